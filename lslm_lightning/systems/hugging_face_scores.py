@@ -6,15 +6,19 @@ B rows, T time, S source time, V vocabulary.
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from time import perf_counter
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 
 from lslm_lightning.contracts import Example, Prediction, passages_of
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
+    from transformers import PreTrainedTokenizerBase
 
+    from lslm_lightning.systems.hugging_face_model import Loaded, Model
 
 SCORED_TOKENS = 2048  # in a batch: each has a score for every token of the vocabulary
 Pair: TypeAlias = tuple[Example, str]
@@ -42,9 +46,47 @@ def windows(n: int, context: int, stride: int) -> Iterator[ScoredWindow]:
         first = end
 
 
+def score_text(
+    loaded: "Loaded", passages: Sequence[Example], context: int, stride: int
+) -> Iterator[Prediction]:
+    """Yield a prediction of a causal model for each of the consecutive passages of one text; a
+    token belongs to the passage in which it begins.
+    """
+    tokenizer = loaded.tokenizer
+    began = perf_counter()
+    text = "".join(e.references[0] for e in passages)
+    encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+    last = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
+    ids = [first_id(tokenizer), *encoded["input_ids"], *last]
+    nats, contexts = token_nats(loaded.model, ids, context, stride)
+    starts = np.array([start for start, _ in encoded["offset_mapping"]] + [len(text)] * len(last))
+    unknown = is_unknown(tokenizer, ids[1:])
+    seconds = perf_counter() - began
+    yield from passages_of(passages, starts, nats, contexts, unknown, seconds=seconds)
+
+
+def token_nats(
+    model: "Model", ids: Sequence[int], context: int, stride: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the negative log probability of each id but the first, float64, and the number of ids
+    that it was predicted from.
+    """
+    import torch
+
+    nats = np.zeros(len(ids) - 1)
+    contexts = np.zeros(len(ids) - 1, dtype=np.int64)
+    for start, first, end in windows(len(ids), context, stride):
+        window = torch.tensor([ids[start:end]], device=model.device)
+        with torch.inference_mode():
+            logits = model(window[:, :-1]).logits[0, first - start - 1 :]
+        nats[first - 1 : end - 1] = nats_of(logits, window[0, first - start :])
+        contexts[first - 1 : end - 1] = np.arange(first, end) - start
+    return nats, contexts
+
+
 def score_continuations(
-    model: Any,
-    tokenizer: Any,
+    model: "Model",
+    tokenizer: "PreTrainedTokenizerBase",
     pairs: Sequence[Pair],
     before: Sequence[Sequence[int]],
     context: int,
@@ -72,16 +114,16 @@ def score_continuations(
         pairs, tokens, encoded["offset_mapping"], scored, strict=True
     ):
         starts = np.array([*(start for start, _ in offsets), *[len(answer)] * len(end)])
-        alone = Example(example.id, "", (answer,))
+        text = Example(example.id, "", (answer,))
         unknown = is_unknown(tokenizer, ids)
-        [prediction] = passages_of([alone], starts, nats, contexts, unknown)
+        [prediction] = passages_of([text], starts, nats, contexts, unknown)
         found.append(replace(prediction, output=answer))
     return found
 
 
 def score_labels(
-    model: Any,
-    tokenizer: Any,
+    model: "Model",
+    tokenizer: "PreTrainedTokenizerBase",
     pairs: Sequence[Pair],
     read: Callable[[Sequence[Example]], Mapping[str, "Tensor"]],
     batch_size: int,
@@ -130,7 +172,7 @@ def batches(sizes: Sequence[int], batch_size: int) -> Iterator[slice]:
         at += n
 
 
-def labels_of(tokenizer: Any, answers: Sequence[str]) -> list[list[int]]:
+def labels_of(tokenizer: "PreTrainedTokenizerBase", answers: Sequence[str]) -> list[list[int]]:
     """Return the ids that a decoder is trained to generate, with the end token where there is
     one.
     """
@@ -141,20 +183,20 @@ def labels_of(tokenizer: Any, answers: Sequence[str]) -> list[list[int]]:
     ]
 
 
-def is_unknown(tokenizer: Any, ids: Sequence[int]) -> np.ndarray:
+def is_unknown(tokenizer: "PreTrainedTokenizerBase", ids: Sequence[int]) -> np.ndarray:
     """Return a mask (n,) that is True for `<unk>`."""
     unknown = tokenizer.unk_token_id
     return np.equal(ids, -1 if unknown in (None, tokenizer.eos_token_id) else unknown)
 
 
-def first_id(tokenizer: Any) -> int:
+def first_id(tokenizer: "PreTrainedTokenizerBase") -> int:
     """Return the id that stands in front of a text without context."""
     ids = (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id)
     return next(i for i in ids if i is not None)
 
 
 def causal_nats(
-    model: Any,
+    model: "Model",
     rows: Sequence[Sequence[int]],
     n_given: Sequence[int],
     context: int,
@@ -184,13 +226,13 @@ def causal_nats(
     for part in batches([w.end - w.start for _, w in jobs], batch_size):
         chunk = jobs[part]
         ids = padded([rows[i][w.start : w.end] for i, w in chunk], 0, model.device)
-        place = torch.arange(1, ids.size(1), device=model.device)
+        index = torch.arange(1, ids.size(1), device=model.device)
         width = torch.tensor([w.end - w.start for _, w in chunk], device=model.device)
         first = torch.tensor([w.first - w.start for _, w in chunk], device=model.device)
-        real = place < width[:, None]  # (B, T)
+        real = index < width[:, None]  # (B, T)
         with torch.inference_mode():
             logits = model(ids[:, :-1], attention_mask=real.long()).logits
-        counts = real & (place >= first[:, None])
+        counts = real & (index >= first[:, None])
         values = iter(nats_of(logits[counts], ids[:, 1:][counts]))
         for i, w in chunk:
             nats, contexts = found[i]
@@ -201,7 +243,7 @@ def causal_nats(
 
 
 def paired_nats(
-    model: Any, given: Mapping[str, "Tensor"], labels: Sequence[Sequence[int]]
+    model: "Model", given: Mapping[str, "Tensor"], labels: Sequence[Sequence[int]]
 ) -> list[np.ndarray]:
     """Return, for each row, the negative log probability of each label, float64.
 
@@ -220,7 +262,7 @@ def paired_nats(
     return np.split(values, np.cumsum([len(row) for row in labels])[:-1])
 
 
-def padded(rows: Sequence[Sequence[int]], pad_id: int, device: Any) -> "Tensor":
+def padded(rows: Sequence[Sequence[int]], pad_id: int, device: "torch.device") -> "Tensor":
     """Return rows as one (B, longest) int64 tensor, padded with `pad_id` on the right."""
     import torch
 
@@ -240,9 +282,9 @@ def nats_of(logits: "Tensor", ids: "Tensor") -> np.ndarray:
 
 
 def best_beams(
-    model: Any,
+    model: "Model",
     given: Mapping[str, "Tensor"],
-    settings: Mapping[str, Any],
+    settings: Mapping[str, object],
     n_best: int,
     n_read: int,
     end_ids: Sequence[int],
