@@ -10,14 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lslm_lightning.contracts import Example, Prediction
-from lslm_lightning.evaluation.alignment import (
-    describe_pairs,
-    find_disorder,
-    find_length_shift,
-    find_shift,
-    sample,
-)
+from lslm_lightning.evaluation.alignment import find_shift, sample
 from lslm_lightning.evaluation.diagnostics import run_checks
+from lslm_lightning.evaluation.disorder import find_disorder
+from lslm_lightning.evaluation.pair_alignment import describe_pairs, find_length_shift
 from lslm_lightning.metrics.bleu import Bleu
 
 SYLLABLES = [a + b for a in "bdfgklmnprstvz" for b in "aeiou"]

@@ -7,8 +7,9 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 
 from lslm_lightning.contracts import Example, Metric, Prediction
-from lslm_lightning.evaluation.alignment import find_disorder, find_shift
+from lslm_lightning.evaluation.alignment import find_shift
 from lslm_lightning.evaluation.diagnostics.finding import ENOUGH, Check, Finding, share, shorten
+from lslm_lightning.evaluation.disorder import find_disorder
 from lslm_lightning.evaluation.unicode_forms import describe_forms
 from lslm_lightning.text.chinese import segment
 from lslm_lightning.text.languages import base_language, name_of_script
