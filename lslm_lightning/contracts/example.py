@@ -57,14 +57,15 @@ class Example:
 
     def __init_subclass__(cls) -> None:
         """Read the field `medium` of a subclass written for the last release as `modality`."""
-        own = vars(cls).get("__annotations__", {})
-        if "medium" in own and "medium" in vars(cls):
-            own["modality"] = own.pop("medium")
-            cls.modality = cls.medium
-            del cls.medium
+        old, new = "medium", "modality"
+        annotations = vars(cls).get("__annotations__", {})
+        if old in annotations and old in vars(cls):
+            annotations[new] = annotations.pop(old)
+            setattr(cls, new, vars(cls)[old])
+            delattr(cls, old)
             warnings.warn(
-                f"{cls.__name__}.medium is now called modality; rename it: the next release does "
-                "not read the old name",
+                f"{cls.__name__}.{old} is now called {new}; rename it: the next release does not "
+                "read the old name",
                 FutureWarning,
                 stacklevel=2,
             )
@@ -152,16 +153,16 @@ def passages_of(
     ends = np.cumsum([len(example.references[0]) for example in text])
     owner = np.searchsorted(ends, starts, side="right").clip(max=len(text) - 1)
     for i, example in enumerate(text):
-        own = owner == i
-        begins = starts[own] - (ends[i] - len(example.references[0]))
-        rounded = zip(begins, nats[own], contexts[own], strict=True)
+        mask = owner == i
+        begins = starts[mask] - (ends[i] - len(example.references[0]))
+        rounded = zip(begins, nats[mask], contexts[mask], strict=True)
         yield Prediction(
             example.id,
-            nats=math.fsum(nats[own]),
-            n_token=int(own.sum()),
+            nats=math.fsum(nats[mask]),
+            n_token=int(mask.sum()),
             seconds=seconds / len(text),
-            unknown=int(unknown[own].sum() + changed),
-            spelling=None if spelling is None or changed else math.fsum(spelling[own]),
+            unknown=int(unknown[mask].sum() + changed),
+            spelling=None if spelling is None or changed else math.fsum(spelling[mask]),
             tokens=tuple(
                 Token(int(start), round(float(n), 4), int(context)) for start, n, context in rounded
             ),

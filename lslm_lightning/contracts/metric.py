@@ -28,6 +28,9 @@ LABELS = {  # of the metrics whose names papers write otherwise
 }
 
 
+ADAPTED = "is_adapted"  # attribute of methods that `_adapted` returns
+
+
 def metric_label(name: str) -> str:
     """Return the display name of a metric, as papers write it: "BLEU" for "bleu", "test/ROUGE-L"
     for "test/rougeL".
@@ -126,17 +129,16 @@ class Metric(ABC):
         form.
         """
         super().__init_subclass__()
-        own = vars(cls).get("statistics")
-        if inspect.isfunction(own) and "is_adapted" not in vars(
-            own
-        ):  # once; slots make a new class
-            cls.statistics = _adapted(cls.__name__, own)
+        name = "statistics"
+        method = vars(cls).get(name)
+        # once: a dataclass with slots is a new class with the same method
+        if inspect.isfunction(method) and ADAPTED not in vars(method):
+            setattr(cls, name, _adapted(cls.__name__, method))
 
 
-Statistics = Callable[[Metric, Example, Prediction], np.ndarray]
-
-
-def _adapted(name: str, statistics: Statistics) -> Statistics:
+def _adapted(
+    name: str, statistics: Callable[..., np.ndarray]
+) -> Callable[[Metric, Example, Prediction], np.ndarray]:
     """Return a method `statistics(example, prediction)` made from one that may have the signature
     of the last release, `statistics(answer, references)`; it can be called in the old form too.
 
@@ -144,19 +146,19 @@ def _adapted(name: str, statistics: Statistics) -> Statistics:
         name: of the class, for the warning.
         statistics: the method as the class defines it.
     """
-    words = "is now statistics(example, prediction), where example.references has the references"
-    last = "; the next release knows no other"
+    message = "is now statistics(example, prediction), where example.references has the references"
+    last = "; the next release does not accept the old form"
     is_old = not _takes_example(statistics)
     if is_old:
         warnings.warn(
-            f"{name}.statistics(answer, references) {words}{last}", FutureWarning, stacklevel=4
+            f"{name}.statistics(answer, references) {message}{last}", FutureWarning, stacklevel=4
         )
 
     @wraps(statistics)
     def adapted(self: Metric, example: Example, prediction: Prediction) -> np.ndarray:
         if isinstance(example, Prediction):
             warnings.warn(
-                f"a call of {name}.statistics(answer, references) {words}{last}",
+                f"a call of {name}.statistics(answer, references) {message}{last}",
                 FutureWarning,
                 stacklevel=2,
             )
@@ -167,11 +169,11 @@ def _adapted(name: str, statistics: Statistics) -> Statistics:
             return statistics(self, prediction, example.references)
         return statistics(self, example, prediction)
 
-    adapted.is_adapted = True
+    setattr(adapted, ADAPTED, True)
     return adapted
 
 
-def _takes_example(statistics: Statistics) -> bool:
+def _takes_example(statistics: Callable[..., np.ndarray]) -> bool:
     """Return whether the first parameter is named `example` or annotated as `Example`."""
     parameters = list(inspect.signature(statistics).parameters.values())[1:]
     first = next(iter(parameters), None)

@@ -15,16 +15,16 @@ from lslm_lightning.metrics.significance import (
     randomization_pairs,
 )
 
-# parts of a signature that say how a system made its answers
+# parts of a signature that describe how a system answers
 ANSWERING = ("context", "stride", "source", "tokens", "spelling")
 
 THIS = "this run"  # stands for the one system that is compared with others
 SIGNIFICANT = 0.05  # a smaller p is taken for a difference
 
-# two that differ make scores differ; a system without one, a compressor, compares with all
+# scores with different values do not compare; a system without one, a compressor, compares with all
 WINDOWS = ("context", "stride")
-# How far a system reads, how it spells unknown words, what it strips of its answers, is its own
-# affair, and a reason to be better
+# How much of a source a system reads, how it spells unknown words and what it strips of its answers
+# are properties of the system, and may make it better
 FREE = ("source", "spelling", "reasoning")
 
 
@@ -77,7 +77,7 @@ def compare_systems(
     bootstrap = bootstrap_pairs(metric, defined, n_resample, seed, pairs)
     randomization = randomization_pairs(metric, defined, n_resample, seed, pairs)
     corrected = dict(zip(randomization, holm(list(randomization.values())), strict=True))
-    alone = {
+    each = {
         name: np.array([metric.score_alone(row) for row in found])
         for name, found in defined.items()
     }
@@ -91,7 +91,7 @@ def compare_systems(
             found.p,
             randomization[pair],
             corrected[pair],
-            share_better(alone[pair[0]], alone[pair[1]], metric.higher_is_better),
+            share_better(each[pair[0]], each[pair[1]], metric.higher_is_better),
         )
         for pair, found in bootstrap.items()
     ]
@@ -173,12 +173,12 @@ def refused(reasons: Mapping[tuple[str, str, str], str]) -> list[str]:
     for (metric, first, reason), seconds in beside.items():
         firsts.setdefault((metric, reason, tuple(seconds)), []).append(first)
     metrics: dict[tuple[str, tuple[str, ...], tuple[str, ...]], list[str]] = {}
-    for (metric, reason, seconds), names in firsts.items():
-        metrics.setdefault((reason, tuple(names), seconds), []).append(metric)
+    for (metric, reason, others), ones in firsts.items():
+        metrics.setdefault((reason, tuple(ones), others), []).append(metric)
     return [
         (
-            f"{listed([*map(metric_label, names)])} of {listed(ones)} beside {listed(others)} is "
-            f"not ranked: {reason}"
+            f"{listed([*map(metric_label, names)])} of {listed(ones)} cannot be ranked against "
+            f"{listed(others)}: {reason}"
         )
         for (reason, ones, others), names in metrics.items()
     ]

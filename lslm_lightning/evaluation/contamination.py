@@ -41,7 +41,7 @@ class KnownTexts:
         words = digests(cut, {})
         n = order_of(cut)
         if len(words) < n:
-            return bool(len(words)) and bool(holds(self.wholes, whole(words)[None])[0])
+            return bool(len(words)) and bool(holds(self.wholes, np.array([whole(words)]))[0])
         return bool(holds(self.grams, n_grams(words, n)).mean() >= SHARE)
 
 
@@ -65,7 +65,7 @@ def learn(texts: Iterable[str]) -> KnownTexts:
     """Return digests of the n-grams of training texts."""
     grams = [np.empty(0, np.uint64)]
     wholes = []
-    table = {}
+    table: dict[str, int] = {}
     for text in texts:
         cut = words_of(text)
         words = digests(cut, table)
@@ -102,7 +102,7 @@ def learn_once(texts: Iterable[str], key: str, cache: str | os.PathLike[str]) ->
     ):
         pass  # none, or a damaged one
     known = learn(texts)
-    # a full disk costs time, not the evaluation
+    # a full disk must not end the evaluation
     with suppress(OSError), draft_of(path) as draft, draft.open("wb") as file:
         np.savez(file, grams=known.grams, wholes=known.wholes)
     return known
@@ -150,4 +150,5 @@ def holds(known: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     """Return a mask of the elements of `wanted` that are in the sorted array `known`."""
     if not len(known):
         return np.zeros(len(wanted), dtype=bool)
-    return known[np.searchsorted(known, wanted).clip(max=len(known) - 1)] == wanted
+    mask: np.ndarray = known[np.searchsorted(known, wanted).clip(max=len(known) - 1)] == wanted
+    return mask

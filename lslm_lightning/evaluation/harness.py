@@ -59,15 +59,17 @@ def ask(
         for prediction in answering(rest):
             if prediction.id not in wanted:
                 raise ValueError(
-                    f"{system.name} answered {prediction.id!r}, which it was not asked"
+                    f"{system.name} answered {prediction.id!r}, which it was not given"
                 )
             file.write(prediction)
             progress(len(file.done), len(examples))
         lacking = [e.id for e in examples if e.id not in file.done]
         if lacking and share[1] == 1:
             n_done = len(examples) - len(lacking)
-            words = f"answered {n_done:,} of {len(examples):,} examples and ended; {lacking[0]!r}"
-            raise ValueError(f"{system.name} {words} is one that lacks its answer")
+            raise ValueError(
+                f"{system.name} ended after {n_done:,} of {len(examples):,} examples; "
+                f"{lacking[0]!r} has no answer"
+            )
         return [file.done[e.id] for e in examples if e.id in file.done]
 
 

@@ -16,16 +16,18 @@ from lslm_lightning.text.surrogates import lone_surrogate
 logger = logging.getLogger(__name__)
 _NUMBER = (int, float)
 _NONE = type(None)
-_TYPES = {
-    "id": str,
+_TYPES: dict[str, tuple[type, ...]] = {
+    "id": (str,),
     "output": (str, _NONE),
     "nats": (*_NUMBER, _NONE),
-    "n_token": int,
+    "n_token": (int,),
     "seconds": _NUMBER,
-    "unknown": int,
-    "tokens": list,
+    "unknown": (int,),
+    "tokens": (list,),
+    "spelling": (*_NUMBER, _NONE),
+    "alternatives": (list,),
+    "finish_reason": (str, _NONE),
 }
-_TYPES |= {"spelling": (*_NUMBER, _NONE), "alternatives": list, "finish_reason": (str, _NONE)}
 _DEFAULTS = {field.name: field.default for field in fields(Prediction)}
 
 
@@ -115,7 +117,7 @@ def _line(prediction: Prediction) -> str:
         raise ValueError(f"prediction {prediction.id!r} has neither output nor nats")
     if prediction.nats is not None and math.isnan(prediction.nats):
         raise ValueError(
-            f"prediction {prediction.id!r} has nats=nan: the system broke down on this example"
+            f"prediction {prediction.id!r} has nats=nan: the system failed on this example"
         )
     _check_text(f"prediction {prediction.id!r}", prediction)
     given = {
@@ -135,10 +137,10 @@ def _check_text(where: str, prediction: Prediction) -> None:
         prediction.output or "",
         *(each.output for each in prediction.alternatives),
     ):
-        if (at := lone_surrogate(text)) is not None:
-            half = f"\\u{ord(text[at]):04x}"
+        if (i := lone_surrogate(text)) is not None:
+            half = f"\\u{ord(text[i]):04x}"
             raise ValueError(
-                f"{where} has half a surrogate pair, {half}, at character {at + 1}: no text can "
+                f"{where} has half a surrogate pair, {half}, at character {i + 1}: no text can "
                 "hold it"
             )
 
@@ -152,7 +154,7 @@ def _parse(content: bytes, path: str | os.PathLike[str]) -> list[Prediction]:
         try:
             prediction = _prediction(line)
         except (ValueError, RecursionError) as error:  # RecursionError: nested too deeply
-            if number == len(lines):  # no line end: the writer was stopped here
+            if number == len(lines):  # no line end: the writer was killed here
                 _warn_torn(path)
                 continue
             raise OutputsError(f"{path}, line {number}: {error}") from None
@@ -161,7 +163,7 @@ def _parse(content: bytes, path: str | os.PathLike[str]) -> list[Prediction]:
 
 
 def _warn_torn(path: str | os.PathLike[str]) -> None:
-    logger.warning("%s: the last line was torn by an interruption and is dropped", path)
+    logger.warning("%s: the last line is incomplete (interrupted writing) and is dropped", path)
 
 
 def _prediction(line: bytes) -> Prediction:

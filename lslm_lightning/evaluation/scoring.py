@@ -15,6 +15,7 @@ from lslm_lightning.contracts import Example, Metric, Prediction, Score
 from lslm_lightning.files import atomic_write
 from lslm_lightning.metrics.significance import ENOUGH, SEED, bootstrap_totals, interval
 from lslm_lightning.safety.redaction import redacted_settings
+from lslm_lightning.types import JsonObject
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -95,17 +96,11 @@ def score(
     scored = [metric for metric in metrics if np.isfinite(rows[metric.name]).all()]
     totals: dict[str, np.ndarray] = {}
     if n_resample and scored and len(examples) >= ENOUGH:
-        side_by_side = bootstrap_totals(
-            np.hstack([rows[metric.name] for metric in scored]), n_resample, seed
-        )
-        edges = np.cumsum([rows[metric.name].shape[1] for metric in scored])
-        totals = dict(
-            zip(
-                [metric.name for metric in scored],
-                np.split(side_by_side, edges[:-1], axis=1),
-                strict=True,
-            )
-        )
+        columns = [rows[metric.name] for metric in scored]
+        drawn = bootstrap_totals(np.hstack(columns), n_resample, seed)
+        edges = np.cumsum([rows.shape[1] for rows in columns])
+        parts = np.split(drawn, edges[:-1], axis=1)
+        totals = dict(zip([metric.name for metric in scored], parts, strict=True))
     n_reference = _n_reference(examples)
     scores = [
         _score(metric, rows[metric.name], totals.get(metric.name), n_reference)
@@ -161,10 +156,10 @@ def write_scores(
         data: the scored data: "corpus", "split" and "digest".
         findings: of the sanity checks: "check", "system" and "words" of each.
     """
-    records = [{name: _to_json(value) for name, value in asdict(score).items()} for score in scores]
+    written = [{name: _to_json(value) for name, value in asdict(score).items()} for score in scores]
     record = {
         "data": redacted_settings(dict(data)),
-        "scores": records,
+        "scores": written,
         "findings": redacted_settings(list(map(dict, findings))),
     }
     text = json.dumps(record, ensure_ascii=False, indent=2, allow_nan=False)
@@ -176,8 +171,8 @@ def read_scores(path: str | os.PathLike[str]) -> list[Score]:
     else.
     """
     try:
-        records = json.loads(Path(path).read_text(encoding="utf-8"))["scores"]
-        return [_from_json(record) for record in records]
+        written = json.loads(Path(path).read_text(encoding="utf-8"))["scores"]
+        return [_from_json(record) for record in written]
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(
             f"{path} holds no scores ({type(error).__name__}: {error}); score the predictions again"
@@ -194,7 +189,7 @@ def predictions_by_id(
     """
     ids = [example.id for example in examples]
     if not ids:
-        raise ValueError("the exam has no examples: nothing can be scored")
+        raise ValueError("the evaluation set has no examples: nothing can be scored")
     predictions = list(predictions)
     answers = {prediction.id: prediction for prediction in predictions}
     _refuse("examples occur twice", _repeated(ids))
@@ -273,7 +268,7 @@ def _to_json(value: object) -> object:
     return value
 
 
-def _from_json(record: dict) -> Score:
+def _from_json(record: JsonObject) -> Score:
     numbers = {
         name: None if record[name] is None else float(record[name])
         for name in ("value", "low", "high")

@@ -97,10 +97,11 @@ def _metrics(given: "Given | Sequence[Given]", language: str) -> list[Metric]:
     """Return the metrics, at least one, that are given as objects, names, class paths or
     specifications.
     """
-    several = list(given) if isinstance(given, list | tuple) else [given]
-    if not several:
+    if not isinstance(given, list | tuple):
+        return _metrics_of(given, language)  # type: ignore[arg-type]  # checked there
+    if not given:
         raise _no_metric(given)
-    return [metric for each in several for metric in _metrics_of(each, language)]
+    return [metric for each in given for metric in _metrics_of(each, language)]
 
 
 def _metrics_of(given: "Given", language: str) -> list[Metric]:
@@ -108,9 +109,12 @@ def _metrics_of(given: "Given", language: str) -> list[Metric]:
     if isinstance(given, str):
         return metrics_at(given) if "." in given else [metric_named(given, language)]
     if isinstance(given, Mapping):
-        if not isinstance(given.get("class_path"), str) or given.keys() - {*SPEC}:
+        class_path, init_args = (given.get(name) for name in SPEC)
+        if not isinstance(class_path, str) or not isinstance(init_args, Mapping | None):
             raise _no_metric(given)
-        return metrics_at(given["class_path"], given.get("init_args"))
+        if given.keys() - {*SPEC}:
+            raise _no_metric(given)
+        return metrics_at(class_path, init_args)
     try:
         return as_metrics([given])
     except TypeError:

@@ -4,13 +4,13 @@ references.
 
 import unicodedata
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from lslm_lightning.contracts import Example, Metric, Prediction
 
 VARIATION = {chr(code) for code in range(0xFE00, 0xFE10)}
-LEAST = 0.05  # of a score; less is not told
+LEAST = 0.05  # change of a score that is reported
 
 
 def one_form(text: str) -> str:
@@ -27,16 +27,16 @@ def special_characters(texts: Sequence[str]) -> Counter[str]:
     """Return, for each character that normalization would change or remove, the number of texts
     that contain it.
     """
-    found: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     for text in texts:
         if text.isascii():
             continue
-        own = {c for c in text if not c.isascii() and one_form(c) != c}
+        special = {c for c in text if not c.isascii() and one_form(c) != c}
         if not unicodedata.is_normalized("NFC", text):
             composed = unicodedata.normalize("NFC", text)
-            own |= {c for c in set(text) - set(composed) if not c.isascii()}
-        found.update(own)
-    return found
+            special |= {c for c in set(text) - set(composed) if not c.isascii()}
+        counts.update(special)
+    return counts
 
 
 def character_name(character: str) -> str:
@@ -53,7 +53,7 @@ def describe_forms(
     Args:
         predictions: with outputs, in the order of the examples.
     """
-    outputs = special_characters([p.output for p in predictions])
+    outputs = special_characters([p.output or "" for p in predictions])
     references = special_characters([r for e in examples for r in e.references])
     n_reference = sum(len(e.references) for e in examples)
     shares = {
@@ -63,7 +63,7 @@ def describe_forms(
     apart = {c: abs(a - b) for c, (a, b) in shares.items() if abs(a - b) > 0.2 * max(a, b)}
     if not apart:
         return ""
-    folded = [replace(p, output=one_form(p.output)) for p in predictions]
+    folded = [replace(p, output=one_form(p.output or "")) for p in predictions]
     alike = [replace(e, references=tuple(map(one_form, e.references))) for e in examples]
     changes: dict[str, tuple[float, float]] = {}
     for metric in metrics:
@@ -96,5 +96,5 @@ def total_score(
 
 def in_order(predictions: Sequence[Prediction], examples: Sequence[Example]) -> list[Prediction]:
     """Return the predictions in the order of the examples."""
-    found: Mapping[str, Prediction] = {p.id: p for p in predictions}
-    return [found[e.id] for e in examples]
+    by_id = {p.id: p for p in predictions}
+    return [by_id[e.id] for e in examples]

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from functools import cache
 from importlib.metadata import version
-from typing import Any
+from typing import TYPE_CHECKING
 
 import regex
 
@@ -15,10 +15,13 @@ from lslm_lightning.text.chinese import segment
 from lslm_lightning.text.languages import base_language, script_of_language, units_of
 from lslm_lightning.text.normalization import lower_case
 
+if TYPE_CHECKING:
+    from nltk.tokenize import NLTKWordTokenizer
+
 _ARTICLE = re.compile(r"\b(?:a|an|the)\b")
-_ENGLISH_MARKS = str.maketrans("", "", string.punctuation)
-# What Python calls punctuation in ASCII, and Unicode everywhere.
-_ALL_MARKS = regex.compile(rf"[\p{{P}}{re.escape(string.punctuation)}]")
+_ENGLISH_PUNCTUATION = str.maketrans("", "", string.punctuation)
+# Punctuation of ASCII, as Python defines it, and of Unicode.
+_PUNCTUATION = regex.compile(rf"[\p{{P}}{re.escape(string.punctuation)}]")
 # Source: `remove_articles` of MLQA's evaluation script, v1 (Lewis et al. 2020); Hindi has none.
 _ARTICLES = {
     "es": re.compile(r"\b(?:un|una|unos|unas|el|la|los|las)\b"),
@@ -28,7 +31,7 @@ _ARTICLES = {
 }
 # Source: the list of CMRC 2018's script, whose "……" is two characters and so never equals one: an
 # ellipsis stays.
-_CHINESE_MARKS = frozenset("-:_*^/\\~`+=，。：？！“”；’《》·、「」（）－～『』")
+_CHINESE_PUNCTUATION = frozenset("-:_*^/\\~`+=，。：？！“”；’《》·、「」（）－～『』")
 _CHINESE = re.compile(r"[\u4e00-\u9fa5]")
 
 
@@ -67,13 +70,13 @@ class Spaced(Rules):
         return " ".join(self.words(text))
 
     def words(self, text: str) -> list[str]:
-        return _ARTICLE.sub(" ", text.lower().translate(_ENGLISH_MARKS)).split()
+        return _ARTICLE.sub(" ", text.lower().translate(_ENGLISH_PUNCTUATION)).split()
 
     def shared(self, first: Sequence[str], second: Sequence[str]) -> int:
         return (Counter(first) & Counter(second)).total()
 
     def counted(self, text: str) -> list[str]:
-        return text.lower().translate(_ENGLISH_MARKS).split()
+        return text.lower().translate(_ENGLISH_PUNCTUATION).split()
 
 
 class Worldwide(Rules):
@@ -102,7 +105,7 @@ class Worldwide(Rules):
     def words(self, text: str) -> list[str]:
         if self._units != "words":
             return self.counted(text)
-        plain = _ALL_MARKS.sub("", lower_case(text, self._language))
+        plain: str = _PUNCTUATION.sub("", lower_case(text, self._language))
         return (self._article.sub(" ", plain) if self._article else plain).split()
 
     def shared(self, first: Sequence[str], second: Sequence[str]) -> int:
@@ -110,9 +113,10 @@ class Worldwide(Rules):
 
     def counted(self, text: str) -> list[str]:
         if self._units == "words":
-            return _ALL_MARKS.sub("", lower_case(text, self._language)).split()
-        # a sign stands alone
-        return [piece for piece in segment(text.lower()) if not _ALL_MARKS.fullmatch(piece)]
+            plain: str = _PUNCTUATION.sub("", lower_case(text, self._language))
+            return plain.split()
+        # without punctuation, which `segment` returns as pieces of their own
+        return [piece for piece in segment(text.lower()) if not _PUNCTUATION.fullmatch(piece)]
 
 
 class Mixed(Rules):
@@ -124,21 +128,20 @@ class Mixed(Rules):
     sentence splitter, whose model would be one more download.
     """
 
-    @property
-    def signature(self) -> str:
+    def __init__(self) -> None:
         tokens = f"tok:characters,nltk-{version('nltk')}"
-        return f"norm:lower,punctuation|{tokens}|match:longest-run|rules:cmrc2018"
+        self.signature = f"norm:lower,punctuation|{tokens}|match:longest-run|rules:cmrc2018"
 
     def plain(self, text: str) -> str:
         return "".join(
-            character for character in text.lower().strip() if character not in _CHINESE_MARKS
+            character for character in text.lower().strip() if character not in _CHINESE_PUNCTUATION
         )
 
     def words(self, text: str) -> list[str]:
-        found: list[str] = []
+        words: list[str] = []
         for part in re.split(f"({_CHINESE.pattern})", self.plain(text)):
-            found += [part] if _CHINESE.match(part) else _english_words(part)
-        return found
+            words += [part] if _CHINESE.match(part) else _english_words(part)
+        return words
 
     def shared(self, first: Sequence[str], second: Sequence[str]) -> int:
         longest = 0
@@ -154,11 +157,11 @@ class Mixed(Rules):
 
 
 def _english_words(text: str) -> list[str]:
-    return _tokenizer().tokenize(text) if text.strip() else []
+    return list(_tokenizer().tokenize(text)) if text.strip() else []
 
 
 @cache
-def _tokenizer() -> Any:
+def _tokenizer() -> "NLTKWordTokenizer":
     from nltk.tokenize import NLTKWordTokenizer  # slow to import
 
     return NLTKWordTokenizer()

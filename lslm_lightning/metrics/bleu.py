@@ -1,6 +1,7 @@
 """Adapters for sacreBLEU's BLEU, chrF and TER."""
 
 import importlib.util
+from collections.abc import Callable
 
 import numpy as np
 from sacrebleu.metrics import BLEU, CHRF, TER
@@ -43,7 +44,7 @@ class _Sacrebleu(Metric):
     def score(self, total: np.ndarray) -> float:
         if np.isnan(total).any():
             return float("nan")
-        return self._metric._compute_score_from_stats(total.tolist()).score
+        return float(self._metric._compute_score_from_stats(total.tolist()).score)
 
 
 class Bleu(_Sacrebleu):
@@ -68,11 +69,10 @@ class Bleu(_Sacrebleu):
                 f"tokenize={tokenize!r} must be one of sacreBLEU's {sorted(BLEU.TOKENIZERS)}, or "
                 "null to choose by language"
             )
-        # force: sacreBLEU would warn once a sentence of text that looks tokenized.
-        super().__init__(
-            BLEU(tokenize=tokenize or tokenizer_of(language), lowercase=lowercase, force=True),
-            n_statistic=10,
-        )
+        # force: without it sacreBLEU warns of each sentence that looks tokenized
+        bleu = BLEU(tokenize=tokenize or tokenizer_of(language), lowercase=lowercase, force=True)
+        super().__init__(bleu, n_statistic=10)
+        self._tokenize: Callable[[str], str] = bleu.tokenizer
 
     def score_alone(self, statistics: np.ndarray) -> float:
         """Return the BLEU of one sentence with exponential smoothing, over the n-gram orders that
@@ -81,7 +81,7 @@ class Bleu(_Sacrebleu):
         if np.isnan(statistics).any():
             return float("nan")
         counts = [int(n) for n in statistics]
-        found = BLEU.compute_bleu(
+        bleu = BLEU.compute_bleu(
             counts[2:6],
             counts[6:],
             sys_len=counts[0],
@@ -89,10 +89,10 @@ class Bleu(_Sacrebleu):
             smooth_method="exp",
             effective_order=True,
         )
-        return found.score
+        return float(bleu.score)
 
     def counted(self, text: str) -> list[str]:
-        return self._metric.tokenizer(text).split()
+        return self._tokenize(text).split()
 
 
 class Chrf(_Sacrebleu):

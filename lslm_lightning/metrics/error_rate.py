@@ -1,10 +1,11 @@
 """Character and word error rate by jiwer: edits divided by the length of the reference."""
 
+from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from itertools import zip_longest
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import jiwer
 import numpy as np
@@ -20,7 +21,7 @@ class Edit(NamedTuple):
     "" where there is none.
     """
 
-    operation: Literal["equal", "substitute", "delete", "insert"]
+    operation: str  # "equal", "substitute", "delete" or "insert"
     reference: str
     output: str
 
@@ -48,9 +49,9 @@ class _ErrorRate(Metric):
         """Return the numbers of substitutions, deletions, insertions and units of the reference."""
         if prediction.output is None:
             return np.full(4, np.nan)
-        found = [self._counts(reference, prediction.output) for reference in example.references]
+        edits = [self._counts(reference, prediction.output) for reference in example.references]
         return np.array(
-            min(found, key=lambda edits: (sum(edits[:3]) / max(1, edits.length), sum(edits[:3]))),
+            min(edits, key=lambda e: (sum(e[:3]) / max(1, e.length), sum(e[:3]))),
             dtype=np.float64,
         )
 
@@ -60,6 +61,10 @@ class _ErrorRate(Metric):
             return Edits(0, 0, len(written), 0)
         result = _compared(wanted, written)
         return Edits(result.substitutions, result.deletions, result.insertions, len(wanted))
+
+    @abstractmethod
+    def counted(self, text: str) -> list[str]:
+        """Return the units of a text that are compared."""
 
     def score(self, total: np.ndarray) -> float:
         *edits, length = total

@@ -12,8 +12,8 @@ from lslm_lightning.text.sentences import join_sentences, joins_with_space
 
 Gram: TypeAlias = str | tuple[str, str]  # a word, or two in a row
 
-# Between such an end and such a beginning no word, number or accent of
-# `metrics.rouge.UnicodeTokenizer` goes on, even without a space.
+# No token of `metrics.rouge.UnicodeTokenizer` extends over such an end and such a beginning, even
+# without a space.
 _LETTER = r"\u3041-\u3096\u30a1-\u30fa\u4e00-\u9fff"
 _ENDS = re.compile(rf"[{_LETTER}。！？；」』”）》】]\Z")
 _BEGINS = re.compile(rf"[{_LETTER}0-9A-Za-z「『“（《【]")
@@ -29,7 +29,7 @@ def best_sentences(
     time the one that raises it most, the first of equals. Source: Nallapati et al. 2017, section 3.
     """
     gain = Gain(sentences, references, language)
-    chosen = []
+    chosen: list[int] = []
     best = 0.0
     while len(chosen) < k:
         left = [i for i in range(len(sentences)) if i not in chosen]
@@ -63,19 +63,20 @@ class Gain:
         self.language = language
         self.words = words_of(language)
         cut = [self.words(reference) for reference in references]
-        self.singles = [Counter(words) for words in cut]
-        self.pairs = [Counter(pairwise(words)) for words in cut]
-        self.wanted = set().union(*self.singles, *self.pairs)
+        self.singles = [count_grams(words) for words in cut]
+        self.pairs = [count_grams(pairwise(words)) for words in cut]
+        self.wanted = {gram for counts in (*self.singles, *self.pairs) for gram in counts}
         has_spaces = joins_with_space(language)
         stays = has_spaces or (
             all(map(_ENDS.search, sentences[:-1])) and all(map(_BEGINS.match, sentences[1:]))
         )
-        # None where words may grow together
+        # None where a word may extend over the end of a sentence
         self.counted = [self.count(sentence) for sentence in sentences] if stays else None
 
     def count(self, text: str) -> Counted:
+        """Return the counts of one text."""
         words = self.words(text)
-        grams = Counter(gram for gram in (*words, *pairwise(words)) if gram in self.wanted)
+        grams = count_grams(gram for gram in (*words, *pairwise(words)) if gram in self.wanted)
         return Counted(grams, len(words), *(words[:1] or [""]), *(words[-1:] or [""]))
 
     def __call__(self, chosen: Sequence[int]) -> float:
@@ -96,6 +97,11 @@ class Gain:
             grams.update(part.grams)
         grams.update(seam for a, b in pairwise(parts) if (seam := (a.last, b.first)) in self.wanted)
         return Counted(grams, sum(part.n_word for part in parts), "", "")
+
+
+def count_grams(grams: Iterable[Gram]) -> Counter[Gram]:
+    """Return the number of occurrences of each n-gram."""
+    return Counter(grams)
 
 
 def best_f1(text: Counted, references: Sequence[Counter[Gram]], n_gram: int) -> float:

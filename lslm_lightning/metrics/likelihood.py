@@ -19,7 +19,10 @@ class _Likelihood(Metric):
 
     higher_is_better = False
     unit = ""
-    signature = "reference:first"
+
+    @property
+    def signature(self) -> str:
+        return "reference:first"
 
     def statistics(self, example: Example, prediction: Prediction) -> np.ndarray:
         if prediction.nats is None:

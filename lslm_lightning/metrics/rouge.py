@@ -3,9 +3,10 @@
 import importlib.util
 import logging
 import warnings
+from collections.abc import Callable
 from functools import cache, lru_cache
 from importlib.metadata import version
-from typing import Any, Literal
+from typing import Literal, Protocol
 
 import numpy as np
 
@@ -14,6 +15,14 @@ from lslm_lightning.text.chinese import segment
 from lslm_lightning.text.languages import base_language, script_of_language, units_of
 from lslm_lightning.text.normalization import lower_case, normalize
 from lslm_lightning.text.sentences import rules_of_sentences, split_sentences
+
+
+class TextTokenizer(Protocol):
+    """Tokenizer in the form that rouge-score calls."""
+
+    def tokenize(self, text: str) -> list[str]:
+        """Return the tokens of a text."""
+        ...
 
 
 class UnicodeTokenizer:
@@ -46,14 +55,14 @@ class EnglishTokenizer:
     """
 
     def __init__(self) -> None:
-        from nltk.stem.porter import PorterStemmer  # slow to import, as rouge_score is
+        from nltk.stem.porter import PorterStemmer  # slow to import, like rouge_score
         from rouge_score.tokenize import tokenize
 
         self._tokenize = tokenize
         self.stem = lru_cache(maxsize=200_000)(PorterStemmer().stem)
 
     def tokenize(self, text: str) -> list[str]:
-        return self._tokenize(text, self)
+        return list(self._tokenize(text, self))
 
 
 class JiebaTokenizer:
@@ -70,7 +79,7 @@ class JiebaTokenizer:
                 "words at 'characters'"
             )
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # its source has escapes that Python now warns of
+            warnings.simplefilter("ignore")  # of invalid escapes in its source
             import jieba
         jieba.setLogLevel(logging.WARNING)
         self._cut = jieba.lcut
@@ -83,12 +92,12 @@ class JiebaTokenizer:
         ]
 
 
-class Remembering:
+class CachedTokenizer:
     """Tokenizer that caches the tokens of another one, since all metrics and systems tokenize the
     same references.
     """
 
-    def __init__(self, tokenizer: Any) -> None:
+    def __init__(self, tokenizer: TextTokenizer) -> None:
         self._tokenize = lru_cache(maxsize=20_000)(tokenizer.tokenize)
 
     def tokenize(self, text: str) -> list[str]:
@@ -96,9 +105,9 @@ class Remembering:
 
 
 @cache
-def remembering(kind: type) -> Remembering:
+def cached_tokenizer(kind: Callable[[], TextTokenizer]) -> CachedTokenizer:
     """Return the cached tokenizer of a class, which all metrics share."""
-    return Remembering(kind())
+    return CachedTokenizer(kind())
 
 
 class Rouge(Metric):
@@ -122,7 +131,7 @@ class Rouge(Metric):
         language: str = "en",
         words: Literal["characters", "jieba"] = "characters",
     ) -> None:
-        # not above: nltk, which comes along, takes a second of each command
+        # imported here: nltk, which it imports, takes a second
         from rouge_score.rouge_scorer import RougeScorer
         from rouge_score.tokenizers import DefaultTokenizer
 
@@ -138,21 +147,19 @@ class Rouge(Metric):
             )
         self.name = self._kind if words == "characters" else f"{self._kind}-{words}"
         if words == "jieba":
-            tokenizer = remembering(JiebaTokenizer)
+            tokenizer = cached_tokenizer(JiebaTokenizer)
             self._tokens = f"tok:jieba-{version('jieba')}|norm:nfkc|stem:no"
         elif base == "en":
-            tokenizer = remembering(EnglishTokenizer)
+            tokenizer = cached_tokenizer(EnglishTokenizer)
             self._tokens = "tok:rouge|stem:porter"
         else:
             case = "|case:tr" if base in ("tr", "az") else ""
-            tokenizer = remembering(TurkishTokenizer if case else UnicodeTokenizer)
+            tokenizer = cached_tokenizer(TurkishTokenizer if case else UnicodeTokenizer)
             self._tokens = f"tok:{_name_of_tokens(language)}|norm:nfkc{case}|stem:no"
-        # a stem is shorter than its word
+        # without stemming, since a stem is shorter than its word
         self._counting = DefaultTokenizer() if self._tokens.startswith("tok:rouge") else tokenizer
         self.tokens = tokenizer.tokenize
-        """The words of a text as they are compared: lower case, and stemmed where the language has
-        a stemmer.
-        """
+        """Function that returns the tokens of a text: lower case, stemmed for English."""
         self._scorer = RougeScorer([self._kind], tokenizer=tokenizer)
 
     @property
@@ -202,7 +209,7 @@ _JOINED = frozenset(
         "Telu",
     )
 )
-"""Scripts with joiners inside of words, which `UnicodeTokenizer` once cut at them."""
+"""Scripts with joiners inside words, at which earlier versions of `UnicodeTokenizer` split."""
 
 
 def _name_of_tokens(language: str) -> str:

@@ -23,14 +23,14 @@ from torchmetrics.utilities.data import dim_zero_sum
 
 from lslm_lightning.contracts import Example, Metric, Prediction
 
-LEARNED = tuple(  # need transformers; means of a number an example where they weigh no words by idf
+LEARNED = tuple(  # need transformers; means over examples unless they weight words by idf
     getattr(text, name) for name in ("BERTScore", "InfoLM") if name in text.__all__
 )
-FIRST_REFERENCE = (  # that take one reference an example
+FIRST_REFERENCE = (  # take one reference for each example
     *(text.CharErrorRate, text.EditDistance, text.MatchErrorRate, text.WordErrorRate),
     *(text.WordInfoLost, text.WordInfoPreserved, *LEARNED[1:]),
 )
-MEANS = (text.ROUGEScore, text.ExtendedEditDistance)  # of a number an example
+MEANS = (text.ROUGEScore, text.ExtendedEditDistance)  # over examples
 WITHOUT_EFFECT = {"batch_size", "device", "num_threads", "return_hash", "verbose"}  # on scores
 PROBE = ("a cat sat there", ("a cat sat there",))
 ORDERED = [  # pairs of unlike lengths
@@ -40,7 +40,9 @@ ORDERED = [  # pairs of unlike lengths
     ("c d a", ("d c a",)),
 ]
 Pairs: TypeAlias = Sequence[tuple[str, tuple[str, ...]]]  # outputs and their references
-CACHED = 4  # batches of per-example numbers, which the outputs of one metric share
+SquadAnswer: TypeAlias = dict[str, str | dict[str, list[str] | list[int]]]
+Numbers: TypeAlias = dict[str, np.ndarray]  # by name; each (1,), or (N,) of N examples
+CACHED = 4  # batches whose numbers are kept, for the several numbers of one object
 
 
 def metrics_of(wrapped: torchmetrics.Metric) -> list[Metric]:
@@ -69,6 +71,7 @@ def metrics_of(wrapped: torchmetrics.Metric) -> list[Metric]:
         numbers = computed.values([PROBE, PROBE])
     except (OSError, LookupError, RuntimeError, TypeError, ValueError) as error:
         raise ValueError(f"{kind} cannot score a text: {error}") from error
+    made: type[_Torchmetrics]
     if computed.is_sum:
         made = _Summed
     elif isinstance(wrapped, MEANS) or (isinstance(wrapped, LEARNED) and not wrapped.idf):
@@ -108,19 +111,22 @@ class _Computed:
         self.wrapped = wrapped
         self.settings = settings_of(wrapped)
         self.is_sum = all(reduce is dim_zero_sum for reduce in wrapped._reductions.values())
-        self._cache: OrderedDict[tuple, dict[str, np.ndarray]] = OrderedDict()
+        self._cache: OrderedDict[tuple[tuple[str, tuple[str, ...]], ...], Numbers] = OrderedDict()
+
+    @property
+    def default_states(self) -> dict[str, Tensor]:
+        """Initial values of the states that are tensors, by name; of sums all are."""
+        states = self.wrapped._defaults.items()
+        return {name: state for name, state in states if isinstance(state, Tensor)}
 
     def update(self, pairs: Pairs) -> None:
         """Reset the states and update them with these outputs and references."""
         self.wrapped.reset()
         outputs = [output for output, _ in pairs]
         if isinstance(self.wrapped, text.SQuAD):
-            answers = [
-                {"answers": {"answer_start": [0] * len(wanted), "text": list(wanted)}, "id": str(i)}
-                for i, (_, wanted) in enumerate(pairs)
-            ]
             self.wrapped.update(
-                [{"prediction_text": each, "id": str(i)} for i, each in enumerate(outputs)], answers
+                [{"prediction_text": each, "id": str(i)} for i, each in enumerate(outputs)],
+                [_squad_answer(str(i), wanted) for i, (_, wanted) in enumerate(pairs)],
             )
         elif self.reads_first_reference:
             self.wrapped.update(outputs, [wanted[0] for _, wanted in pairs])
@@ -129,9 +135,10 @@ class _Computed:
 
     @property
     def reads_first_reference(self) -> bool:
+        """True if only the first reference of each example is used."""
         return isinstance(self.wrapped, FIRST_REFERENCE)
 
-    def compute(self) -> dict[str, np.ndarray]:
+    def compute(self) -> Numbers:
         """Return the numbers computed from the states, by name ("" for a single one), each of shape
         (1,) or (N,).
         """
@@ -145,13 +152,13 @@ class _Computed:
             if not isinstance(value, str)
         }
 
-    def values(self, pairs: Pairs) -> dict[str, np.ndarray]:
+    def values(self, pairs: Pairs) -> Numbers:
         """Return the numbers of the corpus made up of these pairs, by name."""
         with torch.no_grad():
             self.update(pairs)
             return self.compute()
 
-    def per_example(self, pairs: Pairs) -> dict[str, np.ndarray]:
+    def per_example(self, pairs: Pairs) -> Numbers:
         """Return each number (N,) of every pair by itself, by name; recent results are cached."""
         key = tuple(pairs)
         if key not in self._cache:
@@ -160,7 +167,7 @@ class _Computed:
                 self._cache.popitem(last=False)
         return self._cache[key]
 
-    def _per_example(self, pairs: Pairs) -> dict[str, np.ndarray]:
+    def _per_example(self, pairs: Pairs) -> Numbers:
         # one by one: BERTScore of torchmetrics 1.9 gives outputs of unlike length the references of
         # others, and breaks down on one pair, which is given twice
         n_copy = 2 if isinstance(self.wrapped, LEARNED) else 1
@@ -188,21 +195,25 @@ class _Torchmetrics(Metric):
         self.output = output
         wrapped = computed.wrapped
         self.name = "_".join(filter(None, (type(wrapped).__name__, output)))
-        self.higher_is_better = wrapped.higher_is_better
+        self.higher_is_better = bool(wrapped.higher_is_better)  # `metrics_of` refuses None
 
     @property
     def signature(self) -> str:
         kind = type(self.computed.wrapped)
-        home = (
-            "torchmetrics.text"
-            if kind.__module__.startswith("torchmetrics.text")
-            else (kind.__module__)
-        )
-        parts = [f"{home}.{kind.__name__}"]
+        is_theirs = kind.__module__.startswith("torchmetrics.text")
+        module = "torchmetrics.text" if is_theirs else kind.__module__
+        parts = [f"{module}.{kind.__name__}"]
         parts += [f"{name}:{value}" for name, value in self.computed.settings.items()]
         parts += ["reference:first"] if self.computed.reads_first_reference else []
         parts += [f"output:{self.output}"] if self.output else []
         return "|".join([*parts, f"torchmetrics:{version('torchmetrics')}"])
+
+
+def _squad_answer(
+    id: str, references: Sequence[str]
+) -> dict[str, str | dict[str, list[str] | list[int]]]:
+    """Return references in the form that torchmetrics reads for SQuAD."""
+    return {"answers": {"answer_start": [0] * len(references), "text": list(references)}, "id": id}
 
 
 def _pair(example: Example, prediction: Prediction) -> tuple[str, tuple[str, ...]]:
@@ -215,22 +226,22 @@ class _Summed(_Torchmetrics):
     """
 
     def statistics(self, example: Example, prediction: Prediction) -> np.ndarray:
-        states = self.computed.wrapped._defaults
+        states = self.computed.default_states
         if prediction.output is None:
             return np.full(sum(state.numel() for state in states.values()), np.nan)
         self.computed.update([_pair(example, prediction)])
         values = [getattr(self.computed.wrapped, name) for name in states]
-        return torch.cat([value.detach().double().cpu().flatten() for value in values]).numpy()
+        flat: np.ndarray = torch.cat([v.detach().double().cpu().flatten() for v in values]).numpy()
+        return flat
 
     def score(self, total: np.ndarray) -> float:
         if np.isnan(total).any():
             return float("nan")
-        wrapped = self.computed.wrapped
         start = 0
-        for name, default in wrapped._defaults.items():
+        for name, default in self.computed.default_states.items():
             end = start + default.numel()
             value = torch.tensor(total[start:end], dtype=torch.float64).reshape(default.shape)
-            setattr(wrapped, name, value)
+            setattr(self.computed.wrapped, name, value)
             start = end
         return float(self.computed.compute()[self.output].item())
 
@@ -241,7 +252,8 @@ class _Mean(_Torchmetrics):
     """
 
     def statistics(self, example: Example, prediction: Prediction) -> np.ndarray:
-        return self.rows([example], [prediction])[0]
+        row: np.ndarray = self.rows([example], [prediction])[0]
+        return row
 
     def rows(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> np.ndarray:
         has_output = np.array([p.output is not None for p in predictions])
@@ -283,13 +295,13 @@ def settings_of(wrapped: torchmetrics.Metric) -> dict[str, str]:
     Raises:
         ValueError: the object does not keep one of them.
     """
-    found = {}
+    settings = {}
     for name, parameter in inspect.signature(type(wrapped).__init__).parameters.items():
         is_tunnel = parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
         if name == "self" or name in WITHOUT_EFFECT or is_tunnel:
             continue
-        found[name] = _as_text(_argument(wrapped, name))
-    return found
+        settings[name] = _as_text(_argument(wrapped, name))
+    return settings
 
 
 def _argument(wrapped: torchmetrics.Metric, name: str) -> object:
@@ -304,7 +316,7 @@ def _argument(wrapped: torchmetrics.Metric, name: str) -> object:
             if holder is not None and attribute in getattr(holder, "__dict__", {}):
                 return vars(holder)[attribute]
     raise ValueError(
-        f"{type(wrapped).__name__} keeps no trace of its argument {name}, which its signature must "
+        f"{type(wrapped).__name__} does not keep its argument {name}, which its signature must "
         f"have: set self.{name} on a class of your own that derives from it"
     )
 

@@ -33,7 +33,7 @@ class Arpa(Scorer):
         path: of the file.
     """
 
-    # passages of a text must come together
+    # the passages of a text are scored together
     needs_all_examples = True
     shardable = False
 
@@ -52,7 +52,7 @@ class Arpa(Scorer):
             raise FileNotFoundError(f"n-gram model {self.path}: there is no such file")
         if UNKNOWN not in self._number:
             raise ValueError(
-                f"{self.path} has no {UNKNOWN}: a word that it does not know would be impossible"
+                f"{self.path} has no {UNKNOWN}, so that a word it does not know would be impossible"
             )
 
     def fingerprint(self) -> str | None:
@@ -102,18 +102,18 @@ class Arpa(Scorer):
         """
         began = perf_counter()
         source = example.source
-        apart = not source or not answer or source[-1].isspace() or answer[0].isspace()
-        before = source if apart else source + " "
+        is_apart = not source or not answer or source[-1].isspace() or answer[0].isspace()
+        before = source if is_apart else source + " "
         starts, nats, contexts, unknown, changed, spelling = self._score(before + answer)
-        own = starts >= len(before)
+        mask = starts >= len(before)
         [found] = passages_of(
             [Example(example.id, "", (answer,))],
-            starts[own] - len(before),
-            nats[own],
-            contexts[own],
-            unknown[own],
+            starts[mask] - len(before),
+            nats[mask],
+            contexts[mask],
+            unknown[mask],
             changed,
-            spelling[own],
+            spelling[mask],
             perf_counter() - began,
         )
         return replace(found, output=answer)
@@ -130,11 +130,11 @@ class Arpa(Scorer):
         """
         model = self._read.model
         bos, eos, unk = (self._number[word] for word in (BEGIN, END, UNKNOWN))
-        ids = []
-        starts = []
-        contexts = []
-        lines = []
-        new = []
+        ids: list[int] = []
+        starts: list[int] = []
+        contexts: list[int] = []
+        lines: list[str] = []
+        unknown_words: list[str] = []
         for line in re.finditer(r"[^\n]+", text):
             words = list(WORD.finditer(line[0]))
             if words:
@@ -142,7 +142,9 @@ class Arpa(Scorer):
                 starts += [-1, *(line.start() + word.start() for word in words), line.end()]
                 contexts += range(len(words) + 2)
                 lines.append(" ".join(word[0] for word in words))
-                new += [word[0] for word in words if self._number.get(word[0], unk) == unk]
+                unknown_words += [
+                    word[0] for word in words if self._number.get(word[0], unk) == unk
+                ]
         row = np.array(ids, np.int64)
         counts = np.array(starts, np.int64) >= 0
         nats = -model.log_probs(row) if len(row) else np.zeros(0)
@@ -150,7 +152,7 @@ class Arpa(Scorer):
         changed = "\n".join(lines) != text.removesuffix("\n")
         unknown = (row == unk)[counts]
         spelling = np.zeros(int(counts.sum()))
-        spelling[unknown] = self._spelling.nats(new) if new else 0.0
+        spelling[unknown] = self._spelling.nats(unknown_words) if unknown_words else 0.0
         return (
             np.array(starts, np.int64)[counts],
             nats[counts],

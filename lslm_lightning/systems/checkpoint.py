@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, cast
 
 from lslm_lightning.contracts import (
     Answers,
@@ -23,6 +23,10 @@ from lslm_lightning.systems.batches import by_length, whole_texts
 from lslm_lightning.systems.fusion import ShallowFusion
 from lslm_lightning.systems.purpose import purpose_of_run
 from lslm_lightning.systems.weights import fingerprint_of
+from lslm_lightning.types import JsonObject
+
+if TYPE_CHECKING:
+    from lslm_lightning.systems.trained_task import ScoringTask, TrainedTask
 
 
 class Checkpoint(Generator, Scorer):
@@ -100,19 +104,17 @@ class Checkpoint(Generator, Scorer):
         """Return a digest of the weights, including those of the language model; None where some no
         longer exist.
         """
-        found = [fingerprint_of(self.run)] + (
-            [] if self.fusion is None else [self.fusion.fingerprint()]
-        )
-        if None in found:
+        weights = fingerprint_of(self.run)
+        if self.fusion is None or weights is None:
+            return weights
+        others = self.fusion.fingerprint()
+        if others is None:
             return None
-        return (
-            found[0]
-            if self.fusion is None
-            else hashlib.sha256(" ".join(found).encode()).hexdigest()
-        )
+        return hashlib.sha256(f"{weights} {others}".encode()).hexdigest()
 
     @cached_property
     def loaded(self) -> LoadedRun:
+        """Run with its weights, on the device, set to answer with this search and fusion."""
         import torch
 
         loaded = load_run(self.run, trust=self.trust)
@@ -123,13 +125,18 @@ class Checkpoint(Generator, Scorer):
         )
         loaded.task.to(device)
         fusion = None if self.fusion is None else self.fusion.over(loaded.tokenizer, device)
-        loaded.task.answer_by(self.search, fusion)
+        cast("TrainedTask", loaded.task).answer_by(self.search, fusion)
         return loaded
 
     @property
-    def modality(self) -> str:
+    def task(self) -> "TrainedTask":
+        """Task of the run."""
+        return cast("TrainedTask", self.loaded.task)
+
+    @property
+    def modality(self) -> str:  # type: ignore[override]  # known when the run is loaded
         """Modality of the run's task."""
-        return self.loaded.task.modality
+        return self.task.modality
 
     def generate(self, examples: Sequence[Example], n_best: int = 1) -> Iterator[Prediction]:
         """Yield one answer for each example, or `n_best` alternatives each; see
@@ -137,12 +144,12 @@ class Checkpoint(Generator, Scorer):
         """
         import torch
 
-        if n_best != 1 and not self.loaded.task.finds_n_best:
-            raise CannotError(f"{type(self.loaded.task).__name__} finds one answer, not {n_best}")
+        if n_best != 1 and not self.task.finds_n_best:
+            raise CannotError(f"{type(self.task).__name__} finds one answer, not n_best={n_best}")
         more = {"n_best": n_best} if n_best != 1 else {}
         for batch in by_length(examples, self.batch_size):
-            torch.manual_seed(0)  # sampling writes the same again
-            yield from self.loaded.task.generate(batch, **more)
+            torch.manual_seed(0)  # so that sampling is reproducible
+            yield from self.task.generate(batch, **more)
 
     def log_prob(
         self, examples: Sequence[Example], answers: Answers | None = None
@@ -150,12 +157,12 @@ class Checkpoint(Generator, Scorer):
         """Yield the nats of whole texts, or of answers after their sources; see
         `contracts.Scorer`.
         """
-        task = self.loaded.task
-        if not hasattr(task, "log_prob"):
-            alone = "a given answer" if answers is not None else "a text alone"
+        if not hasattr(self.task, "log_prob"):
+            asked = "a given answer" if answers is not None else "a text alone"
             raise CannotError(
-                f"{type(task).__name__} writes answers and gives no probability of {alone}"
+                f"{type(self.task).__name__} writes answers and gives no probability of {asked}"
             )
+        task = cast("ScoringTask", self.task)
         if answers is not None:
             yield from task.log_prob(examples, answers)
             return
@@ -166,17 +173,17 @@ class Checkpoint(Generator, Scorer):
         """Return the number of examples whose source is truncated, and an explanation; see
         `System.cut_sources`.
         """
-        return self.loaded.task.cut_sources(examples)
+        return self.task.cut_sources(examples)
 
     def signature(self, mode: Mode) -> str:
         """Return the signature parts of the run's task for this mode."""
-        return self.loaded.task.signature_of_answers(mode)
+        return self.task.signature_of_answers(mode)
 
-    def info(self) -> dict[str, Any]:
+    def info(self) -> JsonObject:
         """Return the size of the model, and its weights, search and language model, where there are
         any.
         """
-        task = self.loaded.task
+        task = self.task
         return {
             "n_parameter": task.n_parameter,
             "memory_bytes": task.memory_bytes,
@@ -187,7 +194,7 @@ class Checkpoint(Generator, Scorer):
         }
 
     @property
-    def run_directory(self) -> Path | None:
+    def run_directory(self) -> Path | None:  # type: ignore[override]  # of a pattern, found late
         """Folder of the run, with its config and learning curves; None where it no longer
         exists.
         """

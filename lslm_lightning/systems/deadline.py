@@ -3,11 +3,12 @@
 import asyncio
 import threading
 from collections.abc import Mapping
-from typing import Any
 
 from openai import AsyncOpenAI, Timeout
 
-CONNECTING = 0.9  # share of the time in which the server must have been reached
+from lslm_lightning.types import Json
+
+CONNECTING = 0.9  # share of the time in which the connection must be established
 
 
 class DeadlineClient:
@@ -31,7 +32,7 @@ class DeadlineClient:
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, daemon=True, name="requests").start()
 
-    def post(self, path: str, body: Mapping[str, Any]) -> Any:
+    def post(self, path: str, body: Mapping[str, Json]) -> Json:
         """Send a request and return its reply: the JSON object, or the text where it is not
         declared as JSON.
 
@@ -41,6 +42,6 @@ class DeadlineClient:
         """
         return asyncio.run_coroutine_threadsafe(self._post(path, body), self._loop).result()
 
-    async def _post(self, path: str, body: Mapping[str, Any]) -> Any:
+    async def _post(self, path: str, body: Mapping[str, Json]) -> Json:
         async with asyncio.timeout(self.seconds):
             return await self._client.post(path, body=dict(body), cast_to=object)

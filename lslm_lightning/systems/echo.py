@@ -5,15 +5,17 @@ import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-# OpenAI's form of a part of a character
+from lslm_lightning.types import Json, JsonObject
+
+# OpenAI's form of an incomplete character
 BYTES = re.compile(r"bytes:((?:\\x[0-9a-f]{2}|.)+)", re.DOTALL)
-BYTE = re.compile(r"<0x([0-9A-Fa-f]{2})>")  # that of SentencePiece
-UNKNOWN = -9999.0  # what OpenAI and vLLM give in place of a probability that they do not know
+BYTE = re.compile(r"<0x([0-9A-Fa-f]{2})>")  # SentencePiece's form of one
+UNKNOWN = -9999.0  # log probability by which OpenAI and vLLM mark an unknown one
 ROUNDING = 1e-4  # log probabilities up to here above 0 are rounded
-FIRST = 32  # bytes of a first token whose text the server leaves out, at most
-ALL_CERTAIN = 8  # tokens; so many with probability 1 each, all of a text, were filled in
+FIRST = 32  # bytes at most of a first token whose text the server omits
+ALL_CERTAIN = 8  # tokens; a text of so many with probability 1 each was not scored
 
 
 class EchoError(ValueError):
@@ -42,7 +44,7 @@ class Span(NamedTuple):
     end: int | None
 
 
-def read_echo(body: Mapping[str, Any], choice: Mapping[str, Any]) -> dict[str, list]:
+def read_echo(body: Mapping[str, Json], choice: Mapping[str, Json]) -> JsonObject:
     """Return `tokens` and `logprobs` of a reply, or `offsets` in place of tokens; an empty
     dictionary where it has none.
 
@@ -72,7 +74,7 @@ def read_echo(body: Mapping[str, Any], choice: Mapping[str, Any]) -> dict[str, l
     return {"logprobs": logprobs} | {name: value for name, value in names.items() if value}
 
 
-def _of_vllm(prompt: Sequence[Mapping[str, Any] | None]) -> dict[str, list]:
+def _of_vllm(prompt: Sequence[Mapping[str, Json] | None]) -> JsonObject:
     """Return `tokens` and `logprobs` from vLLM's format, a dictionary by token id for each token;
     only a dictionary with a single entry identifies the token of the text.
     """
@@ -84,7 +86,7 @@ def _of_vllm(prompt: Sequence[Mapping[str, Any] | None]) -> dict[str, list]:
     }
 
 
-def _text_of(part: Mapping[str, Any]) -> str | None:
+def _text_of(part: Mapping[str, Json]) -> str | None:
     """Return the token of one part of a chat's `logprobs.content`; an incomplete character as
     "bytes:\\x..".
     """
@@ -95,7 +97,7 @@ def _text_of(part: Mapping[str, Any]) -> str | None:
     return token
 
 
-def score_passage(echo: Mapping[str, Any], context: str, passage: str) -> tuple[float, int]:
+def score_passage(echo: Mapping[str, Json], context: str, passage: str) -> tuple[float, int]:
     """Return the nats of `passage` after `context`, and the number of its tokens.
 
     Args:
@@ -122,7 +124,7 @@ def score_passage(echo: Mapping[str, Any], context: str, passage: str) -> tuple[
     scored = []
     spans = match(tokens, text, boundary)
     for i, (start, end) in enumerate(spans):
-        if start is None or (start < boundary and end <= boundary):
+        if start is None or end is None or (start < boundary and end <= boundary):
             continue
         if start < boundary:
             raise BoundaryError(len(text.encode()[:start].decode("utf-8", "ignore")))
@@ -132,7 +134,7 @@ def score_passage(echo: Mapping[str, Any], context: str, passage: str) -> tuple[
     return math.fsum(scored), len(scored)
 
 
-def check_log_probability(value: Any, token: str | None, number: int) -> float:
+def check_log_probability(value: Json, token: str | None, number: int) -> float:
     """Return a log probability, at most 0.
 
     Raises:
@@ -206,10 +208,12 @@ def _ways(
                 ends |= dict.fromkeys(range(min(boundary, FIRST) + 1), 0)
             elif token is not None and start < len(data):
                 if token != "\ufffd":
-                    found = _ends(token, data, start)
-                elif (found := known.get(start)) is None:
-                    found = known[start] = _ends(token, data, start)
-                ends |= {end: start for end in found if not (split and start < boundary < end)}
+                    possible = _ends(token, data, start)
+                else:
+                    if start not in known:
+                        known[start] = _ends(token, data, start)
+                    possible = known[start]
+                ends |= {end: start for end in possible if not (split and start < boundary < end)}
         if not ends and ways[-1].keys() == {0} and _is_before_text(token):
             ends = {0: None}
         if not ends:
@@ -270,7 +274,7 @@ def _is_part(piece: bytes) -> bool:
     return min(piece) >= 0x80 and max(piece[1:], default=0) < 0xC0
 
 
-def _slices(echo: Mapping[str, Any], text: str) -> list[str]:
+def _slices(echo: Mapping[str, Json], text: str) -> list[str]:
     """Return the tokens of a reply that gives only their character offsets in the text, as cached
     by an older version.
 
@@ -280,21 +284,20 @@ def _slices(echo: Mapping[str, Any], text: str) -> list[str]:
     if not (offsets := echo.get("offsets")):
         return []
     if not isinstance(offsets, list) or not all(isinstance(offset, int) for offset in offsets):
-        raise EchoError("it gives no numbers of characters for where its tokens begin")
+        raise EchoError("the offsets of its tokens are no numbers")
     if "text" in echo and not echo["text"].strip().startswith(text.strip()):
-        raise EchoError(f"it gave back {_short(echo['text'])} for {_short(text)}")
-    places = [*offsets, max(len(text), offsets[-1])]
-    if offsets[0] != 0 or any(second < first for first, second in pairwise(places)):
+        raise EchoError(f"it returned {_short(echo['text'])} for {_short(text)}")
+    bounds = [*offsets, max(len(text), offsets[-1])]
+    if offsets[0] != 0 or any(second < first for first, second in pairwise(bounds)):
         raise EchoError(
             f"its tokens begin at characters {offsets[0]:,} to {offsets[-1]:,} of a text of "
             f"{len(text):,}"
         )
     if offsets[-1] >= len(text) and not text.isascii():
         raise EchoError(
-            "it counts bytes where a token begins, or characters: that cannot be told without "
-            "the tokens"
+            "without the tokens it is unknown whether its offsets count bytes or characters"
         )
-    return [text[first:second] for first, second in pairwise(places)]
+    return [text[first:second] for first, second in pairwise(bounds)]
 
 
 def _mismatch(tokens: Sequence[str | None], data: bytes, n_matched: int, reached: int) -> str:

@@ -128,13 +128,7 @@ class Endpoint(Generator, Scorer):
         self.limit_name = (
             "max_completion_tokens" if "max_completion_tokens" in self.extra else "max_tokens"
         )
-        limit = self.extra.get("max_completion_tokens", max_tokens)
-        if budget is not None and not isinstance(limit, int):
-            raise ValueError(
-                f"budget={budget:g} needs max_tokens: without it the cost of the next answer has "
-                "no upper bound"
-            )
-        self.most_output = limit if isinstance(limit, int) else 0
+        self.most_output = self._output_limit(budget)
         self.refusals = Refusals(FREE)
         self.ledger = Ledger(prices, budget)
         address = base_url or os.environ.get("OPENAI_BASE_URL") or "https://api.openai.com/v1"
@@ -149,6 +143,22 @@ class Endpoint(Generator, Scorer):
             self.ledger,
         )
         self.echo = EchoScorer(self.client, self.extra, concurrency)
+
+    def _output_limit(self, budget: float | None) -> int:
+        """Return the maximum number of tokens of an answer; 0 without a limit.
+
+        Raises:
+            ValueError: there is a budget and no limit.
+        """
+        limit = self.extra.get("max_completion_tokens", self.max_tokens)
+        if isinstance(limit, int):
+            return limit
+        if budget is not None:
+            raise ValueError(
+                f"budget={budget:g} needs max_tokens: without it the cost of the next answer has "
+                "no upper bound"
+            )
+        return 0
 
     def prepare(self, examples: Sequence[Example]) -> None:
         """Check that there is a key.

@@ -3,6 +3,7 @@
 import hashlib
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 from lslm_lightning.decoding import Fusion
 from lslm_lightning.decoding.fusion import check_fusion
@@ -10,6 +11,9 @@ from lslm_lightning.runs import Chosen, choose_run, find_run, load_run
 from lslm_lightning.runs.loading import LoadedRun, config_to_build
 from lslm_lightning.systems.weights import fingerprint_of
 from lslm_lightning.text.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from lslm_lightning.systems.trained_task import LanguageModelTask
 
 
 class ShallowFusion:
@@ -57,7 +61,7 @@ class ShallowFusion:
             for run in (self.run, asking)
         )
         if own != others:
-            raise self._stranger(Path(asking).name)
+            raise self._unknown_tokenizer_error(Path(asking).name)
 
     def fingerprint(self) -> str | None:
         """Return a digest of the weights; None where they no longer exist."""
@@ -78,21 +82,25 @@ class ShallowFusion:
         if not hasattr(task, "step"):
             raise ValueError(
                 f"fusion with {self.given}: {type(task).__name__} is no language model, which "
-                "could be asked token by token"
+                "scores token by token"
             )
         if self.loaded.tokenizer.digest != tokenizer.digest:
-            raise self._stranger(repr(tokenizer))
+            raise self._unknown_tokenizer_error(repr(tokenizer))
         task.to(device)
-        return Fusion(task.step, tokenizer.eos_id, tokenizer.eos_id, self.weight, self.length_bonus)
+        model = cast("LanguageModelTask", task)
+        end = tokenizer.eos_id
+        if end is None:
+            raise ValueError(f"fusion with {self.given}: its tokenizer has no end of text")
+        return Fusion(model.step, end, end, self.weight, self.length_bonus)
 
     def __str__(self) -> str:
         return f"{self.weight:g} x {Path(self.run).name}" + (
             f", {self.length_bonus:+g} a token" if self.length_bonus else ""
         )
 
-    def _stranger(self, other: str) -> ValueError:
+    def _unknown_tokenizer_error(self, other: str) -> ValueError:
         return ValueError(
-            f"fusion with {self.given}: its tokenizer is not that of {other}, which a search by "
-            "tokens needs; train it with data.tokenizer"
-            " lslm_lightning.text.recipes.Existing and the path of the other run's tokenizer.json"
+            f"fusion with {self.given}: its tokenizer must be that of {other}, since the search "
+            "adds scores of tokens; train it with data.tokenizer "
+            "lslm_lightning.text.recipes.Existing and the path of the other run's tokenizer.json"
         )

@@ -229,9 +229,9 @@ class HuggingFace(Generator, Scorer):
         lists = best_beams(self.loaded.model, given, limits, n_best, n_read, end_ids)
         seconds = (perf_counter() - began) / len(batch)
         decode = partial(self.loaded.tokenizer.decode, skip_special_tokens=True)
-        for example, found in zip(batch, lists, strict=True):
-            ids, nats = found[0]
-            alternatives = [Alternative(decode(each).strip(), own) for each, own in found]
+        for example, beams in zip(batch, lists, strict=True):
+            ids, nats = beams[0]
+            alternatives = [Alternative(str(decode(beam)).strip(), cost) for beam, cost in beams]
             yield Prediction(
                 example.id,
                 alternatives[0].output,

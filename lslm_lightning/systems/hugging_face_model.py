@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeGuard
 
 from lslm_lightning.contracts import Example, Purpose
 from lslm_lightning.safety.parameters import bounded_parameters
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
     from transformers import GenerationConfig, PretrainedConfig, PreTrainedTokenizerBase
-    from transformers.modeling_outputs import CausalLMOutput
 
 HOUSEKEEPING = (  # fields of a generation config that change no answer
     "transformers_version",
@@ -38,6 +37,15 @@ HOUSEKEEPING = (  # fields of a generation config that change no answer
 UNLIMITED = 10**9  # a limit as high as that is a tokenizer's way of saying that there is none
 
 
+class Output(Protocol):
+    """Output of a model."""
+
+    @property
+    def logits(self) -> "Tensor":
+        """Logits (B, T, V)."""
+        ...
+
+
 class Model(Protocol):
     """A causal or sequence-to-sequence model of `transformers`."""
 
@@ -49,7 +57,7 @@ class Model(Protocol):
         """Device of the weights."""
         ...
 
-    def __call__(self, *inputs: "Tensor", **named_inputs: "Tensor") -> "CausalLMOutput":
+    def __call__(self, *inputs: "Tensor", **named_inputs: "Tensor") -> Output:
         """Return the logits (B, T, V) for token ids (B, T)."""
         ...
 
@@ -159,7 +167,8 @@ def load_model(path: str, device: str, dtype: str) -> Loaded:
         raise ValueError(f"{path} is no model that can be used: {reason(path, error)}") from None
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
-    return Loaded(model.to(device).eval(), tokenizer)
+    # ignored: transformers wraps `Module.to` without its `self`
+    return Loaded(model.to(device).eval(), tokenizer)  # type: ignore[arg-type]
 
 
 def purposes_in_files(path: str) -> list[Purpose]:
@@ -193,7 +202,7 @@ def fingerprint_of_folder(path: str) -> str | None:
     return hashlib.sha256(repr(files).encode()).hexdigest()
 
 
-def is_language(code: object) -> bool:
+def is_language(code: object) -> TypeGuard[str]:
     """Return whether a code is that of one language in CLDR, so not "mul", "ROMANCE" or ""."""
     if not isinstance(code, str) or base_language(code) in ("mul", "und", "mis", "zxx"):
         return False

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -20,6 +20,10 @@ from lslm_lightning.ngram.interpolation import fitted_weights, mixture_nats
 from lslm_lightning.runs import Chosen, find_run
 from lslm_lightning.systems.batches import whole_texts
 from lslm_lightning.systems.checkpoint import Checkpoint
+from lslm_lightning.types import JsonObject
+
+if TYPE_CHECKING:
+    from lslm_lightning.systems.trained_task import LanguageModelTask
 
 
 class Interpolation(Scorer):
@@ -97,21 +101,23 @@ class Interpolation(Scorer):
         ):
             raise ValueError(
                 f"{self.parts[0].name} and {other.name} have different tokenizers: only "
-                "probabilities of one token mix"
+                "probabilities of the same tokens can be mixed"
             )
 
     def fingerprint(self) -> str | None:
         """Return a digest of all weights; None where some no longer exist."""
-        found = [part.fingerprint() for part in self.parts]
-        return None if None in found else hashlib.sha256(" ".join(found).encode()).hexdigest()
+        digests = [part.fingerprint() for part in self.parts]
+        known = [digest for digest in digests if digest is not None]
+        if len(known) < len(digests):
+            return None
+        return hashlib.sha256(" ".join(known).encode()).hexdigest()
 
     @cached_property
-    def _tasks(self) -> list[Any]:
-        tasks = [part.loaded.task for part in self.parts]
-        for part, task in zip(self.parts, tasks, strict=True):
-            if not hasattr(task, "token_nats"):
-                raise CannotError(f"{part.name} is no language model, whose tokens could be mixed")
-        return tasks
+    def _tasks(self) -> list["LanguageModelTask"]:
+        for part in self.parts:
+            if not hasattr(part.task, "token_nats"):
+                raise CannotError(f"{part.name} is no language model with token probabilities")
+        return [cast("LanguageModelTask", part.task) for part in self.parts]
 
     @cached_property
     def weights(self) -> np.ndarray:
@@ -120,7 +126,7 @@ class Interpolation(Scorer):
             return np.array(self.given)
         if self._validation is None:
             raise ValueError(
-                "Interpolation has no validation split to find its weights with: set weights"
+                "Interpolation has no validation split to fit its weights on: set weights"
             )
         rows = self._tasks[0].rows(self._validation())
         return fitted_weights([np.concatenate(task.token_nats(rows)) for task in self._tasks])
@@ -141,22 +147,18 @@ class Interpolation(Scorer):
         self, rows: Sequence[Sequence[int]], n_given: Sequence[int] | None = None
     ) -> list[np.ndarray]:
         every = [task.token_nats(rows, n_given) for task in self._tasks]
-        return [mixture_nats(parts, self.weights) for parts in zip(*every, strict=True)]
+        return [mixture_nats(parts, self.weights.tolist()) for parts in zip(*every, strict=True)]
 
     def signature(self, mode: Mode) -> str:
         """Return the signature parts of all runs, each part once, in the order of the longest
         signature.
         """
-        found = sorted(
-            (task.signature_of_answers(mode).split("|")[1:] for task in self._tasks),
-            key=len,
-            reverse=True,
-        )
-        return "".join(
-            f"|{piece}" for piece in dict.fromkeys(piece for pieces in found for piece in pieces)
-        )
+        signatures = [task.signature_of_answers(mode).split("|")[1:] for task in self._tasks]
+        signatures.sort(key=len, reverse=True)
+        parts = dict.fromkeys(part for signature in signatures for part in signature)
+        return "".join(f"|{part}" for part in parts)
 
-    def info(self) -> dict[str, Any]:
+    def info(self) -> JsonObject:
         """Return the total size of all models, and their weights in the mixture."""
         shares = ", ".join(
             f"{weight:.3f} {part.name}"

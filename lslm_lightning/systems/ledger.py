@@ -22,6 +22,7 @@ class Prices:
             check_money(f"prices.{name}", getattr(self, name))
 
     def of(self, n_input: int, n_output: int) -> float:
+        """Return the price of so many tokens."""
         return (n_input * self.input_per_million + n_output * self.output_per_million) / 1e6
 
 
@@ -67,10 +68,10 @@ class Ledger:
         with self._changed:
             while self.budget is not None and self.spent + self.reserved + price > self.budget:
                 if self.reserved <= 0 or self.spent + price > self.budget:
-                    given = f"budget={self.budget:g} {self.prices.currency}"
+                    currency = self.prices.currency if self.prices else ""
                     raise BudgetError(
-                        f"{given}: {self.spent:.4f} is spent, and the next request may cost "
-                        f"{price:.4f}"
+                        f"budget={self.budget:g} {currency}: {self.spent:.4f} is spent, and the "
+                        f"next request may cost {price:.4f}"
                     )
                 self._changed.wait()
             self.reserved += price

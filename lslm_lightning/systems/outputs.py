@@ -22,7 +22,7 @@ class Outputs(Generator):
         path: UTF-8, compressed (.gz, .bz2, .xz, .zst) or not; only LF and CRLF end a line.
     """
 
-    # lines are counted
+    # the lines of the file are those of all examples
     needs_all_examples = True
     shardable = False
     modality = None
@@ -84,12 +84,13 @@ class Outputs(Generator):
         if len(lines) != len(examples):
             raise ValueError(
                 f"{self.path} has {len(lines):,} lines for {len(examples):,} examples; give one "
-                "a line, in the exam's order"
+                "a line, in the order of the examples"
             )
         yield from (Prediction(e.id, line) for e, (_, line) in zip(examples, lines, strict=True))
 
     @property
     def by_id(self) -> bool:
+        """True if the lines have ids; else they are in the order of the examples."""
         return self.form == "jsonl"
 
     def _by_id(self, lines: Iterable[tuple[int, str]]) -> dict[str, str]:
@@ -98,25 +99,25 @@ class Outputs(Generator):
         numbers: dict[str, int] = {}
         for number, line in lines:
             if line and not line.isspace():
-                found, output = self._record(f"{self.path}: line {number}", line)
-                if found in outputs:
+                id_, output = self._record(f"{self.path}: line {number}", line)
+                if id_ in outputs:
                     raise ValueError(
-                        f"{self.path}: line {number}: the id {found!r} stands in line "
-                        f"{numbers[found]} already; remove one"
+                        f"{self.path}: line {number}: the id {id_!r} is in line "
+                        f"{numbers[id_]} already; remove one"
                     )
-                outputs[found] = output
-                numbers[found] = number
+                outputs[id_] = output
+                numbers[id_] = number
         return outputs
 
     def _record(self, where: str, line: str) -> tuple[str, str]:
         record = parse(where, line)
         if not isinstance(record, dict) or not {"id", "output"} <= record.keys():
             raise ValueError(f'{where}: expected {{"id": ..., "output": "..."}}')
-        found = record["id"]
+        id_ = record["id"]
         output = record["output"]
         if not isinstance(output, str) or isinstance(output, Number):
             shown = output if isinstance(output, Number) else json.dumps(output)[:80]
             raise ValueError(f"{where}: output must be text, not {shown}")
-        if found is None:
+        if id_ is None:
             raise ValueError(f"{where}: id must be text or a number, not null")
-        return as_text(found, where, "id"), as_text(output, where, "output")
+        return as_text(id_, where, "id"), as_text(output, where, "output")

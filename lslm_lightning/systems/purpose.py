@@ -1,13 +1,12 @@
 """Task and languages of a trained system, according to its own files."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from lslm_lightning.contracts import Purpose
 from lslm_lightning.data.catalogue import read_catalogue
 from lslm_lightning.runs import RunDirectory, find_run
 from lslm_lightning.runs.loading import read_config
+from lslm_lightning.types import Settings
 
 
 def purpose_of_run(reference: str | Path) -> Purpose:
@@ -24,7 +23,7 @@ def purpose_of_run(reference: str | Path) -> Purpose:
     return Purpose(task, languages_of_run(directory, config.get("data") or {}))
 
 
-def languages_of_run(directory: RunDirectory, data: Mapping[str, Any]) -> tuple[str, str] | None:
+def languages_of_run(directory: RunDirectory, data: Settings) -> tuple[str, str] | None:
     """Return source and target language as stated in the run's config, or else as recorded by the
     run, or as the catalogue has them for its corpus; None where unknown.
     """

@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from email.utils import parsedate_to_datetime
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from lslm_lightning.systems.echo import read_echo
+from lslm_lightning.types import Json, JsonObject
 
-# The words of servers -> those of `Prediction.finish_reason`; any other word stays as it is
+# Values of `Prediction.finish_reason` -> those of servers that mean the same; others are kept
 FINISH = {
     "stop": (
         "eos",
@@ -33,10 +34,10 @@ FINISH = {
     "tool_calls": ("tool_call", "tool_use", "function_call"),
 }
 _REASONS = {word: reason for reason, words in FINISH.items() for word in words}
-# kinds of parts that are no answer
+# types of content parts with reasoning
 _THOUGHT = ("thinking", "reasoning", "redacted_thinking", "reasoning_text")
-_SILENT = ("reference",)  # that are no text: Mistral's citations
-# fields of a message
+_SILENT = ("reference",)  # types of parts without text: Mistral's citations
+# fields of a message with reasoning
 _THOUGHTS = ("reasoning_content", "reasoning", "reasoning_details", "thinking")
 # In codes and messages of filters: of OpenAI, Azure, OpenRouter, Alibaba, DeepSeek
 FILTERED = (
@@ -46,12 +47,12 @@ FILTERED = (
     "invalid_prompt",
     "flagged_input",
     "data_inspection_failed",
+    "content exists risk",
 )
-FILTERED += ("content exists risk",)
-LONGEST_PAUSE = 60.0  # seconds that a server may ask for
-MOST_TOKENS = 2**40  # that a count may say; more is no count
-LATE = (504, 524)  # HTTP statuses of a proxy that did not wait for the model, which may work on
-PASSING = (408, 409, 425, 429)  # HTTP statuses that may be others the next time, as 500 and above
+LONGEST_PAUSE = 60.0  # seconds of a pause that a server asks for
+MOST_TOKENS = 2**40  # of a plausible count
+LATE = (504, 524)  # HTTP statuses of a proxy that did not wait for the model, which may go on
+PASSING = (408, 409, 425, 429)  # HTTP statuses of temporary errors, besides 500 and above
 
 
 _LINE_END = re.compile(r"\r\n|\n|\r")  # of server-sent events; no other character ends a line
@@ -139,7 +140,7 @@ def read_pause(headers: Mapping[str, str], now: Callable[[], float] = time.time)
     return None
 
 
-def read_problem(content: Any, status: int) -> Problem:
+def read_problem(content: Json, status: int) -> Problem:
     """Return the problem that an error reply describes, in the format of OpenAI, vLLM, FastAPI or
     OpenRouter, or as a page of text.
     """
@@ -154,7 +155,7 @@ def read_problem(content: Any, status: int) -> Problem:
         return Problem(_one_line(json.dumps(content)), status=status)
 
 
-def _read_problem(content: Any, status: int) -> Problem:
+def _read_problem(content: Json, status: int) -> Problem:
     """Return the problem that a JSON value describes."""
     if isinstance(content, list) and content:
         content = content[0]
@@ -165,7 +166,7 @@ def _read_problem(content: Any, status: int) -> Problem:
         return Problem(_one_line(str(error)), status=status)
     message = error.get("message") or error.get("detail") or error.get("error") or json.dumps(error)
     parameter = error.get("param")
-    if isinstance(message, list):  # FastAPI: the place and a message for each fault
+    if isinstance(message, list):  # FastAPI: a path and a message for each fault
         faults = [fault if isinstance(fault, Mapping) else {"msg": fault} for fault in message]
         paths = [
             [loc] if isinstance(loc := fault.get("loc") or [], str) else list(loc)
@@ -179,9 +180,9 @@ def _read_problem(content: Any, status: int) -> Problem:
         )
     elif isinstance(message, Mapping):
         return _read_problem(message, status)
-    metadata = error.get("metadata") if isinstance(error.get("metadata"), Mapping) else {}
+    metadata = _mapping_in(error, "metadata")
     raw = metadata.get("raw")
-    inner = error.get("innererror") if isinstance(error.get("innererror"), Mapping) else {}
+    inner = _mapping_in(error, "innererror")
     moderated = "flagged_input" if "flagged_input" in metadata else None
     codes = [
         str(word)
@@ -197,7 +198,13 @@ def _read_problem(content: Any, status: int) -> Problem:
     )
 
 
-def read_body(content: Any) -> Mapping[str, Any]:
+def _mapping_in(error: Mapping[str, Json], name: str) -> Mapping[str, Json]:
+    """Return the mapping in a field; an empty one where it has no mapping."""
+    value = error.get(name)
+    return value if isinstance(value, Mapping) else {}
+
+
+def read_body(content: Json) -> Mapping[str, Json]:
     """Return the JSON object of a reply, whatever its content type; the pieces of an unrequested
     stream are joined.
 
@@ -213,7 +220,7 @@ def read_body(content: Any) -> Mapping[str, Any]:
     return body
 
 
-def read_reply(body: Mapping[str, Any]) -> dict[str, Any]:
+def read_reply(body: Mapping[str, Json]) -> JsonObject:
     """Return the fields of a reply: `text`, `finish`, `reasoning` (whether there was some beside
     the text), and `tokens` and `logprobs` where it has them.
 
@@ -234,7 +241,7 @@ def read_reply(body: Mapping[str, Any]) -> dict[str, Any]:
     finish = choice.get("finish_reason")
     finish = _REASONS.get(str(finish).lower(), str(finish).lower()) if finish else None
     if finish == "error":
-        raise ValueError("finish_reason is error, without a word why")
+        raise ValueError("finish_reason is error, without a reason")
     message = choice.get("message")
     if message is None:
         text = choice.get("text")
@@ -264,7 +271,7 @@ def read_reply(body: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _read_content(content: Any) -> tuple[str, bool, str | None]:
+def _read_content(content: Json) -> tuple[str, bool, str | None]:
     """Return the text of a message's content, whether there is reasoning beside it, and a refusal;
     the texts of a list of parts are joined.
     """
@@ -309,22 +316,21 @@ def check_characters(text: str) -> None:
         ) from None
 
 
-def read_usage(body: Mapping[str, Any], most_input: int, most_output: int) -> tuple[int, int]:
+def read_usage(body: Mapping[str, Json], most_input: int, most_output: int) -> tuple[int, int]:
     """Return the numbers of tokens read and written as the server counts them; the given maxima
     where it does not.
     """
     usage = body.get("usage")
-    counts = (
-        [usage.get(name) for name in ("prompt_tokens", "completion_tokens")]
-        if isinstance(usage, Mapping)
-        else [None]
-    )
-    if not all(type(n) is int and 0 <= n <= MOST_TOKENS for n in counts):
+    if not isinstance(usage, Mapping):
         return most_input, most_output
-    return counts[0], counts[1]
+    n_input: Json = usage.get("prompt_tokens")
+    n_output: Json = usage.get("completion_tokens")
+    if not all(type(n) is int and 0 <= n <= MOST_TOKENS for n in (n_input, n_output)):
+        return most_input, most_output
+    return n_input, n_output
 
 
-def _read_text(content: str) -> Any:
+def _read_text(content: str) -> Json:
     """Return the JSON value of a text, without the comments by which servers keep a connection
     alive; for a stream, the joined reply.
 
@@ -340,7 +346,7 @@ def _read_text(content: str) -> Any:
         return _joined_stream(content)
 
 
-def _joined_stream(content: str) -> Any:
+def _joined_stream(content: str) -> Json:
     """Return the reply whose pieces are server-sent events, as if it had come whole; a piece that
     is an error is returned in its place.
 
@@ -353,7 +359,7 @@ def _joined_stream(content: str) -> Any:
         raise ValueError(f"no JSON in {_one_line(content)[:100]!r}")
     if error := next((piece for piece in pieces if piece.get("error")), None):
         return error
-    whole: dict[str, Any] = {"finish_reason": None}
+    whole: JsonObject = {"finish_reason": None}
     message: dict[str, str] = {}
     for piece in pieces:
         for choice in [each for each in piece.get("choices") or [] if not each.get("index")]:
@@ -375,7 +381,7 @@ def _joined_stream(content: str) -> Any:
     }
 
 
-def _status(content: Mapping[str, Any]) -> int:
+def _status(content: Mapping[str, Json]) -> int:
     """Return the HTTP status that an error in a reply of status 200 names; 400 where it names
     none.
     """

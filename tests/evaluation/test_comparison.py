@@ -87,8 +87,8 @@ def test_what_is_not_ranked_is_said_in_as_few_lines_as_say_it_all():
         for x, y in pairs
     }
     assert refused(reasons | {("o", "a", "b"): "another"}) == [
-        "m and n of a and b beside c is not ranked: tokens is 1 and 2",
-        "m and n of a and b beside d is not ranked: tokens is 1 and 3",
-        "m and n of c beside d is not ranked: tokens is 2 and 3",
-        "o of a beside b is not ranked: another",
+        "m and n of a and b cannot be ranked against c: tokens is 1 and 2",
+        "m and n of a and b cannot be ranked against d: tokens is 1 and 3",
+        "m and n of c cannot be ranked against d: tokens is 2 and 3",
+        "o of a cannot be ranked against b: another",
     ]

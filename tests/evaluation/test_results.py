@@ -61,7 +61,7 @@ def test_scores_of_other_signatures_are_not_ranked_and_the_part_is_named():
         ("c", "d"),
     }, "one without a window"
     assert found.refusals == [
-        "BLEU and chrF of a and b beside c is not ranked: context is 256 and 512"
+        "BLEU and chrF of a and b cannot be ranked against c: context is 256 and 512"
     ]
 
 
@@ -126,7 +126,7 @@ def test_only_systems_with_one_tokenizer_compare_by_token():
         "nats_per_token": {("a", "bb")},
     }
     assert found.refusals == [
-        "nats per token of a and bb beside c is not ranked: tokens is 1 and 2"
+        "nats per token of a and bb cannot be ranked against c: tokens is 1 and 2"
     ]
     assert "tokens" not in found.scores["a"]["bits_per_byte"].signature
     assert found.scores["a"]["nats_per_token"].signature.endswith("|context:64|tokens:1")
@@ -148,9 +148,6 @@ def test_a_score_on_record_stands_and_is_ranked_only_where_it_would_be_the_same_
     assert found.scores["a"]["bleu"].value == 12.5
     assert {p.metric for p in found.pairs} == {"chrf"}
     assert found.refusals == [
-        (
-            f"BLEU of {n} is not ranked: in its record and now tok is char and 13a: lslm test "
-            "scores it anew"
-        )
+        (f"BLEU of {n} cannot be ranked: recorded and now tok is char and 13a; run lslm test again")
         for n in "ab"
     ]

@@ -88,7 +88,7 @@ def test_rows_serve_paired_tests():
         (EXAMPLES[1:], OUTPUTS, "1 predictions belong to no example: 'e0'"),
         (EXAMPLES, [*OUTPUTS, OUTPUTS[3]], "1 predictions occur twice: 'e3'"),
         ([*EXAMPLES, EXAMPLES[5]], OUTPUTS, "1 examples occur twice: 'e5'"),
-        ([], [], "the exam has no examples"),
+        ([], [], "has no examples"),
         ([Example("a", "", ())], [Prediction("a", output="")], "1 examples have no reference: 'a'"),
         (
             EXAMPLES,

@@ -93,12 +93,12 @@ def test_ids_may_be_numbers(tmp_path):
         (
             "a.jsonl",
             b'{"id": "0", "output": "x"}\n\n{"id": "0", "output": "x"}\n',
-            "line 3: the id '0' stands in line 1 already; remove one",
+            "line 3: the id '0' is in line 1 already; remove one",
         ),
         (
             "a.jsonl",
             b'{"id": "0", "output": "x"}\n{"id": 0, "output": "y"}\n',
-            "line 2: the id '0' stands in line 1 already",
+            "line 2: the id '0' is in line 1 already",
         ),
         (
             "a.jsonl",
