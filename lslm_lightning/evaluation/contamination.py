@@ -25,7 +25,7 @@ FACTOR = 0x9E3779B97F4A7C15  # odd, so that no digest loses a bit; 2^64 over the
 
 
 @dataclass(frozen=True)
-class KnownTexts:
+class TextIndex:
     """Digests of all n-grams of the training texts, and of the texts shorter than one n-gram: 64
     bits each, sorted, uint64.
     """
@@ -33,7 +33,7 @@ class KnownTexts:
     grams: np.ndarray
     wholes: np.ndarray
 
-    def stands_there(self, text: str) -> bool:
+    def contains(self, text: str) -> bool:
         """Return whether at least a share `SHARE` of the text's n-grams are known; for a shorter
         text, whether it is a whole training text.
         """
@@ -45,7 +45,7 @@ class KnownTexts:
         return bool(holds(self.grams, n_grams(words, n)).mean() >= SHARE)
 
 
-def contaminated(examples: Sequence[Example], known: KnownTexts) -> np.ndarray:
+def contaminated(examples: Sequence[Example], known: TextIndex) -> np.ndarray:
     """Return a mask (N,) of the examples whose source, or one of whose references, occurs in the
     training texts.
 
@@ -57,11 +57,11 @@ def contaminated(examples: Sequence[Example], known: KnownTexts) -> np.ndarray:
     """
     texts = [(e.source, *e.references) if e.modality == "text" else () for e in examples]
     return np.array(
-        [any(known.stands_there(text) for text in own if text) for own in texts], dtype=bool
+        [any(known.contains(text) for text in own if text) for own in texts], dtype=bool
     )
 
 
-def learn(texts: Iterable[str]) -> KnownTexts:
+def index_texts(texts: Iterable[str]) -> TextIndex:
     """Return digests of the n-grams of training texts."""
     grams = [np.empty(0, np.uint64)]
     wholes = []
@@ -74,11 +74,11 @@ def learn(texts: Iterable[str]) -> KnownTexts:
             wholes.append(whole(words))
         else:
             grams.append(n_grams(words, n))
-    return KnownTexts(np.unique(np.concatenate(grams)), np.unique(np.array(wholes, np.uint64)))
+    return TextIndex(np.unique(np.concatenate(grams)), np.unique(np.array(wholes, np.uint64)))
 
 
-def learn_once(texts: Iterable[str], key: str, cache: str | os.PathLike[str]) -> KnownTexts:
-    """Return the result of `learn(texts)`, from the cache where it was computed before.
+def learn_once(texts: Iterable[str], key: str, cache: str | os.PathLike[str]) -> TextIndex:
+    """Return the result of `index_texts(texts)`, from the cache where it was computed before.
 
     Args:
         key: identifies the texts; it must change whenever they do.
@@ -87,7 +87,7 @@ def learn_once(texts: Iterable[str], key: str, cache: str | os.PathLike[str]) ->
     path = Path(cache) / f"{hashlib.sha256(f'{key} {N} {VERSION}'.encode()).hexdigest()[:32]}.npz"
     try:
         with np.load(path) as found:
-            known = KnownTexts(found["grams"], found["wholes"])
+            known = TextIndex(found["grams"], found["wholes"])
         if all(part.dtype == np.uint64 and part.ndim == 1 for part in (known.grams, known.wholes)):
             return known
     except (
@@ -101,7 +101,7 @@ def learn_once(texts: Iterable[str], key: str, cache: str | os.PathLike[str]) ->
         BadZipFile,
     ):
         pass  # none, or a damaged one
-    known = learn(texts)
+    known = index_texts(texts)
     # a full disk must not end the evaluation
     with suppress(OSError), draft_of(path) as draft, draft.open("wb") as file:
         np.savez(file, grams=known.grams, wholes=known.wholes)

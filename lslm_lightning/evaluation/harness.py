@@ -133,7 +133,7 @@ def everything(path: str | Path) -> list[Prediction]:
     ]
 
 
-def shares(path: str | Path) -> list[Path]:
+def shard_files(path: str | Path) -> list[Path]:
     """Return the files of predictions that processes with a share of the examples have written,
     finished or not.
     """
@@ -146,14 +146,14 @@ def n_answer(path: str | Path) -> int:
     """Return the number of answers in a file of predictions and in the files of its shares."""
     path = Path(path)
     own = [p for p in (path, path.with_name(path.name + ".partial")) if p.exists()]
-    return sum(p.read_bytes().count(b"\n") for p in own + shares(path))
+    return sum(p.read_bytes().count(b"\n") for p in own + shard_files(path))
 
 
 def absorb(path: str | Path) -> None:
     """Move the predictions that processes with a share of the examples have written
     (`<system>.<i>-of-<n>.jsonl`) into the file of the system.
     """
-    if not (parts := shares(path)):
+    if not (parts := shard_files(path)):
         return
     with PredictionFile(path) as file:
         for part in parts:

@@ -48,21 +48,7 @@ def score_texts(
         ValueError: the numbers of outputs and references differ, something is no text, there is no
             metric, or one is not known; `language` is no code of a language.
     """
-    answers = _texts("outputs", outputs)
-    if isinstance(references, str) or not isinstance(references, Iterable):
-        raise ValueError(
-            "references must be a list with one text (or several) for each output, but is "
-            f"{references!r}"
-        )
-    wanted = [
-        _texts(f"references[{i}]", [each] if isinstance(each, str) else each)
-        for i, each in enumerate(references)
-    ]
-    if len(answers) != len(wanted):
-        raise ValueError(
-            f"{len(answers)} outputs and {len(wanted)} references: give one reference (or list) "
-            "for each output"
-        )
+    answers, wanted = _paired_texts(outputs, references)
     if n_resample < 0:
         raise ValueError(
             f"n_resample={n_resample} must be a number of bootstrap samples, or 0 for no intervals"
@@ -80,6 +66,28 @@ def score_texts(
     for finding in run_checks(examples, {"outputs": predictions}, chosen):
         warnings.warn(f"{finding.where}: {finding.words}", stacklevel=2)
     return found
+
+
+def _paired_texts(
+    outputs: Sequence[str], references: Sequence[str | Sequence[str]]
+) -> tuple[list[str], list[list[str]]]:
+    """Return the outputs, and a list of references for each; ValueError where they do not pair."""
+    answers = _texts("outputs", outputs)
+    if isinstance(references, str) or not isinstance(references, Iterable):
+        raise ValueError(
+            "references must be a list with one text (or several) for each output, but is "
+            f"{references!r}"
+        )
+    wanted = [
+        _texts(f"references[{i}]", [each] if isinstance(each, str) else each)
+        for i, each in enumerate(references)
+    ]
+    if len(answers) != len(wanted):
+        raise ValueError(
+            f"{len(answers)} outputs and {len(wanted)} references: give one reference (or list) "
+            "for each output"
+        )
+    return answers, wanted
 
 
 def _texts(name: str, values: Sequence[str]) -> list[str]:

@@ -64,7 +64,7 @@ def metrics_of(wrapped: torchmetrics.Metric) -> list[Metric]:
             f"{kind}.higher_is_better={wrapped.higher_is_better} must be true or false, so that "
             "systems can be ranked: set it on a class of your own that derives from it"
         )
-    wrapped.distributed_available_fn = _is_alone  # every process has all predictions
+    wrapped.distributed_available_fn = _is_not_distributed  # every process has all predictions
     computed = _Computed(wrapped)
     try:
         _load_once(wrapped)
@@ -87,7 +87,7 @@ def metrics_of(wrapped: torchmetrics.Metric) -> list[Metric]:
     return [made(computed, output) for output in numbers]
 
 
-def _is_alone() -> bool:
+def _is_not_distributed() -> bool:
     """Return False in place of `torch.distributed.is_available`, so that torchmetrics does not
     synchronize its states.
     """
