@@ -1,6 +1,4 @@
-"""Outputs and training pairs that stand beside the wrong lines are told; those that do not are
-not.
-"""
+"""Misaligned outputs and training pairs are reported; aligned ones are not."""
 
 import random
 
@@ -121,7 +119,7 @@ def test_any_system_of_chrf_30_is_told_when_misaligned(n, script, least, seed, b
 @pytest.mark.parametrize("keep", [0.08, 0.45])
 @pytest.mark.parametrize("by", [1, -2, 3])
 def test_ten_lines_of_a_weak_system_are_told(keep, by):
-    """Of each text some words are right, after a beginning that is always the same."""
+    """Some words of each text are right, after a beginning that all texts share."""
     references = sentences(100, 3)
     rng = random.Random(3)
     outputs = [
@@ -137,7 +135,7 @@ def test_ten_lines_of_a_weak_system_are_told(keep, by):
 
 @pytest.mark.parametrize("seed", range(3))
 def test_answers_of_their_own_dates_are_no_permutation(seed):
-    """They share a day, a month or a year with another line alone, as references do with each
+    """Answers share a day, a month or a year with another line alone, as references do with each
     other.
     """
     rng = random.Random(seed)
@@ -238,7 +236,7 @@ def test_answers_to_other_questions_on_the_passage_are_no_permutation(share_unan
 @pytest.mark.parametrize("share", [0.5, 1])
 @pytest.mark.parametrize("n", [100, 300])
 def test_what_all_outputs_begin_with_hides_no_permutation(n, share):
-    """As where a model opens each answer in the words of one reference."""
+    """Models often open each answer with the same words."""
     references = sentences(n, 3)
     rng = random.Random(3)
     kept = [" ".join(w for w in text.split() if rng.random() < 0.4) for text in references]
@@ -284,7 +282,7 @@ def test_long_corpora_are_looked_at_in_blocks():
 
 
 def translated(texts: list[str]) -> list[str]:
-    """In another alphabet, but for numbers."""
+    """Return the texts in another alphabet, except for numbers."""
     return [text.translate(CYRILLIC) for text in texts]
 
 

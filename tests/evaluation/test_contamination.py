@@ -1,4 +1,4 @@
-"""What stands in the training text is found, what merely resembles it is not."""
+"""Examples in the training text are found; similar ones are not."""
 
 import pytest
 
@@ -45,7 +45,7 @@ def test_training_texts_are_read_once(tmp_path):
     """Learned again only where the cache has nothing that can be read; another key is another
     text.
     """
-    exam = [
+    examples = [
         Example("1", TRAINED[0], ("x",)),
         Example("2", "Good morning", ("x",)),
         Example("3", "something new", ("x",)),
@@ -59,12 +59,12 @@ def test_training_texts_are_read_once(tmp_path):
     again = []
     mended = []
     other = []
-    expected = contaminated(exam, learn_once(texts(first), "a", tmp_path))
+    expected = contaminated(examples, learn_once(texts(first), "a", tmp_path))
     assert expected.tolist() == [True, True, False]
-    assert (contaminated(exam, learn_once(texts(again), "a", tmp_path)) == expected).all()
+    assert (contaminated(examples, learn_once(texts(again), "a", tmp_path)) == expected).all()
     for path in tmp_path.iterdir():
         path.write_bytes(path.read_bytes()[:100])
-    assert (contaminated(exam, learn_once(texts(mended), "a", tmp_path)) == expected).all()
+    assert (contaminated(examples, learn_once(texts(mended), "a", tmp_path)) == expected).all()
     learn_once(texts(other), "b", tmp_path)
     assert [bool(read) for read in (first, again, mended, other)] == [True, False, True, True]
 

@@ -23,7 +23,7 @@ from lslm_lightning.metrics.likelihood import BitsPerByte
 from lslm_lightning.metrics.rouge import Rouge
 
 NAMES = ["Anna", "Peter", "Maria", "Karl", "Eva", "Otto", "Ida", "Hans"]
-PLACES = [
+NOUNS = [
     ("house", "Haus", "房子"),
     ("garden", "Garten", "花园"),
     ("car", "Auto", "汽车"),
@@ -32,11 +32,11 @@ PLACES = [
 ]
 
 
-def exam(language="de", n=40):
+def examples_in(language="de", n=40):
     examples = []
     for i in range(n):
         name = NAMES[i % 8]
-        (english, german, chinese) = PLACES[i % 5]
+        (english, german, chinese) = NOUNS[i % 5]
         source = f"{name} stands beside the {english} number {i}, and the others are waiting."
         target = {
             "de": f"{name} steht neben dem {german} Nummer {i}, und die anderen warten.",
@@ -57,7 +57,7 @@ def checks(examples, outputs, *metrics):
 
 @pytest.mark.parametrize("language", ["de", "zh"])
 def test_healthy_answers_have_no_findings(language):
-    examples = exam(language)
+    examples = examples_in(language)
     assert (
         checks(examples, [e.references[0] for e in examples], Bleu(language), Rouge("1", language))
         == set()
@@ -77,12 +77,12 @@ def test_healthy_answers_have_no_findings(language):
     ],
 )
 def test_what_is_wrong_with_answers_is_found(spoil, check):
-    examples = exam()
+    examples = examples_in()
     assert (check, "it") in checks(examples, [spoil(e) for e in examples])
 
 
 def test_a_scorer_that_drops_characters_is_named():
-    examples = exam("zh")
+    examples = examples_in("zh")
     outputs = [e.references[0] for e in examples]
     assert ("dropped characters", "") in checks(examples, outputs, Rouge("1", "en"))
     assert ("unsegmented text", "") in checks(examples, outputs, Bleu("en"))
@@ -164,7 +164,7 @@ def test_answers_that_did_not_end_by_themselves_are_counted(reasons, limit, find
 
 
 def test_answers_that_were_cut_are_told_of_every_system_beside_the_other_checks():
-    examples = exam()
+    examples = examples_in()
     outputs = [e.references[0] for e in examples]
     given = {
         "it": [
@@ -180,7 +180,7 @@ def test_answers_that_were_cut_are_told_of_every_system_beside_the_other_checks(
 
 
 def test_nothing_is_told_twice():
-    examples = exam()
+    examples = examples_in()
     given = {"it": [Prediction(e.id, "", finish_reason="reasoning") for e in examples]}
     assert [f.check for f in run_checks(examples, given, [Bleu("de")])] == [
         "reasoning without an answer"
@@ -217,7 +217,7 @@ def test_findings_are_in_the_order_of_systems_those_of_the_evaluation_set_first(
     "written", ["<think>why</think>", "why</think>", "<|channel|>analysis<|message|>why<|end|>"]
 )
 def test_reasoning_in_outputs_is_found(written):
-    examples = exam()
+    examples = examples_in()
     assert ("reasoning in outputs", "it") in checks(
         examples, [written + e.references[0] for e in examples]
     )

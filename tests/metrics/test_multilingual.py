@@ -244,9 +244,7 @@ def test_a_perfect_answer_is_perfect_and_one_letter_counts(language, data):
 @settings(max_examples=2, deadline=None)
 @given(st.data())
 def test_no_metric_is_constant_on_answers_that_differ_without_a_check(language, stated, data):
-    """Also where the stated language is wrong: the right and the wrong answer differ in score, or a
-    check says why not.
-    """
+    """The stated language may be wrong too."""
     references = data.draw(st.lists(sentences(language, 4), min_size=6, max_size=6, unique=True))
     wrong = references[1:] + references[:1]
     examples = [Example(str(i), "x", (text,), stated, "en") for i, text in enumerate(references)]

@@ -119,7 +119,7 @@ def test_no_key_is_told_before_anything_is_asked(provider, monkeypatch):
         endpoint(provider).prepare([])
 
 
-def test_a_budget_is_of_the_exam_and_not_of_an_attempt(provider):
+def test_a_budget_covers_all_attempts(provider):
     """Asked again after an interruption: what the cache answers counts as what it cost."""
     prices = Prices(1e6, 1e6)
     first = Endpoint("m", base_url=provider.url, prices=prices)
@@ -721,7 +721,7 @@ def test_a_server_that_sends_a_byte_now_and_then_is_late(kind, dripping, provide
     ("fault", "n_lost"), [("slow", 2), ("cut", 2), ("broken", 2), (504, 2), (503, 0), (429, 0)]
 )
 def test_what_may_be_on_the_bill_is_entered(provider, fault, n_lost):
-    """With 1 a token: a lost reply as the most that it may cost."""
+    """A token costs 1; a lost reply counts as the most that it may cost."""
     provider.faults = [fault, fault]
     deadline = {"timeout_seconds": 1.0} if fault == "slow" else {}
     system = endpoint(provider, concurrency=1, prices=Prices(1e6, 1e6), max_tokens=20, **deadline)
