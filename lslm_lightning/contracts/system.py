@@ -97,7 +97,7 @@ class System(ABC):
 
     def signature(self, mode: Mode) -> str:
         """Return the part of a score's signature that describes how this system answers, such as
-        "|context:256"; see `evaluation.scoring.signed`.
+        "|context:256"; see `evaluation.scoring.with_signature_parts`.
         """
         return ""
 

@@ -27,7 +27,7 @@ class Bucket:
     """
 
     name: str
-    places: np.ndarray  # (n,) int64
+    indices: np.ndarray  # (n,) int64
     scores: Mapping[str, float]
 
 

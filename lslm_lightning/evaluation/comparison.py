@@ -158,7 +158,7 @@ def comparable_signature(signature: str) -> str:
     return "|".join(part for part in signature.split("|") if part.partition(":")[0] not in FREE)
 
 
-def refused(reasons: Mapping[tuple[str, str, str], str]) -> list[str]:
+def explain_incomparable(reasons: Mapping[tuple[str, str, str], str]) -> list[str]:
     """Return sentences that say which scores are not ranked against which, and why, in as few lines
     as possible.
 

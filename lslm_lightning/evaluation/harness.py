@@ -20,7 +20,7 @@ from lslm_lightning.evaluation.duck_typing import DuckGenerator, DuckScorer, as_
 from lslm_lightning.evaluation.predictions import PredictionFile, read_predictions
 
 
-def ask(
+def collect_predictions(
     system: System | DuckGenerator | DuckScorer,
     mode: Mode,
     examples: Sequence[Example],
@@ -51,7 +51,7 @@ def ask(
         check_modality(system, examples)
         done = {
             *file.done,
-            *(p.id for path in ([known] if known else []) for p in everything(path)),
+            *(p.id for path in ([known] if known else []) for p in read_all_predictions(path)),
         }
         rest = list(examples) if system.needs_all_examples else unanswered(examples, done, *share)
         wanted = {e.id for e in rest}
@@ -122,7 +122,7 @@ def unanswered(
     return [e for text in texts[index::n] if any(e.id not in known for e in text) for e in text]
 
 
-def everything(path: str | Path) -> list[Prediction]:
+def read_all_predictions(path: str | Path) -> list[Prediction]:
     """Return all predictions in a file, finished or not."""
     path = Path(path)
     return [
@@ -142,7 +142,7 @@ def shard_files(path: str | Path) -> list[Path]:
     return sorted(p for p in found if p.suffix in (".jsonl", ".partial"))
 
 
-def n_answer(path: str | Path) -> int:
+def count_answers(path: str | Path) -> int:
     """Return the number of answers in a file of predictions and in the files of its shares."""
     path = Path(path)
     own = [p for p in (path, path.with_name(path.name + ".partial")) if p.exists()]

@@ -14,7 +14,12 @@ import numpy as np
 
 from lslm_lightning.contracts import Example, Metric, Prediction, Score, metric_label
 from lslm_lightning.evaluation.buckets import Buckets, standard_buckets
-from lslm_lightning.evaluation.comparison import Pair, compare_systems, differing_parts, refused
+from lslm_lightning.evaluation.comparison import (
+    Pair,
+    compare_systems,
+    differing_parts,
+    explain_incomparable,
+)
 from lslm_lightning.evaluation.diagnostics import (
     Finding,
     beam_below_greedy,
@@ -23,7 +28,7 @@ from lslm_lightning.evaluation.diagnostics import (
     left_out,
     run_checks,
 )
-from lslm_lightning.evaluation.scoring import Scores, score, signed
+from lslm_lightning.evaluation.scoring import Scores, score, with_signature_parts
 from lslm_lightning.files import atomic_write
 from lslm_lightning.metrics.significance import N_RESAMPLE
 from lslm_lightning.safety.redaction import redacted_settings
@@ -84,7 +89,7 @@ class Results:
         }
 
 
-def conclude(
+def compute_results(
     examples: Sequence[Example],
     entries: Sequence[Entry],
     metrics: Sequence[Metric],
@@ -195,7 +200,7 @@ def _compare(
         for (first, second), parts in differences.items():
             if parts:
                 reasons[metric.name, first, second] = "; ".join(parts)
-    return pairs, refused(reasons) + [
+    return pairs, explain_incomparable(reasons) + [
         f"{metric_label(metric)} of {name} cannot be ranked: {reason}"
         for (name, metric), reason in outdated.items()
     ]
@@ -246,7 +251,7 @@ def _scored(
         return entry, None
     try:
         found = score(examples, entry.predictions, metrics, n_resample)
-        found = signed(found, metrics, entry.signature)
+        found = with_signature_parts(found, metrics, entry.signature)
     except Exception as error:
         reason = f"its answers cannot be scored: {type(error).__name__}: {error}"
         return replace(entry, reason=" ".join(reason.split())[:500], failed=True), None

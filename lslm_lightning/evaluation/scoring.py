@@ -111,7 +111,7 @@ def score(
     return Scores(scores, ids, rows)
 
 
-def signed(found: Scores, metrics: Sequence[Metric], answering: str) -> Scores:
+def with_signature_parts(found: Scores, metrics: Sequence[Metric], answering: str) -> Scores:
     """Return the scores with a system's own signature parts added to the signature of each metric.
 
     Args:
@@ -133,7 +133,7 @@ def signed(found: Scores, metrics: Sequence[Metric], answering: str) -> Scores:
     )
 
 
-def described(scores: Iterable[Score]) -> str:
+def scores_tag(scores: Iterable[Score]) -> str:
     """Return a JSON object, by metric, with unit, direction, signature and number of examples: a
     tag for MLflow, which stores values alone.
     """

@@ -19,7 +19,7 @@ from lslm_lightning.evaluation.evaluation_set import (
     evaluation_set,
     shown,
 )
-from lslm_lightning.evaluation.results import Entry, Results, conclude
+from lslm_lightning.evaluation.results import Entry, Results, compute_results
 from lslm_lightning.evaluation.scoring import read_scores
 from lslm_lightning.evaluation.seeds import compare_seeds
 from lslm_lightning.experiments.evaluation_sets import (
@@ -212,7 +212,9 @@ def compared(
         metrics = [*task.metrics(asked.examples[0].language), *extra_metrics(together, trust)]
         texts, found = seen_in_training(asked.data, asked.examples)
         entries = [entry(run, answered[run.name]) for run in together if run.name in answered]
-        results = conclude(asked.examples, entries, metrics, headline, texts, found, n_resample)
+        results = compute_results(
+            asked.examples, entries, metrics, headline, texts, found, n_resample
+        )
         if failed := next((each for each in results.entries.values() if each.failed), None):
             raise ValueError(f"{failed.name}: {failed.reason}")
         ranked = [run for run in runs if run.name in answered]

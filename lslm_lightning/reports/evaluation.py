@@ -347,7 +347,7 @@ def parts_of_the_exam(results: Results, metrics: Sequence[Metric]) -> Section | 
     for cut in results.buckets:
         systems = list(cut.buckets[0].scores)
         rows = [
-            [bucket.name, len(bucket.places), *(bucket.scores[s] for s in systems)]
+            [bucket.name, len(bucket.indices), *(bucket.scores[s] for s in systems)]
             for bucket in cut.buckets
         ]
         tables.append(Table([cut.title.lower(), "examples", *systems], rows, cut.title, [cut.note]))

@@ -1,5 +1,5 @@
-"""From answers to results: which systems are ranked, which are not and why, and what is left when
-the training text is taken out.
+"""Results from predictions: which systems are ranked, which are not and why, and scores without
+contaminated examples.
 """
 
 import json
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from lslm_lightning.contracts import Example, Prediction
-from lslm_lightning.evaluation.results import Entry, conclude, write_results
+from lslm_lightning.evaluation.results import Entry, compute_results, write_results
 from lslm_lightning.evaluation.scoring import score
 from lslm_lightning.metrics.bleu import Bleu, Chrf
 from lslm_lightning.metrics.likelihood import BitsPerByte, NatsPerToken
@@ -31,7 +31,7 @@ def writer(name, wrong, signature=""):
 
 
 def results(*entries, **settings):
-    return conclude(
+    return compute_results(
         EXAMPLES, entries, [Bleu(), Chrf(), BitsPerByte()], "bleu", n_resample=200, **settings
     )
 
@@ -92,11 +92,13 @@ def test_what_is_written_is_json_without_nan(tmp_path):
 
 def test_of_two_equal_systems_none_leads():
     metrics = [Bleu()]
-    found = conclude(
+    found = compute_results(
         EXAMPLES, [writer("a", 3), writer("b", 3), writer("c", 9)], metrics, "bleu", n_resample=50
     )
     assert lead(found, metrics).summary.startswith('"a" and "b" lead with the same BLEU, ')
-    found = conclude(EXAMPLES, [writer("a", 3), writer("c", 9)], metrics, "bleu", n_resample=50)
+    found = compute_results(
+        EXAMPLES, [writer("a", 3), writer("c", 9)], metrics, "bleu", n_resample=50
+    )
     assert lead(found, metrics).summary.startswith('"a" leads with BLEU ')
 
 
@@ -110,7 +112,7 @@ def scorer(name, tokenizer):
 
 def test_only_systems_with_one_tokenizer_compare_by_token():
     metrics = [BitsPerByte(), NatsPerToken()]
-    found = conclude(
+    found = compute_results(
         EXAMPLES,
         [scorer("a", "1"), scorer("bb", "1"), scorer("c", "2")],
         metrics,
