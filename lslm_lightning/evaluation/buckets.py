@@ -51,39 +51,42 @@ def cut(
     """Return the scores of each group (a mask (N,) each); None unless two groups have at least
     `smallest` examples.
     """
-    places = {name: np.flatnonzero(mask) for name, mask in groups.items()}
-    found = [
-        Bucket(name, at, {system: metric.score(found[at].sum(0)) for system, found in rows.items()})
-        for name, at in places.items()
-        if len(at) >= smallest
-    ]
-    return Buckets(title, note, found) if len(found) > 1 else None
+    buckets = []
+    for name, mask in groups.items():
+        indices = np.flatnonzero(mask)
+        if len(indices) >= smallest:
+            scores = {system: metric.score(row[indices].sum(0)) for system, row in rows.items()}
+            buckets.append(Bucket(name, indices, scores))
+    return Buckets(title, note, buckets) if len(buckets) > 1 else None
 
 
 def quartiles(
-    values: np.ndarray, unit: str, places: int = 0, among: np.ndarray | None = None
+    values: np.ndarray, unit: str, n_decimal: int = 0, among: np.ndarray | None = None
 ) -> dict[str, np.ndarray]:
     """Return masks (N,) of four groups of about equal size by a number, named by their bounds;
     equal values stay together, so there may be fewer.
 
     Args:
         unit: of the number, for the names.
-        places: decimal places in the names.
+        n_decimal: decimal places in the names.
         among: (N,) bool, True for the examples to group; others are in no group.
     """
     if among is not None:
-        found = quartiles(values[among], unit, places) if among.any() else {}
-        at = np.flatnonzero(among)
-        return {name: np.isin(np.arange(len(values)), at[mask]) for name, mask in found.items()}
+        groups = quartiles(values[among], unit, n_decimal) if among.any() else {}
+        indices = np.flatnonzero(among)
+        return {
+            name: np.isin(np.arange(len(values)), indices[mask]) for name, mask in groups.items()
+        }
     edges = np.unique(np.quantile(values, [0, 0.25, 0.5, 0.75, 1], method="nearest"))
     if len(edges) == 1:
-        return {f"{edges[0]:.{places}f} {unit}": np.ones(len(values), dtype=bool)}
+        return {f"{edges[0]:.{n_decimal}f} {unit}": np.ones(len(values), dtype=bool)}
     groups = {}
     for i, (low, high) in enumerate(pairwise(edges)):
         last = i == len(edges) - 2
         end = high if last else values[values < high].max()
         inside = (values >= low) & ((values <= high) if last else (values < high))
-        name = f"{low:.{places}f}" if low == end else f"{low:.{places}f} to {end:.{places}f}"
+        first, final = (f"{edge:.{n_decimal}f}" for edge in (low, end))
+        name = first if low == end else f"{first} to {final}"
         groups[f"{name} {unit.removesuffix('s') if name == '1' else unit}"] = inside
     return groups
 
