@@ -20,7 +20,7 @@ FAULTS = {
         GOOD.replace("answer 1", r"\ud83d"),
         r"half.jsonl: line 2: output has half a surrogate pair, \ud83d, at character 1",
     ),
-    "twice": (GOOD + GOOD, "twice.jsonl: line 4: the id '0' stands in line 1 already"),
+    "twice": (GOOD + GOOD, "twice.jsonl: line 4: the id '0' is in line 1 already"),
     "short": (GOOD.partition("\n")[0], "short.jsonl has no output for 2 of 3 examples"),
     "wide": (
         GOOD.encode("utf-16"),

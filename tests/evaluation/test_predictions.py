@@ -106,7 +106,7 @@ def test_a_kill_loses_nothing_that_was_written(tmp_path, caplog):
     with PredictionFile(path) as file:
         assert list(file.done) == [str(i) for i in range(n_whole)]
         file.write(Prediction("last", output="y"))
-    assert "torn" in caplog.text
+    assert "last line is incomplete" in caplog.text
     assert [prediction.id for prediction in read_predictions(path)][-2:] == [
         str(n_whole - 1),
         "last",

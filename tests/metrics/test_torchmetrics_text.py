@@ -190,7 +190,7 @@ class Forgetful(text.CharErrorRate):
     [
         (text.Perplexity, r"Perplexity reads logits, .* lslm_lightning.metrics.likelihood"),
         (lambda: text.CHRFScore(return_sentence_level_score=True), "must be false"),
-        (Forgetful, r"no trace of its argument weight, .* set self.weight"),
+        (Forgetful, r"does not keep its argument weight, .* set self.weight"),
         (torchmetrics.SumMetric, "higher_is_better=None must be true or false"),
     ],
 )
