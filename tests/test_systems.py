@@ -84,7 +84,7 @@ SIGNALS = {
 
 
 def taken_for_granted(source: str) -> list[str]:
-    """What a module uses that another system lacks, and that it does not ask for by `hasattr`."""
+    """Return the attributes that a module uses without `hasattr` and that another system lacks."""
     tree = ast.parse(source)
     found = []
     for node in ast.walk(tree):

@@ -1,8 +1,8 @@
-"""The vocabulary of evaluation. A newcomer's first package.
+"""Types that evaluation is built on; a newcomer's first package.
 
 An *example* is one question of an evaluation set; a *system* answers it with a *prediction*; a
-*metric* turns examples and predictions into additive statistics and their sum into a number; a
-*score* is that number with all that is needed to believe it.
+*metric* turns examples and predictions into additive statistics, and their sum into a number; a
+*score* is that number together with its unit, signature and confidence interval.
 """
 
 from lslm_lightning.contracts.answers import Answers, pair_answers

@@ -1,4 +1,4 @@
-"""Answers that are given, and whose probability is asked for."""
+"""Given answers whose probability is asked for."""
 
 from collections.abc import Sequence
 from typing import TypeAlias

@@ -1,4 +1,4 @@
-"""Examples of an evaluation set, and predictions: a system's answers to them."""
+"""Examples of an evaluation set, and predictions: the answers of a system to them."""
 
 import math
 import warnings
@@ -13,11 +13,12 @@ import numpy as np
 class Example:
     """One question of an evaluation set, in plain text.
 
-    `source` is what a system reads (empty when a text itself is to be scored), `references` are the
-    accepted answers in `language`, a BCP 47 code such as "en" or "zh". `id` is unique within the
-    evaluation set and never changes. `question` asks the same in words, with worked examples where
-    there are some, for systems that follow instructions. `modality` says what is read: of any but
-    "text", `source` is only the name ("sound" in a file, say), and `text` is empty.
+    `source` is the input of a system (empty when a text itself is to be scored); `references` are
+    the accepted answers in `language`, a BCP 47 code such as "en" or "zh". `id` is unique within
+    the evaluation set and never changes. `question` is a prompt with the same content, with
+    few-shot examples where there are some, for systems that follow instructions. `modality` is the
+    kind of input: for any but "text", `source` is only a name (of a recording in a file, say), and
+    `text` is empty.
     """
 
     id: str
@@ -30,17 +31,17 @@ class Example:
 
     @property
     def text(self) -> str:
-        """The source, where it is text."""
+        """Source text, or "" where the modality is not text."""
         return self.source if self.modality == "text" else ""
 
     @property
     def medium(self) -> str:
-        """The modality, by its name of the last release."""
+        """Deprecated name of `modality`, of the last release."""
         return self.modality
 
     def content(self) -> bytes:
-        """Bytes of what a system reads: the source in UTF-8; a subclass for another modality
-        returns its file.
+        """Return the bytes that a system reads: the source in UTF-8; a subclass for another
+        modality returns its file.
 
         Raises:
             ValueError, OSError: it cannot be read.
@@ -49,29 +50,30 @@ class Example:
 
     @property
     def length(self) -> int:
-        """How much there is to read: characters, or in another modality what grows with it.
-        Examples of like length go well together.
+        """Size of the input, for batching examples of similar size: characters of the text, or a
+        number of the subclass's own in another modality.
         """
         return len(self.text)
 
     def __init_subclass__(cls) -> None:
         """Read the field `medium` of a subclass written for the last release as `modality`."""
-        own = vars(cls).get("__annotations__", {})
-        if "medium" in own and "medium" in vars(cls):
-            own["modality"] = own.pop("medium")
-            cls.modality = cls.medium
-            del cls.medium
+        old, new = "medium", "modality"
+        annotations = vars(cls).get("__annotations__", {})
+        if old in annotations and old in vars(cls):
+            annotations[new] = annotations.pop(old)
+            setattr(cls, new, vars(cls)[old])
+            delattr(cls, old)
             warnings.warn(
-                f"{cls.__name__}.medium is now called modality; rename it: the next release does "
-                "not read the old name",
+                f"{cls.__name__}.{old} is now called {new}; rename it: the next release does not "
+                "read the old name",
                 FutureWarning,
                 stacklevel=2,
             )
 
 
 class Token(NamedTuple):
-    """One token of a scored text: the character at which it starts, its nats, and how many tokens
-    it was predicted from.
+    """One token of a scored text: the character offset at which it starts, its negative log
+    probability in nats, and the number of tokens that it was predicted from.
     """
 
     start: int
@@ -80,7 +82,9 @@ class Token(NamedTuple):
 
 
 class Alternative(NamedTuple):
-    """An answer that a system weighed, and minus its log probability among all of them."""
+    """An answer that a system considered, and the negative log probability of it among all of them,
+    in nats.
+    """
 
     output: str
     nats: float
@@ -88,20 +92,20 @@ class Alternative(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """A system's answer to the example of the same id: `output` from generators, `nats` (minus log
-    probability) from scorers, with the answer as `output` where that was given.
+    """A system's answer to the example with the same id: `output` from generators, `nats` (negative
+    log probability) from scorers, together with the answer as `output` where that was given.
 
-    `n_token` is the number of tokens written or scored, end of text included; `seconds` its wall
-    time, a batch shared evenly. `unknown` counts tokens the system could only call `<unk>`;
-    `spelling` are the nats that these cost besides, letter by letter, where they pay for it: then
-    `nats` and `spelling` together are the price of the whole text. `tokens` are those that `nats`
-    is the sum of, in order, where the system can tell them apart: rounded, for pictures; several
-    may start at one character. A generator that knows how sure it is of its `output` says so by
-    `nats`; `alternatives` are then the best of what it weighed, the best first, its `output` among
-    them. `finish_reason` says why an answer ends, where that is known: "stop" (the model ended it),
-    "length" (it was cut at the most tokens that were allowed), "reasoning" (all its tokens went
-    into reasoning, none into an answer), "content_filter", "refusal", "tool_calls", or a word of a
-    server's own.
+    `n_token` is the number of tokens generated or scored, end of text included; `seconds` the wall
+    time, where the time of a batch is divided evenly. `unknown` counts tokens that the system could
+    only represent as `<unk>`; `spelling` is the additional cost in nats of spelling these out,
+    where the system does so: then `nats` and `spelling` together are the cost of the whole text.
+    `tokens` are those that `nats` is the sum of, in order, where the system reports them; they are
+    rounded, for figures, and several may start at one character. A generator that knows the
+    probability of its `output` reports it as `nats`; `alternatives` are then the best answers that
+    it considered, best first, its `output` among them. `finish_reason` says why an answer ends,
+    where that is known: "stop" (the model ended it), "length" (it was cut at the maximum number of
+    tokens), "reasoning" (all its tokens went into reasoning, none into an answer),
+    "content_filter", "refusal", "tool_calls", or a server's own reason.
     """
 
     id: str
@@ -116,8 +120,8 @@ class Prediction:
     finish_reason: str | None = None
 
     def to(self, *arguments: object, **settings: object) -> "Prediction":
-        """Return this: Lightning moves what `Trainer.predict` returns to the CPU, and would refuse
-        what it cannot.
+        """Return this object unchanged; Lightning calls it to move the outputs of `Trainer.predict`
+        to the CPU.
         """
         return self
 
@@ -132,32 +136,33 @@ def passages_of(
     spelling: np.ndarray | None = None,
     seconds: float = 0.0,
 ) -> Iterator[Prediction]:
-    """Predictions for consecutive passages of one text, whose first references joined are the text,
-    from its tokens.
+    """Yield one prediction for each of several consecutive passages of one text, from the
+    statistics of the text's tokens. The first references of the passages, joined, are the text.
 
     Args:
-        starts: (n,) the character of the text at which each token begins; an end of text begins
-            behind the last.
-        nats: (n,) float64. contexts: (n,) tokens that each was predicted from. unknown: (n,) bool,
-            True of `<unk>`.
-        changed: the tokens spell another text, so that no number of bytes can be told of them.
-        spelling: (n,) float64, what tokens cost besides, if unknown ones are spelled; see
+        starts: (n,) character offset in the text at which each token begins; that of an end of text
+            is the length of the text.
+        nats: (n,) float64, negative log probability of each token. contexts: (n,) number of tokens
+            that each was predicted from. unknown: (n,) bool, True for `<unk>`.
+        changed: whether the tokens decode to another text, so that bits per byte are undefined; it
+            counts as an unknown token of each passage.
+        spelling: (n,) float64, additional nats of tokens whose unknown words are spelled out; see
             `Prediction`.
-        seconds: of all passages.
+        seconds: wall time for all passages together.
     """
     ends = np.cumsum([len(example.references[0]) for example in text])
     owner = np.searchsorted(ends, starts, side="right").clip(max=len(text) - 1)
     for i, example in enumerate(text):
-        own = owner == i
-        begins = starts[own] - (ends[i] - len(example.references[0]))
-        rounded = zip(begins, nats[own], contexts[own], strict=True)
+        mask = owner == i
+        begins = starts[mask] - (ends[i] - len(example.references[0]))
+        rounded = zip(begins, nats[mask], contexts[mask], strict=True)
         yield Prediction(
             example.id,
-            nats=math.fsum(nats[own]),
-            n_token=int(own.sum()),
+            nats=math.fsum(nats[mask]),
+            n_token=int(mask.sum()),
             seconds=seconds / len(text),
-            unknown=int(unknown[own].sum() + changed),
-            spelling=None if spelling is None or changed else math.fsum(spelling[own]),
+            unknown=int(unknown[mask].sum() + changed),
+            spelling=None if spelling is None or changed else math.fsum(spelling[mask]),
             tokens=tuple(
                 Token(int(start), round(float(n), 4), int(context)) for start, n, context in rounded
             ),

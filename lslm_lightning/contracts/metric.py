@@ -1,4 +1,6 @@
-"""Metrics: additive statistics of each answer, and one formula for their sum."""
+"""Metrics: additive statistics of each answer, and one formula that turns their sum into a
+score.
+"""
 
 import inspect
 import re
@@ -26,11 +28,15 @@ LABELS = {  # of the metrics whose names papers write otherwise
 }
 
 
-def metric_label(name: str) -> str:
-    """Return a metric's name as papers write it: "BLEU" of "bleu", "test/ROUGE-L" of "test/rougeL".
+ADAPTED = "is_adapted"  # attribute of methods that `_adapted` returns
 
-    `Metric.name` is the key by which files, options and MLflow know a metric; this is what people
-    read. A metric of a user's own keeps its name.
+
+def metric_label(name: str) -> str:
+    """Return the display name of a metric, as papers write it: "BLEU" for "bleu", "test/ROUGE-L"
+    for "test/rougeL".
+
+    `Metric.name` is the key used in files, options and MLflow; this is the name for people. A
+    metric defined by a user keeps its name.
     """
     split, slash, key = name.rpartition("/")
     if found := re.fullmatch(r"rouge(\d|L|Lsum)(?:-(\w+))?", key):
@@ -42,10 +48,11 @@ def metric_label(name: str) -> str:
 
 
 def metric_key(name: str, known: Iterable[str]) -> str:
-    """Return the key among `known` that `name` stands for: itself, or what people read for it.
+    """Return the key among `known` that `name` denotes, where `name` is the key itself or its
+    display name.
 
-    "BLEU" and "test/BLEU" stand for "bleu" and "test/bleu"; a name that stands for none is
-    returned.
+    "BLEU" and "test/BLEU" denote "bleu" and "test/bleu"; a name that denotes none is returned
+    unchanged.
     """
     return next((key for key in known if name in (key, metric_label(key))), name)
 
@@ -54,14 +61,15 @@ class Metric(ABC):
     """Additive statistics and one formula: the score of a corpus is `score(sum of statistics)`,
     never a mean of scores.
 
-    The parameters of `statistics` are named `example` and `prediction`: by these names a metric is
-    told from one of the last release.
+    The parameters of `statistics` must be named `example` and `prediction`: these names distinguish
+    a metric from one written for the last release.
 
-    `unit` is what stands behind the number ("%", "bits/byte", ""), `signature` all that changes it
-    besides the answers. `counts_tokens` says that it divides by the tokens of the system that
-    answers, so that only systems with one tokenizer compare. A metric of the corpus as a whole, of
-    which no example has a part, is not `is_additive`: it overrides `corpus_score`, its statistics
-    are nan, and it has neither an interval nor a paired test.
+    `unit` is the unit of the score ("%", "bits/byte", ""); `signature` names everything that
+    changes the score besides the answers. `counts_tokens` is True where the score divides by the
+    number of tokens of the system that answered, so that only systems with the same tokenizer
+    compare. A metric that is defined only for the corpus as a whole sets `is_additive` to False: it
+    overrides `corpus_score`, its statistics are nan, and it has neither a confidence interval nor a
+    paired test.
     """
 
     name: str
@@ -73,14 +81,14 @@ class Metric(ABC):
     @property
     @abstractmethod
     def signature(self) -> str:
-        """Tokenizer, normalization, version...: two scores compare only when their signatures are
-        equal.
+        """Tokenizer, normalization, version and so on: two scores compare only when their
+        signatures are equal.
         """
 
     @abstractmethod
     def statistics(self, example: Example, prediction: Prediction) -> np.ndarray:
-        """Return what a prediction adds to the corpus: a float64 vector (D,) of fixed length, nan
-        where the prediction lacks what this metric reads.
+        """Return the contribution of one prediction to the corpus: a float64 vector (D,) of fixed
+        length, nan where the prediction lacks what this metric needs (`output` or `nats`).
 
         Args:
             example: with source, references and languages.
@@ -88,65 +96,69 @@ class Metric(ABC):
         """
 
     def rows(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> np.ndarray:
-        """Return the statistics of many examples (N, D), in their order; a metric that is faster on
-        a batch overrides it.
+        """Return the statistics of many examples (N, D), in their order; override it where a whole
+        batch can be computed faster.
         """
         pairs = zip(examples, predictions, strict=True)
         return np.stack([self.statistics(example, prediction) for example, prediction in pairs])
 
     @abstractmethod
     def score(self, total: np.ndarray) -> float:
-        """Return the number for summed statistics (D,); nan where it is not defined."""
+        """Return the score for summed statistics (D,); nan where it is not defined."""
 
     def corpus_score(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> float:
-        """Return the score of a whole corpus; nan where a prediction lacks what is read."""
+        """Return the score of a whole corpus; nan where a prediction lacks what the metric
+        needs.
+        """
         return self.score(self.rows(examples, predictions).sum(axis=0))
 
     def score_alone(self, statistics: np.ndarray) -> float:
-        """The number for one example, to be read beside others; as `score`, unless that means
-        something on a corpus only.
+        """Return the score of a single example, from its statistics (D,); override it where `score`
+        is meaningful only for a corpus.
         """
         return self.score(statistics)
 
     def counted(self, text: str) -> list[str] | None:
-        """The words or characters of `text` that count; None of a metric that reads no text, or all
-        of it.
+        """Return the units (words or characters) of `text` that the metric compares; None where the
+        metric reads no text, or compares it as a whole.
         """
         return None
 
     def __init_subclass__(cls) -> None:
-        """Let `statistics` be written, and called, as in the last release."""
+        """Adapt a `statistics` method written for the last release, and accept calls of that
+        form.
+        """
         super().__init_subclass__()
-        own = vars(cls).get("statistics")
-        if inspect.isfunction(own) and "is_adapted" not in vars(
-            own
-        ):  # once; slots make a new class
-            cls.statistics = _adapted(cls.__name__, own)
+        name = "statistics"
+        method = vars(cls).get(name)
+        # once: a dataclass with slots is a new class with the same method
+        if inspect.isfunction(method) and ADAPTED not in vars(method):
+            setattr(cls, name, _adapted(cls.__name__, method))
 
 
-Statistics = Callable[[Metric, Example, Prediction], np.ndarray]
-
-
-def _adapted(name: str, statistics: Statistics) -> Statistics:
-    """Return a method `statistics(example, prediction)` of one that may be of the last release,
-    `statistics(answer, references)`; a call with the latter arguments works too.
+def _adapted(
+    name: str, statistics: Callable[..., np.ndarray]
+) -> Callable[[Metric, Example, Prediction], np.ndarray]:
+    """Return a method `statistics(example, prediction)` made from one that may have the signature
+    of the last release, `statistics(answer, references)`; it can be called in the old form too.
 
     Args:
         name: of the class, for the warning.
+        statistics: the method as the class defines it.
     """
-    words = "is now statistics(example, prediction), where example.references has the references"
-    last = "; the next release knows no other"
+    message = "is now statistics(example, prediction), where example.references has the references"
+    last = "; the next release does not accept the old form"
     is_old = not _takes_example(statistics)
     if is_old:
         warnings.warn(
-            f"{name}.statistics(answer, references) {words}{last}", FutureWarning, stacklevel=4
+            f"{name}.statistics(answer, references) {message}{last}", FutureWarning, stacklevel=4
         )
 
     @wraps(statistics)
     def adapted(self: Metric, example: Example, prediction: Prediction) -> np.ndarray:
         if isinstance(example, Prediction):
             warnings.warn(
-                f"a call of {name}.statistics(answer, references) {words}{last}",
+                f"a call of {name}.statistics(answer, references) {message}{last}",
                 FutureWarning,
                 stacklevel=2,
             )
@@ -157,11 +169,11 @@ def _adapted(name: str, statistics: Statistics) -> Statistics:
             return statistics(self, prediction, example.references)
         return statistics(self, example, prediction)
 
-    adapted.is_adapted = True
+    setattr(adapted, ADAPTED, True)
     return adapted
 
 
-def _takes_example(statistics: Statistics) -> bool:
+def _takes_example(statistics: Callable[..., np.ndarray]) -> bool:
     """Return whether the first parameter is named `example` or annotated as `Example`."""
     parameters = list(inspect.signature(statistics).parameters.values())[1:]
     first = next(iter(parameters), None)
@@ -174,8 +186,8 @@ def _takes_example(statistics: Statistics) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """A metric's number with what is needed to read it; `low` and `high` bound its 95 % confidence
-    interval, where one was computed.
+    """A metric's value with all that is needed to interpret it; `low` and `high` bound its 95 %
+    confidence interval, where one was computed.
     """
 
     metric: str

@@ -1,7 +1,7 @@
 """Systems under evaluation: a model, a rule or a file that answers examples.
 
 A system derives from `Generator` (it writes answers), from `Scorer` (it gives probabilities), or
-from both. All else that it may be able to do is declared on `System`, with a default.
+from both. Every optional ability is declared on `System`, with a default.
 """
 
 import warnings
@@ -26,18 +26,18 @@ RENAMED = {  # abilities by their names of the last release
 
 
 class CannotError(ValueError):
-    """A system cannot answer examples of this kind: a dash in the table, with this reason."""
+    """A system cannot answer examples of this kind; the table shows a dash with this reason."""
 
 
 class OutputsError(ValueError):
-    """Answers in a file cannot be read, or are not those to these examples: the system fails, and
+    """Answers in a file cannot be read, or do not belong to these examples: the system fails, and
     the others keep their scores.
     """
 
 
 class Purpose(NamedTuple):
-    """Task that a system was trained for, and languages of its sources and of its answers; None
-    where nobody states it.
+    """Task that a system was trained for, and the languages of its sources and of its answers; None
+    where unknown.
     """
 
     task: str | None = None  # "translation"
@@ -52,20 +52,20 @@ class Purpose(NamedTuple):
 
 
 class System(ABC):
-    """A system under evaluation, with every ability that an evaluation may ask it for.
+    """Base class of systems under evaluation, with every ability that an evaluation may use.
 
     Derive from `Generator` or `Scorer`, or both; override what differs from the defaults.
 
     Attributes:
-        name: how tables and files call it, where a config gives no name.
-        modality: what it reads, as in `Example.modality`; None of a system that reads nothing of a
+        name: name in tables and files, where the config gives no other.
+        modality: kind of input, as in `Example.modality`; None for a system that reads nothing of a
             source, and so answers examples of any modality.
         shardable: whether several processes may each answer a share of the examples.
         needs_all_examples: whether it is given all examples again where only some lack an answer.
-        is_baseline: whether it is there to be beaten, needs no model, and sees no reference.
+        is_baseline: whether it is a baseline, which needs no model and sees no reference.
         allow_mismatch: whether it is scored on a task or on languages that it was not trained for.
-        run_directory: folder of the run that trained it, with config.yaml and curves; None of a
-            system without one.
+        run_directory: folder of the run that trained it, with config.yaml and learning curves; None
+            for a system without one.
     """
 
     name: str
@@ -77,41 +77,41 @@ class System(ABC):
     run_directory: Path | None = None
 
     def prepare(self, examples: Sequence[Example]) -> None:  # noqa: B027 (a default)
-        """Check, before any long work, that this system can answer `examples`.
+        """Check that this system can answer `examples`, before any long computation.
 
         Raises:
             ValueError, OSError: it cannot; the message says why.
         """
 
     def fingerprint(self) -> str | None:
-        """Return a digest of what decides the answers (weights, a file of outputs): answers under
-        another one are asked anew. None where there is no such thing.
+        """Return a digest of everything that determines the answers (weights, a file of outputs),
+        or None where there is no such thing. Cached answers with another digest are discarded.
         """
         return None
 
     def info(self) -> Mapping[str, object]:
-        """Return numbers and names for the report, as JSON has them; `evaluation.results.Entry`
-        lists those that it knows.
+        """Return JSON values for the report, by name; `evaluation.results.Entry` lists the known
+        names.
         """
         return {}
 
     def signature(self, mode: Mode) -> str:
-        """Return what of the way of answering belongs to the signatures of scores, as
-        "|context:256"; see `evaluation.scoring.signed`.
+        """Return the part of a score's signature that describes how this system answers, such as
+        "|context:256"; see `evaluation.scoring.with_signature_parts`.
         """
         return ""
 
     def calibrate(self, examples: Callable[[], Sequence[Example]]) -> None:  # noqa: B027
-        """Take the function that reads the validation split, for settings that are found there."""
+        """Store the function that reads the validation split, for settings that are tuned on it."""
 
     def cut_sources(self, examples: Sequence[Example]) -> tuple[int, str]:
-        """Return how many examples are not read to their end, and words that follow "12 of 100"; no
-        words if all are always read.
+        """Return the number of examples whose source is truncated, and a text to follow "12 of 100"
+        that explains it; (0, "") where sources are always read whole.
         """
         return 0, ""
 
     def chosen_runs(self) -> Sequence[object]:
-        """Return the runs that patterns among the settings stand for, each told by its `str`.
+        """Return the runs that were selected by patterns in the settings; `str` of each names it.
 
         Raises:
             ValueError: nothing matches a pattern.
@@ -119,12 +119,12 @@ class System(ABC):
         return []
 
     def purposes(self) -> Sequence[Purpose]:
-        """Return what the system was trained for; empty where nobody states it."""
+        """Return the tasks and languages that the system was trained for; empty where unknown."""
         return []
 
     def __init_subclass__(cls) -> None:
-        """Give abilities of the last release, in a class that derives from one of ours, their
-        names of today.
+        """Map methods and attributes named as in the last release to their new names, with a
+        warning.
         """
         super().__init_subclass__()
         for old in RENAMED.keys() & vars(cls).keys():
@@ -140,9 +140,9 @@ class System(ABC):
 class Generator(System):
     """A system that writes answers.
 
-    Some can find several: `generate(examples, n_best)` gives each prediction `alternatives`, at
-    most `n_best`, the best first, with the first as its `output` and minus log p of that one as
-    `nats`. A search that cannot find so many raises ValueError.
+    Some can return several: `generate(examples, n_best)` gives each prediction `alternatives`, at
+    most `n_best`, best first, with the first as its `output` and its negative log probability as
+    `nats`. A search that cannot return so many raises ValueError.
     """
 
     @abstractmethod
@@ -154,20 +154,20 @@ class Scorer(System):
     """A system that gives the probability of an answer.
 
     Examples whose ids agree up to "#" ("play#0", "play#1", ...) are consecutive passages of one
-    text, given together and in order: each is scored after those before it, and the end of the text
-    belongs to the last.
+    text, given together and in order: each is scored with those before it as context, and the end
+    of the text belongs to the last.
 
-    With `answers`, log p of given answers after given sources is asked for:
+    With `answers`, the log probability of given answers after given sources is computed:
 
-    - An answer has the tokens of its own text, and the source those of its own, as `generate` reads
-      and writes them: where a tokenizer keeps spaces, an answer begins with its space.
-    - The end of the answer is scored with it, and counted in `n_token`, by every model that writes
-      one; an empty answer is the end alone. Servers do not score it.
-    - A causal model reads what is longer than its context in the windows of whole texts. A model
-      with a decoder that has no position for the last token of an answer raises ValueError.
+    - Answer and source are tokenized separately, as `generate` reads and writes them: where a
+      tokenizer keeps spaces, an answer begins with its space.
+    - The end of the answer is scored with it, and counted in `n_token`, by every model that
+      predicts one; an empty answer is the end alone. Servers do not score it.
+    - A causal model reads an input longer than its context in the sliding windows used for whole
+      texts. A model with a decoder that has no position for the last token of an answer raises
+      ValueError.
     - Tokens that are `<unk>` are scored as `<unk>`, and counted in `unknown`.
-    - An example without a source asks for the probability of a whole text, which is then that of
-      `log_prob(examples)`.
+    - An example without a source is scored as a whole text, as by `log_prob(examples)`.
     """
 
     @abstractmethod
@@ -179,10 +179,11 @@ class Scorer(System):
         """Yield one prediction with `nats` of the first reference for each example, in any order.
 
         Args:
-            answers: in place of the references. Then there is, in order, one prediction for each
-                answer of each example, with the example's `id`, the answer as `output`, and as
-                `nats` minus log p of the answer given the example's source.
+            answers: texts to score in place of the references. Then there is, in order, one
+                prediction for each answer of each example, with the example's `id`, the answer as
+                `output`, and as `nats` the negative log probability of the answer given the
+                example's source.
 
         Raises:
-            CannotError: the system cannot score such examples, or no given answers.
+            CannotError: the system cannot score such examples, or cannot score given answers.
         """

@@ -1,1 +1,1 @@
-"""Evaluation: predictions on disk, then scores."""
+"""Evaluation: predictions are written to disk, then scored."""

@@ -1,10 +1,11 @@
-"""Where a system is good and where it is not: scores of examples that have something in common."""
+"""Breakdown of scores by properties of the examples."""
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import TypeVar
 
 import numpy as np
 
@@ -16,21 +17,23 @@ SMALLEST = 10  # examples; the score of fewer says nothing
 # where a capital letter inside a sentence means a name; German nouns all have one
 NAMES_BY_CAPITALS = ("en", "fr", "es", "it", "pt", "nl")
 
+Unit = TypeVar("Unit", str, tuple[str, str])
+
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """Examples with something in common, by their places in the exam, and every system's score on
-    them.
+    """A group of examples with a common property, given by their indices, and every system's score
+    on it.
     """
 
     name: str
-    places: np.ndarray  # (n,) int64
+    indices: np.ndarray  # (n,) int64
     scores: Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True)
 class Buckets:
-    """An exam cut along one property, which `note` explains."""
+    """An evaluation set divided by one property, which `note` explains."""
 
     title: str
     note: str
@@ -45,40 +48,45 @@ def cut(
     rows: Mapping[str, np.ndarray],
     smallest: int = SMALLEST,
 ) -> Buckets | None:
-    """Scores by group (a mask (N,) each); None unless two groups have `smallest` examples or
-    more.
+    """Return the scores of each group (a mask (N,) each); None unless two groups have at least
+    `smallest` examples.
     """
-    places = {name: np.flatnonzero(mask) for name, mask in groups.items()}
-    found = [
-        Bucket(name, at, {system: metric.score(found[at].sum(0)) for system, found in rows.items()})
-        for name, at in places.items()
-        if len(at) >= smallest
-    ]
-    return Buckets(title, note, found) if len(found) > 1 else None
+    buckets = []
+    for name, mask in groups.items():
+        indices = np.flatnonzero(mask)
+        if len(indices) >= smallest:
+            scores = {system: metric.score(row[indices].sum(0)) for system, row in rows.items()}
+            buckets.append(Bucket(name, indices, scores))
+    return Buckets(title, note, buckets) if len(buckets) > 1 else None
 
 
 def quartiles(
-    values: np.ndarray, unit: str, places: int = 0, among: np.ndarray | None = None
+    values: np.ndarray, unit: str, n_decimal: int = 0, among: np.ndarray | None = None
 ) -> dict[str, np.ndarray]:
-    """Four groups of about equal size by a number, named by their bounds; equal values stay
-    together, so there may be fewer.
+    """Return masks (N,) of four groups of about equal size by a number, named by their bounds;
+    equal values stay together, so there may be fewer.
 
     Args:
-        among: (N,) bool, True of those that are meant; others are in no group.
+        unit: of the number, for the names.
+        n_decimal: decimal places in the names.
+        among: (N,) bool, True for the examples to group; others are in no group.
     """
     if among is not None:
-        found = quartiles(values[among], unit, places) if among.any() else {}
-        at = np.flatnonzero(among)
-        return {name: np.isin(np.arange(len(values)), at[mask]) for name, mask in found.items()}
+        groups = quartiles(values[among], unit, n_decimal) if among.any() else {}
+        indices = np.flatnonzero(among)
+        return {
+            name: np.isin(np.arange(len(values)), indices[mask]) for name, mask in groups.items()
+        }
     edges = np.unique(np.quantile(values, [0, 0.25, 0.5, 0.75, 1], method="nearest"))
     if len(edges) == 1:
-        return {f"{edges[0]:.{places}f} {unit}": np.ones(len(values), dtype=bool)}
+        return {f"{edges[0]:.{n_decimal}f} {unit}": np.ones(len(values), dtype=bool)}
     groups = {}
     for i, (low, high) in enumerate(pairwise(edges)):
         last = i == len(edges) - 2
         end = high if last else values[values < high].max()
         inside = (values >= low) & ((values <= high) if last else (values < high))
-        name = f"{low:.{places}f}" if low == end else f"{low:.{places}f} to {end:.{places}f}"
+        first, final = (f"{edge:.{n_decimal}f}" for edge in (low, end))
+        name = first if low == end else f"{first} to {final}"
         groups[f"{name} {unit.removesuffix('s') if name == '1' else unit}"] = inside
     return groups
 
@@ -89,88 +97,96 @@ def standard_buckets(
     rows: Mapping[str, np.ndarray],
     known: Iterable[str] | None = None,
 ) -> list[Buckets]:
-    """An exam of written answers by length, by numbers and names, by what can be copied, and by
-    rare words.
+    """Return breakdowns of a metric by the length of the reference, by numbers and names, by
+    overlap with the source, and by rare words.
 
     Args:
-        known: the texts that answers were learned from, for rare words; None leaves that one out.
+        rows: statistics (N, D) of each system.
+        known: the training texts of the systems, for rare words; None omits that breakdown.
     """
     words = [[piece for piece in segment(e.references[0]) if piece[0].isalnum()] for e in examples]
-    sources = [set(segment(e.text.lower())) for e in examples]
-    copied = np.array(
-        [
-            np.mean([w.lower() in source for w in own]) if own else 0.0
-            for own, source in zip(words, sources)
-        ]
-    )
-    pairs = [set(pairwise(segment(e.text.lower()))) for e in examples]
-    overlap = np.array(
-        [
-            np.mean([p in there for p in pairwise([w.lower() for w in own])] or [0.0])
-            for own, there in zip(words, pairs)
-        ]
-    )
     length = np.array([len(own) for own in words])
-    worded = length > 0  # the right answer may be none
-    found = [
-        cut(
+    has_words = length > 0  # the right answer may be none
+    copied, overlap = source_overlap(words, examples)
+    breakdowns = [
+        (
             "Length of the reference",
             "Words; characters in scripts without spaces.",
             quartiles(length, "words"),
-            metric,
-            rows,
         ),
-        cut(
+        (
             "Numbers and names",
-            (
-                "By what the first reference holds: a digit; or else a capital letter after the "
-                "first word of a sentence."
-            ),
+            "Content of the first reference: a digit; or else a capital letter after the first "
+            "word of a sentence.",
             kinds_of_words(examples),
-            metric,
-            rows,
         ),
-        cut(
+        (
             "Copied words",
             "Share of the reference's words that the source has too, in %.",
-            quartiles(100 * copied, "%", among=worded),
-            metric,
-            rows,
+            quartiles(100 * copied, "%", among=has_words),
         ),
-        cut(
+        (
             "Source overlap",
-            (
-                "Share of the reference's word pairs that stand in the source one after the other, "
-                "in %."
-            ),
-            quartiles(100 * overlap, "%", among=worded),
-            metric,
-            rows,
+            "Share of the reference's word bigrams that occur in the source, in %.",
+            quartiles(100 * overlap, "%", among=has_words),
         ),
     ]
     if known is not None:
-        counts = Counter(piece.lower() for text in known for piece in segment(text))
-        rarest = np.array([min((counts[w.lower()] for w in own), default=0) for own in words])
-        groups = {
-            "never seen": worded & (rarest == 0),
-            "1 to 9 times": (rarest > 0) & (rarest < 10),
-            "10 to 99 times": (rarest >= 10) & (rarest < 100),
-            "100 times or more": rarest >= 100,
-        }
-        found.append(
-            cut(
+        breakdowns.append(
+            (
                 "Rarest word",
-                "How often training texts have the reference's rarest word.",
-                groups,
-                metric,
-                rows,
+                "Number of occurrences of the reference's rarest word in the training texts.",
+                by_rarest_word(words, known),
             )
         )
-    return [each for each in found if each]
+    found = [cut(title, note, groups, metric, rows) for title, note, groups in breakdowns]
+    return [each for each in found if each is not None]
+
+
+def source_overlap(
+    words: Sequence[Sequence[str]], examples: Sequence[Example]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the shares (N,) of the reference's words, and of its word bigrams, that occur in the
+    source; 0 where it has none.
+
+    Args:
+        words: of the first reference of each example.
+    """
+    copied = []
+    overlap = []
+    for own, example in zip(words, examples, strict=True):
+        source = segment(example.text.lower())
+        lower = [word.lower() for word in own]
+        copied.append(share_in(lower, set(source)))
+        overlap.append(share_in(list(pairwise(lower)), set(pairwise(source))))
+    return np.array(copied), np.array(overlap)
+
+
+def share_in(units: Sequence[Unit], known: Collection[Unit]) -> float:
+    """Return the share of units that are among the known ones; 0 of none."""
+    return float(np.mean([unit in known for unit in units])) if units else 0.0
+
+
+def by_rarest_word(words: Sequence[Sequence[str]], known: Iterable[str]) -> dict[str, np.ndarray]:
+    """Return masks (N,) of examples by how often the training texts have their rarest word.
+
+    Args:
+        words: of the first reference of each example.
+        known: the training texts.
+    """
+    counts = Counter(piece.lower() for text in known for piece in segment(text))
+    rarest = np.array([min((counts[w.lower()] for w in own), default=0) for own in words])
+    has_words = np.array([bool(own) for own in words])
+    return {
+        "never seen": has_words & (rarest == 0),
+        "1 to 9 times": (rarest > 0) & (rarest < 10),
+        "10 to 99 times": (rarest >= 10) & (rarest < 100),
+        "100 times or more": rarest >= 100,
+    }
 
 
 def kinds_of_words(examples: Sequence[Example]) -> dict[str, np.ndarray]:
-    """Masks (N,) of examples whose first reference has a number, has none but a name, or has
+    """Return masks (N,) of examples whose first reference has a number, has none but a name, or has
     neither.
     """
     number = np.array([bool(re.search(r"\d", e.references[0])) for e in examples])

@@ -1,4 +1,4 @@
-"""All systems of an exam, two by two."""
+"""Pairwise comparison of all systems on one evaluation set."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,27 +15,27 @@ from lslm_lightning.metrics.significance import (
     randomization_pairs,
 )
 
-# parts of a signature that say how a system made its answers
+# parts of a signature that describe how a system answers
 ANSWERING = ("context", "stride", "source", "tokens", "spelling")
 
 THIS = "this run"  # stands for the one system that is compared with others
 SIGNIFICANT = 0.05  # a smaller p is taken for a difference
 
-# two that differ make scores differ; a system without one, a compressor, compares with all
+# scores with different values do not compare; a system without one, a compressor, compares with all
 WINDOWS = ("context", "stride")
-# How far a system reads, how it spells unknown words, what it strips of its answers, is its own
-# affair, and a reason to be better
+# How much of a source a system reads, how it spells unknown words and what it strips of its answers
+# are properties of the system, and may make it better
 FREE = ("source", "spelling", "reasoning")
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """One metric of two systems: the score of the first minus that of the second.
+    """Comparison of two systems by one metric: the score of the first minus that of the second.
 
     `low` and `high` bound the 95 % interval of the difference. `p_bootstrap` and `p_randomization`
-    are of the two tests alone, `p` is the second one corrected for the number of pairs. `better` is
-    the share of examples (0 to 1) on which the first has the better score of its own, ties counted
-    half: how often the difference shows.
+    are the uncorrected p-values of the two tests, `p` is the second one corrected for the number of
+    pairs. `better` is the share of examples (0 to 1) on which the first system has the better score
+    for that example, ties counted half.
     """
 
     first: str
@@ -57,12 +57,12 @@ def compare_systems(
     seed: int = SEED,
     comparable: Callable[[str, str], bool] = lambda first, second: True,
 ) -> list[Pair]:
-    """Every pair of systems by their rows (N, D) of the same examples; none where fewer than two
-    have this score.
+    """Compare every pair of systems by their rows (N, D) of the same examples; return an empty list
+    where fewer than two have this score.
 
     Args:
-        comparable: whether two systems may be ranked; pairs that may not are no tests, and are not
-            corrected for.
+        comparable: whether two systems may be ranked; other pairs are not tested, and not counted
+            in the correction.
     """
     defined = {
         name: found
@@ -77,7 +77,7 @@ def compare_systems(
     bootstrap = bootstrap_pairs(metric, defined, n_resample, seed, pairs)
     randomization = randomization_pairs(metric, defined, n_resample, seed, pairs)
     corrected = dict(zip(randomization, holm(list(randomization.values())), strict=True))
-    alone = {
+    each = {
         name: np.array([metric.score_alone(row) for row in found])
         for name, found in defined.items()
     }
@@ -91,7 +91,7 @@ def compare_systems(
             found.p,
             randomization[pair],
             corrected[pair],
-            share_better(alone[pair[0]], alone[pair[1]], metric.higher_is_better),
+            share_better(each[pair[0]], each[pair[1]], metric.higher_is_better),
         )
         for pair, found in bootstrap.items()
     ]
@@ -104,18 +104,19 @@ def compare_with_others(
     n_resample: int = N_RESAMPLE,
     seed: int = SEED,
 ) -> list[Pair]:
-    """Compare one system, `THIS`, with each of the others by the rows (N, D) of the same examples.
+    """Compare one system, `THIS`, with each of the others by their rows (N, D) of the same
+    examples.
 
-    p is corrected for the number of these pairs alone. Others without this score are left out, and
-    all are where the system itself has none.
+    p is corrected for the number of these pairs alone. Others without this score are left out; the
+    result is empty where the system itself has none.
     """
     named = {THIS: rows, **others}
     return compare_systems(metric, named, n_resample, seed, lambda first, _: first == THIS)
 
 
 def share_better(first: np.ndarray, second: np.ndarray, higher_is_better: bool) -> float:
-    """The share of examples on which the first score is better, ties counted half; those without a
-    score of their own are left out.
+    """Return the share of examples on which the first score is better, ties counted half; examples
+    without both scores are left out, and nan is returned where none is left.
     """
     both = np.isfinite(first) & np.isfinite(second)
     if not both.any():
@@ -125,11 +126,11 @@ def share_better(first: np.ndarray, second: np.ndarray, higher_is_better: bool) 
 
 
 def differing_parts(first: Score, second: Score) -> list[str]:
-    """What makes two scores of one metric incomparable: the parts of their signatures that differ,
-    and the number of examples.
+    """Return the reasons why two scores of one metric do not compare: signature parts that differ,
+    and different numbers of examples.
 
-    Empty where they compare. A part is `name:value`, joined by "|". A part of `WINDOWS` that only
-    one has is no difference, nor is any of `FREE`.
+    Empty where they compare. A part is `name:value`, joined by "|". A part in `WINDOWS` that only
+    one score has is no difference, nor is any part in `FREE`.
     """
     parts = [
         dict(part.partition(":")[::2] for part in score.signature.split("|") if part)
@@ -151,15 +152,18 @@ def differing_parts(first: Score, second: Score) -> list[str]:
 
 
 def comparable_signature(signature: str) -> str:
-    """The signature without the parts of `FREE`, which may differ between scores that compare."""
+    """Return the signature without the parts in `FREE`, which may differ between scores that
+    compare.
+    """
     return "|".join(part for part in signature.split("|") if part.partition(":")[0] not in FREE)
 
 
-def refused(reasons: Mapping[tuple[str, str, str], str]) -> list[str]:
-    """In words, which scores are not ranked beside which, and why: as few lines as say it all.
+def explain_incomparable(reasons: Mapping[tuple[str, str, str], str]) -> list[str]:
+    """Return sentences that say which scores are not ranked against which, and why, in as few lines
+    as possible.
 
     Args:
-        reasons: by metric and two systems.
+        reasons: reason by metric and two systems.
     """
     beside: dict[tuple[str, str, str], list[str]] = {}  # metric, first, reason -> seconds
     for (metric, first, second), reason in reasons.items():
@@ -169,17 +173,17 @@ def refused(reasons: Mapping[tuple[str, str, str], str]) -> list[str]:
     for (metric, first, reason), seconds in beside.items():
         firsts.setdefault((metric, reason, tuple(seconds)), []).append(first)
     metrics: dict[tuple[str, tuple[str, ...], tuple[str, ...]], list[str]] = {}
-    for (metric, reason, seconds), names in firsts.items():
-        metrics.setdefault((reason, tuple(names), seconds), []).append(metric)
+    for (metric, reason, others), ones in firsts.items():
+        metrics.setdefault((reason, tuple(ones), others), []).append(metric)
     return [
         (
-            f"{listed([*map(metric_label, names)])} of {listed(ones)} beside {listed(others)} is "
-            f"not ranked: {reason}"
+            f"{listed([*map(metric_label, names)])} of {listed(ones)} cannot be ranked against "
+            f"{listed(others)}: {reason}"
         )
         for (reason, ones, others), names in metrics.items()
     ]
 
 
 def listed(names: Sequence[str]) -> str:
-    """a, b and c."""
+    """Return names as an English list: "a, b and c"."""
     return " and ".join(part for part in (", ".join(names[:-1]), names[-1]) if part)

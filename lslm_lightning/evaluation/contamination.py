@@ -1,6 +1,4 @@
-"""Examples of an exam that stand in the training text: what was learned by heart is no proof of
-skill.
-"""
+"""Test contamination: examples of an evaluation set that occur in the training text."""
 
 import hashlib
 import os
@@ -27,46 +25,47 @@ FACTOR = 0x9E3779B97F4A7C15  # odd, so that no digest loses a bit; 2^64 over the
 
 
 @dataclass(frozen=True)
-class KnownTexts:
-    """Digests of all n-grams of the training texts, and of the texts that are shorter: 8 bytes a
-    word, sorted, uint64.
+class TextIndex:
+    """Digests of all n-grams of the training texts, and of the texts shorter than one n-gram: 64
+    bits each, sorted, uint64.
     """
 
     grams: np.ndarray
     wholes: np.ndarray
 
-    def stands_there(self, text: str) -> bool:
-        """Whether enough of the text's n-grams are known; of a shorter one, whether all of it is a
-        training text.
+    def contains(self, text: str) -> bool:
+        """Return whether at least a share `SHARE` of the text's n-grams are known; for a shorter
+        text, whether it is a whole training text.
         """
         cut = words_of(text)
         words = digests(cut, {})
         n = order_of(cut)
         if len(words) < n:
-            return bool(len(words)) and bool(holds(self.wholes, whole(words)[None])[0])
+            return bool(len(words)) and bool(holds(self.wholes, np.array([whole(words)]))[0])
         return bool(holds(self.grams, n_grams(words, n)).mean() >= SHARE)
 
 
-def contaminated(examples: Sequence[Example], known: KnownTexts) -> np.ndarray:
-    """A mask (N,): the examples of which the source, or a reference, stands in the training texts.
+def contaminated(examples: Sequence[Example], known: TextIndex) -> np.ndarray:
+    """Return a mask (N,) of the examples whose source, or one of whose references, occurs in the
+    training texts.
 
-    A text does when at least half of its 8-grams do; one of fewer than eight words when it is the
-    whole of a training text. Words are those of `text.chinese.segment`, lower case, NFKC, without
-    punctuation; where most of them are grapheme clusters of Thai or another script without spaces,
-    24 stand for 8. Of sources that are no text nothing is known: what is said in a recording may
-    well have been said in another one.
+    A text occurs when at least half of its 8-grams do; a text of fewer than eight words when it is
+    the whole of a training text. Words are those of `text.chinese.segment`, lower case, NFKC,
+    without punctuation; where most of them are grapheme clusters of Thai or another script without
+    spaces, 24 are used instead of 8. Examples of another modality than text are never marked, since
+    the same words may be spoken in different recordings.
     """
     texts = [(e.source, *e.references) if e.modality == "text" else () for e in examples]
     return np.array(
-        [any(known.stands_there(text) for text in own if text) for own in texts], dtype=bool
+        [any(known.contains(text) for text in own if text) for own in texts], dtype=bool
     )
 
 
-def learn(texts: Iterable[str]) -> KnownTexts:
-    """What there is to know of training texts."""
+def index_texts(texts: Iterable[str]) -> TextIndex:
+    """Return digests of the n-grams of training texts."""
     grams = [np.empty(0, np.uint64)]
     wholes = []
-    table = {}
+    table: dict[str, int] = {}
     for text in texts:
         cut = words_of(text)
         words = digests(cut, table)
@@ -75,20 +74,20 @@ def learn(texts: Iterable[str]) -> KnownTexts:
             wholes.append(whole(words))
         else:
             grams.append(n_grams(words, n))
-    return KnownTexts(np.unique(np.concatenate(grams)), np.unique(np.array(wholes, np.uint64)))
+    return TextIndex(np.unique(np.concatenate(grams)), np.unique(np.array(wholes, np.uint64)))
 
 
-def learn_once(texts: Iterable[str], key: str, cache: str | os.PathLike[str]) -> KnownTexts:
-    """The same, from the cache where it was learned before.
+def learn_once(texts: Iterable[str], key: str, cache: str | os.PathLike[str]) -> TextIndex:
+    """Return the result of `index_texts(texts)`, from the cache where it was computed before.
 
     Args:
-        key: changes whenever the texts do.
+        key: identifies the texts; it must change whenever they do.
         cache: a folder for such digests only.
     """
     path = Path(cache) / f"{hashlib.sha256(f'{key} {N} {VERSION}'.encode()).hexdigest()[:32]}.npz"
     try:
         with np.load(path) as found:
-            known = KnownTexts(found["grams"], found["wholes"])
+            known = TextIndex(found["grams"], found["wholes"])
         if all(part.dtype == np.uint64 and part.ndim == 1 for part in (known.grams, known.wholes)):
             return known
     except (
@@ -102,28 +101,28 @@ def learn_once(texts: Iterable[str], key: str, cache: str | os.PathLike[str]) ->
         BadZipFile,
     ):
         pass  # none, or a damaged one
-    known = learn(texts)
-    # a full disk costs time, not the evaluation
+    known = index_texts(texts)
+    # a full disk must not end the evaluation
     with suppress(OSError), draft_of(path) as draft, draft.open("wb") as file:
         np.savez(file, grams=known.grams, wholes=known.wholes)
     return known
 
 
 def words_of(text: str) -> list[str]:
-    """As they are compared: lower case, NFKC, no punctuation."""
+    """Return the words of a text as they are compared: lower case, NFKC, no punctuation."""
     return [
         piece for piece in segment(normalize(text, "NFKC").lower()) if any(map(str.isalnum, piece))
     ]
 
 
 def order_of(words: Sequence[str]) -> int:
-    """Length of the n-grams by which a text of these words is compared."""
+    """Return the length of the n-grams by which a text of these words is compared."""
     n_cluster = sum(not word.isascii() and script_of(word[0]) in COMPLEX for word in words)
     return N_GRAPHEME if 2 * n_cluster > len(words) else N
 
 
 def digests(words: Sequence[str], table: dict[str, int]) -> np.ndarray:
-    """64 bits a word (n,); `table` remembers those of words seen before."""
+    """Return a 64-bit digest of each word (n,); `table` caches those of words seen before."""
     for word in words:
         if word not in table:
             table[word] = int.from_bytes(
@@ -133,8 +132,8 @@ def digests(words: Sequence[str], table: dict[str, int]) -> np.ndarray:
 
 
 def n_grams(words: np.ndarray, n: int = N) -> np.ndarray:
-    """Digests of all n-grams (m - n + 1,) of words, given digests of these (m,): a polynomial in
-    FACTOR, modulo 2^64.
+    """Return digests of all n-grams (m - n + 1,) of words, given digests of these (m,): a
+    polynomial in FACTOR, modulo 2^64.
     """
     found = np.zeros(len(words) - n + 1, np.uint64)
     for i in range(n):
@@ -143,12 +142,13 @@ def n_grams(words: np.ndarray, n: int = N) -> np.ndarray:
 
 
 def whole(words: np.ndarray) -> np.uint64:
-    """One digest of a text of digests of words."""
+    """Return one digest of a whole text, given the digests of its words."""
     return np.uint64(int.from_bytes(blake2b(words.tobytes(), digest_size=8).digest(), "big"))
 
 
 def holds(known: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """A mask of the `wanted` that are in the sorted `known`."""
+    """Return a mask of the elements of `wanted` that are in the sorted array `known`."""
     if not len(known):
         return np.zeros(len(wanted), dtype=bool)
-    return known[np.searchsorted(known, wanted).clip(max=len(known) - 1)] == wanted
+    mask: np.ndarray = known[np.searchsorted(known, wanted).clip(max=len(known) - 1)] == wanted
+    return mask

@@ -1,10 +1,10 @@
-"""Systems of the last release, which had methods but no base class, as systems of this one."""
+"""Adapters for systems of the last release, which had methods but no base class."""
 
 import inspect
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, TypeVar, runtime_checkable
 
 from lslm_lightning.contracts import (
     Answers,
@@ -18,10 +18,12 @@ from lslm_lightning.contracts import (
     System,
 )
 
+T = TypeVar("T")
+
 
 @runtime_checkable
 class DuckGenerator(Protocol):
-    """A class with a `generate` that derives from nothing of ours."""
+    """A class with a `generate` method that does not derive from `Generator`."""
 
     def generate(self, examples: Sequence[Example]) -> Iterator[Prediction]:
         """Yield one prediction with `output` for each example, in any order."""
@@ -30,7 +32,7 @@ class DuckGenerator(Protocol):
 
 @runtime_checkable
 class DuckScorer(Protocol):
-    """A class with a `log_prob` that derives from nothing of ours."""
+    """A class with a `log_prob` method that does not derive from `Scorer`."""
 
     def log_prob(self, examples: Sequence[Example]) -> Iterator[Prediction]:
         """Yield one prediction with `nats` of the first reference for each example, in any
@@ -39,97 +41,104 @@ class DuckScorer(Protocol):
         ...
 
 
+def _of_wrapped(find: Callable[[object], T]) -> T:
+    """Return a property that finds its value in the wrapped object; it is typed as the value, since
+    `System` declares an attribute.
+    """
+    return property(lambda adapter: find(adapter.wrapped))  # type: ignore[return-value]  # see above
+
+
+def _name_of(wrapped: object) -> str:
+    """Return the name of a duck-typed system, or that of its class."""
+    return str(getattr(wrapped, "name", type(wrapped).__name__))
+
+
+def _is_baseline(wrapped: object) -> bool:
+    """Return whether the class of a duck-typed system is in a module of baselines."""
+    return type(wrapped).__module__.rpartition(".")[2] == "baselines"
+
+
+def _run_directory_of(wrapped: object) -> Path | None:
+    """Return the run directory of a duck-typed system; None where it has none."""
+    directory = getattr(wrapped, "directory", None)
+    return None if directory is None else Path(directory.path)
+
+
 class _Adapter(System):
-    """A duck-typed system; its abilities are looked up by their old names when they are asked for,
-    so that one that fails does so where it is used.
+    """Adapter of a duck-typed system; its abilities are looked up by their old names when they are
+    used, so that an error in one is raised there.
     """
 
     def __init__(self, wrapped: DuckGenerator | DuckScorer) -> None:
         self.wrapped = wrapped
 
-    def _own(self, name: str, default: Any) -> Any:
-        return getattr(self.wrapped, name, default)
+    name: str = _of_wrapped(_name_of)
+    modality: str | None = _of_wrapped(lambda wrapped: getattr(wrapped, "reads", "text"))
+    shardable: bool = _of_wrapped(lambda wrapped: getattr(wrapped, "shared", True))
+    needs_all_examples: bool = _of_wrapped(lambda wrapped: getattr(wrapped, "whole_exam", False))
+    is_baseline: bool = _of_wrapped(_is_baseline)
+    allow_mismatch: bool = _of_wrapped(lambda wrapped: getattr(wrapped, "allow_mismatch", False))
+    run_directory: Path | None = _of_wrapped(_run_directory_of)
 
-    @property
-    def name(self) -> str:
-        return self._own("name", type(self.wrapped).__name__)
-
-    @property
-    def modality(self) -> str | None:
-        return self._own("reads", "text")
-
-    @property
-    def shardable(self) -> bool:
-        return self._own("shared", True)
-
-    @property
-    def needs_all_examples(self) -> bool:
-        return self._own("whole_exam", False)
-
-    @property
-    def is_baseline(self) -> bool:
-        return type(self.wrapped).__module__.rpartition(".")[2] == "baselines"
-
-    @property
-    def allow_mismatch(self) -> bool:
-        return self._own("allow_mismatch", False)
-
-    @property
-    def run_directory(self) -> Path | None:
-        directory = self._own("directory", None)
-        return None if directory is None else Path(directory.path)
+    def _method(self, name: str, default: Callable[..., T]) -> Callable[..., T]:
+        """Return a method of the wrapped object, or the default where it has none."""
+        method: Callable[..., T] = getattr(self.wrapped, name, default)
+        return method
 
     def prepare(self, examples: Sequence[Example]) -> None:
-        self._own("ready", super().prepare)(examples)
+        self._method("ready", super().prepare)(examples)
 
     def fingerprint(self) -> str | None:
-        return self._own("fingerprint", super().fingerprint)()
+        return self._method("fingerprint", super().fingerprint)()
 
     def info(self) -> Mapping[str, object]:
-        return self._own("facts", super().info)()
+        return self._method("facts", super().info)()
 
     def signature(self, mode: Mode) -> str:
-        return self._own("signature", super().signature)(mode)
+        return self._method("signature", super().signature)(mode)
 
     def calibrate(self, examples: Callable[[], Sequence[Example]]) -> None:
-        self._own("tune", super().calibrate)(examples)
+        self._method("tune", super().calibrate)(examples)
 
     def cut_sources(self, examples: Sequence[Example]) -> tuple[int, str]:
-        return self._own("cut_sources", super().cut_sources)(examples)
+        return self._method("cut_sources", super().cut_sources)(examples)
 
     def chosen_runs(self) -> Sequence[object]:
-        return self._own("chosen_runs", super().chosen_runs)()
+        return self._method("chosen_runs", super().chosen_runs)()
 
     def purposes(self) -> Sequence[Purpose]:
-        return self._own("purposes", super().purposes)()
+        return self._method("purposes", super().purposes)()
 
 
 class _GeneratorAdapter(_Adapter, Generator):
-    """A duck-typed system that writes answers."""
+    """Adapter of a duck-typed system that writes answers."""
 
     def generate(self, examples: Sequence[Example]) -> Iterator[Prediction]:
+        assert isinstance(self.wrapped, DuckGenerator)
         return self.wrapped.generate(examples)
 
 
 class _ScorerAdapter(_Adapter, Scorer):
-    """A duck-typed system that gives probabilities."""
+    """Adapter of a duck-typed system that gives probabilities."""
 
     def log_prob(
         self, examples: Sequence[Example], answers: Answers | None = None
     ) -> Iterator[Prediction]:
+        assert isinstance(self.wrapped, DuckScorer)
         if answers is None:
             return self.wrapped.log_prob(examples)
-        if "answers" not in inspect.signature(self.wrapped.log_prob).parameters:
+        method: Callable[..., Iterator[Prediction]] = self.wrapped.log_prob
+        if "answers" not in inspect.signature(method).parameters:
             raise CannotError(f"{self.name}.log_prob takes no answers: give it that parameter")
-        return self.wrapped.log_prob(examples, answers)
+        return method(examples, answers)
 
 
 class _BothAdapter(_GeneratorAdapter, _ScorerAdapter):
-    """A duck-typed system that does both."""
+    """Adapter of a duck-typed system that writes answers and gives probabilities."""
 
 
 def as_system(system: System | DuckGenerator | DuckScorer) -> System:
-    """Return a system as it is, or an adapter around one of the last release, with a warning that
+    """Return a system unchanged, or an adapter around one of the last release, with a warning that
     says what to derive from.
 
     Raises:
@@ -161,5 +170,5 @@ def as_system(system: System | DuckGenerator | DuckScorer) -> System:
 
 
 def unwrapped(system: System) -> object:
-    """Return the object of the user's own class, without the adapter that may be around it."""
+    """Return the user's own object, without the adapter that may be around it."""
     return system.wrapped if isinstance(system, _Adapter) else system

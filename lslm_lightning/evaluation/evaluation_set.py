@@ -1,4 +1,4 @@
-"""Identity of an evaluation set: what was asked, and what counts as a right answer."""
+"""Identity of an evaluation set: digests of its examples and references."""
 
 import hashlib
 import json
@@ -14,12 +14,12 @@ SHOWN = 12  # hexadecimal digits of a digest in tables
 
 @dataclass(frozen=True, slots=True)
 class EvaluationSet:
-    """What tells one evaluation set from another; scores compare only within one.
+    """Identity of an evaluation set; only scores on the same set compare.
 
     `digest` is "2:" (`VERSION`) and the SHA-256, in hex, of all examples in order: modality,
-    languages, source and references. Ids, files and formats are no part of it. `members` is the
-    same whatever the order of the examples; `ids` is a digest of their ids in order, by which
-    answers are paired where it is the same. `languages` reads "en-zh", or "en" where source and
+    languages, source and references. Ids, files and formats are no part of it. `members` is
+    independent of the order of the examples; `ids` is a digest of their ids in order: answers to
+    two sets can be paired by id where it is equal. `languages` is "en-zh", or "en" where source and
     references are in one language.
     """
 
@@ -31,10 +31,10 @@ class EvaluationSet:
 
 
 def evaluation_set(examples: Sequence[Example]) -> EvaluationSet:
-    """Compute the identity of these examples, in this order, before any metric's tokenization.
+    """Return the identity of these examples, in this order, before any metric's tokenization.
 
-    Languages are compared by their base ("zh" of "zh-Hans"), recordings by their bytes. Passages of
-    one text (see `contracts.Scorer`) are told from texts of their own, since each is scored after
+    Languages are compared by their base ("zh" for "zh-Hans"), recordings by their bytes. Passages
+    of one text (see `contracts.Scorer`) differ from separate texts, since each is scored after
     those before it.
 
     Raises:
@@ -58,7 +58,7 @@ def evaluation_set(examples: Sequence[Example]) -> EvaluationSet:
 
 
 def _line(example: Example, continues: bool) -> bytes:
-    """One line of JSON: no two different examples share one, wherever their texts are cut."""
+    """Return an example as one line of JSON, which is different for any two different examples."""
     is_text = example.modality == "text"
     source = example.source if is_text else hashlib.sha256(example.content()).hexdigest()
     languages = [base_language(example.source_language), base_language(example.language)]
@@ -77,7 +77,9 @@ def languages_of(examples: Sequence[Example]) -> str:
 
 
 def version_of(digest: str) -> int:
-    """Version of a recorded digest: the number before the colon, 1 where there is none."""
+    """Return the version of a recorded digest: the number before the colon, 1 where there is
+    none.
+    """
     number, colon, _ = digest.partition(":")
     return int(number) if colon and number.isdecimal() else 1
 
@@ -88,7 +90,9 @@ def shown(digest: str) -> str:
 
 
 def difference(first: EvaluationSet | None, second: EvaluationSet | None) -> str:
-    """Say in words what tells two evaluation sets apart: "en-zh and en-de"."""
+    """Return a short description of what distinguishes two evaluation sets, such as "en-zh and
+    en-de".
+    """
     if first is None or second is None:
         return "one has no examples"
     if first.languages != second.languages:

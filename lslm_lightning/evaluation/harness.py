@@ -1,4 +1,4 @@
-"""Systems x examples -> predictions on disk -> scores. What was answered once is never asked
+"""Collects the predictions of systems on disk; an answer that is there already is not computed
 again.
 """
 
@@ -20,7 +20,7 @@ from lslm_lightning.evaluation.duck_typing import DuckGenerator, DuckScorer, as_
 from lslm_lightning.evaluation.predictions import PredictionFile, read_predictions
 
 
-def ask(
+def collect_predictions(
     system: System | DuckGenerator | DuckScorer,
     mode: Mode,
     examples: Sequence[Example],
@@ -29,18 +29,19 @@ def ask(
     share: tuple[int, int] = (0, 1),
     known: str | Path | None = None,
 ) -> list[Prediction]:
-    """Let a system answer what is not answered in `path` yet, and write each answer there as it
-    comes.
+    """Collect the predictions of a system that `path` lacks, write each there as it comes, and
+    return all.
 
     Args:
-        mode: whether the exam wants text or probabilities.
-        progress: called with how many of how many are answered.
-        share: (i, n) to answer every n-th text from the i-th on; the others are of other processes.
-        known: a file of answers by others, which are not asked again.
+        mode: "generate" for texts, "log_prob" for probabilities.
+        progress: called with the number of answered examples and the number of all.
+        share: (i, n) to answer every n-th text from the i-th on; the others belong to other
+            processes.
+        known: a file of answers of other processes, which are not computed again.
 
     Raises:
-        CannotError: the system cannot do what the exam wants.
-        ValueError: it answers what it was not asked, or ends before it has answered all.
+        CannotError: the system does not support this mode or these examples.
+        ValueError: it answers an example that it was not given, or ends before it has answered all.
     """
     system = as_system(system)
     answering = method_of(system, mode)
@@ -50,7 +51,7 @@ def ask(
         check_modality(system, examples)
         done = {
             *file.done,
-            *(p.id for path in ([known] if known else []) for p in everything(path)),
+            *(p.id for path in ([known] if known else []) for p in read_all_predictions(path)),
         }
         rest = list(examples) if system.needs_all_examples else unanswered(examples, done, *share)
         wanted = {e.id for e in rest}
@@ -58,26 +59,28 @@ def ask(
         for prediction in answering(rest):
             if prediction.id not in wanted:
                 raise ValueError(
-                    f"{system.name} answered {prediction.id!r}, which it was not asked"
+                    f"{system.name} answered {prediction.id!r}, which it was not given"
                 )
             file.write(prediction)
             progress(len(file.done), len(examples))
         lacking = [e.id for e in examples if e.id not in file.done]
         if lacking and share[1] == 1:
             n_done = len(examples) - len(lacking)
-            words = f"answered {n_done:,} of {len(examples):,} examples and ended; {lacking[0]!r}"
-            raise ValueError(f"{system.name} {words} is one that lacks its answer")
+            raise ValueError(
+                f"{system.name} ended after {n_done:,} of {len(examples):,} examples; "
+                f"{lacking[0]!r} has no answer"
+            )
         return [file.done[e.id] for e in examples if e.id in file.done]
 
 
 class Unbuilt(System):
-    """The place of a system that could not be built: it answers nothing."""
+    """Placeholder for a system that could not be built; it answers nothing."""
 
     name = "unbuilt"
 
 
 def method_of(system: System, mode: Mode) -> Callable[[Sequence[Example]], Iterator[Prediction]]:
-    """Return the method by which a system answers.
+    """Return the method of a system that answers examples in this mode.
 
     Raises:
         CannotError: it has none for this mode.
@@ -94,11 +97,10 @@ def method_of(system: System, mode: Mode) -> Callable[[Sequence[Example]], Itera
 
 
 def check_modality(system: System, examples: Sequence[Example]) -> None:
-    """Refuse examples of another modality than the system reads: of sound, say, a system of text
-    would read the names of files.
+    """Check that the system reads the modality of the examples.
 
     Raises:
-        CannotError: both modalities are named.
+        CannotError: it does not; the message names both modalities.
     """
     own = system.modality
     if own is not None and (
@@ -110,8 +112,8 @@ def check_modality(system: System, examples: Sequence[Example]) -> None:
 def unanswered(
     examples: Sequence[Example], done: Iterable[str], index: int = 0, n: int = 1
 ) -> list[Example]:
-    """The examples of every n-th text from `index` on that are not in `done`; of a text in passages
-    all, or none.
+    """Return the examples of every n-th text from `index` on whose answers are not all in `done`;
+    the passages of one text are returned together or not at all.
     """
     known = set(done)
     texts = [
@@ -120,8 +122,8 @@ def unanswered(
     return [e for text in texts[index::n] if any(e.id not in known for e in text) for e in text]
 
 
-def everything(path: str | Path) -> list[Prediction]:
-    """What stands in a file of predictions, finished or not."""
+def read_all_predictions(path: str | Path) -> list[Prediction]:
+    """Return all predictions in a file, finished or not."""
     path = Path(path)
     return [
         p
@@ -131,25 +133,27 @@ def everything(path: str | Path) -> list[Prediction]:
     ]
 
 
-def shares(path: str | Path) -> list[Path]:
-    """What processes that shared an exam have written, finished or not."""
+def shard_files(path: str | Path) -> list[Path]:
+    """Return the files of predictions that processes with a share of the examples have written,
+    finished or not.
+    """
     path = Path(path)
     found = path.parent.glob(f"{glob.escape(path.stem)}.*-of-*.jsonl*")
     return sorted(p for p in found if p.suffix in (".jsonl", ".partial"))
 
 
-def n_answer(path: str | Path) -> int:
-    """How many answers stand in a file of predictions and its shares."""
+def count_answers(path: str | Path) -> int:
+    """Return the number of answers in a file of predictions and in the files of its shares."""
     path = Path(path)
     own = [p for p in (path, path.with_name(path.name + ".partial")) if p.exists()]
-    return sum(p.read_bytes().count(b"\n") for p in own + shares(path))
+    return sum(p.read_bytes().count(b"\n") for p in own + shard_files(path))
 
 
 def absorb(path: str | Path) -> None:
-    """Take into the file of a system what processes that shared its exam have written
-    (`<system>.<i>-of-<n>.jsonl`).
+    """Move the predictions that processes with a share of the examples have written
+    (`<system>.<i>-of-<n>.jsonl`) into the file of the system.
     """
-    if not (parts := shares(path)):
+    if not (parts := shard_files(path)):
         return
     with PredictionFile(path) as file:
         for part in parts:

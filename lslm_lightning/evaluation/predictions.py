@@ -1,4 +1,4 @@
-"""Predictions on disk: JSON Lines, one answer a line, written before anything is scored."""
+"""Files of predictions: JSON Lines, one prediction a line."""
 
 import json
 import logging
@@ -16,25 +16,28 @@ from lslm_lightning.text.surrogates import lone_surrogate
 logger = logging.getLogger(__name__)
 _NUMBER = (int, float)
 _NONE = type(None)
-_TYPES = {
-    "id": str,
+_TYPES: dict[str, tuple[type, ...]] = {
+    "id": (str,),
     "output": (str, _NONE),
     "nats": (*_NUMBER, _NONE),
-    "n_token": int,
+    "n_token": (int,),
     "seconds": _NUMBER,
-    "unknown": int,
-    "tokens": list,
+    "unknown": (int,),
+    "tokens": (list,),
+    "spelling": (*_NUMBER, _NONE),
+    "alternatives": (list,),
+    "finish_reason": (str, _NONE),
 }
-_TYPES |= {"spelling": (*_NUMBER, _NONE), "alternatives": list, "finish_reason": (str, _NONE)}
 _DEFAULTS = {field.name: field.default for field in fields(Prediction)}
 
 
 class PredictionFile:
-    """A file of predictions being written, which an interrupted process can continue.
+    """File of predictions that is written line by line, and that an interrupted process can
+    continue.
 
     Lines go to `<path>.partial`, which becomes `path` when the `with` block ends without an error.
-    What an earlier attempt wrote, done or not, is in `done` by id; an id already there is not
-    written again.
+    `done` holds the predictions of an earlier attempt, finished or not, by id; a prediction whose
+    id is there is not written again.
 
     >>> with PredictionFile(path) as file:
     ...     left = [example for example in examples if example.id not in file.done]
@@ -64,8 +67,8 @@ class PredictionFile:
         return self
 
     def write(self, prediction: Prediction) -> None:
-        """Hand a line to the operating system at once, so that killing this process loses
-        nothing.
+        """Write one line and flush it, so that no prediction is lost when this process is
+        killed.
         """
         if prediction.id not in self.done:
             self._file.write(_line(prediction))
@@ -80,8 +83,8 @@ class PredictionFile:
 
 
 def write_predictions(path: str | os.PathLike[str], predictions: Iterable[Prediction]) -> None:
-    """Replace `path` by these predictions, whole or not at all; of a repeated id the first
-    stays.
+    """Replace the file `path` by these predictions atomically; of a repeated id the first is
+    kept.
     """
     first: dict[str, Prediction] = {}
     for prediction in predictions:
@@ -91,9 +94,9 @@ def write_predictions(path: str | os.PathLike[str], predictions: Iterable[Predic
 
 
 def read_predictions(path: str | os.PathLike[str]) -> list[Prediction]:
-    """All predictions in the order of the file; of a repeated id the first.
+    """Return all predictions in the order of the file; of a repeated id the first.
 
-    A last line that was torn by a kill is dropped, with a warning.
+    A last line that is incomplete, because the writer was killed, is dropped with a warning.
 
     Raises:
         OutputsError: a line is no prediction; the message says which and why.
@@ -114,7 +117,7 @@ def _line(prediction: Prediction) -> str:
         raise ValueError(f"prediction {prediction.id!r} has neither output nor nats")
     if prediction.nats is not None and math.isnan(prediction.nats):
         raise ValueError(
-            f"prediction {prediction.id!r} has nats=nan: the system broke down on this example"
+            f"prediction {prediction.id!r} has nats=nan: the system failed on this example"
         )
     _check_text(f"prediction {prediction.id!r}", prediction)
     given = {
@@ -126,18 +129,18 @@ def _line(prediction: Prediction) -> str:
 
 
 def _check_text(where: str, prediction: Prediction) -> None:
-    """Refuse half a surrogate pair, which no text can hold and at which metrics and reports would
-    end.
+    """Raise ValueError where a text has an unpaired surrogate, which cannot be encoded and would
+    fail in metrics and reports.
     """
     for text in (
         prediction.id,
         prediction.output or "",
         *(each.output for each in prediction.alternatives),
     ):
-        if (at := lone_surrogate(text)) is not None:
-            half = f"\\u{ord(text[at]):04x}"
+        if (i := lone_surrogate(text)) is not None:
+            half = f"\\u{ord(text[i]):04x}"
             raise ValueError(
-                f"{where} has half a surrogate pair, {half}, at character {at + 1}: no text can "
+                f"{where} has half a surrogate pair, {half}, at character {i + 1}: no text can "
                 "hold it"
             )
 
@@ -151,7 +154,7 @@ def _parse(content: bytes, path: str | os.PathLike[str]) -> list[Prediction]:
         try:
             prediction = _prediction(line)
         except (ValueError, RecursionError) as error:  # RecursionError: nested too deeply
-            if number == len(lines):  # no line end: the writer was stopped here
+            if number == len(lines):  # no line end: the writer was killed here
                 _warn_torn(path)
                 continue
             raise OutputsError(f"{path}, line {number}: {error}") from None
@@ -160,7 +163,7 @@ def _parse(content: bytes, path: str | os.PathLike[str]) -> list[Prediction]:
 
 
 def _warn_torn(path: str | os.PathLike[str]) -> None:
-    logger.warning("%s: the last line was torn by an interruption and is dropped", path)
+    logger.warning("%s: the last line is incomplete (interrupted writing) and is dropped", path)
 
 
 def _prediction(line: bytes) -> Prediction:

@@ -1,5 +1,5 @@
-"""What came out of an evaluation: every system's scores, how they compare, what they cost, and what
-to doubt.
+"""Results of an evaluation: scores of every system, comparisons, costs and findings of the sanity
+checks.
 """
 
 import json
@@ -9,40 +9,45 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from lslm_lightning.contracts import Example, Metric, Prediction, Score, metric_label
 from lslm_lightning.evaluation.buckets import Buckets, standard_buckets
-from lslm_lightning.evaluation.comparison import Pair, compare_systems, differing_parts, refused
-from lslm_lightning.evaluation.doctor import (
+from lslm_lightning.evaluation.comparison import (
+    Pair,
+    compare_systems,
+    differing_parts,
+    explain_incomparable,
+)
+from lslm_lightning.evaluation.diagnostics import (
     Finding,
     beam_below_greedy,
     cut_sources,
-    examine,
     in_systems_order,
     left_out,
+    run_checks,
 )
-from lslm_lightning.evaluation.scoring import Scores, score, signed
+from lslm_lightning.evaluation.scoring import Scores, score, with_signature_parts
 from lslm_lightning.files import atomic_write
 from lslm_lightning.metrics.significance import N_RESAMPLE
 from lslm_lightning.safety.redaction import redacted_settings
+from lslm_lightning.types import Json
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One system in an exam: what it said, or why it said nothing, and what it cost.
+    """One system in an evaluation: its predictions, or the reason why there are none, and facts
+    about it.
 
-    `continuations` are what it wrote for prompts beside the exam. `failed` tells a breakdown from
-    what it cannot do. `signature` is what of its way of answering belongs to its scores
-    ("|context:256"). `recorded` are scores by metric that were written down before: they stand, and
-    where one would have another signature now, the answers are not ranked by it. `facts` are
-    numbers and names by which reports know them: "n_parameter", "seconds_per_example",
-    "tokens_per_second", "memory_bytes", "training_flops", "money" and its "currency", "weights" and
-    "search"; "limit" is the setting at which answers are cut, as "max_length=128"; "left_out" are
-    settings that a server did not take; "cut_sources" says how many sources were not read to their
-    end.
+    `continuations` are its outputs for prompts that are not scored. `failed` distinguishes an error
+    from a missing ability. `signature` describes how the system answers ("|context:256").
+    `recorded` are scores by metric that were written down by an earlier run: they are kept, and
+    where the signature computed now differs, the answers are not ranked by that metric. `facts` are
+    numbers and names that reports know: "n_parameter", "seconds_per_example", "tokens_per_second",
+    "memory_bytes", "training_flops", "money" and its "currency", "weights" and "search"; "limit" is
+    the setting at which answers are cut, such as "max_length=128"; "left_out" are settings that a
+    server did not accept; "cut_sources" says how many sources were truncated.
     """
 
     name: str
@@ -52,16 +57,16 @@ class Entry:
     failed: bool = False
     signature: str = ""
     recorded: Mapping[str, Score] = field(default_factory=dict)
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    facts: Mapping[str, Json] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Results:
-    """All that a report of an evaluation shows.
+    """Everything that a report of an evaluation shows.
 
     `scores[system]` is None where the system could not answer; `refusals` say which scores do not
-    compare, and why; `clean` holds values of the headline metric on the examples that were not
-    found in the training text, where some were.
+    compare, and why; `clean` holds values of the headline metric on the examples that do not occur
+    in the training text, where some do.
     """
 
     headline: str
@@ -75,7 +80,7 @@ class Results:
     clean: Mapping[str, float] = field(default_factory=dict)
 
     def reasons(self, metrics: Sequence[str]) -> dict[tuple[str, str], str]:
-        """Why a number is not there, by (system, metric)."""
+        """Return why a score is missing, by (system, metric)."""
         return {
             (name, metric): e.reason
             for name, e in self.entries.items()
@@ -84,7 +89,7 @@ class Results:
         }
 
 
-def conclude(
+def compute_results(
     examples: Sequence[Example],
     entries: Sequence[Entry],
     metrics: Sequence[Metric],
@@ -93,43 +98,97 @@ def conclude(
     contaminated: np.ndarray | None = None,
     n_resample: int = N_RESAMPLE,
 ) -> Results:
-    """From what is written to results; needs no system.
+    """Compute scores, comparisons and sanity checks from predictions; no system is needed.
 
     Args:
-        headline: the metric that leads; of `metrics`.
-        known: the texts that answers were learned from.
+        headline: name of the main metric, one of `metrics`.
+        known: the training texts of the systems, for the breakdown by rare words.
         contaminated: a mask (N,) of examples found in the training text.
+        n_resample: bootstrap samples for intervals and tests.
     """
-    scores: dict[str, Scores | None] = {}
-    outdated: dict[tuple[str, str], str] = {}
-    scorable = {entry.name: _scored(entry, examples, metrics, n_resample) for entry in entries}
-    entries = [entry for entry, _ in scorable.values()]
-    for entry, found in scorable.values():
-        scores[entry.name] = None
-        if found is not None:
-            for now in found.scores:
-                if parts := differing_parts(entry.recorded.get(now.metric, now), now):
-                    outdated[entry.name, now.metric] = (
-                        f"in its record and now {'; '.join(parts)}: lslm test scores it anew"
-                    )
-            scores[entry.name] = replace(
-                found, scores=[entry.recorded.get(s.metric, s) for s in found.scores]
-            )
+    scored = [_scored(entry, examples, metrics, n_resample) for entry in entries]
+    entries = [entry for entry, _ in scored]
+    scores = {
+        entry.name: None if found is None else _with_recorded(found, entry)
+        for entry, found in scored
+    }
+    outdated = {
+        (entry.name, metric): reason
+        for entry, found in scored
+        if found is not None
+        for metric, reason in _outdated(found, entry).items()
+    }
     answered = {name: found for name, found in scores.items() if found is not None}
+    pairs, refusals = _compare(metrics, answered, outdated, n_resample)
+    main = next(metric for metric in metrics if metric.name == headline)
+    rows = {
+        name: found.rows[headline]
+        for name, found in answered.items()
+        if np.isfinite(found.rows[headline]).all()
+    }
+    findings = _check(examples, entries, metrics)
+    findings += beam_below_greedy(
+        _searches(entries), {name: found[headline] for name, found in answered.items()}
+    )
+    clean: dict[str, float] = {}
+    if contaminated is not None and contaminated.any():
+        findings.append(_contamination(contaminated))
+        if not contaminated.all():
+            clean = {name: main.score(row[~contaminated].sum(0)) for name, row in rows.items()}
+    written = any(p.output is not None for entry in entries for p in entry.predictions)
+    return Results(
+        headline,
+        {entry.name: entry for entry in entries},
+        scores,
+        pairs,
+        refusals,
+        in_systems_order(findings, (entry.name for entry in entries)),
+        standard_buckets(examples, main, rows, known) if written and rows else [],
+        contaminated,
+        clean,
+    )
+
+
+def _with_recorded(found: Scores, entry: Entry) -> Scores:
+    """Return the scores, with those recorded for the entry in place of the ones computed now."""
+    return replace(found, scores=[entry.recorded.get(s.metric, s) for s in found.scores])
+
+
+def _outdated(found: Scores, entry: Entry) -> dict[str, str]:
+    """Return why a recorded score does not compare with the one computed now, by metric."""
+    reasons = {}
+    for now in found.scores:
+        if parts := differing_parts(entry.recorded.get(now.metric, now), now):
+            reasons[now.metric] = f"recorded and now {'; '.join(parts)}; run lslm test again"
+    return reasons
+
+
+def _compare(
+    metrics: Sequence[Metric],
+    answered: Mapping[str, Scores],
+    outdated: Mapping[tuple[str, str], str],
+    n_resample: int,
+) -> tuple[list[Pair], list[str]]:
+    """Return comparisons of all pairs of systems, and sentences on the scores that do not compare.
+
+    Args:
+        outdated: reasons by system and metric; such scores are not tested.
+    """
     pairs: list[Pair] = []
-    apart: dict[tuple[str, str, str], str] = {}
+    reasons: dict[tuple[str, str, str], str] = {}
     for metric in metrics:
-        own = {
+        defined = {
             name: found[metric.name]
             for name, found in answered.items()
             if not math.isnan(found[metric.name].value)
         }
         differences = {
-            pair: differing_parts(own[pair[0]], own[pair[1]]) for pair in combinations(own, 2)
+            (first, second): differing_parts(defined[first], defined[second])
+            for first, second in combinations(defined, 2)
         }
         rows = {
             name: answered[name].rows[metric.name]
-            for name in own
+            for name in defined
             if (name, metric.name) not in outdated
         }
         pairs += compare_systems(
@@ -138,65 +197,45 @@ def conclude(
             n_resample,
             comparable=lambda *pair: not differences[pair],  # noqa: B023 (called here alone)
         )
-        apart |= {
-            (metric.name, *pair): "; ".join(parts) for pair, parts in differences.items() if parts
-        }
-    refusals = refused(apart) + [
-        f"{metric_label(metric)} of {name} is not ranked: {why}"
-        for (name, metric), why in outdated.items()
+        for (first, second), parts in differences.items():
+            if parts:
+                reasons[metric.name, first, second] = "; ".join(parts)
+    return pairs, explain_incomparable(reasons) + [
+        f"{metric_label(metric)} of {name} cannot be ranked: {reason}"
+        for (name, metric), reason in outdated.items()
     ]
-    leading = next(metric for metric in metrics if metric.name == headline)
-    rows = {
-        name: found.rows[headline]
-        for name, found in answered.items()
-        if np.isfinite(found.rows[headline]).all()
-    }
+
+
+def _check(
+    examples: Sequence[Example], entries: Sequence[Entry], metrics: Sequence[Metric]
+) -> list[Finding]:
+    """Return the findings of the sanity checks on examples, answers and settings."""
+    answers = {entry.name: entry.predictions for entry in entries if not entry.reason}
     limits = {entry.name: entry.facts["limit"] for entry in entries if "limit" in entry.facts}
-    findings = examine(
-        examples,
-        {entry.name: entry.predictions for entry in entries if not entry.reason},
-        metrics,
-        limits,
-    )
-    findings += [found for e in entries if (found := left_out(e.name, e.facts.get("left_out", {})))]
-    findings += [
-        found for e in entries if (found := cut_sources(e.name, e.facts.get("cut_sources", "")))
+    findings = run_checks(examples, answers, metrics, limits)
+    of_settings = [
+        *(left_out(entry.name, entry.facts.get("left_out", {})) for entry in entries),
+        *(cut_sources(entry.name, entry.facts.get("cut_sources", "")) for entry in entries),
     ]
-    searches = {
-        e.name: (e.facts["weights"], e.facts["search"])
-        for e in entries
-        if {"weights", "search"} <= e.facts.keys()
+    return findings + [finding for finding in of_settings if finding is not None]
+
+
+def _searches(entries: Sequence[Entry]) -> dict[str, tuple[str, str]]:
+    """Return weights and search of each system that has both, by name."""
+    return {
+        entry.name: (entry.facts["weights"], entry.facts["search"])
+        for entry in entries
+        if {"weights", "search"} <= entry.facts.keys()
     }
-    findings += beam_below_greedy(
-        searches, {name: found[headline] for name, found in answered.items()}
+
+
+def _contamination(contaminated: np.ndarray) -> Finding:
+    """Return the finding that examples (a mask (N,)) occur in the training text."""
+    message = (
+        f"{int(contaminated.sum()):,} of {len(contaminated):,} examples occur in the training "
+        "text; scores on the others are reported separately"
     )
-    clean = {}
-    if contaminated is not None and contaminated.any():
-        n = int(contaminated.sum())
-        words = (
-            f"{n:,} of {len(examples):,} examples stand in the training text; scores on the "
-            "others are beside"
-        )
-        findings.append(Finding("contamination", "", words))
-        clean = {
-            name: leading.score(found[~contaminated].sum(0))
-            for name, found in rows.items()
-            if not contaminated.all()
-        }
-    written = any(p.output is not None for entry in entries for p in entry.predictions)
-    buckets = standard_buckets(examples, leading, rows, known) if written and rows else []
-    findings = in_systems_order(findings, (entry.name for entry in entries))
-    return Results(
-        headline,
-        {e.name: e for e in entries},
-        scores,
-        pairs,
-        refusals,
-        findings,
-        buckets,
-        contaminated,
-        clean,
-    )
+    return Finding("contamination", "", message)
 
 
 def _scored(
@@ -205,12 +244,14 @@ def _scored(
     metrics: Sequence[Metric],
     n_resample: int,
 ) -> tuple[Entry, Scores | None]:
-    """Score one system's answers; where a metric breaks down on them, this system alone fails."""
+    """Return an entry with its scores; where a metric fails on its predictions, the entry has the
+    reason instead.
+    """
     if entry.reason:
         return entry, None
     try:
         found = score(examples, entry.predictions, metrics, n_resample)
-        found = signed(found, metrics, entry.signature)
+        found = with_signature_parts(found, metrics, entry.signature)
     except Exception as error:
         reason = f"its answers cannot be scored: {type(error).__name__}: {error}"
         return replace(entry, reason=" ".join(reason.split())[:500], failed=True), None
@@ -218,10 +259,10 @@ def _scored(
 
 
 def write_results(path: str | os.PathLike[str], results: Results, data: Mapping[str, str]) -> None:
-    """`metrics.json` of an evaluation, whole or not at all; what is no number is null.
+    """Write `metrics.json` of an evaluation atomically; values that are no numbers are null.
 
     Args:
-        data: what was scored: "corpus", "split" and "digest".
+        data: the scored data: "corpus", "split" and "digest".
     """
     record = {
         "data": dict(data),
@@ -246,8 +287,8 @@ def write_results(path: str | os.PathLike[str], results: Results, data: Mapping[
     atomic_write(Path(path), text + "\n")
 
 
-def plain(value: Any) -> Any:
-    """The same for JSON, which knows neither nan nor infinity."""
+def plain(value: object) -> Json:
+    """Return a value for JSON, with null in place of nan and text in place of infinity."""
     if isinstance(value, Mapping):
         return {name: plain(inner) for name, inner in value.items()}
     if isinstance(value, list | tuple):

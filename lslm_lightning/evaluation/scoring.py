@@ -1,4 +1,4 @@
-"""From examples and predictions to scores: the one road, for `test` and for `evaluate`."""
+"""Scores computed from examples and predictions, for `test` and for `evaluate`."""
 
 import json
 import math
@@ -15,6 +15,7 @@ from lslm_lightning.contracts import Example, Metric, Prediction, Score
 from lslm_lightning.files import atomic_write
 from lslm_lightning.metrics.significance import ENOUGH, SEED, bootstrap_totals, interval
 from lslm_lightning.safety.redaction import redacted_settings
+from lslm_lightning.types import JsonObject
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -24,10 +25,10 @@ N_RESAMPLE = 1000
 
 @dataclass(frozen=True)
 class Scores:
-    """What one system reached in one exam.
+    """Scores of one system on one evaluation set.
 
     `rows[metric]` holds the statistics of each example (N, D), in the order of `ids`, for paired
-    tests and for buckets.
+    tests and for breakdowns.
     """
 
     scores: list[Score]
@@ -43,8 +44,8 @@ class Scores:
         return by_name[metric]
 
     def table(self) -> "DataFrame":
-        """Return a row for each metric: value, bounds of the 95 % interval, unit, examples,
-        signature.
+        """Return a data frame with a row for each metric: value, bounds of the 95 % interval, unit,
+        number of examples, signature.
         """
         from pandas import DataFrame
 
@@ -71,13 +72,13 @@ def score(
     seed: int = SEED,
     rows: Mapping[str, np.ndarray] | None = None,
 ) -> Scores:
-    """Scores of one system's predictions; their order does not matter.
+    """Return the scores of one system's predictions, which may be in any order.
 
-    A metric that needs what the system cannot give (BLEU of a scorer) is nan. `n_resample=0` leaves
-    the confidence intervals out; one example has none.
+    A metric that needs what the system does not give (BLEU of a scorer) is nan. `n_resample=0`
+    leaves the confidence intervals out; a single example has none.
 
     Args:
-        rows: statistics (N, D) of additive metrics, by name, where they are known already.
+        rows: statistics (N, D) of additive metrics, by name, where they have been computed already.
 
     Raises:
         ValueError: the ids of examples and predictions differ, or an id occurs twice, or only some
@@ -95,17 +96,11 @@ def score(
     scored = [metric for metric in metrics if np.isfinite(rows[metric.name]).all()]
     totals: dict[str, np.ndarray] = {}
     if n_resample and scored and len(examples) >= ENOUGH:
-        side_by_side = bootstrap_totals(
-            np.hstack([rows[metric.name] for metric in scored]), n_resample, seed
-        )
-        edges = np.cumsum([rows[metric.name].shape[1] for metric in scored])
-        totals = dict(
-            zip(
-                [metric.name for metric in scored],
-                np.split(side_by_side, edges[:-1], axis=1),
-                strict=True,
-            )
-        )
+        columns = [rows[metric.name] for metric in scored]
+        drawn = bootstrap_totals(np.hstack(columns), n_resample, seed)
+        edges = np.cumsum([rows.shape[1] for rows in columns])
+        parts = np.split(drawn, edges[:-1], axis=1)
+        totals = dict(zip([metric.name for metric in scored], parts, strict=True))
     n_reference = _n_reference(examples)
     scores = [
         _score(metric, rows[metric.name], totals.get(metric.name), n_reference)
@@ -116,13 +111,14 @@ def score(
     return Scores(scores, ids, rows)
 
 
-def signed(found: Scores, metrics: Sequence[Metric], answering: str) -> Scores:
-    """With what belongs to a system's way of answering in every signature.
+def with_signature_parts(found: Scores, metrics: Sequence[Metric], answering: str) -> Scores:
+    """Return the scores with a system's own signature parts added to the signature of each metric.
 
     Args:
-        answering: "|context:256|tokens:1a2b3c4d"; the part "tokens", a system's tokenizer, goes
-            where the metric counts tokens, and "spelling", that of unknown words, where it does
-            not.
+        found: scores of the system.
+        answering: the system's parts, such as "|context:256|tokens:1a2b3c4d"; the part "tokens"
+            (its tokenizer) is added where the metric counts tokens, and "spelling" (of unknown
+            words) where it does not.
     """
     parts = [part for part in answering.split("|") if part]
     kinds = {}
@@ -137,9 +133,9 @@ def signed(found: Scores, metrics: Sequence[Metric], answering: str) -> Scores:
     )
 
 
-def described(scores: Iterable[Score]) -> str:
-    """What tells whether scores compare, and which way is up, by metric: JSON for a tag in MLflow,
-    which keeps values alone.
+def scores_tag(scores: Iterable[Score]) -> str:
+    """Return a JSON object, by metric, with unit, direction, signature and number of examples: a
+    tag for MLflow, which stores values alone.
     """
     names = ("unit", "higher_is_better", "signature", "n_example")
     return json.dumps(
@@ -154,17 +150,16 @@ def write_scores(
     data: Mapping[str, str],
     findings: Iterable[Mapping[str, str]] = (),
 ) -> None:
-    """Write `metrics.json`, whole or not at all; nan becomes null and infinity "inf", since JSON
-    has neither.
+    """Write `metrics.json` atomically; nan becomes null and infinity "inf", since JSON has neither.
 
     Args:
-        data: what was scored: "corpus", "split" and "digest".
+        data: the scored data: "corpus", "split" and "digest".
         findings: of the sanity checks: "check", "system" and "words" of each.
     """
-    records = [{name: _to_json(value) for name, value in asdict(score).items()} for score in scores]
+    written = [{name: _to_json(value) for name, value in asdict(score).items()} for score in scores]
     record = {
         "data": redacted_settings(dict(data)),
-        "scores": records,
+        "scores": written,
         "findings": redacted_settings(list(map(dict, findings))),
     }
     text = json.dumps(record, ensure_ascii=False, indent=2, allow_nan=False)
@@ -172,10 +167,12 @@ def write_scores(
 
 
 def read_scores(path: str | os.PathLike[str]) -> list[Score]:
-    """The scores `write_scores` wrote; ValueError when the file is something else."""
+    """Return the scores in a file that `write_scores` wrote; ValueError when the file is something
+    else.
+    """
     try:
-        records = json.loads(Path(path).read_text(encoding="utf-8"))["scores"]
-        return [_from_json(record) for record in records]
+        written = json.loads(Path(path).read_text(encoding="utf-8"))["scores"]
+        return [_from_json(record) for record in written]
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(
             f"{path} holds no scores ({type(error).__name__}: {error}); score the predictions again"
@@ -192,7 +189,7 @@ def predictions_by_id(
     """
     ids = [example.id for example in examples]
     if not ids:
-        raise ValueError("the exam has no examples: nothing can be scored")
+        raise ValueError("the evaluation set has no examples: nothing can be scored")
     predictions = list(predictions)
     answers = {prediction.id: prediction for prediction in predictions}
     _refuse("examples occur twice", _repeated(ids))
@@ -221,8 +218,8 @@ def _rows(
     answers: dict[str, Prediction],
     known: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Statistics (N, D) in the order of the examples; ValueError when only some answers can be
-    scored.
+    """Return the statistics (N, D) in the order of the examples; ValueError when only some answers
+    can be scored.
     """
     predictions = [answers[example.id] for example in examples]
     rows = metric.rows(examples, predictions) if known is None else known
@@ -249,14 +246,18 @@ def _score(metric: Metric, rows: np.ndarray, totals: np.ndarray | None, n_refere
 def _corpus_score(
     metric: Metric, examples: Sequence[Example], answers: dict[str, Prediction], n_reference: str
 ) -> Score:
-    """Score a metric of the corpus as a whole, which has no interval."""
+    """Return the score of a metric that is defined only for the whole corpus and has no
+    interval.
+    """
     value = metric.corpus_score(examples, [answers[example.id] for example in examples])
     signature = f"nrefs:{n_reference}|{metric.signature}"
     return Score(metric.name, value, metric.unit, metric.higher_is_better, signature, len(examples))
 
 
 def _n_reference(examples: Sequence[Example]) -> str:
-    """How sacreBLEU writes it: the number of references, or "var" where it varies."""
+    """Return the number of references an example, or "var" where it varies, as sacreBLEU's
+    signatures write it.
+    """
     counts = {len(example.references) for example in examples}
     return str(counts.pop()) if len(counts) == 1 else "var"
 
@@ -267,7 +268,7 @@ def _to_json(value: object) -> object:
     return value
 
 
-def _from_json(record: dict) -> Score:
+def _from_json(record: JsonObject) -> Score:
     numbers = {
         name: None if record[name] is None else float(record[name])
         for name in ("value", "low", "high")

@@ -1,4 +1,4 @@
-"""How alike many texts are, by their weighted character n-grams. N texts, G hashed n-grams."""
+"""Similarity of many texts by weighted character n-grams. N texts, G hashed n-grams."""
 
 import unicodedata
 from collections.abc import Sequence
@@ -15,7 +15,9 @@ MIX = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F)
 
 
 def ngrams(texts: Sequence[str], n_character: int) -> "csr_matrix":
-    """(N, G) square roots of counts in the first characters of each text."""
+    """Return the square roots of hashed n-gram counts (N, G), over the first `n_character`
+    characters of each text.
+    """
     from scipy.sparse import csr_matrix
 
     tidy = (
@@ -46,8 +48,8 @@ def ngrams(texts: Sequence[str], n_character: int) -> "csr_matrix":
 def vectors(
     outputs: Sequence[str], references: Sequence[str], n_character: int = 1000
 ) -> "tuple[csr_matrix, csr_matrix]":
-    """(N, G) each, of length 1, so that products are cosines; n-grams weigh by how few texts of
-    either side have them.
+    """Return unit vectors (N, G) of outputs and of references, whose products are cosines; n-grams
+    are weighted by inverse document frequency.
     """
     found = [ngrams(texts, n_character) for texts in (outputs, references)]
     n = len(references)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 from lslm_lightning.contracts import Example, Metric, Prediction
-from lslm_lightning.evaluation.doctor import examine
+from lslm_lightning.evaluation.diagnostics import run_checks
 from lslm_lightning.evaluation.scoring import N_RESAMPLE, Scores, score
 from lslm_lightning.metrics.names import as_metrics, metric_named, metrics_at
 from lslm_lightning.text.identification import tell_language
@@ -29,8 +29,8 @@ def score_texts(
     """Return the scores of outputs against references, line by line, as `lslm evaluate` computes
     them.
 
-    What the sanity checks find (outputs one line off, empty ones, a metric that cannot tell these
-    texts apart) is given as warnings.
+    Findings of the sanity checks (outputs shifted by one line, empty ones, a metric that cannot
+    distinguish these texts) are issued as warnings.
 
     Args:
         outputs: one text for each example.
@@ -40,14 +40,38 @@ def score_texts(
             mapping of class_path and init_args), or metrics themselves, also of torchmetrics, one
             or several.
         language: of the references, as a code of BCP 47 ("en", "zh", "th"); it decides how words
-            are counted. Default: told from the references; the signature of each score shows the
-            rules.
+            are counted. Default: identified from the references; the signature of each score shows
+            the rules.
         n_resample: bootstrap samples for the 95 % intervals; 0 leaves them out.
 
     Raises:
         ValueError: the numbers of outputs and references differ, something is no text, there is no
             metric, or one is not known; `language` is no code of a language.
     """
+    answers, wanted = _paired_texts(outputs, references)
+    if n_resample < 0:
+        raise ValueError(
+            f"n_resample={n_resample} must be a number of bootstrap samples, or 0 for no intervals"
+        )
+    if language is None:
+        language = tell_language([text for each in wanted for text in each]).code
+    else:
+        language = canonical(language)
+    chosen = _metrics(metrics, language)
+    examples = [
+        Example(str(i), "", tuple(each), language=language) for i, each in enumerate(wanted, 1)
+    ]
+    predictions = [Prediction(str(i), text) for i, text in enumerate(answers, 1)]
+    found = score(examples, predictions, chosen, n_resample)
+    for finding in run_checks(examples, {"outputs": predictions}, chosen):
+        warnings.warn(f"{finding.where}: {finding.words}", stacklevel=2)
+    return found
+
+
+def _paired_texts(
+    outputs: Sequence[str], references: Sequence[str | Sequence[str]]
+) -> tuple[list[str], list[list[str]]]:
+    """Return the outputs, and a list of references for each; ValueError where they do not pair."""
     answers = _texts("outputs", outputs)
     if isinstance(references, str) or not isinstance(references, Iterable):
         raise ValueError(
@@ -63,27 +87,11 @@ def score_texts(
             f"{len(answers)} outputs and {len(wanted)} references: give one reference (or list) "
             "for each output"
         )
-    if n_resample < 0:
-        raise ValueError(
-            f"n_resample={n_resample} must be a number of bootstrap samples, or 0 for no intervals"
-        )
-    if language is None:
-        language = tell_language([text for each in wanted for text in each]).code
-    else:
-        language = canonical(language)
-    chosen = _metrics(metrics, language)
-    examples = [
-        Example(str(i), "", tuple(each), language=language) for i, each in enumerate(wanted, 1)
-    ]
-    predictions = [Prediction(str(i), text) for i, text in enumerate(answers, 1)]
-    found = score(examples, predictions, chosen, n_resample)
-    for finding in examine(examples, {"outputs": predictions}, chosen):
-        warnings.warn(f"{finding.where}: {finding.words}", stacklevel=2)
-    return found
+    return answers, wanted
 
 
 def _texts(name: str, values: Sequence[str]) -> list[str]:
-    """Return the values, all of which must be texts."""
+    """Return the values as a list; ValueError where one is no text."""
     if isinstance(values, str) or not isinstance(values, Iterable):
         raise ValueError(f"{name} must be a list of texts, but is {values!r}")
     values = list(values)
@@ -94,11 +102,14 @@ def _texts(name: str, values: Sequence[str]) -> list[str]:
 
 
 def _metrics(given: "Given | Sequence[Given]", language: str) -> list[Metric]:
-    """Return the metrics, at least one, that are given as themselves or by their names."""
-    several = list(given) if isinstance(given, list | tuple) else [given]
-    if not several:
+    """Return the metrics, at least one, that are given as objects, names, class paths or
+    specifications.
+    """
+    if not isinstance(given, list | tuple):
+        return _metrics_of(given, language)  # type: ignore[arg-type]  # checked there
+    if not given:
         raise _no_metric(given)
-    return [metric for each in several for metric in _metrics_of(each, language)]
+    return [metric for each in given for metric in _metrics_of(each, language)]
 
 
 def _metrics_of(given: "Given", language: str) -> list[Metric]:
@@ -106,9 +117,12 @@ def _metrics_of(given: "Given", language: str) -> list[Metric]:
     if isinstance(given, str):
         return metrics_at(given) if "." in given else [metric_named(given, language)]
     if isinstance(given, Mapping):
-        if not isinstance(given.get("class_path"), str) or given.keys() - {*SPEC}:
+        class_path, init_args = (given.get(name) for name in SPEC)
+        if not isinstance(class_path, str) or not isinstance(init_args, Mapping | None):
             raise _no_metric(given)
-        return metrics_at(given["class_path"], given.get("init_args"))
+        if given.keys() - {*SPEC}:
+            raise _no_metric(given)
+        return metrics_at(class_path, init_args)
     try:
         return as_metrics([given])
     except TypeError:

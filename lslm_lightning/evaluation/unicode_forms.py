@@ -1,18 +1,22 @@
-"""Texts that look alike and are written otherwise: forms of Unicode, and characters nobody sees."""
+"""Differences of Unicode normalization form and of invisible characters between outputs and
+references.
+"""
 
 import unicodedata
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from lslm_lightning.contracts import Example, Metric, Prediction
 
 VARIATION = {chr(code) for code in range(0xFE00, 0xFE10)}
-LEAST = 0.05  # of a score; less is not told
+LEAST = 0.05  # change of a score that is reported
 
 
 def one_form(text: str) -> str:
-    """NFKC without invisible characters: joiners, soft hyphens, marks of order and of direction."""
+    """Return the text in NFKC without invisible characters: joiners, soft hyphens, byte order and
+    direction marks.
+    """
     if text.isascii():
         return text
     kept = (c for c in text if unicodedata.category(c) != "Cf" and c not in VARIATION)
@@ -20,34 +24,36 @@ def one_form(text: str) -> str:
 
 
 def special_characters(texts: Sequence[str]) -> Counter[str]:
-    """Number of texts with each character that another form of the text would not have."""
-    found: Counter[str] = Counter()
+    """Return, for each character that normalization would change or remove, the number of texts
+    that contain it.
+    """
+    counts: Counter[str] = Counter()
     for text in texts:
         if text.isascii():
             continue
-        own = {c for c in text if not c.isascii() and one_form(c) != c}
+        special = {c for c in text if not c.isascii() and one_form(c) != c}
         if not unicodedata.is_normalized("NFC", text):
             composed = unicodedata.normalize("NFC", text)
-            own |= {c for c in set(text) - set(composed) if not c.isascii()}
-        found.update(own)
-    return found
+            special |= {c for c in set(text) - set(composed) if not c.isascii()}
+        counts.update(special)
+    return counts
 
 
 def character_name(character: str) -> str:
-    """ "U+00A0 NO-BREAK SPACE"."""
+    """Return the code point and name of a character, such as "U+00A0 NO-BREAK SPACE"."""
     return f"U+{ord(character):04X} {unicodedata.name(character, '')}".rstrip()
 
 
 def describe_forms(
     predictions: Sequence[Prediction], examples: Sequence[Example], metrics: Sequence[Metric]
 ) -> str:
-    """Say how scores change where outputs and references are brought to one form; "" where none
-    does.
+    """Return a message about scores that change when outputs and references are normalized to one
+    form; "" where none does.
 
     Args:
         predictions: with outputs, in the order of the examples.
     """
-    outputs = special_characters([p.output for p in predictions])
+    outputs = special_characters([p.output or "" for p in predictions])
     references = special_characters([r for e in examples for r in e.references])
     n_reference = sum(len(e.references) for e in examples)
     shares = {
@@ -57,7 +63,7 @@ def describe_forms(
     apart = {c: abs(a - b) for c, (a, b) in shares.items() if abs(a - b) > 0.2 * max(a, b)}
     if not apart:
         return ""
-    folded = [replace(p, output=one_form(p.output)) for p in predictions]
+    folded = [replace(p, output=one_form(p.output or "")) for p in predictions]
     alike = [replace(e, references=tuple(map(one_form, e.references))) for e in examples]
     changes: dict[str, tuple[float, float]] = {}
     for metric in metrics:
@@ -84,11 +90,11 @@ def describe_forms(
 def total_score(
     metric: Metric, predictions: Sequence[Prediction], examples: Sequence[Example]
 ) -> float:
-    """The metric of a corpus."""
+    """Return the score of a corpus by one metric."""
     return float(metric.score(metric.rows(examples, predictions).sum(0)))
 
 
 def in_order(predictions: Sequence[Prediction], examples: Sequence[Example]) -> list[Prediction]:
-    """In the order of the examples."""
-    found: Mapping[str, Prediction] = {p.id: p for p in predictions}
-    return [found[e.id] for e in examples]
+    """Return the predictions in the order of the examples."""
+    by_id = {p.id: p for p in predictions}
+    return [by_id[e.id] for e in examples]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import pandas as pd
 
-    from lslm_lightning.evaluation.doctor import Finding
+    from lslm_lightning.evaluation.diagnostics import Finding
     from lslm_lightning.experiments.run import Run
     from lslm_lightning.reports.blocks import Report, Table
 

@@ -12,14 +12,14 @@ from typing import Any, NamedTuple
 
 from lslm_lightning.contracts import Example, Metric, Prediction, Score, metric_key, metric_label
 from lslm_lightning.evaluation.comparison import ANSWERING, SIGNIFICANT
-from lslm_lightning.evaluation.doctor import Finding
+from lslm_lightning.evaluation.diagnostics import Finding
 from lslm_lightning.evaluation.evaluation_set import (
     EvaluationSet,
     difference,
     evaluation_set,
     shown,
 )
-from lslm_lightning.evaluation.results import Entry, Results, conclude
+from lslm_lightning.evaluation.results import Entry, Results, compute_results
 from lslm_lightning.evaluation.scoring import read_scores
 from lslm_lightning.evaluation.seeds import compare_seeds
 from lslm_lightning.experiments.evaluation_sets import (
@@ -212,7 +212,9 @@ def compared(
         metrics = [*task.metrics(asked.examples[0].language), *extra_metrics(together, trust)]
         texts, found = seen_in_training(asked.data, asked.examples)
         entries = [entry(run, answered[run.name]) for run in together if run.name in answered]
-        results = conclude(asked.examples, entries, metrics, headline, texts, found, n_resample)
+        results = compute_results(
+            asked.examples, entries, metrics, headline, texts, found, n_resample
+        )
         if failed := next((each for each in results.entries.values() if each.failed), None):
             raise ValueError(f"{failed.name}: {failed.reason}")
         ranked = [run for run in runs if run.name in answered]

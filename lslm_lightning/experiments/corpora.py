@@ -24,7 +24,7 @@ from lslm_lightning.data.entries import first_records, open_entry
 from lslm_lightning.data.fetching import local_file, n_byte, verified_file, verify
 from lslm_lightning.data.locations import cache_directory, data_directories
 from lslm_lightning.data.rows import Row, references_of
-from lslm_lightning.evaluation.alignment import describe_pairs
+from lslm_lightning.evaluation.pair_alignment import describe_pairs
 from lslm_lightning.experiments.corpus_tables import (
     N_RECORD,
     columns_table,

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from lslm_lightning.evaluation.comparison import Pair
-    from lslm_lightning.evaluation.doctor import Finding
+    from lslm_lightning.evaluation.diagnostics import Finding
     from lslm_lightning.evaluation.results import Results
     from lslm_lightning.experiments.evaluation_spec import EvaluationSpec
 

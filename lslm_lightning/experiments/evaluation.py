@@ -12,8 +12,8 @@ from rich.text import Text
 
 from lslm_lightning.contracts import Example, Metric
 from lslm_lightning.evaluation.duck_typing import as_system, unwrapped
-from lslm_lightning.evaluation.results import Results, conclude, write_results
-from lslm_lightning.evaluation.scoring import described
+from lslm_lightning.evaluation.results import Results, compute_results, write_results
+from lslm_lightning.evaluation.scoring import scores_tag
 from lslm_lightning.experiments.outcome import WorkError, command_line, true_ending
 from lslm_lightning.experiments.predictions import Answers, failure
 from lslm_lightning.experiments.run_records import seen_in_training, trained, versions
@@ -170,7 +170,7 @@ class Examination:
         """From answers on disk, asked for where they are missing, to scores."""
         entries = self.answers.entries()
         texts, found = seen_in_training(self.evaluation.data, self.examples)
-        return conclude(
+        return compute_results(
             self.examples,
             entries,
             self.metrics,
@@ -312,7 +312,7 @@ class Examination:
             conclusion = NOTHING if name in baselines else conclusion_on(name, results, baselines)
             child.set_description(self.description(tracker, results, [name], conclusion))
             if found:
-                child.set_tags({"scores": described(found.scores)})
+                child.set_tags({"scores": scores_tag(found.scores)})
                 if interval := interval_in_words(found[results.headline]):
                     child.set_tags({"interval": interval})
             if entry.reason:

@@ -18,7 +18,12 @@ from filelock import FileLock, Timeout
 
 from lslm_lightning.contracts import CannotError, Example, Generator, Mode, Prediction, System
 from lslm_lightning.evaluation.duck_typing import as_system
-from lslm_lightning.evaluation.harness import absorb, ask, everything, n_answer
+from lslm_lightning.evaluation.harness import (
+    absorb,
+    collect_predictions,
+    count_answers,
+    read_all_predictions,
+)
 from lslm_lightning.evaluation.results import Entry
 from lslm_lightning.exit_status import FAILED
 from lslm_lightning.experiments.outcome import PARENT, WorkError, is_stop, one_line
@@ -113,7 +118,7 @@ class Answers:
         for name in self.sharing():
             share = self.folder / f"{self.keys[name]}.{index}-of-{n}.jsonl"
             try:
-                ask(
+                collect_predictions(
                     self.systems[name],
                     self.mode,
                     self.examples,
@@ -160,11 +165,11 @@ class Answers:
                 subprocess.Popen(words, env=environment, stdin=subprocess.PIPE, process_group=0)
             )
         try:
-            before = sum(n_answer(self.path(name)) for name in names)
+            before = sum(count_answers(self.path(name)) for name in names)
             work = Work(f"{n} processes", len(names) * len(self.examples), "answers", start=before)
             with self.display.showing(work):
                 while any(process.poll() is None for process in running):
-                    work.update(sum(n_answer(self.path(name)) for name in names))
+                    work.update(sum(count_answers(self.path(name)) for name in names))
                     self.display.tell(work)
                     time.sleep(POLL_SECONDS)
         finally:
@@ -236,7 +241,7 @@ class Answers:
 
     def is_open(self, name: str) -> bool:
         """Whether there is something that the system has not answered yet."""
-        answered = {p.id for p in everything(self.path(name))}
+        answered = {p.id for p in read_all_predictions(self.path(name))}
         return any(e.id not in answered for e in self.examples)
 
     def record(self, name: str) -> dict[str, Any]:
@@ -304,7 +309,9 @@ class Answers:
             self.display.tell(work)
 
         try:
-            return ask(system, "generate" if what else self.mode, examples, path, show)
+            return collect_predictions(
+                system, "generate" if what else self.mode, examples, path, show
+            )
         finally:
             self.display.end(work)
 

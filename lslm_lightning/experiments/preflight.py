@@ -12,7 +12,7 @@ from lightning.pytorch import Trainer
 from lslm_lightning.configuration.given_settings import no_checkpoint
 from lslm_lightning.configuration.job import Job
 from lslm_lightning.configuration.trainer_settings import check_trainer, translated
-from lslm_lightning.evaluation.alignment import describe_pairs
+from lslm_lightning.evaluation.pair_alignment import describe_pairs
 from lslm_lightning.runs.directory import check_name
 from lslm_lightning.runs.integrity import damage
 from lslm_lightning.runs.states import META

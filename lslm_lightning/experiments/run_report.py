@@ -12,7 +12,7 @@ from rich.text import Text
 
 from lslm_lightning.contracts import Generator, Metric, Score, metric_label
 from lslm_lightning.evaluation.comparison import Pair, compare_with_others
-from lslm_lightning.evaluation.doctor import Finding
+from lslm_lightning.evaluation.diagnostics import Finding
 from lslm_lightning.evaluation.duck_typing import as_system
 from lslm_lightning.evaluation.evaluation_set import shown
 from lslm_lightning.evaluation.predictions import read_predictions

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from lslm_lightning.contracts import Score, metric_label
-from lslm_lightning.evaluation.scoring import described, read_scores
+from lslm_lightning.evaluation.scoring import read_scores, scores_tag
 from lslm_lightning.experiments.child_process import run_to_its_end
 from lslm_lightning.experiments.outcome import WorkError, command_line, command_words, is_stop
 from lslm_lightning.experiments.run_report import digest_line, run_links
@@ -97,7 +97,7 @@ def run_seeds(n: int, first: int, parent: RunDirectory, tracker: Tracker) -> Non
         tags |= {"corpus.test_languages": data["languages"]} if "languages" in data else {}
         child = next(iter(children.values()))
         first_scores = read_scores(child.metrics)
-        tracker.set_tags(tags | {"scores": described(first_scores)} | shared_tags(child, summary))
+        tracker.set_tags(tags | {"scores": scores_tag(first_scores)} | shared_tags(child, summary))
         if size := child.beginning.get("parameters", {}).get("n_parameter"):
             tracker.log_hyperparams({"n_parameter": size})
         tracker.set_description(

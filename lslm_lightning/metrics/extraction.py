@@ -1,4 +1,4 @@
-"""The sentences of a text that make its best summary, by ROUGE with the references in sight."""
+"""Extractive oracle: the sentences of a text that maximize ROUGE against the references."""
 
 import re
 from collections import Counter
@@ -12,8 +12,8 @@ from lslm_lightning.text.sentences import join_sentences, joins_with_space
 
 Gram: TypeAlias = str | tuple[str, str]  # a word, or two in a row
 
-# Between such an end and such a beginning no word, number or accent of
-# `metrics.rouge.UnicodeTokenizer` goes on, even without a space.
+# No token of `metrics.rouge.UnicodeTokenizer` extends over such an end and such a beginning, even
+# without a space.
 _LETTER = r"\u3041-\u3096\u30a1-\u30fa\u4e00-\u9fff"
 _ENDS = re.compile(rf"[{_LETTER}。！？；」』”）》】]\Z")
 _BEGINS = re.compile(rf"[{_LETTER}0-9A-Za-z「『“（《【]")
@@ -22,13 +22,14 @@ _BEGINS = re.compile(rf"[{_LETTER}0-9A-Za-z「『“（《【]")
 def best_sentences(
     sentences: Sequence[str], references: Sequence[str], language: str, k: int
 ) -> list[int]:
-    """Places of at most `k` sentences, in the order of the text.
+    """Return the indices of at most `k` sentences that greedily maximize ROUGE, in the order of the
+    text.
 
-    One is added after the other as long as the sum of ROUGE-1 and ROUGE-2 grows, the one by which
-    it grows most, the first of equals. Source: Nallapati et al. 2017, section 3.
+    Sentences are added one after the other as long as the sum of ROUGE-1 and ROUGE-2 grows, each
+    time the one that raises it most, the first of equals. Source: Nallapati et al. 2017, section 3.
     """
     gain = Gain(sentences, references, language)
-    chosen = []
+    chosen: list[int] = []
     best = 0.0
     while len(chosen) < k:
         left = [i for i in range(len(sentences)) if i not in chosen]
@@ -40,7 +41,9 @@ def best_sentences(
 
 
 class Counted(NamedTuple):
-    """Words of a text, and how often it has each gram that a reference has."""
+    """Number of words of a text, its first and last word, and counts of the n-grams that occur in a
+    reference too.
+    """
 
     grams: Counter[Gram]
     n_word: int
@@ -49,10 +52,10 @@ class Counted(NamedTuple):
 
 
 class Gain:
-    """ROUGE-1 plus ROUGE-2 (F1, 0 to 200) of any choice of these sentences, joined; the same number
-    that `Rouge` gives, to the last bit.
+    """ROUGE-1 plus ROUGE-2 (F1, 0 to 200) of any selection of these sentences, joined; the same
+    number that `Rouge` gives, to the last bit.
 
-    The words of a sentence are cut and counted once, not once for each choice that it is in.
+    Each sentence is tokenized and counted once, not once for each selection that it is part of.
     """
 
     def __init__(self, sentences: Sequence[str], references: Sequence[str], language: str) -> None:
@@ -60,23 +63,24 @@ class Gain:
         self.language = language
         self.words = words_of(language)
         cut = [self.words(reference) for reference in references]
-        self.singles = [Counter(words) for words in cut]
-        self.pairs = [Counter(pairwise(words)) for words in cut]
-        self.wanted = set().union(*self.singles, *self.pairs)
+        self.singles = [count_grams(words) for words in cut]
+        self.pairs = [count_grams(pairwise(words)) for words in cut]
+        self.wanted = {gram for counts in (*self.singles, *self.pairs) for gram in counts}
         has_spaces = joins_with_space(language)
         stays = has_spaces or (
             all(map(_ENDS.search, sentences[:-1])) and all(map(_BEGINS.match, sentences[1:]))
         )
-        # None where words may grow together
+        # None where a word may extend over the end of a sentence
         self.counted = [self.count(sentence) for sentence in sentences] if stays else None
 
     def count(self, text: str) -> Counted:
+        """Return the counts of one text."""
         words = self.words(text)
-        grams = Counter(gram for gram in (*words, *pairwise(words)) if gram in self.wanted)
+        grams = count_grams(gram for gram in (*words, *pairwise(words)) if gram in self.wanted)
         return Counted(grams, len(words), *(words[:1] or [""]), *(words[-1:] or [""]))
 
     def __call__(self, chosen: Sequence[int]) -> float:
-        """Of the sentences at these places, in this order."""
+        """Return ROUGE-1 plus ROUGE-2 of the sentences with these indices, joined in this order."""
         if self.counted is None:
             text = self.count(join_sentences([self.sentences[i] for i in chosen], self.language))
         else:
@@ -84,7 +88,7 @@ class Gain:
         return best_f1(text, self.singles, text.n_word) + best_f1(text, self.pairs, text.n_word - 1)
 
     def in_a_row(self, parts: Iterable[Counted]) -> Counted:
-        """One text of several, with the pair of words at each seam."""
+        """Return the counts of several texts joined, including the bigram at each seam."""
         parts = [part for part in parts if part.n_word]
         if len(parts) == 1:
             return parts[0]
@@ -95,11 +99,17 @@ class Gain:
         return Counted(grams, sum(part.n_word for part in parts), "", "")
 
 
+def count_grams(grams: Iterable[Gram]) -> Counter[Gram]:
+    """Return the number of occurrences of each n-gram."""
+    return Counter(grams)
+
+
 def best_f1(text: Counted, references: Sequence[Counter[Gram]], n_gram: int) -> float:
-    """Of the reference that it is highest for, 0 to 100.
+    """Return the highest F1 (0 to 100) of a text's n-grams against any of the references.
 
     Args:
-        n_gram: of the text, of this order.
+        references: n-gram counts of each reference.
+        n_gram: number of n-grams of this order in the text.
     """
     shared = [
         sum(min(n, reference[gram]) for gram, n in text.grams.items() if gram in reference)
@@ -115,11 +125,11 @@ def best_f1(text: Counted, references: Sequence[Counter[Gram]], n_gram: int) -> 
 
 
 def f1(precision: float, recall: float) -> float:
-    """Their harmonic mean."""
+    """Return the harmonic mean of precision and recall; 0 where both are 0."""
     return 2 * precision * recall / (precision + recall) if precision + recall > 0 else 0.0
 
 
 @cache
 def words_of(language: str) -> Callable[[str], list[str]]:
-    """How ROUGE cuts texts of a language."""
+    """Return ROUGE's tokenizer for a language, as a function of a text."""
     return Rouge("1", language).tokens

@@ -1,4 +1,4 @@
-"""How probable a text is to a model: from nats to perplexity and bits per byte."""
+"""Perplexity and bits per byte from negative log probabilities in nats."""
 
 import math
 
@@ -10,15 +10,19 @@ from lslm_lightning.text.languages import units_of
 
 
 class _Likelihood(Metric):
-    """Sums of nats, tokens, words, bytes, unknown tokens that are not spelled, and nats of
-    spelling, over the first reference of each example; without `nats`, nan.
+    """Base class of metrics of `nats`. The statistics are the sums of nats, tokens, words, bytes,
+    unknown tokens that are not spelled out, and nats of spelling, over the first reference of each
+    example; nan without `nats`.
 
-    End of text counts as a token and as a word: the model pays for it.
+    The end of text counts as a token and as a word, since the model predicts it.
     """
 
     higher_is_better = False
     unit = ""
-    signature = "reference:first"
+
+    @property
+    def signature(self) -> str:
+        return "reference:first"
 
     def statistics(self, example: Example, prediction: Prediction) -> np.ndarray:
         if prediction.nats is None:
@@ -43,8 +47,8 @@ def _exp(x: float) -> float:
 
 
 class NatsPerToken(_Likelihood):
-    """Mean loss: minus log probability per token of the model's own tokenizer. Compares models that
-    share one.
+    """Mean negative log probability per token of the model's own tokenizer, in nats; it compares
+    models that share one.
     """
 
     name = "nats_per_token"
@@ -57,9 +61,7 @@ class NatsPerToken(_Likelihood):
 
 
 class Perplexity(NatsPerToken):
-    """exp of the nats per token: the number of tokens the model hesitates between. Compares models
-    that share a tokenizer.
-    """
+    """Exponential of the nats per token; it compares models that share a tokenizer."""
 
     name = "perplexity"
     unit = ""
@@ -69,8 +71,8 @@ class Perplexity(NatsPerToken):
 
 
 class WordPerplexity(_Likelihood):
-    """Perplexity per word, whatever the tokenizer; with the spelling of unknown words; nan where
-    they became `<unk>` and are not spelled.
+    """Perplexity per word, independent of the tokenizer; the spelling of unknown words is included;
+    nan where unknown words became `<unk>` without being spelled out.
 
     A word stands between white space, and the ends of lines and of the text count too, as in PTB
     and WikiText-2. Where `language` is written without spaces, the pieces of `text.chinese.segment`
@@ -100,8 +102,8 @@ class WordPerplexity(_Likelihood):
 
 
 class BitsPerByte(_Likelihood):
-    """Bits needed per UTF-8 byte of text, whatever the tokenizer and language, with the spelling of
-    unknown words; nan where these became `<unk>` and are not spelled.
+    """Bits per UTF-8 byte of text, independent of tokenizer and language; the spelling of unknown
+    words is included; nan where unknown words became `<unk>` without being spelled out.
     """
 
     name = "bits_per_byte"

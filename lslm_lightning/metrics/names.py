@@ -1,4 +1,4 @@
-"""Metrics by the names that people write: "bleu", "chrf", "rougeL", "wer"."""
+"""Metrics by name, such as "bleu", "chrf", "rougeL", "wer", or by class path."""
 
 import difflib
 import importlib
@@ -33,8 +33,8 @@ BY_NAME: dict[str, Callable[[str], Metric]] = {
 
 
 def metric_named(name: str, language: str = "en") -> Metric:
-    """Return the metric of this name for answers in `language`; case, hyphens and underscores do
-    not matter.
+    """Return the metric with this name for answers in `language`; case, hyphens and underscores are
+    ignored.
 
     Raises:
         ValueError: no metric has this name, or it has no rules for the language.
@@ -51,11 +51,11 @@ def metric_named(name: str, language: str = "en") -> Metric:
 
 
 def as_metrics(given: "Iterable[MetricLike]") -> list[Metric]:
-    """Return metrics as they are, and for each object of torchmetrics one for every number that it
-    computes.
+    """Return metrics of this project unchanged, and for each object of torchmetrics one metric for
+    every number that it computes.
 
     Raises:
-        TypeError: something is neither. ValueError: torchmetrics cannot score texts by it.
+        TypeError: something is neither. ValueError: the torchmetrics object cannot score texts.
     """
     made: list[Metric] = []
     for each in given:
@@ -76,7 +76,8 @@ def as_metrics(given: "Iterable[MetricLike]") -> list[Metric]:
 
 
 def metrics_at(class_path: str, init_args: Mapping[str, object] | None = None) -> list[Metric]:
-    """Return the metrics that a class gives, as a config names it: "torchmetrics.text.BLEUScore".
+    """Return the metrics made from a class path, such as "torchmetrics.text.BLEUScore", and its
+    arguments.
 
     Raises:
         ValueError: there is no such class, it refuses its arguments, or it is no metric.

@@ -1,11 +1,12 @@
-"""ROUGE by rouge-score, with tokens and sentences for every language."""
+"""ROUGE by rouge-score, with tokenizers and sentence splitters for every language."""
 
 import importlib.util
 import logging
 import warnings
+from collections.abc import Callable
 from functools import cache, lru_cache
 from importlib.metadata import version
-from typing import Any, Literal
+from typing import Literal, Protocol
 
 import numpy as np
 
@@ -16,9 +17,18 @@ from lslm_lightning.text.normalization import lower_case, normalize
 from lslm_lightning.text.sentences import rules_of_sentences, split_sentences
 
 
+class TextTokenizer(Protocol):
+    """Tokenizer in the form that rouge-score calls."""
+
+    def tokenize(self, text: str) -> list[str]:
+        """Return the tokens of a text."""
+        ...
+
+
 class UnicodeTokenizer:
-    """Pieces of `text.chinese.segment` (CJK characters and, in Thai and the like, grapheme clusters
-    one by one, words and numbers of any other script whole); lower case, NFKC, no punctuation.
+    """Tokenizer for any script: lower case, NFKC, no punctuation; CJK characters and, in Thai and
+    the like, grapheme clusters are single tokens, words and numbers of other scripts are kept whole
+    (see `text.chinese.segment`).
 
     rouge-score's own tokenizer keeps nothing outside a-z and 0-9, so that Chinese texts would have
     no tokens at all.
@@ -34,29 +44,29 @@ class UnicodeTokenizer:
 
 
 class TurkishTokenizer(UnicodeTokenizer):
-    """The same with the lower case of Turkish and Azerbaijani."""
+    """`UnicodeTokenizer` with the lower case of Turkish and Azerbaijani."""
 
     language = "tr"
 
 
 class EnglishTokenizer:
-    """rouge-score's own, with Porter's stemmer, which takes most of the time: it sees each word
-    once.
+    """rouge-score's own tokenizer with Porter's stemmer; stems are cached, since stemming takes
+    most of the time.
     """
 
     def __init__(self) -> None:
-        from nltk.stem.porter import PorterStemmer  # slow to import, as rouge_score is
+        from nltk.stem.porter import PorterStemmer  # slow to import, like rouge_score
         from rouge_score.tokenize import tokenize
 
         self._tokenize = tokenize
         self.stem = lru_cache(maxsize=200_000)(PorterStemmer().stem)
 
     def tokenize(self, text: str) -> list[str]:
-        return self._tokenize(text, self)
+        return list(self._tokenize(text, self))
 
 
 class JiebaTokenizer:
-    """Chinese words as jieba cuts them, in its accurate mode; lower case, NFKC, no punctuation.
+    """Chinese words as jieba segments them, in its accurate mode; lower case, NFKC, no punctuation.
 
     Raises:
         ValueError: jieba is not installed.
@@ -69,7 +79,7 @@ class JiebaTokenizer:
                 "words at 'characters'"
             )
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # its source has escapes that Python now warns of
+            warnings.simplefilter("ignore")  # of invalid escapes in its source
             import jieba
         jieba.setLogLevel(logging.WARNING)
         self._cut = jieba.lcut
@@ -82,12 +92,12 @@ class JiebaTokenizer:
         ]
 
 
-class Remembering:
-    """Another tokenizer that cuts no text twice: each metric and each system asks for the same
-    references.
+class CachedTokenizer:
+    """Tokenizer that caches the tokens of another one, since all metrics and systems tokenize the
+    same references.
     """
 
-    def __init__(self, tokenizer: Any) -> None:
+    def __init__(self, tokenizer: TextTokenizer) -> None:
         self._tokenize = lru_cache(maxsize=20_000)(tokenizer.tokenize)
 
     def tokenize(self, text: str) -> list[str]:
@@ -95,18 +105,18 @@ class Remembering:
 
 
 @cache
-def remembering(kind: type) -> Remembering:
-    """One for all metrics."""
-    return Remembering(kind())
+def cached_tokenizer(kind: Callable[[], TextTokenizer]) -> CachedTokenizer:
+    """Return the cached tokenizer of a class, which all metrics share."""
+    return CachedTokenizer(kind())
 
 
 class Rouge(Metric):
-    """Mean over examples of the F1 of shared 1-grams, 2-grams, longest subsequence ("L") or the
-    same by sentence ("Lsum"), 0 to 100.
+    """Mean over examples of the F1 of shared 1-grams, 2-grams, longest common subsequence ("L") or
+    summary-level longest common subsequence ("Lsum"), 0 to 100.
 
     English is stemmed and tokenized as ROUGE-1.5.5 does it; other languages as in
-    `UnicodeTokenizer`, without stemming. Of several references the best by F1 counts. Sentences for
-    "Lsum" are those of `text.sentences`; line breaks end one. Source: Lin 2004.
+    `UnicodeTokenizer`, without stemming. Of several references the one with the highest F1 counts.
+    Sentences for "Lsum" are those of `text.sentences`; line breaks end one. Source: Lin 2004.
 
     `words="jieba"` counts Chinese by words instead of characters; its scores are lower, and have a
     name of their own ("rouge1-jieba").
@@ -121,7 +131,7 @@ class Rouge(Metric):
         language: str = "en",
         words: Literal["characters", "jieba"] = "characters",
     ) -> None:
-        # not above: nltk, which comes along, takes a second of each command
+        # imported here: nltk, which it imports, takes a second
         from rouge_score.rouge_scorer import RougeScorer
         from rouge_score.tokenizers import DefaultTokenizer
 
@@ -137,21 +147,19 @@ class Rouge(Metric):
             )
         self.name = self._kind if words == "characters" else f"{self._kind}-{words}"
         if words == "jieba":
-            tokenizer = remembering(JiebaTokenizer)
+            tokenizer = cached_tokenizer(JiebaTokenizer)
             self._tokens = f"tok:jieba-{version('jieba')}|norm:nfkc|stem:no"
         elif base == "en":
-            tokenizer = remembering(EnglishTokenizer)
+            tokenizer = cached_tokenizer(EnglishTokenizer)
             self._tokens = "tok:rouge|stem:porter"
         else:
             case = "|case:tr" if base in ("tr", "az") else ""
-            tokenizer = remembering(TurkishTokenizer if case else UnicodeTokenizer)
+            tokenizer = cached_tokenizer(TurkishTokenizer if case else UnicodeTokenizer)
             self._tokens = f"tok:{_name_of_tokens(language)}|norm:nfkc{case}|stem:no"
-        # a stem is shorter than its word
+        # without stemming, since a stem is shorter than its word
         self._counting = DefaultTokenizer() if self._tokens.startswith("tok:rouge") else tokenizer
         self.tokens = tokenizer.tokenize
-        """The words of a text as they are compared: lower case, and stemmed where the language has
-        a stemmer.
-        """
+        """Function that returns the tokens of a text: lower case, stemmed for English."""
         self._scorer = RougeScorer([self._kind], tokenizer=tokenizer)
 
     @property
@@ -162,7 +170,7 @@ class Rouge(Metric):
         return f"{self._tokens}{sentences}|best:f1|rouge-score:{version('rouge-score')}"
 
     def statistics(self, example: Example, prediction: Prediction) -> np.ndarray:
-        """F1 of the best reference, and 1."""
+        """Return the F1 (0 to 1) against the best reference, and a count of 1."""
         if prediction.output is None:
             return np.full(2, np.nan)
         scores = self._scorer.score_multi(
@@ -201,11 +209,11 @@ _JOINED = frozenset(
         "Telu",
     )
 )
-"""Scripts with joiners inside of words, which `UnicodeTokenizer` once cut at them."""
+"""Scripts with joiners inside words, at which earlier versions of `UnicodeTokenizer` split."""
 
 
 def _name_of_tokens(language: str) -> str:
-    """What a signature calls the tokens of `UnicodeTokenizer` in a language."""
+    """Return the name that signatures give to the tokens of `UnicodeTokenizer` in a language."""
     units = units_of(language)
     if units in ("graphemes", "syllables"):
         return units

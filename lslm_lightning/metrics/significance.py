@@ -1,6 +1,6 @@
-"""How far a score can be trusted: resampling of examples, for one system or a pair.
+"""Confidence intervals and paired tests by resampling of examples.
 
-Every function takes rows of statistics, one a example, and calls the metric's own formula on
+Every function takes rows of statistics, one an example, and applies the metric's own formula to
 resampled sums. The same seed draws the same examples, so that scores of several systems are paired.
 N examples, D statistics, R resamples.
 """
@@ -23,8 +23,8 @@ _CELLS = 2_000_000  # weights held at a time: 16 MB
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """The first system's score minus the second's, its 95 % interval, and the probability of such a
-    difference between equal systems.
+    """Difference of two systems' scores (first minus second), its 95 % interval, and the two-sided
+    p-value of such a difference between equal systems.
     """
 
     difference: float
@@ -36,15 +36,15 @@ class Comparison:
 def bootstrap_totals(
     rows: np.ndarray, n_resample: int = N_RESAMPLE, seed: int = SEED
 ) -> np.ndarray:
-    """Sums (R, D) of N rows drawn with replacement from `rows` (N, D), R times. Rows of several
-    metrics or systems may lie side by side.
+    """Return the sums (R, D) of bootstrap samples: each sums N rows drawn with replacement from
+    `rows` (N, D). Rows of several metrics or systems may be concatenated side by side.
     """
     return np.concatenate([weights @ rows for weights in _draws(len(rows), n_resample, seed)])
 
 
 def interval(metric: Metric, totals: np.ndarray, confidence: float = 0.95) -> tuple[float, float]:
-    """Percentile interval of the score over the resampled sums (R, D); nan where the score is.
-    Source: Efron 1979; Koehn 2004.
+    """Return the bounds of the percentile interval of a score over resampled sums (R, D); nan where
+    a score is nan. Source: Efron 1979; Koehn 2004.
     """
     return _percentiles(_scores(metric, totals), confidence)
 
@@ -56,11 +56,12 @@ def paired_bootstrap(
     n_resample: int = N_RESAMPLE,
     seed: int = SEED,
 ) -> Comparison:
-    """Do two systems (N, D) differ, judged by resampling the examples they share?
+    """Compare two systems (N, D) by resampling the examples that they share.
 
-    p is two-sided, of the differences moved to mean zero. sacreBLEU's `--paired-bs` takes the
-    absolute difference before it moves the mean, which counts one tail only: its p is about half of
-    this one. Source: Koehn 2004; Efron and Tibshirani 1993, algorithm 16.2.
+    p is two-sided, from the distribution of differences shifted to mean zero. sacreBLEU's
+    `--paired-bs` takes the absolute difference before it shifts the mean, which counts one tail
+    only: its p is about half of this one. Source: Koehn 2004; Efron and Tibshirani 1993, algorithm
+    16.2.
     """
     [comparison] = bootstrap_pairs(
         metric, {"first": first, "second": second}, n_resample, seed
@@ -75,11 +76,11 @@ def paired_randomization(
     n_trial: int = N_RESAMPLE,
     seed: int = SEED,
 ) -> Comparison:
-    """Do two systems (N, D) differ, judged by exchanging their answers example by example? The
-    interval is the paired bootstrap's.
+    """Compare two systems (N, D) by exchanging their answers at random, example by example. The
+    interval is that of the paired bootstrap.
 
-    The exact test of "it does not matter which system wrote which answer"; prefer it for p. Source:
-    Noreen 1989; Riezler and Maxwell 2005.
+    This is the exact test of the null hypothesis that it does not matter which system wrote which
+    answer; prefer it for p. Source: Noreen 1989; Riezler and Maxwell 2005.
     """
     systems = {"first": first, "second": second}
     [p] = randomization_pairs(metric, systems, n_trial, seed).values()
@@ -93,13 +94,13 @@ def bootstrap_pairs(
     seed: int = SEED,
     pairs: Sequence[tuple[str, str]] | None = None,
 ) -> dict[tuple[str, str], Comparison]:
-    """`paired_bootstrap` of every pair of systems, (N, D) each: the examples are drawn once for
-    all.
+    """Return `paired_bootstrap` of every pair of systems, (N, D) each, with the same resampled
+    examples for all pairs.
 
-    Of one example bounds and p are nan: it says nothing about chance.
+    With a single example bounds and p are nan, since nothing is known about its variance.
 
     Args:
-        pairs: those to be compared, in place of every pair.
+        pairs: pairs to compare, in place of every pair.
     """
     _check_rows(systems)
     if len(next(iter(systems.values()))) < ENOUGH:
@@ -134,13 +135,11 @@ def randomization_pairs(
     seed: int = SEED,
     pairs: Sequence[tuple[str, str]] | None = None,
 ) -> dict[tuple[str, str], float]:
-    """p of `paired_randomization` for every pair of systems, (N, D) each: the coins are thrown once
-    for all.
-
-    Of one example it is nan.
+    """Return the p-value of `paired_randomization` for every pair of systems, (N, D) each, with the
+    same random exchanges for all pairs; nan with a single example.
 
     Args:
-        pairs: those to be compared, in place of every pair.
+        pairs: pairs to compare, in place of every pair.
     """
     _check_rows(systems)
     rng = np.random.default_rng(seed)
@@ -173,10 +172,10 @@ def _difference(metric: Metric, first: np.ndarray, second: np.ndarray) -> float:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """p-values of a family of tests, corrected so that one wrong discovery in the whole family is
-    as rare as the level says.
+    """Return p-values corrected for multiple testing by Holm's step-down procedure, which controls
+    the family-wise error rate.
 
-    Those that are nan count as no test. Source: Holm 1979.
+    Values that are nan stay nan and are not counted as tests. Source: Holm 1979.
     """
     order = sorted(
         (i for i, p in enumerate(p_values) if not np.isnan(p)), key=lambda i: p_values[i]
@@ -190,8 +189,8 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def _draws(n_example: int, n_resample: int, seed: int) -> Iterator[np.ndarray]:
-    """How often each example is drawn, (r, N) at a time, r R in all: a sum over drawn rows is then
-    a matrix product.
+    """Yield how often each example is drawn in each bootstrap sample, in blocks (r, N) that have R
+    rows in all; the sums of drawn rows are then a matrix product.
     """
     rng = np.random.default_rng(seed)
     step = max(1, _CELLS // n_example)
@@ -217,8 +216,8 @@ def _percentiles(values: np.ndarray, confidence: float) -> tuple[float, float]:
 
 
 def _p_value(null: np.ndarray, observed: float) -> float:
-    """The share of differences under the null as large as the observed one, which is counted in;
-    rounding breaks no tie.
+    """Return the share of differences under the null hypothesis that are at least as large as the
+    observed one, counting the observed one itself; ties are compared with a tolerance for rounding.
     """
     if np.isnan(observed) or np.isnan(null).any():
         return float("nan")

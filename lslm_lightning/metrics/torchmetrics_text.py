@@ -1,9 +1,10 @@
-"""Metrics of `torchmetrics.text` as metrics of this project: theirs is the number, ours the rows.
+"""Adapters for metrics of `torchmetrics.text`, which compute the numbers, as metrics of this
+project, which add statistics for each example.
 
-Three kinds, by their states. Sums over examples (CharErrorRate, BLEUScore, CHRFScore, ...) are
-additive statistics as they stand. Means of a number an example (ROUGEScore, BERTScore without idf,
-...) are sums of that number and of 1. All others are of the corpus as a whole: they have a score,
-and neither an interval nor a paired test.
+There are three kinds, by their states. Sums over examples (CharErrorRate, BLEUScore, CHRFScore,
+...) are used as additive statistics directly. Means of one number per example (ROUGEScore,
+BERTScore without idf, ...) become the sum of that number and a count. All others are defined only
+for the corpus as a whole: they have a score, but neither a confidence interval nor a paired test.
 """
 
 import hashlib
@@ -22,14 +23,14 @@ from torchmetrics.utilities.data import dim_zero_sum
 
 from lslm_lightning.contracts import Example, Metric, Prediction
 
-LEARNED = tuple(  # need transformers; means of a number an example where they weigh no words by idf
+LEARNED = tuple(  # need transformers; means over examples unless they weight words by idf
     getattr(text, name) for name in ("BERTScore", "InfoLM") if name in text.__all__
 )
-FIRST_REFERENCE = (  # that take one reference an example
+FIRST_REFERENCE = (  # take one reference for each example
     *(text.CharErrorRate, text.EditDistance, text.MatchErrorRate, text.WordErrorRate),
     *(text.WordInfoLost, text.WordInfoPreserved, *LEARNED[1:]),
 )
-MEANS = (text.ROUGEScore, text.ExtendedEditDistance)  # of a number an example
+MEANS = (text.ROUGEScore, text.ExtendedEditDistance)  # over examples
 WITHOUT_EFFECT = {"batch_size", "device", "num_threads", "return_hash", "verbose"}  # on scores
 PROBE = ("a cat sat there", ("a cat sat there",))
 ORDERED = [  # pairs of unlike lengths
@@ -39,15 +40,17 @@ ORDERED = [  # pairs of unlike lengths
     ("c d a", ("d c a",)),
 ]
 Pairs: TypeAlias = Sequence[tuple[str, tuple[str, ...]]]  # outputs and their references
-CACHED = 4  # batches of per-example numbers, which the outputs of one metric share
+SquadAnswer: TypeAlias = dict[str, str | dict[str, list[str] | list[int]]]
+Numbers: TypeAlias = dict[str, np.ndarray]  # by name; each (1,), or (N,) of N examples
+CACHED = 4  # batches whose numbers are kept, for the several numbers of one object
 
 
 def metrics_of(wrapped: torchmetrics.Metric) -> list[Metric]:
-    """Return a metric for each number that `wrapped` computes: three of BERTScore, one of
+    """Return a metric for each number that `wrapped` computes: three for BERTScore, one for
     CharErrorRate.
 
     Raises:
-        ValueError: it does not read texts, gives no number, or keeps no trace of its arguments; the
+        ValueError: it does not read texts, gives no number, or does not keep its arguments; the
             message says what to set.
     """
     kind = type(wrapped).__name__
@@ -61,13 +64,14 @@ def metrics_of(wrapped: torchmetrics.Metric) -> list[Metric]:
             f"{kind}.higher_is_better={wrapped.higher_is_better} must be true or false, so that "
             "systems can be ranked: set it on a class of your own that derives from it"
         )
-    wrapped.distributed_available_fn = _is_alone  # every process has all predictions
+    wrapped.distributed_available_fn = _is_not_distributed  # every process has all predictions
     computed = _Computed(wrapped)
     try:
         _load_once(wrapped)
         numbers = computed.values([PROBE, PROBE])
     except (OSError, LookupError, RuntimeError, TypeError, ValueError) as error:
         raise ValueError(f"{kind} cannot score a text: {error}") from error
+    made: type[_Torchmetrics]
     if computed.is_sum:
         made = _Summed
     elif isinstance(wrapped, MEANS) or (isinstance(wrapped, LEARNED) and not wrapped.idf):
@@ -83,13 +87,17 @@ def metrics_of(wrapped: torchmetrics.Metric) -> list[Metric]:
     return [made(computed, output) for output in numbers]
 
 
-def _is_alone() -> bool:
-    """Stand for `torch.distributed.is_available`, so that nothing is synchronized."""
+def _is_not_distributed() -> bool:
+    """Return False in place of `torch.distributed.is_available`, so that torchmetrics does not
+    synchronize its states.
+    """
     return False
 
 
 def _load_once(wrapped: torchmetrics.Metric) -> None:
-    """Give BERTScore the model that it would load again for every pair of texts."""
+    """Load the model of a BERTScore object once, since torchmetrics would load it again for every
+    pair of texts.
+    """
     if isinstance(wrapped, LEARNED[:1]) and wrapped.model is None:
         from transformers import AutoModel
 
@@ -97,25 +105,28 @@ def _load_once(wrapped: torchmetrics.Metric) -> None:
 
 
 class _Computed:
-    """A torchmetrics object, and the numbers that it gives for texts."""
+    """A torchmetrics object, and the numbers that it computes for texts."""
 
     def __init__(self, wrapped: torchmetrics.Metric) -> None:
         self.wrapped = wrapped
         self.settings = settings_of(wrapped)
         self.is_sum = all(reduce is dim_zero_sum for reduce in wrapped._reductions.values())
-        self._cache: OrderedDict[tuple, dict[str, np.ndarray]] = OrderedDict()
+        self._cache: OrderedDict[tuple[tuple[str, tuple[str, ...]], ...], Numbers] = OrderedDict()
+
+    @property
+    def default_states(self) -> dict[str, Tensor]:
+        """Initial values of the states that are tensors, by name; of sums all are."""
+        states = self.wrapped._defaults.items()
+        return {name: state for name, state in states if isinstance(state, Tensor)}
 
     def update(self, pairs: Pairs) -> None:
-        """Make the states those of these outputs and references alone."""
+        """Reset the states and update them with these outputs and references."""
         self.wrapped.reset()
         outputs = [output for output, _ in pairs]
         if isinstance(self.wrapped, text.SQuAD):
-            answers = [
-                {"answers": {"answer_start": [0] * len(wanted), "text": list(wanted)}, "id": str(i)}
-                for i, (_, wanted) in enumerate(pairs)
-            ]
             self.wrapped.update(
-                [{"prediction_text": each, "id": str(i)} for i, each in enumerate(outputs)], answers
+                [{"prediction_text": each, "id": str(i)} for i, each in enumerate(outputs)],
+                [_squad_answer(str(i), wanted) for i, (_, wanted) in enumerate(pairs)],
             )
         elif self.reads_first_reference:
             self.wrapped.update(outputs, [wanted[0] for _, wanted in pairs])
@@ -124,10 +135,13 @@ class _Computed:
 
     @property
     def reads_first_reference(self) -> bool:
+        """True if only the first reference of each example is used."""
         return isinstance(self.wrapped, FIRST_REFERENCE)
 
-    def compute(self) -> dict[str, np.ndarray]:
-        """Return the numbers of the states, by name ("" of the only one), each (1,) or (N,)."""
+    def compute(self) -> Numbers:
+        """Return the numbers computed from the states, by name ("" for a single one), each of shape
+        (1,) or (N,).
+        """
         found = type(self.wrapped).compute(self.wrapped)  # not the wrapper, which synchronizes
         if isinstance(found, tuple):
             raise ValueError("return_sentence_level_score must be false: rows have those scores")
@@ -138,14 +152,14 @@ class _Computed:
             if not isinstance(value, str)
         }
 
-    def values(self, pairs: Pairs) -> dict[str, np.ndarray]:
-        """Return the numbers of the corpus that these pairs make."""
+    def values(self, pairs: Pairs) -> Numbers:
+        """Return the numbers of the corpus made up of these pairs, by name."""
         with torch.no_grad():
             self.update(pairs)
             return self.compute()
 
-    def per_example(self, pairs: Pairs) -> dict[str, np.ndarray]:
-        """Return each number (N,) of every pair alone."""
+    def per_example(self, pairs: Pairs) -> Numbers:
+        """Return each number (N,) of every pair by itself, by name; recent results are cached."""
         key = tuple(pairs)
         if key not in self._cache:
             self._cache[key] = self._per_example(pairs)
@@ -153,7 +167,7 @@ class _Computed:
                 self._cache.popitem(last=False)
         return self._cache[key]
 
-    def _per_example(self, pairs: Pairs) -> dict[str, np.ndarray]:
+    def _per_example(self, pairs: Pairs) -> Numbers:
         # one by one: BERTScore of torchmetrics 1.9 gives outputs of unlike length the references of
         # others, and breaks down on one pair, which is given twice
         n_copy = 2 if isinstance(self.wrapped, LEARNED) else 1
@@ -164,7 +178,7 @@ class _Computed:
 
     @property
     def depends_on_order(self) -> bool:
-        """Whether the same pairs in another order have another score."""
+        """True if the order of the pairs changes the score."""
         first, second = (self.values(order) for order in (ORDERED, [*ORDERED[1:], *ORDERED[:1]]))
         return any(
             not np.allclose(first[name].mean(), second[name].mean(), rtol=1e-3) for name in first
@@ -172,7 +186,7 @@ class _Computed:
 
 
 class _Torchmetrics(Metric):
-    """One number of a metric of torchmetrics, in its own unit."""
+    """One number of a torchmetrics metric, in its own unit."""
 
     unit = ""
 
@@ -181,21 +195,25 @@ class _Torchmetrics(Metric):
         self.output = output
         wrapped = computed.wrapped
         self.name = "_".join(filter(None, (type(wrapped).__name__, output)))
-        self.higher_is_better = wrapped.higher_is_better
+        self.higher_is_better = bool(wrapped.higher_is_better)  # `metrics_of` refuses None
 
     @property
     def signature(self) -> str:
         kind = type(self.computed.wrapped)
-        home = (
-            "torchmetrics.text"
-            if kind.__module__.startswith("torchmetrics.text")
-            else (kind.__module__)
-        )
-        parts = [f"{home}.{kind.__name__}"]
+        is_theirs = kind.__module__.startswith("torchmetrics.text")
+        module = "torchmetrics.text" if is_theirs else kind.__module__
+        parts = [f"{module}.{kind.__name__}"]
         parts += [f"{name}:{value}" for name, value in self.computed.settings.items()]
         parts += ["reference:first"] if self.computed.reads_first_reference else []
         parts += [f"output:{self.output}"] if self.output else []
         return "|".join([*parts, f"torchmetrics:{version('torchmetrics')}"])
+
+
+def _squad_answer(
+    id: str, references: Sequence[str]
+) -> dict[str, str | dict[str, list[str] | list[int]]]:
+    """Return references in the form that torchmetrics reads for SQuAD."""
+    return {"answers": {"answer_start": [0] * len(references), "text": list(references)}, "id": id}
 
 
 def _pair(example: Example, prediction: Prediction) -> tuple[str, tuple[str, ...]]:
@@ -203,34 +221,39 @@ def _pair(example: Example, prediction: Prediction) -> tuple[str, tuple[str, ...
 
 
 class _Summed(_Torchmetrics):
-    """States that are sums over examples: their values, side by side, are the statistics."""
+    """Metric whose states are sums over examples: the values of the states, concatenated, are the
+    statistics.
+    """
 
     def statistics(self, example: Example, prediction: Prediction) -> np.ndarray:
-        states = self.computed.wrapped._defaults
+        states = self.computed.default_states
         if prediction.output is None:
             return np.full(sum(state.numel() for state in states.values()), np.nan)
         self.computed.update([_pair(example, prediction)])
         values = [getattr(self.computed.wrapped, name) for name in states]
-        return torch.cat([value.detach().double().cpu().flatten() for value in values]).numpy()
+        flat: np.ndarray = torch.cat([v.detach().double().cpu().flatten() for v in values]).numpy()
+        return flat
 
     def score(self, total: np.ndarray) -> float:
         if np.isnan(total).any():
             return float("nan")
-        wrapped = self.computed.wrapped
         start = 0
-        for name, default in wrapped._defaults.items():
+        for name, default in self.computed.default_states.items():
             end = start + default.numel()
             value = torch.tensor(total[start:end], dtype=torch.float64).reshape(default.shape)
-            setattr(wrapped, name, value)
+            setattr(self.computed.wrapped, name, value)
             start = end
         return float(self.computed.compute()[self.output].item())
 
 
 class _Mean(_Torchmetrics):
-    """Mean over examples of a number that each has alone: its sum, and 1 an example."""
+    """Metric that is the mean of a number per example: the statistics are that number and a count
+    of 1.
+    """
 
     def statistics(self, example: Example, prediction: Prediction) -> np.ndarray:
-        return self.rows([example], [prediction])[0]
+        row: np.ndarray = self.rows([example], [prediction])[0]
+        return row
 
     def rows(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> np.ndarray:
         has_output = np.array([p.output is not None for p in predictions])
@@ -248,7 +271,7 @@ class _Mean(_Torchmetrics):
 
 
 class _WholeCorpus(_Torchmetrics):
-    """A number of the corpus as a whole, of which no example has a part of its own."""
+    """Metric that is defined only for the corpus as a whole, so that its statistics are nan."""
 
     is_additive = False
 
@@ -266,22 +289,25 @@ class _WholeCorpus(_Torchmetrics):
 
 
 def settings_of(wrapped: torchmetrics.Metric) -> dict[str, str]:
-    """Return the arguments with which `wrapped` was made, as text, by name, in their order.
+    """Return the constructor arguments of `wrapped` as text, by name, in the order of the
+    signature.
 
     Raises:
-        ValueError: the object keeps no trace of one.
+        ValueError: the object does not keep one of them.
     """
-    found = {}
+    settings = {}
     for name, parameter in inspect.signature(type(wrapped).__init__).parameters.items():
         is_tunnel = parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
         if name == "self" or name in WITHOUT_EFFECT or is_tunnel:
             continue
-        found[name] = _as_text(_argument(wrapped, name))
-    return found
+        settings[name] = _as_text(_argument(wrapped, name))
+    return settings
 
 
 def _argument(wrapped: torchmetrics.Metric, name: str) -> object:
-    """Return an argument by the attribute that a metric, or its tokenizer, keeps it under."""
+    """Return the value of a constructor argument from the attribute in which a metric, or its
+    tokenizer, keeps it.
+    """
     if name == "use_stemmer" and "stemmer" in vars(wrapped):
         return wrapped.stemmer is not None
     holders = [wrapped, vars(wrapped).get("tokenizer")]
@@ -290,13 +316,13 @@ def _argument(wrapped: torchmetrics.Metric, name: str) -> object:
             if holder is not None and attribute in getattr(holder, "__dict__", {}):
                 return vars(holder)[attribute]
     raise ValueError(
-        f"{type(wrapped).__name__} keeps no trace of its argument {name}, which its signature must "
+        f"{type(wrapped).__name__} does not keep its argument {name}, which its signature must "
         f"have: set self.{name} on a class of your own that derives from it"
     )
 
 
 def _as_text(value: object) -> str:
-    """Return a value as a signature has it; of a network, a digest of its weights."""
+    """Return a value as text for a signature; for a network, a digest of its weights."""
     if isinstance(value, nn.Module):
         digest = hashlib.sha256()
         for name, weight in sorted(value.state_dict().items()):

@@ -9,7 +9,7 @@ import numpy as np
 
 from lslm_lightning.contracts import Example, Metric, metric_label
 from lslm_lightning.evaluation.comparison import SIGNIFICANT
-from lslm_lightning.evaluation.doctor import Finding
+from lslm_lightning.evaluation.diagnostics import Finding
 from lslm_lightning.evaluation.results import Results
 from lslm_lightning.reports.blocks import (
     Cell,
@@ -297,7 +297,7 @@ def breakdown_section(results: Results, metrics: Sequence[Metric]) -> Section | 
     for cut in results.buckets:
         systems = list(cut.buckets[0].scores)
         rows: list[list[Cell]] = [
-            [bucket.name, len(bucket.places), *(bucket.scores[s] for s in systems)]
+            [bucket.name, len(bucket.indices), *(bucket.scores[s] for s in systems)]
             for bucket in cut.buckets
         ]
         tables.append(Table([cut.title.lower(), "examples", *systems], rows, cut.title, [cut.note]))

@@ -8,7 +8,7 @@ from rich.console import JustifyMethod
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from lslm_lightning.evaluation.doctor import Finding
+from lslm_lightning.evaluation.diagnostics import Finding
 from lslm_lightning.reports.blocks import Code, Heading, Measure, Missing, Table
 from lslm_lightning.reports.numerals import DASH, number
 from lslm_lightning.safety.display import safe_text

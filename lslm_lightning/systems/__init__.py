@@ -1,1 +1,1 @@
-"""Systems under evaluation, one kind a file; see `contracts.System`."""
+"""Systems under evaluation, one kind in each file; see `contracts.System`."""

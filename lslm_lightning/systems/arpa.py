@@ -1,4 +1,4 @@
-"""N-gram models of words, as KenLM, SRILM and this project write them."""
+"""N-gram models of words in ARPA files, as KenLM, SRILM and this project write them."""
 
 import hashlib
 import re
@@ -26,14 +26,14 @@ from lslm_lightning.ngram.spelling import ORDER, Spelling
 
 
 class Arpa(Scorer):
-    """The model in an ARPA file. Words stand between white space, and every line that has any is a
-    sentence.
+    """N-gram model in an ARPA file. Words are separated by white space, and every line that is not
+    blank is a sentence.
 
     Args:
         path: of the file.
     """
 
-    # passages of a text must come together
+    # the passages of a text are scored together
     needs_all_examples = True
     shardable = False
 
@@ -42,18 +42,21 @@ class Arpa(Scorer):
         self.name = self.path.stem
 
     def prepare(self, examples: Sequence[Example]) -> None:
-        """Raises FileNotFoundError where there is no such file, ValueError where it is broken or
-        would find a new word impossible.
+        """Check the file.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: it is damaged, or has no `<unk>`, so that a new word would be impossible.
         """
         if not self.path.is_file():
             raise FileNotFoundError(f"n-gram model {self.path}: there is no such file")
         if UNKNOWN not in self._number:
             raise ValueError(
-                f"{self.path} has no {UNKNOWN}: a word that it does not know would be impossible"
+                f"{self.path} has no {UNKNOWN}, so that a word it does not know would be impossible"
             )
 
     def fingerprint(self) -> str | None:
-        """Of the file; None where it is no longer here."""
+        """Return the SHA-256 of the file; None where it no longer exists."""
         return hashlib.sha256(self.path.read_bytes()).hexdigest() if self.path.is_file() else None
 
     @cached_property
@@ -66,20 +69,22 @@ class Arpa(Scorer):
 
     @cached_property
     def _spelling(self) -> Spelling:
-        """How words are spelled that the file does not have."""
+        """Model of the spelling of words that are not in the file."""
         return Spelling([word for word in self._read.words if word not in (BEGIN, END, UNKNOWN)])
 
     def signature(self, mode: Mode) -> str:
-        """What a token is, and what an unknown one costs besides."""
+        """Return the signature parts that name the vocabulary and the spelling model of unknown
+        words.
+        """
         words = "\n".join(self._read.words).encode("utf-8", "surrogateescape")
         return f"|spelling:bytes-{ORDER}|tokens:words-{hashlib.sha256(words).hexdigest()[:8]}"
 
     def log_prob(
         self, examples: Sequence[Example], answers: Answers | None = None
     ) -> Iterator[Prediction]:
-        """Nats of the first reference of each example; passages of one text ("text#0", "text#1",
-        ...) are read as one. With `answers`, those of each answer after its source, with a space
-        between them where neither has one; see `contracts.Scorer`.
+        """Yield the negative log probability of the first reference of each example; passages of
+        one text ("text#0", "text#1", ...) are read as one text. With `answers`, yield that of each
+        answer after its source, separated by a space where neither has one; see `contracts.Scorer`.
         """
         if answers is not None:
             for example, answer in pair_answers(examples, answers):
@@ -92,21 +97,23 @@ class Arpa(Scorer):
             yield from passages_of(text, *scored, seconds=perf_counter() - began)
 
     def _score_answer(self, example: Example, answer: str) -> Prediction:
-        """The words that stand in the answer, and the ends of its lines."""
+        """Return the prediction for one answer: the nats of its words and of the ends of its
+        lines.
+        """
         began = perf_counter()
         source = example.source
-        apart = not source or not answer or source[-1].isspace() or answer[0].isspace()
-        before = source if apart else source + " "
+        is_apart = not source or not answer or source[-1].isspace() or answer[0].isspace()
+        before = source if is_apart else source + " "
         starts, nats, contexts, unknown, changed, spelling = self._score(before + answer)
-        own = starts >= len(before)
+        mask = starts >= len(before)
         [found] = passages_of(
             [Example(example.id, "", (answer,))],
-            starts[own] - len(before),
-            nats[own],
-            contexts[own],
-            unknown[own],
+            starts[mask] - len(before),
+            nats[mask],
+            contexts[mask],
+            unknown[mask],
             changed,
-            spelling[own],
+            spelling[mask],
             perf_counter() - began,
         )
         return replace(found, output=answer)
@@ -114,19 +121,20 @@ class Arpa(Scorer):
     def _score(
         self, text: str
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, bool, np.ndarray]:
-        """Of each word and each end of a sentence: where it begins, its nats, the words before it
-        that were seen, whether it is unknown.
+        """Score a text: return arrays (n,) with an element for each word and each end of a
+        sentence.
 
-        And whether the text is not what its words, a space between them and a line a sentence,
-        spell; and the nats of each one's spelling.
+        These are: character offset, nats, number of preceding words seen by the model, whether the
+        word is unknown. A fifth value says whether the text differs from its words joined by
+        spaces, a line a sentence; a sixth (n,) has the nats of each unknown word's spelling.
         """
         model = self._read.model
         bos, eos, unk = (self._number[word] for word in (BEGIN, END, UNKNOWN))
-        ids = []
-        starts = []
-        contexts = []
-        lines = []
-        new = []
+        ids: list[int] = []
+        starts: list[int] = []
+        contexts: list[int] = []
+        lines: list[str] = []
+        unknown_words: list[str] = []
         for line in re.finditer(r"[^\n]+", text):
             words = list(WORD.finditer(line[0]))
             if words:
@@ -134,7 +142,9 @@ class Arpa(Scorer):
                 starts += [-1, *(line.start() + word.start() for word in words), line.end()]
                 contexts += range(len(words) + 2)
                 lines.append(" ".join(word[0] for word in words))
-                new += [word[0] for word in words if self._number.get(word[0], unk) == unk]
+                unknown_words += [
+                    word[0] for word in words if self._number.get(word[0], unk) == unk
+                ]
         row = np.array(ids, np.int64)
         counts = np.array(starts, np.int64) >= 0
         nats = -model.log_probs(row) if len(row) else np.zeros(0)
@@ -142,7 +152,7 @@ class Arpa(Scorer):
         changed = "\n".join(lines) != text.removesuffix("\n")
         unknown = (row == unk)[counts]
         spelling = np.zeros(int(counts.sum()))
-        spelling[unknown] = self._spelling.nats(new) if new else 0.0
+        spelling[unknown] = self._spelling.nats(unknown_words) if unknown_words else 0.0
         return (
             np.array(starts, np.int64)[counts],
             nats[counts],

@@ -1,4 +1,4 @@
-"""Answers that need no model: what every model has to beat."""
+"""Baselines, which need no model."""
 
 import lzma
 import math
@@ -21,8 +21,8 @@ from lslm_lightning.text.sentences import join_sentences, split_sentences
 
 
 class RuleBaseline(Generator):
-    """A system that makes its answer from the source alone, or without it: its `modality` is then
-    None.
+    """Baseline that derives its answer from the source by a rule, or ignores the source: its
+    `modality` is then None.
     """
 
     is_baseline = True
@@ -40,14 +40,16 @@ class RuleBaseline(Generator):
 
 
 class CopySource(RuleBaseline):
-    """The source as it stands."""
+    """Baseline that returns the source unchanged."""
 
     def __init__(self) -> None:
         super().__init__("copy of the source", lambda example: example.source)
 
 
 class FirstSentences(RuleBaseline):
-    """The first `k` sentences of the source: hard to beat on news."""
+    """Baseline that returns the first `k` sentences of the source (lead-k), which is strong on
+    news.
+    """
 
     def __init__(self, k: int = 3) -> None:
         if k < 1:
@@ -62,7 +64,9 @@ class FirstSentences(RuleBaseline):
 
 
 class LongestSentence(RuleBaseline):
-    """The longest sentence of the source, in characters; the first of equals."""
+    """Baseline that returns the longest sentence of the source, in characters; the first of
+    equals.
+    """
 
     def __init__(self) -> None:
         def longest(example: Example) -> str:
@@ -74,10 +78,10 @@ class LongestSentence(RuleBaseline):
 
 
 class ExtractiveOracle(RuleBaseline):
-    """At most `k` sentences of the source, chosen with the references in sight: what an extractive
-    summarizer could reach at most.
+    """Upper bound for extractive summarizers: at most `k` sentences of the source, selected by
+    their ROUGE against the references.
 
-    They are given in the order of the source; see `best_sentences`.
+    They are returned in the order of the source; see `best_sentences`.
     """
 
     is_baseline = False  # it sees the references
@@ -94,13 +98,17 @@ class ExtractiveOracle(RuleBaseline):
 
 
 def most_frequent(answers: Sequence[str]) -> RuleBaseline:
-    """Always the same: the most frequent of these (training) answers, the first of equals."""
+    """Return a baseline that always gives the most frequent of these (training) answers, the first
+    of equals.
+    """
     [(answer, _)] = Counter(answers).most_common(1)
     return RuleBaseline("most frequent answer", lambda example: answer, modality=None)
 
 
 def random_answer(answers: Sequence[str], seed: int = 0) -> RuleBaseline:
-    """One of these (training) answers at random, by the example's id."""
+    """Return a baseline that gives one of these (training) answers at random, seeded by the
+    example's id.
+    """
     return RuleBaseline(
         "random answer",
         lambda example: random.Random(f"{seed} {example.id}").choice(answers),
@@ -109,19 +117,19 @@ def random_answer(answers: Sequence[str], seed: int = 0) -> RuleBaseline:
 
 
 class UniformBytes(Scorer):
-    """Every byte as probable as any other: 8 bits a byte, whatever the text."""
+    """Baseline that assigns every byte the same probability: 8 bits per byte, whatever the text."""
 
     is_baseline = True
     name = "uniform bytes"
 
     def signature(self, mode: Mode) -> str:
-        """A byte is its token."""
+        """Return the signature part which says that tokens are bytes."""
         return "|tokens:bytes"
 
     def log_prob(
         self, examples: Sequence[Example], answers: Answers | None = None
     ) -> Iterator[Prediction]:
-        """Nats of texts, or of answers whatever their sources; the end costs nothing."""
+        """Yield the nats of texts, or of answers whatever their sources; the end costs nothing."""
         pairs = (
             [(example, example.references[0]) for example in examples]
             if answers is None
@@ -134,8 +142,8 @@ class UniformBytes(Scorer):
 
 
 class Xz(Scorer):
-    """`xz -9` on the text of the whole exam, its bits shared evenly among the bytes: knows no
-    training text.
+    """Baseline that compresses the text of the whole evaluation set with `xz -9` and divides the
+    bits evenly among the bytes; it uses no training text.
     """
 
     name = "xz -9"
@@ -146,7 +154,7 @@ class Xz(Scorer):
     def log_prob(
         self, examples: Sequence[Example], answers: Answers | None = None
     ) -> Iterator[Prediction]:
-        """Nats of texts.
+        """Yield the nats of texts.
 
         Raises:
             CannotError: there are `answers`.

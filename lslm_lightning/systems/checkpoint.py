@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, cast
 
 from lslm_lightning.contracts import (
     Answers,
@@ -23,20 +23,24 @@ from lslm_lightning.systems.batches import by_length, whole_texts
 from lslm_lightning.systems.fusion import ShallowFusion
 from lslm_lightning.systems.purpose import purpose_of_run
 from lslm_lightning.systems.weights import fingerprint_of
+from lslm_lightning.types import JsonObject
+
+if TYPE_CHECKING:
+    from lslm_lightning.systems.trained_task import ScoringTask, TrainedTask
 
 
 class Checkpoint(Generator, Scorer):
-    """The model of a run; it is loaded when it is first asked.
+    """The model of a run, loaded when it is first used.
 
     Args:
         run: a run directory, a checkpoint file inside one, an MLflow run id, or a pattern such as
-            `runs/translation/cldr_demo-*`, which stands for the newest run directory with a
-            checkpoint that matches.
-        search: in place of the run's own.
-        fusion: a language model that the search asks.
+            `runs/translation/cldr_demo-*`, which selects the newest matching run directory with a
+            checkpoint.
+        search: search algorithm in place of the run's own.
         batch_size: sources answered together; scores do not depend on it.
         device: "cpu", "cuda", "cuda:1"; "auto" takes a GPU where there is one.
         trust: let the run's config name classes outside of this project.
+        fusion: a language model for shallow fusion in the search.
         allow_mismatch: answer an evaluation set of another task or of other languages than the run
             was trained for.
     """
@@ -64,7 +68,7 @@ class Checkpoint(Generator, Scorer):
 
     @cached_property
     def chosen(self) -> Chosen | None:
-        """The run that a pattern stands for; None where a run is named.
+        """Run selected by the pattern; None where a run is named directly.
 
         Raises:
             ValueError: nothing matches the pattern.
@@ -73,41 +77,44 @@ class Checkpoint(Generator, Scorer):
 
     @property
     def run(self) -> str:
-        """The run that is meant; ValueError where nothing matches a pattern."""
+        """Reference to the run, with a pattern resolved; ValueError where nothing matches it."""
         return self.given if self.chosen is None else str(self.chosen.path)
 
     def chosen_runs(self) -> list[Chosen]:
-        """Runs that patterns stand for, that of the language model too."""
+        """Return the runs selected by patterns, including that of the language model."""
         fusion = [] if self.fusion is None else [self.fusion.chosen]
         return [chosen for chosen in (self.chosen, *fusion) if chosen is not None]
 
     def purposes(self) -> list[Purpose]:
-        """What the run was trained for."""
+        """Return the task and the languages that the run was trained for."""
         return [purpose_of_run(self.run)]
 
     def prepare(self, examples: Sequence[Example]) -> None:
-        """Raises ValueError where there is no such run, or its model has a number that no setting
-        can mean.
+        """Check that the run can be read.
+
+        Raises:
+            ValueError: there is no such run, a number in its config is impossible, or the language
+                model does not fit.
         """
         config_to_build(find_run(self.run).config)
         if self.fusion is not None:
             self.fusion.prepare(self.run)
 
     def fingerprint(self) -> str | None:
-        """Of the weights; None where some are no longer here."""
-        found = [fingerprint_of(self.run)] + (
-            [] if self.fusion is None else [self.fusion.fingerprint()]
-        )
-        if None in found:
+        """Return a digest of the weights, including those of the language model; None where some no
+        longer exist.
+        """
+        weights = fingerprint_of(self.run)
+        if self.fusion is None or weights is None:
+            return weights
+        others = self.fusion.fingerprint()
+        if others is None:
             return None
-        return (
-            found[0]
-            if self.fusion is None
-            else hashlib.sha256(" ".join(found).encode()).hexdigest()
-        )
+        return hashlib.sha256(f"{weights} {others}".encode()).hexdigest()
 
     @cached_property
     def loaded(self) -> LoadedRun:
+        """Run with its weights, on the device, set to answer with this search and fusion."""
         import torch
 
         loaded = load_run(self.run, trust=self.trust)
@@ -118,35 +125,44 @@ class Checkpoint(Generator, Scorer):
         )
         loaded.task.to(device)
         fusion = None if self.fusion is None else self.fusion.over(loaded.tokenizer, device)
-        loaded.task.answer_by(self.search, fusion)
+        cast("TrainedTask", loaded.task).answer_by(self.search, fusion)
         return loaded
 
     @property
-    def modality(self) -> str:
-        """That of the run's task."""
-        return self.loaded.task.modality
+    def task(self) -> "TrainedTask":
+        """Task of the run."""
+        return cast("TrainedTask", self.loaded.task)
+
+    @property
+    def modality(self) -> str:  # type: ignore[override]  # known when the run is loaded
+        """Modality of the run's task."""
+        return self.task.modality
 
     def generate(self, examples: Sequence[Example], n_best: int = 1) -> Iterator[Prediction]:
-        """Answers, with `n_best` above 1 several each; see `contracts.Generator`."""
+        """Yield one answer for each example, or `n_best` alternatives each; see
+        `contracts.Generator`.
+        """
         import torch
 
-        if n_best != 1 and not self.loaded.task.finds_n_best:
-            raise CannotError(f"{type(self.loaded.task).__name__} finds one answer, not {n_best}")
+        if n_best != 1 and not self.task.finds_n_best:
+            raise CannotError(f"{type(self.task).__name__} finds one answer, not n_best={n_best}")
         more = {"n_best": n_best} if n_best != 1 else {}
         for batch in by_length(examples, self.batch_size):
-            torch.manual_seed(0)  # sampling writes the same again
-            yield from self.loaded.task.generate(batch, **more)
+            torch.manual_seed(0)  # so that sampling is reproducible
+            yield from self.task.generate(batch, **more)
 
     def log_prob(
         self, examples: Sequence[Example], answers: Answers | None = None
     ) -> Iterator[Prediction]:
-        """Nats of whole texts, or of answers after their sources; see `contracts.Scorer`."""
-        task = self.loaded.task
-        if not hasattr(task, "log_prob"):
-            alone = "a given answer" if answers is not None else "a text alone"
+        """Yield the nats of whole texts, or of answers after their sources; see
+        `contracts.Scorer`.
+        """
+        if not hasattr(self.task, "log_prob"):
+            asked = "a given answer" if answers is not None else "a text alone"
             raise CannotError(
-                f"{type(task).__name__} writes answers and gives no probability of {alone}"
+                f"{type(self.task).__name__} writes answers and gives no probability of {asked}"
             )
+        task = cast("ScoringTask", self.task)
         if answers is not None:
             yield from task.log_prob(examples, answers)
             return
@@ -154,16 +170,20 @@ class Checkpoint(Generator, Scorer):
             yield from task.log_prob(batch)
 
     def cut_sources(self, examples: Sequence[Example]) -> tuple[int, str]:
-        """As `Task.cut_sources`."""
-        return self.loaded.task.cut_sources(examples)
+        """Return the number of examples whose source is truncated, and an explanation; see
+        `System.cut_sources`.
+        """
+        return self.task.cut_sources(examples)
 
     def signature(self, mode: Mode) -> str:
-        """What of its way of answering belongs to its scores."""
-        return self.loaded.task.signature_of_answers(mode)
+        """Return the signature parts of the run's task for this mode."""
+        return self.task.signature_of_answers(mode)
 
-    def info(self) -> dict[str, Any]:
-        """Size, and the weights and the search that made the answers, where there was one."""
-        task = self.loaded.task
+    def info(self) -> JsonObject:
+        """Return the size of the model, and its weights, search and language model, where there are
+        any.
+        """
+        task = self.task
         return {
             "n_parameter": task.n_parameter,
             "memory_bytes": task.memory_bytes,
@@ -174,8 +194,10 @@ class Checkpoint(Generator, Scorer):
         }
 
     @property
-    def run_directory(self) -> Path | None:
-        """Folder of the run, with its config and its curves; None where it is no longer here."""
+    def run_directory(self) -> Path | None:  # type: ignore[override]  # of a pattern, found late
+        """Folder of the run, with its config and learning curves; None where it no longer
+        exists.
+        """
         try:
             return find_run(self.run).path
         except ValueError:

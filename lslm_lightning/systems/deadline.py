@@ -1,24 +1,28 @@
-"""Requests to a hosted model that end when their time is up, however slowly the server sends."""
+"""HTTP client whose requests end at a deadline, however slowly the server sends."""
 
 import asyncio
 import threading
 from collections.abc import Mapping
-from typing import Any
 
 from openai import AsyncOpenAI, Timeout
 
-CONNECTING = 0.9  # share of the time in which the server must have been reached
+from lslm_lightning.types import Json
+
+CONNECTING = 0.9  # share of the time in which the connection must be established
 
 
 class DeadlineClient:
-    """Sends each request once, and waits for its whole reply no longer than `seconds`.
+    """HTTP client for an OpenAI-compatible server that sends each request once and waits for its
+    whole reply no longer than `seconds`.
 
-    A timeout of the HTTP library is one between two pieces of a reply: a server that sends a byte
-    a second is never late to it. Requests run in an event loop of their own, where any of them can
-    be cancelled; `post` may be called from many threads.
+    The timeout of the HTTP library applies between two pieces of a reply, so that a server which
+    sends a byte a second never exceeds it. Requests run in an event loop of their own, where each
+    can be cancelled; `post` may be called from many threads.
 
     Args:
-        seconds: from the look-up of the server's name to the last byte of the reply.
+        key: API key.
+        base_url: address of the server.
+        seconds: limit from the DNS look-up to the last byte of the reply.
     """
 
     def __init__(self, key: str, base_url: str, seconds: float) -> None:
@@ -28,15 +32,16 @@ class DeadlineClient:
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, daemon=True, name="requests").start()
 
-    def post(self, path: str, body: Mapping[str, Any]) -> Any:
-        """Return what came back: of JSON the object, else the text.
+    def post(self, path: str, body: Mapping[str, Json]) -> Json:
+        """Send a request and return its reply: the JSON object, or the text where it is not
+        declared as JSON.
 
         Raises:
-            TimeoutError: the reply was not whole in time.
-            openai.OpenAIError: there is none.
+            TimeoutError: the reply was not complete in time.
+            openai.OpenAIError: there is no reply.
         """
         return asyncio.run_coroutine_threadsafe(self._post(path, body), self._loop).result()
 
-    async def _post(self, path: str, body: Mapping[str, Any]) -> Any:
+    async def _post(self, path: str, body: Mapping[str, Json]) -> Json:
         async with asyncio.timeout(self.seconds):
             return await self._client.post(path, body=dict(body), cast_to=object)

@@ -1,30 +1,30 @@
-"""Tokens and probabilities of a text that a server gives back, matched with the text that was
-sent.
-"""
+"""Log probabilities of a text that a server echoes, matched with the text that was sent."""
 
 import math
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-# OpenAI's form of a part of a character
+from lslm_lightning.types import Json, JsonObject
+
+# OpenAI's form of an incomplete character
 BYTES = re.compile(r"bytes:((?:\\x[0-9a-f]{2}|.)+)", re.DOTALL)
-BYTE = re.compile(r"<0x([0-9A-Fa-f]{2})>")  # that of SentencePiece
-UNKNOWN = -9999.0  # what OpenAI and vLLM give in place of a probability that they do not know
+BYTE = re.compile(r"<0x([0-9A-Fa-f]{2})>")  # SentencePiece's form of one
+UNKNOWN = -9999.0  # log probability by which OpenAI and vLLM mark an unknown one
 ROUNDING = 1e-4  # log probabilities up to here above 0 are rounded
-FIRST = 32  # bytes of a first token whose text the server leaves out, at most
-ALL_CERTAIN = 8  # tokens; so many with probability 1 each, all of a text, were filled in
+FIRST = 32  # bytes at most of a first token whose text the server omits
+ALL_CERTAIN = 8  # tokens; a text of so many with probability 1 each was not scored
 
 
 class EchoError(ValueError):
-    """The server did not score the text that it was sent. The message says what it gave back."""
+    """The server did not score the text that it was sent; the message says what it returned."""
 
 
 class BoundaryError(ValueError):
-    """A token begins in the context and ends in the passage; `start` is the character of the text
-    at which it begins.
+    """A token begins in the context and ends in the passage; `start` is the character offset in the
+    text at which it begins.
     """
 
     def __init__(self, start: int) -> None:
@@ -36,18 +36,21 @@ class BoundaryError(ValueError):
 
 
 class Span(NamedTuple):
-    """Bytes of the text that a token covers; both None of a token before the text, `<s>` say."""
+    """Byte range of the text that a token covers; both None for a token in front of the text, such
+    as `<s>`.
+    """
 
     start: int | None
     end: int | None
 
 
-def read_echo(body: Mapping[str, Any], choice: Mapping[str, Any]) -> dict[str, list]:
-    """Return `tokens` and `logprobs` of a reply, or `offsets` in place of tokens; empty where it
-    has none.
+def read_echo(body: Mapping[str, Json], choice: Mapping[str, Json]) -> JsonObject:
+    """Return `tokens` and `logprobs` of a reply, or `offsets` in place of tokens; an empty
+    dictionary where it has none.
 
-    Known are the shapes of OpenAI's completions and its chat, of Together (the prompt's are beside
-    the choices) and vLLM's `prompt_logprobs`. A token is None where the server leaves its text out.
+    The known formats are those of OpenAI's completions and chat, of Together (logprobs of the
+    prompt are beside the choices) and vLLM's `prompt_logprobs`. A token is None where the server
+    omits its text.
     """
     if isinstance(prompt := choice.get("prompt_logprobs") or body.get("prompt_logprobs"), list):
         return _of_vllm(prompt)
@@ -71,9 +74,9 @@ def read_echo(body: Mapping[str, Any], choice: Mapping[str, Any]) -> dict[str, l
     return {"logprobs": logprobs} | {name: value for name, value in names.items() if value}
 
 
-def _of_vllm(prompt: Sequence[Mapping[str, Any] | None]) -> dict[str, list]:
-    """A dictionary by token id for each token; only one with a single entry says which token stands
-    in the text.
+def _of_vllm(prompt: Sequence[Mapping[str, Json] | None]) -> JsonObject:
+    """Return `tokens` and `logprobs` from vLLM's format, a dictionary by token id for each token;
+    only a dictionary with a single entry identifies the token of the text.
     """
     entries = [next(iter(each.values())) if each and len(each) == 1 else {} for each in prompt]
     entries = [entry if isinstance(entry, dict) else {} for entry in entries]
@@ -83,8 +86,10 @@ def _of_vllm(prompt: Sequence[Mapping[str, Any] | None]) -> dict[str, list]:
     }
 
 
-def _text_of(part: Mapping[str, Any]) -> str | None:
-    """The token of one part of a chat's `logprobs.content`; a part of a character by its bytes."""
+def _text_of(part: Mapping[str, Json]) -> str | None:
+    """Return the token of one part of a chat's `logprobs.content`; an incomplete character as
+    "bytes:\\x..".
+    """
     token = part.get("token")
     data = part.get("bytes")
     if data and isinstance(token, str) and bytes(data) != token.encode("utf-8", "replace"):
@@ -92,15 +97,15 @@ def _text_of(part: Mapping[str, Any]) -> str | None:
     return token
 
 
-def score_passage(echo: Mapping[str, Any], context: str, passage: str) -> tuple[float, int]:
+def score_passage(echo: Mapping[str, Json], context: str, passage: str) -> tuple[float, int]:
     """Return the nats of `passage` after `context`, and the number of its tokens.
 
     Args:
-        echo: as of `read_echo`, for a server that was sent both, joined.
+        echo: the result of `read_echo` for a server that was sent both, joined.
 
     Raises:
         EchoError: the tokens are not those of the text, or one of the passage has no probability.
-        BoundaryError: no token begins where the passage does.
+        BoundaryError: a token begins in the context and ends in the passage.
     """
     text = context + passage
     logprobs = echo.get("logprobs") or []
@@ -119,7 +124,7 @@ def score_passage(echo: Mapping[str, Any], context: str, passage: str) -> tuple[
     scored = []
     spans = match(tokens, text, boundary)
     for i, (start, end) in enumerate(spans):
-        if start is None or (start < boundary and end <= boundary):
+        if start is None or end is None or (start < boundary and end <= boundary):
             continue
         if start < boundary:
             raise BoundaryError(len(text.encode()[:start].decode("utf-8", "ignore")))
@@ -129,11 +134,11 @@ def score_passage(echo: Mapping[str, Any], context: str, passage: str) -> tuple[
     return math.fsum(scored), len(scored)
 
 
-def check_log_probability(value: Any, token: str | None, number: int) -> float:
+def check_log_probability(value: Json, token: str | None, number: int) -> float:
     """Return a log probability, at most 0.
 
     Raises:
-        EchoError: it is none, or says that the server does not know it.
+        EchoError: it is no such number, or the value by which servers mark an unknown one.
     """
     what = f"token {number + 1}, {token!r},"
     if value is None:
@@ -156,13 +161,13 @@ def check_log_probability(value: Any, token: str | None, number: int) -> float:
 
 
 def match(tokens: Sequence[str | None], text: str, boundary: int) -> list[Span]:
-    """Return the bytes of `text` that each token covers; tokens behind its end, which the server
-    wrote, are left out.
+    """Return the byte range of `text` that each token covers, without tokens that the server
+    generated behind its end.
 
-    A token that is a part of a character is given as its bytes, or as U+FFFD or nothing, which
-    stands for one to three bytes beyond ASCII. So several ways of covering the text may have to be
-    followed. One that reaches its end is taken, with as many tokens as it can have, and with a
-    token that begins at the byte `boundary`, if there is such a way.
+    A token that is an incomplete character is given as its bytes, or as U+FFFD or nothing, which
+    stands for one to three non-ASCII bytes. So several alignments may have to be followed. One that
+    reaches the end of the text is chosen, with as many tokens as possible, and with a token that
+    begins at the byte `boundary` where there is one.
 
     Raises:
         EchoError: joined, the tokens are not the text.
@@ -187,11 +192,11 @@ def match(tokens: Sequence[str | None], text: str, boundary: int) -> list[Span]:
 def _ways(
     tokens: Sequence[str | None], data: bytes, boundary: int, split: bool
 ) -> list[dict[int, int | None]]:
-    """For each token, after a first element for none: the bytes at which it may end -> the byte at
-    which it begins.
+    """Return for each token, after a first element for none, a map from the bytes at which it may
+    end to the byte at which it begins.
 
-    Ends early where no token fits. With `split` no token may have bytes on both sides of the
-    boundary.
+    The list ends early where no token matches. With `split` no token may have bytes on both sides
+    of the boundary.
     """
     ways: list[dict[int, int | None]] = [{0: None}]
     # where U+FFFD may end, by its start: it may stand hundreds of times in a row
@@ -203,10 +208,12 @@ def _ways(
                 ends |= dict.fromkeys(range(min(boundary, FIRST) + 1), 0)
             elif token is not None and start < len(data):
                 if token != "\ufffd":
-                    found = _ends(token, data, start)
-                elif (found := known.get(start)) is None:
-                    found = known[start] = _ends(token, data, start)
-                ends |= {end: start for end in found if not (split and start < boundary < end)}
+                    possible = _ends(token, data, start)
+                else:
+                    if start not in known:
+                        known[start] = _ends(token, data, start)
+                    possible = known[start]
+                ends |= {end: start for end in possible if not (split and start < boundary < end)}
         if not ends and ways[-1].keys() == {0} and _is_before_text(token):
             ends = {0: None}
         if not ends:
@@ -216,8 +223,8 @@ def _ways(
 
 
 def _is_before_text(token: str | None) -> bool:
-    """Whether a token that is not of the text may stand in front of it: `<s>`, or the space that
-    SentencePiece adds.
+    """Return whether a token may stand in front of the text without being part of it: `<s>`, or the
+    space that SentencePiece adds.
     """
     return token is not None and (
         not token.strip(" ▁") or bool(re.fullmatch(r"<.*>|\[[A-Z]+\]", token, re.DOTALL))
@@ -225,7 +232,9 @@ def _is_before_text(token: str | None) -> bool:
 
 
 def _ends(token: str, data: bytes, start: int) -> set[int]:
-    """Where a token that begins at `start` may end; empty where the text goes on otherwise."""
+    """Return the byte offsets at which a token that begins at `start` may end; empty where the text
+    does not match.
+    """
     forms = {token.encode("utf-8", "replace"), token.replace("▁", " ").encode("utf-8", "replace")}
     if found := BYTES.fullmatch(token):
         parts = re.split(r"\\x([0-9a-f]{2})", found[1])
@@ -261,39 +270,38 @@ def _ends(token: str, data: bytes, start: int) -> set[int]:
 
 
 def _is_part(piece: bytes) -> bool:
-    """Whether bytes are of one character beyond ASCII."""
+    """Return whether these bytes can belong to one non-ASCII character."""
     return min(piece) >= 0x80 and max(piece[1:], default=0) < 0xC0
 
 
-def _slices(echo: Mapping[str, Any], text: str) -> list[str]:
-    """The tokens of a reply that tells only where each begins, in characters of the text; a reply
-    that was kept by an older version.
+def _slices(echo: Mapping[str, Json], text: str) -> list[str]:
+    """Return the tokens of a reply that gives only their character offsets in the text, as cached
+    by an older version.
 
     Raises:
-        EchoError: these are no places in the text, or the text that came back is another.
+        EchoError: these are no offsets in the text, or the echoed text is another.
     """
     if not (offsets := echo.get("offsets")):
         return []
     if not isinstance(offsets, list) or not all(isinstance(offset, int) for offset in offsets):
-        raise EchoError("it gives no numbers of characters for where its tokens begin")
+        raise EchoError("the offsets of its tokens are no numbers")
     if "text" in echo and not echo["text"].strip().startswith(text.strip()):
-        raise EchoError(f"it gave back {_short(echo['text'])} for {_short(text)}")
-    places = [*offsets, max(len(text), offsets[-1])]
-    if offsets[0] != 0 or any(second < first for first, second in pairwise(places)):
+        raise EchoError(f"it returned {_short(echo['text'])} for {_short(text)}")
+    bounds = [*offsets, max(len(text), offsets[-1])]
+    if offsets[0] != 0 or any(second < first for first, second in pairwise(bounds)):
         raise EchoError(
             f"its tokens begin at characters {offsets[0]:,} to {offsets[-1]:,} of a text of "
             f"{len(text):,}"
         )
     if offsets[-1] >= len(text) and not text.isascii():
         raise EchoError(
-            "it counts bytes where a token begins, or characters: that cannot be told without "
-            "the tokens"
+            "without the tokens it is unknown whether its offsets count bytes or characters"
         )
-    return [text[first:second] for first, second in pairwise(places)]
+    return [text[first:second] for first, second in pairwise(bounds)]
 
 
 def _mismatch(tokens: Sequence[str | None], data: bytes, n_matched: int, reached: int) -> str:
-    """What is wrong with tokens of which the first `n_matched` are those of the text, up to the
+    """Return a message about tokens of which only the first `n_matched` match the text, up to the
     byte `reached`.
     """
     done, rest = (part.decode("utf-8", "ignore") for part in (data[:reached], data[reached:]))
@@ -314,5 +322,5 @@ def _mismatch(tokens: Sequence[str | None], data: bytes, n_matched: int, reached
 
 
 def _short(text: str | None) -> str:
-    """At most 20 characters of a text, quoted."""
+    """Return at most 20 characters of a text, quoted; "without a text" for None."""
     return "without a text" if text is None else repr(text if len(text) <= 20 else text[:19] + "…")

@@ -1,8 +1,9 @@
-"""A trained language model that another run's search asks."""
+"""Shallow fusion with a trained language model."""
 
 import hashlib
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 from lslm_lightning.decoding import Fusion
 from lslm_lightning.decoding.fusion import check_fusion
@@ -11,15 +12,18 @@ from lslm_lightning.runs.loading import LoadedRun, config_to_build
 from lslm_lightning.systems.weights import fingerprint_of
 from lslm_lightning.text.tokenizer import Tokenizer
 
+if TYPE_CHECKING:
+    from lslm_lightning.systems.trained_task import LanguageModelTask
+
 
 class ShallowFusion:
-    """A run of an n-gram or neural language model with the same tokenizer as the run that asks it;
-    see `decoding.Fusion`.
+    """Language model, n-gram or neural, whose scores are added in the search of another run with
+    the same tokenizer; see `decoding.Fusion`.
 
     Args:
-        run: as of `Checkpoint`.
-        weight: of its log p; 0 never asks it.
-        length_bonus: added for each token, since a language model likes short texts.
+        run: a run as in `Checkpoint`.
+        weight: factor of the language model's log p; 0 disables it.
+        length_bonus: added for each token, since a language model prefers short texts.
         trust: let the run's config name classes outside of this project.
     """
 
@@ -34,19 +38,22 @@ class ShallowFusion:
 
     @cached_property
     def chosen(self) -> Chosen | None:
-        """The run that a pattern stands for; None where a run is named. ValueError where nothing
+        """Run selected by a pattern; None where a run is named directly. ValueError where nothing
         matches.
         """
         return choose_run(self.given)
 
     @property
     def run(self) -> str:
-        """The run that is meant; ValueError where nothing matches a pattern."""
+        """Reference to the run, with a pattern resolved; ValueError where nothing matches it."""
         return self.given if self.chosen is None else str(self.chosen.path)
 
     def prepare(self, asking: str) -> None:
-        """Raises ValueError where there is no such run, where its model has a number that no
-        setting can mean, or where its tokenizer is not that of the run `asking`.
+        """Check that the run can be read and has the tokenizer of the run `asking`.
+
+        Raises:
+            ValueError: there is no such run, a number in its config is impossible, or its tokenizer
+                differs.
         """
         config_to_build(find_run(self.run).config)
         own, others = (
@@ -54,10 +61,10 @@ class ShallowFusion:
             for run in (self.run, asking)
         )
         if own != others:
-            raise self._stranger(Path(asking).name)
+            raise self._unknown_tokenizer_error(Path(asking).name)
 
     def fingerprint(self) -> str | None:
-        """Of the weights; None where they are no longer here."""
+        """Return a digest of the weights; None where they no longer exist."""
         return fingerprint_of(self.run)
 
     @cached_property
@@ -65,7 +72,8 @@ class ShallowFusion:
         return load_run(self.run, trust=self.trust)
 
     def over(self, tokenizer: Tokenizer, device: str) -> Fusion:
-        """What a search over the ids of `tokenizer` asks, on that device.
+        """Return the language model as an object that a search over the ids of `tokenizer` calls,
+        on this device.
 
         Raises:
             ValueError: the run has another tokenizer, or is no language model.
@@ -74,21 +82,25 @@ class ShallowFusion:
         if not hasattr(task, "step"):
             raise ValueError(
                 f"fusion with {self.given}: {type(task).__name__} is no language model, which "
-                "could be asked token by token"
+                "scores token by token"
             )
         if self.loaded.tokenizer.digest != tokenizer.digest:
-            raise self._stranger(repr(tokenizer))
+            raise self._unknown_tokenizer_error(repr(tokenizer))
         task.to(device)
-        return Fusion(task.step, tokenizer.eos_id, tokenizer.eos_id, self.weight, self.length_bonus)
+        model = cast("LanguageModelTask", task)
+        end = tokenizer.eos_id
+        if end is None:
+            raise ValueError(f"fusion with {self.given}: its tokenizer has no end of text")
+        return Fusion(model.step, end, end, self.weight, self.length_bonus)
 
     def __str__(self) -> str:
         return f"{self.weight:g} x {Path(self.run).name}" + (
             f", {self.length_bonus:+g} a token" if self.length_bonus else ""
         )
 
-    def _stranger(self, other: str) -> ValueError:
+    def _unknown_tokenizer_error(self, other: str) -> ValueError:
         return ValueError(
-            f"fusion with {self.given}: its tokenizer is not that of {other}, which a search by "
-            "tokens needs; train it with data.tokenizer"
-            " lslm_lightning.text.recipes.Existing and the path of the other run's tokenizer.json"
+            f"fusion with {self.given}: its tokenizer must be that of {other}, since the search "
+            "adds scores of tokens; train it with data.tokenizer "
+            "lslm_lightning.text.recipes.Existing and the path of the other run's tokenizer.json"
         )

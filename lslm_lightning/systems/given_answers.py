@@ -1,12 +1,14 @@
-"""Given answers to be scored: read from JSON Lines or records, and given to a model in batches."""
+"""Log probabilities of given answers, which are read from JSON Lines or records and scored in
+batches.
+"""
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple
 
-from lslm_lightning.contracts import Example, Prediction
+from lslm_lightning.contracts import Example, Prediction, Scorer
 from lslm_lightning.data.readers import numbered_lines
 from lslm_lightning.data.rows import language_field
 from lslm_lightning.data.strict_json import parse
@@ -17,68 +19,72 @@ from lslm_lightning.runs.trust import only_trusted, resolve
 from lslm_lightning.systems.checkpoint import Checkpoint
 from lslm_lightning.systems.hugging_face import HuggingFace
 from lslm_lightning.systems.purpose import purpose_of_run
+from lslm_lightning.types import Json, JsonObject
 
-CHUNK = 256  # records that are scored before the first of them is given back
+CHUNK = 256  # records that are scored together
 SHAPE = '{"source": ..., "answer": ...} or {"text": ...}'
 
 
 class GivenAnswers(NamedTuple):
     """Answers to one source, or a text alone.
 
-    `source` is None for a text alone, which is then the only answer. `place` is the file and the
+    `source` is None for a text alone, which is then the only answer. `location` is the file and the
     line, for messages.
     """
 
     id: str
     source: str | None
     answers: tuple[str, ...]
-    place: str
+    location: str
 
 
 def read_answers(
     name: str, source: bytes | BinaryIO, columns: Sequence[str] = ()
 ) -> Iterator[GivenAnswers]:
-    """Read answers from JSON Lines; blank lines are skipped.
+    """Yield the answers in each line of a JSON Lines file; blank lines are skipped.
 
     Args:
         name: of the file, for messages.
-        columns: names that stand for "source" as well; several are joined by line ends.
+        source: content of the file.
+        columns: fields that together may replace "source"; several are joined by line ends.
 
     Raises:
-        ValueError: a line is no such record, with file and line.
+        ValueError: a line is no such record; the message names file and line.
     """
     for number, line in numbered_lines(name, source):
         if line and not line.isspace():
-            place = f"{name}: line {number}"
-            yield answers_in(parse(place, line), number, place, columns)
+            location = f"{name}: line {number}"
+            yield answers_in(parse(location, line), number, location, columns)
 
 
-def answers_in(record: Any, number: int, place: str, columns: Sequence[str] = ()) -> GivenAnswers:
-    """Return the answers that a record holds.
+def answers_in(
+    record: Json, number: int, location: str, columns: Sequence[str] = ()
+) -> GivenAnswers:
+    """Return the answers in a record.
 
     Args:
-        number: stands for its `id` where it has none.
-        place: for messages.
+        number: `id` of a record that has none.
+        location: of the record, for messages.
         columns: see `read_answers`.
 
     Raises:
         ValueError: the record lacks something, or has a value of the wrong type.
     """
     if not isinstance(record, Mapping):
-        raise ValueError(f"{place}: expected {SHAPE}, not {json.dumps(record)[:80]}")
-    name = as_text(record["id"], place, "id") if "id" in record else str(number)
+        raise ValueError(f"{location}: expected {SHAPE}, not {json.dumps(record)[:80]}")
+    name = as_text(record["id"], location, "id") if "id" in record else str(number)
     if "answer" in record:
         given = record["answer"]
         several = given if isinstance(given, list | tuple) else [given]
-        answers = tuple(text_of(each, "answer", place) for each in several)
-        return GivenAnswers(name, source_in(record, columns, place), answers, place)
+        answers = tuple(text_of(each, "answer", location) for each in several)
+        return GivenAnswers(name, source_in(record, columns, location), answers, location)
     if "text" in record:
-        return GivenAnswers(name, None, (text_of(record["text"], "text", place),), place)
-    raise ValueError(f'{place}: it has no "answer" and no "text"; expected {SHAPE}')
+        return GivenAnswers(name, None, (text_of(record["text"], "text", location),), location)
+    raise ValueError(f'{location}: it has no "answer" and no "text"; expected {SHAPE}')
 
 
-def source_in(record: Mapping[str, Any], columns: Sequence[str], where: str) -> str:
-    """Return the source of a record: "source", or the columns that stand for it."""
+def source_in(record: Mapping[str, Json], columns: Sequence[str], where: str) -> str:
+    """Return the source of a record: the field "source", or the columns that replace it."""
     if "source" in record:
         return text_of(record["source"], "source", where)
     if not columns or any(column not in record for column in columns):
@@ -91,8 +97,8 @@ def source_in(record: Mapping[str, Any], columns: Sequence[str], where: str) -> 
     return "\n".join([*(" ".join(title.split()) for title in titles), text])
 
 
-def text_of(value: Any, key: str, where: str) -> str:
-    """Return the value of a key, which must be text.
+def text_of(value: Json, key: str, where: str) -> str:
+    """Return the value of a field, which must be text.
 
     Raises:
         ValueError: it is no text.
@@ -107,8 +113,8 @@ class AnswerScorer:
     """Scores given answers by a trained model.
 
     Args:
-        reference: a run as `Checkpoint` takes it, or a folder with a causal or a
-            sequence-to-sequence model of Hugging Face.
+        reference: a run as in `Checkpoint`, or a folder with a causal or a sequence-to-sequence
+            model of Hugging Face.
         device: "cpu", "cuda", "cuda:1"; "auto" takes a GPU where there is one.
         dtype: "float32", "float64", "bfloat16", ...; "auto" is that of the weights of a run, and
             for a folder that of `systems.hugging_face.HuggingFace`.
@@ -130,32 +136,36 @@ class AnswerScorer:
     ) -> None:
         self.reference = str(reference)
         self.columns: tuple[str, ...] = ()
+        self.system: Scorer
+        self._example: Callable[[str, str], Example]
         if is_hugging_face(self.reference):
             folder = str(Path(self.reference).expanduser())
-            self.system = HuggingFace(folder, batch_size=batch_size, device=device, dtype=dtype)
+            model = HuggingFace(folder, batch_size=batch_size, device=device, dtype=dtype)
             self._example = lambda name, source: Example(name, source, ())
-            _ = self.system.loaded
+            _ = model.loaded
+            self.system = model
             return
-        self.system = Checkpoint(self.reference, device=device, trust=trust)
-        task = self.system.loaded.task
+        run = Checkpoint(self.reference, device=device, trust=trust)
         if dtype != "auto":
             import torch
 
-            task.to(getattr(torch, dtype))
-        self._example = task.example
-        self.columns = source_columns(self.system.run)
-        list(self.system.log_prob([], []))  # raises CannotError where it scores no answers
+            run.loaded.task.to(getattr(torch, dtype))
+        self._example = run.task.example
+        self.columns = source_columns(run.run)
+        list(run.log_prob([], []))  # raises CannotError where it scores no answers
+        self.system = run
 
-    def log_prob(self, records: Iterable[Mapping[str, Any]]) -> Iterator[Prediction]:
-        """One prediction for each answer of each record, in order, with the answer as `output` and
-        minus its log p as `nats`; see `contracts.Scorer`.
+    def log_prob(self, records: Iterable[Mapping[str, Json]]) -> Iterator[Prediction]:
+        """Yield one prediction for each answer of each record, in order, with the answer as
+        `output` and its negative log probability as `nats`; see `contracts.Scorer`.
 
         Args:
             records: {"source": ..., "answer": ...}, where an answer may be a list of several, or
-                {"text": ...}; "source" may be called as the task calls it, see `columns`.
+                {"text": ...}; instead of "source" a record may have the columns of the task, see
+                `columns`.
 
         Raises:
-            ValueError: a record is none, or cannot be scored; the message names it.
+            ValueError: a record has another form, or cannot be scored; the message names it.
         """
         given = (
             answers_in(record, number, f"record {number}", self.columns)
@@ -167,15 +177,16 @@ class AnswerScorer:
     def scored(
         self, given: Iterable[GivenAnswers]
     ) -> Iterator[tuple[GivenAnswers, list[Prediction]]]:
-        """Each of what was given with its predictions, in order.
+        """Yield each element of `given` with its predictions, in order.
 
         Raises:
-            ValueError: one cannot be scored, with its place; those before it were yielded.
+            ValueError: one cannot be scored; the message names it, and those before it were
+                yielded.
         """
         for chunk in chunks(given):
             try:
                 found = self._score(chunk)
-            except ValueError:  # by one of them: those before it are scored alone
+            except ValueError:  # of one of them: those before it are scored one by one
                 for each in chunk:
                     yield each, self._score_alone(each)
                 continue
@@ -185,25 +196,31 @@ class AnswerScorer:
         try:
             return self._score([given])[0]
         except ValueError as error:
-            raise ValueError(f"{given.place}: {error}") from None
+            raise ValueError(f"{given.location}: {error}") from None
 
     def _score(self, chunk: Sequence[GivenAnswers]) -> list[list[Prediction]]:
-        """Predictions of each of these, in order."""
-        found: list[list[Prediction]] = [[] for _ in chunk]
-        texts = [i for i, each in enumerate(chunk) if each.source is None]
-        whole = [Example(str(i), "", chunk[i].answers) for i in texts]
-        for prediction in self.system.log_prob(whole) if whole else ():
-            found[int(prediction.id)].append(prediction)
-        pairs = [i for i, each in enumerate(chunk) if each.source is not None]
-        examples = [self._example(str(i), chunk[i].source) for i in pairs]
-        answers = [chunk[i].answers for i in pairs]
+        """Return the predictions of each element of `chunk`, in order."""
+        scored: list[list[Prediction]] = [[] for _ in chunk]
+        texts: list[Example] = []
+        examples: list[Example] = []
+        answers: list[tuple[str, ...]] = []
+        for i, given in enumerate(chunk):
+            if given.source is None:
+                texts.append(Example(str(i), "", given.answers))
+            else:
+                examples.append(self._example(str(i), given.source))
+                answers.append(given.answers)
+        for prediction in self.system.log_prob(texts) if texts else ():
+            scored[int(prediction.id)].append(prediction)
         for prediction in self.system.log_prob(examples, answers) if examples else ():
-            found[int(prediction.id)].append(prediction)
-        return found
+            scored[int(prediction.id)].append(prediction)
+        return scored
 
 
 def chunks(given: Iterable[GivenAnswers]) -> Iterator[list[GivenAnswers]]:
-    """Lists of at most `CHUNK`; an error on the way comes after those before it."""
+    """Yield lists of at most `CHUNK` elements; an error in `given` is raised after the elements
+    before it.
+    """
     chunk: list[GivenAnswers] = []
     failure = None
     try:
@@ -227,7 +244,7 @@ def is_hugging_face(reference: str) -> bool:
 
 
 def source_columns(reference: str) -> tuple[str, ...]:
-    """Columns of the data of a run's task that its source is made of; none where they are not
+    """Return the data columns that the source of a run's task is made of; empty where they are not
     known.
     """
     data = read_config(find_run(reference).config).get("data") or {}
@@ -243,14 +260,16 @@ def source_columns(reference: str) -> tuple[str, ...]:
     return columns
 
 
-def as_record(given: GivenAnswers, prediction: Prediction, answer: str) -> dict[str, Any]:
-    """Return what JSON holds of a scored answer; null where its log p is minus infinity."""
-    possible = prediction.nats is not None and math.isfinite(prediction.nats)
+def as_record(given: GivenAnswers, prediction: Prediction, answer: str) -> JsonObject:
+    """Return a scored answer as a JSON object; null where its log probability is minus infinity."""
+    nats = prediction.nats
+    if nats is not None and not math.isfinite(nats):
+        nats = None
     return {
         "id": given.id,
         "answer" if given.source is not None else "text": answer,
-        "nats": prediction.nats if possible else None,
-        "log_p": -prediction.nats if possible else None,
+        "nats": nats,
+        "log_p": None if nats is None else -nats,
         "n_token": prediction.n_token,
         "unknown": prediction.unknown,
     }

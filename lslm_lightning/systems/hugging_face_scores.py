@@ -1,4 +1,4 @@
-"""Log probabilities by a model of `transformers`, of given tokens and of those that it writes.
+"""Log probabilities by a model of `transformers`, of given tokens and of those that it generates.
 
 B rows, T time, S source time, V vocabulary.
 """
@@ -6,15 +6,19 @@ B rows, T time, S source time, V vocabulary.
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from time import perf_counter
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 
 from lslm_lightning.contracts import Example, Prediction, passages_of
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
+    from transformers import PreTrainedTokenizerBase
 
+    from lslm_lightning.systems.hugging_face_model import Loaded, Model
 
 SCORED_TOKENS = 2048  # in a batch: each has a score for every token of the vocabulary
 Pair: TypeAlias = tuple[Example, str]
@@ -22,8 +26,8 @@ Pair: TypeAlias = tuple[Example, str]
 
 
 class ScoredWindow(NamedTuple):
-    """Part of a row of ids: a model reads ids[start : end - 1], and the targets first..end - 1
-    count.
+    """Part of a row of ids: the model reads ids[start : end - 1], and the predictions of
+    ids[first:end] count.
     """
 
     start: int
@@ -32,8 +36,8 @@ class ScoredWindow(NamedTuple):
 
 
 def windows(n: int, context: int, stride: int) -> Iterator[ScoredWindow]:
-    """Windows over a row of `n` ids, of at most `context` tokens each, which advance by `stride`;
-    each id but the first counts once.
+    """Yield sliding windows over a row of `n` ids, of at most `context` tokens each, which advance
+    by `stride`; each id but the first counts once.
     """
     first = 1
     while first < n:
@@ -42,16 +46,54 @@ def windows(n: int, context: int, stride: int) -> Iterator[ScoredWindow]:
         first = end
 
 
+def score_text(
+    loaded: "Loaded", passages: Sequence[Example], context: int, stride: int
+) -> Iterator[Prediction]:
+    """Yield a prediction of a causal model for each of the consecutive passages of one text; a
+    token belongs to the passage in which it begins.
+    """
+    tokenizer = loaded.tokenizer
+    began = perf_counter()
+    text = "".join(e.references[0] for e in passages)
+    encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+    last = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
+    ids = [first_id(tokenizer), *encoded["input_ids"], *last]
+    nats, contexts = token_nats(loaded.model, ids, context, stride)
+    starts = np.array([start for start, _ in encoded["offset_mapping"]] + [len(text)] * len(last))
+    unknown = is_unknown(tokenizer, ids[1:])
+    seconds = perf_counter() - began
+    yield from passages_of(passages, starts, nats, contexts, unknown, seconds=seconds)
+
+
+def token_nats(
+    model: "Model", ids: Sequence[int], context: int, stride: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the negative log probability of each id but the first, float64, and the number of ids
+    that it was predicted from.
+    """
+    import torch
+
+    nats = np.zeros(len(ids) - 1)
+    contexts = np.zeros(len(ids) - 1, dtype=np.int64)
+    for start, first, end in windows(len(ids), context, stride):
+        window = torch.tensor([ids[start:end]], device=model.device)
+        with torch.inference_mode():
+            logits = model(window[:, :-1]).logits[0, first - start - 1 :]
+        nats[first - 1 : end - 1] = nats_of(logits, window[0, first - start :])
+        contexts[first - 1 : end - 1] = np.arange(first, end) - start
+    return nats, contexts
+
+
 def score_continuations(
-    model: Any,
-    tokenizer: Any,
+    model: "Model",
+    tokenizer: "PreTrainedTokenizerBase",
     pairs: Sequence[Pair],
     before: Sequence[Sequence[int]],
     context: int,
     stride: int,
     batch_size: int,
 ) -> list[Prediction]:
-    """Predictions of a causal model for answers that stand behind given ids, in order.
+    """Return predictions of a causal model for answers that follow given ids, in order.
 
     Args:
         before: ids that are read and not scored, at least one for each answer.
@@ -72,28 +114,28 @@ def score_continuations(
         pairs, tokens, encoded["offset_mapping"], scored, strict=True
     ):
         starts = np.array([*(start for start, _ in offsets), *[len(answer)] * len(end)])
-        alone = Example(example.id, "", (answer,))
+        text = Example(example.id, "", (answer,))
         unknown = is_unknown(tokenizer, ids)
-        [prediction] = passages_of([alone], starts, nats, contexts, unknown)
+        [prediction] = passages_of([text], starts, nats, contexts, unknown)
         found.append(replace(prediction, output=answer))
     return found
 
 
 def score_labels(
-    model: Any,
-    tokenizer: Any,
+    model: "Model",
+    tokenizer: "PreTrainedTokenizerBase",
     pairs: Sequence[Pair],
     read: Callable[[Sequence[Example]], Mapping[str, "Tensor"]],
     batch_size: int,
 ) -> list[Prediction]:
-    """Predictions of a sequence-to-sequence model for answers to sources, in order.
+    """Return predictions of a sequence-to-sequence model for answers to sources, in order.
 
     Args:
         read: returns the padded sources of examples: input_ids (B, S) and attention_mask (B, S).
-        batch_size: answers that are scored together, those of like length.
+        batch_size: answers of similar length that are scored together.
 
     Raises:
-        ValueError: the decoder has not as many positions as an answer has tokens.
+        ValueError: an answer has more tokens than the decoder has positions.
     """
     labels = labels_of(tokenizer, [answer for _, answer in pairs])
     limit = getattr(model.config, "max_position_embeddings", None)
@@ -120,8 +162,8 @@ def score_labels(
 
 
 def batches(sizes: Sequence[int], batch_size: int) -> Iterator[slice]:
-    """Parts of rows of falling sizes: at most `batch_size` rows, and at most `SCORED_TOKENS` tokens
-    with their padding, of more than one row.
+    """Yield slices of rows of decreasing size: at most `batch_size` rows, and at most
+    `SCORED_TOKENS` tokens with padding unless it is a single row.
     """
     at = 0
     while at < len(sizes):
@@ -130,9 +172,9 @@ def batches(sizes: Sequence[int], batch_size: int) -> Iterator[slice]:
         at += n
 
 
-def labels_of(tokenizer: Any, answers: Sequence[str]) -> list[list[int]]:
-    """Ids that a decoder is trained to write, with the end behind them where there is a token for
-    it.
+def labels_of(tokenizer: "PreTrainedTokenizerBase", answers: Sequence[str]) -> list[list[int]]:
+    """Return the ids that a decoder is trained to generate, with the end token where there is
+    one.
     """
     end = tokenizer.eos_token_id
     return [
@@ -141,32 +183,32 @@ def labels_of(tokenizer: Any, answers: Sequence[str]) -> list[list[int]]:
     ]
 
 
-def is_unknown(tokenizer: Any, ids: Sequence[int]) -> np.ndarray:
-    """(n,) bool, True for `<unk>`."""
+def is_unknown(tokenizer: "PreTrainedTokenizerBase", ids: Sequence[int]) -> np.ndarray:
+    """Return a mask (n,) that is True for `<unk>`."""
     unknown = tokenizer.unk_token_id
     return np.equal(ids, -1 if unknown in (None, tokenizer.eos_token_id) else unknown)
 
 
-def first_id(tokenizer: Any) -> int:
-    """Id that stands before a text with nothing before it."""
+def first_id(tokenizer: "PreTrainedTokenizerBase") -> int:
+    """Return the id that stands in front of a text without context."""
     ids = (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id)
     return next(i for i in ids if i is not None)
 
 
 def causal_nats(
-    model: Any,
+    model: "Model",
     rows: Sequence[Sequence[int]],
     n_given: Sequence[int],
     context: int,
     stride: int,
     batch_size: int,
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Minus log probability of each id behind the given ones, float64, and the number of ids that
-    each was predicted from, for each row.
+    """Return, for each row, the negative log probability of each id after the given ones, float64,
+    and the number of ids that each was predicted from.
 
     Args:
         model: a causal model.
-        n_given: ids at the start of each row, at least 1, that are read and not scored.
+        n_given: number of ids at the start of each row, at least 1, that are read and not scored.
     """
     import torch
 
@@ -184,13 +226,13 @@ def causal_nats(
     for part in batches([w.end - w.start for _, w in jobs], batch_size):
         chunk = jobs[part]
         ids = padded([rows[i][w.start : w.end] for i, w in chunk], 0, model.device)
-        place = torch.arange(1, ids.size(1), device=model.device)
+        index = torch.arange(1, ids.size(1), device=model.device)
         width = torch.tensor([w.end - w.start for _, w in chunk], device=model.device)
         first = torch.tensor([w.first - w.start for _, w in chunk], device=model.device)
-        real = place < width[:, None]  # (B, T)
+        real = index < width[:, None]  # (B, T)
         with torch.inference_mode():
             logits = model(ids[:, :-1], attention_mask=real.long()).logits
-        counts = real & (place >= first[:, None])
+        counts = real & (index >= first[:, None])
         values = iter(nats_of(logits[counts], ids[:, 1:][counts]))
         for i, w in chunk:
             nats, contexts = found[i]
@@ -201,14 +243,14 @@ def causal_nats(
 
 
 def paired_nats(
-    model: Any, given: Mapping[str, "Tensor"], labels: Sequence[Sequence[int]]
+    model: "Model", given: Mapping[str, "Tensor"], labels: Sequence[Sequence[int]]
 ) -> list[np.ndarray]:
-    """Minus log probability of each label, float64, for each row.
+    """Return, for each row, the negative log probability of each label, float64.
 
     Args:
         model: a sequence-to-sequence model.
         given: its sources: input_ids (B, S) and attention_mask (B, S).
-        labels: ids that its decoder is to write, the end included.
+        labels: ids that its decoder should generate, the end included.
     """
     import torch
 
@@ -220,8 +262,8 @@ def paired_nats(
     return np.split(values, np.cumsum([len(row) for row in labels])[:-1])
 
 
-def padded(rows: Sequence[Sequence[int]], pad_id: int, device: Any) -> "Tensor":
-    """Return rows as one (B, longest) int64 tensor, filled up with `pad_id` on the right."""
+def padded(rows: Sequence[Sequence[int]], pad_id: int, device: "torch.device") -> "Tensor":
+    """Return rows as one (B, longest) int64 tensor, padded with `pad_id` on the right."""
     import torch
 
     longest = max(map(len, rows))
@@ -229,7 +271,9 @@ def padded(rows: Sequence[Sequence[int]], pad_id: int, device: Any) -> "Tensor":
 
 
 def nats_of(logits: "Tensor", ids: "Tensor") -> np.ndarray:
-    """Minus log probability of `ids` (n,) under `logits` (n, V), in at least single precision."""
+    """Return the negative log probability of `ids` (n,) under `logits` (n, V), computed in at least
+    single precision.
+    """
     import torch
 
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
@@ -238,19 +282,19 @@ def nats_of(logits: "Tensor", ids: "Tensor") -> np.ndarray:
 
 
 def best_beams(
-    model: Any,
+    model: "Model",
     given: Mapping[str, "Tensor"],
-    settings: Mapping[str, Any],
+    settings: Mapping[str, object],
     n_best: int,
     n_read: int,
     end_ids: Sequence[int],
 ) -> list[list[tuple[list[int], float]]]:
-    """For each source the `n_best` answers of a beam search, the best first: new tokens, with the
-    end where there is one, and minus their log p.
+    """Return for each source the `n_best` answers of a beam search, best first: generated ids, with
+    the end where there is one, and their negative log probability.
 
     Args:
         settings: of `model.generate`, at least `num_beams`.
-        n_read: tokens of each written row that were given.
+        n_read: number of leading tokens in each output row that were given.
     """
     import torch
 

@@ -1,9 +1,9 @@
-"""Several runs as one language model."""
+"""Linear interpolation of several language models."""
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -20,17 +20,21 @@ from lslm_lightning.ngram.interpolation import fitted_weights, mixture_nats
 from lslm_lightning.runs import Chosen, find_run
 from lslm_lightning.systems.batches import whole_texts
 from lslm_lightning.systems.checkpoint import Checkpoint
+from lslm_lightning.types import JsonObject
+
+if TYPE_CHECKING:
+    from lslm_lightning.systems.trained_task import LanguageModelTask
 
 
 class Interpolation(Scorer):
-    """A weighted sum of what language models with one tokenizer say of each token: n-gram and
-    neural ones alike.
+    """Weighted sum of the token probabilities of several language models with one tokenizer, n-gram
+    and neural ones alike.
 
     Args:
-        runs: as of `Checkpoint`, two or more.
-        weights: one a run, which add up to 1; by default those under which the validation split is
-            most probable, by EM.
-        device: of neural ones; see `Checkpoint`.
+        runs: runs as in `Checkpoint`, two or more.
+        weights: one for each run, which add up to 1; by default those under which the validation
+            split is most probable, found by EM.
+        device: of neural models; see `Checkpoint`.
         trust: let the runs' configs name classes outside of this project.
         allow_mismatch: see `Checkpoint`.
     """
@@ -62,19 +66,25 @@ class Interpolation(Scorer):
         self._validation: Callable[[], Sequence[Example]] | None = None
 
     def calibrate(self, examples: Callable[[], Sequence[Example]]) -> None:
-        """Told of the validation split, which is read when weights are needed."""
+        """Store the function that reads the validation split, which is called when the weights are
+        needed.
+        """
         self._validation = examples
 
     def chosen_runs(self) -> list[Chosen]:
-        """Runs that patterns stand for."""
+        """Return the runs that were selected by patterns."""
         return [chosen for part in self.parts for chosen in part.chosen_runs()]
 
     def purposes(self) -> list[Purpose]:
-        """What the runs were trained for."""
+        """Return the tasks and languages that the runs were trained for."""
         return [purpose for part in self.parts for purpose in part.purposes()]
 
     def prepare(self, examples: Sequence[Example]) -> None:
-        """Raises ValueError where there is no such run, or where tokenizers differ."""
+        """Check that all runs can be read and have one tokenizer.
+
+        Raises:
+            ValueError: there is no such run, or tokenizers differ.
+        """
         for part in self.parts:
             part.prepare(examples)
         digests = [
@@ -91,30 +101,32 @@ class Interpolation(Scorer):
         ):
             raise ValueError(
                 f"{self.parts[0].name} and {other.name} have different tokenizers: only "
-                "probabilities of one token mix"
+                "probabilities of the same tokens can be mixed"
             )
 
     def fingerprint(self) -> str | None:
-        """Of all weights; None where some are no longer here."""
-        found = [part.fingerprint() for part in self.parts]
-        return None if None in found else hashlib.sha256(" ".join(found).encode()).hexdigest()
+        """Return a digest of all weights; None where some no longer exist."""
+        digests = [part.fingerprint() for part in self.parts]
+        known = [digest for digest in digests if digest is not None]
+        if len(known) < len(digests):
+            return None
+        return hashlib.sha256(" ".join(known).encode()).hexdigest()
 
     @cached_property
-    def _tasks(self) -> list[Any]:
-        tasks = [part.loaded.task for part in self.parts]
-        for part, task in zip(self.parts, tasks, strict=True):
-            if not hasattr(task, "token_nats"):
-                raise CannotError(f"{part.name} is no language model, whose tokens could be mixed")
-        return tasks
+    def _tasks(self) -> list["LanguageModelTask"]:
+        for part in self.parts:
+            if not hasattr(part.task, "token_nats"):
+                raise CannotError(f"{part.name} is no language model with token probabilities")
+        return [cast("LanguageModelTask", part.task) for part in self.parts]
 
     @cached_property
     def weights(self) -> np.ndarray:
-        """One a run."""
+        """Weights of the runs (number of runs,)."""
         if self.given is not None:
             return np.array(self.given)
         if self._validation is None:
             raise ValueError(
-                "Interpolation has no validation split to find its weights with: set weights"
+                "Interpolation has no validation split to fit its weights on: set weights"
             )
         rows = self._tasks[0].rows(self._validation())
         return fitted_weights([np.concatenate(task.token_nats(rows)) for task in self._tasks])
@@ -122,7 +134,9 @@ class Interpolation(Scorer):
     def log_prob(
         self, examples: Sequence[Example], answers: Answers | None = None
     ) -> Iterator[Prediction]:
-        """Nats of whole texts, or of answers after their sources; see `contracts.Scorer`."""
+        """Yield the nats of whole texts, or of answers after their sources; see
+        `contracts.Scorer`.
+        """
         if answers is not None:
             yield from self._tasks[0].scored_answers(examples, answers, self._token_nats)
             return
@@ -133,21 +147,19 @@ class Interpolation(Scorer):
         self, rows: Sequence[Sequence[int]], n_given: Sequence[int] | None = None
     ) -> list[np.ndarray]:
         every = [task.token_nats(rows, n_given) for task in self._tasks]
-        return [mixture_nats(parts, self.weights) for parts in zip(*every, strict=True)]
+        return [mixture_nats(parts, self.weights.tolist()) for parts in zip(*every, strict=True)]
 
     def signature(self, mode: Mode) -> str:
-        """That of its parts, each piece once, in the order of the longest."""
-        found = sorted(
-            (task.signature_of_answers(mode).split("|")[1:] for task in self._tasks),
-            key=len,
-            reverse=True,
-        )
-        return "".join(
-            f"|{piece}" for piece in dict.fromkeys(piece for pieces in found for piece in pieces)
-        )
+        """Return the signature parts of all runs, each part once, in the order of the longest
+        signature.
+        """
+        signatures = [task.signature_of_answers(mode).split("|")[1:] for task in self._tasks]
+        signatures.sort(key=len, reverse=True)
+        parts = dict.fromkeys(part for signature in signatures for part in signature)
+        return "".join(f"|{part}" for part in parts)
 
-    def info(self) -> dict[str, Any]:
-        """Sizes of all parts together, and their weights."""
+    def info(self) -> JsonObject:
+        """Return the total size of all models, and their weights in the mixture."""
         shares = ", ".join(
             f"{weight:.3f} {part.name}"
             for weight, part in zip(self.weights, self.parts, strict=True)

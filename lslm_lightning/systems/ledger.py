@@ -1,4 +1,4 @@
-"""What an endpoint costs, and a budget that is never passed."""
+"""Cost of an endpoint, and a budget that is never exceeded."""
 
 import math
 from dataclasses import dataclass
@@ -6,12 +6,12 @@ from threading import Condition
 
 
 class BudgetError(RuntimeError):
-    """The next request could pass the budget."""
+    """The next request could exceed the budget."""
 
 
 @dataclass(frozen=True, slots=True)
 class Prices:
-    """Of a million tokens read and written, in `currency`."""
+    """Prices of a million tokens read and a million tokens written, in `currency`."""
 
     input_per_million: float
     output_per_million: float
@@ -22,11 +22,12 @@ class Prices:
             check_money(f"prices.{name}", getattr(self, name))
 
     def of(self, n_input: int, n_output: int) -> float:
+        """Return the price of so many tokens."""
         return (n_input * self.input_per_million + n_output * self.output_per_million) / 1e6
 
 
 def check_money(name: str, value: float) -> None:
-    """Refuse an amount of money with which no sum makes sense.
+    """Check that a price or budget is a finite number of at least 0.
 
     Raises:
         ValueError: it is negative, infinite or nan.
@@ -36,10 +37,10 @@ def check_money(name: str, value: float) -> None:
 
 
 class Ledger:
-    """Adds up tokens and money of many threads.
+    """Sums of tokens and money over many threads.
 
-    Before a request its highest possible price is reserved; afterwards the true one is entered. So
-    the budget cannot be passed, whatever is under way.
+    The maximum price of a request is reserved before it is sent, and replaced by the true one
+    afterwards. So the budget cannot be exceeded, however many requests are under way.
     """
 
     def __init__(self, prices: Prices | None, budget: float | None) -> None:
@@ -57,20 +58,20 @@ class Ledger:
         self._changed = Condition()
 
     def reserve(self, n_input: int, n_output: int) -> float:
-        """Set aside the price of so many tokens, waiting for other requests to end where that may
-        help.
+        """Reserve the price of so many tokens and return it; wait for other requests to end where
+        their reservations are in the way.
 
         Raises:
-            BudgetError: there is not so much left.
+            BudgetError: the budget does not suffice.
         """
         price = self.prices.of(n_input, n_output) if self.prices else 0.0
         with self._changed:
             while self.budget is not None and self.spent + self.reserved + price > self.budget:
                 if self.reserved <= 0 or self.spent + price > self.budget:
-                    given = f"budget={self.budget:g} {self.prices.currency}"
+                    currency = self.prices.currency if self.prices else ""
                     raise BudgetError(
-                        f"{given}: {self.spent:.4f} is spent, and the next request may cost "
-                        f"{price:.4f}"
+                        f"budget={self.budget:g} {currency}: {self.spent:.4f} is spent, and the "
+                        f"next request may cost {price:.4f}"
                     )
                 self._changed.wait()
             self.reserved += price
@@ -84,12 +85,12 @@ class Ledger:
         cached: bool = False,
         n_lost: int = 0,
     ) -> None:
-        """Enter the true number of tokens in place of what was reserved.
+        """Add the true number of tokens, and release the amount that was reserved for them.
 
-        Answers from the cache count as what they once cost.
+        Cached answers are counted at the price once paid for them.
 
         Args:
-            n_lost: requests among these that may have been paid for and gave no answer.
+            n_lost: requests among these that may be billed although no answer came.
         """
         with self._changed:
             self.reserved = max(0.0, self.reserved - reserved)

@@ -1,4 +1,4 @@
-"""What some other tool wrote, from a file."""
+"""Outputs of other tools, read from a file."""
 
 import hashlib
 import json
@@ -15,14 +15,14 @@ from lslm_lightning.safety.paths import did_you_mean
 
 
 class Outputs(Generator):
-    """Answers in a file: one a line in the order of the exam, or JSON Lines with `id` and `output`
-    (`.jsonl`).
+    """Answers in a file: one a line in the order of the evaluation set, or JSON Lines with `id` and
+    `output` (`.jsonl`).
 
     Args:
-        path: UTF-8, packed (.gz, .bz2, .xz, .zst) or not; only LF and CRLF end a line.
+        path: UTF-8, compressed (.gz, .bz2, .xz, .zst) or not; only LF and CRLF end a line.
     """
 
-    # lines are counted
+    # the lines of the file are those of all examples
     needs_all_examples = True
     shardable = False
     modality = None
@@ -35,8 +35,11 @@ class Outputs(Generator):
         )
 
     def prepare(self, examples: Sequence[Example]) -> None:
-        """Raises FileNotFoundError where there is no such file, OutputsError where it does not
-        answer these examples.
+        """Check that the file answers these examples.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            OutputsError: it does not answer these examples.
         """
         if not self.path.is_file():
             raise FileNotFoundError(
@@ -46,12 +49,14 @@ class Outputs(Generator):
             pass
 
     def fingerprint(self) -> str | None:
-        """Of the file; None where it is no longer here."""
+        """Return the SHA-256 of the file; None where it no longer exists."""
         return hashlib.sha256(self.path.read_bytes()).hexdigest() if self.path.is_file() else None
 
     def generate(self, examples: Sequence[Example]) -> Iterator[Prediction]:
-        """Raises OutputsError where a line is no answer, an id stands twice, or not every example
-        has an answer.
+        """Yield the answer of each example in the file.
+
+        Raises:
+            OutputsError: a line is no answer, an id occurs twice, or an example has no answer.
         """
         try:
             yield from self._answers(examples)
@@ -79,39 +84,40 @@ class Outputs(Generator):
         if len(lines) != len(examples):
             raise ValueError(
                 f"{self.path} has {len(lines):,} lines for {len(examples):,} examples; give one "
-                "a line, in the exam's order"
+                "a line, in the order of the examples"
             )
         yield from (Prediction(e.id, line) for e, (_, line) in zip(examples, lines, strict=True))
 
     @property
     def by_id(self) -> bool:
+        """True if the lines have ids; else they are in the order of the examples."""
         return self.form == "jsonl"
 
     def _by_id(self, lines: Iterable[tuple[int, str]]) -> dict[str, str]:
-        """Outputs by id, of lines that are not blank."""
+        """Return outputs by id, from lines that are not blank."""
         outputs: dict[str, str] = {}
         numbers: dict[str, int] = {}
         for number, line in lines:
             if line and not line.isspace():
-                found, output = self._record(f"{self.path}: line {number}", line)
-                if found in outputs:
+                id_, output = self._record(f"{self.path}: line {number}", line)
+                if id_ in outputs:
                     raise ValueError(
-                        f"{self.path}: line {number}: the id {found!r} stands in line "
-                        f"{numbers[found]} already; remove one"
+                        f"{self.path}: line {number}: the id {id_!r} is in line "
+                        f"{numbers[id_]} already; remove one"
                     )
-                outputs[found] = output
-                numbers[found] = number
+                outputs[id_] = output
+                numbers[id_] = number
         return outputs
 
     def _record(self, where: str, line: str) -> tuple[str, str]:
         record = parse(where, line)
         if not isinstance(record, dict) or not {"id", "output"} <= record.keys():
             raise ValueError(f'{where}: expected {{"id": ..., "output": "..."}}')
-        found = record["id"]
+        id_ = record["id"]
         output = record["output"]
         if not isinstance(output, str) or isinstance(output, Number):
             shown = output if isinstance(output, Number) else json.dumps(output)[:80]
             raise ValueError(f"{where}: output must be text, not {shown}")
-        if found is None:
+        if id_ is None:
             raise ValueError(f"{where}: id must be text or a number, not null")
-        return as_text(found, where, "id"), as_text(output, where, "output")
+        return as_text(id_, where, "id"), as_text(output, where, "output")

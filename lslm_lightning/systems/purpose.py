@@ -1,18 +1,17 @@
-"""What a trained system is for, as far as its own files say."""
+"""Task and languages of a trained system, according to its own files."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from lslm_lightning.contracts import Purpose
 from lslm_lightning.data.catalogue import read_catalogue
 from lslm_lightning.runs import RunDirectory, find_run
 from lslm_lightning.runs.loading import read_config
+from lslm_lightning.types import Settings
 
 
 def purpose_of_run(reference: str | Path) -> Purpose:
-    """Read from a run's config what it was trained for; nothing is known of one that cannot be
-    read.
+    """Return the task and languages that a run was trained for, read from its config; `Purpose()`
+    for a run that cannot be read.
     """
     try:
         directory = find_run(reference)
@@ -24,9 +23,9 @@ def purpose_of_run(reference: str | Path) -> Purpose:
     return Purpose(task, languages_of_run(directory, config.get("data") or {}))
 
 
-def languages_of_run(directory: RunDirectory, data: Mapping[str, Any]) -> tuple[str, str] | None:
-    """Languages as the run's config states them, or else as it noted them, or as the catalogue
-    knows its corpus.
+def languages_of_run(directory: RunDirectory, data: Settings) -> tuple[str, str] | None:
+    """Return source and target language as stated in the run's config, or else as recorded by the
+    run, or as the catalogue has them for its corpus; None where unknown.
     """
     given = data.get("init_args") or {}
     source, target, language = (

@@ -1,25 +1,26 @@
-"""What a server does not take of a request, as it says itself."""
+"""Request parameters that a server refuses, learned from its error messages."""
 
 import re
 from collections.abc import Collection, Mapping
 from threading import Lock
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from lslm_lightning.systems.replies import Problem
+from lslm_lightning.types import Json, JsonObject
 
-# A parameter that the server does not know, or whose value it does not let one choose; a value out
-# of range is the user's to change
+# A parameter that the server does not know, or whose value is fixed; a value out of range is for
+# the user to change
 UNSUPPORTED = re.compile(
     r"unsupported|not support|no longer support|unknown|unrecognized|unexpected|not "
     r"(?:permitted|recognized)|cannot find field"
     r"|extra (?:inputs|fields)|deprecated|only the default",
     re.IGNORECASE,
 )
-# of a temperature of 0
+# said of a temperature of 0
 TOO_LOW = re.compile(
     r"strictly positive|greater than (?:zero|0)\b|may only be set to", re.IGNORECASE
 )
-# if one is refused anyway
+# names another parameter, where one is refused anyway
 OTHER = re.compile(
     r"\b(?:use|try|in favou?r of)\s+(?:the\s+)?['\"`]?([a-z]+(?:_[a-z]+)+)\b", re.IGNORECASE
 )
@@ -27,25 +28,25 @@ INSTEAD = re.compile(
     r"\b(?:use|try)\s+(?:the\s+)?['\"`]?([a-z]+(?:_[a-z]+)+)['\"`]?(?:\s+\w+)?\s+instead",
     re.IGNORECASE,
 )
-PROSE = ("model", "messages", "prompt")  # parameters that a message speaks of without meaning them
+PROSE = ("model", "messages", "prompt")  # parameters whose names are common words in messages
 QUOTED = re.compile(r"['\"`]([\w.]+)['\"`]")
 
 
 class Change(NamedTuple):
-    """What is sent in place of a parameter: another `name` and its `value`, or nothing, name
-    None.
+    """Replacement of a refused parameter: another `name` and its `value`; name None where the
+    parameter is omitted.
     """
 
     name: str | None
-    value: Any = None
+    value: Json = None
 
 
 class Refusals:
-    """What a server has refused to take, learned once for all workers.
+    """Parameters that a server has refused, shared by all workers.
 
     Args:
-        free: parameters that may be left out or called otherwise, where the server asks for that.
-        positive: those whose value 0 may be 1.
+        free: parameters that may be omitted or renamed, where the server demands it.
+        positive: parameters whose value 0 may be replaced by 1.
     """
 
     def __init__(self, free: Collection[str], positive: Collection[str] = ()) -> None:
@@ -53,11 +54,13 @@ class Refusals:
         self.positive = positive
         self.changes: dict[str, Change] = {}
         self.problems: list[Problem] = []  # that taught them
-        self.refused: dict[str, Any] = {}  # parameter -> the value that was not taken
+        self.refused: JsonObject = {}  # parameter -> the value that was not taken
         self._lock = Lock()
 
-    def apply(self, payload: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what is sent for `payload`."""
+    def apply(self, payload: Mapping[str, Json]) -> JsonObject:
+        """Return the payload that is sent in place of `payload`, without or with replaced
+        parameters.
+        """
         with self._lock:
             sent = {name: value for name, value in payload.items() if name not in self.changes}
             for name, change in self.changes.items():
@@ -65,17 +68,16 @@ class Refusals:
                     sent[change.name] = change.value
             return sent
 
-    def learn(self, problem: Problem, sent: Mapping[str, Any]) -> str | None:
-        """Return a sentence about what changes from now on.
+    def learn(self, problem: Problem, sent: Mapping[str, Json]) -> str | None:
+        """Change what is sent from now on according to a problem, and return a sentence about it.
 
-        It is empty where another worker has learned the same, and None where nothing is to be
-        learned.
+        The sentence is empty where another worker has made the same change; None means that the
+        problem demands no change.
         """
         with self._lock:
             for name in self.free:
-                unsupported = UNSUPPORTED.search(
-                    f"{problem.message} {problem.code.replace('_', ' ')}"
-                )
+                text = f"{problem.message} {problem.code.replace('_', ' ')}"
+                unsupported = UNSUPPORTED.search(text)
                 other = INSTEAD.search(problem.message) or (
                     unsupported and OTHER.search(problem.message)
                 )
@@ -101,19 +103,22 @@ class Refusals:
         return None
 
     @property
-    def left_out(self) -> dict[str, Any]:
-        """Parameters that are sent under no name, and the values that were not taken."""
+    def left_out(self) -> JsonObject:
+        """Parameters that are omitted from requests, and the values that were refused."""
         return {
             name: value for name, value in self.refused.items() if self.changes[name].name is None
         }
 
     @property
     def replaced(self) -> dict[str, str]:
-        """Parameters that are sent otherwise, and how."""
-        found = {name: change for name, change in self.changes.items() if change.name is not None}
-        return {name: f"{change.name}={change.value!r}" for name, change in found.items()}
+        """Parameters that are sent with another name or value, each as "name=value"."""
+        return {
+            name: f"{change.name}={change.value!r}"
+            for name, change in self.changes.items()
+            if change.name is not None
+        }
 
-    def _change(self, name: str, change: Change, sent: Mapping[str, Any], problem: Problem) -> str:
+    def _change(self, name: str, change: Change, sent: Mapping[str, Json], problem: Problem) -> str:
         if name in self.changes:
             return ""
         self.problems.append(problem)
@@ -121,20 +126,20 @@ class Refusals:
         self.refused[name] = sent[name]
         if change.name is not None:
             return (
-                f"{name}={sent[name]!r} is not taken by the server: "
-                f"{change.name}={change.value!r} is sent instead"
+                f"the server refuses {name}={sent[name]!r}: {change.name}={change.value!r} is sent "
+                "instead"
             )
         return (
-            f"{name}={sent[name]!r} is not taken by the server and is left out: its own "
-            "default holds, which may change answers"
+            f"the server refuses {name}={sent[name]!r}, which is left out: its default applies, "
+            "which may change answers"
         )
 
 
-def named_parameter(problem: Problem, sent: Mapping[str, Any]) -> str | None:
-    """Return the parameter of a request that a problem is about.
+def named_parameter(problem: Problem, sent: Mapping[str, Json]) -> str | None:
+    """Return the request parameter that a problem is about; None where that is unclear.
 
-    It is the one that the server names as such, or else quotes first, or the only one that stands
-    in its message.
+    It is the one that the server states, or else the first that its message quotes, or the only one
+    that its message contains.
     """
     if problem.parameter is not None:
         return problem.parameter

@@ -1,6 +1,4 @@
-"""What a server that speaks OpenAI's protocol replies: a text and why it ends, or a reason why
-there is none.
-"""
+"""Replies of a server with OpenAI's protocol: a text and its finish reason, or a problem."""
 
 import json
 import re
@@ -9,11 +7,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from email.utils import parsedate_to_datetime
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from lslm_lightning.systems.echo import read_echo
+from lslm_lightning.types import Json, JsonObject
 
-# The words of servers -> those of `Prediction.finish_reason`; any other word stays as it is
+# Values of `Prediction.finish_reason` -> those of servers that mean the same; others are kept
 FINISH = {
     "stop": (
         "eos",
@@ -35,10 +34,10 @@ FINISH = {
     "tool_calls": ("tool_call", "tool_use", "function_call"),
 }
 _REASONS = {word: reason for reason, words in FINISH.items() for word in words}
-# kinds of parts that are no answer
+# types of content parts with reasoning
 _THOUGHT = ("thinking", "reasoning", "redacted_thinking", "reasoning_text")
-_SILENT = ("reference",)  # that are no text: Mistral's citations
-# fields of a message
+_SILENT = ("reference",)  # types of parts without text: Mistral's citations
+# fields of a message with reasoning
 _THOUGHTS = ("reasoning_content", "reasoning", "reasoning_details", "thinking")
 # In codes and messages of filters: of OpenAI, Azure, OpenRouter, Alibaba, DeepSeek
 FILTERED = (
@@ -48,12 +47,12 @@ FILTERED = (
     "invalid_prompt",
     "flagged_input",
     "data_inspection_failed",
+    "content exists risk",
 )
-FILTERED += ("content exists risk",)
-LONGEST_PAUSE = 60.0  # seconds that a server may ask for
-MOST_TOKENS = 2**40  # that a count may say; more is no count
-LATE = (504, 524)  # HTTP statuses of a proxy that did not wait for the model, which may work on
-PASSING = (408, 409, 425, 429)  # HTTP statuses that may be others the next time, as 500 and above
+LONGEST_PAUSE = 60.0  # seconds of a pause that a server asks for
+MOST_TOKENS = 2**40  # of a plausible count
+LATE = (504, 524)  # HTTP statuses of a proxy that did not wait for the model, which may go on
+PASSING = (408, 409, 425, 429)  # HTTP statuses of temporary errors, besides 500 and above
 
 
 _LINE_END = re.compile(r"\r\n|\n|\r")  # of server-sent events; no other character ends a line
@@ -63,7 +62,7 @@ WRONG_SHAPE = (AttributeError, IndexError, KeyError, TypeError, RecursionError)
 
 @contextmanager
 def known_shapes() -> Iterator[None]:
-    """Raise ValueError where JSON is built in a way that nobody expects."""
+    """Turn errors of reading JSON with an unexpected structure into ValueError."""
     try:
         yield
     except WRONG_SHAPE as error:
@@ -71,8 +70,8 @@ def known_shapes() -> Iterator[None]:
 
 
 class Problem(NamedTuple):
-    """What a server says is wrong: its message, the parameter that it names, its code and type, and
-    the HTTP status.
+    """Error that a server reports: message, the parameter that it names, code and type, and HTTP
+    status.
     """
 
     message: str
@@ -82,35 +81,37 @@ class Problem(NamedTuple):
 
     @property
     def is_passing(self) -> bool:
-        """Whether the same request may be answered another time; a quota that is used up does not
-        come back by itself.
+        """True if the same request may succeed later; an exhausted quota does not recover by
+        itself.
         """
         return (self.status in PASSING or self.status >= 500) and not self.is_out_of_money
 
     @property
     def is_late(self) -> bool:
-        """Whether the model may have worked on a request, and be paid, though no answer came."""
+        """True if the model may have worked on the request, which is then billed although no answer
+        came.
+        """
         return self.status in LATE
 
     @property
     def is_out_of_money(self) -> bool:
-        """Whether a quota or the money is used up."""
+        """True if a quota or the credit is exhausted."""
         return bool(
             re.search(r"insufficient_(?:quota|balance|funds|credit)|billing|credit", self.code)
         )
 
     @property
     def is_filtered(self) -> bool:
-        """Whether a filter refused the question."""
+        """True if a content filter refused the question."""
         return any(word in f"{self.code} {self.message.lower()}" for word in FILTERED)
 
 
 class ProblemError(RuntimeError):
-    """A server says what is wrong in place of an answer.
+    """A server reports an error in place of an answer.
 
     Attributes:
-        pause: seconds after which it wants to be asked again; None where it says nothing sensible.
-        may_pass: False where it says that asking again is vain.
+        pause: seconds after which it asks for a retry; None where it states no sensible time.
+        may_pass: False where it says that a retry cannot succeed.
     """
 
     def __init__(self, problem: Problem, headers: Mapping[str, str] = MappingProxyType({})) -> None:
@@ -121,9 +122,9 @@ class ProblemError(RuntimeError):
 
 
 def read_pause(headers: Mapping[str, str], now: Callable[[], float] = time.time) -> float | None:
-    """Return the seconds in a `retry-after-ms` or a `retry-after`, which may be a date.
+    """Return the seconds in a `retry-after-ms` or a `retry-after` header, which may be a date.
 
-    None where they are not sensible.
+    None where they are missing or not sensible.
     """
     milliseconds = headers.get("retry-after-ms", "")
     given = headers.get("retry-after", "")
@@ -139,9 +140,9 @@ def read_pause(headers: Mapping[str, str], now: Callable[[], float] = time.time)
     return None
 
 
-def read_problem(content: Any, status: int) -> Problem:
-    """Return what an error reply says, whatever its shape: OpenAI's, vLLM's, FastAPI's,
-    OpenRouter's, or a page of text.
+def read_problem(content: Json, status: int) -> Problem:
+    """Return the problem that an error reply describes, in the format of OpenAI, vLLM, FastAPI or
+    OpenRouter, or as a page of text.
     """
     if isinstance(content, str):
         try:
@@ -154,8 +155,8 @@ def read_problem(content: Any, status: int) -> Problem:
         return Problem(_one_line(json.dumps(content)), status=status)
 
 
-def _read_problem(content: Any, status: int) -> Problem:
-    """What a JSON value says is wrong."""
+def _read_problem(content: Json, status: int) -> Problem:
+    """Return the problem that a JSON value describes."""
     if isinstance(content, list) and content:
         content = content[0]
     if not isinstance(content, Mapping):
@@ -165,7 +166,7 @@ def _read_problem(content: Any, status: int) -> Problem:
         return Problem(_one_line(str(error)), status=status)
     message = error.get("message") or error.get("detail") or error.get("error") or json.dumps(error)
     parameter = error.get("param")
-    if isinstance(message, list):  # FastAPI: the place and a message for each fault
+    if isinstance(message, list):  # FastAPI: a path and a message for each fault
         faults = [fault if isinstance(fault, Mapping) else {"msg": fault} for fault in message]
         paths = [
             [loc] if isinstance(loc := fault.get("loc") or [], str) else list(loc)
@@ -179,9 +180,9 @@ def _read_problem(content: Any, status: int) -> Problem:
         )
     elif isinstance(message, Mapping):
         return _read_problem(message, status)
-    metadata = error.get("metadata") if isinstance(error.get("metadata"), Mapping) else {}
+    metadata = _mapping_in(error, "metadata")
     raw = metadata.get("raw")
-    inner = error.get("innererror") if isinstance(error.get("innererror"), Mapping) else {}
+    inner = _mapping_in(error, "innererror")
     moderated = "flagged_input" if "flagged_input" in metadata else None
     codes = [
         str(word)
@@ -197,9 +198,15 @@ def _read_problem(content: Any, status: int) -> Problem:
     )
 
 
-def read_body(content: Any) -> Mapping[str, Any]:
-    """Return the JSON object of a reply, whatever its content type is; a stream, which was not
-    asked for, is put together.
+def _mapping_in(error: Mapping[str, Json], name: str) -> Mapping[str, Json]:
+    """Return the mapping in a field; an empty one where it has no mapping."""
+    value = error.get(name)
+    return value if isinstance(value, Mapping) else {}
+
+
+def read_body(content: Json) -> Mapping[str, Json]:
+    """Return the JSON object of a reply, whatever its content type; the pieces of an unrequested
+    stream are joined.
 
     Raises:
         ValueError: it is none; servers behind a proxy send pages of HTML, or nothing.
@@ -213,9 +220,9 @@ def read_body(content: Any) -> Mapping[str, Any]:
     return body
 
 
-def read_reply(body: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `text`, `finish`, `reasoning` (whether there was some beside the text), and `tokens`
-    and `logprobs` where there are some.
+def read_reply(body: Mapping[str, Json]) -> JsonObject:
+    """Return the fields of a reply: `text`, `finish`, `reasoning` (whether there was some beside
+    the text), and `tokens` and `logprobs` where it has them.
 
     Raises:
         ValueError: there is no text and no reason why.
@@ -234,7 +241,7 @@ def read_reply(body: Mapping[str, Any]) -> dict[str, Any]:
     finish = choice.get("finish_reason")
     finish = _REASONS.get(str(finish).lower(), str(finish).lower()) if finish else None
     if finish == "error":
-        raise ValueError("finish_reason is error, without a word why")
+        raise ValueError("finish_reason is error, without a reason")
     message = choice.get("message")
     if message is None:
         text = choice.get("text")
@@ -264,9 +271,9 @@ def read_reply(body: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _read_content(content: Any) -> tuple[str, bool, str | None]:
-    """The text of a message's content, whether there is reasoning beside it, and a refusal; a list
-    of parts is their texts, joined.
+def _read_content(content: Json) -> tuple[str, bool, str | None]:
+    """Return the text of a message's content, whether there is reasoning beside it, and a refusal;
+    the texts of a list of parts are joined.
     """
     if content is None or isinstance(content, str):
         return content or "", False, None
@@ -292,11 +299,11 @@ def _read_content(content: Any) -> tuple[str, bool, str | None]:
 
 
 def check_characters(text: str) -> None:
-    """Refuse NUL, and half a surrogate pair, which is no character: no text of a corpus or of
-    outputs has them either.
+    """Check that a text has neither NUL nor an unpaired surrogate, which texts of a corpus or of
+    outputs cannot have either.
 
     Raises:
-        ValueError: there is one.
+        ValueError: it has one.
     """
     if "\0" in text:
         raise ValueError(f"character {text.index(chr(0)) + 1} of the text is NUL, U+0000")
@@ -309,24 +316,23 @@ def check_characters(text: str) -> None:
         ) from None
 
 
-def read_usage(body: Mapping[str, Any], most_input: int, most_output: int) -> tuple[int, int]:
-    """Tokens read and written as the server counts them; the most there can be where it does
-    not.
+def read_usage(body: Mapping[str, Json], most_input: int, most_output: int) -> tuple[int, int]:
+    """Return the numbers of tokens read and written as the server counts them; the given maxima
+    where it does not.
     """
     usage = body.get("usage")
-    counts = (
-        [usage.get(name) for name in ("prompt_tokens", "completion_tokens")]
-        if isinstance(usage, Mapping)
-        else [None]
-    )
-    if not all(type(n) is int and 0 <= n <= MOST_TOKENS for n in counts):
+    if not isinstance(usage, Mapping):
         return most_input, most_output
-    return counts[0], counts[1]
+    n_input: Json = usage.get("prompt_tokens")
+    n_output: Json = usage.get("completion_tokens")
+    if not all(type(n) is int and 0 <= n <= MOST_TOKENS for n in (n_input, n_output)):
+        return most_input, most_output
+    return n_input, n_output
 
 
-def _read_text(content: str) -> Any:
-    """The JSON value of a text, after comments by which servers keep a connection alive; of a
-    stream, the reply.
+def _read_text(content: str) -> Json:
+    """Return the JSON value of a text, without the comments by which servers keep a connection
+    alive; for a stream, the joined reply.
 
     Raises:
         ValueError: the text is neither.
@@ -340,12 +346,12 @@ def _read_text(content: str) -> Any:
         return _joined_stream(content)
 
 
-def _joined_stream(content: str) -> Any:
-    """The reply whose pieces are server-sent events, as if it had come whole; a piece that is an
-    error stands for all.
+def _joined_stream(content: str) -> Json:
+    """Return the reply whose pieces are server-sent events, as if it had come whole; a piece that
+    is an error is returned in its place.
 
     Raises:
-        ValueError: the text is no such stream, or one that was cut.
+        ValueError: the text is no such stream, or one that was cut off.
     """
     lines = [line[5:].strip() for line in _LINE_END.split(content) if line.startswith("data:")]
     pieces = [json.loads(line) for line in lines if line and line != "[DONE]"]
@@ -353,7 +359,7 @@ def _joined_stream(content: str) -> Any:
         raise ValueError(f"no JSON in {_one_line(content)[:100]!r}")
     if error := next((piece for piece in pieces if piece.get("error")), None):
         return error
-    whole: dict[str, Any] = {"finish_reason": None}
+    whole: JsonObject = {"finish_reason": None}
     message: dict[str, str] = {}
     for piece in pieces:
         for choice in [each for each in piece.get("choices") or [] if not each.get("index")]:
@@ -375,8 +381,10 @@ def _joined_stream(content: str) -> Any:
     }
 
 
-def _status(content: Mapping[str, Any]) -> int:
-    """The HTTP status that an error in a reply of status 200 names; 400 where it names none."""
+def _status(content: Mapping[str, Json]) -> int:
+    """Return the HTTP status that an error in a reply of status 200 names; 400 where it names
+    none.
+    """
     status = read_problem(content, 200).status
     return status if status >= 400 else 400
 

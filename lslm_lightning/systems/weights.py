@@ -1,4 +1,4 @@
-"""Checksums of the weights that a reference to a run means."""
+"""Checksums of the weights of a run."""
 
 import hashlib
 from pathlib import Path
@@ -8,7 +8,7 @@ from lslm_lightning.runs.states import CHECKSUMS, META
 
 
 def fingerprint_of(reference: str) -> str | None:
-    """SHA-256 of the weights of a run; None where they are no longer here."""
+    """Return the SHA-256 of the weights of a run; None where they no longer exist."""
     try:
         directory = find_run(reference)
         path = Path(reference)
@@ -19,6 +19,6 @@ def fingerprint_of(reference: str) -> str | None:
 
 
 def digest_of_file(path: Path) -> str:
-    """SHA-256 of its bytes."""
+    """Return the SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from lslm_lightning.evaluation.doctor import is_blind
+from lslm_lightning.evaluation.diagnostics import is_blind
 
 
 def check_kind(task: Any, data: Any, kind: type) -> None:

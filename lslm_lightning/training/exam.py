@@ -11,14 +11,14 @@ import torch.distributed
 from lightning.pytorch import Callback, Trainer
 
 from lslm_lightning.contracts import Example, Metric, Prediction, Score
-from lslm_lightning.evaluation.doctor import Finding, cut_sources, examine
+from lslm_lightning.evaluation.diagnostics import Finding, cut_sources, run_checks
 from lslm_lightning.evaluation.predictions import read_predictions, write_predictions
 from lslm_lightning.evaluation.scoring import (
     Scores,
-    described,
     predictions_by_id,
     score,
-    signed,
+    scores_tag,
+    with_signature_parts,
     write_scores,
 )
 from lslm_lightning.files import atomic_write
@@ -160,7 +160,9 @@ class EvaluationCallback(Callback):
             if trainer.is_global_zero
             else score(exam, predictions, metrics, n_resample=0)
         )
-        self.result = signed(result, metrics, task.signature_of_answers(trainer.datamodule.mode))
+        self.result = with_signature_parts(
+            result, metrics, task.signature_of_answers(trainer.datamodule.mode)
+        )
         for each in self.result.scores:
             if not math.isnan(each.value):
                 task.log(f"test/{each.metric}", each.value)
@@ -217,9 +219,9 @@ class Exam(EvaluationCallback):
             return
         name = self.directory.path.name
         cut = cut_sources(name, f"{n_cut:,} of {len(exam):,} {words}" if n_cut else "")
-        self.findings = examine(exam, {name: predictions}, metrics, {name: task.answer_limit}) + (
-            [cut] if cut else []
-        )
+        self.findings = run_checks(
+            exam, {name: predictions}, metrics, {name: task.answer_limit}
+        ) + ([cut] if cut else [])
         data = trainer.datamodule
         corpus = trainer.datamodule.corpus
         self.data = data.recorded("test", exam)
@@ -233,7 +235,7 @@ class Exam(EvaluationCallback):
             "corpus.test_languages": self.data["languages"],
         }
         tags |= {"cut_sources": f"{n_cut:,} of {len(exam):,}"} if words and n_cut else {}
-        self.tracker.set_tags(tags | {"scores": described(self.scores)})
+        self.tracker.set_tags(tags | {"scores": scores_tag(self.scores)})
         self.tracker.log_dataset(
             data.dataset_name, self.data["digest"], "test", corpus.home or corpus.name
         )

@@ -339,7 +339,7 @@ class Task(LightningModule, ABC):
 
     def signature_of_answers(self, mode: Mode) -> str:
         """What of the way of answering belongs in the signatures of scores: "|context:256", say;
-        see `evaluation.scoring.signed`.
+        see `evaluation.scoring.with_signature_parts`.
         """
         return ""
 

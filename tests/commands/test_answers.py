@@ -7,7 +7,7 @@ import json
 import pytest
 
 from lslm_lightning.contracts import Example, Prediction
-from lslm_lightning.evaluation.results import conclude
+from lslm_lightning.evaluation.results import compute_results
 from lslm_lightning.experiments.predictions import Answers
 from lslm_lightning.metrics.bleu import Bleu
 from lslm_lightning.systems.checkpoint import Checkpoint
@@ -20,7 +20,7 @@ FAULTS = {
         GOOD.replace("answer 1", r"\ud83d"),
         r"half.jsonl: line 2: output has half a surrogate pair, \ud83d, at character 1",
     ),
-    "twice": (GOOD + GOOD, "twice.jsonl: line 4: the id '0' stands in line 1 already"),
+    "twice": (GOOD + GOOD, "twice.jsonl: line 4: the id '0' is in line 1 already"),
     "short": (GOOD.partition("\n")[0], "short.jsonl has no output for 2 of 3 examples"),
     "wide": (
         GOOD.encode("utf-16"),
@@ -131,7 +131,7 @@ def test_sources_that_were_not_read_to_their_end_are_told(tmp_path):
     systems = {"all": ShortSighted(0), "some": ShortSighted(2)}
     found = Answers(systems, {name: name for name in systems}, EXAMPLES, "generate", tmp_path)
     for entries in (found.entries(), found.entries()):  # asked, and from disk
-        results = conclude(EXAMPLES, entries, [Bleu("en")], "bleu", n_resample=10)
+        results = compute_results(EXAMPLES, entries, [Bleu("en")], "bleu", n_resample=10)
         [told] = [finding for finding in results.findings if finding.check == "cut sources"]
         assert (told.where, told.words) == (
             "some",

@@ -17,7 +17,7 @@ import yaml
 from jsonargparse import Namespace
 
 from lslm_lightning.contracts import CannotError, Example, OutputsError, Prediction
-from lslm_lightning.evaluation.results import conclude
+from lslm_lightning.evaluation.results import compute_results
 from lslm_lightning.experiments.evaluation import Examination
 from lslm_lightning.experiments.evaluation_spec import built_systems, check_systems
 from lslm_lightning.experiments.outcome import WorkError
@@ -126,7 +126,7 @@ def examined(folder, systems, mode="generate", metric=None):
     answers = Answers(systems, {name: name for name in systems}, EXAMPLES, mode, folder)
     answers.prepare()
     metric = metric or (Bleu("en") if mode == "generate" else BitsPerByte())
-    return conclude(EXAMPLES, answers.entries(), [metric], metric.name, n_resample=1)
+    return compute_results(EXAMPLES, answers.entries(), [metric], metric.name, n_resample=1)
 
 
 @pytest.mark.parametrize("stage", ["fingerprint", "ready", "ask", "half", "end", "signature"])

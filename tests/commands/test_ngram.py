@@ -219,7 +219,7 @@ def test_runs_are_mixed_with_weights_of_the_validation_split(lslm, config, proje
     outcome = lslm("evaluate", "--config", exam(other={"runs": [runs[0], runs[2]]}))
     assert outcome.status == 1
     assert (
-        "have different tokenizers: only probabilities of one token mix"
+        "have different tokenizers: only probabilities of the same tokens can be mixed"
         in outcome.err + outcome.out
     )
     refused(

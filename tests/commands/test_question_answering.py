@@ -153,7 +153,7 @@ def test_two_runs_are_tested_used_evaluated_and_compared(lslm, translation, proj
     [page] = Path("runs/question_answering").glob("exam-*/report/report.md")
     for words in ("Calibration", "Parts of the exam, by F1", "NoAnswer", "p = "):
         assert words in page.read_text("utf-8") + outcome.out
-    assert "is not ranked" not in outcome.out
+    assert "cannot be ranked" not in outcome.out
     outcome = lslm("compare", joined, apart, "--n-resample", 100)
     assert outcome.status == 0, outcome.err
     [page] = Path("runs/question_answering").glob("compare-*/report/index.html")

@@ -1,6 +1,4 @@
-"""Outputs and training pairs that stand beside the wrong lines are told; those that do not are
-not.
-"""
+"""Misaligned outputs and training pairs are reported; aligned ones are not."""
 
 import random
 
@@ -10,14 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lslm_lightning.contracts import Example, Prediction
-from lslm_lightning.evaluation.alignment import (
-    describe_pairs,
-    find_disorder,
-    find_length_shift,
-    find_shift,
-    sample,
-)
-from lslm_lightning.evaluation.doctor import examine
+from lslm_lightning.evaluation.alignment import find_shift, sample
+from lslm_lightning.evaluation.diagnostics import run_checks
+from lslm_lightning.evaluation.disorder import find_disorder
+from lslm_lightning.evaluation.pair_alignment import describe_pairs, find_length_shift
 from lslm_lightning.metrics.bleu import Bleu
 
 SYLLABLES = [a + b for a in "bdfgklmnprstvz" for b in "aeiou"]
@@ -125,7 +119,7 @@ def test_any_system_of_chrf_30_is_told_when_misaligned(n, script, least, seed, b
 @pytest.mark.parametrize("keep", [0.08, 0.45])
 @pytest.mark.parametrize("by", [1, -2, 3])
 def test_ten_lines_of_a_weak_system_are_told(keep, by):
-    """Of each text some words are right, after a beginning that is always the same."""
+    """Some words of each text are right, after a beginning that all texts share."""
     references = sentences(100, 3)
     rng = random.Random(3)
     outputs = [
@@ -141,7 +135,7 @@ def test_ten_lines_of_a_weak_system_are_told(keep, by):
 
 @pytest.mark.parametrize("seed", range(3))
 def test_answers_of_their_own_dates_are_no_permutation(seed):
-    """They share a day, a month or a year with another line alone, as references do with each
+    """Answers share a day, a month or a year with another line alone, as references do with each
     other.
     """
     rng = random.Random(seed)
@@ -242,7 +236,7 @@ def test_answers_to_other_questions_on_the_passage_are_no_permutation(share_unan
 @pytest.mark.parametrize("share", [0.5, 1])
 @pytest.mark.parametrize("n", [100, 300])
 def test_what_all_outputs_begin_with_hides_no_permutation(n, share):
-    """As where a model opens each answer in the words of one reference."""
+    """Models often open each answer with the same words."""
     references = sentences(n, 3)
     rng = random.Random(3)
     kept = [" ".join(w for w in text.split() if rng.random() < 0.4) for text in references]
@@ -271,7 +265,7 @@ def test_the_check_names_system_lines_and_offset():
     outputs = shifted(references, 0, 200, 1)
     answers = {"a": [Prediction(e.id, text) for e, text in zip(examples, outputs, strict=True)]}
     [found] = [
-        f for f in examine(examples, answers, [Bleu("en")]) if f.check == "misaligned outputs"
+        f for f in run_checks(examples, answers, [Bleu("en")]) if f.check == "misaligned outputs"
     ]
     assert found.system == "a"
     assert "fit the references 1 line further on better than their own" in found.words
@@ -288,7 +282,7 @@ def test_long_corpora_are_looked_at_in_blocks():
 
 
 def translated(texts: list[str]) -> list[str]:
-    """In another alphabet, but for numbers."""
+    """Return the texts in another alphabet, except for numbers."""
     return [text.translate(CYRILLIC) for text in texts]
 
 

@@ -1,4 +1,6 @@
-"""Parts of an exam are parts: every example is in one, and their statistics add up to the whole."""
+"""Buckets partition an evaluation set: every example is in one, and their statistics add up to the
+total.
+"""
 
 from dataclasses import replace
 
@@ -30,7 +32,7 @@ def test_every_value_is_in_one_quartile(values):
     assert masks.any(1).all()
 
 
-def test_buckets_of_an_exam():
+def test_buckets_of_an_evaluation_set():
     metric = Bleu("en")
     rows = np.stack([metric.statistics(e, Prediction(e.id, e.source)) for e in EXAMPLES])
     found = standard_buckets(
@@ -44,10 +46,10 @@ def test_buckets_of_an_exam():
         "Rarest word",
     }
     for cut in found:
-        places = np.concatenate([bucket.places for bucket in cut.buckets])
+        places = np.concatenate([bucket.indices for bucket in cut.buckets])
         assert len(places) == len(set(places))
         for bucket in cut.buckets:
-            assert bucket.scores["copy"] == pytest.approx(metric.score(rows[bucket.places].sum(0)))
+            assert bucket.scores["copy"] == pytest.approx(metric.score(rows[bucket.indices].sum(0)))
 
 
 def test_an_empty_reference_has_no_words_that_are_rare_or_copied():
@@ -63,9 +65,9 @@ def test_an_empty_reference_has_no_words_that_are_rare_or_copied():
         )
     }
     for title in ("Copied words", "Source overlap", "Rarest word"):
-        places = np.concatenate([bucket.places for bucket in found[title].buckets])
+        places = np.concatenate([bucket.indices for bucket in found[title].buckets])
         assert (places % 2 == 0).all()
-    assert len(found["Length of the reference"].buckets[0].places) == 100, "they are the shortest"
+    assert len(found["Length of the reference"].buckets[0].indices) == 100, "they are the shortest"
 
 
 def test_numbers_come_before_names_and_languages_differ():

@@ -9,7 +9,7 @@ from lslm_lightning.contracts import Score
 from lslm_lightning.evaluation.comparison import (
     compare_systems,
     differing_parts,
-    refused,
+    explain_incomparable,
     share_better,
 )
 from lslm_lightning.metrics.significance import holm, paired_bootstrap, paired_randomization
@@ -72,7 +72,7 @@ def test_signatures_that_differ_say_in_which_part():
         "a compressor has no window"
     )
     assert differing_parts(score("tok:zh|source:64"), score("tok:zh|source:256")) == [], (
-        "who reads less is worse, not another exam"
+        "a shorter context is a property of the system"
     )
     assert differing_parts(score("tok:zh"), score("tok:zh|stem:no")) == ["stem is not given and no"]
     assert differing_parts(score("a:b", 10), score("a:b", 9)) == ["there are 10 and 9 examples"]
@@ -86,9 +86,9 @@ def test_what_is_not_ranked_is_said_in_as_few_lines_as_say_it_all():
         for metric in ("m", "n")
         for x, y in pairs
     }
-    assert refused(reasons | {("o", "a", "b"): "another"}) == [
-        "m and n of a and b beside c is not ranked: tokens is 1 and 2",
-        "m and n of a and b beside d is not ranked: tokens is 1 and 3",
-        "m and n of c beside d is not ranked: tokens is 2 and 3",
-        "o of a beside b is not ranked: another",
+    assert explain_incomparable(reasons | {("o", "a", "b"): "another"}) == [
+        "m and n of a and b cannot be ranked against c: tokens is 1 and 2",
+        "m and n of a and b cannot be ranked against d: tokens is 1 and 3",
+        "m and n of c cannot be ranked against d: tokens is 2 and 3",
+        "o of a cannot be ranked against b: another",
     ]

@@ -1,9 +1,9 @@
-"""What stands in the training text is found, what merely resembles it is not."""
+"""Examples in the training text are found; similar ones are not."""
 
 import pytest
 
 from lslm_lightning.contracts import Example
-from lslm_lightning.evaluation.contamination import contaminated, learn, learn_once
+from lslm_lightning.evaluation.contamination import contaminated, index_texts, learn_once
 
 TRAINED = [
     "The quick brown fox jumps over the lazy dog while the cat sleeps.",
@@ -27,25 +27,25 @@ TRAINED = [
     ],
 )
 def test_contamination(source, reference, expected):
-    [found] = contaminated([Example("1", source, (reference,))], learn(TRAINED))
+    [found] = contaminated([Example("1", source, (reference,))], index_texts(TRAINED))
     assert found == expected
 
 
 def test_half_of_the_words_decide():
     new = " ".join(f"new{i}" for i in range(40))
-    assert not contaminated([Example("1", f"{TRAINED[0]} {new}", ("x",))], learn(TRAINED))[0]
-    assert contaminated([Example("1", f"{TRAINED[0]} new words", ("x",))], learn(TRAINED))[0]
+    assert not contaminated([Example("1", f"{TRAINED[0]} {new}", ("x",))], index_texts(TRAINED))[0]
+    assert contaminated([Example("1", f"{TRAINED[0]} new words", ("x",))], index_texts(TRAINED))[0]
 
 
 def test_nothing_was_trained_on():
-    assert not contaminated([Example("1", "a b", ("c",))], learn([])).any()
+    assert not contaminated([Example("1", "a b", ("c",))], index_texts([])).any()
 
 
 def test_training_texts_are_read_once(tmp_path):
     """Learned again only where the cache has nothing that can be read; another key is another
     text.
     """
-    exam = [
+    examples = [
         Example("1", TRAINED[0], ("x",)),
         Example("2", "Good morning", ("x",)),
         Example("3", "something new", ("x",)),
@@ -59,12 +59,12 @@ def test_training_texts_are_read_once(tmp_path):
     again = []
     mended = []
     other = []
-    expected = contaminated(exam, learn_once(texts(first), "a", tmp_path))
+    expected = contaminated(examples, learn_once(texts(first), "a", tmp_path))
     assert expected.tolist() == [True, True, False]
-    assert (contaminated(exam, learn_once(texts(again), "a", tmp_path)) == expected).all()
+    assert (contaminated(examples, learn_once(texts(again), "a", tmp_path)) == expected).all()
     for path in tmp_path.iterdir():
         path.write_bytes(path.read_bytes()[:100])
-    assert (contaminated(exam, learn_once(texts(mended), "a", tmp_path)) == expected).all()
+    assert (contaminated(examples, learn_once(texts(mended), "a", tmp_path)) == expected).all()
     learn_once(texts(other), "b", tmp_path)
     assert [bool(read) for read in (first, again, mended, other)] == [True, False, True, True]
 
@@ -82,13 +82,13 @@ def test_texts_without_spaces_are_found_by_their_parts(text):
     not.
     """
     longer = f"{text[-4:]}{text}{text[:4]}"
-    known = learn([f"x {longer} y"])
-    assert known.stands_there(text)
-    assert not known.stands_there(text[::-1])
-    assert not known.stands_there(text[:8])
+    known = index_texts([f"x {longer} y"])
+    assert known.contains(text)
+    assert not known.contains(text[::-1])
+    assert not known.contains(text[:8])
 
 
 def test_few_words_of_thai_that_occur_everywhere_are_no_contamination():
     common = ["รัฐบาลประกาศ", "แผนพลังงาน", "สำหรับเมือง", "และการศึกษา", "ในประเทศไทย", "ของประชาชน"]
-    known = learn(["".join(pair) for pair in zip(common, common[1:] + common[:1])] * 3)
-    assert not known.stands_there("".join(common[::2] + common[1::2]))
+    known = index_texts(["".join(pair) for pair in zip(common, common[1:] + common[:1])] * 3)
+    assert not known.contains("".join(common[::2] + common[1::2]))

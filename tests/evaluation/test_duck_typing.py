@@ -18,7 +18,7 @@ from lslm_lightning.contracts import (
     System,
 )
 from lslm_lightning.evaluation.duck_typing import as_system, unwrapped
-from lslm_lightning.evaluation.harness import ask
+from lslm_lightning.evaluation.harness import collect_predictions
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = [Example(str(i), f"text {i}", (f"text {i}",)) for i in range(3)]
@@ -135,11 +135,13 @@ def test_an_adapter_can_what_its_system_can(adapted, tmp_path):
     assert not isinstance(bare, Scorer)
     assert isinstance(full, Scorer)
     assert not isinstance(full, Generator)
-    found = ask(bare, "generate", EXAMPLES, tmp_path / "bare.jsonl")
+    found = collect_predictions(bare, "generate", EXAMPLES, tmp_path / "bare.jsonl")
     assert [p.output for p in found] == [e.source for e in EXAMPLES]
-    assert [p.nats for p in ask(full, "log_prob", EXAMPLES, tmp_path / "full.jsonl")] == [1.0] * 3
+    assert [
+        p.nats for p in collect_predictions(full, "log_prob", EXAMPLES, tmp_path / "full.jsonl")
+    ] == [1.0] * 3
     with pytest.raises(CannotError, match="gives no probabilities"):
-        ask(bare, "log_prob", EXAMPLES, tmp_path / "none.jsonl")
+        collect_predictions(bare, "log_prob", EXAMPLES, tmp_path / "none.jsonl")
 
 
 def test_the_warning_names_the_base_class():

@@ -106,7 +106,7 @@ def test_a_kill_loses_nothing_that_was_written(tmp_path, caplog):
     with PredictionFile(path) as file:
         assert list(file.done) == [str(i) for i in range(n_whole)]
         file.write(Prediction("last", output="y"))
-    assert "torn" in caplog.text
+    assert "last line is incomplete" in caplog.text
     assert [prediction.id for prediction in read_predictions(path)][-2:] == [
         str(n_whole - 1),
         "last",
@@ -117,7 +117,7 @@ def test_a_torn_last_line_is_dropped_and_said(tmp_path, caplog):
     path = tmp_path / "p.jsonl"
     path.write_text('{"id": "1", "output": "a"}\n{"id": "2", "out')
     assert read_predictions(path) == [Prediction("1", output="a")]
-    assert "p.jsonl: the last line was torn" in caplog.text
+    assert "p.jsonl: the last line is incomplete" in caplog.text
     caplog.clear()
     # whole, only without a line end
     path.write_text('{"id": "1", "output": "a"}\n\n{"id": "2", "output": "b"}')

@@ -1,5 +1,5 @@
-"""From answers to results: which systems are ranked, which are not and why, and what is left when
-the training text is taken out.
+"""Results from predictions: which systems are ranked, which are not and why, and scores without
+contaminated examples.
 """
 
 import json
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from lslm_lightning.contracts import Example, Prediction
-from lslm_lightning.evaluation.results import Entry, conclude, write_results
+from lslm_lightning.evaluation.results import Entry, compute_results, write_results
 from lslm_lightning.evaluation.scoring import score
 from lslm_lightning.metrics.bleu import Bleu, Chrf
 from lslm_lightning.metrics.likelihood import BitsPerByte, NatsPerToken
@@ -31,7 +31,7 @@ def writer(name, wrong, signature=""):
 
 
 def results(*entries, **settings):
-    return conclude(
+    return compute_results(
         EXAMPLES, entries, [Bleu(), Chrf(), BitsPerByte()], "bleu", n_resample=200, **settings
     )
 
@@ -61,7 +61,7 @@ def test_scores_of_other_signatures_are_not_ranked_and_the_part_is_named():
         ("c", "d"),
     }, "one without a window"
     assert found.refusals == [
-        "BLEU and chrF of a and b beside c is not ranked: context is 256 and 512"
+        "BLEU and chrF of a and b cannot be ranked against c: context is 256 and 512"
     ]
 
 
@@ -92,11 +92,13 @@ def test_what_is_written_is_json_without_nan(tmp_path):
 
 def test_of_two_equal_systems_none_leads():
     metrics = [Bleu()]
-    found = conclude(
+    found = compute_results(
         EXAMPLES, [writer("a", 3), writer("b", 3), writer("c", 9)], metrics, "bleu", n_resample=50
     )
     assert lead(found, metrics).summary.startswith('"a" and "b" lead with the same BLEU, ')
-    found = conclude(EXAMPLES, [writer("a", 3), writer("c", 9)], metrics, "bleu", n_resample=50)
+    found = compute_results(
+        EXAMPLES, [writer("a", 3), writer("c", 9)], metrics, "bleu", n_resample=50
+    )
     assert lead(found, metrics).summary.startswith('"a" leads with BLEU ')
 
 
@@ -110,7 +112,7 @@ def scorer(name, tokenizer):
 
 def test_only_systems_with_one_tokenizer_compare_by_token():
     metrics = [BitsPerByte(), NatsPerToken()]
-    found = conclude(
+    found = compute_results(
         EXAMPLES,
         [scorer("a", "1"), scorer("bb", "1"), scorer("c", "2")],
         metrics,
@@ -126,7 +128,7 @@ def test_only_systems_with_one_tokenizer_compare_by_token():
         "nats_per_token": {("a", "bb")},
     }
     assert found.refusals == [
-        "nats per token of a and bb beside c is not ranked: tokens is 1 and 2"
+        "nats per token of a and bb cannot be ranked against c: tokens is 1 and 2"
     ]
     assert "tokens" not in found.scores["a"]["bits_per_byte"].signature
     assert found.scores["a"]["nats_per_token"].signature.endswith("|context:64|tokens:1")
@@ -148,9 +150,6 @@ def test_a_score_on_record_stands_and_is_ranked_only_where_it_would_be_the_same_
     assert found.scores["a"]["bleu"].value == 12.5
     assert {p.metric for p in found.pairs} == {"chrf"}
     assert found.refusals == [
-        (
-            f"BLEU of {n} is not ranked: in its record and now tok is char and 13a: lslm test "
-            "scores it anew"
-        )
+        (f"BLEU of {n} cannot be ranked: recorded and now tok is char and 13a; run lslm test again")
         for n in "ab"
     ]

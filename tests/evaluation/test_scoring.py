@@ -9,7 +9,7 @@ from sacrebleu.metrics import BLEU
 from lslm_lightning.contracts import Example, Prediction, Score
 from lslm_lightning.evaluation.comparison import differing_parts
 from lslm_lightning.evaluation.predictions import read_predictions, write_predictions
-from lslm_lightning.evaluation.scoring import read_scores, score, signed, write_scores
+from lslm_lightning.evaluation.scoring import read_scores, score, with_signature_parts, write_scores
 from lslm_lightning.metrics.bleu import Bleu, Chrf, Ter
 from lslm_lightning.metrics.likelihood import BitsPerByte, Perplexity, WordPerplexity
 from lslm_lightning.metrics.rouge import Rouge
@@ -88,7 +88,7 @@ def test_rows_serve_paired_tests():
         (EXAMPLES[1:], OUTPUTS, "1 predictions belong to no example: 'e0'"),
         (EXAMPLES, [*OUTPUTS, OUTPUTS[3]], "1 predictions occur twice: 'e3'"),
         ([*EXAMPLES, EXAMPLES[5]], OUTPUTS, "1 examples occur twice: 'e5'"),
-        ([], [], "the exam has no examples"),
+        ([], [], "has no examples"),
         ([Example("a", "", ())], [Prediction("a", output="")], "1 examples have no reference: 'a'"),
         (
             EXAMPLES,
@@ -155,7 +155,7 @@ def test_what_holds_no_scores_is_refused(content, tmp_path):
 def test_the_tokenizer_signs_what_counts_tokens_and_the_spelling_what_counts_all():
     examples = [Example("1", "", ("red cat",))]
     metrics = [BitsPerByte(), Perplexity(), WordPerplexity()]
-    found = signed(
+    found = with_signature_parts(
         score(examples, [Prediction("1", nats=2.0, n_token=3)], metrics, 0),
         metrics,
         "|context:8|spelling:bytes|tokens:ab",

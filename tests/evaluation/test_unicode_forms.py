@@ -5,7 +5,7 @@ import unicodedata
 import pytest
 
 from lslm_lightning.contracts import Example, Prediction
-from lslm_lightning.evaluation.doctor import examine
+from lslm_lightning.evaluation.diagnostics import run_checks
 from lslm_lightning.evaluation.unicode_forms import one_form
 from lslm_lightning.metrics.bleu import Bleu
 from lslm_lightning.metrics.error_rate import WordErrorRate
@@ -45,7 +45,7 @@ def findings(language, change, metrics, of_reference=lambda text: text):
         Example(str(i), f"{i} x", (of_reference(t),), language) for i, t in enumerate(texts)
     ]
     answers = {"it": [Prediction(str(i), change(t)) for i, t in enumerate(texts)]}
-    return [f for f in examine(examples, answers, metrics) if f.check == "Unicode forms"]
+    return [f for f in run_checks(examples, answers, metrics) if f.check == "Unicode forms"]
 
 
 @pytest.mark.parametrize(("language", "change", "name"), CASES)

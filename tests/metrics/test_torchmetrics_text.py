@@ -12,8 +12,8 @@ from torchmetrics import text
 from lslm_lightning import score
 from lslm_lightning.contracts import Example, Prediction
 from lslm_lightning.evaluation.comparison import compare_systems
-from lslm_lightning.evaluation.doctor import examine
-from lslm_lightning.evaluation.results import Entry, conclude
+from lslm_lightning.evaluation.diagnostics import run_checks
+from lslm_lightning.evaluation.results import Entry, compute_results
 from lslm_lightning.evaluation.scoring import score as score_examples
 from lslm_lightning.metrics.names import as_metrics, metrics_at
 from lslm_lightning.metrics.torchmetrics_text import metrics_of
@@ -162,13 +162,13 @@ def test_a_metric_of_the_whole_corpus_claims_no_interval_and_no_test():
         compare_systems(metrics[0], {"a": found.rows["Longest"], "b": found.rows["Longest"]}) == []
     )
     entries = [Entry("one", PREDICTIONS), Entry("two", PREDICTIONS[::-1])]
-    results = conclude(EXAMPLES, entries, metrics, "Longest", n_resample=20)
+    results = compute_results(EXAMPLES, entries, metrics, "Longest", n_resample=20)
     assert not results.pairs
     assert {name: scores["Longest"].value for name, scores in results.scores.items()} == {
         "one": 18,
         "two": 18,
     }
-    assert examine(EXAMPLES, {"one": PREDICTIONS}, metrics) == []
+    assert run_checks(EXAMPLES, {"one": PREDICTIONS}, metrics) == []
     unwritten = [Prediction(p.id, nats=1.0) for p in PREDICTIONS]
     assert math.isnan(score_examples(EXAMPLES, unwritten, metrics)["Longest"].value)
 
@@ -190,7 +190,7 @@ class Forgetful(text.CharErrorRate):
     [
         (text.Perplexity, r"Perplexity reads logits, .* lslm_lightning.metrics.likelihood"),
         (lambda: text.CHRFScore(return_sentence_level_score=True), "must be false"),
-        (Forgetful, r"no trace of its argument weight, .* set self.weight"),
+        (Forgetful, r"does not keep its argument weight, .* set self.weight"),
         (torchmetrics.SumMetric, "higher_is_better=None must be true or false"),
     ],
 )

@@ -79,7 +79,7 @@ def test_no_call_of_transformers_lets_code_in() -> None:
     loading = {"from_pretrained", "from_config"}
     for path in (
         "lslm_lightning/text/hugging_face.py",
-        "lslm_lightning/systems/hugging_face.py",
+        "lslm_lightning/systems/hugging_face_model.py",
         "lslm_lightning/pretrained/network.py",
     ):
         source = (ROOT / path).read_text()

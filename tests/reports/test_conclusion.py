@@ -10,7 +10,7 @@ import pytest
 from lslm_lightning.contracts import Example, Metric, Prediction, Score, metric_label
 from lslm_lightning.evaluation.comparison import Pair, compare_with_others
 from lslm_lightning.evaluation.results import Entry
-from lslm_lightning.evaluation.results import conclude as results_of
+from lslm_lightning.evaluation.results import compute_results as results_of
 from lslm_lightning.metrics.bleu import Bleu
 from lslm_lightning.metrics.error_rate import WordErrorRate
 from lslm_lightning.metrics.rouge import Rouge

@@ -12,7 +12,7 @@ import pytest
 
 from lslm_lightning.runs import RunDirectory, new_run
 from lslm_lightning.safety.user_files import permit_as_usual, write_private, write_settings
-from lslm_lightning.systems.endpoint import keep
+from lslm_lightning.systems.reply_cache import write_reply
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="modes are of POSIX")
 
@@ -39,7 +39,7 @@ def test_private_files(tmp_path, umask):
 
 
 def test_a_cached_reply_is_private(tmp_path, umask):
-    keep(tmp_path / "ab/cd.json", {"text": "half a pair: \ud800"})
+    write_reply(tmp_path / "ab/cd.json", {"text": "half a pair: \ud800"})
     assert mode(tmp_path / "ab/cd.json") == 0o600
 
 

@@ -1,6 +1,4 @@
-"""What a server says that it scored is the text that was sent, token for token, or it is not
-believed.
-"""
+"""Echoed tokens must be those of the text that was sent, or it is not scored."""
 
 import math
 from itertools import pairwise
@@ -59,7 +57,7 @@ def test_a_text_with_one_character_more_less_or_another_is_not_believed(text, da
     )
     if other.startswith(text):
         return
-    with pytest.raises(EchoError, match=r"token|gave back"):
+    with pytest.raises(EchoError, match=r"token|returned"):
         score_passage(echoed(["\n", *other]), "\n", text)
 
 
@@ -292,7 +290,7 @@ def test_places_of_tokens_that_are_no_numbers_are_a_reason(offsets):
 
 
 def test_hundreds_of_parts_of_characters_in_a_row_are_matched():
-    """As a tokenizer for English gives Chinese: two tokens a character, and no text of either."""
+    """A tokenizer for English gives two to three incomplete characters for each Chinese one."""
     text = "你好" * 100
     tokens = ["\n", *["\ufffd"] * (2 * len(text))]
     found = score_passage(

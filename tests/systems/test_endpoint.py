@@ -14,7 +14,7 @@ import pytest
 
 from lslm_lightning.contracts import CannotError, Example
 from lslm_lightning.data.locations import cache_directory
-from lslm_lightning.evaluation.doctor import examine
+from lslm_lightning.evaluation.diagnostics import run_checks
 from lslm_lightning.metrics.likelihood import BitsPerByte
 from lslm_lightning.systems.endpoint import Endpoint, EndpointError
 from lslm_lightning.systems.ledger import BudgetError, Prices
@@ -119,7 +119,7 @@ def test_no_key_is_told_before_anything_is_asked(provider, monkeypatch):
         endpoint(provider).prepare([])
 
 
-def test_a_budget_is_of_the_exam_and_not_of_an_attempt(provider):
+def test_a_budget_covers_all_attempts(provider):
     """Asked again after an interruption: what the cache answers counts as what it cost."""
     prices = Prices(1e6, 1e6)
     first = Endpoint("m", base_url=provider.url, prices=prices)
@@ -192,7 +192,9 @@ def tokenized(provider, tokens_of):
 )
 def test_a_text_that_was_not_scored_whole_is_a_reason(provider, tokens_of, reason):
     tokenized(provider, tokens_of)
-    with pytest.raises(CannotError, match=rf"tiny does not give back the probabilities .*{reason}"):
+    with pytest.raises(
+        CannotError, match=rf"tiny does not return the log probabilities .*{reason}"
+    ):
         list(endpoint(provider, kind="completions").log_prob(passages("first. Second")))
 
 
@@ -286,7 +288,7 @@ def test_answers_need_a_server_that_echoes(provider):
     with pytest.raises(CannotError, match="chat"):
         list(endpoint(provider).log_prob(EXAMPLES[:1], ["a"]))
     tokenized(provider, lambda prompt: ["other"])
-    with pytest.raises(CannotError, match="does not give back the probabilities"):
+    with pytest.raises(CannotError, match="does not return the log probabilities"):
         list(endpoint(provider, kind="completions").log_prob(EXAMPLES[:1], ["a"]))
 
 
@@ -343,7 +345,7 @@ def test_why_an_answer_ends_is_kept_and_told(provider, message, finish, settings
         found = list(endpoint(provider, **settings).generate(EXAMPLES))
         assert {(p.output, p.finish_reason) for p in found} == {(output, reason)}
     assert len(provider.requests) == len(EXAMPLES)
-    findings = examine(EXAMPLES, {"tiny": found}, [], {"tiny": "max_tokens=256"})
+    findings = run_checks(EXAMPLES, {"tiny": found}, [], {"tiny": "max_tokens=256"})
     told = [
         f.words for f in findings if f.system == "tiny" and f.words.startswith("6 of 6 answers")
     ]
@@ -486,13 +488,10 @@ def test_what_a_model_takes_is_learned_from_its_server_once(provider, caplog):
     assert facts["left_out"] == {"temperature": 0.0}
     assert facts["replaced"] == {"max_tokens": "max_completion_tokens=20"}
     assert facts["limit"] == "max_tokens=20"
-    assert [r.message for r in caplog.records if "not taken by the server" in r.message] == [
-        "tiny: max_tokens=20 is not taken by the server: max_completion_tokens=20 is sent instead",
-        (
-            "tiny: temperature=0.0 is not taken by the server and is left out: its own default "
-            "holds, which may change answers"
-        ),
-    ]
+    renamed, left_out = [r.message for r in caplog.records if "server refuses" in r.message]
+    assert "max_tokens=20" in renamed
+    assert "max_completion_tokens=20 is sent" in renamed
+    assert "temperature=0.0, which is left out" in left_out
     provider.content = lambda path, body: Raw({"error": {"message": "down"}}, 401)
     again = endpoint(provider, concurrency=1, max_tokens=20)
     assert len(answers(again, many[::-1])) == 40, "all from the cache, what was refused as well"
@@ -634,7 +633,7 @@ def test_threads_that_fail_at_once_tell_it_once(provider, caplog, monkeypatch):
         together.wait()
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("lslm_lightning.systems.endpoint.keep", fail)
+    monkeypatch.setattr("lslm_lightning.systems.reply_cache.write_reply", fail)
     # a slow warning: all come before it ends
     monkeypatch.setattr("logging.Logger.isEnabledFor", lambda *_: time.sleep(0.05) or True)
     assert answers(endpoint(provider, concurrency=len(EXAMPLES))) == ANSWERS
@@ -710,7 +709,7 @@ def test_a_server_that_sends_a_byte_now_and_then_is_late(kind, dripping, provide
     )
     with pytest.raises(
         EndpointError,
-        match=r"no reply to '0' in 1 requests: nothing whole came in timeout_seconds=1",
+        match=r"no reply to '0' in 1 requests: no complete reply in timeout_seconds=1",
     ):
         list(system.generate(EXAMPLES[:1]))
     facts = system.info()
@@ -722,7 +721,7 @@ def test_a_server_that_sends_a_byte_now_and_then_is_late(kind, dripping, provide
     ("fault", "n_lost"), [("slow", 2), ("cut", 2), ("broken", 2), (504, 2), (503, 0), (429, 0)]
 )
 def test_what_may_be_on_the_bill_is_entered(provider, fault, n_lost):
-    """With 1 a token: a lost reply as the most that it may cost."""
+    """A token costs 1; a lost reply counts as the most that it may cost."""
     provider.faults = [fault, fault]
     deadline = {"timeout_seconds": 1.0} if fault == "slow" else {}
     system = endpoint(provider, concurrency=1, prices=Prices(1e6, 1e6), max_tokens=20, **deadline)

@@ -12,6 +12,7 @@ from transformers import MarianMTModel
 from lslm_lightning.contracts import Example
 from lslm_lightning.systems import hugging_face_scores
 from lslm_lightning.systems.hugging_face import HuggingFace
+from lslm_lightning.systems.hugging_face_scores import token_nats
 from tests.systems.tiny import save_gpt2, save_marian, save_tokenizer
 
 
@@ -73,8 +74,10 @@ def test_long_texts_are_scored_in_windows_that_see_enough(gpt2):
     text = " ".join("abcdefghijklmnopqrstuvwxyz" * 2)
     [whole] = system.log_prob([Example("t", "", (text,))])
     assert whole.n_token == 53
-    nats, contexts = system._token_nats([1, *system.loaded.tokenizer(text).input_ids, 1])
-    alone, _ = system._token_nats([1, *system.loaded.tokenizer(text).input_ids[:8]])
+    model, tokenizer = system.loaded
+    ids = [1, *tokenizer(text).input_ids, 1]
+    nats, contexts = token_nats(model, ids, 8, 4)
+    alone, _ = token_nats(model, ids[:9], 8, 4)
     assert nats[:8] == pytest.approx(alone, rel=1e-4)
     assert nats.sum() == pytest.approx(whole.nats)
     assert contexts.tolist()[:8] == list(range(1, 9))
@@ -207,7 +210,7 @@ def test_what_a_folder_says_of_how_to_write_is_in_the_record(marian, tmp_path, c
     told = penalty.info()["generation_config"]
     assert (told["repetition_penalty"], told["suppress_tokens"]) == (9.0, [5])
     assert "generation_config_set_aside" not in penalty.info()
-    assert "set aside" not in caplog.text
+    assert "ignored" not in caplog.text
 
 
 def test_what_of_a_folder_does_not_hold_is_said(marian, tmp_path, caplog):

@@ -18,7 +18,7 @@ def written(path):
     return [(p.id, p.output) for p in Outputs(str(path)).generate(EXAMPLES)]
 
 
-def test_lines_stand_in_the_order_of_the_exam(tmp_path):
+def test_lines_are_in_the_order_of_the_examples(tmp_path):
     (tmp_path / "a.txt").write_text("eins\u2028und\n\n三\n", "utf-8")
     assert written(tmp_path / "a.txt") == [("0", "eins\u2028und"), ("1", ""), ("2", "三")]
     (tmp_path / "windows.txt").write_bytes("\ufeffeins\r\nzwei\r\ndrei".encode())
@@ -61,7 +61,7 @@ def test_a_table_is_not_taken_for_lines(name, tmp_path):
     "inner", ["\r", "\x0b", "\x0c", "\x1c", "\x1e", "\x85", "\u2028", "\u2029", " ", "\r\r"]
 )
 def test_only_line_feeds_end_lines(inner, tmp_path):
-    """As in corpora: a line for each, whatever other tools take for the end of one."""
+    """Other characters that some tools take for line ends stay in the line, as in corpora."""
     outputs = [f"eins{inner}und", f"{inner}zwei", "drei"]
     for end in ("\n", "\r\n"):
         (tmp_path / "a.txt").write_bytes(end.join([*outputs, ""]).encode())
@@ -93,12 +93,12 @@ def test_ids_may_be_numbers(tmp_path):
         (
             "a.jsonl",
             b'{"id": "0", "output": "x"}\n\n{"id": "0", "output": "x"}\n',
-            "line 3: the id '0' stands in line 1 already; remove one",
+            "line 3: the id '0' is in line 1 already; remove one",
         ),
         (
             "a.jsonl",
             b'{"id": "0", "output": "x"}\n{"id": 0, "output": "y"}\n',
-            "line 2: the id '0' stands in line 1 already",
+            "line 2: the id '0' is in line 1 already",
         ),
         (
             "a.jsonl",
@@ -147,7 +147,7 @@ def test_a_file_that_is_not_there(tmp_path):
         Outputs(str(tmp_path / "none.txt")).prepare(EXAMPLES)
 
 
-def test_a_file_of_another_exam_is_refused_before_anything_is_asked(tmp_path):
+def test_a_file_of_another_evaluation_set_is_refused_before_anything_is_asked(tmp_path):
     (tmp_path / "a.txt").write_text("one\ntwo\n")
     with pytest.raises(ValueError, match="2 lines for 3 examples"):
         Outputs(str(tmp_path / "a.txt")).prepare(EXAMPLES)

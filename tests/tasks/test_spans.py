@@ -487,7 +487,7 @@ def test_a_network_that_gives_nan_does_not_answer_that_there_is_none(made, tmp_p
     task = task_of(made()).eval()
     task.ends.bias.data.fill_(math.nan)
     answers = task.answer([Example("1", "Who?\nAnna.", ())])
-    with pytest.raises(ValueError, match="nats=nan: the system broke down"):
+    with pytest.raises(ValueError, match="nats=nan"):
         write_predictions(tmp_path / "answers.jsonl", answers)
 
 

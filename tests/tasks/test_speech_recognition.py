@@ -20,7 +20,7 @@ from lslm_lightning.audio.front_end import Frames, Waveforms
 from lslm_lightning.audio.spec_augment import SpecAugment
 from lslm_lightning.contracts import CannotError, Prediction
 from lslm_lightning.decoding import Beam, CtcGreedy, CtcPrefixBeam, Greedy, JointBeam
-from lslm_lightning.evaluation.harness import ask
+from lslm_lightning.evaluation.harness import collect_predictions
 from lslm_lightning.models.positions import Learned
 from lslm_lightning.models.recurrent import LSTM
 from lslm_lightning.models.subsampling import Subsampling
@@ -473,9 +473,13 @@ def test_a_step_in_shapes_alone(made, family):
 
 def test_who_reads_text_is_not_asked_for_sound(made, tmp_path):
     with pytest.raises(CannotError, match="reads text, and this evaluation set is sound"):
-        ask(CopySource(), "generate", made().examples("test"), tmp_path / "answers.jsonl")
+        collect_predictions(
+            CopySource(), "generate", made().examples("test"), tmp_path / "answers.jsonl"
+        )
     [baseline] = task_of(made()).baselines(made())
-    answers = ask(baseline, "generate", made().examples("test"), tmp_path / "others.jsonl")
+    answers = collect_predictions(
+        baseline, "generate", made().examples("test"), tmp_path / "others.jsonl"
+    )
     assert len({p.output for p in answers}) == 1
 
 

@@ -1,4 +1,4 @@
-"""Each check of the doctor finds what it is for, and is silent on healthy answers."""
+"""Each sanity check finds its problem, and reports nothing on correct answers."""
 
 import random
 import unicodedata
@@ -7,13 +7,13 @@ import pytest
 import regex
 
 from lslm_lightning.contracts import Example, Prediction, Score
-from lslm_lightning.evaluation.doctor import (
+from lslm_lightning.evaluation.diagnostics import (
     Finding,
     beam_below_greedy,
-    examine,
     in_systems_order,
     is_blind,
     left_out,
+    run_checks,
     unfinished,
 )
 from lslm_lightning.metrics.agreement import ExactMatch, TokenF1
@@ -23,7 +23,7 @@ from lslm_lightning.metrics.likelihood import BitsPerByte
 from lslm_lightning.metrics.rouge import Rouge
 
 NAMES = ["Anna", "Peter", "Maria", "Karl", "Eva", "Otto", "Ida", "Hans"]
-PLACES = [
+NOUNS = [
     ("house", "Haus", "房子"),
     ("garden", "Garten", "花园"),
     ("car", "Auto", "汽车"),
@@ -32,11 +32,11 @@ PLACES = [
 ]
 
 
-def exam(language="de", n=40):
+def examples_in(language="de", n=40):
     examples = []
     for i in range(n):
         name = NAMES[i % 8]
-        (english, german, chinese) = PLACES[i % 5]
+        (english, german, chinese) = NOUNS[i % 5]
         source = f"{name} stands beside the {english} number {i}, and the others are waiting."
         target = {
             "de": f"{name} steht neben dem {german} Nummer {i}, und die anderen warten.",
@@ -47,7 +47,7 @@ def exam(language="de", n=40):
 
 
 def checks(examples, outputs, *metrics):
-    found = examine(
+    found = run_checks(
         examples,
         {"it": [Prediction(e.id, text) for e, text in zip(examples, outputs, strict=True)]},
         metrics or [Bleu(examples[0].language)],
@@ -56,8 +56,8 @@ def checks(examples, outputs, *metrics):
 
 
 @pytest.mark.parametrize("language", ["de", "zh"])
-def test_healthy_answers_raise_no_doubt(language):
-    examples = exam(language)
+def test_healthy_answers_have_no_findings(language):
+    examples = examples_in(language)
     assert (
         checks(examples, [e.references[0] for e in examples], Bleu(language), Rouge("1", language))
         == set()
@@ -77,12 +77,12 @@ def test_healthy_answers_raise_no_doubt(language):
     ],
 )
 def test_what_is_wrong_with_answers_is_found(spoil, check):
-    examples = exam()
+    examples = examples_in()
     assert (check, "it") in checks(examples, [spoil(e) for e in examples])
 
 
 def test_a_scorer_that_drops_characters_is_named():
-    examples = exam("zh")
+    examples = examples_in("zh")
     outputs = [e.references[0] for e in examples]
     assert ("dropped characters", "") in checks(examples, outputs, Rouge("1", "en"))
     assert ("unsegmented text", "") in checks(examples, outputs, Bleu("en"))
@@ -128,62 +128,43 @@ def ending(*reasons):
 
 
 @pytest.mark.parametrize(
-    ("reasons", "limit", "words"),
+    ("reasons", "limit", "findings"),
     [
         ((None, "stop"), "", []),
         (
             ("stop", "length", "length"),
             "max_length=128",
-            ["2 of 3 answers were cut at max_length=128; raise it"],
+            [("cut answers", "2 of 3 answers", "max_length=128")],
         ),
-        (
-            ("length",),
-            "",
-            [
-                (
-                    "1 of 1 answers were cut at 7 tokens; raise the limit (max_length of a run, "
-                    "max_tokens of an endpoint)"
-                )
-            ],
-        ),
+        (("length",), "", [("cut answers", "1 of 1 answers", "7 tokens")]),
         (
             ("content_filter", "stop"),
             "",
-            [
-                (
-                    "1 of 2 answers were kept back, whole or in part, by the content filter of the "
-                    "provider"
-                )
-            ],
+            [("filtered answers", "1 of 2 answers", "content filter")],
         ),
         (
             ("refusal", "tool_calls"),
             "",
-            ["1 of 2 answers are the words in which", "1 of 2 answers ended with a call of a tool"],
+            [("refused answers", "1 of 2 answers", ""), ("tool calls", "1 of 2 answers", "")],
         ),
         (
             ("reasoning",) * 1200,
             "max_tokens=9",
-            [
-                (
-                    "1,200 of 1,200 answers are empty, because all their tokens went into "
-                    "reasoning; raise max_tokens=9"
-                )
-            ],
+            [("reasoning without an answer", "1,200 of 1,200 answers", "max_tokens=9")],
         ),
-        (("abort",), "", ["1 of 1 answers ended with the reason 'abort', as the server says"]),
+        (("abort",), "", [("unusual endings", "1 of 1 answers", "'abort'")]),
     ],
 )
-def test_answers_that_did_not_end_by_themselves_are_counted(reasons, limit, words):
+def test_answers_that_did_not_end_by_themselves_are_counted(reasons, limit, findings):
     found = unfinished("it", ending(*reasons), limit)
-    assert len(found) == len(words)
-    assert all(
-        f.words.startswith(each) and f.system == "it" for f, each in zip(found, words, strict=True)
-    )
+    assert [(f.check, f.system) for f in found] == [(check, "it") for check, *_ in findings]
+    for finding, (_, count, reason) in zip(found, findings, strict=True):
+        assert finding.words.startswith(count)
+        assert reason in finding.words
 
 
 def test_answers_that_were_cut_are_told_of_every_system_beside_the_other_checks():
-    examples = exam()
+    examples = examples_in()
     outputs = [e.references[0] for e in examples]
     given = {
         "it": [
@@ -191,7 +172,7 @@ def test_answers_that_were_cut_are_told_of_every_system_beside_the_other_checks(
             for e, text in zip(examples, outputs, strict=True)
         ]
     }
-    [found] = examine(examples, given, [Bleu("de")], {"it": "max_length=9"})
+    [found] = run_checks(examples, given, [Bleu("de")], {"it": "max_length=9"})
     assert (found.check, found.words) == (
         "cut answers",
         "40 of 40 answers were cut at max_length=9; raise it",
@@ -199,9 +180,9 @@ def test_answers_that_were_cut_are_told_of_every_system_beside_the_other_checks(
 
 
 def test_nothing_is_told_twice():
-    examples = exam()
+    examples = examples_in()
     given = {"it": [Prediction(e.id, "", finish_reason="reasoning") for e in examples]}
-    assert [f.check for f in examine(examples, given, [Bleu("de")])] == [
+    assert [f.check for f in run_checks(examples, given, [Bleu("de")])] == [
         "reasoning without an answer"
     ]
     given = {
@@ -210,13 +191,13 @@ def test_nothing_is_told_twice():
             for i, e in enumerate(examples)
         ]
     }
-    found = {f.check: f.words for f in examine(examples, given, [Bleu("de")])}
+    found = {f.check: f.words for f in run_checks(examples, given, [Bleu("de")])}
     assert found["empty outputs"].startswith("39 of 40")
     russian = [
         Example(str(i), "", (f"это {word} слово",), "ru")
         for i, word in enumerate(["один", "два", "три", "пять", "шесть"] * 6)
     ]
-    found = examine(
+    found = run_checks(
         russian, {"it": [Prediction(e.id, e.references[0]) for e in russian]}, [Rouge("1", "en")]
     )
     assert [f.where for f in found if f.check == "dropped characters"] == ["evaluation set"]
@@ -236,7 +217,7 @@ def test_findings_are_in_the_order_of_systems_those_of_the_evaluation_set_first(
     "written", ["<think>why</think>", "why</think>", "<|channel|>analysis<|message|>why<|end|>"]
 )
 def test_reasoning_in_outputs_is_found(written):
-    examples = exam()
+    examples = examples_in()
     assert ("reasoning in outputs", "it") in checks(
         examples, [written + e.references[0] for e in examples]
     )
@@ -322,7 +303,7 @@ def test_letters_with_marks_that_rouge_for_english_drops_are_named(text):
     assert ("dropped characters", "") not in found_in(texts, "de", Rouge("1", "de"))
 
 
-def test_a_few_letters_with_marks_in_english_are_no_reason_for_doubt():
+def test_a_few_letters_with_marks_in_english_are_no_finding():
     texts = [
         f"The café sold {i} cups of tea to the people of this old town"
         if i < 2
@@ -429,7 +410,7 @@ def test_bleu_of_texts_without_four_words_is_told(text, told):
     answers = {"it": [Prediction(e.id, e.references[0]) for e in examples]}
     found = [
         each.words
-        for each in examine(examples, answers, metrics)
+        for each in run_checks(examples, answers, metrics)
         if each.check == "constant metric"
     ]
     assert bool(found) == told

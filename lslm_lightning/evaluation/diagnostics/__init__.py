@@ -1,0 +1,109 @@
+"""Sanity checks: problems of data, outputs and metrics that make a score misleading.
+
+Each check is a function of plain texts that returns at most one finding, and None where the
+evidence is not sufficient.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from lslm_lightning.contracts import Example, Metric, Prediction
+from lslm_lightning.evaluation.diagnostics.endings import (
+    beam_below_greedy,
+    cut_sources,
+    left_out,
+    unfinished,
+)
+from lslm_lightning.evaluation.diagnostics.finding import Check, Finding, in_systems_order
+from lslm_lightning.evaluation.diagnostics.metrics import (
+    cannot_tell_apart,
+    constant,
+    is_blind,
+    miscounted,
+    out_of_reach,
+)
+from lslm_lightning.evaluation.diagnostics.outputs import (
+    CHECKS,
+    empty,
+    mixed_up_references,
+    tokenized,
+    unicode_forms,
+)
+from lslm_lightning.evaluation.unicode_forms import in_order
+
+__all__ = [
+    "Check",
+    "Finding",
+    "beam_below_greedy",
+    "cut_sources",
+    "in_systems_order",
+    "is_blind",
+    "left_out",
+    "run_checks",
+    "unfinished",
+]
+
+
+def run_checks(
+    examples: Sequence[Example],
+    answers: Mapping[str, Sequence[Prediction]],
+    metrics: Sequence[Metric],
+    limits: Mapping[str, str] | None = None,
+) -> list[Finding]:
+    """Return all findings on an evaluation set, then those on the outputs of each system; systems
+    without outputs are skipped.
+
+    A problem of the metrics that the evaluation set has is not repeated for every system.
+
+    Args:
+        answers: predictions by system, in any order.
+        limits: setting that limits the length of answers, by system: "max_length=128".
+    """
+    outputs: dict[str, list[str]] = {}
+    for system, predictions in answers.items():
+        by_id = {p.id: p.output for p in predictions}
+        texts = [text for e in examples if (text := by_id.get(e.id)) is not None]
+        if len(texts) == len(examples):
+            outputs[system] = texts
+    findings: list[Finding] = []
+    blind: list[Metric] = []
+    if any(e.source for e in examples) or outputs:
+        blind = [metric for metric in metrics if is_blind(metric, examples)]
+        findings = _check_references(examples, metrics, blind)
+    known = {finding.check for finding in findings}
+    sighted = [metric for metric in metrics if metric not in blind]
+    for system, predictions in answers.items():
+        findings += unfinished(system, predictions, (limits or {}).get(system, ""))
+        if system not in outputs:
+            continue
+        texts = outputs[system]
+        counting = miscounted(system, texts, metrics)
+        reasoned = {p.id for p in predictions if p.finish_reason == "reasoning"}
+        of_system = [
+            empty(system, texts, examples, reasoned),
+            *(check(system, texts, examples) for check in CHECKS),
+            tokenized(system, texts, "outputs"),
+            None if counting is None or counting.check in known else counting,
+            constant(system, texts, examples, sighted),
+            unicode_forms(system, in_order(predictions, examples), examples, metrics),
+        ]
+        findings += [finding for finding in of_system if finding is not None]
+    return findings
+
+
+def _check_references(
+    examples: Sequence[Example], metrics: Sequence[Metric], blind: Sequence[Metric]
+) -> list[Finding]:
+    """Return findings on the references, and on metrics that do not fit them.
+
+    Args:
+        blind: metrics that cannot distinguish the references.
+    """
+    references = [e.references[0] for e in examples]
+    findings = [
+        mixed_up_references(examples),
+        tokenized("", references, "references"),
+        miscounted("", references, metrics),
+        cannot_tell_apart(blind),
+        *(out_of_reach(metric, examples) for metric in metrics if metric not in blind),
+    ]
+    return [finding for finding in findings if finding is not None]

@@ -1,0 +1,260 @@
+"""Sanity checks of outputs and references as texts."""
+
+import math
+import re
+import zlib
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+
+from lslm_lightning.contracts import Example, Metric, Prediction
+from lslm_lightning.evaluation.alignment import find_shift
+from lslm_lightning.evaluation.diagnostics.finding import ENOUGH, Check, Finding, share, shorten
+from lslm_lightning.evaluation.disorder import find_disorder
+from lslm_lightning.evaluation.unicode_forms import describe_forms
+from lslm_lightning.text.chinese import segment
+from lslm_lightning.text.languages import base_language, name_of_script
+from lslm_lightning.text.reasoning import has_reasoning
+from lslm_lightning.text.scripts import letters_by_script
+
+SPACED = re.compile(r"\s[.,](?=\s|$)|\s(?:n't|'s|'re|``|'')(?=\s|$)|@-@|@@(?=\s|$)|(?<=\s)##\w|▁")
+PUNCTUATED = re.compile(r"[.,]|'s|n't")
+SPACED_HAN = re.compile(r"[\u3400-\u9fff]\s+[\u3400-\u9fff]")
+
+
+def mixed_up_references(examples: Sequence[Example]) -> Finding | None:
+    """Return a finding where the references of one example resemble each other no more than those
+    of different examples, as when their table was transposed; else None.
+    """
+    several = [e for e in examples if len(e.references) > 1]
+    if len(several) < ENOUGH:
+        return None
+    bags = [[word_counts(text) for text in e.references] for e in several]
+    inside = sum(overlap(bag[0], bag[1]) for bag in bags) / len(bags)
+    across = sum(overlap(bag[0], other[1]) for bag, other in zip(bags, bags[1:] + bags[:1])) / len(
+        bags
+    )
+    if inside > 1.2 * across + 0.02:
+        return None
+    message = (
+        "the references of one example are no more alike than those of different examples: they "
+        "may be transposed; give each example the list of its own references"
+    )
+    return Finding("references transposed", "", message)
+
+
+def tokenized(system: str, texts: Sequence[str], what: str) -> Finding | None:
+    """Return a finding where half of the texts have the spaces of a tokenizer, so that metrics
+    would tokenize them twice; else None.
+
+    Args:
+        what: name of the texts in the message: "outputs" or "references".
+    """
+    spaced = sum(bool(SPACED.search(text) or SPACED_HAN.search(text)) for text in texts)
+    could = sum(
+        bool(
+            PUNCTUATED.search(text)
+            or SPACED.search(text)
+            or len(re.findall(r"[\u3400-\u9fff]", text)) > 1
+        )
+        for text in texts
+    )
+    if could < ENOUGH or spaced < could / 2:
+        return None
+    message = (
+        f'{share(spaced, could)} {what} look tokenized (" .", "@@", "我 们"): detokenize them first'
+    )
+    return Finding("tokenized text", system, message)
+
+
+def empty(
+    system: str, texts: Sequence[str], examples: Sequence[Example], known: Collection[str] = ()
+) -> Finding | None:
+    """Return a finding on blank outputs where a reference is not blank; None where there are none.
+
+    Args:
+        known: ids of outputs that another check reports.
+    """
+    pairs = [(text, e) for text, e in zip(texts, examples, strict=True) if e.id not in known]
+    n = sum(not text.strip() and any(r.strip() for r in e.references) for text, e in pairs)
+    message = f"{share(n, len(texts))} outputs are empty"
+    return Finding("empty outputs", system, message) if n else None
+
+
+def repeated(system: str, texts: Sequence[str], examples: Sequence[Example]) -> Finding | None:
+    """Return a finding where many different sources have one output, so that the system seems to
+    ignore them; else None.
+    """
+    if len({e.source for e in examples}) < ENOUGH:
+        return None
+    by_output: dict[str, set[str]] = {}
+    wanted = Counter(r for e in examples for r in set(e.references))
+    for text, example in zip(texts, examples, strict=True):
+        if text.strip():
+            by_output.setdefault(text, set()).add(example.source)
+    text, sources = max(by_output.items(), key=lambda item: len(item[1]), default=("", set()))
+    if len(sources) < max(5, 0.02 * len(texts)) or len(sources) <= 2 * wanted[text]:
+        return None
+    message = f"{len(sources):,} different sources have the same output: {shorten(text)}"
+    return Finding("repeated outputs", system, message)
+
+
+def looping(system: str, texts: Sequence[str], examples: Sequence[Example]) -> Finding | None:
+    """Return a finding on outputs that repeat themselves, as measured by their compression ratio
+    compared with the reference's; None where there are few.
+    """
+    loops = sum(
+        compression_ratio(text) < 0.4
+        and compression_ratio(text) < 0.7 * compression_ratio(e.references[0])
+        for text, e in zip(texts, examples, strict=True)
+    )
+    if loops < max(3, 0.02 * len(texts)):
+        return None
+    message = f"{share(loops, len(texts))} outputs repeat themselves; try no_repeat_ngram"
+    return Finding("looping outputs", system, message)
+
+
+def reasoning(system: str, texts: Sequence[str], examples: Sequence[Example]) -> Finding | None:
+    """Return a finding on outputs with the tags of a model's reasoning, such as `<think>`, that no
+    reference has; None where there are none.
+    """
+    pairs = zip(texts, examples, strict=True)
+    n = sum(has_reasoning(text) and not any(map(has_reasoning, e.references)) for text, e in pairs)
+    message = (
+        f"{n:,} of {len(texts):,} outputs contain reasoning (<think> or the like), which is scored "
+        "with the answer; set strip_reasoning: true of an endpoint to remove it"
+    )
+    return Finding("reasoning in outputs", system, message) if n else None
+
+
+def wrong_script(system: str, texts: Sequence[str], examples: Sequence[Example]) -> Finding | None:
+    """Return a finding on outputs mostly in a script that their references hardly use; None where
+    there are few.
+    """
+    wanted = letters_by_script("".join(e.references[0] for e in examples))
+    total = wanted.total()
+    if not total or len(texts) < ENOUGH:
+        return None
+    usual = {script for script, n in wanted.items() if n > 0.02 * total}
+    unusual: Counter[str] = Counter()
+    for text in texts:
+        scripts = letters_by_script(text)
+        if scripts and (most := scripts.most_common(1)[0][0]) not in usual:
+            unusual[most] += 1
+    if (n := unusual.total()) <= 0.05 * len(texts):
+        return None
+    kind = name_of_script(unusual.most_common(1)[0][0])
+    message = f"{share(n, len(texts))} outputs are in {kind} letters, the references are not"
+    return Finding("wrong script", system, message)
+
+
+def wrong_language(
+    system: str, texts: Sequence[str], examples: Sequence[Example]
+) -> Finding | None:
+    """Return a finding on outputs whose character trigrams resemble the sources more than the
+    references, as when they were not translated; None where there are few.
+    """
+    pairs = [
+        (text, e)
+        for text, e in zip(texts, examples, strict=True)
+        if base_language(e.language) != base_language(e.source_language)
+    ]
+    if len(pairs) < ENOUGH:
+        return None
+    source = trigram_counts(e.source for _, e in pairs)
+    target = trigram_counts(e.references[0] for _, e in pairs)
+
+    def like_source(text: str) -> bool:
+        return bool(text.strip()) and mean_log_prob(text, source) > mean_log_prob(text, target)
+
+    written = [text for text, _ in pairs if text.strip()]
+    wrong = sum(map(like_source, written))
+    usual = sum(like_source(e.references[0]) for _, e in pairs)
+    if wrong <= 0.05 * len(written) or wrong <= 2 * usual:
+        return None
+    message = f"{share(wrong, len(written))} outputs look like the language of the sources"
+    return Finding("wrong language", system, message)
+
+
+def misaligned(system: str, texts: Sequence[str], examples: Sequence[Example]) -> Finding | None:
+    """Return a finding on outputs that fit the references of other lines, because they are shifted,
+    in whole or in part, or out of order; else None.
+    """
+    references = [e.references[0] if e.references else "" for e in examples]
+    if shift := find_shift(texts, references):
+        evidence = (
+            f"outputs of lines {shift.first:,} to {shift.last:,} fit the references {shift} "
+            "better than their own"
+        )
+    elif (order := find_disorder(texts, references)) is None:
+        return None
+    elif order.is_unrelated:
+        evidence = (
+            "outputs are no more like their own references than like those of other lines "
+            f"({order.n_line:,} inspected)"
+        )
+    else:
+        evidence = (
+            f"{order.n_other:,} of {order.n_line:,} inspected outputs fit only the reference of "
+            f"another line, {order.n_own:,} only their own"
+        )
+    message = f"{evidence}; check that outputs and references are in the same order"
+    return Finding("misaligned outputs", system, message)
+
+
+def unicode_forms(
+    system: str,
+    predictions: Sequence[Prediction],
+    examples: Sequence[Example],
+    metrics: Sequence[Metric],
+) -> Finding | None:
+    """Return a finding where differences of Unicode form or invisible characters change scores;
+    else None.
+    """
+    message = describe_forms(predictions, examples, metrics)
+    return Finding("Unicode forms", system, message) if message else None
+
+
+CHECKS: tuple[Check, ...] = (
+    repeated,
+    looping,
+    wrong_script,
+    wrong_language,
+    misaligned,
+    reasoning,
+)
+
+
+def compression_ratio(text: str) -> float:
+    """Return the compressed size of a text divided by its size; 1 for texts too short to loop."""
+    data = text.encode()
+    return len(zlib.compress(data, 9)) / len(data) if len(data) >= 60 else 1.0
+
+
+def word_counts(text: str) -> Counter[str]:
+    """Return the number of occurrences of each word in a text."""
+    return Counter(segment(text.lower()))
+
+
+def overlap(first: Counter[str], second: Counter[str]) -> float:
+    """Return the F1 of two bags of words."""
+    return 2 * (first & second).total() / max(1, first.total() + second.total())
+
+
+def trigram_counts(texts: Iterable[str]) -> Counter[str]:
+    """Return the number of occurrences of each character trigram in the texts."""
+    return Counter(gram for text in texts for gram in trigrams(text))
+
+
+def trigrams(text: str) -> Iterable[str]:
+    """Yield the character trigrams of a text, lower case, with a space at both ends."""
+    padded = f" {' '.join(text.lower().split())} "
+    return (padded[i : i + 3] for i in range(len(padded) - 2))
+
+
+def mean_log_prob(text: str, counts: Counter[str]) -> float:
+    """Return the mean log probability of the text's trigrams under a unigram model of trigrams with
+    these counts, add-one smoothed.
+    """
+    total = counts.total() + len(counts) + 1
+    grams = list(trigrams(text))
+    return sum(math.log((counts[gram] + 1) / total) for gram in grams) / max(1, len(grams))

@@ -1,0 +1,97 @@
+"""Tasks of trained runs, as far as systems use them; see `training.task.Task`."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol, TypeAlias
+
+import numpy as np
+from torch import Tensor
+
+from lslm_lightning.contracts import Answers, Example, Mode, Prediction
+from lslm_lightning.decoding import AnySearch, Fusion
+from lslm_lightning.decoding.search import Nested
+
+TokenNats: TypeAlias = Callable[..., list[np.ndarray]]
+"""Function of rows of ids, and of the number of given ids in each, that returns the nats of each
+id.
+"""
+
+
+class TrainedTask(Protocol):
+    """Task of a run with trained weights."""
+
+    modality: str
+    search: object | None
+    finds_n_best: bool
+
+    @property
+    def n_parameter(self) -> int:
+        """Number of trained parameters."""
+        ...
+
+    @property
+    def memory_bytes(self) -> int:
+        """Size of the trained parameters."""
+        ...
+
+    @property
+    def answer_limit(self) -> str:
+        """Setting at which answers are cut, such as "max_length=128"; "" where there is none."""
+        ...
+
+    def answer_by(self, search: AnySearch | None, fusion: Fusion | None = None) -> None:
+        """Set the search and the language model for answers; None keeps those of the task."""
+        ...
+
+    def generate(self, examples: Sequence[Example], n_best: int = ...) -> Iterator[Prediction]:
+        """Yield an answer to each example, in order."""
+        ...
+
+    def example(self, id: str, given: str) -> Example:
+        """Return an example with the given text as source."""
+        ...
+
+    def cut_sources(self, examples: Sequence[Example]) -> tuple[int, str]:
+        """Return the number of examples whose source is truncated, and an explanation."""
+        ...
+
+    def signature_of_answers(self, mode: Mode) -> str:
+        """Return the signature parts that describe how the task answers."""
+        ...
+
+
+class ScoringTask(Protocol):
+    """Task that gives probabilities of texts, or of given answers."""
+
+    def log_prob(
+        self, examples: Sequence[Example], answers: Answers | None = None
+    ) -> Iterator[Prediction]:
+        """Yield the nats of the first reference of each example, or of its answers."""
+        ...
+
+
+class LanguageModelTask(TrainedTask, Protocol):
+    """Task of a language model, whose token probabilities can be mixed with those of others."""
+
+    def rows(self, examples: Sequence[Example]) -> list[list[int]]:
+        """Return the ids of each text of which the examples are passages."""
+        ...
+
+    def token_nats(
+        self, rows: Sequence[Sequence[int]], n_given: Sequence[int] | None = None
+    ) -> list[np.ndarray]:
+        """Return the nats of each id of a row that is not given."""
+        ...
+
+    def scored(self, examples: Sequence[Example], token_nats: TokenNats) -> Iterator[Prediction]:
+        """Yield predictions from the nats that `token_nats` returns."""
+        ...
+
+    def scored_answers(
+        self, examples: Sequence[Example], answers: Answers, token_nats: TokenNats
+    ) -> Iterator[Prediction]:
+        """Yield predictions for answers from the nats that `token_nats` returns."""
+        ...
+
+    def step(self, ids: Tensor, state: Nested, shared: object) -> tuple[Tensor, Nested]:
+        """Return the logits of the next token, and the state after it."""
+        ...
