@@ -1,4 +1,4 @@
-"""From what a user calls a run to its directory."""
+"""Look-up of run directories by path, checkpoint, pattern or MLflow run id."""
 
 import glob
 import json
@@ -23,17 +23,13 @@ RUN_ID = re.compile("[0-9a-f]{4,32}")  # of MLflow, or its beginning
 
 
 def check_run(reference: str) -> None:
-    """Refuse a run that is not here; ids of MLflow are not looked up.
-
-    Raises:
-        ValueError: no directory or file has this name; with the nearest one that does.
-    """
+    """Raise ValueError if no directory or file has this name; MLflow run ids are not looked up."""
     if not RUN_ID.fullmatch(reference):
         find_run(reference)
 
 
 def find_run(reference: str | Path, root: str | Path = "runs") -> RunDirectory:
-    """The directory of a run.
+    """Return the directory of a run.
 
     Args:
         reference: a run directory, a file or a state inside one, or an MLflow run id or its
@@ -62,9 +58,7 @@ def find_run(reference: str | Path, root: str | Path = "runs") -> RunDirectory:
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """The run that a pattern stands for: the newest of the `n_match` that match and have what is
-    asked of them.
-    """
+    """Run chosen for a pattern: the newest of the `n_match` runs that match and qualify."""
 
     pattern: str
     path: Path
@@ -78,11 +72,11 @@ class Chosen:
 
 
 def choose_run(reference: str, is_tested: bool = False) -> Chosen | None:
-    """Return the run that a pattern such as `runs/translation/cldr_demo-*` stands for; None of what
-    is no pattern.
+    """Return the run that a pattern such as `runs/translation/cldr_demo-*` stands for; None if
+    `reference` is not a pattern.
 
     Args:
-        is_tested: choose among runs with scores of a test, in place of those with a checkpoint.
+        is_tested: choose among runs with test scores instead of those with a checkpoint.
 
     Raises:
         ValueError: no such run directory matches.
@@ -104,8 +98,8 @@ def choose_run(reference: str, is_tested: bool = False) -> Chosen | None:
 
 
 def find_in_mlflow(prefix: str, root: Path) -> RunDirectory:
-    """The directory of the only MLflow run whose id begins with `prefix`, fetched when it is not
-    here.
+    """Return the directory of the only MLflow run whose id begins with `prefix`; its artifacts are
+    downloaded into `root` if the directory is not on this machine.
     """
     store = Store()
     client = store.client()
@@ -129,7 +123,7 @@ def find_in_mlflow(prefix: str, root: Path) -> RunDirectory:
 
 
 def search(client: "MlflowClient", prefix: str) -> "list[Run]":
-    """At most two runs whose id begins with `prefix`."""
+    """Return at most two MLflow runs whose id begins with `prefix`."""
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
     return list(
         client.search_runs(experiments, f"attributes.run_id LIKE '{prefix}%'", max_results=2)
@@ -137,7 +131,7 @@ def search(client: "MlflowClient", prefix: str) -> "list[Run]":
 
 
 def fetch(client: "MlflowClient", run: "Run", path: Path) -> None:
-    """Download a run's artifacts; `path` appears when all are there."""
+    """Download a run's artifacts to `path`, which is created only when all of them have arrived."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".fetch-{secrets.token_hex(4)}")
     draft.mkdir()  # as the user's umask says, which mkdtemp does not ask

@@ -1,7 +1,7 @@
 """Settings that a run's config.yaml hides, and their values in the run's secrets.json.
 
-A value is taken only for a setting that config.yaml hides, and only where it has what config.yaml
-shows of it: secrets.json can change no other setting, and names no class.
+A value is used only for a setting that config.yaml hides, and only if it agrees with the part that
+config.yaml shows: secrets.json can change no other setting and name no class.
 """
 
 import json
@@ -18,9 +18,7 @@ Keys = tuple[Any, ...]  # of a setting, from the top; of a list, indices
 
 
 def hidden_values(config: Any, shown: Any, name: str = "") -> dict[str, Any]:
-    """Return the values that `shown`, the same settings without secrets, lacks, by their dotted
-    names.
-    """
+    """Return the values that are masked in `shown`, the redacted copy of `config`, by dotted name."""
     found = {}
     for key, value in items(config):
         inner = f"{name}.{key}".lstrip(".")
@@ -33,8 +31,8 @@ def hidden_values(config: Any, shown: Any, name: str = "") -> dict[str, Any]:
 
 
 def masked(config: Any, above: Keys = ()) -> Iterator[tuple[Keys, Any]]:
-    """Yield settings of which a value, or a part of it, may be hidden, and the mapping or list that
-    each is in.
+    """Yield the keys of every setting whose value is (partly) masked, with the mapping or list that
+    holds it.
     """
     for key, value in items(config):
         if isinstance(value, dict | list):
@@ -44,7 +42,9 @@ def masked(config: Any, above: Keys = ()) -> Iterator[tuple[Keys, Any]]:
 
 
 def reveal(config: Any, path: Path) -> list[Keys]:
-    """Put the values of a secrets.json into settings; return those that are still hidden."""
+    """Replace masked values in `config`, in place, by those of a secrets.json; return the keys of
+    the settings that stay masked.
+    """
     places = list(masked(config))
     known = read_secrets(path) if places else {}
     left = []
@@ -60,7 +60,7 @@ def reveal(config: Any, path: Path) -> list[Keys]:
 
 
 def fits(value: Any, shown: str) -> bool:
-    """Whether a value is what is left of `shown` where its masks are filled in."""
+    """Return whether `value` equals `shown` with every mask replaced by some non-empty text."""
     if isinstance(value, str):
         first, *pieces, last = shown.split(MASK)
         end = len(first)
@@ -75,9 +75,7 @@ def fits(value: Any, shown: str) -> bool:
 
 
 def read_secrets(path: Path) -> Mapping[str, Any]:
-    """Return the values that a run hides, by their dotted names; none where there is no such
-    file.
-    """
+    """Return the hidden values of a run by dotted name; empty if the file is missing or damaged."""
     try:
         found = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError, RecursionError):
@@ -86,7 +84,9 @@ def read_secrets(path: Path) -> Mapping[str, Any]:
 
 
 def items(config: Any) -> Iterator[tuple[Any, Any]]:
-    """Yield keys, or indices, and values."""
+    """Yield (key, value) pairs of a mapping or (index, value) pairs of a list; nothing for other
+    values.
+    """
     if isinstance(config, Mapping):
         yield from config.items()
     elif isinstance(config, list):

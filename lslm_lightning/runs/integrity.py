@@ -1,4 +1,4 @@
-"""Whether a checkpoint is what was written: torch notices no flipped bit."""
+"""Checks of checkpoint files by checksum, since torch does not notice a flipped bit."""
 
 import sys
 import zipfile
@@ -10,8 +10,8 @@ from lslm_lightning.runs.states import aside, damage_of_folder, packing_of
 
 
 def damage(path: Path) -> str | None:
-    """What is wrong with a checkpoint, by the checksums of all its parts (CRC-32; a file is a zip
-    file); None of a whole one.
+    """Return a description of how a checkpoint is damaged, by the CRC-32 checksums of its parts;
+    None if it is intact.
     """
     if path.is_dir():
         return damage_of_folder(path)
@@ -29,10 +29,10 @@ def damage(path: Path) -> str | None:
 
 
 def last_whole_state(directory: RunDirectory) -> Path | None:
-    """The newest state of training that is not damaged; None where none was saved.
+    """Return the newest training checkpoint of a run that is not damaged; None if none was saved.
 
     Raises:
-        ValueError: all are damaged.
+        ValueError: all of them are damaged.
     """
     candidates = [directory.last, aside(directory.last)]
     found = []

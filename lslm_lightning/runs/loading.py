@@ -1,4 +1,4 @@
-"""From a run directory to a model ready for use."""
+"""Loading a run directory as a model that is ready for use."""
 
 from collections.abc import Mapping
 from contextlib import nullcontext
@@ -34,9 +34,7 @@ SMALLEST_TENSOR = 64  # bytes that a tensor takes in a checkpoint, at least
 
 @dataclass(frozen=True)
 class LoadedRun:
-    """A run that can be used: `task` has the weights of `checkpoint`, on the CPU, in evaluation
-    mode.
-    """
+    """Run whose `task` has the weights of `checkpoint`, on the CPU and in evaluation mode."""
 
     directory: RunDirectory
     config: dict[str, Any]
@@ -46,11 +44,11 @@ class LoadedRun:
 
 
 def load_run(reference: str | Path, trust: bool = False) -> LoadedRun:
-    """The model of a run, by the weights of its best checkpoint.
+    """Load the model of a run with the weights of its best checkpoint.
 
     Args:
-        reference: see `find_run`; a checkpoint file inside a run directory chooses that one.
-        trust: use any class that the run names. Without it only our own and torch's.
+        reference: see `find_run`; a checkpoint inside a run directory selects that checkpoint.
+        trust: allow any class that the run names, not only those of this package and of torch.
 
     Raises:
         ValueError: something is missing, damaged, not trusted, or does not fit together.
@@ -88,10 +86,10 @@ def load_run(reference: str | Path, trust: bool = False) -> LoadedRun:
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """The configuration that a run was made with.
+    """Return the configuration that a run was made with, with hidden settings filled in.
 
     Raises:
-        ValueError: it is not one.
+        ValueError: the file is not the configuration of a run.
     """
     config = read_yaml(path, loader=ParserLoader)  # as the parser reads what it builds
     reveal(config, RunDirectory(path.parent).secrets)
@@ -102,16 +100,17 @@ def read_config(path: Path) -> dict[str, Any]:
 
 
 def size_of(checkpoint: Path) -> int:
-    """Bytes of a checkpoint, which is a file or a folder."""
+    """Return the number of bytes of a checkpoint, which is a file or a folder."""
     files = checkpoint.rglob("*") if checkpoint.is_dir() else [checkpoint]
     return sum(file.stat().st_size for file in files if file.is_file())
 
 
 def config_to_build(path: Path) -> dict[str, Any]:
-    """The configuration of a run whose model is to be used.
+    """Return the configuration of a run whose model is to be built.
 
     Raises:
-        ValueError: it is none, or the model or its search has a number that no setting can mean.
+        ValueError: it is not the configuration of a run, or a number of the model or its search is
+            out of any sensible range.
     """
     config = read_config(path)
     try:
@@ -122,7 +121,7 @@ def config_to_build(path: Path) -> dict[str, Any]:
 
 
 def without_extra_metrics(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the spec of a task without metrics, for which a model that answers has no use."""
+    """Return the specification of a task without `extra_metrics`, which inference does not need."""
     given = spec.get("init_args")
     if not isinstance(given, Mapping):
         return dict(spec)
@@ -131,11 +130,12 @@ def without_extra_metrics(spec: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def build(spec: Mapping[str, Any], tokenizer: "Tokenizer") -> "LightningModule":
-    """The task that `spec` (class_path, init_args) describes, as LightningCLI built it, with fresh
-    weights.
+    """Build the task that `spec` (class_path, init_args) describes, as LightningCLI does, with
+    newly initialized weights.
 
     Raises:
-        ValueError: it does not fit the class, or names what may not be imported (`only_trusted`).
+        ValueError: `spec` does not fit the class, or names a class that may not be imported
+            (`only_trusted`).
     """
     from lslm_lightning.runs.parser import ArgumentError, ArgumentParser
 
@@ -164,11 +164,11 @@ def build(spec: Mapping[str, Any], tokenizer: "Tokenizer") -> "LightningModule":
 
 
 def load_weights(task: "LightningModule", path: Path, tokenizer: "Tokenizer") -> None:
-    """Put the weights of a checkpoint into `task`.
+    """Load the weights of a checkpoint into `task`.
 
     Raises:
-        ValueError: it is not a checkpoint, lacks files beside it, holds more than data, or is of
-            another model or vocabulary.
+        ValueError: the file is not a checkpoint, files beside it are missing, it holds more than
+            data, or it belongs to another model or vocabulary.
     """
     try:
         saved = read_state(path)
@@ -207,11 +207,7 @@ def load_weights(task: "LightningModule", path: Path, tokenizer: "Tokenizer") ->
 
 
 def check_tensors(weights: Any) -> None:
-    """Refuse what is no mapping of names to tensors.
-
-    Raises:
-        ValueError: naming the first other entry.
-    """
+    """Raise ValueError unless `weights` maps names to ordinary dense tensors."""
     from torch import Tensor, strided
 
     if not isinstance(weights, Mapping):
@@ -229,8 +225,8 @@ def check_tensors(weights: Any) -> None:
 
 
 def explain(wrong: "dict[str, tuple[Size, Size]]", vocab_size: int) -> str:
-    """Which weight has another shape in the checkpoint than in the model, and whether the
-    vocabulary is the reason.
+    """Return text that names a weight with different shapes in checkpoint and model, and says
+    whether the vocabulary size is the reason.
     """
     name, (saved, own) = next(iter(wrong.items()))
     text = f"{name} is {tuple(saved)} in the checkpoint and {tuple(own)} in the model"
@@ -248,5 +244,5 @@ def explain(wrong: "dict[str, tuple[Size, Size]]", vocab_size: int) -> str:
 
 
 def one_line(error: BaseException) -> str:
-    """The words of an error without line breaks."""
+    """Return the message of an error on one line."""
     return " ".join(str(error).split())

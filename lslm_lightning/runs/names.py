@@ -1,4 +1,4 @@
-"""Names of runs: the config's name, and what was set otherwise on the command line."""
+"""Run names: the config's name and the settings changed on the command line."""
 
 import re
 import unicodedata
@@ -37,17 +37,17 @@ def run_name(
     base: Mapping[str, Any],
     more: Sequence[str] = (),
 ) -> str:
-    """Return a name for a run that says what makes it different, as "cldr_demo-de-d_model_64".
+    """Return a run name that lists the changed settings, such as "cldr_demo-de-d_model_64".
 
-    The name can be that of a folder on any system, and of the most different settings has a few;
-    "+2" at its end stands for two more.
+    The name is a valid folder name on any system and lists at most a few settings; a final "+2"
+    says that two more were changed.
 
     Args:
-        stem: name of the config, which is not changed.
-        settings: of the command line, from `typed_settings`.
-        config: the configuration that came of all.
-        base: what the config alone comes to. Settings that are equal there are no difference.
-        more: stems of further configs, which change the first.
+        stem: name of the config file.
+        settings: command-line settings, from `typed_settings`.
+        config: the resulting configuration.
+        base: configuration without the command-line settings; a setting equal to it is not listed.
+        more: names of further config files that change the first.
     """
     parts = [part for each in more if (part := as_part(each))]
     for key in sorted(
@@ -73,7 +73,7 @@ def run_name(
 
 
 def stem_of(path: str | Path) -> str:
-    """Return the name of a config file as the beginning of a run's name."""
+    """Return the name of a config file, shortened for use in a run name."""
     stem = as_name(unicodedata.normalize("NFC", Path(path).stem))
     while len(stem.encode()) > LONGEST_STEM:
         stem = stem[:-1]
@@ -81,7 +81,7 @@ def stem_of(path: str | Path) -> str:
 
 
 def typed_settings(arguments: Sequence[str]) -> dict[str, str]:
-    """Return what a command line says of the experiment, as text by dotted names."""
+    """Return the command-line settings that define the experiment, as text by dotted name."""
     found: dict[str, str] = {}
     for i, word in enumerate(arguments):
         if not re.match(r"--\w", word):
@@ -95,8 +95,8 @@ def typed_settings(arguments: Sequence[str]) -> dict[str, str]:
 
 
 def found_in(config: Any, key: str) -> Any:
-    """Return the setting of this dotted name, in which `init_args` may be left out, or
-    `NOTHING`.
+    """Return the setting with this dotted name, in which `init_args` may be omitted; `NOTHING` if
+    there is none.
     """
     for name in key.split("."):
         if isinstance(config, Mapping) and name not in config and "init_args" in config:
@@ -108,14 +108,12 @@ def found_in(config: Any, key: str) -> Any:
 
 
 def comparable(value: Any) -> Any:
-    """Return what of a setting is compared: of an object its class, since its settings stand
-    alone.
-    """
+    """Return the class path of an object specification, and any other value unchanged."""
     return value["class_path"] if isinstance(value, Mapping) and "class_path" in value else value
 
 
 def part_of(key: str, value: Any) -> str:
-    """Return a setting as a part of a name: "de", "d_model_64", "LSTM", "no_fused"."""
+    """Return a setting as one part of a run name: "de", "d_model_64", "LSTM", "no_fused"."""
     name = key.rpartition(".")[2]
     value = comparable(value)
     name = SHORT.get(name, name)
@@ -147,11 +145,13 @@ def part_of(key: str, value: Any) -> str:
 
 
 def plain(value: Any) -> str:
-    """Return a value as text; a number without digits that say nothing."""
+    """Return a value as text; a float without trailing zeros."""
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def as_part(text: str) -> str:
-    """Return text with what a folder's name may have, and not too long; maybe nothing."""
+    """Return the text reduced to the characters and length allowed for one part of a run name; may
+    be empty.
+    """
     clean = re.sub(r"[^\w.-]+", "_", unicodedata.normalize("NFC", text))
     return re.sub(r"_{2,}", "_", clean).strip("_.-")[:LONGEST_PART].rstrip("_.-")

@@ -1,4 +1,4 @@
-"""jsonargparse, which reads YAML as the rest of the project does."""
+"""jsonargparse, configured to read YAML as the rest of the project does."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ __all__ = ["ArgumentError", "ArgumentParser", "load_for_parser"]
 
 
 def load_for_parser(text: str) -> Any:
-    """The loader of jsonargparse, which takes `{a, b}` and `a:` for texts."""
+    """Parse YAML for jsonargparse, which expects `{a, b}` and `a:` to stay text."""
     value = parse_yaml(text, ParserLoader)
     if isinstance(value, dict) and value and all(inner is None for inner in value.values()):
         names = set(text.strip(" {}").replace(" ", "").split(","))

@@ -1,6 +1,4 @@
-"""States of training on disk: files of one process, or folders to which several wrote, each its
-part.
-"""
+"""Training checkpoints on disk: one file, or a folder in which each process wrote its part."""
 
 import json
 import math
@@ -26,8 +24,8 @@ CHECKSUMS = "checksums.json"  # in a folder: CRC-32 of each file
 
 
 def link(old: Path, new: Path) -> None:
-    """The same content under another name, without a copy where the file system can; a reader of
-    `new` never sees half of it.
+    """Make `new` another name of the content of `old` atomically: hard links where the file system
+    supports them, else a copy.
     """
     draft = new.with_name(f".{new.name}.link")
     remove(draft)
@@ -46,8 +44,8 @@ def _link_file(old: str | Path, new: str | Path) -> None:
 
 
 def put(draft: Path, path: Path) -> None:
-    """Rename a draft. A folder that is in the way stands aside meanwhile (see `aside`), for it
-    cannot be replaced at one stroke.
+    """Rename `draft` to `path`, replacing it. A folder cannot be replaced in one step, so it has
+    the name `aside(path)` in between.
     """
     if path.is_dir() or (draft.is_dir() and path.exists()):
         remove(aside(path))
@@ -58,12 +56,12 @@ def put(draft: Path, path: Path) -> None:
 
 
 def aside(path: Path) -> Path:
-    """Where what had the name is while it is replaced."""
+    """Return the temporary name of a folder at `path` while it is being replaced."""
     return path.with_name(f".{path.name}.old")
 
 
 def remove(path: Path) -> None:
-    """A file or a folder, if there is one."""
+    """Delete a file or folder, if it exists."""
     if path.is_dir():
         shutil.rmtree(path)
     else:
@@ -71,7 +69,7 @@ def remove(path: Path) -> None:
 
 
 def synchronize(path: Path) -> None:
-    """What is written of a file, or which names a folder has, is on the disk when this returns."""
+    """Wait until the content of a file, or the list of names in a folder, is on the disk."""
     is_windows = not hasattr(os, "O_DIRECTORY")
     if is_windows and path.is_dir():  # which it cannot open
         return
@@ -86,12 +84,12 @@ def synchronize(path: Path) -> None:
 
 
 def read_state(path: Path) -> dict[str, Any]:
-    """A state with whole weights, "state_dict", on the CPU: of a file all of it, of a folder all
-    but the optimizer's moments.
+    """Return the content of a checkpoint on the CPU, with whole weights under "state_dict":
+    everything of a file, everything but the optimizer's moments of a folder.
 
     Raises:
-        Exception: whatever torch says of what is none, or holds more than data.
-        ValueError: it would take more memory than it has bytes.
+        Exception: torch's error for a file that is no checkpoint or holds more than data.
+        ValueError: reading it would take more memory than it has bytes.
     """
     import torch
 
@@ -108,8 +106,8 @@ def read_state(path: Path) -> dict[str, Any]:
 
 
 def packing_of(parts: zipfile.ZipFile) -> str | None:
-    """Return what lets the parts of a checkpoint, a zip file, take more memory than it has bytes;
-    None where nothing does.
+    """Return why reading a checkpoint (a zip file) could take more memory than it has bytes; None
+    if it cannot.
     """
     members = parts.infolist()
     if any(member.compress_type != zipfile.ZIP_STORED for member in members):
@@ -125,7 +123,9 @@ def packing_of(parts: zipfile.ZipFile) -> str | None:
 
 
 def read_safetensors(path: Path) -> dict[str, Any]:
-    """The weights that `lslm consolidate` wrote."""
+    """Return the weights, under "state_dict", and metadata of a safetensors file that `lslm
+    consolidate` wrote.
+    """
     from safetensors import safe_open
 
     with safe_open(path, "pt") as file:
@@ -134,7 +134,9 @@ def read_safetensors(path: Path) -> dict[str, Any]:
 
 
 def read_parts(folder: Path, roots: Iterable[str]) -> dict[str, Any]:
-    """The tensors that a folder holds under these names, put together: nested dictionaries."""
+    """Return the whole tensors stored in a checkpoint folder under the given top-level keys, as
+    nested dictionaries.
+    """
     import torch
     import torch.distributed.checkpoint as dcp
     from torch.distributed.checkpoint.metadata import TensorStorageMetadata
@@ -161,10 +163,8 @@ def read_parts(folder: Path, roots: Iterable[str]) -> dict[str, Any]:
 
 
 def check_index(folder: Path, metadata: Any) -> None:
-    """Refuse an index that names files elsewhere, or tensors that are larger than the whole folder.
-
-    Raises:
-        ValueError: it does.
+    """Raise ValueError if the index of a checkpoint folder names files outside of it, or tensors
+    larger than all its files.
     """
     from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 
@@ -189,8 +189,8 @@ def check_index(folder: Path, metadata: Any) -> None:
 
 @contextmanager
 def in_words(folder: Path) -> Iterator[None]:
-    """Inside, what fails with the parts in a folder is an OSError; torch's own error would pass by
-    any `except Exception`.
+    """Convert torch's CheckpointException, which no `except Exception` catches, to an OSError that
+    names the folder.
     """
     from torch.distributed.checkpoint.api import CheckpointException
 
@@ -254,13 +254,15 @@ _HARMLESS |= {(_DESCRIPTION, f"{kind}StorageMetadata") for kind in ("Bytes", "Ch
 
 
 def write_checksums(folder: Path, sums: Mapping[str, int]) -> None:
-    """Note what each file of a folder must have."""
+    """Write the expected checksums of a folder's files into the folder."""
     (folder / CHECKSUMS).write_text(json.dumps(sums, indent=1))
     synchronize(folder / CHECKSUMS)
 
 
 def damage_of_folder(folder: Path) -> str | None:
-    """What is wrong with a folder by its checksums; None of a whole one."""
+    """Return a description of how a checkpoint folder is damaged, by its checksums; None if it is
+    intact.
+    """
     try:
         sums = json.loads((folder / CHECKSUMS).read_text())
         if not isinstance(sums, dict):

@@ -1,8 +1,9 @@
-"""Which classes a run's configuration may name: it must not run code from elsewhere.
+"""Allow-list of the classes that a run's configuration may name, so that it cannot run foreign
+code.
 
 A configuration is checked as YAML before anything is imported. While it is parsed and built,
-`only_trusted` makes jsonargparse refuse every import path that is not allowed, so that a spelling
-that the check does not know leads nowhere either.
+`only_trusted` makes jsonargparse refuse every import path that is not allowed, so that a path that
+the check misses cannot be imported either.
 """
 
 import importlib
@@ -113,18 +114,18 @@ LOCK = threading.RLock()  # these settings are the process's
 
 @dataclass(frozen=True)
 class Gate:
-    """Import paths that may be followed: `TRUSTED`, and `also`.
+    """Import paths that are allowed: those of `TRUSTED`, and `also`.
 
     Args:
-        also: paths that the user named, in whatever class and with whatever arguments.
-        training: classes of `HARMLESS` too.
+        also: paths that the user allowed, for any class and any arguments.
+        training: allow the classes of `HARMLESS` too.
     """
 
     also: frozenset[str] = frozenset()
     training: bool = False
 
     def allows(self, path: str) -> bool:
-        """Return whether the name may be imported."""
+        """Return whether an import path may be imported."""
         if path in self.also or (self.training and path in harmless_names()):
             return True
         is_trusted = any(path.startswith(f"{package}.") for package in TRUSTED)
@@ -136,8 +137,8 @@ GATE: ContextVar[Gate | None] = ContextVar("GATE", default=None)
 
 @contextmanager
 def only_trusted(also: Iterable[str] = (), training: bool = False) -> Iterator[None]:
-    """Refuse to import what a run's configuration names, unless it is trusted, here and in
-    jsonargparse.
+    """Refuse, inside the context, to import classes that a configuration names and that are not
+    trusted.
 
     Args:
         also, training: see `Gate`.
@@ -161,13 +162,15 @@ def only_trusted(also: Iterable[str] = (), training: bool = False) -> Iterator[N
 
 
 def is_restricted() -> bool:
-    """Return whether `only_trusted` holds."""
+    """Return whether `only_trusted` is active."""
     return GATE.get() is not None
 
 
 @cache
 def harmless_names() -> Mapping[str, set[str]]:
-    """Arguments of `HARMLESS` by every path of a class: the public one, and that of its module."""
+    """Return the allowed arguments of each class of `HARMLESS`, by its public import path and by
+    the path of its module.
+    """
     found = {}
     for path, arguments in HARMLESS.items():
         kind = import_named(path)
@@ -177,17 +180,15 @@ def harmless_names() -> Mapping[str, set[str]]:
 
 @cache
 def has_own_tasks() -> bool:
-    """Return whether `tasks` is the package that comes with this one, not another of that name."""
+    """Return whether the importable package `tasks` is the one distributed with this package."""
     spec = find_spec("tasks")
     beside = Path(lslm_lightning.__file__).parents[1] / "tasks"
     return spec is not None and beside in map(Path, spec.submodule_search_locations or ())
 
 
 def check_trust(config: Any) -> None:
-    """Let pass a configuration whose every class is trusted, before it is parsed or after.
-
-    Raises:
-        ValueError: it names something else, which has not been imported.
+    """Raise ValueError if a configuration, parsed or not, names a class that is not trusted; it is
+    not imported.
     """
     gate = GATE.get() or Gate()
     try:
@@ -210,13 +211,13 @@ def check_trust(config: Any) -> None:
 
 
 def is_at_home(found: Any, path: str) -> bool:
-    """Return whether a class or function is defined where trusted ones are."""
+    """Return whether a class or function is defined in a trusted package."""
     home = f"{getattr(found, '__module__', None) or path}."
     return home == "torch." or any(home.startswith(f"{package}.") for package in HOMES)
 
 
 def check_arguments(path: str, arguments: Mapping[str, Any]) -> None:
-    """Refuse arguments of a class of `HARMLESS` that are not listed there, or are no plain
+    """Raise ValueError for arguments of a class of `HARMLESS` that are not allowed or not plain
     values.
     """
     for name, value in arguments.items():
@@ -228,7 +229,7 @@ def check_arguments(path: str, arguments: Mapping[str, Any]) -> None:
 
 
 def is_plain(value: Any) -> bool:
-    """Return whether a value is a number, a text or a switch, or a collection of these."""
+    """Return whether a value is a number, text or boolean, or a collection of these."""
     if isinstance(value, Mapping):
         return "class_path" not in value and all(map(is_plain, value.values()))
     if isinstance(value, list | tuple):
@@ -237,7 +238,7 @@ def is_plain(value: Any) -> bool:
 
 
 def refuse(path: str) -> NoReturn:
-    """Raise ValueError for an import path that is not trusted, with the way out."""
+    """Raise ValueError for an import path that is not trusted, and name the way out."""
     shown = path if all(map(str.isidentifier, path.split("."))) else repr(path[:80])
     raise ValueError(
         f"the run wants to use {shown}, which a run from elsewhere may not name; {ADVICE}"
@@ -245,16 +246,13 @@ def refuse(path: str) -> NoReturn:
 
 
 def refuse_denied(message: str) -> None:
-    """Refuse the import path that jsonargparse says in its message to be denied, where it says so
-    of one.
-    """
+    """Raise the error of `refuse` if jsonargparse's message says that an import path was denied."""
     if denied := re.search(DENIED, message):
         refuse(denied[1])
 
 
 def resolve(path: str) -> Any:
-    """The class or function of an import path `package.module.name`; nothing is reached through
-    another module's imports.
+    """Import and return the class or function with the import path `package.module.name`.
 
     Raises:
         ValueError: there is none, or it may not be imported.
@@ -265,7 +263,7 @@ def resolve(path: str) -> Any:
 
 
 def import_named(path: str) -> Any:
-    """Import as `resolve` does, whatever it is."""
+    """Import and return a class or function without checking whether it is trusted."""
     module, _, name = path.rpartition(".")
     try:
         found = getattr(importlib.import_module(module), name)
@@ -280,17 +278,16 @@ Named = tuple[str, Mapping[str, Any]]  # an import path, and the arguments that 
 
 
 def named_in(value: Any, key: str = "", seen: dict[Any, Any] | None = None) -> Iterator[Named]:
-    """Yield every import path of a configuration, parsed or not, with the arguments that it is
-    given.
+    """Yield every import path in a configuration, parsed or not, with its arguments.
 
-    A text counts where it could be taken for an import path, or where jsonargparse reads one in it.
+    A text counts if it looks like an import path, or if jsonargparse would read one in it.
 
     Args:
-        key: under which the value stands.
-        seen: collections that were looked at, which aliases may repeat without end.
+        key: name of the setting that `value` belongs to.
+        seen: collections already visited, since YAML aliases may repeat without end.
 
     Raises:
-        ValueError: a text speaks of a class and cannot be read.
+        ValueError: a text mentions `class_path` and cannot be parsed.
     """
     value = as_mapping(value)
     seen = {} if seen is None else seen
@@ -319,7 +316,9 @@ def named_in(value: Any, key: str = "", seen: dict[Any, Any] | None = None) -> I
 
 
 def named_in_text(text: str, key: str, seen: dict[Any, Any]) -> Iterator[Named]:
-    """Yield import paths that a text is, or has as YAML. One of `TEXTS` is no import path."""
+    """Yield the import paths that a text is, or that it contains as YAML; the settings in `TEXTS`
+    are never import paths.
+    """
     if is_import_path(text):
         if key not in TEXTS:
             yield text, {}
@@ -336,18 +335,20 @@ def named_in_text(text: str, key: str, seen: dict[Any, Any]) -> Iterator[Named]:
 
 
 def as_mapping(value: Any) -> Any:
-    """Return jsonargparse's Namespace as a mapping, and anything else as it is."""
+    """Return jsonargparse's Namespace as a mapping, and any other value unchanged."""
     return vars(value) if type(value).__name__ == "Namespace" else value
 
 
 def path_of(value: Any) -> str:
-    """Return the import path that a `class_path` is, or that a class or a function has."""
+    """Return the import path of a class or function; a `class_path` text is returned unchanged."""
     name = getattr(value, "__qualname__", None)
     return f"{value.__module__}.{name}" if name else str(value)
 
 
 def is_import_path(text: str) -> bool:
-    """Dotted names of which the first is a package of this Python: not `tokenizer.json`."""
+    """Return whether a text is a dotted name whose first part is an importable package: not
+    `tokenizer.json`.
+    """
     names = text.split(".")
     if len(names) < 2 or not all(name.isidentifier() for name in names):
         return False

@@ -1,5 +1,5 @@
-"""What one run stores in MLflow, and how it gets there. `Tracker` needs lightning, and so torch: it
-is imported when first named.
+"""Recording of runs in MLflow. `Tracker` needs lightning, and so torch: it is imported on first
+use.
 """
 
 from lslm_lightning.tracking.store import Store, TrackingError

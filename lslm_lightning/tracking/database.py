@@ -1,4 +1,4 @@
-"""The SQLite file of a store: made and migrated in a draft, repointed after a move."""
+"""The SQLite file of an MLflow store: created and migrated in a draft, updated after a move."""
 
 import json
 import logging
@@ -33,14 +33,14 @@ BROKEN = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}  # whatever was asked
 
 
 class DatabaseError(OSError):
-    """The file cannot be a store. One line, with a way out."""
+    """The SQLite file cannot be used as a store; the message is one line with a way out."""
 
 
 # Addresses
 
 
 def uri_of(file: Path, query: str = "") -> str:
-    """Return the address by which SQLAlchemy opens exactly this file.
+    """Return the address with which SQLAlchemy opens exactly this file.
 
     A `%` or `?` of the path must be quoted, and MLflow makes the parent folders of an address that
     begins with `sqlite:///` without unquoting it; it leaves one that names the driver alone.
@@ -59,12 +59,14 @@ def uri_of(file: Path, query: str = "") -> str:
 
 
 def location_of(folder: Path) -> str:
-    """Return a folder as MLflow takes it for artifacts: a path, or a URL where it misreads that."""
+    """Return a folder as an MLflow artifact location: a path, or a URL if MLflow would misread the
+    path.
+    """
     return folder.as_uri() if any(character in str(folder) for character in "%?#") else str(folder)
 
 
 def path_of(location: str) -> Path | None:
-    """Return the folder of an artifact location, None where that is no folder of this machine."""
+    """Return the folder of an MLflow artifact location; None if it is not a folder of this machine."""
     if location.startswith("file:"):
         return Path(url2pathname(urlsplit(location).path))
     return Path(location) if Path(location).is_absolute() else None
@@ -75,11 +77,11 @@ def path_of(location: str) -> Path | None:
 
 @contextmanager
 def exclusive(file: Path) -> Iterator[None]:
-    """Inside, no other process makes tables or experiments in the file.
+    """Lock the file, so that no other process creates tables or experiments in it meanwhile.
 
     Raises:
-        DatabaseError: another process did so for `LOCK_SECONDS`.
-        OSError, sqlite3.Error: the file, or its folder, cannot be used; at once.
+        DatabaseError: another process held the lock for `LOCK_SECONDS`.
+        OSError, sqlite3.Error: the file or its folder cannot be used; raised at once.
     """
     from filelock import FileLock, Timeout
 
@@ -96,28 +98,28 @@ def exclusive(file: Path) -> Iterator[None]:
 
 
 def connect(file: Path) -> closing:
-    """Return a connection to the file, closed at the end of a `with`."""
+    """Return an SQLite connection to the file that a `with` statement closes."""
     return closing(sqlite3.connect(file, timeout=BUSY_SECONDS))
 
 
 def check_writable(file: Path) -> None:
-    """Raise sqlite3.Error unless this process can write in the file, or make it."""
+    """Raise sqlite3.Error unless this process can write to the file, or create it."""
     with connect(file) as connection:
         connection.execute("BEGIN IMMEDIATE")
 
 
 def is_broken(error: BaseException) -> bool:
-    """Return whether SQLite says of the file itself that it is damaged, or no database."""
+    """Return whether an error is SQLite's report that the file is damaged or not a database."""
     return isinstance(error, sqlite3.Error) and primary_code(error) in BROKEN
 
 
 def primary_code(error: sqlite3.Error) -> int:
-    """Return SQLite's primary result code, 0 of an error that is Python's own."""
+    """Return SQLite's primary result code; 0 for errors raised by Python itself."""
     return (getattr(error, "sqlite_errorcode", 0) or 0) & 0xFF
 
 
 def check_address(uri: str) -> None:
-    """Raise what SQLite says of an address; MLflow would try for minutes.
+    """Try to connect to an address once, since MLflow would retry for minutes.
 
     Raises:
         DatabaseError: an option of the address is unknown.
@@ -143,14 +145,14 @@ def check_address(uri: str) -> None:
 
 
 def prepare(file: Path) -> None:
-    """Make the store where there is none, and bring that of an older MLflow up to date.
+    """Create the store if there is none, and migrate one of an older MLflow.
 
-    Both happen in a draft, which takes the name of the file when it is whole: killed at any moment,
-    a process leaves what was there before. The caller has `exclusive` access.
+    Both happen in a draft, which is renamed to the file when complete: a kill at any moment leaves
+    the previous state. The caller holds the lock of `exclusive`.
 
     Raises:
-        DatabaseError: the store is damaged, or of a newer MLflow; it is left as it is.
-        sqlite3.Error: the disk is full, or another process writes.
+        DatabaseError: the store is damaged, or of a newer MLflow; it is left unchanged.
+        sqlite3.Error: the disk is full, or another process is writing.
     """
     from mlflow.store.db.utils import _get_latest_schema_revision
 
@@ -182,7 +184,7 @@ def prepare(file: Path) -> None:
 
 
 def migrate(file: Path, draft: Path, revision: str | None) -> None:
-    """Replace a store by a copy with the tables of today; the old one stays under another name."""
+    """Replace a store by a copy with the current tables; the old file is kept under another name."""
     with connect(file) as old:
         is_wal = old.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
         if is_wal:  # its second file would be taken for that of the new store
@@ -210,10 +212,10 @@ def migrate(file: Path, draft: Path, revision: str | None) -> None:
 
 
 def make_tables(file: Path) -> None:
-    """Make MLflow's tables in an SQLite file, or bring those that are there up to date.
+    """Create MLflow's tables in an SQLite file, or migrate existing ones.
 
     Raises:
-        sqlite3.Error: they cannot be made, or what is there is not what MLflow left.
+        sqlite3.Error: they cannot be created, or the existing ones are not as MLflow left them.
     """
     from mlflow.store.db.utils import _initialize_tables, create_sqlalchemy_engine
     from sqlalchemy import event
@@ -231,12 +233,14 @@ def make_tables(file: Path) -> None:
 
 
 def do_not_synchronize(connection: sqlite3.Connection, record: object) -> None:
-    """Leave it to `replace` to bring a draft to the disk, once instead of after each change."""
+    """Turn off SQLite's own waiting for the disk; `replace` syncs a finished draft once."""
     connection.execute("PRAGMA synchronous = OFF")
 
 
 def schema_of(file: Path) -> tuple[set[str], str | None]:
-    """Return the tables of an SQLite file and MLflow's revision of them; none of no file."""
+    """Return the names of the tables in an SQLite file and MLflow's schema revision; (empty, None)
+    if there is no file.
+    """
     if not file.exists():
         return set(), None
     with connect(file) as connection:
@@ -249,14 +253,14 @@ def schema_of(file: Path) -> tuple[set[str], str | None]:
 
 
 def missing_tables(tables: set[str]) -> set[str]:
-    """Return the tables that MLflow expects and that are not there."""
+    """Return the names of MLflow's tables that are not in `tables`."""
     from mlflow.store.db.utils import Base
 
     return set(Base.metadata.tables) - tables
 
 
 def is_known(revision: str) -> bool:
-    """Return whether this MLflow has the migration to a revision."""
+    """Return whether the installed MLflow knows a schema revision."""
     from alembic.script import ScriptDirectory
     from alembic.util import CommandError
     from mlflow.store.db.utils import _get_alembic_config
@@ -269,7 +273,7 @@ def is_known(revision: str) -> bool:
 
 
 def damage(file: Path, reason: str) -> str:
-    """Return what a user is told of a damaged store: what is wrong, and how to set it aside."""
+    """Return the error message for a damaged store: what is wrong, and how to set the file aside."""
     aside = free_name(file.with_name(f"{file.name}.damaged"))
     names = f"{shlex.quote(str(file))} {shlex.quote(str(aside))}"
     return (
@@ -281,7 +285,9 @@ def damage(file: Path, reason: str) -> str:
 
 
 def runs_inside(file: Path) -> str:
-    """Return the number of runs that can be counted in a damaged store, in words."""
+    """Return text such as ", and holds 12 runs" for a damaged store; empty if they cannot be
+    counted.
+    """
     try:
         with connect(file) as connection:
             number = connection.execute("SELECT COUNT(*) FROM runs").fetchone()[0]
@@ -294,14 +300,14 @@ def runs_inside(file: Path) -> str:
 
 
 def replace(draft: Path, file: Path) -> None:
-    """Give a whole draft the name of the file; it is on the disk before."""
+    """Sync a finished draft to the disk and rename it to the file."""
     with draft.open("rb+") as opened:
         os.fsync(opened.fileno())
     draft.replace(file)
 
 
 def keep(file: Path, name: str) -> Path:
-    """Give a file a second name, with a number where another file has it; return its path."""
+    """Give a file a second name, with a number if that name is taken, and return its path."""
     path = file.with_name(name)
     if path.exists() and path.samefile(file):  # of a process that was killed
         return path
@@ -314,7 +320,7 @@ def keep(file: Path, name: str) -> Path:
 
 
 def free_name(path: Path) -> Path:
-    """Return the path, with a number at its end where it is taken."""
+    """Return the path, with a number appended if it exists."""
     number = 1
     found = path
     while found.exists():
@@ -323,18 +329,18 @@ def free_name(path: Path) -> Path:
 
 
 def companions(file: Path) -> list[Path]:
-    """Return the paths of what SQLite keeps beside a file while it is written."""
+    """Return the paths of the journal files that SQLite keeps beside a database file."""
     return [file.with_name(f"{file.name}-{kind}") for kind in ("journal", "wal", "shm")]
 
 
 def remove_database(file: Path) -> None:
-    """Remove an SQLite file with what SQLite keeps beside it."""
+    """Delete an SQLite file and its journal files."""
     for path in (file, *companions(file)):
         path.unlink(missing_ok=True)
 
 
 def copy_owner(file: Path, draft: Path) -> None:
-    """Give the draft the mode of the file and, where this process may, its owner."""
+    """Copy the permissions of `file` to `draft`, and its owner if this process may."""
     shutil.copymode(file, draft)
     if hasattr(os, "chown"):
         with suppress(OSError):
@@ -342,7 +348,7 @@ def copy_owner(file: Path, draft: Path) -> None:
 
 
 def release(file: Path) -> None:
-    """Close connections of this process to a file that had this name before."""
+    """Close this process's connections to a file that has been replaced."""
     if module := sys.modules.get("mlflow.store.tracking.sqlalchemy_store"):
         for engine in getattr(module.SqlAlchemyStore, "_engine_map", {}).values():
             database = engine.url.database
@@ -354,11 +360,13 @@ def release(file: Path) -> None:
 
 
 def repoint(file: Path, artifacts: Path) -> None:
-    """Point a store that was moved or copied with its project at the folders beside it now.
+    """Update a store that was moved or copied with its project folder, so that it refers to the new
+    folder.
 
-    Experiments of ours whose artifacts went to another project's folder get the one beside the
-    file, and so do runs, unless their artifacts are there still and not here. A run is known by
-    its new directory where that has it. The caller has `exclusive` access.
+    Experiments of this package whose artifacts were in another project's folder get the folder
+    beside the file, and so do their runs, unless their artifacts exist only in the old folder. The
+    recorded directory of a run is updated if the run is in the new one. The caller holds the lock
+    of `exclusive`.
     """
     project = artifacts.parent
     with connect(file) as store, store:
@@ -379,9 +387,8 @@ def repoint(file: Path, artifacts: Path) -> None:
 
 
 def adopt_run(file: Path, artifacts: Path, run_id: str) -> None:
-    """Let the artifacts of a run that goes on here go to the folder beside the file.
-
-    What it lacks there is sent anew. The caller has `exclusive` access.
+    """Move the artifact location of a resumed run to the folder beside the file; missing artifacts
+    are uploaded again. The caller holds the lock of `exclusive`.
     """
     query = "SELECT artifact_uri, experiments.name FROM runs JOIN experiments USING (experiment_id)"
     with connect(file) as store, store:
@@ -398,10 +405,11 @@ def repoint_run(
     name: str,
     is_here: bool = False,
 ) -> None:
-    """Point one run of the experiment `name` at its artifacts and its directory in `project`.
+    """Update the artifact location and the directory of one run of the experiment `name` to those
+    in `project`.
 
     Args:
-        is_here: point it at artifacts in `project` even where they are only in the other one.
+        is_here: update the artifact location even if the artifacts exist only in the old one.
     """
     before = folder and other_project(folder.parent.parent, name, project)
     if not folder or not before:
@@ -421,13 +429,15 @@ def repoint_run(
 
 
 def forget_location(run_id: str) -> None:
-    """Let MLflow ask anew where the artifacts of a run go, which it keeps for each process."""
+    """Remove a run's artifact location from the cache that MLflow keeps in this process."""
     if module := sys.modules.get("mlflow.tracking._tracking_service.utils"):
         getattr(module, "_artifact_repos_cache", {}).pop(run_id, None)
 
 
 def other_project(folder: Path | None, name: str, project: Path) -> Path | None:
-    """Return the project, if it is not `project`, whose artifacts of an experiment lie there."""
+    """Return the project folder, other than `project`, that artifacts of the experiment `name` in
+    `folder` belong to; None if there is none.
+    """
     inside = Path(ARTIFACTS) / name
     depth = len(inside.parts)
     if folder is None or folder.parts[-depth:] != inside.parts:
@@ -437,14 +447,14 @@ def other_project(folder: Path | None, name: str, project: Path) -> Path | None:
 
 
 def record_of(directory: Path) -> dict[str, Any]:
-    """Return what a run directory's mlflow.json notes, nothing where none can be read."""
+    """Return the content of a run directory's mlflow.json; empty if it cannot be read."""
     with suppress(OSError, ValueError):
         return dict(json.loads((directory / "mlflow.json").read_text(encoding="utf-8")))
     return {}
 
 
 def has_run(file: Path, run_id: str) -> bool:
-    """Return whether a store holds a run."""
+    """Return whether a store contains a run."""
     query = "SELECT 1 FROM runs WHERE run_uuid = ?"
     try:
         with connect(file) as connection:

@@ -1,6 +1,4 @@
-"""Markdown texts that MLflow shows of runs and experiments, and how those of this project are known
-from those of people.
-"""
+"""Markdown descriptions of runs and experiments in MLflow, signed so that a user's edits are kept."""
 
 import re
 
@@ -12,7 +10,9 @@ CUT = "\n\n..."
 
 
 def sign(text: str, longest: int) -> str:
-    """Return the text, cut to what MLflow takes, with the signature that `is_own` looks for."""
+    """Return the text, shortened to `longest` characters, with the signature that `is_own` looks
+    for.
+    """
     room = longest - len(signature("")) - len(CUT)
     text = text.strip()
     text = text if len(text) <= room else text[:room].rpartition("\n")[0].rstrip() + CUT
@@ -20,8 +20,8 @@ def sign(text: str, longest: int) -> str:
 
 
 def is_own(text: str) -> bool:
-    """Return whether a description may be replaced: there is none, or `sign` wrote it and nobody
-    has edited it since.
+    """Return whether a description may be replaced: it is empty, or `sign` made it and nobody has
+    edited it since.
     """
     if not text.strip():
         return True
@@ -30,5 +30,5 @@ def is_own(text: str) -> bool:
 
 
 def signature(text: str) -> str:
-    """Return the comment that ends a text of this project."""
+    """Return the HTML comment that ends a description of this package."""
     return f"\n\n<!-- lslm {hash_of(text)[:12]} -->"

@@ -1,4 +1,4 @@
-"""What a run's numbers may depend on besides its configuration: code and installed packages."""
+"""Git state and installed packages, which scores may depend on besides the configuration."""
 
 import os
 import platform
@@ -14,8 +14,8 @@ QUIET = ("--no-optional-locks", "-c", "core.fsmonitor=false", "-c", f"core.hooks
 
 
 def git_state() -> dict[str, str]:
-    """Tags `git.commit` and `git.dirty` ("true" when tracked files differ from it) of the working
-    directory; none outside of git.
+    """Return the tags `git.commit` and `git.dirty` ("true" if tracked files are modified) of the
+    working directory; empty outside of git.
     """
     commit = git("rev-parse", "HEAD")
     if commit is None:
@@ -31,8 +31,8 @@ def git_state() -> dict[str, str]:
 
 
 def without_filters() -> list[str]:
-    """Options that turn off the filters which the repository itself defines, not those of the
-    user.
+    """Return git options that turn off the filters that the repository itself defines, but not the
+    user's.
     """
     listed = (
         git(
@@ -58,7 +58,7 @@ def without_filters() -> list[str]:
 
 
 def git(*arguments: str) -> str | None:
-    """What git says, None when it fails, is missing or takes over ten seconds."""
+    """Return the output of a git command; None if it fails, is missing or takes over ten seconds."""
     try:
         command = ["git", *QUIET, *arguments]
         answer = subprocess.run(
@@ -71,8 +71,8 @@ def git(*arguments: str) -> str | None:
 
 @cache
 def environment() -> str:
-    """Python, platform and every installed distribution with its version: comments, then lines that
-    pip reads.
+    """Return Python version, platform and every installed distribution as the text of a pip
+    requirements file.
     """
     installed = {(found.metadata["Name"] or "").lower(): found.version for found in distributions()}
     lines = [

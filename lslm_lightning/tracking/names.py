@@ -1,4 +1,4 @@
-"""What MLflow takes as names and values of parameters, tags and metrics."""
+"""Conversion of names and values to what MLflow accepts for parameters, tags and metrics."""
 
 import hashlib
 import posixpath
@@ -14,10 +14,10 @@ N_DIGIT = 12  # of a hash that tells apart what would get one name
 
 
 def mlflow_name(name: str) -> str:
-    """The name that MLflow takes: other characters than letters, digits and `_-. :/` become `_`,
-    and it is no path to elsewhere.
+    """Return the name as MLflow accepts it: characters other than letters, digits and `_-. :/`
+    become `_`, and parts that lead to another folder are removed.
 
-    The end of one that is too long is replaced by a hash.
+    The end of a name that is too long is replaced by a hash.
     """
     clean = re.sub(r"[^/\w.\- :]", "_", name)
     clean = posixpath.normpath(clean).lstrip("./") or "_"
@@ -29,15 +29,13 @@ def mlflow_name(name: str) -> str:
 
 
 def with_hash(beginning: str, name: str) -> str:
-    """Return a name that begins so, ends with a hash of `name`, and is no longer than MLflow
-    takes.
-    """
+    """Return `beginning`, shortened if necessary, followed by a hash of `name`."""
     digits = hash_of(name)[:N_DIGIT]
     return f"{beginning[: LONGEST_NAME - N_DIGIT - 1].rstrip('/.')}_{digits}"
 
 
 def mlflow_names(names: Iterable[str]) -> dict[str, str]:
-    """Return a name that MLflow takes for each of different names, each another one."""
+    """Return a name that MLflow accepts for each name, all of them different."""
     found: dict[str, str] = {}
     taken: set[str] = set()
     for name in sorted(names, key=lambda each: (mlflow_name(each) != each, each)):
@@ -48,29 +46,33 @@ def mlflow_names(names: Iterable[str]) -> dict[str, str]:
 
 
 def clean_text(value: object) -> str:
-    """Return a value as text that every store takes: halves of surrogate pairs and NUL are
+    """Return a value as text that every store accepts: lone surrogates and NUL characters are
     replaced.
     """
     return str(value).encode("utf-8", "replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
 def short(value: str) -> str:
-    """The value, or its hash where MLflow would cut it; the whole value is in config.yaml."""
+    """Return the value, or its hash if it is longer than MLflow accepts; config.yaml has the whole
+    value.
+    """
     return value if len(value) <= LONGEST_PARAMETER else hashed(value)
 
 
 def hashed(value: str) -> str:
-    """Return what stands for a value that is too long."""
+    """Return the text "sha256:..." that replaces a value that is too long."""
     return f"sha256:{hash_of(value)}"
 
 
 def hash_of(text: str) -> str:
-    """Return the SHA-256 of a text in hexadecimal digits."""
+    """Return the SHA-256 digest of a text in hexadecimal digits."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def flatten(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted names and leaves of nested mappings, namespaces, and lists that hold such."""
+    """Yield (dotted name, leaf value) pairs of nested mappings and namespaces, and of lists that
+    hold such.
+    """
     if isinstance(value, Namespace):
         value = vars(value)
     elif isinstance(value, list | tuple) and any(

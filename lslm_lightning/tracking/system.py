@@ -1,4 +1,4 @@
-"""Load of this machine while a run goes on, as MLflow's own page of system metrics shows it."""
+"""System metrics (processor, memory, disk, network, GPU) during a run, named as MLflow names them."""
 
 import threading
 import time
@@ -10,15 +10,16 @@ if TYPE_CHECKING:
 
 
 class SystemMetrics:
-    """Processor, memory, disk, network and, where `nvidia-ml-py` is installed, GPU, from a
-    background thread.
+    """Thread that measures processor, memory, disk, network and, if `nvidia-ml-py` is installed,
+    GPU load.
 
-    MLflow's measurements, not its monitor: that one ends for good when the server is once away.
+    Uses MLflow's measurements but not its monitor, which stops for good when the server is away
+    once.
 
     Args:
-        log: takes metrics and a step, the seconds since the run began; so a resumed run goes on
-            where it stopped.
-        began: Unix time of the run's start in seconds.
+        log: receives metrics and a step, the number of seconds since the run began, so that a
+            resumed run continues the curves.
+        began: Unix time in seconds at which the run began.
         interval: seconds between two measurements.
     """
 
@@ -36,7 +37,7 @@ class SystemMetrics:
         self._thread.start()
 
     def close(self) -> None:
-        """Measure once more, and end."""
+        """Measure once more and end the thread."""
         self._stop.set()
         self._thread.join()
 
@@ -65,8 +66,8 @@ class SystemMetrics:
 
 
 def usable(kind: type["BaseMetricsMonitor"]) -> "BaseMetricsMonitor | None":
-    """A monitor that has measured once, or None where this machine has no such thing, or no library
-    to ask it.
+    """Return a monitor that has measured once; None if this machine has no such device or no
+    library to read it.
     """
     try:
         monitor = kind()

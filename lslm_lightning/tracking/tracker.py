@@ -1,6 +1,4 @@
-"""Lightning's logger on MLflow: one run, whatever the number of processes, and its status is
-true.
-"""
+"""Lightning logger that records one MLflow run, whatever the number of processes."""
 
 import json
 import logging
@@ -58,22 +56,22 @@ MOST_PARAMETERS = 100  # in one request; what MLflow takes
 
 
 class Tracker(Logger):
-    """Sends what a run produces to MLflow, and every metric to `metrics.jsonl` in the run's
-    directory too.
+    """Lightning logger that sends what a run produces to MLflow, and writes every metric to
+    `metrics.jsonl`.
 
-    Only `start` raises. From then on nothing here slows a step or ends a run: see `Outbox`. On
-    ranks above 0 every method does nothing.
+    Only `start` raises: after it nothing here slows a step or ends a run (see `Outbox`). On ranks
+    above 0 every method does nothing.
 
     Args:
-        task: the MLflow experiment.
+        task: name of the MLflow experiment.
         directory: the run directory, which exists.
         tracking_uri: see `Store`.
-        tags: added to git state, machine and process.
-        parent_run_id: the MLflow run that this one is a part of (seeds, evaluated systems).
-        run_id: go on with this run, in the directory in which it began; where MLflow does not know
-            it, or the directory is a copy of the one that the run is known by, a new one takes its
-            place.
-        again: whether the run is at work again, in this process.
+        tags: tags besides git state, machine and process.
+        parent_run_id: MLflow run that this one is part of (seeds, evaluated systems).
+        run_id: continue this run, in the directory in which it began; if MLflow does not know it,
+            or the directory is a copy of the one recorded for the run, a new run is created
+            instead.
+        again: whether the run works (trains, tests) again in this process.
     """
 
     def __init__(
@@ -118,7 +116,7 @@ class Tracker(Logger):
 
     @property
     def version(self) -> str | None:
-        """The MLflow run's id, on every rank; None before `start`."""
+        """Id of the MLflow run, on every rank; None before `start`."""
         return self._run_id or os.environ.get(RUN_ID)
 
     @property
@@ -126,11 +124,11 @@ class Tracker(Logger):
         return str(self.directory)
 
     def start(self) -> None:
-        """Create the run, or go on with it.
+        """Create the MLflow run, or continue it.
 
         Raises:
-            TrackingError: within seconds, when the store or the run directory cannot be used, or
-                the run was deleted in MLflow.
+            TrackingError: the store or the run directory cannot be used, or the run was deleted in
+                MLflow; raised within seconds.
         """
         if rank_zero_only.rank > 0:
             return
@@ -184,10 +182,8 @@ class Tracker(Logger):
             self._monitor = SystemMetrics(self.log_metrics, began=run.info.start_time / 1000)
 
     def _check_links(self) -> None:
-        """Refuse a run directory in which a file that is written to is a link to a file elsewhere.
-
-        Raises:
-            TrackingError: it is one.
+        """Raise TrackingError if a file of the run directory that is to be written is a symbolic
+        link.
         """
         for name in WRITTEN:
             if (path := self.directory / name).is_symlink():
@@ -205,13 +201,13 @@ class Tracker(Logger):
         )
 
     def _note(self, facts: Mapping[str, object]) -> None:
-        """Write into `mlflow.json`, which keeps what else is there where this run goes on."""
+        """Update `mlflow.json` with these facts."""
         self._noted |= facts
         text = json.dumps(redacted_settings(self._noted))
         atomic_write(self.directory / "mlflow.json", text + "\n")
 
     def _remember(self, facts: Mapping[str, object]) -> None:
-        """`_note`, which a full disk does not make an error of."""
+        """Update `mlflow.json` like `_note`, but only warn if that fails."""
         try:
             self._note(facts)
         except OSError as error:
@@ -251,13 +247,13 @@ class Tracker(Logger):
         return run
 
     def _replace(self, run_id: str, reason: str) -> Any:
-        """Make a new run in place of `run_id`."""
+        """Create a new run instead of `run_id`."""
         log.warning("%s: a new one takes its place here", reason)
         self._sent = {}
         return self._create(self._client.get_experiment_by_name(self.task).experiment_id)
 
     def _is_original(self, directory: Path, run_id: str) -> bool:
-        """Whether another directory than this one is that of the run, in this store."""
+        """Return whether the run is recorded, in this store, in another directory than this one."""
         noted = record_of(directory)
         if noted.get("run_id") != run_id or not Store(noted.get("store", "none")).is_same(
             self.store
@@ -266,8 +262,8 @@ class Tracker(Logger):
         return not directory.samefile(self.directory)
 
     def _send_missing(self) -> None:
-        """Of what was logged before the run stopped, the part that did not reach MLflow; each point
-        with the time that it had.
+        """Send the points that were logged before the run stopped but did not reach MLflow, with
+        their original times.
         """
         missing = self.missing_points()
         self.n_missing = len(missing)
@@ -275,7 +271,7 @@ class Tracker(Logger):
             self._send(missing[i : i + BATCH])
 
     def missing_points(self) -> list[Point]:
-        """Of what was logged before the run stopped, the points that are not in MLflow."""
+        """Return the points that were logged before the run stopped and that MLflow lacks."""
         names: dict[str, list[Point]] = {}
         for point in self._curves.earlier:
             names.setdefault(mlflow_name(point.name), []).append(point)
@@ -288,17 +284,15 @@ class Tracker(Logger):
         return missing
 
     def _upload_missing(self) -> None:
-        """Of the files that the run had written before it stopped, those that did not reach MLflow;
-        the best state comes at the end.
+        """Upload the files that were written before the run stopped but did not reach MLflow,
+        except for checkpoints, which are uploaded at the end.
         """
         for name in self.missing_files():
             if not name.startswith("checkpoints/"):
                 self._upload(self.directory / name, name.rpartition("/")[0])
 
     def missing_files(self) -> list[str]:
-        """Of the files that the run is to have in MLflow, those that are not there, or not as they
-        are now.
-        """
+        """Return the files that MLflow should have but lacks, or has in another state."""
         here = self.directory.absolute()
         self._tell_links(
             [link for name in (*KEPT, *FOLDERS) for link in links_of(here / name, here)]
@@ -306,7 +300,7 @@ class Tracker(Logger):
         return missing_files(self._client, self._run_id, self.directory, self._sent)
 
     def _tell_links(self, links: Sequence[Path]) -> None:
-        """Say once of each symbolic link that it is left out."""
+        """Warn once of each symbolic link that is not uploaded."""
         if new := [link for link in links if link not in self._links]:
             self._links |= set(new)
             words = "symbolic links are not followed, and are left out of MLflow: %s"
@@ -340,11 +334,11 @@ class Tracker(Logger):
 
     @property
     def client(self) -> Any:
-        """MLflow's, after `start`."""
+        """MLflow client, after `start`."""
         return self._client
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Numbers at a step, under names like `val/bleu`."""
+        """Log metric values, under names like `val/bleu`, at a step."""
         if self._outbox is None:
             return
         time_ms = round(time.time() * 1000)
@@ -359,8 +353,8 @@ class Tracker(Logger):
         self._outbox.put(points)
 
     def write_down(self) -> None:
-        """See that all metrics so far are on the disk, before a state is saved behind which
-        training would not come back.
+        """Wait until all metrics logged so far are on the disk, so that no checkpoint is newer than
+        the metrics.
 
         Raises:
             OSError: the disk is full.
@@ -382,10 +376,10 @@ class Tracker(Logger):
     def log_hyperparams(
         self, params: Mapping[str, Any] | Namespace, *args: Any, **kwargs: Any
     ) -> None:
-        """A nested configuration as flat parameters `model.init_args.d_model`. The first value of a
-        name stays, as MLflow wants it.
+        """Log a nested configuration as flat parameters such as `model.init_args.d_model`. MLflow
+        keeps the first value of a parameter.
 
-        They are noted in mlflow.json too, where `lslm sync` finds them.
+        They are stored in mlflow.json too, for `lslm sync`.
         """
         if self._outbox is None:
             return
@@ -399,7 +393,7 @@ class Tracker(Logger):
             self._outbox.call(self._send_parameters, new[i : i + MOST_PARAMETERS])
 
     def parameters_of(self, params: Mapping[str, Any] | Namespace) -> dict[str, str]:
-        """Names and values of a nested configuration as MLflow has them."""
+        """Return names and values of a nested configuration as MLflow stores them."""
         flat = dict(
             flatten(redacted_settings(vars(params) if isinstance(params, Namespace) else params))
         )
@@ -409,8 +403,8 @@ class Tracker(Logger):
         }
 
     def _send_parameters(self, parameters: Sequence[Any]) -> None:
-        """Send parameters; in place of one that the server finds too long, as older ones do, the
-        hash of its value.
+        """Send parameters; a value that an older server refuses as too long is replaced by its
+        hash.
         """
         from mlflow.entities import Param
 
@@ -432,8 +426,8 @@ class Tracker(Logger):
     def missing_records(
         self, params: Mapping[str, Any], tags: Mapping[str, object]
     ) -> tuple[list[str], list[str]]:
-        """The names of the parameters, and of the tags, that MLflow has not, or not with these
-        values.
+        """Return the names of the parameters, and of the tags, that MLflow lacks or has with
+        another value.
         """
         data = self._client.get_run(self._run_id).data
         parameters = [name for name in self.parameters_of(params) if name not in data.params]
@@ -450,14 +444,12 @@ class Tracker(Logger):
 
     @property
     def page(self) -> str:
-        """The address of the run's page in MLflow's web UI, from its `#` on; empty before
-        `start`.
-        """
+        """Address of the run's page in MLflow's web UI, from its `#` on; empty before `start`."""
         return f"#/experiments/{self._experiment_id}/runs/{self._run_id}" if self._run_id else ""
 
     def set_description(self, text: str) -> None:
-        """Set the Markdown text that MLflow shows on the run's page, unless somebody has edited it
-        there or set the tag.
+        """Set the Markdown description of the run's page, unless a user edited it there or set the
+        tag.
         """
         if self._outbox is not None and DESCRIPTION not in self._tags:
             signed = sign(self.store.redact(clean_text(text)), LONGEST_TAG)
@@ -465,9 +457,7 @@ class Tracker(Logger):
             self._outbox.call(self._send_description, signed)
 
     def restore_description(self) -> None:
-        """Set the description that was last set, as `mlflow.json` has it, in a store that lacks
-        it.
-        """
+        """Send the last description, from `mlflow.json`, to a store that lacks it."""
         if self._outbox is not None and (noted := self._noted.get("description")):
             self._outbox.call(self._send_description, noted)
 
@@ -477,11 +467,11 @@ class Tracker(Logger):
             self._client.set_tag(self._run_id, DESCRIPTION, signed)
 
     def log_dataset(self, name: str, digest: str, split: str, source: str) -> None:
-        """A data set as an input of the run, from a public address or a path. A digest too long for
-        MLflow is whole in the input's tag.
+        """Log a data set, from a public address or a path, as an input of the run. A digest too
+        long for MLflow is stored whole in a tag of the input.
 
-        MLflow takes two data sets of one name and digest for one, and would lose the second split:
-        it has the split in its name then.
+        MLflow takes two data sets with the same name and digest for one and would lose the second
+        split; the name of the second therefore includes its split.
         """
         if self._outbox is None:
             return
@@ -503,10 +493,10 @@ class Tracker(Logger):
         self._outbox.call(self._client.log_inputs, self._run_id, [DatasetInput(dataset, tags)])
 
     def log_artifact(self, path: str | Path, folder: str | None = None) -> None:
-        """Upload a file or a folder, and look whether it has arrived; see `uploads`.
+        """Upload a file or a folder, and check that it arrived; see `uploads`.
 
         Args:
-            folder: where in the run's artifacts; default: where it lies in the run directory.
+            folder: folder in the run's artifacts; default: the same as in the run directory.
         """
         if self._outbox is None:
             return
@@ -517,8 +507,8 @@ class Tracker(Logger):
         self._outbox.call(self._upload, path, folder or "")
 
     def log_table(self, path: str | Path, limit: int = 1000) -> None:
-        """The first rows of a JSONL file (predictions) as a table of MLflow's page; a tag says how
-        many of how many.
+        """Show the first rows of a JSONL file (predictions) as a table on MLflow's page; a tag says
+        how many of how many.
         """
         if self._outbox is not None and not links_of(
             Path(path).absolute(), self.directory.absolute()
@@ -540,24 +530,27 @@ class Tracker(Logger):
         self._client.set_tag(self._run_id, f"rows.{path.stem}", f"{len(rows)} of {n_row}")
 
     def flush(self) -> bool:
-        """Wait until all is stored, or MLflow does not answer: whether all is stored."""
+        """Wait until everything is stored or MLflow does not answer; return whether everything is
+        stored.
+        """
         return self._outbox is None or self._outbox.flush()
 
     def save(self) -> None:
-        """Nothing: Lightning calls it after every logged step, which must not wait."""
+        """Do nothing: Lightning calls this after every logged step, which must not wait."""
 
     def finalize(self, status: str) -> None:
-        """Nothing: Lightning calls it after each of fit, validate, test, and the run goes on; `end`
-        ends it.
+        """Do nothing: Lightning calls this after each of fit, validate and test, but only `end`
+        ends the run.
         """
 
     def end(
         self, status: Literal["FINISHED", "FAILED", "KILLED"], ended: float | None = None
     ) -> None:
-        """Store what is left, the curves among it, and set the run's status; the first call counts.
+        """Send what is left, including the metric log, and set the run's status; later calls do
+        nothing.
 
         Args:
-            ended: when the work ended, in Unix seconds; now by default.
+            ended: Unix time in seconds at which the work ended; now by default.
         """
         if self._outbox is None:
             return
@@ -578,8 +571,8 @@ class Tracker(Logger):
         os.environ.pop(RUN_ID, None)
 
     def _publish_view(self) -> None:
-        """Write the view of the experiment; where it is refused, as to users who may only add runs,
-        no run lacks anything.
+        """Write the saved views of the experiment; a refusal, as for users who may only add runs,
+        is ignored.
         """
         try:
             publish(self._client, self._experiment_id)

@@ -1,4 +1,4 @@
-"""Files of a run in MLflow's store: sent, and looked at there."""
+"""Upload of a run's files to MLflow, with a check that they arrived."""
 
 import re
 import zlib
@@ -15,8 +15,8 @@ N_TRY = 3  # for a store that takes files and has others afterwards
 
 
 def local_files(directory: Path) -> list[str]:
-    """Of a run's directory, those that MLflow is to have, by their names inside: all but the states
-    and the answers of validations.
+    """Return the names, relative to the run directory, of the files to be uploaded: all but
+    checkpoints for resuming and predictions of validations.
     """
     found = [name for name in KEPT if (directory / name).is_file()]
     for folder in FOLDERS:
@@ -30,8 +30,8 @@ def local_files(directory: Path) -> list[str]:
 
 
 def links_of(path: Path, root: Path) -> list[Path]:
-    """Symbolic links on the way from the folder `root`, itself excluded, to `path`, and inside of
-    `path`: they may lead anywhere.
+    """Return symbolic links on the path from the folder `root` (not included) to `path`, or inside
+    of `path`; they may lead anywhere.
     """
     folders = [each for each in (path, *path.parents) if each.is_relative_to(root) and each != root]
     if links := [each for each in reversed(folders) if each.is_symlink()]:
@@ -40,7 +40,7 @@ def links_of(path: Path, root: Path) -> list[Path]:
 
 
 def sizes(client: "MlflowClient", run_id: str, folder: str | None = None) -> dict[str, int]:
-    """Bytes of every artifact of a run, or of those in a folder of it."""
+    """Return the size in bytes of every artifact of a run, or in a folder of it, by path."""
     found: dict[str, int] = {}
     for entry in client.list_artifacts(run_id, folder):
         found |= (
@@ -52,8 +52,8 @@ def sizes(client: "MlflowClient", run_id: str, folder: str | None = None) -> dic
 def missing_files(
     client: "MlflowClient", run_id: str, directory: Path, sent: Mapping[str, int]
 ) -> list[str]:
-    """Of `local_files`, those that are not in MLflow, or not whole, or not as they are now, by the
-    checksums of what was sent.
+    """Return those of `local_files` that are missing in MLflow, incomplete, or changed since they
+    were sent, by their checksums.
     """
     there = sizes(client, run_id)
 
@@ -67,7 +67,7 @@ def missing_files(
 
 
 def checksum(path: Path) -> int:
-    """CRC-32 of a file."""
+    """Return the CRC-32 of a file."""
     running = 0
     with path.open("rb") as file:
         while block := file.read(1 << 20):
@@ -76,14 +76,14 @@ def checksum(path: Path) -> int:
 
 
 def upload(client: "MlflowClient", run_id: str, path: Path, folder: str) -> dict[str, int]:
-    """Send a file, or a folder with all in it but symbolic links, into `folder` of a run's
-    artifacts, until all of it is there.
+    """Upload a file, or a folder without its symbolic links, into `folder` of a run's artifacts,
+    and check that all of it arrived.
 
     Returns:
-        Checksums, by name there.
+        CRC-32 checksums by artifact path.
 
     Raises:
-        RuntimeError: the store takes it and has not all of it afterwards, at `N_TRY` tries.
+        RuntimeError: the store accepts the files but lacks some of them after `N_TRY` attempts.
     """
     target = f"{folder}/{path.name}".removeprefix("/")
     for _ in range(N_TRY):

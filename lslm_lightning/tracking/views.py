@@ -1,4 +1,4 @@
-"""The saved view of an experiment in MLflow's web UI: columns, order and charts that compare runs.
+"""Saved view of an experiment in MLflow's web UI: columns, order and charts that compare runs.
 
 The UI keeps a view as a tag of the experiment (`useSharedExperimentViewState` and
 `savedViewEnvelope` in its source): a link that names it opens it, and its menu "Views" lists it.
@@ -48,9 +48,10 @@ EARLIER = re.compile(r"\.(class_path|init_args\.)|^(trainer|job)\.")
 
 
 def publish(client: "MlflowClient", experiment_id: str) -> None:
-    """Write the view, the kind of pages and a description with links into an experiment.
+    """Write the saved views, the experiment kind and a description with links as tags of an
+    experiment.
 
-    What somebody has changed in the UI stays as it is.
+    Whatever a user changed in the UI is left unchanged.
     """
     tags = client.get_experiment(experiment_id).tags
     for name, value in KIND.items():
@@ -75,9 +76,7 @@ def publish(client: "MlflowClient", experiment_id: str) -> None:
 
 
 def links(experiment_id: str) -> dict[str, str]:
-    """Return addresses of the runs of an experiment in its views, from their `#` on, by what they
-    show.
-    """
+    """Return page addresses of the views of an experiment, from their `#` on, by what they show."""
     page = f"#/experiments/{experiment_id}/runs?workflowType=machine_learning&compareRunsMode="
     return {
         "best first": f"{page}TABLE&viewStateShareKey={KEY}",
@@ -87,7 +86,7 @@ def links(experiment_id: str) -> dict[str, str]:
 
 
 def introduction(experiment_id: str) -> str:
-    """Return the description of an experiment, in Markdown."""
+    """Return the Markdown description of an experiment."""
     return "Compare runs: " + " · ".join(
         f"[{name}]({address})" for name, address in links(experiment_id).items()
     )
@@ -97,10 +96,10 @@ def introduction(experiment_id: str) -> str:
 
 
 def view_state(runs: Sequence["Run"]) -> dict[str, Any]:
-    """Return what the UI keeps of a view: search, columns, charts and their sections.
+    """Return the state of a view as the UI stores it: search, columns, charts and sections.
 
     Args:
-        runs: the newest first.
+        runs: newest first.
     """
     headline = headline_of(runs)
     metrics = ordered_metrics(runs, headline)
@@ -144,8 +143,8 @@ def view_state(runs: Sequence["Run"]) -> dict[str, Any]:
 
 
 def columns_of(runs: Sequence["Run"], headline: str, metrics: Sequence[str]) -> list[str]:
-    """Return the columns of the table: the score, in what runs differ, other scores, and last what
-    all of them share.
+    """Return the columns of the table: the headline score, tags and settings in which the runs
+    differ, other scores, and last the tags that all runs share.
     """
     known = {name: {run.data.tags.get(name) for run in runs} - {None} for name in TAGS}
     differs = {name: len(found) > 1 for name, found in known.items()}
@@ -170,8 +169,8 @@ def width(name: str) -> int:
 
 
 def headline_of(runs: Sequence["Run"]) -> str:
-    """Return the metric that runs are compared by: what most of them say, or else a score of a
-    test, or the loss.
+    """Return the metric to compare runs by: the one that most runs name as headline, else a test
+    score, else the validation loss.
     """
     named = [
         (mlflow_name(run.data.tags["headline"]), run)
@@ -191,8 +190,8 @@ def headline_of(runs: Sequence["Run"]) -> str:
 
 
 def ordered_metrics(runs: Sequence["Run"], headline: str) -> list[str]:
-    """Return the metrics that get a chart: of tests, of validations, of training; the headline and
-    the loss lead each.
+    """Return the metrics that get a chart: test, then validation, then training metrics, with
+    headline and loss first in each.
     """
     name = headline.rpartition("/")[2]
     ranks = {"test": 0, "val": 1, "train": 2}
@@ -210,11 +209,10 @@ def ordered_metrics(runs: Sequence["Run"], headline: str) -> list[str]:
 
 
 def differing_parameters(runs: Sequence["Run"]) -> list[str]:
-    """Return the settings in which runs of one kind differ, those that most runs have first; what
-    is measured is none.
+    """Return the settings in which runs of the same kind differ, most common first; measured values
+    are excluded.
 
-    Where there are runs of this release, the settings of those of earlier ones, which have all of
-    them, are left out.
+    If there are runs of this release, settings that only earlier releases logged are excluded too.
     """
     recent = [run for run in runs if "n_parameter" in run.data.params]
     if recent:
@@ -239,12 +237,12 @@ def differing_parameters(runs: Sequence["Run"]) -> list[str]:
 
 
 def kind_of(run: "Run") -> str:
-    """Return what a run is, by its parameters: each kind has settings that no other has."""
+    """Return the kind of a run, by its parameters: "system", "n_shot" or "training"."""
     return next((name for name in ("system", "n_shot") if name in run.data.params), "training")
 
 
 def charts_of(metrics: Sequence[str]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Return sections and charts: bars of test scores, a table of the settings that differ, and
+    """Return sections and charts: bar charts of test scores, a table of differing settings, and
     curves.
     """
     names = [*dict.fromkeys(metric.partition("/")[0] for metric in metrics)]
@@ -282,7 +280,7 @@ def charts_of(metrics: Sequence[str]) -> tuple[list[dict[str, Any]], list[dict[s
 
 
 def chart(metric: str) -> dict[str, Any]:
-    """Return a chart of one metric."""
+    """Return the description of one metric's chart."""
     split = metric.partition("/")[0]
     found: dict[str, Any] = {
         "type": "BAR" if split == "test" else "LINE",
@@ -312,7 +310,7 @@ def chart(metric: str) -> dict[str, Any]:
 
 
 def is_lower_better(metric: str, runs: Sequence["Run"]) -> bool:
-    """Return which way the metric goes, as a run has it on record."""
+    """Return whether lower values of the metric are better, as recorded by a run."""
     name = metric.rpartition("/")[2]
     for run in runs:
         try:
@@ -330,7 +328,7 @@ def is_lower_better(metric: str, runs: Sequence["Run"]) -> bool:
 
 
 def envelope(name: str, state: dict[str, Any]) -> str:
-    """Return a view as the UI saves it: its name in the open, its state compressed."""
+    """Return a view as the UI stores it in a tag: its name, and its compressed state."""
     packed = base64.b64encode(zlib.compress(json.dumps(state).encode())).decode()
     now = round(time.time() * 1000)
     return json.dumps(
@@ -339,7 +337,7 @@ def envelope(name: str, state: dict[str, Any]) -> str:
 
 
 def state_of(tag: str) -> dict[str, Any] | None:
-    """Return the state of a view that `envelope` made; None of anything else."""
+    """Return the state of a view in a tag that `envelope` made; None for any other text."""
     try:
         packed = json.loads(tag)["state"].removeprefix("deflate;")
         return json.loads(zlib.decompress(base64.b64decode(packed)))
@@ -348,9 +346,7 @@ def state_of(tag: str) -> dict[str, Any] | None:
 
 
 def is_ours(tag: str) -> bool:
-    """Return whether a view may be replaced: there is none, or nobody has saved it anew in the
-    UI.
-    """
+    """Return whether a view may be replaced: there is none, or no user has saved it in the UI."""
     if not tag:
         return True
     try:
