@@ -18,7 +18,9 @@ Keys = tuple[Any, ...]  # of a setting, from the top; of a list, indices
 
 
 def hidden_values(config: Any, shown: Any, name: str = "") -> dict[str, Any]:
-    """Return the values that are masked in `shown`, the redacted copy of `config`, by dotted name."""
+    """Return the values that are masked in `shown`, the redacted copy of `config`, by dotted
+    name.
+    """
     found = {}
     for key, value in items(config):
         inner = f"{name}.{key}".lstrip(".")

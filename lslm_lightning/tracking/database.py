@@ -66,7 +66,9 @@ def location_of(folder: Path) -> str:
 
 
 def path_of(location: str) -> Path | None:
-    """Return the folder of an MLflow artifact location; None if it is not a folder of this machine."""
+    """Return the folder of an MLflow artifact location; None if it is not a folder of this
+    machine.
+    """
     if location.startswith("file:"):
         return Path(url2pathname(urlsplit(location).path))
     return Path(location) if Path(location).is_absolute() else None
@@ -184,7 +186,9 @@ def prepare(file: Path) -> None:
 
 
 def migrate(file: Path, draft: Path, revision: str | None) -> None:
-    """Replace a store by a copy with the current tables; the old file is kept under another name."""
+    """Replace a store by a copy with the current tables; the old file is kept under another
+    name.
+    """
     with connect(file) as old:
         is_wal = old.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
         if is_wal:  # its second file would be taken for that of the new store
@@ -273,7 +277,9 @@ def is_known(revision: str) -> bool:
 
 
 def damage(file: Path, reason: str) -> str:
-    """Return the error message for a damaged store: what is wrong, and how to set the file aside."""
+    """Return the error message for a damaged store: what is wrong, and how to set the file
+    aside.
+    """
     aside = free_name(file.with_name(f"{file.name}.damaged"))
     names = f"{shlex.quote(str(file))} {shlex.quote(str(aside))}"
     return (

@@ -1,4 +1,6 @@
-"""Markdown descriptions of runs and experiments in MLflow, signed so that a user's edits are kept."""
+"""Markdown descriptions of runs and experiments in MLflow, signed so that a user's edits are
+kept.
+"""
 
 import re
 

@@ -58,7 +58,9 @@ def without_filters() -> list[str]:
 
 
 def git(*arguments: str) -> str | None:
-    """Return the output of a git command; None if it fails, is missing or takes over ten seconds."""
+    """Return the output of a git command; None if it fails, is missing or takes over ten
+    seconds.
+    """
     try:
         command = ["git", *QUIET, *arguments]
         answer = subprocess.run(

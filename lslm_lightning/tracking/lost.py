@@ -30,7 +30,9 @@ def process_tags() -> dict[str, str]:
 
 
 def is_lost(run: "Run") -> bool:
-    """Return whether a run has the status RUNNING although its process, on this machine, has ended."""
+    """Return whether a run has the status RUNNING although its process, on this machine, has
+    ended.
+    """
     tags = run.data.tags
     if (
         run.info.status != "RUNNING"

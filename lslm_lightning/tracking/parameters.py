@@ -52,7 +52,9 @@ def short_names(names: Iterable[str]) -> dict[str, str]:
 
 
 def section_rank(name: str) -> int:
-    """Return the rank of a setting's section in `SECTIONS`, from 1; 0 for settings of no section."""
+    """Return the rank of a setting's section in `SECTIONS`, from 1; 0 for settings of no
+    section.
+    """
     section, _, inside = name.partition(".")
     return SECTIONS.index(section) + 1 if section in SECTIONS and inside else 0
 

@@ -1,4 +1,6 @@
-"""System metrics (processor, memory, disk, network, GPU) during a run, named as MLflow names them."""
+"""System metrics (processor, memory, disk, network, GPU) during a run, named as MLflow names
+them.
+"""
 
 import threading
 import time

@@ -1,4 +1,4 @@
-"""Which states of training are kept: the last one, the best one, and the mean of several."""
+"""Checkpoint callback: keeps the last and the best checkpoint, and averages several."""
 
 import json
 import math
@@ -33,15 +33,15 @@ SETTLED = "settled"  # the file that says which state became the best one in the
 
 
 def save_atomically(trainer: Trainer, path: Path, n_kept: int = 1) -> None:
-    """`trainer.save_checkpoint` under a temporary name, then renamed: under `path` stands the old
-    state or the new one, never a part.
+    """Save a checkpoint under a temporary name and rename it to `path`, which always is a whole
+    checkpoint.
 
-    All ranks call it; rank 0 writes, or each its part. Of the states before it, n_kept - 1 stay
-    under the names of `earlier`.
+    All ranks call it; rank 0 writes the file, or each rank its part of a folder. The n_kept - 1
+    checkpoints before it stay under the names of `earlier`.
 
     Raises:
-        NotFiniteError: a weight is nan or infinite; what is on disk stays.
-        OSError: on every rank, where one could not write; what is on disk stays.
+        NotFiniteError: a weight is nan or infinite; the files on disk are unchanged.
+        OSError: raised on every rank if one cannot write; the files on disk are unchanged.
     """
     lost = torch.tensor(
         not all(bool(local(p).isfinite().all()) for p in trainer.lightning_module.parameters())
@@ -76,11 +76,11 @@ def save_atomically(trainer: Trainer, path: Path, n_kept: int = 1) -> None:
 
 
 def written(trainer: Trainer, folder: Path) -> dict[str, int]:
-    """Checksums of all files in a folder, each by the process that wrote it, when they are on the
-    disk; collective.
+    """Wait until the files that each process wrote into a checkpoint folder are on the disk, and
+    return the CRC-32 of all of them by name; collective.
 
     Raises:
-        ValueError: rank 0 does not see all of them.
+        ValueError: rank 0 does not see all of the files.
     """
     own = [
         *folder.glob(f"__{trainer.global_rank}_*"),
@@ -105,8 +105,8 @@ def written(trainer: Trainer, folder: Path) -> dict[str, int]:
 
 
 def mean_of_weights(paths: Sequence[Path]) -> dict[str, Any]:
-    """The newest of these checkpoints with the mean of the weights of all (Vaswani et al. 2017,
-    section 6.1); sums in float64.
+    """Return the newest of these checkpoints with its weights replaced by the mean over all of them
+    (Vaswani et al. 2017, section 6.1), summed in float64.
     """
     newest = read_state(paths[-1])
     sums = {
@@ -126,27 +126,27 @@ def mean_of_weights(paths: Sequence[Path]) -> dict[str, Any]:
 
 
 class Checkpoints(Checkpoint):
-    """Saves after each validation: `last.ckpt`, `best.ckpt` by the task's metric, and `step-*.ckpt`
-    where they are to be averaged.
+    """Callback that saves after each validation: `last.ckpt`, `best.ckpt` by the task's metric, and
+    `step-*.ckpt` if checkpoints are to be averaged.
 
-    Of states with the same score the one with the lower val/loss is better; a metric is often 0 at
-    the beginning of training.
+    Of two checkpoints with the same score, the one with the lower val/loss is better, since a
+    metric is often 0 at the beginning of training.
 
-    Between validations `last.ckpt` is saved every so often; the states before the last and the best
-    one stay as `last-1.ckpt`, `best-1.ckpt` and so on.
+    Between validations `last.ckpt` is saved at intervals; the checkpoints before the last and the
+    best one are kept as `last-1.ckpt`, `best-1.ckpt` and so on.
 
     Args:
-        directory: where the files go.
-        average: how many states are averaged after training; 0 or 1 for no average.
-        average_of: the "last" states, or the "best" by the task's metric.
-        n_last: how many of the last states are kept.
-        n_best: how many of the best states are kept.
-        every_steps: save after so many steps; None for validations alone.
-        every_minutes: save when so many minutes have gone by since the last time; None for
-            validations alone.
-        same_validation: whether a validation by this config is one by the config of the state that
-            training goes on from; asked only for a state that does not say what its scores were
-            measured on, as those of earlier releases do not.
+        directory: folder of the checkpoints.
+        average: number of checkpoints to average after training; 0 or 1 for no average.
+        average_of: average the "last" checkpoints, or the "best" by the task's metric.
+        n_last: number of last checkpoints to keep.
+        n_best: number of best checkpoints to keep.
+        every_steps: save after so many steps; None for only after validations.
+        every_minutes: save when so many minutes have passed since the last save; None for only
+            after validations.
+        same_validation: whether the config of the checkpoint that training resumes from validates
+            in the same way; used only for checkpoints of earlier releases, which do not record what
+            their scores were measured on.
     """
 
     def __init__(
@@ -183,19 +183,21 @@ class Checkpoints(Checkpoint):
     # Between validations
 
     def is_due(self, trainer: Trainer) -> bool:
-        """Whether to save after this step, on all ranks alike."""
+        """Return whether to save after this step because of `every_steps`; the same on all
+        ranks.
+        """
         return self.every_steps is not None and trainer.global_step % self.every_steps == 0
 
     @property
     def is_late(self) -> bool:
-        """Whether it is time to save, by this process's clock."""
+        """True if `every_minutes` have passed, by this process's clock; ranks may differ."""
         return (
             self.every_minutes is not None
             and time.monotonic() - self._saved_at > 60 * self.every_minutes
         )
 
     def save(self, trainer: Trainer) -> None:
-        """The present state as `last.ckpt`; collective."""
+        """Save the current state as `last.ckpt`; collective."""
         self._keep_outdated(trainer)
         self.saved_step = trainer.global_step
         self.is_saving = True
@@ -214,30 +216,32 @@ class Checkpoints(Checkpoint):
         return self.directory / "last.ckpt"
 
     def outdated(self) -> list[Path]:
-        """The best states by other measures, which are still to be validated by the present one."""
+        """Return the best checkpoints by earlier validation settings, which are still to be
+        validated by the current ones.
+        """
         return sorted(self.directory.glob("outdated-best*.ckpt"))
 
     def steps(self) -> list[Path]:
-        """The numbered states, oldest first."""
+        """Return the checkpoints to be averaged, oldest first."""
         return sorted(self.directory.glob("step-*.ckpt"))
 
     def on_train_start(self, trainer: Trainer, task: Task) -> None:
         self._saved_at = time.monotonic()
 
     def on_fit_start(self, trainer: Trainer, task: Task) -> None:
-        """Of a training from step 0; one that goes on has its measure already, or gets it after
-        this.
+        """Record what scores are measured on, in a training from step 0; a resumed one has it from
+        its checkpoint.
         """
         if self.measured is None and self.best_score is None:
             self.measured = task.measured_by(trainer)
 
     def on_load_checkpoint(self, trainer: Trainer, task: Task, checkpoint: dict[str, Any]) -> None:
-        """Take over what a state of training knows of the best states, also where no step is left
-        to do.
+        """Restore the record of the best checkpoints when a training resumes, even if no step is
+        left to do.
 
-        A run that goes on from another's checkpoint begins with that one's best, or with none. One
-        that goes on in its own directory makes the files that its process had not come to when it
-        was stopped. A state that is only validated or tested is not asked.
+        A run that continues from another run's checkpoint starts with that run's best checkpoint,
+        or with none. A run that resumes in its own directory creates the files that were missing
+        when its process was stopped. Nothing is restored for validate and test.
         """
         state = checkpoint.get("callbacks", {}).pop(self.state_key, None)
         if trainer.state.fn != "fit" or state is None:
@@ -259,15 +263,15 @@ class Checkpoints(Checkpoint):
             self.best_score = None
 
     def _believe(self, state: Mapping[str, Any]) -> None:
-        """The score of the best state, and what it was measured on."""
+        """Take over score, loss and measure of the best checkpoint from a saved state."""
         self.best_score = state["best_score"]
         loss = state.get("best_loss")
         self.best_loss = math.nan if loss is None else loss
         self.measured = state.get("measured")
 
     def _adopt(self, trainer: Trainer, theirs: Path, is_settled: bool) -> None:
-        """Begin with the best state of another run, which may be newer than the one that training
-        goes on from.
+        """Start with the best checkpoint of another run, which may be newer than the one that
+        training continues from.
         """
         if not theirs.exists() or damage(theirs):
             return
@@ -282,8 +286,8 @@ class Checkpoints(Checkpoint):
         trainer.strategy.barrier("best.ckpt")
 
     def _compare(self, trainer: Trainer, task: Task, checkpoint: Mapping[str, Any]) -> None:
-        """Let the best state so far keep its place only where its score means what those to come
-        mean.
+        """Discard the best score if validation settings have changed since, because later scores do
+        not compare with it.
         """
         before = self.measured
         now = task.measured_by(trainer)
@@ -335,8 +339,8 @@ class Checkpoints(Checkpoint):
         self.validated_step = 0
 
     def _keep_outdated(self, trainer: Trainer) -> None:
-        """Before another state becomes best.ckpt, put the one that was chosen by another measure
-        where `settle` finds it.
+        """Keep a best.ckpt chosen by other validation settings under another name, before it is
+        replaced.
         """
         if self._is_outdated and trainer.is_global_zero and self.best.exists():
             path = self.directory / "outdated-best.ckpt"
@@ -344,6 +348,7 @@ class Checkpoints(Checkpoint):
         self._is_outdated = False
 
     def _catch_up(self, source: Path) -> None:
+        """Create the files for `source` that its process had not written when it was stopped."""
         if self.best_step == self.saved_step:
             link(source, self.best)
         for path in self._scores:
@@ -357,7 +362,9 @@ class Checkpoints(Checkpoint):
             self.keep(trainer, task)
 
     def keep(self, trainer: Trainer, task: Task) -> None:
-        """Save the present state; collective."""
+        """Save the current state after a validation, as best checkpoint too if it is;
+        collective.
+        """
         self.validated_step = trainer.global_step
         score = trainer.callback_metrics.get(task.monitor)
         score = None if score is None else float(score)
@@ -384,16 +391,20 @@ class Checkpoints(Checkpoint):
                 remove(path)
 
     def _number(self, step: int, score: float, higher_is_better: bool) -> None:
-        """This state is one of those to be averaged, and one that was may be no more."""
+        """Add this step to the checkpoints to be averaged, and drop the oldest or worst beyond
+        `average`.
+        """
         self._scores[self.directory / step_name(step)] = score
         if len(self._scores) > self.average:
             worst = (min if higher_is_better else max)(self._scores, key=self._scores.get)
             del self._scores[worst if self.average_of == "best" else next(iter(self._scores))]
 
     def settle(self, trainer: Trainer, task: Task) -> None:
-        """After training: the last state, if it was not validated yet, and the mean of the numbered
-        ones become `best.ckpt` where they validate better; collective. Done once: a run that is
-        stopped after it finds that it was.
+        """Choose the final best checkpoint after training; collective.
+
+        If they validate better, the last state (if not validated yet) and the mean of the numbered
+        checkpoints become `best.ckpt`. A file records the result, so that a resumed run does not
+        repeat it.
         """
         # Lightning's axis, one short where no step was left to do
         trainer.fit_loop.epoch_loop._batches_that_stepped = trainer.global_step
@@ -457,12 +468,14 @@ class Checkpoints(Checkpoint):
         return self.directory / SETTLED
 
     def is_settled(self, step: int) -> bool:
-        """Whether a run of so many steps has its final best state, by the present measure."""
+        """Return whether the final best checkpoint was chosen after `step` steps, by the current
+        validation settings.
+        """
         outcome = outcome_of(self.directory)
         return outcome.get("step") == step and outcome["best_score"] == self.best_score
 
     def _compete(self, trainer: Trainer, task: Task, path: Path, words: str) -> None:
-        """Validate a state; if it is better than the best one, it becomes that."""
+        """Validate the checkpoint at `path`, and make it the best one if it is better."""
         task.competes = True
         try:
             [values] = trainer.validate(
@@ -495,7 +508,7 @@ class Checkpoints(Checkpoint):
         trainer.strategy.barrier("best.ckpt")
 
     def _crown(self, path: Path, task: Task) -> None:
-        """A state becomes the best one, with what its validation has chosen."""
+        """Make a checkpoint the best one, including buffers that its validation calibrated."""
         if not task.tunes:
             return link(path, self.best)
         state = read_state(path)
@@ -514,7 +527,7 @@ class Checkpoints(Checkpoint):
         return best is None or (value > best if higher_is_better else value < best)
 
     def on_train_end(self, trainer: Trainer, task: Task) -> None:
-        """A run whose last steps were not validated still ends with its last state on disk."""
+        """Save the last state if it was not validated, so that it is on disk."""
         if trainer.global_step != self.validated_step:
             self.save(trainer)
             if trainer.is_global_zero and (self.best_score is None or not self.best.exists()):
@@ -548,10 +561,10 @@ class Checkpoints(Checkpoint):
 
 
 def outcome_of(folder: Path) -> dict[str, Any]:
-    """What was settled about the states in a folder: of which step, the score of the best, and its
-    measure.
+    """Return the record of the final choice in a checkpoint folder: its step, the best score, and
+    what that was measured on.
 
-    Empty where nothing was, or the file is damaged: it is settled anew then.
+    Empty if there is none or the file is damaged; the choice is then made again.
     """
     try:
         found = json.loads((folder / SETTLED).read_text("utf-8"))
@@ -561,5 +574,5 @@ def outcome_of(folder: Path) -> dict[str, Any]:
 
 
 def step_name(step: int) -> str:
-    """Of the file of a state that is to be averaged."""
+    """Return the file name of a checkpoint that is to be averaged."""
     return f"step-{step:08d}.ckpt"

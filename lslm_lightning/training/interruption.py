@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and a closed terminal during training: finish the batch, save, stop."""
+"""Clean stop of a training on Ctrl-C, SIGTERM or SIGHUP: finish the step, save, stop."""
 
 import _thread
 import signal
@@ -20,17 +20,17 @@ STOP_SECONDS = 60.0  # SLURM is told to give two minutes
 
 
 class Agreement:
-    """The largest of the numbers that the ranks bring; collective.
+    """Maximum over all ranks of an integer; collective.
 
-    On GPUs it is that of the call before, 0 at first: the processor would wait for all that the GPU
-    has to do yet to know this one.
+    On GPUs a call returns the maximum of the previous call (0 at first), since waiting for the
+    current one would stall the processor until the GPU has caught up.
     """
 
     def __init__(self) -> None:
         self._before: tuple[Tensor, torch.cuda.Event] | None = None
 
     def forget(self) -> None:
-        """Of all calls so far."""
+        """Discard the value of the previous call."""
         self._before = None
 
     def __call__(self, number: int, device: torch.device, at_once: bool = False) -> int:
@@ -48,12 +48,14 @@ class Agreement:
 
 
 def is_behind(device: torch.device) -> bool:
-    """Whether it does later what it is asked for now."""
+    """Return whether a device works asynchronously, so that reading a value waits."""
     return device.type == "cuda"
 
 
 def arriving(tensor: Tensor) -> tuple[Tensor, torch.cuda.Event]:
-    """A copy in the memory of the processor, and what tells when it is there."""
+    """Start an asynchronous copy to pinned processor memory; return the copy and an event that
+    tells when it is complete.
+    """
     copy = torch.empty_like(tensor, device="cpu", pin_memory=True)
     event = torch.cuda.Event()
     copy.copy_(tensor, non_blocking=True)
@@ -62,9 +64,9 @@ def arriving(tensor: Tensor) -> tuple[Tensor, torch.cuda.Event]:
 
 
 class Deadline:
-    """Call a signal handler in the main thread when a time is over.
+    """Timer that calls a signal handler in the main thread.
 
-    Where there is no SIGALRM, on Windows, a thread makes it SIGINT, whose handler asks `take`.
+    Without SIGALRM, on Windows, a thread raises SIGINT instead, and its handler asks `take`.
     """
 
     def __init__(self, handler: Callable[[int, FrameType | None], None]) -> None:
@@ -73,13 +75,13 @@ class Deadline:
         self._is_over = False
 
     def install(self) -> dict[int, Any]:
-        """Set the handler; return those that were there before."""
+        """Set the handler, and return the handlers that were set before by signal number."""
         if not hasattr(signal, "SIGALRM"):
             return {}
         return {signal.SIGALRM: signal.signal(signal.SIGALRM, self._handler)}
 
     def start(self, seconds: float) -> None:
-        """Let the time run from now on."""
+        """Start the timer."""
         if hasattr(signal, "setitimer"):
             signal.setitimer(signal.ITIMER_REAL, seconds)
             return
@@ -88,14 +90,16 @@ class Deadline:
         self._timer.start()
 
     def stop(self) -> None:
-        """Forget the time."""
+        """Stop the timer."""
         if hasattr(signal, "setitimer"):
             signal.setitimer(signal.ITIMER_REAL, 0)
         elif self._timer is not None:
             self._timer.cancel()
 
     def take(self) -> bool:
-        """Return whether a SIGINT says that the time is over; asked again, it is a user's."""
+        """Return whether the last SIGINT came from this timer, and reset that: the next one is the
+        user's.
+        """
         is_over = self._is_over
         self._is_over = False
         return is_over
@@ -106,17 +110,16 @@ class Deadline:
 
 
 class Interruption(Callback):
-    """Within `fit`, `stopping_signals` only set a flag; where a resumed run can go on exactly, the
-    ranks agree, save `last.ckpt` and stop.
+    """Callback that turns `stopping_signals` during `fit` into a clean stop: all ranks save
+    `last.ckpt` at the same step, from which the run resumes exactly.
 
-    That is at the end of an optimizer step (of the next one, on several GPUs), or, where a
-    validation is due, after it; a long validation is left after `STOP_SECONDS`, with the state that
-    was saved before, while a save is finished however long it takes. A second signal stops at once.
-    Where no signal came, but the time to save has, they save and go on.
+    That is at the end of an optimizer step (of the next one, on several GPUs) or, if a validation
+    is due, after it. A validation that takes longer than `STOP_SECONDS` is aborted, with the
+    checkpoint saved before it; a save is always finished. A second signal stops at once. If the
+    time to save has come without a signal, the ranks save and continue.
 
     Args:
-        handles_signals: without it signals are the caller's affair, and only the time to save
-            counts.
+        handles_signals: False leaves signals to the caller, so that only the time to save counts.
     """
 
     def __init__(self, checkpoints: Checkpoints, handles_signals: bool = True) -> None:

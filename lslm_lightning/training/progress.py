@@ -1,6 +1,4 @@
-"""What a person sees while a run trains, and the training curve: loss, learning rate, tokens per
-second, time left.
-"""
+"""Progress display and training curve: loss, learning rate, tokens per second, time left."""
 
 import math
 import time
@@ -28,19 +26,20 @@ T = TypeVar("T")
 
 
 class Reporter(Callback):
-    """Shows progress, and logs the training curve: a point every `trainer.log_every_n_steps` steps.
+    """Callback that shows progress and logs the training curve, a point every
+    `trainer.log_every_n_steps` steps.
 
-    Steps that no such point holds have one of their own: before each validation, at the end of
-    training, and about `N_POINT` times in a run of fewer steps than `trainer.log_every_n_steps`.
-    Each point is about the steps since the one before.
+    Remaining steps get a point of their own: before each validation, at the end of training, and
+    about `N_POINT` times in a run of fewer steps than `trainer.log_every_n_steps`. Each point
+    covers the steps since the one before.
 
-    `train/loss` is the mean over these steps in nats per target token (smoothed, where labels are),
-    `train/tokens_per_second` counts real source and target tokens in the time spent training:
-    validation is not in it. Both are of all ranks; what is shown between two points is of this rank
-    alone, and no step waits for a GPU to know it.
+    `train/loss` is the mean over these steps in nats per target token (label-smoothed, if the task
+    smooths), `train/tokens_per_second` counts real source and target tokens per second of training,
+    validation excluded. Both are over all ranks; the values shown between two points are this
+    rank's alone, and no step waits for a GPU to get them.
 
     Args:
-        shown: False for the curve alone.
+        shown: False for only the curve.
     """
 
     def __init__(self, shown: bool = True) -> None:
@@ -65,7 +64,7 @@ class Reporter(Callback):
 
     @property
     def tokens_per_second(self) -> float | None:
-        """Of the whole training; None before there was any."""
+        """Mean speed of the whole training; None before its first point."""
         return self.n_token / self.train_seconds if self.train_seconds else None
 
     def _reset(self) -> None:
@@ -74,7 +73,7 @@ class Reporter(Callback):
         self._since = time.monotonic()
 
     def _totals(self) -> tuple[float, int, int]:
-        """Loss, target tokens and tokens of all ranks since the last point of the curve;
+        """Return loss, target tokens and tokens of all ranks since the last point of the curve;
         collective.
         """
         sums = self._sums.clone()
@@ -123,7 +122,7 @@ class Reporter(Callback):
             self.display.begin(self._work, lasting=True)
 
     def _tell(self, trainer: Trainer, task: Task) -> None:
-        """Where a resumed run stands."""
+        """Print step, epoch and tokens at which a resumed run continues."""
         if trainer.is_global_zero:
             rate = learning_rate(trainer)
             total = trainer.fit_loop.epoch_loop.batch_progress.total
@@ -136,8 +135,8 @@ class Reporter(Callback):
             )
 
     def state_dict(self) -> dict[str, Any]:
-        """Sums since the last point of the curve too, so that the next one is what it would have
-        been.
+        """Return the state to be saved, including the sums since the last point, so that a resumed
+        run logs the same next point.
         """
         loss, target_tokens, tokens = self._totals()
         seconds = time.monotonic() - self._since if tokens else 0.0
@@ -176,7 +175,9 @@ class Reporter(Callback):
 
     @staticmethod
     def _is_point(trainer: Trainer, task: Task) -> bool:
-        """Whether the curve has a point at this step, whatever comes after it."""
+        """Return whether a point of the curve is logged at this step, whether or not training ends
+        here.
+        """
         every = trainer.log_every_n_steps
         step = trainer.global_step
         if not every:
@@ -186,8 +187,8 @@ class Reporter(Callback):
         return step % every == 0
 
     def _log(self, trainer: Trainer, task: Task, sums: tuple[float, int, int]) -> None:
-        """Log a point of the curve, given `_totals`, which waits for a GPU and so stands before the
-        clock.
+        """Log a point of the curve from the sums of `_totals`, which waits for a GPU and so is
+        called before the clock is read.
         """
         loss, target_tokens, tokens = sums
         nats = loss * LOSS_DIVISOR * trainer.accumulate_grad_batches
@@ -211,7 +212,7 @@ class Reporter(Callback):
         tokens: int,
         seconds: float | None = None,
     ) -> dict[str, float]:
-        """Let callbacks see the means since the last point of the curve, and return them."""
+        """Set the means since the last point as callback metrics, and return them."""
         seconds = max(1e-9, time.monotonic() - self._since) if seconds is None else seconds
         values = {}
         # the loss leads: MLflow's page of two runs begins with what was logged first
@@ -225,7 +226,7 @@ class Reporter(Callback):
         return values
 
     def _close(self, trainer: Trainer, task: Task) -> None:
-        """Let steps that no point of the curve holds have one; collective."""
+        """Log a point for steps since the last one, if there are any; collective."""
         sums = self._totals()
         if not sums[2]:
             return
@@ -255,9 +256,7 @@ class Reporter(Callback):
             self.display.tell(work)
 
     def _look(self, trainer: Trainer) -> None:
-        """Show the loss and the speed since the last point of the curve, without waiting for a
-        GPU.
-        """
+        """Show loss and speed since the last point of the curve, without waiting for a GPU."""
         work = self._work
         is_new = "train/loss" not in self.latest
         n_token = int(self._sums.n_token)
@@ -276,8 +275,8 @@ class Reporter(Callback):
             )
 
     def _own_loss(self) -> tuple[float, int] | None:
-        """Return the sum of the losses of this rank since the last point of the curve, and its
-        target tokens; None while it is not here.
+        """Return this rank's sum of losses since the last point and its target tokens; None while
+        the sum has not arrived from the GPU.
         """
         if not self._sums.has_loss:
             return None
@@ -339,8 +338,8 @@ class Reporter(Callback):
         self._stop()
 
     def on_fit_end(self, trainer: Trainer, task: Task) -> None:
-        """A training that was stopped after its last step has no step left, but perhaps a point of
-        its curve.
+        """Log the last point of the curve of a run that was stopped after its last step and now
+        resumes with no step left.
         """
         if self._resumed:
             self._resumed = False
@@ -358,7 +357,7 @@ class Reporter(Callback):
     # Validations and tests
 
     def _begin(self, work: Work) -> None:
-        """Show a validation or a test in place of the one before."""
+        """Show a validation or test instead of the previous one."""
         self._end()
         self._part = work
         self.display.begin(work)
@@ -385,7 +384,7 @@ class Reporter(Callback):
     on_predict_end = on_test_end
 
     def _listen(self, trainer: Trainer, task: Task, what: str, total: int) -> None:
-        """Show a test, and let the task tell how far it is in a batch, which may be one long
+        """Show a test, and let the task report its progress inside a batch, which may be one long
         text.
         """
         if self._shows(trainer):
@@ -408,7 +407,7 @@ class Reporter(Callback):
     on_predict_batch_end = on_test_batch_end
 
     def answering(self, trainer: Trainer, batches: Sequence[T]) -> Iterator[T]:
-        """Yield the batches that a validation answers, and show how many are left."""
+        """Yield batches, showing how many a validation still has to answer."""
         if self._shows(trainer):
             self._begin(Work("validation answers batch", len(batches)))
         for done, batch in enumerate(batches, 1):
@@ -417,14 +416,12 @@ class Reporter(Callback):
 
 
 def finite(number: float) -> int | None:
-    """Return a number of batches; None where there is no end to them."""
+    """Return a number of batches as int; None if it is infinite."""
     return int(number) if math.isfinite(number) else None
 
 
 def steps_per_validation(trainer: Trainer) -> float | None:
-    """Return the optimizer steps from one validation to the next; None where nothing is
-    validated.
-    """
+    """Return the optimizer steps from one validation to the next; None if nothing is validated."""
     if not trainer.enable_validation:
         return None
     n_epoch = trainer.check_val_every_n_epoch or 1
@@ -433,7 +430,9 @@ def steps_per_validation(trainer: Trainer) -> float | None:
 
 
 def learning_rate(trainer: Trainer) -> float | None:
-    """Of the next step; None where nothing is trained by gradients."""
+    """Return the learning rate of the next step; None for a model that is not trained by
+    gradients.
+    """
     groups = [
         group
         for optimizer in trainer.optimizers

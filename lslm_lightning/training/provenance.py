@@ -1,4 +1,4 @@
-"""What MLflow is told of a run's data and model, when they are known."""
+"""Callbacks that record a run's data and model in MLflow when they are known."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,9 +10,10 @@ from lslm_lightning.training.task import Task
 
 
 class Provenance(Callback):
-    """Logs data sets, counts of what was left out or padded, and the size of the model.
+    """Callback that logs data sets, counts of examples left out or padded, and the size of the
+    model.
 
-    Training data have the digest of `TaskData.digest`, evaluation sets that of
+    Training data have the digest `TaskData.digest`, evaluation sets that of
     `TaskData.evaluation_set`.
     """
 
@@ -66,7 +67,7 @@ class Provenance(Callback):
         self._log(trainer, task, "test")
 
     def _log(self, trainer: Trainer, task: Task, *splits: str) -> None:
-        """The splits that a job reads, and what reads them; each once."""
+        """Log the data splits that a job reads and the model's tags, each once."""
         data = trainer.datamodule
         corpus = data.corpus
         languages = data.stated_languages
@@ -92,10 +93,10 @@ class Provenance(Callback):
 
 
 class FirstStep(Callback):
-    """Calls `record` when training has made its first optimizer step under its settings, or has
-    ended without one.
+    """Callback that calls `record` after the first optimizer step of a resumed training, or at its
+    end if there is none.
 
-    What fails before that leaves the record of the settings that did work.
+    If training fails before, the record of the settings that worked is kept.
     """
 
     def __init__(self, record: Callable[[], None]) -> None:

@@ -1,5 +1,5 @@
-"""Models spread over processes: FSDP2, alone and with tensor parallelism, as a strategy of
-Lightning's Trainer.
+"""Models sharded over processes with FSDP2, optionally with tensor parallelism, as a Lightning
+strategy.
 """
 
 from collections.abc import Mapping, Sequence
@@ -36,18 +36,18 @@ GROUPS = "optimizer_groups"
 
 
 class ShardedStrategy(ModelParallelStrategy):
-    """Every process holds a part of the weights, gradients and optimizer states (FSDP2); groups of
-    processes may share each layer's work.
+    """Lightning strategy for FSDP2: every process holds a shard of weights, gradients and optimizer
+    states; with tensor parallelism, groups of processes compute each layer together.
 
-    Works on GPUs and, with gloo, on CPUs. The backbone says what is gathered together (`blocks`)
-    and how its layers are split.
+    Works on GPUs and, with gloo, on CPUs. The backbone defines the units of sharding (`blocks`) and
+    how its layers are split.
 
     Args:
-        tensor_parallel_size: processes that compute each layer together, on the same data; best
-            those of one machine.
-        save_distributed_checkpoint: each process writes its part, and a checkpoint is a folder; or
-            else rank 0 writes all into one file.
-        process_group_backend: nccl for GPUs and gloo for CPUs by default.
+        tensor_parallel_size: number of processes that compute each layer together on the same data,
+            best those of one machine.
+        save_distributed_checkpoint: each process writes its part of a checkpoint folder; False lets
+            rank 0 write everything into one file.
+        process_group_backend: default: nccl for GPUs, gloo for CPUs.
         timeout_minutes: how long a process waits for the others before it gives up.
     """
 
@@ -80,8 +80,11 @@ class ShardedStrategy(ModelParallelStrategy):
     def load_checkpoint(
         self, checkpoint_path: str | Path, weights_only: bool | None = None
     ) -> dict[str, Any]:
-        """A folder that any number of processes has written, or a file of any other strategy:
-        Lightning would mix up its moments.
+        """Load a checkpoint folder written by any number of processes, or a checkpoint file of any
+        other strategy, and return the rest of its content.
+
+        Lightning's own method would assign the optimizer's moments of such a file to wrong
+        parameters.
         """
         path = Path(self.broadcast(str(checkpoint_path)))
         if path.is_dir():
@@ -120,8 +123,8 @@ class ShardedStrategy(ModelParallelStrategy):
     def save_checkpoint(
         self, checkpoint: dict[str, Any], filepath: str | Path, storage_options: Any = None
     ) -> None:
-        """Of a folder: settings of the optimizers go to what rank 0 writes, for other numbers of
-        processes have other groups.
+        """Save a checkpoint, with the optimizer settings of a folder in rank 0's part: other
+        numbers of processes have other parameter groups.
         """
         if self._save_distributed_checkpoint:
             checkpoint[GROUPS] = [
@@ -131,7 +134,9 @@ class ShardedStrategy(ModelParallelStrategy):
             super().save_checkpoint(checkpoint, filepath, storage_options)
 
     def optimizer_state(self, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-        """In one file it is that of an optimizer of a whole model, which any strategy can load."""
+        """Return the optimizer's state: sharded for a folder; for one file that of the whole model,
+        which any strategy can load.
+        """
         optimizer = getattr(optimizer, "_optimizer", optimizer)
         if self._save_distributed_checkpoint:
             return get_optimizer_state_dict(
@@ -144,7 +149,9 @@ class ShardedStrategy(ModelParallelStrategy):
 
 
 class WholeStates(TorchCheckpointIO):
-    """Lets strategies that shard nothing go on from a folder that several processes wrote."""
+    """Checkpoint reader with which strategies that do not shard can resume from a checkpoint
+    folder.
+    """
 
     def __init__(self, task: nn.Module) -> None:
         self.task = task
@@ -169,20 +176,24 @@ class WholeStates(TorchCheckpointIO):
 
 
 def data_share(trainer: Trainer) -> tuple[int, int]:
-    """(rank, number) among the processes, or groups of them, that read different data."""
+    """Return (index, number) of this process among those, or the groups of them, that read
+    different data.
+    """
     own = getattr(trainer.strategy, "distributed_sampler_kwargs", None)
     return (own["rank"], own["num_replicas"]) if own else (0, 1)
 
 
 def splits_layers(trainer: Trainer) -> bool:
-    """Whether a layer's outputs need several processes, so that all have to decode what one
-    does.
+    """Return whether tensor parallelism is used, so that all processes of a group must decode the
+    same examples.
     """
     return getattr(trainer.strategy, "tensor_parallel_size", 1) > 1
 
 
 def agreement(trainer: Trainer) -> Any:
-    """`agree(done)` of a search: whether all processes that compute together are done."""
+    """Return a collective function that tells whether all processes of a tensor-parallel group are
+    done with a search.
+    """
     group = trainer.strategy.device_mesh["tensor_parallel"].get_group()
 
     def agree(done: bool) -> bool:
@@ -197,9 +208,9 @@ def agreement(trainer: Trainer) -> Any:
 
 
 def spread(task: Any, mesh: DeviceMesh, precision: str | int | None) -> None:
-    """Split the task's backbone over the mesh and shard all weights; done once.
+    """Split the task's backbone over the mesh and shard all weights; does nothing the second time.
 
-    In bfloat16 the weights are gathered in bfloat16 and gradients are summed in float32.
+    In bfloat16, weights are gathered in bfloat16 and gradients are reduced in float32.
     """
     if isinstance(task, FSDPModule):
         return
@@ -220,8 +231,8 @@ def spread(task: Any, mesh: DeviceMesh, precision: str | int | None) -> None:
 
 
 def gather(task: nn.Module) -> None:
-    """Whole weights on every process, so that each may go through its own part of an exam at its
-    own pace. Collective.
+    """Gather the whole weights on every process, so that each can evaluate its own examples at its
+    own pace; collective.
     """
     for module in sharded_modules(task):
         module.set_reshard_after_forward(False, recurse=False)
@@ -229,14 +240,14 @@ def gather(task: nn.Module) -> None:
 
 
 def release(task: nn.Module) -> None:
-    """Back to shards."""
+    """Shard the weights again, after `gather`."""
     for module in sharded_modules(task):
         module.reshard()
         module.set_reshard_after_forward(module is not task, recurse=False)
 
 
 def sharded_modules(task: nn.Module) -> list[FSDPModule]:
-    """The task and its blocks, where they are in parts."""
+    """Return the modules (the task and its blocks) that are sharded."""
     return [module for module in task.modules() if isinstance(module, FSDPModule)]
 
 
@@ -244,13 +255,13 @@ def sharded_modules(task: nn.Module) -> list[FSDPModule]:
 
 
 def local(tensor: Tensor) -> Tensor:
-    """This process's part."""
+    """Return this process's shard of a tensor, or the tensor itself if it is whole."""
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
 def clip_by_norm(parameters: Sequence[nn.Parameter], largest: float) -> Tensor:
-    """Scale gradients so that the norm of all is at most `largest`; that norm. Also where their
-    parts lie on different meshes.
+    """Scale gradients in place so that their total norm is at most `largest`, and return the norm
+    before; the shards may lie on different meshes.
     """
     alike: dict[Any, list[Tensor]] = {}
     for p in parameters:
@@ -270,7 +281,7 @@ def clip_by_norm(parameters: Sequence[nn.Parameter], largest: float) -> Tensor:
 
 
 def spread_over(tensor: Tensor) -> tuple[Any, ...]:
-    """The groups of processes each of which has a part of the tensor."""
+    """Return the process groups over which a tensor is sharded; empty if it is whole."""
     if not isinstance(tensor, DTensor):
         return ()
     return tuple(
@@ -281,12 +292,14 @@ def spread_over(tensor: Tensor) -> tuple[Any, ...]:
 
 
 def mesh_of(tensor: Tensor) -> DeviceMesh | None:
-    """Where the parts of a tensor lie; None of a whole one."""
+    """Return the device mesh of a tensor's shards; None if it is whole."""
     return tensor.device_mesh if isinstance(tensor, DTensor) else None
 
 
 def by_mesh(groups: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Parameter groups within each of which all parts lie on one mesh, as optimizers need it."""
+    """Split parameter groups so that all parameters of a group lie on one mesh, as optimizers
+    require.
+    """
     found = []
     for group in groups:
         meshes = dict.fromkeys(mesh_of(p) for p in group["params"])
@@ -301,13 +314,17 @@ def by_mesh(groups: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def decayed_names(task: nn.Module) -> list[list[str]]:
-    """Names of the parameters in each of the groups that an optimizer of a whole model has."""
+    """Return the names of the parameters in each parameter group of an unsharded model's
+    optimizer.
+    """
     names = {id(p): name for name, p in task.named_parameters()}
     return [[names[id(p)] for p in group["params"]] for group in decay_groups(task)]
 
 
 def with_names(state: Mapping[str, Any], names: Sequence[Sequence[str]]) -> dict[str, Any]:
-    """A state by number, as a whole model's optimizer has it, by name."""
+    """Convert an optimizer state with parameter numbers, as of an unsharded model, to one with
+    parameter names.
+    """
     flat = [name for group in names for name in group]
     groups = [
         {**group, "params": [flat[i] for i in group["params"]]} for group in state["param_groups"]
@@ -319,7 +336,9 @@ def with_names(state: Mapping[str, Any], names: Sequence[Sequence[str]]) -> dict
 
 
 def with_numbers(state: Mapping[str, Any], names: Sequence[Sequence[str]]) -> dict[str, Any]:
-    """The other way."""
+    """Convert an optimizer state with parameter names to one with parameter numbers; the inverse of
+    `with_names`.
+    """
     number = {name: i for i, name in enumerate(name for group in names for name in group)}
     settings = {name: group for group in state["param_groups"] for name in group["params"]}
     groups = [

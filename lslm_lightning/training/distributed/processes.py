@@ -1,6 +1,4 @@
-"""The processes of one training: who starts them, where they meet, and what happens when one is
-lost.
-"""
+"""Processes of one training: launchers, their common run directory, and the loss of a process."""
 
 import os
 import signal
@@ -38,8 +36,8 @@ LOST = (
 
 
 def take_launched(trainer: Any) -> str | None:
-    """Where torchrun or SLURM has started the processes, their number is that of the settings; what
-    was changed, in words.
+    """Set the Trainer's devices and nodes to the number of processes that torchrun or SLURM
+    started; return a message if that changed them.
     """
     if TorchElasticEnvironment.detect():
         world = int(os.environ["WORLD_SIZE"])
@@ -67,8 +65,8 @@ def take_launched(trainer: Any) -> str | None:
 
 
 def of_launcher() -> list[Any]:
-    """What the Trainer must be told of a launcher: SLURM's requeueing is ours, by SIGUSR1 and `lslm
-    resume`.
+    """Return Trainer plugins for the launcher; SLURM's own requeueing is turned off, since SIGUSR1
+    and `lslm resume` replace it.
     """
     return (
         [SLURMEnvironment(auto_requeue=False)]
@@ -78,11 +76,8 @@ def of_launcher() -> list[Any]:
 
 
 def check_meeting(n_node: int) -> None:
-    """Refuse several processes that could not agree on a run directory, and several machines that
-    nobody has told apart.
-
-    Raises:
-        ValueError: with what lets them.
+    """Raise ValueError if several processes could not agree on a run directory, or several machines
+    have no rank.
     """
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if n_node > 1 and not (
@@ -105,10 +100,8 @@ def check_meeting(n_node: int) -> None:
 
 
 def check_agreement(n_node: int) -> None:
-    """Refuse to measure for several processes that this one does not start and that share no store.
-
-    Raises:
-        ValueError: with what lets them.
+    """Raise ValueError if the precision is to be measured by processes that were started separately
+    and share no store.
     """
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if SLURMEnvironment.detect():
@@ -127,11 +120,15 @@ def check_agreement(n_node: int) -> None:
 
 
 def agree_on_precision(rank: int, decide: Callable[[], str]) -> str:
-    """Return what the first process decides, to it and to all that it starts or that torchrun has
-    started beside it.
+    """Return the precision chosen by the first process, for it, its children and torchrun's other
+    processes.
+
+    Args:
+        rank: rank of this process.
+        decide: measures and returns the precision; called by the first process only.
 
     Raises:
-        ValueError: the environment names another precision.
+        ValueError: the environment names an unknown precision.
     """
     if DECIDED not in os.environ and TorchElasticEnvironment.detect():
         store = _store(int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")))
@@ -148,7 +145,9 @@ def agree_on_precision(rank: int, decide: Callable[[], str]) -> str:
 
 
 def met_before() -> RunDirectory | None:
-    """The run of this job before torchrun restarted its processes; None of a first start."""
+    """Return the run directory of this job before torchrun restarted its processes; None at the
+    first start.
+    """
     if not TorchElasticEnvironment.detect():
         return None
     for attempt in range(int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) - 1, -1, -1):
@@ -159,8 +158,8 @@ def met_before() -> RunDirectory | None:
 
 
 def meet(rank: int, make: Callable[[], RunDirectory]) -> RunDirectory:
-    """The run directory of all processes: rank 0 makes it, or has it made under the name that was
-    given to all.
+    """Return the run directory common to all processes; rank 0 creates it with `make`, or under the
+    name in the environment.
     """
     if DIRECTORY in os.environ:
         directory = RunDirectory(Path(os.environ[DIRECTORY]))
@@ -182,10 +181,10 @@ def meet(rank: int, make: Callable[[], RunDirectory]) -> RunDirectory:
 
 
 def connect_again(device_type: str) -> None:
-    """Connect processes that torchrun has restarted: they have the store of those before, in which
-    the addresses of the dead still are.
+    """Connect processes that torchrun restarted: the store they inherit still has the addresses of
+    the dead ones.
 
-    Lightning takes the group of processes that is there.
+    Lightning uses the process group created here.
     """
     attempt = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
     if not TorchElasticEnvironment.detect() or not attempt or torch.distributed.is_initialized():
@@ -201,7 +200,7 @@ def connect_again(device_type: str) -> None:
 
 
 def _store(attempt: int) -> Any:
-    """What torchrun's processes share from their start on."""
+    """Return the key-value store that torchrun's processes share in this attempt."""
     from torch.distributed import PrefixStore, TCPStore
 
     address = os.environ["MASTER_ADDR"]
@@ -214,14 +213,14 @@ def _store(attempt: int) -> Any:
 
 
 class Watch:
-    """Looks after the processes that rank 0 has started, in place of Lightning's observer, which
-    kills rank 0 without a word.
+    """Monitor of the processes that rank 0 started, instead of Lightning's observer, which kills
+    rank 0 without a message.
 
-    When one is lost, the others usually notice at their next exchange. Those that hang in it are
-    ended after `GRACE_SECONDS`.
+    If one is lost, the others usually notice it at their next collective call. Those that hang in
+    it are killed after `GRACE_SECONDS`.
 
     Args:
-        lost: called in a thread of its own, before this process ends, if it hangs.
+        lost: called in another thread before this process is killed because it hangs.
     """
 
     def __init__(self, lost: Callable[[], None]) -> None:
@@ -230,7 +229,7 @@ class Watch:
         self._over = threading.Event()
 
     def start(self) -> None:
-        """From now on; a process that was started by rank 0 looks after that one."""
+        """Start watching: rank 0 its children, and a child of rank 0 its parent."""
         subprocess_script._launch_process_observer = self._watch_children
         if (
             DIRECTORY in os.environ
@@ -240,11 +239,11 @@ class Watch:
             threading.Thread(target=self._look_at_parent, args=(os.getppid(),), daemon=True).start()
 
     def stop(self) -> None:
-        """The work is over."""
+        """Stop watching, because the work is done."""
         self._over.set()
 
     def words(self, wait_seconds: float = 2.0) -> str:
-        """Which process was lost, once it is known."""
+        """Return text on which process was lost, waiting up to `wait_seconds` until it is known."""
         end = time.monotonic() + wait_seconds
         while not (gone := self._gone()) and self._children and time.monotonic() < end:
             time.sleep(0.1)
@@ -285,5 +284,5 @@ class Watch:
 
 
 def is_loss(error: BaseException) -> bool:
-    """Whether an error says that another process does not answer."""
+    """Return whether an error means that another process does not answer."""
     return isinstance(error, RuntimeError) and any(words in str(error) for words in LOST)
