@@ -101,7 +101,7 @@ class RunDirectory:
             ) from None
         if not isinstance(found, dict):
             raise ValueError(
-                f"{record} is no JSON object; restore a copy, or delete it to use the run "
+                f"{record} is not a JSON object; restore a copy, or delete it to use the run "
                 "without MLflow"
             )
         for name, value in found.items():
@@ -120,9 +120,9 @@ class RunDirectory:
             if (self.checkpoints / name).exists():
                 return self.checkpoints / name
         raise ValueError(
-            f"{self.checkpoints} has neither best.ckpt nor last.ckpt: it is no training run (the "
-            "parent of seeds, a test), "
-            "or it stopped before its first checkpoint; name a run that was trained"
+            f"{self.checkpoints} has neither best.ckpt nor last.ckpt: it is not a training run "
+            "(but a test, or the parent of several seeds), or it stopped before its first "
+            "checkpoint; name a run that was trained"
         )
 
     @property
@@ -179,8 +179,8 @@ def locked(directory: RunDirectory) -> FileLock:
         lock.acquire()
     except Timeout:
         raise ValueError(
-            f"{directory.path} is in training by another process: wait for its end, or stop it "
-            "first"
+            f"{directory.path} is being trained by another process: wait until it ends, or stop "
+            "it first"
         ) from None
     return lock
 
@@ -205,8 +205,8 @@ def check_name(name: str, setting: str = "name") -> None:
     """Raise ValueError if `name` cannot be part of a directory name."""
     if not re.fullmatch(r"\w[\w.+-]*", name):
         raise ValueError(
-            f"{setting}={name!r} must be letters, digits and any of _.+-, and begin with none of "
-            f".+-: try {as_name(name)!r}"
+            f"{setting}={name!r} must contain only letters, digits and _.+-, and not begin "
+            f"with one of .+-: try {as_name(name)!r}"
         )
 
 
@@ -228,7 +228,7 @@ def reserve(task: str, root: str | Path = "runs") -> Path:
             pass
     except OSError as error:
         raise type(error)(
-            f"cannot make a run directory in {folder}: {error.strerror}; start from a folder you "
-            "may write in"
+            f"cannot make a run directory in {folder}: {error.strerror}; use a "
+            "folder that you can write to"
         ) from None
     return folder

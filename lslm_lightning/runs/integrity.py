@@ -24,7 +24,7 @@ def damage(path: Path) -> str | None:
         # RuntimeError: a password, another method
         if isinstance(error, OSError) and error.errno:
             raise
-        return f"it was cut off, or is none ({error})"
+        return f"it is truncated, or not a checkpoint ({error})"
     return None if broken is None else f"the checksum of its part {broken} is wrong"
 
 
@@ -45,7 +45,8 @@ def last_whole_state(directory: RunDirectory) -> Path | None:
         if words is None:
             for broken, why in found:
                 print(
-                    f"{broken} is damaged: {why}; going on from the state before it, {path.name}",
+                    f"{broken} is damaged: {why}; resuming from the previous checkpoint, "
+                    f"{path.name}",
                     file=sys.stderr,
                     flush=True,
                 )
@@ -53,6 +54,6 @@ def last_whole_state(directory: RunDirectory) -> Path | None:
         found.append((path, words))
     if found:
         raise ValueError(
-            f"{found[0][0]} is damaged: {found[0][1]}; there is no whole state before it"
+            f"{found[0][0]} is damaged: {found[0][1]}; there is no intact checkpoint before it"
         )
     return None

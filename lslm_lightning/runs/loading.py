@@ -68,7 +68,8 @@ def load_run(reference: str | Path, trust: bool = False) -> LoadedRun:
     )
     if not directory.tokenizer.is_file():
         raise ValueError(
-            f"{directory.tokenizer} is missing: without its tokenizer the run cannot be used"
+            f"{directory.tokenizer} is missing: the model of a run cannot be used without its "
+            "tokenizer; restore the file"
         )
 
     from lslm_lightning.text.tokenizer_files import load_tokenizer
@@ -95,7 +96,7 @@ def read_config(path: Path) -> dict[str, Any]:
     reveal(config, RunDirectory(path.parent).secrets)
     model = config.get("model") if isinstance(config, dict) else None
     if not isinstance(model, dict) or not isinstance(model.get("class_path"), str):
-        raise ValueError(f"{path} names no model: it must have a `model` with a `class_path`")
+        raise ValueError(f"{path} names no model: it needs a `model` with a `class_path`")
     return config
 
 
@@ -190,12 +191,12 @@ def load_weights(task: "LightningModule", path: Path, tokenizer: "Tokenizer") ->
         owner = "the model" if different[0] in own else "the checkpoint"
         raise ValueError(
             f"{path} does not fit config.yaml: only {owner} has {different[0]}; the code or the "
-            "config has changed since"
+            "config has changed since; use the code that trained the run"
         )
     if saved.get("tokenizer_digest", tokenizer.digest) != tokenizer.digest:
         raise ValueError(
-            f"{path} was not trained with this tokenizer.json: same size, other entries; put the "
-            "run's own back"
+            f"{path} was trained with another tokenizer.json, of the same size: restore "
+            "the run's own"
         )
     task.load_state_dict(weights)
     try:
@@ -219,8 +220,8 @@ def check_tensors(weights: Any) -> None:
             )
         if value.layout != strided or value.is_meta or value.is_quantized:
             raise ValueError(
-                f"{name!r} of its state_dict is no plain tensor: it is sparse, quantized or "
-                "without numbers"
+                f"{name!r} of its state_dict is not a dense tensor: it is sparse, quantized or "
+                "without values"
             )
 
 

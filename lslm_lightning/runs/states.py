@@ -111,14 +111,14 @@ def packing_of(parts: zipfile.ZipFile) -> str | None:
     """
     members = parts.infolist()
     if any(member.compress_type != zipfile.ZIP_STORED for member in members):
-        return "its parts are compressed, as those of no checkpoint are"
+        return "its parts are compressed, which those of a checkpoint never are"
     n_byte = parts.fp.seek(0, os.SEEK_END)
     stated = sum(member.file_size for member in members)
     if stated > n_byte:
-        return f"its parts have {stated:,} bytes, and all of it {n_byte:,}"
+        return f"its parts claim {stated:,} bytes, but the file has {n_byte:,}"
     pickles = [parts.read(member) for member in members if member.filename.endswith(".pkl")]
     if any(b"bytearray\n" in content for content in pickles):  # torch makes one of any size
-        return "it makes a bytearray, which no checkpoint holds"
+        return "it creates a bytearray, which no checkpoint contains"
     return None
 
 
@@ -182,8 +182,7 @@ def check_index(folder: Path, metadata: Any) -> None:
     stated = sum(math.prod(entry.size) * entry.properties.dtype.itemsize for entry in entries)
     if stated > n_byte or any(size < 0 for entry in entries for size in entry.size):
         raise ValueError(
-            f"{folder}: its index says {stated:,} bytes of tensors, and all its files have "
-            f"{n_byte:,}"
+            f"{folder}: its index claims {stated:,} bytes of tensors, but its files have {n_byte:,}"
         )
 
 
@@ -224,7 +223,7 @@ class _Data(pickle.Unpickler):
             return super().find_class(module, name)
         if module == "torch" and isinstance(getattr(torch, name, None), torch.dtype):
             return getattr(torch, name)
-        raise pickle.UnpicklingError(f"it names {module}.{name}, which is no data")
+        raise pickle.UnpicklingError(f"it names {module}.{name}, which is not plain data")
 
 
 _DESCRIPTION = "torch.distributed.checkpoint.metadata"
@@ -266,9 +265,9 @@ def damage_of_folder(folder: Path) -> str | None:
     try:
         sums = json.loads((folder / CHECKSUMS).read_text())
         if not isinstance(sums, dict):
-            return f"its {CHECKSUMS} is no JSON object"
+            return f"its {CHECKSUMS} is not a JSON object"
     except (OSError, ValueError, RecursionError) as error:
-        return f"it was not finished, or is none ({error})"
+        return f"it is incomplete, or not a checkpoint ({error})"
     for name, expected in sums.items():
         if not is_inside(name):
             return f"its {CHECKSUMS} names {name!r}, which is not in it"

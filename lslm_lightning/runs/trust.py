@@ -240,9 +240,7 @@ def is_plain(value: Any) -> bool:
 def refuse(path: str) -> NoReturn:
     """Raise ValueError for an import path that is not trusted, and name the way out."""
     shown = path if all(map(str.isidentifier, path.split("."))) else repr(path[:80])
-    raise ValueError(
-        f"the run wants to use {shown}, which a run from elsewhere may not name; {ADVICE}"
-    )
+    raise ValueError(f"the run wants to use {shown}, which an untrusted run may not use; {ADVICE}")
 
 
 def refuse_denied(message: str) -> None:
@@ -327,7 +325,7 @@ def named_in_text(text: str, key: str, seen: dict[Any, Any]) -> Iterator[Named]:
         inner = parse_yaml(text, ParserLoader)
     except (yaml.YAMLError, RecursionError, ValueError):
         if "class_path" in text:
-            words = f"the run's {key or 'text'} {text[:60]!r} names a class and cannot be read"
+            words = f"the run's {key or 'text'} {text[:60]!r} names a class and cannot be parsed"
             raise ValueError(f"{words} as YAML; {ADVICE}") from None
         return
     if isinstance(inner, Mapping | list):

@@ -112,6 +112,4 @@ def point_of(line: bytes, name: str) -> Point:
             return Point(row["name"], value, step, time_ms)
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
         pass
-    raise ValueError(
-        f"{name} is damaged: it is no point of a metric; correct it, or delete the line"
-    )
+    raise ValueError(f"{name} is damaged: it is not a metric point; correct it, or delete the line")

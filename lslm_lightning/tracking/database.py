@@ -55,7 +55,7 @@ def uri_of(file: Path, query: str = "") -> str:
         uri = f"sqlite+pysqlite:///{quoted}"
         if make_url(uri).database == path:
             return uri + end
-    raise DatabaseError(f"{file}: this SQLAlchemy opens no path with `?`; rename the folder")
+    raise DatabaseError(f"{file}: this SQLAlchemy cannot open a path with `?`; rename the folder")
 
 
 def location_of(folder: Path) -> str:
@@ -96,7 +96,7 @@ def exclusive(file: Path) -> Iterator[None]:
             yield
     except Timeout:
         waited = f"{file}.lock was held by another process for {LOCK_SECONDS:g} seconds"
-        raise DatabaseError(f"{waited}: wait for its end, or stop it, and try again") from None
+        raise DatabaseError(f"{waited}: wait until it ends, or stop it, and try again") from None
 
 
 def connect(file: Path) -> closing:
@@ -138,9 +138,9 @@ def check_address(uri: str) -> None:
     except (SAWarning, TypeError, ValueError):
         options = uri.rpartition("?")[2]
         unknown = (
-            f"MLFLOW_TRACKING_URI has an option that Python's SQLite does not know: `?{options}`"
+            f"MLFLOW_TRACKING_URI has an option that Python's SQLite does not support: `?{options}`"
         )
-        raise DatabaseError(f"{unknown}; `?timeout=60` is one that it knows") from None
+        raise DatabaseError(f"{unknown}; `?timeout=60` is one that it supports") from None
 
 
 # Tables
@@ -212,7 +212,11 @@ def migrate(file: Path, draft: Path, revision: str | None) -> None:
         if os.name == "nt":  # which replaces no open file
             old.close()
         replace(draft, file)
-    log.warning("%s is now a store of this MLflow's version; as it was before: %s", file, kept)
+    log.warning(
+        "%s was migrated to the schema of the installed MLflow; its previous version is %s",
+        file,
+        kept,
+    )
 
 
 def make_tables(file: Path) -> None:
@@ -283,10 +287,10 @@ def damage(file: Path, reason: str) -> str:
     aside = free_name(file.with_name(f"{file.name}.damaged"))
     names = f"{shlex.quote(str(file))} {shlex.quote(str(aside))}"
     return (
-        f"{file} is damaged, or was left half made by a process that was killed"
-        f" ({' '.join(reason.split())}){runs_inside(file)}. It was left as it is. Set it aside by"
+        f"{file} is damaged, or left incomplete by a process that was killed"
+        f" ({' '.join(reason.split())}){runs_inside(file)}. It was not changed. Set it aside by"
         f" `{'move' if os.name == 'nt' else 'mv'} {names}`: the next command makes a new store, and"
-        " `lslm sync runs/*/*` brings what the runs have on disk"
+        " `lslm sync runs/*/*` uploads what the runs have on disk"
     )
 
 
@@ -383,7 +387,7 @@ def repoint(file: Path, artifacts: Path) -> None:
                 query = "UPDATE experiments SET artifact_location = ? WHERE experiment_id = ?"
                 store.execute(query, (here, number))
                 log.warning(
-                    "%s was moved or copied here from %s: artifacts go to %s from now on",
+                    "%s was moved or copied here from %s: artifacts are now stored in %s",
                     *(file, before, artifacts / name),
                 )
             query = "SELECT run_uuid, artifact_uri FROM runs WHERE experiment_id = ?"

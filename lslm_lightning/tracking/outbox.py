@@ -177,12 +177,12 @@ class Outbox:
                 if not self._away:
                     self._away = True
                     self._tell(
-                        f"does not answer ({self._explain(error)}); what is to be stored waits"
+                        f"does not answer ({self._explain(error)}); data is queued and sent later"
                     )
                 return False
             if not self._refused:
                 self._refused = True
-                self._tell(f"refused something, which is left out: {self._explain(error)}")
+                self._tell(f"refused an item, which is skipped: {self._explain(error)}")
             return True
         if self._away:
             self._away = False

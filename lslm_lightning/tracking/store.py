@@ -112,7 +112,7 @@ class Store:
         if home := re.match(r"(?i)(?:https?|mlflow-artifacts)://[^/?#]*", address):
             if not named_servers.is_known(home[0]):
                 raise TrackingError(
-                    f"{self.file} keeps the files of its runs at {self.redact(home[0])}, which "
+                    f"{self.file} stores the files of its runs at {self.redact(home[0])}, which "
                     "you have not named:"
                     " set MLFLOW_TRACKING_URI to the server, or unset it in another folder for "
                     "a database of your own"
@@ -122,7 +122,7 @@ class Store:
         is_here = folder is not None and folder.resolve().is_relative_to(self.file.parent.resolve())
         if not self.is_named and (folder is None or (self.is_of_run and not is_here)):
             raise TrackingError(
-                f"{self.file} keeps the files of its runs at {self.redact(address)}, outside of "
+                f"{self.file} stores the files of its runs at {self.redact(address)}, outside of "
                 "its folder;"
                 f" if that is right, set MLFLOW_TRACKING_URI={self}"
             )
@@ -176,8 +176,8 @@ class Store:
 
         if self.uri.startswith("sqlite:") and not self.file:
             raise TrackingError(
-                f"MLFLOW_TRACKING_URI={self.uri} is in memory, and gone with this command: name "
-                "a file, as in sqlite:///mlflow.db"
+                f"MLFLOW_TRACKING_URI={self.uri} is in memory and would be lost with this "
+                "command: name a file, as in sqlite:///mlflow.db"
             )
         if self.file and self.artifacts:
             database.prepare(self.file)
@@ -196,7 +196,7 @@ class Store:
         if self.artifacts and not is_inside(task):
             raise TrackingError(
                 f"the experiment {task!r} must be a name inside {self.artifacts}, without a "
-                "first / or ..; rename it"
+                "leading / and without ..; rename it"
             )
         client = self.client()
         return client, self.ask(lambda: self._experiment(client, task))
@@ -283,8 +283,8 @@ def recorded_store(noted: Mapping[str, Any], directory: Path) -> str | None:
         return None
     if "***" in recorded:
         raise ValueError(
-            f"the run is in MLflow at {recorded}: set MLFLOW_TRACKING_URI, for its password was "
-            "not noted"
+            f"the run is in MLflow at {recorded}: set MLFLOW_TRACKING_URI, since its password is "
+            "not recorded"
         )
     file = Store(recorded).file
     if file is None and not named_servers.is_known(recorded):

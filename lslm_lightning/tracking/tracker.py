@@ -188,8 +188,7 @@ class Tracker(Logger):
         for name in WRITTEN:
             if (path := self.directory / name).is_symlink():
                 raise TrackingError(
-                    f"{path} is a symbolic link, and the run would write to what it points to: "
-                    "remove it"
+                    f"{path} is a symbolic link, and the run would write to its target: remove it"
                 )
 
     def _create(self, experiment_id: str) -> Any:
@@ -224,8 +223,8 @@ class Tracker(Logger):
             return self._replace(run_id, f"MLflow at {self.store} does not know run {run_id}")
         if run.info.lifecycle_stage != "active":
             raise TrackingError(
-                f"run {run_id} of {self.directory} was deleted in MLflow at {self.store}; bring "
-                "it back with "
+                f"run {run_id} of {self.directory} was deleted in MLflow at {self.store}; "
+                "restore it with "
                 f"`MLFLOW_TRACKING_URI={shlex.quote(str(self.store))} mlflow runs restore "
                 f"--run-id {run_id}`, and repeat the command"
             )
@@ -233,7 +232,8 @@ class Tracker(Logger):
         known = run.data.tags.get("lslm.directory", "")
         if known != here and self._is_original(Path(known), run_id):
             return self._replace(
-                run_id, f"{self.directory} is a copy of {known}, whose run {run_id} stays as it is"
+                run_id,
+                f"{self.directory} is a copy of {known}, whose run {run_id} is left unchanged",
             )
         self._parameters = set(run.data.params)
         self.store.adopt_run(run_id)
@@ -248,7 +248,7 @@ class Tracker(Logger):
 
     def _replace(self, run_id: str, reason: str) -> Any:
         """Create a new run instead of `run_id`."""
-        log.warning("%s: a new one takes its place here", reason)
+        log.warning("%s: a new run is created instead", reason)
         self._sent = {}
         return self._create(self._client.get_experiment_by_name(self.task).experiment_id)
 
@@ -303,7 +303,7 @@ class Tracker(Logger):
         """Warn once of each symbolic link that is not uploaded."""
         if new := [link for link in links if link not in self._links]:
             self._links |= set(new)
-            words = "symbolic links are not followed, and are left out of MLflow: %s"
+            words = "symbolic links are not followed, and not uploaded to MLflow: %s"
             log.warning(words, ", ".join(map(str, new)))
 
     def _upload(self, path: Path, folder: str) -> None:
@@ -579,15 +579,17 @@ class Tracker(Logger):
         except Exception as error:
             if self.store.is_passing(error):
                 raise
-            log.debug("the view of experiment %s is not written", self.task, exc_info=True)
+            log.debug(
+                "the saved views of experiment %s could not be written", self.task, exc_info=True
+            )
 
     def _tell(self, problem: str) -> None:
         if problem not in self.problems:
             self.problems.append(problem)
             log.warning(
                 (
-                    "MLflow at %s: %s. All of it stays in the run directory; lslm sync %s brings "
-                    "later what is missing."
+                    "MLflow at %s: %s. Everything is kept in the run directory; `lslm sync %s` "
+                    "uploads later what is missing."
                 ),
                 *(self.store, problem, self.directory),
             )

@@ -123,5 +123,6 @@ def upload(client: "MlflowClient", run_id: str, path: Path, folder: str) -> dict
             return sums
     name = short[0]
     raise RuntimeError(
-        f"of {name} it has {there.get(name) or 0:,} of {before[name]:,} bytes, after {N_TRY} tries"
+        f"the store has {there.get(name) or 0:,} of {before[name]:,} bytes of {name} after "
+        f"{N_TRY} attempts"
     )

@@ -141,7 +141,7 @@ class Interruption(Callback):
         self._deadline.start(STOP_SECONDS)
         words = (
             f"{signal.Signals(signum).name}: saving and stopping after this step, within "
-            f"{STOP_SECONDS:g} seconds (again: at once)"
+            f"{STOP_SECONDS:g} seconds (repeat it to stop at once)"
         )
         print(words, file=sys.stderr, flush=True)
 

@@ -127,8 +127,9 @@ class Reporter(Callback):
             rate = learning_rate(trainer)
             total = trainer.fit_loop.epoch_loop.batch_progress.total
             print(
-                f"from step {trainer.global_step} of {task.n_step}, epoch {trainer.current_epoch},"
-                f" micro-batch {trainer.datamodule.position(total.processed):,}, "
+                f"resuming from step {trainer.global_step} of {task.n_step}, "
+                f"epoch {trainer.current_epoch}, "
+                f"micro-batch {trainer.datamodule.position(total.processed):,}, "
                 f"{self.n_token:,} tokens seen"
                 + ("" if rate is None else f", learning rate {rate:.3g}"),
                 flush=True,

@@ -60,8 +60,8 @@ class ShardedStrategy(ModelParallelStrategy):
     ) -> None:
         if tensor_parallel_size < 1:
             raise ValueError(
-                f"tensor_parallel_size={tensor_parallel_size} must be at least 1, which splits "
-                "no layer"
+                f"tensor_parallel_size={tensor_parallel_size} must be at least 1 "
+                "(1: no tensor parallelism)"
             )
         timeout = timedelta(minutes=timeout_minutes)
         super().__init__(

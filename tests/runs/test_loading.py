@@ -296,11 +296,11 @@ BREAKS: dict[str, tuple[Callable[[RunDirectory], object], str]] = {
     "a list for weights": (lambda run: put(run, [torch.zeros(2)]), "its state_dict is a list"),
     "sparse weights": (
         lambda run: put(run, {"embedding.weight": torch.eye(6).to_sparse()}),
-        "is no plain tensor",
+        "is not a dense tensor",
     ),
     "weights without numbers": (
         lambda run: put(run, {"embedding.weight": torch.zeros(6, device="meta")}),
-        "is no plain tensor",
+        "is not a dense tensor",
     ),
     "names that are none": (
         lambda run: put(run, {1: torch.zeros(2)}),

@@ -69,10 +69,10 @@ def test_an_index_that_names_more_than_data_is_refused(
 ) -> None:
     monkeypatch.chdir(folder.parent)
     (folder / ".metadata").write_bytes(content)
-    with pytest.raises((pickle.UnpicklingError, OSError), match="which is no data"):
+    with pytest.raises((pickle.UnpicklingError, OSError), match="not plain data"):
         read_parts(folder, ["state_dict"])
     with (
-        pytest.raises((pickle.UnpicklingError, OSError), match="which is no data"),
+        pytest.raises((pickle.UnpicklingError, OSError), match="not plain data"),
         only_data(),
         in_words(folder),
     ):
@@ -124,7 +124,7 @@ def test_an_index_that_names_files_elsewhere(folder: Path, name: str) -> None:
     ("content", "words"),
     [
         ("[]", "no JSON object"),
-        ("[" * 100_000, "was not finished"),
+        ("[" * 100_000, "is incomplete"),
         ('{"../x": 1}', "is not in it"),
         ('{"/etc/passwd": 1}', "is not in it"),
     ],

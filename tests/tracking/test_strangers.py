@@ -81,7 +81,7 @@ def test_a_server_that_was_named_once_is_used_again(project, monkeypatch):
     named_servers.remember("https://me:my-pass-word@host:5000/mlflow/")
     named_servers.remember("http://other")
     assert recorded_store({"store": "http://other/"}, Path()) == "http://other/"
-    with pytest.raises(ValueError, match="password was not noted"):
+    with pytest.raises(ValueError, match="password is not recorded"):
         recorded_store({"store": "https://***@host:5000/mlflow"}, Path())
     record = state_directory() / "tracking-servers"
     assert "my-pass-word" not in record.read_text()

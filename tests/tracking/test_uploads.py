@@ -75,7 +75,7 @@ def test_what_arrives_in_part_is_sent_again(what):
 def test_a_store_that_never_keeps_all_is_given_up(what):
     path, folder, _ = what
     store = Leaky(99)
-    with pytest.raises(RuntimeError, match=r"best.ckpt.* it has \d of \d bytes, after 3 tries"):
+    with pytest.raises(RuntimeError, match=r"\d of \d bytes of .*best.ckpt"):
         upload(store, "run", path, folder)
     assert store.n == 99 - N_TRY
 

@@ -84,15 +84,14 @@ def check_meeting(n_node: int) -> None:
         TorchElasticEnvironment.detect() or SLURMEnvironment.detect() or "NODE_RANK" in os.environ
     ):
         raise ValueError(
-            f"trainer.num_nodes={n_node}, and nothing says which of the machines this is: start "
-            "the command with torchrun or SLURM on"
-            " each, or go on with one, by --trainer.num_nodes=1"
+            f"trainer.num_nodes={n_node}, but the number of this machine is not known: start the "
+            "command with torchrun or SLURM on each, or use one machine, by --trainer.num_nodes=1"
         )
     if SLURMEnvironment.detect():
         world = max(world, int(os.environ["SLURM_NTASKS"]))
     if world > 1 and DIRECTORY not in os.environ and not TorchElasticEnvironment.detect():
         raise ValueError(
-            f"{world} processes were started, which need one run directory: set "
+            f"{world} processes were started, which need a common run directory: set "
             f"{DIRECTORY}=runs/<task>/<name> for all of them"
             " (as configs/trainer/slurm.sbatch does), use torchrun, or start one process, which "
             "starts the others by trainer.devices"
@@ -112,8 +111,8 @@ def check_agreement(n_node: int) -> None:
         and not TorchElasticEnvironment.detect()
     ):
         raise ValueError(
-            f"trainer.precision={AUTO} is measured by one process, and these were started apart, "
-            "which may measure otherwise: set"
+            f"trainer.precision={AUTO} is chosen by a measurement in one process, but these were "
+            "started separately and may measure different times: set"
             f" trainer.precision to {HALF} or {SINGLE} (lslm fit on one device says which is "
             "faster), or use torchrun"
         )
@@ -139,7 +138,7 @@ def agree_on_precision(rank: int, decide: Callable[[], str]) -> str:
         os.environ[DECIDED] = decide()
     if (decided := os.environ[DECIDED]) not in (SINGLE, HALF):
         raise ValueError(
-            f"{DECIDED}={decided} must be {SINGLE} or {HALF}; leave it out, and it is measured"
+            f"{DECIDED}={decided} must be {SINGLE} or {HALF}; unset it to have it measured"
         )
     return decided
 
@@ -166,8 +165,8 @@ def meet(rank: int, make: Callable[[], RunDirectory]) -> RunDirectory:
         if rank == 0:
             if directory.config.exists():
                 raise ValueError(
-                    f"{DIRECTORY}={directory.path} is a run already: lslm resume "
-                    f"{directory.path}, or name another"
+                    f"{DIRECTORY}={directory.path} already contains a run: use `lslm resume "
+                    f"{directory.path}`, or name another directory"
                 )
             directory.path.mkdir(parents=True, exist_ok=True)
         return directory
@@ -247,7 +246,7 @@ class Watch:
         end = time.monotonic() + wait_seconds
         while not (gone := self._gone()) and self._children and time.monotonic() < end:
             time.sleep(0.1)
-        return gone or "another process of this training has ended"
+        return gone or "another process of this training ended"
 
     def _gone(self) -> str:
         for rank, child in enumerate(self._children, 1):
