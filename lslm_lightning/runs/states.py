@@ -1,19 +1,15 @@
 """Training checkpoints on disk: one file, or a folder in which each process wrote its part."""
 
 import json
-import math
 import os
-import pickle
 import shutil
-import warnings
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from lslm_lightning.safety.paths import is_inside
 from lslm_lightning.tracking.uploads import checksum
+from lslm_lightning.types import StateDict
 
 META = "meta.pt"  # in a folder: what is no weight and no moment, written by rank 0
 NGRAM = "ngram"  # beside the states of an n-gram model, its tables
@@ -83,7 +79,7 @@ def synchronize(path: Path) -> None:
 # Contents
 
 
-def read_state(path: Path) -> dict[str, Any]:
+def read_state(path: Path) -> StateDict:
     """Return the content of a checkpoint on the CPU, with whole weights under "state_dict":
     everything of a file, everything but the optimizer's moments of a folder.
 
@@ -96,13 +92,26 @@ def read_state(path: Path) -> dict[str, Any]:
     if path.suffix == ".safetensors":
         return read_safetensors(path)
     with zipfile.ZipFile(path if path.is_file() else path / META) as parts:
-        if words := packing_of(parts):
-            raise ValueError(words)
+        if problem := packing_of(parts):
+            raise ValueError(problem)
     if path.is_file():
-        return torch.load(path, map_location="cpu", weights_only=True)
-    return torch.load(path / META, map_location="cpu", weights_only=True) | read_parts(
-        path, ["state_dict"]
-    )
+        state: StateDict = torch.load(path, map_location="cpu", weights_only=True)
+        return state
+    from lslm_lightning.runs.checkpoint_folder import read_parts
+
+    header: StateDict = torch.load(path / META, map_location="cpu", weights_only=True)
+    return header | read_parts(path, ["state_dict"])
+
+
+def read_header(path: Path) -> StateDict:
+    """Return the content of a checkpoint with tensors on the meta device, which have shapes but no
+    values; of a folder only what `META` has. Takes little time and memory.
+    """
+    import torch
+
+    file = path / META if path.is_dir() else path
+    header: StateDict = torch.load(file, map_location="meta", weights_only=True)
+    return header
 
 
 def packing_of(parts: zipfile.ZipFile) -> str | None:
@@ -112,6 +121,7 @@ def packing_of(parts: zipfile.ZipFile) -> str | None:
     members = parts.infolist()
     if any(member.compress_type != zipfile.ZIP_STORED for member in members):
         return "its parts are compressed, which those of a checkpoint never are"
+    assert parts.fp is not None, "the file is open"
     n_byte = parts.fp.seek(0, os.SEEK_END)
     stated = sum(member.file_size for member in members)
     if stated > n_byte:
@@ -122,7 +132,7 @@ def packing_of(parts: zipfile.ZipFile) -> str | None:
     return None
 
 
-def read_safetensors(path: Path) -> dict[str, Any]:
+def read_safetensors(path: Path) -> StateDict:
     """Return the weights, under "state_dict", and metadata of a safetensors file that `lslm
     consolidate` wrote.
     """
@@ -131,122 +141,6 @@ def read_safetensors(path: Path) -> dict[str, Any]:
     with safe_open(path, "pt") as file:
         weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         return {**(file.metadata() or {}), "state_dict": weights}
-
-
-def read_parts(folder: Path, roots: Iterable[str]) -> dict[str, Any]:
-    """Return the whole tensors stored in a checkpoint folder under the given top-level keys, as
-    nested dictionaries.
-    """
-    import torch
-    import torch.distributed.checkpoint as dcp
-    from torch.distributed.checkpoint.metadata import TensorStorageMetadata
-
-    roots = set(roots)
-    with only_data(), in_words(folder), warnings.catch_warnings():
-        metadata = dcp.FileSystemReader(folder).read_metadata()
-        check_index(folder, metadata)
-        flat = {
-            key: torch.empty(entry.size, dtype=entry.properties.dtype)
-            for key, entry in metadata.state_dict_metadata.items()
-            if metadata.planner_data[key][0] in roots and isinstance(entry, TensorStorageMetadata)
-        }
-        warnings.filterwarnings("ignore", message="torch.distributed is disabled")
-        dcp.load(flat, checkpoint_id=folder, no_dist=True)
-    found: dict[str, Any] = {}
-    for key, value in flat.items():
-        *outer, last = metadata.planner_data[key]
-        inner = found
-        for name in outer:
-            inner = inner.setdefault(name, {})
-        inner[last] = value
-    return found
-
-
-def check_index(folder: Path, metadata: Any) -> None:
-    """Raise ValueError if the index of a checkpoint folder names files outside of it, or tensors
-    larger than all its files.
-    """
-    from torch.distributed.checkpoint.metadata import TensorStorageMetadata
-
-    for stored in metadata.storage_data.values():
-        if not is_inside(str(stored.relative_path)):
-            raise ValueError(
-                f"{folder}: its index names {str(stored.relative_path)!r}, which is not in it"
-            )
-    n_byte = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-    entries = [
-        entry
-        for entry in metadata.state_dict_metadata.values()
-        if isinstance(entry, TensorStorageMetadata)
-    ]
-    stated = sum(math.prod(entry.size) * entry.properties.dtype.itemsize for entry in entries)
-    if stated > n_byte or any(size < 0 for entry in entries for size in entry.size):
-        raise ValueError(
-            f"{folder}: its index claims {stated:,} bytes of tensors, but its files have {n_byte:,}"
-        )
-
-
-@contextmanager
-def in_words(folder: Path) -> Iterator[None]:
-    """Convert torch's CheckpointException, which no `except Exception` catches, to an OSError that
-    names the folder.
-    """
-    from torch.distributed.checkpoint.api import CheckpointException
-
-    try:
-        yield
-    except CheckpointException as error:
-        first = next((failure for failure, _ in error.failures.values()), error)
-        if isinstance(first, OSError):
-            raise first from None
-        raise OSError(f"{folder}: {' '.join(str(first).split()) or type(first).__name__}") from None
-
-
-@contextmanager
-def only_data() -> Iterator[None]:
-    """Inside, the index of a folder, which torch reads with pickle, may name nothing but what
-    describes tensors.
-    """
-    before = pickle.load
-    pickle.load = lambda file: _Data(file).load()
-    try:
-        yield
-    finally:
-        pickle.load = before
-
-
-class _Data(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        import torch
-
-        if (module, name) in _HARMLESS:
-            return super().find_class(module, name)
-        if module == "torch" and isinstance(getattr(torch, name, None), torch.dtype):
-            return getattr(torch, name)
-        raise pickle.UnpicklingError(f"it names {module}.{name}, which is not plain data")
-
-
-_DESCRIPTION = "torch.distributed.checkpoint.metadata"
-_HARMLESS = {
-    ("torch", "Size"),
-    ("torch.serialization", "_get_layout"),
-    ("pathlib", "PosixPath"),
-    ("pathlib", "WindowsPath"),
-}
-_HARMLESS |= {
-    ("torch.distributed.checkpoint.filesystem", name) for name in ("_StorageInfo", "_StoragePrefix")
-}
-_HARMLESS |= {
-    (_DESCRIPTION, name)
-    for name in (
-        "Metadata",
-        "MetadataIndex",
-        "StorageMeta",
-        "TensorProperties",
-        "_MEM_FORMAT_ENCODING",
-    )
-}
-_HARMLESS |= {(_DESCRIPTION, f"{kind}StorageMetadata") for kind in ("Bytes", "Chunk", "Tensor")}
 
 
 # Checksums of folders

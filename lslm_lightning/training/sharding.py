@@ -12,7 +12,6 @@ from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch import Trainer
 from lightning.pytorch.strategies import ModelParallelStrategy
 from torch import Tensor, nn
-from torch.distributed import checkpoint as dcp
 from torch.distributed.checkpoint.state_dict import (
     StateDictOptions,
     get_model_state_dict,
@@ -30,7 +29,8 @@ from torch.distributed.fsdp import (
 from torch.distributed.tensor import DTensor
 
 from lslm_lightning.optim import decay_groups
-from lslm_lightning.runs.states import META, in_words, only_data, read_parts, read_state
+from lslm_lightning.runs.checkpoint_folder import as_os_error, load_into, read_parts
+from lslm_lightning.runs.states import META, read_state
 
 GROUPS = "optimizer_groups"
 
@@ -102,16 +102,14 @@ class ShardedStrategy(ModelParallelStrategy):
     def _load_parts(self, folder: Path) -> dict[str, Any]:
         saved = torch.load(folder / META, map_location="cpu", weights_only=True)
         weights = {"state_dict": get_model_state_dict(self.model)}
-        with only_data(), in_words(folder):
-            dcp.load(weights, checkpoint_id=folder)
+        load_into(weights, folder)
         set_model_state_dict(self.model, weights["state_dict"])
         for i, (optimizer, groups) in enumerate(
             zip(self.optimizers, saved.get(GROUPS, []), strict=False)
         ):
             named = get_optimizer_state_dict(self.model, optimizer)
             parts = {f"optimizer_{i}": {"state": named["state"]}}
-            with only_data(), in_words(folder):
-                dcp.load(parts, checkpoint_id=folder)
+            load_into(parts, folder)
             settings = {name: group for group in groups for name in group["params"]}
             named["param_groups"] = [
                 {**settings[group["params"][0]], "params": group["params"]}
@@ -130,7 +128,7 @@ class ShardedStrategy(ModelParallelStrategy):
             checkpoint[GROUPS] = [
                 state.pop("param_groups") for state in checkpoint.get("optimizer_states", [])
             ]
-        with in_words(Path(filepath)):
+        with as_os_error(Path(filepath)):
             super().save_checkpoint(checkpoint, filepath, storage_options)
 
     def optimizer_state(self, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
