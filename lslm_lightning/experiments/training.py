@@ -61,6 +61,7 @@ from lslm_lightning.runs.directory import locked
 from lslm_lightning.runs.loading import config_to_build, load_weights, read_config
 from lslm_lightning.runs.names import run_name, stem_of, typed_settings
 from lslm_lightning.runs.own_runs import remember_run
+from lslm_lightning.runs.resume_state import ResumeState
 from lslm_lightning.runs.trust import is_restricted, resolve
 from lslm_lightning.safety.magnitudes import check_magnitudes
 from lslm_lightning.text.tokenizer import Tokenizer
@@ -313,7 +314,7 @@ class Command(ExperimentCLI):
             check_distinguishes(self.model, self.datamodule)
         check_shares(self.subcommand, settings, self.datamodule, self.model, n_share(settings))
         if is_training and state:
-            check_goes_on(Path(state), self.datamodule, self.model, settings)
+            check_goes_on(ResumeState.at(Path(state)), self.datamodule, self.model, settings)
         settings["precision"] = self._decided_precision(settings["precision"], state)
         own = {"precision": settings["precision"]}
         config = translated({**self._get(self.config_init, "trainer"), **own, **kwargs})
