@@ -356,7 +356,10 @@ class Command(ExperimentCLI):
             "enable_checkpointing": True,
             "default_root_dir": str(self.directory.path),
         }
-        return JobTrainer(**config)
+        trainer = JobTrainer(**config)
+        if self.watch is not None:
+            self.watch.attach(trainer)
+        return trainer
 
     def _validates_as(self, state: str | None) -> bool:
         """Whether the run of a checkpoint, by its config.yaml, validated as this one does."""

@@ -26,6 +26,7 @@ from lslm_lightning.runs.states import (
     write_checksums,
 )
 from lslm_lightning.safety.user_files import permit_as_usual
+from lslm_lightning.training.lightning_internals import log_at_last_step
 from lslm_lightning.training.sharding import local
 from lslm_lightning.training.task import NotFiniteError, Task
 
@@ -406,8 +407,7 @@ class Checkpoints(Checkpoint):
         checkpoints become `best.ckpt`. A file records the result, so that a resumed run does not
         repeat it.
         """
-        # Lightning's axis, one short where no step was left to do
-        trainer.fit_loop.epoch_loop._batches_that_stepped = trainer.global_step
+        log_at_last_step(trainer)
         if self.is_settled(trainer.global_step):
             return
         self._keep_outdated(trainer)

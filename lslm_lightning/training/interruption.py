@@ -13,6 +13,7 @@ from lightning.pytorch import Callback, Trainer
 from torch import Tensor
 
 from lslm_lightning.training.checkpoints import Checkpoints
+from lslm_lightning.training.lightning_internals import is_accumulating, validates_next
 from lslm_lightning.training.signals import Interrupted, leave_lost_terminal, stopping_signals
 from lslm_lightning.training.task import Task
 
@@ -168,10 +169,8 @@ class Interruption(Callback):
             self._stop_if_asked(trainer)
 
     def on_train_batch_end(self, trainer: Trainer, task: Task, *args: Any) -> None:
-        loop = trainer.fit_loop
-        if loop._should_accumulate() or loop.epoch_loop._should_check_val_fx(loop._data_fetcher):
-            return
-        self._stop_if_asked(trainer, save=True)
+        if not is_accumulating(trainer) and not validates_next(trainer):
+            self._stop_if_asked(trainer, save=True)
 
     def on_train_end(self, trainer: Trainer, task: Task) -> None:
         self._restore()

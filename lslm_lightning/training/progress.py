@@ -12,6 +12,7 @@ from lightning.pytorch.callbacks import Timer
 from lslm_lightning.training.accumulation import TrainingSums
 from lslm_lightning.training.display import Display
 from lslm_lightning.training.interruption import arriving, is_behind
+from lslm_lightning.training.lightning_internals import is_accumulating
 from lslm_lightning.training.sharding import data_share
 from lslm_lightning.training.task import LOSS_DIVISOR, Task
 from lslm_lightning.training.work import TrainingWork, Work
@@ -164,7 +165,7 @@ class Reporter(Callback):
         # no outputs of a model that is not trained by gradients
         loss = outputs["loss"] if outputs else None
         self._sums.update(loss, batch.n_token, batch.n_token + batch.n_source_token)
-        is_step = not trainer.fit_loop._should_accumulate()
+        is_step = not is_accumulating(trainer)
         self._n_micro = 0 if is_step else self._n_micro + 1
         if is_step and self._is_point(trainer, task):
             self._log(trainer, task, self._totals())

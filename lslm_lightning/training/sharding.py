@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch import Trainer
-from lightning.pytorch.strategies import ModelParallelStrategy
+from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
 from torch.distributed.checkpoint.state_dict import (
     StateDictOptions,
@@ -31,11 +31,12 @@ from torch.distributed.tensor import DTensor
 from lslm_lightning.optim import decay_groups
 from lslm_lightning.runs.checkpoint_folder import as_os_error, load_into, read_parts
 from lslm_lightning.runs.states import META, read_state
+from lslm_lightning.training.lightning_internals import TensorParallelStrategy
 
 GROUPS = "optimizer_groups"
 
 
-class ShardedStrategy(ModelParallelStrategy):
+class ShardedStrategy(TensorParallelStrategy):
     """Lightning strategy for FSDP2: every process holds a shard of weights, gradients and optimizer
     states; with tensor parallelism, groups of processes compute each layer together.
 
@@ -65,17 +66,8 @@ class ShardedStrategy(ModelParallelStrategy):
             )
         timeout = timedelta(minutes=timeout_minutes)
         super().__init__(
-            "auto",
-            tensor_parallel_size,
-            save_distributed_checkpoint,
-            process_group_backend,
-            timeout,
+            tensor_parallel_size, save_distributed_checkpoint, process_group_backend, timeout
         )
-        self.tensor_parallel_size = tensor_parallel_size
-
-    def _setup_distributed(self) -> None:
-        super()._setup_distributed()
-        self._data_parallel_size = self.world_size // self.tensor_parallel_size
 
     def load_checkpoint(
         self, checkpoint_path: str | Path, weights_only: bool | None = None
@@ -124,7 +116,7 @@ class ShardedStrategy(ModelParallelStrategy):
         """Save a checkpoint, with the optimizer settings of a folder in rank 0's part: other
         numbers of processes have other parameter groups.
         """
-        if self._save_distributed_checkpoint:
+        if self.saves_folders:
             checkpoint[GROUPS] = [
                 state.pop("param_groups") for state in checkpoint.get("optimizer_states", [])
             ]
@@ -135,8 +127,9 @@ class ShardedStrategy(ModelParallelStrategy):
         """Return the optimizer's state: sharded for a folder; for one file that of the whole model,
         which any strategy can load.
         """
-        optimizer = getattr(optimizer, "_optimizer", optimizer)
-        if self._save_distributed_checkpoint:
+        if isinstance(optimizer, LightningOptimizer):
+            optimizer = optimizer.optimizer
+        if self.saves_folders:
             return get_optimizer_state_dict(
                 self.model, optimizer, options=StateDictOptions(cpu_offload=True)
             )

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from lightning.pytorch import Trainer
 from lightning.pytorch.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
-from lightning.pytorch.strategies.launchers import subprocess_script
 
 from lslm_lightning.runs import RunDirectory
+from lslm_lightning.training.lightning_internals import monitor_launch
 from lslm_lightning.training.precision import AUTO, DECIDED, HALF, SINGLE
 
 DIRECTORY = "LSLM_RUN_DIRECTORY"  # tells the processes of one job where its run directory is
@@ -228,14 +229,17 @@ class Watch:
         self._over = threading.Event()
 
     def start(self) -> None:
-        """Start watching: rank 0 its children, and a child of rank 0 its parent."""
-        subprocess_script._launch_process_observer = self._watch_children
+        """Watch the parent, if this is a child of rank 0."""
         if (
             DIRECTORY in os.environ
             and int(os.environ.get("LOCAL_RANK", "0")) > 0
             and not TorchElasticEnvironment.detect()
         ):
             threading.Thread(target=self._look_at_parent, args=(os.getppid(),), daemon=True).start()
+
+    def attach(self, trainer: Trainer) -> None:
+        """Watch the processes that this Trainer will start."""
+        monitor_launch(trainer, self._watch_children)
 
     def stop(self) -> None:
         """Stop watching, because the work is done."""
