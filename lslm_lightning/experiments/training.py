@@ -73,6 +73,7 @@ from lslm_lightning.training.checkpoints import Checkpoints
 from lslm_lightning.training.checks import check_distinguishes
 from lslm_lightning.training.cores import THREADS, limit_threads
 from lslm_lightning.training.data import TaskData, say
+from lslm_lightning.training.distributed.checkpoint_io import AtomicCheckpointIO
 from lslm_lightning.training.distributed.processes import (
     DIRECTORY,
     LAUNCHED,
@@ -98,7 +99,7 @@ from lslm_lightning.training.precision import (
 )
 from lslm_lightning.training.progress import Reporter
 from lslm_lightning.training.provenance import FirstStep, Provenance
-from lslm_lightning.training.sharding import ShardedStrategy, WholeStates
+from lslm_lightning.training.sharding import ShardedStrategy
 from lslm_lightning.training.signals import Interrupted, stop_at_once, stopping_signals
 from lslm_lightning.training.task import NotFiniteError, Task
 
@@ -348,7 +349,11 @@ class Command(ExperimentCLI):
             *(logger for logger in listed(config["logger"]) if isinstance(logger, Logger)),
         ]
         config["callbacks"] = [ChangedSettings(), *records, *given, *callbacks]
-        whole = [] if isinstance(config["strategy"], ShardedStrategy) else [WholeStates(self.model)]
+        whole = (
+            []
+            if isinstance(config["strategy"], ShardedStrategy)
+            else [AtomicCheckpointIO(self.model)]
+        )
         config["plugins"] = [*listed(config["plugins"]), *of_launcher(), *whole]
         config["profiler"] = profiler_of(config["profiler"], self.directory.path)
         config |= {

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch import Trainer
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
@@ -29,8 +28,8 @@ from torch.distributed.fsdp import (
 from torch.distributed.tensor import DTensor
 
 from lslm_lightning.optim import decay_groups
-from lslm_lightning.runs.checkpoint_folder import as_os_error, load_into, read_parts
-from lslm_lightning.runs.states import META, read_state
+from lslm_lightning.runs.checkpoint_folder import as_os_error, load_into
+from lslm_lightning.runs.states import META
 from lslm_lightning.training.lightning_internals import TensorParallelStrategy
 
 GROUPS = "optimizer_groups"
@@ -137,30 +136,6 @@ class ShardedStrategy(TensorParallelStrategy):
             self.model, optimizer, options=StateDictOptions(full_state_dict=True, cpu_offload=True)
         )
         return with_numbers(named, decayed_names(self.model)) if self.is_global_zero else {}
-
-
-class WholeStates(TorchCheckpointIO):
-    """Checkpoint reader with which strategies that do not shard can resume from a checkpoint
-    folder.
-    """
-
-    def __init__(self, task: nn.Module) -> None:
-        self.task = task
-
-    def load_checkpoint(
-        self, path: str | Path, map_location: Any = None, weights_only: bool | None = None
-    ) -> dict[str, Any]:
-        path = Path(path)
-        if not path.is_dir():
-            return super().load_checkpoint(path, map_location, weights_only)
-        saved = read_state(path)
-        names = decayed_names(self.task)
-        parts = read_parts(path, [f"optimizer_{i}" for i in range(len(saved.get(GROUPS, [])))])
-        states = [
-            {"state": parts[f"optimizer_{i}"]["state"], "param_groups": groups}
-            for i, groups in enumerate(saved.pop(GROUPS, []))
-        ]
-        return saved | {"optimizer_states": [with_numbers(state, names) for state in states]}
 
 
 # Who does what

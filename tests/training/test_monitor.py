@@ -22,7 +22,7 @@ REFERENCES = {
 def made(language, stated):
     """A task that goes by ROUGE-L, and its validation examples."""
     task = SimpleNamespace(
-        monitor="val/rougeL", metrics=lambda code: [Rouge("1", code), Rouge("L", code)]
+        monitor="val/rougeL", all_metrics=lambda code: [Rouge("1", code), Rouge("L", code)]
     )
     exam = [
         Example(str(i), "x", (text,), stated, stated) for i, text in enumerate(REFERENCES[language])
@@ -43,7 +43,7 @@ def test_a_metric_that_tells_no_reference_from_another_is_refused_before_trainin
 
 def test_what_is_chosen_by_loss_or_on_no_examples_is_not_tried():
     task, data = made("ru", "en")
-    check_distinguishes(SimpleNamespace(monitor="val/loss", metrics=task.metrics), data)
+    check_distinguishes(SimpleNamespace(monitor="val/loss", all_metrics=task.all_metrics), data)
     check_distinguishes(task, SimpleNamespace(validation_exam=lambda: []))
 
 
@@ -82,8 +82,8 @@ def validated(folder, values, higher_is_better=True):
 )
 def test_of_equal_scores_the_lower_loss_wins(tmp_path, values, best, n_alike):
     found = validated(tmp_path, values)
-    assert (found.best_step, found.n_alike) == (best, n_alike)
+    assert (found.record.step, found.record.n_equal) == (best, n_alike)
     mirrored = validated(
         tmp_path, [(-score, loss) for score, loss in values], higher_is_better=False
     )
-    assert mirrored.best_step == best
+    assert mirrored.record.step == best
