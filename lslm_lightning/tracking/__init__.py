@@ -2,7 +2,12 @@
 use.
 """
 
+from typing import TYPE_CHECKING
+
 from lslm_lightning.tracking.store import Store, TrackingError
+
+if TYPE_CHECKING:
+    from lslm_lightning.tracking.tracker import Tracker
 
 __all__ = ["Store", "Tracker", "TrackingError"]
 

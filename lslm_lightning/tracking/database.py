@@ -1,21 +1,19 @@
 """The SQLite file of an MLflow store: created and migrated in a draft, updated after a move."""
 
-import json
 import logging
 import os
 import shlex
 import shutil
 import sqlite3
-import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote, urlsplit
 from urllib.request import url2pathname
 
 from lslm_lightning.safety.user_files import permit_as_usual
+from lslm_lightning.tracking import mlflow_internals
 
 log = logging.getLogger(__name__)
 
@@ -156,16 +154,14 @@ def prepare(file: Path) -> None:
         DatabaseError: the store is damaged, or of a newer MLflow; it is left unchanged.
         sqlite3.Error: the disk is full, or another process is writing.
     """
-    from mlflow.store.db.utils import _get_latest_schema_revision
-
     file = file.resolve()  # a symbolic link stays one
     draft = file.with_name(f".{file.name}.draft")
     remove_database(draft)  # of a process that was killed
     tables, revision = schema_of(file)
-    latest = _get_latest_schema_revision()
-    if tables and revision == latest and not missing_tables(tables):
+    latest = mlflow_internals.latest_revision()
+    if tables and revision == latest and not (mlflow_internals.table_names() - tables):
         return
-    if revision and not is_known(revision):
+    if revision and not mlflow_internals.is_known_revision(revision):
         raise DatabaseError(
             f"{file} was made by a newer MLflow (its schema {revision} is unknown to this one): "
             "install that version, or set another MLFLOW_TRACKING_URI"
@@ -182,7 +178,7 @@ def prepare(file: Path) -> None:
             replace(draft, file)
     finally:
         remove_database(draft)
-    release(file)
+    mlflow_internals.close_connections(file)
 
 
 def migrate(file: Path, draft: Path, revision: str | None) -> None:
@@ -202,7 +198,7 @@ def migrate(file: Path, draft: Path, revision: str | None) -> None:
             if primary_code(error) not in DAMAGE:
                 raise
             raise DatabaseError(damage(file, str(error))) from None
-        if lacking := missing_tables(schema_of(draft)[0]):
+        if lacking := mlflow_internals.table_names() - schema_of(draft)[0]:
             raise DatabaseError(damage(file, f"it lacks the tables {', '.join(sorted(lacking))}"))
         if is_wal:
             with connect(draft) as copy:
@@ -225,24 +221,7 @@ def make_tables(file: Path) -> None:
     Raises:
         sqlite3.Error: they cannot be created, or the existing ones are not as MLflow left them.
     """
-    from mlflow.store.db.utils import _initialize_tables, create_sqlalchemy_engine
-    from sqlalchemy import event
-    from sqlalchemy.exc import DBAPIError
-
-    engine = create_sqlalchemy_engine(uri_of(file))
-    event.listen(engine, "connect", do_not_synchronize)
-    try:
-        with warnings.catch_warnings(action="ignore"):  # of the migrations, to their authors
-            _initialize_tables(engine)
-    except DBAPIError as error:
-        raise error.orig if isinstance(error.orig, sqlite3.Error) else error from None
-    finally:
-        engine.dispose()
-
-
-def do_not_synchronize(connection: sqlite3.Connection, record: object) -> None:
-    """Turn off SQLite's own waiting for the disk; `replace` syncs a finished draft once."""
-    connection.execute("PRAGMA synchronous = OFF")
+    mlflow_internals.create_tables(uri_of(file))
 
 
 def schema_of(file: Path) -> tuple[set[str], str | None]:
@@ -258,26 +237,6 @@ def schema_of(file: Path) -> tuple[set[str], str | None]:
         if "alembic_version" in tables:
             version = connection.execute("SELECT version_num FROM alembic_version").fetchone()
     return tables, version[0] if version else None
-
-
-def missing_tables(tables: set[str]) -> set[str]:
-    """Return the names of MLflow's tables that are not in `tables`."""
-    from mlflow.store.db.utils import Base
-
-    return set(Base.metadata.tables) - tables
-
-
-def is_known(revision: str) -> bool:
-    """Return whether the installed MLflow knows a schema revision."""
-    from alembic.script import ScriptDirectory
-    from alembic.util import CommandError
-    from mlflow.store.db.utils import _get_alembic_config
-
-    migrations = ScriptDirectory.from_config(_get_alembic_config(""))
-    try:
-        return migrations.get_revision(revision) is not None
-    except CommandError:
-        return False
 
 
 def damage(file: Path, reason: str) -> str:
@@ -355,119 +314,3 @@ def copy_owner(file: Path, draft: Path) -> None:
     if hasattr(os, "chown"):
         with suppress(OSError):
             os.chown(draft, file.stat().st_uid, file.stat().st_gid)
-
-
-def release(file: Path) -> None:
-    """Close this process's connections to a file that has been replaced."""
-    if module := sys.modules.get("mlflow.store.tracking.sqlalchemy_store"):
-        for engine in getattr(module.SqlAlchemyStore, "_engine_map", {}).values():
-            database = engine.url.database
-            if database and Path(database).resolve() == file:
-                engine.dispose()
-
-
-# Moves
-
-
-def repoint(file: Path, artifacts: Path) -> None:
-    """Update a store that was moved or copied with its project folder, so that it refers to the new
-    folder.
-
-    Experiments of this package whose artifacts were in another project's folder get the folder
-    beside the file, and so do their runs, unless their artifacts exist only in the old folder. The
-    recorded directory of a run is updated if the run is in the new one. The caller holds the lock
-    of `exclusive`.
-    """
-    project = artifacts.parent
-    with connect(file) as store, store:
-        query = "SELECT experiment_id, name, artifact_location FROM experiments"
-        for number, name, location in store.execute(query).fetchall():
-            here = location_of(artifacts / name)
-            if before := other_project(path_of(location or ""), name, project):
-                query = "UPDATE experiments SET artifact_location = ? WHERE experiment_id = ?"
-                store.execute(query, (here, number))
-                log.warning(
-                    "%s was moved or copied here from %s: artifacts are now stored in %s",
-                    *(file, before, artifacts / name),
-                )
-            query = "SELECT run_uuid, artifact_uri FROM runs WHERE experiment_id = ?"
-            query += " AND substr(artifact_uri, 1, ?) != ?"
-            for run_id, uri in store.execute(query, (number, len(here) + 1, f"{here}/")).fetchall():
-                repoint_run(store, project, run_id, path_of(uri or ""), name)
-
-
-def adopt_run(file: Path, artifacts: Path, run_id: str) -> None:
-    """Move the artifact location of a resumed run to the folder beside the file; missing artifacts
-    are uploaded again. The caller holds the lock of `exclusive`.
-    """
-    query = "SELECT artifact_uri, experiments.name FROM runs JOIN experiments USING (experiment_id)"
-    with connect(file) as store, store:
-        rows = store.execute(f"{query} WHERE run_uuid = ?", (run_id,)).fetchall()
-        for uri, name in rows:
-            repoint_run(store, artifacts.parent, run_id, path_of(uri or ""), name, is_here=True)
-
-
-def repoint_run(
-    store: sqlite3.Connection,
-    project: Path,
-    run_id: str,
-    folder: Path | None,
-    name: str,
-    is_here: bool = False,
-) -> None:
-    """Update the artifact location and the directory of one run of the experiment `name` to those
-    in `project`.
-
-    Args:
-        is_here: update the artifact location even if the artifacts exist only in the old one.
-    """
-    before = folder and other_project(folder.parent.parent, name, project)
-    if not folder or not before:
-        return
-    moved = project / folder.relative_to(before)
-    if is_here or moved.exists() or not folder.exists():
-        query = "UPDATE runs SET artifact_uri = ? WHERE run_uuid = ?"
-        store.execute(query, (location_of(moved), run_id))
-        forget_location(run_id)
-    query = "SELECT value FROM tags WHERE run_uuid = ? AND key = 'lslm.directory'"
-    for (value,) in store.execute(query, (run_id,)).fetchall():
-        if Path(value).is_relative_to(before):
-            directory = project / Path(value).relative_to(before)
-            if record_of(directory).get("run_id") == run_id:
-                query = "UPDATE tags SET value = ? WHERE run_uuid = ? AND key = 'lslm.directory'"
-                store.execute(query, (str(directory), run_id))
-
-
-def forget_location(run_id: str) -> None:
-    """Remove a run's artifact location from the cache that MLflow keeps in this process."""
-    if module := sys.modules.get("mlflow.tracking._tracking_service.utils"):
-        getattr(module, "_artifact_repos_cache", {}).pop(run_id, None)
-
-
-def other_project(folder: Path | None, name: str, project: Path) -> Path | None:
-    """Return the project folder, other than `project`, that artifacts of the experiment `name` in
-    `folder` belong to; None if there is none.
-    """
-    inside = Path(ARTIFACTS) / name
-    depth = len(inside.parts)
-    if folder is None or folder.parts[-depth:] != inside.parts:
-        return None
-    found = folder.parents[depth - 1]
-    return None if found.resolve() == project.resolve() else found
-
-
-def record_of(directory: Path) -> dict[str, Any]:
-    """Return the content of a run directory's mlflow.json; empty if it cannot be read."""
-    with suppress(OSError, ValueError):
-        return dict(json.loads((directory / "mlflow.json").read_text(encoding="utf-8")))
-    return {}
-
-
-def has_run(file: Path, run_id: str) -> bool:
-    """Return whether a store contains a run."""
-    query = "SELECT 1 FROM runs WHERE run_uuid = ?"
-    try:
-        with connect(file) as connection:
-            return connection.execute(query, (run_id,)).fetchone() is not None
-    except sqlite3.Error:
-        return False

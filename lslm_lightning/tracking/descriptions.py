@@ -28,7 +28,9 @@ def is_own(text: str) -> bool:
     if not text.strip():
         return True
     found = SIGNATURE.search(text)
-    return bool(found) and signature(text[: found.start()]).strip() == found[0].strip()
+    if found is None:
+        return False
+    return signature(text[: found.start()]).strip() == found[0].strip()
 
 
 def signature(text: str) -> str:

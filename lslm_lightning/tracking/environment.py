@@ -10,7 +10,13 @@ from importlib.metadata import distributions
 # Commands that a repository's own configuration has git run: the working directory may be a
 # stranger's a submodule has a configuration of its own
 TRACKED = ("--untracked-files=no", "--ignore-submodules=dirty")
-QUIET = ("--no-optional-locks", "-c", "core.fsmonitor=false", "-c", f"core.hooksPath={os.devnull}")
+SAFE_OPTIONS = (
+    "--no-optional-locks",
+    "-c",
+    "core.fsmonitor=false",
+    "-c",
+    f"core.hooksPath={os.devnull}",
+)
 
 
 def git_state() -> dict[str, str]:
@@ -62,7 +68,7 @@ def git(*arguments: str) -> str | None:
     seconds.
     """
     try:
-        command = ["git", *QUIET, *arguments]
+        command = ["git", *SAFE_OPTIONS, *arguments]
         answer = subprocess.run(
             command, capture_output=True, encoding="utf-8", errors="replace", timeout=10
         )

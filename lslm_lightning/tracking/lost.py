@@ -54,8 +54,12 @@ def end_lost_runs(client: "MlflowClient", experiments: Sequence[str]) -> list[st
     """Set the status of lost runs to KILLED, at the time of their last logged metric, and return
     their names.
     """
-    words = f"attributes.status = 'RUNNING' and tags.`lslm.host` = '{socket.gethostname()}'"
-    lost = [run for run in client.search_runs(experiments, words, max_results=PAGE) if is_lost(run)]
+    query = f"attributes.status = 'RUNNING' and tags.`lslm.host` = '{socket.gethostname()}'"
+    lost = [
+        run
+        for run in client.search_runs(list(experiments), query, max_results=PAGE)
+        if is_lost(run)
+    ]
     for run in lost:
         curves = Path(run.data.tags.get("lslm.directory", "/")) / "metrics.jsonl"
         ended = curves.stat().st_mtime if curves.exists() else time.time()

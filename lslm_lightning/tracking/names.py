@@ -4,12 +4,15 @@ import hashlib
 import posixpath
 import re
 from argparse import Namespace
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+from lslm_lightning.safety.redaction import redacted_settings
+from lslm_lightning.types import Settings
 
 # characters
 LONGEST_NAME = 250
 LONGEST_PARAMETER = 6000
+LONGEST_TAG = 8000
 N_DIGIT = 12  # of a hash that tells apart what would get one name
 
 
@@ -69,7 +72,30 @@ def hash_of(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def flatten(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+def mlflow_tags(tags: Mapping[str, object], redact: Callable[[str], str]) -> dict[str, str]:
+    """Return names and values of tags as MLflow stores them, without secrets.
+
+    Args:
+        redact: replaces secrets in a value.
+    """
+    shown = redacted_settings(tags)
+    names = mlflow_names(shown)
+    return {names[name]: redact(clean_text(value))[:LONGEST_TAG] for name, value in shown.items()}
+
+
+def mlflow_parameters(params: Settings | Namespace, redact: Callable[[str], str]) -> dict[str, str]:
+    """Return names and values of a nested configuration as MLflow stores them, without secrets.
+
+    Args:
+        redact: replaces secrets in a value.
+    """
+    settings = vars(params) if isinstance(params, Namespace) else params
+    flat = dict(flatten(redacted_settings(settings)))
+    names = mlflow_names(flat)
+    return {names[name]: short(redact(clean_text(value))) for name, value in flat.items()}
+
+
+def flatten(value: object, name: str = "") -> Iterator[tuple[str, object]]:
     """Yield (dotted name, leaf value) pairs of nested mappings and namespaces, and of lists that
     hold such.
     """

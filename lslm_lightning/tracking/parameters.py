@@ -1,10 +1,10 @@
 """MLflow parameters of a run: the settings that differ from the defaults, under short names."""
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
 from lslm_lightning.safety.redaction import redacted_settings
 from lslm_lightning.tracking.names import flatten, with_hash
+from lslm_lightning.types import Json, JsonObject, Settings
 
 SECTIONS = ("model", "data", "trainer", "job", "system")
 CLASSES = {"model": "task_class", "data": "data_class"}  # names of the classes of whole sections
@@ -15,7 +15,7 @@ TAKEN = ("seed",)  # a tag, that of `seed_everything`
 KNOWN_PACKAGES = ("lslm_lightning", "tasks", "torch")
 
 
-def short_parameters(config: Mapping[str, Any], changed: Mapping[str, Any]) -> dict[str, Any]:
+def short_parameters(config: Settings, changed: Settings) -> JsonObject:
     """Return the values of settings by short name, such as `d_model`, `backbone.d_model` or
     `optimizer.lr`.
 
@@ -59,7 +59,7 @@ def section_rank(name: str) -> int:
     return SECTIONS.index(section) + 1 if section in SECTIONS and inside else 0
 
 
-def short_class(path: Any) -> Any:
+def short_class(path: Json) -> Json:
     """Return the class name without its module if it is of a known package; any other value
     unchanged.
     """

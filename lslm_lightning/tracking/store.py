@@ -5,18 +5,19 @@ import os
 import re
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import unquote
 
 from lslm_lightning.safety import named_servers
 from lslm_lightning.safety.paths import is_inside
 from lslm_lightning.safety.redaction import learn_address, redacted
-from lslm_lightning.tracking import database
+from lslm_lightning.tracking import database, moved_store
 from lslm_lightning.tracking.views import KIND
+from lslm_lightning.types import Settings
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -182,7 +183,7 @@ class Store:
         if self.file and self.artifacts:
             database.prepare(self.file)
             database.check_address(self.uri)
-            database.repoint(self.file, self.artifacts)
+            moved_store.repoint(self.file, self.artifacts)
         return MlflowClient(self.uri)
 
     def open_experiment(self, task: str) -> tuple["MlflowClient", str]:
@@ -204,7 +205,7 @@ class Store:
     def adopt_run(self, run_id: str) -> None:
         """Move the artifact location of a resumed run to the artifact folder of this store."""
         if self.file and self.artifacts:
-            database.adopt_run(self.file, self.artifacts, run_id)
+            moved_store.adopt_run(self.file, self.artifacts, run_id)
 
     def ask(self, question: Callable[[], T]) -> T:
         """Call `question` once and return MLflow's answer.
@@ -216,8 +217,8 @@ class Store:
             if self.file:
                 with database.exclusive(self.file):
                     return question()
-            with impatient():
-                return within(ANSWER_SECONDS, question)
+            with fail_fast():
+                return run_with_timeout(ANSWER_SECONDS, question)
         except TrackingError:
             raise
         except database.DatabaseError as error:
@@ -266,7 +267,7 @@ def path_in(text: str) -> Path:
     return quoted if is_quoted else literal
 
 
-def recorded_store(noted: Mapping[str, Any], directory: Path) -> str | None:
+def recorded_store(noted: Settings, directory: Path) -> str | None:
     """Return the store address recorded in a run's mlflow.json; None if MLFLOW_TRACKING_URI is set,
     or if the recorded database does not exist.
 
@@ -300,7 +301,7 @@ def recorded_store(noted: Mapping[str, Any], directory: Path) -> str | None:
 
 
 @contextmanager
-def store_of_run(noted: Mapping[str, Any], directory: Path) -> Iterator[None]:
+def store_of_run(noted: Settings, directory: Path) -> Iterator[None]:
     """Make the recorded store of a run the default of `Store()` inside the context, unless the user
     names one.
 
@@ -315,7 +316,7 @@ def store_of_run(noted: Mapping[str, Any], directory: Path) -> Iterator[None]:
         os.environ.pop(OF_RUN, None)
 
 
-def store_beside(file: Path, noted: Mapping[str, Any], directory: Path) -> Path:
+def store_beside(file: Path, noted: Settings, directory: Path) -> Path:
     """Return the database in the project folder that the run is in now if it knows the run, else
     `file`.
     """
@@ -328,7 +329,7 @@ def store_beside(file: Path, noted: Mapping[str, Any], directory: Path) -> Path:
     if depth > len(directory.parents):
         return file
     moved = directory.parents[depth - 1] / file.name
-    return moved if moved.exists() and database.has_run(moved, noted.get("run_id", "")) else file
+    return moved if moved.exists() and moved_store.has_run(moved, noted.get("run_id", "")) else file
 
 
 def causes(error: BaseException) -> list[BaseException]:
@@ -338,7 +339,7 @@ def causes(error: BaseException) -> list[BaseException]:
 
 
 @contextmanager
-def impatient() -> Iterator[None]:
+def fail_fast() -> Iterator[None]:
     """Let MLflow try each request once, with a timeout of seconds, inside the context."""
     settings = {
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
@@ -356,7 +357,7 @@ def impatient() -> Iterator[None]:
                 os.environ[name] = value
 
 
-def within(seconds: float, question: Callable[[], T]) -> T:
+def run_with_timeout(seconds: float, question: Callable[[], T]) -> T:
     """Call `question` in a thread and return its result; TimeoutError after `seconds` (the thread
     is left running).
     """

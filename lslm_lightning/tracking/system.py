@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
+from lslm_lightning.tracking.mlflow_internals import system_monitors
+
 if TYPE_CHECKING:
     from mlflow.system_metrics.metrics.base_metrics_monitor import BaseMetricsMonitor
 
@@ -44,16 +46,7 @@ class SystemMetrics:
         self._thread.join()
 
     def _work(self) -> None:
-        from mlflow.system_metrics.metrics.cpu_monitor import CPUMonitor
-        from mlflow.system_metrics.metrics.disk_monitor import DiskMonitor
-        from mlflow.system_metrics.metrics.gpu_monitor import GPUMonitor
-        from mlflow.system_metrics.metrics.network_monitor import NetworkMonitor
-
-        monitors = [
-            monitor
-            for kind in (CPUMonitor, DiskMonitor, NetworkMonitor, GPUMonitor)
-            if (monitor := usable(kind))
-        ]
+        monitors = [monitor for kind in system_monitors() if (monitor := usable(kind))]
         stopped = False
         while not stopped:
             stopped = self._stop.wait(self._interval)

@@ -39,9 +39,11 @@ def links_of(path: Path, root: Path) -> list[Path]:
     return [each for each in sorted(path.rglob("*")) if each.is_symlink()] if path.is_dir() else []
 
 
-def sizes(client: "MlflowClient", run_id: str, folder: str | None = None) -> dict[str, int]:
-    """Return the size in bytes of every artifact of a run, or in a folder of it, by path."""
-    found: dict[str, int] = {}
+def sizes(client: "MlflowClient", run_id: str, folder: str | None = None) -> dict[str, int | None]:
+    """Return the size in bytes of every artifact of a run, or in a folder of it, by path; None if
+    the store does not know it.
+    """
+    found: dict[str, int | None] = {}
     for entry in client.list_artifacts(run_id, folder):
         found |= (
             sizes(client, run_id, entry.path) if entry.is_dir else {entry.path: entry.file_size}
@@ -105,7 +107,7 @@ def upload(client: "MlflowClient", run_id: str, path: Path, folder: str) -> dict
                 client.log_artifact(run_id, file, name.rpartition("/")[0])
             there = sizes(client, run_id, target)
         elif path.is_dir():
-            client.log_artifacts(run_id, path, target)
+            client.log_artifacts(run_id, str(path), target)
             there = sizes(client, run_id, target)
         else:
             client.log_artifact(run_id, path, folder or None)

@@ -11,10 +11,11 @@ import time
 import zlib
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lslm_lightning.tracking.descriptions import DESCRIPTION, is_own, sign
 from lslm_lightning.tracking.names import mlflow_name
+from lslm_lightning.types import JsonObject
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -95,7 +96,7 @@ def introduction(experiment_id: str) -> str:
 # The state
 
 
-def view_state(runs: Sequence["Run"]) -> dict[str, Any]:
+def view_state(runs: Sequence["Run"]) -> JsonObject:
     """Return the state of a view as the UI stores it: search, columns, charts and sections.
 
     Args:
@@ -197,8 +198,8 @@ def ordered_metrics(runs: Sequence["Run"], headline: str) -> list[str]:
     ranks = {"test": 0, "val": 1, "train": 2}
 
     def rank(metric: str) -> tuple[int, int, str]:
-        split, _, own = metric.partition("/")
-        return ranks[split], [name, "loss"].index(own) if own in (name, "loss") else 2, own
+        split, _, inner = metric.partition("/")
+        return ranks[split], [name, "loss"].index(inner) if inner in (name, "loss") else 2, inner
 
     known = {
         metric for run in runs for metric in run.data.metrics if metric.partition("/")[0] in ranks
@@ -241,7 +242,7 @@ def kind_of(run: "Run") -> str:
     return next((name for name in ("system", "n_shot") if name in run.data.params), "training")
 
 
-def charts_of(metrics: Sequence[str]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def charts_of(metrics: Sequence[str]) -> tuple[list[JsonObject], list[JsonObject]]:
     """Return sections and charts: bar charts of test scores, a table of differing settings, and
     curves.
     """
@@ -279,10 +280,10 @@ def charts_of(metrics: Sequence[str]) -> tuple[list[dict[str, Any]], list[dict[s
     return sections, charts
 
 
-def chart(metric: str) -> dict[str, Any]:
+def chart(metric: str) -> JsonObject:
     """Return the description of one metric's chart."""
     split = metric.partition("/")[0]
-    found: dict[str, Any] = {
+    found: JsonObject = {
         "type": "BAR" if split == "test" else "LINE",
         "uuid": f"{KEY}-{metric}",
         "metricSectionId": f"{KEY}-{split}",
@@ -327,7 +328,7 @@ def is_lower_better(metric: str, runs: Sequence["Run"]) -> bool:
 # The tag
 
 
-def envelope(name: str, state: dict[str, Any]) -> str:
+def envelope(name: str, state: JsonObject) -> str:
     """Return a view as the UI stores it in a tag: its name, and its compressed state."""
     packed = base64.b64encode(zlib.compress(json.dumps(state).encode())).decode()
     now = round(time.time() * 1000)
@@ -336,7 +337,7 @@ def envelope(name: str, state: dict[str, Any]) -> str:
     )
 
 
-def state_of(tag: str) -> dict[str, Any] | None:
+def state_of(tag: str) -> JsonObject | None:
     """Return the state of a view in a tag that `envelope` made; None for any other text."""
     try:
         packed = json.loads(tag)["state"].removeprefix("deflate;")

@@ -23,7 +23,7 @@ from lslm_lightning.experiments.resume_proof import Trial, differences
 from lslm_lightning.runs import RunDirectory
 from lslm_lightning.runs.own_runs import remember_run
 from lslm_lightning.tracking import Tracker
-from lslm_lightning.tracking.database import repoint
+from lslm_lightning.tracking.moved_store import repoint
 from lslm_lightning.tracking.names import mlflow_name
 from tests.commands.alike import STEPS, config_of, only, points, same_run
 from tests.commands.conftest import refused, wait_until

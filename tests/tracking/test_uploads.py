@@ -1,5 +1,6 @@
 """Files arrive whole, or are sent again."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -19,7 +20,7 @@ class Leaky:
         self.n -= 1
 
     def log_artifacts(self, run_id, path, folder):
-        for file in sorted(path.rglob("*")):
+        for file in sorted(Path(path).rglob("*")):
             if file.is_file():
                 self._take(file, f"{folder}/{file.relative_to(path).as_posix()}")
         self.n -= 1
