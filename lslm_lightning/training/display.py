@@ -12,7 +12,7 @@ from lslm_lightning.training.status_line import ASCII_BAR, UNICODE_BAR
 from lslm_lightning.training.work import Clock, Work
 
 if TYPE_CHECKING:
-    from rich.progress import Progress, ProgressColumn
+    from rich.progress import Progress, ProgressColumn, TaskID
     from rich.progress import Task as Row
 
 FIRST_SECONDS = 5.0
@@ -52,7 +52,7 @@ class Display:
         self.clock = clock
         self.is_live = shown and can_redraw(output)
         self._progress: Progress | None = None
-        self._rows: dict[Work, int] = {}  # lines on the terminal
+        self._rows: dict[Work, TaskID] = {}  # lines on the terminal
         self._due: dict[Work, float] = {}  # when to print the next line
 
     def begin(self, work: Work, lasting: bool = False) -> None:
@@ -89,6 +89,8 @@ class Display:
 
     def end(self, work: Work | None) -> None:
         """Stop showing a work."""
+        if work is None:
+            return
         self._due.pop(work, None)
         row = self._rows.pop(work, None)
         if row is None or self._progress is None:

@@ -1,4 +1,6 @@
 """Clean stop of a training on Ctrl-C, SIGTERM or SIGHUP: finish the step, save, stop."""
+# mypy: disable-error-code="override"
+# (hooks of our callbacks are called with our Task)
 
 import _thread
 import signal
@@ -6,7 +8,6 @@ import sys
 import threading
 from collections.abc import Callable
 from types import FrameType
-from typing import Any
 
 import torch
 from lightning.pytorch import Callback, Trainer
@@ -14,7 +15,12 @@ from torch import Tensor
 
 from lslm_lightning.training.checkpoints import Checkpoints
 from lslm_lightning.training.lightning_internals import is_accumulating, validates_next
-from lslm_lightning.training.signals import Interrupted, leave_lost_terminal, stopping_signals
+from lslm_lightning.training.signals import (
+    Handler,
+    Interrupted,
+    leave_lost_terminal,
+    stopping_signals,
+)
 from lslm_lightning.training.task import Task
 
 STOP_SECONDS = 60.0  # SLURM is told to give two minutes
@@ -75,7 +81,7 @@ class Deadline:
         self._timer: threading.Timer | None = None
         self._is_over = False
 
-    def install(self) -> dict[int, Any]:
+    def install(self) -> dict[int, Handler]:
         """Set the handler, and return the handlers that were set before by signal number."""
         if not hasattr(signal, "SIGALRM"):
             return {}
@@ -128,7 +134,7 @@ class Interruption(Callback):
         self.handles_signals = handles_signals
         self.received = 0
         self._agreement = Agreement()
-        self._before: dict[int, Any] = {}
+        self._before: dict[int, Handler] = {}
         self._deadline = Deadline(self._give_up)
 
     def _note(self, signum: int, frame: FrameType | None) -> None:
@@ -140,11 +146,11 @@ class Interruption(Callback):
             raise Interrupted(signum)
         self.received = signum
         self._deadline.start(STOP_SECONDS)
-        words = (
+        message = (
             f"{signal.Signals(signum).name}: saving and stopping after this step, within "
             f"{STOP_SECONDS:g} seconds (repeat it to stop at once)"
         )
-        print(words, file=sys.stderr, flush=True)
+        print(message, file=sys.stderr, flush=True)
 
     def _give_up(self, signum: int, frame: FrameType | None) -> None:
         if self.checkpoints.is_saving:  # which is what there was to wait for
@@ -163,12 +169,12 @@ class Interruption(Callback):
         self._before = {number: signal.signal(number, self._note) for number in stopping_signals()}
         self._before |= self._deadline.install()
 
-    def on_train_batch_start(self, trainer: Trainer, task: Task, *args: Any) -> None:
+    def on_train_batch_start(self, trainer: Trainer, task: Task, *args: object) -> None:
         # and so just saved
         if trainer.global_step and trainer.global_step == self.checkpoints.validated_step:
             self._stop_if_asked(trainer)
 
-    def on_train_batch_end(self, trainer: Trainer, task: Task, *args: Any) -> None:
+    def on_train_batch_end(self, trainer: Trainer, task: Task, *args: object) -> None:
         if not is_accumulating(trainer) and not validates_next(trainer):
             self._stop_if_asked(trainer, save=True)
 

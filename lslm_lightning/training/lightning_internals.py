@@ -6,11 +6,12 @@ A test asks the installed Lightning whether each of `PRIVATE_NAMES` is still the
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from subprocess import Popen
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from lightning.fabric.plugins import ClusterEnvironment
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loops.fit_loop import _FitLoop
+from lightning.pytorch.loops.progress import _ProcessedTracker
 from lightning.pytorch.loops.training_epoch_loop import _TrainingEpochLoop
 from lightning.pytorch.strategies import ModelParallelStrategy, Strategy
 from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
@@ -18,7 +19,6 @@ from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 if TYPE_CHECKING:
     from lslm_lightning.training.data import TaskData
 
-P = ParamSpec("P")
 R = TypeVar("R")
 
 PRIVATE_NAMES: tuple[tuple[type, str], ...] = (
@@ -67,6 +67,13 @@ def log_at_last_step(trainer: Trainer) -> None:
     trainer.fit_loop.epoch_loop._batches_that_stepped = trainer.global_step
 
 
+def n_micro_batch(trainer: Trainer) -> int:
+    """Return the number of micro-batches that this process has trained on, in all epochs."""
+    total = trainer.fit_loop.epoch_loop.batch_progress.total
+    assert isinstance(total, _ProcessedTracker), "batches are counted when they are processed"
+    return total.processed
+
+
 # Processes
 
 
@@ -88,12 +95,12 @@ class MonitoredLauncher(_SubprocessScriptLauncher):
         super().__init__(cluster_environment, num_processes, num_nodes)
         self.on_launch = on_launch
 
-    def launch(  # type: ignore[override]  # as Lightning calls it
+    def launch(
         self,
-        function: Callable[P, R],
-        *args: P.args,
+        function: Callable[..., R],
+        *args: object,
         trainer: Trainer | None = None,
-        **kwargs: P.kwargs,
+        **kwargs: object,
     ) -> R:
         """Start the processes, then call the function in this one, and return what it returns."""
         environment = self.cluster_environment

@@ -1,12 +1,15 @@
 """Callbacks that record a run's data and model in MLflow when they are known."""
+# mypy: disable-error-code="override"
+# (hooks of our callbacks are called with our Task)
 
 from collections.abc import Callable
-from typing import Any
 
 from lightning.pytorch import Callback, Trainer
 
 from lslm_lightning.tracking import Tracker
+from lslm_lightning.training.lightning_internals import TaskTrainer
 from lslm_lightning.training.task import Task
+from lslm_lightning.types import StateDict
 
 
 class Provenance(Callback):
@@ -22,7 +25,7 @@ class Provenance(Callback):
         self._known: set[str] = set()  # splits that were logged
         self._tagged = False
 
-    def on_train_start(self, trainer: Trainer, task: Task) -> None:
+    def on_train_start(self, trainer: TaskTrainer, task: Task) -> None:
         self._log(trainer, task, "train", "val")
         data = trainer.datamodule
         backbone = task.model_name
@@ -37,12 +40,12 @@ class Provenance(Callback):
                 for name, value in data.counts.items()
                 if value and name.startswith("train_")
             }
-            words = (
+            counts = (
                 f"{name.removeprefix('train_').replace('_', ' ')} {value:,.6g}"
                 for name, value in counted.items()
             )
             print(
-                f"{data.corpus.name}: " + (", ".join(words) or f"trained on {data.batching()}"),
+                f"{data.corpus.name}: " + (", ".join(counts) or f"trained on {data.batching()}"),
                 flush=True,
             )
             print(
@@ -54,19 +57,19 @@ class Provenance(Callback):
         if task.one_pass:  # before, nobody knew
             self.tracker.log_hyperparams({"n_parameter": task.n_parameter})
 
-    def on_save_checkpoint(self, trainer: Trainer, task: Task, checkpoint: dict[str, Any]) -> None:
+    def on_save_checkpoint(self, trainer: Trainer, task: Task, checkpoint: StateDict) -> None:
         self.tracker.write_down()
 
-    def on_validation_start(self, trainer: Trainer, task: Task) -> None:
+    def on_validation_start(self, trainer: TaskTrainer, task: Task) -> None:
         self._log(trainer, task, "val")
 
-    def on_test_start(self, trainer: Trainer, task: Task) -> None:
+    def on_test_start(self, trainer: TaskTrainer, task: Task) -> None:
         self._log(trainer, task)  # the test set is logged with its scores, by `exam.Exam`
 
-    def on_predict_start(self, trainer: Trainer, task: Task) -> None:
+    def on_predict_start(self, trainer: TaskTrainer, task: Task) -> None:
         self._log(trainer, task, "test")
 
-    def _log(self, trainer: Trainer, task: Task, *splits: str) -> None:
+    def _log(self, trainer: TaskTrainer, task: Task, *splits: str) -> None:
         """Log the data splits that a job reads and the model's tags, each once."""
         data = trainer.datamodule
         corpus = data.corpus
@@ -106,7 +109,7 @@ class FirstStep(Callback):
     def on_train_start(self, trainer: Trainer, task: Task) -> None:
         self._begins_at = trainer.global_step
 
-    def on_train_batch_end(self, trainer: Trainer, task: Task, *args: Any) -> None:
+    def on_train_batch_end(self, trainer: Trainer, task: Task, *args: object) -> None:
         if trainer.global_step > self._begins_at:
             self.on_fit_end(trainer, task)
 

@@ -2,15 +2,16 @@
 strategy.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
+from torch.distributed import ProcessGroup
 from torch.distributed.checkpoint.state_dict import (
     StateDictOptions,
     get_model_state_dict,
@@ -31,6 +32,10 @@ from lslm_lightning.optim import decay_groups
 from lslm_lightning.runs.checkpoint_folder import as_os_error, load_into
 from lslm_lightning.runs.states import META
 from lslm_lightning.training.lightning_internals import TensorParallelStrategy
+from lslm_lightning.types import StateDict
+
+if TYPE_CHECKING:
+    from lslm_lightning.training.task import Task
 
 GROUPS = "optimizer_groups"
 
@@ -68,9 +73,15 @@ class ShardedStrategy(TensorParallelStrategy):
             tensor_parallel_size, save_distributed_checkpoint, process_group_backend, timeout
         )
 
+    @property
+    def whole(self) -> nn.Module:
+        """The task, whose weights are sharded over the processes."""
+        assert self.model is not None, "the strategy was set up"
+        return self.model
+
     def load_checkpoint(
         self, checkpoint_path: str | Path, weights_only: bool | None = None
-    ) -> dict[str, Any]:
+    ) -> StateDict:
         """Load a checkpoint folder written by any number of processes, or a checkpoint file of any
         other strategy, and return the rest of its content.
 
@@ -82,35 +93,35 @@ class ShardedStrategy(TensorParallelStrategy):
             return self._load_parts(path)
         saved = torch.load(path, mmap=True, map_location="cpu", weights_only=True)
         options = StateDictOptions(full_state_dict=True)
-        set_model_state_dict(self.model, saved.pop("state_dict"), options=options)
+        set_model_state_dict(self.whole, saved.pop("state_dict"), options=options)
         for optimizer, state in zip(
             self.optimizers, saved.get("optimizer_states", []), strict=False
         ):
-            named = with_names(state, decayed_names(self.model))
-            set_optimizer_state_dict(self.model, optimizer, optim_state_dict=named, options=options)
+            named = with_names(state, decayed_names(self.whole))
+            set_optimizer_state_dict(self.whole, optimizer, optim_state_dict=named, options=options)
         return saved
 
-    def _load_parts(self, folder: Path) -> dict[str, Any]:
+    def _load_parts(self, folder: Path) -> StateDict:
         saved = torch.load(folder / META, map_location="cpu", weights_only=True)
-        weights = {"state_dict": get_model_state_dict(self.model)}
+        weights = {"state_dict": get_model_state_dict(self.whole)}
         load_into(weights, folder)
-        set_model_state_dict(self.model, weights["state_dict"])
+        set_model_state_dict(self.whole, weights["state_dict"])
         for i, (optimizer, groups) in enumerate(
             zip(self.optimizers, saved.get(GROUPS, []), strict=False)
         ):
-            named = get_optimizer_state_dict(self.model, optimizer)
-            parts = {f"optimizer_{i}": {"state": named["state"]}}
+            named: StateDict = get_optimizer_state_dict(self.whole, optimizer)
+            parts: StateDict = {f"optimizer_{i}": {"state": named["state"]}}
             load_into(parts, folder)
             settings = {name: group for group in groups for name in group["params"]}
             named["param_groups"] = [
                 {**settings[group["params"][0]], "params": group["params"]}
                 for group in named["param_groups"]
             ]
-            set_optimizer_state_dict(self.model, optimizer, optim_state_dict=named)
+            set_optimizer_state_dict(self.whole, optimizer, optim_state_dict=named)
         return saved
 
     def save_checkpoint(
-        self, checkpoint: dict[str, Any], filepath: str | Path, storage_options: Any = None
+        self, checkpoint: StateDict, filepath: str | Path, storage_options: object = None
     ) -> None:
         """Save a checkpoint, with the optimizer settings of a folder in rank 0's part: other
         numbers of processes have other parameter groups.
@@ -122,7 +133,7 @@ class ShardedStrategy(TensorParallelStrategy):
         with as_os_error(Path(filepath)):
             super().save_checkpoint(checkpoint, filepath, storage_options)
 
-    def optimizer_state(self, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    def optimizer_state(self, optimizer: torch.optim.Optimizer) -> StateDict:
         """Return the optimizer's state: sharded for a folder; for one file that of the whole model,
         which any strategy can load.
         """
@@ -130,12 +141,12 @@ class ShardedStrategy(TensorParallelStrategy):
             optimizer = optimizer.optimizer
         if self.saves_folders:
             return get_optimizer_state_dict(
-                self.model, optimizer, options=StateDictOptions(cpu_offload=True)
+                self.whole, optimizer, options=StateDictOptions(cpu_offload=True)
             )
         named = get_optimizer_state_dict(
-            self.model, optimizer, options=StateDictOptions(full_state_dict=True, cpu_offload=True)
+            self.whole, optimizer, options=StateDictOptions(full_state_dict=True, cpu_offload=True)
         )
-        return with_numbers(named, decayed_names(self.model)) if self.is_global_zero else {}
+        return with_numbers(named, decayed_names(self.whole)) if self.is_global_zero else {}
 
 
 # Who does what
@@ -145,8 +156,8 @@ def data_share(trainer: Trainer) -> tuple[int, int]:
     """Return (index, number) of this process among those, or the groups of them, that read
     different data.
     """
-    own = getattr(trainer.strategy, "distributed_sampler_kwargs", None)
-    return (own["rank"], own["num_replicas"]) if own else (0, 1)
+    share = getattr(trainer.strategy, "distributed_sampler_kwargs", None)
+    return (share["rank"], share["num_replicas"]) if share else (0, 1)
 
 
 def splits_layers(trainer: Trainer) -> bool:
@@ -156,11 +167,13 @@ def splits_layers(trainer: Trainer) -> bool:
     return getattr(trainer.strategy, "tensor_parallel_size", 1) > 1
 
 
-def agreement(trainer: Trainer) -> Any:
+def agreement(trainer: Trainer) -> Callable[[bool], bool]:
     """Return a collective function that tells whether all processes of a tensor-parallel group are
     done with a search.
     """
-    group = trainer.strategy.device_mesh["tensor_parallel"].get_group()
+    strategy = trainer.strategy
+    assert isinstance(strategy, ShardedStrategy), "only this one splits layers"
+    group = strategy.device_mesh["tensor_parallel"].get_group()
 
     def agree(done: bool) -> bool:
         n = torch.tensor(int(done), device=trainer.strategy.root_device)
@@ -173,26 +186,29 @@ def agreement(trainer: Trainer) -> Any:
 # Spreading and gathering
 
 
-def spread(task: Any, mesh: DeviceMesh, precision: str | int | None) -> None:
+def spread(task: "Task", mesh: DeviceMesh, precision: str | int | None) -> None:
     """Split the task's backbone over the mesh and shard all weights; does nothing the second time.
 
     In bfloat16, weights are gathered in bfloat16 and gradients are reduced in float32.
     """
     if isinstance(task, FSDPModule):
         return
+    backbone = task.backbone
+    assert backbone is not None, "a model without a network is never sharded"
     data = mesh["data_parallel"]
     tensor = mesh["tensor_parallel"]
     if tensor.size() > 1:
-        task.backbone.split(tensor)
+        backbone.split(tensor)
     policy = MixedPrecisionPolicy(cast_forward_inputs=False)
     if precision == "bf16-mixed":
         policy = MixedPrecisionPolicy(
             param_dtype=torch.bfloat16, reduce_dtype=torch.float32, cast_forward_inputs=False
         )
-    for block in task.backbone.blocks():
+    for block in backbone.blocks():
         fully_shard(block, mesh=data, mp_policy=policy)
     fully_shard(task, mesh=data, mp_policy=policy)
     register_fsdp_forward_method(task, "loss")
+    assert isinstance(task, FSDPModule), "fully_shard has made it one"
     task._get_fsdp_state()._lazy_init()  # whatever is called first, the task is the root
 
 
@@ -229,7 +245,7 @@ def clip_by_norm(parameters: Sequence[nn.Parameter], largest: float) -> Tensor:
     """Scale gradients in place so that their total norm is at most `largest`, and return the norm
     before; the shards may lie on different meshes.
     """
-    alike: dict[Any, list[Tensor]] = {}
+    alike: dict[tuple[ProcessGroup, ...], list[Tensor]] = {}
     for p in parameters:
         if p.grad is not None:
             alike.setdefault(spread_over(p.grad), []).append(local(p.grad))
@@ -246,7 +262,7 @@ def clip_by_norm(parameters: Sequence[nn.Parameter], largest: float) -> Tensor:
     return norm
 
 
-def spread_over(tensor: Tensor) -> tuple[Any, ...]:
+def spread_over(tensor: Tensor) -> tuple[ProcessGroup, ...]:
     """Return the process groups over which a tensor is sharded; empty if it is whole."""
     if not isinstance(tensor, DTensor):
         return ()
@@ -262,7 +278,7 @@ def mesh_of(tensor: Tensor) -> DeviceMesh | None:
     return tensor.device_mesh if isinstance(tensor, DTensor) else None
 
 
-def by_mesh(groups: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def by_mesh(groups: Sequence[StateDict]) -> list[StateDict]:
     """Split parameter groups so that all parameters of a group lie on one mesh, as optimizers
     require.
     """
@@ -287,7 +303,7 @@ def decayed_names(task: nn.Module) -> list[list[str]]:
     return [[names[id(p)] for p in group["params"]] for group in decay_groups(task)]
 
 
-def with_names(state: Mapping[str, Any], names: Sequence[Sequence[str]]) -> dict[str, Any]:
+def with_names(state: StateDict, names: Sequence[Sequence[str]]) -> StateDict:
     """Convert an optimizer state with parameter numbers, as of an unsharded model, to one with
     parameter names.
     """
@@ -301,7 +317,7 @@ def with_names(state: Mapping[str, Any], names: Sequence[Sequence[str]]) -> dict
     }
 
 
-def with_numbers(state: Mapping[str, Any], names: Sequence[Sequence[str]]) -> dict[str, Any]:
+def with_numbers(state: StateDict, names: Sequence[Sequence[str]]) -> StateDict:
     """Convert an optimizer state with parameter names to one with parameter numbers; the inverse of
     `with_names`.
     """

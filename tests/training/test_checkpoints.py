@@ -266,7 +266,7 @@ def test_what_lightning_saves_is_whole_or_not_there(text_data, tmp_path, monkeyp
     task = language_task(data)
     plugin = AtomicCheckpointIO(task)
     folder = tmp_path / "kept"
-    saved = ModelCheckpoint(folder, "one", save_weights_only=True)
+    saved = ModelCheckpoint(folder, "one", save_weights_only=True, every_n_train_steps=2)
     fit(task, data, [saved, Checkpoints(tmp_path / "run")], max_steps=2, plugins=[plugin])
     path = folder / "one.ckpt"
     before = path.read_bytes()

@@ -1,6 +1,6 @@
 """Writing checkpoints atomically, and reading those of any number of processes."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -57,7 +57,10 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             super().save_checkpoint(checkpoint, draft, storage_options)
 
     def load_checkpoint(
-        self, path: str | Path, map_location: object = None, weights_only: bool | None = None
+        self,
+        path: str | Path,
+        map_location: Callable[..., object] | None = None,
+        weights_only: bool | None = None,
     ) -> StateDict:
         """Return the content of a checkpoint file or folder, with the optimizer's state by
         parameter number.

@@ -8,15 +8,19 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
+from jsonargparse import Namespace
 from lightning.pytorch import Trainer
 from lightning.pytorch.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
 
 from lslm_lightning.runs import RunDirectory
 from lslm_lightning.training.lightning_internals import monitor_launch
 from lslm_lightning.training.precision import AUTO, DECIDED, HALF, SINGLE
+
+if TYPE_CHECKING:
+    from torch.distributed import PrefixStore
 
 DIRECTORY = "LSLM_RUN_DIRECTORY"  # tells the processes of one job where its run directory is
 # what Lightning tells the processes that it starts
@@ -36,7 +40,7 @@ LOST = (
 # Launchers
 
 
-def take_launched(trainer: Any) -> str | None:
+def take_launched(trainer: Namespace) -> str | None:
     """Set the Trainer's devices and nodes to the number of processes that torchrun or SLURM
     started; return a message if that changed them.
     """
@@ -65,7 +69,7 @@ def take_launched(trainer: Any) -> str | None:
     )
 
 
-def of_launcher() -> list[Any]:
+def of_launcher() -> list[SLURMEnvironment]:
     """Return Trainer plugins for the launcher; SLURM's own requeueing is turned off, since SIGUSR1
     and `lslm resume` replace it.
     """
@@ -199,7 +203,7 @@ def connect_again(device_type: str) -> None:
     )
 
 
-def _store(attempt: int) -> Any:
+def _store(attempt: int) -> "PrefixStore":
     """Return the key-value store that torchrun's processes share in this attempt."""
     from torch.distributed import PrefixStore, TCPStore
 
@@ -288,4 +292,4 @@ class Watch:
 
 def is_loss(error: BaseException) -> bool:
     """Return whether an error means that another process does not answer."""
-    return isinstance(error, RuntimeError) and any(words in str(error) for words in LOST)
+    return isinstance(error, RuntimeError) and any(phrase in str(error) for phrase in LOST)
