@@ -69,9 +69,9 @@ class PlainReader(dcp.FileSystemReader):
         if not isinstance(index, Metadata):
             raise ValueError(f"{folder}: its index is not torch's description of a checkpoint")
         check_index(folder, index)
-        if getattr(index, "storage_meta", None) is None:
-            index.storage_meta = StorageMeta()
-        index.storage_meta.load_id = self.load_id
+        meta = getattr(index, "storage_meta", None) or StorageMeta()
+        meta.load_id = self.load_id
+        index.storage_meta = meta
         return index
 
 

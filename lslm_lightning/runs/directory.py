@@ -5,10 +5,8 @@ import os
 import re
 import secrets
 import tempfile
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -18,6 +16,7 @@ from lslm_lightning.safety.redaction import redacted, redacted_settings
 from lslm_lightning.safety.user_files import write_private
 from lslm_lightning.safety.visible_text import one_visible_line
 from lslm_lightning.text.yaml_files import dump_yaml
+from lslm_lightning.types import JsonObject, Settings
 
 TEXT = str | None
 NOTED = {  # types of what mlflow.json has
@@ -82,7 +81,7 @@ class RunDirectory:
         return self.beginning.get("run_id")
 
     @property
-    def beginning(self) -> dict[str, Any]:
+    def beginning(self) -> JsonObject:
         """Content of `mlflow.json`: MLflow's "run_id", the start time "began" in Unix seconds,
         "git.commit" and more; empty if there is no such file.
 
@@ -106,8 +105,8 @@ class RunDirectory:
             )
         for name, value in found.items():
             if name in NOTED and not isinstance(value, NOTED[name]):
-                words = f"{name} is {json.dumps(value)[:60]}; restore a copy, or delete it"
-                raise ValueError(f"{record} is damaged: {words} to use the run without MLflow")
+                problem = f"{name} is {json.dumps(value)[:60]}; restore a copy, or delete it"
+                raise ValueError(f"{record} is damaged: {problem} to use the run without MLflow")
         return found
 
     def checkpoint(self) -> Path:
@@ -132,7 +131,7 @@ class RunDirectory:
         """
         return self.path / "secrets.json"
 
-    def save_settings(self, comment: str, config: Mapping[str, Any]) -> None:
+    def save_settings(self, comment: str, config: Settings) -> None:
         """Write config.yaml without secrets, after a one-line comment, and write the hidden values
         to `secrets`.
         """
@@ -197,8 +196,8 @@ def refuse_links(directory: RunDirectory, way_out: str) -> None:
         for path in (os.path.join(folder, name) for name in (*names, *files)):
             target = os.path.realpath(path)
             if os.path.islink(path) and os.path.commonpath([root, target]) != root:
-                words = f"{path} is a link to {target}, and the run would write there"
-                raise ValueError(f"{words}: remove it, or add {way_out} if you know the run")
+                problem = f"{path} is a link to {target}, and the run would write there"
+                raise ValueError(f"{problem}: remove it, or add {way_out} if you know the run")
 
 
 def check_name(name: str, setting: str = "name") -> None:

@@ -42,17 +42,17 @@ def find_run(reference: str | Path, root: str | Path = "runs") -> RunDirectory:
     """
     path = Path(reference).expanduser()
     if path.exists():
-        within = path.is_file() or (path / META).exists()
-        for folder in [path, *path.absolute().parents] if within else [path]:
+        is_inside_run = path.is_file() or (path / META).exists()
+        for folder in [path, *path.absolute().parents] if is_inside_run else [path]:
             if (folder / "config.yaml").is_file():
                 return RunDirectory(folder)
         raise ValueError(f"{path} is not a run directory: it has no config.yaml")
     if RUN_ID.fullmatch(str(reference)):
         return find_in_mlflow(str(reference), Path(root))
-    hint = did_you_mean(path, (file.parent for file in Path(root).glob("*/*/config.yaml")))
+    suggestion = did_you_mean(path, (file.parent for file in Path(root).glob("*/*/config.yaml")))
     raise ValueError(
         f"there is no run {str(reference)!r}: a run is a directory like {root}/<task>/<name>, or "
-        f"an MLflow run id{hint}"
+        f"an MLflow run id{suggestion}"
     )
 
 

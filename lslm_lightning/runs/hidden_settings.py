@@ -7,21 +7,21 @@ config.yaml shows: secrets.json can change no other setting and name no class.
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from lslm_lightning.safety.redaction import MASK, learn_settings
+from lslm_lightning.types import Json, JsonObject, Settings
 
-MARKS = (f"//{MASK}@", f"={MASK}")  # of texts of which a part is hidden
-
-
-Keys = tuple[Any, ...]  # of a setting, from the top; of a list, indices
+HIDDEN_PARTS = (f"//{MASK}@", f"={MASK}")  # of texts of which a part is hidden
 
 
-def hidden_values(config: Any, shown: Any, name: str = "") -> dict[str, Any]:
+Keys = tuple[str | int, ...]  # of a setting, from the top; of a list, indices
+
+
+def hidden_values(config: Json, shown: Json, name: str = "") -> JsonObject:
     """Return the values that are masked in `shown`, the redacted copy of `config`, by dotted
     name.
     """
-    found = {}
+    found: JsonObject = {}
     for key, value in items(config):
         inner = f"{name}.{key}".lstrip(".")
         if isinstance(value, dict | list):
@@ -32,7 +32,7 @@ def hidden_values(config: Any, shown: Any, name: str = "") -> dict[str, Any]:
     return found
 
 
-def masked(config: Any, above: Keys = ()) -> Iterator[tuple[Keys, Any]]:
+def masked(config: Json, above: Keys = ()) -> Iterator[tuple[Keys, Json]]:
     """Yield the keys of every setting whose value is (partly) masked, with the mapping or list that
     holds it.
     """
@@ -43,25 +43,25 @@ def masked(config: Any, above: Keys = ()) -> Iterator[tuple[Keys, Any]]:
             yield (*above, key), config
 
 
-def reveal(config: Any, path: Path) -> list[Keys]:
+def reveal(config: Json, path: Path) -> list[Keys]:
     """Replace masked values in `config`, in place, by those of a secrets.json; return the keys of
     the settings that stay masked.
     """
-    places = list(masked(config))
-    known = read_secrets(path) if places else {}
+    hidden = list(masked(config))
+    known = read_secrets(path) if hidden else {}
     left = []
-    for keys, place in places:
+    for keys, holder in hidden:
         key = keys[-1]
         value = known.get(".".join(map(str, keys)))
-        if key != "class_path" and fits(value, place[key]):
-            place[key] = value
-        elif place[key] == MASK or any(mark in place[key] for mark in MARKS):
+        if key != "class_path" and fits(value, holder[key]):
+            holder[key] = value
+        elif holder[key] == MASK or any(part in holder[key] for part in HIDDEN_PARTS):
             left.append(keys)
     learn_settings(config)
     return left
 
 
-def fits(value: Any, shown: str) -> bool:
+def fits(value: object, shown: str) -> bool:
     """Return whether `value` equals `shown` with every mask replaced by some non-empty text."""
     if isinstance(value, str):
         first, *pieces, last = shown.split(MASK)
@@ -76,7 +76,7 @@ def fits(value: Any, shown: str) -> bool:
     return isinstance(value, int | float) and shown == MASK
 
 
-def read_secrets(path: Path) -> Mapping[str, Any]:
+def read_secrets(path: Path) -> Settings:
     """Return the hidden values of a run by dotted name; empty if the file is missing or damaged."""
     try:
         found = json.loads(path.read_text("utf-8"))
@@ -85,7 +85,7 @@ def read_secrets(path: Path) -> Mapping[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def items(config: Any) -> Iterator[tuple[Any, Any]]:
+def items(config: Json) -> Iterator[tuple[str | int, Json]]:
     """Yield (key, value) pairs of a mapping or (index, value) pairs of a list; nothing for other
     values.
     """

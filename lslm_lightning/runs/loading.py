@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lslm_lightning.runs.directory import RunDirectory
 from lslm_lightning.runs.finding import find_run
@@ -21,6 +21,7 @@ from lslm_lightning.runs.trust import (
 from lslm_lightning.safety.magnitudes import check_magnitudes
 from lslm_lightning.safety.parameters import bounded_parameters, bounds_for
 from lslm_lightning.text.yaml_files import ParserLoader, read_yaml
+from lslm_lightning.types import JsonObject, Settings
 
 if TYPE_CHECKING:
     from lightning.pytorch import LightningModule
@@ -37,7 +38,7 @@ class LoadedRun:
     """Run whose `task` has the weights of `checkpoint`, on the CPU and in evaluation mode."""
 
     directory: RunDirectory
-    config: dict[str, Any]
+    config: JsonObject
     tokenizer: "Tokenizer"
     task: "LightningModule"
     checkpoint: Path
@@ -86,7 +87,7 @@ def load_run(reference: str | Path, trust: bool = False) -> LoadedRun:
     return LoadedRun(directory, config, tokenizer, task.eval(), checkpoint)
 
 
-def read_config(path: Path) -> dict[str, Any]:
+def read_config(path: Path) -> JsonObject:
     """Return the configuration that a run was made with, with hidden settings filled in.
 
     Raises:
@@ -106,7 +107,7 @@ def size_of(checkpoint: Path) -> int:
     return sum(file.stat().st_size for file in files if file.is_file())
 
 
-def config_to_build(path: Path) -> dict[str, Any]:
+def config_to_build(path: Path) -> JsonObject:
     """Return the configuration of a run whose model is to be built.
 
     Raises:
@@ -121,7 +122,7 @@ def config_to_build(path: Path) -> dict[str, Any]:
     return config
 
 
-def without_extra_metrics(spec: Mapping[str, Any]) -> dict[str, Any]:
+def without_extra_metrics(spec: Settings) -> JsonObject:
     """Return the specification of a task without `extra_metrics`, which inference does not need."""
     given = spec.get("init_args")
     if not isinstance(given, Mapping):
@@ -130,7 +131,7 @@ def without_extra_metrics(spec: Mapping[str, Any]) -> dict[str, Any]:
     return {**spec, "init_args": kept}
 
 
-def build(spec: Mapping[str, Any], tokenizer: "Tokenizer") -> "LightningModule":
+def build(spec: Settings, tokenizer: "Tokenizer") -> "LightningModule":
     """Build the task that `spec` (class_path, init_args) describes, as LightningCLI does, with
     newly initialized weights.
 
@@ -179,16 +180,16 @@ def load_weights(task: "LightningModule", path: Path, tokenizer: "Tokenizer") ->
         raise ValueError(
             f"{path} is not a checkpoint of plain weights: {one_line(error)[:200]}"
         ) from None
-    own = task.state_dict()
+    built = task.state_dict()
     wrong = {
-        name: (weights[name].shape, own[name].shape)
-        for name in own
-        if name in weights and weights[name].shape != own[name].shape
+        name: (weights[name].shape, built[name].shape)
+        for name in built
+        if name in weights and weights[name].shape != built[name].shape
     }
     if wrong:
         raise ValueError(f"{path} does not fit config.yaml: {explain(wrong, tokenizer.vocab_size)}")
-    if different := sorted(own.keys() ^ weights.keys()):
-        owner = "the model" if different[0] in own else "the checkpoint"
+    if different := sorted(built.keys() ^ weights.keys()):
+        owner = "the model" if different[0] in built else "the checkpoint"
         raise ValueError(
             f"{path} does not fit config.yaml: only {owner} has {different[0]}; the code or the "
             "config has changed since; use the code that trained the run"
@@ -200,14 +201,14 @@ def load_weights(task: "LightningModule", path: Path, tokenizer: "Tokenizer") ->
         )
     task.load_state_dict(weights)
     try:
-        task.load_beside(saved, path.parent)
+        task.load_beside(saved, path.parent)  # type: ignore[operator]  # of our Task
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(
             f"{path} does not fit config.yaml: {type(error).__name__}: {one_line(error)}"
         ) from None
 
 
-def check_tensors(weights: Any) -> None:
+def check_tensors(weights: object) -> None:
     """Raise ValueError unless `weights` maps names to ordinary dense tensors."""
     from torch import Tensor, strided
 

@@ -4,10 +4,10 @@ import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from lslm_lightning.runs.directory import as_name
 from lslm_lightning.safety.redaction import redacted_arguments, redacted_settings
+from lslm_lightning.types import Json, Settings
 
 # settings in a name, and characters of each
 MOST = 4
@@ -33,8 +33,8 @@ NOTHING = object()  # stands for a setting that a configuration has not
 def run_name(
     stem: str,
     settings: Mapping[str, str],
-    config: Mapping[str, Any],
-    base: Mapping[str, Any],
+    config: Settings,
+    base: Settings,
     more: Sequence[str] = (),
 ) -> str:
     """Return a run name that lists the changed settings, such as "cldr_demo-de-d_model_64".
@@ -94,7 +94,7 @@ def typed_settings(arguments: Sequence[str]) -> dict[str, str]:
     return {name: value for name, value in found.items() if not INCIDENTAL.fullmatch(name)}
 
 
-def found_in(config: Any, key: str) -> Any:
+def found_in(config: Json, key: str) -> Json:
     """Return the setting with this dotted name, in which `init_args` may be omitted; `NOTHING` if
     there is none.
     """
@@ -107,12 +107,12 @@ def found_in(config: Any, key: str) -> Any:
     return config
 
 
-def comparable(value: Any) -> Any:
+def comparable(value: Json) -> Json:
     """Return the class path of an object specification, and any other value unchanged."""
     return value["class_path"] if isinstance(value, Mapping) and "class_path" in value else value
 
 
-def part_of(key: str, value: Any) -> str:
+def part_of(key: str, value: Json) -> str:
     """Return a setting as one part of a run name: "de", "d_model_64", "LSTM", "no_fused"."""
     name = key.rpartition(".")[2]
     value = comparable(value)
@@ -144,7 +144,7 @@ def part_of(key: str, value: Any) -> str:
     return as_part(f"{name}_{text}")
 
 
-def plain(value: Any) -> str:
+def plain(value: Json) -> str:
     """Return a value as text; a float without trailing zeros."""
     return f"{value:g}" if isinstance(value, float) else str(value)
 

@@ -9,14 +9,13 @@ import sys
 from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 from lslm_lightning.runs.trust import is_restricted
 
 IMPORT_PATH = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)+")
 
 
-def add_working_directory(value: Any) -> None:
+def add_working_directory(value: object) -> None:
     """Append the working directory to `sys.path` if an import path in `value` needs it.
 
     Does nothing while the configuration of an untrusted run is read.
@@ -31,14 +30,14 @@ def add_working_directory(value: Any) -> None:
         sys.path.append(here)
 
 
-def packages_in(value: Any) -> set[str]:
+def packages_in(value: object) -> set[str]:
     """Return the names of the top-level packages and modules of all import paths in a
     configuration.
     """
     return {path.partition(".")[0] for path in paths_in(value)}
 
 
-def paths_in(value: Any) -> Iterator[str]:
+def paths_in(value: object) -> Iterator[str]:
     """Yield the import paths in a configuration, including those inside JSON or YAML text."""
     if isinstance(value, str):
         if IMPORT_PATH.fullmatch(value):

@@ -25,7 +25,7 @@ def remember_run(config: Path) -> None:
 
     If the registry cannot be written, the run needs `--trust` if it names the user's own classes.
     """
-    folder = records()
+    folder = registry()
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         (folder / fingerprint(config)).touch(mode=0o600)
@@ -35,14 +35,14 @@ def remember_run(config: Path) -> None:
 
 def is_own_run(config: Path) -> bool:
     """Return whether a command of this user wrote this config.yaml as it is now."""
-    record = records() / fingerprint(config)
+    record = registry() / fingerprint(config)
     try:
         return not hasattr(os, "getuid") or record.stat().st_uid == os.getuid()
     except OSError:
         return False
 
 
-def records() -> Path:
+def registry() -> Path:
     """Return the folder of the registry."""
     return state_directory() / "runs"
 
@@ -54,17 +54,17 @@ def fingerprint(config: Path) -> str:
         ValueError, OSError: it cannot be read.
     """
     named = packages_in(read_yaml(config, loader=ParserLoader)) - OFFERED
-    places = {name: place_of(name) for name in sorted(named)}
-    known = json.dumps({name: place for name, place in places.items() if place})
+    sources = {name: source_of(name) for name in sorted(named)}
+    known = json.dumps({name: source for name, source in sources.items() if source})
     return hashlib.sha256(config.read_bytes() + b"\0" + known.encode()).hexdigest()
 
 
-def place_of(package: str) -> str | None:
+def source_of(package: str) -> str | None:
     """Return the file or folder of a package or module in `sys.path` or the working directory; None
     if there is none.
     """
     spec = PathFinder.find_spec(package, [*sys.path, str(Path.cwd())])
     if spec is None:
         return None
-    place = spec.origin or next(iter(spec.submodule_search_locations or ()), None)
-    return place and os.path.realpath(place)
+    source = spec.origin or next(iter(spec.submodule_search_locations or ()), None)
+    return source and os.path.realpath(source)

@@ -22,6 +22,7 @@ import yaml
 
 import lslm_lightning
 from lslm_lightning.text.yaml_files import TEXTS, ParserLoader, parse_yaml
+from lslm_lightning.types import Json, JsonObject, Settings
 
 TRUSTED = (  # what describes a model and its data, and writes and runs nothing
     "lslm_lightning.audio",
@@ -44,7 +45,9 @@ CALLBACKS = "lightning.pytorch.callbacks"
 TEXT_METRICS = "torchmetrics.text"
 STATES = {"compute_on_cpu", "compute_with_cache", "dist_sync_on_step", "sync_on_compute"}
 NGRAM_METRIC = {"n_gram", "smooth", "weights"} | STATES
-HARMLESS: dict[str, set[str]] = {  # classes of a Trainer, with arguments that run and write nothing
+TRAINER_CLASSES: dict[
+    str, set[str]
+] = {  # classes of a Trainer, with arguments that run and write nothing
     f"{CALLBACKS}.DeviceStatsMonitor": {"cpu_stats"},
     f"{CALLBACKS}.EarlyStopping": {
         "check_finite",
@@ -107,8 +110,8 @@ HARMLESS: dict[str, set[str]] = {  # classes of a Trainer, with arguments that r
 ADVICE = "if you know its code and trust it, add --trust"
 DENIED = r"Importing '([^']+)' is not allowed"  # in jsonargparse's words
 # settings of jsonargparse
-VERDICTS = "import_path_verdicts"
-ENFORCED = "import_paths_enforced"
+ALLOWED = "import_path_verdicts"
+IS_ENFORCED = "import_paths_enforced"
 LOCK = threading.RLock()  # these settings are the process's
 
 
@@ -118,7 +121,7 @@ class Gate:
 
     Args:
         also: paths that the user allowed, for any class and any arguments.
-        training: allow the classes of `HARMLESS` too.
+        training: allow the classes of `TRAINER_CLASSES` too.
     """
 
     also: frozenset[str] = frozenset()
@@ -126,7 +129,7 @@ class Gate:
 
     def allows(self, path: str) -> bool:
         """Return whether an import path may be imported."""
-        if path in self.also or (self.training and path in harmless_names()):
+        if path in self.also or (self.training and path in allowed_arguments()):
             return True
         is_trusted = any(path.startswith(f"{package}.") for package in TRUSTED)
         return is_trusted and (not path.startswith("tasks.") or has_own_tasks())
@@ -146,14 +149,14 @@ def only_trusted(also: Iterable[str] = (), training: bool = False) -> Iterator[N
     from jsonargparse._common import parsing_settings  # there is no public way back from "*"
 
     gate = Gate(frozenset(also), training)
-    allowed = {*HOMES, *gate.also, *(harmless_names() if training else ())}
+    allowed = {*HOMES, *gate.also, *(allowed_arguments() if training else ())}
     with LOCK:
         token = GATE.set(gate)
-        before = {VERDICTS: parsing_settings[VERDICTS]}
-        parsing_settings[VERDICTS] = {"*": False, **dict.fromkeys(allowed, True)}
-        if ENFORCED in parsing_settings:  # from release 5 on they always are
-            before[ENFORCED] = parsing_settings[ENFORCED]
-            parsing_settings[ENFORCED] = True
+        before = {ALLOWED: parsing_settings[ALLOWED]}
+        parsing_settings[ALLOWED] = {"*": False, **dict.fromkeys(allowed, True)}
+        if IS_ENFORCED in parsing_settings:  # from release 5 on they always are
+            before[IS_ENFORCED] = parsing_settings[IS_ENFORCED]
+            parsing_settings[IS_ENFORCED] = True
         try:
             yield
         finally:
@@ -167,12 +170,12 @@ def is_restricted() -> bool:
 
 
 @cache
-def harmless_names() -> Mapping[str, set[str]]:
-    """Return the allowed arguments of each class of `HARMLESS`, by its public import path and by
-    the path of its module.
+def allowed_arguments() -> Mapping[str, set[str]]:
+    """Return the allowed arguments of each class of `TRAINER_CLASSES`, by its public import path
+    and by the path of its module.
     """
-    found = {}
-    for path, arguments in HARMLESS.items():
+    found: dict[str, set[str]] = {}
+    for path, arguments in TRAINER_CLASSES.items():
         kind = import_named(path)
         found |= dict.fromkeys((path, f"{kind.__module__}.{kind.__qualname__}"), arguments)
     return found
@@ -186,7 +189,7 @@ def has_own_tasks() -> bool:
     return spec is not None and beside in map(Path, spec.submodule_search_locations or ())
 
 
-def check_trust(config: Any) -> None:
+def check_trust(config: object) -> None:
     """Raise ValueError if a configuration, parsed or not, names a class that is not trusted; it is
     not imported.
     """
@@ -204,31 +207,31 @@ def check_trust(config: Any) -> None:
         if path in gate.also:
             continue
         found = resolve(path)
-        if gate.training and path in harmless_names():
+        if gate.training and path in allowed_arguments():
             check_arguments(path, arguments)
         elif not is_at_home(found, path):
             refuse(path)
 
 
-def is_at_home(found: Any, path: str) -> bool:
+def is_at_home(found: object, path: str) -> bool:
     """Return whether a class or function is defined in a trusted package."""
     home = f"{getattr(found, '__module__', None) or path}."
     return home == "torch." or any(home.startswith(f"{package}.") for package in HOMES)
 
 
-def check_arguments(path: str, arguments: Mapping[str, Any]) -> None:
-    """Raise ValueError for arguments of a class of `HARMLESS` that are not allowed or not plain
-    values.
+def check_arguments(path: str, arguments: Settings) -> None:
+    """Raise ValueError for arguments of a class of `TRAINER_CLASSES` that are not allowed or not
+    plain values.
     """
     for name, value in arguments.items():
-        if value is not None and (name not in harmless_names()[path] or not is_plain(value)):
+        if value is not None and (name not in allowed_arguments()[path] or not is_plain(value)):
             raise ValueError(
                 f"the run wants to use {path} with {name}, which may run code or write files; "
                 f"{ADVICE}"
             )
 
 
-def is_plain(value: Any) -> bool:
+def is_plain(value: object) -> bool:
     """Return whether a value is a number, text or boolean, or a collection of these."""
     if isinstance(value, Mapping):
         return "class_path" not in value and all(map(is_plain, value.values()))
@@ -272,10 +275,12 @@ def import_named(path: str) -> Any:
     return found
 
 
-Named = tuple[str, Mapping[str, Any]]  # an import path, and the arguments that it is given
+Named = tuple[str, Settings]  # an import path, and the arguments that it is given
 
 
-def named_in(value: Any, key: str = "", seen: dict[Any, Any] | None = None) -> Iterator[Named]:
+def named_in(
+    value: object, key: str = "", seen: dict[tuple[int, bool], object] | None = None
+) -> Iterator[Named]:
     """Yield every import path in a configuration, parsed or not, with its arguments.
 
     A text counts if it looks like an import path, or if jsonargparse would read one in it.
@@ -290,18 +295,20 @@ def named_in(value: Any, key: str = "", seen: dict[Any, Any] | None = None) -> I
     value = as_mapping(value)
     seen = {} if seen is None else seen
     if isinstance(value, Mapping | list | tuple | set | frozenset):
-        place = (id(value), key in TEXTS)
-        if place in seen:
+        visited = (id(value), key in TEXTS)
+        if visited in seen:
             return
-        seen[place] = value  # kept, so that nothing else gets its id
+        seen[visited] = value  # kept, so that nothing else gets its id
     if isinstance(value, Mapping):
         for name, inner in value.items():
             # of `backbone.class_path`, `callbacks+`
             last = str(name).rpartition(".")[2].rstrip("+")
             if last == "class_path":
-                given = (as_mapping(value.get(place)) for place in ("init_args", "dict_kwargs"))
-                given = [each for each in given if isinstance(each, Mapping)]
-                yield path_of(inner), {n: v for each in given for n, v in each.items()}
+                arguments: JsonObject = {}
+                for block in ("init_args", "dict_kwargs"):
+                    given = as_mapping(value.get(block))
+                    arguments |= given if isinstance(given, Mapping) else {}
+                yield path_of(inner), arguments
             else:
                 yield from named_in(inner, key if key in TEXTS else last, seen)
     elif isinstance(value, list | tuple | set | frozenset):
@@ -313,7 +320,7 @@ def named_in(value: Any, key: str = "", seen: dict[Any, Any] | None = None) -> I
         yield path_of(value), {}
 
 
-def named_in_text(text: str, key: str, seen: dict[Any, Any]) -> Iterator[Named]:
+def named_in_text(text: str, key: str, seen: dict[tuple[int, bool], object]) -> Iterator[Named]:
     """Yield the import paths that a text is, or that it contains as YAML; the settings in `TEXTS`
     are never import paths.
     """
@@ -325,19 +332,19 @@ def named_in_text(text: str, key: str, seen: dict[Any, Any]) -> Iterator[Named]:
         inner = parse_yaml(text, ParserLoader)
     except (yaml.YAMLError, RecursionError, ValueError):
         if "class_path" in text:
-            words = f"the run's {key or 'text'} {text[:60]!r} names a class and cannot be parsed"
-            raise ValueError(f"{words} as YAML; {ADVICE}") from None
+            problem = f"the run's {key or 'text'} {text[:60]!r} names a class and cannot be parsed"
+            raise ValueError(f"{problem} as YAML; {ADVICE}") from None
         return
     if isinstance(inner, Mapping | list):
         yield from named_in(inner, key, seen)
 
 
-def as_mapping(value: Any) -> Any:
+def as_mapping(value: object) -> Json:
     """Return jsonargparse's Namespace as a mapping, and any other value unchanged."""
     return vars(value) if type(value).__name__ == "Namespace" else value
 
 
-def path_of(value: Any) -> str:
+def path_of(value: object) -> str:
     """Return the import path of a class or function; a `class_path` text is returned unchanged."""
     name = getattr(value, "__qualname__", None)
     return f"{value.__module__}.{name}" if name else str(value)
