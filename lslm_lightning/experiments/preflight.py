@@ -17,7 +17,7 @@ from lslm_lightning.runs.directory import check_name
 from lslm_lightning.runs.resume_state import ResumeState
 from lslm_lightning.training.cores import available_cores
 from lslm_lightning.training.data import TaskData, say
-from lslm_lightning.training.distributed.processes import check_agreement, check_meeting
+from lslm_lightning.training.distributed.processes import check_agreement, check_rendezvous
 from lslm_lightning.training.optimizer_settings import refuse_optimizer, trial_optimizer
 from lslm_lightning.training.pair_data import PairData
 from lslm_lightning.training.precision import AUTO, HALF, SINGLE
@@ -144,7 +144,7 @@ def check_job(
         raise ValueError(
             f"trainer.precision={trainer.precision} cannot hold sums of nats; use bf16-mixed"
         )
-    check_meeting(trainer.num_nodes)
+    check_rendezvous(trainer.num_nodes)
     if trainer.precision == AUTO:
         if is_sharded(trainer):
             raise ValueError(

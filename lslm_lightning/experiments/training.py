@@ -77,13 +77,15 @@ from lslm_lightning.training.distributed.checkpoint_io import AtomicCheckpointIO
 from lslm_lightning.training.distributed.processes import (
     DIRECTORY,
     LAUNCHED,
-    Watch,
     agree_on_precision,
+    apply_launcher_env,
     connect_again,
-    is_loss,
-    meet,
-    of_launcher,
-    take_launched,
+    launcher_plugins,
+    rendezvous,
+)
+from lslm_lightning.training.distributed.worker_monitor import (
+    WorkerMonitor,
+    is_worker_failure,
 )
 from lslm_lightning.training.exam import Exam
 from lslm_lightning.training.interruption import Interruption
@@ -111,7 +113,7 @@ class Command(ExperimentCLI):
 
     directory: RunDirectory | None = None
     tracker: Tracker | None = None
-    watch: Watch | None = None
+    watch: WorkerMonitor | None = None
     resumed: RunDirectory | None = None  # that of the run that goes on
     handles_signals = True
     lock: FileLock | None = None
@@ -183,7 +185,7 @@ class Command(ExperimentCLI):
                 trainer[name] = value
             self._get(self.config, "job")["minutes"] = None
             check_one_process(task.__name__, trainer)
-        if (words := take_launched(trainer)) and not (rank_zero_only.rank or 0):
+        if (words := apply_launcher_env(trainer)) and not (rank_zero_only.rank or 0):
             print(words, flush=True)
         if self.resumed:
             check_job_goes_on(
@@ -270,7 +272,7 @@ class Command(ExperimentCLI):
         one's.
         """
         rank = rank_zero_only.rank or 0
-        self.directory = self.resumed or meet(
+        self.directory = self.resumed or rendezvous(
             rank, lambda: new_run(self.task_name, self.name, self.job.root)
         )
         if rank == 0:
@@ -354,7 +356,7 @@ class Command(ExperimentCLI):
             if isinstance(config["strategy"], ShardedStrategy)
             else [AtomicCheckpointIO(self.model)]
         )
-        config["plugins"] = [*listed(config["plugins"]), *of_launcher(), *whole]
+        config["plugins"] = [*listed(config["plugins"]), *launcher_plugins(), *whole]
         config["profiler"] = profiler_of(config["profiler"], self.directory.path)
         config |= {
             "enable_progress_bar": has_bar,
@@ -564,7 +566,7 @@ def _perform(
     command.resumed = resumed
     command.handles_signals = handles_signals
     command.arguments = arguments
-    command.watch = Watch(lambda: lose(command))
+    command.watch = WorkerMonitor(lambda: lose(command))
     command.watch.start()
     try:
         command.__init__(  # the object is needed even where this raises
@@ -585,7 +587,7 @@ def _perform(
         if not (rank_zero_only.rank or 0):
             raise
     except RuntimeError as error:
-        if not is_loss(error):
+        if not is_worker_failure(error):
             raise
         raise WorkError(loss_of(command)) from error
     except ValueError as error:
@@ -629,7 +631,7 @@ def loss_of(command: Command) -> str:
     )
     rank = rank_zero_only.rank or 0
     lost = f"rank {rank} lost its connection to another process"
-    return f"{lost if rank else command.watch.words()}; {kept}"
+    return f"{lost if rank else command.watch.message()}; {kept}"
 
 
 def lose(command: Command) -> None:

@@ -9,11 +9,10 @@ import threading
 from collections.abc import Callable
 from types import FrameType
 
-import torch
 from lightning.pytorch import Callback, Trainer
-from torch import Tensor
 
 from lslm_lightning.training.checkpoints import Checkpoints
+from lslm_lightning.training.distributed.collectives import LargestOfRanks
 from lslm_lightning.training.lightning_internals import is_accumulating, validates_next
 from lslm_lightning.training.signals import (
     Handler,
@@ -24,50 +23,6 @@ from lslm_lightning.training.signals import (
 from lslm_lightning.training.task import Task
 
 STOP_SECONDS = 60.0  # SLURM is told to give two minutes
-
-
-class Agreement:
-    """Maximum over all ranks of an integer; collective.
-
-    On GPUs a call returns the maximum of the previous call (0 at first), since waiting for the
-    current one would stall the processor until the GPU has caught up.
-    """
-
-    def __init__(self) -> None:
-        self._before: tuple[Tensor, torch.cuda.Event] | None = None
-
-    def forget(self) -> None:
-        """Discard the value of the previous call."""
-        self._before = None
-
-    def __call__(self, number: int, device: torch.device, at_once: bool = False) -> int:
-        largest = torch.full((), number, device=device)
-        torch.distributed.all_reduce(largest, torch.distributed.ReduceOp.MAX)
-        if at_once or not is_behind(device):
-            self._before = None
-            return int(largest)
-        before = self._before
-        self._before = arriving(largest)
-        if before is None:
-            return 0
-        before[1].synchronize()
-        return int(before[0])
-
-
-def is_behind(device: torch.device) -> bool:
-    """Return whether a device works asynchronously, so that reading a value waits."""
-    return device.type == "cuda"
-
-
-def arriving(tensor: Tensor) -> tuple[Tensor, torch.cuda.Event]:
-    """Start an asynchronous copy to pinned processor memory; return the copy and an event that
-    tells when it is complete.
-    """
-    copy = torch.empty_like(tensor, device="cpu", pin_memory=True)
-    event = torch.cuda.Event()
-    copy.copy_(tensor, non_blocking=True)
-    event.record()
-    return copy, event
 
 
 class Deadline:
@@ -133,7 +88,7 @@ class Interruption(Callback):
         self.checkpoints = checkpoints
         self.handles_signals = handles_signals
         self.received = 0
-        self._agreement = Agreement()
+        self._largest = LargestOfRanks()
         self._before: dict[int, Handler] = {}
         self._deadline = Deadline(self._give_up)
 
@@ -186,11 +141,11 @@ class Interruption(Callback):
         # any rank may have the signal, or a clock that is ahead
         wish = 2 * self.received + self.checkpoints.is_late
         if trainer.world_size > 1:
-            wish = self._agreement(wish, trainer.strategy.root_device, at_once=not save)
+            wish = self._largest(wish, trainer.strategy.root_device, at_once=not save)
         received = wish // 2
         if save and (wish or self.checkpoints.is_due(trainer)):
             self.checkpoints.save(trainer)
-            self._agreement.forget()  # what was wished before it
+            self._largest.forget()  # what was wished before it
         if not received:
             return
         name = signal.Signals(received).name

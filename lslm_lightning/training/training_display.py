@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lslm_lightning.training.curve import TrainingCurve
 from lslm_lightning.training.display import Display
-from lslm_lightning.training.interruption import arriving, is_behind
+from lslm_lightning.training.distributed.collectives import copy_in_background, is_asynchronous
 from lslm_lightning.training.lightning_internals import TaskTrainer
 from lslm_lightning.training.sharding import data_share
 from lslm_lightning.training.task import LOSS_DIVISOR, Task
@@ -118,13 +118,13 @@ class TrainingDisplay:
         n_target = int(sums.n_target)
         if sums.loss.device.type == "cpu":
             return float(sums.loss), n_target
-        if not is_behind(sums.loss.device):  # nothing tells whether reading would wait
+        if not is_asynchronous(sums.loss.device):  # nothing tells whether reading would wait
             return None
         arrived = None
         if self._awaited is not None and self._awaited[1].query():
             arrived = float(self._awaited[0]), self._awaited[2]
         if self._awaited is None or arrived is not None:
-            self._awaited = (*arriving(sums.loss), n_target)
+            self._awaited = (*copy_in_background(sums.loss), n_target)
         return arrived
 
     def begin_validation(self, trainer: Trainer) -> None:

@@ -145,7 +145,9 @@ def test_the_loss_that_is_shown_is_not_waited_for(monkeypatch):
 
     arrived = []
     event = SimpleNamespace(query=lambda: bool(arrived), synchronize=lambda: pytest.fail("waited"))
-    monkeypatch.setattr(training_display, "arriving", lambda loss: (torch.tensor(6.0), event))
+    monkeypatch.setattr(
+        training_display, "copy_in_background", lambda loss: (torch.tensor(6.0), event)
+    )
     trainer = SimpleNamespace(global_step=20, accumulate_grad_batches=1, world_size=1)
     reporter = Reporter()
     work = reporter.training.work = TrainingWork(0, 100)

@@ -1,22 +1,16 @@
 """Processes of one training: launchers, their common run directory, and the loss of a process."""
 
 import os
-import signal
-import subprocess
-import threading
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 from jsonargparse import Namespace
-from lightning.pytorch import Trainer
 from lightning.pytorch.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
 
 from lslm_lightning.runs import RunDirectory
-from lslm_lightning.training.lightning_internals import monitor_launch
 from lslm_lightning.training.precision import AUTO, DECIDED, HALF, SINGLE
 
 if TYPE_CHECKING:
@@ -25,22 +19,12 @@ if TYPE_CHECKING:
 DIRECTORY = "LSLM_RUN_DIRECTORY"  # tells the processes of one job where its run directory is
 # what Lightning tells the processes that it starts
 LAUNCHED = ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "LOCAL_RANK", "WORLD_SIZE")
-GRACE_SECONDS = 15.0  # for the processes that are left to notice by themselves that one is gone
-LOST = (
-    "Connection closed by peer",
-    "Connection reset by peer",
-    "Broken pipe",
-    "NCCL",
-    "gloo",
-    "remote process exited",
-    "ProcessGroup",
-)
 
 
 # Launchers
 
 
-def take_launched(trainer: Namespace) -> str | None:
+def apply_launcher_env(trainer: Namespace) -> str | None:
     """Set the Trainer's devices and nodes to the number of processes that torchrun or SLURM
     started; return a message if that changed them.
     """
@@ -69,7 +53,7 @@ def take_launched(trainer: Namespace) -> str | None:
     )
 
 
-def of_launcher() -> list[SLURMEnvironment]:
+def launcher_plugins() -> list[SLURMEnvironment]:
     """Return Trainer plugins for the launcher; SLURM's own requeueing is turned off, since SIGUSR1
     and `lslm resume` replace it.
     """
@@ -80,7 +64,7 @@ def of_launcher() -> list[SLURMEnvironment]:
     )
 
 
-def check_meeting(n_node: int) -> None:
+def check_rendezvous(n_node: int) -> None:
     """Raise ValueError if several processes could not agree on a run directory, or several machines
     have no rank.
     """
@@ -148,7 +132,7 @@ def agree_on_precision(rank: int, decide: Callable[[], str]) -> str:
     return decided
 
 
-def met_before() -> RunDirectory | None:
+def previous_attempt() -> RunDirectory | None:
     """Return the run directory of this job before torchrun restarted its processes; None at the
     first start.
     """
@@ -161,7 +145,7 @@ def met_before() -> RunDirectory | None:
     return None
 
 
-def meet(rank: int, make: Callable[[], RunDirectory]) -> RunDirectory:
+def rendezvous(rank: int, make: Callable[[], RunDirectory]) -> RunDirectory:
     """Return the run directory common to all processes; rank 0 creates it with `make`, or under the
     name in the environment.
     """
@@ -211,85 +195,3 @@ def _store(attempt: int) -> "PrefixStore":
     port = int(os.environ["MASTER_PORT"])
     shared = TCPStore(address, port, is_master=False, timeout=timedelta(minutes=5))
     return PrefixStore(f"lslm/{os.environ.get('TORCHELASTIC_RUN_ID', '')}/{attempt}", shared)
-
-
-# Losses
-
-
-class Watch:
-    """Monitor of the processes that rank 0 started, instead of Lightning's observer, which kills
-    rank 0 without a message.
-
-    If one is lost, the others usually notice it at their next collective call. Those that hang in
-    it are killed after `GRACE_SECONDS`.
-
-    Args:
-        lost: called in another thread before this process is killed because it hangs.
-    """
-
-    def __init__(self, lost: Callable[[], None]) -> None:
-        self.lost = lost
-        self._children: Sequence[subprocess.Popen] = ()
-        self._over = threading.Event()
-
-    def start(self) -> None:
-        """Watch the parent, if this is a child of rank 0."""
-        if (
-            DIRECTORY in os.environ
-            and int(os.environ.get("LOCAL_RANK", "0")) > 0
-            and not TorchElasticEnvironment.detect()
-        ):
-            threading.Thread(target=self._look_at_parent, args=(os.getppid(),), daemon=True).start()
-
-    def attach(self, trainer: Trainer) -> None:
-        """Watch the processes that this Trainer will start."""
-        monitor_launch(trainer, self._watch_children)
-
-    def stop(self) -> None:
-        """Stop watching, because the work is done."""
-        self._over.set()
-
-    def words(self, wait_seconds: float = 2.0) -> str:
-        """Return text on which process was lost, waiting up to `wait_seconds` until it is known."""
-        end = time.monotonic() + wait_seconds
-        while not (gone := self._gone()) and self._children and time.monotonic() < end:
-            time.sleep(0.1)
-        return gone or "another process of this training ended"
-
-    def _gone(self) -> str:
-        for rank, child in enumerate(self._children, 1):
-            status = child.poll()
-            if status:
-                how = (
-                    f"was killed by {signal.Signals(-status).name}"
-                    if status < 0
-                    else f"ended with exit status {status}"
-                )
-                return f"the process of rank {rank} {how}"
-        return ""
-
-    def _watch_children(self, children: Sequence[subprocess.Popen]) -> None:
-        self._children = children
-        threading.Thread(target=self._look_at_children, daemon=True).start()
-
-    def _look_at_children(self) -> None:
-        while not self._gone():
-            if self._over.wait(0.5):
-                return
-        if not self._over.wait(GRACE_SECONDS):  # they hang
-            self.lost()
-            for child in self._children:
-                child.kill()
-            os._exit(1)
-
-    def _look_at_parent(self, parent: int) -> None:
-        while os.getppid() == parent:
-            if self._over.wait(0.5):
-                return
-        if not self._over.wait(GRACE_SECONDS):
-            os._exit(1)
-
-
-def is_loss(error: BaseException) -> bool:
-    """Return whether an error means that another process does not answer."""
-    return isinstance(error, RuntimeError) and any(phrase in str(error) for phrase in LOST)
