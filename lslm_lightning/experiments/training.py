@@ -478,7 +478,7 @@ class Command(ExperimentCLI):
 
     def after_fit(self) -> None:
         """LightningCLI's hook."""
-        next(c for c in self.trainer.callbacks if isinstance(c, Checkpoints)).settle(
+        next(c for c in self.trainer.callbacks if isinstance(c, Checkpoints)).finalize(
             self.trainer, self.model
         )
 

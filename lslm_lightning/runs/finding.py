@@ -103,7 +103,7 @@ def find_in_mlflow(prefix: str, root: Path) -> RunDirectory:
     """
     store = Store()
     client = store.client()
-    found = store.ask(lambda: search(client, prefix))
+    found = store.request(lambda: search(client, prefix))
     if len(found) != 1:
         what = "no run" if not found else "more than one run"
         raise ValueError(
@@ -113,7 +113,7 @@ def find_in_mlflow(prefix: str, root: Path) -> RunDirectory:
     here = RunDirectory(Path(run.data.tags.get("lslm.directory", "/")))
     if here.config.is_file() and here.run_id == run.info.run_id:
         return here
-    experiment = store.ask(lambda: client.get_experiment(run.info.experiment_id)).name
+    experiment = store.request(lambda: client.get_experiment(run.info.experiment_id)).name
     store.check_artifacts(run.info.artifact_uri)
     folder = root.absolute() / as_name(experiment)  # a name of MLflow may be any text, ../../x too
     copy = RunDirectory(folder / f"{as_name(here.path.name or 'run')}-{run.info.run_id[:8]}")

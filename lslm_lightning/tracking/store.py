@@ -170,7 +170,7 @@ class Store:
         # its errors are raised too, and told by us
         logging.getLogger("mlflow").setLevel(logging.CRITICAL)
         logging.getLogger("alembic").setLevel(logging.WARNING)
-        return self.ask(self._open)
+        return self.request(self._open)
 
     def _open(self) -> "MlflowClient":
         from mlflow import MlflowClient
@@ -200,14 +200,14 @@ class Store:
                 "leading / and without ..; rename it"
             )
         client = self.client()
-        return client, self.ask(lambda: self._experiment(client, task))
+        return client, self.request(lambda: self._experiment(client, task))
 
     def adopt_run(self, run_id: str) -> None:
         """Move the artifact location of a resumed run to the artifact folder of this store."""
         if self.file and self.artifacts:
             moved_store.adopt_run(self.file, self.artifacts, run_id)
 
-    def ask(self, question: Callable[[], T]) -> T:
+    def request(self, question: Callable[[], T]) -> T:
         """Call `question` once and return MLflow's answer.
 
         Raises:

@@ -185,7 +185,7 @@ class Tracker(Logger):
             self._parent_run_id,
             self._again,
         )
-        run = self.store.ask(
+        run = self.store.request(
             partial(opening.reopen, self._given_run_id)
             if self._given_run_id
             else partial(opening.create, self._experiment_id)

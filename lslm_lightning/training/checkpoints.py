@@ -173,7 +173,7 @@ class Checkpoints(Checkpoint):
 
     # The final choice
 
-    def settle(self, trainer: TaskTrainer, task: Task) -> None:
+    def finalize(self, trainer: TaskTrainer, task: Task) -> None:
         """Choose the final best checkpoint after training; collective.
 
         If they validate better, the last state (if not validated yet) and the mean of the numbered
@@ -182,7 +182,7 @@ class Checkpoints(Checkpoint):
         """
         FinalChoice(self, trainer, task).run()
 
-    def is_settled(self, step: int) -> bool:
+    def has_final_best(self, step: int) -> bool:
         """Return whether the final best checkpoint was chosen after `step` steps, by the current
         validation settings.
         """

@@ -37,7 +37,7 @@ class FinalChoice:
         trainer = self.trainer
         checkpoints = self.checkpoints
         log_at_last_step(trainer)
-        if checkpoints.is_settled(trainer.global_step):
+        if checkpoints.has_final_best(trainer.global_step):
             return
         checkpoints.keep_outdated_best(trainer)
         last_is_new = (

@@ -175,18 +175,18 @@ def agreement(trainer: Trainer) -> Callable[[bool], bool]:
     assert isinstance(strategy, ShardedStrategy), "only this one splits layers"
     group = strategy.device_mesh["tensor_parallel"].get_group()
 
-    def agree(done: bool) -> bool:
+    def all_done(done: bool) -> bool:
         n = torch.tensor(int(done), device=trainer.strategy.root_device)
         torch.distributed.all_reduce(n, torch.distributed.ReduceOp.MIN, group)
         return bool(n)
 
-    return agree
+    return all_done
 
 
-# Spreading and gathering
+# Sharding
 
 
-def spread(task: "Task", mesh: DeviceMesh, precision: str | int | None) -> None:
+def apply_fsdp(task: "Task", mesh: DeviceMesh, precision: str | int | None) -> None:
     """Split the task's backbone over the mesh and shard all weights; does nothing the second time.
 
     In bfloat16, weights are gathered in bfloat16 and gradients are reduced in float32.
@@ -212,7 +212,7 @@ def spread(task: "Task", mesh: DeviceMesh, precision: str | int | None) -> None:
     task._get_fsdp_state()._lazy_init()  # whatever is called first, the task is the root
 
 
-def gather(task: nn.Module) -> None:
+def unshard(task: nn.Module) -> None:
     """Gather the whole weights on every process, so that each can evaluate its own examples at its
     own pace; collective.
     """
@@ -221,8 +221,8 @@ def gather(task: nn.Module) -> None:
         module.unshard()
 
 
-def release(task: nn.Module) -> None:
-    """Shard the weights again, after `gather`."""
+def reshard(task: nn.Module) -> None:
+    """Shard the weights again, after `unshard`."""
     for module in sharded_modules(task):
         module.reshard()
         module.set_reshard_after_forward(module is not task, recurse=False)

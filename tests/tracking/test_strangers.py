@@ -204,7 +204,7 @@ def test_links_are_left_out_of_uploads_and_told(store, project, run_directory, m
     tracker = Tracker("toy", "first", run_directory, system_metrics=False)
     told: list[str] = []
     monkeypatch.setattr(
-        "lslm_lightning.tracking.tracker.log.warning",
+        "lslm_lightning.tracking.mlflow_run.log.warning",
         lambda words, *given: told.append(words % given),
     )
     tracker.start()

@@ -78,7 +78,7 @@ def goes_on(make, source, folder, capsys, n_step=3, callbacks=(), **settings):
         max_steps=n_step,
         **{**VALIDATED, **settings},
     )
-    checkpoints.settle(trainer, task)
+    checkpoints.finalize(trainer, task)
     return checkpoints, capsys.readouterr().out
 
 
@@ -155,7 +155,7 @@ def test_an_old_best_that_is_not_here_is_set_aside(text_data, text, tmp_path, ca
 def test_no_step_left_still_validates_by_the_new_validation(text_data, text, tmp_path, capsys):
     task, data = language(text_data)()
     checkpoints = Checkpoints(tmp_path / "a")
-    checkpoints.settle(fit(task, data, [checkpoints], max_steps=2, **VALIDATED), task)
+    checkpoints.finalize(fit(task, data, [checkpoints], max_steps=2, **VALIDATED), task)
     (text / "val.txt").write_text("eight nine zero " * 30)
     again, _ = goes_on(language(text_data), tmp_path / "a", tmp_path / "a", capsys, n_step=2)
     assert again.best_score != checkpoints.best_score
@@ -264,7 +264,7 @@ def test_a_last_state_that_is_better_is_not_forgotten_for_the_mean(text_data, tm
     trainer = fit(
         task, data, [checkpoints], max_steps=5, limit_val_batches=1.0, val_check_interval=2
     )
-    checkpoints.settle(trainer, task)
+    checkpoints.finalize(trainer, task)
     assert torch.load(checkpoints.best, weights_only=True)["global_step"] == 5
     [values] = trainer.validate(
         task, datamodule=data, ckpt_path=str(checkpoints.best), verbose=False, weights_only=True
@@ -287,7 +287,7 @@ def test_a_state_names_no_file_elsewhere(tmp_path, name):
 def test_a_damaged_record_of_what_was_settled_settles_nothing(tmp_path, content):
     (tmp_path / "settled").write_text(content)
     assert final_record(tmp_path) == {}
-    assert not Checkpoints(tmp_path).is_settled(4)
+    assert not Checkpoints(tmp_path).has_final_best(4)
 
 
 def test_states_follow_the_umask(text_data, tmp_path):

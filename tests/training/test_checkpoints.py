@@ -82,7 +82,7 @@ def test_a_state_becomes_the_best_exactly_where_it_validates_better(
     )
     before = torch.load(checkpoints.best, weights_only=True)
     score = checkpoints.best_score
-    checkpoints.settle(trainer, task)
+    checkpoints.finalize(trainer, task)
     best = torch.load(checkpoints.best, weights_only=True)["state_dict"]
     expected = (candidate if wins else before)["state_dict"]
     assert all(torch.equal(best[name], expected[name]) for name in expected)
@@ -114,7 +114,7 @@ def test_fewer_states_than_are_to_be_averaged_are_told(
     checkpoints = Checkpoints(tmp_path, average=average)
     task = language_task(data)
     settings = {"max_steps": 4, "limit_val_batches": limit, "val_check_interval": 2}
-    checkpoints.settle(fit(task, data, [checkpoints], **settings), task)
+    checkpoints.finalize(fit(task, data, [checkpoints], **settings), task)
     said = capsys.readouterr().out
     assert words in said
     assert ("job.average" in said) == bool(words)
