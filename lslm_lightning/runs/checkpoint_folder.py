@@ -51,7 +51,7 @@ class IndexUnpickler(pickle.Unpickler):
 
 
 class PlainReader(dcp.FileSystemReader):
-    """Reader of a checkpoint folder whose index is checked before it is believed.
+    """Reader of a checkpoint folder that checks the folder's index before use.
 
     torch's own reader unpickles the index, which can run any code.
     """
@@ -79,7 +79,7 @@ class PlainPlanner(DefaultLoadPlanner):
     """Plan of a load that refuses values other than tensors and plain data."""
 
     def load_bytes(self, read_item: ReadItem, value: BytesIO) -> None:
-        """Load a value that is no tensor; torch's error where it holds more than data."""
+        """Load a value that is no tensor; raise torch's error if it holds more than plain data."""
         torch.load(value, weights_only=True)
         value.seek(0)
         super().load_bytes(read_item, value)

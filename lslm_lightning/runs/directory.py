@@ -168,7 +168,7 @@ def new_run(task: str, name: str, root: str | Path = "runs") -> RunDirectory:
 
 
 def locked(directory: RunDirectory) -> FileLock:
-    """Acquire and return the lock that marks the directory as being trained in by this process.
+    """Acquire and return the lock of a run directory, to be held while this process trains in it.
 
     Raises:
         ValueError: another process holds it.

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 
-RUN_ID = re.compile("[0-9a-f]{4,32}")  # of MLflow, or its beginning
+RUN_ID = re.compile("[0-9a-f]{4,32}")  # an MLflow run id, or its first characters
 
 
 def check_run(reference: str) -> None:
@@ -115,7 +115,7 @@ def find_in_mlflow(prefix: str, root: Path) -> RunDirectory:
         return here
     experiment = store.request(lambda: client.get_experiment(run.info.experiment_id)).name
     store.check_artifacts(run.info.artifact_uri)
-    folder = root.absolute() / as_name(experiment)  # a name of MLflow may be any text, ../../x too
+    folder = root.absolute() / as_name(experiment)  # an MLflow name may be any text, even ../../x
     copy = RunDirectory(folder / f"{as_name(here.path.name or 'run')}-{run.info.run_id[:8]}")
     if not copy.path.exists():
         fetch(client, run, copy.path)
@@ -134,7 +134,7 @@ def fetch(client: "MlflowClient", run: "Run", path: Path) -> None:
     """Download a run's artifacts to `path`, which is created only when all of them have arrived."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".fetch-{secrets.token_hex(4)}")
-    draft.mkdir()  # as the user's umask says, which mkdtemp does not ask
+    draft.mkdir()  # mkdtemp would ignore the user's umask
     try:
         client.download_artifacts(run.info.run_id, "", str(draft))
         if not (draft / "config.yaml").is_file():

@@ -11,10 +11,10 @@ from pathlib import Path
 from lslm_lightning.safety.redaction import MASK, learn_settings
 from lslm_lightning.types import Json, JsonObject, Settings
 
-HIDDEN_PARTS = (f"//{MASK}@", f"={MASK}")  # of texts of which a part is hidden
+HIDDEN_PARTS = (f"//{MASK}@", f"={MASK}")  # in texts that are masked in part
 
 
-Keys = tuple[str | int, ...]  # of a setting, from the top; of a list, indices
+Keys = tuple[str | int, ...]  # keys of a setting from the top; indices in lists
 
 
 def hidden_values(config: Json, shown: Json, name: str = "") -> JsonObject:
@@ -27,7 +27,7 @@ def hidden_values(config: Json, shown: Json, name: str = "") -> JsonObject:
         if isinstance(value, dict | list):
             found |= hidden_values(value, shown[key], inner)
         elif value != shown[key] or (isinstance(value, str) and MASK in value):
-            # asterisks of the user's own
+            # a text of the user that looks masked is stored too
             found[inner] = value
     return found
 
@@ -66,7 +66,7 @@ def fits(value: object, shown: str) -> bool:
     if isinstance(value, str):
         first, *pieces, last = shown.split(MASK)
         end = len(first)
-        # each as early as it can be, at least a character behind the one before
+        # each at the earliest position, at least one character after the previous one
         for piece in pieces:
             found = value.find(piece, end + 1)
             if found < 0:

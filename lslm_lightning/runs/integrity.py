@@ -19,7 +19,7 @@ def damage(path: Path) -> str | None:
                 return problem
             broken = file.testzip()
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, OSError) as error:
-        # RuntimeError: a password, another method
+        # RuntimeError: encrypted, or an unknown compression method
         if isinstance(error, OSError) and error.errno:
             raise
         return f"it is truncated, or not a checkpoint ({error})"

@@ -93,7 +93,7 @@ def read_config(path: Path) -> JsonObject:
     Raises:
         ValueError: the file is not the configuration of a run.
     """
-    config = read_yaml(path, loader=ParserLoader)  # as the parser reads what it builds
+    config = read_yaml(path, loader=ParserLoader)  # as jsonargparse reads it
     reveal(config, RunDirectory(path.parent).secrets)
     model = config.get("model") if isinstance(config, dict) else None
     if not isinstance(model, dict) or not isinstance(model.get("class_path"), str):

@@ -9,13 +9,13 @@ from lslm_lightning.runs.directory import as_name
 from lslm_lightning.safety.redaction import redacted_arguments, redacted_settings
 from lslm_lightning.types import Json, Settings
 
-# settings in a name, and characters of each
+# number of settings in a name, and characters of each
 MOST = 4
 LONGEST_PART = 24
-LONGEST_CHANGES = 40  # characters of all that stands behind the stem
+LONGEST_CHANGES = 40  # characters after the stem
 LONGEST_STEM = 100  # bytes of the stem of a config
 LONGEST_BYTES = 160  # of the whole name, so that a folder's 255 have room for ids and seeds
-INCIDENTAL = re.compile(  # settings that say how to run an experiment, not which one
+INCIDENTAL = re.compile(  # settings that do not define the experiment
     r"config|print_config|ckpt_path|trust"
     r"|job\.(name|root|parent|tags|seeds|keep_\w+|save_every_\w+)(\..*)?"
     r"|trainer\.(enable_\w+|logger|profiler|log_every_n_steps|num_sanity_val_steps"
@@ -23,11 +23,11 @@ INCIDENTAL = re.compile(  # settings that say how to run an experiment, not whic
     r"|check_val_every_n_epoch|limit_val_batches)(\..*)?"
     r"|data\.(init_args\.)?(num_workers|exam_tokens)"
 )
-ORDER = ("data", "model")  # whose settings come first, before those of training
+ORDER = ("data", "model")  # sections whose settings come first
 SHORT = {"max_steps": "steps", "max_epochs": "epochs", "seed_everything": "seed"}
-# of these the value says it all
+# settings of which only the value is shown
 TELLING = ("language", "corpus", "precision", "strategy", "prepared")
-NOTHING = object()  # stands for a setting that a configuration has not
+NOTHING = object()  # marks a missing setting
 
 
 def run_name(
@@ -58,7 +58,7 @@ def run_name(
         before = found_in(base, key)
         if value is not NOTHING and comparable(value) == comparable(before):
             continue
-        if key != "job.minutes" or value is not None:  # null only gives way to steps
+        if key != "job.minutes" or value is not None:  # null only means that steps are given
             parts.append(part_of(key, text if value is NOTHING else value))
     parts = list(dict.fromkeys(parts))
     shown = parts[:MOST]

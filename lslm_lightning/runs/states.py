@@ -11,8 +11,8 @@ from lslm_lightning.safety.paths import is_inside
 from lslm_lightning.tracking.uploads import checksum
 from lslm_lightning.types import StateDict
 
-META = "meta.pt"  # in a folder: what is no weight and no moment, written by rank 0
-NGRAM = "ngram"  # beside the states of an n-gram model, its tables
+META = "meta.pt"  # in a folder: everything but weights and moments, written by rank 0
+NGRAM = "ngram"  # tables of an n-gram model, beside its checkpoints
 CHECKSUMS = "checksums.json"  # in a folder: CRC-32 of each file
 
 
@@ -47,7 +47,7 @@ def put(draft: Path, path: Path) -> None:
         remove(aside(path))
         path.rename(aside(path))
     draft.replace(path)
-    remove(draft)  # which stays where both are names of one file
+    remove(draft)  # rename leaves it if both are names of one file
     remove(aside(path))
 
 
@@ -67,7 +67,7 @@ def remove(path: Path) -> None:
 def synchronize(path: Path) -> None:
     """Wait until the content of a file, or the list of names in a folder, is on the disk."""
     is_windows = not hasattr(os, "O_DIRECTORY")
-    if is_windows and path.is_dir():  # which it cannot open
+    if is_windows and path.is_dir():  # Windows cannot open a folder
         return
     number = os.open(path, os.O_RDWR if is_windows else os.O_RDONLY)
     try:
@@ -127,7 +127,7 @@ def packing_of(parts: zipfile.ZipFile) -> str | None:
     if stated > n_byte:
         return f"its parts claim {stated:,} bytes, but the file has {n_byte:,}"
     pickles = [parts.read(member) for member in members if member.filename.endswith(".pkl")]
-    if any(b"bytearray\n" in content for content in pickles):  # torch makes one of any size
+    if any(b"bytearray\n" in content for content in pickles):  # torch would allocate any size
         return "it creates a bytearray, which no checkpoint contains"
     return None
 

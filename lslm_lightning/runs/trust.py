@@ -24,7 +24,7 @@ import lslm_lightning
 from lslm_lightning.text.yaml_files import TEXTS, ParserLoader, parse_yaml
 from lslm_lightning.types import Json, JsonObject, Settings
 
-TRUSTED = (  # what describes a model and its data, and writes and runs nothing
+TRUSTED = (  # packages of models and data, which write no files and run no commands
     "lslm_lightning.audio",
     "lslm_lightning.data.stream",
     "lslm_lightning.decoding",
@@ -38,16 +38,15 @@ TRUSTED = (  # what describes a model and its data, and writes and runs nothing
     "torch.nn",
     "torch.optim",
 )
-# where these are defined
+# packages in which they are defined
 HOMES = (*TRUSTED, "torch._C._nn", "torch._jit_internal", "torch.functional")
 
 CALLBACKS = "lightning.pytorch.callbacks"
 TEXT_METRICS = "torchmetrics.text"
 STATES = {"compute_on_cpu", "compute_with_cache", "dist_sync_on_step", "sync_on_compute"}
 NGRAM_METRIC = {"n_gram", "smooth", "weights"} | STATES
-TRAINER_CLASSES: dict[
-    str, set[str]
-] = {  # classes of a Trainer, with arguments that run and write nothing
+# classes for a Trainer, with arguments that run no commands and write no files
+TRAINER_CLASSES: dict[str, set[str]] = {
     f"{CALLBACKS}.DeviceStatsMonitor": {"cpu_stats"},
     f"{CALLBACKS}.EarlyStopping": {
         "check_finite",
@@ -108,11 +107,11 @@ TRAINER_CLASSES: dict[
 }
 
 ADVICE = "if you know its code and trust it, add --trust"
-DENIED = r"Importing '([^']+)' is not allowed"  # in jsonargparse's words
+DENIED = r"Importing '([^']+)' is not allowed"  # in jsonargparse's message
 # settings of jsonargparse
 ALLOWED = "import_path_verdicts"
 IS_ENFORCED = "import_paths_enforced"
-LOCK = threading.RLock()  # these settings are the process's
+LOCK = threading.RLock()  # the settings are global
 
 
 @dataclass(frozen=True)
@@ -298,7 +297,7 @@ def named_in(
         visited = (id(value), key in TEXTS)
         if visited in seen:
             return
-        seen[visited] = value  # kept, so that nothing else gets its id
+        seen[visited] = value  # keeps it alive, so that its id is not reused
     if isinstance(value, Mapping):
         for name, inner in value.items():
             # of `backbone.class_path`, `callbacks+`

@@ -37,7 +37,7 @@ class MetricLog:
         self._known = {(point.name, point.step) for point in self.earlier}
         self._file = path.open("ab", buffering=0)
         self._waiting = b""
-        self._lock = threading.RLock()  # training logs, and so does the thread of system metrics
+        self._lock = threading.RLock()  # the thread of system metrics logs too
         self._file.truncate(path.read_bytes().rfind(b"\n") + 1)
 
     def append(self, points: Iterable[Point]) -> list[Point]:
@@ -84,7 +84,7 @@ class MetricLog:
 
     def close(self) -> None:
         with self._lock:
-            with suppress(OSError):  # it was told
+            with suppress(OSError):  # it was reported
                 self.flush()
             self._file.close()
 

@@ -27,7 +27,7 @@ DAMAGE = {
     sqlite3.SQLITE_MISMATCH,
     sqlite3.SQLITE_NOTADB,
 }
-BROKEN = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}  # whatever was asked
+BROKEN = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}  # for any statement
 
 
 class DatabaseError(OSError):
@@ -154,9 +154,9 @@ def prepare(file: Path) -> None:
         DatabaseError: the store is damaged, or of a newer MLflow; it is left unchanged.
         sqlite3.Error: the disk is full, or another process is writing.
     """
-    file = file.resolve()  # a symbolic link stays one
+    file = file.resolve()  # keeps a symbolic link
     draft = file.with_name(f".{file.name}.draft")
-    remove_database(draft)  # of a process that was killed
+    remove_database(draft)  # left by a killed process
     tables, revision = schema_of(file)
     latest = mlflow_internals.latest_revision()
     if tables and revision == latest and not (mlflow_internals.table_names() - tables):
@@ -172,7 +172,7 @@ def prepare(file: Path) -> None:
         else:
             check_writable(draft)
             make_tables(draft)
-            permit_as_usual(draft)  # SQLite lets nobody else write
+            permit_as_usual(draft)  # SQLite would deny others
             for beside in companions(file):  # SQLite would take them for those of the new file
                 beside.unlink(missing_ok=True)
             replace(draft, file)
@@ -189,7 +189,7 @@ def migrate(file: Path, draft: Path, revision: str | None) -> None:
         is_wal = old.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
         if is_wal:  # its second file would be taken for that of the new store
             old.execute("PRAGMA journal_mode = DELETE")
-        old.execute("BEGIN IMMEDIATE")  # nobody writes what the copy would not have
+        old.execute("BEGIN IMMEDIATE")  # no writes that the copy would miss
         with connect(file) as reader, connect(draft) as copy:
             reader.backup(copy)
         try:
@@ -205,7 +205,7 @@ def migrate(file: Path, draft: Path, revision: str | None) -> None:
                 copy.execute("PRAGMA journal_mode = WAL")
         copy_owner(file, draft)
         kept = keep(file, f"{file.name}.{revision or 'unversioned'}")
-        if os.name == "nt":  # which replaces no open file
+        if os.name == "nt":  # Windows cannot replace an open file
             old.close()
         replace(draft, file)
     log.warning(
@@ -278,7 +278,7 @@ def replace(draft: Path, file: Path) -> None:
 def keep(file: Path, name: str) -> Path:
     """Give a file a second name, with a number if that name is taken, and return its path."""
     path = file.with_name(name)
-    if path.exists() and path.samefile(file):  # of a process that was killed
+    if path.exists() and path.samefile(file):  # left by a killed process
         return path
     path = free_name(path)
     try:

@@ -7,7 +7,7 @@ import re
 from lslm_lightning.tracking.names import hash_of
 
 DESCRIPTION = "mlflow.note.content"  # the tag
-SIGNATURE = re.compile(r"\n\n<!-- lslm ([0-9a-f]{12}) -->\s*\Z")  # which no page shows
+SIGNATURE = re.compile(r"\n\n<!-- lslm ([0-9a-f]{12}) -->\s*\Z")  # an HTML comment
 CUT = "\n\n..."
 
 

@@ -7,8 +7,8 @@ import sys
 from functools import cache
 from importlib.metadata import distributions
 
-# Commands that a repository's own configuration has git run: the working directory may be a
-# stranger's a submodule has a configuration of its own
+# Options against commands that a repository's configuration makes git run, since the working
+# directory may be somebody else's; a submodule has a configuration of its own
 TRACKED = ("--untracked-files=no", "--ignore-submodules=dirty")
 SAFE_OPTIONS = (
     "--no-optional-locks",

@@ -70,7 +70,7 @@ def create_tables(uri: str) -> None:
     engine = create_sqlalchemy_engine(uri)
     event.listen(engine, "connect", do_not_synchronize)
     try:
-        with warnings.catch_warnings(action="ignore"):  # of the migrations, to their authors
+        with warnings.catch_warnings(action="ignore"):  # they are meant for MLflow's authors
             _initialize_tables(engine)
     except DBAPIError as error:
         raise error.orig if isinstance(error.orig, sqlite3.Error) else error from None

@@ -40,7 +40,7 @@ def send_in_parts(
             if is_passing(error):
                 raise
             n_refused += 1
-            if n_refused > 2 * len(items).bit_length() + 4:  # it refuses the run, not an item
+            if n_refused > 2 * len(items).bit_length() + 4:  # it refuses everything, not an item
                 raise
             if len(part) > 1:
                 parts += [part[len(part) // 2 :], part[: len(part) // 2]]

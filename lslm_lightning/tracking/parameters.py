@@ -8,10 +8,10 @@ from lslm_lightning.types import Json, JsonObject, Settings
 
 SECTIONS = ("model", "data", "trainer", "job", "system")
 CLASSES = {"model": "task_class", "data": "data_class"}  # names of the classes of whole sections
-# they tell where a run is, not how it was trained
+# settings of where a run is stored, not of how it was trained
 LEFT_OUT = ("job.name.", "job.root.", "job.parent.", "job.tags.")
-TAKEN = ("seed",)  # a tag, that of `seed_everything`
-# whose classes are told apart by their last names
+TAKEN = ("seed",)  # the tag of `seed_everything`
+# packages whose class names are unique without the module
 KNOWN_PACKAGES = ("lslm_lightning", "tasks", "torch")
 
 

@@ -90,7 +90,7 @@ class RunOpening:
             )
         self.known_parameters = set(run.data.params)
         self.store.adopt_run(run_id)
-        run = self.client.get_run(run_id)  # whose artifacts may be elsewhere now
+        run = self.client.get_run(run_id)  # its artifacts may have moved
         if self.is_at_work:
             self.client.update_run(run_id, status="RUNNING")
             for name, value in mlflow_tags(self.process_tags(), self.store.redact).items():

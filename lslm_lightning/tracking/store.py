@@ -30,14 +30,14 @@ KINDS = (
     "http://host:5000 for a server, sqlite:///mlflow.db for a file; unset "
     "MLFLOW_TRACKING_URI for the file of this folder"
 )
-PASSING = {"TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED"}  # MLflow's words
-REFUSALS = set(range(400, 500)) - {408, 429}  # HTTP: it will not change its mind
+PASSING = {"TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED"}  # MLflow's error codes
+REFUSALS = set(range(400, 500)) - {408, 429}  # HTTP status codes for which a retry is useless
 SILENCE = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # what it prints may hold a password
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }
-# environment variable: the store of the run that goes on, for all its processes
+# environment variable: the store of the resumed run, for all its processes
 OF_RUN = "LSLM_STORE"
 CREDENTIALS = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
 
@@ -59,7 +59,6 @@ class Store:
     def __init__(self, uri: str | None = None) -> None:
         named = uri or os.environ.get("MLFLOW_TRACKING_URI")
         recorded = None if named else os.environ.get(OF_RUN)
-        # by the user; by a run
         self.is_named = bool(named)
         self.is_of_run = bool(recorded)
         self.uri = named or recorded or "sqlite:///mlflow.db"
@@ -167,7 +166,7 @@ class Store:
             os.environ.setdefault(name, value)
         import mlflow  # noqa: F401 - it sets the levels of its loggers when it is imported
 
-        # its errors are raised too, and told by us
+        # its errors are raised too, and reported by the caller
         logging.getLogger("mlflow").setLevel(logging.CRITICAL)
         logging.getLogger("alembic").setLevel(logging.WARNING)
         return self.request(self._open)

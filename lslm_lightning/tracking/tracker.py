@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 RUN_ID = "LSLM_RUN_ID"  # environment variable: the run of the process that started this one
-STOP_SECONDS = 20.0  # for what is on its way when someone has asked the run to stop
+STOP_SECONDS = 20.0  # to send what is queued when the run was asked to stop
 WRITTEN = (
     "metrics.jsonl",
     "mlflow.json",
@@ -152,7 +152,7 @@ class Tracker(Logger):
         if not self.store.file and self.store.is_named:
             named_servers.remember(self.store.uri)
         os.environ[RUN_ID] = self.run.run_id
-        # the outbox tries again, and can be asked to stop
+        # the outbox retries, and can be stopped
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "60")
         self._outbox = Outbox(
@@ -358,7 +358,7 @@ class Tracker(Logger):
             self._monitor.close()
         self.log_artifact(self.directory / "metrics.jsonl")
         self._outbox.call(self.run.publish_view)
-        # which becomes its status when MLflow has it, or does not answer
+        # it becomes the status when MLflow has it, or does not answer
         self._record.update({"ending": status})
         outbox = self._outbox
         self._outbox = None

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 KEPT = ("config.yaml", "tokenizer.json", "environment.txt", "metrics.json", "checkpoints/best.ckpt")
 FOLDERS = ("report", "samples", "predictions", "checkpoints/best.ckpt")
-N_TRY = 3  # for a store that takes files and has others afterwards
+N_TRY = 3  # attempts, for a store that accepts a file but loses part of it
 
 
 def local_files(directory: Path) -> list[str]:
@@ -115,7 +115,7 @@ def upload(client: "MlflowClient", run_id: str, path: Path, folder: str) -> dict
                 entry.path: entry.file_size
                 for entry in client.list_artifacts(run_id, folder or None)
             }
-        # what has changed here meanwhile is left to the next upload
+        # a file that changed meanwhile is left to the next upload
         short = [
             name
             for name, size in before.items()

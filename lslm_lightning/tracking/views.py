@@ -21,17 +21,22 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-KIND = {"mlflow.experimentKind": "custom_model_development"}  # model training, not chats and judges
+KIND = {"mlflow.experimentKind": "custom_model_development"}  # model training, not LLM evaluation
 KEY = "lslm"
 NESTED = f"{KEY}-parts"
 PREFIX = "mlflow.sharedViewState."
 TAG = f"{PREFIX}{KEY}"
 SETTINGS = "settings that differ"  # a section of charts
 NAMES = {KEY: "Best first (lslm)", NESTED: "Newest first, with their parts (lslm)"}
-LONGEST_TAG = 20_000  # of an experiment
-N_RUN = 200  # the newest, of which the view is made
-MOST_COLUMNS = 12  # of settings in which runs differ
-TAGS = ("corpus", "languages", "model", "command")  # that have a column; the last where it differs
+LONGEST_TAG = 20_000  # characters of an experiment's tag
+N_RUN = 200  # newest runs that the view is made from
+MOST_COLUMNS = 12  # for settings in which runs differ
+TAGS = (
+    "corpus",
+    "languages",
+    "model",
+    "command",
+)  # tags with a column; the last one only if it differs
 # pixels
 WIDTHS = {
     "interval": 210,
@@ -41,10 +46,15 @@ WIDTHS = {
     "n_parameter": 120,
     "command": 90,
 }
-NO_SCORES = ("_deviation", "/cut_sources")  # metrics of tests that are about scores
-MEASURED = ("n_parameter", "data.train_", "data.val_", "cost.")  # parameters that nobody set
-SHOWN = ("backbone", "corpus", "source_language", "target_language")  # which tags say too
-# names that earlier releases gave to all settings
+NO_SCORES = ("_deviation", "/cut_sources")  # metrics that describe scores
+MEASURED = (
+    "n_parameter",
+    "data.train_",
+    "data.val_",
+    "cost.",
+)  # measured parameters, which are not settings
+SHOWN = ("backbone", "corpus", "source_language", "target_language")  # shown as tags
+# parameter names of earlier releases, which logged all settings
 EARLIER = re.compile(r"\.(class_path|init_args\.)|^(trainer|job)\.")
 
 
@@ -63,7 +73,7 @@ def publish(client: "MlflowClient", experiment_id: str) -> None:
         return
     state = view_state(runs)
     for key, name in NAMES.items():
-        # the UI shows children below their parents in this order alone
+        # only in this order does the UI show children below their parents
         view = (
             state
             if key == KEY

@@ -141,7 +141,7 @@ class Checkpoints(Checkpoint):
                 self.record.step = step
             if self.average > 1:
                 self._number(step, score, task.higher_is_better)
-        self.save(trainer)  # with all that is recorded above
+        self.save(trainer)  # including the record updated above
         if trainer.is_global_zero:
             if is_best:
                 self.files.make_last_best(self.n_best)

@@ -12,11 +12,11 @@ from lslm_lightning.training.sharding import data_share
 from lslm_lightning.training.task import LOSS_DIVISOR, Task
 from lslm_lightning.types import StateDict
 
-# that callbacks can monitor
+# metrics that callbacks can monitor
 CURVE = ("train/loss", "train/learning_rate", "train/tokens_per_second")
 N_POINT = 10  # points of the curve of a run that is shorter than `trainer.log_every_n_steps`
 
-Sums = tuple[float, int, int]  # loss, target tokens, and tokens with those of sources
+Sums = tuple[float, int, int]  # loss, target tokens, target and source tokens
 
 
 class TrainingCurve:
@@ -86,7 +86,7 @@ class TrainingCurve:
         if self._trainer is not None and self._trainer.world_size > 1:
             sums.n_alike = self._trainer.world_size // data_share(self._trainer)[1]
             sums.to(self._trainer.strategy.root_device)
-        sums.update(None, 0, 0)  # also where there was no step
+        sums.update(None, 0, 0)  # needed even if there was no step
         carried = torch.tensor(self._carried, dtype=torch.float64)
         loss, n_target, n_token = (sums.compute() + carried).tolist()
         return loss, round(n_target), round(n_token)
@@ -107,7 +107,7 @@ class TrainingCurve:
         clock is read.
         """
         nats = sums[0] * LOSS_DIVISOR * trainer.accumulate_grad_batches
-        task.check_finite(nats, self.last_step)  # on a GPU nobody looked before
+        task.check_finite(nats, self.last_step)  # on a GPU it was not checked yet
         seconds = self.seconds
         self.train_seconds += seconds
         self.n_token += sums[2]

@@ -153,7 +153,7 @@ def line_column() -> "ProgressColumn":
     class LineColumn(ProgressColumn):
         def render(self, task: "Row") -> Text:
             style = ASCII_BAR if output.options.ascii_only else UNICODE_BAR
-            width = output.width - len("^C") - 1  # which the terminal prints behind it
+            width = output.width - len("^C") - 1  # room for the ^C that the terminal prints
             return Text(task.fields["work"].line(width, style), no_wrap=True, overflow="crop")
 
     return LineColumn(Column(no_wrap=True, overflow="crop"))

@@ -49,7 +49,7 @@ class FinalChoice:
         trainer.strategy.barrier("settle")
         if last_is_new and self.files.last.exists():
             self.validate(self.files.last, "the last state")
-        # what follows is no point of the run's curves
+        # the following validations are not logged as points of the run's curves
         loggers = trainer.loggers
         trainer.loggers = []
         for path in outdated:

@@ -108,7 +108,7 @@ class Interruption(Callback):
         print(message, file=sys.stderr, flush=True)
 
     def _give_up(self, signum: int, frame: FrameType | None) -> None:
-        if self.checkpoints.is_saving:  # which is what there was to wait for
+        if self.checkpoints.is_saving:  # it is always finished
             return
         last = self.checkpoints.last
         kept = f"kept {last}" if last.exists() else "nothing was saved yet"
@@ -125,7 +125,7 @@ class Interruption(Callback):
         self._before |= self._deadline.install()
 
     def on_train_batch_start(self, trainer: Trainer, task: Task, *args: object) -> None:
-        # and so just saved
+        # a validation was due, and was followed by a save
         if trainer.global_step and trainer.global_step == self.checkpoints.validated_step:
             self._stop_if_asked(trainer)
 
@@ -138,14 +138,14 @@ class Interruption(Callback):
         self._stop_if_asked(trainer)
 
     def _stop_if_asked(self, trainer: Trainer, save: bool = False) -> None:
-        # any rank may have the signal, or a clock that is ahead
+        # the signal may reach any rank, and clocks differ
         wish = 2 * self.received + self.checkpoints.is_late
         if trainer.world_size > 1:
             wish = self._largest(wish, trainer.strategy.root_device, at_once=not save)
         received = wish // 2
         if save and (wish or self.checkpoints.is_due(trainer)):
             self.checkpoints.save(trainer)
-            self._largest.forget()  # what was wished before it
+            self._largest.forget()  # requests from before this save
         if not received:
             return
         name = signal.Signals(received).name

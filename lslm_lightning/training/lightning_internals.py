@@ -108,7 +108,7 @@ class MonitoredLauncher(_SubprocessScriptLauncher):
         if not environment.creates_processes_externally:
             self._call_children_scripts()
             self.on_launch(self.procs)
-        # they are there: Lightning starts none, nor the observer
+        # so that Lightning starts neither processes nor its observer
         assert environment.creates_processes_externally, "LOCAL_RANK is set by now"
         result: R = super().launch(function, *args, trainer=trainer, **kwargs)
         return result

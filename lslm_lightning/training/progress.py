@@ -88,14 +88,14 @@ class Reporter(Callback):
         batch: CountedBatch,
         batch_idx: int,
     ) -> None:
-        # no outputs of a model that is not trained by gradients
+        # a model that is not trained by gradients has no outputs
         loss = outputs["loss"] if outputs else None
         self.curve.add(loss, batch.n_token, batch.n_token + batch.n_source_token)
         is_step = not is_accumulating(trainer)
         if is_step and self.curve.has_point(trainer, task):
             self.curve.log(trainer, task, self.curve.totals())
         elif trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
-            # callbacks may look at the end of an epoch
+            # for callbacks that monitor at the end of an epoch
             self.curve.publish(trainer, self.curve.totals())
         self.training.update(trainer, task, batch_idx, is_step)
 

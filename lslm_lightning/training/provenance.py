@@ -54,7 +54,7 @@ class Provenance(Callback):
             )
 
     def on_train_end(self, trainer: Trainer, task: Task) -> None:
-        if task.one_pass:  # before, nobody knew
+        if task.one_pass:  # it is known only after training
             self.tracker.log_hyperparams({"n_parameter": task.n_parameter})
 
     def on_save_checkpoint(self, trainer: Trainer, task: Task, checkpoint: StateDict) -> None:

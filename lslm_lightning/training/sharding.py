@@ -149,7 +149,7 @@ class ShardedStrategy(TensorParallelStrategy):
         return with_numbers(named, decayed_names(self.whole)) if self.is_global_zero else {}
 
 
-# Who does what
+# Data and layers per process
 
 
 def data_share(trainer: Trainer) -> tuple[int, int]:
@@ -209,7 +209,7 @@ def apply_fsdp(task: "Task", mesh: DeviceMesh, precision: str | int | None) -> N
     fully_shard(task, mesh=data, mp_policy=policy)
     register_fsdp_forward_method(task, "loss")
     assert isinstance(task, FSDPModule), "fully_shard has made it one"
-    task._get_fsdp_state()._lazy_init()  # whatever is called first, the task is the root
+    task._get_fsdp_state()._lazy_init()  # makes the task the root, whichever module is called first
 
 
 def unshard(task: nn.Module) -> None:

@@ -19,9 +19,9 @@ from lslm_lightning.training.work import TrainingWork
 if TYPE_CHECKING:
     from torch.cuda import Event
 
-# how often the loss between two points of the curve is looked at, to be shown
+# how often the loss between two points of the curve is read for display
 LOOK_EVERY_SECONDS = 1.0
-FEW_STEPS = 10  # the loss of fewer says little: the last point of the curve is shown instead
+FEW_STEPS = 10  # with fewer, the last point of the curve is shown instead of their loss
 
 
 class TrainingDisplay:
@@ -118,7 +118,7 @@ class TrainingDisplay:
         n_target = int(sums.n_target)
         if sums.loss.device.type == "cpu":
             return float(sums.loss), n_target
-        if not is_asynchronous(sums.loss.device):  # nothing tells whether reading would wait
+        if not is_asynchronous(sums.loss.device):  # it cannot be known whether reading would wait
             return None
         arrived = None
         if self._awaited is not None and self._awaited[1].query():
@@ -152,7 +152,7 @@ class TrainingDisplay:
         """Show the last step."""
         if self.work is not None:
             self.look(trainer)
-            if self._validated_step != trainer.global_step:  # whose line is there
+            if self._validated_step != trainer.global_step:  # its line is printed already
                 self.display.print(self.work)
 
 

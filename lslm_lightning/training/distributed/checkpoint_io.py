@@ -50,7 +50,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             TypeError: there are storage options.
         """
         path = Path(path)
-        if is_draft(path):  # whoever asks for it renames it
+        if is_draft(path):  # the caller renames it
             super().save_checkpoint(checkpoint, path, storage_options)
             return
         with atomic_file(path) as draft:
@@ -121,7 +121,7 @@ def save_atomically(trainer: Trainer, path: Path, n_kept: int = 1) -> None:
     draft = draft_of_checkpoint(path)
     if trainer.is_global_zero:
         path.parent.mkdir(parents=True, exist_ok=True)
-        remove(draft)  # of a process that was killed
+        remove(draft)  # left by a killed process
     trainer.strategy.barrier("part")
     try:
         trainer.save_checkpoint(draft)

@@ -16,8 +16,8 @@ from lslm_lightning.training.precision import AUTO, DECIDED, HALF, SINGLE
 if TYPE_CHECKING:
     from torch.distributed import PrefixStore
 
-DIRECTORY = "LSLM_RUN_DIRECTORY"  # tells the processes of one job where its run directory is
-# what Lightning tells the processes that it starts
+DIRECTORY = "LSLM_RUN_DIRECTORY"  # run directory of all processes of a job
+# variables that Lightning sets for the processes that it starts
 LAUNCHED = ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "LOCAL_RANK", "WORLD_SIZE")
 
 

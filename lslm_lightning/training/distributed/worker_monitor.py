@@ -13,7 +13,7 @@ from lightning.pytorch.plugins.environments import TorchElasticEnvironment
 from lslm_lightning.training.distributed.processes import DIRECTORY
 from lslm_lightning.training.lightning_internals import monitor_launch
 
-GRACE_SECONDS = 15.0  # for the processes that are left to notice by themselves that one is gone
+GRACE_SECONDS = 15.0  # for the other processes to notice the loss themselves
 LOST = (
     "Connection closed by peer",
     "Connection reset by peer",
