@@ -47,8 +47,10 @@ def main(argv: list[str]) -> int:
     check_port(options.host, options.port)
     client = store.client()
     # one line, where it is no store
-    everywhere = [experiment.experiment_id for experiment in store.ask(client.search_experiments)]
-    store.ask(lambda: end_lost_runs(client, everywhere))
+    everywhere = [
+        experiment.experiment_id for experiment in store.request(client.search_experiments)
+    ]
+    store.request(lambda: end_lost_runs(client, everywhere))
     experiments = published(store, client)
     return serve(
         store,

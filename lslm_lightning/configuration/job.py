@@ -160,7 +160,7 @@ class JobTrainer(Trainer):
         """
         self.fit(model, datamodule=datamodule, ckpt_path=ckpt_path)
         checkpoints = next(c for c in self.callbacks if isinstance(c, Checkpoints))
-        checkpoints.settle(self, model)
+        checkpoints.finalize(self, model)
         self.test(
             model,
             datamodule=datamodule,

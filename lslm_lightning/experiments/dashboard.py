@@ -33,11 +33,11 @@ def published(store: Store, client: "MlflowClient") -> dict[str, str]:
         TrackingError: the store does not answer.
     """
     found = {}
-    for experiment in store.ask(client.search_experiments):
+    for experiment in store.request(client.search_experiments):
         number = experiment.experiment_id
-        if experiment.tags.get(TAG) or store.ask(partial(has_runs, client, number)):
+        if experiment.tags.get(TAG) or store.request(partial(has_runs, client, number)):
             with suppress(TrackingError):  # a store in which this user may only read
-                store.ask(partial(publish, client, number))
+                store.request(partial(publish, client, number))
             found[experiment.name] = number
     return found
 

@@ -116,12 +116,12 @@ def runs_of(experiment: str) -> tuple[list[Any], int]:
     """All finished runs, the newest first, and the number of others."""
     store = Store()
     client = store.client()
-    found = store.ask(lambda: client.get_experiment_by_name(experiment))
+    found = store.request(lambda: client.get_experiment_by_name(experiment))
     if found is None:
-        known = ", ".join(sorted(e.name for e in store.ask(client.search_experiments)))
+        known = ", ".join(sorted(e.name for e in store.request(client.search_experiments)))
         raise ValueError(f"MLflow at {store} has no experiment {experiment!r}; it has {known}")
 
-    store.ask(lambda: end_lost_runs(client, [found.experiment_id]))
+    store.request(lambda: end_lost_runs(client, [found.experiment_id]))
 
     def pages() -> Iterator[Any]:
         token: str | None = ""
@@ -132,7 +132,7 @@ def runs_of(experiment: str) -> tuple[list[Any], int]:
                 max_results=PAGE,
                 page_token=token or None,
             )
-            page = store.ask(search)
+            page = store.request(search)
             yield from page
             token = page.token
 

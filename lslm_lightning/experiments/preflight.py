@@ -14,11 +14,10 @@ from lslm_lightning.configuration.job import Job
 from lslm_lightning.configuration.trainer_settings import check_trainer, translated
 from lslm_lightning.evaluation.pair_alignment import describe_pairs
 from lslm_lightning.runs.directory import check_name
-from lslm_lightning.runs.integrity import damage
-from lslm_lightning.runs.states import META
+from lslm_lightning.runs.resume_state import ResumeState
 from lslm_lightning.training.cores import available_cores
 from lslm_lightning.training.data import TaskData, say
-from lslm_lightning.training.distributed.processes import check_agreement, check_meeting
+from lslm_lightning.training.distributed.processes import check_agreement, check_rendezvous
 from lslm_lightning.training.optimizer_settings import refuse_optimizer, trial_optimizer
 from lslm_lightning.training.pair_data import PairData
 from lslm_lightning.training.precision import AUTO, HALF, SINGLE
@@ -145,7 +144,7 @@ def check_job(
         raise ValueError(
             f"trainer.precision={trainer.precision} cannot hold sums of nats; use bf16-mixed"
         )
-    check_meeting(trainer.num_nodes)
+    check_rendezvous(trainer.num_nodes)
     if trainer.precision == AUTO:
         if is_sharded(trainer):
             raise ValueError(
@@ -225,7 +224,7 @@ def check_devices(trainer: Any) -> str:
         raise ValueError(f"{given}: {reason} {machine}") from None
 
 
-def check_goes_on(state: Path, data: TaskData, task: Task, trainer: Any) -> None:
+def check_goes_on(state: ResumeState, data: TaskData, task: Task, trainer: Any) -> None:
     """Refuse, before a run directory is touched, a state of training that cannot go on with these
     settings.
 
@@ -233,11 +232,8 @@ def check_goes_on(state: Path, data: TaskData, task: Task, trainer: Any) -> None
         ValueError: it is damaged, or what decides its batches has changed, or its optimizer is
             another, or it is further than the end.
     """
-    if words := damage(state):
-        raise ValueError(f"{state} is damaged: {words}; name another state")
-    saved = torch.load(
-        state / META if state.is_dir() else state, map_location="meta", weights_only=True
-    )
+    state.check_intact()
+    saved = state.header
     settings = translated(
         {
             name: trainer[name]
@@ -246,14 +242,14 @@ def check_goes_on(state: Path, data: TaskData, task: Task, trainer: Any) -> None
     )
     limit = settings.get("limit_train_batches", trainer.limit_train_batches)
     refuse_changes(saved, data.identity, n_share(trainer), trainer.accumulate_grad_batches, limit)
-    if 0 < trainer.max_steps < saved.get("global_step", 0):
+    if 0 < trainer.max_steps < state.step:
         raise ValueError(
-            f"trainer.max_steps={trainer.max_steps}, but {state} is of step "
-            f"{saved['global_step']} already: set that or more"
+            f"trainer.max_steps={trainer.max_steps}, but {state.path} is of step "
+            f"{state.step} already: set that or more"
         )
-    if 0 < (trainer.max_epochs or -1) < saved.get("epoch", 0):
+    if 0 < (trainer.max_epochs or -1) < state.epoch:
         raise ValueError(
-            f"trainer.max_epochs={trainer.max_epochs}, but {state} is of epoch {saved['epoch']} "
+            f"trainer.max_epochs={trainer.max_epochs}, but {state.path} is of epoch {state.epoch} "
             "already: set that or more"
         )
     if type(task).configure_optimizers is Task.configure_optimizers and "lr_schedulers" in saved:

@@ -162,7 +162,8 @@ def differences(first: Path, second: Path) -> str:
 
 def whole_state(path: Path) -> dict[str, Any]:
     """Weights, and the optimizer's moments, wherever they lie."""
-    from lslm_lightning.runs.states import read_parts, read_state
+    from lslm_lightning.runs.checkpoint_folder import read_parts
+    from lslm_lightning.runs.states import read_state
 
     state = read_state(path)
     if path.is_dir():

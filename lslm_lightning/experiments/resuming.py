@@ -98,18 +98,18 @@ def go_on(
     Args:
         words: of `train_words` those that the user gave.
     """
-    from lslm_lightning.runs.integrity import last_whole_state
+    from lslm_lightning.runs.resume_state import ResumeState
 
     if STATE not in os.environ:  # otherwise this is one of several processes
-        state = None if anew else last_whole_state(directory)
+        newest = None if anew else ResumeState.newest(directory)
         if anew:
             set_aside(directory)
-        elif state is None and any(directory.checkpoints.glob("*.ckpt")):
+        elif newest is None and any(directory.checkpoints.glob("*.ckpt")):
             raise ValueError(
                 f"{directory.checkpoints} has no last.ckpt (MLflow keeps none); --no-checkpoint "
                 "trains anew from step 0"
             )
-        os.environ[STATE] = str(state or "")
+        os.environ[STATE] = str(newest.path if newest else "")
     state = os.environ[STATE]
     if changes := [
         word for word in words if word.startswith("--") and not word.startswith(HARMLESS)

@@ -381,7 +381,7 @@ def facts(command: "Command") -> RunFacts:
         else f"CPU, {torch.get_num_threads()} threads",
         started=time.strftime("%Y-%m-%d %H:%M", time.localtime(command.began)),
         seconds=time.time() - command.began,
-        tokens_per_second=reporter_of(command).tokens_per_second,
+        tokens_per_second=reporter_of(command).curve.tokens_per_second,
         hyperparameters=hyperparameters(redacted_settings(command.config_text(as_mapping=True))),
         more={"Arguments": command.beginning.removeprefix("lslm ")}
         | ({"Language": assumed} if (assumed := data.assumed_language) else {}),

@@ -11,7 +11,7 @@ from lslm_lightning.experiments.resuming import resume_run
 from lslm_lightning.experiments.run import Run
 from lslm_lightning.experiments.training import perform
 from lslm_lightning.runs import RunDirectory
-from lslm_lightning.training.distributed.processes import met_before
+from lslm_lightning.training.distributed.processes import previous_attempt
 
 
 def train(
@@ -56,7 +56,7 @@ def start(words: Sequence[str], handles_signals: bool = True) -> RunDirectory:
         words: of the command, from the subcommand on.
         handles_signals: see `training.perform`.
     """
-    restarted = met_before() if words[0] in TRAINING else None
+    restarted = previous_attempt() if words[0] in TRAINING else None
     if restarted is None or not restarted.config.exists():
         return perform(words, handles_signals=handles_signals)
     resume_run(str(restarted.path), trust=True, handles_signals=handles_signals)

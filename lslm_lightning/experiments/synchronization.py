@@ -65,7 +65,7 @@ def sync(directory: "RunDirectory") -> Brought:
         tracker.start()
         try:
             config = noted.get("parameters") or whole_config(directory)
-            parameters, missing_tags = tracker.missing_records(config, tags)
+            parameters, missing_tags = tracker.run.missing_records(config, tags)
             tracker.log_hyperparams(config)
             tracker.set_tags(tags)
             tracker.restore_description()
@@ -74,15 +74,18 @@ def sync(directory: "RunDirectory") -> Brought:
             for path in sorted(directory.predictions.glob("*.jsonl")):
                 if path.stem in ("test", "predict"):
                     tracker.log_table(path)
-            files = tracker.missing_files()
+            files = tracker.run.missing_files()
             for name in files:
                 tracker.log_artifact(directory.path / name)
             if not tracker.flush():
                 raise TrackingError(
                     f"MLflow at {tracker.store} does not answer: {'; '.join(tracker.problems)}"
                 )
-            left = [*tracker.missing_files(), *chain(*tracker.missing_records(config, tags))]
-            left += dict.fromkeys(point.name for point in tracker.missing_points())
+            left = [
+                *tracker.run.missing_files(),
+                *chain(*tracker.run.missing_records(config, tags)),
+            ]
+            left += dict.fromkeys(point.name for point in tracker.run.missing_points())
             if left:
                 raise TrackingError(
                     f"MLflow at {tracker.store} has not taken {', '.join(left)}; "
@@ -96,7 +99,7 @@ def sync(directory: "RunDirectory") -> Brought:
             tracker.end("KILLED" if status == "RUNNING" else status, ended)
     finally:
         lock.release()
-    return Brought(tracker.n_missing, files, parameters, missing_tags)
+    return Brought(tracker.run.n_missing, files, parameters, missing_tags)
 
 
 def whole_config(directory: "RunDirectory") -> dict[str, Any]:

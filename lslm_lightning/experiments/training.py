@@ -61,6 +61,7 @@ from lslm_lightning.runs.directory import locked
 from lslm_lightning.runs.loading import config_to_build, load_weights, read_config
 from lslm_lightning.runs.names import run_name, stem_of, typed_settings
 from lslm_lightning.runs.own_runs import remember_run
+from lslm_lightning.runs.resume_state import ResumeState
 from lslm_lightning.runs.trust import is_restricted, resolve
 from lslm_lightning.safety.magnitudes import check_magnitudes
 from lslm_lightning.text.tokenizer import Tokenizer
@@ -72,16 +73,19 @@ from lslm_lightning.training.checkpoints import Checkpoints
 from lslm_lightning.training.checks import check_distinguishes
 from lslm_lightning.training.cores import THREADS, limit_threads
 from lslm_lightning.training.data import TaskData, say
+from lslm_lightning.training.distributed.checkpoint_io import AtomicCheckpointIO
 from lslm_lightning.training.distributed.processes import (
     DIRECTORY,
     LAUNCHED,
-    Watch,
     agree_on_precision,
+    apply_launcher_env,
     connect_again,
-    is_loss,
-    meet,
-    of_launcher,
-    take_launched,
+    launcher_plugins,
+    rendezvous,
+)
+from lslm_lightning.training.distributed.worker_monitor import (
+    WorkerMonitor,
+    is_worker_failure,
 )
 from lslm_lightning.training.exam import Exam
 from lslm_lightning.training.interruption import Interruption
@@ -97,7 +101,7 @@ from lslm_lightning.training.precision import (
 )
 from lslm_lightning.training.progress import Reporter
 from lslm_lightning.training.provenance import FirstStep, Provenance
-from lslm_lightning.training.sharding import ShardedStrategy, WholeStates
+from lslm_lightning.training.sharding import ShardedStrategy
 from lslm_lightning.training.signals import Interrupted, stop_at_once, stopping_signals
 from lslm_lightning.training.task import NotFiniteError, Task
 
@@ -109,7 +113,7 @@ class Command(ExperimentCLI):
 
     directory: RunDirectory | None = None
     tracker: Tracker | None = None
-    watch: Watch | None = None
+    watch: WorkerMonitor | None = None
     resumed: RunDirectory | None = None  # that of the run that goes on
     handles_signals = True
     lock: FileLock | None = None
@@ -181,7 +185,7 @@ class Command(ExperimentCLI):
                 trainer[name] = value
             self._get(self.config, "job")["minutes"] = None
             check_one_process(task.__name__, trainer)
-        if (words := take_launched(trainer)) and not (rank_zero_only.rank or 0):
+        if (words := apply_launcher_env(trainer)) and not (rank_zero_only.rank or 0):
             print(words, flush=True)
         if self.resumed:
             check_job_goes_on(
@@ -268,7 +272,7 @@ class Command(ExperimentCLI):
         one's.
         """
         rank = rank_zero_only.rank or 0
-        self.directory = self.resumed or meet(
+        self.directory = self.resumed or rendezvous(
             rank, lambda: new_run(self.task_name, self.name, self.job.root)
         )
         if rank == 0:
@@ -313,7 +317,7 @@ class Command(ExperimentCLI):
             check_distinguishes(self.model, self.datamodule)
         check_shares(self.subcommand, settings, self.datamodule, self.model, n_share(settings))
         if is_training and state:
-            check_goes_on(Path(state), self.datamodule, self.model, settings)
+            check_goes_on(ResumeState.at(Path(state)), self.datamodule, self.model, settings)
         settings["precision"] = self._decided_precision(settings["precision"], state)
         own = {"precision": settings["precision"]}
         config = translated({**self._get(self.config_init, "trainer"), **own, **kwargs})
@@ -347,15 +351,22 @@ class Command(ExperimentCLI):
             *(logger for logger in listed(config["logger"]) if isinstance(logger, Logger)),
         ]
         config["callbacks"] = [ChangedSettings(), *records, *given, *callbacks]
-        whole = [] if isinstance(config["strategy"], ShardedStrategy) else [WholeStates(self.model)]
-        config["plugins"] = [*listed(config["plugins"]), *of_launcher(), *whole]
+        whole = (
+            []
+            if isinstance(config["strategy"], ShardedStrategy)
+            else [AtomicCheckpointIO(self.model)]
+        )
+        config["plugins"] = [*listed(config["plugins"]), *launcher_plugins(), *whole]
         config["profiler"] = profiler_of(config["profiler"], self.directory.path)
         config |= {
             "enable_progress_bar": has_bar,
             "enable_checkpointing": True,
             "default_root_dir": str(self.directory.path),
         }
-        return JobTrainer(**config)
+        trainer = JobTrainer(**config)
+        if self.watch is not None:
+            self.watch.attach(trainer)
+        return trainer
 
     def _validates_as(self, state: str | None) -> bool:
         """Whether the run of a checkpoint, by its config.yaml, validated as this one does."""
@@ -467,7 +478,7 @@ class Command(ExperimentCLI):
 
     def after_fit(self) -> None:
         """LightningCLI's hook."""
-        next(c for c in self.trainer.callbacks if isinstance(c, Checkpoints)).settle(
+        next(c for c in self.trainer.callbacks if isinstance(c, Checkpoints)).finalize(
             self.trainer, self.model
         )
 
@@ -555,7 +566,7 @@ def _perform(
     command.resumed = resumed
     command.handles_signals = handles_signals
     command.arguments = arguments
-    command.watch = Watch(lambda: lose(command))
+    command.watch = WorkerMonitor(lambda: lose(command))
     command.watch.start()
     try:
         command.__init__(  # the object is needed even where this raises
@@ -576,7 +587,7 @@ def _perform(
         if not (rank_zero_only.rank or 0):
             raise
     except RuntimeError as error:
-        if not is_loss(error):
+        if not is_worker_failure(error):
             raise
         raise WorkError(loss_of(command)) from error
     except ValueError as error:
@@ -620,7 +631,7 @@ def loss_of(command: Command) -> str:
     )
     rank = rank_zero_only.rank or 0
     lost = f"rank {rank} lost its connection to another process"
-    return f"{lost if rank else command.watch.words()}; {kept}"
+    return f"{lost if rank else command.watch.message()}; {kept}"
 
 
 def lose(command: Command) -> None:

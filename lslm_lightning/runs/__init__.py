@@ -1,4 +1,4 @@
-"""Runs: their directories, and the way back from one to its model."""
+"""Run directories, and loading the trained model of one."""
 
 from lslm_lightning.runs.directory import RunDirectory, new_run, reserve
 from lslm_lightning.runs.finding import Chosen, choose_run, find_run

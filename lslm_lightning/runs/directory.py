@@ -1,14 +1,12 @@
-"""The directory that holds a run: all that is needed to use its model, and to see what it did."""
+"""The directory of one run: its model, configuration, scores and logs."""
 
 import json
 import os
 import re
 import secrets
 import tempfile
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -18,6 +16,7 @@ from lslm_lightning.safety.redaction import redacted, redacted_settings
 from lslm_lightning.safety.user_files import write_private
 from lslm_lightning.safety.visible_text import one_visible_line
 from lslm_lightning.text.yaml_files import dump_yaml
+from lslm_lightning.types import JsonObject, Settings
 
 TEXT = str | None
 NOTED = {  # types of what mlflow.json has
@@ -30,9 +29,9 @@ NOTED = {  # types of what mlflow.json has
 
 @dataclass(frozen=True)
 class RunDirectory:
-    """Where things lie in `runs/<task>/<name>-<short id>`.
+    """Paths of the files in a run directory, `runs/<task>/<name>-<short id>`.
 
-    MLflow holds these files under the same names, all but `last.ckpt` and the answers of
+    MLflow stores the same files under the same names, except `last.ckpt` and the predictions of
     validations.
     """
 
@@ -48,48 +47,46 @@ class RunDirectory:
 
     @property
     def checkpoints(self) -> Path:
-        """The folder of `best.ckpt` and `last.ckpt`."""
+        """Folder of `best.ckpt` and `last.ckpt`."""
         return self.path / "checkpoints"
 
     @property
     def last(self) -> Path:
-        """The newest state of training; those before it are its `earlier`."""
+        """Path of the newest training checkpoint; `earlier(last, n)` is the n-th one before it."""
         return self.checkpoints / "last.ckpt"
 
     @property
     def predictions(self) -> Path:
-        """The folder of `<split>.jsonl` files."""
+        """Folder of the prediction files, `<split>.jsonl`."""
         return self.path / "predictions"
 
     @property
     def metrics(self) -> Path:
-        """Final scores."""
+        """Path of the JSON file of final test scores."""
         return self.path / "metrics.json"
 
     @property
     def curves(self) -> Path:
-        """Every metric at every step: one `{"step", "time" (Unix seconds), "name", "value"}` a
-        line.
-        """
+        """Path of the metric log: one `{"step", "time" (Unix seconds), "name", "value"}` a line."""
         return self.path / "metrics.jsonl"
 
     @property
     def report(self) -> Path:
-        """The folder of `index.html`."""
+        """Folder of the report, `index.html`."""
         return self.path / "report"
 
     @property
     def run_id(self) -> str | None:
-        """The MLflow run; None when none was started."""
+        """Id of the MLflow run; None if no MLflow run was started."""
         return self.beginning.get("run_id")
 
     @property
-    def beginning(self) -> dict[str, Any]:
-        """What was noted when the run began: MLflow's "run_id", the time "began" in Unix seconds,
-        "git.commit"; empty where nothing was.
+    def beginning(self) -> JsonObject:
+        """Content of `mlflow.json`: MLflow's "run_id", the start time "began" in Unix seconds,
+        "git.commit" and more; empty if there is no such file.
 
         Raises:
-            ValueError: it is damaged.
+            ValueError: the file is damaged.
         """
         record = self.path / "mlflow.json"
         if not record.exists():
@@ -103,40 +100,40 @@ class RunDirectory:
             ) from None
         if not isinstance(found, dict):
             raise ValueError(
-                f"{record} is no JSON object; restore a copy, or delete it to use the run "
+                f"{record} is not a JSON object; restore a copy, or delete it to use the run "
                 "without MLflow"
             )
         for name, value in found.items():
             if name in NOTED and not isinstance(value, NOTED[name]):
-                words = f"{name} is {json.dumps(value)[:60]}; restore a copy, or delete it"
-                raise ValueError(f"{record} is damaged: {words} to use the run without MLflow")
+                problem = f"{name} is {json.dumps(value)[:60]}; restore a copy, or delete it"
+                raise ValueError(f"{record} is damaged: {problem} to use the run without MLflow")
         return found
 
     def checkpoint(self) -> Path:
-        """The best checkpoint, or else the last.
+        """Return the path of the best checkpoint, or of the last one if there is no best.
 
         Raises:
-            ValueError: there is none.
+            ValueError: the run has no checkpoint.
         """
         for name in ("best.ckpt", "last.ckpt"):
             if (self.checkpoints / name).exists():
                 return self.checkpoints / name
         raise ValueError(
-            f"{self.checkpoints} has neither best.ckpt nor last.ckpt: it is no training run (the "
-            "parent of seeds, a test), "
-            "or it stopped before its first checkpoint; name a run that was trained"
+            f"{self.checkpoints} has neither best.ckpt nor last.ckpt: it is not a training run "
+            "(but a test, or the parent of several seeds), or it stopped before its first "
+            "checkpoint; name a run that was trained"
         )
 
     @property
     def secrets(self) -> Path:
-        """What config.yaml hides: settings by their dotted names, for the owner alone. It is never
-        uploaded.
+        """Path of the private file of the settings that config.yaml hides, by dotted name. It is
+        never uploaded.
         """
         return self.path / "secrets.json"
 
-    def save_settings(self, comment: str, config: Mapping[str, Any]) -> None:
-        """Write config.yaml without secrets, after a comment of one line, and what it hides to
-        `secrets`.
+    def save_settings(self, comment: str, config: Settings) -> None:
+        """Write config.yaml without secrets, after a one-line comment, and write the hidden values
+        to `secrets`.
         """
         shown = redacted_settings(config)
         if hidden := hidden_values(config, shown):
@@ -146,20 +143,22 @@ class RunDirectory:
         self.save_config(f"# {one_visible_line(redacted(comment))}\n{dump_yaml(shown)}")
 
     def save_config(self, text: str) -> None:
-        """Write config.yaml; a reader never sees half of it."""
+        """Write the text of config.yaml atomically."""
         atomic_write(self.config, text)
 
 
 def earlier(path: Path, number: int) -> Path:
-    """The state `number` saves before that in `path`: last-1.ckpt beside last.ckpt."""
+    """Return the path of the checkpoint saved `number` saves before `path`: last-1.ckpt for
+    last.ckpt and 1.
+    """
     return path.with_name(f"{path.stem}-{number}{path.suffix}")
 
 
 def new_run(task: str, name: str, root: str | Path = "runs") -> RunDirectory:
-    """Make a directory that no other process has.
+    """Create a run directory with a new unique name.
 
     Raises:
-        ValueError: `name` is no file name.
+        ValueError: `name` cannot be part of a file name.
         OSError: `root` cannot be written.
     """
     check_name(name)
@@ -169,57 +168,54 @@ def new_run(task: str, name: str, root: str | Path = "runs") -> RunDirectory:
 
 
 def locked(directory: RunDirectory) -> FileLock:
-    """Held as long as this process trains in the directory.
+    """Acquire and return the lock of a run directory, to be held while this process trains in it.
 
     Raises:
-        ValueError: another process does.
+        ValueError: another process holds it.
     """
     lock = FileLock(directory.path / ".lock", timeout=0)
     try:
         lock.acquire()
     except Timeout:
         raise ValueError(
-            f"{directory.path} is in training by another process: wait for its end, or stop it "
-            "first"
+            f"{directory.path} is being trained by another process: wait until it ends, or stop "
+            "it first"
         ) from None
     return lock
 
 
 def refuse_links(directory: RunDirectory, way_out: str) -> None:
-    """Refuse a run directory with symbolic links that lead out of it: what is written would go
-    there.
+    """Raise ValueError if the run directory contains a symbolic link that leads out of it, since
+    files would be written there.
 
     Args:
-        way_out: what the user may add to the command.
-
-    Raises:
-        ValueError: naming the first link.
+        way_out: command-line option, named in the message, that permits such links.
     """
     root = os.path.realpath(directory.path)
     for folder, names, files in os.walk(root):
         for path in (os.path.join(folder, name) for name in (*names, *files)):
             target = os.path.realpath(path)
             if os.path.islink(path) and os.path.commonpath([root, target]) != root:
-                words = f"{path} is a link to {target}, and the run would write there"
-                raise ValueError(f"{words}: remove it, or add {way_out} if you know the run")
+                problem = f"{path} is a link to {target}, and the run would write there"
+                raise ValueError(f"{problem}: remove it, or add {way_out} if you know the run")
 
 
 def check_name(name: str, setting: str = "name") -> None:
-    """Raise ValueError where `name` cannot be part of the name of a directory."""
+    """Raise ValueError if `name` cannot be part of a directory name."""
     if not re.fullmatch(r"\w[\w.+-]*", name):
         raise ValueError(
-            f"{setting}={name!r} must be letters, digits and any of _.+-, and begin with none of "
-            f".+-: try {as_name(name)!r}"
+            f"{setting}={name!r} must contain only letters, digits and _.+-, and not begin "
+            f"with one of .+-: try {as_name(name)!r}"
         )
 
 
 def as_name(text: str) -> str:
-    """The text with `_` for what a run's name cannot have."""
+    """Return the text with every character that a run name cannot have replaced by `_`."""
     return re.sub(r"^[.+-]|^$|[^\w.+-]+", "_", text)
 
 
 def reserve(task: str, root: str | Path = "runs") -> Path:
-    """The folder of a task's runs, made if need be.
+    """Create, if necessary, and return the folder of a task's runs.
 
     Raises:
         OSError: it cannot be written.
@@ -231,7 +227,7 @@ def reserve(task: str, root: str | Path = "runs") -> Path:
             pass
     except OSError as error:
         raise type(error)(
-            f"cannot make a run directory in {folder}: {error.strerror}; start from a folder you "
-            "may write in"
+            f"cannot make a run directory in {folder}: {error.strerror}; use a "
+            "folder that you can write to"
         ) from None
     return folder

@@ -1,4 +1,4 @@
-"""From what a user calls a run to its directory."""
+"""Look-up of run directories by path, checkpoint, pattern or MLflow run id."""
 
 import glob
 import json
@@ -19,21 +19,17 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 
-RUN_ID = re.compile("[0-9a-f]{4,32}")  # of MLflow, or its beginning
+RUN_ID = re.compile("[0-9a-f]{4,32}")  # an MLflow run id, or its first characters
 
 
 def check_run(reference: str) -> None:
-    """Refuse a run that is not here; ids of MLflow are not looked up.
-
-    Raises:
-        ValueError: no directory or file has this name; with the nearest one that does.
-    """
+    """Raise ValueError if no directory or file has this name; MLflow run ids are not looked up."""
     if not RUN_ID.fullmatch(reference):
         find_run(reference)
 
 
 def find_run(reference: str | Path, root: str | Path = "runs") -> RunDirectory:
-    """The directory of a run.
+    """Return the directory of a run.
 
     Args:
         reference: a run directory, a file or a state inside one, or an MLflow run id or its
@@ -46,25 +42,23 @@ def find_run(reference: str | Path, root: str | Path = "runs") -> RunDirectory:
     """
     path = Path(reference).expanduser()
     if path.exists():
-        within = path.is_file() or (path / META).exists()
-        for folder in [path, *path.absolute().parents] if within else [path]:
+        is_inside_run = path.is_file() or (path / META).exists()
+        for folder in [path, *path.absolute().parents] if is_inside_run else [path]:
             if (folder / "config.yaml").is_file():
                 return RunDirectory(folder)
         raise ValueError(f"{path} is not a run directory: it has no config.yaml")
     if RUN_ID.fullmatch(str(reference)):
         return find_in_mlflow(str(reference), Path(root))
-    hint = did_you_mean(path, (file.parent for file in Path(root).glob("*/*/config.yaml")))
+    suggestion = did_you_mean(path, (file.parent for file in Path(root).glob("*/*/config.yaml")))
     raise ValueError(
         f"there is no run {str(reference)!r}: a run is a directory like {root}/<task>/<name>, or "
-        f"an MLflow run id{hint}"
+        f"an MLflow run id{suggestion}"
     )
 
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """The run that a pattern stands for: the newest of the `n_match` that match and have what is
-    asked of them.
-    """
+    """Run chosen for a pattern: the newest of the `n_match` runs that match and qualify."""
 
     pattern: str
     path: Path
@@ -78,11 +72,11 @@ class Chosen:
 
 
 def choose_run(reference: str, is_tested: bool = False) -> Chosen | None:
-    """Return the run that a pattern such as `runs/translation/cldr_demo-*` stands for; None of what
-    is no pattern.
+    """Return the run that a pattern such as `runs/translation/cldr_demo-*` stands for; None if
+    `reference` is not a pattern.
 
     Args:
-        is_tested: choose among runs with scores of a test, in place of those with a checkpoint.
+        is_tested: choose among runs with test scores instead of those with a checkpoint.
 
     Raises:
         ValueError: no such run directory matches.
@@ -104,12 +98,12 @@ def choose_run(reference: str, is_tested: bool = False) -> Chosen | None:
 
 
 def find_in_mlflow(prefix: str, root: Path) -> RunDirectory:
-    """The directory of the only MLflow run whose id begins with `prefix`, fetched when it is not
-    here.
+    """Return the directory of the only MLflow run whose id begins with `prefix`; its artifacts are
+    downloaded into `root` if the directory is not on this machine.
     """
     store = Store()
     client = store.client()
-    found = store.ask(lambda: search(client, prefix))
+    found = store.request(lambda: search(client, prefix))
     if len(found) != 1:
         what = "no run" if not found else "more than one run"
         raise ValueError(
@@ -119,9 +113,9 @@ def find_in_mlflow(prefix: str, root: Path) -> RunDirectory:
     here = RunDirectory(Path(run.data.tags.get("lslm.directory", "/")))
     if here.config.is_file() and here.run_id == run.info.run_id:
         return here
-    experiment = store.ask(lambda: client.get_experiment(run.info.experiment_id)).name
+    experiment = store.request(lambda: client.get_experiment(run.info.experiment_id)).name
     store.check_artifacts(run.info.artifact_uri)
-    folder = root.absolute() / as_name(experiment)  # a name of MLflow may be any text, ../../x too
+    folder = root.absolute() / as_name(experiment)  # an MLflow name may be any text, even ../../x
     copy = RunDirectory(folder / f"{as_name(here.path.name or 'run')}-{run.info.run_id[:8]}")
     if not copy.path.exists():
         fetch(client, run, copy.path)
@@ -129,7 +123,7 @@ def find_in_mlflow(prefix: str, root: Path) -> RunDirectory:
 
 
 def search(client: "MlflowClient", prefix: str) -> "list[Run]":
-    """At most two runs whose id begins with `prefix`."""
+    """Return at most two MLflow runs whose id begins with `prefix`."""
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
     return list(
         client.search_runs(experiments, f"attributes.run_id LIKE '{prefix}%'", max_results=2)
@@ -137,10 +131,10 @@ def search(client: "MlflowClient", prefix: str) -> "list[Run]":
 
 
 def fetch(client: "MlflowClient", run: "Run", path: Path) -> None:
-    """Download a run's artifacts; `path` appears when all are there."""
+    """Download a run's artifacts to `path`, which is created only when all of them have arrived."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".fetch-{secrets.token_hex(4)}")
-    draft.mkdir()  # as the user's umask says, which mkdtemp does not ask
+    draft.mkdir()  # mkdtemp would ignore the user's umask
     try:
         client.download_artifacts(run.info.run_id, "", str(draft))
         if not (draft / "config.yaml").is_file():

@@ -1,40 +1,40 @@
 """Settings that a run's config.yaml hides, and their values in the run's secrets.json.
 
-A value is taken only for a setting that config.yaml hides, and only where it has what config.yaml
-shows of it: secrets.json can change no other setting, and names no class.
+A value is used only for a setting that config.yaml hides, and only if it agrees with the part that
+config.yaml shows: secrets.json can change no other setting and name no class.
 """
 
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from lslm_lightning.safety.redaction import MASK, learn_settings
+from lslm_lightning.types import Json, JsonObject, Settings
 
-MARKS = (f"//{MASK}@", f"={MASK}")  # of texts of which a part is hidden
-
-
-Keys = tuple[Any, ...]  # of a setting, from the top; of a list, indices
+HIDDEN_PARTS = (f"//{MASK}@", f"={MASK}")  # in texts that are masked in part
 
 
-def hidden_values(config: Any, shown: Any, name: str = "") -> dict[str, Any]:
-    """Return the values that `shown`, the same settings without secrets, lacks, by their dotted
-    names.
+Keys = tuple[str | int, ...]  # keys of a setting from the top; indices in lists
+
+
+def hidden_values(config: Json, shown: Json, name: str = "") -> JsonObject:
+    """Return the values that are masked in `shown`, the redacted copy of `config`, by dotted
+    name.
     """
-    found = {}
+    found: JsonObject = {}
     for key, value in items(config):
         inner = f"{name}.{key}".lstrip(".")
         if isinstance(value, dict | list):
             found |= hidden_values(value, shown[key], inner)
         elif value != shown[key] or (isinstance(value, str) and MASK in value):
-            # asterisks of the user's own
+            # a text of the user that looks masked is stored too
             found[inner] = value
     return found
 
 
-def masked(config: Any, above: Keys = ()) -> Iterator[tuple[Keys, Any]]:
-    """Yield settings of which a value, or a part of it, may be hidden, and the mapping or list that
-    each is in.
+def masked(config: Json, above: Keys = ()) -> Iterator[tuple[Keys, Json]]:
+    """Yield the keys of every setting whose value is (partly) masked, with the mapping or list that
+    holds it.
     """
     for key, value in items(config):
         if isinstance(value, dict | list):
@@ -43,28 +43,30 @@ def masked(config: Any, above: Keys = ()) -> Iterator[tuple[Keys, Any]]:
             yield (*above, key), config
 
 
-def reveal(config: Any, path: Path) -> list[Keys]:
-    """Put the values of a secrets.json into settings; return those that are still hidden."""
-    places = list(masked(config))
-    known = read_secrets(path) if places else {}
+def reveal(config: Json, path: Path) -> list[Keys]:
+    """Replace masked values in `config`, in place, by those of a secrets.json; return the keys of
+    the settings that stay masked.
+    """
+    hidden = list(masked(config))
+    known = read_secrets(path) if hidden else {}
     left = []
-    for keys, place in places:
+    for keys, holder in hidden:
         key = keys[-1]
         value = known.get(".".join(map(str, keys)))
-        if key != "class_path" and fits(value, place[key]):
-            place[key] = value
-        elif place[key] == MASK or any(mark in place[key] for mark in MARKS):
+        if key != "class_path" and fits(value, holder[key]):
+            holder[key] = value
+        elif holder[key] == MASK or any(part in holder[key] for part in HIDDEN_PARTS):
             left.append(keys)
     learn_settings(config)
     return left
 
 
-def fits(value: Any, shown: str) -> bool:
-    """Whether a value is what is left of `shown` where its masks are filled in."""
+def fits(value: object, shown: str) -> bool:
+    """Return whether `value` equals `shown` with every mask replaced by some non-empty text."""
     if isinstance(value, str):
         first, *pieces, last = shown.split(MASK)
         end = len(first)
-        # each as early as it can be, at least a character behind the one before
+        # each at the earliest position, at least one character after the previous one
         for piece in pieces:
             found = value.find(piece, end + 1)
             if found < 0:
@@ -74,10 +76,8 @@ def fits(value: Any, shown: str) -> bool:
     return isinstance(value, int | float) and shown == MASK
 
 
-def read_secrets(path: Path) -> Mapping[str, Any]:
-    """Return the values that a run hides, by their dotted names; none where there is no such
-    file.
-    """
+def read_secrets(path: Path) -> Settings:
+    """Return the hidden values of a run by dotted name; empty if the file is missing or damaged."""
     try:
         found = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError, RecursionError):
@@ -85,8 +85,10 @@ def read_secrets(path: Path) -> Mapping[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def items(config: Any) -> Iterator[tuple[Any, Any]]:
-    """Yield keys, or indices, and values."""
+def items(config: Json) -> Iterator[tuple[str | int, Json]]:
+    """Yield (key, value) pairs of a mapping or (index, value) pairs of a list; nothing for other
+    values.
+    """
     if isinstance(config, Mapping):
         yield from config.items()
     elif isinstance(config, list):

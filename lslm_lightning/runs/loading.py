@@ -1,10 +1,10 @@
-"""From a run directory to a model ready for use."""
+"""Loading a run directory as a model that is ready for use."""
 
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lslm_lightning.runs.directory import RunDirectory
 from lslm_lightning.runs.finding import find_run
@@ -21,6 +21,7 @@ from lslm_lightning.runs.trust import (
 from lslm_lightning.safety.magnitudes import check_magnitudes
 from lslm_lightning.safety.parameters import bounded_parameters, bounds_for
 from lslm_lightning.text.yaml_files import ParserLoader, read_yaml
+from lslm_lightning.types import JsonObject, Settings
 
 if TYPE_CHECKING:
     from lightning.pytorch import LightningModule
@@ -34,23 +35,21 @@ SMALLEST_TENSOR = 64  # bytes that a tensor takes in a checkpoint, at least
 
 @dataclass(frozen=True)
 class LoadedRun:
-    """A run that can be used: `task` has the weights of `checkpoint`, on the CPU, in evaluation
-    mode.
-    """
+    """Run whose `task` has the weights of `checkpoint`, on the CPU and in evaluation mode."""
 
     directory: RunDirectory
-    config: dict[str, Any]
+    config: JsonObject
     tokenizer: "Tokenizer"
     task: "LightningModule"
     checkpoint: Path
 
 
 def load_run(reference: str | Path, trust: bool = False) -> LoadedRun:
-    """The model of a run, by the weights of its best checkpoint.
+    """Load the model of a run with the weights of its best checkpoint.
 
     Args:
-        reference: see `find_run`; a checkpoint file inside a run directory chooses that one.
-        trust: use any class that the run names. Without it only our own and torch's.
+        reference: see `find_run`; a checkpoint inside a run directory selects that checkpoint.
+        trust: allow any class that the run names, not only those of this package and of torch.
 
     Raises:
         ValueError: something is missing, damaged, not trusted, or does not fit together.
@@ -70,7 +69,8 @@ def load_run(reference: str | Path, trust: bool = False) -> LoadedRun:
     )
     if not directory.tokenizer.is_file():
         raise ValueError(
-            f"{directory.tokenizer} is missing: without its tokenizer the run cannot be used"
+            f"{directory.tokenizer} is missing: the model of a run cannot be used without its "
+            "tokenizer; restore the file"
         )
 
     from lslm_lightning.text.tokenizer_files import load_tokenizer
@@ -87,31 +87,32 @@ def load_run(reference: str | Path, trust: bool = False) -> LoadedRun:
     return LoadedRun(directory, config, tokenizer, task.eval(), checkpoint)
 
 
-def read_config(path: Path) -> dict[str, Any]:
-    """The configuration that a run was made with.
+def read_config(path: Path) -> JsonObject:
+    """Return the configuration that a run was made with, with hidden settings filled in.
 
     Raises:
-        ValueError: it is not one.
+        ValueError: the file is not the configuration of a run.
     """
-    config = read_yaml(path, loader=ParserLoader)  # as the parser reads what it builds
+    config = read_yaml(path, loader=ParserLoader)  # as jsonargparse reads it
     reveal(config, RunDirectory(path.parent).secrets)
     model = config.get("model") if isinstance(config, dict) else None
     if not isinstance(model, dict) or not isinstance(model.get("class_path"), str):
-        raise ValueError(f"{path} names no model: it must have a `model` with a `class_path`")
+        raise ValueError(f"{path} names no model: it needs a `model` with a `class_path`")
     return config
 
 
 def size_of(checkpoint: Path) -> int:
-    """Bytes of a checkpoint, which is a file or a folder."""
+    """Return the number of bytes of a checkpoint, which is a file or a folder."""
     files = checkpoint.rglob("*") if checkpoint.is_dir() else [checkpoint]
     return sum(file.stat().st_size for file in files if file.is_file())
 
 
-def config_to_build(path: Path) -> dict[str, Any]:
-    """The configuration of a run whose model is to be used.
+def config_to_build(path: Path) -> JsonObject:
+    """Return the configuration of a run whose model is to be built.
 
     Raises:
-        ValueError: it is none, or the model or its search has a number that no setting can mean.
+        ValueError: it is not the configuration of a run, or a number of the model or its search is
+            out of any sensible range.
     """
     config = read_config(path)
     try:
@@ -121,8 +122,8 @@ def config_to_build(path: Path) -> dict[str, Any]:
     return config
 
 
-def without_extra_metrics(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the spec of a task without metrics, for which a model that answers has no use."""
+def without_extra_metrics(spec: Settings) -> JsonObject:
+    """Return the specification of a task without `extra_metrics`, which inference does not need."""
     given = spec.get("init_args")
     if not isinstance(given, Mapping):
         return dict(spec)
@@ -130,12 +131,13 @@ def without_extra_metrics(spec: Mapping[str, Any]) -> dict[str, Any]:
     return {**spec, "init_args": kept}
 
 
-def build(spec: Mapping[str, Any], tokenizer: "Tokenizer") -> "LightningModule":
-    """The task that `spec` (class_path, init_args) describes, as LightningCLI built it, with fresh
-    weights.
+def build(spec: Settings, tokenizer: "Tokenizer") -> "LightningModule":
+    """Build the task that `spec` (class_path, init_args) describes, as LightningCLI does, with
+    newly initialized weights.
 
     Raises:
-        ValueError: it does not fit the class, or names what may not be imported (`only_trusted`).
+        ValueError: `spec` does not fit the class, or names a class that may not be imported
+            (`only_trusted`).
     """
     from lslm_lightning.runs.parser import ArgumentError, ArgumentParser
 
@@ -164,11 +166,11 @@ def build(spec: Mapping[str, Any], tokenizer: "Tokenizer") -> "LightningModule":
 
 
 def load_weights(task: "LightningModule", path: Path, tokenizer: "Tokenizer") -> None:
-    """Put the weights of a checkpoint into `task`.
+    """Load the weights of a checkpoint into `task`.
 
     Raises:
-        ValueError: it is not a checkpoint, lacks files beside it, holds more than data, or is of
-            another model or vocabulary.
+        ValueError: the file is not a checkpoint, files beside it are missing, it holds more than
+            data, or it belongs to another model or vocabulary.
     """
     try:
         saved = read_state(path)
@@ -178,40 +180,36 @@ def load_weights(task: "LightningModule", path: Path, tokenizer: "Tokenizer") ->
         raise ValueError(
             f"{path} is not a checkpoint of plain weights: {one_line(error)[:200]}"
         ) from None
-    own = task.state_dict()
+    built = task.state_dict()
     wrong = {
-        name: (weights[name].shape, own[name].shape)
-        for name in own
-        if name in weights and weights[name].shape != own[name].shape
+        name: (weights[name].shape, built[name].shape)
+        for name in built
+        if name in weights and weights[name].shape != built[name].shape
     }
     if wrong:
         raise ValueError(f"{path} does not fit config.yaml: {explain(wrong, tokenizer.vocab_size)}")
-    if different := sorted(own.keys() ^ weights.keys()):
-        owner = "the model" if different[0] in own else "the checkpoint"
+    if different := sorted(built.keys() ^ weights.keys()):
+        owner = "the model" if different[0] in built else "the checkpoint"
         raise ValueError(
             f"{path} does not fit config.yaml: only {owner} has {different[0]}; the code or the "
-            "config has changed since"
+            "config has changed since; use the code that trained the run"
         )
     if saved.get("tokenizer_digest", tokenizer.digest) != tokenizer.digest:
         raise ValueError(
-            f"{path} was not trained with this tokenizer.json: same size, other entries; put the "
-            "run's own back"
+            f"{path} was trained with another tokenizer.json, of the same size: restore "
+            "the run's own"
         )
     task.load_state_dict(weights)
     try:
-        task.load_beside(saved, path.parent)
+        task.load_beside(saved, path.parent)  # type: ignore[operator]  # of our Task
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(
             f"{path} does not fit config.yaml: {type(error).__name__}: {one_line(error)}"
         ) from None
 
 
-def check_tensors(weights: Any) -> None:
-    """Refuse what is no mapping of names to tensors.
-
-    Raises:
-        ValueError: naming the first other entry.
-    """
+def check_tensors(weights: object) -> None:
+    """Raise ValueError unless `weights` maps names to ordinary dense tensors."""
     from torch import Tensor, strided
 
     if not isinstance(weights, Mapping):
@@ -223,14 +221,14 @@ def check_tensors(weights: Any) -> None:
             )
         if value.layout != strided or value.is_meta or value.is_quantized:
             raise ValueError(
-                f"{name!r} of its state_dict is no plain tensor: it is sparse, quantized or "
-                "without numbers"
+                f"{name!r} of its state_dict is not a dense tensor: it is sparse, quantized or "
+                "without values"
             )
 
 
 def explain(wrong: "dict[str, tuple[Size, Size]]", vocab_size: int) -> str:
-    """Which weight has another shape in the checkpoint than in the model, and whether the
-    vocabulary is the reason.
+    """Return text that names a weight with different shapes in checkpoint and model, and says
+    whether the vocabulary size is the reason.
     """
     name, (saved, own) = next(iter(wrong.items()))
     text = f"{name} is {tuple(saved)} in the checkpoint and {tuple(own)} in the model"
@@ -248,5 +246,5 @@ def explain(wrong: "dict[str, tuple[Size, Size]]", vocab_size: int) -> str:
 
 
 def one_line(error: BaseException) -> str:
-    """The words of an error without line breaks."""
+    """Return the message of an error on one line."""
     return " ".join(str(error).split())

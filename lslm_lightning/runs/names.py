@@ -1,21 +1,21 @@
-"""Names of runs: the config's name, and what was set otherwise on the command line."""
+"""Run names: the config's name and the settings changed on the command line."""
 
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from lslm_lightning.runs.directory import as_name
 from lslm_lightning.safety.redaction import redacted_arguments, redacted_settings
+from lslm_lightning.types import Json, Settings
 
-# settings in a name, and characters of each
+# number of settings in a name, and characters of each
 MOST = 4
 LONGEST_PART = 24
-LONGEST_CHANGES = 40  # characters of all that stands behind the stem
+LONGEST_CHANGES = 40  # characters after the stem
 LONGEST_STEM = 100  # bytes of the stem of a config
 LONGEST_BYTES = 160  # of the whole name, so that a folder's 255 have room for ids and seeds
-INCIDENTAL = re.compile(  # settings that say how to run an experiment, not which one
+INCIDENTAL = re.compile(  # settings that do not define the experiment
     r"config|print_config|ckpt_path|trust"
     r"|job\.(name|root|parent|tags|seeds|keep_\w+|save_every_\w+)(\..*)?"
     r"|trainer\.(enable_\w+|logger|profiler|log_every_n_steps|num_sanity_val_steps"
@@ -23,31 +23,31 @@ INCIDENTAL = re.compile(  # settings that say how to run an experiment, not whic
     r"|check_val_every_n_epoch|limit_val_batches)(\..*)?"
     r"|data\.(init_args\.)?(num_workers|exam_tokens)"
 )
-ORDER = ("data", "model")  # whose settings come first, before those of training
+ORDER = ("data", "model")  # sections whose settings come first
 SHORT = {"max_steps": "steps", "max_epochs": "epochs", "seed_everything": "seed"}
-# of these the value says it all
+# settings of which only the value is shown
 TELLING = ("language", "corpus", "precision", "strategy", "prepared")
-NOTHING = object()  # stands for a setting that a configuration has not
+NOTHING = object()  # marks a missing setting
 
 
 def run_name(
     stem: str,
     settings: Mapping[str, str],
-    config: Mapping[str, Any],
-    base: Mapping[str, Any],
+    config: Settings,
+    base: Settings,
     more: Sequence[str] = (),
 ) -> str:
-    """Return a name for a run that says what makes it different, as "cldr_demo-de-d_model_64".
+    """Return a run name that lists the changed settings, such as "cldr_demo-de-d_model_64".
 
-    The name can be that of a folder on any system, and of the most different settings has a few;
-    "+2" at its end stands for two more.
+    The name is a valid folder name on any system and lists at most a few settings; a final "+2"
+    says that two more were changed.
 
     Args:
-        stem: name of the config, which is not changed.
-        settings: of the command line, from `typed_settings`.
-        config: the configuration that came of all.
-        base: what the config alone comes to. Settings that are equal there are no difference.
-        more: stems of further configs, which change the first.
+        stem: name of the config file.
+        settings: command-line settings, from `typed_settings`.
+        config: the resulting configuration.
+        base: configuration without the command-line settings; a setting equal to it is not listed.
+        more: names of further config files that change the first.
     """
     parts = [part for each in more if (part := as_part(each))]
     for key in sorted(
@@ -58,7 +58,7 @@ def run_name(
         before = found_in(base, key)
         if value is not NOTHING and comparable(value) == comparable(before):
             continue
-        if key != "job.minutes" or value is not None:  # null only gives way to steps
+        if key != "job.minutes" or value is not None:  # null only means that steps are given
             parts.append(part_of(key, text if value is NOTHING else value))
     parts = list(dict.fromkeys(parts))
     shown = parts[:MOST]
@@ -73,7 +73,7 @@ def run_name(
 
 
 def stem_of(path: str | Path) -> str:
-    """Return the name of a config file as the beginning of a run's name."""
+    """Return the name of a config file, shortened for use in a run name."""
     stem = as_name(unicodedata.normalize("NFC", Path(path).stem))
     while len(stem.encode()) > LONGEST_STEM:
         stem = stem[:-1]
@@ -81,7 +81,7 @@ def stem_of(path: str | Path) -> str:
 
 
 def typed_settings(arguments: Sequence[str]) -> dict[str, str]:
-    """Return what a command line says of the experiment, as text by dotted names."""
+    """Return the command-line settings that define the experiment, as text by dotted name."""
     found: dict[str, str] = {}
     for i, word in enumerate(arguments):
         if not re.match(r"--\w", word):
@@ -94,9 +94,9 @@ def typed_settings(arguments: Sequence[str]) -> dict[str, str]:
     return {name: value for name, value in found.items() if not INCIDENTAL.fullmatch(name)}
 
 
-def found_in(config: Any, key: str) -> Any:
-    """Return the setting of this dotted name, in which `init_args` may be left out, or
-    `NOTHING`.
+def found_in(config: Json, key: str) -> Json:
+    """Return the setting with this dotted name, in which `init_args` may be omitted; `NOTHING` if
+    there is none.
     """
     for name in key.split("."):
         if isinstance(config, Mapping) and name not in config and "init_args" in config:
@@ -107,15 +107,13 @@ def found_in(config: Any, key: str) -> Any:
     return config
 
 
-def comparable(value: Any) -> Any:
-    """Return what of a setting is compared: of an object its class, since its settings stand
-    alone.
-    """
+def comparable(value: Json) -> Json:
+    """Return the class path of an object specification, and any other value unchanged."""
     return value["class_path"] if isinstance(value, Mapping) and "class_path" in value else value
 
 
-def part_of(key: str, value: Any) -> str:
-    """Return a setting as a part of a name: "de", "d_model_64", "LSTM", "no_fused"."""
+def part_of(key: str, value: Json) -> str:
+    """Return a setting as one part of a run name: "de", "d_model_64", "LSTM", "no_fused"."""
     name = key.rpartition(".")[2]
     value = comparable(value)
     name = SHORT.get(name, name)
@@ -146,12 +144,14 @@ def part_of(key: str, value: Any) -> str:
     return as_part(f"{name}_{text}")
 
 
-def plain(value: Any) -> str:
-    """Return a value as text; a number without digits that say nothing."""
+def plain(value: Json) -> str:
+    """Return a value as text; a float without trailing zeros."""
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def as_part(text: str) -> str:
-    """Return text with what a folder's name may have, and not too long; maybe nothing."""
+    """Return the text reduced to the characters and length allowed for one part of a run name; may
+    be empty.
+    """
     clean = re.sub(r"[^\w.-]+", "_", unicodedata.normalize("NFC", text))
     return re.sub(r"_{2,}", "_", clean).strip("_.-")[:LONGEST_PART].rstrip("_.-")

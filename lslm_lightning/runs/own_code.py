@@ -1,7 +1,7 @@
-"""The user's own classes, which lie in the working directory and are named by their import paths.
+"""Import of the user's own classes from the working directory.
 
-Nothing else of that directory may be imported: a file there may be called as a module that Python
-or a library looks for, `json.py` or `jieba.py`.
+Other files of that directory must not become importable: one may have the name of a module that
+Python or a library imports, such as `json.py` or `jieba.py`.
 """
 
 import re
@@ -9,20 +9,19 @@ import sys
 from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 from lslm_lightning.runs.trust import is_restricted
 
 IMPORT_PATH = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)+")
 
 
-def add_working_directory(value: Any) -> None:
-    """Put the working directory last in `sys.path` where an import path in `value` needs it.
+def add_working_directory(value: object) -> None:
+    """Append the working directory to `sys.path` if an import path in `value` needs it.
 
-    It does nothing while a run from elsewhere is read.
+    Does nothing while the configuration of an untrusted run is read.
 
     Args:
-        value: a configuration, or words of the command line.
+        value: a configuration, or command-line arguments.
     """
     here = str(Path.cwd())
     if here in sys.path or is_restricted():
@@ -31,13 +30,15 @@ def add_working_directory(value: Any) -> None:
         sys.path.append(here)
 
 
-def packages_in(value: Any) -> set[str]:
-    """Names of the packages and modules that begin the import paths of a configuration."""
+def packages_in(value: object) -> set[str]:
+    """Return the names of the top-level packages and modules of all import paths in a
+    configuration.
+    """
     return {path.partition(".")[0] for path in paths_in(value)}
 
 
-def paths_in(value: Any) -> Iterator[str]:
-    """Yield texts of a configuration that are import paths, and those within texts of braces."""
+def paths_in(value: object) -> Iterator[str]:
+    """Yield the import paths in a configuration, including those inside JSON or YAML text."""
     if isinstance(value, str):
         if IMPORT_PATH.fullmatch(value):
             if not Path(value).exists():  # `mine.yaml` is a file

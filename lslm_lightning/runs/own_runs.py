@@ -1,8 +1,8 @@
-"""Runs that this user started on this machine, known from outside of their directories.
+"""Registry, outside of the run directories, of the runs that this user started on this machine.
 
-A run that names classes of the user's own is resumed without a flag where its config.yaml is, byte
-for byte, one that a command of this user wrote, and these classes still come from the same place.
-A directory can say neither of itself. Nothing but digests is kept.
+A run that names the user's own classes is resumed without `--trust` if its config.yaml is byte for
+byte one that a command of this user wrote, and these classes still come from the same files. A run
+directory cannot prove either by itself. Only digests are stored.
 """
 
 import hashlib
@@ -21,11 +21,11 @@ OFFERED = {*(home.partition(".")[0] for home in HOMES), "lightning", "torchmetri
 
 
 def remember_run(config: Path) -> None:
-    """Keep that this user's command has written a config.yaml.
+    """Register that a command of this user wrote this config.yaml.
 
-    Where nothing can be kept, the run will need `--trust` if it names the user's own classes.
+    If the registry cannot be written, the run needs `--trust` if it names the user's own classes.
     """
-    folder = records()
+    folder = registry()
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         (folder / fingerprint(config)).touch(mode=0o600)
@@ -34,37 +34,37 @@ def remember_run(config: Path) -> None:
 
 
 def is_own_run(config: Path) -> bool:
-    """Return whether a command of this user has written this config.yaml as it is now."""
-    record = records() / fingerprint(config)
+    """Return whether a command of this user wrote this config.yaml as it is now."""
+    record = registry() / fingerprint(config)
     try:
         return not hasattr(os, "getuid") or record.stat().st_uid == os.getuid()
     except OSError:
         return False
 
 
-def records() -> Path:
-    """Folder of records."""
+def registry() -> Path:
+    """Return the folder of the registry."""
     return state_directory() / "runs"
 
 
 def fingerprint(config: Path) -> str:
-    """Digest of a config.yaml and of the places that the classes it names come from.
+    """Return the SHA-256 digest of a config.yaml and of the files that its classes come from.
 
     Raises:
         ValueError, OSError: it cannot be read.
     """
     named = packages_in(read_yaml(config, loader=ParserLoader)) - OFFERED
-    places = {name: place_of(name) for name in sorted(named)}
-    known = json.dumps({name: place for name, place in places.items() if place})
+    sources = {name: source_of(name) for name in sorted(named)}
+    known = json.dumps({name: source for name, source in sources.items() if source})
     return hashlib.sha256(config.read_bytes() + b"\0" + known.encode()).hexdigest()
 
 
-def place_of(package: str) -> str | None:
-    """File or folder of a package or module, in `sys.path` or the working directory; None of
-    none.
+def source_of(package: str) -> str | None:
+    """Return the file or folder of a package or module in `sys.path` or the working directory; None
+    if there is none.
     """
     spec = PathFinder.find_spec(package, [*sys.path, str(Path.cwd())])
     if spec is None:
         return None
-    place = spec.origin or next(iter(spec.submodule_search_locations or ()), None)
-    return place and os.path.realpath(place)
+    source = spec.origin or next(iter(spec.submodule_search_locations or ()), None)
+    return source and os.path.realpath(source)

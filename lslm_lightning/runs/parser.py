@@ -1,17 +1,16 @@
-"""jsonargparse, which reads YAML as the rest of the project does."""
-
-from typing import Any
+"""jsonargparse, configured to read YAML as the rest of the project does."""
 
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser, set_dumper, set_loader
 
 from lslm_lightning.text.yaml_files import ParserLoader, dump_yaml, parse_yaml
+from lslm_lightning.types import Json
 
 __all__ = ["ArgumentError", "ArgumentParser", "load_for_parser"]
 
 
-def load_for_parser(text: str) -> Any:
-    """The loader of jsonargparse, which takes `{a, b}` and `a:` for texts."""
+def load_for_parser(text: str) -> Json:
+    """Parse YAML for jsonargparse, which expects `{a, b}` and `a:` to stay text."""
     value = parse_yaml(text, ParserLoader)
     if isinstance(value, dict) and value and all(inner is None for inner in value.values()):
         names = set(text.strip(" {}").replace(" ", "").split(","))

@@ -1,24 +1,18 @@
-"""States of training on disk: files of one process, or folders to which several wrote, each its
-part.
-"""
+"""Training checkpoints on disk: one file, or a folder in which each process wrote its part."""
 
 import json
-import math
 import os
-import pickle
 import shutil
-import warnings
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from lslm_lightning.safety.paths import is_inside
 from lslm_lightning.tracking.uploads import checksum
+from lslm_lightning.types import StateDict
 
-META = "meta.pt"  # in a folder: what is no weight and no moment, written by rank 0
-NGRAM = "ngram"  # beside the states of an n-gram model, its tables
+META = "meta.pt"  # in a folder: everything but weights and moments, written by rank 0
+NGRAM = "ngram"  # tables of an n-gram model, beside its checkpoints
 CHECKSUMS = "checksums.json"  # in a folder: CRC-32 of each file
 
 
@@ -26,8 +20,8 @@ CHECKSUMS = "checksums.json"  # in a folder: CRC-32 of each file
 
 
 def link(old: Path, new: Path) -> None:
-    """The same content under another name, without a copy where the file system can; a reader of
-    `new` never sees half of it.
+    """Make `new` another name of the content of `old` atomically: hard links where the file system
+    supports them, else a copy.
     """
     draft = new.with_name(f".{new.name}.link")
     remove(draft)
@@ -46,24 +40,24 @@ def _link_file(old: str | Path, new: str | Path) -> None:
 
 
 def put(draft: Path, path: Path) -> None:
-    """Rename a draft. A folder that is in the way stands aside meanwhile (see `aside`), for it
-    cannot be replaced at one stroke.
+    """Rename `draft` to `path`, replacing it. A folder cannot be replaced in one step, so it has
+    the name `aside(path)` in between.
     """
     if path.is_dir() or (draft.is_dir() and path.exists()):
         remove(aside(path))
         path.rename(aside(path))
     draft.replace(path)
-    remove(draft)  # which stays where both are names of one file
+    remove(draft)  # rename leaves it if both are names of one file
     remove(aside(path))
 
 
 def aside(path: Path) -> Path:
-    """Where what had the name is while it is replaced."""
+    """Return the temporary name of a folder at `path` while it is being replaced."""
     return path.with_name(f".{path.name}.old")
 
 
 def remove(path: Path) -> None:
-    """A file or a folder, if there is one."""
+    """Delete a file or folder, if it exists."""
     if path.is_dir():
         shutil.rmtree(path)
     else:
@@ -71,9 +65,9 @@ def remove(path: Path) -> None:
 
 
 def synchronize(path: Path) -> None:
-    """What is written of a file, or which names a folder has, is on the disk when this returns."""
+    """Wait until the content of a file, or the list of names in a folder, is on the disk."""
     is_windows = not hasattr(os, "O_DIRECTORY")
-    if is_windows and path.is_dir():  # which it cannot open
+    if is_windows and path.is_dir():  # Windows cannot open a folder
         return
     number = os.open(path, os.O_RDWR if is_windows else os.O_RDONLY)
     try:
@@ -85,47 +79,63 @@ def synchronize(path: Path) -> None:
 # Contents
 
 
-def read_state(path: Path) -> dict[str, Any]:
-    """A state with whole weights, "state_dict", on the CPU: of a file all of it, of a folder all
-    but the optimizer's moments.
+def read_state(path: Path) -> StateDict:
+    """Return the content of a checkpoint on the CPU, with whole weights under "state_dict":
+    everything of a file, everything but the optimizer's moments of a folder.
 
     Raises:
-        Exception: whatever torch says of what is none, or holds more than data.
-        ValueError: it would take more memory than it has bytes.
+        Exception: torch's error for a file that is no checkpoint or holds more than data.
+        ValueError: reading it would take more memory than it has bytes.
     """
     import torch
 
     if path.suffix == ".safetensors":
         return read_safetensors(path)
     with zipfile.ZipFile(path if path.is_file() else path / META) as parts:
-        if words := packing_of(parts):
-            raise ValueError(words)
+        if problem := packing_of(parts):
+            raise ValueError(problem)
     if path.is_file():
-        return torch.load(path, map_location="cpu", weights_only=True)
-    return torch.load(path / META, map_location="cpu", weights_only=True) | read_parts(
-        path, ["state_dict"]
-    )
+        state: StateDict = torch.load(path, map_location="cpu", weights_only=True)
+        return state
+    from lslm_lightning.runs.checkpoint_folder import read_parts
+
+    header: StateDict = torch.load(path / META, map_location="cpu", weights_only=True)
+    return header | read_parts(path, ["state_dict"])
+
+
+def read_header(path: Path) -> StateDict:
+    """Return the content of a checkpoint with tensors on the meta device, which have shapes but no
+    values; of a folder only what `META` has. Takes little time and memory.
+    """
+    import torch
+
+    file = path / META if path.is_dir() else path
+    header: StateDict = torch.load(file, map_location="meta", weights_only=True)
+    return header
 
 
 def packing_of(parts: zipfile.ZipFile) -> str | None:
-    """Return what lets the parts of a checkpoint, a zip file, take more memory than it has bytes;
-    None where nothing does.
+    """Return why reading a checkpoint (a zip file) could take more memory than it has bytes; None
+    if it cannot.
     """
     members = parts.infolist()
     if any(member.compress_type != zipfile.ZIP_STORED for member in members):
-        return "its parts are compressed, as those of no checkpoint are"
+        return "its parts are compressed, which those of a checkpoint never are"
+    assert parts.fp is not None, "the file is open"
     n_byte = parts.fp.seek(0, os.SEEK_END)
     stated = sum(member.file_size for member in members)
     if stated > n_byte:
-        return f"its parts have {stated:,} bytes, and all of it {n_byte:,}"
+        return f"its parts claim {stated:,} bytes, but the file has {n_byte:,}"
     pickles = [parts.read(member) for member in members if member.filename.endswith(".pkl")]
-    if any(b"bytearray\n" in content for content in pickles):  # torch makes one of any size
-        return "it makes a bytearray, which no checkpoint holds"
+    if any(b"bytearray\n" in content for content in pickles):  # torch would allocate any size
+        return "it creates a bytearray, which no checkpoint contains"
     return None
 
 
-def read_safetensors(path: Path) -> dict[str, Any]:
-    """The weights that `lslm consolidate` wrote."""
+def read_safetensors(path: Path) -> StateDict:
+    """Return the weights, under "state_dict", and metadata of a safetensors file that `lslm
+    consolidate` wrote.
+    """
     from safetensors import safe_open
 
     with safe_open(path, "pt") as file:
@@ -133,140 +143,25 @@ def read_safetensors(path: Path) -> dict[str, Any]:
         return {**(file.metadata() or {}), "state_dict": weights}
 
 
-def read_parts(folder: Path, roots: Iterable[str]) -> dict[str, Any]:
-    """The tensors that a folder holds under these names, put together: nested dictionaries."""
-    import torch
-    import torch.distributed.checkpoint as dcp
-    from torch.distributed.checkpoint.metadata import TensorStorageMetadata
-
-    roots = set(roots)
-    with only_data(), in_words(folder), warnings.catch_warnings():
-        metadata = dcp.FileSystemReader(folder).read_metadata()
-        check_index(folder, metadata)
-        flat = {
-            key: torch.empty(entry.size, dtype=entry.properties.dtype)
-            for key, entry in metadata.state_dict_metadata.items()
-            if metadata.planner_data[key][0] in roots and isinstance(entry, TensorStorageMetadata)
-        }
-        warnings.filterwarnings("ignore", message="torch.distributed is disabled")
-        dcp.load(flat, checkpoint_id=folder, no_dist=True)
-    found: dict[str, Any] = {}
-    for key, value in flat.items():
-        *outer, last = metadata.planner_data[key]
-        inner = found
-        for name in outer:
-            inner = inner.setdefault(name, {})
-        inner[last] = value
-    return found
-
-
-def check_index(folder: Path, metadata: Any) -> None:
-    """Refuse an index that names files elsewhere, or tensors that are larger than the whole folder.
-
-    Raises:
-        ValueError: it does.
-    """
-    from torch.distributed.checkpoint.metadata import TensorStorageMetadata
-
-    for stored in metadata.storage_data.values():
-        if not is_inside(str(stored.relative_path)):
-            raise ValueError(
-                f"{folder}: its index names {str(stored.relative_path)!r}, which is not in it"
-            )
-    n_byte = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-    entries = [
-        entry
-        for entry in metadata.state_dict_metadata.values()
-        if isinstance(entry, TensorStorageMetadata)
-    ]
-    stated = sum(math.prod(entry.size) * entry.properties.dtype.itemsize for entry in entries)
-    if stated > n_byte or any(size < 0 for entry in entries for size in entry.size):
-        raise ValueError(
-            f"{folder}: its index says {stated:,} bytes of tensors, and all its files have "
-            f"{n_byte:,}"
-        )
-
-
-@contextmanager
-def in_words(folder: Path) -> Iterator[None]:
-    """Inside, what fails with the parts in a folder is an OSError; torch's own error would pass by
-    any `except Exception`.
-    """
-    from torch.distributed.checkpoint.api import CheckpointException
-
-    try:
-        yield
-    except CheckpointException as error:
-        first = next((failure for failure, _ in error.failures.values()), error)
-        if isinstance(first, OSError):
-            raise first from None
-        raise OSError(f"{folder}: {' '.join(str(first).split()) or type(first).__name__}") from None
-
-
-@contextmanager
-def only_data() -> Iterator[None]:
-    """Inside, the index of a folder, which torch reads with pickle, may name nothing but what
-    describes tensors.
-    """
-    before = pickle.load
-    pickle.load = lambda file: _Data(file).load()
-    try:
-        yield
-    finally:
-        pickle.load = before
-
-
-class _Data(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        import torch
-
-        if (module, name) in _HARMLESS:
-            return super().find_class(module, name)
-        if module == "torch" and isinstance(getattr(torch, name, None), torch.dtype):
-            return getattr(torch, name)
-        raise pickle.UnpicklingError(f"it names {module}.{name}, which is no data")
-
-
-_DESCRIPTION = "torch.distributed.checkpoint.metadata"
-_HARMLESS = {
-    ("torch", "Size"),
-    ("torch.serialization", "_get_layout"),
-    ("pathlib", "PosixPath"),
-    ("pathlib", "WindowsPath"),
-}
-_HARMLESS |= {
-    ("torch.distributed.checkpoint.filesystem", name) for name in ("_StorageInfo", "_StoragePrefix")
-}
-_HARMLESS |= {
-    (_DESCRIPTION, name)
-    for name in (
-        "Metadata",
-        "MetadataIndex",
-        "StorageMeta",
-        "TensorProperties",
-        "_MEM_FORMAT_ENCODING",
-    )
-}
-_HARMLESS |= {(_DESCRIPTION, f"{kind}StorageMetadata") for kind in ("Bytes", "Chunk", "Tensor")}
-
-
 # Checksums of folders
 
 
 def write_checksums(folder: Path, sums: Mapping[str, int]) -> None:
-    """Note what each file of a folder must have."""
+    """Write the expected checksums of a folder's files into the folder."""
     (folder / CHECKSUMS).write_text(json.dumps(sums, indent=1))
     synchronize(folder / CHECKSUMS)
 
 
 def damage_of_folder(folder: Path) -> str | None:
-    """What is wrong with a folder by its checksums; None of a whole one."""
+    """Return a description of how a checkpoint folder is damaged, by its checksums; None if it is
+    intact.
+    """
     try:
         sums = json.loads((folder / CHECKSUMS).read_text())
         if not isinstance(sums, dict):
-            return f"its {CHECKSUMS} is no JSON object"
+            return f"its {CHECKSUMS} is not a JSON object"
     except (OSError, ValueError, RecursionError) as error:
-        return f"it was not finished, or is none ({error})"
+        return f"it is incomplete, or not a checkpoint ({error})"
     for name, expected in sums.items():
         if not is_inside(name):
             return f"its {CHECKSUMS} names {name!r}, which is not in it"

@@ -1,8 +1,9 @@
-"""Which classes a run's configuration may name: it must not run code from elsewhere.
+"""Allow-list of the classes that a run's configuration may name, so that it cannot run foreign
+code.
 
 A configuration is checked as YAML before anything is imported. While it is parsed and built,
-`only_trusted` makes jsonargparse refuse every import path that is not allowed, so that a spelling
-that the check does not know leads nowhere either.
+`only_trusted` makes jsonargparse refuse every import path that is not allowed, so that a path that
+the check misses cannot be imported either.
 """
 
 import importlib
@@ -21,8 +22,9 @@ import yaml
 
 import lslm_lightning
 from lslm_lightning.text.yaml_files import TEXTS, ParserLoader, parse_yaml
+from lslm_lightning.types import Json, JsonObject, Settings
 
-TRUSTED = (  # what describes a model and its data, and writes and runs nothing
+TRUSTED = (  # packages of models and data, which write no files and run no commands
     "lslm_lightning.audio",
     "lslm_lightning.data.stream",
     "lslm_lightning.decoding",
@@ -36,14 +38,15 @@ TRUSTED = (  # what describes a model and its data, and writes and runs nothing
     "torch.nn",
     "torch.optim",
 )
-# where these are defined
+# packages in which they are defined
 HOMES = (*TRUSTED, "torch._C._nn", "torch._jit_internal", "torch.functional")
 
 CALLBACKS = "lightning.pytorch.callbacks"
 TEXT_METRICS = "torchmetrics.text"
 STATES = {"compute_on_cpu", "compute_with_cache", "dist_sync_on_step", "sync_on_compute"}
 NGRAM_METRIC = {"n_gram", "smooth", "weights"} | STATES
-HARMLESS: dict[str, set[str]] = {  # classes of a Trainer, with arguments that run and write nothing
+# classes for a Trainer, with arguments that run no commands and write no files
+TRAINER_CLASSES: dict[str, set[str]] = {
     f"{CALLBACKS}.DeviceStatsMonitor": {"cpu_stats"},
     f"{CALLBACKS}.EarlyStopping": {
         "check_finite",
@@ -104,28 +107,28 @@ HARMLESS: dict[str, set[str]] = {  # classes of a Trainer, with arguments that r
 }
 
 ADVICE = "if you know its code and trust it, add --trust"
-DENIED = r"Importing '([^']+)' is not allowed"  # in jsonargparse's words
+DENIED = r"Importing '([^']+)' is not allowed"  # in jsonargparse's message
 # settings of jsonargparse
-VERDICTS = "import_path_verdicts"
-ENFORCED = "import_paths_enforced"
-LOCK = threading.RLock()  # these settings are the process's
+ALLOWED = "import_path_verdicts"
+IS_ENFORCED = "import_paths_enforced"
+LOCK = threading.RLock()  # the settings are global
 
 
 @dataclass(frozen=True)
 class Gate:
-    """Import paths that may be followed: `TRUSTED`, and `also`.
+    """Import paths that are allowed: those of `TRUSTED`, and `also`.
 
     Args:
-        also: paths that the user named, in whatever class and with whatever arguments.
-        training: classes of `HARMLESS` too.
+        also: paths that the user allowed, for any class and any arguments.
+        training: allow the classes of `TRAINER_CLASSES` too.
     """
 
     also: frozenset[str] = frozenset()
     training: bool = False
 
     def allows(self, path: str) -> bool:
-        """Return whether the name may be imported."""
-        if path in self.also or (self.training and path in harmless_names()):
+        """Return whether an import path may be imported."""
+        if path in self.also or (self.training and path in allowed_arguments()):
             return True
         is_trusted = any(path.startswith(f"{package}.") for package in TRUSTED)
         return is_trusted and (not path.startswith("tasks.") or has_own_tasks())
@@ -136,8 +139,8 @@ GATE: ContextVar[Gate | None] = ContextVar("GATE", default=None)
 
 @contextmanager
 def only_trusted(also: Iterable[str] = (), training: bool = False) -> Iterator[None]:
-    """Refuse to import what a run's configuration names, unless it is trusted, here and in
-    jsonargparse.
+    """Refuse, inside the context, to import classes that a configuration names and that are not
+    trusted.
 
     Args:
         also, training: see `Gate`.
@@ -145,14 +148,14 @@ def only_trusted(also: Iterable[str] = (), training: bool = False) -> Iterator[N
     from jsonargparse._common import parsing_settings  # there is no public way back from "*"
 
     gate = Gate(frozenset(also), training)
-    allowed = {*HOMES, *gate.also, *(harmless_names() if training else ())}
+    allowed = {*HOMES, *gate.also, *(allowed_arguments() if training else ())}
     with LOCK:
         token = GATE.set(gate)
-        before = {VERDICTS: parsing_settings[VERDICTS]}
-        parsing_settings[VERDICTS] = {"*": False, **dict.fromkeys(allowed, True)}
-        if ENFORCED in parsing_settings:  # from release 5 on they always are
-            before[ENFORCED] = parsing_settings[ENFORCED]
-            parsing_settings[ENFORCED] = True
+        before = {ALLOWED: parsing_settings[ALLOWED]}
+        parsing_settings[ALLOWED] = {"*": False, **dict.fromkeys(allowed, True)}
+        if IS_ENFORCED in parsing_settings:  # from release 5 on they always are
+            before[IS_ENFORCED] = parsing_settings[IS_ENFORCED]
+            parsing_settings[IS_ENFORCED] = True
         try:
             yield
         finally:
@@ -161,15 +164,17 @@ def only_trusted(also: Iterable[str] = (), training: bool = False) -> Iterator[N
 
 
 def is_restricted() -> bool:
-    """Return whether `only_trusted` holds."""
+    """Return whether `only_trusted` is active."""
     return GATE.get() is not None
 
 
 @cache
-def harmless_names() -> Mapping[str, set[str]]:
-    """Arguments of `HARMLESS` by every path of a class: the public one, and that of its module."""
-    found = {}
-    for path, arguments in HARMLESS.items():
+def allowed_arguments() -> Mapping[str, set[str]]:
+    """Return the allowed arguments of each class of `TRAINER_CLASSES`, by its public import path
+    and by the path of its module.
+    """
+    found: dict[str, set[str]] = {}
+    for path, arguments in TRAINER_CLASSES.items():
         kind = import_named(path)
         found |= dict.fromkeys((path, f"{kind.__module__}.{kind.__qualname__}"), arguments)
     return found
@@ -177,17 +182,15 @@ def harmless_names() -> Mapping[str, set[str]]:
 
 @cache
 def has_own_tasks() -> bool:
-    """Return whether `tasks` is the package that comes with this one, not another of that name."""
+    """Return whether the importable package `tasks` is the one distributed with this package."""
     spec = find_spec("tasks")
     beside = Path(lslm_lightning.__file__).parents[1] / "tasks"
     return spec is not None and beside in map(Path, spec.submodule_search_locations or ())
 
 
-def check_trust(config: Any) -> None:
-    """Let pass a configuration whose every class is trusted, before it is parsed or after.
-
-    Raises:
-        ValueError: it names something else, which has not been imported.
+def check_trust(config: object) -> None:
+    """Raise ValueError if a configuration, parsed or not, names a class that is not trusted; it is
+    not imported.
     """
     gate = GATE.get() or Gate()
     try:
@@ -203,32 +206,32 @@ def check_trust(config: Any) -> None:
         if path in gate.also:
             continue
         found = resolve(path)
-        if gate.training and path in harmless_names():
+        if gate.training and path in allowed_arguments():
             check_arguments(path, arguments)
         elif not is_at_home(found, path):
             refuse(path)
 
 
-def is_at_home(found: Any, path: str) -> bool:
-    """Return whether a class or function is defined where trusted ones are."""
+def is_at_home(found: object, path: str) -> bool:
+    """Return whether a class or function is defined in a trusted package."""
     home = f"{getattr(found, '__module__', None) or path}."
     return home == "torch." or any(home.startswith(f"{package}.") for package in HOMES)
 
 
-def check_arguments(path: str, arguments: Mapping[str, Any]) -> None:
-    """Refuse arguments of a class of `HARMLESS` that are not listed there, or are no plain
-    values.
+def check_arguments(path: str, arguments: Settings) -> None:
+    """Raise ValueError for arguments of a class of `TRAINER_CLASSES` that are not allowed or not
+    plain values.
     """
     for name, value in arguments.items():
-        if value is not None and (name not in harmless_names()[path] or not is_plain(value)):
+        if value is not None and (name not in allowed_arguments()[path] or not is_plain(value)):
             raise ValueError(
                 f"the run wants to use {path} with {name}, which may run code or write files; "
                 f"{ADVICE}"
             )
 
 
-def is_plain(value: Any) -> bool:
-    """Return whether a value is a number, a text or a switch, or a collection of these."""
+def is_plain(value: object) -> bool:
+    """Return whether a value is a number, text or boolean, or a collection of these."""
     if isinstance(value, Mapping):
         return "class_path" not in value and all(map(is_plain, value.values()))
     if isinstance(value, list | tuple):
@@ -237,24 +240,19 @@ def is_plain(value: Any) -> bool:
 
 
 def refuse(path: str) -> NoReturn:
-    """Raise ValueError for an import path that is not trusted, with the way out."""
+    """Raise ValueError for an import path that is not trusted, and name the way out."""
     shown = path if all(map(str.isidentifier, path.split("."))) else repr(path[:80])
-    raise ValueError(
-        f"the run wants to use {shown}, which a run from elsewhere may not name; {ADVICE}"
-    )
+    raise ValueError(f"the run wants to use {shown}, which an untrusted run may not use; {ADVICE}")
 
 
 def refuse_denied(message: str) -> None:
-    """Refuse the import path that jsonargparse says in its message to be denied, where it says so
-    of one.
-    """
+    """Raise the error of `refuse` if jsonargparse's message says that an import path was denied."""
     if denied := re.search(DENIED, message):
         refuse(denied[1])
 
 
 def resolve(path: str) -> Any:
-    """The class or function of an import path `package.module.name`; nothing is reached through
-    another module's imports.
+    """Import and return the class or function with the import path `package.module.name`.
 
     Raises:
         ValueError: there is none, or it may not be imported.
@@ -265,7 +263,7 @@ def resolve(path: str) -> Any:
 
 
 def import_named(path: str) -> Any:
-    """Import as `resolve` does, whatever it is."""
+    """Import and return a class or function without checking whether it is trusted."""
     module, _, name = path.rpartition(".")
     try:
         found = getattr(importlib.import_module(module), name)
@@ -276,37 +274,40 @@ def import_named(path: str) -> Any:
     return found
 
 
-Named = tuple[str, Mapping[str, Any]]  # an import path, and the arguments that it is given
+Named = tuple[str, Settings]  # an import path, and the arguments that it is given
 
 
-def named_in(value: Any, key: str = "", seen: dict[Any, Any] | None = None) -> Iterator[Named]:
-    """Yield every import path of a configuration, parsed or not, with the arguments that it is
-    given.
+def named_in(
+    value: object, key: str = "", seen: dict[tuple[int, bool], object] | None = None
+) -> Iterator[Named]:
+    """Yield every import path in a configuration, parsed or not, with its arguments.
 
-    A text counts where it could be taken for an import path, or where jsonargparse reads one in it.
+    A text counts if it looks like an import path, or if jsonargparse would read one in it.
 
     Args:
-        key: under which the value stands.
-        seen: collections that were looked at, which aliases may repeat without end.
+        key: name of the setting that `value` belongs to.
+        seen: collections already visited, since YAML aliases may repeat without end.
 
     Raises:
-        ValueError: a text speaks of a class and cannot be read.
+        ValueError: a text mentions `class_path` and cannot be parsed.
     """
     value = as_mapping(value)
     seen = {} if seen is None else seen
     if isinstance(value, Mapping | list | tuple | set | frozenset):
-        place = (id(value), key in TEXTS)
-        if place in seen:
+        visited = (id(value), key in TEXTS)
+        if visited in seen:
             return
-        seen[place] = value  # kept, so that nothing else gets its id
+        seen[visited] = value  # keeps it alive, so that its id is not reused
     if isinstance(value, Mapping):
         for name, inner in value.items():
             # of `backbone.class_path`, `callbacks+`
             last = str(name).rpartition(".")[2].rstrip("+")
             if last == "class_path":
-                given = (as_mapping(value.get(place)) for place in ("init_args", "dict_kwargs"))
-                given = [each for each in given if isinstance(each, Mapping)]
-                yield path_of(inner), {n: v for each in given for n, v in each.items()}
+                arguments: JsonObject = {}
+                for block in ("init_args", "dict_kwargs"):
+                    given = as_mapping(value.get(block))
+                    arguments |= given if isinstance(given, Mapping) else {}
+                yield path_of(inner), arguments
             else:
                 yield from named_in(inner, key if key in TEXTS else last, seen)
     elif isinstance(value, list | tuple | set | frozenset):
@@ -318,8 +319,10 @@ def named_in(value: Any, key: str = "", seen: dict[Any, Any] | None = None) -> I
         yield path_of(value), {}
 
 
-def named_in_text(text: str, key: str, seen: dict[Any, Any]) -> Iterator[Named]:
-    """Yield import paths that a text is, or has as YAML. One of `TEXTS` is no import path."""
+def named_in_text(text: str, key: str, seen: dict[tuple[int, bool], object]) -> Iterator[Named]:
+    """Yield the import paths that a text is, or that it contains as YAML; the settings in `TEXTS`
+    are never import paths.
+    """
     if is_import_path(text):
         if key not in TEXTS:
             yield text, {}
@@ -328,26 +331,28 @@ def named_in_text(text: str, key: str, seen: dict[Any, Any]) -> Iterator[Named]:
         inner = parse_yaml(text, ParserLoader)
     except (yaml.YAMLError, RecursionError, ValueError):
         if "class_path" in text:
-            words = f"the run's {key or 'text'} {text[:60]!r} names a class and cannot be read"
-            raise ValueError(f"{words} as YAML; {ADVICE}") from None
+            problem = f"the run's {key or 'text'} {text[:60]!r} names a class and cannot be parsed"
+            raise ValueError(f"{problem} as YAML; {ADVICE}") from None
         return
     if isinstance(inner, Mapping | list):
         yield from named_in(inner, key, seen)
 
 
-def as_mapping(value: Any) -> Any:
-    """Return jsonargparse's Namespace as a mapping, and anything else as it is."""
+def as_mapping(value: object) -> Json:
+    """Return jsonargparse's Namespace as a mapping, and any other value unchanged."""
     return vars(value) if type(value).__name__ == "Namespace" else value
 
 
-def path_of(value: Any) -> str:
-    """Return the import path that a `class_path` is, or that a class or a function has."""
+def path_of(value: object) -> str:
+    """Return the import path of a class or function; a `class_path` text is returned unchanged."""
     name = getattr(value, "__qualname__", None)
     return f"{value.__module__}.{name}" if name else str(value)
 
 
 def is_import_path(text: str) -> bool:
-    """Dotted names of which the first is a package of this Python: not `tokenizer.json`."""
+    """Return whether a text is a dotted name whose first part is an importable package: not
+    `tokenizer.json`.
+    """
     names = text.split(".")
     if len(names) < 2 or not all(name.isidentifier() for name in names):
         return False

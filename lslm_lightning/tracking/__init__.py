@@ -1,8 +1,13 @@
-"""What one run stores in MLflow, and how it gets there. `Tracker` needs lightning, and so torch: it
-is imported when first named.
+"""Recording of runs in MLflow. `Tracker` needs lightning, and so torch: it is imported on first
+use.
 """
 
+from typing import TYPE_CHECKING
+
 from lslm_lightning.tracking.store import Store, TrackingError
+
+if TYPE_CHECKING:
+    from lslm_lightning.tracking.tracker import Tracker
 
 __all__ = ["Store", "Tracker", "TrackingError"]
 

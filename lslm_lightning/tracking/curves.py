@@ -1,4 +1,4 @@
-"""Every metric point of a run in a file, whatever happens to the server."""
+"""Local log of every metric value of a run, independent of the MLflow server."""
 
 import json
 import os
@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 
 class Point(NamedTuple):
-    """One value of a metric. `time_ms` is Unix time; with the other three it makes a point unique
-    in MLflow: sent twice, stored once.
+    """One value of a metric. With `time_ms` (Unix time), MLflow stores a point once even if it is
+    sent twice.
     """
 
     name: str
@@ -21,12 +21,15 @@ class Point(NamedTuple):
 
 
 class MetricLog:
-    """`metrics.jsonl`, one `{"step", "time" (Unix seconds), "name", "value"}` a line.
+    """Append-only log `metrics.jsonl`: one `{"step", "time" (Unix seconds), "name", "value"}` a
+    line.
 
-    A run that goes on finds in `earlier` what it had logged before it stopped; a line that was torn
-    by a kill is cut off. A point of a name and step that are there already is not written again:
-    training repeats exactly what came after its last checkpoint. What cannot be written, on a full
-    disk, waits in memory.
+    An incomplete last line, left by a kill, is removed. A point whose name and step are already
+    logged is not written again, since a resumed training repeats the steps after its last
+    checkpoint exactly. What cannot be written, on a full disk, stays in memory.
+
+    Attributes:
+        earlier: points that a resumed run had logged before.
     """
 
     def __init__(self, path: Path) -> None:
@@ -34,15 +37,15 @@ class MetricLog:
         self._known = {(point.name, point.step) for point in self.earlier}
         self._file = path.open("ab", buffering=0)
         self._waiting = b""
-        self._lock = threading.RLock()  # training logs, and so does the thread of system metrics
+        self._lock = threading.RLock()  # the thread of system metrics logs too
         self._file.truncate(path.read_bytes().rfind(b"\n") + 1)
 
     def append(self, points: Iterable[Point]) -> list[Point]:
-        """Those of the points that are new; written to the file system when this returns, so that a
-        killed process loses nothing.
+        """Write those points that are not logged yet, and return them; they are in the file system
+        (a killed process loses nothing) when this returns.
 
         Raises:
-            OSError: they wait, as `flush` says.
+            OSError: they could not all be written, and stay in memory until the next `flush`.
         """
         new = [point for point in points if (point.name, point.step) not in self._known]
         rows = (
@@ -61,17 +64,17 @@ class MetricLog:
         return new
 
     def flush(self) -> None:
-        """Write what waits.
+        """Write all points that are still in memory.
 
         Raises:
-            OSError: not all of it could be written; the rest waits.
+            OSError: not all could be written; the rest stays in memory.
         """
         with self._lock:
             while self._waiting:
                 self._waiting = self._waiting[self._file.write(self._waiting) :]
 
     def synchronize(self) -> None:
-        """All of it is on the disk when this returns.
+        """Write all points to the file and wait until they are on the disk.
 
         Raises:
             OSError: as `flush`.
@@ -81,23 +84,25 @@ class MetricLog:
 
     def close(self) -> None:
         with self._lock:
-            with suppress(OSError):  # it was told
+            with suppress(OSError):  # it was reported
                 self.flush()
             self._file.close()
 
 
 def read_points(path: Path) -> list[Point]:
-    """All whole lines of `metrics.jsonl`; none where there is no such file.
+    """Return the points of all complete lines of `metrics.jsonl`; empty if there is no such file.
 
     Raises:
-        ValueError: naming a line that is no point.
+        ValueError: a line, which the message names, is not a point.
     """
     lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
     return [point_of(line, f"{path}, line {i}") for i, line in enumerate(lines, 1) if line.strip()]
 
 
 def point_of(line: bytes, name: str) -> Point:
-    """Return the point of a line; ValueError with the name of the line where it has none."""
+    """Parse one line of `metrics.jsonl`; the ValueError for an invalid one names the line as
+    `name`.
+    """
     try:
         row = json.loads(line)
         step = row["step"]
@@ -107,6 +112,4 @@ def point_of(line: bytes, name: str) -> Point:
             return Point(row["name"], value, step, time_ms)
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
         pass
-    raise ValueError(
-        f"{name} is damaged: it is no point of a metric; correct it, or delete the line"
-    )
+    raise ValueError(f"{name} is damaged: it is not a metric point; correct it, or delete the line")

@@ -1,21 +1,19 @@
-"""The SQLite file of a store: made and migrated in a draft, repointed after a move."""
+"""The SQLite file of an MLflow store: created and migrated in a draft, updated after a move."""
 
-import json
 import logging
 import os
 import shlex
 import shutil
 import sqlite3
-import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote, urlsplit
 from urllib.request import url2pathname
 
 from lslm_lightning.safety.user_files import permit_as_usual
+from lslm_lightning.tracking import mlflow_internals
 
 log = logging.getLogger(__name__)
 
@@ -29,18 +27,18 @@ DAMAGE = {
     sqlite3.SQLITE_MISMATCH,
     sqlite3.SQLITE_NOTADB,
 }
-BROKEN = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}  # whatever was asked
+BROKEN = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}  # for any statement
 
 
 class DatabaseError(OSError):
-    """The file cannot be a store. One line, with a way out."""
+    """The SQLite file cannot be used as a store; the message is one line with a way out."""
 
 
 # Addresses
 
 
 def uri_of(file: Path, query: str = "") -> str:
-    """Return the address by which SQLAlchemy opens exactly this file.
+    """Return the address with which SQLAlchemy opens exactly this file.
 
     A `%` or `?` of the path must be quoted, and MLflow makes the parent folders of an address that
     begins with `sqlite:///` without unquoting it; it leaves one that names the driver alone.
@@ -55,16 +53,20 @@ def uri_of(file: Path, query: str = "") -> str:
         uri = f"sqlite+pysqlite:///{quoted}"
         if make_url(uri).database == path:
             return uri + end
-    raise DatabaseError(f"{file}: this SQLAlchemy opens no path with `?`; rename the folder")
+    raise DatabaseError(f"{file}: this SQLAlchemy cannot open a path with `?`; rename the folder")
 
 
 def location_of(folder: Path) -> str:
-    """Return a folder as MLflow takes it for artifacts: a path, or a URL where it misreads that."""
+    """Return a folder as an MLflow artifact location: a path, or a URL if MLflow would misread the
+    path.
+    """
     return folder.as_uri() if any(character in str(folder) for character in "%?#") else str(folder)
 
 
 def path_of(location: str) -> Path | None:
-    """Return the folder of an artifact location, None where that is no folder of this machine."""
+    """Return the folder of an MLflow artifact location; None if it is not a folder of this
+    machine.
+    """
     if location.startswith("file:"):
         return Path(url2pathname(urlsplit(location).path))
     return Path(location) if Path(location).is_absolute() else None
@@ -75,11 +77,11 @@ def path_of(location: str) -> Path | None:
 
 @contextmanager
 def exclusive(file: Path) -> Iterator[None]:
-    """Inside, no other process makes tables or experiments in the file.
+    """Lock the file, so that no other process creates tables or experiments in it meanwhile.
 
     Raises:
-        DatabaseError: another process did so for `LOCK_SECONDS`.
-        OSError, sqlite3.Error: the file, or its folder, cannot be used; at once.
+        DatabaseError: another process held the lock for `LOCK_SECONDS`.
+        OSError, sqlite3.Error: the file or its folder cannot be used; raised at once.
     """
     from filelock import FileLock, Timeout
 
@@ -92,32 +94,32 @@ def exclusive(file: Path) -> Iterator[None]:
             yield
     except Timeout:
         waited = f"{file}.lock was held by another process for {LOCK_SECONDS:g} seconds"
-        raise DatabaseError(f"{waited}: wait for its end, or stop it, and try again") from None
+        raise DatabaseError(f"{waited}: wait until it ends, or stop it, and try again") from None
 
 
 def connect(file: Path) -> closing:
-    """Return a connection to the file, closed at the end of a `with`."""
+    """Return an SQLite connection to the file that a `with` statement closes."""
     return closing(sqlite3.connect(file, timeout=BUSY_SECONDS))
 
 
 def check_writable(file: Path) -> None:
-    """Raise sqlite3.Error unless this process can write in the file, or make it."""
+    """Raise sqlite3.Error unless this process can write to the file, or create it."""
     with connect(file) as connection:
         connection.execute("BEGIN IMMEDIATE")
 
 
 def is_broken(error: BaseException) -> bool:
-    """Return whether SQLite says of the file itself that it is damaged, or no database."""
+    """Return whether an error is SQLite's report that the file is damaged or not a database."""
     return isinstance(error, sqlite3.Error) and primary_code(error) in BROKEN
 
 
 def primary_code(error: sqlite3.Error) -> int:
-    """Return SQLite's primary result code, 0 of an error that is Python's own."""
+    """Return SQLite's primary result code; 0 for errors raised by Python itself."""
     return (getattr(error, "sqlite_errorcode", 0) or 0) & 0xFF
 
 
 def check_address(uri: str) -> None:
-    """Raise what SQLite says of an address; MLflow would try for minutes.
+    """Try to connect to an address once, since MLflow would retry for minutes.
 
     Raises:
         DatabaseError: an option of the address is unknown.
@@ -134,34 +136,32 @@ def check_address(uri: str) -> None:
     except (SAWarning, TypeError, ValueError):
         options = uri.rpartition("?")[2]
         unknown = (
-            f"MLFLOW_TRACKING_URI has an option that Python's SQLite does not know: `?{options}`"
+            f"MLFLOW_TRACKING_URI has an option that Python's SQLite does not support: `?{options}`"
         )
-        raise DatabaseError(f"{unknown}; `?timeout=60` is one that it knows") from None
+        raise DatabaseError(f"{unknown}; `?timeout=60` is one that it supports") from None
 
 
 # Tables
 
 
 def prepare(file: Path) -> None:
-    """Make the store where there is none, and bring that of an older MLflow up to date.
+    """Create the store if there is none, and migrate one of an older MLflow.
 
-    Both happen in a draft, which takes the name of the file when it is whole: killed at any moment,
-    a process leaves what was there before. The caller has `exclusive` access.
+    Both happen in a draft, which is renamed to the file when complete: a kill at any moment leaves
+    the previous state. The caller holds the lock of `exclusive`.
 
     Raises:
-        DatabaseError: the store is damaged, or of a newer MLflow; it is left as it is.
-        sqlite3.Error: the disk is full, or another process writes.
+        DatabaseError: the store is damaged, or of a newer MLflow; it is left unchanged.
+        sqlite3.Error: the disk is full, or another process is writing.
     """
-    from mlflow.store.db.utils import _get_latest_schema_revision
-
-    file = file.resolve()  # a symbolic link stays one
+    file = file.resolve()  # keeps a symbolic link
     draft = file.with_name(f".{file.name}.draft")
-    remove_database(draft)  # of a process that was killed
+    remove_database(draft)  # left by a killed process
     tables, revision = schema_of(file)
-    latest = _get_latest_schema_revision()
-    if tables and revision == latest and not missing_tables(tables):
+    latest = mlflow_internals.latest_revision()
+    if tables and revision == latest and not (mlflow_internals.table_names() - tables):
         return
-    if revision and not is_known(revision):
+    if revision and not mlflow_internals.is_known_revision(revision):
         raise DatabaseError(
             f"{file} was made by a newer MLflow (its schema {revision} is unknown to this one): "
             "install that version, or set another MLFLOW_TRACKING_URI"
@@ -172,22 +172,24 @@ def prepare(file: Path) -> None:
         else:
             check_writable(draft)
             make_tables(draft)
-            permit_as_usual(draft)  # SQLite lets nobody else write
+            permit_as_usual(draft)  # SQLite would deny others
             for beside in companions(file):  # SQLite would take them for those of the new file
                 beside.unlink(missing_ok=True)
             replace(draft, file)
     finally:
         remove_database(draft)
-    release(file)
+    mlflow_internals.close_connections(file)
 
 
 def migrate(file: Path, draft: Path, revision: str | None) -> None:
-    """Replace a store by a copy with the tables of today; the old one stays under another name."""
+    """Replace a store by a copy with the current tables; the old file is kept under another
+    name.
+    """
     with connect(file) as old:
         is_wal = old.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
         if is_wal:  # its second file would be taken for that of the new store
             old.execute("PRAGMA journal_mode = DELETE")
-        old.execute("BEGIN IMMEDIATE")  # nobody writes what the copy would not have
+        old.execute("BEGIN IMMEDIATE")  # no writes that the copy would miss
         with connect(file) as reader, connect(draft) as copy:
             reader.backup(copy)
         try:
@@ -196,47 +198,36 @@ def migrate(file: Path, draft: Path, revision: str | None) -> None:
             if primary_code(error) not in DAMAGE:
                 raise
             raise DatabaseError(damage(file, str(error))) from None
-        if lacking := missing_tables(schema_of(draft)[0]):
+        if lacking := mlflow_internals.table_names() - schema_of(draft)[0]:
             raise DatabaseError(damage(file, f"it lacks the tables {', '.join(sorted(lacking))}"))
         if is_wal:
             with connect(draft) as copy:
                 copy.execute("PRAGMA journal_mode = WAL")
         copy_owner(file, draft)
         kept = keep(file, f"{file.name}.{revision or 'unversioned'}")
-        if os.name == "nt":  # which replaces no open file
+        if os.name == "nt":  # Windows cannot replace an open file
             old.close()
         replace(draft, file)
-    log.warning("%s is now a store of this MLflow's version; as it was before: %s", file, kept)
+    log.warning(
+        "%s was migrated to the schema of the installed MLflow; its previous version is %s",
+        file,
+        kept,
+    )
 
 
 def make_tables(file: Path) -> None:
-    """Make MLflow's tables in an SQLite file, or bring those that are there up to date.
+    """Create MLflow's tables in an SQLite file, or migrate existing ones.
 
     Raises:
-        sqlite3.Error: they cannot be made, or what is there is not what MLflow left.
+        sqlite3.Error: they cannot be created, or the existing ones are not as MLflow left them.
     """
-    from mlflow.store.db.utils import _initialize_tables, create_sqlalchemy_engine
-    from sqlalchemy import event
-    from sqlalchemy.exc import DBAPIError
-
-    engine = create_sqlalchemy_engine(uri_of(file))
-    event.listen(engine, "connect", do_not_synchronize)
-    try:
-        with warnings.catch_warnings(action="ignore"):  # of the migrations, to their authors
-            _initialize_tables(engine)
-    except DBAPIError as error:
-        raise error.orig if isinstance(error.orig, sqlite3.Error) else error from None
-    finally:
-        engine.dispose()
-
-
-def do_not_synchronize(connection: sqlite3.Connection, record: object) -> None:
-    """Leave it to `replace` to bring a draft to the disk, once instead of after each change."""
-    connection.execute("PRAGMA synchronous = OFF")
+    mlflow_internals.create_tables(uri_of(file))
 
 
 def schema_of(file: Path) -> tuple[set[str], str | None]:
-    """Return the tables of an SQLite file and MLflow's revision of them; none of no file."""
+    """Return the names of the tables in an SQLite file and MLflow's schema revision; (empty, None)
+    if there is no file.
+    """
     if not file.exists():
         return set(), None
     with connect(file) as connection:
@@ -248,40 +239,24 @@ def schema_of(file: Path) -> tuple[set[str], str | None]:
     return tables, version[0] if version else None
 
 
-def missing_tables(tables: set[str]) -> set[str]:
-    """Return the tables that MLflow expects and that are not there."""
-    from mlflow.store.db.utils import Base
-
-    return set(Base.metadata.tables) - tables
-
-
-def is_known(revision: str) -> bool:
-    """Return whether this MLflow has the migration to a revision."""
-    from alembic.script import ScriptDirectory
-    from alembic.util import CommandError
-    from mlflow.store.db.utils import _get_alembic_config
-
-    migrations = ScriptDirectory.from_config(_get_alembic_config(""))
-    try:
-        return migrations.get_revision(revision) is not None
-    except CommandError:
-        return False
-
-
 def damage(file: Path, reason: str) -> str:
-    """Return what a user is told of a damaged store: what is wrong, and how to set it aside."""
+    """Return the error message for a damaged store: what is wrong, and how to set the file
+    aside.
+    """
     aside = free_name(file.with_name(f"{file.name}.damaged"))
     names = f"{shlex.quote(str(file))} {shlex.quote(str(aside))}"
     return (
-        f"{file} is damaged, or was left half made by a process that was killed"
-        f" ({' '.join(reason.split())}){runs_inside(file)}. It was left as it is. Set it aside by"
+        f"{file} is damaged, or left incomplete by a process that was killed"
+        f" ({' '.join(reason.split())}){runs_inside(file)}. It was not changed. Set it aside by"
         f" `{'move' if os.name == 'nt' else 'mv'} {names}`: the next command makes a new store, and"
-        " `lslm sync runs/*/*` brings what the runs have on disk"
+        " `lslm sync runs/*/*` uploads what the runs have on disk"
     )
 
 
 def runs_inside(file: Path) -> str:
-    """Return the number of runs that can be counted in a damaged store, in words."""
+    """Return text such as ", and holds 12 runs" for a damaged store; empty if they cannot be
+    counted.
+    """
     try:
         with connect(file) as connection:
             number = connection.execute("SELECT COUNT(*) FROM runs").fetchone()[0]
@@ -294,16 +269,16 @@ def runs_inside(file: Path) -> str:
 
 
 def replace(draft: Path, file: Path) -> None:
-    """Give a whole draft the name of the file; it is on the disk before."""
+    """Sync a finished draft to the disk and rename it to the file."""
     with draft.open("rb+") as opened:
         os.fsync(opened.fileno())
     draft.replace(file)
 
 
 def keep(file: Path, name: str) -> Path:
-    """Give a file a second name, with a number where another file has it; return its path."""
+    """Give a file a second name, with a number if that name is taken, and return its path."""
     path = file.with_name(name)
-    if path.exists() and path.samefile(file):  # of a process that was killed
+    if path.exists() and path.samefile(file):  # left by a killed process
         return path
     path = free_name(path)
     try:
@@ -314,7 +289,7 @@ def keep(file: Path, name: str) -> Path:
 
 
 def free_name(path: Path) -> Path:
-    """Return the path, with a number at its end where it is taken."""
+    """Return the path, with a number appended if it exists."""
     number = 1
     found = path
     while found.exists():
@@ -323,131 +298,19 @@ def free_name(path: Path) -> Path:
 
 
 def companions(file: Path) -> list[Path]:
-    """Return the paths of what SQLite keeps beside a file while it is written."""
+    """Return the paths of the journal files that SQLite keeps beside a database file."""
     return [file.with_name(f"{file.name}-{kind}") for kind in ("journal", "wal", "shm")]
 
 
 def remove_database(file: Path) -> None:
-    """Remove an SQLite file with what SQLite keeps beside it."""
+    """Delete an SQLite file and its journal files."""
     for path in (file, *companions(file)):
         path.unlink(missing_ok=True)
 
 
 def copy_owner(file: Path, draft: Path) -> None:
-    """Give the draft the mode of the file and, where this process may, its owner."""
+    """Copy the permissions of `file` to `draft`, and its owner if this process may."""
     shutil.copymode(file, draft)
     if hasattr(os, "chown"):
         with suppress(OSError):
             os.chown(draft, file.stat().st_uid, file.stat().st_gid)
-
-
-def release(file: Path) -> None:
-    """Close connections of this process to a file that had this name before."""
-    if module := sys.modules.get("mlflow.store.tracking.sqlalchemy_store"):
-        for engine in getattr(module.SqlAlchemyStore, "_engine_map", {}).values():
-            database = engine.url.database
-            if database and Path(database).resolve() == file:
-                engine.dispose()
-
-
-# Moves
-
-
-def repoint(file: Path, artifacts: Path) -> None:
-    """Point a store that was moved or copied with its project at the folders beside it now.
-
-    Experiments of ours whose artifacts went to another project's folder get the one beside the
-    file, and so do runs, unless their artifacts are there still and not here. A run is known by
-    its new directory where that has it. The caller has `exclusive` access.
-    """
-    project = artifacts.parent
-    with connect(file) as store, store:
-        query = "SELECT experiment_id, name, artifact_location FROM experiments"
-        for number, name, location in store.execute(query).fetchall():
-            here = location_of(artifacts / name)
-            if before := other_project(path_of(location or ""), name, project):
-                query = "UPDATE experiments SET artifact_location = ? WHERE experiment_id = ?"
-                store.execute(query, (here, number))
-                log.warning(
-                    "%s was moved or copied here from %s: artifacts go to %s from now on",
-                    *(file, before, artifacts / name),
-                )
-            query = "SELECT run_uuid, artifact_uri FROM runs WHERE experiment_id = ?"
-            query += " AND substr(artifact_uri, 1, ?) != ?"
-            for run_id, uri in store.execute(query, (number, len(here) + 1, f"{here}/")).fetchall():
-                repoint_run(store, project, run_id, path_of(uri or ""), name)
-
-
-def adopt_run(file: Path, artifacts: Path, run_id: str) -> None:
-    """Let the artifacts of a run that goes on here go to the folder beside the file.
-
-    What it lacks there is sent anew. The caller has `exclusive` access.
-    """
-    query = "SELECT artifact_uri, experiments.name FROM runs JOIN experiments USING (experiment_id)"
-    with connect(file) as store, store:
-        rows = store.execute(f"{query} WHERE run_uuid = ?", (run_id,)).fetchall()
-        for uri, name in rows:
-            repoint_run(store, artifacts.parent, run_id, path_of(uri or ""), name, is_here=True)
-
-
-def repoint_run(
-    store: sqlite3.Connection,
-    project: Path,
-    run_id: str,
-    folder: Path | None,
-    name: str,
-    is_here: bool = False,
-) -> None:
-    """Point one run of the experiment `name` at its artifacts and its directory in `project`.
-
-    Args:
-        is_here: point it at artifacts in `project` even where they are only in the other one.
-    """
-    before = folder and other_project(folder.parent.parent, name, project)
-    if not folder or not before:
-        return
-    moved = project / folder.relative_to(before)
-    if is_here or moved.exists() or not folder.exists():
-        query = "UPDATE runs SET artifact_uri = ? WHERE run_uuid = ?"
-        store.execute(query, (location_of(moved), run_id))
-        forget_location(run_id)
-    query = "SELECT value FROM tags WHERE run_uuid = ? AND key = 'lslm.directory'"
-    for (value,) in store.execute(query, (run_id,)).fetchall():
-        if Path(value).is_relative_to(before):
-            directory = project / Path(value).relative_to(before)
-            if record_of(directory).get("run_id") == run_id:
-                query = "UPDATE tags SET value = ? WHERE run_uuid = ? AND key = 'lslm.directory'"
-                store.execute(query, (str(directory), run_id))
-
-
-def forget_location(run_id: str) -> None:
-    """Let MLflow ask anew where the artifacts of a run go, which it keeps for each process."""
-    if module := sys.modules.get("mlflow.tracking._tracking_service.utils"):
-        getattr(module, "_artifact_repos_cache", {}).pop(run_id, None)
-
-
-def other_project(folder: Path | None, name: str, project: Path) -> Path | None:
-    """Return the project, if it is not `project`, whose artifacts of an experiment lie there."""
-    inside = Path(ARTIFACTS) / name
-    depth = len(inside.parts)
-    if folder is None or folder.parts[-depth:] != inside.parts:
-        return None
-    found = folder.parents[depth - 1]
-    return None if found.resolve() == project.resolve() else found
-
-
-def record_of(directory: Path) -> dict[str, Any]:
-    """Return what a run directory's mlflow.json notes, nothing where none can be read."""
-    with suppress(OSError, ValueError):
-        return dict(json.loads((directory / "mlflow.json").read_text(encoding="utf-8")))
-    return {}
-
-
-def has_run(file: Path, run_id: str) -> bool:
-    """Return whether a store holds a run."""
-    query = "SELECT 1 FROM runs WHERE run_uuid = ?"
-    try:
-        with connect(file) as connection:
-            return connection.execute(query, (run_id,)).fetchone() is not None
-    except sqlite3.Error:
-        return False

@@ -1,5 +1,5 @@
-"""Markdown texts that MLflow shows of runs and experiments, and how those of this project are known
-from those of people.
+"""Markdown descriptions of runs and experiments in MLflow, signed so that a user's edits are
+kept.
 """
 
 import re
@@ -7,12 +7,14 @@ import re
 from lslm_lightning.tracking.names import hash_of
 
 DESCRIPTION = "mlflow.note.content"  # the tag
-SIGNATURE = re.compile(r"\n\n<!-- lslm ([0-9a-f]{12}) -->\s*\Z")  # which no page shows
+SIGNATURE = re.compile(r"\n\n<!-- lslm ([0-9a-f]{12}) -->\s*\Z")  # an HTML comment
 CUT = "\n\n..."
 
 
 def sign(text: str, longest: int) -> str:
-    """Return the text, cut to what MLflow takes, with the signature that `is_own` looks for."""
+    """Return the text, shortened to `longest` characters, with the signature that `is_own` looks
+    for.
+    """
     room = longest - len(signature("")) - len(CUT)
     text = text.strip()
     text = text if len(text) <= room else text[:room].rpartition("\n")[0].rstrip() + CUT
@@ -20,15 +22,17 @@ def sign(text: str, longest: int) -> str:
 
 
 def is_own(text: str) -> bool:
-    """Return whether a description may be replaced: there is none, or `sign` wrote it and nobody
-    has edited it since.
+    """Return whether a description may be replaced: it is empty, or `sign` made it and nobody has
+    edited it since.
     """
     if not text.strip():
         return True
     found = SIGNATURE.search(text)
-    return bool(found) and signature(text[: found.start()]).strip() == found[0].strip()
+    if found is None:
+        return False
+    return signature(text[: found.start()]).strip() == found[0].strip()
 
 
 def signature(text: str) -> str:
-    """Return the comment that ends a text of this project."""
+    """Return the HTML comment that ends a description of this package."""
     return f"\n\n<!-- lslm {hash_of(text)[:12]} -->"

@@ -1,4 +1,4 @@
-"""What a run's numbers may depend on besides its configuration: code and installed packages."""
+"""Git state and installed packages, which scores may depend on besides the configuration."""
 
 import os
 import platform
@@ -7,15 +7,21 @@ import sys
 from functools import cache
 from importlib.metadata import distributions
 
-# Commands that a repository's own configuration has git run: the working directory may be a
-# stranger's a submodule has a configuration of its own
+# Options against commands that a repository's configuration makes git run, since the working
+# directory may be somebody else's; a submodule has a configuration of its own
 TRACKED = ("--untracked-files=no", "--ignore-submodules=dirty")
-QUIET = ("--no-optional-locks", "-c", "core.fsmonitor=false", "-c", f"core.hooksPath={os.devnull}")
+SAFE_OPTIONS = (
+    "--no-optional-locks",
+    "-c",
+    "core.fsmonitor=false",
+    "-c",
+    f"core.hooksPath={os.devnull}",
+)
 
 
 def git_state() -> dict[str, str]:
-    """Tags `git.commit` and `git.dirty` ("true" when tracked files differ from it) of the working
-    directory; none outside of git.
+    """Return the tags `git.commit` and `git.dirty` ("true" if tracked files are modified) of the
+    working directory; empty outside of git.
     """
     commit = git("rev-parse", "HEAD")
     if commit is None:
@@ -31,8 +37,8 @@ def git_state() -> dict[str, str]:
 
 
 def without_filters() -> list[str]:
-    """Options that turn off the filters which the repository itself defines, not those of the
-    user.
+    """Return git options that turn off the filters that the repository itself defines, but not the
+    user's.
     """
     listed = (
         git(
@@ -58,9 +64,11 @@ def without_filters() -> list[str]:
 
 
 def git(*arguments: str) -> str | None:
-    """What git says, None when it fails, is missing or takes over ten seconds."""
+    """Return the output of a git command; None if it fails, is missing or takes over ten
+    seconds.
+    """
     try:
-        command = ["git", *QUIET, *arguments]
+        command = ["git", *SAFE_OPTIONS, *arguments]
         answer = subprocess.run(
             command, capture_output=True, encoding="utf-8", errors="replace", timeout=10
         )
@@ -71,8 +79,8 @@ def git(*arguments: str) -> str | None:
 
 @cache
 def environment() -> str:
-    """Python, platform and every installed distribution with its version: comments, then lines that
-    pip reads.
+    """Return Python version, platform and every installed distribution as the text of a pip
+    requirements file.
     """
     installed = {(found.metadata["Name"] or "").lower(): found.version for found in distributions()}
     lines = [

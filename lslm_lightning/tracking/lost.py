@@ -1,4 +1,6 @@
-"""Runs whose process is gone without a word: SIGKILL, no memory left, no power."""
+"""Detection of runs whose process ended without setting a status: SIGKILL, out of memory, power
+cut.
+"""
 
 import os
 import socket
@@ -17,8 +19,8 @@ PAGE = 100
 
 
 def process_tags() -> dict[str, str]:
-    """By which a run's process is found again: machine, number, and when it was started, since
-    numbers come back.
+    """Return tags that identify this process: host name, process id, and start time, since ids are
+    reused.
     """
     return {
         "lslm.host": socket.gethostname(),
@@ -28,7 +30,9 @@ def process_tags() -> dict[str, str]:
 
 
 def is_lost(run: "Run") -> bool:
-    """Whether the run counts as running and its process, of this machine, is no more."""
+    """Return whether a run has the status RUNNING although its process, on this machine, has
+    ended.
+    """
     tags = run.data.tags
     if (
         run.info.status != "RUNNING"
@@ -47,11 +51,15 @@ def is_lost(run: "Run") -> bool:
 
 
 def end_lost_runs(client: "MlflowClient", experiments: Sequence[str]) -> list[str]:
-    """Set the status of lost runs to KILLED, at the time of their last sign of life; their
-    names.
+    """Set the status of lost runs to KILLED, at the time of their last logged metric, and return
+    their names.
     """
-    words = f"attributes.status = 'RUNNING' and tags.`lslm.host` = '{socket.gethostname()}'"
-    lost = [run for run in client.search_runs(experiments, words, max_results=PAGE) if is_lost(run)]
+    query = f"attributes.status = 'RUNNING' and tags.`lslm.host` = '{socket.gethostname()}'"
+    lost = [
+        run
+        for run in client.search_runs(list(experiments), query, max_results=PAGE)
+        if is_lost(run)
+    ]
     for run in lost:
         curves = Path(run.data.tags.get("lslm.directory", "/")) / "metrics.jsonl"
         ended = curves.stat().st_mtime if curves.exists() else time.time()

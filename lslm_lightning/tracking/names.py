@@ -1,23 +1,26 @@
-"""What MLflow takes as names and values of parameters, tags and metrics."""
+"""Conversion of names and values to what MLflow accepts for parameters, tags and metrics."""
 
 import hashlib
 import posixpath
 import re
 from argparse import Namespace
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+from lslm_lightning.safety.redaction import redacted_settings
+from lslm_lightning.types import Settings
 
 # characters
 LONGEST_NAME = 250
 LONGEST_PARAMETER = 6000
+LONGEST_TAG = 8000
 N_DIGIT = 12  # of a hash that tells apart what would get one name
 
 
 def mlflow_name(name: str) -> str:
-    """The name that MLflow takes: other characters than letters, digits and `_-. :/` become `_`,
-    and it is no path to elsewhere.
+    """Return the name as MLflow accepts it: characters other than letters, digits and `_-. :/`
+    become `_`, and parts that lead to another folder are removed.
 
-    The end of one that is too long is replaced by a hash.
+    The end of a name that is too long is replaced by a hash.
     """
     clean = re.sub(r"[^/\w.\- :]", "_", name)
     clean = posixpath.normpath(clean).lstrip("./") or "_"
@@ -29,15 +32,13 @@ def mlflow_name(name: str) -> str:
 
 
 def with_hash(beginning: str, name: str) -> str:
-    """Return a name that begins so, ends with a hash of `name`, and is no longer than MLflow
-    takes.
-    """
+    """Return `beginning`, shortened if necessary, followed by a hash of `name`."""
     digits = hash_of(name)[:N_DIGIT]
     return f"{beginning[: LONGEST_NAME - N_DIGIT - 1].rstrip('/.')}_{digits}"
 
 
 def mlflow_names(names: Iterable[str]) -> dict[str, str]:
-    """Return a name that MLflow takes for each of different names, each another one."""
+    """Return a name that MLflow accepts for each name, all of them different."""
     found: dict[str, str] = {}
     taken: set[str] = set()
     for name in sorted(names, key=lambda each: (mlflow_name(each) != each, each)):
@@ -48,29 +49,56 @@ def mlflow_names(names: Iterable[str]) -> dict[str, str]:
 
 
 def clean_text(value: object) -> str:
-    """Return a value as text that every store takes: halves of surrogate pairs and NUL are
+    """Return a value as text that every store accepts: lone surrogates and NUL characters are
     replaced.
     """
     return str(value).encode("utf-8", "replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
 def short(value: str) -> str:
-    """The value, or its hash where MLflow would cut it; the whole value is in config.yaml."""
+    """Return the value, or its hash if it is longer than MLflow accepts; config.yaml has the whole
+    value.
+    """
     return value if len(value) <= LONGEST_PARAMETER else hashed(value)
 
 
 def hashed(value: str) -> str:
-    """Return what stands for a value that is too long."""
+    """Return the text "sha256:..." that replaces a value that is too long."""
     return f"sha256:{hash_of(value)}"
 
 
 def hash_of(text: str) -> str:
-    """Return the SHA-256 of a text in hexadecimal digits."""
+    """Return the SHA-256 digest of a text in hexadecimal digits."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def flatten(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted names and leaves of nested mappings, namespaces, and lists that hold such."""
+def mlflow_tags(tags: Mapping[str, object], redact: Callable[[str], str]) -> dict[str, str]:
+    """Return names and values of tags as MLflow stores them, without secrets.
+
+    Args:
+        redact: replaces secrets in a value.
+    """
+    shown = redacted_settings(tags)
+    names = mlflow_names(shown)
+    return {names[name]: redact(clean_text(value))[:LONGEST_TAG] for name, value in shown.items()}
+
+
+def mlflow_parameters(params: Settings | Namespace, redact: Callable[[str], str]) -> dict[str, str]:
+    """Return names and values of a nested configuration as MLflow stores them, without secrets.
+
+    Args:
+        redact: replaces secrets in a value.
+    """
+    settings = vars(params) if isinstance(params, Namespace) else params
+    flat = dict(flatten(redacted_settings(settings)))
+    names = mlflow_names(flat)
+    return {names[name]: short(redact(clean_text(value))) for name, value in flat.items()}
+
+
+def flatten(value: object, name: str = "") -> Iterator[tuple[str, object]]:
+    """Yield (dotted name, leaf value) pairs of nested mappings and namespaces, and of lists that
+    hold such.
+    """
     if isinstance(value, Namespace):
         value = vars(value)
     elif isinstance(value, list | tuple) and any(

@@ -1,5 +1,5 @@
-"""What is on its way to the tracking store. Training puts things in and goes on; one thread takes
-them out.
+"""Queue of what is to be sent to the tracking store: a background thread sends, training never
+waits.
 """
 
 import threading
@@ -22,10 +22,11 @@ def send_in_parts(
     items: Sequence[T],
     is_passing: Callable[[Exception], bool],
 ) -> None:
-    """Send items; halves of them where the store refuses all, so that a bad one costs no other.
+    """Send items in one call; if the store refuses them, in halves, so that one bad item costs no
+    other.
 
     Raises:
-        Exception: the store is away, or, after all else was sent, its refusal of an item.
+        Exception: the store is away, or, after all other items were sent, the refusal of an item.
     """
     parts = [items]
     refusal: Exception | None = None
@@ -39,7 +40,7 @@ def send_in_parts(
             if is_passing(error):
                 raise
             n_refused += 1
-            if n_refused > 2 * len(items).bit_length() + 4:  # it refuses the run, not an item
+            if n_refused > 2 * len(items).bit_length() + 4:  # it refuses everything, not an item
                 raise
             if len(part) > 1:
                 parts += [part[len(part) // 2 :], part[: len(part) // 2]]
@@ -50,19 +51,19 @@ def send_in_parts(
 
 
 class Outbox:
-    """Delivers metric points, in batches, and calls, in order, from a background thread.
+    """Sends metric points (in batches) and calls, in order, from a background thread.
 
-    What fails because the store is away waits and is tried again, at growing intervals; what the
-    store refuses is dropped. Neither raises: `tell` hears of the first failure of either kind, of
-    the recovery, and of what could not be delivered in the end.
+    What fails because the store is away is tried again at growing intervals; what the store refuses
+    is dropped. Neither raises: `tell` receives one line on the first failure of either kind, on
+    recovery, and on what could not be sent in the end.
 
     Args:
-        send: stores a batch of points; to send a point twice must do no harm, and so for calls.
-        is_passing: whether an error may pass by itself.
-        tell: takes a line for the user.
-        explain: an error in safe words.
-        interval: seconds in which points gather to a batch.
-        patience: seconds that `close` goes on trying.
+        send: stores a batch of points; sending a point or repeating a call twice must do no harm.
+        is_passing: returns whether an error may go away by itself.
+        tell: receives a line for the user.
+        explain: returns the message of an error without secrets.
+        interval: seconds in which points are collected to a batch.
+        patience: seconds that `close` keeps trying.
     """
 
     def __init__(
@@ -96,8 +97,8 @@ class Outbox:
         self._calls.append(partial(function, *arguments, **settings))
 
     def flush(self, seconds: float | None = None) -> bool:
-        """Wait until all that was put in before is delivered, or a try to do so has failed, or so
-        long: whether it is delivered.
+        """Wait until everything queued before is sent, an attempt has failed, or `seconds` have
+        passed; return whether everything is sent.
         """
         with self._round:
             begun = self._begun
@@ -108,11 +109,11 @@ class Outbox:
             return not self._waiting() or (came and self._delivered)
 
     def close(self, last: Callable[[], object], seconds: float | None = None) -> None:
-        """Deliver what is left, then do `last`. Where the store is away, give up and say what was
-        left.
+        """Send what is queued, then call `last` and end the thread; report what could not be sent
+        if the store is away.
 
         Args:
-            seconds: after which to give up; by default after `N_TRY` tries at least, and `patience`
+            seconds: give up after so long; by default after `N_TRY` attempts and `patience`
                 seconds.
         """
         give_up = time.monotonic() + (self._patience if seconds is None else seconds)
@@ -149,8 +150,8 @@ class Outbox:
                 self._round.notify_all()
 
     def _deliver(self, n_point: int, n_call: int) -> bool:
-        """Take out the oldest; what comes in meanwhile gathers for the next round. False when the
-        store turned out to be away.
+        """Send the oldest `n_point` points and `n_call` calls; return False if the store turned out
+        to be away.
         """
         while n_point and not self._closed:
             batch = [self._points[i] for i in range(min(BATCH, n_point))]
@@ -166,8 +167,8 @@ class Outbox:
         return True
 
     def _try(self, act: Callable[[], object]) -> bool:
-        """False if it may work later; True if it is done with, which it is too when the store
-        refuses it.
+        """Call `act`; return False if it failed but may succeed later, True if it is done, which
+        includes a refusal by the store.
         """
         try:
             act()
@@ -176,12 +177,12 @@ class Outbox:
                 if not self._away:
                     self._away = True
                     self._tell(
-                        f"does not answer ({self._explain(error)}); what is to be stored waits"
+                        f"does not answer ({self._explain(error)}); data is queued and sent later"
                     )
                 return False
             if not self._refused:
                 self._refused = True
-                self._tell(f"refused something, which is left out: {self._explain(error)}")
+                self._tell(f"refused an item, which is skipped: {self._explain(error)}")
             return True
         if self._away:
             self._away = False

@@ -1,26 +1,27 @@
-"""Settings as MLflow's parameters: the ones that differ from the defaults, under short names."""
+"""MLflow parameters of a run: the settings that differ from the defaults, under short names."""
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
 from lslm_lightning.safety.redaction import redacted_settings
 from lslm_lightning.tracking.names import flatten, with_hash
+from lslm_lightning.types import Json, JsonObject, Settings
 
 SECTIONS = ("model", "data", "trainer", "job", "system")
 CLASSES = {"model": "task_class", "data": "data_class"}  # names of the classes of whole sections
-# they tell where a run is, not how it was trained
+# settings of where a run is stored, not of how it was trained
 LEFT_OUT = ("job.name.", "job.root.", "job.parent.", "job.tags.")
-TAKEN = ("seed",)  # a tag, that of `seed_everything`
-# whose classes are told apart by their last names
+TAKEN = ("seed",)  # the tag of `seed_everything`
+# packages whose class names are unique without the module
 KNOWN_PACKAGES = ("lslm_lightning", "tasks", "torch")
 
 
-def short_parameters(config: Mapping[str, Any], changed: Mapping[str, Any]) -> dict[str, Any]:
-    """Return values of settings by short names, as `d_model`, `backbone.d_model` or `optimizer.lr`.
+def short_parameters(config: Settings, changed: Settings) -> JsonObject:
+    """Return the values of settings by short name, such as `d_model`, `backbone.d_model` or
+    `optimizer.lr`.
 
     Args:
-        config: the whole configuration: a name depends on it alone, and not on what was changed.
-        changed: the part of it that is wanted.
+        config: the whole configuration, on which alone the names depend.
+        changed: the part of it whose values are returned.
     """
     wanted = dict(flatten(redacted_settings(changed)))
     names = short_names([*dict(flatten(config)), *wanted])
@@ -33,10 +34,10 @@ def short_parameters(config: Mapping[str, Any], changed: Mapping[str, Any]) -> d
 
 
 def short_names(names: Iterable[str]) -> dict[str, str]:
-    """Return a short name for each dotted name of a configuration, each another one.
+    """Return a unique short name for each dotted name of a configuration.
 
-    `init_args` and `class_path` are left out, and so is the section (`model`, `data`, ...) unless a
-    section before it has the same setting.
+    `init_args` and `class_path` are left out, and so is the section (`model`, `data`, ...) unless
+    an earlier section has the same setting.
     """
     found: dict[str, str] = {}
     taken = set(TAKEN)
@@ -51,13 +52,17 @@ def short_names(names: Iterable[str]) -> dict[str, str]:
 
 
 def section_rank(name: str) -> int:
-    """Return the place of a setting's section; those of none come first."""
+    """Return the rank of a setting's section in `SECTIONS`, from 1; 0 for settings of no
+    section.
+    """
     section, _, inside = name.partition(".")
     return SECTIONS.index(section) + 1 if section in SECTIONS and inside else 0
 
 
-def short_class(path: Any) -> Any:
-    """Return the last name of a class of a known package; another one keeps its path."""
+def short_class(path: Json) -> Json:
+    """Return the class name without its module if it is of a known package; any other value
+    unchanged.
+    """
     if isinstance(path, str) and path.split(".")[0] in KNOWN_PACKAGES:
         return path.rpartition(".")[2]
     return path

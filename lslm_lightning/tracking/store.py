@@ -1,22 +1,23 @@
-"""Where runs are stored: an MLflow server, or one SQLite file beside the project."""
+"""The MLflow store of runs: a server, or one SQLite file in the project folder."""
 
 import logging
 import os
 import re
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import unquote
 
 from lslm_lightning.safety import named_servers
 from lslm_lightning.safety.paths import is_inside
 from lslm_lightning.safety.redaction import learn_address, redacted
-from lslm_lightning.tracking import database
+from lslm_lightning.tracking import database, moved_store
 from lslm_lightning.tracking.views import KIND
+from lslm_lightning.types import Settings
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -29,36 +30,35 @@ KINDS = (
     "http://host:5000 for a server, sqlite:///mlflow.db for a file; unset "
     "MLFLOW_TRACKING_URI for the file of this folder"
 )
-PASSING = {"TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED"}  # MLflow's words
-REFUSALS = set(range(400, 500)) - {408, 429}  # HTTP: it will not change its mind
+PASSING = {"TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED"}  # MLflow's error codes
+REFUSALS = set(range(400, 500)) - {408, 429}  # HTTP status codes for which a retry is useless
 SILENCE = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # what it prints may hold a password
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }
-# environment variable: the store of the run that goes on, for all its processes
+# environment variable: the store of the resumed run, for all its processes
 OF_RUN = "LSLM_STORE"
 CREDENTIALS = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
 
 
 class TrackingError(OSError):
-    """MLflow cannot store this run. One line, without passwords."""
+    """MLflow cannot store a run; the message is one line without passwords."""
 
 
 class Store:
-    """An MLflow tracking store by its address.
+    """MLflow tracking store at an address.
 
     Args:
-        uri: default: `MLFLOW_TRACKING_URI`, or that of the run that goes on (`store_of_run`), or
-            `mlflow.db` in the working directory, artifacts in `mlartifacts/` beside it. Passwords
-            inside are used but never shown. What follows `sqlite:///` is a path, with options for
-            SQLite after a last `?`.
+        uri: default: `MLFLOW_TRACKING_URI`, else the store of the resumed run (`store_of_run`),
+            else `mlflow.db` in the working directory, with artifacts in `mlartifacts/` beside it.
+            Passwords in it are used but never shown. The part after `sqlite:///` is a path,
+            optionally followed by `?` and options for SQLite.
     """
 
     def __init__(self, uri: str | None = None) -> None:
         named = uri or os.environ.get("MLFLOW_TRACKING_URI")
         recorded = None if named else os.environ.get(OF_RUN)
-        # by the user; by a run
         self.is_named = bool(named)
         self.is_of_run = bool(recorded)
         self.uri = named or recorded or "sqlite:///mlflow.db"
@@ -78,7 +78,7 @@ class Store:
         )
 
     def is_same(self, other: "Store") -> bool:
-        """Return whether both addresses lead to one store, as far as they say."""
+        """Return whether both addresses lead to the same store, as far as the addresses tell."""
         if self.file and other.file:
             return self.file.resolve() == other.file.resolve()
         return str(self) == str(other)
@@ -89,30 +89,30 @@ class Store:
 
     @property
     def artifacts(self) -> Path | None:
-        """The folder of artifacts; None where a server keeps them."""
+        """Folder of artifacts; None for a server."""
         if self.is_server:
             return None
         return (self.file.parent if self.file else Path.cwd()) / database.ARTIFACTS
 
     def redact(self, text: str) -> str:
-        """`text` without secrets, that of the address included."""
+        """Return the text without secrets, including those in the store's address."""
         return redacted(text.replace(self.uri, str(self)))
 
     def check_artifacts(self, address: str) -> None:
-        """Refuse a database that keeps the files of runs elsewhere: files, and perhaps credentials,
-        would go there.
+        """Raise TrackingError if a database names an artifact location that the user did not
+        choose, since files, and perhaps credentials, would be sent there.
 
         Raises:
-            TrackingError: the place is a web server that the user has not named, or else the user
-                has not named the database, and the place is on another machine or, of a run's,
-                outside of its folder.
+            TrackingError: the location is a web server that the user has not named; or the user has
+                not named the database, and the location is on another machine or, for the store of
+                a resumed run, outside of its folder.
         """
         if not self.file:
             return
         if home := re.match(r"(?i)(?:https?|mlflow-artifacts)://[^/?#]*", address):
             if not named_servers.is_known(home[0]):
                 raise TrackingError(
-                    f"{self.file} keeps the files of its runs at {self.redact(home[0])}, which "
+                    f"{self.file} stores the files of its runs at {self.redact(home[0])}, which "
                     "you have not named:"
                     " set MLFLOW_TRACKING_URI to the server, or unset it in another folder for "
                     "a database of your own"
@@ -122,14 +122,14 @@ class Store:
         is_here = folder is not None and folder.resolve().is_relative_to(self.file.parent.resolve())
         if not self.is_named and (folder is None or (self.is_of_run and not is_here)):
             raise TrackingError(
-                f"{self.file} keeps the files of its runs at {self.redact(address)}, outside of "
+                f"{self.file} stores the files of its runs at {self.redact(address)}, outside of "
                 "its folder;"
                 f" if that is right, set MLFLOW_TRACKING_URI={self}"
             )
 
     def explain(self, error: BaseException) -> str:
-        """The reason in one line of at most 300 characters, safe to show; that of the network or
-        the file where it began there.
+        """Return the message of an error on one line of at most 300 characters, without secrets;
+        that of the network or file error that caused it, if there is one.
         """
         origin = causes(error)[-1]
         reason = (
@@ -140,9 +140,7 @@ class Store:
         return reason if len(reason) <= 300 else reason[:297] + "..."
 
     def is_passing(self, error: BaseException) -> bool:
-        """Whether the same request may succeed later: the store is away or busy, rather than
-        against it.
-        """
+        """Return whether the same request may succeed later, because the store is away or busy."""
         from requests import HTTPError, RequestException
 
         if getattr(error, "error_code", None) in PASSING:
@@ -159,67 +157,67 @@ class Store:
         )
 
     def client(self) -> "MlflowClient":
-        """MLflow's client on this store, without MLflow's chatter.
+        """Return an MLflow client of this store, with MLflow's own log messages silenced.
 
         Raises:
-            TrackingError: the address is none that MLflow knows, or its file cannot be written.
+            TrackingError: MLflow does not know the kind of address, or the file cannot be written.
         """
         for name, value in SILENCE.items():
             os.environ.setdefault(name, value)
         import mlflow  # noqa: F401 - it sets the levels of its loggers when it is imported
 
-        # its errors are raised too, and told by us
+        # its errors are raised too, and reported by the caller
         logging.getLogger("mlflow").setLevel(logging.CRITICAL)
         logging.getLogger("alembic").setLevel(logging.WARNING)
-        return self.ask(self._open)
+        return self.request(self._open)
 
     def _open(self) -> "MlflowClient":
         from mlflow import MlflowClient
 
         if self.uri.startswith("sqlite:") and not self.file:
             raise TrackingError(
-                f"MLFLOW_TRACKING_URI={self.uri} is in memory, and gone with this command: name "
-                "a file, as in sqlite:///mlflow.db"
+                f"MLFLOW_TRACKING_URI={self.uri} is in memory and would be lost with this "
+                "command: name a file, as in sqlite:///mlflow.db"
             )
         if self.file and self.artifacts:
             database.prepare(self.file)
             database.check_address(self.uri)
-            database.repoint(self.file, self.artifacts)
+            moved_store.repoint(self.file, self.artifacts)
         return MlflowClient(self.uri)
 
     def open_experiment(self, task: str) -> tuple["MlflowClient", str]:
-        """A client and the id of the task's experiment, created when new; safe when several
-        processes start at once.
+        """Return a client and the id of the task's experiment, which is created if new; safe if
+        several processes start at once.
 
         Raises:
-            TrackingError: within seconds, where MLflow's own retries last minutes; a name that
-                would lead out of the folder of artifacts.
+            TrackingError: the store does not answer within seconds (MLflow's own retries last
+                minutes), or the experiment's name would lead out of the artifact folder.
         """
         if self.artifacts and not is_inside(task):
             raise TrackingError(
                 f"the experiment {task!r} must be a name inside {self.artifacts}, without a "
-                "first / or ..; rename it"
+                "leading / and without ..; rename it"
             )
         client = self.client()
-        return client, self.ask(lambda: self._experiment(client, task))
+        return client, self.request(lambda: self._experiment(client, task))
 
     def adopt_run(self, run_id: str) -> None:
-        """See that the artifacts of a run that goes on go to where those of this store are."""
+        """Move the artifact location of a resumed run to the artifact folder of this store."""
         if self.file and self.artifacts:
-            database.adopt_run(self.file, self.artifacts, run_id)
+            moved_store.adopt_run(self.file, self.artifacts, run_id)
 
-    def ask(self, question: Callable[[], T]) -> T:
-        """The answer of MLflow, asked once.
+    def request(self, question: Callable[[], T]) -> T:
+        """Call `question` once and return MLflow's answer.
 
         Raises:
-            TrackingError: it refused, or gave none within `ANSWER_SECONDS`.
+            TrackingError: MLflow refused, or did not answer within `ANSWER_SECONDS`.
         """
         try:
             if self.file:
                 with database.exclusive(self.file):
                     return question()
-            with impatient():
-                return within(ANSWER_SECONDS, question)
+            with fail_fast():
+                return run_with_timeout(ANSWER_SECONDS, question)
         except TrackingError:
             raise
         except database.DatabaseError as error:
@@ -257,8 +255,9 @@ class Store:
 def path_in(text: str) -> Path:
     """Return the file that an address `sqlite:///...` names.
 
-    Where `%20` and the like stand in it, a folder that is called so comes before one whose name
-    they quote; a server's or another program's address quotes, ours do not.
+    A `%20` or the like is taken literally if a folder of that name exists, else as a quoted
+    character: addresses written by a server or another program are quoted, those of this package
+    are not.
     """
     literal = Path(text).absolute()
     quoted = Path(unquote(text)).absolute()
@@ -267,24 +266,25 @@ def path_in(text: str) -> Path:
     return quoted if is_quoted else literal
 
 
-def recorded_store(noted: Mapping[str, Any], directory: Path) -> str | None:
-    """The address at which a run began, as its mlflow.json has it; None where the environment names
-    one, or that one is no more.
+def recorded_store(noted: Settings, directory: Path) -> str | None:
+    """Return the store address recorded in a run's mlflow.json; None if MLFLOW_TRACKING_URI is set,
+    or if the recorded database does not exist.
 
-    A run may come from a stranger: what it names is used where it is a file here, or a server that
-    this user has named before. Of a project that was moved or copied as a whole, it is the store
-    that lies to the run's `directory` as that one did.
+    A run may come from somebody else: its address is used only if it is a local file, or a server
+    that this user has named before. For a project that was moved or copied as a whole, the database
+    in the new project folder is returned.
 
     Raises:
-        ValueError: it holds a password, which was not noted; or this user has never named it.
+        ValueError: the address holds a password, which is not recorded; or this user never named
+            it.
     """
     recorded = noted.get("store", "")
     if os.environ.get("MLFLOW_TRACKING_URI") or not recorded:
         return None
     if "***" in recorded:
         raise ValueError(
-            f"the run is in MLflow at {recorded}: set MLFLOW_TRACKING_URI, for its password was "
-            "not noted"
+            f"the run is in MLflow at {recorded}: set MLFLOW_TRACKING_URI, since its password is "
+            "not recorded"
         )
     file = Store(recorded).file
     if file is None and not named_servers.is_known(recorded):
@@ -300,8 +300,9 @@ def recorded_store(noted: Mapping[str, Any], directory: Path) -> str | None:
 
 
 @contextmanager
-def store_of_run(noted: Mapping[str, Any], directory: Path) -> Iterator[None]:
-    """Let the store that a run has recorded be that of `Store()` inside, where the user names none.
+def store_of_run(noted: Settings, directory: Path) -> Iterator[None]:
+    """Make the recorded store of a run the default of `Store()` inside the context, unless the user
+    names one.
 
     Raises:
         ValueError: see `recorded_store`.
@@ -314,9 +315,9 @@ def store_of_run(noted: Mapping[str, Any], directory: Path) -> Iterator[None]:
         os.environ.pop(OF_RUN, None)
 
 
-def store_beside(file: Path, noted: Mapping[str, Any], directory: Path) -> Path:
-    """Return the store of the project in which a run is now, `file` where that one does not know
-    the run.
+def store_beside(file: Path, noted: Settings, directory: Path) -> Path:
+    """Return the database in the project folder that the run is in now if it knows the run, else
+    `file`.
     """
     # runs/<task>/<name>; older records do not say
     usual = file.parent / Path(*directory.parts[-3:])
@@ -327,18 +328,18 @@ def store_beside(file: Path, noted: Mapping[str, Any], directory: Path) -> Path:
     if depth > len(directory.parents):
         return file
     moved = directory.parents[depth - 1] / file.name
-    return moved if moved.exists() and database.has_run(moved, noted.get("run_id", "")) else file
+    return moved if moved.exists() and moved_store.has_run(moved, noted.get("run_id", "")) else file
 
 
 def causes(error: BaseException) -> list[BaseException]:
-    """The error, the one that led to it, and so on."""
+    """Return an error and the chain of errors that caused it, the original one last."""
     before = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     return [error, *(causes(before) if before else [])]
 
 
 @contextmanager
-def impatient() -> Iterator[None]:
-    """MLflow asks once and waits seconds."""
+def fail_fast() -> Iterator[None]:
+    """Let MLflow try each request once, with a timeout of seconds, inside the context."""
     settings = {
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
         "MLFLOW_HTTP_REQUEST_TIMEOUT": str(round(ANSWER_SECONDS)),
@@ -355,9 +356,9 @@ def impatient() -> Iterator[None]:
                 os.environ[name] = value
 
 
-def within(seconds: float, question: Callable[[], T]) -> T:
-    """What `question` returns or raises; TimeoutError where it takes longer (its thread is left
-    behind).
+def run_with_timeout(seconds: float, question: Callable[[], T]) -> T:
+    """Call `question` in a thread and return its result; TimeoutError after `seconds` (the thread
+    is left running).
     """
     answer: Future[T] = Future()
 

@@ -1,24 +1,29 @@
-"""Load of this machine while a run goes on, as MLflow's own page of system metrics shows it."""
+"""System metrics (processor, memory, disk, network, GPU) during a run, named as MLflow names
+them.
+"""
 
 import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
+from lslm_lightning.tracking.mlflow_internals import system_monitors
+
 if TYPE_CHECKING:
     from mlflow.system_metrics.metrics.base_metrics_monitor import BaseMetricsMonitor
 
 
 class SystemMetrics:
-    """Processor, memory, disk, network and, where `nvidia-ml-py` is installed, GPU, from a
-    background thread.
+    """Thread that measures processor, memory, disk, network and, if `nvidia-ml-py` is installed,
+    GPU load.
 
-    MLflow's measurements, not its monitor: that one ends for good when the server is once away.
+    Uses MLflow's measurements but not its monitor, which stops for good when the server is away
+    once.
 
     Args:
-        log: takes metrics and a step, the seconds since the run began; so a resumed run goes on
-            where it stopped.
-        began: Unix time of the run's start in seconds.
+        log: receives metrics and a step, the number of seconds since the run began, so that a
+            resumed run continues the curves.
+        began: Unix time in seconds at which the run began.
         interval: seconds between two measurements.
     """
 
@@ -36,21 +41,12 @@ class SystemMetrics:
         self._thread.start()
 
     def close(self) -> None:
-        """Measure once more, and end."""
+        """Measure once more and end the thread."""
         self._stop.set()
         self._thread.join()
 
     def _work(self) -> None:
-        from mlflow.system_metrics.metrics.cpu_monitor import CPUMonitor
-        from mlflow.system_metrics.metrics.disk_monitor import DiskMonitor
-        from mlflow.system_metrics.metrics.gpu_monitor import GPUMonitor
-        from mlflow.system_metrics.metrics.network_monitor import NetworkMonitor
-
-        monitors = [
-            monitor
-            for kind in (CPUMonitor, DiskMonitor, NetworkMonitor, GPUMonitor)
-            if (monitor := usable(kind))
-        ]
+        monitors = [monitor for kind in system_monitors() if (monitor := usable(kind))]
         stopped = False
         while not stopped:
             stopped = self._stop.wait(self._interval)
@@ -65,8 +61,8 @@ class SystemMetrics:
 
 
 def usable(kind: type["BaseMetricsMonitor"]) -> "BaseMetricsMonitor | None":
-    """A monitor that has measured once, or None where this machine has no such thing, or no library
-    to ask it.
+    """Return a monitor that has measured once; None if this machine has no such device or no
+    library to read it.
     """
     try:
         monitor = kind()

@@ -1,4 +1,4 @@
-"""Files of a run in MLflow's store: sent, and looked at there."""
+"""Upload of a run's files to MLflow, with a check that they arrived."""
 
 import re
 import zlib
@@ -11,12 +11,12 @@ if TYPE_CHECKING:
 
 KEPT = ("config.yaml", "tokenizer.json", "environment.txt", "metrics.json", "checkpoints/best.ckpt")
 FOLDERS = ("report", "samples", "predictions", "checkpoints/best.ckpt")
-N_TRY = 3  # for a store that takes files and has others afterwards
+N_TRY = 3  # attempts, for a store that accepts a file but loses part of it
 
 
 def local_files(directory: Path) -> list[str]:
-    """Of a run's directory, those that MLflow is to have, by their names inside: all but the states
-    and the answers of validations.
+    """Return the names, relative to the run directory, of the files to be uploaded: all but
+    checkpoints for resuming and predictions of validations.
     """
     found = [name for name in KEPT if (directory / name).is_file()]
     for folder in FOLDERS:
@@ -30,8 +30,8 @@ def local_files(directory: Path) -> list[str]:
 
 
 def links_of(path: Path, root: Path) -> list[Path]:
-    """Symbolic links on the way from the folder `root`, itself excluded, to `path`, and inside of
-    `path`: they may lead anywhere.
+    """Return symbolic links on the path from the folder `root` (not included) to `path`, or inside
+    of `path`; they may lead anywhere.
     """
     folders = [each for each in (path, *path.parents) if each.is_relative_to(root) and each != root]
     if links := [each for each in reversed(folders) if each.is_symlink()]:
@@ -39,9 +39,11 @@ def links_of(path: Path, root: Path) -> list[Path]:
     return [each for each in sorted(path.rglob("*")) if each.is_symlink()] if path.is_dir() else []
 
 
-def sizes(client: "MlflowClient", run_id: str, folder: str | None = None) -> dict[str, int]:
-    """Bytes of every artifact of a run, or of those in a folder of it."""
-    found: dict[str, int] = {}
+def sizes(client: "MlflowClient", run_id: str, folder: str | None = None) -> dict[str, int | None]:
+    """Return the size in bytes of every artifact of a run, or in a folder of it, by path; None if
+    the store does not know it.
+    """
+    found: dict[str, int | None] = {}
     for entry in client.list_artifacts(run_id, folder):
         found |= (
             sizes(client, run_id, entry.path) if entry.is_dir else {entry.path: entry.file_size}
@@ -52,8 +54,8 @@ def sizes(client: "MlflowClient", run_id: str, folder: str | None = None) -> dic
 def missing_files(
     client: "MlflowClient", run_id: str, directory: Path, sent: Mapping[str, int]
 ) -> list[str]:
-    """Of `local_files`, those that are not in MLflow, or not whole, or not as they are now, by the
-    checksums of what was sent.
+    """Return those of `local_files` that are missing in MLflow, incomplete, or changed since they
+    were sent, by their checksums.
     """
     there = sizes(client, run_id)
 
@@ -67,7 +69,7 @@ def missing_files(
 
 
 def checksum(path: Path) -> int:
-    """CRC-32 of a file."""
+    """Return the CRC-32 of a file."""
     running = 0
     with path.open("rb") as file:
         while block := file.read(1 << 20):
@@ -76,14 +78,14 @@ def checksum(path: Path) -> int:
 
 
 def upload(client: "MlflowClient", run_id: str, path: Path, folder: str) -> dict[str, int]:
-    """Send a file, or a folder with all in it but symbolic links, into `folder` of a run's
-    artifacts, until all of it is there.
+    """Upload a file, or a folder without its symbolic links, into `folder` of a run's artifacts,
+    and check that all of it arrived.
 
     Returns:
-        Checksums, by name there.
+        CRC-32 checksums by artifact path.
 
     Raises:
-        RuntimeError: the store takes it and has not all of it afterwards, at `N_TRY` tries.
+        RuntimeError: the store accepts the files but lacks some of them after `N_TRY` attempts.
     """
     target = f"{folder}/{path.name}".removeprefix("/")
     for _ in range(N_TRY):
@@ -105,7 +107,7 @@ def upload(client: "MlflowClient", run_id: str, path: Path, folder: str) -> dict
                 client.log_artifact(run_id, file, name.rpartition("/")[0])
             there = sizes(client, run_id, target)
         elif path.is_dir():
-            client.log_artifacts(run_id, path, target)
+            client.log_artifacts(run_id, str(path), target)
             there = sizes(client, run_id, target)
         else:
             client.log_artifact(run_id, path, folder or None)
@@ -113,7 +115,7 @@ def upload(client: "MlflowClient", run_id: str, path: Path, folder: str) -> dict
                 entry.path: entry.file_size
                 for entry in client.list_artifacts(run_id, folder or None)
             }
-        # what has changed here meanwhile is left to the next upload
+        # a file that changed meanwhile is left to the next upload
         short = [
             name
             for name, size in before.items()
@@ -123,5 +125,6 @@ def upload(client: "MlflowClient", run_id: str, path: Path, folder: str) -> dict
             return sums
     name = short[0]
     raise RuntimeError(
-        f"of {name} it has {there.get(name) or 0:,} of {before[name]:,} bytes, after {N_TRY} tries"
+        f"the store has {there.get(name) or 0:,} of {before[name]:,} bytes of {name} after "
+        f"{N_TRY} attempts"
     )

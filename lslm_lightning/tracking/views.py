@@ -1,4 +1,4 @@
-"""The saved view of an experiment in MLflow's web UI: columns, order and charts that compare runs.
+"""Saved view of an experiment in MLflow's web UI: columns, order and charts that compare runs.
 
 The UI keeps a view as a tag of the experiment (`useSharedExperimentViewState` and
 `savedViewEnvelope` in its source): a link that names it opens it, and its menu "Views" lists it.
@@ -11,26 +11,32 @@ import time
 import zlib
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lslm_lightning.tracking.descriptions import DESCRIPTION, is_own, sign
 from lslm_lightning.tracking.names import mlflow_name
+from lslm_lightning.types import JsonObject
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-KIND = {"mlflow.experimentKind": "custom_model_development"}  # model training, not chats and judges
+KIND = {"mlflow.experimentKind": "custom_model_development"}  # model training, not LLM evaluation
 KEY = "lslm"
 NESTED = f"{KEY}-parts"
 PREFIX = "mlflow.sharedViewState."
 TAG = f"{PREFIX}{KEY}"
 SETTINGS = "settings that differ"  # a section of charts
 NAMES = {KEY: "Best first (lslm)", NESTED: "Newest first, with their parts (lslm)"}
-LONGEST_TAG = 20_000  # of an experiment
-N_RUN = 200  # the newest, of which the view is made
-MOST_COLUMNS = 12  # of settings in which runs differ
-TAGS = ("corpus", "languages", "model", "command")  # that have a column; the last where it differs
+LONGEST_TAG = 20_000  # characters of an experiment's tag
+N_RUN = 200  # newest runs that the view is made from
+MOST_COLUMNS = 12  # for settings in which runs differ
+TAGS = (
+    "corpus",
+    "languages",
+    "model",
+    "command",
+)  # tags with a column; the last one only if it differs
 # pixels
 WIDTHS = {
     "interval": 210,
@@ -40,17 +46,23 @@ WIDTHS = {
     "n_parameter": 120,
     "command": 90,
 }
-NO_SCORES = ("_deviation", "/cut_sources")  # metrics of tests that are about scores
-MEASURED = ("n_parameter", "data.train_", "data.val_", "cost.")  # parameters that nobody set
-SHOWN = ("backbone", "corpus", "source_language", "target_language")  # which tags say too
-# names that earlier releases gave to all settings
+NO_SCORES = ("_deviation", "/cut_sources")  # metrics that describe scores
+MEASURED = (
+    "n_parameter",
+    "data.train_",
+    "data.val_",
+    "cost.",
+)  # measured parameters, which are not settings
+SHOWN = ("backbone", "corpus", "source_language", "target_language")  # shown as tags
+# parameter names of earlier releases, which logged all settings
 EARLIER = re.compile(r"\.(class_path|init_args\.)|^(trainer|job)\.")
 
 
 def publish(client: "MlflowClient", experiment_id: str) -> None:
-    """Write the view, the kind of pages and a description with links into an experiment.
+    """Write the saved views, the experiment kind and a description with links as tags of an
+    experiment.
 
-    What somebody has changed in the UI stays as it is.
+    Whatever a user changed in the UI is left unchanged.
     """
     tags = client.get_experiment(experiment_id).tags
     for name, value in KIND.items():
@@ -61,7 +73,7 @@ def publish(client: "MlflowClient", experiment_id: str) -> None:
         return
     state = view_state(runs)
     for key, name in NAMES.items():
-        # the UI shows children below their parents in this order alone
+        # only in this order does the UI show children below their parents
         view = (
             state
             if key == KEY
@@ -75,9 +87,7 @@ def publish(client: "MlflowClient", experiment_id: str) -> None:
 
 
 def links(experiment_id: str) -> dict[str, str]:
-    """Return addresses of the runs of an experiment in its views, from their `#` on, by what they
-    show.
-    """
+    """Return page addresses of the views of an experiment, from their `#` on, by what they show."""
     page = f"#/experiments/{experiment_id}/runs?workflowType=machine_learning&compareRunsMode="
     return {
         "best first": f"{page}TABLE&viewStateShareKey={KEY}",
@@ -87,7 +97,7 @@ def links(experiment_id: str) -> dict[str, str]:
 
 
 def introduction(experiment_id: str) -> str:
-    """Return the description of an experiment, in Markdown."""
+    """Return the Markdown description of an experiment."""
     return "Compare runs: " + " · ".join(
         f"[{name}]({address})" for name, address in links(experiment_id).items()
     )
@@ -96,11 +106,11 @@ def introduction(experiment_id: str) -> str:
 # The state
 
 
-def view_state(runs: Sequence["Run"]) -> dict[str, Any]:
-    """Return what the UI keeps of a view: search, columns, charts and their sections.
+def view_state(runs: Sequence["Run"]) -> JsonObject:
+    """Return the state of a view as the UI stores it: search, columns, charts and sections.
 
     Args:
-        runs: the newest first.
+        runs: newest first.
     """
     headline = headline_of(runs)
     metrics = ordered_metrics(runs, headline)
@@ -144,8 +154,8 @@ def view_state(runs: Sequence["Run"]) -> dict[str, Any]:
 
 
 def columns_of(runs: Sequence["Run"], headline: str, metrics: Sequence[str]) -> list[str]:
-    """Return the columns of the table: the score, in what runs differ, other scores, and last what
-    all of them share.
+    """Return the columns of the table: the headline score, tags and settings in which the runs
+    differ, other scores, and last the tags that all runs share.
     """
     known = {name: {run.data.tags.get(name) for run in runs} - {None} for name in TAGS}
     differs = {name: len(found) > 1 for name, found in known.items()}
@@ -170,8 +180,8 @@ def width(name: str) -> int:
 
 
 def headline_of(runs: Sequence["Run"]) -> str:
-    """Return the metric that runs are compared by: what most of them say, or else a score of a
-    test, or the loss.
+    """Return the metric to compare runs by: the one that most runs name as headline, else a test
+    score, else the validation loss.
     """
     named = [
         (mlflow_name(run.data.tags["headline"]), run)
@@ -191,15 +201,15 @@ def headline_of(runs: Sequence["Run"]) -> str:
 
 
 def ordered_metrics(runs: Sequence["Run"], headline: str) -> list[str]:
-    """Return the metrics that get a chart: of tests, of validations, of training; the headline and
-    the loss lead each.
+    """Return the metrics that get a chart: test, then validation, then training metrics, with
+    headline and loss first in each.
     """
     name = headline.rpartition("/")[2]
     ranks = {"test": 0, "val": 1, "train": 2}
 
     def rank(metric: str) -> tuple[int, int, str]:
-        split, _, own = metric.partition("/")
-        return ranks[split], [name, "loss"].index(own) if own in (name, "loss") else 2, own
+        split, _, inner = metric.partition("/")
+        return ranks[split], [name, "loss"].index(inner) if inner in (name, "loss") else 2, inner
 
     known = {
         metric for run in runs for metric in run.data.metrics if metric.partition("/")[0] in ranks
@@ -210,11 +220,10 @@ def ordered_metrics(runs: Sequence["Run"], headline: str) -> list[str]:
 
 
 def differing_parameters(runs: Sequence["Run"]) -> list[str]:
-    """Return the settings in which runs of one kind differ, those that most runs have first; what
-    is measured is none.
+    """Return the settings in which runs of the same kind differ, most common first; measured values
+    are excluded.
 
-    Where there are runs of this release, the settings of those of earlier ones, which have all of
-    them, are left out.
+    If there are runs of this release, settings that only earlier releases logged are excluded too.
     """
     recent = [run for run in runs if "n_parameter" in run.data.params]
     if recent:
@@ -239,12 +248,12 @@ def differing_parameters(runs: Sequence["Run"]) -> list[str]:
 
 
 def kind_of(run: "Run") -> str:
-    """Return what a run is, by its parameters: each kind has settings that no other has."""
+    """Return the kind of a run, by its parameters: "system", "n_shot" or "training"."""
     return next((name for name in ("system", "n_shot") if name in run.data.params), "training")
 
 
-def charts_of(metrics: Sequence[str]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Return sections and charts: bars of test scores, a table of the settings that differ, and
+def charts_of(metrics: Sequence[str]) -> tuple[list[JsonObject], list[JsonObject]]:
+    """Return sections and charts: bar charts of test scores, a table of differing settings, and
     curves.
     """
     names = [*dict.fromkeys(metric.partition("/")[0] for metric in metrics)]
@@ -281,10 +290,10 @@ def charts_of(metrics: Sequence[str]) -> tuple[list[dict[str, Any]], list[dict[s
     return sections, charts
 
 
-def chart(metric: str) -> dict[str, Any]:
-    """Return a chart of one metric."""
+def chart(metric: str) -> JsonObject:
+    """Return the description of one metric's chart."""
     split = metric.partition("/")[0]
-    found: dict[str, Any] = {
+    found: JsonObject = {
         "type": "BAR" if split == "test" else "LINE",
         "uuid": f"{KEY}-{metric}",
         "metricSectionId": f"{KEY}-{split}",
@@ -312,7 +321,7 @@ def chart(metric: str) -> dict[str, Any]:
 
 
 def is_lower_better(metric: str, runs: Sequence["Run"]) -> bool:
-    """Return which way the metric goes, as a run has it on record."""
+    """Return whether lower values of the metric are better, as recorded by a run."""
     name = metric.rpartition("/")[2]
     for run in runs:
         try:
@@ -329,8 +338,8 @@ def is_lower_better(metric: str, runs: Sequence["Run"]) -> bool:
 # The tag
 
 
-def envelope(name: str, state: dict[str, Any]) -> str:
-    """Return a view as the UI saves it: its name in the open, its state compressed."""
+def envelope(name: str, state: JsonObject) -> str:
+    """Return a view as the UI stores it in a tag: its name, and its compressed state."""
     packed = base64.b64encode(zlib.compress(json.dumps(state).encode())).decode()
     now = round(time.time() * 1000)
     return json.dumps(
@@ -338,8 +347,8 @@ def envelope(name: str, state: dict[str, Any]) -> str:
     )
 
 
-def state_of(tag: str) -> dict[str, Any] | None:
-    """Return the state of a view that `envelope` made; None of anything else."""
+def state_of(tag: str) -> JsonObject | None:
+    """Return the state of a view in a tag that `envelope` made; None for any other text."""
     try:
         packed = json.loads(tag)["state"].removeprefix("deflate;")
         return json.loads(zlib.decompress(base64.b64decode(packed)))
@@ -348,9 +357,7 @@ def state_of(tag: str) -> dict[str, Any] | None:
 
 
 def is_ours(tag: str) -> bool:
-    """Return whether a view may be replaced: there is none, or nobody has saved it anew in the
-    UI.
-    """
+    """Return whether a view may be replaced: there is none, or no user has saved it in the UI."""
     if not tag:
         return True
     try:

@@ -1,6 +1,4 @@
-"""Progress of work: lines that are redrawn in place on a terminal, and printed now and then
-elsewhere.
-"""
+"""Progress display: lines that are redrawn on a terminal, and printed now and then elsewhere."""
 
 import os
 import sys
@@ -14,7 +12,7 @@ from lslm_lightning.training.status_line import ASCII_BAR, UNICODE_BAR
 from lslm_lightning.training.work import Clock, Work
 
 if TYPE_CHECKING:
-    from rich.progress import Progress, ProgressColumn
+    from rich.progress import Progress, ProgressColumn, TaskID
     from rich.progress import Task as Row
 
 FIRST_SECONDS = 5.0
@@ -25,21 +23,22 @@ T = TypeVar("T")
 
 
 def line_interval(elapsed: float) -> float:
-    """Return the seconds from one printed line to the next, after so many seconds of work."""
+    """Return the seconds between two printed lines after `elapsed` seconds of work."""
     return min(LINE_EVERY_AT_MOST, max(LINE_EVERY_SECONDS, LINE_EVERY_SHARE * elapsed))
 
 
 class Display:
-    """Shows how far some works are.
+    """Display of the progress of several works.
 
     On a terminal each has a line that is redrawn twice a second. In a log file, a pipe or a
-    notebook each prints a line now and then, the first after `FIRST_SECONDS`, and short work prints
+    notebook each prints a line now and then, the first after `FIRST_SECONDS`; short work prints
     none.
 
     Args:
         shown: False to show nothing.
-        output: where lines are printed. With "stdout", lines are redrawn only if standard output
-            and standard error both are a terminal, so that a log file has them all.
+        output: stream for printed lines. With "stdout", lines are redrawn only if standard output
+            and standard error both are a terminal, so that a log file gets all lines.
+        clock: returns seconds.
     """
 
     def __init__(
@@ -53,14 +52,14 @@ class Display:
         self.clock = clock
         self.is_live = shown and can_redraw(output)
         self._progress: Progress | None = None
-        self._rows: dict[Work, int] = {}  # lines on the terminal
+        self._rows: dict[Work, TaskID] = {}  # lines on the terminal
         self._due: dict[Work, float] = {}  # when to print the next line
 
     def begin(self, work: Work, lasting: bool = False) -> None:
-        """Show a work from now on.
+        """Start to show a work.
 
         Args:
-            lasting: print its first line at once; on a terminal, its last line stays.
+            lasting: print its first line at once; on a terminal, keep its last line.
         """
         if not self.shown:
             return
@@ -77,9 +76,7 @@ class Display:
             self.print(work)
 
     def tell(self, work: Work) -> None:
-        """Print the line of a work under way if it is time to; a terminal is redrawn without being
-        asked.
-        """
+        """Print the line of a work if its interval has passed; on a terminal nothing is to do."""
         if work in self._due and work.done != work.total and self.clock() >= self._due[work]:
             self.print(work)
 
@@ -91,7 +88,9 @@ class Display:
             print(work.line(), file=getattr(sys, self.output), flush=True)
 
     def end(self, work: Work | None) -> None:
-        """Show a work no more."""
+        """Stop showing a work."""
+        if work is None:
+            return
         self._due.pop(work, None)
         row = self._rows.pop(work, None)
         if row is None or self._progress is None:
@@ -103,13 +102,13 @@ class Display:
         self._progress = None
 
     def close(self) -> None:
-        """Show no work any more."""
+        """Stop showing all works."""
         for work in list(reversed({**self._rows, **self._due})):
             self.end(work)
 
     @contextmanager
     def showing(self, work: Work) -> Iterator[Work]:
-        """Show a work inside."""
+        """Show a work inside the context."""
         self.begin(work)
         try:
             yield work
@@ -117,7 +116,7 @@ class Display:
             self.end(work)
 
     def each(self, what: str, items: Iterable[T], total: int | None, unit: str = "") -> Iterator[T]:
-        """Yield the items, and show how many of `total` are done; None where nobody knows it."""
+        """Yield the items, showing how many of `total` are done; `total` may be None if unknown."""
         with self.showing(Work(what, total, unit, clock=self.clock)) as work:
             for done, item in enumerate(items, 1):
                 yield item
@@ -126,8 +125,8 @@ class Display:
 
 
 def can_redraw(output: Literal["stdout", "stderr"]) -> bool:
-    """Whether a line can be redrawn in place: on a terminal, and not in a notebook's cell (`!lslm
-    ...`), which only looks like one.
+    """Return whether lines can be redrawn in place: on a terminal, but not in a notebook cell
+    (`!lslm ...`), which only looks like one.
     """
     streams = (sys.stdout, sys.stderr) if output == "stdout" else (sys.stderr,)
     if "JPY_PARENT_PID" in os.environ or not all(stream.isatty() for stream in streams):
@@ -137,14 +136,14 @@ def can_redraw(output: Literal["stdout", "stderr"]) -> bool:
 
 
 def new_progress() -> "Progress":
-    """Build the lines of works, on standard error."""
+    """Return a rich progress display, on standard error, for the lines of works."""
     shown = progress(line_column(), output=console(stderr=True))
     shown.live.transient = True
     return shown
 
 
 def line_column() -> "ProgressColumn":
-    """Build the only column: a work's line, as wide as the terminal is now."""
+    """Return the only column of the progress display: a work's line, as wide as the terminal."""
     from rich.progress import ProgressColumn
     from rich.table import Column
     from rich.text import Text
@@ -154,7 +153,7 @@ def line_column() -> "ProgressColumn":
     class LineColumn(ProgressColumn):
         def render(self, task: "Row") -> Text:
             style = ASCII_BAR if output.options.ascii_only else UNICODE_BAR
-            width = output.width - len("^C") - 1  # which the terminal prints behind it
+            width = output.width - len("^C") - 1  # room for the ^C that the terminal prints
             return Text(task.fields["work"].line(width, style), no_wrap=True, overflow="crop")
 
     return LineColumn(Column(no_wrap=True, overflow="crop"))

@@ -1,4 +1,6 @@
-"""Ctrl-C, SIGTERM and a closed terminal during training: finish the batch, save, stop."""
+"""Clean stop of a training on Ctrl-C, SIGTERM or SIGHUP: finish the step, save, stop."""
+# mypy: disable-error-code="override"
+# (hooks of our callbacks are called with our Task)
 
 import _thread
 import signal
@@ -6,65 +8,27 @@ import sys
 import threading
 from collections.abc import Callable
 from types import FrameType
-from typing import Any
 
-import torch
 from lightning.pytorch import Callback, Trainer
-from torch import Tensor
 
 from lslm_lightning.training.checkpoints import Checkpoints
-from lslm_lightning.training.signals import Interrupted, leave_lost_terminal, stopping_signals
+from lslm_lightning.training.distributed.collectives import LargestOfRanks
+from lslm_lightning.training.lightning_internals import is_accumulating, validates_next
+from lslm_lightning.training.signals import (
+    Handler,
+    Interrupted,
+    leave_lost_terminal,
+    stopping_signals,
+)
 from lslm_lightning.training.task import Task
 
 STOP_SECONDS = 60.0  # SLURM is told to give two minutes
 
 
-class Agreement:
-    """The largest of the numbers that the ranks bring; collective.
-
-    On GPUs it is that of the call before, 0 at first: the processor would wait for all that the GPU
-    has to do yet to know this one.
-    """
-
-    def __init__(self) -> None:
-        self._before: tuple[Tensor, torch.cuda.Event] | None = None
-
-    def forget(self) -> None:
-        """Of all calls so far."""
-        self._before = None
-
-    def __call__(self, number: int, device: torch.device, at_once: bool = False) -> int:
-        largest = torch.full((), number, device=device)
-        torch.distributed.all_reduce(largest, torch.distributed.ReduceOp.MAX)
-        if at_once or not is_behind(device):
-            self._before = None
-            return int(largest)
-        before = self._before
-        self._before = arriving(largest)
-        if before is None:
-            return 0
-        before[1].synchronize()
-        return int(before[0])
-
-
-def is_behind(device: torch.device) -> bool:
-    """Whether it does later what it is asked for now."""
-    return device.type == "cuda"
-
-
-def arriving(tensor: Tensor) -> tuple[Tensor, torch.cuda.Event]:
-    """A copy in the memory of the processor, and what tells when it is there."""
-    copy = torch.empty_like(tensor, device="cpu", pin_memory=True)
-    event = torch.cuda.Event()
-    copy.copy_(tensor, non_blocking=True)
-    event.record()
-    return copy, event
-
-
 class Deadline:
-    """Call a signal handler in the main thread when a time is over.
+    """Timer that calls a signal handler in the main thread.
 
-    Where there is no SIGALRM, on Windows, a thread makes it SIGINT, whose handler asks `take`.
+    Without SIGALRM, on Windows, a thread raises SIGINT instead, and its handler asks `take`.
     """
 
     def __init__(self, handler: Callable[[int, FrameType | None], None]) -> None:
@@ -72,14 +36,14 @@ class Deadline:
         self._timer: threading.Timer | None = None
         self._is_over = False
 
-    def install(self) -> dict[int, Any]:
-        """Set the handler; return those that were there before."""
+    def install(self) -> dict[int, Handler]:
+        """Set the handler, and return the handlers that were set before by signal number."""
         if not hasattr(signal, "SIGALRM"):
             return {}
         return {signal.SIGALRM: signal.signal(signal.SIGALRM, self._handler)}
 
     def start(self, seconds: float) -> None:
-        """Let the time run from now on."""
+        """Start the timer."""
         if hasattr(signal, "setitimer"):
             signal.setitimer(signal.ITIMER_REAL, seconds)
             return
@@ -88,14 +52,16 @@ class Deadline:
         self._timer.start()
 
     def stop(self) -> None:
-        """Forget the time."""
+        """Stop the timer."""
         if hasattr(signal, "setitimer"):
             signal.setitimer(signal.ITIMER_REAL, 0)
         elif self._timer is not None:
             self._timer.cancel()
 
     def take(self) -> bool:
-        """Return whether a SIGINT says that the time is over; asked again, it is a user's."""
+        """Return whether the last SIGINT came from this timer, and reset that: the next one is the
+        user's.
+        """
         is_over = self._is_over
         self._is_over = False
         return is_over
@@ -106,25 +72,24 @@ class Deadline:
 
 
 class Interruption(Callback):
-    """Within `fit`, `stopping_signals` only set a flag; where a resumed run can go on exactly, the
-    ranks agree, save `last.ckpt` and stop.
+    """Callback that turns `stopping_signals` during `fit` into a clean stop: all ranks save
+    `last.ckpt` at the same step, from which the run resumes exactly.
 
-    That is at the end of an optimizer step (of the next one, on several GPUs), or, where a
-    validation is due, after it; a long validation is left after `STOP_SECONDS`, with the state that
-    was saved before, while a save is finished however long it takes. A second signal stops at once.
-    Where no signal came, but the time to save has, they save and go on.
+    That is at the end of an optimizer step (of the next one, on several GPUs) or, if a validation
+    is due, after it. A validation that takes longer than `STOP_SECONDS` is aborted, with the
+    checkpoint saved before it; a save is always finished. A second signal stops at once. If the
+    time to save has come without a signal, the ranks save and continue.
 
     Args:
-        handles_signals: without it signals are the caller's affair, and only the time to save
-            counts.
+        handles_signals: False leaves signals to the caller, so that only the time to save counts.
     """
 
     def __init__(self, checkpoints: Checkpoints, handles_signals: bool = True) -> None:
         self.checkpoints = checkpoints
         self.handles_signals = handles_signals
         self.received = 0
-        self._agreement = Agreement()
-        self._before: dict[int, Any] = {}
+        self._largest = LargestOfRanks()
+        self._before: dict[int, Handler] = {}
         self._deadline = Deadline(self._give_up)
 
     def _note(self, signum: int, frame: FrameType | None) -> None:
@@ -136,14 +101,14 @@ class Interruption(Callback):
             raise Interrupted(signum)
         self.received = signum
         self._deadline.start(STOP_SECONDS)
-        words = (
+        message = (
             f"{signal.Signals(signum).name}: saving and stopping after this step, within "
-            f"{STOP_SECONDS:g} seconds (again: at once)"
+            f"{STOP_SECONDS:g} seconds (repeat it to stop at once)"
         )
-        print(words, file=sys.stderr, flush=True)
+        print(message, file=sys.stderr, flush=True)
 
     def _give_up(self, signum: int, frame: FrameType | None) -> None:
-        if self.checkpoints.is_saving:  # which is what there was to wait for
+        if self.checkpoints.is_saving:  # it is always finished
             return
         last = self.checkpoints.last
         kept = f"kept {last}" if last.exists() else "nothing was saved yet"
@@ -159,30 +124,28 @@ class Interruption(Callback):
         self._before = {number: signal.signal(number, self._note) for number in stopping_signals()}
         self._before |= self._deadline.install()
 
-    def on_train_batch_start(self, trainer: Trainer, task: Task, *args: Any) -> None:
-        # and so just saved
+    def on_train_batch_start(self, trainer: Trainer, task: Task, *args: object) -> None:
+        # a validation was due, and was followed by a save
         if trainer.global_step and trainer.global_step == self.checkpoints.validated_step:
             self._stop_if_asked(trainer)
 
-    def on_train_batch_end(self, trainer: Trainer, task: Task, *args: Any) -> None:
-        loop = trainer.fit_loop
-        if loop._should_accumulate() or loop.epoch_loop._should_check_val_fx(loop._data_fetcher):
-            return
-        self._stop_if_asked(trainer, save=True)
+    def on_train_batch_end(self, trainer: Trainer, task: Task, *args: object) -> None:
+        if not is_accumulating(trainer) and not validates_next(trainer):
+            self._stop_if_asked(trainer, save=True)
 
     def on_train_end(self, trainer: Trainer, task: Task) -> None:
         self._restore()
         self._stop_if_asked(trainer)
 
     def _stop_if_asked(self, trainer: Trainer, save: bool = False) -> None:
-        # any rank may have the signal, or a clock that is ahead
+        # the signal may reach any rank, and clocks differ
         wish = 2 * self.received + self.checkpoints.is_late
         if trainer.world_size > 1:
-            wish = self._agreement(wish, trainer.strategy.root_device, at_once=not save)
+            wish = self._largest(wish, trainer.strategy.root_device, at_once=not save)
         received = wish // 2
         if save and (wish or self.checkpoints.is_due(trainer)):
             self.checkpoints.save(trainer)
-            self._agreement.forget()  # what was wished before it
+            self._largest.forget()  # requests from before this save
         if not received:
             return
         name = signal.Signals(received).name

@@ -1,18 +1,22 @@
-"""What MLflow is told of a run's data and model, when they are known."""
+"""Callbacks that record a run's data and model in MLflow when they are known."""
+# mypy: disable-error-code="override"
+# (hooks of our callbacks are called with our Task)
 
 from collections.abc import Callable
-from typing import Any
 
 from lightning.pytorch import Callback, Trainer
 
 from lslm_lightning.tracking import Tracker
+from lslm_lightning.training.lightning_internals import TaskTrainer
 from lslm_lightning.training.task import Task
+from lslm_lightning.types import StateDict
 
 
 class Provenance(Callback):
-    """Logs data sets, counts of what was left out or padded, and the size of the model.
+    """Callback that logs data sets, counts of examples left out or padded, and the size of the
+    model.
 
-    Training data have the digest of `TaskData.digest`, evaluation sets that of
+    Training data have the digest `TaskData.digest`, evaluation sets that of
     `TaskData.evaluation_set`.
     """
 
@@ -21,7 +25,7 @@ class Provenance(Callback):
         self._known: set[str] = set()  # splits that were logged
         self._tagged = False
 
-    def on_train_start(self, trainer: Trainer, task: Task) -> None:
+    def on_train_start(self, trainer: TaskTrainer, task: Task) -> None:
         self._log(trainer, task, "train", "val")
         data = trainer.datamodule
         backbone = task.model_name
@@ -36,12 +40,12 @@ class Provenance(Callback):
                 for name, value in data.counts.items()
                 if value and name.startswith("train_")
             }
-            words = (
+            counts = (
                 f"{name.removeprefix('train_').replace('_', ' ')} {value:,.6g}"
                 for name, value in counted.items()
             )
             print(
-                f"{data.corpus.name}: " + (", ".join(words) or f"trained on {data.batching()}"),
+                f"{data.corpus.name}: " + (", ".join(counts) or f"trained on {data.batching()}"),
                 flush=True,
             )
             print(
@@ -50,23 +54,23 @@ class Provenance(Callback):
             )
 
     def on_train_end(self, trainer: Trainer, task: Task) -> None:
-        if task.one_pass:  # before, nobody knew
+        if task.one_pass:  # it is known only after training
             self.tracker.log_hyperparams({"n_parameter": task.n_parameter})
 
-    def on_save_checkpoint(self, trainer: Trainer, task: Task, checkpoint: dict[str, Any]) -> None:
+    def on_save_checkpoint(self, trainer: Trainer, task: Task, checkpoint: StateDict) -> None:
         self.tracker.write_down()
 
-    def on_validation_start(self, trainer: Trainer, task: Task) -> None:
+    def on_validation_start(self, trainer: TaskTrainer, task: Task) -> None:
         self._log(trainer, task, "val")
 
-    def on_test_start(self, trainer: Trainer, task: Task) -> None:
+    def on_test_start(self, trainer: TaskTrainer, task: Task) -> None:
         self._log(trainer, task)  # the test set is logged with its scores, by `exam.Exam`
 
-    def on_predict_start(self, trainer: Trainer, task: Task) -> None:
+    def on_predict_start(self, trainer: TaskTrainer, task: Task) -> None:
         self._log(trainer, task, "test")
 
-    def _log(self, trainer: Trainer, task: Task, *splits: str) -> None:
-        """The splits that a job reads, and what reads them; each once."""
+    def _log(self, trainer: TaskTrainer, task: Task, *splits: str) -> None:
+        """Log the data splits that a job reads and the model's tags, each once."""
         data = trainer.datamodule
         corpus = data.corpus
         languages = data.stated_languages
@@ -92,10 +96,10 @@ class Provenance(Callback):
 
 
 class FirstStep(Callback):
-    """Calls `record` when training has made its first optimizer step under its settings, or has
-    ended without one.
+    """Callback that calls `record` after the first optimizer step of a resumed training, or at its
+    end if there is none.
 
-    What fails before that leaves the record of the settings that did work.
+    If training fails before, the record of the settings that worked is kept.
     """
 
     def __init__(self, record: Callable[[], None]) -> None:
@@ -105,7 +109,7 @@ class FirstStep(Callback):
     def on_train_start(self, trainer: Trainer, task: Task) -> None:
         self._begins_at = trainer.global_step
 
-    def on_train_batch_end(self, trainer: Trainer, task: Task, *args: Any) -> None:
+    def on_train_batch_end(self, trainer: Trainer, task: Task, *args: object) -> None:
         if trainer.global_step > self._begins_at:
             self.on_fit_end(trainer, task)
 

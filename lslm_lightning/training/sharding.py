@@ -1,18 +1,17 @@
-"""Models spread over processes: FSDP2, alone and with tensor parallelism, as a strategy of
-Lightning's Trainer.
+"""Models sharded over processes with FSDP2, optionally with tensor parallelism, as a Lightning
+strategy.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
-from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch import Trainer
-from lightning.pytorch.strategies import ModelParallelStrategy
+from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
-from torch.distributed import checkpoint as dcp
+from torch.distributed import ProcessGroup
 from torch.distributed.checkpoint.state_dict import (
     StateDictOptions,
     get_model_state_dict,
@@ -30,24 +29,30 @@ from torch.distributed.fsdp import (
 from torch.distributed.tensor import DTensor
 
 from lslm_lightning.optim import decay_groups
-from lslm_lightning.runs.states import META, in_words, only_data, read_parts, read_state
+from lslm_lightning.runs.checkpoint_folder import as_os_error, load_into
+from lslm_lightning.runs.states import META
+from lslm_lightning.training.lightning_internals import TensorParallelStrategy
+from lslm_lightning.types import StateDict
+
+if TYPE_CHECKING:
+    from lslm_lightning.training.task import Task
 
 GROUPS = "optimizer_groups"
 
 
-class ShardedStrategy(ModelParallelStrategy):
-    """Every process holds a part of the weights, gradients and optimizer states (FSDP2); groups of
-    processes may share each layer's work.
+class ShardedStrategy(TensorParallelStrategy):
+    """Lightning strategy for FSDP2: every process holds a shard of weights, gradients and optimizer
+    states; with tensor parallelism, groups of processes compute each layer together.
 
-    Works on GPUs and, with gloo, on CPUs. The backbone says what is gathered together (`blocks`)
-    and how its layers are split.
+    Works on GPUs and, with gloo, on CPUs. The backbone defines the units of sharding (`blocks`) and
+    how its layers are split.
 
     Args:
-        tensor_parallel_size: processes that compute each layer together, on the same data; best
-            those of one machine.
-        save_distributed_checkpoint: each process writes its part, and a checkpoint is a folder; or
-            else rank 0 writes all into one file.
-        process_group_backend: nccl for GPUs and gloo for CPUs by default.
+        tensor_parallel_size: number of processes that compute each layer together on the same data,
+            best those of one machine.
+        save_distributed_checkpoint: each process writes its part of a checkpoint folder; False lets
+            rank 0 write everything into one file.
+        process_group_backend: default: nccl for GPUs, gloo for CPUs.
         timeout_minutes: how long a process waits for the others before it gives up.
     """
 
@@ -60,149 +65,136 @@ class ShardedStrategy(ModelParallelStrategy):
     ) -> None:
         if tensor_parallel_size < 1:
             raise ValueError(
-                f"tensor_parallel_size={tensor_parallel_size} must be at least 1, which splits "
-                "no layer"
+                f"tensor_parallel_size={tensor_parallel_size} must be at least 1 "
+                "(1: no tensor parallelism)"
             )
         timeout = timedelta(minutes=timeout_minutes)
         super().__init__(
-            "auto",
-            tensor_parallel_size,
-            save_distributed_checkpoint,
-            process_group_backend,
-            timeout,
+            tensor_parallel_size, save_distributed_checkpoint, process_group_backend, timeout
         )
-        self.tensor_parallel_size = tensor_parallel_size
 
-    def _setup_distributed(self) -> None:
-        super()._setup_distributed()
-        self._data_parallel_size = self.world_size // self.tensor_parallel_size
+    @property
+    def whole(self) -> nn.Module:
+        """The task, whose weights are sharded over the processes."""
+        assert self.model is not None, "the strategy was set up"
+        return self.model
 
     def load_checkpoint(
         self, checkpoint_path: str | Path, weights_only: bool | None = None
-    ) -> dict[str, Any]:
-        """A folder that any number of processes has written, or a file of any other strategy:
-        Lightning would mix up its moments.
+    ) -> StateDict:
+        """Load a checkpoint folder written by any number of processes, or a checkpoint file of any
+        other strategy, and return the rest of its content.
+
+        Lightning's own method would assign the optimizer's moments of such a file to wrong
+        parameters.
         """
         path = Path(self.broadcast(str(checkpoint_path)))
         if path.is_dir():
             return self._load_parts(path)
         saved = torch.load(path, mmap=True, map_location="cpu", weights_only=True)
         options = StateDictOptions(full_state_dict=True)
-        set_model_state_dict(self.model, saved.pop("state_dict"), options=options)
+        set_model_state_dict(self.whole, saved.pop("state_dict"), options=options)
         for optimizer, state in zip(
             self.optimizers, saved.get("optimizer_states", []), strict=False
         ):
-            named = with_names(state, decayed_names(self.model))
-            set_optimizer_state_dict(self.model, optimizer, optim_state_dict=named, options=options)
+            named = with_names(state, decayed_names(self.whole))
+            set_optimizer_state_dict(self.whole, optimizer, optim_state_dict=named, options=options)
         return saved
 
-    def _load_parts(self, folder: Path) -> dict[str, Any]:
+    def _load_parts(self, folder: Path) -> StateDict:
         saved = torch.load(folder / META, map_location="cpu", weights_only=True)
-        weights = {"state_dict": get_model_state_dict(self.model)}
-        with only_data(), in_words(folder):
-            dcp.load(weights, checkpoint_id=folder)
-        set_model_state_dict(self.model, weights["state_dict"])
+        weights = {"state_dict": get_model_state_dict(self.whole)}
+        load_into(weights, folder)
+        set_model_state_dict(self.whole, weights["state_dict"])
         for i, (optimizer, groups) in enumerate(
             zip(self.optimizers, saved.get(GROUPS, []), strict=False)
         ):
-            named = get_optimizer_state_dict(self.model, optimizer)
-            parts = {f"optimizer_{i}": {"state": named["state"]}}
-            with only_data(), in_words(folder):
-                dcp.load(parts, checkpoint_id=folder)
+            named: StateDict = get_optimizer_state_dict(self.whole, optimizer)
+            parts: StateDict = {f"optimizer_{i}": {"state": named["state"]}}
+            load_into(parts, folder)
             settings = {name: group for group in groups for name in group["params"]}
             named["param_groups"] = [
                 {**settings[group["params"][0]], "params": group["params"]}
                 for group in named["param_groups"]
             ]
-            set_optimizer_state_dict(self.model, optimizer, optim_state_dict=named)
+            set_optimizer_state_dict(self.whole, optimizer, optim_state_dict=named)
         return saved
 
     def save_checkpoint(
-        self, checkpoint: dict[str, Any], filepath: str | Path, storage_options: Any = None
+        self, checkpoint: StateDict, filepath: str | Path, storage_options: object = None
     ) -> None:
-        """Of a folder: settings of the optimizers go to what rank 0 writes, for other numbers of
-        processes have other groups.
+        """Save a checkpoint, with the optimizer settings of a folder in rank 0's part: other
+        numbers of processes have other parameter groups.
         """
-        if self._save_distributed_checkpoint:
+        if self.saves_folders:
             checkpoint[GROUPS] = [
                 state.pop("param_groups") for state in checkpoint.get("optimizer_states", [])
             ]
-        with in_words(Path(filepath)):
+        with as_os_error(Path(filepath)):
             super().save_checkpoint(checkpoint, filepath, storage_options)
 
-    def optimizer_state(self, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-        """In one file it is that of an optimizer of a whole model, which any strategy can load."""
-        optimizer = getattr(optimizer, "_optimizer", optimizer)
-        if self._save_distributed_checkpoint:
+    def optimizer_state(self, optimizer: torch.optim.Optimizer) -> StateDict:
+        """Return the optimizer's state: sharded for a folder; for one file that of the whole model,
+        which any strategy can load.
+        """
+        if isinstance(optimizer, LightningOptimizer):
+            optimizer = optimizer.optimizer
+        if self.saves_folders:
             return get_optimizer_state_dict(
-                self.model, optimizer, options=StateDictOptions(cpu_offload=True)
+                self.whole, optimizer, options=StateDictOptions(cpu_offload=True)
             )
         named = get_optimizer_state_dict(
-            self.model, optimizer, options=StateDictOptions(full_state_dict=True, cpu_offload=True)
+            self.whole, optimizer, options=StateDictOptions(full_state_dict=True, cpu_offload=True)
         )
-        return with_numbers(named, decayed_names(self.model)) if self.is_global_zero else {}
+        return with_numbers(named, decayed_names(self.whole)) if self.is_global_zero else {}
 
 
-class WholeStates(TorchCheckpointIO):
-    """Lets strategies that shard nothing go on from a folder that several processes wrote."""
-
-    def __init__(self, task: nn.Module) -> None:
-        self.task = task
-
-    def load_checkpoint(
-        self, path: str | Path, map_location: Any = None, weights_only: bool | None = None
-    ) -> dict[str, Any]:
-        path = Path(path)
-        if not path.is_dir():
-            return super().load_checkpoint(path, map_location, weights_only)
-        saved = read_state(path)
-        names = decayed_names(self.task)
-        parts = read_parts(path, [f"optimizer_{i}" for i in range(len(saved.get(GROUPS, [])))])
-        states = [
-            {"state": parts[f"optimizer_{i}"]["state"], "param_groups": groups}
-            for i, groups in enumerate(saved.pop(GROUPS, []))
-        ]
-        return saved | {"optimizer_states": [with_numbers(state, names) for state in states]}
-
-
-# Who does what
+# Data and layers per process
 
 
 def data_share(trainer: Trainer) -> tuple[int, int]:
-    """(rank, number) among the processes, or groups of them, that read different data."""
-    own = getattr(trainer.strategy, "distributed_sampler_kwargs", None)
-    return (own["rank"], own["num_replicas"]) if own else (0, 1)
+    """Return (index, number) of this process among those, or the groups of them, that read
+    different data.
+    """
+    share = getattr(trainer.strategy, "distributed_sampler_kwargs", None)
+    return (share["rank"], share["num_replicas"]) if share else (0, 1)
 
 
 def splits_layers(trainer: Trainer) -> bool:
-    """Whether a layer's outputs need several processes, so that all have to decode what one
-    does.
+    """Return whether tensor parallelism is used, so that all processes of a group must decode the
+    same examples.
     """
     return getattr(trainer.strategy, "tensor_parallel_size", 1) > 1
 
 
-def agreement(trainer: Trainer) -> Any:
-    """`agree(done)` of a search: whether all processes that compute together are done."""
-    group = trainer.strategy.device_mesh["tensor_parallel"].get_group()
+def agreement(trainer: Trainer) -> Callable[[bool], bool]:
+    """Return a collective function that tells whether all processes of a tensor-parallel group are
+    done with a search.
+    """
+    strategy = trainer.strategy
+    assert isinstance(strategy, ShardedStrategy), "only this one splits layers"
+    group = strategy.device_mesh["tensor_parallel"].get_group()
 
-    def agree(done: bool) -> bool:
+    def all_done(done: bool) -> bool:
         n = torch.tensor(int(done), device=trainer.strategy.root_device)
         torch.distributed.all_reduce(n, torch.distributed.ReduceOp.MIN, group)
         return bool(n)
 
-    return agree
+    return all_done
 
 
-# Spreading and gathering
+# Sharding
 
 
-def spread(task: Any, mesh: DeviceMesh, precision: str | int | None) -> None:
-    """Split the task's backbone over the mesh and shard all weights; done once.
+def apply_fsdp(task: "Task", mesh: DeviceMesh, precision: str | int | None) -> None:
+    """Split the task's backbone over the mesh and shard all weights; does nothing the second time.
 
-    In bfloat16 the weights are gathered in bfloat16 and gradients are summed in float32.
+    In bfloat16, weights are gathered in bfloat16 and gradients are reduced in float32.
     """
     if isinstance(task, FSDPModule):
         return
+    backbone = task.backbone
+    assert backbone is not None, "a model without a network is never sharded"
     data = mesh["data_parallel"]
     tensor = mesh["tensor_parallel"]
     if tensor.size() > 1:
@@ -212,31 +204,32 @@ def spread(task: Any, mesh: DeviceMesh, precision: str | int | None) -> None:
         policy = MixedPrecisionPolicy(
             param_dtype=torch.bfloat16, reduce_dtype=torch.float32, cast_forward_inputs=False
         )
-    for block in task.backbone.blocks():
+    for block in backbone.blocks():
         fully_shard(block, mesh=data, mp_policy=policy)
     fully_shard(task, mesh=data, mp_policy=policy)
     register_fsdp_forward_method(task, "loss")
-    task._get_fsdp_state()._lazy_init()  # whatever is called first, the task is the root
+    assert isinstance(task, FSDPModule), "fully_shard has made it one"
+    task._get_fsdp_state()._lazy_init()  # makes the task the root, whichever module is called first
 
 
-def gather(task: nn.Module) -> None:
-    """Whole weights on every process, so that each may go through its own part of an exam at its
-    own pace. Collective.
+def unshard(task: nn.Module) -> None:
+    """Gather the whole weights on every process, so that each can evaluate its own examples at its
+    own pace; collective.
     """
     for module in sharded_modules(task):
         module.set_reshard_after_forward(False, recurse=False)
         module.unshard()
 
 
-def release(task: nn.Module) -> None:
-    """Back to shards."""
+def reshard(task: nn.Module) -> None:
+    """Shard the weights again, after `unshard`."""
     for module in sharded_modules(task):
         module.reshard()
         module.set_reshard_after_forward(module is not task, recurse=False)
 
 
 def sharded_modules(task: nn.Module) -> list[FSDPModule]:
-    """The task and its blocks, where they are in parts."""
+    """Return the modules (the task and its blocks) that are sharded."""
     return [module for module in task.modules() if isinstance(module, FSDPModule)]
 
 
@@ -244,15 +237,15 @@ def sharded_modules(task: nn.Module) -> list[FSDPModule]:
 
 
 def local(tensor: Tensor) -> Tensor:
-    """This process's part."""
+    """Return this process's shard of a tensor, or the tensor itself if it is whole."""
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
 def clip_by_norm(parameters: Sequence[nn.Parameter], largest: float) -> Tensor:
-    """Scale gradients so that the norm of all is at most `largest`; that norm. Also where their
-    parts lie on different meshes.
+    """Scale gradients in place so that their total norm is at most `largest`, and return the norm
+    before; the shards may lie on different meshes.
     """
-    alike: dict[Any, list[Tensor]] = {}
+    alike: dict[tuple[ProcessGroup, ...], list[Tensor]] = {}
     for p in parameters:
         if p.grad is not None:
             alike.setdefault(spread_over(p.grad), []).append(local(p.grad))
@@ -269,8 +262,8 @@ def clip_by_norm(parameters: Sequence[nn.Parameter], largest: float) -> Tensor:
     return norm
 
 
-def spread_over(tensor: Tensor) -> tuple[Any, ...]:
-    """The groups of processes each of which has a part of the tensor."""
+def spread_over(tensor: Tensor) -> tuple[ProcessGroup, ...]:
+    """Return the process groups over which a tensor is sharded; empty if it is whole."""
     if not isinstance(tensor, DTensor):
         return ()
     return tuple(
@@ -281,12 +274,14 @@ def spread_over(tensor: Tensor) -> tuple[Any, ...]:
 
 
 def mesh_of(tensor: Tensor) -> DeviceMesh | None:
-    """Where the parts of a tensor lie; None of a whole one."""
+    """Return the device mesh of a tensor's shards; None if it is whole."""
     return tensor.device_mesh if isinstance(tensor, DTensor) else None
 
 
-def by_mesh(groups: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Parameter groups within each of which all parts lie on one mesh, as optimizers need it."""
+def by_mesh(groups: Sequence[StateDict]) -> list[StateDict]:
+    """Split parameter groups so that all parameters of a group lie on one mesh, as optimizers
+    require.
+    """
     found = []
     for group in groups:
         meshes = dict.fromkeys(mesh_of(p) for p in group["params"])
@@ -301,13 +296,17 @@ def by_mesh(groups: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def decayed_names(task: nn.Module) -> list[list[str]]:
-    """Names of the parameters in each of the groups that an optimizer of a whole model has."""
+    """Return the names of the parameters in each parameter group of an unsharded model's
+    optimizer.
+    """
     names = {id(p): name for name, p in task.named_parameters()}
     return [[names[id(p)] for p in group["params"]] for group in decay_groups(task)]
 
 
-def with_names(state: Mapping[str, Any], names: Sequence[Sequence[str]]) -> dict[str, Any]:
-    """A state by number, as a whole model's optimizer has it, by name."""
+def with_names(state: StateDict, names: Sequence[Sequence[str]]) -> StateDict:
+    """Convert an optimizer state with parameter numbers, as of an unsharded model, to one with
+    parameter names.
+    """
     flat = [name for group in names for name in group]
     groups = [
         {**group, "params": [flat[i] for i in group["params"]]} for group in state["param_groups"]
@@ -318,8 +317,10 @@ def with_names(state: Mapping[str, Any], names: Sequence[Sequence[str]]) -> dict
     }
 
 
-def with_numbers(state: Mapping[str, Any], names: Sequence[Sequence[str]]) -> dict[str, Any]:
-    """The other way."""
+def with_numbers(state: StateDict, names: Sequence[Sequence[str]]) -> StateDict:
+    """Convert an optimizer state with parameter names to one with parameter numbers; the inverse of
+    `with_names`.
+    """
     number = {name: i for i, name in enumerate(name for group in names for name in group)}
     settings = {name: group for group in state["param_groups"] for name in group["params"]}
     groups = [

@@ -1,20 +1,24 @@
-"""What asks a process to stop, and the error that it becomes."""
+"""Signals that ask a process to stop, and the exception they raise."""
 
 import os
 import signal
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import TypeAlias
+
+# what `signal.signal` sets and returns
+Handler: TypeAlias = Callable[[int, FrameType | None], object] | int | signal.Handlers | None
 
 
 class Interrupted(BaseException):
-    """Someone asked the process to stop. Not an `Exception`, and not a `KeyboardInterrupt`, which
-    Lightning turns into exit status 1.
+    """Exception for a signal that asked the process to stop. It is neither an `Exception` nor a
+    `KeyboardInterrupt`, which Lightning turns into exit status 1.
 
     Attributes:
         signum: the signal, SIGINT for Ctrl-C.
-        way_on: how to go on, in a line; None where whoever raised it does not know.
+        way_on: one line on how to continue; None if not known where it is raised.
         together: whether all ranks stop at this step.
     """
 
@@ -26,9 +30,10 @@ class Interrupted(BaseException):
 
 
 def stopping_signals() -> list[signal.Signals]:
-    """Those that ask a process to stop, SIGUSR1 before SLURM takes the machine away.
+    """Return the signals that ask a process to stop; SIGUSR1 is sent by SLURM before the time is
+    over.
 
-    SIGHUP, of a closed terminal, is none of them where it is ignored, as under nohup.
+    SIGHUP (the terminal was closed) is included unless it is ignored, as under nohup.
     """
     asked = [signal.SIGINT, signal.SIGTERM]
     if hasattr(signal, "SIGUSR1"):  # Windows has neither
@@ -39,8 +44,8 @@ def stopping_signals() -> list[signal.Signals]:
 
 
 def leave_lost_terminal(signum: int) -> None:
-    """After SIGHUP, what is still printed to a terminal that is gone goes nowhere, instead of
-    raising an error.
+    """Redirect output to the null device if SIGHUP says that its terminal is gone, since printing
+    would raise.
     """
     for stream in (1, 2) if signum == getattr(signal, "SIGHUP", None) else ():
         if stat.S_ISCHR(os.fstat(stream).st_mode) and not os.isatty(stream):
@@ -48,16 +53,14 @@ def leave_lost_terminal(signum: int) -> None:
 
 
 def stop_at_once(signum: int, frame: FrameType | None) -> None:
-    """Signal handler outside of training: nothing to save."""
+    """Raise `Interrupted`; a signal handler for when there is nothing to save."""
     leave_lost_terminal(signum)
     raise Interrupted(signum)
 
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """Inside, what asks the process to stop raises `Interrupted`; outside, signals are handled as
-    before.
-    """
+    """Raise `Interrupted` for signals that ask the process to stop, inside the context."""
     before = {number: signal.signal(number, stop_at_once) for number in stopping_signals()}
     try:
         yield

@@ -1,4 +1,4 @@
-"""One line of text on the state of some work, fitted into the width of a terminal."""
+"""Status line of some work, shortened to the width of a terminal."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -8,11 +8,12 @@ BAR_WIDTHS = range(6, 25)  # columns of a bar; with less room there is none
 
 
 class Part(NamedTuple):
-    """A piece of a status line.
+    """Piece of a status line, in forms of different length.
 
-    `forms` say the same from long to short; the last one is "" where the piece can be left out.
-    `ranks` has a number for each step from one form to the next: of all steps that can be taken to
-    shorten a line, the one with the highest number is taken first.
+    Args:
+        forms: the same content from long to short; the last one is "" if the piece can be left out.
+        ranks: a priority for each step from one form to the next. Of all possible steps, the one
+            with the highest priority is taken first to shorten a line.
     """
 
     forms: tuple[str, ...]
@@ -20,7 +21,7 @@ class Part(NamedTuple):
 
 
 class BarStyle(NamedTuple):
-    """Characters of the done and of the open part of a bar."""
+    """Characters of the done and of the remaining part of a progress bar."""
 
     done: str
     left: str
@@ -36,12 +37,12 @@ def fit_line(
     share: float | None = None,
     style: BarStyle = ASCII_BAR,
 ) -> str:
-    """Join `parts` to a line of at most `width` columns.
+    """Join parts to a status line of at most `width` columns.
 
     Args:
         width: None for no limit, and no bar.
-        share: of the work that is done; where it is known, a bar stands after the first part if
-            there is room.
+        share: share of the work that is done, in [0, 1]; if it is known and there is room, a bar
+            follows the first part.
     """
     forms = [0] * len(parts)
 
@@ -64,7 +65,7 @@ def fit_line(
 
 
 def clock_time(seconds: float) -> str:
-    """Return a duration as m:ss, or h:mm:ss from one hour on."""
+    """Return a duration in seconds as m:ss, or h:mm:ss from one hour on."""
     minutes, second = divmod(round(max(0.0, seconds)), 60)
     hours, minute = divmod(minutes, 60)
     return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"

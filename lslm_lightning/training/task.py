@@ -34,14 +34,14 @@ from lslm_lightning.training.precision import weights_cast_once
 from lslm_lightning.training.sharding import (
     ShardedStrategy,
     agreement,
+    apply_fsdp,
     by_mesh,
     clip_by_norm,
     data_share,
-    gather,
     local,
-    release,
+    reshard,
     splits_layers,
-    spread,
+    unshard,
 )
 
 # Sums of nats are back-propagated over this constant; the gradients are divided by the true number
@@ -376,7 +376,7 @@ class Task(LightningModule, ABC):
     def configure_model(self) -> None:
         """Where the Trainer says so, each process keeps its part of the weights."""
         if isinstance(self.trainer.strategy, ShardedStrategy):
-            spread(self, self.device_mesh, self.trainer.precision)
+            apply_fsdp(self, self.device_mesh, self.trainer.precision)
 
     def configure_optimizers(self) -> Any:
         optimizer = self.optimizer_of(by_mesh(decay_groups(self)))
@@ -489,7 +489,7 @@ class Task(LightningModule, ABC):
         self.validation_loss.reset()
         self.validation_loss.n_alike = self.trainer.world_size // data_share(self.trainer)[1]
         self.validation_loss.update(torch.zeros(()), 0)  # also where this process has no batch
-        gather(self)
+        unshard(self)
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         if batch.n_token:
@@ -509,7 +509,7 @@ class Task(LightningModule, ABC):
     def on_validation_epoch_end(self) -> None:
         for name, value in self.validation_values(*self.add_up()).items():
             self.log(name, self.validation_loss if name == "val/loss" else value)
-        release(self)
+        reshard(self)
 
     def validation_values(self, nats: float, n_token: int) -> dict[str, float]:
         """What is logged of a validation's total nats; the loss is in nats per token."""
@@ -536,12 +536,12 @@ class Task(LightningModule, ABC):
         return [] if has_one else [EvaluationCallback()]
 
     def on_test_epoch_start(self) -> None:
-        gather(self)
+        unshard(self)
 
     on_predict_epoch_start = on_test_epoch_start
 
     def on_test_epoch_end(self) -> None:
-        release(self)
+        reshard(self)
 
     on_predict_epoch_end = on_test_epoch_end
 

@@ -151,7 +151,7 @@ def test_two_machines_train_what_one_does_and_survive_the_loss_of_one(
     refused(
         outcome,
         1,
-        "trainer.num_nodes=2, and nothing says which of the machines this is",
+        "trainer.num_nodes=2, but",
         "--trainer.num_nodes=1",
     )
     process = start(

@@ -13,7 +13,8 @@ import yaml
 
 from lslm_lightning.experiments.resume_proof import differences
 from lslm_lightning.runs import load_run
-from lslm_lightning.runs.states import CHECKSUMS, META, read_parts, read_state
+from lslm_lightning.runs.checkpoint_folder import read_parts
+from lslm_lightning.runs.states import CHECKSUMS, META, read_state
 from lslm_lightning.systems.checkpoint import Checkpoint
 from tasks.translation.data import TranslationData
 from tests.commands.conftest import refused, wait_until

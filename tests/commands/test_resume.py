@@ -23,7 +23,7 @@ from lslm_lightning.experiments.resume_proof import Trial, differences
 from lslm_lightning.runs import RunDirectory
 from lslm_lightning.runs.own_runs import remember_run
 from lslm_lightning.tracking import Tracker
-from lslm_lightning.tracking.database import repoint
+from lslm_lightning.tracking.moved_store import repoint
 from lslm_lightning.tracking.names import mlflow_name
 from tests.commands.alike import STEPS, config_of, only, points, same_run
 from tests.commands.conftest import refused, wait_until
@@ -182,7 +182,7 @@ def test_a_damaged_state_is_passed_over_for_the_one_before(harm, lslm, stopped):
     if harm == "cut off":
         last.unlink()  # best.ckpt may be a name of the same file
         last.write_bytes(content[: len(content) // 2])
-        words = "last.ckpt is damaged: it was cut off"
+        words = "last.ckpt is damaged: it is truncated"
     elif harm == "one bit":
         content[len(content) // 2] ^= 4
         last.unlink()
@@ -212,7 +212,7 @@ def test_all_states_damaged_is_one_line_and_nothing_is_lost(lslm, stopped):
         for path in run.rglob("*")
         if path.is_file() and path.name != ".lock"
     }
-    refused(lslm("resume", run), 1, "last.ckpt is damaged", "no whole state before it")
+    refused(lslm("resume", run), 1, "last.ckpt is damaged", "no intact checkpoint before it")
     assert kept == {
         path: path.read_bytes()
         for path in run.rglob("*")
@@ -339,7 +339,7 @@ def test_a_resume_that_fails_before_its_first_step_can_be_resumed_without_its_se
 def test_a_run_in_training_is_not_resumed(lslm, stopped):
     _, run = stopped
     with FileLock(run / ".lock"):
-        refused(lslm("resume", run), 1, "in training by another process")
+        refused(lslm("resume", run), 1, "another process")
 
 
 def test_a_finished_run_trains_on_where_it_is_asked_to(lslm, stopped):

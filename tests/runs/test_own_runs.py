@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lslm_lightning.runs.own_runs import is_own_run, records, remember_run
+from lslm_lightning.runs.own_runs import is_own_run, registry, remember_run
 
 CONFIG = (
     "# lslm run\nmodel: {class_path: tasks.a.B}\ntrainer: {callbacks: [{class_path: "
@@ -61,11 +61,11 @@ def test_another_user_does_not_know_it(config: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("XDG_STATE_HOME", str(config.parent))
     assert not is_own_run(config)
     monkeypatch.setenv("XDG_STATE_HOME", "runs")  # not absolute, and so not to be used
-    assert records().is_relative_to(Path.home())
+    assert registry().is_relative_to(Path.home())
 
 
 def test_the_record_is_outside_of_the_run_and_the_users_alone(config: Path, project: Path) -> None:
-    [record] = records().iterdir()
+    [record] = registry().iterdir()
     assert record.stat().st_mode & 0o077 == 0
     assert record.read_bytes() == b""
     assert [path.name for path in config.parent.iterdir()] == ["config.yaml"]

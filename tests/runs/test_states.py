@@ -11,8 +11,9 @@ import torch
 import torch.distributed.checkpoint as dcp
 from torch.distributed.checkpoint.metadata import Metadata
 
+from lslm_lightning.runs.checkpoint_folder import load_into, read_parts
 from lslm_lightning.runs.integrity import damage
-from lslm_lightning.runs.states import META, in_words, only_data, read_parts, read_state
+from lslm_lightning.runs.states import META, read_state
 
 
 @pytest.fixture
@@ -69,17 +70,28 @@ def test_an_index_that_names_more_than_data_is_refused(
 ) -> None:
     monkeypatch.chdir(folder.parent)
     (folder / ".metadata").write_bytes(content)
-    with pytest.raises((pickle.UnpicklingError, OSError), match="which is no data"):
+    with pytest.raises((pickle.UnpicklingError, OSError), match="not plain data"):
         read_parts(folder, ["state_dict"])
-    with (
-        pytest.raises((pickle.UnpicklingError, OSError), match="which is no data"),
-        only_data(),
-        in_words(folder),
-    ):
-        dcp.load(
-            {"state_dict": {"a.weight": torch.zeros(2, 3)}}, checkpoint_id=folder, no_dist=True
-        )
+    with pytest.raises(OSError, match="not plain data"):
+        load_into({"state_dict": {"a.weight": torch.zeros(2, 3)}}, folder, no_dist=True)
     assert not (folder.parent / "owned").exists()
+
+
+@pytest.mark.parametrize("value", [Evil(os.system), [1, 2.5]], ids=["code", "data"])
+def test_a_value_that_is_no_tensor_must_be_plain_data(
+    folder: Path, value: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """torch itself would run it."""
+    monkeypatch.chdir(folder.parent)
+    dcp.save({"group": {"value": value}}, checkpoint_id=folder / "other", no_dist=True)
+    state = {"group": {"value": None}}
+    if isinstance(value, list):
+        load_into(state, folder / "other", no_dist=True)
+        assert state["group"]["value"] == value
+    else:
+        with pytest.raises(OSError, match=r"[Ww]eights"):
+            load_into(state, folder / "other", no_dist=True)
+        assert not (folder.parent / "owned").exists()
 
 
 def test_a_part_that_was_cut_off_is_an_error_like_others(folder: Path) -> None:
@@ -106,7 +118,7 @@ def test_an_index_of_tensors_that_the_folder_cannot_have(
     for part in folder.glob("*.distcp"):
         os.truncate(part, 40)
     put_index(folder, metadata)
-    with pytest.raises(ValueError, match="its index says"):
+    with pytest.raises(ValueError, match="its index claims"):
         read_parts(folder, ["state_dict"])
 
 
@@ -123,8 +135,8 @@ def test_an_index_that_names_files_elsewhere(folder: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("[]", "no JSON object"),
-        ("[" * 100_000, "was not finished"),
+        ("[]", "not a JSON object"),
+        ("[" * 100_000, "is incomplete"),
         ('{"../x": 1}', "is not in it"),
         ('{"/etc/passwd": 1}', "is not in it"),
     ],
@@ -172,8 +184,8 @@ def name_one_part_often(path: Path) -> None:
 
 LARGER = {
     "compressed": deflate,
-    "its parts have": name_one_part_often,
-    "makes a bytearray": lambda path: torch.save({"state_dict": Allocation()}, path),
+    "its parts claim": name_one_part_often,
+    "creates a bytearray": lambda path: torch.save({"state_dict": Allocation()}, path),
     "zip file": lambda path: torch.save(
         {"state_dict": Allocation()}, path, _use_new_zipfile_serialization=False
     ),

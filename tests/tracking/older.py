@@ -7,7 +7,7 @@ from alembic.script import ScriptDirectory
 from mlflow.store.db import utils
 from sqlalchemy import event
 
-from lslm_lightning.tracking.database import do_not_synchronize
+from lslm_lightning.tracking.mlflow_internals import do_not_synchronize
 
 
 def make_older_store(file: Path, n_migration: int) -> Path:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from lslm_lightning.tracking import Store, TrackingError, database
+from lslm_lightning.tracking import Store, TrackingError, database, moved_store
 from lslm_lightning.tracking.store import recorded_store
 from tests.tracking.older import make_older_store
 
@@ -330,7 +330,7 @@ def opened(folder: Path) -> tuple[object, str, str]:
 def test_a_project_takes_its_store_along(before: Path, kind: str, name: str) -> None:
     after = before.with_name(name)
     (before.rename if kind == "moved" else lambda to: shutil.copytree(before, to))(after)
-    original = database.record_of(after / "runs/toy/a-1")
+    original = moved_store.record_of(after / "runs/toy/a-1")
     client, run, new = opened(after)
     assert database.path_of(new).is_relative_to(after / "mlartifacts" / "toy")
     assert client.get_run(run).data.tags["lslm.directory"] == str(after / "runs/toy/a-1")
@@ -354,7 +354,7 @@ def test_runs_stay_where_their_artifacts_are(before: Path) -> None:
     client, run, new = opened(after)
     assert Path(client.download_artifacts(run, "note.txt")).read_text() == "first"
     assert Path(new).is_relative_to(after)
-    database.adopt_run(after / "mlflow.db", after / "mlartifacts", run)
+    moved_store.adopt_run(after / "mlflow.db", after / "mlartifacts", run)
     client.log_text(run, "second", "second.txt")
     assert (after / "mlartifacts/toy" / run / "artifacts/second.txt").exists()
     shutil.rmtree(after / "mlartifacts")
@@ -400,7 +400,7 @@ def test_a_run_that_was_moved_alone_keeps_its_store(before: Path) -> None:
     shutil.copy(before / "mlflow.db", other)
     execute(other / "mlflow.db", "DELETE FROM tags", "DELETE FROM runs")
     moved = (before / "runs/toy/a-1").rename(other / "runs/toy/a-1")
-    noted = database.record_of(moved)
+    noted = moved_store.record_of(moved)
     for record in (noted, noted | {"directory": f"{before}/runs/toy/a-1"}):
         assert recorded_store(record, moved) == f"sqlite:///{before}/mlflow.db"
     os.remove(before / "mlflow.db")

@@ -272,12 +272,14 @@ def test_a_run_that_was_deleted_is_named_with_the_way_back(
 
 def test_what_is_missing_is_known_by_name(old: Run, run_directory: Path) -> None:
     tracker = begun(run_directory, run_id=old.info.run_id, again=False)
-    lacking = tracker.missing_records({"lr": 0.1, "new": {"k" * 300: 1}}, {"seed": "7", "other": 1})
+    lacking = tracker.run.missing_records(
+        {"lr": 0.1, "new": {"k" * 300: 1}}, {"seed": "7", "other": 1}
+    )
     assert lacking == ([mlflow_name(f"new.{'k' * 300}")], ["other"])
     tracker.log_hyperparams({"new": {"k" * 300: 1}})
     tracker.set_tags({"other": 1})
     assert tracker.flush()
-    assert tracker.missing_records(
+    assert tracker.run.missing_records(
         {"lr": 0.1, "new": {"k" * 300: 1}}, {"seed": "7", "other": 1}
     ) == ([], [])
     ended(tracker)

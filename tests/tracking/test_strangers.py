@@ -81,7 +81,7 @@ def test_a_server_that_was_named_once_is_used_again(project, monkeypatch):
     named_servers.add("https://me:my-pass-word@host:5000/mlflow/")
     named_servers.add("http://other")
     assert recorded_store({"store": "http://other/"}, Path()) == "http://other/"
-    with pytest.raises(ValueError, match="password was not noted"):
+    with pytest.raises(ValueError, match="password is not recorded"):
         recorded_store({"store": "https://***@host:5000/mlflow"}, Path())
     record = state_directory() / "tracking-servers"
     assert "my-pass-word" not in record.read_text()
@@ -204,7 +204,7 @@ def test_links_are_left_out_of_uploads_and_told(store, project, run_directory, m
     tracker = Tracker("toy", "first", run_directory, system_metrics=False)
     told: list[str] = []
     monkeypatch.setattr(
-        "lslm_lightning.tracking.tracker.log.warning",
+        "lslm_lightning.tracking.mlflow_run.log.warning",
         lambda words, *given: told.append(words % given),
     )
     tracker.start()

@@ -295,7 +295,7 @@ def test_lightning_never_waits_for_the_store_between_steps(
 ) -> None:
     tracker = Tracker("toy", "first", run_directory, system_metrics=False)
     tracker.start()
-    send = tracker._client.log_batch
+    send = tracker.client.log_batch
     trained = threading.Event()
     answers = []
 
@@ -303,7 +303,7 @@ def test_lightning_never_waits_for_the_store_between_steps(
         answers.append(trained.wait(PATIENCE))
         send(*arguments, **settings)
 
-    monkeypatch.setattr(tracker._client, "log_batch", log_batch)
+    monkeypatch.setattr(tracker.client, "log_batch", log_batch)
     model = Toy()
     model.on_train_end = trained.set
     quiet = {
@@ -324,10 +324,10 @@ def test_lightning_never_waits_for_the_store_between_steps(
 def test_a_full_disk_keeps_nothing_from_mlflow(
     tracker: Tracker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(facts: object) -> None:
+    def full(*arguments: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(tracker, "_note", full)
+    monkeypatch.setattr("lslm_lightning.tracking.run_record.atomic_write", full)
     tracker.set_tags({"corpus": "toy"})
     tracker.log_dataset("toy", "0123", "train", "data/toy")
     tracker.end("FINISHED")

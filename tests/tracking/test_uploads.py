@@ -1,5 +1,6 @@
 """Files arrive whole, or are sent again."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -19,7 +20,7 @@ class Leaky:
         self.n -= 1
 
     def log_artifacts(self, run_id, path, folder):
-        for file in sorted(path.rglob("*")):
+        for file in sorted(Path(path).rglob("*")):
             if file.is_file():
                 self._take(file, f"{folder}/{file.relative_to(path).as_posix()}")
         self.n -= 1
@@ -75,7 +76,7 @@ def test_what_arrives_in_part_is_sent_again(what):
 def test_a_store_that_never_keeps_all_is_given_up(what):
     path, folder, _ = what
     store = Leaky(99)
-    with pytest.raises(RuntimeError, match=r"best.ckpt.* it has \d of \d bytes, after 3 tries"):
+    with pytest.raises(RuntimeError, match=r"\d of \d bytes of .*best.ckpt"):
         upload(store, "run", path, folder)
     assert store.n == 99 - N_TRY
 

@@ -11,7 +11,8 @@ from lightning.pytorch.callbacks import EarlyStopping
 
 from lslm_lightning.decoding import Beam
 from lslm_lightning.optim import Constant
-from lslm_lightning.training.checkpoints import Checkpoints, outcome_of
+from lslm_lightning.training.checkpoints import Checkpoints
+from lslm_lightning.training.kept_checkpoints import final_record
 from lslm_lightning.training.optimizer_settings import ChangedSettings
 from tests.training.conftest import fit, language_task, translation_task
 
@@ -77,7 +78,7 @@ def goes_on(make, source, folder, capsys, n_step=3, callbacks=(), **settings):
         max_steps=n_step,
         **{**VALIDATED, **settings},
     )
-    checkpoints.settle(trainer, task)
+    checkpoints.finalize(trainer, task)
     return checkpoints, capsys.readouterr().out
 
 
@@ -115,12 +116,12 @@ def test_a_score_by_another_validation_does_not_win(
     checkpoints, said = goes_on(after, tmp_path / "a", folder, capsys, **settings)
     if what == "nothing":
         assert abs(checkpoints.best_score) == 1e9, "where nothing changed, the score stays"
-        assert "validation differs" not in said
+        assert "validation settings differ" not in said
         return
     assert abs(checkpoints.best_score) < 1e9
-    assert "validation differs from that of the best state so far" in said
-    assert "validated anew after training" in said
-    assert outcome_of(folder)["best_score"] == checkpoints.best_score
+    assert "validation settings differ" in said
+    assert "validated again after training" in said
+    assert final_record(folder)["best_score"] == checkpoints.best_score
     assert not list(folder.glob("outdated*"))
 
 
@@ -138,9 +139,7 @@ def test_the_old_best_wins_where_it_is_better_by_the_new_validation(
     assert all(
         torch.equal(best["state_dict"][name], weight) for name, weight in old["state_dict"].items()
     )
-    assert (
-        f"val/loss of the best state by the validation before {checkpoints.best_score:.4g}" in said
-    )
+    assert f"earlier validation settings {checkpoints.best_score:.4g}" in said
 
 
 def test_an_old_best_that_is_not_here_is_set_aside(text_data, text, tmp_path, capsys):
@@ -149,18 +148,22 @@ def test_an_old_best_that_is_not_here_is_set_aside(text_data, text, tmp_path, ca
     (tmp_path / "a/best.ckpt").unlink()
     checkpoints, said = goes_on(language(text_data), tmp_path / "a", tmp_path / "b", capsys)
     assert abs(checkpoints.best_score) < 1e9
-    assert "it is set aside, for its weights are not here" in said
+    assert "it is discarded" in said
     assert checkpoints.best.exists()
 
 
 def test_no_step_left_still_validates_by_the_new_validation(text_data, text, tmp_path, capsys):
     task, data = language(text_data)()
     checkpoints = Checkpoints(tmp_path / "a")
-    checkpoints.settle(fit(task, data, [checkpoints], max_steps=2, **VALIDATED), task)
+    checkpoints.finalize(fit(task, data, [checkpoints], max_steps=2, **VALIDATED), task)
     (text / "val.txt").write_text("eight nine zero " * 30)
     again, _ = goes_on(language(text_data), tmp_path / "a", tmp_path / "a", capsys, n_step=2)
     assert again.best_score != checkpoints.best_score
-    assert outcome_of(tmp_path / "a")["measured"] == again.measured != checkpoints.measured
+    assert (
+        final_record(tmp_path / "a")["measured"]
+        == again.record.measured_on
+        != checkpoints.record.measured_on
+    )
 
 
 def test_a_process_that_dies_before_its_first_validation_loses_no_best_state(
@@ -203,7 +206,7 @@ def test_a_state_of_an_earlier_release_counts_where_its_config_validates_alike(
     checkpoints = Checkpoints(folder, same_validation=same)
     fit(task, data, [checkpoints], str(folder / "last.ckpt"), max_steps=3, **VALIDATED)
     assert (checkpoints.best_score == -1e9) == same
-    assert ("validation differs" in capsys.readouterr().out) != same
+    assert ("validation settings differ" in capsys.readouterr().out) != same
 
 
 @pytest.mark.parametrize(("average_of", "n_kept"), [("last", 2), ("best", 0)])
@@ -216,17 +219,17 @@ def test_states_to_be_averaged_are_not_chosen_by_old_scores(
     (text / "val.txt").write_text("eight nine zero " * 30)
     seen = []
 
-    class Watch(Checkpoints):
+    class Recording(Checkpoints):
         state_key = "Checkpoints"
 
         def on_train_start(self, trainer, task):
-            seen.append(len(self._scores))
+            seen.append(len(self.numbered))
 
     task, data = language(text_data)()
     fit(
         task,
         data,
-        [Watch(folder, average=2, average_of=average_of)],
+        [Recording(folder, average=2, average_of=average_of)],
         str(folder / "last.ckpt"),
         max_steps=4,
         **VALIDATED,
@@ -261,7 +264,7 @@ def test_a_last_state_that_is_better_is_not_forgotten_for_the_mean(text_data, tm
     trainer = fit(
         task, data, [checkpoints], max_steps=5, limit_val_batches=1.0, val_check_interval=2
     )
-    checkpoints.settle(trainer, task)
+    checkpoints.finalize(trainer, task)
     assert torch.load(checkpoints.best, weights_only=True)["global_step"] == 5
     [values] = trainer.validate(
         task, datamodule=data, ckpt_path=str(checkpoints.best), verbose=False, weights_only=True
@@ -277,14 +280,14 @@ def test_a_state_names_no_file_elsewhere(tmp_path, name):
     state = own.state_dict() | {"numbered": {name.format(tmp_path): 0.5}}
     own.load_state_dict(state)
     assert own.state_dict()["numbered"] == {"step-00000002.ckpt": 0.5}
-    assert [path.parent for path in own._scores] == [own.directory]
+    assert [path.parent for path in own.numbered] == [own.directory]
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"step": 4}', "[" * 100_000])
 def test_a_damaged_record_of_what_was_settled_settles_nothing(tmp_path, content):
     (tmp_path / "settled").write_text(content)
-    assert outcome_of(tmp_path) == {}
-    assert not Checkpoints(tmp_path).is_settled(4)
+    assert final_record(tmp_path) == {}
+    assert not Checkpoints(tmp_path).has_final_best(4)
 
 
 def test_states_follow_the_umask(text_data, tmp_path):

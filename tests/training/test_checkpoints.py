@@ -3,11 +3,18 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
 
 from lslm_lightning.optim import Constant, Cosine, InverseSquareRoot, Linear, Trapezoid
 from lslm_lightning.training.budget import Budget
-from lslm_lightning.training.checkpoints import Checkpoints, mean_of_weights, save_atomically
+from lslm_lightning.training.checkpoints import Checkpoints
+from lslm_lightning.training.distributed.checkpoint_io import (
+    AtomicCheckpointIO,
+    mean_of_weights,
+    save_atomically,
+)
 from tests.training.conftest import fit, language_task, translation_task
 
 VALIDATED = {"limit_val_batches": 1.0, "val_check_interval": 1}
@@ -18,12 +25,12 @@ def test_the_best_by_validation_and_the_last_are_kept(text_data, tmp_path):
     task = language_task(data, optimizer=lambda p: torch.optim.SGD(p, lr=50.0))  # it gets worse
     seen = []
 
-    class Watch(Checkpoints):
+    class Recording(Checkpoints):
         def keep(self, trainer, task):
             super().keep(trainer, task)
             seen.append(float(trainer.callback_metrics["val/loss"]))
 
-    checkpoints = Watch(tmp_path)
+    checkpoints = Recording(tmp_path)
     fit(task, data, [checkpoints], max_steps=5, **VALIDATED)
     best, last = (
         torch.load(path, weights_only=True) for path in (checkpoints.best, checkpoints.last)
@@ -37,9 +44,11 @@ def test_mean_of_weights_is_their_mean(text_data, tmp_path):
     data = text_data()
     checkpoints = Checkpoints(tmp_path, average=3)
     fit(language_task(data), data, [checkpoints], max_steps=5, **VALIDATED)
-    states = [torch.load(path, weights_only=True)["state_dict"] for path in checkpoints.steps()]
+    states = [
+        torch.load(path, weights_only=True)["state_dict"] for path in checkpoints.files.steps()
+    ]
     assert len(states) == 3
-    mean = mean_of_weights(checkpoints.steps())
+    mean = mean_of_weights(checkpoints.files.steps())
     assert mean["global_step"] == 5
     for name, weight in mean["state_dict"].items():
         torch.testing.assert_close(
@@ -67,13 +76,13 @@ def test_a_state_becomes_the_best_exactly_where_it_validates_better(
         task, data, [checkpoints], max_steps=6, limit_val_batches=1.0, val_check_interval=interval
     )
     candidate = (
-        mean_of_weights(checkpoints.steps())
+        mean_of_weights(checkpoints.files.steps())
         if average
         else torch.load(checkpoints.last, weights_only=True)
     )
     before = torch.load(checkpoints.best, weights_only=True)
     score = checkpoints.best_score
-    checkpoints.settle(trainer, task)
+    checkpoints.finalize(trainer, task)
     best = torch.load(checkpoints.best, weights_only=True)["state_dict"]
     expected = (candidate if wins else before)["state_dict"]
     assert all(torch.equal(best[name], expected[name]) for name in expected)
@@ -92,8 +101,8 @@ def test_a_state_becomes_the_best_exactly_where_it_validates_better(
 @pytest.mark.parametrize(
     ("average", "limit", "words"),
     [
-        (3, 1.0, "2 states were validated during training, of job.average=3: a mean of 2 alone"),
-        (3, 0, "0 states were validated during training, of job.average=3: no mean"),
+        (3, 1.0, "job.average=3, but only 2 checkpoints"),
+        (3, 0, "job.average=3, but only 0 checkpoints"),
         (2, 1.0, ""),
         (0, 0, ""),
     ],
@@ -105,10 +114,10 @@ def test_fewer_states_than_are_to_be_averaged_are_told(
     checkpoints = Checkpoints(tmp_path, average=average)
     task = language_task(data)
     settings = {"max_steps": 4, "limit_val_batches": limit, "val_check_interval": 2}
-    checkpoints.settle(fit(task, data, [checkpoints], **settings), task)
+    checkpoints.finalize(fit(task, data, [checkpoints], **settings), task)
     said = capsys.readouterr().out
     assert words in said
-    assert ("states were validated during" in said) == bool(words)
+    assert ("job.average" in said) == bool(words)
 
 
 def test_a_save_that_fails_leaves_the_old_state(tmp_path):
@@ -241,3 +250,30 @@ def test_a_budget_with_windows_and_with_early_validations(translation_data, monk
 def test_a_budget_must_be_more_than_nothing():
     with pytest.raises(ValueError, match="minutes=0"):
         Budget(0, print)
+
+
+class FullDisk(TorchCheckpointIO):
+    """Writes half of a file."""
+
+    def save_checkpoint(self, checkpoint, path, storage_options=None):
+        Path(path).write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+
+def test_what_lightning_saves_is_whole_or_not_there(text_data, tmp_path, monkeypatch):
+    """The plugin alone, with a callback of Lightning."""
+    data = text_data()
+    task = language_task(data)
+    plugin = AtomicCheckpointIO(task)
+    folder = tmp_path / "kept"
+    saved = ModelCheckpoint(folder, "one", save_weights_only=True, every_n_train_steps=2)
+    fit(task, data, [saved, Checkpoints(tmp_path / "run")], max_steps=2, plugins=[plugin])
+    path = folder / "one.ckpt"
+    before = path.read_bytes()
+    weights = torch.load(path, weights_only=True)["state_dict"]
+    assert all(torch.equal(weights[name], value) for name, value in task.state_dict().items())
+    monkeypatch.setattr(TorchCheckpointIO, "save_checkpoint", FullDisk.save_checkpoint)
+    with pytest.raises(OSError, match="No space left"):
+        plugin.save_checkpoint({"state_dict": {}}, path)
+    assert path.read_bytes() == before
+    assert list(folder.iterdir()) == [path]

@@ -8,7 +8,7 @@ import pytest
 import torch
 from lightning.pytorch.loggers import Logger
 
-from lslm_lightning.training import progress
+from lslm_lightning.training import training_display
 from lslm_lightning.training.checkpoints import Checkpoints
 from lslm_lightning.training.interruption import Interruption
 from lslm_lightning.training.progress import Reporter
@@ -91,9 +91,11 @@ def test_each_step_is_in_one_point_of_the_curve(settings, trained):
     last = list(each.points)[-1]
     assert steps[-1] == last
     assert (
-        curve.points[last]["train/tokens"] == each.points[last]["train/tokens"] == reporter.n_token
+        curve.points[last]["train/tokens"]
+        == each.points[last]["train/tokens"]
+        == reporter.curve.n_token
     )
-    assert reporter.tokens_per_second > 0
+    assert reporter.curve.tokens_per_second > 0
     if (every := settings.get("log_every_n_steps", 50)) > last:
         assert len(steps) >= min(last, 10), "a curve, and no dot"
     assert set(range(every, last + 1, every)) <= set(steps)
@@ -121,7 +123,7 @@ def test_a_run_that_is_stopped_and_resumed_has_the_same_curve(settings, stop_at,
     rest = {step: point for step, point in straight.points.items() if step > stop_at + 1}
     found = {step: point for step, point in resumed.points.items() if step > stop_at + 1}
     assert found == rest
-    assert reporter.n_token == straight.points[12]["train/tokens"]
+    assert reporter.curve.n_token == straight.points[12]["train/tokens"]
 
 
 def test_no_points_are_logged_where_none_are_wanted(trained):
@@ -129,7 +131,7 @@ def test_no_points_are_logged_where_none_are_wanted(trained):
         "run", max_steps=5, log_every_n_steps=0, limit_val_batches=1, val_check_interval=2
     )
     assert not curve.points
-    assert reporter.n_token > 0
+    assert reporter.curve.n_token > 0
 
 
 def test_the_loss_that_is_shown_is_not_waited_for(monkeypatch):
@@ -143,14 +145,16 @@ def test_the_loss_that_is_shown_is_not_waited_for(monkeypatch):
 
     arrived = []
     event = SimpleNamespace(query=lambda: bool(arrived), synchronize=lambda: pytest.fail("waited"))
-    monkeypatch.setattr(progress, "arriving", lambda loss: (torch.tensor(6.0), event))
+    monkeypatch.setattr(
+        training_display, "copy_in_background", lambda loss: (torch.tensor(6.0), event)
+    )
     trainer = SimpleNamespace(global_step=20, accumulate_grad_batches=1, world_size=1)
     reporter = Reporter()
-    reporter._work = TrainingWork(0, 100)
-    reporter._sums.update(torch.tensor(5.0), 1024, 2048)
-    reporter._sums.loss = torch.tensor(5.0).as_subclass(OnDevice)
+    work = reporter.training.work = TrainingWork(0, 100)
+    reporter.curve.add(torch.tensor(5.0), 1024, 2048)
+    reporter.curve.sums.loss = torch.tensor(5.0).as_subclass(OnDevice)
     for is_there, shown in ((False, None), (False, None), (True, 6.0), (True, 6.0)):
         arrived[:] = [1] * is_there
-        reporter._look(trainer)
-        assert reporter._work.loss == shown
-        assert reporter._work.tokens_per_second > 0
+        reporter.training.look(trainer)
+        assert work.loss == shown
+        assert work.tokens_per_second > 0

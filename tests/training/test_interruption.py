@@ -13,7 +13,9 @@ from lightning.pytorch import Callback
 from lslm_lightning.training import checkpoints as checkpoints_module
 from lslm_lightning.training import interruption
 from lslm_lightning.training.checkpoints import Checkpoints
-from lslm_lightning.training.interruption import Agreement, Interruption
+from lslm_lightning.training.distributed import collectives
+from lslm_lightning.training.distributed.collectives import LargestOfRanks
+from lslm_lightning.training.interruption import Interruption
 from lslm_lightning.training.signals import Interrupted, stopping_signals
 from tests.patience import PATIENCE
 from tests.training.conftest import fit, translation_task
@@ -154,20 +156,18 @@ def test_ranks_on_gpus_agree_a_step_later(monkeypatch):
         torch.distributed, "all_reduce", lambda tensor, op: brought.append(int(tensor))
     )
     cpu = torch.device("cpu")
-    agreement = Agreement()
-    assert [agreement(number, cpu) for number in (0, 3, 0)] == [0, 3, 0], (
-        "a processor has it at once"
-    )
-    monkeypatch.setattr(interruption, "is_behind", lambda device: True)
+    largest = LargestOfRanks()
+    assert [largest(number, cpu) for number in (0, 3, 0)] == [0, 3, 0], "a processor has it at once"
+    monkeypatch.setattr(collectives, "is_asynchronous", lambda device: True)
     monkeypatch.setattr(
-        interruption,
-        "arriving",
+        collectives,
+        "copy_in_background",
         lambda tensor: (tensor.clone(), SimpleNamespace(synchronize=lambda: None)),
     )
-    assert [agreement(number, cpu) for number in (0, 3, 0, 0)] == [0, 0, 3, 0]
-    assert [agreement(1, cpu), agreement(1, cpu)] == [0, 1]
-    agreement.forget()
-    assert [agreement(0, cpu), agreement(0, cpu)] == [0, 0]
-    assert agreement(2, cpu, at_once=True) == 2
-    assert agreement(0, cpu) == 0
+    assert [largest(number, cpu) for number in (0, 3, 0, 0)] == [0, 0, 3, 0]
+    assert [largest(1, cpu), largest(1, cpu)] == [0, 1]
+    largest.forget()
+    assert [largest(0, cpu), largest(0, cpu)] == [0, 0]
+    assert largest(2, cpu, at_once=True) == 2
+    assert largest(0, cpu) == 0
     assert brought == [0, 3, 0, 0, 3, 0, 0, 1, 1, 0, 0, 2, 0], "every rank takes part every time"

@@ -82,8 +82,8 @@ def validated(folder, values, higher_is_better=True):
 )
 def test_of_equal_scores_the_lower_loss_wins(tmp_path, values, best, n_alike):
     found = validated(tmp_path, values)
-    assert (found.best_step, found.n_alike) == (best, n_alike)
+    assert (found.record.step, found.record.n_equal) == (best, n_alike)
     mirrored = validated(
         tmp_path, [(-score, loss) for score, loss in values], higher_is_better=False
     )
-    assert mirrored.best_step == best
+    assert mirrored.record.step == best

@@ -7,8 +7,9 @@ from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor, Mode
 from lslm_lightning.configuration.monitors import check_monitors, metrics_of_training
 from lslm_lightning.runs import RunDirectory
 from lslm_lightning.tracking import Tracker
+from lslm_lightning.training.curve import CURVE
 from lslm_lightning.training.exam import Exam
-from lslm_lightning.training.progress import CURVE, Reporter
+from lslm_lightning.training.progress import Reporter
 from tests.training.conftest import fit, language_task, translation_task
 
 VALIDATED = {"limit_val_batches": 1.0}

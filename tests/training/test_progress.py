@@ -36,19 +36,19 @@ def test_tokens_of_all_ranks_are_counted(world):
     )
     task = SimpleNamespace(check_finite=lambda nats, since: None, n_step=1000)
     reporter = Reporter(shown=False)
-    reporter._sums.distributed_available_fn = lambda: world > 1
-    reporter._sums.dist_sync_fn = lambda own, group: [own] * world  # ranks that do the same
-    assert reporter.tokens_per_second is None
+    reporter.curve.sums.distributed_available_fn = lambda: world > 1
+    reporter.curve.sums.dist_sync_fn = lambda own, group: [own] * world  # ranks that do the same
+    assert reporter.curve.tokens_per_second is None
     batch = SimpleNamespace(n_token=30, n_source_token=12)
     outputs = {"loss": torch.tensor(1.0)}
     reporter.on_train_start(trainer, task)
     reporter.on_train_batch_end(trainer, task, outputs, batch, 0)
-    assert logged[0]["train/tokens"] == reporter.n_token == 42 * world
-    assert reporter.tokens_per_second == pytest.approx(logged[0]["train/tokens_per_second"])
+    assert logged[0]["train/tokens"] == reporter.curve.n_token == 42 * world
+    assert reporter.curve.tokens_per_second == pytest.approx(logged[0]["train/tokens_per_second"])
     trainer.log_every_n_steps = 100
     reporter.on_train_batch_end(trainer, task, outputs, batch, 1)
     reporter.on_validation_start(trainer, task)
-    assert reporter.n_token == 84 * world
+    assert reporter.curve.n_token == 84 * world
 
 
 LINES = [
@@ -85,7 +85,7 @@ def test_long_work_prints_fewer_lines():
 def clock(monkeypatch) -> Clock:
     """The clock of all progress."""
     clock = Clock()
-    monkeypatch.setattr("lslm_lightning.training.progress.time.monotonic", clock)
+    monkeypatch.setattr("time.monotonic", clock)
     for shown in (Work, Display):
         monkeypatch.setattr(
             shown.__init__, "__defaults__", (*shown.__init__.__defaults__[:-1], clock)

@@ -1,45 +1,32 @@
-"""The processes of one training: who starts them, where they meet, and what happens when one is
-lost.
-"""
+"""Processes of one training: launchers, their common run directory, and the loss of a process."""
 
 import os
-import signal
-import subprocess
-import threading
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
+from jsonargparse import Namespace
 from lightning.pytorch.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
-from lightning.pytorch.strategies.launchers import subprocess_script
 
 from lslm_lightning.runs import RunDirectory
 from lslm_lightning.training.precision import AUTO, DECIDED, HALF, SINGLE
 
-DIRECTORY = "LSLM_RUN_DIRECTORY"  # tells the processes of one job where its run directory is
-# what Lightning tells the processes that it starts
+if TYPE_CHECKING:
+    from torch.distributed import PrefixStore
+
+DIRECTORY = "LSLM_RUN_DIRECTORY"  # run directory of all processes of a job
+# variables that Lightning sets for the processes that it starts
 LAUNCHED = ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "LOCAL_RANK", "WORLD_SIZE")
-GRACE_SECONDS = 15.0  # for the processes that are left to notice by themselves that one is gone
-LOST = (
-    "Connection closed by peer",
-    "Connection reset by peer",
-    "Broken pipe",
-    "NCCL",
-    "gloo",
-    "remote process exited",
-    "ProcessGroup",
-)
 
 
 # Launchers
 
 
-def take_launched(trainer: Any) -> str | None:
-    """Where torchrun or SLURM has started the processes, their number is that of the settings; what
-    was changed, in words.
+def apply_launcher_env(trainer: Namespace) -> str | None:
+    """Set the Trainer's devices and nodes to the number of processes that torchrun or SLURM
+    started; return a message if that changed them.
     """
     if TorchElasticEnvironment.detect():
         world = int(os.environ["WORLD_SIZE"])
@@ -66,9 +53,9 @@ def take_launched(trainer: Any) -> str | None:
     )
 
 
-def of_launcher() -> list[Any]:
-    """What the Trainer must be told of a launcher: SLURM's requeueing is ours, by SIGUSR1 and `lslm
-    resume`.
+def launcher_plugins() -> list[SLURMEnvironment]:
+    """Return Trainer plugins for the launcher; SLURM's own requeueing is turned off, since SIGUSR1
+    and `lslm resume` replace it.
     """
     return (
         [SLURMEnvironment(auto_requeue=False)]
@@ -77,27 +64,23 @@ def of_launcher() -> list[Any]:
     )
 
 
-def check_meeting(n_node: int) -> None:
-    """Refuse several processes that could not agree on a run directory, and several machines that
-    nobody has told apart.
-
-    Raises:
-        ValueError: with what lets them.
+def check_rendezvous(n_node: int) -> None:
+    """Raise ValueError if several processes could not agree on a run directory, or several machines
+    have no rank.
     """
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if n_node > 1 and not (
         TorchElasticEnvironment.detect() or SLURMEnvironment.detect() or "NODE_RANK" in os.environ
     ):
         raise ValueError(
-            f"trainer.num_nodes={n_node}, and nothing says which of the machines this is: start "
-            "the command with torchrun or SLURM on"
-            " each, or go on with one, by --trainer.num_nodes=1"
+            f"trainer.num_nodes={n_node}, but the number of this machine is not known: start the "
+            "command with torchrun or SLURM on each, or use one machine, by --trainer.num_nodes=1"
         )
     if SLURMEnvironment.detect():
         world = max(world, int(os.environ["SLURM_NTASKS"]))
     if world > 1 and DIRECTORY not in os.environ and not TorchElasticEnvironment.detect():
         raise ValueError(
-            f"{world} processes were started, which need one run directory: set "
+            f"{world} processes were started, which need a common run directory: set "
             f"{DIRECTORY}=runs/<task>/<name> for all of them"
             " (as configs/trainer/slurm.sbatch does), use torchrun, or start one process, which "
             "starts the others by trainer.devices"
@@ -105,10 +88,8 @@ def check_meeting(n_node: int) -> None:
 
 
 def check_agreement(n_node: int) -> None:
-    """Refuse to measure for several processes that this one does not start and that share no store.
-
-    Raises:
-        ValueError: with what lets them.
+    """Raise ValueError if the precision is to be measured by processes that were started separately
+    and share no store.
     """
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if SLURMEnvironment.detect():
@@ -119,19 +100,23 @@ def check_agreement(n_node: int) -> None:
         and not TorchElasticEnvironment.detect()
     ):
         raise ValueError(
-            f"trainer.precision={AUTO} is measured by one process, and these were started apart, "
-            "which may measure otherwise: set"
+            f"trainer.precision={AUTO} is chosen by a measurement in one process, but these were "
+            "started separately and may measure different times: set"
             f" trainer.precision to {HALF} or {SINGLE} (lslm fit on one device says which is "
             "faster), or use torchrun"
         )
 
 
 def agree_on_precision(rank: int, decide: Callable[[], str]) -> str:
-    """Return what the first process decides, to it and to all that it starts or that torchrun has
-    started beside it.
+    """Return the precision chosen by the first process, for it, its children and torchrun's other
+    processes.
+
+    Args:
+        rank: rank of this process.
+        decide: measures and returns the precision; called by the first process only.
 
     Raises:
-        ValueError: the environment names another precision.
+        ValueError: the environment names an unknown precision.
     """
     if DECIDED not in os.environ and TorchElasticEnvironment.detect():
         store = _store(int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")))
@@ -142,13 +127,15 @@ def agree_on_precision(rank: int, decide: Callable[[], str]) -> str:
         os.environ[DECIDED] = decide()
     if (decided := os.environ[DECIDED]) not in (SINGLE, HALF):
         raise ValueError(
-            f"{DECIDED}={decided} must be {SINGLE} or {HALF}; leave it out, and it is measured"
+            f"{DECIDED}={decided} must be {SINGLE} or {HALF}; unset it to have it measured"
         )
     return decided
 
 
-def met_before() -> RunDirectory | None:
-    """The run of this job before torchrun restarted its processes; None of a first start."""
+def previous_attempt() -> RunDirectory | None:
+    """Return the run directory of this job before torchrun restarted its processes; None at the
+    first start.
+    """
     if not TorchElasticEnvironment.detect():
         return None
     for attempt in range(int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) - 1, -1, -1):
@@ -158,17 +145,17 @@ def met_before() -> RunDirectory | None:
     return None
 
 
-def meet(rank: int, make: Callable[[], RunDirectory]) -> RunDirectory:
-    """The run directory of all processes: rank 0 makes it, or has it made under the name that was
-    given to all.
+def rendezvous(rank: int, make: Callable[[], RunDirectory]) -> RunDirectory:
+    """Return the run directory common to all processes; rank 0 creates it with `make`, or under the
+    name in the environment.
     """
     if DIRECTORY in os.environ:
         directory = RunDirectory(Path(os.environ[DIRECTORY]))
         if rank == 0:
             if directory.config.exists():
                 raise ValueError(
-                    f"{DIRECTORY}={directory.path} is a run already: lslm resume "
-                    f"{directory.path}, or name another"
+                    f"{DIRECTORY}={directory.path} already contains a run: use `lslm resume "
+                    f"{directory.path}`, or name another directory"
                 )
             directory.path.mkdir(parents=True, exist_ok=True)
         return directory
@@ -182,10 +169,10 @@ def meet(rank: int, make: Callable[[], RunDirectory]) -> RunDirectory:
 
 
 def connect_again(device_type: str) -> None:
-    """Connect processes that torchrun has restarted: they have the store of those before, in which
-    the addresses of the dead still are.
+    """Connect processes that torchrun restarted: the store they inherit still has the addresses of
+    the dead ones.
 
-    Lightning takes the group of processes that is there.
+    Lightning uses the process group created here.
     """
     attempt = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
     if not TorchElasticEnvironment.detect() or not attempt or torch.distributed.is_initialized():
@@ -200,90 +187,11 @@ def connect_again(device_type: str) -> None:
     )
 
 
-def _store(attempt: int) -> Any:
-    """What torchrun's processes share from their start on."""
+def _store(attempt: int) -> "PrefixStore":
+    """Return the key-value store that torchrun's processes share in this attempt."""
     from torch.distributed import PrefixStore, TCPStore
 
     address = os.environ["MASTER_ADDR"]
     port = int(os.environ["MASTER_PORT"])
     shared = TCPStore(address, port, is_master=False, timeout=timedelta(minutes=5))
     return PrefixStore(f"lslm/{os.environ.get('TORCHELASTIC_RUN_ID', '')}/{attempt}", shared)
-
-
-# Losses
-
-
-class Watch:
-    """Looks after the processes that rank 0 has started, in place of Lightning's observer, which
-    kills rank 0 without a word.
-
-    When one is lost, the others usually notice at their next exchange. Those that hang in it are
-    ended after `GRACE_SECONDS`.
-
-    Args:
-        lost: called in a thread of its own, before this process ends, if it hangs.
-    """
-
-    def __init__(self, lost: Callable[[], None]) -> None:
-        self.lost = lost
-        self._children: Sequence[subprocess.Popen] = ()
-        self._over = threading.Event()
-
-    def start(self) -> None:
-        """From now on; a process that was started by rank 0 looks after that one."""
-        subprocess_script._launch_process_observer = self._watch_children
-        if (
-            DIRECTORY in os.environ
-            and int(os.environ.get("LOCAL_RANK", "0")) > 0
-            and not TorchElasticEnvironment.detect()
-        ):
-            threading.Thread(target=self._look_at_parent, args=(os.getppid(),), daemon=True).start()
-
-    def stop(self) -> None:
-        """The work is over."""
-        self._over.set()
-
-    def words(self, wait_seconds: float = 2.0) -> str:
-        """Which process was lost, once it is known."""
-        end = time.monotonic() + wait_seconds
-        while not (gone := self._gone()) and self._children and time.monotonic() < end:
-            time.sleep(0.1)
-        return gone or "another process of this training has ended"
-
-    def _gone(self) -> str:
-        for rank, child in enumerate(self._children, 1):
-            status = child.poll()
-            if status:
-                how = (
-                    f"was killed by {signal.Signals(-status).name}"
-                    if status < 0
-                    else f"ended with exit status {status}"
-                )
-                return f"the process of rank {rank} {how}"
-        return ""
-
-    def _watch_children(self, children: Sequence[subprocess.Popen]) -> None:
-        self._children = children
-        threading.Thread(target=self._look_at_children, daemon=True).start()
-
-    def _look_at_children(self) -> None:
-        while not self._gone():
-            if self._over.wait(0.5):
-                return
-        if not self._over.wait(GRACE_SECONDS):  # they hang
-            self.lost()
-            for child in self._children:
-                child.kill()
-            os._exit(1)
-
-    def _look_at_parent(self, parent: int) -> None:
-        while os.getppid() == parent:
-            if self._over.wait(0.5):
-                return
-        if not self._over.wait(GRACE_SECONDS):
-            os._exit(1)
-
-
-def is_loss(error: BaseException) -> bool:
-    """Whether an error says that another process does not answer."""
-    return isinstance(error, RuntimeError) and any(words in str(error) for words in LOST)

@@ -1,0 +1,126 @@
+"""Creation of a run in MLflow, or reopening of the one that a run directory records."""
+
+import logging
+import os
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lslm_lightning.tracking.lost import process_tags
+from lslm_lightning.tracking.moved_store import record_of
+from lslm_lightning.tracking.names import LONGEST_TAG, mlflow_tags
+from lslm_lightning.tracking.store import Store, TrackingError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class RunOpening:
+    """Creates the MLflow run of a run directory, or reopens it.
+
+    Args:
+        store: where the run is.
+        client: of this store.
+        task: name of the experiment.
+        name: name of the run.
+        directory: the run directory.
+        tags: tags besides git state, machine and process.
+        git: tags of the git state.
+        parent_run_id: MLflow run that this one is part of.
+        is_at_work: whether the run works again in this process, or is only synced.
+
+    Attributes:
+        known_parameters: names of the parameters that a reopened run has.
+        is_replaced: whether a new run was created instead of the recorded one.
+    """
+
+    store: Store
+    client: "MlflowClient"
+    task: str
+    name: str
+    directory: Path
+    tags: Mapping[str, str]
+    git: Mapping[str, str]
+    parent_run_id: str | None
+    is_at_work: bool
+    known_parameters: set[str] = field(default_factory=set)
+    is_replaced: bool = False
+
+    def create(self, experiment_id: str) -> "Run":
+        """Create a run."""
+        tags = {"mlflow.source.name": "lslm", **self.process_tags(), **self.tags}
+        if self.parent_run_id:
+            tags["mlflow.parentRunId"] = self.parent_run_id
+        return self.client.create_run(
+            experiment_id, tags=mlflow_tags(tags, self.store.redact), run_name=self.name
+        )
+
+    def reopen(self, run_id: str) -> "Run":
+        """Return the run with this id, at work again; a new one if MLflow does not know it, or the
+        directory is a copy of the one that is recorded for it.
+
+        Raises:
+            TrackingError: it was deleted.
+        """
+        from mlflow.exceptions import MlflowException
+
+        try:
+            run = self.client.get_run(run_id)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            return self.replace(f"MLflow at {self.store} does not know run {run_id}")
+        if run.info.lifecycle_stage != "active":
+            raise TrackingError(
+                f"run {run_id} of {self.directory} was deleted in MLflow at {self.store}; restore "
+                f"it with `MLFLOW_TRACKING_URI={shlex.quote(str(self.store))} mlflow runs restore "
+                f"--run-id {run_id}`, and repeat the command"
+            )
+        here = str(self.directory.absolute())
+        known = run.data.tags.get("lslm.directory", "")
+        if known != here and self.is_original(Path(known), run_id):
+            return self.replace(
+                f"{self.directory} is a copy of {known}, whose run {run_id} is left unchanged"
+            )
+        self.known_parameters = set(run.data.params)
+        self.store.adopt_run(run_id)
+        run = self.client.get_run(run_id)  # its artifacts may have moved
+        if self.is_at_work:
+            self.client.update_run(run_id, status="RUNNING")
+            for name, value in mlflow_tags(self.process_tags(), self.store.redact).items():
+                self.client.set_tag(run_id, name, value)
+        elif known != here:
+            self.client.set_tag(run_id, "lslm.directory", here[:LONGEST_TAG])
+        return run
+
+    def replace(self, reason: str) -> "Run":
+        """Create a new run instead of the recorded one."""
+        log.warning("%s: a new run is created instead", reason)
+        self.is_replaced = True
+        experiment = self.client.get_experiment_by_name(self.task)
+        assert experiment is not None, "the store was opened with it"
+        return self.create(experiment.experiment_id)
+
+    def is_original(self, directory: Path, run_id: str) -> bool:
+        """Return whether the run is recorded, in this store, in another directory than this one."""
+        record = record_of(directory)
+        if record.get("run_id") != run_id:
+            return False
+        if not Store(record.get("store", "none")).is_same(self.store):
+            return False
+        return not directory.samefile(self.directory)
+
+    def process_tags(self) -> dict[str, str]:
+        """Return tags that say with which code, where and by whom the run is at work."""
+        return {
+            **self.git,
+            "lslm.directory": str(self.directory.absolute()),
+            **process_tags(),
+            "mlflow.user": os.environ.get("USER") or os.environ.get("USERNAME") or "unknown",
+        }

@@ -1,0 +1,84 @@
+"""The score of the best checkpoint so far, and what it was measured on."""
+
+import math
+from dataclasses import dataclass
+
+from lslm_lightning.types import Settings, StateDict
+
+
+@dataclass
+class BestScore:
+    """Score of the best checkpoint.
+
+    Of two checkpoints with the same score, the one with the lower val/loss is better, since a
+    metric is often 0 at the beginning of training.
+
+    Args:
+        score: value of the task's metric; None before the first validation.
+        loss: val/loss of the best checkpoint; nan if unknown.
+        step: number of its optimizer step.
+        n_equal: number of validations, if all of them had the same score; else None.
+        measured_on: what scores depend on besides the weights; see `Task.measured_by`. None if it
+            is not known.
+    """
+
+    score: float | None = None
+    loss: float = math.nan
+    step: int = 0
+    n_equal: int | None = 0
+    measured_on: dict[str, str] | None = None
+
+    def is_worse_than(self, score: float, loss: float, higher_is_better: bool) -> bool:
+        """Return whether a checkpoint with this score and val/loss is better than the best one."""
+        if self.score is None:
+            return True
+        if score == self.score:
+            return loss < self.loss
+        return score > self.score if higher_is_better else score < self.score
+
+    def count(self, score: float) -> None:
+        """Count a validation among those with equal scores."""
+        if self.n_equal is not None:
+            self.n_equal = self.n_equal + 1 if self.score in (None, score) else None
+
+    def forget(self) -> None:
+        """Discard score and step, because later scores do not compare with it."""
+        self.score = None
+        self.loss = math.nan
+        self.n_equal = 0
+        self.step = 0
+
+    def restore(self, state: Settings) -> None:
+        """Take over score, loss and what they were measured on from a saved state."""
+        self.score = state["best_score"]
+        loss = state.get("best_loss")
+        self.loss = math.nan if loss is None else loss
+        self.measured_on = state.get("measured")
+
+    def changes(self, now: dict[str, str], same_validation: bool) -> list[str]:
+        """Return descriptions of the validation settings that have changed since the score was
+        measured; empty if it still compares.
+
+        Args:
+            now: what scores are measured on now.
+            same_validation: whether the configs validate alike; decides for a score of an earlier
+                release, which does not say what it was measured on.
+        """
+        before = self.measured_on
+        if before is None:
+            return [] if same_validation else ["its config.yaml has other ones, or is missing"]
+        return [
+            f"{name} ({before[name]} then, {value} now)"
+            for name, value in now.items()
+            if before.get(name, value) != value
+        ]
+
+    def state(self) -> StateDict:
+        """Return the state to be saved in checkpoints."""
+        return {
+            "best_score": self.score,
+            "measured": self.measured_on,
+            "best_step": self.step,
+            "best_loss": self.loss,
+            "n_alike": self.n_equal,
+        }

@@ -1,0 +1,211 @@
+"""Writing checkpoints atomically, and reading those of any number of processes."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from lightning.fabric.plugins import TorchCheckpointIO
+from lightning.pytorch import Trainer
+from torch import nn
+
+from lslm_lightning.runs.checkpoint_folder import INDEX, read_parts
+from lslm_lightning.runs.directory import earlier
+from lslm_lightning.runs.states import (
+    META,
+    checksum,
+    link,
+    put,
+    read_state,
+    remove,
+    synchronize,
+    write_checksums,
+)
+from lslm_lightning.safety.user_files import permit_as_usual
+from lslm_lightning.training.sharding import GROUPS, decayed_names, local, with_numbers
+from lslm_lightning.training.task import NotFiniteError
+from lslm_lightning.types import StateDict
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Lightning plugin that writes each checkpoint file under a temporary name and renames it, and
+    that reads checkpoint folders written by several processes as well.
+
+    Whatever saves by the Trainer, a callback of Lightning too, leaves the old file or the new one.
+
+    Args:
+        task: module whose optimizer's state a folder holds by parameter name.
+    """
+
+    def __init__(self, task: nn.Module) -> None:
+        self.task = task
+
+    def save_checkpoint(
+        self, checkpoint: StateDict, path: str | Path, storage_options: object = None
+    ) -> None:
+        """Write a checkpoint file.
+
+        Raises:
+            OSError: it cannot be written; the file at `path` is unchanged.
+            TypeError: there are storage options.
+        """
+        path = Path(path)
+        if is_draft(path):  # the caller renames it
+            super().save_checkpoint(checkpoint, path, storage_options)
+            return
+        with atomic_file(path) as draft:
+            super().save_checkpoint(checkpoint, draft, storage_options)
+
+    def load_checkpoint(
+        self,
+        path: str | Path,
+        map_location: Callable[..., object] | None = None,
+        weights_only: bool | None = None,
+    ) -> StateDict:
+        """Return the content of a checkpoint file or folder, with the optimizer's state by
+        parameter number.
+        """
+        path = Path(path)
+        if not path.is_dir():
+            content: StateDict = super().load_checkpoint(path, map_location, weights_only)
+            return content
+        saved = read_state(path)
+        names = decayed_names(self.task)
+        parts = read_parts(path, [f"optimizer_{i}" for i in range(len(saved.get(GROUPS, [])))])
+        states = [
+            {"state": parts[f"optimizer_{i}"]["state"], "param_groups": groups}
+            for i, groups in enumerate(saved.pop(GROUPS, []))
+        ]
+        return saved | {"optimizer_states": [with_numbers(state, names) for state in states]}
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[Path]:
+    """Yield a temporary path to write a checkpoint file to, which is renamed to `path` at the end;
+    an error removes it.
+    """
+    draft = draft_of_checkpoint(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        yield draft
+        permit_as_usual(draft)
+        synchronize(draft)
+        put(draft, path)
+        synchronize(path.parent)
+    finally:
+        remove(draft)
+
+
+def draft_of_checkpoint(path: Path) -> Path:
+    """Return the name that a checkpoint has until it is complete."""
+    return path.with_name(f".{path.name}.part")
+
+
+def is_draft(path: Path) -> bool:
+    """Return whether a path is one of `draft_of_checkpoint`."""
+    return path.name.startswith(".") and path.suffix == ".part"
+
+
+def save_atomically(trainer: Trainer, path: Path, n_kept: int = 1) -> None:
+    """Save a checkpoint under a temporary name and rename it to `path`, which always is a whole
+    checkpoint.
+
+    All ranks call it; rank 0 writes the file, or each rank its part of a folder. The n_kept - 1
+    checkpoints before it stay under the names of `earlier`.
+
+    Raises:
+        NotFiniteError: a weight is nan or infinite; the files on disk are unchanged.
+        OSError: raised on every rank if one cannot write; the files on disk are unchanged.
+    """
+    check_finite_weights(trainer)
+    draft = draft_of_checkpoint(path)
+    if trainer.is_global_zero:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        remove(draft)  # left by a killed process
+    trainer.strategy.barrier("part")
+    try:
+        trainer.save_checkpoint(draft)
+        sums = checksums_of_parts(trainer, draft) if draft.is_dir() else {}
+        if trainer.is_global_zero:
+            if draft.is_dir():
+                write_checksums(draft, sums)
+            else:
+                permit_as_usual(draft)
+            synchronize(draft)
+            keep_earlier(path, n_kept)
+            put(draft, path)
+            synchronize(path.parent)
+    finally:
+        if trainer.is_global_zero:
+            remove(draft)
+
+
+def check_finite_weights(trainer: Trainer) -> None:
+    """Raise NotFiniteError on every rank if a weight of one rank is nan or infinite; collective."""
+    parameters = trainer.lightning_module.parameters()
+    broken = not all(bool(local(p).isfinite().all()) for p in parameters)
+    n_broken = torch.tensor(float(broken), device=trainer.strategy.root_device)
+    if trainer.strategy.reduce(n_broken, reduce_op="sum"):
+        raise NotFiniteError(
+            f"the weights are not finite at step {trainer.global_step}; try a smaller learning "
+            "rate or gradient clipping"
+        )
+
+
+def keep_earlier(path: Path, n_kept: int) -> None:
+    """Link the checkpoint at `path`, which is to be replaced, and those before it to the names of
+    `earlier`, so that n_kept - 1 are kept.
+    """
+    for i in range(n_kept - 1, 0, -1):
+        before = path if i == 1 else earlier(path, i - 1)
+        if before.exists():
+            link(before, earlier(path, i))
+
+
+def checksums_of_parts(trainer: Trainer, folder: Path) -> dict[str, int]:
+    """Wait until the files that each process wrote into a checkpoint folder are on the disk, and
+    return the CRC-32 of all of them by name; collective.
+
+    Raises:
+        ValueError: rank 0 does not see all of the files.
+    """
+    written = [
+        *folder.glob(f"__{trainer.global_rank}_*"),
+        *(folder / name for name in (INDEX, META) if trainer.is_global_zero),
+    ]
+    for path in written:
+        synchronize(path)
+    own_sums = {path.name: checksum(path) for path in written}
+    shares: list[dict[str, int]] = [own_sums]
+    if trainer.world_size > 1:
+        shares = [{}] * trainer.world_size
+        torch.distributed.all_gather_object(shares, own_sums)
+    sums = {name: value for share in shares for name, value in share.items()}
+    missing = [name for name in sums if trainer.is_global_zero and not (folder / name).exists()]
+    if missing:
+        raise ValueError(
+            f"{folder} lacks {missing[0]}, which another machine wrote: `job.root` must be a "
+            "folder that all machines share"
+        )
+    return sums
+
+
+def mean_of_weights(paths: Sequence[Path]) -> StateDict:
+    """Return the newest of these checkpoints with its weights replaced by the mean over all of them
+    (Vaswani et al. 2017, section 6.1), summed in float64.
+    """
+    newest = read_state(paths[-1])
+    sums = {
+        name: w.double() if w.is_floating_point() else w for name, w in newest["state_dict"].items()
+    }
+    for path in paths[:-1]:
+        state = read_state(path)["state_dict"]
+        for name, total in sums.items():
+            if total.is_floating_point():
+                total += state[name].double()
+    kept = newest["state_dict"]
+    newest["state_dict"] = {
+        n: (s / len(paths)).to(kept[n].dtype) if s.is_floating_point() else s
+        for n, s in sums.items()
+    }
+    return newest

@@ -1,0 +1,48 @@
+"""Values that the processes of one training agree on, without waiting for GPUs."""
+
+import torch
+from torch import Tensor
+
+
+class LargestOfRanks:
+    """Maximum over all ranks of an integer; collective.
+
+    On GPUs a call returns the maximum of the previous call (0 at first), since waiting for the
+    current one would stall the processor until the GPU has caught up.
+    """
+
+    def __init__(self) -> None:
+        self._before: tuple[Tensor, torch.cuda.Event] | None = None
+
+    def forget(self) -> None:
+        """Discard the value of the previous call."""
+        self._before = None
+
+    def __call__(self, number: int, device: torch.device, at_once: bool = False) -> int:
+        largest = torch.full((), number, device=device)
+        torch.distributed.all_reduce(largest, torch.distributed.ReduceOp.MAX)
+        if at_once or not is_asynchronous(device):
+            self._before = None
+            return int(largest)
+        before = self._before
+        self._before = copy_in_background(largest)
+        if before is None:
+            return 0
+        before[1].synchronize()
+        return int(before[0])
+
+
+def is_asynchronous(device: torch.device) -> bool:
+    """Return whether a device works asynchronously, so that reading a value waits."""
+    return device.type == "cuda"
+
+
+def copy_in_background(tensor: Tensor) -> tuple[Tensor, torch.cuda.Event]:
+    """Start an asynchronous copy to pinned processor memory; return the copy and an event that
+    tells when it is complete.
+    """
+    copy = torch.empty_like(tensor, device="cpu", pin_memory=True)
+    event = torch.cuda.Event()
+    copy.copy_(tensor, non_blocking=True)
+    event.record()
+    return copy, event

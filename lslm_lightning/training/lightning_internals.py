@@ -1,0 +1,161 @@
+"""Every use that training makes of private names of Lightning, as seen in lightning 2.6.6.
+
+A test asks the installed Lightning whether each of `PRIVATE_NAMES` is still there.
+"""
+
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from subprocess import Popen
+from typing import TYPE_CHECKING, TypeVar
+
+from lightning.fabric.plugins import ClusterEnvironment
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.loops.fit_loop import _FitLoop
+from lightning.pytorch.loops.progress import _ProcessedTracker
+from lightning.pytorch.loops.training_epoch_loop import _TrainingEpochLoop
+from lightning.pytorch.strategies import ModelParallelStrategy, Strategy
+from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
+
+if TYPE_CHECKING:
+    from lslm_lightning.training.data import TaskData
+
+R = TypeVar("R")
+
+PRIVATE_NAMES: tuple[tuple[type, str], ...] = (
+    (_FitLoop, "_should_accumulate"),
+    (_TrainingEpochLoop, "_should_check_val_fx"),
+    (_SubprocessScriptLauncher, "_call_children_scripts"),
+    (Strategy, "_configure_launcher"),
+    (ModelParallelStrategy, "_setup_distributed"),
+)
+PRIVATE_ATTRIBUTES = (  # that a Trainer with a ModelParallelStrategy sets on its parts
+    "fit_loop._data_fetcher",
+    "fit_loop.epoch_loop._batches_that_stepped",
+    "strategy._launcher",
+    "strategy._data_parallel_size",
+    "strategy._save_distributed_checkpoint",
+)
+
+
+class TaskTrainer(Trainer):
+    """Lightning's Trainer with the types of attributes that it sets without declaring them."""
+
+    callbacks: list[Callback]
+    datamodule: "TaskData"
+    log_every_n_steps: int
+
+
+# Loops
+
+
+def is_accumulating(trainer: Trainer) -> bool:
+    """Return whether the micro-batch that was just trained on ends no optimizer step."""
+    return bool(trainer.fit_loop._should_accumulate())
+
+
+def validates_next(trainer: Trainer) -> bool:
+    """Return whether a validation follows the micro-batch that was just trained on."""
+    loop = trainer.fit_loop
+    assert loop._data_fetcher is not None, "training is under way"
+    return bool(loop.epoch_loop._should_check_val_fx(loop._data_fetcher))
+
+
+def log_at_last_step(trainer: Trainer) -> None:
+    """Let what is logged after training stand at its last step, which Lightning's own count misses
+    by one if a resumed run had no step left.
+    """
+    trainer.fit_loop.epoch_loop._batches_that_stepped = trainer.global_step
+
+
+def n_micro_batch(trainer: Trainer) -> int:
+    """Return the number of micro-batches that this process has trained on, in all epochs."""
+    total = trainer.fit_loop.epoch_loop.batch_progress.total
+    assert isinstance(total, _ProcessedTracker), "batches are counted when they are processed"
+    return total.processed
+
+
+# Processes
+
+
+class MonitoredLauncher(_SubprocessScriptLauncher):
+    """Launcher of one process per device, without Lightning's observer of the processes, which
+    kills this one without a message when one of them ends.
+
+    Args:
+        on_launch: receives the processes that were started.
+    """
+
+    def __init__(
+        self,
+        cluster_environment: ClusterEnvironment,
+        num_processes: int,
+        num_nodes: int,
+        on_launch: Callable[[Sequence[Popen[bytes]]], None],
+    ) -> None:
+        super().__init__(cluster_environment, num_processes, num_nodes)
+        self.on_launch = on_launch
+
+    def launch(
+        self,
+        function: Callable[..., R],
+        *args: object,
+        trainer: Trainer | None = None,
+        **kwargs: object,
+    ) -> R:
+        """Start the processes, then call the function in this one, and return what it returns."""
+        environment = self.cluster_environment
+        environment.validate_settings(num_devices=self.num_processes, num_nodes=self.num_nodes)
+        if not environment.creates_processes_externally:
+            self._call_children_scripts()
+            self.on_launch(self.procs)
+        # so that Lightning starts neither processes nor its observer
+        assert environment.creates_processes_externally, "LOCAL_RANK is set by now"
+        result: R = super().launch(function, *args, trainer=trainer, **kwargs)
+        return result
+
+
+def monitor_launch(trainer: Trainer, on_launch: Callable[[Sequence[Popen[bytes]]], None]) -> None:
+    """Let a Trainer that starts processes start them by `MonitoredLauncher`."""
+    strategy = trainer.strategy
+    launcher = strategy.launcher
+    if isinstance(launcher, _SubprocessScriptLauncher):
+        environment = launcher.cluster_environment
+        size = (launcher.num_processes, launcher.num_nodes)
+        strategy._launcher = MonitoredLauncher(environment, *size, on_launch)
+
+
+class TensorParallelStrategy(ModelParallelStrategy):
+    """ModelParallelStrategy in which all processes that are not needed for tensor parallelism
+    share the data.
+
+    Args:
+        tensor_parallel_size: number of processes that compute each layer together.
+        save_distributed_checkpoint: each process writes its part of a checkpoint folder.
+        process_group_backend: default: nccl for GPUs, gloo for CPUs.
+        timeout: how long a process waits for the others before it gives up.
+    """
+
+    def __init__(
+        self,
+        tensor_parallel_size: int,
+        save_distributed_checkpoint: bool,
+        process_group_backend: str | None,
+        timeout: timedelta,
+    ) -> None:
+        super().__init__(
+            "auto",
+            tensor_parallel_size,
+            save_distributed_checkpoint,
+            process_group_backend,
+            timeout,
+        )
+        self.tensor_parallel_size = tensor_parallel_size
+
+    @property
+    def saves_folders(self) -> bool:
+        """True if each process writes its part of a checkpoint folder."""
+        return self._save_distributed_checkpoint
+
+    def _setup_distributed(self) -> None:
+        super()._setup_distributed()
+        self._data_parallel_size = self.world_size // self.tensor_parallel_size
