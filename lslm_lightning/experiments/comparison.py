@@ -228,7 +228,7 @@ def compared(
         sections += [parts_of_the_exam(results, metrics), *training_sections(histories, headline)]
         # of a part of the split these know nothing
         if len(asked.examples) == len(asked.data.examples("test")):
-            sections += task.sections_of(asked.data, "test", answered)
+            sections += task.report_class.comparison(asked.data, "test", answered)
         sections.append(outputs(results, asked.examples, metrics))
         conclusion = lead(results, metrics)
         findings = results.findings

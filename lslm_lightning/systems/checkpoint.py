@@ -118,7 +118,7 @@ class Checkpoint(Generator, Scorer):
         )
         loaded.task.to(device)
         fusion = None if self.fusion is None else self.fusion.over(loaded.tokenizer, device)
-        loaded.task.answer_by(self.search, fusion)
+        loaded.task.answering.use_search(self.search, fusion)
         return loaded
 
     @property
@@ -154,22 +154,22 @@ class Checkpoint(Generator, Scorer):
             yield from task.log_prob(batch)
 
     def cut_sources(self, examples: Sequence[Example]) -> tuple[int, str]:
-        """As `Task.cut_sources`."""
-        return self.loaded.task.cut_sources(examples)
+        """See `Answering.cut_sources`."""
+        return self.loaded.task.answering.cut_sources(examples)
 
     def signature(self, mode: Mode) -> str:
         """What of its way of answering belongs to its scores."""
-        return self.loaded.task.signature_of_answers(mode)
+        return self.loaded.task.answering.signature(mode)
 
     def info(self) -> dict[str, Any]:
         """Size, and the weights and the search that made the answers, where there was one."""
         task = self.loaded.task
         return {
-            "n_parameter": task.n_parameter,
-            "memory_bytes": task.memory_bytes,
+            "n_parameter": task.model_info.n_parameter,
+            "memory_bytes": task.model_info.n_byte,
             **({} if task.search is None else {"search": type(task.search).__name__.lower()}),
             **({} if self.fusion is None else {"fusion": str(self.fusion)}),
-            **({"limit": task.answer_limit} if task.answer_limit else {}),
+            **({"limit": task.answering.limit} if task.answering.limit else {}),
             "weights": str(Path(self.loaded.checkpoint).absolute()),
         }
 

@@ -142,7 +142,7 @@ class AnswerScorer:
             import torch
 
             task.to(getattr(torch, dtype))
-        self._example = task.example
+        self._example = task.answering.example
         self.columns = source_columns(self.system.run)
         list(self.system.log_prob([], []))  # raises CannotError where it scores no answers
 

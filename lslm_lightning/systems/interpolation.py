@@ -138,7 +138,7 @@ class Interpolation(Scorer):
     def signature(self, mode: Mode) -> str:
         """That of its parts, each piece once, in the order of the longest."""
         found = sorted(
-            (task.signature_of_answers(mode).split("|")[1:] for task in self._tasks),
+            (task.answering.signature(mode).split("|")[1:] for task in self._tasks),
             key=len,
             reverse=True,
         )

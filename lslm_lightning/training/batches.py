@@ -21,20 +21,19 @@ class PairBatch(NamedTuple):
 
 
 class WindowBatch(NamedTuple):
-    """Windows of running text; ids are int64. All but the last are inputs, all but the first are
-    targets.
+    """Windows of running text; ids are int64. All ids but the last are inputs, all but the first
+    are targets.
     """
 
     ids: Tensor  # (B, T + 1)
-    n_token: int  # B * T, less what is padded
+    n_token: int  # targets without padding, at most B * T
     n_source_token: int = 0
-    # of rows that are read in order: whether they go on where the batch before ended; None in any
-    # order
+    # True if contiguous rows continue the batch before, None for windows in random order
     follows: bool | None = None
 
 
 class ExamBatch:
-    """Examples to answer together. An object of its own, so that Lightning hands it on as it is."""
+    """Examples to answer together; an object of its own, which Lightning passes on unchanged."""
 
     def __init__(self, examples: Sequence[Example]) -> None:
         self.examples = examples
@@ -60,8 +59,8 @@ class Ragged:
         return Ragged(self[i] for i in np.flatnonzero(keep))
 
 
-def padded(rows: Sequence[Sequence[int]], pad_id: int) -> Tensor:
-    """Rows as one (B, longest) int64 tensor, filled up with `pad_id` on the right."""
+def padded(rows: Sequence[Sequence[int] | np.ndarray], pad_id: int) -> Tensor:
+    """Return rows as one (B, longest) int64 tensor, padded with `pad_id` on the right."""
     out = np.full((len(rows), max(map(len, rows), default=0)), pad_id, dtype=np.int64)
     for i, row in enumerate(rows):
         out[i, : len(row)] = row

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from lslm_lightning.optim import Schedule
-from lslm_lightning.training.task import LOSS_DIVISOR, Task
+from lslm_lightning.training.task import Task
+from lslm_lightning.training.token_gradients import LOSS_DIVISOR
 
 N_WARM = 3
 N_TIMED = 24
@@ -241,8 +242,8 @@ class Budget(Callback):
                 batches = trainer.datamodule.exam_batches(
                     exam, trainer.global_rank, trainer.world_size
                 )
-                samples = self._extrapolated([None], lambda _: task.samples())
-                return losses + self._extrapolated(batches, task.rehearse) + samples
+                samples = self._extrapolated([None], lambda _: task.answering.samples())
+                return losses + self._extrapolated(batches, task.answering.benchmark_step) + samples
         finally:
             task.train()
 

@@ -27,7 +27,8 @@ from lslm_lightning.runs.states import (
 )
 from lslm_lightning.safety.user_files import permit_as_usual
 from lslm_lightning.training.sharding import local
-from lslm_lightning.training.task import NotFiniteError, Task
+from lslm_lightning.training.task import Task
+from lslm_lightning.training.token_gradients import NotFiniteError
 
 SETTLED = "settled"  # the file that says which state became the best one in the end
 
@@ -172,7 +173,7 @@ class Checkpoints(Checkpoint):
         self.best_loss = math.nan  # val/loss of the best state
         # validations so far, if all of them had the same score; else None
         self.n_alike: int | None = 0
-        # what `best_score` was measured on; see `Task.measured_by`
+        # what `best_score` was measured on; see `Validation.conditions`
         self.measured: dict[str, str] | None = None
         self._is_outdated = False  # whether best.ckpt on disk was chosen by another measure
         self.best_step = self.validated_step = self.saved_step = 0
@@ -229,7 +230,7 @@ class Checkpoints(Checkpoint):
         this.
         """
         if self.measured is None and self.best_score is None:
-            self.measured = task.measured_by(trainer)
+            self.measured = task.validation.conditions(trainer)
 
     def on_load_checkpoint(self, trainer: Trainer, task: Task, checkpoint: dict[str, Any]) -> None:
         """Take over what a state of training knows of the best states, also where no step is left
@@ -286,7 +287,7 @@ class Checkpoints(Checkpoint):
         mean.
         """
         before = self.measured
-        now = task.measured_by(trainer)
+        now = task.validation.conditions(trainer)
         if not now:  # nothing will be validated
             return
         self.measured = now
@@ -463,7 +464,7 @@ class Checkpoints(Checkpoint):
 
     def _compete(self, trainer: Trainer, task: Task, path: Path, words: str) -> None:
         """Validate a state; if it is better than the best one, it becomes that."""
-        task.competes = True
+        task.is_candidate = True
         try:
             [values] = trainer.validate(
                 task,
@@ -473,7 +474,7 @@ class Checkpoints(Checkpoint):
                 weights_only=True,
             )
         finally:
-            task.competes = False
+            task.is_candidate = False
         score = values.get(task.monitor)
         best = self.best_score
         if score is None:
@@ -496,7 +497,7 @@ class Checkpoints(Checkpoint):
 
     def _crown(self, path: Path, task: Task) -> None:
         """A state becomes the best one, with what its validation has chosen."""
-        if not task.tunes:
+        if not task.answering.calibrates:
             return link(path, self.best)
         state = read_state(path)
         draft = self.best.with_name(f".{self.best.name}.part")

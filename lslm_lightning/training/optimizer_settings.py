@@ -2,7 +2,8 @@
 applied, or refused by name.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from importlib import import_module
 from typing import Any
 
 import torch
@@ -12,9 +13,28 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
+from lslm_lightning.optim import Cosine
 from lslm_lightning.training.sharding import GROUPS
+from lslm_lightning.types import Json, JsonObject
 
 NOT_SETTINGS = ("params", "initial_lr")
+
+
+class OptimizerSpec(dict[str, Json]):
+    """An optimizer's class and arguments as a config writes them, callable to build it."""
+
+    def __call__(self, parameters: Iterable[nn.Parameter] | Iterable[JsonObject]) -> Optimizer:
+        """Return the optimizer of these parameters or parameter groups."""
+        module, _, name = self["class_path"].rpartition(".")
+        build: Callable[..., Optimizer] = getattr(import_module(module), name)
+        return build(parameters, **self["init_args"])
+
+
+# what tasks train with where nothing else is set
+ADAMW = OptimizerSpec(
+    class_path="torch.optim.AdamW", init_args={"lr": 1e-3, "weight_decay": 0.01, "fused": True}
+)
+COSINE = Cosine(warmup_steps=200)
 
 
 def recorded(optimizer: Optimizer) -> dict[str, Any]:

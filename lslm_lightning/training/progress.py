@@ -15,7 +15,8 @@ from lslm_lightning.training.accumulation import TrainingSums
 from lslm_lightning.training.display import Display
 from lslm_lightning.training.interruption import arriving, is_behind
 from lslm_lightning.training.sharding import data_share
-from lslm_lightning.training.task import LOSS_DIVISOR, Task
+from lslm_lightning.training.task import Task
+from lslm_lightning.training.token_gradients import LOSS_DIVISOR, check_finite
 from lslm_lightning.training.work import TrainingWork, Work
 
 # that callbacks can monitor
@@ -191,7 +192,7 @@ class Reporter(Callback):
         """
         loss, target_tokens, tokens = sums
         nats = loss * LOSS_DIVISOR * trainer.accumulate_grad_batches
-        task.check_finite(nats, self._last_step)  # on a GPU nobody looked before
+        check_finite(nats, task.global_step, self._last_step)  # on a GPU nobody looked before
         seconds = max(1e-9, time.monotonic() - self._since)
         self.train_seconds += seconds
         self.n_token += tokens
