@@ -221,7 +221,7 @@ def test_what_cannot_fuse_is_refused(asking, tokenizer):
         ValueError, match="search=CtcGreedy and fusion: CtcGreedy supports no language model"
     ):
         answer(system(asking, fusion=fusion, search=CtcGreedy()))
-    with pytest.raises(ValueError, match="search=Beam: Spelling needs .* CtcSearch"):
+    with pytest.raises(ValueError, match=r"search=Beam: Spelling needs .* CtcSearch"):
         answer(system(asking, search=Beam()))
     with pytest.raises(ValueError, match="fusion: Sampling supports no language model"):
         Checkpoint(str(model.path), fusion=fusion).info()
