@@ -334,6 +334,8 @@ def constant(module: str, name: str) -> ast.expr:
     """
     tree = tree_of(module)
     for node in tree.body if tree is not None else ():
+        if isinstance(node, ast.AnnAssign) and node.value and ast.unparse(node.target) == name:
+            return node.value
         if isinstance(node, ast.Assign) and any(
             ast.unparse(target) == name for target in node.targets
         ):
@@ -355,8 +357,8 @@ def written_out(default: ast.expr | None, module: str) -> tuple[ast.expr | None,
         except LookupError:
             break
         module = home
-    if isinstance(default, ast.Call):
-        given = {keyword.arg: keyword.value for keyword in default.keywords}
+    if isinstance(default, ast.Dict):
+        given = mapping_of(default)
         if given.keys() == {"class_path", "init_args"}:
             path = ast.parse(ast.literal_eval(given["class_path"]), mode="eval").body
             arguments = mapping_of(given["init_args"]).items()

@@ -40,9 +40,13 @@ class ExamBatch:
 
 
 class Ragged:
-    """Rows of ids of different lengths in one flat array: (n_row,) views of int32."""
+    """Rows of ids of different lengths in one flat array; `ragged[i]` is a view of row i, int32.
 
-    def __init__(self, rows: Iterable[Sequence[int]]) -> None:
+    Attributes:
+        lengths: number of ids in each row, (n_row,) int64.
+    """
+
+    def __init__(self, rows: Iterable[Sequence[int] | np.ndarray]) -> None:
         arrays = [np.asarray(row, dtype=np.int32) for row in rows]
         self.lengths = np.array([len(a) for a in arrays], dtype=np.int64)
         self._flat = np.concatenate([*arrays, np.zeros(0, dtype=np.int32)])
@@ -55,8 +59,8 @@ class Ragged:
         return self._flat[self._starts[i] : self._starts[i + 1]]
 
     def select(self, keep: np.ndarray) -> "Ragged":
-        """Only the rows where `keep` (n_row,) bool is True."""
-        return Ragged(self[i] for i in np.flatnonzero(keep))
+        """Return the rows for which `keep` (n_row,) bool is True."""
+        return Ragged(self[i] for i in np.flatnonzero(keep).tolist())
 
 
 def padded(rows: Sequence[Sequence[int] | np.ndarray], pad_id: int) -> Tensor:

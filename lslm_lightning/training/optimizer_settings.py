@@ -2,7 +2,8 @@
 refused by name.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
+from functools import partial
 from importlib import import_module
 from typing import TypeAlias
 
@@ -25,21 +26,25 @@ ParameterGroup: TypeAlias = JsonObject  # "params" and settings by name
 Changes: TypeAlias = Mapping[str, tuple[Json, Json]]  # values before and now, by name of a setting
 
 
-class OptimizerSpec(dict[str, Json]):
-    """An optimizer's class and arguments as a config writes them, callable to build it."""
-
-    def __call__(self, parameters: Iterable[nn.Parameter] | Iterable[JsonObject]) -> Optimizer:
-        """Return the optimizer of these parameters or parameter groups."""
-        module, _, name = self["class_path"].rpartition(".")
-        build: Callable[..., Optimizer] = getattr(import_module(module), name)
-        return build(parameters, **self["init_args"])
-
-
-# what tasks train with where nothing else is set
-ADAMW = OptimizerSpec(
-    class_path="torch.optim.AdamW", init_args={"lr": 1e-3, "weight_decay": 0.01, "fused": True}
-)
+# Optimizer and schedule of a task where nothing else is set. The optimizer is written as in a
+# config: the parser shows and changes parts of a default that several constructors share only so.
+ADAMW: OptimizerCallable = {  # type: ignore[assignment]  # `Task` calls `optimizer_builder`
+    "class_path": "torch.optim.AdamW",
+    "init_args": {"lr": 1e-3, "weight_decay": 0.01, "fused": True},
+}
 COSINE = Cosine(warmup_steps=200)
+
+
+def optimizer_builder(spec: OptimizerCallable | Settings) -> OptimizerCallable:
+    """Return the function that builds an optimizer from parameters or parameter groups.
+
+    Args:
+        spec: that function, or the class and its arguments as a config has them.
+    """
+    if callable(spec):
+        return spec
+    module, _, name = spec["class_path"].rpartition(".")
+    return partial(getattr(import_module(module), name), **spec["init_args"])
 
 
 def recorded(optimizer: Optimizer) -> JsonObject:

@@ -26,7 +26,7 @@ from lslm_lightning.training.batches import ExamBatch
 from lslm_lightning.training.data_requirements import DataRequirements
 from lslm_lightning.training.exam import EvaluationCallback
 from lslm_lightning.training.model_info import ModelInfo
-from lslm_lightning.training.optimizer_settings import ADAMW, COSINE
+from lslm_lightning.training.optimizer_settings import ADAMW, COSINE, optimizer_builder
 from lslm_lightning.training.precision import weights_cast_once
 from lslm_lightning.training.sharding import (
     ShardedStrategy,
@@ -159,7 +159,7 @@ class Task(LightningModule, ABC):
             )
         self.backbone = backbone
         self.tokenizer = tokenizer
-        self.optimizer_of = optimizer
+        self.optimizer_of = optimizer_builder(optimizer)
         self.schedule = schedule
         self.label_smoothing = label_smoothing
         self.extra_metrics = as_metrics(extra_metrics or [])

@@ -475,7 +475,7 @@ def test_a_step_in_shapes_alone(made, family):
 def test_who_reads_text_is_not_asked_for_sound(made, tmp_path):
     with pytest.raises(CannotError, match="reads text, and this evaluation set is sound"):
         ask(CopySource(), "generate", made().examples("test"), tmp_path / "answers.jsonl")
-    [baseline] = task_of(made()).baselines(made())
+    [baseline] = task_of(made()).report.baselines(made())
     answers = ask(baseline, "generate", made().examples("test"), tmp_path / "others.jsonl")
     assert len({p.output for p in answers}) == 1
 
