@@ -227,7 +227,7 @@ class Command(ExperimentCLI):
         )
         if is_doubtful and begins and not (rank_zero_only.rank or 0) and DECIDED not in os.environ:
             times = self._step_times()
-            if times and times.half > times.single:
+            if times and times.bfloat16 > times.float32:
                 say(
                     f"precision: {HALF}, as trainer.precision says; it is slower here "
                     f"({times.describe(HALF)}), and"

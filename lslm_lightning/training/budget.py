@@ -202,18 +202,25 @@ class Budget(Callback):
     @staticmethod
     def _validates_every(trainer: Trainer) -> float:
         """Return the number of optimizer steps from validation to validation."""
-        return trainer.val_check_batch / trainer.accumulate_grad_batches
+        n_batch = trainer.val_check_batch
+        assert n_batch is not None, "validation is planned by steps, not by time"
+        return n_batch / trainer.accumulate_grad_batches
 
     def _measure_step(self, trainer: Trainer, task: Task) -> float:
         """Return the mean time of an optimizer step in seconds, measured on a copy of the task."""
         probe = copy.deepcopy(task).train()
         probe._trainer = task._trainer
-        optimizer = probe.configure_optimizers()["optimizer"]
+        config = probe.configure_optimizers()
+        assert isinstance(config, dict)
+        optimizer = config["optimizer"]
         learner = (
             _Learner(probe) if trainer.world_size == 1 else DistributedDataParallel(_Learner(probe))
         )
         stream = data_of(trainer).train_stream
-        dataset = trainer.fit_loop._combined_loader.flattened[0].dataset
+        loader = trainer.fit_loop._combined_loader
+        assert stream is not None
+        assert loader is not None
+        dataset = loader.flattened[0].dataset
 
         def step(pick: object) -> None:
             with trainer.precision_plugin.train_step_context():

@@ -15,6 +15,7 @@ from lslm_lightning.contracts import Metric
 from lslm_lightning.decoding import Search
 from lslm_lightning.decoding.search import Nested, reorder
 from lslm_lightning.models.backbone import Backbone, State
+from lslm_lightning.models.embedding import TokenEmbedding
 from lslm_lightning.models.heads import Head, TiedProjection, single
 from lslm_lightning.optim import Schedule
 from lslm_lightning.text.tokenizer import Tokenizer
@@ -91,6 +92,7 @@ class CausalTask(LanguageModel):
     """
 
     backbone: Backbone
+    embedding: TokenEmbedding
     requirements_class = CausalRequirements
 
     def __init__(
@@ -133,7 +135,8 @@ class CausalTask(LanguageModel):
         self.stride = stride
         if scale_embedding is None:
             scale_embedding = backbone.has_bounded_state
-        self.embedding, self.head = backbone.words(tokenizer.vocab_size, head, scale_embedding)
+        embedding, self.head = backbone.words(tokenizer.vocab_size, head, scale_embedding)
+        self.embedding = embedding  # type: ignore[assignment]  # or a module with the same interface
         # state after the last batch that was read in order, in training (True) and in validation
         self._carried: dict[bool, State] = {}
 

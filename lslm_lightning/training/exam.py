@@ -24,7 +24,7 @@ from lslm_lightning.evaluation.scoring import (
 )
 from lslm_lightning.files import atomic_write
 from lslm_lightning.runs import RunDirectory
-from lslm_lightning.tracking import Tracker
+from lslm_lightning.tracking.tracker import Tracker
 from lslm_lightning.training.accumulation import CorpusScore
 from lslm_lightning.training.data import TaskData
 from lslm_lightning.training.sharding import data_share, splits_layers

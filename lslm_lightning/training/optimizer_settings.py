@@ -320,7 +320,7 @@ def apply_settings(group: ParameterGroup, settings: Settings) -> None:
             group[name] = value
 
 
-def set_rate(group: ParameterGroup, value: float) -> None:
+def set_rate(group: ParameterGroup, value: float | torch.Tensor) -> None:
     """Change the learning rate of a parameter group, in place; it may be a tensor that a compiled
     step reads.
     """

@@ -33,23 +33,23 @@ class StepTimes:
     autocast.
     """
 
-    single: float
-    half: float
+    float32: float
+    bfloat16: float
 
     @property
     def faster(self) -> str:
         """Value of `trainer.precision` to train with."""
-        return HALF if self.half <= WORTHWHILE * self.single else SINGLE
+        return HALF if self.bfloat16 <= WORTHWHILE * self.float32 else SINGLE
 
     def describe(self, precision: str) -> str:
         """Return a phrase with both times, that of `precision` first."""
-        single = shown(self.single)
-        half = shown(self.half)
-        if math.isinf(self.half):
-            return f"a step takes {single}, and none can be done in bfloat16"
+        float32 = shown(self.float32)
+        bfloat16 = shown(self.bfloat16)
+        if math.isinf(self.bfloat16):
+            return f"a step takes {float32}, and bfloat16 is not supported"
         if precision == SINGLE:
-            return f"a step takes {single}, {half} in bfloat16"
-        return f"a step takes {half}, {single} in float32"
+            return f"a step takes {float32}, {bfloat16} in bfloat16"
+        return f"a step takes {bfloat16}, {float32} in float32"
 
 
 def shown(seconds: float) -> str:

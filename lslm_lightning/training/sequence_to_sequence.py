@@ -24,6 +24,7 @@ from lslm_lightning.contracts import (
 from lslm_lightning.decoding import Beam, Decoded, Greedy, Search
 from lslm_lightning.decoding.search import Nested
 from lslm_lightning.models.backbone import Backbone
+from lslm_lightning.models.embedding import TokenEmbedding
 from lslm_lightning.models.heads import Head, Source, TiedProjection, single
 from lslm_lightning.optim import Schedule
 from lslm_lightning.text.tokenizer import Tokenizer
@@ -84,7 +85,7 @@ class SequenceToSequenceRequirements(DataRequirements):
 
     def check(self, data: TaskData) -> None:
         task = self.task
-        data = check_kind(task, data, PairData)
+        data = check_kind(task, data, PairData)  # type: ignore[type-abstract]  # never built
         if task.monitor != "val/loss":
             check_has_validation_score(task, data)
         if data.truncate and task.max_source_length != data.max_source_length:
@@ -126,6 +127,7 @@ class SequenceToSequenceTask(Task):
     """
 
     backbone: Backbone
+    embedding: TokenEmbedding
     search: Search
     validation_search: Search
     max_length: int
@@ -164,7 +166,8 @@ class SequenceToSequenceTask(Task):
         self.has_open_length = max_length is None
         self.min_length = min_length
         self.max_source_length = max_source_length
-        self.embedding, self.head = backbone.words(tokenizer.vocab_size, head, scale_embedding)
+        embedding, self.head = backbone.words(tokenizer.vocab_size, head, scale_embedding)
+        self.embedding = embedding  # type: ignore[assignment]  # or a module with the same interface
 
     def read(self, examples: Sequence[Example]) -> list[list[int]]:
         """Return the ids of each source with `</s>` at the end, cut to `max_source_length`."""
@@ -255,6 +258,7 @@ class SequenceToSequenceTask(Task):
             self.check_positions(example, len(row), len(target) - 1)
         nats = self.target_nats(rows, targets)
         seconds = (perf_counter() - began) / max(1, len(pairs))
+        unknown = self.tokenizer.unk_id
         for (example, answer), target, values in zip(pairs, targets, nats, strict=True):
             yield Prediction(
                 example.id,
@@ -262,7 +266,7 @@ class SequenceToSequenceTask(Task):
                 nats=math.fsum(values),
                 n_token=len(values),
                 seconds=seconds,
-                unknown=target.count(self.tokenizer.unk_id),
+                unknown=0 if unknown is None else target.count(unknown),
             )
 
     def check_positions(self, example: Example, n_source: int, n_answer: int) -> None:

@@ -302,7 +302,9 @@ class Task(LightningModule, ABC):
     on_test_epoch_end = release
     on_predict_epoch_end = release
 
-    def test_step(self, batch: ExamBatch, batch_idx: int) -> list[Prediction]:
+    def test_step(  # type: ignore[override]  # Lightning passes any output on to callbacks
+        self, batch: ExamBatch, batch_idx: int
+    ) -> list[Prediction]:
         with weights_cast_once(self.device.type):
             return self.answer(batch.examples) if batch.examples else []
 

@@ -37,9 +37,9 @@ class TrainingState:
         checkpoint["tokenizer_digest"] = self.task.tokenizer.digest
         checkpoint["world_size"] = data_share(trainer)[1]
         checkpoint["accumulate"] = trainer.accumulate_grad_batches
-        checkpoint["position"] = data.position(
-            trainer.fit_loop.epoch_loop.batch_progress.total.processed
-        )
+        batches = trainer.fit_loop.epoch_loop.batch_progress.total
+        n_batch = batches.processed  # type: ignore[attr-defined]  # typed as the base class
+        checkpoint["position"] = data.position(n_batch)
         checkpoint["data"] = data.identity
         checkpoint["limit_train_batches"] = trainer.limit_train_batches
         checkpoint["optimizers"] = [recorded(optimizer) for optimizer in trainer.optimizers]
