@@ -160,7 +160,7 @@ def test_a_damaged_state_is_passed_over_for_the_one_before(released: Path, lslm:
 
 def test_a_released_model_has_its_parameters(released: Path) -> None:
     for name in ("translation", "ngram_lm"):
-        assert load_run(path_of(name)).task.n_parameter > 0
+        assert load_run(path_of(name)).task.model_info.n_parameter > 0
 
 
 def test_the_released_runs_are_small_and_of_no_machine() -> None:

@@ -192,7 +192,7 @@ def main(argv: list[str]) -> int:
     if writer.n_cut and not writer.is_language_model:  # a continuation has no end of its own
         message = (
             f"{writer.n_cut:,} of {writer.n_answer:,} answers were cut at "
-            f"{writer.task.answer_limit} tokens; raise --max-length"
+            f"{writer.task.answering.limit} tokens; raise --max-length"
         )
         print(message, file=sys.stderr, flush=True)
     return DONE

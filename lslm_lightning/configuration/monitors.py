@@ -71,7 +71,7 @@ def check_monitors(
 
 def metrics_of_training(task: Task, data: TaskData, trainer: Mapping[str, Any]) -> list[str]:
     """Return the names of metrics that callbacks can monitor in a training."""
-    of_validation = task.validation_metrics(data) if trainer["limit_val_batches"] != 0 else []
+    of_validation = task.validation.names(data) if trainer["limit_val_batches"] != 0 else []
     return [*of_validation, *([] if task.one_pass else CURVE)]
 
 
@@ -129,7 +129,7 @@ def why_absent(monitor: str, task: Task, data: TaskData, trainer: Mapping[str, A
         return ""
     if trainer["limit_val_batches"] == 0:
         return ": trainer.limit_val_batches=0 turns validation off"
-    answered = {f"val/{metric.name}" for metric in task.all_metrics("en")}
+    answered = {f"val/{metric.name}" for metric in task.answering.all_metrics("en")}
     if monitor in answered and not data.n_validation_example:
         return ": data.n_validation_example=0 leaves validation no examples to answer"
     return ""

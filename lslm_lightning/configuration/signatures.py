@@ -103,10 +103,15 @@ def arguments_of(
     )
     pairs = [*zip(names, defaults, strict=True)][1:]
     pairs += zip(given.kwonlyargs, given.kw_defaults, strict=True)
-    meanings = meanings_of(definition.node) | meanings_of(constructor)
+    meanings: dict[str, str] = {}
+    for base in reversed(rest):  # an argument that is passed on is described where it arrives
+        meanings |= {} if base is None else meanings_of(base.node)
+    meanings |= meanings_of(definition.node) | meanings_of(constructor)
     own = tuple(
-        Setting(name.arg, type_of(name.annotation), default, "", definition.module)
-        for name, default in pairs
+        Setting(name.arg, type_of(name.annotation), default, "", module)
+        for name, (default, module) in (
+            (name, written_out(default, definition.module)) for name, default in pairs
+        )
     )
     if given.kwarg is None:
         return tuple(each._replace(meaning=meanings.get(each.name, "")) for each in own)
@@ -329,11 +334,36 @@ def constant(module: str, name: str) -> ast.expr:
     """
     tree = tree_of(module)
     for node in tree.body if tree is not None else ():
+        if isinstance(node, ast.AnnAssign) and node.value and ast.unparse(node.target) == name:
+            return node.value
         if isinstance(node, ast.Assign) and any(
             ast.unparse(target) == name for target in node.targets
         ):
             return node.value
     raise LookupError(f"{module} assigns nothing to {name}")
+
+
+def written_out(default: ast.expr | None, module: str) -> tuple[ast.expr | None, str]:
+    """Return a default and the module that it is written in: for the name of a constant, the value
+    that is assigned to it; for a class path with arguments, the call that they stand for.
+    """
+    for _ in range(MOST_STEPS):
+        if not isinstance(default, ast.Name):
+            break
+        target = imported(module, default.id) or f"{module}.{default.id}"
+        home, _, name = target.rpartition(".")
+        try:
+            default = constant(home, name)
+        except LookupError:
+            break
+        module = home
+    if isinstance(default, ast.Dict):
+        given = mapping_of(default)
+        if given.keys() == {"class_path", "init_args"}:
+            path = ast.parse(ast.literal_eval(given["class_path"]), mode="eval").body
+            arguments = mapping_of(given["init_args"]).items()
+            default = ast.Call(path, [], [ast.keyword(name, value) for name, value in arguments])
+    return default, module
 
 
 def mapping_of(node: ast.expr) -> dict[str, ast.expr]:

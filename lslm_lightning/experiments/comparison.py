@@ -230,7 +230,7 @@ def compared(
         sections += [breakdown_section(results, metrics), *training_sections(histories, headline)]
         # of a part of the split these know nothing
         if len(asked.examples) == len(asked.data.examples("test")):
-            sections += task.sections_of(asked.data, "test", answered)
+            sections += task.report_class.comparison(asked.data, "test", answered)
         sections.append(outputs_section(results, asked.examples, metrics))
         conclusion = lead(results, metrics)
         findings = results.findings

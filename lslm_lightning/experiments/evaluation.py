@@ -210,7 +210,9 @@ class Examination:
             for name, e in results.entries.items()
             if not e.reason
         }
-        sections: list[Section] = evaluation.task.sections_of(data, evaluation.split, outputs)
+        sections: list[Section] = evaluation.task.report_class.comparison(
+            data, evaluation.split, outputs
+        )
         runs = {}  # one of several systems stands for a run that they share
         for name, system in self.systems.items():
             try:

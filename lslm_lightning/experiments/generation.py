@@ -148,7 +148,7 @@ class Writer:
         check_magnitudes(vars(settings))
         apply_settings(self.task, settings, n_best)
         if (fusion := fusion_of(self.task, settings, self.device, self.trust)) is not None:
-            self.task.answer_by(None, fusion)
+            self.task.answering.use_search(None, fusion)
         self.n_best = n_best
         if isinstance(self.task.search, Beam) and self.is_language_model:
             self.batch_size = 1  # beams want prompts of one length
@@ -158,7 +158,9 @@ class Writer:
         source = iter(texts)
         while chunk := list(islice(source, self.batch_size)):
             first = self.n_answer
-            examples = [self.task.example(str(first + i), text) for i, text in enumerate(chunk)]
+            examples = [
+                self.task.answering.example(str(first + i), text) for i, text in enumerate(chunk)
+            ]
             more = {} if self.n_best == 1 else {"n_best": self.n_best}
             found = {p.id: p for p in self.task.generate(examples, **more)}
             self.n_answer += len(examples)

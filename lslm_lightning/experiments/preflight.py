@@ -21,7 +21,8 @@ from lslm_lightning.training.distributed.processes import check_agreement, check
 from lslm_lightning.training.optimizer_settings import refuse_optimizer, trial_optimizer
 from lslm_lightning.training.pair_data import PairData
 from lslm_lightning.training.precision import AUTO, HALF, SINGLE
-from lslm_lightning.training.task import Task, refuse_changes
+from lslm_lightning.training.task import Task
+from lslm_lightning.training.training_state import refuse_changes
 
 TRAINING = ("run", "fit")
 BEGUN = {  # settings of a job that its beginning uses

@@ -70,7 +70,7 @@ def finish(command: "Command", subcommand: str) -> None:
     if subcommand in ("fit", "run"):
         best = directory.checkpoints / "best.ckpt"
         if best.exists():
-            for path in (best, *command.model.files_beside(directory.checkpoints)):
+            for path in (best, *command.model.model_info.files(directory.checkpoints)):
                 tracker.log_artifact(path)
     for path in sorted(directory.predictions.glob("*.jsonl")):
         if path.stem in ("test", "predict"):
@@ -96,7 +96,9 @@ def finish(command: "Command", subcommand: str) -> None:
         beside = baseline_scores(
             command.model, command.datamodule, display=reporter_of(command).display
         )
-        metrics = command.model.all_metrics(command.datamodule.examples("test")[0].language)
+        metrics = command.model.answering.all_metrics(
+            command.datamodule.examples("test")[0].language
+        )
         headline = headline_of(metrics, command.model.headline)
         pairs = compared_with(headline, exam.result, beside) if headline else []
         conclusion = (
@@ -127,8 +129,8 @@ def tell_mlflow(
     """
     task = command.model
     tracker = command.tracker
-    if task.n_parameter:
-        tracker.log_hyperparams({"n_parameter": task.n_parameter})
+    if task.model_info.n_parameter:
+        tracker.log_hyperparams({"n_parameter": task.model_info.n_parameter})
     if headline and (interval := interval_in_words(exam.result[headline.name])):
         tracker.set_tags({"interval": interval})
     scores = {"this run": exam.scores} | {name: found.scores for name, found in beside.items()}
@@ -138,9 +140,9 @@ def tell_mlflow(
         score_table(scores),
         "\n\n".join(filter(None, lead)),
         {
-            "Model": f"{task.model_name}, {task.n_parameter:,} parameters"
-            if task.n_parameter
-            else task.model_name,
+            "Model": f"{task.model_info.name}, {task.model_info.n_parameter:,} parameters"
+            if task.model_info.n_parameter
+            else task.model_info.name,
             "Test": f"{digest_line(exam.data)}, {counted(len(exam.result.ids), 'example')}",
         },
         command.beginning,
@@ -166,7 +168,7 @@ def baseline_scores(
     display = display or Display(shown=False)
     examples = data.examples("test")
     found = {}
-    for system in map(as_system, task.baselines(data)):
+    for system in map(as_system, task.report.baselines(data)):
         answering = (
             system.generate(examples)
             if isinstance(system, Generator)
@@ -176,7 +178,7 @@ def baseline_scores(
             display.each(f"baseline {system.name}:", answering, len(examples), "answers")
         )
         found[system.name] = score(
-            examples, answers, task.all_metrics(examples[0].language), n_resample
+            examples, answers, task.answering.all_metrics(examples[0].language), n_resample
         )
     return found
 
@@ -323,7 +325,7 @@ def report(
     curves = [json.loads(line) for line in directory.curves.read_text("utf-8").splitlines()]
     sections = [checks_section(findings)]
     sections += [against_baselines(pairs[0].metric, pairs)] if pairs else []
-    sections += task.sections(data, predictions)
+    sections += task.report.sections(data, predictions)
     return run_report(
         facts(command), scores, curves, lengths, samples, sections, conclusion, task.headline
     )
@@ -369,8 +371,8 @@ def facts(command: "Command") -> RunFacts:
         corpus_digest=data.evaluation_set("test").digest,
         licence=corpus.licence,
         tokenizer=repr(task.tokenizer),
-        model=task.model_name,
-        n_parameter=task.n_parameter,
+        model=task.model_info.name,
+        n_parameter=task.model_info.n_parameter,
         seed=command.config[command.subcommand]["seed_everything"],
         git_commit=git.get("git.commit"),
         git_dirty={"true": True, "false": False}.get(git.get("git.dirty")),

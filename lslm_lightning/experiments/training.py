@@ -103,7 +103,8 @@ from lslm_lightning.training.progress import Reporter
 from lslm_lightning.training.provenance import FirstStep, Provenance
 from lslm_lightning.training.sharding import ShardedStrategy
 from lslm_lightning.training.signals import Interrupted, stop_at_once, stopping_signals
-from lslm_lightning.training.task import NotFiniteError, Task
+from lslm_lightning.training.task import Task
+from lslm_lightning.training.token_gradients import NotFiniteError
 
 log = logging.getLogger(__name__)
 
@@ -230,7 +231,7 @@ class Command(ExperimentCLI):
         )
         if is_doubtful and begins and not (rank_zero_only.rank or 0) and DECIDED not in os.environ:
             times = self._step_times()
-            if times and times.half > times.single:
+            if times and times.bfloat16 > times.float32:
                 say(
                     f"precision: {HALF}, as trainer.precision says; it is slower here "
                     f"({times.describe(HALF)}), and"
@@ -299,14 +300,14 @@ class Command(ExperimentCLI):
         settings = self._get(self.config, "trainer")
         state = self._get(self.config, "ckpt_path")
         is_training = self.subcommand in TRAINING
-        self.model.lend(self.datamodule)
+        self.model.requirements.bind(self.datamodule)
         if is_training:
-            self.model.bound_answers(self.datamodule)
+            self.model.requirements.choose_max_length(self.datamodule)
         else:
-            self.model.bound_answers_as(
+            self.model.requirements.restore_max_length(
                 (config_of(state).get("model") or {}).get("init_args") or {}
             )
-        self.model.check(self.datamodule)
+        self.model.requirements.check(self.datamodule)
         if self.subcommand in SCORING and state:
             check_checkpoint(state, self.task_name, self.datamodule)
         if is_training:
@@ -427,9 +428,12 @@ class Command(ExperimentCLI):
         for name in getattr(self.model.backbone, "resolved_config", None) or {}:
             if isinstance(backbone, dict):
                 (backbone.get("init_args") or {}).pop(name, None)
-        if self.model.bounded:
+        if self.model.requirements.decided:
             model = changed.setdefault("model", {})
-            model["init_args"] = {**(model.get("init_args") or {}), **self.model.bounded}
+            model["init_args"] = {
+                **(model.get("init_args") or {}),
+                **self.model.requirements.decided,
+            }
         return short_parameters(config, changed)
 
     def config_text(self, n_step: int | None = None, as_mapping: bool = False) -> Any:
@@ -447,8 +451,8 @@ class Command(ExperimentCLI):
         config["job"] |= {"name": self.name, "parent": None}
         if settled := getattr(self.model.backbone, "resolved_config", None):
             config["model"]["init_args"]["backbone"]["init_args"] |= settled
-        if self.model.bounded:
-            config["model"]["init_args"] |= self.model.bounded
+        if self.model.requirements.decided:
+            config["model"]["init_args"] |= self.model.requirements.decided
         if n_step is not None:
             config["trainer"]["max_steps"] = n_step
             config["job"] |= {
@@ -489,7 +493,7 @@ class Command(ExperimentCLI):
             )
             return
         checkpoint = self._get(self.config, "ckpt_path")
-        self.model.goes_on = bool(checkpoint)
+        self.model.is_resuming = bool(checkpoint)
         in_parts = (
             checkpoint
             and Path(checkpoint).is_dir()

@@ -187,7 +187,9 @@ def width_of(words: Sequence[str], n_parameter: float) -> int | None:
     step = math.lcm(WIDTH, 2 * (backbone.get("n_head") or 1))
 
     def size(n: int) -> int:
-        return planned([*words, f"--model.backbone.d_model={n * step}"], None).task.n_parameter
+        return planned(
+            [*words, f"--model.backbone.d_model={n * step}"], None
+        ).task.model_info.n_parameter
 
     low = 1
     high = 1

@@ -151,7 +151,7 @@ def planned(words: Sequence[str], vocab_size: int | None) -> Plan:
         check_files(words)
         check_secrets(words)
         blueprint.__init__(Task, TaskData, args=["fit", *words], **SETTINGS)
-    blueprint.model.lend(blueprint.datamodule)
+    blueprint.model.requirements.bind(blueprint.datamodule)
     task = blueprint.model
     trainer = blueprint.config["fit"]["trainer"]
     sizes = blueprint.datamodule.sizes()

@@ -125,7 +125,7 @@ class Checkpoint(Generator, Scorer):
         )
         loaded.task.to(device)
         fusion = None if self.fusion is None else self.fusion.over(loaded.tokenizer, device)
-        cast("TrainedTask", loaded.task).answer_by(self.search, fusion)
+        cast("TrainedTask", loaded.task).answering.use_search(self.search, fusion)
         return loaded
 
     @property
@@ -173,11 +173,11 @@ class Checkpoint(Generator, Scorer):
         """Return the number of examples whose source is truncated, and an explanation; see
         `System.cut_sources`.
         """
-        return self.task.cut_sources(examples)
+        return self.task.answering.cut_sources(examples)
 
     def signature(self, mode: Mode) -> str:
         """Return the signature parts of the run's task for this mode."""
-        return self.task.signature_of_answers(mode)
+        return self.task.answering.signature(mode)
 
     def info(self) -> JsonObject:
         """Return the size of the model, and its weights, search and language model, where there are
@@ -185,11 +185,11 @@ class Checkpoint(Generator, Scorer):
         """
         task = self.task
         return {
-            "n_parameter": task.n_parameter,
-            "memory_bytes": task.memory_bytes,
+            "n_parameter": task.model_info.n_parameter,
+            "memory_bytes": task.model_info.n_byte,
             **({} if task.search is None else {"search": type(task.search).__name__.lower()}),
             **({} if self.fusion is None else {"fusion": str(self.fusion)}),
-            **({"limit": task.answer_limit} if task.answer_limit else {}),
+            **({"limit": task.answering.limit} if task.answering.limit else {}),
             "weights": str(Path(self.loaded.checkpoint).absolute()),
         }
 

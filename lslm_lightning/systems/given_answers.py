@@ -150,7 +150,7 @@ class AnswerScorer:
             import torch
 
             run.loaded.task.to(getattr(torch, dtype))
-        self._example = run.task.example
+        self._example = run.task.answering.example
         self.columns = source_columns(run.run)
         list(run.log_prob([], []))  # raises CannotError where it scores no answers
         self.system = run

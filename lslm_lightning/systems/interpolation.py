@@ -153,7 +153,7 @@ class Interpolation(Scorer):
         """Return the signature parts of all runs, each part once, in the order of the longest
         signature.
         """
-        signatures = [task.signature_of_answers(mode).split("|")[1:] for task in self._tasks]
+        signatures = [task.answering.signature(mode).split("|")[1:] for task in self._tasks]
         signatures.sort(key=len, reverse=True)
         parts = dict.fromkeys(part for signature in signatures for part in signature)
         return "".join(f"|{part}" for part in parts)

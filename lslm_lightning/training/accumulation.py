@@ -1,4 +1,4 @@
-"""Sums over batches and processes in training and validation, as states of torchmetrics."""
+"""Sums over batches and processes in training and validation, held in torchmetrics states."""
 
 from collections.abc import Callable, Sequence
 
@@ -11,30 +11,36 @@ from lslm_lightning.contracts import Example, Metric, Prediction
 
 
 class DoubleSums(torchmetrics.Metric):
-    """Sums in double precision, in which the order of batches makes no difference.
+    """Sums in double precision, so that the order of batches makes no difference.
 
     Attributes:
-        n_alike: processes that read the same batches (tensor parallel): all add, one counts.
+        n_alike: number of processes that read the same batches (tensor parallel); all add them, and
+            sums are divided by it.
     """
 
     full_state_update = False
     n_alike = 1
 
     def add_sum(self, name: str, *shape: int) -> None:
-        """Add a state of zeros that processes add up."""
+        """Register a state of zeros of this shape, which is summed over processes."""
         self.add_state(name, torch.zeros(shape, dtype=torch.float64), dist_reduce_fx="sum")
 
     def _apply(
         self, fn: Callable[[Tensor], Tensor], exclude_state: Sequence[str] = ""
     ) -> nn.Module:
-        """Move the states, unless to a device without double precision."""
+        """Convert or move the states by `fn`; they stay where the device lacks double precision."""
         if fn(torch.zeros(())).device.type == "mps":
             return self
         return super()._apply(fn, exclude_state)
 
 
 class MeanNats(DoubleSums):
-    """Nats per token: sums of both over batches and processes, divided once."""
+    """Mean loss in nats per target token: both are summed over batches and processes, and divided
+    once.
+
+    Attributes:
+        totals: nats and tokens of all processes, set by `compute`.
+    """
 
     higher_is_better = False
     nats: Tensor
@@ -44,10 +50,10 @@ class MeanNats(DoubleSums):
         super().__init__()
         self.add_sum("nats")
         self.add_sum("n_token")
-        self.totals = (0.0, 0)  # nats and tokens of all processes, from `compute` on
+        self.totals = (0.0, 0)
 
     def update(self, nats: Tensor, n_token: int) -> None:
-        """Add a batch: its total nats (a scalar), and its target tokens."""
+        """Add a batch: its total loss in nats (a scalar) and its number of target tokens."""
         self.nats = self.nats.double() + nats.detach().to(self.nats.device).double()
         self.n_token = self.n_token.double() + n_token
 
@@ -62,8 +68,10 @@ class MeanNats(DoubleSums):
 class TrainingSums(DoubleSums):
     """Loss and tokens of training steps since the last point of a curve.
 
-    The loss is added up on its own device and waits for none; `compute` on a clone there is
-    collective.
+    The loss is summed on its own device without waiting for it. `compute` of a clone is collective.
+
+    Attributes:
+        has_loss: whether this process has added a loss since `reset`.
     """
 
     loss: Tensor
@@ -75,11 +83,15 @@ class TrainingSums(DoubleSums):
         self.add_sum("loss")
         self.add_sum("n_target")
         self.add_sum("n_token")
-        self.has_loss = False  # of this process, since `reset`
+        self.has_loss = False
 
     def update(self, loss: Tensor | None, n_target: int, n_token: int) -> None:
-        """Add a micro-batch: its loss (a scalar; None of a model trained without), its target
-        tokens, and these with its source tokens.
+        """Add a micro-batch.
+
+        Args:
+            loss: a scalar; None for a model that is trained without one.
+            n_target: target tokens.
+            n_token: target and source tokens.
         """
         if loss is not None:
             exact = precise(loss.detach())
@@ -89,32 +101,34 @@ class TrainingSums(DoubleSums):
         self.n_token = self.n_token + n_token
 
     def compute(self) -> Tensor:
-        """Return loss, target tokens and tokens, float64 (3,)."""
+        """Return the sums of loss, target tokens and all tokens, float64 (3,)."""
         sums = [self.loss, self.n_target, self.n_token]
         return torch.stack([each.cpu().double() for each in sums]) / self.n_alike
 
     def reset(self) -> None:
-        """Begin again from zero."""
-        self.loss = torch.zeros((), dtype=torch.float64)  # whose device need not have this type
+        """Set the sums to zero."""
+        # on the CPU, since the present device need not have this type
+        self.loss = torch.zeros((), dtype=torch.float64)
         super().reset()
         self.has_loss = False
 
 
 def precise(x: Tensor) -> Tensor:
-    """Return a tensor in double precision, in which the order of a sum of losses makes no
-    difference, where its device has it.
-    """
+    """Return a tensor in double precision, if its device has it."""
     return x if x.device.type == "mps" else x.double()
 
 
 class CorpusScore(DoubleSums):
-    """Score of a metric over the examples that all processes have answered; an example that
-    several answer, or one twice, counts once.
+    """Score of a metric over the examples that all processes have answered; an example that is
+    answered several times counts once.
 
     Args:
-        metric: additive.
-        examples: N, the same on every process.
-        n_statistic: D.
+        metric: an additive metric.
+        examples: all N examples, the same on every process.
+        n_statistic: number D of statistics of the metric.
+
+    Attributes:
+        statistics: statistics of each example over all processes, (N, D), set by `compute`.
     """
 
     rows: Tensor
@@ -124,23 +138,24 @@ class CorpusScore(DoubleSums):
         super().__init__()
         self.metric = metric
         self.examples = examples
-        self.place = {example.id: i for i, example in enumerate(examples)}
+        self.row_of = {example.id: i for i, example in enumerate(examples)}
         self.add_sum("rows", len(examples), n_statistic)
         self.add_sum("n_time", len(examples))
-        self.statistics = np.empty((0, 0))  # (N, D) of all processes, from `compute` on
+        self.statistics = np.empty((0, 0))
 
     def update(self, predictions: Sequence[Prediction]) -> None:
         """Add predictions for some of the examples."""
         if not predictions:
             return
-        places = torch.tensor([self.place[p.id] for p in predictions], device=self.rows.device)
-        found = self.metric.rows([self.examples[i] for i in places.tolist()], predictions)
-        rows = torch.as_tensor(found, dtype=torch.float64, device=self.rows.device)
-        self.rows = self.rows.index_add(0, places, rows)
-        self.n_time = self.n_time.index_add(0, places, torch.ones_like(rows[:, 0]))
+        indices = [self.row_of[p.id] for p in predictions]
+        statistics = self.metric.rows([self.examples[i] for i in indices], predictions)
+        rows = torch.as_tensor(statistics, dtype=torch.float64, device=self.rows.device)
+        index = torch.tensor(indices, device=self.rows.device)
+        self.rows = self.rows.index_add(0, index, rows)
+        self.n_time = self.n_time.index_add(0, index, torch.ones_like(rows[:, 0]))
 
     def compute(self) -> Tensor:
-        """Return the score, a float32 scalar; nan where a prediction lacks what is read."""
+        """Return the score, a float32 scalar; nan if a prediction lacks what the metric reads."""
         self.statistics = (self.rows / self.n_time[:, None]).cpu().numpy()
         total = self.statistics.sum(axis=0)
         value = float("nan") if np.isnan(total).any() else self.metric.score(total)

@@ -21,29 +21,32 @@ class PairBatch(NamedTuple):
 
 
 class WindowBatch(NamedTuple):
-    """Windows of running text; ids are int64. All but the last are inputs, all but the first are
-    targets.
+    """Windows of running text; ids are int64. All ids but the last are inputs, all but the first
+    are targets.
     """
 
     ids: Tensor  # (B, T + 1)
-    n_token: int  # B * T, less what is padded
+    n_token: int  # targets without padding, at most B * T
     n_source_token: int = 0
-    # of rows that are read in order: whether they go on where the batch before ended; None in any
-    # order
+    # True if contiguous rows continue the batch before, None for windows in random order
     follows: bool | None = None
 
 
 class ExamBatch:
-    """Examples to answer together. An object of its own, so that Lightning hands it on as it is."""
+    """Examples to answer together; an object of its own, which Lightning passes on unchanged."""
 
     def __init__(self, examples: Sequence[Example]) -> None:
         self.examples = examples
 
 
 class Ragged:
-    """Rows of ids of different lengths in one flat array: (n_row,) views of int32."""
+    """Rows of ids of different lengths in one flat array; `ragged[i]` is a view of row i, int32.
 
-    def __init__(self, rows: Iterable[Sequence[int]]) -> None:
+    Attributes:
+        lengths: number of ids in each row, (n_row,) int64.
+    """
+
+    def __init__(self, rows: Iterable[Sequence[int] | np.ndarray]) -> None:
         arrays = [np.asarray(row, dtype=np.int32) for row in rows]
         self.lengths = np.array([len(a) for a in arrays], dtype=np.int64)
         self._flat = np.concatenate([*arrays, np.zeros(0, dtype=np.int32)])
@@ -56,12 +59,12 @@ class Ragged:
         return self._flat[self._starts[i] : self._starts[i + 1]]
 
     def select(self, keep: np.ndarray) -> "Ragged":
-        """Only the rows where `keep` (n_row,) bool is True."""
-        return Ragged(self[i] for i in np.flatnonzero(keep))
+        """Return the rows for which `keep` (n_row,) bool is True."""
+        return Ragged(self[i] for i in np.flatnonzero(keep).tolist())
 
 
-def padded(rows: Sequence[Sequence[int]], pad_id: int) -> Tensor:
-    """Rows as one (B, longest) int64 tensor, filled up with `pad_id` on the right."""
+def padded(rows: Sequence[Sequence[int] | np.ndarray], pad_id: int) -> Tensor:
+    """Return rows as one (B, longest) int64 tensor, padded with `pad_id` on the right."""
     out = np.full((len(rows), max(map(len, rows), default=0)), pad_id, dtype=np.int64)
     for i, row in enumerate(rows):
         out[i, : len(row)] = row

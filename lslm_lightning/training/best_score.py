@@ -18,8 +18,8 @@ class BestScore:
         loss: val/loss of the best checkpoint; nan if unknown.
         step: number of its optimizer step.
         n_equal: number of validations, if all of them had the same score; else None.
-        measured_on: what scores depend on besides the weights; see `Task.measured_by`. None if it
-            is not known.
+        measured_on: settings that scores depend on besides the weights; see
+            `Validation.conditions`. None if they are unknown.
     """
 
     score: float | None = None

@@ -1,5 +1,5 @@
-"""A budget in minutes becomes a number of steps, measured and written down, so that a run can be
-repeated exactly.
+"""Conversion of a time budget in minutes into a number of steps, so that a run can be repeated
+exactly.
 """
 
 import copy
@@ -7,55 +7,58 @@ import math
 import time
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TypeVar, cast
 
 import torch
-from lightning.pytorch import Callback, Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from lslm_lightning.optim import Schedule
-from lslm_lightning.training.task import LOSS_DIVISOR, Task
+from lslm_lightning.training.task import Batch, Task
+from lslm_lightning.training.token_gradients import LOSS_DIVISOR
+from lslm_lightning.training.trainer_access import data_of
 
 N_WARM = 3
 N_TIMED = 24
 N_VALIDATION = 3
-N_SETTLING = 40  # the fewest real steps that say more than the measured ones
+N_FINALIZING = 40  # fewest training steps whose time says more than that of the measured ones
 N_LOOK = 10  # steps from one look at the time to the next
-# share of the time to come that is kept for what cannot be measured beforehand: checkpoints, a
-# busier hour
+# share of the time left that is reserved for what cannot be measured beforehand: checkpoints, other
+# work on the machine
 RESERVE = 0.04
+
+ItemT = TypeVar("ItemT")
 
 
 class _Learner(nn.Module):
-    """A task as a module whose output is the loss, so that several processes can train it
-    together.
-    """
+    """A task as a module whose output is the loss, for `DistributedDataParallel`."""
 
     def __init__(self, task: Task) -> None:
         super().__init__()
         self.task = task
 
-    def forward(self, batch: Any) -> Tensor:
+    def forward(self, batch: Batch) -> Tensor:
         return self.task.loss(batch, self.task.label_smoothing) / LOSS_DIVISOR
 
 
 class Budget(Callback):
-    """Turns `minutes` of fitting, validation included, into `trainer.max_steps` when training
-    starts.
+    """Sets `trainer.max_steps` when training starts, so that fitting with its validations takes
+    `minutes`.
 
-    The time of a step is the mean over batches spread over an epoch, on a copy of the model:
-    weights, optimizer and chance of the run are left alone. The time of a validation is measured on
-    some of its batches and on its exam with outputs of the length of the references. As long as the
-    learning rates know nothing of the end (while they warm up, or until a `Trapezoid` comes down),
-    the number of steps is open: it is settled there, by the steps and the validations that really
-    were, to one under which every step so far would have been the same. A run that is stopped
-    before goes on to the number reckoned last, which config.yaml holds.
+    The time of a step is the mean over batches spread over an epoch, on a copy of the model, so
+    that weights, optimizer and random state of the run do not change. The time of a validation is
+    measured on some of its batches, and on the answers to its examples with outputs as long as the
+    references. While the learning rates do not depend on the number of steps (in the warm-up, or
+    until a `Trapezoid` decays), that number is an estimate. It is made final before they do, by the
+    time of the training steps and validations so far, to a number under which every step so far
+    would have been the same. A run that is stopped before resumes to the last estimate, which
+    config.yaml holds.
 
     Args:
         minutes: wall time of `fit` from the first step on.
-        record: is told the number of steps, to be written into config.yaml, and whether it is
-            settled.
+        record: called with the number of steps, to be written into config.yaml, and whether it is
+            final.
     """
 
     def __init__(self, minutes: float, record: Callable[[int, bool], None]) -> None:
@@ -64,94 +67,104 @@ class Budget(Callback):
         self.minutes = minutes
         self.record = record
         self._began = self._since = self._paused = self._validation_seconds = 0.0
-        self._from_step = self._settles_at = 0  # 0 for no more to be done
-        self._settles_by = 0.25  # share of the time
+        self._from_step = 0  # step from which training steps are timed; 0 for none yet
+        self._finalizes_at = 0  # step of the next estimate; 0 if the number of steps is final
+        self._finalizes_by = 0.25  # share of the time after which to estimate in any case
 
-    def on_train_start(self, trainer: Trainer, task: Task) -> None:
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        task = cast(Task, pl_module)
         if trainer.global_step:  # a resumed run has its number of steps
             return
         self._began = time.monotonic()
         if trainer.is_global_zero:
             print(
-                f"measuring steps and a validation, to plan {self.minutes:g} minutes of training",
+                f"timing steps and a validation, to plan {self.minutes:g} minutes of training",
                 flush=True,
             )
         step_seconds = self._measure_step(trainer, task)
         self._validation_seconds = self._measure_validation(trainer, task)
         n_step = self._n_step(trainer, step_seconds)
         first = min(
-            self._last_chance(task, n_step),
+            self._last_final_step(task, n_step),
             n_step // 4,
             math.ceil(self._validates_every(trainer)) - 1,
         )
-        self._settles_at = first if first >= N_SETTLING else 0
-        self._set(trainer, n_step, step_seconds, settled=not self._settles_at)
+        self._finalizes_at = first if first >= N_FINALIZING else 0
+        self._set(trainer, n_step, step_seconds, is_final=not self._finalizes_at)
 
-    def on_train_batch_end(self, trainer: Trainer, task: Task, *args: Any) -> None:
-        if not self._settles_at:
+    def on_train_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: object,
+        batch: Batch,
+        batch_idx: int,
+    ) -> None:
+        if not self._finalizes_at:
             return
-        # steps may be far slower than measured: then a share of the time says when; but of several
-        # processes each has a clock of its own
-        gone = (
+        # steps may be far slower than measured: then the share of the time elapsed decides; but the
+        # clocks of several processes differ
+        elapsed = (
             (time.monotonic() - self._began) / (self.minutes * 60)
             if trainer.world_size == 1
             else 0.0
         )
         if not self._from_step:
             # the first steps are slower
-            if trainer.global_step >= self._settles_at // 2 or gone > self._settles_by / 2:
+            if trainer.global_step >= self._finalizes_at // 2 or elapsed > self._finalizes_by / 2:
                 self._from_step = trainer.global_step
                 self._since = time.monotonic()
         elif trainer.global_step > self._from_step and (
-            trainer.global_step >= self._settles_at or gone > self._settles_by
+            trainer.global_step >= self._finalizes_at or elapsed > self._finalizes_by
         ):
             step_seconds = (time.monotonic() - self._since) / (
                 trainer.global_step - self._from_step
             )
+            task = cast(Task, pl_module)
             n_step = self._n_step(trainer, step_seconds)
-            left = self._last_chance(task, n_step) - trainer.global_step
-            first = self._settles_by < 1.0
-            self._settles_by = 1.0
+            left = self._last_final_step(task, n_step) - trainer.global_step
+            first = self._finalizes_by < 1.0
+            self._finalizes_by = 1.0
             # later steps may be slower: look again before it matters
-            if left >= (N_SETTLING if first else N_LOOK):
-                self._settles_at = trainer.global_step + N_LOOK
+            if left >= (N_FINALIZING if first else N_LOOK):
+                self._finalizes_at = trainer.global_step + N_LOOK
                 if not first:
                     return
             else:
-                self._settles_at = 0
+                self._finalizes_at = 0
             self._set(
                 trainer,
                 self._unchanged_so_far(trainer, task, n_step),
                 step_seconds,
-                settled=not self._settles_at,
+                is_final=not self._finalizes_at,
             )
 
-    def on_train_end(self, trainer: Trainer, task: Task) -> None:
-        """A short run may be over before it looks again."""
-        if self._settles_at and trainer.is_global_zero:
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Record the number of steps as final, if training ended before the next estimate."""
+        if self._finalizes_at and trainer.is_global_zero:
             self.record(trainer.fit_loop.epoch_loop.max_steps, True)
-        self._settles_at = 0
+        self._finalizes_at = 0
 
-    def on_validation_start(self, trainer: Trainer, *args: Any) -> None:
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._paused = time.monotonic()
 
-    def on_validation_end(self, trainer: Trainer, *args: Any) -> None:
-        # no step's time, but a better measure of the next one's
-        if self._from_step and self._settles_at:
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        # leave it out of the time of the steps, and estimate the next validation by it
+        if self._from_step and self._finalizes_at:
             self._validation_seconds = time.monotonic() - self._paused
             self._since += self._validation_seconds
 
     @staticmethod
-    def _last_chance(task: Task, n_step: int) -> int:
-        """The step by which `n_step` has to be settled: before it matters, and with enough left to
-        make up for an error.
+    def _last_final_step(task: Task, n_step: int) -> int:
+        """Return the step by which the number of steps must be final: before the learning rates
+        depend on it, and with enough steps left to correct an error.
         """
         return min(same_until(task.schedule, n_step, 2 * n_step), n_step * 3 // 5)
 
     @staticmethod
     def _unchanged_so_far(trainer: Trainer, task: Task, n_step: int) -> int:
-        """`n_step`, or the next number towards the one reckoned before under which the steps so far
-        had the same learning rates.
+        """Return the number of steps nearest to `n_step`, towards the last estimate, under which
+        the steps so far had the same learning rates.
         """
         before = task.n_step
         done = trainer.global_step
@@ -166,42 +179,50 @@ class Budget(Callback):
         return between[at] if at < len(between) else before
 
     def _n_step(self, trainer: Trainer, step_seconds: float) -> int:
-        """Steps of the whole run if those to come take so long."""
+        """Return the number of steps of the whole run that fit into the budget, if each of those
+        left takes `step_seconds`; the same on every process.
+        """
         left = (self.minutes * 60 - (time.monotonic() - self._began)) * (
             1 - RESERVE
         ) - self._validation_seconds
         more = left / (step_seconds + self._validation_seconds / self._validates_every(trainer))
         return int(trainer.strategy.broadcast(trainer.global_step + max(1, int(more))))
 
-    def _set(self, trainer: Trainer, n_step: int, step_seconds: float, settled: bool) -> None:
+    def _set(self, trainer: Trainer, n_step: int, step_seconds: float, is_final: bool) -> None:
         trainer.fit_loop.epoch_loop.max_steps = n_step
         if trainer.is_global_zero:
-            self.record(n_step, settled)
+            self.record(n_step, is_final)
             print(
-                f"{self.minutes:g} minutes are {'' if settled else 'about '}{n_step} steps of "
-                f"{step_seconds:.3f} s,"
-                f" with a validation of {self._validation_seconds:.0f} s every "
-                f"{self._validates_every(trainer):g}",
+                f"{self.minutes:g} minutes are {'' if is_final else 'about '}{n_step} steps of "
+                f"{step_seconds:.3f} s, with a validation of {self._validation_seconds:.0f} s "
+                f"every {self._validates_every(trainer):g} steps",
                 flush=True,
             )
 
     @staticmethod
     def _validates_every(trainer: Trainer) -> float:
-        """Optimizer steps from validation to validation."""
-        return trainer.val_check_batch / trainer.accumulate_grad_batches
+        """Return the number of optimizer steps from validation to validation."""
+        n_batch = trainer.val_check_batch
+        assert n_batch is not None, "validation is planned by steps, not by time"
+        return n_batch / trainer.accumulate_grad_batches
 
     def _measure_step(self, trainer: Trainer, task: Task) -> float:
-        """Mean seconds of one optimizer step."""
+        """Return the mean time of an optimizer step in seconds, measured on a copy of the task."""
         probe = copy.deepcopy(task).train()
         probe._trainer = task._trainer
-        optimizer = probe.configure_optimizers()["optimizer"]
+        config = probe.configure_optimizers()
+        assert isinstance(config, dict)
+        optimizer = config["optimizer"]
         learner = (
             _Learner(probe) if trainer.world_size == 1 else DistributedDataParallel(_Learner(probe))
         )
-        stream = trainer.datamodule.train_stream
-        dataset = trainer.fit_loop._combined_loader.flattened[0].dataset
+        stream = data_of(trainer).train_stream
+        loader = trainer.fit_loop._combined_loader
+        assert stream is not None
+        assert loader is not None
+        dataset = loader.flattened[0].dataset
 
-        def step(pick: Any) -> None:
+        def step(pick: object) -> None:
             with trainer.precision_plugin.train_step_context():
                 loss = learner(trainer.strategy.batch_to_device(dataset[pick]))
             optimizer.zero_grad()
@@ -222,13 +243,16 @@ class Budget(Callback):
 
     @torch.no_grad()
     def _measure_validation(self, trainer: Trainer, task: Task) -> float:
-        """Seconds of one validation, by a few batches of both kinds."""
+        """Return the estimated time of a validation in seconds, by a few batches of the loss and a
+        few of the answers.
+        """
         if not trainer.enable_validation:
             return 0.0
         task.eval()
         try:
             with trainer.precision_plugin.val_step_context():
-                loader = trainer.datamodule.val_dataloader()
+                data = data_of(trainer)
+                loader = data.val_dataloader()
                 picks = [pick for pick in loader.sampler if len(pick)][
                     : int(trainer.num_val_batches[0])
                 ]
@@ -237,18 +261,18 @@ class Budget(Callback):
                     picks,
                     lambda pick: float(task.loss(trainer.strategy.batch_to_device(dataset[pick]))),
                 )
-                exam = trainer.datamodule.validation_exam()
-                batches = trainer.datamodule.exam_batches(
-                    exam, trainer.global_rank, trainer.world_size
-                )
-                samples = self._extrapolated([None], lambda _: task.samples())
-                return losses + self._extrapolated(batches, task.rehearse) + samples
+                examples = data.validation_exam()
+                batches = data.exam_batches(examples, trainer.global_rank, trainer.world_size)
+                samples = self._extrapolated([None], lambda _: task.answering.samples())
+                return losses + self._extrapolated(batches, task.answering.benchmark_step) + samples
         finally:
             task.train()
 
     @staticmethod
-    def _extrapolated(items: Sequence[Any], work: Callable[[Any], Any]) -> float:
-        """Seconds for all items, by some that are spread over them."""
+    def _extrapolated(items: Sequence[ItemT], work: Callable[[ItemT], object]) -> float:
+        """Return the estimated seconds of `work` for all items, measured on a few spread over
+        them.
+        """
         n = min(N_VALIDATION, len(items))
         began = time.monotonic()
         for i in range(n):
@@ -257,8 +281,8 @@ class Budget(Callback):
 
 
 def same_until(schedule: Schedule, n_step: int, other: int) -> int:
-    """The last step (at most `n_step`) up to which runs of `n_step` and of `other` steps have the
-    same learning rates.
+    """Return the last step, at most `n_step`, up to which runs of `n_step` and of `other` steps
+    have the same learning rates.
     """
     return next(
         (step - 1 for step in range(n_step + 1) if schedule(step, n_step) != schedule(step, other)),

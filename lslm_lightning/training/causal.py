@@ -1,47 +1,99 @@
 """Tasks that continue a text: the probability of each token given those before it."""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import torch
+import torchmetrics
+from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor
 from torch.nn import functional as F
 from torch.utils._pytree import tree_map
 
-from lslm_lightning.decoding.search import reorder
+from lslm_lightning.contracts import Metric
+from lslm_lightning.decoding import Search
+from lslm_lightning.decoding.search import Nested, reorder
 from lslm_lightning.models.backbone import Backbone, State
+from lslm_lightning.models.embedding import TokenEmbedding
 from lslm_lightning.models.heads import Head, TiedProjection, upcast_to_float32
+from lslm_lightning.optim import Schedule
 from lslm_lightning.text.tokenizer import Tokenizer
 from lslm_lightning.training.batches import WindowBatch, padded
-from lslm_lightning.training.checks import check_kind
-from lslm_lightning.training.language_model import LanguageModel
+from lslm_lightning.training.checks import MIN_LENGTH, check_kind
+from lslm_lightning.training.data import TaskData
+from lslm_lightning.training.data_requirements import DataRequirements
+from lslm_lightning.training.language_model import CONTINUATION_LENGTH, SAMPLING, LanguageModel
+from lslm_lightning.training.optimizer_settings import ADAMW, COSINE
+from lslm_lightning.training.task import LABEL_SMOOTHING
 from lslm_lightning.training.window_data import WindowData
+from lslm_lightning.types import StateDict
+
+
+class Window(NamedTuple):
+    """Tokens of a row that a model reads at once, and those that it is scored on."""
+
+    start: int  # position of the first token that is read
+    first: int  # position of the first token that is scored
+    end: int  # one more than the position of the last token that is scored
+
+
+class CausalRequirements(DataRequirements):
+    """Demands of a `CausalTask`: windows as long as its own, and within the model's positions."""
+
+    task: "CausalTask"
+
+    def check(self, data: TaskData) -> None:
+        task = self.task
+        data = check_kind(task, data, WindowData)
+        if data.context != task.context:
+            raise ValueError(
+                f"model.context={task.context} and data.context={data.context} must be equal"
+            )
+        longest = task.backbone.max_positions
+        if longest is not None and longest < task.context:
+            raise ValueError(
+                f"model.context={task.context} is more than max_length={longest} of the "
+                "backbone's positions; lower it, or raise max_length"
+            )
+        if data.contiguous and not task.backbone.has_bounded_state:
+            raise ValueError(
+                f"data.contiguous=true carries the state of {type(task.backbone).__name__} from "
+                "batch to batch, and it would grow with all tokens read; set it to false, or "
+                "choose a recurrent backbone"
+            )
 
 
 class CausalTask(LanguageModel):
     """A decoder-only neural language model.
 
     A text is scored exactly, end of text included, every token once. A recurrent network reads it
-    from its beginning to its end, and each token is predicted from all before it. Others, or all
-    where `stride` is given, read windows of `context` tokens that advance by `stride`; only the
-    last `stride` tokens of a window (all of the first window) count, so that each is predicted from
-    at least `context - stride` others.
+    from start to end, and predicts each token from all before it. Other networks, or all where
+    `stride` is given, read windows of `context` tokens that advance by `stride`; only the last
+    `stride` tokens of a window (all of the first window) count, so that each is predicted from at
+    least `context - stride` others.
 
-    Of data that are read in order (`data.contiguous`) each batch begins with the state in which the
-    one before has left the network. Gradients end where the batch begins. Source: Mikolov et al.
-    2010, "Recurrent neural network based language model"; Williams and Peng 1990, truncated
+    With data that are read in order (`data.contiguous`) each batch starts with the state in which
+    the batch before has left the network; gradients end where the batch starts. Source: Mikolov et
+    al. 2010, "Recurrent neural network based language model"; Williams and Peng 1990, truncated
     back-propagation through time.
 
+    Arguments that are not listed are those of `LanguageModel`.
+
     Args:
-        head: from decoder outputs to words; called with (vocab_size, d_model).
-        context: tokens a window reads; as in the data that trained the model.
-        stride: tokens a window advances in scoring; `context` for windows that do not overlap. By
-            default half of `context`, and no windows for a network whose state keeps its size.
+        backbone: decoder without an encoder.
+        head: output layer over the vocabulary; called with (vocab_size, d_model).
+        context: tokens in a window; equal to that of the data.
+        stride: tokens that a window advances in scoring; `context` for windows that do not overlap.
+            By default half of `context`, and no windows for a network whose state keeps its size.
         scale_embedding: multiply token vectors by sqrt(d_model). By default for recurrent networks
-            only: with tied weights a Transformer, which normalizes what it reads, learns faster
+            only: with tied weights a Transformer, which normalizes its inputs, learns faster
             without, and an LSTM slower.
     """
+
+    backbone: Backbone
+    embedding: TokenEmbedding
+    requirements_class = CausalRequirements
 
     def __init__(
         self,
@@ -51,9 +103,25 @@ class CausalTask(LanguageModel):
         context: int = 256,
         stride: int | None = None,
         scale_embedding: bool | None = None,
-        **kwargs: Any,
+        search: Search = SAMPLING,
+        max_length: int = CONTINUATION_LENGTH,
+        min_length: int = MIN_LENGTH,
+        optimizer: OptimizerCallable = ADAMW,
+        schedule: Schedule = COSINE,
+        label_smoothing: float = LABEL_SMOOTHING,
+        extra_metrics: list[Metric | torchmetrics.Metric] | None = None,
     ) -> None:
-        super().__init__(backbone, tokenizer, **kwargs)
+        super().__init__(
+            backbone,
+            tokenizer,
+            search=search,
+            max_length=max_length,
+            min_length=min_length,
+            optimizer=optimizer,
+            schedule=schedule,
+            label_smoothing=label_smoothing,
+            extra_metrics=extra_metrics,
+        )
         if backbone.n_encoder_layer:
             raise ValueError(
                 f"n_encoder_layer={backbone.n_encoder_layer} must be 0: a language model has "
@@ -67,36 +135,19 @@ class CausalTask(LanguageModel):
         self.stride = stride
         if scale_embedding is None:
             scale_embedding = backbone.has_bounded_state
-        self.embedding, self.head = backbone.embedding_and_head(
+        embedding, self.head = backbone.embedding_and_head(
             tokenizer.vocab_size, head, scale_embedding
         )
-        # after the last batch that was read in order, in training (True) and in validation
+        self.embedding = embedding  # type: ignore[assignment]  # or a module with the same interface
+        # state after the last batch that was read in order, in training (True) and in validation
         self._carried: dict[bool, State] = {}
 
-    def check(self, data: WindowData) -> None:
-        check_kind(self, data, WindowData)
-        if data.context != self.context:
-            raise ValueError(
-                f"model.context={self.context} and data.context={data.context} must be equal"
-            )
-        if self.backbone.max_positions is not None and self.backbone.max_positions < self.context:
-            raise ValueError(
-                f"model.context={self.context} is more than max_length="
-                f"{self.backbone.max_positions} of the backbone's positions"
-            )
-        if data.contiguous and not self.backbone.has_bounded_state:
-            raise ValueError(
-                f"data.contiguous=true carries the state of {type(self.backbone).__name__} from "
-                "batch to batch, and it would grow with all"
-                " that was read; set it to false, or choose a recurrent backbone"
-            )
-
     def logits(self, ids: Tensor) -> Tensor:
-        """(B, T) int64 -> (B, T, V)."""
+        """Return the logits (B, T, V) of the token after each of `ids` (B, T) int64."""
         y, _ = self.backbone.decode(self.embedding(ids))
         return self.head(y, self.embedding.weight)
 
-    def loss(self, batch: WindowBatch, label_smoothing: float = 0.0) -> Tensor:
+    def loss(self, batch: WindowBatch, label_smoothing: float = LABEL_SMOOTHING) -> Tensor:
         before = self._carried.get(self.training) if batch.follows else None
         y, after = self.backbone.decode(self.embedding(batch.ids[:, :-1]), state=before)
         if batch.follows is not None:
@@ -105,15 +156,15 @@ class CausalTask(LanguageModel):
             y, self.embedding.weight, batch.ids[:, 1:], self.tokenizer.pad_id, label_smoothing
         )
 
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+    def on_save_checkpoint(self, checkpoint: StateDict) -> None:
         super().on_save_checkpoint(checkpoint)
         if True in self._carried:
-            own = tree_map(Tensor.cpu, self._carried[True])
-            checkpoint["carried"] = [own] * self.trainer.world_size
+            state = tree_map(Tensor.cpu, self._carried[True])
+            checkpoint["carried"] = [state] * self.trainer.world_size
             if self.trainer.world_size > 1:
-                torch.distributed.all_gather_object(checkpoint["carried"], own)
+                torch.distributed.all_gather_object(checkpoint["carried"], state)
 
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+    def on_load_checkpoint(self, checkpoint: StateDict) -> None:
         super().on_load_checkpoint(checkpoint)
         if self.trainer.state.fn == "fit" and "carried" in checkpoint:
             device = self.trainer.strategy.root_device
@@ -123,15 +174,15 @@ class CausalTask(LanguageModel):
 
     # Scoring
 
-    def windows(self, ids: Sequence[int]) -> Iterator[tuple[int, int, int]]:
-        """(start, first, end) of each window over a row of ids: it reads ids[start : end - 1] and
-        counts targets first..end - 1.
+    def windows(self, ids: Sequence[int]) -> Iterator[Window]:
+        """Yield the windows over a row of ids: each reads ids[start : end - 1] and scores the
+        tokens first..end - 1. Together they score every token but the first, once.
         """
         first = 1
         while first < len(ids):
             step = len(ids) if self.stride is None else self.context if first == 1 else self.stride
             end = min(len(ids), first + step)
-            yield 0 if self.stride is None else max(0, end - 1 - self.context), first, end
+            yield Window(0 if self.stride is None else max(0, end - 1 - self.context), first, end)
             first = end
 
     @torch.no_grad()
@@ -141,57 +192,78 @@ class CausalTask(LanguageModel):
         n_given: Sequence[int] | None = None,
         batch_size: int = 16,
     ) -> list[np.ndarray]:
-        """Minus log probability of each id but the first of each row, float64; 0 for what is given,
-        whose scores are not computed.
+        """Return minus the log probability of each id but the first of each row, float64; 0 for
+        the given ids, whose probabilities are not computed.
 
-        What is longer than `context` is read in pieces of that length, each with the state after
-        the one before, in bounded memory.
+        A row longer than `context` is read in pieces of that length, each with the state after the
+        piece before, so that memory is bounded.
+
+        Args:
+            n_given: for each row the number of ids at its start that are not scored; 1 by default.
+            batch_size: windows that are read at a time.
         """
         nats = [np.zeros(len(row) - 1) for row in rows]
-        begins = [1] * len(rows) if n_given is None else n_given
+        n_skipped = [1] * len(rows) if n_given is None else n_given
         jobs = sorted(
             (
-                (i, start, max(first, begin), end)
-                for i, (row, begin) in enumerate(zip(rows, begins, strict=True))
+                (i, Window(start, max(first, n_skip), end))
+                for i, (row, n_skip) in enumerate(zip(rows, n_skipped, strict=True))
                 for start, first, end in self.windows(row)
-                if end > begin
+                if end > n_skip
             ),
-            key=lambda job: job[1] - job[3],
+            key=lambda job: job[1].start - job[1].end,
         )
-        n_id = sum(end - 1 - start for _, start, _, end in jobs)
+        n_id = sum(window.end - 1 - window.start for _, window in jobs)
         n_read = 0
         for at in range(0, len(jobs), batch_size):
             chunk = jobs[at : at + batch_size]
-            ids = padded(
-                [rows[i][start:end] for i, start, _, end in chunk], self.tokenizer.pad_id
-            ).to(self.device)
-            place = torch.arange(1, ids.size(1))
-            counts = torch.stack(
-                [(place >= first - start) & (place < end - start) for _, start, first, end in chunk]
-            ).to(self.device)
-            losses = torch.zeros(counts.shape, dtype=torch.float64)
-            state = None
-            for begin in range(0, counts.size(1), self.context):
-                # those that go on; the longest come first
-                n_row = sum(end - 1 - start > begin for _, start, _, end in chunk)
-                piece = slice(begin, begin + self.context)
-                state = None if state is None else reorder(state, torch.arange(n_row))
-                y, state = self.backbone.decode(
-                    self.embedding(ids[:n_row, :-1][:, piece]), state=state
-                )
-                now = counts[:n_row, piece]
-                # of those that count, which saves half of them
-                logits = upcast_to_float32(self.head(y[now][None], self.embedding.weight)[0])
-                found = F.cross_entropy(logits, ids[:n_row, 1:][:, piece][now], reduction="none")
-                losses[:n_row, piece][now.cpu()] = found.cpu().double()
-                n_read += sum(
-                    min(self.context, end - 1 - start - begin) for _, start, _, end in chunk[:n_row]
-                )
-                if self.on_scored is not None:
-                    self.on_scored(n_read / n_id)
-            for row, (i, start, first, end) in zip(losses.numpy(), chunk, strict=True):
+            losses = self._window_nats(
+                [rows[i][window.start : window.end] for i, window in chunk],
+                [window for _, window in chunk],
+                n_read,
+                n_id,
+            )
+            n_read += sum(window.end - 1 - window.start for _, window in chunk)
+            for row, (i, (start, first, end)) in zip(losses.numpy(), chunk, strict=True):
                 nats[i][first - 1 : end - 1] = row[first - 1 - start : end - 1 - start]
         return nats
+
+    def _window_nats(
+        self, rows: Sequence[Sequence[int]], windows: Sequence[Window], n_before: int, n_id: int
+    ) -> Tensor:
+        """Return minus the log probability of the scored tokens of windows, float64 (B, T) on the
+        CPU; 0 for other tokens.
+
+        Args:
+            rows: ids of each window, the longest first.
+            n_before: tokens read before these windows, of `n_id` in all; for `on_scored`.
+        """
+        ids = padded(rows, self.tokenizer.pad_id).to(self.device)
+        position = torch.arange(1, ids.size(1))
+        is_scored = torch.stack(
+            [
+                (position >= first - start) & (position < end - start)
+                for start, first, end in windows
+            ]
+        ).to(self.device)
+        losses = torch.zeros(is_scored.shape, dtype=torch.float64)
+        state = None
+        n_read = n_before
+        for begin in range(0, is_scored.size(1), self.context):
+            lengths = [end - 1 - start - begin for start, _, end in windows]
+            n_row = sum(length > 0 for length in lengths)  # windows that are not read to their end
+            piece = slice(begin, begin + self.context)
+            state = None if state is None else reorder(state, torch.arange(n_row))
+            y, state = self.backbone.decode(self.embedding(ids[:n_row, :-1][:, piece]), state=state)
+            scored = is_scored[:n_row, piece]
+            # logits of scored tokens only, which saves half of them
+            logits = upcast_to_float32(self.head(y[scored][None], self.embedding.weight)[0])
+            found = F.cross_entropy(logits, ids[:n_row, 1:][:, piece][scored], reduction="none")
+            losses[:n_row, piece][scored.cpu()] = found.cpu().double()
+            n_read += sum(min(self.context, length) for length in lengths[:n_row])
+            if self.on_scored is not None:
+                self.on_scored(n_read / n_id)
+        return losses
 
     def contexts(self, ids: Sequence[int]) -> np.ndarray:
         return np.concatenate(
@@ -204,6 +276,6 @@ class CausalTask(LanguageModel):
     def reach(self) -> int | None:
         return None if self.backbone.has_bounded_state else self.context
 
-    def step(self, ids: Tensor, state: Any, shared: Any) -> tuple[Tensor, Any]:
+    def step(self, ids: Tensor, state: Nested, shared: Nested) -> tuple[Tensor, Nested]:
         y, state = self.backbone.decode(self.embedding(ids), state=state)
         return self.head(y[:, -1:], self.embedding.weight)[:, -1], state

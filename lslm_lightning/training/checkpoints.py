@@ -196,7 +196,7 @@ class Checkpoints(Checkpoint):
         its checkpoint.
         """
         if self.record.measured_on is None and self.best_score is None:
-            self.record.measured_on = task.measured_by(trainer)
+            self.record.measured_on = task.validation.conditions(trainer)
 
     def on_load_checkpoint(self, trainer: TaskTrainer, task: Task, checkpoint: StateDict) -> None:
         """Restore the record of the best checkpoints when a training resumes, even if no step is
@@ -247,7 +247,7 @@ class Checkpoints(Checkpoint):
         """Discard the best score if validation settings have changed since, because later scores do
         not compare with it.
         """
-        now = task.measured_by(trainer)
+        now = task.validation.conditions(trainer)
         if not now:  # nothing will be validated
             return
         changed = self.record.changes(now, self.same_validation)

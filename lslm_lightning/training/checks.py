@@ -1,31 +1,63 @@
-"""Settings that must fit together, refused before any long work."""
+"""Checks of settings that must fit together, made before any long work."""
 
-from typing import Any
+from typing import TYPE_CHECKING, TypeVar
 
 from lslm_lightning.evaluation.diagnostics import is_blind
 
+if TYPE_CHECKING:
+    from lslm_lightning.training.data import TaskData
+    from lslm_lightning.training.task import Task
 
-def check_kind(task: Any, data: Any, kind: type) -> None:
-    """Refuse the data module of another sort of task."""
+LONGEST = 256  # most tokens of an answer, where neither the user nor the training split says less
+MIN_LENGTH = 0  # fewest tokens of an answer, where the user sets nothing
+
+DataT = TypeVar("DataT", bound="TaskData")
+
+
+def check_kind(task: "Task", data: "TaskData", kind: type[DataT]) -> DataT:
+    """Refuse a data module of another kind of task, and return one of the right kind.
+
+    Raises:
+        ValueError: the data module is not an instance of `kind`.
+    """
     if not isinstance(data, kind):
         raise ValueError(
             f"{type(task).__name__} cannot read {type(data).__name__} but {kind.__name__}; "
             "choose a data.class_path of the same task"
         )
+    return data
 
 
-LONGEST = 256  # tokens of an answer, where neither the user nor the training split says less
+def check_has_validation_score(task: "Task", data: "TaskData") -> None:
+    """Refuse data without validation examples for a task that selects the best checkpoint by a
+    metric of answers.
+
+    Raises:
+        ValueError: `n_validation_example` is 0.
+    """
+    if not data.n_validation_example:
+        raise ValueError(
+            f"data.n_validation_example=0 leaves {task.monitor}, which selects the best "
+            "checkpoint, without a value; set 200"
+        )
 
 
 def longest_answer(longest_target: int, min_length: int = 0) -> int:
-    """Return the most tokens that an answer may have, by the longest training target: half as many
-    more, and no more than `LONGEST`.
+    """Return the most tokens that an answer may have: one and a half times the longest training
+    target, at least `min_length` and at most `LONGEST`.
     """
     return max(1, min_length, min(LONGEST, longest_target + -(-longest_target // 2)))
 
 
 def check_lengths(min_length: int, max_length: int | None) -> None:
-    """Refuse answers that cannot be."""
+    """Refuse limits of an answer's length that no answer can meet.
+
+    Args:
+        max_length: None for `LONGEST`.
+
+    Raises:
+        ValueError: a limit is out of range.
+    """
     max_length = LONGEST if max_length is None else max_length
     if max_length < 1:
         raise ValueError(f"max_length={max_length} must be at least 1 token")
@@ -33,23 +65,22 @@ def check_lengths(min_length: int, max_length: int | None) -> None:
         raise ValueError(f"min_length={min_length} must be between 0 and max_length={max_length}")
 
 
-def check_distinguishes(task: Any, data: Any) -> None:
-    """Refuse to choose the best checkpoint by a metric that gives wrong answers the score of right
+def check_distinguishes(task: "Task", data: "TaskData") -> None:
+    """Refuse to select the best checkpoint by a metric that gives wrong answers the score of right
     ones.
 
     Raises:
-        ValueError: the metric is named, with what to set.
+        ValueError: the metric cannot tell the validation references apart.
     """
     name = task.monitor.removeprefix("val/")
     examples = data.validation_exam()
-    metrics = task.all_metrics(examples[0].language) if examples else []
+    metrics = task.answering.all_metrics(examples[0].language) if examples else []
     metric = next((metric for metric in metrics if metric.name == name), None)
     if metric is None or not is_blind(metric, examples):
         return
     raise ValueError(
-        f"{name}, by which the best checkpoint is chosen, cannot tell the validation references "
-        "apart: another answer has the score of the"
-        f" right one. They are scored as language={examples[0].language!r}; set data.language to "
-        "the language that they"
-        " are written in"
+        f"{name}, which selects the best checkpoint, cannot tell the validation references apart: "
+        "a wrong answer has the score of the right one. They are scored as "
+        f"language={examples[0].language!r}; set data.language to the language that they are "
+        "written in"
     )

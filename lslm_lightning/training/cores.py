@@ -1,4 +1,4 @@
-"""The processor cores that this process may use, and threads to fill them."""
+"""Processor cores that this process may use, and the number of threads of torch."""
 
 import math
 import os
@@ -9,8 +9,11 @@ THREADS = "OMP_NUM_THREADS"
 
 
 def available_cores(root: Path = Path("/")) -> int:
-    """Return how many cores this process may use, by its affinity and the CPU limits of its control
-    groups; at least 1.
+    """Return the number of cores that this process may use, by its affinity and the CPU limits of
+    its control groups; at least 1.
+
+    Args:
+        root: folder that the paths of /proc and /sys are read in.
     """
     if hasattr(os, "sched_getaffinity"):
         n = len(os.sched_getaffinity(0))
@@ -20,11 +23,11 @@ def available_cores(root: Path = Path("/")) -> int:
 
 
 def cpu_quotas(root: Path) -> Iterator[float]:
-    """Yield the limits of this process's control groups, and of those around them, in cores;
-    nothing where there are none.
+    """Yield the CPU limits of this process's control groups and of their parents, in cores; nothing
+    on a system without them.
 
-    A container may see the path of its group on the host, and its own limits at the top of the
-    mounted tree.
+    In a container the path of the group may be that on the host, while its own limits are at the
+    top of the mounted tree.
     """
     try:
         lines = (root / "proc/self/cgroup").read_text("utf-8").splitlines()
@@ -45,24 +48,24 @@ def cpu_quotas(root: Path) -> Iterator[float]:
 
 
 def cpu_quota(group: Path) -> Iterator[float]:
-    """Yield the limit of one control group, of either version, in cores."""
+    """Yield the CPU limit of a control group (version 1 or 2) in cores; nothing if it has none."""
     for names in (("cpu.max",), ("cpu.cfs_quota_us", "cpu.cfs_period_us")):
         try:
             quota, period = " ".join((group / name).read_text("utf-8") for name in names).split()
             if quota != "max" and int(quota) > 0 and int(period) > 0:
                 yield int(quota) / int(period)
-        except (OSError, ValueError):  # no such file, or nothing that we know
+        except (OSError, ValueError):  # no such file, or of another format
             continue
 
 
 def limit_threads(n_process: int = 1) -> str:
-    """Let torch use no more threads than there are cores for each of `n_process` processes.
+    """Limit torch's threads to the cores that each of `n_process` processes may use.
 
-    A number in OMP_NUM_THREADS is obeyed. Without one, torch counts the cores of the machine, also
-    where a container has fewer.
+    A number in OMP_NUM_THREADS is kept. Without one, torch counts the cores of the machine, even if
+    a container has fewer.
 
     Returns:
-        What to tell: that torch would use more threads than this process has cores. "" for nothing.
+        A message if torch would have used more threads than this process has cores, otherwise "".
     """
     import torch
 

@@ -9,7 +9,8 @@ from torch import Tensor
 from lslm_lightning.training.accumulation import TrainingSums
 from lslm_lightning.training.lightning_internals import TaskTrainer
 from lslm_lightning.training.sharding import data_share
-from lslm_lightning.training.task import LOSS_DIVISOR, Task
+from lslm_lightning.training.task import Task
+from lslm_lightning.training.token_gradients import LOSS_DIVISOR, check_finite
 from lslm_lightning.types import StateDict
 
 # metrics that callbacks can monitor
@@ -107,7 +108,7 @@ class TrainingCurve:
         clock is read.
         """
         nats = sums[0] * LOSS_DIVISOR * trainer.accumulate_grad_batches
-        task.check_finite(nats, self.last_step)  # on a GPU it was not checked yet
+        check_finite(nats, task.global_step, self.last_step)  # on a GPU it was not checked yet
         seconds = self.seconds
         self.train_seconds += seconds
         self.n_token += sums[2]

@@ -1,14 +1,15 @@
-"""Answers to exams: a subset in validation, the whole split in test and predict. Predictions are
-written, then one function scores them.
+"""Callbacks that score a task's answers: of a subset in validation, of the whole split in test.
+
+Predictions are collected over all ranks, then one function scores them.
 """
 
 import math
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias, cast
 
 import torch.distributed
-from lightning.pytorch import Callback, Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer
 
 from lslm_lightning.contracts import Example, Metric, Prediction, Score
 from lslm_lightning.evaluation.diagnostics import Finding, cut_sources, run_checks
@@ -23,17 +24,20 @@ from lslm_lightning.evaluation.scoring import (
 )
 from lslm_lightning.files import atomic_write
 from lslm_lightning.runs import RunDirectory
-from lslm_lightning.tracking import Tracker
+from lslm_lightning.tracking.tracker import Tracker
 from lslm_lightning.training.accumulation import CorpusScore
 from lslm_lightning.training.data import TaskData
 from lslm_lightning.training.sharding import data_share, splits_layers
+from lslm_lightning.training.trainer_access import data_of
 
 if TYPE_CHECKING:
     from lslm_lightning.training.task import Task
 
+ExampleBatches: TypeAlias = Iterable[Sequence[Example]]
+
 
 class Tested(NamedTuple):
-    """What a test answered, and by what it was scored."""
+    """Examples of a test, the model's predictions for them, and the metrics that score these."""
 
     examples: Sequence[Example]
     predictions: list[Prediction]
@@ -41,28 +45,36 @@ class Tested(NamedTuple):
 
 
 def gathered(predictions: list[Prediction]) -> list[Prediction]:
-    """The predictions of all ranks, one for each example id."""
+    """Return the predictions of all ranks, one for each example id. Collective."""
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
         return predictions
-    shares: list[Any] = [None] * torch.distributed.get_world_size()
+    shares: list[list[Prediction]] = [[] for _ in range(torch.distributed.get_world_size())]
     torch.distributed.all_gather_object(shares, predictions)
     return list({p.id: p for share in shares for p in share}.values())
 
 
+def without_progress(trainer: Trainer, batches: Sequence[Sequence[Example]]) -> ExampleBatches:
+    """Return the batches as they are, and show no progress."""
+    return batches
+
+
 class EvaluationCallback(Callback):
-    """Scores decoded answers: of some examples in each validation, of all in a test; logs
-    `val/bleu`, `test/bleu`...
+    """Scores generated answers: of some examples in each validation, of all in a test; logs
+    `val/bleu`, `test/bleu` and so on.
 
     A task brings one by itself where the Trainer has none, so that `callback_metrics` and what
     `Trainer.test` returns hold the scores with any Trainer, logger and callbacks.
 
     Args:
-        progress: yields the batches of a validation's answers, and tells how far it has come.
+        progress: given the Trainer and the batches that a validation answers, yields the batches
+            and shows how many are done.
     """
 
     def __init__(
         self,
-        progress: Callable[[Trainer, Sequence[Any]], Iterable[Any]] = lambda _, batches: batches,
+        progress: Callable[
+            [Trainer, Sequence[Sequence[Example]]], ExampleBatches
+        ] = without_progress,
     ) -> None:
         self.progress = progress
         self.result: Scores | None = None
@@ -70,134 +82,148 @@ class EvaluationCallback(Callback):
         self._answers: list[Prediction] = []
 
     def begin_validation(self, trainer: Trainer, task: "Task") -> None:
-        """Do what belongs before the answers of a validation."""
+        """Do additional work before a validation's examples are answered; a hook for subclasses."""
 
     def keep(self, trainer: Trainer, name: str, predictions: list[Prediction]) -> list[Prediction]:
-        """Keep what was answered in "val", "test" or "predict"; return what is to be scored."""
+        """Store predictions and return those to score; a hook for subclasses.
+
+        Args:
+            name: "val", "val-step-000100", "test" or "predict".
+        """
         return predictions
 
     def end_test(self, trainer: Trainer, task: "Task", tested: Tested) -> None:
-        """Do what belongs after the scores of a test."""
+        """Do additional work after a test is scored; a hook for subclasses."""
 
-    def on_validation_epoch_end(self, trainer: Trainer, task: "Task") -> None:
-        if trainer.sanity_checking or not isinstance(trainer.datamodule, TaskData):
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        task = cast("Task", pl_module)
+        data = data_of(trainer)
+        if trainer.sanity_checking or not isinstance(data, TaskData):
             return
-        exam = trainer.datamodule.validation_exam()
+        examples = data.validation_exam()
         # weights that are not finite are refused before anything is decoded with them
-        task.add_up()
+        task.validation.totals()
         self.begin_validation(trainer, task)
-        if not exam:
+        if not examples:
             return
-        batches = trainer.datamodule.exam_batches(exam, *data_share(trainer))
+        batches = data.exam_batches(examples, *data_share(trainer))
         with trainer.precision_plugin.val_step_context():
-            own = list(task.answers(self.progress(trainer, batches)))
-        predictions = gathered(own)
-        if task.is_choosing:
-            predictions = task.tuned(exam, predictions)
-        self.log_scores(task, exam, predictions, {p.id for p in own})
+            answered = list(task.answering.predict(self.progress(trainer, batches)))
+        predictions = gathered(answered)
+        if task.answering.is_calibrating:
+            predictions = task.answering.calibrate(examples, predictions)
+        self.log_scores(task, examples, predictions, {p.id for p in answered})
         name = f"val-step-{trainer.global_step:06d}" if trainer.state.fn == "fit" else "val"
         self.keep(trainer, name, predictions)
 
     def log_scores(
         self,
         task: "Task",
-        exam: Sequence[Example],
+        examples: Sequence[Example],
         predictions: Sequence[Prediction],
-        own: Collection[str],
+        own_ids: Collection[str],
     ) -> None:
-        """Log the scores of a validation, of which this process computes its part; collective.
+        """Log the scores of a validation, of which each process computes its part. Collective.
 
         Args:
-            predictions: of all processes.
-            own: ids of the examples that this process answered.
+            predictions: answers of all processes.
+            own_ids: ids of the examples that this process answered.
         """
-        answers = predictions_by_id(exam, predictions)
-        metrics = task.all_metrics(exam[0].language)
+        answers = predictions_by_id(examples, predictions)
+        metrics = task.answering.all_metrics(examples[0].language)
         rows = {}
         for metric in metrics:
             if metric.is_additive:
-                width = len(metric.statistics(exam[0], answers[exam[0].id]))
-                state = CorpusScore(metric, exam, width).to(task.device)
-                state.update([answers[e.id] for e in exam if e.id in own])
+                width = len(metric.statistics(examples[0], answers[examples[0].id]))
+                state = CorpusScore(metric, examples, width).to(task.device)
+                state.update([answers[e.id] for e in examples if e.id in own_ids])
                 state.compute()
                 rows[metric.name] = state.statistics
-        for each in score(exam, predictions, metrics, n_resample=0, rows=rows).scores:
+        for each in score(examples, predictions, metrics, n_resample=0, rows=rows).scores:
             if not math.isnan(each.value):
-                # as a number: a callback of the user's own may log one under the same name
+                # as a number: a user's own callback may log one under the same name
                 task.log(f"val/{each.metric}", each.value)
 
-    def on_test_epoch_start(self, trainer: Trainer, task: "Task") -> None:
+    def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._answers = []
 
     on_predict_epoch_start = on_test_epoch_start
 
     def on_test_batch_end(
-        self, trainer: Trainer, task: "Task", outputs: list[Prediction], *args: Any
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: object,
+        batch: object,
+        batch_idx: int,
+        dataloader_idx: int = 0,
     ) -> None:
-        self._answers += outputs
+        self._answers += cast(list[Prediction], outputs)
 
     on_predict_batch_end = on_test_batch_end
 
-    def on_test_epoch_end(self, trainer: Trainer, task: "Task") -> None:
-        if not isinstance(trainer.datamodule, TaskData):
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        task = cast("Task", pl_module)
+        data = data_of(trainer)
+        if not isinstance(data, TaskData):
             return
-        exam = trainer.datamodule.examples("test")
+        examples = data.examples("test")
         predictions = self.keep(trainer, "test", gathered(self._answers))
         limit = trainer.limit_test_batches
-        if trainer.fast_dev_run or isinstance(limit, int) or limit < 1.0:
+        if trainer.fast_dev_run or isinstance(limit, int) or limit < 1.0:  # type: ignore[attr-defined]  # set by a connector
             answered = {p.id for p in predictions}
-            self.limited = len(answered) < len(exam)
+            self.limited = len(answered) < len(examples)
             if self.limited:
-                told = (
-                    f"limited: {len(answered)} of {len(exam)} examples were answered; only "
-                    "they are scored, there is no report"
+                print(
+                    f"limited: {len(answered)} of {len(examples)} examples were answered; only "
+                    "they are scored, there is no report",
+                    flush=True,
                 )
-                print(told, flush=True)
-            exam = [example for example in exam if example.id in answered]
-        metrics = task.all_metrics(exam[0].language)
+            examples = [example for example in examples if example.id in answered]
+        metrics = task.answering.all_metrics(examples[0].language)
         result = (
-            score(exam, predictions, metrics)
+            score(examples, predictions, metrics)
             if trainer.is_global_zero
-            else score(exam, predictions, metrics, n_resample=0)
+            else score(examples, predictions, metrics, n_resample=0)
         )
-        self.result = with_signature_parts(
-            result, metrics, task.signature_of_answers(trainer.datamodule.mode)
-        )
+        self.result = with_signature_parts(result, metrics, task.answering.signature(data.mode))
         for each in self.result.scores:
             if not math.isnan(each.value):
                 task.log(f"test/{each.metric}", each.value)
-        self.end_test(trainer, task, Tested(exam, predictions, metrics))
+        self.end_test(trainer, task, Tested(examples, predictions, metrics))
 
-    def on_predict_epoch_end(self, trainer: Trainer, task: "Task") -> None:
+    def on_predict_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.keep(trainer, "predict", gathered(self._answers))
 
     @property
     def scores(self) -> list[Score]:
-        """Return those of the last test."""
+        """Scores of the last test, one for each metric; empty before any test."""
         return [] if self.result is None else self.result.scores
 
 
 class Exam(EvaluationCallback):
-    """The evaluation of a run: predictions, samples, scores and findings are written into its
-    directory.
+    """Scores the answers of a run and writes predictions, samples, scores and the findings of
+    sanity checks into its directory.
 
     Args:
-        directory: of the run; predictions/*.jsonl, samples/*.txt and metrics.json are written
-            there.
+        directory: directory of the run; predictions/*.jsonl, samples/*.txt and metrics.json are
+            written there.
         tracker: gets the samples too.
-        progress: yields the batches of a validation's answers, and tells how far it has come.
+        progress: see `EvaluationCallback`.
     """
 
     def __init__(
         self,
         directory: RunDirectory,
         tracker: Tracker,
-        progress: Callable[[Trainer, Sequence[Any]], Iterable[Any]] = lambda _, batches: batches,
+        progress: Callable[
+            [Trainer, Sequence[Sequence[Example]]], ExampleBatches
+        ] = without_progress,
     ) -> None:
         super().__init__(progress)
         self.directory = directory
         self.tracker = tracker
-        self.data: dict[str, str] = {}  # what metrics.json says of the data of the last test
+        self.data: dict[str, str] = {}  # record of the data of the last test, for metrics.json
         self.findings: list[Finding] = []  # of the sanity checks on the answers of the last test
 
     def begin_validation(self, trainer: Trainer, task: "Task") -> None:
@@ -205,7 +231,7 @@ class Exam(EvaluationCallback):
             self._write_samples(trainer, task)
 
     def keep(self, trainer: Trainer, name: str, predictions: list[Prediction]) -> list[Prediction]:
-        """Write `predictions/NAME.jsonl`; what a test scores is what was written."""
+        """Write `predictions/NAME.jsonl`; return what a test scores, read back from that file."""
         if not trainer.is_global_zero:
             return predictions
         path = self.directory.predictions / f"{name}.jsonl"
@@ -213,36 +239,36 @@ class Exam(EvaluationCallback):
         return read_predictions(path) if name == "test" else predictions
 
     def end_test(self, trainer: Trainer, task: "Task", tested: Tested) -> None:
-        exam, predictions, metrics = tested
-        n_cut, words = task.cut_sources(exam)
+        examples, predictions, metrics = tested
+        n_cut, phrase = task.answering.cut_sources(examples)
         if not trainer.is_global_zero:
             return
         name = self.directory.path.name
-        cut = cut_sources(name, f"{n_cut:,} of {len(exam):,} {words}" if n_cut else "")
-        self.findings = run_checks(
-            exam, {name: predictions}, metrics, {name: task.answer_limit}
-        ) + ([cut] if cut else [])
-        data = trainer.datamodule
-        corpus = trainer.datamodule.corpus
-        self.data = data.recorded("test", exam)
-        own = {"system": "this run"}  # so that equal runs have equal records
+        cut = cut_sources(name, f"{n_cut:,} of {len(examples):,} {phrase}" if n_cut else "")
+        limits = {name: task.answering.limit}
+        self.findings = run_checks(examples, {name: predictions}, metrics, limits)
+        self.findings += [cut] if cut else []
+        data = data_of(trainer)
+        self.data = data.recorded("test", examples)
+        this_run = {"system": "this run"}  # so that equal runs have equal records
         findings = [
-            asdict(finding) | (own if finding.system == name else {}) for finding in self.findings
+            asdict(finding) | (this_run if finding.system == name else {})
+            for finding in self.findings
         ]
         write_scores(self.directory.metrics, self.scores, self.data, findings)
         tags = {
             "corpus.test_digest": self.data["digest"],
             "corpus.test_languages": self.data["languages"],
         }
-        tags |= {"cut_sources": f"{n_cut:,} of {len(exam):,}"} if words and n_cut else {}
+        tags |= {"cut_sources": f"{n_cut:,} of {len(examples):,}"} if phrase and n_cut else {}
         self.tracker.set_tags(tags | {"scores": scores_tag(self.scores)})
         self.tracker.log_dataset(
-            data.dataset_name, self.data["digest"], "test", corpus.home or corpus.name
+            data.dataset_name, self.data["digest"], "test", data.corpus.home or data.corpus.name
         )
 
     def _write_samples(self, trainer: Trainer, task: "Task") -> None:
         with trainer.precision_plugin.val_step_context():
-            samples = task.samples()
+            samples = task.answering.samples()
         if samples and trainer.is_global_zero:
             path = self.directory.path / "samples" / f"step-{trainer.global_step:06d}.txt"
             atomic_write(path, "\n\n".join(samples) + "\n")

@@ -85,7 +85,7 @@ class FinalChoice:
         """
         trainer = self.trainer
         task = self.task
-        task.competes = True
+        task.is_candidate = True
         try:
             [values] = trainer.validate(
                 task,
@@ -95,7 +95,7 @@ class FinalChoice:
                 weights_only=True,
             )
         finally:
-            task.competes = False
+            task.is_candidate = False
         score = values.get(task.monitor)
         if score is None:
             return
@@ -115,7 +115,7 @@ class FinalChoice:
 
     def promote_to_best(self, path: Path) -> None:
         """Make a checkpoint the best one, including buffers that its validation calibrated."""
-        if not self.task.tunes:
+        if not self.task.answering.calibrates:
             link(path, self.files.best)
             return
         state = read_state(path)

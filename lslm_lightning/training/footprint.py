@@ -1,17 +1,18 @@
-"""What a step of training holds in memory and computes, found without doing it: on torch's meta
-device, which has shapes and no numbers.
+"""Memory and work of a training step, found without doing it: on torch's meta device, which has
+shapes and no numbers.
 """
 
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import FunctionCtx
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -19,9 +20,15 @@ from torch.utils.flop_counter import flop_registry
 
 from lslm_lightning.optim import decay_groups
 
+if TYPE_CHECKING:
+    from lslm_lightning.training.task import Batch, Task
+
 ROUNDED_TO = 512  # bytes, by CUDA's caching allocator
 
-# What autocast computes in bfloat16, and what in float32; all else in the precision that comes.
+ValueT = TypeVar("ValueT")
+
+# Functions that autocast computes in bfloat16, and in float32; others keep the precision of their
+# inputs.
 # Source: PyTorch's documentation of torch.amp, "CUDA Ops that can autocast".
 HALF = {
     F.linear,
@@ -60,24 +67,26 @@ SINGLE |= {
 
 
 class KernelWork(NamedTuple):
-    """Of one kernel."""
+    """Work of one kernel."""
 
     flops: float
-    n_byte: float  # read and written
+    n_byte: float  # bytes read and written
 
 
 @dataclass(frozen=True)
 class Footprint:
-    """Of one micro-batch on one device that holds the whole model, or its part of every layer.
+    """Memory and work of one micro-batch on one device that holds the whole model, or its part of
+    every layer.
 
     Args:
-        parameters: numbers in each block that is gathered as one, and last what is left outside of
-            all blocks.
-        state_bytes: of the optimizer.
-        moments: bytes that live besides weights and their gradients, and bytes of gradients, after
-            each allocation and each release.
-        step: forward and backward.
-        n_position: of the inputs, padding included.
+        parameters: number of parameters in each block that FSDP unshards at once, then that of all
+            parameters outside of blocks.
+        state_bytes: size of the optimizer's state.
+        moments: after each allocation and each release, the bytes alive besides weights and
+            gradients, and the bytes of gradients.
+        step: kernels of forward and backward.
+        n_token: target tokens of the micro-batch.
+        n_position: positions of its inputs, padding included.
     """
 
     parameters: tuple[int, ...]
@@ -89,20 +98,21 @@ class Footprint:
 
     @property
     def n_parameter(self) -> int:
+        """Number of parameters that are trained."""
         return sum(self.parameters)
 
     @property
     def flops(self) -> float:
-        """Of forward and backward."""
+        """Floating-point operations of forward and backward."""
         return sum(work.flops for work in self.step)
 
     def peak(self, factor: float = 1.0, kept: bool = False) -> tuple[float, float]:
-        """When most lives besides weights and optimizer: bytes that are no gradients, and of
-        gradients.
+        """Return the peak memory besides weights and optimizer, in bytes: of activations and other
+        tensors, and of gradients.
 
         Args:
-            factor: how many bytes this device keeps for each of a gradient's.
-            kept: whether gradients of a micro-batch before are there all the time, as under
+            factor: bytes that this device keeps for each byte of a gradient.
+            kept: whether gradients of an earlier micro-batch are alive all the time, as under
                 accumulation.
         """
         whole = max(gradient for _, gradient in self.moments)
@@ -112,13 +122,16 @@ class Footprint:
         return max(moments, key=sum)
 
 
-def footprint(task: Any, batch: Any, bfloat16: bool, smoothing: float = 0.0) -> Footprint:
-    """Of a task and a batch that both lie on the meta device, as a GPU would train it with fused
-    kernels.
+def footprint(task: "Task", batch: "Batch", bfloat16: bool, smoothing: float = 0.0) -> Footprint:
+    """Return the memory and work of a training step on a GPU with fused kernels.
 
     Args:
-        bfloat16: compute under autocast.
+        task: a task with a backbone, on the meta device; its gradients are overwritten.
+        batch: a micro-batch on the meta device.
+        bfloat16: whether to compute under bfloat16 autocast.
+        smoothing: label smoothing of the loss.
     """
+    assert task.backbone is not None
     task.train()
     for p in task.parameters():
         p.grad = None
@@ -149,8 +162,8 @@ def footprint(task: Any, batch: Any, bfloat16: bool, smoothing: float = 0.0) -> 
 
 
 def backward(loss: Tensor) -> None:
-    """As `Tensor.backward`, which would leave the mode that layers computed again need (activation
-    checkpointing).
+    """Do the work of `loss.backward()`, but stay in the function mode that layers with activation
+    checkpointing need when they are computed again.
     """
     run = torch.autograd.Variable._execution_engine.run_backward
     run(
@@ -165,7 +178,9 @@ def backward(loss: Tensor) -> None:
 
 
 def states_of(optimizer: torch.optim.Optimizer) -> list[Tensor]:
-    """What it keeps, after a first step on the meta device, which has no fused kernels."""
+    """Return the tensors of an optimizer's state after its first step. On the meta device, which
+    has no fused kernels.
+    """
     for group in optimizer.param_groups:
         group |= {name: False for name in ("fused", "foreach") if name in group}
     optimizer.step()
@@ -175,40 +190,48 @@ def states_of(optimizer: torch.optim.Optimizer) -> list[Tensor]:
 
 
 def size(tensor: Tensor) -> int:
-    """Bytes."""
+    """Return the size of a tensor in bytes."""
     return tensor.numel() * tensor.element_size()
 
 
 class MemoryLedger(TorchDispatchMode):
-    """Writes down every allocation, every release, and the work of every kernel.
+    """Record of every allocation, every release, and the work of every kernel.
 
     Args:
-        there: tensors that lived before.
+        existing: tensors allocated before, which are not counted.
     """
 
-    def __init__(self, there: Iterable[Tensor]) -> None:
+    def __init__(self, existing: Iterable[Tensor]) -> None:
         super().__init__()
-        # number of the storage, bytes that come (or, below 0, go)
+        # number of the storage, bytes allocated (released where below 0)
         self.events: list[tuple[int, int]] = []
         self.work: list[KernelWork] = []
-        # of storages that live
-        self._numbers = {tensor.untyped_storage()._cdata: -1 for tensor in there}
+        # number of each storage that is alive, by its address
+        self._numbers = {tensor.untyped_storage()._cdata: -1 for tensor in existing}
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(
+        self,
+        func: torch._ops.OpOverload,
+        types: Sequence[type],
+        args: tuple[object, ...] = (),
+        kwargs: dict[str, object] | None = None,
+    ) -> object:
         if func is torch.ops.aten._local_scalar_dense.default:
-            return True  # whether a mask is needed, say: what depends on a number is taken to hold
-        found = func(*args, **(kwargs or {}))
-        results = [t for t in tree_leaves(found) if isinstance(t, Tensor)]
+            return (
+                True  # a condition on a number, such as whether a mask is needed, is taken to hold
+            )
+        result = func(*args, **(kwargs or {}))
+        results = [t for t in tree_leaves(result) if isinstance(t, Tensor)]
         is_new = [self._note(t.untyped_storage()) for t in results]
-        flops = flop_registry.get(func._overloadpacket)
+        count_flops = flop_registry.get(func._overloadpacket)
         inputs = [t for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor)]
         if inputs and (any(is_new) or func._schema.is_mutable):  # no view
-            n_flop = flops(*args, **(kwargs or {}), out_val=found) if flops else 0
-            self.work.append(KernelWork(n_flop, sum(map(size, inputs)) + sum(map(size, results))))
-        return found
+            flops = count_flops(*args, **(kwargs or {}), out_val=result) if count_flops else 0
+            self.work.append(KernelWork(flops, sum(map(size, inputs)) + sum(map(size, results))))
+        return result
 
-    def _note(self, storage: Any) -> bool:
-        """Whether it was not known yet."""
+    def _note(self, storage: torch.UntypedStorage) -> bool:
+        """Record the allocation of a storage; return whether it is new."""
         key = storage._cdata
         if key in self._numbers:
             return False
@@ -225,18 +248,27 @@ class MemoryLedger(TorchDispatchMode):
             del self._numbers[key]
 
     def number(self, tensor: Tensor) -> int | None:
+        """Return the number of a tensor's storage in `events`; None if it was not recorded."""
         return self._numbers.get(tensor.untyped_storage()._cdata)
 
     def moments(self, gradients: set[int | None]) -> Iterator[tuple[int, int]]:
-        """Bytes alive that are no gradients, and of gradients, after each event."""
+        """Yield after each event the bytes alive that are no gradients, and those of gradients.
+
+        Args:
+            gradients: numbers of the storages of gradients.
+        """
         other = accumulate(0 if number in gradients else n for number, n in self.events)
-        own = accumulate(n if number in gradients else 0 for number, n in self.events)
-        return zip(other, own, strict=True)
+        of_gradients = accumulate(n if number in gradients else 0 for number, n in self.events)
+        return zip(other, of_gradients, strict=True)
 
 
 class LikeGPU(TorchFunctionMode):
-    """Shapes on the meta device go the ways of a GPU: attention and dropout in one kernel each,
-    bfloat16 by autocast.
+    """Mode in which the meta device computes as a GPU does: attention and dropout in one kernel
+    each, and bfloat16 by autocast.
+
+    Args:
+        ledger: record of the work of fused kernels.
+        bfloat16: whether autocast is on.
     """
 
     def __init__(self, ledger: MemoryLedger, bfloat16: bool) -> None:
@@ -245,8 +277,12 @@ class LikeGPU(TorchFunctionMode):
         self.bfloat16 = bfloat16
 
     def __torch_function__(
-        self, func: Callable, types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
+        self,
+        func: Callable[..., object],
+        types: Sequence[type],
+        args: tuple = (),
+        kwargs: dict | None = None,
+    ) -> object:
         kwargs = kwargs or {}
         if self.bfloat16 and func in HALF:
             args = cast(args, torch.bfloat16)
@@ -258,29 +294,36 @@ class LikeGPU(TorchFunctionMode):
             return dropout(*args, **kwargs)
         if func is F.scaled_dot_product_attention:
             return FusedAttention.apply(*args[:3], self.ledger)
-        if func is F.ctc_loss:  # which the meta device does not know
+        if func is F.ctc_loss:  # the meta device lacks it
             return Lattice.apply(args[0], args[1].size(1), self.ledger)
         return func(*args, **kwargs)
 
 
-def cast(value: Any, dtype: torch.dtype) -> Any:
-    """Tensors of floating point, in a tuple also."""
+def cast(value: ValueT, dtype: torch.dtype) -> ValueT:
+    """Return an argument with its floating-point tensors, also inside tuples and lists, converted
+    to `dtype`.
+    """
     if isinstance(value, tuple | list):
         return type(value)(cast(v, dtype) for v in value)
-    return (
-        value.to(dtype)
-        if isinstance(value, Tensor) and value.dtype in (torch.float32, torch.bfloat16)
-        else value
-    )
+    if isinstance(value, Tensor) and value.dtype in (torch.float32, torch.bfloat16):
+        return value.to(dtype)  # type: ignore[return-value]  # a tensor, as `value` is
+    return value
 
 
 def dropout(x: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
-    """Keeps a byte a number."""
+    """Apply dropout as a fused kernel does, which keeps a mask of one byte an element."""
     return torch.native_dropout(x, p, training)[0] if training and p else x
 
 
+class KernelContext(FunctionCtx):
+    """Context between the forward and the backward pass of a kernel."""
+
+    ledger: MemoryLedger
+    saved_tensors: tuple[Tensor, ...]
+
+
 class FusedAttention(torch.autograd.Function):
-    """What a fused kernel keeps, and how much it computes. B rows, H heads, T queries, S keys, K
+    """Attention with the memory and work of a fused kernel. B rows, H heads, T queries, S keys, K
     and V widths.
 
     Source: Dao et al. 2022, "FlashAttention", algorithms 1 and 4: the backward pass computes the
@@ -289,7 +332,7 @@ class FusedAttention(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, query: Tensor, key: Tensor, value: Tensor, ledger: MemoryLedger
+        ctx: KernelContext, query: Tensor, key: Tensor, value: Tensor, ledger: MemoryLedger
     ) -> Tensor:
         out = query.new_empty(*query.shape[:-1], value.size(-1))  # (B, H, T, V)
         ctx.save_for_backward(
@@ -306,7 +349,7 @@ class FusedAttention(torch.autograd.Function):
         return out
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: KernelContext, gradient: Tensor) -> tuple[Tensor | None, ...]:
         query, key, value, out, _ = ctx.saved_tensors
         scores = query[..., 0].numel() * key.size(-2)
         n_byte = 2 * sum(map(size, (query, key, value, out)))
@@ -317,15 +360,17 @@ class FusedAttention(torch.autograd.Function):
 
 
 class Lattice(torch.autograd.Function):
-    """What `ctc_loss` keeps and computes: for each frame, the paths that lead to each token of a
-    target and to the blanks around it.
+    """CTC loss with the memory and work of `ctc_loss`, which the meta device lacks: for each frame,
+    the paths that lead to each token of a target and to the blanks around it.
 
     T frames, B rows, V symbols, L tokens. Source: Graves et al. 2006, "Connectionist temporal
     classification", sections 4.1 and 4.2.
     """
 
     @staticmethod
-    def forward(ctx: Any, log_probs: Tensor, n_token: int, ledger: MemoryLedger) -> Tensor:
+    def forward(
+        ctx: KernelContext, log_probs: Tensor, n_token: int, ledger: MemoryLedger
+    ) -> Tensor:
         # (B, T, 2 L + 1)
         paths = log_probs.new_empty(log_probs.size(1), log_probs.size(0), 2 * n_token + 1)
         ctx.save_for_backward(log_probs, paths)
@@ -334,7 +379,7 @@ class Lattice(torch.autograd.Function):
         return log_probs.new_empty(())
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: KernelContext, gradient: Tensor) -> tuple[Tensor | None, ...]:
         log_probs, paths = ctx.saved_tensors
         ctx.ledger.work.append(KernelWork(12 * paths.numel(), 2 * (size(log_probs) + size(paths))))
         return torch.empty_like(log_probs), None, None
@@ -342,7 +387,7 @@ class Lattice(torch.autograd.Function):
 
 @contextmanager
 def assumed_shapes() -> Iterator[None]:
-    """Where a choice of rows depends on numbers, take all: no position is padding."""
+    """Assume that a selection of rows by a mask takes all rows, as if no position were padding."""
     from torch.fx.experimental import _config
 
     before = _config.meta_nonzero_assume_all_nonzero

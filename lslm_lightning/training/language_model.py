@@ -1,54 +1,77 @@
-"""A language model of any kind: it gives texts their probability and continues them."""
+"""Language models of any kind: probabilities of texts, and continuations."""
 
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
+from functools import partial
 from time import perf_counter
-from typing import Any
 
 import torch
+import torchmetrics
+from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor
 
-from lslm_lightning.contracts import Example, Prediction
+from lslm_lightning.contracts import Example, Metric, Prediction
 from lslm_lightning.decoding import Decoded, Sampling, Search
+from lslm_lightning.decoding.search import Nested
+from lslm_lightning.models.backbone import Backbone
+from lslm_lightning.optim import Schedule
+from lslm_lightning.text.tokenizer import Tokenizer
 from lslm_lightning.training.batches import padded
-from lslm_lightning.training.checks import check_lengths
+from lslm_lightning.training.checks import MIN_LENGTH, check_lengths
 from lslm_lightning.training.n_best import n_best_prediction
+from lslm_lightning.training.optimizer_settings import ADAMW, COSINE
 from lslm_lightning.training.scoring import TextScorer
-from lslm_lightning.training.task import Task
+from lslm_lightning.training.task import LABEL_SMOOTHING, Task
 
+# how texts are continued where nothing else is set
 SAMPLING = Sampling(temperature=0.8, top_p=0.95)
+CONTINUATION_LENGTH = 200
 
 
 class LanguageModel(TextScorer, Task):
-    """Words after words.
+    """A model of the probability of texts, token by token.
+
+    Arguments that are not listed are those of `Task`.
 
     Args:
-        search: how texts are continued.
-        max_length: new tokens in a continuation.
-        min_length: a continuation does not end before so many.
+        search: generates continuations.
+        max_length: most new tokens of a continuation.
+        min_length: fewest new tokens of a continuation.
     """
 
     finds_n_best = True
-    # the most tokens that it reads of a text; None where there is no such limit
-    reach: int | None = None
+    search: Search
+    max_length: int
+    min_length: int
 
     def __init__(
         self,
-        *args: Any,
+        backbone: Backbone | None,
+        tokenizer: Tokenizer,
         search: Search = SAMPLING,
-        max_length: int = 200,
-        min_length: int = 0,
-        **kwargs: Any,
+        max_length: int = CONTINUATION_LENGTH,
+        min_length: int = MIN_LENGTH,
+        optimizer: OptimizerCallable = ADAMW,
+        schedule: Schedule = COSINE,
+        label_smoothing: float = LABEL_SMOOTHING,
+        extra_metrics: list[Metric | torchmetrics.Metric] | None = None,
     ) -> None:
-        super().__init__(*args, **kwargs)
+        super().__init__(backbone, tokenizer, optimizer, schedule, label_smoothing, extra_metrics)
         check_lengths(min_length, max_length)
         self.search = search
         self.max_length = max_length
         self.min_length = min_length
 
+    @property
+    def reach(self) -> int | None:
+        """Most tokens of a text that the model reads; None if there is no such limit."""
+        return None
+
     @abstractmethod
-    def step(self, ids: Tensor, state: Any, shared: Any) -> tuple[Tensor, Any]:
-        """As a search wants it; see `decoding.search.Step`."""
+    def step(self, ids: Tensor, state: Nested, shared: Nested) -> tuple[Tensor, Nested]:
+        """Return the logits (N, V) of the token after the last of `ids` (N, t), and the new state;
+        see `decoding.search.Step`.
+        """
 
     # Generation
 
@@ -61,19 +84,32 @@ class LanguageModel(TextScorer, Task):
         generator: torch.Generator | None = None,
         n_best: int = 1,
     ) -> Decoded:
-        """What `search` writes after prompts (ids that begin with `</s>`) of any lengths, in one
-        go; see `Decoded`.
+        """Return the search's continuations of prompts of any lengths, which fit into the reach
+        with their prompts; see `Decoded`.
+
+        Args:
+            prompts: ids that begin with `</s>`.
+            generator: source of random numbers for `Sampling`.
+            n_best: continuations of each prompt.
         """
         start = padded(prompts, self.tokenizer.pad_id).to(self.device)
         length = torch.tensor([len(p) for p in prompts], device=self.device)
-        limits = (max_length, min(max(0, min_length), max_length))
-        keywords = {"prefix_length": length, "all_ranks_done": self.agree, "generator": generator}
-        keywords |= {"n_best": n_best} if n_best > 1 else {}
-        return self.search(self.step, start, (), self.tokenizer.eos_id, *limits, **keywords)
+        search = self.search if n_best == 1 else partial(self.search, n_best=n_best)
+        return search(
+            self.step,
+            start,
+            (),
+            self.tokenizer.eos_id,
+            max_length,
+            min(max(0, min_length), max_length),
+            prefix_length=length,
+            all_ranks_done=self.answering.all_ranks_done,
+            generator=generator,
+        )
 
     def generate(self, examples: Sequence[Example], n_best: int = 1) -> Iterator[Prediction]:
-        """A continuation of each example's source; with `n_best` above 1 several, as
-        `alternatives`.
+        """Yield a continuation of each example's source; with `n_best` above 1 the best is the
+        output and all are `alternatives`.
 
         Raises:
             ValueError: the search finds no more than one, or fewer than `n_best`.
@@ -102,8 +138,8 @@ class LanguageModel(TextScorer, Task):
             )
 
     def continue_far(self, prompts: Sequence[Sequence[int]], max_length: int) -> list[list[int]]:
-        """Continuations that may leave the reach behind: from where it is full, the model goes on
-        with the later half of it.
+        """Return the new ids of a continuation of each prompt, of any length: where the reach is
+        full, the model goes on from the later half of it.
         """
         rows = [list(prompt) for prompt in prompts]
         self._continue(rows, [len(prompt) for prompt in prompts], max_length, self._generator())
@@ -112,10 +148,13 @@ class LanguageModel(TextScorer, Task):
     def continue_n_best(
         self, prompts: Sequence[Sequence[int]], max_length: int, n_best: int
     ) -> list[list[tuple[list[int], float]]]:
-        """For each prompt `n_best` continuations with their log p, in the order of the search.
+        """Return for each prompt `n_best` continuations, as new ids with their log p, in the order
+        of the search.
 
-        Those that leave the reach behind go on each by itself, and are then in the order of their
-        log p.
+        Where the reach is full, each goes on by itself; they are then in the order of their log p.
+
+        Raises:
+            ValueError: the search finds fewer than `n_best`.
         """
         self.search.check_n_best(n_best)
         if not prompts:
@@ -138,18 +177,20 @@ class LanguageModel(TextScorer, Task):
         return [sorted(found, key=lambda pair: -pair[1]) for found in whole]
 
     def _generator(self) -> torch.Generator | None:
-        """A source of chance with the seed of the search, where it has one."""
+        """Return a random generator with the seed of the search; None if it has no seed."""
         seed = getattr(self.search, "seed", None)
         return None if seed is None else torch.Generator().manual_seed(seed)
 
     def _window(self, row: Sequence[int]) -> Sequence[int]:
-        """Return what of a row is read: all of it, or the later half of the reach."""
+        """Return the ids of a row that are read: all, or the last of them, half of the reach."""
         if self.reach is None or len(row) <= self.reach:
             return row
         return row[-max(1, self.reach // 2) :]
 
     def _room(self, rows: Sequence[Sequence[int]], max_length: int) -> int:
-        """New tokens that can be written in one go."""
+        """Return the number of new tokens that fit into the reach after these rows, at most
+        `max_length`.
+        """
         if self.reach is None or not rows:
             return max_length
         return min(self.reach + 1 - max(len(self._window(row)) for row in rows), max_length)
@@ -161,8 +202,11 @@ class LanguageModel(TextScorer, Task):
         max_length: int,
         generator: torch.Generator | None,
     ) -> list[float]:
-        """Write on in each row that has not ended, until it has `max_length` tokens behind its
-        prompt of `starts` tokens; return the log p of what was written.
+        """Continue in place each row that has not ended, until it has `max_length` tokens behind
+        its prompt; return the log p of the new tokens of each row.
+
+        Args:
+            starts: number of tokens of each row's prompt.
         """
         log_p = [0.0] * len(rows)
         going = [i for i, row in enumerate(rows) if not self._has_ended(row, starts[i], max_length)]
@@ -187,7 +231,9 @@ class LanguageModel(TextScorer, Task):
         return log_p
 
     def _has_ended(self, row: Sequence[int], start: int, max_length: int) -> bool:
-        """Whether a row has its end, or as many tokens behind its prompt as are allowed."""
+        """Return whether a row has `</s>` or `max_length` tokens behind its prompt of `start`
+        tokens.
+        """
         return len(row) - start >= max_length or (
             len(row) > start and row[-1] == self.tokenizer.eos_id
         )

@@ -1,25 +1,55 @@
-"""Settings of optimizers and stops when training goes on from a checkpoint: changed ones are
-applied, or refused by name.
+"""Settings of optimizers and early stopping when training resumes: changed ones are applied, or
+refused by name.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
+from functools import partial
+from importlib import import_module
+from typing import TypeAlias
 
 import torch
-from lightning.pytorch import Callback, Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import EarlyStopping
+from lightning.pytorch.cli import OptimizerCallable
 from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
+from lslm_lightning.optim import Cosine
 from lslm_lightning.training.sharding import GROUPS
+from lslm_lightning.training.trainer_access import callbacks_of
+from lslm_lightning.types import Json, JsonObject, Settings, StateDict
 
 NOT_SETTINGS = ("params", "initial_lr")
 
+ParameterGroup: TypeAlias = JsonObject  # "params" and settings by name
+Changes: TypeAlias = Mapping[str, tuple[Json, Json]]  # values before and now, by name of a setting
 
-def recorded(optimizer: Optimizer) -> dict[str, Any]:
-    """The class of an optimizer and the settings it was built with, as plain data for a
-    checkpoint.
+
+# Optimizer and schedule of a task where nothing else is set. The optimizer is written as in a
+# config: the parser shows and changes parts of a default that several constructors share only so.
+ADAMW: OptimizerCallable = {  # type: ignore[assignment]  # `Task` calls `optimizer_builder`
+    "class_path": "torch.optim.AdamW",
+    "init_args": {"lr": 1e-3, "weight_decay": 0.01, "fused": True},
+}
+COSINE = Cosine(warmup_steps=200)
+
+
+def optimizer_builder(spec: OptimizerCallable | Settings) -> OptimizerCallable:
+    """Return the function that builds an optimizer from parameters or parameter groups.
+
+    Args:
+        spec: that function, or the class and its arguments as a config has them.
+    """
+    if callable(spec):
+        return spec
+    module, _, name = spec["class_path"].rpartition(".")
+    return partial(getattr(import_module(module), name), **spec["init_args"])
+
+
+def recorded(optimizer: Optimizer) -> JsonObject:
+    """Return the class of an optimizer and the settings it was built with, as plain data for a
+    checkpoint: {"class": ..., "settings": {...}}.
     """
     settings = {name: plain(value) for name, value in optimizer.defaults.items()}
     return {
@@ -29,55 +59,58 @@ def recorded(optimizer: Optimizer) -> dict[str, Any]:
 
 
 def name_of(built: Optimizer | LRScheduler) -> str:
-    """Import path of the class of an optimizer or a schedule."""
+    """Return the import path of the class of an optimizer or a schedule."""
     return f"{type(built).__module__}.{type(built).__qualname__}"
 
 
-def plain(value: Any) -> Any:
-    """A number for a tensor that is one, a tuple for a list."""
+def plain(value: Json) -> Json:
+    """Return a setting as plain data: a number for a tensor of one element, a tuple for a list."""
     if isinstance(value, torch.Tensor) and value.numel() == 1 and not value.is_meta:
         return value.item()
     return tuple(value) if isinstance(value, list) else value
 
 
-def is_plain(value: Any) -> bool:
-    """Whether a setting can be read back from a checkpoint that may hold data alone."""
+def is_plain(value: object) -> bool:
+    """Return whether a setting can be read back from a checkpoint without running code."""
     if isinstance(value, tuple):
         return all(is_plain(each) for each in value)
     return value is None or isinstance(value, int | float | str)
 
 
-def settings_of(group: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings of a parameter group; `lr` is that before any schedule."""
+def settings_of(group: ParameterGroup) -> JsonObject:
+    """Return the settings of a parameter group; `lr` is the rate before any schedule."""
     found = {name: plain(value) for name, value in group.items() if name not in NOT_SETTINGS}
     if "initial_lr" in group:
         found["lr"] = plain(group["initial_lr"])
     return found
 
 
-def saved_groups(checkpoint: Mapping[str, Any]) -> list[list[dict[str, Any]]]:
-    """Parameter groups of each optimizer of a checkpoint, of one file or of a folder."""
-    of_files = [
+def saved_groups(checkpoint: StateDict) -> list[list[ParameterGroup]]:
+    """Return the parameter groups of each optimizer of a checkpoint, which is one file or a
+    folder.
+    """
+    groups = [
         state["param_groups"]
         for state in checkpoint.get("optimizer_states", [])
         if "param_groups" in state
     ]
-    return of_files or checkpoint.get(GROUPS, [])
+    return groups or checkpoint.get(GROUPS, [])
 
 
 def changed_settings(
-    checkpoint: Mapping[str, Any], number: int, now: Mapping[str, Any]
-) -> dict[str, tuple[Any, Any]]:
-    """What optimizer `number` was set to when the checkpoint was saved and is set to now, by name,
-    where the two differ.
+    checkpoint: StateDict, number: int, now: Settings
+) -> dict[str, tuple[Json, Json]]:
+    """Return the settings of an optimizer that differ from the checkpoint's, by name, as (value
+    when saved, value now).
 
     Args:
-        now: `settings_of` the first group, whose settings no group overrides (vectors have a weight
-            decay of their own).
+        number: index of the optimizer.
+        now: `settings_of` its first group, whose settings are those of the optimizer (vectors have
+            a weight decay of their own).
     """
-    records = checkpoint.get("optimizers", [])
-    if number < len(records):
-        before = records[number]["settings"]
+    saved = checkpoint.get("optimizers", [])
+    if number < len(saved):
+        before = saved[number]["settings"]
     else:  # of an earlier release
         groups = saved_groups(checkpoint)
         before = settings_of(groups[number][0]) if number < len(groups) else {}
@@ -88,16 +121,16 @@ def changed_settings(
     }
 
 
-def in_words(changed: Mapping[str, tuple[Any, Any]]) -> str:
-    """Changed settings, as they were and as they are."""
+def in_words(changed: Changes) -> str:
+    """Return changed settings as text: "lr from 0.1 to 0.2, eps from 1e-08 to 1e-06"."""
     return ", ".join(f"{name} from {before} to {now}" for name, (before, now) in changed.items())
 
 
 # Before a run directory is touched
 
 
-def trial_optimizer(optimizer_of: Callable[[Any], Optimizer]) -> Optimizer:
-    """The optimizer of a matrix and a vector, grouped as those of a task are.
+def trial_optimizer(optimizer_of: OptimizerCallable) -> Optimizer:
+    """Return an optimizer of a matrix and a vector, grouped as the parameters of a task are.
 
     Raises:
         ValueError: a setting is out of range.
@@ -107,15 +140,16 @@ def trial_optimizer(optimizer_of: Callable[[Any], Optimizer]) -> Optimizer:
 
 
 def refuse_optimizer(
-    checkpoint: Mapping[str, Any], optimizer_of: Callable[[Any], Optimizer], n_trained: int
+    checkpoint: StateDict, optimizer_of: OptimizerCallable, n_trained: int
 ) -> None:
-    """Refuse to go on with an optimizer that the saved state does not fit.
+    """Refuse to resume with an optimizer that the saved state does not fit.
 
     Args:
+        optimizer_of: builds the optimizer from parameter groups.
         n_trained: number of the model's parameters (tensors) that are trained.
 
     Raises:
-        ValueError: the message names what was saved and what is set.
+        ValueError: the message names the saved optimizer or setting and the present one.
     """
     groups = saved_groups(checkpoint)
     optimizer = trial_optimizer(optimizer_of)
@@ -124,37 +158,36 @@ def refuse_optimizer(
             f"the checkpoint has the states of {len(groups)} optimizers, and the model has 1: "
             "train a new run"
         )
-    own = optimizer.param_groups[0]
+    first = optimizer.param_groups[0]
     before = checkpoint["optimizers"][0]["class"] if checkpoint.get("optimizers") else ""
-    foreign = [name for name in groups[0][0] if name not in own and name not in NOT_SETTINGS]
+    foreign = [name for name in groups[0][0] if name not in first and name not in NOT_SETTINGS]
     if (before and before != name_of(optimizer)) or (not before and foreign):
         was = before.rpartition(".")[2] or f"one with {', '.join(foreign)}"
         raise ValueError(
-            f"model.optimizer={type(optimizer).__name__} cannot go on from the state of another "
-            f"optimizer ({was}):"
-            " put that one back, or train a new run"
+            f"model.optimizer={type(optimizer).__name__} cannot resume from the state of another "
+            f"optimizer ({was}): restore that one, or train a new run"
         )
     if (n := sum(len(group["params"]) for group in groups[0])) != n_trained:
         raise ValueError(
-            f"the checkpoint's optimizer trains {n} weights of the model, and {n_trained} are to "
-            "be trained now: train a new run"
+            f"the checkpoint's optimizer trains {n} tensors of the model, and {n_trained} are "
+            "trained now: train a new run"
         )
     if any("lr_lambdas" not in state for state in checkpoint.get("lr_schedulers", [])):
         raise ValueError(
             "the checkpoint's learning-rate schedule is of another class than model.schedule: "
             "train a new run"
         )
-    if changed := changed_settings(checkpoint, 0, settings_of(own)):
-        _rehearse(optimizer_of, groups[0], changed)
+    if changed := changed_settings(checkpoint, 0, settings_of(first)):
+        _try_changes(optimizer_of, groups[0], changed)
 
 
-def _rehearse(
-    optimizer_of: Callable[[Any], Optimizer],
-    groups: list[dict[str, Any]],
-    changed: Mapping[str, tuple[Any, Any]],
+def _try_changes(
+    optimizer_of: OptimizerCallable, groups: list[ParameterGroup], changed: Changes
 ) -> None:
-    """Take one step with the settings of before and one with those of now; refuse where the second
-    lacks something that the first left.
+    """Take one step of a small model with the saved settings and one with the present ones.
+
+    Raises:
+        ValueError: the second step needs a state that the first does not keep.
     """
     first = trial_optimizer(optimizer_of)
     second = trial_optimizer(optimizer_of)
@@ -167,15 +200,14 @@ def _rehearse(
     configured = [dict(group) for group in second.param_groups]
     _step(first)
     second.load_state_dict(first.state_dict())
-    for group, own in zip(second.param_groups, configured, strict=True):
-        group |= {name: own[name] for name in changed}
+    for group, present in zip(second.param_groups, configured, strict=True):
+        group |= {name: present[name] for name in changed}
     try:
         _step(second)
     except Exception as error:
         raise ValueError(
-            f"model.optimizer: {in_words(changed)} cannot change when training goes on, for the "
-            "saved state lacks"
-            f" {' '.join(str(error).split())}: put it back, or train a new run"
+            f"model.optimizer: {in_words(changed)} cannot change when training resumes, since the "
+            f"saved state lacks {' '.join(str(error).split())}: restore it, or train a new run"
         ) from None
 
 
@@ -190,25 +222,27 @@ def _step(optimizer: Optimizer) -> None:
 
 
 class ChangedSettings(Callback):
-    """Applies the optimizer's settings of the config where those of the checkpoint, which Lightning
-    restores, are others.
+    """Applies the config's settings of an optimizer where they differ from the checkpoint's, which
+    Lightning restores.
 
-    The learning rate of the next step is that of the present schedule. Where nothing changed,
-    nothing is touched.
+    The learning rate of the next step is that of the present schedule. Without a change nothing is
+    touched.
     """
 
     def __init__(self) -> None:
-        self._configured: list[list[dict[str, Any]]] = []
-        self._checkpoint: dict[str, Any] = {}
+        self._configured: list[list[JsonObject]] = []
+        self._checkpoint: StateDict = {}
 
-    def on_fit_start(self, trainer: Trainer, *args: Any) -> None:
-        """The optimizers are built, and their states not restored yet."""
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Note the config's settings: optimizers are built, their states not restored yet."""
         self._configured = [
             [settings_of(group) for group in optimizer.param_groups]
             for optimizer in trainer.optimizers
         ]
 
-    def on_load_checkpoint(self, trainer: Trainer, task: Any, checkpoint: dict[str, Any]) -> None:
+    def on_load_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: StateDict
+    ) -> None:
         if trainer.state.fn == "fit":
             keep_patience(trainer, checkpoint.get("callbacks", {}))
             groups = [[dict(group) for group in groups] for groups in saved_groups(checkpoint)]
@@ -216,58 +250,64 @@ class ChangedSettings(Callback):
                 name: checkpoint.get(name, []) for name in ("optimizers", "schedules")
             } | {GROUPS: groups}
 
-    def on_train_start(self, trainer: Trainer, *args: Any) -> None:
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not self._checkpoint:
             return
         self._refuse_other_classes(trainer)
-        said = {}
+        all_changed: dict[str, tuple[Json, Json]] = {}
         for i, (optimizer, configured) in enumerate(
             zip(trainer.optimizers, self._configured, strict=True)
         ):
             changed = changed_settings(self._checkpoint, i, configured[0]) if configured else {}
-            said |= changed
-            for group, own in zip(optimizer.param_groups, configured, strict=True):
-                apply_settings(group, {name: own[name] for name in changed})
+            all_changed |= changed
+            for group, present in zip(optimizer.param_groups, configured, strict=True):
+                apply_settings(group, {name: present[name] for name in changed})
         for config in trainer.lr_scheduler_configs:
             follow_settings(config.scheduler)
         self._checkpoint = {}
-        if said and trainer.is_global_zero:
+        if all_changed and trainer.is_global_zero:
             print(
-                f"model.optimizer, from step {trainer.global_step} on: {in_words(said)}", flush=True
+                f"model.optimizer, from step {trainer.global_step} on: {in_words(all_changed)}",
+                flush=True,
             )
 
     def _refuse_other_classes(self, trainer: Trainer) -> None:
-        """Refuse, also for a task with a `configure_optimizers` of its own, states that were loaded
-        into objects of another class.
+        """Refuse states that Lightning loaded into optimizers or schedules of another class, also
+        for a task with its own `configure_optimizers`.
+
+        Raises:
+            ValueError: the message names the classes.
         """
         before = [record["class"] for record in self._checkpoint["optimizers"]] + self._checkpoint[
             "schedules"
         ]
         schedules = [config.scheduler for config in trainer.lr_scheduler_configs]
-        now = [name_of(built) for built in (*trainer.optimizers, *schedules)]
+        now = [*map(name_of, trainer.optimizers), *map(name_of, schedules)]
         if before and before != now:
             raise ValueError(
-                f"the checkpoint is of {', '.join(before)}, and this training of "
-                f"{', '.join(now)}: put back what was, or train a new run"
+                f"the checkpoint has states of {', '.join(before)}, and this training uses "
+                f"{', '.join(now)}: restore the former, or train a new run"
             )
 
 
-def keep_patience(trainer: Trainer, states: Mapping[str, dict[str, Any]]) -> None:
-    """Let a stop keep the patience that the config gives it, which its state, before Lightning
-    restores that, has too.
+def keep_patience(trainer: Trainer, states: Mapping[str, StateDict]) -> None:
+    """Write the config's patience of early stopping into the saved states of callbacks, in place,
+    before Lightning restores them.
     """
-    for callback in trainer.callbacks:
-        state = states.get(callback.state_key, {}) if isinstance(callback, EarlyStopping) else {}
+    for callback in callbacks_of(trainer):
+        if not isinstance(callback, EarlyStopping):
+            continue
+        state = states.get(callback.state_key, {})
         if state and state["patience"] != callback.patience:
             if trainer.is_global_zero:
-                words = f"patience from {state['patience']} to {callback.patience}"
-                print(f"{type(callback).__name__} of {callback.monitor}: {words}", flush=True)
+                change = f"patience from {state['patience']} to {callback.patience}"
+                print(f"{type(callback).__name__} of {callback.monitor}: {change}", flush=True)
             state["patience"] = callback.patience
 
 
-def apply_settings(group: dict[str, Any], settings: Mapping[str, Any]) -> None:
-    """Change a parameter group; a new `lr` is that before any schedule, whose present factor is
-    kept.
+def apply_settings(group: ParameterGroup, settings: Settings) -> None:
+    """Change settings of a parameter group, in place; a new `lr` is the rate before any schedule,
+    whose present factor is kept.
     """
     before = settings_of(group).get("lr")
     for name, value in settings.items():
@@ -280,8 +320,10 @@ def apply_settings(group: dict[str, Any], settings: Mapping[str, Any]) -> None:
             group[name] = value
 
 
-def set_rate(group: dict[str, Any], value: Any) -> None:
-    """Change a learning rate, which may be a tensor that a compiled step reads."""
+def set_rate(group: ParameterGroup, value: float | torch.Tensor) -> None:
+    """Change the learning rate of a parameter group, in place; it may be a tensor that a compiled
+    step reads.
+    """
     if isinstance(group["lr"], torch.Tensor):
         group["lr"].fill_(value)
     else:
@@ -289,8 +331,8 @@ def set_rate(group: dict[str, Any], value: Any) -> None:
 
 
 def follow_settings(scheduler: LRScheduler) -> None:
-    """Let a restored schedule begin from its optimizer's `initial_lr`, and compute the rate of the
-    next step by its present functions.
+    """Let a restored schedule start from its optimizer's `initial_lr`, and set the rate of the next
+    step by its present functions.
     """
     groups = scheduler.optimizer.param_groups
     if not hasattr(scheduler, "base_lrs") or not all("initial_lr" in group for group in groups):

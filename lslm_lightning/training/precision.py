@@ -1,6 +1,4 @@
-"""Which precision a model trains fastest in on this machine, and how autocast treats the
-weights.
-"""
+"""Choice of the precision in which a model trains fastest, and autocast of its weights."""
 
 import copy
 import math
@@ -8,20 +6,23 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from lslm_lightning.training.task import Batch, Task
 
 AUTO = "auto"
 SINGLE = "32-true"
 HALF = "bf16-mixed"
 DECIDED = "LSLM_PRECISION"  # the decision for `auto`, for the processes that a training starts
-WORTHWHILE = 0.9  # largest share of float32's time at which bfloat16 is worth its coarser numbers
-# timed steps of each kind, at most, and when to stop before
+WORTHWHILE = 0.9  # largest share of float32's time at which bfloat16 is worth its lower precision
+# timed steps in each precision, at most, and seconds after which no more are timed
 N_ROUND = 7
 SECONDS = 2.0
-# times slower, and seconds, at which a first step says enough
+# a first step in bfloat16 that is so many times slower, and takes so many seconds, is enough
 HOPELESS = 10.0
 LONG = 1.0
 
@@ -32,23 +33,23 @@ class StepTimes:
     autocast.
     """
 
-    single: float
-    half: float
+    float32: float
+    bfloat16: float
 
     @property
     def faster(self) -> str:
-        """The `trainer.precision` to train in."""
-        return HALF if self.half <= WORTHWHILE * self.single else SINGLE
+        """Value of `trainer.precision` to train with."""
+        return HALF if self.bfloat16 <= WORTHWHILE * self.float32 else SINGLE
 
     def describe(self, precision: str) -> str:
-        """Return both figures, beginning with that of `precision`."""
-        single = shown(self.single)
-        half = shown(self.half)
-        if math.isinf(self.half):
-            return f"a step takes {single}, and none can be done in bfloat16"
+        """Return a phrase with both times, that of `precision` first."""
+        float32 = shown(self.float32)
+        bfloat16 = shown(self.bfloat16)
+        if math.isinf(self.bfloat16):
+            return f"a step takes {float32}, and bfloat16 is not supported"
         if precision == SINGLE:
-            return f"a step takes {single}, {half} in bfloat16"
-        return f"a step takes {half}, {single} in float32"
+            return f"a step takes {float32}, {bfloat16} in bfloat16"
+        return f"a step takes {bfloat16}, {float32} in float32"
 
 
 def shown(seconds: float) -> str:
@@ -59,18 +60,17 @@ def shown(seconds: float) -> str:
 def step_times(
     step: Callable[[bool], None], clock: Callable[[], float] = time.perf_counter
 ) -> StepTimes:
-    """Time both kinds of step in turn, so that other work on the machine slows both; the shortest
-    of each counts.
-
-    Where a library has no kernel for a step in bfloat16, its time is infinite.
+    """Return the shortest time of a step in each precision. Both are timed in turn, so that other
+    work on the machine slows both; bfloat16's time is infinite if a kernel is missing.
 
     Args:
-        step: does one training step, under bfloat16 autocast where it is given True.
+        step: does one training step, under bfloat16 autocast if its argument is True.
+        clock: returns seconds since some moment.
     """
     best = {False: math.inf, True: math.inf}
     began = clock()
     for number in range(1 + N_ROUND):
-        taken = {}
+        taken: dict[bool, float] = {}
         for half in best:
             since = clock()
             try:
@@ -89,16 +89,14 @@ def step_times(
     return StepTimes(best[False], best[True])
 
 
-def trial_step(task: Any, batch: Any, device: torch.device) -> Callable[[bool], None]:
-    """Return a training step for `step_times`, on copies of the task: what one carries from batch
-    to batch is of its precision.
+def trial_step(task: "Task", batch: "Batch", device: torch.device) -> Callable[[bool], None]:
+    """Return a training step for `step_times` on copies of the task, one for each precision, since
+    a recurrent state that is carried from batch to batch has a precision.
 
     Args:
-        batch: a batch of the usual size; ids on the meta device are made up.
+        batch: a batch of the usual size; for tensors on the meta device ids are made up.
     """
-    probes: dict[bool, nn.Module] = {
-        half: copy.deepcopy(task).to(device).train() for half in (False, True)
-    }
+    probes = {half: copy.deepcopy(task).to(device).train() for half in (False, True)}
     n_id = task.tokenizer.vocab_size
     batch = type(batch)(
         *(on_device(v, device, n_id) if isinstance(v, Tensor) else v for v in batch)
@@ -118,14 +116,14 @@ def trial_step(task: Any, batch: Any, device: torch.device) -> Callable[[bool], 
 
 
 def on_device(tensor: Tensor, device: torch.device, n_id: int) -> Tensor:
-    """Move a tensor of a batch, with ids below `n_id` where it has shape alone."""
+    """Return a tensor of a batch on a device; one on the meta device gets ids below `n_id`."""
     if tensor.is_meta:
         tensor = torch.arange(tensor.numel(), dtype=tensor.dtype).remainder(n_id).view(tensor.shape)
     return tensor.to(device)
 
 
 def may_be_slow(device_type: str) -> bool:
-    """Whether a device may be slower in bfloat16: a CPU, and a GPU that has no such
+    """Return whether bfloat16 may be slower than float32: on a CPU, or on a GPU without bfloat16
     instructions.
     """
     if device_type == "cuda":
@@ -134,15 +132,17 @@ def may_be_slow(device_type: str) -> bool:
 
 
 def measure_steps(
-    task: Any,
-    batch: Any,
+    task: "Task",
+    batch: "Batch",
     device: torch.device,
     clock: Callable[[], float] = time.perf_counter,
 ) -> StepTimes | None:
-    """Time a step of this task in both precisions; its weights and the random state stay as they
-    are.
+    """Return the times of a training step in both precisions; None for a device that supports
+    float32 alone. The weights and the random state are left unchanged.
 
-    None of a device that trains in float32 alone.
+    Args:
+        batch: a batch of the usual size.
+        clock: returns seconds since some moment.
     """
     if device.type not in ("cpu", "cuda") or (
         device.type == "cuda" and not torch.cuda.is_bf16_supported()
@@ -153,8 +153,8 @@ def measure_steps(
 
 
 def weights_cast_once(device_type: str) -> AbstractContextManager:
-    """Under autocast, keep the cast weights from step to step: Lightning's autocast casts them anew
-    at each use.
+    """Return a context that keeps weights cast under autocast, where it is on: Lightning's autocast
+    casts them at each use.
     """
     if not torch.is_autocast_enabled(device_type):
         return nullcontext()

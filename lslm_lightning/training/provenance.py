@@ -28,9 +28,9 @@ class Provenance(Callback):
     def on_train_start(self, trainer: TaskTrainer, task: Task) -> None:
         self._log(trainer, task, "train", "val")
         data = trainer.datamodule
-        backbone = task.model_name
+        backbone = task.model_info.name
         if not task.one_pass:
-            self.tracker.log_hyperparams({"n_parameter": task.n_parameter})
+            self.tracker.log_hyperparams({"n_parameter": task.model_info.n_parameter})
         self.tracker.log_hyperparams(
             {f"data.{name}": f"{value:.6g}" for name, value in data.counts.items() if value}
         )
@@ -49,13 +49,15 @@ class Provenance(Callback):
                 flush=True,
             )
             print(
-                f"{backbone}: {task.n_parameter:,} parameters" if task.n_parameter else backbone,
+                f"{backbone}: {task.model_info.n_parameter:,} parameters"
+                if task.model_info.n_parameter
+                else backbone,
                 flush=True,
             )
 
     def on_train_end(self, trainer: Trainer, task: Task) -> None:
         if task.one_pass:  # it is known only after training
-            self.tracker.log_hyperparams({"n_parameter": task.n_parameter})
+            self.tracker.log_hyperparams({"n_parameter": task.model_info.n_parameter})
 
     def on_save_checkpoint(self, trainer: Trainer, task: Task, checkpoint: StateDict) -> None:
         self.tracker.write_down()
@@ -77,7 +79,7 @@ class Provenance(Callback):
         if not self._tagged:
             tags = {
                 "corpus": corpus.name,
-                "model": task.model_name,
+                "model": task.model_info.name,
                 "tokenizer": repr(task.tokenizer),
             }
             tags |= {"headline": f"test/{task.headline}"} if task.headline else {}

@@ -1,4 +1,4 @@
-"""From the probabilities of tokens to those of whole texts."""
+"""Probabilities of whole texts and passages, computed from those of their tokens."""
 
 from abc import ABCMeta, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
@@ -14,7 +14,8 @@ from lslm_lightning.contracts import Answers, Example, Prediction, pair_answers,
 from lslm_lightning.ngram.spelling import ORDER, Spelling
 from lslm_lightning.text.tokenizer import Tokenizer
 
-SPELLED = ("words", "characters")
+# kinds of tokenizer whose unknown tokens are scored by the bytes that they stand for
+WITH_BYTE_MODEL = ("words", "characters")
 UNKNOWN = "<unk>"
 
 TokenNats: TypeAlias = Callable[[Sequence[Sequence[int]], Sequence[int] | None], list[np.ndarray]]
@@ -22,25 +23,28 @@ TokenNats: TypeAlias = Callable[[Sequence[Sequence[int]], Sequence[int] | None],
 
 
 def texts(examples: Sequence[Example]) -> list[tuple[list[Example], str]]:
-    """Passages that follow one another, and the text that they make."""
-    found = [list(group) for _, group in groupby(examples, key=lambda e: e.id.partition("#")[0])]
-    return [(passages, "".join(e.references[0] for e in passages)) for passages in found]
+    """Return the texts that consecutive passages form, each as (its passages, the whole text).
+
+    Passages of one text have the ids "text#0", "text#1" and so on.
+    """
+    groups = [list(group) for _, group in groupby(examples, key=lambda e: e.id.partition("#")[0])]
+    return [(passages, "".join(e.references[0] for e in passages)) for passages in groups]
 
 
 class Scored(NamedTuple):
-    """A text of n tokens with their probabilities, the end of the text among them."""
+    """A text of n tokens with their probabilities; `</s>` is the last of the tokens."""
 
     text: str
-    offsets: Sequence[tuple[int, int]]  # characters of each token, the end aside
-    ids: Sequence[int]  # n, the end included
-    nats: np.ndarray  # (n,) float64
-    contexts: np.ndarray  # (n,) tokens that each was predicted from
+    offsets: Sequence[tuple[int, int]]  # span of characters of each token but `</s>`
+    ids: Sequence[int]  # n
+    nats: np.ndarray  # (n,) float64, minus log probability of each token
+    contexts: np.ndarray  # (n,) number of tokens that each was predicted from
 
 
 # a base of ABC would give tasks another layout than FSDP2's classes have
 class TextScorer(metaclass=ABCMeta):
-    """What gives each token of a text a probability; a text is its ids with `</s>` before the first
-    and behind the last.
+    """Model of the probability of each token of a text, and so of texts and of answers after a
+    source. A row is the ids of a text with `</s>` before the first and after the last.
     """
 
     tokenizer: Tokenizer
@@ -49,39 +53,42 @@ class TextScorer(metaclass=ABCMeta):
     def token_nats(
         self, rows: Sequence[Sequence[int]], n_given: Sequence[int] | None = None
     ) -> list[np.ndarray]:
-        """Minus log probability of each id but the first of each row, float64.
+        """Return minus the log probability of each id but the first of each row, float64.
 
         Args:
-            n_given: for each row the number of ids at its start whose nats nobody will read; what
-                stands for them may be anything. By default 1.
+            n_given: for each row the number of ids at its start that are not scored; the values
+                returned for them have no meaning. By default 1.
         """
 
     @abstractmethod
     def contexts(self, ids: Sequence[int]) -> np.ndarray:
-        """From how many tokens each id of a row but the first is predicted: (n - 1,)."""
+        """Return the number of tokens that each id of a row of n but the first is predicted from,
+        (n - 1,).
+        """
 
     @cached_property
     def spelling(self) -> Spelling | None:
-        """How tokens that are `<unk>` are spelled, learned from the words (or characters) of the
-        tokenizer; None where none is needed.
+        """Byte model of the words or characters that `<unk>` stands for, estimated from the
+        tokenizer's vocabulary; None if the tokenizer needs none.
         """
         return (
             Spelling([*self.tokenizer.entries().values()])
-            if self.tokenizer.unk_id is not None and self.tokenizer.kind in SPELLED
+            if self.tokenizer.unk_id is not None and self.tokenizer.kind in WITH_BYTE_MODEL
             else None
         )
 
     @property
     def signature_of_spelling(self) -> str:
-        """What of it belongs in the signatures of scores."""
+        """Part of a score's signature that names the byte model of unknown tokens; may be empty."""
         return "" if self.spelling is None else f"|spelling:bytes-{ORDER}"
 
     def log_prob(
         self, examples: Sequence[Example], answers: Answers | None = None
     ) -> Iterator[Prediction]:
-        """Nats of the first reference of each example; passages of one text ("text#0", "text#1",
-        ...) after those before them. With `answers`, those of each answer after its source; see
-        `contracts.Scorer`.
+        """Yield minus the log probability of the first reference of each example, in nats; a
+        passage of a text ("text#1") is scored after the passages before it ("text#0").
+
+        With `answers`, yield that of each answer after its source; see `contracts.Scorer`.
         """
         if answers is None:
             yield from self.scored(examples, self.token_nats)
@@ -89,7 +96,7 @@ class TextScorer(metaclass=ABCMeta):
             yield from self.scored_answers(examples, answers, self.token_nats)
 
     def rows(self, examples: Sequence[Example]) -> list[list[int]]:
-        """The ids of each text of which the examples are passages."""
+        """Return the row of ids of each text of which the examples are passages."""
         return [
             self._row(ids)
             for ids in self.tokenizer.encode_batch([text for _, text in texts(examples)])
@@ -99,7 +106,9 @@ class TextScorer(metaclass=ABCMeta):
         return [self.tokenizer.eos_id, *ids, self.tokenizer.eos_id]
 
     def scored(self, examples: Sequence[Example], token_nats: TokenNats) -> Iterator[Prediction]:
-        """`log_prob` by the nats that something else gives the tokens of this tokenizer."""
+        """Yield the predictions of `log_prob`, given a function that scores tokens of this
+        tokenizer in place of this model's `token_nats`.
+        """
         began = perf_counter()
         whole = texts(examples)
         encoded = [self.tokenizer.encode_with_offsets(text) for _, text in whole]
@@ -115,8 +124,8 @@ class TextScorer(metaclass=ABCMeta):
     def scored_answers(
         self, examples: Sequence[Example], answers: Answers, token_nats: TokenNats
     ) -> Iterator[Prediction]:
-        """`log_prob` of given answers by the nats that something else gives the tokens of this
-        tokenizer.
+        """Yield the predictions of `log_prob` for given answers, given a function that scores
+        tokens of this tokenizer in place of this model's `token_nats`.
         """
         began = perf_counter()
         pairs = pair_answers(examples, answers)
@@ -135,33 +144,41 @@ class TextScorer(metaclass=ABCMeta):
         ):
             contexts = self.contexts(row)[n - 1 :]
             scored = Scored(answer, offsets, row[n:], values[n - 1 :], contexts)
-            alone = Example(example.id, "", (answer,), example.language)
-            for prediction in self._predictions([alone], scored, seconds):
+            passage = Example(example.id, "", (answer,), example.language)
+            for prediction in self._predictions([passage], scored, seconds):
                 yield replace(prediction, output=answer)
 
     def _predictions(
         self, passages: Sequence[Example], scored: "Scored", seconds: float
     ) -> Iterator[Prediction]:
-        """Predictions for the passages that make a scored text."""
+        """Yield the predictions for the passages of a scored text.
+
+        Args:
+            seconds: time that scoring them took.
+        """
         text = scored.text
         starts = np.array([*(start for start, _ in scored.offsets), len(text)])
         unknown = np.equal(
             scored.ids, -1 if self.tokenizer.unk_id is None else self.tokenizer.unk_id
         )
-        spans = [scored.offsets[i] for i in np.flatnonzero(unknown)]
-        spelling = None if self.spelling is None else np.zeros(len(unknown))
-        if spelling is not None:
+        spans = [scored.offsets[i] for i in np.flatnonzero(unknown).tolist()]
+        spelling = None
+        if self.spelling is not None:
+            spelling = np.zeros(len(unknown))
             spelling[unknown] = self.spelling.nats([text[start:end] for start, end in spans])
-        changed = not self._spells(text, scored.ids, spans)
+        changed = not self._represents(text, scored.ids, spans)
         yield from passages_of(
             passages, starts, scored.nats, scored.contexts, unknown, changed, spelling, seconds
         )
 
-    def _spells(self, text: str, ids: Sequence[int], unknown: Sequence[tuple[int, int]]) -> bool:
-        """Whether the ids stand for the whole text, `<unk>` for the spans that are unknown, a space
-        at its start aside.
+    def _represents(
+        self, text: str, ids: Sequence[int], unknown: Sequence[tuple[int, int]]
+    ) -> bool:
+        """Return whether the ids stand for the whole text, up to a space at its start; if not, the
+        probability is that of a shorter text.
 
-        Else they pay for less than is there.
+        Args:
+            unknown: spans of characters that `<unk>` stands for.
         """
         if self.tokenizer.lossless:
             return True

@@ -2,11 +2,13 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from time import perf_counter
-from typing import Any
 
 import numpy as np
 import torch
+import torchmetrics
+from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -14,39 +16,125 @@ from lslm_lightning.contracts import (
     Answers,
     CannotError,
     Example,
+    Metric,
     Mode,
     Prediction,
     pair_answers,
 )
 from lslm_lightning.decoding import Beam, Decoded, Greedy, Search
+from lslm_lightning.decoding.search import Nested
 from lslm_lightning.models.backbone import Backbone
+from lslm_lightning.models.embedding import TokenEmbedding
 from lslm_lightning.models.heads import Head, Source, TiedProjection, upcast_to_float32
+from lslm_lightning.optim import Schedule
 from lslm_lightning.text.tokenizer import Tokenizer
+from lslm_lightning.training.answering import Answering
 from lslm_lightning.training.batches import PairBatch, padded
-from lslm_lightning.training.checks import LONGEST, check_kind, check_lengths, longest_answer
+from lslm_lightning.training.checks import (
+    LONGEST,
+    MIN_LENGTH,
+    check_has_validation_score,
+    check_kind,
+    check_lengths,
+)
+from lslm_lightning.training.data import TaskData
+from lslm_lightning.training.data_requirements import DataRequirements
 from lslm_lightning.training.n_best import n_best_prediction
-from lslm_lightning.training.pair_data import PairData
-from lslm_lightning.training.task import Task
+from lslm_lightning.training.optimizer_settings import ADAMW, COSINE
+from lslm_lightning.training.pair_data import PairData, Pairs
+from lslm_lightning.training.task import LABEL_SMOOTHING, Task
 
-SCORED_TOKENS = 2048  # of given answers, scored at a time
+SCORED_TOKENS = 2048  # most tokens of given answers that are scored at a time
+
+
+class SequenceToSequenceAnswering(Answering):
+    """Answers of a `SequenceToSequenceTask`, whose sources may be cut."""
+
+    task: "SequenceToSequenceTask"
+
+    def cut_sources(self, examples: Sequence[Example]) -> tuple[int, str]:
+        longest = self.task.max_source_length
+        uncut = self.task.tokenizer.encode_batch([e.source for e in examples])
+        n_cut = sum(len(ids) + 1 > (longest or math.inf) for ids in uncut)
+        return n_cut, f"sources were read up to max_source_length={longest} tokens"
+
+    def signature(self, mode: Mode) -> str:
+        longest = self.task.max_source_length
+        return "" if longest is None else f"|source:{longest}"
+
+    def benchmark_step(self, examples: Sequence[Example]) -> None:
+        task = self.task
+        targets = task.tokenizer.encode_targets([e.references[0] for e in examples])
+        longest = max(map(len, targets)) + 1
+        task.decode(
+            task.padded_sources(examples), task.validation_search, min(longest, task.max_length)
+        )
+
+
+class SequenceToSequenceRequirements(DataRequirements):
+    """Demands of a `SequenceToSequenceTask`: texts within the positions of its backbone."""
+
+    task: "SequenceToSequenceTask"
+
+    def longest_target(self, data: TaskData) -> int | None:
+        if not isinstance(data, PairData):
+            return None
+        rows = data.training_rows
+        assert isinstance(rows, Pairs)
+        return int(rows.target.lengths.max(initial=0)) - 1  # without <s>
+
+    def check(self, data: TaskData) -> None:
+        task = self.task
+        data = check_kind(task, data, PairData)  # type: ignore[type-abstract]  # never built
+        if task.monitor != "val/loss":
+            check_has_validation_score(task, data)
+        if data.truncate and task.max_source_length != data.max_source_length:
+            raise ValueError(
+                f"model.max_source_length={task.max_source_length} and "
+                f"data.max_source_length={data.max_source_length} must be equal"
+                " where data.truncate=true"
+            )
+        limit = task.backbone.max_positions
+        splits = [s for s in ("val", "test") if s in data.corpus.splits and limit]
+        lengths = [len(ids) for split in splits for ids in task.read(data.examples(split))]
+        longest = max(
+            [*lengths, task.max_length + 1, data.max_source_length, data.max_target_length + 1]
+        )
+        if limit and longest > limit:
+            raise ValueError(
+                f"max_length={limit} of the backbone's positions is below the {longest} tokens of "
+                "the longest text; raise it, or lower model.max_source_length, model.max_length "
+                "and those of data"
+            )
 
 
 class SequenceToSequenceTask(Task):
     """An encoder-decoder with one vocabulary, embedding and tokenizer for both sides.
 
+    Arguments that are not listed are those of `Task`.
+
     Args:
-        head: from decoder outputs to words; called with (vocab_size, d_model).
-        search: how answers are found in a test, and by default everywhere.
-        validation_search: a cheaper search for the exam within validation.
-        max_length: no answer is longer than this many tokens; None for half as many more than the
-            longest training target has.
-        min_length: no answer ends before so many.
-        max_source_length: tokens of a source the model reads, the rest is cut; none for all of it.
-        scale_embedding: multiply token vectors by sqrt(d_model): a word then weighs as much as what
-            the layers add to it.
+        backbone: encoder and decoder.
+        head: output layer over the vocabulary; called with (vocab_size, d_model).
+        search: generates answers in a test, and by default everywhere.
+        validation_search: cheaper search for the answers within validation.
+        max_length: most tokens of an answer; None for one and a half times the longest training
+            target.
+        min_length: fewest tokens of an answer.
+        max_source_length: tokens of a source that the model reads, the rest is cut; None for all.
+        scale_embedding: multiply token vectors by sqrt(d_model), so that they are of the size of
+            what the layers add to them.
     """
 
+    backbone: Backbone
+    embedding: TokenEmbedding
+    search: Search
+    validation_search: Search
+    max_length: int
+    min_length: int
     finds_n_best = True
+    answering_class = SequenceToSequenceAnswering
+    requirements_class = SequenceToSequenceRequirements
 
     def __init__(
         self,
@@ -56,12 +144,15 @@ class SequenceToSequenceTask(Task):
         search: Search = Beam(beam_size=5),  # noqa: B008 (frozen)
         validation_search: Search = Greedy(),  # noqa: B008 (frozen)
         max_length: int | None = None,
-        min_length: int = 0,
+        min_length: int = MIN_LENGTH,
         max_source_length: int | None = None,
         scale_embedding: bool = True,
-        **kwargs: Any,
+        optimizer: OptimizerCallable = ADAMW,
+        schedule: Schedule = COSINE,
+        label_smoothing: float = LABEL_SMOOTHING,
+        extra_metrics: list[Metric | torchmetrics.Metric] | None = None,
     ) -> None:
-        super().__init__(backbone, tokenizer, **kwargs)
+        super().__init__(backbone, tokenizer, optimizer, schedule, label_smoothing, extra_metrics)
         if not backbone.n_encoder_layer or not backbone.n_decoder_layer:
             raise ValueError(
                 f"n_encoder_layer={backbone.n_encoder_layer} and "
@@ -75,53 +166,24 @@ class SequenceToSequenceTask(Task):
         self.has_open_length = max_length is None
         self.min_length = min_length
         self.max_source_length = max_source_length
-        self.embedding, self.head = backbone.embedding_and_head(
+        embedding, self.head = backbone.embedding_and_head(
             tokenizer.vocab_size, head, scale_embedding
         )
-
-    def bound_answers(self, data: PairData) -> None:
-        if self.has_open_length and isinstance(data, PairData):
-            longest = int(data.training_rows.target.lengths.max(initial=0)) - 1  # less <s>
-            self.bound_answers_as({"max_length": longest_answer(longest, self.min_length)})
-
-    def check(self, data: PairData) -> None:
-        check_kind(self, data, PairData)
-        if self.monitor != "val/loss" and not data.n_validation_example:
-            raise ValueError(
-                f"data.n_validation_example=0 leaves {self.monitor}, which chooses the best "
-                "checkpoint, without a value; set 200"
-            )
-        if data.truncate and self.max_source_length != data.max_source_length:
-            raise ValueError(
-                f"model.max_source_length={self.max_source_length} and "
-                f"data.max_source_length={data.max_source_length} must be equal"
-                " where data.truncate=true"
-            )
-        splits = [
-            split
-            for split in ("val", "test")
-            if split in data.corpus.splits and self.backbone.max_positions
-        ]
-        lengths = [len(ids) for split in splits for ids in self.read(data.examples(split))]
-        longest = max(
-            [*lengths, self.max_length + 1, data.max_source_length, data.max_target_length + 1]
-        )
-        if self.backbone.max_positions and longest > self.backbone.max_positions:
-            raise ValueError(
-                f"max_length={self.backbone.max_positions} of the backbone's positions is below "
-                f"the {longest} tokens of the longest text;"
-                " raise it, or lower model.max_source_length, model.max_length and those of data"
-            )
+        self.embedding = embedding  # type: ignore[assignment]  # or a module with the same interface
 
     def read(self, examples: Sequence[Example]) -> list[list[int]]:
-        """Ids of each source with `</s>` at the end, cut to `max_source_length`."""
+        """Return the ids of each source with `</s>` at the end, cut to `max_source_length`."""
         longest = None if self.max_source_length is None else self.max_source_length - 1
         return [
             [*ids[:longest], self.tokenizer.eos_id]
             for ids in self.tokenizer.encode_batch([e.source for e in examples])
         ]
 
-    def loss(self, batch: PairBatch, label_smoothing: float = 0.0) -> Tensor:
+    def padded_sources(self, examples: Sequence[Example]) -> Tensor:
+        """Return the ids of the sources, cut as `read` does: (B, S) int64 on the task's device."""
+        return padded(self.read(examples), self.tokenizer.pad_id).to(self.device)
+
+    def loss(self, batch: PairBatch, label_smoothing: float = LABEL_SMOOTHING) -> Tensor:
         memory = self.backbone.encode(self.embedding(batch.source), batch.source_pad)
         y, _ = self.backbone.decode(
             self.embedding(batch.target[:, :-1]), memory=memory, memory_pad=batch.source_pad
@@ -140,31 +202,34 @@ class SequenceToSequenceTask(Task):
     def decode(
         self, source: Tensor, search: Search, max_length: int | None = None, n_best: int = 1
     ) -> Decoded:
-        """The search's answers to padded sources (B, S) int64, of at most `max_length` tokens; see
-        `Decoded`.
+        """Return the search's answers to padded sources (B, S) int64; see `Decoded`.
+
+        Args:
+            max_length: most tokens of an answer; None for that of the task.
+            n_best: answers to each source.
         """
         pad = source == self.tokenizer.pad_id
         memory = self.backbone.encode(self.embedding(source), pad)
 
-        def step(ids: Tensor, state: Any, shared: Any) -> tuple[Tensor, Any]:
-            remembered, source = shared
+        def step(ids: Tensor, state: Nested, shared: Nested) -> tuple[Tensor, Nested]:
+            keys_and_values, source = shared
             y, state = self.backbone.decode(
-                self.embedding(ids), memory=remembered, memory_pad=source.pad, state=state
+                self.embedding(ids), memory=keys_and_values, memory_pad=source.pad, state=state
             )
             return self.head(y[:, -1:], self.embedding.weight, source)[:, -1], state
 
         start = torch.full((len(source), 1), self.tokenizer.bos_id, device=source.device)
         shared = (self.backbone.precompute_cross_attention(memory), Source(memory, source, pad))
         longest = max_length or self.max_length
-        return search(
+        find = search if n_best == 1 else partial(search, n_best=n_best)
+        return find(
             step,
             start,
             shared,
             self.tokenizer.eos_id,
             longest,
             min(self.min_length, longest),
-            all_ranks_done=self.agree,
-            **({"n_best": n_best} if n_best > 1 else {}),
+            all_ranks_done=self.answering.all_ranks_done,
         )
 
     # Probabilities
@@ -172,11 +237,11 @@ class SequenceToSequenceTask(Task):
     def log_prob(
         self, examples: Sequence[Example], answers: Answers | None = None
     ) -> Iterator[Prediction]:
-        """Nats of each answer after its source, which is read as far as `generate` reads it; see
-        `contracts.Scorer`.
+        """Yield for each given answer minus its log probability after its source, which is cut as
+        `generate` cuts it; see `contracts.Scorer`.
 
         Raises:
-            CannotError: there are no `answers`.
+            CannotError: no `answers` are given.
             ValueError: a source or an answer is longer than the backbone has positions.
         """
         if answers is None:
@@ -195,6 +260,7 @@ class SequenceToSequenceTask(Task):
             self.check_positions(example, len(row), len(target) - 1)
         nats = self.target_nats(rows, targets)
         seconds = (perf_counter() - began) / max(1, len(pairs))
+        unknown = self.tokenizer.unk_id
         for (example, answer), target, values in zip(pairs, targets, nats, strict=True):
             yield Prediction(
                 example.id,
@@ -202,14 +268,18 @@ class SequenceToSequenceTask(Task):
                 nats=math.fsum(values),
                 n_token=len(values),
                 seconds=seconds,
-                unknown=target.count(self.tokenizer.unk_id),
+                unknown=0 if unknown is None else target.count(unknown),
             )
 
     def check_positions(self, example: Example, n_source: int, n_answer: int) -> None:
-        """Refuse what is longer than the positions of the backbone.
+        """Refuse a source or an answer that is longer than the positions of the backbone.
+
+        Args:
+            n_source: tokens of the source, the end included.
+            n_answer: tokens of the answer, the end included.
 
         Raises:
-            ValueError: a number of tokens, the end included, is too large.
+            ValueError: a number of tokens is too large.
         """
         longest = self.backbone.max_positions
         for name, n_token in (("source", n_source), ("answer", n_answer)):
@@ -227,13 +297,13 @@ class SequenceToSequenceTask(Task):
         targets: Sequence[Sequence[int]],
         batch_size: int = 32,
     ) -> list[np.ndarray]:
-        """Minus log probability of each id but the first of each target, float64.
+        """Return minus the log probability of each id but the first of each target, float64.
 
         Args:
-            sources: ids of what is read, one row a target. Equal rows of a batch are read once.
+            sources: ids of the source of each target. Equal sources of a batch are encoded once.
             targets: ids from `<s>` to `</s>`.
-            batch_size: targets at a time, those of like length together; fewer where they have
-                more than `SCORED_TOKENS` tokens, each of which has a score for every word.
+            batch_size: targets at a time, grouped by length; fewer where they have more than
+                `SCORED_TOKENS` tokens, since each token has a score for every vocabulary entry.
         """
         pad = self.tokenizer.pad_id
         nats = [np.zeros(0)] * len(targets)
@@ -264,31 +334,9 @@ class SequenceToSequenceTask(Task):
                 nats[i] = row[: len(targets[i]) - 1]
         return nats
 
-    def signature_of_answers(self, mode: Mode) -> str:
-        return "" if self.max_source_length is None else f"|source:{self.max_source_length}"
-
-    def cut_sources(self, examples: Sequence[Example]) -> tuple[int, str]:
-        uncut = self.tokenizer.encode_batch([e.source for e in examples])
-        n_cut = sum(len(ids) + 1 > (self.max_source_length or math.inf) for ids in uncut)
-        return n_cut, f"sources were read up to max_source_length={self.max_source_length} tokens"
-
-    def rehearse(self, examples: Sequence[Example]) -> None:
-        rows = self.read(examples)
-        longest = (
-            max(
-                len(ids)
-                for ids in self.tokenizer.encode_targets([e.references[0] for e in examples])
-            )
-            + 1
-        )
-        self.decode(
-            padded(rows, self.tokenizer.pad_id).to(self.device),
-            self.validation_search,
-            min(longest, self.max_length),
-        )
-
     def generate(self, examples: Sequence[Example], n_best: int = 1) -> Iterator[Prediction]:
-        """An answer to each example, in order; with `n_best` above 1 several, as `alternatives`.
+        """Yield an answer to each example, in order; with `n_best` above 1 the best is the output
+        and all are `alternatives`.
 
         Raises:
             ValueError: the search finds no more than one, or fewer than `n_best`.
@@ -298,7 +346,7 @@ class SequenceToSequenceTask(Task):
     def _n_best(self, examples: Sequence[Example], n_best: int) -> Iterator[Prediction]:
         self.search.check_n_best(n_best)
         began = perf_counter()
-        source = padded(self.read(examples), self.tokenizer.pad_id).to(self.device)
+        source = self.padded_sources(examples)
         lists = self.decode(source, self.search, n_best=n_best).n_best_lists(n_best)
         seconds = (perf_counter() - began) / len(examples)
         for example, found in zip(examples, lists, strict=True):
@@ -307,9 +355,8 @@ class SequenceToSequenceTask(Task):
     def answer(self, examples: Sequence[Example]) -> list[Prediction]:
         began = perf_counter()
         validating = self._trainer is not None and self.trainer.validating
-        rows = self.read(examples)
         decoded = self.decode(
-            padded(rows, self.tokenizer.pad_id).to(self.device),
+            self.padded_sources(examples),
             self.validation_search if validating else self.search,
         )
         seconds = (perf_counter() - began) / len(examples)

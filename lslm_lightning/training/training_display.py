@@ -13,7 +13,8 @@ from lslm_lightning.training.display import Display
 from lslm_lightning.training.distributed.collectives import copy_in_background, is_asynchronous
 from lslm_lightning.training.lightning_internals import TaskTrainer
 from lslm_lightning.training.sharding import data_share
-from lslm_lightning.training.task import LOSS_DIVISOR, Task
+from lslm_lightning.training.task import Task
+from lslm_lightning.training.token_gradients import LOSS_DIVISOR
 from lslm_lightning.training.work import TrainingWork
 
 if TYPE_CHECKING:

@@ -1,6 +1,4 @@
-"""Pieces of work whose progress is shown: how much is done, for how long, and how long it takes
-yet.
-"""
+"""Progress of a piece of work: units done, time elapsed and time left."""
 
 import math
 import time
@@ -18,18 +16,18 @@ from lslm_lightning.training.status_line import (
 )
 
 Clock = Callable[[], float]
-WINDOW_SECONDS = 300.0  # the time left goes by the speed of so long
+WINDOW_SECONDS = 300.0  # the time left is estimated by the speed in so many last seconds
 
 
 class Work:
-    """Some units of work, one after the other.
+    """Progress of work in units, one after the other, as a status line shows it.
 
     Args:
-        what: stands before the numbers: "test batch" makes "test batch 3/9".
-        total: units in all; None where nobody knows.
-        unit: stands after the numbers: "MB" makes "3/9 MB".
-        start: units that were done before, which say nothing of the speed.
-        clock: seconds since any moment.
+        what: text before the numbers: "test batch" makes "test batch 3/9".
+        total: number of units; None if unknown.
+        unit: text after the numbers: "MB" makes "3/9 MB".
+        start: units that were done before the work began here; they do not count for the speed.
+        clock: returns seconds since some moment.
     """
 
     def __init__(
@@ -48,17 +46,17 @@ class Work:
         self.began = self._updated = clock()
 
     def update(self, done: float) -> None:
-        """Note how many units are done by now; a fraction counts."""
+        """Set the number of units done by now, which may be a fraction."""
         self.done = done
         self._updated = self.clock()
 
     @property
     def elapsed(self) -> float:
-        """Seconds since the beginning."""
+        """Seconds since the work began."""
         return self.clock() - self.began
 
     def left(self) -> float | None:
-        """Return about how many seconds the rest takes; None where that is not known."""
+        """Return the estimated seconds until the end; None if unknown."""
         new = self.done - self.start
         if self.total is None or new <= 0 or self.done > self.total:
             return None
@@ -66,7 +64,9 @@ class Work:
         return max(0.0, rest - (self.clock() - self._updated))
 
     def head(self) -> Part:
-        """Number of units: "test batch 3/9", with the share of one that is under way."""
+        """Return the part with the number of units, such as "test batch 3/9", and the share done of
+        the present unit.
+        """
         number = int(self.done)
         share = self.done % 1
         unit = f" {self.unit}" if self.unit else ""
@@ -79,36 +79,41 @@ class Work:
         return Part((f"{self.what} {counted}".strip(), counted or self.what), (4,))
 
     def times(self) -> list[Part]:
-        """Time that has passed, and the time left where it is known."""
+        """Return the parts with the time elapsed and, if known, the time left."""
         spent = clock_time(self.elapsed)
-        found = [Part((f"{spent} elapsed", spent, ""), (6, 2))]
+        parts = [Part((f"{spent} elapsed", spent, ""), (6, 2))]
         if (left := self.left()) is not None:
-            found.append(Part((f"{clock_time(left)} left",)))
-        return found
+            parts.append(Part((f"{clock_time(left)} left",)))
+        return parts
 
     def parts(self) -> list[Part]:
-        """Return what the line says, in order."""
+        """Return the parts of the status line, in order."""
         return [self.head(), *self.times()]
 
     @property
     def share(self) -> float | None:
-        """Share of the units that is done; None where the total is not known."""
+        """Share of the units that is done, from 0 to 1; None if the total is unknown."""
         return self.done / self.total if self.total else None
 
     def line(self, width: int | None = None, style: BarStyle = ASCII_BAR) -> str:
-        """Return the line that says how far the work is; without a width all of it, and no bar."""
+        """Return the status line, with a progress bar and cut to `width` columns; all of it and
+        without a bar if `width` is None.
+        """
         return fit_line(self.parts(), width, self.share, style)
 
 
 class TrainingWork(Work):
-    """Optimizer steps, and the validations between them.
+    """Progress of optimizer steps, and of the validations between them.
 
-    The time left goes by the steps of the last minutes, without the first one, which warms up, and
-    by the validations so far.
+    The time left is estimated by the steps of the last minutes, without the first step, which warms
+    up, and by the validations so far.
 
     Args:
-        start: the step that training begins at.
-        steps_per_validation: None where there are none.
+        start: number of steps done before, where training resumes.
+        total: number of steps of the whole training; None if unknown.
+        steps_per_validation: steps from validation to validation; None if there are none.
+        clock: returns seconds since some moment.
+        what: text before the numbers.
     """
 
     def __init__(
@@ -124,7 +129,7 @@ class TrainingWork(Work):
         self.loss: float | None = None
         self.tokens_per_second: float | None = None
         self.scores: dict[str, float] = {}  # of the last validation, the most important first
-        self.deadline: float | None = None  # by the clock, when training ends at the latest
+        self.deadline: float | None = None  # time by the clock at which training ends at the latest
         self._samples = deque([(0.0, float(start))])  # seconds of training, and steps done by then
         self._first_step_seconds: float | None = None
         self._validation_began: float | None = None
@@ -133,11 +138,11 @@ class TrainingWork(Work):
 
     @property
     def _train_seconds(self) -> float:
-        """Seconds of training until the last update: no validation."""
+        """Seconds of training until the last update, validations left out."""
         return self._updated - self.began - self._validation_seconds
 
     def update(self, done: float) -> None:
-        """Note how many steps are done; a micro-batch is a fraction of one."""
+        """Set the number of steps done; a micro-batch is a fraction of a step."""
         super().update(done)
         seconds = self._train_seconds
         samples = self._samples
@@ -151,11 +156,11 @@ class TrainingWork(Work):
                 samples.popleft()
 
     def begin_validation(self) -> None:
-        """Stop the clock of the steps."""
+        """Note that a validation begins; its time does not count for the steps."""
         self._validation_began = self.clock()
 
     def end_validation(self) -> None:
-        """Let the clock of the steps go on."""
+        """Note that the validation has ended."""
         if self._validation_began is not None:
             self._updated = self.clock()
             self._validation_seconds += self._updated - self._validation_began
@@ -164,14 +169,16 @@ class TrainingWork(Work):
 
     @property
     def step_seconds(self) -> float | None:
-        """Mean seconds of a step in the last minutes; None before there was any."""
+        """Mean seconds of a step in the last minutes; None before the first step."""
         seconds, done = self._samples[0]
         if self.done > done:
             return (self._train_seconds - seconds) / (self.done - done)
         return self._first_step_seconds
 
     def left(self) -> float | None:
-        """Return about how many seconds training goes on; None where that is not known."""
+        """Return the estimated seconds until training ends, by the steps left or by the deadline;
+        None if unknown.
+        """
         seconds = self._work_left()
         if self.deadline is None:
             return seconds
@@ -179,9 +186,7 @@ class TrainingWork(Work):
         return until if seconds is None else min(seconds, until)
 
     def _work_left(self) -> float | None:
-        """Return about how many seconds the other steps and validations take; None where that is
-        not known.
-        """
+        """Return the estimated seconds of the steps and validations left; None if unknown."""
         if self.total is None or self.step_seconds is None or self.done > self.total:
             return None
         steps = self.step_seconds * (self.total - self.done)
@@ -199,19 +204,19 @@ class TrainingWork(Work):
         return max(0, int(self.total / every + 1e-9) - int(self.done / every + 1e-9))
 
     def head(self) -> Part:
-        """Number of steps."""
+        """Return the part with the number of steps."""
         of = "" if self.total is None else f"/{round(self.total):,}"
         counted = f"{int(self.done):,}{of}"
         return Part((f"{self.what} {counted}", counted), (4,))
 
     def parts(self) -> list[Part]:
-        """Return steps, times, loss, speed and the scores of the last validation."""
-        found = [self.head(), *self.times()]
+        """Return the parts with steps, times, loss, speed and the scores of the last validation."""
+        parts = [self.head(), *self.times()]
         if self.loss is not None:
-            found.append(Part((f"loss {self.loss:.3f}", ""), (1,)))
+            parts.append(Part((f"loss {self.loss:.3f}", ""), (1,)))
         if (speed := self.tokens_per_second) is not None:
             short = f"{short_count(speed)} tok/s"
-            found.append(Part((f"{speed:,.0f} tokens/s", short, ""), (5, 3)))
+            parts.append(Part((f"{speed:,.0f} tokens/s", short, ""), (5, 3)))
         for i, (name, value) in enumerate(self.scores.items()):
-            found.append(Part((f"{metric_label(name)} {value:.3f}", ""), (10 + i,)))
-        return found
+            parts.append(Part((f"{metric_label(name)} {value:.3f}", ""), (10 + i,)))
+        return parts

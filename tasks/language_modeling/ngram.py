@@ -1,9 +1,8 @@
 """N-gram language models by the commands that train all others."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -11,6 +10,7 @@ from torch import Tensor
 
 from lslm_lightning.contracts import Mode
 from lslm_lightning.decoding import Search
+from lslm_lightning.decoding.search import Nested
 from lslm_lightning.ngram.counting import NgramCounter
 from lslm_lightning.ngram.model import NgramModel
 from lslm_lightning.ngram.training import estimated
@@ -18,13 +18,79 @@ from lslm_lightning.runs.states import NGRAM, put, remove
 from lslm_lightning.text.tokenizer import Tokenizer
 from lslm_lightning.tracking.uploads import checksum
 from lslm_lightning.training.batches import WindowBatch
-from lslm_lightning.training.checks import check_kind
-from lslm_lightning.training.language_model import SAMPLING, LanguageModel
+from lslm_lightning.training.checks import MIN_LENGTH, check_kind
+from lslm_lightning.training.data import TaskData
+from lslm_lightning.training.data_requirements import DataRequirements
+from lslm_lightning.training.language_model import CONTINUATION_LENGTH, SAMPLING, LanguageModel
+from lslm_lightning.training.model_info import ModelInfo
 from lslm_lightning.training.window_data import WindowData
-from tasks.language_modeling.task import LanguageModeling
+from lslm_lightning.types import StateDict
+from tasks.language_modeling.task import LanguageModelAnswering, LanguageModeling
 
 MOST = 32  # tokens in an n-gram
 COUNTS = "counts"  # a folder of the run while it counts
+
+
+class NgramAnswering(LanguageModelAnswering):
+    """Answers of an n-gram model, which reads whole texts."""
+
+    task: "NgramTask"
+
+    def signature(self, mode: Mode) -> str:
+        if mode == "generate":
+            return ""
+        return f"{self.task.signature_of_spelling}|tokens:{self.task.tokenizer.digest[:8]}"
+
+
+class NgramRequirements(DataRequirements):
+    """Demands of an n-gram model: texts that can be read whole, more than once."""
+
+    task: "NgramTask"
+
+    def check(self, data: TaskData) -> None:
+        if check_kind(self.task, data, WindowData).stream_of_texts is not None:
+            raise ValueError(
+                "NgramTask does not support data.stream: make a folder of it by lslm data prepare, "
+                "and set data.prepared to that folder"
+            )
+
+
+class NgramInfo(ModelInfo):
+    """Order, size and tables of an n-gram model."""
+
+    task: "NgramTask"
+
+    @property
+    def name(self) -> str:
+        return f"{self.task.order}-gram"
+
+    @property
+    def n_parameter(self) -> int:
+        """Number of n-grams that have a probability; 0 before the model is estimated."""
+        model = self.task.model
+        return 0 if model is None else sum(len(table.keys) for table in model.tables)
+
+    @property
+    def n_byte(self) -> int:
+        model = self.task.model
+        return (
+            0 if model is None else sum(values.nbytes for table in model.tables for values in table)
+        )
+
+    def files(self, folder: Path) -> list[Path]:
+        return [folder / NGRAM]
+
+    def load_files(self, checkpoint: StateDict, folder: Path) -> None:
+        self.task.table_checksums = checkpoint["tables"]
+        for name, expected in self.task.table_checksums.items():
+            path = folder / NGRAM / name
+            if not path.is_file() or checksum(path) != expected:
+                raise ValueError(
+                    f"{path} is {'damaged' if path.exists() else 'missing'}: it belongs to the "
+                    f"checkpoints in {folder}"
+                )
+        tables = folder / NGRAM
+        self.task.model = NgramModel.load(tables) if self.task.table_checksums else None
 
 
 class NgramTask(LanguageModeling, LanguageModel):
@@ -46,6 +112,9 @@ class NgramTask(LanguageModeling, LanguageModel):
     """
 
     one_pass = True
+    answering_class = NgramAnswering
+    requirements_class = NgramRequirements
+    model_info_class = NgramInfo
 
     def __init__(
         self,
@@ -54,8 +123,8 @@ class NgramTask(LanguageModeling, LanguageModel):
         min_count: Sequence[int] = (),
         closed_vocabulary: bool = False,
         search: Search = SAMPLING,
-        max_length: int = 200,
-        min_length: int = 0,
+        max_length: int = CONTINUATION_LENGTH,
+        min_length: int = MIN_LENGTH,
     ) -> None:
         super().__init__(
             None, tokenizer, search=search, max_length=max_length, min_length=min_length
@@ -76,44 +145,12 @@ class NgramTask(LanguageModeling, LanguageModel):
         self.model: NgramModel | None = None
         self._counter: NgramCounter | None = None
         self._n_run = 0  # counted by the state that goes on
-        self._sums: dict[str, int] = {}  # of the tables' files
+        self.table_checksums: dict[str, int] = {}  # of the tables' files
 
     @property
     def bos(self) -> int:
         """Stands before a text; a number that no token has."""
         return self.tokenizer.vocab_size
-
-    @property
-    def model_name(self) -> str:
-        return f"{self.order}-gram"
-
-    @property
-    def n_parameter(self) -> int:
-        """N-grams that have a probability; none before there is a model."""
-        return 0 if self.model is None else sum(len(table.keys) for table in self.model.tables)
-
-    @property
-    def memory_bytes(self) -> int:
-        return (
-            0
-            if self.model is None
-            else sum(values.nbytes for table in self.model.tables for values in table)
-        )
-
-    def check(self, data: WindowData) -> None:
-        check_kind(self, data, WindowData)
-        if data.stream_of_texts is not None:
-            raise ValueError(
-                "NgramTask reads no data.stream: lslm data prepare makes a folder of it, which "
-                "data.prepared reads"
-            )
-
-    def signature_of_answers(self, mode: Mode) -> str:
-        return (
-            ""
-            if mode == "generate"
-            else f"{self.signature_of_spelling}|tokens:{self.tokenizer.digest[:8]}"
-        )
 
     # Training: each step counts a piece of the corpus, the last one estimates
 
@@ -157,42 +194,27 @@ class NgramTask(LanguageModeling, LanguageModel):
         remove(draft)
         model.save(draft)
         put(draft, folder)
-        self._sums = {path.name: checksum(path) for path in sorted(folder.iterdir())}
+        self.table_checksums = {path.name: checksum(path) for path in sorted(folder.iterdir())}
         self.model = NgramModel.load(folder)
         sizes = " + ".join(f"{len(table.keys):,}" for table in self.model.tables)
+        info = self.model_info
         print(
-            (
-                f"{self.model_name}: {sizes} n-grams, {self.memory_bytes / 1e6:,.0f} MB, in "
-                f"{time.monotonic() - began:.1f} s"
-            ),
+            f"{info.name}: {sizes} n-grams, {info.n_byte / 1e6:,.0f} MB, in "
+            f"{time.monotonic() - began:.1f} s",
             flush=True,
         )
 
     def on_fit_end(self) -> None:
         remove(Path(self.trainer.default_root_dir) / COUNTS)
 
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+    def on_save_checkpoint(self, checkpoint: StateDict) -> None:
         super().on_save_checkpoint(checkpoint)
         checkpoint["n_run"] = len(self._counter.runs)
-        checkpoint["tables"] = self._sums
+        checkpoint["tables"] = self.table_checksums
 
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+    def on_load_checkpoint(self, checkpoint: StateDict) -> None:
         super().on_load_checkpoint(checkpoint)
         self._n_run = 0 if checkpoint["tables"] else checkpoint["n_run"]
-
-    def load_beside(self, saved: Mapping[str, Any], folder: Path) -> None:
-        self._sums = saved["tables"]
-        for name, expected in self._sums.items():
-            path = folder / NGRAM / name
-            if not path.is_file() or checksum(path) != expected:
-                raise ValueError(
-                    f"{path} is {'damaged' if path.exists() else 'missing'}: it belongs to the "
-                    f"checkpoints in {folder}"
-                )
-        self.model = NgramModel.load(folder / NGRAM) if self._sums else None
-
-    def files_beside(self, folder: Path) -> list[Path]:
-        return [folder / NGRAM]
 
     # Probabilities
 
@@ -238,7 +260,7 @@ class NgramTask(LanguageModeling, LanguageModel):
         [nats] = self.token_nats([batch.ids[0].cpu().numpy()])
         return torch.tensor(nats.sum())
 
-    def step(self, ids: Tensor, state: Tensor | None, shared: Any) -> tuple[Tensor, Tensor]:
+    def step(self, ids: Tensor, state: Tensor | None, shared: Nested) -> tuple[Tensor, Tensor]:
         """The state are the last `order` - 1 tokens."""
         history = ids.masked_fill(ids == self.tokenizer.eos_id, self.bos)
         history = history if state is None else torch.cat([state, history], 1)

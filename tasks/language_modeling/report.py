@@ -31,7 +31,7 @@ def sections(
     """Of a run: where in the test text it is good, and texts that it writes when nothing is
     given.
     """
-    written = [("", text) for text in task.samples()]
+    written = [("", text) for text in task.answering.samples()]
     return [
         *scored(data.examples("test"), {"bits per byte": predictions}),
         writing({"": written}, data),

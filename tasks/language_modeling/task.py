@@ -2,13 +2,81 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-from lslm_lightning.contracts import Metric, Mode, Prediction
+from lslm_lightning.contracts import Metric, Mode, Prediction, System
 from lslm_lightning.metrics.likelihood import BitsPerByte, NatsPerToken, Perplexity, WordPerplexity
 from lslm_lightning.systems.baselines import Xz
+from lslm_lightning.training.answering import Answering
 from lslm_lightning.training.causal import CausalTask
+from lslm_lightning.training.data import TaskData
+from lslm_lightning.training.language_model import LanguageModel
 from lslm_lightning.training.task import Task
+from lslm_lightning.training.task_report import Section, TaskReport
+from lslm_lightning.training.validation import Validation
+from lslm_lightning.training.window_data import WindowData
+
+
+class LanguageModelValidation(Validation):
+    """Loss, perplexity and bits per byte of a language model on the validation split."""
+
+    def values(self, nats: float, n_token: int, data: TaskData) -> dict[str, float]:
+        values = super().values(nats, n_token, data) | {
+            "val/perplexity": math.exp(min(700.0, nats / max(1, n_token)))
+        }
+        assert isinstance(data, WindowData)
+        if self._covers_bytes(data):
+            values["val/bits_per_byte"] = (
+                nats / math.log(2) / (data.n_byte("val") * n_token / data.counts["val_tokens"])
+            )
+        return values
+
+    def names(self, data: TaskData) -> list[str]:
+        assert isinstance(data, WindowData)
+        of_bytes = ["val/bits_per_byte"] if self._covers_bytes(data) else []
+        return list(dict.fromkeys([*super().names(data), "val/perplexity", *of_bytes]))
+
+    def _covers_bytes(self, data: WindowData) -> bool:
+        """Return whether the tokens of the validation split stand for all of its bytes."""
+        is_lossless = self.task.tokenizer.lossless
+        is_characters = self.task.tokenizer.kind == "characters"
+        return is_lossless or (is_characters and not data.n_unknown("val"))
+
+
+class LanguageModelAnswering(Answering):
+    """Samples of a language model."""
+
+    task: "LanguageModel"
+
+    def samples(self) -> list[str]:
+        task = self.task
+        length = min(100, task.max_length, task.reach or task.max_length)
+        decoded = task.continue_rows([[task.tokenizer.eos_id]] * 3, length)
+        return [
+            task.tokenizer.decode(ids[:n])
+            for ids, n in zip(decoded.ids.tolist(), decoded.n_token.tolist(), strict=True)
+        ]
+
+
+class LanguageModelReport(TaskReport):
+    """Baselines and sections of a report on language models."""
+
+    task: "LanguageModelingTask"
+
+    def baselines(self, data: TaskData) -> list[System]:
+        return [Xz()]
+
+    def sections(self, data: TaskData, predictions: Sequence[Prediction]) -> list[Section]:
+        from tasks.language_modeling.report import sections
+
+        return sections(self.task, data, predictions)
+
+    @classmethod
+    def comparison(
+        cls, data: TaskData, split: str, outputs: Mapping[str, Sequence[Prediction]]
+    ) -> list[Section]:
+        from tasks.language_modeling.report import compared
+
+        return compared(data, split, outputs)
 
 
 class LanguageModeling(Task):
@@ -17,65 +85,29 @@ class LanguageModeling(Task):
     """
 
     headline = "bits_per_byte"
+    answering_class = LanguageModelAnswering
+    validation_class = LanguageModelValidation
+    report_class = LanguageModelReport
 
     @classmethod
     def metrics(cls, language: str) -> list[Metric]:
         return [BitsPerByte(), NatsPerToken(), Perplexity(), WordPerplexity(language)]
 
-    def validation_values(self, nats: float, n_token: int) -> dict[str, float]:
-        values = super().validation_values(nats, n_token) | {
-            "val/perplexity": math.exp(min(700.0, nats / max(1, n_token)))
-        }
-        data = self.trainer.datamodule
-        if self._spells_bytes(data):
-            values["val/bits_per_byte"] = (
-                nats / math.log(2) / (data.n_byte("val") * n_token / data.counts["val_tokens"])
-            )
-        return values
 
-    def validation_metrics(self, data: Any) -> list[str]:
-        of_bytes = ["val/bits_per_byte"] if self._spells_bytes(data) else []
-        return list(dict.fromkeys([*super().validation_metrics(data), "val/perplexity", *of_bytes]))
+class WindowAnswering(LanguageModelAnswering):
+    """Answers of a neural language model, whose signature names the windows that it reads."""
 
-    def _spells_bytes(self, data: Any) -> bool:
-        """Whether the tokens of the validation split say all of its bytes."""
-        is_lossless = self.tokenizer.lossless
-        is_characters = self.tokenizer.kind == "characters"
-        return is_lossless or (is_characters and not data.n_unknown("val"))
+    task: "LanguageModelingTask"
 
-    def baselines(self, data: Any) -> list[Any]:
-        return [Xz()]
-
-    def samples(self) -> list[str]:
-        decoded = self.continue_rows(
-            [[self.tokenizer.eos_id]] * 3, min(100, self.max_length, self.reach or self.max_length)
-        )
-        return [
-            self.tokenizer.decode(ids[:n])
-            for ids, n in zip(decoded.ids.tolist(), decoded.n_token.tolist(), strict=True)
-        ]
-
-    def sections(self, data: Any, predictions: Sequence[Prediction]) -> list[Any]:
-        from tasks.language_modeling.report import sections
-
-        return sections(self, data, predictions)
-
-    @classmethod
-    def sections_of(
-        cls, data: Any, split: str, outputs: Mapping[str, Sequence[Prediction]]
-    ) -> list[Any]:
-        from tasks.language_modeling.report import compared
-
-        return compared(data, split, outputs)
+    def signature(self, mode: Mode) -> str:
+        task = self.task
+        if mode == "generate":
+            return ""
+        window = "" if task.stride is None else f"|context:{task.context}|stride:{task.stride}"
+        return f"{window}{task.signature_of_spelling}|tokens:{task.tokenizer.digest[:8]}"
 
 
 class LanguageModelingTask(LanguageModeling, CausalTask):
     """A neural language model; see `CausalTask`."""
 
-    def signature_of_answers(self, mode: Mode) -> str:
-        window = "" if self.stride is None else f"|context:{self.context}|stride:{self.stride}"
-        return (
-            ""
-            if mode == "generate"
-            else f"{window}{self.signature_of_spelling}|tokens:{self.tokenizer.digest[:8]}"
-        )
+    answering_class = WindowAnswering

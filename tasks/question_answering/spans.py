@@ -5,25 +5,31 @@ tokens, D d_model.
 import math
 from collections.abc import Callable, Iterator, Sequence
 from time import perf_counter
-from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+import torchmetrics
+from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor, nn
 
-from lslm_lightning.contracts import Alternative, Example, Mode, Prediction
+from lslm_lightning.contracts import Alternative, Example, Metric, Mode, Prediction
 from lslm_lightning.models.backbone import Backbone
 from lslm_lightning.models.dropout import Dropout
 from lslm_lightning.models.heads import TiedProjection, upcast_to_float32
+from lslm_lightning.optim import Schedule
 from lslm_lightning.text.tokenizer import Tokenizer
-from lslm_lightning.training.checks import check_kind
+from lslm_lightning.training.checks import check_has_validation_score, check_kind
+from lslm_lightning.training.data import TaskData
+from lslm_lightning.training.data_requirements import DataRequirements
+from lslm_lightning.training.optimizer_settings import ADAMW, COSINE
+from lslm_lightning.training.task import LABEL_SMOOTHING
 from tasks.question_answering import hints
 from tasks.question_answering.candidates import band, best_threshold, decided, weighed
 from tasks.question_answering.data import Question, as_question
 from tasks.question_answering.judge import Judge
 from tasks.question_answering.span_data import SpanData
-from tasks.question_answering.task import QuestionAnsweringTask
+from tasks.question_answering.task import QuestionAnswering, QuestionAnsweringTask
 from tasks.question_answering.windows import (
     AnswerWindowBatch,
     Passage,
@@ -35,6 +41,70 @@ from tasks.question_answering.windows import (
 KINDS = 2  # question and passage
 # padded positions of windows that are read together, however many one question may have
 AT_ONCE = 2**17
+
+
+class SpanAnswering(QuestionAnswering):
+    """Answers of a `SpanTask`, with a threshold that is calibrated in validation."""
+
+    task: "SpanTask"
+    calibrates = True
+
+    def cut_sources(self, examples: Sequence[Example]) -> tuple[int, str]:
+        longest = self.task.sizes.max_question_length
+        asked = [as_question(example).asked for example in examples]
+        n_cut = sum(len(ids) > longest for ids in self.task.tokenizer.encode_batch(asked))
+        return n_cut, f"questions were read up to max_question_length={longest} tokens"
+
+    def signature(self, mode: Mode) -> str:
+        return f"|source:{self.task.sizes.max_length}-by-{self.task.sizes.stride}"
+
+    def calibrate(
+        self, examples: Sequence[Example], predictions: Sequence[Prediction]
+    ) -> list[Prediction]:
+        task = self.task
+        by_id = {prediction.id: prediction for prediction in predictions}
+        every = [by_id[example.id] for example in examples]
+        answers = [nothing_last(prediction.alternatives) for prediction in every]
+        task.threshold.fill_(best_threshold(examples, answers))
+        if math.isfinite(threshold := float(task.threshold)):
+            task.log("val/threshold", threshold)
+        return [
+            task.prediction(example, decided(found, threshold), prediction.seconds)
+            for example, found, prediction in zip(examples, answers, every, strict=True)
+        ]
+
+
+class SpanRequirements(DataRequirements):
+    """Demands of a `SpanTask`: windows as its own, within the positions of its encoders."""
+
+    task: "SpanTask"
+
+    def check(self, data: TaskData) -> None:
+        task = self.task
+        data = check_kind(task, data, SpanData)
+        check_has_validation_score(task, data)
+        for name in ("max_length", "stride", "max_question_length"):
+            if (ours := getattr(task.sizes, name)) != (theirs := getattr(data.reading, name)):
+                raise ValueError(f"model.{name}={ours} and data.{name}={theirs} must be equal")
+        for name in ("has_hints", "whole_words"):
+            if (ours := getattr(task.reader, name)) != (theirs := getattr(data, name)):
+                raise ValueError(f"model.{name}={ours} and data.{name}={theirs} must be equal")
+        networks = {
+            "backbone": task.backbone,
+            "flow.modelling": getattr(task.flow, "modelling", None),
+        }
+        most = task.sizes.max_length
+        for name, network in networks.items():
+            if (
+                network is not None
+                and network.max_positions is not None
+                and network.max_positions < most
+            ):
+                raise ValueError(
+                    f"max_length={network.max_positions} of the positions of {name} is below "
+                    f"max_length={most}, the most tokens of a window; raise it, or lower the other "
+                    "in model and data"
+                )
 
 
 class SpanTask(QuestionAnsweringTask):
@@ -52,11 +122,15 @@ class SpanTask(QuestionAnsweringTask):
     that of the best span. Every validation within a training chooses the threshold by which its F1
     is highest; it is among the weights of a checkpoint.
 
+    Arguments that are not listed are those of `Task`.
+
     Args:
         backbone: over tokens; an encoder alone.
         flow: called with d_model: reads question and passage apart and brings them together, as
             `AttentionFlow` does; by default the backbone reads them as one text.
-        max_length, stride, max_question_length: see `WindowSizes`.
+        max_length: most tokens of a window; see `WindowSizes`.
+        stride: tokens that a window advances.
+        max_question_length: tokens of a question that are read.
         max_answer_length: tokens of an answer.
         n_alternative: how many of the best answers a prediction has, besides none.
         has_hints: see `hints`; a pretrained network reads ids, and must have none.
@@ -67,7 +141,10 @@ class SpanTask(QuestionAnsweringTask):
             its hints.
     """
 
-    tunes = True
+    backbone: Backbone
+    threshold: Tensor
+    answering_class = SpanAnswering
+    requirements_class = SpanRequirements
 
     def __init__(
         self,
@@ -83,9 +160,12 @@ class SpanTask(QuestionAnsweringTask):
         whole_words: bool = True,
         judge: Callable[[int], Judge] | None = None,
         word_dropout: float = 0.0,
-        **kwargs: Any,
+        optimizer: OptimizerCallable = ADAMW,
+        schedule: Schedule = COSINE,
+        label_smoothing: float = LABEL_SMOOTHING,
+        extra_metrics: list[Metric | torchmetrics.Metric] | None = None,
     ) -> None:
-        super().__init__(backbone, tokenizer, **kwargs)
+        super().__init__(backbone, tokenizer, optimizer, schedule, label_smoothing, extra_metrics)
         if backbone.n_decoder_layer or not backbone.n_encoder_layer:
             raise ValueError(
                 f"n_encoder_layer={backbone.n_encoder_layer} of backbone must be at least 1 and "
@@ -126,35 +206,6 @@ class SpanTask(QuestionAnsweringTask):
         self.word_dropout = Dropout(word_dropout)
         self.register_buffer("threshold", torch.tensor(torch.inf))
 
-    def check(self, data: SpanData) -> None:
-        check_kind(self, data, SpanData)
-        if not data.n_validation_example:
-            raise ValueError(
-                f"data.n_validation_example=0 leaves {self.monitor}, which chooses the best "
-                "checkpoint, without a value; set 200"
-            )
-        for name in ("max_length", "stride", "max_question_length"):
-            if (ours := getattr(self.sizes, name)) != (theirs := getattr(data.reading, name)):
-                raise ValueError(f"model.{name}={ours} and data.{name}={theirs} must be equal")
-        for name in ("has_hints", "whole_words"):
-            if (ours := getattr(self.reader, name)) != (theirs := getattr(data, name)):
-                raise ValueError(f"model.{name}={ours} and data.{name}={theirs} must be equal")
-        networks = {
-            "backbone": self.backbone,
-            "flow.modelling": getattr(self.flow, "modelling", None),
-        }
-        for name, network in networks.items():
-            if (
-                network is not None
-                and network.max_positions is not None
-                and network.max_positions < self.sizes.max_length
-            ):
-                raise ValueError(
-                    f"max_length={network.max_positions} of the positions of {name} is below "
-                    f"max_length={self.sizes.max_length}, the most tokens"
-                    " of a window; raise it, or lower the other in model and data"
-                )
-
     def scores(self, batch: AnswerWindowBatch) -> Tensor:
         """Log probabilities (B, S, 2) of being the first and the last token of the answer; the
         first of all stands for none.
@@ -193,7 +244,7 @@ class SpanTask(QuestionAnsweringTask):
         places = scores.masked_fill(~batch.candidate, torch.finfo(scores.dtype).min).log_softmax(1)
         return places, None if self.judge is None else self.judge(x, batch)
 
-    def loss(self, batch: AnswerWindowBatch, label_smoothing: float = 0.0) -> Tensor:
+    def loss(self, batch: AnswerWindowBatch, label_smoothing: float = LABEL_SMOOTHING) -> Tensor:
         """Of a start and an end in each window.
 
         Where a judge decides: of these where a place is known, be it only of what looks like an
@@ -213,16 +264,6 @@ class SpanTask(QuestionAnsweringTask):
         return placed + F.binary_cross_entropy_with_logits(
             verdict, batch.has_answer.to(verdict.dtype), reduction="sum"
         )
-
-    def cut_sources(self, examples: Sequence[Example]) -> tuple[int, str]:
-        longest = self.sizes.max_question_length
-        asked = self.tokenizer.encode_batch([as_question(example).asked for example in examples])
-        return sum(
-            len(ids) > longest for ids in asked
-        ), f"questions were read up to max_question_length={longest} tokens"
-
-    def signature_of_answers(self, mode: Mode) -> str:
-        return f"|source:{self.sizes.max_length}-by-{self.sizes.stride}"
 
     def generate(self, examples: Sequence[Example]) -> Iterator[Prediction]:
         """An answer to each example, in order."""
@@ -251,21 +292,7 @@ class SpanTask(QuestionAnsweringTask):
     @property
     def settled(self) -> float:
         """The threshold; while one is chosen, none."""
-        return 0.0 if self.is_choosing else float(self.threshold)
-
-    def tuned(
-        self, examples: Sequence[Example], predictions: Sequence[Prediction]
-    ) -> list[Prediction]:
-        by_id = {prediction.id: prediction for prediction in predictions}
-        every = [by_id[example.id] for example in examples]
-        answers = [nothing_last(prediction.alternatives) for prediction in every]
-        self.threshold.fill_(best_threshold(examples, answers))
-        if math.isfinite(threshold := float(self.threshold)):
-            self.log("val/threshold", threshold)
-        return [
-            self.prediction(example, decided(own, threshold), prediction.seconds)
-            for example, own, prediction in zip(examples, answers, every, strict=True)
-        ]
+        return 0.0 if self.answering.is_calibrating else float(self.threshold)
 
     @torch.no_grad()
     def weighed(self, questions: Sequence[Question]) -> list[list[Alternative]]:

@@ -1,14 +1,56 @@
 """Question answering, tested by exact match and F1 of real answers."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-from lslm_lightning.contracts import Metric, Prediction
+from lslm_lightning.contracts import Metric, Prediction, System
 from lslm_lightning.metrics.agreement import ExactMatch, TokenF1
-from lslm_lightning.training.sequence_to_sequence import SequenceToSequenceTask
+from lslm_lightning.training.answering import Answering
+from lslm_lightning.training.data import TaskData
+from lslm_lightning.training.sequence_to_sequence import (
+    SequenceToSequenceAnswering,
+    SequenceToSequenceTask,
+)
 from lslm_lightning.training.task import Task
+from lslm_lightning.training.task_report import Section, TaskReport
 from tasks.question_answering.baselines import FrequentSpan, NoAnswer, WordOverlap
 from tasks.question_answering.data import Question, as_question
+
+
+class QuestionAnswering(Answering):
+    """Answers to questions that a user types."""
+
+    @classmethod
+    def example(cls, id: str, text: str) -> Question:
+        """Return the question of a text that has a question, a line end or a tab, and a passage."""
+        return as_question(super().example(id, text))
+
+
+class QuestionAnsweringReport(TaskReport):
+    """Baselines and sections of a report on answers to questions."""
+
+    def baselines(self, data: TaskData) -> list[System]:
+        """Return systems without a model: no answer at all, a frequent one, the sentence with most
+        words of the question.
+        """
+        trained = data.corpus.rows("train") if "train" in data.corpus.splits else []
+        return [
+            NoAnswer(),
+            FrequentSpan([answer for row in trained for answer in row["answers"]]),
+            WordOverlap(),
+        ]
+
+    def sections(self, data: TaskData, predictions: Sequence[Prediction]) -> list[Section]:
+        from tasks.question_answering.report import sections
+
+        return sections(data.examples("test"), predictions)
+
+    @classmethod
+    def comparison(
+        cls, data: TaskData, split: str, outputs: Mapping[str, Sequence[Prediction]]
+    ) -> list[Section]:
+        from tasks.question_answering.report import compared
+
+        return compared(data.examples(split), outputs)
 
 
 class QuestionAnsweringTask(Task):
@@ -19,40 +61,19 @@ class QuestionAnsweringTask(Task):
     monitor = "val/f1"
     higher_is_better = True
     headline = "f1"
+    answering_class = QuestionAnswering
+    report_class = QuestionAnsweringReport
 
     @classmethod
     def metrics(cls, language: str) -> list[Metric]:
         return [TokenF1(language), ExactMatch(language)]
 
-    @classmethod
-    def example(cls, id: str, given: str) -> Question:
-        """A question, a line end or a tab, and its passage."""
-        return as_question(super().example(id, given))
 
-    def baselines(self, data: Any) -> list[Any]:
-        """What needs no model: no answer at all, a frequent one, the sentence with most words of
-        the question.
-        """
-        trained = data.corpus.rows("train") if "train" in data.corpus.splits else []
-        return [
-            NoAnswer(),
-            FrequentSpan([answer for row in trained for answer in row["answers"]]),
-            WordOverlap(),
-        ]
-
-    def sections(self, data: Any, predictions: Sequence[Prediction]) -> list[Any]:
-        from tasks.question_answering.report import sections
-
-        return sections(data.examples("test"), predictions)
-
-    @classmethod
-    def sections_of(
-        cls, data: Any, split: str, outputs: Mapping[str, Sequence[Prediction]]
-    ) -> list[Any]:
-        from tasks.question_answering.report import compared
-
-        return compared(data.examples(split), outputs)
+class GenerativeAnswering(QuestionAnswering, SequenceToSequenceAnswering):
+    """Answers to questions, generated token by token."""
 
 
 class GenerativeTask(QuestionAnsweringTask, SequenceToSequenceTask):
-    """Answers that are written, token by token; none is an empty text."""
+    """Question answering by a sequence-to-sequence model; an empty text means no answer."""
+
+    answering_class = GenerativeAnswering

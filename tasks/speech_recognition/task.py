@@ -4,31 +4,35 @@ attends, or both.
 B recordings, T frames, V' vectors of the encoder, D d_model, V vocabulary, L tokens.
 """
 
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
 from time import perf_counter
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
+import torchmetrics
+from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor, nn
 
 from lslm_lightning.audio.front_end import FrontEnd, Waveforms
 from lslm_lightning.audio.spec_augment import SpecAugment
 from lslm_lightning.audio.tempo import retimed
-from lslm_lightning.contracts import Example, Metric, Prediction
+from lslm_lightning.contracts import Metric, Prediction
 from lslm_lightning.decoding import AnySearch, CtcGreedy, CtcSearch, JointSearch, Search
+from lslm_lightning.decoding.search import Nested
 from lslm_lightning.metrics.error_rate import CharacterErrorRate, WordErrorRate
 from lslm_lightning.models.backbone import Backbone
 from lslm_lightning.models.heads import Head, TiedProjection, upcast_to_float32
 from lslm_lightning.models.subsampling import FrameReduction, Subsampling
-from lslm_lightning.systems.baselines import most_frequent
+from lslm_lightning.optim import Schedule
 from lslm_lightning.text.languages import writes_spaces
 from lslm_lightning.text.tokenizer import Tokenizer
-from lslm_lightning.training.checks import LONGEST, check_kind, check_lengths, longest_answer
-from lslm_lightning.training.task import Task
-from tasks.speech_recognition.data import MODALITY, SpeechBatch, SpeechData, Utterance, stacked
+from lslm_lightning.training.checks import LONGEST, MIN_LENGTH, check_lengths
+from lslm_lightning.training.optimizer_settings import ADAMW, COSINE
+from lslm_lightning.training.task import LABEL_SMOOTHING, Task
+from tasks.speech_recognition.data import MODALITY, SpeechBatch, Utterance, stacked
+from tasks.speech_recognition.evaluation import SpeechAnswering, SpeechReport
+from tasks.speech_recognition.requirements import SpeechRequirements
 
 # a probability of 0; with minus infinity the gradient of torch's ctc_loss is not a number
 NEVER = -1e4
@@ -54,6 +58,8 @@ class SpeechRecognitionTask(Task):
     attend and spell"; Watanabe et al. 2017, "Hybrid CTC/attention architecture for end-to-end
     speech recognition", section II.B.
 
+    Arguments that are not listed are those of `Task`.
+
     Args:
         backbone: an encoder alone where `ctc_weight` is 1, or else with a decoder.
         front_end: from files to features: `Waveforms`, or `Frames` where these are ready.
@@ -73,6 +79,15 @@ class SpeechRecognitionTask(Task):
         min_length: and at least so many.
     """
 
+    backbone: Backbone
+    search: AnySearch
+    validation_search: AnySearch
+    max_length: int
+    min_length: int
+    answering_class = SpeechAnswering
+    requirements_class = SpeechRequirements
+    report_class = SpeechReport
+
     monitor = "val/wer"
     higher_is_better = False
     headline = "wer"
@@ -91,15 +106,18 @@ class SpeechRecognitionTask(Task):
         search: AnySearch = CtcGreedy(),  # noqa: B008 (frozen)
         validation_search: AnySearch | None = None,
         max_length: int | None = None,
-        min_length: int = 0,
-        **kwargs: Any,
+        min_length: int = MIN_LENGTH,
+        optimizer: OptimizerCallable = ADAMW,
+        schedule: Schedule = COSINE,
+        label_smoothing: float = LABEL_SMOOTHING,
+        extra_metrics: list[Metric | torchmetrics.Metric] | None = None,
     ) -> None:
         if backbone.tokenizer_digest is not None:
             raise ValueError(
                 f"backbone={type(backbone).__name__} reads ids of words, not sound: choose a "
                 "Transformer or an LSTM"
             )
-        super().__init__(backbone, tokenizer, **kwargs)
+        super().__init__(backbone, tokenizer, optimizer, schedule, label_smoothing, extra_metrics)
         if not 0.0 <= ctc_weight <= 1.0:
             raise ValueError(
                 f"ctc_weight={ctc_weight} must be from 0 (the decoder alone) to 1 (CTC alone); "
@@ -180,49 +198,6 @@ class SpeechRecognitionTask(Task):
             if can
         )
 
-    def lend(self, data: SpeechData) -> None:
-        if isinstance(data, SpeechData):
-            data.borrow(self.front_end, self.subsampling.out_length if self.ctc_weight else None)
-
-    def bound_answers(self, data: SpeechData) -> None:
-        if self.has_open_length and isinstance(data, SpeechData):
-            longest = int(data.training_rows.target.lengths.max(initial=0)) - 1  # less <s>
-            self.bound_answers_as({"max_length": longest_answer(longest, self.min_length)})
-
-    def check(self, data: SpeechData) -> None:
-        check_kind(self, data, SpeechData)
-        if not data.n_validation_example:
-            raise ValueError(
-                f"data.n_validation_example=0 leaves {self.monitor}, which chooses the best "
-                "checkpoint, without a value; set 200"
-            )
-        n_frame = max(
-            data.measure(split) for split in ("val", "test") if split in data.corpus.splits
-        )
-        if self.backbone.max_positions is not None:
-            self.check_positions(data, n_frame)
-
-    def check_positions(self, data: SpeechData, n_frame: int) -> None:
-        """Refuse a backbone with fewer positions than vectors or tokens that it will read; exams
-        have recordings of up to `n_frame`.
-        """
-        slowest = math.ceil(int(data.encoded("train").lengths.max()) / (1 - self.tempo))
-        longest = self.subsampling.out_length(max(n_frame, slowest))
-        if self.backbone.n_decoder_layer:
-            longest = max(
-                longest,
-                self.max_length + 1,
-                *(int(data.encoded(split).target.lengths.max()) - 1 for split in ("train", "val")),
-            )
-        if self.backbone.max_positions < longest:
-            raise ValueError(
-                f"max_length={self.backbone.max_positions} of the backbone's positions is below "
-                f"{longest}, the vectors of the longest recording"
-                " at the slowest tempo or the tokens of the longest transcript; raise it, or the "
-                "stride of model.subsampling, or lower"
-                " model.max_length"
-            )
-
     # From features to nats
 
     def hear(self, features: Tensor, lengths: Tensor) -> Heard:
@@ -244,7 +219,7 @@ class SpeechRecognitionTask(Task):
             upcast_to_float32(self.ctc(heard.memory)).index_fill(-1, special, NEVER).log_softmax(-1)
         )
 
-    def loss(self, batch: SpeechBatch, label_smoothing: float = 0.0) -> Tensor:
+    def loss(self, batch: SpeechBatch, label_smoothing: float = LABEL_SMOOTHING) -> Tensor:
         features = batch.features
         lengths = batch.lengths
         if self.training:
@@ -303,7 +278,7 @@ class SpeechRecognitionTask(Task):
                 for found in search(self.log_probs(heard), heard.lengths, self.blank, self.fusion)
             ]
 
-        def step(ids: Tensor, state: Any, shared: Any) -> tuple[Tensor, Any]:
+        def step(ids: Tensor, state: Nested, shared: Nested) -> tuple[Tensor, Nested]:
             remembered, pad = shared
             y, state = self.backbone.decode(
                 self.embedding(ids), memory=remembered, memory_pad=pad, state=state
@@ -330,7 +305,7 @@ class SpeechRecognitionTask(Task):
             self.tokenizer.eos_id,
             longest,
             min(self.min_length, longest),
-            all_ranks_done=self.agree,
+            all_ranks_done=self.answering.all_ranks_done,
             **more,
         )
         return [
@@ -348,16 +323,6 @@ class SpeechRecognitionTask(Task):
             [self.front_end(example.read(), example.source) for example in examples]
         )
         return self.hear(features.to(self.device, self.dtype), lengths.to(self.device))
-
-    def rehearse(self, examples: Sequence[Utterance]) -> None:
-        longest = (
-            max(
-                len(ids)
-                for ids in self.tokenizer.encode_targets([e.references[0] for e in examples])
-            )
-            + 1
-        )
-        self.decode(self.heard(examples), self.validation_search, min(longest, self.max_length))
 
     def generate(self, examples: Sequence[Utterance]) -> Iterator[Prediction]:
         """A transcript of each recording, in order."""
@@ -381,42 +346,13 @@ class SpeechRecognitionTask(Task):
             for example, ids in zip(examples, rows, strict=True)
         ]
 
-    @classmethod
-    def example(cls, id: str, given: str) -> Example:
-        """The recording in the file of that name."""
-        if not Path(given).is_file():
-            raise FileNotFoundError(
-                f"{given!r} is no file: give the name of a sound file, or of one with features"
-            )
-        return Utterance(id, given, (), read=Path(given).read_bytes)
-
-    # Exams
+    # Evaluation
 
     @classmethod
     def metrics(cls, language: str) -> list[Metric]:
         """Where words are not written apart, characters come first."""
         both: list[Metric] = [WordErrorRate(language), CharacterErrorRate()]
         return both if writes_spaces(language) else both[::-1]
-
-    def baselines(self, data: SpeechData) -> list[Any]:
-        return (
-            [most_frequent(list(data.transcripts("train")))]
-            if "train" in data.corpus.splits
-            else []
-        )
-
-    def sections(self, data: SpeechData, predictions: Sequence[Prediction]) -> list[Any]:
-        from tasks.speech_recognition.report import sections
-
-        return sections(self, data, predictions)
-
-    @classmethod
-    def sections_of(
-        cls, data: SpeechData, split: str, outputs: Mapping[str, Sequence[Prediction]]
-    ) -> list[Any]:
-        from tasks.speech_recognition.report import compared
-
-        return compared(data.examples(split), outputs)
 
 
 def n_needed(target: Tensor, pad_id: int) -> Tensor:

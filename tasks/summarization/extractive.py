@@ -4,21 +4,28 @@ N sentences, D d_model.
 
 from collections.abc import Callable, Iterator, Sequence
 from time import perf_counter
-from typing import Any
 
 import torch
 import torch.nn.functional as F
+import torchmetrics
+from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor, nn
 
-from lslm_lightning.contracts import Example, Mode, Prediction
+from lslm_lightning.contracts import Example, Metric, Mode, Prediction
 from lslm_lightning.metrics.extraction import words_of
 from lslm_lightning.models.backbone import Backbone
 from lslm_lightning.models.heads import TiedProjection
 from lslm_lightning.models.positions import Sinusoidal
 from lslm_lightning.models.transformer import Transformer
+from lslm_lightning.optim import Schedule
 from lslm_lightning.text.sentences import join_sentences, split_sentences
 from lslm_lightning.text.tokenizer import Tokenizer
-from lslm_lightning.training.checks import check_kind
+from lslm_lightning.training.answering import Answering
+from lslm_lightning.training.checks import check_has_validation_score, check_kind
+from lslm_lightning.training.data import TaskData
+from lslm_lightning.training.data_requirements import DataRequirements
+from lslm_lightning.training.optimizer_settings import ADAMW, COSINE
+from lslm_lightning.training.task import LABEL_SMOOTHING
 from tasks.summarization.extractive_data import (
     DocumentReading,
     ExtractiveData,
@@ -27,6 +34,55 @@ from tasks.summarization.extractive_data import (
     read,
 )
 from tasks.summarization.task import Summarizer
+
+
+class ExtractiveAnswering(Answering):
+    """Answers of an `ExtractiveTask`, which reads so many tokens of a source."""
+
+    task: "ExtractiveTask"
+
+    def signature(self, mode: Mode) -> str:
+        return f"|source:{self.task.max_source_length}"
+
+    def cut_sources(self, examples: Sequence[Example]) -> tuple[int, str]:
+        longest = self.task.max_source_length
+        documents = [sentences_of(example) for example in examples]
+        readings = read(documents, self.task.tokenizer, longest)
+        n_cut = sum(
+            len(reading.lengths) < len(sentences)
+            for reading, sentences in zip(readings, documents, strict=True)
+        )
+        return n_cut, (
+            f"sources have sentences beyond max_source_length={longest} tokens, which could not be "
+            "chosen"
+        )
+
+
+class ExtractiveRequirements(DataRequirements):
+    """Demands of an `ExtractiveTask`: sources within the positions of both its encoders."""
+
+    task: "ExtractiveTask"
+
+    def check(self, data: TaskData) -> None:
+        task = self.task
+        data = check_kind(task, data, ExtractiveData)
+        check_has_validation_score(task, data)
+        longest = task.max_source_length
+        if longest != data.max_source_length:
+            raise ValueError(
+                f"model.max_source_length={longest} and "
+                f"data.max_source_length={data.max_source_length} must be equal"
+            )
+        for name, network in (
+            ("backbone", task.backbone),
+            ("sentence_backbone", task.sentence_backbone),
+        ):
+            if network.max_positions is not None and network.max_positions < longest:
+                raise ValueError(
+                    f"max_length={network.max_positions} of the positions of {name} is below "
+                    f"max_source_length={longest}, the most tokens, and sentences, of a source; "
+                    "raise it, or lower the other"
+                )
 
 
 class ExtractiveTask(Summarizer):
@@ -39,6 +95,8 @@ class ExtractiveTask(Summarizer):
     the vectors comes the number of the sentence, as sines: where one stands matters. Source: Liu
     and Lapata 2019, section 3; trigram blocking: Paulus et al. 2018, section 2.5.
 
+    Arguments that are not listed are those of `Task`.
+
     Args:
         backbone: over tokens; an encoder alone.
         sentence_backbone: over the sentences of a document; called with d_model; an encoder alone.
@@ -48,6 +106,10 @@ class ExtractiveTask(Summarizer):
         max_source_length: tokens that are read of a source, with one for each sentence and one for
             the end; sentences beyond it cannot be chosen.
     """
+
+    backbone: Backbone
+    answering_class = ExtractiveAnswering
+    requirements_class = ExtractiveRequirements
 
     def __init__(
         self,
@@ -59,9 +121,12 @@ class ExtractiveTask(Summarizer):
         k: int = 3,
         block_trigrams: bool = True,
         max_source_length: int = 400,
-        **kwargs: Any,
+        optimizer: OptimizerCallable = ADAMW,
+        schedule: Schedule = COSINE,
+        label_smoothing: float = LABEL_SMOOTHING,
+        extra_metrics: list[Metric | torchmetrics.Metric] | None = None,
     ) -> None:
-        super().__init__(backbone, tokenizer, **kwargs)
+        super().__init__(backbone, tokenizer, optimizer, schedule, label_smoothing, extra_metrics)
         if k < 1:
             raise ValueError(
                 f"k={k} of ExtractiveTask must be at least 1 sentence; as many as a summary has "
@@ -92,29 +157,6 @@ class ExtractiveTask(Summarizer):
         )
         self.score = nn.Linear(backbone.d_model, 1)
 
-    def check(self, data: ExtractiveData) -> None:
-        check_kind(self, data, ExtractiveData)
-        if not data.n_validation_example:
-            raise ValueError(
-                f"data.n_validation_example=0 leaves {self.monitor}, which chooses the best "
-                "checkpoint, without a value; set 200"
-            )
-        if self.max_source_length != data.max_source_length:
-            raise ValueError(
-                f"model.max_source_length={self.max_source_length} and "
-                f"data.max_source_length={data.max_source_length} must be equal"
-            )
-        for name, network in (
-            ("backbone", self.backbone),
-            ("sentence_backbone", self.sentence_backbone),
-        ):
-            if network.max_positions is not None and network.max_positions < self.max_source_length:
-                raise ValueError(
-                    f"max_length={network.max_positions} of the positions of {name} is below "
-                    f"max_source_length={self.max_source_length}, the most"
-                    " tokens, and sentences, that may come; raise it, or lower the other"
-                )
-
     def scores(self, batch: SentenceBatch) -> Tensor:
         """Log-odds that a sentence is chosen, (B, N)."""
         memory = self.backbone.encode(self.embedding(batch.source), batch.source_pad)  # (B, S, D)
@@ -125,30 +167,12 @@ class ExtractiveTask(Summarizer):
             self.sentence_backbone.encode(self.place.embed(vectors, number), batch.sentence_pad)
         )[..., 0]
 
-    def loss(self, batch: SentenceBatch, label_smoothing: float = 0.0) -> Tensor:
+    def loss(self, batch: SentenceBatch, label_smoothing: float = LABEL_SMOOTHING) -> Tensor:
         scores = self.scores(batch)
         scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
         target = (1 - label_smoothing) * batch.chosen.to(scores.dtype) + label_smoothing / 2
         nats = F.binary_cross_entropy_with_logits(scores, target, reduction="none")
         return nats.masked_fill(batch.sentence_pad, 0.0).sum()
-
-    def signature_of_answers(self, mode: Mode) -> str:
-        return f"|source:{self.max_source_length}"
-
-    def cut_sources(self, examples: Sequence[Example]) -> tuple[int, str]:
-        documents = [sentences_of(example) for example in examples]
-        readings = read(documents, self.tokenizer, self.max_source_length)
-        n_cut = sum(
-            len(reading.lengths) < len(sentences)
-            for reading, sentences in zip(readings, documents, strict=True)
-        )
-        return (
-            n_cut,
-            (
-                f"sources have sentences beyond max_source_length={self.max_source_length} tokens, "
-                "which could not be chosen"
-            ),
-        )
 
     def generate(self, examples: Sequence[Example]) -> Iterator[Prediction]:
         """An answer to each example, in order."""

@@ -1,37 +1,25 @@
 """Summarization, tested by ROUGE of real answers."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-from lslm_lightning.contracts import Example, Metric, Prediction
+from lslm_lightning.contracts import Example, Metric, Prediction, System
 from lslm_lightning.metrics.rouge import Rouge
 from lslm_lightning.systems.baselines import RuleBaseline, most_frequent, random_answer
 from lslm_lightning.text.sentences import split_sentences
+from lslm_lightning.training.data import TaskData
 from lslm_lightning.training.sequence_to_sequence import SequenceToSequenceTask
 from lslm_lightning.training.task import Task
+from lslm_lightning.training.task_report import Section, TaskReport
 
 
-class Summarizer(Task):
-    """ROUGE-1, 2, L and Lsum by rouge-score; the best checkpoint is the one with the best
-    ROUGE-L.
-    """
+class SummarizationReport(TaskReport):
+    """Baselines and sections of a report on summaries."""
 
-    monitor = "val/rougeL"
-    higher_is_better = True
-    headline = "rougeL"
+    task: "Summarizer"
 
-    @classmethod
-    def metrics(cls, language: str) -> list[Metric]:
-        return [
-            Rouge("1", language),
-            Rouge("2", language),
-            Rouge("L", language),
-            Rouge("Lsum", language),
-        ]
-
-    def baselines(self, data: Any) -> list[Any]:
-        """What needs no model: the first sentence, a name where the corpus has one, the most
-        frequent and a random training summary.
+    def baselines(self, data: TaskData) -> list[System]:
+        """Return systems without a model: the first sentence, a name where the corpus has one, the
+        most frequent and a random training summary.
         """
         trained = data.corpus.rows("train") if "train" in data.corpus.splits else []
         known = [summary for row in trained for summary in row["summary"][:1]]
@@ -54,19 +42,39 @@ class Summarizer(Task):
             *([most_frequent(known), random_answer(known)] if known else []),
         ]
 
-    def sections(self, data: Any, predictions: Sequence[Prediction]) -> list[Any]:
+    def sections(self, data: TaskData, predictions: Sequence[Prediction]) -> list[Section]:
         from tasks.summarization.report import sections
 
-        return sections(self, data, predictions)
+        return sections(self.task, data, predictions)
 
     @classmethod
-    def sections_of(
-        cls, data: Any, split: str, outputs: Mapping[str, Sequence[Prediction]]
-    ) -> list[Any]:
+    def comparison(
+        cls, data: TaskData, split: str, outputs: Mapping[str, Sequence[Prediction]]
+    ) -> list[Section]:
         from tasks.summarization.report import compared
 
         return compared(data.examples(split), outputs)
 
 
+class Summarizer(Task):
+    """ROUGE-1, 2, L and Lsum by rouge-score; the best checkpoint is the one with the best
+    ROUGE-L.
+    """
+
+    monitor = "val/rougeL"
+    higher_is_better = True
+    headline = "rougeL"
+    report_class = SummarizationReport
+
+    @classmethod
+    def metrics(cls, language: str) -> list[Metric]:
+        return [
+            Rouge("1", language),
+            Rouge("2", language),
+            Rouge("L", language),
+            Rouge("Lsum", language),
+        ]
+
+
 class SummarizationTask(Summarizer, SequenceToSequenceTask):
-    """Summaries that are written, token by token."""
+    """Summarization by a sequence-to-sequence model."""

@@ -1,12 +1,35 @@
 """Translation, tested by corpus BLEU, chrF and TER of real beam search."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-from lslm_lightning.contracts import Metric, Prediction
+from lslm_lightning.contracts import Metric, Prediction, System
 from lslm_lightning.metrics.bleu import Bleu, Chrf, Ter
 from lslm_lightning.systems.baselines import CopySource
+from lslm_lightning.training.data import TaskData
 from lslm_lightning.training.sequence_to_sequence import SequenceToSequenceTask
+from lslm_lightning.training.task_report import Section, TaskReport
+
+
+class TranslationReport(TaskReport):
+    """Baselines and sections of a report on translations."""
+
+    task: "TranslationTask"
+
+    def baselines(self, data: TaskData) -> list[System]:
+        return [CopySource()]
+
+    def sections(self, data: TaskData, predictions: Sequence[Prediction]) -> list[Section]:
+        from tasks.translation.report import sections
+
+        return sections(self.task, data, predictions)
+
+    @classmethod
+    def comparison(
+        cls, data: TaskData, split: str, outputs: Mapping[str, Sequence[Prediction]]
+    ) -> list[Section]:
+        from tasks.translation.report import compared
+
+        return compared(data.examples(split), outputs)
 
 
 class TranslationTask(SequenceToSequenceTask):
@@ -17,23 +40,8 @@ class TranslationTask(SequenceToSequenceTask):
     monitor = "val/bleu"
     higher_is_better = True
     headline = "bleu"
+    report_class = TranslationReport
 
     @classmethod
     def metrics(cls, language: str) -> list[Metric]:
         return [Bleu(language), Chrf(), Ter(language)]
-
-    def baselines(self, data: Any) -> list[Any]:
-        return [CopySource()]
-
-    def sections(self, data: Any, predictions: Sequence[Prediction]) -> list[Any]:
-        from tasks.translation.report import sections
-
-        return sections(self, data, predictions)
-
-    @classmethod
-    def sections_of(
-        cls, data: Any, split: str, outputs: Mapping[str, Sequence[Prediction]]
-    ) -> list[Any]:
-        from tasks.translation.report import compared
-
-        return compared(data.examples(split), outputs)

@@ -24,7 +24,7 @@ def rivals(done: Mapping[str, Figures], smoke: bool) -> Figures:
     run = Finished(done["training"]["run"])
     examples = run.data.examples("test")
     ours = run.score(run.predictions).rows["rougeL"]
-    rules = {system.name: system for system in run.task.baselines(run.data)}
+    rules = {system.name: system for system in run.task.report.baselines(run.data)}
     found = {}
     for name, baseline in RIVALS.items():
         theirs = run.score(list(rules[baseline].generate(examples)))

@@ -28,7 +28,7 @@ class Finished:
 
     def answers(self, examples: Sequence[Example]) -> list[Prediction]:
         """What the model says to other questions."""
-        return list(self.task.answers(self.data.exam_batches(examples)))
+        return list(self.task.answering.predict(self.data.exam_batches(examples)))
 
     def score(self, predictions: Sequence[Prediction]) -> Scores:
         """By the task's own metrics, in the exam of the test."""

@@ -49,7 +49,7 @@ def exams(done: Mapping[str, Figures], smoke: bool) -> Figures:
     from tests.benchmarks.finished import Finished
 
     run = Finished(done["training"]["run"])
-    systems = run.task.baselines(run.data)
+    systems = run.task.report.baselines(run.data)
     examples = run.data.examples("test")
     by_id = {p.id: p for p in run.predictions}
     examples = [e for e in examples if e.id in by_id]  # of a smoke test not all
@@ -63,7 +63,7 @@ def exams(done: Mapping[str, Figures], smoke: bool) -> Figures:
     unseen = SpanData("xquad-en", run.data.recipe, exam_tokens=run.data.exam_tokens, **sizes)
     clean = unseen.examples("clean")[: 8 if smoke else None]
     run.task.threshold.fill_(torch.inf)
-    by_id = {p.id: p for p in run.task.answers(unseen.exam_batches(clean))}
+    by_id = {p.id: p for p in run.task.answering.predict(unseen.exam_batches(clean))}
     return {
         "test": against(examples, answers, systems),
         "answerable": against([examples[i] for i in answerable], said, systems),

@@ -17,7 +17,7 @@ from lslm_lightning.commands.generate import lines, parser
 from lslm_lightning.contracts import Prediction
 from lslm_lightning.decoding import Beam, Greedy, Sampling, Search
 from lslm_lightning.experiments.generation import chosen_search
-from lslm_lightning.training.task import Task
+from lslm_lightning.training.answering import Answering
 from tests.commands.written_runs import write_translator
 from tests.patience import PATIENCE
 
@@ -90,8 +90,9 @@ class Echo:
     max_length = 5
     min_length = 0
     backbone = SimpleNamespace(n_encoder_layer=1)
-    example = Task.example
-    answer_limit = Task.answer_limit
+
+    def __init__(self):
+        self.answering = Answering(self)
 
     def to(self, device):
         return self

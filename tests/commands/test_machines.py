@@ -165,7 +165,7 @@ def test_two_machines_train_what_one_does_and_survive_the_loss_of_one(
     )
     output, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, output
-    assert "saved by 2 processes, goes on with 1 x 2" in output
+    assert "resumes with 1 x 2" in output
     assert status_of(run) == "FINISHED"
 
 

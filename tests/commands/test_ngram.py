@@ -56,7 +56,9 @@ def test_a_run_is_like_all_others(lslm, config, only_run):
     [run] = client.search_runs([client.get_experiment_by_name("language_modeling").experiment_id])
     assert run.info.status == "FINISHED"
     assert run.data.tags["model"] == "3-gram"
-    assert int(run.data.params["n_parameter"]) == load_run(directory).task.n_parameter > 0
+    assert (
+        int(run.data.params["n_parameter"]) == load_run(directory).task.model_info.n_parameter > 0
+    )
     assert run.data.metrics["test/bits_per_byte"] == pytest.approx(
         scores(directory)["bits_per_byte"], abs=1e-4
     )

@@ -369,7 +369,8 @@ def test_another_number_of_processes_is_said_and_every_batch_comes_once(together
         output, _ = process.communicate(timeout=PATIENCE)
         assert process.returncode == 0, output
         said += output
-    assert "saved by 1 processes, goes on with 2 x 1 micro-batches a step, 1 x 2 before" in said
+    assert "saved by 1 x 2 micro-batches a step" in said
+    assert "resumes with 2 x 1" in said
     one, two = (
         torch.load(path / "checkpoints/last.ckpt", weights_only=True) for path in (straight, run)
     )

@@ -57,7 +57,9 @@ def test_a_run_leaves_all_that_is_needed(lslm, translation, only_run):
     assert run.data.tags["model"] == "Transformer"
     assert run.data.params["backbone.d_model"] == "16"
     assert len(run.data.params) < 40, "only what differs from the defaults"
-    assert int(run.data.params["n_parameter"]) == load_run(directory.path).task.n_parameter
+    assert (
+        int(run.data.params["n_parameter"]) == load_run(directory.path).task.model_info.n_parameter
+    )
     assert {name.partition("/")[0] for name in run.data.metrics} <= {
         "train",
         "val",

@@ -71,7 +71,7 @@ def test_a_run_has_scores_predictions_a_report_and_a_model(runs):
         assert run.mlflow_run_id
         assert run.history["train/loss"].notna().any()
     assert second.config["model"]["init_args"]["backbone"]["init_args"]["d_model"] == 8
-    assert second.model.task.n_parameter < first.model.task.n_parameter
+    assert second.model.task.model_info.n_parameter < first.model.task.model_info.n_parameter
     assert repr(first).startswith(f"Run({str(first.path)!r}, bleu ")
 
 

@@ -22,6 +22,7 @@ from lslm_lightning.runs import LoadedRun, RunDirectory, find_run, load_run, new
 from lslm_lightning.text.recipes import Characters
 from lslm_lightning.text.tokenizer import Tokenizer
 from lslm_lightning.tracking import Tracker
+from lslm_lightning.training.model_info import ModelInfo
 
 
 class Block(nn.Module):
@@ -58,8 +59,10 @@ class TinyTask(LightningModule):
     def forward(self, ids: Tensor) -> Tensor:
         return self.scale * self.backbone(self.embedding(ids))
 
-    def load_beside(self, saved: dict, folder: Path) -> None:
-        """It has no files but its checkpoint."""
+    @property
+    def model_info(self) -> ModelInfo:
+        """Describe a model without files but its checkpoint."""
+        return ModelInfo(self)
 
 
 HERE = "tests.runs.test_loading"

@@ -6,28 +6,27 @@ import pytest
 
 from lslm_lightning.decoding import Beam, CtcGreedy, Greedy
 from lslm_lightning.systems.checkpoint import Checkpoint
-from lslm_lightning.training.task import Task
+from lslm_lightning.training.answering import Answering
 
 
-class Answering:
+class SearchingTask:
     """A task with a search and the most tokens of an answer."""
 
-    n_parameter = 1
-    memory_bytes = 4
-    answer_limit = Task.answer_limit
+    model_info = SimpleNamespace(n_parameter=1, n_byte=4)
 
-    def __init__(self, search, **settings):
+    def __init__(self, search, max_length=None):
         self.search = search
-        self.__dict__ |= settings
+        self.max_length = max_length
+        self.answering = Answering(self)
 
 
 @pytest.mark.parametrize(
     ("task", "limit"),
     [
-        (Answering(Greedy(), max_length=128), "max_length=128"),
-        (Answering(Beam(4), max_length=7), "max_length=7"),
-        (Answering(CtcGreedy(), max_length=128), None),  # CTC writes what the frames say
-        (Answering(None), None),  # spans are cut nowhere
+        (SearchingTask(Greedy(), max_length=128), "max_length=128"),
+        (SearchingTask(Beam(4), max_length=7), "max_length=7"),
+        (SearchingTask(CtcGreedy(), max_length=128), None),  # CTC writes what the frames say
+        (SearchingTask(None), None),  # spans are cut nowhere
     ],
 )
 def test_where_answers_are_cut_is_on_record(task, limit):

@@ -398,22 +398,22 @@ def test_bad_settings_of_the_data(made, tmp_path):
 
 def test_task_and_data_must_fit(made, tmp_path):
     data = made()
-    task_of(data).check(data)
+    task_of(data).requirements.check(data)
     with pytest.raises(ValueError, match="SummarizationData"):
-        task_of(data).check(SummarizationData(str(tmp_path / "en"), Characters()))
+        task_of(data).requirements.check(SummarizationData(str(tmp_path / "en"), Characters()))
     with pytest.raises(
         ValueError, match=r"model.max_source_length=300 and data.max_source_length=400"
     ):
-        task_of(data, max_source_length=300).check(data)
+        task_of(data, max_source_length=300).requirements.check(data)
     with pytest.raises(ValueError, match="n_validation_example=0"):
-        task_of(data).check(made(n_validation_example=0))
+        task_of(data).requirements.check(made(n_validation_example=0))
     few = {
         "sentence_backbone": lambda d: Transformer(
             d, 2, 1, 0, position=lambda *sizes: Learned(*sizes, max_length=50)
         )
     }
     with pytest.raises(ValueError, match="max_length=50 of the positions of sentence_backbone"):
-        task_of(data, **few).check(data)
+        task_of(data, **few).requirements.check(data)
 
 
 # A whole run

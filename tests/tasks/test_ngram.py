@@ -125,7 +125,7 @@ def test_unknown_words_pay_for_their_letters_in_bits_per_byte_alone(trained):
         )
         assert bits == pytest.approx((answer.nats + answer.spelling) / math.log(2) / len(text))
         assert perplexity == pytest.approx(math.exp(answer.nats / 3))
-    assert "spelling:bytes" in task.signature_of_answers("log_prob")
+    assert "spelling:bytes" in task.answering.signature("log_prob")
     bits = BitsPerByte().score(statistics_of(BitsPerByte(), changed, [texts["changed"]]))
     assert math.isnan(bits), "of two spaces the words say nothing"
 

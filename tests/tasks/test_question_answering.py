@@ -20,7 +20,7 @@ from tasks.question_answering.calibration import bins, calibrate
 from tasks.question_answering.data import GenerativeData, Question, as_question
 from tasks.question_answering.report import compared, question_word, sections
 from tasks.question_answering.span_data import SpanData
-from tasks.question_answering.task import GenerativeTask
+from tasks.question_answering.task import GenerativeAnswering, GenerativeTask
 from tests import questions
 
 SMALL = {"max_length": 40, "stride": 8, "max_question_length": 10, "tokenizer": Words()}
@@ -327,7 +327,7 @@ def test_answers_are_learned_to_be_written_or_left_out(tmp_path):
     torch.manual_seed(0)
     backbone = Transformer(32, 2, n_encoder_layer=1, n_decoder_layer=1, dropout=0.0)
     task = GenerativeTask(backbone, data.tokenizer, max_length=6, max_source_length=40)
-    task.check(data)
+    task.requirements.check(data)
     batch = pairs[range(8)]
     optimizer = torch.optim.AdamW(task.parameters(), lr=5e-3)
     for _ in range(200):
@@ -423,7 +423,7 @@ def test_a_text_alone_is_a_question_and_its_passage():
     found = as_question(Example("1", "Who?\tAnna.", ()))
     assert (found.asked, found.passage) == ("Who?", "Anna."), "as one line of standard input"
     assert as_question(Example("1", "Who?", ())).passage == ""
-    found = GenerativeTask.example("1", " 谁  住在罗马？\t安娜住在罗马。")
+    found = GenerativeAnswering.example("1", " 谁  住在罗马？\t安娜住在罗马。")
     assert (found.source, found.asked, found.language) == (
         "谁 住在罗马？\n安娜住在罗马。",
         "谁 住在罗马？",

@@ -536,7 +536,7 @@ def test_a_backbone_that_writes_is_refused(made):
 
 def test_task_and_data_must_fit(made):
     data = made()
-    task_of(data).check(data)
+    task_of(data).requirements.check(data)
     for name, value in (
         ("max_length", 39),
         ("stride", 9),
@@ -547,14 +547,14 @@ def test_task_and_data_must_fit(made):
         with pytest.raises(
             ValueError, match=rf"model.{name}=.* and data.{name}={value} must be equal"
         ):
-            task_of(data).check(made(**{name: value}))
+            task_of(data).requirements.check(made(**{name: value}))
     with pytest.raises(ValueError, match="n_validation_example=0"):
-        task_of(data).check(made(n_validation_example=0))
+        task_of(data).requirements.check(made(n_validation_example=0))
     short = Transformer(32, 2, 1, 0, position=lambda *sizes: Learned(*sizes, max_length=30))
     with pytest.raises(
         ValueError, match="max_length=30 of the positions of backbone is below max_length=40"
     ):
-        SpanTask(short, data.tokenizer, **SMALL).check(data)
+        SpanTask(short, data.tokenizer, **SMALL).requirements.check(data)
 
 
 # Runs

@@ -34,6 +34,7 @@ from lslm_lightning.systems.batches import by_length
 from lslm_lightning.text.recipes import Characters
 from lslm_lightning.training.footprint import footprint
 from tasks.speech_recognition.data import SpeechBatch, SpeechData, Utterance
+from tasks.speech_recognition.evaluation import SpeechAnswering
 from tasks.speech_recognition.report import chosen, marks, picture, recordings, sections
 from tasks.speech_recognition.task import SpeechRecognitionTask, n_needed
 from tasks.translation.data import TranslationData
@@ -88,7 +89,7 @@ def task_of(
         "ctc_weight": HEADS[heads],
     }
     task = SpeechRecognitionTask(backbone, data.tokenizer, **options | settings)
-    task.lend(data)
+    task.requirements.bind(data)
     return task
 
 
@@ -139,7 +140,7 @@ def test_a_transcript_needs_a_vector_each_and_one_between_equals(made, tmp_path,
     assert torch.isfinite(task.loss(encoded[[len(rows) - 2]]))
     decoder = task_of(made(), heads="decoder")
     other = made()
-    decoder.lend(other)
+    decoder.requirements.bind(other)
     assert len(other.encoded("train")) == len(rows), (
         "a decoder can write more than there are vectors"
     )
@@ -175,7 +176,7 @@ def test_what_cannot_be_read_is_refused_by_name_or_left_out(harm, made, tmp_path
     for split in ("val", "test"):
         (tmp_path / f"spoken/{split}/1.wav").write_bytes(data)
         with pytest.raises(ValueError, match=rf"{split}/1.wav .*out of the corpus"):
-            task_of(made(unreadable="leave out")).check(made_and_lent(made))
+            task_of(made(unreadable="leave out")).requirements.check(made_and_lent(made))
         (tmp_path / f"spoken/{split}/1.wav").write_bytes(wav(tones("a")))
 
 
@@ -230,7 +231,7 @@ def test_transcripts_that_the_tokenizer_does_not_know(made, tmp_path, capsys):
     rows[0]["text"] = "é"
     (tmp_path / "spoken/test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     data = made()
-    task_of(data).check(data)
+    task_of(data).requirements.check(data)
     assert (
         "1 of 6 transcripts of test have characters that the tokenizer does not know, <unk> to "
         "it: test/0.wav"
@@ -280,7 +281,7 @@ def test_batches_keep_to_their_frames(made):
 
 def test_batches_of_an_exam_have_all_of_it_longest_first(made):
     data = made(exam_tokens=150)
-    task_of(data).check(data)
+    task_of(data).requirements.check(data)
     examples = data.examples("test")
     batches = [data.exam_batches(examples, rank, 2) for rank in (0, 1)]
     assert sorted(e.id for own in batches for batch in own for e in batch) == sorted(
@@ -399,7 +400,7 @@ def test_a_batch_is_learned_by_heart(made, family, heads):
     task.max_length = 1
     cut = {"stop"} if heads == "ctc" else {"length"}  # CTC writes what the frames say
     assert {p.finish_reason for p in task.answer(examples)} == cut
-    assert task.answer_limit == ("" if heads == "ctc" else "max_length=1")
+    assert task.answering.limit == ("" if heads == "ctc" else "max_length=1")
 
 
 def test_tones_never_heard_are_written_down(made):
@@ -461,7 +462,7 @@ def test_a_step_in_shapes_alone(made, family):
     data = made()
     with torch.device("meta"):
         task = task_of(data, family, "both")
-    task.lend(data)
+    task.requirements.bind(data)
     batch = SpeechBatch(
         *(v.to("meta") if isinstance(v, torch.Tensor) else v for v in data.sizes().usual)
     )
@@ -476,7 +477,7 @@ def test_who_reads_text_is_not_asked_for_sound(made, tmp_path):
         collect_predictions(
             CopySource(), "generate", made().examples("test"), tmp_path / "answers.jsonl"
         )
-    [baseline] = task_of(made()).baselines(made())
+    [baseline] = task_of(made()).report.baselines(made())
     answers = collect_predictions(
         baseline, "generate", made().examples("test"), tmp_path / "others.jsonl"
     )
@@ -491,14 +492,14 @@ def test_characters_lead_in_chinese():
 def test_a_file_becomes_an_example(tmp_path):
     path = tmp_path / "a.wav"
     path.write_bytes(wav(tones("ab")))
-    example = SpeechRecognitionTask.example("1", str(path))
+    example = SpeechAnswering.example("1", str(path))
     assert (example.source, example.modality, example.read()) == (
         str(path),
         "sound",
         path.read_bytes(),
     )
     with pytest.raises(FileNotFoundError, match=r"'nothing.wav' is no file"):
-        SpeechRecognitionTask.example("1", "nothing.wav")
+        SpeechAnswering.example("1", "nothing.wav")
 
 
 # Reports
@@ -609,15 +610,15 @@ def test_a_network_that_reads_ids_is_refused(made):
 
 def test_task_and_data_must_fit(made, pairs):
     data = made()
-    task_of(data).check(data)
+    task_of(data).requirements.check(data)
     with pytest.raises(ValueError, match="n_validation_example=0"):
-        task_of(data).check(made(n_validation_example=0))
+        task_of(data).requirements.check(made(n_validation_example=0))
     other = TranslationData(str(pairs), Characters(), source_language="en", target_language="zh")
-    task_of(data).lend(other)
+    task_of(data).requirements.bind(other)
     with pytest.raises(
         ValueError, match="SpeechRecognitionTask cannot read TranslationData but SpeechData"
     ):
-        task_of(data).check(other)
+        task_of(data).requirements.check(other)
     for settings, words in (
         ({"max_frames": 0}, "max_frames=0"),
         ({"unreadable": "drop"}, "unreadable='drop' must be"),
@@ -637,7 +638,7 @@ def test_recordings_longer_than_the_positions(made, monkeypatch):
             r"longest recording"
         ),
     ):
-        task_of(data).check(data)
+        task_of(data).requirements.check(data)
 
 
 def test_recordings_of_the_training_have_positions_at_every_tempo(made, monkeypatch):
@@ -650,9 +651,9 @@ def test_recordings_of_the_training_have_positions_at_every_tempo(made, monkeypa
     longest = task_of(data).subsampling.out_length(max(frames))
     few = partial(Learned, max_length=longest)
     monkeypatch.setitem(FAMILIES, "transformer", lambda n: Transformer(32, 2, 1, n, position=few))
-    task_of(data).check(data)
+    task_of(data).requirements.check(data)
     with pytest.raises(ValueError, match=rf"max_length={longest} .* at the slowest tempo"):
-        task_of(data, tempo=0.3).check(data)
+        task_of(data, tempo=0.3).requirements.check(data)
 
 
 def test_no_mark_goes_beyond_the_recording(made):

@@ -65,4 +65,4 @@ def test_answers_that_end_at_max_length_say_so(tmp_path, monkeypatch):
         assert [p.finish_reason for p in task.answer(examples)] == expected
         seen |= set(expected)
     assert seen == {"stop", "length"}
-    assert task.answer_limit == "max_length=4"
+    assert task.answering.limit == "max_length=4"

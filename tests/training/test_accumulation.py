@@ -133,6 +133,6 @@ def test_a_validation_logs_the_objects(translation_data):
     n_token = sum(batch.n_token for batch in data.val_dataloader())
     logged = trainer.callback_metrics
     assert float(logged["val/loss"]) == pytest.approx(nats / n_token, rel=1e-5)
-    assert {f"val/{m.name}" for m in task.all_metrics("zh")} <= logged.keys()
+    assert {f"val/{m.name}" for m in task.answering.all_metrics("zh")} <= logged.keys()
     assert logged["val/loss"].dtype == torch.float32
     assert not [name for name in task.state_dict() if name.startswith("validation_loss")]

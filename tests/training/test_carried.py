@@ -12,7 +12,7 @@ from lslm_lightning.models.recurrent import GRU, LSTM, RNN
 from lslm_lightning.optim import Constant
 from lslm_lightning.training.budget import Budget
 from lslm_lightning.training.checkpoints import Checkpoints
-from lslm_lightning.training.task import LOSS_DIVISOR
+from lslm_lightning.training.token_gradients import LOSS_DIVISOR
 from tasks.language_modeling.task import LanguageModelingTask
 from tests.training.conftest import fit, language_task
 
@@ -159,7 +159,7 @@ def test_a_text_read_in_pieces_is_one_long_pass(kind, text_data):
         expected = -logits.log_softmax(-1)[torch.arange(len(row) - 1), row[1:]]
         np.testing.assert_allclose(nats, expected.detach(), rtol=0, atol=1e-12)
         assert task.contexts(row).tolist() == list(range(1, len(row)))
-    assert "context" not in task.signature_of_answers("log_prob"), (
+    assert "context" not in task.answering.signature("log_prob"), (
         "how far it reads is its own affair"
     )
     assert shares == sorted(shares)
@@ -177,7 +177,7 @@ def test_a_stride_asks_for_windows(text_data):
     ]
     np.testing.assert_allclose(nats[first - 1 : end - 1], expected.detach(), rtol=0, atol=1e-12)
     assert task.contexts(row).max() == 16
-    assert task.signature_of_answers("log_prob").startswith("|context:16|stride:8|")
+    assert task.answering.signature("log_prob").startswith("|context:16|stride:8|")
 
 
 def test_a_continuation_goes_on_with_its_state(text_data):
@@ -219,8 +219,8 @@ def test_what_cannot_be_carried_is_refused(text_data):
             r"recurrent"
         ),
     ):
-        language_task(data).check(data)
-    recurrent_task(data).check(data)
+        language_task(data).requirements.check(data)
+    recurrent_task(data).requirements.check(data)
     with pytest.raises(
         ValueError, match=r"data\.contiguous=true cannot read in order what data\.stream gives"
     ):

@@ -125,7 +125,7 @@ def test_beyond_the_context_each_token_is_written_from_what_the_model_was_traine
                     logits[task.tokenizer.eos_id] = -torch.inf
                     choices.append(int(logits.argmax()))
                 assert row[t] in choices
-    assert len(task.samples()) == 3
+    assert len(task.answering.samples()) == 3
 
 
 def test_parts_of_a_sample_draw_different_numbers(text_data):
@@ -169,4 +169,4 @@ def test_data_of_another_sort_of_task_are_refused(text_data, translation_data):
     with pytest.raises(
         ValueError, match="LanguageModelingTask cannot read TranslationData but WindowData"
     ):
-        language_task(text_data()).check(translation_data())
+        language_task(text_data()).requirements.check(translation_data())

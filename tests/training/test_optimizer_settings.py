@@ -165,7 +165,7 @@ REFUSALS = [
     (
         of(OPTIM.AdamW, lr=1e-3),
         of(OPTIM.SGD, lr=0.1),
-        "SGD cannot go on from the state of another optimizer",
+        "SGD cannot resume from the state of another optimizer",
     ),
     (of(OPTIM.SGD, lr=1e-3), of(OPTIM.AdamW, lr=0.1), "AdamW cannot go on"),
     (of(OPTIM.AdamW, lr=1e-3), of(OPTIM.NAdam, lr=0.1), "NAdam cannot go on"),

@@ -12,7 +12,7 @@ from lslm_lightning.optim import Constant
 from lslm_lightning.tracking import Tracker
 from lslm_lightning.training.checkpoints import Checkpoints
 from lslm_lightning.training.exam import EvaluationCallback, Exam
-from lslm_lightning.training.task import micro_batch_seed
+from lslm_lightning.training.token_gradients import micro_batch_seed
 from tasks.translation.task import TranslationTask
 from tests.training.conftest import fit, language_task, translation_task
 
@@ -245,9 +245,13 @@ def test_a_task_of_the_last_release_says_its_modality_by_the_old_name() -> None:
 
 def test_extra_metrics_stand_behind_those_of_the_task(translation_data) -> None:
     data = translation_data()
-    own = [metric.name for metric in translation_task(data).all_metrics("zh")]
+    own = [metric.name for metric in translation_task(data).answering.all_metrics("zh")]
     task = translation_task(data, extra_metrics=[CharErrorRate(), CharacterErrorRate()])
-    assert [metric.name for metric in task.all_metrics("zh")] == [*own, "CharErrorRate", "cer"]
-    assert task.validation_metrics(data)[-2:] == ["val/CharErrorRate", "val/cer"]
+    assert [metric.name for metric in task.answering.all_metrics("zh")] == [
+        *own,
+        "CharErrorRate",
+        "cer",
+    ]
+    assert task.validation.names(data)[-2:] == ["val/CharErrorRate", "val/cer"]
     with pytest.raises(ValueError, match="Perplexity reads logits"):
         translation_task(data, extra_metrics=[Perplexity()])

@@ -23,7 +23,7 @@ from lslm_lightning.runs.states import (
 )
 from lslm_lightning.safety.user_files import permit_as_usual
 from lslm_lightning.training.sharding import GROUPS, decayed_names, local, with_numbers
-from lslm_lightning.training.task import NotFiniteError
+from lslm_lightning.training.token_gradients import NotFiniteError
 from lslm_lightning.types import StateDict
 
 

@@ -1,0 +1,53 @@
+"""Name, size and files of the model of a task."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lslm_lightning.optim import n_parameter
+from lslm_lightning.types import StateDict
+
+if TYPE_CHECKING:
+    from lslm_lightning.training.task import Task
+
+
+class ModelInfo:
+    """Name, size and files of a neural model; a task with another kind of model has a subclass.
+
+    Args:
+        task: the task whose model this is about.
+    """
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+
+    @property
+    def name(self) -> str:
+        """Kind of the model, such as "Transformer"."""
+        return type(self.task.backbone).__name__
+
+    @property
+    def n_parameter(self) -> int:
+        """Number of scalars that are learned from the training split."""
+        return n_parameter(self.task.parameters())
+
+    @property
+    def n_byte(self) -> int:
+        """Size of the learned parameters in memory, in bytes."""
+        return sum(p.numel() * p.element_size() for p in self.task.parameters())
+
+    def files(self, folder: Path) -> list[Path]:
+        """Return files or folders that belong to the model and lie beside its checkpoints.
+
+        Args:
+            folder: folder of the checkpoints.
+        """
+        return []
+
+    def load_files(self, checkpoint: StateDict, folder: Path) -> None:
+        """Load the part of the model that lies in `files(folder)`.
+
+        Raises:
+            ValueError: a file is missing or damaged.
+        """

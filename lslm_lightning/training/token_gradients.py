@@ -1,0 +1,99 @@
+"""Gradients of the mean loss per target token over an accumulation window and all ranks."""
+
+import hashlib
+import math
+
+import torch
+from torch import Tensor
+
+from lslm_lightning.training.sharding import local
+
+# Sums of nats are back-propagated over this constant; the gradients are divided by the true number
+# of tokens before clipping.
+LOSS_DIVISOR = 1024.0
+
+
+class NotFiniteError(ArithmeticError):
+    """Error for a loss or a weight that is nan or infinite."""
+
+
+def check_finite(nats: float, step: int, since: int | None = None) -> None:
+    """Refuse a loss that is nan or infinite.
+
+    Args:
+        nats: loss of one step, or the sum of the losses of several.
+        step: optimizer steps done.
+        since: number of the step after which the sum began; None for the loss of one step.
+
+    Raises:
+        NotFiniteError: the loss is nan or infinite; the message names the steps.
+    """
+    if not math.isfinite(nats):
+        where = f"at step {step}" if since is None else f"between steps {since} and {step}"
+        raise NotFiniteError(
+            f"the loss is {nats} {where}; try a smaller learning rate or gradient clipping"
+        )
+
+
+def micro_batch_seed(seed: int, number: int) -> int:
+    """Return the 63-bit random seed of a micro-batch.
+
+    Args:
+        seed: seed of the run.
+        number: number of the micro-batch, counted over all steps and ranks.
+    """
+    digest = hashlib.blake2b(f"{seed}:{number}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 1
+
+
+class TokenWindow:
+    """Total loss and target tokens of the micro-batches since the last optimizer step."""
+
+    def __init__(self) -> None:
+        self.n_token = 0
+        self.nats: Tensor | float = 0.0  # total loss, kept only where several ranks train
+
+    def scale_gradients(
+        self, optimizer: torch.optim.Optimizer, n_micro_batch: int, world_size: int, step: int
+    ) -> None:
+        """Turn gradients of the sum over `LOSS_DIVISOR` into gradients of the mean per token, in
+        place, and begin a new window. Collective over all ranks.
+
+        Args:
+            n_micro_batch: micro-batches of an optimizer step.
+            world_size: number of ranks, over which the strategy has averaged the gradients.
+            step: optimizer steps done, for messages.
+
+        Raises:
+            NotFiniteError: on a CPU, the loss of the window over all ranks is nan or infinite.
+        """
+        gradients = [
+            local(p.grad)
+            for group in optimizer.param_groups
+            for p in group["params"]
+            if p.grad is not None
+        ]
+        factor = LOSS_DIVISOR * n_micro_batch * world_size
+        scale: Tensor | float
+        if world_size > 1:
+            scale = factor / self._tokens_of_all_ranks(gradients[0].device, step)
+            scale = scale.to(torch.promote_types(gradients[0].dtype, torch.float32))
+        else:
+            scale = factor / self.n_token
+        torch._foreach_mul_(gradients, scale)
+        self.n_token = 0
+        self.nats = 0.0
+
+    def _tokens_of_all_ranks(self, device: torch.device, step: int) -> Tensor:
+        """Return the number of target tokens of the window over all ranks, a float64 scalar."""
+        totals = torch.stack(
+            [
+                torch.full((), self.n_token, dtype=torch.float64, device=device),
+                torch.as_tensor(self.nats, device=device).double(),
+            ]
+        )
+        # Lightning's own reduction makes all ranks wait for the GPU first
+        torch.distributed.all_reduce(totals)
+        if device.type == "cpu":
+            check_finite(float(totals[1]), step)
+        return totals[0]

@@ -1,0 +1,66 @@
+"""Demands of speech recognition on its data module."""
+
+import math
+from typing import TYPE_CHECKING
+
+from lslm_lightning.training.checks import check_has_validation_score, check_kind
+from lslm_lightning.training.data import TaskData
+from lslm_lightning.training.data_requirements import DataRequirements
+from tasks.speech_recognition.data import SpeechData
+
+if TYPE_CHECKING:
+    from tasks.speech_recognition.task import SpeechRecognitionTask
+
+
+class SpeechRequirements(DataRequirements):
+    """Demands of a `SpeechRecognitionTask`: features as its front end makes them, and recordings
+    within the positions of its backbone.
+    """
+
+    task: "SpeechRecognitionTask"
+
+    def bind(self, data: TaskData) -> None:
+        """Give the data module the front end and the length of recordings to the encoder."""
+        task = self.task
+        if isinstance(data, SpeechData):
+            data.borrow(task.front_end, task.subsampling.out_length if task.ctc_weight else None)
+
+    def longest_target(self, data: TaskData) -> int | None:
+        if not isinstance(data, SpeechData):
+            return None
+        return int(data.training_rows.target.lengths.max(initial=0)) - 1  # without <s>
+
+    def check(self, data: TaskData) -> None:
+        data = check_kind(self.task, data, SpeechData)
+        check_has_validation_score(self.task, data)
+        n_frame = max(
+            data.measure(split) for split in ("val", "test") if split in data.corpus.splits
+        )
+        if self.task.backbone.max_positions is not None:
+            self.check_positions(data, n_frame)
+
+    def check_positions(self, data: SpeechData, n_frame: int) -> None:
+        """Refuse a backbone with fewer positions than vectors or tokens that it will read.
+
+        Args:
+            n_frame: frames of the longest recording in validation and test.
+
+        Raises:
+            ValueError: a recording or a transcript is too long.
+        """
+        task = self.task
+        slowest = math.ceil(int(data.encoded("train").lengths.max()) / (1 - task.tempo))
+        longest = task.subsampling.out_length(max(n_frame, slowest))
+        if task.backbone.n_decoder_layer:
+            longest = max(
+                longest,
+                task.max_length + 1,
+                *(int(data.encoded(split).target.lengths.max()) - 1 for split in ("train", "val")),
+            )
+        if task.backbone.max_positions < longest:
+            raise ValueError(
+                f"max_length={task.backbone.max_positions} of the backbone's positions is below "
+                f"{longest}, the vectors of the longest recording at the slowest tempo or the "
+                "tokens of the longest transcript; raise it, or the stride of model.subsampling, "
+                "or lower model.max_length"
+            )
