@@ -150,7 +150,7 @@ class Answering:
                 f"{given}: {kind} needs a search of the kind {fits}; choose one of "
                 "lslm_lightning.decoding"
             )
-        if fusion is not None and chosen is not None and not chosen.fuses:
+        if fusion is not None and chosen is not None and not chosen.supports_fusion:
             raise ValueError(
                 f"{given}: {type(chosen).__name__} supports no language model; use CtcPrefixBeam "
                 "or JointBeam (--search beam), or leave fusion out"

@@ -1,75 +1,88 @@
-"""What every task's data module shares: a corpus, a tokenizer that makes itself, a stream of
-batches, exams in plain text.
-"""
+"""Base class of all tasks' data modules: training batches and evaluation examples."""
 
-import inspect
 import random
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
-from itertools import takewhile
-from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import ClassVar, NamedTuple
 
-from lightning.pytorch import LightningDataModule
 from lightning.pytorch.utilities import rank_zero_only
 from torch.utils.data import DataLoader
 
-from lslm_lightning.contracts import Example
-from lslm_lightning.data.batching import BatchStream, limited
-from lslm_lightning.data.corpora import Corpus, open_corpus
-from lslm_lightning.data.locations import cache_directory
-from lslm_lightning.data.rows import Row
+from lslm_lightning.contracts import Example, Mode
+from lslm_lightning.data.batching import BatchStream
 from lslm_lightning.evaluation.evaluation_set import EvaluationSet, evaluation_set
-from lslm_lightning.text.cache import train_once
-from lslm_lightning.text.identification import tell_language
-from lslm_lightning.text.languages import canonical
-from lslm_lightning.text.recipes import BytePair, Existing, Recipe
-from lslm_lightning.text.tokenizer import Tokenizer
-from lslm_lightning.training.batches import ExamBatch
+from lslm_lightning.text.recipes import BytePair, Recipe
+from lslm_lightning.training.batches import Batch
+from lslm_lightning.training.corpus_data import CorpusData
+from lslm_lightning.training.loaders import BatchPlan, evaluation_loader, rank_stream
 from lslm_lightning.training.sharding import data_share
+from lslm_lightning.types import JsonObject
+
+# Defaults of settings that all data modules have
+EVAL_TOKENS = 2048
+N_VALIDATION_EXAMPLE = 200
 
 
 class Sizes(NamedTuple):
-    """Of the micro-batches of a training."""
+    """Sizes of the micro-batches of a training, for estimates of memory and time."""
 
-    usual: Any  # a batch
-    largest: Any  # one that takes most memory
-    # in an epoch, of one device; reads the texts; None where nobody knows
+    usual: Batch  # batch of median size
+    largest: Batch  # batch that takes the most memory
+    # number of batches of one device in an epoch, None if it is not known; reads the texts
     n_batch: Callable[[], int | None]
 
 
-class TaskData(LightningDataModule, ABC):
-    """Batches for training and examples for exams, from one corpus.
+class TaskData(CorpusData):
+    """Training batches and evaluation examples from one corpus.
 
     Args:
         corpus: an entry of corpora.yaml, a built-in corpus, a path, or a hub id.
-        tokenizer: how to make the tokenizer; trained on the training split only, once, then read
-            from the cache.
+        tokenizer: recipe of the tokenizer, which is trained once, on the training split only, and
+            then read from the cache.
         columns: columns of the files for the fields this task uses, where they differ; see
             corpora.yaml.
-        seed: of the order of training batches.
-        exam_tokens: padded source positions in one batch of an exam.
-        n_validation_example: examples that validation decodes for real, spread evenly over the
+        seed: seed of the order of training batches.
+        exam_tokens: maximal number of padded source positions in one batch of an evaluation.
+        n_validation_example: number of validation examples that are decoded, spread evenly over the
             split; 0 for none.
         num_workers: loader processes; batches are cheap to make, 0 suits most corpora.
     """
+
+    mode: ClassVar[Mode] = "generate"
+    """Ability that an evaluation needs: generated text, or the probability of a text."""
+
+    prompt_version = ""  # version of the wording of `question`
+
+    train_stream: BatchStream | None = None  # batches of the current training
+
+    # micro-batches of this rank, and of all ranks, when this process started or resumed, maybe
+    # with another number of ranks
+    began_at = (0, 0)
+
+    overfit_batches: int | float = 0
+    """Number, or share, of the first batches of the first epoch on each rank to train on alone; 0
+    for all batches.
+    """
+
+    can_overfit = True
+    """True if the first batches of an epoch can be read repeatedly."""
 
     def __init__(
         self,
         corpus: str,
         tokenizer: Recipe = BytePair(),  # noqa: B008 (frozen)
-        columns: dict[str, Any] | None = None,
+        columns: JsonObject | None = None,
         seed: int = 0,
-        exam_tokens: int = 2048,
-        n_validation_example: int = 200,
+        exam_tokens: int = EVAL_TOKENS,
+        n_validation_example: int = N_VALIDATION_EXAMPLE,
         num_workers: int = 0,
     ) -> None:
-        super().__init__()
+        super().__init__(corpus, tokenizer, columns)
         if exam_tokens < 1:
             raise ValueError(
-                f"exam_tokens={exam_tokens} must be at least 1; 2048 suits most machines"
+                f"exam_tokens={exam_tokens} must be at least 1; {EVAL_TOKENS} suits most machines"
             )
         for name, value in {
             "seed": seed,
@@ -78,238 +91,73 @@ class TaskData(LightningDataModule, ABC):
         }.items():
             if value < 0:
                 raise ValueError(f"{name}={value} must be at least 0")
-        self.corpus_name = corpus
-        self.recipe = tokenizer
-        self.columns = columns
         self.seed = seed
         self.exam_tokens = exam_tokens
         self.num_workers = num_workers
         self.n_validation_example = n_validation_example
         self.counts: dict[str, float] = {}
-        # one line, where nobody states the language; set when it is told from the texts
-        self.assumed_language = ""
-        self._corpus: Corpus | None = None
-        self._tokenizer: Tokenizer | None = None
-        self._examples: dict[str, list[Example]] = {}
+        self._examples: dict[str, Sequence[Example]] = {}
         self._sets: dict[str, EvaluationSet] = {}
 
-    def __str__(self) -> str:
-        """Lightning's would make every loader, and the tokenizer for them."""
-        return f"{type(self).__name__} of {self.corpus_name}"
-
-    @property
-    def corpus(self) -> Corpus:
-        if self._corpus is None:
-            self._corpus = open_corpus(self.corpus_name, self.columns, self.languages, self.fields)
-        return self._corpus
-
-    @property
-    def tokenizer(self) -> Tokenizer:
-        """Loaded, or trained on first use; processes that start together train it once. One that
-        exists needs no training split.
-        """
-        if self._tokenizer is None and isinstance(self.recipe, Existing):
-            self._tokenizer = self.recipe.train()
-        elif self._tokenizer is None:
-            self._tokenizer = train_once(
-                self.recipe,
-                self.training_texts,
-                self.training_key(),
-                cache_directory() / "tokenizers",
-            )
-        return self._tokenizer
-
-    def own_code(self) -> str:
-        """The code of classes outside of this project, which may make other texts of the same rows:
-        what is cached depends on it.
-        """
-        own = takewhile(
-            lambda kind: kind.__module__.partition(".")[0] not in ("lslm_lightning", "tasks"),
-            type(self).__mro__,
-        )
-        return "".join(f" {kind.__qualname__} {source_of(kind)}" for kind in own)
-
-    # What a task's data says
-
-    languages: Sequence[str] = ()  # those it reads of a parallel corpus
-    fields: Sequence[str] = ()  # what it reads of every row
-    source_fields: Sequence[str] = ()  # those that the source is made of, by their names alone
+    # Evaluation
 
     @abstractmethod
-    def training_texts(self) -> Iterable[str]:
-        """What the tokenizer is trained on."""
+    def to_example(self, row: JsonObject) -> Example:
+        """Convert a row of the corpus to an example."""
 
-    @cached_property
-    def texts_at_hand(self) -> list[str] | None:
-        """`training_texts`; None where the corpus has none, or they are not here and cannot be
-        fetched.
-        """
-        try:
-            # of a stream there are no all
-            return list(self.training_texts()) if "train" in self.corpus.splits else None
-        except (ValueError, OSError):
-            return None
-
-    def training_key(self) -> str:
-        """Changes whenever `training_texts` do."""
-        return f"{self.digest('train')} {self.text_key()}{self.own_code()}"
-
-    @abstractmethod
-    def text_key(self) -> str:
-        """What besides the corpus decides `training_texts`: its fields, its languages."""
-
-    @abstractmethod
-    def to_example(self, row: Mapping[str, Any]) -> Example:
-        """A row of the corpus as a question."""
-
-    @cached_property
-    def telling_split(self) -> str:
-        """The split whose texts tell the language of all: that of training, which has the most, or
-        the first that can be read.
-        """
-        for split in dict.fromkeys(("train", *self.corpus.splits)):
-            try:
-                if split in self.corpus.splits and self.rows(split):
-                    return split
-            except (ValueError, OSError):  # told where the split is needed
-                continue
-        return self.corpus.splits[0]
-
-    def language_of(
-        self, texts: Iterable[str], given: str | None = None, more: Iterable[str] = ()
-    ) -> str:
-        """The code of the texts' language: as given, as the corpus says, or as the texts tell.
-
-        Args:
-            more: other texts in the same language, to be read where the first ones do not tell.
-
-        Raises:
-            ValueError: what is given, or what the corpus says, is no code of a language.
-        """
-        if given:
-            return canonical(given)
-        if self.corpus.languages:
-            return stated_language(self.corpus.languages[0], f"corpus {self.corpus_name}")
-        first = list(texts)
-        told = tell_language(first)
-        if not (told.is_sure or told.several) and (others := list(more)):
-            told = tell_language([*first, *others])
-        self.assumed_language = told.assumption
-        return told.code
-
-    def rows(self, split: str) -> Sequence[Row]:
-        """The split's rows, which have the fields that this task reads.
-
-        Raises:
-            ValueError: the corpus is of another task, or has other languages.
-        """
-        rows = self.corpus.rows(split)
-        if rows and (lacking := [field for field in self.fields if field not in rows[0]]):
-            there = ", ".join(field for field in rows[0] if field != "id")
-            raise ValueError(
-                f"corpus {self.corpus_name} has no {' and no '.join(map(repr, lacking))}, which "
-                f"{type(self).__name__} reads;"
-                f" its rows have {there}; choose from them, or another corpus (lslm data list)"
-            )
-        return rows
-
-    def digest(self, split: str) -> str:
-        """Of all that determines the split's rows, SHA-256 in hex: what caches and resumed runs
-        depend on.
-
-        It knows files and how they are read, not what is asked of them: scores compare by
-        `evaluation_set`.
-        """
-        return self.corpus.digest(split)
-
-    def readable(self, split: str) -> bool:
-        """Whether there is something in a split; reads it."""
-        return bool(self.rows(split))
-
-    def check_length(self, max_steps: int) -> None:
-        """Refuse a training whose length these data cannot tell.
-
-        Raises:
-            ValueError: max_steps must be given.
-        """
-
-    @abstractmethod
-    def sizes(self) -> Sizes:
-        """What batches of the training come to; their numbers may be none."""
-
-    def trained_on(self, batch: Any) -> None:
-        """Told of every batch that a step is made of."""
-
-    # Exams
-
-    def examples(self, split: str) -> list[Example]:
-        """The split as an exam, every example of it."""
+    def examples(self, split: str) -> Sequence[Example]:
+        """Return all examples of the split, in the order of the corpus."""
         if split not in self._examples:
             self._examples[split] = [self.to_example(row) for row in self.rows(split)]
         return self._examples[split]
 
     def evaluation_set(self, split: str) -> EvaluationSet:
-        """Identity of the split's examples, all of them in order: scores compare where it is the
-        same.
+        """Return the identity (digests) of the split's examples in order; scores are comparable
+        where it is equal.
         """
         if split not in self._sets:
             self._sets[split] = evaluation_set(self.examples(split))
         return self._sets[split]
 
     def recorded(self, split: str, examples: Sequence[Example] | None = None) -> dict[str, str]:
-        """Return what metrics.json says of the data that its scores belong to.
+        """Return the description of the evaluation data that metrics.json keeps beside the scores:
+        corpus, split and digests.
 
         Args:
-            examples: those that were scored, where they are a part of the split.
+            examples: the scored examples, if they are a part of the split.
         """
-        whole = examples is None or len(examples) == len(self.examples(split))
-        found = self.evaluation_set(split) if whole else evaluation_set(examples)
+        if examples is None or len(examples) == len(self.examples(split)):
+            scored = self.evaluation_set(split)
+        else:
+            scored = evaluation_set(examples)
         return {
             "corpus": self.corpus.name,
             "split": split,
-            "digest": found.digest,
-            "members": found.members,
-            "ids": found.ids,
-            "languages": found.languages,
+            "digest": scored.digest,
+            "members": scored.members,
+            "ids": scored.ids,
+            "languages": scored.languages,
             "files": self.corpus.digest(split),
         }
 
-    @property
-    def dataset_name(self) -> str:
-        """Name of the data set in MLflow: the corpus without its folder and, of a parallel one, the
-        direction.
-        """
-        path = Path(self.corpus.name)
-        name = path.name if path.exists() else self.corpus.name
-        return f"{name} {'-'.join(self.languages)}" if self.languages else name
-
-    @property
-    def stated_languages(self) -> tuple[str, str] | None:
-        """Languages of sources and of answers, as the config or the corpus states them; None where
-        nobody does.
-        """
-        if len(self.languages) == 2:
-            return self.languages[0], self.languages[1]
-        given = getattr(self, "given_language", None) or next(iter(self.corpus.languages), None)
-        return (given, given) if given else None
-
-    mode: Literal["generate", "log_prob"] = "generate"
-    """Whether an exam wants text, or the probability of a text."""
-
-    prompt_version = ""  # of `question`
-
     def question(self, example: Example, shots: Sequence[Example]) -> str:
-        """The example in words, after worked examples; "" where there is nothing to ask."""
+        """Return the example as a prompt in plain language, after the few-shot examples `shots`; ""
+        if this task has no prompt.
+        """
         return ""
 
-    def exam(self, split: str, n_shot: int = 0) -> list[Example]:
-        """`examples`, each with its question in words; `n_shot` worked examples come from the
-        training split, the same for all.
+    def prompted_examples(self, split: str, n_shot: int = 0) -> list[Example]:
+        """Return `examples`, each with its prompt; the `n_shot` few-shot examples come from the
+        training split and are the same for all.
+
+        Raises:
+            ValueError: the training split has fewer than `n_shot` examples.
         """
         rows = self.rows("train") if n_shot else []
         if n_shot > len(rows):
             raise ValueError(
-                f"n_shot={n_shot} is more than the {len(rows)} examples of the training split"
+                f"n_shot={n_shot} must be at most {len(rows)}, the number of examples of the "
+                "training split"
             )
         shots = [
             self.to_example(rows[i]) for i in random.Random(0).sample(range(len(rows)), n_shot)
@@ -317,25 +165,25 @@ class TaskData(LightningDataModule, ABC):
         return [replace(e, question=self.question(e, shots)) for e in self.examples(split)]
 
     def prompts(self, split: str) -> list[Example]:
-        """Beginnings that systems continue, to be read and not scored, where the exam itself asks
-        for no text.
+        """Return text beginnings for systems to continue, shown in the report and not scored; empty
+        for tasks whose evaluation generates text anyway.
         """
         return []
 
     def validation_exam(self) -> list[Example]:
-        """At most `n_validation_example` of the validation split, spread evenly, always the same
-        ones.
+        """Return the validation examples that are decoded: at most `n_validation_example`, spread
+        evenly over the split, always the same ones.
         """
-        whole = self.examples("val") if self.n_validation_example else []
+        whole: Sequence[Example] = self.examples("val") if self.n_validation_example else []
         n = min(self.n_validation_example, len(whole))
         return [whole[i * len(whole) // n] for i in range(n)]
 
     def read_length(self, n: int) -> int:
-        """How many tokens are read of a source of `n`."""
+        """Return the number of tokens that the model reads of a source of `n` tokens."""
         return n
 
     def source_lengths(self, examples: Sequence[Example]) -> list[int]:
-        """Positions of each source."""
+        """Return the number of tokens that the model reads of each source, `</s>` included."""
         return [
             self.read_length(len(ids) + 1)
             for ids in self.tokenizer.encode_batch([e.source for e in examples])
@@ -344,8 +192,8 @@ class TaskData(LightningDataModule, ABC):
     def exam_batches(
         self, examples: Sequence[Example], rank: int = 0, world: int = 1
     ) -> list[list[Example]]:
-        """This rank's share, longest first, at most `exam_tokens` padded source positions in a
-        batch.
+        """Return this rank's examples in batches of at most `exam_tokens` padded source positions,
+        longest first.
         """
         lengths = self.source_lengths(examples)
         batches: list[list[Example]] = []
@@ -357,51 +205,25 @@ class TaskData(LightningDataModule, ABC):
             batches[-1].append(examples[i])
         return batches
 
-    # Loaders
+    def test_dataloader(self) -> DataLoader:
+        return evaluation_loader(self, "test")
 
-    train_stream: BatchStream | None = None  # of the running training
+    predict_dataloader = test_dataloader
 
-    # micro-batches of this rank, and of all ranks, when this process took over; of another number
-    # of ranks, maybe
-    began_at = (0, 0)
+    # Training
 
-    def position(self, n: int) -> int:
-        """How many micro-batches all ranks have trained on when this one has counted `n`."""
-        own, everyone = self.began_at
-        return everyone + (n - own) * data_share(self.trainer)[1]
+    @abstractmethod
+    def sizes(self) -> Sizes:
+        """Return the sizes of the training batches."""
 
-    overfit_batches: int | float = 0
-    """Train on the first batches of the first epoch alone: so many of them on each rank, or a
-    share; 0 for all batches.
-    """
-
-    can_overfit = True
-    """Whether the first batches of an epoch can be read again and again."""
-
-    def stream(self, plan: Any) -> BatchStream:
-        """This rank's share of the batches of `plan`, from where the Trainer stands."""
-        total = self.trainer.fit_loop.epoch_loop.batch_progress.total
-        rank, world = data_share(self.trainer)
-        n_batch = len(plan)
-        epoch = plan
-        if self.overfit_batches:
-            n_batch = min(n_batch, limited(max(1, n_batch // world), self.overfit_batches) * world)
-            kept = plan(0)[:n_batch]
-            epoch = lambda _: kept  # noqa: E731 (one line says it)
-        return BatchStream(
-            epoch,
-            n_batch,
-            lambda: self.position(total.processed),
-            rank,
-            world,
-            self.trainer.accumulate_grad_batches,
-            self.trainer.limit_train_batches,
-        )
+    @abstractmethod
+    def batching(self) -> str:
+        """Return a description of how training batches are made, apart from their order."""
 
     @cached_property
     def identity(self) -> dict[str, str]:
-        """What decides the batches of training, in words by name: a run goes on only where all of
-        it is as it was.
+        """Everything that determines the training batches, by name; a run can be resumed only if
+        all of it is unchanged.
         """
         overfit = f", overfit_batches {self.overfit_batches}" if self.overfit_batches else ""
         return {
@@ -410,55 +232,32 @@ class TaskData(LightningDataModule, ABC):
             "batches": f"{self.batching()}, seed {self.seed}{overfit}",
         }
 
-    @abstractmethod
-    def batching(self) -> str:
-        """How training batches are made, besides their order."""
+    def check_length(self, max_steps: int) -> None:
+        """Refuse a training whose length cannot be known from these data.
 
-    def share_of(self, batches: Sequence[Any]) -> list[Any]:
-        """This rank's part; one that has none gets an empty batch, for Lightning would pass over
-        its part in what the ranks do together.
+        Raises:
+            ValueError: `max_steps` must be given.
         """
-        rank, number = data_share(self.trainer)
-        return list(batches[rank::number]) or [[]]
 
-    def loader(self, dataset: Any, sampler: Any) -> DataLoader:
-        """A loader of whole batches: `dataset[item of sampler]` is a batch."""
-        pin = self.trainer.accelerator.__class__.__name__ == "CUDAAccelerator"
-        return DataLoader(
-            dataset, sampler=sampler, batch_size=None, num_workers=self.num_workers, pin_memory=pin
-        )
+    def position(self, n: int) -> int:
+        """Return the number of micro-batches that all ranks have trained on, given this rank's
+        count `n`.
+        """
+        own, everyone = self.began_at
+        return everyone + (n - own) * data_share(self.trainer)[1]
 
-    def exam_loader(self, split: str) -> DataLoader:
-        batches = self.exam_batches(self.examples(split), *data_share(self.trainer))
-        # as in share_of
-        return DataLoader([ExamBatch(batch) for batch in batches or [[]]], batch_size=None)
+    def stream(self, plan: BatchPlan) -> BatchStream:
+        """Return this rank's share of the batches of `plan`, from the Trainer's current position
+        on, and keep it as `train_stream`.
+        """
+        self.train_stream = rank_stream(self, plan)
+        return self.train_stream
 
-    def test_dataloader(self) -> DataLoader:
-        return self.exam_loader("test")
-
-    def predict_dataloader(self) -> DataLoader:
-        return self.exam_loader("test")
-
-
-def stated_language(code: str, where: str) -> str:
-    """The canonical spelling of a language code; ValueError, which begins with where the code
-    stands, if it is none.
-    """
-    try:
-        return canonical(code)
-    except ValueError as error:
-        raise ValueError(f"{where}: {error}") from None
-
-
-def source_of(kind: type) -> str:
-    """The text of a class; "" where it has none, as in a notebook's cell that is gone."""
-    try:
-        return inspect.getsource(kind)
-    except (OSError, TypeError):
-        return ""
+    def trained_on(self, batch: Batch) -> None:
+        """Record that a training step has used the batch."""
 
 
 @rank_zero_only
-def say(words: str) -> None:
-    """One line, by one of all processes."""
-    print(words, flush=True)
+def rank_zero_print(message: str) -> None:
+    """Print one line, on rank 0 only."""
+    print(message, flush=True)

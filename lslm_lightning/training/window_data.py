@@ -1,57 +1,64 @@
 """Windows of running text, for language modeling."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
 from lslm_lightning.contracts import Example
-from lslm_lightning.data.lanes import Lanes, Place
+from lslm_lightning.data.lanes import Lanes
 from lslm_lightning.data.locations import cache_directory
 from lslm_lightning.data.packing import Contiguous, Pieces, Windows, in_order, pack, packed_name
 from lslm_lightning.data.prepared import Prepared
 from lslm_lightning.data.rows import text_of
 from lslm_lightning.data.stream import Stream
 from lslm_lightning.text.recipes import BytePair, Existing, Recipe
-from lslm_lightning.training.batches import WindowBatch
+from lslm_lightning.training.batches import Batch, WindowBatch
 from lslm_lightning.training.data import Sizes, TaskData
-from lslm_lightning.training.packed_text import PackedText, Ring, TextInOrder, WholeTexts
+from lslm_lightning.training.loaders import BatchPlan, batch_loader, n_processed, rank_share
+from lslm_lightning.training.packed_text import (
+    CircularTokens,
+    PackedIds,
+    PackedText,
+    SequentialTokens,
+    WholeTexts,
+)
 from lslm_lightning.training.sharding import data_share
-from lslm_lightning.training.stream_data import StreamBatch, StreamedWindows
+from lslm_lightning.training.stream_data import StreamBatch, StreamedWindows, StreamProgress
+from lslm_lightning.types import JsonObject, StateDict
 
-PIECE = 4_000_000  # tokens of whole texts at once
+CONTEXT = 256  # default of `context`
+PIECE = 4_000_000  # maximal number of tokens of whole texts in one batch
 
 
 class WindowData(TaskData):
-    """Texts packed into one memory-mapped row of ids, `</s>` after each; windows of `context`
-    tokens train on it.
+    """Texts packed into one memory-mapped row of ids, with `</s>` after each text, read in windows
+    of `context` tokens.
 
-    Validation reads its whole split once, in windows that do not overlap; where training is
-    contiguous, in `batch_size` rows, each from a state of its own, so that its loss depends a
-    little on `batch_size`.
+    Validation reads its whole split once, in windows that do not overlap. If training is
+    contiguous, validation reads `batch_size` rows, each from an empty state, so its loss depends
+    slightly on `batch_size`.
 
-    Of a corpus that is too large for memory, or for one disk, the training split may be a `stream`,
-    or have been `prepared`.
+    The training texts may also come from a `stream`, or from a folder that was `prepared`, for
+    corpora that are too large for memory or disk.
 
     Args:
-        stream: texts to train on, read while they are needed, in place of the corpus's own. Their
-            number is not known: set trainer.max_steps.
-        prepared: a folder that `lslm data prepare` made of the texts to train on; its tokenizer is
-            the run's.
-        context: tokens a window reads and predicts.
+        stream: training texts that are read while they are needed, instead of the corpus's training
+            split. Their number is not known: set trainer.max_steps.
+        prepared: folder that `lslm data prepare` made of the training texts; its tokenizer is used.
+        context: number of tokens that a window reads and predicts; that of the model, set it there.
         batch_size: windows in one batch on one device.
-        contiguous: read `batch_size` rows of text in order instead of windows at random, so that
-            the state of a recurrent network is carried from batch to batch (truncated
+        contiguous: read `batch_size` rows of text in order instead of windows in random order, so
+            that the state of a recurrent network is carried from batch to batch (truncated
             back-propagation through time over `context` steps); see `data.packing.Contiguous`.
-        n_lane: of a stream; see `data.lanes.Lanes`. A multiple of the number of processes times
-            num_workers.
-        buffer: documents of a stream that are shuffled together, and held in memory by each lane.
-        n_tokenizer_text: how many of the first texts of a stream train the tokenizer.
-        language: code of the texts' language, for word counts and fonts; by default what the corpus
-            says, or what its script tells.
+        n_lane: number of parts of a stream that are read in parallel, a multiple of the number of
+            processes times num_workers; see `data.lanes.Lanes`.
+        buffer: documents of a stream that each part holds in memory and shuffles together.
+        n_tokenizer_text: number of texts at the beginning of a stream that train the tokenizer.
+        language: code of the texts' language, for word counts and fonts; by default that of the
+            corpus, or the one identified from the texts.
     """
 
     fields = ("text",)
@@ -61,9 +68,9 @@ class WindowData(TaskData):
         self,
         corpus: str,
         tokenizer: Recipe = BytePair(),  # noqa: B008 (frozen)
-        columns: dict[str, Any] | None = None,
+        columns: JsonObject | None = None,
         seed: int = 0,
-        context: int = 256,
+        context: int | None = None,
         batch_size: int = 16,
         num_workers: int = 0,
         language: str | None = None,
@@ -76,13 +83,13 @@ class WindowData(TaskData):
     ) -> None:
         if stream is not None and prepared is not None:
             raise ValueError(
-                f"data.stream and data.prepared={prepared} are both texts to train on; leave one "
-                "out"
+                f"data.stream and data.prepared={prepared} both give the training texts; set only "
+                "one of them"
             )
         if stream is not None and contiguous:
             raise ValueError(
-                "data.contiguous=true cannot read in order what data.stream gives shuffled; "
-                "leave one out"
+                "data.contiguous=true reads texts in order, and data.stream shuffles them; set "
+                "only one of them"
             )
         self.prepared = None if prepared is None else Prepared.open(prepared)
         if self.prepared is not None:
@@ -94,10 +101,19 @@ class WindowData(TaskData):
         self.n_lane = n_lane
         self.buffer = buffer
         self.n_tokenizer_text = n_tokenizer_text
-        self._places: dict[int, Place] = {}  # of the stream, how far it was trained on
+        self._progress = StreamProgress()
+        # the training texts are not the corpus's training split
+        self.has_own_training_texts = stream is not None or prepared is not None
+        # a stream has no first batches to repeat, contiguous rows carry a state between batches
+        self.can_overfit = stream is None and not contiguous
+        if context is not None:
+            self.stated["context"] = context
+        else:
+            context = CONTEXT
         if context < 1 or batch_size < 1:
             raise ValueError(
-                f"context={context} and batch_size={batch_size} must both be at least 1"
+                f"data.context={context} and data.batch_size={batch_size} must both be at least "
+                "1; 256 and 16 are usual"
             )
         self.context = context
         self.batch_size = batch_size
@@ -106,7 +122,7 @@ class WindowData(TaskData):
         self._n_byte: dict[str, int] = {}
 
     def texts(self, split: str) -> Iterable[str]:
-        """The documents of a split."""
+        """Yield the documents of a split."""
         for row in self.rows(split):
             yield text_of(row["text"], self.corpus.join)
 
@@ -115,11 +131,6 @@ class WindowData(TaskData):
             return self.stream_of_texts.head(self.n_tokenizer_text)
         return self.texts("train")
 
-    @property
-    def has_own_training_texts(self) -> bool:
-        """Whether the corpus's training split is not what is trained on."""
-        return self.stream_of_texts is not None or self.prepared is not None
-
     @cached_property
     def texts_at_hand(self) -> list[str] | None:
         return None if self.has_own_training_texts else super().texts_at_hand
@@ -127,7 +138,9 @@ class WindowData(TaskData):
     def digest(self, split: str) -> str:
         if split != "train" or not self.has_own_training_texts:
             return super().digest(split)
-        return self.prepared.digest if self.prepared is not None else self.stream_of_texts.digest
+        source = self.stream_of_texts or self.prepared
+        assert source is not None
+        return source.digest
 
     def readable(self, split: str) -> bool:
         if split == "train" and self.stream_of_texts is not None:
@@ -138,18 +151,11 @@ class WindowData(TaskData):
             else super().readable(split)
         )
 
-    @property
-    def can_overfit(self) -> bool:
-        """A stream has no first batches, and rows that are read in order carry a state from batch
-        to batch.
-        """
-        return self.stream_of_texts is None and not self.contiguous
-
     def check_length(self, max_steps: int) -> None:
         if self.stream_of_texts is not None and max_steps < 1:
             raise ValueError(
-                "a stream has no known length, so that neither epochs nor minutes say when it "
-                "ends: set trainer.max_steps"
+                f"trainer.max_steps={max_steps} must be at least 1 with data.stream: a stream has "
+                "no known length, so neither epochs nor minutes determine the end of the schedule"
             )
 
     def text_key(self) -> str:
@@ -157,25 +163,30 @@ class WindowData(TaskData):
             "text" if self.stream_of_texts is None else f"text of the first {self.n_tokenizer_text}"
         )
 
-    def to_example(self, row: Mapping[str, Any]) -> Example:
+    def to_example(self, row: JsonObject) -> Example:
         return Example(
             row["id"], "", (text_of(row["text"], self.corpus.join),), self.language, self.language
         )
 
     @cached_property
     def language(self) -> str:
-        """Of the texts; see `language_of`."""
-        return self.language_of(self.texts(self.telling_split), self.given_language)
+        """Language code of the texts; see `language_of`."""
+        return self.language_of(self.texts(self.language_split), self.given_language)
 
-    def packed(self, split: str, kind: type[PackedText] = PackedText) -> PackedText:
-        """The split as one row of ids, made once and then memory-mapped; `kind` says what batches
-        are made of it.
+    def packed(self, split: str, kind: type[PackedIds] = PackedText) -> PackedIds:
+        """Return the split as one memory-mapped row of ids, which is made once and cached.
+
+        Args:
+            kind: class that makes batches of the row.
+
+        Raises:
+            ValueError: the prepared folder was made with another tokenizer.
         """
         if split == "train" and self.prepared is not None:
             if self.prepared.index["tokenizer"] != self.tokenizer.digest:
                 raise ValueError(
-                    f"{self.prepared.tokenizer} is not the tokenizer that made the ids beside "
-                    "it; put that one back"
+                    f"{self.prepared.tokenizer} is not the tokenizer that made the ids in its "
+                    "folder; restore that one, or run lslm data prepare again"
                 )
             self.counts["train_tokens"] = len(self.prepared.ids) - 1
             return kind(self.prepared.ids, self.context, self.tokenizer.pad_id)
@@ -189,16 +200,16 @@ class WindowData(TaskData):
         return kind(ids, self.context, self.tokenizer.pad_id)
 
     def n_unknown(self, split: str) -> int:
-        """Count the unknown tokens of the split, once; the number is kept in `counts` too."""
+        """Return the number of unknown tokens in the split; computed once and kept in `counts`."""
         name = f"{split}_unknown_tokens"
         unknown = self.tokenizer.unk_id
         if name not in self.counts:
-            ids = self.packed(split).ids
+            ids = np.asarray(self.packed(split).ids)
             self.counts[name] = 0 if unknown is None else int((ids == unknown).sum())
         return int(self.counts[name])
 
     def n_byte(self, split: str) -> int:
-        """UTF-8 bytes of the split's texts."""
+        """Return the number of UTF-8 bytes of the split's texts."""
         if split not in self._n_byte:
             self._n_byte[split] = sum(len(text.encode()) for text in self.texts(split))
         return self._n_byte[split]
@@ -215,29 +226,19 @@ class WindowData(TaskData):
         )
 
     def sizes(self) -> Sizes:
-        """All batches are alike."""
+        """Return the sizes of the training batches, which are all equal."""
         ids = torch.zeros(self.batch_size, self.context + 1, dtype=torch.int64, device="meta")
         follows = self.contiguous or None
         is_stream = self.stream_of_texts is not None
         batch = WindowBatch(ids, self.batch_size * self.context, follows=follows)
         return Sizes(
-            batch, batch, lambda: None if is_stream else len(self.windows(self.packed("train")))
+            batch,
+            batch,
+            lambda: None if is_stream else len(window_plan(self, self.packed("train"))),
         )
 
-    @property
-    def share(self) -> tuple[int, int]:
-        """(rank, number) as in `data_share`; that of a process alone where nothing is trained."""
-        return (0, 1) if self.trainer is None else data_share(self.trainer)
-
-    def windows(self, text: PackedText) -> Windows | Contiguous:
-        """Which windows form which batch."""
-        if self.contiguous:
-            return Contiguous(
-                len(text.ids), self.context, self.batch_size, self.seed, self.share[1]
-            )
-        return Windows(len(text.ids), self.context, self.batch_size, self.seed)
-
     def train_dataloader(self) -> DataLoader:
+        trainer = self.trainer
         if self.stream_of_texts is not None:
             lanes = Lanes(
                 self.stream_of_texts,
@@ -248,58 +249,64 @@ class WindowData(TaskData):
                 self.n_lane,
                 self.buffer,
             )
-            total = self.trainer.fit_loop.epoch_loop.batch_progress.total
             share = (*data_share(self.trainer), self.num_workers)
-            return self.loader(
-                StreamedWindows(
-                    lanes, lambda: self.position(total.processed), self._places, *share
-                ),
-                None,
+            windows = StreamedWindows(
+                lanes, lambda: self.position(n_processed(trainer)), self._progress.positions, *share
             )
+            return batch_loader(self.trainer, windows, None, self.num_workers)
+        plan: BatchPlan
         if self.trainer.lightning_module.one_pass:
             text = self.packed("train", WholeTexts)
-            self.train_stream = self.stream(Pieces(text.ids, self.tokenizer.eos_id, PIECE))
-            return self.loader(text, self.train_stream)
-        text = self.packed("train", Ring if self.contiguous else PackedText)
-        self.train_stream = self.stream(self.windows(text))
-        return self.loader(text, self.train_stream)
+            plan = whole_texts_plan(self, text)
+        else:
+            text = self.packed("train", CircularTokens if self.contiguous else PackedText)
+            plan = window_plan(self, text)
+        return batch_loader(self.trainer, text, self.stream(plan), self.num_workers)
 
-    def trained_on(self, batch: WindowBatch | StreamBatch) -> None:
+    def trained_on(self, batch: Batch) -> None:
         if isinstance(batch, StreamBatch):
-            self._places[batch.lane] = batch.place
+            self._progress.record(batch)
 
-    def state_dict(self) -> dict[str, Any]:
-        """How far all ranks have read the stream; collective."""
+    def state_dict(self) -> StateDict:
+        """Return how far all ranks have read the stream; collective."""
         if self.stream_of_texts is None:
             return {}
-        shares: list[dict[int, Place]] = [self._places]
-        if self.trainer.world_size > 1:
-            shares = [{}] * self.trainer.world_size
-            torch.distributed.all_gather_object(shares, self._places)
-        places: dict[int, Place] = {}
-        # a rank that went on knows of the others' lanes only how far they were then
-        for share in shares:
-            for lane, place in share.items():
-                places[lane] = max(place, places.get(lane, place))
-        return {"places": {lane: tuple(place) for lane, place in places.items()}}
+        return self._progress.gathered(self.trainer.world_size)
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._places |= {lane: Place(*place) for lane, place in state["places"].items()}
+    def load_state_dict(self, state: StateDict) -> None:
+        self._progress.load(state)
 
     def val_dataloader(self) -> DataLoader:
         one_pass = self.trainer.lightning_module.one_pass
         text = self.packed(
-            "val", WholeTexts if one_pass else TextInOrder if self.contiguous else PackedText
+            "val", WholeTexts if one_pass else SequentialTokens if self.contiguous else PackedText
         )
         self.n_unknown("val")
-        if one_pass:
-            return self.loader(
-                text, self.share_of(Pieces(text.ids, self.tokenizer.eos_id, PIECE)(0))
+        batches: Sequence
+        if self.contiguous and not one_pass:
+            share = data_share(self.trainer)
+            batches = in_order(len(text.ids), self.context, self.batch_size, *share)
+        elif one_pass:
+            batches = rank_share(self.trainer, whole_texts_plan(self, text)(0))
+        else:
+            starts = np.arange(0, len(text.ids) - 1, self.context)
+            n = self.batch_size
+            batches = rank_share(
+                self.trainer, [starts[i : i + n] for i in range(0, len(starts), n)]
             )
-        if self.contiguous:
-            return self.loader(
-                text, in_order(len(text.ids), self.context, self.batch_size, *self.share)
-            )
-        starts = np.arange(0, len(text.ids) - 1, self.context)
-        batches = [starts[i : i + self.batch_size] for i in range(0, len(starts), self.batch_size)]
-        return self.loader(text, self.share_of(batches))
+        return batch_loader(self.trainer, text, batches, self.num_workers)
+
+
+def window_plan(data: WindowData, text: PackedIds) -> Windows | Contiguous:
+    """Return the assignment of windows of the text to training batches."""
+    if data.contiguous:
+        # without a Trainer, as for estimates, one process reads all
+        n_share = 1 if data.trainer is None else data_share(data.trainer)[1]
+        return Contiguous(len(text.ids), data.context, data.batch_size, data.seed, n_share)
+    return Windows(len(text.ids), data.context, data.batch_size, data.seed)
+
+
+def whole_texts_plan(data: WindowData, text: PackedIds) -> Pieces:
+    """Return the assignment of whole texts to batches, for models that read each text once."""
+    ids = text.ids
+    return Pieces(ids, data.tokenizer.eos_id, PIECE)  # type: ignore[arg-type]  # or several files

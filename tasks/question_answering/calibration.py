@@ -1,19 +1,19 @@
-"""Whether answers are right as often as a system is sure of them."""
+"""Calibration: agreement of a system's confidence with its share of right answers."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 
-from lslm_lightning.reports.blocks import Columns, Heading, Section, Table
+from lslm_lightning.reports.blocks import Cell, Columns, Heading, Section, Table
 from lslm_lightning.reports.figures import Curves, Series
 
 N_BIN = 10
 
 
 class Calibration(NamedTuple):
-    """Bins of confidence that are not empty, (n,) each: mean confidence and share of right answers
-    in percent, the answers in each, and its number, from 0.
+    """Statistics of the non-empty bins of confidence, (n,) each: mean confidence and share of right
+    answers in percent, number of answers, and number of the bin from 0.
     """
 
     confidence: np.ndarray
@@ -23,46 +23,45 @@ class Calibration(NamedTuple):
 
     @property
     def error(self) -> float:
-        """Expected calibration error, in percent: the mean distance of the two, by answers. Source:
-        Guo et al. 2017, equation 3.
+        """Expected calibration error in percent: the mean distance, over answers, between
+        confidence and share of right answers. Source: Guo et al. 2017, equation 3.
         """
         return float((np.abs(self.confidence - self.right) * self.n).sum() / self.n.sum())
 
 
 def calibrate(confidence: np.ndarray, right: np.ndarray) -> Calibration:
-    """In ten bins of equal width.
+    """Compute the calibration in ten bins of equal width.
 
     Args:
         confidence: (N,) probabilities of the answers.
-        right: (N,) 1 of right ones, 0 of others.
+        right: (N,) 1 for right answers, 0 for wrong ones.
     """
-    places = np.minimum((confidence * N_BIN).astype(np.int64), N_BIN - 1)
-    n = np.bincount(places, minlength=N_BIN)
-    sums = [np.bincount(places, weights=values, minlength=N_BIN) for values in (confidence, right)]
+    indices = np.minimum((confidence * N_BIN).astype(np.int64), N_BIN - 1)
+    n = np.bincount(indices, minlength=N_BIN)
+    sums = [np.bincount(indices, weights=values, minlength=N_BIN) for values in (confidence, right)]
     there = n > 0
-    return Calibration(
-        *(100 * total[there] / n[there] for total in sums), n[there], np.flatnonzero(there)
-    )
+    mean, right_share = (100 * total[there] / n[there] for total in sums)
+    return Calibration(mean, right_share, n[there], np.flatnonzero(there))
 
 
 def section(found: Mapping[str, Calibration]) -> Section:
-    """Of one system or more."""
+    """Return a report section with the calibration of each system."""
     lines = [
         Series(name, each.confidence.tolist(), each.right.tolist()) for name, each in found.items()
     ]
-    lines.append(Series("as sure as right", [0.0, 100.0], [0.0, 100.0]))
-    rows = [
+    lines.append(Series("perfect calibration", [0.0, 100.0], [0.0, 100.0]))
+    rows: list[list[Cell]] = [
         [name, each.error, float((each.confidence * each.n).sum() / each.n.sum())]
         for name, each in found.items()
     ]
-    columns = [
+    columns: list[Heading | str] = [
         "system",
         Heading("expected calibration error", "%", False),
         Heading("mean confidence", "%"),
     ]
     note = (
-        "Confidence: the probability of the answer among all that were weighed. Ten bins of "
-        "equal width; right: exact match."
+        "Confidence: probability of the answer among all candidates. Ten bins of equal width; "
+        "right: exact match."
     )
     picture = Curves(lines, "confidence, %", "exact match, %", "Right answers by confidence")
     return Section(
@@ -71,17 +70,19 @@ def section(found: Mapping[str, Calibration]) -> Section:
 
 
 def bins(found: Mapping[str, Calibration]) -> Table:
-    """Return the share of right answers in each bin of confidence, with the number of answers."""
+    """Return a table of the share of right answers and the number of answers in each bin of
+    confidence.
+    """
     width = 100 / N_BIN
-    rows = []
-    for place in range(N_BIN):
-        cells: list[float | int | None] = []
+    rows: list[list[Cell]] = []
+    for index in range(N_BIN):
+        cells: list[Cell] = []
         for each in found.values():
-            here = each.bins == place
+            here = each.bins == index
             n = int(each.n[here].sum())
             cells += [n, float(each.right[here][0]) if n else None]
         if any(cells[::2]):
-            rows.append([f"{place * width:.0f} to {(place + 1) * width:.0f} %", *cells])
+            rows.append([f"{index * width:.0f} to {(index + 1) * width:.0f} %", *cells])
     columns: list[Heading | str] = ["confidence"]
     for name in found:
         columns += [Heading(name, "answers"), Heading(name, "% right")]

@@ -1,5 +1,5 @@
-"""From the scores of windows to the best answers of a passage, and to none. N tokens of the
-passage, L tokens of an answer.
+"""Candidate answers of a passage, scored by its windows. N passage tokens, L tokens of an
+answer.
 """
 
 import math
@@ -9,36 +9,36 @@ import numpy as np
 
 from lslm_lightning.contracts import Alternative, Example
 from lslm_lightning.metrics.agreement import TokenF1
-from tasks.question_answering.places import text_of
+from tasks.question_answering.places import span_text
 from tasks.question_answering.windows import Passage, Window
 
-# nats of no answer from which the probability of all else can be told to six digits
-SMALLEST = 1e-10
+# nats of no answer above which the probability of all spans has six exact digits
+MIN_NATS = 1e-10
 
 
-def band(
+def span_scores(
     windows: Iterable[tuple[Window, np.ndarray]], n_token: int, longest: int
 ) -> tuple[np.ndarray, float]:
-    """Log p(start) + log p(end) of every answer, and of none.
+    """Return log p(start) + log p(end) for each span of the passage, and for no answer.
 
-    A span that is in several windows has the best of its scores, no answer the lowest, for each
-    window but one may well be without it. Source: `write_predictions` of BERT's run_squad.py, which
-    adds logits; log p are the same in one window, and keep a window that knows nothing from having
-    a say in a passage of several.
+    A span that is in several windows gets the highest of its scores, no answer the lowest, since
+    each window but one may well be without the answer. Source: `write_predictions` of BERT's
+    run_squad.py, which adds logits; log probabilities give the same in one window, and keep an
+    uninformative window from influencing a passage of several.
 
     Args:
         windows: each with its log p (at least S, 2) of being the start and the end.
-        n_token: N, of the passage.
-        longest: L, the most tokens that an answer may have.
+        n_token: N, tokens of the passage.
+        longest: L, the maximal number of tokens of an answer.
 
     Returns:
-        (N, L) float64: of the answer from token i that has j + 1 tokens; minus infinity where there
-        is none.
+        (N, L) float64, where [i, j] is the span of j + 1 tokens from token i, minus infinity where
+        there is none; and the log p of no answer.
     """
     found = np.full((n_token, longest), -np.inf)
     nothing = math.inf
     for window, scores in windows:
-        # nan of a network that has broken down
+        # np.minimum keeps nan, which a diverged network gives
         nothing = float(np.minimum(nothing, scores[0].sum()))
         possible = np.where(
             np.stack([window.begins, window.ends], 1), scores[: len(window.ids)], -np.inf
@@ -50,16 +50,16 @@ def band(
     return found, nothing
 
 
-def weighed(
+def ranked_answers(
     scores: np.ndarray, nothing: float, text: str, passage: Passage, n: int
 ) -> list[Alternative]:
-    """The `n` best answers with different texts, the best first, and no answer, last; nats among
-    all candidates there are.
+    """Return the `n` best answers with different texts, the best first, followed by no answer; nats
+    are normalized over all candidates.
 
-    Where scores are nan, no answer alone, with nan for its nats.
+    If scores are nan, the only answer is no answer, with nan nats.
 
     Args:
-        scores: (N, L); see `band`.
+        scores: (N, L); see `span_scores`.
         nothing: log p of no answer.
     """
     if math.isnan(nothing):
@@ -67,32 +67,32 @@ def weighed(
     flat = scores.ravel()
     total = log_sum(np.append(flat, nothing))
     found: dict[str, float] = {}
-    for place in np.argsort(-flat, kind="stable")[: 10 * n]:  # several may have one text
-        if len(found) == n or not math.isfinite(flat[place]):
+    for index in np.argsort(-flat, kind="stable")[: 10 * n]:  # several may have one text
+        if len(found) == n or not math.isfinite(flat[index]):
             break
-        first, length = divmod(int(place), scores.shape[1])
-        answer = text_of(text, passage.offsets, first, first + length)
+        first, length = divmod(int(index), scores.shape[1])
+        answer = span_text(text, passage.offsets, first, first + length)
         if answer and answer not in found:
-            found[answer] = total - float(flat[place])
+            found[answer] = total - float(flat[index])
     return [*(Alternative(*each) for each in found.items()), Alternative("", total - nothing)]
 
 
-def decided(answers: Sequence[Alternative], threshold: float) -> list[Alternative]:
-    """The same answers, the best first, when no answer is held `threshold` nats less likely than it
-    was; never, where that is infinite.
+def apply_threshold(answers: Sequence[Alternative], threshold: float) -> list[Alternative]:
+    """Return the answers sorted by nats after lowering the score of no answer by `threshold` nats;
+    an infinite threshold removes no answer.
 
-    So no answer is the best exactly where its score is more than `threshold` above that of the best
-    span.
+    No answer is therefore the best exactly if its score is more than `threshold` above that of the
+    best span.
 
     Args:
-        answers: as `weighed` gives them.
+        answers: as `ranked_answers` returns them.
     """
     *spans, nothing = answers
     if not spans:
         return [Alternative("", nothing.nats if math.isnan(nothing.nats) else 0.0)]
     rest = log_sum([-answer.nats for answer in spans])
-    if nothing.nats > SMALLEST:
-        rest = max(rest, math.log(-math.expm1(-nothing.nats)))  # of all spans, known here or not
+    if nothing.nats > MIN_NATS:
+        rest = max(rest, math.log(-math.expm1(-nothing.nats)))  # all spans, listed here or not
     total = log_sum([rest, -nothing.nats - threshold])
     found = [Alternative(answer.output, max(0.0, answer.nats + total)) for answer in spans]
     if math.isfinite(threshold):
@@ -101,19 +101,20 @@ def decided(answers: Sequence[Alternative], threshold: float) -> list[Alternativ
 
 
 def best_threshold(examples: Sequence[Example], answers: Sequence[Sequence[Alternative]]) -> float:
-    """The threshold of `decided` by which the F1 of these answers is highest, of equals the one
-    with the fewest without an answer.
+    """Return the threshold of `apply_threshold` at which the F1 of these answers is highest; of
+    several the one that leaves the fewest questions unanswered.
 
-    Infinite where every question has an answer. Source: `find_best_thresh` of SQuAD's evaluation
+    Infinite if every question has an answer. Source: `find_best_thresh` of SQuAD's evaluation
     script v2.0.
 
     Args:
-        answers: to each example, as `weighed` gives them.
+        answers: answers to each example, as `ranked_answers` returns them.
     """
     if all(any(example.references) for example in examples):
         return math.inf
     metric = TokenF1(examples[0].language)
-    # of no answer over the best span: by how many nats it leads, and what it would bring
+    # for each question: nats of the best span less nats of no answer, and the gain in F1 of
+    # giving no answer
     margins = []
     gains = []
     for example, (best, *_, nothing) in (
@@ -130,14 +131,14 @@ def best_threshold(examples: Sequence[Example], answers: Sequence[Sequence[Alter
     ordered = np.array(margins)[order]
     total = np.concatenate([[0.0], np.cumsum(np.array(gains)[order])])
     edges = np.concatenate([[ordered[0] + 2.0], ordered, [ordered[-1] - 2.0]])
-    # the first k have none: from above all of them to below all
+    # at the k-th threshold the first k questions get no answer
     middles = (edges[:-1] + edges[1:]) / 2
-    # what is equal stays together
+    # no threshold separates equal margins
     possible = np.concatenate([[True], ordered[:-1] > ordered[1:], [True]])
     return float(middles[int(np.argmax(np.where(possible, total, -np.inf)))])
 
 
 def log_sum(values: Sequence[float] | np.ndarray) -> float:
-    """Log of the sum of exponentials; one at least is finite."""
+    """Return the log of the sum of exponentials of `values`, at least one of which is finite."""
     top = np.max(values)
     return float(top + np.log(np.exp(values - top).sum()))

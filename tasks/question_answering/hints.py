@@ -1,5 +1,4 @@
-"""What can be seen of a word without having learned anything: whether the other text has it too,
-and what it looks like. N words.
+"""Word-overlap features: for each word, whether the other text has it too, and its shape. N words.
 
 Source: the features f_exact_match and f_token of Chen et al. 2017, "Reading Wikipedia to Answer
 Open-Domain Questions", section 3.2, with stems in place of lemmas and shapes in place of parts of
@@ -19,28 +18,32 @@ from lslm_lightning.text.chinese import segment_with_offsets
 from lslm_lightning.text.languages import base_language
 from lslm_lightning.text.sentences import split_sentences
 
-SIZES = (4, 8, 4, 8, 8)
-"""Of each hint: match (0 none, 1 by stem, 2 but for case, 3 exact); words of the run that both
-texts have; how often its own text has the word, less one; shape; and how much of the rarer
-words of the question the word's sentence has, in sevenths.
+FEATURE_SIZES = (4, 8, 4, 8, 8)
+"""Number of values of each feature: match (0 none, 1 by stem, 2 except for case, 3 exact); length
+of the run of words around it that both texts have; occurrences of the word in its own text, less
+one; shape; and share of the question's words that the word's sentence has, in sevenths.
 """
-_SHIFTS = (0, 2, 5, 7, 10)  # where each stands in one number
+_SHIFTS = (0, 2, 5, 7, 10)  # lowest bit of each feature in the packed integer
 
 
-class HintWords(NamedTuple):
-    """A text in words; signs are not among what is compared."""
+class AnalyzedWords(NamedTuple):
+    """Words and punctuation marks of a text, with what is compared: punctuation marks have no
+    stem.
+    """
 
-    spans: np.ndarray  # (N, 2) characters [start, end) of each word or sign
+    spans: np.ndarray  # (N, 2) characters [start, end) of each word or punctuation mark
     texts: list[str]
     folded: list[str]
-    stems: list[str]  # "" of signs
-    shapes: np.ndarray  # (N,)
-    repeats: np.ndarray  # (N,)
-    sentence: np.ndarray  # (N,) number of the sentence that each stands in
+    stems: list[str]  # "" for punctuation
+    shapes: np.ndarray  # (N,) see `shape_of`
+    repeats: np.ndarray  # (N,) further occurrences in the text
+    sentence: np.ndarray  # (N,) index of each word's sentence
 
 
-def words_of(text: str, language: str) -> HintWords:
-    """The words of a text: CJK characters one by one, others whole."""
+def analyze_words(text: str, language: str) -> AnalyzedWords:
+    """Split a text into words (CJK into single characters), and compute what of each word does not
+    depend on the other text.
+    """
     pieces = segment_with_offsets(text)
     texts = [piece for piece, _ in pieces]
     spans = np.array([span for _, span in pieces], dtype=np.int64).reshape(-1, 2)
@@ -48,10 +51,10 @@ def words_of(text: str, language: str) -> HintWords:
     stem = _stem() if base_language(language) == "en" else str
     stems = [stem(word) if word[0].isalnum() else "" for word in folded]
     counts = Counter(folded)
-    repeats = np.array([min(counts[word], SIZES[2]) - 1 for word in folded], dtype=np.int64)
+    repeats = np.array([min(counts[word], FEATURE_SIZES[2]) - 1 for word in folded], dtype=np.int64)
     shapes = np.array([shape_of(piece) for piece in texts], dtype=np.int64)
     sentence = np.searchsorted(sentence_starts(text, language)[1:], spans[:, 0], side="right")
-    return HintWords(spans, texts, folded, stems, shapes, repeats, sentence)
+    return AnalyzedWords(spans, texts, folded, stems, shapes, repeats, sentence)
 
 
 @cache
@@ -60,8 +63,8 @@ def _stem():
 
 
 def shape_of(word: str) -> int:
-    """0 a sign, 1 letters without case, 2 lower case, 3 one capital first, 4 capitals alone, 5
-    mixed, 6 with digits, 7 digits alone.
+    """Return the shape of a word: 0 punctuation, 1 letters without case, 2 lower case, 3 first
+    letter capital, 4 all capitals, 5 mixed case, 6 letters and digits, 7 digits alone.
     """
     if not word[0].isalnum():
         return 0
@@ -77,7 +80,7 @@ def shape_of(word: str) -> int:
 
 
 def sentence_starts(text: str, language: str) -> list[int]:
-    """The characters at which its sentences begin, from 0."""
+    """Return the character offsets at which the sentences begin, 0 included."""
     starts = [0]
     at = 0
     for sentence in split_sentences(text, language):
@@ -87,8 +90,9 @@ def sentence_starts(text: str, language: str) -> list[int]:
     return sorted(set(starts))
 
 
-def hints(own: HintWords, other: HintWords, share: np.ndarray) -> np.ndarray:
-    """All hints on each word of one text beside another, as one number a word (N,).
+def word_features(own: AnalyzedWords, other: AnalyzedWords, share: np.ndarray) -> np.ndarray:
+    """Return the features of each word of one text given the other, all packed into one integer per
+    word (N,).
 
     Args:
         share: (N,) 0 to 1; see `sentence_share`.
@@ -110,7 +114,7 @@ def hints(own: HintWords, other: HintWords, share: np.ndarray) -> np.ndarray:
     ]
     parts = (
         np.array(match, dtype=np.int64),
-        runs(own.stems, other.stems),
+        common_runs(own.stems, other.stems),
         own.repeats,
         own.shapes,
         np.rint(7 * share).astype(np.int64),
@@ -118,30 +122,33 @@ def hints(own: HintWords, other: HintWords, share: np.ndarray) -> np.ndarray:
     return sum(part << shift for part, shift in zip(parts, _SHIFTS, strict=True))
 
 
-def runs(own: Sequence[str], other: Sequence[str]) -> np.ndarray:
-    """Of each word (N,): how many words the longest run has that it is part of and that both texts
-    have, at most 7. Signs end a run.
+def common_runs(own: Sequence[str], other: Sequence[str]) -> np.ndarray:
+    """Return for each word (N,) the length, at most 7, of the longest run of words around it that
+    both texts have; punctuation ends a run.
     """
-    places: dict[str, list[int]] = {}
+    positions: dict[str, list[int]] = {}
     for j, stem in enumerate(other):
         if stem:
-            places.setdefault(stem, []).append(j)
+            positions.setdefault(stem, []).append(j)
     longest = np.zeros(len(own), dtype=np.int64)
-    before = {}
+    before: dict[int, int] = {}
     for i, stem in enumerate(own):
-        before = {j: before.get(j - 1, 0) + 1 for j in places.get(stem, ())}
+        before = {j: before.get(j - 1, 0) + 1 for j in positions.get(stem, ())}
         if before:
             n = max(before.values())
             longest[i - n + 1 : i + 1] = np.maximum(longest[i - n + 1 : i + 1], n)
-    return longest.clip(max=SIZES[1] - 1)
+    return longest.clip(max=FEATURE_SIZES[1] - 1)
 
 
-def sentence_share(question: HintWords, passage: HintWords) -> tuple[np.ndarray, np.ndarray]:
-    """Of each word of the question and of the passage, 0 to 1: how much of the question's words its
-    sentence has.
+def sentence_share(
+    question: AnalyzedWords, passage: AnalyzedWords
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return, for each word of the question and of the passage, the share (0 to 1) of the
+    question's words that occur in its sentence.
 
-    A word weighs the less the more sentences of the passage have it; one that no sentence has
-    weighs 1. For words of the question the best sentence counts.
+    Words are weighted by one over the number of sentences of the passage that have them; a word
+    that no sentence has gets weight 1. Words of the question all get the share of the best
+    sentence.
     """
     sentences: dict[str, set[int]] = {}
     for stem, number in zip(passage.stems, passage.sentence.tolist(), strict=True):
@@ -158,20 +165,24 @@ def sentence_share(question: HintWords, passage: HintWords) -> tuple[np.ndarray,
     return np.full(len(question.texts), found.max()), found[passage.sentence]
 
 
-def of_tokens(words: HintWords, hint: np.ndarray, offsets: Sequence[tuple[int, int]]) -> np.ndarray:
-    """From words to tokens: each has the hints on the word that its first visible character stands
-    in, or comes before.
+def token_features(
+    words: AnalyzedWords, features: np.ndarray, offsets: Sequence[tuple[int, int]]
+) -> np.ndarray:
+    """Map features of words to tokens: each token gets those of the word that contains its first
+    visible character, or of the next word.
 
     Args:
-        hint: (N,) of each word.
+        hint: (N,) features of each word.
         offsets: the characters [start, end) of each token.
     """
-    if not len(hint):
+    if not len(features):
         return np.zeros(len(offsets), dtype=np.int64)
     starts = np.array([start for start, _ in offsets], dtype=np.int64)
-    return hint[np.searchsorted(words.spans[:, 1], starts, side="right").clip(max=len(hint) - 1)]
+    return features[
+        np.searchsorted(words.spans[:, 1], starts, side="right").clip(max=len(features) - 1)
+    ]
 
 
-def apart(hint: Tensor) -> list[Tensor]:
-    """The hints (...) of numbers (...), each below its size."""
-    return [(hint >> shift) % size for size, shift in zip(SIZES, _SHIFTS, strict=True)]
+def unpack_features(features: Tensor) -> list[Tensor]:
+    """Unpack the integers (...) into features (...), each smaller than its `FEATURE_SIZES`."""
+    return [(features >> shift) % size for size, shift in zip(FEATURE_SIZES, _SHIFTS, strict=True)]

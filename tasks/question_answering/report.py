@@ -1,5 +1,5 @@
-"""What a report shows of answers besides scores: where they are right, how sure a system is, and
-where they stand in their passages.
+"""Report sections of question answering: scores by kind of question, calibration, and answers
+marked in their passages.
 """
 
 import math
@@ -11,13 +11,13 @@ import numpy as np
 from lslm_lightning.contracts import Example, Prediction
 from lslm_lightning.evaluation.buckets import cut, quartiles
 from lslm_lightning.metrics.agreement import ExactMatch, TokenF1
-from lslm_lightning.reports.blocks import Heading, Section, Table, Text
+from lslm_lightning.reports.blocks import Cell, Heading, Section, Table, Text
 from lslm_lightning.reports.marking import MarkedText
 from lslm_lightning.text.chinese import segment
 from lslm_lightning.text.languages import base_language
 from tasks.question_answering import calibration
 from tasks.question_answering.data import Question, as_question, is_answerable
-from tasks.question_answering.places import nearest
+from tasks.question_answering.places import nearest_occurrence
 
 N_MARKED = 12
 ENGLISH = {
@@ -38,21 +38,26 @@ OTHER = "other"
 
 
 def sections(examples: Sequence[Example], predictions: Sequence[Prediction]) -> list[Section]:
-    """Of a run's test."""
+    """Return the sections of a run's report."""
     by_id = {p.id: p for p in predictions}
     own = [by_id[e.id] for e in examples]
     columns = {
         metric.name: rows_of(metric, examples, own)
         for metric in (ExactMatch(examples[0].language), TokenF1(examples[0].language))
     }
-    found = [answered(examples, {"this run": own}), parts(examples, columns, "exact match and F1")]
-    return [*found, *sure(examples, {"this run": own}), marked(examples, own)]
+    found = [
+        answered(examples, {"this run": own}),
+        breakdown(examples, columns, "exact match and F1"),
+    ]
+    return [*found, *calibration_section(examples, {"this run": own}), marked(examples, own)]
 
 
 def compared(
     examples: Sequence[Example], outputs: Mapping[str, Sequence[Prediction]]
 ) -> list[Section]:
-    """Of an evaluation: F1 of each system by parts, and how sure those are that know it."""
+    """Return the sections of an evaluation: F1 of each system by kind of question, and calibration
+    of those that give probabilities.
+    """
     ids = {e.id for e in examples}
     every = {name: {p.id: p for p in own if p.id in ids} for name, own in outputs.items()}
     systems = {
@@ -64,24 +69,28 @@ def compared(
         return []
     metric = TokenF1(examples[0].language)
     columns = {name: rows_of(metric, examples, own) for name, own in systems.items()}
-    return [answered(examples, systems), parts(examples, columns, "F1"), *sure(examples, systems)]
+    return [
+        answered(examples, systems),
+        breakdown(examples, columns, "F1"),
+        *calibration_section(examples, systems),
+    ]
 
 
 def rows_of(
     metric: ExactMatch | TokenF1, examples: Sequence[Example], answers: Sequence[Prediction]
 ) -> np.ndarray:
-    """Statistics (N, 2)."""
+    """Return the metric's statistics (N, 2) of the answers."""
     return metric.rows(examples, answers)
 
 
 def answered(examples: Sequence[Example], systems: Mapping[str, Sequence[Prediction]]) -> Section:
-    """Scores of questions with and without an answer, as SQuAD's script has them (HasAns,
-    NoAns).
+    """Return a table of scores on questions with and without an answer, as in SQuAD's script
+    (HasAns, NoAns).
     """
     exact = ExactMatch(examples[0].language)
     f1 = TokenF1(examples[0].language)
     has = np.array([is_answerable(e) for e in examples])
-    rows = []
+    rows: list[list[Cell]] = []
     for name, own in systems.items():
         scores = [rows_of(metric, examples, own)[:, 0] for metric in (exact, f1)]
         given = np.array([bool(exact.rules.plain(p.output or "")) for p in own])
@@ -96,7 +105,7 @@ def answered(examples: Sequence[Example], systems: Mapping[str, Sequence[Predict
                         100 * float(given[mask].mean()),
                     ]
                 )
-    columns = [
+    columns: list[Heading | str] = [
         "system",
         "questions",
         "number",
@@ -107,11 +116,12 @@ def answered(examples: Sequence[Example], systems: Mapping[str, Sequence[Predict
     return Section("Questions with and without an answer", [Table(columns, rows)])
 
 
-def parts(examples: Sequence[Example], columns: Mapping[str, np.ndarray], what: str) -> Section:
-    """Scores by what is asked for, and by the lengths of answer and passage.
+def breakdown(examples: Sequence[Example], columns: Mapping[str, np.ndarray], what: str) -> Section:
+    """Return tables of scores by question word, and by the lengths of answer and passage.
 
     Args:
         columns: statistics (N, 2) by name.
+        what: names of the scores, for the title.
     """
     metric = TokenF1(examples[0].language)
     questions = [as_question(e) for e in examples]
@@ -123,35 +133,35 @@ def parts(examples: Sequence[Example], columns: Mapping[str, np.ndarray], what: 
     length = np.array([len(metric.counted(q.references[0])) for q in questions])
     by_length = {"no answer": ~has, **quartiles(length, "words", among=has)}
     passage = quartiles(np.array([len(segment(q.passage)) for q in questions]), "words")
-    notes = "characters in scripts without spaces."
+    unit = "characters in scripts without spaces."
     cuts = [
-        cut("Question word", "The first in the question that is known.", by_word, metric, columns),
+        cut("Question word", "The first known one in the question.", by_word, metric, columns),
         cut(
             "Length of the answer",
-            f"Words of the first reference; {notes}",
+            f"Words of the first reference; {unit}",
             by_length,
             metric,
             columns,
         ),
-        cut("Length of the passage", f"Words; {notes}", passage, metric, columns),
+        cut("Length of the passage", f"Words; {unit}", passage, metric, columns),
     ]
     tables = []
     for found in filter(None, cuts):
-        rows = [
+        rows: list[list[Cell]] = [
             [bucket.name, len(bucket.places), *bucket.scores.values()] for bucket in found.buckets
         ]
         tables.append(
             Table([found.title.lower(), "questions", *columns], rows, found.title, [found.note])
         )
     return Section(
-        f"Parts of the exam, by {what}",
-        tables or [Text("There are too few questions to part them.")],
+        f"Breakdown by {what}",
+        tables or [Text("There are too few questions for a breakdown.")],
     )
 
 
 def question_word(text: str, language: str) -> str:
-    """What a question asks with; of Chinese the first in the order of `CHINESE`, else the first in
-    the question.
+    """Return the question word: in Chinese the first one in the order of `CHINESE` that occurs,
+    otherwise the first one in the question.
     """
     if base_language(language) == "zh":
         return next((word for word, pattern in CHINESE.items() if re.search(pattern, text)), OTHER)
@@ -162,22 +172,27 @@ def question_word(text: str, language: str) -> str:
     )
 
 
-def sure(examples: Sequence[Example], systems: Mapping[str, Sequence[Prediction]]) -> list[Section]:
-    """Calibration of those systems that say how sure they are."""
+def calibration_section(
+    examples: Sequence[Example], systems: Mapping[str, Sequence[Prediction]]
+) -> list[Section]:
+    """Return a section on the calibration of those systems that give probabilities; empty if none
+    does.
+    """
     exact = ExactMatch(examples[0].language)
     found = {}
     for name, own in systems.items():
-        if all(p.nats is not None for p in own):
-            confidence = np.array([math.exp(-p.nats) for p in own])
+        nats = [p.nats for p in own if p.nats is not None]
+        if len(nats) == len(own):
+            confidence = np.array([math.exp(-value) for value in nats])
             found[name] = calibration.calibrate(confidence, rows_of(exact, examples, own)[:, 0])
     return [calibration.section(found)] if found else []
 
 
 def marked(examples: Sequence[Example], answers: Sequence[Prediction]) -> Section:
-    """Some passages, evenly spaced, with what was wanted and what was answered."""
+    """Return some passages, evenly spaced, with the right and the given answer marked."""
     n = min(N_MARKED, len(examples))
     chosen = [i * len(examples) // n for i in range(n)]
-    note = "Underlined: the answer that was wanted. Tinted: the one that was given."
+    note = "Underlined: the right answer. Tinted: the given answer."
     return Section(
         "Answers in their passages",
         [Text(note), *(in_passage(as_question(examples[i]), answers[i]) for i in chosen)],
@@ -185,21 +200,27 @@ def marked(examples: Sequence[Example], answers: Sequence[Prediction]) -> Sectio
 
 
 def in_passage(question: Question, answer: Prediction) -> MarkedText:
-    """One of them; of several places of an answer that which is nearest to what was wanted."""
-    wanted = question.found()
+    """Return a passage with the right and the given answer marked; of several occurrences of the
+    given one, the nearest to the right one.
+    """
+    wanted = question.answer_span()
     output = answer.output or ""
-    start = nearest(question.passage, output, wanted[0] if wanted else 0) if output else None
+    start = (
+        nearest_occurrence(question.passage, output, wanted[0] if wanted else 0) if output else None
+    )
     given = None if start is None else (start, start + len(output))
     lacking = (
-        f"Wanted, and not in the passage: {question.references[0]}."
+        f"Right answer, not in the passage: {question.references[0]}."
         if is_answerable(question)
         else "The passage has no answer."
     )
-    words = [] if wanted else [lacking]
+    notes = [] if wanted else [lacking]
     if not given:
-        words.append(f"Given, and not in the passage: {output}." if output else "None was given.")
+        notes.append(
+            f"Given answer, not in the passage: {output}." if output else "No answer was given."
+        )
     if answer.nats is not None:
-        words.append(f"Confidence {100 * math.exp(-answer.nats):.0f} %.")
+        notes.append(f"Confidence {100 * math.exp(-answer.nats):.0f} %.")
     return MarkedText(
-        question.passage, wanted, given, question.asked, " ".join(words), question.language
+        question.passage, wanted, given, question.asked, " ".join(notes), question.language
     )

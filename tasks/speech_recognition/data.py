@@ -1,9 +1,9 @@
-"""Recordings and what is said in them. B recordings, T frames, F features, L tokens."""
+"""Recordings and their transcripts. B recordings, T frames, F features, L tokens."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeAlias, cast
 
 import numpy as np
 import torch
@@ -13,25 +13,32 @@ from lslm_lightning.audio.front_end import FrontEnd
 from lslm_lightning.contracts import Example
 from lslm_lightning.data.rows import references_of
 from lslm_lightning.decoding.alignment import frames_needed
+from lslm_lightning.text.recipes import BytePair, Recipe
 from lslm_lightning.training.batches import Ragged, padded
 from lslm_lightning.training.budget_data import BudgetData
-from lslm_lightning.training.data import say
+from lslm_lightning.training.data import N_VALIDATION_EXAMPLE, rank_zero_print
+from lslm_lightning.types import JsonObject
 
 MODALITY = "sound"
-SHOWN = 5  # names of files that a message has at most
-# of 16 bits a sample at 16,000 Hz: a guess at the length of what nobody has measured
-BYTES_A_FRAME = 320
+VectorCount: TypeAlias = Callable[[int | Tensor], int | Tensor]  # of frames -> of vectors
+N_NAMED = 5  # file names that a message lists at most
+# estimate for files that were not read: 10 ms of 16-bit samples at 16,000 Hz
+BYTES_PER_FRAME = 320
 
 
 def no_sound() -> bytes:
-    """Of an utterance that was made without one."""
-    raise ValueError("this utterance has no sound")
+    """Raise an error: the utterance was made without a recording.
+
+    Raises:
+        ValueError: always.
+    """
+    raise ValueError("this utterance has no recording; give `read`, which returns its bytes")
 
 
 @dataclass(frozen=True, slots=True)
 class Utterance(Example):
-    """A recording: `source` is the name of its file, `read` gives the bytes, `references` say what
-    is said.
+    """Recording with its transcripts: `source` is the name of its file, `read` returns its bytes,
+    `references` are transcripts.
     """
 
     modality: str = MODALITY
@@ -39,12 +46,12 @@ class Utterance(Example):
     read: Callable[[], bytes] = field(default=no_sound, repr=False, compare=False)
 
     def content(self) -> bytes:
-        """Bytes of the recording."""
+        """Return the bytes of the recording."""
         return self.read()
 
     @property
     def length(self) -> int:
-        """Bytes of the file.
+        """Number of bytes of the file.
 
         Raises:
             ValueError, OSError: it cannot be read.
@@ -53,12 +60,12 @@ class Utterance(Example):
 
 
 class SpeechBatch(NamedTuple):
-    """Padded recordings and transcripts; padding stands on the right."""
+    """Padded recordings and transcripts; padding is on the right."""
 
     features: Tensor  # (B, T, F) float32, 0 where padded
     lengths: Tensor  # (B,) int64, frames
     target: Tensor  # (B, L) int64 from <s> to </s>
-    n_token: int  # of the transcripts, with the end of each
+    n_token: int  # tokens of the transcripts, the end of each included
     n_source_token: int  # frames
 
 
@@ -75,10 +82,10 @@ class Recordings:
 
     @property
     def lengths(self) -> np.ndarray:
-        """(n_recording, 1) frames."""
+        """Lengths (n_recording, 1) in frames."""
         return np.array([len(row) for row in self.features], dtype=np.int64)[:, None]
 
-    def __getitem__(self, indices: Sequence[int]) -> SpeechBatch:
+    def __getitem__(self, indices: Sequence[int] | np.ndarray) -> SpeechBatch:
         chosen = [self.features[i] for i in indices]
         target = padded([self.target[i] for i in indices], self.pad_id)
         n_token = sum(len(self.target[i]) - 1 for i in indices)
@@ -86,7 +93,9 @@ class Recordings:
 
 
 def stacked(features: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """(B, T, F) with 0 where padded, and lengths (B,) of rows (T, F) of different lengths."""
+    """Pad feature rows (T, F) of different lengths with 0 to (B, T, F), and return their lengths
+    (B,).
+    """
     lengths = torch.tensor([len(row) for row in features], dtype=torch.int64)
     if not features:
         return torch.zeros(0, 0, 0), lengths
@@ -95,55 +104,72 @@ def stacked(features: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
 
 class SpeechData(BudgetData):
     """Recordings with transcripts: rows with `audio`, the name of a file beside the corpus, `text`,
-    and perhaps `speaker`.
+    and optionally `speaker`.
 
-    Several transcripts of a recording are its references, and the first is learned.
+    All transcripts of a recording are its references, and the first is trained on.
 
-    Features are computed once, when training begins, and kept in memory: 32 kB a second of 80 mel
-    bins. Left out of training, and counted in `counts`, are recordings without a word, and those
-    whose transcript needs more vectors than the encoder makes of the frames: no path of CTC leads
-    through these, and the loss would be infinite. An exam has all recordings.
+    Features are computed once, when training begins, and kept in memory: 32 kB per second with 80
+    mel bins. Recordings with an empty transcript are left out of training, and so are those whose
+    transcript needs more encoder output vectors than there are, for which the CTC loss would be
+    infinite. Both are counted in `counts`. Evaluations have all recordings.
 
     Args:
         max_frames: padded frames of one training batch on one device.
-        exam_tokens: padded frames of one batch of an exam.
-        unreadable: recordings of the training split that are empty, cut off or no sound: "refuse"
-            them, with the names of the first, or "leave out" and count them. Those of an exam are
-            always refused.
-        language: code of what is spoken, which decides how errors are counted; by default what the
-            corpus says, or what its script tells.
+        exam_tokens: padded frames of one batch of an evaluation.
+        unreadable: what to do with training recordings that are empty, truncated or no sound:
+            "refuse" raises an error that names the first, "leave out" skips and counts them. In an
+            evaluation they are always an error.
+        language: code of the spoken language, which decides how errors are counted; by default that
+            of the corpus, or the one identified from the transcripts.
     """
 
     fields = ("audio", "text")
 
     def __init__(
         self,
-        *args: Any,
-        max_frames: int = 12_000,
+        corpus: str,
+        tokenizer: Recipe = BytePair(),  # noqa: B008 (frozen)
+        columns: JsonObject | None = None,
+        seed: int = 0,
         exam_tokens: int = 20_000,
+        n_validation_example: int = N_VALIDATION_EXAMPLE,
+        num_workers: int = 0,
+        *,
+        max_frames: int = 12_000,
         unreadable: str = "refuse",
         language: str | None = None,
-        **kwargs: Any,
     ) -> None:
         if max_frames < 1:
-            raise ValueError(f"max_frames={max_frames} must be at least 1; 12000 are two minutes")
-        super().__init__(*args, max_tokens=max_frames, exam_tokens=exam_tokens, **kwargs)
+            raise ValueError(
+                f"max_frames={max_frames} must be at least 1; 12000, two minutes, is usual"
+            )
+        super().__init__(
+            corpus,
+            tokenizer,
+            columns,
+            seed,
+            exam_tokens,
+            n_validation_example,
+            num_workers,
+            max_tokens=max_frames,
+        )
         if unreadable not in ("refuse", "leave out"):
             raise ValueError(f"unreadable={unreadable!r} must be 'refuse' or 'leave out'")
         self.unreadable = unreadable
         self.given_language = language
         self.front_end: FrontEnd | None = None
-        self.n_vector: Callable[[int], int] | None = None
+        self.n_vector: VectorCount | None = None
         self._encoded: dict[str, Recordings] = {}
-        self._n_frame: dict[str, int] = {}  # of recordings of exams
+        self._n_frame: dict[str, int] = {}  # by recording of an evaluation
         self._featured: dict[str, list[Tensor | str]] = {}
 
-    def borrow(self, front_end: FrontEnd, n_vector: Callable[[int], int] | None) -> None:
-        """What is known of the model alone.
+    def bind_model(self, front_end: FrontEnd, n_vector: VectorCount | None) -> None:
+        """Set what only the model knows; cached features are dropped if it changes.
 
         Args:
-            n_vector: how many vectors its encoder makes of so many frames; None where no transcript
-                can need more than there are.
+            front_end: computes features of recordings.
+            n_vector: number of encoder output vectors for a number of frames; None if the length of
+                transcripts is not limited by it.
         """
         if (front_end, n_vector) != (self.front_end, self.n_vector):
             self.front_end = front_end
@@ -154,20 +180,25 @@ class SpeechData(BudgetData):
 
     @cached_property
     def language(self) -> str:
-        """Of what is spoken; see `language_of`."""
-        return self.language_of(self.transcripts(self.telling_split), self.given_language)
+        """Language code of the speech; see `language_of`."""
+        return self.language_of(self.transcripts(self.language_split), self.given_language)
 
     def training_texts(self) -> Iterable[str]:
         return self.transcripts("train")
 
+    @property
+    def _front_end(self) -> FrontEnd:
+        assert self.front_end is not None, "a task must be bound to the data first"
+        return self.front_end
+
     def transcripts(self, split: str) -> Iterable[str]:
-        """The first transcript of each recording."""
+        """Return the first transcript of each recording."""
         return (references_of(row["text"])[0] for row in self.rows(split))
 
     def text_key(self) -> str:
         return "text"
 
-    def to_example(self, row: Mapping[str, Any]) -> Utterance:
+    def to_example(self, row: JsonObject) -> Utterance:
         read = partial(self.corpus.read, row["audio"])
         references = references_of(row["text"])
         return Utterance(
@@ -180,35 +211,39 @@ class SpeechData(BudgetData):
             read=read,
         )
 
+    def examples(self, split: str) -> Sequence[Utterance]:
+        return cast(Sequence[Utterance], super().examples(split))
+
     # Features
 
     def featured(self, split: str) -> list[Tensor | str]:
-        """Features of each recording (T, F), or why it cannot be read, in one line; what had to be
-        done to them is counted and told.
+        """Return the features (T, F) of each recording, or one line that says why it cannot be
+        read; repairs are counted and printed.
         """
         found: list[Tensor | str] = []
         remarks: dict[str, list[str]] = {}
         for example in self.examples(split):
             try:
-                reading = self.front_end.read(example.read(), example.source)
+                reading = self._front_end.read(example.read(), example.source)
             except (ValueError, OSError) as error:
                 found.append(str(error))
                 continue
             found.append(reading.features)
-            for word in reading.remarks:
-                remarks.setdefault(word, []).append(example.source)
-        for word, names in remarks.items():
-            self.counts[f"{split}_{word.replace(' ', '_')}"] = len(names)
+            for remark in reading.remarks:
+                remarks.setdefault(remark, []).append(example.source)
+        for remark, names in remarks.items():
+            self.counts[f"{split}_{remark.replace(' ', '_')}"] = len(names)
         if remarks:
-            words = ", ".join(
-                f"{len(names):,} {word} ({names[0]}{', ...' if len(names) > 1 else ''})"
-                for word, names in remarks.items()
+            summary = ", ".join(
+                f"{len(names):,} {remark} ({names[0]}{', ...' if len(names) > 1 else ''})"
+                for remark, names in remarks.items()
             )
-            say(f"{len(found):,} recordings of {split}: {words}")
+            rank_zero_print(f"{len(found):,} recordings of {split}: {summary}")
         return found
 
     def measure(self, split: str) -> int:
-        """Find how many frames each recording of an exam has; those of the longest.
+        """Compute the frames of each recording of an evaluation split, and return the largest
+        number.
 
         Raises:
             ValueError: some cannot be read; the first is named.
@@ -224,18 +259,21 @@ class SpeechData(BudgetData):
         self._tell_unknown(
             split, self.tokenizer.encode_targets([e.references[0] for e in examples])
         )
-        if split == "val":  # whose loss is computed too
+        if split == "val":  # they are needed again, for its loss
             self._featured[split] = found
         return max(map(len, found))
 
     def _refuse(self, split: str, reasons: Sequence[str], way_out: str) -> None:
+        """Raise a ValueError if there are `reasons`, each of which says why a recording of the
+        split cannot be read.
+        """
         if reasons:
             n = len(reasons)
             total = len(self.examples(split))
             more = f" ({n} of {total} recordings of {split} cannot be read)" if n > 1 else ""
             where = f"corpus {self.corpus_name}: "
             raise ValueError(
-                f"{where}{reasons[0].removeprefix(where)}{more}; mend the file{way_out}"
+                f"{where}{reasons[0].removeprefix(where)}{more}; repair the file{way_out}"
             )
 
     def encoded(self, split: str) -> Recordings:
@@ -272,24 +310,19 @@ class SpeechData(BudgetData):
             f"{split}_too_short_left_out": len(short),
         }
         if unread:
-            say(
+            rank_zero_print(
                 f"{len(unread):,} of {len(ids):,} recordings of {split} cannot be read and are "
                 f"left out: {unread[0]}"
             )
         if empty:
-            words = "have an empty transcript and are left out"
-            say(
-                f"{len(empty):,} of {len(ids):,} recordings of {split} {words}: "
-                f"{self._names(split, empty)}"
+            rank_zero_print(
+                f"{len(empty):,} of {len(ids):,} recordings of {split} have an empty transcript "
+                f"and are left out: {self._names(split, empty)}"
             )
         if short:
-            words = (
-                "have transcripts longer than what the encoder makes of their frames, and no "
-                "loss is computed for them"
-            )
-            say(
-                f"{len(short):,} of {len(ids):,} recordings of {split} {words}: "
-                f"{self._names(split, short)}"
+            rank_zero_print(
+                f"{len(short):,} of {len(ids):,} recordings of {split} have transcripts longer "
+                f"than the encoder output, and are left out: {self._names(split, short)}"
             )
         left_out = {*empty, *short}
         kept = [
@@ -297,40 +330,46 @@ class SpeechData(BudgetData):
         ]
         if not kept:
             raise ValueError(
-                f"corpus {self.corpus_name}: no recording of {split} can be learned from; look "
-                "at its transcripts and lengths"
+                f"corpus {self.corpus_name}: no recording of {split} can be trained on; look at "
+                "its transcripts, and at the lengths of its recordings"
             )
         target = Ragged([tokenizer.bos_id, *ids[i], tokenizer.eos_id] for i in kept)
-        return Recordings([features[i] for i in kept], target, tokenizer.pad_id)
+        readable = [row for row in map(features.__getitem__, kept) if isinstance(row, Tensor)]
+        return Recordings(readable, target, tokenizer.pad_id)
 
     def _tell_unknown(self, split: str, ids: Sequence[Sequence[int]]) -> None:
-        """Count transcripts with characters, or words, that the tokenizer does not know: no model
-        can write them as they are.
+        """Count and print the transcripts with characters, or words, that the tokenizer does not
+        know, so that no model can write them.
         """
         unknown = [i for i, own in enumerate(ids) if self.tokenizer.unk_id in own]
         self.counts[f"{split}_with_unknown"] = len(unknown)
         if unknown:
-            words = f"have {self.tokenizer.kind} that the tokenizer does not know, <unk> to it"
-            say(
-                f"{len(unknown):,} of {len(ids):,} transcripts of {split} {words}: "
+            rank_zero_print(
+                f"{len(unknown):,} of {len(ids):,} transcripts of {split} have "
+                f"{self.tokenizer.kind} that the tokenizer does not know and encodes as <unk>: "
                 f"{self._names(split, unknown)}"
             )
 
-    def _names(self, split: str, places: Sequence[int]) -> str:
-        """Of the first of these recordings."""
-        return ", ".join(self.examples(split)[i].source for i in places[:SHOWN]) + (
-            ", ..." if len(places) > SHOWN else ""
+    def _names(self, split: str, indices: Sequence[int]) -> str:
+        """Return the file names of the first few of these recordings."""
+        return ", ".join(self.examples(split)[i].source for i in indices[:N_NAMED]) + (
+            ", ..." if len(indices) > N_NAMED else ""
         )
 
     def _is_short(self, ids: Sequence[int], n_frame: int) -> bool:
-        return self.n_vector is not None and frames_needed(ids) > self.n_vector(n_frame)
+        """Return whether a recording of `n_frame` frames is too short for the CTC path of its
+        transcript.
+        """
+        return self.n_vector is not None and bool(frames_needed(ids) > self.n_vector(n_frame))
 
     def batching(self) -> str:
         return f"max_frames {self.max_tokens}, {self.front_end}, unreadable ones {self.unreadable}"
 
-    def source_lengths(self, examples: Sequence[Utterance]) -> list[int]:
-        """Frames of each recording; a guess where they were never measured."""
+    def source_lengths(self, examples: Sequence[Example]) -> list[int]:
+        """Return the number of frames of each recording; estimated from the file size if it is not
+        known.
+        """
         return [
-            self._n_frame.get(example.source) or example.length // BYTES_A_FRAME
-            for example in examples
+            self._n_frame.get(example.source) or example.length // BYTES_PER_FRAME
+            for example in cast(Sequence[Utterance], examples)
         ]

@@ -1,8 +1,9 @@
-"""What a report shows of transcripts besides scores: which errors, whose, and recordings to look at
-and listen to.
+"""Report sections of speech recognition: kinds of errors, errors by speaker, confused words, and
+recordings to listen to.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import reduce
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ from lslm_lightning.contracts import Prediction, metric_label
 from lslm_lightning.decoding.alignment import forced_alignment
 from lslm_lightning.evaluation.buckets import quartiles
 from lslm_lightning.metrics.error_rate import CharacterErrorRate, WordErrorRate, confusions
-from lslm_lightning.reports.blocks import Folded, Heading, Section, Table, Text
+from lslm_lightning.reports.blocks import Cell, Folded, Heading, Section, Table, Text
 from lslm_lightning.reports.recordings import Aligned, RecordingPair, Sound, Spectrogram, TimeMark
 from tasks.speech_recognition.data import SpeechData, Utterance
 
@@ -24,15 +25,15 @@ if TYPE_CHECKING:
 
 N_RECORDING = 20
 N_CONFUSED = 20
-MAX_CHARACTERS = 4_200_000  # of a page of at most 5 MB, for pictures and sounds
+MAX_CHARACTERS = 4_200_000  # for pictures and sounds on a page of at most 5 MB
 Outputs = Mapping[str, Sequence[str]]
-"""By system, a text for each example."""
+"""Texts of each system, one for each example."""
 
 
 def sections(
     task: "SpeechRecognitionTask", data: SpeechData, predictions: Sequence[Prediction]
 ) -> list[Section]:
-    """Of a run."""
+    """Return the sections of a run's report."""
     by_id = {p.id: p.output or "" for p in predictions}
     examples = data.examples("test")
     outputs = [by_id[example.id] for example in examples]
@@ -42,8 +43,8 @@ def sections(
 def compared(
     examples: Sequence[Utterance], outputs: Mapping[str, Sequence[Prediction] | Sequence[str]]
 ) -> list[Section]:
-    """Of one system or several: kinds of errors, by speaker and by length, and what is taken for
-    what.
+    """Return the sections of an evaluation: kinds of errors, errors by speaker and by length, and
+    confused words.
     """
     texts: Outputs = {
         name: [p if isinstance(p, str) else p.output or "" for p in own]
@@ -53,7 +54,7 @@ def compared(
     characters = CharacterErrorRate()
     return [
         kinds(examples, texts, words, characters),
-        parts(examples, texts, words),
+        breakdown(examples, texts, words),
         confused(examples, texts, words),
     ]
 
@@ -61,13 +62,16 @@ def compared(
 def kinds(
     examples: Sequence[Utterance], texts: Outputs, *metrics: WordErrorRate | CharacterErrorRate
 ) -> Section:
-    """Substitutions, deletions and insertions."""
-    rows = []
+    """Return a table of substitutions, deletions and insertions."""
+    rows: list[list[Cell]] = []
     for name, own in texts.items():
         for metric in metrics:
-            total = sum(
-                metric.statistics(e, Prediction(e.id, text))
-                for e, text in zip(examples, own, strict=True)
+            total = reduce(
+                np.add,
+                (
+                    metric.statistics(e, Prediction(e.id, text))
+                    for e, text in zip(examples, own, strict=True)
+                ),
             )
             *edits, length = metric.edits(total)
             rows.append(
@@ -79,18 +83,18 @@ def kinds(
                     length,
                 ]
             )
-    columns = [
+    columns: list[Heading | str] = [
         "system",
         "metric",
         Heading("errors", "%", False),
-        *(Heading(kind, "%") for kind in ("substituted", "left out", "added")),
+        *(Heading(kind, "%") for kind in ("substitutions", "deletions", "insertions")),
     ]
     notes = ["In percent of the words, or characters, of the references."]
     return Section("Errors", [Table([*columns, "in the references"], rows, notes=notes, places=2)])
 
 
-def parts(examples: Sequence[Utterance], texts: Outputs, metric: WordErrorRate) -> Section:
-    """Word error rates by speaker, and by words of the reference."""
+def breakdown(examples: Sequence[Utterance], texts: Outputs, metric: WordErrorRate) -> Section:
+    """Return tables of word error rates by speaker, and by length of the reference."""
     statistics = {
         name: np.stack(
             [
@@ -108,7 +112,7 @@ def parts(examples: Sequence[Utterance], texts: Outputs, metric: WordErrorRate) 
     }
 
     def table(by: str, masks: Mapping[str, np.ndarray]) -> Table:
-        rows = [
+        rows: list[list[Cell]] = [
             [
                 name,
                 int(mask.sum()),
@@ -125,12 +129,12 @@ def parts(examples: Sequence[Utterance], texts: Outputs, metric: WordErrorRate) 
     tables: list[object] = [table(by, masks) for by, masks in groups.items() if len(masks) > 1]
     return Section(
         "Errors by speaker and length",
-        tables or [Text("One speaker, and transcripts of one length.")],
+        tables or [Text("All recordings have one speaker, and transcripts of one length.")],
     )
 
 
 def confused(examples: Sequence[Utterance], texts: Outputs, metric: WordErrorRate) -> Section:
-    """The most frequent errors of each system."""
+    """Return tables of the most frequent errors of each system."""
     blocks: list[object] = []
     for name, own in texts.items():
         found = confusions(
@@ -138,14 +142,16 @@ def confused(examples: Sequence[Utterance], texts: Outputs, metric: WordErrorRat
             for e, text in zip(examples, own, strict=True)
             for edit in metric.alignment(e.references[0], text)
         )
-        rows = [[edit.reference or "∗", edit.output or "∗", n] for edit, n in found[:N_CONFUSED]]
+        rows: list[list[Cell]] = [
+            [edit.reference or "∗", edit.output or "∗", n] for edit, n in found[:N_CONFUSED]
+        ]
         if rows:
             blocks.append(
                 Table(
-                    ["said", "written", "times"],
+                    ["reference", "output", "times"],
                     rows,
                     name if len(texts) > 1 else "",
-                    ["∗: nothing."],
+                    ["∗: no word."],
                 )
             )
     return Section("Most confused words", blocks or [Text("Every word is right.")])
@@ -154,22 +160,22 @@ def confused(examples: Sequence[Utterance], texts: Outputs, metric: WordErrorRat
 def recordings(
     task: "SpeechRecognitionTask", examples: Sequence[Utterance], outputs: Sequence[str]
 ) -> Section:
-    """Some recordings: half of them where most is wrong, the others spread over the exam; players
-    as far as there is room for sound.
+    """Return a section with some recordings: half of them those with the most errors, the others
+    spread over the split; sounds are embedded as far as the page has room.
     """
     metric = WordErrorRate(examples[0].language)
     aligned = [
         metric.alignment(e.references[0], text) for e, text in zip(examples, outputs, strict=True)
     ]
     n_error = [sum(edit.operation != "equal" for edit in edits) for edits in aligned]
-    places = chosen(n_error, N_RECORDING)
-    pictures = {i: picture(task, examples[i], outputs[i]) for i in places}
+    indices = chosen(n_error, N_RECORDING)
+    pictures = {i: picture(task, examples[i], outputs[i]) for i in indices}
     room = MAX_CHARACTERS - sum(len(own.address) for own in pictures.values())
     sounds, n_sound = players(
-        task.front_end, [examples[i] for i in sorted(places, key=lambda i: -n_error[i])], room
+        task.front_end, [examples[i] for i in sorted(indices, key=lambda i: -n_error[i])], room
     )
     blocks: list[object] = []
-    for i in places:
+    for i in indices:
         alignment = (
             [Aligned([RecordingPair(*edit) for edit in aligned[i]], language=examples[i].language)]
             if aligned[i]
@@ -181,31 +187,34 @@ def recordings(
                 f"{examples[i].id}: {outputs[i] or '(empty)'}", [*alignment, *sound, pictures[i]]
             )
         )
-    words = (
-        f"{len(places):,} of {len(examples):,} recordings: half of them those with most "
-        "errors, the others from all over the exam."
+    summary = (
+        f"{len(indices):,} of {len(examples):,} recordings: half of them those with the most "
+        "errors, the others spread evenly over the test set."
     )
     by_ctc = (
-        " Below a picture stand the tokens where the model wrote them." if task.ctc_weight else ""
+        " Below each spectrogram are the tokens at the frames that CTC aligns them to."
+        if task.ctc_weight
+        else ""
     )
     some = (
-        f" The page has room for the sound of {len(sounds)} of them, those with most errors first."
+        f" The page has room for the sound of {len(sounds)} of them, those with the most errors "
+        "first."
         if len(sounds) < n_sound
         else ""
     )
-    return Section("Recordings", [Text(words + by_ctc + some), *blocks])
+    return Section("Recordings", [Text(summary + by_ctc + some), *blocks])
 
 
 def players(
     front_end: FrontEnd, examples: Sequence[Utterance], room: int
 ) -> tuple[dict[str, Sound], int]:
-    """Players by the ids of examples, from the first on as many as there is room for, and how many
-    have a sound at all.
+    """Return audio players by example id, as many from the first on as fit, and the number of
+    recordings with sound.
 
-    Where all fit, they are without loss.
+    The encoding is lossless if all fit.
 
     Args:
-        room: characters of the page.
+        room: maximal number of characters on the page.
     """
     found = {example: front_end.waveform(example.read(), example.source) for example in examples}
     waveforms = {example: waveform for example, waveform in found.items() if waveform is not None}
@@ -224,7 +233,9 @@ def players(
 
 
 def chosen(n_error: Sequence[int], n: int) -> list[int]:
-    """Places of at most `n` recordings, in order."""
+    """Return the indices of at most `n` recordings, in order: half those with the most errors, the
+    others spread evenly.
+    """
     worst = [i for i in sorted(range(len(n_error)), key=lambda i: (-n_error[i], i)) if n_error[i]][
         : n // 2
     ]
@@ -234,27 +245,27 @@ def chosen(n_error: Sequence[int], n: int) -> list[int]:
 
 
 def picture(task: "SpeechRecognitionTask", example: Utterance, output: str) -> Spectrogram:
-    """Of a recording, with the tokens of its transcript below."""
+    """Return the spectrogram of a recording, with the tokens of the output below."""
     values = task.front_end.shown(example.read(), example.source).numpy()
     return Spectrogram(
-        values, task.front_end.frames_per_second, marks(task, example, output, len(values))
+        values, task.front_end.frames_per_second, token_marks(task, example, output, len(values))
     )
 
 
 @torch.no_grad()
-def marks(
+def token_marks(
     task: "SpeechRecognitionTask", example: Utterance, output: str, n_frame: int
 ) -> list[TimeMark]:
-    """The tokens of an output and which of the frames CTC has them in; none where it cannot, or
-    there is no CTC.
+    """Return the tokens of an output with the frames to which CTC aligns them; empty without CTC,
+    or if the output is too long for it.
     """
     if not task.ctc_weight:
         return []
-    heard = task.heard([example])
+    vectors = task.encode_examples([example])
     [ids] = task.tokenizer.encode_targets([output])
     try:
-        spans = forced_alignment(task.log_probs(heard)[0], ids, task.blank)
-    except ValueError:  # what a decoder wrote may be more than CTC can
+        spans = forced_alignment(task.log_probs(vectors)[0], ids, task.blank)
+    except ValueError:  # the output of a decoder may be too long for CTC
         return []
     stride = task.subsampling.stride
     texts = [task.tokenizer.decode([i]).strip() or "␣" for i in ids]

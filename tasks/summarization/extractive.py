@@ -1,5 +1,5 @@
-"""Extractive summarization: which sentences of a document say what matters. B documents, S tokens,
-N sentences, D d_model.
+"""Extractive summarization: sentences of the document are the summary. B documents, S tokens, N
+sentences, D d_model.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -21,11 +21,14 @@ from lslm_lightning.optim import Schedule
 from lslm_lightning.text.sentences import join_sentences, split_sentences
 from lslm_lightning.text.tokenizer import Tokenizer
 from lslm_lightning.training.answering import Answering
+from lslm_lightning.training.batches import on_device
 from lslm_lightning.training.checks import check_has_validation_score, check_kind
 from lslm_lightning.training.data import TaskData
 from lslm_lightning.training.data_requirements import DataRequirements
 from lslm_lightning.training.optimizer_settings import ADAMW, COSINE
+from lslm_lightning.training.shared_settings import share_settings
 from lslm_lightning.training.task import LABEL_SMOOTHING
+from tasks.summarization.data import MAX_SOURCE_LENGTH
 from tasks.summarization.extractive_data import (
     DocumentReading,
     ExtractiveData,
@@ -53,7 +56,7 @@ class ExtractiveAnswering(Answering):
             for reading, sentences in zip(readings, documents, strict=True)
         )
         return n_cut, (
-            f"sources have sentences beyond max_source_length={longest} tokens, which could not be "
+            f"sources have sentences after max_source_length={longest} tokens, which could not be "
             "chosen"
         )
 
@@ -63,48 +66,48 @@ class ExtractiveRequirements(DataRequirements):
 
     task: "ExtractiveTask"
 
+    def bind(self, data: TaskData) -> None:
+        if isinstance(data, ExtractiveData):
+            share_settings(data, {"max_source_length": self.task.max_source_length})
+
     def check(self, data: TaskData) -> None:
         task = self.task
         data = check_kind(task, data, ExtractiveData)
         check_has_validation_score(task, data)
         longest = task.max_source_length
-        if longest != data.max_source_length:
-            raise ValueError(
-                f"model.max_source_length={longest} and "
-                f"data.max_source_length={data.max_source_length} must be equal"
-            )
+        self.bind(data)
         for name, network in (
             ("backbone", task.backbone),
             ("sentence_backbone", task.sentence_backbone),
         ):
             if network.max_positions is not None and network.max_positions < longest:
                 raise ValueError(
-                    f"max_length={network.max_positions} of the positions of {name} is below "
-                    f"max_source_length={longest}, the most tokens, and sentences, of a source; "
-                    "raise it, or lower the other"
+                    f"max_length={network.max_positions} of positions of {name} must be at least "
+                    f"max_source_length={longest}, the maximal number of tokens, and of sentences, "
+                    "of a source; raise it, or lower max_source_length"
                 )
 
 
 class ExtractiveTask(Summarizer):
-    """Each sentence is chosen or not, by what is around it: an encoder over tokens, one over
-    sentences, and a number for each sentence.
+    """Extractive summarizer: an encoder over tokens, an encoder over sentences, and a score for
+    each sentence.
 
     The vector of a sentence is the mean of its tokens' outputs, the `<s>` before it included.
-    BertSum takes the output of that token alone, which BERT has learned to fill and an encoder from
-    scratch must learn first; and in a recurrent network it has the sentence from one side only. To
-    the vectors comes the number of the sentence, as sines: where one stands matters. Source: Liu
-    and Lapata 2019, section 3; trigram blocking: Paulus et al. 2018, section 2.5.
+    BertSum takes the output of `<s>` alone, which BERT has learned to fill but an encoder without
+    pretraining has not, and which a recurrent network computes from one side only. The index of the
+    sentence is added as a sinusoidal embedding, since position matters. Source: Liu and Lapata
+    2019, section 3; trigram blocking: Paulus et al. 2018, section 2.5.
 
     Arguments that are not listed are those of `Task`.
 
     Args:
         backbone: over tokens; an encoder alone.
         sentence_backbone: over the sentences of a document; called with d_model; an encoder alone.
-        k: sentences of an answer.
-        block_trigrams: pass over a sentence that has three words in a row in common with one that
-            is chosen already, words as ROUGE compares them (English by stem, Chinese by character).
-        max_source_length: tokens that are read of a source, with one for each sentence and one for
-            the end; sentences beyond it cannot be chosen.
+        k: number of sentences in a summary.
+        block_trigrams: skip a sentence that shares three words in a row with a sentence chosen
+            before, compared as ROUGE does (English by stem, Chinese by character).
+        max_source_length: number of tokens that are read of a source, including one for each
+            sentence and one for the end; sentences after them cannot be chosen.
     """
 
     backbone: Backbone
@@ -120,7 +123,7 @@ class ExtractiveTask(Summarizer):
         ),
         k: int = 3,
         block_trigrams: bool = True,
-        max_source_length: int = 400,
+        max_source_length: int = MAX_SOURCE_LENGTH,
         optimizer: OptimizerCallable = ADAMW,
         schedule: Schedule = COSINE,
         label_smoothing: float = LABEL_SMOOTHING,
@@ -129,13 +132,13 @@ class ExtractiveTask(Summarizer):
         super().__init__(backbone, tokenizer, optimizer, schedule, label_smoothing, extra_metrics)
         if k < 1:
             raise ValueError(
-                f"k={k} of ExtractiveTask must be at least 1 sentence; as many as a summary has "
-                "is best"
+                f"k={k} of ExtractiveTask must be at least 1 sentence; the usual length of a "
+                "summary is best"
             )
         if max_source_length < 3:
             raise ValueError(
                 f"max_source_length={max_source_length} must be at least 3 tokens; 400 suits "
-                "news and mails"
+                "news and emails"
             )
         self.sentence_backbone = sentence_backbone(backbone.d_model)
         for name, network in (
@@ -158,7 +161,7 @@ class ExtractiveTask(Summarizer):
         self.score = nn.Linear(backbone.d_model, 1)
 
     def scores(self, batch: SentenceBatch) -> Tensor:
-        """Log-odds that a sentence is chosen, (B, N)."""
+        """Return the log-odds (B, N) that each sentence is chosen."""
         memory = self.backbone.encode(self.embedding(batch.source), batch.source_pad)  # (B, S, D)
         number = torch.arange(batch.sentence_pad.size(1), device=memory.device)
         belongs = (batch.sentence[:, None] == number[:, None]).to(memory.dtype)  # (B, N, S)
@@ -175,7 +178,7 @@ class ExtractiveTask(Summarizer):
         return nats.masked_fill(batch.sentence_pad, 0.0).sum()
 
     def generate(self, examples: Sequence[Example]) -> Iterator[Prediction]:
-        """An answer to each example, in order."""
+        """Yield the summary of each example, in order."""
         yield from self.answer(examples)
 
     def answer(self, examples: Sequence[Example]) -> list[Prediction]:
@@ -192,35 +195,32 @@ class ExtractiveTask(Summarizer):
         return [
             Prediction(
                 example.id,
-                join_sentences([sentences[i] for i in places], example.source_language),
-                n_token=sum(reading.lengths[i] for i in places),
+                join_sentences([sentences[i] for i in indices], example.source_language),
+                n_token=sum(reading.lengths[i] for i in indices),
                 seconds=seconds,
             )
-            for example, sentences, reading, places in zip(
+            for example, sentences, reading, indices in zip(
                 examples, documents, readings, chosen, strict=True
             )
         ]
 
     @torch.no_grad()
     def scores_of(self, readings: Sequence[DocumentReading]) -> list[list[float]]:
-        """Of each sentence that is read, by document."""
+        """Return the log-odds of each sentence that is read, by document."""
         kept = [reading for reading in readings if reading.lengths]
         if not kept:
             return [[] for _ in readings]
         ids = [reading.ids for reading in kept]
         lengths = [reading.lengths for reading in kept]
         batch = batch_of(ids, lengths, [[0] * len(row) for row in lengths], self.tokenizer.pad_id)
-        on_device = SentenceBatch(
-            *(value.to(self.device) if isinstance(value, Tensor) else value for value in batch)
-        )
-        rows = iter(self.scores(on_device).tolist())
+        rows = iter(self.scores(on_device(batch, self.device)).tolist())
         return [
             next(rows)[: len(reading.lengths)] if reading.lengths else [] for reading in readings
         ]
 
 
 def sentences_of(example: Example) -> list[str]:
-    """What can be chosen from."""
+    """Return the sentences of an example's source."""
     return split_sentences(example.source, example.source_language)
 
 
@@ -230,26 +230,26 @@ def choose(
     k: int,
     words: Callable[[str], list[str]] | None = None,
 ) -> list[int]:
-    """Places of the `k` sentences with the highest scores, in the order of the text; the first of
-    equals.
+    """Return the indices of the `k` sentences with the highest scores, in text order; of equal
+    scores the first.
 
     Args:
-        scores: of the sentences that may be chosen, which are the first.
-        words: of a sentence; one that shares a trigram of these with a sentence that is chosen
-            already is passed over.
+        scores: scores of the first sentences; the others cannot be chosen.
+        words: function that splits a sentence into words; a sentence that shares a trigram of words
+            with one chosen before is skipped. None to skip none.
     """
-    places: list[int] = []
+    indices: list[int] = []
     seen: set[tuple[str, ...]] = set()
     for i in sorted(range(len(scores)), key=lambda i: (-scores[i], i)):
-        if len(places) == k:
+        if len(indices) == k:
             break
         trigrams = trigrams_of(words(sentences[i])) if words else set()
         if not trigrams & seen:
-            places.append(i)
+            indices.append(i)
             seen |= trigrams
-    return sorted(places)
+    return sorted(indices)
 
 
 def trigrams_of(words: Sequence[str]) -> set[tuple[str, ...]]:
-    """Each three in a row."""
+    """Return all runs of three words."""
     return set(zip(words, words[1:], words[2:]))

@@ -1,5 +1,5 @@
-"""Which sentences an extractive summarizer is to choose: found once for a corpus, by several
-processes, and kept in the cache.
+"""Best extract of each document, the training target of extractive summarizers: computed once for a
+corpus, by several processes, and cached.
 """
 
 import hashlib
@@ -16,9 +16,9 @@ from lslm_lightning.metrics.extraction import best_sentences
 from lslm_lightning.metrics.rouge import Rouge
 from lslm_lightning.training.cores import available_cores
 
-VERSION = 1  # of how sentences are chosen; a cache holds those of one
-CHUNK = 500  # documents that are done at once
-FEW = 10_000  # documents that one process has done before others have started
+VERSION = 1  # of the algorithm, part of the names of cached files
+CHUNK = 500  # documents of one job
+FEW = 10_000  # documents below which several processes are not faster
 LINE_EVERY_SECONDS = 10.0
 
 
@@ -30,16 +30,17 @@ def chosen_once(
     cache: Path,
     n_worker: int | None = None,
 ) -> list[list[int]]:
-    """`best_sentences` of every document, from the cache or found now; processes that start
-    together find them once.
+    """Return `best_sentences` of every document, from the cache or computed now; processes that
+    start together compute them once.
 
-    The name in the cache is a digest of all texts and settings, so that whatever changes them makes
-    others: the corpus, its columns, the rules that split sentences, the code of a data module.
+    The name in the cache is a digest of all texts and settings, so anything that changes them leads
+    to a new file: the corpus, its columns, the rules of sentence splitting, the code of a data
+    module.
 
     Args:
-        documents: sentences of each.
-        cache: a folder for such choices only.
-        n_worker: processes; by default one a core, where there is work enough.
+        documents: sentences of each document.
+        cache: folder of such files only.
+        n_worker: processes; by default one per core if there are many documents.
     """
     path = cache / f"{digest_of(documents, references, language, k)}.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -47,23 +48,23 @@ def chosen_once(
         if (kept := read_chosen(path, documents)) is not None:
             return kept
         with draft_of(path) as draft, draft.open("w", encoding="utf-8") as file:
-            for places in chosen(documents, references, language, k, n_worker):
-                file.write(f"{json.dumps(places)}\n")
+            for indices in chosen(documents, references, language, k, n_worker):
+                file.write(f"{json.dumps(indices)}\n")
     return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
 
 
 def read_chosen(path: Path, documents: Sequence[Sequence[str]]) -> list[list[int]] | None:
-    """Read the sentences that were chosen of each document; None where the file is missing or
+    """Read the indices of the best sentences of each document; None if the file is missing or
     damaged.
     """
     try:
         found = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
     except (OSError, ValueError, RecursionError):
         return None
-    if len(found) != len(documents) or not all(isinstance(places, list) for places in found):
+    if len(found) != len(documents) or not all(isinstance(indices, list) for indices in found):
         return None
-    for places, sentences in zip(found, documents, strict=True):
-        if not all(type(place) is int and 0 <= place < len(sentences) for place in places):
+    for indices, sentences in zip(found, documents, strict=True):
+        if not all(type(index) is int and 0 <= index < len(sentences) for index in indices):
             return None
     return found
 
@@ -71,7 +72,7 @@ def read_chosen(path: Path, documents: Sequence[Sequence[str]]) -> list[list[int
 def digest_of(
     documents: Sequence[Sequence[str]], references: Sequence[Sequence[str]], language: str, k: int
 ) -> str:
-    """32 hexadecimal digits."""
+    """Return 32 hexadecimal digits that identify the texts and settings."""
     found = hashlib.sha256(f"{VERSION} {language} {k} {Rouge('1', language).signature}".encode())
     for texts in zip(documents, references, strict=True):
         found.update(json.dumps(texts).encode())
@@ -85,7 +86,9 @@ def chosen(
     k: int,
     n_worker: int | None = None,
 ) -> Iterator[list[int]]:
-    """`best_sentences` of every document, in order, with a line of progress now and then."""
+    """Yield `best_sentences` of every document, in order, printing a line of progress now and
+    then.
+    """
     n = len(documents)
     n_worker = n_worker or (1 if n < FEW else available_cores())
     parts = (
@@ -103,13 +106,13 @@ def chosen(
         n_done += len(found)
         if time.monotonic() - said > LINE_EVERY_SECONDS:
             said = time.monotonic()
-            print(f"the best sentences of {n_done:,} of {n:,} documents are found", flush=True)
+            print(f"found the best sentences of {n_done:,} of {n:,} documents", flush=True)
 
 
 def best_of_each(
     documents: Sequence[Sequence[str]], references: Sequence[Sequence[str]], language: str, k: int
 ) -> list[list[int]]:
-    """In one process."""
+    """Return `best_sentences` of every document, in this process."""
     return [
         best_sentences(sentences, own, language, k)
         for sentences, own in zip(documents, references, strict=True)

@@ -1,41 +1,35 @@
-"""What a report shows of summaries besides scores: how much is copied, and how much is left out."""
+"""Report sections of summaries: how much is copied from the document, and from where."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from lslm_lightning.contracts import Example, Prediction
-from lslm_lightning.reports.blocks import Columns, Heading, Section, Table
+from lslm_lightning.reports.blocks import Cell, Columns, Heading, Section, Table
 from lslm_lightning.reports.figures import Histogram
 from lslm_lightning.text.chinese import segment
-from tasks.summarization.data import SummarizationData
-
-if TYPE_CHECKING:
-    from tasks.summarization.task import SummarizationTask
+from lslm_lightning.training.data import TaskData
 
 
-def sections(
-    task: "SummarizationTask", data: SummarizationData, predictions: Sequence[Prediction]
-) -> list[Section]:
-    """Abstractiveness of outputs beside that of references."""
+def sections(data: TaskData, predictions: Sequence[Prediction]) -> list[Section]:
+    """Return a section on how abstractive outputs and references are, for a run's report."""
     outputs = {p.id: p.output or "" for p in predictions}
     examples = data.examples("test")
-    rows = [
+    rows: list[list[Cell]] = [
         ["outputs", *abstractiveness(examples, [outputs[e.id] for e in examples])],
         ["references", *abstractiveness(examples, [e.references[0] for e in examples])],
     ]
     columns = ["", *(f"novel {n}-grams, %" for n in (1, 2, 3)), "words", "compression"]
     notes = [
         (
-            "Novel: not in the document. Compression: words of the document for one of the "
-            "summary. Chinese counts by characters."
+            "Novel: not in the document. Compression: words of the document per word of the "
+            "summary. Chinese is counted in characters."
         )
     ]
     return [Section("Abstractiveness", [Table(columns, rows, notes=notes)])]
 
 
 def abstractiveness(examples: Sequence[Example], summaries: Sequence[str]) -> list[float]:
-    """Share of novel 1-, 2- and 3-grams in percent, mean words, and document words for one summary
-    word; over the whole corpus.
+    """Return the percentages of novel 1-, 2- and 3-grams, the mean length in words, and the number
+    of document words per summary word, over the whole corpus.
     """
     novel = [0, 0, 0]
     total = [0, 0, 0]
@@ -58,7 +52,9 @@ def abstractiveness(examples: Sequence[Example], summaries: Sequence[str]) -> li
 def compared(
     examples: Sequence[Example], outputs: Mapping[str, Sequence[Prediction]]
 ) -> list[Section]:
-    """Of an evaluation: how much each system copies, in which pieces, and from where."""
+    """Return the sections of an evaluation: how much each system copies, in how long runs, and from
+    where in the document.
+    """
     texts = {
         name: [p.output or "" for p in own]
         for name, own in outputs.items()
@@ -67,26 +63,26 @@ def compared(
     if not texts:
         return []
     every = texts | {"reference": [e.references[0] for e in examples]}
-    rows = [
+    rows: list[list[Cell]] = [
         [name, *abstractiveness(examples, own), *fragments(examples, own)]
         for name, own in every.items()
     ]
     novel = [Heading(f"novel {n}-grams", "%") for n in (1, 2, 3)]
     copied = [
         Heading("in copied runs", "% of words"),
-        Heading("mean length of a run", "words, by word"),
+        Heading("mean length of a run", "words, weighted by length"),
     ]
-    columns = ["system", *novel, "words", "compression", *copied]
+    columns: list[Heading | str] = ["system", *novel, "words", "compression", *copied]
     notes = [
-        "Novel: not in the document. Compression: words of the document for one of the summary. "
-        "A run: the longest words in a row that the"
-        " document has too, from left to right (Grusky et al. 2018). Chinese counts by characters."
+        "Novel: not in the document. Compression: words of the document per word of the summary. "
+        "Run: the longest sequence of words that the document has too, from left to right (Grusky "
+        "et al. 2018). Chinese is counted in characters."
     ]
-    places = {name: origins(examples, own) for name, own in every.items()}
+    positions = {name: origins(examples, own) for name, own in every.items()}
     picture = Histogram(
-        {name: own for name, own in places.items() if own},
+        {name: own for name, own in positions.items() if own},
         "% of the document",
-        "Where copied runs of three words stand",
+        "Position of copied runs of at least three words",
     )
     return [
         Section("Abstractiveness", [Table(columns, rows, notes=notes)]),
@@ -95,17 +91,17 @@ def compared(
 
 
 def runs_of(source: Sequence[str], summary: Sequence[str]) -> list[tuple[int, int]]:
-    """(place in the source, length) of extractive fragments, greedily from left to right. Source:
-    Grusky et al. 2018, figure 3.
+    """Return (index in the source, length) of the extractive fragments of a summary, found greedily
+    from left to right. Source: Grusky et al. 2018, figure 3.
     """
-    places: dict[str, list[int]] = {}
+    positions: dict[str, list[int]] = {}
     for i, word in enumerate(source):
-        places.setdefault(word, []).append(i)
+        positions.setdefault(word, []).append(i)
     found = []
     at = 0
     while at < len(summary):
         best = (0, 0)
-        for start in places.get(summary[at], ()):
+        for start in positions.get(summary[at], ()):
             n = 0
             while (
                 at + n < len(summary)
@@ -121,8 +117,8 @@ def runs_of(source: Sequence[str], summary: Sequence[str]) -> list[tuple[int, in
 
 
 def fragments(examples: Sequence[Example], summaries: Sequence[str]) -> list[float]:
-    """Coverage in percent, and density: the share of words in copied runs, and the mean length of
-    the run that a word is in.
+    """Return coverage in percent and density: the share of words in copied runs, and the mean over
+    words of the length of their run.
     """
     covered = squares = n_word = 0
     for example, summary in zip(examples, summaries, strict=True):
@@ -135,8 +131,8 @@ def fragments(examples: Sequence[Example], summaries: Sequence[str]) -> list[flo
 
 
 def origins(examples: Sequence[Example], summaries: Sequence[str]) -> list[float]:
-    """Where in its document each copied run of three words or more begins, in percent of the
-    document.
+    """Return the position in its document, in percent, of each copied run of at least three
+    words.
     """
     found = []
     for example, summary in zip(examples, summaries, strict=True):
