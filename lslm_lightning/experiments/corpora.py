@@ -201,6 +201,8 @@ def check_corpus(console: Console, name: str, columns: Mapping[str, Any] | None 
     ):
         if text:
             console.print(f"{label}: {text}", soft_wrap=True)
+    if corpus.comparability:
+        remarks.append(f"! {corpus.comparability}")
     for remark in remarks:
         console.print(remark, style="yellow", soft_wrap=True)
     if not problems and (config := config_of(corpus, columns)):
