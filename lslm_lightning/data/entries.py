@@ -12,8 +12,9 @@ from lslm_lightning.data.archives import bare_name, read_file, read_members
 from lslm_lightning.data.catalogue import CatalogueEntry, DataFile, Split
 from lslm_lightning.data.checksums import remembered_checksum, remembered_listing
 from lslm_lightning.data.corpus import Corpus
+from lslm_lightning.data.corpus_formats import read_parallel, read_sphinx
 from lslm_lightning.data.fetching import local_file, verified_file
-from lslm_lightning.data.readers import READERS, Record, read_parallel, read_sphinx
+from lslm_lightning.data.readers import READERS
 from lslm_lightning.data.rows import (
     FILES,
     Row,
@@ -28,7 +29,7 @@ from lslm_lightning.data.shares import (
     where,
     without_empty_shares,
 )
-from lslm_lightning.data.values import place_of
+from lslm_lightning.data.values import Record, place_of
 from lslm_lightning.text.language_names import match_language
 
 

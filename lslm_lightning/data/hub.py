@@ -16,7 +16,6 @@ from urllib.request import Request, urlopen
 
 from lslm_lightning.data.columns import find_meaning
 from lslm_lightning.data.corpus import Corpus
-from lslm_lightning.data.readers import Record
 from lslm_lightning.data.rows import (
     FILES,
     SPLIT_NAMES,
@@ -28,6 +27,7 @@ from lslm_lightning.data.rows import (
     required_fields,
     to_row,
 )
+from lslm_lightning.data.values import Record
 
 if TYPE_CHECKING:
     from datasets import Dataset

@@ -23,8 +23,9 @@ from lslm_lightning.data.file_names import (
     refuse_twins,
     some_of,
 )
-from lslm_lightning.data.readers import READERS, Record
+from lslm_lightning.data.readers import READERS
 from lslm_lightning.data.rows import named_fields, required_fields
+from lslm_lightning.data.values import Record
 from lslm_lightning.safety.paths import check_is_file
 from lslm_lightning.text.language_names import is_language
 

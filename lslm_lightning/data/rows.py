@@ -7,8 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from lslm_lightning.data.chat import is_chat, is_content, render, text_of_parts
-from lslm_lightning.data.readers import Record
-from lslm_lightning.data.values import as_text, place_of
+from lslm_lightning.data.values import Record, as_text, place_of
 from lslm_lightning.text.language_names import LANGUAGE
 
 Row = dict[str, str | list[str]]

@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lslm_lightning.data.archives import BUFFER, bare_name, refused_where_damaged, unpacked
+from lslm_lightning.data.arrow_records import read_arrow, read_parquet
 from lslm_lightning.data.file_names import FORMATS
 from lslm_lightning.data.hub import as_written, is_hub_id
-from lslm_lightning.data.readers import READERS, EmptyFileError, read_arrow, read_parquet
+from lslm_lightning.data.readers import READERS
 from lslm_lightning.data.rows import to_row
+from lslm_lightning.data.text_lines import EmptyFileError
 from lslm_lightning.data.values import Record, place_of
 from lslm_lightning.safety.paths import check_is_file
 

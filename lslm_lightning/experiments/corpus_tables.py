@@ -11,8 +11,8 @@ from rich.text import Text
 
 from lslm_lightning.data.columns import proposed
 from lslm_lightning.data.corpus import Corpus
-from lslm_lightning.data.readers import Record
 from lslm_lightning.data.rows import JOINED, where_of
+from lslm_lightning.data.values import Record
 from lslm_lightning.text.yaml_files import dump_yaml
 
 N_RECORD = 2
