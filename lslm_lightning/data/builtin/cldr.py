@@ -79,8 +79,8 @@ def make_splits(sizes: Mapping[str, int], seed: int) -> Splits:
     phrases = Phrases(locales, Random(seed))
     seen: dict[str, set[str]] = {language: set() for language in LANGUAGES}
 
-    def distinct(phrase: Phrase) -> Row | None:
-        row: Row = {
+    def distinct(phrase: Phrase) -> dict[str, str] | None:
+        row = {
             language: " ".join(phrase(locale).split())
             for language, locale in zip(LANGUAGES, locales, strict=True)
         }

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from random import Random
+from typing import Literal
 
 from babel import Locale
 from babel.dates import (
@@ -211,7 +212,8 @@ class Phrases:
         )
 
     def _list(self, parts: list[Phrase]) -> Phrase:
-        style = self.random.choice(["standard", "or"])
+        styles: list[Literal["standard", "or"]] = ["standard", "or"]
+        style = self.random.choice(styles)
         return lambda locale: format_list([part(locale) for part in parts], style, locale=locale)
 
     def _day(self) -> date:
