@@ -1,4 +1,4 @@
-"""Archives, folders and compressed files, read into memory without trusting them."""
+"""Readers of archives, folders and compressed files that do not trust what they read."""
 
 import bz2
 import fnmatch
@@ -13,29 +13,44 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from lslm_lightning.safety.limits import max_in_memory, max_unpacked, too_large
 from lslm_lightning.safety.paths import check_is_file, is_inside
 
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
 PACKED = ("gz", "zst", "xz", "bz2")
-"""Endings of the names of packed files."""
+"""Endings of the names of compressed files."""
 MAGIC = {b"\x1f\x8b": "gz", b"BZh": "bz2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zst"}
 BUFFER = 1 << 20
 LFS_POINTER = b"version https://git-lfs.github.com/spec/v1"
-MAX_HEADER = 1 << 20  # bytes of what a tar file says of one member beyond its 512
-HEADERS = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE)
-HEADERS += (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
+MAX_HEADER = 1 << 20  # bytes of a tar member's headers beyond the first 512
+HEADERS = (
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+)
 
 
 def bare_name(name: str) -> str:
-    """Return the name of what is in a packed file, or the name as it is."""
+    """Return the name of a file without the ending of its compression."""
     bare, _, ending = name.rpartition(".")
     return bare if bare and ending.lower() in PACKED else name
 
 
 def refuse_pointer(name: str, head: bytes) -> None:
-    """Raise ValueError where a file, which begins so, only says where Git LFS has the real one."""
+    """Refuse a file that is a pointer of Git LFS.
+
+    Args:
+        head: its first bytes.
+
+    Raises:
+        ValueError: naming the file.
+    """
     if head.startswith(LFS_POINTER):
         raise ValueError(
             f"{name}: is a pointer of Git LFS, not the file itself; `git lfs pull` in its folder "
@@ -44,11 +59,11 @@ def refuse_pointer(name: str, head: bytes) -> None:
 
 
 def unpacked(name: str, file: io.BufferedReader, max_bytes: int | None = None) -> BinaryIO:
-    """Open what is in a file for reading: unpacked as it is read where its name ends in .gz, .bz2,
-    .xz or .zst, else as it is.
+    """Return a file open for reading what is in it: decompressed on the fly where its name ends in
+    .gz, .bz2, .xz or .zst, else as it is.
 
     Args:
-        max_bytes: to which it may unpack; by default in proportion to its size.
+        max_bytes: limit of the bytes it unpacks to; by default in proportion to its size.
     """
     kind = PurePosixPath(name).suffix.lower().removeprefix(".")
     if kind not in PACKED:
@@ -66,7 +81,7 @@ def unpacked(name: str, file: io.BufferedReader, max_bytes: int | None = None) -
 def decompressed(
     name: str, file: io.BufferedReader, kind: str, max_bytes: int | None = None
 ) -> BinaryIO:
-    """Open what is in a packed file of a known kind; see `unpacked`."""
+    """Return a file of a known compression open for reading; see `unpacked`."""
     if kind == "zst":
         import pyarrow  # slow to import
 
@@ -79,15 +94,17 @@ def decompressed(
 
 
 class Bounded(io.RawIOBase):
-    """What a packed file unpacks to, refused where that is out of proportion to the file.
+    """Decompressed stream that refuses to yield more bytes than are in proportion to the file.
 
     Args:
-        packed: the file itself.
-        max_bytes: in place of what its size allows.
+        stream: the decompressed bytes.
+        name: of the file, for messages.
+        packed: the compressed file.
+        max_bytes: limit in place of what its size allows.
     """
 
     def __init__(
-        self, stream: BinaryIO, name: str, packed: BinaryIO, max_bytes: int | None
+        self, stream: io.BufferedIOBase, name: str, packed: BinaryIO, max_bytes: int | None
     ) -> None:
         self.stream = stream
         self.name = name
@@ -99,7 +116,7 @@ class Bounded(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: memoryview) -> int:
+    def readinto(self, buffer: "WriteableBuffer") -> int:
         n = self.stream.readinto(buffer)
         self.n_read += n
         size = self.size or self.packed.tell()
@@ -114,7 +131,7 @@ class Bounded(io.RawIOBase):
 
 
 def _size_of(file: BinaryIO) -> int:
-    """Bytes of an open file; 0 where that cannot be told."""
+    """Return the bytes of an open file; 0 where they are not known."""
     try:
         position = file.tell()
         size = file.seek(0, os.SEEK_END)
@@ -126,10 +143,10 @@ def _size_of(file: BinaryIO) -> int:
 
 @contextmanager
 def refused_where_damaged(name: str) -> Iterator[None]:
-    """Turn the errors of a packed file that is corrupt or cut off into one that says so.
+    """Turn the errors that reading a corrupt or truncated compressed file raises into ValueError.
 
     Raises:
-        ValueError: what is read inside is not whole.
+        ValueError: naming the file.
     """
     kind = PurePosixPath(name).suffix.lower().removeprefix(".")
     try:
@@ -142,11 +159,13 @@ def refused_where_damaged(name: str) -> Iterator[None]:
 
 
 def read_file(path: Path, max_bytes: int | None = None) -> bytes:
-    """A file's bytes, unpacked when its name ends in `.gz`, `.bz2`, `.xz` or `.zst`.
+    """Return the bytes of a file, decompressed if its name ends in `.gz`, `.bz2`, `.xz` or `.zst`.
+
+    Args:
+        max_bytes: limit of the bytes it unpacks to; by default in proportion to its size.
 
     Raises:
-        ValueError: it is a pipe or a device, or what is packed is corrupt or truncated, or unpacks
-            to more than `max_bytes`; by default to more than its size lets expect.
+        ValueError: it is a pipe or a device, or compressed and corrupt, truncated or too large.
     """
     check_is_file(path)
     if bare_name(path.name) == path.name:
@@ -161,16 +180,16 @@ def read_file(path: Path, max_bytes: int | None = None) -> bytes:
 
 
 def read_members(path: Path, pattern: str, max_bytes: int | None = None) -> list[tuple[str, bytes]]:
-    """Name and bytes of the members of a zip or tar whose name matches `pattern` (as in a shell),
-    sorted by name.
+    """Return name and bytes of the members of a zip or tar whose name matches `pattern` (as in a
+    shell), sorted by name.
 
-    A folder is read as an archive in which it was packed: names begin with its own.
-    Nothing is written to disk. Of members that match, devices, links and names that could lead out
-    of a folder are refused.
+    A folder is read as an archive in which it was packed: names begin with its own. Nothing is
+    written to disk. Of members that match, devices, links and names that could lead out of a folder
+    are refused.
 
     Raises:
-        ValueError: not an archive, truncated, unsafe, without a matching member, or larger than
-            `max_bytes`; by default than what its size lets expect.
+        ValueError: it is no archive, truncated, unsafe, without a matching member, or larger than
+            `max_bytes`, by default in proportion to its size.
     """
     check_is_file(path, takes_folders=True)
     read = (
@@ -204,19 +223,18 @@ def read_members(path: Path, pattern: str, max_bytes: int | None = None) -> list
 
 
 def _unreadable(path: Path, error: Exception) -> ValueError:
+    """Return the error to raise for an archive that cannot be read."""
     reason = " ".join(str(error).split()) or type(error).__name__
     return ValueError(f"{path}: not a readable archive ({reason}); get it again")
 
 
 class _Header(tarfile.TarInfo):
-    """A member of a tar file of which no more than `MAX_HEADER` is taken into memory to know its
-    name and size.
-    """
+    """Member of a tar file whose headers may be at most `MAX_HEADER` bytes in memory."""
 
     def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
         if self.size < 0 or (self.type in HEADERS and self.size > MAX_HEADER):
             raise tarfile.ReadError(f"a header says {self.size:,} bytes")
-        return super()._proc_member(archive)
+        return super()._proc_member(archive)  # type: ignore[misc]  # private in typeshed
 
 
 def _tar_members(path: Path, pattern: str, max_bytes: int | None) -> Iterator[tuple[str, bytes]]:
@@ -228,13 +246,15 @@ def _tar_members(path: Path, pattern: str, max_bytes: int | None) -> Iterator[tu
         stream = decompressed(str(path), file, kind, limit + MAX_HEADER) if kind else file
         with tarfile.open(fileobj=stream, mode="r|", tarinfo=_Header) as archive:
             while (member := archive.next()) is not None:
-                archive.members = []  # which would keep what is known of all
+                archive.members = []  # type: ignore[attr-defined]  # or it keeps every header
                 total += member.size
                 if total > limit:
                     raise too_large(str(path), limit, path.stat().st_size)
                 if fnmatch.fnmatchcase(member.name, pattern) and not member.isdir():
                     _refuse_unsafe(member.name, member.isfile())
-                    yield member.name, archive.extractfile(member).read()
+                    content = archive.extractfile(member)
+                    assert content is not None  # as of any file
+                    yield member.name, content.read()
 
 
 def _refuse_unsafe(name: str, is_file: bool) -> None:
@@ -259,15 +279,15 @@ def _zip_members(path: Path, pattern: str, max_bytes: int | None) -> Iterator[tu
 
 
 def files_in(folder: Path) -> dict[str, Path]:
-    """All files in a folder and those in it, in order of their names, which begin with that of the
-    folder.
+    """Return name -> path of all files in a folder and its folders, in order of their names, which
+    begin with the name of the folder.
     """
-    found = (
+    named = (
         (f"{folder.name}/{path.relative_to(folder).as_posix()}", path)
         for path in folder.rglob("*")
         if path.is_file()
     )
-    return dict(sorted(found))
+    return dict(sorted(named))
 
 
 def _folder_members(path: Path, pattern: str, max_bytes: int | None) -> Iterator[tuple[str, bytes]]:

@@ -1,20 +1,24 @@
-"""Which examples form which batch: pure functions of (seed, epoch), and a stream of batches that
-any number of ranks can share.
+"""Assignment of examples to batches as pure functions of (seed, epoch), and a stream of batches
+that any number of ranks can share.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Generic, TypeVar
 
 import numpy as np
 
 LENGTH_STEP = 2
+Item = TypeVar("Item")
+"""Batch of a plan, such as an array of example indices."""
 
 
 def _rounded(length: np.ndarray) -> np.ndarray:
+    """Return lengths rounded up to a multiple of `LENGTH_STEP`."""
     return -(-length // LENGTH_STEP) * LENGTH_STEP
 
 
 class TokenBudget:
-    """Batches of at most `max_tokens` padded positions, made of examples of like length.
+    """Plan of batches of at most `max_tokens` padded positions, made of examples of similar length.
 
     Examples are ordered by their lengths rounded up to an even number, at random within equal ones;
     the cuts depend on the rounded lengths alone. So every epoch has the same number of batches, no
@@ -42,7 +46,7 @@ class TokenBudget:
 
     @staticmethod
     def _cut(ordered: np.ndarray, max_tokens: int) -> np.ndarray:
-        """First row of each batch, for lengths in their final order."""
+        """Return the first row of each batch but the first, for lengths in their final order."""
         cuts = []
         start = 0
         longest = np.zeros(ordered.shape[1], dtype=np.int64)
@@ -58,7 +62,7 @@ class TokenBudget:
         return len(self._cuts) + 1
 
     def __call__(self, epoch: int) -> list[np.ndarray]:
-        """The batches of an epoch in order: arrays of example indices."""
+        """Return the batches of an epoch in order: arrays of example indices."""
         random = np.random.default_rng((self.seed, epoch))
         shuffled = random.permutation(len(self.lengths))
         ordered = shuffled[np.argsort(self._keys[shuffled], kind="stable")]
@@ -66,29 +70,31 @@ class TokenBudget:
         return [batches[i] for i in random.permutation(len(batches))]
 
     def padding_share(self, epoch: int = 0) -> float:
-        """Share (0..1) of positions that hold padding."""
+        """Return the share (0..1) of an epoch's positions that hold padding."""
         padded = sum(len(batch) * self.lengths[batch].max(0).sum() for batch in self(epoch))
         return 1.0 - float(self.lengths.sum()) / float(padded)
 
 
-class BatchStream:
-    """One rank's share of the endless stream of global micro-batches: rank r of W takes number i *
+class BatchStream(Generic[Item]):
+    """Share of one rank of the endless stream of global micro-batches: rank r of W takes number i *
     W + r.
 
-    Where it starts is asked anew at each `iter`: `position()` is the number of micro-batches that
-    all ranks have *trained on*, so a resumed run continues exactly, however far a loader had read
-    ahead. The stream runs through epoch after epoch of `plan`; its length, for a Trainer, is one
-    epoch's share of a rank, rounded down to whole optimizer steps of `accumulate` micro-batches:
-    nothing is dropped, the rest comes with the next share, and 2 ranks take the steps of 1 that
-    accumulates 2.
+    Each `iter` begins at `position()`, the number of micro-batches that all ranks have *trained
+    on*, so a resumed run continues exactly, however far a loader had read ahead. The stream runs
+    through epoch after epoch of `plan`; its length, for a Trainer, is one epoch's share of a rank,
+    rounded down to whole optimizer steps of `accumulate` micro-batches: nothing is dropped, the
+    rest comes with the next share, and 2 ranks take the steps of 1 that accumulates 2.
 
     Args:
+        plan: returns the batches of an epoch.
+        n_batch: number of batches of an epoch.
+        accumulate: micro-batches of an optimizer step.
         limit: batches of a rank in an epoch: a number of them, or a share of the stream's length.
     """
 
     def __init__(
         self,
-        plan: Callable[[int], Sequence],
+        plan: Callable[[int], Sequence[Item]],
         n_batch: int,
         position: Callable[[], int],
         rank: int = 0,
@@ -103,32 +109,32 @@ class BatchStream:
         self.world = world
         self.accumulate = accumulate
         self.limit = limit
-        self._epoch: tuple[int, Sequence] | None = None
+        self._epoch: tuple[int, Sequence[Item]] | None = None
 
     def __len__(self) -> int:
         return max(1, self.n_batch // (self.world * self.accumulate)) * self.accumulate
 
     @property
     def epoch_length(self) -> int:
-        """Batches of this rank in an epoch, within `limit`."""
+        """Number of batches of this rank in an epoch, within `limit`."""
         return limited(len(self), self.limit)
 
-    def __iter__(self) -> Iterator:
+    def __iter__(self) -> Iterator[Item]:
         done = self.position()
         for i in range(self.epoch_length - done // self.world % self.epoch_length):
             yield self[done + i * self.world + self.rank]
 
-    def __getitem__(self, number: int):
-        """Global micro-batch `number`."""
-        epoch, within = divmod(number, self.n_batch)
+    def __getitem__(self, number: int) -> Item:
+        """Return global micro-batch `number`."""
+        epoch, index = divmod(number, self.n_batch)
         if self._epoch is None or self._epoch[0] != epoch:
             self._epoch = (epoch, self.plan(epoch))
-        return self._epoch[1][within]
+        return self._epoch[1][index]
 
 
 def limited(n_batch: int, limit: int | float | None) -> int:
-    """Number of batches that a Trainer's limit leaves of `n_batch`: an int is a number, a float a
-    share.
+    """Return how many of `n_batch` batches a Trainer's limit leaves: an int is a number, a float a
+    share, None no limit.
     """
     if limit is None:
         return n_batch

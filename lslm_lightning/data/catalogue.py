@@ -1,4 +1,4 @@
-"""Corpora described as data: the packaged `corpora.yaml` with the user's `configs/corpora.yaml`
+"""Catalogue of corpora: the packaged `corpora.yaml` with the user's `configs/corpora.yaml`
 merged over it.
 """
 
@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from lslm_lightning.data.checksums import MEMBERS
 from lslm_lightning.data.readers import READERS
 from lslm_lightning.data.rows import answer_fields, required_fields
 from lslm_lightning.text.yaml_files import CatalogueLoader, parse_yaml, read_yaml
+from lslm_lightning.types import Json, JsonObject, Settings
 
 PACKAGED = Path(__file__).with_name("corpora.yaml")
 USERS = Path("configs/corpora.yaml")
@@ -22,8 +22,11 @@ FORMATS = ("parallel", "sphinx", *READERS)
 
 @dataclass(frozen=True)
 class DataFile:
-    """One file or folder (its name ends in "/") of a corpus: checksums by algorithm (any one that
-    agrees is enough, none means unverified) and where it is published.
+    """File or folder (its name ends in "/") of a corpus.
+
+    Args:
+        checksums: by algorithm; any one that agrees is enough, none means unverified.
+        url: where it is published; None where it is not.
     """
 
     name: str
@@ -32,7 +35,7 @@ class DataFile:
 
     @property
     def members(self) -> str:
-        """Which members of a published archive make up the folder; "" of a file."""
+        """Pattern of the members of a published archive that make up the folder; "" of a file."""
         patterns = [
             algorithm.removeprefix(MEMBERS)
             for algorithm in self.checksums
@@ -43,31 +46,35 @@ class DataFile:
 
 @dataclass(frozen=True)
 class Split:
-    """Part of a corpus: its files, the share of them that is meant (from, to; both within 0..1),
-    how many rows that gives.
+    """Part of a corpus.
 
-    `where` chooses rows by the values of their fields: those whose field has one of the values
-    named, for each field.
+    Args:
+        files: name or pattern of its files, or several.
+        share: (from, to), both within 0..1, of the rows or characters of the files; None for all.
+        rows: number of rows, where it is known.
+        columns: field -> column, in data_folder of the entry's.
+        members: pattern of the members of an archive that are read.
+        where: field -> values; a row is taken if each field has one of its values.
     """
 
     files: str | Sequence[str]
     share: tuple[float, float] | None = None
     rows: int | None = None
-    columns: Mapping[str, Any] = field(default_factory=dict)
+    columns: Settings = field(default_factory=dict)
     members: str | None = None
     where: Mapping[str, Sequence[str]] | None = None
 
 
 @dataclass(frozen=True)
 class CatalogueEntry:
-    """A corpus as `corpora.yaml` describes it; that file explains the keys."""
+    """Corpus as `corpora.yaml` describes it; that file explains the keys."""
 
     name: str
     task: str
     languages: tuple[str, ...]
     format: str
     splits: Mapping[str, Split]
-    files: Mapping[str, Any] = field(default_factory=dict)
+    files: Settings = field(default_factory=dict)
     folder: str | None = None
     subfolder: str | None = None
     url: str | None = None
@@ -75,7 +82,7 @@ class CatalogueEntry:
     licence: str = "not stated"
     citation: str = ""
     note: str = ""
-    columns: Mapping[str, Any] = field(default_factory=dict)
+    columns: Settings = field(default_factory=dict)
     fields: tuple[str, ...] = ()
     join: str = " "
     header: bool = True
@@ -89,13 +96,13 @@ class CatalogueEntry:
         return self.fields or required_fields(self.task, self.languages)
 
     @property
-    def place(self) -> str:
-        """The name of their folder in each that holds corpora."""
+    def data_folder(self) -> str:
+        """Name of the corpus's folder within a folder of corpora."""
         return self.subfolder or self.name
 
     @cached_property
     def data_files(self) -> tuple[DataFile, ...]:
-        """Every file of the corpus, those of the splits included."""
+        """All files of the corpus, those of the splits included."""
         named = dict.fromkeys(name for split in self.splits for name in self.split_files(split))
         return tuple(
             self._data_file(name, self.files.get(name)) for name in {**self.files, **named}
@@ -107,7 +114,7 @@ class CatalogueEntry:
         return answer_fields(self.task, self.required)
 
     def parallel_files(self, split: str) -> list[dict[str, str]]:
-        """Names of a split's files of parallel text by language, part by part, in order.
+        """Return language -> name of a split's files of parallel text, for each part in order.
 
         Raises:
             ValueError: files without `{language}` in their names are not one for each language.
@@ -129,11 +136,11 @@ class CatalogueEntry:
         return [dict(zip(self.languages, patterns, strict=True))]
 
     def split_files(self, split: str) -> list[str]:
-        """Names of a split's files, `{language}` and `*` resolved."""
+        """Return the names of a split's files, `{language}` and `*` resolved."""
         if self.format == "parallel":
             return [name for part in self.parallel_files(split) for name in part.values()]
         patterns = self.splits[split].files
-        names = []
+        names: list[str] = []
         for pattern in [patterns] if isinstance(patterns, str) else patterns:
             if "*" in pattern:
                 names += fnmatch.filter(self.files, pattern)
@@ -150,12 +157,12 @@ class CatalogueEntry:
 
 
 def read_catalogue(users: Path = USERS) -> dict[str, CatalogueEntry]:
-    """Entries by name.
+    """Return the entries of the packaged and the user's catalogue by name.
 
     Raises:
         ValueError: a file is no YAML, or an entry has an unknown, missing or impossible key.
     """
-    merged: dict[str, dict[str, Any]] = {}
+    merged: dict[str, JsonObject] = {}
     for path in (PACKAGED, users):
         for name, about in _read_yaml(path).items():
             if not isinstance(about, Mapping):
@@ -167,7 +174,7 @@ def read_catalogue(users: Path = USERS) -> dict[str, CatalogueEntry]:
     return {name: _entry(name, about) for name, about in merged.items()}
 
 
-def _read_yaml(path: Path) -> Mapping[str, Any]:
+def _read_yaml(path: Path) -> Settings:
     if not path.is_file():
         return {}
     entries = read_yaml(path, loader=CatalogueLoader) or {}
@@ -179,7 +186,8 @@ def _read_yaml(path: Path) -> Mapping[str, Any]:
     return entries
 
 
-def _entry(name: str, about: Mapping[str, Any]) -> CatalogueEntry:
+def _entry(name: str, about: Settings) -> CatalogueEntry:
+    """Return an entry; ValueError names the key of corpora.yaml that is wrong, and the rule."""
     where = f"corpora.yaml: {name}"
     _require_keys(where, about, CatalogueEntry)
     for key, kind, rule in (
@@ -230,8 +238,8 @@ def _entry(name: str, about: Mapping[str, Any]) -> CatalogueEntry:
     return CatalogueEntry(name=name, **(dict(about) | lists | {"splits": splits}))
 
 
-def _is_choice(value: Any) -> bool:
-    """Whether it maps fields to lists of texts."""
+def _is_choice(value: Json) -> bool:
+    """Return whether a value maps fields to lists of texts."""
     return (
         isinstance(value, Mapping)
         and bool(value)
@@ -242,7 +250,8 @@ def _is_choice(value: Any) -> bool:
     )
 
 
-def _is_share(value: Any) -> bool:
+def _is_share(value: Json) -> bool:
+    """Return whether a value is [from, to] with 0 <= from < to <= 1."""
     return (
         isinstance(value, list | tuple)
         and len(value) == 2
@@ -251,7 +260,7 @@ def _is_share(value: Any) -> bool:
     )
 
 
-def _require_keys(where: str, about: Mapping[str, Any], kind: type) -> None:
+def _require_keys(where: str, about: Settings, kind: type) -> None:
     known = {f.name: f for f in fields(kind)}
     needed = {"task", "languages", "format", "splits"} if kind is CatalogueEntry else {"files"}
     for key in about:
@@ -267,6 +276,6 @@ def _require_keys(where: str, about: Mapping[str, Any], kind: type) -> None:
         )
 
 
-def _require_choice(where: str, key: str, value: Any, choices: tuple[str, ...]) -> None:
+def _require_choice(where: str, key: str, value: Json, choices: tuple[str, ...]) -> None:
     if value not in choices:
         raise ValueError(f"{where}: {key}={value!r} must be one of {', '.join(choices)}")

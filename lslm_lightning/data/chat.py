@@ -3,14 +3,19 @@ and `value`.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TypeAlias, TypeGuard
+
+from lslm_lightning.types import Json, Settings
+
+Turns: TypeAlias = Sequence[Settings]
+"""Turns of a conversation, each an object."""
 
 KEYS = (("role", "content"), ("from", "value"))
-"""Who speaks and what is said, as OpenAI's and ShareGPT's files have it."""
+"""Keys of the speaker and of what is said, in OpenAI's files and in ShareGPT's."""
 
 
-def is_chat(value: Any) -> bool:
-    """Whether this is a list of turns."""
+def is_chat(value: Json) -> TypeGuard[Turns]:
+    """Return whether a value is a list of turns."""
     return (
         isinstance(value, Sequence)
         and not isinstance(value, str)
@@ -19,8 +24,8 @@ def is_chat(value: Any) -> bool:
     )
 
 
-def is_content(value: Any) -> bool:
-    """Whether this is what a turn says as a list of parts, all of them text."""
+def is_content(value: Json) -> TypeGuard[Sequence[Settings]]:
+    """Return whether a value is the content of a turn as a list of parts, all of them text."""
     return (
         isinstance(value, list)
         and bool(value)
@@ -33,21 +38,21 @@ def is_content(value: Any) -> bool:
     )
 
 
-def text_of_parts(parts: Sequence[Mapping[str, Any]]) -> str:
-    """The parts of what a turn says as one text."""
+def text_of_parts(parts: Sequence[Settings]) -> str:
+    """Return the parts of a turn's content as one text."""
     return "".join(part["text"] for part in parts)
 
 
-def content_key(turns: Sequence[Mapping[str, Any]]) -> str:
-    """Name of what is said in these turns."""
+def content_key(turns: Turns) -> str:
+    """Return the key that holds the content of these turns: "content" or "value"."""
     return (_keys(turns[0]) or KEYS[0])[1]
 
 
-def render(turns: Sequence[Mapping[str, Any]], where: str) -> str:
-    """The turns as text, each as "role: content", a blank line between two.
+def render(turns: Turns, where: str) -> str:
+    """Return the turns as text, each as "role: content", a blank line between two.
 
     Raises:
-        ValueError: a turn has something else than text.
+        ValueError: the content of a turn is no text.
     """
     lines = []
     for number, turn in enumerate(turns, 1):
@@ -56,13 +61,15 @@ def render(turns: Sequence[Mapping[str, Any]], where: str) -> str:
     return "\n\n".join(lines)
 
 
-def _keys(turn: Any) -> tuple[str, str] | None:
+def _keys(turn: Json) -> tuple[str, str] | None:
+    """Return the keys of speaker and content in a turn; None of a value that is no turn."""
     return next(
         (keys for keys in KEYS if isinstance(turn, Mapping) and set(keys) <= set(turn)), None
     )
 
 
-def _text(content: Any, where: str) -> str:
+def _text(content: Json, where: str) -> str:
+    """Return the content of a turn as text; ValueError with `where` if it holds anything else."""
     if isinstance(content, str):
         return content
     if is_content(content):

@@ -17,15 +17,16 @@ MEMBERS = "members "
 
 
 def checksum(path: Path, algorithm: str) -> str:
-    """A file's checksum in hex.
+    """Return the checksum of a file or folder in hex.
 
-    `algorithm` is "sha256"; "git-blob", the id `git hash-object` gives; or "members PATTERN": the
-    SHA-256 of what `sha256sum` would print for the archive's matching members in order of name, the
-    same however and below whatever folder they were packed, or not packed at all. The SHA-256 of a
-    folder is that of all files in it, as members.
+    Args:
+        algorithm: "sha256"; "git-blob", the id that `git hash-object` prints; or "members PATTERN",
+            the SHA-256 of what `sha256sum` would print for the archive's matching members in order
+            of name: the same however and below whatever folder they were packed, or not packed at
+            all. The SHA-256 of a folder is that of all files in it, as members.
 
     Raises:
-        ValueError: it is a pipe or a device, or an archive that cannot be read.
+        ValueError: `path` is a pipe or a device, or an archive that cannot be read.
     """
     check_is_file(path, takes_folders=True)
     if path.is_dir():
@@ -50,31 +51,34 @@ def checksum(path: Path, algorithm: str) -> str:
 
 
 def listing(files: Mapping[str, Path | None]) -> str:
-    """SHA-256, in hex, of what `sha256sum` would print for these files under these names; one that
-    is not there is None.
+    """Return the SHA-256, in hex, of what `sha256sum` would print for files (name -> path, None for
+    one that is missing).
     """
     sums = {
         name: "missing" if file is None else checksum(file, "sha256")
         for name, file in files.items()
     }
-    return _sha256(f"{found}  {name}\n" for name, found in sums.items())
+    return _sha256(f"{digest}  {name}\n" for name, digest in sums.items())
 
 
 def remembered_checksum(path: Path, algorithm: str = "sha256") -> str:
-    """`checksum(path, algorithm)`, read from the cache while path, size and time of change are
-    those it was computed for.
+    """Return `checksum(path, algorithm)`, from the cache while path, size and time of change are
+    the same.
     """
     files = [path] if path.is_file() else files_in(path).values()
-    return _remembered([path, *files], algorithm, lambda: checksum(path, algorithm))
+    return _cached([path, *files], algorithm, lambda: checksum(path, algorithm))
 
 
 def remembered_listing(files: Mapping[str, Path | None]) -> str:
-    """The same of `listing(files)`."""
-    there = [file for file in files.values() if file is not None]
-    return _remembered(there, json.dumps(list(files)), lambda: listing(files))
+    """Return `listing(files)`, from the cache while the files are unchanged."""
+    present = [file for file in files.values() if file is not None]
+    return _cached(present, json.dumps(list(files)), lambda: listing(files))
 
 
-def _remembered(files: Iterable[Path], what: str, compute: Callable[[], str]) -> str:
+def _cached(files: Iterable[Path], what: str, compute: Callable[[], str]) -> str:
+    """Return `compute()`, from the cache while the files are unchanged; `what` tells apart what is
+    computed of the same files.
+    """
     versions = [
         [str(file.resolve()), *((s := file.stat()).st_size, s.st_mtime_ns)]
         for file in files
@@ -90,10 +94,10 @@ def _remembered(files: Iterable[Path], what: str, compute: Callable[[], str]) ->
             return kept
     except (OSError, ValueError):  # none, or no text
         pass
-    found = compute()
+    computed = compute()
     with suppress(OSError):  # a read-only cache only costs time
-        atomic_write(note, found)
-    return found
+        atomic_write(note, computed)
+    return computed
 
 
 def _members_sha256(path: Path, pattern: str) -> str:
@@ -105,8 +109,8 @@ def _members_sha256(path: Path, pattern: str) -> str:
 
 
 def root_of(pattern: str) -> str:
-    """The folder at which names of members begin that match a pattern, whatever stands before
-    it.
+    """Return the folder of an archive at which the names of members begin that match a pattern,
+    whatever stands before it.
     """
     return pattern.removeprefix("*").split("/")[0]
 

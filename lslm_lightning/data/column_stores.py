@@ -1,4 +1,4 @@
-"""Size and soundness of what Parquet and Arrow files hold, found before it is turned into Python's
+"""Checks of the size and the soundness of Parquet and Arrow files before their values become Python
 objects.
 
 A page, a dictionary or a compressed buffer of a few bytes may stand for gigabytes, and Arrow checks
@@ -7,14 +7,17 @@ neither the offsets nor the indices of a file that it maps.
 
 import struct
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeAlias
 
 from lslm_lightning.data.thrift import Compact
 from lslm_lightning.safety.limits import max_in_memory, max_unpacked, too_large
+from lslm_lightning.types import Json
 
 if TYPE_CHECKING:
     import pyarrow
 
+Fields: TypeAlias = dict[int, Json]
+"""Number of a field -> value, in a structure of a Parquet footer."""
 BATCH = 1000  # rows that are held at once
 BATCH_BYTES = 64 << 20  # and their bytes, but for a single row
 ROW_BYTES = 16  # that a row counts at least: one of nulls has none of its own
@@ -23,10 +26,12 @@ DICTIONARY_BATCH = 2  # of Arrow's MessageHeader
 
 
 class SizeLimit:
-    """Bytes that a file may still unpack to.
+    """Counter of the bytes that a file unpacks to, with a limit.
 
     Args:
-        is_held: whether all of it is in memory already, as what is made of it will be.
+        name: of the file, for messages.
+        n_byte: size of the file.
+        is_held: whether the whole file is in memory, so that the smaller limit holds.
     """
 
     def __init__(self, name: str, n_byte: int, is_held: bool) -> None:
@@ -36,10 +41,10 @@ class SizeLimit:
         self.limit = max_in_memory(n_byte) if is_held else max_unpacked(n_byte)
 
     def check(self, n_unpacked: int) -> None:
-        """Refuse so many bytes at once.
+        """Refuse to unpack more bytes than the limit at once.
 
         Raises:
-            ValueError: they are more than the file may unpack to.
+            ValueError: `n_unpacked` is more than the file may unpack to.
         """
         if n_unpacked > self.limit:
             raise too_large(self.name, self.limit, self.n_byte)
@@ -48,7 +53,7 @@ class SizeLimit:
         """Count bytes that are unpacked now.
 
         Raises:
-            ValueError: all so far are more than the file may unpack to.
+            ValueError: all that were counted are more than the file may unpack to.
         """
         self.n_used += n_unpacked
         self.check(self.n_used)
@@ -62,10 +67,16 @@ def check_types(name: str, schema: "pyarrow.Schema") -> None:
     """
     from pyarrow import types
 
-    def is_shared(kind: Any) -> bool:
+    def is_shared(kind: "pyarrow.DataType") -> bool:
         kind = getattr(kind, "storage_type", kind)
-        shared = (types.is_string_view, types.is_binary_view, types.is_list_view)
-        shared += (types.is_large_list_view, types.is_union, types.is_run_end_encoded)
+        shared = (
+            types.is_string_view,
+            types.is_binary_view,
+            types.is_list_view,
+            types.is_large_list_view,
+            types.is_union,
+            types.is_run_end_encoded,
+        )
         if any(holds(kind) for holds in shared):
             return True
         if types.is_dictionary(kind):
@@ -74,26 +85,30 @@ def check_types(name: str, schema: "pyarrow.Schema") -> None:
 
     for field in schema:
         if is_shared(field.type):
-            words = f"{name}: column {field.name!r} is of type {field.type}, which is not read"
-            raise ValueError(f"{words}; write the file with plain strings, lists and structs")
+            raise ValueError(
+                f"{name}: column {field.name!r} is of type {field.type}, which is not read; write "
+                "the file with plain strings, lists and structs"
+            )
 
 
 def unpacked_bytes(array: "pyarrow.Array") -> int:
-    """Bytes of an array's values, each as often as it stands there."""
+    """Return the bytes of an array's values when they no longer share any."""
     from pyarrow import compute, types
 
     kind = array.type
     if hasattr(kind, "storage_type"):
         return unpacked_bytes(array.storage)
     if types.is_dictionary(kind):
-        words = array.dictionary
-        if len(words) == 0 or types.is_null(kind.value_type):
+        entries = array.dictionary
+        if len(entries) == 0 or types.is_null(kind.value_type):
             return 0
         if not (
-            types.is_binary(words.type) or types.is_large_binary(words.type) or _is_text(words.type)
+            types.is_binary(entries.type)
+            or types.is_large_binary(entries.type)
+            or _is_text(entries.type)
         ):
-            return len(array) * words.nbytes // len(words)
-        lengths = compute.binary_length(words).take(array.indices)
+            return len(array) * entries.nbytes // len(entries)
+        lengths = compute.binary_length(entries).take(array.indices)
         return compute.sum(lengths).as_py() or 0
     if types.is_struct(kind):
         return sum(unpacked_bytes(field) for field in array.flatten())
@@ -102,7 +117,7 @@ def unpacked_bytes(array: "pyarrow.Array") -> int:
     return array.nbytes
 
 
-def _is_text(kind: Any) -> bool:
+def _is_text(kind: "pyarrow.DataType") -> bool:
     from pyarrow import types
 
     return types.is_string(kind) or types.is_large_string(kind)
@@ -111,7 +126,7 @@ def _is_text(kind: Any) -> bool:
 def bounded_slices(
     batch: "pyarrow.RecordBatch", budget: SizeLimit
 ) -> Iterator["pyarrow.RecordBatch"]:
-    """Cut a batch into parts that are small as Python's objects too, counting their bytes.
+    """Yield a batch in parts that stay small as Python objects, and count their bytes.
 
     Raises:
         ValueError: there are too many of them.
@@ -121,7 +136,7 @@ def bounded_slices(
 
 
 def _halved(batch: "pyarrow.RecordBatch", budget: SizeLimit) -> Iterator["pyarrow.RecordBatch"]:
-    """Yield a batch, or its halves, and theirs, where it is large."""
+    """Yield a batch, halved again and again while it is larger than `BATCH_BYTES`."""
     n_byte = sum(map(unpacked_bytes, batch.columns))
     budget.check(n_byte)
     if n_byte > BATCH_BYTES and len(batch) > 1:
@@ -134,13 +149,11 @@ def _halved(batch: "pyarrow.RecordBatch", budget: SizeLimit) -> Iterator["pyarro
 
 
 def check_offsets(batch: "pyarrow.RecordBatch") -> None:
-    """Refuse a batch whose offsets or indices lead beyond its buffers, where reading would end the
-    process.
-
-    Text that is not UTF-8 is left to those who read it, who name its row.
+    """Refuse a batch whose offsets or indices lead beyond its buffers: reading it would end the
+    process. Text that is not UTF-8 passes; its reader names the row.
 
     Raises:
-        pyarrow.ArrowInvalid: they do.
+        pyarrow.ArrowInvalid: an offset or an index leads beyond its buffer.
     """
     import pyarrow
 
@@ -154,11 +167,11 @@ def check_offsets(batch: "pyarrow.RecordBatch") -> None:
 
 
 def _as_bytes(array: "pyarrow.Array") -> "pyarrow.Array":
-    """View an array with its texts as bytes, which need not be UTF-8."""
+    """Return a view of an array with its texts as bytes, which need not be UTF-8."""
     import pyarrow
     from pyarrow import types
 
-    def plain(kind: Any) -> Any:
+    def plain(kind: "pyarrow.DataType") -> "pyarrow.DataType":
         if types.is_string(kind):
             return pyarrow.binary()
         if types.is_large_string(kind):
@@ -190,7 +203,7 @@ PAGE_TYPE = 1
 PAGE_BYTES = 2
 
 
-def rows_at_once(file: Any, budget: SizeLimit) -> int:
+def rows_at_once(file: "pyarrow.NativeFile", budget: SizeLimit) -> int:
     """Return how many rows of a Parquet file may be decoded together, by the largest dictionaries
     of its columns.
 
@@ -215,16 +228,16 @@ def rows_at_once(file: Any, budget: SizeLimit) -> int:
     return max(1, min(BATCH, BATCH_BYTES // max(1, largest)))
 
 
-def read_footer(file: Any, n_byte: int) -> dict[int, Any]:
-    """What a Parquet file says of itself, by the numbers of the fields."""
+def read_footer(file: "pyarrow.NativeFile", n_byte: int) -> Fields:
+    """Return the FileMetaData of a Parquet file of `n_byte` bytes, by the numbers of its fields."""
     file.seek(max(0, n_byte - 8))
     length = int.from_bytes(file.read(8)[:4], "little")
     file.seek(max(0, n_byte - 8 - length))
     return dict(Compact(file.read(length)).fields())
 
 
-def _dictionary_bytes(chunk: dict[int, int], file: Any) -> int:
-    """Bytes of a column's dictionary, by the header of its first page; 0 where it has none."""
+def _dictionary_bytes(chunk: dict[int, int], file: "pyarrow.NativeFile") -> int:
+    """Return the bytes of a column's dictionary, by the header of its first page; 0 without one."""
     start = min(chunk[DATA_PAGE], chunk.get(DICTIONARY) or chunk[DATA_PAGE])
     file.seek(max(0, start))
     kind = None
@@ -239,12 +252,12 @@ def _dictionary_bytes(chunk: dict[int, int], file: Any) -> int:
 # Arrow
 
 
-def check_messages(file: Any, budget: SizeLimit) -> None:
-    """Refuse an Arrow file or stream whose compressed buffers say that they unpack to too much.
+def check_messages(file: "pyarrow.NativeFile", budget: SizeLimit) -> None:
+    """Refuse an Arrow file or stream whose compressed buffers state a larger size than is allowed.
 
     Raises:
-        ValueError: they do.
-        pyarrow.ArrowException, struct.error: it is no such file.
+        ValueError: a stated size is more than the file may unpack to.
+        pyarrow.ArrowException, struct.error: it is no Arrow file or stream.
     """
     from pyarrow import ipc
 
@@ -262,8 +275,8 @@ def check_messages(file: Any, budget: SizeLimit) -> None:
 
 
 def _stated_bytes(metadata: memoryview, body: memoryview) -> int:
-    """Bytes that the buffers of a message are said to have, by its metadata (a FlatBuffers
-    table).
+    """Return the unpacked bytes of a message's buffers, as its metadata (a FlatBuffers table)
+    states them.
     """
     root = _number(metadata, 0, "<I")
     kind = _field(metadata, root, 1)
@@ -287,7 +300,7 @@ def _number(data: memoryview, at: int, form: str) -> int:
 
 
 def _field(data: memoryview, table: int, number: int) -> int:
-    """Offset of a field of a table; 0 where it is not there."""
+    """Return the offset of a field of a FlatBuffers table; 0 where it is absent."""
     names = table - _number(data, table, "<i")
     at = 4 + 2 * number
     offset = _number(data, names + at, "<H") if at < _number(data, names, "<H") else 0
@@ -295,6 +308,6 @@ def _field(data: memoryview, table: int, number: int) -> int:
 
 
 def _table(data: memoryview, table: int, number: int) -> int:
-    """Offset of what a field refers to; 0 where it is not there."""
+    """Return the offset of the table that a field refers to; 0 where it is absent."""
     at = _field(data, table, number)
     return at + _number(data, at, "<I") if at else 0

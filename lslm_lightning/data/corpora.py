@@ -1,35 +1,35 @@
-"""From a name to a corpus."""
+"""Corpora by name."""
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from lslm_lightning.data import builtin, entries, hub, local
 from lslm_lightning.data.catalogue import CatalogueEntry, read_catalogue
 from lslm_lightning.data.corpus import Corpus
 from lslm_lightning.safety.paths import nearest_path
+from lslm_lightning.types import Settings
 
 HUB_COLUMNS = "columns: {text: ...}, {document: ..., summary: ...} or {en: ..., zh: ...}"
 
 
 def open_corpus(
     name: str,
-    columns: Mapping[str, Any] | None = None,
+    columns: Settings | None = None,
     languages: Sequence[str] = (),
     fields: Sequence[str] = (),
 ) -> Corpus:
-    """The corpus of that name; nothing is read or fetched before its rows are asked for, but of the
-    hub all splits.
+    """Return the corpus of a name; nothing is read or fetched before its rows are asked for, but
+    from the hub all splits.
 
     Args:
         name: an entry of corpora.yaml, a built-in ("docstrings", "cldr"), a file or folder of this
             machine, or a Hugging Face hub id ("owner/name" or "owner/name:configuration").
-        columns: field of a row -> column of the files (see corpora.yaml), laid over those of the
+        columns: field of a row -> column of the files (see corpora.yaml), in place of those of the
             entry.
-        languages: of a parallel corpus, those that are wanted; files of others need not be there.
-        fields: of a path or hub id, those that the task at hand reads, so that their columns are
-            found.
+        languages: the ones wanted of a parallel corpus; files of others need not be there.
+        fields: the ones that the task at hand reads, so that their columns are found in a path or a
+            data set of the hub.
 
     Raises:
         ValueError: there is no such corpus, or its description is wrong.
@@ -43,11 +43,11 @@ def open_corpus(
     return hub.open_hub(name, columns, fields, languages)
 
 
-def check_corpus_name(name: str, columns: Mapping[str, Any]) -> None:
+def check_corpus_name(name: str, columns: Settings) -> None:
     """Refuse the name of a corpus that is nowhere; ids of the Hugging Face hub are not looked up.
 
     Raises:
-        ValueError: with the nearest name that exists.
+        ValueError: there is no such corpus; with the nearest name that exists.
     """
     if name in builtin.CORPORA or Path(name).expanduser().exists():
         return
@@ -66,18 +66,18 @@ def check_corpus_name(name: str, columns: Mapping[str, Any]) -> None:
     known = sorted([*catalogue, *builtin.CORPORA])
     named = difflib.get_close_matches(name, known, 1)
     meant = [repr(each) for each in (named[:1] or ([str(near)] if near is not None else []))]
-    hint = f"did you mean {meant[0]}?" if meant else f"known are {', '.join(known)}"
+    suggestion = f"did you mean {meant[0]}?" if meant else f"known are {', '.join(known)}"
     raise ValueError(
         f"corpus {name!r} is neither in corpora.yaml nor built in nor a path nor a hub id "
-        f"(owner/name); {hint}"
+        f"(owner/name); {suggestion}"
     )
 
 
 def find_entry(
-    name: str, columns: Mapping[str, Any], languages: Sequence[str] = (), fields: Sequence[str] = ()
+    name: str, columns: Settings, languages: Sequence[str] = (), fields: Sequence[str] = ()
 ) -> CatalogueEntry | None:
-    """Description of an entry of corpora.yaml, or of a file or folder of this machine; None of any
-    other corpus.
+    """Return the entry of corpora.yaml of this name, or one that describes a file or folder of this
+    machine; None of any other corpus.
 
     Raises:
         ValueError: the description is wrong, or a path holds no corpus.

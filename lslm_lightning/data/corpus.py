@@ -4,13 +4,17 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from lslm_lightning.data.rows import Row
+from lslm_lightning.types import Json
 
 
 def no_files(name: str) -> bytes:
-    """Of a corpus whose rows name no files."""
+    """Refuse to read a file, for a corpus whose rows name none.
+
+    Raises:
+        FileNotFoundError: always.
+    """
     raise FileNotFoundError(f"{name}: this corpus has no files beside its rows")
 
 
@@ -22,9 +26,17 @@ class Corpus:
     language_modeling: `text`. translation: a sentence for each language code (`ind` for
     Indonesian), or a list of them, each a translation of the others. summarization: `document` and
     `summary`, a list of references, the original first. Rows of other tasks have `fields`. A corpus
-    may add fields, such as `name`, `attribution` or `author`. `sizes` holds the numbers of rows
-    that are known without reading. `read` gives the bytes of a file that a row names. `join` stands
-    between several texts of a field that is read.
+    may add fields, such as `name`, `attribution` or `author`.
+
+    Args:
+        load: returns all rows of a split.
+        fingerprint: returns what determines the rows of a split, as JSON can write it.
+        read: returns the bytes of a file that a row names.
+        note: remarks on how the rows were read or made.
+        comparability: why scores on this corpus do not compare with those of other machines; ""
+            where they do.
+        sizes: numbers of rows by split, as far as they are known without reading.
+        join: written between several texts of a field that is read as one text.
     """
 
     name: str
@@ -32,12 +44,13 @@ class Corpus:
     languages: tuple[str, ...]
     splits: tuple[str, ...]
     load: Callable[[str], Sequence[Row]] = field(repr=False)
-    fingerprint: Callable[[str], Any] = field(repr=False)
+    fingerprint: Callable[[str], Json] = field(repr=False)
     read: Callable[[str], bytes] = field(default=no_files, repr=False)
     licence: str = "not stated"
     citation: str = ""
     home: str = ""
     note: str = ""
+    comparability: str = ""
     fields: tuple[str, ...] = ()
     sizes: Mapping[str, int] = field(default_factory=dict)
     join: str = " "
@@ -45,7 +58,7 @@ class Corpus:
     _digests: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
 
     def rows(self, split: str) -> Sequence[Row]:
-        """All rows of a split, read once.
+        """Return all rows of a split, read once.
 
         Raises:
             ValueError: no such split, or its files are corrupt or not what they should be.
@@ -57,8 +70,8 @@ class Corpus:
         return self._rows[split]
 
     def digest(self, split: str) -> str:
-        """SHA-256, in hex, of all that determines the rows: checksums of the files (versions of
-        packages) and how they are read.
+        """Return the SHA-256, in hex, of all that determines the rows of a split: checksums of the
+        files and how they are read.
 
         Caches and resumed runs depend on it. Scores compare by `evaluation.evaluation_set`, which
         knows what is asked.

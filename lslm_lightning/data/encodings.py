@@ -1,4 +1,6 @@
-"""Bytes that are not UTF-8 -> what they are instead, where they say so, and how to convert them."""
+"""Guesses at the encoding of bytes that are not UTF-8, and messages that say how to convert
+them.
+"""
 
 import codecs
 import re
@@ -57,7 +59,7 @@ COMMON = {
     "euc_jp": rb"[\xb0-\xcf\xa1-\xa8][\xa1-\xfe]",
     "cp949": rb"[\xb0-\xc8\xa1-\xac][\xa1-\xfe]",
 }
-NAMES = {  # as people and iconv call them
+NAMES = {  # in messages, and for iconv
     "gb18030": ("GB 18030", "GB18030"),
     "big5": ("Big5", "BIG5"),
     "cp932": ("Shift-JIS", "CP932"),
@@ -82,7 +84,7 @@ SAMPLE = 1 << 16
 
 
 class DecodedBytes(NamedTuple):
-    """A text that bytes may be, and how likely."""
+    """Text that bytes may be in one encoding; a higher score is likelier."""
 
     encoding: str
     text: str
@@ -146,26 +148,24 @@ def not_utf8(where: str, data: bytes, at: int, offset: int = 0, known: str = "")
 
 
 def detect(data: bytes) -> tuple[list[DecodedBytes], bool]:
-    """Return what bytes of one encoding may be, the likeliest first, and whether that one is
-    sure.
-    """
+    """Return the texts that bytes may be, the likeliest first, and whether that one is certain."""
     from charset_normalizer import from_bytes
 
     # these are no part of a character, so that none is cut
     data = data[: max(map(data.rfind, (b"\n", b" ", b'"', b","))) + 1] or data
     order = [*LATIN, *SCRIPTS, *COMMON]
-    found = {
+    matches = {
         name: match
         for match in from_bytes(data, cp_isolation=order, threshold=0.3)
         for name in match.could_be_from_charset
     }
-    latin = next((found[name] for name in LATIN if name in found), None)
+    latin = next((matches[name] for name in LATIN if name in matches), None)
     best: dict[str, DecodedBytes] = {}
     for encoding in order:
         # of Latin letters, ours are told apart by language
-        match = latin if encoding in LATIN else found.get(encoding)
+        match = latin if encoding in LATIN else matches.get(encoding)
         text = _decoded(data, encoding) if match else None
-        if text is None:
+        if match is None or text is None:
             continue
         familiar = _familiarity(encoding, text)
         score = familiar - match.chaos + match.coherence
@@ -177,6 +177,7 @@ def detect(data: bytes) -> tuple[list[DecodedBytes], bool]:
 
 
 def _decoded(data: bytes, encoding: str) -> str | None:
+    """Return the text; None if the bytes are not in this encoding."""
     try:
         return data.decode(encoding)
     except UnicodeDecodeError:
@@ -184,24 +185,26 @@ def _decoded(data: bytes, encoding: str) -> str | None:
 
 
 def _names(encoding: str) -> tuple[str, str]:
+    """Return the name of an encoding in messages, and for iconv."""
     return NAMES.get(encoding, (f"Windows-{encoding[2:]}", encoding.upper()))
 
 
 def _is_enough(reading: DecodedBytes) -> bool:
+    """Return whether a text has enough characters outside of ASCII to be certain."""
     n = sum(not character.isascii() for character in reading.text)
     return n >= (N_LATIN if reading.encoding in LATIN else N_OTHER)
 
 
 def _familiarity(encoding: str, text: str) -> float:
-    """Share of the characters outside of ASCII that a text in this encoding is likely to have,
-    where they are likely to stand.
+    """Return the share of a text's characters outside of ASCII that are likely in this encoding,
+    less those in unlikely positions.
     """
     if encoding in COMMON:
-        other = [c.encode(encoding) for c in text if not c.isascii()]
-        share = sum(re.fullmatch(COMMON[encoding], c) is not None for c in other) / max(
-            1, len(other)
+        encoded = [c.encode(encoding) for c in text if not c.isascii()]
+        share = sum(re.fullmatch(COMMON[encoding], c) is not None for c in encoded) / max(
+            1, len(encoded)
         )
-        return share + (0.5 if len(other) >= N_OTHER else 0.0)  # seldom by chance
+        return share + (0.5 if len(encoded) >= N_OTHER else 0.0)  # seldom by chance
     n_inner_capital = sum(
         one.islower() and two.isupper() and not two.isascii() for one, two in pairwise(text)
     )
@@ -228,8 +231,8 @@ def _familiarity(encoding: str, text: str) -> float:
 
 
 def _wide(data: bytes) -> str | None:
-    """UTF-16 or UTF-32, for iconv; without a byte order mark only what has NULs and reads as
-    text.
+    """Return the name for iconv of bytes in UTF-16 or UTF-32; None of others. Without a byte order
+    mark they must have NULs and be text in one of these alone.
     """
     if bom := next((name for mark, name in BOMS.items() if data.startswith(mark)), None):
         return bom
@@ -241,7 +244,7 @@ def _wide(data: bytes) -> str | None:
 
 
 def _is_printable(data: bytes) -> bool:
-    """Whether bytes are UTF-8 without control characters."""
+    """Return whether bytes are UTF-8 without control characters."""
     try:
         return all(
             unicodedata.category(character) != "Cc" or character in "\t\r\n"
@@ -252,6 +255,7 @@ def _is_printable(data: bytes) -> bool:
 
 
 def _is_text(data: bytes, encoding: str) -> bool:
+    """Return whether bytes, of which the last may be cut off, are text in an encoding."""
     width = 4 if encoding.startswith("UTF-32") else 2
     try:
         text = data[: len(data) - len(data) % width].decode(encoding)
@@ -264,7 +268,11 @@ def _is_text(data: bytes, encoding: str) -> bool:
 
 
 def _is_utf8_elsewhere(data: bytes, known: str) -> bool:
-    """Whether other lines have several characters in UTF-8 that are not ASCII."""
+    """Return whether other lines have several characters in UTF-8 that are not ASCII.
+
+    Args:
+        known: text before `data` that was UTF-8.
+    """
     n = sum(not character.isascii() for character in known)
     n_wrong = 0
     for text in _texts(data):
@@ -274,6 +282,7 @@ def _is_utf8_elsewhere(data: bytes, known: str) -> bool:
 
 
 def _texts(data: bytes) -> Iterator[str | None]:
+    """Yield the lines of a sample; None for one that is not UTF-8."""
     for line in data[:SAMPLE].split(b"\n")[: -1 if len(data) > SAMPLE else None]:
         try:
             yield line.decode()
@@ -282,7 +291,7 @@ def _texts(data: bytes) -> Iterator[str | None]:
 
 
 def _around(text: str, n: int = 30) -> str:
-    """Some characters around the first that is not ASCII."""
+    """Return `n` characters around the first that is not ASCII."""
     at = next(
         (
             i
@@ -291,9 +300,10 @@ def _around(text: str, n: int = 30) -> str:
         ),
         0,
     )
-    begin = max(0, at - n // 3, text.rfind("\n", 0, at) + 1)
-    return text[begin : begin + n].partition("\n")[0].strip("\r")
+    start = max(0, at - n // 3, text.rfind("\n", 0, at) + 1)
+    return text[start : start + n].partition("\n")[0].strip("\r")
 
 
 def _convert(name: str) -> str:
+    """Return the command that converts a file from an encoding (as iconv names it) to UTF-8."""
     return f"convert it: iconv -f {name} -t UTF-8 FILE > NEW_FILE"

@@ -1,19 +1,19 @@
-"""A corpus described by an entry: find its files, read them, choose columns, take the split's
-share.
+"""Corpora that an entry of the catalogue describes: their files are found and read, columns chosen
+and the share of a split taken.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from lslm_lightning.data.archives import bare_name, read_file, read_members
 from lslm_lightning.data.catalogue import CatalogueEntry, DataFile, Split
 from lslm_lightning.data.checksums import remembered_checksum, remembered_listing
 from lslm_lightning.data.corpus import Corpus
+from lslm_lightning.data.corpus_formats import read_parallel, read_sphinx
 from lslm_lightning.data.fetching import local_file, verified_file
-from lslm_lightning.data.readers import READERS, Record, read_parallel, read_sphinx
+from lslm_lightning.data.readers import READERS
 from lslm_lightning.data.rows import (
     FILES,
     Row,
@@ -25,26 +25,27 @@ from lslm_lightning.data.rows import (
 from lslm_lightning.data.shares import (
     characters_share,
     group_positions,
-    where,
+    select_rows,
     without_empty_shares,
 )
-from lslm_lightning.data.values import place_of
+from lslm_lightning.data.values import Record, location_of
 from lslm_lightning.text.language_names import match_language
+from lslm_lightning.types import Json, Settings
 
 
-def open_entry(
-    entry: CatalogueEntry, columns: Mapping[str, Any], languages: Sequence[str] = ()
-) -> Corpus:
-    """The corpus of an entry; `columns` are laid over the entry's.
+def open_entry(entry: CatalogueEntry, columns: Settings, languages: Sequence[str] = ()) -> Corpus:
+    """Return the corpus of an entry; `columns` replace the entry's.
 
-    Of a parallel corpus only the languages that `languages` or, where not all of those are there,
+    Only the languages of a parallel corpus that `languages` or, where not all of those are there,
     `columns` name are read, under the codes by which they are asked for: "zh-CN" reads what the
     entry calls zh.
     """
     asked = _asked_for(entry, columns, languages)
     if asked:
-        renamed = {code: entry.columns.get(own, own) for code, own in asked.items() if code != own}
-        entry = _of_languages(entry, [own for own in entry.languages if own in asked.values()])
+        renamed = {
+            code: entry.columns.get(known, known) for code, known in asked.items() if code != known
+        }
+        entry = _of_languages(entry, [code for code in entry.languages if code in asked.values()])
         entry = replace(
             entry, fields=required_fields("translation", tuple(asked)) if renamed else entry.fields
         )
@@ -73,22 +74,23 @@ def open_entry(
 
 
 def _asked_for(
-    entry: CatalogueEntry, columns: Mapping[str, Any], languages: Sequence[str]
+    entry: CatalogueEntry, columns: Settings, languages: Sequence[str]
 ) -> dict[str, str]:
-    """The entry's own code of each language that is asked for, in the entry's order; {} where that
-    is not all there.
+    """Return asked code -> the entry's code of each language that is asked for, in the entry's
+    order; {} where one is missing.
     """
     if entry.task != "translation":
         return {}
-    found = {language: match_language(language, entry.languages) for language in languages}
-    if not found or None in found.values() or len(set(found.values())) < len(found):
-        found = {language: language for language in entry.languages if language in columns}
-    return dict(sorted(found.items(), key=lambda item: entry.languages.index(item[1])))
+    matches = {language: match_language(language, entry.languages) for language in languages}
+    known = {asked: code for asked, code in matches.items() if code is not None}
+    if not known or len(set(known.values())) < len(matches):
+        known = {language: language for language in entry.languages if language in columns}
+    return dict(sorted(known.items(), key=lambda item: entry.languages.index(item[1])))
 
 
 def _of_languages(entry: CatalogueEntry, languages: Sequence[str]) -> CatalogueEntry:
-    """The entry with these of its languages alone, and where files are listed one a language, with
-    their files.
+    """Return the entry with these of its languages alone and, where files are listed one a
+    language, with their files.
     """
     splits = dict(entry.splits)
     for name, split in splits.items():
@@ -104,6 +106,7 @@ def _of_languages(entry: CatalogueEntry, languages: Sequence[str]) -> CatalogueE
 
 
 def _load(entry: CatalogueEntry, name: str) -> list[Row]:
+    """Return the rows of a split."""
     split = entry.splits[name]
     required = entry.required
     records = list(_records(entry, name))
@@ -127,12 +130,12 @@ def _load(entry: CatalogueEntry, name: str) -> list[Row]:
         rows,
         required,
         entry.empty,
-        [place_of(record) for record in records],
+        [location_of(record) for record in records],
     )
     if split.where is not None:
-        rows = where(rows, split.where, f"corpus {entry.name}: splits.{name}.where")
+        rows = select_rows(rows, split.where, f"corpus {entry.name}: splits.{name}.where")
     if split.share is not None:
-        rows = _share(rows, entry, split)
+        rows = _share(rows, entry, split, split.share)
         if not rows or not rows[0][required[0]]:
             raise ValueError(
                 f"corpus {entry.name}: nothing is left for {name}, share {list(split.share)}; it "
@@ -147,8 +150,11 @@ def _load(entry: CatalogueEntry, name: str) -> list[Row]:
     return rows
 
 
-def _share(rows: list[Row], entry: CatalogueEntry, split: Split) -> list[Row]:
-    low, high = split.share
+def _share(
+    rows: list[Row], entry: CatalogueEntry, split: Split, share: tuple[float, float]
+) -> list[Row]:
+    """Return the rows, or the characters of each, that are in a share of the split's files."""
+    low, high = share
     if entry.share_of == "characters":
         return [characters_share(row, low, high) for row in rows]
     same = [
@@ -157,32 +163,34 @@ def _share(rows: list[Row], entry: CatalogueEntry, split: Split) -> list[Row]:
         if other.share and _unshared(other) == _unshared(split)
     ]
     positions = without_empty_shares(
-        group_positions(rows, entry.share_of, entry.seed), [other.share for other in same]
+        group_positions(rows, entry.share_of, entry.seed),
+        [other.share for other in same if other.share],
     )
     return [row for row, position in zip(rows, positions, strict=True) if low <= position < high]
 
 
 def _unshared(split: Split) -> Split:
-    """What a share is taken of."""
+    """Return a split without its share, equal for all splits that share the same rows."""
     return replace(split, share=None, rows=None)
 
 
 def split_paths(entry: CatalogueEntry, name: str) -> list[Path]:
-    """The split's files on this machine, fetched if need be, verified."""
+    """Return the paths of a split's files on this machine, verified, downloaded if need be."""
     files = {file.name: file for file in entry.data_files}
     return [verified_file(entry, files[file]) for file in entry.split_files(name)]
 
 
 def first_records(entry: CatalogueEntry, n: int) -> list[Record]:
-    """The first records of the first split, with the files' own columns.
+    """Return the first `n` records of the first split, with the files' own columns.
 
     Raises:
-        ValueError: they cannot be read.
+        ValueError: the files cannot be read.
     """
     return list(islice(_records(entry, next(iter(entry.splits))), n))
 
 
 def _records(entry: CatalogueEntry, name: str) -> Iterator[Record]:
+    """Yield the records of a split, with the files' own columns."""
     split = entry.splits[name]
     paths = split_paths(entry, name)
     names = _record_names(entry, name)
@@ -196,22 +204,22 @@ def _records(entry: CatalogueEntry, name: str) -> Iterator[Record]:
         )
     else:
         read = READERS[entry.format]
-        for (file, own), path in zip(names.items(), paths, strict=True):
+        for (file, shown), path in zip(names.items(), paths, strict=True):
             if not split.members and file.endswith("/"):
                 continue  # a folder holds what rows name
             members = (
-                read_members(path, split.members) if split.members else [(own, read_file(path))]
+                read_members(path, split.members) if split.members else [(shown, read_file(path))]
             )
             for member, data in members:
                 yield from read(member, data, entry.header)
 
 
 def _record_names(entry: CatalogueEntry, name: str) -> dict[str, str]:
-    """What ids call the files of a split: their own names, or from the corpus's folder on where two
-    of its files have one name.
+    """Return file -> name in row ids for the files of a split: the bare name, or the path from the
+    corpus's folder on where two of its files have the same.
     """
-    own = {PurePosixPath(file.name).name for file in entry.data_files}
-    are_distinct = len(own) == len(entry.data_files)
+    bare = {PurePosixPath(file.name).name for file in entry.data_files}
+    are_distinct = len(bare) == len(entry.data_files)
     return {
         file: PurePosixPath(file).name if are_distinct else file for file in entry.split_files(name)
     }
@@ -220,7 +228,9 @@ def _record_names(entry: CatalogueEntry, name: str) -> dict[str, str]:
 def _parallel_records(
     parts: Sequence[Mapping[str, str]], paths: Mapping[str, Path]
 ) -> Iterator[Record]:
-    """Sentences of all parts in order; of several, ids begin with the whole names of the parts."""
+    """Yield the sentences of all parts in order; where there are several parts, ids begin with the
+    whole name of each.
+    """
     for part in parts:
         records = read_parallel(
             {
@@ -237,20 +247,22 @@ def _parallel_records(
             yield Record(f"{label}:{number}", {language: record[language] for language in part})
 
 
-def _fingerprint(entry: CatalogueEntry, name: str) -> Any:
-    """Declared checksums stand for the contents; files without one are read, and so are those that
+def _fingerprint(entry: CatalogueEntry, name: str) -> Json:
+    """Return what determines the rows of a split, as JSON can write it.
+
+    Declared checksums stand for the contents; files without one are read, and so are those that
     rows name.
     """
     files = {file.name: file for file in entry.data_files}
-    contents = []
+    contents: list[Mapping[str, str]] = []
     for file in entry.split_files(name):
         contents.append(
             files[file].checksums
             or {"sha256": remembered_checksum(verified_file(entry, files[file]))}
         )
     split = entry.splits[name]
-    contents += _named(entry, name)
-    reading = [
+    contents += _named_files_checksum(entry, name)
+    reading: list[Json] = [
         entry.format,
         entry.header,
         entry.join,
@@ -270,9 +282,9 @@ def _fingerprint(entry: CatalogueEntry, name: str) -> Any:
     ]
 
 
-def _named(entry: CatalogueEntry, name: str) -> list[dict[str, str]]:
-    """What stands for the files that rows name, unless they lie in folders which are files of the
-    split.
+def _named_files_checksum(entry: CatalogueEntry, name: str) -> list[dict[str, str]]:
+    """Return the checksum of the files that rows name; [] where they lie in folders that are files
+    of the split.
     """
     fields = FILES.intersection(entry.required)
     if not fields or any(file.endswith("/") for file in entry.split_files(name)):
@@ -288,6 +300,7 @@ def _named(entry: CatalogueEntry, name: str) -> list[dict[str, str]]:
 
 
 def _read(entry: CatalogueEntry, name: str) -> bytes:
+    """Return the bytes of a file that a row names."""
     path = local_file(entry, DataFile(name, {}, None))
     if path is None or not path.is_file():
         raise FileNotFoundError(f"corpus {entry.name}: {name} is not here, and a row names it")

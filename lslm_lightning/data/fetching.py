@@ -1,4 +1,6 @@
-"""A corpus's files: found, or fetched from their public home, and always verified."""
+"""Files of a corpus: found on this machine or downloaded from their public home, always
+verified.
+"""
 
 import logging
 import os
@@ -19,19 +21,19 @@ log = logging.getLogger(__name__)
 
 
 def local_file(entry: CatalogueEntry, file: DataFile) -> Path | None:
-    """Where the file lies on this machine, unverified, or None."""
+    """Return the path of a file on this machine, unverified, or None."""
     if entry.folder is None:
-        return find_file(entry.place, file.name)
+        return find_file(entry.data_folder, file.name)
     path = Path(entry.folder).expanduser() / file.name
     return path if path.exists() else None
 
 
 def verified_file(entry: CatalogueEntry, file: DataFile) -> Path:
-    """The file, fetched if it is not here, once its checksum agrees.
+    """Return the path of a file whose checksum agrees, downloaded if it is not here.
 
     Raises:
-        FileNotFoundError: it is neither here nor to be had; the message says where to put it and
-            under which licence it comes.
+        FileNotFoundError: it is not here and cannot be downloaded; the message says where to put it
+            and under which licence it comes.
         ValueError: a checksum does not agree.
     """
     path = local_file(entry, file)
@@ -44,33 +46,36 @@ def verified_file(entry: CatalogueEntry, file: DataFile) -> Path:
 
 
 def verify(
-    path: Path, file: DataFile, remember: bool = True, way_out: str = "delete it and get it again"
+    path: Path, file: DataFile, use_cache: bool = True, way_out: str = "delete it and get it again"
 ) -> None:
-    """Nothing, if one of the file's checksums agrees or it has none. With `remember`, an unchanged
-    file is not read again.
+    """Check that one of the file's checksums agrees, if it has any.
+
+    Args:
+        use_cache: whether the checksum of an unchanged file is taken from the cache.
+        way_out: end of the message.
 
     Raises:
-        ValueError: what was expected and what was found, and the way out.
+        ValueError: no checksum agrees; with the expected one and that of the file.
     """
-    found = {}
+    computed = {}
     for algorithm, expected in file.checksums.items():
         try:
-            found[algorithm] = (remembered_checksum if remember else checksum)(path, algorithm)
+            computed[algorithm] = (remembered_checksum if use_cache else checksum)(path, algorithm)
         except ValueError as error:  # an archive whose members cannot be read
-            found[algorithm] = str(error)
-        if found[algorithm] == expected:
+            computed[algorithm] = str(error)
+        if computed[algorithm] == expected:
             return
-    if found:
+    if computed:
         algorithm, expected = next(iter(file.checksums.items()))
         size = f"{n_byte(path):,} bytes"
         raise ValueError(
             f"{path}: corrupt or truncated ({size}): {algorithm} should be {expected} but is "
-            f"{found[algorithm]}; {way_out}"
+            f"{computed[algorithm]}; {way_out}"
         )
 
 
 def n_byte(path: Path) -> int:
-    """Of a file, or of all files in a folder."""
+    """Return the size of a file, or of all files in a folder, in bytes."""
     return (
         sum(file.stat().st_size for file in files_in(path).values())
         if path.is_dir()
@@ -79,10 +84,10 @@ def n_byte(path: Path) -> int:
 
 
 def fetch(entry: CatalogueEntry, file: DataFile) -> Path:
-    """The file in the user's cache, downloaded from its public home and verified; one process
-    downloads, others wait.
+    """Return the path of a file in the user's cache, downloaded from its public home and verified;
+    one process downloads, others wait.
 
-    A folder comes as an archive, of which the members that its checksum is of are unpacked.
+    A folder comes as an archive; the members that its checksum covers are unpacked.
 
     Raises:
         FileNotFoundError: no public home is known, or it cannot be reached.
@@ -94,7 +99,7 @@ def fetch(entry: CatalogueEntry, file: DataFile) -> Path:
         raise FileNotFoundError(
             _missing(entry, file, "nothing is fetched into a folder of your own")
         )
-    path = corpus_path(cache_directory() / "data", entry.place, file.name)
+    path = corpus_path(cache_directory() / "data", entry.data_folder, file.name)
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{path}.lock"):
         if not path.exists():
@@ -109,7 +114,7 @@ def fetch(entry: CatalogueEntry, file: DataFile) -> Path:
                 verify(
                     draft,
                     file,
-                    remember=False,
+                    use_cache=False,
                     way_out=(
                         f"nothing was kept; {file.url} has changed or was cut off: try again later"
                     ),
@@ -119,16 +124,16 @@ def fetch(entry: CatalogueEntry, file: DataFile) -> Path:
 
 
 def _unpacked(archive: Path, pattern: str) -> Path:
-    """A folder beside an archive with those of its members that match."""
+    """Unpack the matching members of an archive into a folder beside it; return that folder."""
     root = root_of(pattern)
     beside = archive.with_name("unpacked")
     for name, data in read_members(archive, pattern):
-        own = name[name.index(root) :]
-        if not is_inside(own):  # of a pattern with .. in it
+        relative = name[name.index(root) :]
+        if not is_inside(relative):  # of a pattern with .. in it
             raise ValueError(
                 f"{archive.name}: its member {name!r} would leave its folder; correct `members`"
             )
-        path = beside / own
+        path = beside / relative
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
     return beside / root
@@ -148,7 +153,7 @@ def _reason(error: Exception) -> str:
 
 
 def _missing(entry: CatalogueEntry, file: DataFile, why: str) -> str:
-    folder = entry.folder or f"{os.environ.get('LSLM_DATA') or 'data'}/{entry.place}"
+    folder = entry.folder or f"{os.environ.get('LSLM_DATA') or 'data'}/{entry.data_folder}"
     home = f"get it from {file.url or entry.home} and " if file.url or entry.home else ""
     return (
         f"corpus {entry.name}: {file.name} is not here; {why}: {home}put it into {folder}/ "

@@ -1,4 +1,4 @@
-"""Which split, part and language the names of a folder's files say, and whether they belong
+"""Split, part and language in the names of a folder's files, and checks that the files belong
 together.
 """
 
@@ -25,27 +25,27 @@ FORMATS = {
     "parquet": "parquet",
     "arrow": "arrow",
 }
-"""Readers by the endings of names."""
+"""Ending of a name -> format, a key of `READERS`."""
 ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.xz", ".tar.bz2")
 SPLIT = re.compile(
     r"(?i:training|validation|valid|(?:train|val|dev|test)(?:set|test)?)(?![a-z])[\w-]*"
 )
-"""What the name of a split begins with: test_2016 is one, testimony is none."""
+"""Name of a split, with a suffix: test_2016 is one, testimony is none."""
 FOLDERS = frozenset({"train", "val", "test", *SPLIT_NAMES})
-"""Folders whose files are of one split."""
+"""Names of folders whose files are all of one split."""
 NUMBER = re.compile(
     r"(?P<word>[-_.]?(?:part|shard|chunk)[-_.]?|[-_.])(?P<number>\d+)(?:[-_.]of[-_.](?P<total>\d+))?$",
     re.I,
 )
-"""End of the name of one of several files: -00000-of-00002, .part1, -1."""
+"""End of the name of one of several parts: -00000-of-00002, .part1, -1."""
 NAMES_IN_MESSAGE = 5
 LONGEST_OBJECT = 64 << 20  # bytes of a line that tells JSON Lines from JSON
 
 
 @dataclass(frozen=True)
 class File:
-    """What the name of a file says. `split` is "" where it says none; `number` is that of one of
-    several, of `total`.
+    """Name of a file, taken apart. `split` is "" where the name has none; `number` is that of a
+    part, one of `total`.
     """
 
     name: str  # from the corpus's folder on
@@ -60,23 +60,23 @@ class File:
 
     @property
     def twin(self) -> str:
-        """Equal for files that hold the same, packed or not; of those that make a split, in
-        whatever case they are spelled.
+        """Key that is equal for files of the same content, compressed or not, and for files of a
+        split in whatever case their names are written.
         """
         return bare_name(self.name).casefold() if self.split else bare_name(self.name)
 
     @property
     def is_whole_split(self) -> bool:
-        """Whether nothing but a split and a number stands in the name before format and language,
-        or it lies in a split's folder.
+        """True if the name before format and language is a split and a number alone, or the file
+        lies in the folder of a split.
         """
-        *folders, own = self.stem.split("/")
-        return bool(SPLIT.fullmatch(own)) or any(folder.lower() in FOLDERS for folder in folders)
+        *folders, bare = self.stem.split("/")
+        return bool(SPLIT.fullmatch(bare)) or any(folder.lower() in FOLDERS for folder in folders)
 
 
 def files_of(path: Path) -> list[File]:
-    """Files of a folder: those in it where their names say splits, else those of its folders too;
-    hidden ones are not seen.
+    """Return the files in a folder where their names state splits, else those of its folders too;
+    hidden ones are left out.
 
     Raises:
         ValueError: a name of a split's file is that of a pipe, a device or a folder; or a name has
@@ -98,22 +98,23 @@ def files_of(path: Path) -> list[File]:
     top = [_parsed(file.name, path) for file in seen if file.is_file()]
     if any(file.split and (file.form or file.language) for file in top):
         return top
-    found = []
-    for folder, folders, own in os.walk(path):
+    names: list[str] = []
+    for folder, folders, files in os.walk(path):
         folders[:] = sorted(name for name in folders if not name.startswith((".", "__")))
-        found += [
+        names += [
             (Path(folder) / name).relative_to(path).as_posix()
-            for name in own
+            for name in files
             if not name.startswith(".")
         ]
-    if starred := [name for name in found if "*" in name]:
+    if starred := [name for name in names if "*" in name]:
         raise ValueError(f"{path}: {starred[0]} has * in its name; give it another name")
-    return [_parsed(name, path) for name in sorted(found, key=natural)]
+    return [_parsed(name, path) for name in sorted(names, key=natural)]
 
 
 def _parsed(name: str, path: Path) -> File:
-    *folders, own = name.split("/")
-    stem, _, ending = bare_name(own).rpartition(".")
+    """Return the name of a file in `path` taken apart."""
+    *folders, bare = name.split("/")
+    stem, _, ending = bare_name(bare).rpartition(".")
     form = format_of(path / name) or ""
     language = ""
     if not form and re.fullmatch(LANGUAGE, ending, re.I) and stem:
@@ -149,7 +150,7 @@ def _parsed(name: str, path: Path) -> File:
 
 
 def part_of(file: File) -> tuple[str]:
-    """Name of the files of one part, with {language} for the language."""
+    """Return the name of a file with {language} for its language, equal for all files of a part."""
     bare = bare_name(file.name)
     packed = file.name[len(bare) :]
     text = bare[-4:] if bare.lower().endswith(f".{file.language.lower()}.txt") else ""
@@ -157,7 +158,7 @@ def part_of(file: File) -> tuple[str]:
 
 
 def natural(name: str) -> list[tuple[int, str | int]]:
-    """Key that sorts part2 before part10."""
+    """Return a sort key by which part2 comes before part10."""
     return [
         (0, int(piece)) if piece.isdigit() else (1, piece)
         for piece in re.split(r"([0-9]+)", name)
@@ -166,60 +167,61 @@ def natural(name: str) -> list[tuple[int, str | int]]:
 
 
 def by_split(path: Path, files: Sequence[File]) -> dict[str, list[File]]:
-    """Files by split, in order; those of parts that are certainly numbered, or from 0 or 1 on
-    without a gap, are of one.
+    """Return split -> files in order. Parts make one split if their numbers are certainly those of
+    parts, or run from 0 or 1 without a gap.
 
     Raises:
         ValueError: two names of a split are both there, or a part is missing or stands beside the
             whole.
     """
-    found: dict[str, list[File]] = {}
-    for split, own in _grouped(files).items():
-        found.setdefault(SPLIT_NAMES.get(split, split), []).extend(own)
-    for split, own in found.items():
-        names = sorted({file.split for file in own}, key=natural)
+    splits: dict[str, list[File]] = {}
+    for split, group in _grouped(files).items():
+        splits.setdefault(SPLIT_NAMES.get(split, split), []).extend(group)
+    for split, group in splits.items():
+        names = sorted({file.split for file in group}, key=natural)
         if len(names) > 1:
             shown = some_of(
-                [next(file.name for file in own if file.split == name) for name in names]
+                [next(file.name for file in group if file.split == name) for name in names]
             )
             raise ValueError(
                 f"{path}: {shown} are both the split {split}; keep one of them, or describe them "
                 "in configs/corpora.yaml"
             )
-        _refuse_missing(path, split, own)
-        own.sort(key=lambda file: natural(file.name))
-    return found
+        _refuse_missing(path, split, group)
+        group.sort(key=lambda file: natural(file.name))
+    return splits
 
 
 def _grouped(files: Sequence[File]) -> dict[str, list[File]]:
-    """Files by the split that their names say; one with a number that is not that of a part is a
+    """Return split -> files by their names; a file with a number that is not that of a part is a
     split of its own.
     """
     groups: dict[str, list[File]] = {}
     for file in sorted(files, key=lambda file: natural(file.name)):
         groups.setdefault(file.split, []).append(file)
-    found: dict[str, list[File]] = {}
-    for split, own in groups.items():
-        loose = [file for file in own if file.number is not None and not file.marked]
+    splits: dict[str, list[File]] = {}
+    for split, group in groups.items():
+        loose = [file for file in group if file.number is not None and not file.marked]
         numbers = sorted({file.number for file in loose if file.number is not None})
         are_parts = (
             len(numbers) > 1
             and numbers[0] in (0, 1)
             and numbers == list(range(numbers[0], numbers[0] + len(numbers)))
         )
-        for file in own:
+        for file in group:
             name = split if are_parts or file not in loose else file.label
-            found.setdefault(name, []).append(file)
-    return found
+            splits.setdefault(name, []).append(file)
+    return splits
 
 
 def _refuse_missing(path: Path, split: str, files: Sequence[File]) -> None:
-    for stem, group in groupby(
+    """Refuse a split that lacks a part, or has parts beside the whole."""
+    for stem, same_stem in groupby(
         sorted(files, key=lambda file: file.stem), key=lambda file: file.stem
     ):
-        own = list(group)
-        whole = [file for file in own if file.number is None]
-        parts = [file for file in own if file.number is not None]
+        group = list(same_stem)
+        whole = [file for file in group if file.number is None]
+        parts = [file for file in group if file.number is not None]
         if whole and parts and _stem_has_split(stem):
             raise ValueError(
                 f"{path}: {whole[0].name} and {parts[0].name} are both the split {split}; the "
@@ -246,7 +248,11 @@ def _stem_has_split(stem: str) -> bool:
 
 
 def refuse_twins(path: Path, files: Sequence[File]) -> None:
-    """Refuse a file that is there twice, packed and not, or in another case."""
+    """Refuse two files of one content, compressed and not, or with names in another case.
+
+    Raises:
+        ValueError: naming both.
+    """
     seen: dict[str, File] = {}
     for file in files:
         if (other := seen.setdefault(file.twin, file)) is not file:
@@ -256,7 +262,9 @@ def refuse_twins(path: Path, files: Sequence[File]) -> None:
 
 
 def format_of(path: Path) -> str | None:
-    """Format of a file by its name; a .json of an object a line is JSON Lines."""
+    """Return the format of a file by its name, None of one that is not read; a .json of an object a
+    line is JSON Lines.
+    """
     form = FORMATS.get(bare_name(path.name.lower()).rpartition(".")[2])
     return "jsonl" if form == "json" and _has_an_object_a_line(path) else form
 
@@ -279,6 +287,6 @@ def _has_an_object_a_line(path: Path) -> bool:
 
 
 def some_of(names: Sequence[str]) -> str:
-    """The first of these names."""
+    """Return the first names, and how many more there are, for a message."""
     more = f" and {len(names) - NAMES_IN_MESSAGE} more" if len(names) > NAMES_IN_MESSAGE else ""
     return ", ".join(names[:NAMES_IN_MESSAGE]) + more

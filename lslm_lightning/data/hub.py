@@ -1,4 +1,4 @@
-"""Anything on the Hugging Face hub, read by `datasets`, which is imported on first use, since that
+"""Data sets of the Hugging Face hub, read by `datasets`, which is imported on first use, since that
 takes seconds.
 """
 
@@ -7,16 +7,15 @@ import json
 import logging
 import os
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, overload
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
-from lslm_lightning.data.columns import find_meaning
+from lslm_lightning.data.columns import find_columns
 from lslm_lightning.data.corpus import Corpus
-from lslm_lightning.data.readers import Record
 from lslm_lightning.data.rows import (
     FILES,
     SPLIT_NAMES,
@@ -28,6 +27,8 @@ from lslm_lightning.data.rows import (
     required_fields,
     to_row,
 )
+from lslm_lightning.data.values import Record
+from lslm_lightning.types import JsonObject, Settings
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -36,18 +37,24 @@ log = logging.getLogger(__name__)
 
 
 class DatasetRows(Sequence[Row]):
-    """Rows made one at a time from a memory-mapped dataset; rows with an empty field are kept, and
-    told once.
+    """Rows made one at a time from a memory-mapped data set; rows with an empty field are kept, and
+    counted in the log once.
 
-    Of a column that holds files, a row has their names, "train:17" for that of row 17, and is made
-    without reading them; `read` gives the bytes.
+    A field that holds a file is its name, "train:17" for row 17, and the row is made without
+    reading it; `read` returns the bytes.
+
+    Args:
+        name: of the split.
+        columns: field -> column.
+        required: fields of every row.
+        answers: fields in which several texts stay apart.
     """
 
     def __init__(
         self,
         dataset: "Dataset",
         name: str,
-        columns: Mapping[str, Any],
+        columns: Settings,
         required: Sequence[str],
         answers: Collection[str] = frozenset(),
     ) -> None:
@@ -79,7 +86,7 @@ class DatasetRows(Sequence[Row]):
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of all rows, in hex."""
+        """SHA-256 of all rows and their files, in hex."""
         running = hashlib.sha256()
         n_empty = 0
         for position, row in enumerate(self):
@@ -105,20 +112,26 @@ class DatasetRows(Sequence[Row]):
             return b"missing"
 
     def read(self, position: int) -> bytes:
-        """The file of a row; FileNotFoundError where it is not here."""
+        """Return the bytes of a row's file.
+
+        Raises:
+            FileNotFoundError: the file is not on this machine.
+        """
         value = self.dataset[position][self.files[0]]
         data, path = (
             (value.get("bytes"), value.get("path")) if isinstance(value, Mapping) else (None, value)
         )
-        if data is None and path is None:
+        if data is not None:
+            return data
+        if path is None:
             raise FileNotFoundError(
                 f"{self.name}:{position + 1} has nothing in its column {self.files[0]!r}"
             )
-        return data if data is not None else Path(path).read_bytes()
+        return Path(path).read_bytes()
 
 
 def undecoded(dataset: "Dataset") -> "Dataset":
-    """With its files as bytes, which the package would decode in its own way, and slowly."""
+    """Return a data set whose audio files stay bytes: `datasets` would decode them, slowly."""
     from datasets import Audio
 
     for name, feature in dataset.features.items():
@@ -128,27 +141,28 @@ def undecoded(dataset: "Dataset") -> "Dataset":
 
 
 def is_hub_id(name: str) -> bool:
-    """Whether the name looks like "owner/name" or "owner/name:configuration"."""
+    """Return whether a name has the form "owner/name" or "owner/name:configuration"."""
     return re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*(:[\w.-]+)?", name) is not None
 
 
 def open_hub(
-    name: str, columns: Mapping[str, Any], fields: Sequence[str] = (), languages: Sequence[str] = ()
+    name: str, columns: Settings, fields: Sequence[str] = (), languages: Sequence[str] = ()
 ) -> Corpus:
-    """The hub's dataset; its splits validation, valid and dev are called val here.
+    """Return a data set of the hub as a corpus; its splits validation, valid and dev are called
+    val.
 
-    Columns are found as in a file of this machine, and those that `columns` names are laid over
-    them; see `columns.find_meaning`.
+    Columns are found as in a file of this machine, but for those that `columns` names; see
+    `columns.find_columns`.
 
     Raises:
-        ValueError: the columns do not say what the task at hand reads.
-        FileNotFoundError: the hub does not have it or cannot be reached.
+        ValueError: a field that the task at hand reads has no column.
+        FileNotFoundError: the hub does not have the data set or cannot be reached.
     """
     datasets = _load(name)
     splits = {SPLIT_NAMES.get(split, split): dataset for split, dataset in datasets.items()}
     split, dataset = next(iter(splits.items()))
     first = Record(f"{split}:1", next(iter(undecoded(dataset)), {}))
-    meaning = find_meaning(name, first, columns, fields, languages)
+    meaning = find_columns(name, first, columns, fields, languages)
     for assumed in meaning.assumed:
         log.info("%s: %s", name, assumed)
     columns = meaning.columns
@@ -185,9 +199,9 @@ def open_hub(
     )
 
 
-def as_written(name: str, configuration: str | None) -> dict[str, Any]:
-    """Return settings by which `datasets` leaves the cells of CSV files as they are: it takes null
-    and NA for nothing, and 007 for 7.
+def as_written(name: str, configuration: str | None) -> JsonObject:
+    """Return settings of `load_dataset` that leave the cells of CSV files as they are written,
+    where it would read null and NA as missing and 007 as 7; {} of other formats.
     """
     from datasets import Features, Value, load_dataset_builder
     from datasets.packaged_modules.csv.csv import CsvConfig
@@ -195,22 +209,22 @@ def as_written(name: str, configuration: str | None) -> dict[str, Any]:
     builder = load_dataset_builder(name, configuration)
     if not isinstance(builder.config, CsvConfig):
         return {}
-    columns = builder.info.features or next(
+    columns: Iterable[str] = builder.info.features or next(
         iter(builder.as_streaming_dataset(next(iter(builder.config.data_files)))), {}
     )
     return {"keep_default_na": False, "features": Features(dict.fromkeys(columns, Value("string")))}
 
 
 def _cached_csv(name: str, configuration: str | None) -> "dict[str, Dataset]":
-    """CSV files that were read by such settings before, by split, which `datasets` does not find in
-    its cache; {} where none were.
+    """Return split -> data set of CSV files that were read with the settings of `as_written`
+    before, which `datasets` does not find in its cache without a network; {} where none were.
     """
     from datasets import Dataset, concatenate_datasets, config
     from datasets.naming import camelcase_to_snakecase
 
-    owner, _, own = name.rpartition("/")
+    owner, _, bare = name.rpartition("/")
     folder = (
-        Path(config.HF_DATASETS_CACHE).expanduser() / f"{owner}___{camelcase_to_snakecase(own)}"
+        Path(config.HF_DATASETS_CACHE).expanduser() / f"{owner}___{camelcase_to_snakecase(bare)}"
     )
     for file in sorted(
         folder.glob("*-*/*/*/dataset_info.json"), key=os.path.getmtime, reverse=True
@@ -235,13 +249,14 @@ def _cached_csv(name: str, configuration: str | None) -> "dict[str, Dataset]":
                 for split, names in parts.items()
             }
             return {
-                split: concatenate_datasets([Dataset.from_file(str(part)) for part in own])
-                for split, own in files.items()
+                split: concatenate_datasets([Dataset.from_file(str(part)) for part in paths])
+                for split, paths in files.items()
             }
     return {}
 
 
 def _load(name: str) -> "Mapping[str, Dataset]":
+    """Return split -> data set of a hub id; FileNotFoundError if it cannot be loaded."""
     from datasets import config, load_dataset
     from datasets.utils.logging import disable_progress_bar
     from huggingface_hub import constants
@@ -270,6 +285,7 @@ def _load(name: str) -> "Mapping[str, Dataset]":
 
 
 def _is_reachable(url: str, timeout_seconds: float = 5) -> bool:
+    """Return whether a server answers."""
     try:
         urlopen(Request(url, method="HEAD"), timeout=timeout_seconds).close()
     except HTTPError:

@@ -1,5 +1,5 @@
-"""Training windows from a stream: the same batches in the same order for any number of processes,
-and a place to go on from for each.
+"""Training windows from streamed documents: the same batches in the same order for any number of
+processes, with a cursor to continue from after each.
 """
 
 from collections.abc import Iterator, Mapping
@@ -13,7 +13,7 @@ from lslm_lightning.text.tokenizer import Tokenizer
 
 
 class Place(NamedTuple):
-    """How far a lane has been read."""
+    """Position in one sequence of batches up to which it has been read."""
 
     shard: int = 0  # of those that come to this lane, in all epochs
     block: int = 0  # of that shard
@@ -24,20 +24,25 @@ START = Place()
 
 
 class Lanes:
-    """`n_lane` endless sequences of batches of windows; global micro-batch number g comes from lane
-    g mod n_lane.
+    """Endless sequences (lanes) of batches of training windows over a stream; global micro-batch g
+    comes from lane g mod n_lane.
 
     Documents are taken in blocks of `buffer` from one shard. Those of a block are shuffled and
     packed, `</s>` after each and once before the first, into windows that are shuffled too, so that
     a lane holds one block in memory; shards come in another order in every epoch. The last window
     of a block is padded: no token is left out, none is seen twice in an epoch. All is pure in
-    (seed, epoch, shard, block), so a `Place` is all that it takes to go on.
+    (seed, epoch, shard, block), so a `Place` is enough to continue.
 
-    Where there are enough shards, the shards of all epochs, one after the other, are dealt out to
-    the lanes in turn; or else every lane reads all, and makes batches of each n_lane-th block, of
-    others in the next epoch. So lanes of which one has more than another see every document equally
-    often in the long run. A process with W others reads only the lanes that are its own if W
-    divides n_lane.
+    Where there are at least `n_lane` shards, the shards of all epochs, one after the other, are
+    dealt out to the lanes in turn; else every lane reads all shards, and makes batches of each
+    n_lane-th block, of other blocks in the next epoch. Either way every document is seen equally
+    often in the long run. One of W processes reads only its own lanes if W divides n_lane.
+
+    Args:
+        context: targets of a window.
+        batch_size: windows of a batch.
+        n_lane: number of lanes.
+        buffer: documents of a block.
     """
 
     def __init__(
@@ -67,11 +72,11 @@ class Lanes:
         self.buffer = buffer
 
     def read(self, lane: int, place: Place = START) -> Iterator[tuple[np.ndarray, Place]]:
-        """Batches (B, context + 1) of ids int64, padded behind the end of a row, from `place` on;
-        each with the place after it.
+        """Yield batches (B, context + 1) of ids int64 of a lane, padded behind the end of a row,
+        from `place` on, each with the place after it.
 
         Raises:
-            ValueError: there is nothing to read.
+            ValueError: no document has any text.
         """
         first_shard, first_block, first_batch = place
         # shards since the last batch; the rest of the first may have none
@@ -101,11 +106,13 @@ class Lanes:
 
     @property
     def is_shared(self) -> bool:
-        """Whether there are too few shards for lanes of their own."""
+        """True if there are fewer shards than lanes, so that every lane reads all shards."""
         return self.stream.n_shard < self.n_lane
 
     def shard(self, lane: int, number: int) -> tuple[int, int]:
-        """The epoch and the shard that come to a lane as its `number`-th, from 0 on."""
+        """Return the epoch and the index of the shard that a lane reads as its `number`-th, from 0
+        on.
+        """
         n = self.stream.n_shard
         epoch, at = divmod(number if self.is_shared else number * self.n_lane + lane, n)
         return epoch, int(
@@ -115,7 +122,7 @@ class Lanes:
         )
 
     def batches(self, texts: list[str], epoch: int, shard: int, block: int) -> list[np.ndarray]:
-        """Those of one block."""
+        """Return the batches (B, context + 1) of one block of documents."""
         random = np.random.default_rng((self.seed, epoch, shard, block))
         shuffled = [texts[i] for i in random.permutation(len(texts)) if texts[i].strip()]
         eos = self.tokenizer.eos_id
@@ -127,7 +134,7 @@ class Lanes:
         positions = self.context * random.permutation(n_window)[:, None] + np.arange(
             self.context + 1
         )
-        windows = np.where(
+        windows: np.ndarray = np.where(
             positions < len(ids), ids[np.minimum(positions, len(ids) - 1)], self.tokenizer.pad_id
         )
         return [windows[i : i + self.batch_size] for i in range(0, n_window, self.batch_size)]
@@ -141,8 +148,8 @@ class Lanes:
         part: int = 0,
         n_part: int = 1,
     ) -> Iterator[tuple[np.ndarray, int, Place]]:
-        """Batches, lanes and places of global micro-batches position + rank + i * world; of these
-        each n_part-th.
+        """Yield (batch, lane, place after it) of the global micro-batches position + rank + i *
+        world, and of these each n_part-th from `part` on.
         """
         open_lanes: dict[int, Iterator[tuple[np.ndarray, Place]]] = {}
         for number in count(position + rank + part * world, world * n_part):

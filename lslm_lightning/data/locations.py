@@ -1,4 +1,4 @@
-"""Where corpora and everything derived from them lie on this machine."""
+"""Folders of this machine that hold corpora and everything derived from them."""
 
 import os
 from pathlib import Path
@@ -7,8 +7,8 @@ from lslm_lightning.safety.paths import is_inside
 
 
 def cache_directory() -> Path:
-    """The user's cache: `$LSLM_CACHE`, or `lslm-lightning` in `$XDG_CACHE_HOME` or `~/.cache`. It
-    may not exist yet.
+    """Return the user's cache: `$LSLM_CACHE`, or `lslm-lightning` in `$XDG_CACHE_HOME` or
+    `~/.cache`. It may not exist yet.
     """
     if chosen := os.environ.get("LSLM_CACHE"):
         return Path(chosen).expanduser()
@@ -16,7 +16,7 @@ def cache_directory() -> Path:
 
 
 def data_directories() -> list[Path]:
-    """Folders that may hold `<corpus>/<file>`, in the order they are searched.
+    """Return the folders that may hold `<corpus>/<file>`, in the order they are searched.
 
     Raises:
         ValueError: `$LSLM_DATA` is set and is no folder; a misspelt path must not lead to another
@@ -34,7 +34,7 @@ def data_directories() -> list[Path]:
 
 
 def corpus_path(folder: Path, corpus: str, name: str) -> Path:
-    """Return where a corpus's file lies in a folder of corpora.
+    """Return the path of a corpus's file in a folder of corpora.
 
     Raises:
         ValueError: the corpus or the file has a name that could lead out of that folder.
@@ -50,7 +50,7 @@ def corpus_path(folder: Path, corpus: str, name: str) -> Path:
 
 
 def find_file(corpus: str, name: str) -> Path | None:
-    """The first copy of a corpus's file or folder, or None.
+    """Return the path of the first copy of a corpus's file or folder, or None.
 
     Raises:
         ValueError: a name could lead out of the folders of corpora.

@@ -1,4 +1,4 @@
-"""Texts as one long memory-mapped row of token ids, and training windows over it."""
+"""Texts as one long memory-mapped array of token ids, and training windows over it."""
 
 import hashlib
 from collections.abc import Iterable
@@ -13,12 +13,12 @@ from lslm_lightning.text.tokenizer import Tokenizer
 
 CHUNK = 1024
 ID = np.dtype(np.int32)  # of one id in a file
-CHUNK_IDS = 2**22  # of a row that may be larger than memory, looked at together
+CHUNK_IDS = 2**22  # of an array that may be larger than memory, read together
 
 
 def pack(texts: Iterable[str], tokenizer: Tokenizer, path: Path) -> np.ndarray:
-    """Ids of all texts, `</s>` after each and once before the first: (n_token,) int32,
-    memory-mapped from `path`.
+    """Return the ids of all texts, `</s>` after each and once before the first: (n_token,) int32,
+    memory-mapped from `path`, which is written first if need be.
 
     A file that is already there is used as it is, unless it was cut off, so `path` must name the
     texts and the tokenizer (see `packed_name`). It is written under a temporary name and renamed: a
@@ -35,7 +35,7 @@ def pack(texts: Iterable[str], tokenizer: Tokenizer, path: Path) -> np.ndarray:
 
 
 def is_whole(path: Path, eos_id: int) -> bool:
-    """Whether a file of ids is there, of whole numbers, with `</s>` at both ends."""
+    """Return whether a file holds whole int32 ids with `</s>` at both ends."""
     size = path.stat().st_size if path.is_file() else 0
     if size < ID.itemsize or size % ID.itemsize:
         return False
@@ -44,15 +44,15 @@ def is_whole(path: Path, eos_id: int) -> bool:
 
 
 def packed_name(corpus_digest: str, tokenizer_digest: str) -> str:
-    """File name of the ids of these texts in this tokenizer."""
+    """Return the name of the file for the ids of a corpus by a tokenizer."""
     return hashlib.sha256(f"{corpus_digest} {tokenizer_digest}".encode()).hexdigest()[:32] + ".ids"
 
 
 class Pieces:
-    """Whole texts of a row of ids in order, in pieces of about `n_token`: (start, end) of each,
-    `</s>` at both ends, shared by neighbours.
+    """Plan that divides an array of ids into pieces of about `n_token` ids that hold whole texts:
+    (start, end) of each, `</s>` at both ends, shared by neighbours.
 
-    The same in every epoch. A text is never cut, however long it is.
+    The plan is the same in every epoch. A text is never cut, however long it is.
     """
 
     def __init__(self, ids: np.ndarray, eos_id: int, n_token: int) -> None:
@@ -75,13 +75,13 @@ class Pieces:
 
 
 class Windows:
-    """Batches of start positions of training windows of `context` + 1 ids: inputs and, shifted by
-    one, targets.
+    """Plan of batches of start positions of training windows of `context` + 1 ids: inputs and,
+    shifted by one, targets.
 
-    An epoch tiles the row from a random phase below `context`, so that windows differ from epoch to
-    epoch. No target is seen twice in an epoch; at most `context` - 1 are not seen: those before the
-    phase, or at the end where the row is no whole number of windows. The last window may reach
-    beyond the row. Which windows share a batch is random too. Pure in (seed, epoch).
+    An epoch tiles the array from a random phase below `context`, so that windows differ from epoch
+    to epoch. No target is seen twice in an epoch; at most `context` - 1 are not seen: those before
+    the phase, or at the end where the array is no whole number of windows. The last window may
+    reach beyond the array. Which windows share a batch is random too. Pure in (seed, epoch).
     """
 
     def __init__(self, n_token: int, context: int, batch_size: int, seed: int = 0) -> None:
@@ -103,7 +103,7 @@ class Windows:
         return -(-self._n_window // self.batch_size)
 
     def __call__(self, epoch: int) -> list[np.ndarray]:
-        """The batches of an epoch: arrays of at most `batch_size` window starts."""
+        """Return the batches of an epoch: arrays of at most `batch_size` window starts."""
         random = np.random.default_rng((self.seed, epoch))
         starts = random.integers(self.context) + self.context * random.permutation(self._n_window)
         return [starts[i * self.batch_size : (i + 1) * self.batch_size] for i in range(len(self))]
@@ -111,13 +111,12 @@ class Windows:
 
 @dataclass(frozen=True)
 class Piece:
-    """The next window of each of some rows of text that are read in order; its length is the number
+    """Next window of each of several rows of text that are read in order; its length is the number
     of rows.
 
     Args:
-        starts: of the windows.
-        follows: whether each goes on where that of the piece before ended; False where the rows
-            begin.
+        starts: start positions of the windows.
+        follows: whether each window continues that of the piece before; False where the rows begin.
     """
 
     starts: np.ndarray
@@ -128,17 +127,18 @@ class Piece:
 
 
 class Contiguous:
-    """Batches of windows of rows that are read in order, so that the state of a model can be
+    """Plan of batches of windows that are read in order, so that the state of a model can be
     carried from each batch to the next.
 
-    The ids, of which the first is the last (`</s>`), are taken as a ring. An epoch cuts it, from a
-    random place on, into `batch_size` times `world` rows of equal length; each batch has the next
-    `context` tokens of each of `batch_size` rows. Of all ranks' micro-batches rank r takes number i
+    The ids, of which the first equals the last (`</s>`), are taken as a ring. An epoch cuts it,
+    from a random position on, into `batch_size` times `world` rows of equal length; each batch has
+    the next `context` tokens of each of `batch_size` rows. Of all ranks' micro-batches rank r takes
+    number i
     * world + r: these are of the same rows for every i. No target is seen twice in an epoch; fewer
     than one window a row are not seen, others in each epoch. Pure in (seed, epoch).
 
     Source: Zaremba et al. 2014, "Recurrent Neural Network Regularization", section 4.1, where the
-    rows begin at the same places always.
+    rows always begin at the same positions.
     """
 
     def __init__(
@@ -167,8 +167,8 @@ class Contiguous:
         return self._n_piece * self.world
 
     def __call__(self, epoch: int) -> list[Piece]:
-        """The batches of an epoch; starts are below `n_token` - 1, and windows go on at the ring's
-        begin behind its end.
+        """Return the batches of an epoch; starts are below `n_token` - 1, and a window that reaches
+        the end of the ids continues at their beginning.
         """
         phase = np.random.default_rng((self.seed, epoch)).integers(self.n_token - 1)
         rows = phase + self._n_piece * self.context * np.arange(self.n_row).reshape(
@@ -182,8 +182,8 @@ class Contiguous:
 
 
 def in_order(n_token: int, context: int, n_row: int, rank: int = 0, world: int = 1) -> list[Piece]:
-    """A text in at most `n_row` rows of equal length, every target once; rank r of `world` reads
-    each world-th row from r on.
+    """Return the windows of a text in at most `n_row` rows of equal length, every target once; rank
+    r of `world` reads each world-th row from r on.
 
     The last row may reach beyond the end of the text.
     """

@@ -1,34 +1,36 @@
-"""Texts of any size to shards of ids: by several processes, in bounded memory, going on after a
-kill with what is done.
+"""Preparation of texts of any size as shards of ids: by several processes, in bounded memory,
+continued after a kill.
 """
 
 import json
 import os
 import time
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice, pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from filelock import FileLock, Timeout
 
 from lslm_lightning.data.prepared import INDEX, JOURNAL, TOKENIZER, Prepared, dtype_of, is_shard
 from lslm_lightning.data.stream import Stream
-from lslm_lightning.data.workers import shared_out
+from lslm_lightning.data.workers import run_parallel
 from lslm_lightning.files import atomic_write, draft_of
 from lslm_lightning.safety.redaction import redacted
 from lslm_lightning.text.tokenizer import Tokenizer
 from lslm_lightning.text.tokenizer_files import load_tokenizer
+from lslm_lightning.types import JsonObject
 
 CHUNK = 256  # documents that are encoded at once
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a preparation stands."""
+    """Progress of a preparation."""
 
     n_shard: int
     n_document: int
@@ -48,18 +50,22 @@ def prepare(
     folder: Path,
     n_worker: int,
     shard_bytes: int,
-    tell: Callable[[Progress], None] = lambda _: None,
+    on_progress: Callable[[Progress], None] = lambda _: None,
 ) -> Prepared:
-    """Encode all documents of a stream, in its order, `</s>` after each.
+    """Encode all documents of a stream, in its order, `</s>` after each, and return their folder.
 
     Shard i holds the documents that follow shard i - 1 until they have `shard_bytes` of text. It is
     written under a temporary name, synced, renamed and then noted in a journal, so that the same
-    call goes on after those that are there.
+    call continues after the shards that are there.
+
+    Args:
+        shard_bytes: least bytes of UTF-8 text of a shard.
+        on_progress: called after each shard.
 
     Raises:
-        ValueError: the folder is of other texts or another tokenizer, or another process prepares
-            it; the stream is empty.
-        OSError: it cannot be written.
+        ValueError: the folder holds other texts or ids of another tokenizer, another process
+            prepares it, or the stream is empty.
+        OSError: the folder cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / ".lock", timeout=0)
@@ -70,38 +76,22 @@ def prepare(
             f"{folder} is being prepared by another process: wait for its end, or stop it first"
         ) from None
     try:
-        identity = {
+        identity: JsonObject = {
             "source": stream.digest,
             "tokenizer": tokenizer.digest,
             "shard_bytes": shard_bytes,
         }
-        done = _begin(folder, identity, tokenizer)
-        n_byte = sum(shard["n_byte"] for shard in done)
-        began = time.monotonic()
-        before = n_byte
-        with (folder / JOURNAL).open("a", encoding="utf-8") as journal:
-            for shard in _encoded(
-                stream, folder, len(done), n_worker, shard_bytes, dtype_of(tokenizer.vocab_size)
-            ):
-                journal.write(json.dumps(shard) + "\n")
-                journal.flush()
-                os.fsync(journal.fileno())
-                done.append(shard)
-                n_byte += shard["n_byte"]
-                totals = (
-                    len(done),
-                    sum(s["n_document"] for s in done),
-                    n_byte,
-                    sum(s["n_token"] for s in done),
-                )
-                tell(Progress(*totals, n_byte - before, time.monotonic() - began))
-        if not done:
+        shards = _resume(folder, identity, tokenizer)
+        dtype = dtype_of(tokenizer.vocab_size)
+        made = _encode_shards(stream, folder, len(shards), n_worker, shard_bytes, dtype)
+        _record_shards(folder, shards, made, on_progress)
+        if not shards:
             raise ValueError(f"{stream.path} has no text")
         index = identity | {
             "path": redacted(str(stream.path)),
             "eos_id": tokenizer.eos_id,
-            "dtype": str(dtype_of(tokenizer.vocab_size)),
-            "shards": done,
+            "dtype": str(dtype),
+            "shards": shards,
         }
         atomic_write(folder / INDEX, json.dumps(index, indent=1, ensure_ascii=False) + "\n")
         return Prepared.open(folder)
@@ -109,14 +99,47 @@ def prepare(
         lock.release()
 
 
-def _begin(folder: Path, identity: dict[str, Any], tokenizer: Tokenizer) -> list[dict[str, Any]]:
-    """The shards that are there already, of the same texts and tokenizer; the first line of the
-    journal says which these are.
+def _record_shards(
+    folder: Path,
+    shards: list[JsonObject],
+    made: Iterable[JsonObject],
+    on_progress: Callable[[Progress], None],
+) -> None:
+    """Add the shards that are made to `shards` and to the journal, each as soon as it is made."""
+    began = time.monotonic()
+    n_byte = n_before = sum(shard["n_byte"] for shard in shards)
+    with (folder / JOURNAL).open("a", encoding="utf-8") as journal:
+        for shard in made:
+            journal.write(json.dumps(shard) + "\n")
+            journal.flush()
+            os.fsync(journal.fileno())
+            shards.append(shard)
+            n_byte += shard["n_byte"]
+            on_progress(
+                Progress(
+                    n_shard=len(shards),
+                    n_document=sum(s["n_document"] for s in shards),
+                    n_byte=n_byte,
+                    n_token=sum(s["n_token"] for s in shards),
+                    n_byte_new=n_byte - n_before,
+                    seconds=time.monotonic() - began,
+                )
+            )
+
+
+def _resume(folder: Path, identity: JsonObject, tokenizer: Tokenizer) -> list[JsonObject]:
+    """Return the shards that are made already, and begin or correct the journal.
+
+    Args:
+        identity: of texts and tokenizer, the first line of the journal.
+
+    Raises:
+        ValueError: the journal is damaged, or of other texts or another tokenizer.
     """
     journal = folder / JOURNAL
     if not journal.exists():
         tokenizer.save(folder / TOKENIZER)
-        _write(journal, [identity])
+        _write_journal(journal, [identity])
         return []
     rows = []
     for line in journal.read_text("utf-8").splitlines(keepends=True):
@@ -128,7 +151,7 @@ def _begin(folder: Path, identity: dict[str, Any], tokenizer: Tokenizer) -> list
             break  # damaged: what follows is made again
     if not rows or not isinstance(rows[0], dict):
         raise ValueError(
-            f"{journal} is damaged: its first line says nothing; delete the folder, or give another"
+            f"{journal} is damaged: its first line is no object; delete the folder, or give another"
         )
     if rows[0] != identity:
         other = ", ".join(name for name in identity if rows[0].get(name) != identity[name])
@@ -141,32 +164,32 @@ def _begin(folder: Path, identity: dict[str, Any], tokenizer: Tokenizer) -> list
         if not file.is_file() or zlib.crc32(file.read_bytes()) != shard["crc32"]:
             break  # all from here on is made again
         done.append(shard)
-    _write(journal, [identity, *done])
+    _write_journal(journal, [identity, *done])
     return done
 
 
-def _write(journal: Path, rows: Sequence[dict[str, Any]]) -> None:
-    """The whole journal anew, or not at all."""
+def _write_journal(journal: Path, rows: Sequence[JsonObject]) -> None:
+    """Replace the journal by these rows as a whole."""
     atomic_write(journal, "".join(json.dumps(row) + "\n" for row in rows))
 
 
 class _Texts(NamedTuple):
-    """Documents in UTF-8, one after the other: a block that is copied and freed as a whole, where
-    strings would leave holes in memory.
+    """Documents in UTF-8, one after the other, as one block, which is copied and freed as a whole:
+    strings would fragment memory.
     """
 
     content: bytes
     ends: list[int]  # of each document, in bytes
 
     def chunks(self) -> Iterator[list[str]]:
-        """The documents, `CHUNK` at a time."""
-        places = list(pairwise([0, *self.ends]))
-        for i in range(0, len(places), CHUNK):
-            yield [self.content[start:end].decode() for start, end in places[i : i + CHUNK]]
+        """Yield the documents, `CHUNK` at a time."""
+        spans = list(pairwise([0, *self.ends]))
+        for i in range(0, len(spans), CHUNK):
+            yield [self.content[start:end].decode() for start, end in spans[i : i + CHUNK]]
 
 
 def _shards(stream: Stream, shard_bytes: int) -> Iterator[_Texts]:
-    """Documents that are not empty, in groups of at least so many bytes."""
+    """Yield the documents that are not blank, in groups of at least `shard_bytes` bytes."""
     content = bytearray()
     ends = []
     for part in range(stream.n_shard):
@@ -181,31 +204,35 @@ def _shards(stream: Stream, shard_bytes: int) -> Iterator[_Texts]:
         yield _Texts(bytes(content), ends)
 
 
-def _encoded(
+def _encode_shards(
     stream: Stream, folder: Path, n_done: int, n_worker: int, shard_bytes: int, dtype: np.dtype
-) -> Iterator[dict[str, Any]]:
-    """What the journal says of each shard from number `n_done` on, in order."""
+) -> Iterator[JsonObject]:
+    """Yield the journal's line about each shard from number `n_done` on, as they are written."""
     shards = islice(enumerate(_shards(stream, shard_bytes)), n_done, None)
     parts = ((texts, folder / f"shard-{number:05d}.ids", dtype) for number, texts in shards)
-    return shared_out(_encode, parts, n_worker, _load, str(folder / TOKENIZER))
+    start = partial(_load, str(folder / TOKENIZER))
+    return run_parallel(_encode, parts, n_worker, start)
 
 
 _tokenizer: Tokenizer | None = None  # of a worker
 
 
 def _load(path: str) -> None:
+    """Load the tokenizer of this worker."""
     global _tokenizer
     _tokenizer = load_tokenizer(path)
 
 
-def _encode(texts: _Texts, path: Path, dtype: np.dtype) -> dict[str, Any]:
-    """In a worker: write one shard."""
+def _encode(texts: _Texts, path: Path, dtype: np.dtype) -> JsonObject:
+    """Write one shard and return the journal's line about it; for a worker that called `_load`."""
+    assert _tokenizer is not None
+    eos_id = _tokenizer.eos_id
     n_token = 0
     crc = 0
     with draft_of(path, durable=True) as draft, draft.open("wb") as file:
         for chunk in texts.chunks():
             rows = _tokenizer.encode_batch(chunk)
-            ids = np.fromiter((n for row in rows for n in (*row, _tokenizer.eos_id)), dtype)
+            ids = np.fromiter((n for row in rows for n in (*row, eos_id)), dtype)
             content = ids.tobytes()
             file.write(content)
             crc = zlib.crc32(content, crc)

@@ -1,4 +1,4 @@
-"""A folder of token ids that `lslm data prepare` made: an index, a tokenizer, and shards that are
+"""Folders of token ids that `lslm data prepare` makes: an index, a tokenizer, and shards that are
 memory-mapped.
 """
 
@@ -7,11 +7,11 @@ import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from lslm_lightning.safety.paths import is_inside
+from lslm_lightning.types import Json, JsonObject
 
 DTYPES = ("uint16", "int32")
 INDEX = "prepared.json"
@@ -20,35 +20,35 @@ JOURNAL = "shards.jsonl"
 
 
 def dtype_of(vocab_size: int) -> np.dtype:
-    """The smallest that holds all ids."""
+    """Return the smallest type of ids that holds a vocabulary of this size."""
     return np.dtype(np.uint16 if vocab_size <= 2**16 else np.int32)
 
 
 class ShardedIds:
-    """Rows of ids in several files as one long row, `</s>` before the first: `ids[positions]`
-    gathers (any shape) int64.
+    """Ids in several arrays as one long array, `</s>` before the first; `ids[positions]` gathers
+    positions of any shape as int64.
     """
 
     def __init__(self, shards: list[np.ndarray], eos_id: int) -> None:
         self.shards = shards
         self.eos_id = eos_id
-        self._starts = np.cumsum([1, *map(len, shards)])  # where each begins, and the end
+        self._starts = np.cumsum([1, *map(len, shards)])  # of each shard, and the end
 
     def __len__(self) -> int:
         return int(self._starts[-1])
 
     def __getitem__(self, positions: np.ndarray) -> np.ndarray:
         positions = np.asarray(positions)
-        found = np.full(positions.shape, self.eos_id, dtype=np.int64)
+        gathered = np.full(positions.shape, self.eos_id, dtype=np.int64)
         which = np.searchsorted(self._starts, positions, side="right") - 1
         for shard in np.unique(which[which >= 0]):
             here = which == shard
-            found[here] = self.shards[shard][positions[here] - self._starts[shard]]
-        return found
+            gathered[here] = self.shards[shard][positions[here] - self._starts[shard]]
+        return gathered
 
 
-def problem_of(index: Any) -> str:
-    """What is wrong with an index; empty of a whole one."""
+def problem_of(index: Json) -> str:
+    """Return what is wrong with an index; "" if nothing is."""
     if not isinstance(index, dict):
         return "it is no JSON object"
     if index.get("dtype") not in DTYPES or type(index.get("eos_id")) is not int:
@@ -61,8 +61,8 @@ def problem_of(index: Any) -> str:
     return ""
 
 
-def is_shard(about: Any) -> bool:
-    """Whether this describes a file in the folder, as the index and the journal do."""
+def is_shard(about: Json) -> bool:
+    """Return whether a value describes a shard, as the index and the journal do."""
     if not isinstance(about, dict) or not isinstance(about.get("file"), str):
         return False
     numbers = [about.get(name) for name in ("n_document", "n_byte", "n_token", "crc32")]
@@ -71,18 +71,18 @@ def is_shard(about: Any) -> bool:
 
 @dataclass(frozen=True)
 class Prepared:
-    """What the index says, and the ids."""
+    """Folder that `lslm data prepare` made, with its index."""
 
     folder: Path
-    index: dict[str, Any]
+    index: JsonObject
 
     @classmethod
     def open(cls, folder: str | Path) -> "Prepared":
-        """Read the index; the shards are only mapped.
+        """Return the folder with its index read; the shards are not read.
 
         Raises:
-            ValueError: the folder is none, is not finished, or a shard is missing or has another
-                size.
+            ValueError: the folder was not prepared or is not finished, or a shard is missing or has
+                another size.
         """
         path = Path(folder).expanduser()
         try:
@@ -116,14 +116,14 @@ class Prepared:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of the texts as ids: of the checksums of all shards."""
+        """SHA-256, in hex, of the checksums of all shards."""
         return hashlib.sha256(
             json.dumps([(s["n_token"], s["crc32"]) for s in self.index["shards"]]).encode()
         ).hexdigest()
 
     @cached_property
     def ids(self) -> ShardedIds:
-        shards = [
+        shards: list[np.ndarray] = [
             np.memmap(self.folder / shard["file"], np.dtype(self.index["dtype"]), "r")
             for shard in self.index["shards"]
         ]

@@ -4,32 +4,31 @@ import difflib
 import logging
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any
 
 from lslm_lightning.data.chat import is_chat, is_content, render, text_of_parts
-from lslm_lightning.data.readers import Record
-from lslm_lightning.data.values import as_text, place_of
+from lslm_lightning.data.values import Record, Values, as_text, location_of
 from lslm_lightning.text.language_names import LANGUAGE
+from lslm_lightning.types import Json, Settings
 
 Row = dict[str, str | list[str]]
 OPTIONAL = frozenset({"plausible", "plausible_starts"})
-"""Lists that a record need not have, and whose row then has none."""
+"""Fields that hold a list, and that a row lacks where its record does."""
 ANSWERS = frozenset({"answers", "starts", *OPTIONAL})
-"""Of a question."""
+"""Fields of a question that hold a list."""
 LISTS = frozenset({"summary", *ANSWERS})
 """Fields that always hold a list of texts."""
 OTHERS = (("context", "question"), ("audio", "text"))
-"""Fields that tell of other tasks where they stand together."""
+"""Pairs of fields that stand together in rows of other tasks."""
 NAMED = frozenset(
     {"text", "document", "summary", "name", "context", "question", "audio", "speaker", *ANSWERS}
 )
-"""Fields that are found in a file by their names."""
+"""Fields whose columns are found by name."""
 FILES = frozenset({"audio"})
 """Fields that name a file of the corpus."""
 MAY_BE_EMPTY = ANSWERS
-"""Lists in which nothing says something: there is no answer."""
+"""Fields whose list may be empty: the question has no answer."""
 SPLIT_NAMES = {"training": "train", "validation": "val", "valid": "val", "dev": "val"}
-"""Other people's names of our splits."""
+"""Names of splits elsewhere -> names here."""
 ROW_ID = "row_id"
 """Key of `columns` that names the column of row ids where `id` is a language."""
 JOINED = ("column", "join")
@@ -38,31 +37,32 @@ log = logging.getLogger(__name__)
 
 
 def language_field(code: str) -> str:
-    """Field of a row that holds the text in this language: the code, but "ind" for Indonesian's
-    `id`, the key of row ids.
+    """Return the field of a row that holds the text in a language: its code, but "ind" for
+    Indonesian, whose code `id` is the key of row ids.
     """
     return "ind" if code == "id" else code
 
 
 def required_fields(task: str, languages: Sequence[str]) -> tuple[str, ...]:
-    """What a row of the task must have; nothing is known of tasks whose corpora say themselves
-    which fields they have.
+    """Return the fields that every row of a task has; () for tasks whose corpora state their fields
+    themselves.
     """
     if task == "translation":
         return tuple(map(language_field, languages))
     return {"language_modeling": ("text",), "summarization": ("document", "summary")}.get(task, ())
 
 
-def named_fields(columns: Mapping[str, Any]) -> tuple[str, ...]:
-    """Fields that every row has of those that `columns` names; where row ids stand is none."""
+def named_fields(columns: Settings) -> tuple[str, ...]:
+    """Return the keys of `columns` that are fields of every row: without row ids and optional
+    fields.
+    """
     return tuple(field for field in columns if field not in ("id", ROW_ID, *OPTIONAL))
 
 
 def answer_fields(task: str, required: Sequence[str]) -> frozenset[str]:
-    """Fields that may become references, so that several texts of a record stay apart; those in
-    `LISTS` are lists anyway.
-
-    They are the translations in all languages, and the transcript of a recording.
+    """Return the fields that may become references, so that several texts of a record stay apart:
+    the translations in all languages, and the transcript of a recording. Those in `LISTS` are lists
+    anyway.
     """
     if task == "translation":
         return frozenset(required)
@@ -70,24 +70,24 @@ def answer_fields(task: str, required: Sequence[str]) -> frozenset[str]:
 
 
 def references_of(value: str | list[str]) -> tuple[str, ...]:
-    """The texts of a field, one or several; no text is one empty one."""
+    """Return the texts of a field that holds one or several; ("",) for an empty list."""
     return (value,) if isinstance(value, str) else tuple(value) or ("",)
 
 
 def text_of(value: str | list[str], join: str) -> str:
-    """The text of a field that is read: several are joined."""
+    """Return the value of a field as one text: several are joined by `join`."""
     return value if isinstance(value, str) else join.join(value)
 
 
-def task_of(columns: Mapping[str, Any], name: str) -> tuple[str, tuple[str, ...]]:
-    """Task and languages that the fields in `columns` stand for; "" of fields that belong to no
-    task that is known here.
+def task_of(columns: Settings, name: str) -> tuple[str, tuple[str, ...]]:
+    """Return the task and the languages that the fields in `columns` stand for; the task is "" for
+    fields of no task that is known here.
 
     `id` is the language Indonesian where there is one other language alone, and the column of row
     ids else.
 
     Raises:
-        ValueError: there is too little to tell.
+        ValueError: the fields do not tell the task.
     """
     fields = named_fields(columns)
     if set(fields) <= NAMED and any(set(pair) <= set(fields) for pair in OTHERS):
@@ -115,12 +115,12 @@ def task_of(columns: Mapping[str, Any], name: str) -> tuple[str, tuple[str, ...]
 
 def to_row(
     record: Record,
-    columns: Mapping[str, Any],
+    columns: Settings,
     required: Sequence[str],
     join: str = " ",
     answers: Collection[str] = frozenset(),
 ) -> Row:
-    """One row: `id`, every required field and every field that `columns` names.
+    """Return a record as a row: `id`, every required field and every field that `columns` names.
 
     Fields in `LISTS` are lists. Any other field is one text, the parts of a list joined by `join`;
     but of `answers`, which may become references, a list (or several columns) stays a list. A
@@ -151,11 +151,9 @@ def to_row(
     return row
 
 
-def columns_nobody_has(
-    records: Iterable[Mapping[Any, Any]], columns: Mapping[str, Any]
-) -> list[Any]:
-    """Columns in the lists of `columns` that no record has: without them the others would be taken
-    for all references.
+def columns_nobody_has(records: Iterable[Values], columns: Settings) -> list[Json]:
+    """Return the columns in lists of columns that no record has: without them the others would be
+    taken for all references.
     """
     lists = [
         names for field, column in columns.items() if len(names := _names(field, column)[0]) > 1
@@ -168,21 +166,26 @@ def columns_nobody_has(
     return lacking
 
 
-def where_of(record: Mapping[Any, Any]) -> str:
-    """Place of a record: file and line where it was read from one, and else its id."""
-    return getattr(record, "where", record["id"])
+def where_of(record: Values) -> str:
+    """Return the file and line of a record, and the id of one that was read from no file."""
+    return record.where if isinstance(record, Record) else str(record["id"])
 
 
 def without_empty(
-    name: str, rows: Iterable[Row], required: Sequence[str], policy: str, places: Sequence[str] = ()
+    name: str,
+    rows: Iterable[Row],
+    required: Sequence[str],
+    policy: str,
+    locations: Sequence[str] = (),
 ) -> list[Row]:
-    """The rows, those with an empty required field treated by `policy`: "refuse", "keep" or "drop".
+    """Return the rows, those with an empty required field treated by `policy`: "refuse", "keep" or
+    "drop".
 
     Of several texts in a field, "drop" leaves out the empty ones, and the row where nothing else is
     left. What is kept or dropped is counted in the log.
 
     Args:
-        places: file and line of each row, for messages; by default their ids.
+        locations: file and line of each row, for messages; by default their ids.
 
     Raises:
         ValueError: a row is empty and the policy is to refuse, or no row is left.
@@ -192,17 +195,17 @@ def without_empty(
     if policy == "drop":
         rows = _without_empty_references(name, rows, filled)
     answers = [field for field in required if field in MAY_BE_EMPTY]
-    found = {
+    empty_fields = {
         position: [field for field in filled if is_empty(row[field])]
         + [field for field in answers if _has_blank(row[field])]
         for position, row in enumerate(rows)
     }
-    empty = {position: fields for position, fields in found.items() if fields}
+    empty = {position: fields for position, fields in empty_fields.items() if fields}
     if empty and policy == "refuse":
         position, fields = next(iter(empty.items()))
         which = " and ".join(_which_is_empty(rows[position], field) for field in fields)
         raise ValueError(
-            f"{name}: {places[position] if places else rows[position]['id']}: {which} empty "
+            f"{name}: {locations[position] if locations else rows[position]['id']}: {which} empty "
             f"({len(empty)} of {len(rows)} rows are so); "
             "correct the file, or set empty: keep or empty: drop for this corpus in "
             "configs/corpora.yaml"
@@ -223,9 +226,7 @@ def without_empty(
 
 
 def is_empty(value: str | list[str]) -> bool:
-    """Whether a text, or one of a list of texts, has nothing but blanks; or the list nothing at
-    all.
-    """
+    """Return whether a text, or one of a list of texts, is blank, or the list is empty."""
     return (
         not value.strip()
         if isinstance(value, str)
@@ -234,14 +235,16 @@ def is_empty(value: str | list[str]) -> bool:
 
 
 def _has_blank(value: str | list[str]) -> bool:
-    """Whether one of several texts is blank: as an answer beside others it would make an empty
-    output right.
+    """Return whether one of several texts is blank: as an answer beside others it would make an
+    empty output right.
     """
     return not isinstance(value, str) and len(value) > 1 and is_empty(value)
 
 
 def _which_is_empty(row: Row, field: str) -> str:
-    """Words for an empty field: of several texts the number of the first empty one."""
+    """Return a phrase for an empty field, with the number of the first empty one of several
+    texts.
+    """
     value = row[field]
     if isinstance(value, str) or len(value) < 2:
         return field
@@ -250,7 +253,7 @@ def _which_is_empty(row: Row, field: str) -> str:
 
 
 def _without_empty_references(name: str, rows: Sequence[Row], fields: Sequence[str]) -> list[Row]:
-    """The rows with the empty ones of several texts left out, unless all are empty."""
+    """Return the rows without the empty ones of several texts, unless all are empty."""
     kept = []
     n_left_out = 0
     for row in rows:
@@ -266,17 +269,17 @@ def _without_empty_references(name: str, rows: Sequence[Row], fields: Sequence[s
     return kept
 
 
-def _column_of(record: Record, field: str, columns: Mapping[str, Any]) -> Any:
-    """Column of a field that `columns` does not name: the one of its name, and for Indonesian `id`,
-    however that is mapped.
+def _column_of(record: Record, field: str, columns: Settings) -> Json:
+    """Return the column of a field that `columns` does not name: the one of its name, and for
+    Indonesian the column that `id` is mapped to.
     """
     if field == language_field("id") and ("id" in columns or field not in record):
         return columns.get("id", "id")
     return field
 
 
-def _names(field: str, column: Any) -> tuple[list[Any], str | None]:
-    """Columns that a field is read from, and what joins them where that is asked for.
+def _names(field: str, column: Json) -> tuple[list[Json], str | None]:
+    """Return the columns that a field is read from, and the text that joins them or None.
 
     Raises:
         ValueError: a mapping that is not {column: ..., join: ...}.
@@ -293,8 +296,8 @@ def _names(field: str, column: Any) -> tuple[list[Any], str | None]:
     return (column if isinstance(column, list) else [column]), join
 
 
-def _is_plural(record: Record, column: Any, texts: Sequence[str]) -> bool:
-    """Whether a record gives several texts, or a list of them, that nobody wants joined."""
+def _is_plural(record: Record, column: Json, texts: Sequence[str]) -> bool:
+    """Return whether a record holds several texts, or a list of them, that are not to be joined."""
     if isinstance(column, Mapping):
         return len(texts) > 1
     return isinstance(column, list) or any(
@@ -302,18 +305,23 @@ def _is_plural(record: Record, column: Any, texts: Sequence[str]) -> bool:
     )
 
 
-def _texts(record: Record, field: str, column: Any, skip_blank: bool = False) -> list[str]:
-    """Texts of a field; of several columns with `skip_blank` those that are not blank, or the
-    first.
+def _texts(record: Record, field: str, column: Json, skip_blank: bool = False) -> list[str]:
+    """Return the texts of a field.
 
-    A table has an empty cell where a row has fewer references than others.
+    Args:
+        skip_blank: leave out blank texts of several columns, but for one: a table has an empty cell
+            where a row has fewer references than others.
+
+    Raises:
+        ValueError: the record has no such column, or a value is no text.
     """
     names, join = _names(field, column)
-    found = [value for name in names for value in _values(record, name)]
-    found = [text_of_parts(value) if is_content(value) else value for value in found]
+    values = [value for name in names for value in _values(record, name)]
+    values = [text_of_parts(value) if is_content(value) else value for value in values]
     if field not in LISTS:
-        found = [render(value, place_of(record)) if is_chat(value) else value for value in found]
-    if not found:
+        where = location_of(record)
+        values = [render(value, where) if is_chat(value) else value for value in values]
+    if not values:
         there = ", ".join(
             str(key) for key in record if key != "id" or record["id"] != where_of(record)
         )
@@ -322,29 +330,30 @@ def _texts(record: Record, field: str, column: Any, skip_blank: bool = False) ->
         )
         example = f", for example columns: {{{field}: {near[0]}}}" if near else ""
         raise ValueError(
-            f"{place_of(record)}: no column {_shown(names)} for {field}; it has {there}: set "
+            f"{location_of(record)}: no column {_shown(names)} for {field}; it has {there}: set "
             f"columns{example}"
         )
     if join is not None:
-        return _joined(record, field, found, join)
+        return _joined(record, field, values, join)
     parts = [
-        part for value in found for part in (value if isinstance(value, list | tuple) else [value])
+        part for value in values for part in (value if isinstance(value, list | tuple) else [value])
     ]
-    texts = [as_text(part, place_of(record), field) for part in parts]
+    texts = [as_text(part, location_of(record), field) for part in parts]
     if skip_blank and len(names) > 1:
         return [text for text in texts if text.strip()] or texts[: int(field not in MAY_BE_EMPTY)]
     return texts
 
 
-def _shown(names: Sequence[Any]) -> str:
+def _shown(names: Sequence[Json]) -> str:
+    """Return one column, or the list of several, as it stands in YAML."""
     return repr(names[0]) if len(names) == 1 else repr(list(names))
 
 
-def _joined(record: Record, field: str, found: Sequence[Any], join: str) -> list[str]:
-    """One text, or of a list of lists one of each."""
+def _joined(record: Record, field: str, values: Sequence[Json], join: str) -> list[str]:
+    """Return the values joined to one text, or lists in them each to one."""
     nested = [
         part
-        for value in found
+        for value in values
         if isinstance(value, list | tuple)
         for part in value
         if isinstance(part, list | tuple)
@@ -352,15 +361,17 @@ def _joined(record: Record, field: str, found: Sequence[Any], join: str) -> list
     groups = nested or [
         [
             part
-            for value in found
+            for value in values
             for part in (value if isinstance(value, list | tuple) else [value])
         ]
     ]
-    return [join.join(as_text(part, place_of(record), field) for part in group) for group in groups]
+    return [
+        join.join(as_text(part, location_of(record), field) for part in group) for group in groups
+    ]
 
 
-def _values(record: Mapping[Any, Any], column: Any) -> list[Any]:
-    """The column's value in a list, or nothing.
+def _values(record: Values, column: Json) -> list[Json]:
+    """Return a list of the column's value, or [] where the record has no such column.
 
     "a.b" is b of the object in column a, or of each object in a list there; "a.0.b" is b of the
     first of these, "a.-1.b" of the last.
@@ -371,7 +382,8 @@ def _values(record: Mapping[Any, Any], column: Any) -> list[Any]:
     return _inner_values(record[outer], inner) if inner and outer in record else []
 
 
-def _inner_values(value: Any, path: str) -> list[Any]:
+def _inner_values(value: Json, path: str) -> list[Json]:
+    """Return what `path` leads to within a value; see `_values`."""
     if isinstance(value, Mapping):
         return _values(value, path)
     if not isinstance(value, list | tuple):

@@ -1,5 +1,5 @@
-"""Splitting what has no official split: by characters, by groups of rows that belong together, or
-by what a field says.
+"""Splits of corpora that have no official one: by characters, by groups of rows that belong
+together, or by the value of a field.
 """
 
 import hashlib
@@ -9,17 +9,24 @@ from lslm_lightning.data.rows import Row, references_of
 
 
 def characters_share(row: Row, low: float, high: float) -> Row:
-    """The text from share `low` to share `high` of its characters."""
-    start = int(low * len(row["text"]))
-    stop = int(high * len(row["text"]))
-    return row | {"id": f"{row['id']}:{start}-{stop}", "text": row["text"][start:stop]}
+    """Return a row with its text from share `low` to share `high` (0..1) of its characters."""
+    text = row["text"]
+    start = int(low * len(text))
+    stop = int(high * len(text))
+    return row | {"id": f"{row['id']}:{start}-{stop}", "text": text[start:stop]}
 
 
-def where(rows: Sequence[Row], chosen: Mapping[str, Sequence[str]], setting: str) -> list[Row]:
-    """The rows whose fields have one of the values chosen, in their order.
+def select_rows(
+    rows: Sequence[Row], chosen: Mapping[str, Sequence[str]], setting: str
+) -> list[Row]:
+    """Return the rows whose fields have one of the chosen values, in their order.
+
+    Args:
+        chosen: field -> values.
+        setting: name of `chosen` in messages.
 
     Raises:
-        ValueError: `setting` names a field that rows lack, or a value that none has.
+        ValueError: rows lack a field, or no row has a value.
     """
     for field, values in chosen.items():
         if rows and field not in rows[0]:
@@ -36,7 +43,7 @@ def where(rows: Sequence[Row], chosen: Mapping[str, Sequence[str]], setting: str
 
 
 def group_positions(rows: Sequence[Row], fields: Sequence[str], seed: int) -> list[float]:
-    """A number in [0, 1) for every row, the same for all rows of its group.
+    """Return a number in [0, 1) for every row, the same for all rows of its group.
 
     A group is a connected component of rows that agree in one of the `fields`. The number is a hash
     of the seed and the group's first row, so that the split `low <= number < high` depends on
@@ -64,10 +71,12 @@ def group_positions(rows: Sequence[Row], fields: Sequence[str], seed: int) -> li
 def without_empty_shares(
     positions: Sequence[float], shares: Sequence[tuple[float, float]]
 ) -> list[float]:
-    """The positions, of which the nearest group is moved into each share that has none, while
-    another has two.
+    """Return the positions with the nearest group moved into each share that has none, as long as
+    another share has two groups.
 
-    Where every share has a group nothing changes.
+    Args:
+        positions: a number in [0, 1) for every row; equal ones are a group.
+        shares: (from, to) of each split.
     """
     moved = list(positions)
     for low, high in shares:
@@ -75,7 +84,7 @@ def without_empty_shares(
             [p for p in set(moved) if other_low <= p < other_high]
             for other_low, other_high in shares
         ]
-        movable = [p for own in groups if len(own) > 1 for p in own]
+        movable = [p for group in groups if len(group) > 1 for p in group]
         if movable and not any(low <= p < high for p in moved):
             nearest = min(movable, key=lambda p: max(low - p, p - high))
             moved = [low if p == nearest else p for p in moved]
@@ -83,5 +92,6 @@ def without_empty_shares(
 
 
 def _uniform(seed: int, key: Sequence[str]) -> float:
+    """Return a number in [0, 1) that is a hash of seed and key."""
     digest = hashlib.sha256("\0".join([str(seed), *key]).encode()).digest()
     return int.from_bytes(digest[:6], "big") / 2**48

@@ -1,5 +1,5 @@
-"""Texts that are read as they are needed: local files, stores that fsspec knows (s3://, gs://,
-https://), data sets of the hub.
+"""Texts that are read while they are used: from local files, stores that fsspec knows (s3://,
+gs://, https://) and data sets of the hub.
 """
 
 import hashlib
@@ -11,15 +11,18 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lslm_lightning.data.archives import BUFFER, bare_name, refused_where_damaged, unpacked
+from lslm_lightning.data.arrow_records import read_arrow, read_parquet
 from lslm_lightning.data.file_names import FORMATS
 from lslm_lightning.data.hub import as_written, is_hub_id
-from lslm_lightning.data.readers import READERS, EmptyFileError, read_arrow, read_parquet
-from lslm_lightning.data.rows import to_row
-from lslm_lightning.data.values import Record, place_of
+from lslm_lightning.data.readers import READERS
+from lslm_lightning.data.rows import text_of, to_row
+from lslm_lightning.data.text_lines import EmptyFileError
+from lslm_lightning.data.values import Record, location_of
 from lslm_lightning.safety.paths import check_is_file
+from lslm_lightning.types import Json, JsonObject
 
 if TYPE_CHECKING:
     from datasets import IterableDataset
@@ -29,8 +32,8 @@ COLUMN_STORES = (read_parquet, read_arrow)
 
 @dataclass(frozen=True)
 class Stream:
-    """Documents of many files, one after the other and never all at once, by the readers that read
-    a corpus.
+    """Documents of many files, read one after the other and never all at once, by the readers that
+    read a corpus.
 
     Data sets of the hub are read by Hugging Face `datasets`; their values are checked in the same
     way.
@@ -40,24 +43,23 @@ class Stream:
             with the credentials of its library); or a hub id, "owner/name" or
             "owner/name:configuration". Files are .jsonl, .ndjson, .json, .parquet, .csv, .tsv,
             .arrow or .txt (a text a line), packed (.gz, .zst, .xz, .bz2) or not.
-        column: which holds the text; "a.b" is column b of the objects in column a.
-        split: of a hub data set.
-        storage_options: for fsspec, such as {"anon": true}.
+        column: name of the column of texts; "a.b" is column b of the objects in column a.
+        split: name of a split of a hub data set.
+        storage_options: arguments of fsspec, such as {"anon": true}.
     """
 
     path: str
     column: str = "text"
     split: str = "train"
-    storage_options: dict[str, Any] = field(default_factory=dict)
+    storage_options: JsonObject = field(default_factory=dict)
 
     @cached_property
     def files(self) -> list[tuple[str, int]]:
-        """(address, bytes) of each file, sorted; none of a hub data set.
+        """Address and size in bytes of each file, sorted; [] of a hub data set.
 
         Raises:
             FileNotFoundError: there is no such file.
-            ValueError: they are of several formats, or of one that is not read; or one is a pipe or
-                a device.
+            ValueError: files are of several formats, or one is a pipe or a device.
         """
         if is_hub_id(self.path) and not self._is_here():
             return []
@@ -67,12 +69,12 @@ class Stream:
         system, path = fsspec.core.url_to_fs(self.path, **self.storage_options)
         if system.isdir(path):
             path = path.rstrip("/") + "/**"
-        found = (
+        listed = (
             system.glob(path, detail=True)
             if any(mark in path for mark in "*?[")
             else {path: system.info(path)}
         )
-        readable = {name: about for name, about in found.items() if format_of(name)}
+        readable = {name: about for name, about in listed.items() if format_of(name)}
         if isinstance(system, LocalFileSystem):
             files = local_sizes(map(Path, readable))
         else:
@@ -84,7 +86,7 @@ class Stream:
                 f"{self.path} has no files that end in "
                 f"{', '.join('.' + name for name in FORMATS)}, packed or not"
             )
-        if len(kinds := {format_of(name).removesuffix("l") for name in files}) > 1:
+        if len(kinds := {(format_of(name) or "").removesuffix("l") for name in files}) > 1:
             raise ValueError(
                 f"{self.path} has files of several formats, {' and '.join(sorted(kinds))}: name "
                 "one with a pattern, as in *.jsonl"
@@ -96,11 +98,11 @@ class Stream:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256, in hex, of what tells one state of the files from another: names and sizes; of a
-        hub data set its revision.
+        """SHA-256, in hex, of the names and sizes of the files, or of the revision of a hub data
+        set, and the column.
         """
         if self.files:
-            about: Any = [(address.rpartition("/")[2], size) for address, size in self.files]
+            about: Json = [(address.rpartition("/")[2], size) for address, size in self.files]
         else:
             from huggingface_hub import HfApi
 
@@ -109,10 +111,10 @@ class Stream:
 
     @cached_property
     def data(self) -> "IterableDataset":
-        """A hub data set, opened but not read.
+        """Hub data set, opened but not read.
 
         Raises:
-            ValueError: it cannot be opened, or has no such column.
+            ValueError: the data set cannot be opened, or has no such column.
         """
         from datasets import load_dataset
 
@@ -133,7 +135,7 @@ class Stream:
 
     @cached_property
     def n_shard(self) -> int:
-        """Parts that can be read apart from each other: files.
+        """Number of shards, which can be read apart from each other: files, or the hub's own.
 
         Raises:
             ValueError: the first texts cannot be read, or have no such column.
@@ -144,11 +146,11 @@ class Stream:
         return len(self.files)
 
     def documents(self, shard: int, first: int = 0) -> Iterator[str]:
-        """The texts of one shard, from document `first` on: those that `corpus:` reads from the
-        same files, empty ones too.
+        """Yield the texts of one shard, from document `first` on: the same that `corpus:` reads
+        from these files, empty ones too.
 
         Raises:
-            ValueError: a text cannot be read, or is none; with file and line.
+            ValueError: a value cannot be read, or is no text; with file and line.
         """
         outer = self.column.partition(".")[0]
         columns = {"text": self.column}
@@ -156,16 +158,19 @@ class Stream:
             self._records(shard) if self.files else self._hub_records(shard), first, None
         ):
             if outer not in record and self.column not in record:
-                found = ", ".join(str(name) for name in record if name != "id")
+                present = ", ".join(str(name) for name in record if name != "id")
                 raise ValueError(
-                    f"{place_of(record)}: has no column {self.column!r}; it has {found}"
+                    f"{location_of(record)}: has no column {self.column!r}; it has {present}"
                 )
-            yield to_row(record, columns, ("text",))["text"]
+            yield text_of(to_row(record, columns, ("text",))["text"], "")
 
     def _records(self, shard: int) -> Iterator[Record]:
+        """Yield the records of one file."""
         address, _ = self.files[shard]
         name = address.removeprefix("file://")
-        read = READERS[format_of(name)]
+        form = format_of(name)
+        assert form is not None
+        read = READERS[form]
         if read in COLUMN_STORES:
             read = partial(read, column=self.column.partition(".")[0])
         with (
@@ -180,6 +185,7 @@ class Stream:
                 return
 
     def _opened(self, address: str) -> io.BufferedReader:
+        """Return a file of this machine or of a store open for reading."""
         import fsspec
 
         system, path = fsspec.core.url_to_fs(address, **self.storage_options)
@@ -190,13 +196,16 @@ class Stream:
         )
 
     def _hub_records(self, shard: int) -> Iterator[Record]:
+        """Yield the records of one shard of a hub data set."""
         part = self.data.shard(self.n_shard, shard) if self.n_shard > 1 else self.data
         for number, row in enumerate(part, 1):
             yield Record(f"{self.path}: {self.split}, part {shard + 1}, row {number}", row)
 
     @contextmanager
     def _in_one_line(self) -> Iterator[None]:
-        """Turn the errors of many libraries into one line; ours name file and line already."""
+        """Turn the errors of many libraries into a ValueError of one line; ours name file and line
+        already.
+        """
         try:
             yield
         except (ValueError, FileNotFoundError):
@@ -208,24 +217,25 @@ class Stream:
             ) from None
 
     def head(self, n: int) -> list[str]:
-        """The first texts, at most n."""
+        """Return the first `n` texts, or fewer where there are not as many."""
         return list(
             islice((text for shard in range(self.n_shard) for text in self.documents(shard)), n)
         )
 
 
 def local_sizes(paths: Iterable[Path]) -> dict[str, int]:
-    """Bytes of each of these that is a file, or a link to one; folders are passed over.
+    """Return path -> size in bytes of those paths that are files, or links to one; folders are
+    passed over.
 
     Raises:
         ValueError: one is a pipe, a device, or a link that leads nowhere.
     """
-    found = {}
+    sizes = {}
     for path in paths:
         check_is_file(path, takes_folders=True)
         if path.is_file():
-            found[str(path)] = path.stat().st_size
-    return found
+            sizes[str(path)] = path.stat().st_size
+    return sizes
 
 
 def format_of(name: str) -> str | None:

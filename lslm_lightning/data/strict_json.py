@@ -1,19 +1,21 @@
-"""JSON in which no key stands twice and every number keeps its digits; whole, or a list an item at
-a time.
+"""Parsers of JSON that refuse a key that stands twice and keep the digits of every number, for
+whole texts and for lists read an item at a time.
 """
 
 import json
 import re
 from collections.abc import Iterator
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from lslm_lightning.data.values import Number
 from lslm_lightning.safety.limits import too_large
+from lslm_lightning.types import Json, JsonObject
 
 _WHITE = re.compile(r"[ \t\n\r]*")
 
 
-def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _pairs(pairs: list[tuple[str, Json]]) -> JsonObject:
+    """Return an object of these keys and values; ValueError if a key stands twice."""
     values = dict(pairs)
     if len(values) < len(pairs):
         names = [name for name, _ in pairs]
@@ -27,8 +29,8 @@ def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 DECODER = json.JSONDecoder(object_pairs_hook=_pairs, parse_float=Number, parse_int=Number)
 
 
-def parse(where: str, text: str) -> Any:
-    """Return the value of a whole text; NaN and the infinities, which JSON has not, become floats.
+def parse(where: str, text: str) -> Json:
+    """Return the value of a whole text; NaN and infinities, which are not JSON, become floats.
 
     Raises:
         ValueError: it is not JSON, or a key stands twice in an object.
@@ -40,6 +42,7 @@ def parse(where: str, text: str) -> Any:
 
 
 def _reason(error: Exception) -> str:
+    """Return why a text could not be parsed, with the column where that is known."""
     if isinstance(error, json.JSONDecodeError):
         column = error.pos - error.doc.rfind("\n", 0, error.pos)
         return (
@@ -49,8 +52,8 @@ def _reason(error: Exception) -> str:
 
 
 class JsonText:
-    """Values one after the other in a text that comes in chunks, of which no more is kept than the
-    value that is being read.
+    """Reader of JSON values, one after the other, in a text that comes in chunks; it keeps no more
+    of the text than the value that is being read.
 
     Args:
         name: of the file, for messages.
@@ -70,20 +73,22 @@ class JsonText:
     def peek(self) -> str:
         """Return the next character that is no white space, without reading it; "" at the end."""
         while True:
-            self._read_to(_WHITE.match(self._text, self._at).end())
+            white = _WHITE.match(self._text, self._at)
+            assert white is not None  # it matches ""
+            self._read_to(white.end())
             if self._at < len(self._text):
                 return self._text[self._at]
             if not self._more():
                 return ""
 
     def skip(self, character: str) -> bool:
-        """Read that character if it is the next; return whether it was."""
-        found = self.peek() == character
-        self._read_to(self._at + found)
-        return found
+        """Read `character` if it is the next one; return whether it was."""
+        is_next = self.peek() == character
+        self._read_to(self._at + is_next)
+        return is_next
 
-    def value(self) -> Any:
-        """Read the next value.
+    def value(self) -> Json:
+        """Read and return the next value.
 
         Raises:
             ValueError: it is not JSON, or a key stands twice in an object; with file and line.
@@ -133,7 +138,7 @@ class JsonText:
 
 
 def _may_be_cut(error: Exception, n: int) -> bool:
-    """Whether a text of `n` characters may only lack what follows."""
+    """Return whether an error may only mean that a text of `n` characters is cut off."""
     if not isinstance(error, json.JSONDecodeError):
         return False
     return error.msg.startswith("Unterminated string") or error.pos >= n - len('"\\ud83d\\ude00"')

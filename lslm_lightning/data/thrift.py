@@ -1,28 +1,29 @@
-"""Structures in Thrift's compact protocol, as Parquet writes its footer and the headers of its
-pages.
+"""Reader of structures in Thrift's compact protocol, in which Parquet writes its footer and the
+headers of its pages.
 
 Arrow ends the process where a footer contradicts itself and one of its columns is asked for.
 """
 
 import struct
 from collections.abc import Iterator
-from typing import Any
+
+from lslm_lightning.types import Json
 
 TRUE, FALSE, BYTE, I16, I32, I64, DOUBLE, BINARY, LIST, SET, MAP, STRUCT = range(1, 13)
 
 
 class Compact:
-    """Bytes that are read as structures: {number of a field: value}, from a place on.
+    """Reader of structures, number of a field -> value, from the beginning of `data`.
 
     Raises (all methods):
-        ValueError: they are no such structure, or end too soon.
+        ValueError: the bytes are no such structure, or end too soon.
     """
 
     def __init__(self, data: bytes) -> None:
         self.data = data
         self.at = 0
 
-    def fields(self) -> Iterator[tuple[int, Any]]:
+    def fields(self) -> Iterator[tuple[int, Json]]:
         """Yield the fields of a structure as they are read."""
         number = 0
         while head := self._byte():
@@ -30,7 +31,7 @@ class Compact:
             kind = head & 15
             yield number, kind == TRUE if kind in (TRUE, FALSE) else self._value(kind)
 
-    def _value(self, kind: int) -> Any:
+    def _value(self, kind: int) -> Json:
         if kind in (TRUE, FALSE, BYTE):  # in a list, a byte
             return self._byte()
         if kind in (I16, I32, I64):
@@ -68,10 +69,10 @@ class Compact:
         return self._bytes(1)[0]
 
     def _bytes(self, n: int) -> bytes:
-        found = self.data[self.at : self.at + n]
-        if len(found) < n:
+        taken = self.data[self.at : self.at + n]
+        if len(taken) < n:
             raise ValueError(
                 f"it ends at byte {len(self.data)}, before {n:,} bytes that it says follow"
             )
         self.at += n
-        return found
+        return taken

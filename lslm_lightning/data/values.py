@@ -1,42 +1,48 @@
-"""Values of a record -> text: the same by every road, or refused with the file and the line."""
+"""Records of a file, and their values as text: the same for every format, or refused with the file
+and the line.
+"""
 
 import math
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeAlias
 
 from lslm_lightning.text.surrogates import lone_surrogate
+from lslm_lightning.types import Json
+
+Values: TypeAlias = Mapping[Any, Json]
+"""Values of one row by column: a name, or a position in a table without a header."""
 
 
-class Record(dict[Any, Any]):
-    """Values of one row by column, and `id`: where the row stands, or what a column `id` says.
+class Record(dict[str | int, Json]):
+    """Values of one row by column, and `id`: the value of a column `id`, or else `where`.
 
-    `where` is the file and the number of the line, or of the row; `place` is the same for messages,
-    where that says more.
+    Args:
+        where: the file and the number of the line, or of the row.
+        columns: values by column.
+        shown_as: the same as `where` for messages, where that says more.
     """
 
-    __slots__ = ("place", "where")
+    __slots__ = ("shown_as", "where")
 
-    def __init__(self, where: str, columns: Mapping[Any, Any], place: str = "") -> None:
+    def __init__(self, where: str, columns: Values, shown_as: str = "") -> None:
         super().__init__(columns if "id" in columns else {"id": where, **columns})
         self.where = where
-        self.place = place or where
+        self.shown_as = shown_as or where
 
 
 class Number(str):
-    """A number in JSON, as it is written there: 3.0 and 1e5 keep their digits, as they do in
-    CSV.
-    """
+    """Number in JSON with the digits that it is written in, 3.0 or 1e5, as in CSV."""
 
     __slots__ = ()
 
 
-def place_of(record: Mapping[Any, Any]) -> str:
-    """Return the file and line of a record, for messages; its id where it has no such thing."""
-    return record.place if isinstance(record, Record) else str(record["id"])
+def location_of(record: Values) -> str:
+    """Return the file and line of a record, for messages; its id where it was read from no file."""
+    return record.shown_as if isinstance(record, Record) else str(record["id"])
 
 
-def as_text(value: Any, where: str, name: str) -> str:
+def as_text(value: Json, where: str, name: str) -> str:
     """Return a text as it is, a number as it is written, and "" for null.
 
     Args:

@@ -1,4 +1,4 @@
-"""Work shared among processes, which end with the one that started them."""
+"""Pool of worker processes that end with the process that started them."""
 
 import multiprocessing
 import os
@@ -8,31 +8,31 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from multiprocessing.process import BaseProcess
-from typing import Any, TypeVar
+from typing import TypeVar, TypeVarTuple
 
 Result = TypeVar("Result")
+Arguments = TypeVarTuple("Arguments")
 
 
-def shared_out(
-    work: Callable[..., Result],
-    parts: Iterable[tuple[Any, ...]],
+def run_parallel(
+    work: Callable[[*Arguments], Result],
+    parts: Iterable[tuple[*Arguments]],
     n_worker: int,
-    start: Callable[..., None] | None = None,
-    *given: Any,
+    start: Callable[[], None] | None = None,
 ) -> Iterator[Result]:
-    """`work(*part)` of each part, in order, by `n_worker` processes; at most one part more than
-    there are workers is under way.
+    """Yield `work(*part)` of each part, in order, computed by `n_worker` processes; at most one
+    part more than there are workers is under way.
 
-    Where that is interrupted, what is under way counts for nothing.
+    An interruption ends the workers, and the parts under way are lost.
 
     Args:
         work: a function of a module.
-        start: called with `given` in every worker before it works.
+        start: called in every worker before it works; must be picklable.
     """
-    under_way: deque[Future] = deque()
+    under_way: deque[Future[Result]] = deque()
     others = set(multiprocessing.active_children())
     with ProcessPoolExecutor(
-        n_worker, multiprocessing.get_context("spawn"), _start, (start, given)
+        n_worker, multiprocessing.get_context("spawn"), _start, (start,)
     ) as pool:
         try:
             for part in parts:
@@ -47,17 +47,17 @@ def shared_out(
             raise
 
 
-def _start(start: Callable[..., None] | None, given: tuple[Any, ...]) -> None:
+def _start(start: Callable[[], None] | None) -> None:
+    """Set up a worker process."""
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # one core a worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that started it stops it
-    threading.Thread(
-        target=_end_with, args=(multiprocessing.parent_process(),), daemon=True
-    ).start()
+    parent = multiprocessing.parent_process()
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     if start is not None:
-        start(*given)
+        start()
 
 
 def _end_with(parent: BaseProcess) -> None:
-    """A worker whose parent was killed would wait for work for ever."""
+    """End this process when its parent has ended: it would wait for work for ever."""
     parent.join()
     os._exit(1)

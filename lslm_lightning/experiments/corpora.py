@@ -17,7 +17,7 @@ from rich.text import Text
 
 from lslm_lightning.data import builtin, local
 from lslm_lightning.data.catalogue import USERS, CatalogueEntry, DataFile, read_catalogue
-from lslm_lightning.data.columns import columns_words
+from lslm_lightning.data.column_proposals import columns_as_yaml
 from lslm_lightning.data.corpora import find_entry, open_corpus
 from lslm_lightning.data.corpus import Corpus
 from lslm_lightning.data.entries import first_records, open_entry
@@ -201,6 +201,8 @@ def check_corpus(console: Console, name: str, columns: Mapping[str, Any] | None 
     ):
         if text:
             console.print(f"{label}: {text}", soft_wrap=True)
+    if corpus.comparability:
+        remarks.append(f"! {corpus.comparability}")
     for remark in remarks:
         console.print(remark, style="yellow", soft_wrap=True)
     if not problems and (config := config_of(corpus, columns)):
@@ -241,7 +243,7 @@ def _show_unknown(console: Console, name: str, columns: Mapping[str, Any]) -> No
         records = local.records_of(path, N_RECORD) if path.exists() else []
         found = proposals(records) if not columns else []
         configs = {
-            columns_words(proposal): config_of(open_corpus(name, proposal), proposal)
+            columns_as_yaml(proposal): config_of(open_corpus(name, proposal), proposal)
             for proposal in found
         }
     except (ValueError, OSError):
@@ -275,7 +277,7 @@ def check_files(console: Console, entry: CatalogueEntry) -> tuple[list[str], set
             missing.append(file.name)
             continue
         try:
-            verify(path, file, remember=False)
+            verify(path, file, use_cache=False)
             verdict = _verdict(file)
         except ValueError as error:
             verdict = "differs"

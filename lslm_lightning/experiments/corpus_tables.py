@@ -9,10 +9,10 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from lslm_lightning.data.columns import proposed
+from lslm_lightning.data.column_proposals import propose_columns
 from lslm_lightning.data.corpus import Corpus
-from lslm_lightning.data.readers import Record
 from lslm_lightning.data.rows import JOINED, where_of
+from lslm_lightning.data.values import Record
 from lslm_lightning.text.yaml_files import dump_yaml
 
 N_RECORD = 2
@@ -107,7 +107,7 @@ def proposals(records: Sequence[Record]) -> list[dict[str, Any]]:
     modeling.
     """
     found = [
-        proposed(record, fields, by_order=fields == ("text",))
+        propose_columns(record, fields, by_order=fields == ("text",))
         for record in records[:1]
         for fields in PAIRS
     ]

@@ -197,6 +197,7 @@ class Examination:
             "Worked examples in questions": evaluation.n_shot,
             "Version of the questions": data.prompt_version or None,
             **({"Language": data.assumed_language} if data.assumed_language else {}),
+            **({"Comparability": data.corpus.comparability} if data.corpus.comparability else {}),
             "Git commit": commit and f"{commit}{' and uncommitted changes' if dirty else ''}",
             "Wall time": f"{number(time.time() - began)} s",
         }

@@ -386,5 +386,6 @@ def facts(command: "Command") -> RunFacts:
         tokens_per_second=reporter_of(command).curve.tokens_per_second,
         hyperparameters=hyperparameters(redacted_settings(command.config_text(as_mapping=True))),
         more={"Arguments": command.beginning.removeprefix("lslm ")}
-        | ({"Language": assumed} if (assumed := data.assumed_language) else {}),
+        | ({"Language": assumed} if (assumed := data.assumed_language) else {})
+        | ({"Comparability": corpus.comparability} if corpus.comparability else {}),
     )

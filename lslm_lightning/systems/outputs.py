@@ -8,8 +8,8 @@ from pathlib import Path, PurePath
 from lslm_lightning.contracts import Example, Generator, OutputsError, Prediction
 from lslm_lightning.data.archives import bare_name, read_file
 from lslm_lightning.data.file_names import FORMATS
-from lslm_lightning.data.readers import numbered_lines
 from lslm_lightning.data.strict_json import parse
+from lslm_lightning.data.text_lines import numbered_lines
 from lslm_lightning.data.values import Number, as_text
 from lslm_lightning.safety.paths import did_you_mean
 

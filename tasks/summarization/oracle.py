@@ -10,7 +10,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from lslm_lightning.data.workers import shared_out
+from lslm_lightning.data.workers import run_parallel
 from lslm_lightning.files import draft_of
 from lslm_lightning.metrics.extraction import best_sentences
 from lslm_lightning.metrics.rouge import Rouge
@@ -98,7 +98,7 @@ def chosen(
     said = time.monotonic()
     n_done = 0
     for found in (
-        shared_out(best_of_each, parts, n_worker)
+        run_parallel(best_of_each, parts, n_worker)
         if n_worker > 1
         else (best_of_each(*part) for part in parts)
     ):

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lslm_lightning.data.builtin.made import made_once
+from lslm_lightning.data.builtin.cache import load_or_make
 from lslm_lightning.data.checksums import remembered_checksum
 from lslm_lightning.data.packing import pack
 from lslm_lightning.data.prepare import prepare
@@ -34,7 +34,7 @@ def checksum_of(folder: Path) -> str:
 
 
 def rows_of(folder: Path) -> dict:
-    return made_once("pets", 1, lambda: {"train": [{"id": "1", "text": "a"}]})
+    return load_or_make("pets", 1, lambda: {"train": [{"id": "1", "text": "a"}]})
 
 
 def ids_of(folder: Path) -> list[int]:

@@ -9,7 +9,7 @@ import pyarrow
 import pytest
 from pyarrow import ipc, parquet
 
-from lslm_lightning.data import column_stores, readers
+from lslm_lightning.data import column_stores, json_records, tables, text_lines
 from lslm_lightning.data.readers import READERS
 
 
@@ -156,7 +156,7 @@ def test_damaged_column_stores_are_refused_in_one_line(form: str, seed: int) -> 
 
 
 def test_a_quote_that_never_ends_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(readers, "max_line", lambda: 1000)
+    monkeypatch.setattr(tables, "max_line", lambda: 1000)
     rows = b'text\n"' + b"a\n" * 5000
     with pytest.raises(
         ValueError, match=r"^f: line 2: not CSV \(field larger than field limit \(1000\)"
@@ -166,9 +166,9 @@ def test_a_quote_that_never_ends_is_refused(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_line_that_never_ends_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("readers", "strict_json"):
-        monkeypatch.setattr(f"lslm_lightning.data.{module}.CHUNK", 100, raising=False)
-    monkeypatch.setattr(readers, "max_line", lambda: 1000)
+    monkeypatch.setattr(text_lines, "CHUNK", 100)
+    for module in (text_lines, tables, json_records):
+        monkeypatch.setattr(module, "max_line", lambda: 1000)
     for form, head in (
         ("lines", b""),
         ("csv", b"text\n"),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lslm_lightning.data.columns import columns_words
+from lslm_lightning.data.column_proposals import columns_as_yaml
 from lslm_lightning.data.corpora import open_corpus
 from tests.data.conftest import PAIRS
 from tests.data.test_roads import PACK
@@ -208,7 +208,7 @@ def test_numbered_columns_are_proposed_as_references(text: str, named: dict, put
         ["b", "c", "d"][: len(named["de"])] if isinstance(named["de"], list) else "b"
     )
     if isinstance(named["de"], list):
-        with pytest.raises(ValueError, match=re.escape(columns_words(named))):
+        with pytest.raises(ValueError, match=re.escape(columns_as_yaml(named))):
             open_corpus("d", languages=("en", "de"))
 
 

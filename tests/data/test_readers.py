@@ -7,9 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lslm_lightning.data import readers
-from lslm_lightning.data.readers import READERS, lines_of, read_parallel
+from lslm_lightning.data import text_lines
+from lslm_lightning.data.corpus_formats import read_parallel
+from lslm_lightning.data.readers import READERS
 from lslm_lightning.data.rows import to_row
+from lslm_lightning.data.text_lines import lines_of
 
 BINARY = {"parquet", "arrow", "spoken_digits"}
 
@@ -273,7 +275,7 @@ class Counted(io.BytesIO):
 
 @pytest.mark.parametrize("form", ["lines", "csv", "tsv", "jsonl", "json"])
 def test_no_more_is_read_than_is_needed(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(readers, "CHUNK", 1000)
+    monkeypatch.setattr(text_lines, "CHUNK", 1000)
     objects = [{"text": f"文{i}"} for i in range(10_000)]
     data = (
         json.dumps(objects)
@@ -305,7 +307,7 @@ def test_json_is_the_same_in_chunks_of_any_size(values, data) -> None:
     indent = data.draw(st.sampled_from([None, 1]))
     n = data.draw(st.integers(1, 9))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(readers, "CHUNK", n)
+        patch.setattr(text_lines, "CHUNK", n)
         found = list(
             READERS["json"](
                 "f",
@@ -332,7 +334,7 @@ def spelled(value):
 def test_a_fault_in_the_middle_of_a_long_list_is_found_in_its_line(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(readers, "CHUNK", 64)
+    monkeypatch.setattr(text_lines, "CHUNK", 64)
     lines = [json.dumps({"text": f"{i}" * (i % 50)}) for i in range(200)]
     for number, wrong in (
         (120, '{"text": x}'),

@@ -7,7 +7,7 @@ import pytest
 from lslm_lightning.data.shares import (
     characters_share,
     group_positions,
-    where,
+    select_rows,
     without_empty_shares,
 )
 
@@ -101,15 +101,17 @@ def test_rows_are_chosen_by_what_their_fields_say() -> None:
         {"id": str(i), "title": title, "kind": kind}
         for i, (title, kind) in enumerate(["ax", "bx", "ay", "cy"])
     ]
-    assert [row["id"] for row in where(sample, {"title": ["c", "a"]}, "s")] == ["0", "2", "3"], (
-        "in their order"
-    )
-    assert [row["id"] for row in where(sample, {"title": ["a"], "kind": ["y"]}, "s")] == ["2"], (
-        "all fields must agree"
-    )
+    assert [row["id"] for row in select_rows(sample, {"title": ["c", "a"]}, "s")] == [
+        "0",
+        "2",
+        "3",
+    ], "in their order"
+    assert [row["id"] for row in select_rows(sample, {"title": ["a"], "kind": ["y"]}, "s")] == [
+        "2"
+    ], "all fields must agree"
     with pytest.raises(ValueError, match=r"s\.title: no row has 'd'; it may be misspelt"):
-        where(sample, {"title": ["a", "d"]}, "s")
+        select_rows(sample, {"title": ["a", "d"]}, "s")
     with pytest.raises(
         ValueError, match="s: rows have no 'name', but id, title, kind; name it under columns"
     ):
-        where(sample, {"name": ["a"]}, "s")
+        select_rows(sample, {"name": ["a"]}, "s")

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from lslm_lightning.contracts import Example, OutputsError
-from lslm_lightning.data.readers import lines_of
+from lslm_lightning.data.text_lines import lines_of
 from lslm_lightning.systems.outputs import Outputs
 from tests.data.test_roads import PACK
 

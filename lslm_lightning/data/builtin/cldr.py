@@ -1,28 +1,35 @@
-"""`cldr`: translation among five languages of what Unicode's Common Locale Data Repository can say,
-made by Babel without a download.
+"""`cldr`: phrases in five languages, made by Babel from Unicode's Common Locale Data Repository
+without a download, for translation.
 """
 
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Mapping
 from functools import cache
-from importlib import metadata
 from random import Random
-from typing import Any
 
-from lslm_lightning.data.builtin.made import Splits, made_once, rows_digest
+from lslm_lightning.data.builtin.cache import Splits, load_or_make, rows_digest
+from lslm_lightning.data.builtin.versions import comparability, installed_versions
 from lslm_lightning.data.corpus import Corpus
 from lslm_lightning.data.rows import Row
 
+PACKAGES = {"babel": "2.18.0"}
+"""Distribution -> version in constraints.txt."""
 LANGUAGES = ("en", "zh", "de", "fr", "ja")
 SIZES = {"test": 1000, "val": 1000, "train": 20_000}
 SEED = 1
+log = logging.getLogger(__name__)
 
 
-def open_cldr(columns: Mapping[str, Any]) -> Corpus:
-    """Rows with the same phrase in all five languages; no sentence of any language occurs twice in
-    the corpus, so none in two splits.
+def open_cldr(columns: Mapping[str, object]) -> Corpus:
+    """Return the corpus, whose rows hold the same phrase in all five languages; the keys of
+    `columns` may be languages of it.
 
-    Names alone (territories, languages, units, currencies) are all in train; test and val hold
-    combinations of them.
+    No sentence of any language occurs twice in the corpus, so none in two splits. Names alone
+    (territories, languages, units, currencies) are all in train; test and val hold combinations of
+    them.
+
+    Raises:
+        ValueError: `columns` names another language.
     """
     if unknown := set(columns) - set(LANGUAGES):
         raise ValueError(
@@ -41,33 +48,38 @@ def open_cldr(columns: Mapping[str, Any]) -> Corpus:
         citation="Unicode CLDR, formatted by Babel",
         home="https://cldr.unicode.org",
         note=(
-            f"Made by Babel {metadata.version('babel')}, seed {SEED}; no-break spaces are "
-            "written as spaces."
+            f"Made by Babel {_babel_version()}, seed {SEED}; no-break spaces are written as spaces."
         ),
         sizes=SIZES,
+        comparability=comparability("cldr", PACKAGES),
     )
 
 
 @cache
 def _splits() -> Splits:
-    return made_once(
-        "cldr", [metadata.version("babel"), SIZES, SEED], lambda: make_splits(SIZES, SEED)
-    )
+    if warning := comparability("cldr", PACKAGES):
+        log.warning("%s", warning)
+    depends_on = [_babel_version(), SIZES, SEED]
+    return load_or_make("cldr", depends_on, lambda: make_splits(SIZES, SEED))
+
+
+def _babel_version() -> str:
+    return installed_versions(PACKAGES)["babel"]
 
 
 def make_splits(sizes: Mapping[str, int], seed: int) -> Splits:
-    """Distinct phrases, as many as `sizes` says, filled in its order; the names alone are the first
-    of train.
+    """Return distinct phrases by split, in the order and the numbers of `sizes`; `train` begins
+    with all names alone.
     """
     from babel import Locale  # loads its data on import
 
-    from lslm_lightning.data.builtin.phrases import Phrases
+    from lslm_lightning.data.builtin.phrases import Phrase, Phrases
 
     locales = [Locale.parse(language) for language in LANGUAGES]
     phrases = Phrases(locales, Random(seed))
     seen: dict[str, set[str]] = {language: set() for language in LANGUAGES}
 
-    def distinct(phrase: Callable[[Any], str]) -> Row | None:
+    def distinct(phrase: Phrase) -> dict[str, str] | None:
         row = {
             language: " ".join(phrase(locale).split())
             for language, locale in zip(LANGUAGES, locales, strict=True)

@@ -1,14 +1,15 @@
 """Dates, times, numbers, currencies, units, territories, languages and lists in several languages,
 as Babel writes them.
 
-A phrase is a function of a locale: called with each of several locales it gives translations of one
-another.
+A phrase is a function of a locale: called with each of several locales it returns translations of
+one another.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from random import Random
+from typing import Literal
 
 from babel import Locale
 from babel.dates import (
@@ -109,15 +110,17 @@ NO_COUNTRY = {"EU", "EZ", "QO", "UN", "XA", "XB", "ZZ"}
 
 
 class Phrases:
-    """Phrases about what all the locales have a name for, drawn by `random`."""
+    """Random phrases about territories and languages that have a name in all the locales."""
 
     def __init__(self, locales: list[Locale], random: Random) -> None:
         self.random = random
-        self.territories = _named_by_all([locale.territories for locale in locales], NO_COUNTRY)
-        self.languages = _named_by_all([locale.languages for locale in locales], set())
+        self.territories = _common_codes([locale.territories for locale in locales], NO_COUNTRY)
+        self.languages = _common_codes([locale.languages for locale in locales], set())
 
     def names(self) -> list[Phrase]:
-        """Every territory and language alone, every unit and currency counted once."""
+        """Return a phrase for every territory and language alone, and for 1 of every unit and
+        currency.
+        """
         return [
             *(self._territory(code) for code in self.territories),
             *(self._language(code) for code in self.languages),
@@ -126,7 +129,7 @@ class Phrases:
         ]
 
     def draw(self) -> Phrase:
-        """A phrase of a random kind."""
+        """Return a phrase of a random kind."""
         kinds = [
             self._date,
             self._moment,
@@ -135,8 +138,8 @@ class Phrases:
             self._amount,
             self._measure,
             self._measures,
-            self._places,
-            self._tongues,
+            self._territory_list,
+            self._language_list,
         ]
         return self.random.choices(kinds, weights=[5, 3, 2, 3, 3, 4, 3, 5, 4])[0]()
 
@@ -192,7 +195,7 @@ class Phrases:
             ]
         )
 
-    def _places(self) -> Phrase:
+    def _territory_list(self) -> Phrase:
         return self._list(
             [
                 self._territory(code)
@@ -200,7 +203,7 @@ class Phrases:
             ]
         )
 
-    def _tongues(self) -> Phrase:
+    def _language_list(self) -> Phrase:
         return self._list(
             [
                 self._language(code)
@@ -209,7 +212,8 @@ class Phrases:
         )
 
     def _list(self, parts: list[Phrase]) -> Phrase:
-        style = self.random.choice(["standard", "or"])
+        styles: list[Literal["standard", "or"]] = ["standard", "or"]
+        style = self.random.choice(styles)
         return lambda locale: format_list([part(locale) for part in parts], style, locale=locale)
 
     def _day(self) -> date:
@@ -218,9 +222,10 @@ class Phrases:
     def _count(self) -> Decimal:
         return self._decimal(3, self.random.choice([0, 0, 1]))
 
-    def _decimal(self, max_digits: int, places: int) -> Decimal:
-        """A number above 1, small ones as likely as large ones."""
-        return Decimal(int(10 ** (self.random.uniform(0, max_digits) + places))).scaleb(-places)
+    def _decimal(self, max_digits: int, n_decimal: int) -> Decimal:
+        """Return a number from 1 to 10 ** `max_digits`, its logarithm evenly distributed."""
+        exponent = self.random.uniform(0, max_digits) + n_decimal
+        return Decimal(int(10**exponent)).scaleb(-n_decimal)
 
     def _territory(self, code: str) -> Phrase:
         return lambda locale: locale.territories[code]
@@ -229,20 +234,23 @@ class Phrases:
         return lambda locale: locale.languages[code]
 
     def _unit(self, name: str, count: Decimal | int) -> Phrase:
-        return lambda locale: _measured(count, name, locale)
+        return lambda locale: _format_unit(count, name, locale)
 
     def _money(self, code: str, amount: Decimal | int) -> Phrase:
         return lambda locale: format_currency(amount, code, format_type="name", locale=locale)
 
 
-def _named_by_all(names: list, without: set[str]) -> list[str]:
-    common = set.intersection(*(set(of_locale) for of_locale in names)) - without
+def _common_codes(names: Iterable[Mapping[str, str]], without: set[str]) -> list[str]:
+    """Return the two-letter codes, sorted, that have a name in all of `names` (code -> name, a
+    mapping a locale).
+    """
+    common = set.intersection(*map(set, names)) - without
     return sorted(code for code in common if len(code) == 2 and code.isalpha())
 
 
-def _measured(count: Decimal | int, unit: str, locale: Locale) -> str:
-    """With the unit's long name, or the short one where that is the same: Babel then writes the
-    unit's identifier for the long one.
+def _format_unit(count: Decimal | int, unit: str, locale: Locale) -> str:
+    """Return a count with the long name of its unit, or with the short one where Babel has no long
+    name and writes the identifier of the unit.
     """
     text = format_unit(count, unit, "long", locale=locale)
     return format_unit(count, unit, "short", locale=locale) if unit in text else text

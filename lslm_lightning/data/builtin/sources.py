@@ -1,96 +1,152 @@
-"""Documented objects in Python source, parsed and never imported."""
+"""Documented objects of installed packages, read from their source text and never imported.
+
+The same source text gives the same objects on every Python: docstrings and signatures are cut out
+of the text rather than written by `inspect` or `ast.unparse`, which change from one Python to the
+next.
+"""
 
 import ast
-import sysconfig
+import io
+import tokenize
 import warnings
 from collections.abc import Iterable, Iterator
 from importlib import metadata
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import NamedTuple
 
-NOT_PACKAGED = {
-    "site-packages",
-    "dist-packages",
-    "test",
-    "tests",
-    "idlelib",
-    "turtledemo",
-    "lib2to3",
-}
-
+LEFT_OUT = {"test", "tests"}
+"""Folders whose modules are not read."""
 
 Definition = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
 
-class Documented(NamedTuple):
-    """An object with a docstring; `module` is dotted, `name` qualified with it."""
+class DocumentedObject(NamedTuple):
+    """A class, function or method with a docstring.
+
+    Args:
+        module: dotted name.
+        name: qualified name, which begins with that of the module.
+        docstring: without its indentation.
+        signature: of a function "(parameters) -> result", of a class "(bases)", or "".
+    """
 
     module: str
     name: str
     docstring: str
-    node: Definition
-
-    @property
-    def signature(self) -> str:
-        """Parameters in parentheses and what is returned; of a class its bases, of one without
-        bases nothing.
-        """
-        if isinstance(self.node, ast.ClassDef):
-            return f"({', '.join(map(ast.unparse, self.node.bases))})" if self.node.bases else ""
-        returns = f" -> {ast.unparse(self.node.returns)}" if self.node.returns else ""
-        return f"({ast.unparse(self.node.args)}){returns}"
+    signature: str
 
 
-def standard_library() -> Iterator[tuple[str, Path]]:
-    """Dotted module and file of every module of the running Python, without its tests and demos."""
-    root = Path(sysconfig.get_path("stdlib"))
-    yield from _modules((path.relative_to(root), path) for path in root.rglob("*.py"))
-
-
-def distribution(name: str) -> Iterator[tuple[str, Path]]:
-    """Dotted module and file of every module of an installed distribution, without its tests;
-    nothing when it is not installed.
+def distribution_modules(name: str) -> Iterator[tuple[str, Path]]:
+    """Yield the dotted name and the file of every module of an installed distribution, by name and
+    without its tests; nothing if it is not installed.
     """
     try:
         files = metadata.files(name) or []
     except metadata.PackageNotFoundError:
-        files = []
-    yield from _modules(
-        (Path(file), Path(file.locate()))
-        for file in files
-        if file.suffix == ".py" and ".." not in file.parts
-    )
+        return
+    for file in sorted(files, key=lambda file: file.parts):
+        if file.suffix == ".py" and ".." not in file.parts and not _is_test(file):
+            parts = file.with_suffix("").parts
+            yield ".".join(part for part in parts if part != "__init__"), Path(str(file.locate()))
 
 
-def documented(modules: Iterable[tuple[str, Path]]) -> Iterator[Documented]:
-    """Classes, functions and methods with a docstring, in order; a file that does not parse has
-    none.
+def documented_objects(modules: Iterable[tuple[str, Path]]) -> Iterator[DocumentedObject]:
+    """Yield the objects with a docstring in modules (dotted name, file), in the order of the text;
+    none of a file that cannot be read or parsed.
     """
     for module, path in modules:
         try:
+            source = read_source(path)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # invalid escapes in other people's strings
-                tree = ast.parse(path.read_bytes())
+                tree = ast.parse(source)
         except (OSError, SyntaxError, ValueError, RecursionError):
             continue
-        yield from _objects(tree, module, module)
+        yield from _objects(tree, [line.encode() for line in source.split("\n")], module, module)
 
 
-def _objects(tree: ast.AST, module: str, prefix: str) -> Iterator[Documented]:
+def read_source(path: Path) -> str:
+    """Return the text of a Python file in the encoding that it declares, its lines ended by "\\n".
+
+    Raises:
+        OSError: the file cannot be read.
+        SyntaxError: it declares an unknown encoding.
+        ValueError: it is not in the encoding that it declares.
+    """
+    content = path.read_bytes()
+    encoding, _ = tokenize.detect_encoding(io.BytesIO(content).readline)
+    return content.decode(encoding).replace("\r\n", "\n").replace("\r", "\n")
+
+
+def clean_docstring(text: str) -> str:
+    """Return a docstring without the indentation that all lines but the first have in common, and
+    without blanks and empty lines at both ends (PEP 257).
+    """
+    first, *rest = text.expandtabs().split("\n")
+    indents = [len(line) - len(line.lstrip(" ")) for line in rest if line.strip()]
+    indent = min(indents, default=0)
+    return "\n".join([first, *(line[indent:] for line in rest)]).strip()
+
+
+def _objects(
+    tree: ast.AST, lines: list[bytes], module: str, prefix: str
+) -> Iterator[DocumentedObject]:
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, Definition):
             name = f"{prefix}.{node.name}"
-            if docstring := ast.get_docstring(node):
-                yield Documented(module, name, docstring, node)
-            yield from _objects(node, module, name)
+            if docstring := clean_docstring(ast.get_docstring(node, clean=False) or ""):
+                yield DocumentedObject(module, name, docstring, _signature(node, lines))
+            yield from _objects(node, lines, module, name)
 
 
-def _modules(files: Iterable[tuple[Path, Path]]) -> Iterator[tuple[str, Path]]:
-    for relative, path in sorted(files):
-        parts = relative.with_suffix("").parts
-        if not (
-            NOT_PACKAGED & set(parts)
-            or parts[-1].startswith("test_")
-            or parts[-1].endswith("_test")
-        ):
-            yield ".".join(part for part in parts if part != "__init__"), path
+def _signature(node: Definition, lines: list[bytes]) -> str:
+    if isinstance(node, ast.ClassDef):
+        bases = [_text(base, lines) for base in node.bases]
+        return f"({', '.join(bases)})" if bases else ""
+    returns = f" -> {_text(node.returns, lines)}" if node.returns else ""
+    return f"({', '.join(_parameters(node.args, lines))}){returns}"
+
+
+def _parameters(arguments: ast.arguments, lines: list[bytes]) -> Iterator[str]:
+    """Yield each parameter as in a signature, with "/" and "*" where they divide."""
+    positional = [*arguments.posonlyargs, *arguments.args]
+    n_required = len(positional) - len(arguments.defaults)
+    for number, argument in enumerate(positional, 1):
+        default = arguments.defaults[number - 1 - n_required] if number > n_required else None
+        yield _parameter(argument, default, lines)
+        if number == len(arguments.posonlyargs):
+            yield "/"
+    if arguments.vararg:
+        yield f"*{_parameter(arguments.vararg, None, lines)}"
+    elif arguments.kwonlyargs:
+        yield "*"
+    for argument, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True):
+        yield _parameter(argument, default, lines)
+    if arguments.kwarg:
+        yield f"**{_parameter(arguments.kwarg, None, lines)}"
+
+
+def _parameter(argument: ast.arg, default: ast.expr | None, lines: list[bytes]) -> str:
+    annotation = f": {_text(argument.annotation, lines)}" if argument.annotation else ""
+    equals = " = " if annotation else "="
+    return f"{argument.arg}{annotation}" + (f"{equals}{_text(default, lines)}" if default else "")
+
+
+def _text(node: ast.expr, lines: list[bytes]) -> str:
+    """Return the source text of an expression on one line.
+
+    Args:
+        lines: of the source, in UTF-8, in which `ast` counts columns.
+    """
+    assert node.end_lineno is not None
+    assert node.end_col_offset is not None
+    parts = lines[node.lineno - 1 : node.end_lineno]
+    parts[-1] = parts[-1][: node.end_col_offset]
+    parts[0] = parts[0][node.col_offset :]
+    return " ".join(b"\n".join(parts).decode().split())
+
+
+def _is_test(file: PurePath) -> bool:
+    return bool(
+        LEFT_OUT & set(file.parts) or file.stem.startswith("test_") or file.stem.endswith("_test")
+    )

@@ -1,20 +1,22 @@
-"""The docstrings of what is installed: parsed, never imported, nothing twice, no module in two
-splits.
+"""Docstrings of installed packages: parsed, never imported, nothing twice, no module in two splits,
+and the same rows on every Python.
 """
 
 import ast
+import inspect
 import sys
 from pathlib import Path
 
 import pytest
 
 from lslm_lightning.data.builtin import docstrings
-from lslm_lightning.data.builtin.docstrings import pairs, spelled, split_by_module, versions
+from lslm_lightning.data.builtin.docstrings import name_in_words, split_by_module, summary_rows
 from lslm_lightning.data.builtin.sources import (
-    Documented,
-    distribution,
-    documented,
-    standard_library,
+    DocumentedObject,
+    _objects,
+    clean_docstring,
+    distribution_modules,
+    documented_objects,
 )
 from lslm_lightning.data.corpora import open_corpus
 
@@ -27,7 +29,9 @@ class Box(dict, metaclass=type):
     It is made of paper.
     """
 
-    async def open(self, force: bool = False, *, by="hand") -> None:
+    async def open(self, /, force: "bool | None"=False,
+                   *, by=r"hand", **more: dict[
+                       str, int]) -> None:  # a comment
         """Opens the box for its owner.
 
         Nothing happens if it is open.
@@ -50,10 +54,14 @@ def source(tmp_path: Path) -> Path:
 
 
 def test_objects_are_found_without_importing(source: Path) -> None:
-    found = [(item.name, item.signature) for item in documented([("box", source)])]
+    found = [(item.name, item.signature) for item in documented_objects([("box", source)])]
     assert found == [
         ("box.Box", "(dict)"),
-        ("box.Box.open", "(self, force: bool=False, *, by='hand') -> None"),
+        (
+            "box.Box.open",
+            '(self, /, force: "bool | None" = False, *, by=r"hand", '
+            "**more: dict[ str, int]) -> None",
+        ),
         ("box.Box.open.inner", "()"),
         ("box.plain", "()"),
     ]
@@ -68,11 +76,11 @@ def test_files_that_do_not_parse_are_passed_over(
 ) -> None:
     (tmp_path / "broken.py").write_bytes(broken)
     modules = [("broken", tmp_path / "broken.py"), ("gone", tmp_path / "gone.py"), ("box", source)]
-    assert len(list(documented(modules))) == 4
+    assert len(list(documented_objects(modules))) == 4
 
 
 def test_a_pair_is_made_of_name_signature_body_and_summary(source: Path) -> None:
-    rows = pairs(documented([("box", source)]))
+    rows = summary_rows(documented_objects([("box", source)]))
     assert [row["id"] for row in rows] == ["box.Box", "box.Box.open", "box.Box.open.inner"]
     assert rows[1] == {
         "id": "box.Box.open",
@@ -81,8 +89,10 @@ def test_a_pair_is_made_of_name_signature_body_and_summary(source: Path) -> None
         "text": "Opens the box for its owner.\n\nNothing happens if it is open.",
         "body": "Nothing happens if it is open.",
         "document": (
-            "Open of box\nbox.Box.open(self, force: bool=False, *, by='hand') -> "
-            "None\nNothing happens if it is open."
+            "Open of box\n"
+            'box.Box.open(self, /, force: "bool | None" = False, *, by=r"hand", **more: dict[ str, '
+            "int]) -> None\n"
+            "Nothing happens if it is open."
         ),
         "summary": ["Opens the box for its owner."],
     }
@@ -98,7 +108,7 @@ def test_a_pair_is_made_of_name_signature_body_and_summary(source: Path) -> None
     ],
 )
 def test_a_name_is_spelled_out_in_words_that_a_summary_uses(name: str, words: str) -> None:
-    assert spelled(Documented("box", name, "", ast.parse("def f(): 0").body[0])) == words
+    assert name_in_words(DocumentedObject("box", name, "", "()")) == words
 
 
 def test_equal_names_summaries_and_bodies_come_once(source: Path, tmp_path: Path) -> None:
@@ -117,23 +127,53 @@ def test_equal_names_summaries_and_bodies_come_once(source: Path, tmp_path: Path
         f'class C2:\n    """{same_name}\n\n    Yet another body."""\n'
     )
     modules = [("box", source), ("more", tmp_path / "more.py"), ("more", tmp_path / "box2.py")]
-    assert [row["id"] for row in pairs(documented(modules))][3:] == ["more.C2"]
+    assert [row["id"] for row in summary_rows(documented_objects(modules))][3:] == ["more.C2"]
 
 
-def test_the_standard_library_and_distributions_are_found() -> None:
-    modules = dict(standard_library())
-    assert {"json.decoder", "asyncio", "argparse"} <= modules.keys()
-    assert not any(
-        name.split(".")[0] in ("test", "site-packages", "idlelib") or ".tests." in name
-        for name in modules
-    )
-    assert "pooch.core" in dict(distribution("pooch"))
-    assert list(distribution("not-installed")) == []
+def test_signatures_are_those_of_the_source() -> None:
+    for signature in (
+        "()",
+        "(a, b)",
+        "(a, b=1, /)",
+        "(a, /, b, c=(1, 2))",
+        "(*args)",
+        "(a, *args: int, b, c: 'str' = \"é\", **kwargs)",
+        "(*, b: list[int] | None = None)",
+        "(a=lambda x: {'x': x}) -> tuple[()]",
+    ):
+        source = f'def f{signature}:\n    """Do it."""\n'
+        tree = ast.parse(source)
+        lines = [line.encode() for line in source.split("\n")]
+        assert [item.signature for item in _objects(tree, lines, "m", "m")] == [signature]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["one", "  one\n    two\n      three\n    ", "\n    a\n\n    b", "a\n\tb\n\t  c", " \n ", ""],
+)
+def test_docstrings_are_cleaned_as_inspect_does(text: str) -> None:
+    assert clean_docstring(text) == inspect.cleandoc(text).strip()
+
+
+def test_line_ends_change_nothing(source: Path, tmp_path: Path) -> None:
+    windows = tmp_path / "windows.py"
+    windows.write_bytes(SOURCE.replace("\n", "\r\n").encode("utf-8-sig"))
+    modules = [[("box", source)], [("box", windows)]]
+    assert len({tuple(documented_objects(each)) for each in modules}) == 1
+
+
+def test_modules_of_distributions_are_found() -> None:
+    modules = dict(distribution_modules("networkx"))
+    assert {"networkx", "networkx.classes.graph"} <= modules.keys()
+    assert not any(".tests" in name or ".test_" in name for name in modules)
+    assert list(distribution_modules("not-installed")) == []
 
 
 @pytest.fixture(scope="module")
 def library() -> list[dict]:
-    return pairs(documented(standard_library()))
+    """Rows of two packages."""
+    modules = [*distribution_modules("networkx"), *distribution_modules("nltk")]
+    return summary_rows(documented_objects(modules))
 
 
 def test_no_module_is_in_two_splits(library: list[dict]) -> None:
@@ -162,36 +202,26 @@ def test_the_split_depends_on_names_alone(library: list[dict]) -> None:
     }
 
 
-def test_it_is_made_once_and_its_digest_follows_the_versions(
+def test_it_is_made_once_and_its_cache_follows_the_versions(
     source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = []
 
     def make() -> dict:
         made.append(1)
-        rows = pairs(documented([("box", source)]))
+        rows = summary_rows(documented_objects([("box", source)]))
         return {"train": rows[:1], "val": rows[1:2], "test": rows[2:]}
 
-    monkeypatch.setattr(docstrings, "_make", make)
-    digests = []
+    monkeypatch.setattr(docstrings, "_make_splits", make)
     for version in ("1", "1", "2"):
-        monkeypatch.setattr(docstrings, "versions", lambda version=version: [f"Python {version}"])
+        monkeypatch.setattr(docstrings, "installed_versions", lambda _, v=version: {"sympy": v})
         docstrings._splits.cache_clear()
         corpus = open_corpus("docstrings")
         assert corpus.rows("test")[0]["name"] == "inner"
-        assert f"Python {version}" in corpus.note
-        digests.append(corpus.digest("test"))
-    docstrings._splits.cache_clear()
+        assert f"sympy {version}" in corpus.note
     assert len(made) == 2
-    assert len({open_corpus("docstrings").digest(split) for split in ("train", "val", "test")}) == 3
+    assert len({corpus.digest(split) for split in ("train", "val", "test")}) == 3
     docstrings._splits.cache_clear()
-
-
-def test_versions_are_those_installed() -> None:
-    from importlib.metadata import version
-
-    assert f"torch {version('torch')}" in versions()
-    assert versions()[0].startswith("Python 3.")
 
 
 def test_columns_are_fixed() -> None:

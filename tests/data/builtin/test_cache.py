@@ -7,7 +7,7 @@ from time import sleep
 
 import pytest
 
-from lslm_lightning.data.builtin.made import made_once
+from lslm_lightning.data.builtin.cache import load_or_make
 
 SPLITS = {"test": [{"id": "1", "text": "天地"}]}
 
@@ -21,10 +21,10 @@ def test_processes_that_start_together_make_it_once(alone: Path) -> None:
         return SPLITS
 
     with ThreadPool(4) as pool:
-        results = pool.map(lambda _: made_once("c", ["1"], make), range(4))
+        results = pool.map(lambda _: load_or_make("c", ["1"], make), range(4))
     assert results == [SPLITS] * 4
     assert len(made) == 1
-    made_once("c", ["2"], make)
+    load_or_make("c", ["2"], make)
     assert len(made) == 2
     assert all(
         json.loads(path.read_text()) == SPLITS for path in (alone / "cache/builtin").glob("*.json")
@@ -36,7 +36,7 @@ def test_a_cache_that_cannot_be_written_only_costs_time(
 ) -> None:
     (alone / "file").write_text("")
     monkeypatch.setenv("LSLM_CACHE", str(alone / "file"))
-    assert made_once("c", [], lambda: SPLITS) == SPLITS
+    assert load_or_make("c", [], lambda: SPLITS) == SPLITS
 
 
 def test_what_fails_while_it_is_made_is_not_hidden() -> None:
@@ -47,5 +47,5 @@ def test_what_fails_while_it_is_made_is_not_hidden() -> None:
         raise OSError("disk on fire")
 
     with pytest.raises(OSError, match="disk on fire"):
-        made_once("c", [], fail)
+        load_or_make("c", [], fail)
     assert len(tried) == 1

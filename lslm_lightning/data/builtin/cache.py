@@ -5,23 +5,29 @@ import json
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TypeGuard
 
 from filelock import FileLock
 
 from lslm_lightning.data.locations import cache_directory
 from lslm_lightning.data.rows import Row
 from lslm_lightning.files import atomic_write
+from lslm_lightning.types import Json
 
 Splits = Mapping[str, list[Row]]
 
 
-def made_once(name: str, depends_on: Any, make: Callable[[], Splits]) -> Splits:
-    """What `make` gives, from the cache if it was made before from the same `depends_on` (anything
-    JSON knows) by the same code.
+def load_or_make(name: str, depends_on: Json, make: Callable[[], Splits]) -> Splits:
+    """Return the rows of `make()`, from the cache if they were made before from the same
+    `depends_on` by the same code of this package.
 
-    Processes that start together make it once. A cache that cannot be written costs time and
+    Processes that start together make them once. A cache that cannot be written costs time and
     nothing else.
+
+    Args:
+        name: of the corpus, in the cache.
+        depends_on: versions and settings that determine the rows.
+        make: computes rows by split.
     """
     code = [path.read_text("utf-8") for path in sorted(Path(__file__).parent.glob("*.py"))]
     key = hashlib.sha256(json.dumps([depends_on, code]).encode()).hexdigest()[:16]
@@ -37,14 +43,15 @@ def made_once(name: str, depends_on: Any, make: Callable[[], Splits]) -> Splits:
             if are_splits(kept := json.loads(path.read_text("utf-8"))):
                 return kept
         splits = make()
-        _keep(path, json.dumps(splits, ensure_ascii=False))
+        with suppress(OSError):
+            atomic_write(path, json.dumps(splits, ensure_ascii=False))
         return splits
     finally:
         lock.release()
 
 
-def are_splits(value: Any) -> bool:
-    """Whether it maps names to lists of rows."""
+def are_splits(value: Json) -> TypeGuard[Splits]:
+    """Return whether a JSON document maps names to lists of rows, and is not empty."""
     return (
         isinstance(value, dict)
         and bool(value)
@@ -53,11 +60,6 @@ def are_splits(value: Any) -> bool:
     )
 
 
-def _keep(path: Path, text: str) -> None:
-    with suppress(OSError):
-        atomic_write(path, text)
-
-
 def rows_digest(rows: list[Row]) -> str:
-    """SHA-256 of the rows, in hex."""
+    """Return the SHA-256 of the rows, in hex."""
     return hashlib.sha256(json.dumps(rows, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,140 @@
+"""Tables in text files, with a comma or a tab between columns -> records."""
+
+import csv
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+
+from lslm_lightning.data.text_lines import (
+    Source,
+    check_filled,
+    numbered_lines,
+    require_text,
+    text_lines,
+)
+from lslm_lightning.data.values import Record
+from lslm_lightning.safety.limits import max_line
+
+SEPARATORS = {",": "','", ";": "';'", "\t": "tabs", "|": "'|'"}
+INNER_RETURN = "\udc0d"  # stands for a carriage return that ends no line; no text in UTF-8 has it
+
+
+def read_tsv(name: str, source: Source, header: bool) -> Iterator[Record]:
+    """Return the records of a table with tabs between columns; quotes mean nothing."""
+    lines = require_text(name, numbered_lines(name, source))
+    rows = ((number, line.split("\t")) for number, line in lines)
+    return _table(name, rows, header, "\t")
+
+
+def read_csv(name: str, source: Source, header: bool) -> Iterator[Record]:
+    """Return the records of a table with commas between columns; quoted values may hold commas and
+    line ends.
+    """
+    return _table(name, _csv_rows(name, source), header, ",")
+
+
+def _csv_rows(name: str, source: Source) -> Iterator[tuple[int, list[str]]]:
+    """Yield the number of the last line and the values of each row that is not blank."""
+    limit = sys.maxsize if isinstance(source, bytes) else max_line()
+    # of this process; its default, 131,072 characters, is less than a long document has
+    csv.field_size_limit(limit)
+    table = csv.reader(_csv_lines(name, source), strict=True)
+    first_line = 1
+    filled = False
+    try:
+        for row in table:
+            if row:
+                filled = filled or any(value and not value.isspace() for value in row)
+                yield table.line_num, [value.replace(INNER_RETURN, "\r") for value in row]
+            first_line = table.line_num + 1
+    except csv.Error as error:
+        raise ValueError(
+            f"{name}: line {first_line}: not CSV ({error}, in line {table.line_num}); a quote in a "
+            "quoted value must be doubled"
+        ) from None
+    check_filled(name, "text" if filled else "")
+
+
+def _csv_lines(name: str, source: Source) -> Iterator[str]:
+    """Yield lines for the CSV parser, a carriage return that ends no line as `INNER_RETURN`: the
+    parser would take it for the end of a row.
+    """
+    for line in text_lines(name, source):
+        end = "\r\n" if line.endswith("\r\n") else ""
+        inner = line.removesuffix(end)
+        yield inner.replace("\r", INNER_RETURN) + end if "\r" in inner else line
+
+
+def _table(
+    name: str, rows: Iterable[tuple[int, list[str]]], header: bool, separator: str
+) -> Iterator[Record]:
+    """Yield a record for each row, its columns named by the first row or, without `header`,
+    numbered from 0.
+    """
+    names: Sequence[str | int] | None = None
+    title = ""  # the only column's, while another separator may be meant
+    for number, row in rows:
+        if names is None:
+            names = row if header else range(len(row))
+            if header:
+                _check_header(f"{name}: line {number}", row)
+                title = row[0] if len(row) == 1 else ""
+                continue
+        if len(row) != len(names):
+            blank = "is blank; it " if row == [""] else ""
+            raise ValueError(
+                f"{name}: line {number}: {blank}has {len(row)} columns where the first line has "
+                f"{len(names)}"
+            )
+        if title:
+            _check_separator(name, title, row[0], separator)
+            title = ""
+        yield Record(f"{name}:{number}", dict(zip(names, row, strict=True)))
+
+
+def _check_header(where: str, names: Sequence[str]) -> None:
+    """Refuse names of columns with a carriage return, or two that are equal."""
+    if any("\r" in name for name in names):
+        raise ValueError(
+            f"{where}: the names of columns have a carriage return; only LF and CRLF end a line: "
+            "where it should, convert the file,"
+            f" tr '\\r' '\\n' < FILE > NEW_FILE"
+        )
+    check_distinct(where, names)
+
+
+def _check_separator(name: str, title: str, first: str, separator: str) -> None:
+    """Refuse a table whose only column, in the header and the first row, has the same number of
+    parts by another separator.
+    """
+    for other, called in SEPARATORS.items():
+        if (
+            other != separator
+            and 0 < title.count(other) == first.count(other)
+            and all(title.split(other))
+        ):
+            raise ValueError(
+                (
+                    f"{name}: line 1: has one column, {title!r}: columns seem to be separated by "
+                    f"{called}, not by {SEPARATORS[separator]}; "
+                )
+                + (
+                    "name the file .tsv"
+                    if other == "\t"
+                    else "name the file .csv"
+                    if other == ","
+                    else "convert it to CSV or TSV"
+                )
+            )
+
+
+def check_distinct(where: str, names: Sequence[str]) -> None:
+    """Refuse two columns of one name; several without a name may be there, as nobody can choose
+    them.
+
+    Raises:
+        ValueError: naming the column.
+    """
+    if twice := [name for i, name in enumerate(names) if name and name in names[:i]]:
+        raise ValueError(
+            f"{where}: has the column {twice[0]!r} twice; rename or remove one of them"
+        )

@@ -1,0 +1,148 @@
+"""Lines of a text file in UTF-8, read as they are needed."""
+
+import codecs
+import io
+from collections.abc import Iterator
+from functools import partial
+from typing import BinaryIO, TypeAlias
+
+from lslm_lightning.data.archives import refuse_pointer
+from lslm_lightning.data.encodings import not_utf8
+from lslm_lightning.safety.limits import max_line, too_large
+
+CHUNK = 1 << 20  # bytes that are read at once
+Source: TypeAlias = bytes | BinaryIO
+"""Content of a file, or the file open for reading it."""
+
+
+class EmptyFileError(ValueError):
+    """A file without any text."""
+
+
+def decode(name: str, source: Source) -> str:
+    """Return the text of a file in UTF-8 without a byte order mark, its line ends as they are.
+
+    Raises:
+        ValueError: with the place of a byte that is not UTF-8, or the file is empty.
+    """
+    text = "".join(text_lines(name, source))
+    check_filled(name, text)
+    return text
+
+
+def lines_of(name: str, source: Source) -> list[str]:
+    """Return all lines without their line ends; only "\\n" and "\\r\\n" end a line, as `wc -l`
+    counts.
+    """
+    return [line for _, line in require_text(name, numbered_lines(name, source))]
+
+
+def numbered_lines(name: str, source: Source) -> Iterator[tuple[int, str]]:
+    """Yield number, from 1, and text of each line, without its line end, as they are read; a file
+    may be empty.
+    """
+    for number, line in enumerate(text_lines(name, source), 1):
+        yield number, line.removesuffix("\n").removesuffix("\r")
+
+
+def text_lines(name: str, source: Source) -> Iterator[str]:
+    """Yield the lines with their line ends, without a byte order mark, as they are read.
+
+    Raises:
+        ValueError: bytes of a line are not UTF-8, or NUL; with the place and a guess at the
+            encoding.
+    """
+    file = io.BytesIO(source) if isinstance(source, bytes) else source
+    limit = len(source) if isinstance(source, bytes) else max_line()
+    offset = 0
+    known = ""
+    for number, raw in enumerate(iter(partial(file.readline, limit + 1), b""), 1):
+        if len(raw) > limit:
+            raise too_large(f"{name}: line {number}", limit, verb="has")
+        if number == 1:
+            refuse_pointer(name, raw)
+            offset = len(codecs.BOM_UTF8) * raw.startswith(codecs.BOM_UTF8)
+            raw = raw[offset:]
+        try:
+            line = raw.decode()
+        except UnicodeDecodeError as error:
+            raise ValueError(
+                not_utf8(
+                    f"{name}: line {number}", raw + file.read(CHUNK), error.start, offset, known
+                )
+            ) from None
+        if "\0" in line or "\x1b$" in line:
+            at = raw.find(b"\0") if "\0" in line else raw.find(b"\x1b$")
+            raise ValueError(
+                not_utf8(f"{name}: line {number}", raw + file.read(CHUNK), at, offset, known)
+            )
+        if not line.isascii():
+            known = line
+        offset += len(raw)
+        yield line
+
+
+def text_chunks(name: str, source: Source) -> Iterator[str]:
+    """Yield the text in pieces of about `CHUNK` bytes, for files that may be one long line.
+
+    Raises:
+        ValueError: as `text_lines`.
+    """
+    file = io.BytesIO(source) if isinstance(source, bytes) else source
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    number = 1
+    offset = 0
+    known = ""
+    while True:
+        raw = file.read(CHUNK)
+        if not offset:
+            refuse_pointer(name, raw)
+            offset = len(codecs.BOM_UTF8) * raw.startswith(codecs.BOM_UTF8)
+            raw = raw[offset:]
+        waiting = decoder.getstate()[0]
+        try:
+            text = decoder.decode(raw, final=not raw)
+        except UnicodeDecodeError as error:
+            content = waiting + raw
+            at = error.start
+            line = number + content.count(b"\n", 0, error.start)
+            raise ValueError(
+                not_utf8(f"{name}: line {line}", content, at, offset - len(waiting), known)
+            ) from None
+        if "\0" in text:
+            content = waiting + raw
+            at = content.find(b"\0")
+            line = number + content.count(b"\n", 0, at)
+            raise ValueError(
+                not_utf8(f"{name}: line {line}", content, at, offset - len(waiting), known)
+            )
+        known = known if text.isascii() else text
+        number += text.count("\n")
+        offset += len(raw)
+        if text:
+            yield text
+        if not raw:
+            return
+
+
+def require_text(name: str, lines: Iterator[tuple[int, str]]) -> Iterator[tuple[int, str]]:
+    """Yield numbered lines unchanged.
+
+    Raises:
+        EmptyFileError: at the end, where none of them has any text.
+    """
+    has_text = False
+    for number, line in lines:
+        has_text = has_text or bool(line and not line.isspace())
+        yield number, line
+    check_filled(name, "text" if has_text else "")
+
+
+def check_filled(name: str, text: str) -> None:
+    """Refuse a text of blanks alone.
+
+    Raises:
+        EmptyFileError: naming the file.
+    """
+    if not text or text.isspace():
+        raise EmptyFileError(f"{name}: is empty; it needs at least one line of text")
