@@ -1,5 +1,4 @@
-"""Language models, their tasks and their evaluation on PyTorch Lightning: one YAML file, one run,
-one score to trust.
+"""Language models, their tasks and their evaluation on PyTorch Lightning.
 
 >>> from lslm_lightning import train
 >>> run = train("configs/translation/cldr_demo.yaml", {"trainer.max_steps": 500})
@@ -61,7 +60,7 @@ PLACES = {  # of what is imported when it is asked for
 
 
 def __getattr__(name: str) -> Any:
-    """Import what is asked for when it is asked for: `import lslm_lightning` alone loads nothing
+    """Import a public name when it is first used, so that `import lslm_lightning` loads nothing
     large.
     """
     if name not in PLACES:
@@ -73,5 +72,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    """Return the names that the package offers."""
+    """Return the public names of the package."""
     return __all__

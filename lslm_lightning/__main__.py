@@ -1,6 +1,4 @@
-"""The `lslm` command: looks at the first word, then imports what that command needs and nothing
-else.
-"""
+"""The `lslm` command: dispatch to one of its commands, importing only what that one needs."""
 
 import os
 import sys
@@ -77,7 +75,7 @@ SAFE_PATH = "PYTHONSAFEPATH"  # tells Python not to put the working directory fi
 
 
 def usage() -> str:
-    """What `lslm --help` prints."""
+    """Return the text of `lslm --help`."""
     rows = "\n".join(f"  {name:<13} {words}" for name, (_, words) in COMMANDS.items())
     return USAGE.format(commands=rows, version=__version__)
 
@@ -96,7 +94,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def run(argv: list[str]) -> int:
-    """Run the command that the arguments name and return its exit status."""
+    """Run the command named by the first argument and return its exit status."""
     if argv[:1] == ["help"] and argv[1:2] and argv[1] in COMMANDS:
         argv = [argv[1], "--help", *argv[2:]]
     if not argv or argv[0] in ("-h", "--help", "help"):
@@ -142,7 +140,7 @@ def run(argv: list[str]) -> int:
 
 
 def help_on_class(argv: list[str]) -> str:
-    """Return the help of `lslm COMMAND --help CLASS`; "" where something else is wanted."""
+    """Return the help text of `lslm COMMAND --help CLASS`; "" for any other arguments."""
     if not any(word.startswith(("-h", "--help")) for word in argv):
         return ""
     from lslm_lightning.configuration.help import ALL, class_help, topic_of
@@ -153,8 +151,8 @@ def help_on_class(argv: list[str]) -> str:
 
 @contextmanager
 def children_without_working_directory() -> Iterator[None]:
-    """Let Python processes that are started inside import nothing from the working directory by
-    accident.
+    """Keep Python processes started within the body from importing modules out of the working
+    directory.
     """
     before = os.environ.get(SAFE_PATH)
     os.environ[SAFE_PATH] = "1"
@@ -166,7 +164,7 @@ def children_without_working_directory() -> Iterator[None]:
 
 
 def leave_working_directory() -> None:
-    """Take from `sys.path` the working directory, which `python -m` puts first.
+    """Remove the working directory from `sys.path`, where `python -m` puts it first.
 
     A checkout that is not installed stays, as the last, and is told to children by PYTHONPATH.
     """

@@ -1,5 +1,5 @@
-"""`lslm compare RUN RUN ...`: finished runs on one page. `lslm compare --experiment TASK`: all runs
-of MLflow in a table.
+"""`lslm compare RUN RUN ...`: comparison of finished runs. `lslm compare --experiment TASK`: table
+of all runs in MLflow.
 """
 
 import csv
@@ -29,7 +29,7 @@ best first."""
 
 
 def arguments() -> Parser:
-    """What the command knows."""
+    """Build the parser of the command's arguments."""
     it = Parser("lslm compare", description=DESCRIPTION)
     it.add_argument("runs", nargs="*", metavar="RUN", help="two or more")
     it.add_argument(
@@ -55,7 +55,7 @@ def arguments() -> Parser:
 
 
 def main(argv: list[str]) -> int:
-    """Table in the terminal, report on disk."""
+    """Compare runs, print the table and write the report; return the exit status."""
     own = arguments().parse_args(argv[1:])
     if bool(own.experiment) == bool(own.runs) or (own.runs and len(own.runs) < 2):
         print(
@@ -102,7 +102,7 @@ def main(argv: list[str]) -> int:
 
 
 def write_csv(table: "Table", path: Path) -> None:
-    """The table for a spreadsheet, which must take no text for a formula."""
+    """Write a table as CSV for spreadsheets, with formulas escaped."""
     from lslm_lightning.experiments.comparing import plain
 
     def shown(value: object) -> object:
@@ -116,8 +116,8 @@ def write_csv(table: "Table", path: Path) -> None:
 
 
 def harmless(text: str) -> str:
-    """The safe text, with an apostrophe before what a spreadsheet would compute (OWASP, CSV
-    Injection).
+    """Return text that no spreadsheet computes as a formula: an apostrophe goes before it if needed
+    (OWASP, CSV Injection).
 
     It may come after white space, and in full width.
     """

@@ -1,6 +1,4 @@
-"""`lslm consolidate RUN`: the parts that several processes wrote as one file of weights; n-gram
-tables as a file that others read.
-"""
+"""`lslm consolidate RUN`: sharded weights written to one file; n-gram tables written as ARPA."""
 
 from pathlib import Path
 
@@ -22,7 +20,7 @@ It needs memory for the weights once, and no GPU. What it read stays."""
 
 
 def arguments() -> Parser:
-    """What the command knows."""
+    """Build the parser of the command's arguments."""
     it = Parser("lslm consolidate", description=DESCRIPTION, allow_abbrev=False)
     it.add_argument("run", metavar="RUN", help="a run directory or an MLflow run id")
     it.add_argument(
@@ -35,7 +33,7 @@ def arguments() -> Parser:
 
 
 def main(argv: list[str]) -> int:
-    """Read, check, write under a temporary name, rename."""
+    """Write the consolidated file and return the exit status."""
     own = arguments().parse_args(argv[1:])
     from lslm_lightning.commands.named_run import named_run
     from lslm_lightning.experiments.consolidation import consolidate, to_arpa

@@ -1,4 +1,4 @@
-"""`lslm data`: which corpora there are, where they were found, whether they are intact."""
+"""`lslm data`: corpora listed, fetched, checked and prepared."""
 
 from lslm_lightning.commands import prepare
 from lslm_lightning.commands.arguments import Parser
@@ -37,7 +37,7 @@ ABOUT = {  # of each command, what it does and examples
 
 
 def main(argv: list[str]) -> int:
-    """Lists, fetches or checks; 0 if all is well, 1 if `check` found a fault."""
+    """List, fetch, check or prepare a corpus; return the exit status, 1 if `check` found faults."""
     parser = Parser("lslm data", description=DESCRIPTION)
     commands = parser.add_subparsers(
         dest="command", required=True, metavar="list | fetch NAME | check NAME | prepare SOURCE"

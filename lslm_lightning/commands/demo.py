@@ -1,4 +1,4 @@
-"""`lslm demo`: three tasks on built-in corpora."""
+"""`lslm demo`: three tasks trained on built-in corpora."""
 
 import os
 import sys
@@ -22,7 +22,9 @@ DESCRIPTION = """Train, test and report three tasks on corpora that need no down
 
 
 def main(argv: list[str]) -> int:
-    """Three runs, one after the other, each as `lslm run` would do it; where their reports are."""
+    """Train three demo configs one after the other, print where their reports are, and return the
+    exit status.
+    """
     parser = Parser("lslm demo", description=DESCRIPTION)
     parser.add_argument("--root", default="runs", help="folder of the runs (default: runs)")
     arguments = parser.parse_args(argv[1:])

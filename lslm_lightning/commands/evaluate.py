@@ -1,4 +1,6 @@
-"""`lslm evaluate --config FILE`: any number of systems through one exam, and one report."""
+"""`lslm evaluate --config FILE`: several systems evaluated on one evaluation set, with one
+report.
+"""
 
 import argparse
 import sys
@@ -54,7 +56,7 @@ exit status is then 1."""
 
 
 def arguments() -> Parser:
-    """What argparse knows; the rest are keys of the config."""
+    """Build the parser of the command's own arguments; all others are keys of the config."""
     it = Parser("lslm evaluate", description=DESCRIPTION, allow_abbrev=False)
     it.add_argument("--config", required=True, metavar="FILE", help="YAML")
     it.add_argument("--name", help="of the evaluation (default: that of FILE)")
@@ -71,7 +73,7 @@ def arguments() -> Parser:
 
 
 def main(argv: list[str]) -> int:
-    """Ask, score, report."""
+    """Evaluate the systems of a config and return the exit status."""
     own, words = arguments().parse_known_args(argv[1:])
     if not 1 <= own.devices <= N_PROCESS:
         words = f"--devices {own.devices} must be at least 1 and at most {N_PROCESS:,}"
@@ -108,7 +110,7 @@ def main(argv: list[str]) -> int:
 
 
 def answer_share(evaluation: "EvaluationSpec", folder: Path, share: str) -> None:
-    """Answer a share of the questions, I/N, for the process that started this one."""
+    """Answer the share I/N of the examples, for the parent process of `--devices`."""
     from lslm_lightning.experiments.evaluation import Examination
 
     index, n = map(int, share.split("/"))

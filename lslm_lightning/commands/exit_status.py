@@ -1,4 +1,4 @@
-"""How a command ends: its exit status, and one line when it failed."""
+"""Exit status of commands, and the line that explains a failure."""
 
 import _thread
 import os
@@ -20,8 +20,7 @@ AGAIN_SECONDS = 0.05  # from a stop that was dropped to the next try
 
 @contextmanager
 def terminable() -> Iterator[None]:
-    """Inside, SIGTERM raises `Interrupted` where nobody else handles it: the work cleans up and
-    says how to go on.
+    """Raise `Interrupted` on SIGTERM within the body, unless a handler is installed already.
 
     Where Python drops an `Interrupted`, as it does with errors in a destructor, the signal comes
     again.
@@ -53,7 +52,7 @@ def terminable() -> Iterator[None]:
 
 
 def signal_main_thread(number: int) -> None:
-    """Send a signal to the main thread, which is woken if it waits; Windows cannot wake it."""
+    """Send a signal to the main thread, waking it if it waits; Windows cannot wake it."""
     if hasattr(signal, "pthread_kill"):
         signal.pthread_kill(threading.main_thread().ident, number)
     else:
@@ -61,8 +60,8 @@ def signal_main_thread(number: int) -> None:
 
 
 def outcome(work: Callable[[], int], debug: bool = False) -> int:
-    """Return the exit status of `work`; its errors become one line on standard error, with the
-    traceback when asked.
+    """Run `work` and return its exit status; errors are printed as one line on standard error, with
+    the traceback if `debug`.
     """
     show_log()
     try:
@@ -94,6 +93,7 @@ def outcome(work: Callable[[], int], debug: bool = False) -> int:
 
 
 def _say_stopped(words: str, error: BaseException) -> None:
+    """Print that the command was stopped, and how to continue."""
     print(f"lslm: {words}", file=sys.stderr)
     if line := getattr(error, "way_on", None):
         print(line, file=sys.stderr, flush=True)

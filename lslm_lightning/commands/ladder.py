@@ -1,4 +1,6 @@
-"""`lslm ladder --config FILE`: train every rung on one corpus, and put all of them on one page."""
+"""`lslm sweep --config FILE`: several models trained on the same data and compared in one
+report.
+"""
 
 import sys
 from pathlib import Path
@@ -31,7 +33,7 @@ their page; the exit status is then 1."""
 
 
 def arguments() -> Parser:
-    """What argparse knows; the rest are keys of all runs."""
+    """Build the parser of the command's own arguments; all others are settings of all runs."""
     it = Parser("lslm ladder", description=DESCRIPTION, allow_abbrev=False)
     it.add_argument("--config", required=True, metavar="FILE", help="YAML")
     it.add_argument("--name", help="of the ladder (default: that of FILE)")
@@ -45,7 +47,7 @@ def arguments() -> Parser:
 
 
 def check_config(config: str, words: list[str]) -> None:
-    """Refuse settings, classes and corpora that do not exist, before anything is trained.
+    """Refuse settings, classes and corpora that do not exist, before any training.
 
     Raises:
         SettingsError: one does not.
@@ -71,7 +73,7 @@ def check_config(config: str, words: list[str]) -> None:
 
 
 def main(argv: list[str]) -> int:
-    """Train what is missing, then examine all."""
+    """Train the missing variants, evaluate all finished ones, and return the exit status."""
     own, words = arguments().parse_known_args(argv[1:])
     from lslm_lightning.experiments.variants import read_ladder
     from lslm_lightning.runs.directory import as_name, check_name

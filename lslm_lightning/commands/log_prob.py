@@ -68,7 +68,7 @@ def parser() -> Parser:
 
 
 def main(argv: list[str]) -> int:
-    """Score every line, in order."""
+    """Print the log probability of each answer, in order, and return the exit status."""
     arguments = parser().parse_args(argv[1:])
     if arguments.batch_size < 1:
         return refuse(f"--batch-size {arguments.batch_size} must be at least 1")
@@ -107,7 +107,7 @@ def main(argv: list[str]) -> int:
 
 
 def opened(pairs: str) -> tuple[str, bytes | BinaryIO, int | None]:
-    """Return a name for messages, the content, and the number of lines where it can be known."""
+    """Return the name of the input for messages, its content, and its number of lines if known."""
     if pairs == "-":
         return "standard input", sys.stdin.buffer, None
     from lslm_lightning.data.archives import read_file

@@ -1,4 +1,4 @@
-"""`lslm plan --config FILE`: what a training needs and how long it takes, on paper."""
+"""`lslm plan --config FILE`: memory, throughput, time and cost estimated without training."""
 
 import argparse
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ measured."""
 
 
 def arguments() -> Parser:
-    """What argparse knows; the rest are keys of the config."""
+    """Build the parser of the command's own arguments; all others are keys of the config."""
     it = Parser("lslm plan", description=DESCRIPTION, allow_abbrev=False)
     it.add_argument(
         "--config",
@@ -72,7 +72,7 @@ def arguments() -> Parser:
 
 
 def main(argv: list[str]) -> int:
-    """Build the model in shapes alone, go through a step, print."""
+    """Print the estimates for each device and return the exit status."""
     own, words = arguments().parse_known_args(argv[1:])
     for name in ("devices", "nodes", "tokens", "price", "vocab_size"):
         if (value := getattr(own, name)) is not None and value <= 0:
@@ -102,7 +102,7 @@ def main(argv: list[str]) -> int:
 def show(
     own: argparse.Namespace, plan: "Plan", devices: "list[Device]", found: "list[Estimate]"
 ) -> None:
-    """The model in two lines, then a table."""
+    """Print a summary of the model and a table of estimates."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -139,8 +139,8 @@ def show(
 
 
 def precisions(plan: "Plan", devices: "list[Device]") -> str:
-    """Return what the plan computes in: one precision, or that of each device where `auto`
-    decides.
+    """Return the precision of the plan as text, for each device where `auto` decides
+    differently.
     """
     decided = {device.name: plan.decided_for(device).precision for device in devices}
     if len(set(decided.values())) == 1:
@@ -149,7 +149,7 @@ def precisions(plan: "Plan", devices: "list[Device]") -> str:
 
 
 def cells(row: "Estimate", n_token: float | None, price: float | None) -> Iterator[str]:
-    """One line of the table."""
+    """Yield the cells of a row of the table of estimates."""
     yield f"  {row.strategy}"
     for value in row.memory:
         yield f"{value / 1e9:.2f}"
@@ -164,7 +164,7 @@ def cells(row: "Estimate", n_token: float | None, price: float | None) -> Iterat
 
 
 def duration(seconds: float) -> str:
-    """In the unit that suits."""
+    """Return a duration as text in a fitting unit."""
     for unit, size in (("days", 86400), ("h", 3600), ("min", 60)):
         if seconds >= 2 * size:
             return f"{seconds / size:,.1f} {unit}"
@@ -172,7 +172,7 @@ def duration(seconds: float) -> str:
 
 
 def short(n: float) -> str:
-    """1,200,000 as 1.2M."""
+    """Return a number in short form, 1.2M for 1,200,000."""
     for letter, size in (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
         if n >= size:
             return f"{n / size:.3g}{letter}"

@@ -1,4 +1,4 @@
-"""`lslm data prepare`: texts of any size to token ids that training maps into memory."""
+"""Arguments of `lslm data prepare`, which tokenizes texts of any size to files of token ids."""
 
 import argparse
 from pathlib import Path
@@ -19,7 +19,7 @@ validate and test on)."""
 
 
 def add_arguments(it: argparse.ArgumentParser) -> None:
-    """What the command knows."""
+    """Add the command's arguments to a parser."""
     it.description = DESCRIPTION
     it.add_argument(
         "source",

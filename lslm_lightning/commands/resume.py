@@ -1,4 +1,4 @@
-"""`lslm resume RUN`: go on where a run stopped, as if it had not."""
+"""`lslm resume RUN`: a stopped training resumed exactly where it stopped."""
 
 from lslm_lightning.commands.arguments import Parser
 from lslm_lightning.experiments.outcome import command_line, way_on
@@ -22,7 +22,7 @@ built; --trust lets it name others."""
 
 
 def arguments() -> Parser:
-    """What argparse knows; the rest are keys of the config."""
+    """Build the parser of the command's own arguments; all others are settings to change."""
     it = Parser("lslm resume", description=DESCRIPTION, allow_abbrev=False)
     it.add_argument("run", metavar="RUN", help="a run directory or an MLflow run id")
     it.add_argument(
@@ -39,7 +39,7 @@ def arguments() -> Parser:
 
 
 def main(argv: list[str]) -> int:
-    """Find the run and its last state, and train."""
+    """Resume a run and return the exit status."""
     own, words = arguments().parse_known_args(argv[1:])
     from lslm_lightning.commands.named_run import named_run
     from lslm_lightning.experiments.resuming import resume_run

@@ -1,4 +1,4 @@
-"""`lslm sync RUN`: bring to MLflow what did not reach it."""
+"""`lslm sync RUN`: upload to MLflow of what is missing there."""
 
 import sys
 from pathlib import Path
@@ -20,14 +20,14 @@ and lslm ladder are left out: the same command stores those again."""
 
 
 def arguments() -> Parser:
-    """What the command knows."""
+    """Build the parser of the command's arguments."""
     it = Parser("lslm sync", description=DESCRIPTION, allow_abbrev=False)
     it.add_argument("runs", nargs="+", metavar="RUN", help="run directories")
     return it
 
 
 def main(argv: list[str]) -> int:
-    """One after the other."""
+    """Synchronize runs one after the other and return the exit status."""
     own = arguments().parse_args(argv[1:])
     from lslm_lightning.runs import find_run
 

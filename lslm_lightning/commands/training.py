@@ -1,5 +1,5 @@
-"""`lslm run | fit | validate | test | predict`: help, and what can be refused before torch is
-imported; then the job.
+"""`lslm run | fit | validate | test | predict`: help and early checks without importing torch, then
+the job.
 """
 
 import os
@@ -10,7 +10,7 @@ from lslm_lightning.experiments.outcome import PARENT
 
 
 def main(argv: list[str]) -> int:
-    """Tell what help is wanted, or look for misspelt names and paths, and do the job."""
+    """Print help or run the job, and return the exit status."""
     from lslm_lightning.configuration.help import ALL, FIXED, block_help, help_of, topic_of
 
     topic = topic_of(argv)
@@ -32,8 +32,8 @@ def main(argv: list[str]) -> int:
 
 
 def tell_loading() -> None:
-    """Say that libraries are loaded, which takes seconds: by one of several processes, where
-    somebody waits for it.
+    """Print that PyTorch and Lightning are being loaded, in one of several processes, if somebody
+    waits for it.
     """
     rank = next((os.environ[name] for name in ("RANK", "LOCAL_RANK") if name in os.environ), "0")
     if "torch" not in sys.modules and rank == "0" and not os.environ.get(PARENT):
@@ -41,8 +41,8 @@ def tell_loading() -> None:
 
 
 def check_training(argv: list[str], with_corpus: bool = True) -> bool:
-    """Refuse settings, classes, files and corpora that do not exist; return whether settings are
-    only shown.
+    """Check settings, classes, files and corpora of a training command; return whether it only
+    shows settings.
 
     Args:
         with_corpus: look for the corpus, and files that the run begins with, too.

@@ -1,4 +1,4 @@
-"""`lslm ui`: MLflow's own web pages on this project's runs."""
+"""`lslm ui`: MLflow's web interface for this project's runs."""
 
 from contextlib import suppress
 
@@ -17,7 +17,9 @@ and charts. Ctrl-C ends it.
 
 
 def main(argv: list[str]) -> int:
-    """Serve until interrupted. Where runs are stored on a server, only say its address."""
+    """Serve MLflow's pages until interrupted, or print the address of a tracking server that has
+    its own.
+    """
     parser = Parser(prog="lslm ui", description=DESCRIPTION)
     parser.add_argument(
         "--port", type=int, default=5000, metavar="N", help="of the pages (default 5000)"

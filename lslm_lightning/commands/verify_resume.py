@@ -1,5 +1,5 @@
-"""`lslm verify-resume --config FILE`: prove that a run of this config, killed and resumed, ends as
-if nothing had happened.
+"""`lslm verify-resume --config FILE`: proof that a killed and resumed training gives the same
+weights.
 """
 
 import sys
@@ -44,7 +44,7 @@ DECIDED = {  # settings of a training that this command decides
 
 
 def arguments() -> Parser:
-    """What argparse knows; the rest are keys of the config."""
+    """Build the parser of the command's own arguments; all others are keys of the config."""
     it = Parser("lslm verify-resume", description=DESCRIPTION, allow_abbrev=False)
     it.add_argument(
         "--config",
@@ -66,7 +66,9 @@ def arguments() -> Parser:
 
 
 def main(argv: list[str]) -> int:
-    """Train, kill, resume, compare."""
+    """Train uninterrupted, train with kills, compare the checkpoints, and return the exit
+    status.
+    """
     own, words = arguments().parse_known_args(argv[1:])
     if own.steps < 2 or own.kills < 1:
         print(
@@ -120,8 +122,8 @@ def main(argv: list[str]) -> int:
 
 
 def given_settings(words: Sequence[str]) -> Iterator[tuple[str, Any]]:
-    """Yield each setting of a command line with its value, also those inside `--trainer {...}` or
-    `--job FILE`.
+    """Yield each setting of a command line with its value, including those inside `--trainer {...}`
+    or `--job FILE`.
     """
     import yaml
 

@@ -1,6 +1,4 @@
-"""Which classes the configs of a command may name: any of the user's, few of a run from
-elsewhere.
-"""
+"""Trust in configs: which classes the config files of a command may name."""
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -22,7 +20,8 @@ BLOCKS = ("model", "data", "trainer")  # of a config, what has classes
 def allowance(
     words: Sequence[str], resumed: RunDirectory | None = None
 ) -> AbstractContextManager[None]:
-    """Return the context in which a command may parse and build what its words and files name.
+    """Return the context that limits the classes which a command may import while it parses and
+    builds its config.
 
     A config that lies in a run directory is a run's, also by the name of a link to it. One that
     this user started on this machine may name any class, and so may words and files of the user's
@@ -62,14 +61,14 @@ def allowance(
 
 
 def is_of_run(config: Path, resumed: RunDirectory | None) -> bool:
-    """Return whether a config is that of a run, by what lies beside it."""
+    """Return whether a config file belongs to a run directory, judging by the files beside it."""
     if resumed is not None and config == resumed.config:
         return True
     return config.is_file() and any(map(has_run_beside, {config.absolute(), config.resolve()}))
 
 
 def has_run_beside(config: Path) -> bool:
-    """Return whether a file has the name and the place of the config of a run."""
+    """Return whether a file is called config.yaml and lies beside other files of a run."""
     directory = RunDirectory(config.parent)
     beside = (
         directory.checkpoints,

@@ -1,6 +1,4 @@
-"""LightningCLI's parser with the settings of an experiment: the one way from files and words to
-objects.
-"""
+"""LightningCLI with this project's settings: the one parser of experiment configs."""
 
 import logging
 import warnings
@@ -25,7 +23,7 @@ from lslm_lightning.training.task import Task
 
 
 class ConfigParser(LightningArgumentParser):
-    """Errors in one line: what is wrong, where, and the nearest right word.
+    """LightningCLI's parser with error messages of one line and without abbreviated options.
 
     No option can be shortened: what looks for `--config` in the words would not find it.
     """
@@ -34,23 +32,22 @@ class ConfigParser(LightningArgumentParser):
         super().__init__(*arguments, **{"allow_abbrev": False, **settings})
 
     def parse_string(self, content: str, path: Any = "", **settings: Any) -> Namespace:
-        """Parse the content of a file, which jsonargparse has made the working directory's, with
-        what it hides.
-        """
+        """Parse a config's content, with the secrets that it hides filled in."""
         return super().parse_string(
             revealed(content, Path(path)) if path else content, path=path, **settings
         )
 
     def error(self, message: str, ex: Exception | None = None) -> None:
         # the parser of a nested class: those around it add where it stands
+        """Raise an error of the parser as `SettingsError`, explained in one line."""
         if not self.exit_on_error:
             raise ArgumentError(None, message) from ex
         raise SettingsError(explain(message, self))
 
 
 class ExperimentCLI(LightningCLI):
-    """LightningCLI with one subcommand, the block `job`, and the data's tokenizer given to the
-    model.
+    """LightningCLI with one subcommand, the block `job`, and the model's tokenizer linked to the
+    data.
 
     Whatever is built from a config (a run, a plan, the data of an evaluation) is built by a
     subclass.
@@ -61,8 +58,8 @@ class ExperimentCLI(LightningCLI):
         super().__init__(*arguments, args=args, **settings)
 
     def subcommands(self) -> dict[str, set[str]]:
-        """Return the one that is asked for: its parser takes a while to make, and five take five
-        times as long.
+        """Return the chosen subcommand alone with the arguments it skips; each parser takes long to
+        build.
         """
         # left out, so that all know the same settings
         ours = {"verbose", "return_predictions", "weights_only"}
@@ -71,6 +68,7 @@ class ExperimentCLI(LightningCLI):
         return {self.chosen: known[self.chosen]}
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add the block `job` and the link from the data's tokenizer to the model."""
         parser.add_class_arguments(Job, "job")
         parser.link_arguments(
             "data",
@@ -80,30 +78,33 @@ class ExperimentCLI(LightningCLI):
         )
 
     def _tokenizer_of(self, data: TaskData) -> Tokenizer:
+        """Return the tokenizer that the model is given."""
         return data.tokenizer
 
     @property
     def job(self) -> Job:
+        """Settings of the block `job`."""
         return Job(**self._get(self.config, "job").as_dict())
 
     @property
     def task_name(self) -> str:
-        """The folder of its runs, and the experiment in MLflow."""
+        """Name of the task: the folder of its runs and its MLflow experiment."""
         return task_name(resolve(self._get(self.config, "model").class_path))
 
     def _parse_ckpt_path(self) -> None:
-        """Our checkpoints hold no hyperparameters: LightningCLI need not read them, nor stumble
-        over a broken one.
+        """Skip LightningCLI's reading of hyperparameters from a checkpoint, since ours hold
+        none.
         """
 
     def _set_seed(self) -> None:
+        """Check the range of `seed_everything` and seed all random generators."""
         seed = self._get(self.config, "seed_everything")
         if seed is not None and not 0 <= seed < 2**32:
             raise ValueError(f"seed_everything={seed} must be between 0 and {2**32 - 1:,}")
         super()._set_seed()
 
     def _check_trust(self) -> None:
-        """Refuse what the run wants to build, as it was parsed and is about to be built.
+        """Refuse classes in model, data and trainer that are not trusted.
 
         Raises:
             ValueError: it is not trusted.
@@ -112,7 +113,7 @@ class ExperimentCLI(LightningCLI):
             check_trust(self._get(self.config, name))
 
     def check_settings(self) -> None:
-        """Refuse what a stranger's config must not name, and numbers that no setting can mean.
+        """Refuse untrusted classes and numbers beyond any sensible magnitude.
 
         Raises:
             ValueError: there is such a setting.
@@ -123,20 +124,21 @@ class ExperimentCLI(LightningCLI):
 
 
 class SettingsReader(ExperimentCLI):
-    """The settings that words and files come to; nothing is built."""
+    """LightningCLI that only parses settings and builds nothing."""
 
     def before_instantiate_classes(self) -> None:
-        """Nothing is checked but what the parser checks."""
+        """Skip all further checks."""
 
     def instantiate_classes(self) -> None:
-        """Nothing is built."""
+        """Build nothing."""
 
     def _run_subcommand(self, subcommand: str) -> None:
+        """Run nothing."""
         pass
 
 
 def read_settings(words: list[str]) -> dict[str, Any]:
-    """Return the whole configuration that words of a command come to, as in its config.yaml.
+    """Return the whole configuration that the arguments of a command give, as in config.yaml.
 
     Args:
         words: the subcommand first, as in `["run", "--config", "mine.yaml"]`.
@@ -173,8 +175,8 @@ SETTINGS = {  # of LightningCLI
 
 
 def without_enums(settings: Any) -> Any:
-    """The same settings with words for members of enumerations, which some of Lightning's defaults
-    are and no YAML can hold.
+    """Return nested settings with each enumeration member replaced by its value, which YAML can
+    hold.
     """
     if isinstance(settings, Namespace):
         return Namespace({name: without_enums(value) for name, value in vars(settings).items()})
@@ -186,7 +188,9 @@ def without_enums(settings: Any) -> Any:
 
 
 def quiet() -> None:
-    """Lightning's hints are for those who call it themselves."""
+    """Silence log messages and warnings of Lightning and torch that do not concern users of the
+    commands.
+    """
     # on how to sum a norm faster
     logging.getLogger("torch.distributed.tensor._redistribute").setLevel(logging.ERROR)
     for name in (

@@ -1,5 +1,5 @@
-"""What is wrong with a configuration, in one line: the innermost cause, its place, the nearest
-right word.
+"""Error messages about configs: one line with the innermost cause, the setting, and a
+suggestion.
 """
 
 import importlib
@@ -41,7 +41,8 @@ SUFFIXES = (".yaml", ".yml", ".json")
 
 
 def check_files(argv: Sequence[str], known: Sequence[str] = TOP) -> None:
-    """Look at each `--config FILE`, and all YAML in other options, before the parser does.
+    """Check every config file and every YAML value among command-line arguments before the parser
+    reads them.
 
     The parser would not name the file and the line.
 
@@ -69,7 +70,9 @@ def check_files(argv: Sequence[str], known: Sequence[str] = TOP) -> None:
 
 
 def _check_inline(option: str, value: str) -> None:
-    """Refuse a value of the command line that has a key twice, or something else for text."""
+    """Refuse a YAML value on the command line with a duplicate key, or with a non-text where text
+    is expected.
+    """
     name = option.rpartition(".")[2].lstrip("-")
     try:
         parse_yaml(f"{name}: {value}", ParserLoader)
@@ -80,7 +83,7 @@ def _check_inline(option: str, value: str) -> None:
 
 
 def yaml_of(path: Path, loader: type = ParserLoader) -> Any:
-    """Return the content of a file of the user's.
+    """Return the parsed content of a YAML file, with errors explained for users.
 
     Raises:
         ValueError: it is missing, no UTF-8, no YAML, has a key twice, or something else where text
@@ -98,6 +101,7 @@ def yaml_of(path: Path, loader: type = ParserLoader) -> Any:
 
 
 def _check_file(path: Path, known: Sequence[str]) -> None:
+    """Check that a config file is readable YAML and has only known keys at its top."""
     config = yaml_of(path)
     for value in nested_texts(config):
         if value.endswith(SUFFIXES) and (inner := Path(value)).is_file():
@@ -116,7 +120,7 @@ def _check_file(path: Path, known: Sequence[str]) -> None:
 
 
 def nested_texts(value: Any) -> Iterator[str]:
-    """Every text in mappings and lists."""
+    """Yield every string in nested mappings and lists."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict | list):
@@ -125,7 +129,7 @@ def nested_texts(value: Any) -> Iterator[str]:
 
 
 class Cause(NamedTuple):
-    """The innermost reason in a parser's message, with what stands around it."""
+    """Innermost cause in an error message of the parser, with its context."""
 
     reason: str
     key: str  # dotted, as far as the message names it
@@ -134,9 +138,7 @@ class Cause(NamedTuple):
 
 
 def explain(message: str, parser: ArgumentParser) -> str:
-    """The one line of a parser's message, whose cause may stand deep inside a list of tried
-    types.
-    """
+    """Return a one-line explanation of an error message of the parser."""
     cause = _cause(message)
     for pattern, say in SENTENCES.items():
         if found := re.search(pattern, cause.reason):
@@ -152,8 +154,8 @@ def explain(message: str, parser: ArgumentParser) -> str:
 
 
 def _cause(message: str) -> Cause:
-    """Of all types that were tried, the one that got furthest; what is nested in the message is
-    indented.
+    """Find the innermost cause in an error message of the parser, whose indentation shows the
+    nesting.
     """
     lines = [
         (len(line) - len(line.lstrip()), line.strip(" -"))
@@ -205,6 +207,7 @@ def _cause(message: str) -> Cause:
 
 
 def _unknown(cause: Cause, found: re.Match, parser: ArgumentParser) -> str:
+    """Explain an unknown setting."""
     name = found[1].split()[0].removeprefix("--").split("=")[0]
     if "nrecognized" in cause.reason and not found[1].startswith("-"):
         return f"{name!r} belongs to no option; options begin with --"
@@ -213,7 +216,7 @@ def _unknown(cause: Cause, found: re.Match, parser: ArgumentParser) -> str:
 
 
 def unknown_name(place: str, name: str, known: Sequence[str], path: str = "") -> str:
-    """Return what is said of a setting that does not exist.
+    """Return the error message for an unknown setting, with the closest known name.
 
     Args:
         place: the setting whose class should have it; "" for the top of a config.
@@ -228,10 +231,12 @@ def unknown_name(place: str, name: str, known: Sequence[str], path: str = "") ->
 
 
 def _denied(cause: Cause, found: re.Match, parser: ArgumentParser) -> str:
+    """Explain a class that is not trusted."""
     return f"{cause.key}: the run may not name {found[1]}; {ADVICE}".removeprefix(": ")
 
 
 def _missing(cause: Cause, found: re.Match, parser: ArgumentParser) -> str:
+    """Explain settings that are missing."""
     place = f"{cause.key}." if cause.key else ""
     names = [
         re.sub(r"^(run|fit|validate|test|predict)\.", "", name) for name in found[1].split(", ")
@@ -240,14 +245,12 @@ def _missing(cause: Cause, found: re.Match, parser: ArgumentParser) -> str:
 
 
 def missing_settings(names: Sequence[str]) -> str:
-    """Return what is said of settings that are not given."""
+    """Return the error message for settings that are missing."""
     return f"{', '.join(names)} must be given, in a config (--config FILE) or on the command line"
 
 
 def _no_such_name(cause: Cause, found: re.Match, parser: ArgumentParser) -> str:
-    """An import path that leads nowhere: `module 'a.b' has no attribute 'C'` or `No module named
-    'a.b'`.
-    """
+    """Explain an import path whose module or attribute does not exist."""
     path = (
         cause.value
         if re.fullmatch(IMPORT_PATH, cause.value) or not cause.classes
@@ -262,7 +265,7 @@ def _no_such_name(cause: Cause, found: re.Match, parser: ArgumentParser) -> str:
 
 
 def no_such_name(place: str, path: str, module: str, name: str, known: Sequence[str]) -> str:
-    """Return what is said of an import path that leads nowhere.
+    """Return the error message for an import path whose last part does not exist.
 
     Args:
         place: the setting that has it.
@@ -276,6 +279,7 @@ def no_such_name(place: str, path: str, module: str, name: str, known: Sequence[
 
 
 def _wrong_kind(cause: Cause, found: re.Match, parser: ArgumentParser) -> str:
+    """Explain a value that should name a class."""
     return (
         f"{cause.key or 'a value'} must be {SPECIFICATION} of a {found[1]}, but is "
         f"{_shown(cause.value)}"
@@ -283,21 +287,24 @@ def _wrong_kind(cause: Cause, found: re.Match, parser: ArgumentParser) -> str:
 
 
 def _wrong_class(cause: Cause, found: re.Match, parser: ArgumentParser) -> str:
+    """Explain a class that is not a subclass of the expected one."""
     return f"{cause.key}: {(found[1] or cause.value).strip()} is no subclass of {found[2]}"
 
 
 def _abstract(cause: Cause, found: re.Match, parser: ArgumentParser) -> str:
+    """Explain a class that cannot be instantiated."""
     return (
         f"{cause.key}: {cause.value or 'the class'} is abstract; name a class that inherits from it"
     )
 
 
 def _no_mapping(cause: Cause, found: re.Match, parser: ArgumentParser) -> str:
+    """Explain `init_args` that are not a mapping."""
     return f"{cause.key}.init_args must be a mapping of names to values, but is a {found[1]}"
 
 
 def _wrong_type(cause: Cause, found: re.Match, parser: ArgumentParser) -> str:
-    """`Expected a KIND`, a line for each kind that was tried."""
+    """Explain a value of the wrong type; the cause has a line for each type that was tried."""
     kinds = re.findall(r"^Expected an? (.+)", cause.reason, re.MULTILINE)
     paths = [kind.partition(": ")[2] for kind in kinds if kind.startswith("dot import path")]
     choices = [
@@ -322,7 +329,9 @@ def _wrong_type(cause: Cause, found: re.Match, parser: ArgumentParser) -> str:
 
 
 def _unquoted(key: str) -> str:
-    """Where a config has an unquoted scalar for this key that YAML does not take for text."""
+    """Return a hint with file and line if a config has an unquoted scalar for `key` that YAML reads
+    as another type; "" otherwise.
+    """
     for path in reversed(FILES.get()):
         for place, found in plain_scalars(path):
             if place.replace(".init_args", "") == key:
@@ -370,7 +379,9 @@ SENTENCES: dict[str, Callable[[Cause, re.Match, ArgumentParser], str]] = {
 
 
 def _shown(value: str) -> str:
-    """The value in a few words, and whether it is broken YAML."""
+    """Return a value as shown in messages: shortened, quoted if it is text, marked if it is invalid
+    YAML.
+    """
     short = value if len(value) <= 60 else f"{value[:57]}..."
     try:
         plain = isinstance(yaml.safe_load(value), str)
@@ -380,9 +391,7 @@ def _shown(value: str) -> str:
 
 
 def _nearest_key(key: str, known: Sequence[str]) -> str:
-    """The known key most like `key`: another name in the same place, or else the same name in the
-    most similar place.
-    """
+    """Return the known dotted key most similar to `key`; "" if none is similar."""
     place, _, name = key.rpartition(".")
     beside = [k.rpartition(".")[2] for k in known if k.rpartition(".")[0] == place]
     if beside:
@@ -394,7 +403,7 @@ def _nearest_key(key: str, known: Sequence[str]) -> str:
 
 
 def _names(parser: ArgumentParser) -> Iterator[str]:
-    """Every key that the parser and its subcommands know."""
+    """Yield every key that the parser and its subcommands know."""
     for action in parser._actions:
         yield action.dest
         for inner in (action.choices or {}).values() if isinstance(action.choices, dict) else ():
@@ -402,7 +411,7 @@ def _names(parser: ArgumentParser) -> Iterator[str]:
 
 
 def _names_of(path: str) -> list[str]:
-    """The arguments of a class."""
+    """Return the names of the arguments of the class or function at an import path."""
     parser = ArgumentParser(exit_on_error=False)
     found = resolve(path)
     (parser.add_class_arguments if inspect.isclass(found) else parser.add_function_arguments)(
@@ -412,7 +421,7 @@ def _names_of(path: str) -> list[str]:
 
 
 def _names_in(module: str) -> list[str]:
-    """What can be imported from a module or a package; of nothing, all modules there are."""
+    """Return the names that can be imported from a module; all top-level modules for ""."""
     if not module:
         return [each.name for each in pkgutil.iter_modules()]
     if is_restricted():  # the name comes from a run that is not trusted
@@ -425,8 +434,8 @@ def _names_in(module: str) -> list[str]:
 
 
 def cause_of(error: ValueError) -> Exception:
-    """What a class said when it was built, or a link when it was followed: jsonargparse wraps it in
-    much that it tried.
+    """Return the original error that jsonargparse wrapped while building a class or following a
+    link.
     """
     words = str(error)
     if words.startswith("Call to compute_fn of link") and isinstance(error.__cause__, Exception):

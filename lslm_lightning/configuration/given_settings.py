@@ -1,6 +1,4 @@
-"""What the arguments of a command set: names and paths that do not exist are told before torch is
-imported.
-"""
+"""Checks of command-line arguments and config files without importing torch."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -39,7 +37,7 @@ TOKENIZER_FILE = "lslm_lightning.text.recipes.Existing"
 
 
 class Given:
-    """Settings of config files and options in the order in which the parser reads them.
+    """Settings of config files and options, taken in the order in which the parser reads them.
 
     Args:
         known: keys at the top of a config.
@@ -51,7 +49,7 @@ class Given:
         self.values: dict[str, Any] = {}
 
     def take_words(self, words: Sequence[str]) -> None:
-        """Take the config files and options of a command.
+        """Take all config files and options of a command line.
 
         Raises:
             ValueError: a setting or a class does not exist; with the nearest one that does.
@@ -65,7 +63,7 @@ class Given:
                 self.take_option(name, value)
 
     def take_option(self, option: str, value: str | None) -> None:
-        """Check an option's name, part by part, and take its value."""
+        """Check the name of an option, part by part, and take its value."""
         parts = [part for part in option.removesuffix("+").split(".") if part != "init_args"]
         if "dict_kwargs" in parts:
             return
@@ -106,6 +104,7 @@ class Given:
             self.classes[place] = ""  # a short name, or null: what it takes is not known here
 
     def take_mapping(self, place: str, value: Mapping[str, Any], where: str) -> None:
+        """Take a mapping: a class with its arguments, or named settings."""
         if isinstance(value.get("class_path"), str):
             self.take(place, value["class_path"], where)
         elif place in ("", *FIXED):
@@ -120,6 +119,7 @@ class Given:
                     self.take(f"{place}.{name}", inner, where)
 
     def take_names(self, place: str, value: Mapping[str, Any], where: str) -> None:
+        """Take the named settings of a mapping, and check each name."""
         for name, inner in value.items():
             path = [
                 part
@@ -133,7 +133,7 @@ class Given:
             self.take(".".join(filter(None, [place, *path])), inner, where)
 
     def take_class(self, place: str, path: str, where: str) -> None:
-        """Note the class of a setting, which must exist where its package does not change."""
+        """Record the class of a setting, and check that it exists if its package cannot change."""
         self.classes[place] = path
         if (
             path.startswith(LASTING)
@@ -143,7 +143,7 @@ class Given:
             raise ValueError(f"{where}{no_such_name(place, path, *missing)}")
 
     def check_name(self, place: str, name: str, where: str, also: Sequence[str] = ()) -> None:
-        """Refuse a setting that the class of a place does not have.
+        """Refuse a name that the class of the enclosing setting does not accept.
 
         Args:
             also: names at the top that no config has.
@@ -192,6 +192,7 @@ class Given:
             check_corpus_name(corpus, self.values.get("data.columns") or {})
 
     def check_checkpoint(self) -> None:
+        """Refuse a `ckpt_path` that does not exist."""
         path = self.values.get("ckpt_path")
         if isinstance(path, str) and not Path(path).exists():
             others = Path("runs").glob("*/*/checkpoints/*.ckpt")
@@ -216,13 +217,13 @@ class Given:
 
 
 def no_checkpoint(command: str) -> str:
-    """Return what is said where a command that trains nothing is given no weights."""
+    """Return the error message for a command that needs a checkpoint and has none."""
     way = "--ckpt_path runs/<task>/<run>/checkpoints/best.ckpt"
     return f"lslm {command} needs {way}; without it the weights are random"
 
 
 def check_given(words: Sequence[str], known: Sequence[str] = TOP) -> Given:
-    """Return what the arguments of a command set, where all its names, classes and files exist.
+    """Check names, classes and files in the arguments of a command; return its settings.
 
     Raises:
         SettingsError: one does not.
@@ -237,12 +238,12 @@ def check_given(words: Sequence[str], known: Sequence[str] = TOP) -> Given:
 
 
 def refuse(message: str) -> NoReturn:
-    """End the command for its wrong arguments."""
+    """Raise `SettingsError` with a message."""
     raise SettingsError(message)
 
 
 def options_of(words: Sequence[str]) -> Iterator[tuple[str, str | None]]:
-    """Yield each option with its value; None where it has none."""
+    """Yield each option of a command line with its value; None for one without a value."""
     words = spelled_out(words)
     for i, word in enumerate(words):
         if not word.startswith("--") or word == "--":
@@ -257,7 +258,9 @@ def options_of(words: Sequence[str]) -> Iterator[tuple[str, str | None]]:
 
 
 def parsed(value: str) -> Any:
-    """Return what a value of the command line says; itself where it is no collection."""
+    """Return a command-line value parsed as YAML if it is a list or a mapping; otherwise
+    unchanged.
+    """
     if not value.lstrip().startswith(("{", "[")):
         return value
     try:

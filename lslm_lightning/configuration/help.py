@@ -1,6 +1,4 @@
-"""Help on settings that needs no import of torch: of the training commands in one screen, and of
-one class.
-"""
+"""Help texts on settings, made from source code without importing torch."""
 
 import re
 import textwrap
@@ -37,7 +35,7 @@ ALL = "all"
 
 
 class HelpSection(NamedTuple):
-    """Settings of one class that a help shows; `rows` has a few words on each.
+    """Section of a help text: settings of one class, with a short description of each in `rows`.
 
     The defaults are read from the source of the class.
     """
@@ -172,7 +170,7 @@ CHECKPOINTS = dict.fromkeys(("run", "fit"), "go on from this checkpoint") | dict
 
 
 def help_of(command: str) -> str:
-    """Return the help of `lslm run`, `fit`, `validate`, `test` or `predict`."""
+    """Return the help text of `lslm run`, `fit`, `validate`, `test` or `predict`."""
     is_training = command in ("run", "fit")
     seed = shown(
         mapping_of(constant("lslm_lightning.configuration.cli", "SETTINGS"))[
@@ -214,14 +212,14 @@ def less(section: HelpSection, names: Collection[str]) -> HelpSection:
 
 
 def block_help(block: str) -> str:
-    """Return all settings of the Trainer or of a job, explained."""
+    """Return the help text on all settings of the block `trainer` or `job`."""
     settings = block_settings(block)
     title = f"--{block}.NAME, or NAME under {block} in a config"
     return "\n".join([title, "", *explained(settings)])
 
 
 def block_settings(block: str) -> list[Setting]:
-    """Return the settings of the Trainer or of a job, with the defaults of the commands."""
+    """Return the settings of the block `trainer` or `job`, with the defaults of our commands."""
     settings = {setting.name: setting for setting in settings_of(FIXED[block]) or ()}
     if block == "trainer":
         ours = mapping_of(constant("lslm_lightning.configuration.job", "TRAINER_DEFAULTS"))
@@ -231,7 +229,7 @@ def block_settings(block: str) -> list[Setting]:
 
 
 def lines_of(section: HelpSection) -> list[str]:
-    """Return the lines of a section, with defaults from the source."""
+    """Return the lines of a section, with default values."""
     block = next((name for name, path in FIXED.items() if path == section.path), "")
     known = block_settings(block) if block else settings_of(section.path) or ()
     settings = {setting.name: setting for setting in known}
@@ -256,12 +254,12 @@ def in_columns(setting: Setting, meaning: str) -> str:
 
 
 def default_of(setting: Setting) -> str:
-    """Return the default as the help shows it; "required" where there is none."""
+    """Return the default of a setting as shown in a help text; "required" if there is none."""
     return "required" if setting.default is None else setting.shown_default
 
 
 def described(setting: Setting) -> str:
-    """Return type, meaning and default of a setting in one sentence."""
+    """Return type, description and default of a setting in one sentence."""
     meaning = setting.meaning.partition(" .. ")[0].replace("``", "")
     meaning = re.sub(r"\s*Default: \S+$", "", meaning).rstrip(".")  # which is not always ours
     sentence = ". ".join(filter(None, [setting.type, meaning]))
@@ -270,14 +268,14 @@ def described(setting: Setting) -> str:
 
 
 def row(name: str, text: str, width: int) -> str:
-    """Return a name and its meaning in two columns."""
+    """Return a name and its description in two columns."""
     begin = f"  {name:<{width}}"
     wrapped = textwrap.wrap(text, max(30, WIDTH - len(begin)), break_on_hyphens=False) or [""]
     return f"\n{' ' * (width + 2)}".join([f"{begin}{wrapped[0]}", *wrapped[1:]]).rstrip()
 
 
 def topic_of(words: list[str]) -> str | None:
-    """Return what help is wanted of: "" of the command; None where none is wanted."""
+    """Return the topic after `--help`; "" for the command itself, None if no help is requested."""
     for i, word in enumerate(words):
         if word in ("-h", "--help"):
             following = words[i + 1] if i + 1 < len(words) else ""
@@ -288,7 +286,7 @@ def topic_of(words: list[str]) -> str | None:
 
 
 def class_help(name: str) -> str:
-    """Return the settings of a class, given its import path or its name.
+    """Return the help text on the settings of a class, given its import path or its name.
 
     Raises:
         SettingsError: there is no such class.
@@ -312,7 +310,7 @@ def class_help(name: str) -> str:
 
 
 def explained(settings: Sequence[Setting]) -> list[str]:
-    """Return the lines that explain settings, in two columns."""
+    """Return a line of two columns for each setting."""
     width = max((len(setting.name) + 2 for setting in settings), default=0)
     return [row(setting.name, described(setting), width) for setting in settings]
 
@@ -360,9 +358,7 @@ def known_classes() -> dict[str, list[str]]:
 
 
 def imported_help(path: str) -> str:
-    """Return the settings of a class whose source does not tell them, as jsonargparse finds
-    them.
-    """
+    """Return the help text on a class that has to be imported, by jsonargparse."""
     from lslm_lightning.runs.parser import ArgumentParser
     from lslm_lightning.runs.trust import resolve
 

@@ -1,4 +1,4 @@
-"""Secrets of a run's config.yaml, given back to the parser that reads it."""
+"""Secrets that a run's config.yaml hides, and their return to the parser."""
 
 from collections.abc import Sequence
 from itertools import pairwise, takewhile
@@ -13,8 +13,8 @@ from lslm_lightning.text.yaml_files import ParserLoader, dump_yaml, parse_yaml, 
 
 
 def check_secrets(argv: Sequence[str]) -> None:
-    """Refuse configs that hide what is known neither from the run's secrets.json nor from the
-    words.
+    """Refuse configs with hidden secrets that neither the run's secrets.json nor the arguments
+    provide.
 
     Raises:
         ValueError: naming the settings.
@@ -39,7 +39,7 @@ def check_secrets(argv: Sequence[str]) -> None:
 
 
 def revealed(content: str, path: Path) -> str:
-    """Return the content of a config, that of a run or a copy of one, with what it hides.
+    """Return the content of a config with its hidden secrets filled in from the run's secrets.json.
 
     What is not known is left out: the command's words have it.
     """
@@ -55,13 +55,13 @@ def revealed(content: str, path: Path) -> str:
 
 
 def unknown_in(config: Any, path: Path) -> list[Keys]:
-    """Put in what the secrets.json beside a config has; return what stays hidden, of what is in a
-    list the list.
+    """Fill in the hidden secrets of a config from the secrets.json beside it; return the keys of
+    those that stay hidden.
     """
     left = reveal(config, RunDirectory(path.resolve().parent).secrets)
     return [tuple(takewhile(lambda key: not isinstance(key, int), keys)) for keys in left]
 
 
 def without_init_args(name: str) -> str:
-    """Return the name of a setting as it may be given in a shell."""
+    """Return the name of a setting as given on the command line, without `init_args`."""
     return name.replace(".init_args.", ".")

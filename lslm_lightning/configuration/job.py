@@ -1,6 +1,4 @@
-"""What a training command is asked for besides model, data and Trainer, and a Trainer that can do
-it all.
-"""
+"""Settings of the block `job`, and the Trainer of the training commands."""
 
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -36,8 +34,8 @@ ONE_PASS = {  # of a task that is `one_pass`
 
 
 def task_name(kind: type) -> str:
-    """`translation` for a class of tasks.translation or one that inherits from it, else the first
-    part of its module.
+    """Return the name of a task class's task: "translation" for a class of tasks.translation or a
+    subclass; otherwise its top module.
     """
     for base in kind.__mro__:
         parts = base.__module__.split(".")
@@ -48,7 +46,7 @@ def task_name(kind: type) -> str:
 
 @dataclass
 class Job:
-    """Where a run is kept, and how long it trains.
+    """Settings of a run beside model, data and Trainer: where it is kept and how long it trains.
 
     Args:
         name: of the run; by default the name of its config file.
@@ -85,7 +83,7 @@ class Job:
     tags: dict[str, str] = field(default_factory=dict)
 
     def kept(self) -> dict[str, Any]:
-        """What `Checkpoints` is told."""
+        """Return the keyword arguments of `Checkpoints` that these settings determine."""
         many = {
             "n_last": self.keep_last,
             "n_best": self.keep_best,
@@ -100,7 +98,7 @@ class Job:
 
 
 class JobTrainer(Trainer):
-    """Lightning's Trainer with `run`, and with settings that a parser reads as int before it tries
+    """Lightning's Trainer with the method `run`, and with numeric settings parsed as int before
     float.
 
     A `precision` of "auto" is for the parser alone: the command decides it before it builds a
@@ -153,7 +151,7 @@ class JobTrainer(Trainer):
         datamodule: LightningDataModule | None = None,
         ckpt_path: str | None = None,
     ) -> None:
-        """Fit, test the best checkpoint, report: one command, one MLflow run.
+        """Train, then test the best checkpoint, in one run.
 
         Args:
             ckpt_path: go on from this checkpoint.

@@ -1,12 +1,12 @@
-"""Options of a command in their long form."""
+"""Long forms of command-line options."""
 
 import re
 from collections.abc import Sequence
 
 
 def spelled_out(words: Sequence[str]) -> list[str]:
-    """Return words of a command with `--config` for `-c`, also where that has its value in the same
-    word.
+    """Return command-line arguments with `-c` replaced by `--config`, also where the value is in
+    the same argument.
     """
     short = re.compile("-c(?!-)=?", re.DOTALL)
     found = []

@@ -1,4 +1,4 @@
-"""Metrics that callbacks of the Trainer monitor, looked for before a run begins."""
+"""Checks that metrics monitored by callbacks are logged."""
 
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
@@ -31,8 +31,8 @@ def check_monitors(
     trainer: Mapping[str, Any],
     world: int = 1,
 ) -> None:
-    """Refuse callbacks that monitor a metric which nothing in a training logs, or which comes after
-    they look.
+    """Refuse callbacks that monitor a metric which is never logged, or logged only after they read
+    it.
 
     Classes of the user's may log metrics of their own. Where there are any, only the usual slip
     `val_loss` for `val/loss` is refused.
@@ -70,15 +70,13 @@ def check_monitors(
 
 
 def metrics_of_training(task: Task, data: TaskData, trainer: Mapping[str, Any]) -> list[str]:
-    """Return the names of metrics that callbacks can monitor in a training."""
+    """Return the names of the metrics that a training logs and callbacks can monitor."""
     of_validation = task.validation_metrics(data) if trainer["limit_val_batches"] != 0 else []
     return [*of_validation, *([] if task.one_pass else CURVE)]
 
 
 def looks_at_epochs(callback: Any) -> bool:
-    """Whether a callback of Lightning was told to look at the end of each epoch, whenever
-    validations are.
-    """
+    """Return whether a Lightning callback is set to run at the end of each training epoch."""
     # of EarlyStopping and ModelCheckpoint
     names = ("_check_on_train_epoch_end", "_save_on_train_epoch_end")
     return any(getattr(callback, name, None) is True for name in names)
@@ -87,8 +85,8 @@ def looks_at_epochs(callback: Any) -> bool:
 def check_comes_in_time(
     setting: str, data: TaskData, trainer: Mapping[str, Any], world: int
 ) -> None:
-    """Refuse to look at a metric of validation at the end of an epoch before which nothing was
-    validated.
+    """Refuse to monitor a validation metric at the end of an epoch that comes before the first
+    validation.
 
     Args:
         setting: begins the error.
@@ -117,14 +115,14 @@ def check_comes_in_time(
 
 
 def is_user_class(kind: type) -> bool:
-    """Whether a class, or one that it inherits from, is neither of this project nor of
+    """Return whether a class or one of its bases is defined outside of this project and
     Lightning.
     """
     return any(base.__module__.partition(".")[0] not in OUR_PACKAGES for base in kind.__mro__)
 
 
 def why_absent(monitor: str, task: Task, data: TaskData, trainer: Mapping[str, Any]) -> str:
-    """Return the setting that leaves a metric of validation out, in words; "" where none does."""
+    """Return which setting disables a validation metric, as text; "" if none does."""
     if not monitor.startswith("val/"):
         return ""
     if trainer["limit_val_batches"] == 0:

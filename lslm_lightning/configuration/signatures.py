@@ -1,5 +1,5 @@
-"""Settings of classes as their source has them: reading a file takes no time, importing torch
-seconds.
+"""Constructor arguments of classes, read from source code, which is much faster than importing
+torch.
 
 What the source does not tell for certain is None: the parser, which imports, knows it.
 """
@@ -34,7 +34,7 @@ class Setting(NamedTuple):
 
     @property
     def default_class(self) -> str:
-        """Return the import path of the class that the default is or builds; "" of any other."""
+        """Import path of the class that the default is or builds; "" for any other default."""
         node = self.default
         node = node.body if isinstance(node, ast.Lambda) else node
         node = node.func if isinstance(node, ast.Call) else node
@@ -47,28 +47,31 @@ class Setting(NamedTuple):
 
     @property
     def shown_default(self) -> str:
-        """Return the default in few words; "" where there is none."""
+        """Default as short text; "" if there is none."""
         return "" if self.default is None else shown(self.default)
 
 
 class Definition(NamedTuple):
-    """A class statement and the module that it stands in."""
+    """A class statement and the module that contains it."""
 
     module: str
     node: ast.ClassDef
 
     @property
     def path(self) -> str:
+        """Import path of the class."""
         return f"{self.module}.{self.node.name}"
 
 
 def settings_of(path: str) -> tuple[Setting, ...] | None:
-    """Return the settings of the class at an import path; None where the source does not tell."""
+    """Return the constructor arguments of the class at an import path; None if the source does not
+    tell.
+    """
     return lasting_settings_of(path) if path.startswith(LASTING) else settings_now(path)
 
 
 def settings_now(path: str) -> tuple[Setting, ...] | None:
-    """Return the settings of a class by its source as it is now."""
+    """Return the constructor arguments of a class from its current source."""
     definition = definition_of(path)
     return None if definition is None else settings_from(tuple(order_of(definition)))
 
@@ -77,7 +80,8 @@ lasting_settings_of = cache(settings_now)
 
 
 def settings_from(order: tuple[Definition | None, ...]) -> tuple[Setting, ...] | None:
-    """Return what the constructor takes, given the order in which methods are looked up.
+    """Return the constructor arguments of the first class in a method resolution order that defines
+    any; None if the source does not tell.
 
     None in the order stands for a base that was not found.
     """
@@ -95,7 +99,9 @@ def settings_from(order: tuple[Definition | None, ...]) -> tuple[Setting, ...] |
 def arguments_of(
     definition: Definition, constructor: ast.FunctionDef, rest: tuple[Definition | None, ...]
 ) -> tuple[Setting, ...] | None:
-    """Return the arguments of a constructor, those that it passes on to the next one among them."""
+    """Return the arguments of a constructor, including those it passes on by `**kwargs` to the next
+    one; None if the source does not tell.
+    """
     given = constructor.args
     names = [*given.posonlyargs, *given.args]
     defaults: list[ast.expr | None] = [None] * (len(names) - len(given.defaults)) + list(
@@ -123,7 +129,9 @@ def arguments_of(
 
 
 def passing_on(constructor: ast.FunctionDef, name: str) -> ast.Call | None:
-    """Return `super().__init__(..., **name)`; None where the keywords are used in another way."""
+    """Return the call `super().__init__(..., **name)` in a constructor; None if the keywords are
+    used in another way.
+    """
     uses = [
         node for node in ast.walk(constructor) if isinstance(node, ast.Name) and node.id == name
     ]
@@ -136,7 +144,7 @@ def passing_on(constructor: ast.FunctionDef, name: str) -> ast.Call | None:
 
 
 def fields_of(order: Sequence[Definition | None]) -> tuple[Setting, ...] | None:
-    """Return the fields of a dataclass, those of its bases first."""
+    """Return the fields of a dataclass, those of its bases first; None if a base is unknown."""
     found: dict[str, Setting] = {}
     for definition in reversed(order):
         if definition is None:
@@ -155,25 +163,29 @@ def fields_of(order: Sequence[Definition | None]) -> tuple[Setting, ...] | None:
 
 
 def method_of(node: ast.ClassDef, name: str) -> ast.FunctionDef | None:
-    """Return the method of that name that a class defines itself: the last, after its overloads."""
+    """Return the method called `name` that a class itself defines, the last of overloads; None if
+    there is none.
+    """
     found = [each for each in node.body if isinstance(each, ast.FunctionDef) and each.name == name]
     return found[-1] if found else None
 
 
 def is_dataclass(node: ast.ClassDef) -> bool:
-    """Return whether a decorator makes the class a dataclass."""
+    """Return whether a class statement has the decorator `dataclass`."""
     return any("dataclass" in ast.unparse(decorator) for decorator in node.decorator_list)
 
 
 def is_plain(node: ast.ClassDef) -> bool:
-    """Return whether nothing but `__init__` or the fields of a dataclass decides the arguments."""
+    """Return whether a class takes its arguments by `__init__` or dataclass fields, without
+    metaclass, `__new__` or other decorators.
+    """
     others = [each for each in node.decorator_list if "dataclass" not in ast.unparse(each)]
     metaclasses = {ast.unparse(keyword.value) for keyword in node.keywords}
     return not others and metaclasses <= {"ABCMeta"} and method_of(node, "__new__") is None
 
 
 def order_of(definition: Definition) -> Iterator[Definition | None]:
-    """Yield a class and its bases, each once, in the order in which methods are looked up.
+    """Yield a class and its bases in method resolution order; None for a base that was not found.
 
     None stands for bases that were not found; those that have no constructor are left out.
     """
@@ -195,7 +207,7 @@ def order_of(definition: Definition) -> Iterator[Definition | None]:
 
 
 def definition_of(path: str) -> Definition | None:
-    """Return the class at an import path, which modules may have imported from others."""
+    """Find the class at an import path, following imports; None if its source is not found."""
     for _ in range(MOST_STEPS):
         module, _, name = path.rpartition(".")
         tree = tree_of(module)
@@ -217,7 +229,9 @@ def definition_of(path: str) -> Definition | None:
 
 
 def imported(module: str, name: str) -> str | None:
-    """Return what a name of a module was imported from."""
+    """Return the import path that a name in a module was imported from; None if it was not
+    imported.
+    """
     tree = tree_of(module)
     for node in tree.body if tree is not None else ():
         if isinstance(node, ast.ImportFrom):
@@ -235,7 +249,7 @@ def imported(module: str, name: str) -> str | None:
 
 
 def absolute(module: str, node: ast.ImportFrom) -> str:
-    """Return the module of `from . import name`."""
+    """Return the absolute name of the module that a `from ... import` statement names."""
     if not node.level:
         return node.module or ""
     file = file_of(module)
@@ -245,7 +259,7 @@ def absolute(module: str, node: ast.ImportFrom) -> str:
 
 
 def tree_of(module: str) -> ast.Module | None:
-    """Return the source of a module; None where there is none."""
+    """Return the syntax tree of a module; None if its source is not available."""
     file = file_of(module)
     try:
         return None if file is None else parsed(file, file.stat().st_mtime_ns)
@@ -255,12 +269,12 @@ def tree_of(module: str) -> ast.Module | None:
 
 @cache
 def parsed(file: Path, modified: int) -> ast.Module:
-    """Return the syntax tree of a file as it was when it was last modified."""
+    """Return the syntax tree of a file, cached by its modification time."""
     return ast.parse(file.read_text("utf-8"))
 
 
 def file_of(module: str) -> Path | None:
-    """Return the source file of a module, without importing the packages that it is in."""
+    """Return the source file of a module without importing its packages; None if there is none."""
     first, *rest = module.split(".")
     try:
         spec = find_spec(first) if first else None
@@ -280,7 +294,7 @@ def file_of(module: str) -> Path | None:
 
 @cache
 def names_in(module: str) -> frozenset[str] | None:
-    """Return the names that a module defines or imports; None where its source does not tell
+    """Return all names that a module defines or imports; None if its source does not tell them
     all.
     """
     tree = tree_of(module)
@@ -301,8 +315,8 @@ def names_in(module: str) -> frozenset[str] | None:
 
 
 def first_missing(path: str) -> tuple[str, str, list[str]] | None:
-    """Return where an import path leads nowhere: a module, the name that it lacks, and those it
-    has.
+    """Return the first broken part of an import path: the module, the missing name, and the
+    module's names; None if nothing is broken or the source does not tell.
 
     None where the path leads somewhere, or the source does not tell.
     """
@@ -322,7 +336,7 @@ def first_missing(path: str) -> tuple[str, str, list[str]] | None:
 
 
 def constant(module: str, name: str) -> ast.expr:
-    """Return what a module assigns to a name at its top.
+    """Return the expression that a module assigns to a name at its top level.
 
     Raises:
         LookupError: it assigns nothing to it.
@@ -337,7 +351,7 @@ def constant(module: str, name: str) -> ast.expr:
 
 
 def mapping_of(node: ast.expr) -> dict[str, ast.expr]:
-    """Return the items of a dictionary that is written out."""
+    """Return the items of a dictionary literal."""
     if not isinstance(node, ast.Dict):
         raise LookupError(f"{ast.unparse(node)} is no dictionary")
     return {
@@ -348,12 +362,12 @@ def mapping_of(node: ast.expr) -> dict[str, ast.expr]:
 
 
 def summary_of(definition: Definition) -> str:
-    """Return the first sentence of the docstring of a class."""
+    """Return the first paragraph of a class's docstring."""
     return " ".join((ast.get_docstring(definition.node) or "").partition("\n\n")[0].split())
 
 
 def meanings_of(node: ast.ClassDef | ast.FunctionDef) -> dict[str, str]:
-    """Return what a docstring says of each argument."""
+    """Return the descriptions of arguments in a docstring, by name."""
     from docstring_parser import ParseError, parse
 
     try:
@@ -364,7 +378,7 @@ def meanings_of(node: ast.ClassDef | ast.FunctionDef) -> dict[str, str]:
 
 
 def type_of(annotation: ast.expr | None) -> str:
-    """Return an annotation as it is written."""
+    """Return an annotation as written in the source."""
     if annotation is None:
         return ""
     return (
@@ -375,9 +389,7 @@ def type_of(annotation: ast.expr | None) -> str:
 
 
 def shown(default: ast.expr) -> str:
-    """Return a default as a user would write it: of a function that builds something, what it
-    builds.
-    """
+    """Return a default value as short text; for a factory, what it builds."""
     if isinstance(default, ast.Lambda):
         own = {argument.arg for argument in default.args.args}
         call = default.body

@@ -1,6 +1,4 @@
-"""Settings of Lightning's Trainer that a run has no use for, refused by the name that the user
-gave, and those that are translated.
-"""
+"""Checks and translation of Lightning Trainer settings."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -77,7 +75,7 @@ REFUSED: dict[type, str] = {
 
 
 class SettingRule(NamedTuple):
-    """A setting that is refused where `is_wrong` says so of its value."""
+    """A rule that refuses a setting if `is_wrong` returns True for its value."""
 
     name: str
     is_wrong: Callable[[Any], bool]
@@ -151,8 +149,8 @@ RULES = (
 
 
 def check_trainer(command: str, trainer: Any, is_training: bool, one_pass: bool = False) -> None:
-    """Refuse what a run has no use for, what contradicts itself, and what Lightning would refuse
-    once the run has begun.
+    """Refuse Trainer settings that have no use in a run, contradict each other, or would fail
+    later.
 
     Raises:
         ValueError: it names the setting, the reason and a way out.
@@ -203,7 +201,7 @@ def check_trainer(command: str, trainer: Any, is_training: bool, one_pass: bool 
 
 
 def check_plugins(trainer: Any) -> None:
-    """Refuse plugins that a run has no use for, and those that decide what something else decides.
+    """Refuse Trainer plugins that have no use in a run or conflict with other settings.
 
     Raises:
         ValueError: it names both settings and a way out.
@@ -235,6 +233,7 @@ def check_plugins(trainer: Any) -> None:
 
 
 def _check_length(trainer: Any) -> None:
+    """Refuse limits of steps and epochs that train nothing or contradict each other."""
     for name in ("max_steps", "max_epochs"):
         if trainer[name] == 0:
             raise ValueError(f"trainer.{name}=0 trains nothing; set at least 1, or -1 for no limit")
@@ -249,6 +248,7 @@ def _check_length(trainer: Any) -> None:
 
 
 def _check_overfit(trainer: Any) -> None:
+    """Refuse limits of batches together with `overfit_batches`, which sets them."""
     if trainer.overfit_batches:
         for name in ("limit_train_batches", "limit_val_batches"):
             if trainer[name] is not None:
@@ -259,8 +259,8 @@ def _check_overfit(trainer: Any) -> None:
 
 
 def classes_of(given: Any) -> list[type]:
-    """Classes of what a setting of the Trainer lists, before it is built; names that lead nowhere
-    are left to the parser.
+    """Return the classes that a Trainer setting lists, built or not; unknown import paths are left
+    out.
     """
     found = []
     for item in given if isinstance(given, list | tuple) else [given]:
@@ -280,8 +280,8 @@ def classes_of(given: Any) -> list[type]:
 
 
 def plain_settings(trainer: Any) -> dict[str, Any]:
-    """Settings of a Trainer that are numbers, words or switches, as `translated` gives them to
-    Lightning, for one CPU.
+    """Return the Trainer settings that need no objects or devices, translated, for a Trainer on one
+    CPU.
     """
     left_out = (
         "accelerator",
@@ -310,7 +310,7 @@ def plain_settings(trainer: Any) -> dict[str, Any]:
 
 
 def check_construction(settings: Mapping[str, Any], callbacks: Sequence[Any] = ()) -> Trainer:
-    """Build a Trainer that does nothing, to hear what Lightning refuses.
+    """Build a Trainer that runs nothing, so that Lightning checks its settings; return it.
 
     Raises:
         ValueError: in Lightning's words, which name the settings; or a timer has no time to train.
@@ -333,7 +333,7 @@ def check_construction(settings: Mapping[str, Any], callbacks: Sequence[Any] = (
 
 
 def translated(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings as Lightning must be given them for what the user's say.
+    """Return Trainer settings translated to Lightning's meaning of them.
 
     A share as `val_check_interval` is one of an epoch. `overfit_batches` limits both loaders, and
     the data repeat their first batches: Lightning would take the loaders apart. `min_steps` means
@@ -363,9 +363,7 @@ PROFILERS: dict[str, type[Profiler]] = {
 
 
 def profiler_of(given: Any, directory: Path) -> Any:
-    """The profiler of a name, which writes into the run directory: Lightning's log, where it would
-    be shown, is silent here.
-    """
+    """Return the profiler of a name, writing into the run directory; other values unchanged."""
     return (
         PROFILERS[given](dirpath=str(directory), filename="profile")
         if isinstance(given, str)
@@ -374,7 +372,7 @@ def profiler_of(given: Any, directory: Path) -> Any:
 
 
 def check_batches(trainer: Any, data: TaskData, world: int) -> None:
-    """Refuse shares of training batches and of epochs that these data do not have.
+    """Refuse shares of training batches and validation intervals that the data cannot satisfy.
 
     Raises:
         ValueError: it names the setting.
@@ -432,8 +430,8 @@ def check_batches(trainer: Any, data: TaskData, world: int) -> None:
 
 
 def n_train_batch(data: TaskData, world: int, accumulate: int) -> int | None:
-    """Return how many batches of an epoch each process has; None where nobody knows how long an
-    epoch is.
+    """Return how many batches of an epoch each process trains on; None if the length of an epoch is
+    unknown.
     """
     n_batch = data.sizes().n_batch()
     return (
@@ -444,8 +442,8 @@ def n_train_batch(data: TaskData, world: int, accumulate: int) -> int | None:
 
 
 def check_shares(command: str, trainer: Any, data: TaskData, task: Any, world: int) -> None:
-    """Refuse shares of the batches of validation, test and prediction that come to none: Lightning
-    would, after the training.
+    """Refuse shares of validation, test or prediction batches that amount to less than one batch
+    for each process.
 
     Raises:
         ValueError: it names the setting.
@@ -466,7 +464,7 @@ def check_shares(command: str, trainer: Any, data: TaskData, task: Any, world: i
 
 
 def _n_batch(trainer: Any, data: TaskData, task: Any, name: str) -> int:
-    """Batches that one process would validate, test or predict."""
+    """Return how many batches a single process would validate, test or predict."""
     tried = check_construction(plain_settings(trainer))
     tried.strategy.connect(task)
     data.trainer = tried

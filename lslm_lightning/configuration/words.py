@@ -1,4 +1,4 @@
-"""Settings given in Python as the words of a command line."""
+"""Conversion of settings given in Python to command-line arguments."""
 
 import json
 import tempfile
@@ -19,7 +19,8 @@ Settings: TypeAlias = Mapping[str, object]  # values by keys with dots: {"traine
 
 @contextmanager
 def config_words(config: Config, settings: Settings | None = None) -> Iterator[list[str]]:
-    """Yield a config and settings as words of a command line, as long as its files exist.
+    """Yield a config and settings as command-line arguments; files written for mappings exist
+    within the body.
 
     Args:
         config: a YAML file, its content as a mapping, or several of either.
@@ -46,7 +47,7 @@ def config_words(config: Config, settings: Settings | None = None) -> Iterator[l
 
 
 def setting_words(settings: Settings) -> list[str]:
-    """Return settings by keys with dots as words of a command line.
+    """Return settings with dotted keys as command-line arguments `--key=value`.
 
     Raises:
         TypeError: a key is no text.

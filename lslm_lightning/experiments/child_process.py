@@ -1,4 +1,4 @@
-"""A command in a process of its own, which is told to stop as this one is."""
+"""Commands run in child processes, with signals passed on to them."""
 
 import os
 import signal
@@ -18,8 +18,8 @@ KILL = getattr(signal, "SIGKILL", signal.SIGTERM)  # Windows ends a process at o
 
 
 def follow_parent() -> bool:
-    """Stop as after SIGTERM when the process that waits for this command is gone, killed the hard
-    way: nobody would know of its end.
+    """Make this process stop as after SIGTERM when the parent that waits for it dies without
+    notice, by SIGKILL for instance.
 
     Returns:
         Whether there is such a process.
@@ -37,13 +37,13 @@ def follow_parent() -> bool:
 
 
 def has_groups() -> bool:
-    """Return whether this system has process groups, and signals for them: all but Windows."""
+    """Return whether this system has process groups and signals for them; Windows has not."""
     return hasattr(os, "killpg")
 
 
 def signal_group(process: subprocess.Popen, signum: int) -> None:
-    """Send a signal to the group of a process; where there are no groups, end it and its
-    children.
+    """Send a signal to the group of a process; on systems without groups, terminate the process and
+    its children.
     """
     if has_groups():
         os.killpg(process.pid, signum)
@@ -56,8 +56,8 @@ def signal_group(process: subprocess.Popen, signum: int) -> None:
 
 
 def signal_child(child: subprocess.Popen, signum: int) -> None:
-    """Pass a signal on. A Windows console tells a Ctrl-C to the child as well, and knows no
-    others.
+    """Pass a signal on to a child process. On Windows, only termination is passed on: its console
+    sends Ctrl-C to the child itself.
     """
     if has_groups():
         child.send_signal(signum)
@@ -66,7 +66,7 @@ def signal_child(child: subprocess.Popen, signum: int) -> None:
 
 
 def run_to_its_end(command: Sequence[str], environment: Mapping[str, str] | None = None) -> int:
-    """The exit status of `command`.
+    """Run `command` in a child process to its end and return its exit status.
 
     What would stop this process is passed on to the command, and takes effect here once the command
     has ended in its own way. The command has a process group of its own: of a Ctrl-C the terminal

@@ -1,4 +1,4 @@
-"""Finished runs compared in one call."""
+"""Comparison of finished runs, for calls from Python."""
 
 import time
 from collections.abc import Sequence
@@ -92,18 +92,18 @@ def compare(
 
 
 def default_folder(task: str, runs: Sequence[str]) -> Path:
-    """Return the folder of a comparison that was given none."""
+    """Return the default folder of a comparison, `runs/<task>/compare-<names>-<time>`."""
     names = "-".join(Path(run).name[:24] for run in runs[:3])
     return Path(f"runs/{task}/compare-{names}-{time.strftime('%Y%m%d-%H%M%S')}")
 
 
 def sentences_of(report: "Report") -> list[str]:
-    """Return what a report says first."""
+    """Return the conclusion of a report as sentences: its lead, then its details."""
     return [sentence for sentence in (report.lead, *report.details) if sentence]
 
 
 def plain(value: object) -> object:
-    """Return the number or the text of a table's cell; None where there is none."""
+    """Return the number or the text of a table cell without formatting; None for an empty cell."""
     from lslm_lightning.reports.blocks import Measure, Missing
 
     if isinstance(value, Measure):

@@ -1,4 +1,6 @@
-"""Finished runs on one page."""
+"""Comparison of finished runs: scores, paired tests and a report, computed from recorded
+predictions.
+"""
 
 import json
 import time
@@ -73,7 +75,7 @@ from lslm_lightning.training.data import TaskData
 
 @dataclass(frozen=True)
 class Finished:
-    """A run that was tested."""
+    """A finished, tested run with its configuration and its recorded scores."""
 
     name: str
     directory: RunDirectory
@@ -88,7 +90,7 @@ class Finished:
 
 
 def open_run(reference: str) -> list[Finished]:
-    """The run, or the children of a parent of seeds.
+    """Read the finished run that `reference` names; for a parent of several seeds, read each child.
 
     Raises:
         ValueError: it was not tested.
@@ -109,7 +111,7 @@ def open_run(reference: str) -> list[Finished]:
 
 
 def open_one(directory: RunDirectory, group: str) -> list[Finished]:
-    """One run, as a list of one; ValueError where it was not tested."""
+    """Read one finished run and return it in a list."""
     if not directory.metrics.exists():
         raise ValueError(
             f"{directory.path} has no metrics.json: it was not tested; lslm test --config "
@@ -136,8 +138,8 @@ def side_by_side(
     command: str,
     choices: Mapping[str, str] | None = None,
 ) -> tuple[Table, Report, str, Sequence[Finding]]:
-    """Build the table of scores and the report, and return them with the task and what the sanity
-    checks found.
+    """Return the table of scores, the report, the name of the task and the failed sanity checks of
+    a comparison of finished runs.
 
     Args:
         choices: by pattern, which run it stands for, in words.
@@ -157,7 +159,9 @@ def compared(
     command: str,
     choices: Mapping[str, str] | None,
 ) -> tuple[Table, Report, str, Sequence[Finding]]:
-    """Do the work of `side_by_side`, where what configs may name is settled."""
+    """Compare finished runs as `side_by_side` does, within the trust settings that are active
+    now.
+    """
     runs = [run for reference in references for run in open_run(reference)]
     if len({run.directory.path.resolve() for run in runs}) < len(runs):
         raise ValueError(
@@ -262,7 +266,9 @@ def compared(
 
 
 def config_of(run: Finished) -> str:
-    """Return the config.yaml of a run without secrets, its first line, the command, included."""
+    """Return the config.yaml of a run as text without secrets, with the comment line that holds its
+    command.
+    """
     comment = run.directory.config.read_text("utf-8").partition("\n")[0]
     shown = dump_yaml(redacted_settings(run.config))
     return f"{redacted(comment)}\n{shown}" if comment.startswith("#") else shown
@@ -271,8 +277,8 @@ def config_of(run: Finished) -> str:
 def same_set(
     runs: Sequence[Finished], tested: Mapping[str, FoundSet]
 ) -> tuple[list[Finished], dict[str, str]]:
-    """The runs tested on the set that most were tested on, and why the others stand apart, by
-    name.
+    """Return the runs that were tested on the most frequent test set, and, by name, the reason why
+    each other run is left out of the tests.
     """
     digests = [found.digest for run in runs if (found := tested[run.name].found)]
     if not digests:
@@ -295,8 +301,8 @@ def same_set(
 
 
 def with_sets(table: Table, runs: Sequence[Finished], tested: Mapping[str, FoundSet]) -> Table:
-    """The table of scores with a column that tells evaluation sets apart, where there are
-    several.
+    """Return the table of scores with a column for the test set, if the runs were tested on more
+    than one.
     """
     sets: dict[str, list[Finished]] = {}
     for run in runs:
@@ -324,7 +330,9 @@ def with_sets(table: Table, runs: Sequence[Finished], tested: Mapping[str, Found
 
 
 def not_comparable(runs: Sequence[Finished], reasons: Mapping[str, str]) -> Section | None:
-    """Runs that cannot stand in the tests, as they are on record."""
+    """Build the section "Not comparable": scores of runs that take no part in paired tests, with
+    the reason for each; None without such runs.
+    """
     if not runs:
         return None
     scores = ScoreTable({run.name: run.scores for run in runs}, apart=[run.name for run in runs])
@@ -334,7 +342,7 @@ def not_comparable(runs: Sequence[Finished], reasons: Mapping[str, str]) -> Sect
 
 
 class Asked(NamedTuple):
-    """The examples that runs were tested on, with the data module that made them."""
+    """Test examples that several runs share, with the data module that made them."""
 
     data: TaskData
     examples: list[Example]
@@ -344,8 +352,8 @@ class Asked(NamedTuple):
 def open_set(
     runs: Sequence[Finished], wanted: EvaluationSet, known: dict[str, TaskData]
 ) -> Asked | None:
-    """Evaluation set of these runs, with the tokenizer of the first that has it on this machine;
-    None where none has.
+    """Load the examples of a test set from the corpus of the first run that still has it on this
+    machine; None if none has.
     """
     from lslm_lightning.text.recipes import Existing
 
@@ -360,7 +368,9 @@ def open_set(
 
 
 def data_here(run: Finished, known: dict[str, TaskData]) -> TaskData | None:
-    """Data module of a run, None where its config or its corpus is not as it was."""
+    """Return the data module of a run; None if its config cannot be read or its corpus is not on
+    this machine.
+    """
     try:
         return opened(run.config["data"], known)
     except (ValueError, OSError):
@@ -373,8 +383,8 @@ def answers(
     asked: Asked,
     known: dict[str, TaskData],
 ) -> dict[str, list[Prediction]]:
-    """What each run wrote for these examples, in their order; not of a run whose answers are not
-    here, or were cut short.
+    """Return, by run name, the predictions that runs recorded for these examples, in their order;
+    runs with missing predictions are left out.
     """
     found = {}
     for run in runs:
@@ -387,8 +397,8 @@ def answers(
 
 
 def entry(run: Finished, predictions: Sequence[Prediction]) -> Entry:
-    """A run as a system of the exam. What its signatures say of its way of answering is as it
-    was.
+    """Build the evaluation entry of a finished run from its recorded predictions, signature, size
+    and cost.
     """
     size = n_parameter(run.directory)
     facts = (
@@ -409,7 +419,7 @@ def entry(run: Finished, predictions: Sequence[Prediction]) -> Entry:
 
 
 def extra_metrics(runs: Sequence[Finished], trust: bool = False) -> list[Metric]:
-    """Return the extra metrics that the tasks of all runs have alike.
+    """Return the metrics that every run's config lists under `model.extra_metrics`.
 
     Raises:
         ValueError: one is not trusted, since it may run code of others.
@@ -425,8 +435,8 @@ def extra_metrics(runs: Sequence[Finished], trust: bool = False) -> list[Metric]
 
 
 def recorded_cuts(run: Finished) -> dict[str, str]:
-    """Facts of an entry that say where answers of a run are cut, and how many of its sources were:
-    from its config and its test.
+    """Return the facts `limit` (the run's `max_length`) and `cut_sources` (truncated sources found
+    in its test), as far as recorded.
     """
     longest = (run.config["model"].get("init_args") or {}).get("max_length")
     found = json.loads(run.directory.metrics.read_text("utf-8")).get("findings", [])
@@ -437,7 +447,9 @@ def recorded_cuts(run: Finished) -> dict[str, str]:
 
 
 def n_parameter(directory: RunDirectory) -> int | None:
-    """Return the number that a run noted when its training began; None where it did not."""
+    """Return the number of model parameters that a run recorded when its training began; None if it
+    did not.
+    """
     noted = str(directory.beginning.get("parameters", {}).get("n_parameter", ""))
     if noted.isdecimal():
         return int(noted)
@@ -452,7 +464,7 @@ def n_parameter(directory: RunDirectory) -> int | None:
 
 
 def began(directory: RunDirectory) -> str | None:
-    """When, and from which commit."""
+    """Return date and git commit at the start of a run as text; None if neither was recorded."""
     noted = directory.beginning
     date = (
         time.strftime("%Y-%m-%d %H:%M", time.localtime(noted["began"])) if "began" in noted else ""
@@ -465,7 +477,9 @@ def began(directory: RunDirectory) -> str | None:
 def seeds(
     runs: Sequence[Finished], results: Results, metrics: Sequence[Any], n_resample: int
 ) -> Section | None:
-    """Two groups of seeds or more, with the noise of training in mind."""
+    """Build the section "Over seeds": mean, deviation and Welch's t test of groups of runs that
+    differ in their seed; None without such groups.
+    """
     groups: dict[str, list[str]] = {}
     for run in runs:
         groups.setdefault(run.group, []).append(run.name)

@@ -1,4 +1,4 @@
-"""Weights that several processes wrote, in one file."""
+"""Sharded weights written to one file, and n-gram tables written in the ARPA format."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +10,8 @@ if TYPE_CHECKING:
 
 
 def consolidate(state: Path, output: Path) -> tuple[int, int]:
-    """Write the weights of a state; how many tensors, and numbers in them.
+    """Write the weights of the checkpoint `state` to one safetensors file; return the numbers of
+    tensors and of parameters.
 
     Raises:
         OSError: `output` cannot be written; what stood there stays.
@@ -39,7 +40,7 @@ def consolidate(state: Path, output: Path) -> tuple[int, int]:
 
 
 def to_arpa(tables: Path, tokenizer: "Tokenizer", output: Path) -> int:
-    """Write an n-gram model; how many n-grams it has.
+    """Write an n-gram model to a file in the ARPA format and return its number of n-grams.
 
     Raises:
         OSError: `output` cannot be written; what stood there stays.

@@ -1,4 +1,4 @@
-"""Corpora: listed, fetched, checked."""
+"""The work of `lslm data`: list corpora, fetch their files, check them."""
 
 import os
 import sys
@@ -38,7 +38,7 @@ from lslm_lightning.text.yaml_files import CatalogueLoader, MeaningError, parse_
 
 
 def columns_given(text: str) -> dict[str, Any]:
-    """Field -> column, from YAML or JSON.
+    """Parse the value of `--columns`, YAML or JSON, into a mapping from fields to columns.
 
     Raises:
         ArgumentTypeError: it is no mapping of names.
@@ -60,7 +60,7 @@ def columns_given(text: str) -> dict[str, Any]:
 
 
 def list_corpora(console: Console) -> int:
-    """A table of all corpora, task by task."""
+    """Print a table of all corpora, grouped by task, and return the exit status."""
     catalogue = read_catalogue()
     corpora = [open_corpus(name) for name in [*catalogue, *builtin.CORPORA]]
     table = Table(
@@ -98,13 +98,16 @@ def list_corpora(console: Console) -> int:
 
 
 def _label(folder: Path) -> str:
-    """A short name of a folder that is searched."""
+    """Return a short name for a folder that is searched for corpora: "cache", "LSLM_DATA" or
+    "here".
+    """
     if folder == cache_directory() / "data":
         return "cache"
     return "LSLM_DATA" if folder == Path(os.environ.get("LSLM_DATA", "")).expanduser() else "here"
 
 
 def _where(entry: CatalogueEntry) -> str:
+    """Return where the files of a corpus were found, and which are missing, as text."""
     found = {file.name: local_file(entry, file) for file in entry.data_files}
     missing = [name for name, path in found.items() if path is None]
     if len(missing) == len(found):
@@ -119,7 +122,9 @@ def _where(entry: CatalogueEntry) -> str:
 
 
 def fetch_files(console: Console, name: str) -> int:
-    """Gets what is missing and verifies everything, a line a file."""
+    """Fetch the missing files of a corpus, verify all of them, print a line for each, and return
+    the exit status.
+    """
     if name in builtin.CORPORA:
         console.print(f"{name} is built in: there is nothing to fetch")
         return 0
@@ -143,12 +148,13 @@ def fetch_files(console: Console, name: str) -> int:
 
 
 def _verdict(file: DataFile) -> str:
+    """Return whether a checksum of the file is known, as text for a table."""
     return "checksum agrees" if file.checksums else "no checksum known"
 
 
 def check_corpus(console: Console, name: str, columns: Mapping[str, Any] | None = None) -> int:
-    """Verifies all files and reads all splits, shows what was found, and a config; what is wrong
-    goes to standard error, a line each.
+    """Verify the files of a corpus, read all splits, print statistics and an example config; return
+    1 if there are faults, which go to standard error.
     """
     columns = dict(columns or {})
     try:
@@ -217,7 +223,7 @@ def check_corpus(console: Console, name: str, columns: Mapping[str, Any] | None 
 def _show_columns(
     console: Console, corpus: Corpus, entry: CatalogueEntry | None, columns: Mapping[str, Any]
 ) -> None:
-    """Columns of the files and what they are read as; of what has none, the fields of its rows."""
+    """Print a table of the columns of a corpus and the fields they are read as."""
     try:
         if entry is None or entry.format == "parallel":
             console.print(rows_table(corpus, corpus.splits[0]))
@@ -235,7 +241,9 @@ def _show_columns(
 
 
 def _show_unknown(console: Console, name: str, columns: Mapping[str, Any]) -> None:
-    """Columns of a path that does not say what they mean, and those that tasks could read."""
+    """Print the columns of a file whose meaning is unknown, with example configs for tasks that
+    could read it.
+    """
     path = Path(name).expanduser()
     try:
         records = local.records_of(path, N_RECORD) if path.exists() else []
@@ -254,7 +262,7 @@ def _show_unknown(console: Console, name: str, columns: Mapping[str, Any]) -> No
 
 
 def misaligned_rows(corpus: Corpus, rows: Sequence[Row]) -> str:
-    """How pairs of a translation or summarization corpus look misaligned; "" where they do not."""
+    """Return a warning if the two sides of a parallel corpus look misaligned; "" otherwise."""
     if corpus.task not in ("translation", "summarization") or len(corpus.fields) < 2:
         return ""
     sides = [[references_of(row[field])[0] for row in rows] for field in corpus.fields[:2]]
@@ -262,7 +270,9 @@ def misaligned_rows(corpus: Corpus, rows: Sequence[Row]) -> str:
 
 
 def check_files(console: Console, entry: CatalogueEntry) -> tuple[list[str], set[str]]:
-    """Prints a table of the files; gives what is wrong, and the names of the files that are."""
+    """Print a table of the files of a corpus; return a list of problems and the names of missing or
+    damaged files.
+    """
     problems = []
     missing = []
     differing = []
@@ -292,10 +302,14 @@ def check_files(console: Console, entry: CatalogueEntry) -> tuple[list[str], set
 
 
 def _texts_of(value: str | list[str]) -> list[str]:
+    """Return a field's value as a list of texts."""
     return [value] if isinstance(value, str) else value
 
 
 def _add_lengths(table: Table, corpus: Corpus, split: str, rows: Sequence[Row]) -> None:
+    """Add one row for each field of a split to the table: number of rows, mean and maximum lengths,
+    digest.
+    """
     digest = corpus.digest(split)[:12]
     for number, field in enumerate(corpus.fields):
         texts = [text for row in rows for text in _texts_of(row.get(field, []))]

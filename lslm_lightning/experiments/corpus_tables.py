@@ -1,6 +1,4 @@
-"""What `lslm data check` shows of a corpus besides its sizes: its columns, its first rows, and a
-config to paste.
-"""
+"""Tables and example configs that `lslm data check` prints."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -45,7 +43,9 @@ PAIRS = (("document", "summary"), ("context", "question", "answers"), ("audio", 
 
 
 def columns_table(records: Sequence[Record], columns: Mapping[str, Any]) -> Table:
-    """Each column with its type, the field it is read as, and what the first records hold."""
+    """Build a table with each column's name, type, field it is read as, and values in the first
+    records.
+    """
     table = Table(
         "column",
         "type",
@@ -75,7 +75,7 @@ def columns_table(records: Sequence[Record], columns: Mapping[str, Any]) -> Tabl
 
 
 def rows_table(corpus: Corpus, split: str) -> Table:
-    """Each field of the first rows."""
+    """Build a table with the fields of the first rows of a split."""
     rows = [corpus.rows(split)[i] for i in range(min(N_RECORD, len(corpus.rows(split))))]
     table = Table("field", *("first rows", "")[: len(rows)], box=box.SIMPLE_HEAD, pad_edge=False)
     for field in dict.fromkeys(field for row in rows for field in row):
@@ -84,8 +84,8 @@ def rows_table(corpus: Corpus, split: str) -> Table:
 
 
 def config_of(corpus: Corpus, columns: Mapping[str, Any]) -> str:
-    """Config of `lslm evaluate` for this corpus, but for its systems; its data are those of `lslm
-    run` too. "" of an unknown task.
+    """Return an example config of `lslm evaluate` for a corpus as YAML, without its systems; "" if
+    the task is unknown.
     """
     task = _task_of(corpus)
     if task not in CLASSES:
@@ -103,9 +103,7 @@ def config_of(corpus: Corpus, columns: Mapping[str, Any]) -> str:
 
 
 def proposals(records: Sequence[Record]) -> list[dict[str, Any]]:
-    """Columns that tasks could read, by usual names; any text at least is one for language
-    modeling.
-    """
+    """Return mappings from the fields of a task to columns, guessed from usual column names."""
     found = [
         proposed(record, fields, by_order=fields == ("text",))
         for record in records[:1]
@@ -119,7 +117,7 @@ def proposals(records: Sequence[Record]) -> list[dict[str, Any]]:
 
 
 def fields_by_column(columns: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """(column, field) of every column that is read."""
+    """Return a (column, field) pair for every column that is read."""
     pairs = []
     for field, column in columns.items():
         column = column[JOINED[0]] if isinstance(column, Mapping) else column
@@ -128,7 +126,7 @@ def fields_by_column(columns: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def type_of(value: Any) -> str:
-    """Kind of a value, in words."""
+    """Return the type of a value from a data file as text, "list of text" for instance."""
     if isinstance(value, str):
         return "text"
     if isinstance(value, Mapping):
@@ -139,15 +137,13 @@ def type_of(value: Any) -> str:
 
 
 def shortened(value: Any) -> str:
-    """The beginning of a value, in one line."""
+    """Return the beginning of a value as one line of at most `WIDTH` characters."""
     text = printable(value if isinstance(value, str) else "" if value is None else str(value))
     return text if len(text) <= WIDTH else f"{text[: WIDTH - 3]}..."
 
 
 def printable(text: str) -> str:
-    """The beginning of a text in which nothing moves the cursor, changes colours or the direction
-    of writing.
-    """
+    """Return the beginning of a text on one line, with control characters escaped."""
     beginning = " ".join(text[: 4 * WIDTH].split())
     return "".join(
         c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode()
@@ -156,10 +152,12 @@ def printable(text: str) -> str:
 
 
 def _is_place(record: Record, name: Any) -> bool:
+    """Return whether the column is the generated `id` that a reader adds to records."""
     return name == "id" and record[name] == where_of(record)
 
 
 def _task_of(corpus: Corpus) -> str:
+    """Return the name of a corpus's task, stated or inferred from its fields; "" if unknown."""
     if corpus.task:
         return corpus.task
     return (

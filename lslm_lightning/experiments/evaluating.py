@@ -1,4 +1,4 @@
-"""Evaluations in one call: any number of systems on one evaluation set."""
+"""Evaluation of systems, for calls from Python."""
 
 import sys
 import time
@@ -39,7 +39,7 @@ class EvaluationResults:
 
     @cached_property
     def scores(self) -> Mapping[str, Mapping[str, Score]]:
-        """Scores by system and metric; a system that could not answer has none."""
+        """Scores by system, then by metric; empty for a system that failed."""
         found = self._results.scores
         return {
             name: {score.metric: score for score in own.scores} if own else {}
@@ -53,22 +53,22 @@ class EvaluationResults:
 
     @property
     def findings(self) -> Sequence["Finding"]:
-        """Findings of the sanity checks."""
+        """Sanity checks that found something."""
         return self._results.findings
 
     @property
     def failures(self) -> Mapping[str, str]:
-        """Reasons why systems have no scores, by system."""
+        """Reasons for failure by name of the system, for systems without scores."""
         entries = self._results.entries
         return {name: entry.reason for name, entry in entries.items() if entry.reason}
 
     @property
     def report(self) -> Path:
-        """Path of the report, a page of HTML."""
+        """Path of the report, an HTML page."""
         return self.path / "report" / "index.html"
 
     def table(self) -> "pd.DataFrame":
-        """Return a row for each system and metric: value, bounds of the 95 % interval, unit,
+        """Return a DataFrame with a row for each system and metric: value, 95 % interval, unit,
         signature, number of examples.
         """
         import pandas as pd
@@ -140,7 +140,9 @@ def folder_of(
     root: Path,
     name: str | None = None,
 ) -> Path:
-    """Return the folder of an evaluation, called by its config and what decides the questions."""
+    """Return the output folder of an evaluation: its name, then a digest of the data, split and
+    prompts.
+    """
     from lslm_lightning.runs.directory import as_name
 
     config = words[words.index("--config") + 1]
@@ -152,7 +154,9 @@ def folder_of(
 
 
 def name_of(config: str, words: Sequence[str]) -> str:
-    """Return a name made of the config's and of what the words set otherwise."""
+    """Return a name for an evaluation, made of the config's file name and of the settings given
+    besides.
+    """
     from lslm_lightning.runs.names import run_name, stem_of, typed_settings
 
     asked = ("data.", "split", "n_shot")
@@ -167,7 +171,8 @@ def conclude(
     n_process: int = 1,
     command: Sequence[str] = (),
 ) -> "Results":
-    """Answer what is open, score, report, and store it in MLflow.
+    """Collect missing predictions, score all systems, write the report and store the evaluation in
+    MLflow.
 
     Args:
         n_process: processes that share the questions.

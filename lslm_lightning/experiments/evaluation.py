@@ -1,4 +1,4 @@
-"""One evaluation, from the questions to the report: its folder, its scores, its MLflow runs."""
+"""One evaluation: predictions of all systems, scores, report and MLflow runs."""
 
 import math
 import sys
@@ -49,7 +49,7 @@ FOUND = ("replaced", "left_out", "generation_config", "generation_config_set_asi
 
 
 class Examination:
-    """What `lslm evaluate` does.
+    """One evaluation of several systems on one set of examples.
 
     Args:
         folder: predictions/, metrics.json and report/ go there.
@@ -100,8 +100,8 @@ class Examination:
                 self.answers.broken[name] = failure(error)
 
     def tell(self) -> None:
-        """Print which runs patterns stand for, and what systems were trained for where that is
-        something else.
+        """Print which runs the systems' patterns resolved to, and which systems were trained for
+        another task or language.
         """
         for line in [
             *self.choices().values(),
@@ -110,7 +110,9 @@ class Examination:
             print(line, flush=True)
 
     def choices(self) -> dict[str, str]:
-        """The runs that patterns stand for, in words, by system."""
+        """Return a line of text, by system name, for each system whose run was chosen by a
+        pattern.
+        """
         found = {}
         for name, system in self.systems.items():
             try:
@@ -123,8 +125,8 @@ class Examination:
         return found
 
     def conclude(self, command: str, began: float) -> Results:
-        """Answer what is open, score what is written, report, and store it all in an MLflow run of
-        its own.
+        """Run the evaluation in an MLflow run of its own: collect missing predictions, score,
+        report, store.
 
         Raises:
             WorkError: systems failed; the others are reported.
@@ -142,7 +144,7 @@ class Examination:
             return self.examine(tracker, command, began)
 
     def examine(self, tracker: Tracker, command: str, began: float) -> Results:
-        """The same after `answers.prepare`, in the MLflow run of `tracker`."""
+        """Run the evaluation within the MLflow run of `tracker`, after `answers.prepare`."""
         results = self.results()
         data = self.evaluation.data
         corpus = self.evaluation.data.corpus
@@ -167,7 +169,7 @@ class Examination:
         return results
 
     def results(self) -> Results:
-        """From answers on disk, asked for where they are missing, to scores."""
+        """Collect missing predictions and compute scores, paired tests and sanity checks."""
         entries = self.answers.entries()
         texts, found = seen_in_training(self.evaluation.data, self.examples)
         return conclude(
@@ -183,6 +185,7 @@ class Examination:
     def report(
         self, results: Results, command: str, began: float, git: Mapping[str, str]
     ) -> Report:
+        """Build the report of the evaluation."""
         evaluation = self.evaluation
         data = self.evaluation.data
         commit = git.get("git.commit")
@@ -240,14 +243,12 @@ class Examination:
         )
 
     def baselines(self) -> list[str]:
-        """Names of the systems that need no model, and that every other one has to beat."""
+        """Return the names of the systems that are baselines, with no trained model."""
         systems = self.systems.items()
         return [name for name, system in systems if system.is_baseline]
 
     def tags(self) -> dict[str, str]:
-        """Tags of the evaluation's MLflow run and of its children; the words of questions are the
-        systems' own affair.
-        """
+        """Return the tags that the evaluation's MLflow run and its child runs share."""
         evaluation = self.evaluation
         split = self.evaluation.split
         found = evaluation.data.evaluation_set(split)
@@ -265,8 +266,8 @@ class Examination:
         }
 
     def store(self, tracker: Tracker, results: Results) -> None:
-        """The evaluation in MLflow: a run, with a child a system, metrics named alike so that
-        MLflow compares them.
+        """Store the evaluation in MLflow: files and description in the parent run, and a child run
+        for each system.
         """
         for path in (self.folder / "metrics.json", self.folder / "report"):
             tracker.log_artifact(path)
@@ -329,7 +330,8 @@ class Examination:
         names: Iterable[str],
         conclusion: Conclusion,
     ) -> str:
-        """Return what MLflow's page says of the evaluation, or of some of its systems.
+        """Return the Markdown description that MLflow shows for the evaluation or for some of its
+        systems.
 
         Args:
             tracker: that of the evaluation, which has the report.
@@ -352,7 +354,7 @@ class Examination:
         )
 
     def show(self, results: Results) -> None:
-        """The ladder in the terminal; names and outputs are text, never markup."""
+        """Print conclusion, table of scores, failures and sanity checks to the terminal."""
         output = console()
         names = [metric.name for metric in self.metrics]
         conclusion = lead(results, self.metrics, self.baselines())
@@ -376,7 +378,7 @@ class Examination:
 
 
 def constants(facts: Mapping[str, Any]) -> dict[str, float]:
-    """Return the size of a system and its costs, as parameters: they have no course over steps."""
+    """Return the numeric facts of a system (size and costs) as MLflow parameters."""
     numbers = {name: value for name, value in facts.items() if isinstance(value, int | float)}
     return {
         name if name == "n_parameter" else f"cost.{name}": float(f"{value:.6g}")
@@ -387,7 +389,9 @@ def constants(facts: Mapping[str, Any]) -> dict[str, float]:
 
 
 def set_otherwise(system: object, spec: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a system's spec with the settings alone that differ from the defaults of its class."""
+    """Return a system's spec with only those `init_args` that differ from the defaults of its
+    class.
+    """
     defaults = {name: each.default for name, each in signature(type(system)).parameters.items()}
     given = (spec.get("init_args") or {}).items()
     changed = {
@@ -399,8 +403,8 @@ def set_otherwise(system: object, spec: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def found_settings(results: Results, name: str) -> dict[str, Mapping[str, Any]]:
-    """Settings of a system that change its answers and do not stand in the config, under `found`;
-    nothing where there are none.
+    """Return `{"found": ...}` with settings that a system discovered itself and that are not in its
+    config; an empty mapping if there are none.
     """
     facts = results.entries[name].facts if name in results.entries else {}
     found = {key: facts[key] for key in FOUND if facts.get(key)}

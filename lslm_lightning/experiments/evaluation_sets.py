@@ -1,4 +1,4 @@
-"""Evaluation sets of finished runs, those of earlier releases too."""
+"""Identity of the evaluation sets of finished runs, including runs of earlier releases."""
 
 import json
 import math
@@ -36,7 +36,7 @@ SPLIT = "test"
 
 @dataclass(frozen=True, slots=True)
 class FoundSet:
-    """Evaluation set of a run's test; None with the reason, in words, where it cannot be known.
+    """The evaluation set of a run's test, or None with the reason in `reason`.
 
     `note` says how it was found where the run's own record does not have it.
     """
@@ -47,7 +47,7 @@ class FoundSet:
 
 
 def find_set(directory: RunDirectory, known: dict[str, TaskData], trust: bool = False) -> FoundSet:
-    """Find which evaluation set the scores in a run's metrics.json belong to.
+    """Determine which evaluation set the scores in a run's metrics.json belong to.
 
     Runs of this release have it on record. An earlier release recorded a digest of files, which
     knows neither direction nor columns: the set is then computed from the run's config and the
@@ -130,8 +130,7 @@ def agreement(
     metrics: Sequence[Metric],
     recorded: Sequence[Score],
 ) -> bool | None:
-    """Whether recorded outputs have the recorded scores on these examples, by each metric that
-    scores as it did then.
+    """Return whether recorded outputs, scored again on these examples, give the recorded scores.
 
     None where nothing can be said: there are no outputs, or metrics have changed. A score of 0
     proves nothing.
@@ -161,13 +160,13 @@ def agreement(
 
 
 def outputs_of(directory: RunDirectory) -> list[Prediction]:
-    """Answers of a run's test; empty where they are not here."""
+    """Read the predictions of a run's test; an empty list if there are none on this machine."""
     path = directory.predictions / f"{SPLIT}.jsonl"
     return read_predictions(path) if path.exists() else []
 
 
 def opened(spec: Mapping[str, Any], known: dict[str, TaskData]) -> TaskData:
-    """Data module of a run's config, to read its examples.
+    """Return the data module of a run's config, building it unless `known` has it.
 
     Args:
         known: those opened before, to which this one is added; runs with the same examples share
@@ -208,9 +207,7 @@ def data_of(spec: Mapping[str, Any]) -> TaskData:
 def examples_of(
     directory: RunDirectory, data: TaskData, wanted: EvaluationSet
 ) -> list[Example] | None:
-    """Examples that a run was tested on, as its corpus has them here; None where it has them no
-    longer.
-    """
+    """Return the examples that a run was tested on; None if its corpus no longer has them."""
     try:
         examples = data.examples(SPLIT)
         if data.evaluation_set(SPLIT).digest == wanted.digest:
@@ -229,8 +226,7 @@ def paired(
     examples: Sequence[Example],
     ids: str,
 ) -> list[Prediction] | None:
-    """Answers of a run to these examples, in their order; None where they are not here, or cut
-    short.
+    """Return a run's predictions for these examples, in their order; None if any is missing.
 
     Where the run knew the examples by other ids, its own examples, in the same order, say which
     answer is whose.

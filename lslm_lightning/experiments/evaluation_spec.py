@@ -1,4 +1,4 @@
-"""Evaluations described by a config, and the objects built of it."""
+"""Evaluation configs: parsing, and building their data, systems and metrics."""
 
 import hashlib
 import json
@@ -17,7 +17,7 @@ KEYS = ("task", "data", "systems", "split", "n_shot", "n_resample", "metrics")  
 
 @dataclass
 class EvaluationSpec:
-    """What a config says, built."""
+    """An evaluation config with its objects built."""
 
     task: type
     data: "TaskData"
@@ -33,13 +33,15 @@ class EvaluationSpec:
 
     @property
     def task_name(self) -> str:
+        """Name of the task, "translation" for instance."""
         from lslm_lightning.configuration.job import task_name
 
         return task_name(self.task)
 
 
 def read(words: Sequence[str]) -> EvaluationSpec:
-    """Parse and build what words of a command line say, `--config FILE` among them.
+    """Parse the arguments of `lslm evaluate`, `--config FILE` among them, and build the objects
+    they describe.
 
     Raises:
         SettingsError: it is not right.
@@ -98,7 +100,8 @@ def read(words: Sequence[str]) -> EvaluationSpec:
 
 
 def built_systems(specs: Mapping[str, Any]) -> "tuple[dict[str, System], dict[str, str]]":
-    """Build systems, and return with them why some could not be.
+    """Build systems from their specs; return them by name, and the reason for each that could not
+    be built.
 
     Raises:
         ValueError: a system refuses its settings, which are to be corrected before any is asked.
@@ -137,7 +140,7 @@ def built_systems(specs: Mapping[str, Any]) -> "tuple[dict[str, System], dict[st
 
 
 def answering(spec: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The spec of a system without what changes none of its answers."""
+    """Return a system's spec without the settings that change none of its answers."""
     arguments = {
         name: value
         for name, value in (spec.get("init_args") or {}).items()
@@ -147,7 +150,7 @@ def answering(spec: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def check_systems(specs: Mapping[str, Any]) -> None:
-    """Refuse systems that cannot be built.
+    """Refuse specs of systems that cannot be built.
 
     Raises:
         SettingsError: one cannot.
@@ -162,7 +165,7 @@ def check_systems(specs: Mapping[str, Any]) -> None:
 
 
 def instantiated(parser: Any, found: Any) -> Any:
-    """What a parser found, built.
+    """Instantiate the objects of parsed settings.
 
     Raises:
         ValueError: a class refuses its settings, in its own words.
@@ -176,7 +179,7 @@ def instantiated(parser: Any, found: Any) -> Any:
 
 
 def digest_of(settings: Any) -> str:
-    """Eight hexadecimal digits."""
+    """Return the first eight hexadecimal digits of the SHA-256 of settings written as JSON."""
     return hashlib.sha256(
         json.dumps(settings, sort_keys=True, ensure_ascii=False, default=str).encode()
     ).hexdigest()[:8]

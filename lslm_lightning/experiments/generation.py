@@ -1,4 +1,4 @@
-"""Texts answered by a trained model."""
+"""Text generation with a trained model."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
@@ -21,7 +21,7 @@ FUSION = ("fusion", "fusion_weight", "length_bonus")
 
 @dataclass(frozen=True)
 class SearchSettings:
-    """Settings of a search for answers; None leaves one as the run has it.
+    """Settings of a decoding search; None keeps the run's own setting.
 
     Args:
         search: kind; of another kind than the run's, the rest starts from that kind's defaults.
@@ -96,7 +96,7 @@ def generate(
 
 
 class Writer:
-    """A trained model that answers texts, a batch at a time.
+    """A trained model that generates answers for texts, batch by batch.
 
     Args:
         run: see `generate`, and there for the others.
@@ -138,7 +138,7 @@ class Writer:
         torch.manual_seed(seed)
 
     def search_by(self, settings: SearchSettings, n_best: int = 1) -> None:
-        """Search for answers as the settings say.
+        """Set the decoding search of the model.
 
         Raises:
             ValueError: a setting is out of range, or does not apply to this task or its search.
@@ -167,7 +167,7 @@ class Writer:
 
 
 def apply_settings(task: "Task", settings: SearchSettings, n_best: int = 1) -> None:
-    """Let the task answer as the settings say.
+    """Set the task's decoding search and length limits as given.
 
     Raises:
         ValueError: an option is out of range, or does not apply to this task or its search.
@@ -209,7 +209,8 @@ def apply_settings(task: "Task", settings: SearchSettings, n_best: int = 1) -> N
 
 
 def fusion_of(task: "Task", settings: SearchSettings, device: str, trust: bool) -> "Fusion | None":
-    """Return the language model that `fusion` names; None where it names none.
+    """Build the language model named by `settings.fusion` for shallow fusion; None if none is
+    named.
 
     Raises:
         ValueError: there is no such run, it has another tokenizer, or a setting of it came without
@@ -232,8 +233,8 @@ def fusion_of(task: "Task", settings: SearchSettings, device: str, trust: bool) 
 def chosen_search(
     own: "AnySearch", settings: SearchSettings, searches: Sequence[type]
 ) -> "AnySearch":
-    """The run's own search with what was given; a `--search` of another kind starts from that
-    kind's defaults.
+    """Return the run's search with the given settings applied; if `search` names another kind,
+    start from the defaults of that kind.
 
     Chance goes on from batch to batch, whatever the seed of the run's search.
 

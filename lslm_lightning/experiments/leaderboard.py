@@ -1,4 +1,4 @@
-"""All finished runs of an MLflow experiment in one table."""
+"""Table of all finished runs of an MLflow experiment, grouped by comparability."""
 
 import inspect
 import json
@@ -26,8 +26,8 @@ PAGE = 1000  # runs asked for at a time
 
 
 def leaderboard(experiment: str, metric: str | None = None) -> Table:
-    """Build a table with a row for each run that has the metric: those that compare stand together,
-    the best first.
+    """Build a table of all finished runs that have the metric: comparable runs stand together, the
+    best first.
 
     Runs compare that were scored on one evaluation set, by metrics of one signature; see `Group`.
 
@@ -101,7 +101,7 @@ def leaderboard(experiment: str, metric: str | None = None) -> Table:
 
 
 def brief(table: Table) -> Table:
-    """Without the columns that the notes on exams say too."""
+    """Return the table without the columns `corpus` and `data`, which its notes repeat."""
     kept = [
         i for i, heading in enumerate(table.headings()) if heading.name not in ("corpus", "data")
     ]
@@ -113,7 +113,9 @@ def brief(table: Table) -> Table:
 
 
 def runs_of(experiment: str) -> tuple[list[Any], int]:
-    """All finished runs, the newest first, and the number of others."""
+    """Return the finished runs of an MLflow experiment, newest first, and the number of other
+    runs.
+    """
     store = Store()
     client = store.client()
     found = store.ask(lambda: client.get_experiment_by_name(experiment))
@@ -142,8 +144,8 @@ def runs_of(experiment: str) -> tuple[list[Any], int]:
 
 
 def on_record(run: Any, name: str) -> dict[str, Any]:
-    """What the run's tag says of the score that MLflow knows as `test/<metric>`; nothing of what is
-    no score, or in an older run.
+    """Return the record of the score `test/<metric>` in the run's tag `scores`; empty if the run
+    has none.
     """
     try:
         return json.loads(run.data.tags.get("scores", "{}")).get(name.rpartition("/")[2], {})
@@ -153,9 +155,7 @@ def on_record(run: Any, name: str) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Group:
-    """What makes scores of an experiment compare: equal `key` and `signature`. The rest is for
-    people.
-    """
+    """A group of comparable scores: one evaluation set and one metric signature."""
 
     key: tuple[str, ...]  # of the evaluation set
     signature: str
@@ -165,13 +165,13 @@ class Group:
 
     @property
     def words(self) -> str:
-        """What the notes below the table say."""
+        """Description of the group for the notes below the table."""
         digest = f"digest {self.shown or 'unknown'}{f' ({self.why})' if self.why else ''}"
         return f"{self.about}, {digest}, {self.signature or 'signature unknown'}"
 
 
 def exam_of(run: Any, name: str, known: dict[str, TaskData]) -> Group:
-    """What the score `name` of a run in MLflow belongs to.
+    """Return the group of comparable scores that the score `name` of an MLflow run belongs to.
 
     The digest is that of the run's tag or, of a validation, of its data set. Where an earlier
     release left one of files, the evaluation set is found by the run's directory, or else told
@@ -212,8 +212,8 @@ def exam_of(run: Any, name: str, known: dict[str, TaskData]) -> Group:
 
 
 def n_validation_example(params: Mapping[str, str]) -> str:
-    """Return how many examples a run answers in validation; runs of earlier releases have all
-    settings, others what is no default.
+    """Return how many validation examples a run generates answers for, as text, from its MLflow
+    parameters.
     """
     default = str(inspect.signature(TaskData).parameters["n_validation_example"].default)
     return (
@@ -224,13 +224,15 @@ def n_validation_example(params: Mapping[str, str]) -> str:
 
 
 def decides(parameter: str) -> bool:
-    """Whether a parameter of the data says which texts of the corpus are asked for."""
+    """Return whether a data parameter selects which texts of a corpus are used, as a language
+    does.
+    """
     return any(word in parameter for word in ("language", "columns", "reference"))
 
 
 def digest_of_input(run: Any, split: str) -> str:
-    """Whole digest of the data set that MLflow knows as the run's input of this split; "" where
-    there is none.
+    """Return the digest of the MLflow data set that the run logged for this split; "" if there is
+    none.
     """
     for each in getattr(getattr(run, "inputs", None), "dataset_inputs", None) or []:
         tags = {tag.key: tag.value for tag in each.tags}
@@ -240,8 +242,8 @@ def digest_of_input(run: Any, split: str) -> str:
 
 
 def set_of_directory(path: str, known: dict[str, TaskData]) -> EvaluationSet | None:
-    """Evaluation set of the run in a directory, or of the first child of a parent of seeds; None
-    where it cannot be known.
+    """Return the evaluation set of the run in a directory, or of its first seed; None if it cannot
+    be determined.
     """
     folder = Path(path)
     if not path or not folder.is_dir():
@@ -255,7 +257,9 @@ def set_of_directory(path: str, known: dict[str, TaskData]) -> EvaluationSet | N
 
 
 def kind_of(run: Any) -> str:
-    """What the row stands for."""
+    """Return how a row's scores came about: "run", "evaluated, 2 shots" or "mean of 3 seeds" for
+    instance.
+    """
     tags = run.data.tags
     if "system" in tags:
         n = int(tags.get("n_shot", "0"))
@@ -264,13 +268,15 @@ def kind_of(run: Any) -> str:
 
 
 def letters(number: int) -> str:
-    """A, B, ..., Z, AA, AB, ..."""
+    """Return the spreadsheet-like label of a number: A, B, ..., Z, AA, AB, ..."""
     first, last = divmod(number, 26)
     return (letters(first - 1) if first else "") + ascii_uppercase[last]
 
 
 def lower_is_better(name: str, runs: list[Any]) -> bool:
-    """As runs have on record, or else by what such metrics are called."""
+    """Return whether lower values of a metric are better, from the runs' records or else from its
+    name.
+    """
     known = [
         found["higher_is_better"]
         for run in runs

@@ -1,4 +1,4 @@
-"""Calls from Python, which leave the process of the caller as it was."""
+"""Protection of the calling process when commands are used as Python functions."""
 
 import logging
 import os
@@ -20,7 +20,7 @@ QUIETED = (  # loggers that a training silences
 
 @contextmanager
 def library_call(words: Sequence[str]) -> Iterator[None]:
-    """Do the work of a command inside, for a caller whose process goes on with other work.
+    """Run the body as the command `words` would, and restore the caller's process state afterwards.
 
     Environment variables, filters of warnings, levels of loggers, random states and the number of
     torch's threads are those of before afterwards. Signal handlers, `sys.argv` and streams are

@@ -1,4 +1,6 @@
-"""Endings of a piece of work: what failed, who stopped it, and the command that goes on."""
+"""The command that is running, and how it ends: errors, stops, and the command that continues
+it.
+"""
 
 import shlex
 import sys
@@ -19,7 +21,7 @@ PARENT = "LSLM_PARENT"  # tells a command which process waits for it
 
 
 class WorkError(RuntimeError):
-    """A part of the work failed, as the message says; what else there was to do was done.
+    """Some part of the work failed, as the message says; the rest was done.
 
     Attributes:
         results: of the rest of an evaluation, where there are any.
@@ -30,9 +32,7 @@ class WorkError(RuntimeError):
 
 @contextmanager
 def true_ending(tracker: "Tracker") -> Iterator[None]:
-    """MLflow is told how what is inside ended: FINISHED, FAILED, or KILLED by Ctrl-C or a
-    signal.
-    """
+    """Report to MLflow how the body ended: FINISHED, FAILED, or KILLED if it was interrupted."""
     status = "FAILED"
     try:
         yield
@@ -47,7 +47,9 @@ def true_ending(tracker: "Tracker") -> Iterator[None]:
 
 
 def is_stop(error: BaseException) -> bool:
-    """Whether someone asked this process to stop, by Ctrl-C or a signal."""
+    """Return whether an exception means that the process was asked to stop, by Ctrl-C or a
+    signal.
+    """
     return isinstance(error, KeyboardInterrupt) or hasattr(error, "signum")
 
 
@@ -57,7 +59,7 @@ _words: ContextVar[tuple[str, ...] | None] = ContextVar("words", default=None)
 
 @contextmanager
 def working_on(words: Sequence[str], is_call: bool = False) -> Iterator[None]:
-    """Let `command_words` return these inside.
+    """Set the arguments that `command_words` returns within the body.
 
     Args:
         is_call: whether a call from Python works, in a process that has other work too.
@@ -72,18 +74,20 @@ def working_on(words: Sequence[str], is_call: bool = False) -> Iterator[None]:
 
 
 def is_call() -> bool:
-    """Return whether a call from Python is at work, and not a command."""
+    """Return whether the work was started by a call from Python rather than by a command."""
     return _is_call.get()
 
 
 def command_words() -> list[str]:
-    """Return the words of the command at work, or of the one that a call from Python stands for."""
+    """Return the arguments of the running command, or of the command that a call from Python stands
+    for.
+    """
     words = _words.get()
     return list(sys.argv[1:] if words is None else words)
 
 
 def command_line(words: Sequence[str] | None = None, config: Path | None = None) -> str:
-    """Return `lslm WORDS` as it is typed in a shell, without secrets and temporary files.
+    """Return the `lslm` command line as typed in a shell, without secrets and temporary files.
 
     Args:
         words: default: those of the command at work.
@@ -95,8 +99,8 @@ def command_line(words: Sequence[str] | None = None, config: Path | None = None)
 
 @contextmanager
 def way_on(line: str) -> Iterator[None]:
-    """Tell how to go on to whoever stops what is inside; a part of it that was stopped may know
-    better.
+    """Attach the line that says how to continue to the exception that stops the body, unless it has
+    one already.
 
     Args:
         line: "To go on: COMMAND"; "" where another process tells it.
@@ -110,8 +114,8 @@ def way_on(line: str) -> Iterator[None]:
 
 
 def one_line(error: BaseException) -> str:
-    """What happened, without line breaks; the kind of error only where its words do not explain
-    themselves.
+    """Return an error's message on one line, with its type where the message alone does not explain
+    it.
     """
     kind = type(error).__name__
     try:
@@ -128,5 +132,5 @@ def one_line(error: BaseException) -> str:
 
 
 def _plain(text: str) -> str:
-    """`text` in one line; half surrogate pairs, as of file names in Latin-1, are spelled out."""
+    """Return `text` on one line, with lone surrogates escaped."""
     return " ".join(text.split()).encode("utf-8", "backslashreplace").decode()

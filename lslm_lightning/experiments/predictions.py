@@ -1,5 +1,5 @@
-"""What systems answer in an evaluation: on disk as it comes, shared among processes, asked for
-once.
+"""Collection of the predictions of several systems: written to disk as they come, shared among
+processes, resumed.
 """
 
 import json
@@ -39,8 +39,8 @@ FORESEEN = (ValueError, RuntimeError, OSError)  # errors that explain themselves
 
 
 class Answers:
-    """The answers of all systems to one exam, in `folder`: `<key>.jsonl`, and `<key>.json` with
-    what is on record of it.
+    """Predictions of several systems for one evaluation set, kept in `folder` as `<key>.jsonl`,
+    with a record of each system in `<key>.json`.
 
     Args:
         keys: a file name for each system, which tells it from one of the same name that was set up
@@ -73,7 +73,7 @@ class Answers:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """No other process asks these systems inside.
+        """Lock the folder, so that no other process collects predictions there within the body.
 
         Raises:
             WorkError: one is at it.
@@ -95,19 +95,22 @@ class Answers:
             lock.release()
 
     def path(self, name: str) -> Path:
+        """Return the path of a system's predictions."""
         return self.folder / f"{self.keys[name]}.jsonl"
 
     def record_path(self, name: str) -> Path:
+        """Return the path of a system's record."""
         return self.folder / f"{self.keys[name]}.json"
 
     def continuations(self, name: str) -> Path:
+        """Return the path of a system's continuations of the prompts."""
         return self.folder / f"{self.keys[name]}.continuations.jsonl"
 
     # Shares
 
     def answer_share(self, index: int, n: int) -> None:
-        """Answer every n-th text of what is still open, into files of this share; what fails is
-        left to the process that started it.
+        """Answer every n-th open example with each shardable system, into files of this share;
+        errors are printed.
         """
         leave_with_parent()
         for name in self.sharing():
@@ -127,7 +130,7 @@ class Answers:
                 print(f"{name}: {failure(error)}", file=sys.stderr, flush=True)
 
     def sharing(self) -> list[str]:
-        """Names of the systems that several processes ask; one that cannot tell is broken."""
+        """Return the names of the systems whose examples can be shared among processes."""
         found = []
         for name, system in self.systems.items():
             try:
@@ -138,7 +141,8 @@ class Answers:
         return found
 
     def share_out(self, command: Sequence[str], n: int) -> None:
-        """Start a process a share, wait for all, and join what they wrote.
+        """Start `n` processes that each answer a share of the examples, wait for them, and merge
+        their files.
 
         Endpoints are left to this process (one budget, one ledger), and so is what a process has
         not answered that ended early.
@@ -187,8 +191,8 @@ class Answers:
     # One process
 
     def prepare(self) -> None:
-        """Before any long work: shares are taken in, answers of weights that have changed are set
-        aside, systems are looked for.
+        """Merge shares, set outdated predictions aside, and prepare every system that has examples
+        to answer.
 
         A system that cannot be asked is told at once and keeps its reason for `entry`; the others
         are scored.
@@ -212,8 +216,8 @@ class Answers:
             print(f"{name} is left out: {reason}", file=sys.stderr, flush=True)
 
     def prepare_system(self, name: str, system: System) -> None:
-        """Get the answers of one system that are on disk into order, and look for it where some are
-        lacking.
+        """Merge the shares of one system, set its predictions aside if its fingerprint has changed,
+        and prepare it if examples are open.
         """
         absorb(self.path(name))
         then = self.record(name).get("fingerprint")
@@ -235,13 +239,13 @@ class Answers:
             system.prepare(self.examples)
 
     def is_open(self, name: str) -> bool:
-        """Whether there is something that the system has not answered yet."""
+        """Return whether some examples have no prediction of this system yet."""
         answered = {p.id for p in everything(self.path(name))}
         return any(e.id not in answered for e in self.examples)
 
     def record(self, name: str) -> dict[str, Any]:
-        """What was noted of a system: its fingerprint before it was asked, the rest when it had
-        answered all.
+        """Return the record of a system from disk (fingerprint, signature, facts); empty if there
+        is none.
         """
         try:
             found = json.loads(self.record_path(name).read_text("utf-8"))
@@ -250,12 +254,12 @@ class Answers:
         return found if isinstance(found, dict) else {}
 
     def note(self, name: str, record: dict[str, Any]) -> None:
-        """Write what is on record, whole or not at all."""
+        """Write the record of a system, atomically."""
         text = json.dumps(redacted_settings(record), ensure_ascii=False)
         atomic_write(self.record_path(name), text + "\n")
 
     def files(self, name: str) -> list[Path]:
-        """All that is kept of a system's answers."""
+        """Return the paths of all existing files of a system's predictions."""
         paths = (self.path(name), self.continuations(name))
         return [
             p
@@ -265,12 +269,13 @@ class Answers:
         ] + [p for p in [self.record_path(name)] if p.exists()]
 
     def entries(self) -> list[Entry]:
-        """What every system answered; systems are asked for what is missing, and no model is loaded
-        where nothing is.
+        """Return an evaluation entry for each system, after collecting the predictions that are
+        missing.
         """
         return [self.entry(name, system) for name, system in self.systems.items()]
 
     def entry(self, name: str, system: System) -> Entry:
+        """Return the evaluation entry of one system; if it fails, the entry holds the reason."""
         if name in self.unready:
             return Entry(name, reason=self.unready[name], failed=True)
         try:
@@ -291,7 +296,9 @@ class Answers:
         examples: Sequence[Example],
         path: Path,
     ) -> list[Prediction]:
-        """Let a system answer what it has not answered yet, and show how far it is."""
+        """Collect the missing predictions of a system with a progress display, and return all of
+        them.
+        """
         work: Work | None = None
 
         def show(done: int, total: int) -> None:
@@ -314,7 +321,7 @@ class Answers:
         system: System,
         predictions: Sequence[Prediction],
     ) -> dict[str, Any]:
-        """Return the record of a system with its signature and its facts, which are asked for once.
+        """Return the record of a system, completed with its signature and facts.
 
         Facts that cannot be told take no score away: the report lacks them, and the next
         evaluation asks again.
@@ -333,8 +340,8 @@ class Answers:
         return noted
 
     def unread(self, system: System) -> dict[str, str]:
-        """How many sources a system that writes answers did not read to their end, in words;
-        nothing where it read all.
+        """Return the fact `cut_sources`, how many sources the system truncated; an empty mapping if
+        none.
         """
         if self.mode != "generate":
             return {}
@@ -342,14 +349,16 @@ class Answers:
         return {"cut_sources": f"{n_cut:,} of {len(self.examples):,} {words}"} if n_cut else {}
 
     def continued(self, name: str, system: System) -> list[Prediction]:
-        """How the system continues the prompts; nothing of one that writes no text."""
+        """Return the system's continuations of the prompts; an empty list for systems that generate
+        no text.
+        """
         if not self.prompts or not isinstance(system, Generator):
             return []
         return self.asked(name, system, " continuations", self.prompts, self.continuations(name))
 
 
 def failure(error: BaseException) -> str:
-    """Return what is told of an error that a system raised: one line of bounded length, no secrets.
+    """Return an exception's message on one line of bounded length, without secrets.
 
     Where the text of an error means little without it, the line of code that raised it is named.
 
@@ -368,7 +377,9 @@ def failure(error: BaseException) -> str:
 
 
 def facts(system: System, predictions: Sequence[Prediction]) -> dict[str, Any]:
-    """What the system says of itself, how long it took, and what its training took."""
+    """Return the facts of a system for the report: its own information, speed, and training
+    compute.
+    """
     found = {**system.info(), **timing(predictions)}
     folder = system.run_directory
     if folder is None:
@@ -377,9 +388,7 @@ def facts(system: System, predictions: Sequence[Prediction]) -> dict[str, Any]:
 
 
 def leave_with_parent() -> None:
-    """End this process when the one that started it has gone: standard input is a pipe from
-    there.
-    """
+    """Exit this process when its parent has gone, which closes the pipe at standard input."""
 
     def wait() -> None:
         while os.read(0, 1):  # not sys.stdin, whose lock an exit would wait for
@@ -390,8 +399,8 @@ def leave_with_parent() -> None:
 
 
 def threads(n: int) -> dict[str, str]:
-    """The cores that this process may use, shared by `n` processes: more threads than cores wait
-    for each other.
+    """Return the environment variable that gives each of `n` processes its share of the CPU
+    cores.
     """
     import torch
 
@@ -399,7 +408,7 @@ def threads(n: int) -> dict[str, str]:
 
 
 def gpus() -> list[str]:
-    """The GPUs that this process may use."""
+    """Return the ids of the GPUs that this process may use."""
     import torch
 
     given = os.environ.get("CUDA_VISIBLE_DEVICES")

@@ -1,4 +1,4 @@
-"""What is refused before a job begins."""
+"""Checks of settings, devices and data before a job begins."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -43,8 +43,8 @@ SPLITS = {
 def check_job(
     command: str, job: Job, trainer: Any, checkpoint: str | None, one_pass: bool = False
 ) -> str:
-    """Refuse settings of the job and the Trainer that cannot work; the type of the device that they
-    choose.
+    """Check the settings of a job and its Trainer; return the device type they select, "cpu" or
+    "cuda".
 
     Raises:
         ValueError: what, and what instead.
@@ -159,8 +159,7 @@ def check_job(
 
 
 def check_job_goes_on(job: Job, begun: Mapping[str, Any], max_steps: int) -> None:
-    """Refuse settings of the job that only the beginning of a run can use, where they are not as
-    they were.
+    """Refuse changed job settings that have no effect on a resumed run.
 
     Args:
         begun: settings of the job when the run began, from its config.yaml.
@@ -194,7 +193,7 @@ def check_one_process(task: str, trainer: Any) -> None:
 
 
 def check_devices(trainer: Any) -> str:
-    """Refuse devices that are not there; the type of those chosen: "cpu", "cuda".
+    """Check that the devices of these Trainer settings exist; return their type, "cpu" or "cuda".
 
     Raises:
         ValueError: with what this machine has.
@@ -226,8 +225,7 @@ def check_devices(trainer: Any) -> str:
 
 
 def check_goes_on(state: Path, data: TaskData, task: Task, trainer: Any) -> None:
-    """Refuse, before a run directory is touched, a state of training that cannot go on with these
-    settings.
+    """Refuse to resume from a checkpoint that is damaged or does not fit these settings.
 
     Raises:
         ValueError: it is damaged, or what decides its batches has changed, or its optimizer is
@@ -265,7 +263,7 @@ def check_goes_on(state: Path, data: TaskData, task: Task, trainer: Any) -> None
 
 
 def check_optimizer(task: Task) -> None:
-    """Refuse settings of the optimizer that it cannot be built with.
+    """Check that the task's optimizer can be built with its settings.
 
     Raises:
         ValueError: in the optimizer's words.
@@ -279,8 +277,8 @@ def check_optimizer(task: Task) -> None:
 
 
 def same_validation(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
-    """Whether two configurations validate alike: in their data, in the model but for how it is
-    trained, and in the Trainer's limits.
+    """Return whether two configurations validate alike: the same data, model architecture and
+    validation limits.
 
     Settings that only one of them knows, as those of another release, are not compared.
     """
@@ -302,7 +300,8 @@ def same_validation(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
 
 
 def n_share(trainer: Any) -> int:
-    """Among how many processes, or groups of them, these settings of a Trainer share the data.
+    """Return the number of data-parallel processes (or tensor-parallel groups) that these Trainer
+    settings make.
 
     Raises:
         ValueError: the groups are not of one size.
@@ -327,13 +326,13 @@ def n_share(trainer: Any) -> int:
 
 
 def strategy_name(trainer: Any) -> str:
-    """As it was given: a word, or the name of a class."""
+    """Return the name of the Trainer's strategy: as given, or the name of its class."""
     given = getattr(trainer.strategy, "class_path", trainer.strategy)
     return str(given).rpartition(".")[2]
 
 
 def is_sharded(trainer: Any) -> bool:
-    """Whether each process is to have a part of the model."""
+    """Return whether the Trainer's strategy shards the model among processes."""
     return strategy_name(trainer) in ("fsdp", "ShardedStrategy")
 
 
@@ -354,13 +353,13 @@ def read_splits(command: str, data: TaskData) -> None:
 
 
 def misaligned_pairs(data: PairData) -> str:
-    """How training pairs look misaligned; "" where they do not."""
+    """Return a warning if the training pairs look misaligned; "" otherwise."""
     pairs = [pair for row in data.rows("train") for pair in data.to_pairs(row)]
     return describe_pairs([source for source, _ in pairs], [target for _, target in pairs])
 
 
 def check_ids(split: str, ids: Sequence[str]) -> None:
-    """Refuse an exam in which answers could not be told apart."""
+    """Refuse a split in which two examples have the same id."""
     if twice := [name for name, n in Counter(ids).items() if n > 1]:
         raise ValueError(
             f"{split}: {len(twice)} ids occur twice, {twice[0]!r} is one; a column `id` must be "

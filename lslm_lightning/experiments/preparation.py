@@ -1,4 +1,4 @@
-"""Texts of any size as token ids on disk, for training that maps them into memory."""
+"""The work of `lslm data prepare`: texts of any size tokenized to files of token ids."""
 
 import argparse
 import os
@@ -13,7 +13,7 @@ from lslm_lightning.training.work import Work
 
 
 def prepare_texts(console: Console, own: argparse.Namespace) -> int:
-    """Tokenizer first, then the ids, with a line of progress now and then."""
+    """Train or load a tokenizer, write the token ids of all texts, and return the exit status."""
     numbers = ("workers", "vocab_size", "tokenizer_texts", "shard_mb")
     check_magnitudes({name: getattr(own, name) for name in numbers})
     for name in ("workers", "tokenizer_texts", "shard_mb"):
@@ -78,14 +78,14 @@ def prepare_texts(console: Console, own: argparse.Namespace) -> int:
 
 
 class PreparationWork(Work):
-    """Megabytes of text that are turned into ids."""
+    """Progress of a preparation, counted in megabytes of text."""
 
     # tokens so far, and megabytes per second
     n_token = 0
     speed = 0.0
 
     def parts(self) -> list[Part]:
-        """Return megabytes, times, tokens and speed."""
+        """Return the parts of the progress line: megabytes, times, tokens, speed."""
         more = [
             Part((f"{self.n_token:,} tokens", ""), (8,)),
             Part((f"{self.speed:.1f} MB/s", ""), (7,)),
@@ -94,9 +94,7 @@ class PreparationWork(Work):
 
 
 def import_without_torch() -> None:
-    """`datasets` would bring torch where it is installed, which takes 200 MB and seconds and is of
-    no use here.
-    """
+    """Import `datasets` without PyTorch, which would take 200 MB and seconds."""
     before = os.environ.get("USE_TORCH")
     os.environ["USE_TORCH"] = "0"
     try:
@@ -107,5 +105,5 @@ def import_without_torch() -> None:
 
 
 def is_packed(address: str) -> bool:
-    """Whether a file's size says nothing of its text's."""
+    """Return whether a file is compressed, so that its size does not tell the size of its text."""
     return address.rpartition(".")[2] in ("gz", "zst", "xz", "bz2", "parquet", "arrow")

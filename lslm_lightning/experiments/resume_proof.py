@@ -1,4 +1,6 @@
-"""A training that is killed and resumed, compared with the same one straight."""
+"""Proof of exact resumption: a training that is killed and resumed is compared with an
+uninterrupted one.
+"""
 
 import os
 import random
@@ -15,7 +17,7 @@ from lslm_lightning.experiments.outcome import WorkError
 
 
 def accumulated(configs: Sequence[str], words: Sequence[str]) -> int:
-    """Micro-batches in a step, as the configs or the command line have it."""
+    """Return `trainer.accumulate_grad_batches` from config files and command-line arguments."""
     from lslm_lightning.text.yaml_files import read_yaml
 
     name = "--trainer.accumulate_grad_batches"
@@ -33,7 +35,7 @@ KEPT = ("optimizer", "lr_schedulers", "carried", "tables")  # of a state, beside
 
 
 class Trial:
-    """Commands in a folder of their own.
+    """Trainings run as child processes in a temporary folder, with kills at random moments.
 
     Args:
         seed: of the moments of kills.
@@ -51,6 +53,7 @@ class Trial:
         self.environment = kept | places
 
     def start(self, words: Sequence[str]) -> subprocess.Popen:
+        """Start an `lslm` command as a child process."""
         log = (self.folder / "log").open("a+", encoding="utf-8")
         command = [sys.executable, "-m", "lslm_lightning", *words]
         return subprocess.Popen(
@@ -58,7 +61,7 @@ class Trial:
         )
 
     def train(self, words: Sequence[str]) -> None:
-        """To the end; WorkError with the last line where it fails."""
+        """Run a training to its end."""
         process = self.start(words)
         seen = [(self.saved(), time.monotonic())]
         try:
@@ -75,8 +78,8 @@ class Trial:
             raise WorkError(f"lslm {words[0]} failed: {lines[-1] if lines else f'status {status}'}")
 
     def kill_and_resume(self, words: Sequence[str], n: int) -> int:
-        """Start, kill when a state has been saved, and so on; the last time to the end. How many
-        kills came before the end.
+        """Start a training, kill and resume it `n` times, then run it to its end; return how many
+        kills interrupted it.
         """
         n_middle = 0
         for number in range(1, n + 1):
@@ -103,7 +106,7 @@ class Trial:
         return n_middle
 
     def saved(self) -> int:
-        """When a run has last saved a state; 0 for never."""
+        """Return when a checkpoint was last saved, in nanoseconds; 0 if never."""
         return max(
             (
                 path.stat().st_mtime_ns
@@ -113,7 +116,7 @@ class Trial:
         )
 
     def precision(self, name: str) -> str | int | None:
-        """Return the `trainer.precision` that a run was trained in."""
+        """Return the `trainer.precision` of the run of this name."""
         from lslm_lightning.runs.loading import read_config
 
         return read_config(self.state(name).parent.parent / "config.yaml")["trainer"].get(
@@ -121,6 +124,7 @@ class Trial:
         )
 
     def state(self, name: str) -> Path:
+        """Return the last checkpoint of the run of this name."""
         [path] = (self.folder / "runs").glob(f"*/{name}-*/checkpoints/last.ckpt")
         return path
 
@@ -133,7 +137,7 @@ def stop(process: subprocess.Popen) -> None:
 
 
 def differences(first: Path, second: Path) -> str:
-    """Where two states of training differ, in words; "" for nowhere."""
+    """Return how two checkpoints of training states differ, as text; "" if they are equal."""
     import torch
 
     one = whole_state(first)
@@ -161,7 +165,7 @@ def differences(first: Path, second: Path) -> str:
 
 
 def whole_state(path: Path) -> dict[str, Any]:
-    """Weights, and the optimizer's moments, wherever they lie."""
+    """Read a checkpoint with its optimizer states, from one file or from shards."""
     from lslm_lightning.runs.states import read_parts, read_state
 
     state = read_state(path)
@@ -171,7 +175,7 @@ def whole_state(path: Path) -> dict[str, Any]:
 
 
 def equal(first: object, second: object) -> bool:
-    """Whether nested states are the same, tensors bit for bit."""
+    """Return whether two nested states are equal, tensors bit for bit."""
     import torch
 
     if isinstance(first, torch.Tensor):

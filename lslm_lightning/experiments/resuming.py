@@ -1,4 +1,4 @@
-"""Runs that were stopped, and go on as if they had not been."""
+"""Resumption of stopped trainings."""
 
 import os
 import shlex
@@ -28,7 +28,8 @@ def resume(
     anew: bool = False,
     trust: bool = False,
 ) -> "Run":
-    """Go on with a run that was stopped, as if it had not been; a finished one trains on.
+    """Resume a stopped run exactly where it stopped; a finished run trains on if `settings` allow
+    it.
 
     Args:
         run: a run directory, an MLflow run id, or what `train` returned.
@@ -58,7 +59,7 @@ def resume_run(
     trust: bool = False,
     handles_signals: bool = True,
 ) -> int:
-    """Train from the last state of a run, or `anew`; return an exit status.
+    """Resume a run from its last checkpoint, or from step 0 with `anew`; return an exit status.
 
     Args:
         reference: a run directory or an MLflow run id.
@@ -93,7 +94,7 @@ def go_on(
     anew: bool,
     handles_signals: bool = True,
 ) -> int:
-    """Train from the last state, or `anew`.
+    """Train from the last checkpoint, or from step 0 with `anew`; return an exit status.
 
     Args:
         words: of `train_words` those that the user gave.
@@ -131,8 +132,7 @@ def go_on(
 
 
 def set_aside(directory: "RunDirectory") -> None:
-    """What the run has come to goes to a folder of its own, so that nothing of it is taken for what
-    is to come.
+    """Move checkpoints, metrics and reports of a run into a new folder `before-<n>`.
 
     Raises:
         ValueError: another process trains in the directory.
@@ -165,7 +165,8 @@ def set_aside(directory: "RunDirectory") -> None:
 
 
 def command_of(directory: "RunDirectory") -> str:
-    """The command that began the run, as the first line of its config.yaml has it.
+    """Return the subcommand that started the run, "run" or "fit", from the first line of its
+    config.yaml.
 
     Raises:
         ValueError: it was no training, or several.

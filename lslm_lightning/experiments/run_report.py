@@ -1,4 +1,4 @@
-"""The end of a job: scores on the screen, everything in MLflow, the report on disk."""
+"""End of a job: scores in the terminal, files in MLflow, the report on disk."""
 
 import json
 import time
@@ -47,7 +47,9 @@ if TYPE_CHECKING:
 
 
 def finish(command: "Command", subcommand: str) -> None:
-    """Upload what a finished job made and show what came out; after a test, write its report."""
+    """Upload the files of a finished job to MLflow and print its results; after a test, also write
+    the report.
+    """
     directory = command.directory
     tracker = command.tracker
     callbacks = command.trainer.callbacks
@@ -122,8 +124,8 @@ def tell_mlflow(
     headline: Metric | None,
     conclusion: Conclusion,
 ) -> None:
-    """Describe a tested run on its page in MLflow, and tag it with the interval of its main
-    score.
+    """Write the description of a tested run in MLflow, its number of parameters, and the interval
+    of its main score.
     """
     task = command.model
     tracker = command.tracker
@@ -150,7 +152,7 @@ def tell_mlflow(
 
 
 def run_links(tracker: Tracker, files: Mapping[str, str]) -> dict[str, str]:
-    """Return addresses of artifacts in MLflow's pages, and the run directory."""
+    """Return links to artifacts in MLflow's pages and the path of the run directory, by name."""
     return {name: f"{tracker.page}/artifacts/{file}" for name, file in files.items()} | {
         "folder": str(tracker.directory.absolute())
     }
@@ -162,7 +164,9 @@ def baseline_scores(
     n_resample: int = N_RESAMPLE,
     display: Display | None = None,
 ) -> dict[str, Scores]:
-    """Return the scores of the task's baselines in the test, by name, and show how far they are."""
+    """Score the task's baselines on the test split, with a progress display; return the scores by
+    name.
+    """
     display = display or Display(shown=False)
     examples = data.examples("test")
     found = {}
@@ -182,19 +186,19 @@ def baseline_scores(
 
 
 def reporter_of(command: "Command") -> Reporter:
-    """Return the callback that shows the progress of a job."""
+    """Return the progress callback of a job's Trainer."""
     return next(
         callback for callback in command.trainer.callbacks if isinstance(callback, Reporter)
     )
 
 
 def headline_of(metrics: Sequence[Metric], name: str) -> Metric | None:
-    """Return the metric of this name, or the first where a task names none of those it has."""
+    """Return the metric called `name`, or else the first one; None if there are no metrics."""
     return next((metric for metric in metrics if metric.name == name), next(iter(metrics), None))
 
 
 def compared_with(metric: Metric, result: Scores, beside: Mapping[str, Scores]) -> list[Pair]:
-    """Test a run against each of its baselines in one metric, paired over the examples."""
+    """Compare a run with each of its baselines in one metric, by paired tests over the examples."""
     others = {name: scores.rows[metric.name] for name, scores in beside.items()}
     return compare_with_others(metric, result.rows[metric.name], others)
 
@@ -202,7 +206,9 @@ def compared_with(metric: Metric, result: Scores, beside: Mapping[str, Scores]) 
 def conclusion_on(
     metric: str, result: Scores, beside: Mapping[str, Scores], pairs: Sequence[Pair]
 ) -> Conclusion:
-    """Say whether a run is better or worse than its baselines in the metric of this name."""
+    """Conclude from paired tests whether a run is better or worse than its baselines in a
+    metric.
+    """
     return conclude(result[metric], {name: own[metric] for name, own in beside.items()}, pairs)
 
 
@@ -212,7 +218,7 @@ def qualified_by(
     result: Scores,
     beside: Mapping[str, Scores],
 ) -> Conclusion:
-    """Add to a conclusion that a run is better in which of these metrics it is worse."""
+    """Extend the conclusion that a run is better by the metrics in which it is worse."""
     if conclusion.outcome != "better":
         return conclusion
     pairs = [pair for metric in metrics for pair in compared_with(metric, result, beside)]
@@ -223,8 +229,8 @@ def qualified_by(
 def show(
     name: str, scores: list[Score], beside: dict[str, Scores], data: Mapping[str, str]
 ) -> None:
-    """Print the scores as a table, baselines beside them, signatures and the digest of the test set
-    below.
+    """Print the scores of a run and its baselines as a table, with signatures and the digest of the
+    data.
     """
     has_interval = any(each.low is not None for each in scores)
     table = Table(title=Text(name), title_justify="left")
@@ -262,8 +268,8 @@ def show(
 
 
 def digest_line(data: Mapping[str, str]) -> str:
-    """Return the line that says which data scores are of, from the record of these
-    (`TaskData.recorded`).
+    """Return a line that names the split, corpus, languages and digest of a record of
+    `TaskData.recorded`.
     """
     languages = f", {data['languages']}" if data.get("languages") else ""
     return f"{data['split']} split of {data['corpus']}{languages}: digest {shown(data['digest'])}"
@@ -277,7 +283,7 @@ def report(
     pairs: Sequence[Pair],
     conclusion: Conclusion,
 ) -> Any:
-    """The run's report; the task adds its own sections."""
+    """Build the report of a tested run."""
     task = command.model
     data = command.datamodule
     directory = command.directory
@@ -328,7 +334,7 @@ def report(
 
 
 def against_baselines(metric: str, pairs: Sequence[Pair]) -> blocks.Section:
-    """Return the tests of a run against its baselines as a table."""
+    """Build the section "Comparison with baselines", a table of paired tests."""
     rows = [
         [
             pair.second,
@@ -354,7 +360,7 @@ def against_baselines(metric: str, pairs: Sequence[Pair]) -> blocks.Section:
 
 
 def facts(command: "Command") -> RunFacts:
-    """What was run, for the report."""
+    """Return the facts of a run that its report shows: data, model, software, device, time."""
     task = command.model
     data = command.datamodule
     directory = command.directory

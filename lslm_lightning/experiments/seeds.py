@@ -1,4 +1,4 @@
-"""`lslm run --seeds N`: the same experiment with N seeds, as child runs of one parent."""
+"""`lslm run --seeds N`: one experiment trained with N seeds, as child runs of one parent run."""
 
 import json
 import math
@@ -22,8 +22,8 @@ from lslm_lightning.tracking import Tracker
 
 
 def run_seeds(n: int, first: int, parent: RunDirectory, tracker: Tracker) -> None:
-    """Train seeds first, first + 1, ... one after the other; the parent keeps mean and deviation of
-    every score.
+    """Train with the seeds first, first + 1, ..., first + n - 1; record mean and deviation of every
+    score in the parent run.
 
     Where the first measures a budget in minutes, the others train as many steps: the deviation is
     that of seeds alone.
@@ -123,7 +123,7 @@ def run_seeds(n: int, first: int, parent: RunDirectory, tracker: Tracker) -> Non
 
 
 def newest(parent: RunDirectory, name: str) -> RunDirectory | None:
-    """Return the newest run of this name beside the parent; None where there is none that can be
+    """Return the newest run called `name` beside the parent run; None if there is none that can be
     resumed.
     """
     found = sorted(parent.path.parent.glob(f"{name}-*/config.yaml"), key=os.path.getmtime)
@@ -131,7 +131,7 @@ def newest(parent: RunDirectory, name: str) -> RunDirectory | None:
 
 
 def way_on_with(child: RunDirectory | None, seed: int, end: int, shuffles: bool) -> str:
-    """Return the line that says how to go on with seeds that were stopped.
+    """Return the line that says how to continue with seeds that were stopped.
 
     Args:
         child: the run of `seed`, which was under way; None where it had not begun.
@@ -157,8 +157,8 @@ def way_on_with(child: RunDirectory | None, seed: int, end: int, shuffles: bool)
 
 
 def summarize(scores: dict[int, dict[str, float]]) -> dict[str, dict]:
-    """By metric: mean, sample deviation (none for a single value), and the value of each seed that
-    has one.
+    """Return, by metric, the mean, the sample deviation (None for one value), and the values by
+    seed.
     """
     summary = {}
     for name in dict.fromkeys(name for of_seed in scores.values() for name in of_seed):
@@ -173,8 +173,8 @@ def summarize(scores: dict[int, dict[str, float]]) -> dict[str, dict]:
 
 
 def shared_tags(child: RunDirectory, summary: Mapping[str, dict]) -> dict[str, str]:
-    """Return what the runs have in common, and the deviation over the seeds of the metric that they
-    are compared by.
+    """Return the tags of a child run that hold for all seeds, and the deviation of the headline
+    metric as tag `interval`.
     """
     noted = child.beginning.get("tags", {})
     tags = {name: noted[name] for name in ("model", "languages", "headline") if name in noted}
@@ -183,7 +183,7 @@ def shared_tags(child: RunDirectory, summary: Mapping[str, dict]) -> dict[str, s
 
 
 def seed_scores(summary: Mapping[str, dict], scores: Sequence[Score]) -> dict[str, list[Score]]:
-    """Return means, deviations and the scores of each seed, as columns of a table."""
+    """Return mean, deviation and each seed's scores, as columns of a table by name."""
     known = [replace(score, low=None, high=None) for score in scores if score.metric in summary]
     found = {
         "mean": [replace(score, value=summary[score.metric]["mean"]) for score in known],
@@ -202,7 +202,7 @@ def seed_scores(summary: Mapping[str, dict], scores: Sequence[Score]) -> dict[st
 
 
 def show(summary: dict[str, dict], n: int, tracker: Tracker) -> None:
-    """Print and log what `summarize` found in `n` seeds."""
+    """Print the result of `summarize` for `n` seeds and log it to MLflow."""
     for name, row in summary.items():
         mean = row["mean"]
         deviation = row["deviation"]

@@ -1,4 +1,4 @@
-"""Trainings that begin, or that go on where a launcher has started their processes again."""
+"""Start of trainings, including a restart by a launcher."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -49,8 +49,8 @@ def train(
 
 
 def start(words: Sequence[str], handles_signals: bool = True) -> RunDirectory:
-    """Do the job of a command, or go on with the run that this very command began before a
-    launcher restarted its processes; return the run directory.
+    """Run a training command; if a launcher has restarted the processes of this very command,
+    resume its run. Return the run directory.
 
     Args:
         words: of the command, from the subcommand on.

@@ -1,4 +1,4 @@
-"""Whether trained systems were trained for what an evaluation set asks."""
+"""Checks that systems were trained for the task and the languages of an evaluation set."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,7 +16,7 @@ LANGUAGE_MODELING = "language_modeling"
 
 
 class MismatchError(ValueError):
-    """A system was trained for something else than it is asked."""
+    """A system was trained for another task or other languages than the evaluation set has."""
 
 
 def check_purposes(systems: Mapping[str, System], task: str, data: "TaskData") -> dict[str, str]:
@@ -85,9 +85,7 @@ def check_checkpoint(checkpoint: str | Path, task: str, data: "TaskData") -> Non
 
 
 def trained_for(system: System) -> Sequence[Purpose]:
-    """What a system was trained for; empty of one that knows no such thing, or whose run is no
-    longer here.
-    """
+    """Return the tasks and languages that a system was trained for; empty if unknown."""
     try:
         return system.purposes()
     except Exception:  # a pattern that nothing matches, say: told when the system is asked
@@ -95,7 +93,7 @@ def trained_for(system: System) -> Sequence[Purpose]:
 
 
 def mismatch(own: Purpose, asked: Purpose) -> list[str]:
-    """Which of task and languages differ, of those that both know."""
+    """Return which of "task" and "languages" differ between two purposes, where both state them."""
     tasks = own.task is not None and asked.task is not None and own.task != asked.task
     known = own.languages is not None and asked.languages is not None
     languages = known and [*map(base_language, own.languages)] != [

@@ -1,4 +1,4 @@
-"""From the first rung of a ladder to its page."""
+"""Sweeps: several models trained on the same data and compared in one report."""
 
 import json
 import os
@@ -46,8 +46,8 @@ from lslm_lightning.training.work import Work
 
 
 class Climb:
-    """A ladder's folder, its runs beside it, and its MLflow run. All of it is parsed before
-    anything is trained.
+    """A sweep: its folder, the runs of its variants, and its MLflow run. All configs are parsed
+    before any training.
 
     Args:
         root: of all runs. words: settings for all runs, as on the command line.
@@ -86,7 +86,7 @@ class Climb:
         (self.directory.path / "rungs").mkdir(parents=True, exist_ok=True)
 
     def parsed(self) -> dict[str, dict[str, Any]]:
-        """The whole configuration of each run."""
+        """Return the whole configuration of each variant, by name."""
         found = {}
         with TemporaryDirectory() as folder:
             for name, rung in self.ladder.runs.items():
@@ -102,9 +102,7 @@ class Climb:
         return found
 
     def data_digests(self) -> dict[str, DataDigests]:
-        """Of each run. What they answer is scored as one exam, so that all must be asked for the
-        same.
-        """
+        """Return the data digests of each variant, by name; all must have the same test set."""
         known: dict[str, DataDigests] = {}  # by their settings, since most runs have the same
         found = {}
         for name, config in self.configs.items():
@@ -127,7 +125,9 @@ class Climb:
         return found
 
     def settings(self, rung: Rung, folder: Path) -> list[str]:
-        """Words of `lslm run`, after files are written that they name."""
+        """Write the config files of a variant into `folder` and return the arguments of `lslm run`
+        that name them.
+        """
         words = []
         for path, settings in (
             (folder / "base.yaml", self.ladder.base),
@@ -138,7 +138,7 @@ class Climb:
         return [*words, *rung.words, *self.words]
 
     def conclude(self, only: Sequence[str], command: str) -> Results:
-        """Train these rungs, and report them with those that are finished.
+        """Train these variants, and report them together with those that are finished.
 
         Raises:
             WorkError: some failed; the others are reported.
@@ -175,7 +175,7 @@ class Climb:
     # Training
 
     def train_all(self, only: Sequence[str], parent: str | None) -> list[str]:
-        """Train these rungs one after the other; return the names of those that failed."""
+        """Train these variants one after the other; return the names of those that failed."""
         failed = []
         missing = [name for name in only if not self.finished(self.ladder.runs[name])]
         work = Work("rung", len(missing))
@@ -193,7 +193,9 @@ class Climb:
         return failed
 
     def train(self, name: str, place: str, parent: str | None, time_left: str = "") -> bool:
-        """Whether there is a finished run of the rung, after training what of it was missing."""
+        """Train a variant unless it is finished, resuming it if it was stopped; return whether it
+        is finished now.
+        """
         rung = self.ladder.runs[name]
         if run := self.finished(rung):
             print(f"rung {place}, {name}: {run} is finished", flush=True)
@@ -222,8 +224,8 @@ class Climb:
         return status == 0 and self.finished(rung) is not None
 
     def decided_precision(self) -> str | None:
-        """Return the precision that `auto` came to in the first network of the ladder that was
-        begun: all train in it.
+        """Return the precision that `auto` was resolved to in the first variant that was trained;
+        None if there is none.
         """
         for name, rung in self.ladder.runs.items():
             config = self.configs[name]
@@ -241,20 +243,20 @@ class Climb:
         return None
 
     def job_name(self, rung: Rung) -> str:
-        """Of its run, whose directory begins with it; another where anything of the rung, of what
-        all share, or of the data is another.
-        """
+        """Return the `job.name` of a variant's run, with a digest of its settings and data."""
         return f"{self.name}-{rung.name}-{self.digests[rung.name]}"
 
     def directories(self, rung: Rung) -> list[Path]:
-        """Of its runs, the newest last; not of those that went on with other settings by hand."""
+        """Return the run directories of a variant, the newest last, without runs resumed with other
+        settings.
+        """
         found = self.runs.glob(f"{self.job_name(rung)}-{'[0-9a-f]' * 8}/config.yaml")
         runs = [path.parent for path in sorted(found, key=os.path.getmtime)]
         return [run for run in runs if not self.changes(rung, run)]
 
     def changes(self, rung: Rung, run: Path) -> str:
-        """What of its training a run of the rung was set to when it went on, in words; "" where it
-        is the ladder's.
+        """Return which training settings of a run differ from the variant's, as text; "" if none
+        do.
         """
         own = read_config(RunDirectory(run).config)
         wanted = self.configs[rung.name]
@@ -272,7 +274,9 @@ class Climb:
         return ", ".join(changed)
 
     def finished(self, rung: Rung) -> Path | None:
-        """The directory of the run that was trained and tested."""
+        """Return the newest run directory of a variant that is trained and tested; None if there is
+        none.
+        """
         found = [RunDirectory(path) for path in self.directories(rung)]
         return next(
             (
@@ -284,7 +288,9 @@ class Climb:
         )
 
     def to_resume(self, rung: Rung) -> list[str]:
-        """The command that goes on with a run that was stopped; empty where none has a state."""
+        """Return the arguments that resume a variant's stopped run; empty if no run has a
+        checkpoint.
+        """
         paths = [
             path
             for path in self.directories(rung)
@@ -293,7 +299,7 @@ class Climb:
         return ["resume", str(paths[-1])] if paths else []
 
     def to_begin(self, rung: Rung, parent: str | None) -> list[str]:
-        """The command that trains the rung."""
+        """Return the arguments that train a variant from the start."""
         words = self.settings(rung, self.directory.path / "rungs")
         own = [
             f"--job.name={self.job_name(rung)}",
@@ -303,8 +309,8 @@ class Climb:
         return ["run", *words, *self.width(words), *own]
 
     def width(self, words: Sequence[str]) -> list[str]:
-        """The setting by which the model has as many parameters as the ladder says, where it says
-        so and there is such a setting.
+        """Return the argument that sets `d_model` so that the model has the sweep's number of
+        parameters; empty if it does not apply.
         """
         width = None if self.ladder.parameters is None else width_of(words, self.ladder.parameters)
         return [] if width is None else [f"--model.backbone.d_model={width}"]
@@ -312,7 +318,7 @@ class Climb:
     # Reporting
 
     def systems(self) -> dict[str, Mapping[str, Any]]:
-        """Specs of all that can sit the exam, from the bottom up."""
+        """Return the specs of all systems that can be evaluated, in the order of the config."""
         found: dict[str, Mapping[str, Any]] = {}
         for name in self.ladder.names:
             if name in self.ladder.systems:
@@ -325,7 +331,7 @@ class Climb:
         return found
 
     def report(self, tracker: Tracker, command: str, began: float) -> Results:
-        """The page of all rungs that are finished.
+        """Evaluate all finished variants and write the report.
 
         Raises:
             WorkError: there is none.
@@ -372,7 +378,7 @@ def sweep(
     root: str | PathLike[str] = "runs",
     only: Sequence[str] = (),
 ) -> EvaluationResults:
-    """Train several models on the same data and compare them, as `lslm ladder` does.
+    """Train several models on the same data and compare them, as `lslm sweep` does.
 
     What is finished is not trained again, and what was stopped goes on.
 
@@ -401,7 +407,7 @@ def sweep(
 
 
 def differ(one: Any, two: Any) -> bool:
-    """Whether two settings that are written as in a config differ in what both say."""
+    """Return whether two nested settings differ in a key that both have."""
     if isinstance(one, dict) and isinstance(two, dict):
         return any(differ(one[name], two[name]) for name in one.keys() & two.keys())
     return one != two

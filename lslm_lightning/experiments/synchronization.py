@@ -1,4 +1,4 @@
-"""What a run has on disk, brought to MLflow."""
+"""Upload to MLflow of what is missing there of a run on disk."""
 
 from dataclasses import dataclass
 from itertools import chain
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def is_comparison(folder: Path) -> bool:
-    """Return whether a folder is of `lslm evaluate` or `lslm ladder`, whose MLflow run has no one
+    """Return whether a folder holds an evaluation or a sweep, whose MLflow run has no single
     configuration.
     """
     return (
@@ -22,7 +22,9 @@ def is_comparison(folder: Path) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Brought:
-    """What MLflow lacked of a run, and has now; names, but of points, which are many."""
+    """Names of what was missing of a run in MLflow and has been uploaded; of logged points, the
+    number.
+    """
 
     n_point: int
     files: list[str]
@@ -38,7 +40,7 @@ class Brought:
 
 
 def sync(directory: "RunDirectory") -> Brought:
-    """Send what MLflow lacks of a run, and look whether it has it then.
+    """Upload what MLflow lacks of a run, and verify that it has it then.
 
     Raises:
         ValueError: the run is in training; it has no MLflow run.
@@ -100,7 +102,7 @@ def sync(directory: "RunDirectory") -> Brought:
 
 
 def whole_config(directory: "RunDirectory") -> dict[str, Any]:
-    """Return all settings of a run: the parameters that runs of earlier releases have in MLflow."""
+    """Return all settings of a run, which are its MLflow parameters in earlier releases."""
     from lslm_lightning.runs.loading import read_config
 
     config = {} if directory.config.is_symlink() else read_config(directory.config)

@@ -1,6 +1,4 @@
-"""`lslm run | fit | validate | test | predict`: LightningCLI with a run directory, an MLflow run
-and a true ending around it.
-"""
+"""Training, validation, test and prediction jobs, with a run directory and an MLflow run."""
 
 import logging
 import os
@@ -105,7 +103,7 @@ log = logging.getLogger(__name__)
 
 
 class Command(ExperimentCLI):
-    """One job of one of the five subcommands."""
+    """One job: LightningCLI with a run directory and an MLflow run."""
 
     directory: RunDirectory | None = None
     tracker: Tracker | None = None
@@ -133,13 +131,15 @@ class Command(ExperimentCLI):
         )
 
     def _tokenizer_of(self, data: TaskData) -> Tokenizer:
-        """Made only when all splits could be read: that of a large corpus takes minutes."""
+        """Return the tokenizer of the data, after reading all splits; training one on a large
+        corpus takes minutes.
+        """
         read_splits(self.subcommand, data)
         return data.tokenizer
 
     def _chosen_name(self) -> str:
-        """Return the run's name as it was given, or made of the config's and what was set
-        otherwise.
+        """Return the name of the run: as given, or made of the config's file name and the changed
+        settings.
         """
         given = self.job.name
         configs = self._get(self.config, "config") or []
@@ -155,8 +155,8 @@ class Command(ExperimentCLI):
         return run_name(stem, settings, config, base, [stem_of(path) for path in others])
 
     def _parsed_alone(self, config: str) -> dict[str, Any]:
-        """Return what a config file comes to without other settings; nothing where that is not
-        whole.
+        """Return the configuration of one config file without other settings; empty if it is
+        incomplete.
         """
         try:
             with redirect_stderr(StringIO()):
@@ -166,9 +166,7 @@ class Command(ExperimentCLI):
         return found[self.subcommand].as_dict()
 
     def before_instantiate_classes(self) -> None:
-        """All that can fail is tried before any long work: how long to train, the devices, the
-        folder, MLflow.
-        """
+        """Check the settings, devices, output folder and MLflow before any long work."""
         self.began = time.time()
         self.name = self._chosen_name()
         if is_restricted():
@@ -201,7 +199,7 @@ class Command(ExperimentCLI):
             Store().open_experiment(self.task_name)
 
     def _decided_precision(self, given: Any, state: str | None) -> Any:
-        """Return `trainer.precision` for this machine, which config.yaml keeps.
+        """Return `trainer.precision` for this machine, with `auto` resolved.
 
         Where `auto` is given, it is that of the run that trained `state`, or the faster one for a
         model that is to be trained. Of any other nothing changes; where bfloat16 is slower, one
@@ -237,12 +235,13 @@ class Command(ExperimentCLI):
         return given
 
     def _step_times(self) -> StepTimes | None:
+        """Measure a training step in both precisions; None if bfloat16 is not supported."""
         return measure_steps(
             self.model, self.datamodule.sizes().usual, torch.device(self.device_type)
         )
 
     def _faster_precision(self) -> str:
-        """Measure, and say what came out."""
+        """Return the faster precision by measurement, and print the result."""
         times = self._step_times()
         if times is None:
             say(f"precision: {SINGLE} (bfloat16 is not supported on {self.device_type})")
@@ -251,7 +250,7 @@ class Command(ExperimentCLI):
         return times.faster
 
     def _take_tokenizer(self) -> None:
-        """A checkpoint of a run brings that run's tokenizer."""
+        """Set the data's tokenizer to that of the run that `ckpt_path` belongs to."""
         checkpoint = self._get(self.config, "ckpt_path")
         beside = (
             Path(checkpoint).absolute().parent.parent / "tokenizer.json" if checkpoint else None
@@ -264,8 +263,8 @@ class Command(ExperimentCLI):
             }
 
     def start_run(self) -> None:
-        """The run directory and the MLflow run; other processes of the same job take the first
-        one's.
+        """Create the run directory and start the MLflow run; other processes of the job join those
+        of rank 0.
         """
         rank = rank_zero_only.rank or 0
         self.directory = self.resumed or meet(
@@ -292,6 +291,7 @@ class Command(ExperimentCLI):
         self.tracker.start()
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Check the settings against model and data, start the run, and build its Trainer."""
         settings = self._get(self.config, "trainer")
         state = self._get(self.config, "ckpt_path")
         is_training = self.subcommand in TRAINING
@@ -358,11 +358,12 @@ class Command(ExperimentCLI):
         return JobTrainer(**config)
 
     def _validates_as(self, state: str | None) -> bool:
-        """Whether the run of a checkpoint, by its config.yaml, validated as this one does."""
+        """Return whether the run of a checkpoint validated in the same way as this one."""
         before = config_of(state)
         return bool(before) and same_validation(before, self.config_text(as_mapping=True))
 
     def after_instantiate_classes(self) -> None:
+        """Record the run and print its directory."""
         if rank_zero_only.rank == 0:
             if not self.resumed:
                 self.record()
@@ -371,7 +372,7 @@ class Command(ExperimentCLI):
                 print(self.datamodule.assumed_language, flush=True)
 
     def record(self) -> None:
-        """Write down what the run is made with, here and in MLflow."""
+        """Write config, tokenizer and parameters of the run to its directory and to MLflow."""
         self.write_config()
         self.datamodule.tokenizer.save(self.directory.tokenizer)
         self.tracker.log_artifact(self.directory.tokenizer)
@@ -384,7 +385,7 @@ class Command(ExperimentCLI):
 
     @property
     def beginning(self) -> str:
-        """The command line that began the run, which another one may have resumed."""
+        """Command line that started the run; a later one may have resumed it."""
         if self.resumed:
             return (
                 self.directory.config.read_text("utf-8")
@@ -395,7 +396,7 @@ class Command(ExperimentCLI):
         return command_line(config=self.directory.config)
 
     def parameters(self) -> dict[str, Any]:
-        """Return the settings that differ from their defaults, under short names."""
+        """Return the settings that differ from their defaults, under short names, for MLflow."""
         config = self.config_text(as_mapping=True)
         settings = without_enums(self.config[self.subcommand])
         try:
@@ -422,8 +423,8 @@ class Command(ExperimentCLI):
         return short_parameters(config, changed)
 
     def config_text(self, n_step: int | None = None, as_mapping: bool = False) -> Any:
-        """The whole configuration, as YAML or as a mapping; with a budget in minutes replaced by
-        its number of steps.
+        """Return the whole configuration as YAML text or as a mapping; `n_step` replaces a budget
+        in minutes.
         """
         settings = without_enums(self.config[self.subcommand])
         if self.dumped is None or self.dumped[0] != settings:
@@ -447,9 +448,7 @@ class Command(ExperimentCLI):
         return config if as_mapping else dump_yaml(config)
 
     def write_config(self, n_step: int | None = None, settled: bool = True) -> None:
-        """config.yaml, in the run directory and in MLflow; the steps of a budget are a parameter
-        there once they are settled.
-        """
+        """Write config.yaml to the run directory and to MLflow."""
         self.directory.save_settings(self.beginning, self.config_text(n_step, as_mapping=True))
         remember_run(self.directory.config)
         self.tracker.log_artifact(self.directory.config)
@@ -466,7 +465,7 @@ class Command(ExperimentCLI):
         return super()._prepare_subcommand_kwargs(subcommand) | own.get(subcommand, {})
 
     def after_fit(self) -> None:
-        """LightningCLI's hook."""
+        """Finish the checkpoints of the training; a hook that LightningCLI calls."""
         next(c for c in self.trainer.callbacks if isinstance(c, Checkpoints)).settle(
             self.trainer, self.model
         )
@@ -496,23 +495,19 @@ SCORING = ("validate", "test")
 
 
 def config_of(state: str | None) -> dict[str, Any]:
-    """Return the config.yaml of the run that a checkpoint belongs to; nothing where there is
-    none.
-    """
+    """Return the config.yaml of the run that a checkpoint belongs to; empty if there is none."""
     config = Path(state).absolute().parent.parent / "config.yaml" if state else None
     return config_to_build(config) if config is not None and config.is_file() else {}
 
 
 def precision_of(state: str | None) -> str | None:
-    """Return the `trainer.precision` of the run that a checkpoint belongs to; None where it says
-    none, or none was decided.
-    """
+    """Return the `trainer.precision` of the run that a checkpoint belongs to; None if unknown."""
     kept = (config_of(state).get("trainer") or {}).get("precision")
     return None if kept == AUTO else kept
 
 
 def listed(given: Any) -> list[Any]:
-    """What a setting of the Trainer has: one, several, or none."""
+    """Return a Trainer setting that is one object, a list, or None, as a list."""
     return given if isinstance(given, list) else [] if given is None else [given]
 
 
@@ -521,8 +516,7 @@ def perform(
     resumed: RunDirectory | None = None,
     handles_signals: bool = True,
 ) -> RunDirectory:
-    """Do the job of a command and return its run directory; not for a run of a restarted launcher,
-    which goes on.
+    """Run the job of a command and return its run directory.
 
     Args:
         argv: words of the command, from the subcommand on.
@@ -538,7 +532,7 @@ def _perform(
     resumed: RunDirectory | None,
     handles_signals: bool,
 ) -> RunDirectory:
-    """Do the work of `perform`, where what configs may name is settled."""
+    """Run the job of a command within the trust settings that are active now."""
     quiet()
     is_child = follow_parent()
     try:
@@ -601,8 +595,8 @@ def _perform(
 
 
 def way_on_of(command: Command) -> str | None:
-    """Return the line that says how to go on with a training that was stopped; None where the same
-    command is to be given again.
+    """Return the line that says how to resume a training that was stopped; None if it cannot be
+    resumed.
     """
     if command.resumed or command.directory is None or not command.directory.config.exists():
         return None
@@ -612,7 +606,7 @@ def way_on_of(command: Command) -> str | None:
 
 
 def loss_of(command: Command) -> str:
-    """What is said when another process of this training is gone."""
+    """Return the error message for a training that lost another of its processes."""
     kept = (
         f"lslm resume {command.directory.path} goes on from its last state"
         if command.directory
@@ -624,7 +618,7 @@ def loss_of(command: Command) -> str:
 
 
 def lose(command: Command) -> None:
-    """The end of a process that waits for one that is gone: the truth to MLflow, and one line."""
+    """Mark the run as FAILED in MLflow and print an error after another process was lost."""
     print(f"lslm: {loss_of(command)}", file=sys.stderr, flush=True)
     if command.tracker is not None:
         command.tracker.end("FAILED")

@@ -1,4 +1,4 @@
-"""What a ladder is made of: runs that share a base, and systems that need no training."""
+"""Configs of sweeps: variants that share a base config, and systems that need no training."""
 
 import json
 import math
@@ -24,8 +24,8 @@ WIDEST = 2**16
 
 @dataclass(frozen=True)
 class Rung:
-    """A run to be trained: `settings` as of a config file, and `words` of the command line, which
-    change those.
+    """A variant that is trained: settings as in a config file, and `words`, command-line arguments
+    that change them.
     """
 
     name: str
@@ -34,14 +34,14 @@ class Rung:
 
     @property
     def digest(self) -> str:
-        """Eight hexadecimal digits of all that it is."""
+        """First eight hexadecimal digits of a digest of the settings and arguments."""
         return digest_of([self.settings, list(self.words)])
 
 
 @dataclass(frozen=True)
 class Ladder:
-    """From the bottom up. `base` is shared by all runs; `systems` are specs (class_path, init_args)
-    by name; `names` has all, in order.
+    """Config of a sweep; `systems` are specs (class_path, init_args) of systems that need no
+    training, `names` keeps the order of all.
 
     `parameters` is the size that all networks are to have, by their `d_model`; None for sizes as
     they are written.
@@ -55,8 +55,8 @@ class Ladder:
 
 
 def read_ladder(path: Path) -> Ladder:
-    """From YAML: `base`, a config of `lslm run`, whole or in part; `rungs`, a name each with a
-    system's `class_path` or with what differs.
+    """Read the config of a sweep: `base`, settings of `lslm run`; `variants`, a name each with a
+    system's `class_path` or changed settings.
 
     Of a run that is written as in a config (model: {...}), or by keys with dots, as in the shell
     (model.backbone.position: ...).
@@ -117,7 +117,7 @@ def read_ladder(path: Path) -> Ladder:
 
 
 def words_of(given: Mapping[str, Any]) -> list[str]:
-    """Keys with dots as words of the command line."""
+    """Return the settings whose keys have dots as command-line arguments."""
     return [
         f"--{k}={v if isinstance(v, str) else json.dumps(v, default=str)}"
         for k, v in given.items()
@@ -126,7 +126,7 @@ def words_of(given: Mapping[str, Any]) -> list[str]:
 
 
 def parsed(words: Sequence[str]) -> dict[str, Any]:
-    """The whole configuration that words of `lslm run` come to; nothing is built.
+    """Return the whole configuration that arguments of `lslm run` give, without building objects.
 
     Raises:
         ValueError: they are wrong, as the command would say.
@@ -142,14 +142,14 @@ def parsed(words: Sequence[str]) -> dict[str, Any]:
 
 
 class DataDigests(NamedTuple):
-    """What tells data from any other."""
+    """Digests that identify the data of a config."""
 
     splits: list[str]  # of each split that there is: its files and how they are read
     test_set: EvaluationSet | None  # None where there is no test split
 
 
 def data_digests(spec: Mapping[str, Any]) -> DataDigests:
-    """Of a config's `data`.
+    """Return the digests of the data that a config's `data` describes.
 
     Raises:
         ValueError, OSError: it cannot be read.
@@ -169,7 +169,7 @@ def data_digests(spec: Mapping[str, Any]) -> DataDigests:
 
 
 def width_of(words: Sequence[str], n_parameter: float) -> int | None:
-    """The `d_model` by which the model of a config has about so many parameters; None of a model
+    """Return the `d_model` that brings a model closest to a number of parameters; None for a model
     without one.
 
     Args:

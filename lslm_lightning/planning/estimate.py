@@ -1,4 +1,6 @@
-"""Memory and speed of a training, by device and strategy, from the footprint of one step."""
+"""Estimates of memory and throughput of a training, by device and strategy, from the footprint of
+one step.
+"""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -29,24 +31,26 @@ HALF = 2
 
 
 class Blueprint(ExperimentCLI):
-    """The task and the data of a config, and no job: nothing is written, no device is asked for."""
+    """Task and data of a config, built without a run directory or a Trainer."""
 
     vocab_size: int | None = None
 
     def before_instantiate_classes(self) -> None:
-        """Refuse numbers that no setting can mean, and nothing for this machine's sake."""
+        """Refuse untrusted classes and numbers beyond any sensible magnitude."""
         self.check_settings()
 
     def after_instantiate_classes(self) -> None:
-        """There is no run."""
+        """Skip the start of a run."""
 
     def instantiate_trainer(self, **kwargs: Any) -> None:
-        """None is needed."""
+        """Build no Trainer."""
 
     def _run_subcommand(self, subcommand: str) -> None:
+        """Run nothing."""
         pass
 
     def _tokenizer_of(self, data: TaskData) -> Tokenizer:
+        """Return the tokenizer of the data, or a stand-in with the planned vocabulary size."""
         if self.vocab_size is None:
             return data.tokenizer
         stand_in = Bytes().train()
@@ -56,7 +60,7 @@ class Blueprint(ExperimentCLI):
 
 @dataclass(eq=False)
 class Plan:
-    """A training in shapes.
+    """Shapes and settings of a training on one device.
 
     Args:
         task: on the meta device, as are both batches.
@@ -73,9 +77,7 @@ class Plan:
     found: dict[tuple[bool, int, bool], Footprint] = field(default_factory=dict)
 
     def decided_for(self, device: Device) -> "Plan":
-        """Return the plan with the precision that `auto` comes to on a device, by the rates of its
-        products.
-        """
+        """Return the plan with precision `auto` resolved for a device, by its peak rates."""
         if self.precision != AUTO:
             return self
         single, half = device.teraflops
@@ -83,20 +85,21 @@ class Plan:
 
     @property
     def n_token(self) -> int | None:
-        """On which the whole training trains, on one device."""
+        """Number of tokens that one device trains on in the whole training; None if unknown."""
         return self.n_batch and self.n_batch * self.usual_batch.n_token
 
     @property
     def n_byte(self) -> int:
-        """Of a number that is computed with."""
+        """Bytes of one number in computations."""
         return HALF if self.precision.startswith("bf16") else SINGLE
 
     @property
     def n_byte_weight(self) -> int:
+        """Bytes of one stored weight."""
         return HALF if self.precision == "bf16-true" else SINGLE
 
     def footprint(self, usual: bool, n_part: int = 1, cast: bool = False) -> Footprint:
-        """Of the usual micro-batch, or of the largest.
+        """Return the footprint of one step on the usual micro-batch, or on the largest.
 
         Args:
             n_part: processes that compute each layer together.
@@ -118,7 +121,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Estimate:
-    """Of one way to use devices.
+    """Memory and throughput of a training with one strategy on some devices.
 
     Args:
         strategy: "one device", or the name of a file in configs/trainer.
@@ -134,11 +137,12 @@ class Estimate:
 
     @property
     def total(self) -> float:
+        """Bytes of memory on each device."""
         return sum(self.memory)
 
 
 def planned(words: Sequence[str], vocab_size: int | None) -> Plan:
-    """The plan of a config and settings on the command line, as `lslm fit` takes them.
+    """Return the plan of a training from the arguments of `lslm fit`.
 
     Raises:
         ValueError: the config is wrong.
@@ -178,15 +182,15 @@ def planned(words: Sequence[str], vocab_size: int | None) -> Plan:
 
 
 def on_meta(batch: Any) -> Any:
-    """A batch without its numbers."""
+    """Return a batch with its tensors on the meta device."""
     return type(batch)(
         *(value.to("meta") if isinstance(value, Tensor) else value for value in batch)
     )
 
 
 def estimates(plan: Plan, device: Device, n: int, n_node: int) -> list[Estimate]:
-    """One device alone, then all of them by each strategy that shares out evenly; the cores of a
-    CPU count as one device.
+    """Return the estimate for one device, and for all devices by each strategy that divides evenly;
+    a CPU counts as one device.
     """
     plan = plan.decided_for(device)
     found = [replicated(plan, device, 1, 1)]
@@ -199,9 +203,7 @@ def estimates(plan: Plan, device: Device, n: int, n_node: int) -> list[Estimate]
 
 
 def replicated(plan: Plan, device: Device, n: int, n_node: int) -> Estimate:
-    """Every device has all: one alone, or DDP, which sums gradients in buckets of their own while
-    others are being computed.
-    """
+    """Estimate a training in which every device holds the whole model: one device alone, or DDP."""
     world = n * n_node
     most = plan.footprint(usual=False)
     usual = plan.footprint(usual=True)
@@ -228,8 +230,7 @@ def replicated(plan: Plan, device: Device, n: int, n_node: int) -> Estimate:
 
 
 def sharded(plan: Plan, device: Device, n: int, n_node: int, together: int) -> Estimate:
-    """FSDP2: each device keeps its part, gathers the weights of two blocks at a time, and sums
-    gradients in the weights' own precision.
+    """Estimate a training with FSDP2, and with tensor parallelism if `together` is more than 1.
 
     Args:
         together: devices that compute each layer together (tensor parallelism).
@@ -281,8 +282,8 @@ def sharded(plan: Plan, device: Device, n: int, n_node: int, together: int) -> E
 
 
 def compute_seconds(device: Device, step: Sequence[KernelWork], half: bool) -> float:
-    """Each kernel takes as long as its products or its memory traffic, whichever is longer, and not
-    less than it takes to launch it.
+    """Return the time of a step in seconds: for each kernel the longest of compute, memory traffic
+    and launch.
     """
     flops, n_byte = np.array(step).T
     rate = 1e12 * device.teraflops[half] * device.of_peak[0]
@@ -293,8 +294,8 @@ def compute_seconds(device: Device, step: Sequence[KernelWork], half: bool) -> f
 
 
 def update_seconds(device: Device, weights: float, state_bytes: float) -> float:
-    """Of an optimizer step: gradients are scaled, their norm found, and clipped, then all is read
-    and weights and states written.
+    """Return the time of an optimizer step in seconds, by its memory traffic: scaling, norm and
+    clipping of gradients, update of weights and states.
     """
     return (2 * weights + 6 * weights + 2 * state_bytes) / (
         1e9 * device.bandwidth * device.of_peak[1]
@@ -302,5 +303,5 @@ def update_seconds(device: Device, weights: float, state_bytes: float) -> float:
 
 
 def speed_between(device: Device, n_node: int) -> float:
-    """Bytes a second that each device sends to the next."""
+    """Return the bandwidth between neighbouring devices in bytes a second."""
     return 1e9 * (device.link if n_node == 1 else min(device.link, device.network))
