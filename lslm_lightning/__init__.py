@@ -7,7 +7,7 @@
 
 import os
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from lslm_lightning.evaluation.texts import score_texts as score
@@ -46,7 +46,7 @@ __all__ = [
     "train",
 ]
 
-PLACES = {  # of what is imported when it is asked for
+LAZY_IMPORTS = {  # module and attribute of each name that is imported when it is first used
     "compare": ("lslm_lightning.experiments.comparing", "compare"),
     "evaluate": ("lslm_lightning.experiments.evaluating", "evaluate"),
     "SearchSettings": ("lslm_lightning.experiments.generation", "SearchSettings"),
@@ -59,15 +59,15 @@ PLACES = {  # of what is imported when it is asked for
 }
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     """Import a public name when it is first used, so that `import lslm_lightning` loads nothing
     large.
     """
-    if name not in PLACES:
+    if name not in LAZY_IMPORTS:
         raise AttributeError(
             f"module {__name__!r} has no attribute {name!r}: it offers {', '.join(__all__)}"
         )
-    module, attribute = PLACES[name]
+    module, attribute = LAZY_IMPORTS[name]
     return getattr(import_module(module), attribute)
 
 

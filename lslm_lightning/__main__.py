@@ -13,7 +13,7 @@ COMMANDS = {
     "run": ("training", "fit, test the best checkpoint, report: one command, one MLflow run"),
     "fit": ("training", "train; keep the last and the best checkpoint"),
     "resume": ("resume", "go on where a run stopped: same directory, same MLflow run, same steps"),
-    "plan": ("plan", "memory, speed, time and cost of a config, on paper, by device and strategy"),
+    "plan": ("plan", "estimate memory, throughput, time and cost without training"),
     "verify-resume": (
         "verify_resume",
         "prove that a config, killed and resumed, trains the same weights",
@@ -28,9 +28,9 @@ COMMANDS = {
     "log-prob": ("log_prob", "log p of given answers after given sources, or of whole texts"),
     "evaluate": (
         "evaluate",
-        "any number of systems through one exam: scores, paired tests, one report",
+        "several systems on one evaluation set: scores, paired tests, one report",
     ),
-    "ladder": ("ladder", "train models that are to be compared, and put all of them on one page"),
+    "sweep": ("sweep", "train several models on the same data and compare them in one report"),
     "compare": ("compare", "finished runs on one page: paired tests, config differences, curves"),
     "consolidate": (
         "consolidate",
@@ -52,8 +52,9 @@ CONFIGURED = (
     "plan",
     "verify-resume",
     "evaluate",
-    "ladder",
+    "sweep",
 )
+RENAMED = {"ladder": "sweep"}  # commands of release 0.1 by their old names
 
 USAGE = """usage: lslm COMMAND [OPTIONS]      (lslm COMMAND --help says more)
 
@@ -95,6 +96,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def run(argv: list[str]) -> int:
     """Run the command named by the first argument and return its exit status."""
+    argv = with_new_name(argv)
     if argv[:1] == ["help"] and argv[1:2] and argv[1] in COMMANDS:
         argv = [argv[1], "--help", *argv[2:]]
     if not argv or argv[0] in ("-h", "--help", "help"):
@@ -115,9 +117,10 @@ def run(argv: list[str]) -> int:
             file=sys.stderr,
         )
         return 2
-    from lslm_lightning.commands.exit_status import outcome
+    from lslm_lightning.commands.exit_status import exit_status_of
     from lslm_lightning.configuration.pipes import copy_pipes
-    from lslm_lightning.experiments.outcome import PARENT, command_line, way_on, working_on
+    from lslm_lightning.experiments.endings import suggest_command
+    from lslm_lightning.experiments.invocation import PARENT, command_line, running_command
 
     debug = "--debug" in argv
     given = [word for word in argv if word != "--debug"]
@@ -130,13 +133,27 @@ def run(argv: list[str]) -> int:
         if words != given and sys.argv[1:] == argv:  # with which other processes are started
             sys.argv[1:] = words
         again = "" if is_silent else f"To start again: {command_line(words)}"
-        with working_on(words), way_on(again):
+        with running_command(words), suggest_command(again):
             return import_module(f"lslm_lightning.commands.{COMMANDS[words[0]][0]}").main(words)
 
     # of a process that another one waits for, that one tells how to go on
     is_silent = given[0] in ENDLESS or bool(os.environ.get(PARENT))
     with children_without_working_directory():
-        return outcome(work, debug)
+        return exit_status_of(work, debug)
+
+
+def with_new_name(argv: list[str]) -> list[str]:
+    """Return the arguments with the new name of a command that was renamed, and print it."""
+    old = argv[0] if argv else ""
+    if old not in RENAMED:
+        return argv
+    new = RENAMED[old]
+    print(
+        f"lslm: `lslm {old}` is now called `lslm {new}`; release 0.3 removes the old name",
+        file=sys.stderr,
+        flush=True,
+    )
+    return [new, *argv[1:]]
 
 
 def help_on_class(argv: list[str]) -> str:

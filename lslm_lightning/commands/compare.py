@@ -107,15 +107,17 @@ def write_csv(table: "Table", path: Path) -> None:
 
     def shown(value: object) -> object:
         found = plain(value)
-        return "" if found is None else harmless(found) if isinstance(found, str) else found
+        return (
+            "" if found is None else escape_csv_formula(found) if isinstance(found, str) else found
+        )
 
     with path.open("w", encoding="utf-8-sig", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow([harmless(heading.column) for heading in table.headings()])
+        writer.writerow([escape_csv_formula(heading.column) for heading in table.headings()])
         writer.writerows([shown(cell) for cell in row] for row in table.rows)
 
 
-def harmless(text: str) -> str:
+def escape_csv_formula(text: str) -> str:
     """Return text that no spreadsheet computes as a formula: an apostrophe goes before it if needed
     (OWASP, CSV Injection).
 

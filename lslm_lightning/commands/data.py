@@ -8,7 +8,8 @@ from lslm_lightning.experiments.corpora import (
     fetch_files,
     list_corpora,
 )
-from lslm_lightning.experiments.outcome import command_line, way_on
+from lslm_lightning.experiments.endings import suggest_command
+from lslm_lightning.experiments.invocation import command_line
 from lslm_lightning.safety.terminal import console as plain_console
 
 DESCRIPTION = """Corpora: which there are, where they were found, whether they are intact.
@@ -65,7 +66,7 @@ def main(argv: list[str]) -> int:
     if arguments.command == "prepare":
         from lslm_lightning.experiments.preparation import prepare_texts
 
-        with way_on(f"To go on: {command_line(argv)}"):
+        with suggest_command(f"To go on: {command_line(argv)}"):
             return prepare_texts(console, arguments)
     if arguments.command == "list":
         return list_corpora(console)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lslm_lightning.commands.arguments import Parser
 from lslm_lightning.experiments.child_process import run_to_its_end
-from lslm_lightning.experiments.outcome import WorkError
+from lslm_lightning.experiments.endings import WorkError
 
 CONFIGS = (
     "configs/language_modeling/docstrings_demo.yaml",

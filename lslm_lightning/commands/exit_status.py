@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from lslm_lightning.exit_status import DONE, FAILED, WRONG_ARGUMENTS, SettingsError
-from lslm_lightning.experiments.outcome import is_stop, one_line
+from lslm_lightning.experiments.endings import is_stop, one_line
 from lslm_lightning.safety.log import show_log
 from lslm_lightning.training.signals import stop_at_once
 
@@ -59,7 +59,7 @@ def signal_main_thread(number: int) -> None:
         _thread.interrupt_main(number)
 
 
-def outcome(work: Callable[[], int], debug: bool = False) -> int:
+def exit_status_of(work: Callable[[], int], debug: bool = False) -> int:
     """Run `work` and return its exit status; errors are printed as one line on standard error, with
     the traceback if `debug`.
     """

@@ -1,7 +1,8 @@
 """`lslm resume RUN`: a stopped training resumed exactly where it stopped."""
 
 from lslm_lightning.commands.arguments import Parser
-from lslm_lightning.experiments.outcome import command_line, way_on
+from lslm_lightning.experiments.endings import suggest_command
+from lslm_lightning.experiments.invocation import command_line
 
 DESCRIPTION = """Go on with a run that was stopped: by Ctrl-C, a signal, no memory, a full disk, a
 machine that is gone.
@@ -45,5 +46,5 @@ def main(argv: list[str]) -> int:
     from lslm_lightning.experiments.resuming import resume_run
 
     again = [word for word in argv if word != "--no-checkpoint"]
-    with way_on(f"To go on: {command_line(again)}"):
+    with suggest_command(f"To go on: {command_line(again)}"):
         return resume_run(named_run(own.run), words, own.no_checkpoint, own.trust)

@@ -16,7 +16,7 @@ to the end, or to another store.
 Parameters, tags and data sets are brought too; points of metrics keep their times, so that none is
 there twice. Where MLflow does not know the run, or the folder is a copy of another run's, a new run
 takes its place; a run that was deleted in MLflow is to be restored first. Folders of lslm evaluate
-and lslm ladder are left out: the same command stores those again."""
+and lslm sweep are left out: the same command stores those again."""
 
 
 def arguments() -> Parser:
@@ -35,7 +35,7 @@ def main(argv: list[str]) -> int:
     for reference in own.runs:
         if is_comparison(Path(reference)):
             print(
-                f"{reference}: left out, for the same lslm evaluate or lslm ladder stores it again",
+                f"{reference}: left out, for the same lslm evaluate or lslm sweep stores it again",
                 flush=True,
             )
             continue

@@ -6,7 +6,7 @@ import os
 import sys
 
 from lslm_lightning.exit_status import DONE
-from lslm_lightning.experiments.outcome import PARENT
+from lslm_lightning.experiments.invocation import PARENT
 
 
 def main(argv: list[str]) -> int:

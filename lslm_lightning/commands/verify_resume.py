@@ -11,7 +11,7 @@ from typing import Any
 from lslm_lightning.commands.arguments import Parser
 from lslm_lightning.commands.training import check_training
 from lslm_lightning.exit_status import DONE, WRONG_ARGUMENTS
-from lslm_lightning.experiments.outcome import WorkError
+from lslm_lightning.experiments.endings import WorkError
 from lslm_lightning.experiments.resume_proof import Trial, accumulated, differences
 
 DESCRIPTION = """Train a few steps straight, and the same steps with kills (SIGKILL) between; the

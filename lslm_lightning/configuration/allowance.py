@@ -6,7 +6,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from lslm_lightning.configuration.errors import yaml_of
-from lslm_lightning.configuration.long_options import spelled_out
+from lslm_lightning.configuration.long_options import with_long_options
 from lslm_lightning.runs import RunDirectory
 from lslm_lightning.runs.directory import refuse_links
 from lslm_lightning.runs.own_code import add_working_directory, paths_in
@@ -39,7 +39,7 @@ def allowance(
         return nullcontext()
     parts = [
         part
-        for word in spelled_out(words)
+        for word in with_long_options(words)
         for part in (word.split("=", 1) if word[:1] == "-" else [word])
     ]
     files = [Path(file) for option, file in pairwise(parts) if option == "--config"]

@@ -147,7 +147,7 @@ def read_settings(words: list[str]) -> dict[str, Any]:
         SettingsError: they are wrong.
         ValueError: files or secrets are missing, or a stranger's config names what it must not.
     """
-    quiet()
+    silence_library_logs()
     check_files(words)
     check_secrets(words)
     with allowance(words):
@@ -187,7 +187,7 @@ def without_enums(settings: Any) -> Any:
     return settings.value if isinstance(settings, Enum) else settings
 
 
-def quiet() -> None:
+def silence_library_logs() -> None:
     """Silence log messages and warnings of Lightning and torch that do not concern users of the
     commands.
     """

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from lslm_lightning.configuration.long_options import spelled_out
+from lslm_lightning.configuration.long_options import with_long_options
 from lslm_lightning.runs.own_code import add_working_directory
 from lslm_lightning.runs.parser import ArgumentParser
 from lslm_lightning.runs.trust import ADVICE, DENIED, is_restricted, resolve
@@ -53,7 +53,9 @@ def check_files(argv: Sequence[str], known: Sequence[str] = TOP) -> None:
         ValueError: a file is missing, no UTF-8, no YAML, or has a key at its top that means
             nothing; or some YAML has a key twice, or something else where text is meant.
     """
-    split = (word.split("=", 1) if word.startswith("-") else [word] for word in spelled_out(argv))
+    split = (
+        word.split("=", 1) if word.startswith("-") else [word] for word in with_long_options(argv)
+    )
     words = [part for parts in split for part in parts]
     add_working_directory(words)
     files: list[Path] = []

@@ -17,7 +17,7 @@ from lslm_lightning.configuration.errors import (
     unknown_name,
     yaml_of,
 )
-from lslm_lightning.configuration.long_options import spelled_out
+from lslm_lightning.configuration.long_options import with_long_options
 from lslm_lightning.configuration.signatures import LASTING, first_missing, settings_of
 from lslm_lightning.data.corpora import check_corpus_name
 from lslm_lightning.exit_status import SettingsError
@@ -48,7 +48,7 @@ class Given:
         self.classes = dict(FIXED)  # of each setting that is a class, its import path
         self.values: dict[str, Any] = {}
 
-    def take_words(self, words: Sequence[str]) -> None:
+    def take_arguments(self, words: Sequence[str]) -> None:
         """Take all config files and options of a command line.
 
         Raises:
@@ -231,7 +231,7 @@ def check_given(words: Sequence[str], known: Sequence[str] = TOP) -> Given:
     try:
         check_files(words, known)
         given = Given(known)
-        given.take_words(words)
+        given.take_arguments(words)
         return given
     except ValueError as error:
         refuse(str(error))
@@ -244,7 +244,7 @@ def refuse(message: str) -> NoReturn:
 
 def options_of(words: Sequence[str]) -> Iterator[tuple[str, str | None]]:
     """Yield each option of a command line with its value; None for one without a value."""
-    words = spelled_out(words)
+    words = with_long_options(words)
     for i, word in enumerate(words):
         if not word.startswith("--") or word == "--":
             continue

@@ -5,7 +5,7 @@ from itertools import pairwise, takewhile
 from pathlib import Path
 from typing import Any
 
-from lslm_lightning.configuration.long_options import spelled_out
+from lslm_lightning.configuration.long_options import with_long_options
 from lslm_lightning.runs.directory import RunDirectory
 from lslm_lightning.runs.hidden_settings import Keys, reveal
 from lslm_lightning.safety.redaction import MASK
@@ -19,7 +19,7 @@ def check_secrets(argv: Sequence[str]) -> None:
     Raises:
         ValueError: naming the settings.
     """
-    words = spelled_out(argv)
+    words = with_long_options(argv)
     names = [word.partition("=")[0].lstrip("-") for word in words if word.startswith("--")]
     given = set(map(without_init_args, names))
     for option, word in pairwise(["", *words]):

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 
 
-def spelled_out(words: Sequence[str]) -> list[str]:
+def with_long_options(words: Sequence[str]) -> list[str]:
     """Return command-line arguments with `-c` replaced by `--config`, also where the value is in
     the same argument.
     """

@@ -11,7 +11,7 @@ from types import FrameType
 
 import psutil
 
-from lslm_lightning.experiments.outcome import PARENT, is_call
+from lslm_lightning.experiments.invocation import PARENT, is_call
 
 STOPPING = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT")  # the last two are not on Windows
 KILL = getattr(signal, "SIGKILL", signal.SIGTERM)  # Windows ends a process at once by either

@@ -141,13 +141,13 @@ def fetch_files(console: Console, name: str) -> int:
         here = local_file(entry, file)
         path = verified_file(entry, file)
         console.print(
-            f"{file.name}: {'was here' if here else 'fetched'}, {_verdict(file)}, {path}",
+            f"{file.name}: {'was here' if here else 'fetched'}, {checksum_state(file)}, {path}",
             soft_wrap=True,
         )
     return 0
 
 
-def _verdict(file: DataFile) -> str:
+def checksum_state(file: DataFile) -> str:
     """Return whether a checksum of the file is known, as text for a table."""
     return "checksum agrees" if file.checksums else "no checksum known"
 
@@ -286,7 +286,7 @@ def check_files(console: Console, entry: CatalogueEntry) -> tuple[list[str], set
             continue
         try:
             verify(path, file, remember=False)
-            verdict = _verdict(file)
+            verdict = checksum_state(file)
         except ValueError as error:
             verdict = "differs"
             differing.append(file.name)

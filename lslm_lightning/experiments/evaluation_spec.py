@@ -113,7 +113,7 @@ def built_systems(specs: Mapping[str, Any]) -> "tuple[dict[str, System], dict[st
     from lslm_lightning.contracts import System
     from lslm_lightning.evaluation.duck_typing import DuckGenerator, DuckScorer, as_system
     from lslm_lightning.evaluation.harness import Unbuilt
-    from lslm_lightning.experiments.predictions import failure
+    from lslm_lightning.experiments.failures import failure
     from lslm_lightning.runs.trust import resolve
 
     systems = {}
@@ -159,7 +159,7 @@ def check_systems(specs: Mapping[str, Any]) -> None:
     from lslm_lightning.contracts import System
     from lslm_lightning.evaluation.duck_typing import DuckGenerator, DuckScorer
 
-    parser = ConfigParser(prog="lslm ladder")
+    parser = ConfigParser(prog="lslm sweep")
     parser.add_argument("--systems", type=dict[str, System | DuckGenerator | DuckScorer])
     instantiated(parser, parser.parse_object({"systems": dict(specs)}))
 

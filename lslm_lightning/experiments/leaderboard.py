@@ -63,7 +63,7 @@ def leaderboard(experiment: str, metric: str | None = None) -> Table:
         return math.inf if math.isnan(value) else value if down else -value
 
     known: dict[str, TaskData] = {}
-    found = {run.info.run_id: exam_of(run, names[0], known) for run in rows}
+    found = {run.info.run_id: group_of(run, names[0], known) for run in rows}
     sizes = Counter(found.values())
     exams = {exam: letters(i) for i, (exam, _) in enumerate(sizes.most_common())}
     rows.sort(key=lambda run: ([*exams].index(found[run.info.run_id]), key(run)))
@@ -170,7 +170,7 @@ class Group:
         return f"{self.about}, {digest}, {self.signature or 'signature unknown'}"
 
 
-def exam_of(run: Any, name: str, known: dict[str, TaskData]) -> Group:
+def group_of(run: Any, name: str, known: dict[str, TaskData]) -> Group:
     """Return the group of comparable scores that the score `name` of an MLflow run belongs to.
 
     The digest is that of the run's tag or, of a validation, of its data set. Where an earlier

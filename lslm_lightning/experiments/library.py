@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from lslm_lightning.exit_status import SettingsError
-from lslm_lightning.experiments.outcome import working_on
+from lslm_lightning.experiments.invocation import running_command
 
 QUIETED = (  # loggers that a training silences
     "torch.distributed.tensor._redistribute",
@@ -39,7 +39,7 @@ def library_call(words: Sequence[str]) -> Iterator[None]:
     environment = dict(os.environ)
     n_thread = torch.get_num_threads()
     try:
-        with warnings.catch_warnings(), isolate_rng(), working_on(words, is_call=True):
+        with warnings.catch_warnings(), isolate_rng(), running_command(words, is_call=True):
             yield
     except SettingsError as error:
         raise ValueError(error.message) from error.__cause__

@@ -25,7 +25,7 @@ from lslm_lightning.training.precision import AUTO, HALF, SINGLE
 from lslm_lightning.training.task import Task, refuse_changes
 
 TRAINING = ("run", "fit")
-BEGUN = {  # settings of a job that its beginning uses
+FIXED_AT_START = {  # settings of a job that its beginning uses
     "name": "it keeps its directory; leave it out, or rename the directory",
     "root": "it keeps its directory; leave it out, or move the directory",
     "parent": "it keeps its MLflow run; leave it out",
@@ -158,7 +158,7 @@ def check_job(
     return type_of_device
 
 
-def check_job_goes_on(job: Job, begun: Mapping[str, Any], max_steps: int) -> None:
+def check_resumed_job(job: Job, begun: Mapping[str, Any], max_steps: int) -> None:
     """Refuse changed job settings that have no effect on a resumed run.
 
     Args:
@@ -168,7 +168,7 @@ def check_job_goes_on(job: Job, begun: Mapping[str, Any], max_steps: int) -> Non
     Raises:
         ValueError: the message names the setting and a way out.
     """
-    for name, why in BEGUN.items():
+    for name, why in FIXED_AT_START.items():
         now = getattr(job, name)
         before = begun.get(name, now)
         if now != before:
@@ -224,7 +224,7 @@ def check_devices(trainer: Any) -> str:
         raise ValueError(f"{given}: {reason} {machine}") from None
 
 
-def check_goes_on(state: Path, data: TaskData, task: Task, trainer: Any) -> None:
+def check_resumable(state: Path, data: TaskData, task: Task, trainer: Any) -> None:
     """Refuse to resume from a checkpoint that is damaged or does not fit these settings.
 
     Raises:

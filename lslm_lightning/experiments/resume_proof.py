@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lslm_lightning.experiments.child_process import KILL, signal_group
-from lslm_lightning.experiments.outcome import WorkError
+from lslm_lightning.experiments.endings import WorkError
 
 
 def accumulated(configs: Sequence[str], words: Sequence[str]) -> int:

@@ -11,19 +11,19 @@ from lslm_lightning.safety.redaction import redacted_arguments
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from lslm_lightning.configuration.words import Settings
+    from lslm_lightning.configuration.arguments import SettingValues
     from lslm_lightning.experiments.run import Run
     from lslm_lightning.runs import RunDirectory
 
 OTHERWISE = ("max_", "devices", "num_nodes", "strategy", "accumulate_grad_batches", "enable_")
 # with these changed, the curves go on as they would have
-HARMLESS = ("--config", *(f"--trainer.{name}" for name in OTHERWISE))
+SAME_CURVES = ("--config", *(f"--trainer.{name}" for name in OTHERWISE))
 STATE = "LSLM_RESUME_FROM"  # tells the processes of one job from which state they go on
 
 
 def resume(
     run: "str | Path | Run",
-    settings: "Settings | None" = None,
+    settings: "SettingValues | None" = None,
     *,
     anew: bool = False,
     trust: bool = False,
@@ -40,13 +40,13 @@ def resume(
     Raises:
         ValueError: the run has no state, or settings do not allow to go on.
     """
-    from lslm_lightning.configuration.words import setting_words
+    from lslm_lightning.configuration.arguments import setting_arguments
     from lslm_lightning.experiments.library import library_call
     from lslm_lightning.experiments.run import Run
     from lslm_lightning.runs import find_run
 
     directory = run.directory if isinstance(run, Run) else find_run(str(run))
-    words = setting_words(settings or {})
+    words = setting_arguments(settings or {})
     with library_call(["resume", str(directory.path), *words]):
         resume_run(str(directory.path), words, anew, trust, handles_signals=False)
     return Run(directory)
@@ -84,10 +84,10 @@ def resume_run(
         check_given([word for word in train_words if word != TRUST])
     # what there is by then is to be kept
     with store_of_run(directory.beginning, directory.path):
-        return go_on(directory, train_words, words, anew, handles_signals)
+        return train_on(directory, train_words, words, anew, handles_signals)
 
 
-def go_on(
+def train_on(
     directory: "RunDirectory",
     train_words: Sequence[str],
     words: Sequence[str],
@@ -104,7 +104,7 @@ def go_on(
     if STATE not in os.environ:  # otherwise this is one of several processes
         state = None if anew else last_whole_state(directory)
         if anew:
-            set_aside(directory)
+            move_to_backup(directory)
         elif state is None and any(directory.checkpoints.glob("*.ckpt")):
             raise ValueError(
                 f"{directory.checkpoints} has no last.ckpt (MLflow keeps none); --no-checkpoint "
@@ -113,7 +113,7 @@ def go_on(
         os.environ[STATE] = str(state or "")
     state = os.environ[STATE]
     if changes := [
-        word for word in words if word.startswith("--") and not word.startswith(HARMLESS)
+        word for word in words if word.startswith("--") and not word.startswith(SAME_CURVES)
     ]:
         print(
             (
@@ -131,7 +131,7 @@ def go_on(
         os.environ.pop(STATE, None)
 
 
-def set_aside(directory: "RunDirectory") -> None:
+def move_to_backup(directory: "RunDirectory") -> None:
     """Move checkpoints, metrics and reports of a run into a new folder `before-<n>`.
 
     Raises:

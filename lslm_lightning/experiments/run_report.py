@@ -17,7 +17,7 @@ from lslm_lightning.evaluation.duck_typing import as_system
 from lslm_lightning.evaluation.evaluation_set import shown
 from lslm_lightning.evaluation.predictions import read_predictions
 from lslm_lightning.evaluation.scoring import N_RESAMPLE, Scores, score
-from lslm_lightning.experiments.outcome import command_line
+from lslm_lightning.experiments.invocation import command_line
 from lslm_lightning.experiments.run_records import versions
 from lslm_lightning.reports import blocks
 from lslm_lightning.reports.composition import RunFacts, length_section, run_report

@@ -11,8 +11,10 @@ from dataclasses import replace
 from lslm_lightning.contracts import Score, metric_label
 from lslm_lightning.evaluation.scoring import described, read_scores
 from lslm_lightning.experiments.child_process import run_to_its_end
-from lslm_lightning.experiments.outcome import WorkError, command_line, command_words, is_stop
-from lslm_lightning.experiments.run_report import digest_line, run_links
+from lslm_lightning.experiments.endings import WorkError, is_stop
+from lslm_lightning.experiments.evaluation_records import run_links
+from lslm_lightning.experiments.invocation import command_arguments, command_line
+from lslm_lightning.experiments.run_report import digest_line
 from lslm_lightning.files import atomic_write
 from lslm_lightning.reports.description import describe, score_table
 from lslm_lightning.reports.numerals import number
@@ -45,7 +47,7 @@ def run_seeds(n: int, first: int, parent: RunDirectory, tracker: Tracker) -> Non
             sys.executable,
             "-m",
             "lslm_lightning",
-            *command_words(),
+            *command_arguments(),
             *steps,
             "--job.seeds=1",
             f"--seed_everything={seed}",
@@ -61,7 +63,7 @@ def run_seeds(n: int, first: int, parent: RunDirectory, tracker: Tracker) -> Non
             status = run_to_its_end(command, environment)
         except BaseException as error:
             if is_stop(error):
-                error.way_on = way_on_with(newest(parent, name), seed, first + n, shuffles)
+                error.way_on = seeds_suggestion(newest(parent, name), seed, first + n, shuffles)
             raise
         written = sorted(parent.path.parent.glob(f"{name}-*/metrics.json"), key=os.path.getmtime)
         if status or not written:
@@ -130,7 +132,7 @@ def newest(parent: RunDirectory, name: str) -> RunDirectory | None:
     return RunDirectory(found[-1].parent) if found else None
 
 
-def way_on_with(child: RunDirectory | None, seed: int, end: int, shuffles: bool) -> str:
+def seeds_suggestion(child: RunDirectory | None, seed: int, end: int, shuffles: bool) -> str:
     """Return the line that says how to continue with seeds that were stopped.
 
     Args:
@@ -146,7 +148,7 @@ def way_on_with(child: RunDirectory | None, seed: int, end: int, shuffles: bool)
         steps.append(
             command_line(
                 [
-                    *command_words(),
+                    *command_arguments(),
                     f"--job.seeds={end - seed}",
                     f"--seed_everything={seed}",
                     *single,

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lslm_lightning.configuration.allowance import TRUST
-from lslm_lightning.configuration.words import Config, Settings, config_words
+from lslm_lightning.configuration.arguments import Config, SettingValues, config_arguments
 from lslm_lightning.experiments.library import library_call
 from lslm_lightning.experiments.preflight import TRAINING
 from lslm_lightning.experiments.resuming import resume_run
@@ -16,7 +16,7 @@ from lslm_lightning.training.distributed.processes import met_before
 
 def train(
     config: Config,
-    settings: Settings | None = None,
+    settings: SettingValues | None = None,
     *,
     test: bool = True,
     name: str | None = None,
@@ -41,7 +41,7 @@ def train(
     """
     given = {"job.name": name, "job.root": root, "job.seeds": None if seeds == 1 else seeds}
     given = {key: value for key, value in given.items() if value is not None}
-    with config_words(config, {**(settings or {}), **given}) as words:
+    with config_arguments(config, {**(settings or {}), **given}) as words:
         words = ["run" if test else "fit", *words, *([TRUST] if trust else [])]
         with library_call(words):
             directory = start(words, handles_signals=False)

@@ -22,7 +22,12 @@ from lightning.pytorch.cli import LightningArgumentParser
 from lightning.pytorch.loggers import Logger
 
 from lslm_lightning.configuration.allowance import TRUST, allowance
-from lslm_lightning.configuration.cli import SETTINGS, ExperimentCLI, quiet, without_enums
+from lslm_lightning.configuration.cli import (
+    SETTINGS,
+    ExperimentCLI,
+    silence_library_logs,
+    without_enums,
+)
 from lslm_lightning.configuration.errors import cause_of, check_files
 from lslm_lightning.configuration.hidden_settings import check_secrets
 from lslm_lightning.configuration.job import ONE_PASS, Job, JobTrainer
@@ -37,20 +42,22 @@ from lslm_lightning.configuration.trainer_settings import (
 )
 from lslm_lightning.exit_status import SettingsError
 from lslm_lightning.experiments.child_process import follow_parent
-from lslm_lightning.experiments.outcome import WorkError, command_line
+from lslm_lightning.experiments.endings import WorkError
+from lslm_lightning.experiments.evaluation_records import run_links
+from lslm_lightning.experiments.invocation import command_line
 from lslm_lightning.experiments.preflight import (
     TRAINING,
-    check_goes_on,
     check_job,
-    check_job_goes_on,
     check_one_process,
     check_optimizer,
+    check_resumable,
+    check_resumed_job,
     is_sharded,
     n_share,
     read_splits,
     same_validation,
 )
-from lslm_lightning.experiments.run_report import finish, run_links
+from lslm_lightning.experiments.run_report import finish
 from lslm_lightning.experiments.seeds import run_seeds
 from lslm_lightning.experiments.suitability import check_checkpoint
 from lslm_lightning.reports.description import describe
@@ -182,7 +189,7 @@ class Command(ExperimentCLI):
         if (words := take_launched(trainer)) and not (rank_zero_only.rank or 0):
             print(words, flush=True)
         if self.resumed:
-            check_job_goes_on(
+            check_resumed_job(
                 self.job, read_config(self.resumed.config).get("job") or {}, trainer.max_steps
             )
         device_type = check_job(
@@ -313,7 +320,7 @@ class Command(ExperimentCLI):
             check_distinguishes(self.model, self.datamodule)
         check_shares(self.subcommand, settings, self.datamodule, self.model, n_share(settings))
         if is_training and state:
-            check_goes_on(Path(state), self.datamodule, self.model, settings)
+            check_resumable(Path(state), self.datamodule, self.model, settings)
         settings["precision"] = self._decided_precision(settings["precision"], state)
         own = {"precision": settings["precision"]}
         config = translated({**self._get(self.config_init, "trainer"), **own, **kwargs})
@@ -533,7 +540,7 @@ def _perform(
     handles_signals: bool,
 ) -> RunDirectory:
     """Run the job of a command within the trust settings that are active now."""
-    quiet()
+    silence_library_logs()
     is_child = follow_parent()
     try:
         check_files(argv)
@@ -549,7 +556,7 @@ def _perform(
     command.resumed = resumed
     command.handles_signals = handles_signals
     command.arguments = arguments
-    command.watch = Watch(lambda: lose(command))
+    command.watch = Watch(lambda: on_worker_lost(command))
     command.watch.start()
     try:
         command.__init__(  # the object is needed even where this raises
@@ -561,7 +568,7 @@ def _perform(
         if is_child or rank_zero_only.rank:
             error.way_on = ""
         elif getattr(error, "way_on", None) is None:
-            error.way_on = way_on_of(command)
+            error.way_on = resume_suggestion(command)
         if not (rank_zero_only.rank or 0) or not getattr(error, "together", False):
             raise
     except NotFiniteError:
@@ -572,7 +579,7 @@ def _perform(
     except RuntimeError as error:
         if not is_loss(error):
             raise
-        raise WorkError(loss_of(command)) from error
+        raise WorkError(worker_lost_message(command)) from error
     except ValueError as error:
         raise cause_of(error)  # noqa: B904 (as it came, with its own traceback)
     finally:
@@ -594,7 +601,7 @@ def _perform(
     return command.directory
 
 
-def way_on_of(command: Command) -> str | None:
+def resume_suggestion(command: Command) -> str | None:
     """Return the line that says how to resume a training that was stopped; None if it cannot be
     resumed.
     """
@@ -605,7 +612,7 @@ def way_on_of(command: Command) -> str | None:
     return f"To go on: {command_line(['resume', str(command.directory.path)])}"
 
 
-def loss_of(command: Command) -> str:
+def worker_lost_message(command: Command) -> str:
     """Return the error message for a training that lost another of its processes."""
     kept = (
         f"lslm resume {command.directory.path} goes on from its last state"
@@ -617,8 +624,8 @@ def loss_of(command: Command) -> str:
     return f"{lost if rank else command.watch.words()}; {kept}"
 
 
-def lose(command: Command) -> None:
+def on_worker_lost(command: Command) -> None:
     """Mark the run as FAILED in MLflow and print an error after another process was lost."""
-    print(f"lslm: {loss_of(command)}", file=sys.stderr, flush=True)
+    print(f"lslm: {worker_lost_message(command)}", file=sys.stderr, flush=True)
     if command.tracker is not None:
         command.tracker.end("FAILED")

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from lslm_lightning.configuration.allowance import TRUST, allowance
-from lslm_lightning.configuration.cli import SETTINGS, ExperimentCLI, quiet
+from lslm_lightning.configuration.cli import SETTINGS, ExperimentCLI, silence_library_logs
 from lslm_lightning.configuration.errors import check_files
 from lslm_lightning.configuration.hidden_settings import check_secrets
 from lslm_lightning.data.batching import limited
@@ -147,7 +147,7 @@ def planned(words: Sequence[str], vocab_size: int | None) -> Plan:
     Raises:
         ValueError: the config is wrong.
     """
-    quiet()
+    silence_library_logs()
     blueprint = Blueprint.__new__(Blueprint)
     blueprint.vocab_size = vocab_size
     with allowance(words), torch.device("meta"):

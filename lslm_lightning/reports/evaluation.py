@@ -60,6 +60,7 @@ def evaluation_report(
     sections: Sequence[Section] = (),
     date: str = "",
     baselines: Collection[str] = (),
+    after_scores: Sequence[Section] = (),
 ) -> Report:
     """The whole page.
 
@@ -67,9 +68,11 @@ def evaluation_report(
         baselines: systems that every other one has to beat.
         repeat: what was run, at the end of the page.
         sections: the task's own.
+        after_scores: sections that follow the scores.
     """
     parts = [
         ladder(results, metrics),
+        *after_scores,
         doubts(results),
         choice(results, metrics),
         parts_of_the_exam(results, metrics),

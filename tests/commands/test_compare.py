@@ -15,7 +15,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag
 
 from lslm_lightning.experiments import leaderboard
-from lslm_lightning.experiments.comparison import n_parameter
+from lslm_lightning.experiments.finished_runs import n_parameter
 from lslm_lightning.runs import RunDirectory
 from lslm_lightning.systems.checkpoint import Checkpoint
 from tasks.translation.data import TranslationData

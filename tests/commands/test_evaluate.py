@@ -15,7 +15,7 @@ from mlflow import MlflowClient
 
 from lslm_lightning.evaluation.harness import Unbuilt
 from lslm_lightning.evaluation.predictions import read_predictions
-from lslm_lightning.experiments.evaluation import set_otherwise
+from lslm_lightning.experiments.evaluation_records import set_otherwise
 from lslm_lightning.systems.baselines import FirstSentences
 from lslm_lightning.systems.checkpoint import Checkpoint
 from tests.commands.conftest import refused, wait_until
@@ -243,7 +243,7 @@ def test_what_was_answered_before_a_kill_is_never_asked_again(
         process = start("-m", "lslm_lightning", "evaluate", "--config", config, OPENAI_API_KEY=KEY)
         wait_until(lambda: len(provider.requests) == before + 3, process)  # noqa: B023
         if number == signal.SIGINT:
-            monkeypatch.setattr("lslm_lightning.experiments.predictions.LOCK_SECONDS", 0.1)
+            monkeypatch.setattr("lslm_lightning.experiments.prediction_files.LOCK_SECONDS", 0.1)
             refused(lslm("evaluate", "--config", config), 1, "another process evaluates in")
         process.send_signal(number)
         permits.release()

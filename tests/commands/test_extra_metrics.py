@@ -9,7 +9,7 @@ import yaml
 from torchmetrics.text import CharErrorRate
 
 from lslm_lightning.evaluation.predictions import read_predictions
-from lslm_lightning.experiments.comparison import extra_metrics
+from lslm_lightning.experiments.finished_runs import extra_metrics
 from lslm_lightning.runs import load_run
 from tasks.translation.data import TranslationData
 from tests.support.bert import write_bert

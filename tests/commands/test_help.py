@@ -14,7 +14,7 @@ from jsonargparse import ArgumentParser
 
 from lslm_lightning.__main__ import COMMANDS
 from lslm_lightning.commands.arguments import ConfigParser as ArgumentsParser
-from lslm_lightning.commands.ladder import check_config
+from lslm_lightning.commands.sweep import check_config
 from lslm_lightning.commands.training import tell_loading
 from lslm_lightning.configuration import help as settings_help
 from lslm_lightning.configuration.cli import SETTINGS, ConfigParser
@@ -25,7 +25,7 @@ from lslm_lightning.configuration.job import TRAINER_DEFAULTS, Job, JobTrainer
 from lslm_lightning.configuration.signatures import first_missing, settings_of
 from lslm_lightning.exit_status import SettingsError
 from lslm_lightning.experiments.evaluation_spec import KEYS
-from lslm_lightning.experiments.outcome import PARENT
+from lslm_lightning.experiments.invocation import PARENT
 from lslm_lightning.runs.trust import import_named
 from lslm_lightning.text.yaml_files import parse_yaml, read_yaml
 from tests.commands.conftest import Outcome, write_translation
@@ -140,16 +140,20 @@ MISSPELT = [  # words, exit status, what the one line has
     (["evaluate", "--config", "parts/evaluat.yaml"], 2, ["mean parts/evaluate.yaml?"]),
     (["evaluate", "--config", "parts/evaluate.yaml", "--data.corpus", "pairr"], 1, ["'pairs'?"]),
     (["evaluate", "--config", "parts/evaluate.yaml", "--splt", "val"], 2, ["mean split?"]),
-    (["ladder", "--config", "parts/lader.yaml"], 2, ["mean parts/ladder.yaml?"]),
+    (["sweep", "--config", "parts/swep.yaml"], 2, ["mean parts/sweep.yaml?"]),
     (
-        ["ladder", "--config", "parts/ladder.yaml"],
+        ["sweep", "--config", "parts/sweep.yaml"],
         2,
-        ["the rung wide: ", "model.backbone.d_model?"],
+        ["variant wide: ", "model.backbone.d_model?"],
     ),
-    (["ladder", "--config", "parts/evaluate.yaml"], 2, ["parts/evaluate.yaml is no ladder"]),
-    (["ladder", "--config", "parts/ladder.yaml", "--only", "wid"], 2, ["--only wid", "are wide"]),
     (
-        ["ladder", "--config", "parts/ladder.yaml", "--name", "a/b"],
+        ["sweep", "--config", "parts/evaluate.yaml"],
+        2,
+        ["parts/evaluate.yaml is no config of a sweep"],
+    ),
+    (["sweep", "--config", "parts/sweep.yaml", "--only", "wid"], 2, ["--only wid", "are wide"]),
+    (
+        ["sweep", "--config", "parts/sweep.yaml", "--name", "a/b"],
         2,
         ["--name='a/b'", "try 'a_b'"],
     ),
@@ -209,7 +213,7 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Outcome
         "more": {"trainer": {"max_steps": 2}},
         "wrong": {"model": {"init_args": {"label_smoothin": 0.1}}},
         "evaluate": {"task": "tasks.translation.task.TranslationTask", "data": data, "systems": {}},
-        "ladder": {"base": {"model": model, "data": data}, "rungs": {"wide": wide}},
+        "sweep": {"base": {"model": model, "data": data}, "variants": {"wide": wide}},
     }
     for name, content in contents.items():
         (folder / f"parts/{name}.yaml").write_text(json.dumps(content))
@@ -288,7 +292,7 @@ def test_right_settings_are_let_pass(project, monkeypatch, words):
 )
 def test_configs_are_let_pass(path):
     content = read_yaml(path)
-    if "rungs" in content:
+    if "variants" in content:
         check_config(str(path), [])
     else:
         known = KEYS if "systems" in content else TOP

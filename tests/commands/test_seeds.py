@@ -74,8 +74,8 @@ def test_a_stopped_parent_lets_its_child_save_and_tells_the_truth_of_both(transl
     assert f"interrupted by SIGINT at step {step}" in output, (
         "one signal saves, a second one would stop at once"
     )
-    [way_on] = [line for line in output.splitlines() if line.startswith("To ")]
-    resume, others = way_on.removeprefix("To go on: ").split(" && ")
+    [line] = [each for each in output.splitlines() if each.startswith("To ")]
+    resume, others = line.removeprefix("To go on: ").split(" && ")
     assert shlex.split(resume) == ["lslm", "resume", str(last.parents[1])]
     given = [
         "run",

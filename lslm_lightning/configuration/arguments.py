@@ -14,11 +14,13 @@ from lslm_lightning.text.yaml_files import dump_yaml
 
 OneConfig: TypeAlias = str | PathLike[str] | Mapping[str, object]
 Config: TypeAlias = OneConfig | Sequence[OneConfig]  # several are merged, the last counts
-Settings: TypeAlias = Mapping[str, object]  # values by keys with dots: {"trainer.max_steps": 100}
+SettingValues: TypeAlias = Mapping[
+    str, object
+]  # values by keys with dots: {"trainer.max_steps": 100}
 
 
 @contextmanager
-def config_words(config: Config, settings: Settings | None = None) -> Iterator[list[str]]:
+def config_arguments(config: Config, settings: SettingValues | None = None) -> Iterator[list[str]]:
     """Yield a config and settings as command-line arguments; files written for mappings exist
     within the body.
 
@@ -43,10 +45,10 @@ def config_words(config: Config, settings: Settings | None = None) -> Iterator[l
                 raise TypeError(
                     f"config must be the path of a YAML file or a mapping, but is {each!r}"
                 )
-        yield [*words, *setting_words(settings or {})]
+        yield [*words, *setting_arguments(settings or {})]
 
 
-def setting_words(settings: Settings) -> list[str]:
+def setting_arguments(settings: SettingValues) -> list[str]:
     """Return settings with dotted keys as command-line arguments `--key=value`.
 
     Raises:
