@@ -2,9 +2,10 @@
 
 import logging
 import warnings
+from collections.abc import Sequence
 from enum import Enum
+from os import PathLike
 from pathlib import Path
-from typing import Any
 
 from jsonargparse import ArgumentError, Namespace
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
@@ -13,6 +14,7 @@ from lslm_lightning.configuration.allowance import allowance
 from lslm_lightning.configuration.errors import check_files, explain
 from lslm_lightning.configuration.hidden_settings import check_secrets, revealed
 from lslm_lightning.configuration.job import TRAINER_DEFAULTS, Job, JobTrainer, task_name
+from lslm_lightning.configuration.lightning_cli_internals import HookedCLI, UnabbreviatedParser
 from lslm_lightning.exit_status import SettingsError
 from lslm_lightning.runs.trust import check_trust, is_restricted, resolve
 from lslm_lightning.safety.magnitudes import check_magnitudes
@@ -20,44 +22,80 @@ from lslm_lightning.text.tokenizer import Tokenizer
 from lslm_lightning.text.yaml_files import parse_yaml
 from lslm_lightning.training.data import TaskData
 from lslm_lightning.training.task import Task
+from lslm_lightning.types import JsonObject
+
+DEFAULT_SEED = 0
+QUIETED = (  # loggers whose messages are for those who call Lightning themselves
+    "lightning.pytorch",
+    "lightning.fabric",
+    "lightning.pytorch.utilities.rank_zero",
+    "lightning.pytorch.accelerators.cuda",
+)
 
 
-class ConfigParser(LightningArgumentParser):
-    """LightningCLI's parser with error messages of one line and without abbreviated options.
+class ConfigParser(UnabbreviatedParser):
+    """LightningCLI's parser with error messages of one line and without abbreviated options."""
 
-    No option can be shortened: what looks for `--config` in the words would not find it.
-    """
+    def parse_string(
+        self,
+        content: str,
+        path: str | PathLike[str] = "",
+        ext_vars: JsonObject | None = None,
+        env: bool | None = None,
+        defaults: bool = True,
+        **private: bool,
+    ) -> Namespace:
+        """Parse a config's content, with the secrets that it hides filled in.
 
-    def __init__(self, *arguments: Any, **settings: Any) -> None:
-        super().__init__(*arguments, **{"allow_abbrev": False, **settings})
+        jsonargparse makes the file's folder the working directory before.
 
-    def parse_string(self, content: str, path: Any = "", **settings: Any) -> Namespace:
-        """Parse a config's content, with the secrets that it hides filled in."""
-        return super().parse_string(
-            revealed(content, Path(path)) if path else content, path=path, **settings
-        )
+        Args:
+            private: what jsonargparse tells itself.
+        """
+        text = revealed(content, Path(path)) if path else content
+        return super().parse_string(text, path, ext_vars, env, defaults, **private)
 
     def error(self, message: str, ex: Exception | None = None) -> None:
-        # the parser of a nested class: those around it add where it stands
         """Raise an error of the parser as `SettingsError`, explained in one line."""
+        # the parser of a nested class: those around it add where it stands
         if not self.exit_on_error:
             raise ArgumentError(None, message) from ex
         raise SettingsError(explain(message, self))
 
 
-class ExperimentCLI(LightningCLI):
+class ExperimentCLI(HookedCLI):
     """LightningCLI with one subcommand, the block `job`, and the model's tokenizer linked to the
     data.
 
     Whatever is built from a config (a run, a plan, the data of an evaluation) is built by a
     subclass.
+
+    Args:
+        arguments: of the command line, the subcommand first.
     """
 
-    def __init__(self, *arguments: Any, args: list[str], **settings: Any) -> None:
-        self.chosen = args[0]
-        super().__init__(*arguments, args=args, **settings)
+    model: Task
+    datamodule: TaskData
 
-    def subcommands(self) -> dict[str, set[str]]:
+    def __init__(self, arguments: Sequence[str]) -> None:
+        self.chosen = arguments[0]
+        super().__init__(
+            Task,
+            TaskData,
+            args=list(arguments),
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            trainer_class=JobTrainer,
+            trainer_defaults=TRAINER_DEFAULTS,
+            save_config_callback=None,
+            seed_everything_default=DEFAULT_SEED,
+            auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,
+            parser_class=ConfigParser,
+            parser_kwargs={"prog": "lslm"},
+        )
+
+    def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]  # static in LightningCLI
         """Return the chosen subcommand alone with the arguments it skips; each parser takes long to
         build.
         """
@@ -84,33 +122,22 @@ class ExperimentCLI(LightningCLI):
     @property
     def job(self) -> Job:
         """Settings of the block `job`."""
-        return Job(**self._get(self.config, "job").as_dict())
+        return Job(**self.settings["job"].as_dict())
 
     @property
     def task_name(self) -> str:
         """Name of the task: the folder of its runs and its MLflow experiment."""
-        return task_name(resolve(self._get(self.config, "model").class_path))
+        return task_name(resolve(self.settings["model"].class_path))
 
-    def _parse_ckpt_path(self) -> None:
-        """Skip LightningCLI's reading of hyperparameters from a checkpoint, since ours hold
-        none.
-        """
-
-    def _set_seed(self) -> None:
-        """Check the range of `seed_everything` and seed all random generators."""
-        seed = self._get(self.config, "seed_everything")
-        if seed is not None and not 0 <= seed < 2**32:
-            raise ValueError(f"seed_everything={seed} must be between 0 and {2**32 - 1:,}")
-        super()._set_seed()
-
-    def _check_trust(self) -> None:
-        """Refuse classes in model, data and trainer that are not trusted.
+    def check_seed(self) -> None:
+        """Refuse a `seed_everything` that no random generator takes.
 
         Raises:
-            ValueError: it is not trusted.
+            ValueError: it is out of range.
         """
-        for name in ("model", "data", "trainer"):
-            check_trust(self._get(self.config, name))
+        seed = self.settings["seed_everything"]
+        if seed is not None and not 0 <= seed < 2**32:
+            raise ValueError(f"seed_everything={seed} must be between 0 and {2**32 - 1:,}")
 
     def check_settings(self) -> None:
         """Refuse untrusted classes and numbers beyond any sensible magnitude.
@@ -119,8 +146,23 @@ class ExperimentCLI(LightningCLI):
             ValueError: there is such a setting.
         """
         if is_restricted():
-            self._check_trust()
-        check_magnitudes(self.config[self.subcommand])
+            for name in ("model", "data", "trainer"):
+                check_trust(self.settings[name])
+        check_magnitudes(self.settings)
+
+    def dumped(self, skip_default: bool = False) -> str:
+        """Return the settings of the subcommand as YAML.
+
+        Args:
+            skip_default: leave out settings that have their default.
+        """
+        return self.subcommand_parser().dump(
+            without_enums(self.settings),
+            skip_none=False,
+            skip_default=skip_default,
+            skip_link_targets=True,
+            format="yaml",
+        )
 
 
 class SettingsReader(ExperimentCLI):
@@ -132,59 +174,47 @@ class SettingsReader(ExperimentCLI):
     def instantiate_classes(self) -> None:
         """Build nothing."""
 
-    def _run_subcommand(self, subcommand: str) -> None:
+    def run_job(self, subcommand: str) -> None:
         """Run nothing."""
-        pass
 
 
-def read_settings(words: list[str]) -> dict[str, Any]:
+def read_settings(arguments: Sequence[str]) -> JsonObject:
     """Return the whole configuration that the arguments of a command give, as in config.yaml.
 
     Args:
-        words: the subcommand first, as in `["run", "--config", "mine.yaml"]`.
+        arguments: the subcommand first, as in `["run", "--config", "mine.yaml"]`.
 
     Raises:
         SettingsError: they are wrong.
-        ValueError: files or secrets are missing, or a stranger's config names what it must not.
+        ValueError: files or secrets are missing, or an untrusted config names a class that it must
+            not.
     """
     silence_library_logs()
-    check_files(words)
-    check_secrets(words)
-    with allowance(words):
-        reader = SettingsReader(Task, TaskData, args=words, **SETTINGS)
-    settings = without_enums(reader.config[reader.subcommand])
-    parser = reader._parser(reader.subcommand)
-    text = parser.dump(settings, skip_none=False, skip_link_targets=True, format="yaml")
-    config = parse_yaml(text)
+    check_files(arguments)
+    check_secrets(arguments)
+    with allowance(arguments):
+        reader = SettingsReader(arguments)
+    config: JsonObject = parse_yaml(reader.dumped())
     config.pop("config", None)
     return config
 
 
-SETTINGS = {  # of LightningCLI
-    "subclass_mode_model": True,
-    "subclass_mode_data": True,
-    "trainer_class": JobTrainer,
-    "trainer_defaults": TRAINER_DEFAULTS,
-    "save_config_callback": None,
-    "seed_everything_default": 0,
-    "auto_configure_optimizers": False,
-    "load_from_checkpoint_support": False,
-    "parser_class": ConfigParser,
-    "parser_kwargs": {"prog": "lslm"},
-}
-
-
-def without_enums(settings: Any) -> Any:
+def without_enums(settings: Namespace) -> Namespace:
     """Return nested settings with each enumeration member replaced by its value, which YAML can
     hold.
     """
-    if isinstance(settings, Namespace):
-        return Namespace({name: without_enums(value) for name, value in vars(settings).items()})
-    if isinstance(settings, dict):
-        return {name: without_enums(value) for name, value in settings.items()}
-    if isinstance(settings, list):
-        return [without_enums(value) for value in settings]
-    return settings.value if isinstance(settings, Enum) else settings
+    return Namespace({name: enum_values(value) for name, value in vars(settings).items()})
+
+
+def enum_values(setting: object) -> object:
+    """Return a setting with each enumeration member in it replaced by its value."""
+    if isinstance(setting, Namespace):
+        return without_enums(setting)
+    if isinstance(setting, dict):
+        return {name: enum_values(value) for name, value in setting.items()}
+    if isinstance(setting, list):
+        return [enum_values(value) for value in setting]
+    return setting.value if isinstance(setting, Enum) else setting
 
 
 def silence_library_logs() -> None:
@@ -193,12 +223,7 @@ def silence_library_logs() -> None:
     """
     # on how to sum a norm faster
     logging.getLogger("torch.distributed.tensor._redistribute").setLevel(logging.ERROR)
-    for name in (
-        "lightning.pytorch",
-        "lightning.fabric",
-        "lightning.pytorch.utilities.rank_zero",
-        "lightning.pytorch.accelerators.cuda",
-    ):
+    for name in QUIETED:
         logging.getLogger(name).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", module="lightning.*")
     warnings.filterwarnings("ignore", message=".*sync_dist.*")

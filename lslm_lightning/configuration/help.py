@@ -172,11 +172,7 @@ CHECKPOINTS = dict.fromkeys(("run", "fit"), "go on from this checkpoint") | dict
 def help_of(command: str) -> str:
     """Return the help text of `lslm run`, `fit`, `validate`, `test` or `predict`."""
     is_training = command in ("run", "fit")
-    seed = shown(
-        mapping_of(constant("lslm_lightning.configuration.cli", "SETTINGS"))[
-            "seed_everything_default"
-        ]
-    )
+    seed = shown(constant("lslm_lightning.configuration.cli", "DEFAULT_SEED"))
     options = OPTIONS | {
         "--ckpt_path FILE": CHECKPOINTS[command],
         "--seed_everything N": f"of weights, dropout and sampling (default {seed})",

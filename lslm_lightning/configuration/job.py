@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, Literal
+from typing import Literal, TypedDict
 
-from lightning.fabric.connector import _PRECISION_INPUT
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 
+from lslm_lightning.configuration.lightning_cli_internals import PrecisionInput
 from lslm_lightning.training.checkpoints import Checkpoints
 
 TRAINER_DEFAULTS = {
@@ -82,19 +82,27 @@ class Job:
     parent: str | None = None
     tags: dict[str, str] = field(default_factory=dict)
 
-    def kept(self) -> dict[str, Any]:
+    def kept(self) -> "KeptStates":
         """Return the keyword arguments of `Checkpoints` that these settings determine."""
-        many = {
-            "n_last": self.keep_last,
-            "n_best": self.keep_best,
-            "every_steps": self.save_every_steps,
-        }
         return {
             "average": self.average,
             "average_of": self.average_of,
             "every_minutes": self.save_every_minutes,
-            **many,
+            "n_last": self.keep_last,
+            "n_best": self.keep_best,
+            "every_steps": self.save_every_steps,
         }
+
+
+class KeptStates(TypedDict):
+    """Arguments of `Checkpoints`: which states are saved and kept, and which are averaged."""
+
+    average: int
+    average_of: Literal["last", "best"]
+    every_minutes: float | None
+    n_last: int
+    n_best: int
+    every_steps: int | None
 
 
 class JobTrainer(Trainer):
@@ -121,7 +129,7 @@ class JobTrainer(Trainer):
 
     def __init__(
         self,
-        *args: Any,
+        *,
         limit_train_batches: int | float | None = None,
         limit_val_batches: int | float | None = None,
         limit_test_batches: int | float | None = None,
@@ -129,11 +137,10 @@ class JobTrainer(Trainer):
         overfit_batches: int | float = 0.0,
         val_check_interval: int | float | str | timedelta | dict[str, int] | None = None,
         gradient_clip_val: int | float | None = None,
-        precision: _PRECISION_INPUT | Literal["auto"] | None = None,
-        **kwargs: Any,
+        precision: PrecisionInput | Literal["auto"] | None = None,
+        **kwargs: object,  # those of Lightning's Trainer, which the parser finds by this name
     ) -> None:
         super().__init__(
-            *args,
             limit_train_batches=limit_train_batches,
             limit_val_batches=limit_val_batches,
             limit_test_batches=limit_test_batches,
@@ -141,8 +148,8 @@ class JobTrainer(Trainer):
             overfit_batches=overfit_batches,
             val_check_interval=val_check_interval,
             gradient_clip_val=gradient_clip_val,
-            precision=precision,
-            **kwargs,
+            precision=precision,  # type: ignore[arg-type]  # "auto" is decided before
+            **kwargs,  # type: ignore[arg-type]  # passed on as they are
         )
 
     def run(

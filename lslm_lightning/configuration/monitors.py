@@ -1,16 +1,18 @@
 """Checks that metrics monitored by callbacks are logged."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from difflib import get_close_matches
-from typing import Any
 
+from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor, ModelCheckpoint
 
-from lslm_lightning.configuration.trainer_settings import n_train_batch
+from lslm_lightning.configuration.lightning_cli_internals import checks_at_epoch_end
+from lslm_lightning.configuration.trainer_batches import n_train_batch
 from lslm_lightning.data.batching import limited
 from lslm_lightning.training.data import TaskData
 from lslm_lightning.training.progress import CURVE
 from lslm_lightning.training.task import Task
+from lslm_lightning.types import Settings
 
 OUR_PACKAGES = (
     "lslm_lightning",
@@ -25,10 +27,10 @@ RATE_PREFIX = "lr-"  # how names begin that a LearningRateMonitor makes from the
 
 
 def check_monitors(
-    callbacks: Sequence[Any],
+    callbacks: Sequence[Callback],
     task: Task,
     data: TaskData,
-    trainer: Mapping[str, Any],
+    trainer: Settings,
     world: int = 1,
 ) -> None:
     """Refuse callbacks that monitor a metric which is never logged, or logged only after they read
@@ -51,10 +53,12 @@ def check_monitors(
     is_open = any(map(is_user_class, [type(task), type(data), *map(type, callbacks)]))
     has_rates = any(isinstance(callback, LearningRateMonitor) for callback in callbacks)
     for callback, monitor in monitors.items():
+        if not isinstance(monitor, str):
+            continue
         own = ("epoch", "step") if isinstance(callback, ModelCheckpoint) else ()
-        is_known = monitor in (*known, *own) or not isinstance(monitor, str)
+        is_known = monitor in (*known, *own)
         setting = f"trainer.callbacks: {type(callback).__name__} monitors {monitor}"
-        if looks_at_epochs(callback) and monitor in known and monitor not in CURVE:
+        if checks_at_epoch_end(callback) and monitor in known and monitor not in CURVE:
             check_comes_in_time(setting, data, trainer, world)
         if is_known or (has_rates and monitor.startswith(RATE_PREFIX)):
             continue
@@ -63,28 +67,19 @@ def check_monitors(
         is_optional = isinstance(callback, EarlyStopping) and not callback.strict
         if not (is_open or is_optional):
             near = get_close_matches(monitor, known, 1)
-            hint = f" (did you mean {near[0]}?)" if near else ""
+            suggestion = f" (did you mean {near[0]}?)" if near else ""
             absent = why_absent(monitor, task, data, trainer)
             there = f"; there are {', '.join(known)}" if known else ""
-            raise ValueError(f"{setting}, which nothing logs{hint}{absent}{there}")
+            raise ValueError(f"{setting}, which nothing logs{suggestion}{absent}{there}")
 
 
-def metrics_of_training(task: Task, data: TaskData, trainer: Mapping[str, Any]) -> list[str]:
+def metrics_of_training(task: Task, data: TaskData, trainer: Settings) -> list[str]:
     """Return the names of the metrics that a training logs and callbacks can monitor."""
     of_validation = task.validation_metrics(data) if trainer["limit_val_batches"] != 0 else []
     return [*of_validation, *([] if task.one_pass else CURVE)]
 
 
-def looks_at_epochs(callback: Any) -> bool:
-    """Return whether a Lightning callback is set to run at the end of each training epoch."""
-    # of EarlyStopping and ModelCheckpoint
-    names = ("_check_on_train_epoch_end", "_save_on_train_epoch_end")
-    return any(getattr(callback, name, None) is True for name in names)
-
-
-def check_comes_in_time(
-    setting: str, data: TaskData, trainer: Mapping[str, Any], world: int
-) -> None:
+def check_comes_in_time(setting: str, data: TaskData, trainer: Settings, world: int) -> None:
     """Refuse to monitor a validation metric at the end of an epoch that comes before the first
     validation.
 
@@ -121,7 +116,7 @@ def is_user_class(kind: type) -> bool:
     return any(base.__module__.partition(".")[0] not in OUR_PACKAGES for base in kind.__mro__)
 
 
-def why_absent(monitor: str, task: Task, data: TaskData, trainer: Mapping[str, Any]) -> str:
+def why_absent(monitor: str, task: Task, data: TaskData, trainer: Settings) -> str:
     """Return which setting disables a validation metric, as text; "" if none does."""
     if not monitor.startswith("val/"):
         return ""

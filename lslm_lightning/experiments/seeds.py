@@ -14,7 +14,7 @@ from lslm_lightning.experiments.child_process import run_to_its_end
 from lslm_lightning.experiments.endings import WorkError, is_stop
 from lslm_lightning.experiments.evaluation_records import run_links
 from lslm_lightning.experiments.invocation import command_arguments, command_line
-from lslm_lightning.experiments.run_report import digest_line
+from lslm_lightning.experiments.run_evaluation import digest_line
 from lslm_lightning.files import atomic_write
 from lslm_lightning.reports.description import describe, score_table
 from lslm_lightning.reports.numerals import number

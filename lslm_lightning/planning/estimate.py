@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from lslm_lightning.configuration.allowance import TRUST, allowance
-from lslm_lightning.configuration.cli import SETTINGS, ExperimentCLI, silence_library_logs
+from lslm_lightning.configuration.cli import ExperimentCLI, silence_library_logs
 from lslm_lightning.configuration.errors import check_files
 from lslm_lightning.configuration.hidden_settings import check_secrets
 from lslm_lightning.data.batching import limited
@@ -31,9 +31,16 @@ HALF = 2
 
 
 class Blueprint(ExperimentCLI):
-    """Task and data of a config, built without a run directory or a Trainer."""
+    """Task and data of a config, built without a run directory or a Trainer.
 
-    vocab_size: int | None = None
+    Args:
+        arguments: of the command line, the subcommand first.
+        vocab_size: of a stand-in for the tokenizer; None for the tokenizer of the data.
+    """
+
+    def __init__(self, arguments: Sequence[str], vocab_size: int | None = None) -> None:
+        self.vocab_size = vocab_size
+        super().__init__(arguments)
 
     def before_instantiate_classes(self) -> None:
         """Refuse untrusted classes and numbers beyond any sensible magnitude."""
@@ -42,12 +49,11 @@ class Blueprint(ExperimentCLI):
     def after_instantiate_classes(self) -> None:
         """Skip the start of a run."""
 
-    def instantiate_trainer(self, **kwargs: Any) -> None:
+    def instantiate_trainer(self, **kwargs: object) -> None:  # type: ignore[override]  # there is none
         """Build no Trainer."""
 
-    def _run_subcommand(self, subcommand: str) -> None:
+    def run_job(self, subcommand: str) -> None:
         """Run nothing."""
-        pass
 
     def _tokenizer_of(self, data: TaskData) -> Tokenizer:
         """Return the tokenizer of the data, or a stand-in with the planned vocabulary size."""
@@ -141,23 +147,24 @@ class Estimate:
         return sum(self.memory)
 
 
-def planned(words: Sequence[str], vocab_size: int | None) -> Plan:
+def planned(arguments: Sequence[str], vocab_size: int | None) -> Plan:
     """Return the plan of a training from the arguments of `lslm fit`.
+
+    Args:
+        vocab_size: of a stand-in for the tokenizer; None for the tokenizer of the data.
 
     Raises:
         ValueError: the config is wrong.
     """
     silence_library_logs()
-    blueprint = Blueprint.__new__(Blueprint)
-    blueprint.vocab_size = vocab_size
-    with allowance(words), torch.device("meta"):
-        words = [word for word in words if word != TRUST]
-        check_files(words)
-        check_secrets(words)
-        blueprint.__init__(Task, TaskData, args=["fit", *words], **SETTINGS)
+    with allowance(arguments), torch.device("meta"):
+        arguments = [argument for argument in arguments if argument != TRUST]
+        check_files(arguments)
+        check_secrets(arguments)
+        blueprint = Blueprint(["fit", *arguments], vocab_size)
     blueprint.model.lend(blueprint.datamodule)
     task = blueprint.model
-    trainer = blueprint.config["fit"]["trainer"]
+    trainer = blueprint.settings["trainer"]
     sizes = blueprint.datamodule.sizes()
     n_batch = (
         trainer["max_steps"] * trainer["accumulate_grad_batches"]

@@ -17,7 +17,7 @@ from lslm_lightning.commands.arguments import ConfigParser as ArgumentsParser
 from lslm_lightning.commands.sweep import check_config
 from lslm_lightning.commands.training import tell_loading
 from lslm_lightning.configuration import help as settings_help
-from lslm_lightning.configuration.cli import SETTINGS, ConfigParser
+from lslm_lightning.configuration.cli import DEFAULT_SEED, ConfigParser
 from lslm_lightning.configuration.errors import TOP, _names_of
 from lslm_lightning.configuration.given_settings import FIXED, check_given
 from lslm_lightning.configuration.help import HelpSection, help_of
@@ -378,7 +378,7 @@ def test_defaults_in_the_help_are_those_of_the_command(project):
             assert len(shown) >= 3
             for name, value in shown.items():
                 assert parse_yaml(value) == known[name], name
-        assert f"(default {SETTINGS['seed_everything_default']})" in help_of(command)
+        assert f"(default {DEFAULT_SEED})" in help_of(command)
 
 
 def test_every_setting_of_a_job_is_in_the_help():

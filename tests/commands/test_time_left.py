@@ -3,8 +3,7 @@
 from types import SimpleNamespace
 
 from lslm_lightning.contracts import Example
-from lslm_lightning.experiments import run_report as finish
-from lslm_lightning.experiments import sweep
+from lslm_lightning.experiments import run_evaluation, sweep
 from lslm_lightning.systems.baselines import CopySource, UniformBytes
 from lslm_lightning.training.display import Display
 from lslm_lightning.training.work import Work
@@ -35,7 +34,9 @@ def test_the_time_left_of_a_sweep_is_that_of_the_missing_variants(monkeypatch):
 
 def test_baselines_say_how_far_they_are(monkeypatch, capsys):
     clock = Clock()
-    monkeypatch.setattr(finish, "score", lambda examples, answers, metrics, n_resample: answers)
+    monkeypatch.setattr(
+        run_evaluation, "score", lambda examples, answers, metrics, n_resample: answers
+    )
     examples = [Example(str(i), "a source", ("a reference",)) for i in range(4)]
 
     class Slow(CopySource):
@@ -47,7 +48,7 @@ def test_baselines_say_how_far_they_are(monkeypatch, capsys):
     task = SimpleNamespace(
         baselines=lambda data: [Slow(), UniformBytes()], all_metrics=lambda language: []
     )
-    found = finish.baseline_scores(
+    found = run_evaluation.baseline_scores(
         task, SimpleNamespace(examples=lambda split: examples), display=Display(clock=clock)
     )
     assert {name: len(answers) for name, answers in found.items()} == {
