@@ -12,7 +12,7 @@ from lslm_lightning import __version__
 COMMANDS = {
     "run": ("training", "fit, test the best checkpoint, report: one command, one MLflow run"),
     "fit": ("training", "train; keep the last and the best checkpoint"),
-    "resume": ("resume", "go on where a run stopped: same directory, same MLflow run, same steps"),
+    "resume": ("resume", "resume a stopped run: same directory, same MLflow run, same steps"),
     "plan": ("plan", "estimate memory, throughput, time and cost without training"),
     "verify-resume": (
         "verify_resume",
@@ -31,14 +31,14 @@ COMMANDS = {
         "several systems on one evaluation set: scores, paired tests, one report",
     ),
     "sweep": ("sweep", "train several models on the same data and compare them in one report"),
-    "compare": ("compare", "finished runs on one page: paired tests, config differences, curves"),
+    "compare": ("compare", "compare finished runs: paired tests, config differences, curves"),
     "consolidate": (
         "consolidate",
-        "the weights that several processes wrote, in one safetensors file",
+        "write the weights of several processes to one safetensors file",
     ),
-    "sync": ("sync", "bring to MLflow what a run has on disk and MLflow has not"),
-    "data": ("data", "corpora: list, fetch, check"),
-    "ui": ("ui", "MLflow's web pages on this project's runs"),
+    "sync": ("sync", "upload to MLflow what a run has on disk and MLflow lacks"),
+    "data": ("data", "list, fetch and check corpora"),
+    "ui": ("ui", "MLflow's web interface for this project's runs"),
     "demo": ("demo", "three tasks on built-in corpora, no download, minutes on a laptop"),
 }
 
@@ -77,7 +77,7 @@ SAFE_PATH = "PYTHONSAFEPATH"  # tells Python not to put the working directory fi
 
 def usage() -> str:
     """Return the text of `lslm --help`."""
-    rows = "\n".join(f"  {name:<13} {words}" for name, (_, words) in COMMANDS.items())
+    rows = "\n".join(f"  {name:<13} {summary}" for name, (_, summary) in COMMANDS.items())
     return USAGE.format(commands=rows, version=__version__)
 
 
@@ -123,18 +123,20 @@ def run(argv: list[str]) -> int:
     from lslm_lightning.experiments.invocation import PARENT, command_line, running_command
 
     debug = "--debug" in argv
-    given = [word for word in argv if word != "--debug"]
+    given = [argument for argument in argv if argument != "--debug"]
 
     def work() -> int:
-        if given[0] in CONFIGURED and (words := help_on_class(given)):
-            print(words)
+        if given[0] in CONFIGURED and (text := help_on_class(given)):
+            print(text)
             return 0
-        words = copy_pipes(given)
-        if words != given and sys.argv[1:] == argv:  # with which other processes are started
-            sys.argv[1:] = words
-        again = "" if is_silent else f"To start again: {command_line(words)}"
-        with running_command(words), suggest_command(again):
-            return import_module(f"lslm_lightning.commands.{COMMANDS[words[0]][0]}").main(words)
+        arguments = copy_pipes(given)
+        if arguments != given and sys.argv[1:] == argv:  # with which other processes are started
+            sys.argv[1:] = arguments
+        again = "" if is_silent else f"To start again: {command_line(arguments)}"
+        with running_command(arguments), suggest_command(again):
+            module = import_module(f"lslm_lightning.commands.{COMMANDS[arguments[0]][0]}")
+            status: int = module.main(arguments)
+            return status
 
     # of a process that another one waits for, that one tells how to go on
     is_silent = given[0] in ENDLESS or bool(os.environ.get(PARENT))
@@ -158,7 +160,7 @@ def with_new_name(argv: list[str]) -> list[str]:
 
 def help_on_class(argv: list[str]) -> str:
     """Return the help text of `lslm COMMAND --help CLASS`; "" for any other arguments."""
-    if not any(word.startswith(("-h", "--help")) for word in argv):
+    if not any(argument.startswith(("-h", "--help")) for argument in argv):
         return ""
     from lslm_lightning.configuration.help import ALL, class_help, topic_of
 

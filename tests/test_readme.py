@@ -99,16 +99,16 @@ def test_training_lines_parse(
 
 @pytest.mark.parametrize("words", [p for p in LINES if p.values[0][0] == "generate"])
 def test_generate_lines_parse(words: list[str]) -> None:
-    from lslm_lightning.commands.generate import parser
+    from lslm_lightning.commands.generate import arguments
 
-    parser().parse_args(words[1:])
+    arguments().parse_args(words[1:])
 
 
 @pytest.mark.parametrize("words", [p for p in LINES if p.values[0][0] == "log-prob"])
 def test_log_prob_lines_parse(words: list[str]) -> None:
-    from lslm_lightning.commands.log_prob import parser
+    from lslm_lightning.commands.log_prob import arguments
 
-    assert parser().parse_args(words[1:]).pairs == "-"
+    assert arguments().parse_args(words[1:]).pairs == "-"
 
 
 @pytest.mark.parametrize("words", [p for p in LINES if p.values[0][0] == "evaluate"])

@@ -6,7 +6,7 @@ import argparse
 import re
 import textwrap
 from difflib import get_close_matches
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from lslm_lightning.exit_status import SettingsError
 
@@ -63,8 +63,17 @@ def filled(block: str, width: int) -> str:
 class Parser(argparse.ArgumentParser):
     """Argument parser with error messages of one line and a suggestion for unknown options."""
 
-    def __init__(self, *arguments: Any, **settings: Any) -> None:
-        super().__init__(*arguments, **{"formatter_class": HelpLayout, **settings})
+    def __init__(
+        self,
+        prog: str | None = None,
+        description: str | None = None,
+        allow_abbrev: bool = True,
+        color: bool | None = None,  # which Python 3.14 gives to parsers of subcommands
+    ) -> None:
+        super().__init__(prog, description=description, allow_abbrev=allow_abbrev)
+        self.formatter_class = HelpLayout
+        if color is not None:
+            self.color = color
 
     def error(self, message: str) -> NoReturn:
         """Raise `SettingsError` with the message and a suggestion."""
@@ -72,5 +81,5 @@ class Parser(argparse.ArgumentParser):
         near = get_close_matches(unknown[1], self._option_string_actions, 1) if unknown else []
         if wrong := re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message):
             near = get_close_matches(wrong[1], re.findall(r"[\w-]+", wrong[2]), 1)
-        hint = f"did you mean {near[0]}?" if near else f"{self.prog} --help"
-        raise SettingsError(f"{' '.join(message.split())}; {hint}")
+        advice = f"did you mean {near[0]}?" if near else f"{self.prog} --help"
+        raise SettingsError(f"{' '.join(message.split())}; {advice}")

@@ -12,7 +12,7 @@ from lslm_lightning.experiments.endings import suggest_command
 from lslm_lightning.experiments.invocation import command_line
 from lslm_lightning.safety.terminal import console as plain_console
 
-DESCRIPTION = """Corpora: which there are, where they were found, whether they are intact.
+DESCRIPTION = """List corpora, fetch their files, check them, prepare texts of any size.
 
   lslm data list
   lslm data fetch chinese-poetry-ci
@@ -43,10 +43,10 @@ def main(argv: list[str]) -> int:
     commands = parser.add_subparsers(
         dest="command", required=True, metavar="list | fetch NAME | check NAME | prepare SOURCE"
     )
-    for name, (words, examples) in ABOUT.items():
-        it = commands.add_parser(name, help=words, description=f"{words}\n\n{examples}")
+    for name, (summary, examples) in ABOUT.items():
+        command = commands.add_parser(name, help=summary, description=f"{summary}\n\n{examples}")
         if name == "fetch":
-            it.add_argument("name", help="a corpus that `lslm data list` shows")
+            command.add_argument("name", help="a corpus that `lslm data list` shows")
     check = commands.choices["check"]
     check.add_argument("name", help="a corpus that `lslm data list` shows, a path or a hub id")
     check.add_argument(

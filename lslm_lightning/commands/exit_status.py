@@ -8,7 +8,6 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from lslm_lightning.exit_status import DONE, FAILED, WRONG_ARGUMENTS, SettingsError
 from lslm_lightning.experiments.endings import is_stop, one_line
@@ -31,8 +30,8 @@ def terminable() -> Iterator[None]:
     hook = sys.unraisablehook
     handler = signal.getsignal(signal.SIGTERM)
 
-    def come_again(dropped: Any) -> None:
-        if not is_stop(dropped.exc_value):
+    def come_again(dropped: "sys.UnraisableHookArgs") -> None:
+        if dropped.exc_value is None or not is_stop(dropped.exc_value):
             hook(dropped)
             return
         number = getattr(dropped.exc_value, "signum", signal.SIGINT)
@@ -54,9 +53,11 @@ def terminable() -> Iterator[None]:
 def signal_main_thread(number: int) -> None:
     """Send a signal to the main thread, waking it if it waits; Windows cannot wake it."""
     if hasattr(signal, "pthread_kill"):
-        signal.pthread_kill(threading.main_thread().ident, number)
+        thread = threading.main_thread().ident
+        assert thread is not None
+        signal.pthread_kill(thread, number)
     else:
-        _thread.interrupt_main(number)
+        _thread.interrupt_main(signal.Signals(number))
 
 
 def exit_status_of(work: Callable[[], int], debug: bool = False) -> int:
@@ -92,8 +93,8 @@ def exit_status_of(work: Callable[[], int], debug: bool = False) -> int:
         return 128 + error.signum
 
 
-def _say_stopped(words: str, error: BaseException) -> None:
+def _say_stopped(message: str, error: BaseException) -> None:
     """Print that the command was stopped, and how to continue."""
-    print(f"lslm: {words}", file=sys.stderr)
+    print(f"lslm: {message}", file=sys.stderr)
     if line := getattr(error, "way_on", None):
         print(line, file=sys.stderr, flush=True)

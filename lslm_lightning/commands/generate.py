@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from lslm_lightning.contracts import Prediction
 
 
-DESCRIPTION = """Use a trained model: continue, translate, summarize or answer TEXT; of a task that
-reads files, TEXT names one.
+DESCRIPTION = """Generate text with a trained model: continue, translate, summarize or answer TEXT;
+for a task that reads files, TEXT is the path of one.
 
   lslm generate runs/translation/cldr_demo-1a2b3c4d "Monday, 3 May"
   lslm generate "runs/language_modeling/*" "def forward(" --max-length 40      the newest run
@@ -26,10 +26,10 @@ output; with --n-best, N lines with its number, the log p of the answer and the 
 tabs."""
 
 
-def parser() -> Parser:
+def arguments() -> Parser:
     """Build the parser of the command's arguments."""
-    it = Parser("lslm generate", description=DESCRIPTION)
-    it.add_argument(
+    parser = Parser("lslm generate", description=DESCRIPTION)
+    parser.add_argument(
         "run",
         metavar="RUN",
         help=(
@@ -37,7 +37,7 @@ def parser() -> Parser:
             "pattern in quotes for the newest run"
         ),
     )
-    it.add_argument(
+    parser.add_argument(
         "text",
         metavar="TEXT",
         nargs="?",
@@ -46,92 +46,95 @@ def parser() -> Parser:
             "lines from standard input"
         ),
     )
-    it.add_argument(
+    parser.add_argument(
         "--search",
         choices=("greedy", "beam", "sampling"),
-        help="default: as the run was configured, which sets what follows too",
+        help="default: as the run was configured, like the options that follow",
     )
-    it.add_argument(
+    parser.add_argument(
         "--no-repeat-ngram",
         type=int,
         metavar="N",
         help="never write the same N tokens twice (default 0: allowed)",
     )
-    it.add_argument(
+    parser.add_argument(
         "--beam-size", type=int, metavar="N", help="beam: hypotheses side by side (default 5)"
     )
-    it.add_argument(
+    parser.add_argument(
         "--length-penalty",
         type=float,
         metavar="X",
         help="beam: above 1 favours long answers (default 1.0)",
     )
-    it.add_argument(
+    parser.add_argument(
         "--temperature",
         type=float,
         metavar="X",
         help="sampling: below 1 is more careful (default 1.0)",
     )
-    it.add_argument(
+    parser.add_argument(
         "--top-k",
         type=int,
         metavar="K",
         help="sampling: only the K most probable tokens (default: all)",
     )
-    it.add_argument(
+    parser.add_argument(
         "--top-p",
         type=float,
         metavar="P",
         help="sampling: only the most probable tokens that make up P (default: all)",
     )
-    it.add_argument(
+    parser.add_argument(
         "--fusion",
         metavar="RUN",
-        help="beam: a language model, a run with the same tokenizer, that is asked too",
+        help="beam: a language model for shallow fusion, a run with the same tokenizer",
     )
-    it.add_argument(
-        "--fusion-weight", type=float, metavar="X", help="of its log probabilities (default 0.3)"
+    parser.add_argument(
+        "--fusion-weight",
+        type=float,
+        metavar="X",
+        help="weight of its log probabilities (default 0.3)",
     )
-    it.add_argument(
+    parser.add_argument(
         "--length-bonus",
         type=float,
         metavar="X",
         help="with --fusion: added for each token (default 0)",
     )
-    it.add_argument(
+    parser.add_argument(
         "--max-length",
         type=int,
         metavar="N",
         help="most new tokens (default: as the run was configured)",
     )
-    it.add_argument(
+    parser.add_argument(
         "--min-length",
         type=int,
         metavar="N",
         help="fewest new tokens (default: as the run was configured)",
     )
-    it.add_argument(
+    parser.add_argument(
         "--n-best",
         type=int,
         default=1,
         metavar="N",
         help="beam, sampling: N answers to each text, a line each behind its log p (default 1)",
     )
-    it.add_argument("--seed", type=int, default=0, help="of sampling (default 0)")
-    it.add_argument(
+    parser.add_argument("--seed", type=int, default=0, help="of sampling (default 0)")
+    parser.add_argument(
         "--batch-size",
         type=int,
         default=32,
         metavar="N",
         help="texts answered together (default 32)",
     )
-    it.add_argument("--device", default="auto", help="cpu, cuda, or auto (default)")
-    it.add_argument(
+    parser.add_argument("--device", default="auto", help="cpu, cuda, or auto (default)")
+    parser.add_argument(
         "--trust",
         action="store_true",
         help="allow the run's config to name classes outside of this project",
     )
-    return it
+    return parser
 
 
 def lines(text: str | None) -> Iterator[str]:
@@ -151,21 +154,21 @@ def lines(text: str | None) -> Iterator[str]:
 
 def main(argv: list[str]) -> int:
     """Print an answer for each text, in order, and return the exit status."""
-    arguments = parser().parse_args(argv[1:])
-    if arguments.text is None and sys.stdin.isatty():
+    own = arguments().parse_args(argv[1:])
+    if own.text is None and sys.stdin.isatty():
         return refuse("nothing to read; give TEXT, or - and type lines (Ctrl-D ends)")
-    if arguments.batch_size < 1:
-        return refuse(f"--batch-size {arguments.batch_size} must be at least 1")
+    if own.batch_size < 1:
+        return refuse(f"--batch-size {own.batch_size} must be at least 1")
     try:
-        check_magnitudes(vars(arguments))
+        check_magnitudes(vars(own))
     except ValueError as error:
         return refuse(f"--{error}".replace("_", "-"))
     from lslm_lightning.commands.named_run import named_run
     from lslm_lightning.runs.finding import check_run
 
-    reference = named_run(arguments.run)
+    reference = named_run(own.run)
     check_run(reference)
-    fusion = arguments.fusion
+    fusion = own.fusion
     if fusion is not None:
         try:
             fusion = named_run(fusion)
@@ -177,18 +180,16 @@ def main(argv: list[str]) -> int:
 
     if message := limit_threads():
         print(message, file=sys.stderr, flush=True)
-    given = {field.name: getattr(arguments, field.name) for field in fields(SearchSettings)}
-    writer = Writer(
-        reference, arguments.seed, arguments.batch_size, arguments.device, arguments.trust
-    )
+    given = {field.name: getattr(own, field.name) for field in fields(SearchSettings)}
+    writer = Writer(reference, own.seed, own.batch_size, own.device, own.trust)
     try:
-        writer.search_by(SearchSettings(**given | {"fusion": fusion}), arguments.n_best)
+        writer.search_by(SearchSettings(**given | {"fusion": fusion}), own.n_best)
     except ValueError as error:
         return refuse(str(error))
-    is_piped = arguments.text in (None, "-")
-    for number, prediction in enumerate(writer.answers(lines(arguments.text)), 1):
+    is_piped = own.text in (None, "-")
+    for number, prediction in enumerate(writer.answers(lines(own.text)), 1):
         line = number if is_piped else None
-        print(shown(prediction, line, arguments.n_best > 1), flush=True)
+        print(shown(prediction, line, own.n_best > 1), flush=True)
     if writer.n_cut and not writer.is_language_model:  # a continuation has no end of its own
         message = (
             f"{writer.n_cut:,} of {writer.n_answer:,} answers were cut at "
@@ -217,7 +218,8 @@ def shown(prediction: "Prediction", number: int | None, with_others: bool = Fals
             "\t".join([*first, f"{-nats:.4f}", one_line(output).replace("\t", " ")])
             for output, nats in prediction.alternatives
         )
-    return prediction.output if number is None else one_line(prediction.output)
+    output = prediction.output or ""
+    return output if number is None else one_line(output)
 
 
 def one_line(text: str) -> str:

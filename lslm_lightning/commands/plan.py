@@ -14,61 +14,59 @@ if TYPE_CHECKING:
     from lslm_lightning.planning.devices import Device
     from lslm_lightning.planning.estimate import Estimate, Plan
 
-DESCRIPTION = """Parameters, memory a device, floating-point operations, tokens a second, time and
-cost of a config, without training it.
+DESCRIPTION = """Estimate memory, throughput, time and cost of a config without training.
 
   lslm plan --config configs/translation/multi30k_en_de_gpu.yaml --device rtx4090
   lslm plan --config mine.yaml --device h100,h20 --devices 8 --nodes 2 --tokens 20e9 --price 2.5
   lslm plan --config mine.yaml --vocab-size 32000 --model.backbone.n_decoder_layer 48
 
-Any key of the config can be set here. One line for each way to use the devices: one of them alone,
-and the files of configs/trainer. The last columns are the time for all tokens, and its cost. Memory
-is that of tensors, found by going through one step in shapes alone; a GPU needs about 1 GB more for
-itself. Times come from the work of each kernel, the peak rates in the makers' data sheets and the
-share of them that is usual: take them for the order of magnitude. The CPU of this machine is
-measured."""
+Any key of the config can be set here. The table has a row for each way to use the devices: one of
+them alone, and the strategies of configs/trainer. Its last columns are the time for all tokens, and
+its cost. Memory is that of tensors, computed from shapes alone; a GPU needs about 1 GB more for
+itself. Times follow from the work of each kernel and from peak rates in data sheets, scaled by the
+usual efficiency: take them as orders of magnitude. The CPU of this machine is measured."""
 
 
 def arguments() -> Parser:
     """Build the parser of the command's own arguments; all others are keys of the config."""
-    it = Parser("lslm plan", description=DESCRIPTION, allow_abbrev=False)
-    it.add_argument(
+    parser = Parser("lslm plan", description=DESCRIPTION, allow_abbrev=False)
+    parser.add_argument(
         "--config",
         action="append",
         required=True,
         metavar="FILE",
         help="YAML of a training; several are merged",
     )
-    it.add_argument(
+    parser.add_argument(
         "--device",
         default="cpu,h100",
         metavar="NAME[,NAME]",
         help="cpu (this machine), a100, h100, ... (default: cpu,h100)",
     )
-    it.add_argument(
+    parser.add_argument(
         "--devices",
         type=int,
         default=8,
         metavar="N",
         help="in each machine (default 8; a cpu counts as one)",
     )
-    it.add_argument("--nodes", type=int, default=1, metavar="N", help="machines (default 1)")
-    it.add_argument(
+    parser.add_argument("--nodes", type=int, default=1, metavar="N", help="machines (default 1)")
+    parser.add_argument(
         "--tokens",
         type=float,
         metavar="N",
-        help="to train on, as in 20e9; by default what the config says",
+        help="to train on, as in 20e9 (default: what the config says)",
     )
-    it.add_argument(
+    parser.add_argument(
         "--price", type=float, metavar="P", help="of one device for an hour, in any currency"
     )
-    it.add_argument(
+    parser.add_argument(
         "--vocab-size",
         type=int,
         metavar="N",
         help="plan without a tokenizer, and a language model without its corpus",
     )
-    return it
+    return parser
 
 
 def main(argv: list[str]) -> int:
@@ -129,8 +127,8 @@ def show(
     for column in table.columns:
         column.justify = "left" if column is table.columns[0] else "right"
         column.no_wrap = True
-    for (device, _), rows in groupby(found, lambda row: (row.device, row.n_device > 1)):
-        rows = list(rows)
+    for (device, _), group in groupby(found, lambda row: (row.device, row.n_device > 1)):
+        rows = list(group)
         table.add_section()
         table.add_row(Text(f"{rows[0].n_device} x {device.name}", "bold"))
         for row in rows:

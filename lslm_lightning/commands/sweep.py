@@ -1,7 +1,6 @@
 """`lslm sweep --config FILE`: several models trained on the same data and compared in a report."""
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 from lslm_lightning.commands.arguments import Parser
@@ -46,39 +45,10 @@ def arguments() -> Parser:
     return parser
 
 
-def check_config(config: str, settings: Sequence[str]) -> None:
-    """Refuse settings, classes and corpora that do not exist, before any training.
-
-    Args:
-        settings: for all variants, as command-line arguments.
-
-    Raises:
-        SettingsError: one does not exist.
-    """
-    from lslm_lightning.configuration.given_settings import Given, refuse
-    from lslm_lightning.experiments.variants import read_content
-
-    try:
-        content = read_content(Path(config), warns=False)
-        content = content if isinstance(content, dict) else {}
-        variants = content.get("variants")
-        variants = variants if isinstance(variants, dict) else {}
-        for name, own in {"": None, **variants}.items():
-            given = Given()
-            for part, where in ((content.get("base"), "base"), (own, f"variant {name}")):
-                is_settings = isinstance(part, dict) and all(isinstance(key, str) for key in part)
-                if is_settings and "class_path" not in part:
-                    given.take("", part, f"{config}: {where}: ")
-            given.take_arguments(settings)
-            given.check_paths()
-    except ValueError as error:
-        refuse(str(error))
-
-
 def main(argv: list[str]) -> int:
     """Train the missing variants, evaluate all finished ones, and return the exit status."""
     own, settings = arguments().parse_known_args(argv[1:])
-    from lslm_lightning.experiments.variants import read_sweep
+    from lslm_lightning.experiments.variants import check_settings, read_sweep
     from lslm_lightning.runs.directory import as_name, check_name
 
     try:
@@ -90,7 +60,7 @@ def main(argv: list[str]) -> int:
             raise ValueError(
                 f"--only {unknown[0]}: the variants of this sweep are {', '.join(config.variants)}"
             )
-        check_config(own.config, settings)
+        check_settings(own.config, settings)
         from lslm_lightning.experiments.sweep import Sweep
         from lslm_lightning.training.signals import stoppable
 

@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager, nullcontext
 from itertools import pairwise
 from pathlib import Path
 
-from lslm_lightning.configuration.errors import yaml_of
+from lslm_lightning.configuration.config_files import yaml_of
 from lslm_lightning.configuration.long_options import with_long_options
 from lslm_lightning.runs import RunDirectory
 from lslm_lightning.runs.directory import refuse_links

@@ -31,21 +31,22 @@ def config_arguments(config: Config, settings: SettingValues | None = None) -> I
     Raises:
         TypeError: `config` is something else, or a key of `settings` is no text.
     """
-    several = isinstance(config, Sequence) and not isinstance(config, str)
-    words: list[str] = []
+    is_list = isinstance(config, Sequence) and not isinstance(config, str)
+    configs: Sequence[OneConfig] = config if is_list else [config]  # type: ignore[assignment,list-item]  # told above
+    arguments: list[str] = []
     with tempfile.TemporaryDirectory(prefix=FOLDER, ignore_cleanup_errors=True) as folder:
-        for number, each in enumerate(config if several else [config]):
+        for number, each in enumerate(configs):
             if isinstance(each, Mapping):
                 path = Path(folder, f"config{number or ''}.yaml")
                 write_settings(path, dump_yaml(json.loads(json.dumps(each, default=str))))
-                words += ["--config", str(path)]
+                arguments += ["--config", str(path)]
             elif isinstance(each, str | PathLike):
-                words += ["--config", str(each)]
+                arguments += ["--config", str(each)]
             else:
                 raise TypeError(
                     f"config must be the path of a YAML file or a mapping, but is {each!r}"
                 )
-        yield [*words, *setting_arguments(settings or {})]
+        yield [*arguments, *setting_arguments(settings or {})]
 
 
 def setting_arguments(settings: SettingValues) -> list[str]:
@@ -54,10 +55,10 @@ def setting_arguments(settings: SettingValues) -> list[str]:
     Raises:
         TypeError: a key is no text.
     """
-    words = []
+    arguments = []
     for name, value in settings.items():
         if not isinstance(name, str):
             raise TypeError(f"settings: {name!r} must be a text, as in 'trainer.max_steps'")
         text = value if isinstance(value, str) else json.dumps(value, default=str)
-        words.append(f"--{name}={text}")
-    return words
+        arguments.append(f"--{name}={text}")
+    return arguments

@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from enum import Enum
 from os import PathLike
 from pathlib import Path
+from typing import NoReturn
 
 from jsonargparse import ArgumentError, Namespace
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from lslm_lightning.configuration.allowance import allowance
-from lslm_lightning.configuration.errors import check_files, explain
+from lslm_lightning.configuration.config_files import check_files
+from lslm_lightning.configuration.errors import explain
 from lslm_lightning.configuration.hidden_settings import check_secrets, revealed
 from lslm_lightning.configuration.job import TRAINER_DEFAULTS, Job, JobTrainer, task_name
 from lslm_lightning.configuration.lightning_cli_internals import HookedCLI, UnabbreviatedParser
@@ -55,7 +57,7 @@ class ConfigParser(UnabbreviatedParser):
         text = revealed(content, Path(path)) if path else content
         return super().parse_string(text, path, ext_vars, env, defaults, **private)
 
-    def error(self, message: str, ex: Exception | None = None) -> None:
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Raise an error of the parser as `SettingsError`, explained in one line."""
         # the parser of a nested class: those around it add where it stands
         if not self.exit_on_error:

@@ -10,15 +10,12 @@ from typing import NamedTuple
 import lslm_lightning
 from lslm_lightning.configuration.errors import is_import_path, no_such_name
 from lslm_lightning.configuration.given_settings import FIXED, OURS, refuse
-from lslm_lightning.configuration.signatures import (
-    Setting,
+from lslm_lightning.configuration.signatures import Setting, settings_of, shown, summary_of
+from lslm_lightning.configuration.source_tree import (
     constant,
     definition_of,
     first_missing,
     mapping_of,
-    settings_of,
-    shown,
-    summary_of,
 )
 from lslm_lightning.runs.own_code import add_working_directory
 
@@ -265,9 +262,9 @@ def described(setting: Setting) -> str:
 
 def row(name: str, text: str, width: int) -> str:
     """Return a name and its description in two columns."""
-    begin = f"  {name:<{width}}"
-    wrapped = textwrap.wrap(text, max(30, WIDTH - len(begin)), break_on_hyphens=False) or [""]
-    return f"\n{' ' * (width + 2)}".join([f"{begin}{wrapped[0]}", *wrapped[1:]]).rstrip()
+    first = f"  {name:<{width}}"
+    wrapped = textwrap.wrap(text, max(30, WIDTH - len(first)), break_on_hyphens=False) or [""]
+    return f"\n{' ' * (width + 2)}".join([f"{first}{wrapped[0]}", *wrapped[1:]]).rstrip()
 
 
 def topic_of(words: list[str]) -> str | None:
@@ -292,10 +289,11 @@ def class_help(name: str) -> str:
     if settings is None:
         return imported_help(path)
     definition = definition_of(path)
+    summary = "" if definition is None else summary_of(definition)
     own = [
         each for each in settings if each.name != "params" or not path.startswith("torch.optim.")
     ]
-    lines = [path, *textwrap.wrap(summary_of(definition), WIDTH), ""]
+    lines = [path, *textwrap.wrap(summary, WIDTH), ""]
     lines += explained(own) or ["  It has no settings."]
     lines += [
         "",
@@ -331,12 +329,12 @@ def path_of(name: str) -> str:
     if is_import_path(name) and not name.startswith(OURS):
         return name  # importing it will tell
     near = [path for each in get_close_matches(last, known, 2) for path in known[each]]
-    hint = (
+    suggestion = (
         f"; did you mean {' or '.join(near)}?"
         if near
         else "; give its import path, package.module.Class"
     )
-    refuse(f"--help {name}: there is no such class{hint}")
+    refuse(f"--help {name}: there is no such class{suggestion}")
 
 
 def known_classes() -> dict[str, list[str]]:

@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from itertools import pairwise, takewhile
 from pathlib import Path
-from typing import Any
 
 from lslm_lightning.configuration.long_options import with_long_options
 from lslm_lightning.runs.directory import RunDirectory
 from lslm_lightning.runs.hidden_settings import Keys, reveal
 from lslm_lightning.safety.redaction import MASK
 from lslm_lightning.text.yaml_files import ParserLoader, dump_yaml, parse_yaml, read_yaml
+from lslm_lightning.types import Json
 
 
 def check_secrets(argv: Sequence[str]) -> None:
@@ -19,22 +19,19 @@ def check_secrets(argv: Sequence[str]) -> None:
     Raises:
         ValueError: naming the settings.
     """
-    words = with_long_options(argv)
-    names = [word.partition("=")[0].lstrip("-") for word in words if word.startswith("--")]
+    arguments = with_long_options(argv)
+    names = [each.partition("=")[0].lstrip("-") for each in arguments if each.startswith("--")]
     given = set(map(without_init_args, names))
-    for option, word in pairwise(["", *words]):
-        path = Path(word.removeprefix("--config="))
-        if (option != "--config" and not word.startswith("--config=")) or not path.is_file():
+    for option, argument in pairwise(["", *arguments]):
+        path = Path(argument.removeprefix("--config="))
+        if (option != "--config" and not argument.startswith("--config=")) or not path.is_file():
             continue
-        lacking = [
-            without_init_args(".".join(keys))
-            for keys in unknown_in(read_yaml(path, loader=ParserLoader), path)
-        ]
-        if lacking := dict.fromkeys(f"--{name}" for name in lacking if name not in given):
-            options = ", ".join(lacking)
+        config = read_yaml(path, loader=ParserLoader)
+        hidden = [without_init_args(".".join(map(str, keys))) for keys in unknown_in(config, path)]
+        if lacking := dict.fromkeys(f"--{name}" for name in hidden if name not in given):
             raise ValueError(
                 f"{path} hides secrets that are not on this disk; give each by its option: "
-                f"{options}"
+                f"{', '.join(lacking)}"
             )
 
 
@@ -54,7 +51,7 @@ def revealed(content: str, path: Path) -> str:
     return dump_yaml(config)
 
 
-def unknown_in(config: Any, path: Path) -> list[Keys]:
+def unknown_in(config: Json, path: Path) -> list[Keys]:
     """Fill in the hidden secrets of a config from the secrets.json beside it; return the keys of
     those that stay hidden.
     """

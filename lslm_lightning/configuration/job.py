@@ -6,8 +6,9 @@ from typing import Literal, TypedDict
 
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 
-from lslm_lightning.configuration.lightning_cli_internals import PrecisionInput
+from lslm_lightning.configuration.lightning_cli_internals import PrecisionInput, callback_of
 from lslm_lightning.training.checkpoints import Checkpoints
+from lslm_lightning.training.task import Task
 
 TRAINER_DEFAULTS = {
     "max_epochs": -1,
@@ -164,7 +165,8 @@ class JobTrainer(Trainer):
             ckpt_path: go on from this checkpoint.
         """
         self.fit(model, datamodule=datamodule, ckpt_path=ckpt_path)
-        checkpoints = next(c for c in self.callbacks if isinstance(c, Checkpoints))
+        checkpoints = callback_of(self, Checkpoints)
+        assert isinstance(model, Task)
         checkpoints.settle(self, model)
         self.test(
             model,

@@ -4,13 +4,16 @@ They are used here and nowhere else in this folder. `SEEN` has the versions that
 checked with, `PRIVATE` the names, and a test asks whether each still exists.
 """
 
+from argparse import Action
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import torch
 from jsonargparse import ArgumentParser, Namespace
 from lightning.fabric import connector
+from lightning.fabric.utilities.rank_zero import rank_zero_only
+from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.strategies import ParallelStrategy
@@ -18,6 +21,7 @@ from lightning.pytorch.trainer.connectors.accelerator_connector import _Accelera
 
 from lslm_lightning.types import JsonObject
 
+CallbackT = TypeVar("CallbackT", bound=Callback)
 PrecisionInput: TypeAlias = connector._PRECISION_INPUT
 SEEN = {"lightning": "2.6.6", "jsonargparse": "4.53.0"}
 PRIVATE: dict[type, tuple[str, ...]] = {
@@ -83,7 +87,7 @@ class UnabbreviatedParser(LightningArgumentParser):
     What looks for `--config` among the arguments would not find a short form.
     """
 
-    def _get_option_tuples(self, option_string: str) -> list[tuple[object, ...]]:
+    def _get_option_tuples(self, option_string: str) -> list[tuple[Action, str, str | None]]:
         """Return no candidates for a shortened option; `-cFILE` is none."""
         return [] if option_string.startswith("--") else super()._get_option_tuples(option_string)
 
@@ -139,3 +143,20 @@ def chosen_devices(
     found = connector.strategy
     parallel = found.parallel_devices if isinstance(found, ParallelStrategy) else None
     return ChosenDevices(found.root_device, 1 if parallel is None else len(parallel))
+
+
+def callbacks_of(trainer: Trainer, kind: type[CallbackT]) -> list[CallbackT]:
+    """Return the callbacks of a class that a Trainer has."""
+    callbacks: list[Callback] = getattr(trainer, "callbacks")  # noqa: B009 (set by a connector)
+    return [each for each in callbacks if isinstance(each, kind)]
+
+
+def callback_of(trainer: Trainer, kind: type[CallbackT]) -> CallbackT:
+    """Return the first callback of a class that a Trainer has; it must have one."""
+    return callbacks_of(trainer, kind)[0]
+
+
+def process_rank() -> int:
+    """Return the rank of this process among those of the job; 0 before it is known."""
+    rank: int | None = getattr(rank_zero_only, "rank", None)
+    return rank or 0

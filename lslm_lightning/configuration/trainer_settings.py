@@ -23,6 +23,7 @@ from lightning.pytorch.callbacks import (
 from lightning.pytorch.plugins import LayerSync, Precision
 from lightning.pytorch.profilers import AdvancedProfiler, Profiler, PyTorchProfiler, SimpleProfiler
 
+from lslm_lightning.configuration.lightning_cli_internals import callbacks_of
 from lslm_lightning.runs.trust import resolve
 from lslm_lightning.types import Json, JsonObject, Settings
 
@@ -276,8 +277,7 @@ def classes_of(given: object) -> list[type]:
     for item in given if isinstance(given, list | tuple) else [given]:
         path = item.get("class_path") if isinstance(item, dict | Namespace) else item
         try:
-            is_path = isinstance(path, str) and "." in path
-            kind = resolve(path) if is_path else type(item)
+            kind = resolve(path) if isinstance(path, str) and "." in path else type(item)
         except ValueError:
             continue
         found += [kind] if isinstance(kind, type) else []
@@ -330,7 +330,7 @@ def check_construction(settings: Settings, callbacks: Sequence[Callback] = ()) -
         tried = Trainer(**{**settings, **silent}, callbacks=list(callbacks))
     except (MisconfigurationException, ValueError, TypeError, RuntimeError) as error:
         raise ValueError(f"trainer: {' '.join(str(error).split())}") from None
-    for timer in (callback for callback in tried.callbacks if isinstance(callback, Timer)):
+    for timer in callbacks_of(tried, Timer):
         if (left := timer.time_remaining()) is not None and left <= 0:
             name = (
                 "trainer.callbacks: Timer"

@@ -41,7 +41,7 @@ def has_groups() -> bool:
     return hasattr(os, "killpg")
 
 
-def signal_group(process: subprocess.Popen, signum: int) -> None:
+def signal_group(process: subprocess.Popen[bytes], signum: int) -> None:
     """Send a signal to the group of a process; on systems without groups, terminate the process and
     its children.
     """
@@ -55,7 +55,7 @@ def signal_group(process: subprocess.Popen, signum: int) -> None:
                 each.terminate()
 
 
-def signal_child(child: subprocess.Popen, signum: int) -> None:
+def signal_child(child: subprocess.Popen[bytes], signum: int) -> None:
     """Pass a signal on to a child process. On Windows, only termination is passed on: its console
     sends Ctrl-C to the child itself.
     """
@@ -72,7 +72,7 @@ def run_to_its_end(command: Sequence[str], environment: Mapping[str, str] | None
     has ended in its own way. The command has a process group of its own: of a Ctrl-C the terminal
     would tell it too, and a second signal means to stop at once.
     """
-    child: subprocess.Popen | None = None
+    child: subprocess.Popen[bytes] | None = None
     received: list[int] = []
     waiting: list[int] = []
 
@@ -96,7 +96,7 @@ def run_to_its_end(command: Sequence[str], environment: Mapping[str, str] | None
 
     names = () if is_call() else STOPPING  # whose signals are the caller's affair
     numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
-    handlers: dict[int, Callable] = dict.fromkeys(numbers, stop)
+    handlers: dict[int, Callable[[int, FrameType | None], None]] = dict.fromkeys(numbers, stop)
     if numbers and hasattr(signal, "SIGTSTP"):
         handlers[signal.SIGTSTP] = pause
     before = {number: signal.getsignal(number) for number in handlers}
@@ -119,9 +119,9 @@ def run_to_its_end(command: Sequence[str], environment: Mapping[str, str] | None
             child.wait()
         raise
     finally:
-        for number, handler in before.items():
-            if handler is not None:
-                signal.signal(number, handler)
+        for number, earlier in before.items():
+            if earlier is not None:
+                signal.signal(number, earlier)
     if received:
         signal.raise_signal(received[0])
     return status

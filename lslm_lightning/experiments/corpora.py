@@ -3,11 +3,10 @@
 import os
 import sys
 from argparse import ArgumentTypeError
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from statistics import fmean
-from typing import Any
 
 import yaml
 from rich import box
@@ -35,9 +34,10 @@ from lslm_lightning.experiments.corpus_tables import (
 from lslm_lightning.text.languages import units_of
 from lslm_lightning.text.scripts import letters_by_script, units_of_script
 from lslm_lightning.text.yaml_files import CatalogueLoader, MeaningError, parse_yaml
+from lslm_lightning.types import JsonObject, Settings
 
 
-def columns_given(text: str) -> dict[str, Any]:
+def columns_given(text: str) -> JsonObject:
     """Parse the value of `--columns`, YAML or JSON, into a mapping from fields to columns.
 
     Raises:
@@ -131,9 +131,9 @@ def fetch_files(console: Console, name: str) -> int:
     catalogue = read_catalogue()
     if name not in catalogue:
         near = get_close_matches(name, catalogue, 1)
-        hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(catalogue)}"
+        other = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(catalogue)}"
         raise ValueError(
-            f"corpus {name!r} is not in corpora.yaml, so its files are not known; {hint}"
+            f"corpus {name!r} is not in corpora.yaml, so its files are not known; {other}"
         )
     entry = catalogue[name]
     console.print(f"{name}, licence: {entry.licence}", soft_wrap=True)
@@ -152,9 +152,12 @@ def checksum_state(file: DataFile) -> str:
     return "checksum agrees" if file.checksums else "no checksum known"
 
 
-def check_corpus(console: Console, name: str, columns: Mapping[str, Any] | None = None) -> int:
+def check_corpus(console: Console, name: str, columns: Settings | None = None) -> int:
     """Verify the files of a corpus, read all splits, print statistics and an example config; return
     1 if there are faults, which go to standard error.
+
+    Args:
+        columns: of the fields; None for those that the corpus states.
     """
     columns = dict(columns or {})
     try:
@@ -163,11 +166,42 @@ def check_corpus(console: Console, name: str, columns: Mapping[str, Any] | None 
     except ValueError:
         _show_unknown(console, name, columns)
         raise
-    problems, faulty = (
-        check_files(console, entry) if entry and name in read_catalogue() else ([], set())
-    )
+    problems: list[str] = []
+    faulty: set[str] = set()
+    if entry and name in read_catalogue():
+        problems, faulty = check_files(console, entry)
     if not problems:
         _show_columns(console, corpus, entry, columns)
+    readable = [
+        split for split in corpus.splits if not (entry and faulty & set(entry.split_files(split)))
+    ]
+    warnings, unreadable = _show_splits(console, corpus, readable)
+    problems += unreadable
+    for label, text in (
+        ("licence", corpus.licence),
+        ("source", corpus.citation),
+        ("home", corpus.home),
+        ("note", corpus.note),
+    ):
+        if text:
+            console.print(f"{label}: {text}", soft_wrap=True)
+    for warning in warnings:
+        console.print(warning, style="yellow", soft_wrap=True)
+    if not problems and (config := config_of(corpus, columns)):
+        console.print(
+            "\nconfig of lslm evaluate, but for its systems; lslm run takes the same data:",
+            soft_wrap=True,
+        )
+        print(config, end="")
+    for problem in dict.fromkeys(problems):  # a file that splits share has one fault
+        print(problem, file=sys.stderr)
+    return 1 if problems else 0
+
+
+def _show_splits(
+    console: Console, corpus: Corpus, splits: Sequence[str]
+) -> tuple[list[str], list[str]]:
+    """Print a table of these splits; return warnings, and faults that make a split unreadable."""
     table = Table(
         "split",
         "rows",
@@ -181,47 +215,28 @@ def check_corpus(console: Console, name: str, columns: Mapping[str, Any] | None 
     )
     for column in (1, 3, 4, 5):
         table.columns[column].justify = "right"
-    remarks: list[str] = []
-    for split in corpus.splits:
-        if entry and faulty & set(entry.split_files(split)):
-            continue
+    warnings = []
+    problems = []
+    for split in splits:
         try:
             rows = corpus.rows(split)
             if len(rows) != corpus.sizes.get(split, len(rows)):
                 raise ValueError(
-                    f"corpus {name}: {split} has {len(rows)} rows, but {corpus.sizes[split]} are "
-                    "declared"
+                    f"corpus {corpus.name}: {split} has {len(rows)} rows, but "
+                    f"{corpus.sizes[split]} are declared"
                 )
             _add_lengths(table, corpus, split, rows)
-            if words := misaligned_rows(corpus, rows):
-                remarks.append(f"! {split}: {words}; are both sides in one order?")
+            if warning := misaligned_rows(corpus, rows):
+                warnings.append(f"! {split}: {warning}; are both sides in one order?")
         except (ValueError, OSError) as error:
             problems.append(str(error))
     if table.rows:
         console.print(table)
-    for label, text in (
-        ("licence", corpus.licence),
-        ("source", corpus.citation),
-        ("home", corpus.home),
-        ("note", corpus.note),
-    ):
-        if text:
-            console.print(f"{label}: {text}", soft_wrap=True)
-    for remark in remarks:
-        console.print(remark, style="yellow", soft_wrap=True)
-    if not problems and (config := config_of(corpus, columns)):
-        console.print(
-            "\nconfig of lslm evaluate, but for its systems; lslm run takes the same data:",
-            soft_wrap=True,
-        )
-        print(config, end="")
-    for problem in dict.fromkeys(problems):  # a file that splits share has one fault
-        print(problem, file=sys.stderr)
-    return 1 if problems else 0
+    return warnings, problems
 
 
 def _show_columns(
-    console: Console, corpus: Corpus, entry: CatalogueEntry | None, columns: Mapping[str, Any]
+    console: Console, corpus: Corpus, entry: CatalogueEntry | None, columns: Settings
 ) -> None:
     """Print a table of the columns of a corpus and the fields they are read as."""
     try:
@@ -240,7 +255,7 @@ def _show_columns(
         return  # reading the splits tells what is wrong
 
 
-def _show_unknown(console: Console, name: str, columns: Mapping[str, Any]) -> None:
+def _show_unknown(console: Console, name: str, columns: Settings) -> None:
     """Print the columns of a file whose meaning is unknown, with example configs for tasks that
     could read it.
     """
@@ -286,12 +301,12 @@ def check_files(console: Console, entry: CatalogueEntry) -> tuple[list[str], set
             continue
         try:
             verify(path, file, remember=False)
-            verdict = checksum_state(file)
+            state = checksum_state(file)
         except ValueError as error:
-            verdict = "differs"
+            state = "differs"
             differing.append(file.name)
             problems.append(str(error))
-        table.add_row(file.name, f"{n_byte(path):,}", verdict, str(path.parent))
+        table.add_row(file.name, f"{n_byte(path):,}", state, str(path.parent))
     console.print(table)
     if missing:
         problems.append(

@@ -1,7 +1,6 @@
 """Tables and example configs that `lslm data check` prints."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from rich import box
 from rich.table import Table
@@ -12,6 +11,7 @@ from lslm_lightning.data.corpus import Corpus
 from lslm_lightning.data.readers import Record
 from lslm_lightning.data.rows import JOINED, where_of
 from lslm_lightning.text.yaml_files import dump_yaml
+from lslm_lightning.types import JsonObject, Settings
 
 N_RECORD = 2
 WIDTH = 36
@@ -42,7 +42,7 @@ PAIRS = (("document", "summary"), ("context", "question", "answers"), ("audio", 
 """Fields of the tasks that a table of unknown columns is compared with."""
 
 
-def columns_table(records: Sequence[Record], columns: Mapping[str, Any]) -> Table:
+def columns_table(records: Sequence[Record], columns: Settings) -> Table:
     """Build a table with each column's name, type, field it is read as, and values in the first
     records.
     """
@@ -56,7 +56,7 @@ def columns_table(records: Sequence[Record], columns: Mapping[str, Any]) -> Tabl
     )
     fields = fields_by_column(columns)
     names = dict.fromkeys(
-        name for record in records for name in record if not _is_place(record, name)
+        name for record in records for name in record if not _is_generated_id(record, name)
     )
     for name in names:
         values = [record.get(name) for record in records]
@@ -83,7 +83,7 @@ def rows_table(corpus: Corpus, split: str) -> Table:
     return table
 
 
-def config_of(corpus: Corpus, columns: Mapping[str, Any]) -> str:
+def config_of(corpus: Corpus, columns: Settings) -> str:
     """Return an example config of `lslm evaluate` for a corpus as YAML, without its systems; "" if
     the task is unknown.
     """
@@ -91,7 +91,7 @@ def config_of(corpus: Corpus, columns: Mapping[str, Any]) -> str:
     if task not in CLASSES:
         return ""
     task_class, data_class = CLASSES[task]
-    settings: dict[str, Any] = {"corpus": corpus.name}
+    settings: JsonObject = {"corpus": corpus.name}
     if columns:
         settings["columns"] = dict(columns)
     if task == "translation":
@@ -102,7 +102,7 @@ def config_of(corpus: Corpus, columns: Mapping[str, Any]) -> str:
     return dump_yaml(config)
 
 
-def proposals(records: Sequence[Record]) -> list[dict[str, Any]]:
+def proposals(records: Sequence[Record]) -> list[JsonObject]:
     """Return mappings from the fields of a task to columns, guessed from usual column names."""
     found = [
         proposed(record, fields, by_order=fields == ("text",))
@@ -116,7 +116,7 @@ def proposals(records: Sequence[Record]) -> list[dict[str, Any]]:
     ]
 
 
-def fields_by_column(columns: Mapping[str, Any]) -> list[tuple[str, str]]:
+def fields_by_column(columns: Settings) -> list[tuple[str, str]]:
     """Return a (column, field) pair for every column that is read."""
     pairs = []
     for field, column in columns.items():
@@ -125,7 +125,7 @@ def fields_by_column(columns: Mapping[str, Any]) -> list[tuple[str, str]]:
     return pairs
 
 
-def type_of(value: Any) -> str:
+def type_of(value: object) -> str:
     """Return the type of a value from a data file as text, "list of text" for instance."""
     if isinstance(value, str):
         return "text"
@@ -136,7 +136,7 @@ def type_of(value: Any) -> str:
     return "nothing" if value is None else type(value).__name__
 
 
-def shortened(value: Any) -> str:
+def shortened(value: object) -> str:
     """Return the beginning of a value as one line of at most `WIDTH` characters."""
     text = printable(value if isinstance(value, str) else "" if value is None else str(value))
     return text if len(text) <= WIDTH else f"{text[: WIDTH - 3]}..."
@@ -151,9 +151,9 @@ def printable(text: str) -> str:
     )
 
 
-def _is_place(record: Record, name: Any) -> bool:
+def _is_generated_id(record: Record, name: object) -> bool:
     """Return whether the column is the generated `id` that a reader adds to records."""
-    return name == "id" and record[name] == where_of(record)
+    return name == "id" and bool(record["id"] == where_of(record))
 
 
 def _task_of(corpus: Corpus) -> str:

@@ -121,7 +121,7 @@ def serve(store: Store, host: str, port: int, announce: Callable[[str], object])
     raise ValueError(f"MLflow's server ended: {store.redact(reason)}")
 
 
-def wait_until_up(address: str, server: subprocess.Popen) -> None:
+def wait_until_up(address: str, server: subprocess.Popen[bytes]) -> None:
     """Wait until the server answers or has ended."""
     while server.poll() is None:
         try:
@@ -131,7 +131,7 @@ def wait_until_up(address: str, server: subprocess.Popen) -> None:
             time.sleep(0.2)
 
 
-def stop(server: subprocess.Popen) -> None:
+def stop(server: subprocess.Popen[bytes]) -> None:
     """Terminate the server process and the processes it started."""
     if server.poll() is None:
         signal_group(server, signal.SIGTERM)

@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 if TYPE_CHECKING:
     from lslm_lightning.evaluation.results import Results
-    from lslm_lightning.tracking import Tracker
+    from lslm_lightning.tracking.tracker import Tracker
+
+EndStatus: TypeAlias = Literal["FINISHED", "FAILED", "KILLED"]  # of a run, in MLflow
 
 
 class WorkError(RuntimeError):
@@ -22,7 +24,7 @@ class WorkError(RuntimeError):
 @contextmanager
 def final_status(tracker: "Tracker") -> Iterator[None]:
     """Report to MLflow how the body ended: FINISHED, FAILED, or KILLED if it was interrupted."""
-    status = "FAILED"
+    status: EndStatus = "FAILED"
     try:
         yield
         status = "FINISHED"

@@ -23,12 +23,12 @@ from lslm_lightning.reports.evaluation import evaluation_report, lead, score_tab
 from lslm_lightning.reports.numerals import number
 from lslm_lightning.reports.page import write_report
 from lslm_lightning.reports.terminal import show_conclusion, show_findings, show_table
-from lslm_lightning.reports.trained import training_sections
+from lslm_lightning.reports.trained import Trained, training_sections
 from lslm_lightning.runs.directory import RunDirectory, check_name
 from lslm_lightning.safety.redaction import redacted, redacted_settings
 from lslm_lightning.safety.terminal import console
 from lslm_lightning.text.yaml_files import dump_yaml
-from lslm_lightning.tracking import Tracker
+from lslm_lightning.tracking.tracker import Tracker
 
 if TYPE_CHECKING:
     from lslm_lightning.experiments.evaluation_spec import EvaluationSpec
@@ -224,7 +224,7 @@ class Evaluation:
             if not entry.reason
         }
         sections = self.spec.task.sections_of(self.spec.data, self.spec.split, outputs)
-        runs = {}  # one of several systems stands for a run that they share
+        runs: dict[Path, Trained] = {}  # one of several systems stands for a run that they share
         for name, system in self.systems.items():
             try:
                 has_answered = not results.entries[name].reason

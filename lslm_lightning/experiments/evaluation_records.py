@@ -13,8 +13,8 @@ from lslm_lightning.reports.conclusion import NOTHING, Conclusion
 from lslm_lightning.reports.description import describe, interval_in_words, ranking_table
 from lslm_lightning.reports.evaluation import conclusion_on, lead
 from lslm_lightning.reports.numerals import counted
-from lslm_lightning.tracking import Tracker
 from lslm_lightning.tracking.parameters import short_class, short_parameters
+from lslm_lightning.tracking.tracker import Tracker
 from lslm_lightning.types import JsonObject, Settings
 
 if TYPE_CHECKING:

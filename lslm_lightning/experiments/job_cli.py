@@ -5,13 +5,13 @@ import time
 from pathlib import Path
 from typing import TypeVar
 
-from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.loggers import Logger
 
 from lslm_lightning.configuration.cli import ExperimentCLI
 from lslm_lightning.configuration.job import ONE_PASS, JobTrainer
+from lslm_lightning.configuration.lightning_cli_internals import callback_of, process_rank
 from lslm_lightning.configuration.monitors import check_monitors
 from lslm_lightning.configuration.trainer_batches import check_batches, check_shares
 from lslm_lightning.configuration.trainer_settings import (
@@ -47,7 +47,8 @@ from lslm_lightning.runs.directory import locked
 from lslm_lightning.runs.loading import load_weights, read_config
 from lslm_lightning.runs.trust import resolve
 from lslm_lightning.text.tokenizer import Tokenizer
-from lslm_lightning.tracking import Store, Tracker
+from lslm_lightning.tracking import Store
+from lslm_lightning.tracking.tracker import Tracker
 from lslm_lightning.training.budget import Budget
 from lslm_lightning.training.checkpoints import Checkpoints
 from lslm_lightning.training.checks import check_distinguishes
@@ -123,7 +124,7 @@ class JobCLI(ExperimentCLI):
             self.settings["job"]["minutes"] = None
             job.minutes = None
             check_one_process(task.__name__, trainer)
-        if (message := take_launched(trainer)) and not (rank_zero_only.rank or 0):
+        if (message := take_launched(trainer)) and not process_rank():
             print(message, flush=True)
         if resumed:
             check_resumed_job(job, read_config(resumed.config).get("job") or {}, trainer.max_steps)
@@ -135,7 +136,7 @@ class JobCLI(ExperimentCLI):
         if self.device_type == "cpu" and (message := limit_threads(n_process)):
             say(message)
         self.take_tokenizer()
-        if (rank_zero_only.rank or 0) == 0:
+        if process_rank() == 0:
             if not resumed:  # whose directory is there, and whose job.root may be another's
                 reserve(self.task_name, job.root)
             Store().open_experiment(self.task_name)
@@ -228,7 +229,7 @@ class JobCLI(ExperimentCLI):
         """Create the run directory and start the MLflow run; other processes of the job join those
         of rank 0.
         """
-        rank = rank_zero_only.rank or 0
+        rank = process_rank()
         job = self.job
         resumed = self.state.resumed
         directory = resumed or meet(
@@ -290,7 +291,7 @@ class JobCLI(ExperimentCLI):
 
     def after_instantiate_classes(self) -> None:
         """Record the run and print its directory."""
-        if rank_zero_only.rank == 0:
+        if process_rank() == 0:
             if not self.state.resumed:
                 self.writer.record()
             verb = "goes on with" if self.state.resumed else "run"
@@ -310,9 +311,7 @@ class JobCLI(ExperimentCLI):
 
     def after_fit(self) -> None:
         """Finish the checkpoints of the training; a hook that LightningCLI calls."""
-        callbacks = self.trainer.callbacks
-        checkpoints = next(each for each in callbacks if isinstance(each, Checkpoints))
-        checkpoints.settle(self.trainer, self.model)
+        callback_of(self.trainer, Checkpoints).settle(self.trainer, self.model)
 
     def run_job(self, subcommand: str) -> None:
         """Run the subcommand, or all seeds of it, and write what came out."""

@@ -7,7 +7,7 @@ from filelock import FileLock
 
 from lslm_lightning.configuration.job import Job
 from lslm_lightning.runs import RunDirectory
-from lslm_lightning.tracking import Tracker
+from lslm_lightning.tracking.tracker import Tracker
 
 
 @dataclass

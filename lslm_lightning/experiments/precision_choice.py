@@ -3,8 +3,8 @@
 import os
 
 import torch
-from lightning.fabric.utilities.rank_zero import rank_zero_only
 
+from lslm_lightning.configuration.lightning_cli_internals import process_rank
 from lslm_lightning.experiments.checkpoint_config import precision_of
 from lslm_lightning.experiments.preflight import TRAINING
 from lslm_lightning.training.data import TaskData, say
@@ -47,7 +47,7 @@ def decided_precision(
     if subcommand not in TRAINING:
         return precision_of(state) or SINGLE
     return precision_of(state) or agree_on_precision(
-        rank_zero_only.rank or 0, lambda: faster_precision(task, data, device_type)
+        process_rank(), lambda: faster_precision(task, data, device_type)
     )
 
 
@@ -57,7 +57,7 @@ def tell_slow_precision(
     """Print a line if bfloat16 was chosen and is slower on this machine, in one process."""
     if given not in (HALF, "bf16") or task.backbone is None or not may_be_slow(device_type):
         return
-    if (rank_zero_only.rank or 0) or DECIDED in os.environ:
+    if process_rank() or DECIDED in os.environ:
         return
     times = step_times(task, data, device_type)
     if times and times.half > times.single:

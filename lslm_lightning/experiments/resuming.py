@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from lslm_lightning.runs import RunDirectory
 
 OTHERWISE = ("max_", "devices", "num_nodes", "strategy", "accumulate_grad_batches", "enable_")
-# with these changed, the curves go on as they would have
+# options whose change leaves the curves as they would have been
 SAME_CURVES = ("--config", *(f"--trainer.{name}" for name in OTHERWISE))
-STATE = "LSLM_RESUME_FROM"  # tells the processes of one job from which state they go on
+STATE = "LSLM_RESUME_FROM"  # tells the processes of one job from which checkpoint they resume
 
 
 def resume(
@@ -46,15 +46,15 @@ def resume(
     from lslm_lightning.runs import find_run
 
     directory = run.directory if isinstance(run, Run) else find_run(str(run))
-    words = setting_arguments(settings or {})
-    with library_call(["resume", str(directory.path), *words]):
-        resume_run(str(directory.path), words, anew, trust, handles_signals=False)
+    arguments = setting_arguments(settings or {})
+    with library_call(["resume", str(directory.path), *arguments]):
+        resume_run(str(directory.path), arguments, anew, trust, handles_signals=False)
     return Run(directory)
 
 
 def resume_run(
     reference: str,
-    words: Sequence[str] = (),
+    changes: Sequence[str] = (),
     anew: bool = False,
     trust: bool = False,
     handles_signals: bool = True,
@@ -63,7 +63,7 @@ def resume_run(
 
     Args:
         reference: a run directory or an MLflow run id.
-        words: settings to change, as on the command line.
+        changes: settings to change, as on the command line.
         trust: let the run name any class.
         handles_signals: see `training.perform`.
     """
@@ -72,63 +72,74 @@ def resume_run(
 
     directory = find_run(reference)
     command = command_of(directory)
-    if directory.beginning.get("status") == "FINISHED" and not words:
+    if directory.beginning.get("status") == "FINISHED" and not changes:
         print(f"{directory.path} is finished; a larger --trainer.max_steps trains on")
         return DONE
     from lslm_lightning.configuration.allowance import TRUST, allowance
     from lslm_lightning.configuration.given_settings import check_given
 
-    train_words = [command, "--config", str(directory.config), *words]
-    train_words += [TRUST] if trust else []
-    with allowance(train_words, directory):  # refused before anything of the run is touched
-        check_given([word for word in train_words if word != TRUST])
+    arguments = [command, "--config", str(directory.config), *changes]
+    arguments += [TRUST] if trust else []
+    with allowance(arguments, directory):  # refused before anything of the run is touched
+        check_given([each for each in arguments if each != TRUST])
     # what there is by then is to be kept
     with store_of_run(directory.beginning, directory.path):
-        return train_on(directory, train_words, words, anew, handles_signals)
+        return train_on(directory, arguments, changes, anew, handles_signals)
 
 
 def train_on(
     directory: "RunDirectory",
-    train_words: Sequence[str],
-    words: Sequence[str],
+    train_arguments: Sequence[str],
+    changes: Sequence[str],
     anew: bool,
     handles_signals: bool = True,
 ) -> int:
     """Train from the last checkpoint, or from step 0 with `anew`; return an exit status.
 
     Args:
-        words: of `train_words` those that the user gave.
+        train_arguments: of the training command.
+        changes: those among them that the user gave.
     """
-    from lslm_lightning.runs.integrity import last_whole_state
-
-    if STATE not in os.environ:  # otherwise this is one of several processes
-        state = None if anew else last_whole_state(directory)
-        if anew:
-            move_to_backup(directory)
-        elif state is None and any(directory.checkpoints.glob("*.ckpt")):
-            raise ValueError(
-                f"{directory.checkpoints} has no last.ckpt (MLflow keeps none); --no-checkpoint "
-                "trains anew from step 0"
-            )
-        os.environ[STATE] = str(state or "")
-    state = os.environ[STATE]
-    if changes := [
-        word for word in words if word.startswith("--") and not word.startswith(SAME_CURVES)
-    ]:
-        print(
-            (
-                "points that were logged already stay as they are, also where "
-                f"{' '.join(redacted_arguments(changes))} would make them others"
-            ),
-            flush=True,
-        )
     from lslm_lightning.experiments.training import perform
 
+    if STATE not in os.environ:  # otherwise this is one of several processes
+        os.environ[STATE] = last_state(directory, anew)
+    state = os.environ[STATE]
+    options = [each for each in changes if each.startswith("--")]
+    if altered := [each for each in options if not each.startswith(SAME_CURVES)]:
+        given = " ".join(redacted_arguments(altered))
+        print(
+            f"metrics already logged are kept; changing {given} affects new steps only", flush=True
+        )
     try:
-        perform([*train_words, f"--ckpt_path={state or 'null'}"], directory, handles_signals)
+        arguments = [*train_arguments, f"--ckpt_path={state or 'null'}"]
+        perform(arguments, directory, handles_signals)
         return DONE
     finally:
         os.environ.pop(STATE, None)
+
+
+def last_state(directory: "RunDirectory", anew: bool) -> str:
+    """Return the path of the checkpoint to resume from; "" for none.
+
+    Args:
+        anew: start from step 0, and move what there is to a folder of its own.
+
+    Raises:
+        ValueError: the run has checkpoints, and none to resume from.
+    """
+    from lslm_lightning.runs.integrity import last_whole_state
+
+    if anew:
+        move_to_backup(directory)
+        return ""
+    state = last_whole_state(directory)
+    if state is None and any(directory.checkpoints.glob("*.ckpt")):
+        raise ValueError(
+            f"{directory.checkpoints} has no last.ckpt (MLflow keeps none); --no-checkpoint "
+            "trains anew from step 0"
+        )
+    return str(state or "")
 
 
 def move_to_backup(directory: "RunDirectory") -> None:
@@ -137,11 +148,10 @@ def move_to_backup(directory: "RunDirectory") -> None:
     Raises:
         ValueError: another process trains in the directory.
     """
-    from lightning.pytorch.utilities import rank_zero_only
-
+    from lslm_lightning.configuration.lightning_cli_internals import process_rank
     from lslm_lightning.runs.directory import locked
 
-    if rank_zero_only.rank or 0:
+    if process_rank():
         return
     lock = locked(directory)
     try:
@@ -161,7 +171,7 @@ def move_to_backup(directory: "RunDirectory") -> None:
                 (directory.path / name).rename(before / name)
     finally:
         lock.release()
-    print(f"what there was is in {before}", flush=True)
+    print(f"earlier checkpoints and metrics are in {before}", flush=True)
 
 
 def command_of(directory: "RunDirectory") -> str:
@@ -177,12 +187,13 @@ def command_of(directory: "RunDirectory") -> str:
     with directory.config.open(encoding="utf-8") as file:
         line = file.readline()
     try:
-        words = shlex.split(line.removeprefix("#"))
+        arguments = shlex.split(line.removeprefix("#"))
     except ValueError as error:
         raise ValueError(
             f"{directory.config}, line 1 is no command line ({error}); write `# lslm run` there"
         ) from None
-    command = words[1] if words[:1] == ["lslm"] and len(words) > 1 else "run"
+    is_command = arguments[:1] == ["lslm"] and len(arguments) > 1
+    command = arguments[1] if is_command else "run"
     if command not in ("run", "fit"):
         raise ValueError(
             f"{directory.path} is of lslm {command}, which trains nothing: give that command again"

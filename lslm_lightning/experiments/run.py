@@ -3,18 +3,19 @@
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lslm_lightning.contracts import Prediction, Score
 from lslm_lightning.evaluation.predictions import read_predictions
 from lslm_lightning.evaluation.scoring import read_scores
 from lslm_lightning.runs.directory import RunDirectory
 from lslm_lightning.runs.loading import read_config
+from lslm_lightning.types import JsonObject
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from lslm_lightning.runs.loading import LoadedRun as LoadedRun
+    from lslm_lightning.runs.loading import LoadedRun
 
 
 class Run:
@@ -36,7 +37,7 @@ class Run:
         return f"Run({str(self.path)!r}{f', {scores}' if scores else ''})"
 
     @cached_property
-    def config(self) -> dict[str, Any]:
+    def config(self) -> JsonObject:
         """All settings, as in config.yaml."""
         return read_config(self.directory.config)
 

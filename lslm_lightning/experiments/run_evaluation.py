@@ -6,11 +6,12 @@ from dataclasses import dataclass, replace
 from rich.table import Table
 from rich.text import Text
 
-from lslm_lightning.contracts import Generator, Metric, metric_label
+from lslm_lightning.contracts import Generator, Metric, Mode, metric_label
 from lslm_lightning.evaluation.comparison import THIS, Pair, compare_with_others
 from lslm_lightning.evaluation.doctor import Finding
 from lslm_lightning.evaluation.duck_typing import as_system
 from lslm_lightning.evaluation.evaluation_set import shown
+from lslm_lightning.evaluation.harness import method_of
 from lslm_lightning.evaluation.results import Entry, Results
 from lslm_lightning.evaluation.scoring import N_RESAMPLE, Scores, score
 from lslm_lightning.reports.conclusion import NOTHING, Conclusion
@@ -69,8 +70,8 @@ class RunEvaluation:
         table = Table(title=Text(title), title_justify="left")
         interval = ["95 % interval"] if has_interval else []
         for heading in ("metric", THIS, *interval, *self.baselines):
-            justify = "left" if heading == "metric" else "right"
-            table.add_column(Text(heading), overflow="fold", justify=justify)
+            is_name = heading == "metric"
+            table.add_column(Text(heading), overflow="fold", justify="left" if is_name else "right")
         for each in self.own.scores:
             arrow = "↑" if each.higher_is_better else "↓"
             unit = heading_of(each).shown_unit
@@ -159,14 +160,10 @@ def baseline_scores(
     examples = data.examples("test")
     found = {}
     for system in map(as_system, task.baselines(data)):
-        answering = (
-            system.generate(examples)
-            if isinstance(system, Generator)
-            else system.log_prob(examples)
-        )
-        answers = list(
-            display.each(f"baseline {system.name}:", answering, len(examples), "answers")
-        )
+        mode: Mode = "generate" if isinstance(system, Generator) else "log_prob"
+        predictions = method_of(system, mode)(examples)
+        title = f"baseline {system.name}:"
+        answers = list(display.each(title, predictions, len(examples), "answers"))
         metrics = task.all_metrics(examples[0].language)
         found[system.name] = score(examples, answers, metrics, n_resample)
     return found

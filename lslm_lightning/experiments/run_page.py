@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from lslm_lightning.configuration.lightning_cli_internals import callback_of
 from lslm_lightning.contracts import Example, Prediction, metric_label
 from lslm_lightning.evaluation.comparison import Pair
 from lslm_lightning.evaluation.predictions import read_predictions
@@ -96,7 +97,7 @@ def against_baselines(metric: str, pairs: Sequence[Pair]) -> blocks.Section:
         ]
         for pair in pairs
     ]
-    columns = [
+    columns: list[blocks.Heading | str] = [
         "baseline",
         f"difference in {metric_label(metric)}",
         blocks.Heading("better on", "% of examples"),
@@ -147,4 +148,4 @@ def run_facts(job: "JobCLI") -> RunFacts:
 
 def reporter_of(job: "JobCLI") -> Reporter:
     """Return the progress callback of a job's Trainer."""
-    return next(each for each in job.trainer.callbacks if isinstance(each, Reporter))
+    return callback_of(job.trainer, Reporter)

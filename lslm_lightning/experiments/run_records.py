@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lslm_lightning import __version__
 from lslm_lightning.contracts import Example, Prediction
@@ -57,7 +58,7 @@ def trained(directory: RunDirectory, name: str) -> Trained:
 
 def seen_in_training(
     data: TaskData, examples: Sequence[Example]
-) -> tuple[list[str] | None, np.ndarray | None]:
+) -> tuple[list[str] | None, NDArray[np.bool_] | None]:
     """Return the training texts and a mask of the examples whose text occurs in them; (None, None)
     if the texts are not available.
     """

@@ -1,8 +1,9 @@
 """End of a job: scores in the terminal, files in MLflow, the report on disk."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
+from lslm_lightning.configuration.lightning_cli_internals import callback_of
 from lslm_lightning.contracts import metric_label
 from lslm_lightning.evaluation.comparison import THIS
 from lslm_lightning.evaluation.evaluation_set import shown
@@ -24,6 +25,7 @@ from lslm_lightning.training.sharding import ShardedStrategy
 
 if TYPE_CHECKING:
     from lslm_lightning.experiments.job_cli import JobCLI
+    from lslm_lightning.training.task import Task
 
 
 def finish(job: "JobCLI", subcommand: str) -> None:
@@ -78,7 +80,7 @@ def finish_test(job: "JobCLI") -> None:
     """
     directory = job.writer.directory
     tracker = job.writer.tracker
-    test = next(each for each in job.trainer.callbacks if isinstance(each, Exam))
+    test = callback_of(job.trainer, Exam)
     assert test.result is not None
     if test.limited:
         evaluate_run(test.result, {}, [], "", test.findings, test.data).show(directory.path.name)
@@ -101,7 +103,7 @@ def restore_model(job: "JobCLI") -> None:
     """Make the model of a finished test ready for use in this process alone."""
     if isinstance(job.trainer.strategy, ShardedStrategy):  # of which this process has a part
         config = read_config(job.writer.directory.config)
-        job.model = build(config["model"], job.datamodule.tokenizer)
+        job.model = cast("Task", build(config["model"], job.datamodule.tokenizer))
         load_weights(job.model, Path(str(job.trainer.ckpt_path)), job.datamodule.tokenizer)
     else:
         # Lightning has moved it to the CPU

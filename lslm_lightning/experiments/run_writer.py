@@ -13,8 +13,8 @@ from lslm_lightning.reports.description import describe
 from lslm_lightning.runs import RunDirectory
 from lslm_lightning.runs.own_runs import remember_run
 from lslm_lightning.text.yaml_files import parse_yaml
-from lslm_lightning.tracking import Tracker
 from lslm_lightning.tracking.parameters import short_parameters
+from lslm_lightning.tracking.tracker import Tracker
 from lslm_lightning.types import JsonObject
 
 log = logging.getLogger(__name__)

@@ -43,7 +43,7 @@ def check_purposes(systems: Mapping[str, System], task: str, data: "TaskData") -
             differing = mismatch(purpose, asked)
             if not differing:
                 continue
-            words = (
+            message = (
                 f"it was trained for {purpose}, and the evaluation set is {asked} "
                 f"({data.corpus_name})"
             )
@@ -54,11 +54,11 @@ def check_purposes(systems: Mapping[str, System], task: str, data: "TaskData") -
                 which = "".join(f" ({chosen})" for chosen in system.chosen_runs())
                 verb = "differs" if differing == ["task"] else "differ"
                 raise MismatchError(
-                    f"system {name}{which}: {words}: {' and '.join(differing)} {verb}; name "
-                    "another run, or set"
-                    f" systems.{name}.init_args.allow_mismatch to true to score it all the same"
+                    f"system {name}{which}: {message}: {' and '.join(differing)} {verb}; name "
+                    f"another run, or set systems.{name}.init_args.allow_mismatch to true to "
+                    "score it anyway"
                 )
-            told[name] = words
+            told[name] = message
     return told
 
 
@@ -95,8 +95,9 @@ def trained_for(system: System) -> Sequence[Purpose]:
 def mismatch(own: Purpose, asked: Purpose) -> list[str]:
     """Return which of "task" and "languages" differ between two purposes, where both state them."""
     tasks = own.task is not None and asked.task is not None and own.task != asked.task
-    known = own.languages is not None and asked.languages is not None
-    languages = known and [*map(base_language, own.languages)] != [
-        *map(base_language, asked.languages)
-    ]
+    languages = (
+        own.languages is not None
+        and asked.languages is not None
+        and [*map(base_language, own.languages)] != [*map(base_language, asked.languages)]
+    )
     return [name for name, differs in (("task", tasks), ("languages", languages)) if differs]

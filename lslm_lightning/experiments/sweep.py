@@ -38,7 +38,7 @@ from lslm_lightning.runs.trust import resolve
 from lslm_lightning.safety.arguments import hide_arguments
 from lslm_lightning.safety.user_files import write_settings
 from lslm_lightning.text.yaml_files import dump_yaml
-from lslm_lightning.tracking import Tracker
+from lslm_lightning.tracking.tracker import Tracker
 from lslm_lightning.training.data import TaskData
 from lslm_lightning.training.precision import DECIDED
 from lslm_lightning.training.status_line import clock_time
@@ -219,15 +219,15 @@ class Sweep:
         except (ValueError, SettingsError) as error:  # of a network that cannot have the size
             print(f"lslm: {name}: {error}", file=sys.stderr, flush=True)
             return False
+        seen, hidden = hide_arguments(arguments)
         environment = {
             k: v for k, v in os.environ.items() if not k.startswith(("LSLM_RUN", "PL_GLOBAL"))
         }
+        environment.update(hidden)
         if decided := self.runs.decided_precision():
             environment[DECIDED] = decided
-        seen, hidden = hide_arguments(arguments)
-        status = run_to_its_end(
-            [sys.executable, "-m", "lslm_lightning", *seen], environment | hidden
-        )
+        command = [sys.executable, "-m", "lslm_lightning", *seen]
+        status = run_to_its_end(command, environment)
         return status == 0 and self.runs.finished(name) is not None
 
     def train_arguments(self, name: str, parent: str | None) -> list[str]:

@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from lslm_lightning.types import JsonObject
 
 if TYPE_CHECKING:
     from lslm_lightning.runs import RunDirectory
@@ -47,8 +49,9 @@ def sync(directory: "RunDirectory") -> Brought:
         TrackingError: MLflow does not answer, or has not taken all; the run was deleted there.
     """
     from lslm_lightning.runs.directory import locked
-    from lslm_lightning.tracking import Tracker, TrackingError
+    from lslm_lightning.tracking import TrackingError
     from lslm_lightning.tracking.store import store_of_run
+    from lslm_lightning.tracking.tracker import Tracker
 
     noted = directory.beginning
     if "run_id" not in noted:
@@ -59,7 +62,11 @@ def sync(directory: "RunDirectory") -> Brought:
         tags = noted.get("tags", {})
         with store_of_run(noted, directory.path):
             tracker = Tracker(
-                *(task, directory.path.name, directory.path, None, tags),
+                task,
+                directory.path.name,
+                directory.path,
+                None,
+                tags,
                 system_metrics=False,
                 run_id=noted["run_id"],
                 again=False,
@@ -101,7 +108,7 @@ def sync(directory: "RunDirectory") -> Brought:
     return Brought(tracker.n_missing, files, parameters, missing_tags)
 
 
-def whole_config(directory: "RunDirectory") -> dict[str, Any]:
+def whole_config(directory: "RunDirectory") -> JsonObject:
     """Return all settings of a run, which are its MLflow parameters in earlier releases."""
     from lslm_lightning.runs.loading import read_config
 

@@ -8,15 +8,16 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
-from lightning.fabric.utilities.rank_zero import rank_zero_only
 
 from lslm_lightning.configuration.allowance import TRUST, allowance
 from lslm_lightning.configuration.cli import silence_library_logs
-from lslm_lightning.configuration.errors import cause_of, check_files
+from lslm_lightning.configuration.config_files import check_files
+from lslm_lightning.configuration.errors import cause_of
 from lslm_lightning.configuration.hidden_settings import check_secrets
+from lslm_lightning.configuration.lightning_cli_internals import process_rank
 from lslm_lightning.exit_status import SettingsError
 from lslm_lightning.experiments.child_process import follow_parent
-from lslm_lightning.experiments.endings import WorkError, attach_suggestion
+from lslm_lightning.experiments.endings import EndStatus, WorkError, attach_suggestion
 from lslm_lightning.experiments.invocation import command_line
 from lslm_lightning.experiments.job_cli import JobCLI
 from lslm_lightning.experiments.job_state import JobState
@@ -68,16 +69,16 @@ def perform_trusted(
             end.status = "FINISHED"
         except (Interrupted, KeyboardInterrupt) as error:
             end.status = "KILLED"
-            if is_child or rank_zero_only.rank:
+            if is_child or process_rank():
                 attach_suggestion(error, "")
             elif getattr(error, "way_on", None) is None and (line := resume_suggestion(state)):
                 attach_suggestion(error, line)
-            if not (rank_zero_only.rank or 0) or not getattr(error, "together", False):
+            if not process_rank() or not getattr(error, "together", False):
                 raise
         except NotFiniteError:
             # the ranks agreed; a failed child would make Lightning kill rank 0 before it has told
             # MLflow
-            if not (rank_zero_only.rank or 0):
+            if not process_rank():
                 raise
         except RuntimeError as error:
             if not is_loss(error):
@@ -92,7 +93,7 @@ def perform_trusted(
 class End:
     """End of a job, as MLflow is told."""
 
-    status = "FAILED"
+    status: EndStatus = "FAILED"
 
 
 @contextmanager
@@ -148,7 +149,7 @@ def worker_lost_message(state: JobState, lost: Callable[[], str]) -> str:
         if state.directory
         else "nothing was trained yet"
     )
-    rank = rank_zero_only.rank or 0
+    rank = process_rank()
     reason = f"rank {rank} lost its connection to another process" if rank else lost()
     return f"{reason}; {kept}"
 

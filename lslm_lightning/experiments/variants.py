@@ -9,7 +9,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import NamedTuple
 
-from lslm_lightning.configuration.errors import yaml_of
+from lslm_lightning.configuration.config_files import yaml_of
+from lslm_lightning.configuration.given_settings import Given, refuse
 from lslm_lightning.evaluation.evaluation_set import EvaluationSet
 from lslm_lightning.exit_status import SettingsError
 from lslm_lightning.experiments.evaluation_spec import digest_of
@@ -161,6 +162,33 @@ def dotted_arguments(settings: Settings) -> list[str]:
         for key, value in settings.items()
         if "." in key
     ]
+
+
+def check_settings(config: str, settings: Sequence[str]) -> None:
+    """Refuse settings, classes and corpora that do not exist, before any training.
+
+    Args:
+        settings: for all variants, as command-line arguments.
+
+    Raises:
+        SettingsError: one does not exist.
+    """
+    try:
+        content = read_content(Path(config), warns=False)
+        content = content if isinstance(content, dict) else {}
+        variants = content.get("variants")
+        variants = variants if isinstance(variants, dict) else {}
+        for name, own in {"": None, **variants}.items():
+            given = Given()
+            for part, where in ((content.get("base"), "base"), (own, f"variant {name}")):
+                if not isinstance(part, dict) or "class_path" in part:
+                    continue
+                if all(isinstance(key, str) for key in part):
+                    given.take("", part, f"{config}: {where}: ")
+            given.take_arguments(settings)
+            given.check_paths()
+    except ValueError as error:
+        refuse(str(error))
 
 
 def parsed(arguments: Sequence[str]) -> JsonObject:

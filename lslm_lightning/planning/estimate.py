@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Protocol, TypeVar, cast
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lslm_lightning.configuration.allowance import TRUST, allowance
 from lslm_lightning.configuration.cli import ExperimentCLI, silence_library_logs
-from lslm_lightning.configuration.errors import check_files
+from lslm_lightning.configuration.config_files import check_files
 from lslm_lightning.configuration.hidden_settings import check_secrets
 from lslm_lightning.data.batching import limited
 from lslm_lightning.planning.devices import Device
@@ -25,9 +25,16 @@ from lslm_lightning.training.footprint import Footprint, KernelWork, footprint
 from lslm_lightning.training.precision import AUTO, StepTimes
 from lslm_lightning.training.task import Task
 
+BatchT = TypeVar("BatchT")
 # bytes
 SINGLE = 4
 HALF = 2
+
+
+class Batch(Protocol):
+    """A batch of any task."""
+
+    n_token: int
 
 
 class Blueprint(ExperimentCLI):
@@ -75,8 +82,8 @@ class Plan:
     """
 
     task: Task
-    usual_batch: Any
-    largest_batch: Any
+    usual_batch: "Batch"
+    largest_batch: "Batch"
     accumulate: int
     precision: str
     n_batch: int | None
@@ -115,6 +122,7 @@ class Plan:
         if (usual, n_part, cast) not in self.found:
             task = deepcopy(self.task)
             if n_part > 1:
+                assert task.backbone is not None
                 task.backbone.part(n_part)
             if self.n_byte_weight == HALF or (cast and self.n_byte == HALF):
                 task.to(torch.bfloat16)
@@ -188,10 +196,11 @@ def planned(arguments: Sequence[str], vocab_size: int | None) -> Plan:
     )
 
 
-def on_meta(batch: Any) -> Any:
+def on_meta(batch: BatchT) -> BatchT:
     """Return a batch with its tensors on the meta device."""
+    values = cast("tuple[object, ...]", batch)  # every batch is a named tuple
     return type(batch)(
-        *(value.to("meta") if isinstance(value, Tensor) else value for value in batch)
+        *(value.to("meta") if isinstance(value, Tensor) else value for value in values)
     )
 
 
@@ -261,15 +270,11 @@ def sharded(plan: Plan, device: Device, n: int, n_node: int, together: int) -> E
     # gathered twice, and summed
     exchanged = (n_share - 1) / n_share * most.n_parameter * (2 * plan.n_byte + plan.n_byte_weight)
     # forward, and backward
-    n_join = 2 * sum(bool(getattr(module, "rows", ())) for module in plan.task.backbone.modules())
+    backbone = plan.task.backbone
+    assert backbone is not None
+    n_join = 2 * sum(bool(getattr(module, "rows", ())) for module in backbone.modules())
     joined = (
-        n_join
-        * 2
-        * (together - 1)
-        / together
-        * usual.n_position
-        * plan.task.backbone.d_model
-        * plan.n_byte
+        n_join * 2 * (together - 1) / together * usual.n_position * backbone.d_model * plan.n_byte
     )
     forth_and_back = compute_seconds(device, usual.step, plan.n_byte == HALF) + joined / (
         1e9 * device.link

@@ -219,7 +219,7 @@ def test_a_run_that_was_not_tested(lslm, translation, two_runs):
 
 
 def test_a_spreadsheet_takes_no_text_for_a_formula(tmp_path):
-    from lslm_lightning.commands.compare import write_csv
+    from lslm_lightning.experiments.csv_table import write_csv
     from lslm_lightning.reports.blocks import Table
     from lslm_lightning.safety.visible_text import visible
 
@@ -446,7 +446,7 @@ def test_which_way_is_up_is_on_record(logged):
     assert [row[0] for row in table.rows] == ["better", "worse"]
     assert [h.name for h in table.headings()] == [
         "run",
-        "exam",
+        "set",
         "test/my_error",
         "kind",
         "corpus",

@@ -14,18 +14,20 @@ from jsonargparse import ArgumentParser
 
 from lslm_lightning.__main__ import COMMANDS
 from lslm_lightning.commands.arguments import ConfigParser as ArgumentsParser
-from lslm_lightning.commands.sweep import check_config
 from lslm_lightning.commands.training import tell_loading
 from lslm_lightning.configuration import help as settings_help
 from lslm_lightning.configuration.cli import DEFAULT_SEED, ConfigParser
-from lslm_lightning.configuration.errors import TOP, _names_of
+from lslm_lightning.configuration.config_files import TOP
+from lslm_lightning.configuration.errors import _names_of
 from lslm_lightning.configuration.given_settings import FIXED, check_given
 from lslm_lightning.configuration.help import HelpSection, help_of
 from lslm_lightning.configuration.job import TRAINER_DEFAULTS, Job, JobTrainer
-from lslm_lightning.configuration.signatures import first_missing, settings_of
+from lslm_lightning.configuration.signatures import settings_of
+from lslm_lightning.configuration.source_tree import first_missing
 from lslm_lightning.exit_status import SettingsError
 from lslm_lightning.experiments.evaluation_spec import KEYS
 from lslm_lightning.experiments.invocation import PARENT
+from lslm_lightning.experiments.variants import check_settings
 from lslm_lightning.runs.trust import import_named
 from lslm_lightning.text.yaml_files import parse_yaml, read_yaml
 from tests.commands.conftest import Outcome, write_translation
@@ -293,7 +295,7 @@ def test_right_settings_are_let_pass(project, monkeypatch, words):
 def test_configs_are_let_pass(path):
     content = read_yaml(path)
     if "variants" in content:
-        check_config(str(path), [])
+        check_settings(str(path), [])
     else:
         known = KEYS if "systems" in content else TOP
         check_given(["run", "--config", str(path)], known)

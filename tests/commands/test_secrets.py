@@ -116,7 +116,7 @@ def test_arguments_of_a_child_with_secrets_are_not_on_its_command_line(monkeypat
 
 
 def test_a_spreadsheet_gets_no_control_characters(tmp_path):
-    from lslm_lightning.commands.compare import write_csv
+    from lslm_lightning.experiments.csv_table import write_csv
     from lslm_lightning.reports.blocks import Heading, Table
 
     table = Table(
