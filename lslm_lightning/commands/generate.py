@@ -25,6 +25,29 @@ With `-`, or with text piped in, each line of standard input is one text and giv
 output; with --n-best, N lines with its number, the log p of the answer and the answer between
 tabs."""
 
+SEARCH = "default: as the run was configured, like the options that follow"
+SEARCH_OPTIONS: dict[str, tuple[type, str, str]] = {  # type, letter and meaning of the value
+    "--no-repeat-ngram": (int, "N", "never write the same N tokens twice (default 0: allowed)"),
+    "--beam-size": (int, "N", "beam: hypotheses side by side (default 5)"),
+    "--length-penalty": (float, "X", "beam: above 1 favours long answers (default 1.0)"),
+    "--temperature": (float, "X", "sampling: below 1 is more careful (default 1.0)"),
+    "--top-k": (int, "K", "sampling: only the K most probable tokens (default: all)"),
+    "--top-p": (
+        float,
+        "P",
+        "sampling: only the most probable tokens that make up P (default: all)",
+    ),
+    "--fusion": (
+        str,
+        "RUN",
+        "beam: a language model for shallow fusion, a run with the same tokenizer",
+    ),
+    "--fusion-weight": (float, "X", "of its log probabilities (default 0.3)"),
+    "--length-bonus": (float, "X", "with --fusion: added for each token (default 0)"),
+    "--max-length": (int, "N", "most new tokens (default: as the run was configured)"),
+    "--min-length": (int, "N", "fewest new tokens (default: as the run was configured)"),
+}
+
 
 def arguments() -> Parser:
     """Build the parser of the command's arguments."""
@@ -46,73 +69,10 @@ def arguments() -> Parser:
             "lines from standard input"
         ),
     )
-    parser.add_argument(
-        "--search",
-        choices=("greedy", "beam", "sampling"),
-        help="default: as the run was configured, like the options that follow",
-    )
-    parser.add_argument(
-        "--no-repeat-ngram",
-        type=int,
-        metavar="N",
-        help="never write the same N tokens twice (default 0: allowed)",
-    )
-    parser.add_argument(
-        "--beam-size", type=int, metavar="N", help="beam: hypotheses side by side (default 5)"
-    )
-    parser.add_argument(
-        "--length-penalty",
-        type=float,
-        metavar="X",
-        help="beam: above 1 favours long answers (default 1.0)",
-    )
-    parser.add_argument(
-        "--temperature",
-        type=float,
-        metavar="X",
-        help="sampling: below 1 is more careful (default 1.0)",
-    )
-    parser.add_argument(
-        "--top-k",
-        type=int,
-        metavar="K",
-        help="sampling: only the K most probable tokens (default: all)",
-    )
-    parser.add_argument(
-        "--top-p",
-        type=float,
-        metavar="P",
-        help="sampling: only the most probable tokens that make up P (default: all)",
-    )
-    parser.add_argument(
-        "--fusion",
-        metavar="RUN",
-        help="beam: a language model for shallow fusion, a run with the same tokenizer",
-    )
-    parser.add_argument(
-        "--fusion-weight",
-        type=float,
-        metavar="X",
-        help="weight of its log probabilities (default 0.3)",
-    )
-    parser.add_argument(
-        "--length-bonus",
-        type=float,
-        metavar="X",
-        help="with --fusion: added for each token (default 0)",
-    )
-    parser.add_argument(
-        "--max-length",
-        type=int,
-        metavar="N",
-        help="most new tokens (default: as the run was configured)",
-    )
-    parser.add_argument(
-        "--min-length",
-        type=int,
-        metavar="N",
-        help="fewest new tokens (default: as the run was configured)",
-    )
+    kinds = ("greedy", "beam", "sampling")
+    parser.add_argument("--search", choices=kinds, help=SEARCH)
+    for option, (kind, letter, meaning) in SEARCH_OPTIONS.items():
+        parser.add_argument(option, type=kind, metavar=letter, help=meaning)
     parser.add_argument(
         "--n-best",
         type=int,

@@ -261,16 +261,16 @@ def _show_unknown(console: Console, name: str, columns: Settings) -> None:
     """
     path = Path(name).expanduser()
     try:
-        records = local.records_of(path, N_RECORD) if path.exists() else []
-        found = proposals(records) if not columns else []
+        first = local.records_of(path, N_RECORD) if path.exists() else []
+        found = proposals(first) if not columns else []
         configs = {
             columns_words(proposal): config_of(open_corpus(name, proposal), proposal)
             for proposal in found
         }
     except (ValueError, OSError):
         return  # which the caller tells
-    if records:
-        console.print(columns_table(records, columns))
+    if first:
+        console.print(columns_table(first, columns))
     for words, config in configs.items():
         console.print(f"\nperhaps {words}:", soft_wrap=True)
         print(config, end="")

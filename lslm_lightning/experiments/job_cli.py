@@ -97,7 +97,7 @@ class JobCLI(ExperimentCLI):
 
     @property
     def is_training(self) -> bool:
-        """Whether the job trains."""
+        """True if the job trains."""
         return self.subcommand in TRAINING
 
     def _tokenizer_of(self, data: TaskData) -> Tokenizer:
@@ -302,12 +302,12 @@ class JobCLI(ExperimentCLI):
     def method_arguments(self, subcommand: str) -> JsonObject:
         """Return arguments for the Trainer's method besides those of the config."""
         # the evaluation callback has the predictions and prints the scores
-        quiet: JsonObject = {
+        own: JsonObject = {
             "predict": {"return_predictions": False},
             "test": {"verbose": False},
             "validate": {"verbose": False},
         }
-        return dict(quiet.get(subcommand, {}))
+        return dict(own.get(subcommand, {}))
 
     def after_fit(self) -> None:
         """Finish the checkpoints of the training; a hook that LightningCLI calls."""

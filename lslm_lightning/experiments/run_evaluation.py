@@ -45,7 +45,7 @@ class RunEvaluation:
 
     @property
     def conclusion(self) -> Conclusion:
-        """Whether the run is better or worse than its baselines, in sentences."""
+        """Conclusion from the paired tests against the baselines, in sentences."""
         if self.results is None:
             return NOTHING
         return conclusion_on(THIS, self.results, self.baselines)

@@ -62,8 +62,8 @@ def perform_trusted(
         raise SettingsError(str(error)) from None
     arguments = [re.sub(r"^--seeds(?==|$)", "--job.seeds", argument) for argument in argv]
     state = JobState(arguments, resumed, handles_signals)
-    watch = Watch(lambda: on_worker_lost(state, watch.words))
-    with closing(state, watch) as end:
+    monitor = Watch(lambda: on_worker_lost(state, monitor.words))
+    with closing(state, monitor) as end:
         try:
             JobCLI(state)
             end.status = "FINISHED"
@@ -83,7 +83,7 @@ def perform_trusted(
         except RuntimeError as error:
             if not is_loss(error):
                 raise
-            raise WorkError(worker_lost_message(state, watch.words)) from error
+            raise WorkError(worker_lost_message(state, monitor.words)) from error
         except ValueError as error:
             raise cause_of(error)  # noqa: B904 (as it came, with its own traceback)
     assert state.directory is not None
@@ -97,7 +97,7 @@ class End:
 
 
 @contextmanager
-def closing(state: JobState, watch: Watch) -> Iterator[End]:
+def closing(state: JobState, monitor: Watch) -> Iterator[End]:
     """Handle signals within the body; then close all that the job started, and restore signal
     handlers and environment variables.
     """
@@ -105,13 +105,13 @@ def closing(state: JobState, watch: Watch) -> Iterator[End]:
     numbers = stopping_signals() if state.handles_signals else []
     before = {number: signal.signal(number, stop_at_once) for number in numbers}
     given = {name: os.environ.get(name) for name in (DIRECTORY, DECIDED, THREADS, *LAUNCHED)}
-    watch.start()
+    monitor.start()
     try:
         yield end
     finally:
         for number in before:
             signal.signal(number, signal.SIG_IGN)  # nothing interrupts the truth about how it ended
-        watch.stop()
+        monitor.stop()
         if state.tracker is not None:
             state.tracker.end(end.status)
         if state.lock is not None:

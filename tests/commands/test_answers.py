@@ -1,5 +1,5 @@
-"""What systems answer, where one of several is at fault: it is told, and the others keep their
-scores.
+"""Predictions of several systems, one of which is at fault: the fault is told, and the others keep
+their scores.
 """
 
 import json
@@ -75,7 +75,7 @@ def test_what_was_corrected_is_read_anew(answers, tmp_path):
 
 
 def test_recorded_answers_that_are_broken_are_told_too(answers, tmp_path):
-    """As earlier versions recorded them; what was asked is set aside when the file is another."""
+    """Predictions recorded by earlier versions; they are set aside when the file is another."""
     found = answers("good", "fine")
     found.prepare()
     path = tmp_path / "predictions" / "fine.jsonl"

@@ -324,7 +324,7 @@ def test_an_unreachable_server_is_refused_within_seconds(lslm, translation, monk
 
 
 def test_a_folder_that_cannot_be_written(lslm, translation, project):
-    """By anyone but root, or not even by root."""
+    """Refuse folders that nobody can write to, or nobody but root."""
     (project / "locked").mkdir(mode=0o500)
     root = Path("/sys/runs") if os.geteuid() == 0 else project / "locked" / "runs"
     refused(

@@ -34,7 +34,7 @@ def kept(tmp_path_factory):
 
 @pytest.fixture
 def two_runs(lslm, project, translation, kept):
-    """Of different width, that read 3 tokens of a source."""
+    """Two runs of different width, which read 3 tokens of a source."""
     if not (kept / "runs").exists():
         for width, name in ((16, "narrow"), (32, "wide")):
             settings = [
@@ -157,8 +157,8 @@ def test_other_data_are_shown_and_not_ranked(lslm, two_runs, translation, pairs)
 
 
 def test_the_order_of_predictions_is_no_matter(lslm, two_runs):
-    """A run writes its answers batch by batch; sections of the task read them in the order of the
-    exam.
+    """A run writes its predictions batch by batch; sections of the task read them in the order of
+    the test set.
     """
     assert lslm("compare", *two_runs, *QUICK).status == 0
     [first] = Path("runs/translation").glob("compare-*/report/report.md")

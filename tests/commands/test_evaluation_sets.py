@@ -1,4 +1,4 @@
-"""Which finished runs compare: by what they were asked, whatever release tested them, from run
+"""Comparability of finished runs by their evaluation sets, whatever release tested them, from run
 directories made by hand.
 """
 

@@ -44,7 +44,7 @@ class Mute(Exception):  # noqa: N818 (somebody else's)
 
 
 class PanicException(BaseException):
-    """What a library written in Rust raises: no `Exception`."""
+    """An error of a library written in Rust, which is no `Exception`."""
 
 
 ERRORS = [
@@ -259,7 +259,7 @@ from lslm_lightning.contracts import Example, Prediction
 class Panic(BaseException):
     pass
 
-class Stranger:
+class Foreign:
     name = "stranger"
 
     def __init__(self, stage: str):
@@ -293,7 +293,7 @@ def test_a_whole_evaluation(lslm, project, pairs):
         "data": {"class_path": "tasks.translation.data.TranslationData", "init_args": data},
         "n_resample": 10,
         "systems": {
-            stage: {"class_path": "one_of_five.Stranger", "init_args": {"stage": stage}}
+            stage: {"class_path": "one_of_five.Foreign", "init_args": {"stage": stage}}
             for stage in stages
         },
     }
@@ -302,11 +302,11 @@ def test_a_whole_evaluation(lslm, project, pairs):
         "init_args": {"run": "nowhere"},
     }
     config["systems"]["nowhere"] = nowhere
-    (project / "exam.yaml").write_text(yaml.safe_dump(config))
-    outcome = lslm("evaluate", "--config", project / "exam.yaml")
+    (project / "evaluation.yaml").write_text(yaml.safe_dump(config))
+    outcome = lslm("evaluate", "--config", project / "evaluation.yaml")
     assert outcome.status == 1, outcome.err
     assert "Traceback" not in outcome.err
-    [path] = Path("runs/translation").glob("exam-*/metrics.json")
+    [path] = Path("runs/translation").glob("evaluation-*/metrics.json")
     found = json.loads(path.read_text())["systems"]
     scored = {name for name, entry in found.items() if entry["scores"]}
     assert scored == {"none", "directory", "all"}, outcome.err
@@ -402,7 +402,7 @@ class Undecided(System):
 def test_a_system_that_cannot_say_what_it_can_takes_no_others(
     ability, error, tmp_path, monkeypatch
 ):
-    """As `lslm evaluate --devices 2` does it, in this process and in those that share the work."""
+    """Run the steps of `lslm evaluate --devices 2` in this process."""
     monkeypatch.setattr(parallel_predictions, "POLL_SECONDS", 0.01)
     monkeypatch.setattr(parallel_predictions, "leave_with_parent", lambda: None)
     systems = {

@@ -13,7 +13,7 @@ import pytest
 
 from lslm_lightning import runs
 from lslm_lightning.__main__ import main
-from lslm_lightning.commands.generate import lines
+from lslm_lightning.commands.generate import arguments, lines
 from lslm_lightning.contracts import Prediction
 from lslm_lightning.decoding import Beam, Greedy, Sampling, Search
 from lslm_lightning.experiments.generation import chosen_search
@@ -193,13 +193,13 @@ def test_wrong_options_are_one_line_and_status_2(answers, lslm, arguments, words
 
 def test_a_real_run_answers_with_its_own_search_and_what_is_given(lslm, translation, only_run):
     assert lslm("run", "--config", translation).status == 0
-    for arguments in (
+    for options in (
         [],
         ["--search", "greedy"],
         ["--beam-size", "2"],
         ["--search", "sampling", "--top-k", "3"],
     ):
-        outcome = lslm("generate", only_run(), "red cat", "--max-length", "5", *arguments)
+        outcome = lslm("generate", only_run(), "red cat", "--max-length", "5", *options)
         assert outcome.status == 0, outcome.err
         assert outcome.out.endswith("\n")
     assert lslm("generate", only_run(), "red cat", "--temperature", "0.5").status == 2

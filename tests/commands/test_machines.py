@@ -170,7 +170,7 @@ def test_two_machines_train_what_one_does_and_survive_the_loss_of_one(
 
 
 def curve_of(pattern: str) -> dict[int, float]:
-    """What a run has logged of its loss so far; nothing before it has begun."""
+    """Return the loss that a run has logged so far; empty before it has begun."""
     return next(
         (
             curve(file.parent, "train/loss")

@@ -1,4 +1,4 @@
-"""What is printed never ends what is being done."""
+"""Output that cannot be printed never ends the work."""
 
 import os
 import subprocess

@@ -113,7 +113,7 @@ print("ended", run_to_its_end([sys.executable, "-c", sys.argv[1]]), flush=True)
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
 def test_a_signal_to_the_whole_group_reaches_the_child_once(environment, project, number):
-    """As Ctrl-C in a terminal does."""
+    """Ctrl-C in a terminal does so."""
     command = [sys.executable, "-c", PARENT, COUNT]
     process = subprocess.Popen(
         command,

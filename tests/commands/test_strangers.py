@@ -1,4 +1,4 @@
-"""`lslm resume` and the runs of strangers: what their configs may build, and what the user's own
+"""Runs of other users: what their configs may build with `lslm resume`, and what the user's own
 may.
 """
 

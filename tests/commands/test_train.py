@@ -282,7 +282,7 @@ def test_a_model_is_tested_where_there_is_no_training_split(
 def test_a_report_names_the_commit_that_was_there_when_the_run_began(
     lslm, translation, monkeypatch
 ):
-    """Also in a clone that was never installed."""
+    """Start from a clone that was never installed, too."""
     states = iter([{"git.commit": "12" * 20, "git.dirty": "false"}])
     monkeypatch.setattr("lslm_lightning.tracking.tracker.git_state", lambda: next(states))
 
@@ -394,8 +394,8 @@ def test_only_a_training_measures_its_precision(command, kept, tmp_path, monkeyp
 
 
 def test_an_open_max_length_is_bounded_by_the_training_targets(lslm, translation, pairs, only_run):
-    """What an untrained model writes without end is short, in its test and wherever its run is
-    used.
+    """An untrained model, which writes without end, is cut early, in its test and wherever its run
+    is used.
     """
     config = yaml.safe_load(translation.read_text("utf-8"))
     del config["model"]["init_args"]["max_length"]

@@ -129,7 +129,7 @@ def test_sigterm_is_told_and_then_left_to_whoever_had_it(capsys):
 
 
 class SignalInDestructor:
-    """Is stopped where Python drops errors."""
+    """An object whose destructor is interrupted, where Python drops errors."""
 
     def __init__(self, number: int) -> None:
         self.number = number
