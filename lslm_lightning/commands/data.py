@@ -66,7 +66,7 @@ def main(argv: list[str]) -> int:
     if arguments.command == "prepare":
         from lslm_lightning.experiments.preparation import prepare_texts
 
-        with suggest_command(f"To go on: {command_line(argv)}"):
+        with suggest_command(f"To continue: {command_line(argv)}"):
             return prepare_texts(console, arguments)
     if arguments.command == "list":
         return list_corpora(console)

@@ -40,8 +40,8 @@ def main(argv: list[str]) -> int:
             )
         command = f"lslm run --config {os.path.relpath(path)}"
         print(f"\n=== {command}", flush=True)
-        words = ["run", "--config", str(path), "--job.root", arguments.root]
-        if run_to_its_end([sys.executable, "-m", "lslm_lightning", *words]):
+        run = ["run", "--config", str(path), "--job.root", arguments.root]
+        if run_to_its_end([sys.executable, "-m", "lslm_lightning", *run]):
             failed.append(config)
     print(f"\nthe demo took {(time.monotonic() - began) / 60:.1f} minutes")
     for page in sorted(set(Path(arguments.root).glob("*/*/report/index.html")) - before):

@@ -100,7 +100,7 @@ def main(argv: list[str]) -> int:
     folder = folder_of(spec, settings, Path(own.root), own.name)
     again = [argument for argument in argv if argument != "--fresh"]
     try:
-        with suggest_command(f"To go on: {command_line(again)}"), stoppable():
+        with suggest_command(f"To continue: {command_line(again)}"), stoppable():
             if own.share:
                 answer(spec, folder, own.share)
             else:

@@ -71,12 +71,12 @@ def arguments() -> Parser:
 
 def main(argv: list[str]) -> int:
     """Print the estimates for each device and return the exit status."""
-    own, words = arguments().parse_known_args(argv[1:])
+    own, settings = arguments().parse_known_args(argv[1:])
     for name in ("devices", "nodes", "tokens", "price", "vocab_size"):
         if (value := getattr(own, name)) is not None and value <= 0:
             raise ValueError(f"--{name.replace('_', '-')}={value} must be more than 0")
     check_magnitudes({"--tokens": own.tokens, "--price": own.price, "--vocab_size": own.vocab_size})
-    given = [word for file in own.config for word in ("--config", file)] + words
+    given = [each for file in own.config for each in ("--config", file)] + settings
     check_training(["fit", *given], with_corpus=own.vocab_size is None)
     from lslm_lightning.planning.devices import device_named
     from lslm_lightning.planning.estimate import estimates, planned

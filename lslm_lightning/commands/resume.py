@@ -46,5 +46,5 @@ def main(argv: list[str]) -> int:
     from lslm_lightning.experiments.resuming import resume_run
 
     again = [argument for argument in argv if argument != "--no-checkpoint"]
-    with suggest_command(f"To go on: {command_line(again)}"):
+    with suggest_command(f"To continue: {command_line(again)}"):
         return resume_run(named_run(own.run), changes, own.no_checkpoint, own.trust)

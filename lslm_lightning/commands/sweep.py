@@ -69,6 +69,6 @@ def main(argv: list[str]) -> int:
         print(f"lslm: {error}", file=sys.stderr)
         return WRONG_ARGUMENTS
     command = command_line(argv)
-    with suggest_command(f"To go on: {command}"), stoppable():
+    with suggest_command(f"To continue: {command}"), stoppable():
         sweep.run(only, command)
     return DONE

@@ -18,7 +18,7 @@ def main(argv: list[str]) -> int:
         print(help_of(argv[0]))
         return DONE
     for block in FIXED:
-        if any(word.partition("=")[0] == f"--{block}.help" for word in argv):
+        if any(each.partition("=")[0] == f"--{block}.help" for each in argv):
             print(block_help(block))
             return DONE
     if topic == ALL:
@@ -56,13 +56,13 @@ def check_training(argv: list[str], with_corpus: bool = True) -> bool:
 
     with allowance(argv):
         given = check_given(argv)
-        shows = any(word.startswith("--print_config") or is_help(word) for word in argv)
+        shows = any(each.startswith("--print_config") or is_help(each) for each in argv)
         if with_corpus and not shows:
             given.check_complete(argv[0])
             given.check_paths()
     return shows
 
 
-def is_help(word: str) -> bool:
+def is_help(option: str) -> bool:
     """Return whether an option only shows settings, as `--trainer.help` does."""
-    return word.startswith("--") and word.partition("=")[0].endswith(".help")
+    return option.startswith("--") and option.partition("=")[0].endswith(".help")

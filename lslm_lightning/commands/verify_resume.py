@@ -69,19 +69,20 @@ def main(argv: list[str]) -> int:
     """Train uninterrupted, train with kills, compare the checkpoints, and return the exit
     status.
     """
-    own, words = arguments().parse_known_args(argv[1:])
+    own, changes = arguments().parse_known_args(argv[1:])
     if own.steps < 2 or own.kills < 1:
         print(
             f"lslm: --steps {own.steps} must be at least 2 and --kills {own.kills} at least 1",
             file=sys.stderr,
         )
         return WRONG_ARGUMENTS
-    for name, value in given_settings(words):
+    for name, value in given_settings(changes):
         if why := DECIDED.get(name):
             steps = f" with --steps {own.steps}" if why == STEPS else ""
             print(f"lslm: --{name}={value}{steps}: {why}", file=sys.stderr)
             return WRONG_ARGUMENTS
-    check_training(["fit", *(word for file in own.config for word in ("--config", file)), *words])
+    configs = [each for file in own.config for each in ("--config", file)]
+    check_training(["fit", *configs, *changes])
     with tempfile.TemporaryDirectory(prefix="lslm-verify-") as folder:
         every = max(1, own.steps // (2 * own.kills + 1))
         limits = [
@@ -90,22 +91,21 @@ def main(argv: list[str]) -> int:
             "--trainer.max_time=null",
             "--job.minutes=null",
             "--job.seeds=1",
-            f"--trainer.val_check_interval={own.steps // 2 * accumulated(own.config, words)}",
+            f"--trainer.val_check_interval={own.steps // 2 * accumulated(own.config, changes)}",
         ]
-        given = [word for file in own.config for word in ("--config", file)]
-        words = [
-            *given,
+        training = [
+            *configs,
             *limits,
-            *words,
+            *changes,
             f"--job.root={folder}/runs",
             f"--job.save_every_steps={every}",
         ]
         trial = Trial(Path(folder), own.seed)
         print(f"{own.steps} steps without interruption", flush=True)
-        trial.train(["fit", *words, "--job.name=straight"])
+        trial.train(["fit", *training, "--job.name=straight"])
         # measured once, where it is `auto`
         same = f"--trainer.precision={trial.precision('straight') or 'null'}"
-        n_middle = trial.kill_and_resume(["fit", *words, same, "--job.name=killed"], own.kills)
+        n_middle = trial.kill_and_resume(["fit", *training, same, "--job.name=killed"], own.kills)
         different = differences(trial.state("straight"), trial.state("killed"))
     if different:
         raise WorkError(f"the killed run ended differently: {different}")

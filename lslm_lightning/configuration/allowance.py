@@ -18,29 +18,29 @@ BLOCKS = ("model", "data", "trainer")  # of a config, what has classes
 
 
 def allowance(
-    words: Sequence[str], resumed: RunDirectory | None = None
+    arguments: Sequence[str], resumed: RunDirectory | None = None
 ) -> AbstractContextManager[None]:
     """Return the context that limits the classes which a command may import while it parses and
     builds its config.
 
-    A config that lies in a run directory is a run's, also by the name of a link to it. One that
-    this user started on this machine may name any class, and so may words and files of the user's
-    own beside that of another's run.
+    A config in a run directory belongs to that run, also under the name of a link to it. A run that
+    this user started on this machine may name any class, and so may arguments and files of the
+    user's own, also beside the config of another user's run.
 
     Args:
-        words: of the command, `--trust` among them to let every run name any class.
-        resumed: the run that goes on.
+        arguments: of the command; `--trust` among them lets every run name any class.
+        resumed: directory of the run that is resumed.
 
     Raises:
-        ValueError: a run names a class that is not trusted; one that goes on has links to
-            elsewhere.
+        ValueError: a run names a class that is not trusted; a resumed one has links out of its
+            directory.
     """
-    if TRUST in words:
+    if TRUST in arguments:
         return nullcontext()
     parts = [
         part
-        for word in with_long_options(words)
-        for part in (word.split("=", 1) if word[:1] == "-" else [word])
+        for argument in with_long_options(arguments)
+        for part in (argument.split("=", 1) if argument[:1] == "-" else [argument])
     ]
     files = [Path(file) for option, file in pairwise(parts) if option == "--config"]
     strange = [file for file in files if is_of_run(file, resumed) and not is_own_run(file)]

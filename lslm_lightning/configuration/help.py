@@ -46,16 +46,16 @@ RUN = HelpSection(
     "The run, --job.NAME",
     FIXED["job"],
     {
-        "name": "of the run; else that of its config file",
+        "name": "of the run (default: that of its config file)",
         "root": "folder of all runs: ROOT/<task>/<name>-<id>",
         "minutes": "train this long, instead of max_steps",
-        "average": "average the weights of so many states",
-        "average_of": "the last validated states, or the best",
-        "keep_last": "keep so many of the last states",
-        "keep_best": "keep so many of the best states",
-        "save_every_steps": "save the state after so many steps",
-        "save_every_minutes": "save the state after so many minutes",
-        "seeds": "train so many seeds; also --seeds N",
+        "average": "average the weights of N checkpoints",
+        "average_of": "the last validated checkpoints, or the best",
+        "keep_last": "keep N of the last checkpoints",
+        "keep_best": "keep N of the best checkpoints",
+        "save_every_steps": "save a checkpoint every N steps",
+        "save_every_minutes": "save a checkpoint every N minutes",
+        "seeds": "train with N seeds; also --seeds N",
         "tags": "more tags for MLflow, as in '{group: a}'",
     },
 )
@@ -71,7 +71,7 @@ TRAINER = HelpSection(
     {
         "max_steps": "optimizer steps; -1 for no limit",
         "max_epochs": "epochs; -1 for no limit",
-        "val_check_interval": "validate after so many batches",
+        "val_check_interval": "validate every N batches",
         "accumulate_grad_batches": "batches of one optimizer step",
         "gradient_clip_val": "largest norm of the gradient",
         **DEVICES,
@@ -82,9 +82,9 @@ TESTING = HelpSection(
     FIXED["trainer"],
     {
         **DEVICES,
-        "limit_val_batches": "only so many batches",
-        "limit_test_batches": "only so many batches",
-        "limit_predict_batches": "only so many batches",
+        "limit_val_batches": "only N batches",
+        "limit_test_batches": "only N batches",
+        "limit_predict_batches": "only N batches",
     },
 )
 MODEL = HelpSection(
@@ -108,7 +108,7 @@ DATA = HelpSection(
         "corpus": "of `lslm data list`, a path, or a hub id",
         "tokenizer": "made from the training split",
         "max_tokens": "of a batch, padding included",
-        "n_validation_example": "that are answered in a validation",
+        "n_validation_example": "examples answered in a validation",
     },
 )
 TEST_DATA = DATA._replace(
@@ -129,8 +129,8 @@ OPTIONS = {
 MORE = {
     "--help CLASS": "settings of a class: --help Transformer",
     "--help all": "every setting of a run, in brief",
-    "--trainer.help": "those of the Trainer; also --job.help",
-    "--model.help CLASS": "those of a task; so too --data.help",
+    "--trainer.help": "settings of the Trainer; also --job.help",
+    "--model.help CLASS": "settings of a task; also --data.help",
 }
 EXAMPLES = {
     "run": (
@@ -161,7 +161,7 @@ SUMMARIES = {
     "test": "Answer the test split with a checkpoint, score the answers and report.",
     "predict": "Answer the test split with a checkpoint, without scores.",
 }
-CHECKPOINTS = dict.fromkeys(("run", "fit"), "go on from this checkpoint") | dict.fromkeys(
+CHECKPOINTS = dict.fromkeys(("run", "fit"), "resume from this checkpoint") | dict.fromkeys(
     ("validate", "test", "predict"), "the checkpoint (required)"
 )
 
@@ -192,8 +192,8 @@ def help_of(command: str) -> str:
         sections = [less(RUN, others), less(TESTING, limits), TEST_DATA]
     for section in sections:
         lines += ["", *lines_of(section)]
-    lines += ["", "Any setting of a config can be given so, its init_args left out."]
-    lines += [row(f"lslm {command} {words}", text, 32) for words, text in MORE.items()]
+    lines += ["", "Any setting of a config can be given in this way, without its init_args."]
+    lines += [row(f"lslm {command} {options}", text, 32) for options, text in MORE.items()]
     return "\n".join(lines)
 
 
@@ -227,10 +227,10 @@ def lines_of(section: HelpSection) -> list[str]:
     known = block_settings(block) if block else settings_of(section.path) or ()
     settings = {setting.name: setting for setting in known}
     if not any(section.rows.values()):
-        words = ", ".join(f"{name} {settings[name].shown_default}" for name in section.rows)
+        defaults = ", ".join(f"{name} {settings[name].shown_default}" for name in section.rows)
         return [
             section.title,
-            *textwrap.wrap(words, WIDTH, initial_indent="  ", subsequent_indent="  "),
+            *textwrap.wrap(defaults, WIDTH, initial_indent="  ", subsequent_indent="  "),
         ]
     return [
         section.title,
@@ -267,14 +267,14 @@ def row(name: str, text: str, width: int) -> str:
     return f"\n{' ' * (width + 2)}".join([f"{first}{wrapped[0]}", *wrapped[1:]]).rstrip()
 
 
-def topic_of(words: list[str]) -> str | None:
+def topic_of(arguments: list[str]) -> str | None:
     """Return the topic after `--help`; "" for the command itself, None if no help is requested."""
-    for i, word in enumerate(words):
-        if word in ("-h", "--help"):
-            following = words[i + 1] if i + 1 < len(words) else ""
+    for i, argument in enumerate(arguments):
+        if argument in ("-h", "--help"):
+            following = arguments[i + 1] if i + 1 < len(arguments) else ""
             return "" if following.startswith("-") else following
-        if word.startswith("--help="):
-            return word.removeprefix("--help=")
+        if argument.startswith("--help="):
+            return argument.removeprefix("--help=")
     return None
 
 

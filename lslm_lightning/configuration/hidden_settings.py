@@ -38,7 +38,7 @@ def check_secrets(argv: Sequence[str]) -> None:
 def revealed(content: str, path: Path) -> str:
     """Return the content of a config with its hidden secrets filled in from the run's secrets.json.
 
-    What is not known is left out: the command's words have it.
+    Secrets that are not known are left out: the command's arguments have them.
     """
     if MASK not in content:
         return content

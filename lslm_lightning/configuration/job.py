@@ -61,8 +61,8 @@ class Job:
         keep_last: keep this many of the last states, so that there is one more where the newest is
             damaged.
         keep_best: keep this many of the best states by the task's metric on the validation split.
-        save_every_steps: save the state after so many steps, besides after each validation.
-        save_every_minutes: save the state when so many minutes have gone by since the last time;
+        save_every_steps: save a checkpoint after this many steps, besides after each validation.
+        save_every_minutes: save a checkpoint when this many minutes have passed since the last time;
             null for never.
         seeds: train this many seeds one after the other, as child runs of one parent (lslm run
             only).
@@ -118,12 +118,12 @@ class JobTrainer(Trainer):
     imported before, and a limit of 2 batches may become 2.0.
 
     Args:
-        limit_train_batches: train on so many batches of an epoch, or on a share of them.
-        limit_val_batches: validate on so many batches, or on a share of them.
-        limit_test_batches: test on so many batches, or on a share of them.
-        limit_predict_batches: predict so many batches, or a share of them.
+        limit_train_batches: train on this many batches of an epoch, or on a share of them.
+        limit_val_batches: validate on this many batches, or on a share of them.
+        limit_test_batches: test on this many batches, or on a share of them.
+        limit_predict_batches: predict this many batches, or a share of them.
         overfit_batches: train and validate on the same few batches, or share of them.
-        val_check_interval: validate after so many batches, or after a share of an epoch.
+        val_check_interval: validate after this many batches, or after a share of an epoch.
         gradient_clip_val: scale gradients down to this norm; null for as they are.
         precision: 32-true, bf16-mixed, bf16-true, or auto for the faster of the first two.
     """

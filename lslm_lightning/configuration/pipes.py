@@ -31,8 +31,8 @@ def copy_pipes(arguments: Sequence[str]) -> list[str]:
         ValueError: what comes is not a config's size.
     """
     found = list(arguments)
-    for i, word in enumerate(found):
-        option, mark, value = word.partition("=")
+    for i, argument in enumerate(found):
+        option, mark, value = argument.partition("=")
         given = value if mark else next(iter(found[i + 1 : i + 2]), "")
         is_part = option.startswith(PARTS) and option != CORPUS and OF_THIS_PROCESS.fullmatch(given)
         if option not in OPTIONS and not is_part:
@@ -51,20 +51,20 @@ def command_to_repeat(arguments: Sequence[str], config: Path | None = None) -> l
         config: has every setting of the command, and stands for all of them where one was piped;
             without it the piped config is to come through standard input.
     """
-    if not any(is_copy(word) for word in arguments):
+    if not any(is_copy(argument) for argument in arguments):
         return list(arguments)
     if config is not None:
         return [*arguments[:1], "--config", str(config)]
     found = []
-    for word in arguments:
-        option, mark, _ = word.rpartition("=")
-        found.append(f"{option}{mark}-" if is_copy(word) else word)
+    for argument in arguments:
+        option, mark, _ = argument.rpartition("=")
+        found.append(f"{option}{mark}-" if is_copy(argument) else argument)
     return found
 
 
-def is_copy(word: str) -> bool:
+def is_copy(argument: str) -> bool:
     """Return whether an argument is, or ends in, the path of a copy: `--config=PATH`."""
-    folder = Path(word.rpartition("=")[2]).parent.name
+    folder = Path(argument.rpartition("=")[2]).parent.name
     return bool(re.fullmatch(rf"{FOLDER}[a-z0-9_]{{8}}", folder))  # as `mkdtemp` calls it
 
 

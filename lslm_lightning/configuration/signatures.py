@@ -169,10 +169,10 @@ def order_of(definition: Definition) -> Iterator[Definition | None]:
     lines: list[list[Definition | None]] = []
     bases: list[Definition | None] = []
     for base in definition.node.bases:
-        words = ast.unparse(base).partition("[")[0]
-        if words in ("ABC", "Protocol", "object", "Generic"):
+        name = ast.unparse(base).partition("[")[0]
+        if name in ("ABC", "Protocol", "object", "Generic"):
             continue
-        bases.append(definition_of(f"{definition.module}.{words}"))
+        bases.append(definition_of(f"{definition.module}.{name}"))
         lines.append([bases[-1]] if bases[-1] is None else list(order_of(bases[-1])))
     yield definition
     lines.append(bases)

@@ -22,7 +22,7 @@ def follow_parent() -> bool:
     notice, by SIGKILL for instance.
 
     Returns:
-        Whether there is such a process.
+        True if there is such a parent.
     """
     if not (parent := os.environ.pop(PARENT, None)):
         return False
@@ -68,9 +68,9 @@ def signal_child(child: subprocess.Popen[bytes], signum: int) -> None:
 def run_to_its_end(command: Sequence[str], environment: Mapping[str, str] | None = None) -> int:
     """Run `command` in a child process to its end and return its exit status.
 
-    What would stop this process is passed on to the command, and takes effect here once the command
-    has ended in its own way. The command has a process group of its own: of a Ctrl-C the terminal
-    would tell it too, and a second signal means to stop at once.
+    Signals that would stop this process are passed on to the command, and take effect here once the
+    command has ended. The command has a process group of its own: otherwise the terminal would send
+    it Ctrl-C too, and a second signal means to stop at once.
     """
     child: subprocess.Popen[bytes] | None = None
     received: list[int] = []

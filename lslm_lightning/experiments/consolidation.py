@@ -49,19 +49,19 @@ def to_arpa(tables: Path, tokenizer: "Tokenizer", output: Path) -> int:
     from lslm_lightning.ngram.model import NgramModel
 
     model = NgramModel.load(tables)
-    # numbers that no token has, and those that never occur
-    words = [f"<{i}>" for i in range(model.vocab_size)]
+    # ids without a token, and tokens that never occur, keep these names
+    names = [f"<{i}>" for i in range(model.vocab_size)]
     for i, token in tokenizer.entries().items():
-        words[i] = visible(token)
+        names[i] = visible(token)
     special = {tokenizer.eos_id: END, model.bos: BEGIN} | (
         {} if tokenizer.unk_id is None else {tokenizer.unk_id: UNKNOWN}
     )
     taken = set(special.values())
-    for i, word in enumerate(words):
-        while i not in special and word in taken:  # " " and "\u2581", say, look alike
-            word += f"<{i}>"
-        words[i] = special.get(i, word)
-        taken.add(words[i])
+    for i, name in enumerate(names):
+        while i not in special and name in taken:  # " " and "\u2581", say, look alike
+            name += f"<{i}>"
+        names[i] = special.get(i, name)
+        taken.add(names[i])
     with draft_of(output) as draft:
-        write_arpa(model, words, draft)
+        write_arpa(model, names, draft)
     return sum(len(table.keys) for table in model.tables)

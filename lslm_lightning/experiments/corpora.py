@@ -271,8 +271,8 @@ def _show_unknown(console: Console, name: str, columns: Settings) -> None:
         return  # which the caller tells
     if first:
         console.print(columns_table(first, columns))
-    for words, config in configs.items():
-        console.print(f"\nperhaps {words}:", soft_wrap=True)
+    for mapping, config in configs.items():
+        console.print(f"\nperhaps {mapping}:", soft_wrap=True)
         print(config, end="")
 
 
@@ -335,14 +335,14 @@ def _add_lengths(table: Table, corpus: Corpus, split: str, rows: Sequence[Row]) 
         units = (
             units_of(language) if language else units_of_script(letters[0][0] if letters else "")
         )
-        words = f"{fmean(len(text.split()) for text in texts):,.1f}" if units == "words" else ""
+        n_word = f"{fmean(len(text.split()) for text in texts):,.1f}" if units == "words" else ""
         label = field if len(texts) == len(rows) else f"{field} x {len(texts) / len(rows):.3g}"
         first = ("", "", "") if number else (split, f"{len(rows):,}", digest)
         table.add_row(
             *first[:2],
             label,
             f"{fmean(map(len, texts)):,.1f}",
-            words,
+            n_word,
             f"{max(map(len, texts)):,}",
             first[2],
         )

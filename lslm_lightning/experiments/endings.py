@@ -50,7 +50,7 @@ def suggest_command(line: str) -> Iterator[None]:
     one already.
 
     Args:
-        line: "To go on: COMMAND"; "" where another process prints it.
+        line: "To continue: COMMAND"; "" where another process prints it.
     """
     try:
         yield

@@ -101,15 +101,15 @@ def evaluate(
 ) -> EvaluationResults:
     """Let systems answer one evaluation set, as `lslm evaluate` does: scores, tests, a report.
 
-    What was answered before is not asked again. A system that fails leaves the others their
-    scores: see `failures` of the result.
+    Predictions on disk are not made again. If a system fails, the others are still scored; see
+    `failures` of the result.
 
     Args:
         config: a YAML file, its content as a mapping, or several of either, which are merged.
         settings: replace those of the config, by keys with dots: `{"split": "val"}`.
         name: of the evaluation. Default: that of the config.
         root: folder of all runs.
-        fresh: ask every system anew; earlier answers are kept beside.
+        fresh: make all predictions again; earlier ones are kept as *.old.
 
     Raises:
         ValueError: settings are wrong, or systems were trained for something else.

@@ -163,8 +163,7 @@ def agreement(
 ) -> bool | None:
     """Return whether recorded outputs, scored again on these examples, give the recorded scores.
 
-    None where nothing can be said: there are no outputs, or metrics have changed. A score of 0
-    proves nothing.
+    None if it cannot be decided: there are no outputs, metrics have changed, or scores are 0.
     """
     if not predictions:
         return None

@@ -25,15 +25,15 @@ class SearchSettings:
 
     Args:
         search: kind; of another kind than the run's, the rest starts from that kind's defaults.
-        no_repeat_ngram: never write so many tokens twice.
-        beam_size: hypotheses side by side, of beams.
-        length_penalty: of beams; above 1 favours long answers.
+        no_repeat_ngram: never generate the same n-gram of this length twice.
+        beam_size: number of hypotheses of beam search.
+        length_penalty: of beam search; above 1 favours long answers.
         temperature: of sampling; below 1 is more careful.
-        top_k: of sampling: only so many of the most probable tokens.
+        top_k: of sampling: only this many of the most probable tokens.
         top_p: of sampling: only the most probable tokens that make up this share.
         max_length: most new tokens.
         min_length: fewest new tokens.
-        fusion: a language model, a run with the same tokenizer, that beams ask too.
+        fusion: a language model for shallow fusion, a run with the same tokenizer.
         fusion_weight: of its log probabilities.
         length_bonus: with `fusion`: added for each token.
     """

@@ -294,7 +294,7 @@ class JobCLI(ExperimentCLI):
         if process_rank() == 0:
             if not self.state.resumed:
                 self.writer.record()
-            verb = "goes on with" if self.state.resumed else "run"
+            verb = "resuming" if self.state.resumed else "run"
             print(f"{verb} {self.writer.directory.path}", flush=True)
             if self.datamodule.assumed_language:
                 print(self.datamodule.assumed_language, flush=True)

@@ -117,7 +117,7 @@ def notes_on(labels: Mapping["Group", str], n_other: int) -> list[Cell]:
     Args:
         n_other: number of runs that are not finished.
     """
-    notes: list[Cell] = [Code(group.words, f"set {label}") for group, label in labels.items()]
+    notes: list[Cell] = [Code(group.description, f"set {label}") for group, label in labels.items()]
     if any(group.why for group in labels):
         notes.append(
             "An earlier release recorded test sets without languages: its runs stand apart where "
@@ -195,7 +195,7 @@ class Group:
     why: str = field(compare=False, default="")  # why it is not known exactly
 
     @property
-    def words(self) -> str:
+    def description(self) -> str:
         """Description of the group for the notes below the table."""
         digest = f"digest {self.shown or 'unknown'}{f' ({self.why})' if self.why else ''}"
         return f"{self.about}, {digest}, {self.signature or 'signature unknown'}"

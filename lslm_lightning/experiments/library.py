@@ -19,15 +19,15 @@ QUIETED = (  # loggers that a training silences
 
 
 @contextmanager
-def library_call(words: Sequence[str]) -> Iterator[None]:
-    """Run the body as the command `words` would, and restore the caller's process state afterwards.
+def library_call(arguments: Sequence[str]) -> Iterator[None]:
+    """Run the body as a command would, and restore the caller's process state afterwards.
 
     Environment variables, filters of warnings, levels of loggers, random states and the number of
     torch's threads are those of before afterwards. Signal handlers, `sys.argv` and streams are
     never touched.
 
     Args:
-        words: of the command that the call stands for; records show them.
+        arguments: of the command that the call stands for; records show them.
 
     Raises:
         ValueError: settings are wrong, which would end a command with the status 2.
@@ -39,7 +39,7 @@ def library_call(words: Sequence[str]) -> Iterator[None]:
     environment = dict(os.environ)
     n_thread = torch.get_num_threads()
     try:
-        with warnings.catch_warnings(), isolate_rng(), running_command(words, is_call=True):
+        with warnings.catch_warnings(), isolate_rng(), running_command(arguments, is_call=True):
             yield
     except SettingsError as error:
         raise ValueError(error.message) from error.__cause__

@@ -33,12 +33,12 @@ def resume(
 
     Args:
         run: a run directory, an MLflow run id, or what `train` returned.
-        settings: changed ones, by keys with dots: `{"trainer.max_steps": 20_000}`.
-        anew: train from step 0; what there was goes to a folder of its own.
+        settings: settings to change, by keys with dots: `{"trainer.max_steps": 20_000}`.
+        anew: train from step 0; earlier checkpoints go to a folder of their own.
         trust: let the run name any class.
 
     Raises:
-        ValueError: the run has no state, or settings do not allow to go on.
+        ValueError: the run has no state, or settings do not allow it to continue.
     """
     from lslm_lightning.configuration.arguments import setting_arguments
     from lslm_lightning.experiments.library import library_call

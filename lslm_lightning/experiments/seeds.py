@@ -214,7 +214,7 @@ def seeds_suggestion(child: RunDirectory | None, seed: int, end: int, shuffles: 
                 ]
             )
         )
-    return f"To go on: {' && '.join(steps)}"
+    return f"To continue: {' && '.join(steps)}"
 
 
 def summarize(scores: dict[int, dict[str, float]]) -> dict[str, Summary]:

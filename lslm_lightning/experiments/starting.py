@@ -29,7 +29,7 @@ def train(
     Args:
         config: a YAML file, its content as a mapping, or several of either, which are merged.
         settings: replace those of the config, by keys with dots: `{"trainer.max_steps": 500}`.
-        test: answer the test split with the best checkpoint, and report.
+        test: evaluate the best checkpoint on the test split, and report.
         name: of the run. Default: made of the config's name and of the settings.
         root: folder of all runs. Default: `runs` in the working directory.
         seeds: train with so many seeds; the run is the parent of theirs.
@@ -41,23 +41,23 @@ def train(
     """
     given = {"job.name": name, "job.root": root, "job.seeds": None if seeds == 1 else seeds}
     given = {key: value for key, value in given.items() if value is not None}
-    with config_arguments(config, {**(settings or {}), **given}) as words:
-        words = ["run" if test else "fit", *words, *([TRUST] if trust else [])]
-        with library_call(words):
-            directory = start(words, handles_signals=False)
+    with config_arguments(config, {**(settings or {}), **given}) as parsed:
+        arguments = ["run" if test else "fit", *parsed, *([TRUST] if trust else [])]
+        with library_call(arguments):
+            directory = start(arguments, handles_signals=False)
     return Run(directory)
 
 
-def start(words: Sequence[str], handles_signals: bool = True) -> RunDirectory:
+def start(arguments: Sequence[str], handles_signals: bool = True) -> RunDirectory:
     """Run a training command; if a launcher has restarted the processes of this very command,
     resume its run. Return the run directory.
 
     Args:
-        words: of the command, from the subcommand on.
+        arguments: of the command, from the subcommand on.
         handles_signals: see `training.perform`.
     """
-    restarted = met_before() if words[0] in TRAINING else None
+    restarted = met_before() if arguments[0] in TRAINING else None
     if restarted is None or not restarted.config.exists():
-        return perform(words, handles_signals=handles_signals)
+        return perform(arguments, handles_signals=handles_signals)
     resume_run(str(restarted.path), trust=True, handles_signals=handles_signals)
     return restarted

@@ -23,15 +23,15 @@ def check_purposes(systems: Mapping[str, System], task: str, data: "TaskData") -
     """Refuse systems that were trained for another task or for other languages than the evaluation
     set has.
 
-    What nobody states is no reason to refuse. A language model may continue, or give the
-    probability of, any text in any language: that it was trained for another is told, and so is a
-    mismatch that `allow_mismatch` allows.
+    Tasks and languages that are not stated are no reason to refuse. A language model may continue,
+    or give the probability of, any text in any language: its mismatch is returned, and so is one
+    that `allow_mismatch` allows.
 
     Args:
         task: name of the evaluation's task: "translation".
 
     Returns:
-        What is to be told, in words, by system.
+        Mismatches that are allowed, as text, by system.
 
     Raises:
         MismatchError: a system does not fit.

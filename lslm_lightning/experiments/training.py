@@ -135,7 +135,7 @@ def resume_suggestion(state: JobState) -> str | None:
     is_parent = state.job is not None and state.job.seeds > 1  # which lslm resume refuses
     if state.subcommand not in TRAINING or is_parent:
         return None
-    return f"To go on: {command_line(['resume', str(state.directory.path)])}"
+    return f"To continue: {command_line(['resume', str(state.directory.path)])}"
 
 
 def worker_lost_message(state: JobState, lost: Callable[[], str]) -> str:
@@ -145,7 +145,7 @@ def worker_lost_message(state: JobState, lost: Callable[[], str]) -> str:
         lost: returns which process is gone, as far as rank 0 knows.
     """
     kept = (
-        f"lslm resume {state.directory.path} goes on from its last state"
+        f"lslm resume {state.directory.path} continues from its last checkpoint"
         if state.directory
         else "nothing was trained yet"
     )

@@ -75,7 +75,7 @@ def test_a_stopped_run_says_so_and_keeps_its_last_state(
     if number != signal.SIGKILL:
         said, way_on = output.splitlines()[-2:]
         assert f"interrupted by {number.name} at step {step}" in said
-        assert way_on == f"To go on: lslm resume {last.parents[1]}"
+        assert way_on == f"To continue: lslm resume {last.parents[1]}"
         assert "Traceback" not in output
     assert not list(last.parent.glob(".*.part")) or number == signal.SIGKILL
 

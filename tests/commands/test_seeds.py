@@ -75,7 +75,7 @@ def test_a_stopped_parent_lets_its_child_save_and_tells_the_truth_of_both(transl
         "one signal saves, a second one would stop at once"
     )
     [line] = [each for each in output.splitlines() if each.startswith("To ")]
-    resume, others = line.removeprefix("To go on: ").split(" && ")
+    resume, others = line.removeprefix("To continue: ").split(" && ")
     assert shlex.split(resume) == ["lslm", "resume", str(last.parents[1])]
     given = [
         "run",

@@ -96,10 +96,10 @@ def test_without_a_parent_none_is_followed(monkeypatch):
     assert not follow_parent()
 
 
-@pytest.mark.parametrize("inner", ["To go on: lslm resume a", ""])
+@pytest.mark.parametrize("inner", ["To continue: lslm resume a", ""])
 def test_the_innermost_part_knows_best(inner, capsys):
     def work():
-        outer = suggest_command("To go on: outer")
+        outer = suggest_command("To continue: outer")
         with suggest_command("To start again: all"), outer, suggest_command(inner):
             raise Interrupted(signal.SIGINT)
 
@@ -109,7 +109,7 @@ def test_the_innermost_part_knows_best(inner, capsys):
 
 def test_an_error_is_no_interruption(capsys):
     def work():
-        with suggest_command("To go on: no"):
+        with suggest_command("To continue: no"):
             raise ValueError("wrong")
 
     assert exit_status_of(work) == 1
@@ -152,7 +152,7 @@ def test_a_stop_that_python_drops_comes_again(number, status, capsys):
 def test_a_preparation_goes_on(said, monkeypatch):
     monkeypatch.setattr("lslm_lightning.experiments.preparation.prepare_texts", stop())
     words = ("data", "prepare", "texts/*.jsonl", "--output", "a b")
-    assert shlex.split(said(*words).removeprefix("To go on: ")) == ["lslm", *words]
+    assert shlex.split(said(*words).removeprefix("To continue: ")) == ["lslm", *words]
 
 
 @pytest.mark.usefixtures("project")
@@ -165,7 +165,7 @@ def test_an_evaluation_goes_on_without_asking_anew(said, monkeypatch, capsys):
     monkeypatch.setattr(evaluate, "answer_share", stop())
     assert (
         said("evaluate", "--config", "e.yaml", "--fresh", "--split=val")
-        == "To go on: lslm evaluate --config e.yaml --split=val"
+        == "To continue: lslm evaluate --config e.yaml --split=val"
     )
     assert program.run(["evaluate", "--config", "e.yaml", "--share=0/2"]) == 143
     assert capsys.readouterr().err == "", "the process that started it tells it"
@@ -185,7 +185,7 @@ def test_a_sweep_goes_on(said, monkeypatch):
     assert sweep.DESCRIPTION
     assert (
         said("sweep", "--config", "l.yaml", "--only", "a")
-        == "To go on: lslm sweep --config l.yaml --only a"
+        == "To continue: lslm sweep --config l.yaml --only a"
     )
 
 
@@ -208,8 +208,7 @@ def test_a_resumed_run_goes_on_and_keeps_what_there_is_by_then(said, run, monkey
     line = said("resume", str(run.path), "--no-checkpoint", "--trainer.max_steps", "9")
     assert shlex.split(line) == [
         "To",
-        "go",
-        "on:",
+        "continue:",
         "lslm",
         "resume",
         str(run.path),
@@ -228,7 +227,7 @@ def test_a_training_that_has_begun_is_resumed(command, begun, run):
     found = train.resume_suggestion(
         SimpleNamespace(resumed=None, directory=run, subcommand=command, job=job)
     )
-    expected = f"To go on: {command_line(['resume', str(run.path)])}"
+    expected = f"To continue: {command_line(['resume', str(run.path)])}"
     assert found == (expected if begun and command in ("run", "fit") else None)
     assert train.resume_suggestion(SimpleNamespace(resumed=None, directory=None)) is None
     assert train.resume_suggestion(SimpleNamespace(resumed=run, directory=run)) is None, (
@@ -255,4 +254,4 @@ def test_a_training_that_has_begun_is_resumed(command, begun, run):
 def test_seeds_go_on_with_the_one_under_way_and_then_the_others(begun, seed, steps, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["lslm", "run", "a", "--seeds", "3"])
     line = seeds_suggestion(RunDirectory(Path("CHILD")) if begun else None, seed, 7, shuffles=True)
-    assert line == "To go on: " + " && ".join(f"lslm {step}" for step in steps)
+    assert line == "To continue: " + " && ".join(f"lslm {step}" for step in steps)
