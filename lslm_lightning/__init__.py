@@ -1,5 +1,4 @@
-"""Language models, their tasks and their evaluation on PyTorch Lightning: one YAML file, one run,
-one score to trust.
+"""Language models, their tasks and their evaluation on PyTorch Lightning.
 
 >>> from lslm_lightning import train
 >>> run = train("configs/translation/cldr_demo.yaml", {"trainer.max_steps": 500})
@@ -8,7 +7,7 @@ one score to trust.
 
 import os
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from lslm_lightning.evaluation.texts import score_texts as score
@@ -47,7 +46,7 @@ __all__ = [
     "train",
 ]
 
-PLACES = {  # of what is imported when it is asked for
+LAZY_IMPORTS = {  # module and attribute of each name that is imported when it is first used
     "compare": ("lslm_lightning.experiments.comparing", "compare"),
     "evaluate": ("lslm_lightning.experiments.evaluating", "evaluate"),
     "SearchSettings": ("lslm_lightning.experiments.generation", "SearchSettings"),
@@ -60,18 +59,18 @@ PLACES = {  # of what is imported when it is asked for
 }
 
 
-def __getattr__(name: str) -> Any:
-    """Import what is asked for when it is asked for: `import lslm_lightning` alone loads nothing
+def __getattr__(name: str) -> object:
+    """Import a public name when it is first used, so that `import lslm_lightning` loads nothing
     large.
     """
-    if name not in PLACES:
+    if name not in LAZY_IMPORTS:
         raise AttributeError(
             f"module {__name__!r} has no attribute {name!r}: it offers {', '.join(__all__)}"
         )
-    module, attribute = PLACES[name]
+    module, attribute = LAZY_IMPORTS[name]
     return getattr(import_module(module), attribute)
 
 
 def __dir__() -> list[str]:
-    """Return the names that the package offers."""
+    """Return the public names of the package."""
     return __all__

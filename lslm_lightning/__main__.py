@@ -1,6 +1,4 @@
-"""The `lslm` command: looks at the first word, then imports what that command needs and nothing
-else.
-"""
+"""The `lslm` command: dispatch to one of its commands, importing only what that one needs."""
 
 import os
 import sys
@@ -15,8 +13,8 @@ from lslm_lightning import __version__
 COMMANDS = {
     "run": ("training", "fit, test the best checkpoint, report: one command, one MLflow run"),
     "fit": ("training", "train; keep the last and the best checkpoint"),
-    "resume": ("resume", "go on where a run stopped: same directory, same MLflow run, same steps"),
-    "plan": ("plan", "memory, speed, time and cost of a config, on paper, by device and strategy"),
+    "resume": ("resume", "resume a stopped run: same directory, same MLflow run, same steps"),
+    "plan": ("plan", "estimate memory, throughput, time and cost without training"),
     "verify-resume": (
         "verify_resume",
         "prove that a config, killed and resumed, trains the same weights",
@@ -31,17 +29,17 @@ COMMANDS = {
     "log-prob": ("log_prob", "log p of given answers after given sources, or of whole texts"),
     "evaluate": (
         "evaluate",
-        "any number of systems through one exam: scores, paired tests, one report",
+        "several systems on one evaluation set: scores, paired tests, one report",
     ),
-    "ladder": ("ladder", "train models that are to be compared, and put all of them on one page"),
-    "compare": ("compare", "finished runs on one page: paired tests, config differences, curves"),
+    "sweep": ("sweep", "train several models on the same data and compare them in one report"),
+    "compare": ("compare", "compare finished runs: paired tests, config differences, curves"),
     "consolidate": (
         "consolidate",
-        "the weights that several processes wrote, in one safetensors file",
+        "write the weights of several processes to one safetensors file",
     ),
-    "sync": ("sync", "bring to MLflow what a run has on disk and MLflow has not"),
-    "data": ("data", "corpora: list, fetch, check"),
-    "ui": ("ui", "MLflow's web pages on this project's runs"),
+    "sync": ("sync", "upload to MLflow what a run has on disk and MLflow lacks"),
+    "data": ("data", "list, fetch and check corpora"),
+    "ui": ("ui", "MLflow's web interface for this project's runs"),
     "demo": ("demo", "three tasks on built-in corpora, no download, minutes on a laptop"),
 }
 
@@ -55,8 +53,9 @@ CONFIGURED = (
     "plan",
     "verify-resume",
     "evaluate",
-    "ladder",
+    "sweep",
 )
+RENAMED = {"ladder": "sweep"}  # commands of release 0.1 by their old names
 
 USAGE = """usage: lslm COMMAND [OPTIONS]      (lslm COMMAND --help says more)
 
@@ -78,8 +77,8 @@ SAFE_PATH = "PYTHONSAFEPATH"  # tells Python not to put the working directory fi
 
 
 def usage() -> str:
-    """What `lslm --help` prints."""
-    rows = "\n".join(f"  {name:<13} {words}" for name, (_, words) in COMMANDS.items())
+    """Return the text of `lslm --help`."""
+    rows = "\n".join(f"  {name:<13} {summary}" for name, (_, summary) in COMMANDS.items())
     return USAGE.format(commands=rows, version=__version__)
 
 
@@ -114,7 +113,8 @@ def plain_warnings() -> Iterator[None]:
 
 
 def run(argv: list[str]) -> int:
-    """Run the command that the arguments name and return its exit status."""
+    """Run the command named by the first argument and return its exit status."""
+    argv = with_new_name(argv)
     if argv[:1] == ["help"] and argv[1:2] and argv[1] in COMMANDS:
         argv = [argv[1], "--help", *argv[2:]]
     if not argv or argv[0] in ("-h", "--help", "help"):
@@ -135,34 +135,51 @@ def run(argv: list[str]) -> int:
             file=sys.stderr,
         )
         return 2
-    from lslm_lightning.commands.exit_status import outcome
+    from lslm_lightning.commands.exit_status import exit_status_of
     from lslm_lightning.configuration.pipes import copy_pipes
     from lslm_lightning.configuration.renamed_arguments import renamed_arguments
-    from lslm_lightning.experiments.outcome import PARENT, command_line, way_on, working_on
+    from lslm_lightning.experiments.endings import suggest_command
+    from lslm_lightning.experiments.invocation import PARENT, command_line, running_command
 
     debug = "--debug" in argv
-    given = [word for word in argv if word != "--debug"]
+    given = [argument for argument in argv if argument != "--debug"]
 
     def work() -> int:
-        if given[0] in CONFIGURED and (words := help_on_class(given)):
-            print(words)
+        if given[0] in CONFIGURED and (text := help_on_class(given)):
+            print(text)
             return 0
-        words = renamed_arguments(copy_pipes(given))
-        if words != given and sys.argv[1:] == argv:  # with which other processes are started
-            sys.argv[1:] = words
-        again = "" if is_silent else f"To start again: {command_line(words)}"
-        with working_on(words), way_on(again):
-            return import_module(f"lslm_lightning.commands.{COMMANDS[words[0]][0]}").main(words)
+        arguments = renamed_arguments(copy_pipes(given))
+        if arguments != given and sys.argv[1:] == argv:  # with which other processes are started
+            sys.argv[1:] = arguments
+        again = "" if is_silent else f"To start again: {command_line(arguments)}"
+        with running_command(arguments), suggest_command(again):
+            module = import_module(f"lslm_lightning.commands.{COMMANDS[arguments[0]][0]}")
+            status: int = module.main(arguments)
+            return status
 
     # of a process that another one waits for, that one tells how to go on
     is_silent = given[0] in ENDLESS or bool(os.environ.get(PARENT))
     with children_without_working_directory():
-        return outcome(work, debug)
+        return exit_status_of(work, debug)
+
+
+def with_new_name(argv: list[str]) -> list[str]:
+    """Return the arguments with the new name of a command that was renamed, and print it."""
+    old = argv[0] if argv else ""
+    if old not in RENAMED:
+        return argv
+    new = RENAMED[old]
+    print(
+        f"lslm: `lslm {old}` is now called `lslm {new}`; release 0.3 removes the old name",
+        file=sys.stderr,
+        flush=True,
+    )
+    return [new, *argv[1:]]
 
 
 def help_on_class(argv: list[str]) -> str:
-    """Return the help of `lslm COMMAND --help CLASS`; "" where something else is wanted."""
-    if not any(word.startswith(("-h", "--help")) for word in argv):
+    """Return the help text of `lslm COMMAND --help CLASS`; "" for any other arguments."""
+    if not any(argument.startswith(("-h", "--help")) for argument in argv):
         return ""
     from lslm_lightning.configuration.help import ALL, class_help, topic_of
 
@@ -172,8 +189,8 @@ def help_on_class(argv: list[str]) -> str:
 
 @contextmanager
 def children_without_working_directory() -> Iterator[None]:
-    """Let Python processes that are started inside import nothing from the working directory by
-    accident.
+    """Keep Python processes started within the body from importing modules out of the working
+    directory.
     """
     before = os.environ.get(SAFE_PATH)
     os.environ[SAFE_PATH] = "1"
@@ -185,7 +202,7 @@ def children_without_working_directory() -> Iterator[None]:
 
 
 def leave_working_directory() -> None:
-    """Take from `sys.path` the working directory, which `python -m` puts first.
+    """Remove the working directory from `sys.path`, where `python -m` puts it first.
 
     A checkout that is not installed stays, as the last, and is told to children by PYTHONPATH.
     """

@@ -6,7 +6,7 @@ WRONG_ARGUMENTS = 2
 
 
 class SettingsError(SystemExit):
-    """Settings, arguments or a config are wrong, as the message says.
+    """Error for wrong settings, arguments or configs.
 
     A command prints the message and ends with the status 2. It is no `Exception`: parsers take
     those for errors of a class that they try.

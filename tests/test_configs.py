@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from lslm_lightning.__main__ import main
-from lslm_lightning.experiments.variants import read_ladder
+from lslm_lightning.experiments.variants import read_sweep
 from lslm_lightning.runs.loading import build
 from lslm_lightning.text.recipes import Bytes
 
@@ -15,8 +15,8 @@ ROOT = Path(__file__).parents[1]
 EVERY = sorted(path.relative_to(ROOT) for path in (ROOT / "configs").glob("*/*.yaml"))
 EXAMS = [path for path in EVERY if path.parent.name == "evaluate"]
 TRAINERS = [path for path in EVERY if path.parent.name == "trainer"]
-LADDERS = [path for path in EVERY if "rungs" in yaml.safe_load((ROOT / path).read_text("utf-8"))]
-CONFIGS = [path for path in EVERY if path not in EXAMS + TRAINERS + LADDERS]
+SWEEPS = [path for path in EVERY if "variants" in yaml.safe_load((ROOT / path).read_text("utf-8"))]
+CONFIGS = [path for path in EVERY if path not in EXAMS + TRAINERS + SWEEPS]
 REQUIRED = [
     "configs/language_modeling/tinyshakespeare_nanogpt_cpu.yaml",
     "configs/language_modeling/chinese_poetry_cpu.yaml",
@@ -72,22 +72,22 @@ def test_a_config_of_an_evaluation_parses_and_opens_with_its_command(path, monke
     assert printed["task"].startswith(f"tasks.{printed['data']['class_path'].split('.')[1]}.")
 
 
-@pytest.mark.parametrize("path", LADDERS, ids=str)
-def test_a_ladder_parses_rung_by_rung(path, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("path", SWEEPS, ids=str)
+def test_every_variant_of_a_sweep_parses(path, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
-    assert path.read_text("utf-8").splitlines()[0] == f"# lslm ladder --config {path}"
-    ladder = read_ladder(path)
-    for rung in ladder.runs.values():
-        files = {tmp_path / "base.yaml": ladder.base, tmp_path / "rung.yaml": rung.settings}
+    assert path.read_text("utf-8").splitlines()[0] == f"# lslm sweep --config {path}"
+    sweep = read_sweep(path)
+    for variant in sweep.variants.values():
+        files = {tmp_path / "base.yaml": sweep.base, tmp_path / "variant.yaml": variant.settings}
         for file, settings in files.items():
             file.write_text(yaml.safe_dump(dict(settings)), "utf-8")
         arguments = [
             "run",
             *(f"--config={file}" for file, settings in files.items() if settings),
-            *rung.words,
+            *variant.arguments,
             "--print_config",
         ]
-        assert main(arguments) == 0, rung.name
+        assert main(arguments) == 0, variant.name
         printed = yaml.safe_load(capsys.readouterr().out)
         assert printed["model"]["class_path"].split(".")[1] == path.parent.name
         assert build(printed["model"], Bytes().train())

@@ -14,7 +14,7 @@ import yaml
 
 from lslm_lightning.__main__ import COMMANDS
 from lslm_lightning.commands import prepare
-from lslm_lightning.experiments.variants import read_ladder
+from lslm_lightning.experiments.variants import read_sweep
 from tests.benchmarks.__main__ import load
 from tests.benchmarks.record import RESULTS, Record
 
@@ -99,16 +99,16 @@ def test_training_lines_parse(
 
 @pytest.mark.parametrize("words", [p for p in LINES if p.values[0][0] == "generate"])
 def test_generate_lines_parse(words: list[str]) -> None:
-    from lslm_lightning.commands.generate import parser
+    from lslm_lightning.commands.generate import arguments
 
-    parser().parse_args(words[1:])
+    arguments().parse_args(words[1:])
 
 
 @pytest.mark.parametrize("words", [p for p in LINES if p.values[0][0] == "log-prob"])
 def test_log_prob_lines_parse(words: list[str]) -> None:
-    from lslm_lightning.commands.log_prob import parser
+    from lslm_lightning.commands.log_prob import arguments
 
-    assert parser().parse_args(words[1:]).pairs == "-"
+    assert arguments().parse_args(words[1:]).pairs == "-"
 
 
 @pytest.mark.parametrize("words", [p for p in LINES if p.values[0][0] == "evaluate"])
@@ -133,15 +133,15 @@ def test_compare_lines_parse(words: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [p for p in LINES if p.values[0][0] in ("plan", "consolidate", "ladder")]
+    "words", [p for p in LINES if p.values[0][0] in ("plan", "consolidate", "sweep")]
 )
 def test_other_lines_parse(words: list[str]) -> None:
     module = import_module(f"lslm_lightning.commands.{words[0]}")
     known, settings = module.arguments().parse_known_args(words[1:])
     assert known
-    if words[0] == "ladder":
-        runs = read_ladder(ROOT / known.config).runs
-        assert set((known.only or next(iter(runs))).split(",")) <= runs.keys()
+    if words[0] == "sweep":
+        variants = read_sweep(ROOT / known.config).variants
+        assert set((known.only or next(iter(variants))).split(",")) <= variants.keys()
     else:
         assert not settings
 

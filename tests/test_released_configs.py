@@ -1,6 +1,7 @@
 """Every config of the last release, kept as text in tests/released/configs, still parses.
 
-The rungs of a ladder are parsed as the runs that they describe.
+The variants of a sweep, which were called rungs of a ladder, are parsed as the runs that they
+describe.
 """
 
 import json
@@ -16,10 +17,10 @@ from lslm_lightning.__main__ import main
 HERE = Path(__file__).parent / "released"
 EVERY = sorted(path.relative_to(HERE) for path in (HERE / "configs").glob("*/*.yaml"))
 TEXTS = {path: yaml.safe_load((HERE / path).read_text("utf-8")) for path in EVERY}
-LADDERS = [path for path, content in TEXTS.items() if "rungs" in content]
+SWEEPS = [path for path, content in TEXTS.items() if "rungs" in content]
 EVALUATIONS = [path for path in EVERY if path.parent.name == "evaluate"]
 TRAINERS = [path for path in EVERY if path.parent.name == "trainer"]
-TRAININGS = [path for path in EVERY if path not in LADDERS + EVALUATIONS + TRAINERS]
+TRAININGS = [path for path in EVERY if path not in SWEEPS + EVALUATIONS + TRAINERS]
 DEMO = "configs/language_modeling/docstrings_demo.yaml"
 
 Parse = Callable[..., dict[str, Any]]
@@ -69,8 +70,8 @@ def test_a_released_config_of_a_trainer_parses(path: Path, parse: Parse) -> None
             assert printed["trainer"][name] == value, name
 
 
-@pytest.mark.parametrize("path", LADDERS, ids=str)
-def test_the_rungs_of_a_released_ladder_parse(path: Path, parse: Parse, tmp_path: Path) -> None:
+@pytest.mark.parametrize("path", SWEEPS, ids=str)
+def test_the_variants_of_a_released_sweep_parse(path: Path, parse: Parse, tmp_path: Path) -> None:
     base = tmp_path / "base.yaml"
     base.write_text(yaml.safe_dump(TEXTS[path].get("base") or {}), "utf-8")
     for name, given in TEXTS[path]["rungs"].items():
@@ -83,19 +84,21 @@ def test_the_rungs_of_a_released_ladder_parse(path: Path, parse: Parse, tmp_path
             for key, value in settings.items()
             if "." in key
         ]
-        rung = tmp_path / "rung.yaml"
-        rung.write_text(yaml.safe_dump(nested), "utf-8")
-        files = [f"--config={file}" for file, own in ((base, True), (rung, nested)) if own]
+        variant = tmp_path / "variant.yaml"
+        variant.write_text(yaml.safe_dump(nested), "utf-8")
+        files = [f"--config={file}" for file, own in ((base, True), (variant, nested)) if own]
         assert task_of(parse("run", *files, *dotted)) == path.parent.name, name
 
 
-@pytest.mark.parametrize("path", LADDERS, ids=str)
-def test_a_released_ladder_is_read_with_its_rungs(
+@pytest.mark.parametrize("path", SWEEPS, ids=str)
+def test_a_released_sweep_is_read_with_its_variants(
     path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(HERE)
     assert main(["ladder", "--config", str(path), "--only", "none_of_these"]) == 2
     said = capsys.readouterr().err
+    assert "`lslm ladder` is now called `lslm sweep`" in said
+    assert "`rungs` is now called `variants`" in said
     trained = [
         name for name, own in TEXTS[path]["rungs"].items() if "class_path" not in (own or {})
     ]
@@ -105,5 +108,5 @@ def test_a_released_ladder_is_read_with_its_rungs(
 def test_all_of_the_release_is_here() -> None:
     assert len(TRAININGS) >= 25
     assert len(EVALUATIONS) >= 9
-    assert len(LADDERS) >= 5
+    assert len(SWEEPS) >= 5
     assert {path.stem for path in TRAINERS} == {"ddp", "fsdp", "fsdp_tp"}

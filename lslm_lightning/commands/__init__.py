@@ -1,3 +1,3 @@
-"""One file a command. Each has `main(argv) -> exit status`, argv beginning with the command's own
+"""Commands, one file each, with `main(argv) -> exit status`; argv begins with the command's
 name.
 """

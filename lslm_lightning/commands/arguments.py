@@ -1,12 +1,12 @@
-"""Arguments of the commands that are not LightningCLI's; argparse alone, so that --help answers at
-once.
+"""Argument parser of the commands that do not use LightningCLI; it imports argparse alone, so that
+--help is fast.
 """
 
 import argparse
 import re
 import textwrap
 from difflib import get_close_matches
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from lslm_lightning.exit_status import SettingsError
 
@@ -14,8 +14,8 @@ WIDEST = 100  # lines of a description
 
 
 class HelpLayout(argparse.HelpFormatter):
-    """Descriptions as wide as the terminal: prose is filled, and lines that are indented stay
-    lines.
+    """Help formatter that fills prose to the terminal's width and keeps indented lines and their
+    second columns.
 
     Of an indented line in two columns the second one is filled, with the lines that go on with it.
     """
@@ -43,7 +43,7 @@ def is_prose(line: str) -> bool:
 
 
 def second_column(line: str) -> int | None:
-    """Return where the second column of an indented line begins; None of others, and of
+    """Return the start of the second column of an indented line; None for other lines and
     examples.
     """
     found = re.match(r" +(?!lslm )\S.*? {2,}", line)
@@ -51,7 +51,7 @@ def second_column(line: str) -> int | None:
 
 
 def filled(block: str, width: int) -> str:
-    """Return a block in lines of at most a width; an example stays one line."""
+    """Return a paragraph wrapped to a width; an example stays one line."""
     is_example = not is_prose(block) and re.search(r"\blslm ", block) is not None
     if is_example or len(block) <= width:
         return block
@@ -61,15 +61,25 @@ def filled(block: str, width: int) -> str:
 
 
 class Parser(argparse.ArgumentParser):
-    """Errors in one line, with the nearest option for one that is not known."""
+    """Argument parser with error messages of one line and a suggestion for unknown options."""
 
-    def __init__(self, *arguments: Any, **settings: Any) -> None:
-        super().__init__(*arguments, **{"formatter_class": HelpLayout, **settings})
+    def __init__(
+        self,
+        prog: str | None = None,
+        description: str | None = None,
+        allow_abbrev: bool = True,
+        color: bool | None = None,  # which Python 3.14 gives to parsers of subcommands
+    ) -> None:
+        super().__init__(prog, description=description, allow_abbrev=allow_abbrev)
+        self.formatter_class = HelpLayout
+        if color is not None:
+            self.color = color
 
     def error(self, message: str) -> NoReturn:
+        """Raise `SettingsError` with the message and a suggestion."""
         unknown = re.search(r"unrecognized arguments: (--[^ =]+)", message)
         near = get_close_matches(unknown[1], self._option_string_actions, 1) if unknown else []
         if wrong := re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message):
             near = get_close_matches(wrong[1], re.findall(r"[\w-]+", wrong[2]), 1)
-        hint = f"did you mean {near[0]}?" if near else f"{self.prog} --help"
-        raise SettingsError(f"{' '.join(message.split())}; {hint}")
+        advice = f"did you mean {near[0]}?" if near else f"{self.prog} --help"
+        raise SettingsError(f"{' '.join(message.split())}; {advice}")

@@ -1,41 +1,39 @@
-"""`lslm consolidate RUN`: the parts that several processes wrote as one file of weights; n-gram
-tables as a file that others read.
-"""
+"""`lslm consolidate RUN`: sharded weights written to one file; n-gram tables written as ARPA."""
 
 from pathlib import Path
 
 from lslm_lightning.commands.arguments import Parser
 from lslm_lightning.exit_status import DONE
 
-DESCRIPTION = """Put the weights of a run into one safetensors file, whoever wrote them: one
-process, or several, each its part.
+DESCRIPTION = """Write the weights of a run to one safetensors file, also where several processes
+wrote a shard each.
 
   lslm consolidate runs/translation/multi30k-1a2b3c4d              best.ckpt -> best.safetensors
   lslm consolidate RUN --state last --output weights.safetensors
   lslm generate RUN/checkpoints/best.safetensors "Ein Hund rennt."
 
-An n-gram model becomes an ARPA file, best.arpa, which KenLM and SRILM read: a text is a sentence
-there, its tokens are the words, and white space within them is made visible (a space is ▁, a line
-end <newline>).
+An n-gram model is written as an ARPA file, best.arpa, which KenLM and SRILM read: a text is a
+sentence there, its tokens are the words, and white space within them is made visible (a space is ▁,
+a line end <newline>).
 
-It needs memory for the weights once, and no GPU. What it read stays."""
+It needs memory for the weights once, and no GPU. The checkpoint is left as it is."""
 
 
 def arguments() -> Parser:
-    """What the command knows."""
-    it = Parser("lslm consolidate", description=DESCRIPTION, allow_abbrev=False)
-    it.add_argument("run", metavar="RUN", help="a run directory or an MLflow run id")
-    it.add_argument(
+    """Build the parser of the command's arguments."""
+    parser = Parser("lslm consolidate", description=DESCRIPTION, allow_abbrev=False)
+    parser.add_argument("run", metavar="RUN", help="a run directory or an MLflow run id")
+    parser.add_argument(
         "--state", choices=("best", "last"), default="best", help="which weights (default: best)"
     )
-    it.add_argument(
+    parser.add_argument(
         "--output", type=Path, metavar="FILE", help="where to (default: beside the state)"
     )
-    return it
+    return parser
 
 
 def main(argv: list[str]) -> int:
-    """Read, check, write under a temporary name, rename."""
+    """Write the consolidated file and return the exit status."""
     own = arguments().parse_args(argv[1:])
     from lslm_lightning.commands.named_run import named_run
     from lslm_lightning.experiments.consolidation import consolidate, to_arpa
@@ -59,8 +57,8 @@ def main(argv: list[str]) -> int:
         raise ValueError(f"--output={output} must end in {suffix}, by which other commands know it")
     if own.output is None and not is_own_run(directory.config):
         refuse_links(directory, "--output FILE")
-    if words := damage(state):
-        raise ValueError(f"{state} is damaged: {words}")
+    if reason := damage(state):
+        raise ValueError(f"{state} is damaged: {reason}")
     if tables is not None:
         n_gram = to_arpa(tables, load_tokenizer(directory.tokenizer), output)
         print(f"{output}: {n_gram:,} n-grams, {output.stat().st_size / 1e6:,.1f} MB")

@@ -1,4 +1,4 @@
-"""`lslm data`: which corpora there are, where they were found, whether they are intact."""
+"""`lslm data`: corpora listed, fetched, checked and prepared."""
 
 from lslm_lightning.commands import prepare
 from lslm_lightning.commands.arguments import Parser
@@ -8,10 +8,11 @@ from lslm_lightning.experiments.corpora import (
     fetch_files,
     list_corpora,
 )
-from lslm_lightning.experiments.outcome import command_line, way_on
+from lslm_lightning.experiments.endings import suggest_command
+from lslm_lightning.experiments.invocation import command_line
 from lslm_lightning.safety.terminal import console as plain_console
 
-DESCRIPTION = """Corpora: which there are, where they were found, whether they are intact.
+DESCRIPTION = """List corpora, fetch their files, check them, prepare texts of any size.
 
   lslm data list
   lslm data fetch chinese-poetry-ci
@@ -37,15 +38,15 @@ ABOUT = {  # of each command, what it does and examples
 
 
 def main(argv: list[str]) -> int:
-    """Lists, fetches or checks; 0 if all is well, 1 if `check` found a fault."""
+    """List, fetch, check or prepare a corpus; return the exit status, 1 if `check` found faults."""
     parser = Parser("lslm data", description=DESCRIPTION)
     commands = parser.add_subparsers(
         dest="command", required=True, metavar="list | fetch NAME | check NAME | prepare SOURCE"
     )
-    for name, (words, examples) in ABOUT.items():
-        it = commands.add_parser(name, help=words, description=f"{words}\n\n{examples}")
+    for name, (summary, examples) in ABOUT.items():
+        command = commands.add_parser(name, help=summary, description=f"{summary}\n\n{examples}")
         if name == "fetch":
-            it.add_argument("name", help="a corpus that `lslm data list` shows")
+            command.add_argument("name", help="a corpus that `lslm data list` shows")
     check = commands.choices["check"]
     check.add_argument("name", help="a corpus that `lslm data list` shows, a path or a hub id")
     check.add_argument(
@@ -65,7 +66,7 @@ def main(argv: list[str]) -> int:
     if arguments.command == "prepare":
         from lslm_lightning.experiments.preparation import prepare_texts
 
-        with way_on(f"To go on: {command_line(argv)}"):
+        with suggest_command(f"To continue: {command_line(argv)}"):
             return prepare_texts(console, arguments)
     if arguments.command == "list":
         return list_corpora(console)

@@ -1,4 +1,4 @@
-"""`lslm demo`: three tasks on built-in corpora."""
+"""`lslm demo`: three tasks trained on built-in corpora."""
 
 import os
 import sys
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lslm_lightning.commands.arguments import Parser
 from lslm_lightning.experiments.child_process import run_to_its_end
-from lslm_lightning.experiments.outcome import WorkError
+from lslm_lightning.experiments.endings import WorkError
 
 CONFIGS = (
     "configs/language_modeling/docstrings_demo.yaml",
@@ -22,7 +22,9 @@ DESCRIPTION = """Train, test and report three tasks on corpora that need no down
 
 
 def main(argv: list[str]) -> int:
-    """Three runs, one after the other, each as `lslm run` would do it; where their reports are."""
+    """Train three demo configs one after the other, print where their reports are, and return the
+    exit status.
+    """
     parser = Parser("lslm demo", description=DESCRIPTION)
     parser.add_argument("--root", default="runs", help="folder of the runs (default: runs)")
     arguments = parser.parse_args(argv[1:])
@@ -38,8 +40,8 @@ def main(argv: list[str]) -> int:
             )
         command = f"lslm run --config {os.path.relpath(path)}"
         print(f"\n=== {command}", flush=True)
-        words = ["run", "--config", str(path), "--job.root", arguments.root]
-        if run_to_its_end([sys.executable, "-m", "lslm_lightning", *words]):
+        run = ["run", "--config", str(path), "--job.root", arguments.root]
+        if run_to_its_end([sys.executable, "-m", "lslm_lightning", *run]):
             failed.append(config)
     print(f"\nthe demo took {(time.monotonic() - began) / 60:.1f} minutes")
     for page in sorted(set(Path(arguments.root).glob("*/*/report/index.html")) - before):

@@ -1,4 +1,6 @@
-"""`lslm evaluate --config FILE`: any number of systems through one exam, and one report."""
+"""`lslm evaluate --config FILE`: several systems evaluated on one evaluation set, with one
+report.
+"""
 
 import argparse
 import sys
@@ -7,32 +9,33 @@ from typing import TYPE_CHECKING
 
 from lslm_lightning.commands.arguments import Parser
 from lslm_lightning.exit_status import DONE, WRONG_ARGUMENTS
-from lslm_lightning.experiments.outcome import command_line, way_on
+from lslm_lightning.experiments.endings import suggest_command
+from lslm_lightning.experiments.invocation import command_line
 from lslm_lightning.safety.magnitudes import N_PROCESS
 
 if TYPE_CHECKING:
     from lslm_lightning.experiments.evaluation_spec import EvaluationSpec
 
-DESCRIPTION = """Let any number of systems answer one exam; score, compare and report what they
-wrote.
+DESCRIPTION = """Evaluate any number of systems on one evaluation set: predictions, scores with
+intervals, paired tests, one report.
 
   lslm evaluate --config configs/evaluate/translation_demo.yaml
   lslm evaluate --config mine.yaml --split val --devices 2
 
 The config says:
   task      class of the task, for its metrics: tasks.translation.task.TranslationTask
-  data      class_path and init_args of its data: the exam
+  data      class_path and init_args of its data
   split     of the corpus (default test)
-  n_shot    worked examples in questions that are asked in words (default 0)
-  n_resample  of intervals and paired tests (default 10000)
+  n_shot    worked examples in prompts (default 0)
+  n_resample  resamples of intervals and paired tests (default 10000)
   metrics   in place of the task's: a list of class_path and init_args, of lslm_lightning.metrics
             or torchmetrics.text; the task's own headline leads
               where it is among them, else the first
   systems   a name for each -> its class_path and init_args, of lslm_lightning.systems:
               checkpoint.Checkpoint       run: a run directory, a checkpoint in one, an MLflow run
-                                          id, or a pattern for the newest of several; search in
-                                          place of its own; fusion: a run of a language model that
-                                          the search asks
+                                          id, or a pattern for the newest of several; search
+                                          replaces the run's own; fusion: a run of a language model
+                                          for shallow fusion
               hugging_face.HuggingFace    path: a folder or a hub id
               endpoint.Endpoint           model, base_url, prices, budget: a hosted model
               outputs.Outputs             path: what another tool wrote
@@ -42,64 +45,67 @@ The config says:
               baselines.CopySource, FirstSentences, LongestSentence, ExtractiveOracle, UniformBytes,
               Xz
 
-A run, or a model of Hugging Face, that was trained for another task or for other languages than the
-data have is refused, as far as that is stated; allow_mismatch: true among its init_args scores it
-all the same. A language model may read another text and language, and it is told.
+A run or a Hugging Face model that states another task or other languages than the data is refused;
+allow_mismatch: true among its init_args scores it anyway. A language model may be scored on other
+texts and languages; this is printed.
 
 Any key can be set here: --split val, --data.target_language de. An evaluation that was interrupted
-goes on where it stopped when the same command is given again, and what is answered is never asked
-again, also when systems are added: --fresh asks anew. A system that fails (a server that is down, a
-budget that is spent, any error of its own) leaves the others their scores and their report; the
-exit status is then 1."""
+continues when the same command is given again. Predictions on disk are never made again, also when
+systems are added, unless --fresh is given. If a system fails (its server is down, its budget is
+spent, it raises an error), the others are still scored and reported, and the exit status is 1."""
 
 
 def arguments() -> Parser:
-    """What argparse knows; the rest are keys of the config."""
-    it = Parser("lslm evaluate", description=DESCRIPTION, allow_abbrev=False)
-    it.add_argument("--config", required=True, metavar="FILE", help="YAML")
-    it.add_argument("--name", help="of the evaluation (default: that of FILE)")
-    it.add_argument("--root", default="runs", help="folder of all runs (default runs)")
-    shared = "processes that share the exam, a GPU each where there are GPUs (default 1)"
-    it.add_argument("--devices", type=int, default=1, metavar="N", help=shared)
-    it.add_argument(
+    """Build the parser of the command's own arguments; all others are keys of the config."""
+    parser = Parser("lslm evaluate", description=DESCRIPTION, allow_abbrev=False)
+    parser.add_argument("--config", required=True, metavar="FILE", help="YAML")
+    parser.add_argument("--name", help="of the evaluation (default: that of FILE)")
+    parser.add_argument("--root", default="runs", help="folder of all runs (default runs)")
+    shared = "processes that share the examples, a GPU each if there are GPUs (default 1)"
+    parser.add_argument("--devices", type=int, default=1, metavar="N", help=shared)
+    parser.add_argument(
         "--fresh",
         action="store_true",
-        help="ask every system anew; earlier answers are kept beside",
+        help="make all predictions again; earlier ones are kept as *.old",
     )
-    it.add_argument("--share", help=argparse.SUPPRESS)  # I/N: of a process that --devices started
-    return it
+    parser.add_argument(
+        "--share", help=argparse.SUPPRESS
+    )  # I/N: of a process that --devices started
+    return parser
 
 
 def main(argv: list[str]) -> int:
-    """Ask, score, report."""
-    own, words = arguments().parse_known_args(argv[1:])
+    """Evaluate the systems of a config and return the exit status."""
+    own, settings = arguments().parse_known_args(argv[1:])
     if not 1 <= own.devices <= N_PROCESS:
-        words = f"--devices {own.devices} must be at least 1 and at most {N_PROCESS:,}"
-        print(f"lslm: {words}", file=sys.stderr)
+        print(
+            f"lslm: --devices {own.devices} must be at least 1 and at most {N_PROCESS:,}",
+            file=sys.stderr,
+        )
         return WRONG_ARGUMENTS
     from lslm_lightning.commands.training import tell_loading
     from lslm_lightning.configuration.given_settings import check_given
     from lslm_lightning.experiments.evaluation_spec import KEYS, read
 
-    words = ["--config", own.config, *words]
-    check_given(words, KEYS).check_paths()
+    settings = ["--config", own.config, *settings]
+    check_given(settings, KEYS).check_paths()
     if not own.share:
         tell_loading()
-    from lslm_lightning.experiments.evaluating import conclude, folder_of
+    from lslm_lightning.experiments.evaluating import folder_of, run_evaluation
     from lslm_lightning.runs.directory import as_name, check_name
     from lslm_lightning.training.signals import Interrupted, stoppable
 
     check_name(own.name or as_name(Path(own.config).stem), "--name")
-    evaluation = read(words)
-    folder = folder_of(evaluation, words, Path(own.root), own.name)
-    again = [word for word in argv if word != "--fresh"]
+    spec = read(settings)
+    folder = folder_of(spec, settings, Path(own.root), own.name)
+    again = [argument for argument in argv if argument != "--fresh"]
     try:
-        with way_on(f"To go on: {command_line(again)}"), stoppable():
+        with suggest_command(f"To continue: {command_line(again)}"), stoppable():
             if own.share:
-                answer_share(evaluation, folder, own.share)
+                answer(spec, folder, own.share)
             else:
                 command = [sys.executable, "-m", "lslm_lightning", *again]
-                conclude(evaluation, folder, own.fresh, own.devices, command)
+                run_evaluation(spec, folder, own.fresh, own.devices, command)
     except Interrupted as error:
         if own.share:  # the process that started this one tells it
             return 128 + error.signum
@@ -107,9 +113,10 @@ def main(argv: list[str]) -> int:
     return DONE
 
 
-def answer_share(evaluation: "EvaluationSpec", folder: Path, share: str) -> None:
-    """Answer a share of the questions, I/N, for the process that started this one."""
-    from lslm_lightning.experiments.evaluation import Examination
+def answer(spec: "EvaluationSpec", folder: Path, share: str) -> None:
+    """Answer the share I/N of the examples, for the parent process of `--devices`."""
+    from lslm_lightning.experiments.evaluation import Evaluation
+    from lslm_lightning.experiments.parallel_predictions import answer_share
 
     index, n = map(int, share.split("/"))
-    Examination(evaluation, folder).answers.answer_share(index, n)
+    answer_share(Evaluation(spec, folder).predictions, index, n)

@@ -1,4 +1,4 @@
-"""How a command ends: its exit status, and one line when it failed."""
+"""Exit status of commands, and the line that explains a failure."""
 
 import _thread
 import os
@@ -8,10 +8,9 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from lslm_lightning.exit_status import DONE, FAILED, WRONG_ARGUMENTS, SettingsError
-from lslm_lightning.experiments.outcome import is_stop, one_line
+from lslm_lightning.experiments.endings import is_stop, one_line
 from lslm_lightning.safety.log import show_log
 from lslm_lightning.training.signals import stop_at_once
 
@@ -20,8 +19,7 @@ AGAIN_SECONDS = 0.05  # from a stop that was dropped to the next try
 
 @contextmanager
 def terminable() -> Iterator[None]:
-    """Inside, SIGTERM raises `Interrupted` where nobody else handles it: the work cleans up and
-    says how to go on.
+    """Raise `Interrupted` on SIGTERM within the body, unless a handler is installed already.
 
     Where Python drops an `Interrupted`, as it does with errors in a destructor, the signal comes
     again.
@@ -32,8 +30,8 @@ def terminable() -> Iterator[None]:
     hook = sys.unraisablehook
     handler = signal.getsignal(signal.SIGTERM)
 
-    def come_again(dropped: Any) -> None:
-        if not is_stop(dropped.exc_value):
+    def come_again(dropped: "sys.UnraisableHookArgs") -> None:
+        if dropped.exc_value is None or not is_stop(dropped.exc_value):
             hook(dropped)
             return
         number = getattr(dropped.exc_value, "signum", signal.SIGINT)
@@ -53,16 +51,18 @@ def terminable() -> Iterator[None]:
 
 
 def signal_main_thread(number: int) -> None:
-    """Send a signal to the main thread, which is woken if it waits; Windows cannot wake it."""
+    """Send a signal to the main thread, waking it if it waits; Windows cannot wake it."""
     if hasattr(signal, "pthread_kill"):
-        signal.pthread_kill(threading.main_thread().ident, number)
+        thread = threading.main_thread().ident
+        assert thread is not None
+        signal.pthread_kill(thread, number)
     else:
-        _thread.interrupt_main(number)
+        _thread.interrupt_main(signal.Signals(number))
 
 
-def outcome(work: Callable[[], int], debug: bool = False) -> int:
-    """Return the exit status of `work`; its errors become one line on standard error, with the
-    traceback when asked.
+def exit_status_of(work: Callable[[], int], debug: bool = False) -> int:
+    """Run `work` and return its exit status; errors are printed as one line on standard error, with
+    the traceback if `debug`.
     """
     show_log()
     try:
@@ -93,7 +93,8 @@ def outcome(work: Callable[[], int], debug: bool = False) -> int:
         return 128 + error.signum
 
 
-def _say_stopped(words: str, error: BaseException) -> None:
-    print(f"lslm: {words}", file=sys.stderr)
+def _say_stopped(message: str, error: BaseException) -> None:
+    """Print that the command was stopped, and how to continue."""
+    print(f"lslm: {message}", file=sys.stderr)
     if line := getattr(error, "way_on", None):
         print(line, file=sys.stderr, flush=True)

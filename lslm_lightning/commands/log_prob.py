@@ -31,10 +31,10 @@ The tokens of an answer are those of its own text: where the tokenizer keeps spa
 GPT-2 does, an answer within a sentence begins with its space."""
 
 
-def parser() -> Parser:
+def arguments() -> Parser:
     """Build the parser of the command's arguments."""
-    it = Parser("lslm log-prob", description=DESCRIPTION)
-    it.add_argument(
+    parser = Parser("lslm log-prob", description=DESCRIPTION)
+    parser.add_argument(
         "run",
         metavar="RUN",
         help=(
@@ -42,41 +42,41 @@ def parser() -> Parser:
             "in quotes for the newest run, or a folder with a model of Hugging Face"
         ),
     )
-    it.add_argument(
+    parser.add_argument(
         "pairs", metavar="PAIRS", help="a file of JSON Lines, packed or not; - is standard input"
     )
-    it.add_argument(
+    parser.add_argument(
         "--batch-size",
         type=int,
         default=16,
         metavar="N",
         help="answers that a model of Hugging Face scores together (default 16)",
     )
-    it.add_argument("--device", default="auto", help="cpu, cuda, or auto (default)")
-    it.add_argument(
+    parser.add_argument("--device", default="auto", help="cpu, cuda, or auto (default)")
+    parser.add_argument(
         "--dtype",
         default="auto",
         choices=DTYPES,
         help="of the weights while they score (default auto: as they are)",
     )
-    it.add_argument(
+    parser.add_argument(
         "--trust",
         action="store_true",
         help="allow the run's config to name classes outside of this project",
     )
-    return it
+    return parser
 
 
 def main(argv: list[str]) -> int:
-    """Score every line, in order."""
-    arguments = parser().parse_args(argv[1:])
-    if arguments.batch_size < 1:
-        return refuse(f"--batch-size {arguments.batch_size} must be at least 1")
-    path = Path(arguments.pairs).expanduser()
-    if arguments.pairs != "-" and not path.is_file():
+    """Print the log probability of each answer, in order, and return the exit status."""
+    own = arguments().parse_args(argv[1:])
+    if own.batch_size < 1:
+        return refuse(f"--batch-size {own.batch_size} must be at least 1")
+    path = Path(own.pairs).expanduser()
+    if own.pairs != "-" and not path.is_file():
         from lslm_lightning.safety.paths import did_you_mean
 
-        return refuse(f"{arguments.pairs}: there is no such file{did_you_mean(path)}")
+        return refuse(f"{own.pairs}: there is no such file{did_you_mean(path)}")
     from lslm_lightning.commands.named_run import named_run
     from lslm_lightning.runs.finding import check_run
     from lslm_lightning.systems.given_answers import (
@@ -88,16 +88,14 @@ def main(argv: list[str]) -> int:
     from lslm_lightning.training.cores import limit_threads
     from lslm_lightning.training.display import Display
 
-    reference = arguments.run
+    reference = own.run
     if not is_hugging_face(reference):
         reference = named_run(reference)
         check_run(reference)
     if message := limit_threads():
         print(message, file=sys.stderr, flush=True)
-    scorer = AnswerScorer(
-        reference, arguments.device, arguments.dtype, arguments.trust, arguments.batch_size
-    )
-    name, source, n_line = opened(arguments.pairs)
+    scorer = AnswerScorer(reference, own.device, own.dtype, own.trust, own.batch_size)
+    name, source, n_line = opened(own.pairs)
     display = Display(shown=not sys.stdout.isatty(), output="stderr")
     scored = scorer.scored(read_answers(name, source, scorer.columns))
     for given, predictions in display.each("line", scored, n_line):
@@ -107,7 +105,7 @@ def main(argv: list[str]) -> int:
 
 
 def opened(pairs: str) -> tuple[str, bytes | BinaryIO, int | None]:
-    """Return a name for messages, the content, and the number of lines where it can be known."""
+    """Return the name of the input for messages, its content, and its number of lines if known."""
     if pairs == "-":
         return "standard input", sys.stdin.buffer, None
     from lslm_lightning.data.archives import read_file

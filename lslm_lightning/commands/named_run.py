@@ -1,4 +1,4 @@
-"""Runs as they are named on the command line, by patterns too."""
+"""Runs named on the command line, by pattern too."""
 
 import sys
 
@@ -6,8 +6,8 @@ from lslm_lightning.runs import choose_run
 
 
 def named_run(reference: str) -> str:
-    """Return the run that a pattern stands for, and say on standard error which that is; what is no
-    pattern as it is.
+    """Return the newest run that matches a pattern and print which it is on standard error; return
+    other references unchanged.
 
     Raises:
         ValueError: nothing matches the pattern.

@@ -1,4 +1,4 @@
-"""`lslm plan --config FILE`: what a training needs and how long it takes, on paper."""
+"""`lslm plan --config FILE`: memory, throughput, time and cost estimated without training."""
 
 import argparse
 from collections.abc import Iterator
@@ -14,71 +14,69 @@ if TYPE_CHECKING:
     from lslm_lightning.planning.devices import Device
     from lslm_lightning.planning.estimate import Estimate, Plan
 
-DESCRIPTION = """Parameters, memory a device, floating-point operations, tokens a second, time and
-cost of a config, without training it.
+DESCRIPTION = """Estimate memory, throughput, time and cost of a config without training.
 
   lslm plan --config configs/translation/multi30k_en_de_gpu.yaml --device rtx4090
   lslm plan --config mine.yaml --device h100,h20 --devices 8 --nodes 2 --tokens 20e9 --price 2.5
   lslm plan --config mine.yaml --vocab-size 32000 --model.backbone.n_decoder_layer 48
 
-Any key of the config can be set here. One line for each way to use the devices: one of them alone,
-and the files of configs/trainer. The last columns are the time for all tokens, and its cost. Memory
-is that of tensors, found by going through one step in shapes alone; a GPU needs about 1 GB more for
-itself. Times come from the work of each kernel, the peak rates in the makers' data sheets and the
-share of them that is usual: take them for the order of magnitude. The CPU of this machine is
-measured."""
+Any key of the config can be set here. The table has a row for each way to use the devices: one of
+them alone, and the strategies of configs/trainer. Its last columns are the time for all tokens, and
+its cost. Memory is that of tensors, computed from shapes alone; a GPU needs about 1 GB more for
+itself. Times follow from the work of each kernel and from peak rates in data sheets, scaled by the
+usual efficiency: take them as orders of magnitude. The CPU of this machine is measured."""
 
 
 def arguments() -> Parser:
-    """What argparse knows; the rest are keys of the config."""
-    it = Parser("lslm plan", description=DESCRIPTION, allow_abbrev=False)
-    it.add_argument(
+    """Build the parser of the command's own arguments; all others are keys of the config."""
+    parser = Parser("lslm plan", description=DESCRIPTION, allow_abbrev=False)
+    parser.add_argument(
         "--config",
         action="append",
         required=True,
         metavar="FILE",
         help="YAML of a training; several are merged",
     )
-    it.add_argument(
+    parser.add_argument(
         "--device",
         default="cpu,h100",
         metavar="NAME[,NAME]",
         help="cpu (this machine), a100, h100, ... (default: cpu,h100)",
     )
-    it.add_argument(
+    parser.add_argument(
         "--devices",
         type=int,
         default=8,
         metavar="N",
         help="in each machine (default 8; a cpu counts as one)",
     )
-    it.add_argument("--nodes", type=int, default=1, metavar="N", help="machines (default 1)")
-    it.add_argument(
+    parser.add_argument("--nodes", type=int, default=1, metavar="N", help="machines (default 1)")
+    parser.add_argument(
         "--tokens",
         type=float,
         metavar="N",
-        help="to train on, as in 20e9; by default what the config says",
+        help="to train on, as in 20e9 (default: what the config says)",
     )
-    it.add_argument(
+    parser.add_argument(
         "--price", type=float, metavar="P", help="of one device for an hour, in any currency"
     )
-    it.add_argument(
+    parser.add_argument(
         "--vocab-size",
         type=int,
         metavar="N",
         help="plan without a tokenizer, and a language model without its corpus",
     )
-    return it
+    return parser
 
 
 def main(argv: list[str]) -> int:
-    """Build the model in shapes alone, go through a step, print."""
-    own, words = arguments().parse_known_args(argv[1:])
+    """Print the estimates for each device and return the exit status."""
+    own, settings = arguments().parse_known_args(argv[1:])
     for name in ("devices", "nodes", "tokens", "price", "vocab_size"):
         if (value := getattr(own, name)) is not None and value <= 0:
             raise ValueError(f"--{name.replace('_', '-')}={value} must be more than 0")
     check_magnitudes({"--tokens": own.tokens, "--price": own.price, "--vocab_size": own.vocab_size})
-    given = [word for file in own.config for word in ("--config", file)] + words
+    given = [each for file in own.config for each in ("--config", file)] + settings
     check_training(["fit", *given], with_corpus=own.vocab_size is None)
     from lslm_lightning.planning.devices import device_named
     from lslm_lightning.planning.estimate import estimates, planned
@@ -102,7 +100,7 @@ def main(argv: list[str]) -> int:
 def show(
     own: argparse.Namespace, plan: "Plan", devices: "list[Device]", found: "list[Estimate]"
 ) -> None:
-    """The model in two lines, then a table."""
+    """Print a summary of the model and a table of estimates."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -129,8 +127,8 @@ def show(
     for column in table.columns:
         column.justify = "left" if column is table.columns[0] else "right"
         column.no_wrap = True
-    for (device, _), rows in groupby(found, lambda row: (row.device, row.n_device > 1)):
-        rows = list(rows)
+    for (device, _), group in groupby(found, lambda row: (row.device, row.n_device > 1)):
+        rows = list(group)
         table.add_section()
         table.add_row(Text(f"{rows[0].n_device} x {device.name}", "bold"))
         for row in rows:
@@ -139,8 +137,8 @@ def show(
 
 
 def precisions(plan: "Plan", devices: "list[Device]") -> str:
-    """Return what the plan computes in: one precision, or that of each device where `auto`
-    decides.
+    """Return the precision of the plan as text, for each device where `auto` decides
+    differently.
     """
     decided = {device.name: plan.decided_for(device).precision for device in devices}
     if len(set(decided.values())) == 1:
@@ -149,7 +147,7 @@ def precisions(plan: "Plan", devices: "list[Device]") -> str:
 
 
 def cells(row: "Estimate", n_token: float | None, price: float | None) -> Iterator[str]:
-    """One line of the table."""
+    """Yield the cells of a row of the table of estimates."""
     yield f"  {row.strategy}"
     for value in row.memory:
         yield f"{value / 1e9:.2f}"
@@ -164,7 +162,7 @@ def cells(row: "Estimate", n_token: float | None, price: float | None) -> Iterat
 
 
 def duration(seconds: float) -> str:
-    """In the unit that suits."""
+    """Return a duration as text in a fitting unit."""
     for unit, size in (("days", 86400), ("h", 3600), ("min", 60)):
         if seconds >= 2 * size:
             return f"{seconds / size:,.1f} {unit}"
@@ -172,7 +170,7 @@ def duration(seconds: float) -> str:
 
 
 def short(n: float) -> str:
-    """1,200,000 as 1.2M."""
+    """Return a number in short form, 1.2M for 1,200,000."""
     for letter, size in (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
         if n >= size:
             return f"{n / size:.3g}{letter}"

@@ -1,37 +1,39 @@
-"""`lslm data prepare`: texts of any size to token ids that training maps into memory."""
+"""Arguments of `lslm data prepare`, which tokenizes texts of any size to files of token ids."""
 
 import argparse
 from pathlib import Path
 
 from lslm_lightning.training.cores import available_cores
 
-DESCRIPTION = """Turn texts of any size into token ids, on all cores and in bounded memory, for
-training that maps them into memory.
+DESCRIPTION = """Tokenize texts of any size to files of token ids, on all cores and in bounded
+memory; a training maps the files into memory.
 
   lslm data prepare "texts/*.jsonl.gz" --output prepared/texts
   lslm data prepare s3://bucket/wiki/ --column content --vocab-size 32000 --output prepared/wiki
   lslm data prepare wikimedia/wikipedia:20231101.zh --tokenizer tokenizer.json --output prepared/zh
 
 Files are .jsonl, .json, .parquet, .csv, .tsv, .arrow or .txt (a text a line), packed (.gz, .zst,
-.xz, .bz2) or not, and are read as a corpus is. A call that was stopped goes on where it was. Then:
-lslm run --config ... --data.prepared prepared/texts (the corpus of the config gives what to
-validate and test on)."""
+.xz, .bz2) or not, and are read like a corpus. A call that was stopped continues where it stopped.
+Then: lslm run --config ... --data.prepared prepared/texts (the corpus of the config still provides
+the validation and test splits)."""
 
 
-def add_arguments(it: argparse.ArgumentParser) -> None:
-    """What the command knows."""
-    it.description = DESCRIPTION
-    it.add_argument(
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments to a parser."""
+    parser.description = DESCRIPTION
+    parser.add_argument(
         "source",
         help=(
             "a file, a folder, a pattern in quotes, an address (s3://, gs://, https://) or a "
             'hub id "owner/name"'
         ),
     )
-    it.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="where the ids go")
-    it.add_argument("--column", default="text", help="which holds the text (default: text)")
-    it.add_argument("--split", default="train", help="of a hub data set (default: train)")
-    which = it.add_mutually_exclusive_group()
+    parser.add_argument(
+        "--output", type=Path, required=True, metavar="FOLDER", help="where the ids go"
+    )
+    parser.add_argument("--column", default="text", help="which holds the text (default: text)")
+    parser.add_argument("--split", default="train", help="of a hub data set (default: train)")
+    which = parser.add_mutually_exclusive_group()
     which.add_argument(
         "--tokenizer",
         metavar="FILE",
@@ -43,21 +45,21 @@ def add_arguments(it: argparse.ArgumentParser) -> None:
         default=32_000,
         help="of the tokenizer that is trained (default: 32000)",
     )
-    it.add_argument(
+    parser.add_argument(
         "--tokenizer-texts",
         type=int,
         default=100_000,
         metavar="N",
         help="texts it is trained on (default: the first 100000)",
     )
-    it.add_argument(
+    parser.add_argument(
         "--workers",
         type=int,
         default=available_cores(),
         metavar="N",
         help="processes (default: one a core, %(default)s)",
     )
-    it.add_argument(
+    parser.add_argument(
         "--shard-mb",
         type=float,
         default=32.0,

@@ -1,49 +1,50 @@
-"""`lslm resume RUN`: go on where a run stopped, as if it had not."""
+"""`lslm resume RUN`: a stopped training resumed exactly where it stopped."""
 
 from lslm_lightning.commands.arguments import Parser
-from lslm_lightning.experiments.outcome import command_line, way_on
+from lslm_lightning.experiments.endings import suggest_command
+from lslm_lightning.experiments.invocation import command_line
 
-DESCRIPTION = """Go on with a run that was stopped: by Ctrl-C, a signal, no memory, a full disk, a
-machine that is gone.
+DESCRIPTION = """Resume a run that was stopped: by Ctrl-C, a signal, lack of memory, a full disk, a
+lost machine.
 
-It keeps its directory and its MLflow run; weights, optimizer, schedule, the order of the data and
-all chance go on exactly, so that N steps straight equal k steps, a kill, and N - k steps. A damaged
-state is passed over for the one before it.
+It keeps its directory and its MLflow run. Weights, optimizer, schedule, data order and random state
+continue exactly, so that N uninterrupted steps equal k steps, a kill, and N - k steps. A damaged
+checkpoint is skipped for the one before it.
 
   lslm resume runs/translation/multi30k-1a2b3c4d
   lslm resume RUN --trainer.devices 2        another number of processes
-  lslm resume RUN --trainer.max_steps 20000  longer than it was to be
+  lslm resume RUN --trainer.max_steps 20000  longer than planned
   lslm resume RUN --model.optimizer.lr 1e-4  with another learning rate from the next step on
 
-What decides the batches (data, tokenizer, batch size) and the class of the optimizer must be as
-they were. A run is a run directory or an MLflow run id. One that you started on this machine may
-name any class. Of another's run, only classes that run no code and write nothing elsewhere are
-built; --trust lets it name others."""
+Settings that decide the batches (data, tokenizer, batch size) and the class of the optimizer must
+be unchanged. RUN is a run directory or an MLflow run id. A run that you started on this machine may
+name any class. Of any other run, only classes that execute no code of their own and write nothing
+elsewhere are built; --trust lets it name others."""
 
 
 def arguments() -> Parser:
-    """What argparse knows; the rest are keys of the config."""
-    it = Parser("lslm resume", description=DESCRIPTION, allow_abbrev=False)
-    it.add_argument("run", metavar="RUN", help="a run directory or an MLflow run id")
-    it.add_argument(
+    """Build the parser of the command's own arguments; all others are settings to change."""
+    parser = Parser("lslm resume", description=DESCRIPTION, allow_abbrev=False)
+    parser.add_argument("run", metavar="RUN", help="a run directory or an MLflow run id")
+    parser.add_argument(
         "--no-checkpoint",
         action="store_true",
-        help="train anew from step 0; what there was goes to before-1/",
+        help="train again from step 0; earlier checkpoints and metrics go to before-1/",
     )
-    it.add_argument(
+    parser.add_argument(
         "--trust",
         action="store_true",
         help="let the run name any class; needed for runs that you did not start on this machine",
     )
-    return it
+    return parser
 
 
 def main(argv: list[str]) -> int:
-    """Find the run and its last state, and train."""
-    own, words = arguments().parse_known_args(argv[1:])
+    """Resume a run and return the exit status."""
+    own, changes = arguments().parse_known_args(argv[1:])
     from lslm_lightning.commands.named_run import named_run
     from lslm_lightning.experiments.resuming import resume_run
 
-    again = [word for word in argv if word != "--no-checkpoint"]
-    with way_on(f"To go on: {command_line(again)}"):
-        return resume_run(named_run(own.run), words, own.no_checkpoint, own.trust)
+    again = [argument for argument in argv if argument != "--no-checkpoint"]
+    with suggest_command(f"To continue: {command_line(again)}"):
+        return resume_run(named_run(own.run), changes, own.no_checkpoint, own.trust)

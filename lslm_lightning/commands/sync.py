@@ -1,4 +1,4 @@
-"""`lslm sync RUN`: bring to MLflow what did not reach it."""
+"""`lslm sync RUN`: upload to MLflow of what is missing there."""
 
 import sys
 from pathlib import Path
@@ -7,27 +7,27 @@ from lslm_lightning.commands.arguments import Parser
 from lslm_lightning.exit_status import DONE, FAILED
 from lslm_lightning.experiments.synchronization import is_comparison, sync
 
-DESCRIPTION = """Bring to MLflow what a run has on disk and MLflow has not: after a server was away
-to the end, or to another store.
+DESCRIPTION = """Upload to MLflow what a run has on disk and MLflow lacks: after the server was not
+reachable, or to another store.
 
   lslm sync runs/translation/multi30k-1a2b3c4d
   MLFLOW_TRACKING_URI=http://elsewhere:5000 lslm sync runs/*/*
 
-Parameters, tags and data sets are brought too; points of metrics keep their times, so that none is
-there twice. Where MLflow does not know the run, or the folder is a copy of another run's, a new run
-takes its place; a run that was deleted in MLflow is to be restored first. Folders of lslm evaluate
-and lslm ladder are left out: the same command stores those again."""
+Parameters, tags and data sets are uploaded too. Logged points keep their times, so that none is
+stored twice. Where MLflow does not know the run, or the folder is a copy of another run's, a new
+run is created; restore a run that was deleted in MLflow first. Folders of lslm evaluate and lslm
+sweep are skipped: the same command stores those again."""
 
 
 def arguments() -> Parser:
-    """What the command knows."""
-    it = Parser("lslm sync", description=DESCRIPTION, allow_abbrev=False)
-    it.add_argument("runs", nargs="+", metavar="RUN", help="run directories")
-    return it
+    """Build the parser of the command's arguments."""
+    parser = Parser("lslm sync", description=DESCRIPTION, allow_abbrev=False)
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="run directories")
+    return parser
 
 
 def main(argv: list[str]) -> int:
-    """One after the other."""
+    """Synchronize runs one after the other and return the exit status."""
     own = arguments().parse_args(argv[1:])
     from lslm_lightning.runs import find_run
 
@@ -35,7 +35,7 @@ def main(argv: list[str]) -> int:
     for reference in own.runs:
         if is_comparison(Path(reference)):
             print(
-                f"{reference}: left out, for the same lslm evaluate or lslm ladder stores it again",
+                f"{reference}: left out, for the same lslm evaluate or lslm sweep stores it again",
                 flush=True,
             )
             continue
@@ -46,5 +46,5 @@ def main(argv: list[str]) -> int:
             failed += 1
             print(f"lslm: {reference}: {error}", file=sys.stderr, flush=True)
     if failed and len(own.runs) > 1:
-        print(f"lslm: {failed} of {len(own.runs)} runs were not brought", file=sys.stderr)
+        print(f"lslm: {failed} of {len(own.runs)} runs were not uploaded", file=sys.stderr)
     return FAILED if failed else DONE

@@ -1,16 +1,16 @@
-"""`lslm run | fit | validate | test | predict`: help, and what can be refused before torch is
-imported; then the job.
+"""`lslm run | fit | validate | test | predict`: help and early checks without importing torch, then
+the job.
 """
 
 import os
 import sys
 
 from lslm_lightning.exit_status import DONE
-from lslm_lightning.experiments.outcome import PARENT
+from lslm_lightning.experiments.invocation import PARENT
 
 
 def main(argv: list[str]) -> int:
-    """Tell what help is wanted, or look for misspelt names and paths, and do the job."""
+    """Print help or run the job, and return the exit status."""
     from lslm_lightning.configuration.help import ALL, FIXED, block_help, help_of, topic_of
 
     topic = topic_of(argv)
@@ -18,7 +18,7 @@ def main(argv: list[str]) -> int:
         print(help_of(argv[0]))
         return DONE
     for block in FIXED:
-        if any(word.partition("=")[0] == f"--{block}.help" for word in argv):
+        if any(each.partition("=")[0] == f"--{block}.help" for each in argv):
             print(block_help(block))
             return DONE
     if topic == ALL:
@@ -32,8 +32,8 @@ def main(argv: list[str]) -> int:
 
 
 def tell_loading() -> None:
-    """Say that libraries are loaded, which takes seconds: by one of several processes, where
-    somebody waits for it.
+    """Print that PyTorch and Lightning are being loaded, in one of several processes, if somebody
+    waits for it.
     """
     rank = next((os.environ[name] for name in ("RANK", "LOCAL_RANK") if name in os.environ), "0")
     if "torch" not in sys.modules and rank == "0" and not os.environ.get(PARENT):
@@ -41,8 +41,8 @@ def tell_loading() -> None:
 
 
 def check_training(argv: list[str], with_corpus: bool = True) -> bool:
-    """Refuse settings, classes, files and corpora that do not exist; return whether settings are
-    only shown.
+    """Check settings, classes, files and corpora of a training command; return whether it only
+    shows settings.
 
     Args:
         with_corpus: look for the corpus, and files that the run begins with, too.
@@ -56,13 +56,13 @@ def check_training(argv: list[str], with_corpus: bool = True) -> bool:
 
     with allowance(argv):
         given = check_given(argv)
-        shows = any(word.startswith("--print_config") or is_help(word) for word in argv)
+        shows = any(each.startswith("--print_config") or is_help(each) for each in argv)
         if with_corpus and not shows:
             given.check_complete(argv[0])
             given.check_paths()
     return shows
 
 
-def is_help(word: str) -> bool:
+def is_help(option: str) -> bool:
     """Return whether an option only shows settings, as `--trainer.help` does."""
-    return word.startswith("--") and word.partition("=")[0].endswith(".help")
+    return option.startswith("--") and option.partition("=")[0].endswith(".help")

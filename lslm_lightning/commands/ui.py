@@ -1,4 +1,4 @@
-"""`lslm ui`: MLflow's own web pages on this project's runs."""
+"""`lslm ui`: MLflow's web interface for this project's runs."""
 
 from contextlib import suppress
 
@@ -7,9 +7,9 @@ from lslm_lightning.experiments.dashboard import check_port, published, serve, s
 from lslm_lightning.tracking import Store, TrackingError
 from lslm_lightning.tracking.lost import end_lost_runs
 
-DESCRIPTION = """Serve MLflow's web pages on the runs of this folder, or of MLFLOW_TRACKING_URI, and
-print links to views that compare them: a table with scores, intervals and the settings that differ,
-and charts. Ctrl-C ends it.
+DESCRIPTION = """Serve MLflow's web interface for the runs of this folder, or of
+MLFLOW_TRACKING_URI, and print links to views that compare them: a table of scores, intervals and
+differing settings, and charts. Ctrl-C ends it.
 
   lslm ui
   lslm ui --open
@@ -17,12 +17,14 @@ and charts. Ctrl-C ends it.
 
 
 def main(argv: list[str]) -> int:
-    """Serve until interrupted. Where runs are stored on a server, only say its address."""
+    """Serve MLflow's pages until interrupted, or print the address of a tracking server that has
+    its own.
+    """
     parser = Parser(prog="lslm ui", description=DESCRIPTION)
     parser.add_argument(
         "--port", type=int, default=5000, metavar="N", help="of the pages (default 5000)"
     )
-    host = "who may come in: 127.0.0.1 (default) is only you; whoever comes in may delete runs"
+    host = "address to listen on (default 127.0.0.1: this machine only); visitors can delete runs"
     parser.add_argument("--host", default="127.0.0.1", help=host)
     parser.add_argument(
         "--open", action="store_true", help="open the first link in your web browser too"

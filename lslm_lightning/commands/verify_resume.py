@@ -1,32 +1,32 @@
-"""`lslm verify-resume --config FILE`: prove that a run of this config, killed and resumed, ends as
-if nothing had happened.
+"""`lslm verify-resume --config FILE`: proof that a killed and resumed training gives the same
+weights.
 """
 
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from lslm_lightning.commands.arguments import Parser
 from lslm_lightning.commands.training import check_training
 from lslm_lightning.exit_status import DONE, WRONG_ARGUMENTS
-from lslm_lightning.experiments.outcome import WorkError
+from lslm_lightning.experiments.endings import WorkError
 from lslm_lightning.experiments.resume_proof import Trial, accumulated, differences
+from lslm_lightning.types import Json
 
-DESCRIPTION = """Train a few steps straight, and the same steps with kills (SIGKILL) between; the
-weights must be the same to the last bit.
+DESCRIPTION = """Train a few steps without interruption, and the same steps with kills (SIGKILL)
+in between; the weights must be equal to the last bit.
 
   lslm verify-resume --config configs/translation/multi30k_en_de_cpu.yaml
   lslm verify-resume --config mine.yaml --steps 50 --kills 5 --trainer.devices 2
 
-Any key of the config can be set here, but for those that this command decides: how long to train
-(--steps), where, and what is saved. All of it happens in a folder of its own, which is removed;
-your runs and MLflow are left alone."""
+Any key of the config can be set here, except for those that this command sets itself: how long to
+train (--steps), where, and when to save. Everything is kept in a temporary folder; your runs and
+MLflow are not touched."""
 
-STEPS = "--steps says how long each training is: leave it out"
-TRIAL = "each training is kept in a folder of its own, which is removed: leave it out"
-STATES = "this command decides when states are saved: leave it out"
+STEPS = "--steps sets the length of each training: leave it out"
+TRIAL = "each training is kept in a temporary folder: leave it out"
+STATES = "this command sets when checkpoints are saved: leave it out"
 DECIDED = {  # settings of a training that this command decides
     "trainer.max_steps": STEPS,
     "trainer.max_epochs": STEPS,
@@ -39,47 +39,50 @@ DECIDED = {  # settings of a training that this command decides
     "job.name": TRIAL,
     "job.parent": TRIAL,
     "job.save_every_steps": STATES,
-    "ckpt_path": "each training begins anew: leave it out",
+    "ckpt_path": "each training starts from step 0: leave it out",
 }
 
 
 def arguments() -> Parser:
-    """What argparse knows; the rest are keys of the config."""
-    it = Parser("lslm verify-resume", description=DESCRIPTION, allow_abbrev=False)
-    it.add_argument(
+    """Build the parser of the command's own arguments; all others are keys of the config."""
+    parser = Parser("lslm verify-resume", description=DESCRIPTION, allow_abbrev=False)
+    parser.add_argument(
         "--config",
         action="append",
         required=True,
         metavar="FILE",
         help="YAML of a training; several are merged",
     )
-    it.add_argument(
+    parser.add_argument(
         "--steps", type=int, default=20, metavar="N", help="optimizer steps (default 20)"
     )
-    it.add_argument(
+    parser.add_argument(
         "--kills", type=int, default=2, metavar="N", help="how often it is killed (default 2)"
     )
-    it.add_argument(
+    parser.add_argument(
         "--seed", type=int, default=0, help="of the moments at which it is killed (default 0)"
     )
-    return it
+    return parser
 
 
 def main(argv: list[str]) -> int:
-    """Train, kill, resume, compare."""
-    own, words = arguments().parse_known_args(argv[1:])
+    """Train uninterrupted, train with kills, compare the checkpoints, and return the exit
+    status.
+    """
+    own, changes = arguments().parse_known_args(argv[1:])
     if own.steps < 2 or own.kills < 1:
         print(
             f"lslm: --steps {own.steps} must be at least 2 and --kills {own.kills} at least 1",
             file=sys.stderr,
         )
         return WRONG_ARGUMENTS
-    for name, value in given_settings(words):
+    for name, value in given_settings(changes):
         if why := DECIDED.get(name):
             steps = f" with --steps {own.steps}" if why == STEPS else ""
             print(f"lslm: --{name}={value}{steps}: {why}", file=sys.stderr)
             return WRONG_ARGUMENTS
-    check_training(["fit", *(word for file in own.config for word in ("--config", file)), *words])
+    configs = [each for file in own.config for each in ("--config", file)]
+    check_training(["fit", *configs, *changes])
     with tempfile.TemporaryDirectory(prefix="lslm-verify-") as folder:
         every = max(1, own.steps // (2 * own.kills + 1))
         limits = [
@@ -88,51 +91,49 @@ def main(argv: list[str]) -> int:
             "--trainer.max_time=null",
             "--job.minutes=null",
             "--job.seeds=1",
-            f"--trainer.val_check_interval={own.steps // 2 * accumulated(own.config, words)}",
+            f"--trainer.val_check_interval={own.steps // 2 * accumulated(own.config, changes)}",
         ]
-        given = [word for file in own.config for word in ("--config", file)]
-        words = [
-            *given,
+        training = [
+            *configs,
             *limits,
-            *words,
+            *changes,
             f"--job.root={folder}/runs",
             f"--job.save_every_steps={every}",
         ]
         trial = Trial(Path(folder), own.seed)
-        print(f"{own.steps} steps straight", flush=True)
-        trial.train(["fit", *words, "--job.name=straight"])
+        print(f"{own.steps} steps without interruption", flush=True)
+        trial.train(["fit", *training, "--job.name=straight"])
         # measured once, where it is `auto`
         same = f"--trainer.precision={trial.precision('straight') or 'null'}"
-        n_middle = trial.kill_and_resume(["fit", *words, same, "--job.name=killed"], own.kills)
+        n_middle = trial.kill_and_resume(["fit", *training, same, "--job.name=killed"], own.kills)
         different = differences(trial.state("straight"), trial.state("killed"))
     if different:
         raise WorkError(f"the killed run ended differently: {different}")
     if not n_middle:
         raise WorkError(
-            "every kill came when training was at its end already, which proves nothing: set "
-            "--steps higher"
+            "every kill came after the training had ended, which proves nothing: set --steps higher"
         )
     print(
-        f"after {own.kills} kills the weights, the optimizer and the schedule are the same to "
-        "the last bit"
+        f"after {own.kills} kills the weights, the optimizer and the schedule are equal to the "
+        "last bit"
     )
     return DONE
 
 
-def given_settings(words: Sequence[str]) -> Iterator[tuple[str, Any]]:
-    """Yield each setting of a command line with its value, also those inside `--trainer {...}` or
-    `--job FILE`.
+def given_settings(arguments: Sequence[str]) -> Iterator[tuple[str, Json]]:
+    """Yield each setting of a command line with its value, including those inside `--trainer {...}`
+    or `--job FILE`.
     """
     import yaml
 
     from lslm_lightning.text.yaml_files import parse_yaml, read_yaml
 
-    for i, word in enumerate(words):
-        if not word.startswith("--"):
+    for i, argument in enumerate(arguments):
+        if not argument.startswith("--"):
             continue
-        option, mark, value = word.partition("=")
+        option, mark, value = argument.partition("=")
         if not mark:
-            value = next(iter(words[i + 1 : i + 2]), "")
+            value = next(iter(arguments[i + 1 : i + 2]), "")
         name = option.removeprefix("--").removesuffix("+")
         yield name, value
         if name not in ("trainer", "job"):

@@ -1,14 +1,12 @@
-"""Which classes the configs of a command may name: any of the user's, few of a run from
-elsewhere.
-"""
+"""Trust in configs: which classes the config files of a command may name."""
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from itertools import pairwise
 from pathlib import Path
 
-from lslm_lightning.configuration.errors import yaml_of
-from lslm_lightning.configuration.long_options import spelled_out
+from lslm_lightning.configuration.config_files import yaml_of
+from lslm_lightning.configuration.long_options import with_long_options
 from lslm_lightning.runs import RunDirectory
 from lslm_lightning.runs.directory import refuse_links
 from lslm_lightning.runs.own_code import add_working_directory, paths_in
@@ -20,28 +18,29 @@ BLOCKS = ("model", "data", "trainer")  # of a config, what has classes
 
 
 def allowance(
-    words: Sequence[str], resumed: RunDirectory | None = None
+    arguments: Sequence[str], resumed: RunDirectory | None = None
 ) -> AbstractContextManager[None]:
-    """Return the context in which a command may parse and build what its words and files name.
+    """Return the context that limits the classes which a command may import while it parses and
+    builds its config.
 
-    A config that lies in a run directory is a run's, also by the name of a link to it. One that
-    this user started on this machine may name any class, and so may words and files of the user's
-    own beside that of another's run.
+    A config in a run directory belongs to that run, also under the name of a link to it. A run that
+    this user started on this machine may name any class, and so may arguments and files of the
+    user's own, also beside the config of another user's run.
 
     Args:
-        words: of the command, `--trust` among them to let every run name any class.
-        resumed: the run that goes on.
+        arguments: of the command; `--trust` among them lets every run name any class.
+        resumed: directory of the run that is resumed.
 
     Raises:
-        ValueError: a run names a class that is not trusted; one that goes on has links to
-            elsewhere.
+        ValueError: a run names a class that is not trusted; a resumed one has links out of its
+            directory.
     """
-    if TRUST in words:
+    if TRUST in arguments:
         return nullcontext()
     parts = [
         part
-        for word in spelled_out(words)
-        for part in (word.split("=", 1) if word[:1] == "-" else [word])
+        for argument in with_long_options(arguments)
+        for part in (argument.split("=", 1) if argument[:1] == "-" else [argument])
     ]
     files = [Path(file) for option, file in pairwise(parts) if option == "--config"]
     strange = [file for file in files if is_of_run(file, resumed) and not is_own_run(file)]
@@ -62,14 +61,14 @@ def allowance(
 
 
 def is_of_run(config: Path, resumed: RunDirectory | None) -> bool:
-    """Return whether a config is that of a run, by what lies beside it."""
+    """Return whether a config file belongs to a run directory, judging by the files beside it."""
     if resumed is not None and config == resumed.config:
         return True
     return config.is_file() and any(map(has_run_beside, {config.absolute(), config.resolve()}))
 
 
 def has_run_beside(config: Path) -> bool:
-    """Return whether a file has the name and the place of the config of a run."""
+    """Return whether a file is called config.yaml and lies beside other files of a run."""
     directory = RunDirectory(config.parent)
     beside = (
         directory.checkpoints,

@@ -1,20 +1,22 @@
-"""LightningCLI's parser with the settings of an experiment: the one way from files and words to
-objects.
-"""
+"""LightningCLI with this project's settings: the one parser of experiment configs."""
 
 import logging
 import warnings
+from collections.abc import Sequence
 from enum import Enum
+from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import NoReturn
 
 from jsonargparse import ArgumentError, Namespace
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from lslm_lightning.configuration.allowance import allowance
-from lslm_lightning.configuration.errors import check_files, explain
+from lslm_lightning.configuration.config_files import check_files
+from lslm_lightning.configuration.errors import explain
 from lslm_lightning.configuration.hidden_settings import check_secrets, revealed
 from lslm_lightning.configuration.job import TRAINER_DEFAULTS, Job, JobTrainer, task_name
+from lslm_lightning.configuration.lightning_cli_internals import HookedCLI, UnabbreviatedParser
 from lslm_lightning.exit_status import SettingsError
 from lslm_lightning.runs.trust import check_trust, is_restricted, resolve
 from lslm_lightning.safety.magnitudes import check_magnitudes
@@ -22,47 +24,82 @@ from lslm_lightning.text.tokenizer import Tokenizer
 from lslm_lightning.text.yaml_files import parse_yaml
 from lslm_lightning.training.data import TaskData
 from lslm_lightning.training.task import Task
+from lslm_lightning.types import JsonObject
+
+DEFAULT_SEED = 0
+QUIETED = (  # loggers whose messages are for those who call Lightning themselves
+    "lightning.pytorch",
+    "lightning.fabric",
+    "lightning.pytorch.utilities.rank_zero",
+    "lightning.pytorch.accelerators.cuda",
+)
 
 
-class ConfigParser(LightningArgumentParser):
-    """Errors in one line: what is wrong, where, and the nearest right word.
+class ConfigParser(UnabbreviatedParser):
+    """LightningCLI's parser with error messages of one line and without abbreviated options."""
 
-    No option can be shortened: what looks for `--config` in the words would not find it.
-    """
+    def parse_string(
+        self,
+        content: str,
+        path: str | PathLike[str] = "",
+        ext_vars: JsonObject | None = None,
+        env: bool | None = None,
+        defaults: bool = True,
+        **private: bool,
+    ) -> Namespace:
+        """Parse a config's content, with the secrets that it hides filled in.
 
-    def __init__(self, *arguments: Any, **settings: Any) -> None:
-        super().__init__(*arguments, **{"allow_abbrev": False, **settings})
+        jsonargparse makes the file's folder the working directory before.
 
-    def parse_string(self, content: str, path: Any = "", **settings: Any) -> Namespace:
-        """Parse the content of a file, which jsonargparse has made the working directory's, with
-        what it hides.
+        Args:
+            private: what jsonargparse tells itself.
         """
-        return super().parse_string(
-            revealed(content, Path(path)) if path else content, path=path, **settings
-        )
+        text = revealed(content, Path(path)) if path else content
+        return super().parse_string(text, path, ext_vars, env, defaults, **private)
 
-    def error(self, message: str, ex: Exception | None = None) -> None:
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Raise an error of the parser as `SettingsError`, explained in one line."""
         # the parser of a nested class: those around it add where it stands
         if not self.exit_on_error:
             raise ArgumentError(None, message) from ex
         raise SettingsError(explain(message, self))
 
 
-class ExperimentCLI(LightningCLI):
-    """LightningCLI with one subcommand, the block `job`, and the data's tokenizer given to the
-    model.
+class ExperimentCLI(HookedCLI):
+    """LightningCLI with one subcommand, the block `job`, and the model's tokenizer linked to the
+    data.
 
     Whatever is built from a config (a run, a plan, the data of an evaluation) is built by a
     subclass.
+
+    Args:
+        arguments: of the command line, the subcommand first.
     """
 
-    def __init__(self, *arguments: Any, args: list[str], **settings: Any) -> None:
-        self.chosen = args[0]
-        super().__init__(*arguments, args=args, **settings)
+    model: Task
+    datamodule: TaskData
 
-    def subcommands(self) -> dict[str, set[str]]:
-        """Return the one that is asked for: its parser takes a while to make, and five take five
-        times as long.
+    def __init__(self, arguments: Sequence[str]) -> None:
+        self.chosen = arguments[0]
+        super().__init__(
+            Task,
+            TaskData,
+            args=list(arguments),
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            trainer_class=JobTrainer,
+            trainer_defaults=TRAINER_DEFAULTS,
+            save_config_callback=None,
+            seed_everything_default=DEFAULT_SEED,
+            auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,
+            parser_class=ConfigParser,
+            parser_kwargs={"prog": "lslm"},
+        )
+
+    def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]  # static in LightningCLI
+        """Return the chosen subcommand alone with the arguments it skips; each parser takes long to
+        build.
         """
         # left out, so that all know the same settings
         ours = {"verbose", "return_predictions", "weights_only"}
@@ -71,6 +108,7 @@ class ExperimentCLI(LightningCLI):
         return {self.chosen: known[self.chosen]}
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add the block `job` and the link from the data's tokenizer to the model."""
         parser.add_class_arguments(Job, "job")
         parser.link_arguments(
             "data",
@@ -80,121 +118,114 @@ class ExperimentCLI(LightningCLI):
         )
 
     def _tokenizer_of(self, data: TaskData) -> Tokenizer:
+        """Return the tokenizer that the model is given."""
         return data.tokenizer
 
     @property
     def job(self) -> Job:
-        return Job(**self._get(self.config, "job").as_dict())
+        """Settings of the block `job`."""
+        return Job(**self.settings["job"].as_dict())
 
     @property
     def task_name(self) -> str:
-        """The folder of its runs, and the experiment in MLflow."""
-        return task_name(resolve(self._get(self.config, "model").class_path))
+        """Name of the task: the folder of its runs and its MLflow experiment."""
+        return task_name(resolve(self.settings["model"].class_path))
 
-    def _parse_ckpt_path(self) -> None:
-        """Our checkpoints hold no hyperparameters: LightningCLI need not read them, nor stumble
-        over a broken one.
-        """
-
-    def _set_seed(self) -> None:
-        seed = self._get(self.config, "seed_everything")
-        if seed is not None and not 0 <= seed < 2**32:
-            raise ValueError(f"seed_everything={seed} must be between 0 and {2**32 - 1:,}")
-        super()._set_seed()
-
-    def _check_trust(self) -> None:
-        """Refuse what the run wants to build, as it was parsed and is about to be built.
+    def check_seed(self) -> None:
+        """Refuse a `seed_everything` that no random generator takes.
 
         Raises:
-            ValueError: it is not trusted.
+            ValueError: it is out of range.
         """
-        for name in ("model", "data", "trainer"):
-            check_trust(self._get(self.config, name))
+        seed = self.settings["seed_everything"]
+        if seed is not None and not 0 <= seed < 2**32:
+            raise ValueError(f"seed_everything={seed} must be between 0 and {2**32 - 1:,}")
 
     def check_settings(self) -> None:
-        """Refuse what a stranger's config must not name, and numbers that no setting can mean.
+        """Refuse untrusted classes and numbers beyond any sensible magnitude.
 
         Raises:
             ValueError: there is such a setting.
         """
         if is_restricted():
-            self._check_trust()
-        check_magnitudes(self.config[self.subcommand])
+            for name in ("model", "data", "trainer"):
+                check_trust(self.settings[name])
+        check_magnitudes(self.settings)
+
+    def dumped(self, skip_default: bool = False) -> str:
+        """Return the settings of the subcommand as YAML.
+
+        Args:
+            skip_default: leave out settings that have their default.
+        """
+        return self.subcommand_parser().dump(
+            without_enums(self.settings),
+            skip_none=False,
+            skip_default=skip_default,
+            skip_link_targets=True,
+            format="yaml",
+        )
 
 
 class SettingsReader(ExperimentCLI):
-    """The settings that words and files come to; nothing is built."""
+    """LightningCLI that only parses settings and builds nothing."""
 
     def before_instantiate_classes(self) -> None:
-        """Nothing is checked but what the parser checks."""
+        """Skip all further checks."""
 
     def instantiate_classes(self) -> None:
-        """Nothing is built."""
+        """Build nothing."""
 
-    def _run_subcommand(self, subcommand: str) -> None:
-        pass
+    def run_job(self, subcommand: str) -> None:
+        """Run nothing."""
 
 
-def read_settings(words: list[str]) -> dict[str, Any]:
-    """Return the whole configuration that words of a command come to, as in its config.yaml.
+def read_settings(arguments: Sequence[str]) -> JsonObject:
+    """Return the whole configuration that the arguments of a command give, as in config.yaml.
 
     Args:
-        words: the subcommand first, as in `["run", "--config", "mine.yaml"]`.
+        arguments: the subcommand first, as in `["run", "--config", "mine.yaml"]`.
 
     Raises:
         SettingsError: they are wrong.
-        ValueError: files or secrets are missing, or a stranger's config names what it must not.
+        ValueError: files or secrets are missing, or an untrusted config names a class that it must
+            not.
     """
-    quiet()
-    check_files(words)
-    check_secrets(words)
-    with allowance(words):
-        reader = SettingsReader(Task, TaskData, args=words, **SETTINGS)
-    settings = without_enums(reader.config[reader.subcommand])
-    parser = reader._parser(reader.subcommand)
-    text = parser.dump(settings, skip_none=False, skip_link_targets=True, format="yaml")
-    config = parse_yaml(text)
+    silence_library_logs()
+    check_files(arguments)
+    check_secrets(arguments)
+    with allowance(arguments):
+        reader = SettingsReader(arguments)
+    config: JsonObject = parse_yaml(reader.dumped())
     config.pop("config", None)
     return config
 
 
-SETTINGS = {  # of LightningCLI
-    "subclass_mode_model": True,
-    "subclass_mode_data": True,
-    "trainer_class": JobTrainer,
-    "trainer_defaults": TRAINER_DEFAULTS,
-    "save_config_callback": None,
-    "seed_everything_default": 0,
-    "auto_configure_optimizers": False,
-    "load_from_checkpoint_support": False,
-    "parser_class": ConfigParser,
-    "parser_kwargs": {"prog": "lslm"},
-}
-
-
-def without_enums(settings: Any) -> Any:
-    """The same settings with words for members of enumerations, which some of Lightning's defaults
-    are and no YAML can hold.
+def without_enums(settings: Namespace) -> Namespace:
+    """Return nested settings with each enumeration member replaced by its value, which YAML can
+    hold.
     """
-    if isinstance(settings, Namespace):
-        return Namespace({name: without_enums(value) for name, value in vars(settings).items()})
-    if isinstance(settings, dict):
-        return {name: without_enums(value) for name, value in settings.items()}
-    if isinstance(settings, list):
-        return [without_enums(value) for value in settings]
-    return settings.value if isinstance(settings, Enum) else settings
+    return Namespace({name: enum_values(value) for name, value in vars(settings).items()})
 
 
-def quiet() -> None:
-    """Lightning's hints are for those who call it themselves."""
+def enum_values(setting: object) -> object:
+    """Return a setting with each enumeration member in it replaced by its value."""
+    if isinstance(setting, Namespace):
+        return without_enums(setting)
+    if isinstance(setting, dict):
+        return {name: enum_values(value) for name, value in setting.items()}
+    if isinstance(setting, list):
+        return [enum_values(value) for value in setting]
+    return setting.value if isinstance(setting, Enum) else setting
+
+
+def silence_library_logs() -> None:
+    """Silence log messages and warnings of Lightning and torch that do not concern users of the
+    commands.
+    """
     # on how to sum a norm faster
     logging.getLogger("torch.distributed.tensor._redistribute").setLevel(logging.ERROR)
-    for name in (
-        "lightning.pytorch",
-        "lightning.fabric",
-        "lightning.pytorch.utilities.rank_zero",
-        "lightning.pytorch.accelerators.cuda",
-    ):
+    for name in QUIETED:
         logging.getLogger(name).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", module="lightning.*")
     warnings.filterwarnings("ignore", message=".*sync_dist.*")

@@ -1,5 +1,5 @@
-"""What is wrong with a configuration, in one line: the innermost cause, its place, the nearest
-right word.
+"""Error messages about configs: one line with the innermost cause, the setting, and a
+suggestion.
 """
 
 import importlib
@@ -7,125 +7,27 @@ import inspect
 import os
 import pkgutil
 import re
-from collections.abc import Callable, Iterator, Sequence
-from contextvars import ContextVar
+from collections.abc import Callable, Sequence
 from difflib import get_close_matches
-from itertools import pairwise, takewhile
-from pathlib import Path
-from typing import Any, NamedTuple
+from itertools import takewhile
+from typing import NamedTuple
 
 import yaml
 
-from lslm_lightning.configuration.long_options import spelled_out
-from lslm_lightning.runs.own_code import add_working_directory
+from lslm_lightning.configuration.config_files import FILES
 from lslm_lightning.runs.parser import ArgumentParser
 from lslm_lightning.runs.trust import ADVICE, DENIED, is_restricted, resolve
-from lslm_lightning.safety.paths import did_you_mean
 from lslm_lightning.text.yaml_files import (
-    MeaningError,
-    ParserLoader,
-    parse_yaml,
     plain_scalars,
     quoted_way_out,
-    read_yaml,
 )
 
-TOP = ("seed_everything", "trainer", "model", "data", "job", "ckpt_path")
-
-
-# of the command that is parsed
-FILES: ContextVar[tuple[Path, ...]] = ContextVar("FILES", default=())
 # how jsonargparse begins to tell that a constructor broke down
 BROKE_DOWN = "Problem with given class_path"
-SUFFIXES = (".yaml", ".yml", ".json")
-
-
-def check_files(argv: Sequence[str], known: Sequence[str] = TOP) -> None:
-    """Look at each `--config FILE`, and all YAML in other options, before the parser does.
-
-    The parser would not name the file and the line.
-
-    Args:
-        known: keys at the top of a config; all where there are none.
-
-    Raises:
-        ValueError: a file is missing, no UTF-8, no YAML, or has a key at its top that means
-            nothing; or some YAML has a key twice, or something else where text is meant.
-    """
-    split = (word.split("=", 1) if word.startswith("-") else [word] for word in spelled_out(argv))
-    words = [part for parts in split for part in parts]
-    add_working_directory(words)
-    files: list[Path] = []
-    for option, value in pairwise(words):
-        if option == "--config":
-            _check_file(Path(value), known)
-            files.append(Path(value))
-        elif option.startswith("--") and value.endswith(SUFFIXES) and Path(value).is_file():
-            yaml_of(Path(value))
-            files.append(Path(value))
-        elif option.startswith("--") and value.lstrip().startswith(("{", "[")):
-            _check_inline(option, value)
-    FILES.set(tuple(files))
-
-
-def _check_inline(option: str, value: str) -> None:
-    """Refuse a value of the command line that has a key twice, or something else for text."""
-    name = option.rpartition(".")[2].lstrip("-")
-    try:
-        parse_yaml(f"{name}: {value}", ParserLoader)
-    except MeaningError as error:
-        raise ValueError(f"{option} {value}: {error.problem}") from None
-    except yaml.YAMLError:
-        pass  # the parser says what it should have been
-
-
-def yaml_of(path: Path, loader: type = ParserLoader) -> Any:
-    """Return the content of a file of the user's.
-
-    Raises:
-        ValueError: it is missing, no UTF-8, no YAML, has a key twice, or something else where text
-            is meant.
-    """
-    try:
-        content = read_yaml(path, f"config {path}", loader)
-    except FileNotFoundError:
-        hint = did_you_mean(path, Path("configs").glob("*/*.yaml"))
-        raise ValueError(f"config {path} does not exist{hint}") from None
-    except OSError as error:
-        raise ValueError(f"config {path} cannot be read: {error.strerror}") from None
-    add_working_directory(content)
-    return content
-
-
-def _check_file(path: Path, known: Sequence[str]) -> None:
-    config = yaml_of(path)
-    for value in nested_texts(config):
-        if value.endswith(SUFFIXES) and (inner := Path(value)).is_file():
-            yaml_of(inner)
-    if not isinstance(config, dict):
-        keys = f"keys such as {', '.join(known)}" if known else "keys"
-        raise ValueError(
-            f"config {path} must hold {keys}, but is "
-            f"{'empty' if config is None else type(config).__name__}"
-        )
-    for key in config:
-        if known and key not in known:
-            near = get_close_matches(str(key), known, 1)
-            hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
-            raise ValueError(f"config {path}: {key!r} is not known at the top; {hint}")
-
-
-def nested_texts(value: Any) -> Iterator[str]:
-    """Every text in mappings and lists."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict | list):
-        for inner in value.values() if isinstance(value, dict) else value:
-            yield from nested_texts(inner)
 
 
 class Cause(NamedTuple):
-    """The innermost reason in a parser's message, with what stands around it."""
+    """Innermost cause in an error message of the parser, with its context."""
 
     reason: str
     key: str  # dotted, as far as the message names it
@@ -134,13 +36,11 @@ class Cause(NamedTuple):
 
 
 def explain(message: str, parser: ArgumentParser) -> str:
-    """The one line of a parser's message, whose cause may stand deep inside a list of tried
-    types.
-    """
+    """Return a one-line explanation of an error message of the parser."""
     cause = _cause(message)
-    for pattern, say in SENTENCES.items():
+    for pattern, explanation in EXPLANATIONS.items():
         if found := re.search(pattern, cause.reason):
-            return say(cause, found, parser)
+            return explanation(cause, found, parser)
     key = cause.key
     value = cause.value
     # of the shell; a module that raises is not told where
@@ -152,8 +52,8 @@ def explain(message: str, parser: ArgumentParser) -> str:
 
 
 def _cause(message: str) -> Cause:
-    """Of all types that were tried, the one that got furthest; what is nested in the message is
-    indented.
+    """Find the innermost cause in an error message of the parser, whose indentation shows the
+    nesting.
     """
     lines = [
         (len(line) - len(line.lstrip()), line.strip(" -"))
@@ -172,7 +72,7 @@ def _cause(message: str) -> Cause:
     best = max(told, key=lambda i: lines[i][0])
     depth, line = lines[best]
 
-    around = []
+    around: list[str] = []
     key_at = -1
     outside = depth
     for i in reversed(range(best)):
@@ -204,50 +104,55 @@ def _cause(message: str) -> Cause:
     return Cause(reason, ".".join(keys), values[0] if values else "", classes)
 
 
-def _unknown(cause: Cause, found: re.Match, parser: ArgumentParser) -> str:
+def _unknown(cause: Cause, found: re.Match[str], parser: ArgumentParser) -> str:
+    """Explain an unknown setting."""
     name = found[1].split()[0].removeprefix("--").split("=")[0]
     if "nrecognized" in cause.reason and not found[1].startswith("-"):
         return f"{name!r} belongs to no option; options begin with --"
-    known = _names_of(cause.classes[-1]) if cause.classes else sorted(set(_names(parser)))
-    return unknown_name(cause.key, name, known, cause.classes[-1] if cause.classes else "")
+    from lslm_lightning.configuration.lightning_cli_internals import all_argument_names  # slow
+
+    if cause.classes:
+        return unknown_name(cause.key, name, _names_of(cause.classes[-1]), cause.classes[-1])
+    return unknown_name(cause.key, name, sorted(set(all_argument_names(parser))))
 
 
-def unknown_name(place: str, name: str, known: Sequence[str], path: str = "") -> str:
-    """Return what is said of a setting that does not exist.
+def unknown_name(setting: str, name: str, known: Sequence[str], path: str = "") -> str:
+    """Return the error message for an unknown setting, with the closest known name.
 
     Args:
-        place: the setting whose class should have it; "" for the top of a config.
+        setting: whose class should have it; "" for the top of a config.
         known: settings that exist there.
         path: import path of the class, to be named where no name is near.
     """
     near = _nearest_key(name, known)
-    begin = f"{place}." if place else ""
+    prefix = f"{setting}." if setting else ""
     if near or not path:
-        return f"{begin}{name} is not known{f'; did you mean {begin}{near}?' if near else ''}"
-    return f"{begin}{name} is not known: {path} takes {', '.join(known) or 'nothing'}"
+        suggestion = f"; did you mean {prefix}{near}?" if near else ""
+        return f"{prefix}{name} is not known{suggestion}"
+    return f"{prefix}{name} is not known: {path} takes {', '.join(known) or 'nothing'}"
 
 
-def _denied(cause: Cause, found: re.Match, parser: ArgumentParser) -> str:
+def _denied(cause: Cause, found: re.Match[str], parser: ArgumentParser) -> str:
+    """Explain a class that is not trusted."""
     return f"{cause.key}: the run may not name {found[1]}; {ADVICE}".removeprefix(": ")
 
 
-def _missing(cause: Cause, found: re.Match, parser: ArgumentParser) -> str:
-    place = f"{cause.key}." if cause.key else ""
+def _missing(cause: Cause, found: re.Match[str], parser: ArgumentParser) -> str:
+    """Explain settings that are missing."""
+    prefix = f"{cause.key}." if cause.key else ""
     names = [
         re.sub(r"^(run|fit|validate|test|predict)\.", "", name) for name in found[1].split(", ")
     ]
-    return missing_settings([f"{place}{name}" for name in names])
+    return missing_settings([f"{prefix}{name}" for name in names])
 
 
 def missing_settings(names: Sequence[str]) -> str:
-    """Return what is said of settings that are not given."""
+    """Return the error message for settings that are missing."""
     return f"{', '.join(names)} must be given, in a config (--config FILE) or on the command line"
 
 
-def _no_such_name(cause: Cause, found: re.Match, parser: ArgumentParser) -> str:
-    """An import path that leads nowhere: `module 'a.b' has no attribute 'C'` or `No module named
-    'a.b'`.
-    """
+def _no_such_name(cause: Cause, found: re.Match[str], parser: ArgumentParser) -> str:
+    """Explain an import path whose module or attribute does not exist."""
     path = (
         cause.value
         if re.fullmatch(IMPORT_PATH, cause.value) or not cause.classes
@@ -261,72 +166,81 @@ def _no_such_name(cause: Cause, found: re.Match, parser: ArgumentParser) -> str:
     return no_such_name(cause.key, path, module, name, _names_in(module))
 
 
-def no_such_name(place: str, path: str, module: str, name: str, known: Sequence[str]) -> str:
-    """Return what is said of an import path that leads nowhere.
+def no_such_name(setting: str, path: str, module: str, name: str, known: Sequence[str]) -> str:
+    """Return the error message for an import path whose last part does not exist.
 
     Args:
-        place: the setting that has it.
+        setting: that has the import path; "" for none.
         module, name: where the path ends, and the part that is not there.
         known: names in `module`.
     """
     near = get_close_matches(name, known, 1, 0.7)
     where = f"{module} has no {name}" if module else f"there is no module {name}"
-    hint = f"; did you mean {module}.{near[0]}?".replace(" .", " ") if near else ""
-    return f"{f'{place}: ' if place else ''}{path} cannot be imported: {where}{hint}"
+    suggestion = f"; did you mean {module}.{near[0]}?".replace(" .", " ") if near else ""
+    prefix = f"{setting}: " if setting else ""
+    return f"{prefix}{path} cannot be imported: {where}{suggestion}"
 
 
-def _wrong_kind(cause: Cause, found: re.Match, parser: ArgumentParser) -> str:
+def _wrong_kind(cause: Cause, found: re.Match[str], parser: ArgumentParser) -> str:
+    """Explain a value that should name a class."""
     return (
         f"{cause.key or 'a value'} must be {SPECIFICATION} of a {found[1]}, but is "
         f"{_shown(cause.value)}"
     )
 
 
-def _wrong_class(cause: Cause, found: re.Match, parser: ArgumentParser) -> str:
+def _wrong_class(cause: Cause, found: re.Match[str], parser: ArgumentParser) -> str:
+    """Explain a class that is not a subclass of the expected one."""
     return f"{cause.key}: {(found[1] or cause.value).strip()} is no subclass of {found[2]}"
 
 
-def _abstract(cause: Cause, found: re.Match, parser: ArgumentParser) -> str:
+def _abstract(cause: Cause, found: re.Match[str], parser: ArgumentParser) -> str:
+    """Explain a class that cannot be instantiated."""
     return (
         f"{cause.key}: {cause.value or 'the class'} is abstract; name a class that inherits from it"
     )
 
 
-def _no_mapping(cause: Cause, found: re.Match, parser: ArgumentParser) -> str:
+def _no_mapping(cause: Cause, found: re.Match[str], parser: ArgumentParser) -> str:
+    """Explain `init_args` that are not a mapping."""
     return f"{cause.key}.init_args must be a mapping of names to values, but is a {found[1]}"
 
 
-def _wrong_type(cause: Cause, found: re.Match, parser: ArgumentParser) -> str:
-    """`Expected a KIND`, a line for each kind that was tried."""
+def _wrong_type(cause: Cause, found: re.Match[str], parser: ArgumentParser) -> str:
+    """Explain a value of the wrong type; the cause has a line for each type that was tried."""
     kinds = re.findall(r"^Expected an? (.+)", cause.reason, re.MULTILINE)
     paths = [kind.partition(": ")[2] for kind in kinds if kind.startswith("dot import path")]
     choices = [
         kind[len("typing.Literal[") : -1] for kind in kinds if kind.startswith("typing.Literal[")
     ]
     classes = [name for kind in kinds for name in re.findall("^<class '(.+)'>", kind)]
-    words = (
+    wanted = (
         [f"one of {', '.join(choices)}"]
         if choices
         else [TYPES.get(name, f"a {name}") for name in classes if name != "NoneType"]
     )
-    words += [kind for kind in kinds if not re.match("dot import path|typing.Literal|<class", kind)]
-    if not words:
-        words = [SPECIFICATION]
+    wanted += [
+        kind for kind in kinds if not re.match("dot import path|typing.Literal|<class", kind)
+    ]
+    if not wanted:
+        wanted = [SPECIFICATION]
     elif "NoneType" in classes:
-        words.append("null")
+        wanted.append("null")
     message = (
-        f"{cause.key or 'a value'} must be {' or '.join(words)}, but is "
+        f"{cause.key or 'a value'} must be {' or '.join(wanted)}, but is "
         f"{_shown(paths[0] if paths else cause.value)}"
     )
     return message + (_unquoted(cause.key) if "str" in classes else "")
 
 
 def _unquoted(key: str) -> str:
-    """Where a config has an unquoted scalar for this key that YAML does not take for text."""
+    """Return a hint with file and line if a config has an unquoted scalar for `key` that YAML reads
+    as another type; "" otherwise.
+    """
     for path in reversed(FILES.get()):
-        for place, found in plain_scalars(path):
-            if place.replace(".init_args", "") == key:
-                return f" (config {path}, line {found.line}){quoted_way_out(found.text)}"
+        for name, scalar in plain_scalars(path):
+            if name.replace(".init_args", "") == key:
+                return f" (config {path}, line {scalar.line}){quoted_way_out(scalar.text)}"
     return ""
 
 
@@ -353,7 +267,7 @@ TYPES = {
     "list": "a list",
     "NoneType": "null",
 }
-SENTENCES: dict[str, Callable[[Cause, re.Match, ArgumentParser], str]] = {
+EXPLANATIONS: dict[str, Callable[[Cause, re.Match[str], ArgumentParser], str]] = {
     r"^unrecognized arguments: (.*)": _unknown,
     r"^Option '(.+)' is not accepted": _unknown,
     r"does not accept option '(.+)'": _unknown,
@@ -370,7 +284,9 @@ SENTENCES: dict[str, Callable[[Cause, re.Match, ArgumentParser], str]] = {
 
 
 def _shown(value: str) -> str:
-    """The value in a few words, and whether it is broken YAML."""
+    """Return a value as shown in messages: shortened, quoted if it is text, marked if it is invalid
+    YAML.
+    """
     short = value if len(value) <= 60 else f"{value[:57]}..."
     try:
         plain = isinstance(yaml.safe_load(value), str)
@@ -380,39 +296,31 @@ def _shown(value: str) -> str:
 
 
 def _nearest_key(key: str, known: Sequence[str]) -> str:
-    """The known key most like `key`: another name in the same place, or else the same name in the
-    most similar place.
-    """
-    place, _, name = key.rpartition(".")
-    beside = [k.rpartition(".")[2] for k in known if k.rpartition(".")[0] == place]
+    """Return the known dotted key most similar to `key`; "" if none is similar."""
+    outer, _, name = key.rpartition(".")
+    beside = [k.rpartition(".")[2] for k in known if k.rpartition(".")[0] == outer]
     if beside:
         near = get_close_matches(name, beside, 1)
-        return f"{place}.{near[0]}".lstrip(".") if near else ""
+        return f"{outer}.{near[0]}".lstrip(".") if near else ""
     first, _, rest = key.partition(".")
     near = get_close_matches(first, {k.partition(".")[0] for k in known}, 1)
     return f"{near[0]}.{rest}" if near else ""
 
 
-def _names(parser: ArgumentParser) -> Iterator[str]:
-    """Every key that the parser and its subcommands know."""
-    for action in parser._actions:
-        yield action.dest
-        for inner in (action.choices or {}).values() if isinstance(action.choices, dict) else ():
-            yield from _names(inner)
-
-
 def _names_of(path: str) -> list[str]:
-    """The arguments of a class."""
+    """Return the names of the arguments of the class or function at an import path."""
+    from lslm_lightning.configuration.lightning_cli_internals import argument_names  # slow
+
     parser = ArgumentParser(exit_on_error=False)
     found = resolve(path)
     (parser.add_class_arguments if inspect.isclass(found) else parser.add_function_arguments)(
         found, fail_untyped=False
     )
-    return [action.dest for action in parser._actions if not action.dest.endswith("help")]
+    return [name for name in argument_names(parser) if not name.endswith("help")]
 
 
 def _names_in(module: str) -> list[str]:
-    """What can be imported from a module or a package; of nothing, all modules there are."""
+    """Return the names that can be imported from a module; all top-level modules for ""."""
     if not module:
         return [each.name for each in pkgutil.iter_modules()]
     if is_restricted():  # the name comes from a run that is not trusted
@@ -425,10 +333,10 @@ def _names_in(module: str) -> list[str]:
 
 
 def cause_of(error: ValueError) -> Exception:
-    """What a class said when it was built, or a link when it was followed: jsonargparse wraps it in
-    much that it tried.
+    """Return the original error that jsonargparse wrapped while building a class or following a
+    link.
     """
-    words = str(error)
-    if words.startswith("Call to compute_fn of link") and isinstance(error.__cause__, Exception):
+    message = str(error)
+    if message.startswith("Call to compute_fn of link") and isinstance(error.__cause__, Exception):
         return error.__cause__
-    return ValueError(_cause(words).reason) if words.startswith("Does not validate") else error
+    return ValueError(_cause(message).reason) if message.startswith("Does not validate") else error

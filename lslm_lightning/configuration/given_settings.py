@@ -1,30 +1,27 @@
-"""What the arguments of a command set: names and paths that do not exist are told before torch is
-imported.
-"""
+"""Checks of command-line arguments and config files without importing torch."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import yaml
 
+from lslm_lightning.configuration.config_files import SUFFIXES, TOP, check_files, yaml_of
 from lslm_lightning.configuration.errors import (
-    SUFFIXES,
-    TOP,
-    check_files,
     is_import_path,
     missing_settings,
     no_such_name,
     unknown_name,
-    yaml_of,
 )
-from lslm_lightning.configuration.long_options import spelled_out
-from lslm_lightning.configuration.signatures import LASTING, first_missing, settings_of
+from lslm_lightning.configuration.long_options import with_long_options
+from lslm_lightning.configuration.signatures import settings_of
+from lslm_lightning.configuration.source_tree import LASTING, first_missing
 from lslm_lightning.data.corpora import check_corpus_name
 from lslm_lightning.exit_status import SettingsError
 from lslm_lightning.safety.paths import did_you_mean
 from lslm_lightning.text.yaml_files import TEXTS, ParserLoader, parse_yaml
+from lslm_lightning.types import Json, JsonObject, Settings
 
 FIXED = {  # blocks of a config whose class is always the same
     "trainer": "lslm_lightning.configuration.job.JobTrainer",
@@ -39,7 +36,7 @@ TOKENIZER_FILE = "lslm_lightning.text.recipes.Existing"
 
 
 class Given:
-    """Settings of config files and options in the order in which the parser reads them.
+    """Settings of config files and options, taken in the order in which the parser reads them.
 
     Args:
         known: keys at the top of a config.
@@ -48,24 +45,24 @@ class Given:
     def __init__(self, known: Sequence[str] = TOP) -> None:
         self.known = known
         self.classes = dict(FIXED)  # of each setting that is a class, its import path
-        self.values: dict[str, Any] = {}
+        self.values: JsonObject = {}
 
-    def take_words(self, words: Sequence[str]) -> None:
-        """Take the config files and options of a command.
+    def take_arguments(self, arguments: Sequence[str]) -> None:
+        """Take all config files and options of a command line.
 
         Raises:
             ValueError: a setting or a class does not exist; with the nearest one that does.
         """
-        for name, value in options_of(words):
-            if name == "config" and value is None:
-                raise ValueError("--config needs the name of a file: --config FILE")
+        for name, value in options_of(arguments):
             if name == "config":
+                if value is None:
+                    raise ValueError("--config needs the name of a file: --config FILE")
                 self.take("", yaml_of(Path(value)), f"config {value}: ")
             elif not name.endswith("help"):
                 self.take_option(name, value)
 
     def take_option(self, option: str, value: str | None) -> None:
-        """Check an option's name, part by part, and take its value."""
+        """Check the name of an option, part by part, and take its value."""
         parts = [part for part in option.removesuffix("+").split(".") if part != "init_args"]
         if "dict_kwargs" in parts:
             return
@@ -81,7 +78,7 @@ class Given:
             content = parsed(value)
         self.take(".".join(names), content, "")
 
-    def take(self, place: str, value: Any, where: str) -> None:
+    def take(self, setting: str, value: Json, where: str) -> None:
         """Take the value of a setting, and check the names and classes in it.
 
         Args:
@@ -90,36 +87,38 @@ class Given:
         Raises:
             ValueError: a setting or a class does not exist; with the nearest one that does.
         """
-        self.values[place] = value
+        self.values[setting] = value
         if isinstance(value, Mapping):
-            self.take_mapping(place, value, where)
+            self.take_mapping(setting, value, where)
         elif isinstance(value, list):
             for inner in value:
-                self.take(place, inner, where)
+                self.take(setting, inner, where)
         elif (
             isinstance(value, str)
             and is_import_path(value)
-            and place.rpartition(".")[2] not in TEXTS
+            and setting.rpartition(".")[2] not in TEXTS
         ):
-            self.take_class(place, value, where)
-        elif place not in FIXED:
-            self.classes[place] = ""  # a short name, or null: what it takes is not known here
+            self.take_class(setting, value, where)
+        elif setting not in FIXED:
+            self.classes[setting] = ""  # a short name, or null: what it takes is not known here
 
-    def take_mapping(self, place: str, value: Mapping[str, Any], where: str) -> None:
+    def take_mapping(self, setting: str, value: Settings, where: str) -> None:
+        """Take a mapping: a class with its arguments, or named settings."""
         if isinstance(value.get("class_path"), str):
-            self.take(place, value["class_path"], where)
-        elif place in ("", *FIXED):
-            self.take_names(place, value, where)
+            self.take(setting, value["class_path"], where)
+        elif setting in ("", *FIXED):
+            self.take_names(setting, value, where)
         if isinstance(value.get("init_args"), Mapping):
-            self.take_names(place, value["init_args"], where)
-        elif not place or "class_path" in value:
+            self.take_names(setting, value["init_args"], where)
+        elif not setting or "class_path" in value:
             return
-        elif place not in self.classes:  # `systems`, say, which are classes by name
+        elif setting not in self.classes:  # `systems`, say, which are classes by name
             for name, inner in value.items():
                 if isinstance(inner, Mapping) and "class_path" in inner:
-                    self.take(f"{place}.{name}", inner, where)
+                    self.take(f"{setting}.{name}", inner, where)
 
-    def take_names(self, place: str, value: Mapping[str, Any], where: str) -> None:
+    def take_names(self, setting: str, value: Settings, where: str) -> None:
+        """Take the named settings of a mapping, and check each name."""
         for name, inner in value.items():
             path = [
                 part
@@ -129,41 +128,41 @@ class Given:
             if "dict_kwargs" in path:
                 continue
             for i, part in enumerate(path):
-                self.check_name(".".join(filter(None, [place, *path[:i]])), part, where)
-            self.take(".".join(filter(None, [place, *path])), inner, where)
+                self.check_name(".".join(filter(None, [setting, *path[:i]])), part, where)
+            self.take(".".join(filter(None, [setting, *path])), inner, where)
 
-    def take_class(self, place: str, path: str, where: str) -> None:
-        """Note the class of a setting, which must exist where its package does not change."""
-        self.classes[place] = path
+    def take_class(self, setting: str, path: str, where: str) -> None:
+        """Record the class of a setting, and check that it exists if its package cannot change."""
+        self.classes[setting] = path
         if (
             path.startswith(LASTING)
-            and not place.startswith("job.")
+            and not setting.startswith("job.")
             and (missing := first_missing(path))
         ):
-            raise ValueError(f"{where}{no_such_name(place, path, *missing)}")
+            raise ValueError(f"{where}{no_such_name(setting, path, *missing)}")
 
-    def check_name(self, place: str, name: str, where: str, also: Sequence[str] = ()) -> None:
-        """Refuse a setting that the class of a place does not have.
+    def check_name(self, setting: str, name: str, where: str, also: Sequence[str] = ()) -> None:
+        """Refuse a name that the class of the enclosing setting does not accept.
 
         Args:
-            also: names at the top that no config has.
+            also: names at the top that only options have.
         """
-        if not place:
+        if not setting:
             known: Sequence[str] | None = [*self.known, *also]
             path = ""
         else:
-            path = self.class_at(place)
+            path = self.class_at(setting)
             settings = settings_of(path) if path else None
-            known = None if settings is None else [setting.name for setting in settings]
-        if known is not None and (name if place else name.partition(".")[0]) not in known:
-            shown = "" if place in FIXED else path
-            raise ValueError(f"{where}{unknown_name(place, name, known, shown)}")
+            known = None if settings is None else [each.name for each in settings]
+        if known is not None and (name if setting else name.partition(".")[0]) not in known:
+            shown = "" if setting in FIXED else path
+            raise ValueError(f"{where}{unknown_name(setting, name, known, shown)}")
 
-    def class_at(self, place: str) -> str:
+    def class_at(self, setting: str) -> str:
         """Return the import path of the class of a setting, given or by default; "" if unknown."""
-        if place in self.classes or "." not in place:
-            return self.classes.get(place, "")
-        outer, _, name = place.rpartition(".")
+        if setting in self.classes or "." not in setting:
+            return self.classes.get(setting, "")
+        outer, _, name = setting.rpartition(".")
         path = self.class_at(outer)
         settings = (settings_of(path) if path else None) or ()
         return next((each.default_class for each in settings if each.name == name), "")
@@ -192,6 +191,7 @@ class Given:
             check_corpus_name(corpus, self.values.get("data.columns") or {})
 
     def check_checkpoint(self) -> None:
+        """Refuse a `ckpt_path` that does not exist."""
         path = self.values.get("ckpt_path")
         if isinstance(path, str) and not Path(path).exists():
             others = Path("runs").glob("*/*/checkpoints/*.ckpt")
@@ -207,8 +207,8 @@ class Given:
             SettingsError: there is no model or no data.
             ValueError: there are no weights.
         """
-        begun = {place.partition(".")[0] for place in self.values}
-        if missing := [name for name in ("data", "model") if name not in begun]:
+        started = {setting.partition(".")[0] for setting in self.values}
+        if missing := [name for name in ("data", "model") if name not in started]:
             refuse(missing_settings(missing))
         is_untrained = self.values.get("ckpt_path") in (None, "null")
         if command in ("validate", "test", "predict") and is_untrained:
@@ -216,48 +216,50 @@ class Given:
 
 
 def no_checkpoint(command: str) -> str:
-    """Return what is said where a command that trains nothing is given no weights."""
+    """Return the error message for a command that needs a checkpoint and has none."""
     way = "--ckpt_path runs/<task>/<run>/checkpoints/best.ckpt"
     return f"lslm {command} needs {way}; without it the weights are random"
 
 
-def check_given(words: Sequence[str], known: Sequence[str] = TOP) -> Given:
-    """Return what the arguments of a command set, where all its names, classes and files exist.
+def check_given(arguments: Sequence[str], known: Sequence[str] = TOP) -> Given:
+    """Check names, classes and files in the arguments of a command; return its settings.
 
     Raises:
         SettingsError: one does not.
     """
     try:
-        check_files(words, known)
+        check_files(arguments, known)
         given = Given(known)
-        given.take_words(words)
+        given.take_arguments(arguments)
         return given
     except ValueError as error:
         refuse(str(error))
 
 
 def refuse(message: str) -> NoReturn:
-    """End the command for its wrong arguments."""
+    """Raise `SettingsError` with a message."""
     raise SettingsError(message)
 
 
-def options_of(words: Sequence[str]) -> Iterator[tuple[str, str | None]]:
-    """Yield each option with its value; None where it has none."""
-    words = spelled_out(words)
-    for i, word in enumerate(words):
-        if not word.startswith("--") or word == "--":
+def options_of(arguments: Sequence[str]) -> Iterator[tuple[str, str | None]]:
+    """Yield each option of a command line with its value; None for one without a value."""
+    arguments = with_long_options(arguments)
+    for i, argument in enumerate(arguments):
+        if not argument.startswith("--") or argument == "--":
             continue
-        name, mark, value = word.removeprefix("--").partition("=")
+        name, mark, value = argument.removeprefix("--").partition("=")
         if mark:
             yield name, value
-        elif i + 1 < len(words) and not words[i + 1].startswith("--"):
-            yield name, words[i + 1]
+        elif i + 1 < len(arguments) and not arguments[i + 1].startswith("--"):
+            yield name, arguments[i + 1]
         else:
             yield name, None
 
 
-def parsed(value: str) -> Any:
-    """Return what a value of the command line says; itself where it is no collection."""
+def parsed(value: str) -> Json:
+    """Return a command-line value parsed as YAML if it is a list or a mapping; otherwise
+    unchanged.
+    """
     if not value.lstrip().startswith(("{", "[")):
         return value
     try:

@@ -1,6 +1,4 @@
-"""Help on settings that needs no import of torch: of the training commands in one screen, and of
-one class.
-"""
+"""Help texts on settings, made from source code without importing torch."""
 
 import re
 import textwrap
@@ -12,15 +10,12 @@ from typing import NamedTuple
 import lslm_lightning
 from lslm_lightning.configuration.errors import is_import_path, no_such_name
 from lslm_lightning.configuration.given_settings import FIXED, OURS, refuse
-from lslm_lightning.configuration.signatures import (
-    Setting,
+from lslm_lightning.configuration.signatures import Setting, settings_of, shown, summary_of
+from lslm_lightning.configuration.source_tree import (
     constant,
     definition_of,
     first_missing,
     mapping_of,
-    settings_of,
-    shown,
-    summary_of,
 )
 from lslm_lightning.runs.own_code import add_working_directory
 
@@ -37,7 +32,7 @@ ALL = "all"
 
 
 class HelpSection(NamedTuple):
-    """Settings of one class that a help shows; `rows` has a few words on each.
+    """Section of a help text: settings of one class, with a short description of each in `rows`.
 
     The defaults are read from the source of the class.
     """
@@ -51,16 +46,16 @@ RUN = HelpSection(
     "The run, --job.NAME",
     FIXED["job"],
     {
-        "name": "of the run; else that of its config file",
+        "name": "of the run (default: that of its config file)",
         "root": "folder of all runs: ROOT/<task>/<name>-<id>",
         "minutes": "train this long, instead of max_steps",
-        "average": "average the weights of so many states",
-        "average_of": "the last validated states, or the best",
-        "keep_last": "keep so many of the last states",
-        "keep_best": "keep so many of the best states",
-        "save_every_steps": "save the state after so many steps",
-        "save_every_minutes": "save the state after so many minutes",
-        "seeds": "train so many seeds; also --seeds N",
+        "average": "average the weights of N checkpoints",
+        "average_of": "the last validated checkpoints, or the best",
+        "keep_last": "keep N of the last checkpoints",
+        "keep_best": "keep N of the best checkpoints",
+        "save_every_steps": "save a checkpoint every N steps",
+        "save_every_minutes": "save a checkpoint every N minutes",
+        "seeds": "train with N seeds; also --seeds N",
         "tags": "more tags for MLflow, as in '{group: a}'",
     },
 )
@@ -76,7 +71,7 @@ TRAINER = HelpSection(
     {
         "max_steps": "optimizer steps; -1 for no limit",
         "max_epochs": "epochs; -1 for no limit",
-        "val_check_interval": "validate after so many batches",
+        "val_check_interval": "validate every N batches",
         "accumulate_grad_batches": "batches of one optimizer step",
         "gradient_clip_val": "largest norm of the gradient",
         **DEVICES,
@@ -87,9 +82,9 @@ TESTING = HelpSection(
     FIXED["trainer"],
     {
         **DEVICES,
-        "limit_val_batches": "only so many batches",
-        "limit_test_batches": "only so many batches",
-        "limit_predict_batches": "only so many batches",
+        "limit_val_batches": "only N batches",
+        "limit_test_batches": "only N batches",
+        "limit_predict_batches": "only N batches",
     },
 )
 MODEL = HelpSection(
@@ -113,7 +108,7 @@ DATA = HelpSection(
         "corpus": "of `lslm data list`, a path, or a hub id",
         "tokenizer": "made from the training split",
         "max_tokens": "of a batch, padding included",
-        "n_validation_example": "that are answered in a validation",
+        "n_validation_example": "examples answered in a validation",
     },
 )
 TEST_DATA = DATA._replace(
@@ -134,8 +129,8 @@ OPTIONS = {
 MORE = {
     "--help CLASS": "settings of a class: --help Transformer",
     "--help all": "every setting of a run, in brief",
-    "--trainer.help": "those of the Trainer; also --job.help",
-    "--model.help CLASS": "those of a task; so too --data.help",
+    "--trainer.help": "settings of the Trainer; also --job.help",
+    "--model.help CLASS": "settings of a task; also --data.help",
 }
 EXAMPLES = {
     "run": (
@@ -166,19 +161,15 @@ SUMMARIES = {
     "test": "Answer the test split with a checkpoint, score the answers and report.",
     "predict": "Answer the test split with a checkpoint, without scores.",
 }
-CHECKPOINTS = dict.fromkeys(("run", "fit"), "go on from this checkpoint") | dict.fromkeys(
+CHECKPOINTS = dict.fromkeys(("run", "fit"), "resume from this checkpoint") | dict.fromkeys(
     ("validate", "test", "predict"), "the checkpoint (required)"
 )
 
 
 def help_of(command: str) -> str:
-    """Return the help of `lslm run`, `fit`, `validate`, `test` or `predict`."""
+    """Return the help text of `lslm run`, `fit`, `validate`, `test` or `predict`."""
     is_training = command in ("run", "fit")
-    seed = shown(
-        mapping_of(constant("lslm_lightning.configuration.cli", "SETTINGS"))[
-            "seed_everything_default"
-        ]
-    )
+    seed = shown(constant("lslm_lightning.configuration.cli", "DEFAULT_SEED"))
     options = OPTIONS | {
         "--ckpt_path FILE": CHECKPOINTS[command],
         "--seed_everything N": f"of weights, dropout and sampling (default {seed})",
@@ -201,8 +192,8 @@ def help_of(command: str) -> str:
         sections = [less(RUN, others), less(TESTING, limits), TEST_DATA]
     for section in sections:
         lines += ["", *lines_of(section)]
-    lines += ["", "Any setting of a config can be given so, its init_args left out."]
-    lines += [row(f"lslm {command} {words}", text, 32) for words, text in MORE.items()]
+    lines += ["", "Any setting of a config can be given in this way, without its init_args."]
+    lines += [row(f"lslm {command} {options}", text, 32) for options, text in MORE.items()]
     return "\n".join(lines)
 
 
@@ -214,14 +205,14 @@ def less(section: HelpSection, names: Collection[str]) -> HelpSection:
 
 
 def block_help(block: str) -> str:
-    """Return all settings of the Trainer or of a job, explained."""
+    """Return the help text on all settings of the block `trainer` or `job`."""
     settings = block_settings(block)
     title = f"--{block}.NAME, or NAME under {block} in a config"
     return "\n".join([title, "", *explained(settings)])
 
 
 def block_settings(block: str) -> list[Setting]:
-    """Return the settings of the Trainer or of a job, with the defaults of the commands."""
+    """Return the settings of the block `trainer` or `job`, with the defaults of our commands."""
     settings = {setting.name: setting for setting in settings_of(FIXED[block]) or ()}
     if block == "trainer":
         ours = mapping_of(constant("lslm_lightning.configuration.job", "TRAINER_DEFAULTS"))
@@ -231,15 +222,15 @@ def block_settings(block: str) -> list[Setting]:
 
 
 def lines_of(section: HelpSection) -> list[str]:
-    """Return the lines of a section, with defaults from the source."""
+    """Return the lines of a section, with default values."""
     block = next((name for name, path in FIXED.items() if path == section.path), "")
     known = block_settings(block) if block else settings_of(section.path) or ()
     settings = {setting.name: setting for setting in known}
     if not any(section.rows.values()):
-        words = ", ".join(f"{name} {settings[name].shown_default}" for name in section.rows)
+        defaults = ", ".join(f"{name} {settings[name].shown_default}" for name in section.rows)
         return [
             section.title,
-            *textwrap.wrap(words, WIDTH, initial_indent="  ", subsequent_indent="  "),
+            *textwrap.wrap(defaults, WIDTH, initial_indent="  ", subsequent_indent="  "),
         ]
     return [
         section.title,
@@ -256,12 +247,12 @@ def in_columns(setting: Setting, meaning: str) -> str:
 
 
 def default_of(setting: Setting) -> str:
-    """Return the default as the help shows it; "required" where there is none."""
+    """Return the default of a setting as shown in a help text; "required" if there is none."""
     return "required" if setting.default is None else setting.shown_default
 
 
 def described(setting: Setting) -> str:
-    """Return type, meaning and default of a setting in one sentence."""
+    """Return type, description and default of a setting in one sentence."""
     meaning = setting.meaning.partition(" .. ")[0].replace("``", "")
     meaning = re.sub(r"\s*Default: \S+$", "", meaning).rstrip(".")  # which is not always ours
     sentence = ". ".join(filter(None, [setting.type, meaning]))
@@ -270,25 +261,25 @@ def described(setting: Setting) -> str:
 
 
 def row(name: str, text: str, width: int) -> str:
-    """Return a name and its meaning in two columns."""
-    begin = f"  {name:<{width}}"
-    wrapped = textwrap.wrap(text, max(30, WIDTH - len(begin)), break_on_hyphens=False) or [""]
-    return f"\n{' ' * (width + 2)}".join([f"{begin}{wrapped[0]}", *wrapped[1:]]).rstrip()
+    """Return a name and its description in two columns."""
+    first = f"  {name:<{width}}"
+    wrapped = textwrap.wrap(text, max(30, WIDTH - len(first)), break_on_hyphens=False) or [""]
+    return f"\n{' ' * (width + 2)}".join([f"{first}{wrapped[0]}", *wrapped[1:]]).rstrip()
 
 
-def topic_of(words: list[str]) -> str | None:
-    """Return what help is wanted of: "" of the command; None where none is wanted."""
-    for i, word in enumerate(words):
-        if word in ("-h", "--help"):
-            following = words[i + 1] if i + 1 < len(words) else ""
+def topic_of(arguments: list[str]) -> str | None:
+    """Return the topic after `--help`; "" for the command itself, None if no help is requested."""
+    for i, argument in enumerate(arguments):
+        if argument in ("-h", "--help"):
+            following = arguments[i + 1] if i + 1 < len(arguments) else ""
             return "" if following.startswith("-") else following
-        if word.startswith("--help="):
-            return word.removeprefix("--help=")
+        if argument.startswith("--help="):
+            return argument.removeprefix("--help=")
     return None
 
 
 def class_help(name: str) -> str:
-    """Return the settings of a class, given its import path or its name.
+    """Return the help text on the settings of a class, given its import path or its name.
 
     Raises:
         SettingsError: there is no such class.
@@ -298,10 +289,11 @@ def class_help(name: str) -> str:
     if settings is None:
         return imported_help(path)
     definition = definition_of(path)
+    summary = "" if definition is None else summary_of(definition)
     own = [
         each for each in settings if each.name != "params" or not path.startswith("torch.optim.")
     ]
-    lines = [path, *textwrap.wrap(summary_of(definition), WIDTH), ""]
+    lines = [path, *textwrap.wrap(summary, WIDTH), ""]
     lines += explained(own) or ["  It has no settings."]
     lines += [
         "",
@@ -312,7 +304,7 @@ def class_help(name: str) -> str:
 
 
 def explained(settings: Sequence[Setting]) -> list[str]:
-    """Return the lines that explain settings, in two columns."""
+    """Return a line of two columns for each setting."""
     width = max((len(setting.name) + 2 for setting in settings), default=0)
     return [row(setting.name, described(setting), width) for setting in settings]
 
@@ -337,12 +329,12 @@ def path_of(name: str) -> str:
     if is_import_path(name) and not name.startswith(OURS):
         return name  # importing it will tell
     near = [path for each in get_close_matches(last, known, 2) for path in known[each]]
-    hint = (
+    suggestion = (
         f"; did you mean {' or '.join(near)}?"
         if near
         else "; give its import path, package.module.Class"
     )
-    refuse(f"--help {name}: there is no such class{hint}")
+    refuse(f"--help {name}: there is no such class{suggestion}")
 
 
 def known_classes() -> dict[str, list[str]]:
@@ -360,9 +352,7 @@ def known_classes() -> dict[str, list[str]]:
 
 
 def imported_help(path: str) -> str:
-    """Return the settings of a class whose source does not tell them, as jsonargparse finds
-    them.
-    """
+    """Return the help text on a class that has to be imported, by jsonargparse."""
     from lslm_lightning.runs.parser import ArgumentParser
     from lslm_lightning.runs.trust import resolve
 

@@ -1,47 +1,44 @@
-"""Secrets of a run's config.yaml, given back to the parser that reads it."""
+"""Secrets that a run's config.yaml hides, and their return to the parser."""
 
 from collections.abc import Sequence
 from itertools import pairwise, takewhile
 from pathlib import Path
-from typing import Any
 
-from lslm_lightning.configuration.long_options import spelled_out
+from lslm_lightning.configuration.long_options import with_long_options
 from lslm_lightning.runs.directory import RunDirectory
 from lslm_lightning.runs.hidden_settings import Keys, reveal
 from lslm_lightning.safety.redaction import MASK
 from lslm_lightning.text.yaml_files import ParserLoader, dump_yaml, parse_yaml, read_yaml
+from lslm_lightning.types import Json
 
 
 def check_secrets(argv: Sequence[str]) -> None:
-    """Refuse configs that hide what is known neither from the run's secrets.json nor from the
-    words.
+    """Refuse configs with hidden secrets that neither the run's secrets.json nor the arguments
+    provide.
 
     Raises:
         ValueError: naming the settings.
     """
-    words = spelled_out(argv)
-    names = [word.partition("=")[0].lstrip("-") for word in words if word.startswith("--")]
+    arguments = with_long_options(argv)
+    names = [each.partition("=")[0].lstrip("-") for each in arguments if each.startswith("--")]
     given = set(map(without_init_args, names))
-    for option, word in pairwise(["", *words]):
-        path = Path(word.removeprefix("--config="))
-        if (option != "--config" and not word.startswith("--config=")) or not path.is_file():
+    for option, argument in pairwise(["", *arguments]):
+        path = Path(argument.removeprefix("--config="))
+        if (option != "--config" and not argument.startswith("--config=")) or not path.is_file():
             continue
-        lacking = [
-            without_init_args(".".join(keys))
-            for keys in unknown_in(read_yaml(path, loader=ParserLoader), path)
-        ]
-        if lacking := dict.fromkeys(f"--{name}" for name in lacking if name not in given):
-            options = ", ".join(lacking)
+        config = read_yaml(path, loader=ParserLoader)
+        hidden = [without_init_args(".".join(map(str, keys))) for keys in unknown_in(config, path)]
+        if lacking := dict.fromkeys(f"--{name}" for name in hidden if name not in given):
             raise ValueError(
                 f"{path} hides secrets that are not on this disk; give each by its option: "
-                f"{options}"
+                f"{', '.join(lacking)}"
             )
 
 
 def revealed(content: str, path: Path) -> str:
-    """Return the content of a config, that of a run or a copy of one, with what it hides.
+    """Return the content of a config with its hidden secrets filled in from the run's secrets.json.
 
-    What is not known is left out: the command's words have it.
+    Secrets that are not known are left out: the command's arguments have them.
     """
     if MASK not in content:
         return content
@@ -54,14 +51,14 @@ def revealed(content: str, path: Path) -> str:
     return dump_yaml(config)
 
 
-def unknown_in(config: Any, path: Path) -> list[Keys]:
-    """Put in what the secrets.json beside a config has; return what stays hidden, of what is in a
-    list the list.
+def unknown_in(config: Json, path: Path) -> list[Keys]:
+    """Fill in the hidden secrets of a config from the secrets.json beside it; return the keys of
+    those that stay hidden.
     """
     left = reveal(config, RunDirectory(path.resolve().parent).secrets)
     return [tuple(takewhile(lambda key: not isinstance(key, int), keys)) for keys in left]
 
 
 def without_init_args(name: str) -> str:
-    """Return the name of a setting as it may be given in a shell."""
+    """Return the name of a setting as given on the command line, without `init_args`."""
     return name.replace(".init_args.", ".")

@@ -1,15 +1,14 @@
-"""What a training command is asked for besides model, data and Trainer, and a Trainer that can do
-it all.
-"""
+"""Settings of the block `job`, and the Trainer of the training commands."""
 
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, Literal
+from typing import Literal, TypedDict
 
-from lightning.fabric.connector import _PRECISION_INPUT
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 
+from lslm_lightning.configuration.lightning_cli_internals import PrecisionInput, callback_of
 from lslm_lightning.training.checkpoints import Checkpoints
+from lslm_lightning.training.task import Task
 
 TRAINER_DEFAULTS = {
     "max_epochs": -1,
@@ -36,8 +35,8 @@ ONE_PASS = {  # of a task that is `one_pass`
 
 
 def task_name(kind: type) -> str:
-    """`translation` for a class of tasks.translation or one that inherits from it, else the first
-    part of its module.
+    """Return the name of a task class's task: "translation" for a class of tasks.translation or a
+    subclass; otherwise its top module.
     """
     for base in kind.__mro__:
         parts = base.__module__.split(".")
@@ -48,7 +47,7 @@ def task_name(kind: type) -> str:
 
 @dataclass
 class Job:
-    """Where a run is kept, and how long it trains.
+    """Settings of a run beside model, data and Trainer: where it is kept and how long it trains.
 
     Args:
         name: of the run; by default the name of its config file.
@@ -62,8 +61,8 @@ class Job:
         keep_last: keep this many of the last states, so that there is one more where the newest is
             damaged.
         keep_best: keep this many of the best states by the task's metric on the validation split.
-        save_every_steps: save the state after so many steps, besides after each validation.
-        save_every_minutes: save the state when so many minutes have gone by since the last time;
+        save_every_steps: save a checkpoint after this many steps, besides after each validation.
+        save_every_minutes: save a checkpoint when this many minutes have passed since the last one;
             null for never.
         seeds: train this many seeds one after the other, as child runs of one parent (lslm run
             only).
@@ -84,23 +83,31 @@ class Job:
     parent: str | None = None
     tags: dict[str, str] = field(default_factory=dict)
 
-    def kept(self) -> dict[str, Any]:
-        """What `Checkpoints` is told."""
-        many = {
-            "n_last": self.keep_last,
-            "n_best": self.keep_best,
-            "every_steps": self.save_every_steps,
-        }
+    def kept(self) -> "KeptStates":
+        """Return the keyword arguments of `Checkpoints` that these settings determine."""
         return {
             "average": self.average,
             "average_of": self.average_of,
             "every_minutes": self.save_every_minutes,
-            **many,
+            "n_last": self.keep_last,
+            "n_best": self.keep_best,
+            "every_steps": self.save_every_steps,
         }
 
 
+class KeptStates(TypedDict):
+    """Arguments of `Checkpoints`: which states are saved and kept, and which are averaged."""
+
+    average: int
+    average_of: Literal["last", "best"]
+    every_minutes: float | None
+    n_last: int
+    n_best: int
+    every_steps: int | None
+
+
 class JobTrainer(Trainer):
-    """Lightning's Trainer with `run`, and with settings that a parser reads as int before it tries
+    """Lightning's Trainer with the method `run`, and with numeric settings parsed as int before
     float.
 
     A `precision` of "auto" is for the parser alone: the command decides it before it builds a
@@ -111,19 +118,19 @@ class JobTrainer(Trainer):
     imported before, and a limit of 2 batches may become 2.0.
 
     Args:
-        limit_train_batches: train on so many batches of an epoch, or on a share of them.
-        limit_val_batches: validate on so many batches, or on a share of them.
-        limit_test_batches: test on so many batches, or on a share of them.
-        limit_predict_batches: predict so many batches, or a share of them.
+        limit_train_batches: train on this many batches of an epoch, or on a share of them.
+        limit_val_batches: validate on this many batches, or on a share of them.
+        limit_test_batches: test on this many batches, or on a share of them.
+        limit_predict_batches: predict this many batches, or a share of them.
         overfit_batches: train and validate on the same few batches, or share of them.
-        val_check_interval: validate after so many batches, or after a share of an epoch.
+        val_check_interval: validate after this many batches, or after a share of an epoch.
         gradient_clip_val: scale gradients down to this norm; null for as they are.
         precision: 32-true, bf16-mixed, bf16-true, or auto for the faster of the first two.
     """
 
     def __init__(
         self,
-        *args: Any,
+        *,
         limit_train_batches: int | float | None = None,
         limit_val_batches: int | float | None = None,
         limit_test_batches: int | float | None = None,
@@ -131,11 +138,10 @@ class JobTrainer(Trainer):
         overfit_batches: int | float = 0.0,
         val_check_interval: int | float | str | timedelta | dict[str, int] | None = None,
         gradient_clip_val: int | float | None = None,
-        precision: _PRECISION_INPUT | Literal["auto"] | None = None,
-        **kwargs: Any,
+        precision: PrecisionInput | Literal["auto"] | None = None,
+        **kwargs: object,  # those of Lightning's Trainer, which the parser finds by this name
     ) -> None:
         super().__init__(
-            *args,
             limit_train_batches=limit_train_batches,
             limit_val_batches=limit_val_batches,
             limit_test_batches=limit_test_batches,
@@ -143,8 +149,8 @@ class JobTrainer(Trainer):
             overfit_batches=overfit_batches,
             val_check_interval=val_check_interval,
             gradient_clip_val=gradient_clip_val,
-            precision=precision,
-            **kwargs,
+            precision=precision,  # type: ignore[arg-type]  # "auto" is decided before
+            **kwargs,  # type: ignore[arg-type]  # passed on as they are
         )
 
     def run(
@@ -153,13 +159,14 @@ class JobTrainer(Trainer):
         datamodule: LightningDataModule | None = None,
         ckpt_path: str | None = None,
     ) -> None:
-        """Fit, test the best checkpoint, report: one command, one MLflow run.
+        """Train, then test the best checkpoint, in one run.
 
         Args:
             ckpt_path: go on from this checkpoint.
         """
         self.fit(model, datamodule=datamodule, ckpt_path=ckpt_path)
-        checkpoints = next(c for c in self.callbacks if isinstance(c, Checkpoints))
+        checkpoints = callback_of(self, Checkpoints)
+        assert isinstance(model, Task)
         checkpoints.finalize(self, model)
         self.test(
             model,

@@ -1,20 +1,20 @@
-"""Options of a command in their long form."""
+"""Long forms of command-line options."""
 
 import re
 from collections.abc import Sequence
 
 
-def spelled_out(words: Sequence[str]) -> list[str]:
-    """Return words of a command with `--config` for `-c`, also where that has its value in the same
-    word.
+def with_long_options(arguments: Sequence[str]) -> list[str]:
+    """Return command-line arguments with `-c` replaced by `--config`, also where the value is in
+    the same argument.
     """
     short = re.compile("-c(?!-)=?", re.DOTALL)
     found = []
-    for word in words:
-        if word == "-c":
+    for argument in arguments:
+        if argument == "-c":
             found.append("--config")
-        elif begin := short.match(word):
-            found.append(f"--config={word[begin.end() :]}")
+        elif prefix := short.match(argument):
+            found.append(f"--config={argument[prefix.end() :]}")
         else:
-            found.append(word)
+            found.append(argument)
     return found

@@ -1,16 +1,18 @@
-"""Metrics that callbacks of the Trainer monitor, looked for before a run begins."""
+"""Checks that metrics monitored by callbacks are logged."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from difflib import get_close_matches
-from typing import Any
 
+from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor, ModelCheckpoint
 
-from lslm_lightning.configuration.trainer_settings import n_train_batch
+from lslm_lightning.configuration.lightning_cli_internals import checks_at_epoch_end
+from lslm_lightning.configuration.trainer_batches import n_train_batch
 from lslm_lightning.data.batching import limited
 from lslm_lightning.training.curve import CURVE
 from lslm_lightning.training.data import TaskData
 from lslm_lightning.training.task import Task
+from lslm_lightning.types import Settings
 
 OUR_PACKAGES = (
     "lslm_lightning",
@@ -25,14 +27,14 @@ RATE_PREFIX = "lr-"  # how names begin that a LearningRateMonitor makes from the
 
 
 def check_monitors(
-    callbacks: Sequence[Any],
+    callbacks: Sequence[Callback],
     task: Task,
     data: TaskData,
-    trainer: Mapping[str, Any],
+    trainer: Settings,
     world: int = 1,
 ) -> None:
-    """Refuse callbacks that monitor a metric which nothing in a training logs, or which comes after
-    they look.
+    """Refuse callbacks that monitor a metric which is never logged, or logged only after they read
+    it.
 
     Classes of the user's may log metrics of their own. Where there are any, only the usual slip
     `val_loss` for `val/loss` is refused.
@@ -51,10 +53,12 @@ def check_monitors(
     is_open = any(map(is_user_class, [type(task), type(data), *map(type, callbacks)]))
     has_rates = any(isinstance(callback, LearningRateMonitor) for callback in callbacks)
     for callback, monitor in monitors.items():
+        if not isinstance(monitor, str):
+            continue
         own = ("epoch", "step") if isinstance(callback, ModelCheckpoint) else ()
-        is_known = monitor in (*known, *own) or not isinstance(monitor, str)
+        is_known = monitor in (*known, *own)
         setting = f"trainer.callbacks: {type(callback).__name__} monitors {monitor}"
-        if looks_at_epochs(callback) and monitor in known and monitor not in CURVE:
+        if checks_at_epoch_end(callback) and monitor in known and monitor not in CURVE:
             check_comes_in_time(setting, data, trainer, world)
         if is_known or (has_rates and monitor.startswith(RATE_PREFIX)):
             continue
@@ -63,32 +67,21 @@ def check_monitors(
         is_optional = isinstance(callback, EarlyStopping) and not callback.strict
         if not (is_open or is_optional):
             near = get_close_matches(monitor, known, 1)
-            hint = f" (did you mean {near[0]}?)" if near else ""
+            suggestion = f" (did you mean {near[0]}?)" if near else ""
             absent = why_absent(monitor, task, data, trainer)
             there = f"; there are {', '.join(known)}" if known else ""
-            raise ValueError(f"{setting}, which nothing logs{hint}{absent}{there}")
+            raise ValueError(f"{setting}, which nothing logs{suggestion}{absent}{there}")
 
 
-def metrics_of_training(task: Task, data: TaskData, trainer: Mapping[str, Any]) -> list[str]:
-    """Return the names of metrics that callbacks can monitor in a training."""
+def metrics_of_training(task: Task, data: TaskData, trainer: Settings) -> list[str]:
+    """Return the names of the metrics that a training logs and callbacks can monitor."""
     of_validation = task.validation.names(data) if trainer["limit_val_batches"] != 0 else []
     return [*of_validation, *([] if task.one_pass else CURVE)]
 
 
-def looks_at_epochs(callback: Any) -> bool:
-    """Whether a callback of Lightning was told to look at the end of each epoch, whenever
-    validations are.
-    """
-    # of EarlyStopping and ModelCheckpoint
-    names = ("_check_on_train_epoch_end", "_save_on_train_epoch_end")
-    return any(getattr(callback, name, None) is True for name in names)
-
-
-def check_comes_in_time(
-    setting: str, data: TaskData, trainer: Mapping[str, Any], world: int
-) -> None:
-    """Refuse to look at a metric of validation at the end of an epoch before which nothing was
-    validated.
+def check_comes_in_time(setting: str, data: TaskData, trainer: Settings, world: int) -> None:
+    """Refuse to monitor a validation metric at the end of an epoch that comes before the first
+    validation.
 
     Args:
         setting: begins the error.
@@ -117,14 +110,14 @@ def check_comes_in_time(
 
 
 def is_user_class(kind: type) -> bool:
-    """Whether a class, or one that it inherits from, is neither of this project nor of
+    """Return whether a class or one of its bases is defined outside of this project and
     Lightning.
     """
     return any(base.__module__.partition(".")[0] not in OUR_PACKAGES for base in kind.__mro__)
 
 
-def why_absent(monitor: str, task: Task, data: TaskData, trainer: Mapping[str, Any]) -> str:
-    """Return the setting that leaves a metric of validation out, in words; "" where none does."""
+def why_absent(monitor: str, task: Task, data: TaskData, trainer: Settings) -> str:
+    """Return which setting disables a validation metric, as text; "" if none does."""
     if not monitor.startswith("val/"):
         return ""
     if trainer["limit_val_batches"] == 0:

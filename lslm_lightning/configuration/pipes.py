@@ -1,4 +1,4 @@
-"""Configs that come through a pipe: `--config /dev/stdin`, `--config <(sed ... FILE)`.
+"""Configs read from pipes, `--config /dev/stdin` or `--config <(sed ... FILE)`, copied to files.
 
 They can be read once, by this process alone.
 """
@@ -22,7 +22,8 @@ FOLDER = "lslm-config-"  # how folders of copies are called
 
 
 def copy_pipes(arguments: Sequence[str]) -> list[str]:
-    """Return the arguments, where each config that is a pipe is a file with what came through it.
+    """Return the arguments with each config that is a pipe replaced by the path of a copy of its
+    content.
 
     A config is read several times, also by processes that are started with another standard input.
 
@@ -30,8 +31,8 @@ def copy_pipes(arguments: Sequence[str]) -> list[str]:
         ValueError: what comes is not a config's size.
     """
     found = list(arguments)
-    for i, word in enumerate(found):
-        option, mark, value = word.partition("=")
+    for i, argument in enumerate(found):
+        option, mark, value = argument.partition("=")
         given = value if mark else next(iter(found[i + 1 : i + 2]), "")
         is_part = option.startswith(PARTS) and option != CORPUS and OF_THIS_PROCESS.fullmatch(given)
         if option not in OPTIONS and not is_part:
@@ -44,31 +45,31 @@ def copy_pipes(arguments: Sequence[str]) -> list[str]:
 
 
 def command_to_repeat(arguments: Sequence[str], config: Path | None = None) -> list[str]:
-    """Return arguments that can be given again when the copies are gone.
+    """Return arguments that can be used again after the copies of pipes are deleted.
 
     Args:
         config: has every setting of the command, and stands for all of them where one was piped;
             without it the piped config is to come through standard input.
     """
-    if not any(is_copy(word) for word in arguments):
+    if not any(is_copy(argument) for argument in arguments):
         return list(arguments)
     if config is not None:
         return [*arguments[:1], "--config", str(config)]
     found = []
-    for word in arguments:
-        option, mark, _ = word.rpartition("=")
-        found.append(f"{option}{mark}-" if is_copy(word) else word)
+    for argument in arguments:
+        option, mark, _ = argument.rpartition("=")
+        found.append(f"{option}{mark}-" if is_copy(argument) else argument)
     return found
 
 
-def is_copy(word: str) -> bool:
-    """Whether an argument is the path of a copy, or an option with one: `--config=PATH`."""
-    folder = Path(word.rpartition("=")[2]).parent.name
+def is_copy(argument: str) -> bool:
+    """Return whether an argument is, or ends in, the path of a copy: `--config=PATH`."""
+    folder = Path(argument.rpartition("=")[2]).parent.name
     return bool(re.fullmatch(rf"{FOLDER}[a-z0-9_]{{8}}", folder))  # as `mkdtemp` calls it
 
 
 def copied(option: str, value: str) -> str:
-    """Return the path of a copy where `value` names a pipe, or is `-`; else the value as it is."""
+    """Return the path of a copy if `value` names a pipe or is `-`; otherwise `value`."""
     path = "/dev/stdin" if value == "-" and option in ("--config", "-c") else value
     if not is_pipe(path):
         return value
@@ -85,7 +86,7 @@ def copied(option: str, value: str) -> str:
 
 
 def is_pipe(path: str) -> bool:
-    """Whether a path can be read but once, or by this process alone."""
+    """Return whether a path can be read only once, or only by this process."""
     try:
         mode = os.stat(path).st_mode
     except (OSError, ValueError):

@@ -1,14 +1,13 @@
-"""Settings of Lightning's Trainer that a run has no use for, refused by the name that the user
-gave, and those that are translated.
-"""
+"""Checks and translation of Lightning Trainer settings."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from jsonargparse import Namespace
 from lightning.fabric.plugins import CheckpointIO, ClusterEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch import Trainer
+from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import (
     BaseFinetuning,
     BatchSizeFinder,
@@ -24,18 +23,10 @@ from lightning.pytorch.callbacks import (
 from lightning.pytorch.plugins import LayerSync, Precision
 from lightning.pytorch.profilers import AdvancedProfiler, Profiler, PyTorchProfiler, SimpleProfiler
 
-from lslm_lightning.data.batching import BatchStream, limited
+from lslm_lightning.configuration.lightning_cli_internals import callbacks_of
 from lslm_lightning.runs.trust import resolve
-from lslm_lightning.training.data import TaskData
+from lslm_lightning.types import Json, JsonObject, Settings
 
-SHARED = {
-    "run": ("val", "test"),
-    "fit": ("val",),
-    "validate": ("val",),
-    "test": ("test",),
-    "predict": ("predict",),
-}
-SPLIT_OF = {"val": "validation", "test": "test", "predict": "test"}
 LIMITS = {
     "run": ("train", "test"),
     "fit": ("train",),
@@ -44,16 +35,16 @@ LIMITS = {
     "predict": ("predict",),
 }
 MEAN = (
-    "keeps a mean of weights that is in no checkpoint here: set job.average to the number of "
-    "validated states whose weights are to be"
-    " averaged after training"
+    "keeps a mean of weights that no checkpoint has: set job.average to the number of validated "
+    "states whose weights are to be averaged after training"
 )
 REFUSED: dict[type, str] = {
     StochasticWeightAveraging: MEAN,
     WeightAveraging: MEAN,
-    GradientAccumulationScheduler: "changes while training how many batches make a step, which "
-    "the learning-rate schedule and a resumed"
-    " run count on: set trainer.accumulate_grad_batches",
+    GradientAccumulationScheduler: (
+        "changes while training how many batches make a step, on which the learning-rate schedule "
+        "and a resumed run rely: set trainer.accumulate_grad_batches"
+    ),
     BatchSizeFinder: (
         "trains with another batch size than config.yaml says: find one with lslm "
         "plan, and set it in data"
@@ -77,10 +68,10 @@ REFUSED: dict[type, str] = {
 
 
 class SettingRule(NamedTuple):
-    """A setting that is refused where `is_wrong` says so of its value."""
+    """A rule that refuses a setting if `is_wrong` returns True for its value."""
 
     name: str
-    is_wrong: Callable[[Any], bool]
+    is_wrong: Callable[[Json], bool]
     why: str
 
 
@@ -150,9 +141,14 @@ RULES = (
 )
 
 
-def check_trainer(command: str, trainer: Any, is_training: bool, one_pass: bool = False) -> None:
-    """Refuse what a run has no use for, what contradicts itself, and what Lightning would refuse
-    once the run has begun.
+def check_trainer(
+    command: str, trainer: Namespace, is_training: bool, one_pass: bool = False
+) -> None:
+    """Refuse Trainer settings that have no use in a run, contradict each other, or would fail
+    later.
+
+    Args:
+        one_pass: whether the task reads its texts once.
 
     Raises:
         ValueError: it names the setting, the reason and a way out.
@@ -160,50 +156,63 @@ def check_trainer(command: str, trainer: Any, is_training: bool, one_pass: bool 
     for rule in RULES:
         if rule.is_wrong(trainer[rule.name]):
             raise ValueError(f"trainer.{rule.name}={trainer[rule.name]}: {rule.why}")
+    check_callbacks(trainer)
+    check_plugins(trainer)
+    check_limits(command, trainer)
+    if is_training:
+        _check_length(trainer)
+        _check_overfit(trainer)
+    if is_training and one_pass:
+        for name in ("limit_train_batches", "overfit_batches"):
+            if trainer[name] not in (None, 0, 1.0) or trainer[name] is True:
+                raise ValueError(
+                    f"trainer.{name}={trainer[name]}: this model reads all of its texts once; "
+                    "leave it out"
+                )
+    check_construction(plain_settings(trainer))
+
+
+def check_callbacks(trainer: Namespace) -> None:
+    """Refuse callbacks that have no use in a run or conflict with other settings.
+
+    Raises:
+        ValueError: it names the class, the reason and a way out.
+    """
     for kind in classes_of(trainer.callbacks):
         for refused, why in REFUSED.items():
             if issubclass(kind, refused):
                 raise ValueError(f"trainer.callbacks: {kind.__name__} {why}")
         if issubclass(kind, ProgressBar) and trainer.enable_progress_bar is False:
             raise ValueError(
-                f"trainer.enable_progress_bar=False and {kind.__name__} among trainer.callbacks: "
-                "leave one out"
+                f"trainer.enable_progress_bar=False and {kind.__name__} among trainer.callbacks "
+                "contradict each other: leave one out"
             )
         if issubclass(kind, Timer) and trainer.max_time is not None:
             raise ValueError(
                 f"trainer.max_time={trainer.max_time} and {kind.__name__} among "
-                "trainer.callbacks both"
-                " limit the time, and only the callback would count: leave one out"
+                "trainer.callbacks both limit the time, and only the callback would count: leave "
+                "one out"
             )
-    check_plugins(trainer)
+
+
+def check_limits(command: str, trainer: Namespace) -> None:
+    """Refuse limits of batches that leave a command nothing to do.
+
+    Raises:
+        ValueError: it names the setting.
+    """
+    verbs = {"train": "train on", "val": "validate on", "test": "test", "predict": "predict"}
     for name in LIMITS[command]:
         if trainer[f"limit_{name}_batches"] == 0:
-            doing = {
-                "train": "train on",
-                "val": "validate on",
-                "test": "test",
-                "predict": "predict",
-            }[name]
             instead = "use lslm fit, or" if (command, name) == ("run", "test") else "set"
             raise ValueError(
-                f"trainer.limit_{name}_batches=0 leaves lslm {command} nothing to {doing}; "
+                f"trainer.limit_{name}_batches=0 leaves lslm {command} nothing to {verbs[name]}; "
                 f"{instead} at least 1 batch"
             )
-    if is_training:
-        _check_length(trainer)
-        _check_overfit(trainer)
-        if one_pass:
-            for name in ("limit_train_batches", "overfit_batches"):
-                if trainer[name] not in (None, 0, 1.0) or trainer[name] is True:
-                    raise ValueError(
-                        f"trainer.{name}={trainer[name]}: this model reads all of its texts "
-                        "once; leave it out"
-                    )
-    check_construction(plain_settings(trainer))
 
 
-def check_plugins(trainer: Any) -> None:
-    """Refuse plugins that a run has no use for, and those that decide what something else decides.
+def check_plugins(trainer: Namespace) -> None:
+    """Refuse Trainer plugins that have no use in a run or conflict with other settings.
 
     Raises:
         ValueError: it names both settings and a way out.
@@ -234,7 +243,8 @@ def check_plugins(trainer: Any) -> None:
             )
 
 
-def _check_length(trainer: Any) -> None:
+def _check_length(trainer: Namespace) -> None:
+    """Refuse limits of steps and epochs that train nothing or contradict each other."""
     for name in ("max_steps", "max_epochs"):
         if trainer[name] == 0:
             raise ValueError(f"trainer.{name}=0 trains nothing; set at least 1, or -1 for no limit")
@@ -248,7 +258,8 @@ def _check_length(trainer: Any) -> None:
             )
 
 
-def _check_overfit(trainer: Any) -> None:
+def _check_overfit(trainer: Namespace) -> None:
+    """Refuse limits of batches together with `overfit_batches`, which sets them."""
     if trainer.overfit_batches:
         for name in ("limit_train_batches", "limit_val_batches"):
             if trainer[name] is not None:
@@ -258,30 +269,24 @@ def _check_overfit(trainer: Any) -> None:
                 )
 
 
-def classes_of(given: Any) -> list[type]:
-    """Classes of what a setting of the Trainer lists, before it is built; names that lead nowhere
-    are left to the parser.
+def classes_of(given: object) -> list[type]:
+    """Return the classes that a Trainer setting lists, built or not; unknown import paths are left
+    out.
     """
     found = []
     for item in given if isinstance(given, list | tuple) else [given]:
-        path = (
-            item.get("class_path")
-            if hasattr(item, "get")
-            else item
-            if isinstance(item, str)
-            else None
-        )
+        path = item.get("class_path") if isinstance(item, dict | Namespace) else item
         try:
-            kind = resolve(path) if path and "." in path else type(item)
+            kind = resolve(path) if isinstance(path, str) and "." in path else type(item)
         except ValueError:
             continue
         found += [kind] if isinstance(kind, type) else []
     return found
 
 
-def plain_settings(trainer: Any) -> dict[str, Any]:
-    """Settings of a Trainer that are numbers, words or switches, as `translated` gives them to
-    Lightning, for one CPU.
+def plain_settings(trainer: Namespace) -> JsonObject:
+    """Return the Trainer settings that need no objects or devices, translated, for a Trainer on one
+    CPU.
     """
     left_out = (
         "accelerator",
@@ -309,19 +314,23 @@ def plain_settings(trainer: Any) -> dict[str, Any]:
     }
 
 
-def check_construction(settings: Mapping[str, Any], callbacks: Sequence[Any] = ()) -> Trainer:
-    """Build a Trainer that does nothing, to hear what Lightning refuses.
+def check_construction(settings: Settings, callbacks: Sequence[Callback] = ()) -> Trainer:
+    """Build a Trainer that runs nothing, so that Lightning checks its settings; return it.
 
     Raises:
         ValueError: in Lightning's words, which name the settings; or a timer has no time to train.
     """
     bars = any(isinstance(callback, ProgressBar) for callback in callbacks)
-    quiet = {"enable_progress_bar": bars, "enable_checkpointing": True, "default_root_dir": None}
+    silent: JsonObject = {
+        "enable_progress_bar": bars,
+        "enable_checkpointing": True,
+        "default_root_dir": None,
+    }
     try:
-        tried = Trainer(**{**settings, **quiet}, callbacks=list(callbacks))
+        tried = Trainer(**{**settings, **silent}, callbacks=list(callbacks))
     except (MisconfigurationException, ValueError, TypeError, RuntimeError) as error:
         raise ValueError(f"trainer: {' '.join(str(error).split())}") from None
-    for timer in (callback for callback in tried.callbacks if isinstance(callback, Timer)):
+    for timer in callbacks_of(tried, Timer):
         if (left := timer.time_remaining()) is not None and left <= 0:
             name = (
                 "trainer.callbacks: Timer"
@@ -332,8 +341,8 @@ def check_construction(settings: Mapping[str, Any], callbacks: Sequence[Any] = (
     return tried
 
 
-def translated(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings as Lightning must be given them for what the user's say.
+def translated(settings: Settings) -> JsonObject:
+    """Return Trainer settings translated to Lightning's meaning of them.
 
     A share as `val_check_interval` is one of an epoch. `overfit_batches` limits both loaders, and
     the data repeat their first batches: Lightning would take the loaders apart. `min_steps` means
@@ -362,115 +371,11 @@ PROFILERS: dict[str, type[Profiler]] = {
 }
 
 
-def profiler_of(given: Any, directory: Path) -> Any:
-    """The profiler of a name, which writes into the run directory: Lightning's log, where it would
-    be shown, is silent here.
+def profiler_of(given: Profiler | str | None, directory: Path) -> Profiler | None:
+    """Return the profiler of a name, writing into the run directory; other values unchanged.
+
+    Lightning's log, where it would print otherwise, is silenced here.
     """
-    return (
-        PROFILERS[given](dirpath=str(directory), filename="profile")
-        if isinstance(given, str)
-        else given
-    )
-
-
-def check_batches(trainer: Any, data: TaskData, world: int) -> None:
-    """Refuse shares of training batches and of epochs that these data do not have.
-
-    Raises:
-        ValueError: it names the setting.
-    """
-    every = trainer.val_check_interval
-    per_epoch = trainer.check_val_every_n_epoch
-    overfit = trainer.overfit_batches
-    is_validated = trainer.limit_val_batches != 0
-    if overfit and not data.can_overfit:
-        raise ValueError(
-            f"trainer.overfit_batches={overfit}: of a stream, or of rows that are read in order, "
-            "no batches can be repeated"
-        )
-    shares = {"limit_train_batches": trainer.limit_train_batches, "overfit_batches": overfit}
-    shares = {
-        name: value for name, value in shares.items() if isinstance(value, float) and 0 < value < 1
-    }
-    if is_validated and isinstance(every, float) and every < 1:
-        shares["val_check_interval"] = every
-    counts = per_epoch is not None and is_validated and isinstance(every, int)
-    accumulate = trainer.accumulate_grad_batches
-    limit = overfit or trainer.limit_train_batches
-    is_cut = trainer.limit_train_batches is not None and accumulate > 1
-    counts_on = is_cut and per_epoch is None and is_validated and isinstance(every, int)
-    if shares or counts or counts_on:
-        n_batch = n_train_batch(data, world, accumulate)
-        if n_batch is None:
-            for name, value in shares.items():
-                raise ValueError(
-                    f"trainer.{name}={value} is a share, and nobody knows how long an epoch of a "
-                    "stream is: give a number"
-                )
-            return
-        for name, value in shares.items():
-            if name != "val_check_interval" and int(n_batch * value) < 1:
-                raise ValueError(
-                    f"trainer.{name}={value} of {n_batch} batches is none; try {1 / n_batch:.2g} "
-                    "or 1 batch"
-                )
-        n_batch = limited(n_batch, limit)
-        if counts_on and n_batch > accumulate and n_batch % accumulate:
-            raise ValueError(
-                f"{n_batch} batches an epoch, by its limit, are no multiple of "
-                f"trainer.accumulate_grad_batches={accumulate}, so that"
-                f" trainer.val_check_interval={every} would validate in the middle of a step: "
-                "change the limit to a multiple"
-            )
-        if counts and every > n_batch:
-            raise ValueError(
-                f"trainer.val_check_interval={every} is more than the {n_batch} batches of an "
-                "epoch, of which"
-                " trainer.check_val_every_n_epoch counts: lower it, or set "
-                "trainer.check_val_every_n_epoch=null"
-            )
-
-
-def n_train_batch(data: TaskData, world: int, accumulate: int) -> int | None:
-    """Return how many batches of an epoch each process has; None where nobody knows how long an
-    epoch is.
-    """
-    n_batch = data.sizes().n_batch()
-    return (
-        None
-        if n_batch is None
-        else len(BatchStream(lambda _: (), n_batch, lambda: 0, 0, world, accumulate))
-    )
-
-
-def check_shares(command: str, trainer: Any, data: TaskData, task: Any, world: int) -> None:
-    """Refuse shares of the batches of validation, test and prediction that come to none: Lightning
-    would, after the training.
-
-    Raises:
-        ValueError: it names the setting.
-    """
-    overfit = trainer.overfit_batches if command in ("run", "fit") else 0.0
-    for name in SHARED[command]:
-        setting = "overfit_batches" if name == "val" and overfit else f"limit_{name}_batches"
-        share = trainer[setting]
-        if (
-            isinstance(share, float)
-            and 0 < share < 1
-            and (n := _n_batch(trainer, data, task, name)) * share < world
-        ):
-            raise ValueError(
-                f"trainer.{setting}={share} of {n} batches of the {SPLIT_OF[name]} split is "
-                "none; set 1, or a larger share"
-            )
-
-
-def _n_batch(trainer: Any, data: TaskData, task: Any, name: str) -> int:
-    """Batches that one process would validate, test or predict."""
-    tried = check_construction(plain_settings(trainer))
-    tried.strategy.connect(task)
-    data.trainer = tried
-    try:
-        return len(getattr(data, f"{name}_dataloader")())
-    finally:
-        data.trainer = None
+    if isinstance(given, str):
+        return PROFILERS[given](dirpath=str(directory), filename="profile")
+    return given

@@ -1,1 +1,3 @@
-"""What the commands do, callable from Python."""
+"""Experiments as Python functions: training, evaluation, comparison, sweeps; commands call
+these.
+"""

@@ -1,4 +1,4 @@
-"""A command in a process of its own, which is told to stop as this one is."""
+"""Commands run in child processes, with signals passed on to them."""
 
 import os
 import signal
@@ -11,18 +11,18 @@ from types import FrameType
 
 import psutil
 
-from lslm_lightning.experiments.outcome import PARENT, is_call
+from lslm_lightning.experiments.invocation import PARENT, is_call
 
 STOPPING = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT")  # the last two are not on Windows
 KILL = getattr(signal, "SIGKILL", signal.SIGTERM)  # Windows ends a process at once by either
 
 
 def follow_parent() -> bool:
-    """Stop as after SIGTERM when the process that waits for this command is gone, killed the hard
-    way: nobody would know of its end.
+    """Make this process stop as after SIGTERM when the parent that waits for it dies without
+    notice, by SIGKILL for instance.
 
     Returns:
-        Whether there is such a process.
+        True if there is such a parent.
     """
     if not (parent := os.environ.pop(PARENT, None)):
         return False
@@ -37,13 +37,13 @@ def follow_parent() -> bool:
 
 
 def has_groups() -> bool:
-    """Return whether this system has process groups, and signals for them: all but Windows."""
+    """Return whether this system has process groups and signals for them; Windows has not."""
     return hasattr(os, "killpg")
 
 
-def signal_group(process: subprocess.Popen, signum: int) -> None:
-    """Send a signal to the group of a process; where there are no groups, end it and its
-    children.
+def signal_group(process: subprocess.Popen[bytes], signum: int) -> None:
+    """Send a signal to the group of a process; on systems without groups, terminate the process and
+    its children.
     """
     if has_groups():
         os.killpg(process.pid, signum)
@@ -55,9 +55,9 @@ def signal_group(process: subprocess.Popen, signum: int) -> None:
                 each.terminate()
 
 
-def signal_child(child: subprocess.Popen, signum: int) -> None:
-    """Pass a signal on. A Windows console tells a Ctrl-C to the child as well, and knows no
-    others.
+def signal_child(child: subprocess.Popen[bytes], signum: int) -> None:
+    """Pass a signal on to a child process. On Windows, only termination is passed on: its console
+    sends Ctrl-C to the child itself.
     """
     if has_groups():
         child.send_signal(signum)
@@ -66,13 +66,13 @@ def signal_child(child: subprocess.Popen, signum: int) -> None:
 
 
 def run_to_its_end(command: Sequence[str], environment: Mapping[str, str] | None = None) -> int:
-    """The exit status of `command`.
+    """Run `command` in a child process to its end and return its exit status.
 
-    What would stop this process is passed on to the command, and takes effect here once the command
-    has ended in its own way. The command has a process group of its own: of a Ctrl-C the terminal
-    would tell it too, and a second signal means to stop at once.
+    Signals that would stop this process are passed on to the command, and take effect here once the
+    command has ended. The command has a process group of its own: otherwise the terminal would send
+    it Ctrl-C too, and a second signal means to stop at once.
     """
-    child: subprocess.Popen | None = None
+    child: subprocess.Popen[bytes] | None = None
     received: list[int] = []
     waiting: list[int] = []
 
@@ -96,7 +96,7 @@ def run_to_its_end(command: Sequence[str], environment: Mapping[str, str] | None
 
     names = () if is_call() else STOPPING  # whose signals are the caller's affair
     numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
-    handlers: dict[int, Callable] = dict.fromkeys(numbers, stop)
+    handlers: dict[int, Callable[[int, FrameType | None], None]] = dict.fromkeys(numbers, stop)
     if numbers and hasattr(signal, "SIGTSTP"):
         handlers[signal.SIGTSTP] = pause
     before = {number: signal.getsignal(number) for number in handlers}
@@ -119,9 +119,9 @@ def run_to_its_end(command: Sequence[str], environment: Mapping[str, str] | None
             child.wait()
         raise
     finally:
-        for number, handler in before.items():
-            if handler is not None:
-                signal.signal(number, handler)
+        for number, earlier in before.items():
+            if earlier is not None:
+                signal.signal(number, earlier)
     if received:
         signal.raise_signal(received[0])
     return status

@@ -1,4 +1,4 @@
-"""Finished runs compared in one call."""
+"""Comparison of finished runs, for calls from Python."""
 
 import time
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ class ComparisonResults:
         summary: which run is better, and how sure that is, a sentence each.
         findings: of the sanity checks.
         report: path of the report, a page of HTML.
-        choices: by pattern, which run it stands for, in words.
+        choices: by pattern, a line that says which run it stands for.
     """
 
     summary: Sequence[str]
@@ -63,7 +63,11 @@ def compare(
         ValueError: there are fewer than two runs, one is missing or was not tested, or they are of
             different tasks.
     """
-    from lslm_lightning.experiments.outcome import command_line, command_words, working_on
+    from lslm_lightning.experiments.invocation import (
+        command_arguments,
+        command_line,
+        running_command,
+    )
     from lslm_lightning.runs import choose_run
     from lslm_lightning.runs.finding import check_run
 
@@ -76,34 +80,32 @@ def compare(
     for run in named:
         if run not in choices:
             check_run(run)
-    from lslm_lightning.experiments.comparison import side_by_side  # slow to import
+    from lslm_lightning.experiments.comparison import compare_runs  # slow to import
     from lslm_lightning.reports.page import write_report
 
     paths = [str(choices[run].path) if run in choices else run for run in named]
-    words = {run: str(chosen) for run, chosen in choices.items()}
-    is_command = command_words()[:1] == ["compare"]
-    with working_on(command_words() if is_command else ["compare", *named]):
-        scores, page, task, findings = side_by_side(
-            paths, metric, trust, n_resample, command_line(), words
-        )
-    folder = Path(output) if output else default_folder(task, paths)
-    path = write_report(page, folder / "report")
-    return ComparisonResults(sentences_of(page), findings, path, words, scores)
+    lines = {run: str(chosen) for run, chosen in choices.items()}
+    is_command = command_arguments()[:1] == ["compare"]
+    with running_command(command_arguments() if is_command else ["compare", *named]):
+        found = compare_runs(paths, metric, trust, n_resample, command_line(), lines)
+    folder = Path(output) if output else default_folder(found.task_name, paths)
+    path = write_report(found.report, folder / "report")
+    return ComparisonResults(sentences_of(found.report), found.findings, path, lines, found.scores)
 
 
 def default_folder(task: str, runs: Sequence[str]) -> Path:
-    """Return the folder of a comparison that was given none."""
+    """Return the default folder of a comparison, `runs/<task>/compare-<names>-<time>`."""
     names = "-".join(Path(run).name[:24] for run in runs[:3])
     return Path(f"runs/{task}/compare-{names}-{time.strftime('%Y%m%d-%H%M%S')}")
 
 
 def sentences_of(report: "Report") -> list[str]:
-    """Return what a report says first."""
+    """Return the conclusion of a report as sentences: its lead, then its details."""
     return [sentence for sentence in (report.lead, *report.details) if sentence]
 
 
 def plain(value: object) -> object:
-    """Return the number or the text of a table's cell; None where there is none."""
+    """Return the number or the text of a table cell without formatting; None for an empty cell."""
     from lslm_lightning.reports.blocks import Measure, Missing
 
     if isinstance(value, Measure):

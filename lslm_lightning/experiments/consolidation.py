@@ -1,4 +1,4 @@
-"""Weights that several processes wrote, in one file."""
+"""Sharded weights written to one file, and n-gram tables written in the ARPA format."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +10,8 @@ if TYPE_CHECKING:
 
 
 def consolidate(state: Path, output: Path) -> tuple[int, int]:
-    """Write the weights of a state; how many tensors, and numbers in them.
+    """Write the weights of the checkpoint `state` to one safetensors file; return the numbers of
+    tensors and of parameters.
 
     Raises:
         OSError: `output` cannot be written; what stood there stays.
@@ -39,7 +40,7 @@ def consolidate(state: Path, output: Path) -> tuple[int, int]:
 
 
 def to_arpa(tables: Path, tokenizer: "Tokenizer", output: Path) -> int:
-    """Write an n-gram model; how many n-grams it has.
+    """Write an n-gram model to a file in the ARPA format and return its number of n-grams.
 
     Raises:
         OSError: `output` cannot be written; what stood there stays.
@@ -48,19 +49,19 @@ def to_arpa(tables: Path, tokenizer: "Tokenizer", output: Path) -> int:
     from lslm_lightning.ngram.model import NgramModel
 
     model = NgramModel.load(tables)
-    # numbers that no token has, and those that never occur
-    words = [f"<{i}>" for i in range(model.vocab_size)]
+    # ids without a token, and tokens that never occur, keep these names
+    names = [f"<{i}>" for i in range(model.vocab_size)]
     for i, token in tokenizer.entries().items():
-        words[i] = visible(token)
+        names[i] = visible(token)
     special = {tokenizer.eos_id: END, model.bos: BEGIN} | (
         {} if tokenizer.unk_id is None else {tokenizer.unk_id: UNKNOWN}
     )
     taken = set(special.values())
-    for i, word in enumerate(words):
-        while i not in special and word in taken:  # " " and "\u2581", say, look alike
-            word += f"<{i}>"
-        words[i] = special.get(i, word)
-        taken.add(words[i])
+    for i, name in enumerate(names):
+        while i not in special and name in taken:  # " " and "\u2581", say, look alike
+            name += f"<{i}>"
+        names[i] = special.get(i, name)
+        taken.add(names[i])
     with draft_of(output) as draft:
-        write_arpa(model, words, draft)
+        write_arpa(model, names, draft)
     return sum(len(table.keys) for table in model.tables)

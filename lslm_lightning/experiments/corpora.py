@@ -1,13 +1,12 @@
-"""Corpora: listed, fetched, checked."""
+"""The work of `lslm data`: list corpora, fetch their files, check them."""
 
 import os
 import sys
 from argparse import ArgumentTypeError
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from statistics import fmean
-from typing import Any
 
 import yaml
 from rich import box
@@ -35,10 +34,11 @@ from lslm_lightning.experiments.corpus_tables import (
 from lslm_lightning.text.languages import units_of
 from lslm_lightning.text.scripts import letters_by_script, units_of_script
 from lslm_lightning.text.yaml_files import CatalogueLoader, MeaningError, parse_yaml
+from lslm_lightning.types import JsonObject, Settings
 
 
-def columns_given(text: str) -> dict[str, Any]:
-    """Field -> column, from YAML or JSON.
+def columns_given(text: str) -> JsonObject:
+    """Parse the value of `--columns`, YAML or JSON, into a mapping from fields to columns.
 
     Raises:
         ArgumentTypeError: it is no mapping of names.
@@ -60,7 +60,7 @@ def columns_given(text: str) -> dict[str, Any]:
 
 
 def list_corpora(console: Console) -> int:
-    """A table of all corpora, task by task."""
+    """Print a table of all corpora, grouped by task, and return the exit status."""
     catalogue = read_catalogue()
     corpora = [open_corpus(name) for name in [*catalogue, *builtin.CORPORA]]
     table = Table(
@@ -98,13 +98,16 @@ def list_corpora(console: Console) -> int:
 
 
 def _label(folder: Path) -> str:
-    """A short name of a folder that is searched."""
+    """Return a short name for a folder that is searched for corpora: "cache", "LSLM_DATA" or
+    "here".
+    """
     if folder == cache_directory() / "data":
         return "cache"
     return "LSLM_DATA" if folder == Path(os.environ.get("LSLM_DATA", "")).expanduser() else "here"
 
 
 def _where(entry: CatalogueEntry) -> str:
+    """Return where the files of a corpus were found, and which are missing, as text."""
     found = {file.name: local_file(entry, file) for file in entry.data_files}
     missing = [name for name, path in found.items() if path is None]
     if len(missing) == len(found):
@@ -119,16 +122,18 @@ def _where(entry: CatalogueEntry) -> str:
 
 
 def fetch_files(console: Console, name: str) -> int:
-    """Gets what is missing and verifies everything, a line a file."""
+    """Fetch the missing files of a corpus, verify all of them, print a line for each, and return
+    the exit status.
+    """
     if name in builtin.CORPORA:
         console.print(f"{name} is built in: there is nothing to fetch")
         return 0
     catalogue = read_catalogue()
     if name not in catalogue:
         near = get_close_matches(name, catalogue, 1)
-        hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(catalogue)}"
+        other = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(catalogue)}"
         raise ValueError(
-            f"corpus {name!r} is not in corpora.yaml, so its files are not known; {hint}"
+            f"corpus {name!r} is not in corpora.yaml, so its files are not known; {other}"
         )
     entry = catalogue[name]
     console.print(f"{name}, licence: {entry.licence}", soft_wrap=True)
@@ -136,19 +141,23 @@ def fetch_files(console: Console, name: str) -> int:
         here = local_file(entry, file)
         path = verified_file(entry, file)
         console.print(
-            f"{file.name}: {'was here' if here else 'fetched'}, {_verdict(file)}, {path}",
+            f"{file.name}: {'was here' if here else 'fetched'}, {checksum_state(file)}, {path}",
             soft_wrap=True,
         )
     return 0
 
 
-def _verdict(file: DataFile) -> str:
+def checksum_state(file: DataFile) -> str:
+    """Return whether a checksum of the file is known, as text for a table."""
     return "checksum agrees" if file.checksums else "no checksum known"
 
 
-def check_corpus(console: Console, name: str, columns: Mapping[str, Any] | None = None) -> int:
-    """Verifies all files and reads all splits, shows what was found, and a config; what is wrong
-    goes to standard error, a line each.
+def check_corpus(console: Console, name: str, columns: Settings | None = None) -> int:
+    """Verify the files of a corpus, read all splits, print statistics and an example config; return
+    1 if there are faults, which go to standard error.
+
+    Args:
+        columns: of the fields; None for those that the corpus states.
     """
     columns = dict(columns or {})
     try:
@@ -157,11 +166,44 @@ def check_corpus(console: Console, name: str, columns: Mapping[str, Any] | None 
     except ValueError:
         _show_unknown(console, name, columns)
         raise
-    problems, faulty = (
-        check_files(console, entry) if entry and name in read_catalogue() else ([], set())
-    )
+    problems: list[str] = []
+    faulty: set[str] = set()
+    if entry and name in read_catalogue():
+        problems, faulty = check_files(console, entry)
     if not problems:
         _show_columns(console, corpus, entry, columns)
+    readable = [
+        split for split in corpus.splits if not (entry and faulty & set(entry.split_files(split)))
+    ]
+    warnings, unreadable = _show_splits(console, corpus, readable)
+    problems += unreadable
+    for label, text in (
+        ("licence", corpus.licence),
+        ("source", corpus.citation),
+        ("home", corpus.home),
+        ("note", corpus.note),
+    ):
+        if text:
+            console.print(f"{label}: {text}", soft_wrap=True)
+    if corpus.comparability:
+        warnings.append(f"! {corpus.comparability}")
+    for warning in warnings:
+        console.print(warning, style="yellow", soft_wrap=True)
+    if not problems and (config := config_of(corpus, columns)):
+        console.print(
+            "\nconfig of lslm evaluate, but for its systems; lslm run takes the same data:",
+            soft_wrap=True,
+        )
+        print(config, end="")
+    for problem in dict.fromkeys(problems):  # a file that splits share has one fault
+        print(problem, file=sys.stderr)
+    return 1 if problems else 0
+
+
+def _show_splits(
+    console: Console, corpus: Corpus, splits: Sequence[str]
+) -> tuple[list[str], list[str]]:
+    """Print a table of these splits; return warnings, and faults that make a split unreadable."""
     table = Table(
         "split",
         "rows",
@@ -175,51 +217,30 @@ def check_corpus(console: Console, name: str, columns: Mapping[str, Any] | None 
     )
     for column in (1, 3, 4, 5):
         table.columns[column].justify = "right"
-    remarks: list[str] = []
-    for split in corpus.splits:
-        if entry and faulty & set(entry.split_files(split)):
-            continue
+    warnings = []
+    problems = []
+    for split in splits:
         try:
             rows = corpus.rows(split)
             if len(rows) != corpus.sizes.get(split, len(rows)):
                 raise ValueError(
-                    f"corpus {name}: {split} has {len(rows)} rows, but {corpus.sizes[split]} are "
-                    "declared"
+                    f"corpus {corpus.name}: {split} has {len(rows)} rows, but "
+                    f"{corpus.sizes[split]} are declared"
                 )
             _add_lengths(table, corpus, split, rows)
-            if words := misaligned_rows(corpus, rows):
-                remarks.append(f"! {split}: {words}; are both sides in one order?")
+            if warning := misaligned_rows(corpus, rows):
+                warnings.append(f"! {split}: {warning}; are both sides in one order?")
         except (ValueError, OSError) as error:
             problems.append(str(error))
     if table.rows:
         console.print(table)
-    for label, text in (
-        ("licence", corpus.licence),
-        ("source", corpus.citation),
-        ("home", corpus.home),
-        ("note", corpus.note),
-    ):
-        if text:
-            console.print(f"{label}: {text}", soft_wrap=True)
-    if corpus.comparability:
-        remarks.append(f"! {corpus.comparability}")
-    for remark in remarks:
-        console.print(remark, style="yellow", soft_wrap=True)
-    if not problems and (config := config_of(corpus, columns)):
-        console.print(
-            "\nconfig of lslm evaluate, but for its systems; lslm run takes the same data:",
-            soft_wrap=True,
-        )
-        print(config, end="")
-    for problem in dict.fromkeys(problems):  # a file that splits share has one fault
-        print(problem, file=sys.stderr)
-    return 1 if problems else 0
+    return warnings, problems
 
 
 def _show_columns(
-    console: Console, corpus: Corpus, entry: CatalogueEntry | None, columns: Mapping[str, Any]
+    console: Console, corpus: Corpus, entry: CatalogueEntry | None, columns: Settings
 ) -> None:
-    """Columns of the files and what they are read as; of what has none, the fields of its rows."""
+    """Print a table of the columns of a corpus and the fields they are read as."""
     try:
         if entry is None or entry.format == "parallel":
             console.print(rows_table(corpus, corpus.splits[0]))
@@ -236,27 +257,29 @@ def _show_columns(
         return  # reading the splits tells what is wrong
 
 
-def _show_unknown(console: Console, name: str, columns: Mapping[str, Any]) -> None:
-    """Columns of a path that does not say what they mean, and those that tasks could read."""
+def _show_unknown(console: Console, name: str, columns: Settings) -> None:
+    """Print the columns of a file whose meaning is unknown, with example configs for tasks that
+    could read it.
+    """
     path = Path(name).expanduser()
     try:
-        records = local.records_of(path, N_RECORD) if path.exists() else []
-        found = proposals(records) if not columns else []
+        first = local.records_of(path, N_RECORD) if path.exists() else []
+        found = proposals(first) if not columns else []
         configs = {
             columns_as_yaml(proposal): config_of(open_corpus(name, proposal), proposal)
             for proposal in found
         }
     except (ValueError, OSError):
         return  # which the caller tells
-    if records:
-        console.print(columns_table(records, columns))
-    for words, config in configs.items():
-        console.print(f"\nperhaps {words}:", soft_wrap=True)
+    if first:
+        console.print(columns_table(first, columns))
+    for mapping, config in configs.items():
+        console.print(f"\nperhaps {mapping}:", soft_wrap=True)
         print(config, end="")
 
 
 def misaligned_rows(corpus: Corpus, rows: Sequence[Row]) -> str:
-    """How pairs of a translation or summarization corpus look misaligned; "" where they do not."""
+    """Return a warning if the two sides of a parallel corpus look misaligned; "" otherwise."""
     if corpus.task not in ("translation", "summarization") or len(corpus.fields) < 2:
         return ""
     sides = [[references_of(row[field])[0] for row in rows] for field in corpus.fields[:2]]
@@ -264,7 +287,9 @@ def misaligned_rows(corpus: Corpus, rows: Sequence[Row]) -> str:
 
 
 def check_files(console: Console, entry: CatalogueEntry) -> tuple[list[str], set[str]]:
-    """Prints a table of the files; gives what is wrong, and the names of the files that are."""
+    """Print a table of the files of a corpus; return a list of problems and the names of missing or
+    damaged files.
+    """
     problems = []
     missing = []
     differing = []
@@ -278,12 +303,12 @@ def check_files(console: Console, entry: CatalogueEntry) -> tuple[list[str], set
             continue
         try:
             verify(path, file, use_cache=False)
-            verdict = _verdict(file)
+            state = checksum_state(file)
         except ValueError as error:
-            verdict = "differs"
+            state = "differs"
             differing.append(file.name)
             problems.append(str(error))
-        table.add_row(file.name, f"{n_byte(path):,}", verdict, str(path.parent))
+        table.add_row(file.name, f"{n_byte(path):,}", state, str(path.parent))
     console.print(table)
     if missing:
         problems.append(
@@ -294,10 +319,14 @@ def check_files(console: Console, entry: CatalogueEntry) -> tuple[list[str], set
 
 
 def _texts_of(value: str | list[str]) -> list[str]:
+    """Return a field's value as a list of texts."""
     return [value] if isinstance(value, str) else value
 
 
 def _add_lengths(table: Table, corpus: Corpus, split: str, rows: Sequence[Row]) -> None:
+    """Add one row for each field of a split to the table: number of rows, mean and maximum lengths,
+    digest.
+    """
     digest = corpus.digest(split)[:12]
     for number, field in enumerate(corpus.fields):
         texts = [text for row in rows for text in _texts_of(row.get(field, []))]
@@ -308,14 +337,14 @@ def _add_lengths(table: Table, corpus: Corpus, split: str, rows: Sequence[Row]) 
         units = (
             units_of(language) if language else units_of_script(letters[0][0] if letters else "")
         )
-        words = f"{fmean(len(text.split()) for text in texts):,.1f}" if units == "words" else ""
+        n_word = f"{fmean(len(text.split()) for text in texts):,.1f}" if units == "words" else ""
         label = field if len(texts) == len(rows) else f"{field} x {len(texts) / len(rows):.3g}"
         first = ("", "", "") if number else (split, f"{len(rows):,}", digest)
         table.add_row(
             *first[:2],
             label,
             f"{fmean(map(len, texts)):,.1f}",
-            words,
+            n_word,
             f"{max(map(len, texts)):,}",
             first[2],
         )

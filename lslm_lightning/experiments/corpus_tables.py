@@ -1,9 +1,6 @@
-"""What `lslm data check` shows of a corpus besides its sizes: its columns, its first rows, and a
-config to paste.
-"""
+"""Tables and example configs that `lslm data check` prints."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from rich import box
 from rich.table import Table
@@ -14,6 +11,7 @@ from lslm_lightning.data.corpus import Corpus
 from lslm_lightning.data.rows import JOINED, where_of
 from lslm_lightning.data.values import Record
 from lslm_lightning.text.yaml_files import dump_yaml
+from lslm_lightning.types import JsonObject, Settings
 
 N_RECORD = 2
 WIDTH = 36
@@ -44,8 +42,10 @@ PAIRS = (("document", "summary"), ("context", "question", "answers"), ("audio", 
 """Fields of the tasks that a table of unknown columns is compared with."""
 
 
-def columns_table(records: Sequence[Record], columns: Mapping[str, Any]) -> Table:
-    """Each column with its type, the field it is read as, and what the first records hold."""
+def columns_table(records: Sequence[Record], columns: Settings) -> Table:
+    """Build a table with each column's name, type, field it is read as, and values in the first
+    records.
+    """
     table = Table(
         "column",
         "type",
@@ -56,7 +56,7 @@ def columns_table(records: Sequence[Record], columns: Mapping[str, Any]) -> Tabl
     )
     fields = fields_by_column(columns)
     names = dict.fromkeys(
-        name for record in records for name in record if not _is_place(record, name)
+        name for record in records for name in record if not _is_generated_id(record, name)
     )
     for name in names:
         values = [record.get(name) for record in records]
@@ -75,7 +75,7 @@ def columns_table(records: Sequence[Record], columns: Mapping[str, Any]) -> Tabl
 
 
 def rows_table(corpus: Corpus, split: str) -> Table:
-    """Each field of the first rows."""
+    """Build a table with the fields of the first rows of a split."""
     rows = [corpus.rows(split)[i] for i in range(min(N_RECORD, len(corpus.rows(split))))]
     table = Table("field", *("first rows", "")[: len(rows)], box=box.SIMPLE_HEAD, pad_edge=False)
     for field in dict.fromkeys(field for row in rows for field in row):
@@ -83,15 +83,15 @@ def rows_table(corpus: Corpus, split: str) -> Table:
     return table
 
 
-def config_of(corpus: Corpus, columns: Mapping[str, Any]) -> str:
-    """Config of `lslm evaluate` for this corpus, but for its systems; its data are those of `lslm
-    run` too. "" of an unknown task.
+def config_of(corpus: Corpus, columns: Settings) -> str:
+    """Return an example config of `lslm evaluate` for a corpus as YAML, without its systems; "" if
+    the task is unknown.
     """
     task = _task_of(corpus)
     if task not in CLASSES:
         return ""
     task_class, data_class = CLASSES[task]
-    settings: dict[str, Any] = {"corpus": corpus.name}
+    settings: JsonObject = {"corpus": corpus.name}
     if columns:
         settings["columns"] = dict(columns)
     if task == "translation":
@@ -102,10 +102,8 @@ def config_of(corpus: Corpus, columns: Mapping[str, Any]) -> str:
     return dump_yaml(config)
 
 
-def proposals(records: Sequence[Record]) -> list[dict[str, Any]]:
-    """Columns that tasks could read, by usual names; any text at least is one for language
-    modeling.
-    """
+def proposals(records: Sequence[Record]) -> list[JsonObject]:
+    """Return mappings from the fields of a task to columns, guessed from usual column names."""
     found = [
         propose_columns(record, fields, by_order=fields == ("text",))
         for record in records[:1]
@@ -118,8 +116,8 @@ def proposals(records: Sequence[Record]) -> list[dict[str, Any]]:
     ]
 
 
-def fields_by_column(columns: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """(column, field) of every column that is read."""
+def fields_by_column(columns: Settings) -> list[tuple[str, str]]:
+    """Return a (column, field) pair for every column that is read."""
     pairs = []
     for field, column in columns.items():
         column = column[JOINED[0]] if isinstance(column, Mapping) else column
@@ -127,8 +125,8 @@ def fields_by_column(columns: Mapping[str, Any]) -> list[tuple[str, str]]:
     return pairs
 
 
-def type_of(value: Any) -> str:
-    """Kind of a value, in words."""
+def type_of(value: object) -> str:
+    """Return the type of a value from a data file as text, "list of text" for instance."""
     if isinstance(value, str):
         return "text"
     if isinstance(value, Mapping):
@@ -138,16 +136,14 @@ def type_of(value: Any) -> str:
     return "nothing" if value is None else type(value).__name__
 
 
-def shortened(value: Any) -> str:
-    """The beginning of a value, in one line."""
+def shortened(value: object) -> str:
+    """Return the beginning of a value as one line of at most `WIDTH` characters."""
     text = printable(value if isinstance(value, str) else "" if value is None else str(value))
     return text if len(text) <= WIDTH else f"{text[: WIDTH - 3]}..."
 
 
 def printable(text: str) -> str:
-    """The beginning of a text in which nothing moves the cursor, changes colours or the direction
-    of writing.
-    """
+    """Return the beginning of a text on one line, with control characters escaped."""
     beginning = " ".join(text[: 4 * WIDTH].split())
     return "".join(
         c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode()
@@ -155,11 +151,13 @@ def printable(text: str) -> str:
     )
 
 
-def _is_place(record: Record, name: Any) -> bool:
-    return name == "id" and record[name] == where_of(record)
+def _is_generated_id(record: Record, name: object) -> bool:
+    """Return whether the column is the generated `id` that a reader adds to records."""
+    return name == "id" and bool(record["id"] == where_of(record))
 
 
 def _task_of(corpus: Corpus) -> str:
+    """Return the name of a corpus's task, stated or inferred from its fields; "" if unknown."""
     if corpus.task:
         return corpus.task
     return (

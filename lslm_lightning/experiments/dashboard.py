@@ -1,4 +1,4 @@
-"""MLflow's web pages, served on the runs of a store."""
+"""MLflow's web interface, served for the runs of a store."""
 
 import os
 import signal
@@ -26,8 +26,8 @@ SILENCE = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTI
 
 
 def published(store: Store, client: "MlflowClient") -> dict[str, str]:
-    """Write the view of each experiment that has runs of this project; return the experiments' ids
-    by name.
+    """Write a saved view for each experiment that has runs of this project; return the experiments'
+    ids by name.
 
     Raises:
         TrackingError: the store does not answer.
@@ -48,7 +48,9 @@ def has_runs(client: "MlflowClient", experiment_id: str) -> bool:
 
 
 def show_links(address: str, experiments: Mapping[str, str], is_opened: bool = False) -> None:
-    """Print the links to the views of experiments, at the address of a server."""
+    """Print links to the saved views of experiments on the server at `address`, and open the first
+    one on request.
+    """
     addresses = [address]
     for name, number in experiments.items():
         print(f"{name}:", flush=True)
@@ -119,8 +121,8 @@ def serve(store: Store, host: str, port: int, announce: Callable[[str], object])
     raise ValueError(f"MLflow's server ended: {store.redact(reason)}")
 
 
-def wait_until_up(address: str, server: subprocess.Popen) -> None:
-    """Return when the server answers, or has ended."""
+def wait_until_up(address: str, server: subprocess.Popen[bytes]) -> None:
+    """Wait until the server answers or has ended."""
     while server.poll() is None:
         try:
             with urlopen(f"{address}/health", timeout=5):
@@ -129,8 +131,8 @@ def wait_until_up(address: str, server: subprocess.Popen) -> None:
             time.sleep(0.2)
 
 
-def stop(server: subprocess.Popen) -> None:
-    """End the server and the processes it started."""
+def stop(server: subprocess.Popen[bytes]) -> None:
+    """Terminate the server process and the processes it started."""
     if server.poll() is None:
         signal_group(server, signal.SIGTERM)
         try:

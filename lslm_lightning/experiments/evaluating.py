@@ -1,4 +1,4 @@
-"""Evaluations in one call: any number of systems on one evaluation set."""
+"""Evaluation of systems, for calls from Python."""
 
 import sys
 import time
@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lslm_lightning.configuration.words import Config, Settings, config_words
+from lslm_lightning.configuration.arguments import Config, SettingValues, config_arguments
 from lslm_lightning.contracts import Score
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class EvaluationResults:
 
     @cached_property
     def scores(self) -> Mapping[str, Mapping[str, Score]]:
-        """Scores by system and metric; a system that could not answer has none."""
+        """Scores by system, then by metric; empty for a system that failed."""
         found = self._results.scores
         return {
             name: {score.metric: score for score in own.scores} if own else {}
@@ -53,22 +53,22 @@ class EvaluationResults:
 
     @property
     def findings(self) -> Sequence["Finding"]:
-        """Findings of the sanity checks."""
+        """Sanity checks that found something."""
         return self._results.findings
 
     @property
     def failures(self) -> Mapping[str, str]:
-        """Reasons why systems have no scores, by system."""
+        """Reasons for failure by name of the system, for systems without scores."""
         entries = self._results.entries
         return {name: entry.reason for name, entry in entries.items() if entry.reason}
 
     @property
     def report(self) -> Path:
-        """Path of the report, a page of HTML."""
+        """Path of the report, an HTML page."""
         return self.path / "report" / "index.html"
 
     def table(self) -> "pd.DataFrame":
-        """Return a row for each system and metric: value, bounds of the 95 % interval, unit,
+        """Return a DataFrame with a row for each system and metric: value, 95 % interval, unit,
         signature, number of examples.
         """
         import pandas as pd
@@ -93,7 +93,7 @@ class EvaluationResults:
 
 def evaluate(
     config: Config,
-    settings: Settings | None = None,
+    settings: SettingValues | None = None,
     *,
     name: str | None = None,
     root: str | Path = "runs",
@@ -101,32 +101,32 @@ def evaluate(
 ) -> EvaluationResults:
     """Let systems answer one evaluation set, as `lslm evaluate` does: scores, tests, a report.
 
-    What was answered before is not asked again. A system that fails leaves the others their
-    scores: see `failures` of the result.
+    Predictions on disk are not made again. If a system fails, the others are still scored; see
+    `failures` of the result.
 
     Args:
         config: a YAML file, its content as a mapping, or several of either, which are merged.
         settings: replace those of the config, by keys with dots: `{"split": "val"}`.
         name: of the evaluation. Default: that of the config.
         root: folder of all runs.
-        fresh: ask every system anew; earlier answers are kept beside.
+        fresh: make all predictions again; earlier ones are kept as *.old.
 
     Raises:
         ValueError: settings are wrong, or systems were trained for something else.
         WorkError: no system could be asked.
     """
+    from lslm_lightning.experiments.endings import WorkError
     from lslm_lightning.experiments.evaluation_spec import read
     from lslm_lightning.experiments.library import library_call
-    from lslm_lightning.experiments.outcome import WorkError
     from lslm_lightning.runs.directory import check_name
 
-    with config_words(config, settings) as words, library_call(["evaluate", *words]):
+    with config_arguments(config, settings) as arguments, library_call(["evaluate", *arguments]):
         if name is not None:
             check_name(name, "name")
-        evaluation = read(words)
-        folder = folder_of(evaluation, words, Path(root), name)
+        spec = read(arguments)
+        folder = folder_of(spec, arguments, Path(root), name)
         try:
-            results = conclude(evaluation, folder, fresh)
+            results = run_evaluation(spec, folder, fresh)
         except WorkError as error:
             if error.results is None:
                 raise
@@ -135,54 +135,63 @@ def evaluate(
 
 
 def folder_of(
-    evaluation: "EvaluationSpec",
-    words: Sequence[str],
+    spec: "EvaluationSpec",
+    arguments: Sequence[str],
     root: Path,
     name: str | None = None,
 ) -> Path:
-    """Return the folder of an evaluation, called by its config and what decides the questions."""
+    """Return the output folder of an evaluation: its name, then a digest of the data, split and
+    prompts.
+    """
     from lslm_lightning.runs.directory import as_name
 
-    config = words[words.index("--config") + 1]
-    parent = root / evaluation.task_name
-    folder = parent / f"{name or as_name(Path(config).stem)}-{evaluation.identity}"
-    if name or folder.exists():  # one of an earlier release may be called by its config alone
+    config = arguments[arguments.index("--config") + 1]
+    parent = root / spec.task_name
+    folder = parent / f"{name or as_name(Path(config).stem)}-{spec.identity}"
+    if name or folder.exists():  # in an earlier release the name was that of the config alone
         return folder
-    return parent / f"{name_of(config, words)}-{evaluation.identity}"
+    return parent / f"{name_of(config, arguments)}-{spec.identity}"
 
 
-def name_of(config: str, words: Sequence[str]) -> str:
-    """Return a name made of the config's and of what the words set otherwise."""
+def name_of(config: str, arguments: Sequence[str]) -> str:
+    """Return a name for an evaluation, made of the config's file name and of the settings given
+    besides.
+    """
     from lslm_lightning.runs.names import run_name, stem_of, typed_settings
 
-    asked = ("data.", "split", "n_shot")
-    settings = {key: text for key, text in typed_settings(words).items() if key.startswith(asked)}
+    named = ("data.", "split", "n_shot")
+    settings = {
+        key: text for key, text in typed_settings(arguments).items() if key.startswith(named)
+    }
     return run_name(stem_of(config), settings, {}, {})
 
 
-def conclude(
-    evaluation: "EvaluationSpec",
+def run_evaluation(
+    spec: "EvaluationSpec",
     folder: Path,
     fresh: bool = False,
     n_process: int = 1,
     command: Sequence[str] = (),
 ) -> "Results":
-    """Answer what is open, score, report, and store it in MLflow.
+    """Collect missing predictions, score all systems, write the report and store the evaluation in
+    MLflow.
 
     Args:
-        n_process: processes that share the questions.
-        command: that starts one of them, but for the number of its share.
+        fresh: set earlier predictions aside.
+        n_process: number of processes that share the examples.
+        command: starts one of them, with `--share=I/N` added.
     """
-    from lslm_lightning.experiments.evaluation import Examination
-    from lslm_lightning.experiments.outcome import command_line
+    from lslm_lightning.experiments.evaluation import Evaluation
+    from lslm_lightning.experiments.invocation import command_line
+    from lslm_lightning.experiments.parallel_predictions import run_parallel
     from lslm_lightning.training.cores import limit_threads
 
     began = time.time()
-    examination = Examination(evaluation, folder, fresh)
-    examination.tell()
-    with examination.answers.alone():
+    evaluation = Evaluation(spec, folder, fresh)
+    evaluation.tell()
+    with evaluation.predictions.exclusive():
         if n_process > 1:
-            examination.answers.share_out(command, n_process)
-        elif told := limit_threads():
-            print(told, file=sys.stderr, flush=True)
-        return examination.conclude(command_line(), began)
+            run_parallel(evaluation.predictions, command, n_process)
+        elif message := limit_threads():
+            print(message, file=sys.stderr, flush=True)
+        return evaluation.run(command_line(), began)

@@ -1,11 +1,10 @@
-"""Evaluation sets of finished runs, those of earlier releases too."""
+"""Identity of the evaluation sets of finished runs, including runs of earlier releases."""
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from typing import Any
 
 from lslm_lightning.contracts import Example, Metric, Prediction, Score
 from lslm_lightning.evaluation.evaluation_set import (
@@ -28,6 +27,8 @@ from lslm_lightning.runs.trust import (
     resolve,
 )
 from lslm_lightning.training.data import TaskData
+from lslm_lightning.training.task import Task
+from lslm_lightning.types import Settings
 
 # arguments that change no example of a test
 NO_MATTER = ("tokenizer", "seed", "num_workers", "stream", "prepared")
@@ -36,7 +37,7 @@ SPLIT = "test"
 
 @dataclass(frozen=True, slots=True)
 class FoundSet:
-    """Evaluation set of a run's test; None with the reason, in words, where it cannot be known.
+    """The evaluation set of a run's test, or None with the reason in `reason`.
 
     `note` says how it was found where the run's own record does not have it.
     """
@@ -47,7 +48,7 @@ class FoundSet:
 
 
 def find_set(directory: RunDirectory, known: dict[str, TaskData], trust: bool = False) -> FoundSet:
-    """Find which evaluation set the scores in a run's metrics.json belong to.
+    """Determine which evaluation set the scores in a run's metrics.json belong to.
 
     Runs of this release have it on record. An earlier release recorded a digest of files, which
     knows neither direction nor columns: the set is then computed from the run's config and the
@@ -66,62 +67,92 @@ def find_set(directory: RunDirectory, known: dict[str, TaskData], trust: bool = 
     scores = read_scores(directory.metrics)
     digest = data.get("digest", "")
     if version_of(digest) == VERSION:
-        names = ("digest", "members", "ids", "languages")
         return FoundSet(
             EvaluationSet(
-                *(data.get(name, "") for name in names), scores[0].n_example if scores else 0
+                digest,
+                data.get("members", ""),
+                data.get("ids", ""),
+                data.get("languages", ""),
+                scores[0].n_example if scores else 0,
             )
         )
     if version_of(digest) > VERSION:
         return FoundSet(None, f"its digest, {shown(digest)}, is of a newer release than this one")
     by_release = "an earlier release recorded its test set without languages"
     try:
-        config = read_config(directory.config)
-        if trust:
-            add_working_directory(config)
-        else:
-            check_trust(without_extra_metrics(config["model"]))
-            check_trust(config["data"])
-        with nullcontext() if trust else only_trusted():
-            own = opened(config["data"], known)
-            task = resolve(config["model"]["class_path"])
+        own, task = data_and_task(directory, known, trust)
         examples = own.examples(SPLIT)
     except (ValueError, OSError, KeyError) as error:
-        return FoundSet(
-            None,
-            f"{by_release}, and the corpus cannot be read here ({' '.join(str(error).split())})",
-        )
-    predictions = outputs_of(directory)
+        reason = " ".join(str(error).split())
+        return FoundSet(None, f"{by_release}, and the corpus cannot be read here ({reason})")
+    same_files = bool(digest) and own.corpus.digest(SPLIT) == digest
+    found = recomputed_set(examples, outputs_of(directory), scores, task, same_files)
+    return replace(found, reason=f"{by_release}, and {found.reason}" if found.reason else "")
+
+
+def data_and_task(
+    directory: RunDirectory, known: dict[str, TaskData], trust: bool
+) -> tuple[TaskData, type[Task]]:
+    """Return the data module and the task class of a run's config.
+
+    Args:
+        known: see `opened`.
+        trust: let the run's config name classes outside of this project.
+
+    Raises:
+        ValueError, OSError, KeyError: the config or the corpus cannot be read.
+    """
+    config = read_config(directory.config)
+    if trust:
+        add_working_directory(config)
+    else:
+        check_trust(without_extra_metrics(config["model"]))
+        check_trust(config["data"])
+    with nullcontext() if trust else only_trusted():
+        return opened(config["data"], known), resolve(config["model"]["class_path"])
+
+
+def recomputed_set(
+    examples: list[Example],
+    predictions: Sequence[Prediction],
+    scores: Sequence[Score],
+    task: type[Task],
+    same_files: bool,
+) -> FoundSet:
+    """Compute the evaluation set of a run that did not record it.
+
+    Args:
+        examples: of the corpus on this machine.
+        predictions: of the run's test; empty if they are not here.
+        scores: recorded ones.
+        same_files: whether the files of the corpus are as they were.
+    """
     if predictions:
         answered = {p.id for p in predictions}
         examples = [e for e in examples if e.id in answered]
     n_scored = scores[0].n_example if scores else len(examples)
     if len(examples) != n_scored or (predictions and len(examples) != len(predictions)):
-        return FoundSet(
-            None, f"{by_release}, and the corpus here has other examples than were scored"
-        )
+        return FoundSet(None, "the corpus here has other examples than were scored")
     if not examples:
-        return FoundSet(None, f"{by_release}, and the corpus here has none of its examples")
+        return FoundSet(None, "the corpus here has none of its examples")
     metrics = task.metrics(examples[0].language)
-    if digest and own.corpus.digest(SPLIT) == digest:
-        # where it tells, the others would be slow
+    if same_files:
+        # where the headline metric decides, the others would be slow
         headline = [metric for metric in metrics if metric.name == task.headline]
-        agree = agreement(examples, predictions, headline, scores)
-        if (agreement(examples, predictions, metrics, scores) if agree is None else agree) is False:
-            return FoundSet(
-                None, f"{by_release}, and this release reads the files of the corpus otherwise"
-            )
-        return FoundSet(
-            evaluation_set(examples),
-            note="computed from its config and its corpus, whose files are as they were",
-        )
+        agrees = agreement(examples, predictions, headline, scores)
+        if agrees is None:
+            agrees = agreement(examples, predictions, metrics, scores)
+        if agrees is False:
+            return FoundSet(None, "this release reads the files of the corpus otherwise")
+        note = "computed from its config and its corpus, whose files are as they were"
+        return FoundSet(evaluation_set(examples), note=note)
     if agreement(examples, predictions, metrics, scores):
         note = (
             "computed from its config and its corpus: its outputs have the recorded scores "
             "there; sources were not checked"
         )
         return FoundSet(evaluation_set(examples), note=note)
-    return FoundSet(None, f"{by_release}, and the files of the corpus have changed since")
+    return FoundSet(None, "the files of the corpus have changed since")
 
 
 def agreement(
@@ -130,11 +161,9 @@ def agreement(
     metrics: Sequence[Metric],
     recorded: Sequence[Score],
 ) -> bool | None:
-    """Whether recorded outputs have the recorded scores on these examples, by each metric that
-    scores as it did then.
+    """Return whether recorded outputs, scored again on these examples, give the recorded scores.
 
-    None where nothing can be said: there are no outputs, or metrics have changed. A score of 0
-    proves nothing.
+    None if it cannot be decided: there are no outputs, metrics have changed, or scores are 0.
     """
     if not predictions:
         return None
@@ -161,13 +190,13 @@ def agreement(
 
 
 def outputs_of(directory: RunDirectory) -> list[Prediction]:
-    """Answers of a run's test; empty where they are not here."""
+    """Read the predictions of a run's test; an empty list if there are none on this machine."""
     path = directory.predictions / f"{SPLIT}.jsonl"
     return read_predictions(path) if path.exists() else []
 
 
-def opened(spec: Mapping[str, Any], known: dict[str, TaskData]) -> TaskData:
-    """Data module of a run's config, to read its examples.
+def opened(spec: Settings, known: dict[str, TaskData]) -> TaskData:
+    """Return the data module of a run's config, building it unless `known` has it.
 
     Args:
         known: those opened before, to which this one is added; runs with the same examples share
@@ -184,7 +213,7 @@ def opened(spec: Mapping[str, Any], known: dict[str, TaskData]) -> TaskData:
     return known[key]
 
 
-def data_of(spec: Mapping[str, Any]) -> TaskData:
+def data_of(spec: Settings) -> TaskData:
     """Build the data module of a run's config.
 
     Raises:
@@ -199,7 +228,9 @@ def data_of(spec: Mapping[str, Any]) -> TaskData:
         parsed = parser.parse_object({"data": dict(spec)})
         if is_restricted():
             check_trust(parsed)
-        return parser.instantiate(parsed).data
+        data = parser.instantiate(parsed).data
+        assert isinstance(data, TaskData)
+        return data
     except ArgumentError as error:
         refuse_denied(str(error))
         raise ValueError(" ".join(str(error).split())) from None
@@ -208,9 +239,7 @@ def data_of(spec: Mapping[str, Any]) -> TaskData:
 def examples_of(
     directory: RunDirectory, data: TaskData, wanted: EvaluationSet
 ) -> list[Example] | None:
-    """Examples that a run was tested on, as its corpus has them here; None where it has them no
-    longer.
-    """
+    """Return the examples that a run was tested on; None if its corpus no longer has them."""
     try:
         examples = data.examples(SPLIT)
         if data.evaluation_set(SPLIT).digest == wanted.digest:
@@ -229,8 +258,7 @@ def paired(
     examples: Sequence[Example],
     ids: str,
 ) -> list[Prediction] | None:
-    """Answers of a run to these examples, in their order; None where they are not here, or cut
-    short.
+    """Return a run's predictions for these examples, in their order; None if any is missing.
 
     Where the run knew the examples by other ids, its own examples, in the same order, say which
     answer is whose.

@@ -1,67 +1,116 @@
-"""Evaluations described by a config, and the objects built of it."""
+"""Evaluation configs: parsing, and building their data, systems and metrics."""
 
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lslm_lightning.exit_status import SettingsError
+from lslm_lightning.types import JsonObject, Settings
 
 if TYPE_CHECKING:
+    from jsonargparse import ArgumentParser, Namespace
+
     from lslm_lightning.contracts import Metric, System
     from lslm_lightning.training.data import TaskData
+    from lslm_lightning.training.task import Task
 
 KEYS = ("task", "data", "systems", "split", "n_shot", "n_resample", "metrics")  # of a config
 
 
 @dataclass
 class EvaluationSpec:
-    """What a config says, built."""
+    """An evaluation config with its objects built.
 
-    task: type
+    Args:
+        metrics: None for those of the task.
+        specs: of the systems, as in the config.
+        identity: digest of all that decides the questions.
+        keys: by system, its name with a digest of its settings.
+        broken: by system, why it could not be built.
+    """
+
+    task: "type[Task]"
     data: "TaskData"
     systems: "Mapping[str, System]"
     split: str
     n_shot: int
-    metrics: "Sequence[Metric] | None"  # None for the task's
-    specs: Mapping[str, Any]  # of the systems, as in the config
-    identity: str  # of the exam: all that decides the questions
+    metrics: "Sequence[Metric] | None"
+    specs: Mapping[str, Settings]
+    identity: str
     n_resample: int
-    keys: Mapping[str, str]  # by system: its name, and a digest of how it is set up
-    broken: Mapping[str, str]  # by system: why it could not be built
+    keys: Mapping[str, str]
+    broken: Mapping[str, str]
 
     @property
     def task_name(self) -> str:
+        """Name of the task, "translation" for instance."""
         from lslm_lightning.configuration.job import task_name
 
         return task_name(self.task)
 
 
-def read(words: Sequence[str]) -> EvaluationSpec:
-    """Parse and build what words of a command line say, `--config FILE` among them.
+def read(arguments: Sequence[str]) -> EvaluationSpec:
+    """Parse the arguments of `lslm evaluate`, `--config FILE` among them, and build the objects
+    they describe.
 
     Raises:
-        SettingsError: it is not right.
+        SettingsError: they are wrong.
     """
+    from lslm_lightning.configuration.config_files import check_files
+    from lslm_lightning.metrics.names import as_metrics
+    from lslm_lightning.safety.magnitudes import check_magnitudes
+    from lslm_lightning.text.yaml_files import parse_yaml
+
+    try:
+        check_files(arguments, known=())
+    except ValueError as error:
+        raise SettingsError(str(error)) from None
+    parser = spec_parser()
+    try:
+        found = parser.parse_args(list(arguments))
+    except (ImportError, AttributeError) as error:  # of `task`, where the parser lets them through
+        parser.error(str(error))
+    check_magnitudes(found)
+    described: JsonObject = parse_yaml(parser.dump(found, skip_none=False, format="yaml"))
+    systems, broken = built_systems(found.pop("systems"))
+    built = instantiated(parser, found)
+    questions = [
+        described["data"],
+        found.split,
+        found.n_shot,
+        built.data.prompt_version,
+        built.data.corpus.digest(found.split),
+    ]
+    specs = described["systems"]
+    return EvaluationSpec(
+        task=built.task,
+        data=built.data,
+        systems=systems,
+        split=found.split,
+        n_shot=found.n_shot,
+        metrics=None if built.metrics is None else as_metrics(built.metrics),
+        specs=specs,
+        identity=digest_of(questions),
+        n_resample=found.n_resample,
+        keys={name: f"{name}-{digest_of(answering(spec))}" for name, spec in specs.items()},
+        broken=broken,
+    )
+
+
+def spec_parser() -> "ArgumentParser":
+    """Build the parser of the config of an evaluation."""
     import torchmetrics
     from jsonargparse.typing import PositiveInt
 
-    from lslm_lightning.configuration.cli import ConfigParser as ConfigParser
-    from lslm_lightning.configuration.errors import check_files
+    from lslm_lightning.configuration.cli import ConfigParser
     from lslm_lightning.contracts import Metric, System
     from lslm_lightning.evaluation.duck_typing import DuckGenerator, DuckScorer
-    from lslm_lightning.metrics.names import as_metrics
     from lslm_lightning.metrics.significance import N_RESAMPLE
-    from lslm_lightning.safety.magnitudes import check_magnitudes
-    from lslm_lightning.text.yaml_files import parse_yaml
     from lslm_lightning.training.data import TaskData
     from lslm_lightning.training.task import Task
 
-    try:
-        check_files(words, known=())
-    except ValueError as error:
-        raise SettingsError(str(error)) from None
     parser = ConfigParser(prog="lslm evaluate")
     parser.add_argument("--config", action="config")
     parser.add_argument("--task", type=type[Task], required=True)
@@ -73,58 +122,39 @@ def read(words: Sequence[str]) -> EvaluationSpec:
     parser.add_argument("--n_shot", type=int, default=0)
     parser.add_argument("--n_resample", type=PositiveInt, default=N_RESAMPLE)
     parser.add_argument("--metrics", type=list[Metric | torchmetrics.Metric] | None, default=None)
-    try:
-        found = parser.parse_args(list(words))
-    except (ImportError, AttributeError) as error:  # of `task`, where the parser lets them through
-        parser.error(str(error))
-    check_magnitudes(found)
-    described = parse_yaml(parser.dump(found, skip_none=False, format="yaml"))
-    systems, broken = built_systems(found.pop("systems"))
-    built = instantiated(parser, found)
-    metrics = None if built.metrics is None else as_metrics(built.metrics)
-    exam = [
-        described["data"],
-        found.split,
-        found.n_shot,
-        built.data.prompt_version,
-        built.data.corpus.digest(found.split),
-    ]
-    specs = described["systems"]
-    keys = {name: f"{name}-{digest_of(answering(spec))}" for name, spec in specs.items()}
-    return EvaluationSpec(
-        *(built.task, built.data, systems, found.split, found.n_shot, metrics, specs),
-        *(digest_of(exam), found.n_resample, keys, broken),
-    )
+    return parser
 
 
-def built_systems(specs: Mapping[str, Any]) -> "tuple[dict[str, System], dict[str, str]]":
-    """Build systems, and return with them why some could not be.
+def built_systems(specs: "Mapping[str, Namespace]") -> "tuple[dict[str, System], dict[str, str]]":
+    """Build systems from their specs; return them by name, and the reason for each that could not
+    be built.
 
     Raises:
         ValueError: a system refuses its settings, which are to be corrected before any is asked.
     """
     from jsonargparse import Namespace
 
-    from lslm_lightning.configuration.cli import ConfigParser as ConfigParser
+    from lslm_lightning.configuration.cli import ConfigParser
     from lslm_lightning.configuration.errors import BROKE_DOWN
     from lslm_lightning.contracts import System
     from lslm_lightning.evaluation.duck_typing import DuckGenerator, DuckScorer, as_system
     from lslm_lightning.evaluation.harness import Unbuilt
-    from lslm_lightning.experiments.predictions import failure
+    from lslm_lightning.experiments.failures import failure
     from lslm_lightning.runs.trust import resolve
 
-    systems = {}
+    systems: dict[str, System] = {}
     broken = {}
     for name, spec in specs.items():
         named = resolve(spec.class_path)
-        kinds = (System, DuckGenerator, DuckScorer)
-        kind = System | DuckGenerator | DuckScorer  # of a function, by what it returns
+        kinds: tuple[type, ...] = (System, DuckGenerator, DuckScorer)
+        kind: object = System | DuckGenerator | DuckScorer  # of a function, by what it returns
         if isinstance(named, type):
             kind = next((each for each in kinds if issubclass(named, each)), System)
         parser = ConfigParser(prog="lslm evaluate")
         parser.add_argument("--system", type=kind)
         try:
-            systems[name] = as_system(instantiated(parser, Namespace(system=spec)).system)
+            settings = Namespace({"system": spec})  # type: ignore[no-untyped-call]  # jsonargparse's
+            systems[name] = as_system(instantiated(parser, settings).system)
         except ValueError as error:
             if not str(error).startswith(BROKE_DOWN):
                 raise
@@ -136,8 +166,8 @@ def built_systems(specs: Mapping[str, Any]) -> "tuple[dict[str, System], dict[st
     return systems, broken
 
 
-def answering(spec: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The spec of a system without what changes none of its answers."""
+def answering(spec: Settings) -> Settings:
+    """Return a system's spec without the settings that change none of its answers."""
     arguments = {
         name: value
         for name, value in (spec.get("init_args") or {}).items()
@@ -146,23 +176,23 @@ def answering(spec: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**spec, "init_args": arguments} if "init_args" in spec else spec
 
 
-def check_systems(specs: Mapping[str, Any]) -> None:
-    """Refuse systems that cannot be built.
+def check_systems(specs: Mapping[str, Settings]) -> None:
+    """Refuse specs of systems that cannot be built.
 
     Raises:
         SettingsError: one cannot.
     """
-    from lslm_lightning.configuration.cli import ConfigParser as ConfigParser
+    from lslm_lightning.configuration.cli import ConfigParser
     from lslm_lightning.contracts import System
     from lslm_lightning.evaluation.duck_typing import DuckGenerator, DuckScorer
 
-    parser = ConfigParser(prog="lslm ladder")
+    parser = ConfigParser(prog="lslm sweep")
     parser.add_argument("--systems", type=dict[str, System | DuckGenerator | DuckScorer])
     instantiated(parser, parser.parse_object({"systems": dict(specs)}))
 
 
-def instantiated(parser: Any, found: Any) -> Any:
-    """What a parser found, built.
+def instantiated(parser: "ArgumentParser", found: "Namespace") -> "Namespace":
+    """Instantiate the objects of parsed settings.
 
     Raises:
         ValueError: a class refuses its settings, in its own words.
@@ -170,13 +200,14 @@ def instantiated(parser: Any, found: Any) -> Any:
     from lslm_lightning.configuration.errors import cause_of
 
     try:
-        return parser.instantiate(found)
+        built: Namespace = parser.instantiate(found)
+        return built
     except ValueError as error:
         raise cause_of(error)  # noqa: B904 (as it came)
 
 
-def digest_of(settings: Any) -> str:
-    """Eight hexadecimal digits."""
+def digest_of(settings: object) -> str:
+    """Return the first eight hexadecimal digits of the SHA-256 of settings written as JSON."""
     return hashlib.sha256(
         json.dumps(settings, sort_keys=True, ensure_ascii=False, default=str).encode()
     ).hexdigest()[:8]

@@ -1,12 +1,12 @@
-"""Texts answered by a trained model."""
+"""Text generation with a trained model."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from itertools import islice
 from os import PathLike
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol, cast, runtime_checkable
 
-from lslm_lightning.contracts import Prediction
+from lslm_lightning.contracts import Example, Prediction
 from lslm_lightning.safety.magnitudes import check_magnitudes
 
 if TYPE_CHECKING:
@@ -21,19 +21,19 @@ FUSION = ("fusion", "fusion_weight", "length_bonus")
 
 @dataclass(frozen=True)
 class SearchSettings:
-    """Settings of a search for answers; None leaves one as the run has it.
+    """Settings of a decoding search; None keeps the run's own setting.
 
     Args:
         search: kind; of another kind than the run's, the rest starts from that kind's defaults.
-        no_repeat_ngram: never write so many tokens twice.
-        beam_size: hypotheses side by side, of beams.
-        length_penalty: of beams; above 1 favours long answers.
+        no_repeat_ngram: never generate the same n-gram of this length twice.
+        beam_size: number of hypotheses of beam search.
+        length_penalty: of beam search; above 1 favours long answers.
         temperature: of sampling; below 1 is more careful.
-        top_k: of sampling: only so many of the most probable tokens.
+        top_k: of sampling: only this many of the most probable tokens.
         top_p: of sampling: only the most probable tokens that make up this share.
         max_length: most new tokens.
         min_length: fewest new tokens.
-        fusion: a language model, a run with the same tokenizer, that beams ask too.
+        fusion: a language model for shallow fusion, a run with the same tokenizer.
         fusion_weight: of its log probabilities.
         length_bonus: with `fusion`: added for each token.
     """
@@ -96,7 +96,7 @@ def generate(
 
 
 class Writer:
-    """A trained model that answers texts, a batch at a time.
+    """A trained model that generates answers for texts, batch by batch.
 
     Args:
         run: see `generate`, and there for the others.
@@ -124,7 +124,8 @@ class Writer:
         from lslm_lightning.training.language_model import LanguageModel
 
         chosen = choose_run(run)
-        self.task = load_run(run if chosen is None else str(chosen.path), trust=trust).task
+        loaded = load_run(run if chosen is None else str(chosen.path), trust=trust)
+        self.task = cast("Task", loaded.task)
         self.is_language_model = isinstance(self.task, LanguageModel)
         self.n_best = 1
         self.n_answer = 0
@@ -138,7 +139,7 @@ class Writer:
         torch.manual_seed(seed)
 
     def search_by(self, settings: SearchSettings, n_best: int = 1) -> None:
-        """Search for answers as the settings say.
+        """Set the decoding search of the model.
 
         Raises:
             ValueError: a setting is out of range, or does not apply to this task or its search.
@@ -156,20 +157,19 @@ class Writer:
     def answers(self, texts: Iterable[str]) -> Iterator[Prediction]:
         """Yield a prediction for each text, in order."""
         source = iter(texts)
+        writer = cast("WritingTask", self.task)
         while chunk := list(islice(source, self.batch_size)):
             first = self.n_answer
-            examples = [
-                self.task.answering.example(str(first + i), text) for i, text in enumerate(chunk)
-            ]
-            more = {} if self.n_best == 1 else {"n_best": self.n_best}
-            found = {p.id: p for p in self.task.generate(examples, **more)}
+            examples = [writer.example(str(first + i), text) for i, text in enumerate(chunk)]
+            more = {} if self.n_best == 1 else {"n_best": self.n_best}  # which few tasks take
+            found = {p.id: p for p in writer.generate(examples, **more)}
             self.n_answer += len(examples)
             self.n_cut += sum(p.finish_reason == "length" for p in found.values())
             yield from (found[example.id] for example in examples)
 
 
 def apply_settings(task: "Task", settings: SearchSettings, n_best: int = 1) -> None:
-    """Let the task answer as the settings say.
+    """Set the task's decoding search and length limits as given.
 
     Raises:
         ValueError: an option is out of range, or does not apply to this task or its search.
@@ -177,41 +177,64 @@ def apply_settings(task: "Task", settings: SearchSettings, n_best: int = 1) -> N
     from lslm_lightning.decoding import CtcSearch
     from lslm_lightning.training.checks import check_lengths
 
+    kind = type(task).__name__
     if n_best != 1 and not task.finds_n_best:
         raise ValueError(
-            f"--n-best does not apply to {type(task).__name__}, which finds one answer; leave it "
-            "out"
+            f"--n-best={n_best} does not apply to {kind}, which finds one answer; leave it out"
         )
     if task.search is None:
-        names = [
-            name
-            for name in ("search", "max_length", "min_length", *OPTIONS, *FUSION)
-            if getattr(settings, name) is not None
-        ]
-        if names:
-            options = ", ".join(f"--{name.replace('_', '-')}" for name in names)
+        names = ("search", "max_length", "min_length", *OPTIONS, *FUSION)
+        if given := [option(name) for name in names if getattr(settings, name) is not None]:
             raise ValueError(
-                f"{options} does not apply to {type(task).__name__}, which writes nothing token "
-                "by token; leave it out"
+                f"{', '.join(given)} does not apply to {kind}, which writes nothing token by "
+                "token; leave it out"
             )
         return
-    task.search = chosen_search(task.search, settings, task.searches)
-    if n_best != 1:
-        task.search.check_n_best(n_best)
-    for option in ("max_length", "min_length"):
-        if (value := getattr(settings, option)) is not None:
-            if isinstance(task.search, CtcSearch):
-                name = f"--{option.replace('_', '-')}"
+    search = chosen_search(task.search, settings, task.searches)
+    task.search = search
+    if n_best != 1 and isinstance(search, ManyAnswers):
+        search.check_n_best(n_best)
+    for name in ("max_length", "min_length"):
+        if (value := getattr(settings, name)) is not None:
+            if isinstance(search, CtcSearch):
                 raise ValueError(
-                    f"{name} does not apply to {type(task.search).__name__}, which writes what "
+                    f"{option(name)} does not apply to {type(search).__name__}, which writes what "
                     "the frames say; leave it out"
                 )
-            setattr(task, option, value)
-    check_lengths(task.min_length, task.max_length)
+            setattr(task, name, value)
+    writer = cast("WritingTask", task)
+    check_lengths(writer.min_length, writer.max_length)
+
+
+class WritingTask(Protocol):
+    """A task whose model answers texts, as every task of this project that generates does."""
+
+    min_length: int
+    max_length: int | None
+
+    def example(self, name: str, text: str, /) -> Example:
+        """Return the example that a text is for this task."""
+
+    def generate(self, examples: Sequence[Example], n_best: int = 1) -> Iterable[Prediction]:
+        """Yield a prediction for each example."""
+
+
+@runtime_checkable
+class ManyAnswers(Protocol):
+    """A search that can find several answers."""
+
+    def check_n_best(self, n_best: int) -> None:
+        """Refuse a number of answers that the search cannot find."""
+
+
+def option(name: str) -> str:
+    """Return a setting's name as an option of the command line."""
+    return f"--{name.replace('_', '-')}"
 
 
 def fusion_of(task: "Task", settings: SearchSettings, device: str, trust: bool) -> "Fusion | None":
-    """Return the language model that `fusion` names; None where it names none.
+    """Build the language model named by `settings.fusion` for shallow fusion; None if none is
+    named.
 
     Raises:
         ValueError: there is no such run, it has another tokenizer, or a setting of it came without
@@ -234,10 +257,10 @@ def fusion_of(task: "Task", settings: SearchSettings, device: str, trust: bool) 
 def chosen_search(
     own: "AnySearch", settings: SearchSettings, searches: Sequence[type]
 ) -> "AnySearch":
-    """The run's own search with what was given; a `--search` of another kind starts from that
-    kind's defaults.
+    """Return the run's search with the given settings applied; if `search` names another kind,
+    start from the defaults of that kind.
 
-    Chance goes on from batch to batch, whatever the seed of the run's search.
+    Random numbers continue from batch to batch, whatever the seed of the run's search.
 
     Args:
         searches: kinds that the task can use, the preferred one first.
@@ -247,26 +270,23 @@ def chosen_search(
     """
     from lslm_lightning.decoding import Beam, CtcGreedy, CtcPrefixBeam, Greedy, JointBeam, Sampling
 
-    called = {
+    called: dict[str, tuple[type, ...]] = {
         "greedy": (Greedy, CtcGreedy),
         "beam": (Beam, CtcPrefixBeam, JointBeam),
         "sampling": (Sampling,),
     }
-    kinds = [
-        kind
-        for family in searches
-        for kind in called.get(settings.search, (type(own),))
-        if issubclass(kind, family)
-    ]
+    named = called[settings.search] if settings.search else (type(own),)
+    kinds = [kind for family in searches for kind in named if issubclass(kind, family)]
     if not kinds and settings.search:
         raise ValueError(
             f"--search {settings.search} does not apply to this run, whose search is "
             f"{type(own).__name__}; leave it out"
         )
-    search = own if not kinds or isinstance(own, tuple(kinds)) else kinds[0]()
-    known = {field.name for field in fields(search)} if is_dataclass(search) else set()
+    is_kept = not kinds or isinstance(own, tuple(kinds))
+    search = own if is_kept else cast("AnySearch", kinds[0]())
+    known: set[str] = {field.name for field in fields(search)} if is_dataclass(search) else set()
     given = {name: value for name in OPTIONS if (value := getattr(settings, name)) is not None}
-    if wrong := [f"--{name.replace('_', '-')}" for name in given if name not in known]:
+    if wrong := [option(name) for name in given if name not in known]:
         whose = (
             f"--search {settings.search}"
             if settings.search
@@ -277,4 +297,6 @@ def chosen_search(
             "--search"
         )
     changes = given | ({"seed": None} if "seed" in known else {})
-    return replace(search, **changes) if changes else search
+    if not changes or not is_dataclass(search):
+        return search
+    return replace(search, **changes)

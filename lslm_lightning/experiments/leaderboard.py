@@ -1,15 +1,15 @@
-"""All finished runs of an MLflow experiment in one table."""
+"""Table of all finished runs of an MLflow experiment, grouped by comparability."""
 
 import inspect
 import json
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from string import ascii_uppercase
-from typing import Any
+from typing import TYPE_CHECKING
 
 from lslm_lightning.contracts import metric_key, metric_label
 from lslm_lightning.evaluation.comparison import comparable_signature
@@ -21,15 +21,20 @@ from lslm_lightning.tracking import Store
 from lslm_lightning.tracking.lost import end_lost_runs
 from lslm_lightning.tracking.views import NO_SCORES
 from lslm_lightning.training.data import TaskData
+from lslm_lightning.types import JsonObject
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run as MlflowRun
 
 PAGE = 1000  # runs asked for at a time
 
 
 def leaderboard(experiment: str, metric: str | None = None) -> Table:
-    """Build a table with a row for each run that has the metric: those that compare stand together,
-    the best first.
+    """Build a table of all finished runs that have the metric: comparable runs stand together, the
+    best first.
 
-    Runs compare that were scored on one evaluation set, by metrics of one signature; see `Group`.
+    Runs are comparable that were scored on one evaluation set, by metrics of one signature; see
+    `Group`.
 
     Args:
         metric: "test/bleu", or "bleu"; by default every metric of tests, sorted by the first.
@@ -38,70 +43,94 @@ def leaderboard(experiment: str, metric: str | None = None) -> Table:
         ValueError: there is no such experiment, or no finished run with such a metric.
     """
     finished, n_other = runs_of(experiment)
-    tested = {
-        name
-        for run in finished
-        for name in run.data.metrics
-        if name.startswith("test/") and not name.endswith(NO_SCORES)
-    }
-    if metric:
-        logged = sorted({name for run in finished for name in run.data.metrics})
-        metric = metric_key(f"test/{metric}", tested)
-        metric = metric if metric in tested else metric_key(metric.removeprefix("test/"), logged)
-    names = [metric] if metric else sorted(tested)
-    rows = [run for run in finished if any(name in run.data.metrics for name in names)]
-    if not rows:
-        known = sorted({name for run in finished for name in run.data.metrics if "/" in name})
+    names = metric_names(finished, metric)
+    runs = [run for run in finished if any(name in run.data.metrics for name in names)]
+    if not runs:
+        logged = {name for run in finished for name in run.data.metrics if "/" in name}
         raise ValueError(
             f"no finished run of {experiment!r} has {metric or 'a metric of a test'}; there are "
-            f"{', '.join(known) or 'no metrics'}"
+            f"{', '.join(sorted(logged)) or 'no metrics'}"
         )
-    down = lower_is_better(names[0], rows)
-
-    def key(run: Any) -> float:
-        value = run.data.metrics.get(names[0], math.nan)
-        return math.inf if math.isnan(value) else value if down else -value
-
     known: dict[str, TaskData] = {}
-    found = {run.info.run_id: exam_of(run, names[0], known) for run in rows}
-    sizes = Counter(found.values())
-    exams = {exam: letters(i) for i, (exam, _) in enumerate(sizes.most_common())}
-    rows.sort(key=lambda run: ([*exams].index(found[run.info.run_id]), key(run)))
-    table: list[list[Cell]] = []
-    for run in rows:
-        exam = found[run.info.run_id]
-        values = [run.data.metrics.get(name) for name in names]
-        corpus = run.data.tags.get("corpus", "")
-        seed = run.data.tags.get("seed")
-        cells = [
-            run.info.run_name,
-            exams[exam],
-            *values,
-            kind_of(run),
-            corpus,
-            exam.shown,
-            seed,
-            run.info.run_id[:8],
-        ]
-        table.append(cells)
-    headings = [
-        Heading(metric_label(name), "", not lower_is_better(name, rows), name) for name in names
+    groups = {run.info.run_id: group_of(run, names[0], known) for run in runs}
+    sizes = Counter(groups.values())
+    labels = {group: letters(i) for i, (group, _) in enumerate(sizes.most_common())}
+    order = [*labels]
+    down = lower_is_better(names[0], runs)
+
+    def position(run: "MlflowRun") -> tuple[int, float]:
+        value = run.data.metrics.get(names[0], math.nan)
+        rank = math.inf if math.isnan(value) else value if down else -value
+        return order.index(groups[run.info.run_id]), rank
+
+    rows: list[list[Cell]] = [
+        row_of(run, names, groups[run.info.run_id], labels[groups[run.info.run_id]])
+        for run in sorted(runs, key=position)
     ]
-    notes: list[Cell] = [Code(exam.words, f"exam {letter}") for exam, letter in exams.items()]
-    if any(exam.why for exam in exams):
+    headings = [
+        Heading(metric_label(name), "", not lower_is_better(name, runs), name) for name in names
+    ]
+    columns: list[Heading | str] = ["run", "set", *headings, "kind", "corpus", "data", "seed"]
+    title = f"{experiment}, by {metric_label(names[0])}"
+    return Table([*columns, "MLflow id"], rows, title, notes_on(labels, n_other))
+
+
+def metric_names(runs: Sequence["MlflowRun"], metric: str | None) -> list[str]:
+    """Return the names of the metrics of the table, as MLflow has them.
+
+    Args:
+        metric: as given by the user; None for every metric of tests.
+    """
+    logged = {name for run in runs for name in run.data.metrics}
+    tested = {name for name in logged if name.startswith("test/") and not name.endswith(NO_SCORES)}
+    if not metric:
+        return sorted(tested)
+    of_test = metric_key(f"test/{metric}", tested)
+    if of_test in tested:
+        return [of_test]
+    return [metric_key(of_test.removeprefix("test/"), sorted(logged))]
+
+
+def row_of(run: "MlflowRun", names: Sequence[str], group: "Group", label: str) -> list[Cell]:
+    """Return the cells of a run's row.
+
+    Args:
+        names: of the metrics.
+        label: of the group.
+    """
+    tags = run.data.tags
+    return [
+        run.info.run_name,
+        label,
+        *(run.data.metrics.get(name) for name in names),
+        kind_of(run),
+        tags.get("corpus", ""),
+        group.shown,
+        tags.get("seed"),
+        run.info.run_id[:8],
+    ]
+
+
+def notes_on(labels: Mapping["Group", str], n_other: int) -> list[Cell]:
+    """Return the notes below the table: a line for each group, and what is not shown.
+
+    Args:
+        n_other: number of runs that are not finished.
+    """
+    notes: list[Cell] = [Code(group.description, f"set {label}") for group, label in labels.items()]
+    if any(group.why for group in labels):
         notes.append(
             "An earlier release recorded test sets without languages: its runs stand apart where "
-            "these cannot be found;"
-            " lslm evaluate with the same command records them anew and asks nobody."
+            "these cannot be found; lslm evaluate with the same command records them anew and "
+            "asks no system."
         )
     if n_other:
         notes.append(f"Runs that are not finished and are not shown: {n_other:,}.")
-    columns = ["run", "exam", *headings, "kind", "corpus", "data", "seed", "MLflow id"]
-    return Table(columns, table, f"{experiment}, by {metric_label(names[0])}", notes)
+    return notes
 
 
 def brief(table: Table) -> Table:
-    """Without the columns that the notes on exams say too."""
+    """Return the table without the columns `corpus` and `data`, which its notes repeat."""
     kept = [
         i for i, heading in enumerate(table.headings()) if heading.name not in ("corpus", "data")
     ]
@@ -112,8 +141,10 @@ def brief(table: Table) -> Table:
     )
 
 
-def runs_of(experiment: str) -> tuple[list[Any], int]:
-    """All finished runs, the newest first, and the number of others."""
+def runs_of(experiment: str) -> tuple[list["MlflowRun"], int]:
+    """Return the finished runs of an MLflow experiment, newest first, and the number of other
+    runs.
+    """
     store = Store()
     client = store.client()
     found = store.request(lambda: client.get_experiment_by_name(experiment))
@@ -123,7 +154,7 @@ def runs_of(experiment: str) -> tuple[list[Any], int]:
 
     store.request(lambda: end_lost_runs(client, [found.experiment_id]))
 
-    def pages() -> Iterator[Any]:
+    def pages() -> Iterator["MlflowRun"]:
         token: str | None = ""
         while token is not None:
             search = partial(
@@ -141,21 +172,21 @@ def runs_of(experiment: str) -> tuple[list[Any], int]:
     return finished, len(runs) - len(finished)
 
 
-def on_record(run: Any, name: str) -> dict[str, Any]:
-    """What the run's tag says of the score that MLflow knows as `test/<metric>`; nothing of what is
-    no score, or in an older run.
+def on_record(run: "MlflowRun", name: str) -> JsonObject:
+    """Return the record of the score `test/<metric>` in the run's tag `scores`; empty if the run
+    has none.
     """
     try:
-        return json.loads(run.data.tags.get("scores", "{}")).get(name.rpartition("/")[2], {})
+        scores: JsonObject = json.loads(run.data.tags.get("scores", "{}"))
+        found: JsonObject = scores.get(name.rpartition("/")[2], {})
+        return found
     except ValueError:
         return {}
 
 
 @dataclass(frozen=True)
 class Group:
-    """What makes scores of an experiment compare: equal `key` and `signature`. The rest is for
-    people.
-    """
+    """A group of comparable scores: one evaluation set and one metric signature."""
 
     key: tuple[str, ...]  # of the evaluation set
     signature: str
@@ -164,14 +195,14 @@ class Group:
     why: str = field(compare=False, default="")  # why it is not known exactly
 
     @property
-    def words(self) -> str:
-        """What the notes below the table say."""
+    def description(self) -> str:
+        """Description of the group for the notes below the table."""
         digest = f"digest {self.shown or 'unknown'}{f' ({self.why})' if self.why else ''}"
         return f"{self.about}, {digest}, {self.signature or 'signature unknown'}"
 
 
-def exam_of(run: Any, name: str, known: dict[str, TaskData]) -> Group:
-    """What the score `name` of a run in MLflow belongs to.
+def group_of(run: "MlflowRun", name: str, known: dict[str, TaskData]) -> Group:
+    """Return the group of comparable scores that the score `name` of an MLflow run belongs to.
 
     The digest is that of the run's tag or, of a validation, of its data set. Where an earlier
     release left one of files, the evaluation set is found by the run's directory, or else told
@@ -212,8 +243,8 @@ def exam_of(run: Any, name: str, known: dict[str, TaskData]) -> Group:
 
 
 def n_validation_example(params: Mapping[str, str]) -> str:
-    """Return how many examples a run answers in validation; runs of earlier releases have all
-    settings, others what is no default.
+    """Return how many validation examples a run generates answers for, as text, from its MLflow
+    parameters.
     """
     default = str(inspect.signature(TaskData).parameters["n_validation_example"].default)
     return (
@@ -224,24 +255,26 @@ def n_validation_example(params: Mapping[str, str]) -> str:
 
 
 def decides(parameter: str) -> bool:
-    """Whether a parameter of the data says which texts of the corpus are asked for."""
+    """Return whether a data parameter selects which texts of a corpus are used, as a language
+    does.
+    """
     return any(word in parameter for word in ("language", "columns", "reference"))
 
 
-def digest_of_input(run: Any, split: str) -> str:
-    """Whole digest of the data set that MLflow knows as the run's input of this split; "" where
-    there is none.
+def digest_of_input(run: "MlflowRun", split: str) -> str:
+    """Return the digest of the MLflow data set that the run logged for this split; "" if there is
+    none.
     """
     for each in getattr(getattr(run, "inputs", None), "dataset_inputs", None) or []:
-        tags = {tag.key: tag.value for tag in each.tags}
+        tags = {str(tag.key): str(tag.value) for tag in each.tags}
         if tags.get("mlflow.data.context") == split:
             return tags.get("digest", "")
     return ""
 
 
 def set_of_directory(path: str, known: dict[str, TaskData]) -> EvaluationSet | None:
-    """Evaluation set of the run in a directory, or of the first child of a parent of seeds; None
-    where it cannot be known.
+    """Return the evaluation set of the run in a directory, or of its first seed; None if it cannot
+    be determined.
     """
     folder = Path(path)
     if not path or not folder.is_dir():
@@ -254,8 +287,10 @@ def set_of_directory(path: str, known: dict[str, TaskData]) -> EvaluationSet | N
     return None
 
 
-def kind_of(run: Any) -> str:
-    """What the row stands for."""
+def kind_of(run: "MlflowRun") -> str:
+    """Return how a row's scores came about: "run", "evaluated, 2 shots" or "mean of 3 seeds" for
+    instance.
+    """
     tags = run.data.tags
     if "system" in tags:
         n = int(tags.get("n_shot", "0"))
@@ -264,13 +299,15 @@ def kind_of(run: Any) -> str:
 
 
 def letters(number: int) -> str:
-    """A, B, ..., Z, AA, AB, ..."""
+    """Return the spreadsheet-like label of a number: A, B, ..., Z, AA, AB, ..."""
     first, last = divmod(number, 26)
     return (letters(first - 1) if first else "") + ascii_uppercase[last]
 
 
-def lower_is_better(name: str, runs: list[Any]) -> bool:
-    """As runs have on record, or else by what such metrics are called."""
+def lower_is_better(name: str, runs: Sequence["MlflowRun"]) -> bool:
+    """Return whether lower values of a metric are better, from the runs' records or else from its
+    name.
+    """
     known = [
         found["higher_is_better"]
         for run in runs

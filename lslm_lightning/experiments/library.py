@@ -1,4 +1,4 @@
-"""Calls from Python, which leave the process of the caller as it was."""
+"""Protection of the calling process when commands are used as Python functions."""
 
 import logging
 import os
@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from lslm_lightning.exit_status import SettingsError
-from lslm_lightning.experiments.outcome import working_on
+from lslm_lightning.experiments.invocation import running_command
 
 QUIETED = (  # loggers that a training silences
     "torch.distributed.tensor._redistribute",
@@ -19,15 +19,15 @@ QUIETED = (  # loggers that a training silences
 
 
 @contextmanager
-def library_call(words: Sequence[str]) -> Iterator[None]:
-    """Do the work of a command inside, for a caller whose process goes on with other work.
+def library_call(arguments: Sequence[str]) -> Iterator[None]:
+    """Run the body as a command would, and restore the caller's process state afterwards.
 
     Environment variables, filters of warnings, levels of loggers, random states and the number of
     torch's threads are those of before afterwards. Signal handlers, `sys.argv` and streams are
     never touched.
 
     Args:
-        words: of the command that the call stands for; records show them.
+        arguments: of the command that the call stands for; records show them.
 
     Raises:
         ValueError: settings are wrong, which would end a command with the status 2.
@@ -39,7 +39,7 @@ def library_call(words: Sequence[str]) -> Iterator[None]:
     environment = dict(os.environ)
     n_thread = torch.get_num_threads()
     try:
-        with warnings.catch_warnings(), isolate_rng(), working_on(words, is_call=True):
+        with warnings.catch_warnings(), isolate_rng(), running_command(arguments, is_call=True):
             yield
     except SettingsError as error:
         raise ValueError(error.message) from error.__cause__

@@ -1,8 +1,9 @@
-"""Texts of any size as token ids on disk, for training that maps them into memory."""
+"""The work of `lslm data prepare`: texts of any size tokenized to files of token ids."""
 
 import argparse
 import os
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -11,42 +12,34 @@ from lslm_lightning.training.display import Display
 from lslm_lightning.training.status_line import Part
 from lslm_lightning.training.work import Work
 
+if TYPE_CHECKING:
+    from lslm_lightning.data.stream import Stream
+    from lslm_lightning.text.tokenizer import Tokenizer
+
 
 def prepare_texts(console: Console, own: argparse.Namespace) -> int:
-    """Tokenizer first, then the ids, with a line of progress now and then."""
+    """Train or load a tokenizer, write the token ids of all texts, and return the exit status.
+
+    Args:
+        own: arguments of the command.
+    """
     numbers = ("workers", "vocab_size", "tokenizer_texts", "shard_mb")
     check_magnitudes({name: getattr(own, name) for name in numbers})
     for name in ("workers", "tokenizer_texts", "shard_mb"):
         if getattr(own, name) <= 0:
             raise ValueError(f"--{name.replace('_', '-')}={getattr(own, name)} must be more than 0")
     from lslm_lightning.data.prepare import Progress, prepare
-    from lslm_lightning.data.prepared import JOURNAL, TOKENIZER
     from lslm_lightning.data.stream import Stream
-    from lslm_lightning.text.recipes import BytePair, Existing
-    from lslm_lightning.text.tokenizer_files import load_tokenizer
 
     stream = Stream(own.source, own.column, own.split)
     if not stream.files:
         import_without_torch()
     console.print(f"{own.source}: {stream.n_shard} files or parts", soft_wrap=True)
-    if (own.output / JOURNAL).exists() and own.tokenizer is None:
-        tokenizer = load_tokenizer(own.output / TOKENIZER)
-        console.print(
-            f"going on with the tokenizer in {own.output}: {tokenizer.vocab_size:,} entries",
-            soft_wrap=True,
-        )
-    elif own.tokenizer is not None:
-        tokenizer = Existing(own.tokenizer).train()
-    else:
-        console.print(
-            f"training a tokenizer of {own.vocab_size:,} entries on the first "
-            f"{own.tokenizer_texts:,} texts"
-        )
-        tokenizer = BytePair(own.vocab_size).train(stream.head(own.tokenizer_texts))
+    tokenizer = chosen_tokenizer(console, own, stream)
     is_known = stream.files and not any(is_packed(path) for path, _ in stream.files)
     total = sum(size for _, size in stream.files) / 1e6 if is_known else None
     display = Display()
-    latest = None
+    latest: Progress | None = None
     work = PreparationWork("prepared", total, "MB")
 
     def tell(progress: Progress) -> None:
@@ -63,29 +56,51 @@ def prepare_texts(console: Console, own: argparse.Namespace) -> int:
         prepared = prepare(
             stream, tokenizer, own.output, own.workers, int(own.shard_mb * 1e6), tell
         )
+    shards = prepared.index["shards"]
     n_token, n_document = (
-        sum(shard[name] for shard in prepared.index["shards"]) for name in ("n_token", "n_document")
+        sum(shard[name] for shard in shards) for name in ("n_token", "n_document")
     )
     speed = f", {latest.megabytes_per_second:.1f} MB/s" if latest else ""
     console.print(
-        (
-            f"{own.output}: {n_token:,} tokens of {n_document:,} texts in "
-            f"{len(prepared.index['shards'])} files{speed}"
-        ),
+        f"{own.output}: {n_token:,} tokens of {n_document:,} texts in {len(shards)} files{speed}",
         soft_wrap=True,
     )
     return 0
 
 
+def chosen_tokenizer(console: Console, own: argparse.Namespace, stream: "Stream") -> "Tokenizer":
+    """Return the tokenizer of a preparation: of the one that is continued, of a file, or trained on
+    the first texts.
+    """
+    from lslm_lightning.data.prepared import JOURNAL, TOKENIZER
+    from lslm_lightning.text.recipes import BytePair, Existing
+    from lslm_lightning.text.tokenizer_files import load_tokenizer
+
+    if (own.output / JOURNAL).exists() and own.tokenizer is None:
+        tokenizer = load_tokenizer(own.output / TOKENIZER)
+        console.print(
+            f"going on with the tokenizer in {own.output}: {tokenizer.vocab_size:,} entries",
+            soft_wrap=True,
+        )
+        return tokenizer
+    if own.tokenizer is not None:
+        return Existing(own.tokenizer).train()
+    console.print(
+        f"training a tokenizer of {own.vocab_size:,} entries on the first "
+        f"{own.tokenizer_texts:,} texts"
+    )
+    return BytePair(own.vocab_size).train(stream.head(own.tokenizer_texts))
+
+
 class PreparationWork(Work):
-    """Megabytes of text that are turned into ids."""
+    """Progress of a preparation, counted in megabytes of text."""
 
     # tokens so far, and megabytes per second
     n_token = 0
     speed = 0.0
 
     def parts(self) -> list[Part]:
-        """Return megabytes, times, tokens and speed."""
+        """Return the parts of the progress line: megabytes, times, tokens, speed."""
         more = [
             Part((f"{self.n_token:,} tokens", ""), (8,)),
             Part((f"{self.speed:.1f} MB/s", ""), (7,)),
@@ -94,9 +109,7 @@ class PreparationWork(Work):
 
 
 def import_without_torch() -> None:
-    """`datasets` would bring torch where it is installed, which takes 200 MB and seconds and is of
-    no use here.
-    """
+    """Import `datasets` without PyTorch, which would take 200 MB and seconds."""
     before = os.environ.get("USE_TORCH")
     os.environ["USE_TORCH"] = "0"
     try:
@@ -107,5 +120,5 @@ def import_without_torch() -> None:
 
 
 def is_packed(address: str) -> bool:
-    """Whether a file's size says nothing of its text's."""
+    """Return whether a file is compressed, so that its size does not tell the size of its text."""
     return address.rpartition(".")[2] in ("gz", "zst", "xz", "bz2", "parquet", "arrow")

@@ -1,4 +1,6 @@
-"""A training that is killed and resumed, compared with the same one straight."""
+"""Proof of exact resumption: a training that is killed and resumed is compared with an
+uninterrupted one.
+"""
 
 import os
 import random
@@ -8,24 +10,24 @@ import time
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 from lslm_lightning.experiments.child_process import KILL, signal_group
-from lslm_lightning.experiments.outcome import WorkError
+from lslm_lightning.experiments.endings import WorkError
+from lslm_lightning.types import StateDict
 
 
-def accumulated(configs: Sequence[str], words: Sequence[str]) -> int:
-    """Micro-batches in a step, as the configs or the command line have it."""
+def accumulated(configs: Sequence[str], arguments: Sequence[str]) -> int:
+    """Return `trainer.accumulate_grad_batches` from config files and command-line arguments."""
     from lslm_lightning.text.yaml_files import read_yaml
 
     name = "--trainer.accumulate_grad_batches"
-    given = [1]
+    given: list[int | str] = [1]
     for config in configs:
         settings = read_yaml(Path(config))
         trainer = settings.get("trainer") if isinstance(settings, dict) else None
         given += [(trainer or {}).get("accumulate_grad_batches") or given[-1]]
-    given += [value for word, value in pairwise(words) if word == name]
-    given += [word.partition("=")[2] for word in words if word.startswith(f"{name}=")]
+    given += [value for argument, value in pairwise(arguments) if argument == name]
+    given += [each.partition("=")[2] for each in arguments if each.startswith(f"{name}=")]
     return int(given[-1])
 
 
@@ -33,7 +35,7 @@ KEPT = ("optimizer", "lr_schedulers", "carried", "tables")  # of a state, beside
 
 
 class Trial:
-    """Commands in a folder of their own.
+    """Trainings run as child processes in a temporary folder, with kills at random moments.
 
     Args:
         seed: of the moments of kills.
@@ -44,22 +46,23 @@ class Trial:
         self.random = random.Random(seed)
         self.interval = 1.0  # seconds between two saves
         kept = {name: value for name, value in os.environ.items() if not name.startswith("LSLM_R")}
-        places = {
+        folders = {
             "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db",
             "XDG_STATE_HOME": str(folder),
         }
-        self.environment = kept | places
+        self.environment = kept | folders
 
-    def start(self, words: Sequence[str]) -> subprocess.Popen:
+    def start(self, arguments: Sequence[str]) -> subprocess.Popen[bytes]:
+        """Start an `lslm` command as a child process."""
         log = (self.folder / "log").open("a+", encoding="utf-8")
-        command = [sys.executable, "-m", "lslm_lightning", *words]
+        command = [sys.executable, "-m", "lslm_lightning", *arguments]
         return subprocess.Popen(
             command, env=self.environment, stdout=log, stderr=log, process_group=0
         )
 
-    def train(self, words: Sequence[str]) -> None:
-        """To the end; WorkError with the last line where it fails."""
-        process = self.start(words)
+    def train(self, arguments: Sequence[str]) -> None:
+        """Run a training to its end."""
+        process = self.start(arguments)
         seen = [(self.saved(), time.monotonic())]
         try:
             while (status := process.poll()) is None:
@@ -72,16 +75,18 @@ class Trial:
         self.interval = min(between, default=self.interval)
         if status:
             lines = (self.folder / "log").read_text("utf-8", "replace").strip().splitlines()
-            raise WorkError(f"lslm {words[0]} failed: {lines[-1] if lines else f'status {status}'}")
+            raise WorkError(
+                f"lslm {arguments[0]} failed: {lines[-1] if lines else f'status {status}'}"
+            )
 
-    def kill_and_resume(self, words: Sequence[str], n: int) -> int:
-        """Start, kill when a state has been saved, and so on; the last time to the end. How many
-        kills came before the end.
+    def kill_and_resume(self, arguments: Sequence[str], n: int) -> int:
+        """Start a training, kill and resume it `n` times, then run it to its end; return how many
+        kills interrupted it.
         """
         n_middle = 0
         for number in range(1, n + 1):
             before = self.saved()
-            process = self.start(words)
+            process = self.start(arguments)
             try:
                 while process.poll() is None and self.saved() == before:
                     time.sleep(0.01)
@@ -98,12 +103,12 @@ class Trial:
             if not found:
                 log = (self.folder / "log").read_text("utf-8", "replace")
                 raise WorkError(f"the run did not begin: {log.strip().splitlines()[-1:]}")
-            words = ["resume", str(found[0])]
-        self.train(words)
+            arguments = ["resume", str(found[0])]
+        self.train(arguments)
         return n_middle
 
     def saved(self) -> int:
-        """When a run has last saved a state; 0 for never."""
+        """Return when a checkpoint was last saved, in nanoseconds; 0 if never."""
         return max(
             (
                 path.stat().st_mtime_ns
@@ -113,19 +118,20 @@ class Trial:
         )
 
     def precision(self, name: str) -> str | int | None:
-        """Return the `trainer.precision` that a run was trained in."""
+        """Return the `trainer.precision` of the run of this name."""
         from lslm_lightning.runs.loading import read_config
 
-        return read_config(self.state(name).parent.parent / "config.yaml")["trainer"].get(
-            "precision"
-        )
+        config = read_config(self.state(name).parent.parent / "config.yaml")
+        precision: str | int | None = config["trainer"].get("precision")
+        return precision
 
     def state(self, name: str) -> Path:
+        """Return the last checkpoint of the run of this name."""
         [path] = (self.folder / "runs").glob(f"*/{name}-*/checkpoints/last.ckpt")
         return path
 
 
-def stop(process: subprocess.Popen) -> None:
+def stop(process: subprocess.Popen[bytes]) -> None:
     """Kill a process and those that it has started."""
     if process.poll() is None:
         signal_group(process, KILL)
@@ -133,7 +139,7 @@ def stop(process: subprocess.Popen) -> None:
 
 
 def differences(first: Path, second: Path) -> str:
-    """Where two states of training differ, in words; "" for nowhere."""
+    """Return how two checkpoints of training states differ, as text; "" if they are equal."""
     import torch
 
     one = whole_state(first)
@@ -160,8 +166,8 @@ def differences(first: Path, second: Path) -> str:
     )
 
 
-def whole_state(path: Path) -> dict[str, Any]:
-    """Weights, and the optimizer's moments, wherever they lie."""
+def whole_state(path: Path) -> StateDict:
+    """Read a checkpoint with its optimizer states, from one file or from shards."""
     from lslm_lightning.runs.checkpoint_folder import read_parts
     from lslm_lightning.runs.states import read_state
 
@@ -172,7 +178,7 @@ def whole_state(path: Path) -> dict[str, Any]:
 
 
 def equal(first: object, second: object) -> bool:
-    """Whether nested states are the same, tensors bit for bit."""
+    """Return whether two nested states are equal, tensors bit for bit."""
     import torch
 
     if isinstance(first, torch.Tensor):

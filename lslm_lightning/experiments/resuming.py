@@ -1,4 +1,4 @@
-"""Runs that were stopped, and go on as if they had not been."""
+"""Resumption of stopped trainings."""
 
 import os
 import shlex
@@ -11,58 +11,59 @@ from lslm_lightning.safety.redaction import redacted_arguments
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from lslm_lightning.configuration.words import Settings
+    from lslm_lightning.configuration.arguments import SettingValues
     from lslm_lightning.experiments.run import Run
     from lslm_lightning.runs import RunDirectory
 
 OTHERWISE = ("max_", "devices", "num_nodes", "strategy", "accumulate_grad_batches", "enable_")
-# with these changed, the curves go on as they would have
-HARMLESS = ("--config", *(f"--trainer.{name}" for name in OTHERWISE))
-STATE = "LSLM_RESUME_FROM"  # tells the processes of one job from which state they go on
+# options whose change leaves the curves as they would have been
+SAME_CURVES = ("--config", *(f"--trainer.{name}" for name in OTHERWISE))
+STATE = "LSLM_RESUME_FROM"  # tells the processes of one job from which checkpoint they resume
 
 
 def resume(
     run: "str | Path | Run",
-    settings: "Settings | None" = None,
+    settings: "SettingValues | None" = None,
     *,
     anew: bool = False,
     trust: bool = False,
 ) -> "Run":
-    """Go on with a run that was stopped, as if it had not been; a finished one trains on.
+    """Resume a stopped run exactly where it stopped; a finished run trains on if `settings` allow
+    it.
 
     Args:
         run: a run directory, an MLflow run id, or what `train` returned.
-        settings: changed ones, by keys with dots: `{"trainer.max_steps": 20_000}`.
-        anew: train from step 0; what there was goes to a folder of its own.
+        settings: settings to change, by keys with dots: `{"trainer.max_steps": 20_000}`.
+        anew: train from step 0; earlier checkpoints go to a folder of their own.
         trust: let the run name any class.
 
     Raises:
-        ValueError: the run has no state, or settings do not allow to go on.
+        ValueError: the run has no state, or settings do not allow it to continue.
     """
-    from lslm_lightning.configuration.words import setting_words
+    from lslm_lightning.configuration.arguments import setting_arguments
     from lslm_lightning.experiments.library import library_call
     from lslm_lightning.experiments.run import Run
     from lslm_lightning.runs import find_run
 
     directory = run.directory if isinstance(run, Run) else find_run(str(run))
-    words = setting_words(settings or {})
-    with library_call(["resume", str(directory.path), *words]):
-        resume_run(str(directory.path), words, anew, trust, handles_signals=False)
+    arguments = setting_arguments(settings or {})
+    with library_call(["resume", str(directory.path), *arguments]):
+        resume_run(str(directory.path), arguments, anew, trust, handles_signals=False)
     return Run(directory)
 
 
 def resume_run(
     reference: str,
-    words: Sequence[str] = (),
+    changes: Sequence[str] = (),
     anew: bool = False,
     trust: bool = False,
     handles_signals: bool = True,
 ) -> int:
-    """Train from the last state of a run, or `anew`; return an exit status.
+    """Resume a run from its last checkpoint, or from step 0 with `anew`; return an exit status.
 
     Args:
         reference: a run directory or an MLflow run id.
-        words: settings to change, as on the command line.
+        changes: settings to change, as on the command line.
         trust: let the run name any class.
         handles_signals: see `training.perform`.
     """
@@ -71,77 +72,87 @@ def resume_run(
 
     directory = find_run(reference)
     command = command_of(directory)
-    if directory.beginning.get("status") == "FINISHED" and not words:
+    if directory.beginning.get("status") == "FINISHED" and not changes:
         print(f"{directory.path} is finished; a larger --trainer.max_steps trains on")
         return DONE
     from lslm_lightning.configuration.allowance import TRUST, allowance
     from lslm_lightning.configuration.given_settings import check_given
 
-    train_words = [command, "--config", str(directory.config), *words]
-    train_words += [TRUST] if trust else []
-    with allowance(train_words, directory):  # refused before anything of the run is touched
-        check_given([word for word in train_words if word != TRUST])
+    arguments = [command, "--config", str(directory.config), *changes]
+    arguments += [TRUST] if trust else []
+    with allowance(arguments, directory):  # refused before anything of the run is touched
+        check_given([each for each in arguments if each != TRUST])
     # what there is by then is to be kept
     with store_of_run(directory.beginning, directory.path):
-        return go_on(directory, train_words, words, anew, handles_signals)
+        return train_on(directory, arguments, changes, anew, handles_signals)
 
 
-def go_on(
+def train_on(
     directory: "RunDirectory",
-    train_words: Sequence[str],
-    words: Sequence[str],
+    train_arguments: Sequence[str],
+    changes: Sequence[str],
     anew: bool,
     handles_signals: bool = True,
 ) -> int:
-    """Train from the last state, or `anew`.
+    """Train from the last checkpoint, or from step 0 with `anew`; return an exit status.
 
     Args:
-        words: of `train_words` those that the user gave.
+        train_arguments: of the training command.
+        changes: those among them that the user gave.
     """
-    from lslm_lightning.runs.resume_state import ResumeState
-
-    if STATE not in os.environ:  # otherwise this is one of several processes
-        newest = None if anew else ResumeState.newest(directory)
-        if anew:
-            set_aside(directory)
-        elif newest is None and any(directory.checkpoints.glob("*.ckpt")):
-            raise ValueError(
-                f"{directory.checkpoints} has no last.ckpt (MLflow keeps none); --no-checkpoint "
-                "trains anew from step 0"
-            )
-        os.environ[STATE] = str(newest.path if newest else "")
-    state = os.environ[STATE]
-    if changes := [
-        word for word in words if word.startswith("--") and not word.startswith(HARMLESS)
-    ]:
-        print(
-            (
-                "points that were logged already stay as they are, also where "
-                f"{' '.join(redacted_arguments(changes))} would make them others"
-            ),
-            flush=True,
-        )
     from lslm_lightning.experiments.training import perform
 
+    if STATE not in os.environ:  # otherwise this is one of several processes
+        os.environ[STATE] = last_state(directory, anew)
+    state = os.environ[STATE]
+    options = [each for each in changes if each.startswith("--")]
+    if altered := [each for each in options if not each.startswith(SAME_CURVES)]:
+        given = " ".join(redacted_arguments(altered))
+        print(
+            f"metrics already logged are kept; changing {given} affects new steps only", flush=True
+        )
     try:
-        perform([*train_words, f"--ckpt_path={state or 'null'}"], directory, handles_signals)
+        arguments = [*train_arguments, f"--ckpt_path={state or 'null'}"]
+        perform(arguments, directory, handles_signals)
         return DONE
     finally:
         os.environ.pop(STATE, None)
 
 
-def set_aside(directory: "RunDirectory") -> None:
-    """What the run has come to goes to a folder of its own, so that nothing of it is taken for what
-    is to come.
+def last_state(directory: "RunDirectory", anew: bool) -> str:
+    """Return the path of the checkpoint to resume from; "" for none.
+
+    Args:
+        anew: start from step 0, and move what there is to a folder of its own.
+
+    Raises:
+        ValueError: the run has checkpoints, and none to resume from.
+    """
+
+    from lslm_lightning.runs.resume_state import ResumeState
+
+    if anew:
+        move_to_backup(directory)
+        return ""
+    newest = ResumeState.newest(directory)
+    if newest is None and any(directory.checkpoints.glob("*.ckpt")):
+        raise ValueError(
+            f"{directory.checkpoints} has no last.ckpt (MLflow keeps none); --no-checkpoint "
+            "trains anew from step 0"
+        )
+    return str(newest.path) if newest else ""
+
+
+def move_to_backup(directory: "RunDirectory") -> None:
+    """Move checkpoints, metrics and reports of a run into a new folder `before-<n>`.
 
     Raises:
         ValueError: another process trains in the directory.
     """
-    from lightning.pytorch.utilities import rank_zero_only
-
+    from lslm_lightning.configuration.lightning_cli_internals import process_rank
     from lslm_lightning.runs.directory import locked
 
-    if rank_zero_only.rank or 0:
+    if process_rank():
         return
     lock = locked(directory)
     try:
@@ -161,11 +172,12 @@ def set_aside(directory: "RunDirectory") -> None:
                 (directory.path / name).rename(before / name)
     finally:
         lock.release()
-    print(f"what there was is in {before}", flush=True)
+    print(f"earlier checkpoints and metrics are in {before}", flush=True)
 
 
 def command_of(directory: "RunDirectory") -> str:
-    """The command that began the run, as the first line of its config.yaml has it.
+    """Return the subcommand that started the run, "run" or "fit", from the first line of its
+    config.yaml.
 
     Raises:
         ValueError: it was no training, or several.
@@ -176,12 +188,13 @@ def command_of(directory: "RunDirectory") -> str:
     with directory.config.open(encoding="utf-8") as file:
         line = file.readline()
     try:
-        words = shlex.split(line.removeprefix("#"))
+        arguments = shlex.split(line.removeprefix("#"))
     except ValueError as error:
         raise ValueError(
             f"{directory.config}, line 1 is no command line ({error}); write `# lslm run` there"
         ) from None
-    command = words[1] if words[:1] == ["lslm"] and len(words) > 1 else "run"
+    is_command = arguments[:1] == ["lslm"] and len(arguments) > 1
+    command = arguments[1] if is_command else "run"
     if command not in ("run", "fit"):
         raise ValueError(
             f"{directory.path} is of lslm {command}, which trains nothing: give that command again"

@@ -1,24 +1,25 @@
-"""A run that was trained: its scores, predictions, report and model."""
+"""Access to a trained run: its scores, predictions, report and model."""
 
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lslm_lightning.contracts import Prediction, Score
 from lslm_lightning.evaluation.predictions import read_predictions
 from lslm_lightning.evaluation.scoring import read_scores
 from lslm_lightning.runs.directory import RunDirectory
 from lslm_lightning.runs.loading import read_config
+from lslm_lightning.types import JsonObject
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from lslm_lightning.runs.loading import LoadedRun as LoadedRun
+    from lslm_lightning.runs.loading import LoadedRun
 
 
 class Run:
-    """A finished training, read from its directory when it is asked for.
+    """A trained run; its files are read when they are asked for.
 
     Args:
         directory: of the run.
@@ -36,37 +37,37 @@ class Run:
         return f"Run({str(self.path)!r}{f', {scores}' if scores else ''})"
 
     @cached_property
-    def config(self) -> dict[str, Any]:
+    def config(self) -> JsonObject:
         """All settings, as in config.yaml."""
         return read_config(self.directory.config)
 
     @property
     def mlflow_run_id(self) -> str | None:
-        """Id of its run in MLflow; None where there is none."""
+        """Id of the run in MLflow; None if it has none."""
         return self.directory.run_id
 
     @property
     def scores(self) -> Mapping[str, Score]:
-        """Scores of the test by metric, with intervals and signatures; empty before a test."""
+        """Test scores by metric, with intervals and signatures; empty before a test."""
         path = self.directory.metrics
         return {score.metric: score for score in read_scores(path)} if path.exists() else {}
 
     @property
     def predictions(self) -> list[Prediction]:
-        """Answers to the test split, in its order; empty before a test."""
+        """Predictions for the test split, in its order; empty before a test."""
         path = self.directory.predictions / "test.jsonl"
         return read_predictions(path) if path.exists() else []
 
     @property
     def report(self) -> Path | None:
-        """Path of the report, a page of HTML; None before a test."""
+        """Path of the report, an HTML page; None before a test."""
         page = self.directory.report / "index.html"
         return page if page.exists() else None
 
     @property
     def history(self) -> "pd.DataFrame":
-        """Logged metrics: a row for each step at which one was logged, a column for each metric;
-        without those of the machine, which MLflow has.
+        """Logged metrics as a DataFrame: a row for each step, a column for each metric, without
+        system metrics.
         """
         import pandas as pd
 
@@ -76,7 +77,7 @@ class Run:
 
     @cached_property
     def model(self) -> "LoadedRun":
-        """The model with the weights of the best checkpoint, its tokenizer and its task."""
+        """Model with the weights of the best checkpoint, its tokenizer and its task."""
         from lslm_lightning.runs.loading import load_run
 
         return load_run(self.path, trust=True)

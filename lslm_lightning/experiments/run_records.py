@@ -1,4 +1,4 @@
-"""What is on record of a run and of this installation, for reports."""
+"""Records of runs and of the installed software, for reports."""
 
 import json
 import sys
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lslm_lightning import __version__
 from lslm_lightning.contracts import Example, Prediction
@@ -34,7 +35,7 @@ PACKAGES = (
 
 
 def versions() -> dict[str, str]:
-    """Of Python, this project, and those of its packages that are installed."""
+    """Return the versions of Python, this project, and its installed dependencies, by name."""
     found = {"lslm-lightning": __version__, "Python": sys.version.split()[0]}
     for name in PACKAGES:
         try:
@@ -45,7 +46,7 @@ def versions() -> dict[str, str]:
 
 
 def trained(directory: RunDirectory, name: str) -> Trained:
-    """How a run was trained, for `reports.trained`.
+    """Read how a run was trained, its settings and logged metrics, for `reports.trained`.
 
     Raises:
         ValueError: its config.yaml cannot be read.
@@ -57,9 +58,9 @@ def trained(directory: RunDirectory, name: str) -> Trained:
 
 def seen_in_training(
     data: TaskData, examples: Sequence[Example]
-) -> tuple[list[str] | None, np.ndarray | None]:
-    """The training texts, and the mask of `evaluation.contamination`; None where the texts are not
-    at hand.
+) -> tuple[list[str] | None, NDArray[np.bool_] | None]:
+    """Return the training texts and a mask of the examples whose text occurs in them; (None, None)
+    if the texts are not available.
     """
     texts = data.texts_at_hand
     if texts is None:
@@ -69,8 +70,8 @@ def seen_in_training(
 
 
 def timing(predictions: Sequence[Prediction]) -> dict[str, float]:
-    """Seconds an example and tokens a second, as far as they were measured; names as in
-    `evaluation.results.Entry`.
+    """Return `seconds_per_example` and `tokens_per_second` of predictions, as far as they were
+    measured.
     """
     seconds = sum(p.seconds for p in predictions)
     n_token = sum(p.n_token for p in predictions)
@@ -82,8 +83,8 @@ def timing(predictions: Sequence[Prediction]) -> dict[str, float]:
 
 
 def training_flops(directory: RunDirectory, n_parameter: int | None) -> dict[str, float]:
-    """6 a parameter and token that was read in training, where both are known. Source: Kaplan et
-    al. 2020, section 2.1.
+    """Return `{"training_flops": 6 * parameters * training tokens}`, or an empty mapping if either
+    is unknown. Source: Kaplan et al. 2020, section 2.1.
     """
     n_token = trained(directory, "").n_token
     return {"training_flops": 6.0 * n_parameter * n_token} if n_parameter and n_token else {}

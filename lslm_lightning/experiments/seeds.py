@@ -1,29 +1,91 @@
-"""`lslm run --seeds N`: the same experiment with N seeds, as child runs of one parent."""
+"""`lslm run --seeds N`: one experiment trained with N seeds, as child runs of one parent run."""
 
 import json
 import math
 import os
 import statistics
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TypedDict
 
 from lslm_lightning.contracts import Score, metric_label
 from lslm_lightning.evaluation.scoring import read_scores, scores_tag
 from lslm_lightning.experiments.child_process import run_to_its_end
-from lslm_lightning.experiments.outcome import WorkError, command_line, command_words, is_stop
-from lslm_lightning.experiments.run_report import digest_line, run_links
+from lslm_lightning.experiments.endings import WorkError, attach_suggestion, is_stop
+from lslm_lightning.experiments.evaluation_records import run_links
+from lslm_lightning.experiments.invocation import command_arguments, command_line
+from lslm_lightning.experiments.run_evaluation import digest_line
 from lslm_lightning.files import atomic_write
 from lslm_lightning.reports.description import describe, score_table
 from lslm_lightning.reports.numerals import number
 from lslm_lightning.runs import RunDirectory
 from lslm_lightning.runs.loading import read_config
-from lslm_lightning.tracking import Tracker
+from lslm_lightning.tracking.tracker import Tracker
+
+
+class Summary(TypedDict):
+    """One metric over seeds; `deviation` is that of a sample, None for one value."""
+
+    mean: float
+    deviation: float | None
+    values: dict[int, float]  # by seed
+
+
+@dataclass
+class TrainedSeeds:
+    """Children of a parent run of several seeds.
+
+    Attributes:
+        children: runs that were trained and tested, by seed.
+        failed: seeds whose training failed.
+        apart: seeds that were tested on other data than the first.
+        data: record of the test set of the first; empty before.
+    """
+
+    children: dict[int, RunDirectory] = field(default_factory=dict)
+    failed: list[int] = field(default_factory=list)
+    apart: list[int] = field(default_factory=list)
+    data: dict[str, str] = field(default_factory=dict)
+
+    def add(self, seed: int, child: RunDirectory) -> None:
+        """Add the run of a seed."""
+        own = json.loads(child.metrics.read_text("utf-8"))["data"]
+        self.data = self.data or own
+        self.children[seed] = child
+        if own["digest"] != self.data["digest"]:
+            self.apart.append(seed)
+
+    @property
+    def scores(self) -> dict[int, dict[str, float]]:
+        """Finite scores by metric, of each seed that was tested on the same data."""
+        return {
+            seed: {
+                score.metric: score.value
+                for score in read_scores(child.metrics)
+                if math.isfinite(score.value)
+            }
+            for seed, child in self.children.items()
+            if seed not in self.apart
+        }
+
+    def problems(self, parent: RunDirectory) -> list[str]:
+        """Return what went wrong, a sentence each."""
+        found = []
+        if self.failed:
+            found.append(f"seeds {self.failed} failed; the others are in {parent.path.parent}")
+        if self.apart:
+            found.append(
+                f"seeds {self.apart} were tested on other data than seed "
+                f"{next(iter(self.children))} and are not part of the mean: the corpus has "
+                "changed meanwhile; train them again"
+            )
+        return found
 
 
 def run_seeds(n: int, first: int, parent: RunDirectory, tracker: Tracker) -> None:
-    """Train seeds first, first + 1, ... one after the other; the parent keeps mean and deviation of
-    every score.
+    """Train with the seeds first, first + 1, ..., first + n - 1; record mean and deviation of every
+    score in the parent run.
 
     Where the first measures a budget in minutes, the others train as many steps: the deviation is
     that of seeds alone.
@@ -32,106 +94,105 @@ def run_seeds(n: int, first: int, parent: RunDirectory, tracker: Tracker) -> Non
         WorkError: a child failed, or was tested on other data; the others were trained all the
             same.
     """
-    shuffles = "seed" in read_config(parent.config)["data"]["init_args"]
-    failed = []
-    apart = []
-    scores = {}
-    children = {}
-    steps = []
-    data: dict[str, str] = {}  # what the first child was tested on
+    trained = TrainedSeeds()
     for seed in range(first, first + n):
-        name = f"{parent.path.name}-seed-{seed}"
-        command = [
-            sys.executable,
-            "-m",
-            "lslm_lightning",
-            *command_words(),
-            *steps,
-            "--job.seeds=1",
-            f"--seed_everything={seed}",
-        ]
-        # a batch order of its own, as well as weights and dropout
-        command += [f"--data.seed={seed}"] if shuffles else []
-        command += [f"--job.parent={tracker.version}", f"--job.name={name}"]
-        environment = {
-            k: v for k, v in os.environ.items() if not k.startswith(("LSLM_RUN", "PL_GLOBAL"))
-        }
-        print(f"seed {seed}", flush=True)
-        try:
-            status = run_to_its_end(command, environment)
-        except BaseException as error:
-            if is_stop(error):
-                error.way_on = way_on_with(newest(parent, name), seed, first + n, shuffles)
-            raise
-        written = sorted(parent.path.parent.glob(f"{name}-*/metrics.json"), key=os.path.getmtime)
-        if status or not written:
-            failed.append(seed)
-            continue
-        child = RunDirectory(written[-1].parent)
-        own = json.loads(child.metrics.read_text("utf-8"))["data"]
-        data = data or own
-        children[seed] = child
-        if own["digest"] != data["digest"]:
-            apart.append(seed)
-            continue
-        scores[seed] = {
-            score.metric: score.value
-            for score in read_scores(child.metrics)
-            if math.isfinite(score.value)
-        }
-        steps = [
-            f"--trainer.max_steps={read_config(child.config)['trainer']['max_steps']}",
-            "--job.minutes=null",
-        ]
-    summary = summarize(scores)
+        child = train_seed(seed, first + n, parent, tracker, trained)
+        if child is None:
+            trained.failed.append(seed)
+        else:
+            trained.add(seed, child)
+    summary = summarize(trained.scores)
     text = json.dumps({"seeds": n, "summary": summary}, indent=1)
     atomic_write(parent.metrics, text + "\n")
     show(summary, n, tracker)
-    if data:
-        print(digest_line(data))
-        tags = {
-            "corpus": data["corpus"],
-            "corpus.test_digest": data["digest"],
-            "seeds": len(scores),
-        }
-        tags |= {"corpus.test_languages": data["languages"]} if "languages" in data else {}
-        child = next(iter(children.values()))
-        first_scores = read_scores(child.metrics)
-        tracker.set_tags(tags | {"scores": scores_tag(first_scores)} | shared_tags(child, summary))
-        if size := child.beginning.get("parameters", {}).get("n_parameter"):
-            tracker.log_hyperparams({"n_parameter": size})
-        tracker.set_description(
-            describe(
-                score_table(seed_scores(summary, first_scores)),
-                facts={"Test": digest_line(data)},
-                command=command_line(),
-                links=run_links(tracker, {"config.yaml": "config.yaml"}),
-            )
-        )
+    if trained.data:
+        print(digest_line(trained.data))
+        describe_seeds(trained, summary, tracker)
     tracker.log_artifact(parent.metrics)
-    for seed, child in children.items():
+    for seed, child in trained.children.items():
         print(f"seed {seed} is {child.path}", flush=True)
-    words = [f"seeds {failed} failed; the others are in {parent.path.parent}"] if failed else []
-    if apart:
-        words.append(
-            f"seeds {apart} were tested on other data than seed {next(iter(children))} and are "
-            "no part of the mean: the"
-            " corpus has changed meanwhile; train them again"
+    if problems := trained.problems(parent):
+        raise WorkError("; ".join(problems))
+
+
+def train_seed(
+    seed: int, end: int, parent: RunDirectory, tracker: Tracker, trained: TrainedSeeds
+) -> RunDirectory | None:
+    """Train and test one seed in a process of its own; return its run, None if it failed.
+
+    Args:
+        end: one more than the last seed.
+        trained: seeds before; the number of steps of one of them is that of all.
+    """
+    shuffles = "seed" in read_config(parent.config)["data"]["init_args"]
+    name = f"{parent.path.name}-seed-{seed}"
+    command = [
+        *(sys.executable, "-m", "lslm_lightning", *command_arguments()),
+        *steps_of(trained),
+        "--job.seeds=1",
+        f"--seed_everything={seed}",
+        # a batch order of its own, as well as weights and dropout
+        *([f"--data.seed={seed}"] if shuffles else []),
+        f"--job.parent={tracker.version}",
+        f"--job.name={name}",
+    ]
+    environment = {
+        k: v for k, v in os.environ.items() if not k.startswith(("LSLM_RUN", "PL_GLOBAL"))
+    }
+    print(f"seed {seed}", flush=True)
+    try:
+        status = run_to_its_end(command, environment)
+    except BaseException as error:
+        if is_stop(error):
+            line = seeds_suggestion(newest(parent, name), seed, end, shuffles)
+            attach_suggestion(error, line)
+        raise
+    written = sorted(parent.path.parent.glob(f"{name}-*/metrics.json"), key=os.path.getmtime)
+    return None if status or not written else RunDirectory(written[-1].parent)
+
+
+def steps_of(trained: TrainedSeeds) -> Iterator[str]:
+    """Yield the arguments that let a seed train as many steps as the last one before."""
+    usable = [child for seed, child in trained.children.items() if seed not in trained.apart]
+    if usable:
+        yield f"--trainer.max_steps={read_config(usable[-1].config)['trainer']['max_steps']}"
+        yield "--job.minutes=null"
+
+
+def describe_seeds(trained: TrainedSeeds, summary: Mapping[str, Summary], tracker: Tracker) -> None:
+    """Write tags and description of the parent run in MLflow."""
+    data = trained.data
+    tags: dict[str, str] = {
+        "corpus": data["corpus"],
+        "corpus.test_digest": data["digest"],
+        "seeds": str(len(trained.scores)),
+    }
+    tags |= {"corpus.test_languages": data["languages"]} if "languages" in data else {}
+    child = next(iter(trained.children.values()))
+    first_scores = read_scores(child.metrics)
+    tracker.set_tags(tags | {"scores": scores_tag(first_scores)} | shared_tags(child, summary))
+    if size := child.beginning.get("parameters", {}).get("n_parameter"):
+        tracker.log_hyperparams({"n_parameter": size})
+    tracker.set_description(
+        describe(
+            score_table(seed_scores(summary, first_scores)),
+            facts={"Test": digest_line(data)},
+            command=command_line(),
+            links=run_links(tracker, {"config.yaml": "config.yaml"}),
         )
-    if words:
-        raise WorkError("; ".join(words))
+    )
 
 
 def newest(parent: RunDirectory, name: str) -> RunDirectory | None:
-    """Return the newest run of this name beside the parent; None where there is none that can be
+    """Return the newest run called `name` beside the parent run; None if there is none that can be
     resumed.
     """
     found = sorted(parent.path.parent.glob(f"{name}-*/config.yaml"), key=os.path.getmtime)
     return RunDirectory(found[-1].parent) if found else None
 
 
-def way_on_with(child: RunDirectory | None, seed: int, end: int, shuffles: bool) -> str:
-    """Return the line that says how to go on with seeds that were stopped.
+def seeds_suggestion(child: RunDirectory | None, seed: int, end: int, shuffles: bool) -> str:
+    """Return the line that says how to continue with seeds that were stopped.
 
     Args:
         child: the run of `seed`, which was under way; None where it had not begun.
@@ -142,25 +203,25 @@ def way_on_with(child: RunDirectory | None, seed: int, end: int, shuffles: bool)
     steps = [] if child is None else [command_line(["resume", str(child.path)])]
     seed = seed if child is None else seed + 1
     if seed < end:
-        single = [f"--data.seed={seed}"] if shuffles and seed + 1 == end else []
+        order = [f"--data.seed={seed}"] if shuffles and seed + 1 == end else []
         steps.append(
             command_line(
                 [
-                    *command_words(),
+                    *command_arguments(),
                     f"--job.seeds={end - seed}",
                     f"--seed_everything={seed}",
-                    *single,
+                    *order,
                 ]
             )
         )
-    return f"To go on: {' && '.join(steps)}"
+    return f"To continue: {' && '.join(steps)}"
 
 
-def summarize(scores: dict[int, dict[str, float]]) -> dict[str, dict]:
-    """By metric: mean, sample deviation (none for a single value), and the value of each seed that
-    has one.
+def summarize(scores: dict[int, dict[str, float]]) -> dict[str, Summary]:
+    """Return, by metric, the mean, the sample deviation (None for one value), and the values by
+    seed.
     """
-    summary = {}
+    summary: dict[str, Summary] = {}
     for name in dict.fromkeys(name for of_seed in scores.values() for name in of_seed):
         values = {seed: of_seed[name] for seed, of_seed in scores.items() if name in of_seed}
         deviation = statistics.stdev(values.values()) if len(values) > 1 else None
@@ -172,18 +233,19 @@ def summarize(scores: dict[int, dict[str, float]]) -> dict[str, dict]:
     return summary
 
 
-def shared_tags(child: RunDirectory, summary: Mapping[str, dict]) -> dict[str, str]:
-    """Return what the runs have in common, and the deviation over the seeds of the metric that they
-    are compared by.
+def shared_tags(child: RunDirectory, summary: Mapping[str, Summary]) -> dict[str, str]:
+    """Return the tags of a child run that hold for all seeds, and the deviation of the headline
+    metric as tag `interval`.
     """
     noted = child.beginning.get("tags", {})
     tags = {name: noted[name] for name in ("model", "languages", "headline") if name in noted}
-    deviation = summary.get(tags.get("headline", "").rpartition("/")[2], {}).get("deviation")
+    headline = tags.get("headline", "").rpartition("/")[2]
+    deviation = summary[headline]["deviation"] if headline in summary else None
     return tags | ({} if deviation is None else {"interval": f"± {number(deviation)} over seeds"})
 
 
-def seed_scores(summary: Mapping[str, dict], scores: Sequence[Score]) -> dict[str, list[Score]]:
-    """Return means, deviations and the scores of each seed, as columns of a table."""
+def seed_scores(summary: Mapping[str, Summary], scores: Sequence[Score]) -> dict[str, list[Score]]:
+    """Return mean, deviation and each seed's scores, as columns of a table by name."""
     known = [replace(score, low=None, high=None) for score in scores if score.metric in summary]
     found = {
         "mean": [replace(score, value=summary[score.metric]["mean"]) for score in known],
@@ -201,8 +263,8 @@ def seed_scores(summary: Mapping[str, dict], scores: Sequence[Score]) -> dict[st
     return found
 
 
-def show(summary: dict[str, dict], n: int, tracker: Tracker) -> None:
-    """Print and log what `summarize` found in `n` seeds."""
+def show(summary: Mapping[str, Summary], n: int, tracker: Tracker) -> None:
+    """Print the result of `summarize` for `n` seeds and log it to MLflow."""
     for name, row in summary.items():
         mean = row["mean"]
         deviation = row["deviation"]
@@ -211,8 +273,8 @@ def show(summary: dict[str, dict], n: int, tracker: Tracker) -> None:
             {} if deviation is None else {f"test/{name}_deviation": deviation}
         )
         tracker.log_metrics(logged, step=0)
-        spread = "" if deviation is None else f" ± {deviation:.2g}"
+        margin = "" if deviation is None else f" ± {deviation:.2g}"
         print(
-            f"{metric_label(name)}: {mean:.4g}{spread} over "
+            f"{metric_label(name)}: {mean:.4g}{margin} over "
             f"{n_value if n_value == n else f'{n_value} of {n}'} seeds"
         )

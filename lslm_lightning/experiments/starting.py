@@ -1,10 +1,10 @@
-"""Trainings that begin, or that go on where a launcher has started their processes again."""
+"""Start of trainings, including a restart by a launcher."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 from lslm_lightning.configuration.allowance import TRUST
-from lslm_lightning.configuration.words import Config, Settings, config_words
+from lslm_lightning.configuration.arguments import Config, SettingValues, config_arguments
 from lslm_lightning.experiments.library import library_call
 from lslm_lightning.experiments.preflight import TRAINING
 from lslm_lightning.experiments.resuming import resume_run
@@ -16,7 +16,7 @@ from lslm_lightning.training.distributed.processes import previous_attempt
 
 def train(
     config: Config,
-    settings: Settings | None = None,
+    settings: SettingValues | None = None,
     *,
     test: bool = True,
     name: str | None = None,
@@ -29,7 +29,7 @@ def train(
     Args:
         config: a YAML file, its content as a mapping, or several of either, which are merged.
         settings: replace those of the config, by keys with dots: `{"trainer.max_steps": 500}`.
-        test: answer the test split with the best checkpoint, and report.
+        test: evaluate the best checkpoint on the test split, and report.
         name: of the run. Default: made of the config's name and of the settings.
         root: folder of all runs. Default: `runs` in the working directory.
         seeds: train with so many seeds; the run is the parent of theirs.
@@ -41,23 +41,23 @@ def train(
     """
     given = {"job.name": name, "job.root": root, "job.seeds": None if seeds == 1 else seeds}
     given = {key: value for key, value in given.items() if value is not None}
-    with config_words(config, {**(settings or {}), **given}) as words:
-        words = ["run" if test else "fit", *words, *([TRUST] if trust else [])]
-        with library_call(words):
-            directory = start(words, handles_signals=False)
+    with config_arguments(config, {**(settings or {}), **given}) as parsed:
+        arguments = ["run" if test else "fit", *parsed, *([TRUST] if trust else [])]
+        with library_call(arguments):
+            directory = start(arguments, handles_signals=False)
     return Run(directory)
 
 
-def start(words: Sequence[str], handles_signals: bool = True) -> RunDirectory:
-    """Do the job of a command, or go on with the run that this very command began before a
-    launcher restarted its processes; return the run directory.
+def start(arguments: Sequence[str], handles_signals: bool = True) -> RunDirectory:
+    """Run a training command; if a launcher has restarted the processes of this very command,
+    resume its run. Return the run directory.
 
     Args:
-        words: of the command, from the subcommand on.
+        arguments: of the command, from the subcommand on.
         handles_signals: see `training.perform`.
     """
-    restarted = previous_attempt() if words[0] in TRAINING else None
+    restarted = previous_attempt() if arguments[0] in TRAINING else None
     if restarted is None or not restarted.config.exists():
-        return perform(words, handles_signals=handles_signals)
+        return perform(arguments, handles_signals=handles_signals)
     resume_run(str(restarted.path), trust=True, handles_signals=handles_signals)
     return restarted

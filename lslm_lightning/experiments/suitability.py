@@ -1,4 +1,4 @@
-"""Whether trained systems were trained for what an evaluation set asks."""
+"""Checks that systems were trained for the task and the languages of an evaluation set."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,22 +16,22 @@ LANGUAGE_MODELING = "language_modeling"
 
 
 class MismatchError(ValueError):
-    """A system was trained for something else than it is asked."""
+    """A system was trained for another task or other languages than the evaluation set has."""
 
 
 def check_purposes(systems: Mapping[str, System], task: str, data: "TaskData") -> dict[str, str]:
     """Refuse systems that were trained for another task or for other languages than the evaluation
     set has.
 
-    What nobody states is no reason to refuse. A language model may continue, or give the
-    probability of, any text in any language: that it was trained for another is told, and so is a
-    mismatch that `allow_mismatch` allows.
+    Tasks and languages that are not stated are no reason to refuse. A language model may continue,
+    or give the probability of, any text in any language: its mismatch is returned, and so is one
+    that `allow_mismatch` allows.
 
     Args:
         task: name of the evaluation's task: "translation".
 
     Returns:
-        What is to be told, in words, by system.
+        Mismatches that are allowed, as text, by system.
 
     Raises:
         MismatchError: a system does not fit.
@@ -43,7 +43,7 @@ def check_purposes(systems: Mapping[str, System], task: str, data: "TaskData") -
             differing = mismatch(purpose, asked)
             if not differing:
                 continue
-            words = (
+            message = (
                 f"it was trained for {purpose}, and the evaluation set is {asked} "
                 f"({data.corpus_name})"
             )
@@ -54,11 +54,11 @@ def check_purposes(systems: Mapping[str, System], task: str, data: "TaskData") -
                 which = "".join(f" ({chosen})" for chosen in system.chosen_runs())
                 verb = "differs" if differing == ["task"] else "differ"
                 raise MismatchError(
-                    f"system {name}{which}: {words}: {' and '.join(differing)} {verb}; name "
-                    "another run, or set"
-                    f" systems.{name}.init_args.allow_mismatch to true to score it all the same"
+                    f"system {name}{which}: {message}: {' and '.join(differing)} {verb}; name "
+                    f"another run, or set systems.{name}.init_args.allow_mismatch to true to "
+                    "score it anyway"
                 )
-            told[name] = words
+            told[name] = message
     return told
 
 
@@ -85,9 +85,7 @@ def check_checkpoint(checkpoint: str | Path, task: str, data: "TaskData") -> Non
 
 
 def trained_for(system: System) -> Sequence[Purpose]:
-    """What a system was trained for; empty of one that knows no such thing, or whose run is no
-    longer here.
-    """
+    """Return the tasks and languages that a system was trained for; empty if unknown."""
     try:
         return system.purposes()
     except Exception:  # a pattern that nothing matches, say: told when the system is asked
@@ -95,10 +93,11 @@ def trained_for(system: System) -> Sequence[Purpose]:
 
 
 def mismatch(own: Purpose, asked: Purpose) -> list[str]:
-    """Which of task and languages differ, of those that both know."""
+    """Return which of "task" and "languages" differ between two purposes, where both state them."""
     tasks = own.task is not None and asked.task is not None and own.task != asked.task
-    known = own.languages is not None and asked.languages is not None
-    languages = known and [*map(base_language, own.languages)] != [
-        *map(base_language, asked.languages)
-    ]
+    languages = (
+        own.languages is not None
+        and asked.languages is not None
+        and [*map(base_language, own.languages)] != [*map(base_language, asked.languages)]
+    )
     return [name for name, differs in (("task", tasks), ("languages", languages)) if differs]

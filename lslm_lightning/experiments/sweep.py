@@ -1,164 +1,170 @@
-"""From the first rung of a ladder to its page."""
+"""Sweeps: several models trained on the same data and compared in one report."""
 
 import json
 import os
 import shutil
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
+from lslm_lightning.configuration.arguments import SettingValues, setting_arguments
 from lslm_lightning.configuration.job import task_name
-from lslm_lightning.configuration.words import Settings, setting_words
-from lslm_lightning.evaluation.evaluation_set import difference
+from lslm_lightning.evaluation.evaluation_set import EvaluationSet, difference
 from lslm_lightning.evaluation.results import Results
 from lslm_lightning.exit_status import SettingsError
 from lslm_lightning.experiments.child_process import run_to_its_end
+from lslm_lightning.experiments.endings import WorkError, final_status
 from lslm_lightning.experiments.evaluating import EvaluationResults
-from lslm_lightning.experiments.evaluation import Examination
+from lslm_lightning.experiments.evaluation import Evaluation
 from lslm_lightning.experiments.evaluation_sets import find_set
 from lslm_lightning.experiments.evaluation_spec import check_systems, digest_of, read
+from lslm_lightning.experiments.invocation import command_line
 from lslm_lightning.experiments.library import library_call
-from lslm_lightning.experiments.outcome import WorkError, command_line, true_ending
+from lslm_lightning.experiments.variant_runs import VariantRuns
 from lslm_lightning.experiments.variants import (
     DataDigests,
-    Ladder,
-    Rung,
+    SweepConfig,
     data_digests,
     parsed,
-    read_ladder,
+    read_sweep,
     width_of,
 )
 from lslm_lightning.runs import RunDirectory, reserve
 from lslm_lightning.runs.directory import as_name, check_name, locked
-from lslm_lightning.runs.loading import read_config
 from lslm_lightning.runs.trust import resolve
 from lslm_lightning.safety.arguments import hide_arguments
 from lslm_lightning.safety.user_files import write_settings
 from lslm_lightning.text.yaml_files import dump_yaml
-from lslm_lightning.tracking import Tracker
-from lslm_lightning.training.precision import AUTO, DECIDED, HALF, SINGLE
+from lslm_lightning.tracking.tracker import Tracker
+from lslm_lightning.training.data import TaskData
+from lslm_lightning.training.precision import DECIDED
 from lslm_lightning.training.status_line import clock_time
 from lslm_lightning.training.work import Work
+from lslm_lightning.types import JsonObject, Settings
 
 
-class Climb:
-    """A ladder's folder, its runs beside it, and its MLflow run. All of it is parsed before
-    anything is trained.
+class Sweep:
+    """A sweep: its folder, the runs of its variants, and its MLflow run. All configs are parsed
+    before any training.
 
     Args:
-        root: of all runs. words: settings for all runs, as on the command line.
+        root: folder of all runs.
+        arguments: settings for all runs, as on the command line.
 
     Raises:
-        ValueError: a rung cannot be.
+        ValueError: a variant is wrong, or variants do not compare.
     """
 
-    def __init__(self, ladder: Ladder, name: str, root: Path, words: Sequence[str]) -> None:
-        self.ladder = ladder
+    def __init__(
+        self, config: SweepConfig, name: str, root: Path, arguments: Sequence[str]
+    ) -> None:
+        self.config = config
         self.name = name
         self.root = root
-        self.words = list(words)
+        self.arguments = list(arguments)
         self.configs = self.parsed()
-        tasks = {
-            rung: task_name(resolve(config["model"]["class_path"]))
-            for rung, config in self.configs.items()
-        }
-        if len(set(tasks.values())) > 1:
-            raise ValueError(
-                "the rungs of a ladder are of one task, but here "
-                f"{', '.join(f'{r} is of {t}' for r, t in tasks.items())}"
-            )
-        check_systems(ladder.systems)
-        self.task_name = next(iter(tasks.values()))
+        self.task_name = self.common_task()
+        check_systems(config.systems)
         data = self.data_digests()
-        base = digest_of(
-            [ladder.base, ladder.parameters, self.words, next(iter(data.values())).splits]
-        )
-        self.digests = {
-            rung.name: digest_of([base, rung.digest, data[rung.name].splits])[:6]
-            for rung in ladder.runs.values()
+        shared = [config.base, config.parameters, self.arguments, next(iter(data.values())).splits]
+        base = digest_of(shared)
+        digests = {
+            variant.name: digest_of([base, variant.digest, data[variant.name].splits])[:6]
+            for variant in config.variants.values()
         }
-        self.runs = reserve(self.task_name, root)
-        self.directory = RunDirectory(self.runs / f"{name}-{base}")
-        (self.directory.path / "rungs").mkdir(parents=True, exist_ok=True)
+        folder = reserve(self.task_name, root)
+        self.runs = VariantRuns(folder, name, self.configs, digests)
+        self.directory = RunDirectory(folder / f"{name}-{base}")
+        (self.directory.path / "variants").mkdir(parents=True, exist_ok=True)
 
-    def parsed(self) -> dict[str, dict[str, Any]]:
-        """The whole configuration of each run."""
+    def parsed(self) -> dict[str, JsonObject]:
+        """Return the whole configuration of each variant, by name."""
         found = {}
         with TemporaryDirectory() as folder:
-            for name, rung in self.ladder.runs.items():
+            for name in self.config.variants:
                 try:
-                    found[name] = parsed(self.settings(rung, Path(folder)))
+                    found[name] = parsed(self.run_arguments(name, Path(folder)))
                 except ValueError as error:
-                    raise ValueError(f"the rung {name}: {error}") from None
+                    raise ValueError(f"variant {name}: {error}") from None
                 if (seeds := found[name]["job"]["seeds"]) > 1:
                     raise ValueError(
-                        f"the rung {name}: job.seeds={seeds} must be 1: a rung is one run; lslm "
+                        f"variant {name}: job.seeds={seeds} must be 1: a variant is one run; lslm "
                         "run --seeds trains several"
                     )
         return found
 
-    def data_digests(self) -> dict[str, DataDigests]:
-        """Of each run. What they answer is scored as one exam, so that all must be asked for the
-        same.
+    def common_task(self) -> str:
+        """Return the name of the task that all variants have.
+
+        Raises:
+            ValueError: there are several tasks.
         """
-        known: dict[str, DataDigests] = {}  # by their settings, since most runs have the same
+        tasks = {
+            name: task_name(resolve(config["model"]["class_path"]))
+            for name, config in self.configs.items()
+        }
+        if len(set(tasks.values())) > 1:
+            found = ", ".join(f"{name} is of {task}" for name, task in tasks.items())
+            raise ValueError(f"the variants of a sweep must be of one task, but {found}")
+        return next(iter(tasks.values()))
+
+    def data_digests(self) -> dict[str, DataDigests]:
+        """Return the data digests of each variant, by name; all must have the same test set."""
+        known: dict[str, DataDigests] = {}  # by their settings, since most variants have the same
         found = {}
         for name, config in self.configs.items():
             settings = digest_of(config["data"])
             known[settings] = known.get(settings) or data_digests(config["data"])
             found[name] = known[settings]
         first = next(iter(found))
-        other = next(
-            (name for name, own in found.items() if own.test_set != found[first].test_set), None
-        )
-        if other is not None:
-            ours = found[first].test_set
-            theirs = found[other].test_set
-            raise ValueError(
-                f"the rungs {first} and {other} have different test sets "
-                f"({difference(ours, theirs)}), and one page"
-                " cannot compare their answers: give them the same corpus and languages, or a "
-                "ladder each"
-            )
+        ours = found[first].test_set
+        for name, own in found.items():
+            if own.test_set != ours:
+                raise ValueError(
+                    f"variants {first} and {name} have different test sets "
+                    f"({described_difference(ours, own.test_set)}), and one report cannot compare "
+                    "their answers: give them the same corpus and languages, or a sweep each"
+                )
         return found
 
-    def settings(self, rung: Rung, folder: Path) -> list[str]:
-        """Words of `lslm run`, after files are written that they name."""
-        words = []
-        for path, settings in (
-            (folder / "base.yaml", self.ladder.base),
-            (folder / f"{rung.name}.yaml", rung.settings),
+    def run_arguments(self, name: str, folder: Path) -> list[str]:
+        """Write the config files of a variant into `folder` and return the arguments of `lslm run`
+        that name them.
+        """
+        variant = self.config.variants[name]
+        arguments: list[str] = []
+        files = {"base": self.config.base, name: variant.settings}
+        for path, settings in zip(
+            (folder / "base.yaml", folder / f"{name}.yaml"), files.values(), strict=True
         ):
             write_settings(path, dump_yaml(dict(settings)))
-            words += ["--config", str(path)] if settings else []
-        return [*words, *rung.words, *self.words]
+            arguments += ["--config", str(path)] if settings else []
+        return [*arguments, *variant.arguments, *self.arguments]
 
-    def conclude(self, only: Sequence[str], command: str) -> Results:
-        """Train these rungs, and report them with those that are finished.
+    def run(self, only: Sequence[str], command: str) -> Results:
+        """Train these variants, and report them together with those that are finished.
 
         Raises:
             WorkError: some failed; the others are reported.
         """
         began = time.time()
         folder = self.directory.path
-        tags = {"task": self.task_name, "command": "ladder"}
         lock = locked(self.directory)
         try:
             tracker = Tracker(
                 self.task_name,
                 folder.name,
                 folder,
-                tags=tags,
+                tags={"task": self.task_name, "command": "sweep"},
                 system_metrics=False,
                 run_id=self.directory.run_id,
             )
             tracker.start()
-            with true_ending(tracker):
-                print(f"ladder {folder}", flush=True)
+            with final_status(tracker):
+                print(f"sweep {folder}", flush=True)
                 failed = self.train_all(only, tracker.version)
                 results = self.report(tracker, command, began)
                 if failed:
@@ -175,149 +181,82 @@ class Climb:
     # Training
 
     def train_all(self, only: Sequence[str], parent: str | None) -> list[str]:
-        """Train these rungs one after the other; return the names of those that failed."""
+        """Train these variants one after the other; return the names of those that failed."""
         failed = []
-        missing = [name for name in only if not self.finished(self.ladder.runs[name])]
-        work = Work("rung", len(missing))
+        missing = [name for name in only if not self.runs.finished(name)]
+        work = Work("variant", len(missing))
         for number, name in enumerate(only, 1):
-            left = work.left()
-            time_left = (
-                ""
-                if left is None or name not in missing
-                else f" (all: about {clock_time(left)} left)"
-            )
+            left = work.left() if name in missing else None
+            time_left = "" if left is None else f" (all: about {clock_time(left)} left)"
             if not self.train(name, f"{number} of {len(only)}", parent, time_left):
                 failed.append(name)
             if name in missing:
                 work.update(work.done + 1)
         return failed
 
-    def train(self, name: str, place: str, parent: str | None, time_left: str = "") -> bool:
-        """Whether there is a finished run of the rung, after training what of it was missing."""
-        rung = self.ladder.runs[name]
-        if run := self.finished(rung):
-            print(f"rung {place}, {name}: {run} is finished", flush=True)
+    def train(self, name: str, number: str, parent: str | None, time_left: str = "") -> bool:
+        """Train a variant unless it is finished, resuming it if it was stopped; return whether it
+        is finished now.
+
+        Args:
+            number: of the variant among all, "2 of 3".
+            parent: MLflow run id of the sweep.
+            time_left: for all variants, as text.
+        """
+        if run := self.runs.finished(name):
+            print(f"variant {number}, {name}: {run} is finished", flush=True)
             return True
-        print(f"rung {place}, {name}{time_left}", flush=True)
-        for path in sorted(self.runs.glob(f"{self.job_name(rung)}-{'[0-9a-f]' * 8}/config.yaml")):
-            if changed := self.changes(rung, path.parent):
+        print(f"variant {number}, {name}{time_left}", flush=True)
+        for run in sorted(self.runs.started(name)):
+            if changed := self.runs.changes(name, run):
                 print(
-                    f"{path.parent} went on with other settings ({changed}) and is not this rung's",
+                    f"{run} was resumed with other settings ({changed}) and does not count as "
+                    "this variant",
                     flush=True,
                 )
         try:
-            words = self.to_resume(rung) or self.to_begin(rung, parent)
+            arguments = self.runs.to_resume(name) or self.train_arguments(name, parent)
         except (ValueError, SettingsError) as error:  # of a network that cannot have the size
             print(f"lslm: {name}: {error}", file=sys.stderr, flush=True)
             return False
+        seen, hidden = hide_arguments(arguments)
         environment = {
             k: v for k, v in os.environ.items() if not k.startswith(("LSLM_RUN", "PL_GLOBAL"))
         }
-        if decided := self.decided_precision():
+        environment.update(hidden)
+        if decided := self.runs.decided_precision():
             environment[DECIDED] = decided
-        seen, hidden = hide_arguments(words)
-        status = run_to_its_end(
-            [sys.executable, "-m", "lslm_lightning", *seen], environment | hidden
-        )
-        return status == 0 and self.finished(rung) is not None
+        command = [sys.executable, "-m", "lslm_lightning", *seen]
+        status = run_to_its_end(command, environment)
+        return status == 0 and self.runs.finished(name) is not None
 
-    def decided_precision(self) -> str | None:
-        """Return the precision that `auto` came to in the first network of the ladder that was
-        begun: all train in it.
-        """
-        for name, rung in self.ladder.runs.items():
-            config = self.configs[name]
-            if (
-                config["trainer"]["precision"] != AUTO
-                or resolve(config["model"]["class_path"]).one_pass
-            ):
-                continue
-            for run in self.directories(rung):
-                if (kept := read_config(RunDirectory(run).config)["trainer"].get("precision")) in (
-                    SINGLE,
-                    HALF,
-                ):
-                    return kept
-        return None
-
-    def job_name(self, rung: Rung) -> str:
-        """Of its run, whose directory begins with it; another where anything of the rung, of what
-        all share, or of the data is another.
-        """
-        return f"{self.name}-{rung.name}-{self.digests[rung.name]}"
-
-    def directories(self, rung: Rung) -> list[Path]:
-        """Of its runs, the newest last; not of those that went on with other settings by hand."""
-        found = self.runs.glob(f"{self.job_name(rung)}-{'[0-9a-f]' * 8}/config.yaml")
-        runs = [path.parent for path in sorted(found, key=os.path.getmtime)]
-        return [run for run in runs if not self.changes(rung, run)]
-
-    def changes(self, rung: Rung, run: Path) -> str:
-        """What of its training a run of the rung was set to when it went on, in words; "" where it
-        is the ladder's.
-        """
-        own = read_config(RunDirectory(run).config)
-        wanted = self.configs[rung.name]
-        changed = []
-        for name in ("max_steps", "max_epochs"):
-            before, now = (config["trainer"].get(name) or -1 for config in (wanted, own))
-            if now > before > 0:
-                changed.append(f"trainer.{name} from {before} to {now}")
-        for name in ("optimizer", "schedule", "label_smoothing"):
-            before, now = (
-                config["model"].get("init_args", {}).get(name) for config in (wanted, own)
-            )
-            if before is not None and now is not None and differ(before, now):
-                changed.append(f"model.{name}")
-        return ", ".join(changed)
-
-    def finished(self, rung: Rung) -> Path | None:
-        """The directory of the run that was trained and tested."""
-        found = [RunDirectory(path) for path in self.directories(rung)]
-        return next(
-            (
-                d.path
-                for d in reversed(found)
-                if d.beginning.get("status") == "FINISHED" and d.metrics.exists()
-            ),
-            None,
-        )
-
-    def to_resume(self, rung: Rung) -> list[str]:
-        """The command that goes on with a run that was stopped; empty where none has a state."""
-        paths = [
-            path
-            for path in self.directories(rung)
-            if any((path / "checkpoints").glob("last*.ckpt"))
-        ]
-        return ["resume", str(paths[-1])] if paths else []
-
-    def to_begin(self, rung: Rung, parent: str | None) -> list[str]:
-        """The command that trains the rung."""
-        words = self.settings(rung, self.directory.path / "rungs")
+    def train_arguments(self, name: str, parent: str | None) -> list[str]:
+        """Return the arguments that train a variant from the start."""
+        arguments = self.run_arguments(name, self.directory.path / "variants")
         own = [
-            f"--job.name={self.job_name(rung)}",
+            f"--job.name={self.runs.job_name(name)}",
             f"--job.root={self.root}",
             f"--job.parent={parent or 'null'}",
         ]
-        return ["run", *words, *self.width(words), *own]
+        return ["run", *arguments, *self.width_argument(arguments), *own]
 
-    def width(self, words: Sequence[str]) -> list[str]:
-        """The setting by which the model has as many parameters as the ladder says, where it says
-        so and there is such a setting.
+    def width_argument(self, arguments: Sequence[str]) -> list[str]:
+        """Return the argument that sets `d_model` so that the model has the sweep's number of
+        parameters; empty if it does not apply.
         """
-        width = None if self.ladder.parameters is None else width_of(words, self.ladder.parameters)
+        size = self.config.parameters
+        width = None if size is None else width_of(arguments, size)
         return [] if width is None else [f"--model.backbone.d_model={width}"]
 
     # Reporting
 
-    def systems(self) -> dict[str, Mapping[str, Any]]:
-        """Specs of all that can sit the exam, from the bottom up."""
-        found: dict[str, Mapping[str, Any]] = {}
-        for name in self.ladder.names:
-            if name in self.ladder.systems:
-                found[name] = self.ladder.systems[name]
-            elif run := self.finished(self.ladder.runs[name]):
+    def systems(self) -> dict[str, Settings]:
+        """Return the specs of all systems that can be evaluated, in the order of the config."""
+        found: dict[str, Settings] = {}
+        for name in self.config.names:
+            if name in self.config.systems:
+                found[name] = self.config.systems[name]
+            elif run := self.runs.finished(name):
                 found[name] = {
                     "class_path": "lslm_lightning.systems.checkpoint.Checkpoint",
                     "init_args": {"run": str(run)},
@@ -325,18 +264,17 @@ class Climb:
         return found
 
     def report(self, tracker: Tracker, command: str, began: float) -> Results:
-        """The page of all rungs that are finished.
+        """Evaluate all finished variants and write the report.
 
         Raises:
-            WorkError: there is none.
+            WorkError: no variant is finished.
         """
-        folder = self.directory.path
         trained = {
-            name: path for name, rung in self.ladder.runs.items() if (path := self.finished(rung))
+            name: path for name in self.config.variants if (path := self.runs.finished(name))
         }
         if not trained:
             raise WorkError("no run was finished, and there is nothing to report")
-        shared = (self.ladder.base.get("data") or {}).get("class_path")
+        shared = (self.config.base.get("data") or {}).get("class_path")
         configs = [self.configs[name] for name in trained]
         # some read it otherwise
         data = next(
@@ -348,60 +286,64 @@ class Climb:
             "data": data,
             "systems": self.systems(),
         }
-        path = folder / "evaluation.yaml"
+        path = self.directory.path / "evaluation.yaml"
         write_settings(path, dump_yaml(json.loads(json.dumps(config))))
-        examination = Examination(read(["--config", str(path)]), folder)
-        examination.tell()
-        with examination.answers.alone():
-            wanted = examination.evaluation.data.evaluation_set("test")
-            known = {}
+        evaluation = Evaluation(read(["--config", str(path)]), self.directory.path)
+        evaluation.tell()
+        files = evaluation.predictions.files
+        with evaluation.predictions.exclusive():
+            wanted = evaluation.spec.data.evaluation_set("test")
+            known: dict[str, TaskData] = {}
             for name, run in trained.items():
                 own = find_set(RunDirectory(run), known, trust=True).found
-                # what it answered in its own test
-                if own == wanted and not examination.answers.path(name).exists():
-                    shutil.copy(run / "predictions/test.jsonl", examination.answers.path(name))
-            examination.answers.prepare()
-            return examination.examine(tracker, command, began)
+                # its test has answered the same examples
+                if own == wanted and not files.path(name).exists():
+                    shutil.copy(run / "predictions/test.jsonl", files.path(name))
+            evaluation.predictions.prepare()
+            return evaluation.evaluate(tracker, command, began)
+
+
+def described_difference(one: EvaluationSet | None, two: EvaluationSet | None) -> str:
+    """Return how two test sets differ, as text, where either may be missing."""
+    if one is None or two is None:
+        return "one has none"
+    return difference(one, two)
 
 
 def sweep(
     config: str | PathLike[str],
-    settings: Settings | None = None,
+    settings: SettingValues | None = None,
     *,
     name: str | None = None,
     root: str | PathLike[str] = "runs",
     only: Sequence[str] = (),
 ) -> EvaluationResults:
-    """Train several models on the same data and compare them, as `lslm ladder` does.
+    """Train several models on the same data and compare them, as `lslm sweep` does.
 
-    What is finished is not trained again, and what was stopped goes on.
+    What is finished is not trained again, and what was stopped is resumed.
 
     Args:
-        config: a YAML file with `base` and `rungs`.
+        config: a YAML file with `base` and `variants`.
         settings: of all runs, by keys with dots: `{"trainer.max_steps": 500}`.
         name: of the sweep. Default: that of the config.
         root: folder of all runs.
-        only: train these now; the page has them and what is finished. Default: all.
+        only: train these variants now; the report has them and those that are finished. Default:
+            all.
 
     Raises:
         ValueError: the config is wrong, or a variant cannot be built.
         WorkError: a training failed; the same call tries it again.
     """
-    words = setting_words(settings or {})
-    with library_call(["ladder", "--config", str(config), *words]):
-        ladder = read_ladder(Path(config))
+    arguments = setting_arguments(settings or {})
+    with library_call(["sweep", "--config", str(config), *arguments]):
+        content = read_sweep(Path(config))
         chosen = name or as_name(Path(config).stem)
         check_name(chosen, "name")
-        if unknown := [each for each in only if each not in ladder.runs]:
-            known = ", ".join(ladder.runs)
-            raise ValueError(f"only={unknown[0]!r} must be among the runs of this sweep: {known}")
-        found = Climb(ladder, chosen, Path(root), words)
-        results = found.conclude(only or list(ladder.runs), command_line())
+        if unknown := [each for each in only if each not in content.variants]:
+            known = ", ".join(content.variants)
+            raise ValueError(
+                f"only={unknown[0]!r} must be among the variants of the sweep: {known}"
+            )
+        found = Sweep(content, chosen, Path(root), arguments)
+        results = found.run(only or list(content.variants), command_line())
     return EvaluationResults(results, found.directory.path)
-
-
-def differ(one: Any, two: Any) -> bool:
-    """Whether two settings that are written as in a config differ in what both say."""
-    if isinstance(one, dict) and isinstance(two, dict):
-        return any(differ(one[name], two[name]) for name in one.keys() & two.keys())
-    return one != two

@@ -1,16 +1,19 @@
-"""What a run has on disk, brought to MLflow."""
+"""Upload to MLflow of what is missing there of a run on disk."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from lslm_lightning.types import JsonObject
 
 if TYPE_CHECKING:
     from lslm_lightning.runs import RunDirectory
+    from lslm_lightning.tracking.tracker import Tracker
 
 
 def is_comparison(folder: Path) -> bool:
-    """Return whether a folder is of `lslm evaluate` or `lslm ladder`, whose MLflow run has no one
+    """Return whether a folder holds an evaluation or a sweep, whose MLflow run has no single
     configuration.
     """
     return (
@@ -22,7 +25,9 @@ def is_comparison(folder: Path) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Brought:
-    """What MLflow lacked of a run, and has now; names, but of points, which are many."""
+    """Names of what was missing of a run in MLflow and has been uploaded; of logged points, the
+    number.
+    """
 
     n_point: int
     files: list[str]
@@ -38,72 +43,93 @@ class Brought:
 
 
 def sync(directory: "RunDirectory") -> Brought:
-    """Send what MLflow lacks of a run, and look whether it has it then.
+    """Upload what MLflow lacks of a run, and verify that it has it then.
 
     Raises:
         ValueError: the run is in training; it has no MLflow run.
         TrackingError: MLflow does not answer, or has not taken all; the run was deleted there.
     """
     from lslm_lightning.runs.directory import locked
-    from lslm_lightning.tracking import Tracker, TrackingError
-    from lslm_lightning.tracking.store import store_of_run
 
     noted = directory.beginning
     if "run_id" not in noted:
-        raise ValueError(f"{directory.path} has no mlflow.json: it was never told to MLflow")
+        raise ValueError(f"{directory.path} has no mlflow.json: it was never recorded in MLflow")
     lock = locked(directory)
     try:
-        task = noted.get("experiment") or directory.path.parent.name
-        tags = noted.get("tags", {})
-        with store_of_run(noted, directory.path):
-            tracker = Tracker(
-                *(task, directory.path.name, directory.path, None, tags),
-                system_metrics=False,
-                run_id=noted["run_id"],
-                again=False,
-            )
-        tracker.start()
+        tracker = started_tracker(directory)
         try:
-            config = noted.get("parameters") or whole_config(directory)
-            parameters, missing_tags = tracker.run.missing_records(config, tags)
-            tracker.log_hyperparams(config)
-            tracker.set_tags(tags)
-            tracker.restore_description()
-            for each in noted.get("datasets", []):
-                tracker.log_dataset(*each)
-            for path in sorted(directory.predictions.glob("*.jsonl")):
-                if path.stem in ("test", "predict"):
-                    tracker.log_table(path)
-            files = tracker.run.missing_files()
-            for name in files:
-                tracker.log_artifact(directory.path / name)
-            if not tracker.flush():
-                raise TrackingError(
-                    f"MLflow at {tracker.store} does not answer: {'; '.join(tracker.problems)}"
-                )
-            left = [
-                *tracker.run.missing_files(),
-                *chain(*tracker.run.missing_records(config, tags)),
-            ]
-            left += dict.fromkeys(point.name for point in tracker.run.missing_points())
-            if left:
-                raise TrackingError(
-                    f"MLflow at {tracker.store} has not taken {', '.join(left)}; "
-                    f"{'; '.join(tracker.problems)}"
-                )
+            brought = upload(tracker, directory)
         finally:
             curves = directory.curves
             status = noted.get("ending") or noted.get("status", "RUNNING")
             ended = curves.stat().st_mtime if curves.exists() else None
-            # nobody is at work here, whatever was noted last
+            # no process is at work here, whatever was noted last
             tracker.end("KILLED" if status == "RUNNING" else status, ended)
     finally:
         lock.release()
+    return replace(brought, n_point=tracker.run.n_missing)
+
+
+def started_tracker(directory: "RunDirectory") -> "Tracker":
+    """Start a tracker that continues the MLflow run of a directory."""
+    from lslm_lightning.tracking.store import store_of_run
+    from lslm_lightning.tracking.tracker import Tracker
+
+    noted = directory.beginning
+    with store_of_run(noted, directory.path):
+        tracker = Tracker(
+            noted.get("experiment") or directory.path.parent.name,
+            directory.path.name,
+            directory.path,
+            None,
+            noted.get("tags", {}),
+            system_metrics=False,
+            run_id=noted["run_id"],
+            again=False,
+        )
+    tracker.start()
+    return tracker
+
+
+def upload(tracker: "Tracker", directory: "RunDirectory") -> Brought:
+    """Upload what MLflow lacks of a run; return its names.
+
+    Raises:
+        TrackingError: MLflow does not answer, or has not taken all.
+    """
+    from lslm_lightning.tracking import TrackingError
+
+    noted = directory.beginning
+    tags = noted.get("tags", {})
+    config = noted.get("parameters") or whole_config(directory)
+    parameters, missing_tags = tracker.run.missing_records(config, tags)
+    tracker.log_hyperparams(config)
+    tracker.set_tags(tags)
+    tracker.restore_description()
+    for each in noted.get("datasets", []):
+        tracker.log_dataset(*each)
+    for path in sorted(directory.predictions.glob("*.jsonl")):
+        if path.stem in ("test", "predict"):
+            tracker.log_table(path)
+    files = tracker.run.missing_files()
+    for name in files:
+        tracker.log_artifact(directory.path / name)
+    if not tracker.flush():
+        raise TrackingError(
+            f"MLflow at {tracker.store} does not answer: {'; '.join(tracker.problems)}"
+        )
+    left = [*tracker.run.missing_files(), *chain(*tracker.run.missing_records(config, tags))]
+    left += dict.fromkeys(point.name for point in tracker.run.missing_points())
+    if left:
+        raise TrackingError(
+            f"MLflow at {tracker.store} has not taken {', '.join(left)}; "
+            f"{'; '.join(tracker.problems)}"
+        )
     return Brought(tracker.run.n_missing, files, parameters, missing_tags)
 
 
-def whole_config(directory: "RunDirectory") -> dict[str, Any]:
-    """Return all settings of a run: the parameters that runs of earlier releases have in MLflow."""
+def whole_config(directory: "RunDirectory") -> JsonObject:
+    """Return all settings of a run, which are its MLflow parameters in earlier releases."""
     from lslm_lightning.runs.loading import read_config
 
     config = {} if directory.config.is_symlink() else read_config(directory.config)

@@ -1,85 +1,113 @@
-"""What a ladder is made of: runs that share a base, and systems that need no training."""
+"""Configs of sweeps: variants that share a base config, and systems that need no training."""
 
 import json
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from lslm_lightning.configuration.errors import yaml_of
+from lslm_lightning.configuration.config_files import yaml_of
+from lslm_lightning.configuration.given_settings import Given, refuse
 from lslm_lightning.evaluation.evaluation_set import EvaluationSet
 from lslm_lightning.exit_status import SettingsError
 from lslm_lightning.experiments.evaluation_spec import digest_of
 from lslm_lightning.runs.directory import check_name
 from lslm_lightning.safety.magnitudes import check_magnitudes
 from lslm_lightning.text.yaml_files import ConfigLoader
+from lslm_lightning.types import Json, JsonObject, Settings
 
-KEYS = ("base", "rungs", "parameters")
-# models of equal size are sought among widths that are multiples of the first, up to the second
+KEYS = ("base", "variants", "parameters")
+OLD_KEY = "rungs"  # what `variants` was called in release 0.1
+# widths tried for models of equal size are multiples of the first, up to the second
 WIDTH = 16
 WIDEST = 2**16
 
 
 @dataclass(frozen=True)
-class Rung:
-    """A run to be trained: `settings` as of a config file, and `words` of the command line, which
-    change those.
+class Variant:
+    """A variant that is trained.
+
+    Args:
+        settings: as in a config file.
+        arguments: of the command line, which change those settings.
     """
 
     name: str
-    settings: Mapping[str, Any]
-    words: Sequence[str] = ()
+    settings: Settings
+    arguments: Sequence[str] = ()
 
     @property
     def digest(self) -> str:
-        """Eight hexadecimal digits of all that it is."""
-        return digest_of([self.settings, list(self.words)])
+        """First eight hexadecimal digits of a digest of the settings and arguments."""
+        return digest_of([self.settings, list(self.arguments)])
 
 
 @dataclass(frozen=True)
-class Ladder:
-    """From the bottom up. `base` is shared by all runs; `systems` are specs (class_path, init_args)
-    by name; `names` has all, in order.
+class SweepConfig:
+    """Config of a sweep.
 
-    `parameters` is the size that all networks are to have, by their `d_model`; None for sizes as
-    they are written.
+    Args:
+        base: settings of `lslm run` that all variants share.
+        names: of all variants and systems, in order.
+        variants: those that are trained, by name.
+        systems: specs (class_path, init_args) of systems that need no training, by name.
+        parameters: number of parameters that every network is to have, by its `d_model`; None
+            leaves the sizes as they are.
     """
 
-    base: Mapping[str, Any]
+    base: Settings
     names: Sequence[str]
-    runs: Mapping[str, Rung]
-    systems: Mapping[str, Mapping[str, Any]]
+    variants: Mapping[str, Variant]
+    systems: Mapping[str, Settings]
     parameters: float | None = None
 
 
-def read_ladder(path: Path) -> Ladder:
-    """From YAML: `base`, a config of `lslm run`, whole or in part; `rungs`, a name each with a
-    system's `class_path` or with what differs.
+def read_content(path: Path, warns: bool = True) -> Json:
+    """Return the parsed YAML of a sweep's config, with the key `variants` also where the file has
+    its old name, `rungs`.
 
-    Of a run that is written as in a config (model: {...}), or by keys with dots, as in the shell
-    (model.backbone.position: ...).
-
-    Raises:
-        ValueError: it is no ladder; the message says where.
+    Args:
+        warns: whether to print the new name on standard error.
     """
     content = yaml_of(path, ConfigLoader)
-    if (
-        not isinstance(content, dict)
-        or not isinstance(content.get("rungs"), dict)
-        or not content["rungs"]
-    ):
+    if not isinstance(content, dict) or OLD_KEY not in content or "variants" in content:
+        return content
+    if warns:
+        print(
+            f"lslm: {path}: `{OLD_KEY}` is now called `variants`; release 0.3 removes the old name",
+            file=sys.stderr,
+            flush=True,
+        )
+    return {"variants" if key == OLD_KEY else key: value for key, value in content.items()}
+
+
+def read_sweep(path: Path) -> SweepConfig:
+    """Read the config of a sweep.
+
+    It has `base`, settings of `lslm run`, and `variants`: for each name the `class_path` of a
+    system, or the settings that differ, nested as in a config (model: {...}) or with dotted keys as
+    in the shell (model.backbone.position: ...).
+
+    Raises:
+        ValueError: the config is wrong; the message says where.
+    """
+    content = read_content(path)
+    if not isinstance(content, dict) or not isinstance(content.get("variants"), dict):
+        content = {}
+    if not content.get("variants"):
         raise ValueError(
-            f"{path} is no ladder: it must have `rungs`, a name each with what it trains; lslm "
-            "ladder --help"
+            f"{path} is no config of a sweep: it must have `variants`, a name for each with its "
+            "settings; lslm sweep --help"
         )
     for key in content:
         if key not in KEYS:
             near = get_close_matches(key, KEYS, 1)
             raise ValueError(
                 f"{path}: {key!r} is not known{f'; did you mean {near[0]!r}?' if near else ''}; "
-                f"a ladder has {', '.join(KEYS)}"
+                f"a sweep has {', '.join(KEYS)}"
             )
     base = content.get("base") or {}
     if not isinstance(base, dict):
@@ -91,42 +119,80 @@ def read_ladder(path: Path) -> Ladder:
         raise ValueError(
             f"{path}: parameters={size!r} must be a number above 0, written as in 3000000 or 3.0e+6"
         )
-    runs = {}
-    systems = {}
-    for name, given in content["rungs"].items():
-        check_name(str(name), "rung")
-        if given is not None and not (
-            isinstance(given, dict) and all(isinstance(key, str) for key in given)
-        ):
+    variants, systems = sorted_variants(path, content["variants"])
+    if not variants:
+        raise ValueError(
+            f"{path}: none of the `variants` is trained; use lslm evaluate to compare systems "
+            "without training"
+        )
+    return SweepConfig(base, [str(name) for name in content["variants"]], variants, systems, size)
+
+
+def sorted_variants(
+    path: Path, content: Mapping[object, Json]
+) -> tuple[dict[str, Variant], dict[str, Settings]]:
+    """Return the variants that are trained and the specs of systems that are not, by name.
+
+    Raises:
+        ValueError: a name cannot be a folder, or a variant has no settings.
+    """
+    variants: dict[str, Variant] = {}
+    systems: dict[str, Settings] = {}
+    for key, given in content.items():
+        name = str(key)
+        check_name(name, "variant")
+        settings = {} if given is None else given
+        if not isinstance(settings, dict) or not all(isinstance(each, str) for each in settings):
             raise ValueError(
-                f"{path}: the rung {name} must be settings, or a system's class_path and "
+                f"{path}: variant {name} must be settings, or a system's class_path and "
                 f"init_args, but is {given!r}"
             )
-        given = given or {}
-        if "class_path" in given:
-            systems[str(name)] = given
+        if "class_path" in settings:
+            systems[name] = settings
         else:
-            runs[str(name)] = Rung(
-                str(name), {k: v for k, v in given.items() if "." not in k}, words_of(given)
-            )
-    if not runs:
-        raise ValueError(
-            f"{path} has no rung that is trained: lslm evaluate puts systems through an exam"
-        )
-    return Ladder(base, [str(name) for name in content["rungs"]], runs, systems, size)
+            nested = {key: value for key, value in settings.items() if "." not in key}
+            variants[name] = Variant(name, nested, dotted_arguments(settings))
+    return variants, systems
 
 
-def words_of(given: Mapping[str, Any]) -> list[str]:
-    """Keys with dots as words of the command line."""
+def dotted_arguments(settings: Settings) -> list[str]:
+    """Return the settings whose keys have dots as command-line arguments."""
     return [
-        f"--{k}={v if isinstance(v, str) else json.dumps(v, default=str)}"
-        for k, v in given.items()
-        if "." in k
+        f"--{key}={value if isinstance(value, str) else json.dumps(value, default=str)}"
+        for key, value in settings.items()
+        if "." in key
     ]
 
 
-def parsed(words: Sequence[str]) -> dict[str, Any]:
-    """The whole configuration that words of `lslm run` come to; nothing is built.
+def check_settings(config: str, settings: Sequence[str]) -> None:
+    """Refuse settings, classes and corpora that do not exist, before any training.
+
+    Args:
+        settings: for all variants, as command-line arguments.
+
+    Raises:
+        SettingsError: one does not exist.
+    """
+    try:
+        content = read_content(Path(config), warns=False)
+        content = content if isinstance(content, dict) else {}
+        variants = content.get("variants")
+        variants = variants if isinstance(variants, dict) else {}
+        for name, own in {"": None, **variants}.items():
+            given = Given()
+            for part, where in ((content.get("base"), "base"), (own, f"variant {name}")):
+                if not isinstance(part, dict) or "class_path" in part:
+                    continue
+                if all(isinstance(key, str) for key in part):
+                    given.take("", part, f"{config}: {where}: ")
+            given.take_arguments(settings)
+            given.check_paths()
+    except ValueError as error:
+        refuse(str(error))
+
+
+def parsed(arguments: Sequence[str]) -> JsonObject:
+    """Return the whole configuration that arguments of `lslm run` give, without building objects.
 
     Raises:
         ValueError: they are wrong, as the command would say.
@@ -134,27 +200,27 @@ def parsed(words: Sequence[str]) -> dict[str, Any]:
     from lslm_lightning.configuration.cli import read_settings
 
     try:
-        found = read_settings(["run", *words])
+        config = read_settings(["run", *arguments])
     except SettingsError as error:
         raise ValueError(error.message) from None
-    check_magnitudes(found)
-    return found
+    check_magnitudes(config)
+    return config
 
 
 class DataDigests(NamedTuple):
-    """What tells data from any other."""
+    """Digests that identify the data of a config."""
 
-    splits: list[str]  # of each split that there is: its files and how they are read
+    splits: list[str]  # of each split that exists: its files and how they are read
     test_set: EvaluationSet | None  # None where there is no test split
 
 
-def data_digests(spec: Mapping[str, Any]) -> DataDigests:
-    """Of a config's `data`.
+def data_digests(spec: Settings) -> DataDigests:
+    """Return the digests of the data that a config's `data` describes.
 
     Raises:
-        ValueError, OSError: it cannot be read.
+        ValueError, OSError: the data cannot be read.
     """
-    # it imports torch, and a ladder is read before
+    # imports torch, which reading a sweep's config does not
     from lslm_lightning.experiments.evaluation_sets import data_of
 
     data = data_of(spec)
@@ -168,28 +234,29 @@ def data_digests(spec: Mapping[str, Any]) -> DataDigests:
     )
 
 
-def width_of(words: Sequence[str], n_parameter: float) -> int | None:
-    """The `d_model` by which the model of a config has about so many parameters; None of a model
+def width_of(arguments: Sequence[str], n_parameter: float) -> int | None:
+    """Return the `d_model` that brings a model closest to a number of parameters; None for a model
     without one.
 
     Args:
-        words: as of `lslm run`.
+        arguments: of `lslm run`.
 
     Raises:
-        ValueError: none does.
+        ValueError: the number is beyond the widest model.
     """
     from lslm_lightning.planning.estimate import planned
 
-    backbone = (parsed(words)["model"]["init_args"].get("backbone") or {}).get("init_args") or {}
+    model = parsed(arguments)["model"]["init_args"]
+    backbone = (model.get("backbone") or {}).get("init_args") or {}
     if "d_model" not in backbone:
         return None
     # rotary positions want an even width of a head
     step = math.lcm(WIDTH, 2 * (backbone.get("n_head") or 1))
 
     def size(n: int) -> int:
-        return planned(
-            [*words, f"--model.backbone.d_model={n * step}"], None
-        ).task.model_info.n_parameter
+        plan = planned([*arguments, f"--model.backbone.d_model={n * step}"], None)
+        assert plan.task.model_info.n_parameter is not None
+        return plan.task.model_info.n_parameter
 
     low = 1
     high = 1

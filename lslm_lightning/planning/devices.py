@@ -1,6 +1,4 @@
-"""What devices can do, for planning. Peak figures are the makers' (data sheets), dense, without
-sparsity.
-"""
+"""Hardware figures for planning: peak rates from data sheets, dense, without sparsity."""
 
 import time
 from collections.abc import Callable
@@ -11,7 +9,7 @@ import torch
 
 @dataclass(frozen=True)
 class Device:
-    """One device of a machine.
+    """Memory, compute rates and bandwidths of a device.
 
     Args:
         gigabytes: of its memory (10^9 bytes).
@@ -56,7 +54,7 @@ DEVICES = {
 
 
 def device_named(name: str) -> Device:
-    """One of the table, or "cpu": this machine's, measured.
+    """Return the device of a name in `DEVICES`; for "cpu", measure this machine.
 
     Raises:
         ValueError: with those there are.
@@ -69,9 +67,7 @@ def device_named(name: str) -> Device:
 
 
 def measured_cpu(seconds: float = 0.3) -> Device:
-    """What the processors of this machine reach together: a product of matrices, and a sum of two
-    long rows.
-    """
+    """Measure the matrix-product rate and the memory bandwidth of this machine's CPU."""
     import psutil
 
     from lslm_lightning.training.cores import limit_threads
@@ -100,7 +96,7 @@ def measured_cpu(seconds: float = 0.3) -> Device:
 
 
 def best_time(work: Callable[[], object], seconds: float) -> float:
-    """The shortest time of one call, in seconds, of as many as fit."""
+    """Return the minimum latency of `work` in seconds, calling it repeatedly for `seconds`."""
     best = float("inf")
     end = time.perf_counter() + seconds
     while time.perf_counter() < end:

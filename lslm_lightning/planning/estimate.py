@@ -1,18 +1,20 @@
-"""Memory and speed of a training, by device and strategy, from the footprint of one step."""
+"""Estimates of memory and throughput of a training, by device and strategy, from the footprint of
+one step.
+"""
 
 from collections.abc import Sequence
 from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Protocol, TypeVar, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from lslm_lightning.configuration.allowance import TRUST, allowance
-from lslm_lightning.configuration.cli import SETTINGS, ExperimentCLI, quiet
-from lslm_lightning.configuration.errors import check_files
+from lslm_lightning.configuration.cli import ExperimentCLI, silence_library_logs
+from lslm_lightning.configuration.config_files import check_files
 from lslm_lightning.configuration.hidden_settings import check_secrets
 from lslm_lightning.data.batching import limited
 from lslm_lightning.planning.devices import Device
@@ -23,30 +25,45 @@ from lslm_lightning.training.footprint import Footprint, KernelWork, footprint
 from lslm_lightning.training.precision import AUTO, StepTimes
 from lslm_lightning.training.task import Task
 
+BatchT = TypeVar("BatchT")
 # bytes
 SINGLE = 4
 HALF = 2
 
 
-class Blueprint(ExperimentCLI):
-    """The task and the data of a config, and no job: nothing is written, no device is asked for."""
+class Batch(Protocol):
+    """A batch of any task."""
 
-    vocab_size: int | None = None
+    n_token: int
+
+
+class Blueprint(ExperimentCLI):
+    """Task and data of a config, built without a run directory or a Trainer.
+
+    Args:
+        arguments: of the command line, the subcommand first.
+        vocab_size: of a stand-in for the tokenizer; None for the tokenizer of the data.
+    """
+
+    def __init__(self, arguments: Sequence[str], vocab_size: int | None = None) -> None:
+        self.vocab_size = vocab_size
+        super().__init__(arguments)
 
     def before_instantiate_classes(self) -> None:
-        """Refuse numbers that no setting can mean, and nothing for this machine's sake."""
+        """Refuse untrusted classes and numbers beyond any sensible magnitude."""
         self.check_settings()
 
     def after_instantiate_classes(self) -> None:
-        """There is no run."""
+        """Skip the start of a run."""
 
-    def instantiate_trainer(self, **kwargs: Any) -> None:
-        """None is needed."""
+    def instantiate_trainer(self, **kwargs: object) -> None:  # type: ignore[override]  # there is none
+        """Build no Trainer."""
 
-    def _run_subcommand(self, subcommand: str) -> None:
-        pass
+    def run_job(self, subcommand: str) -> None:
+        """Run nothing."""
 
     def _tokenizer_of(self, data: TaskData) -> Tokenizer:
+        """Return the tokenizer of the data, or a stand-in with the planned vocabulary size."""
         if self.vocab_size is None:
             return data.tokenizer
         stand_in = Bytes().train()
@@ -56,7 +73,7 @@ class Blueprint(ExperimentCLI):
 
 @dataclass(eq=False)
 class Plan:
-    """A training in shapes.
+    """Shapes and settings of a training on one device.
 
     Args:
         task: on the meta device, as are both batches.
@@ -65,17 +82,15 @@ class Plan:
     """
 
     task: Task
-    usual_batch: Any
-    largest_batch: Any
+    usual_batch: "Batch"
+    largest_batch: "Batch"
     accumulate: int
     precision: str
     n_batch: int | None
     found: dict[tuple[bool, int, bool], Footprint] = field(default_factory=dict)
 
     def decided_for(self, device: Device) -> "Plan":
-        """Return the plan with the precision that `auto` comes to on a device, by the rates of its
-        products.
-        """
+        """Return the plan with precision `auto` resolved for a device, by its peak rates."""
         if self.precision != AUTO:
             return self
         single, half = device.teraflops
@@ -83,20 +98,21 @@ class Plan:
 
     @property
     def n_token(self) -> int | None:
-        """On which the whole training trains, on one device."""
+        """Number of tokens that one device trains on in the whole training; None if unknown."""
         return self.n_batch and self.n_batch * self.usual_batch.n_token
 
     @property
     def n_byte(self) -> int:
-        """Of a number that is computed with."""
+        """Bytes of one number in computations."""
         return HALF if self.precision.startswith("bf16") else SINGLE
 
     @property
     def n_byte_weight(self) -> int:
+        """Bytes of one stored weight."""
         return HALF if self.precision == "bf16-true" else SINGLE
 
     def footprint(self, usual: bool, n_part: int = 1, cast: bool = False) -> Footprint:
-        """Of the usual micro-batch, or of the largest.
+        """Return the footprint of one step on the usual micro-batch, or on the largest.
 
         Args:
             n_part: processes that compute each layer together.
@@ -106,6 +122,7 @@ class Plan:
         if (usual, n_part, cast) not in self.found:
             task = deepcopy(self.task)
             if n_part > 1:
+                assert task.backbone is not None
                 task.backbone.shard_shapes(n_part)
             if self.n_byte_weight == HALF or (cast and self.n_byte == HALF):
                 task.to(torch.bfloat16)
@@ -118,7 +135,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Estimate:
-    """Of one way to use devices.
+    """Memory and throughput of a training with one strategy on some devices.
 
     Args:
         strategy: "one device", or the name of a file in configs/trainer.
@@ -134,26 +151,28 @@ class Estimate:
 
     @property
     def total(self) -> float:
+        """Bytes of memory on each device."""
         return sum(self.memory)
 
 
-def planned(words: Sequence[str], vocab_size: int | None) -> Plan:
-    """The plan of a config and settings on the command line, as `lslm fit` takes them.
+def planned(arguments: Sequence[str], vocab_size: int | None) -> Plan:
+    """Return the plan of a training from the arguments of `lslm fit`.
+
+    Args:
+        vocab_size: of a stand-in for the tokenizer; None for the tokenizer of the data.
 
     Raises:
         ValueError: the config is wrong.
     """
-    quiet()
-    blueprint = Blueprint.__new__(Blueprint)
-    blueprint.vocab_size = vocab_size
-    with allowance(words), torch.device("meta"):
-        words = [word for word in words if word != TRUST]
-        check_files(words)
-        check_secrets(words)
-        blueprint.__init__(Task, TaskData, args=["fit", *words], **SETTINGS)
+    silence_library_logs()
+    with allowance(arguments), torch.device("meta"):
+        arguments = [argument for argument in arguments if argument != TRUST]
+        check_files(arguments)
+        check_secrets(arguments)
+        blueprint = Blueprint(["fit", *arguments], vocab_size)
     blueprint.model.requirements.bind(blueprint.datamodule)
     task = blueprint.model
-    trainer = blueprint.config["fit"]["trainer"]
+    trainer = blueprint.settings["trainer"]
     sizes = blueprint.datamodule.sizes()
     n_batch = (
         trainer["max_steps"] * trainer["accumulate_grad_batches"]
@@ -177,16 +196,17 @@ def planned(words: Sequence[str], vocab_size: int | None) -> Plan:
     )
 
 
-def on_meta(batch: Any) -> Any:
-    """A batch without its numbers."""
+def on_meta(batch: BatchT) -> BatchT:
+    """Return a batch with its tensors on the meta device."""
+    values = cast("tuple[object, ...]", batch)  # every batch is a named tuple
     return type(batch)(
-        *(value.to("meta") if isinstance(value, Tensor) else value for value in batch)
+        *(value.to("meta") if isinstance(value, Tensor) else value for value in values)
     )
 
 
 def estimates(plan: Plan, device: Device, n: int, n_node: int) -> list[Estimate]:
-    """One device alone, then all of them by each strategy that shares out evenly; the cores of a
-    CPU count as one device.
+    """Return the estimate for one device, and for all devices by each strategy that divides evenly;
+    a CPU counts as one device.
     """
     plan = plan.decided_for(device)
     found = [replicated(plan, device, 1, 1)]
@@ -199,9 +219,7 @@ def estimates(plan: Plan, device: Device, n: int, n_node: int) -> list[Estimate]
 
 
 def replicated(plan: Plan, device: Device, n: int, n_node: int) -> Estimate:
-    """Every device has all: one alone, or DDP, which sums gradients in buckets of their own while
-    others are being computed.
-    """
+    """Estimate a training in which every device holds the whole model: one device alone, or DDP."""
     world = n * n_node
     most = plan.footprint(usual=False)
     usual = plan.footprint(usual=True)
@@ -228,8 +246,7 @@ def replicated(plan: Plan, device: Device, n: int, n_node: int) -> Estimate:
 
 
 def sharded(plan: Plan, device: Device, n: int, n_node: int, together: int) -> Estimate:
-    """FSDP2: each device keeps its part, gathers the weights of two blocks at a time, and sums
-    gradients in the weights' own precision.
+    """Estimate a training with FSDP2, and with tensor parallelism if `together` is more than 1.
 
     Args:
         together: devices that compute each layer together (tensor parallelism).
@@ -253,15 +270,11 @@ def sharded(plan: Plan, device: Device, n: int, n_node: int, together: int) -> E
     # gathered twice, and summed
     exchanged = (n_share - 1) / n_share * most.n_parameter * (2 * plan.n_byte + plan.n_byte_weight)
     # forward, and backward
-    n_join = 2 * sum(bool(getattr(module, "rows", ())) for module in plan.task.backbone.modules())
+    backbone = plan.task.backbone
+    assert backbone is not None
+    n_join = 2 * sum(bool(getattr(module, "rows", ())) for module in backbone.modules())
     joined = (
-        n_join
-        * 2
-        * (together - 1)
-        / together
-        * usual.n_position
-        * plan.task.backbone.d_model
-        * plan.n_byte
+        n_join * 2 * (together - 1) / together * usual.n_position * backbone.d_model * plan.n_byte
     )
     forth_and_back = compute_seconds(device, usual.step, plan.n_byte == HALF) + joined / (
         1e9 * device.link
@@ -281,8 +294,8 @@ def sharded(plan: Plan, device: Device, n: int, n_node: int, together: int) -> E
 
 
 def compute_seconds(device: Device, step: Sequence[KernelWork], half: bool) -> float:
-    """Each kernel takes as long as its products or its memory traffic, whichever is longer, and not
-    less than it takes to launch it.
+    """Return the time of a step in seconds: for each kernel the longest of compute, memory traffic
+    and launch.
     """
     flops, n_byte = np.array(step).T
     rate = 1e12 * device.teraflops[half] * device.of_peak[0]
@@ -293,8 +306,8 @@ def compute_seconds(device: Device, step: Sequence[KernelWork], half: bool) -> f
 
 
 def update_seconds(device: Device, weights: float, state_bytes: float) -> float:
-    """Of an optimizer step: gradients are scaled, their norm found, and clipped, then all is read
-    and weights and states written.
+    """Return the time of an optimizer step in seconds, by its memory traffic: scaling, norm and
+    clipping of gradients, update of weights and states.
     """
     return (2 * weights + 6 * weights + 2 * state_bytes) / (
         1e9 * device.bandwidth * device.of_peak[1]
@@ -302,5 +315,5 @@ def update_seconds(device: Device, weights: float, state_bytes: float) -> float:
 
 
 def speed_between(device: Device, n_node: int) -> float:
-    """Bytes a second that each device sends to the next."""
+    """Return the bandwidth between neighbouring devices in bytes a second."""
     return 1e9 * (device.link if n_node == 1 else min(device.link, device.network))

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 
 from lslm_lightning.contracts import Example, Metric, metric_label
-from lslm_lightning.evaluation.comparison import SIGNIFICANT
+from lslm_lightning.evaluation.comparison import SIGNIFICANT, THIS
 from lslm_lightning.evaluation.diagnostics import Finding
 from lslm_lightning.evaluation.results import Results
 from lslm_lightning.reports.blocks import (
@@ -110,7 +110,8 @@ def conclusion_on(name: str, results: Results, others: Collection[str]) -> Concl
         if other in others and other != name and (there := results.scores[other])
     }
     pairs = [pair for pair in results.pairs if name in (pair.first, pair.second)]
-    compared = draw_conclusion(found[results.headline], scores, pairs, quoted(name))
+    subject = name if name == THIS else quoted(name)
+    compared = draw_conclusion(found[results.headline], scores, pairs, subject)
     every = {
         other: there.scores for other in scores if (there := results.scores[other]) is not None
     }

@@ -201,7 +201,7 @@ def load_weights(task: "LightningModule", path: Path, tokenizer: "Tokenizer") ->
         )
     task.load_state_dict(weights)
     try:
-        task.model_info.load_files(saved, path.parent)  # type: ignore[operator]  # of our Task
+        task.model_info.load_files(saved, path.parent)  # type: ignore[union-attr, operator]
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(
             f"{path} does not fit config.yaml: {type(error).__name__}: {one_line(error)}"

@@ -16,34 +16,16 @@ id.
 """
 
 
-class TrainedTask(Protocol):
-    """Task of a run with trained weights."""
-
-    modality: str
-    search: object | None
-    finds_n_best: bool
+class Answering(Protocol):
+    """Way in which a task answers."""
 
     @property
-    def n_parameter(self) -> int:
-        """Number of trained parameters."""
-        ...
-
-    @property
-    def memory_bytes(self) -> int:
-        """Size of the trained parameters."""
-        ...
-
-    @property
-    def answer_limit(self) -> str:
+    def limit(self) -> str:
         """Setting at which answers are cut, such as "max_length=128"; "" where there is none."""
         ...
 
-    def answer_by(self, search: AnySearch | None, fusion: Fusion | None = None) -> None:
+    def use_search(self, search: AnySearch | None, fusion: Fusion | None = None) -> None:
         """Set the search and the language model for answers; None keeps those of the task."""
-        ...
-
-    def generate(self, examples: Sequence[Example], n_best: int = ...) -> Iterator[Prediction]:
-        """Yield an answer to each example, in order."""
         ...
 
     def example(self, id: str, given: str) -> Example:
@@ -54,8 +36,40 @@ class TrainedTask(Protocol):
         """Return the number of examples whose source is truncated, and an explanation."""
         ...
 
-    def signature_of_answers(self, mode: Mode) -> str:
+    def signature(self, mode: Mode) -> str:
         """Return the signature parts that describe how the task answers."""
+        ...
+
+
+class ModelSize(Protocol):
+    """Size of a trained model."""
+
+    @property
+    def n_parameter(self) -> int | None:
+        """Number of trained parameters; None before they are known."""
+        ...
+
+    @property
+    def n_byte(self) -> int:
+        """Bytes of the trained parameters."""
+        ...
+
+
+class TrainedTask(Protocol):
+    """Task of a run with trained weights."""
+
+    modality: str
+    search: object | None
+    finds_n_best: bool
+
+    @property
+    def answering(self) -> Answering: ...
+
+    @property
+    def model_info(self) -> ModelSize: ...
+
+    def generate(self, examples: Sequence[Example], n_best: int = ...) -> Iterator[Prediction]:
+        """Yield an answer to each example, in order."""
         ...
 
 

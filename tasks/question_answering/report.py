@@ -148,7 +148,7 @@ def breakdown(examples: Sequence[Example], columns: Mapping[str, np.ndarray], wh
     tables = []
     for found in filter(None, cuts):
         rows: list[list[Cell]] = [
-            [bucket.name, len(bucket.places), *bucket.scores.values()] for bucket in found.buckets
+            [bucket.name, len(bucket.indices), *bucket.scores.values()] for bucket in found.buckets
         ]
         tables.append(
             Table([found.title.lower(), "questions", *columns], rows, found.title, [found.note])

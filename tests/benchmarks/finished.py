@@ -7,7 +7,7 @@ from jsonargparse import ArgumentParser
 from lslm_lightning.contracts import Example, Prediction
 from lslm_lightning.evaluation.predictions import read_predictions
 from lslm_lightning.evaluation.scoring import Scores, score
-from lslm_lightning.experiments.run_report import baseline_scores
+from lslm_lightning.experiments.run_evaluation import baseline_scores
 from lslm_lightning.runs import load_run
 from lslm_lightning.text.recipes import Existing
 from lslm_lightning.training.data import TaskData

@@ -1,4 +1,4 @@
-"""Whether a run that was disturbed ended as an undisturbed one."""
+"""Comparison of a disturbed run with an undisturbed one."""
 
 import json
 from collections import Counter
@@ -129,8 +129,8 @@ def config_of(kind: str, tiny: Path) -> Path:
 
 
 def points(run: Path) -> dict[str, list]:
-    """Of each metric that does not depend on the clock: (step, value) as they were written. Of
-    `epoch` Lightning has notions of its own.
+    """Return (step, value) of each metric that does not depend on the clock, as they were
+    written.
     """
     found: dict[str, list] = {}
     for line in (run / "metrics.jsonl").read_text().splitlines():

@@ -22,7 +22,7 @@ Start = Callable[..., subprocess.Popen | Forked]
 
 
 class Outcome(NamedTuple):
-    """How a command ended."""
+    """Exit status and output of a command."""
 
     status: int
     out: str
@@ -136,7 +136,7 @@ def only_run() -> Callable[[], Path]:
 
 @pytest.fixture
 def environment(project: Path) -> dict[str, str]:
-    """For commands in processes of their own."""
+    """Environment variables for commands in processes of their own."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("LSLM_RUN", "PL_GLOBAL"))}
     return {
         **kept,

@@ -8,7 +8,7 @@ import yaml
 from torch.distributed import TCPStore
 
 from lslm_lightning.commands.plan import precisions
-from lslm_lightning.experiments.sweep import Climb
+from lslm_lightning.experiments.variant_runs import VariantRuns
 from lslm_lightning.planning.devices import DEVICES
 from lslm_lightning.planning.estimate import Plan
 from lslm_lightning.training.distributed import processes
@@ -117,13 +117,12 @@ def test_variants_train_as_the_first_that_was_begun(tmp_path, given, begun, deci
         (tmp_path / str(i) / "config.yaml").write_text(
             yaml.safe_dump({"trainer": {"precision": precision}, "model": {"class_path": network}})
         )
-    ladder = SimpleNamespace(runs={name: name for name in configs})
 
-    def directories(rung):
-        return [path for path in [tmp_path / rung] if path.exists()]
+    def directories(variant):
+        return [path for path in [tmp_path / variant] if path.exists()]
 
-    climb = SimpleNamespace(ladder=ladder, configs=configs, directories=directories)
-    assert Climb.decided_precision(climb) == decided
+    runs = SimpleNamespace(configs=configs, directories=directories)
+    assert VariantRuns.decided_precision(runs) == decided
 
 
 def test_counting_decides_for_no_network(tmp_path):
@@ -132,12 +131,8 @@ def test_counting_decides_for_no_network(tmp_path):
         yaml.safe_dump({"trainer": {"precision": SINGLE}, "model": ngram})
     )
     configs = {"n": {"trainer": {"precision": AUTO}, "model": ngram}}
-    climb = SimpleNamespace(
-        ladder=SimpleNamespace(runs={"n": "n"}),
-        configs=configs,
-        directories=lambda rung: [tmp_path],
-    )
-    assert Climb.decided_precision(climb) is None
+    runs = SimpleNamespace(configs=configs, directories=lambda variant: [tmp_path])
+    assert VariantRuns.decided_precision(runs) is None
 
 
 def test_a_plan_says_what_each_device_computes_in():

@@ -1,5 +1,5 @@
-"""What systems answer, where one of several is at fault: it is told, and the others keep their
-scores.
+"""Predictions of several systems, one of which is at fault: the fault is told, and the others keep
+their scores.
 """
 
 import json
@@ -8,7 +8,7 @@ import pytest
 
 from lslm_lightning.contracts import Example, Prediction
 from lslm_lightning.evaluation.results import compute_results
-from lslm_lightning.experiments.predictions import Answers
+from lslm_lightning.experiments.predictions import PredictionCollector
 from lslm_lightning.metrics.bleu import Bleu
 from lslm_lightning.systems.checkpoint import Checkpoint
 from lslm_lightning.systems.outputs import Outputs
@@ -44,7 +44,7 @@ def answers(tmp_path):
             path = tmp_path / f"{name}.jsonl"
             path.write_bytes(content if isinstance(content, bytes) else content.encode())
             systems[name] = Outputs(str(path))
-        return Answers(
+        return PredictionCollector(
             systems, {name: name for name in names}, EXAMPLES, "generate", tmp_path / "predictions"
         )
 
@@ -75,7 +75,7 @@ def test_what_was_corrected_is_read_anew(answers, tmp_path):
 
 
 def test_recorded_answers_that_are_broken_are_told_too(answers, tmp_path):
-    """As earlier versions recorded them; what was asked is set aside when the file is another."""
+    """Predictions recorded by earlier versions; they are set aside when the file is another."""
     found = answers("good", "fine")
     found.prepare()
     path = tmp_path / "predictions" / "fine.jsonl"
@@ -97,7 +97,7 @@ def test_a_system_that_is_not_there_is_told_before_any_work(answers, tmp_path, c
     found = answers("good", "fine")
     (tmp_path / "fine.jsonl").unlink()
     systems = found.systems | {"run": Checkpoint("nowhere")}
-    found = Answers(
+    found = PredictionCollector(
         systems, {name: name for name in systems}, EXAMPLES, "generate", tmp_path / "other"
     )
     found.prepare()
@@ -105,7 +105,7 @@ def test_a_system_that_is_not_there_is_told_before_any_work(answers, tmp_path, c
     assert "fine.jsonl: there is no such file" in told
     assert "run is left out: there is no run 'nowhere'" in told
     assert [entry.name for entry in found.entries() if not entry.reason] == ["good"]
-    alone = Answers(
+    alone = PredictionCollector(
         {"run": Checkpoint("nowhere")}, {"run": "run"}, EXAMPLES, "generate", tmp_path / "alone"
     )
     with pytest.raises(ValueError, match="there is no run 'nowhere'"):
@@ -129,7 +129,8 @@ class ShortSighted:
 
 def test_sources_that_were_not_read_to_their_end_are_told(tmp_path):
     systems = {"all": ShortSighted(0), "some": ShortSighted(2)}
-    found = Answers(systems, {name: name for name in systems}, EXAMPLES, "generate", tmp_path)
+    keys = {name: name for name in systems}
+    found = PredictionCollector(systems, keys, EXAMPLES, "generate", tmp_path)
     for entries in (found.entries(), found.entries()):  # asked, and from disk
         results = compute_results(EXAMPLES, entries, [Bleu("en")], "bleu", n_resample=10)
         [told] = [finding for finding in results.findings if finding.check == "cut sources"]

@@ -267,12 +267,12 @@ def test_yaml_that_does_not_say_what_it_seems_to_say(
             "systems:\n  no: {}",
             ["mine.yaml, line 2: the key no", "write 'no' in quotes"],
         ),
-        ("ladder", "base: {}\nrungs: {a: {}, a: {}}", ["mine.yaml, line 2", "'a' stands twice"]),
-        ("ladder", "rungs:\n  no: {}", ["mine.yaml, line 2: the key no"]),
-        ("ladder", "rungs: {a: {\n data.target_language: no}}", ["mine.yaml, " + NORWAY]),
+        ("sweep", "base: {}\nvariants: {a: {}, a: {}}", ["mine.yaml, line 2", "'a' stands twice"]),
+        ("sweep", "variants:\n  no: {}", ["mine.yaml, line 2: the key no"]),
+        ("sweep", "variants: {a: {\n data.target_language: no}}", ["mine.yaml, " + NORWAY]),
     ],
 )
-def test_so_is_that_of_evaluations_and_ladders(lslm, project, command, text, words):
+def test_so_is_that_of_evaluations_and_sweeps(lslm, project, command, text, words):
     (project / "mine.yaml").write_text(text)
     outcome = lslm(command, "--config", project / "mine.yaml")
     refused(outcome, outcome.status or 2, *words)
@@ -324,7 +324,7 @@ def test_an_unreachable_server_is_refused_within_seconds(lslm, translation, monk
 
 
 def test_a_folder_that_cannot_be_written(lslm, translation, project):
-    """By anyone but root, or not even by root."""
+    """Refuse folders that nobody can write to, or nobody but root."""
     (project / "locked").mkdir(mode=0o500)
     root = Path("/sys/runs") if os.geteuid() == 0 else project / "locked" / "runs"
     refused(

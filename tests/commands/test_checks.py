@@ -1,4 +1,4 @@
-"""What is refused before any long work, and what becomes of the last steps."""
+"""Checks before any long work, and the fate of the last steps."""
 
 import json
 import re

@@ -15,7 +15,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag
 
 from lslm_lightning.experiments import leaderboard
-from lslm_lightning.experiments.comparison import n_parameter
+from lslm_lightning.experiments.finished_runs import n_parameter
 from lslm_lightning.runs import RunDirectory
 from lslm_lightning.systems.checkpoint import Checkpoint
 from tasks.translation.data import TranslationData
@@ -34,7 +34,7 @@ def kept(tmp_path_factory):
 
 @pytest.fixture
 def two_runs(lslm, project, translation, kept):
-    """Of different width, that read 3 tokens of a source."""
+    """Two runs of different width, which read 3 tokens of a source."""
     if not (kept / "runs").exists():
         for width, name in ((16, "narrow"), (32, "wide")):
             settings = [
@@ -157,8 +157,8 @@ def test_other_data_are_shown_and_not_ranked(lslm, two_runs, translation, pairs)
 
 
 def test_the_order_of_predictions_is_no_matter(lslm, two_runs):
-    """A run writes its answers batch by batch; sections of the task read them in the order of the
-    exam.
+    """A run writes its predictions batch by batch; sections of the task read them in the order of
+    the test set.
     """
     assert lslm("compare", *two_runs, *QUICK).status == 0
     [first] = Path("runs/translation").glob("compare-*/report/report.md")
@@ -219,7 +219,7 @@ def test_a_run_that_was_not_tested(lslm, translation, two_runs):
 
 
 def test_a_spreadsheet_takes_no_text_for_a_formula(tmp_path):
-    from lslm_lightning.commands.compare import write_csv
+    from lslm_lightning.experiments.csv_table import write_csv
     from lslm_lightning.reports.blocks import Table
     from lslm_lightning.safety.visible_text import visible
 
@@ -446,7 +446,7 @@ def test_which_way_is_up_is_on_record(logged):
     assert [row[0] for row in table.rows] == ["better", "worse"]
     assert [h.name for h in table.headings()] == [
         "run",
-        "exam",
+        "set",
         "test/my_error",
         "kind",
         "corpus",

@@ -31,7 +31,9 @@ def start_run(start: Start, translation: Path) -> Start:
 
 
 def recorded_runs(uri: str | None = None) -> list[Run]:
-    """What MLflow has of the runs of this project; a server may have those of other tests too."""
+    """Return the runs of this project that MLflow has; a server may have those of other tests
+    too.
+    """
     client = MlflowClient(uri or f"sqlite:///{Path('mlflow.db').absolute()}")
     experiment = client.get_experiment_by_name("translation")
     here = {path.name for path in Path("runs/translation").iterdir()}
@@ -73,7 +75,7 @@ def test_a_stopped_run_says_so_and_keeps_its_last_state(
     if number != signal.SIGKILL:
         said, way_on = output.splitlines()[-2:]
         assert f"interrupted by {number.name} at step {step}" in said
-        assert way_on == f"To go on: lslm resume {last.parents[1]}"
+        assert way_on == f"To continue: lslm resume {last.parents[1]}"
         assert "Traceback" not in output
     assert not list(last.parent.glob(".*.part")) or number == signal.SIGKILL
 
@@ -81,7 +83,7 @@ def test_a_stopped_run_says_so_and_keeps_its_last_state(
 def test_a_run_whose_terminal_is_closed_saves_and_says_so(
     origin, environment, translation, project, empty_store
 ):
-    """What it prints from then on, its progress bar too, finds no terminal."""
+    """The run prints from then on, its progress bar too, to no terminal."""
     shutil.copy(empty_store, project)
     master, slave = os.openpty()
     os.set_blocking(master, False)
@@ -211,7 +213,7 @@ STEPS = (
 
 
 def test_two_processes_score_real_data_as_one_does(real_data, start, run_on):
-    """In double precision: how a batch is padded must decide no word."""
+    """Compare in double precision: padding of a batch must decide no token."""
     config = Path(__file__).parents[2] / "configs/translation/multi30k_en_de_cpu.yaml"
     words = ("run", "--config", config, *TWO, *SMALL, *SHORT, *STEPS, "--trainer.precision=64-true")
     folder = {"LSLM_DATA": str(real_data)}

@@ -1,5 +1,5 @@
-"""`lslm evaluate`: several systems, one exam; interrupted, shared, repeated, scored again; and what
-is refused.
+"""`lslm evaluate`: several systems on one evaluation set; interrupted, shared, repeated, scored
+again; and mistakes in its config.
 """
 
 import json
@@ -15,7 +15,7 @@ from mlflow import MlflowClient
 
 from lslm_lightning.evaluation.harness import Unbuilt
 from lslm_lightning.evaluation.predictions import read_predictions
-from lslm_lightning.experiments.evaluation import set_otherwise
+from lslm_lightning.experiments.evaluation_records import set_otherwise
 from lslm_lightning.systems.baselines import FirstSentences
 from lslm_lightning.systems.checkpoint import Checkpoint
 from tests.commands.conftest import refused, wait_until
@@ -27,7 +27,7 @@ CHECKPOINT = "lslm_lightning.systems.checkpoint.Checkpoint"
 
 
 @pytest.fixture
-def exam(project, pairs):
+def evaluation(project, pairs):
     """A config of two rules; `add` puts in more systems."""
     config = {
         "task": "tasks.translation.task.TranslationTask",
@@ -41,7 +41,7 @@ def exam(project, pairs):
             "uniform": {"class_path": f"{BASELINES}.UniformBytes"},
         },
     }
-    path = project / "exam.yaml"
+    path = project / "evaluation.yaml"
 
     def add(**systems):
         config["systems"] |= systems
@@ -53,7 +53,7 @@ def exam(project, pairs):
 
 
 def folder() -> Path:
-    [found] = [path.parent for path in Path("runs/translation").glob("exam-*/metrics.json")]
+    [found] = [path.parent for path in Path("runs/translation").glob("evaluation-*/metrics.json")]
     return found
 
 
@@ -89,7 +89,9 @@ def cut_and_without_temperature(provider):
     provider.content = reply
 
 
-def test_systems_of_several_kinds_on_one_page(lslm, exam, project, pairs, translation, provider):
+def test_systems_of_several_kinds_on_one_page(
+    lslm, evaluation, project, pairs, translation, provider
+):
     assert lslm("run", "--config", translation).status == 0
     cut_and_without_temperature(provider)
     [run] = Path("runs/translation").glob("tiny-*")
@@ -98,7 +100,7 @@ def test_systems_of_several_kinds_on_one_page(lslm, exam, project, pairs, transl
         "base_url": provider.url,
         "prices": {"input_per_million": 1.0, "output_per_million": 2.0},
     }
-    config = exam(
+    config = evaluation(
         ours={"class_path": CHECKPOINT, "init_args": {"run": "runs/translation/tiny-*"}},
         theirs=outputs_file(pairs, project / "theirs.txt"),
         hosted={"class_path": "lslm_lightning.systems.endpoint.Endpoint", "init_args": endpoint},
@@ -184,12 +186,14 @@ def test_systems_of_several_kinds_on_one_page(lslm, exam, project, pairs, transl
     assert children["hosted"].data.params["found.left_out.temperature"] == "0.0"
 
 
-def test_a_repeated_evaluation_asks_nobody_and_gives_the_same(lslm, exam, project, pairs, provider):
+def test_a_repeated_evaluation_asks_nobody_and_gives_the_same(
+    lslm, evaluation, project, pairs, provider
+):
     endpoint = {
         "class_path": "lslm_lightning.systems.endpoint.Endpoint",
         "init_args": {"model": "m", "base_url": provider.url},
     }
-    config = exam(theirs=outputs_file(pairs, project / "theirs.txt"), hosted=endpoint)
+    config = evaluation(theirs=outputs_file(pairs, project / "theirs.txt"), hosted=endpoint)
     assert lslm("evaluate", "--config", config).status == 0
     first = systems()
     asked = len(provider.requests)
@@ -199,21 +203,23 @@ def test_a_repeated_evaluation_asks_nobody_and_gives_the_same(lslm, exam, projec
     assert len(provider.requests) == asked == 10
 
 
-def test_a_system_more_asks_only_that_one(lslm, exam, project, pairs, provider):
+def test_a_system_more_asks_only_that_one(lslm, evaluation, project, pairs, provider):
     hosted = {
         "class_path": "lslm_lightning.systems.endpoint.Endpoint",
         "init_args": {"model": "m", "base_url": provider.url},
     }
-    assert lslm("evaluate", "--config", exam(hosted=hosted)).status == 0
+    assert lslm("evaluate", "--config", evaluation(hosted=hosted)).status == 0
     shutil.rmtree(project / "cache")
-    outcome = lslm("evaluate", "--config", exam(theirs=outputs_file(pairs, project / "theirs.txt")))
+    outcome = lslm(
+        "evaluate", "--config", evaluation(theirs=outputs_file(pairs, project / "theirs.txt"))
+    )
     assert outcome.status == 0, outcome.err
     assert len(provider.requests) == 10
     assert systems().keys() == {"copy", "uniform", "hosted", "theirs"}
 
 
-def test_outputs_that_have_changed_are_read_anew(lslm, exam, project, pairs):
-    config = exam(theirs=outputs_file(pairs, project / "theirs.txt"))
+def test_outputs_that_have_changed_are_read_anew(lslm, evaluation, project, pairs):
+    config = evaluation(theirs=outputs_file(pairs, project / "theirs.txt"))
     assert lslm("evaluate", "--config", config).status == 0
     (project / "theirs.txt").write_text("错\n" * 10)
     outcome = lslm("evaluate", "--config", config)
@@ -224,7 +230,7 @@ def test_outputs_that_have_changed_are_read_anew(lslm, exam, project, pairs):
 
 
 def test_what_was_answered_before_a_kill_is_never_asked_again(
-    start, lslm, exam, provider, monkeypatch
+    start, lslm, evaluation, provider, monkeypatch
 ):
     """Killed the hard way, then interrupted, then finished: the scores are those of an evaluation
     that went through.
@@ -232,7 +238,7 @@ def test_what_was_answered_before_a_kill_is_never_asked_again(
     The same command in a second process meanwhile is refused, and asks nothing.
     """
     endpoint = {"model": "m", "base_url": provider.url, "concurrency": 1}
-    config = exam(
+    config = evaluation(
         hosted={"class_path": "lslm_lightning.systems.endpoint.Endpoint", "init_args": endpoint}
     )
     for number in (signal.SIGKILL, signal.SIGINT):
@@ -243,7 +249,7 @@ def test_what_was_answered_before_a_kill_is_never_asked_again(
         process = start("-m", "lslm_lightning", "evaluate", "--config", config, OPENAI_API_KEY=KEY)
         wait_until(lambda: len(provider.requests) == before + 3, process)  # noqa: B023
         if number == signal.SIGINT:
-            monkeypatch.setattr("lslm_lightning.experiments.predictions.LOCK_SECONDS", 0.1)
+            monkeypatch.setattr("lslm_lightning.experiments.prediction_files.LOCK_SECONDS", 0.1)
             refused(lslm("evaluate", "--config", config), 1, "another process evaluates in")
         process.send_signal(number)
         permits.release()
@@ -273,7 +279,7 @@ def test_what_was_answered_before_a_kill_is_never_asked_again(
     ], "the next command has marked the first"
 
 
-def test_processes_and_batches_change_no_digit(start, lslm, exam, translation, provider):
+def test_processes_and_batches_change_no_digit(start, lslm, evaluation, translation, provider):
     """A checkpoint's answers by two processes, and in batches of 1 and 64; an endpoint is asked
     once, whatever the number of processes.
     """
@@ -287,7 +293,7 @@ def test_processes_and_batches_change_no_digit(start, lslm, exam, translation, p
         "class_path": "lslm_lightning.systems.endpoint.Endpoint",
         "init_args": {"model": "m", "base_url": provider.url},
     }
-    config = exam(one=ours[1], many=ours[64], hosted=endpoint)
+    config = evaluation(one=ours[1], many=ours[64], hosted=endpoint)
     process = start(
         "-m", "lslm_lightning", "evaluate", "--config", config, "--devices", 2, OPENAI_API_KEY=KEY
     )
@@ -304,7 +310,7 @@ def test_processes_and_batches_change_no_digit(start, lslm, exam, translation, p
         assert entry["scores"] == shared[name]["scores"]
 
 
-def test_a_budget_that_is_reached_is_a_dash_with_the_reason(lslm, exam, provider):
+def test_a_budget_that_is_reached_is_a_dash_with_the_reason(lslm, evaluation, provider):
     prices = {"input_per_million": 1e6, "output_per_million": 1e6}
     endpoint = {
         "model": "m",
@@ -313,7 +319,7 @@ def test_a_budget_that_is_reached_is_a_dash_with_the_reason(lslm, exam, provider
         "budget": 700,
         "max_tokens": 20,
     }
-    config = exam(
+    config = evaluation(
         hosted={"class_path": "lslm_lightning.systems.endpoint.Endpoint", "init_args": endpoint}
     )
     refused_at_the_end(lslm("evaluate", "--config", config), "budget=700")
@@ -325,16 +331,16 @@ def test_a_budget_that_is_reached_is_a_dash_with_the_reason(lslm, exam, provider
 def refused_at_the_end(outcome, *words):
     """There is a report, and yet not all is well."""
     assert outcome.status == 1
-    assert "report runs/translation/exam-" in outcome.out
+    assert "report runs/translation/evaluation-" in outcome.out
     last = outcome.err.rstrip().rpartition("\n")[2]
     assert last.startswith("lslm: 1 of 3 systems failed, hosted ("), last
     assert all(word in last for word in words), last
 
 
-def test_a_server_that_fails_takes_nothing_from_the_others(lslm, exam, provider):
+def test_a_server_that_fails_takes_nothing_from_the_others(lslm, evaluation, provider):
     """Until it is back, and the same command asks it for the rest."""
     endpoint = {"model": "m", "base_url": provider.url, "concurrency": 1}
-    config = exam(
+    config = evaluation(
         hosted={"class_path": "lslm_lightning.systems.endpoint.Endpoint", "init_args": endpoint}
     )
     provider.faults = [400]
@@ -371,7 +377,7 @@ class Slow:
 """
 
 
-def test_shares_end_with_the_process_that_started_them(start, exam, project):
+def test_shares_end_with_the_process_that_started_them(start, evaluation, project):
     """Killed the hard way, it leaves no process behind that would write what the next attempt
     writes too.
     """
@@ -381,7 +387,7 @@ def test_shares_end_with_the_process_that_started_them(start, exam, project):
         "lslm_lightning",
         "evaluate",
         "--config",
-        exam(slow={"class_path": "slow.Slow"}),
+        evaluation(slow={"class_path": "slow.Slow"}),
         "--devices",
         2,
     )
@@ -396,7 +402,7 @@ def test_shares_end_with_the_process_that_started_them(start, exam, project):
     _, alive = psutil.wait_procs(shares, timeout=PATIENCE)
     assert not alive
     (project / "slow.py").write_text(SLOW.format(seconds=0))
-    process = start("-m", "lslm_lightning", "evaluate", "--config", project / "exam.yaml")
+    process = start("-m", "lslm_lightning", "evaluate", "--config", project / "evaluation.yaml")
     output, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, output
     [path] = (folder() / "predictions").glob("slow-*.jsonl*")
@@ -429,14 +435,14 @@ def test_shares_end_with_the_process_that_started_them(start, exam, project):
         (lambda c: c.pop("data"), 2, ["data"]),
     ],
 )
-def test_what_is_refused(lslm, exam, project, change, status, words):
-    config = yaml.safe_load(exam().read_text())
+def test_what_is_refused(lslm, evaluation, project, change, status, words):
+    config = yaml.safe_load(evaluation().read_text())
     change(config)
-    (project / "exam.yaml").write_text(yaml.safe_dump(config))
-    refused(lslm("evaluate", "--config", project / "exam.yaml"), status, *words)
+    (project / "evaluation.yaml").write_text(yaml.safe_dump(config))
+    refused(lslm("evaluate", "--config", project / "evaluation.yaml"), status, *words)
 
 
-def test_hostile_outputs_reach_terminal_and_page_as_text(lslm, exam, project):
+def test_hostile_outputs_reach_terminal_and_page_as_text(lslm, evaluation, project):
     lines = [
         "</script><script>alert(1)</script>",
         "\x1b[31mred",
@@ -449,7 +455,7 @@ def test_hostile_outputs_reach_terminal_and_page_as_text(lslm, exam, project):
         "class_path": "lslm_lightning.systems.outputs.Outputs",
         "init_args": {"path": str(project / "evil.txt")},
     }
-    outcome = lslm("evaluate", "--config", exam(evil=name))
+    outcome = lslm("evaluate", "--config", evaluation(evil=name))
     assert outcome.status == 0
     assert "\x1b[31mred" not in outcome.out
     page = (folder() / "report/index.html").read_text()

@@ -1,4 +1,4 @@
-"""Which finished runs compare: by what they were asked, whatever release tested them, from run
+"""Comparability of finished runs by their evaluation sets, whatever release tested them, from run
 directories made by hand.
 """
 
@@ -16,7 +16,7 @@ from lslm_lightning.commands.compare import main
 from lslm_lightning.contracts import Prediction
 from lslm_lightning.evaluation.predictions import write_predictions
 from lslm_lightning.evaluation.scoring import score, write_scores
-from lslm_lightning.experiments.comparison import side_by_side
+from lslm_lightning.experiments.comparison import compare_runs
 from lslm_lightning.experiments.evaluation_sets import find_set
 from lslm_lightning.reports.page import write_report
 from lslm_lightning.runs import RunDirectory
@@ -89,7 +89,7 @@ def made(
 
 def compared(*runs: Path) -> tuple[list[list], str]:
     """Rows of the table (name, ..., test set if there are several), and the page as text."""
-    table, report, *_ = side_by_side([str(run) for run in runs], None, False, 10, "lslm compare")
+    table, report, *_ = compare_runs([str(run) for run in runs], None, False, 10, "lslm compare")
     page = write_report(report, Path("page") / runs[0].name)
     words = page.with_name("report.md").read_text("utf-8") + "\n".join(
         str(getattr(n, "text", n)) for n in table.notes

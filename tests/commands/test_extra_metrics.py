@@ -9,7 +9,7 @@ import yaml
 from torchmetrics.text import CharErrorRate
 
 from lslm_lightning.evaluation.predictions import read_predictions
-from lslm_lightning.experiments.comparison import extra_metrics
+from lslm_lightning.experiments.finished_runs import extra_metrics
 from lslm_lightning.runs import load_run
 from tasks.translation.data import TranslationData
 from tests.support.bert import write_bert
@@ -73,10 +73,10 @@ def test_a_run_and_an_evaluation_score_alike(lslm, run, pairs, project, bert):
             "copy": {"class_path": "lslm_lightning.systems.baselines.CopySource"},
         },
     }
-    (project / "exam.yaml").write_text(yaml.safe_dump(config))
-    outcome = lslm("evaluate", "--config", project / "exam.yaml")
+    (project / "evaluation.yaml").write_text(yaml.safe_dump(config))
+    outcome = lslm("evaluate", "--config", project / "evaluation.yaml")
     assert outcome.status == 0, outcome.err
-    [path] = Path("runs/translation").glob("exam-*/metrics.json")
+    [path] = Path("runs/translation").glob("evaluation-*/metrics.json")
     found = json.loads(path.read_text())
     evaluated = scores_of(found["systems"]["run"]["scores"])
     for name in NAMES:
@@ -86,8 +86,8 @@ def test_a_run_and_an_evaluation_score_alike(lslm, run, pairs, project, bert):
     assert {pair["metric"] for pair in found["pairs"]} >= set(NAMES)
 
     config["metrics"] = [{"class_path": "torchmetrics.text.Perplexity"}]
-    (project / "exam.yaml").write_text(yaml.safe_dump(config))
-    outcome = lslm("evaluate", "--config", project / "exam.yaml")
+    (project / "evaluation.yaml").write_text(yaml.safe_dump(config))
+    outcome = lslm("evaluate", "--config", project / "evaluation.yaml")
     assert outcome.status != 0
     assert "torchmetrics.text.Perplexity reads logits" in outcome.err
 

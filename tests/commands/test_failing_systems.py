@@ -18,10 +18,12 @@ from jsonargparse import Namespace
 
 from lslm_lightning.contracts import CannotError, Example, OutputsError, Prediction
 from lslm_lightning.evaluation.results import compute_results
-from lslm_lightning.experiments.evaluation import Examination
+from lslm_lightning.experiments import parallel_predictions
+from lslm_lightning.experiments.endings import WorkError
+from lslm_lightning.experiments.evaluation import Evaluation
 from lslm_lightning.experiments.evaluation_spec import built_systems, check_systems
-from lslm_lightning.experiments.outcome import WorkError
-from lslm_lightning.experiments.predictions import Answers
+from lslm_lightning.experiments.parallel_predictions import answer_share, run_parallel
+from lslm_lightning.experiments.predictions import PredictionCollector
 from lslm_lightning.metrics.bleu import Bleu
 from lslm_lightning.metrics.likelihood import BitsPerByte
 from lslm_lightning.systems.ledger import BudgetError
@@ -42,7 +44,7 @@ class Mute(Exception):  # noqa: N818 (somebody else's)
 
 
 class PanicException(BaseException):
-    """What a library written in Rust raises: no `Exception`."""
+    """An error of a library written in Rust, which is no `Exception`."""
 
 
 ERRORS = [
@@ -122,8 +124,12 @@ class System:
         return {}
 
 
-def examined(folder, systems, mode="generate", metric=None):
-    answers = Answers(systems, {name: name for name in systems}, EXAMPLES, mode, folder)
+def collector(systems, folder, mode="generate"):
+    return PredictionCollector(systems, {name: name for name in systems}, EXAMPLES, mode, folder)
+
+
+def evaluated(folder, systems, mode="generate", metric=None):
+    answers = collector(systems, folder, mode)
     answers.prepare()
     metric = metric or (Bleu("en") if mode == "generate" else BitsPerByte())
     return compute_results(EXAMPLES, answers.entries(), [metric], metric.name, n_resample=1)
@@ -137,7 +143,7 @@ def test_four_are_scored_and_the_fifth_is_named(stage, mode, tmp_path, capsys):
         systems = {
             name: System(name, stage if i == at else "", error) for i, name in enumerate(NAMES)
         }
-        results = examined(tmp_path / str(number), systems, mode)
+        results = evaluated(tmp_path / str(number), systems, mode)
         failed = {name: entry.reason for name, entry in results.entries.items() if entry.failed}
         assert list(failed) == [NAMES[at]], error.__class__
         assert [name for name, found in results.scores.items() if found is None] == list(failed)
@@ -156,11 +162,11 @@ def test_four_are_scored_and_the_fifth_is_named(stage, mode, tmp_path, capsys):
 @pytest.mark.parametrize("stage", ["ready", "half", "facts"])
 def test_who_asks_to_stop_is_obeyed(stage, error, tmp_path):
     with pytest.raises(type(error)):
-        examined(tmp_path, {"one": System("one"), "two": System("two", stage, error)})
+        evaluated(tmp_path, {"one": System("one"), "two": System("two", stage, error)})
 
 
 def test_what_a_system_cannot_do_is_no_failure(tmp_path):
-    results = examined(
+    results = evaluated(
         tmp_path, {"one": System("one"), "two": System("two", "ask", CannotError("reads sound"))}
     )
     assert results.entries["two"].reason == "reads sound"
@@ -170,10 +176,10 @@ def test_what_a_system_cannot_do_is_no_failure(tmp_path):
 def test_facts_that_cannot_be_told_take_no_score_away_and_are_asked_for_again(tmp_path, capsys):
     for error in (KeyError("layers"), Mute()):
         systems = {"one": System("one"), "two": System("two", "facts", error)}
-        results = examined(tmp_path, systems)
+        results = evaluated(tmp_path, systems)
         assert results.scores["two"] is not None
         assert f"two: no facts for the report: {type(error).__name__}" in capsys.readouterr().err
-    examined(tmp_path, {"one": System("one"), "two": System("two")})
+    evaluated(tmp_path, {"one": System("one"), "two": System("two")})
     assert "facts" in json.loads((tmp_path / "two.json").read_text())
 
 
@@ -181,9 +187,9 @@ def test_facts_that_cannot_be_told_take_no_score_away_and_are_asked_for_again(tm
     "record", ["[]", "null", '{"facts": 3}', '{"facts": {}, "signature": null}', '{"facts"', "\0"]
 )
 def test_a_damaged_record_is_made_anew(record, tmp_path):
-    before = examined(tmp_path, {"one": System("one"), "two": System("two")})
+    before = evaluated(tmp_path, {"one": System("one"), "two": System("two")})
     (tmp_path / "two.json").write_text(record)
-    after = examined(tmp_path, {"one": System("one"), "two": System("two")})
+    after = evaluated(tmp_path, {"one": System("one"), "two": System("two")})
     assert after.entries == before.entries
 
 
@@ -215,7 +221,7 @@ class Odd:
     ],
 )
 def test_answers_that_are_none_are_the_failure_of_their_system(wrong, tmp_path):
-    results = examined(tmp_path, {"one": System("one"), "odd": Odd(wrong), "two": System("two")})
+    results = evaluated(tmp_path, {"one": System("one"), "odd": Odd(wrong), "two": System("two")})
     assert [name for name, found in results.scores.items() if found is not None][:1] == ["one"]
     assert results.scores["two"] is not None
     odd = results.entries["odd"]
@@ -230,7 +236,7 @@ def test_a_metric_that_breaks_down_on_one_systems_answers_takes_no_others(tmp_pa
             return super().statistics(answer, references)
 
     boom = Odd([Prediction(i, "boom") for i in "012"])
-    results = examined(tmp_path, {"one": System("one"), "boom": boom}, metric=Fragile("en"))
+    results = evaluated(tmp_path, {"one": System("one"), "boom": boom}, metric=Fragile("en"))
     assert (
         results.entries["boom"].reason
         == "its answers cannot be scored: ZeroDivisionError: no words"
@@ -241,7 +247,7 @@ def test_a_metric_that_breaks_down_on_one_systems_answers_takes_no_others(tmp_pa
 def test_where_no_system_can_be_asked_each_is_named(tmp_path):
     systems = {name: System(name, "ready", KeyError(name)) for name in NAMES}
     with pytest.raises(WorkError) as told:
-        examined(tmp_path, systems)
+        evaluated(tmp_path, systems)
     assert all(f"{name}: KeyError: '{name}'" in str(told.value) for name in NAMES)
 
 
@@ -253,7 +259,7 @@ from lslm_lightning.contracts import Example, Prediction
 class Panic(BaseException):
     pass
 
-class Stranger:
+class Foreign:
     name = "stranger"
 
     def __init__(self, stage: str):
@@ -287,7 +293,7 @@ def test_a_whole_evaluation(lslm, project, pairs):
         "data": {"class_path": "tasks.translation.data.TranslationData", "init_args": data},
         "n_resample": 10,
         "systems": {
-            stage: {"class_path": "one_of_five.Stranger", "init_args": {"stage": stage}}
+            stage: {"class_path": "one_of_five.Foreign", "init_args": {"stage": stage}}
             for stage in stages
         },
     }
@@ -296,11 +302,11 @@ def test_a_whole_evaluation(lslm, project, pairs):
         "init_args": {"run": "nowhere"},
     }
     config["systems"]["nowhere"] = nowhere
-    (project / "exam.yaml").write_text(yaml.safe_dump(config))
-    outcome = lslm("evaluate", "--config", project / "exam.yaml")
+    (project / "evaluation.yaml").write_text(yaml.safe_dump(config))
+    outcome = lslm("evaluate", "--config", project / "evaluation.yaml")
     assert outcome.status == 1, outcome.err
     assert "Traceback" not in outcome.err
-    [path] = Path("runs/translation").glob("exam-*/metrics.json")
+    [path] = Path("runs/translation").glob("evaluation-*/metrics.json")
     found = json.loads(path.read_text())["systems"]
     scored = {name for name, entry in found.items() if entry["scores"]}
     assert scored == {"none", "directory", "all"}, outcome.err
@@ -396,9 +402,9 @@ class Undecided(System):
 def test_a_system_that_cannot_say_what_it_can_takes_no_others(
     ability, error, tmp_path, monkeypatch
 ):
-    """As `lslm evaluate --devices 2` does it, in this process and in those that share the work."""
-    monkeypatch.setattr("lslm_lightning.experiments.predictions.POLL_SECONDS", 0.01)
-    monkeypatch.setattr("lslm_lightning.experiments.predictions.leave_with_parent", lambda: None)
+    """Run the steps of `lslm evaluate --devices 2` in this process."""
+    monkeypatch.setattr(parallel_predictions, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(parallel_predictions, "leave_with_parent", lambda: None)
     systems = {
         "one": System("one"),
         "two": Undecided("two", ability, error),
@@ -412,31 +418,31 @@ def test_a_system_that_cannot_say_what_it_can_takes_no_others(
         mode="generate",
     )
     task = SimpleNamespace(metrics=lambda language: [Bleu(language)], headline="bleu")
-    evaluation = SimpleNamespace(
+    spec = SimpleNamespace(
         systems=systems, keys={name: name for name in systems}, data=data, task=task, broken={}
     )
-    evaluation.task_name = "translation"
-    evaluation.split = "test"
-    evaluation.n_shot = 0
-    evaluation.metrics = None
-    examination = Examination(evaluation, tmp_path)
-    examination.tell()
-    examination.answers.share_out([sys.executable, "-c", ""], 2)
-    examination.answers.answer_share(0, 1)
-    examination.answers.prepare()
-    entries = {entry.name: entry for entry in examination.answers.entries()}
+    spec.task_name = "translation"
+    spec.split = "test"
+    spec.n_shot = 0
+    spec.metrics = None
+    evaluation = Evaluation(spec, tmp_path)
+    evaluation.tell()
+    run_parallel(evaluation.predictions, [sys.executable, "-c", ""], 2)
+    answer_share(evaluation.predictions, 0, 1)
+    evaluation.predictions.prepare()
+    entries = {entry.name: entry for entry in evaluation.predictions.entries()}
     assert [len(entries[name].predictions) for name in ("one", "three")] == [len(EXAMPLES)] * 2
     assert not any(entries[name].failed for name in ("one", "three"))
 
 
 @pytest.mark.parametrize("error", [KeyError("key"), Mute(), PanicException("lost"), SystemExit(2)])
-def test_a_process_that_shares_an_exam_answers_by_its_other_systems(
+def test_a_process_that_answers_a_share_goes_on_with_its_other_systems(
     error, tmp_path, monkeypatch, capsys
 ):
-    monkeypatch.setattr("lslm_lightning.experiments.predictions.leave_with_parent", lambda: None)
+    monkeypatch.setattr(parallel_predictions, "leave_with_parent", lambda: None)
     systems = {"one": System("one", "half", error), "two": System("two")}
-    answers = Answers(systems, {name: name for name in systems}, EXAMPLES, "generate", tmp_path)
-    answers.answer_share(0, 1)
+    answers = collector(systems, tmp_path)
+    answer_share(answers, 0, 1)
     assert len((tmp_path / "two.0-of-1.jsonl").read_text().splitlines()) == len(EXAMPLES)
     assert f"one: {type(error).__name__}" in capsys.readouterr().err
     assert [entry.name for entry in answers.entries() if entry.failed] == ["one"], (
@@ -449,20 +455,20 @@ def test_what_a_process_did_not_answer_that_ended_early_is_asked_here(
     monkeypatch,
     capsys,
 ):
-    monkeypatch.setattr("lslm_lightning.experiments.predictions.POLL_SECONDS", 0.01)
+    monkeypatch.setattr(parallel_predictions, "POLL_SECONDS", 0.01)
     systems = {"one": System("one"), "two": System("two")}
-    answers = Answers(systems, {name: name for name in systems}, EXAMPLES, "generate", tmp_path)
-    answers.share_out([sys.executable, "-c", "import os; os._exit(3)"], 2)
+    answers = collector(systems, tmp_path)
+    run_parallel(answers, [sys.executable, "-c", "import os; os._exit(3)"], 2)
     assert "shares [0, 1] of 2 ended early" in capsys.readouterr().err
     assert all(len(entry.predictions) == len(EXAMPLES) for entry in answers.entries())
 
 
 def test_a_damaged_share_is_left_as_it_is_and_its_system_named(tmp_path, monkeypatch):
-    monkeypatch.setattr("lslm_lightning.experiments.predictions.POLL_SECONDS", 0.01)
+    monkeypatch.setattr(parallel_predictions, "POLL_SECONDS", 0.01)
     systems = {"one": System("one"), "two": System("two")}
-    answers = Answers(systems, {name: name for name in systems}, EXAMPLES, "generate", tmp_path)
+    answers = collector(systems, tmp_path)
     code = f"open({str(tmp_path / 'one.0-of-1.jsonl')!r}, 'w').write('[1]\\n')"
-    answers.share_out([sys.executable, "-c", code], 1)
+    run_parallel(answers, [sys.executable, "-c", code], 1)
     answers.prepare()
     entries = {entry.name: entry for entry in answers.entries()}
     assert "one.0-of-1.jsonl, line 1" in entries["one"].reason

@@ -152,7 +152,7 @@ def signal_all(processes: list[psutil.Process], number: int) -> None:
 
 
 def n_step(run: Path) -> int:
-    """Of training, as far as the curves tell."""
+    """Return the last training step in the curves."""
     return max(
         (json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()),
         default=0,

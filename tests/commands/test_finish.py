@@ -9,12 +9,8 @@ import pytest
 
 from lslm_lightning.contracts import Example, Prediction
 from lslm_lightning.evaluation.scoring import score
-from lslm_lightning.experiments.run_report import (
-    against_baselines,
-    compared_with,
-    conclusion_on,
-    headline_of,
-)
+from lslm_lightning.experiments.run_evaluation import evaluate_run, headline_of
+from lslm_lightning.experiments.run_page import against_baselines
 from lslm_lightning.metrics.error_rate import WordErrorRate
 from lslm_lightning.metrics.likelihood import BitsPerByte
 from lslm_lightning.metrics.rouge import Rouge
@@ -51,8 +47,8 @@ def scored(texts, metric):
 def concluded(texts, metric, **baselines):
     result = scored(texts, metric)
     beside = {name: scored(own, metric) for name, own in baselines.items()}
-    pairs = compared_with(metric, result, beside)
-    return result, beside, pairs, conclusion_on(metric.name, result, beside, pairs)
+    evaluation = evaluate_run(result, beside, [metric], metric.name)
+    return result, beside, evaluation.pairs, evaluation.conclusion
 
 
 @pytest.mark.parametrize(
@@ -94,12 +90,13 @@ def test_a_run_without_the_metric_loses_and_needs_no_test():
     other = [Prediction(e.id, nats=8.0, n_token=5) for e in EXAMPLES]
     result, beside = (score(EXAMPLES, given, [metric], 0) for given in (own, other))
     assert math.isnan(result["bits_per_byte"].value)
-    pairs = compared_with(metric, result, {"xz -9": beside})
-    conclusion = conclusion_on(metric.name, result, {"xz -9": beside}, pairs)
-    assert pairs == []
-    assert conclusion.outcome == "worse"
-    assert conclusion.summary.startswith('This run has no bits per byte, and "xz -9" has ')
-    assert conclusion_on(metric.name, beside, {"none": result}, []).outcome is None
+    evaluation = evaluate_run(result, {"xz -9": beside}, [metric], metric.name)
+    assert evaluation.pairs == []
+    assert evaluation.conclusion.outcome == "worse"
+    summary = evaluation.conclusion.summary
+    assert summary.startswith('This run has no bits per byte, and "xz -9" has ')
+    turned = evaluate_run(beside, {"none": result}, [metric], metric.name)
+    assert turned.conclusion.outcome is None
 
 
 def test_a_run_without_baselines_is_compared_with_none():

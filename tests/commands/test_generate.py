@@ -13,7 +13,7 @@ import pytest
 
 from lslm_lightning import runs
 from lslm_lightning.__main__ import main
-from lslm_lightning.commands.generate import lines, parser
+from lslm_lightning.commands.generate import arguments, lines
 from lslm_lightning.contracts import Prediction
 from lslm_lightning.decoding import Beam, Greedy, Sampling, Search
 from lslm_lightning.experiments.generation import chosen_search
@@ -23,7 +23,7 @@ from tests.patience import PATIENCE
 
 
 def chosen(own: Search, *arguments: str) -> Search:
-    return chosen_search(own, parser().parse_args(["RUN", "text", *arguments]), (Search,))
+    return chosen_search(own, arguments().parse_args(["RUN", "text", *arguments]), (Search,))
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_a_search_of_ones_own_stays_unless_it_has_no_such_setting():
 
 
 def test_help_shows_the_defaults_there_are():
-    told = " ".join(parser().format_help().split())
+    told = " ".join(arguments().format_help().split())
     for search, names in (
         (Beam, ("beam_size", "length_penalty")),
         (Sampling, ("temperature",)),
@@ -194,13 +194,13 @@ def test_wrong_options_are_one_line_and_status_2(answers, lslm, arguments, words
 
 def test_a_real_run_answers_with_its_own_search_and_what_is_given(lslm, translation, only_run):
     assert lslm("run", "--config", translation).status == 0
-    for arguments in (
+    for options in (
         [],
         ["--search", "greedy"],
         ["--beam-size", "2"],
         ["--search", "sampling", "--top-k", "3"],
     ):
-        outcome = lslm("generate", only_run(), "red cat", "--max-length", "5", *arguments)
+        outcome = lslm("generate", only_run(), "red cat", "--max-length", "5", *options)
         assert outcome.status == 0, outcome.err
         assert outcome.out.endswith("\n")
     assert lslm("generate", only_run(), "red cat", "--temperature", "0.5").status == 2

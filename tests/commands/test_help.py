@@ -14,18 +14,20 @@ from jsonargparse import ArgumentParser
 
 from lslm_lightning.__main__ import COMMANDS
 from lslm_lightning.commands.arguments import Parser as ArgumentsParser
-from lslm_lightning.commands.ladder import check_config
 from lslm_lightning.commands.training import tell_loading
 from lslm_lightning.configuration import help as settings_help
-from lslm_lightning.configuration.cli import SETTINGS, ConfigParser
-from lslm_lightning.configuration.errors import TOP, _names_of
+from lslm_lightning.configuration.cli import DEFAULT_SEED, ConfigParser
+from lslm_lightning.configuration.config_files import TOP
+from lslm_lightning.configuration.errors import _names_of
 from lslm_lightning.configuration.given_settings import FIXED, check_given
 from lslm_lightning.configuration.help import HelpSection, help_of
 from lslm_lightning.configuration.job import TRAINER_DEFAULTS, Job, JobTrainer
-from lslm_lightning.configuration.signatures import first_missing, settings_of
+from lslm_lightning.configuration.signatures import settings_of
+from lslm_lightning.configuration.source_tree import first_missing
 from lslm_lightning.exit_status import SettingsError
 from lslm_lightning.experiments.evaluation_spec import KEYS
-from lslm_lightning.experiments.outcome import PARENT
+from lslm_lightning.experiments.invocation import PARENT
+from lslm_lightning.experiments.variants import check_settings
 from lslm_lightning.runs.trust import import_named
 from lslm_lightning.text.yaml_files import parse_yaml, read_yaml
 from tests.commands.conftest import Outcome, write_translation
@@ -140,16 +142,20 @@ MISSPELT = [  # words, exit status, what the one line has
     (["evaluate", "--config", "parts/evaluat.yaml"], 2, ["mean parts/evaluate.yaml?"]),
     (["evaluate", "--config", "parts/evaluate.yaml", "--data.corpus", "pairr"], 1, ["'pairs'?"]),
     (["evaluate", "--config", "parts/evaluate.yaml", "--splt", "val"], 2, ["mean split?"]),
-    (["ladder", "--config", "parts/lader.yaml"], 2, ["mean parts/ladder.yaml?"]),
+    (["sweep", "--config", "parts/swep.yaml"], 2, ["mean parts/sweep.yaml?"]),
     (
-        ["ladder", "--config", "parts/ladder.yaml"],
+        ["sweep", "--config", "parts/sweep.yaml"],
         2,
-        ["the rung wide: ", "model.backbone.d_model?"],
+        ["variant wide: ", "model.backbone.d_model?"],
     ),
-    (["ladder", "--config", "parts/evaluate.yaml"], 2, ["parts/evaluate.yaml is no ladder"]),
-    (["ladder", "--config", "parts/ladder.yaml", "--only", "wid"], 2, ["--only wid", "are wide"]),
     (
-        ["ladder", "--config", "parts/ladder.yaml", "--name", "a/b"],
+        ["sweep", "--config", "parts/evaluate.yaml"],
+        2,
+        ["parts/evaluate.yaml is no config of a sweep"],
+    ),
+    (["sweep", "--config", "parts/sweep.yaml", "--only", "wid"], 2, ["--only wid", "are wide"]),
+    (
+        ["sweep", "--config", "parts/sweep.yaml", "--name", "a/b"],
         2,
         ["--name='a/b'", "try 'a_b'"],
     ),
@@ -209,7 +215,7 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Outcome
         "more": {"trainer": {"max_steps": 2}},
         "wrong": {"model": {"init_args": {"label_smoothin": 0.1}}},
         "evaluate": {"task": "tasks.translation.task.TranslationTask", "data": data, "systems": {}},
-        "ladder": {"base": {"model": model, "data": data}, "rungs": {"wide": wide}},
+        "sweep": {"base": {"model": model, "data": data}, "variants": {"wide": wide}},
     }
     for name, content in contents.items():
         (folder / f"parts/{name}.yaml").write_text(json.dumps(content))
@@ -288,8 +294,8 @@ def test_right_settings_are_let_pass(project, monkeypatch, words):
 )
 def test_configs_are_let_pass(path):
     content = read_yaml(path)
-    if "rungs" in content:
-        check_config(str(path), [])
+    if "variants" in content:
+        check_settings(str(path), [])
     else:
         known = KEYS if "systems" in content else TOP
         check_given(["run", "--config", str(path)], known)
@@ -374,7 +380,7 @@ def test_defaults_in_the_help_are_those_of_the_command(project):
             assert len(shown) >= 3
             for name, value in shown.items():
                 assert parse_yaml(value) == known[name], name
-        assert f"(default {SETTINGS['seed_everything_default']})" in help_of(command)
+        assert f"(default {DEFAULT_SEED})" in help_of(command)
 
 
 def test_every_setting_of_a_job_is_in_the_help():

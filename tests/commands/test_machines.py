@@ -142,7 +142,7 @@ def test_two_machines_train_what_one_does_and_survive_the_loss_of_one(
     assert both[0].returncode, output
     assert "torchrun has started 2 processes: trainer.devices=1, trainer.num_nodes=2" in output
     run = only("two-*")
-    assert f"lslm resume {run} goes on from its last state" in output
+    assert f"lslm resume {run} continues from its last checkpoint" in output
     assert status_of(run) == "FAILED"
 
     step = read_state(run / "checkpoints/last.ckpt")["global_step"]
@@ -170,7 +170,7 @@ def test_two_machines_train_what_one_does_and_survive_the_loss_of_one(
 
 
 def curve_of(pattern: str) -> dict[int, float]:
-    """What a run has logged of its loss so far; nothing before it has begun."""
+    """Return the loss that a run has logged so far; empty before it has begun."""
     return next(
         (
             curve(file.parent, "train/loss")

@@ -7,7 +7,7 @@ import pytest
 import yaml
 from jsonargparse import Namespace
 
-from lslm_lightning.experiments.training import config_of
+from lslm_lightning.experiments.checkpoint_config import config_of
 from lslm_lightning.runs import load_run
 from lslm_lightning.safety.magnitudes import LARGEST, check_magnitudes
 from lslm_lightning.systems.checkpoint import Checkpoint

@@ -1,4 +1,4 @@
-"""What is printed never ends what is being done."""
+"""Output that cannot be printed never ends the work."""
 
 import os
 import subprocess
@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from lslm_lightning.experiments.outcome import one_line
+from lslm_lightning.experiments.endings import one_line
 from tests.patience import PATIENCE
 
 # A stand-in for a command: it prints as they do, works on, and says by a file that it came to its
@@ -17,8 +17,8 @@ import logging, os, pathlib, sys, warnings
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
-from lslm_lightning.commands.exit_status import outcome
-from lslm_lightning.experiments.outcome import one_line
+from lslm_lightning.commands.exit_status import exit_status_of
+from lslm_lightning.experiments.endings import one_line
 from lslm_lightning.safety.output import protect_output
 
 def work():
@@ -38,7 +38,7 @@ def work():
     return 0
 
 protect_output(sys.argv[1])
-sys.exit(outcome(work))
+sys.exit(exit_status_of(work))
 """
 
 

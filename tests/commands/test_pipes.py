@@ -108,9 +108,7 @@ def test_standard_input(redirection, name, tmp_path):
 
 
 def test_processes_that_are_started_read_the_copy(lslm, translation, project, only_run):
-    """By the command line as this process has it, which is what seeds and ranks are started
-    with.
-    """
+    """The command line of this process names the copy; seeds and ranks are started with it."""
     path = project / "piped.yaml"
     os.mkfifo(path)
     threading.Thread(target=lambda: path.write_text(translation.read_text()), daemon=True).start()

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def plan():
-    """Of a language model that is large enough for the strategies to differ."""
+    """Plan of a language model that is large enough for the strategies to differ."""
     sizes = {"d_model": 1024, "d_feedforward": 4096, "n_head": 8, "n_decoder_layer": 8}
     words = [
         "--config",

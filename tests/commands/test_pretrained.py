@@ -133,8 +133,8 @@ def test_training_begins_with_the_weights_of_the_folder(lslm, translation, proje
 
 
 def test_beside_one_of_our_own(lslm, translation, project):
-    """One exam: what was fine-tuned, the folder itself, and a Transformer from nothing; and the two
-    runs on one page.
+    """One evaluation of a fine-tuned model, the folder itself, and a Transformer trained from
+    scratch.
     """
     quick = ("--trainer.max_steps=4", "--trainer.val_check_interval=4")
     assert lslm("run", "--config", translation, "--job.name=ours").status == 0
@@ -161,10 +161,10 @@ def test_beside_one_of_our_own(lslm, translation, project):
         "task": spec["model"]["class_path"],
         "data": {"class_path": spec["data"]["class_path"], "init_args": data},
     }
-    (project / "exam.yaml").write_text(
+    (project / "evaluation.yaml").write_text(
         yaml.safe_dump(exam | {"systems": systems, "n_resample": 100})
     )
-    outcome = lslm("evaluate", "--config", "exam.yaml")
+    outcome = lslm("evaluate", "--config", "evaluation.yaml")
     assert outcome.status == 0, outcome.err
     assert all(name in outcome.out for name in ("ours", "tuned", "as_it_was"))
     outcome = lslm("compare", ours, tuned, "--n-resample", 100)

@@ -245,8 +245,8 @@ def test_a_lost_process_is_told_and_the_run_goes_on(config, start, together):
 
 
 def test_torchrun_restarts_go_on(config, together):
-    """Of a first attempt one process is killed; the second one, of the same job, goes on in the
-    same run.
+    """A first attempt loses one process; the second one, of the same job, resumes in the same
+    directory.
     """
     words = ("run", "--config", config, "--job.name=again", *SHARDED)
     first = together(*words, *LONG)

@@ -147,11 +147,11 @@ def test_two_runs_are_tested_used_evaluated_and_compared(lslm, translation, proj
         "class_path": "tasks.question_answering.data.GenerativeData",
         "init_args": {"corpus": str(project / "questions")},
     }
-    (project / "exam.yaml").write_text(yaml.safe_dump(exam | {"systems": systems}))
-    outcome = lslm("evaluate", "--config", "exam.yaml", *QUICK)
+    (project / "evaluation.yaml").write_text(yaml.safe_dump(exam | {"systems": systems}))
+    outcome = lslm("evaluate", "--config", "evaluation.yaml", *QUICK)
     assert outcome.status == 0, outcome.err
-    [page] = Path("runs/question_answering").glob("exam-*/report/report.md")
-    for words in ("Calibration", "Breakdown by F1", "NoAnswer", "p = "):
+    [page] = Path("runs/question_answering").glob("evaluation-*/report/report.md")
+    for words in ("Calibration", "Parts of the exam, by F1", "NoAnswer", "p = "):
         assert words in page.read_text("utf-8") + outcome.out
     assert "cannot be ranked" not in outcome.out
     outcome = lslm("compare", joined, apart, "--n-resample", 100)

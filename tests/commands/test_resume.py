@@ -108,7 +108,7 @@ def test_a_killed_run_ends_as_if_nothing_had_happened(kind, n, start, together, 
         output, _ = process.communicate(timeout=PATIENCE)
         assert process.returncode == 0, output
         said += output
-    assert "goes on with" in said
+    assert "resuming" in said
     same_run(straight, only("killed-*"))
 
 
@@ -414,7 +414,7 @@ def test_a_run_whose_process_is_gone_is_marked_by_the_next_command(start, lslm, 
 
 
 def test_sync_brings_what_mlflow_lacks_and_nothing_twice(lslm, stopped, project):
-    """From a store that has lost part of a run, and to one that never had it."""
+    """Sync to a store that has lost part of a run, and to one that never had it."""
     straight, _ = stopped
     run_id = json.loads((straight / "mlflow.json").read_text())["run_id"]
     client = MlflowClient(f"sqlite:///{project}/mlflow.db")
@@ -480,7 +480,7 @@ def test_sync_brings_what_mlflow_lacks_and_nothing_twice(lslm, stopped, project)
 
 
 def test_a_copied_project_goes_on_in_its_own_store(lslm, stopped, project, monkeypatch):
-    """And not in that of the original, which its records name."""
+    """The store of the original, which its records name, is left alone."""
     _, run = stopped
     copy = project.with_name(f"{project.name} copy%20")
     shutil.copytree(project, copy)
@@ -620,7 +620,9 @@ def test_what_a_run_had_come_to_stands_aside_where_it_is_trained_anew(lslm, stop
 
 
 def test_syncing_a_killed_run_leaves_its_end_as_it_was(lslm, stopped):
-    """It was noted to be at work when it was killed; what it used then is not what is used now."""
+    """The run was noted to be at work when it was killed; the system metrics of then are not those
+    of now.
+    """
     _, run = stopped
     noted = json.loads((run / "mlflow.json").read_text())
     (run / "mlflow.json").write_text(json.dumps(noted | {"status": "RUNNING", "ending": None}))
@@ -643,7 +645,7 @@ def test_syncing_a_killed_run_leaves_its_end_as_it_was(lslm, stopped):
 
 
 def test_a_run_without_its_last_state_is_not_begun_anew_unasked(lslm, stopped):
-    """As one that was fetched from MLflow, which has the best state alone."""
+    """Resume a run that was fetched from MLflow, which has the best checkpoint alone."""
     _, run = stopped
     for path in (run / "checkpoints").glob("last*.ckpt"):
         path.unlink()

@@ -12,7 +12,7 @@ import yaml
 from mlflow import MlflowClient
 
 from lslm_lightning.experiments.resuming import command_of
-from lslm_lightning.experiments.variants import Rung
+from lslm_lightning.experiments.variants import Variant
 from lslm_lightning.runs import RunDirectory
 from lslm_lightning.runs.loading import read_config
 from lslm_lightning.safety.arguments import VARIABLE, given_arguments, hide_arguments
@@ -100,23 +100,23 @@ def test_errors_and_tracebacks_hold_no_secret(lslm, monkeypatch, project, debug)
         )
 
 
-def test_words_of_a_child_with_secrets_are_not_on_its_command_line(monkeypatch):
-    rung = Rung(
+def test_arguments_of_a_child_with_secrets_are_not_on_its_command_line(monkeypatch):
+    variant = Variant(
         "a",
         {},
         ["--model.api_key=abc", "--model.pad_token=<pad>", "--data.corpus=https://u:pw@h/x"],
     )
-    seen, environment = hide_arguments(["run", "--config", "x", *rung.words])
+    seen, environment = hide_arguments(["run", "--config", "x", *variant.arguments])
     assert seen == ["run", "--config", "x", "--model.pad_token=<pad>"]
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    assert sorted(given_arguments(seen)) == sorted(["run", "--config", "x", *rung.words])
+    assert sorted(given_arguments(seen)) == sorted(["run", "--config", "x", *variant.arguments])
     assert hide_arguments(["run", "--seed=1"]) == (["run", "--seed=1"], {})
     assert VARIABLE in os.environ
 
 
 def test_a_spreadsheet_gets_no_control_characters(tmp_path):
-    from lslm_lightning.commands.compare import write_csv
+    from lslm_lightning.experiments.csv_table import write_csv
     from lslm_lightning.reports.blocks import Heading, Table
 
     table = Table(

@@ -74,8 +74,8 @@ def test_a_stopped_parent_lets_its_child_save_and_tells_the_truth_of_both(transl
     assert f"interrupted by SIGINT at step {step}" in output, (
         "one signal saves, a second one would stop at once"
     )
-    [way_on] = [line for line in output.splitlines() if line.startswith("To ")]
-    resume, others = way_on.removeprefix("To go on: ").split(" && ")
+    [line] = [each for each in output.splitlines() if each.startswith("To ")]
+    resume, others = line.removeprefix("To continue: ").split(" && ")
     assert shlex.split(resume) == ["lslm", "resume", str(last.parents[1])]
     given = [
         "run",
@@ -113,7 +113,7 @@ print("ended", run_to_its_end([sys.executable, "-c", sys.argv[1]]), flush=True)
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
 def test_a_signal_to_the_whole_group_reaches_the_child_once(environment, project, number):
-    """As Ctrl-C in a terminal does."""
+    """Ctrl-C in a terminal does so."""
     command = [sys.executable, "-c", PARENT, COUNT]
     process = subprocess.Popen(
         command,

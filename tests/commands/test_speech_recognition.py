@@ -152,8 +152,8 @@ def test_from_recordings_to_reports(config, project, lslm):
             },
         },
     }
-    (project / "exam.yaml").write_text(yaml.safe_dump(exam))
-    outcome = lslm("evaluate", "--config", project / "exam.yaml", "--n_resample", "50")
+    (project / "evaluation.yaml").write_text(yaml.safe_dump(exam))
+    outcome = lslm("evaluate", "--config", project / "evaluation.yaml", "--n_resample", "50")
     assert outcome.status == 0, outcome.err
     assert "copy: reads text, and this evaluation set is sound" in outcome.out
     assert "text: reads text, and this evaluation set is sound" in outcome.out
@@ -218,7 +218,7 @@ def odd_containers(samples: np.ndarray) -> dict[str, bytes]:
 
 
 def test_a_table_may_name_whole_files_of_any_kind(config, project, lslm):
-    """They train, and are written down; one that is cut off is named as the table has it."""
+    """The files train, and are transcribed; one that is cut off is named as the table has it."""
     folder = project / "spoken"
     files = odd_containers(tones("ab cd ab"))
     for name, data in files.items():

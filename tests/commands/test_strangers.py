@@ -1,4 +1,4 @@
-"""`lslm resume` and the runs of strangers: what their configs may build, and what the user's own
+"""Runs of other users: what their configs may build with `lslm resume`, and what the user's own
 may.
 """
 
@@ -207,7 +207,7 @@ def test_a_first_line_that_cannot_be_read_is_named(lslm, stranger, line: bytes, 
     refused(lslm("resume", config.parent), 1, "config.yaml", words)
 
 
-HARMLESS = {
+TRAINER_CLASSES = {
     "early stopping": callback(f"{CALLBACKS}.EarlyStopping", **MONITOR, patience=3, mode="min"),
     "by the module of its class": callback(f"{CALLBACKS}.early_stopping.EarlyStopping", **MONITOR),
     "a monitor": callback(f"{CALLBACKS}.LearningRateMonitor", logging_interval="step"),
@@ -227,10 +227,10 @@ HARMLESS = {
 }
 
 
-@pytest.mark.parametrize("name", HARMLESS)
+@pytest.mark.parametrize("name", TRAINER_CLASSES)
 def test_harmless_classes_need_no_flag(name: str, translation: Path) -> None:
     config = yaml.safe_load(translation.read_text())
-    HARMLESS[name](config)
+    TRAINER_CLASSES[name](config)
     with only_trusted(training=True):
         check_trust(config)
     with pytest.raises(ValueError, match="--trust"):

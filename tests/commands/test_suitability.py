@@ -280,13 +280,13 @@ def test_evaluate_refuses_the_newest_run_of_a_pattern_before_it_is_asked(lslm, p
             }
         },
     }
-    (project / "exam.yaml").write_text(yaml.safe_dump(config))
+    (project / "evaluation.yaml").write_text(yaml.safe_dump(config))
     words = [
         "system ours",
         "runs/translation/en-*: chose runs/translation/en-2, the newest of 2",
         "translation en-de",
         "translation en-zh",
     ]
-    refused(lslm("evaluate", "--config", project / "exam.yaml"), 1, *words)
-    assert not list(Path("runs/translation").glob("exam-*"))
+    refused(lslm("evaluate", "--config", project / "evaluation.yaml"), 1, *words)
+    assert not list(Path("runs/translation").glob("evaluation-*"))
     shutil.rmtree(wrong.given)

@@ -1,30 +1,29 @@
-"""The time left of a ladder, and of the baselines of a test."""
+"""Time left of a sweep, and of the baselines of a test."""
 
 from types import SimpleNamespace
 
 from lslm_lightning.contracts import Example
-from lslm_lightning.experiments import run_report as finish
-from lslm_lightning.experiments import sweep as climb
+from lslm_lightning.experiments import run_evaluation, sweep
 from lslm_lightning.systems.baselines import CopySource, UniformBytes
 from lslm_lightning.training.display import Display
 from lslm_lightning.training.work import Work
 from tests.training.test_status_line import Clock
 
 
-def test_the_time_left_of_a_ladder_is_that_of_the_rungs_that_are_missing(monkeypatch):
+def test_the_time_left_of_a_sweep_is_that_of_the_missing_variants(monkeypatch):
     clock = Clock()
     told = {}
-    monkeypatch.setattr(climb, "Work", lambda what, total: Work(what, total, clock=clock))
+    monkeypatch.setattr(sweep, "Work", lambda what, total: Work(what, total, clock=clock))
 
-    def train(name, place, parent, time_left):
-        told[name] = f"{place}{time_left}"
+    def train(name, number, parent, time_left):
+        told[name] = f"{number}{time_left}"
         clock.seconds += 0 if name == "done" else 100
         return name != "broken"
 
     names = ["done", "a", "broken", "c"]
-    ladder = SimpleNamespace(runs={name: name for name in names})
-    own = SimpleNamespace(ladder=ladder, train=train, finished=lambda rung: rung == "done")
-    assert climb.Climb.train_all(own, names, None) == ["broken"]
+    runs = SimpleNamespace(finished=lambda variant: variant == "done")
+    own = SimpleNamespace(runs=runs, train=train)
+    assert sweep.Sweep.train_all(own, names, None) == ["broken"]
     assert told == {
         "done": "1 of 4",
         "a": "2 of 4",
@@ -35,7 +34,9 @@ def test_the_time_left_of_a_ladder_is_that_of_the_rungs_that_are_missing(monkeyp
 
 def test_baselines_say_how_far_they_are(monkeypatch, capsys):
     clock = Clock()
-    monkeypatch.setattr(finish, "score", lambda examples, answers, metrics, n_resample: answers)
+    monkeypatch.setattr(
+        run_evaluation, "score", lambda examples, answers, metrics, n_resample: answers
+    )
     examples = [Example(str(i), "a source", ("a reference",)) for i in range(4)]
 
     class Slow(CopySource):
@@ -47,7 +48,7 @@ def test_baselines_say_how_far_they_are(monkeypatch, capsys):
     task = SimpleNamespace(
         baselines=lambda data: [Slow(), UniformBytes()], all_metrics=lambda language: []
     )
-    found = finish.baseline_scores(
+    found = run_evaluation.baseline_scores(
         task, SimpleNamespace(examples=lambda split: examples), display=Display(clock=clock)
     )
     assert {name: len(answers) for name, answers in found.items()} == {

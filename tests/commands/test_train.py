@@ -14,7 +14,7 @@ from mlflow import MlflowClient
 
 from lslm_lightning.evaluation.predictions import read_predictions
 from lslm_lightning.evaluation.scoring import score
-from lslm_lightning.experiments.training import Command
+from lslm_lightning.experiments.precision_choice import decided_precision
 from lslm_lightning.reports.numerals import number
 from lslm_lightning.runs import load_run
 from lslm_lightning.runs.directory import RunDirectory
@@ -284,7 +284,7 @@ def test_a_model_is_tested_where_there_is_no_training_split(
 def test_a_report_names_the_commit_that_was_there_when_the_run_began(
     lslm, translation, monkeypatch
 ):
-    """Also in a clone that was never installed."""
+    """Start from a clone that was never installed, too."""
     states = iter([{"git.commit": "12" * 20, "git.dirty": "false"}])
     monkeypatch.setattr("lslm_lightning.tracking.tracker.git_state", lambda: next(states))
 
@@ -349,7 +349,7 @@ def test_the_precision_is_told_and_kept(
         measured.append(len(batch.source))
         return StepTimes(0.1, 0.1 * half)
 
-    monkeypatch.setattr("lslm_lightning.experiments.training.measure_steps", measure)
+    monkeypatch.setattr("lslm_lightning.experiments.precision_choice.measure_steps", measure)
     outcome = lslm(
         "fit", "--config", translation, "--trainer.precision", given, "--trainer.max_steps", "1"
     )
@@ -364,7 +364,7 @@ def test_the_precision_is_told_and_kept(
     assert "LSLM_PRECISION" not in os.environ, "the next run in this process measures its own model"
     if given == "auto":
         monkeypatch.setattr(
-            "lslm_lightning.experiments.training.measure_steps",
+            "lslm_lightning.experiments.precision_choice.measure_steps",
             lambda *_: pytest.fail("measured again"),
         )
         outcome = lslm(
@@ -379,24 +379,25 @@ def test_the_precision_is_told_and_kept(
 
 @pytest.mark.parametrize("command", ["validate", "test", "predict"])
 @pytest.mark.parametrize("kept", ["bf16-mixed", "auto", None])
-def test_only_a_training_measures_its_precision(command, kept, tmp_path):
+def test_only_a_training_measures_its_precision(command, kept, tmp_path, monkeypatch):
     """There may be no training split to measure with."""
     if kept:
         (tmp_path / "config.yaml").write_text(
             f"model: {{class_path: a.B}}\ntrainer: {{precision: {kept}}}\n"
         )
-    job = SimpleNamespace(
-        model=SimpleNamespace(backbone="any"),
-        subcommand=command,
-        _faster_precision=lambda: pytest.fail("measured"),
+    monkeypatch.setattr(
+        "lslm_lightning.experiments.precision_choice.measure_steps",
+        lambda *_: pytest.fail("measured"),
     )
-    decided = Command._decided_precision(job, "auto", str(tmp_path / "checkpoints/best.ckpt"))
+    state = str(tmp_path / "checkpoints/best.ckpt")
+    task = SimpleNamespace(backbone="any")
+    decided = decided_precision("auto", command, state, task, None, "cpu")
     assert decided == ("bf16-mixed" if kept == "bf16-mixed" else "32-true")
 
 
 def test_an_open_max_length_is_bounded_by_the_training_targets(lslm, translation, pairs, only_run):
-    """What an untrained model writes without end is short, in its test and wherever its run is
-    used.
+    """An untrained model, which writes without end, is cut early, in its test and wherever its run
+    is used.
     """
     config = yaml.safe_load(translation.read_text("utf-8"))
     del config["model"]["init_args"]["max_length"]

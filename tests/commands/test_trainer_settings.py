@@ -53,7 +53,7 @@ def test_whole_numbers_are_tried_before_shares_whatever_was_imported_first():
 
 
 def test_settings_may_come_from_a_file_of_their_own(tmp_path):
-    """As in `--trainer FILE`, of which the parser keeps the path beside the settings."""
+    """`--trainer FILE` leaves the path of the file beside the settings in the parser."""
     path = tmp_path / "trainer.yaml"
     path.write_text("max_steps: 7\n")
     parser = LightningArgumentParser()
@@ -349,8 +349,8 @@ def test_steps_and_the_schedule_count_the_limit_and_the_fewer_of_steps_and_epoch
 
 
 def test_overfitting_repeats_the_first_batch_and_lowers_its_loss(lslm, translation, only_run):
-    """As Lightning documents: so many batches of both splits, without shuffling; config.yaml keeps
-    what was given.
+    """Lightning documents it so: the same batches of both splits, without shuffling; config.yaml
+    keeps the setting.
     """
     fast = [
         "--model.optimizer=torch.optim.AdamW",

@@ -24,7 +24,7 @@ COMMAND = [sys.executable, "-m", "lslm_lightning", "ui"]
 
 
 def test_it_says_its_address_serves_and_ends_with_ctrl_c(project: Path, empty_store: Path) -> None:
-    """And shows no run as running whose process is gone."""
+    """No run is shown as running whose process is gone."""
     shutil.copy(empty_store, project)
     client, experiment = Store().open_experiment("toy")
     here = process_tags()

@@ -12,12 +12,13 @@ from types import SimpleNamespace
 import pytest
 
 from lslm_lightning import __main__ as program
-from lslm_lightning.commands import evaluate, ladder
-from lslm_lightning.commands.exit_status import outcome
+from lslm_lightning.commands import evaluate, sweep
+from lslm_lightning.commands.exit_status import exit_status_of
 from lslm_lightning.experiments import training as train
 from lslm_lightning.experiments.child_process import follow_parent
-from lslm_lightning.experiments.outcome import PARENT, command_line, way_on
-from lslm_lightning.experiments.seeds import way_on_with
+from lslm_lightning.experiments.endings import suggest_command
+from lslm_lightning.experiments.invocation import PARENT, command_line
+from lslm_lightning.experiments.seeds import seeds_suggestion
 from lslm_lightning.runs import RunDirectory
 from lslm_lightning.training.signals import Interrupted
 from tests.patience import PATIENCE
@@ -95,22 +96,23 @@ def test_without_a_parent_none_is_followed(monkeypatch):
     assert not follow_parent()
 
 
-@pytest.mark.parametrize("inner", ["To go on: lslm resume a", ""])
+@pytest.mark.parametrize("inner", ["To continue: lslm resume a", ""])
 def test_the_innermost_part_knows_best(inner, capsys):
     def work():
-        with way_on("To start again: all"), way_on("To go on: outer"), way_on(inner):
+        outer = suggest_command("To continue: outer")
+        with suggest_command("To start again: all"), outer, suggest_command(inner):
             raise Interrupted(signal.SIGINT)
 
-    assert outcome(work) == 130
+    assert exit_status_of(work) == 130
     assert capsys.readouterr().err.splitlines()[1:] == ([inner] if inner else [])
 
 
 def test_an_error_is_no_interruption(capsys):
     def work():
-        with way_on("To go on: no"):
+        with suggest_command("To continue: no"):
             raise ValueError("wrong")
 
-    assert outcome(work) == 1
+    assert exit_status_of(work) == 1
     assert capsys.readouterr().err == "lslm: wrong\n"
 
 
@@ -118,16 +120,16 @@ def test_sigterm_is_told_and_then_left_to_whoever_had_it(capsys):
     before = signal.getsignal(signal.SIGTERM)
 
     def work():
-        with way_on("To start again: x"):
+        with suggest_command("To start again: x"):
             signal.raise_signal(signal.SIGTERM)
 
-    assert outcome(work) == 143
+    assert exit_status_of(work) == 143
     assert capsys.readouterr().err == "lslm: interrupted by SIGTERM\nTo start again: x\n"
     assert signal.getsignal(signal.SIGTERM) == before
 
 
 class SignalInDestructor:
-    """Is stopped where Python drops errors."""
+    """An object whose destructor is interrupted, where Python drops errors."""
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -143,14 +145,14 @@ def test_a_stop_that_python_drops_comes_again(number, status, capsys):
         threading.Event().wait(PATIENCE)
         return 0
 
-    assert outcome(work) == status
+    assert exit_status_of(work) == status
     assert capsys.readouterr().err.startswith("lslm: interrupted")
 
 
 def test_a_preparation_goes_on(said, monkeypatch):
     monkeypatch.setattr("lslm_lightning.experiments.preparation.prepare_texts", stop())
     words = ("data", "prepare", "texts/*.jsonl", "--output", "a b")
-    assert shlex.split(said(*words).removeprefix("To go on: ")) == ["lslm", *words]
+    assert shlex.split(said(*words).removeprefix("To continue: ")) == ["lslm", *words]
 
 
 @pytest.mark.usefixtures("project")
@@ -163,27 +165,27 @@ def test_an_evaluation_goes_on_without_asking_anew(said, monkeypatch, capsys):
     monkeypatch.setattr(evaluate, "answer_share", stop())
     assert (
         said("evaluate", "--config", "e.yaml", "--fresh", "--split=val")
-        == "To go on: lslm evaluate --config e.yaml --split=val"
+        == "To continue: lslm evaluate --config e.yaml --split=val"
     )
     assert program.run(["evaluate", "--config", "e.yaml", "--share=0/2"]) == 143
     assert capsys.readouterr().err == "", "the process that started it tells it"
 
 
 @pytest.mark.usefixtures("project")
-def test_a_ladder_goes_on(said, monkeypatch):
+def test_a_sweep_goes_on(said, monkeypatch):
     Path("l.yaml").write_text("base: {}\n")
     monkeypatch.setattr(
-        "lslm_lightning.experiments.variants.read_ladder",
-        lambda path: SimpleNamespace(runs={"a": None}),
+        "lslm_lightning.experiments.variants.read_sweep",
+        lambda path: SimpleNamespace(variants={"a": None}),
     )
     monkeypatch.setattr(
-        "lslm_lightning.experiments.sweep.Climb",
-        lambda *arguments: SimpleNamespace(conclude=stop()),
+        "lslm_lightning.experiments.sweep.Sweep",
+        lambda *arguments: SimpleNamespace(run=stop()),
     )
-    assert ladder.DESCRIPTION
+    assert sweep.DESCRIPTION
     assert (
-        said("ladder", "--config", "l.yaml", "--only", "a")
-        == "To go on: lslm ladder --config l.yaml --only a"
+        said("sweep", "--config", "l.yaml", "--only", "a")
+        == "To continue: lslm sweep --config l.yaml --only a"
     )
 
 
@@ -199,15 +201,14 @@ def run(project) -> RunDirectory:
 
 
 def test_a_resumed_run_goes_on_and_keeps_what_there_is_by_then(said, run, monkeypatch):
-    monkeypatch.setattr("lslm_lightning.experiments.resuming.go_on", stop())
+    monkeypatch.setattr("lslm_lightning.experiments.resuming.train_on", stop())
     monkeypatch.setattr(
         "lslm_lightning.configuration.allowance.allowance", lambda words, directory: nullcontext()
     )
     line = said("resume", str(run.path), "--no-checkpoint", "--trainer.max_steps", "9")
     assert shlex.split(line) == [
         "To",
-        "go",
-        "on:",
+        "continue:",
         "lslm",
         "resume",
         str(run.path),
@@ -223,17 +224,17 @@ def test_a_training_that_has_begun_is_resumed(command, begun, run):
         run.config.unlink()
     job = SimpleNamespace(seeds=1)
     seeds = SimpleNamespace(seeds=3)
-    found = train.way_on_of(
+    found = train.resume_suggestion(
         SimpleNamespace(resumed=None, directory=run, subcommand=command, job=job)
     )
-    expected = f"To go on: {command_line(['resume', str(run.path)])}"
+    expected = f"To continue: {command_line(['resume', str(run.path)])}"
     assert found == (expected if begun and command in ("run", "fit") else None)
-    assert train.way_on_of(SimpleNamespace(resumed=None, directory=None)) is None
-    assert train.way_on_of(SimpleNamespace(resumed=run, directory=run)) is None, (
+    assert train.resume_suggestion(SimpleNamespace(resumed=None, directory=None)) is None
+    assert train.resume_suggestion(SimpleNamespace(resumed=run, directory=run)) is None, (
         "lslm resume tells it"
     )
     parent = SimpleNamespace(resumed=None, directory=run, subcommand=command, job=seeds)
-    assert train.way_on_of(parent) is None, "which lslm resume refuses"
+    assert train.resume_suggestion(parent) is None, "which lslm resume refuses"
 
 
 @pytest.mark.parametrize(
@@ -252,5 +253,5 @@ def test_a_training_that_has_begun_is_resumed(command, begun, run):
 )
 def test_seeds_go_on_with_the_one_under_way_and_then_the_others(begun, seed, steps, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["lslm", "run", "a", "--seeds", "3"])
-    line = way_on_with(RunDirectory(Path("CHILD")) if begun else None, seed, 7, shuffles=True)
-    assert line == "To go on: " + " && ".join(f"lslm {step}" for step in steps)
+    line = seeds_suggestion(RunDirectory(Path("CHILD")) if begun else None, seed, 7, shuffles=True)
+    assert line == "To continue: " + " && ".join(f"lslm {step}" for step in steps)

@@ -20,7 +20,7 @@ CHECKPOINT = "lslm_lightning.systems.checkpoint.Checkpoint"
 
 
 def process_state() -> dict[str, object]:
-    """What a caller would not have changed."""
+    """Return the state of this process that a call must leave as it was."""
     return {
         "environment": {k: v for k, v in os.environ.items() if k != "PYTEST_CURRENT_TEST"},
         "arguments": list(sys.argv),

@@ -184,7 +184,7 @@ def test_an_answer_has_its_own_log_p_and_what_the_model_adds(kind, asking, token
     }
     nats = {text: float(task.token_nats([row])[0].sum()) for text, row in rows.items()}
     exact = system(asking, search=CtcPrefixBeam(500)).loaded.task
-    every = {tokenizer.decode(h.ids): h.nats for h in everything(exact, "?at")}
+    every = {tokenizer.decode(h.ids): h.nats for h in read_all_predictions(exact, "?at")}
     scores = {text: every[text] + 1.5 * nats[text] - 0.25 * len(text) for text in rows}
     assert together.output == min(scores, key=scores.__getitem__)
     assert together.nats == pytest.approx(scores[together.output], abs=1e-4)  # of float32
@@ -192,7 +192,7 @@ def test_an_answer_has_its_own_log_p_and_what_the_model_adds(kind, asking, token
         assert together.output == "cat"
 
 
-def everything(task: Spelling, text: str) -> list:
+def read_all_predictions(task: Spelling, text: str) -> list:
     """All hypotheses of a beam that holds all that matter."""
     found = []
     task.search, own = lambda *given: [found.extend(own(*given)[0]) or found], task.search

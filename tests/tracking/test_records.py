@@ -320,7 +320,7 @@ def test_folders_of_evaluations_are_left_out_of_a_sync_of_all(
     assert main(["sync", "ladder", "run"]) == 0
     told = capsys.readouterr().out.splitlines()
     assert told == [
-        "ladder: left out, for the same lslm evaluate or lslm ladder stores it again",
+        "ladder: left out, for the same lslm evaluate or lslm sweep stores it again",
         "run: brought",
     ]
     assert main(["sync", "nowhere", "run"]) == 1

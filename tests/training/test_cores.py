@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from lslm_lightning.commands import generate
-from lslm_lightning.experiments import evaluating
-from lslm_lightning.experiments.predictions import threads
+from lslm_lightning.experiments import evaluating, parallel_predictions
+from lslm_lightning.experiments.parallel_predictions import threads
 from lslm_lightning.training import cores
 from lslm_lightning.training.cores import available_cores, limit_threads
 
@@ -140,7 +140,7 @@ def test_threads_are_no_more_than_cores_unless_the_user_says_so(
 @pytest.mark.parametrize("n", [1, 2, 3])
 def test_processes_that_share_an_evaluation_share_the_cores(monkeypatch, n):
     monkeypatch.setattr(torch, "get_num_threads", lambda: 64)
-    monkeypatch.setattr("lslm_lightning.experiments.predictions.available_cores", lambda: 4)
+    monkeypatch.setattr(parallel_predictions, "available_cores", lambda: 4)
     assert threads(n) == {cores.THREADS: str(4 // n)}
 
 
@@ -150,11 +150,11 @@ def test_commands_that_answer_limit_their_threads_too(monkeypatch, capsys):
     with pytest.raises(ValueError, match="there is no run 'nowhere'"):
         generate.main(["generate", "nowhere", "a text"])
     assert capsys.readouterr().err == "threads: 2 in place of 64\n"
-    examination = SimpleNamespace(
+    evaluation = SimpleNamespace(
         tell=lambda: None,
-        answers=SimpleNamespace(alone=nullcontext),
-        conclude=lambda command, began: None,
+        predictions=SimpleNamespace(exclusive=nullcontext),
+        run=lambda command, began: None,
     )
-    monkeypatch.setattr("lslm_lightning.experiments.evaluation.Examination", lambda *_: examination)
-    evaluating.conclude(None, Path())
+    monkeypatch.setattr("lslm_lightning.experiments.evaluation.Evaluation", lambda *_: evaluation)
+    evaluating.run_evaluation(None, Path())
     assert capsys.readouterr().err == "threads: 2 in place of 64\n"

@@ -1,4 +1,4 @@
-"""Settings given in Python as the words of a command line."""
+"""Conversion of settings given in Python to command-line arguments."""
 
 import json
 import tempfile
@@ -15,12 +15,15 @@ from lslm_lightning.text.yaml_files import dump_yaml
 
 OneConfig: TypeAlias = str | PathLike[str] | Mapping[str, object]
 Config: TypeAlias = OneConfig | Sequence[OneConfig]  # several are merged, the last counts
-Settings: TypeAlias = Mapping[str, object]  # values by keys with dots: {"trainer.max_steps": 100}
+SettingValues: TypeAlias = Mapping[
+    str, object
+]  # values by keys with dots: {"trainer.max_steps": 100}
 
 
 @contextmanager
-def config_words(config: Config, settings: Settings | None = None) -> Iterator[list[str]]:
-    """Yield a config and settings as words of a command line, as long as its files exist.
+def config_arguments(config: Config, settings: SettingValues | None = None) -> Iterator[list[str]]:
+    """Yield a config and settings as command-line arguments; files written for mappings exist
+    within the body.
 
     Args:
         config: a YAML file, its content as a mapping, or several of either.
@@ -29,33 +32,34 @@ def config_words(config: Config, settings: Settings | None = None) -> Iterator[l
     Raises:
         TypeError: `config` is something else, or a key of `settings` is no text.
     """
-    several = isinstance(config, Sequence) and not isinstance(config, str)
-    words: list[str] = []
+    is_list = isinstance(config, Sequence) and not isinstance(config, str)
+    configs: Sequence[OneConfig] = config if is_list else [config]  # type: ignore[assignment,list-item]  # told above
+    arguments: list[str] = []
     with tempfile.TemporaryDirectory(prefix=FOLDER, ignore_cleanup_errors=True) as folder:
-        for number, each in enumerate(config if several else [config]):
+        for number, each in enumerate(configs):
             if isinstance(each, Mapping):
                 path = Path(folder, f"config{number or ''}.yaml")
                 write_settings(path, dump_yaml(json.loads(json.dumps(each, default=str))))
-                words += ["--config", str(path)]
+                arguments += ["--config", str(path)]
             elif isinstance(each, str | PathLike):
-                words += ["--config", str(each)]
+                arguments += ["--config", str(each)]
             else:
                 raise TypeError(
                     f"config must be the path of a YAML file or a mapping, but is {each!r}"
                 )
-        yield [*words, *renamed_arguments(setting_words(settings or {}))]
+        yield [*arguments, *renamed_arguments(setting_arguments(settings or {}))]
 
 
-def setting_words(settings: Settings) -> list[str]:
-    """Return settings by keys with dots as words of a command line.
+def setting_arguments(settings: SettingValues) -> list[str]:
+    """Return settings with dotted keys as command-line arguments `--key=value`.
 
     Raises:
         TypeError: a key is no text.
     """
-    words = []
+    arguments = []
     for name, value in settings.items():
         if not isinstance(name, str):
             raise TypeError(f"settings: {name!r} must be a text, as in 'trainer.max_steps'")
         text = value if isinstance(value, str) else json.dumps(value, default=str)
-        words.append(f"--{name}={text}")
-    return words
+        arguments.append(f"--{name}={text}")
+    return arguments

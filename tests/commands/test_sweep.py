@@ -1,4 +1,4 @@
-"""`lslm ladder`: rungs are trained once, resumed, reported together; what is wrong is said in one
+"""`lslm sweep`: variants are trained once, resumed, reported together; mistakes are told in one
 line.
 """
 
@@ -11,7 +11,7 @@ from mlflow import MlflowClient
 
 from lslm_lightning.__main__ import main
 from lslm_lightning.experiments import sweep as module
-from lslm_lightning.experiments.variants import read_ladder
+from lslm_lightning.experiments.variants import read_sweep
 from lslm_lightning.runs.loading import read_config
 from tests.commands.alike import config_of
 from tests.commands.conftest import refused
@@ -22,14 +22,14 @@ COPY = {"class_path": "lslm_lightning.systems.baselines.CopySource"}
 
 
 @pytest.fixture
-def rungs(translation, project):
-    """Write a ladder over the tiny translation config; keywords are more keys of the file."""
+def variants(translation, project):
+    """Write the config of a sweep over the tiny translation config; keywords add keys."""
 
     def write(given: dict, **more: object) -> Path:
         path = project / "steps.yaml"
         path.write_text(
             yaml.safe_dump(
-                {"base": yaml.safe_load(translation.read_text()), "rungs": given, **more},
+                {"base": yaml.safe_load(translation.read_text()), "variants": given, **more},
                 sort_keys=False,
             )
         )
@@ -40,7 +40,7 @@ def rungs(translation, project):
 
 @pytest.fixture
 def trained(lslm, monkeypatch) -> list[list[str]]:
-    """The commands that a ladder gives; they are done in this process."""
+    """Commands that a sweep gives; they are done in this process."""
     given: list[list[str]] = []
 
     def run(command, environment):
@@ -62,10 +62,10 @@ def systems() -> dict:
     return json.loads((path.parent / "metrics.json").read_text())["systems"]
 
 
-def test_rungs_are_trained_once_and_stand_on_one_page(lslm, rungs, trained):
+def test_variants_are_trained_once_and_stand_on_one_page(lslm, variants, trained):
     given = {"copy": COPY, "small": None, "deep": {"model.backbone.n_encoder_layer": 2}}
-    config = rungs(given)
-    outcome = lslm("ladder", "--config", config)
+    config = variants(given)
+    outcome = lslm("sweep", "--config", config)
     assert outcome.status == 0, outcome.err
     found = systems()
     assert list(found) == ["copy", "small", "deep"]
@@ -83,12 +83,12 @@ def test_rungs_are_trained_once_and_stand_on_one_page(lslm, rungs, trained):
     assert all(name in page() for name in found)
     client = MlflowClient(f"sqlite:///{Path('mlflow.db').absolute()}")
     runs = client.search_runs([client.get_experiment_by_name("translation").experiment_id])
-    [parent] = [run for run in runs if run.data.tags.get("command") == "ladder"]
+    [parent] = [run for run in runs if run.data.tags.get("command") == "sweep"]
     assert parent.info.status == "FINISHED"
     children = [
         run for run in runs if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id
     ]
-    assert len(children) == 2 + 3, "two trainings, three systems in the exam"
+    assert len(children) == 2 + 3, "two trainings, three systems in the evaluation"
 
     assert len(trained) == 2
     [answered] = Path("runs/translation").glob("steps-*/predictions/small-*.jsonl")
@@ -96,9 +96,9 @@ def test_rungs_are_trained_once_and_stand_on_one_page(lslm, rungs, trained):
     assert answered.read_bytes() == own.read_bytes(), (
         "what it answered in its own test is not asked again"
     )
-    assert lslm("ladder", "--config", config).status == 0
+    assert lslm("sweep", "--config", config).status == 0
     assert len(trained) == 2, "what is finished is not trained again"
-    more = rungs(
+    more = variants(
         {
             "copy": COPY,
             "small": None,
@@ -106,17 +106,17 @@ def test_rungs_are_trained_once_and_stand_on_one_page(lslm, rungs, trained):
             "deeper": {"model.backbone.n_encoder_layer": 3},
         }
     )
-    assert lslm("ladder", "--config", more).status == 0
-    assert len(trained) == 3, "a rung that is added is trained"
+    assert lslm("sweep", "--config", more).status == 0
+    assert len(trained) == 3, "a variant that is added is trained"
     assert list(systems()) == ["copy", "small", "deep", "deeper"]
 
 
-def test_what_was_under_way_is_resumed_and_what_fails_leaves_the_others(lslm, rungs, trained):
-    config = rungs({"good": None, "bad": {"model.label_smoothing": 2}})
-    outcome = lslm("ladder", "--config", config, "--only", "bad")
+def test_what_was_under_way_is_resumed_and_what_fails_leaves_the_others(lslm, variants, trained):
+    config = variants({"good": None, "bad": {"model.label_smoothing": 2}})
+    outcome = lslm("sweep", "--config", config, "--only", "bad")
     assert outcome.status == 1
     assert "no run was finished" in outcome.err.splitlines()[-1]
-    outcome = lslm("ladder", "--config", config)
+    outcome = lslm("sweep", "--config", config)
     assert outcome.status == 1
     assert "1 of 2 runs failed: bad" in outcome.err
     assert list(systems()) == ["good"]
@@ -125,20 +125,20 @@ def test_what_was_under_way_is_resumed_and_what_fails_leaves_the_others(lslm, ru
     (directory / "mlflow.json").write_text(json.dumps(record | {"status": "KILLED"}))
     (directory / "metrics.json").unlink()
     trained.clear()
-    assert lslm("ladder", "--config", config, "--only", "good").status == 0
+    assert lslm("sweep", "--config", config, "--only", "good").status == 0
     assert trained == [["resume", str(directory)]]
 
 
-def test_networks_of_equal_size(lslm, rungs, trained):
+def test_networks_of_equal_size(lslm, variants, trained):
     lstm = {
         "class_path": "lslm_lightning.models.recurrent.LSTM",
         "init_args": {"n_encoder_layer": 1, "n_decoder_layer": 1},
     }
-    config = rungs(
+    config = variants(
         {"lstm": {"model": {"init_args": {"backbone": lstm}}}, "transformer": None},
         parameters=40_000,
     )
-    assert lslm("ladder", "--config", config).status == 0
+    assert lslm("sweep", "--config", config).status == 0
     sizes = {name: entry["facts"]["n_parameter"] for name, entry in systems().items()}
     for name, size in sizes.items():
         [directory] = Path("runs/translation").glob(f"steps-{name}-*")
@@ -152,30 +152,30 @@ def test_networks_of_equal_size(lslm, rungs, trained):
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ({"rungs": {}}, ["is no ladder", "rungs"]),
+        ({"variants": {}}, ["is no config of a sweep", "`variants`"]),
         (
-            {"rung": {"a": None}, "rungs": {"a": None}},
-            ["'rung' is not known", "did you mean 'rungs'"],
+            {"variant": {"a": None}, "variants": {"a": None}},
+            ["'variant' is not known", "did you mean 'variants'"],
         ),
-        ({"rungs": {"a": 3}}, ["the rung a must be settings"]),
-        ({"rungs": {"a/b": None}}, ["rung='a/b'"]),
-        ({"rungs": {"copy": COPY}}, ["no rung that is trained", "lslm evaluate"]),
-        ({"rungs": {"a": None}, "parameters": "many"}, ["parameters='many' must be a number"]),
-        ({"base": 3, "rungs": {"a": None}}, ["base must be settings"]),
-        ({"rungs": {"a": {1: 2}}}, ["the rung a must be settings"]),
+        ({"variants": {"a": 3}}, ["variant a must be settings"]),
+        ({"variants": {"a/b": None}}, ["variant='a/b'"]),
+        ({"variants": {"copy": COPY}}, ["none of the `variants` is trained", "lslm evaluate"]),
+        ({"variants": {"a": None}, "parameters": "many"}, ["parameters='many' must be a number"]),
+        ({"base": 3, "variants": {"a": None}}, ["base must be settings"]),
+        ({"variants": {"a": {1: 2}}}, ["variant a must be settings"]),
     ],
 )
-def test_what_is_no_ladder_is_refused(lslm, project, content, words):
+def test_what_is_no_sweep_is_refused(lslm, project, content, words):
     path = project / "wrong.yaml"
     path.write_text(yaml.safe_dump(content))
-    refused(lslm("ladder", "--config", path), 2, *words)
-    refused(lslm("ladder", "--config", project / "none.yaml"), 2, "none.yaml", "does not exist")
+    refused(lslm("sweep", "--config", path), 2, *words)
+    refused(lslm("sweep", "--config", project / "none.yaml"), 2, "none.yaml", "does not exist")
     assert not Path("runs").exists()
 
 
-def test_an_unknown_rung_is_refused(lslm, rungs):
+def test_an_unknown_variant_is_refused(lslm, variants):
     refused(
-        lslm("ladder", "--config", rungs({"small": None}), "--only", "smal"),
+        lslm("sweep", "--config", variants({"small": None}), "--only", "smal"),
         2,
         "--only smal",
         "small",
@@ -183,8 +183,10 @@ def test_an_unknown_rung_is_refused(lslm, rungs):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_pretrained_network_is_a_rung_beside_our_own(kind, lslm, trained, translation, project):
-    """Each with its own tokenizer, in one exam."""
+def test_a_pretrained_network_is_a_variant_beside_our_own(
+    kind, lslm, trained, translation, project
+):
+    """Each has its own tokenizer, in one evaluation."""
     configs = {
         name: yaml.safe_load(make(kind, translation).read_text())
         for name, make in (("ours", config_of), ("tuned", write))
@@ -193,8 +195,8 @@ def test_a_pretrained_network_is_a_rung_beside_our_own(kind, lslm, trained, tran
         config["trainer"] |= {"max_steps": 4, "val_check_interval": 4}
         config["job"] = config.get("job", {}) | {"average": 1}
     path = project / "beside.yaml"
-    path.write_text(yaml.safe_dump({"rungs": configs}, sort_keys=False))
-    outcome = lslm("ladder", "--config", path)
+    path.write_text(yaml.safe_dump({"variants": configs}, sort_keys=False))
+    outcome = lslm("sweep", "--config", path)
     assert outcome.status == 0, outcome.err
     [folder] = [found.parent for found in Path("runs").glob("*/beside-*/evaluation.yaml")]
     found = json.loads((folder / "metrics.json").read_text())
@@ -217,9 +219,9 @@ def test_a_pretrained_network_is_a_rung_beside_our_own(kind, lslm, trained, tran
         ),
         (
             {"small": None, "wrong": {"model": {"init_args": {"label_smothing": 0.1}}}},
-            ["the rung wrong", "label_smothing"],
+            ["variant wrong", "label_smothing"],
         ),
-        ({"small": None, "seeds": {"job.seeds": 2}}, ["the rung seeds", "job.seeds=2 must be 1"]),
+        ({"small": None, "seeds": {"job.seeds": 2}}, ["variant seeds", "job.seeds=2 must be 1"]),
         (
             {
                 "small": None,
@@ -230,32 +232,32 @@ def test_a_pretrained_network_is_a_rung_beside_our_own(kind, lslm, trained, tran
         (
             {"small": None, "back": {"data.source_language": "zh", "data.target_language": "en"}},
             [
-                "the rungs small and back have different test sets (en-zh and zh-en)",
-                "a ladder each",
+                "variants small and back have different test sets (en-zh and zh-en)",
+                "a sweep each",
             ],
         ),
         (
             {"small": None, "same": {"data.source_language": "zh"}},
-            ["the rungs small and same have different test sets (en-zh and zh)"],
+            ["variants small and same have different test sets (en-zh and zh)"],
         ),
     ],
 )
-def test_what_is_wrong_in_any_rung_is_said_before_the_first_is_trained(
-    lslm, rungs, trained, given, words
+def test_what_is_wrong_in_any_variant_is_said_before_the_first_is_trained(
+    lslm, variants, trained, given, words
 ):
-    refused(lslm("ladder", "--config", rungs(given)), 2, *words)
+    refused(lslm("sweep", "--config", variants(given)), 2, *words)
     assert not trained
 
 
-def test_other_data_are_trained_on_and_answered_anew(lslm, rungs, trained, pairs):
-    config = rungs({"copy": COPY, "small": None})
-    assert lslm("ladder", "--config", config).status == 0
+def test_other_data_are_trained_on_and_answered_anew(lslm, variants, trained, pairs):
+    config = variants({"copy": COPY, "small": None})
+    assert lslm("sweep", "--config", config).status == 0
     for side in ("en", "zh"):
         lines = (pairs / f"test.{side}").read_text("utf-8").splitlines()
         (pairs / f"test.{side}").write_text(
             "".join(f"{line} {line}\n" for line in lines[:-1]), "utf-8"
         )
-    assert lslm("ladder", "--config", config).status == 0
+    assert lslm("sweep", "--config", config).status == 0
     assert len(trained) == 2, "the run of the other data is no run of these"
     folders = sorted(
         Path("runs/translation").glob("steps-*/evaluation.yaml"),
@@ -268,14 +270,16 @@ def test_other_data_are_trained_on_and_answered_anew(lslm, rungs, trained, pairs
     )
 
 
-def test_widths_suit_the_heads_and_a_size_that_no_width_has_fails_the_rung(lslm, rungs, trained):
+def test_widths_suit_the_heads_and_a_size_that_no_width_has_fails_the_variant(
+    lslm, variants, trained
+):
     # wants an even width of each head
     rotary = {"model.backbone.position": "lslm_lightning.models.positions.Rotary"}
-    config = rungs(
+    config = variants(
         {"three": {"model.backbone.n_head": 3}, "many": {"model.backbone.n_head": 16} | rotary},
         parameters=60_000,
     )
-    assert lslm("ladder", "--config", config).status == 0
+    assert lslm("sweep", "--config", config).status == 0
     for name, step in (("three", 48), ("many", 32)):
         [directory] = Path("runs/translation").glob(f"steps-{name}-*")
         assert (
@@ -285,7 +289,7 @@ def test_widths_suit_the_heads_and_a_size_that_no_width_has_fails_the_rung(lslm,
             % step
             == 0
         )
-    outcome = lslm("ladder", "--config", rungs({"huge": None}, parameters=1e15))
+    outcome = lslm("sweep", "--config", variants({"huge": None}, parameters=1e15))
     assert outcome.status == 1
     assert "parameters=1,000,000,000,000,000 is more than this network has" in outcome.err
 
@@ -300,10 +304,10 @@ def test_widths_suit_the_heads_and_a_size_that_no_width_has_fails_the_rung(lslm,
         ({"trainer": {"devices": 2}}, True),
     ],
 )
-def test_a_run_that_went_on_with_other_settings_is_not_the_rungs(change, is_own, rungs):
-    climb = module.Climb(read_ladder(rungs({"small": None})), "steps", Path("runs"), [])
-    rung = climb.ladder.runs["small"]
-    config = json.loads(json.dumps(climb.configs["small"]))
+def test_a_run_resumed_with_other_settings_is_not_the_variants(change, is_own, variants):
+    sweep = module.Sweep(read_sweep(variants({"small": None})), "steps", Path("runs"), [])
+    runs = sweep.runs
+    config = json.loads(json.dumps(sweep.configs["small"]))
     config["trainer"] |= change.get("trainer", {})
     own = config["model"]["init_args"]
     for name, value in change.get("model", {}).items():
@@ -311,7 +315,16 @@ def test_a_run_that_went_on_with_other_settings_is_not_the_rungs(change, is_own,
             own[name]["init_args"] |= value["init_args"]
         else:
             own[name] = value
-    run = climb.runs / f"{climb.job_name(rung)}-0123abcd"
+    run = runs.folder / f"{runs.job_name('small')}-0123abcd"
     run.mkdir(parents=True)
     (run / "config.yaml").write_text(yaml.safe_dump(config))
-    assert climb.directories(rung) == ([run] if is_own else [])
+    assert runs.directories("small") == ([run] if is_own else [])
+
+
+def test_the_old_words_are_accepted_and_the_new_ones_named(lslm, project):
+    path = project / "old.yaml"
+    path.write_text(yaml.safe_dump({"rungs": {"a": 3}}))
+    told = lslm("ladder", "--config", path)
+    refused(told, 2, "variant a must be settings")
+    assert "`lslm ladder` is now called `lslm sweep`" in told.err
+    assert told.err.count("`rungs` is now called `variants`") == 1

@@ -1,0 +1,114 @@
+"""Config files and YAML values of a command line, read and checked before the parser."""
+
+from collections.abc import Iterator, Sequence
+from contextvars import ContextVar
+from difflib import get_close_matches
+from itertools import pairwise
+from pathlib import Path
+
+import yaml
+
+from lslm_lightning.configuration.long_options import with_long_options
+from lslm_lightning.runs.own_code import add_working_directory
+from lslm_lightning.safety.paths import did_you_mean
+from lslm_lightning.text.yaml_files import MeaningError, ParserLoader, parse_yaml, read_yaml
+from lslm_lightning.types import Json
+
+TOP = ("seed_everything", "trainer", "model", "data", "job", "ckpt_path")
+
+
+FILES: ContextVar[tuple[Path, ...]] = ContextVar("FILES", default=())  # of the parsed command
+
+
+SUFFIXES = (".yaml", ".yml", ".json")
+
+
+def check_files(argv: Sequence[str], known: Sequence[str] = TOP) -> None:
+    """Check every config file and every YAML value among command-line arguments before the parser
+    reads them.
+
+    The parser would not name the file and the line.
+
+    Args:
+        known: keys at the top of a config; all where there are none.
+
+    Raises:
+        ValueError: a file is missing, no UTF-8, no YAML, or has a key at its top that means
+            nothing; or some YAML has a key twice, or something else where text is meant.
+    """
+    split = (
+        argument.split("=", 1) if argument.startswith("-") else [argument]
+        for argument in with_long_options(argv)
+    )
+    parts = [part for pair in split for part in pair]
+    add_working_directory(parts)
+    files: list[Path] = []
+    for option, value in pairwise(parts):
+        if option == "--config":
+            _check_file(Path(value), known)
+            files.append(Path(value))
+        elif option.startswith("--") and value.endswith(SUFFIXES) and Path(value).is_file():
+            yaml_of(Path(value))
+            files.append(Path(value))
+        elif option.startswith("--") and value.lstrip().startswith(("{", "[")):
+            _check_inline(option, value)
+    FILES.set(tuple(files))
+
+
+def _check_inline(option: str, value: str) -> None:
+    """Refuse a YAML value on the command line with a duplicate key, or with a non-text where text
+    is expected.
+    """
+    name = option.rpartition(".")[2].lstrip("-")
+    try:
+        parse_yaml(f"{name}: {value}", ParserLoader)
+    except MeaningError as error:
+        raise ValueError(f"{option} {value}: {error.problem}") from None
+    except yaml.YAMLError:
+        pass  # the parser says what it should have been
+
+
+def yaml_of(path: Path, loader: type = ParserLoader) -> Json:
+    """Return the parsed content of a YAML file, with errors explained for users.
+
+    Raises:
+        ValueError: it is missing, no UTF-8, no YAML, has a key twice, or something else where text
+            is meant.
+    """
+    try:
+        content = read_yaml(path, f"config {path}", loader)
+    except FileNotFoundError:
+        suggestion = did_you_mean(path, Path("configs").glob("*/*.yaml"))
+        raise ValueError(f"config {path} does not exist{suggestion}") from None
+    except OSError as error:
+        raise ValueError(f"config {path} cannot be read: {error.strerror}") from None
+    add_working_directory(content)
+    return content
+
+
+def _check_file(path: Path, known: Sequence[str]) -> None:
+    """Check that a config file is readable YAML and has only known keys at its top."""
+    config = yaml_of(path)
+    for value in nested_texts(config):
+        if value.endswith(SUFFIXES) and (inner := Path(value)).is_file():
+            yaml_of(inner)
+    if not isinstance(config, dict):
+        keys = f"keys such as {', '.join(known)}" if known else "keys"
+        raise ValueError(
+            f"config {path} must hold {keys}, but is "
+            f"{'empty' if config is None else type(config).__name__}"
+        )
+    for key in config:
+        if known and key not in known:
+            near = get_close_matches(str(key), known, 1)
+            other = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
+            raise ValueError(f"config {path}: {key!r} is not known at the top; {other}")
+
+
+def nested_texts(value: object) -> Iterator[str]:
+    """Yield every string in nested mappings and lists."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from nested_texts(inner)

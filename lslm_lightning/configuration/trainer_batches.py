@@ -1,0 +1,162 @@
+"""Checks of limits and shares of batches against the data."""
+
+from jsonargparse import Namespace
+from lightning.pytorch import Trainer
+
+from lslm_lightning.data.batching import BatchStream, limited
+from lslm_lightning.training.data import TaskData
+from lslm_lightning.training.task import Task
+
+LOADERS = {  # of each subcommand, besides that of training
+    "run": ("val", "test"),
+    "fit": ("val",),
+    "validate": ("val",),
+    "test": ("test",),
+    "predict": ("predict",),
+}
+SPLIT_OF = {"val": "validation", "test": "test", "predict": "test"}
+
+
+def check_batches(trainer: Namespace, data: TaskData, world: int) -> None:
+    """Refuse shares of training batches and validation intervals that the data cannot satisfy.
+
+    Args:
+        world: processes that share the data.
+
+    Raises:
+        ValueError: it names the setting.
+    """
+    every = trainer.val_check_interval
+    overfit = trainer.overfit_batches
+    if overfit and not data.can_overfit:
+        raise ValueError(
+            f"trainer.overfit_batches={overfit}: batches of a stream, or of rows that are read in "
+            "order, cannot be repeated; leave it out"
+        )
+    limit = trainer.limit_train_batches
+    shares = {
+        name: value
+        for name, value in (("limit_train_batches", limit), ("overfit_batches", overfit))
+        if isinstance(value, float) and 0 < value < 1
+    }
+    is_validated = trainer.limit_val_batches != 0
+    if is_validated and isinstance(every, float) and every < 1:
+        shares["val_check_interval"] = every
+    is_cut = limit is not None and trainer.accumulate_grad_batches > 1
+    refers_to_epoch = is_cut or trainer.check_val_every_n_epoch is not None
+    counts_batches = is_validated and isinstance(every, int) and refers_to_epoch
+    if not shares and not counts_batches:
+        return
+    n_batch = n_train_batch(data, world, trainer.accumulate_grad_batches)
+    check_train_shares(shares, n_batch)
+    if counts_batches and n_batch is not None:
+        check_interval(trainer, limited(n_batch, overfit or limit))
+
+
+def check_train_shares(shares: dict[str, float], n_batch: int | None) -> None:
+    """Refuse shares of an epoch of unknown length, and those that amount to no batch.
+
+    Args:
+        shares: by setting.
+        n_batch: batches of an epoch; None if unknown.
+
+    Raises:
+        ValueError: it names the setting.
+    """
+    for name, value in shares.items():
+        if n_batch is None:
+            raise ValueError(
+                f"trainer.{name}={value} is a share of an epoch, and the length of an epoch of a "
+                "stream is unknown: give a number of batches"
+            )
+        if name != "val_check_interval" and int(n_batch * value) < 1:
+            raise ValueError(
+                f"trainer.{name}={value} of {n_batch} batches is none; try {1 / n_batch:.2g} or 1 "
+                "batch"
+            )
+
+
+def check_interval(trainer: Namespace, n_batch: int) -> None:
+    """Refuse a number of batches between validations that does not fit an epoch.
+
+    Args:
+        n_batch: batches of an epoch, with its limit.
+
+    Raises:
+        ValueError: it names the settings.
+    """
+    every = trainer.val_check_interval
+    accumulate = trainer.accumulate_grad_batches
+    per_epoch = trainer.check_val_every_n_epoch
+    is_cut = trainer.limit_train_batches is not None and accumulate > 1
+    if is_cut and per_epoch is None and n_batch > accumulate and n_batch % accumulate:
+        raise ValueError(
+            f"{n_batch} batches an epoch, by its limit, must be a multiple of "
+            f"trainer.accumulate_grad_batches={accumulate}, since "
+            f"trainer.val_check_interval={every} would validate within a step otherwise: change "
+            "the limit to a multiple"
+        )
+    if per_epoch is not None and every > n_batch:
+        raise ValueError(
+            f"trainer.val_check_interval={every} is more than the {n_batch} batches of an epoch, "
+            "to which trainer.check_val_every_n_epoch refers: lower it, or set "
+            "trainer.check_val_every_n_epoch=null"
+        )
+
+
+def n_train_batch(data: TaskData, world: int, accumulate: int) -> int | None:
+    """Return how many batches of an epoch each process trains on; None if the length of an epoch is
+    unknown.
+
+    Args:
+        world: processes that share the data.
+        accumulate: batches of one optimizer step.
+    """
+    n_batch = data.sizes().n_batch()
+    if n_batch is None:
+        return None
+    return len(BatchStream(lambda _: (), n_batch, lambda: 0, 0, world, accumulate))
+
+
+def check_shares(
+    command: str, trainer: Namespace, data: TaskData, task: Task, world: int, tried: Trainer
+) -> None:
+    """Refuse shares of validation, test or prediction batches that amount to less than one batch
+    for each process.
+
+    Lightning would refuse them too, after the training.
+
+    Args:
+        world: processes that share the data.
+        tried: a Trainer of these settings that runs nothing.
+
+    Raises:
+        ValueError: it names the setting.
+    """
+    overfit = trainer.overfit_batches if command in ("run", "fit") else 0.0
+    for name in LOADERS[command]:
+        setting = "overfit_batches" if name == "val" and overfit else f"limit_{name}_batches"
+        share = trainer[setting]
+        if not isinstance(share, float) or not 0 < share < 1:
+            continue
+        n = n_batch_of(name, data, task, tried)
+        if n * share < world:
+            raise ValueError(
+                f"trainer.{setting}={share} of {n} batches of the {SPLIT_OF[name]} split is less "
+                "than 1; set 1, or a larger share"
+            )
+
+
+def n_batch_of(name: str, data: TaskData, task: Task, tried: Trainer) -> int:
+    """Return how many batches a single process would validate, test or predict.
+
+    Args:
+        name: of the loader: "val", "test" or "predict".
+        tried: a Trainer that runs nothing.
+    """
+    tried.strategy.connect(task)
+    data.trainer = tried
+    try:
+        return len(getattr(data, f"{name}_dataloader")())
+    finally:
+        data.trainer = None

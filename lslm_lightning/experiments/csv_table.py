@@ -1,0 +1,35 @@
+"""Tables of reports as CSV files for spreadsheets."""
+
+import csv
+from pathlib import Path
+
+from lslm_lightning.experiments.comparing import plain
+from lslm_lightning.reports.blocks import Table
+from lslm_lightning.safety.display import safe_text
+
+
+def write_csv(table: Table, path: Path) -> None:
+    """Write a table as CSV for spreadsheets, with formulas escaped."""
+
+    def shown(value: object) -> object:
+        found = plain(value)
+        return (
+            "" if found is None else escape_csv_formula(found) if isinstance(found, str) else found
+        )
+
+    with path.open("w", encoding="utf-8-sig", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow([escape_csv_formula(heading.column) for heading in table.headings()])
+        writer.writerows([shown(cell) for cell in row] for row in table.rows)
+
+
+def escape_csv_formula(text: str) -> str:
+    """Return text that no spreadsheet computes as a formula: an apostrophe goes before it if needed
+    (OWASP, CSV Injection).
+
+    It may come after white space, and in full width.
+    """
+    begins = text.lstrip().startswith(tuple("=+-@＝＋－＠"))
+    return (
+        f"'{safe_text(text)}" if begins or text.startswith(("\t", "\r", "\n")) else safe_text(text)
+    )

@@ -1,0 +1,88 @@
+"""Endings of a piece of work: errors, stops, the status that MLflow is told."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    from lslm_lightning.evaluation.results import Results
+    from lslm_lightning.tracking.tracker import Tracker
+
+EndStatus: TypeAlias = Literal["FINISHED", "FAILED", "KILLED"]  # of a run, in MLflow
+
+
+class WorkError(RuntimeError):
+    """Some part of the work failed, as the message says; the rest was done.
+
+    Attributes:
+        results: of the systems of an evaluation that did not fail; None elsewhere.
+    """
+
+    results: "Results | None" = None
+
+
+@contextmanager
+def final_status(tracker: "Tracker") -> Iterator[None]:
+    """Report to MLflow how the body ended: FINISHED, FAILED, or KILLED if it was interrupted."""
+    status: EndStatus = "FAILED"
+    try:
+        yield
+        status = "FINISHED"
+    except Exception:
+        raise
+    except BaseException:
+        status = "KILLED"
+        raise
+    finally:
+        tracker.end(status)
+
+
+def is_stop(error: BaseException) -> bool:
+    """Return whether an exception means that the process was asked to stop, by Ctrl-C or a
+    signal.
+    """
+    return isinstance(error, KeyboardInterrupt) or hasattr(error, "signum")
+
+
+@contextmanager
+def suggest_command(line: str) -> Iterator[None]:
+    """Attach the line that says how to continue to the exception that stops the body, unless it has
+    one already.
+
+    Args:
+        line: "To continue: COMMAND"; "" where another process prints it.
+    """
+    try:
+        yield
+    except BaseException as error:
+        if is_stop(error) and getattr(error, "way_on", None) is None:
+            attach_suggestion(error, line)
+        raise
+
+
+def attach_suggestion(error: BaseException, line: str) -> None:
+    """Set the line that a command prints when `error` stops it."""
+    error.way_on = line  # type: ignore[attr-defined]  # any exception may stop the work
+
+
+def one_line(error: BaseException) -> str:
+    """Return an error's message on one line, with its type where the message alone does not explain
+    it.
+    """
+    kind = type(error).__name__
+    try:
+        if isinstance(error, OSError) and error.strerror and error.filename:
+            names = [error.filename, error.filename2]  # of a copy, which names the full disk last
+            return _plain(f"{' to '.join(str(name) for name in names if name)}: {error.strerror}")
+        message = _plain(str(error))
+    except Exception:  # an error of somebody else's, whose own text is broken
+        return kind
+    ours = type(error).__module__.partition(".")[0] == "lslm_lightning"
+    if message and (ours or isinstance(error, ValueError | OSError | ArithmeticError)):
+        return message
+    return f"{kind}: {message}" if message else kind
+
+
+def _plain(text: str) -> str:
+    """Return `text` on one line, with lone surrogates escaped."""
+    return " ".join(text.split()).encode("utf-8", "backslashreplace").decode()

@@ -1,0 +1,164 @@
+"""Finished, tested runs: their records as an evaluation reads them."""
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lslm_lightning.contracts import Metric, Prediction, Score
+from lslm_lightning.evaluation.comparison import ANSWERING
+from lslm_lightning.evaluation.results import Entry
+from lslm_lightning.evaluation.scoring import read_scores
+from lslm_lightning.experiments.run_records import timing, training_flops
+from lslm_lightning.metrics.names import metrics_at
+from lslm_lightning.runs import RunDirectory, find_run
+from lslm_lightning.runs.loading import read_config
+from lslm_lightning.runs.trust import check_trust, only_trusted
+from lslm_lightning.safety.redaction import redacted, redacted_settings
+from lslm_lightning.text.yaml_files import dump_yaml
+from lslm_lightning.types import JsonObject
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A finished, tested run with its configuration and its recorded scores.
+
+    Args:
+        data: record of the test set: corpus, split, digest.
+        group: name that runs share which differ only in their seed.
+    """
+
+    name: str
+    directory: RunDirectory
+    config: JsonObject
+    scores: list[Score]
+    data: dict[str, str]
+    group: str
+
+    @property
+    def by_metric(self) -> dict[str, Score]:
+        """Recorded scores by metric."""
+        return {score.metric: score for score in self.scores}
+
+
+def open_run(reference: str) -> list[Finished]:
+    """Read the finished run that `reference` names; for a parent of several seeds, read each child.
+
+    Raises:
+        ValueError: it was not tested.
+    """
+    directory = find_run(reference)
+    record = json.loads(directory.metrics.read_text("utf-8")) if directory.metrics.exists() else {}
+    name = directory.path.name
+    if "summary" not in record:  # which only the parent of several seeds has
+        return [open_one(directory, name)]
+    children = sorted(directory.path.parent.glob(f"{name}-seed-*/metrics.json"))
+    return [open_one(RunDirectory(path.parent), name) for path in children]
+
+
+def open_one(directory: RunDirectory, group: str) -> Finished:
+    """Read one finished run.
+
+    Raises:
+        ValueError: it was not tested.
+    """
+    if not directory.metrics.exists():
+        raise ValueError(
+            f"{directory.path} has no metrics.json: it was not tested; lslm test --config "
+            f"{directory.config} --ckpt_path ..."
+        )
+    data = json.loads(directory.metrics.read_text("utf-8")).get("data", {})
+    return Finished(
+        directory.path.name,
+        directory,
+        read_config(directory.config),
+        read_scores(directory.metrics),
+        data,
+        group,
+    )
+
+
+def config_text(run: Finished) -> str:
+    """Return the config.yaml of a run as text without secrets, with the comment line that holds its
+    command.
+    """
+    comment = run.directory.config.read_text("utf-8").partition("\n")[0]
+    shown = dump_yaml(redacted_settings(run.config))
+    return f"{redacted(comment)}\n{shown}" if comment.startswith("#") else shown
+
+
+def entry(run: Finished, predictions: Sequence[Prediction]) -> Entry:
+    """Build the evaluation entry of a finished run from its recorded predictions, signature, size
+    and cost.
+    """
+    size = n_parameter(run.directory)
+    facts: dict[str, object] = {**timing(predictions)}
+    if size:
+        facts["n_parameter"] = size
+    facts |= training_flops(run.directory, size)
+    facts |= recorded_cuts(run)
+    parts = dict.fromkeys(
+        part
+        for score in run.scores
+        for part in score.signature.split("|")
+        if part.split(":")[0] in ANSWERING
+    )
+    return Entry(
+        run.name, predictions, recorded=run.by_metric, signature="|".join(parts), facts=facts
+    )
+
+
+def recorded_cuts(run: Finished) -> dict[str, str]:
+    """Return the facts `limit` (the run's `max_length`) and `cut_sources` (truncated sources found
+    in its test), as far as recorded.
+    """
+    longest = (run.config["model"].get("init_args") or {}).get("max_length")
+    found = json.loads(run.directory.metrics.read_text("utf-8")).get("findings", [])
+    cut = [finding["words"] for finding in found if finding["check"] == "cut sources"]
+    return ({"limit": f"max_length={longest}"} if longest else {}) | (
+        {"cut_sources": cut[0]} if cut else {}
+    )
+
+
+def n_parameter(directory: RunDirectory) -> int | None:
+    """Return the number of model parameters that a run recorded when its training began; None if it
+    did not.
+    """
+    noted = str(directory.beginning.get("parameters", {}).get("n_parameter", ""))
+    if noted.isdecimal():
+        return int(noted)
+    # a run of an earlier release
+    lines = directory.curves.read_text("utf-8").splitlines() if directory.curves.exists() else []
+    found = [
+        json.loads(line)["value"]
+        for line in lines
+        if '"model/parameters"' in line and line.endswith("}")
+    ]
+    return int(found[0]) if found else None
+
+
+def began(directory: RunDirectory) -> str | None:
+    """Return date and git commit at the start of a run as text; None if neither was recorded."""
+    noted = directory.beginning
+    date = (
+        time.strftime("%Y-%m-%d %H:%M", time.localtime(noted["began"])) if "began" in noted else ""
+    )
+    commit = f"commit {noted['git.commit']}" if noted.get("git.commit") else ""
+    changed = "and uncommitted changes" if noted.get("git.dirty") == "true" else ""
+    return " ".join(part for part in (date, commit, changed) if part) or None
+
+
+def extra_metrics(runs: Sequence[Finished], trust: bool = False) -> list[Metric]:
+    """Return the metrics that every run's config lists under `model.extra_metrics`.
+
+    Raises:
+        ValueError: one is not trusted, since it may run code of others.
+    """
+    named = [
+        (run.config["model"].get("init_args") or {}).get("extra_metrics") or [] for run in runs
+    ]
+    shared = [spec for spec in named[0] if all(spec in others for others in named)]
+    if not trust:
+        with only_trusted(training=True):
+            check_trust(shared)
+    return [m for spec in shared for m in metrics_at(spec["class_path"], spec.get("init_args"))]

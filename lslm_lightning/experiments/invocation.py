@@ -1,0 +1,57 @@
+"""The command line that is being executed, or that a call from Python stands for."""
+
+import shlex
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+
+from lslm_lightning.configuration.pipes import command_to_repeat
+from lslm_lightning.safety.redaction import redacted_arguments
+
+PARENT = "LSLM_PARENT"  # environment variable: id of the process that waits for this command
+
+_is_call: ContextVar[bool] = ContextVar("is_call", default=False)
+_arguments: ContextVar[tuple[str, ...] | None] = ContextVar("arguments", default=None)
+
+
+@contextmanager
+def running_command(arguments: Sequence[str], is_call: bool = False) -> Iterator[None]:
+    """Set the arguments that `command_arguments` returns within the body.
+
+    Args:
+        is_call: whether Python code called, in a process that does other work too.
+    """
+    token = _arguments.set(tuple(arguments))
+    before = _is_call.set(is_call)
+    try:
+        yield
+    finally:
+        _arguments.reset(token)
+        _is_call.reset(before)
+
+
+def is_call() -> bool:
+    """Return whether the work was started by a call from Python rather than by a command."""
+    return _is_call.get()
+
+
+def command_arguments() -> list[str]:
+    """Return the arguments of the running command, or of the command that a call from Python stands
+    for.
+    """
+    arguments = _arguments.get()
+    return list(sys.argv[1:] if arguments is None else arguments)
+
+
+def command_line(arguments: Sequence[str] | None = None, config: Path | None = None) -> str:
+    """Return the `lslm` command line as typed in a shell, without secrets and temporary files.
+
+    Args:
+        arguments: by default those of the running command.
+        config: a file with every setting of the command, which replaces a config that was read from
+            a pipe.
+    """
+    given = command_arguments() if arguments is None else arguments
+    return shlex.join(["lslm", *redacted_arguments(command_to_repeat(given, config))])

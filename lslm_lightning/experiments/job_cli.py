@@ -1,0 +1,343 @@
+"""One training, validation, test or prediction job, run by LightningCLI."""
+
+import os
+import time
+from pathlib import Path
+from typing import TypeVar
+
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import ProgressBar
+from lightning.pytorch.loggers import Logger
+
+from lslm_lightning.configuration.cli import ExperimentCLI
+from lslm_lightning.configuration.job import ONE_PASS, JobTrainer
+from lslm_lightning.configuration.lightning_cli_internals import callback_of, process_rank
+from lslm_lightning.configuration.monitors import check_monitors
+from lslm_lightning.configuration.trainer_batches import check_batches, check_shares
+from lslm_lightning.configuration.trainer_settings import (
+    check_construction,
+    plain_settings,
+    profiler_of,
+    translated,
+)
+from lslm_lightning.experiments.checkpoint_config import config_of
+from lslm_lightning.experiments.job_state import JobState
+from lslm_lightning.experiments.precision_choice import decided_precision, tell_slow_precision
+from lslm_lightning.experiments.preflight import (
+    TRAINING,
+    check_job,
+    check_one_process,
+    is_sharded,
+    n_share,
+    read_splits,
+)
+from lslm_lightning.experiments.resume_checks import (
+    check_optimizer,
+    check_resumable,
+    check_resumed_job,
+    same_validation,
+)
+from lslm_lightning.experiments.run_naming import chosen_name
+from lslm_lightning.experiments.run_report import finish
+from lslm_lightning.experiments.run_writer import RunWriter
+from lslm_lightning.experiments.seeds import run_seeds
+from lslm_lightning.experiments.suitability import check_checkpoint
+from lslm_lightning.runs import new_run, reserve
+from lslm_lightning.runs.directory import locked
+from lslm_lightning.runs.loading import load_weights, read_config
+from lslm_lightning.runs.resume_state import ResumeState
+from lslm_lightning.runs.trust import resolve
+from lslm_lightning.text.tokenizer import Tokenizer
+from lslm_lightning.tracking import Store
+from lslm_lightning.tracking.tracker import Tracker
+from lslm_lightning.training.budget import Budget
+from lslm_lightning.training.checkpoints import Checkpoints
+from lslm_lightning.training.checks import check_distinguishes
+from lslm_lightning.training.cores import limit_threads
+from lslm_lightning.training.data import TaskData, rank_zero_print
+from lslm_lightning.training.distributed.checkpoint_io import AtomicCheckpointIO
+from lslm_lightning.training.distributed.processes import (
+    DIRECTORY,
+    apply_launcher_env,
+    connect_again,
+    launcher_plugins,
+    rendezvous,
+)
+from lslm_lightning.training.exam import Exam
+from lslm_lightning.training.interruption import Interruption
+from lslm_lightning.training.optimizer_settings import ChangedSettings
+from lslm_lightning.training.progress import Reporter
+from lslm_lightning.training.provenance import FirstStep, Provenance
+from lslm_lightning.training.sharding import ShardedStrategy
+from lslm_lightning.training.task import Task
+from lslm_lightning.types import JsonObject
+
+SCORING = ("validate", "test")
+T = TypeVar("T")
+
+
+class JobCLI(ExperimentCLI):
+    """LightningCLI with a run directory and an MLflow run.
+
+    The constructor does the whole job, as that of LightningCLI does.
+
+    Args:
+        state: what the job has started, for those who must end it when the constructor fails.
+    """
+
+    def __init__(self, state: JobState) -> None:
+        self.state = state
+        self.began = 0.0  # seconds since 1970
+        self.device_type = "cpu"
+        super().__init__(state.arguments)
+
+    @property
+    def checkpoint(self) -> str | None:
+        """Checkpoint to start from, the setting `ckpt_path`."""
+        path = self.settings.get("ckpt_path")
+        return None if path is None else str(path)
+
+    @property
+    def is_training(self) -> bool:
+        """True if the job trains."""
+        return self.subcommand in TRAINING
+
+    def _tokenizer_of(self, data: TaskData) -> Tokenizer:
+        """Return the tokenizer of the data, after reading all splits; training one on a large
+        corpus takes minutes.
+        """
+        read_splits(self.state.subcommand, data)
+        return data.tokenizer
+
+    def before_instantiate_classes(self) -> None:
+        """Check the settings, devices, output folder and MLflow before any long work."""
+        self.began = time.time()
+        job = self.job
+        resumed = self.state.resumed
+        self.state.job = job
+        name = chosen_name(self, self.state.arguments, resumed is not None)
+        self.writer = RunWriter(self, self.state, name)
+        self.check_settings()
+        trainer = self.settings["trainer"]
+        task: type[Task] = resolve(self.settings["model"].class_path)
+        if task.one_pass:
+            for setting, value in ONE_PASS.items():
+                trainer[setting] = value
+            self.settings["job"]["minutes"] = None
+            job.minutes = None
+            check_one_process(task.__name__, trainer)
+        if (message := apply_launcher_env(trainer)) and not process_rank():
+            print(message, flush=True)
+        if resumed:
+            check_resumed_job(job, read_config(resumed.config).get("job") or {}, trainer.max_steps)
+        self.device_type = check_job(
+            self.state.subcommand, job, trainer, self.checkpoint, task.one_pass
+        )
+        connect_again(self.device_type)
+        n_process = n_share(trainer) // trainer.num_nodes
+        if self.device_type == "cpu" and (message := limit_threads(n_process)):
+            rank_zero_print(message)
+        self.take_tokenizer()
+        if process_rank() == 0:
+            if not resumed:  # whose directory is there, and whose job.root may be another's
+                reserve(self.task_name, job.root)
+            Store().open_experiment(self.task_name)
+
+    def take_tokenizer(self) -> None:
+        """Set the data's tokenizer to that of the run that `ckpt_path` belongs to."""
+        if self.checkpoint is None:
+            return
+        beside = Path(self.checkpoint).absolute().parent.parent / "tokenizer.json"
+        if beside.exists():
+            self.settings["data"]["init_args"]["tokenizer"] = {
+                "class_path": "lslm_lightning.text.recipes.Existing",
+                "init_args": {"path": str(beside)},
+            }
+
+    def instantiate_trainer(self, **kwargs: object) -> Trainer:
+        """Check the settings against model and data, start the run, and build its Trainer."""
+        settings = self.settings["trainer"]
+        given = listed(self.built_settings["trainer"]["callbacks"])
+        self.check_built(given)
+        settings["precision"] = self.precision(settings["precision"])
+        own = {"precision": settings["precision"], **kwargs}
+        config = translated({**self.built_settings["trainer"], **own})
+        if self.is_training:
+            check_monitors(given, self.model, self.datamodule, config, n_share(settings))
+        written = self.writer.config()  # what cannot be written is refused before there is a run
+        before = config_of(self.checkpoint) if self.is_training else {}
+        is_same = bool(before) and same_validation(before, written)
+        has_budget = bool(self.job.minutes) and self.is_training and config["max_steps"] < 1
+        self.start_run()
+        if config["strategy"] == "fsdp":
+            config["strategy"] = ShardedStrategy()
+        is_sharded_now = isinstance(config["strategy"], ShardedStrategy)
+        has_bar = any(isinstance(callback, ProgressBar) for callback in given)
+        shows = config["enable_progress_bar"] is not False and not has_bar
+        config["callbacks"] = self.callbacks(given, shows, has_budget, is_same)
+        loggers = [each for each in listed(config["logger"]) if isinstance(each, Logger)]
+        config["logger"] = [self.writer.tracker, *loggers]
+        whole = [] if is_sharded_now else [AtomicCheckpointIO(self.model)]
+        config["plugins"] = [*listed(config["plugins"]), *launcher_plugins(), *whole]
+        directory = self.writer.directory.path
+        config["profiler"] = profiler_of(config["profiler"], directory)
+        config |= {
+            "enable_progress_bar": has_bar,
+            "enable_checkpointing": True,
+            "default_root_dir": str(directory),
+        }
+        trainer = JobTrainer(**config)
+        if self.state.monitor is not None:
+            self.state.monitor.attach(trainer)
+        return trainer
+
+    def check_built(self, callbacks: list[Callback]) -> None:
+        """Check the model and data that were built against the settings of the Trainer.
+
+        Raises:
+            ValueError: a setting does not fit.
+        """
+        settings = self.settings["trainer"]
+        state = self.checkpoint
+        self.model.requirements.bind(self.datamodule)
+        if self.is_training:
+            self.model.requirements.choose_max_length(self.datamodule)
+        else:
+            trained = config_of(state).get("model") or {}
+            self.model.requirements.restore_max_length(trained.get("init_args") or {})
+        self.model.requirements.check(self.datamodule)
+        if self.subcommand in SCORING and state:
+            check_checkpoint(state, self.task_name, self.datamodule)
+        tried = check_construction(plain_settings(settings), callbacks)
+        n = n_share(settings)
+        if self.is_training:
+            self.datamodule.check_length(settings["max_steps"])
+            self.datamodule.overfit_batches = settings["overfit_batches"]
+            check_batches(settings, self.datamodule, n)
+            check_optimizer(self.model)
+            check_distinguishes(self.model, self.datamodule)
+        check_shares(self.state.subcommand, settings, self.datamodule, self.model, n, tried)
+        if self.is_training and state:
+            check_resumable(ResumeState.at(Path(state)), self.datamodule, self.model, settings)
+
+    def precision(self, given: str | int | None) -> str | int | None:
+        """Return `trainer.precision` for this machine, with `auto` resolved."""
+        state = self.checkpoint
+        starts = self.is_training and not (state or self.state.resumed)
+        if starts and not is_sharded(self.settings["trainer"]):
+            tell_slow_precision(given, self.model, self.datamodule, self.device_type)
+        return decided_precision(
+            given, self.state.subcommand, state, self.model, self.datamodule, self.device_type
+        )
+
+    def start_run(self) -> None:
+        """Create the run directory and start the MLflow run; other processes of the job join those
+        of rank 0.
+        """
+        rank = process_rank()
+        job = self.job
+        resumed = self.state.resumed
+        directory = resumed or rendezvous(
+            rank, lambda: new_run(self.task_name, self.writer.name, job.root)
+        )
+        self.state.directory = directory
+        if rank == 0:
+            os.environ[DIRECTORY] = str(directory.path)  # for those it starts
+            self.state.lock = locked(directory)
+        tags = {
+            "task": self.task_name,
+            "command": self.subcommand,
+            "seed": self.settings["seed_everything"],
+            **job.tags,
+        }
+        self.state.tracker = Tracker(
+            self.task_name,
+            directory.path.name,
+            directory.path,
+            tags=tags,
+            parent_run_id=job.parent,
+            run_id=resumed.run_id if resumed else None,
+        )
+        self.state.tracker.start()
+
+    def callbacks(
+        self,
+        given: list[Callback],
+        shows_progress: bool,
+        has_budget: bool,
+        validates_alike: bool,
+    ) -> list[Callback]:
+        """Return all callbacks of the Trainer, in the order in which they are called.
+
+        Args:
+            given: those of the config.
+            shows_progress: whether our own progress display is shown.
+            has_budget: whether minutes decide how long to train.
+            validates_alike: whether the run of the checkpoint validated as this one does.
+        """
+        writer = self.writer
+        checkpoints = Checkpoints(
+            writer.directory.checkpoints, **self.job.kept(), same_validation=validates_alike
+        )
+        minutes = self.job.minutes
+        reporter = Reporter(shows_progress)
+        return [
+            ChangedSettings(),
+            *([FirstStep(writer.record)] if self.state.resumed else []),
+            *given,
+            Provenance(writer.tracker),
+            Exam(writer.directory, writer.tracker, reporter.answering),
+            *([Budget(minutes, writer.write_config)] if has_budget and minutes else []),
+            reporter,
+            # these save, and so come after those that have sums to be saved
+            checkpoints,
+            Interruption(checkpoints, self.state.handles_signals),
+        ]
+
+    def after_instantiate_classes(self) -> None:
+        """Record the run and print its directory."""
+        if process_rank() == 0:
+            if not self.state.resumed:
+                self.writer.record()
+            verb = "resuming" if self.state.resumed else "run"
+            print(f"{verb} {self.writer.directory.path}", flush=True)
+            if self.datamodule.assumed_language:
+                print(self.datamodule.assumed_language, flush=True)
+
+    def method_arguments(self, subcommand: str) -> JsonObject:
+        """Return arguments for the Trainer's method besides those of the config."""
+        # the evaluation callback has the predictions and prints the scores
+        own: JsonObject = {
+            "predict": {"return_predictions": False},
+            "test": {"verbose": False},
+            "validate": {"verbose": False},
+        }
+        return dict(own.get(subcommand, {}))
+
+    def after_fit(self) -> None:
+        """Finish the checkpoints of the training; a hook that LightningCLI calls."""
+        callback_of(self.trainer, Checkpoints).finalize(self.trainer, self.model)
+
+    def run_job(self, subcommand: str) -> None:
+        """Run the subcommand, or all seeds of it, and write what came out."""
+        if subcommand == "run" and self.job.seeds > 1:
+            first = self.settings["seed_everything"]
+            run_seeds(self.job.seeds, first, self.writer.directory, self.writer.tracker)
+            return
+        state = self.checkpoint
+        self.model.is_resuming = bool(state)
+        # no process may have room for all of a sharded one
+        is_whole = not (
+            state and Path(state).is_dir() and isinstance(self.trainer.strategy, ShardedStrategy)
+        )
+        if state and is_whole:
+            # says in one line what does not fit
+            load_weights(self.model, Path(state), self.datamodule.tokenizer)
+        super().run_job(subcommand)
+        if self.trainer.is_global_zero:
+            finish(self, subcommand)
+
+
+def listed(given: T | list[T] | None) -> list[T]:
+    """Return a Trainer setting that is one object, a list, or None, as a list."""
+    return given if isinstance(given, list) else [] if given is None else [given]

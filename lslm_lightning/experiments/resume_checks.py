@@ -1,0 +1,116 @@
+"""Checks that a run can be resumed with the settings that are given now."""
+
+from jsonargparse import Namespace
+
+from lslm_lightning.configuration.job import Job
+from lslm_lightning.configuration.trainer_settings import translated
+from lslm_lightning.experiments.preflight import n_share
+from lslm_lightning.runs.resume_state import ResumeState
+from lslm_lightning.training.data import TaskData
+from lslm_lightning.training.optimizer_settings import refuse_optimizer, trial_optimizer
+from lslm_lightning.training.task import Task
+from lslm_lightning.training.training_state import refuse_changes
+from lslm_lightning.types import Settings
+
+FIXED_AT_START = {  # settings of a job that only a new run uses
+    "name": "it keeps its directory; leave it out, or rename the directory",
+    "root": "it keeps its directory; leave it out, or move the directory",
+    "parent": "it keeps its MLflow run; leave it out",
+    "seeds": "it is of one seed; leave it out, and give lslm run --seeds for several",
+}
+
+
+def check_resumed_job(job: Job, started: Settings, max_steps: int) -> None:
+    """Refuse changed job settings that have no effect on a resumed run.
+
+    Args:
+        started: settings of the job when the run started, from its config.yaml.
+        max_steps: trainer.max_steps, which counts where job.minutes is given besides.
+
+    Raises:
+        ValueError: the message names the setting and a way out.
+    """
+    for name, why in FIXED_AT_START.items():
+        now = getattr(job, name)
+        before = started.get(name, now)
+        if now != before:
+            raise ValueError(
+                f"job.{name}={now} changes nothing in a run that was started with {before}: {why}"
+            )
+    if job.minutes != started.get("minutes", job.minutes) and max_steps > 0:
+        raise ValueError(
+            f"job.minutes={job.minutes:g} changes nothing: this run trains "
+            f"trainer.max_steps={max_steps} steps; set a larger trainer.max_steps"
+        )
+
+
+def check_resumable(state: ResumeState, data: TaskData, task: Task, trainer: Namespace) -> None:
+    """Refuse to resume from a checkpoint that is damaged or does not fit these settings.
+
+    Raises:
+        ValueError: it is damaged, or what decides its batches has changed, or its optimizer is
+            another, or it is further than the end.
+    """
+    state.check_intact()
+    saved = state.header
+    settings = translated(
+        {
+            name: trainer[name]
+            for name in ("val_check_interval", "check_val_every_n_epoch", "overfit_batches")
+        }
+    )
+    limit = settings.get("limit_train_batches", trainer.limit_train_batches)
+    refuse_changes(saved, data.identity, n_share(trainer), trainer.accumulate_grad_batches, limit)
+    if 0 < trainer.max_steps < state.step:
+        raise ValueError(
+            f"trainer.max_steps={trainer.max_steps}, but {state.path} is of step "
+            f"{state.step} already: set that or more"
+        )
+    if 0 < (trainer.max_epochs or -1) < state.epoch:
+        raise ValueError(
+            f"trainer.max_epochs={trainer.max_epochs}, but {state.path} is of epoch {state.epoch} "
+            "already: set that or more"
+        )
+    if type(task).configure_optimizers is Task.configure_optimizers and "lr_schedulers" in saved:
+        refuse_optimizer(
+            saved,
+            task.optimizer_of,
+            sum(parameter.requires_grad for parameter in task.parameters()),
+        )
+
+
+def check_optimizer(task: Task) -> None:
+    """Check that the task's optimizer can be built with its settings.
+
+    Raises:
+        ValueError: in the optimizer's words.
+    """
+    if task.backbone is None or type(task).configure_optimizers is not Task.configure_optimizers:
+        return
+    try:
+        trial_optimizer(task.optimizer_of)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"model.optimizer: {' '.join(str(error).split())}") from None
+
+
+def same_validation(before: Settings, now: Settings) -> bool:
+    """Return whether two configurations validate alike: the same data, model architecture and
+    validation limits.
+
+    Settings that only one of them knows, as those of another release, are not compared.
+    """
+    for name, left_out in (
+        ("data", {"tokenizer", "num_workers"}),
+        ("model", {"optimizer", "schedule", "label_smoothing"}),
+    ):
+        one, two = (config.get(name) or {} for config in (before, now))
+        settings = [config.get("init_args") or {} for config in (one, two)]
+        shared = (settings[0].keys() & settings[1].keys()) - left_out
+        if one.get("class_path") != two.get("class_path") or any(
+            settings[0][key] != settings[1][key] for key in shared
+        ):
+            return False
+    limits = [config.get("trainer") or {} for config in (before, now)]
+    return all(
+        limits[0].get(key) == limits[1].get(key) for key in ("limit_val_batches", "overfit_batches")
+    )

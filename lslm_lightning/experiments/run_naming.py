@@ -1,0 +1,43 @@
+"""Names of runs, made of the config's file name and the settings that were changed."""
+
+from collections.abc import Sequence
+from contextlib import redirect_stderr
+from io import StringIO
+
+from lslm_lightning.configuration.cli import ExperimentCLI
+from lslm_lightning.runs.names import run_name, stem_of, typed_settings
+from lslm_lightning.types import JsonObject
+
+
+def chosen_name(cli: ExperimentCLI, arguments: Sequence[str], is_resumed: bool) -> str:
+    """Return the name of a run: as given, or made of the config's file name and the changed
+    settings.
+
+    Args:
+        arguments: of the command, the subcommand first.
+    """
+    subcommand = str(cli.subcommand)
+    given = cli.job.name
+    is_typed = any(argument.startswith("--job.name") for argument in arguments)
+    if is_resumed or (given and is_typed):
+        return given or subcommand
+    configs = cli.settings.get("config") or []
+    first, *others = [str(config.relative) for config in configs] or [""]
+    stem = given or (stem_of(first) if first else subcommand)
+    settings = typed_settings(arguments[1:])
+    base = parsed_alone(cli, first) if first and settings else {}
+    config = cli.settings.as_dict()
+    return run_name(stem, settings, config, base, [stem_of(path) for path in others])
+
+
+def parsed_alone(cli: ExperimentCLI, config: str) -> JsonObject:
+    """Return the configuration of one config file without other settings; empty if it is
+    incomplete.
+    """
+    subcommand = str(cli.subcommand)
+    try:
+        with redirect_stderr(StringIO()):
+            found = cli.parser.parse_args([subcommand, f"--config={config}"])
+    except (SystemExit, Exception):
+        return {}
+    return dict(found[subcommand].as_dict())

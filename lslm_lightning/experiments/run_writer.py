@@ -1,0 +1,127 @@
+"""Records of a run while it is made: config.yaml, tokenizer, parameters in MLflow."""
+
+import logging
+from collections.abc import Mapping
+
+from jsonargparse import Namespace
+
+from lslm_lightning.configuration.cli import ExperimentCLI, without_enums
+from lslm_lightning.experiments.evaluation_records import run_links
+from lslm_lightning.experiments.invocation import command_line
+from lslm_lightning.experiments.job_state import JobState
+from lslm_lightning.reports.description import describe
+from lslm_lightning.runs import RunDirectory
+from lslm_lightning.runs.own_runs import remember_run
+from lslm_lightning.text.yaml_files import parse_yaml
+from lslm_lightning.tracking.parameters import short_parameters
+from lslm_lightning.tracking.tracker import Tracker
+from lslm_lightning.types import JsonObject
+
+log = logging.getLogger(__name__)
+
+
+class RunWriter:
+    """Writer of a run's records, in its directory and in MLflow.
+
+    Args:
+        cli: parsed settings of the run.
+        state: of the job; its run may be started later.
+        name: of the run, without its id.
+    """
+
+    def __init__(self, cli: ExperimentCLI, state: JobState, name: str) -> None:
+        self.cli = cli
+        self.state = state
+        self.name = name
+        self.dumped: tuple[Namespace, str] | None = None  # settings, and what they are as YAML
+
+    @property
+    def directory(self) -> RunDirectory:
+        """Directory of the run, which is started."""
+        assert self.state.directory is not None
+        return self.state.directory
+
+    @property
+    def tracker(self) -> Tracker:
+        """Tracker of the run, which is started."""
+        assert self.state.tracker is not None
+        return self.state.tracker
+
+    def record(self) -> None:
+        """Write config, tokenizer and parameters of the run to its directory and to MLflow."""
+        self.write_config()
+        self.cli.datamodule.tokenizer.save(self.directory.tokenizer)
+        self.tracker.log_artifact(self.directory.tokenizer)
+        self.tracker.log_hyperparams(self.parameters())
+        if not self.state.resumed:
+            links = run_links(self.tracker, {"config.yaml": "config.yaml"})
+            self.tracker.set_description(
+                describe(lead="Not tested yet.", command=self.beginning, links=links)
+            )
+
+    @property
+    def beginning(self) -> str:
+        """Command line that started the run; a later one may have resumed it."""
+        if not self.state.resumed:
+            return command_line(config=self.directory.config)
+        first = self.directory.config.read_text("utf-8").partition("\n")[0]
+        return first.removeprefix("#").strip()
+
+    def parameters(self) -> Mapping[str, object]:
+        """Return the settings that differ from their defaults, under short names, for MLflow."""
+        config = self.config()
+        try:
+            changed: JsonObject = parse_yaml(self.cli.dumped(skip_default=True))
+        except Exception:  # a class whose defaults cannot be told: then all settings are shown
+            log.debug("the defaults are not known", exc_info=True)
+            changed = config
+        changed.pop("config", None)
+        backbone = (changed.get("model", {}).get("init_args") or {}).get("backbone")
+        # which a resumed run's config.yaml has
+        for name in getattr(self.cli.model.backbone, "resolved_config", None) or {}:
+            if isinstance(backbone, dict):
+                (backbone.get("init_args") or {}).pop(name, None)
+        if self.cli.model.requirements.decided:
+            model = changed.setdefault("model", {})
+            model["init_args"] = {
+                **(model.get("init_args") or {}),
+                **self.cli.model.requirements.decided,
+            }
+        return short_parameters(config, changed)
+
+    def config(self, n_step: int | None = None) -> JsonObject:
+        """Return the whole configuration, as config.yaml has it.
+
+        Args:
+            n_step: number of steps that replaces a budget in minutes.
+        """
+        settings = without_enums(self.cli.settings)
+        if self.dumped is None or self.dumped[0] != settings:
+            self.dumped = settings, self.cli.dumped()
+        config: JsonObject = parse_yaml(self.dumped[1])
+        config.pop("config", None)
+        config["job"] |= {"name": self.name, "parent": None}
+        if settled := getattr(self.cli.model.backbone, "resolved_config", None):
+            config["model"]["init_args"]["backbone"]["init_args"] |= settled
+        if self.cli.model.requirements.decided:
+            config["model"]["init_args"] |= self.cli.model.requirements.decided
+        if n_step is not None:
+            config["trainer"]["max_steps"] = n_step
+            config["job"] |= {
+                "minutes": None,
+                "tags": {**config["job"]["tags"], "budget_minutes": f"{self.cli.job.minutes:g}"},
+            }
+        return config
+
+    def write_config(self, n_step: int | None = None, settled: bool = True) -> None:
+        """Write config.yaml to the run directory and to MLflow.
+
+        Args:
+            n_step: number of steps that replaces a budget in minutes.
+            settled: whether that number is final; it is a parameter in MLflow then.
+        """
+        self.directory.save_settings(self.beginning, self.config(n_step))
+        remember_run(self.directory.config)
+        self.tracker.log_artifact(self.directory.config)
+        if n_step is not None and settled:
+            self.tracker.log_hyperparams({"max_steps_of_budget": n_step})

@@ -1,0 +1,112 @@
+"""Runs of a sweep's variants on disk: which there are, which are finished, which can be resumed."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from lslm_lightning.runs import RunDirectory
+from lslm_lightning.runs.loading import read_config
+from lslm_lightning.runs.trust import resolve
+from lslm_lightning.training.precision import AUTO, HALF, SINGLE
+from lslm_lightning.types import JsonObject
+
+ID = "[0-9a-f]" * 8  # of a run directory, in a pattern
+
+
+class VariantRuns:
+    """Run directories of the variants of a sweep.
+
+    Args:
+        folder: of all runs of the task.
+        sweep: name of the sweep.
+        configs: whole configuration of each variant, by name.
+        digests: of the settings and data of each variant, by name.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        sweep: str,
+        configs: Mapping[str, JsonObject],
+        digests: Mapping[str, str],
+    ) -> None:
+        self.folder = folder
+        self.sweep = sweep
+        self.configs = configs
+        self.digests = digests
+
+    def job_name(self, variant: str) -> str:
+        """Return the `job.name` of a variant's run, with a digest of its settings and data."""
+        return f"{self.sweep}-{variant}-{self.digests[variant]}"
+
+    def started(self, variant: str) -> list[Path]:
+        """Return all run directories of a variant, the newest last."""
+        found = self.folder.glob(f"{self.job_name(variant)}-{ID}/config.yaml")
+        return [path.parent for path in sorted(found, key=os.path.getmtime)]
+
+    def directories(self, variant: str) -> list[Path]:
+        """Return the run directories of a variant, the newest last, without runs resumed with other
+        settings.
+        """
+        return [run for run in self.started(variant) if not self.changes(variant, run)]
+
+    def changes(self, variant: str, run: Path) -> str:
+        """Return which training settings of a run differ from the variant's, as text; "" if none
+        do.
+        """
+        own = read_config(RunDirectory(run).config)
+        wanted = self.configs[variant]
+        changed = []
+        for name in ("max_steps", "max_epochs"):
+            before, now = (config["trainer"].get(name) or -1 for config in (wanted, own))
+            if now > before > 0:
+                changed.append(f"trainer.{name} from {before} to {now}")
+        for name in ("optimizer", "schedule", "label_smoothing"):
+            before, now = (
+                config["model"].get("init_args", {}).get(name) for config in (wanted, own)
+            )
+            if before is not None and now is not None and differ(before, now):
+                changed.append(f"model.{name}")
+        return ", ".join(changed)
+
+    def finished(self, variant: str) -> Path | None:
+        """Return the newest run directory of a variant that is trained and tested; None if there is
+        none.
+        """
+        for path in reversed(self.directories(variant)):
+            run = RunDirectory(path)
+            if run.beginning.get("status") == "FINISHED" and run.metrics.exists():
+                return path
+        return None
+
+    def to_resume(self, variant: str) -> list[str]:
+        """Return the arguments that resume a variant's stopped run; empty if no run has a
+        checkpoint.
+        """
+        paths = [
+            path
+            for path in self.directories(variant)
+            if any((path / "checkpoints").glob("last*.ckpt"))
+        ]
+        return ["resume", str(paths[-1])] if paths else []
+
+    def decided_precision(self) -> str | None:
+        """Return the precision that `auto` was resolved to in the first variant that was trained;
+        None if there is none.
+        """
+        for variant, config in self.configs.items():
+            is_auto = config["trainer"]["precision"] == AUTO
+            if not is_auto or resolve(config["model"]["class_path"]).one_pass:
+                continue
+            for run in self.directories(variant):
+                kept = read_config(RunDirectory(run).config)["trainer"].get("precision")
+                if kept in (SINGLE, HALF):
+                    return str(kept)
+        return None
+
+
+def differ(one: object, two: object) -> bool:
+    """Return whether two nested settings differ in a key that both have."""
+    if isinstance(one, dict) and isinstance(two, dict):
+        return any(differ(one[name], two[name]) for name in one.keys() & two.keys())
+    return one != two
