@@ -22,8 +22,8 @@ demo: $(READY) ## the three tasks on built-in corpora: three trained, scored, re
 test: $(READY) ## the test suite (LSLM_DATA=folder adds the tests on real corpora)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --durations 10
 
-lint: $(READY) ## ruff check and format
-	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+lint: $(READY) ## ruff check, ruff format and mypy
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/python -m mypy
 
 bench: $(READY) ## quality and speed against peers, hours (ONLY=name for one; needs LSLM_DATA)
 	@$(BIN)/python -m tests.benchmarks $(ONLY)
