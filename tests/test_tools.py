@@ -26,3 +26,13 @@ def test_tools_are_pinned() -> None:
     pins = (ROOT / "constraints.txt").read_text("utf-8").lower()
     for tool in ("mypy", "pytest", "ruff", "types-pyyaml"):
         assert re.search(rf"^{tool}==", pins, re.MULTILINE), tool
+
+
+def test_the_guide_names_what_exists() -> None:
+    guide = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
+    assert set(re.findall(r"make (?:[A-Z]+=\S+ )*([a-z-]+)", guide)) <= set(targets)
+    paths = {path.partition("#")[0] for path in re.findall(r"\]\(([^)]+)\)", guide)}
+    paths |= set(re.findall(r"`((?:lslm_lightning|tasks|configs|tests)/[\w./]*)`", guide))
+    assert paths
+    assert [path for path in paths if not (ROOT / path).exists()] == []
