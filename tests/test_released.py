@@ -68,7 +68,6 @@ def lslm(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> 
         for name in ("LSLM_RUN_DIRECTORY", "LSLM_RUN_ID", "PL_GLOBAL_SEED"):
             monkeypatch.delenv(name, raising=False)
         arguments = [str(word) for word in words]
-        monkeypatch.setattr("sys.argv", ["lslm", *arguments])
         capfd.readouterr()
         ended = main(arguments)
         out, err = capfd.readouterr()

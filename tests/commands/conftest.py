@@ -61,7 +61,6 @@ def lslm(
     def run(*arguments: object) -> Outcome:
         for name in ("LSLM_RUN_DIRECTORY", "LSLM_RUN_ID", "PL_GLOBAL_SEED"):
             monkeypatch.delenv(name, raising=False)
-        monkeypatch.setattr("sys.argv", ["lslm", *map(str, arguments)])
         before = {
             number: signal.getsignal(number)
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

@@ -45,7 +45,6 @@ def trained(lslm, monkeypatch) -> list[list[str]]:
 
     def run(command, environment):
         given.append(command[3:])
-        monkeypatch.setattr("sys.argv", ["lslm", *command[3:]])
         return main(command[3:])
 
     monkeypatch.setattr(module, "run_to_its_end", run)

@@ -19,6 +19,7 @@ import yaml
 from lslm_lightning.contracts import Score
 from lslm_lightning.evaluation.scoring import write_scores
 from lslm_lightning.experiments import seeds
+from lslm_lightning.experiments.outcome import working_on
 from lslm_lightning.runs import RunDirectory
 from lslm_lightning.tracking import Tracker
 from tests.commands.conftest import refused, wait_until
@@ -229,10 +230,10 @@ def children(project, monkeypatch):
             return 0
 
         monkeypatch.setattr(seeds, "run_to_its_end", train)
-        monkeypatch.setattr(sys, "argv", ["lslm", *words.split()])
         tracker = Mock(Tracker, version="abc", page="#/runs/abc", directory=parent.path)
         try:
-            seeds.run_seeds(len(values), 0, parent, tracker)
+            with working_on(words.split()):
+                seeds.run_seeds(len(values), 0, parent, tracker)
         finally:
             summary = json.loads(parent.metrics.read_text())["summary"]
         return told, summary

@@ -3,7 +3,6 @@
 import os
 import shlex
 import signal
-import sys
 import threading
 from contextlib import nullcontext
 from pathlib import Path
@@ -16,7 +15,7 @@ from lslm_lightning.commands import evaluate, ladder
 from lslm_lightning.commands.exit_status import outcome
 from lslm_lightning.experiments import training as train
 from lslm_lightning.experiments.child_process import follow_parent
-from lslm_lightning.experiments.outcome import PARENT, command_line, way_on
+from lslm_lightning.experiments.outcome import PARENT, command_line, way_on, working_on
 from lslm_lightning.experiments.seeds import way_on_with
 from lslm_lightning.runs import RunDirectory
 from lslm_lightning.training.signals import Interrupted
@@ -250,7 +249,7 @@ def test_a_training_that_has_begun_is_resumed(command, begun, run):
         (False, 6, ["run a --seeds 3 --job.seeds=1 --seed_everything=6 --data.seed=6"]),
     ],
 )
-def test_seeds_go_on_with_the_one_under_way_and_then_the_others(begun, seed, steps, monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["lslm", "run", "a", "--seeds", "3"])
-    line = way_on_with(RunDirectory(Path("CHILD")) if begun else None, seed, 7, shuffles=True)
+def test_seeds_go_on_with_the_one_under_way_and_then_the_others(begun, seed, steps):
+    with working_on(["run", "a", "--seeds", "3"]):
+        line = way_on_with(RunDirectory(Path("CHILD")) if begun else None, seed, 7, shuffles=True)
     assert line == "To go on: " + " && ".join(f"lslm {step}" for step in steps)

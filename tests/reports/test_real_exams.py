@@ -35,9 +35,7 @@ def folder(tmp_path_factory, real_data):
 def lslm(*words: object) -> None:
     for name in ("LSLM_RUN_DIRECTORY", "LSLM_RUN_ID", "PL_GLOBAL_SEED"):
         os.environ.pop(name, None)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sys.argv", ["lslm", *map(str, words)])
-        assert main([str(word) for word in words]) == 0
+    assert main([str(word) for word in words]) == 0
 
 
 def spec(path: str, /, **arguments: object) -> dict:

@@ -451,7 +451,6 @@ def test_a_run_is_trained_reported_used_and_evaluated(config, project, monkeypat
     def lslm(*words: object) -> tuple[int, str, str]:
         for name in ("LSLM_RUN_DIRECTORY", "LSLM_RUN_ID", "PL_GLOBAL_SEED"):
             monkeypatch.delenv(name, raising=False)
-        monkeypatch.setattr("sys.argv", ["lslm", *map(str, words)])
         capfd.readouterr()
         return main([str(word) for word in words]), *capfd.readouterr()
 
