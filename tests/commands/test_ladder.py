@@ -17,6 +17,8 @@ from tests.commands.alike import config_of
 from tests.commands.conftest import refused
 from tests.commands.test_pretrained import KINDS, write
 
+pytestmark = pytest.mark.slow
+
 NGRAM = {"class_path": "tasks.language_modeling.ngram.NgramTask"}
 COPY = {"class_path": "lslm_lightning.systems.baselines.CopySource"}
 

@@ -27,6 +27,7 @@ from tests.commands.test_train import runs
 from tests.patience import PATIENCE
 
 
+@pytest.mark.slow
 def test_seeds_are_children_of_one_parent(translation, start):
     process = start(
         "-m",
@@ -59,6 +60,7 @@ def test_seeds_are_children_of_one_parent(translation, start):
     ]
 
 
+@pytest.mark.slow
 def test_a_stopped_parent_lets_its_child_save_and_tells_the_truth_of_both(translation, start):
     endless = ("--trainer.max_steps", 1000000, "--trainer.val_check_interval", 5)
     process = start("-m", "lslm_lightning", "run", "--config", translation, "--seeds", 3, *endless)
@@ -283,6 +285,7 @@ def test_a_seed_that_was_tested_on_other_data_is_no_part_of_the_mean(children):
     assert summary["bleu"]["values"] == {"0": 1.0, "2": 3.0}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("given", "words"),
     [

@@ -126,6 +126,7 @@ def test_score_is_the_sum_of_log_probabilities(search):
         )  # greedy and sampling sum in float32
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("length_penalty", [0.0, 1.0, 2.0])
 @pytest.mark.parametrize("min_length", [0, 2])
 def test_a_beam_of_everything_finds_the_best_of_all(length_penalty, min_length):
@@ -392,6 +393,7 @@ def generate(marian: torch.nn.Module, source: Tensor, **settings) -> list[list[i
     return [row[: row.index(END) + 1] if END in row else row for row in ids]
 
 
+@pytest.mark.slow
 def test_inference_mode_and_autocast_around_a_search(copies):
     """As Lightning validates: the sources were encoded there, and their tensors are not to be
     written to.
@@ -418,6 +420,7 @@ def test_greedy_against_transformers(marian, copies, no_repeat_ngram, min_length
     assert answers(search(Greedy(no_repeat_ngram), max_length, min_length)) == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("beam_size", [2, 5, 12])
 @pytest.mark.parametrize("early_stopping", [False, True])
 @pytest.mark.parametrize(

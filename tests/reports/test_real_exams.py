@@ -166,6 +166,7 @@ def test_six_systems_on_one_exam(translations):
     assert record["systems"]["large"]["facts"]["training_flops"] > 0
 
 
+@pytest.mark.browser
 def test_its_page_in_a_browser(translations, browser):
     page = translations / "report/index.html"
     assert page.stat().st_size < 5e6
@@ -238,6 +239,7 @@ def test_three_references_of_dialogsum(folder):
     )
 
 
+@pytest.mark.browser
 def test_bits_of_wikitext(folder, browser):
     systems = {
         "gpt2": spec(

@@ -10,6 +10,8 @@ from lslm_lightning.training.budget import Budget
 from lslm_lightning.training.checkpoints import Checkpoints, mean_of_weights, save_atomically
 from tests.training.conftest import fit, language_task, translation_task
 
+pytestmark = pytest.mark.slow
+
 VALIDATED = {"limit_val_batches": 1.0, "val_check_interval": 1}
 
 

@@ -74,7 +74,7 @@ def test_a_csv_file_has_the_curves(data, make_trainer):
     assert len(found["val/loss"]) == len(found["val/bleu"]) == 3
     assert list(found["val/loss"].values()) == sorted(found["val/loss"].values(), reverse=True)
     assert min(found["val/loss"].values()) == pytest.approx(float(best.best_model_score))
-    rates = found["lr-Adam"]
+    rates = found["lr-Adam/pg1"]
     assert rates == pytest.approx(
         {step: BASE_LR * task.schedule(step, n_step) for step in range(n_step)}
     )

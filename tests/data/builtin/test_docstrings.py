@@ -136,6 +136,7 @@ def library() -> list[dict]:
     return pairs(documented(standard_library()))
 
 
+@pytest.mark.slow
 def test_no_module_is_in_two_splits(library: list[dict]) -> None:
     splits = split_by_module(library)
     modules = [{row["module"] for row in rows} for rows in splits.values()]
