@@ -23,6 +23,7 @@ def test_without_output(path):
     assert not [cell for cell in cells if cell.get("outputs") or cell.get("execution_count")]
 
 
+@pytest.mark.slow
 def test_from_the_first_cell_to_the_last(project, pairs, empty_store, monkeypatch):
     nbformat = pytest.importorskip("nbformat")
     nbclient = pytest.importorskip("nbclient")

@@ -64,6 +64,7 @@ def test_both_languages_give_the_same_code(language: str) -> None:
     assert english == chinese
 
 
+@pytest.mark.slow
 def test_python_runs(
     project: Path, pairs: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

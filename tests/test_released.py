@@ -24,6 +24,8 @@ from tests.released.make import curve, scores_of
 from tests.released.recipes import EVALUATED, RECIPES, evaluation
 from tests.released.states import summarize
 
+pytestmark = pytest.mark.slow
+
 HERE = Path(__file__).parent / "released"
 EXPECTED = json.loads((HERE / "expected.json").read_text("utf-8"))
 RESUMED = [name for name in RECIPES if "resumed" in EXPECTED[name]]

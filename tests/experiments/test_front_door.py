@@ -12,6 +12,8 @@ from tests.commands.conftest import write_translation
 from tests.conftest import write_pairs
 from tests.support.process_state import changes, process_state
 
+pytestmark = pytest.mark.slow
+
 CHECKPOINT = "lslm_lightning.systems.checkpoint.Checkpoint"
 
 

@@ -35,7 +35,8 @@ for n_step in (2, 4):
                 for width, run in zip((8, 16), runs)
             },
             "n_resample": 50,
-        }
+        },
+        name=f"steps_{n_step}",
     )
     comparison = compare(runs, n_resample=50)
     found.append(
