@@ -9,6 +9,7 @@ from typing import Any, Literal
 from lightning.fabric.connector import _PRECISION_INPUT
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 
+from lslm_lightning.task_package import NAMES
 from lslm_lightning.training.checkpoints import Checkpoints
 
 TRAINER_DEFAULTS = {
@@ -41,7 +42,7 @@ def task_name(kind: type) -> str:
     """
     for base in kind.__mro__:
         parts = base.__module__.split(".")
-        if parts[0] == "tasks" and len(parts) > 1:
+        if parts[0] in NAMES and len(parts) > 1:
             return parts[1]
     return kind.__module__.split(".")[0]
 

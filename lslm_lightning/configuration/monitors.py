@@ -8,13 +8,14 @@ from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor, Mode
 
 from lslm_lightning.configuration.trainer_settings import n_train_batch
 from lslm_lightning.data.batching import limited
+from lslm_lightning.task_package import NAMES
 from lslm_lightning.training.data import TaskData
 from lslm_lightning.training.progress import CURVE
 from lslm_lightning.training.task import Task
 
 OUR_PACKAGES = (
     "lslm_lightning",
-    "tasks",
+    *NAMES,
     "lightning",
     "pytorch_lightning",
     "torch",

@@ -13,9 +13,11 @@ from pathlib import Path
 from pkgutil import iter_modules
 from typing import NamedTuple
 
+from lslm_lightning.task_package import NAMES
+
 LASTING = (
     "lslm_lightning.",
-    "tasks.",
+    *(f"{name}." for name in NAMES),
     "torch.",
     "lightning.",
 )  # do not change while a process runs

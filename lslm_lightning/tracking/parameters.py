@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from lslm_lightning.safety.redaction import redacted_settings
+from lslm_lightning.task_package import NAMES
 from lslm_lightning.tracking.names import flatten, with_hash
 
 SECTIONS = ("model", "data", "trainer", "job", "system")
@@ -12,7 +13,7 @@ CLASSES = {"model": "task_class", "data": "data_class"}  # names of the classes 
 LEFT_OUT = ("job.name.", "job.root.", "job.parent.", "job.tags.")
 TAKEN = ("seed",)  # a tag, that of `seed_everything`
 # whose classes are told apart by their last names
-KNOWN_PACKAGES = ("lslm_lightning", "tasks", "torch")
+KNOWN_PACKAGES = ("lslm_lightning", *NAMES, "torch")
 
 
 def short_parameters(config: Mapping[str, Any], changed: Mapping[str, Any]) -> dict[str, Any]:
