@@ -14,7 +14,7 @@ ifeq ($(TORCH),cpu)
 CPU_TORCH := $(PIP) --no-deps --index-url https://download.pytorch.org/whl/cpu torch==$(shell sed -n 's/^torch==//p' constraints.txt) &&
 endif
 
-.PHONY: demo test lint bench bench-faults bench-gpu help
+.PHONY: demo test test-fast lint bench bench-faults bench-gpu help
 
 demo: $(READY) ## the three tasks on built-in corpora: three trained, scored, reported runs in minutes
 	@$(BIN)/lslm demo
@@ -22,8 +22,11 @@ demo: $(READY) ## the three tasks on built-in corpora: three trained, scored, re
 test: $(READY) ## the test suite (LSLM_DATA=folder adds the tests on real corpora)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --durations 10
 
-lint: $(READY) ## ruff check and format
-	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+test-fast: $(READY) ## the unit tests: no processes, no browser, no training
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow and not distributed and not browser"
+
+lint: $(READY) ## ruff check, ruff format and mypy
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/python -m mypy
 
 bench: $(READY) ## quality and speed against peers, hours (ONLY=name for one; needs LSLM_DATA)
 	@$(BIN)/python -m tests.benchmarks $(ONLY)

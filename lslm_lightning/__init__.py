@@ -9,6 +9,8 @@ import os
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from lslm_lightning.task_package import add_alias
+
 if TYPE_CHECKING:
     from lslm_lightning.evaluation.texts import score_texts as score
     from lslm_lightning.experiments.comparing import compare
@@ -32,6 +34,8 @@ if "OMP_WAIT_POLICY" not in os.environ:
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 __version__ = "0.1.0"
+
+add_alias()
 
 __all__ = [
     "SearchSettings",

@@ -2,9 +2,11 @@
 
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from filelock import FileLock
@@ -33,6 +35,23 @@ def own_records(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mo
     """Records of this user for the tests alone; no secret of one test is hidden in another."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.getbasetemp() / "state"))
     KNOWN.forget()
+
+
+@pytest.fixture(autouse=True)
+def python_is_started_by_marked_tests(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fail a test that starts Python and has none of the marks that `make test-fast` leaves out."""
+    if any(map(request.node.get_closest_marker, ("slow", "distributed", "browser"))):
+        return
+    start = subprocess.Popen.__init__
+
+    def refuse(process: subprocess.Popen, command: Any, *more: Any, **settings: Any) -> None:
+        first = command if isinstance(command, str | Path) else next(iter(command))
+        assert not Path(str(first)).name.startswith("python"), "mark it slow: it starts Python"
+        start(process, command, *more, **settings)
+
+    monkeypatch.setattr(subprocess.Popen, "__init__", refuse)
 
 
 @pytest.fixture

@@ -45,7 +45,6 @@ def test_a_config_parses_and_opens_with_its_command(path, monkeypatch, capsys):
     assert command, f"{path} must open with the command that runs it"
     assert Path(command[2]) == path
     arguments = [command[1], "--config", str(path), "--print_config"]
-    monkeypatch.setattr("sys.argv", ["lslm", *arguments])
     assert main(arguments) == 0
     printed = yaml.safe_load(capsys.readouterr().out)
     assert printed["model"]["class_path"].startswith("tasks.")
@@ -111,7 +110,6 @@ def test_a_config_of_the_trainer_goes_with_any_other(path, monkeypatch, capsys):
     assert Path(command[2]) == path
     for other in (command[1], "configs/language_modeling/docstrings_demo.yaml"):
         arguments = ["run", "--config", other, "--config", str(path), "--print_config"]
-        monkeypatch.setattr("sys.argv", ["lslm", *arguments])
         assert main(arguments) == 0
         assert yaml.safe_load(capsys.readouterr().out)["trainer"]["strategy"]
 

@@ -7,12 +7,19 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 EVERYTHING = {"*"}
-FOUNDATION = ("files", "exit_status", "types", "renamed")  # that everything may import
+FOUNDATION = (
+    "files",
+    "exit_status",
+    "renamed",
+    "task_package",
+    "types",
+)  # that everything may import
 LAYERS: dict[str, set[str]] = {
     "files": set(),
     "exit_status": set(),
     "types": set(),
     "renamed": set(),
+    "task_package": set(),
     "safety": set(),
     "models": set(),
     "ngram": set(),

@@ -18,7 +18,10 @@ from tests.mlflow_server import free_port
 from tests.patience import PATIENCE
 from tests.reports.conftest import Browser
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium on the PATH")
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="needs chromium on the PATH"),
+]
 
 
 class Pages(NamedTuple):

@@ -2,14 +2,15 @@
 without output.
 """
 
+import ast
 import json
 import shutil
 from pathlib import Path
 
 import pytest
-import yaml
 
 from tests.patience import PATIENCE
+from tests.support.demo_configs import write_demo_configs
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -22,16 +23,12 @@ def test_without_output(path):
     assert not [cell for cell in cells if cell.get("outputs") or cell.get("execution_count")]
 
 
+@pytest.mark.slow
 def test_from_the_first_cell_to_the_last(project, pairs, empty_store, monkeypatch):
     nbformat = pytest.importorskip("nbformat")
     nbclient = pytest.importorskip("nbclient")
     assert [path.name for path in NOTEBOOKS] == ["01_first_run.ipynb", "02_compare_runs.ipynb"]
-    config = yaml.safe_load((ROOT / "configs/translation/cldr_demo.yaml").read_text("utf-8"))
-    # small, or the exams take minutes
-    config["data"]["init_args"] |= {"corpus": str(pairs), "tokenizer": "Characters"}
-    config["model"]["init_args"]["max_length"] = 20
-    (project / "configs/translation").mkdir(parents=True)
-    (project / "configs/translation/cldr_demo.yaml").write_text(yaml.safe_dump(config))
+    write_demo_configs(project, pairs)
     (project / "notebooks").mkdir()
     shutil.copy(empty_store, project)
     variables = {
@@ -42,7 +39,7 @@ def test_from_the_first_cell_to_the_last(project, pairs, empty_store, monkeypatc
     }
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    texts = []
+    outputs = []
     for path in NOTEBOOKS:
         notebook = nbformat.read(path, as_version=4)
         client = nbclient.NotebookClient(
@@ -51,9 +48,24 @@ def test_from_the_first_cell_to_the_last(project, pairs, empty_store, monkeypatc
             resources={"metadata": {"path": str(project / "notebooks")}},
         )
         client.execute()
-        texts.append(nbformat.writes(notebook))
-    assert "signature" in texts[0]
-    assert "image/png" in texts[0]
-    assert "Comparison(difference=" in texts[1]
-    assert "compare-" in texts[1]
-    assert list((project / "runs/translation").glob("compare-*/report/index.html"))
+        outputs.append(nbformat.writes(notebook))
+    assert "image/png" in outputs[0]
+    assert "signature" in outputs[0]
+    names = {path.name.partition("-")[0] for path in (project / "runs/translation").iterdir()}
+    assert {"first", "narrow", "compare", "searches"} <= names
+    assert len(list((project / "runs/translation").glob("*/report/index.html"))) == 4
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
+def test_the_front_door_alone_is_imported(path):
+    cells = json.loads(path.read_text("utf-8"))["cells"]
+    code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    assert not [line for text in code for line in text.splitlines() if line.startswith(("!", "%"))]
+    modules = {
+        node.module if isinstance(node, ast.ImportFrom) else alias.name
+        for node in ast.walk(ast.parse("\n".join(code)))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for alias in node.names
+    }
+    ours = {name for name in modules if name.startswith(("lslm_", "tasks"))}
+    assert ours == {"lslm_lightning"}

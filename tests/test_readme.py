@@ -4,10 +4,12 @@ the two agree.
 
 import re
 import shlex
+import shutil
 import sys
 from argparse import ArgumentParser
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -17,6 +19,7 @@ from lslm_lightning.commands import prepare
 from lslm_lightning.experiments.variants import read_sweep
 from tests.benchmarks.__main__ import load
 from tests.benchmarks.record import RESULTS, Record
+from tests.support.demo_configs import write_demo_configs
 
 ROOT = Path(__file__).parents[1]
 READMES = ("README.md", "README.zh-CN.md")
@@ -59,6 +62,22 @@ def test_both_languages_give_the_same_code(language: str) -> None:
     english, chinese = (blocks(name, language) for name in READMES)
     assert english
     assert english == chinese
+
+
+@pytest.mark.slow
+def test_python_runs(
+    project: Path, pairs: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LSLM_CACHE", str(project / "cache"))
+    write_demo_configs(project, pairs)
+    shutil.copy(empty_store, project)
+    front_door = [text for text in blocks("README.md", "python") if "class " not in text]
+    use, scoring = front_door
+    names: dict[str, Any] = {}
+    exec(use.replace("500", "2").replace("800", "4"), names)
+    assert names["run"].history.index.max() == 4
+    assert names["results"].failures == {}
+    exec(scoring, names)
 
 
 def config_of(words: list[str], tmp_path: Path) -> str:

@@ -24,6 +24,8 @@ from tests.released.make import curve, scores_of
 from tests.released.recipes import EVALUATED, RECIPES, evaluation
 from tests.released.states import summarize
 
+pytestmark = pytest.mark.slow
+
 HERE = Path(__file__).parent / "released"
 EXPECTED = json.loads((HERE / "expected.json").read_text("utf-8"))
 RESUMED = [name for name in RECIPES if "resumed" in EXPECTED[name]]
@@ -68,7 +70,6 @@ def lslm(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> 
         for name in ("LSLM_RUN_DIRECTORY", "LSLM_RUN_ID", "PL_GLOBAL_SEED"):
             monkeypatch.delenv(name, raising=False)
         arguments = [str(word) for word in words]
-        monkeypatch.setattr("sys.argv", ["lslm", *arguments])
         capfd.readouterr()
         ended = main(arguments)
         out, err = capfd.readouterr()

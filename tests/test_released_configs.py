@@ -33,7 +33,6 @@ def parse(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -
 
     def run(command: str, *words: object) -> dict[str, Any]:
         arguments = [command, *map(str, words), "--print_config"]
-        monkeypatch.setattr("sys.argv", ["lslm", *arguments])
         capsys.readouterr()
         status = main(arguments)
         out, err = capsys.readouterr()

@@ -20,6 +20,7 @@ from lslm_lightning.configuration.source_tree import LASTING, first_missing
 from lslm_lightning.data.corpora import check_corpus_name
 from lslm_lightning.exit_status import SettingsError
 from lslm_lightning.safety.paths import did_you_mean
+from lslm_lightning.task_package import NAMES
 from lslm_lightning.text.yaml_files import TEXTS, ParserLoader, parse_yaml
 from lslm_lightning.types import Json, JsonObject, Settings
 
@@ -30,7 +31,7 @@ FIXED = {  # blocks of a config whose class is always the same
 OPTIONS = ("config", "print_config", "print_shtab", "help", "seeds", "trust", "debug")
 OURS = (
     "lslm_lightning.",
-    "tasks.",
+    *(f"{name}." for name in NAMES),
 )  # packages whose modules define all their names in their source
 TOKENIZER_FILE = "lslm_lightning.text.recipes.Existing"
 

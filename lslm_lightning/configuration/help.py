@@ -18,6 +18,7 @@ from lslm_lightning.configuration.source_tree import (
     mapping_of,
 )
 from lslm_lightning.runs.own_code import add_working_directory
+from lslm_lightning.task_package import INSTALLED
 
 # of a line, and of the first two columns
 WIDTH = 80
@@ -341,7 +342,7 @@ def known_classes() -> dict[str, list[str]]:
     """Return the import paths of this project's public classes by their names."""
     home = Path(lslm_lightning.__file__).parents[1]
     found: dict[str, list[str]] = {}
-    for package in ("lslm_lightning", "tasks"):
+    for package in ("lslm_lightning", INSTALLED):
         for file in sorted((home / package).rglob("*.py")):
             module = ".".join(file.relative_to(home).with_suffix("").parts).removesuffix(
                 ".__init__"

@@ -7,6 +7,7 @@ from typing import Literal, TypedDict
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 
 from lslm_lightning.configuration.lightning_cli_internals import PrecisionInput, callback_of
+from lslm_lightning.task_package import NAMES
 from lslm_lightning.training.checkpoints import Checkpoints
 from lslm_lightning.training.task import Task
 
@@ -40,7 +41,7 @@ def task_name(kind: type) -> str:
     """
     for base in kind.__mro__:
         parts = base.__module__.split(".")
-        if parts[0] == "tasks" and len(parts) > 1:
+        if parts[0] in NAMES and len(parts) > 1:
             return parts[1]
     return kind.__module__.split(".")[0]
 

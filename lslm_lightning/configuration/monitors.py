@@ -9,6 +9,7 @@ from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor, Mode
 from lslm_lightning.configuration.lightning_cli_internals import checks_at_epoch_end
 from lslm_lightning.configuration.trainer_batches import n_train_batch
 from lslm_lightning.data.batching import limited
+from lslm_lightning.task_package import NAMES
 from lslm_lightning.training.curve import CURVE
 from lslm_lightning.training.data import TaskData
 from lslm_lightning.training.task import Task
@@ -16,7 +17,7 @@ from lslm_lightning.types import Settings
 
 OUR_PACKAGES = (
     "lslm_lightning",
-    "tasks",
+    *NAMES,
     "lightning",
     "pytorch_lightning",
     "torch",

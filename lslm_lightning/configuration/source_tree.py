@@ -9,17 +9,15 @@ from pathlib import Path
 from pkgutil import iter_modules
 from typing import NamedTuple
 
+from lslm_lightning.task_package import NAMES
+
 LASTING = (
     "lslm_lightning.",
-    "tasks.",
+    *(f"{name}." for name in NAMES),
     "torch.",
     "lightning.",
 )  # do not change while a process runs
-
-
 DYNAMIC = ("__getattr__", "globals", "setattr", "vars")  # of modules that may have other names too
-
-
 MOST_STEPS = 20  # that a name is followed through `from module import name`
 
 

@@ -4,7 +4,7 @@ import logging
 import os
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from lslm_lightning.exit_status import SettingsError
 from lslm_lightning.experiments.invocation import running_command
@@ -33,13 +33,16 @@ def library_call(arguments: Sequence[str]) -> Iterator[None]:
         ValueError: settings are wrong, which would end a command with the status 2.
     """
     import torch
-    from lightning.pytorch.utilities.seed import isolate_rng
 
     levels = {name: logging.getLogger(name).level for name in QUIETED}
     environment = dict(os.environ)
     n_thread = torch.get_num_threads()
     try:
-        with warnings.catch_warnings(), isolate_rng(), running_command(arguments, is_call=True):
+        with (
+            warnings.catch_warnings(),
+            kept_random_states(),
+            running_command(arguments, is_call=True),
+        ):
             yield
     except SettingsError as error:
         raise ValueError(error.message) from error.__cause__
@@ -54,3 +57,17 @@ def library_call(arguments: Sequence[str]) -> Iterator[None]:
             del os.environ[name]
         os.environ.update(environment)
         torch.set_num_threads(n_thread)
+
+
+@contextmanager
+def kept_random_states() -> Iterator[None]:
+    """Restore the random states of Python, numpy and torch afterwards, also after an error, after
+    which Lightning's `isolate_rng` leaves them changed.
+    """
+    from lightning.pytorch.utilities.seed import isolate_rng
+
+    with ExitStack() as after:
+        isolation = isolate_rng()
+        isolation.__enter__()
+        after.callback(isolation.__exit__, None, None, None)
+        yield

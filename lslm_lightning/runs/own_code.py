@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from lslm_lightning.runs.trust import is_restricted
+from lslm_lightning.task_package import AliasLoader
 
 IMPORT_PATH = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)+")
 
@@ -62,6 +63,9 @@ def is_only_here(package: str) -> bool:
 def is_installed(package: str) -> bool:
     """Return whether Python finds a package, without importing it."""
     try:
-        return package in sys.modules or find_spec(package) is not None
+        if package in sys.modules:
+            return True
+        spec = find_spec(package)
+        return spec is not None and not isinstance(spec.loader, AliasLoader)
     except (ImportError, ValueError):
         return False

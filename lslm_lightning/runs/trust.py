@@ -15,12 +15,11 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any, NoReturn
 
 import yaml
 
-import lslm_lightning
+from lslm_lightning.task_package import NAMES, is_task_package
 from lslm_lightning.text.yaml_files import TEXTS, ParserLoader, parse_yaml
 from lslm_lightning.types import Json, JsonObject, Settings
 
@@ -34,7 +33,7 @@ TRUSTED = (  # packages of models and data, which write no files and run no comm
     "lslm_lightning.pretrained",
     "lslm_lightning.text.hugging_face",
     "lslm_lightning.text.recipes",
-    "tasks",
+    *NAMES,
     "torch.nn",
     "torch.optim",
 )
@@ -131,7 +130,8 @@ class Gate:
         if path in self.also or (self.training and path in allowed_arguments()):
             return True
         is_trusted = any(path.startswith(f"{package}.") for package in TRUSTED)
-        return is_trusted and (not path.startswith("tasks.") or has_own_tasks())
+        package = path.partition(".")[0]
+        return is_trusted and (package not in NAMES or is_task_package(package))
 
 
 GATE: ContextVar[Gate | None] = ContextVar("GATE", default=None)
@@ -178,14 +178,6 @@ def allowed_arguments() -> Mapping[str, set[str]]:
         kind = import_named(path)
         found |= dict.fromkeys((path, f"{kind.__module__}.{kind.__qualname__}"), arguments)
     return found
-
-
-@cache
-def has_own_tasks() -> bool:
-    """Return whether the importable package `tasks` is the one distributed with this package."""
-    spec = find_spec("tasks")
-    beside = Path(lslm_lightning.__file__).parents[1] / "tasks"
-    return spec is not None and beside in map(Path, spec.submodule_search_locations or ())
 
 
 def check_trust(config: object) -> None:

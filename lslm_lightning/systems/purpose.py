@@ -6,6 +6,7 @@ from lslm_lightning.contracts import Purpose
 from lslm_lightning.data.catalogue import read_catalogue
 from lslm_lightning.runs import RunDirectory, find_run
 from lslm_lightning.runs.loading import read_config
+from lslm_lightning.task_package import NAMES
 from lslm_lightning.types import Settings
 
 
@@ -19,7 +20,7 @@ def purpose_of_run(reference: str | Path) -> Purpose:
     except (ValueError, OSError, RuntimeError):
         return Purpose()
     root, _, rest = config["model"]["class_path"].partition(".")
-    task = rest.partition(".")[0] if root == "tasks" else None
+    task = rest.partition(".")[0] if root in NAMES else None
     return Purpose(task, languages_of_run(directory, config.get("data") or {}))
 
 

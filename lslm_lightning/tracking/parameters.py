@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from lslm_lightning.safety.redaction import redacted_settings
+from lslm_lightning.task_package import NAMES
 from lslm_lightning.tracking.names import flatten, with_hash
 from lslm_lightning.types import Json, JsonObject, Settings
 
@@ -12,7 +13,7 @@ CLASSES = {"model": "task_class", "data": "data_class"}  # names of the classes 
 LEFT_OUT = ("job.name.", "job.root.", "job.parent.", "job.tags.")
 TAKEN = ("seed",)  # the tag of `seed_everything`
 # packages whose class names are unique without the module
-KNOWN_PACKAGES = ("lslm_lightning", "tasks", "torch")
+KNOWN_PACKAGES = ("lslm_lightning", *NAMES, "torch")
 
 
 def short_parameters(config: Settings, changed: Settings) -> JsonObject:

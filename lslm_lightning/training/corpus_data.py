@@ -11,6 +11,7 @@ from lightning.pytorch import LightningDataModule, Trainer
 
 from lslm_lightning.data.corpora import Corpus, open_corpus
 from lslm_lightning.data.locations import cache_directory
+from lslm_lightning.task_package import NAMES
 from lslm_lightning.text.cache import train_once
 from lslm_lightning.text.identification import tell_language
 from lslm_lightning.text.languages import canonical
@@ -114,7 +115,7 @@ class CorpusData(LightningDataModule, ABC):
         texts of the same rows, so that caches depend on it.
         """
         own = takewhile(
-            lambda kind: kind.__module__.partition(".")[0] not in ("lslm_lightning", "tasks"),
+            lambda kind: kind.__module__.partition(".")[0] not in ("lslm_lightning", *NAMES),
             type(self).__mro__,
         )
         return "".join(f" {kind.__qualname__} {source_of(kind)}" for kind in own)

@@ -61,7 +61,6 @@ def lslm(
     def run(*arguments: object) -> Outcome:
         for name in ("LSLM_RUN_DIRECTORY", "LSLM_RUN_ID", "PL_GLOBAL_SEED"):
             monkeypatch.delenv(name, raising=False)
-        monkeypatch.setattr("sys.argv", ["lslm", *map(str, arguments)])
         before = {
             number: signal.getsignal(number)
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -183,12 +182,17 @@ def together(start: Start) -> Callable[..., list[Forked]]:
 
 @pytest.fixture
 def start(
-    environment: dict[str, str], project: Path, empty_store: Path, origin: Origin
+    environment: dict[str, str],
+    project: Path,
+    empty_store: Path,
+    origin: Origin,
+    request: pytest.FixtureRequest,
 ) -> Iterator[Start]:
     """Start a Python command in a process of its own; keywords are variables of its environment.
 
     `-m lslm_lightning` is forked from a process that has imported it.
     """
+    assert request.node.get_closest_marker("slow"), "mark the test slow: it starts commands"
     started = []
 
     def begin(*arguments: object, **variables: str) -> subprocess.Popen | Forked:

@@ -14,6 +14,8 @@ import yaml
 from lslm_lightning.text.recipes import Characters
 from tests.commands.conftest import refused
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(
     ("arguments", "words"),

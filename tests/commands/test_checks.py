@@ -12,6 +12,8 @@ from tasks.translation.data import TranslationData
 from tests.commands.conftest import Outcome, refused
 from tests.commands.test_train import runs
 
+pytestmark = pytest.mark.slow
+
 
 def refused_before_training(outcome: Outcome, *words: str) -> None:
     refused(outcome, 1, *words)

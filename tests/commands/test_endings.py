@@ -23,6 +23,8 @@ from tests.commands.conftest import Start, wait_until
 from tests.forked import MODULE, Forked, Origin
 from tests.patience import PATIENCE
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def start_run(start: Start, translation: Path) -> Start:
@@ -164,6 +166,7 @@ def run_on(start: Start, together: Callable[..., list[Forked]]) -> Callable[...,
     return run
 
 
+@pytest.mark.distributed
 def test_the_gradient_of_two_processes_is_that_of_one_over_the_same_window(run_on, translation):
     """Plain gradient descent in double precision, no clipping: a wrong factor would show in the
     weights, however ragged the batches.
@@ -212,6 +215,7 @@ STEPS = (
 )
 
 
+@pytest.mark.distributed
 def test_two_processes_score_real_data_as_one_does(real_data, start, run_on):
     """Compare in double precision: padding of a batch must decide no token."""
     config = Path(__file__).parents[2] / "configs/translation/multi30k_en_de_cpu.yaml"
@@ -223,6 +227,7 @@ def test_two_processes_score_real_data_as_one_does(real_data, start, run_on):
     assert scores_of_one_process(run, start, **folder) == scores(run)
 
 
+@pytest.mark.distributed
 def test_processes_without_a_share_of_an_exam_wait_for_those_that_have_one(
     run_on, translation, project
 ):

@@ -22,6 +22,8 @@ from tests.commands.conftest import refused, wait_until
 from tests.patience import PATIENCE
 from tests.provider import KEY, Raw
 
+pytestmark = pytest.mark.slow
+
 BASELINES = "lslm_lightning.systems.baselines"
 CHECKPOINT = "lslm_lightning.systems.checkpoint.Checkpoint"
 

@@ -43,6 +43,7 @@ def run(lslm, translation, only_run, bert):
     return only_run()
 
 
+@pytest.mark.slow
 def test_a_run_and_an_evaluation_score_alike(lslm, run, pairs, project, bert):
     logged = {json.loads(line)["name"] for line in (run / "metrics.jsonl").read_text().splitlines()}
     assert {f"val/{name}" for name in NAMES} <= logged

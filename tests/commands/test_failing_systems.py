@@ -284,6 +284,7 @@ class Foreign:
 """
 
 
+@pytest.mark.slow
 def test_a_whole_evaluation(lslm, project, pairs):
     (project / "one_of_five.py").write_text(STRANGER)
     stages = ("none", "init", "tune", "half", "directory", "all")

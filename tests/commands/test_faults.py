@@ -21,6 +21,8 @@ from tests.commands.alike import config_of, delivered, only, same_run
 from tests.commands.conftest import refused, wait_until
 from tests.patience import PATIENCE
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def config(translation):

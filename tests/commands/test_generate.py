@@ -127,6 +127,7 @@ def answers(lslm, monkeypatch):
     return ask
 
 
+@pytest.mark.slow
 def test_each_line_gives_a_line_empty_ones_too(answers):
     found = answers("one\n\ntwo\r\n\n", "--batch-size", 3)
     assert [line[:-9] for line in found] == ["<one> 0", "<> 1", "<two> 2", "<> 0"]
@@ -162,6 +163,7 @@ def test_what_is_piped_in_must_be_text(data, message, monkeypatch):
         list(lines(None))
 
 
+@pytest.mark.slow
 def test_batches_draw_different_numbers_and_the_seed_repeats_them(answers):
     found = answers("a\n" * 4, "--batch-size", 2, "--seed", 7)
     assert len({line.split()[-1] for line in found}) == 4
@@ -169,6 +171,7 @@ def test_batches_draw_different_numbers_and_the_seed_repeats_them(answers):
     assert answers("a\n" * 4, "--batch-size", 2, "--seed", 8) != found
 
 
+@pytest.mark.slow
 def test_answers_that_were_cut_are_counted(answers, lslm):
     assert len(answers("one\nlong\ntwo\nlong\n", "--batch-size", 3, "--max-length", 7)) == 4
     outcome = lslm("generate", "RUN", "long", "--max-length", 7)
@@ -176,6 +179,7 @@ def test_answers_that_were_cut_are_counted(answers, lslm):
     assert lslm("generate", "RUN", "one").err == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -192,6 +196,7 @@ def test_wrong_options_are_one_line_and_status_2(answers, lslm, arguments, words
     assert all(word in line for word in ["lslm generate: ", *words]), line
 
 
+@pytest.mark.slow
 def test_a_real_run_answers_with_its_own_search_and_what_is_given(lslm, translation, only_run):
     assert lslm("run", "--config", translation).status == 0
     for options in (

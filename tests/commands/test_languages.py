@@ -8,6 +8,8 @@ import yaml
 
 from tests.commands.conftest import refused
 
+pytestmark = pytest.mark.slow
+
 WORDS = ["правительство", "команда", "город", "погода", "школа", "рынок", "музей", "поезд"]
 
 

@@ -19,6 +19,8 @@ from tests.commands.test_faults import status_of
 from tests.commands.test_processes import curve, same_curves
 from tests.patience import PATIENCE, at_most
 
+pytestmark = pytest.mark.slow
+
 SBATCH = Path(__file__).parents[2] / "configs/trainer/slurm.sbatch"
 IP = shutil.which("ip", path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
 STEPS = 20
@@ -103,6 +105,7 @@ def power_off(name: str) -> None:
             os.kill(int(pid), signal.SIGKILL)
 
 
+@pytest.mark.distributed
 def test_two_machines_train_what_one_does_and_survive_the_loss_of_one(
     machines, torchrun, translation, start, lslm
 ):

@@ -157,6 +157,7 @@ def test_a_run_of_a_larger_machine_can_be_used(absurd_run):
     assert config_of(str(run / "checkpoints" / "best.ckpt")) == config
 
 
+@pytest.mark.slow
 def test_commands_refuse_them_before_there_is_anything(lslm, translation, project):
     for words, told in (
         (["--job.keep_last=1000000000"], "job.keep_last=1000000000 must be at most 10,000"),

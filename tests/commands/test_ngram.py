@@ -16,6 +16,8 @@ from lslm_lightning.runs import load_run
 from lslm_lightning.training import window_data
 from tests.commands.conftest import refused
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def config(project, text) -> Path:

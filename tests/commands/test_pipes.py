@@ -107,6 +107,7 @@ def test_standard_input(redirection, name, tmp_path):
     assert done.stdout.strip() == CONFIG.strip(), done.stderr
 
 
+@pytest.mark.slow
 def test_processes_that_are_started_read_the_copy(lslm, translation, project, only_run):
     """The command line of this process names the copy; seeds and ranks are started with it."""
     path = project / "piped.yaml"

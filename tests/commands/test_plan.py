@@ -64,6 +64,7 @@ def test_more_and_better_devices_are_faster_but_not_for_nothing(plan):
     assert by_strategy(plan, device=DEVICES["t4"])["one device"].tokens_per_second < one / 10
 
 
+@pytest.mark.slow
 def test_it_prints_a_line_for_each_strategy_and_trains_nothing(lslm, translation, project):
     outcome = lslm(
         "plan", "--config", translation, "--device", "cpu,h20", "--devices", 4, "--price", 2
@@ -102,6 +103,7 @@ def test_recurrent_networks_are_planned_without_tensor_parallelism():
         )
 
 
+@pytest.mark.slow
 def test_a_model_that_does_not_fit_is_said(lslm):
     huge = ("--model.backbone.d_model=32768", "--model.backbone.n_head=16")
     config = "configs/language_modeling/docstrings_demo.yaml"
@@ -121,6 +123,7 @@ def test_a_model_that_does_not_fit_is_said(lslm):
     assert "too much" in outcome.out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "status", "said"),
     [
@@ -136,6 +139,7 @@ def test_what_cannot_be_planned_is_one_line(words, status, said, lslm, translati
     refused(lslm("plan", "--config", translation, *words), status, said)
 
 
+@pytest.mark.slow
 def test_a_config_that_is_not_there(lslm):
     refused(lslm("plan", "--config", "nowhere.yaml"), 2, "config nowhere.yaml does not exist")
 

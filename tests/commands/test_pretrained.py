@@ -21,6 +21,8 @@ from tests.commands.test_processes import SHARDED, ended
 from tests.commands.test_resume import StopAt, halves, only
 from tests.pretrained.conftest import EOS, PAD, SIDES, save
 
+pytestmark = pytest.mark.slow
+
 WORDS = ["<pad>", "</s>", "<unk>", *conftest.WORDS, *"红绿蓝一二三猫狗鸟跑睡"]
 KINDS = {
     "pairs": "encoder_decoder.PretrainedEncoderDecoder",
@@ -89,6 +91,7 @@ def test_a_run_needs_its_folder_no_more(kind, lslm, translation, project, monkey
     assert again.tokenizer.digest == again.task.backbone.tokenizer_digest
 
 
+@pytest.mark.distributed
 @pytest.mark.parametrize(
     ("kind", "layout"), [("pairs", ("--trainer.strategy=ddp",)), ("windows", SHARDED)]
 )

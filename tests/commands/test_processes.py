@@ -21,6 +21,8 @@ from tests.commands.conftest import refused, wait_until
 from tests.commands.test_train import runs
 from tests.patience import PATIENCE, at_most
 
+pytestmark = [pytest.mark.slow, pytest.mark.distributed]
+
 STEPS = 50
 ROOT = Path(__file__).parents[2]
 SHARDED, TENSOR = (

@@ -31,6 +31,8 @@ from tests.commands.alike import config_of, only, points
 from tests.commands.conftest import refused
 from tests.commands.test_processes import ended
 
+pytestmark = pytest.mark.slow
+
 QUICK = ("--n_resample", 100)
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
 SIZES = {
@@ -223,6 +225,7 @@ def test_what_a_pretrained_encoder_cannot_have_is_one_line(lslm, translation, pr
         refused(lslm("fit", "--config", path, *words), 1, *said)
 
 
+@pytest.mark.distributed
 def test_one_process_and_two_give_the_same_scores(lslm, together, translation):
     path = config_of("spans", translation)
     common = ("--trainer.max_steps=6", "--job.average=1")

@@ -29,6 +29,8 @@ from tests.commands.alike import STEPS, config_of, only, points, same_run
 from tests.commands.conftest import refused, wait_until
 from tests.patience import PATIENCE
 
+pytestmark = pytest.mark.slow
+
 TWO = ("--trainer.devices", 2, "--trainer.strategy", "ddp")
 
 
@@ -59,6 +61,7 @@ class KillAt(Callback):
         self._strike_if(trainer, "save")
 
 
+@pytest.mark.distributed
 @pytest.mark.parametrize(
     ("kind", "n"),
     [*product(["pairs", "windows", "stream", "spans"], [1, 2]), ("rows", 2), ("recordings", 2)],
@@ -359,6 +362,7 @@ def test_a_finished_run_trains_on_where_it_is_asked_to(lslm, stopped):
     assert "lslm resume" not in note
 
 
+@pytest.mark.distributed
 def test_another_number_of_processes_is_said_and_every_batch_comes_once(together, stopped):
     """Two processes with one micro-batch each a step instead of one with two: the same steps but
     for rounding.
@@ -673,6 +677,7 @@ def test_children_of_seeds_are_resumed_one_by_one(lslm, stopped):
     refused(lslm("resume", straight), 1, "parent of seeds", "-seed-*")
 
 
+@pytest.mark.distributed
 def test_rows_in_order_have_their_processes_and_two_train_what_one_does(together, lslm, config):
     """Without dropout, two processes with three rows each take the steps of one with six; neither
     goes on with the state of the other.

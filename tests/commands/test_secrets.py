@@ -26,6 +26,7 @@ def texts_of(folder: Path) -> dict[Path, str]:
     return {path: path.read_bytes().decode("utf-8", "replace") for path in found}
 
 
+@pytest.mark.slow
 def test_no_secret_of_a_run_is_in_sight_and_resume_has_them(
     lslm, translation, only_run, monkeypatch, project
 ):
@@ -76,6 +77,7 @@ def test_no_secret_of_a_run_is_in_sight_and_resume_has_them(
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("debug", [(), ("--debug",)])
 def test_errors_and_tracebacks_hold_no_secret(lslm, monkeypatch, project, debug):
     monkeypatch.setenv(

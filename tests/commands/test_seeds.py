@@ -15,6 +15,7 @@ from unittest.mock import Mock
 import pytest
 import torch
 import yaml
+from lslm_lightning.experiments.outcome import working_on
 
 from lslm_lightning.contracts import Score
 from lslm_lightning.evaluation.scoring import write_scores
@@ -26,6 +27,7 @@ from tests.commands.test_train import runs
 from tests.patience import PATIENCE
 
 
+@pytest.mark.slow
 def test_seeds_are_children_of_one_parent(translation, start):
     process = start(
         "-m",
@@ -58,6 +60,7 @@ def test_seeds_are_children_of_one_parent(translation, start):
     ]
 
 
+@pytest.mark.slow
 def test_a_stopped_parent_lets_its_child_save_and_tells_the_truth_of_both(translation, start):
     endless = ("--trainer.max_steps", 1000000, "--trainer.val_check_interval", 5)
     process = start("-m", "lslm_lightning", "run", "--config", translation, "--seeds", 3, *endless)
@@ -229,10 +232,10 @@ def children(project, monkeypatch):
             return 0
 
         monkeypatch.setattr(seeds, "run_to_its_end", train)
-        monkeypatch.setattr(sys, "argv", ["lslm", *words.split()])
         tracker = Mock(Tracker, version="abc", page="#/runs/abc", directory=parent.path)
         try:
-            seeds.run_seeds(len(values), 0, parent, tracker)
+            with working_on(words.split()):
+                seeds.run_seeds(len(values), 0, parent, tracker)
         finally:
             summary = json.loads(parent.metrics.read_text())["summary"]
         return told, summary
@@ -282,6 +285,7 @@ def test_a_seed_that_was_tested_on_other_data_is_no_part_of_the_mean(children):
     assert summary["bleu"]["values"] == {"0": 1.0, "2": 3.0}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("given", "words"),
     [

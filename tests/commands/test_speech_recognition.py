@@ -15,6 +15,8 @@ from tests.commands.conftest import refused
 from tests.commands.test_processes import ended, same_curves, scores
 from tests.spoken import RATE_HZ, tones, wav, write_spoken
 
+pytestmark = pytest.mark.slow
+
 CHARACTERS = {"class_path": "lslm_lightning.text.recipes.Characters"}
 
 
@@ -173,6 +175,7 @@ def test_bad_recordings_are_told_before_the_training(config, project, lslm):
     assert not list(Path("runs").glob("*/*/checkpoints"))
 
 
+@pytest.mark.distributed
 def test_two_processes_train_what_one_does(config, start, together):
     one = (
         "--job.name=one",

@@ -15,6 +15,8 @@ from lslm_lightning.runs.trust import check_trust, only_trusted
 from lslm_lightning.text.recipes import Characters
 from tests.commands.conftest import refused
 
+pytestmark = pytest.mark.slow
+
 EVIL = "evil_callbacks"
 HAPPENED: list[str] = []
 

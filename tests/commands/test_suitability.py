@@ -264,6 +264,7 @@ def test_what_is_allowed_asks_nobody_anew():
     assert answering({"class_path": "a.B"}) == {"class_path": "a.B"}
 
 
+@pytest.mark.slow
 def test_evaluate_refuses_the_newest_run_of_a_pattern_before_it_is_asked(lslm, pairs, project):
     """The right run is older; nobody was told which one is meant."""
     right = run("translation", "en-1", source_language="en", target_language="zh")

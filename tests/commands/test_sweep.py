@@ -17,6 +17,8 @@ from tests.commands.alike import config_of
 from tests.commands.conftest import refused
 from tests.commands.test_pretrained import KINDS, write
 
+pytestmark = pytest.mark.slow
+
 NGRAM = {"class_path": "tasks.language_modeling.ngram.NgramTask"}
 COPY = {"class_path": "lslm_lightning.systems.baselines.CopySource"}
 
@@ -45,7 +47,6 @@ def trained(lslm, monkeypatch) -> list[list[str]]:
 
     def run(command, environment):
         given.append(command[3:])
-        monkeypatch.setattr("sys.argv", ["lslm", *command[3:]])
         return main(command[3:])
 
     monkeypatch.setattr(module, "run_to_its_end", run)

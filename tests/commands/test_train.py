@@ -21,6 +21,8 @@ from lslm_lightning.runs.directory import RunDirectory
 from lslm_lightning.tracking.views import TAG, state_of
 from lslm_lightning.training.precision import StepTimes
 
+pytestmark = pytest.mark.slow
+
 
 def mlflow_client() -> MlflowClient:
     return MlflowClient(f"sqlite:///{Path('mlflow.db').absolute()}")

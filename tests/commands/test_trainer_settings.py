@@ -319,6 +319,7 @@ def values(run, name):
     return [row["value"] for row in rows if row["name"] == name]
 
 
+@pytest.mark.slow
 def test_steps_and_the_schedule_count_the_limit_and_the_fewer_of_steps_and_epochs(
     lslm, translation, only_run
 ):
@@ -348,6 +349,7 @@ def test_steps_and_the_schedule_count_the_limit_and_the_fewer_of_steps_and_epoch
     assert len(values(only_run(), "val/bleu")) == 6
 
 
+@pytest.mark.slow
 def test_overfitting_repeats_the_first_batch_and_lowers_its_loss(lslm, translation, only_run):
     """Lightning documents it so: the same batches of both splits, without shuffling; config.yaml
     keeps the setting.
@@ -375,6 +377,7 @@ def test_overfitting_repeats_the_first_batch_and_lowers_its_loss(lslm, translati
     refused(resumed, 1, "overfit_batches 1 then", "overfit_batches 2 now")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "told"),
     [
@@ -424,6 +427,7 @@ def test_a_timer_without_time_is_refused_by_the_name_that_was_given(defaults):
     check_construction(settings, [Timer(duration={"hours": 1})])
 
 
+@pytest.mark.slow
 def test_bars_timers_and_profiles_of_lightning_work(lslm, translation, only_run):
     bar = "--trainer.callbacks+=RichProgressBar"
     timer = "--trainer.callbacks+=Timer"

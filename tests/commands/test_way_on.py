@@ -3,7 +3,6 @@
 import os
 import shlex
 import signal
-import sys
 import threading
 from contextlib import nullcontext
 from pathlib import Path
@@ -17,7 +16,7 @@ from lslm_lightning.commands.exit_status import exit_status_of
 from lslm_lightning.experiments import training as train
 from lslm_lightning.experiments.child_process import follow_parent
 from lslm_lightning.experiments.endings import suggest_command
-from lslm_lightning.experiments.invocation import PARENT, command_line
+from lslm_lightning.experiments.invocation import PARENT, command_line, running_command
 from lslm_lightning.experiments.seeds import seeds_suggestion
 from lslm_lightning.runs import RunDirectory
 from lslm_lightning.training.signals import Interrupted
@@ -251,7 +250,8 @@ def test_a_training_that_has_begun_is_resumed(command, begun, run):
         (False, 6, ["run a --seeds 3 --job.seeds=1 --seed_everything=6 --data.seed=6"]),
     ],
 )
-def test_seeds_go_on_with_the_one_under_way_and_then_the_others(begun, seed, steps, monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["lslm", "run", "a", "--seeds", "3"])
-    line = seeds_suggestion(RunDirectory(Path("CHILD")) if begun else None, seed, 7, shuffles=True)
+def test_seeds_go_on_with_the_one_under_way_and_then_the_others(begun, seed, steps):
+    with running_command(["run", "a", "--seeds", "3"]):
+        child = RunDirectory(Path("CHILD")) if begun else None
+        line = seeds_suggestion(child, seed, 7, shuffles=True)
     assert line == "To continue: " + " && ".join(f"lslm {step}" for step in steps)

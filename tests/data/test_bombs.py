@@ -11,6 +11,8 @@ import pytest
 from lslm_lightning.safety.limits import SETTING
 from tests.data.bombs import MAKERS
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 
 

@@ -207,6 +207,7 @@ def test_the_footer_says_what_arrow_reads_in_it(compression: str, version: str) 
             assert own.get(column_stores.DICTIONARY) == expected.dictionary_page_offset
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("n_byte", "n_row"), [(10, 1000), (1 << 20, 64), (1 << 26, 1), (1 << 27, 1)]
 )

@@ -37,6 +37,7 @@ def here(corpus: Corpus) -> list[str]:
     return [split for split in corpus.splits if set(entry.split_files(split)) <= found]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", read_catalogue(Path("none")))
 def test_real_corpora_are_as_declared(name: str, real) -> None:
     corpus = real(name)
@@ -60,6 +61,7 @@ def test_tinyshakespeare_is_cut_as_nanogpt_cuts_it(real) -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "fields"), [("tatoeba-zh-en", ("en", "zh")), ("chinese-poetry-ci", ("text",))]
 )
@@ -72,6 +74,7 @@ def test_unofficial_splits_share_nothing(name: str, fields: tuple[str, ...], rea
         assert sum(map(len, values.values())) == len(set.union(*values.values()))
 
 
+@pytest.mark.slow
 def test_brown_counts_are_those_nltk_reports(real) -> None:
     corpus = real("brown")
     texts = [row["text"] for split in corpus.splits for row in corpus.rows(split)]
@@ -89,6 +92,7 @@ def test_wikitext_counts_are_the_published_ones(real) -> None:
     assert tokens == {"val": 217646, "test": 245569}
 
 
+@pytest.mark.slow
 def test_aeslc_references_begin_with_the_original(real, monkeypatch: pytest.MonkeyPatch) -> None:
     corpus = real("aeslc")
     test = corpus.rows("test")
@@ -110,6 +114,7 @@ def test_languages_that_are_not_asked_for_are_not_read(real) -> None:
 # Laws on a corpus of three lines
 
 
+@pytest.mark.slow
 def test_the_digest_follows_the_data_and_how_it_is_read(put, describe) -> None:
     put(PAIRS | {"test.en": "A dog.\n", "test.de": "Ein Hund.\n"}, "data/pets")
     splits = {"train": "train.{language}", "test": "test.{language}"}

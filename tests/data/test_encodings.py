@@ -134,6 +134,7 @@ def test_what_cannot_be_told_is_not_guessed(data, shown):
     assert "find out how the file was written" in said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "encodings"),
     [

@@ -26,6 +26,8 @@ from lslm_lightning.text.tokenizer_files import load_tokenizer
 from tasks.language_modeling.data import LanguageModelingData
 from tests.patience import PATIENCE
 
+pytestmark = pytest.mark.slow
+
 TEXTS = [f"text {i} 第{i}篇 " + "x" * (i % 13) for i in range(200)]
 SHARD_BYTES = 600
 

@@ -292,6 +292,7 @@ def test_no_more_is_read_than_is_needed(form: str, monkeypatch: pytest.MonkeyPat
     assert file.n_byte == len(data.encode())
 
 
+@pytest.mark.slow
 @given(
     st.lists(
         st.recursive(

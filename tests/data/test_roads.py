@@ -172,6 +172,7 @@ def test_a_stream_goes_on_at_any_document(tmp_path):
         assert list(stream.documents(0, 1000)) == []
 
 
+@pytest.mark.slow
 def test_a_corpus_a_stream_and_prepared_ids_have_the_same_texts(tmp_path, monkeypatch):
     """The tokens of what was prepared, one a byte, decoded again."""
     monkeypatch.setenv("LSLM_CACHE", str(tmp_path / "cache"))

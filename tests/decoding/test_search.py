@@ -124,6 +124,7 @@ def test_score_is_the_sum_of_log_probabilities(search):
         )  # greedy and sampling sum in float32
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("length_penalty", [0.0, 1.0, 2.0])
 @pytest.mark.parametrize("min_length", [0, 2])
 def test_a_beam_of_everything_finds_the_best_of_all(length_penalty, min_length):

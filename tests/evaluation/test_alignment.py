@@ -69,6 +69,7 @@ def shifted(texts: list[str], start: int, stop: int, by: int) -> list[str]:
     return [*texts[:start], *run[by:], *run[:by], *texts[stop:]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("script", SCRIPTS)
 @pytest.mark.parametrize("least", [35, 60])
 @pytest.mark.parametrize("n", [100, 400])
@@ -94,6 +95,7 @@ def test_shifts_and_permutations_are_told(script, least, n):
         assert find_disorder(permuted, references)
 
 
+@pytest.mark.slow
 @settings(max_examples=5, deadline=None, derandomize=True)
 @given(
     n=st.integers(100, 150),
@@ -286,6 +288,7 @@ def translated(texts: list[str]) -> list[str]:
     return [text.translate(CYRILLIC) for text in texts]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "make", [translated, lambda texts: [text.split(", ")[0] for text in texts]]
 )

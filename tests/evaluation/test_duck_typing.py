@@ -184,6 +184,7 @@ def test_the_medium_of_an_example_is_its_modality():
     assert picture.length == 0
 
 
+@pytest.mark.slow
 def test_no_ability_of_a_system_is_looked_up_by_name():
     for path in sorted((ROOT / "lslm_lightning").rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):

@@ -218,6 +218,7 @@ def test_another_split_and_part_of_one(project):
     assert data.recorded("test")["files"] == data.corpus.digest("test")
 
 
+@pytest.mark.slow
 def test_questions_texts_and_documents(project):
     rows = {"context": "The cat sat on the mat.", "question": "Who sat?", "answers": ["The cat"]}
     asked = GenerativeData(str(write(project / "asked", test__jsonl=json.dumps(rows) + "\n")))

@@ -111,6 +111,7 @@ def test_sanity_checks_are_warnings() -> None:
         score(OUTPUTS, REFERENCES, "chrf", language="en", n_resample=0)
 
 
+@pytest.mark.slow
 def test_the_package_loads_nothing_large_until_it_is_asked() -> None:
     code = (
         "import sys, lslm_lightning; assert not {'torch', 'numpy', 'lightning'} & "

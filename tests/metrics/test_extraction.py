@@ -62,6 +62,7 @@ def test_gains_are_those_of_the_metric_to_the_last_bit(language, data):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("language", DOCUMENTS)
 @given(st.data())
 def test_the_fast_choice_is_the_slow_one(language, data):

@@ -239,6 +239,7 @@ def test_a_perfect_answer_is_perfect_and_one_letter_counts(language, data):
         assert value(metric, [(other_letter(text), text)] * 2) != pytest.approx(best), metric.name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stated", ["en", "de", "zh", "th", "ru", "und"])
 @LANGUAGES
 @settings(max_examples=2, deadline=None)

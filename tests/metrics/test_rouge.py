@@ -157,6 +157,7 @@ def test_signature_and_what_is_not_defined():
 # Words of jieba, where they are asked for
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_words_of_jieba_against_rouge_score_on_words_with_spaces(kind):
     """Words written as a1, a2, ... are English to rouge-score: the same sequence of words has the

@@ -237,6 +237,7 @@ def f1_of(path, output, reference):
     return float(2 * precision * recall / (precision + recall))
 
 
+@pytest.mark.slow
 def test_bert_score_is_a_mean_over_examples(bert):
     metrics = metrics_of(bert_score(bert))
     assert [m.name for m in metrics] == [f"BERTScore_{n}" for n in ("precision", "recall", "f1")]

@@ -108,6 +108,7 @@ def test_beams_share_a_source_and_may_be_reordered(family: Family):
         torch.testing.assert_close(y, whole[:, -1:], **EXACT)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES + RECURRENT)
 @torch.no_grad()
 def test_saving_and_loading_changes_nothing(family: Family, tmp_path):

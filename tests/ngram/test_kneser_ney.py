@@ -108,6 +108,7 @@ def brown(real_data: Path) -> Sentences:
 KENLM = {2: (314.01, 231.90), 3: (291.12, 214.08), 5: (288.94, 212.50)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", KENLM)
 def test_perplexities_are_those_of_kenlm(order, brown):
     first, second, vocab_size = brown

@@ -95,6 +95,7 @@ def test_scores_of_texts_are_those_of_the_system(causal, stride):
     assert (own.n_token, own.unknown) == (other.n_token, other.unknown) == (37, 0)
 
 
+@pytest.mark.slow
 def test_continuations(causal):
     """Prompts of several lengths at once, and rows that end before others."""
     task = language_task(causal, search=Greedy())
@@ -114,6 +115,7 @@ def test_continuations(causal):
         assert ids[:n] == whole[0, len(prompt) :].tolist()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("search", [Greedy(), Beam(3), Beam(4, length_penalty=0.6)], ids=str)
 def test_translations(paired, search):
     task = translation_task(paired)

@@ -74,6 +74,7 @@ def test_code_is_refused_in_a_run(settings: dict) -> None:
         PretrainedDecoder("x", config=GPT2 | settings, tokenizer_digest="x")
 
 
+@pytest.mark.slow
 def test_no_call_of_transformers_lets_code_in() -> None:
     """Every call by which `transformers` could load a class forbids code."""
     loading = {"from_pretrained", "from_config"}

@@ -21,6 +21,8 @@ from lslm_lightning.reports import (
     write_report,
 )
 
+pytestmark = pytest.mark.browser
+
 TEXTS = {
     "de": (
         "Two men stand before a white wall.",

@@ -11,6 +11,8 @@ from lslm_lightning.reports.explorer import Explorer
 from lslm_lightning.reports.page import render_markdown, write_report
 from lslm_lightning.reports.samples import Sample
 
+pytestmark = pytest.mark.browser
+
 HOSTILE = (
     "</script><script>window.hit = 1</script><!--<img src=x onerror='window.hit = 1'> "
     "\u2028 \x1b[31m"

@@ -35,9 +35,7 @@ def folder(tmp_path_factory, real_data):
 def lslm(*words: object) -> None:
     for name in ("LSLM_RUN_DIRECTORY", "LSLM_RUN_ID", "PL_GLOBAL_SEED"):
         os.environ.pop(name, None)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sys.argv", ["lslm", *map(str, words)])
-        assert main([str(word) for word in words]) == 0
+    assert main([str(word) for word in words]) == 0
 
 
 def spec(path: str, /, **arguments: object) -> dict:
@@ -168,6 +166,7 @@ def test_six_systems_on_one_test_set(translations):
     assert record["systems"]["large"]["facts"]["training_flops"] > 0
 
 
+@pytest.mark.browser
 def test_its_page_in_a_browser(translations, browser):
     page = translations / "report/index.html"
     assert page.stat().st_size < 5e6
@@ -240,6 +239,7 @@ def test_three_references_of_dialogsum(folder):
     )
 
 
+@pytest.mark.browser
 def test_bits_of_wikitext(folder, browser):
     systems = {
         "gpt2": spec(

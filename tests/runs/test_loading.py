@@ -115,6 +115,7 @@ def same(run: LoadedRun, task: TinyTask) -> bool:
     return torch.equal(run.task(IDS), task(IDS))
 
 
+@pytest.mark.slow
 def test_a_run_gives_its_model_back(trained: tuple[RunDirectory, TinyTask]) -> None:
     directory, task = trained
     run = load_run(directory.path, trust=True)
@@ -150,6 +151,7 @@ def track(directory: RunDirectory) -> str:
     return tracker.version
 
 
+@pytest.mark.slow
 def test_an_mlflow_run_gives_its_model_back_here_and_where_its_directory_is_gone(
     trained: tuple[RunDirectory, TinyTask],
 ) -> None:
@@ -166,6 +168,7 @@ def test_an_mlflow_run_gives_its_model_back_here_and_where_its_directory_is_gone
     assert len(list(Path("runs/tiny").iterdir())) == 1
 
 
+@pytest.mark.slow
 def test_the_beginning_of_an_id_must_be_of_one_run(
     trained: tuple[RunDirectory, TinyTask], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -90,6 +90,7 @@ def shadowed(folder: Path) -> Path:
     return log
 
 
+@pytest.mark.slow
 def test_python_processes_that_a_command_starts_leave_it_alone(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -102,6 +103,7 @@ def test_python_processes_that_a_command_starts_leave_it_alone(
     assert os.environ.get("PYTHONSAFEPATH") == before
 
 
+@pytest.mark.slow
 def test_python_m_leaves_it_alone(project: Path) -> None:
     """As far as it can: what Python imports before the command is Python's own affair."""
     log = shadowed(project)

@@ -182,6 +182,7 @@ def test_a_run_is_refused_before_anything_is_imported(
     assert not HAPPENED, (place, value)
 
 
+@pytest.mark.slow
 @FUZZ
 @given(st.sampled_from(PLACES), values())
 def test_the_parser_alone_imports_nothing_either(stranger, place: str, value: str) -> None:

@@ -301,6 +301,7 @@ def test_any_long_secret_is_hidden_in_any_text(value):
     assert value not in redacted(f"<{value}> {value} {quote(value)}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "part",
     [

@@ -137,6 +137,7 @@ def test_errors_of_commands(capfd, project, words):
     assert "\x07" not in printed.out + printed.err
 
 
+@pytest.mark.slow
 def test_a_catalogue_of_a_stranger(capfd, project, monkeypatch):
     (project / "configs").mkdir()
     (project / "configs/corpora.yaml").write_text(

@@ -141,6 +141,7 @@ def test_probabilities_of_one_were_filled_in():
     assert score_passage(echoed([*"\n12"], [None, 0.0, 1e-7]), "\n", "12") == (0.0, 2)  # rounding
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("tokens", "start"), [(["a\n\nb"], 0), (["a", "\n\n", "b"], 1), (["a", "\n", "\nb"], None)]
 )

@@ -602,6 +602,7 @@ DAMAGED = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kept", DAMAGED, ids=range(len(DAMAGED)))
 def test_a_damaged_reply_in_the_cache_is_passed_over_and_named(provider, kept, caplog):
     before = answers(endpoint(provider), EXAMPLES[:2])

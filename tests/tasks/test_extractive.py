@@ -155,6 +155,7 @@ def test_labels_are_found_once_and_anew_when_anything_changes(tmp_path, monkeypa
     assert not list(tmp_path.glob("*.part"))
 
 
+@pytest.mark.slow
 def test_several_processes_find_what_one_finds(tmp_path, monkeypatch):
     rows = documents(30, "en", 5)
     texts = [split_sentences(row["document"]) for row in rows]
@@ -296,6 +297,7 @@ def test_padding_changes_nothing(made, backbone, over_sentences):
     torch.testing.assert_close(task.loss(encoded[list(range(12))]), losses, rtol=0, atol=1e-10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("backbone", "language"), [("transformer", "en"), ("lstm", "en"), ("transformer", "zh")]
 )
@@ -319,6 +321,7 @@ def test_the_sentence_with_a_marker_is_found_in_texts_never_seen(made, backbone,
     assert found == right
 
 
+@pytest.mark.slow
 def test_a_batch_is_learned_by_heart(made):
     data = made()
     batch = data.encoded("train")[[1, 2, 3, 4]]
@@ -331,6 +334,7 @@ def test_a_batch_is_learned_by_heart(made):
     assert task.loss(batch).item() / batch.n_token < 0.02
 
 
+@pytest.mark.slow
 def test_straight_equals_stopped_and_resumed_bit_for_bit(made, tmp_path):
     def parts():
         data = made(max_tokens=200)
@@ -447,11 +451,11 @@ def config(project: Path, empty_store: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_a_run_is_trained_reported_used_and_evaluated(config, project, monkeypatch, capfd):
     def lslm(*words: object) -> tuple[int, str, str]:
         for name in ("LSLM_RUN_DIRECTORY", "LSLM_RUN_ID", "PL_GLOBAL_SEED"):
             monkeypatch.delenv(name, raising=False)
-        monkeypatch.setattr("sys.argv", ["lslm", *map(str, words)])
         capfd.readouterr()
         return main([str(word) for word in words]), *capfd.readouterr()
 

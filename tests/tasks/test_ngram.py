@@ -75,6 +75,7 @@ def test_a_step_is_a_distribution_and_what_scoring_says(trained, order):
     assert torch.equal(whole, logits)
 
 
+@pytest.mark.slow
 def test_passages_of_a_text_add_up_to_the_text_whatever_is_beside_it(trained):
     task, _ = trained()
     text = "red green blue cat dog runs"

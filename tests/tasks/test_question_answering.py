@@ -321,6 +321,7 @@ def test_the_question_in_words(tmp_path):
 # Written answers
 
 
+@pytest.mark.slow
 def test_answers_are_learned_to_be_written_or_left_out(tmp_path):
     folder = questions.write(tmp_path / "q", language="zh")
     data = GenerativeData(str(folder), Characters(), max_source_length=40, max_target_length=6)

@@ -315,6 +315,7 @@ def test_nothing_to_choose_from_is_learned_without_harm(made):
     assert all(torch.isfinite(p.grad).all() for p in task.parameters() if p.grad is not None)
 
 
+@pytest.mark.slow
 def test_a_judge_says_the_same_of_all_windows_and_places_tell_them_apart(made):
     """A passage of several windows, the answer in one: the others learn that it is not there."""
 
@@ -362,6 +363,7 @@ def test_words_that_are_not_seen_keep_their_hints(made):
     )
 
 
+@pytest.mark.slow
 @everyone
 def test_a_batch_is_learned_by_heart(made, backbone):
     data = made()
@@ -412,6 +414,7 @@ def test_places_are_found_in_order():
     assert pad.tolist() == [[False, False, False], [False, True, True]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("backbone", "language"),
     [("transformer", "en"), ("lstm", "zh"), ("bidaf", "en"), ("judged", "zh")],
@@ -571,6 +574,7 @@ def test_task_and_data_must_fit(made):
 # Runs
 
 
+@pytest.mark.slow
 def test_straight_equals_stopped_and_resumed_bit_for_bit(made, tmp_path):
     def parts():
         torch.manual_seed(0)
@@ -581,6 +585,7 @@ def test_straight_equals_stopped_and_resumed_bit_for_bit(made, tmp_path):
     assert_resumes_exactly(parts, tmp_path, 7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backbone", ["transformer", "bidaf, judged"])
 def test_a_step_in_shapes_alone(made, backbone):
     """What `lslm plan` needs."""

@@ -370,6 +370,7 @@ def test_padding_changes_nothing(made, family, heads):
     assert together == [p.output for example in examples for p in task.answer([example])]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("family", "heads"),
     [("lstm", "ctc"), ("transformer", "ctc"), ("transformer", "both"), ("lstm", "decoder")],
@@ -405,6 +406,7 @@ def test_a_batch_is_learned_by_heart(made, family, heads):
     assert task.answering.limit == ("" if heads == "ctc" else "max_length=1")
 
 
+@pytest.mark.slow
 def test_tones_never_heard_are_written_down(made):
     """A trained model reads new sentences of the language, in training with parts left out and at
     another tempo.
@@ -449,6 +451,7 @@ def test_another_tempo_is_never_too_fast_for_the_transcript(made):
 # Training
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("heads", ["ctc", "both"])
 def test_straight_equals_stopped_and_resumed_bit_for_bit(made, tmp_path, heads):
     def parts():
@@ -458,6 +461,7 @@ def test_straight_equals_stopped_and_resumed_bit_for_bit(made, tmp_path, heads):
     assert_resumes_exactly(parts, tmp_path, 5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_step_in_shapes_alone(made, family):
     """What `lslm plan` needs."""
@@ -526,6 +530,7 @@ def test_a_report_has_players_pictures_and_alignments(made):
     assert "media-src" not in render_html(Report("without sound", []))
 
 
+@pytest.mark.slow
 def test_a_page_has_players_for_twenty_long_recordings(made, tmp_path):
     """A quarter of a minute each: 7 MB of FLAC, so that MP3 must do."""
     chance = np.random.default_rng(0)

@@ -134,6 +134,7 @@ def test_every_visible_character_is_in_a_token(kind, every, text):
     assert {i for i, c in enumerate(text) if not c.isspace()} <= covered
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @settings(max_examples=150)
 @given(text=passages, data=st.data())
@@ -151,6 +152,7 @@ def test_an_answer_comes_back_in_what_its_tokens_say(kind, every, text, data):
         assert found == wanted
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", EXACT)
 @settings(max_examples=150)
 @given(text=passages, data=st.data())
@@ -221,6 +223,7 @@ def question(passage: str, asked: str = "Who?", answer: str | None = None) -> Qu
     )
 
 
+@pytest.mark.slow
 @settings(max_examples=100)
 @given(st.integers(0, 90), st.integers(20, 60), st.integers(1, 30), st.integers(0, 12))
 def test_every_token_is_in_a_window_and_short_answers_whole(n, max_length, stride, n_asked):

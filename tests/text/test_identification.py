@@ -144,6 +144,7 @@ def test_what_was_assumed_is_said_with_how_to_set_it():
     assert "set data.language" in tell_language(["12"]).assumption
 
 
+@pytest.mark.slow
 def test_the_identifier_is_loaded_only_when_a_language_is_asked_for():
     code = (
         "import sys; import lslm_lightning.text.identification as i; "

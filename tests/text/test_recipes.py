@@ -80,6 +80,7 @@ for recipe in (BytePair(400), *unigrams, Characters(), Words(vocab_size=20)):
 """
 
 
+@pytest.mark.slow
 def test_training_is_deterministic():
     outputs = set()
     for threads, seed in (("1", "0"), ("3", "7")):

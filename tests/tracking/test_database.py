@@ -91,6 +91,7 @@ def usable(file: Path) -> list[str]:
 # Interruptions
 
 
+@pytest.mark.slow
 def test_a_store_whose_maker_is_killed_is_whole_or_not_there(
     project: Path, empty_store: Path, older_store: Path
 ) -> None:
@@ -192,6 +193,7 @@ def test_an_older_store_is_migrated_and_kept(project: Path, older_store: Path, m
         assert execute(before, query) == execute(target, query) != []
 
 
+@pytest.mark.slow
 def test_tables_of_another_program_stay(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     execute(
         project / "mlflow.db",

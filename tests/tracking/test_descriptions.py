@@ -76,6 +76,7 @@ def test_a_description_that_the_user_gave_as_a_tag_stays(store: Path, run_direct
     assert shown(tracker) == "mine"
 
 
+@pytest.mark.slow
 def test_it_comes_to_another_store_with_the_run(
     store: Path, run_directory: Path, project: Path
 ) -> None:

@@ -1,5 +1,6 @@
 """Short names of settings: few, stable, and each another one."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -94,6 +95,7 @@ PARTS = st.sampled_from(
 )
 
 
+@pytest.mark.slow
 @given(st.sets(st.lists(PARTS, min_size=1, max_size=5).map(".".join), max_size=30))
 def test_different_settings_have_different_names(names: set[str]) -> None:
     found = short_names(names)

@@ -194,6 +194,7 @@ def old(store: Path, run_directory: Path) -> Run:
     return ended(tracker)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["runs/toy/copy", "runs/other/first-1a2b", "elsewhere"])
 @pytest.mark.parametrize("again", [True, False])
 def test_a_copy_gets_a_run_of_its_own(

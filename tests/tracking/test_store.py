@@ -138,6 +138,7 @@ def test_only_what_may_pass_is_tried_again(status: int, passes: bool) -> None:
     assert Store().is_passing(requests.HTTPError(response=response)) is passes
 
 
+@pytest.mark.slow
 def test_processes_that_start_together_share_one_new_store(project: Path) -> None:
     code = (
         "from lslm_lightning.tracking import Store; c, e = Store().open_experiment('toy'); "

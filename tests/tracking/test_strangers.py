@@ -106,6 +106,7 @@ def test_a_server_that_was_named_once_is_used_again(project, monkeypatch):
     assert recorded_store({"store": "http://evil"}, Path()) is None, "the user's own counts"
 
 
+@pytest.mark.slow
 def test_a_run_on_a_server_makes_it_known(server, project, run_directory, monkeypatch):
     with pytest.raises(ValueError, match="MLFLOW_TRACKING_URI"):
         recorded_store({"store": f"{server}/"}, run_directory)
@@ -130,6 +131,7 @@ def test_a_database_that_keeps_files_on_a_server_gets_none(store, project, run_d
     assert seen == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "place",
     [

@@ -336,6 +336,7 @@ def test_a_full_disk_keeps_nothing_from_mlflow(
     assert stored(tracker).info.status == "FINISHED"
 
 
+@pytest.mark.slow
 def test_a_killed_process_leaves_a_run_that_is_not_finished(
     store: Path, run_directory: Path
 ) -> None:
@@ -361,6 +362,7 @@ time.sleep(600)
     assert len(mirrored(run_directory, "loss")) == 101
 
 
+@pytest.mark.slow
 def test_an_outage_of_the_server_costs_no_point_and_no_time(
     server: str, run_directory: Path
 ) -> None:

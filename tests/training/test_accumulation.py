@@ -17,6 +17,8 @@ from lslm_lightning.metrics.rouge import Rouge
 from lslm_lightning.training.accumulation import CorpusScore, MeanNats, TrainingSums
 from tests.training.conftest import fit, translation_task
 
+pytestmark = pytest.mark.slow
+
 RNG = np.random.default_rng(5)
 WORDS = ["the", "a", "cat", "dog", "sat", "on", "mat", "runs", "far", "away", "from", "here"]
 EXAMPLES = [

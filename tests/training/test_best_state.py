@@ -16,6 +16,8 @@ from lslm_lightning.training.kept_checkpoints import final_record
 from lslm_lightning.training.optimizer_settings import ChangedSettings
 from tests.training.conftest import fit, language_task, translation_task
 
+pytestmark = pytest.mark.slow
+
 VALIDATED = {"limit_val_batches": 1.0, "val_check_interval": 1}
 SLOW = {"optimizer": lambda p: torch.optim.SGD(p, lr=0.1), "schedule": Constant(0)}
 HARMFUL = {"optimizer": lambda p: torch.optim.SGD(p, lr=10.0), "schedule": Constant(0)}

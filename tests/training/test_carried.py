@@ -104,6 +104,7 @@ def test_training_is_a_plain_loop_of_truncated_back_propagation(kind, text_data)
     torch.testing.assert_close(task.embedding.weight, plain.vectors, rtol=0, atol=1e-11)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop", [2, 5, 8])
 def test_straight_equals_stopped_and_resumed_bit_for_bit(stop, text_data, tmp_path):
     """With dropout, accumulation, and validations in between on one side."""
@@ -129,6 +130,7 @@ def test_straight_equals_stopped_and_resumed_bit_for_bit(stop, text_data, tmp_pa
     assert torch.equal(weights(second), weights(straight))
 
 
+@pytest.mark.slow
 def test_validation_reads_rows_in_order_with_their_state(text_data):
     data = text_data(contiguous=True, context=8, batch_size=3)
     task = recurrent_task(data, context=8, **PLAIN).double()
@@ -189,6 +191,7 @@ def test_a_continuation_goes_on_with_its_state(text_data):
         assert logits.argmax(-1).tolist() == answer
 
 
+@pytest.mark.slow
 def test_a_budget_in_minutes_is_measured_on_rows_in_order(text_data):
     data = text_data(contiguous=True)
     task = recurrent_task(data)
@@ -210,6 +213,7 @@ def test_token_vectors_are_scaled_where_no_norm_follows(text_data):
     assert language_task(data).embedding.scale is None
 
 
+@pytest.mark.slow
 def test_what_cannot_be_carried_is_refused(text_data):
     data = text_data(contiguous=True)
     with pytest.raises(

@@ -17,6 +17,8 @@ from lslm_lightning.training.distributed.checkpoint_io import (
 )
 from tests.training.conftest import fit, language_task, translation_task
 
+pytestmark = pytest.mark.slow
+
 VALIDATED = {"limit_val_batches": 1.0, "val_check_interval": 1}
 
 

@@ -17,6 +17,8 @@ from lslm_lightning.training.work import TrainingWork
 from tests.training.conftest import fit, translation_task
 from tests.training.test_interruption import SignalAt
 
+pytestmark = pytest.mark.slow
+
 
 class Curve(Logger):
     """Keeps what is logged, by step."""

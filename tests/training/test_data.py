@@ -70,6 +70,7 @@ def test_a_batch_of_an_exam_counts_what_is_read(translation_data):
         assert (len(batches) == 1) == (data is cut)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unknown", [False, True])
 def test_validation_gives_no_bits_per_byte_where_characters_are_unknown(text, text_data, unknown):
     (text / "val.txt").write_text(("red cat 红 " if unknown else "red cat ") * 20)

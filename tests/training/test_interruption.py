@@ -21,6 +21,8 @@ from tests.patience import PATIENCE
 from tests.training.conftest import fit, translation_task
 from tests.training.test_task import weights
 
+pytestmark = pytest.mark.slow
+
 COMMON = {"accumulate_grad_batches": 2, "limit_val_batches": 1.0, "val_check_interval": 4}
 
 

@@ -15,6 +15,7 @@ from tests.training.conftest import fit, language_task, translation_task
 VALIDATED = {"limit_val_batches": 1.0}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["translation", "text", "unknown characters"])
 def test_what_is_said_to_exist_is_what_a_validation_logs(
     kind, translation_data, text_data, text, tmp_path
@@ -38,6 +39,7 @@ def test_what_is_said_to_exist_is_what_a_validation_logs(
     assert {*CURVE} < {*expected}
 
 
+@pytest.mark.slow
 def test_the_end_of_a_short_epoch_knows_the_loss(translation_data):
     data = translation_data(max_tokens=400)
     stop = EarlyStopping("train/loss", patience=100, check_on_train_epoch_end=True)

@@ -14,6 +14,8 @@ from lslm_lightning.training.checkpoints import Checkpoints
 from lslm_lightning.training.optimizer_settings import ChangedSettings, refuse_optimizer
 from tests.training.conftest import fit, language_task
 
+pytestmark = pytest.mark.slow
+
 OPTIM = torch.optim
 
 

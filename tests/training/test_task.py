@@ -28,6 +28,7 @@ def weights(task):
     return torch.cat([p.detach().flatten() for p in task.parameters()])
 
 
+@pytest.mark.slow
 def test_gradient_is_that_of_the_mean_over_the_tokens_of_the_whole_window(translation_data):
     """Accumulation over ragged batches, checked against one backward pass over all of them."""
     data = translation_data(max_tokens=60)
@@ -57,6 +58,7 @@ def test_n_token_counts_what_the_loss_sums(translation_data, text_data):
     assert last.n_token == int((last.ids[:, 1:] != data.tokenizer.pad_id).sum()) == 4
 
 
+@pytest.mark.slow
 def test_validation_never_changes_training(translation_data, tmp_path):
     from lslm_lightning.runs import RunDirectory
 
@@ -75,6 +77,7 @@ def test_validation_never_changes_training(translation_data, tmp_path):
     assert torch.equal(*ends)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["translation", "text"])
 @pytest.mark.parametrize("stop", [2, 5, 6])
 def test_straight_equals_stopped_and_resumed_bit_for_bit(
@@ -133,6 +136,7 @@ def test_a_few_examples_are_learned_by_heart(kind, translation_data, text_data):
         assert [a.output for a in answers] == [rows[i]["de"] for i in (3, 9, 5)]
 
 
+@pytest.mark.slow
 def test_validation_loss_is_exact_over_the_split_and_never_smoothed(translation_data):
     data = translation_data()
     task = translation_task(data, label_smoothing=0.5, optimizer=sgd, schedule=Constant(0))
@@ -153,6 +157,7 @@ def test_validation_loss_is_exact_over_the_split_and_never_smoothed(translation_
     assert float(trainer.callback_metrics["val/loss"]) == pytest.approx(total / n, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_not_finite_stops_at_once_and_says_where(translation_data):
     data = translation_data()
     task = translation_task(
@@ -162,6 +167,7 @@ def test_a_loss_that_is_not_finite_stops_at_once_and_says_where(translation_data
         fit(task, data)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop", [4, 6, 8])
 @pytest.mark.parametrize("interval", [3, 4])
 def test_a_training_that_ended_within_an_epoch_goes_on_within_it(
@@ -204,6 +210,7 @@ def test_a_language_model_with_an_encoder_is_refused(text_data):
         LanguageModelingTask(Transformer(16, 2, 1, 1), text_data().tokenizer)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["translation", "text"])
 def test_any_trainer_of_lightning_gives_the_scores(kind, translation_data, text_data, tmp_path):
     data = translation_data() if kind == "translation" else text_data()

@@ -72,6 +72,7 @@ def test_it_is_the_same_every_time_and_follows_the_seed() -> None:
     assert make_splits(sizes, 1) == make_splits(sizes, 1) != make_splits(sizes, 2)
 
 
+@pytest.mark.slow
 def test_the_corpus() -> None:
     corpus = open_corpus("cldr", {"en": "en", "zh": "zh"})
     assert corpus.task == "translation"
@@ -83,6 +84,7 @@ def test_the_corpus() -> None:
         open_corpus("cldr", {"en": "en", "it": "it"})
 
 
+@pytest.mark.slow
 def test_directions_are_evaluation_sets_of_their_own() -> None:
     """One digest of rows, as many of evaluation sets as there are directions, and a name for each
     in MLflow.

@@ -176,6 +176,7 @@ def library() -> list[dict]:
     return summary_rows(documented_objects(modules))
 
 
+@pytest.mark.slow
 def test_no_module_is_in_two_splits(library: list[dict]) -> None:
     splits = split_by_module(library)
     modules = [{row["module"] for row in rows} for rows in splits.values()]

@@ -1,0 +1,111 @@
+"""Both names of the package of tasks mean the same classes, in a checkout and in a wheel."""
+
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from lslm_lightning.runs.trust import only_trusted, resolve
+from lslm_lightning.task_package import ALIAS, INSTALLED
+from tests.patience import PATIENCE
+
+ROOT = Path(__file__).parents[1]
+CONFIG = ROOT / "configs/translation/cldr_demo.yaml"
+
+
+def test_both_names_mean_the_same_classes() -> None:
+    assert (INSTALLED, ALIAS) == ("tasks", "lslm_tasks")
+    ours = import_module("tasks.translation.task")
+    alias = import_module("lslm_tasks.translation.task")
+    assert alias is ours
+    assert ours.__spec__.name == ours.__name__ == "tasks.translation.task"
+    with only_trusted():
+        assert resolve("lslm_tasks.translation.task.TranslationTask") is ours.TranslationTask
+    with pytest.raises(ModuleNotFoundError):
+        import_module("lslm_tasks.cooking")
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with what the wheel installs."""
+    pytest.importorskip("setuptools")
+    folder = tmp_path_factory.mktemp("wheel")
+    tree = folder / "tree"
+    for name in ("lslm_lightning", "tasks"):
+        shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, tree)
+    build = "from setuptools import build_meta; build_meta.build_wheel('..')"
+    done = subprocess.run([sys.executable, "-c", build], cwd=tree, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    [path] = folder.glob("*.whl")
+    with zipfile.ZipFile(path) as archive:
+        archive.extractall(folder / "installed")
+    return folder / "installed"
+
+
+@pytest.fixture
+def python(wheel: Path, tmp_path: Path):
+    """Run Python with the wheel's packages, far from the checkout."""
+
+    def run(*arguments: object) -> str:
+        environment = {
+            **os.environ,
+            "PYTHONPATH": str(wheel),
+            "LSLM_CACHE": str(tmp_path / "cache"),
+            "XDG_STATE_HOME": str(tmp_path / "state"),
+        }
+        done = subprocess.run(
+            [sys.executable, *map(str, arguments)],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return run
+
+
+@pytest.mark.slow
+def test_a_wheel_claims_two_names(wheel: Path) -> None:
+    names = {path.name for path in wheel.iterdir() if not path.name.endswith(".dist-info")}
+    assert names == {"lslm_lightning", "lslm_tasks"}
+    [top_level] = wheel.glob("*.dist-info/top_level.txt")
+    assert set(top_level.read_text().split()) == names
+    assert (wheel / "lslm_lightning/py.typed").is_file()
+    tasks = sorted(path.relative_to(ROOT / "tasks") for path in (ROOT / "tasks").rglob("*.py"))
+    there = wheel / "lslm_tasks"
+    assert sorted(path.relative_to(there) for path in there.rglob("*.py")) == tasks
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["tasks", "lslm_tasks"])
+def test_a_wheel_reads_configs_with_either_name(python, tmp_path: Path, name: str) -> None:
+    config = tmp_path / "mine.yaml"
+    config.write_text(CONFIG.read_text("utf-8").replace(": tasks.", f": {name}."), "utf-8")
+    printed = python("-m", "lslm_lightning", "run", "--config", config, "--print_config")
+    assert f"class_path: {name}.translation.task.TranslationTask" in printed
+    assert f"class_path: {name}.translation.data.TranslationData" in printed
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("file", ["tasks.py", "tasks/__init__.py"])
+def test_a_package_of_the_users_keeps_its_name(python, tmp_path: Path, file: str) -> None:
+    (tmp_path / file).parent.mkdir(exist_ok=True)
+    (tmp_path / file).write_text("MINE = True\n")
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import lslm_lightning, tasks\n"
+        "from lslm_tasks.translation.task import TranslationTask\n"
+        "assert tasks.MINE\n"
+        "print(TranslationTask.__module__)\n"
+    )
+    assert python(script) == "lslm_tasks.translation.task\n"
