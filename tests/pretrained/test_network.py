@@ -198,7 +198,7 @@ def test_what_keeps_no_keys_and_values_is_refused(tmp_path):
 
 @pytest.mark.parametrize("name", [*CAUSAL, *PAIRED])
 def test_a_folder_without_its_tokenizer_is_refused(name, tmp_path):
-    """For some folders `transformers` makes a tokenizer that knows no word."""
+    """`transformers` makes a tokenizer for some such folders that knows no word."""
     folder = save({**CAUSAL, **PAIRED}[name](), tmp_path / name, name in PAIRED)
     for path in folder.glob("*token*"):
         path.unlink()
