@@ -271,7 +271,7 @@ class CausalTask(LanguageModel):
     # Generation
 
     @property
-    def reach(self) -> int | None:
+    def max_context(self) -> int | None:
         return None if self.backbone.has_bounded_state else self.context
 
     def step(self, ids: Tensor, state: Nested, shared: Nested) -> tuple[Tensor, Nested]:
