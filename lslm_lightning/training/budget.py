@@ -189,6 +189,7 @@ class Budget(Callback):
         return int(trainer.strategy.broadcast(trainer.global_step + max(1, int(more))))
 
     def _set(self, trainer: Trainer, n_step: int, step_seconds: float, is_final: bool) -> None:
+        """Set the number of steps of the whole run, record it, and print it with its measures."""
         trainer.fit_loop.epoch_loop.max_steps = n_step
         if trainer.is_global_zero:
             self.record(n_step, is_final)

@@ -251,10 +251,10 @@ class CausalTask(LanguageModel):
         losses = torch.zeros(is_scored.shape, dtype=torch.float64)
         state = None
         n_read = n_before
-        for begin in range(0, is_scored.size(1), self.context):
-            lengths = [end - 1 - start - begin for start, _, end in windows]
+        for offset in range(0, is_scored.size(1), self.context):
+            lengths = [end - 1 - start - offset for start, _, end in windows]
             n_row = sum(length > 0 for length in lengths)  # windows that are not read to their end
-            piece = slice(begin, begin + self.context)
+            piece = slice(offset, offset + self.context)
             state = None if state is None else reorder(state, torch.arange(n_row))
             y, state = self.backbone.decode(self.embedding(ids[:n_row, :-1][:, piece]), state=state)
             scored = is_scored[:n_row, piece]
@@ -275,7 +275,7 @@ class CausalTask(LanguageModel):
     # Generation
 
     @property
-    def reach(self) -> int | None:
+    def max_context(self) -> int | None:
         return None if self.backbone.has_bounded_state else self.context
 
     def step(self, ids: Tensor, state: Nested, shared: Nested) -> tuple[Tensor, Nested]:

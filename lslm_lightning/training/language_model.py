@@ -63,7 +63,7 @@ class LanguageModel(TextScorer, Task):
         self.min_length = min_length
 
     @property
-    def reach(self) -> int | None:
+    def max_context(self) -> int | None:
         """Most tokens of a text that the model reads; None if there is no such limit."""
         return None
 
@@ -84,8 +84,8 @@ class LanguageModel(TextScorer, Task):
         generator: torch.Generator | None = None,
         n_best: int = 1,
     ) -> Decoded:
-        """Return the search's continuations of prompts of any lengths, which fit into the reach
-        with their prompts; see `Decoded`.
+        """Return the search's continuations of prompts of any lengths; see `Decoded`. A prompt and
+        its continuation must fit into `max_context`.
 
         Args:
             prompts: ids that begin with `</s>`.
@@ -125,7 +125,7 @@ class LanguageModel(TextScorer, Task):
             for example, found in zip(examples, lists, strict=True):
                 yield n_best_prediction(example, found, self.tokenizer, seconds)
             return
-        answers = self.continue_far(prompts, self.max_length)
+        answers = self.continue_any_length(prompts, self.max_length)
         seconds = (perf_counter() - began) / max(1, len(examples))
         for example, ids in zip(examples, answers, strict=True):
             finish = "stop" if ids[-1:] == [self.tokenizer.eos_id] else "length"
@@ -137,9 +137,11 @@ class LanguageModel(TextScorer, Task):
                 finish_reason=finish,
             )
 
-    def continue_far(self, prompts: Sequence[Sequence[int]], max_length: int) -> list[list[int]]:
-        """Return the new ids of a continuation of each prompt, of any length: where the reach is
-        full, the model goes on from the later half of it.
+    def continue_any_length(
+        self, prompts: Sequence[Sequence[int]], max_length: int
+    ) -> list[list[int]]:
+        """Return the new ids of a continuation of each prompt, of any length: where `max_context`
+        is reached, the model continues from the later half of it.
         """
         rows = [list(prompt) for prompt in prompts]
         self._continue(rows, [len(prompt) for prompt in prompts], max_length, self._generator())
@@ -151,7 +153,7 @@ class LanguageModel(TextScorer, Task):
         """Return for each prompt `n_best` continuations, as new ids with their log p, in the order
         of the search.
 
-        Where the reach is full, each goes on by itself; they are then in the order of their log p.
+        Where `max_context` is reached, each goes on by itself; they are then sorted by their log p.
 
         Raises:
             ValueError: the search finds fewer than `n_best`.
@@ -182,18 +184,18 @@ class LanguageModel(TextScorer, Task):
         return None if seed is None else torch.Generator().manual_seed(seed)
 
     def _window(self, row: Sequence[int]) -> Sequence[int]:
-        """Return the ids of a row that are read: all, or the last of them, half of the reach."""
-        if self.reach is None or len(row) <= self.reach:
+        """Return the ids of a row that are read: all, or the last `max_context` // 2."""
+        if self.max_context is None or len(row) <= self.max_context:
             return row
-        return row[-max(1, self.reach // 2) :]
+        return row[-max(1, self.max_context // 2) :]
 
     def _room(self, rows: Sequence[Sequence[int]], max_length: int) -> int:
-        """Return the number of new tokens that fit into the reach after these rows, at most
+        """Return the number of new tokens that fit into `max_context` after these rows, at most
         `max_length`.
         """
-        if self.reach is None or not rows:
+        if self.max_context is None or not rows:
             return max_length
-        return min(self.reach + 1 - max(len(self._window(row)) for row in rows), max_length)
+        return min(self.max_context + 1 - max(len(self._window(row)) for row in rows), max_length)
 
     def _continue(
         self,

@@ -212,6 +212,7 @@ def _try_changes(
 
 
 def _step(optimizer: Optimizer) -> None:
+    """Take a step with gradients of 1."""
     for group in optimizer.param_groups:
         for parameter in group["params"]:
             parameter.grad = torch.ones_like(parameter)

@@ -103,6 +103,7 @@ def trial_step(task: "Task", batch: "Batch", device: torch.device) -> Callable[[
     )
 
     def step(half: bool) -> None:
+        """Do one forward and backward pass, under bfloat16 autocast if `half`."""
         probe = probes[half]
         # Lightning's autocast keeps no cast weights either.
         with torch.autocast(device.type, torch.bfloat16, enabled=half, cache_enabled=False):

@@ -51,7 +51,7 @@ class LanguageModelAnswering(Answering):
 
     def samples(self) -> list[str]:
         task = self.task
-        length = min(100, task.max_length, task.reach or task.max_length)
+        length = min(100, task.max_length, task.max_context or task.max_length)
         decoded = task.continue_rows([[task.tokenizer.eos_id]] * 3, length)
         return [
             task.tokenizer.decode(ids[:n])

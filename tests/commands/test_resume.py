@@ -292,7 +292,7 @@ class FailsAtOnce(Callback):
     [
         (
             ["--model.optimizer=torch.optim.SGD", "--model.optimizer.lr=0.1"],
-            "model.optimizer=SGD cannot go on",
+            "model.optimizer=SGD cannot resume",
         ),
         (["--model.optimizer.amsgrad=true"], "amsgrad from False to True cannot change"),
         (["--trainer.max_steps=3"], "trainer.max_steps=3, but"),

@@ -185,7 +185,7 @@ def test_a_stride_asks_for_windows(text_data):
 def test_a_continuation_goes_on_with_its_state(text_data):
     task = recurrent_task(text_data(), search=Greedy(), min_length=60).double().eval()
     prompts = [[2, *task.tokenizer.encode(p)] for p in ("red green blue one two three", "c")]
-    for prompt, answer in zip(prompts, task.continue_far(prompts, 60), strict=True):
+    for prompt, answer in zip(prompts, task.continue_any_length(prompts, 60), strict=True):
         logits = task.logits(torch.tensor([prompt + answer]))[0, len(prompt) - 1 : -1]
         logits[:, task.tokenizer.eos_id] = -torch.inf
         assert logits.argmax(-1).tolist() == answer

@@ -93,7 +93,7 @@ def test_within_the_context_a_continuation_is_written_in_one_go(text_data):
     expected = [
         ids[:n] for ids, n in zip(decoded.ids.tolist(), decoded.n_token.tolist(), strict=True)
     ]
-    assert task.continue_far(prompts, 10) == expected
+    assert task.continue_any_length(prompts, 10) == expected
 
 
 @pytest.mark.parametrize("position", [Rotary, partial(Learned, max_length=16)])
@@ -115,7 +115,7 @@ def test_beyond_the_context_each_token_is_written_from_what_the_model_was_traine
     )
     prompts = [[2, *task.tokenizer.encode(p)] for p in ("red green blue one two three", "c")]
     with torch.no_grad():
-        for prompt, answer in zip(prompts, task.continue_far(prompts, 50), strict=True):
+        for prompt, answer in zip(prompts, task.continue_any_length(prompts, 50), strict=True):
             row = prompt + answer
             assert len(answer) == 50
             for t in range(len(prompt), len(row)):
@@ -132,9 +132,9 @@ def test_parts_of_a_sample_draw_different_numbers(text_data):
     task = language_task(text_data(), search=Sampling(seed=3), min_length=64).double().eval()
     for p in task.parameters():
         torch.nn.init.zeros_(p)  # every token equally likely, whatever stands before
-    [ids] = task.continue_far([[2]], 64)
+    [ids] = task.continue_any_length([[2]], 64)
     assert len({tuple(ids[i : i + 8]) for i in range(16, 64, 8)}) == 6
-    assert task.continue_far([[2]], 64) == [ids]
+    assert task.continue_any_length([[2]], 64) == [ids]
 
 
 def test_text_that_its_tokens_do_not_give_back_has_no_bits_per_byte(text_data):

@@ -7,12 +7,16 @@ from lightning.pytorch.loggers import CSVLogger
 from torch.nn import functional as F
 from torchmetrics.text import CharErrorRate, Perplexity
 
+from lslm_lightning.configuration.signatures import settings_of
 from lslm_lightning.metrics.error_rate import CharacterErrorRate
 from lslm_lightning.optim import Constant
 from lslm_lightning.tracking import Tracker
 from lslm_lightning.training.checkpoints import Checkpoints
 from lslm_lightning.training.exam import EvaluationCallback, Exam
 from lslm_lightning.training.token_gradients import micro_batch_seed
+from tasks.language_modeling.task import LanguageModelingTask
+from tasks.question_answering.spans import SpanTask
+from tasks.speech_recognition.task import SpeechRecognitionTask
 from tasks.translation.task import TranslationTask
 from tests.training.conftest import fit, language_task, translation_task
 
@@ -204,7 +208,6 @@ def test_micro_batches_have_seeds_of_their_own():
 
 def test_a_language_model_with_an_encoder_is_refused(text_data):
     from lslm_lightning.models.transformer import Transformer
-    from tasks.language_modeling.task import LanguageModelingTask
 
     with pytest.raises(ValueError, match="n_encoder_layer=1 must be 0"):
         LanguageModelingTask(Transformer(16, 2, 1, 1), text_data().tokenizer)
@@ -262,3 +265,21 @@ def test_extra_metrics_stand_behind_those_of_the_task(translation_data) -> None:
     assert task.validation.names(data)[-2:] == ["val/CharErrorRate", "val/cer"]
     with pytest.raises(ValueError, match="Perplexity reads logits"):
         translation_task(data, extra_metrics=[Perplexity()])
+
+
+def test_the_parts_of_a_copied_task_belong_to_the_copy(translation_data) -> None:
+    task = translation_task(translation_data())
+    other = copy.deepcopy(task)
+    names = ("answering", "validation", "requirements", "report", "model_info", "training_state")
+    assert all(getattr(other, name).task is other for name in names)
+    assert all(getattr(task, name).task is task for name in names)
+
+
+def test_constructors_of_tasks_show_one_default_optimizer() -> None:
+    shown = {
+        setting.shown_default
+        for kind in (TranslationTask, LanguageModelingTask, SpeechRecognitionTask, SpanTask)
+        for setting in settings_of(f"{kind.__module__}.{kind.__name__}")
+        if setting.name == "optimizer"
+    }
+    assert shown == {"AdamW(lr=0.001, weight_decay=0.01, fused=true)"}
