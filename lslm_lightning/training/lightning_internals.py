@@ -108,8 +108,9 @@ class MonitoredLauncher(_SubprocessScriptLauncher):
         if not environment.creates_processes_externally:
             self._call_children_scripts()
             self.on_launch(self.procs)
-        # so that Lightning starts neither processes nor its observer
-        assert environment.creates_processes_externally, "LOCAL_RANK is set by now"
+            if not environment.creates_processes_externally:
+                return function(*args, **kwargs)
+        # LOCAL_RANK is set by now, so that Lightning starts neither processes nor its observer
         result: R = super().launch(function, *args, trainer=trainer, **kwargs)
         return result
 
