@@ -33,7 +33,9 @@ class FinalChoice:
         self.task = task
 
     def run(self) -> None:
-        """Choose, and record the choice; does nothing where it is recorded. Collective."""
+        """Choose the best checkpoint and record the choice; do nothing if it is recorded already.
+        Collective.
+        """
         trainer = self.trainer
         checkpoints = self.checkpoints
         log_at_last_step(trainer)
@@ -140,7 +142,7 @@ class FinalChoice:
             )
 
     def result(self) -> JsonObject:
-        """Return the record of the choice."""
+        """Return the JSON record of the choice: step, best score, and what that was measured on."""
         result: JsonObject = {
             "step": self.trainer.global_step,
             "best_score": self.record.score,

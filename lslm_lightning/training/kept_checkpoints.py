@@ -14,7 +14,7 @@ FINAL = "settled"  # file that says which checkpoint was chosen as the best one 
 
 
 class KeptCheckpoints:
-    """Checkpoints in the folder of a run, and how one is given the role of another.
+    """Paths of the checkpoints in a run's folder, with operations that link, keep and delete them.
 
     Attributes:
         best: path of the best checkpoint by the task's metric.

@@ -61,8 +61,8 @@ def validates_next(trainer: Trainer) -> bool:
 
 
 def log_at_last_step(trainer: Trainer) -> None:
-    """Let what is logged after training stand at its last step, which Lightning's own count misses
-    by one if a resumed run had no step left.
+    """Set the step at which Lightning logs to the last optimizer step; its own count is one short
+    if a resumed run had no step left.
     """
     trainer.fit_loop.epoch_loop._batches_that_stepped = trainer.global_step
 
@@ -108,14 +108,19 @@ class MonitoredLauncher(_SubprocessScriptLauncher):
         if not environment.creates_processes_externally:
             self._call_children_scripts()
             self.on_launch(self.procs)
-        # so that Lightning starts neither processes nor its observer
-        assert environment.creates_processes_externally, "LOCAL_RANK is set by now"
+            if not environment.creates_processes_externally:
+                return function(*args, **kwargs)
+        # LOCAL_RANK is set by now, so that Lightning starts neither processes nor its observer
         result: R = super().launch(function, *args, trainer=trainer, **kwargs)
         return result
 
 
 def monitor_launch(trainer: Trainer, on_launch: Callable[[Sequence[Popen[bytes]]], None]) -> None:
-    """Let a Trainer that starts processes start them by `MonitoredLauncher`."""
+    """Replace the launcher of a Trainer that starts processes by a `MonitoredLauncher`.
+
+    Args:
+        on_launch: receives the processes that were started.
+    """
     strategy = trainer.strategy
     launcher = strategy.launcher
     if isinstance(launcher, _SubprocessScriptLauncher):
@@ -125,8 +130,8 @@ def monitor_launch(trainer: Trainer, on_launch: Callable[[Sequence[Popen[bytes]]
 
 
 class TensorParallelStrategy(ModelParallelStrategy):
-    """ModelParallelStrategy in which all processes that are not needed for tensor parallelism
-    share the data.
+    """ModelParallelStrategy whose data-parallel size is the number of processes divided by
+    `tensor_parallel_size`.
 
     Args:
         tensor_parallel_size: number of processes that compute each layer together.

@@ -66,7 +66,7 @@ class TrainingDisplay:
         self.display.begin(work, lasting=True)
 
     def update(self, trainer: TaskTrainer, task: Task, batch_idx: int, is_step: bool) -> None:
-        """Show a micro-batch that was trained on.
+        """Show progress after a micro-batch.
 
         Args:
             is_step: whether it ended an optimizer step.
@@ -129,7 +129,7 @@ class TrainingDisplay:
         return arrived
 
     def begin_validation(self, trainer: Trainer) -> None:
-        """Stop the clock of the steps."""
+        """Pause the clock from which the speed of training is computed."""
         if self.work is not None:
             self.look(trainer)
             self.work.begin_validation()
