@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Writing of files as a whole or not at all."""
 
 import os
 import secrets
@@ -9,14 +9,14 @@ from pathlib import Path
 
 @contextmanager
 def draft_of(path: Path, mode: int = 0o666, durable: bool = False) -> Iterator[Path]:
-    """Yield an empty hidden file beside `path`, which replaces it at the end.
+    """Yield the path of an empty hidden file beside `path`, which replaces `path` at the end.
 
-    An error removes the draft and leaves `path` as it was. The folder is made where it is missing.
+    An error removes the hidden file and leaves `path` as it was. The folder is made if it is
+    missing.
 
     Args:
-        mode: permissions of the new file, of which the user's umask takes away.
-        durable: whether the content is on the disk, and not in its cache, before the file has its
-            name.
+        mode: permissions of the new file, less the user's umask.
+        durable: whether the content is synced to the disk before the file has its name.
 
     >>> with draft_of(path) as draft:
     ...     draft.write_text("all of it")
@@ -40,11 +40,11 @@ def atomic_write(
     mode: int = 0o666,
     errors: str = "strict",
 ) -> None:
-    """Replace a file by this text in UTF-8, or by these bytes; a reader never sees half of it.
+    """Write a text in UTF-8, or bytes, to a file; a reader sees the old content or the new one.
 
     Args:
-        mode: permissions, of which the user's umask takes away.
-        errors: what becomes of characters that UTF-8 does not have, as in `str.encode`.
+        mode: permissions, less the user's umask.
+        errors: treatment of characters that UTF-8 cannot encode, as in `str.encode`.
     """
     data = content.encode("utf-8", errors) if isinstance(content, str) else content
     with draft_of(path, mode) as draft:

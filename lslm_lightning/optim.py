@@ -1,29 +1,27 @@
-"""Learning-rate schedules as pure functions of the step, and which parameters decay."""
+"""Learning-rate schedules as pure functions of the step, and parameter groups for weight decay."""
 
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import NotRequired, TypedDict
 
 from torch import nn
 
 
 class Schedule(ABC):
-    """step -> factor on the optimizer's learning rate. Pure: the same (step, n_step) always gives
-    the same factor.
-    """
+    """Factor on the optimizer's learning rate as a pure function of (step, n_step)."""
 
     @abstractmethod
     def __call__(self, step: int, n_step: int) -> float:
-        """Factor (usually 0..1) for optimizer step `step` (0 is the first) of a run of `n_step`
-        steps.
+        """Return the factor (usually 0..1) for optimizer step `step` (0 is the first) of a run of
+        `n_step` steps.
         """
 
 
 @dataclass(frozen=True)
 class _Warmup(Schedule):
-    """Linear rise over the first `warmup_steps`, then `_after`."""
+    """Schedule with a linear rise over the first `warmup_steps`, then `_after`."""
 
     warmup_steps: int = 0
 
@@ -39,15 +37,17 @@ class _Warmup(Schedule):
         return self._after(step, n_step)
 
     def _progress(self, step: int, n_step: int) -> float:
+        """Return the share (0..1) of the steps after the warm-up that is done."""
         return min(1.0, (step - self.warmup_steps) / max(1, n_step - self.warmup_steps))
 
     def _after(self, step: int, n_step: int) -> float:
-        raise AssertionError("a schedule with warm-up says what comes after it")
+        """Return the factor of a step after the warm-up."""
+        raise AssertionError("a schedule with warm-up defines the factor after it")
 
 
 @dataclass(frozen=True)
 class Constant(_Warmup):
-    """1 after the warm-up."""
+    """Schedule of factor 1 after the warm-up."""
 
     def _after(self, step: int, n_step: int) -> float:
         return 1.0
@@ -55,7 +55,7 @@ class Constant(_Warmup):
 
 @dataclass(frozen=True)
 class Linear(_Warmup):
-    """Straight down from 1 to `floor`, which the step after the last would have."""
+    """Schedule that falls linearly from 1 to `floor`, which the step after the last would have."""
 
     floor: float = 0.0
 
@@ -65,8 +65,8 @@ class Linear(_Warmup):
 
 @dataclass(frozen=True)
 class Cosine(_Warmup):
-    """Half a cosine from 1 to `floor`, which the step after the last would have (Loshchilov and
-    Hutter 2017, without restarts).
+    """Schedule that falls by half a cosine from 1 to `floor`, which the step after the last would
+    have (Loshchilov and Hutter 2017, without restarts).
     """
 
     floor: float = 0.0
@@ -79,11 +79,11 @@ class Cosine(_Warmup):
 
 @dataclass(frozen=True)
 class Trapezoid(_Warmup):
-    """1 after the warm-up, and straight down to `floor` in the last `decay_share` of the steps; the
-    step after the last would have `floor`.
+    """Schedule of factor 1 after the warm-up, which falls linearly to `floor` in the last
+    `decay_share` of the steps; the step after the last would have `floor` (warmup-stable-decay).
 
-    Until it comes down it knows no end (Zhai et al. 2022; Hägele et al. 2024), so a budget in
-    minutes is settled late and used up.
+    Until the fall it does not depend on `n_step` (Zhai et al. 2022; Hägele et al. 2024), so the
+    number of steps of a budget in minutes can be decided late.
     """
 
     decay_share: float = 0.3
@@ -98,16 +98,16 @@ class Trapezoid(_Warmup):
             )
 
     def _after(self, step: int, n_step: int) -> float:
-        begin = max(self.warmup_steps, n_step - max(1.0, self.decay_share * n_step))
+        start = max(self.warmup_steps, n_step - max(1.0, self.decay_share * n_step))
         return 1.0 - (1.0 - self.floor) * min(
-            1.0, max(0.0, (step - begin) / max(1.0, n_step - begin))
+            1.0, max(0.0, (step - start) / max(1.0, n_step - start))
         )
 
 
 @dataclass(frozen=True)
 class InverseSquareRoot(_Warmup):
-    """sqrt(warmup_steps / step) after the warm-up (Vaswani et al. 2017, section 5.3, scaled to a
-    peak of 1); knows no end.
+    """Schedule of factor sqrt(warmup_steps / step) after the warm-up (Vaswani et al. 2017, section
+    5.3, scaled to a peak of 1), which does not depend on `n_step`.
     """
 
     warmup_steps: int = 4000
@@ -116,9 +116,16 @@ class InverseSquareRoot(_Warmup):
         return math.sqrt(max(1, self.warmup_steps) / (step + 1))
 
 
-def decay_groups(module: nn.Module) -> list[dict[str, Any]]:
-    """Parameter groups for an optimizer: matrices keep its weight decay, vectors (biases, norm
-    gains) have none.
+class ParameterGroup(TypedDict):
+    """Parameters, and an option in place of the optimizer's."""
+
+    params: list[nn.Parameter]
+    weight_decay: NotRequired[float]
+
+
+def decay_groups(module: nn.Module) -> list[ParameterGroup]:
+    """Return parameter groups for an optimizer: matrices keep its weight decay, vectors (biases,
+    norm gains) have none.
     """
     trainable = [p for p in module.parameters() if p.requires_grad]
     return [
@@ -128,5 +135,5 @@ def decay_groups(module: nn.Module) -> list[dict[str, Any]]:
 
 
 def n_parameter(parameters: Iterable[nn.Parameter]) -> int:
-    """Number of scalars in distinct parameters (tied ones counted once)."""
+    """Return the number of scalars in distinct parameters (tied ones counted once)."""
     return sum({id(p): p.numel() for p in parameters}.values())

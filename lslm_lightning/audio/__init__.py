@@ -1,4 +1,4 @@
-"""From sound files to features of frames."""
+"""Readers of sound files, and features of their frames."""
 
 from lslm_lightning.audio.features import deltas, normalized, read_frames
 from lslm_lightning.audio.log_mel import LogMel

@@ -1,22 +1,23 @@
-"""Containers of sound as decoders need them: lengths that are wrong, or missing, are put right.
+"""Repair of sound files for decoders: lengths that are wrong or missing in their headers are
+corrected.
 
-What counts is the chunk of samples. The size of the whole file is often wrong where a program
+The chunk of samples counts. The size of the whole file is often wrong where a program
 wrote to a pipe, edited tags or left out a pad byte; no sample is missing then.
 """
 
 import math
 import re
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 STREAMED = 0x7FFFF000  # 32-bit sizes from here on are placeholders of files written to a pipe
 
 
 class TruncatedError(Exception):
-    """Samples that the file says it has are not there; the message counts bytes."""
+    """Error of a file that lacks samples its header states; the message counts bytes."""
 
 
 class Contents(NamedTuple):
-    """A file that a decoder reads to its end."""
+    """Bytes of a sound file that a decoder reads to their end."""
 
     data: bytes
     is_exact: bool = True  # whether fewer frames than the header states mean that some are missing
@@ -24,12 +25,12 @@ class Contents(NamedTuple):
 
 
 class SoundLayout(NamedTuple):
-    """How a format writes its chunks: an id, a size, the contents, padding."""
+    """Layout of the chunks of a format: an id, a size, the contents, padding."""
 
     start: int  # offset of the first chunk
     n_id: int  # bytes
     n_size: int  # bytes
-    order: str
+    order: Literal["little", "big"]
     align: int  # chunks begin at multiples of it, counted from the start of their contents
     counts_header: bool  # the size includes id and size
     samples: bytes  # beginning of the id of the chunk with the samples
@@ -51,7 +52,7 @@ LAYOUTS = {
 
 
 class Chunk(NamedTuple):
-    """One chunk of a container, by its header; offsets and sizes in bytes."""
+    """Chunk of a container, by its header; offsets and sizes in bytes."""
 
     name: bytes
     start: int  # of the contents
@@ -59,31 +60,31 @@ class Chunk(NamedTuple):
 
 
 def read_chunks(data: bytes, layout: SoundLayout) -> list[Chunk]:
-    """Return the chunks up to that of the samples, which is the last, or up to the end."""
-    found = []
+    """Return the chunks up to and with that of the samples, or up to the end of the data."""
+    chunks = []
     at = layout.start
     n_header = layout.n_id + layout.n_size
     while at + n_header <= len(data):
         size = int.from_bytes(data[at + layout.n_id : at + n_header], layout.order)
         size -= n_header * layout.counts_header
         chunk = Chunk(data[at : at + layout.n_id], at + n_header, size)
-        found.append(chunk)
+        chunks.append(chunk)
         if chunk.name.startswith(layout.samples) or size < 0:
             break
         end = chunk.start + size
         at = end + -size % layout.align
         if is_name(data[end : end + 4]) and not is_name(data[at : at + 4]):
             at = end  # a writer that left out the padding
-    return found
+    return chunks
 
 
 def is_name(data: bytes) -> bool:
-    """Whether it could be the id of a chunk."""
+    """Return whether four bytes may be the id of a chunk."""
     return len(data) == 4 and data[:1].isalnum() and data.isascii() and data.decode().isprintable()
 
 
 def repaired(data: bytes) -> Contents:
-    """Return the file with lengths that a decoder can believe.
+    """Return the bytes of a file with correct lengths in its header.
 
     Raises:
         TruncatedError: some of its samples are missing.
@@ -105,12 +106,13 @@ def repaired(data: bytes) -> Contents:
 
 
 def require(data: bytes, n_byte: int) -> None:
-    """Refuse a file that has fewer bytes."""
+    """Raise TruncatedError if there are fewer than `n_byte` bytes."""
     if len(data) < n_byte:
         raise TruncatedError(f"{len(data):,} of {n_byte:,} bytes are there")
 
 
 def _chunked(data: bytes, layout: SoundLayout) -> bytes:
+    """Return a file of chunks with correct lengths; a RIFF file with its samples alone."""
     chunks = read_chunks(data, layout)
     if not chunks or not chunks[-1].name.startswith(layout.samples):
         size = int.from_bytes(data[4:8], layout.order)
@@ -139,14 +141,14 @@ def _chunked(data: bytes, layout: SoundLayout) -> bytes:
 
 
 def holds_chunks(data: bytes, start: int, layout: SoundLayout) -> bool:
-    """Whether nothing but chunks of an id and a size that fits stand from `start` on."""
+    """Return whether the data from `start` on are whole chunks alone."""
     rest = read_chunks(data, layout._replace(start=start, samples=b"\0"))
     end = rest[-1].start + rest[-1].size if rest else start
     return all(is_name(chunk.name[:4]) for chunk in rest) and end <= len(data) < end + 8
 
 
 def check_pages(data: bytes) -> None:
-    """Refuse an Ogg file whose last page is not whole."""
+    """Raise TruncatedError for an Ogg file whose last page is not whole."""
     last = data.rfind(b"OggS")
     n_segment = int.from_bytes(data[last + 26 : last + 27], "big")
     sizes = data[last + 27 : last + 27 + n_segment]
@@ -154,17 +156,17 @@ def check_pages(data: bytes) -> None:
 
 
 def stated_by_nist(data: bytes) -> int:
-    """Bytes of a NIST SPHERE file by its header; 0 where it does not say, or of compressed
-    samples.
+    """Return the bytes of a NIST SPHERE file as its header states them; 0 where it does not, or
+    where samples are compressed.
     """
     header = data[:1024].decode("latin-1")
-    found = dict(re.findall(r"^(\w+) -\w+ (\S+)", header, re.MULTILINE))
+    stated = dict(re.findall(r"^(\w+) -\w+ (\S+)", header, re.MULTILINE))
     try:
-        counts = [int(found[name]) for name in ("sample_count", "channel_count", "sample_n_bytes")]
+        counts = [int(stated[name]) for name in ("sample_count", "channel_count", "sample_n_bytes")]
         n_header = int(header.split()[1])
     except (KeyError, ValueError, IndexError):
         return 0
-    compressed = "," in found.get("sample_coding", "")
+    compressed = "," in stated.get("sample_coding", "")
     return 0 if compressed else n_header + math.prod(counts)
 
 
@@ -184,15 +186,15 @@ SHORTEST_FRAME = 24  # bytes: 8 kbit/s at 24 kHz
 
 
 class MpegFrame(NamedTuple):
-    """What the header of one MPEG audio frame says."""
+    """Facts in the header of one MPEG audio frame."""
 
-    stream: bytes  # what all frames of one file share: version, layer, rate
+    stream: bytes  # equal for all frames of one file: version, layer, rate
     n_byte: int
     tag: int  # offset in the frame of a Xing, Info or VBRI header, if it has one
 
 
 def mpeg_frame(header: bytes) -> MpegFrame | None:
-    """Parse the four bytes at the start of a frame; None of anything else."""
+    """Return the facts in the four bytes at the start of a frame; None of any other bytes."""
     if len(header) < 4 or header[0] != 0xFF or header[1] & 0xE6 != 0xE2:
         return None
     version = header[1] >> 3 & 3
@@ -210,7 +212,9 @@ def mpeg_frame(header: bytes) -> MpegFrame | None:
 
 
 def mpeg_start(data: bytes) -> int | None:
-    """Offset of the first of two frames in a row, behind ID3 tags; None of other data."""
+    """Return the offset of the first of two frames in a row, behind ID3 tags; None where there are
+    none.
+    """
     at = 0
     while data[at : at + 3] == b"ID3" and len(data) > at + 10:
         size = 0
@@ -223,12 +227,13 @@ def mpeg_start(data: bytes) -> int | None:
 
 
 def _mpeg(data: bytes, start: int) -> Contents:
-    """Put a header with an upper bound before a file that does not state its number of frames.
+    """Return an MP3 file with a header that states its number of frames, or an upper bound of it.
 
     Without one, decoders guess the number from the size of the first frame, and stop there. With
     one they drop their own delay at the start: a silent frame is added for it.
     """
     first = mpeg_frame(data[start : start + 4])
+    assert first is not None  # `start` is that of a frame
     if data[start + first.tag :][:4] in (b"Xing", b"Info") or data[start + 36 :][:4] == b"VBRI":
         return Contents(data)
     at = start
@@ -238,7 +243,9 @@ def _mpeg(data: bytes, start: int) -> Contents:
     given = data[start : start + 4]
     room = 0x90 | given[2] & 0x0D  # a bit rate whose frames have room for the tag
     header = bytes([given[0], given[1] | 1, room, given[3]])
-    silence = header.ljust(mpeg_frame(header).n_byte, b"\0")
+    silent = mpeg_frame(header)
+    assert silent is not None
+    silence = header.ljust(silent.n_byte, b"\0")
     bound = len(data) // SHORTEST_FRAME + 2
     tag = b"Xing" + (1).to_bytes(4, "big") + bound.to_bytes(4, "big")
     stating = silence[: first.tag] + tag + silence[first.tag + len(tag) :]

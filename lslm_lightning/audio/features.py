@@ -1,4 +1,6 @@
-"""Features of frames, of files that have them ready. T frames, F features."""
+"""Features of frames: read from files that hold them, slopes, normalization. T frames, F
+features.
+"""
 
 import numpy as np
 import torch
@@ -7,12 +9,12 @@ from torch import Tensor
 
 
 def read_frames(data: bytes, name: str, n_feature: int) -> Tensor:
-    """(T, F) float32 of a file as Sphinx writes it: a big-endian int32, how many numbers follow,
-    then these as big-endian float32.
+    """Return the features (T, F) float32 of a file as Sphinx writes it: the count of numbers as a
+    big-endian int32, then the numbers as big-endian float32.
 
     Raises:
-        ValueError: the file is empty or cut off, or its numbers are no frames of `n_feature` or not
-            finite; in one line with its name.
+        ValueError: the file is empty or cut off, or its numbers are not finite or no frames of
+            `n_feature`; in one line with its name.
     """
     stated = int.from_bytes(data[:4], "big", signed=True)
     if len(data) != 4 + 4 * stated or len(data) < 4:
@@ -36,8 +38,8 @@ def read_frames(data: bytes, name: str, n_feature: int) -> Tensor:
 
 
 def deltas(frames: Tensor, width: int = 2) -> Tensor:
-    """How features (T, F) rise from frame to frame: the slope of the straight line through each and
-    its `width` neighbours on both sides, where the first and the last frame go on for ever.
+    """Return the slopes over time (T, F) of features (T, F): of the straight line through each
+    frame and its `width` neighbours on both sides, with the first and the last frame repeated.
 
     Source: Young et al. 2006, "The HTK Book", section 5.9.
     """
@@ -47,8 +49,8 @@ def deltas(frames: Tensor, width: int = 2) -> Tensor:
 
 
 def normalized(frames: Tensor) -> Tensor:
-    """Frames (T, F) of one recording with a mean of 0 and a variance of 1 in each feature; one that
-    never changes is 0.
+    """Return the frames (T, F) of one recording with mean 0 and variance 1 in each feature; a
+    feature that never changes is 0.
     """
     centred = frames - frames.mean(0)
     deviation = centred.square().mean(0).sqrt()

@@ -1,4 +1,4 @@
-"""From the bytes of a file to the features that a model reads. T frames, F features."""
+"""Front ends: the bytes of a file -> the features that a model reads. T frames, F features."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -16,8 +16,8 @@ CLIPPED = 1e-3  # share of samples at full scale from which a recording counts a
 
 
 class SoundReading(NamedTuple):
-    """What a file gives: features (T, F), and what had to be done or is wrong with it, in a word
-    each.
+    """Features (T, F) of a file, and remarks of a word each on what was done or is wrong with
+    it.
     """
 
     features: Tensor
@@ -25,14 +25,14 @@ class SoundReading(NamedTuple):
 
 
 class FrontEnd(ABC):
-    """What is computed of a sound before any network; its settings are the fields of a
+    """Computation of features from the bytes of a file; its settings are the fields of a
     dataclass.
     """
 
     @property
     @abstractmethod
     def n_feature(self) -> int:
-        """F."""
+        """Number of features of a frame."""
 
     @property
     @abstractmethod
@@ -40,23 +40,23 @@ class FrontEnd(ABC):
 
     @abstractmethod
     def read(self, data: bytes, name: str) -> SoundReading:
-        """Features of a file, float32, on the CPU, always the same for the same bytes; at least one
-        frame.
+        """Return the features (T, F) of a file, at least one frame: float32, on the CPU, the same
+        for the same bytes.
 
         Raises:
             ValueError: the file is empty, cut off, or of another kind; in one line with its name.
         """
 
     def __call__(self, data: bytes, name: str) -> Tensor:
-        """The features alone, (T, F)."""
+        """Return the features (T, F) alone."""
         return self.read(data, name).features
 
     def shown(self, data: bytes, name: str) -> Tensor:
-        """What a picture of the file shows, (T, features)."""
+        """Return the features (T, F') that a picture of the file shows."""
         return self(data, name)
 
     def waveform(self, data: bytes, name: str) -> Waveform | None:
-        """What can be listened to; None of files that hold no sound."""
+        """Return the sound of a file; None for front ends of files without sound."""
         return None
 
 
@@ -66,9 +66,9 @@ class Waveforms(FrontEnd):
     `LogMel`.
 
     Args:
-        sample_rate_hz: to which all are brought.
-        normalize: each feature of a recording to mean 0 and variance 1, so that loudness and
-            microphone count less.
+        sample_rate_hz: rate to which all recordings are resampled.
+        normalize: whether each feature of a recording is brought to mean 0 and variance 1, so that
+            loudness and microphone count less.
     """
 
     sample_rate_hz: int = 16_000
@@ -97,7 +97,7 @@ class Waveforms(FrontEnd):
         return read_audio(data, name, self.sample_rate_hz)
 
     def shown(self, data: bytes, name: str) -> Tensor:
-        """Without normalizing, so that what is loud looks so."""
+        """Return the features without normalization, so that loud parts look loud."""
         return self.log_mel(self.waveform(data, name).samples)
 
     def read(self, data: bytes, name: str) -> SoundReading:
@@ -116,12 +116,12 @@ class Waveforms(FrontEnd):
 
 @dataclass(frozen=True)
 class Frames(FrontEnd):
-    """Files that have features ready, as CMU Sphinx writes its cepstra; see `read_frames`.
+    """Front end of files that hold features, as CMU Sphinx writes its cepstra; see `read_frames`.
 
     Args:
-        n_coefficient: numbers a frame in the file.
-        n_delta: how often slopes over time are added: 2 adds those of the coefficients, and those
-            of these.
+        n_coefficient: numbers of a frame in the file.
+        n_delta: how often slopes over time are added: 2 adds the slopes of the coefficients and the
+            slopes of these.
         normalize: as in `Waveforms`.
     """
 
@@ -142,7 +142,7 @@ class Frames(FrontEnd):
         return self.n_coefficient * (1 + self.n_delta)
 
     def shown(self, data: bytes, name: str) -> Tensor:
-        """Without slopes."""
+        """Return the coefficients, normalized, without slopes."""
         return normalized(read_frames(data, name, self.n_coefficient))
 
     def read(self, data: bytes, name: str) -> SoundReading:

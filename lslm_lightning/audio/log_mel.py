@@ -9,22 +9,24 @@ from torch import Tensor
 
 
 def mel_of(hertz: Tensor) -> Tensor:
-    """The mel scale of HTK. Source: O'Shaughnessy 1987; 2595 log10(1 + f / 700)."""
+    """Return frequencies on the mel scale of HTK, 2595 log10(1 + f / 700). Source: O'Shaughnessy
+    1987.
+    """
     return 2595 * (1 + hertz / 700).log10()
 
 
 @dataclass(frozen=True)
 class LogMel:
-    """Natural logarithms of the power in triangular bands, evenly spaced on the mel scale of HTK,
-    each with a peak of 1.
+    """Log-mel features: natural logarithms of the power in triangular bands with a peak of 1,
+    evenly spaced on the mel scale of HTK.
 
-    A frame every `hop_ms`, the first around the first sample, with silence before and after the
-    recording: 1 + n // hop of them. Windows are periodic Hann.
+    There is a frame every `hop_ms`, the first around the first sample, with silence before and
+    after the recording: T = 1 + n // hop. Windows are periodic Hann.
 
     Args:
-        low_hz: where the lowest band begins.
-        high_hz: where the highest ends; half the sample rate by default.
-        floor: power below it counts as this much.
+        low_hz: lower edge of the lowest band.
+        high_hz: upper edge of the highest band; half the sample rate by default.
+        floor: least power that is taken the logarithm of.
     """
 
     sample_rate_hz: int = 16_000
@@ -68,22 +70,22 @@ class LogMel:
 
     @property
     def window(self) -> int:
-        """Samples of a frame."""
+        """Number of samples of a frame."""
         return round(self.sample_rate_hz * self.window_ms / 1000)
 
     @property
     def hop(self) -> int:
-        """Samples from frame to frame."""
+        """Number of samples from frame to frame."""
         return round(self.sample_rate_hz * self.hop_ms / 1000)
 
     @property
     def n_fft(self) -> int:
-        """The power of 2 that holds a window."""
+        """Least power of 2 that is at least a window long."""
         return 2 ** math.ceil(math.log2(self.window))
 
     @cached_property
     def filters(self) -> Tensor:
-        """(K, F) float64."""
+        """Weights (K, F) float64 of the frequencies in each band."""
         frequency = torch.linspace(
             0, self.sample_rate_hz / 2, self.n_fft // 2 + 1, dtype=torch.double
         )
@@ -100,7 +102,7 @@ class LogMel:
         return torch.minimum(rising, falling).clamp_min(0)
 
     def __call__(self, samples: Tensor) -> Tensor:
-        """(n,) -> (T, F), in the precision of the samples."""
+        """Return the features (T, F) of samples (n,), in their precision."""
         window = torch.hann_window(self.window, dtype=samples.dtype, device=samples.device)
         spectrum = torch.stft(
             samples,

@@ -1,23 +1,23 @@
-"""Training features with parts left out. B batch, T frames, F features."""
+"""Masking of training features. B batch, T frames, F features."""
 
 import torch
 from torch import Tensor, nn
 
 
 class SpecAugment(nn.Module):
-    """Bands of frequency and stretches of time are set to 0 while training: what is left must do.
-    Nothing is warped.
+    """Layer that sets random bands of frequency and intervals of time to 0 while training.
 
-    Chance comes from torch's default generator; no mask goes beyond the end of a recording.
+    Random numbers come from torch's default generator; no mask goes beyond the end of a recording.
+    Nothing is warped.
 
     Source: Park et al. 2019, "SpecAugment", section 2, for features whose mean is 0.
 
     Args:
-        n_frequency_mask: bands a recording.
-        frequency_width: each has 0 to so many features, evenly distributed.
-        n_time_mask: stretches a recording.
-        time_width: each has 0 to so many frames.
-        time_share: and at most this share of the recording.
+        n_frequency_mask: number of bands of a recording.
+        frequency_width: largest number of features of a band; evenly distributed from 0 on.
+        n_time_mask: number of intervals of a recording.
+        time_width: largest number of frames of an interval.
+        time_share: largest share of the recording that an interval covers.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class SpecAugment(nn.Module):
         self.time_share = time_share
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
-        """(B, T, F), lengths (B,) -> (B, T, F)."""
+        """Return features (B, T, F) with masks, for lengths (B,) of the recordings."""
         if not self.training:
             return x
         n_feature = torch.full_like(lengths, x.size(2))
@@ -59,12 +59,12 @@ class SpecAugment(nn.Module):
 
 
 def masks(size: int, lengths: Tensor, widest: Tensor, n: int) -> Tensor:
-    """(B, size) bool, True in `n` intervals of row b, each of 0 to widest[b] places, which lie
-    anywhere within its first lengths[b].
+    """Return (B, size) bool, True in `n` random intervals of each row b, each 0 to widest[b]
+    positions long and within the first lengths[b].
     """
     width = (torch.rand(len(lengths), n, device=lengths.device) * (widest[:, None] + 1)).long()
     start = (
         torch.rand(len(lengths), n, device=lengths.device) * (lengths[:, None] - width + 1)
     ).long()
-    place = torch.arange(size, device=lengths.device)
-    return ((place >= start[..., None]) & (place < (start + width)[..., None])).any(1)
+    position = torch.arange(size, device=lengths.device)
+    return ((position >= start[..., None]) & (position < (start + width)[..., None])).any(1)

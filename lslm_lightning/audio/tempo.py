@@ -1,18 +1,16 @@
-"""Recordings faster or slower. B batch, T frames, F features."""
+"""Change of the tempo of recordings. B batch, T frames, F features."""
 
 import torch
 from torch import Tensor
 
 
 def retimed(x: Tensor, lengths: Tensor, wanted: Tensor) -> Tensor:
-    """Features (B, T, F) of `lengths` (B,) frames spread over `wanted` (B,) of them, by straight
-    lines between frames: pitch stays.
-
-    Returns (B, longest wanted, F), 0 behind the end of each.
+    """Return features (B, T, F) of `lengths` (B,) frames resampled to `wanted` (B,) frames by
+    linear interpolation, which keeps the pitch: (B, longest wanted, F), 0 behind the end of each.
     """
-    place = torch.arange(int(wanted.max()), device=x.device)[None]  # (1, T')
+    frame = torch.arange(int(wanted.max()), device=x.device)[None]  # (1, T')
     # (B, T'), middles of frames lie on middles
-    at = (place + 0.5) * (lengths / wanted)[:, None] - 0.5
+    at = (frame + 0.5) * (lengths / wanted)[:, None] - 0.5
     at = at.clamp(min=0).minimum((lengths - 1)[:, None].to(at.dtype))
     low = at.long()
     high = (low + 1).minimum((lengths - 1)[:, None])
@@ -20,4 +18,4 @@ def retimed(x: Tensor, lengths: Tensor, wanted: Tensor) -> Tensor:
         x.gather(1, index[..., None].expand(-1, -1, x.size(2))) for index in (low, high)
     )
     y = torch.lerp(before, after, (at - low)[..., None].to(x.dtype))
-    return y.masked_fill((place >= wanted[:, None])[..., None], 0.0)
+    return y.masked_fill((frame >= wanted[:, None])[..., None], 0.0)

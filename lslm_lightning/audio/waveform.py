@@ -1,4 +1,4 @@
-"""Sound files as samples at one rate."""
+"""Reader of sound files as samples at one rate."""
 
 import io
 from math import gcd
@@ -21,7 +21,7 @@ LARGEST_SAMPLE = 1e12  # full scale is 1; the energy of more is not finite in fl
 
 
 class Waveform(NamedTuple):
-    """One channel, and what was done to get it."""
+    """Samples of one channel, and facts of the file that they come from."""
 
     samples: Tensor  # (n,) float32, from -1 to 1
     sample_rate_hz: int
@@ -35,7 +35,7 @@ class Waveform(NamedTuple):
 
 
 class DecodedSound(NamedTuple):
-    """All frames of a file."""
+    """Decoded frames of a file."""
 
     frames: np.ndarray  # (n, channels) float64
     rate_hz: int
@@ -43,7 +43,9 @@ class DecodedSound(NamedTuple):
 
 
 class Seekable(io.BytesIO):
-    """Bytes in which a damaged header leads nowhere, in place of an exception inside libsndfile."""
+    """Bytes as a file in which seeking to an impossible position does nothing: an exception inside
+    libsndfile would be lost.
+    """
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         try:
@@ -53,14 +55,15 @@ class Seekable(io.BytesIO):
 
 
 def decode(data: bytes, name: str, n_byte: int) -> DecodedSound:
-    """Decode to the end, also where the header does not know the number of frames.
+    """Return all frames of a sound file, whatever number of frames its header states.
 
     Args:
-        n_byte: size of the file, in proportion to which it may unpack.
+        name: of the file, for messages.
+        n_byte: size of the file, to which the number of frames must be in proportion.
 
     Raises:
-        soundfile.LibsndfileError: it is no audio, or damaged.
-        ValueError: it unpacks to too much.
+        soundfile.LibsndfileError: the bytes are no audio, or damaged.
+        ValueError: there are more frames than are in proportion to the file.
     """
     import soundfile
 
@@ -85,11 +88,11 @@ def decode(data: bytes, name: str, n_byte: int) -> DecodedSound:
 def read_audio(data: bytes, name: str, sample_rate_hz: int) -> Waveform:
     """Return the samples of a file of any format that libsndfile reads (WAV, FLAC, Ogg, MP3, ...).
 
-    The format is told by its bytes, never by its name. Another rate is changed by a polyphase
+    The format is found by the bytes, never by the name. Another rate is resampled by a polyphase
     filter (scipy.signal.resample_poly).
 
     Raises:
-        ValueError: it is empty, cut off, no audio, or has no samples, or samples that are not
+        ValueError: the file is empty, cut off, no audio, or has no samples, or samples that are not
             finite; in one line with its name.
     """
     import soundfile

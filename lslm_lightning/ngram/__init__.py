@@ -1,3 +1,3 @@
-"""Statistical n-gram models: counting, modified Kneser-Ney, storage. Words are numbers here; numpy
-is all it takes.
+"""Statistical n-gram models: counting, modified Kneser-Ney, storage. Words are numbers here, and
+numpy is the only dependency.
 """

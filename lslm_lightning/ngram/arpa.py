@@ -1,4 +1,4 @@
-"""N-gram models as text, in the format of ARPA, which KenLM and SRILM read and write."""
+"""Reader and writer of n-gram models in the ARPA format, as KenLM and SRILM have it."""
 
 import math
 import re
@@ -14,23 +14,24 @@ from lslm_lightning.ngram.model import NgramModel
 UNKNOWN = "<unk>"
 BEGIN = "<s>"
 END = "</s>"
-# as KenLM parts them: other white space (U+00A0, U+3000) belongs to a word
+# as KenLM divides them: other white space (U+00A0, U+3000) belongs to a word
 WORD = re.compile(r"\S+", re.ASCII)
-NEVER = -99.0  # log10 of the probability of the beginning of a sentence, by custom
+LOG10_ZERO = -99.0  # log10 of the probability of the beginning of a sentence, by convention
 
 
 def write_arpa(model: NgramModel, words: Sequence[str], path: Path) -> None:
-    """Logarithms to the base 10.
+    """Write a model as an ARPA file, with logarithms to the base 10.
 
     Args:
-        words: of each number; `<s>` and `</s>` under these names, and without white space.
+        words: text of each word number; `<s>` and `</s>` under these names, and without white
+            space.
 
     Raises:
         ValueError: a word has white space in it.
     """
-    if spoilt := next((word for word in words if not word or re.search(r"\s", word)), None):
+    if invalid := next((word for word in words if not word or re.search(r"\s", word)), None):
         raise ValueError(
-            f"{spoilt!r} cannot stand in an ARPA file, in which white space parts words"
+            f"{invalid!r} cannot stand in an ARPA file, in which white space divides words"
         )
     with path.open("w", encoding="utf-8") as file:
         file.write(
@@ -46,28 +47,28 @@ def write_arpa(model: NgramModel, words: Sequence[str], path: Path) -> None:
             for ids, p, b in zip(
                 model.words(n).tolist(), prob.tolist(), backoff.tolist(), strict=True
             ):
-                line = f"{p if p > NEVER else NEVER:.7g}\t{' '.join([words[i] for i in ids])}"
+                line = f"{max(p, LOG10_ZERO):.7g}\t{' '.join([words[i] for i in ids])}"
                 file.write(f"{line}\t{b:.7g}\n" if n < model.order else f"{line}\n")
         file.write("\n\\end\\\n")
 
 
 def visible(token: str) -> str:
-    """A token as a word without white space: a space is U+2581, a line end <newline>, others are
-    their numbers.
+    """Return a token as a word without white space: a space is U+2581, a line end <newline>, any
+    other white space its code point.
     """
     shown = token.replace(" ", "\u2581").replace("\n", "<newline>")
-    return re.sub(r"\s", lambda found: f"<U+{ord(found[0]):04X}>", shown)
+    return re.sub(r"\s", lambda match: f"<U+{ord(match[0]):04X}>", shown)
 
 
 class ArpaModel(NamedTuple):
-    """What an ARPA file holds."""
+    """Model in an ARPA file, and the text of each word number."""
 
     model: NgramModel
     words: list[str]
 
 
 def read_arpa(path: Path) -> ArpaModel:
-    """A model, and its words by their numbers, in the order of the file.
+    """Return the model of an ARPA file, and its words in the order of the file.
 
     Raises:
         ValueError: with the number of the line that is wrong.
@@ -77,7 +78,12 @@ def read_arpa(path: Path) -> ArpaModel:
 
 
 class ArpaReader:
-    """Line after line."""
+    """Reader of the lines of one ARPA file.
+
+    Args:
+        path: of the file, for messages.
+        lines: of the file.
+    """
 
     def __init__(self, path: Path, lines: Iterator[str]) -> None:
         self.path = path
@@ -85,11 +91,12 @@ class ArpaReader:
         self.number = 0
         self.line = ""
 
-    def refuse(self, words: str) -> NoReturn:
-        raise ValueError(f"{self.path}, line {self.number}: {words}")
+    def refuse(self, problem: str) -> NoReturn:
+        """Raise ValueError with the file and the number of the line."""
+        raise ValueError(f"{self.path}, line {self.number}: {problem}")
 
     def next(self) -> str:
-        """The next line that is not empty."""
+        """Read and return the next line that is not blank."""
         for line in self.lines:
             self.number += 1
             self.line = line.rstrip("\r\n")
@@ -98,15 +105,16 @@ class ArpaReader:
         self.refuse("the file ends before \\end\\")
 
     def read(self) -> ArpaModel:
+        """Read and return the whole model."""
         while self.next() != "\\data\\":
             pass
-        counts = []
-        while found := re.fullmatch(r"ngram (\d+) *= *(\d+)", self.next()):
-            if int(found[1]) != len(counts) + 1:
-                self.refuse(f"order {found[1]} comes after order {len(counts)}")
-            if int(found[2]) > (size := self.path.stat().st_size):
-                self.refuse(f"a file of {size:,} bytes cannot have {found[2]} n-grams")
-            counts.append(int(found[2]))
+        counts: list[int] = []
+        while match := re.fullmatch(r"ngram (\d+) *= *(\d+)", self.next()):
+            if int(match[1]) != len(counts) + 1:
+                self.refuse(f"order {match[1]} comes after order {len(counts)}")
+            if int(match[2]) > (size := self.path.stat().st_size):
+                self.refuse(f"a file of {size:,} bytes cannot have {match[2]} n-grams")
+            counts.append(int(match[2]))
         if not counts:
             self.refuse(
                 "there should be the numbers of n-grams, as in 'ngram 1=1000', and not "
@@ -127,7 +135,9 @@ class ArpaReader:
     def section(
         self, n: int, n_gram: int, order: int, number: dict[str, int], tables: list[CountTable]
     ) -> CountTable:
-        """The n-grams of one order; those of the first are the words."""
+        """Read and return the `n_gram` n-grams of order `n`; those of order 1 fill `number`, word
+        -> number.
+        """
         ids = np.zeros((n_gram, n), np.int64)
         values = np.zeros((n_gram, 2))
         at = np.zeros(n_gram, np.int64)
@@ -159,7 +169,7 @@ class ArpaReader:
             self.number = int(at[ranks[twice[0] + 1]])
             self.refuse("the n-gram stands there twice")
         with np.errstate(divide="ignore"):
-            prob = np.where(values[:, 0] <= NEVER, -np.inf, values[:, 0] * math.log(10))[ranks]
+            prob = np.where(values[:, 0] <= LOG10_ZERO, -np.inf, values[:, 0] * math.log(10))[ranks]
         return CountTable(
             keys[ranks],
             prob.astype(np.float32),
@@ -169,20 +179,25 @@ class ArpaReader:
     def keys(
         self, ids: np.ndarray, at: np.ndarray, vocab_size: int, tables: list[CountTable]
     ) -> np.ndarray:
-        """Those of a table: the place of what follows the first word, and the first word."""
-        place = ids[:, -1]
+        """Return the keys of n-grams (see `CountTable`), found by the tables of the orders below.
+
+        Args:
+            ids: (n, order) words.
+            at: (n,) number of the line of each, for messages.
+        """
+        index = ids[:, -1]
         for n in range(2, ids.shape[1] + 1):
-            wanted = place * vocab_size + ids[:, -n]
+            wanted = index * vocab_size + ids[:, -n]
             if n == ids.shape[1]:
                 return wanted
             known = tables[n - 1].keys
-            place = np.searchsorted(known, wanted)
-            lost = (
-                np.flatnonzero(known[np.minimum(place, max(len(known) - 1, 0))] != wanted)
+            index = np.searchsorted(known, wanted)
+            missing = (
+                np.flatnonzero(known[np.minimum(index, max(len(known) - 1, 0))] != wanted)
                 if len(known)
                 else np.arange(len(wanted))
             )
-            if len(lost):
-                self.number = int(at[lost[0]])
+            if len(missing):
+                self.number = int(at[missing[0]])
                 self.refuse(f"its last {n} words are not among the {n}-grams")
-        return place
+        return index

@@ -1,4 +1,4 @@
-"""How often each n-gram occurs, in bounded memory: sorted runs on disk, merged range by range."""
+"""Counting of n-grams in bounded memory: sorted runs on disk, merged range by range."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -10,8 +10,8 @@ N_ROW = 4_000_000  # that are sorted at once
 
 
 class CountRows(NamedTuple):
-    """Different n-grams in suffix order (by the last word, then the one before it, ...), as packed
-    words, and how often each occurs.
+    """Distinct n-grams in suffix order (by the last word, then the one before it, ...), as packed
+    numbers, and how often each occurs.
 
     keys: (n_key, n) uint64. counts: (n,) int64.
     """
@@ -21,8 +21,8 @@ class CountRows(NamedTuple):
 
 
 class Packing:
-    """N-grams of one order as few unsigned numbers, which compare as the n-grams do from the last
-    word backwards.
+    """Packing of n-grams of one order into few unsigned numbers, which sort as the n-grams do from
+    the last word backwards.
 
     Args:
         order: words in an n-gram.
@@ -36,7 +36,11 @@ class Packing:
         self.n_key = -(-order // self.n_word)
 
     def pack(self, columns: Iterable[np.ndarray]) -> np.ndarray:
-        """Words, the last of each n-gram first: `order` arrays (n,) -> (n_key, n)."""
+        """Return the packed numbers (n_key, n) of n-grams.
+
+        Args:
+            columns: `order` arrays (n,), the last words first.
+        """
         packed: list[np.ndarray] = []
         for i, column in enumerate(columns):
             word = column.astype(np.uint64)
@@ -47,27 +51,28 @@ class Packing:
         return np.stack(packed)
 
     def column(self, keys: np.ndarray, i: int) -> np.ndarray:
-        """The i-th word from the end, from 0 on: (n,) int64."""
-        number, place = divmod(i, self.n_word)
+        """Return the i-th word from the end, from 0 on, of packed n-grams: (n,) int64."""
+        number, index = divmod(i, self.n_word)
         return (
-            keys[number] >> self._shift(number, place) & np.uint64((1 << self.n_bit) - 1)
+            keys[number] >> self._shift(number, index) & np.uint64((1 << self.n_bit) - 1)
         ).astype(np.int64)
 
     def begins(self, last: np.ndarray) -> np.ndarray:
-        """The least first number of n-grams with these last words."""
+        """Return the least first number of n-grams with each of these last words."""
         return last.astype(np.uint64) << self._shift(0, 0)
 
-    def _shift(self, number: int, place: int) -> np.uint64:
+    def _shift(self, number: int, index: int) -> np.uint64:
+        """Return the bits behind the word `index` in packed number `number`."""
         n_inside = min(self.n_word, self.order - number * self.n_word)
-        return np.uint64(self.n_bit * (n_inside - 1 - place))
+        return np.uint64(self.n_bit * (n_inside - 1 - index))
 
 
 def windows(ids: np.ndarray, order: int, bos: int) -> list[np.ndarray]:
-    """The n-grams that end at each word but `bos`, as columns, the last word first; before the
-    beginning of a sentence stands `bos`.
+    """Return the n-grams that end at each word but `bos`, as columns, the last word first, with
+    `bos` before the beginning of a sentence.
 
     Args:
-        ids: (n,), whole sentences, each with `bos` before it.
+        ids: (n,) whole sentences, each with `bos` before it.
     """
     ends = np.flatnonzero(ids != bos)
     columns = [ids[ends]]
@@ -76,8 +81,10 @@ def windows(ids: np.ndarray, order: int, bos: int) -> list[np.ndarray]:
     return columns
 
 
-def different(keys: np.ndarray, counts: np.ndarray | None = None) -> CountRows:
-    """Sorted, each once, with the sum of its counts (1 each by default)."""
+def distinct(keys: np.ndarray, counts: np.ndarray | None = None) -> CountRows:
+    """Return packed n-grams sorted and each once, with the sum of its counts (1 each by
+    default).
+    """
     n_row = keys.shape[1]
     if n_row == 0:
         return CountRows(keys, np.zeros(0, np.int64))
@@ -93,13 +100,14 @@ def different(keys: np.ndarray, counts: np.ndarray | None = None) -> CountRows:
 
 
 class NgramCounter:
-    """Counts n-grams of one order as sorted runs on disk; one that is made again with the same
-    folder knows those that are there.
+    """Counter of n-grams of one order as sorted runs on disk; a counter of the same folder
+    continues with the runs that are there.
 
     Args:
-        order: words in an n-gram. vocab_size: words are 0 to vocab_size - 1. bos: the word before
-            the first of a sentence.
-        folder: for the runs.
+        order: words in an n-gram.
+        vocab_size: words are 0 to vocab_size - 1.
+        bos: the word before the first of a sentence.
+        folder: folder of the runs.
         n_row: n-grams that are sorted at once.
     """
 
@@ -112,21 +120,21 @@ class NgramCounter:
         self.n_row = n_row
         self.runs: list[CountRows] = []
         while self._stem(len(self.runs)).with_suffix(".counts.npy").exists():
-            self.runs.append(opened(self._stem(len(self.runs))))
+            self.runs.append(map_rows(self._stem(len(self.runs))))
 
     def _stem(self, number: int) -> Path:
         return self.folder / f"run-{number}"
 
     def keep(self, n_run: int) -> None:
-        """Forget all but the first runs: what was counted after a state of training that goes on.
+        """Delete all but the first `n_run` runs, which a resumed state of training had not counted.
 
         Raises:
-            ValueError: there are fewer.
+            ValueError: there are fewer runs.
         """
         if len(self.runs) < n_run:
             raise ValueError(
                 f"{self.folder} has {len(self.runs)} of the {n_run} runs of counts that belong "
-                "to this state: train anew"
+                "to this state: train again"
             )
         for number in range(n_run, len(self.runs)):
             for name in CountRows._fields:
@@ -134,20 +142,20 @@ class NgramCounter:
         del self.runs[n_run:]
 
     def add(self, ids: np.ndarray) -> None:
-        """Count whole sentences, `bos` before each and the end after it: (n,)."""
+        """Count whole sentences (n,), with `bos` before each and the end after it."""
         for part in pieces(ids, self.bos, self.n_row):
-            rows = different(self.packing.pack(windows(part, self.packing.order, self.bos)))
+            rows = distinct(self.packing.pack(windows(part, self.packing.order, self.bos)))
             self.runs.append(spill(rows, self._stem(len(self.runs))))
 
     def rows(self) -> Iterator[CountRows]:
-        """All n-grams in suffix order, in pieces of about `n_row` that cut no group of one last
-        word.
+        """Yield all n-grams in suffix order, in pieces of about `n_row`; n-grams with one last word
+        are in one piece.
         """
         yield from merged(self.runs, self.packing, self.n_row)
 
 
 def pieces(ids: np.ndarray, bos: int, n_row: int) -> Iterator[np.ndarray]:
-    """A long row of sentences as several of at most about `n_row`, cut between sentences."""
+    """Yield an array of sentences in pieces of at most about `n_row`, cut between sentences."""
     starts = np.flatnonzero(ids == bos)
     cuts = (
         starts[
@@ -162,42 +170,44 @@ def pieces(ids: np.ndarray, bos: int, n_row: int) -> Iterator[np.ndarray]:
 
 
 def spill(rows: CountRows, stem: Path) -> CountRows:
-    """The same rows on disk; the counts, which come last, under their name only when all is
-    there.
+    """Write rows to disk and return them from there; the file of counts, which comes last, has its
+    name only when all is written.
     """
     for name, values in zip(CountRows._fields, rows, strict=True):
         path = stem.with_suffix(f".{name}.npy")
         np.save(path.with_suffix(".part.npy"), values)
         path.with_suffix(".part.npy").replace(path)
-    return opened(stem)
+    return map_rows(stem)
 
 
-def opened(stem: Path) -> CountRows:
-    """Of the disk, mapped into memory."""
+def map_rows(stem: Path) -> CountRows:
+    """Return the rows of a run on disk, mapped into memory."""
     return CountRows(
         *(np.load(stem.with_suffix(f".{name}.npy"), mmap_mode="r") for name in CountRows._fields)
     )
 
 
 def merged(runs: list[CountRows], packing: Packing, n_row: int) -> Iterator[CountRows]:
-    """One sorted sequence of several, cut where the last word changes."""
+    """Yield several sorted runs as one, cut where the last word changes."""
     if not runs:
         return
     words = packing.begins(np.arange(1, 1 << packing.n_bit))
     # of the rows of each last word
-    stops = [np.append(np.searchsorted(run.keys[0], words), run.keys.shape[1]) for run in runs]
-    part_of_word = (sum(stops) - 1) // n_row
+    stops: list[np.ndarray] = [
+        np.append(np.searchsorted(run.keys[0], words), run.keys.shape[1]) for run in runs
+    ]
+    part_of_word = (np.sum(stops, 0) - 1) // n_row
     # the last word of each part
     ends = np.flatnonzero(np.diff(np.append(part_of_word, part_of_word[-1] + 1)))
     for before, end in zip(np.append(-1, ends[:-1]), ends, strict=True):
         ranges = [slice(stop[before] if before >= 0 else 0, stop[end]) for stop in stops]
         parts = [
-            CountRows(run.keys[:, own], run.counts[own])
-            for run, own in zip(runs, ranges, strict=True)
+            CountRows(run.keys[:, rows], run.counts[rows])
+            for run, rows in zip(runs, ranges, strict=True)
         ]
         if sum(len(part.counts) for part in parts):
             yield (
                 parts[0]
                 if len(parts) == 1
-                else different(*(np.concatenate(values, -1) for values in zip(*parts, strict=True)))
+                else distinct(*(np.concatenate(values, -1) for values in zip(*parts, strict=True)))
             )

@@ -10,20 +10,19 @@ import numpy as np
 
 from lslm_lightning.ngram.counting import CountRows, Packing
 
-# discounts where counts of counts give none, as KenLM's --discount_fallback has them
+# discounts where counts of counts are degenerate, as KenLM's --discount_fallback has them
 FALLBACK = (0.5, 1.0, 1.5)
 
 
 class CountTable(NamedTuple):
-    """The n-grams of one order in suffix order, and what becomes of them.
+    """Table of the n-grams of one order in suffix order, with their probabilities.
 
     Args:
-        keys: (n,) int64, of the suffix (the n-gram without its first word; its place in the table
-            of the order below) and the first word: place * vocab_size + word. Ascending. Of words
-            alone the word itself.
+        keys: (n,) int64, ascending: index of the suffix (the n-gram without its first word) in the
+            table of the order below * vocab_size + first word; for order 1 the word itself.
         log_prob: (n,) natural logarithm, of the last word after the others; float64, on disk
             float32.
-        log_backoff: (n,) the same, of what is left for words that were not seen after this n-gram.
+        log_backoff: (n,) the same, of the share for words that were not seen after this n-gram.
     """
 
     keys: np.ndarray
@@ -33,25 +32,26 @@ class CountTable(NamedTuple):
 
 @dataclass
 class Counts:
-    """Of the n-grams of one order in suffix order; in the order below their suffixes have the
-    places `suffix`.
-    """
+    """Counts of the n-grams of one order in suffix order."""
 
-    suffix: np.ndarray  # (n,) int32
+    suffix: np.ndarray  # (n,) int32, index of the suffix among the n-grams of the order below
     first: np.ndarray  # (n,) int32, the first word
     adjusted: np.ndarray  # (n,) int32
     raw: np.ndarray  # (n,) int32
 
 
 def adjusted_counts(pieces: Iterable[CountRows], packing: Packing, bos: int) -> list[Counts]:
-    """For each order up to that of the pieces, from 2 on, its n-grams with the number of different
-    words before them.
+    """Return, for each order from 1 on, its n-grams with the number of distinct words before them.
 
-    The n-grams of the highest order, and those that begin a sentence, keep the number of times they
-    occur. The first of the list has the words themselves.
+    The n-grams of the highest order, and those that begin a sentence, have the number of times they
+    occur instead.
+
+    Args:
+        pieces: n-grams of the highest order, in suffix order.
+        bos: the word before the first of a sentence.
     """
     order = packing.order
-    found: list[list[Counts]] = [[] for _ in range(order)]
+    by_order: list[list[Counts]] = [[] for _ in range(order)]
     n_before = [0] * order
     for keys, counts in pieces:
         words = [packing.column(keys, i) for i in range(order)]
@@ -79,21 +79,21 @@ def adjusted_counts(pieces: Iterable[CountRows], packing: Packing, bos: int) -> 
             else:
                 groups = bounds[n - 2] & (n_word >= n - 1)
                 suffix = (n_before[n - 2] + np.cumsum(groups) - 1)[starts]
-            own = Counts(
+            counts_of_piece = Counts(
                 *(
                     values[keep].astype(np.int32)
                     for values in (suffix, words[n - 1][starts], adjusted, raw)
                 )
             )
-            found[n - 1].append(own)
+            by_order[n - 1].append(counts_of_piece)
         for n in range(order):
-            n_before[n] += len(found[n][-1].first)
-    # so that parts and whole of one order alone stand in memory together
-    return [joined(found.pop(0)) for _ in range(order)]
+            n_before[n] += len(by_order[n][-1].first)
+    # so that memory holds parts and whole of one order only
+    return [joined(by_order.pop(0)) for _ in range(order)]
 
 
 def joined(parts: list[Counts]) -> Counts:
-    """The counts of one order, found piece by piece."""
+    """Return the counts of one order as one."""
     empty = np.zeros(0, np.int32)
     return Counts(
         *(
@@ -104,17 +104,17 @@ def joined(parts: list[Counts]) -> Counts:
 
 
 def discounts(adjusted: np.ndarray) -> np.ndarray:
-    """What is taken from n-grams that were counted 0, 1, 2, and 3 or more times: (4,); `FALLBACK`
-    where counts of counts are degenerate.
+    """Return the discounts (4,) of n-grams that were counted 0, 1, 2, and 3 or more times;
+    `FALLBACK` where counts of counts are degenerate.
     """
     n = np.bincount(np.minimum(adjusted, 5), minlength=6).astype(float)
     if not n[1:5].all():
         return np.array([0.0, *FALLBACK])
     y = n[1] / (n[1] + 2 * n[2])
-    found = np.array([0.0, *(k - (k + 1) * y * n[k + 1] / n[k] for k in (1, 2, 3))])
+    computed = np.array([0.0, *(k - (k + 1) * y * n[k + 1] / n[k] for k in (1, 2, 3))])
     return (
-        found
-        if (found[1:] > 0).all() and (found[1:] <= (1, 2, 3)).all()
+        computed
+        if (computed[1:] > 0).all() and (computed[1:] <= (1, 2, 3)).all()
         else np.array([0.0, *FALLBACK])
     )
 
@@ -126,27 +126,67 @@ def estimate(
     least: Sequence[int] = (),
     impossible: Sequence[int] = (),
 ) -> list[CountTable]:
-    """Tables of all orders. Words 0 to vocab_size - 1 share evenly what is left at the end, words
-    never seen among them.
+    """Return the tables of all orders. Words 0 to vocab_size - 1, unseen ones too, share evenly the
+    probability that is left in order 1.
 
     Args:
-        counts: of all orders; the list is emptied on the way, since memory is short.
+        counts: counts of all orders; the list is emptied, to save memory.
         bos: the word before the first of a sentence, which is never predicted.
-        impossible: more words that are never predicted; none was counted.
         least: how often an n-gram must occur to be kept, by order from 1 on (the last one holds for
             higher orders too); words are all kept.
+        impossible: more words that are never predicted; none was counted.
 
     Raises:
-        ValueError: `least` falls from one order to the next, so that an n-gram could be kept
+        ValueError: `least` decreases from one order to the next, so that an n-gram could be kept
             without its parts.
     """
     if list(least) != sorted(least):
-        raise ValueError(f"least={list(least)} must not fall from one order to the next")
+        raise ValueError(f"least={list(least)} must not decrease from one order to the next")
     least = [*least, *[max(least, default=1)] * len(counts)]
     words = counts.pop(0)
+    keys = [np.arange(vocab_size)]
+    probs = [word_probabilities(words, vocab_size, {bos, *impossible})]
+    backoffs = [np.ones(vocab_size)]
+    kept = [np.ones(vocab_size, bool)]
+    context = np.zeros(vocab_size, np.int32)
+    while counts:
+        rows = counts.pop(0)
+        # the table of words has all of them, in the order of their numbers
+        suffix = words.first[rows.suffix] if len(keys) == 1 else rows.suffix
+        # the context of an n-gram is that of its suffix with its first word before it
+        context = (
+            rows.first
+            if len(keys) == 1
+            else indices_of(keys[-1], context[suffix].astype(np.int64) * vocab_size + rows.first)
+        )
+        keep = rows.raw >= least[len(keys)]
+        discount = np.where(
+            keep, discounts(rows.adjusted)[np.minimum(rows.adjusted, 3)], rows.adjusted
+        )
+        total = np.bincount(context, rows.adjusted, len(keys[-1]))
+        left = np.bincount(context, discount, len(keys[-1])) / np.maximum(total, 1)
+        left[total == 0] = 1.0
+        backoffs[-1] = left
+        prob = np.subtract(rows.adjusted, discount, out=discount)
+        prob /= total[context]
+        prob += left[context] * probs[-1][suffix]
+        probs.append(prob)
+        keys.append(suffix.astype(np.int64) * vocab_size + rows.first)
+        backoffs.append(np.ones(len(rows.first)))
+        kept.append(keep)
+    return list(tables(keys, probs, backoffs, kept, vocab_size))
+
+
+def word_probabilities(words: Counts, vocab_size: int, impossible: set[int]) -> np.ndarray:
+    """Return the probability of each word without a context: (vocab_size,) float64.
+
+    Args:
+        words: counts of order 1.
+        impossible: words that are never predicted.
+    """
     seen = np.zeros(vocab_size, np.int64)
     seen[words.first] = words.adjusted
-    never = list({bos, *impossible})
+    never = list(impossible)
     seen[never] = 0
     discount = discounts(seen[seen > 0])[np.minimum(seen, 3)]
     total = max(int(seen.sum()), 1)
@@ -154,47 +194,18 @@ def estimate(
         vocab_size - len(never)
     )
     prob[never] = 0.0
-    keys = [np.arange(vocab_size)]
-    probs = [prob]
-    backoffs = [np.ones(vocab_size)]
-    kept = [np.ones(vocab_size, bool)]
-    context = np.zeros(vocab_size, np.int32)
-    while counts:
-        own = counts.pop(0)
-        # words stand at their numbers
-        suffix = words.first[own.suffix] if len(keys) == 1 else own.suffix
-        # the context of an n-gram is that of its suffix with its first word before it
-        context = (
-            own.first
-            if len(keys) == 1
-            else places(keys[-1], context[suffix].astype(np.int64) * vocab_size + own.first)
-        )
-        keep = own.raw >= least[len(keys)]
-        discount = np.where(
-            keep, discounts(own.adjusted)[np.minimum(own.adjusted, 3)], own.adjusted
-        )
-        total = np.bincount(context, own.adjusted, len(keys[-1]))
-        left = np.bincount(context, discount, len(keys[-1])) / np.maximum(total, 1)
-        left[total == 0] = 1.0
-        backoffs[-1] = left
-        prob = np.subtract(own.adjusted, discount, out=discount)
-        prob /= total[context]
-        prob += left[context] * probs[-1][suffix]
-        probs.append(prob)
-        keys.append(suffix.astype(np.int64) * vocab_size + own.first)
-        backoffs.append(np.ones(len(own.first)))
-        kept.append(keep)
-    return list(tables(keys, probs, backoffs, kept, vocab_size))
+    return prob
 
 
-def places(keys: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """Where each of the wanted keys stands among all: int32. In order they are found in memory one
-    after the other, which saves half.
+def indices_of(keys: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Return the index of each wanted key among sorted keys: int32.
+
+    They are looked up in order, so that memory is read in order, which saves half of the time.
     """
     order = np.argsort(wanted)
-    found = np.empty(len(wanted), np.int32)
-    found[order] = np.searchsorted(keys, wanted[order])
-    return found
+    indices = np.empty(len(wanted), np.int32)
+    indices[order] = np.searchsorted(keys, wanted[order])
+    return indices
 
 
 def tables(
@@ -204,14 +215,14 @@ def tables(
     kept: list[np.ndarray],
     vocab_size: int,
 ) -> Iterator[CountTable]:
-    """Of the n-grams that are kept, in their places among these. All four lists are emptied."""
-    place: np.ndarray | None = None  # None where all of the order below are kept
+    """Yield the table of each order with the n-grams that are kept. All four lists are emptied."""
+    index: np.ndarray | None = None  # among those kept; None where all of the order below are
     while keys:
         key, prob, backoff, keep = (values.pop(0) for values in (keys, probs, backoffs, kept))
-        if place is not None:
-            key = place[key // vocab_size] * vocab_size + key % vocab_size
-        place = None if keep.all() else np.cumsum(keep) - 1
-        if place is not None:
+        if index is not None:
+            key = index[key // vocab_size] * vocab_size + key % vocab_size
+        index = None if keep.all() else np.cumsum(keep) - 1
+        if index is not None:
             key = key[keep]
             prob = prob[keep]
             backoff = backoff[keep]

@@ -1,4 +1,4 @@
-"""Several language models as one: a weighted sum of what each says of a token."""
+"""Interpolation of language models: a weighted sum of their probabilities of a token."""
 
 from collections.abc import Sequence
 
@@ -9,22 +9,27 @@ NEAR = 1e-10
 
 
 def mixture_nats(nats: Sequence[np.ndarray], weights: Sequence[float]) -> np.ndarray:
-    """Minus log of the weighted sum of probabilities: k arrays (n,) -> (n,) float64."""
+    """Return minus the log of the weighted sum of probabilities: (n,) float64.
+
+    Args:
+        nats: k arrays (n,), minus log probabilities by each model.
+        weights: k of them.
+    """
     with np.errstate(divide="ignore"):
         parts = np.log(np.asarray(weights, np.float64))[:, None] - np.stack(nats)
     return -np.logaddexp.reduce(parts, 0)
 
 
 def fitted_weights(nats: Sequence[np.ndarray]) -> np.ndarray:
-    """Weights (k,) under which these tokens are most probable, by expectation and maximization.
+    """Return the weights (k,) under which tokens are most probable, by expectation maximization.
     Source: Jelinek and Mercer 1980.
 
     Args:
-        nats: k arrays (n,), of one token after the other by each model. Tokens that all find
-            impossible tell nothing.
+        nats: k arrays (n,), minus log probabilities of the tokens by each model. Tokens that are
+            impossible in all models are left out.
 
     Raises:
-        ValueError: there are no others.
+        ValueError: no token is left.
     """
     every = np.stack(nats)
     every = every[:, np.isfinite(every.min(0))] if every.size else every

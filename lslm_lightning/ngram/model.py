@@ -1,4 +1,4 @@
-"""An n-gram model in memory or on disk, and what it says."""
+"""N-gram model in memory or on disk, and its probabilities."""
 
 import json
 from collections.abc import Sequence
@@ -10,9 +10,10 @@ from lslm_lightning.ngram.estimation import CountTable
 
 
 class NgramModel:
-    """Tables of all orders; words are 0 to vocab_size - 1.
+    """N-gram model: tables of all orders; words are 0 to vocab_size - 1.
 
     Args:
+        tables: by order, from 1 on.
         bos: the word before the first one of a sentence, which is never predicted.
     """
 
@@ -25,88 +26,90 @@ class NgramModel:
     def order(self) -> int:
         return len(self.tables)
 
-    def places(self, ids: np.ndarray) -> list[np.ndarray]:
-        """For each order, the places in its table of the n-grams that end at each word, -1 where
-        there is none: arrays (n,) int64.
+    def indices(self, ids: np.ndarray) -> list[np.ndarray]:
+        """Return, for each order, the index in its table of the n-gram that ends at each word, -1
+        where there is none: arrays (n,) int64.
         """
-        found = [ids.astype(np.int64)]
+        indices = [ids.astype(np.int64)]
         for n in range(1, self.order):
             keys = self.tables[n].keys
-            place = np.full(len(ids), -1)
-            here = n + np.flatnonzero(found[-1][n:] >= 0)
-            wanted = found[-1][here] * self.vocab_size + ids[here - n]
+            index = np.full(len(ids), -1)
+            here = n + np.flatnonzero(indices[-1][n:] >= 0)
+            wanted = indices[-1][here] * self.vocab_size + ids[here - n]
             at = np.searchsorted(keys, wanted)
             there = (
                 keys[np.minimum(at, len(keys) - 1)] == wanted
                 if len(keys)
                 else np.zeros(len(at), bool)
             )
-            place[here[there]] = at[there]
-            found.append(place)
-        return found
+            index[here[there]] = at[there]
+            indices.append(index)
+        return indices
 
     def log_probs(self, ids: np.ndarray) -> np.ndarray:
-        """Natural logarithms of the probability of each word after those before it: (n,) -> (n,)
-        float64; of a `bos` 0.
+        """Return the natural logarithm of the probability of each word after those before it: (n,)
+        float64; 0 of a `bos`.
 
         Args:
-            ids: whole sentences, `bos` before each.
+            ids: (n,) whole sentences, `bos` before each.
         """
-        places = self.places(ids)
-        found = self.tables[0].log_prob[ids].astype(np.float64)
+        indices = self.indices(ids)
+        log_prob = self.tables[0].log_prob[ids].astype(np.float64)
         for n in range(1, self.order):
-            context = np.append(-1, places[n - 1][:-1])
+            context = np.append(-1, indices[n - 1][:-1])
             table = self.tables[n]
-            place = places[n]
+            index = indices[n]
             backoff = np.zeros(len(ids))
             known = context >= 0
             backoff[known] = self.tables[n - 1].log_backoff[context[known]]
-            found = np.where(
-                place >= 0, table.log_prob[place] if len(table.keys) else 0.0, found + backoff
+            log_prob = np.where(
+                index >= 0, table.log_prob[index] if len(table.keys) else 0.0, log_prob + backoff
             )
-        found[ids == self.bos] = 0.0
-        return found
+        log_prob[ids == self.bos] = 0.0
+        return log_prob
 
     def log_distribution(self, history: np.ndarray) -> np.ndarray:
-        """Natural logarithms of the probability of every word after a history: (t,) ->
-        (vocab_size,) float64; -inf where never.
+        """Return the natural logarithm of the probability of every word after a history (t,):
+        (vocab_size,) float64; -inf of words that are never predicted.
         """
         history = (
             np.asarray(history)[-(self.order - 1) :] if self.order > 1 else np.zeros(0, np.int64)
         )
-        contexts = [int(place[-1]) for place in self.places(history)] if len(history) else []
-        place = np.arange(self.vocab_size)
-        found = self.tables[0].log_prob.astype(np.float64)
+        contexts = [int(index[-1]) for index in self.indices(history)] if len(history) else []
+        index = np.arange(self.vocab_size)
+        log_prob = self.tables[0].log_prob.astype(np.float64)
         for n in range(1, len(history) + 1):
             table = self.tables[n]
             context = contexts[n - 1]
-            wanted = place * self.vocab_size + history[-n]
+            wanted = index * self.vocab_size + history[-n]
             at = np.minimum(np.searchsorted(table.keys, wanted), max(len(table.keys) - 1, 0))
             there = (
-                (place >= 0) & (table.keys[at] == wanted)
+                (index >= 0) & (table.keys[at] == wanted)
                 if len(table.keys)
-                else np.zeros(len(place), bool)
+                else np.zeros(len(index), bool)
             )
-            place = np.where(there, at, -1)
+            index = np.where(there, at, -1)
             backoff = self.tables[n - 1].log_backoff[context] if context >= 0 else 0.0
-            found = np.where(there, table.log_prob[at] if len(table.keys) else 0.0, found + backoff)
-        found[self.tables[0].log_prob == -np.inf] = -np.inf  # words that are never predicted
-        return found
+            log_prob = np.where(
+                there, table.log_prob[at] if len(table.keys) else 0.0, log_prob + backoff
+            )
+        log_prob[self.tables[0].log_prob == -np.inf] = -np.inf
+        return log_prob
 
     def words(self, n: int) -> np.ndarray:
-        """All n-grams of an order in the order of its table: (number, n) int64."""
+        """Return all n-grams of order `n` in the order of its table: (number, n) int64."""
         columns = []
-        place = np.arange(len(self.tables[n - 1].keys))
+        index = np.arange(len(self.tables[n - 1].keys))
         for table in self.tables[n - 1 : 0 : -1]:
-            place, first = np.divmod(table.keys[place], self.vocab_size)
+            index, first = np.divmod(table.keys[index], self.vocab_size)
             columns.append(first)
-        return np.stack([*columns, place], 1)
+        return np.stack([*columns, index], 1)
 
     # On disk
 
     def save(self, folder: Path) -> None:
-        """An array a file, which `load` maps into memory; in single precision, so that sums of
-        probabilities are 1 within 1e-6.
+        """Write each array to a file, which `load` maps into memory; in single precision, so that
+        sums of probabilities are 1 within 1e-6.
         """
         folder.mkdir(parents=True, exist_ok=True)
         for n, table in enumerate(self.tables, 1):
@@ -120,10 +123,10 @@ class NgramModel:
 
     @classmethod
     def load(cls, folder: Path) -> "NgramModel":
-        """Read only what is asked for.
+        """Return the model of a folder, its arrays mapped into memory.
 
         Raises:
-            ValueError: a part is missing or torn.
+            ValueError: a file is missing or damaged.
         """
         try:
             facts = json.loads((folder / "ngram.json").read_text())

@@ -1,4 +1,4 @@
-"""What unknown words cost: their letters."""
+"""Probability of unknown words by their letters."""
 
 from collections.abc import Sequence
 
@@ -12,22 +12,21 @@ BEGIN = 257
 
 
 class Spelling:
-    """The probability of words as UTF-8 bytes with an end, by an n-gram model of known words, each
-    counted once: new words are rare ones.
+    """N-gram model of words as UTF-8 bytes with an end, trained on the known words, each counted
+    once, since new words resemble rare ones.
 
-    No word is impossible, and the probabilities of all add up to 1. A word that is known could be
-    spelled too, so that a model which says `<unk>` and then spells gives away what it gives to
-    these.
+    No word is impossible, and the probabilities of all words sum to 1. Known words have a share of
+    it, which a model that predicts `<unk>` and then the letters loses.
 
     Args:
-        words: those of the training text.
+        words: distinct words of the training text.
     """
 
     def __init__(self, words: Sequence[str]) -> None:
         self._model = train([joined(words)], ORDER, 258, BEGIN)
 
     def nats(self, words: Sequence[str]) -> np.ndarray:
-        """Minus log probability of each word: (n,) float64."""
+        """Return minus the natural log probability of each word: (n,) float64."""
         if not words:
             return np.zeros(0)
         row = joined(words)
@@ -35,8 +34,8 @@ class Spelling:
 
 
 def joined(words: Sequence[str]) -> np.ndarray:
-    """Bytes of all words, with a beginning and an end each: (n,) int64. Half a surrogate pair is
-    spelled as Python does it.
+    """Return the bytes of all words, with a beginning and an end each: (n,) int64. Half a surrogate
+    pair is encoded by "surrogatepass".
     """
-    spelled = [[BEGIN, *word.encode("utf-8", "surrogatepass"), END] for word in words]
-    return np.array([byte for word in spelled for byte in word], np.int64)
+    encoded = [[BEGIN, *word.encode("utf-8", "surrogatepass"), END] for word in words]
+    return np.array([byte for word in encoded for byte in word], np.int64)

@@ -1,4 +1,4 @@
-"""From sentences as numbers to a model."""
+"""Training of n-gram models on sentences of word numbers."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -12,10 +12,11 @@ from lslm_lightning.ngram.model import NgramModel
 
 
 def train(batches: Iterable[np.ndarray], order: int, vocab_size: int, bos: int) -> NgramModel:
-    """A model of all sentences, by modified Kneser-Ney.
+    """Return a model of all sentences, by modified Kneser-Ney.
 
     Args:
-        batches: (n,) whole sentences, `bos` before each and the end after it.
+        batches: arrays (n,) of whole sentences, `bos` before each and the end after it.
+        bos: the word before the first of a sentence.
     """
     with TemporaryDirectory() as folder:
         counter = NgramCounter(order, vocab_size, bos, Path(folder))
@@ -30,7 +31,7 @@ def estimated(
     least: Sequence[int] = (),
     impossible: Sequence[int] = (),
 ) -> NgramModel:
-    """A model of what was counted; see `estimate`."""
+    """Return a model of the n-grams of a counter; see `estimate`."""
     counts = adjusted_counts(counter.rows(), counter.packing, counter.bos)
     return NgramModel(
         estimate(counts, vocab_size, counter.bos, least, impossible), vocab_size, counter.bos

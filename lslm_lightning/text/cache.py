@@ -1,4 +1,4 @@
-"""Tokenizers that are trained once and kept."""
+"""Cache of trained tokenizers."""
 
 import hashlib
 from collections.abc import Callable, Iterable
@@ -15,13 +15,13 @@ from lslm_lightning.text.tokenizer_files import load_tokenizer
 def train_once(
     recipe: Recipe, texts: Callable[[], Iterable[str]], corpus_digest: str, cache: str | Path
 ) -> Tokenizer:
-    """The recipe's tokenizer from the cache, or trained now and cached; processes that start
-    together train once.
+    """Return the tokenizer of a recipe from the cache, or train it and cache it; processes that
+    start together train once.
 
     Args:
         texts: called only when there is something to train.
         corpus_digest: changes whenever the texts do.
-        cache: a folder for tokenizers only.
+        cache: folder for tokenizers only.
     """
     name = hashlib.sha256(
         f"{recipe.key()} {corpus_digest} tokenizers {tokenizers.__version__}".encode()

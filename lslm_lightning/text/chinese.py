@@ -1,4 +1,4 @@
-"""Scripts written without spaces: what is a CJK character, and how such text falls into pieces."""
+"""CJK characters, and the segmentation of text in scripts that are written without spaces."""
 
 import re
 
@@ -35,7 +35,7 @@ _PIECE = regex.compile(
 
 
 def segment(text: str) -> list[str]:
-    """Cut text into the smallest pieces that a reader would count.
+    """Return text cut into the smallest pieces that a reader would count.
 
     CJK characters stand one by one, Thai and other scripts without spaces by grapheme clusters
     (what a reader takes for one character, with all vowel signs and tones), other words, Tibetan
@@ -46,13 +46,13 @@ def segment(text: str) -> list[str]:
 
 
 def cjk_share(text: str) -> float:
-    """The share of CJK characters among them and the words of other scripts, 0 to 1; 0 of a text
-    without letters.
+    """Return the share (0..1) of CJK characters among these and the words of other scripts; 0 for a
+    text without letters.
     """
     counted = [piece for piece in segment(text) if piece[0].isalpha() or _IS_CJK.match(piece)]
     return sum(map(bool, map(_IS_CJK.match, counted))) / len(counted) if counted else 0.0
 
 
 def segment_with_offsets(text: str) -> list[tuple[str, tuple[int, int]]]:
-    """Pieces of `segment`, each with the characters [start, end) of `text` that it is."""
+    """Return the pieces of `segment`, each with its character offsets [start, end) in `text`."""
     return [(match.group(), match.span()) for match in _PIECE.finditer(text)]

@@ -1,4 +1,4 @@
-"""Text that spells a special token must stay text."""
+"""Protection of ordinary text that looks like a special token from becoming that token."""
 
 import re
 from collections.abc import Sequence
@@ -10,16 +10,19 @@ from lslm_lightning.text.tokenizer import UNKNOWN, rust_errors
 
 
 def guard(special: Sequence[str]) -> pre_tokenizers.PreTokenizer:
-    """Cuts text that spells a special token after its first character, so that no model can take it
-    for the token.
+    """Return a pre-tokenizer that cuts text which looks like a special token after its first
+    character, so that no model can take it for the token.
     """
-    spelled = "|".join(f"{re.escape(token[0])}(?={re.escape(token[1:])})" for token in special)
-    return pre_tokenizers.Split(Regex(spelled), "isolated")
+    pattern = "|".join(f"{re.escape(token[0])}(?={re.escape(token[1:])})" for token in special)
+    return pre_tokenizers.Split(Regex(pattern), "isolated")
 
 
 def protect(backend: tokenizers.Tokenizer) -> None:
-    """Adds the guard where text that spells a special token would become that token; ValueError
-    where that does not help.
+    """Add the pre-tokenizer of `guard` to a tokenizer that would turn ordinary text into a special
+    token.
+
+    Raises:
+        ValueError: ordinary text becomes a special token nevertheless.
     """
     special = {
         index: token.content
@@ -29,7 +32,7 @@ def protect(backend: tokenizers.Tokenizer) -> None:
     special = {index: token for index, token in special.items() if token not in UNKNOWN}
     backend.encode_special_tokens = True
 
-    def spellable() -> set[int]:
+    def produced_by_text() -> set[int]:
         texts = [
             f"{before}{token}{after}"
             for token in special.values()
@@ -39,11 +42,11 @@ def protect(backend: tokenizers.Tokenizer) -> None:
             encodings = [backend.encode(text, add_special_tokens=False) for text in texts]
         return special.keys() & {index for encoding in encodings for index in encoding.ids}
 
-    if spellable():
+    if produced_by_text():
         before = [backend.pre_tokenizer] if backend.pre_tokenizer else []
         backend.pre_tokenizer = pre_tokenizers.Sequence([guard(list(special.values())), *before])
-    if stubborn := [special[index] for index in spellable()]:
+    if remaining := [special[index] for index in produced_by_text()]:
         raise ValueError(
-            f"ordinary text becomes the special token {stubborn[0]!r}; give it a name that no "
+            f"ordinary text becomes the special token {remaining[0]!r}; give it a name that no "
             "text has"
         )

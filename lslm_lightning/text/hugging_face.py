@@ -1,4 +1,4 @@
-"""The recipe for the tokenizer of a model of Hugging Face's `transformers`, from a folder or the
+"""Recipe for the tokenizer of a model of Hugging Face's `transformers`, from a folder or the
 hub.
 """
 
@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
@@ -17,6 +17,10 @@ from lslm_lightning.text.pretrained import PretrainedTokenizer, Roles
 from lslm_lightning.text.recipes import Existing
 from lslm_lightning.text.sentencepiece import read_pieces
 from lslm_lightning.text.tokenizer import Tokenizer, backend_of, rust_errors, size_of
+from lslm_lightning.types import Settings
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedTokenizerFast
 
 SIDES = ("source.spm", "target.spm")  # of Marian
 FILES = (
@@ -28,7 +32,7 @@ FILES = (
     "sentencepiece.bpe.model",
     "sentencepiece.model",
 )
-"""One of these has the words; without any `transformers` makes a tokenizer that knows none."""
+"""Files of a vocabulary; without any of them `transformers` makes a tokenizer without tokens."""
 
 NO_CODE = {"trust_remote_code": False}  # of every call of `transformers`
 ATTENTIONS = ("attn_implementation", "_attn_implementation", "_attn_implementation_internal")
@@ -38,11 +42,11 @@ KERNELS = ("use_kernels", "kernel_config", "kernels_config")
 
 @dataclass(frozen=True)
 class HuggingFace(Existing):
-    """The tokenizer of a pretrained model, never trained: the same text has the same ids as in
-    `transformers`.
+    """Tokenizer of a pretrained model, never trained: a text has the same ids as in `transformers`.
 
     Answers start with what the model's decoder starts with. Where the model has no padding, padding
-    is an id behind all others. Text that spells a special token stays text.
+    is an id behind all others. Text that looks like a special token stays
+    text.
 
     Args:
         path: a folder saved with `save_pretrained`, or a hub id.
@@ -54,28 +58,28 @@ class HuggingFace(Existing):
         return f"HuggingFace({self.train().digest})"
 
     def train(self, texts: Iterable[str] = ()) -> Tokenizer:
-        """ValueError where there is none, or it cannot keep the promises of `Tokenizer`."""
-        return made(self.path) if Path(self.path).is_dir() else made_once(self.path)
+        """Return the pretrained tokenizer; `texts` are not read.
+
+        Raises:
+            ValueError: there is none, or it cannot keep the promises of `Tokenizer`.
+        """
+        is_folder = Path(self.path).is_dir()
+        return load_pretrained(self.path) if is_folder else load_from_hub(self.path)
 
 
-def made(path: str) -> PretrainedTokenizer:
-    """The tokenizer of a folder, or of a hub id."""
+def load_pretrained(path: str) -> PretrainedTokenizer:
+    """Return the tokenizer of a folder, or of a hub id.
+
+    Raises:
+        ValueError: there is none, or it cannot keep the promises of `Tokenizer`.
+    """
     config = model_config(path)
     of_text = config if config.is_encoder_decoder else config.get_text_config()
     pad, eos, start = (
         getattr(of_text, f"{name}_token_id", None) for name in ("pad", "eos", "decoder_start")
     )
-    if config.model_type == "marian" and (vocabulary := file_of(path, "vocab.json")) is not None:
-        if file_of(path, "target_vocab.json") is not None:
-            raise ValueError(
-                f"{path} has a vocabulary for each side, target_vocab.json beside vocab.json: "
-                "that is not supported"
-            )
-        if None not in (files := [file_of(path, name) for name in SIDES]):
-            ids = json.loads(vocabulary.read_text("utf-8"))
-            return PretrainedTokenizer(
-                read_pieces(files[0]), Roles(pad, start, eos), read_pieces(files[1]), ids
-            )
+    if config.model_type == "marian" and (tokenizer := _marian(path, pad, start, eos)) is not None:
+        return tokenizer
     if not any(file_of(path, name) for name in FILES):
         raise ValueError(
             f"{path} has no tokenizer that can be used (none of {', '.join(FILES)}); save it "
@@ -109,33 +113,61 @@ def made(path: str) -> PretrainedTokenizer:
                 f"{path}: its config.json does not say what answers start with; give it a "
                 "decoder_start_token_id"
             )
-        found = PretrainedTokenizer(
-            backend, Roles(pad, start, eos), before=read_before(path, fast, eos)
-        )
+        before = read_before(path, fast, eos)
+        pretrained = PretrainedTokenizer(backend, Roles(pad, start, eos), before=before)
     else:
-        found = PretrainedTokenizer(
-            backend, Roles(pad, first(fast.bos_token_id, fast.cls_token_id, eos), eos)
+        bos = first(fast.bos_token_id, fast.cls_token_id)
+        pretrained = PretrainedTokenizer(backend, Roles(pad, eos if bos is None else bos, eos))
+    recipe._check(pretrained, backend)
+    return pretrained
+
+
+def _marian(
+    path: str, pad: int | None, start: int | None, eos: int | None
+) -> PretrainedTokenizer | None:
+    """Return the tokenizer of a Marian model, which has pieces for each side; None where its files
+    are missing.
+    """
+    vocabulary = file_of(path, "vocab.json")
+    if vocabulary is None:
+        return None
+    if file_of(path, "target_vocab.json") is not None:
+        raise ValueError(
+            f"{path} has a vocabulary for each side, target_vocab.json beside vocab.json: that is "
+            "not supported"
         )
-    recipe._check(found, backend)
-    return found
+    source, target = (file_of(path, name) for name in SIDES)
+    if source is None or target is None:
+        return None
+    if pad is None or start is None or eos is None:
+        raise ValueError(
+            f"{path}: its config.json must have pad_token_id, decoder_start_token_id and "
+            "eos_token_id"
+        )
+    ids = json.loads(vocabulary.read_text("utf-8"))
+    return PretrainedTokenizer(
+        read_pieces(source), Roles(pad, start, eos), read_pieces(target), ids
+    )
 
 
-made_once = cache(made)
+load_from_hub = cache(load_pretrained)
 
 
 def first(*ids: int | None) -> int | None:
-    """The first that is one."""
+    """Return the first id that is not None."""
     return next((index for index in ids if index is not None), None)
 
 
-def read_before(path: str, fast: Any, eos: int) -> tuple[list[int], list[int]]:
-    """What the model reads before a source, and before a target.
+def read_before(
+    path: str, fast: "PreTrainedTokenizerFast", eos: int
+) -> tuple[list[int], list[int]]:
+    """Return the ids that a model reads before a source, and before a target.
 
     Raises:
-        ValueError: it reads more than its end behind one.
+        ValueError: it reads more than its end token behind one.
     """
     plain = fast("a", add_special_tokens=False).input_ids
-    found = []
+    prefixes = []
     for framed in (fast("a").input_ids, fast(text_target="a").input_ids):
         at = len(framed) - len(plain) - (framed[-1] == eos)
         if framed[at:] not in (plain, [*plain, eos]):
@@ -143,18 +175,18 @@ def read_before(path: str, fast: Any, eos: int) -> tuple[list[int], list[int]]:
                 f"{path} reads a text as {fast.decode(framed)!r}: models that read more than "
                 "</s> behind it are not supported"
             )
-        found.append(framed[:at])
-    return found[0], found[1]
+        prefixes.append(framed[:at])
+    return prefixes[0], prefixes[1]
 
 
-# Where files are
+# Files of a model
 
 
-def model_config(path: str) -> Any:
-    """The configuration of a model of `transformers`.
+def model_config(path: str) -> "PretrainedConfig":
+    """Return the configuration of a model of `transformers`.
 
     Raises:
-        ValueError: there is none, or no `transformers`, with the reason in one line.
+        ValueError: there is none, or `transformers` is not installed, with the reason in one line.
     """
     os.environ.setdefault("USE_HUB_KERNELS", "NO")  # code from the hub; asked at import
     try:
@@ -180,7 +212,7 @@ def model_config(path: str) -> Any:
         raise ValueError(f"{path} is no model that can be used: {reason(path, error)}") from None
 
 
-def check_runs_no_code(config: Mapping[str, Any]) -> None:
+def check_runs_no_code(config: Settings) -> None:
     """Refuse a config.json that asks for kernels of a repository, which are code that runs here.
 
     `auto_map`, which many models of the hub have beside a class of `transformers`, is passed over:
@@ -192,16 +224,18 @@ def check_runs_no_code(config: Mapping[str, Any]) -> None:
     for name, value in config.items():
         wanted = value.values() if isinstance(value, Mapping) else [value]
         if name in ATTENTIONS and not all(each is None or each in ATTENTION for each in wanted):
-            words = f"its config.json has {name}={value!r}, which may run code of others"
-            raise ValueError(f"{words}; change it to {' or '.join(ATTENTION)}, or leave it out")
+            raise ValueError(
+                f"its config.json has {name}={value!r}, which may run code of others; change it "
+                f"to {' or '.join(ATTENTION)}, or leave it out"
+            )
         if name in KERNELS and value:
             raise ValueError(f"its config.json has {name}, which runs code of others; leave it out")
         if isinstance(value, Mapping):
             check_runs_no_code(value)
 
 
-def fast_tokenizer(path: str) -> Any:
-    """The tokenizer of `transformers`, which has a backend.
+def fast_tokenizer(path: str) -> "PreTrainedTokenizerFast":
+    """Return the tokenizer of `transformers`, which must be one with a Rust backend.
 
     Raises:
         ValueError: there is none, with the reason in one line.
@@ -210,42 +244,44 @@ def fast_tokenizer(path: str) -> Any:
 
     try:
         with rust_errors("it fails", "fetch it again"):
-            found = AutoTokenizer.from_pretrained(path, local_files_only=is_local(path), **NO_CODE)
+            tokenizer = AutoTokenizer.from_pretrained(
+                path, local_files_only=is_local(path), **NO_CODE
+            )
     except (OSError, ValueError, ImportError, TypeError, AttributeError, KeyError) as error:
         raise ValueError(
             f"{path} has no tokenizer that can be used ({reason(path, error)}); save it there as "
             "well"
         ) from None
-    if not getattr(found, "is_fast", False):
+    if not getattr(tokenizer, "is_fast", False):
         raise ValueError(
-            f"{path}: {type(found).__name__} has no tokenizer.json; save it once more as a fast "
-            "tokenizer"
+            f"{path}: {type(tokenizer).__name__} has no tokenizer.json; save it once more as a "
+            "fast tokenizer"
         )
-    return found
+    return tokenizer  # type: ignore[return-value]  # as `is_fast` says
 
 
 def file_of(path: str, name: str) -> Path | None:
-    """A file of a folder or of a hub id, if it has one."""
+    """Return the path of a file of a folder or a hub id; None where it has no such file."""
     from transformers.utils import cached_file
 
-    quiet = {
+    return_none = {
         "_raise_exceptions_for_missing_entries": False,
         "_raise_exceptions_for_connection_errors": False,
     }
-    found = cached_file(path, name, local_files_only=is_local(path), **quiet)
-    return found and Path(found)
+    found = cached_file(path, name, local_files_only=is_local(path), **return_none)
+    return Path(found) if found else None
 
 
 def is_local(path: str) -> bool:
-    """Whether only what is on this machine can be had: `transformers` would try for half a minute
-    to reach the hub.
+    """Return whether only files of this machine can be read: `transformers` would try for half a
+    minute to reach the hub.
     """
     return Path(path).is_dir() or not hub_answers()
 
 
 @cache
 def hub_answers(timeout_seconds: float = 5) -> bool:
-    """Whether the hub can be reached; asked once."""
+    """Return whether the hub can be reached; asked once a process."""
     from huggingface_hub import constants
 
     try:
@@ -258,7 +294,7 @@ def hub_answers(timeout_seconds: float = 5) -> bool:
 
 
 def reason(path: str, error: Exception) -> str:
-    """The first sentence of an error, in one line."""
+    """Return the first sentence of an error, on one line."""
     if not Path(path).is_dir() and is_local(path):
         return (
             "it is no folder here, was not fetched before, and the Hugging Face hub cannot be "

@@ -1,6 +1,4 @@
-"""Telling the language of texts that do not state it: the script by Unicode, the language by
-py3langid.
-"""
+"""Identification of the language of texts: the script by Unicode, the language by py3langid."""
 
 import random
 import re
@@ -8,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING
 
 from lslm_lightning.text.chinese import cjk_share
 from lslm_lightning.text.languages import (
@@ -19,6 +17,9 @@ from lslm_lightning.text.languages import (
     script_of_language,
 )
 from lslm_lightning.text.scripts import letters_by_script, units_of_script
+
+if TYPE_CHECKING:
+    from py3langid.langid import LanguageIdentifier
 
 # texts, and characters of each
 SAMPLE = 200
@@ -31,7 +32,7 @@ NO_LANGUAGE = "zxx"  # what py3langid calls text that is in none
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """A language as texts show it.
+    """Language that texts were found to be in.
 
     `code` is a code of BCP 47: "ru"; where only the script is sure, "und-Cyrl"; of texts without
     letters, or in several scripts, "und". `several` names the languages or scripts of texts that
@@ -45,12 +46,12 @@ class Told:
 
     @property
     def is_sure(self) -> bool:
-        """Whether the language itself was told."""
+        """True if the language was identified, and not the script alone."""
         return not self.code.startswith(UNDETERMINED)
 
     @property
     def assumption(self) -> str:
-        """One line that says what was taken for granted, and how to set it."""
+        """Message of one line that says what was assumed, and how to set it."""
         texts = f"{self.n_text:,} text{'' if self.n_text == 1 else 's'}"
         setting = "set data.language"
         no_rules = "no rules of any language are used"
@@ -70,8 +71,8 @@ class Told:
 
 
 def tell_language(texts: Sequence[str]) -> Told:
-    """Tell the language of texts from at most `SAMPLE` of them; the same texts always give the same
-    answer.
+    """Return the language of texts, identified from at most `SAMPLE` of them; the same texts always
+    give the same answer.
 
     Chinese, Japanese and Korean, and scripts that one language is written in, are told by their
     letters. Among the languages of another script py3langid chooses; where its probability is below
@@ -81,8 +82,8 @@ def tell_language(texts: Sequence[str]) -> Told:
     """
     n = min(SAMPLE, len(texts))
     # every nth would be one language of two that take turns
-    places = random.Random(0).sample(range(len(texts)), n)
-    sample = [texts[i][:LENGTH] for i in sorted(places)]
+    chosen = random.Random(0).sample(range(len(texts)), n)
+    sample = [texts[i][:LENGTH] for i in sorted(chosen)]
     by_script: dict[str, list[str]] = {}
     for text in sample:
         by_script.setdefault(_writing(text), []).append(text)
@@ -91,33 +92,33 @@ def tell_language(texts: Sequence[str]) -> Told:
         return Told(UNDETERMINED, "", n)
     scripts = sorted(by_script, key=lambda each: -len(by_script[each]))
     script = scripts[0]
-    own = by_script[scripts[0]]
+    in_script = by_script[script]
     n -= len(without)
-    share = len(own) / n
+    share = len(in_script) / n
     if share < MOST and (share <= 0.5 or units_of_script(script) == "words"):
         return Told(UNDETERMINED, script, n, tuple(map(name_of_script, scripts[:3])))
-    whole = "\n".join(own)
+    whole = "\n".join(in_script)
     if units_of_script(script) == "words" and script != "Kore" and cjk_share(whole) > 1 - MOST:
         mixed = [name_of_script(each) for each, _ in letters_by_script(whole).most_common(2)]
         return Told(f"{UNDETERMINED}-{script}", script, n, tuple(mixed))
     code = language_by_letters(whole)
     if not code.startswith(UNDETERMINED):
         return Told(code, script, n)
-    found, several = _identified(script, own)
-    return Told(found or code, script, n, several)
+    identified, several = _identified(script, in_script)
+    return Told(identified or code, script, n, several)
 
 
 def _writing(text: str) -> str:
-    """The script of a text, one for all that Chinese and Japanese are written in; "" where it has
-    no letters.
+    """Return the script of a text, "Hani" for all that Chinese and Japanese are written in; ""
+    where it has no letters.
     """
     language = language_of_script(text)
     return {"zh": "Hani", "ja": "Hani", "ko": "Kore"}[language] if language else main_script(text)
 
 
 def language_by_letters(text: str) -> str:
-    """The language of a text as far as its letters tell: "th", "und-Cyrl", or "und" where it has
-    none; loads no model.
+    """Return the language of a text as far as its letters tell: "th", "und-Cyrl", or "und" where it
+    has none; no model is loaded.
     """
     script = main_script(text)
     if not script:
@@ -126,13 +127,13 @@ def language_by_letters(text: str) -> str:
 
 
 def main_script(text: str) -> str:
-    """The script of most letters, as ISO 15924 has it; "" of a text without letters."""
+    """Return the script of most letters as a code of ISO 15924; "" for a text without letters."""
     return next((script for script, _ in letters_by_script(text).most_common(1)), "")
 
 
 def _identified(script: str, texts: Sequence[str]) -> tuple[str | None, tuple[str, ...]]:
-    """The language of texts in this script, None where it cannot be told; and the names of several
-    that they are in.
+    """Return the language of texts in one script, None where it is not certain, and the names of
+    the languages where there are several.
     """
     identifier = _identifier()
     labels = [label for label in identifier.labels if re.fullmatch(r"[a-z]{2}", label)]
@@ -142,14 +143,14 @@ def _identified(script: str, texts: Sequence[str]) -> tuple[str | None, tuple[st
     identifier.set_languages([*labels, NO_LANGUAGE])
     try:
         code, probability = identifier.classify("\n".join(texts))
-        alone = Counter(
-            found for found, sure in map(identifier.classify, texts) if sure >= SURE_ALONE
+        by_text = Counter(
+            label for label, sure in map(identifier.classify, texts) if sure >= SURE_ALONE
         )
     finally:
         identifier.set_languages(None)
-    del alone[NO_LANGUAGE]
+    del by_text[NO_LANGUAGE]
     others = [
-        other for other, n in alone.most_common() if n > max(1, (1 - MOST) / 2 * alone.total())
+        other for other, n in by_text.most_common() if n > max(1, (1 - MOST) / 2 * by_text.total())
     ]
     if len(others) > 1:
         return None, tuple(map(name_of_language, others))
@@ -157,16 +158,16 @@ def _identified(script: str, texts: Sequence[str]) -> tuple[str | None, tuple[st
 
 
 def _only_language(script: str) -> str | None:
-    """The language of a script that hardly another one is written in, by CLDR; None where there are
-    several.
+    """Return the language of a script that is used for hardly any other, by CLDR; None where there
+    are several.
     """
     from babel.core import get_global
 
     likely = get_global("likely_subtags")
     if script in _SHARED:
         return None
-    found = likely.get(f"und_{script}")
-    return found.split("_")[0] if found else None
+    subtags = likely.get(f"und_{script}")
+    return subtags.split("_")[0] if subtags else None
 
 
 _SHARED = frozenset(("Latn", "Cyrl", "Arab", "Deva", "Hebr", "Beng", "Ethi"))
@@ -175,7 +176,8 @@ and Persian, Hindi and Marathi, Hebrew and Yiddish, Bengali and Assamese, Amhari
 
 
 @cache
-def _identifier() -> Any:
+def _identifier() -> "LanguageIdentifier":
+    """Return py3langid's identifier with probabilities."""
     from py3langid.langid import MODEL_FILE, LanguageIdentifier  # takes a second to load
 
     return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)

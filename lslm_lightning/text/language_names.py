@@ -1,4 +1,4 @@
-"""Names of languages, and codes that mean the same language however they are written."""
+"""Names of languages, and the comparison of language codes."""
 
 import re
 from collections.abc import Sequence
@@ -11,8 +11,8 @@ LANGUAGE = r"[a-z]{2,3}([-_][a-z0-9]+)*"
 
 
 def is_language(code: str) -> bool:
-    """Whether this is a code of a language that CLDR has a name for, with or without script and
-    region.
+    """Return whether a text is the code of a language that CLDR has a name for, with or without
+    script and region.
     """
     if not re.fullmatch(LANGUAGE, code, re.IGNORECASE):
         return False
@@ -22,13 +22,13 @@ def is_language(code: str) -> bool:
 
 
 def language_named(name: str) -> str | None:
-    """Code of the language with this English or own name, in any case; None of others."""
+    """Return the code of the language with this English or native name, in any case, or None."""
     return _codes_by_name().get(" ".join(name.split()).casefold())
 
 
 def match_language(code: str, names: Sequence[str]) -> str | None:
-    """Which of these codes and names of languages means the language of `code`, the surest first;
-    None if none does.
+    """Return the element of `names` (codes or names of languages) that means the language of
+    `code`, the surest match first, or None.
 
     A code without script and region also matches the only one of its language that has them, and
     the other way round.
@@ -36,19 +36,22 @@ def match_language(code: str, names: Sequence[str]) -> str | None:
     wanted = _comparable(code)
     if code in names:
         return code
-    if found := [name for name in names if _comparable(name) == wanted]:
-        return found[0]
-    if found := [name for name in names if language_named(name) in (code, wanted)]:
-        return found[0]
-    own = base_language(code)
-    found = [name for name in names if own == base_language(language_named(name) or name)]
-    if len(found) == 1 and own in (wanted, _comparable(language_named(found[0]) or found[0])):
-        return found[0]
+    if matches := [name for name in names if _comparable(name) == wanted]:
+        return matches[0]
+    if matches := [name for name in names if language_named(name) in (code, wanted)]:
+        return matches[0]
+    base = base_language(code)
+    matches = [name for name in names if base == base_language(language_named(name) or name)]
+    if len(matches) == 1 and base in (
+        wanted,
+        _comparable(language_named(matches[0]) or matches[0]),
+    ):
+        return matches[0]
     return None
 
 
 def _comparable(code: str) -> str:
-    """The code in lower case with hyphens, its language as `base_language` has it: "zh-cn" of
+    """Return a code in lower case with hyphens, its language as `base_language` has it: "zh-cn" for
     "zh_CN".
     """
     return "-".join([base_language(code), *code.lower().replace("_", "-").split("-")[1:]])
@@ -56,7 +59,9 @@ def _comparable(code: str) -> str:
 
 @cache
 def _codes_by_name() -> dict[str, str]:
-    """CLDR's English names, then the own names that no other language has in English."""
+    """Return name -> code: CLDR's English names, and the native names that no other language has in
+    English.
+    """
     from babel import Locale, localedata
 
     codes = {

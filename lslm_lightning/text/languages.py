@@ -1,4 +1,4 @@
-"""Language codes: one spelling for each language, its script, its name."""
+"""Language codes: their canonical form, script and name."""
 
 import difflib
 import re
@@ -10,63 +10,64 @@ from lslm_lightning.text.chinese import cjk_share
 from lslm_lightning.text.scripts import Units, units_of_script
 
 UNDETERMINED = "und"
-"""The code of BCP 47 for a language that is not known; "und-Cyrl" says at least its script."""
+"""Code of BCP 47 for an unknown language; "und-Cyrl" adds its script."""
 
 
 @cache
 def canonical(code: str) -> str:
-    """The one BCP 47 spelling of a language code: "zh-Hant-TW" of "ZH_hant_tw", "zh" of "cmn" and
-    "zho".
+    """Return the canonical BCP 47 form of a language code: "zh-Hant-TW" for "ZH_hant_tw", "zh" for
+    "cmn" and "zho".
 
     Deprecated codes, those of ISO 639-2 and 639-3, and dialects that CLDR counts to a macro
     language are replaced as CLDR's language aliases say; script and region stay.
 
     Raises:
-        ValueError: it is no code of a language; the message has the nearest one.
+        ValueError: `code` is no code of a language; the message names the nearest one.
     """
-    found = _spelled(code)
-    if found is None:
+    form = _canonical(code)
+    if form is None:
         raise ValueError(
-            f"language={code!r} must be a code of BCP 47 such as en, de or zh-Hant{_hint(code)}"
+            f"language={code!r} must be a code of BCP 47 such as en, de or "
+            f"zh-Hant{_suggestion(code)}"
         )
-    return found
+    return form
 
 
 def base_language(code: str) -> str:
-    """The language of a code without script and region: "zh" of "zh-Hans-CN", "zh_CN" and "cmn"; of
-    no code, its first part.
+    """Return the language of a code without script and region: "zh" for "zh-Hans-CN", "zh_CN" and
+    "cmn"; for a text that is no code, its first part.
     """
-    return (_spelled(code) or code.lower().replace("_", "-")).split("-")[0]
+    return (_canonical(code) or code.lower().replace("_", "-")).split("-")[0]
 
 
 @cache
 def script_of_language(code: str) -> str:
-    """The script, as ISO 15924 has it, that a language is written in: as the code says, or as CLDR
-    finds likely; "" where nobody knows.
+    """Return the script (code of ISO 15924) that a language is written in: the one in the code, or
+    the likely one by CLDR; "" where neither has one.
     """
-    parts = (_spelled(code) or code).split("-")
+    parts = (_canonical(code) or code).split("-")
     stated = next((part for part in parts[1:] if re.fullmatch(r"[A-Z][a-z]{3}", part)), "")
     if stated:
         return stated
     region = next((part for part in parts[1:] if re.fullmatch(r"[A-Z]{2}|\d{3}", part)), "")
     likely = _data().likely
-    found = likely.get(f"{parts[0]}_{region}") or likely.get(parts[0], "")
-    return next((part for part in found.split("_") if re.fullmatch(r"[A-Z][a-z]{3}", part)), "")
+    subtags = likely.get(f"{parts[0]}_{region}") or likely.get(parts[0], "")
+    return next((part for part in subtags.split("_") if re.fullmatch(r"[A-Z][a-z]{3}", part)), "")
 
 
 def units_of(code: str) -> Units:
-    """What counts as a word in texts of a language; see `units_of_script`."""
+    """Return the unit that counts as a word in texts of a language; see `units_of_script`."""
     return units_of_script(script_of_language(code))
 
 
 def writes_spaces(code: str) -> bool:
-    """Whether the language puts spaces between words."""
+    """Return whether a language puts spaces between words."""
     return units_of(code) == "words"
 
 
 def language_of_script(text: str) -> str | None:
-    """Tell `ja`, `ko` or `zh` of a text with more of their characters than words of other scripts;
-    None of any other.
+    """Return "ja", "ko" or "zh" for a text with more of their characters than words of other
+    scripts, and None for any other.
     """
     if cjk_share(text) <= 0.5:
         return None
@@ -80,10 +81,12 @@ def language_of_script(text: str) -> str | None:
 
 @cache
 def name_of_language(code: str) -> str:
-    """The English name of a BCP 47 code: "Chinese" of "zh"; the code itself where CLDR has none."""
+    """Return the English name of a BCP 47 code, "Chinese" for "zh"; the code where CLDR has
+    none.
+    """
     from babel import Locale, UnknownLocaleError  # slow to import
 
-    code = _spelled(code) or code
+    code = _canonical(code) or code
     try:
         if base_language(code) != UNDETERMINED:
             return Locale.parse(code, sep="-").get_display_name("en") or code
@@ -97,7 +100,7 @@ def name_of_language(code: str) -> str:
 
 
 def name_of_script(code: str) -> str:
-    """The English name of a script of ISO 15924: "Cyrillic" of "Cyrl"; the code itself where CLDR
+    """Return the English name of a script of ISO 15924, "Cyrillic" for "Cyrl"; the code where CLDR
     has none.
     """
     from babel import Locale
@@ -106,7 +109,7 @@ def name_of_script(code: str) -> str:
 
 
 class _Cldr:
-    """What CLDR, as babel has it, knows of codes."""
+    """Tables of CLDR about language codes, as babel has them."""
 
     def __init__(self) -> None:
         from babel import Locale
@@ -129,8 +132,8 @@ def _data() -> _Cldr:
 
 
 @cache
-def _spelled(code: str) -> str | None:
-    """The canonical spelling; None of what is no code."""
+def _canonical(code: str) -> str | None:
+    """Return the canonical form of a language code; None of a text that is no code."""
     data = _data()
     parts = code.strip().replace("_", "-").split("-")
     if not all(re.fullmatch(r"[A-Za-z0-9]{1,8}", part) for part in parts):
@@ -173,15 +176,15 @@ def _spelled(code: str) -> str | None:
     return "-".join([language, *tags])
 
 
-def _hint(code: str) -> str:
-    """The nearest code, with its name, as the end of a message."""
-    found = _nearest(code.strip().lower())
-    return f"; the nearest is {found} ({name_of_language(found)})" if found else ""
+def _suggestion(code: str) -> str:
+    """Return the end of a message that names the nearest code, or ""."""
+    near = _nearest(code.strip().lower())
+    return f"; the nearest is {near} ({name_of_language(near)})" if near else ""
 
 
 def _nearest(wanted: str) -> str | None:
-    """The code of the language that a word names, in English or in the language itself, or of the
-    country; else one spelled alike.
+    """Return the code of the language that a word names, in English or in the language itself, or
+    that of the country; else a code or name of similar spelling; None where there is none.
     """
     data = _data()
     by_name = {name.lower(): known for known, name in data.names.items() if "_" not in known}
@@ -189,21 +192,21 @@ def _nearest(wanted: str) -> str | None:
         return by_name[wanted]
     if re.fullmatch(r"[a-z]{2}", wanted) and (likely := data.likely.get(f"und_{wanted.upper()}")):
         return likely.split("_")[0]  # jp is ja
-    if own := _autonyms().get(wanted):
-        return own
+    if code := _autonyms().get(wanted):
+        return code
     if near := difflib.get_close_matches(wanted, by_name, 1, 0.8):
         return by_name[near[0]]
-    letters = re.match(r"[a-z]*", wanted)[0]
+    letters = re.findall(r"^[a-z]*", wanted)[0]
     for part in (letters, letters[:3], letters[:2]):
-        if part and _spelled(part):
-            return _spelled(part)
+        if part and (form := _canonical(part)):
+            return form
     near = difflib.get_close_matches(wanted, sorted(data.names.keys() & data.languages), 1, 0.5)
     return near[0] if near else None
 
 
 @cache
 def _autonyms() -> dict[str, str]:
-    """Code of each language by its name in itself, lower case: "deutsch" -> "de"."""
+    """Return native name in lower case -> code of each language: "deutsch" -> "de"."""
     from babel import Locale
     from babel.localedata import locale_identifiers
 

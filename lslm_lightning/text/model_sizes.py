@@ -1,11 +1,11 @@
-"""Sizes that a config.json of `transformers` claims, beside the weights that it comes with."""
+"""Check of the sizes that a config.json of `transformers` states against its weights."""
 
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from lslm_lightning.safety.parameters import ADVICE, Bounds, bounds_of_folder
+from lslm_lightning.types import Json, Settings
 
 # at the end of a name: modules one after the other
 LAYERS = re.compile(r"(^|_)(layers?|blocks?|depths?|types)$")
@@ -18,19 +18,19 @@ MOST = 1 << 27  # of any other size
 
 
 def bounds_of(path: str) -> Bounds:
-    """Return the bounds of a model by its folder; those of a hub id are not known before it is
-    fetched.
+    """Return the bounds of a model's sizes by the files of its folder; none for a hub id, which is
+    not downloaded yet.
     """
     folder = Path(path)
     return bounds_of_folder(folder) if folder.is_dir() else Bounds()
 
 
-def check_sizes(config: Mapping[str, Any], bounds: Bounds) -> None:
+def check_sizes(config: Settings, bounds: Bounds) -> None:
     """Refuse numbers of layers, labels and units that the weights cannot have, before anything is
     made of that size.
 
     Raises:
-        ValueError: with the setting and the largest that is taken.
+        ValueError: with the setting and the largest value that is accepted.
     """
     n_layer = MOST_LAYERS if bounds.n_layer is None else bounds.n_layer
     n_unit = MOST if bounds.n_parameter is None else max(MOST, bounds.n_parameter)
@@ -46,7 +46,7 @@ def check_sizes(config: Mapping[str, Any], bounds: Bounds) -> None:
             )
 
 
-def whole_numbers(config: Any, name: str = "") -> Iterator[tuple[str, int]]:
+def whole_numbers(config: Json, name: str = "") -> Iterator[tuple[str, int]]:
     """Yield every whole number of a configuration with the name of its setting, also those in lists
     and in parts.
     """

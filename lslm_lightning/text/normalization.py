@@ -1,4 +1,4 @@
-"""One spelling for what looks or means the same."""
+"""Normalization of text: Unicode forms, character width, case."""
 
 import unicodedata
 from typing import Literal
@@ -12,8 +12,8 @@ _PUNCTUATION = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F) if code no
 
 
 def normalize(text: str, form: Literal["NFC", "NFKC"] = "NFC") -> str:
-    """Unicode normalization: NFC joins combining marks and changes no meaning; NFKC also folds full
-    width, ligatures, ① and the like.
+    """Return text in a Unicode normalization form: NFC joins combining marks and changes no
+    meaning; NFKC also folds full width, ligatures, ① and the like.
 
     NFKC turns Chinese punctuation into ASCII and '…' into three points: compare with it, do not
     train on it.
@@ -22,7 +22,7 @@ def normalize(text: str, form: Literal["NFC", "NFKC"] = "NFC") -> str:
 
 
 def half_width(text: str, punctuation: bool = False) -> str:
-    """Full-width letters and digits as ASCII: 'ＡＢＣ１５，' gives 'ABC15，'.
+    """Return text with full-width letters and digits as ASCII: 'ＡＢＣ１５，' gives 'ABC15，'.
 
     Punctuation and the ideographic space stay, since full width is their right form in Chinese,
     unless `punctuation` is set.
@@ -31,8 +31,8 @@ def half_width(text: str, punctuation: bool = False) -> str:
 
 
 def lower_case(text: str, language: str = "en") -> str:
-    """Lower case as the language has it: in Turkish and Azerbaijani I becomes ı, and İ becomes i
-    without a second dot.
+    """Return text in lower case by the rules of a language: in Turkish and Azerbaijani I becomes ı,
+    and İ becomes i without a second dot.
     """
     if base_language(language) in ("tr", "az"):
         text = text.replace("İ", "i").replace("I\u0307", "i").replace("I", "ı")

@@ -1,6 +1,4 @@
-"""The tokenizer of a pretrained model: its own ids, and its own words for the start, the end and
-padding.
-"""
+"""Tokenizer of a pretrained model, with the model's own ids for tokens, start, end and padding."""
 
 import hashlib
 import json
@@ -12,13 +10,14 @@ from typing import NamedTuple, Self
 import tokenizers
 
 from lslm_lightning.text.tokenizer import Tokenizer, backend_of, size_of
+from lslm_lightning.types import Settings
 
 SPACE = "▁"
 
 
 class Roles(NamedTuple):
-    """Which ids a model uses for what. Padding may be an id of no token, and the start of an answer
-    may be padding.
+    """Ids that a model uses for padding and for the start and the end of a text. Padding may be an
+    id of no token, and the start of an answer may be padding.
     """
 
     pad: int
@@ -27,16 +26,17 @@ class Roles(NamedTuple):
 
 
 class PretrainedTokenizer(Tokenizer):
-    """A backend whose ids are those of a pretrained model, or a backend for each side whose pieces
-    have these ids.
+    """Tokenizer with the ids of a pretrained model, by one backend or by one for each side.
 
-    Its json holds all of it, beside "roles" and "source": not a file that Hugging Face reads.
+    Its json holds all of its state, "roles" and "source" among it, and is no file that Hugging Face
+    reads.
 
     Args:
-        target: of the texts to be written, where they have one of their own, as in Marian.
-        ids: those of the pieces of both, where they are not the backends' own.
-        before: what stands before every text, on either side: `<s>` for BART, a language for NLLB.
-            Else ids are plain.
+        source: backend of texts to be read.
+        target: backend of texts to be written, where they have one of their own, as in Marian.
+        ids: piece -> id of both backends, where they do not have the model's ids.
+        before: ids before every text to be read, and to be written: `<s>` for BART, a language for
+            NLLB.
     """
 
     def __init__(
@@ -78,24 +78,24 @@ class PretrainedTokenizer(Tokenizer):
     def _encode(
         self, backend: tokenizers.Tokenizer, before: Sequence[int], texts: Sequence[str]
     ) -> list[list[int]]:
-        # the fast one does not spell its tokens
+        # the fast one does not return tokens
         encode = backend.encode_batch_fast if self._ids is None else backend.encode_batch
         with self._errors():
             encodings = encode(texts, add_special_tokens=False)
-        return [[*before, *self._numbers(found)] for found in encodings]
+        return [[*before, *self._ids_of(encoding)] for encoding in encodings]
 
     def encode_with_offsets(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
         with self._errors():
             encoding = self._backend.encode(text, add_special_tokens=False)
         before = self._before[0]
-        return [*before, *self._numbers(encoding)], [(0, 0)] * len(before) + encoding.offsets
+        return [*before, *self._ids_of(encoding)], [(0, 0)] * len(before) + encoding.offsets
 
-    def _numbers(self, encoding: tokenizers.Encoding) -> list[int]:
-        return (
-            encoding.ids
-            if self._ids is None
-            else [self._ids.get(piece, self.unk_id) for piece in encoding.tokens]
-        )
+    def _ids_of(self, encoding: tokenizers.Encoding) -> list[int]:
+        """Return the model's ids of an encoded text."""
+        if self._ids is None:
+            return encoding.ids
+        unknown = self._ids["<unk>"]
+        return [self._ids.get(piece, unknown) for piece in encoding.tokens]
 
     def decode(self, ids: Sequence[int]) -> str:
         if self._ids is None:
@@ -104,10 +104,10 @@ class PretrainedTokenizer(Tokenizer):
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> Self | None:
-        """Return the tokenizer of a file; None of one that is missing, or holds something else.
+        """Return the tokenizer of a file; None if the file is missing or holds something else.
 
         Raises:
-            ValueError: it is one of this kind, and damaged.
+            ValueError: the file holds such a tokenizer, and is damaged.
         """
         try:
             layout = json.loads(Path(path).read_text("utf-8"))
@@ -119,15 +119,18 @@ class PretrainedTokenizer(Tokenizer):
             return cls._build(layout)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             reason = " ".join(f"{type(error).__name__}: {error}".split())
-            words = f"is not the tokenizer of a pretrained model ({reason})"
-            raise ValueError(f"{path} {words}; make it again or restore a copy") from None
+            raise ValueError(
+                f"{path} is not the tokenizer of a pretrained model ({reason}); make it again or "
+                "restore a copy"
+            ) from None
 
     @classmethod
     def from_json(cls, text: str) -> Self:
         return cls._build(json.loads(text))
 
     @classmethod
-    def _build(cls, layout: Mapping) -> Self:
+    def _build(cls, layout: Settings) -> Self:
+        """Return the tokenizer that its json describes."""
         source, target = (
             layout[name] and backend_of(json.dumps(layout[name])) for name in ("source", "target")
         )

@@ -14,8 +14,8 @@ _SPECIAL = re.compile(r"<\|(?:start|channel|message|end|return)\|>.*", re.DOTALL
 
 
 def has_reasoning(text: str) -> bool:
-    """Return whether `text` has the marks of reasoning beside an answer."""
-    return any(mark.search(text) for mark in (_OPEN, _CLOSE, _ANALYSIS, _FINAL))
+    """Return whether `text` has marks of reasoning, such as `<think>`."""
+    return any(pattern.search(text) for pattern in (_OPEN, _CLOSE, _ANALYSIS, _FINAL))
 
 
 def strip_reasoning(text: str) -> str:

@@ -1,5 +1,4 @@
-"""How a tokenizer is made: each recipe is one kind, named in YAML, trained on the training split
-only.
+"""Recipes for tokenizers, one class a kind, named in YAML and trained on the training split only.
 
 Whatever the kind, `<pad>`, `<s>`, `</s>` are the ids 0, 1, 2 and `<unk>`, where there is one, is 3.
 """
@@ -32,22 +31,24 @@ SPECIAL_AND_UNKNOWN = (*SPECIAL, "<unk>")
 
 
 class Recipe(ABC):
-    """A kind of tokenizer; its settings are the fields of a dataclass."""
+    """Kind of tokenizer, with its settings as the fields of a dataclass."""
 
     @abstractmethod
     def train(self, texts: Iterable[str]) -> Tokenizer:
-        """A tokenizer that depends on the settings and these texts only, the same every time;
-        ValueError when they hold no text.
+        """Return a tokenizer that depends on the settings and these texts alone.
+
+        Raises:
+            ValueError: all texts are blank.
         """
 
     def key(self) -> str:
-        """All settings as stable text: recipes with equal keys make equal tokenizers of equal
+        """Return all settings as text: recipes with equal keys make equal tokenizers of equal
         texts.
         """
         return repr(self)
 
     def _texts(self, texts: Iterable[str]) -> Iterator[str]:
-        """The texts that are not blank; ValueError when there is none."""
+        """Return an iterator over the texts that are not blank; ValueError if all are."""
         texts = (text for text in texts if text and not text.isspace())
         first = next(texts, None)
         if first is None:
@@ -58,6 +59,7 @@ class Recipe(ABC):
         return chain([first], texts)
 
     def _at_least(self, setting: str, smallest: int, reason: str = "") -> None:
+        """Refuse a setting below `smallest`."""
         value = getattr(self, setting)
         if value < smallest:
             raise ValueError(
@@ -67,13 +69,13 @@ class Recipe(ABC):
 
 @dataclass(frozen=True)
 class BytePair(Recipe):
-    """Byte-level byte pair encoding, split into words as GPT-2 does it: short, and every text comes
-    back exactly.
+    """Byte-level byte pair encoding, split into words as GPT-2 does it: short sequences, and every
+    text is decoded exactly.
 
     `vocab_size` counts the 3 special tokens and the 256 bytes; a small corpus may give fewer. A
     pair must occur `min_count` times to be merged. With `lowercase`, letters lose their case and a
-    word has the same tokens at the start of a text as within: the fewest words to learn and to
-    copy, where case does not count, as in ROUGE. Source: Sennrich et al. 2016; Radford et al. 2019,
+    word has the same tokens at the start of a text as within, for scores that ignore case, as ROUGE
+    does. Source: Sennrich et al. 2016; Radford et al. 2019,
     section 2.2.
     """
 
@@ -108,7 +110,9 @@ class BytePair(Recipe):
 
 @dataclass(frozen=True)
 class Bytes(Recipe):
-    """UTF-8 bytes: byte b is id b + 3. Nothing to train, long sequences, no text unknown."""
+    """UTF-8 bytes: byte b has id b + 3. Nothing is trained, sequences are long, no text is
+    unknown.
+    """
 
     def train(self, texts: Iterable[str] = ()) -> Tokenizer:
         letters = [_byte_letter(byte) for byte in range(256)]
@@ -123,7 +127,7 @@ class Unigram(Recipe):
     """Subwords of a unigram language model, spaces written as `▁`; good for translation, and for
     Chinese.
 
-    Text comes back except for a space at its start. The most frequent characters that make up
+    Text is decoded exactly but for a space at its start. The most frequent characters that make up
     `coverage` of the text have tokens; any other becomes its UTF-8 bytes with `byte_fallback` (256
     tokens more), else `<unk>`. Source: Kudo 2018, as in SentencePiece.
     """
@@ -146,12 +150,13 @@ class Unigram(Recipe):
             )
 
     def train(self, texts: Iterable[str]) -> Tokenizer:
-        spaces = {"replacement": "▁", "prepend_scheme": "first"}
         backend = tokenizers.Tokenizer(models.Unigram())
         backend.pre_tokenizer = pre_tokenizers.Sequence(
-            [guard(self._special()), pre_tokenizers.Metaspace(**spaces)]
+            [guard(self._special()), pre_tokenizers.Metaspace("▁", "first")]
         )
-        backend.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Metaspace(**spaces)])
+        backend.decoder = decoders.Sequence(
+            [decoders.ByteFallback(), decoders.Metaspace("▁", "first")]
+        )
         trainer = trainers.UnigramTrainer(
             vocab_size=self.vocab_size,
             special_tokens=self._special(),
@@ -173,6 +178,7 @@ class Unigram(Recipe):
         return Tokenizer(tokenizers.Tokenizer.from_str(json.dumps(layout)))
 
     def _special(self) -> list[str]:
+        """Return the special tokens, and those of bytes."""
         return [
             *SPECIAL_AND_UNKNOWN,
             *(f"<0x{byte:02X}>" for byte in range(256) if self.byte_fallback),
@@ -208,8 +214,8 @@ class Words(Recipe):
     line end is a word of its own.
 
     Words seen fewer than `min_count` times, or beyond the `vocab_size` most frequent (special
-    tokens counted), become `<unk>`, and so does a literal `<unk>` of the corpus. Between words one
-    space comes back.
+    tokens counted), become `<unk>`, and so does a literal `<unk>` of the corpus. Decoded text
+    has one space between words.
     """
 
     vocab_size: int | None = None
@@ -246,7 +252,7 @@ class Words(Recipe):
 
 @dataclass(frozen=True)
 class Existing(Recipe):
-    """A `tokenizer.json` made elsewhere (GPT-2's, BERT's, SentencePiece's...), never trained.
+    """Recipe that reads a `tokenizer.json` made elsewhere (GPT-2's, BERT's...), never trained.
 
     Its own tokens serve as pad, bos and eos where it has any of the usual names; a missing one is
     added at the end of the vocabulary.
@@ -255,11 +261,15 @@ class Existing(Recipe):
     path: str
 
     def key(self) -> str:
-        """The content counts, not the place."""
+        """Return a text with the SHA-256 of the file, wherever it lies."""
         return f"Existing({hashlib.sha256(Path(self.path).read_bytes()).hexdigest()})"
 
     def train(self, texts: Iterable[str] = ()) -> Tokenizer:
-        """The adopted tokenizer; ValueError when it cannot keep the promises of `Tokenizer`."""
+        """Return the tokenizer of the file; `texts` are not read.
+
+        Raises:
+            ValueError: it cannot keep the promises of `Tokenizer`.
+        """
         if (pretrained := PretrainedTokenizer.read(self.path)) is not None:
             return pretrained
         backend = read_backend(self.path)
@@ -271,6 +281,7 @@ class Existing(Recipe):
         return tokenizer
 
     def _prepare(self, backend: tokenizers.Tokenizer) -> None:
+        """Make a backend deterministic, and ordinary text safe from special tokens."""
         if isinstance(backend.model, models.BPE):
             backend.model.dropout = None  # the same text must give the same ids
         try:
@@ -279,6 +290,7 @@ class Existing(Recipe):
             raise ValueError(f"{self.path}: {error}") from None
 
     def _check(self, tokenizer: Tokenizer, backend: tokenizers.Tokenizer) -> None:
+        """Refuse a tokenizer that drops unknown characters."""
         if not (
             tokenizer.knows_all_bytes
             or tokenizer.unk_id is not None
@@ -293,7 +305,9 @@ class Existing(Recipe):
 def _vocabulary(
     counts: Counter[str], min_count: int, vocab_size: int | None = None
 ) -> dict[str, int]:
-    """Special tokens, then what was counted: the most frequent first, ties in code point order."""
+    """Return token -> id: special tokens, then those counted, the most frequent first, ties in code
+    point order.
+    """
     counted = sorted(
         (-count, token)
         for token, count in counts.items()
@@ -304,6 +318,7 @@ def _vocabulary(
 
 
 def _byte_level(model: models.BPE, use_regex: bool) -> tokenizers.Tokenizer:
+    """Return a backend over bytes; `use_regex` splits text into words as GPT-2 does."""
     backend = tokenizers.Tokenizer(model)
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=use_regex)
     backend.decoder = decoders.ByteLevel()
@@ -311,7 +326,7 @@ def _byte_level(model: models.BPE, use_regex: bool) -> tokenizers.Tokenizer:
 
 
 def _byte_letter(byte: int) -> str:
-    """The visible character that stands for a byte in byte-level tokenizers. Source: GPT-2's
+    """Return the visible character that stands for a byte in byte-level tokenizers. Source: GPT-2's
     `bytes_to_unicode`.
     """
     visible = [

@@ -1,4 +1,5 @@
-"""Scripts of letters by Unicode's property Script, and which scripts put no space between words.
+"""Scripts of letters by Unicode's property Script, and the units that texts in a script are counted
+in.
 
 Scripts have the four-letter codes of ISO 15924: "Latn", "Cyrl", "Hani".
 """
@@ -16,9 +17,7 @@ Units = Literal["words", "segments", "graphemes", "syllables"]
 IDEOGRAPHIC = frozenset(
     ["Hani", "Hans", "Hant", "Hanb", "Jpan", "Hira", "Kana", "Hrkt", "Bopo", "Yiii", "Tang", "Nshu"]
 )
-"""Scripts without spaces of which each sign counts alone: Line_Break=Ideographic, and their
-mixtures.
-"""
+"""Scripts without spaces in which each sign counts: Line_Break=Ideographic, and their mixtures."""
 
 COMPLEX = frozenset(
     [
@@ -43,11 +42,12 @@ COMPLEX = frozenset(
         "Gukh",
     ]
 )
-"""Scripts without spaces of which each grapheme cluster counts: Line_Break=Complex_Context, Aksara.
+"""Scripts without spaces in which each grapheme cluster counts: Line_Break=Complex_Context or
+Aksara.
 """
 
 COMPLEX_CLASS = r"[\p{lb=SA}\p{lb=AK}\p{lb=AP}\p{lb=AS}\p{lb=VI}\p{lb=VF}]"
-"""The signs of `COMPLEX` as a set of the package `regex` (version 1)."""
+"""Signs of `COMPLEX` as a set of the package `regex` (version 1)."""
 
 # Source: property value aliases of Script, Unicode 15.1; a script that is newer has no letters
 # here.
@@ -69,8 +69,8 @@ _CODES = (
 
 
 def units_of_script(script: str) -> Units:
-    """What counts as a word of a script: "words" between spaces, or a smaller unit where it has no
-    spaces.
+    """Return the unit that counts as a word in a script: "words" between spaces, or a smaller unit
+    where it has no spaces.
 
     Tibetan marks the end of each syllable, which `text.chinese.segment` keeps whole.
     """
@@ -82,22 +82,23 @@ def units_of_script(script: str) -> Units:
 
 
 def letters_by_script(text: str) -> Counter[str]:
-    """Number of letters of each script in `text`; letters that all scripts share are left out."""
-    found: Counter[str] = Counter()
+    """Return the number of letters of each script in `text`, without letters that scripts share."""
+    counts: Counter[str] = Counter()
     for character, n in Counter(text).items():
         if script := script_of(character):
-            found[script] += n
-    return found
+            counts[script] += n
+    return counts
 
 
 @cache
 def script_of(character: str) -> str | None:
-    """Script of a letter; None for anything else."""
+    """Return the script of a letter; None for any other character."""
     match = _scripts().match(character)
     return match.lastgroup if match else None
 
 
 @cache
-def _scripts() -> regex.Pattern:
+def _scripts() -> "regex.Pattern[str]":
+    """Return a pattern of one letter, with a group for each script."""
     scripts = "|".join(rf"(?P<{code}>\p{{Script={code}}})" for code in _CODES.split())
     return regex.compile(rf"(?=\p{{L}})(?:{scripts})")

@@ -1,4 +1,4 @@
-"""Models of SentencePiece without the package: read as what they are, pieces with scores."""
+"""Reader of models of SentencePiece, pieces with scores, without the package."""
 
 from pathlib import Path
 
@@ -15,16 +15,16 @@ UNKNOWN = "\0"  # a name that no text has: normalization drops it
 
 
 def read_pieces(path: Path) -> tokenizers.Tokenizer:
-    """A backend whose tokens are the pieces of a `.spm` file; what no piece covers is a token that
-    spells itself. Its ids mean nothing.
+    """Return a backend whose tokens are the pieces of a `.spm` file; text that no piece covers is a
+    token of its own. Its ids mean nothing.
 
     Raises:
-        ValueError: it is none, or no unigram model.
+        ValueError: the file is no model of SentencePiece, or no unigram model.
     """
     from google.protobuf.message import DecodeError
     from transformers.utils import sentencepiece_model_pb2_new as layout
 
-    proto = layout.ModelProto()
+    proto = layout.ModelProto()  # type: ignore[attr-defined]  # made when it is imported
     try:
         proto.ParseFromString(path.read_bytes())
     except DecodeError:
@@ -37,7 +37,7 @@ def read_pieces(path: Path) -> tokenizers.Tokenizer:
     rules = proto.normalizer_spec
     with rust_errors(f"{path} is no model of SentencePiece", "fetch it again"):
         backend = tokenizers.Tokenizer(models.Unigram([(UNKNOWN, 0.0), *pieces], unk_id=0))
-        steps = (
+        steps: list[normalizers.Normalizer] = (
             [normalizers.Precompiled(rules.precompiled_charsmap)]
             if rules.precompiled_charsmap
             else []

@@ -1,4 +1,4 @@
-"""Where sentences end, by rules: the same everywhere, no model, no download."""
+"""Splitting of text into sentences by rules, without a model or a download."""
 
 import re
 from collections.abc import Sequence
@@ -71,9 +71,9 @@ _OPENERS = "\"'“‘«‹([{¿¡-–—*•"
 
 
 def split_sentences(text: str, language: str = "en") -> list[str]:
-    """Split text into sentences, without white space around them; only white space is lost. A line
-    break ends a sentence: LF, CR, and all others of Unicode (Standard Annex 14: VT, FF, U+0085,
-    U+2028, U+2029).
+    """Return the sentences of a text without white space around them; only white space is lost. A
+    line break ends a sentence: LF, CR, and all others of Unicode (Standard Annex 14: VT, FF,
+    U+0085, U+2028, U+2029).
 
     Signs that only end sentences do so wherever they stand (Unicode's Sentence_Terminal: 。 । ؟ ። ။
     and the like, with the closing quote), and so does a Chinese ellipsis. . ! ? … must be followed
@@ -97,7 +97,9 @@ def split_sentences(text: str, language: str = "en") -> list[str]:
 
 
 def rules_of_sentences(language: str) -> str:
-    """Name of the rules by which `split_sentences` works in a language, for signatures."""
+    """Return the name of the rules of `split_sentences` for a language, for signatures of
+    scores.
+    """
     base = base_language(language)
     script = script_of_language(language)
     is_western = script in ("", "Latn", "Cyrl", "Hans", "Hant", "Hani", "Jpan", "Kore")
@@ -105,7 +107,7 @@ def rules_of_sentences(language: str) -> str:
 
 
 def joins_with_space(language: str) -> bool:
-    """Whether sentences of a language stand with a space between them: not in Chinese and
+    """Return whether sentences of a language have a space between them, unlike in Chinese and
     Japanese.
     """
     return script_of_language(language) not in (
@@ -122,11 +124,12 @@ def joins_with_space(language: str) -> bool:
 
 
 def join_sentences(sentences: Sequence[str], language: str = "en") -> str:
-    """One text, with spaces where the language has them."""
+    """Return sentences as one text, with spaces between them where the language has them."""
     return (" " if joins_with_space(language) else "").join(sentences)
 
 
-def _split_line(line: str, language: str, ends: regex.Pattern) -> list[str]:
+def _split_line(line: str, language: str, ends: "regex.Pattern[str]") -> list[str]:
+    """Return the sentences of one line; `ends` matches what may end one."""
     sentences = []
     start = 0
     for end in ends.finditer(line):
@@ -138,7 +141,7 @@ def _split_line(line: str, language: str, ends: regex.Pattern) -> list[str]:
 
 
 def _is_inner(line: str, start: int, end: regex.Match[str], language: str) -> bool:
-    """Whether this sign stands inside a sentence after all."""
+    """Return whether a sign that may end a sentence, which began at `start`, stands inside it."""
     following = line[end.end() :].lstrip().lstrip(_OPENERS)
     # "e.g. this", "wait… what", '"Really?" he said', and abbreviations nobody listed
     if _is_small(following[:1]):
@@ -154,7 +157,7 @@ def _is_inner(line: str, start: int, end: regex.Match[str], language: str) -> bo
 
 
 def _is_small(character: str) -> bool:
-    """Whether a letter is in lower case that a sentence would not begin with; Georgian has small
-    letters, but begins with them.
+    """Return whether a letter is in lower case and begins no sentence; sentences in Georgian begin
+    with small letters.
     """
     return character.islower() and not character.upper() != character == character.title()

@@ -1,9 +1,9 @@
-"""Half a surrogate pair: what JSON can write and no text can hold."""
+"""Halves of surrogate pairs, which JSON can write and no text can hold."""
 
 
 def lone_surrogate(text: str) -> int | None:
-    """Position of the first half of a surrogate pair, which UTF-8 cannot encode; None in a text
-    that has none.
+    """Return the character offset of the first half of a surrogate pair, which UTF-8 cannot encode;
+    None in a text without one.
     """
     if text.isascii():
         return None

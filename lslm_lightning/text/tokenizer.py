@@ -1,13 +1,13 @@
-"""The one tokenizer everybody uses: Hugging Face `tokenizers` behind a few promises.
+"""The project's tokenizer: Hugging Face `tokenizers` behind a few promises.
 
-Ids are plain: no `<s>` or `</s>` is ever added, and text that spells a special token stays text.
-All state is one `tokenizer.json`.
+Ids are plain: no `<s>` or `</s>` is ever added, and text that looks like a special token stays
+text. All state is one `tokenizer.json`.
 """
 
 import hashlib
 import json
 import os
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -16,8 +16,9 @@ import tokenizers
 from tokenizers.pre_tokenizers import ByteLevel
 
 from lslm_lightning.files import atomic_write
+from lslm_lightning.types import JsonObject
 
-# What each role is called, in our own tokenizers (first) and in well-known foreign ones.
+# Names of the token of each role, in our own tokenizers (first) and in well-known foreign ones.
 ROLES = {
     "pad": ("<pad>", "[PAD]", "<|pad|>", "<|finetune_right_pad_id|>"),
     "bos": (
@@ -36,11 +37,11 @@ MAX_HOLES = 100_000  # ids without a token; a model has a row for each
 
 
 class Frame(NamedTuple):
-    """What stands around two texts that are read as one: ids before the first, between them, and
-    behind the second.
+    """Ids around two texts that are read as one: before the first, between them, and behind the
+    second.
 
-    `kinds` are the numbers that tell the first text from the second where a network wants them: for
-    all up to and with what is between, and for the rest.
+    `kinds` are the segment ids, where a network reads them: of all ids up to and with those between
+    the texts, and of the rest.
     """
 
     before: list[int]
@@ -50,9 +51,10 @@ class Frame(NamedTuple):
 
 
 class Tokenizer:
-    """Text to ids and back. Built by a recipe (`text/recipes.py`) or read by `load`.
+    """Tokenizer of text to ids and back, built by a recipe (`text/recipes.py`) or read by
+    `load_tokenizer`.
 
-    `unk_id` is None where every text has ids of its own, as it has where `knows_all_bytes`.
+    `unk_id` is None where every text has ids of its own, as where `knows_all_bytes`.
     `lossless` promises more: `decode(encode(text)) == text` for every text. `kind` is the family
     ("byte-bpe", "bytes", "unigram", "characters", "words", "bpe", "wordpiece"); `digest` the sha256
     of the json.
@@ -67,14 +69,15 @@ class Tokenizer:
             )
         self._json = backend.to_str()
         self.digest = hashlib.sha256(self._json.encode()).hexdigest()
-        self.vocab_size = size_of(backend.get_vocab().values())
+        vocabulary = backend.get_vocab()
+        self.vocab_size = size_of(vocabulary.values())
         self.pad_id, self.bos_id, self.eos_id = (
-            backend.token_to_id(find_token(backend, names)) for names in ROLES.values()
+            vocabulary[find_token(backend, names) or ""] for names in ROLES.values()
         )
         self._take(backend)
 
     def _take(self, backend: tokenizers.Tokenizer) -> None:
-        """Learn of a backend what it can do."""
+        """Take a backend, and set the attributes that say what it can do."""
         self._backend = backend
         self._backend.encode_special_tokens = True  # not stored in the json
         layout = json.loads(backend.to_str())
@@ -87,45 +90,45 @@ class Tokenizer:
         )
 
     def encode(self, text: str) -> list[int]:
-        """The ids of `text`, nothing before and nothing after."""
+        """Return the ids of a text, without `<s>` and `</s>`."""
         with self._errors():
             return self._backend.encode(text, add_special_tokens=False).ids
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-        """`encode` of each, on all cores."""
+        """Return the ids of each text as `encode` does, on all cores."""
         with self._errors():
-            found = self._backend.encode_batch_fast(texts, add_special_tokens=False)
-        return [encoding.ids for encoding in found]
+            encodings = self._backend.encode_batch_fast(texts, add_special_tokens=False)
+        return [encoding.ids for encoding in encodings]
 
     def entries(self) -> dict[int, str]:
-        """How tokens are written in the vocabulary, special ones and `<unk>` aside, by their ids in
-        order.
+        """Return id -> token as the vocabulary has it, without special tokens and `<unk>`, in the
+        order of ids.
         """
         special = {token.content for token in self._backend.get_added_tokens_decoder().values()}
-        found = sorted(
+        entries = sorted(
             (i, token)
             for token, i in self._backend.get_vocab().items()
             if token not in special and i != self.unk_id
         )
-        return dict(found)
+        return dict(entries)
 
     def encode_targets(self, texts: Sequence[str]) -> list[list[int]]:
-        """`encode_batch` of texts that are to be written: a pretrained translator may have other
-        pieces for them.
+        """Return the ids of texts to be written: a pretrained translator may have other pieces for
+        them than for texts to be read.
         """
         return self.encode_batch(texts)
 
     def encode_with_offsets(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
-        """The ids, and for each the characters [start, end) of `text` it stands for; parts of one
-        character share its place.
+        """Return the ids, and for each its character offsets [start, end) in `text`; parts of one
+        character share its offsets.
         """
         with self._errors():
             encoding = self._backend.encode(text, add_special_tokens=False)
         return encoding.ids, encoding.offsets
 
     def frame(self) -> Frame:
-        """Around a pair of texts: as the tokenizer itself says, `[CLS]` and `[SEP]` of BERT; else
-        `<s>`, `</s>` and `</s>`.
+        """Return the ids around a pair of texts: those that the tokenizer itself adds, as BERT's
+        `[CLS]` and `[SEP]`; else `<s>`, `</s>` and `</s>`.
         """
         with self._errors():
             pair = self._backend.encode("a", "a", add_special_tokens=True)
@@ -142,25 +145,26 @@ class Tokenizer:
         )
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The text of `ids`; special tokens are skipped, `<unk>` is shown, broken UTF-8 becomes
+        """Return the text of ids: special tokens are skipped, `<unk>` is kept, broken UTF-8 becomes
         U+FFFD.
         """
         with self._errors():
             return self._backend.decode(ids, skip_special_tokens=True)
 
     def _errors(self) -> AbstractContextManager[None]:
+        """Return a context that turns errors of the backend into ValueError."""
         return rust_errors(f"{self!r} fails", "it is damaged, or has no token for unknown text")
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write `tokenizer.json`, whole or not at all."""
+        """Write the tokenizer as `tokenizer.json`, as a whole or not at all."""
         atomic_write(Path(path), self._json)
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """Build from the content of a `tokenizer.json`."""
+        """Return the tokenizer that the content of a `tokenizer.json` describes."""
         return cls(backend_of(text))
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> tuple[Callable[[str], Self], tuple[str]]:
         return type(self).from_json, (self._json,)
 
     def __repr__(self) -> str:
@@ -169,10 +173,10 @@ class Tokenizer:
 
 @contextmanager
 def rust_errors(what: str, way_out: str) -> Iterator[None]:
-    """Turn errors of the Rust side into ValueError: bare `Exception`, and panics, which are none.
+    """Turn errors of Rust code, which are bare `Exception` or panics, into ValueError.
 
     Raises:
-        ValueError: in one line: `what`, the reason, `way_out`.
+        ValueError: of one line: `what`, the reason, `way_out`.
     """
     try:
         yield
@@ -184,7 +188,7 @@ def rust_errors(what: str, way_out: str) -> Iterator[None]:
 
 
 def backend_of(text: str) -> tokenizers.Tokenizer:
-    """Build the Hugging Face tokenizer that a `tokenizer.json` describes.
+    """Return the Hugging Face tokenizer that the content of a `tokenizer.json` describes.
 
     Raises:
         ValueError: it describes none.
@@ -196,24 +200,26 @@ def backend_of(text: str) -> tokenizers.Tokenizer:
 
 
 def size_of(ids: Collection[int]) -> int:
-    """Number of rows that a model needs for these ids; a foreign vocabulary may have holes.
+    """Return the number of rows that a model needs for these ids, which may have gaps.
 
     Raises:
-        ValueError: there are no ids, or far fewer than the largest says.
+        ValueError: there are no ids, a negative one, or far fewer than the largest.
     """
     size = max(ids, default=-1) + 1
     if not ids or min(ids) < 0 or size > 4 * len(ids) + MAX_HOLES:
-        rows = f"{len(ids):,} tokens have ids up to {size - 1:,}"
-        raise ValueError(f"{rows}: a model would need a row for each; number its tokens from 0")
+        raise ValueError(
+            f"{len(ids):,} tokens have ids up to {size - 1:,}: a model would need a row for each; "
+            "number its tokens from 0"
+        )
     return size
 
 
 def read_backend(path: str | os.PathLike[str]) -> tokenizers.Tokenizer:
-    """Read the Hugging Face tokenizer of a json file, which neither cuts nor pads.
+    """Return the Hugging Face tokenizer of a json file, without truncation and padding.
 
     Raises:
-        FileNotFoundError: nothing is there.
-        ValueError: it is none, in one line.
+        FileNotFoundError: there is no such file.
+        ValueError: the file holds no tokenizer, in one line.
     """
     try:
         backend = backend_of(Path(path).read_text(encoding="utf-8"))
@@ -235,19 +241,22 @@ def read_backend(path: str | os.PathLike[str]) -> tokenizers.Tokenizer:
 
 
 def find_token(backend: tokenizers.Tokenizer, names: Sequence[str]) -> str | None:
-    """The first of `names` the vocabulary has."""
+    """Return the first of `names` that is in the vocabulary, or None."""
     return next((name for name in names if backend.token_to_id(name) is not None), None)
 
 
-def _steps(layout: dict, part: str) -> list[dict]:
-    """The normalizers, pre-tokenizers or decoders of a tokenizer.json, a sequence taken apart."""
+def _steps(layout: JsonObject, part: str) -> list[JsonObject]:
+    """Return the normalizers, pre-tokenizers or decoders of a tokenizer.json, a sequence as its
+    members.
+    """
     step = layout[part]
     if step is None:
         return []
     return step[part.replace("_", "") + "s"] if step["type"] == "Sequence" else [step]
 
 
-def _kind(layout: dict) -> str:
+def _kind(layout: JsonObject) -> str:
+    """Return the kind of a tokenizer; see `Tokenizer`."""
     model = layout["model"]
     byte_level = any(step["type"] == "ByteLevel" for step in _steps(layout, "pre_tokenizer"))
     if model["type"] == "BPE" and byte_level:
@@ -257,7 +266,8 @@ def _kind(layout: dict) -> str:
     return {"WordLevel": "words", "Unigram": "unigram", "WordPiece": "wordpiece"}[model["type"]]
 
 
-def _knows_all_bytes(layout: dict) -> bool:
+def _knows_all_bytes(layout: JsonObject) -> bool:
+    """Return whether the vocabulary has a token for every byte."""
     model = layout["model"]
     steps = _steps(layout, "pre_tokenizer")
     return (
@@ -268,10 +278,8 @@ def _knows_all_bytes(layout: dict) -> bool:
     )
 
 
-def _is_lossless(layout: dict) -> bool:
-    """Of one that knows all bytes: whether every text comes back, since no step adds or drops
-    anything.
-    """
+def _is_lossless(layout: JsonObject) -> bool:
+    """Return whether no step of a tokenizer that knows all bytes adds or drops any text."""
     steps = _steps(layout, "pre_tokenizer")
     return (
         not _steps(layout, "normalizer")

@@ -1,4 +1,4 @@
-"""Tokenizers read from `tokenizer.json`: our own, and those of pretrained models."""
+"""Reader of `tokenizer.json` files: our own, and those of pretrained models."""
 
 import os
 
@@ -7,11 +7,11 @@ from lslm_lightning.text.tokenizer import Tokenizer, read_backend
 
 
 def load_tokenizer(path: str | os.PathLike[str]) -> Tokenizer:
-    """Read a `tokenizer.json`.
+    """Return the tokenizer of a `tokenizer.json`.
 
     Raises:
-        FileNotFoundError: nothing is there.
-        ValueError: what is there is no tokenizer, or lacks a token for pad, bos or eos.
+        FileNotFoundError: there is no such file.
+        ValueError: the file holds no tokenizer, or one without a token for pad, bos or eos.
     """
     if (pretrained := PretrainedTokenizer.read(path)) is not None:
         return pretrained

@@ -1,4 +1,4 @@
-"""What the unigram trainer of `tokenizers` leaves to others: too many characters, and chance."""
+"""Corrections of the unigram trainer of `tokenizers`: too many characters, and randomness."""
 
 from bisect import bisect_left
 from collections import Counter
@@ -7,11 +7,16 @@ from itertools import accumulate, count, takewhile
 
 
 def without_rare_characters(texts: Sequence[str], coverage: float, room: int) -> Iterator[str]:
-    """The texts with a space for each character outside the most frequent ones that make up the
-    share `coverage` of all characters.
+    """Return the texts with a space for each character outside the most frequent ones that make up
+    the share `coverage` of all characters.
 
-    The trainer gives every character a token and fails where they do not fit; `room` is the number
-    of pieces that do.
+    The trainer gives every character a token and fails where they are too many.
+
+    Args:
+        room: number of pieces that the vocabulary has room for.
+
+    Raises:
+        ValueError: the frequent characters are more than `room`.
     """
     counts: Counter[str] = Counter()
     for text in texts:
@@ -29,13 +34,13 @@ def without_rare_characters(texts: Sequence[str], coverage: float, room: int) ->
     return (text.translate(rare) for text in texts)
 
 
-def without_chance(pieces: Sequence[tuple[str, float]]) -> list[list]:
-    """Trained (piece, score) pairs, best first, without what differs from run to run with the
-    trainer's hash tables.
+def without_chance(pieces: Sequence[tuple[str, float]]) -> list[list[str | float]]:
+    """Return trained [piece, score] pairs, best first, without the differences from run to run that
+    come from the trainer's hash tables.
 
-    Sums come out in another order, which rounding hides. And characters that are added only because
-    each must have a token get, in any order, the lowest score, that plus 0.0001, plus 0.0002...:
-    here in the order of their code points.
+    Scores are sums in another order: they are rounded. Characters that are added only because each
+    must have a token get the lowest score, that plus 0.0001, plus 0.0002... in any order: they are
+    put in the order of their code points.
     """
     lowest = min(score for _, score in pieces)
     by_step: dict[int, list[tuple[str, float]]] = {}
@@ -47,7 +52,7 @@ def without_chance(pieces: Sequence[tuple[str, float]]) -> list[list]:
     taken = {piece for piece, _ in added}
     renewed = zip(sorted(taken), sorted((score for _, score in added), reverse=True), strict=True)
     others = (pair for pair in pieces if pair[0] not in taken)
-    return sorted(
-        ([piece, round(score, 6)] for piece, score in (*others, *renewed)),
-        key=lambda pair: (-pair[1], pair[0]),
-    )
+    rounded = ((piece, round(score, 6)) for piece, score in (*others, *renewed))
+    return [
+        [piece, score] for piece, score in sorted(rounded, key=lambda pair: (-pair[1], pair[0]))
+    ]

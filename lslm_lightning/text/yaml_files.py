@@ -1,5 +1,5 @@
-"""Every YAML that the project reads and writes: keys once, texts as texts, errors with file and
-line.
+"""Reader and writer of all YAML of the project: a key stands once, texts stay texts, errors name
+file and line.
 
 YAML 1.1 reads an unquoted `no` or `on` as a boolean, `012` as 10 and `1:30` as 90; of a key that
 stands twice, the last wins. None of it is an error there.
@@ -8,12 +8,18 @@ stands twice, the last wins. None of it is an error there.
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import yaml
 
 from lslm_lightning.renamed import renamed
 from lslm_lightning.safety.redaction import learn_settings
+from lslm_lightning.types import Json
+
+if TYPE_CHECKING:
+    from yaml import SafeLoader as BaseLoader
+else:
+    BaseLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 # Values of these keys are texts, in mappings and lists too, whatever the types of a class say
 TEXTS = {"corpus", "language", "languages", "source_language", "target_language", "columns"}
@@ -27,26 +33,28 @@ MAX_NODES = 100_000  # that aliases may stand for in all, so that walking a conf
 
 
 class MeaningError(yaml.MarkedYAMLError):
-    """Valid YAML that does not say what it seems to say."""
+    """Error in YAML that is valid but means something else than it seems to."""
 
-    def __init__(self, problem: str, mark: yaml.Mark) -> None:
+    def __init__(self, problem: str, mark: "yaml.Mark | None") -> None:
         super().__init__(problem=problem, problem_mark=mark)
-        self.line = mark.line + 1
+        self.line = 0 if mark is None else mark.line + 1
 
     def __str__(self) -> str:
         return f"line {self.line}: {self.problem}"
 
 
-def without_resolvers(base: type, *tags: str) -> dict[str, list]:
-    """Resolvers of plain scalars, less those of some tags."""
+def without_resolvers(
+    base: type[yaml.resolver.BaseResolver], *tags: str
+) -> dict[str, list[tuple[str, re.Pattern[str]]]]:
+    """Return first character -> resolvers of plain scalars, without those of some tags."""
     return {
         first: [(tag, pattern) for tag, pattern in resolvers if tag not in tags]
         for first, resolvers in base.yaml_implicit_resolvers.items()
     }
 
 
-class ConfigLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
-    """What a configuration says; dates are text."""
+class ConfigLoader(BaseLoader):
+    """Loader of configurations; dates are text."""
 
     yaml_implicit_resolvers = without_resolvers(yaml.SafeLoader, DATE)
 
@@ -63,6 +71,10 @@ class ConfigLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
 
     def check(self, node: yaml.Node, is_text: bool, seen: set[int]) -> None:
         """Refuse keys that stand twice or are no text, and other values where texts are meant.
+
+        Args:
+            is_text: whether the node is meant as text.
+            seen: ids of the nodes that were checked.
 
         Raises:
             MeaningError: with the line.
@@ -86,33 +98,36 @@ class ConfigLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
                 self.check(inner, is_text or name in TEXTS, seen)
 
     def check_keys(self, node: yaml.MappingNode) -> None:
-        lines: dict[Any, int] = {}
+        """Refuse keys that stand twice, or that YAML reads as null or a boolean."""
+        lines: dict[str, int] = {}
         for key, _ in node.value:
             if not isinstance(key, yaml.ScalarNode) or key.tag.endswith(":merge"):
                 continue
             value = self.construct_object(key)
             if not key.style and (value is None or isinstance(value, bool)):
                 shown = key.value or "(empty)"
-                words = f"the key {shown} is {as_yaml(value)} to YAML{quoted_way_out(key.value)}"
-                raise MeaningError(words, key.start_mark)
+                message = f"the key {shown} is {as_yaml(value)} to YAML{quoted_way_out(key.value)}"
+                raise MeaningError(message, key.start_mark)
             if not key.style and not isinstance(value, str) and str(value) != key.value:
                 key.tag = "tag:yaml.org,2002:str"
                 value = key.value
                 self.constructed_objects.pop(key, None)
             if str(value) in lines:  # 1 and "1" are one setting
                 line = lines[str(value)]
-                words = f"the key {value!r} stands twice, in line {line} and here; keep one"
-                raise MeaningError(words, key.start_mark)
+                message = f"the key {value!r} stands twice, in line {line} and here; keep one"
+                raise MeaningError(message, key.start_mark)
             lines[str(value)] = key.start_mark.line + 1
         for key, _ in node.value:
             path = key.value if isinstance(key, yaml.ScalarNode) else ""
             if "." in path and (other := key_of(node, path, but=key)) is not None:
                 line = other.start_mark.line + 1
-                words = f"the setting {path!r} stands twice, in line {line} and here; keep one"
-                raise MeaningError(words, key.start_mark)
+                message = f"the setting {path!r} stands twice, in line {line} and here; keep one"
+                raise MeaningError(message, key.start_mark)
 
     def check_text(self, node: yaml.Node, or_index: bool = False) -> None:
-        """Refuse a plain scalar that is no text, or else an index of a column."""
+        """Refuse a plain scalar that is no text; with `or_index` an index of a column may be
+        one.
+        """
         if not isinstance(node, yaml.ScalarNode) or node.style:
             return
         value = self.construct_object(node)
@@ -125,14 +140,14 @@ class ConfigLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
 
 
 class ParserLoader(ConfigLoader):
-    """What a configuration says to jsonargparse, where 1e-3 is a number."""
+    """Loader of configurations for jsonargparse, where 1e-3 is a number."""
 
 
 ParserLoader.add_implicit_resolver(FLOAT, EXPONENT, list("-+0123456789"))
 
 
 class CatalogueLoader(ConfigLoader):
-    """What a catalogue of corpora says: `no`, `on`, 012, 1:30 and dates are texts there."""
+    """Loader of catalogues of corpora, in which `no`, `on`, 012, 1:30 and dates are texts."""
 
     yaml_implicit_resolvers = without_resolvers(yaml.SafeLoader, DATE, FLOAT, BOOL, INT)
 
@@ -156,8 +171,8 @@ for tag, pattern, first in (  # those of YAML 1.2
 
 
 class Dumper(yaml.SafeDumper):
-    """Quotes what a loader here would take for a number, and escapes line breaks that it would read
-    as a space.
+    """Dumper that quotes texts which a loader here would take for a number, and escapes line breaks
+    that it would read as a space.
     """
 
     yaml_implicit_resolvers = without_resolvers(yaml.SafeDumper)
@@ -188,15 +203,15 @@ def key_of(node: yaml.Node, path: str, but: yaml.Node | None = None) -> yaml.Nod
     return None
 
 
-def as_yaml(value: Any) -> str:
-    """How YAML writes a scalar."""
+def as_yaml(value: Json) -> str:
+    """Return a scalar as YAML writes it."""
     return (
         "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
     )
 
 
 def quoted_way_out(text: str) -> str:
-    """What to write in place of an unquoted scalar."""
+    """Return the end of a message that says how to quote a scalar."""
     return f"; write '{text}' in quotes" if text else "; write it in quotes"
 
 
@@ -216,7 +231,8 @@ def refuse_nesting(text: str) -> None:
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
         if depth > MAX_DEPTH:
-            raise MeaningError(f"nested deeper than {MAX_DEPTH} levels", event.start_mark)
+            message = f"nested deeper than {MAX_DEPTH} levels"
+            raise MeaningError(message, event.start_mark)  # type: ignore[arg-type]  # of libyaml
 
 
 class Extent(NamedTuple):
@@ -227,7 +243,8 @@ class Extent(NamedTuple):
 
 
 def refuse_expansion(root: yaml.Node) -> None:
-    """Refuse aliases that stand for themselves, or together for more than any configuration holds.
+    """Refuse aliases that contain themselves, or that stand for more values than any configuration
+    has.
 
     Raises:
         MeaningError: with the line.
@@ -235,6 +252,7 @@ def refuse_expansion(root: yaml.Node) -> None:
     extents: dict[int, Extent | None] = {}  # None while a node is being measured
 
     def measure(node: yaml.Node) -> Extent:
+        """Return the extent of a node."""
         if id(node) in extents:
             if (known := extents[id(node)]) is None:
                 raise MeaningError("an alias stands for what it is a part of", node.start_mark)
@@ -246,47 +264,48 @@ def refuse_expansion(root: yaml.Node) -> None:
         elif isinstance(node, yaml.SequenceNode):
             held = node.value
         inside = [measure(inner) for inner in held]
-        n_node = 1 + sum(extent.n_node for extent in inside)
-        depth = 1 + max((extent.depth for extent in inside), default=0)
+        n_node = 1 + sum(each.n_node for each in inside)
+        depth = 1 + max((each.depth for each in inside), default=0)
         if depth > MAX_DEPTH + 1:  # a scalar is one more
             raise MeaningError(f"nested deeper than {MAX_DEPTH} levels", node.start_mark)
-        extents[id(node)] = Extent(n_node, depth)
-        return extents[id(node)]
+        extent = Extent(n_node, depth)
+        extents[id(node)] = extent
+        return extent
 
     n_node = measure(root).n_node
     if n_node > MAX_NODES and n_node > 2 * len(extents):
-        words = f"aliases stand for {n_node:,} values, more than {MAX_NODES:,}; write them out"
-        raise MeaningError(words, root.start_mark)
+        message = f"aliases stand for {n_node:,} values, more than {MAX_NODES:,}; write them out"
+        raise MeaningError(message, root.start_mark)
 
 
-def parse_yaml(text: str, loader: type = ConfigLoader) -> Any:
-    """Return the values of a YAML document; of a config (`ParserLoader`) by their new names.
+def parse_yaml(text: str, loader: type = ConfigLoader) -> Json:
+    """Return the value of a YAML document; of a config (`ParserLoader`) by its new names.
 
     Raises:
         MeaningError: a key stands twice, what should be text is something else, the nesting is too
-            deep, or aliases stand for themselves or for too much.
+            deep, or aliases contain themselves or stand for too many values.
         yaml.YAMLError: it is not YAML, or has a scalar that its own tag does not allow.
     """
     try:
-        found = yaml.load(text, Loader=loader)
+        value = yaml.load(text, Loader=loader)
     except (ValueError, TypeError, OverflowError) as error:  # of PyYAML's constructors
         raise yaml.YAMLError(f"a value cannot be read ({error})") from None
     if issubclass(loader, ParserLoader):
-        found = renamed(found)
-    learn_settings(found)  # so that no output shows the secrets of a configuration
-    return found
+        value = renamed(value)
+    learn_settings(value)  # so that no output shows the secrets of a configuration
+    return value
 
 
-def read_yaml(path: Path, name: str = "", loader: type = ConfigLoader) -> Any:
-    """Return the content of a file.
+def read_yaml(path: Path, name: str = "", loader: type = ConfigLoader) -> Json:
+    """Return the value of a YAML file.
 
     Args:
-        name: what errors call the file; its path by default.
+        name: name of the file in errors; its path by default.
 
     Raises:
         ValueError: it is not UTF-8, not YAML, has a key twice, or has something else where text
             is meant; with the line.
-        OSError: it cannot be read.
+        OSError: the file cannot be read.
     """
     name = name or str(path)
     try:
@@ -302,18 +321,22 @@ def read_yaml(path: Path, name: str = "", loader: type = ConfigLoader) -> Any:
         raise ValueError(f"{name} is not YAML{where}: {reason}") from None
 
 
-def dump_yaml(value: Any, flow: bool = False) -> str:
-    """Write YAML, keys in their order, that the loaders here read back as it was; `flow` for one
-    line of braces.
+def dump_yaml(value: Json, flow: bool = False) -> str:
+    """Return a value as YAML, keys in their order, which the loaders here read back as it was; with
+    `flow` on one line.
     """
-    style = {"sort_keys": False, "allow_unicode": True, "default_flow_style": flow}
-    if flow:
-        style["width"] = 10**6
-    return yaml.dump(value, Dumper=Dumper, **style)
+    return yaml.dump(
+        value,
+        Dumper=Dumper,
+        sort_keys=False,
+        allow_unicode=True,
+        default_flow_style=flow,
+        width=10**6 if flow else None,
+    )
 
 
 class Plain(NamedTuple):
-    """An unquoted scalar that YAML does not take for text."""
+    """Unquoted scalar that YAML does not take for text."""
 
     line: int
     text: str
@@ -325,15 +348,16 @@ def plain_scalars(path: Path) -> Iterator[tuple[str, Plain]]:
     """
     loader = ParserLoader(path.read_text("utf-8"))
 
-    def walk(node: yaml.Node, place: str) -> Iterator[tuple[str, Plain]]:
+    def walk(node: yaml.Node, path: str) -> Iterator[tuple[str, Plain]]:
+        """Yield the scalars of a node at a dotted path."""
         if isinstance(node, yaml.MappingNode):
             for key, inner in node.value:
-                yield from walk(inner, f"{place}.{key.value}".lstrip("."))
+                yield from walk(inner, f"{path}.{key.value}".lstrip("."))
         elif isinstance(node, yaml.SequenceNode):
             for inner in node.value:
-                yield from walk(inner, place)
-        elif not node.style and not node.tag.endswith(":str"):
-            yield place, Plain(node.start_mark.line + 1, node.value)
+                yield from walk(inner, path)
+        elif isinstance(node, yaml.ScalarNode) and not (node.style or node.tag.endswith(":str")):
+            yield path, Plain(node.start_mark.line + 1, node.value)
 
     try:
         node = loader.get_single_node()

@@ -61,7 +61,7 @@ def test_fewer_n_grams_are_kept_and_all_their_parts_with_them(sentences):
         assert {gram[:-1] for gram in kept} <= set(map(tuple, pruned.words(n - 1).tolist())) | {
             (BOS,)
         }
-    with pytest.raises(ValueError, match=r"least=\[2, 1\] must not fall"):
+    with pytest.raises(ValueError, match=r"least=\[2, 1\] must not decrease"):
         train(as_ids(sentences), 2, VOCAB, (2, 1))
 
 
