@@ -62,7 +62,7 @@ class Job:
             damaged.
         keep_best: keep this many of the best states by the task's metric on the validation split.
         save_every_steps: save a checkpoint after this many steps, besides after each validation.
-        save_every_minutes: save a checkpoint when this many minutes have passed since the last time;
+        save_every_minutes: save a checkpoint when this many minutes have passed since the last one;
             null for never.
         seeds: train this many seeds one after the other, as child runs of one parent (lslm run
             only).
