@@ -52,10 +52,11 @@ def second_column(line: str) -> int | None:
 
 def filled(block: str, width: int) -> str:
     """Return a paragraph wrapped to a width; an example stays one line."""
-    is_example = not is_prose(block) and re.search(r"\blslm ", block) is not None
+    column = second_column(block)
+    is_example = not is_prose(block) and column is None and re.search(r"\blslm ", block)
     if is_example or len(block) <= width:
         return block
-    column = second_column(block) or len(block) - len(block.lstrip())
+    column = column or len(block) - len(block.lstrip())
     rest = textwrap.wrap(block[column:], width - column, break_on_hyphens=False)
     return block[:column] + f"\n{' ' * column}".join(rest)
 

@@ -265,7 +265,7 @@ def test_a_run_whose_answers_are_not_whole_is_named_and_the_others_are_compared(
     path.write_text("".join(path.read_text("utf-8").splitlines(keepends=True)[:5]), "utf-8")
     outcome = lslm("compare", *two_runs, third, *QUICK)
     assert outcome.status == 0, outcome.err
-    assert "third-00000000: what it answered is not on this disk, or not all of it." in page()
+    assert "third-00000000: its predictions are not on this disk, or not all." in page()
     assert "Pairs by" in page()
 
 

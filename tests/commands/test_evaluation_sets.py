@@ -162,7 +162,7 @@ def test_the_same_rows_from_another_format_compare_with_other_ids(corpus, projec
     assert "first − second | 0" in words.replace("**", ""), "both are wrong on the first row alone"
     shutil.rmtree(lines)
     _, words = compared(first, second)
-    assert "second: what it answered is not on this disk" in words
+    assert "second: its predictions are not on this disk" in words
 
 
 def test_another_order_is_told_in_words(corpus, project):

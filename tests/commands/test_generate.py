@@ -13,7 +13,8 @@ import pytest
 
 from lslm_lightning import runs
 from lslm_lightning.__main__ import main
-from lslm_lightning.commands.generate import arguments, lines
+from lslm_lightning.commands.generate import arguments as parser
+from lslm_lightning.commands.generate import lines
 from lslm_lightning.contracts import Prediction
 from lslm_lightning.decoding import Beam, Greedy, Sampling, Search
 from lslm_lightning.experiments.generation import chosen_search
@@ -23,7 +24,7 @@ from tests.patience import PATIENCE
 
 
 def chosen(own: Search, *arguments: str) -> Search:
-    return chosen_search(own, arguments().parse_args(["RUN", "text", *arguments]), (Search,))
+    return chosen_search(own, parser().parse_args(["RUN", "text", *arguments]), (Search,))
 
 
 @pytest.mark.parametrize(
@@ -69,7 +70,7 @@ def test_a_search_of_ones_own_stays_unless_it_has_no_such_setting():
 
 
 def test_help_shows_the_defaults_there_are():
-    told = " ".join(arguments().format_help().split())
+    told = " ".join(parser().format_help().split())
     for search, names in (
         (Beam, ("beam_size", "length_penalty")),
         (Sampling, ("temperature",)),

@@ -189,7 +189,7 @@ def test_fit_then_test_of_its_checkpoint_gives_what_run_gives(lslm, translation,
     validated = lslm("validate", "--config", config, "--ckpt_path", best)
     assert validated.status == 0, validated.err
     assert (
-        "val/loss is of all 12 examples, scores of answers of 4 among them: digest 2:"
+        "val/loss is of all 12 examples, scores are of answers to 4 of them: digest 2:"
         in validated.out
     )
     trained = [json.loads(line) for line in directory.curves.read_text().splitlines()]

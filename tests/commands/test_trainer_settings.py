@@ -386,7 +386,7 @@ def test_overfitting_repeats_the_first_batch_and_lowers_its_loss(lslm, translati
         (["--trainer.limit_val_batches=0.001"], "trainer.limit_val_batches=0.001 of"),
         (
             ["--trainer.limit_test_batches=0.001"],
-            "trainer.limit_test_batches=0.001 of 1 batches of the test split is none",
+            "trainer.limit_test_batches=0.001 of 1 batches of the test split is less than 1",
         ),
         (
             ["--trainer.val_check_interval=999", "--trainer.check_val_every_n_epoch=1"],
@@ -394,7 +394,7 @@ def test_overfitting_repeats_the_first_batch_and_lowers_its_loss(lslm, translati
         ),
         (
             ["--trainer.limit_train_batches=5", "--trainer.accumulate_grad_batches=2"],
-            "5 batches an epoch, by its limit, are no multiple",
+            "5 batches an epoch, by its limit, must be a multiple",
         ),
         (["--trainer.strategy=ddp_spawn"], "trainer.strategy=ddp_spawn"),
         (

@@ -160,8 +160,8 @@ def test_an_evaluation_goes_on_without_asking_anew(said, monkeypatch, capsys):
     found = SimpleNamespace(task_name="translation", identity="1")
     monkeypatch.setattr("lslm_lightning.experiments.evaluation_spec.read", lambda words: found)
     monkeypatch.setattr("lslm_lightning.experiments.evaluating.folder_of", lambda *_: Path())
-    monkeypatch.setattr("lslm_lightning.experiments.evaluating.conclude", stop())
-    monkeypatch.setattr(evaluate, "answer_share", stop())
+    monkeypatch.setattr("lslm_lightning.experiments.evaluating.run_evaluation", stop())
+    monkeypatch.setattr(evaluate, "answer", stop())
     assert (
         said("evaluate", "--config", "e.yaml", "--fresh", "--split=val")
         == "To continue: lslm evaluate --config e.yaml --split=val"
