@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
+from typing import TextIO
 
 import lslm_lightning
 from lslm_lightning import __version__
@@ -100,11 +101,18 @@ def plain_warnings() -> Iterator[None]:
     """Show warnings about words of earlier releases as one line each, once in a command."""
     before = warnings.showwarning
 
-    def show(message, category, *place, **options) -> None:  # type: ignore[no-untyped-def]
+    def show(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
         if category is FutureWarning:
             print(f"lslm: {message}", file=sys.stderr)
         else:
-            before(message, category, *place, **options)
+            before(message, category, filename, lineno, file, line)
 
     with warnings.catch_warnings():
         warnings.simplefilter("default", FutureWarning)

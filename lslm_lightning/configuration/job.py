@@ -4,11 +4,12 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Literal, TypedDict
 
-from lightning.pytorch import LightningDataModule, LightningModule, Trainer
+from lightning.pytorch import LightningDataModule, LightningModule
 
 from lslm_lightning.configuration.lightning_cli_internals import PrecisionInput, callback_of
 from lslm_lightning.task_package import NAMES
 from lslm_lightning.training.checkpoints import Checkpoints
+from lslm_lightning.training.lightning_internals import TaskTrainer
 from lslm_lightning.training.task import Task
 
 TRAINER_DEFAULTS = {
@@ -107,7 +108,7 @@ class KeptStates(TypedDict):
     every_steps: int | None
 
 
-class JobTrainer(Trainer):
+class JobTrainer(TaskTrainer):
     """Lightning's Trainer with the method `run`, and with numeric settings parsed as int before
     float.
 

@@ -159,4 +159,4 @@ def n_batch_of(name: str, data: TaskData, task: Task, tried: Trainer) -> int:
     try:
         return len(getattr(data, f"{name}_dataloader")())
     finally:
-        data.trainer = None
+        data.trainer = None  # type: ignore[assignment]  # as before it was connected

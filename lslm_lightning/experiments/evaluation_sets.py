@@ -81,7 +81,7 @@ def find_set(directory: RunDirectory, known: dict[str, TaskData], trust: bool = 
     by_release = "an earlier release recorded its test set without languages"
     try:
         own, task = data_and_task(directory, known, trust)
-        examples = own.examples(SPLIT)
+        examples = list(own.examples(SPLIT))
     except (ValueError, OSError, KeyError) as error:
         reason = " ".join(str(error).split())
         return FoundSet(None, f"{by_release}, and the corpus cannot be read here ({reason})")
@@ -241,7 +241,7 @@ def examples_of(
 ) -> list[Example] | None:
     """Return the examples that a run was tested on; None if its corpus no longer has them."""
     try:
-        examples = data.examples(SPLIT)
+        examples = list(data.examples(SPLIT))
         if data.evaluation_set(SPLIT).digest == wanted.digest:
             return examples
         answered = {p.id for p in outputs_of(directory)}

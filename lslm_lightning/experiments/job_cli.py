@@ -65,6 +65,7 @@ from lslm_lightning.training.distributed.processes import (
 )
 from lslm_lightning.training.exam import Exam
 from lslm_lightning.training.interruption import Interruption
+from lslm_lightning.training.lightning_internals import TaskTrainer
 from lslm_lightning.training.optimizer_settings import ChangedSettings
 from lslm_lightning.training.progress import Reporter
 from lslm_lightning.training.provenance import FirstStep, Provenance
@@ -84,6 +85,8 @@ class JobCLI(ExperimentCLI):
     Args:
         state: what the job has started, for those who must end it when the constructor fails.
     """
+
+    trainer: TaskTrainer
 
     def __init__(self, state: JobState) -> None:
         self.state = state

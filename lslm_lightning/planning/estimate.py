@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
-from typing import Protocol, TypeVar, cast
+from typing import TypeVar, cast
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from lslm_lightning.data.batching import limited
 from lslm_lightning.planning.devices import Device
 from lslm_lightning.text.recipes import Bytes
 from lslm_lightning.text.tokenizer import Tokenizer
+from lslm_lightning.training.batches import Batch
 from lslm_lightning.training.data import TaskData
 from lslm_lightning.training.footprint import Footprint, KernelWork, footprint
 from lslm_lightning.training.precision import AUTO, StepTimes
@@ -29,12 +30,6 @@ BatchT = TypeVar("BatchT")
 # bytes
 SINGLE = 4
 HALF = 2
-
-
-class Batch(Protocol):
-    """A batch of any task."""
-
-    n_token: int
 
 
 class Blueprint(ExperimentCLI):
@@ -82,8 +77,8 @@ class Plan:
     """
 
     task: Task
-    usual_batch: "Batch"
-    largest_batch: "Batch"
+    usual_batch: Batch
+    largest_batch: Batch
     accumulate: int
     precision: str
     n_batch: int | None

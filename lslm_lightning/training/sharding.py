@@ -2,7 +2,7 @@
 strategy.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,7 +32,7 @@ from lslm_lightning.optim import decay_groups
 from lslm_lightning.runs.checkpoint_folder import as_os_error, load_into
 from lslm_lightning.runs.states import META
 from lslm_lightning.training.lightning_internals import TensorParallelStrategy
-from lslm_lightning.types import StateDict
+from lslm_lightning.types import Json, StateDict
 
 if TYPE_CHECKING:
     from lslm_lightning.training.task import Task
@@ -198,7 +198,7 @@ def apply_fsdp(task: "Task", mesh: DeviceMesh, precision: str | int | None) -> N
     data = mesh["data_parallel"]
     tensor = mesh["tensor_parallel"]
     if tensor.size() > 1:
-        task.backbone.apply_tensor_parallel(tensor)
+        backbone.apply_tensor_parallel(tensor)
     policy = MixedPrecisionPolicy(cast_forward_inputs=False)
     if precision == "bf16-mixed":
         policy = MixedPrecisionPolicy(
@@ -278,7 +278,7 @@ def mesh_of(tensor: Tensor) -> DeviceMesh | None:
     return tensor.device_mesh if isinstance(tensor, DTensor) else None
 
 
-def by_mesh(groups: Sequence[StateDict]) -> list[StateDict]:
+def by_mesh(groups: Sequence[Mapping[str, Json]]) -> list[StateDict]:
     """Split parameter groups so that all parameters of a group lie on one mesh, as optimizers
     require.
     """

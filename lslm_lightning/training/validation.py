@@ -91,7 +91,7 @@ class Validation:
                 "search": " ".join(search).strip(),
             }
         else:
-            examples = data.examples("val")
+            examples = list(data.examples("val"))
             is_whole = isinstance(limit, float) and limit == 1.0
             part = "all" if is_whole else f"{limit} on {data_share(trainer)[1]} processes"
             measure = {"metric": task.monitor, "batches": part}

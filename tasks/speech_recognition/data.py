@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from typing import NamedTuple, TypeAlias, cast
+from typing import NamedTuple, Protocol, cast
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from lslm_lightning.audio.front_end import FrontEnd
 from lslm_lightning.contracts import Example
 from lslm_lightning.data.rows import references_of
 from lslm_lightning.decoding.alignment import frames_needed
+from lslm_lightning.models.subsampling import Count
 from lslm_lightning.text.recipes import BytePair, Recipe
 from lslm_lightning.training.batches import Ragged, padded
 from lslm_lightning.training.budget_data import BudgetData
@@ -20,10 +21,15 @@ from lslm_lightning.training.data import N_VALIDATION_EXAMPLE, rank_zero_print
 from lslm_lightning.types import JsonObject
 
 MODALITY = "sound"
-VectorCount: TypeAlias = Callable[[int | Tensor], int | Tensor]  # of frames -> of vectors
 N_NAMED = 5  # file names that a message lists at most
 # estimate for files that were not read: 10 ms of 16-bit samples at 16,000 Hz
 BYTES_PER_FRAME = 320
+
+
+class VectorCount(Protocol):
+    """Number of encoder vectors by number of frames, of one recording or of each of several."""
+
+    def __call__(self, n: Count) -> Count: ...
 
 
 def no_sound() -> bytes:

@@ -195,7 +195,7 @@ class SpeechRecognitionTask(Task):
             )
             own = self.head.nats(
                 y,
-                self.embedding.weight,
+                cast("Tensor", self.embedding.weight),
                 batch.target[:, 1:],
                 self.tokenizer.pad_id,
                 label_smoothing,
