@@ -4,6 +4,7 @@ else.
 
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -91,8 +92,25 @@ def main(argv: list[str] | None = None) -> int:
 
     argv = given_arguments(sys.argv[1:] if argv is None else argv)
     protect_output(argv[0] if argv else "")
-    with guarded_output():  # around streams that end no work
+    with guarded_output(), plain_warnings():  # around streams that end no work
         return run(argv)
+
+
+@contextmanager
+def plain_warnings() -> Iterator[None]:
+    """Show warnings about words of earlier releases as one line each, once in a command."""
+    before = warnings.showwarning
+
+    def show(message, category, *place, **options) -> None:  # type: ignore[no-untyped-def]
+        if category is FutureWarning:
+            print(f"lslm: {message}", file=sys.stderr)
+        else:
+            before(message, category, *place, **options)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("default", FutureWarning)
+        warnings.showwarning = show
+        yield
 
 
 def run(argv: list[str]) -> int:

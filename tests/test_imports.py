@@ -7,10 +7,11 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 EVERYTHING = {"*"}
-FOUNDATION = ("files", "exit_status")  # that everything may import
+FOUNDATION = ("files", "exit_status", "types")  # that everything may import
 LAYERS: dict[str, set[str]] = {
     "files": set(),
     "exit_status": set(),
+    "types": set(),
     "safety": set(),
     "models": set(),
     "ngram": set(),

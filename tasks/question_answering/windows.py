@@ -36,6 +36,10 @@ class WindowSizes:
     stride: int = 128
     max_question_length: int = 64
 
+    def __str__(self) -> str:
+        """Return the sizes as checkpoints tell them, by the name that this class had at first."""
+        return repr(self).replace(type(self).__name__, "Sizes", 1)
+
     def check(self, frame: Frame) -> None:
         """Refuse windows that leave something out.
 

@@ -13,7 +13,7 @@ import pytest
 from jsonargparse import ArgumentParser
 
 from lslm_lightning.__main__ import COMMANDS
-from lslm_lightning.commands.arguments import ConfigParser as ArgumentsParser
+from lslm_lightning.commands.arguments import Parser as ArgumentsParser
 from lslm_lightning.commands.ladder import check_config
 from lslm_lightning.commands.training import tell_loading
 from lslm_lightning.configuration import help as settings_help

@@ -45,7 +45,7 @@ def test_baselines_say_how_far_they_are(monkeypatch, capsys):
                 yield prediction
 
     task = SimpleNamespace(
-        baselines=lambda data: [Slow(), UniformBytes()], metrics=lambda language: []
+        baselines=lambda data: [Slow(), UniformBytes()], all_metrics=lambda language: []
     )
     found = finish.baseline_scores(
         task, SimpleNamespace(examples=lambda split: examples), display=Display(clock=clock)
