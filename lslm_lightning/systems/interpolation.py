@@ -164,8 +164,9 @@ class Interpolation(Scorer):
             f"{weight:.3f} {part.name}"
             for weight, part in zip(self.weights, self.parts, strict=True)
         )
-        sizes = {
-            name: sum(getattr(task, name) for task in self._tasks)
-            for name in ("n_parameter", "memory_bytes")
+        models = [task.model_info for task in self._tasks]
+        return {
+            "n_parameter": sum(model.n_parameter for model in models),
+            "memory_bytes": sum(model.n_byte for model in models),
+            "mixture": shares,
         }
-        return {**sizes, "mixture": shares}

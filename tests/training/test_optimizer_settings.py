@@ -219,7 +219,7 @@ def test_other_numbers_of_optimizers_weights_and_schedules_are_refused(saved):
     adam = of(OPTIM.AdamW, lr=1e-3)
     state, n_trained = saved(adam)
     for words, change in {
-        "trains 19 weights": lambda s: s["optimizer_states"][0]["param_groups"][0]["params"].append(
+        "trains 19 tensors": lambda s: s["optimizer_states"][0]["param_groups"][0]["params"].append(
             99
         ),
         "states of 2 optimizers": lambda s: s["optimizer_states"].append(s["optimizer_states"][0]),
