@@ -1,4 +1,4 @@
-"""Batches of a token budget, for whatever reads texts that are kept as rows of ids."""
+"""Batches of a token budget, for texts that are stored as rows of ids."""
 
 from abc import abstractmethod
 from functools import cached_property
@@ -16,16 +16,16 @@ class Rows(Protocol):
 
     @property
     def lengths(self) -> np.ndarray:
-        """(n_row, sides) positions of each row on each side; see `TokenBudget`."""
+        """Lengths (n_row, n_side) of each row, such as source and target; see `TokenBudget`."""
 
     def __getitem__(self, indices: Any) -> Any: ...
 
 
 class BudgetData(TaskData):
-    """Examples of like length in batches of a token budget.
+    """Examples of similar length in batches of a token budget.
 
     Args:
-        max_tokens: padded positions, of all sides together, in one training batch on one device.
+        max_tokens: padded positions, summed over all sides, in one training batch on one device.
     """
 
     def __init__(self, *args: Any, max_tokens: int = 4096, **kwargs: Any) -> None:
@@ -34,11 +34,13 @@ class BudgetData(TaskData):
 
     @abstractmethod
     def encoded(self, split: str) -> Rows:
-        """What of a split can be trained on; what is left out or cut is counted in `counts`."""
+        """Return the encoded examples of a split that can be trained on; counts in `counts` what is
+        left out or cut.
+        """
 
     @cached_property
     def training_rows(self) -> Rows:
-        """The training split, encoded once."""
+        """The encoded training split, computed once."""
         return self.encoded("train")
 
     def sizes(self) -> Sizes:
@@ -48,7 +50,7 @@ class BudgetData(TaskData):
         return Sizes(rows[batches[len(batches) // 2]], rows[batches[-1]], plan.__len__)
 
     def plan(self, rows: Rows) -> TokenBudget:
-        """Which rows form which batch."""
+        """Return the assignment of rows to batches."""
         return TokenBudget(rows.lengths, self.max_tokens, self.seed)
 
     def train_dataloader(self) -> DataLoader:

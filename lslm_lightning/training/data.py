@@ -1,5 +1,5 @@
-"""What every task's data module shares: a corpus, a tokenizer that makes itself, a stream of
-batches, exams in plain text.
+"""Base class of all tasks' data modules: corpus, tokenizer, training batches and evaluation
+examples.
 """
 
 import inspect
@@ -32,7 +32,7 @@ from lslm_lightning.training.sharding import data_share
 
 
 class Sizes(NamedTuple):
-    """Of the micro-batches of a training."""
+    """Sizes of the micro-batches of a training, for estimates of memory and time."""
 
     usual: Any  # a batch
     largest: Any  # one that takes most memory
@@ -41,17 +41,17 @@ class Sizes(NamedTuple):
 
 
 class TaskData(LightningDataModule, ABC):
-    """Batches for training and examples for exams, from one corpus.
+    """Training batches and evaluation examples from one corpus.
 
     Args:
         corpus: an entry of corpora.yaml, a built-in corpus, a path, or a hub id.
-        tokenizer: how to make the tokenizer; trained on the training split only, once, then read
-            from the cache.
+        tokenizer: recipe of the tokenizer, which is trained once, on the training split only, and
+            then read from the cache.
         columns: columns of the files for the fields this task uses, where they differ; see
             corpora.yaml.
-        seed: of the order of training batches.
-        exam_tokens: padded source positions in one batch of an exam.
-        n_validation_example: examples that validation decodes for real, spread evenly over the
+        seed: seed of the order of training batches.
+        exam_tokens: maximal number of padded source positions in one batch of an evaluation.
+        n_validation_example: number of validation examples that are decoded, spread evenly over the
             split; 0 for none.
         num_workers: loader processes; batches are cheap to make, 0 suits most corpora.
     """
@@ -94,19 +94,24 @@ class TaskData(LightningDataModule, ABC):
         self._sets: dict[str, EvaluationSet] = {}
 
     def __str__(self) -> str:
-        """Lightning's would make every loader, and the tokenizer for them."""
+        """Return class and corpus; Lightning's default would build every loader, and the tokenizer
+        for them.
+        """
         return f"{type(self).__name__} of {self.corpus_name}"
 
     @property
     def corpus(self) -> Corpus:
+        """The opened corpus, opened on first use."""
         if self._corpus is None:
             self._corpus = open_corpus(self.corpus_name, self.columns, self.languages, self.fields)
         return self._corpus
 
     @property
     def tokenizer(self) -> Tokenizer:
-        """Loaded, or trained on first use; processes that start together train it once. One that
-        exists needs no training split.
+        """The tokenizer, loaded or trained on first use; processes that start together train it
+        once.
+
+        A tokenizer that is read from a file needs no training split.
         """
         if self._tokenizer is None and isinstance(self.recipe, Existing):
             self._tokenizer = self.recipe.train()
@@ -120,8 +125,8 @@ class TaskData(LightningDataModule, ABC):
         return self._tokenizer
 
     def own_code(self) -> str:
-        """The code of classes outside of this project, which may make other texts of the same rows:
-        what is cached depends on it.
+        """Return the source of this class and its bases outside this project, which may make other
+        texts of the same rows, so that caches depend on it.
         """
         own = takewhile(
             lambda kind: kind.__module__.partition(".")[0] not in ("lslm_lightning", "tasks"),
@@ -137,11 +142,11 @@ class TaskData(LightningDataModule, ABC):
 
     @abstractmethod
     def training_texts(self) -> Iterable[str]:
-        """What the tokenizer is trained on."""
+        """Return the texts that the tokenizer is trained on."""
 
     @cached_property
     def texts_at_hand(self) -> list[str] | None:
-        """`training_texts`; None where the corpus has none, or they are not here and cannot be
+        """All `training_texts`; None if the corpus has none, or if they cannot be read or
         fetched.
         """
         try:
@@ -151,21 +156,23 @@ class TaskData(LightningDataModule, ABC):
             return None
 
     def training_key(self) -> str:
-        """Changes whenever `training_texts` do."""
+        """Return a cache key that changes whenever `training_texts` change."""
         return f"{self.digest('train')} {self.text_key()}{self.own_code()}"
 
     @abstractmethod
     def text_key(self) -> str:
-        """What besides the corpus decides `training_texts`: its fields, its languages."""
+        """Return the settings besides the corpus, such as its fields or languages, on which
+        `training_texts` depend.
+        """
 
     @abstractmethod
     def to_example(self, row: Mapping[str, Any]) -> Example:
-        """A row of the corpus as a question."""
+        """Convert a row of the corpus to an example."""
 
     @cached_property
     def telling_split(self) -> str:
-        """The split whose texts tell the language of all: that of training, which has the most, or
-        the first that can be read.
+        """Name of the split from whose texts the language is identified: the training split, or the
+        first one that can be read.
         """
         for split in dict.fromkeys(("train", *self.corpus.splits)):
             try:
@@ -178,13 +185,15 @@ class TaskData(LightningDataModule, ABC):
     def language_of(
         self, texts: Iterable[str], given: str | None = None, more: Iterable[str] = ()
     ) -> str:
-        """The code of the texts' language: as given, as the corpus says, or as the texts tell.
+        """Return the language code of the texts: the given one, that of the corpus, or the one
+        identified from the texts.
 
         Args:
-            more: other texts in the same language, to be read where the first ones do not tell.
+            given: code that the config states.
+            more: other texts in the same language, read only if the first ones are not enough.
 
         Raises:
-            ValueError: what is given, or what the corpus says, is no code of a language.
+            ValueError: the code of the config or the corpus is no language code.
         """
         if given:
             return canonical(given)
@@ -198,7 +207,8 @@ class TaskData(LightningDataModule, ABC):
         return told.code
 
     def rows(self, split: str) -> Sequence[Row]:
-        """The split's rows, which have the fields that this task reads.
+        """Return the rows of the split, after checking that they have the fields that this task
+        reads.
 
         Raises:
             ValueError: the corpus is of another task, or has other languages.
@@ -214,53 +224,53 @@ class TaskData(LightningDataModule, ABC):
         return rows
 
     def digest(self, split: str) -> str:
-        """Of all that determines the split's rows, SHA-256 in hex: what caches and resumed runs
-        depend on.
+        """Return the SHA-256 digest, in hex, of the split's files and of how they are read, on
+        which caches and resumed runs depend.
 
-        It knows files and how they are read, not what is asked of them: scores compare by
-        `evaluation_set`.
+        Scores are compared by `evaluation_set`, which depends on the examples alone.
         """
         return self.corpus.digest(split)
 
     def readable(self, split: str) -> bool:
-        """Whether there is something in a split; reads it."""
+        """Return whether the split has any rows; reads it."""
         return bool(self.rows(split))
 
     def check_length(self, max_steps: int) -> None:
-        """Refuse a training whose length these data cannot tell.
+        """Refuse a training whose length cannot be known from these data.
 
         Raises:
-            ValueError: max_steps must be given.
+            ValueError: `max_steps` must be given.
         """
 
     @abstractmethod
     def sizes(self) -> Sizes:
-        """What batches of the training come to; their numbers may be none."""
+        """Return the sizes of the training batches."""
 
     def trained_on(self, batch: Any) -> None:
-        """Told of every batch that a step is made of."""
+        """Record that a training step has used the batch."""
 
     # Exams
 
     def examples(self, split: str) -> list[Example]:
-        """The split as an exam, every example of it."""
+        """Return all examples of the split, in the order of the corpus."""
         if split not in self._examples:
             self._examples[split] = [self.to_example(row) for row in self.rows(split)]
         return self._examples[split]
 
     def evaluation_set(self, split: str) -> EvaluationSet:
-        """Identity of the split's examples, all of them in order: scores compare where it is the
-        same.
+        """Return the identity (digests) of the split's examples in order; scores are comparable
+        where it is equal.
         """
         if split not in self._sets:
             self._sets[split] = evaluation_set(self.examples(split))
         return self._sets[split]
 
     def recorded(self, split: str, examples: Sequence[Example] | None = None) -> dict[str, str]:
-        """Return what metrics.json says of the data that its scores belong to.
+        """Return the description of the evaluation data that metrics.json keeps beside the scores:
+        corpus, split and digests.
 
         Args:
-            examples: those that were scored, where they are a part of the split.
+            examples: the scored examples, if they are a part of the split.
         """
         whole = examples is None or len(examples) == len(self.examples(split))
         found = self.evaluation_set(split) if whole else evaluation_set(examples)
@@ -276,8 +286,8 @@ class TaskData(LightningDataModule, ABC):
 
     @property
     def dataset_name(self) -> str:
-        """Name of the data set in MLflow: the corpus without its folder and, of a parallel one, the
-        direction.
+        """Name of the data set in MLflow: the corpus without its folder and, for a parallel corpus,
+        the direction.
         """
         path = Path(self.corpus.name)
         name = path.name if path.exists() else self.corpus.name
@@ -285,8 +295,8 @@ class TaskData(LightningDataModule, ABC):
 
     @property
     def stated_languages(self) -> tuple[str, str] | None:
-        """Languages of sources and of answers, as the config or the corpus states them; None where
-        nobody does.
+        """Language codes (of sources, of answers) that the config or the corpus states; None if
+        neither does.
         """
         if len(self.languages) == 2:
             return self.languages[0], self.languages[1]
@@ -299,12 +309,17 @@ class TaskData(LightningDataModule, ABC):
     prompt_version = ""  # of `question`
 
     def question(self, example: Example, shots: Sequence[Example]) -> str:
-        """The example in words, after worked examples; "" where there is nothing to ask."""
+        """Return the example as a prompt in plain language, after the few-shot examples `shots`; ""
+        if this task has no prompt.
+        """
         return ""
 
     def exam(self, split: str, n_shot: int = 0) -> list[Example]:
-        """`examples`, each with its question in words; `n_shot` worked examples come from the
-        training split, the same for all.
+        """Return `examples`, each with its prompt; the `n_shot` few-shot examples come from the
+        training split and are the same for all.
+
+        Raises:
+            ValueError: the training split has fewer than `n_shot` examples.
         """
         rows = self.rows("train") if n_shot else []
         if n_shot > len(rows):
@@ -317,25 +332,25 @@ class TaskData(LightningDataModule, ABC):
         return [replace(e, question=self.question(e, shots)) for e in self.examples(split)]
 
     def prompts(self, split: str) -> list[Example]:
-        """Beginnings that systems continue, to be read and not scored, where the exam itself asks
-        for no text.
+        """Return text beginnings for systems to continue, shown in the report and not scored; empty
+        for tasks whose evaluation generates text anyway.
         """
         return []
 
     def validation_exam(self) -> list[Example]:
-        """At most `n_validation_example` of the validation split, spread evenly, always the same
-        ones.
+        """Return the validation examples that are decoded: at most `n_validation_example`, spread
+        evenly over the split, always the same ones.
         """
         whole = self.examples("val") if self.n_validation_example else []
         n = min(self.n_validation_example, len(whole))
         return [whole[i * len(whole) // n] for i in range(n)]
 
     def read_length(self, n: int) -> int:
-        """How many tokens are read of a source of `n`."""
+        """Return the number of tokens that the model reads of a source of `n` tokens."""
         return n
 
     def source_lengths(self, examples: Sequence[Example]) -> list[int]:
-        """Positions of each source."""
+        """Return the number of tokens that the model reads of each source, `</s>` included."""
         return [
             self.read_length(len(ids) + 1)
             for ids in self.tokenizer.encode_batch([e.source for e in examples])
@@ -344,8 +359,8 @@ class TaskData(LightningDataModule, ABC):
     def exam_batches(
         self, examples: Sequence[Example], rank: int = 0, world: int = 1
     ) -> list[list[Example]]:
-        """This rank's share, longest first, at most `exam_tokens` padded source positions in a
-        batch.
+        """Return this rank's examples in batches of at most `exam_tokens` padded source positions,
+        longest first.
         """
         lengths = self.source_lengths(examples)
         batches: list[list[Example]] = []
@@ -366,7 +381,9 @@ class TaskData(LightningDataModule, ABC):
     began_at = (0, 0)
 
     def position(self, n: int) -> int:
-        """How many micro-batches all ranks have trained on when this one has counted `n`."""
+        """Return the number of micro-batches that all ranks have trained on, given this rank's
+        count `n`.
+        """
         own, everyone = self.began_at
         return everyone + (n - own) * data_share(self.trainer)[1]
 
@@ -379,7 +396,9 @@ class TaskData(LightningDataModule, ABC):
     """Whether the first batches of an epoch can be read again and again."""
 
     def stream(self, plan: Any) -> BatchStream:
-        """This rank's share of the batches of `plan`, from where the Trainer stands."""
+        """Return this rank's share of the batches of `plan`, from the Trainer's current position
+        on.
+        """
         total = self.trainer.fit_loop.epoch_loop.batch_progress.total
         rank, world = data_share(self.trainer)
         n_batch = len(plan)
@@ -400,8 +419,8 @@ class TaskData(LightningDataModule, ABC):
 
     @cached_property
     def identity(self) -> dict[str, str]:
-        """What decides the batches of training, in words by name: a run goes on only where all of
-        it is as it was.
+        """Everything that determines the training batches, by name; a run can be resumed only if
+        all of it is unchanged.
         """
         overfit = f", overfit_batches {self.overfit_batches}" if self.overfit_batches else ""
         return {
@@ -412,23 +431,24 @@ class TaskData(LightningDataModule, ABC):
 
     @abstractmethod
     def batching(self) -> str:
-        """How training batches are made, besides their order."""
+        """Return a description of how training batches are made, apart from their order."""
 
     def share_of(self, batches: Sequence[Any]) -> list[Any]:
-        """This rank's part; one that has none gets an empty batch, for Lightning would pass over
-        its part in what the ranks do together.
+        """Return this rank's part of the batches; one empty batch if it has none, since Lightning
+        would otherwise skip its part in collective calls.
         """
         rank, number = data_share(self.trainer)
         return list(batches[rank::number]) or [[]]
 
     def loader(self, dataset: Any, sampler: Any) -> DataLoader:
-        """A loader of whole batches: `dataset[item of sampler]` is a batch."""
+        """Return a DataLoader of whole batches, where `dataset[item of sampler]` is a batch."""
         pin = self.trainer.accelerator.__class__.__name__ == "CUDAAccelerator"
         return DataLoader(
             dataset, sampler=sampler, batch_size=None, num_workers=self.num_workers, pin_memory=pin
         )
 
     def exam_loader(self, split: str) -> DataLoader:
+        """Return a loader of this rank's evaluation batches of the split."""
         batches = self.exam_batches(self.examples(split), *data_share(self.trainer))
         # as in share_of
         return DataLoader([ExamBatch(batch) for batch in batches or [[]]], batch_size=None)
@@ -441,8 +461,13 @@ class TaskData(LightningDataModule, ABC):
 
 
 def stated_language(code: str, where: str) -> str:
-    """The canonical spelling of a language code; ValueError, which begins with where the code
-    stands, if it is none.
+    """Return the canonical spelling of a language code.
+
+    Args:
+        where: setting or corpus that states the code, for the message.
+
+    Raises:
+        ValueError: `code` is no language code.
     """
     try:
         return canonical(code)
@@ -451,7 +476,9 @@ def stated_language(code: str, where: str) -> str:
 
 
 def source_of(kind: type) -> str:
-    """The text of a class; "" where it has none, as in a notebook's cell that is gone."""
+    """Return the source text of a class; "" if it is not available, as for a deleted notebook
+    cell.
+    """
     try:
         return inspect.getsource(kind)
     except (OSError, TypeError):
@@ -460,5 +487,5 @@ def source_of(kind: type) -> str:
 
 @rank_zero_only
 def say(words: str) -> None:
-    """One line, by one of all processes."""
+    """Print one line, on rank 0 only."""
     print(words, flush=True)

@@ -1,4 +1,4 @@
-"""A row of ids as batches of windows. B rows of a batch, T context."""
+"""Row of ids as batches of windows. B rows of a batch, T context."""
 
 from collections.abc import Sequence
 
@@ -10,8 +10,8 @@ from lslm_lightning.training.batches import WindowBatch
 
 
 class PackedText:
-    """A row of ids; `text[starts]` is a batch of windows of `context` + 1 ids, padded with `pad_id`
-    behind the end of the row.
+    """Row of ids, of which `text[starts]` is a batch of windows of `context` + 1 ids, padded with
+    `pad_id` after the end of the row.
     """
 
     def __init__(self, ids: np.ndarray, context: int, pad_id: int) -> None:
@@ -20,7 +20,7 @@ class PackedText:
         self.pad_id = pad_id
 
     def positions(self, starts: Sequence[int]) -> np.ndarray:
-        """(B, T + 1)."""
+        """Return the positions (B, T + 1) in the row of the windows that begin at `starts`."""
         return np.asarray(starts, dtype=np.int64)[:, None] + np.arange(self.context + 1)
 
     def __getitem__(self, starts: Sequence[int]) -> WindowBatch:
@@ -31,15 +31,15 @@ class PackedText:
 
 
 class TextInOrder(PackedText):
-    """`text[piece]` is the batch of a `Piece`."""
+    """Row of ids, of which `text[piece]` is the batch of a `Piece` of contiguous windows."""
 
     def __getitem__(self, piece: Piece) -> WindowBatch:
         return super().__getitem__(piece.starts)._replace(follows=piece.follows)
 
 
 class Ring(PackedText):
-    """`text[piece]` is the batch of a `Piece`; behind the last id, which is the first one too, the
-    row begins anew.
+    """Circular row of ids, of which `text[piece]` is the batch of a `Piece`; after the last id,
+    which equals the first one, the row begins again.
     """
 
     def __getitem__(self, piece: Piece) -> WindowBatch:
@@ -50,7 +50,9 @@ class Ring(PackedText):
 
 
 class WholeTexts(PackedText):
-    """`texts[start, end]` is a batch of one row, the ids from `start` to `end`."""
+    """Row of ids, of which `texts[start, end]` is a batch of one row: the ids from `start` to
+    `end`, inclusive.
+    """
 
     def __getitem__(self, span: tuple[int, int]) -> WindowBatch:
         start, end = span or (0, 0)

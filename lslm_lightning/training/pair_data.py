@@ -1,6 +1,4 @@
-"""Batches of source and target texts, for translation, summarization and whatever else writes an
-answer.
-"""
+"""Batches of source and target texts, for all tasks that read one text and write another."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -24,7 +22,7 @@ class Pairs:
 
     @property
     def lengths(self) -> np.ndarray:
-        """(n_pair, 2) of source and target."""
+        """Lengths (n_pair, 2) of source and target, in tokens."""
         return np.stack([self.source.lengths, self.target.lengths], 1)
 
     def __getitem__(self, indices: Sequence[int]) -> PairBatch:
@@ -40,14 +38,16 @@ class Pairs:
 class PairData(BudgetData):
     """Pairs of texts in batches of a token budget.
 
-    Training pairs with an empty side are left out, unless the target `may_be_empty`, and so are
-    those longer than `max_source_length` or `max_target_length` tokens, unless `truncate` cuts them
-    instead; both are counted in `counts`. Examples of exams are never left out: a task cuts what it
-    reads by its own `max_source_length`, which must be the same where `truncate` is set.
+    Training pairs with an empty side are left out, unless the target `may_be_empty`. Pairs longer
+    than `max_source_length` or `max_target_length` tokens are left out too, or cut if `truncate` is
+    set. Both are counted in `counts`. Evaluation examples are never left out: the task cuts their
+    sources to its own `max_source_length`, which must be the same if `truncate` is set.
 
     Args:
         max_tokens: as in `BudgetData`, source plus target.
-        truncate: cut what is too long instead of leaving it out.
+        max_source_length: maximal number of tokens of a source.
+        max_target_length: maximal number of tokens of a target.
+        truncate: cut longer texts instead of leaving them out.
     """
 
     def __init__(
@@ -73,7 +73,9 @@ class PairData(BudgetData):
     """Whether nothing is an answer too, and learned."""
 
     def to_pairs(self, row: Mapping[str, Any]) -> list[tuple[str, str]]:
-        """The (source, target) texts to train on that a row gives: with its first reference."""
+        """Return the (source, target) training pairs of a row: its source with its first
+        reference.
+        """
         example = self.to_example(row)
         return [(example.source, example.references[0] if example.references else "")]
 
@@ -92,7 +94,7 @@ class PairData(BudgetData):
         return self.pairs(split)
 
     def pairs(self, split: str) -> Pairs:
-        """The split, encoded; what is left out or cut is counted."""
+        """Encode the split; counts in `counts` how many pairs are left out or cut."""
         texts = [pair for row in self.rows(split) for pair in self.to_pairs(row)]
         tokenizer = self.tokenizer
         source = Ragged(
@@ -128,6 +130,7 @@ class PairData(BudgetData):
         )
 
     def _cut(self, rows: Ragged, longest: int) -> Ragged:
+        """Cut each row to `longest` ids, the last of which stays its last id."""
         if rows.lengths.max(initial=0) <= longest:
             return rows
         return Ragged(

@@ -1,4 +1,4 @@
-"""A stream as a loader of Lightning's."""
+"""Stream of texts as a PyTorch dataset of batches."""
 
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -11,7 +11,7 @@ from lslm_lightning.data.lanes import Lanes, Place
 
 
 class StreamBatch(NamedTuple):
-    """Windows of running text, as in WindowBatch, and where they end in the stream."""
+    """Windows of running text, as in WindowBatch, with the stream position at which they end."""
 
     ids: Tensor  # (B, T + 1)
     n_token: int
@@ -22,10 +22,16 @@ class StreamBatch(NamedTuple):
 
 
 class StreamedWindows(IterableDataset):
-    """One rank's share of a stream, without an end; see `Lanes`.
+    """Endless dataset of one rank's share of a stream; see `Lanes`.
 
-    Where it starts is asked at each `iter`: what was *trained on*, however far a loader had read
+    Each `iter` starts after the last batch that was trained on, however far a loader had read
     ahead.
+
+    Args:
+        position: returns the number of micro-batches trained on so far.
+        places: stream position by lane after the last batch that was trained on.
+        rank, world: number of this process, and of all.
+        n_worker: loader processes of each.
     """
 
     def __init__(
@@ -62,5 +68,5 @@ class StreamedWindows(IterableDataset):
             yield StreamBatch(torch.from_numpy(ids), n_token, 0, lane, place)
 
     def __getstate__(self) -> dict[str, Any]:
-        """A worker that is no fork is told where to begin."""
+        """Return the state for a spawned loader process, with the start position as a number."""
         return {**self.__dict__, "_begin": self.position(), "position": None}

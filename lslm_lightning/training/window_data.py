@@ -26,32 +26,31 @@ PIECE = 4_000_000  # tokens of whole texts at once
 
 
 class WindowData(TaskData):
-    """Texts packed into one memory-mapped row of ids, `</s>` after each; windows of `context`
-    tokens train on it.
+    """Texts packed into one memory-mapped row of ids, with `</s>` after each text, read in windows
+    of `context` tokens.
 
-    Validation reads its whole split once, in windows that do not overlap; where training is
-    contiguous, in `batch_size` rows, each from a state of its own, so that its loss depends a
-    little on `batch_size`.
+    Validation reads its whole split once, in windows that do not overlap. If training is
+    contiguous, validation reads `batch_size` rows, each from an empty state, so its loss depends
+    slightly on `batch_size`.
 
-    Of a corpus that is too large for memory, or for one disk, the training split may be a `stream`,
-    or have been `prepared`.
+    The training texts may also come from a `stream`, or from a folder that was `prepared`, for
+    corpora that are too large for memory or disk.
 
     Args:
-        stream: texts to train on, read while they are needed, in place of the corpus's own. Their
-            number is not known: set trainer.max_steps.
-        prepared: a folder that `lslm data prepare` made of the texts to train on; its tokenizer is
-            the run's.
-        context: tokens a window reads and predicts.
+        stream: training texts that are read while they are needed, instead of the corpus's training
+            split. Their number is not known: set trainer.max_steps.
+        prepared: folder that `lslm data prepare` made of the training texts; its tokenizer is used.
+        context: number of tokens that a window reads and predicts.
         batch_size: windows in one batch on one device.
-        contiguous: read `batch_size` rows of text in order instead of windows at random, so that
-            the state of a recurrent network is carried from batch to batch (truncated
+        contiguous: read `batch_size` rows of text in order instead of windows in random order, so
+            that the state of a recurrent network is carried from batch to batch (truncated
             back-propagation through time over `context` steps); see `data.packing.Contiguous`.
-        n_lane: of a stream; see `data.lanes.Lanes`. A multiple of the number of processes times
-            num_workers.
-        buffer: documents of a stream that are shuffled together, and held in memory by each lane.
-        n_tokenizer_text: how many of the first texts of a stream train the tokenizer.
-        language: code of the texts' language, for word counts and fonts; by default what the corpus
-            says, or what its script tells.
+        n_lane: number of parts of a stream that are read in parallel, a multiple of the number of
+            processes times num_workers; see `data.lanes.Lanes`.
+        buffer: documents of a stream that each part holds in memory and shuffles together.
+        n_tokenizer_text: number of texts at the beginning of a stream that train the tokenizer.
+        language: code of the texts' language, for word counts and fonts; by default that of the
+            corpus, or the one identified from the texts.
     """
 
     fields = ("text",)
@@ -106,7 +105,7 @@ class WindowData(TaskData):
         self._n_byte: dict[str, int] = {}
 
     def texts(self, split: str) -> Iterable[str]:
-        """The documents of a split."""
+        """Yield the documents of a split."""
         for row in self.rows(split):
             yield text_of(row["text"], self.corpus.join)
 
@@ -117,7 +116,9 @@ class WindowData(TaskData):
 
     @property
     def has_own_training_texts(self) -> bool:
-        """Whether the corpus's training split is not what is trained on."""
+        """True if the training texts are a stream or a prepared folder, not the corpus's training
+        split.
+        """
         return self.stream_of_texts is not None or self.prepared is not None
 
     @cached_property
@@ -140,8 +141,8 @@ class WindowData(TaskData):
 
     @property
     def can_overfit(self) -> bool:
-        """A stream has no first batches, and rows that are read in order carry a state from batch
-        to batch.
+        """False for streams, which have no first batches to repeat, and for contiguous rows, which
+        carry a state from batch to batch.
         """
         return self.stream_of_texts is None and not self.contiguous
 
@@ -164,12 +165,17 @@ class WindowData(TaskData):
 
     @cached_property
     def language(self) -> str:
-        """Of the texts; see `language_of`."""
+        """Language code of the texts; see `language_of`."""
         return self.language_of(self.texts(self.telling_split), self.given_language)
 
     def packed(self, split: str, kind: type[PackedText] = PackedText) -> PackedText:
-        """The split as one row of ids, made once and then memory-mapped; `kind` says what batches
-        are made of it.
+        """Return the split as one memory-mapped row of ids, which is made once and cached.
+
+        Args:
+            kind: class that makes batches of the row.
+
+        Raises:
+            ValueError: the prepared folder was made with another tokenizer.
         """
         if split == "train" and self.prepared is not None:
             if self.prepared.index["tokenizer"] != self.tokenizer.digest:
@@ -189,7 +195,7 @@ class WindowData(TaskData):
         return kind(ids, self.context, self.tokenizer.pad_id)
 
     def n_unknown(self, split: str) -> int:
-        """Count the unknown tokens of the split, once; the number is kept in `counts` too."""
+        """Return the number of unknown tokens in the split; computed once and kept in `counts`."""
         name = f"{split}_unknown_tokens"
         unknown = self.tokenizer.unk_id
         if name not in self.counts:
@@ -198,7 +204,7 @@ class WindowData(TaskData):
         return int(self.counts[name])
 
     def n_byte(self, split: str) -> int:
-        """UTF-8 bytes of the split's texts."""
+        """Return the number of UTF-8 bytes of the split's texts."""
         if split not in self._n_byte:
             self._n_byte[split] = sum(len(text.encode()) for text in self.texts(split))
         return self._n_byte[split]
@@ -215,7 +221,7 @@ class WindowData(TaskData):
         )
 
     def sizes(self) -> Sizes:
-        """All batches are alike."""
+        """Return the sizes of the training batches, which are all equal."""
         ids = torch.zeros(self.batch_size, self.context + 1, dtype=torch.int64, device="meta")
         follows = self.contiguous or None
         is_stream = self.stream_of_texts is not None
@@ -226,11 +232,11 @@ class WindowData(TaskData):
 
     @property
     def share(self) -> tuple[int, int]:
-        """(rank, number) as in `data_share`; that of a process alone where nothing is trained."""
+        """(rank, number of ranks) as in `data_share`; (0, 1) without a Trainer."""
         return (0, 1) if self.trainer is None else data_share(self.trainer)
 
     def windows(self, text: PackedText) -> Windows | Contiguous:
-        """Which windows form which batch."""
+        """Return the assignment of windows to batches."""
         if self.contiguous:
             return Contiguous(
                 len(text.ids), self.context, self.batch_size, self.seed, self.share[1]
@@ -269,7 +275,7 @@ class WindowData(TaskData):
             self._places[batch.lane] = batch.place
 
     def state_dict(self) -> dict[str, Any]:
-        """How far all ranks have read the stream; collective."""
+        """Return how far all ranks have read the stream; collective."""
         if self.stream_of_texts is None:
             return {}
         shares: list[dict[int, Place]] = [self._places]

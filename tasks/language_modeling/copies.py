@@ -1,6 +1,4 @@
-"""What a model has learned by heart: pieces of its texts that stand in the training text word for
-word.
-"""
+"""Verbatim copies of training text in generated text."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -9,14 +7,18 @@ MOST = 20_000_000  # characters that are searched
 
 
 class TrainingText(NamedTuple):
-    """Training text as one string that is quick to search, and in words what of it is not there."""
+    """Training text as one string for fast search, with a note that says how much of it is
+    searched.
+    """
 
     text: str
     note: str
 
 
 def searchable(texts: Iterable[str]) -> TrainingText:
-    """The first 20 million characters; texts are parted by a sign that no text has."""
+    """Join the texts, separated by a character that occurs in none, up to the first 20 million
+    characters.
+    """
     parts = []
     size = 0
     for text in texts:
@@ -31,8 +33,8 @@ def searchable(texts: Iterable[str]) -> TrainingText:
 
 
 def longest_copy(text: str, known: str) -> str:
-    """The longest piece of `text` that is in `known`; the first of equals. One search of `known` a
-    character of `text`.
+    """Return the longest substring of `text` that occurs in `known`, the first of several; about
+    one search of `known` for each character of `text`.
     """
     best = ""
     start = 0

@@ -15,8 +15,8 @@ PROMPT = 200
 
 
 def passages(text: str) -> Iterator[str]:
-    """The text in consecutive pieces of about 2000 characters that end with a line, or a space, or
-    anywhere; joined they are the text.
+    """Split the text into consecutive passages of about 2000 characters, which end with a line or a
+    space if possible; joined they are the text.
     """
     at = 0
     while len(text) - at > 2 * PASSAGE:
@@ -28,8 +28,8 @@ def passages(text: str) -> Iterator[str]:
 
 
 class LanguageModelingData(WindowData):
-    """One text a row. An exam scores every text of its split; long ones in passages, so that a
-    score has an interval.
+    """One text per row. An evaluation scores every text of its split, long ones in passages, so
+    that a score has a confidence interval.
     """
 
     def examples(self, split: str) -> list[Example]:
@@ -48,8 +48,8 @@ class LanguageModelingData(WindowData):
         return self._examples[split]
 
     def prompts(self, split: str) -> list[Example]:
-        """The first characters of four texts or passages, spread over the split; what follows is
-        the reference.
+        """Return the first characters of four texts or passages, spread over the split, with their
+        continuations as references.
         """
         whole = [
             e for e in self.examples(split) if len(e.references[0]) >= 2 * PROMPT
@@ -60,12 +60,12 @@ class LanguageModelingData(WindowData):
     def exam_batches(
         self, examples: Sequence[Example], rank: int = 0, world: int = 1
     ) -> list[list[Example]]:
-        """Whole texts, about 200,000 characters a batch."""
+        """Return this rank's batches of whole texts, of about 200,000 characters each."""
         return list(whole_texts(examples, EXAM_BATCH))[rank::world]
 
 
 def beginning(example: Example) -> Example:
-    """The start of a passage, to be continued."""
+    """Return the start of a passage as an example whose reference is the continuation."""
     text = example.references[0]
     ends = (text.rfind(mark, PROMPT // 2, PROMPT) for mark in ("\n", "。", " "))
     cut = next((end for end in ends if end > 0), min(PROMPT, len(text) // 2))

@@ -1,4 +1,4 @@
-"""N-gram language models by the commands that train all others."""
+"""N-gram language model as a task, trained by the same commands as neural models."""
 
 import time
 from collections.abc import Sequence
@@ -94,21 +94,21 @@ class NgramInfo(ModelInfo):
 
 
 class NgramTask(LanguageModeling, LanguageModel):
-    """Interpolated modified Kneser-Ney over the tokens of any tokenizer: words, subwords,
-    characters, bytes. A text is a sentence to it.
+    """Interpolated modified Kneser-Ney over the tokens of any tokenizer (words, subwords,
+    characters, bytes), where each text is one sentence.
 
-    It reads the training split once, text by text, each as a whole, whatever trainer.max_steps,
-    trainer.max_epochs and job.minutes say, on one process. Its tables lie beside its checkpoints,
-    which have their checksums.
+    Training reads the whole training split once, text by text, on one process, whatever
+    trainer.max_steps, trainer.max_epochs and job.minutes say. The tables are stored beside the
+    checkpoints, which hold their checksums.
 
     Args:
-        order: tokens in an n-gram, from 1 on.
+        order: number of tokens in an n-gram, at least 1.
         min_count: how often an n-gram must occur to be kept, by order from 1 on; the last number
-            holds for higher orders too. The first is 1: single tokens are all kept.
-        closed_vocabulary: `<unk>` is impossible, and a text with an unknown word an error.
-        search: how texts are continued.
-        max_length: new tokens in a continuation.
-        min_length: a continuation does not end before so many.
+            also applies to higher orders. The first must be 1, since all single tokens are kept.
+        closed_vocabulary: give `<unk>` probability 0; a text with an unknown word is then an error.
+        search: search that continues texts.
+        max_length: maximal number of new tokens in a continuation.
+        min_length: minimal number of new tokens in a continuation.
     """
 
     one_pass = True
@@ -149,16 +149,16 @@ class NgramTask(LanguageModeling, LanguageModel):
 
     @property
     def bos(self) -> int:
-        """Stands before a text; a number that no token has."""
+        """Id of the symbol before each text, which is the id of no token."""
         return self.tokenizer.vocab_size
 
     # Training: each step counts a piece of the corpus, the last one estimates
 
     def configure_optimizers(self) -> None:
-        """There is none."""
+        """Return None: there is no optimizer."""
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """There are no gradients."""
+        """Do nothing: there are no gradients."""
 
     def on_train_start(self) -> None:
         folder = Path(self.trainer.default_root_dir) / COUNTS
@@ -183,7 +183,7 @@ class NgramTask(LanguageModeling, LanguageModel):
             self._estimate()
 
     def _estimate(self) -> None:
-        """The tables, on disk and mapped into memory."""
+        """Estimate the model from the counts, save its tables and map them into memory."""
         began = time.monotonic()
         unknown = self.tokenizer.unk_id
         impossible = {self.tokenizer.pad_id, self.tokenizer.bos_id} - {self.tokenizer.eos_id}
@@ -220,6 +220,11 @@ class NgramTask(LanguageModeling, LanguageModel):
 
     @property
     def _finished(self) -> NgramModel:
+        """The estimated model.
+
+        Raises:
+            ValueError: the run was stopped before the model was estimated.
+        """
         if self.model is None:
             raise ValueError(
                 "this run was stopped while it counted, and has no model yet: lslm resume goes "
@@ -228,8 +233,8 @@ class NgramTask(LanguageModeling, LanguageModel):
         return self.model
 
     def sentences(self, ids: np.ndarray) -> np.ndarray:
-        """Texts with `</s>` before, between and behind them -> each with `bos` before it and `</s>`
-        behind.
+        """Convert a row of texts that are separated by `</s>` to one where each text has `bos`
+        before and `</s>` after it.
         """
         return np.insert(
             ids[1:].astype(np.int64), np.flatnonzero(ids[:-1] == self.tokenizer.eos_id), self.bos
@@ -261,7 +266,9 @@ class NgramTask(LanguageModeling, LanguageModel):
         return torch.tensor(nats.sum())
 
     def step(self, ids: Tensor, state: Tensor | None, shared: Nested) -> tuple[Tensor, Tensor]:
-        """The state are the last `order` - 1 tokens."""
+        """Return the log distribution of the next token and the new state, which is the last
+        `order` - 1 tokens.
+        """
         history = ids.masked_fill(ids == self.tokenizer.eos_id, self.bos)
         history = history if state is None else torch.cat([state, history], 1)
         rows = [self._finished.log_distribution(row)[: self.bos] for row in history.cpu().numpy()]

@@ -1,5 +1,5 @@
-"""What a report shows of language models besides scores: where in the text they are good, at which
-tokens they fail, and how they write.
+"""Report sections of language models: bits per byte along the text, the hardest passages token by
+token, and sample texts.
 """
 
 import math
@@ -28,8 +28,8 @@ END = "¶"  # stands for the end of a text
 def sections(
     task: "LanguageModelingTask", data: LanguageModelingData, predictions: Sequence[Prediction]
 ) -> list[Section]:
-    """Of a run: where in the test text it is good, and texts that it writes when nothing is
-    given.
+    """Return the sections of a run's report: bits per byte along the test text, and texts generated
+    without a prompt.
     """
     written = [("", text) for text in task.answering.samples()]
     return [
@@ -41,7 +41,9 @@ def sections(
 def compared(
     data: LanguageModelingData, split: str, outputs: Mapping[str, Sequence[Prediction]]
 ) -> list[Section]:
-    """Of several systems: the same, with what each continues from the prompts."""
+    """Return the sections of an evaluation: bits per byte of each system along the text, and its
+    continuations of the prompts.
+    """
     found = scored(data.examples(split), outputs)
     prompts = {e.id: e.source for e in data.prompts(split)}
     written = {
@@ -55,8 +57,8 @@ def compared(
 def scored(
     examples: Sequence[Example], outputs: Mapping[str, Sequence[Prediction]]
 ) -> list[Section]:
-    """Bits per byte along the text and by position in the window; the hardest passages of the best
-    system, token by token.
+    """Return sections with the bits per byte along the text and by position in the window, and with
+    the hardest passages of the best system, token by token.
     """
     given = {name: {p.id: p for p in own if p.nats is not None} for name, own in outputs.items()}
     every = {
@@ -97,15 +99,17 @@ def scored(
 
 
 def is_priced(answer: Prediction) -> bool:
-    """Whether its nats, and those of spelling, are the price of the whole text."""
+    """Return whether the nats of the answer, with those of spelling unknown words, cover the whole
+    text.
+    """
     return answer.spelling is not None or not answer.unknown
 
 
 def by_position(
     examples: Sequence[Example], answers: Mapping[str, Sequence[Prediction]]
 ) -> Table | None:
-    """Bits per byte of tokens by how many they were predicted from, in groups that double; of
-    systems that tell their tokens apart.
+    """Return a table of bits per byte by the number of preceding tokens, in groups of doubling
+    size, for the systems that give scores of tokens; None if there are none.
     """
     totals: dict[str, dict[int, np.ndarray]] = {}
     counts: dict[str, dict[int, int]] = {}
@@ -160,7 +164,9 @@ def by_position(
 
 
 def byte_offsets(text: str) -> np.ndarray:
-    """(characters + 1,): the byte at which each character begins, and the number of bytes."""
+    """Return the byte offsets (n_character + 1,) at which each character begins, and the number of
+    bytes at the end.
+    """
     codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
     return np.concatenate(
         [[0], np.cumsum(1 + (codes >= 0x80) + (codes >= 0x800) + (codes >= 0x10000))]
@@ -170,7 +176,9 @@ def byte_offsets(text: str) -> np.ndarray:
 def hardest(
     best: str, chosen: Sequence[tuple[Example, Prediction, Mapping[str, float]]]
 ) -> Section:
-    """Passages with the most bits per byte of one system; each token shaded by its bits."""
+    """Return a section with the passages that have the most bits per byte under one system, each
+    token shaded by its bits.
+    """
     blocks: list[object] = []
     for example, prediction, values in chosen:
         words = ", ".join(
@@ -193,8 +201,8 @@ def hardest(
 
 
 def pieces(text: str, prediction: Prediction) -> list[tuple[str, float | None]]:
-    """The text token by token with bits; tokens that begin in one character, as bytes do, together.
-    Whole where tokens are not told.
+    """Split the text into (piece, bits) by token; tokens that begin in the same character, such as
+    bytes, are merged. One piece without bits if there are no scores of tokens.
     """
     if not prediction.tokens:
         return [(text, None)]
@@ -213,8 +221,8 @@ def pieces(text: str, prediction: Prediction) -> list[tuple[str, float | None]]:
 def writing(
     written: Mapping[str, Sequence[tuple[str, str]]], data: LanguageModelingData
 ) -> Section:
-    """(prompt, text) by system, and the longest piece of each system's texts that stands in the
-    training text word for word.
+    """Return a section with the generated texts by system, given as (prompt, text), and the longest
+    substring of each system's texts that occurs in the training text.
     """
     known = None if data.texts_at_hand is None else searchable(data.texts_at_hand)
     blocks: list[object] = []

@@ -1,4 +1,6 @@
-"""A language model: trained on windows, tested by the exact probability of whole texts."""
+"""Language models, trained on windows of text and tested by the exact probability of whole
+texts.
+"""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -80,8 +82,8 @@ class LanguageModelReport(TaskReport):
 
 
 class LanguageModeling(Task):
-    """Loss in nats per token; perplexity per token and per word; bits per byte, which compares
-    models whatever their tokenizers.
+    """Metrics of language models: nats per token, perplexity per token and per word, and bits per
+    byte, which compares models with different tokenizers.
     """
 
     headline = "bits_per_byte"
@@ -108,6 +110,6 @@ class WindowAnswering(LanguageModelAnswering):
 
 
 class LanguageModelingTask(LanguageModeling, CausalTask):
-    """A neural language model; see `CausalTask`."""
+    """Neural language model; see `CausalTask`."""
 
     answering_class = WindowAnswering

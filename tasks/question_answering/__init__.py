@@ -1,1 +1,1 @@
-"""Question answering: the answer stands in a passage, or nowhere."""
+"""Question answering: the answer is a span of a passage, or there is none."""

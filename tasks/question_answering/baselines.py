@@ -1,4 +1,4 @@
-"""Answers to questions that need no model: what every model has to beat."""
+"""Baselines for question answering that need no model."""
 
 import re
 from collections import Counter
@@ -16,21 +16,21 @@ NAME = re.compile(r"(?:[A-ZÀ-ÖØ-Þ][\w'’-]*)(?:\s+[A-ZÀ-ÖØ-Þ][\w'’-]*
 
 
 class NoAnswer(RuleBaseline):
-    """That there is none: right wherever there is none."""
+    """Baseline that answers no question, which is right for every unanswerable one."""
 
     def __init__(self) -> None:
         super().__init__("no answer", lambda example: "")
 
 
 class FrequentSpan(RuleBaseline):
-    """Of these (training) answers the most frequent that the passage has in whole words, of equals
-    the first; where it has none, its first name.
+    """Baseline that answers the most frequent of the given (training) answers that occurs in the
+    passage as whole words, or else the first name of the passage.
 
-    A name is a run of words that begin with a capital letter, the first word of the passage left
-    aside, or a number; where there is none, as in Chinese, all up to the first sign.
+    A name is a run of capitalized words other than the first word of the passage, or a number; in
+    scripts without capitals, such as Chinese, everything up to the first punctuation mark.
 
     Args:
-        answers: of equal ones each counts.
+        answers: training answers, with repetitions.
     """
 
     def __init__(self, answers: Sequence[str] = ()) -> None:
@@ -51,8 +51,8 @@ class FrequentSpan(RuleBaseline):
 
 
 class WordOverlap(RuleBaseline):
-    """The sentence of the passage that has most of the question's words, lower case, of equals the
-    first.
+    """Baseline that answers the sentence of the passage with the most words of the question in
+    common, in lower case; of several the first.
 
     Source: the sliding window of Richardson et al. 2013, by sentences, as the baseline in section 5
     of Rajpurkar et al. 2016 ranks them.
@@ -69,7 +69,7 @@ class WordOverlap(RuleBaseline):
 
 
 def first_name(passage: str) -> str:
-    """See `FrequentSpan`."""
+    """Return the first name in the passage; see `FrequentSpan`."""
     names = [name for name in NAME.finditer(passage) if name.start() > 0]
     if names:
         return names[0][0]
@@ -77,5 +77,5 @@ def first_name(passage: str) -> str:
 
 
 def words(text: str) -> set[str]:
-    """That count: letters and digits, lower case."""
+    """Return the distinct words of a text in lower case, without punctuation."""
     return {piece for piece in segment(text.lower()) if piece[0].isalnum()}

@@ -1,5 +1,5 @@
-"""Bidirectional attention flow. B windows, S tokens, P those of the passage, Q those of the
-question, D d_model.
+"""Bidirectional attention flow (BiDAF). B windows, S tokens, P passage tokens, Q question tokens, D
+d_model.
 """
 
 from collections.abc import Callable
@@ -13,14 +13,15 @@ from tasks.question_answering.windows import AnswerWindowBatch
 
 
 class AttentionFlow(nn.Module):
-    """Question and passage are encoded apart; each word of the passage attends to the question and
-    the question to the passage; then both are read together by a modelling encoder.
+    """Bidirectional attention flow: question and passage are encoded separately, each passage token
+    attends to the question and the question to the passage, and a modelling encoder reads the
+    result.
 
-    What is seen of each word, (B, P, 4 D), is brought back to D by one map, and added to what the
-    modelling encoder makes of it, so that the output layer sees both, as that of the paper does. No
-    answer is a first word of the passage. Source: Seo et al. 2017, "Bidirectional Attention Flow
-    for Machine Comprehension", section 2, attention flow layer and modeling layer; no answer as in
-    Levy et al. 2017.
+    One linear map reduces the combined vectors (B, P, 4 D) to D; its output is added to that of the
+    modelling encoder, so that the output layer reads both, as in the paper. No answer is a token
+    before the passage. Source: Seo et al. 2017, "Bidirectional Attention Flow for Machine
+    Comprehension", section 2, attention flow layer and modeling layer; no answer as in Levy et al.
+    2017.
 
     Args:
         modelling: called with d_model; an encoder alone.
@@ -48,8 +49,8 @@ class AttentionFlow(nn.Module):
         self.joined = nn.Linear(4 * d_model, d_model)
 
     def forward(self, backbone: Backbone, x: Tensor, batch: AnswerWindowBatch) -> Tensor:
-        """Vectors (B, S, D) of the inputs x (B, S, ...) of a backbone; what stands where no passage
-        is means nothing.
+        """Return vectors (B, S, D) for the inputs x (B, S, ...) of a backbone; outside the passage
+        they are 0.
         """
         passage, passage_pad = places(batch.of_passage)  # (B, P)
         question, question_pad = places(~batch.of_passage & ~batch.source_pad)  # (B, Q)
@@ -64,7 +65,7 @@ class AttentionFlow(nn.Module):
         )
 
     def flow(self, h: Tensor, u: Tensor, passage_pad: Tensor, question_pad: Tensor) -> Tensor:
-        """Passage h (B, P, D) and question u (B, Q, D) -> (B, P, D)."""
+        """Combine passage h (B, P, D) and question u (B, Q, D) to (B, P, D)."""
         s = self.of_passage(h) + self.of_question(u).mT + (h * self.of_both) @ u.mT  # (B, P, Q)
         lowest = torch.finfo(s.dtype).min
         to_question = s.masked_fill(question_pad[:, None], lowest)
@@ -75,8 +76,8 @@ class AttentionFlow(nn.Module):
 
 
 def places(wanted: Tensor) -> tuple[Tensor, Tensor]:
-    """Where (B, S) is True, in order, as places (B, n) int64, and which of them are padding (B,
-    n).
+    """Return the token indices (B, n) int64 at which `wanted` (B, S) is True, in order, and the
+    mask (B, n) of padding.
     """
     n = wanted.sum(1)
     most = wanted.size(1) if wanted.is_meta else int(n.max())
@@ -85,5 +86,5 @@ def places(wanted: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def taken(x: Tensor, at: Tensor) -> Tensor:
-    """The rows of x (B, S, ...) at places (B, n) -> (B, n, ...)."""
+    """Gather the rows of x (B, S, ...) at token indices (B, n) to (B, n, ...)."""
     return x.gather(1, at.view(*at.shape, *[1] * (x.dim() - 2)).expand(*at.shape, *x.shape[2:]))

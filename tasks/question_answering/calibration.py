@@ -1,4 +1,4 @@
-"""Whether answers are right as often as a system is sure of them."""
+"""Calibration: agreement of a system's confidence with its share of right answers."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -12,8 +12,8 @@ N_BIN = 10
 
 
 class Calibration(NamedTuple):
-    """Bins of confidence that are not empty, (n,) each: mean confidence and share of right answers
-    in percent, the answers in each, and its number, from 0.
+    """Statistics of the non-empty bins of confidence, (n,) each: mean confidence and share of right
+    answers in percent, number of answers, and number of the bin from 0.
     """
 
     confidence: np.ndarray
@@ -23,18 +23,18 @@ class Calibration(NamedTuple):
 
     @property
     def error(self) -> float:
-        """Expected calibration error, in percent: the mean distance of the two, by answers. Source:
-        Guo et al. 2017, equation 3.
+        """Expected calibration error in percent: the mean distance, over answers, between
+        confidence and share of right answers. Source: Guo et al. 2017, equation 3.
         """
         return float((np.abs(self.confidence - self.right) * self.n).sum() / self.n.sum())
 
 
 def calibrate(confidence: np.ndarray, right: np.ndarray) -> Calibration:
-    """In ten bins of equal width.
+    """Compute the calibration in ten bins of equal width.
 
     Args:
         confidence: (N,) probabilities of the answers.
-        right: (N,) 1 of right ones, 0 of others.
+        right: (N,) 1 for right answers, 0 for wrong ones.
     """
     places = np.minimum((confidence * N_BIN).astype(np.int64), N_BIN - 1)
     n = np.bincount(places, minlength=N_BIN)
@@ -46,7 +46,7 @@ def calibrate(confidence: np.ndarray, right: np.ndarray) -> Calibration:
 
 
 def section(found: Mapping[str, Calibration]) -> Section:
-    """Of one system or more."""
+    """Return a report section with the calibration of each system."""
     lines = [
         Series(name, each.confidence.tolist(), each.right.tolist()) for name, each in found.items()
     ]
@@ -71,7 +71,9 @@ def section(found: Mapping[str, Calibration]) -> Section:
 
 
 def bins(found: Mapping[str, Calibration]) -> Table:
-    """Return the share of right answers in each bin of confidence, with the number of answers."""
+    """Return a table of the share of right answers and the number of answers in each bin of
+    confidence.
+    """
     width = 100 / N_BIN
     rows = []
     for place in range(N_BIN):

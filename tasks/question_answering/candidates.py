@@ -1,5 +1,5 @@
-"""From the scores of windows to the best answers of a passage, and to none. N tokens of the
-passage, L tokens of an answer.
+"""Candidate answers of a passage, scored by its windows. N passage tokens, L tokens of an
+answer.
 """
 
 import math
@@ -19,21 +19,21 @@ SMALLEST = 1e-10
 def band(
     windows: Iterable[tuple[Window, np.ndarray]], n_token: int, longest: int
 ) -> tuple[np.ndarray, float]:
-    """Log p(start) + log p(end) of every answer, and of none.
+    """Return log p(start) + log p(end) for each span of the passage, and for no answer.
 
-    A span that is in several windows has the best of its scores, no answer the lowest, for each
-    window but one may well be without it. Source: `write_predictions` of BERT's run_squad.py, which
-    adds logits; log p are the same in one window, and keep a window that knows nothing from having
-    a say in a passage of several.
+    A span that is in several windows gets the highest of its scores, no answer the lowest, since
+    each window but one may well be without the answer. Source: `write_predictions` of BERT's
+    run_squad.py, which adds logits; log probabilities give the same in one window, and keep an
+    uninformative window from influencing a passage of several.
 
     Args:
         windows: each with its log p (at least S, 2) of being the start and the end.
-        n_token: N, of the passage.
-        longest: L, the most tokens that an answer may have.
+        n_token: N, tokens of the passage.
+        longest: L, the maximal number of tokens of an answer.
 
     Returns:
-        (N, L) float64: of the answer from token i that has j + 1 tokens; minus infinity where there
-        is none.
+        (N, L) float64, where [i, j] is the span of j + 1 tokens from token i, minus infinity where
+        there is none; and the log p of no answer.
     """
     found = np.full((n_token, longest), -np.inf)
     nothing = math.inf
@@ -53,10 +53,10 @@ def band(
 def weighed(
     scores: np.ndarray, nothing: float, text: str, passage: Passage, n: int
 ) -> list[Alternative]:
-    """The `n` best answers with different texts, the best first, and no answer, last; nats among
-    all candidates there are.
+    """Return the `n` best answers with different texts, the best first, followed by no answer; nats
+    are normalized over all candidates.
 
-    Where scores are nan, no answer alone, with nan for its nats.
+    If scores are nan, the only answer is no answer, with nan nats.
 
     Args:
         scores: (N, L); see `band`.
@@ -78,14 +78,14 @@ def weighed(
 
 
 def decided(answers: Sequence[Alternative], threshold: float) -> list[Alternative]:
-    """The same answers, the best first, when no answer is held `threshold` nats less likely than it
-    was; never, where that is infinite.
+    """Return the answers sorted by nats after lowering the score of no answer by `threshold` nats;
+    an infinite threshold removes no answer.
 
-    So no answer is the best exactly where its score is more than `threshold` above that of the best
-    span.
+    No answer is therefore the best exactly if its score is more than `threshold` above that of the
+    best span.
 
     Args:
-        answers: as `weighed` gives them.
+        answers: as `weighed` returns them.
     """
     *spans, nothing = answers
     if not spans:
@@ -101,14 +101,14 @@ def decided(answers: Sequence[Alternative], threshold: float) -> list[Alternativ
 
 
 def best_threshold(examples: Sequence[Example], answers: Sequence[Sequence[Alternative]]) -> float:
-    """The threshold of `decided` by which the F1 of these answers is highest, of equals the one
-    with the fewest without an answer.
+    """Return the threshold of `decided` at which the F1 of these answers is highest; of several the
+    one that leaves the fewest questions unanswered.
 
-    Infinite where every question has an answer. Source: `find_best_thresh` of SQuAD's evaluation
+    Infinite if every question has an answer. Source: `find_best_thresh` of SQuAD's evaluation
     script v2.0.
 
     Args:
-        answers: to each example, as `weighed` gives them.
+        answers: answers to each example, as `weighed` returns them.
     """
     if all(any(example.references) for example in examples):
         return math.inf
@@ -138,6 +138,6 @@ def best_threshold(examples: Sequence[Example], answers: Sequence[Sequence[Alter
 
 
 def log_sum(values: Sequence[float] | np.ndarray) -> float:
-    """Log of the sum of exponentials; one at least is finite."""
+    """Return the log of the sum of exponentials of `values`, at least one of which is finite."""
     top = np.max(values)
     return float(top + np.log(np.exp(values - top).sum()))

@@ -1,4 +1,4 @@
-"""Questions, the passages that they are asked of, and their answers."""
+"""Questions, the passages that they are about, and their answers."""
 
 import re
 from collections import Counter
@@ -18,13 +18,13 @@ NAMED = 5  # questions that a line about many names
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question(Example):
-    """A question of a passage. `source` is both as one text: the question in one line, then the
+    """Question about a passage. `source` is both as one text: the question on one line, then the
     passage.
 
-    The references of a question that the passage does not answer are the empty text alone. `starts`
-    are the characters of the passage at which each reference begins, None of one that is not in it.
-    `plausible` are those [start, end) of what only looks like the answer to a question without one,
-    where somebody has marked it.
+    The only reference of an unanswerable question is the empty text. `starts` are the character
+    offsets in the passage at which the references begin, None for one that does not occur in it.
+    `plausible` is the span [start, end) of a plausible but wrong answer to an unanswerable
+    question, if one is annotated.
     """
 
     asked: str = ""
@@ -33,8 +33,8 @@ class Question(Example):
     plausible: tuple[int, int] | None = None
 
     def found(self) -> tuple[int, int] | None:
-        """The characters [start, end) of the reference that most annotators agree on, of equals the
-        first; None of no place.
+        """Return the characters [start, end) of the reference that most annotators agree on, the
+        first of several; None if no reference occurs in the passage.
         """
         spans = Counter(
             (start, start + len(text))
@@ -45,10 +45,10 @@ class Question(Example):
 
 
 def as_question(example: Example) -> Question:
-    """An example of which only the source is known: the question up to the first line end or tab,
-    then the passage.
+    """Convert an example with only a source to a question: the text up to the first line end or tab
+    is the question, the rest the passage.
 
-    The answer is in the language of the source, for it stands there.
+    The answer has the language of the source, since it is a part of it.
     """
     if isinstance(example, Question):
         return example
@@ -67,20 +67,21 @@ def as_question(example: Example) -> Question:
 
 
 def is_answerable(example: Example) -> bool:
-    """Whether there is something to answer."""
+    """Return whether the question has an answer."""
     return any(example.references)
 
 
 class QuestionData(TaskData):
-    """A question a row, with its passage and its answers: none, one, or several that are equally
-    right.
+    """One question per row, with its passage and its answers: none, one, or several that are
+    equally right.
 
-    Answers that do not begin where `starts` says are searched in the passage, and the nearest place
-    is taken. How many there were, and how many are not in their passage at all, is in `counts`.
+    An answer that does not begin at the offset in `starts` is searched in the passage, and its
+    nearest occurrence is used. `counts` has the number of such answers, and of those that do not
+    occur in their passage.
 
     Args:
-        language: code of the texts' language, which decides what of an answer counts; by default
-            what the corpus says, or what its script tells.
+        language: code of the texts' language, which decides how answers are compared; by default
+            that of the corpus, or the one identified from the texts.
     """
 
     fields = ("context", "question", "answers")
@@ -92,7 +93,7 @@ class QuestionData(TaskData):
 
     @cached_property
     def language(self) -> str:
-        """Of questions and passages; see `language_of`."""
+        """Language code of questions and passages; see `language_of`."""
         return self.language_of(
             (row["context"] for row in self.rows(self.telling_split)), self.given_language
         )
@@ -133,7 +134,9 @@ class QuestionData(TaskData):
         return found
 
     def _count(self, split: str, questions: list[Question]) -> None:
-        """Write down, and say, where answers were not where they should be."""
+        """Record in `counts`, and print, how many answers are not at the offsets that their rows
+        state.
+        """
         repaired = []
         lost = []
         n_answer = 0
@@ -166,7 +169,7 @@ class QuestionData(TaskData):
                 )
 
     def training_texts(self) -> Iterable[str]:
-        """Each passage once, and all questions."""
+        """Yield each passage once, and all questions."""
         passages = set()
         for row in self.rows("train"):
             if row["context"] not in passages:
@@ -184,10 +187,10 @@ class QuestionData(TaskData):
 
 
 class GenerativeData(QuestionData, PairData):
-    """Questions with their passages as one text to read, and to write the answer that most
-    annotators agree on, or nothing.
+    """Questions with their passages as one source text, and as target the answer that most
+    annotators agree on, or the empty text.
 
-    The passage comes last, and is what is cut where both are longer than `max_source_length`
+    The passage is last in the source, so it is cut if both are longer than `max_source_length`
     tokens.
     """
 
@@ -218,8 +221,8 @@ class GenerativeData(QuestionData, PairData):
 def places_in(
     passage: str, texts: Sequence[str], begins: Sequence[int | None]
 ) -> tuple[int | None, ...]:
-    """The character at which each text begins in the passage, of several places that nearest to
-    where it should; None of one without.
+    """Return the character offset of each text in the passage, of several occurrences the nearest
+    to its offset in `begins`; None for a text that does not occur.
     """
     return tuple(
         nearest(passage, text, begin or 0) if text else None
@@ -230,10 +233,10 @@ def places_in(
 def starts_of(
     row: Mapping[str, Any], texts: str = "answers", starts: str = "starts"
 ) -> list[int | None]:
-    """Where a row says that each of its `texts` begins; None where it does not say.
+    """Return the character offsets that a row states for its `texts`; None for each one without.
 
     Raises:
-        ValueError: there is not one for each, or one is no number.
+        ValueError: there are more or fewer offsets than texts, or one is no number.
     """
     n = len(row.get(texts, ()))
     begins = row.get(starts)
@@ -248,6 +251,6 @@ def starts_of(
 
 
 def named(ids: list[str]) -> str:
-    """The first of these ids."""
+    """Return the first few distinct ids as one text."""
     distinct = list(dict.fromkeys(ids))
     return ", ".join(distinct[:NAMED]) + (", ..." if len(distinct) > NAMED else "")

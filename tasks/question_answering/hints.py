@@ -1,5 +1,4 @@
-"""What can be seen of a word without having learned anything: whether the other text has it too,
-and what it looks like. N words.
+"""Word-overlap features: for each word, whether the other text has it too, and its shape. N words.
 
 Source: the features f_exact_match and f_token of Chen et al. 2017, "Reading Wikipedia to Answer
 Open-Domain Questions", section 3.2, with stems in place of lemmas and shapes in place of parts of
@@ -28,7 +27,9 @@ _SHIFTS = (0, 2, 5, 7, 10)  # where each stands in one number
 
 
 class HintWords(NamedTuple):
-    """A text in words; signs are not among what is compared."""
+    """Words and punctuation marks of a text, with what is compared: punctuation marks have no
+    stem.
+    """
 
     spans: np.ndarray  # (N, 2) characters [start, end) of each word or sign
     texts: list[str]
@@ -40,7 +41,9 @@ class HintWords(NamedTuple):
 
 
 def words_of(text: str, language: str) -> HintWords:
-    """The words of a text: CJK characters one by one, others whole."""
+    """Split a text into words (CJK into single characters), and compute what of each word does not
+    depend on the other text.
+    """
     pieces = segment_with_offsets(text)
     texts = [piece for piece, _ in pieces]
     spans = np.array([span for _, span in pieces], dtype=np.int64).reshape(-1, 2)
@@ -60,8 +63,8 @@ def _stem():
 
 
 def shape_of(word: str) -> int:
-    """0 a sign, 1 letters without case, 2 lower case, 3 one capital first, 4 capitals alone, 5
-    mixed, 6 with digits, 7 digits alone.
+    """Return the shape of a word: 0 punctuation, 1 letters without case, 2 lower case, 3 first
+    letter capital, 4 all capitals, 5 mixed case, 6 letters and digits, 7 digits alone.
     """
     if not word[0].isalnum():
         return 0
@@ -77,7 +80,7 @@ def shape_of(word: str) -> int:
 
 
 def sentence_starts(text: str, language: str) -> list[int]:
-    """The characters at which its sentences begin, from 0."""
+    """Return the character offsets at which the sentences begin, 0 included."""
     starts = [0]
     at = 0
     for sentence in split_sentences(text, language):
@@ -88,7 +91,8 @@ def sentence_starts(text: str, language: str) -> list[int]:
 
 
 def hints(own: HintWords, other: HintWords, share: np.ndarray) -> np.ndarray:
-    """All hints on each word of one text beside another, as one number a word (N,).
+    """Return the features of each word of one text given the other, all packed into one integer per
+    word (N,).
 
     Args:
         share: (N,) 0 to 1; see `sentence_share`.
@@ -119,8 +123,8 @@ def hints(own: HintWords, other: HintWords, share: np.ndarray) -> np.ndarray:
 
 
 def runs(own: Sequence[str], other: Sequence[str]) -> np.ndarray:
-    """Of each word (N,): how many words the longest run has that it is part of and that both texts
-    have, at most 7. Signs end a run.
+    """Return for each word (N,) the length, at most 7, of the longest run of words around it that
+    both texts have; punctuation ends a run.
     """
     places: dict[str, list[int]] = {}
     for j, stem in enumerate(other):
@@ -137,11 +141,12 @@ def runs(own: Sequence[str], other: Sequence[str]) -> np.ndarray:
 
 
 def sentence_share(question: HintWords, passage: HintWords) -> tuple[np.ndarray, np.ndarray]:
-    """Of each word of the question and of the passage, 0 to 1: how much of the question's words its
-    sentence has.
+    """Return, for each word of the question and of the passage, the share (0 to 1) of the
+    question's words that occur in its sentence.
 
-    A word weighs the less the more sentences of the passage have it; one that no sentence has
-    weighs 1. For words of the question the best sentence counts.
+    Words are weighted by one over the number of sentences of the passage that have them; a word
+    that no sentence has gets weight 1. Words of the question all get the share of the best
+    sentence.
     """
     sentences: dict[str, set[int]] = {}
     for stem, number in zip(passage.stems, passage.sentence.tolist(), strict=True):
@@ -159,11 +164,11 @@ def sentence_share(question: HintWords, passage: HintWords) -> tuple[np.ndarray,
 
 
 def of_tokens(words: HintWords, hint: np.ndarray, offsets: Sequence[tuple[int, int]]) -> np.ndarray:
-    """From words to tokens: each has the hints on the word that its first visible character stands
-    in, or comes before.
+    """Map features of words to tokens: each token gets those of the word that contains its first
+    visible character, or of the next word.
 
     Args:
-        hint: (N,) of each word.
+        hint: (N,) features of each word.
         offsets: the characters [start, end) of each token.
     """
     if not len(hint):
@@ -173,5 +178,5 @@ def of_tokens(words: HintWords, hint: np.ndarray, offsets: Sequence[tuple[int, i
 
 
 def apart(hint: Tensor) -> list[Tensor]:
-    """The hints (...) of numbers (...), each below its size."""
+    """Unpack the integers (...) into the features (...), each smaller than its entry in `SIZES`."""
     return [(hint >> shift) % size for size, shift in zip(SIZES, _SHIFTS, strict=True)]

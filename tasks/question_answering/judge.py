@@ -1,4 +1,6 @@
-"""Whether there is an answer at all. B windows, S tokens, D d_model."""
+"""Answerability head: classifies whether a passage answers its question. B windows, S tokens, D
+d_model.
+"""
 
 import torch
 from torch import Tensor, nn
@@ -9,19 +11,20 @@ from tasks.question_answering.windows import AnswerWindowBatch
 
 
 class Judge(nn.Module):
-    """Reads the words of the question, in no order, each with what is seen of it in the passage
-    (see `hints`): a "not", or a name that the passage does not have, can make an answer unlikely.
+    """Answerability head: a bag of the question's words, each with its word-overlap features,
+    through a small network. A "not", or a name that the passage does not have, can make an answer
+    unlikely.
 
-    With it the probability of an answer is that there is one, times those of its first and its last
-    token. It says the same of all windows on one passage.
+    With this head the probability of an answer is the probability that there is one, times those of
+    its first and last token. It is the same for all windows of one passage.
 
-    Source: decided apart as the no-answer option of Clark and Gardner 2018, "Simple and effective
-    multi-paragraph reading comprehension"; a bag of words through a small network as in Iyyer et
-    al. 2015, "Deep unordered composition rivals syntactic methods".
+    Source: a separate decision as the no-answer option of Clark and Gardner 2018, "Simple and
+    effective multi-paragraph reading comprehension"; a bag of words through a small network as in
+    Iyyer et al. 2015, "Deep unordered composition rivals syntactic methods".
 
     Args:
-        d_inner: of what is made of each word.
-        dropout: of that.
+        d_inner: size of the hidden layer.
+        dropout: dropout of the hidden layer.
     """
 
     def __init__(self, d_model: int, d_inner: int = 64, dropout: float = 0.3) -> None:
@@ -31,7 +34,9 @@ class Judge(nn.Module):
         self.outer = nn.Linear(2 * d_inner, 1)
 
     def forward(self, x: Tensor, batch: AnswerWindowBatch) -> Tensor:
-        """Log odds (B,) of an answer, by the inputs of a backbone (B, S, D)."""
+        """Return the log odds (B,) that there is an answer, given the inputs (B, S, D) of a
+        backbone.
+        """
         # (B, S, 1), with what stands behind both texts
         asked = (~batch.of_passage & ~batch.source_pad)[..., None].to(x.dtype)
         seen = self.dropout(self.inner(x).relu()) * asked

@@ -1,11 +1,11 @@
-"""Where an answer stands in its passage."""
+"""Character offsets and token spans of answers in their passages."""
 
 from collections.abc import Sequence
 
 
 def nearest(passage: str, answer: str, start: int) -> int | None:
-    """The character at which `answer` begins in `passage`, of several places that nearest to
-    `start`, of equals the first; None of none.
+    """Return the character offset of the occurrence of `answer` in `passage` that is nearest to
+    `start`, of two the first; None if there is none.
     """
     best = None
     at = passage.find(answer)
@@ -16,10 +16,11 @@ def nearest(passage: str, answer: str, start: int) -> int | None:
 
 
 def tokens_of(offsets: Sequence[tuple[int, int]], start: int, end: int) -> tuple[int, int] | None:
-    """The first and the last token that have a character of [start, end); None where there is none.
+    """Return the indices of the first and the last token that overlap the characters [start, end);
+    None if none does.
 
     Args:
-        offsets: the characters [start, end) of each token, none before those of the token before.
+        offsets: the characters [start, end) of each token, in order.
     """
     inside = [i for i, (low, high) in enumerate(offsets) if low < end and high > start]
     return (inside[0], inside[-1]) if inside else None
@@ -28,11 +29,11 @@ def tokens_of(offsets: Sequence[tuple[int, int]], start: int, end: int) -> tuple
 def widened(
     first: int, last: int, begins: Sequence[bool], ends: Sequence[bool]
 ) -> tuple[int, int] | None:
-    """The nearest tokens around these with which an answer may begin and end; None where there are
-    none.
+    """Return the smallest span of tokens around `first` to `last` that starts and ends at allowed
+    tokens; None if there is none.
 
     Args:
-        begins, ends: of each token whether an answer may begin, and end, with it.
+        begins, ends: for each token, whether an answer may begin, and end, with it.
     """
     starts = [i for i in range(first, -1, -1) if begins[i]][:1]
     stops = [i for i in range(last, len(ends)) if ends[i]][:1]
@@ -40,5 +41,5 @@ def widened(
 
 
 def text_of(passage: str, offsets: Sequence[tuple[int, int]], first: int, last: int) -> str:
-    """What the tokens from `first` to `last` stand for, without white space around it."""
+    """Return the text of the tokens `first` to `last`, stripped of white space."""
     return passage[offsets[first][0] : offsets[last][1]].strip()

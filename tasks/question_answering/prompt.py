@@ -1,4 +1,4 @@
-"""A question on a passage in words, for systems that follow instructions."""
+"""Question answering as a prompt, for systems that follow instructions."""
 
 from collections.abc import Sequence
 
@@ -23,7 +23,9 @@ LABELS = {"en": ("Passage: ", "Question: ", "Answer:"), "zh": ("短文：", "问
 
 
 def question(example: Example, shots: Sequence[Example] = ()) -> str:
-    """What is asked, after worked examples, in Chinese of Chinese passages and else in English."""
+    """Return the prompt of an example, after the few-shot examples `shots`: in Chinese for Chinese
+    passages, otherwise in English.
+    """
     language = "zh" if base_language(example.language) == "zh" else "en"
     lines = [CHINESE if language == "zh" else ENGLISH]
     for shot in shots:
@@ -36,7 +38,7 @@ def question(example: Example, shots: Sequence[Example] = ()) -> str:
 
 
 def asked(example: Example, language: str) -> list[str]:
-    """The passage, then the question."""
+    """Return the two lines of the passage and the question."""
     words, _, passage = example.source.partition("\n")
     before_passage, before_question, _ = LABELS[language]
     return [before_passage + passage, before_question + words]

@@ -1,5 +1,5 @@
-"""What a report shows of answers besides scores: where they are right, how sure a system is, and
-where they stand in their passages.
+"""Report sections of question answering: scores by kind of question, calibration, and answers
+marked in their passages.
 """
 
 import math
@@ -38,7 +38,7 @@ OTHER = "other"
 
 
 def sections(examples: Sequence[Example], predictions: Sequence[Prediction]) -> list[Section]:
-    """Of a run's test."""
+    """Return the sections of a run's report."""
     by_id = {p.id: p for p in predictions}
     own = [by_id[e.id] for e in examples]
     columns = {
@@ -52,7 +52,9 @@ def sections(examples: Sequence[Example], predictions: Sequence[Prediction]) -> 
 def compared(
     examples: Sequence[Example], outputs: Mapping[str, Sequence[Prediction]]
 ) -> list[Section]:
-    """Of an evaluation: F1 of each system by parts, and how sure those are that know it."""
+    """Return the sections of an evaluation: F1 of each system by kind of question, and calibration
+    of those that give probabilities.
+    """
     ids = {e.id for e in examples}
     every = {name: {p.id: p for p in own if p.id in ids} for name, own in outputs.items()}
     systems = {
@@ -70,13 +72,13 @@ def compared(
 def rows_of(
     metric: ExactMatch | TokenF1, examples: Sequence[Example], answers: Sequence[Prediction]
 ) -> np.ndarray:
-    """Statistics (N, 2)."""
+    """Return the metric's statistics (N, 2) of the answers."""
     return metric.rows(examples, answers)
 
 
 def answered(examples: Sequence[Example], systems: Mapping[str, Sequence[Prediction]]) -> Section:
-    """Scores of questions with and without an answer, as SQuAD's script has them (HasAns,
-    NoAns).
+    """Return a table of scores on questions with and without an answer, as in SQuAD's script
+    (HasAns, NoAns).
     """
     exact = ExactMatch(examples[0].language)
     f1 = TokenF1(examples[0].language)
@@ -108,10 +110,11 @@ def answered(examples: Sequence[Example], systems: Mapping[str, Sequence[Predict
 
 
 def parts(examples: Sequence[Example], columns: Mapping[str, np.ndarray], what: str) -> Section:
-    """Scores by what is asked for, and by the lengths of answer and passage.
+    """Return tables of scores by question word, and by the lengths of answer and passage.
 
     Args:
         columns: statistics (N, 2) by name.
+        what: names of the scores, for the title.
     """
     metric = TokenF1(examples[0].language)
     questions = [as_question(e) for e in examples]
@@ -150,8 +153,8 @@ def parts(examples: Sequence[Example], columns: Mapping[str, np.ndarray], what: 
 
 
 def question_word(text: str, language: str) -> str:
-    """What a question asks with; of Chinese the first in the order of `CHINESE`, else the first in
-    the question.
+    """Return the question word: in Chinese the first one in the order of `CHINESE` that occurs,
+    otherwise the first one in the question.
     """
     if base_language(language) == "zh":
         return next((word for word, pattern in CHINESE.items() if re.search(pattern, text)), OTHER)
@@ -163,7 +166,9 @@ def question_word(text: str, language: str) -> str:
 
 
 def sure(examples: Sequence[Example], systems: Mapping[str, Sequence[Prediction]]) -> list[Section]:
-    """Calibration of those systems that say how sure they are."""
+    """Return a section on the calibration of those systems that give probabilities; empty if none
+    does.
+    """
     exact = ExactMatch(examples[0].language)
     found = {}
     for name, own in systems.items():
@@ -174,7 +179,7 @@ def sure(examples: Sequence[Example], systems: Mapping[str, Sequence[Prediction]
 
 
 def marked(examples: Sequence[Example], answers: Sequence[Prediction]) -> Section:
-    """Some passages, evenly spaced, with what was wanted and what was answered."""
+    """Return some passages, evenly spaced, with the right and the given answer marked."""
     n = min(N_MARKED, len(examples))
     chosen = [i * len(examples) // n for i in range(n)]
     note = "Underlined: the answer that was wanted. Tinted: the one that was given."
@@ -185,7 +190,9 @@ def marked(examples: Sequence[Example], answers: Sequence[Prediction]) -> Sectio
 
 
 def in_passage(question: Question, answer: Prediction) -> MarkedText:
-    """One of them; of several places of an answer that which is nearest to what was wanted."""
+    """Return a passage with the right and the given answer marked; of several occurrences of the
+    given one, the nearest to the right one.
+    """
     wanted = question.found()
     output = answer.output or ""
     start = nearest(question.passage, output, wanted[0] if wanted else 0) if output else None

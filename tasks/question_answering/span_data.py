@@ -1,4 +1,4 @@
-"""Windows on passages to learn from, each with where its answer begins and ends."""
+"""Windows of passages to train on, each with the start and end of its answer."""
 
 from collections.abc import Sequence
 from functools import cached_property
@@ -40,7 +40,7 @@ class SpanWindows:
 
     @property
     def lengths(self) -> np.ndarray:
-        """(n_window, 1) of tokens."""
+        """Lengths (n_window, 1) in tokens."""
         return np.array([len(window.ids) for window in self.windows], dtype=np.int64).reshape(-1, 1)
 
     def __getitem__(self, indices: Sequence[int]) -> AnswerWindowBatch:
@@ -50,21 +50,21 @@ class SpanWindows:
 
 
 class SpanData(QuestionData, BudgetData):
-    """Questions whose answers are looked for in their passages, window by window.
+    """Questions whose answers are searched in their passages, window by window.
 
-    Windows that do not have the whole answer are learned as windows without one, and so are those
-    of questions without an answer, unless a judge decides of these; then what only looks like an
-    answer is learned, too, as far as it is known. Questions whose answers are not in their passage
-    are left out of training, and so are those without a word, or without a word of passage. All of
-    these are in `counts`.
+    Windows that do not contain the whole answer are trained on as windows without one, and so are
+    those of unanswerable questions; if the task has an answerability head, the plausible answers of
+    unanswerable questions are trained on instead. Left out of training are questions whose answers
+    do not occur in their passage, and empty questions or passages. All of these are in `counts`.
 
     Args:
         max_tokens: as in `BudgetData`.
-        max_length, stride, max_question_length: see `WindowSizes`.
-        has_hints: tell the network which words question and passage share, and what words look
-            like; see `hints`.
-        whole_words: let answers begin and end with words alone; those learned from that do not are
-            widened.
+        max_length: maximal number of tokens of a window; see `WindowSizes`.
+        stride: see `WindowSizes`.
+        max_question_length: see `WindowSizes`.
+        has_hints: give the network word-overlap features; see `hints`.
+        whole_words: let answers begin and end at word boundaries only; training answers that do not
+            are widened.
     """
 
     def __init__(
@@ -85,13 +85,19 @@ class SpanData(QuestionData, BudgetData):
 
     @cached_property
     def reader(self) -> WindowReader:
-        """Raises ValueError where windows would leave something out."""
+        """Reader that cuts passages into windows.
+
+        Raises:
+            ValueError: windows would leave out parts of passages.
+        """
         reader = WindowReader(self.tokenizer, self.reading, self.has_hints, self.whole_words)
         self.reading.check(reader.frame)
         return reader
 
     def encoded(self, split: str) -> SpanWindows:
-        """Made once: looking for hints takes longer than all else."""
+        """Return the windows of the split, computed once, since computing their features takes most
+        of the time.
+        """
         if split not in self._windows:
             self._windows[split] = self._encode(split)
         return self._windows[split]
@@ -150,8 +156,8 @@ class SpanData(QuestionData, BudgetData):
     def exam_batches(
         self, examples: Sequence[Example], rank: int = 0, world: int = 1
     ) -> list[list[Example]]:
-        """This rank's share, longest first, windows of at most `exam_tokens` padded positions in a
-        batch.
+        """Return this rank's questions in batches whose windows have at most `exam_tokens` padded
+        positions, longest first.
         """
         questions: list[Question] = [as_question(example) for example in examples]
         reader = WindowReader(self.tokenizer, self.reading, has_hints=False, whole_words=False)
@@ -180,8 +186,8 @@ class SpanData(QuestionData, BudgetData):
 
 
 def place_of(question: Question, passage: Passage) -> tuple[int, int] | None:
-    """The first and the last token of the answer, or of what looks like one; None where there is
-    none.
+    """Return the indices of the first and the last token of the question's answer, or plausible
+    answer; None if it has none in the passage.
     """
     span = question.found() or question.plausible
     tokens = span and tokens_of(passage.offsets, *span)

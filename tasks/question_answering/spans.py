@@ -1,5 +1,5 @@
-"""Extractive question answering: where in its passage an answer begins and ends. B windows, S
-tokens, D d_model.
+"""Extractive question answering: start and end of the answer in its passage. B windows, S tokens, D
+d_model.
 """
 
 import math
@@ -104,37 +104,39 @@ class SpanRequirements(DataRequirements):
 
 
 class SpanTask(QuestionAnsweringTask):
-    """Two numbers for each token of the passage, as much as it may be the first and the last of the
-    answer, by an encoder that reads the question and the passage; the first token of all, `<s>`,
-    stands for no answer. Source: Devlin et al. 2019, sections 4.2 and 4.3. With a `judge` it is
-    decided apart whether there is one, and what looks like an answer to a question without one
-    teaches places, too.
+    """Extractive question answering: two scores for each token of the passage, for being the first
+    and the last of the answer, by an encoder that reads question and passage; the first token of
+    all, `<s>`, stands for no answer. Source: Devlin et al. 2019, sections 4.2 and 4.3. With an
+    answerability head (`judge`), whether there is an answer is predicted separately, and plausible
+    answers of unanswerable questions are trained on, too.
 
-    To the inputs of a backbone that has no words of its own comes which of the two texts a token
-    belongs to, and what is seen of its word without learning: see `hints`. Long passages are read
-    in windows; see `WindowSizes` and `candidates`.
+    A backbone without a vocabulary of its own also gets, for each token, which of the two texts it
+    belongs to and its word-overlap features: see `hints`. Long passages are read in windows; see
+    `WindowSizes` and `candidates`.
 
-    Where a passage may have no answer, none is given if its score is more than `threshold` above
-    that of the best span. Every validation within a training chooses the threshold by which its F1
-    is highest; it is among the weights of a checkpoint.
+    If a passage may have no answer, none is given if its score is more than `threshold` above that
+    of the best span. Every validation within a training sets the threshold that maximizes F1; it is
+    saved with the weights.
 
     Arguments that are not listed are those of `Task`.
 
     Args:
         backbone: over tokens; an encoder alone.
-        flow: called with d_model: reads question and passage apart and brings them together, as
+        flow: called with d_model: encodes question and passage separately and combines them, as
             `AttentionFlow` does; by default the backbone reads them as one text.
-        max_length: most tokens of a window; see `WindowSizes`.
-        stride: tokens that a window advances.
-        max_question_length: tokens of a question that are read.
-        max_answer_length: tokens of an answer.
-        n_alternative: how many of the best answers a prediction has, besides none.
-        has_hints: see `hints`; a pretrained network reads ids, and must have none.
-        whole_words: let answers begin and end with words alone, those of `text.chinese.segment`.
-        judge: called with d_model: decides apart whether there is an answer; see `Judge`. By
-            default that is one choice among the places.
-        word_dropout: share of tokens whose word is not seen in training, only what kind it is and
-            its hints.
+        max_length: maximal number of tokens of a window; see `WindowSizes`.
+        stride: see `WindowSizes`.
+        max_question_length: see `WindowSizes`.
+        max_answer_length: maximal number of tokens of an answer.
+        n_alternative: how many of the best answers a prediction lists, besides no answer.
+        has_hints: give the network word-overlap features, see `hints`; false for a pretrained
+            network, which reads ids alone.
+        whole_words: let answers begin and end at word boundaries only, those of
+            `text.chinese.segment`.
+        judge: answerability head, called with d_model; see `Judge`. By default no answer is one of
+            the candidates.
+        word_dropout: share of tokens whose word embedding is dropped in training, so that only
+            their features are seen.
     """
 
     backbone: Backbone
@@ -203,12 +205,12 @@ class SpanTask(QuestionAnsweringTask):
         self.register_buffer("threshold", torch.tensor(torch.inf))
 
     def scores(self, batch: AnswerWindowBatch) -> Tensor:
-        """Log probabilities (B, S, 2) of being the first and the last token of the answer; the
-        first of all stands for none.
+        """Return the log probabilities (B, S, 2) of being the first and the last token of the
+        answer; the first token of all stands for no answer.
 
-        The sum of both is what counts. Where a judge decides, that of the first token of all is
-        what it says of no answer, and what it says of an answer is added to all others, half to a
-        start and half to an end.
+        Only their sum counts. With an answerability head, its log p of no answer is the score of
+        the first token of all, and its log p of an answer is added to all other tokens, half to the
+        start and half to the end.
         """
         places, verdict = self.judged(batch)
         if verdict is None:
@@ -220,10 +222,10 @@ class SpanTask(QuestionAnsweringTask):
         return torch.cat([none, places[:, 1:] + some], 1)
 
     def judged(self, batch: AnswerWindowBatch) -> tuple[Tensor, Tensor | None]:
-        """Log probabilities (B, S, 2) of the candidates, and where a judge decides its log odds
-        (B,) of an answer.
+        """Return the log probabilities (B, S, 2) of the candidates and, with an answerability head,
+        its log odds (B,) of an answer.
 
-        Beside a judge the first token of all stands for a place in another window.
+        With an answerability head the first token of all stands for an answer in another window.
         """
         kinds = [batch.kind, *(hints.apart(batch.hint) if self.reader.has_hints else ())]
         words = self.embedding(batch.source)
@@ -241,10 +243,10 @@ class SpanTask(QuestionAnsweringTask):
         return places, None if self.judge is None else self.judge(x, batch)
 
     def loss(self, batch: AnswerWindowBatch, label_smoothing: float = LABEL_SMOOTHING) -> Tensor:
-        """Of a start and an end in each window.
+        """Return the sum of nats of the start and the end in each window.
 
-        Where a judge decides: of these where a place is known, be it only of what looks like an
-        answer, and of its verdict, not smoothed.
+        With an answerability head: nats of start and end where they are known, those of plausible
+        answers included, plus the nats of the head, without label smoothing.
         """
         places, verdict = self.judged(batch)
         right = torch.stack([batch.start, batch.end], -1).long()
@@ -262,7 +264,7 @@ class SpanTask(QuestionAnsweringTask):
         )
 
     def generate(self, examples: Sequence[Example]) -> Iterator[Prediction]:
-        """An answer to each example, in order."""
+        """Yield the answer to each example, in order."""
         yield from self.answer(examples)
 
     def answer(self, examples: Sequence[Example]) -> list[Prediction]:
@@ -278,7 +280,7 @@ class SpanTask(QuestionAnsweringTask):
     def prediction(
         self, example: Example, answers: Sequence[Alternative], seconds: float
     ) -> Prediction:
-        """The best of these answers."""
+        """Return the best of these answers as a prediction, with the others as alternatives."""
         best = answers[0]
         n_token = len(self.tokenizer.encode(best.output))
         return Prediction(
@@ -287,12 +289,12 @@ class SpanTask(QuestionAnsweringTask):
 
     @property
     def settled(self) -> float:
-        """The threshold; while one is chosen, none."""
+        """The threshold in use; 0 while a validation is choosing it."""
         return 0.0 if self.answering.is_calibrating else float(self.threshold)
 
     @torch.no_grad()
     def weighed(self, questions: Sequence[Question]) -> list[list[Alternative]]:
-        """Of each question the best answers, and none; see `candidates`."""
+        """Return the best answers to each question, followed by no answer; see `candidates`."""
         readings = list(self.reader.read(questions))
         rows = self.scored([window for _, own in readings for window in own])
         return [
@@ -301,7 +303,7 @@ class SpanTask(QuestionAnsweringTask):
         ]
 
     def scored(self, windows: Sequence[Window]) -> Iterator[np.ndarray]:
-        """Of each window its `scores` (at least S, 2), float64."""
+        """Yield the `scores` (at least S, 2) of each window, float64."""
         n = max(1, AT_ONCE // max(len(window.ids) for window in windows))
         for first in range(0, len(windows), n):
             batch = self.reader.batch(windows[first : first + n])
@@ -317,12 +319,14 @@ class SpanTask(QuestionAnsweringTask):
         windows: Sequence[Window],
         rows: Iterator[np.ndarray],
     ) -> list[Alternative]:
-        """Of one question; `rows` are the scores of its windows and of those after them."""
+        """Return the best answers to one question, followed by no answer; takes the scores of its
+        windows from `rows`.
+        """
         pairs = [(window, next(rows)) for window in windows]
         scores, nothing = band(pairs, len(passage.ids), self.max_answer_length)
         return weighed(scores, nothing, question.passage, passage, self.n_alternative)
 
 
 def nothing_last(answers: Sequence[Alternative]) -> list[Alternative]:
-    """As `weighed` gives them."""
+    """Return the answers with no answer last, in the order of `candidates.weighed`."""
     return sorted(answers, key=lambda answer: answer.output == "")

@@ -1,4 +1,4 @@
-"""Question answering, tested by exact match and F1 of real answers."""
+"""Question answering, tested by exact match and F1 of predicted answers."""
 
 from collections.abc import Mapping, Sequence
 
@@ -54,8 +54,8 @@ class QuestionAnsweringReport(TaskReport):
 
 
 class QuestionAnsweringTask(Task):
-    """Exact match and F1 as SQuAD and CMRC 2018 define them; the best checkpoint is the one with
-    the best F1.
+    """Metrics of question answering: exact match and F1 as SQuAD and CMRC 2018 define them; the
+    best checkpoint has the highest F1.
     """
 
     monitor = "val/f1"

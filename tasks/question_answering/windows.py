@@ -1,5 +1,5 @@
-"""Questions and passages as windows that a network reads: `<s> question </s> part of the passage
-</s>`. B windows, S tokens.
+"""Questions and passages as windows: `<s> question </s> part of the passage </s>`. B windows, S
+tokens.
 """
 
 import unicodedata
@@ -24,12 +24,12 @@ REMEMBERED = 64
 
 @dataclass(frozen=True)
 class WindowSizes:
-    """How long passages are read, in tokens.
+    """Sizes of the windows in which passages are read, in tokens.
 
     Args:
-        max_length: of a window, with what stands around question and passage.
-        stride: how far each window begins behind the one before.
-        max_question_length: of a question; the rest of a longer one is cut.
+        max_length: maximal length of a window, special tokens included.
+        stride: distance between the starts of consecutive windows.
+        max_question_length: maximal length of a question; longer ones are cut.
     """
 
     max_length: int = 384
@@ -41,10 +41,10 @@ class WindowSizes:
         return repr(self).replace(type(self).__name__, "Sizes", 1)
 
     def check(self, frame: Frame) -> None:
-        """Refuse windows that leave something out.
+        """Refuse sizes that would leave parts of passages in no window.
 
         Raises:
-            ValueError: a setting is out of range, or too long for the others.
+            ValueError: a size is out of range, or too large for the others.
         """
         for name in ("max_length", "stride", "max_question_length"):
             if getattr(self, name) < 1:
@@ -64,7 +64,7 @@ class WindowSizes:
 
 
 class Passage(NamedTuple):
-    """A text as tokens."""
+    """Tokens of a text."""
 
     ids: list[int]
     offsets: list[tuple[int, int]]  # the characters [start, end) that each stands for
@@ -74,7 +74,7 @@ class Passage(NamedTuple):
 
 
 class Window(NamedTuple):
-    """What is read of a passage at once."""
+    """Question and part of a passage, read at once."""
 
     question: int  # its number
     ids: np.ndarray  # (S,) int32
@@ -89,7 +89,7 @@ class Window(NamedTuple):
 
 
 class AnswerWindowBatch(NamedTuple):
-    """Padded windows; ids are int64, padding stands on the right."""
+    """Padded windows; ids are int64, padding is on the right."""
 
     source: Tensor  # (B, S)
     source_pad: Tensor  # (B, S) bool, True where padded
@@ -114,8 +114,9 @@ class WindowReader:
     """Cuts questions and passages into windows.
 
     Args:
-        has_hints: look for what the two texts have in common; see `hints`.
-        whole_words: let answers begin and end with words alone, those of `text.chinese.segment`.
+        has_hints: compute word-overlap features; see `hints`.
+        whole_words: let answers begin and end at word boundaries only, those of
+            `text.chinese.segment`.
     """
 
     def __init__(
@@ -129,13 +130,14 @@ class WindowReader:
         self.n_cut = 0  # questions that were longer than they may be
 
     def text(self, text: str, language: str) -> Passage:
+        """Tokenize a text."""
         ids, offsets = self.tokenizer.encode_with_offsets(text)
         offsets = with_marks(text, offsets)
         edges = word_edges(text, offsets) if self.whole_words else character_edges(offsets)
         return Passage(ids, offsets, words_of(text, language) if self.has_hints else None, *edges)
 
     def read(self, questions: Sequence[Question]) -> Iterator[tuple[Passage, list[Window]]]:
-        """Of each question its passage and all windows on it: at least one, also where the passage
+        """Yield the passage of each question and all its windows: at least one, even if the passage
         has no token.
         """
         known: dict[str, Passage] = {}
@@ -151,7 +153,7 @@ class WindowReader:
             )
 
     def windows(self, number: int, asked: Passage, passage: Passage) -> Iterator[Window]:
-        """On one passage."""
+        """Yield the windows of question `number` on its passage."""
         frame = self.frame
         longest = self.sizes.max_question_length
         self.n_cut += len(asked.ids) > longest
@@ -174,7 +176,9 @@ class WindowReader:
             yield Window(number, ids, hint, len(before), first, len(part), *edges)
 
     def hints(self, asked: Passage, passage: Passage) -> tuple[np.ndarray, np.ndarray]:
-        """Of each token of the question, and of the passage."""
+        """Return the word-overlap features of the tokens of the question and of the passage; zeros
+        if they are turned off.
+        """
         if asked.words is None or passage.words is None:
             return np.zeros(len(asked.ids), dtype=np.int64), np.zeros(
                 len(passage.ids), dtype=np.int64
@@ -190,10 +194,10 @@ class WindowReader:
     def batch(
         self, windows: Sequence[Window], targets: Sequence[tuple[int, int, bool]] | None = None
     ) -> AnswerWindowBatch:
-        """Windows as a batch.
+        """Return a padded batch of windows.
 
         Args:
-            targets: of each its start, its end, and whether its question has an answer; see
+            targets: start, end, and whether the question has an answer, for each window; see
                 `AnswerWindowBatch`.
         """
         source = padded([window.ids for window in windows], self.tokenizer.pad_id)
@@ -240,8 +244,8 @@ class WindowReader:
 
 
 def with_marks(text: str, offsets: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-    """The same places, each with the combining marks behind it that no token has: a tokenizer that
-    takes accents out, as BERT's does, would end the word before them.
+    """Extend the offsets of tokens by the combining marks after them that belong to no token: a
+    tokenizer that strips accents, as BERT's does, would otherwise end the word before them.
     """
     found = []
     following = len(text)
@@ -255,8 +259,8 @@ def with_marks(text: str, offsets: Sequence[tuple[int, int]]) -> list[tuple[int,
 
 
 def character_edges(offsets: Sequence[tuple[int, int]]) -> tuple[np.ndarray, np.ndarray]:
-    """Whether a character begins with each token, and whether one ends with it, (T,) bool each:
-    tokens may be parts of one.
+    """Return for each token whether a character begins, and whether one ends, with it, (T,) bool
+    each; tokens may be parts of characters.
     """
     new = [first != second for first, second in pairwise(offsets)]
     return np.array([True, *new][: len(offsets)], dtype=bool), np.array(
@@ -265,7 +269,9 @@ def character_edges(offsets: Sequence[tuple[int, int]]) -> tuple[np.ndarray, np.
 
 
 def word_edges(text: str, offsets: Sequence[tuple[int, int]]) -> tuple[np.ndarray, np.ndarray]:
-    """The same of words and signs; white space at the ends of tokens is no part of them."""
+    """Return for each token whether a word or punctuation mark begins, and whether one ends, with
+    it, (T,) bool each; white space at the edges of tokens is ignored.
+    """
     spans = [span for _, span in segment_with_offsets(text)]
     firsts = {start for start, _ in spans}
     lasts = {end for _, end in spans}
@@ -277,6 +283,6 @@ def word_edges(text: str, offsets: Sequence[tuple[int, int]]) -> tuple[np.ndarra
 
 
 def visible_part(text: str, start: int, end: int) -> tuple[int, int]:
-    """The characters [start, end) without white space at their ends."""
+    """Return the characters [start, end) without white space at either end."""
     part = text[start:end]
     return start + len(part) - len(part.lstrip()), end - len(part) + len(part.rstrip())

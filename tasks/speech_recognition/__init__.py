@@ -1,1 +1,1 @@
-"""Speech recognition: what is said in a recording, in words."""
+"""Speech recognition: the transcript of a recording."""

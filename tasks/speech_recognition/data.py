@@ -1,4 +1,4 @@
-"""Recordings and what is said in them. B recordings, T frames, F features, L tokens."""
+"""Recordings and their transcripts. B recordings, T frames, F features, L tokens."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,14 +24,18 @@ BYTES_A_FRAME = 320
 
 
 def no_sound() -> bytes:
-    """Of an utterance that was made without one."""
+    """Raise an error: the utterance was made without a recording.
+
+    Raises:
+        ValueError: always.
+    """
     raise ValueError("this utterance has no sound")
 
 
 @dataclass(frozen=True, slots=True)
 class Utterance(Example):
-    """A recording: `source` is the name of its file, `read` gives the bytes, `references` say what
-    is said.
+    """Recording with its transcripts: `source` is the name of its file, `read` returns its bytes,
+    `references` are transcripts.
     """
 
     modality: str = MODALITY
@@ -39,12 +43,12 @@ class Utterance(Example):
     read: Callable[[], bytes] = field(default=no_sound, repr=False, compare=False)
 
     def content(self) -> bytes:
-        """Bytes of the recording."""
+        """Return the bytes of the recording."""
         return self.read()
 
     @property
     def length(self) -> int:
-        """Bytes of the file.
+        """Number of bytes of the file.
 
         Raises:
             ValueError, OSError: it cannot be read.
@@ -53,7 +57,7 @@ class Utterance(Example):
 
 
 class SpeechBatch(NamedTuple):
-    """Padded recordings and transcripts; padding stands on the right."""
+    """Padded recordings and transcripts; padding is on the right."""
 
     features: Tensor  # (B, T, F) float32, 0 where padded
     lengths: Tensor  # (B,) int64, frames
@@ -75,7 +79,7 @@ class Recordings:
 
     @property
     def lengths(self) -> np.ndarray:
-        """(n_recording, 1) frames."""
+        """Lengths (n_recording, 1) in frames."""
         return np.array([len(row) for row in self.features], dtype=np.int64)[:, None]
 
     def __getitem__(self, indices: Sequence[int]) -> SpeechBatch:
@@ -86,7 +90,9 @@ class Recordings:
 
 
 def stacked(features: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """(B, T, F) with 0 where padded, and lengths (B,) of rows (T, F) of different lengths."""
+    """Pad feature rows (T, F) of different lengths with 0 to (B, T, F), and return their lengths
+    (B,).
+    """
     lengths = torch.tensor([len(row) for row in features], dtype=torch.int64)
     if not features:
         return torch.zeros(0, 0, 0), lengths
@@ -95,23 +101,23 @@ def stacked(features: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
 
 class SpeechData(BudgetData):
     """Recordings with transcripts: rows with `audio`, the name of a file beside the corpus, `text`,
-    and perhaps `speaker`.
+    and optionally `speaker`.
 
-    Several transcripts of a recording are its references, and the first is learned.
+    All transcripts of a recording are its references, and the first is trained on.
 
-    Features are computed once, when training begins, and kept in memory: 32 kB a second of 80 mel
-    bins. Left out of training, and counted in `counts`, are recordings without a word, and those
-    whose transcript needs more vectors than the encoder makes of the frames: no path of CTC leads
-    through these, and the loss would be infinite. An exam has all recordings.
+    Features are computed once, when training begins, and kept in memory: 32 kB per second with 80
+    mel bins. Recordings with an empty transcript are left out of training, and so are those whose
+    transcript needs more encoder output vectors than there are, for which the CTC loss would be
+    infinite. Both are counted in `counts`. Evaluations have all recordings.
 
     Args:
         max_frames: padded frames of one training batch on one device.
-        exam_tokens: padded frames of one batch of an exam.
-        unreadable: recordings of the training split that are empty, cut off or no sound: "refuse"
-            them, with the names of the first, or "leave out" and count them. Those of an exam are
-            always refused.
-        language: code of what is spoken, which decides how errors are counted; by default what the
-            corpus says, or what its script tells.
+        exam_tokens: padded frames of one batch of an evaluation.
+        unreadable: what to do with training recordings that are empty, truncated or no sound:
+            "refuse" raises an error that names the first, "leave out" skips and counts them. In an
+            evaluation they are always an error.
+        language: code of the spoken language, which decides how errors are counted; by default that
+            of the corpus, or the one identified from the transcripts.
     """
 
     fields = ("audio", "text")
@@ -139,11 +145,12 @@ class SpeechData(BudgetData):
         self._featured: dict[str, list[Tensor | str]] = {}
 
     def borrow(self, front_end: FrontEnd, n_vector: Callable[[int], int] | None) -> None:
-        """What is known of the model alone.
+        """Set what only the model knows; cached features are dropped if it changes.
 
         Args:
-            n_vector: how many vectors its encoder makes of so many frames; None where no transcript
-                can need more than there are.
+            front_end: computes features of recordings.
+            n_vector: number of encoder output vectors for a number of frames; None if the length of
+                transcripts is not limited by it.
         """
         if (front_end, n_vector) != (self.front_end, self.n_vector):
             self.front_end = front_end
@@ -154,14 +161,14 @@ class SpeechData(BudgetData):
 
     @cached_property
     def language(self) -> str:
-        """Of what is spoken; see `language_of`."""
+        """Language code of the speech; see `language_of`."""
         return self.language_of(self.transcripts(self.telling_split), self.given_language)
 
     def training_texts(self) -> Iterable[str]:
         return self.transcripts("train")
 
     def transcripts(self, split: str) -> Iterable[str]:
-        """The first transcript of each recording."""
+        """Return the first transcript of each recording."""
         return (references_of(row["text"])[0] for row in self.rows(split))
 
     def text_key(self) -> str:
@@ -183,8 +190,8 @@ class SpeechData(BudgetData):
     # Features
 
     def featured(self, split: str) -> list[Tensor | str]:
-        """Features of each recording (T, F), or why it cannot be read, in one line; what had to be
-        done to them is counted and told.
+        """Return the features (T, F) of each recording, or one line that says why it cannot be
+        read; repairs are counted and printed.
         """
         found: list[Tensor | str] = []
         remarks: dict[str, list[str]] = {}
@@ -208,7 +215,8 @@ class SpeechData(BudgetData):
         return found
 
     def measure(self, split: str) -> int:
-        """Find how many frames each recording of an exam has; those of the longest.
+        """Compute the frames of each recording of an evaluation split, and return the largest
+        number.
 
         Raises:
             ValueError: some cannot be read; the first is named.
@@ -229,6 +237,9 @@ class SpeechData(BudgetData):
         return max(map(len, found))
 
     def _refuse(self, split: str, reasons: Sequence[str], way_out: str) -> None:
+        """Raise a ValueError if there are `reasons`, each of which says why a recording of the
+        split cannot be read.
+        """
         if reasons:
             n = len(reasons)
             total = len(self.examples(split))
@@ -304,8 +315,8 @@ class SpeechData(BudgetData):
         return Recordings([features[i] for i in kept], target, tokenizer.pad_id)
 
     def _tell_unknown(self, split: str, ids: Sequence[Sequence[int]]) -> None:
-        """Count transcripts with characters, or words, that the tokenizer does not know: no model
-        can write them as they are.
+        """Count and print the transcripts with characters, or words, that the tokenizer does not
+        know, so that no model can write them.
         """
         unknown = [i for i, own in enumerate(ids) if self.tokenizer.unk_id in own]
         self.counts[f"{split}_with_unknown"] = len(unknown)
@@ -317,19 +328,24 @@ class SpeechData(BudgetData):
             )
 
     def _names(self, split: str, places: Sequence[int]) -> str:
-        """Of the first of these recordings."""
+        """Return the file names of the first of these recordings."""
         return ", ".join(self.examples(split)[i].source for i in places[:SHOWN]) + (
             ", ..." if len(places) > SHOWN else ""
         )
 
     def _is_short(self, ids: Sequence[int], n_frame: int) -> bool:
+        """Return whether a recording of `n_frame` frames is too short for the CTC path of its
+        transcript.
+        """
         return self.n_vector is not None and frames_needed(ids) > self.n_vector(n_frame)
 
     def batching(self) -> str:
         return f"max_frames {self.max_tokens}, {self.front_end}, unreadable ones {self.unreadable}"
 
     def source_lengths(self, examples: Sequence[Utterance]) -> list[int]:
-        """Frames of each recording; a guess where they were never measured."""
+        """Return the number of frames of each recording; estimated from the file size if it is not
+        known.
+        """
         return [
             self._n_frame.get(example.source) or example.length // BYTES_A_FRAME
             for example in examples

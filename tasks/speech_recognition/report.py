@@ -1,5 +1,5 @@
-"""What a report shows of transcripts besides scores: which errors, whose, and recordings to look at
-and listen to.
+"""Report sections of speech recognition: kinds of errors, errors by speaker, confused words, and
+recordings to listen to.
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,7 +32,7 @@ Outputs = Mapping[str, Sequence[str]]
 def sections(
     task: "SpeechRecognitionTask", data: SpeechData, predictions: Sequence[Prediction]
 ) -> list[Section]:
-    """Of a run."""
+    """Return the sections of a run's report."""
     by_id = {p.id: p.output or "" for p in predictions}
     examples = data.examples("test")
     outputs = [by_id[example.id] for example in examples]
@@ -42,8 +42,8 @@ def sections(
 def compared(
     examples: Sequence[Utterance], outputs: Mapping[str, Sequence[Prediction] | Sequence[str]]
 ) -> list[Section]:
-    """Of one system or several: kinds of errors, by speaker and by length, and what is taken for
-    what.
+    """Return the sections of an evaluation: kinds of errors, errors by speaker and by length, and
+    confused words.
     """
     texts: Outputs = {
         name: [p if isinstance(p, str) else p.output or "" for p in own]
@@ -61,7 +61,7 @@ def compared(
 def kinds(
     examples: Sequence[Utterance], texts: Outputs, *metrics: WordErrorRate | CharacterErrorRate
 ) -> Section:
-    """Substitutions, deletions and insertions."""
+    """Return a table of substitutions, deletions and insertions."""
     rows = []
     for name, own in texts.items():
         for metric in metrics:
@@ -90,7 +90,7 @@ def kinds(
 
 
 def parts(examples: Sequence[Utterance], texts: Outputs, metric: WordErrorRate) -> Section:
-    """Word error rates by speaker, and by words of the reference."""
+    """Return tables of word error rates by speaker, and by length of the reference."""
     statistics = {
         name: np.stack(
             [
@@ -130,7 +130,7 @@ def parts(examples: Sequence[Utterance], texts: Outputs, metric: WordErrorRate) 
 
 
 def confused(examples: Sequence[Utterance], texts: Outputs, metric: WordErrorRate) -> Section:
-    """The most frequent errors of each system."""
+    """Return tables of the most frequent errors of each system."""
     blocks: list[object] = []
     for name, own in texts.items():
         found = confusions(
@@ -154,8 +154,8 @@ def confused(examples: Sequence[Utterance], texts: Outputs, metric: WordErrorRat
 def recordings(
     task: "SpeechRecognitionTask", examples: Sequence[Utterance], outputs: Sequence[str]
 ) -> Section:
-    """Some recordings: half of them where most is wrong, the others spread over the exam; players
-    as far as there is room for sound.
+    """Return a section with some recordings: half of them those with the most errors, the others
+    spread over the split; sounds are embedded as far as the page has room.
     """
     metric = WordErrorRate(examples[0].language)
     aligned = [
@@ -199,13 +199,13 @@ def recordings(
 def players(
     front_end: FrontEnd, examples: Sequence[Utterance], room: int
 ) -> tuple[dict[str, Sound], int]:
-    """Players by the ids of examples, from the first on as many as there is room for, and how many
-    have a sound at all.
+    """Return audio players by example id, as many from the first on as fit, and the number of
+    recordings with sound.
 
-    Where all fit, they are without loss.
+    The encoding is lossless if all fit.
 
     Args:
-        room: characters of the page.
+        room: maximal number of characters on the page.
     """
     found = {example: front_end.waveform(example.read(), example.source) for example in examples}
     waveforms = {example: waveform for example, waveform in found.items() if waveform is not None}
@@ -224,7 +224,9 @@ def players(
 
 
 def chosen(n_error: Sequence[int], n: int) -> list[int]:
-    """Places of at most `n` recordings, in order."""
+    """Return the indices of at most `n` recordings, in order: half those with the most errors, the
+    others spread evenly.
+    """
     worst = [i for i in sorted(range(len(n_error)), key=lambda i: (-n_error[i], i)) if n_error[i]][
         : n // 2
     ]
@@ -234,7 +236,7 @@ def chosen(n_error: Sequence[int], n: int) -> list[int]:
 
 
 def picture(task: "SpeechRecognitionTask", example: Utterance, output: str) -> Spectrogram:
-    """Of a recording, with the tokens of its transcript below."""
+    """Return the spectrogram of a recording, with the tokens of the output below."""
     values = task.front_end.shown(example.read(), example.source).numpy()
     return Spectrogram(
         values, task.front_end.frames_per_second, marks(task, example, output, len(values))
@@ -245,8 +247,8 @@ def picture(task: "SpeechRecognitionTask", example: Utterance, output: str) -> S
 def marks(
     task: "SpeechRecognitionTask", example: Utterance, output: str, n_frame: int
 ) -> list[TimeMark]:
-    """The tokens of an output and which of the frames CTC has them in; none where it cannot, or
-    there is no CTC.
+    """Return the tokens of an output with the frames to which CTC aligns them; empty without CTC,
+    or if the output is too long for it.
     """
     if not task.ctc_weight:
         return []

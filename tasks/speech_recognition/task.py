@@ -1,7 +1,6 @@
-"""Speech recognition: an encoder over frames, with a head for each frame (CTC), a decoder that
-attends, or both.
+"""Speech recognition: an encoder over frames with a CTC head, an attention decoder, or both.
 
-B recordings, T frames, V' vectors of the encoder, D d_model, V vocabulary, L tokens.
+B recordings, T frames, T' encoder output vectors, D d_model, V vocabulary, L tokens.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -39,7 +38,7 @@ NEVER = -1e4
 
 
 class Heard(NamedTuple):
-    """What the encoder made of recordings."""
+    """Encoder output for a batch of recordings."""
 
     memory: Tensor  # (B, T', D)
     pad: Tensor  # (B, T') bool, True where padded
@@ -47,12 +46,12 @@ class Heard(NamedTuple):
 
 
 class SpeechRecognitionTask(Task):
-    """Frames become fewer and are read by an encoder. With a `ctc_weight` w, the loss is w times
-    that of CTC, over the tokens and a blank, plus 1 - w times that of the decoder, which attends
-    and writes token by token.
+    """Speech recognition by CTC, an attention decoder, or both: frames are subsampled and read by
+    an encoder. With `ctc_weight` w, the loss is w times that of CTC, over the tokens and a blank,
+    plus 1 - w times that of the decoder, which writes token by token.
 
-    The blank is an id of its own, behind those of the tokenizer. WER and CER are jiwer's; the best
-    checkpoint has the lowest WER.
+    The blank has an id after those of the tokenizer. WER and CER are jiwer's; the best checkpoint
+    has the lowest WER.
 
     Source: Graves et al. 2006, "Connectionist temporal classification"; Chan et al. 2016, "Listen,
     attend and spell"; Watanabe et al. 2017, "Hybrid CTC/attention architecture for end-to-end
@@ -61,22 +60,22 @@ class SpeechRecognitionTask(Task):
     Arguments that are not listed are those of `Task`.
 
     Args:
-        backbone: an encoder alone where `ctc_weight` is 1, or else with a decoder.
-        front_end: from files to features: `Waveforms`, or `Frames` where these are ready.
-        subsampling: called with the number of features and d_model: `Subsampling`, or `Stacking` of
-            cepstra.
-        augment: what is left out of features in training; called without arguments.
-        tempo: the most by which recordings are made faster or slower in training, as a share: 0.1
-            for 10 %.
-        ctc_weight: from 1, CTC alone, to 0, the decoder alone; 0.3 is usual for both.
-        head: of the decoder, from its outputs to words; called with (vocab_size, d_model).
-        search: how transcripts are found in a test, and by default everywhere: `CtcGreedy` or
+        backbone: an encoder alone if `ctc_weight` is 1, otherwise with a decoder.
+        front_end: computes features of files: `Waveforms`, or `Frames` if the files have features.
+        subsampling: called with the number of features and d_model: `Subsampling`, or `Stacking`
+            for cepstra.
+        augment: masking of features in training; called without arguments.
+        tempo: largest change of the speed of recordings in training, as a share: 0.1 for 10 %.
+        ctc_weight: weight of CTC in the loss, from 1 (CTC alone) to 0 (decoder alone); 0.3 is usual
+            for both.
+        head: output layer of the decoder; called with (vocab_size, d_model).
+        search: search of transcripts in a test, and by default everywhere: `CtcGreedy` or
             `CtcPrefixBeam` by CTC, `Greedy` or `Beam` by the decoder, `JointBeam` by both, or by
             the decoder and a language model.
-        validation_search: a cheaper search for the exam within validation.
-        max_length: the decoder writes at most so many tokens; None for half as many more than the
-            longest training transcript has.
-        min_length: and at least so many.
+        validation_search: a cheaper search for validation.
+        max_length: maximal number of tokens that the decoder writes; None for 1.5 times the length
+            of the longest training transcript.
+        min_length: minimal number of tokens that the decoder writes.
     """
 
     backbone: Backbone
@@ -184,12 +183,12 @@ class SpeechRecognitionTask(Task):
 
     @property
     def blank(self) -> int:
-        """The symbol of CTC that stands for none."""
+        """Id of the blank symbol of CTC."""
         return self.tokenizer.vocab_size
 
     @property
     def searches(self) -> tuple[type, ...]:
-        """Kinds of search that can answer, by the heads there are."""
+        """Classes of search that fit the heads of this model."""
         by_ctc = self.ctc_weight > 0
         by_decoder = self.ctc_weight < 1
         return tuple(
@@ -201,15 +200,15 @@ class SpeechRecognitionTask(Task):
     # From features to nats
 
     def hear(self, features: Tensor, lengths: Tensor) -> Heard:
-        """What the encoder makes of padded features (B, T, F) of `lengths` (B,) frames."""
+        """Encode padded features (B, T, F) of `lengths` (B,) frames."""
         x, lengths = self.subsampling(features, lengths)
         pad = torch.arange(x.size(1), device=x.device) >= lengths[:, None]
         # autocast leaves the residual stream as it is
         return Heard(self.backbone.encode(x.to(features.dtype), pad), pad, lengths)
 
     def log_probs(self, heard: Heard) -> Tensor:
-        """Of each symbol of CTC and the blank in each vector: (B, T', V + 1), in at least single
-        precision; special tokens never come.
+        """Return the log probability (B, T', V + 1) of each CTC symbol and the blank at each
+        encoder output, at least float32; special tokens have probability 0.
         """
         special = torch.tensor(
             [self.tokenizer.pad_id, self.tokenizer.bos_id, self.tokenizer.eos_id],
@@ -241,8 +240,8 @@ class SpeechRecognitionTask(Task):
         return nats
 
     def ctc_nats(self, heard: Heard, target: Tensor) -> Tensor:
-        """Sum of minus log p of the transcripts (B, L), from `<s>` to `</s>`, over all ways through
-        the vectors.
+        """Return the sum of minus log p of the transcripts (B, L), from `<s>` to `</s>`, over all
+        CTC paths.
         """
         n_label = (target != self.tokenizer.pad_id).sum(1) - 2
         log_probs = self.log_probs(heard).transpose(0, 1)  # (T', B, V + 1)
@@ -251,8 +250,8 @@ class SpeechRecognitionTask(Task):
         )
 
     def altered(self, features: Tensor, lengths: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Recordings of another tempo, with parts left out; those that would be too short for their
-        transcripts keep their tempo.
+        """Return features and lengths with random tempo and masking; recordings that would become
+        too short for their transcripts keep their tempo.
         """
         if self.tempo:
             factor = 1 + self.tempo * (2 * torch.rand(len(lengths), device=lengths.device) - 1)
@@ -269,7 +268,7 @@ class SpeechRecognitionTask(Task):
     def decode(
         self, heard: Heard, search: AnySearch, max_length: int | None = None
     ) -> list[list[int]]:
-        """Tokens of each transcript."""
+        """Return the tokens of each transcript that the search finds."""
         if isinstance(search, CtcSearch):
             return [
                 list(found[0].ids)
@@ -312,7 +311,7 @@ class SpeechRecognitionTask(Task):
 
     @torch.no_grad()
     def heard(self, examples: Sequence[Utterance]) -> Heard:
-        """What the encoder makes of recordings.
+        """Read and encode recordings.
 
         Raises:
             ValueError: one cannot be read.
@@ -323,7 +322,7 @@ class SpeechRecognitionTask(Task):
         return self.hear(features.to(self.device, self.dtype), lengths.to(self.device))
 
     def generate(self, examples: Sequence[Utterance]) -> Iterator[Prediction]:
-        """A transcript of each recording, in order."""
+        """Yield the transcript of each recording, in order."""
         yield from self.answer(examples)
 
     def answer(self, examples: Sequence[Utterance]) -> list[Prediction]:
@@ -348,14 +347,14 @@ class SpeechRecognitionTask(Task):
 
     @classmethod
     def metrics(cls, language: str) -> list[Metric]:
-        """Where words are not written apart, characters come first."""
+        """Return WER and CER; CER first for languages without spaces between words."""
         both: list[Metric] = [WordErrorRate(language), CharacterErrorRate()]
         return both if writes_spaces(language) else both[::-1]
 
 
 def n_needed(target: Tensor, pad_id: int) -> Tensor:
-    """Vectors that CTC needs for transcripts (B, L) from `<s>` to `</s>`: (B,); see
-    `frames_needed`.
+    """Return the number of encoder output vectors (B,) that CTC needs for transcripts (B, L) from
+    `<s>` to `</s>`; see `frames_needed`.
     """
     repeated = (target[:, 1:] == target[:, :-1]) & (target[:, 1:] != pad_id)
     return (target != pad_id).sum(1) - 2 + repeated.sum(1)

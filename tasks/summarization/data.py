@@ -11,14 +11,14 @@ from tasks.summarization import prompt
 
 
 class DocumentData(TaskData):
-    """A document a row, with one or more reference summaries.
+    """One document per row, with one or more reference summaries.
 
     Args:
-        first_reference_only: score against the first reference alone (the original one), where a
+        first_reference_only: score against the first reference alone (the original one), if a
             corpus has several.
-        language: code of the texts' language, which decides the tokens of ROUGE; by default what
-            the corpus says, or what its script tells.
-        instruction: what a system that follows instructions is told to write; corpora differ
+        language: code of the texts' language, which decides the tokens of ROUGE; by default that of
+            the corpus, or the one identified from the texts.
+        instruction: instruction in the prompt of systems that follow instructions; corpora differ
             (subject lines, headlines, sentences).
     """
 
@@ -40,7 +40,7 @@ class DocumentData(TaskData):
 
     @cached_property
     def language(self) -> str:
-        """Of documents and summaries; see `language_of`."""
+        """Language code of documents and summaries; see `language_of`."""
         rows = self.rows(self.telling_split)
         summaries = (row["summary"][0] for row in rows)
         documents = (row["document"] for row in rows)
@@ -57,7 +57,7 @@ class DocumentData(TaskData):
 
 
 class SummarizationData(DocumentData, PairData):
-    """Documents and summaries to write them from; documents longer than `max_source_length` tokens
+    """Documents with the summaries to be written; documents longer than `max_source_length` tokens
     are cut.
     """
 

@@ -1,5 +1,5 @@
-"""Extractive summarization: which sentences of a document say what matters. B documents, S tokens,
-N sentences, D d_model.
+"""Extractive summarization: sentences of the document are the summary. B documents, S tokens, N
+sentences, D d_model.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -86,25 +86,25 @@ class ExtractiveRequirements(DataRequirements):
 
 
 class ExtractiveTask(Summarizer):
-    """Each sentence is chosen or not, by what is around it: an encoder over tokens, one over
-    sentences, and a number for each sentence.
+    """Extractive summarizer: an encoder over tokens, an encoder over sentences, and a score for
+    each sentence.
 
     The vector of a sentence is the mean of its tokens' outputs, the `<s>` before it included.
-    BertSum takes the output of that token alone, which BERT has learned to fill and an encoder from
-    scratch must learn first; and in a recurrent network it has the sentence from one side only. To
-    the vectors comes the number of the sentence, as sines: where one stands matters. Source: Liu
-    and Lapata 2019, section 3; trigram blocking: Paulus et al. 2018, section 2.5.
+    BertSum takes the output of `<s>` alone, which BERT has learned to fill but an encoder without
+    pretraining has not, and which a recurrent network computes from one side only. The index of the
+    sentence is added as a sinusoidal embedding, since position matters. Source: Liu and Lapata
+    2019, section 3; trigram blocking: Paulus et al. 2018, section 2.5.
 
     Arguments that are not listed are those of `Task`.
 
     Args:
         backbone: over tokens; an encoder alone.
         sentence_backbone: over the sentences of a document; called with d_model; an encoder alone.
-        k: sentences of an answer.
-        block_trigrams: pass over a sentence that has three words in a row in common with one that
-            is chosen already, words as ROUGE compares them (English by stem, Chinese by character).
-        max_source_length: tokens that are read of a source, with one for each sentence and one for
-            the end; sentences beyond it cannot be chosen.
+        k: number of sentences in a summary.
+        block_trigrams: skip a sentence that shares three words in a row with a sentence chosen
+            before, compared as ROUGE does (English by stem, Chinese by character).
+        max_source_length: number of tokens that are read of a source, including one for each
+            sentence and one for the end; sentences after them cannot be chosen.
     """
 
     backbone: Backbone
@@ -158,7 +158,7 @@ class ExtractiveTask(Summarizer):
         self.score = nn.Linear(backbone.d_model, 1)
 
     def scores(self, batch: SentenceBatch) -> Tensor:
-        """Log-odds that a sentence is chosen, (B, N)."""
+        """Return the log-odds (B, N) that each sentence is chosen."""
         memory = self.backbone.encode(self.embedding(batch.source), batch.source_pad)  # (B, S, D)
         number = torch.arange(batch.sentence_pad.size(1), device=memory.device)
         belongs = (batch.sentence[:, None] == number[:, None]).to(memory.dtype)  # (B, N, S)
@@ -175,7 +175,7 @@ class ExtractiveTask(Summarizer):
         return nats.masked_fill(batch.sentence_pad, 0.0).sum()
 
     def generate(self, examples: Sequence[Example]) -> Iterator[Prediction]:
-        """An answer to each example, in order."""
+        """Yield the summary of each example, in order."""
         yield from self.answer(examples)
 
     def answer(self, examples: Sequence[Example]) -> list[Prediction]:
@@ -203,7 +203,7 @@ class ExtractiveTask(Summarizer):
 
     @torch.no_grad()
     def scores_of(self, readings: Sequence[DocumentReading]) -> list[list[float]]:
-        """Of each sentence that is read, by document."""
+        """Return the log-odds of each sentence that is read, by document."""
         kept = [reading for reading in readings if reading.lengths]
         if not kept:
             return [[] for _ in readings]
@@ -220,7 +220,7 @@ class ExtractiveTask(Summarizer):
 
 
 def sentences_of(example: Example) -> list[str]:
-    """What can be chosen from."""
+    """Return the sentences of an example's source."""
     return split_sentences(example.source, example.source_language)
 
 
@@ -230,13 +230,13 @@ def choose(
     k: int,
     words: Callable[[str], list[str]] | None = None,
 ) -> list[int]:
-    """Places of the `k` sentences with the highest scores, in the order of the text; the first of
-    equals.
+    """Return the indices of the `k` sentences with the highest scores, in text order; of equal
+    scores the first.
 
     Args:
-        scores: of the sentences that may be chosen, which are the first.
-        words: of a sentence; one that shares a trigram of these with a sentence that is chosen
-            already is passed over.
+        scores: scores of the first sentences; the others cannot be chosen.
+        words: function that splits a sentence into words; a sentence that shares a trigram of words
+            with one chosen before is skipped. None to skip none.
     """
     places: list[int] = []
     seen: set[tuple[str, ...]] = set()
@@ -251,5 +251,5 @@ def choose(
 
 
 def trigrams_of(words: Sequence[str]) -> set[tuple[str, ...]]:
-    """Each three in a row."""
+    """Return all runs of three words."""
     return set(zip(words, words[1:], words[2:]))

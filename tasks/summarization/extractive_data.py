@@ -1,5 +1,5 @@
-"""Documents as sentences, each with whether it belongs to the best extract. B documents, S tokens,
-N sentences.
+"""Documents as sentences, each labelled by whether it belongs to the best extract. B documents, S
+tokens, N sentences.
 """
 
 from collections.abc import Iterable, Sequence
@@ -21,9 +21,7 @@ CHUNK = 1000  # documents that are encoded at once
 
 
 class SentenceBatch(NamedTuple):
-    """Padded documents of at least one sentence each; ids are int64, padding stands on the
-    right.
-    """
+    """Padded documents of at least one sentence each; ids are int64, padding is on the right."""
 
     source: Tensor  # (B, S) <s> before every sentence, </s> at the end
     source_pad: Tensor  # (B, S) bool, True where padded
@@ -35,7 +33,7 @@ class SentenceBatch(NamedTuple):
 
 
 class DocumentReading(NamedTuple):
-    """Of a document, what a model reads."""
+    """Ids that a model reads of a document, and the lengths of its sentences."""
 
     ids: list[int]  # <s> before every sentence, </s> at the end; none where there is no sentence
     lengths: list[int]  # tokens of each sentence that is read, <s> included
@@ -44,8 +42,8 @@ class DocumentReading(NamedTuple):
 def read(
     documents: Sequence[Sequence[str]], tokenizer: Tokenizer, longest: int
 ) -> list[DocumentReading]:
-    """Documents, given as sentences, up to `longest` tokens: of the last sentence that is read
-    maybe a part, of those after it nothing.
+    """Encode documents, given as sentences, up to `longest` tokens each; the last sentence that is
+    read may be cut, those after it are dropped.
     """
     readings = []
     for start in range(0, len(documents), CHUNK):
@@ -62,7 +60,7 @@ def read(
 def read_one(
     sentences: Sequence[Sequence[int]], tokenizer: Tokenizer, longest: int
 ) -> DocumentReading:
-    """One document, given as the ids of each sentence."""
+    """Encode one document, given as the ids of each sentence; see `read`."""
     ids: list[int] = []
     lengths: list[int] = []
     for own in sentences:
@@ -80,11 +78,11 @@ def batch_of(
     chosen: Sequence[Sequence[int]],
     pad_id: int,
 ) -> SentenceBatch:
-    """One batch.
+    """Return a padded batch.
 
     Args:
-        lengths: tokens of each sentence.
-        chosen: 1 or 0 of each sentence.
+        lengths: number of tokens of each sentence.
+        chosen: 1 or 0 for each sentence.
     """
     source = padded(ids, pad_id)
     sizes = padded(lengths, 0)
@@ -118,7 +116,7 @@ class Documents:
 
     @property
     def lengths(self) -> np.ndarray:
-        """(n_document, 2) of tokens and sentences."""
+        """Lengths (n_document, 2) in tokens and sentences."""
         return np.stack([self.ids.lengths, self.sentences.lengths], 1)
 
     def __getitem__(self, indices: Sequence[int]) -> SentenceBatch:
@@ -127,18 +125,18 @@ class Documents:
 
 
 class ExtractiveData(DocumentData, BudgetData):
-    """Documents and the sentences of theirs that make the best summary: at most `k`, by ROUGE; see
+    """Documents with the sentences that make the best extract: at most `k`, by ROUGE; see
     `metrics.extraction`.
 
-    The best are sought in the whole document; of those beyond `max_source_length` tokens, which no
-    model can choose, nothing is learned. Documents without a sentence are left out of training.
-    Both are counted in `counts`.
+    The best extract is searched in the whole document. Sentences of it after the first
+    `max_source_length` tokens, which no model can choose, are not trained on. Documents without a
+    sentence are left out of training. Both are counted in `counts`.
 
     Args:
         max_tokens: as in `BudgetData`, tokens plus sentences.
-        max_source_length: tokens of a document that are read, with one before each sentence and one
-            at the end.
-        k: most sentences to choose.
+        max_source_length: number of tokens that are read of a document, including one before each
+            sentence and one at the end.
+        k: maximal number of sentences to choose.
     """
 
     def __init__(self, *args: Any, max_source_length: int = 400, k: int = 3, **kwargs: Any) -> None:
@@ -160,7 +158,7 @@ class ExtractiveData(DocumentData, BudgetData):
         return min(n, self.max_source_length)
 
     def training_texts(self) -> Iterable[str]:
-        """Those of `SummarizationData`, so that both have one tokenizer."""
+        """Return the same texts as `SummarizationData`, so that both have the same tokenizer."""
         for example in map(self.to_example, self.rows("train")):
             yield from (example.source, *example.references[:1])
 

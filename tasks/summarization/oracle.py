@@ -1,5 +1,5 @@
-"""Which sentences an extractive summarizer is to choose: found once for a corpus, by several
-processes, and kept in the cache.
+"""Best extract of each document, the training target of extractive summarizers: computed once for a
+corpus, by several processes, and cached.
 """
 
 import hashlib
@@ -30,16 +30,17 @@ def chosen_once(
     cache: Path,
     n_worker: int | None = None,
 ) -> list[list[int]]:
-    """`best_sentences` of every document, from the cache or found now; processes that start
-    together find them once.
+    """Return `best_sentences` of every document, from the cache or computed now; processes that
+    start together compute them once.
 
-    The name in the cache is a digest of all texts and settings, so that whatever changes them makes
-    others: the corpus, its columns, the rules that split sentences, the code of a data module.
+    The name in the cache is a digest of all texts and settings, so anything that changes them leads
+    to a new file: the corpus, its columns, the rules of sentence splitting, the code of a data
+    module.
 
     Args:
-        documents: sentences of each.
-        cache: a folder for such choices only.
-        n_worker: processes; by default one a core, where there is work enough.
+        documents: sentences of each document.
+        cache: folder of such files only.
+        n_worker: processes; by default one per core if there are many documents.
     """
     path = cache / f"{digest_of(documents, references, language, k)}.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -53,7 +54,7 @@ def chosen_once(
 
 
 def read_chosen(path: Path, documents: Sequence[Sequence[str]]) -> list[list[int]] | None:
-    """Read the sentences that were chosen of each document; None where the file is missing or
+    """Read the indices of the best sentences of each document; None if the file is missing or
     damaged.
     """
     try:
@@ -71,7 +72,7 @@ def read_chosen(path: Path, documents: Sequence[Sequence[str]]) -> list[list[int
 def digest_of(
     documents: Sequence[Sequence[str]], references: Sequence[Sequence[str]], language: str, k: int
 ) -> str:
-    """32 hexadecimal digits."""
+    """Return 32 hexadecimal digits that identify the texts and settings."""
     found = hashlib.sha256(f"{VERSION} {language} {k} {Rouge('1', language).signature}".encode())
     for texts in zip(documents, references, strict=True):
         found.update(json.dumps(texts).encode())
@@ -85,7 +86,9 @@ def chosen(
     k: int,
     n_worker: int | None = None,
 ) -> Iterator[list[int]]:
-    """`best_sentences` of every document, in order, with a line of progress now and then."""
+    """Yield `best_sentences` of every document, in order, printing a line of progress now and
+    then.
+    """
     n = len(documents)
     n_worker = n_worker or (1 if n < FEW else available_cores())
     parts = (
@@ -109,7 +112,7 @@ def chosen(
 def best_of_each(
     documents: Sequence[Sequence[str]], references: Sequence[Sequence[str]], language: str, k: int
 ) -> list[list[int]]:
-    """In one process."""
+    """Return `best_sentences` of every document, in this process."""
     return [
         best_sentences(sentences, own, language, k)
         for sentences, own in zip(documents, references, strict=True)

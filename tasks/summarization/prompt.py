@@ -1,4 +1,4 @@
-"""Summarization as a question in words, for systems that follow instructions."""
+"""Summarization as a prompt, for systems that follow instructions."""
 
 from collections.abc import Sequence
 
@@ -12,10 +12,10 @@ INSTRUCTION = "Summarize the text in one short sentence."
 def question(
     example: Example, shots: Sequence[Example] = (), instruction: str = INSTRUCTION
 ) -> str:
-    """What is asked, after worked examples.
+    """Return the prompt of an example, after the few-shot examples `shots`.
 
     Args:
-        instruction: what kind of summary; corpora differ (subject lines, headlines, sentences).
+        instruction: kind of summary to write; corpora differ (subject lines, headlines, sentences).
     """
     is_known = base_language(example.language) != UNDETERMINED
     language = name_of_language(example.language) if is_known else "the language of the text"

@@ -1,4 +1,4 @@
-"""What a report shows of summaries besides scores: how much is copied, and how much is left out."""
+"""Report sections of summaries: how much is copied from the document, and from where."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def sections(
     task: "SummarizationTask", data: SummarizationData, predictions: Sequence[Prediction]
 ) -> list[Section]:
-    """Abstractiveness of outputs beside that of references."""
+    """Return a section on how abstractive outputs and references are, for a run's report."""
     outputs = {p.id: p.output or "" for p in predictions}
     examples = data.examples("test")
     rows = [
@@ -34,8 +34,8 @@ def sections(
 
 
 def abstractiveness(examples: Sequence[Example], summaries: Sequence[str]) -> list[float]:
-    """Share of novel 1-, 2- and 3-grams in percent, mean words, and document words for one summary
-    word; over the whole corpus.
+    """Return the percentages of novel 1-, 2- and 3-grams, the mean length in words, and the number
+    of document words per summary word, over the whole corpus.
     """
     novel = [0, 0, 0]
     total = [0, 0, 0]
@@ -58,7 +58,9 @@ def abstractiveness(examples: Sequence[Example], summaries: Sequence[str]) -> li
 def compared(
     examples: Sequence[Example], outputs: Mapping[str, Sequence[Prediction]]
 ) -> list[Section]:
-    """Of an evaluation: how much each system copies, in which pieces, and from where."""
+    """Return the sections of an evaluation: how much each system copies, in how long runs, and from
+    where in the document.
+    """
     texts = {
         name: [p.output or "" for p in own]
         for name, own in outputs.items()
@@ -95,8 +97,8 @@ def compared(
 
 
 def runs_of(source: Sequence[str], summary: Sequence[str]) -> list[tuple[int, int]]:
-    """(place in the source, length) of extractive fragments, greedily from left to right. Source:
-    Grusky et al. 2018, figure 3.
+    """Return (index in the source, length) of the extractive fragments of a summary, found greedily
+    from left to right. Source: Grusky et al. 2018, figure 3.
     """
     places: dict[str, list[int]] = {}
     for i, word in enumerate(source):
@@ -121,8 +123,8 @@ def runs_of(source: Sequence[str], summary: Sequence[str]) -> list[tuple[int, in
 
 
 def fragments(examples: Sequence[Example], summaries: Sequence[str]) -> list[float]:
-    """Coverage in percent, and density: the share of words in copied runs, and the mean length of
-    the run that a word is in.
+    """Return coverage in percent and density: the share of words in copied runs, and the mean over
+    words of the length of their run.
     """
     covered = squares = n_word = 0
     for example, summary in zip(examples, summaries, strict=True):
@@ -135,8 +137,8 @@ def fragments(examples: Sequence[Example], summaries: Sequence[str]) -> list[flo
 
 
 def origins(examples: Sequence[Example], summaries: Sequence[str]) -> list[float]:
-    """Where in its document each copied run of three words or more begins, in percent of the
-    document.
+    """Return the position in its document, in percent, of each copied run of at least three
+    words.
     """
     found = []
     for example, summary in zip(examples, summaries, strict=True):

@@ -1,4 +1,4 @@
-"""Summarization, tested by ROUGE of real answers."""
+"""Summarization, tested by ROUGE of generated summaries."""
 
 from collections.abc import Mapping, Sequence
 
@@ -57,8 +57,8 @@ class SummarizationReport(TaskReport):
 
 
 class Summarizer(Task):
-    """ROUGE-1, 2, L and Lsum by rouge-score; the best checkpoint is the one with the best
-    ROUGE-L.
+    """Metrics of summarizers: ROUGE-1, 2, L and Lsum of rouge-score; the best checkpoint has the
+    highest ROUGE-L.
     """
 
     monitor = "val/rougeL"

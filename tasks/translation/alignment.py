@@ -1,5 +1,5 @@
-"""Which word of an output stands for which word of the source, learned from the texts alone: it
-works for any system.
+"""Word alignment of sources and outputs, learned from the texts alone, so that it works for any
+system.
 """
 
 from collections.abc import Sequence
@@ -24,8 +24,8 @@ class Alignment:
     table: dict[int, float]  # target word * number of source words + source word -> probability
 
     def matrix(self, source: Sequence[str], target: Sequence[str]) -> np.ndarray:
-        """(T, S): for each word of the target how probable each word of the source is as its
-        origin; rows sum to 1, or are 0.
+        """Return the probability (T, S) of each source word as the origin of each target word; rows
+        sum to 1, or are 0 for unknown words.
         """
         n = len(self.source)
         scores = np.zeros((len(target), len(source)))
@@ -40,8 +40,8 @@ class Alignment:
 def learn(
     pairs: Sequence[tuple[Sequence[str], Sequence[str]]], n_iteration: int = N_ITERATION
 ) -> Alignment:
-    """From word lists that translate each other, by expectation maximization from equal
-    probabilities.
+    """Train IBM model 1 by expectation maximization, from uniform probabilities, on pairs of
+    (source words, target words).
     """
     source, target = (
         {word: i for i, word in enumerate(dict.fromkeys(w for pair in pairs for w in pair[side]))}

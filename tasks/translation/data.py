@@ -13,7 +13,7 @@ from tasks.translation import prompt
 class TranslationData(PairData):
     """Translation from `source_language` to `target_language`.
 
-    Several target texts of a row are its references, and the first is learned; several source texts
+    All target texts of a row are its references, and the first is trained on; several source texts
     are joined.
 
     Args:

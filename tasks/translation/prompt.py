@@ -1,4 +1,4 @@
-"""Translation as a question in words, for systems that follow instructions."""
+"""Translation as a prompt, for systems that follow instructions."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ VERSION = "translation-1"
 
 
 def question(example: Example, shots: Sequence[Example] = ()) -> str:
-    """What is asked, after worked examples."""
+    """Return the prompt of an example, after the few-shot examples `shots`."""
     source = name_of_language(example.source_language)
     target = name_of_language(example.language)
     lines = [f"Translate from {source} to {target}. Write the translation and nothing else."]

@@ -1,5 +1,5 @@
-"""What a report shows of translations besides scores: where the model looked, what was left out,
-which n-grams are right.
+"""Report sections of translations: attention maps, coverage of the source, alignments and n-gram
+precisions.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,7 +27,7 @@ LONGEST = 24
 def sections(
     task: "TranslationTask", data: TranslationData, predictions: Sequence[Prediction]
 ) -> list[Section]:
-    """Attention maps of a few short sentences."""
+    """Return attention maps of a few short sentences, for a run's report."""
     outputs = {p.id: p.output or "" for p in predictions}
     short = [
         e
@@ -47,8 +47,8 @@ def sections(
 
 @torch.no_grad()
 def attention_map(task: "TranslationTask", example: Example, output: str) -> Heatmap | None:
-    """Cross-attention while the output is read again, token by token; None of a backbone that has
-    none.
+    """Return the cross-attention (mean over heads, last decoder layer) while the output is fed to
+    the decoder; None if the backbone has none.
     """
     tokenizer = task.tokenizer
     source = torch.tensor(
@@ -73,15 +73,15 @@ def attention_map(task: "TranslationTask", example: Example, output: str) -> Hea
 
 
 def pieces(tokenizer, ids: Sequence[int]) -> list[str]:
-    """Each token as text; one that is a part of a character shows as "·"."""
+    """Return the text of each token; "·" for a token that is part of a character."""
     return [tokenizer.decode([i]).strip().replace("\ufffd", "·") or "·" for i in ids]
 
 
 def compared(
     examples: Sequence[Example], outputs: Mapping[str, Sequence[Prediction]]
 ) -> list[Section]:
-    """Of an evaluation: n-gram precisions and lengths, coverage of the source, and alignment maps
-    of a few sentences.
+    """Return the sections of an evaluation: n-gram precisions and lengths, coverage of the source,
+    and alignment maps of a sentence.
     """
     texts = {name: [p.output for p in predictions] for name, predictions in outputs.items()}
     texts = {name: [text or "" for text in own] for name, own in texts.items() if any(own)}
@@ -104,7 +104,7 @@ def compared(
 
 
 def ngrams(examples: Sequence[Example], texts: Mapping[str, Sequence[str]]) -> Section:
-    """What BLEU is made of."""
+    """Return a table of the n-gram precisions and length ratios that make up BLEU."""
     metric = Bleu(examples[0].language)
     rows = []
     for name, own in texts.items():
@@ -139,7 +139,9 @@ def coverage(
     texts: Mapping[str, Sequence[str]],
     alignment: Alignment,
 ) -> Section:
-    """How much of the source has something in the output that stands for it."""
+    """Return a table of the share of source words that are aligned to some word of the output, by
+    system.
+    """
 
     def covered(own: Sequence[str]) -> float:
         found = total = 0
@@ -175,7 +177,7 @@ def maps(
     texts: Mapping[str, Sequence[str]],
     alignment: Alignment,
 ) -> list[Section]:
-    """Alignments of one sentence, by system."""
+    """Return alignment maps of one sentence, by system; empty if no sentence is short enough."""
     short = [
         i
         for i, source in enumerate(words)
