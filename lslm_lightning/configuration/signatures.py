@@ -224,7 +224,7 @@ def definition_of(path: str) -> Definition | None:
 def imported(module: str, name: str) -> str | None:
     """Return what a name of a module was imported from."""
     tree = tree_of(module)
-    for node in tree.body if tree is not None else ():
+    for node in statements(tree) if tree is not None else ():
         if isinstance(node, ast.ImportFrom):
             for alias in node.names:
                 origin = absolute(module, node)
@@ -237,6 +237,15 @@ def imported(module: str, name: str) -> str | None:
                 if alias.asname == name or (alias.asname is None and alias.name == name):
                     return alias.name
     return None
+
+
+def statements(tree: ast.Module) -> Iterator[ast.stmt]:
+    """Yield the statements of a module, those under `if TYPE_CHECKING` too: a package that imports
+    its classes when they are asked for names them there.
+    """
+    for node in tree.body:
+        is_for_types = isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        yield from node.body if is_for_types else [node]
 
 
 def absolute(module: str, node: ast.ImportFrom) -> str:
