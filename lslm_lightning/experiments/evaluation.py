@@ -61,7 +61,7 @@ class Examination:
         self.folder = folder
         self.systems = {name: as_system(each) for name, each in evaluation.systems.items()}
         data = evaluation.data
-        self.examples: list[Example] = data.exam(evaluation.split, evaluation.n_shot)
+        self.examples: list[Example] = data.prompted_examples(evaluation.split, evaluation.n_shot)
         if not self.examples:
             raise ValueError(
                 f"corpus {data.corpus_name} has nothing in its split {evaluation.split}"

@@ -17,7 +17,7 @@ from lslm_lightning.runs.directory import check_name
 from lslm_lightning.runs.integrity import damage
 from lslm_lightning.runs.states import META
 from lslm_lightning.training.cores import available_cores
-from lslm_lightning.training.data import TaskData, say
+from lslm_lightning.training.data import TaskData, rank_zero_print
 from lslm_lightning.training.distributed.processes import check_agreement, check_meeting
 from lslm_lightning.training.optimizer_settings import refuse_optimizer, trial_optimizer
 from lslm_lightning.training.pair_data import PairData
@@ -351,7 +351,7 @@ def read_splits(command: str, data: TaskData) -> None:
         if split != "train":
             check_ids(split, [example.id for example in data.examples(split)])
         elif isinstance(data, PairData) and (words := misaligned_pairs(data)):
-            say(f"! train: {words}; are both sides in one order?")
+            rank_zero_print(f"! train: {words}; are both sides in one order?")
 
 
 def misaligned_pairs(data: PairData) -> str:

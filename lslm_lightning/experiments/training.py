@@ -71,7 +71,7 @@ from lslm_lightning.training.budget import Budget
 from lslm_lightning.training.checkpoints import Checkpoints
 from lslm_lightning.training.checks import check_distinguishes
 from lslm_lightning.training.cores import THREADS, limit_threads
-from lslm_lightning.training.data import TaskData, say
+from lslm_lightning.training.data import TaskData, rank_zero_print
 from lslm_lightning.training.distributed.processes import (
     DIRECTORY,
     LAUNCHED,
@@ -193,7 +193,7 @@ class Command(ExperimentCLI):
         )
         connect_again(device_type)
         if device_type == "cpu" and (words := limit_threads(n_share(trainer) // trainer.num_nodes)):
-            say(words)
+            rank_zero_print(words)
         self.device_type = device_type
         self._take_tokenizer()
         if (rank_zero_only.rank or 0) == 0:
@@ -228,7 +228,7 @@ class Command(ExperimentCLI):
         if is_doubtful and begins and not (rank_zero_only.rank or 0) and DECIDED not in os.environ:
             times = self._step_times()
             if times and times.bfloat16 > times.float32:
-                say(
+                rank_zero_print(
                     f"precision: {HALF}, as trainer.precision says; it is slower here "
                     f"({times.describe(HALF)}), and"
                     f" trainer.precision={AUTO} would take the faster"
@@ -246,9 +246,11 @@ class Command(ExperimentCLI):
         """Measure, and say what came out."""
         times = self._step_times()
         if times is None:
-            say(f"precision: {SINGLE} (bfloat16 is not supported on {self.device_type})")
+            rank_zero_print(
+                f"precision: {SINGLE} (bfloat16 is not supported on {self.device_type})"
+            )
             return SINGLE
-        say(f"precision: {times.faster} ({times.describe(times.faster)})")
+        rank_zero_print(f"precision: {times.faster} ({times.describe(times.faster)})")
         return times.faster
 
     def _take_tokenizer(self) -> None:

@@ -1,7 +1,7 @@
 """Batches as named tuples, and ragged rows of ids to make them from."""
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -69,3 +69,24 @@ def padded(rows: Sequence[Sequence[int] | np.ndarray], pad_id: int) -> Tensor:
     for i, row in enumerate(rows):
         out[i, : len(row)] = row
     return torch.from_numpy(out)
+
+
+BatchT = TypeVar("BatchT", bound=tuple)
+
+
+def on_device(batch: BatchT, device: torch.device) -> BatchT:
+    """Return the batch, a named tuple, with its tensors on the device."""
+    values = (value.to(device) if isinstance(value, Tensor) else value for value in batch)
+    return type(batch)(*values)
+
+
+class Batch(Protocol):
+    """Micro-batch of any task: what the training loop reads of it."""
+
+    @property
+    def n_token(self) -> int:
+        """Number of targets, over which the loss is averaged."""
+
+    @property
+    def n_source_token(self) -> int:
+        """Number of source tokens, or frames."""

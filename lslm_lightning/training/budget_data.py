@@ -1,14 +1,26 @@
 """Batches of a token budget, for texts that are stored as rows of ids."""
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from torch.utils.data import DataLoader
 
 from lslm_lightning.data.batching import TokenBudget
-from lslm_lightning.training.data import Sizes, TaskData
+from lslm_lightning.text.recipes import BytePair, Recipe
+from lslm_lightning.training.batches import Batch
+from lslm_lightning.training.data import (
+    EVAL_TOKENS,
+    N_VALIDATION_EXAMPLE,
+    Sizes,
+    TaskData,
+)
+from lslm_lightning.training.loaders import batch_loader, rank_share
+from lslm_lightning.types import JsonObject
+
+MAX_TOKENS = 4096  # default of `max_tokens`
 
 
 class Rows(Protocol):
@@ -18,7 +30,7 @@ class Rows(Protocol):
     def lengths(self) -> np.ndarray:
         """Lengths (n_row, n_side) of each row, such as source and target; see `TokenBudget`."""
 
-    def __getitem__(self, indices: Any) -> Any: ...
+    def __getitem__(self, indices: Sequence[int] | np.ndarray) -> Batch: ...
 
 
 class BudgetData(TaskData):
@@ -28,8 +40,29 @@ class BudgetData(TaskData):
         max_tokens: padded positions, summed over all sides, in one training batch on one device.
     """
 
-    def __init__(self, *args: Any, max_tokens: int = 4096, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    derived = (*TaskData.derived, "training_rows")
+
+    def __init__(
+        self,
+        corpus: str,
+        tokenizer: Recipe = BytePair(),  # noqa: B008 (frozen)
+        columns: JsonObject | None = None,
+        seed: int = 0,
+        exam_tokens: int = EVAL_TOKENS,
+        n_validation_example: int = N_VALIDATION_EXAMPLE,
+        num_workers: int = 0,
+        *,
+        max_tokens: int = MAX_TOKENS,
+    ) -> None:
+        super().__init__(
+            corpus,
+            tokenizer,
+            columns,
+            seed,
+            exam_tokens,
+            n_validation_example,
+            num_workers,
+        )
         self.max_tokens = max_tokens
 
     @abstractmethod
@@ -57,14 +90,14 @@ class BudgetData(TaskData):
         rows = self.training_rows
         plan = self.plan(rows)
         self.counts["train_padding_share"] = plan.padding_share()
-        self.train_stream = self.stream(plan)
-        return self.loader(rows, self.train_stream)
+        return batch_loader(self.trainer, rows, self.stream(plan), self.num_workers)
 
     def val_dataloader(self) -> DataLoader:
         rows = self.encoded("val")
         if not len(rows.lengths):
             raise ValueError(
-                f"corpus {self.corpus_name}: nothing in its split val can be read; look at it, "
-                "and at the lengths"
+                f"corpus {self.corpus_name}: no example of its split val can be used; look at "
+                "its texts, and at the maximal lengths in the config"
             )
-        return self.loader(rows, self.share_of(TokenBudget(rows.lengths, self.max_tokens)(0)))
+        batches = TokenBudget(rows.lengths, self.max_tokens)(0)
+        return batch_loader(self.trainer, rows, rank_share(self.trainer, batches), self.num_workers)

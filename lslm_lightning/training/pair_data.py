@@ -1,12 +1,16 @@
 """Batches of source and target texts, for all tasks that read one text and write another."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from lslm_lightning.text.recipes import BytePair, Recipe
 from lslm_lightning.training.batches import PairBatch, Ragged, padded
-from lslm_lightning.training.budget_data import BudgetData
+from lslm_lightning.training.budget_data import MAX_TOKENS, BudgetData
+from lslm_lightning.training.data import EVAL_TOKENS, N_VALIDATION_EXAMPLE
+from lslm_lightning.types import JsonObject
+
+MAX_LENGTH = 256  # default of the maximal numbers of tokens of a source and of a target
 
 
 class Pairs:
@@ -25,8 +29,8 @@ class Pairs:
         """Lengths (n_pair, 2) of source and target, in tokens."""
         return np.stack([self.source.lengths, self.target.lengths], 1)
 
-    def __getitem__(self, indices: Sequence[int]) -> PairBatch:
-        indices = np.asarray(indices, dtype=np.int64)  # there may be none
+    def __getitem__(self, indices: Sequence[int] | np.ndarray) -> PairBatch:
+        indices = np.asarray(indices, dtype=np.int64)  # may be empty
         source = padded([self.source[i] for i in indices], self.pad_id)
         target = padded([self.target[i] for i in indices], self.pad_id)
         n_target = int(self.target.lengths[indices].sum()) - len(indices)
@@ -40,39 +44,62 @@ class PairData(BudgetData):
 
     Training pairs with an empty side are left out, unless the target `may_be_empty`. Pairs longer
     than `max_source_length` or `max_target_length` tokens are left out too, or cut if `truncate` is
-    set. Both are counted in `counts`. Evaluation examples are never left out: the task cuts their
-    sources to its own `max_source_length`, which must be the same if `truncate` is set.
+    set. Both are counted in `counts`. Evaluation examples are never left out.
 
     Args:
         max_tokens: as in `BudgetData`, source plus target.
-        max_source_length: maximal number of tokens of a source.
+        max_source_length: maximal number of tokens of a training source, 256 by default. With
+            `truncate` it is that of the model, which cuts all its sources: set it there.
         max_target_length: maximal number of tokens of a target.
         truncate: cut longer texts instead of leaving them out.
     """
 
     def __init__(
         self,
-        *args: Any,
-        max_source_length: int = 256,
-        max_target_length: int = 256,
+        corpus: str,
+        tokenizer: Recipe = BytePair(),  # noqa: B008 (frozen)
+        columns: JsonObject | None = None,
+        seed: int = 0,
+        exam_tokens: int = EVAL_TOKENS,
+        n_validation_example: int = N_VALIDATION_EXAMPLE,
+        num_workers: int = 0,
+        *,
+        max_tokens: int = MAX_TOKENS,
+        max_source_length: int | None = None,
+        max_target_length: int = MAX_LENGTH,
         truncate: bool = False,
-        **kwargs: Any,
     ) -> None:
-        super().__init__(*args, **kwargs)
+        super().__init__(
+            corpus,
+            tokenizer,
+            columns,
+            seed,
+            exam_tokens,
+            n_validation_example,
+            num_workers,
+            max_tokens=max_tokens,
+        )
+        if truncate and max_source_length is not None:
+            self.stated["max_source_length"] = max_source_length
+        if max_source_length is None:
+            max_source_length = self.usual_source_length
         for name, value in (
             ("max_source_length", max_source_length),
             ("max_target_length", max_target_length),
         ):
             if value < 2:
-                raise ValueError(f"{name}={value} must be at least 2 tokens; 256 suits sentences")
+                raise ValueError(
+                    f"{name}={value} must be at least 2 tokens; {MAX_LENGTH} suits sentences"
+                )
         self.truncate = truncate
         self.max_source_length = max_source_length
         self.max_target_length = max_target_length
 
+    usual_source_length = MAX_LENGTH  # default of `max_source_length`
     may_be_empty = False
-    """Whether nothing is an answer too, and learned."""
+    """True if the empty text is a valid target."""
 
-    def to_pairs(self, row: Mapping[str, Any]) -> list[tuple[str, str]]:
+    def to_pairs(self, row: JsonObject) -> list[tuple[str, str]]:
         """Return the (source, target) training pairs of a row: its source with its first
         reference.
         """
@@ -134,7 +161,8 @@ class PairData(BudgetData):
         if rows.lengths.max(initial=0) <= longest:
             return rows
         return Ragged(
-            row if len(row) <= longest else np.append(row[: longest - 1], row[-1]) for row in rows
+            row if len(row) <= longest else np.append(row[: longest - 1], row[-1])
+            for row in (rows[i] for i in range(len(rows)))
         )
 
     def batching(self) -> str:

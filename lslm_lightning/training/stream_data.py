@@ -1,13 +1,14 @@
 """Stream of texts as a PyTorch dataset of batches."""
 
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
 from lslm_lightning.data.lanes import Lanes, Place
+from lslm_lightning.types import StateDict
 
 
 class StreamBatch(NamedTuple):
@@ -21,6 +22,34 @@ class StreamBatch(NamedTuple):
     follows: None = None
 
 
+class StreamProgress:
+    """Position in the stream after the last batch that was trained on, by lane."""
+
+    def __init__(self) -> None:
+        self.positions: dict[int, Place] = {}
+
+    def record(self, batch: StreamBatch) -> None:
+        """Record that a training step has used the batch."""
+        self.positions[batch.lane] = batch.place
+
+    def gathered(self, world_size: int) -> StateDict:
+        """Return the positions of all ranks as the state of a checkpoint; collective."""
+        shares: list[dict[int, Place]] = [self.positions]
+        if world_size > 1:
+            shares = [{}] * world_size
+            torch.distributed.all_gather_object(shares, self.positions)
+        positions: dict[int, Place] = {}
+        # a resumed rank has outdated positions for the lanes of other ranks
+        for share in shares:
+            for lane, position in share.items():
+                positions[lane] = max(position, positions.get(lane, position))
+        return {"places": {lane: tuple(position) for lane, position in positions.items()}}
+
+    def load(self, state: StateDict) -> None:
+        """Load the positions of a checkpoint."""
+        self.positions |= {lane: Place(*position) for lane, position in state["places"].items()}
+
+
 class StreamedWindows(IterableDataset):
     """Endless dataset of one rank's share of a stream; see `Lanes`.
 
@@ -29,7 +58,7 @@ class StreamedWindows(IterableDataset):
 
     Args:
         position: returns the number of micro-batches trained on so far.
-        places: stream position by lane after the last batch that was trained on.
+        positions: stream position by lane after the last batch that was trained on.
         rank, world: number of this process, and of all.
         n_worker: loader processes of each.
     """
@@ -38,35 +67,36 @@ class StreamedWindows(IterableDataset):
         self,
         lanes: Lanes,
         position: Callable[[], int] | None,
-        places: dict[int, Place],
+        positions: dict[int, Place],
         rank: int,
         world: int,
         n_worker: int,
     ) -> None:
-        if lanes.n_lane % (world * max(1, n_worker)):
+        n_reader = world * max(1, n_worker)
+        if lanes.n_lane % n_reader:
             raise ValueError(
                 f"data.n_lane={lanes.n_lane} must be a multiple of the {world} processes times "
-                f"data.num_workers={n_worker}, so that each"
-                " reads its own part; set "
-                f"{world * max(1, n_worker) * -(-lanes.n_lane // (world * max(1, n_worker)))}"
+                f"data.num_workers={n_worker}, so that each reads a part of its own; try "
+                f"{n_reader * -(-lanes.n_lane // n_reader)}"
             )
         self.lanes = lanes
         self.position = position
-        self.places = places
+        self.positions = positions
         self.rank = rank
         self.world = world
-        self._begin = 0
+        self._start = 0
 
     def __iter__(self) -> Iterator[StreamBatch]:
         worker = get_worker_info()
         part, n_part = (worker.id, worker.num_workers) if worker else (0, 1)
-        position = self._begin if self.position is None else self.position()
+        position = self._start if self.position is None else self.position()
         for ids, lane, place in self.lanes.share(
-            position, self.places, self.rank, self.world, part, n_part
+            position, self.positions, self.rank, self.world, part, n_part
         ):
             n_token = int((ids[:, 1:] != self.lanes.tokenizer.pad_id).sum())
             yield StreamBatch(torch.from_numpy(ids), n_token, 0, lane, place)
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> StateDict:
         """Return the state for a spawned loader process, with the start position as a number."""
-        return {**self.__dict__, "_begin": self.position(), "position": None}
+        start = self._start if self.position is None else self.position()
+        return {**self.__dict__, "_start": start, "position": None}

@@ -1,28 +1,36 @@
 """Windows of running text, for language modeling."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
 from lslm_lightning.contracts import Example
-from lslm_lightning.data.lanes import Lanes, Place
+from lslm_lightning.data.lanes import Lanes
 from lslm_lightning.data.locations import cache_directory
 from lslm_lightning.data.packing import Contiguous, Pieces, Windows, in_order, pack, packed_name
 from lslm_lightning.data.prepared import Prepared
 from lslm_lightning.data.rows import text_of
 from lslm_lightning.data.stream import Stream
 from lslm_lightning.text.recipes import BytePair, Existing, Recipe
-from lslm_lightning.training.batches import WindowBatch
+from lslm_lightning.training.batches import Batch, WindowBatch
 from lslm_lightning.training.data import Sizes, TaskData
-from lslm_lightning.training.packed_text import PackedText, Ring, TextInOrder, WholeTexts
+from lslm_lightning.training.loaders import BatchPlan, batch_loader, n_processed, rank_share
+from lslm_lightning.training.packed_text import (
+    CircularTokens,
+    PackedIds,
+    PackedText,
+    SequentialTokens,
+    WholeTexts,
+)
 from lslm_lightning.training.sharding import data_share
-from lslm_lightning.training.stream_data import StreamBatch, StreamedWindows
+from lslm_lightning.training.stream_data import StreamBatch, StreamedWindows, StreamProgress
+from lslm_lightning.types import JsonObject, StateDict
 
-PIECE = 4_000_000  # tokens of whole texts at once
+CONTEXT = 256  # default of `context`
+PIECE = 4_000_000  # maximal number of tokens of whole texts in one batch
 
 
 class WindowData(TaskData):
@@ -40,7 +48,7 @@ class WindowData(TaskData):
         stream: training texts that are read while they are needed, instead of the corpus's training
             split. Their number is not known: set trainer.max_steps.
         prepared: folder that `lslm data prepare` made of the training texts; its tokenizer is used.
-        context: number of tokens that a window reads and predicts.
+        context: number of tokens that a window reads and predicts; that of the model, set it there.
         batch_size: windows in one batch on one device.
         contiguous: read `batch_size` rows of text in order instead of windows in random order, so
             that the state of a recurrent network is carried from batch to batch (truncated
@@ -60,9 +68,9 @@ class WindowData(TaskData):
         self,
         corpus: str,
         tokenizer: Recipe = BytePair(),  # noqa: B008 (frozen)
-        columns: dict[str, Any] | None = None,
+        columns: JsonObject | None = None,
         seed: int = 0,
-        context: int = 256,
+        context: int | None = None,
         batch_size: int = 16,
         num_workers: int = 0,
         language: str | None = None,
@@ -75,13 +83,13 @@ class WindowData(TaskData):
     ) -> None:
         if stream is not None and prepared is not None:
             raise ValueError(
-                f"data.stream and data.prepared={prepared} are both texts to train on; leave one "
-                "out"
+                f"data.stream and data.prepared={prepared} both give the training texts; set only "
+                "one of them"
             )
         if stream is not None and contiguous:
             raise ValueError(
-                "data.contiguous=true cannot read in order what data.stream gives shuffled; "
-                "leave one out"
+                "data.contiguous=true reads texts in order, and data.stream shuffles them; set "
+                "only one of them"
             )
         self.prepared = None if prepared is None else Prepared.open(prepared)
         if self.prepared is not None:
@@ -93,10 +101,19 @@ class WindowData(TaskData):
         self.n_lane = n_lane
         self.buffer = buffer
         self.n_tokenizer_text = n_tokenizer_text
-        self._places: dict[int, Place] = {}  # of the stream, how far it was trained on
+        self._progress = StreamProgress()
+        # the training texts are not the corpus's training split
+        self.has_own_training_texts = stream is not None or prepared is not None
+        # a stream has no first batches to repeat, contiguous rows carry a state between batches
+        self.can_overfit = stream is None and not contiguous
+        if context is not None:
+            self.stated["context"] = context
+        else:
+            context = CONTEXT
         if context < 1 or batch_size < 1:
             raise ValueError(
-                f"context={context} and batch_size={batch_size} must both be at least 1"
+                f"data.context={context} and data.batch_size={batch_size} must both be at least "
+                "1; 256 and 16 are usual"
             )
         self.context = context
         self.batch_size = batch_size
@@ -114,13 +131,6 @@ class WindowData(TaskData):
             return self.stream_of_texts.head(self.n_tokenizer_text)
         return self.texts("train")
 
-    @property
-    def has_own_training_texts(self) -> bool:
-        """True if the training texts are a stream or a prepared folder, not the corpus's training
-        split.
-        """
-        return self.stream_of_texts is not None or self.prepared is not None
-
     @cached_property
     def texts_at_hand(self) -> list[str] | None:
         return None if self.has_own_training_texts else super().texts_at_hand
@@ -128,7 +138,9 @@ class WindowData(TaskData):
     def digest(self, split: str) -> str:
         if split != "train" or not self.has_own_training_texts:
             return super().digest(split)
-        return self.prepared.digest if self.prepared is not None else self.stream_of_texts.digest
+        source = self.stream_of_texts or self.prepared
+        assert source is not None
+        return source.digest
 
     def readable(self, split: str) -> bool:
         if split == "train" and self.stream_of_texts is not None:
@@ -139,18 +151,11 @@ class WindowData(TaskData):
             else super().readable(split)
         )
 
-    @property
-    def can_overfit(self) -> bool:
-        """False for streams, which have no first batches to repeat, and for contiguous rows, which
-        carry a state from batch to batch.
-        """
-        return self.stream_of_texts is None and not self.contiguous
-
     def check_length(self, max_steps: int) -> None:
         if self.stream_of_texts is not None and max_steps < 1:
             raise ValueError(
-                "a stream has no known length, so that neither epochs nor minutes say when it "
-                "ends: set trainer.max_steps"
+                f"trainer.max_steps={max_steps} must be at least 1 with data.stream: a stream has "
+                "no known length, so neither epochs nor minutes determine the end of the schedule"
             )
 
     def text_key(self) -> str:
@@ -158,7 +163,7 @@ class WindowData(TaskData):
             "text" if self.stream_of_texts is None else f"text of the first {self.n_tokenizer_text}"
         )
 
-    def to_example(self, row: Mapping[str, Any]) -> Example:
+    def to_example(self, row: JsonObject) -> Example:
         return Example(
             row["id"], "", (text_of(row["text"], self.corpus.join),), self.language, self.language
         )
@@ -166,9 +171,9 @@ class WindowData(TaskData):
     @cached_property
     def language(self) -> str:
         """Language code of the texts; see `language_of`."""
-        return self.language_of(self.texts(self.telling_split), self.given_language)
+        return self.language_of(self.texts(self.language_split), self.given_language)
 
-    def packed(self, split: str, kind: type[PackedText] = PackedText) -> PackedText:
+    def packed(self, split: str, kind: type[PackedIds] = PackedText) -> PackedIds:
         """Return the split as one memory-mapped row of ids, which is made once and cached.
 
         Args:
@@ -180,8 +185,8 @@ class WindowData(TaskData):
         if split == "train" and self.prepared is not None:
             if self.prepared.index["tokenizer"] != self.tokenizer.digest:
                 raise ValueError(
-                    f"{self.prepared.tokenizer} is not the tokenizer that made the ids beside "
-                    "it; put that one back"
+                    f"{self.prepared.tokenizer} is not the tokenizer that made the ids in its "
+                    "folder; restore that one, or run lslm data prepare again"
                 )
             self.counts["train_tokens"] = len(self.prepared.ids) - 1
             return kind(self.prepared.ids, self.context, self.tokenizer.pad_id)
@@ -199,7 +204,7 @@ class WindowData(TaskData):
         name = f"{split}_unknown_tokens"
         unknown = self.tokenizer.unk_id
         if name not in self.counts:
-            ids = self.packed(split).ids
+            ids = np.asarray(self.packed(split).ids)
             self.counts[name] = 0 if unknown is None else int((ids == unknown).sum())
         return int(self.counts[name])
 
@@ -227,23 +232,13 @@ class WindowData(TaskData):
         is_stream = self.stream_of_texts is not None
         batch = WindowBatch(ids, self.batch_size * self.context, follows=follows)
         return Sizes(
-            batch, batch, lambda: None if is_stream else len(self.windows(self.packed("train")))
+            batch,
+            batch,
+            lambda: None if is_stream else len(window_plan(self, self.packed("train"))),
         )
 
-    @property
-    def share(self) -> tuple[int, int]:
-        """(rank, number of ranks) as in `data_share`; (0, 1) without a Trainer."""
-        return (0, 1) if self.trainer is None else data_share(self.trainer)
-
-    def windows(self, text: PackedText) -> Windows | Contiguous:
-        """Return the assignment of windows to batches."""
-        if self.contiguous:
-            return Contiguous(
-                len(text.ids), self.context, self.batch_size, self.seed, self.share[1]
-            )
-        return Windows(len(text.ids), self.context, self.batch_size, self.seed)
-
     def train_dataloader(self) -> DataLoader:
+        trainer = self.trainer
         if self.stream_of_texts is not None:
             lanes = Lanes(
                 self.stream_of_texts,
@@ -254,58 +249,64 @@ class WindowData(TaskData):
                 self.n_lane,
                 self.buffer,
             )
-            total = self.trainer.fit_loop.epoch_loop.batch_progress.total
             share = (*data_share(self.trainer), self.num_workers)
-            return self.loader(
-                StreamedWindows(
-                    lanes, lambda: self.position(total.processed), self._places, *share
-                ),
-                None,
+            windows = StreamedWindows(
+                lanes, lambda: self.position(n_processed(trainer)), self._progress.positions, *share
             )
+            return batch_loader(self.trainer, windows, None, self.num_workers)
+        plan: BatchPlan
         if self.trainer.lightning_module.one_pass:
             text = self.packed("train", WholeTexts)
-            self.train_stream = self.stream(Pieces(text.ids, self.tokenizer.eos_id, PIECE))
-            return self.loader(text, self.train_stream)
-        text = self.packed("train", Ring if self.contiguous else PackedText)
-        self.train_stream = self.stream(self.windows(text))
-        return self.loader(text, self.train_stream)
+            plan = whole_texts_plan(self, text)
+        else:
+            text = self.packed("train", CircularTokens if self.contiguous else PackedText)
+            plan = window_plan(self, text)
+        return batch_loader(self.trainer, text, self.stream(plan), self.num_workers)
 
-    def trained_on(self, batch: WindowBatch | StreamBatch) -> None:
+    def trained_on(self, batch: Batch) -> None:
         if isinstance(batch, StreamBatch):
-            self._places[batch.lane] = batch.place
+            self._progress.record(batch)
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> StateDict:
         """Return how far all ranks have read the stream; collective."""
         if self.stream_of_texts is None:
             return {}
-        shares: list[dict[int, Place]] = [self._places]
-        if self.trainer.world_size > 1:
-            shares = [{}] * self.trainer.world_size
-            torch.distributed.all_gather_object(shares, self._places)
-        places: dict[int, Place] = {}
-        # a rank that went on knows of the others' lanes only how far they were then
-        for share in shares:
-            for lane, place in share.items():
-                places[lane] = max(place, places.get(lane, place))
-        return {"places": {lane: tuple(place) for lane, place in places.items()}}
+        return self._progress.gathered(self.trainer.world_size)
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._places |= {lane: Place(*place) for lane, place in state["places"].items()}
+    def load_state_dict(self, state: StateDict) -> None:
+        self._progress.load(state)
 
     def val_dataloader(self) -> DataLoader:
         one_pass = self.trainer.lightning_module.one_pass
         text = self.packed(
-            "val", WholeTexts if one_pass else TextInOrder if self.contiguous else PackedText
+            "val", WholeTexts if one_pass else SequentialTokens if self.contiguous else PackedText
         )
         self.n_unknown("val")
-        if one_pass:
-            return self.loader(
-                text, self.share_of(Pieces(text.ids, self.tokenizer.eos_id, PIECE)(0))
+        batches: Sequence
+        if self.contiguous and not one_pass:
+            share = data_share(self.trainer)
+            batches = in_order(len(text.ids), self.context, self.batch_size, *share)
+        elif one_pass:
+            batches = rank_share(self.trainer, whole_texts_plan(self, text)(0))
+        else:
+            starts = np.arange(0, len(text.ids) - 1, self.context)
+            n = self.batch_size
+            batches = rank_share(
+                self.trainer, [starts[i : i + n] for i in range(0, len(starts), n)]
             )
-        if self.contiguous:
-            return self.loader(
-                text, in_order(len(text.ids), self.context, self.batch_size, *self.share)
-            )
-        starts = np.arange(0, len(text.ids) - 1, self.context)
-        batches = [starts[i : i + self.batch_size] for i in range(0, len(starts), self.batch_size)]
-        return self.loader(text, self.share_of(batches))
+        return batch_loader(self.trainer, text, batches, self.num_workers)
+
+
+def window_plan(data: WindowData, text: PackedIds) -> Windows | Contiguous:
+    """Return the assignment of windows of the text to training batches."""
+    if data.contiguous:
+        # without a Trainer, as for estimates, one process reads all
+        n_share = 1 if data.trainer is None else data_share(data.trainer)[1]
+        return Contiguous(len(text.ids), data.context, data.batch_size, data.seed, n_share)
+    return Windows(len(text.ids), data.context, data.batch_size, data.seed)
+
+
+def whole_texts_plan(data: WindowData, text: PackedIds) -> Pieces:
+    """Return the assignment of whole texts to batches, for models that read each text once."""
+    ids = text.ids
+    return Pieces(ids, data.tokenizer.eos_id, PIECE)  # type: ignore[arg-type]  # or several files

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import NamedTuple
 
-MOST = 20_000_000  # characters that are searched
+MOST = 20_000_000  # maximal number of characters that are searched
 
 
 class TrainingText(NamedTuple):
@@ -19,7 +19,7 @@ def searchable(texts: Iterable[str]) -> TrainingText:
     """Join the texts, separated by a character that occurs in none, up to the first 20 million
     characters.
     """
-    parts = []
+    parts: list[str] = []
     size = 0
     for text in texts:
         if size + len(text) > MOST:

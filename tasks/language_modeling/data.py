@@ -6,12 +6,10 @@ from lslm_lightning.contracts import Example
 from lslm_lightning.systems.batches import whole_texts
 from lslm_lightning.training.window_data import WindowData
 
-# characters
-PASSAGE = 2000
-EXAM_BATCH = 200_000
-# and characters of each
+PASSAGE = 2000  # characters of a passage, about
+BATCH_CHARACTERS = 200_000  # of texts that are scored together
 N_PROMPT = 4
-PROMPT = 200
+PROMPT = 200  # characters of a prompt, at most
 
 
 def passages(text: str) -> Iterator[str]:
@@ -32,19 +30,19 @@ class LanguageModelingData(WindowData):
     that a score has a confidence interval.
     """
 
-    def examples(self, split: str) -> list[Example]:
+    def examples(self, split: str) -> Sequence[Example]:
         if split not in self._examples:
-            exam = []
+            found: list[Example] = []
             for row in self.rows(split):
                 whole = self.to_example(row)
                 pieces = list(passages(whole.references[0]))
-                name = whole.id.replace("#", "%23")  # what stands before # tells texts apart
+                name = whole.id.replace("#", "%23")  # the id before # identifies the text
                 ids = [name] if len(pieces) == 1 else [f"{name}#{i}" for i in range(len(pieces))]
-                exam += [
+                found += [
                     Example(id_, "", (piece,), whole.language)
                     for id_, piece in zip(ids, pieces, strict=True)
                 ]
-            self._examples[split] = exam
+            self._examples[split] = found
         return self._examples[split]
 
     def prompts(self, split: str) -> list[Example]:
@@ -61,7 +59,7 @@ class LanguageModelingData(WindowData):
         self, examples: Sequence[Example], rank: int = 0, world: int = 1
     ) -> list[list[Example]]:
         """Return this rank's batches of whole texts, of about 200,000 characters each."""
-        return list(whole_texts(examples, EXAM_BATCH))[rank::world]
+        return list(whole_texts(examples, BATCH_CHARACTERS))[rank::world]
 
 
 def beginning(example: Example) -> Example:

@@ -27,8 +27,8 @@ from lslm_lightning.training.window_data import WindowData
 from lslm_lightning.types import StateDict
 from tasks.language_modeling.task import LanguageModelAnswering, LanguageModeling
 
-MOST = 32  # tokens in an n-gram
-COUNTS = "counts"  # a folder of the run while it counts
+MAX_ORDER = 32
+COUNTS = "counts"  # folder in the run directory, during training only
 
 
 class NgramAnswering(LanguageModelAnswering):
@@ -86,8 +86,8 @@ class NgramInfo(ModelInfo):
             path = folder / NGRAM / name
             if not path.is_file() or checksum(path) != expected:
                 raise ValueError(
-                    f"{path} is {'damaged' if path.exists() else 'missing'}: it belongs to the "
-                    f"checkpoints in {folder}"
+                    f"{path} is {'damaged' if path.exists() else 'missing'}, and the checkpoints "
+                    f"in {folder} need it: restore it from a copy, or train again"
                 )
         tables = folder / NGRAM
         self.task.model = NgramModel.load(tables) if self.task.table_checksums else None
@@ -129,30 +129,28 @@ class NgramTask(LanguageModeling, LanguageModel):
         super().__init__(
             None, tokenizer, search=search, max_length=max_length, min_length=min_length
         )
-        if not 1 <= order <= MOST:
+        if not 1 <= order <= MAX_ORDER:
             raise ValueError(
-                f"order={order} must be at least 1 and at most {MOST}; 5 suits words and "
+                f"order={order} must be at least 1 and at most {MAX_ORDER}; 5 suits words and "
                 "subwords, more suits characters"
             )
         if list(min_count) != sorted(min_count) or [*min_count][:1] not in ([], [1]):
-            rule = (
-                "begin with 1, since single tokens are all kept, and not fall from order to order"
-            )
-            raise ValueError(f"min_count={list(min_count)} must {rule}: [1, 1, 2]")
+            rule = "begin with 1, since all single tokens are kept, and must not decrease"
+            raise ValueError(f"min_count={list(min_count)} must {rule}; try [1, 1, 2]")
         self.order = order
         self.min_count = list(min_count)
         self.closed_vocabulary = closed_vocabulary
         self.model: NgramModel | None = None
         self._counter: NgramCounter | None = None
-        self._n_run = 0  # counted by the state that goes on
-        self.table_checksums: dict[str, int] = {}  # of the tables' files
+        self._n_run = 0  # sorted runs of counts in the checkpoint that is resumed
+        self.table_checksums: dict[str, int] = {}  # by file of the tables
 
     @property
     def bos(self) -> int:
         """Id of the symbol before each text, which is the id of no token."""
         return self.tokenizer.vocab_size
 
-    # Training: each step counts a piece of the corpus, the last one estimates
+    # Training: each step counts a part of the corpus, the last one estimates the model
 
     def configure_optimizers(self) -> None:
         """Return None: there is no optimizer."""
@@ -166,7 +164,13 @@ class NgramTask(LanguageModeling, LanguageModel):
         self._counter = NgramCounter(self.order, self.bos + 1, self.bos, folder)
         self._counter.keep(self._n_run)
 
-    def training_step(self, batch: WindowBatch, batch_idx: int) -> None:
+    @property
+    def counter(self) -> NgramCounter:
+        """Counts of the n-grams that were read so far; it exists while training."""
+        assert self._counter is not None
+        return self._counter
+
+    def training_step(self, batch: WindowBatch, batch_idx: int) -> None:  # type: ignore[override]
         ids = batch.ids[0].cpu().numpy()
         if (
             self.closed_vocabulary
@@ -174,11 +178,11 @@ class NgramTask(LanguageModeling, LanguageModel):
             and (ids == self.tokenizer.unk_id).any()
         ):
             raise ValueError(
-                f"the training text has {self.tokenizer.kind} that the tokenizer leaves out, and "
-                "closed_vocabulary=True knows none such:"
-                " set it to False, or let the tokenizer keep all (min_count: 1, no vocab_size)"
+                f"closed_vocabulary=True allows no unknown {self.tokenizer.kind}, and the training "
+                "text has some that are not in the tokenizer's vocabulary: set it to False, or "
+                "let the tokenizer keep all (min_count: 1, no vocab_size)"
             )
-        self._counter.add(self.sentences(ids))
+        self.counter.add(self.sentences(ids))
         if self.trainer.is_last_batch:
             self._estimate()
 
@@ -188,7 +192,7 @@ class NgramTask(LanguageModeling, LanguageModel):
         unknown = self.tokenizer.unk_id
         impossible = {self.tokenizer.pad_id, self.tokenizer.bos_id} - {self.tokenizer.eos_id}
         impossible |= {unknown} if self.closed_vocabulary and unknown is not None else set()
-        model = estimated(self._counter, self.bos + 1, self.min_count, sorted(impossible))
+        model = estimated(self.counter, self.bos + 1, self.min_count, sorted(impossible))
         folder = Path(self.trainer.default_root_dir) / "checkpoints" / NGRAM
         draft = folder.with_name(f".{NGRAM}.part")
         remove(draft)
@@ -209,7 +213,7 @@ class NgramTask(LanguageModeling, LanguageModel):
 
     def on_save_checkpoint(self, checkpoint: StateDict) -> None:
         super().on_save_checkpoint(checkpoint)
-        checkpoint["n_run"] = len(self._counter.runs)
+        checkpoint["n_run"] = len(self.counter.runs)
         checkpoint["tables"] = self.table_checksums
 
     def on_load_checkpoint(self, checkpoint: StateDict) -> None:
@@ -227,8 +231,8 @@ class NgramTask(LanguageModeling, LanguageModel):
         """
         if self.model is None:
             raise ValueError(
-                "this run was stopped while it counted, and has no model yet: lslm resume goes "
-                "on with it"
+                "this run was stopped before its n-grams were counted, and has no model yet: "
+                "continue it with lslm resume"
             )
         return self.model
 
@@ -246,9 +250,9 @@ class NgramTask(LanguageModeling, LanguageModel):
         unknown = self.tokenizer.unk_id
         if self.closed_vocabulary and unknown is not None and any(unknown in row for row in rows):
             raise ValueError(
-                f"the text has {self.tokenizer.kind} that the training text lacks, and "
-                "closed_vocabulary=True leaves them no probability:"
-                " set it to False, or choose a tokenizer that knows all bytes (BytePair, Bytes)"
+                f"closed_vocabulary=True gives unknown {self.tokenizer.kind} no probability, and "
+                "the text has some that the training text lacks: set it to False, or choose a "
+                "tokenizer without unknown tokens (BytePair, Bytes)"
             )
         found = [self.sentences(np.asarray(row)) for row in rows]
         row = np.concatenate([*found, np.zeros(0, np.int64)])
@@ -262,7 +266,8 @@ class NgramTask(LanguageModeling, LanguageModel):
         return np.minimum(np.arange(1, len(ids)), max(1, self.order - 1))
 
     def loss(self, batch: WindowBatch, label_smoothing: float = 0.0) -> Tensor:
-        [nats] = self.token_nats([batch.ids[0].cpu().numpy()])
+        row = batch.ids[0].cpu().numpy()
+        [nats] = self.token_nats([row])  # type: ignore[list-item]  # an array of ids does as well
         return torch.tensor(nats.sum())
 
     def step(self, ids: Tensor, state: Tensor | None, shared: Nested) -> tuple[Tensor, Tensor]:

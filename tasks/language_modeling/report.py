@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lslm_lightning.contracts import Example, Prediction
-from lslm_lightning.reports.blocks import Folded, Heading, Section, Table, Text
+from lslm_lightning.reports.blocks import Cell, Folded, Heading, Section, Table, Text
 from lslm_lightning.reports.figures import Curves, Series
 from lslm_lightning.reports.shading import Shades
+from lslm_lightning.training.data import TaskData
+from lslm_lightning.training.window_data import WindowData
 from tasks.language_modeling.copies import longest_copy, searchable
-from tasks.language_modeling.data import LanguageModelingData
 
 if TYPE_CHECKING:
     from tasks.language_modeling.task import LanguageModelingTask
@@ -22,11 +23,11 @@ if TYPE_CHECKING:
 N_POINT = 200
 N_HARD = 6
 LONGEST_SHADED = 600
-END = "¶"  # stands for the end of a text
+END = "¶"  # shown for the end of a text
 
 
 def sections(
-    task: "LanguageModelingTask", data: LanguageModelingData, predictions: Sequence[Prediction]
+    task: "LanguageModelingTask", data: TaskData, predictions: Sequence[Prediction]
 ) -> list[Section]:
     """Return the sections of a run's report: bits per byte along the test text, and texts generated
     without a prompt.
@@ -39,7 +40,7 @@ def sections(
 
 
 def compared(
-    data: LanguageModelingData, split: str, outputs: Mapping[str, Sequence[Prediction]]
+    data: TaskData, split: str, outputs: Mapping[str, Sequence[Prediction]]
 ) -> list[Section]:
     """Return the sections of an evaluation: bits per byte of each system along the text, and its
     continuations of the prompts.
@@ -66,13 +67,13 @@ def scored(
         for name, by_id in given.items()
         if all(e.id in by_id for e in examples)
     }
-    # others look better than they are
+    # systems that do not score unknown words look better than they are
     answers = {name: own for name, own in every.items() if all(map(is_priced, own))} or every
     if not answers:
         return []
     n_byte = np.array([max(1, len(e.references[0].encode())) for e in examples])
     bits = {
-        name: np.array([p.nats + (p.spelling or 0.0) for p in own]) / math.log(2)
+        name: np.array([(p.nats or 0.0) + (p.spelling or 0.0) for p in own]) / math.log(2)
         for name, own in answers.items()
     }
     cuts = np.arange(0, len(examples), math.ceil(len(examples) / N_POINT))
@@ -137,7 +138,7 @@ def by_position(
                 own[g] = own.get(g, 0) + int(inside.sum())
     if not totals:
         return None
-    rows = [
+    rows: list[list[Cell]] = [
         [
             f"{2**g:,} to {2 ** (g + 1) - 1:,}" if g else "1",
             *(
@@ -151,14 +152,14 @@ def by_position(
         ]
         for g in sorted({g for own in totals.values() for g in own})
     ]
-    columns = ["tokens before"]
+    columns: list[Heading | str] = ["tokens before"]
     for name in totals:
         is_alone = name == "bits per byte"
         columns.append("tokens" if is_alone else f"tokens of {name}")
         columns.append(Heading(name, "" if is_alone else "bits/byte", False))
     note = (
-        "How many tokens of the window, or of the whole text, a token was predicted from; "
-        "windows overlap by what the stride leaves."
+        "Number of preceding tokens, in the window or the whole text, that a token was predicted "
+        "from; windows overlap by context less stride."
     )
     return Table(columns, rows, notes=[note])
 
@@ -181,20 +182,24 @@ def hardest(
     """
     blocks: list[object] = []
     for example, prediction, values in chosen:
-        words = ", ".join(
+        scores = ", ".join(
             f"{value:.2f}" if name == "bits per byte" else f"{name} {value:.2f}"
             for name, value in values.items()
         )
-        caption = f"{example.id}: {words} bits per byte"
+        caption = f"{example.id}: {scores} bits per byte"
         text = example.references[0]
         blocks.append(
             Shades(pieces(text, prediction)[:LONGEST_SHADED], caption, "bits", example.language)
         )
-    words = "Tokens are shaded by the bits that they cost"
+    legend = "Tokens are shaded by their bits"
     return Section(
         "Hardest passages",
         [
-            Text(f"{words}." if best == "bits per byte" else f"{words} {best}, the best system."),
+            Text(
+                f"{legend}."
+                if best == "bits per byte"
+                else f"{legend} under {best}, the best system."
+            ),
             *blocks,
         ],
     )
@@ -218,12 +223,11 @@ def pieces(text: str, prediction: Prediction) -> list[tuple[str, float | None]]:
     return [(piece or END, value) for piece, value in found]
 
 
-def writing(
-    written: Mapping[str, Sequence[tuple[str, str]]], data: LanguageModelingData
-) -> Section:
+def writing(written: Mapping[str, Sequence[tuple[str, str]]], data: TaskData) -> Section:
     """Return a section with the generated texts by system, given as (prompt, text), and the longest
     substring of each system's texts that occurs in the training text.
     """
+    assert isinstance(data, WindowData)
     known = None if data.texts_at_hand is None else searchable(data.texts_at_hand)
     blocks: list[object] = []
     for name, texts in written.items():
@@ -232,7 +236,7 @@ def writing(
         ]
         blocks += [Folded(name, shown)] if name else shown
     if known is not None:
-        rows = []
+        rows: list[list[Cell]] = []
         for name, texts in written.items():
             copy = max(
                 (longest_copy(text, known.text) for _, text in islice(texts, 4)),
@@ -240,14 +244,13 @@ def writing(
                 default="",
             )
             rows.append([*([name] if name else []), len(copy), copy])
-        columns = [
+        columns: list[Heading | str] = [
             *(["system"] if any(written) else []),
             Heading("longest copy", "characters"),
             "text",
         ]
         note = (
-            "The longest piece of these texts that stands in the training text word for word"
-            + known.note
+            "The longest part of these texts that occurs verbatim in the training text" + known.note
         )
         blocks.append(Table(columns, rows, "Copied from the training text", [note]))
-    return Section("What it writes" if "" in written else "What they write", blocks)
+    return Section("Samples", blocks)

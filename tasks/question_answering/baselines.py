@@ -10,8 +10,7 @@ from lslm_lightning.text.chinese import segment, segment_with_offsets
 from lslm_lightning.text.sentences import split_sentences
 from tasks.question_answering.data import as_question
 
-# A run of words with capitals, or a number; in scripts without capitals the first words up to a
-# sign.
+# Run of capitalized words, or a number
 NAME = re.compile(r"(?:[A-ZÀ-ÖØ-Þ][\w'’-]*)(?:\s+[A-ZÀ-ÖØ-Þ][\w'’-]*)*|\d+(?:[.,]\d+)*")
 
 
@@ -34,7 +33,9 @@ class FrequentSpan(RuleBaseline):
     """
 
     def __init__(self, answers: Sequence[str] = ()) -> None:
-        self.ordered = [answer for answer, _ in Counter(answers).most_common() if words(answer)]
+        self.ordered = [
+            answer for answer, _ in Counter(answers).most_common() if counted_words(answer)
+        ]
         super().__init__("most frequent span", self._first)
 
     def _first(self, example: Example) -> str:
@@ -43,8 +44,8 @@ class FrequentSpan(RuleBaseline):
         firsts, lasts = ({span[side] for span in spans} for side in (0, 1))
         for answer in (answer for answer in self.ordered if answer in passage):
             if any(
-                place.start() in firsts and place.end() in lasts
-                for place in re.finditer(re.escape(answer), passage)
+                match.start() in firsts and match.end() in lasts
+                for match in re.finditer(re.escape(answer), passage)
             ):
                 return answer
         return first_name(passage)
@@ -63,9 +64,11 @@ class WordOverlap(RuleBaseline):
 
     def _closest(self, example: Example) -> str:
         question = as_question(example)
-        wanted = words(question.asked)
+        wanted = counted_words(question.asked)
         sentences = split_sentences(question.passage, question.language)
-        return max(sentences, key=lambda sentence: len(wanted & words(sentence)), default="")
+        return max(
+            sentences, key=lambda sentence: len(wanted & counted_words(sentence)), default=""
+        )
 
 
 def first_name(passage: str) -> str:
@@ -76,6 +79,6 @@ def first_name(passage: str) -> str:
     return next(iter(re.findall(r"\w+", passage)), "")
 
 
-def words(text: str) -> set[str]:
+def counted_words(text: str) -> set[str]:
     """Return the distinct words of a text in lower case, without punctuation."""
     return {piece for piece in segment(text.lower()) if piece[0].isalnum()}

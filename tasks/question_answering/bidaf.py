@@ -52,10 +52,10 @@ class AttentionFlow(nn.Module):
         """Return vectors (B, S, D) for the inputs x (B, S, ...) of a backbone; outside the passage
         they are 0.
         """
-        passage, passage_pad = places(batch.of_passage)  # (B, P)
-        question, question_pad = places(~batch.of_passage & ~batch.source_pad)  # (B, Q)
+        passage, passage_pad = true_indices(batch.of_passage)  # (B, P)
+        question, question_pad = true_indices(~batch.of_passage & ~batch.source_pad)  # (B, Q)
         h, u = (
-            backbone.encode(taken(x, at), pad)
+            backbone.encode(gather_tokens(x, at), pad)
             for at, pad in ((passage, passage_pad), (question, question_pad))
         )
         g = self.flow(h, u, passage_pad, question_pad).to(h.dtype)  # (B, P, D)
@@ -75,7 +75,7 @@ class AttentionFlow(nn.Module):
         return self.joined(torch.cat([h, attended, h * attended, h * summary], -1))
 
 
-def places(wanted: Tensor) -> tuple[Tensor, Tensor]:
+def true_indices(wanted: Tensor) -> tuple[Tensor, Tensor]:
     """Return the token indices (B, n) int64 at which `wanted` (B, S) is True, in order, and the
     mask (B, n) of padding.
     """
@@ -85,6 +85,6 @@ def places(wanted: Tensor) -> tuple[Tensor, Tensor]:
     return order, torch.arange(most, device=wanted.device) >= n[:, None]
 
 
-def taken(x: Tensor, at: Tensor) -> Tensor:
+def gather_tokens(x: Tensor, at: Tensor) -> Tensor:
     """Gather the rows of x (B, S, ...) at token indices (B, n) to (B, n, ...)."""
     return x.gather(1, at.view(*at.shape, *[1] * (x.dim() - 2)).expand(*at.shape, *x.shape[2:]))

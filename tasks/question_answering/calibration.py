@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lslm_lightning.reports.blocks import Columns, Heading, Section, Table
+from lslm_lightning.reports.blocks import Cell, Columns, Heading, Section, Table
 from lslm_lightning.reports.figures import Curves, Series
 
 N_BIN = 10
@@ -36,13 +36,12 @@ def calibrate(confidence: np.ndarray, right: np.ndarray) -> Calibration:
         confidence: (N,) probabilities of the answers.
         right: (N,) 1 for right answers, 0 for wrong ones.
     """
-    places = np.minimum((confidence * N_BIN).astype(np.int64), N_BIN - 1)
-    n = np.bincount(places, minlength=N_BIN)
-    sums = [np.bincount(places, weights=values, minlength=N_BIN) for values in (confidence, right)]
+    indices = np.minimum((confidence * N_BIN).astype(np.int64), N_BIN - 1)
+    n = np.bincount(indices, minlength=N_BIN)
+    sums = [np.bincount(indices, weights=values, minlength=N_BIN) for values in (confidence, right)]
     there = n > 0
-    return Calibration(
-        *(100 * total[there] / n[there] for total in sums), n[there], np.flatnonzero(there)
-    )
+    mean, right_share = (100 * total[there] / n[there] for total in sums)
+    return Calibration(mean, right_share, n[there], np.flatnonzero(there))
 
 
 def section(found: Mapping[str, Calibration]) -> Section:
@@ -50,19 +49,19 @@ def section(found: Mapping[str, Calibration]) -> Section:
     lines = [
         Series(name, each.confidence.tolist(), each.right.tolist()) for name, each in found.items()
     ]
-    lines.append(Series("as sure as right", [0.0, 100.0], [0.0, 100.0]))
-    rows = [
+    lines.append(Series("perfect calibration", [0.0, 100.0], [0.0, 100.0]))
+    rows: list[list[Cell]] = [
         [name, each.error, float((each.confidence * each.n).sum() / each.n.sum())]
         for name, each in found.items()
     ]
-    columns = [
+    columns: list[Heading | str] = [
         "system",
         Heading("expected calibration error", "%", False),
         Heading("mean confidence", "%"),
     ]
     note = (
-        "Confidence: the probability of the answer among all that were weighed. Ten bins of "
-        "equal width; right: exact match."
+        "Confidence: probability of the answer among all candidates. Ten bins of equal width; "
+        "right: exact match."
     )
     picture = Curves(lines, "confidence, %", "exact match, %", "Right answers by confidence")
     return Section(
@@ -75,15 +74,15 @@ def bins(found: Mapping[str, Calibration]) -> Table:
     confidence.
     """
     width = 100 / N_BIN
-    rows = []
-    for place in range(N_BIN):
-        cells: list[float | int | None] = []
+    rows: list[list[Cell]] = []
+    for index in range(N_BIN):
+        cells: list[Cell] = []
         for each in found.values():
-            here = each.bins == place
+            here = each.bins == index
             n = int(each.n[here].sum())
             cells += [n, float(each.right[here][0]) if n else None]
         if any(cells[::2]):
-            rows.append([f"{place * width:.0f} to {(place + 1) * width:.0f} %", *cells])
+            rows.append([f"{index * width:.0f} to {(index + 1) * width:.0f} %", *cells])
     columns: list[Heading | str] = ["confidence"]
     for name in found:
         columns += [Heading(name, "answers"), Heading(name, "% right")]

@@ -9,14 +9,14 @@ import numpy as np
 
 from lslm_lightning.contracts import Alternative, Example
 from lslm_lightning.metrics.agreement import TokenF1
-from tasks.question_answering.places import text_of
+from tasks.question_answering.places import span_text
 from tasks.question_answering.windows import Passage, Window
 
-# nats of no answer from which the probability of all else can be told to six digits
-SMALLEST = 1e-10
+# nats of no answer above which the probability of all spans has six exact digits
+MIN_NATS = 1e-10
 
 
-def band(
+def span_scores(
     windows: Iterable[tuple[Window, np.ndarray]], n_token: int, longest: int
 ) -> tuple[np.ndarray, float]:
     """Return log p(start) + log p(end) for each span of the passage, and for no answer.
@@ -38,7 +38,7 @@ def band(
     found = np.full((n_token, longest), -np.inf)
     nothing = math.inf
     for window, scores in windows:
-        # nan of a network that has broken down
+        # np.minimum keeps nan, which a diverged network gives
         nothing = float(np.minimum(nothing, scores[0].sum()))
         possible = np.where(
             np.stack([window.begins, window.ends], 1), scores[: len(window.ids)], -np.inf
@@ -50,7 +50,7 @@ def band(
     return found, nothing
 
 
-def weighed(
+def ranked_answers(
     scores: np.ndarray, nothing: float, text: str, passage: Passage, n: int
 ) -> list[Alternative]:
     """Return the `n` best answers with different texts, the best first, followed by no answer; nats
@@ -59,7 +59,7 @@ def weighed(
     If scores are nan, the only answer is no answer, with nan nats.
 
     Args:
-        scores: (N, L); see `band`.
+        scores: (N, L); see `span_scores`.
         nothing: log p of no answer.
     """
     if math.isnan(nothing):
@@ -67,17 +67,17 @@ def weighed(
     flat = scores.ravel()
     total = log_sum(np.append(flat, nothing))
     found: dict[str, float] = {}
-    for place in np.argsort(-flat, kind="stable")[: 10 * n]:  # several may have one text
-        if len(found) == n or not math.isfinite(flat[place]):
+    for index in np.argsort(-flat, kind="stable")[: 10 * n]:  # several may have one text
+        if len(found) == n or not math.isfinite(flat[index]):
             break
-        first, length = divmod(int(place), scores.shape[1])
-        answer = text_of(text, passage.offsets, first, first + length)
+        first, length = divmod(int(index), scores.shape[1])
+        answer = span_text(text, passage.offsets, first, first + length)
         if answer and answer not in found:
-            found[answer] = total - float(flat[place])
+            found[answer] = total - float(flat[index])
     return [*(Alternative(*each) for each in found.items()), Alternative("", total - nothing)]
 
 
-def decided(answers: Sequence[Alternative], threshold: float) -> list[Alternative]:
+def apply_threshold(answers: Sequence[Alternative], threshold: float) -> list[Alternative]:
     """Return the answers sorted by nats after lowering the score of no answer by `threshold` nats;
     an infinite threshold removes no answer.
 
@@ -85,14 +85,14 @@ def decided(answers: Sequence[Alternative], threshold: float) -> list[Alternativ
     best span.
 
     Args:
-        answers: as `weighed` returns them.
+        answers: as `ranked_answers` returns them.
     """
     *spans, nothing = answers
     if not spans:
         return [Alternative("", nothing.nats if math.isnan(nothing.nats) else 0.0)]
     rest = log_sum([-answer.nats for answer in spans])
-    if nothing.nats > SMALLEST:
-        rest = max(rest, math.log(-math.expm1(-nothing.nats)))  # of all spans, known here or not
+    if nothing.nats > MIN_NATS:
+        rest = max(rest, math.log(-math.expm1(-nothing.nats)))  # all spans, listed here or not
     total = log_sum([rest, -nothing.nats - threshold])
     found = [Alternative(answer.output, max(0.0, answer.nats + total)) for answer in spans]
     if math.isfinite(threshold):
@@ -101,19 +101,20 @@ def decided(answers: Sequence[Alternative], threshold: float) -> list[Alternativ
 
 
 def best_threshold(examples: Sequence[Example], answers: Sequence[Sequence[Alternative]]) -> float:
-    """Return the threshold of `decided` at which the F1 of these answers is highest; of several the
-    one that leaves the fewest questions unanswered.
+    """Return the threshold of `apply_threshold` at which the F1 of these answers is highest; of
+    several the one that leaves the fewest questions unanswered.
 
     Infinite if every question has an answer. Source: `find_best_thresh` of SQuAD's evaluation
     script v2.0.
 
     Args:
-        answers: answers to each example, as `weighed` returns them.
+        answers: answers to each example, as `ranked_answers` returns them.
     """
     if all(any(example.references) for example in examples):
         return math.inf
     metric = TokenF1(examples[0].language)
-    # of no answer over the best span: by how many nats it leads, and what it would bring
+    # for each question: nats of the best span less nats of no answer, and the gain in F1 of
+    # giving no answer
     margins = []
     gains = []
     for example, (best, *_, nothing) in (
@@ -130,9 +131,9 @@ def best_threshold(examples: Sequence[Example], answers: Sequence[Sequence[Alter
     ordered = np.array(margins)[order]
     total = np.concatenate([[0.0], np.cumsum(np.array(gains)[order])])
     edges = np.concatenate([[ordered[0] + 2.0], ordered, [ordered[-1] - 2.0]])
-    # the first k have none: from above all of them to below all
+    # at the k-th threshold the first k questions get no answer
     middles = (edges[:-1] + edges[1:]) / 2
-    # what is equal stays together
+    # no threshold separates equal margins
     possible = np.concatenate([[True], ordered[:-1] > ordered[1:], [True]])
     return float(middles[int(np.argmax(np.where(possible, total, -np.inf)))])
 

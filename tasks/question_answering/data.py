@@ -2,18 +2,26 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import cast
 
 from lslm_lightning.contracts import Example
-from lslm_lightning.training.data import TaskData, say
+from lslm_lightning.text.recipes import BytePair, Recipe
+from lslm_lightning.training.budget_data import MAX_TOKENS
+from lslm_lightning.training.data import (
+    EVAL_TOKENS,
+    N_VALIDATION_EXAMPLE,
+    TaskData,
+    rank_zero_print,
+)
 from lslm_lightning.training.pair_data import PairData
+from lslm_lightning.types import JsonObject
 from tasks.question_answering import prompt
-from tasks.question_answering.places import nearest
+from tasks.question_answering.places import nearest_occurrence
 
-NAMED = 5  # questions that a line about many names
+N_NAMED = 5  # ids that a message lists at most
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +40,7 @@ class Question(Example):
     starts: tuple[int | None, ...] = ()
     plausible: tuple[int, int] | None = None
 
-    def found(self) -> tuple[int, int] | None:
+    def answer_span(self) -> tuple[int, int] | None:
         """Return the characters [start, end) of the reference that most annotators agree on, the
         first of several; None if no reference occurs in the passage.
         """
@@ -52,8 +60,8 @@ def as_question(example: Example) -> Question:
     """
     if isinstance(example, Question):
         return example
-    words, passage = (*re.split(r"[\n\t]", example.source, maxsplit=1), "")[:2]
-    asked = " ".join(words.split())
+    first_line, passage = (*re.split(r"[\n\t]", example.source, maxsplit=1), "")[:2]
+    asked = " ".join(first_line.split())
     language = example.source_language
     return Question(
         example.id,
@@ -78,42 +86,29 @@ class QuestionData(TaskData):
     An answer that does not begin at the offset in `starts` is searched in the passage, and its
     nearest occurrence is used. `counts` has the number of such answers, and of those that do not
     occur in their passage.
-
-    Args:
-        language: code of the texts' language, which decides how answers are compared; by default
-            that of the corpus, or the one identified from the texts.
     """
 
     fields = ("context", "question", "answers")
     source_fields = ("question", "context")
 
-    def __init__(self, *args: Any, language: str | None = None, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.given_language = language
-
     @cached_property
     def language(self) -> str:
         """Language code of questions and passages; see `language_of`."""
         return self.language_of(
-            (row["context"] for row in self.rows(self.telling_split)), self.given_language
+            (row["context"] for row in self.rows(self.language_split)), self.given_language
         )
 
-    def to_example(self, row: Mapping[str, Any]) -> Question:
+    def to_example(self, row: JsonObject) -> Question:
         asked = " ".join(row["question"].split())
         passage = row["context"]
         texts = row["answers"]
-        starts = places_in(passage, texts, starts_of(row))
-        looks = row.get("plausible", [])
-        places = zip(
-            looks,
-            places_in(passage, looks, starts_of(row, "plausible", "plausible_starts")),
-            strict=True,
+        starts = find_offsets(passage, texts, stated_offsets(row))
+        wrong = row.get("plausible", [])
+        offsets = find_offsets(passage, wrong, stated_offsets(row, "plausible", "plausible_starts"))
+        spans = (
+            (at, at + len(text)) for text, at in zip(wrong, offsets, strict=True) if at is not None
         )
-        plausible = (
-            None
-            if any(texts)
-            else next(((at, at + len(text)) for text, at in places if at is not None), None)
-        )
+        plausible = None if any(texts) else next(spans, None)
         return Question(
             row["id"],
             f"{asked}\n{passage}",
@@ -126,14 +121,14 @@ class QuestionData(TaskData):
             plausible=plausible,
         )
 
-    def examples(self, split: str) -> list[Question]:
-        known = split in self._examples
-        found = super().examples(split)
-        if not known:
-            self._count(split, found)
-        return found
+    def examples(self, split: str) -> Sequence[Question]:
+        is_known = split in self._examples
+        questions = cast(Sequence[Question], super().examples(split))
+        if not is_known:
+            self._count(split, questions)
+        return questions
 
-    def _count(self, split: str, questions: list[Question]) -> None:
+    def _count(self, split: str, questions: Sequence[Question]) -> None:
         """Record in `counts`, and print, how many answers are not at the offsets that their rows
         state.
         """
@@ -141,15 +136,15 @@ class QuestionData(TaskData):
         lost = []
         n_answer = 0
         for question, row in zip(questions, self.rows(split), strict=True):
-            for text, said, found in zip(
-                row["answers"], starts_of(row), question.starts, strict=False
+            for text, stated, start in zip(
+                row["answers"], stated_offsets(row), question.starts, strict=False
             ):
                 if not text:
                     continue
                 n_answer += 1
-                if found is None:
+                if start is None:
                     lost.append(question.id)
-                elif said not in (None, found):
+                elif stated not in (None, start):
                     repaired.append(question.id)
         self.counts |= {
             f"{split}_questions": len(questions),
@@ -158,13 +153,13 @@ class QuestionData(TaskData):
             f"{split}_answers_not_in_passage": len(lost),
             f"{split}_plausible": sum(q.plausible is not None for q in questions),
         }
-        for ids, words in (
-            (repaired, "do not begin where they should and were found elsewhere"),
-            (lost, "are not in their passage"),
+        for ids, fault in (
+            (repaired, "do not begin at their stated offsets and were found elsewhere"),
+            (lost, "do not occur in their passages"),
         ):
             if ids:
-                say(
-                    f"{self.corpus_name}, {split}: {len(ids):,} of {n_answer:,} answers {words} "
+                rank_zero_print(
+                    f"{self.corpus_name}, {split}: {len(ids):,} of {n_answer:,} answers {fault} "
                     f"({named(ids)})"
                 )
 
@@ -182,7 +177,7 @@ class QuestionData(TaskData):
 
     prompt_version = prompt.VERSION
 
-    def question(self, example: Example, shots: Any) -> str:
+    def question(self, example: Example, shots: Sequence[Example]) -> str:
         return prompt.question(example, shots)
 
 
@@ -192,46 +187,67 @@ class GenerativeData(QuestionData, PairData):
 
     The passage is last in the source, so it is cut if both are longer than `max_source_length`
     tokens.
+
+    Args:
+        max_source_length: see `PairData`; 400 by default.
+        language: code of the texts' language, which decides how answers are compared; by default
+            that of the corpus, or the one identified from the texts.
     """
 
+    usual_source_length = 400
     may_be_empty = True
 
     def __init__(
         self,
-        *args: Any,
-        max_source_length: int = 400,
+        corpus: str,
+        tokenizer: Recipe = BytePair(),  # noqa: B008 (frozen)
+        columns: JsonObject | None = None,
+        seed: int = 0,
+        exam_tokens: int = EVAL_TOKENS,
+        n_validation_example: int = N_VALIDATION_EXAMPLE,
+        num_workers: int = 0,
+        *,
+        max_tokens: int = MAX_TOKENS,
+        max_source_length: int | None = None,
         max_target_length: int = 40,
         truncate: bool = True,
-        **kwargs: Any,
+        language: str | None = None,
     ) -> None:
         super().__init__(
-            *args,
+            corpus,
+            tokenizer,
+            columns,
+            seed,
+            exam_tokens,
+            n_validation_example,
+            num_workers,
+            max_tokens=max_tokens,
             max_source_length=max_source_length,
             max_target_length=max_target_length,
             truncate=truncate,
-            **kwargs,
         )
+        self.given_language = language
 
-    def to_pairs(self, row: Mapping[str, Any]) -> list[tuple[str, str]]:
+    def to_pairs(self, row: JsonObject) -> list[tuple[str, str]]:
         example = self.to_example(row)
         [(answer, _)] = Counter(example.references).most_common(1)
         return [(example.source, answer)]
 
 
-def places_in(
-    passage: str, texts: Sequence[str], begins: Sequence[int | None]
+def find_offsets(
+    passage: str, texts: Sequence[str], offsets: Sequence[int | None]
 ) -> tuple[int | None, ...]:
     """Return the character offset of each text in the passage, of several occurrences the nearest
-    to its offset in `begins`; None for a text that does not occur.
+    to its entry in `offsets`; None for a text that does not occur.
     """
     return tuple(
-        nearest(passage, text, begin or 0) if text else None
-        for text, begin in zip(texts, begins, strict=True)
+        nearest_occurrence(passage, text, offset or 0) if text else None
+        for text, offset in zip(texts, offsets, strict=True)
     )
 
 
-def starts_of(
-    row: Mapping[str, Any], texts: str = "answers", starts: str = "starts"
+def stated_offsets(
+    row: JsonObject, texts: str = "answers", starts: str = "starts"
 ) -> list[int | None]:
     """Return the character offsets that a row states for its `texts`; None for each one without.
 
@@ -239,18 +255,18 @@ def starts_of(
         ValueError: there are more or fewer offsets than texts, or one is no number.
     """
     n = len(row.get(texts, ()))
-    begins = row.get(starts)
-    if begins is None:
+    offsets = row.get(starts)
+    if offsets is None:
         return [None] * n
-    if len(begins) != n or not all(re.fullmatch(r"-?[0-9]+|", begin) for begin in begins):
+    if len(offsets) != n or not all(re.fullmatch(r"-?[0-9]+|", offset) for offset in offsets):
         raise ValueError(
-            f"{row['id']}: {starts}={begins} must be one number for each of its {n} {texts}; "
-            f"correct it, or leave out {starts}"
+            f"{row['id']}: {starts}={offsets} must be one number for each of its {n} {texts}; "
+            f"correct it, or remove the field {starts}"
         )
-    return [int(begin) if begin else None for begin in begins]
+    return [int(offset) if offset else None for offset in offsets]
 
 
 def named(ids: list[str]) -> str:
     """Return the first few distinct ids as one text."""
     distinct = list(dict.fromkeys(ids))
-    return ", ".join(distinct[:NAMED]) + (", ..." if len(distinct) > NAMED else "")
+    return ", ".join(distinct[:N_NAMED]) + (", ..." if len(distinct) > N_NAMED else "")

@@ -18,29 +18,29 @@ from lslm_lightning.text.chinese import segment_with_offsets
 from lslm_lightning.text.languages import base_language
 from lslm_lightning.text.sentences import split_sentences
 
-SIZES = (4, 8, 4, 8, 8)
-"""Of each hint: match (0 none, 1 by stem, 2 but for case, 3 exact); words of the run that both
-texts have; how often its own text has the word, less one; shape; and how much of the rarer
-words of the question the word's sentence has, in sevenths.
+FEATURE_SIZES = (4, 8, 4, 8, 8)
+"""Number of values of each feature: match (0 none, 1 by stem, 2 except for case, 3 exact); length
+of the run of words around it that both texts have; occurrences of the word in its own text, less
+one; shape; and share of the question's words that the word's sentence has, in sevenths.
 """
-_SHIFTS = (0, 2, 5, 7, 10)  # where each stands in one number
+_SHIFTS = (0, 2, 5, 7, 10)  # lowest bit of each feature in the packed integer
 
 
-class HintWords(NamedTuple):
+class AnalyzedWords(NamedTuple):
     """Words and punctuation marks of a text, with what is compared: punctuation marks have no
     stem.
     """
 
-    spans: np.ndarray  # (N, 2) characters [start, end) of each word or sign
+    spans: np.ndarray  # (N, 2) characters [start, end) of each word or punctuation mark
     texts: list[str]
     folded: list[str]
-    stems: list[str]  # "" of signs
-    shapes: np.ndarray  # (N,)
-    repeats: np.ndarray  # (N,)
-    sentence: np.ndarray  # (N,) number of the sentence that each stands in
+    stems: list[str]  # "" for punctuation
+    shapes: np.ndarray  # (N,) see `shape_of`
+    repeats: np.ndarray  # (N,) further occurrences in the text
+    sentence: np.ndarray  # (N,) index of each word's sentence
 
 
-def words_of(text: str, language: str) -> HintWords:
+def analyze_words(text: str, language: str) -> AnalyzedWords:
     """Split a text into words (CJK into single characters), and compute what of each word does not
     depend on the other text.
     """
@@ -51,10 +51,10 @@ def words_of(text: str, language: str) -> HintWords:
     stem = _stem() if base_language(language) == "en" else str
     stems = [stem(word) if word[0].isalnum() else "" for word in folded]
     counts = Counter(folded)
-    repeats = np.array([min(counts[word], SIZES[2]) - 1 for word in folded], dtype=np.int64)
+    repeats = np.array([min(counts[word], FEATURE_SIZES[2]) - 1 for word in folded], dtype=np.int64)
     shapes = np.array([shape_of(piece) for piece in texts], dtype=np.int64)
     sentence = np.searchsorted(sentence_starts(text, language)[1:], spans[:, 0], side="right")
-    return HintWords(spans, texts, folded, stems, shapes, repeats, sentence)
+    return AnalyzedWords(spans, texts, folded, stems, shapes, repeats, sentence)
 
 
 @cache
@@ -90,7 +90,7 @@ def sentence_starts(text: str, language: str) -> list[int]:
     return sorted(set(starts))
 
 
-def hints(own: HintWords, other: HintWords, share: np.ndarray) -> np.ndarray:
+def word_features(own: AnalyzedWords, other: AnalyzedWords, share: np.ndarray) -> np.ndarray:
     """Return the features of each word of one text given the other, all packed into one integer per
     word (N,).
 
@@ -114,7 +114,7 @@ def hints(own: HintWords, other: HintWords, share: np.ndarray) -> np.ndarray:
     ]
     parts = (
         np.array(match, dtype=np.int64),
-        runs(own.stems, other.stems),
+        common_runs(own.stems, other.stems),
         own.repeats,
         own.shapes,
         np.rint(7 * share).astype(np.int64),
@@ -122,25 +122,27 @@ def hints(own: HintWords, other: HintWords, share: np.ndarray) -> np.ndarray:
     return sum(part << shift for part, shift in zip(parts, _SHIFTS, strict=True))
 
 
-def runs(own: Sequence[str], other: Sequence[str]) -> np.ndarray:
+def common_runs(own: Sequence[str], other: Sequence[str]) -> np.ndarray:
     """Return for each word (N,) the length, at most 7, of the longest run of words around it that
     both texts have; punctuation ends a run.
     """
-    places: dict[str, list[int]] = {}
+    positions: dict[str, list[int]] = {}
     for j, stem in enumerate(other):
         if stem:
-            places.setdefault(stem, []).append(j)
+            positions.setdefault(stem, []).append(j)
     longest = np.zeros(len(own), dtype=np.int64)
-    before = {}
+    before: dict[int, int] = {}
     for i, stem in enumerate(own):
-        before = {j: before.get(j - 1, 0) + 1 for j in places.get(stem, ())}
+        before = {j: before.get(j - 1, 0) + 1 for j in positions.get(stem, ())}
         if before:
             n = max(before.values())
             longest[i - n + 1 : i + 1] = np.maximum(longest[i - n + 1 : i + 1], n)
-    return longest.clip(max=SIZES[1] - 1)
+    return longest.clip(max=FEATURE_SIZES[1] - 1)
 
 
-def sentence_share(question: HintWords, passage: HintWords) -> tuple[np.ndarray, np.ndarray]:
+def sentence_share(
+    question: AnalyzedWords, passage: AnalyzedWords
+) -> tuple[np.ndarray, np.ndarray]:
     """Return, for each word of the question and of the passage, the share (0 to 1) of the
     question's words that occur in its sentence.
 
@@ -163,7 +165,9 @@ def sentence_share(question: HintWords, passage: HintWords) -> tuple[np.ndarray,
     return np.full(len(question.texts), found.max()), found[passage.sentence]
 
 
-def of_tokens(words: HintWords, hint: np.ndarray, offsets: Sequence[tuple[int, int]]) -> np.ndarray:
+def token_features(
+    words: AnalyzedWords, features: np.ndarray, offsets: Sequence[tuple[int, int]]
+) -> np.ndarray:
     """Map features of words to tokens: each token gets those of the word that contains its first
     visible character, or of the next word.
 
@@ -171,12 +175,14 @@ def of_tokens(words: HintWords, hint: np.ndarray, offsets: Sequence[tuple[int, i
         hint: (N,) features of each word.
         offsets: the characters [start, end) of each token.
     """
-    if not len(hint):
+    if not len(features):
         return np.zeros(len(offsets), dtype=np.int64)
     starts = np.array([start for start, _ in offsets], dtype=np.int64)
-    return hint[np.searchsorted(words.spans[:, 1], starts, side="right").clip(max=len(hint) - 1)]
+    return features[
+        np.searchsorted(words.spans[:, 1], starts, side="right").clip(max=len(features) - 1)
+    ]
 
 
-def apart(hint: Tensor) -> list[Tensor]:
-    """Unpack the integers (...) into the features (...), each smaller than its entry in `SIZES`."""
-    return [(hint >> shift) % size for size, shift in zip(SIZES, _SHIFTS, strict=True)]
+def unpack_features(features: Tensor) -> list[Tensor]:
+    """Unpack the integers (...) into features (...), each smaller than its `FEATURE_SIZES`."""
+    return [(features >> shift) % size for size, shift in zip(FEATURE_SIZES, _SHIFTS, strict=True)]

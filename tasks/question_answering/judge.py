@@ -37,7 +37,7 @@ class Judge(nn.Module):
         """Return the log odds (B,) that there is an answer, given the inputs (B, S, D) of a
         backbone.
         """
-        # (B, S, 1), with what stands behind both texts
+        # (B, S, 1) question tokens, special tokens included
         asked = (~batch.of_passage & ~batch.source_pad)[..., None].to(x.dtype)
         seen = self.dropout(self.inner(x).relu()) * asked
         pooled = torch.cat([seen.sum(1) / asked.sum(1), seen.amax(1)], -1)

@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 
-def nearest(passage: str, answer: str, start: int) -> int | None:
+
+def nearest_occurrence(passage: str, answer: str, start: int) -> int | None:
     """Return the character offset of the occurrence of `answer` in `passage` that is nearest to
     `start`, of two the first; None if there is none.
     """
@@ -15,7 +17,9 @@ def nearest(passage: str, answer: str, start: int) -> int | None:
     return best
 
 
-def tokens_of(offsets: Sequence[tuple[int, int]], start: int, end: int) -> tuple[int, int] | None:
+def overlapping_tokens(
+    offsets: Sequence[tuple[int, int]], start: int, end: int
+) -> tuple[int, int] | None:
     """Return the indices of the first and the last token that overlap the characters [start, end);
     None if none does.
 
@@ -26,20 +30,18 @@ def tokens_of(offsets: Sequence[tuple[int, int]], start: int, end: int) -> tuple
     return (inside[0], inside[-1]) if inside else None
 
 
-def widened(
-    first: int, last: int, begins: Sequence[bool], ends: Sequence[bool]
-) -> tuple[int, int] | None:
+def widen(first: int, last: int, begins: np.ndarray, ends: np.ndarray) -> tuple[int, int] | None:
     """Return the smallest span of tokens around `first` to `last` that starts and ends at allowed
     tokens; None if there is none.
 
     Args:
-        begins, ends: for each token, whether an answer may begin, and end, with it.
+        begins, ends: (T,) bool, whether an answer may begin, and end, with each token.
     """
     starts = [i for i in range(first, -1, -1) if begins[i]][:1]
     stops = [i for i in range(last, len(ends)) if ends[i]][:1]
     return (starts[0], stops[0]) if starts and stops else None
 
 
-def text_of(passage: str, offsets: Sequence[tuple[int, int]], first: int, last: int) -> str:
+def span_text(passage: str, offsets: Sequence[tuple[int, int]], first: int, last: int) -> str:
     """Return the text of the tokens `first` to `last`, stripped of white space."""
     return passage[offsets[first][0] : offsets[last][1]].strip()

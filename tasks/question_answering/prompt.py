@@ -7,8 +7,8 @@ from lslm_lightning.text.languages import base_language
 
 VERSION = "question-answering-1"
 NOTHING = "-"
-"""What an answer in words says where there is none: a sign that counts for nothing in either
-language; see `metrics.answer_rules`.
+"""Output that means no answer: a character that is ignored when answers are compared, in English
+and Chinese; see `metrics.answer_rules`.
 """
 ENGLISH = (
     "Answer the question with the shortest words of the passage that answer it, copied exactly, "

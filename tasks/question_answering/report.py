@@ -11,13 +11,13 @@ import numpy as np
 from lslm_lightning.contracts import Example, Prediction
 from lslm_lightning.evaluation.buckets import cut, quartiles
 from lslm_lightning.metrics.agreement import ExactMatch, TokenF1
-from lslm_lightning.reports.blocks import Heading, Section, Table, Text
+from lslm_lightning.reports.blocks import Cell, Heading, Section, Table, Text
 from lslm_lightning.reports.marking import MarkedText
 from lslm_lightning.text.chinese import segment
 from lslm_lightning.text.languages import base_language
 from tasks.question_answering import calibration
 from tasks.question_answering.data import Question, as_question, is_answerable
-from tasks.question_answering.places import nearest
+from tasks.question_answering.places import nearest_occurrence
 
 N_MARKED = 12
 ENGLISH = {
@@ -45,8 +45,11 @@ def sections(examples: Sequence[Example], predictions: Sequence[Prediction]) -> 
         metric.name: rows_of(metric, examples, own)
         for metric in (ExactMatch(examples[0].language), TokenF1(examples[0].language))
     }
-    found = [answered(examples, {"this run": own}), parts(examples, columns, "exact match and F1")]
-    return [*found, *sure(examples, {"this run": own}), marked(examples, own)]
+    found = [
+        answered(examples, {"this run": own}),
+        breakdown(examples, columns, "exact match and F1"),
+    ]
+    return [*found, *calibration_section(examples, {"this run": own}), marked(examples, own)]
 
 
 def compared(
@@ -66,7 +69,11 @@ def compared(
         return []
     metric = TokenF1(examples[0].language)
     columns = {name: rows_of(metric, examples, own) for name, own in systems.items()}
-    return [answered(examples, systems), parts(examples, columns, "F1"), *sure(examples, systems)]
+    return [
+        answered(examples, systems),
+        breakdown(examples, columns, "F1"),
+        *calibration_section(examples, systems),
+    ]
 
 
 def rows_of(
@@ -83,7 +90,7 @@ def answered(examples: Sequence[Example], systems: Mapping[str, Sequence[Predict
     exact = ExactMatch(examples[0].language)
     f1 = TokenF1(examples[0].language)
     has = np.array([is_answerable(e) for e in examples])
-    rows = []
+    rows: list[list[Cell]] = []
     for name, own in systems.items():
         scores = [rows_of(metric, examples, own)[:, 0] for metric in (exact, f1)]
         given = np.array([bool(exact.rules.plain(p.output or "")) for p in own])
@@ -98,7 +105,7 @@ def answered(examples: Sequence[Example], systems: Mapping[str, Sequence[Predict
                         100 * float(given[mask].mean()),
                     ]
                 )
-    columns = [
+    columns: list[Heading | str] = [
         "system",
         "questions",
         "number",
@@ -109,7 +116,7 @@ def answered(examples: Sequence[Example], systems: Mapping[str, Sequence[Predict
     return Section("Questions with and without an answer", [Table(columns, rows)])
 
 
-def parts(examples: Sequence[Example], columns: Mapping[str, np.ndarray], what: str) -> Section:
+def breakdown(examples: Sequence[Example], columns: Mapping[str, np.ndarray], what: str) -> Section:
     """Return tables of scores by question word, and by the lengths of answer and passage.
 
     Args:
@@ -126,29 +133,29 @@ def parts(examples: Sequence[Example], columns: Mapping[str, np.ndarray], what: 
     length = np.array([len(metric.counted(q.references[0])) for q in questions])
     by_length = {"no answer": ~has, **quartiles(length, "words", among=has)}
     passage = quartiles(np.array([len(segment(q.passage)) for q in questions]), "words")
-    notes = "characters in scripts without spaces."
+    unit = "characters in scripts without spaces."
     cuts = [
-        cut("Question word", "The first in the question that is known.", by_word, metric, columns),
+        cut("Question word", "The first known one in the question.", by_word, metric, columns),
         cut(
             "Length of the answer",
-            f"Words of the first reference; {notes}",
+            f"Words of the first reference; {unit}",
             by_length,
             metric,
             columns,
         ),
-        cut("Length of the passage", f"Words; {notes}", passage, metric, columns),
+        cut("Length of the passage", f"Words; {unit}", passage, metric, columns),
     ]
     tables = []
     for found in filter(None, cuts):
-        rows = [
+        rows: list[list[Cell]] = [
             [bucket.name, len(bucket.places), *bucket.scores.values()] for bucket in found.buckets
         ]
         tables.append(
             Table([found.title.lower(), "questions", *columns], rows, found.title, [found.note])
         )
     return Section(
-        f"Parts of the exam, by {what}",
-        tables or [Text("There are too few questions to part them.")],
+        f"Breakdown by {what}",
+        tables or [Text("There are too few questions for a breakdown.")],
     )
 
 
@@ -165,15 +172,18 @@ def question_word(text: str, language: str) -> str:
     )
 
 
-def sure(examples: Sequence[Example], systems: Mapping[str, Sequence[Prediction]]) -> list[Section]:
+def calibration_section(
+    examples: Sequence[Example], systems: Mapping[str, Sequence[Prediction]]
+) -> list[Section]:
     """Return a section on the calibration of those systems that give probabilities; empty if none
     does.
     """
     exact = ExactMatch(examples[0].language)
     found = {}
     for name, own in systems.items():
-        if all(p.nats is not None for p in own):
-            confidence = np.array([math.exp(-p.nats) for p in own])
+        nats = [p.nats for p in own if p.nats is not None]
+        if len(nats) == len(own):
+            confidence = np.array([math.exp(-value) for value in nats])
             found[name] = calibration.calibrate(confidence, rows_of(exact, examples, own)[:, 0])
     return [calibration.section(found)] if found else []
 
@@ -182,7 +192,7 @@ def marked(examples: Sequence[Example], answers: Sequence[Prediction]) -> Sectio
     """Return some passages, evenly spaced, with the right and the given answer marked."""
     n = min(N_MARKED, len(examples))
     chosen = [i * len(examples) // n for i in range(n)]
-    note = "Underlined: the answer that was wanted. Tinted: the one that was given."
+    note = "Underlined: the right answer. Tinted: the given answer."
     return Section(
         "Answers in their passages",
         [Text(note), *(in_passage(as_question(examples[i]), answers[i]) for i in chosen)],
@@ -193,20 +203,24 @@ def in_passage(question: Question, answer: Prediction) -> MarkedText:
     """Return a passage with the right and the given answer marked; of several occurrences of the
     given one, the nearest to the right one.
     """
-    wanted = question.found()
+    wanted = question.answer_span()
     output = answer.output or ""
-    start = nearest(question.passage, output, wanted[0] if wanted else 0) if output else None
+    start = (
+        nearest_occurrence(question.passage, output, wanted[0] if wanted else 0) if output else None
+    )
     given = None if start is None else (start, start + len(output))
     lacking = (
-        f"Wanted, and not in the passage: {question.references[0]}."
+        f"Right answer, not in the passage: {question.references[0]}."
         if is_answerable(question)
         else "The passage has no answer."
     )
-    words = [] if wanted else [lacking]
+    notes = [] if wanted else [lacking]
     if not given:
-        words.append(f"Given, and not in the passage: {output}." if output else "None was given.")
+        notes.append(
+            f"Given answer, not in the passage: {output}." if output else "No answer was given."
+        )
     if answer.nats is not None:
-        words.append(f"Confidence {100 * math.exp(-answer.nats):.0f} %.")
+        notes.append(f"Confidence {100 * math.exp(-answer.nats):.0f} %.")
     return MarkedText(
-        question.passage, wanted, given, question.asked, " ".join(words), question.language
+        question.passage, wanted, given, question.asked, " ".join(notes), question.language
     )

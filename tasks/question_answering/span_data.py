@@ -2,15 +2,16 @@
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
 from lslm_lightning.contracts import Example
-from lslm_lightning.training.budget_data import BudgetData
-from lslm_lightning.training.data import say
+from lslm_lightning.text.recipes import BytePair, Recipe
+from lslm_lightning.training.budget_data import MAX_TOKENS, BudgetData
+from lslm_lightning.training.data import EVAL_TOKENS, N_VALIDATION_EXAMPLE, rank_zero_print
+from lslm_lightning.types import JsonObject
 from tasks.question_answering.data import Question, QuestionData, as_question, is_answerable, named
-from tasks.question_answering.places import tokens_of, widened
+from tasks.question_answering.places import overlapping_tokens, widen
 from tasks.question_answering.windows import (
     AnswerWindowBatch,
     Passage,
@@ -43,7 +44,7 @@ class SpanWindows:
         """Lengths (n_window, 1) in tokens."""
         return np.array([len(window.ids) for window in self.windows], dtype=np.int64).reshape(-1, 1)
 
-    def __getitem__(self, indices: Sequence[int]) -> AnswerWindowBatch:
+    def __getitem__(self, indices: Sequence[int] | np.ndarray) -> AnswerWindowBatch:
         return self.reader.batch(
             [self.windows[i] for i in indices], [self.targets[i] for i in indices]
         )
@@ -57,31 +58,74 @@ class SpanData(QuestionData, BudgetData):
     unanswerable questions are trained on instead. Left out of training are questions whose answers
     do not occur in their passage, and empty questions or passages. All of these are in `counts`.
 
+    Training answers that do not begin and end at word boundaries are widened with `whole_words`.
+
     Args:
         max_tokens: as in `BudgetData`.
-        max_length: maximal number of tokens of a window; see `WindowSizes`.
-        stride: see `WindowSizes`.
-        max_question_length: see `WindowSizes`.
-        has_hints: give the network word-overlap features; see `hints`.
-        whole_words: let answers begin and end at word boundaries only; training answers that do not
-            are widened.
+        max_length: that of the model, see `SpanTask`; set it there.
+        stride: that of the model.
+        max_question_length: that of the model.
+        has_hints: that of the model.
+        whole_words: that of the model.
+        language: see `GenerativeData`.
     """
+
+    derived = (*BudgetData.derived, "reader", "_windows")
 
     def __init__(
         self,
-        *args: Any,
-        max_length: int = 384,
-        stride: int = 128,
-        max_question_length: int = 64,
-        has_hints: bool = True,
-        whole_words: bool = True,
-        **kwargs: Any,
+        corpus: str,
+        tokenizer: Recipe = BytePair(),  # noqa: B008 (frozen)
+        columns: JsonObject | None = None,
+        seed: int = 0,
+        exam_tokens: int = EVAL_TOKENS,
+        n_validation_example: int = N_VALIDATION_EXAMPLE,
+        num_workers: int = 0,
+        *,
+        max_tokens: int = MAX_TOKENS,
+        max_length: int | None = None,
+        stride: int | None = None,
+        max_question_length: int | None = None,
+        has_hints: bool | None = None,
+        whole_words: bool | None = None,
+        language: str | None = None,
     ) -> None:
-        super().__init__(*args, **kwargs)
-        self.reading = WindowSizes(max_length, stride, max_question_length)
-        self.has_hints = has_hints
-        self.whole_words = whole_words
-        self._windows: dict[str, SpanWindows] = {}
+        super().__init__(
+            corpus,
+            tokenizer,
+            columns,
+            seed,
+            exam_tokens,
+            n_validation_example,
+            num_workers,
+            max_tokens=max_tokens,
+        )
+        self.given_language = language
+        given = {
+            "max_length": max_length,
+            "stride": stride,
+            "max_question_length": max_question_length,
+            "has_hints": has_hints,
+            "whole_words": whole_words,
+        }
+        self.stated |= {name: value for name, value in given.items() if value is not None}
+        usual = WindowSizes()
+        self.max_length = usual.max_length if max_length is None else max_length
+        self.stride = usual.stride if stride is None else stride
+        self.max_question_length = (
+            usual.max_question_length if max_question_length is None else max_question_length
+        )
+        self.has_hints = has_hints is not False
+        self.whole_words = whole_words is not False
+
+    @cached_property
+    def _windows(self) -> dict[str, SpanWindows]:
+        return {}
+
+    @property
+    def reading(self) -> WindowSizes:
+        """Sizes of the windows in which passages are read."""
+        return WindowSizes(self.max_length, self.stride, self.max_question_length)
 
     @cached_property
     def reader(self) -> WindowReader:
@@ -112,24 +156,19 @@ class SpanData(QuestionData, BudgetData):
         n_cut_before = self.reader.n_cut
         for question, (passage, windows) in zip(whole, self.reader.read(whole), strict=True):
             has_answer = is_answerable(question)
-            place = place_of(question, passage)
-            if has_answer and place is None:
+            span = answer_tokens(question, passage)
+            if has_answer and span is None:
                 lost.append(question.id)
                 continue
             for window in windows:
-                inside = (
-                    place is not None
-                    and window.first <= place[0]
-                    and place[1] < window.first + window.n_passage
-                )
-                shift = window.n_before - window.first
-                elsewhere = -1 if place is None else 0
-                targets.append(
-                    (place[0] + shift, place[1] + shift, has_answer)
-                    if inside
-                    else (elsewhere, elsewhere, has_answer)
-                )
-                n_without += has_answer and not inside
+                end = window.first + window.n_passage
+                if span is not None and window.first <= span[0] and span[1] < end:
+                    shift = window.n_before - window.first
+                    targets.append((span[0] + shift, span[1] + shift, has_answer))
+                else:
+                    elsewhere = -1 if span is None else 0
+                    targets.append((elsewhere, elsewhere, has_answer))
+                    n_without += has_answer
                 rows.append(window)
         kept = {question.id for question in whole}
         empty = [question.id for question in questions if question.id not in kept]
@@ -142,15 +181,14 @@ class SpanData(QuestionData, BudgetData):
         }
         if not rows:
             raise ValueError(
-                f"corpus {self.corpus_name}: no question of split {split} can be learned from; "
-                "look at answers and passages"
+                f"corpus {self.corpus_name}: no question of split {split} can be trained on; look "
+                "at its answers and passages"
             )
         if left := [*empty, *lost]:
-            words = (
-                f"{len(left):,} of {len(questions):,} questions cannot be learned from and "
-                "are left out"
+            rank_zero_print(
+                f"{self.corpus_name}, {split}: {len(left):,} of {len(questions):,} questions "
+                f"cannot be trained on and are left out ({named(left)})"
             )
-            say(f"{self.corpus_name}, {split}: {words} ({named(left)})")
         return SpanWindows(self.reader, rows, targets)
 
     def exam_batches(
@@ -185,10 +223,10 @@ class SpanData(QuestionData, BudgetData):
         )
 
 
-def place_of(question: Question, passage: Passage) -> tuple[int, int] | None:
+def answer_tokens(question: Question, passage: Passage) -> tuple[int, int] | None:
     """Return the indices of the first and the last token of the question's answer, or plausible
     answer; None if it has none in the passage.
     """
-    span = question.found() or question.plausible
-    tokens = span and tokens_of(passage.offsets, *span)
-    return widened(*tokens, passage.begins, passage.ends) if tokens else None
+    span = question.answer_span() or question.plausible
+    tokens = span and overlapping_tokens(passage.offsets, *span)
+    return widen(*tokens, passage.begins, passage.ends) if tokens else None

@@ -19,14 +19,21 @@ from lslm_lightning.models.dropout import Dropout
 from lslm_lightning.models.heads import TiedProjection, single
 from lslm_lightning.optim import Schedule
 from lslm_lightning.text.tokenizer import Tokenizer
+from lslm_lightning.training.batches import on_device
 from lslm_lightning.training.checks import check_has_validation_score, check_kind
 from lslm_lightning.training.data import TaskData
 from lslm_lightning.training.data_requirements import DataRequirements
 from lslm_lightning.training.optimizer_settings import ADAMW, COSINE
+from lslm_lightning.training.shared_settings import share_settings
 from lslm_lightning.training.task import LABEL_SMOOTHING
-from tasks.question_answering import hints
-from tasks.question_answering.candidates import band, best_threshold, decided, weighed
+from tasks.question_answering.candidates import (
+    apply_threshold,
+    best_threshold,
+    ranked_answers,
+    span_scores,
+)
 from tasks.question_answering.data import Question, as_question
+from tasks.question_answering.hints import FEATURE_SIZES, unpack_features
 from tasks.question_answering.judge import Judge
 from tasks.question_answering.span_data import SpanData
 from tasks.question_answering.task import QuestionAnswering, QuestionAnsweringTask
@@ -39,8 +46,8 @@ from tasks.question_answering.windows import (
 )
 
 KINDS = 2  # question and passage
-# padded positions of windows that are read together, however many one question may have
-AT_ONCE = 2**17
+# padded positions of windows in one batch, however many windows one question has
+MAX_POSITIONS = 2**17
 
 
 class SpanAnswering(QuestionAnswering):
@@ -64,12 +71,12 @@ class SpanAnswering(QuestionAnswering):
         task = self.task
         by_id = {prediction.id: prediction for prediction in predictions}
         every = [by_id[example.id] for example in examples]
-        answers = [nothing_last(prediction.alternatives) for prediction in every]
+        answers = [no_answer_last(prediction.alternatives) for prediction in every]
         task.threshold.fill_(best_threshold(examples, answers))
         if math.isfinite(threshold := float(task.threshold)):
             task.log("val/threshold", threshold)
         return [
-            task.prediction(example, decided(found, threshold), prediction.seconds)
+            task.prediction(example, apply_threshold(found, threshold), prediction.seconds)
             for example, found, prediction in zip(examples, answers, every, strict=True)
         ]
 
@@ -79,16 +86,17 @@ class SpanRequirements(DataRequirements):
 
     task: "SpanTask"
 
+    def bind(self, data: TaskData) -> None:
+        if isinstance(data, SpanData):
+            reader = self.task.reader
+            words = {"has_hints": reader.has_hints, "whole_words": reader.whole_words}
+            share_settings(data, {**vars(self.task.sizes), **words})
+
     def check(self, data: TaskData) -> None:
         task = self.task
         data = check_kind(task, data, SpanData)
         check_has_validation_score(task, data)
-        for name in ("max_length", "stride", "max_question_length"):
-            if (ours := getattr(task.sizes, name)) != (theirs := getattr(data.reading, name)):
-                raise ValueError(f"model.{name}={ours} and data.{name}={theirs} must be equal")
-        for name in ("has_hints", "whole_words"):
-            if (ours := getattr(task.reader, name)) != (theirs := getattr(data, name)):
-                raise ValueError(f"model.{name}={ours} and data.{name}={theirs} must be equal")
+        self.bind(data)
         networks = {
             "backbone": task.backbone,
             "flow.modelling": getattr(task.flow, "modelling", None),
@@ -97,9 +105,9 @@ class SpanRequirements(DataRequirements):
         for name, network in networks.items():
             if network is not None and network.longest is not None and network.longest < most:
                 raise ValueError(
-                    f"max_length={network.longest} of the positions of {name} is below "
-                    f"max_length={most}, the most tokens of a window; raise it, or lower the other "
-                    "in model and data"
+                    f"max_length={network.longest} of the positions of {name} must be at least "
+                    f"max_length={most}, the maximal number of tokens of a window; raise it, or "
+                    "lower that of the windows"
                 )
 
 
@@ -149,9 +157,9 @@ class SpanTask(QuestionAnsweringTask):
         backbone: Backbone,
         tokenizer: Tokenizer,
         flow: Callable[[int], nn.Module] | None = None,
-        max_length: int = 384,
-        stride: int = 128,
-        max_question_length: int = 64,
+        max_length: int = WindowSizes.max_length,
+        stride: int = WindowSizes.stride,
+        max_question_length: int = WindowSizes.max_question_length,
         max_answer_length: int = 30,
         n_alternative: int = 5,
         has_hints: bool = True,
@@ -181,13 +189,13 @@ class SpanTask(QuestionAnsweringTask):
         if has_hints and backbone.tokenizer_digest is not None:
             kind = type(backbone).__name__
             raise ValueError(
-                f"has_hints=true has no place in {kind}, which reads ids: set it to false, in "
-                "model and data"
+                f"has_hints=true does not fit backbone={kind}, which reads ids alone: set it to "
+                "false"
             )
         if not has_hints and (judge is not None or word_dropout):
             raise ValueError(
-                "judge and word_dropout leave little but the hints to see: set has_hints=true, "
-                "in model and data, or neither of them"
+                "has_hints=false does not fit judge and word_dropout, which need the word-overlap "
+                "features: set it to true, or set neither of them"
             )
         self.max_answer_length = max_answer_length
         self.n_alternative = n_alternative
@@ -197,7 +205,7 @@ class SpanTask(QuestionAnsweringTask):
         self.embedding, _ = backbone.words(
             tokenizer.vocab_size, TiedProjection, scale_embedding=True
         )
-        self.marks = backbone.marks((KINDS, *(hints.SIZES if has_hints else ())))
+        self.marks = backbone.marks((KINDS, *(FEATURE_SIZES if has_hints else ())))
         self.flow = None if flow is None else flow(backbone.d_model)
         self.ends = nn.Linear(backbone.d_model, 2)
         self.judge = None if judge is None else judge(backbone.d_model)
@@ -212,22 +220,22 @@ class SpanTask(QuestionAnsweringTask):
         the first token of all, and its log p of an answer is added to all other tokens, half to the
         start and half to the end.
         """
-        places, verdict = self.judged(batch)
-        if verdict is None:
-            return places
+        log_probs, log_odds = self.candidate_log_probs(batch)
+        if log_odds is None:
+            return log_probs
         # (B, 1, 2)
         some, none = (
-            F.logsigmoid(odds)[:, None, None].expand(-1, 1, 2) / 2 for odds in (verdict, -verdict)
+            F.logsigmoid(odds)[:, None, None].expand(-1, 1, 2) / 2 for odds in (log_odds, -log_odds)
         )
-        return torch.cat([none, places[:, 1:] + some], 1)
+        return torch.cat([none, log_probs[:, 1:] + some], 1)
 
-    def judged(self, batch: AnswerWindowBatch) -> tuple[Tensor, Tensor | None]:
+    def candidate_log_probs(self, batch: AnswerWindowBatch) -> tuple[Tensor, Tensor | None]:
         """Return the log probabilities (B, S, 2) of the candidates and, with an answerability head,
         its log odds (B,) of an answer.
 
         With an answerability head the first token of all stands for an answer in another window.
         """
-        kinds = [batch.kind, *(hints.apart(batch.hint) if self.reader.has_hints else ())]
+        kinds = [batch.kind, *(unpack_features(batch.features) if self.reader.has_hints else ())]
         words = self.embedding(batch.source)
         if self.training and self.word_dropout.p:
             words = words * self.word_dropout(words.new_ones(*words.shape[:2], 1))
@@ -239,8 +247,10 @@ class SpanTask(QuestionAnsweringTask):
             else self.flow(self.backbone, x, batch)
         )
         scores = single(self.ends(y))
-        places = scores.masked_fill(~batch.candidate, torch.finfo(scores.dtype).min).log_softmax(1)
-        return places, None if self.judge is None else self.judge(x, batch)
+        log_probs = scores.masked_fill(~batch.candidate, torch.finfo(scores.dtype).min).log_softmax(
+            1
+        )
+        return log_probs, None if self.judge is None else self.judge(x, batch)
 
     def loss(self, batch: AnswerWindowBatch, label_smoothing: float = LABEL_SMOOTHING) -> Tensor:
         """Return the sum of nats of the start and the end in each window.
@@ -248,19 +258,19 @@ class SpanTask(QuestionAnsweringTask):
         With an answerability head: nats of start and end where they are known, those of plausible
         answers included, plus the nats of the head, without label smoothing.
         """
-        places, verdict = self.judged(batch)
+        log_probs, log_odds = self.candidate_log_probs(batch)
         right = torch.stack([batch.start, batch.end], -1).long()
-        if verdict is None:
+        if log_odds is None:
             right = right * batch.has_answer[:, None]
-        nats = -places.gather(1, right.clamp(min=0)[:, None])[:, 0]  # (B, 2)
+        nats = -log_probs.gather(1, right.clamp(min=0)[:, None])[:, 0]  # (B, 2)
         if label_smoothing:
-            smooth = -places.masked_fill(~batch.candidate, 0.0).sum(1) / batch.candidate.sum(1)
+            smooth = -log_probs.masked_fill(~batch.candidate, 0.0).sum(1) / batch.candidate.sum(1)
             nats = (1 - label_smoothing) * nats + label_smoothing * smooth
-        if verdict is None:
+        if log_odds is None:
             return nats.sum()
         placed = nats.masked_fill(right < 0, 0.0).sum()
         return placed + F.binary_cross_entropy_with_logits(
-            verdict, batch.has_answer.to(verdict.dtype), reduction="sum"
+            log_odds, batch.has_answer.to(log_odds.dtype), reduction="sum"
         )
 
     def generate(self, examples: Sequence[Example]) -> Iterator[Prediction]:
@@ -270,7 +280,10 @@ class SpanTask(QuestionAnsweringTask):
     def answer(self, examples: Sequence[Example]) -> list[Prediction]:
         began = perf_counter()
         questions = [as_question(example) for example in examples]
-        found = [decided(answers, self.settled) for answers in self.weighed(questions)]
+        found = [
+            apply_threshold(answers, self.active_threshold)
+            for answers in self.ranked_answers(questions)
+        ]
         seconds = (perf_counter() - began) / len(examples)
         return [
             self.prediction(example, answers, seconds)
@@ -288,31 +301,28 @@ class SpanTask(QuestionAnsweringTask):
         )
 
     @property
-    def settled(self) -> float:
+    def active_threshold(self) -> float:
         """The threshold in use; 0 while a validation is choosing it."""
         return 0.0 if self.answering.is_calibrating else float(self.threshold)
 
     @torch.no_grad()
-    def weighed(self, questions: Sequence[Question]) -> list[list[Alternative]]:
+    def ranked_answers(self, questions: Sequence[Question]) -> list[list[Alternative]]:
         """Return the best answers to each question, followed by no answer; see `candidates`."""
         readings = list(self.reader.read(questions))
-        rows = self.scored([window for _, own in readings for window in own])
+        rows = self.window_scores([window for _, own in readings for window in own])
         return [
-            self.of_passage(q, passage, own, rows)
+            self.passage_answers(q, passage, own, rows)
             for q, (passage, own) in zip(questions, readings, strict=True)
         ]
 
-    def scored(self, windows: Sequence[Window]) -> Iterator[np.ndarray]:
+    def window_scores(self, windows: Sequence[Window]) -> Iterator[np.ndarray]:
         """Yield the `scores` (at least S, 2) of each window, float64."""
-        n = max(1, AT_ONCE // max(len(window.ids) for window in windows))
+        n = max(1, MAX_POSITIONS // max(len(window.ids) for window in windows))
         for first in range(0, len(windows), n):
             batch = self.reader.batch(windows[first : first + n])
-            on_device = AnswerWindowBatch(
-                *(value.to(self.device) if isinstance(value, Tensor) else value for value in batch)
-            )
-            yield from self.scores(on_device).double().cpu().numpy()
+            yield from self.scores(on_device(batch, self.device)).double().cpu().numpy()
 
-    def of_passage(
+    def passage_answers(
         self,
         question: Question,
         passage: Passage,
@@ -323,10 +333,10 @@ class SpanTask(QuestionAnsweringTask):
         windows from `rows`.
         """
         pairs = [(window, next(rows)) for window in windows]
-        scores, nothing = band(pairs, len(passage.ids), self.max_answer_length)
-        return weighed(scores, nothing, question.passage, passage, self.n_alternative)
+        scores, nothing = span_scores(pairs, len(passage.ids), self.max_answer_length)
+        return ranked_answers(scores, nothing, question.passage, passage, self.n_alternative)
 
 
-def nothing_last(answers: Sequence[Alternative]) -> list[Alternative]:
-    """Return the answers with no answer last, in the order of `candidates.weighed`."""
+def no_answer_last(answers: Sequence[Alternative]) -> list[Alternative]:
+    """Return the answers with no answer last, in the order of `candidates.ranked_answers`."""
     return sorted(answers, key=lambda answer: answer.output == "")

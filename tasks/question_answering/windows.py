@@ -16,10 +16,16 @@ from lslm_lightning.text.chinese import segment_with_offsets
 from lslm_lightning.text.tokenizer import Frame, Tokenizer
 from lslm_lightning.training.batches import padded
 from tasks.question_answering.data import Question
-from tasks.question_answering.hints import HintWords, hints, of_tokens, sentence_share, words_of
+from tasks.question_answering.hints import (
+    AnalyzedWords,
+    analyze_words,
+    sentence_share,
+    token_features,
+    word_features,
+)
 
-# passages that are kept as tokens: questions of one passage mostly follow one another
-REMEMBERED = 64
+# tokenized passages that are cached: questions about one passage are mostly consecutive
+CACHE_SIZE = 64
 
 
 @dataclass(frozen=True)
@@ -57,9 +63,9 @@ class WindowSizes:
         if self.stride > room:
             raise ValueError(
                 f"stride={self.stride} must be at most {room}, which is "
-                f"max_length={self.max_length} less"
-                f" max_question_length={self.max_question_length} and {n_around} around both, or "
-                "parts of passages would be in no window"
+                f"max_length={self.max_length} less "
+                f"max_question_length={self.max_question_length} and {n_around} special tokens; "
+                "with a larger one parts of passages would be in no window"
             )
 
 
@@ -67,25 +73,25 @@ class Passage(NamedTuple):
     """Tokens of a text."""
 
     ids: list[int]
-    offsets: list[tuple[int, int]]  # the characters [start, end) that each stands for
-    words: HintWords | None  # where hints are wanted
-    begins: np.ndarray  # (T,) bool, True of tokens with which an answer may begin
-    ends: np.ndarray  # (T,) bool, True of tokens with which an answer may end
+    offsets: list[tuple[int, int]]  # the characters [start, end) of each token
+    words: AnalyzedWords | None  # None without word-overlap features
+    begins: np.ndarray  # (T,) bool, True for tokens with which an answer may begin
+    ends: np.ndarray  # (T,) bool, True for tokens with which an answer may end
 
 
 class Window(NamedTuple):
     """Question and part of a passage, read at once."""
 
-    question: int  # its number
+    question: int  # index of the question
     ids: np.ndarray  # (S,) int32
-    hint: np.ndarray  # (S,) int32; see `hints`
-    n_before: int  # tokens before the first of the passage
-    first: int  # which token of the passage that is
-    n_passage: int  # how many of the passage there are
-    # (S,) bool, True of tokens with which an answer may begin; the first of all stands for no
-    # answer
+    features: np.ndarray  # (S,) int32; see `hints`
+    n_before: int  # tokens before the part of the passage
+    first: int  # index in the passage of the first token of the part
+    n_passage: int  # tokens of the part of the passage
+    # (S,) bool, True for tokens with which an answer may begin; the first token of all stands for
+    # no answer
     begins: np.ndarray
-    ends: np.ndarray  # (S,) bool, True of tokens with which an answer may end
+    ends: np.ndarray  # (S,) bool, True for tokens with which an answer may end
 
 
 class AnswerWindowBatch(NamedTuple):
@@ -93,20 +99,20 @@ class AnswerWindowBatch(NamedTuple):
 
     source: Tensor  # (B, S)
     source_pad: Tensor  # (B, S) bool, True where padded
-    kind: Tensor  # (B, S) int32, which of the two texts a token belongs to
-    hint: Tensor  # (B, S) int32; see `hints`
-    # (B, S) bool, True of the passage, and of the first token, which stands for no answer
+    kind: Tensor  # (B, S) int32, number of the text (question or passage) of each token
+    features: Tensor  # (B, S) int32; see `hints`
+    # (B, S) bool, True for the passage, and for the first token, which stands for no answer
     of_passage: Tensor
-    # (B, S, 2) bool, True of tokens with which an answer may begin, and end; of the first token
-    # always
+    # (B, S, 2) bool, True for tokens with which an answer may begin, and end; always for the first
+    # token
     candidate: Tensor
-    # (B,) int32, the first token of the answer, or of what looks like one; 0 where it is in another
-    # window, -1 of none
+    # (B,) int32, first token of the answer or plausible answer; 0 if it is in another window, -1
+    # if there is none
     start: Tensor
-    end: Tensor  # (B,) int32, the last token of it
-    # (B,) bool, True where the question has an answer, in this window or another
+    end: Tensor  # (B,) int32, last token of it
+    # (B,) bool, True if the question has an answer, in this window or another
     has_answer: Tensor
-    n_token: int  # what is decided on: a start and an end in each window
+    n_token: int  # targets: a start and an end in each window
     n_source_token: int
 
 
@@ -127,14 +133,16 @@ class WindowReader:
         self.frame = tokenizer.frame()
         self.has_hints = has_hints
         self.whole_words = whole_words
-        self.n_cut = 0  # questions that were longer than they may be
+        self.n_cut = 0  # questions that were cut
 
     def text(self, text: str, language: str) -> Passage:
         """Tokenize a text."""
         ids, offsets = self.tokenizer.encode_with_offsets(text)
-        offsets = with_marks(text, offsets)
+        offsets = include_combining_marks(text, offsets)
         edges = word_edges(text, offsets) if self.whole_words else character_edges(offsets)
-        return Passage(ids, offsets, words_of(text, language) if self.has_hints else None, *edges)
+        return Passage(
+            ids, offsets, analyze_words(text, language) if self.has_hints else None, *edges
+        )
 
     def read(self, questions: Sequence[Question]) -> Iterator[tuple[Passage, list[Window]]]:
         """Yield the passage of each question and all its windows: at least one, even if the passage
@@ -143,7 +151,7 @@ class WindowReader:
         known: dict[str, Passage] = {}
         for number, question in enumerate(questions):
             if question.passage not in known:
-                if len(known) == REMEMBERED:
+                if len(known) == CACHE_SIZE:
                     known.clear()
                 known[question.passage] = self.text(question.passage, question.language)
             passage = known[question.passage]
@@ -159,23 +167,23 @@ class WindowReader:
         self.n_cut += len(asked.ids) > longest
         before = [*frame.before, *asked.ids[:longest], *frame.between]
         room = self.sizes.max_length - len(before) - len(frame.behind)
-        of_question, of_passage = self.hints(asked, passage)
+        of_question, of_passage = self.overlap(asked, passage)
         for first in range(
             0, max(1, len(passage.ids) - room + self.sizes.stride), self.sizes.stride
         ):
             part = passage.ids[first : first + room]
             ids = np.array([*before, *part, *frame.behind], dtype=np.int32)
-            hint = np.zeros(len(ids), dtype=np.int32)
-            hint[len(frame.before) : len(before) - len(frame.between)] = of_question[:longest]
-            hint[len(before) : len(before) + len(part)] = of_passage[first : first + room]
-            edges = np.zeros((2, len(hint)), dtype=bool)
+            features = np.zeros(len(ids), dtype=np.int32)
+            features[len(frame.before) : len(before) - len(frame.between)] = of_question[:longest]
+            features[len(before) : len(before) + len(part)] = of_passage[first : first + room]
+            edges = np.zeros((2, len(features)), dtype=bool)
             edges[:, 0] = True
             edges[:, len(before) : len(before) + len(part)] = [
                 side[first : first + room] for side in (passage.begins, passage.ends)
             ]
-            yield Window(number, ids, hint, len(before), first, len(part), *edges)
+            yield Window(number, ids, features, len(before), first, len(part), *edges)
 
-    def hints(self, asked: Passage, passage: Passage) -> tuple[np.ndarray, np.ndarray]:
+    def overlap(self, asked: Passage, passage: Passage) -> tuple[np.ndarray, np.ndarray]:
         """Return the word-overlap features of the tokens of the question and of the passage; zeros
         if they are turned off.
         """
@@ -184,10 +192,13 @@ class WindowReader:
                 len(passage.ids), dtype=np.int64
             )
         shares = sentence_share(asked.words, passage.words)
-        sides = ((asked, passage), (passage, asked))
+        sides = (
+            (asked.words, passage.words, asked.offsets),
+            (passage.words, asked.words, passage.offsets),
+        )
         first, second = (
-            of_tokens(own.words, hints(own.words, other.words, share), own.offsets)
-            for (own, other), share in zip(sides, shares, strict=True)
+            token_features(own, word_features(own, other, share), offsets)
+            for (own, other, offsets), share in zip(sides, shares, strict=True)
         )
         return first, second
 
@@ -205,15 +216,15 @@ class WindowReader:
             [(len(w.ids), w.n_before, w.n_before + w.n_passage) for w in windows], dtype=np.int64
         ).reshape(-1, 3)
         n, before, behind = torch.from_numpy(sizes)[:, :, None].unbind(1)  # (B, 1) each
-        place = torch.arange(source.size(1))
-        pad = place >= n
-        inside = (place >= before) & (place < behind)
+        position = torch.arange(source.size(1))
+        pad = position >= n
+        inside = (position >= before) & (position < behind)
         kind = (
-            torch.where(place >= before, self.frame.kinds[1], self.frame.kinds[0])
+            torch.where(position >= before, self.frame.kinds[1], self.frame.kinds[0])
             .masked_fill(pad, 0)
             .int()
         )
-        hint = padded([window.hint for window in windows], 0).int()
+        features = padded([window.features for window in windows], 0).int()
         candidate = torch.stack(
             [
                 padded(side, 0).bool()
@@ -226,13 +237,13 @@ class WindowReader:
             .reshape(-1, 3)
             .unbind(1)
         )
-        of_passage = inside | (place == 0)
+        of_passage = inside | (position == 0)
         n_token = 2 * len(windows)
         return AnswerWindowBatch(
             source,
             pad,
             kind,
-            hint,
+            features,
             of_passage,
             candidate,
             start,
@@ -243,7 +254,7 @@ class WindowReader:
         )
 
 
-def with_marks(text: str, offsets: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+def include_combining_marks(text: str, offsets: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
     """Extend the offsets of tokens by the combining marks after them that belong to no token: a
     tokenizer that strips accents, as BERT's does, would otherwise end the word before them.
     """

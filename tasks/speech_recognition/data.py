@@ -1,9 +1,9 @@
 """Recordings and their transcripts. B recordings, T frames, F features, L tokens."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeAlias, cast
 
 import numpy as np
 import torch
@@ -13,14 +13,17 @@ from lslm_lightning.audio.front_end import FrontEnd
 from lslm_lightning.contracts import Example
 from lslm_lightning.data.rows import references_of
 from lslm_lightning.decoding.alignment import frames_needed
+from lslm_lightning.text.recipes import BytePair, Recipe
 from lslm_lightning.training.batches import Ragged, padded
 from lslm_lightning.training.budget_data import BudgetData
-from lslm_lightning.training.data import say
+from lslm_lightning.training.data import N_VALIDATION_EXAMPLE, rank_zero_print
+from lslm_lightning.types import JsonObject
 
 MODALITY = "sound"
-SHOWN = 5  # names of files that a message has at most
-# of 16 bits a sample at 16,000 Hz: a guess at the length of what nobody has measured
-BYTES_A_FRAME = 320
+VectorCount: TypeAlias = Callable[[int | Tensor], int | Tensor]  # of frames -> of vectors
+N_NAMED = 5  # file names that a message lists at most
+# estimate for files that were not read: 10 ms of 16-bit samples at 16,000 Hz
+BYTES_PER_FRAME = 320
 
 
 def no_sound() -> bytes:
@@ -29,7 +32,7 @@ def no_sound() -> bytes:
     Raises:
         ValueError: always.
     """
-    raise ValueError("this utterance has no sound")
+    raise ValueError("this utterance has no recording; give `read`, which returns its bytes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +65,7 @@ class SpeechBatch(NamedTuple):
     features: Tensor  # (B, T, F) float32, 0 where padded
     lengths: Tensor  # (B,) int64, frames
     target: Tensor  # (B, L) int64 from <s> to </s>
-    n_token: int  # of the transcripts, with the end of each
+    n_token: int  # tokens of the transcripts, the end of each included
     n_source_token: int  # frames
 
 
@@ -82,7 +85,7 @@ class Recordings:
         """Lengths (n_recording, 1) in frames."""
         return np.array([len(row) for row in self.features], dtype=np.int64)[:, None]
 
-    def __getitem__(self, indices: Sequence[int]) -> SpeechBatch:
+    def __getitem__(self, indices: Sequence[int] | np.ndarray) -> SpeechBatch:
         chosen = [self.features[i] for i in indices]
         target = padded([self.target[i] for i in indices], self.pad_id)
         n_token = sum(len(self.target[i]) - 1 for i in indices)
@@ -124,27 +127,43 @@ class SpeechData(BudgetData):
 
     def __init__(
         self,
-        *args: Any,
-        max_frames: int = 12_000,
+        corpus: str,
+        tokenizer: Recipe = BytePair(),  # noqa: B008 (frozen)
+        columns: JsonObject | None = None,
+        seed: int = 0,
         exam_tokens: int = 20_000,
+        n_validation_example: int = N_VALIDATION_EXAMPLE,
+        num_workers: int = 0,
+        *,
+        max_frames: int = 12_000,
         unreadable: str = "refuse",
         language: str | None = None,
-        **kwargs: Any,
     ) -> None:
         if max_frames < 1:
-            raise ValueError(f"max_frames={max_frames} must be at least 1; 12000 are two minutes")
-        super().__init__(*args, max_tokens=max_frames, exam_tokens=exam_tokens, **kwargs)
+            raise ValueError(
+                f"max_frames={max_frames} must be at least 1; 12000, two minutes, is usual"
+            )
+        super().__init__(
+            corpus,
+            tokenizer,
+            columns,
+            seed,
+            exam_tokens,
+            n_validation_example,
+            num_workers,
+            max_tokens=max_frames,
+        )
         if unreadable not in ("refuse", "leave out"):
             raise ValueError(f"unreadable={unreadable!r} must be 'refuse' or 'leave out'")
         self.unreadable = unreadable
         self.given_language = language
         self.front_end: FrontEnd | None = None
-        self.n_vector: Callable[[int], int] | None = None
+        self.n_vector: VectorCount | None = None
         self._encoded: dict[str, Recordings] = {}
-        self._n_frame: dict[str, int] = {}  # of recordings of exams
+        self._n_frame: dict[str, int] = {}  # by recording of an evaluation
         self._featured: dict[str, list[Tensor | str]] = {}
 
-    def borrow(self, front_end: FrontEnd, n_vector: Callable[[int], int] | None) -> None:
+    def bind_model(self, front_end: FrontEnd, n_vector: VectorCount | None) -> None:
         """Set what only the model knows; cached features are dropped if it changes.
 
         Args:
@@ -162,10 +181,15 @@ class SpeechData(BudgetData):
     @cached_property
     def language(self) -> str:
         """Language code of the speech; see `language_of`."""
-        return self.language_of(self.transcripts(self.telling_split), self.given_language)
+        return self.language_of(self.transcripts(self.language_split), self.given_language)
 
     def training_texts(self) -> Iterable[str]:
         return self.transcripts("train")
+
+    @property
+    def _front_end(self) -> FrontEnd:
+        assert self.front_end is not None, "a task must be bound to the data first"
+        return self.front_end
 
     def transcripts(self, split: str) -> Iterable[str]:
         """Return the first transcript of each recording."""
@@ -174,7 +198,7 @@ class SpeechData(BudgetData):
     def text_key(self) -> str:
         return "text"
 
-    def to_example(self, row: Mapping[str, Any]) -> Utterance:
+    def to_example(self, row: JsonObject) -> Utterance:
         read = partial(self.corpus.read, row["audio"])
         references = references_of(row["text"])
         return Utterance(
@@ -187,6 +211,9 @@ class SpeechData(BudgetData):
             read=read,
         )
 
+    def examples(self, split: str) -> Sequence[Utterance]:
+        return cast(Sequence[Utterance], super().examples(split))
+
     # Features
 
     def featured(self, split: str) -> list[Tensor | str]:
@@ -197,21 +224,21 @@ class SpeechData(BudgetData):
         remarks: dict[str, list[str]] = {}
         for example in self.examples(split):
             try:
-                reading = self.front_end.read(example.read(), example.source)
+                reading = self._front_end.read(example.read(), example.source)
             except (ValueError, OSError) as error:
                 found.append(str(error))
                 continue
             found.append(reading.features)
-            for word in reading.remarks:
-                remarks.setdefault(word, []).append(example.source)
-        for word, names in remarks.items():
-            self.counts[f"{split}_{word.replace(' ', '_')}"] = len(names)
+            for remark in reading.remarks:
+                remarks.setdefault(remark, []).append(example.source)
+        for remark, names in remarks.items():
+            self.counts[f"{split}_{remark.replace(' ', '_')}"] = len(names)
         if remarks:
-            words = ", ".join(
-                f"{len(names):,} {word} ({names[0]}{', ...' if len(names) > 1 else ''})"
-                for word, names in remarks.items()
+            summary = ", ".join(
+                f"{len(names):,} {remark} ({names[0]}{', ...' if len(names) > 1 else ''})"
+                for remark, names in remarks.items()
             )
-            say(f"{len(found):,} recordings of {split}: {words}")
+            rank_zero_print(f"{len(found):,} recordings of {split}: {summary}")
         return found
 
     def measure(self, split: str) -> int:
@@ -232,7 +259,7 @@ class SpeechData(BudgetData):
         self._tell_unknown(
             split, self.tokenizer.encode_targets([e.references[0] for e in examples])
         )
-        if split == "val":  # whose loss is computed too
+        if split == "val":  # they are needed again, for its loss
             self._featured[split] = found
         return max(map(len, found))
 
@@ -246,7 +273,7 @@ class SpeechData(BudgetData):
             more = f" ({n} of {total} recordings of {split} cannot be read)" if n > 1 else ""
             where = f"corpus {self.corpus_name}: "
             raise ValueError(
-                f"{where}{reasons[0].removeprefix(where)}{more}; mend the file{way_out}"
+                f"{where}{reasons[0].removeprefix(where)}{more}; repair the file{way_out}"
             )
 
     def encoded(self, split: str) -> Recordings:
@@ -283,24 +310,19 @@ class SpeechData(BudgetData):
             f"{split}_too_short_left_out": len(short),
         }
         if unread:
-            say(
+            rank_zero_print(
                 f"{len(unread):,} of {len(ids):,} recordings of {split} cannot be read and are "
                 f"left out: {unread[0]}"
             )
         if empty:
-            words = "have an empty transcript and are left out"
-            say(
-                f"{len(empty):,} of {len(ids):,} recordings of {split} {words}: "
-                f"{self._names(split, empty)}"
+            rank_zero_print(
+                f"{len(empty):,} of {len(ids):,} recordings of {split} have an empty transcript "
+                f"and are left out: {self._names(split, empty)}"
             )
         if short:
-            words = (
-                "have transcripts longer than what the encoder makes of their frames, and no "
-                "loss is computed for them"
-            )
-            say(
-                f"{len(short):,} of {len(ids):,} recordings of {split} {words}: "
-                f"{self._names(split, short)}"
+            rank_zero_print(
+                f"{len(short):,} of {len(ids):,} recordings of {split} have transcripts longer "
+                f"than the encoder output, and are left out: {self._names(split, short)}"
             )
         left_out = {*empty, *short}
         kept = [
@@ -308,11 +330,12 @@ class SpeechData(BudgetData):
         ]
         if not kept:
             raise ValueError(
-                f"corpus {self.corpus_name}: no recording of {split} can be learned from; look "
-                "at its transcripts and lengths"
+                f"corpus {self.corpus_name}: no recording of {split} can be trained on; look at "
+                "its transcripts, and at the lengths of its recordings"
             )
         target = Ragged([tokenizer.bos_id, *ids[i], tokenizer.eos_id] for i in kept)
-        return Recordings([features[i] for i in kept], target, tokenizer.pad_id)
+        readable = [row for row in map(features.__getitem__, kept) if isinstance(row, Tensor)]
+        return Recordings(readable, target, tokenizer.pad_id)
 
     def _tell_unknown(self, split: str, ids: Sequence[Sequence[int]]) -> None:
         """Count and print the transcripts with characters, or words, that the tokenizer does not
@@ -321,32 +344,32 @@ class SpeechData(BudgetData):
         unknown = [i for i, own in enumerate(ids) if self.tokenizer.unk_id in own]
         self.counts[f"{split}_with_unknown"] = len(unknown)
         if unknown:
-            words = f"have {self.tokenizer.kind} that the tokenizer does not know, <unk> to it"
-            say(
-                f"{len(unknown):,} of {len(ids):,} transcripts of {split} {words}: "
+            rank_zero_print(
+                f"{len(unknown):,} of {len(ids):,} transcripts of {split} have "
+                f"{self.tokenizer.kind} that the tokenizer does not know and encodes as <unk>: "
                 f"{self._names(split, unknown)}"
             )
 
-    def _names(self, split: str, places: Sequence[int]) -> str:
-        """Return the file names of the first of these recordings."""
-        return ", ".join(self.examples(split)[i].source for i in places[:SHOWN]) + (
-            ", ..." if len(places) > SHOWN else ""
+    def _names(self, split: str, indices: Sequence[int]) -> str:
+        """Return the file names of the first few of these recordings."""
+        return ", ".join(self.examples(split)[i].source for i in indices[:N_NAMED]) + (
+            ", ..." if len(indices) > N_NAMED else ""
         )
 
     def _is_short(self, ids: Sequence[int], n_frame: int) -> bool:
         """Return whether a recording of `n_frame` frames is too short for the CTC path of its
         transcript.
         """
-        return self.n_vector is not None and frames_needed(ids) > self.n_vector(n_frame)
+        return self.n_vector is not None and bool(frames_needed(ids) > self.n_vector(n_frame))
 
     def batching(self) -> str:
         return f"max_frames {self.max_tokens}, {self.front_end}, unreadable ones {self.unreadable}"
 
-    def source_lengths(self, examples: Sequence[Utterance]) -> list[int]:
+    def source_lengths(self, examples: Sequence[Example]) -> list[int]:
         """Return the number of frames of each recording; estimated from the file size if it is not
         known.
         """
         return [
-            self._n_frame.get(example.source) or example.length // BYTES_A_FRAME
-            for example in examples
+            self._n_frame.get(example.source) or example.length // BYTES_PER_FRAME
+            for example in cast(Sequence[Utterance], examples)
         ]

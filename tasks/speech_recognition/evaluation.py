@@ -29,7 +29,7 @@ class SpeechAnswering(Answering):
         """
         if not Path(text).is_file():
             raise FileNotFoundError(
-                f"{text!r} is no file: give the name of a sound file, or of one with features"
+                f"{text!r} is no file: give the name of a sound file, or of a file of features"
             )
         return Utterance(id, text, (), read=Path(text).read_bytes)
 
@@ -37,7 +37,9 @@ class SpeechAnswering(Answering):
         task = self.task
         targets = task.tokenizer.encode_targets([e.references[0] for e in examples])
         longest = max(map(len, targets)) + 1
-        task.decode(task.heard(examples), task.validation_search, min(longest, task.max_length))
+        task.decode(
+            task.encode_examples(examples), task.validation_search, min(longest, task.max_length)
+        )
 
 
 class SpeechReport(TaskReport):
@@ -54,6 +56,7 @@ class SpeechReport(TaskReport):
     def sections(self, data: TaskData, predictions: Sequence[Prediction]) -> list[Section]:
         from tasks.speech_recognition.report import sections
 
+        assert isinstance(data, SpeechData)
         return sections(self.task, data, predictions)
 
     @classmethod
@@ -62,4 +65,5 @@ class SpeechReport(TaskReport):
     ) -> list[Section]:
         from tasks.speech_recognition.report import compared
 
+        assert isinstance(data, SpeechData)
         return compared(data.examples(split), outputs)

@@ -3,6 +3,7 @@ recordings to listen to.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import reduce
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ from lslm_lightning.contracts import Prediction, metric_label
 from lslm_lightning.decoding.alignment import forced_alignment
 from lslm_lightning.evaluation.buckets import quartiles
 from lslm_lightning.metrics.error_rate import CharacterErrorRate, WordErrorRate, confusions
-from lslm_lightning.reports.blocks import Folded, Heading, Section, Table, Text
+from lslm_lightning.reports.blocks import Cell, Folded, Heading, Section, Table, Text
 from lslm_lightning.reports.recordings import Aligned, RecordingPair, Sound, Spectrogram, TimeMark
 from tasks.speech_recognition.data import SpeechData, Utterance
 
@@ -24,9 +25,9 @@ if TYPE_CHECKING:
 
 N_RECORDING = 20
 N_CONFUSED = 20
-MAX_CHARACTERS = 4_200_000  # of a page of at most 5 MB, for pictures and sounds
+MAX_CHARACTERS = 4_200_000  # for pictures and sounds on a page of at most 5 MB
 Outputs = Mapping[str, Sequence[str]]
-"""By system, a text for each example."""
+"""Texts of each system, one for each example."""
 
 
 def sections(
@@ -53,7 +54,7 @@ def compared(
     characters = CharacterErrorRate()
     return [
         kinds(examples, texts, words, characters),
-        parts(examples, texts, words),
+        breakdown(examples, texts, words),
         confused(examples, texts, words),
     ]
 
@@ -62,12 +63,15 @@ def kinds(
     examples: Sequence[Utterance], texts: Outputs, *metrics: WordErrorRate | CharacterErrorRate
 ) -> Section:
     """Return a table of substitutions, deletions and insertions."""
-    rows = []
+    rows: list[list[Cell]] = []
     for name, own in texts.items():
         for metric in metrics:
-            total = sum(
-                metric.statistics(e, Prediction(e.id, text))
-                for e, text in zip(examples, own, strict=True)
+            total = reduce(
+                np.add,
+                (
+                    metric.statistics(e, Prediction(e.id, text))
+                    for e, text in zip(examples, own, strict=True)
+                ),
             )
             *edits, length = metric.edits(total)
             rows.append(
@@ -79,17 +83,17 @@ def kinds(
                     length,
                 ]
             )
-    columns = [
+    columns: list[Heading | str] = [
         "system",
         "metric",
         Heading("errors", "%", False),
-        *(Heading(kind, "%") for kind in ("substituted", "left out", "added")),
+        *(Heading(kind, "%") for kind in ("substitutions", "deletions", "insertions")),
     ]
     notes = ["In percent of the words, or characters, of the references."]
     return Section("Errors", [Table([*columns, "in the references"], rows, notes=notes, places=2)])
 
 
-def parts(examples: Sequence[Utterance], texts: Outputs, metric: WordErrorRate) -> Section:
+def breakdown(examples: Sequence[Utterance], texts: Outputs, metric: WordErrorRate) -> Section:
     """Return tables of word error rates by speaker, and by length of the reference."""
     statistics = {
         name: np.stack(
@@ -108,7 +112,7 @@ def parts(examples: Sequence[Utterance], texts: Outputs, metric: WordErrorRate) 
     }
 
     def table(by: str, masks: Mapping[str, np.ndarray]) -> Table:
-        rows = [
+        rows: list[list[Cell]] = [
             [
                 name,
                 int(mask.sum()),
@@ -125,7 +129,7 @@ def parts(examples: Sequence[Utterance], texts: Outputs, metric: WordErrorRate) 
     tables: list[object] = [table(by, masks) for by, masks in groups.items() if len(masks) > 1]
     return Section(
         "Errors by speaker and length",
-        tables or [Text("One speaker, and transcripts of one length.")],
+        tables or [Text("All recordings have one speaker, and transcripts of one length.")],
     )
 
 
@@ -138,14 +142,16 @@ def confused(examples: Sequence[Utterance], texts: Outputs, metric: WordErrorRat
             for e, text in zip(examples, own, strict=True)
             for edit in metric.alignment(e.references[0], text)
         )
-        rows = [[edit.reference or "∗", edit.output or "∗", n] for edit, n in found[:N_CONFUSED]]
+        rows: list[list[Cell]] = [
+            [edit.reference or "∗", edit.output or "∗", n] for edit, n in found[:N_CONFUSED]
+        ]
         if rows:
             blocks.append(
                 Table(
-                    ["said", "written", "times"],
+                    ["reference", "output", "times"],
                     rows,
                     name if len(texts) > 1 else "",
-                    ["∗: nothing."],
+                    ["∗: no word."],
                 )
             )
     return Section("Most confused words", blocks or [Text("Every word is right.")])
@@ -162,14 +168,14 @@ def recordings(
         metric.alignment(e.references[0], text) for e, text in zip(examples, outputs, strict=True)
     ]
     n_error = [sum(edit.operation != "equal" for edit in edits) for edits in aligned]
-    places = chosen(n_error, N_RECORDING)
-    pictures = {i: picture(task, examples[i], outputs[i]) for i in places}
+    indices = chosen(n_error, N_RECORDING)
+    pictures = {i: picture(task, examples[i], outputs[i]) for i in indices}
     room = MAX_CHARACTERS - sum(len(own.address) for own in pictures.values())
     sounds, n_sound = players(
-        task.front_end, [examples[i] for i in sorted(places, key=lambda i: -n_error[i])], room
+        task.front_end, [examples[i] for i in sorted(indices, key=lambda i: -n_error[i])], room
     )
     blocks: list[object] = []
-    for i in places:
+    for i in indices:
         alignment = (
             [Aligned([RecordingPair(*edit) for edit in aligned[i]], language=examples[i].language)]
             if aligned[i]
@@ -181,19 +187,22 @@ def recordings(
                 f"{examples[i].id}: {outputs[i] or '(empty)'}", [*alignment, *sound, pictures[i]]
             )
         )
-    words = (
-        f"{len(places):,} of {len(examples):,} recordings: half of them those with most "
-        "errors, the others from all over the exam."
+    summary = (
+        f"{len(indices):,} of {len(examples):,} recordings: half of them those with the most "
+        "errors, the others spread evenly over the test set."
     )
     by_ctc = (
-        " Below a picture stand the tokens where the model wrote them." if task.ctc_weight else ""
+        " Below each spectrogram are the tokens at the frames that CTC aligns them to."
+        if task.ctc_weight
+        else ""
     )
     some = (
-        f" The page has room for the sound of {len(sounds)} of them, those with most errors first."
+        f" The page has room for the sound of {len(sounds)} of them, those with the most errors "
+        "first."
         if len(sounds) < n_sound
         else ""
     )
-    return Section("Recordings", [Text(words + by_ctc + some), *blocks])
+    return Section("Recordings", [Text(summary + by_ctc + some), *blocks])
 
 
 def players(
@@ -239,12 +248,12 @@ def picture(task: "SpeechRecognitionTask", example: Utterance, output: str) -> S
     """Return the spectrogram of a recording, with the tokens of the output below."""
     values = task.front_end.shown(example.read(), example.source).numpy()
     return Spectrogram(
-        values, task.front_end.frames_per_second, marks(task, example, output, len(values))
+        values, task.front_end.frames_per_second, token_marks(task, example, output, len(values))
     )
 
 
 @torch.no_grad()
-def marks(
+def token_marks(
     task: "SpeechRecognitionTask", example: Utterance, output: str, n_frame: int
 ) -> list[TimeMark]:
     """Return the tokens of an output with the frames to which CTC aligns them; empty without CTC,
@@ -252,11 +261,11 @@ def marks(
     """
     if not task.ctc_weight:
         return []
-    heard = task.heard([example])
+    vectors = task.encode_examples([example])
     [ids] = task.tokenizer.encode_targets([output])
     try:
-        spans = forced_alignment(task.log_probs(heard)[0], ids, task.blank)
-    except ValueError:  # what a decoder wrote may be more than CTC can
+        spans = forced_alignment(task.log_probs(vectors)[0], ids, task.blank)
+    except ValueError:  # the output of a decoder may be too long for CTC
         return []
     stride = task.subsampling.stride
     texts = [task.tokenizer.decode([i]).strip() or "␣" for i in ids]

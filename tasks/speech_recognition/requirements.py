@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from lslm_lightning.training.checks import check_has_validation_score, check_kind
 from lslm_lightning.training.data import TaskData
 from lslm_lightning.training.data_requirements import DataRequirements
-from tasks.speech_recognition.data import SpeechData
+from tasks.speech_recognition.data import Recordings, SpeechData
 
 if TYPE_CHECKING:
     from tasks.speech_recognition.task import SpeechRecognitionTask
@@ -23,12 +23,16 @@ class SpeechRequirements(DataRequirements):
         """Give the data module the front end and the length of recordings to the encoder."""
         task = self.task
         if isinstance(data, SpeechData):
-            data.borrow(task.front_end, task.subsampling.out_length if task.ctc_weight else None)
+            data.bind_model(
+                task.front_end, task.subsampling.out_length if task.ctc_weight else None
+            )
 
     def longest_target(self, data: TaskData) -> int | None:
         if not isinstance(data, SpeechData):
             return None
-        return int(data.training_rows.target.lengths.max(initial=0)) - 1  # without <s>
+        rows = data.training_rows
+        assert isinstance(rows, Recordings)
+        return int(rows.target.lengths.max(initial=0)) - 1  # without <s>
 
     def check(self, data: TaskData) -> None:
         data = check_kind(self.task, data, SpeechData)
@@ -50,17 +54,17 @@ class SpeechRequirements(DataRequirements):
         """
         task = self.task
         slowest = math.ceil(int(data.encoded("train").lengths.max()) / (1 - task.tempo))
-        longest = task.subsampling.out_length(max(n_frame, slowest))
+        longest = int(task.subsampling.out_length(max(n_frame, slowest)))
         if task.backbone.n_decoder_layer:
             longest = max(
                 longest,
                 task.max_length + 1,
                 *(int(data.encoded(split).target.lengths.max()) - 1 for split in ("train", "val")),
             )
-        if task.backbone.longest < longest:
+        limit = task.backbone.longest
+        if limit is not None and limit < longest:
             raise ValueError(
-                f"max_length={task.backbone.longest} of the backbone's positions is below "
-                f"{longest}, the vectors of the longest recording at the slowest tempo or the "
-                "tokens of the longest transcript; raise it, or the stride of model.subsampling, "
-                "or lower model.max_length"
+                f"max_length={limit} of the backbone's positions must be at least {longest}, for "
+                "the longest recording at the slowest tempo and the longest transcript; raise it, "
+                "or the stride of model.subsampling, or lower model.max_length"
             )

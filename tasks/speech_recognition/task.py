@@ -5,7 +5,7 @@ B recordings, T frames, T' encoder output vectors, D d_model, V vocabulary, L to
 
 from collections.abc import Callable, Iterator, Sequence
 from time import perf_counter
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from lslm_lightning.audio.front_end import FrontEnd, Waveforms
 from lslm_lightning.audio.spec_augment import SpecAugment
 from lslm_lightning.audio.tempo import retimed
-from lslm_lightning.contracts import Metric, Prediction
+from lslm_lightning.contracts import Example, Metric, Prediction
 from lslm_lightning.decoding import AnySearch, CtcGreedy, CtcSearch, JointSearch, Search
 from lslm_lightning.decoding.search import Nested
 from lslm_lightning.metrics.error_rate import CharacterErrorRate, WordErrorRate
@@ -33,11 +33,11 @@ from tasks.speech_recognition.data import MODALITY, SpeechBatch, Utterance, stac
 from tasks.speech_recognition.evaluation import SpeechAnswering, SpeechReport
 from tasks.speech_recognition.requirements import SpeechRequirements
 
-# a probability of 0; with minus infinity the gradient of torch's ctc_loss is not a number
-NEVER = -1e4
+# log of 0 that keeps the gradient of torch's ctc_loss finite, unlike minus infinity
+LOG_ZERO = -1e4
 
 
-class Heard(NamedTuple):
+class EncoderOutput(NamedTuple):
     """Encoder output for a batch of recordings."""
 
     memory: Tensor  # (B, T', D)
@@ -113,30 +113,11 @@ class SpeechRecognitionTask(Task):
     ) -> None:
         if backbone.tokenizer_digest is not None:
             raise ValueError(
-                f"backbone={type(backbone).__name__} reads ids of words, not sound: choose a "
+                f"backbone={type(backbone).__name__} reads token ids, not sound: choose a "
                 "Transformer or an LSTM"
             )
         super().__init__(backbone, tokenizer, optimizer, schedule, label_smoothing, extra_metrics)
-        if not 0.0 <= ctc_weight <= 1.0:
-            raise ValueError(
-                f"ctc_weight={ctc_weight} must be from 0 (the decoder alone) to 1 (CTC alone); "
-                "0.3 is usual for both"
-            )
-        if not 0.0 <= tempo < 1.0:
-            raise ValueError(f"tempo={tempo} must be at least 0 and below 1; 0.1 is usual")
-        if not backbone.n_encoder_layer:
-            raise ValueError("n_encoder_layer=0 leaves nothing to read a recording with; raise it")
-        if (ctc_weight == 1.0) != (backbone.n_decoder_layer == 0):
-            way_out = (
-                "lower ctc_weight to 0.3"
-                if backbone.n_decoder_layer
-                else "add decoder layers, or set ctc_weight=1"
-            )
-            raise ValueError(
-                f"ctc_weight={ctc_weight} and n_decoder_layer={backbone.n_decoder_layer} do not "
-                "fit: CTC alone has no decoder, all else has"
-                f" one; {way_out}"
-            )
+        check_network(backbone, ctc_weight, tempo)
         check_lengths(min_length, max_length)
         self.front_end = front_end
         self.tempo = tempo
@@ -155,31 +136,7 @@ class SpeechRecognitionTask(Task):
             )
         self.search = search
         self.validation_search = validation_search or search
-        for name, chosen in (
-            ("search", self.search),
-            ("validation_search", self.validation_search),
-        ):
-            if not isinstance(chosen, self.searches):
-                kinds = ", ".join(kind.__name__ for kind in self.searches)
-                raise ValueError(
-                    f"{name}={type(chosen).__name__} does not fit ctc_weight={ctc_weight}; "
-                    f"choose a {kinds}"
-                )
-            if isinstance(chosen, JointSearch) and chosen.asks_ctc and not ctc_weight:
-                raise ValueError(
-                    f"{name}={chosen} asks CTC, and the model's ctc_weight=0 leaves none; set "
-                    "that of the search to 0 too"
-                )
-        if self.label_smoothing and ctc_weight == 1.0:
-            raise ValueError(
-                f"label_smoothing={self.label_smoothing} is of the decoder, and ctc_weight=1 has "
-                "none; set it to 0"
-            )
-        if min_length and isinstance(self.search, CtcSearch):
-            raise ValueError(
-                f"min_length={min_length} is of the decoder, and search={self.search} asks only "
-                "CTC; set it to 0"
-            )
+        check_searches(self)
 
     @property
     def blank(self) -> int:
@@ -187,7 +144,7 @@ class SpeechRecognitionTask(Task):
         return self.tokenizer.vocab_size
 
     @property
-    def searches(self) -> tuple[type, ...]:
+    def searches(self) -> tuple[type, ...]:  # type: ignore[override]  # depends on the heads
         """Classes of search that fit the heads of this model."""
         by_ctc = self.ctc_weight > 0
         by_decoder = self.ctc_weight < 1
@@ -197,37 +154,40 @@ class SpeechRecognitionTask(Task):
             if can
         )
 
-    # From features to nats
+    # Loss
 
-    def hear(self, features: Tensor, lengths: Tensor) -> Heard:
+    def encode(self, features: Tensor, lengths: Tensor) -> EncoderOutput:
         """Encode padded features (B, T, F) of `lengths` (B,) frames."""
         x, lengths = self.subsampling(features, lengths)
         pad = torch.arange(x.size(1), device=x.device) >= lengths[:, None]
-        # autocast leaves the residual stream as it is
-        return Heard(self.backbone.encode(x.to(features.dtype), pad), pad, lengths)
+        # the residual stream keeps its precision under autocast
+        return EncoderOutput(self.backbone.encode(x.to(features.dtype), pad), pad, lengths)
 
-    def log_probs(self, heard: Heard) -> Tensor:
+    def log_probs(self, encoded: EncoderOutput) -> Tensor:
         """Return the log probability (B, T', V + 1) of each CTC symbol and the blank at each
         encoder output, at least float32; special tokens have probability 0.
         """
         special = torch.tensor(
             [self.tokenizer.pad_id, self.tokenizer.bos_id, self.tokenizer.eos_id],
-            device=heard.memory.device,
+            device=encoded.memory.device,
         )
-        return single(self.ctc(heard.memory)).index_fill(-1, special, NEVER).log_softmax(-1)
+        assert self.ctc is not None
+        return single(self.ctc(encoded.memory)).index_fill(-1, special, LOG_ZERO).log_softmax(-1)
 
     def loss(self, batch: SpeechBatch, label_smoothing: float = LABEL_SMOOTHING) -> Tensor:
         features = batch.features
         lengths = batch.lengths
         if self.training:
-            features, lengths = self.altered(features, lengths, batch.target)
-        heard = self.hear(features, lengths)
+            features, lengths = self.perturb(features, lengths, batch.target)
+        encoded = self.encode(features, lengths)
         nats = features.new_zeros(())
         if self.ctc_weight:
-            nats = nats + self.ctc_weight * self.ctc_nats(heard, batch.target)
+            nats = nats + self.ctc_weight * self.ctc_nats(encoded, batch.target)
         if self.ctc_weight < 1:
+            assert self.embedding is not None
+            assert self.head is not None
             y, _ = self.backbone.decode(
-                self.embedding(batch.target[:, :-1]), memory=heard.memory, memory_pad=heard.pad
+                self.embedding(batch.target[:, :-1]), memory=encoded.memory, memory_pad=encoded.pad
             )
             own = self.head.nats(
                 y,
@@ -239,17 +199,17 @@ class SpeechRecognitionTask(Task):
             nats = nats + (1 - self.ctc_weight) * own
         return nats
 
-    def ctc_nats(self, heard: Heard, target: Tensor) -> Tensor:
+    def ctc_nats(self, encoded: EncoderOutput, target: Tensor) -> Tensor:
         """Return the sum of minus log p of the transcripts (B, L), from `<s>` to `</s>`, over all
         CTC paths.
         """
         n_label = (target != self.tokenizer.pad_id).sum(1) - 2
-        log_probs = self.log_probs(heard).transpose(0, 1)  # (T', B, V + 1)
+        log_probs = self.log_probs(encoded).transpose(0, 1)  # (T', B, V + 1)
         return F.ctc_loss(
-            log_probs, target[:, 1:], heard.lengths, n_label, self.blank, reduction="sum"
+            log_probs, target[:, 1:], encoded.lengths, n_label, self.blank, reduction="sum"
         )
 
-    def altered(self, features: Tensor, lengths: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    def perturb(self, features: Tensor, lengths: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """Return features and lengths with random tempo and masking; recordings that would become
         too short for their transcripts keep their tempo.
         """
@@ -262,76 +222,83 @@ class SpeechRecognitionTask(Task):
             lengths = wanted
         return self.augment(features, lengths), lengths
 
-    # Answers
+    # Generation
 
     @torch.no_grad()
     def decode(
-        self, heard: Heard, search: AnySearch, max_length: int | None = None
+        self, encoded: EncoderOutput, search: AnySearch, max_length: int | None = None
     ) -> list[list[int]]:
         """Return the tokens of each transcript that the search finds."""
         if isinstance(search, CtcSearch):
             return [
                 list(found[0].ids)
-                for found in search(self.log_probs(heard), heard.lengths, self.blank, self.fusion)
+                for found in search(
+                    self.log_probs(encoded), encoded.lengths, self.blank, self.fusion
+                )
             ]
 
         def step(ids: Tensor, state: Nested, shared: Nested) -> tuple[Tensor, Nested]:
-            remembered, pad = shared
+            assert self.embedding is not None
+            assert self.head is not None
+            cross_attention, pad = shared
             y, state = self.backbone.decode(
-                self.embedding(ids), memory=remembered, memory_pad=pad, state=state
+                self.embedding(ids), memory=cross_attention, memory_pad=pad, state=state
             )
             return self.head(y[:, -1:], self.embedding.weight)[:, -1], state
 
         start = torch.full(
-            (len(heard.memory), 1), self.tokenizer.bos_id, device=heard.memory.device
+            (len(encoded.memory), 1), self.tokenizer.bos_id, device=encoded.memory.device
         )
-        shared = (self.backbone.remember(heard.memory), heard.pad)
+        shared = (self.backbone.remember(encoded.memory), encoded.pad)
         longest = max_length or self.max_length
-        more = {}
+        limits = (self.tokenizer.eos_id, longest, min(self.min_length, longest))
+        agree = self.answering.all_ranks_done
         if isinstance(search, JointSearch):
-            by_ctc = (
-                {"log_probs": self.log_probs(heard), "lengths": heard.lengths, "blank": self.blank}
-                if self.ctc_weight
-                else {}
+            by_ctc = self.ctc_weight > 0
+            decoded = search(
+                step,
+                start,
+                shared,
+                *limits,
+                log_probs=self.log_probs(encoded) if by_ctc else None,
+                lengths=encoded.lengths if by_ctc else None,
+                blank=self.blank if by_ctc else 0,
+                fusion=self.fusion,
+                agree=agree,
             )
-            more = by_ctc | {"fusion": self.fusion}
-        decoded = search(
-            step,
-            start,
-            shared,
-            self.tokenizer.eos_id,
-            longest,
-            min(self.min_length, longest),
-            agree=self.answering.all_ranks_done,
-            **more,
-        )
+        else:
+            decoded = search(step, start, shared, *limits, agree=agree)
         return [
             ids[:n] for ids, n in zip(decoded.ids.tolist(), decoded.n_token.tolist(), strict=True)
         ]
 
     @torch.no_grad()
-    def heard(self, examples: Sequence[Utterance]) -> Heard:
+    def encode_examples(self, examples: Sequence[Example]) -> EncoderOutput:
         """Read and encode recordings.
 
         Raises:
             ValueError: one cannot be read.
         """
         features, lengths = stacked(
-            [self.front_end(example.read(), example.source) for example in examples]
+            [
+                self.front_end(example.read(), example.source)
+                for example in cast(Sequence[Utterance], examples)
+            ]
         )
-        return self.hear(features.to(self.device, self.dtype), lengths.to(self.device))
+        on_device = features.to(self.device, self.dtype)  # type: ignore[arg-type]  # no text here
+        return self.encode(on_device, lengths.to(self.device))
 
-    def generate(self, examples: Sequence[Utterance]) -> Iterator[Prediction]:
+    def generate(self, examples: Sequence[Example]) -> Iterator[Prediction]:
         """Yield the transcript of each recording, in order."""
         yield from self.answer(examples)
 
-    def answer(self, examples: Sequence[Utterance]) -> list[Prediction]:
+    def answer(self, examples: Sequence[Example]) -> list[Prediction]:
         began = perf_counter()
         validating = self._trainer is not None and self.trainer.validating
         search = self.validation_search if validating else self.search
-        rows = self.decode(self.heard(examples), search)
+        rows = self.decode(self.encode_examples(examples), search)
         seconds = (perf_counter() - began) / len(examples)
-        by_ctc = isinstance(search, CtcSearch)  # which writes what the frames say, however long
+        by_ctc = isinstance(search, CtcSearch)  # has no limit on the length of the output
         return [
             Prediction(
                 example.id,
@@ -358,3 +325,63 @@ def n_needed(target: Tensor, pad_id: int) -> Tensor:
     """
     repeated = (target[:, 1:] == target[:, :-1]) & (target[:, 1:] != pad_id)
     return (target != pad_id).sum(1) - 2 + repeated.sum(1)
+
+
+def check_network(backbone: Backbone, ctc_weight: float, tempo: float) -> None:
+    """Refuse a backbone that does not have the layers which the heads need.
+
+    Raises:
+        ValueError: the layers do not fit `ctc_weight`, or a setting is out of range.
+    """
+    if not 0.0 <= ctc_weight <= 1.0:
+        raise ValueError(
+            f"ctc_weight={ctc_weight} must be from 0 (the decoder alone) to 1 (CTC alone); "
+            "0.3 is usual for both"
+        )
+    if not 0.0 <= tempo < 1.0:
+        raise ValueError(f"tempo={tempo} must be at least 0 and below 1; 0.1 is usual")
+    if not backbone.n_encoder_layer:
+        raise ValueError("n_encoder_layer=0 must be at least 1: the encoder reads the recordings")
+    if (ctc_weight == 1.0) != (backbone.n_decoder_layer == 0):
+        way_out = (
+            "lower ctc_weight to 0.3"
+            if backbone.n_decoder_layer
+            else "add decoder layers, or set ctc_weight=1"
+        )
+        raise ValueError(
+            f"ctc_weight={ctc_weight} does not fit n_decoder_layer={backbone.n_decoder_layer}: "
+            f"only ctc_weight=1, CTC alone, has no decoder; {way_out}"
+        )
+
+
+def check_searches(task: SpeechRecognitionTask) -> None:
+    """Refuse searches, and settings of the decoder, that do not fit the heads of the task.
+
+    Raises:
+        ValueError: a search or a setting has no use.
+    """
+    for name, chosen in (
+        ("search", task.search),
+        ("validation_search", task.validation_search),
+    ):
+        if not isinstance(chosen, task.searches):
+            kinds = ", ".join(kind.__name__ for kind in task.searches)
+            raise ValueError(
+                f"{name}={type(chosen).__name__} does not fit ctc_weight={task.ctc_weight}; "
+                f"choose a {kinds}"
+            )
+        if isinstance(chosen, JointSearch) and chosen.asks_ctc and not task.ctc_weight:
+            raise ValueError(
+                f"{name}={chosen} uses CTC scores, and model.ctc_weight=0 has no CTC head; set "
+                "ctc_weight of the search to 0 too"
+            )
+    if task.label_smoothing and task.ctc_weight == 1.0:
+        raise ValueError(
+            f"label_smoothing={task.label_smoothing} applies to the decoder, and ctc_weight=1 "
+            "has none; set it to 0"
+        )
+    if task.min_length and isinstance(task.search, CtcSearch):
+        raise ValueError(
+            f"min_length={task.min_length} applies to the decoder, and search={task.search} uses "
+            "CTC alone; set it to 0"
+        )

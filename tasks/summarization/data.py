@@ -1,52 +1,43 @@
 """Documents and their summaries."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property
-from typing import Any
 
 from lslm_lightning.contracts import Example
-from lslm_lightning.training.data import TaskData
+from lslm_lightning.text.recipes import BytePair, Recipe
+from lslm_lightning.training.budget_data import MAX_TOKENS
+from lslm_lightning.training.data import EVAL_TOKENS, N_VALIDATION_EXAMPLE, TaskData
 from lslm_lightning.training.pair_data import PairData
+from lslm_lightning.types import JsonObject
 from tasks.summarization import prompt
+
+MAX_SOURCE_LENGTH = 400  # default of the number of tokens that are read of a document
 
 
 class DocumentData(TaskData):
     """One document per row, with one or more reference summaries.
 
-    Args:
+    Attributes:
         first_reference_only: score against the first reference alone (the original one), if a
             corpus has several.
-        language: code of the texts' language, which decides the tokens of ROUGE; by default that of
-            the corpus, or the one identified from the texts.
         instruction: instruction in the prompt of systems that follow instructions; corpora differ
             (subject lines, headlines, sentences).
     """
 
     fields = ("document", "summary")
     source_fields = ("document",)
-
-    def __init__(
-        self,
-        *args: Any,
-        first_reference_only: bool = False,
-        language: str | None = None,
-        instruction: str = prompt.INSTRUCTION,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(*args, **kwargs)
-        self.first_reference_only = first_reference_only
-        self.given_language = language
-        self.instruction = instruction
+    first_reference_only = False
+    instruction = prompt.INSTRUCTION
 
     @cached_property
     def language(self) -> str:
         """Language code of documents and summaries; see `language_of`."""
-        rows = self.rows(self.telling_split)
+        rows = self.rows(self.language_split)
         summaries = (row["summary"][0] for row in rows)
         documents = (row["document"] for row in rows)
         return self.language_of(summaries, self.given_language, documents)
 
-    def to_example(self, row: Mapping[str, Any]) -> Example:
+    def to_example(self, row: JsonObject) -> Example:
         references = row["summary"][:1] if self.first_reference_only else row["summary"]
         return Example(row["id"], row["document"], tuple(references), self.language, self.language)
 
@@ -58,21 +49,51 @@ class DocumentData(TaskData):
 
 class SummarizationData(DocumentData, PairData):
     """Documents with the summaries to be written; documents longer than `max_source_length` tokens
-    are cut.
+    are cut, where the model stops reading.
+
+    Args:
+        max_source_length: see `PairData`; 400 by default.
+        first_reference_only: score against the first reference alone (the original one), if a
+            corpus has several.
+        language: code of the texts' language, which decides the tokens of ROUGE; by default that of
+            the corpus, or the one identified from the texts.
+        instruction: instruction in the prompt of systems that follow instructions; corpora differ
+            (subject lines, headlines, sentences).
     """
+
+    usual_source_length = MAX_SOURCE_LENGTH
 
     def __init__(
         self,
-        *args: Any,
-        max_source_length: int = 400,
+        corpus: str,
+        tokenizer: Recipe = BytePair(),  # noqa: B008 (frozen)
+        columns: JsonObject | None = None,
+        seed: int = 0,
+        exam_tokens: int = EVAL_TOKENS,
+        n_validation_example: int = N_VALIDATION_EXAMPLE,
+        num_workers: int = 0,
+        *,
+        max_tokens: int = MAX_TOKENS,
+        max_source_length: int | None = None,
         max_target_length: int = 100,
         truncate: bool = True,
-        **kwargs: Any,
+        first_reference_only: bool = False,
+        language: str | None = None,
+        instruction: str = prompt.INSTRUCTION,
     ) -> None:
         super().__init__(
-            *args,
+            corpus,
+            tokenizer,
+            columns,
+            seed,
+            exam_tokens,
+            n_validation_example,
+            num_workers,
+            max_tokens=max_tokens,
             max_source_length=max_source_length,
             max_target_length=max_target_length,
             truncate=truncate,
-            **kwargs,
         )
+        self.first_reference_only = first_reference_only
+        self.given_language = language
+        self.instruction = instruction

@@ -21,11 +21,14 @@ from lslm_lightning.optim import Schedule
 from lslm_lightning.text.sentences import join_sentences, split_sentences
 from lslm_lightning.text.tokenizer import Tokenizer
 from lslm_lightning.training.answering import Answering
+from lslm_lightning.training.batches import on_device
 from lslm_lightning.training.checks import check_has_validation_score, check_kind
 from lslm_lightning.training.data import TaskData
 from lslm_lightning.training.data_requirements import DataRequirements
 from lslm_lightning.training.optimizer_settings import ADAMW, COSINE
+from lslm_lightning.training.shared_settings import share_settings
 from lslm_lightning.training.task import LABEL_SMOOTHING
+from tasks.summarization.data import MAX_SOURCE_LENGTH
 from tasks.summarization.extractive_data import (
     DocumentReading,
     ExtractiveData,
@@ -53,7 +56,7 @@ class ExtractiveAnswering(Answering):
             for reading, sentences in zip(readings, documents, strict=True)
         )
         return n_cut, (
-            f"sources have sentences beyond max_source_length={longest} tokens, which could not be "
+            f"sources have sentences after max_source_length={longest} tokens, which could not be "
             "chosen"
         )
 
@@ -63,25 +66,25 @@ class ExtractiveRequirements(DataRequirements):
 
     task: "ExtractiveTask"
 
+    def bind(self, data: TaskData) -> None:
+        if isinstance(data, ExtractiveData):
+            share_settings(data, {"max_source_length": self.task.max_source_length})
+
     def check(self, data: TaskData) -> None:
         task = self.task
         data = check_kind(task, data, ExtractiveData)
         check_has_validation_score(task, data)
         longest = task.max_source_length
-        if longest != data.max_source_length:
-            raise ValueError(
-                f"model.max_source_length={longest} and "
-                f"data.max_source_length={data.max_source_length} must be equal"
-            )
+        self.bind(data)
         for name, network in (
             ("backbone", task.backbone),
             ("sentence_backbone", task.sentence_backbone),
         ):
             if network.longest is not None and network.longest < longest:
                 raise ValueError(
-                    f"max_length={network.longest} of the positions of {name} is below "
-                    f"max_source_length={longest}, the most tokens, and sentences, of a source; "
-                    "raise it, or lower the other"
+                    f"max_length={network.longest} of the positions of {name} must be at least "
+                    f"max_source_length={longest}, the maximal number of tokens, and of sentences, "
+                    "of a source; raise it, or lower max_source_length"
                 )
 
 
@@ -120,7 +123,7 @@ class ExtractiveTask(Summarizer):
         ),
         k: int = 3,
         block_trigrams: bool = True,
-        max_source_length: int = 400,
+        max_source_length: int = MAX_SOURCE_LENGTH,
         optimizer: OptimizerCallable = ADAMW,
         schedule: Schedule = COSINE,
         label_smoothing: float = LABEL_SMOOTHING,
@@ -129,13 +132,13 @@ class ExtractiveTask(Summarizer):
         super().__init__(backbone, tokenizer, optimizer, schedule, label_smoothing, extra_metrics)
         if k < 1:
             raise ValueError(
-                f"k={k} of ExtractiveTask must be at least 1 sentence; as many as a summary has "
-                "is best"
+                f"k={k} of ExtractiveTask must be at least 1 sentence; the usual length of a "
+                "summary is best"
             )
         if max_source_length < 3:
             raise ValueError(
                 f"max_source_length={max_source_length} must be at least 3 tokens; 400 suits "
-                "news and mails"
+                "news and emails"
             )
         self.sentence_backbone = sentence_backbone(backbone.d_model)
         for name, network in (
@@ -192,11 +195,11 @@ class ExtractiveTask(Summarizer):
         return [
             Prediction(
                 example.id,
-                join_sentences([sentences[i] for i in places], example.source_language),
-                n_token=sum(reading.lengths[i] for i in places),
+                join_sentences([sentences[i] for i in indices], example.source_language),
+                n_token=sum(reading.lengths[i] for i in indices),
                 seconds=seconds,
             )
-            for example, sentences, reading, places in zip(
+            for example, sentences, reading, indices in zip(
                 examples, documents, readings, chosen, strict=True
             )
         ]
@@ -210,10 +213,7 @@ class ExtractiveTask(Summarizer):
         ids = [reading.ids for reading in kept]
         lengths = [reading.lengths for reading in kept]
         batch = batch_of(ids, lengths, [[0] * len(row) for row in lengths], self.tokenizer.pad_id)
-        on_device = SentenceBatch(
-            *(value.to(self.device) if isinstance(value, Tensor) else value for value in batch)
-        )
-        rows = iter(self.scores(on_device).tolist())
+        rows = iter(self.scores(on_device(batch, self.device)).tolist())
         return [
             next(rows)[: len(reading.lengths)] if reading.lengths else [] for reading in readings
         ]
@@ -238,16 +238,16 @@ def choose(
         words: function that splits a sentence into words; a sentence that shares a trigram of words
             with one chosen before is skipped. None to skip none.
     """
-    places: list[int] = []
+    indices: list[int] = []
     seen: set[tuple[str, ...]] = set()
     for i in sorted(range(len(scores)), key=lambda i: (-scores[i], i)):
-        if len(places) == k:
+        if len(indices) == k:
             break
         trigrams = trigrams_of(words(sentences[i])) if words else set()
         if not trigrams & seen:
-            places.append(i)
+            indices.append(i)
             seen |= trigrams
-    return sorted(places)
+    return sorted(indices)
 
 
 def trigrams_of(words: Sequence[str]) -> set[tuple[str, ...]]:

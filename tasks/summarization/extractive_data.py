@@ -3,21 +3,25 @@ tokens, N sentences.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from lslm_lightning.data.locations import cache_directory
+from lslm_lightning.text.recipes import BytePair, Recipe
 from lslm_lightning.text.sentences import split_sentences
 from lslm_lightning.text.tokenizer import Tokenizer
 from lslm_lightning.training.batches import Ragged, padded
-from lslm_lightning.training.budget_data import BudgetData
-from tasks.summarization.data import DocumentData
+from lslm_lightning.training.budget_data import MAX_TOKENS, BudgetData
+from lslm_lightning.training.data import EVAL_TOKENS, N_VALIDATION_EXAMPLE
+from lslm_lightning.types import JsonObject
+from tasks.summarization import prompt
+from tasks.summarization.data import MAX_SOURCE_LENGTH, DocumentData
 from tasks.summarization.oracle import chosen_once
 
-CHUNK = 1000  # documents that are encoded at once
+CHUNK = 1000  # documents that are encoded together
 
 
 class SentenceBatch(NamedTuple):
@@ -25,17 +29,17 @@ class SentenceBatch(NamedTuple):
 
     source: Tensor  # (B, S) <s> before every sentence, </s> at the end
     source_pad: Tensor  # (B, S) bool, True where padded
-    sentence: Tensor  # (B, S) int32, which sentence a token belongs to, -1 of </s> and padding
-    chosen: Tensor  # (B, N) float32, 1 of sentences to choose, 0 of others and of padding
+    sentence: Tensor  # (B, S) int32, index of each token's sentence, -1 for </s> and padding
+    chosen: Tensor  # (B, N) float32, 1 for sentences to choose, 0 for others and for padding
     sentence_pad: Tensor  # (B, N) bool, True where padded
-    n_token: int  # what is decided on: sentences
+    n_token: int  # sentences, over which the loss is averaged
     n_source_token: int
 
 
 class DocumentReading(NamedTuple):
     """Ids that a model reads of a document, and the lengths of its sentences."""
 
-    ids: list[int]  # <s> before every sentence, </s> at the end; none where there is no sentence
+    ids: list[int]  # <s> before every sentence, </s> at the end; empty if there is no sentence
     lengths: list[int]  # tokens of each sentence that is read, <s> included
 
 
@@ -64,8 +68,8 @@ def read_one(
     ids: list[int] = []
     lengths: list[int] = []
     for own in sentences:
-        room = longest - 1 - len(ids)  # </s> is one
-        if room < min(2, 1 + len(own)):  # <s> alone tells nothing
+        room = longest - 1 - len(ids)  # one is for </s>
+        if room < min(2, 1 + len(own)):  # <s> alone carries no information
             break
         ids += [tokenizer.bos_id, *own][:room]
         lengths.append(min(room, 1 + len(own)))
@@ -73,9 +77,9 @@ def read_one(
 
 
 def batch_of(
-    ids: Sequence[Sequence[int]],
-    lengths: Sequence[Sequence[int]],
-    chosen: Sequence[Sequence[int]],
+    ids: Sequence[Sequence[int] | np.ndarray],
+    lengths: Sequence[Sequence[int] | np.ndarray],
+    chosen: Sequence[Sequence[int] | np.ndarray],
     pad_id: int,
 ) -> SentenceBatch:
     """Return a padded batch.
@@ -90,7 +94,7 @@ def batch_of(
         torch.arange(source.size(1))
         >= torch.tensor([len(row) for row in ids], dtype=torch.int64)[:, None]
     )
-    # one column less than the source, for </s>
+    # one column less than the source, which has </s>
     sentence = padded([np.repeat(np.arange(len(row)), row) for row in lengths], -1)
     sentence = torch.nn.functional.pad(
         sentence, (0, source.size(1) - sentence.size(1)), value=-1
@@ -119,9 +123,11 @@ class Documents:
         """Lengths (n_document, 2) in tokens and sentences."""
         return np.stack([self.ids.lengths, self.sentences.lengths], 1)
 
-    def __getitem__(self, indices: Sequence[int]) -> SentenceBatch:
-        rows = ([ragged[i] for i in indices] for ragged in (self.ids, self.sentences, self.chosen))
-        return batch_of(*rows, self.pad_id)
+    def __getitem__(self, indices: Sequence[int] | np.ndarray) -> SentenceBatch:
+        ids, lengths, chosen = (
+            [ragged[i] for i in indices] for ragged in (self.ids, self.sentences, self.chosen)
+        )
+        return batch_of(ids, lengths, chosen, self.pad_id)
 
 
 class ExtractiveData(DocumentData, BudgetData):
@@ -135,21 +141,56 @@ class ExtractiveData(DocumentData, BudgetData):
     Args:
         max_tokens: as in `BudgetData`, tokens plus sentences.
         max_source_length: number of tokens that are read of a document, including one before each
-            sentence and one at the end.
+            sentence and one at the end; that of the model, set it there.
         k: maximal number of sentences to choose.
+        first_reference_only: see `SummarizationData`.
+        language: see `SummarizationData`.
+        instruction: see `SummarizationData`.
     """
 
-    def __init__(self, *args: Any, max_source_length: int = 400, k: int = 3, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(
+        self,
+        corpus: str,
+        tokenizer: Recipe = BytePair(),  # noqa: B008 (frozen)
+        columns: JsonObject | None = None,
+        seed: int = 0,
+        exam_tokens: int = EVAL_TOKENS,
+        n_validation_example: int = N_VALIDATION_EXAMPLE,
+        num_workers: int = 0,
+        *,
+        max_tokens: int = MAX_TOKENS,
+        max_source_length: int | None = None,
+        k: int = 3,
+        first_reference_only: bool = False,
+        language: str | None = None,
+        instruction: str = prompt.INSTRUCTION,
+    ) -> None:
+        super().__init__(
+            corpus,
+            tokenizer,
+            columns,
+            seed,
+            exam_tokens,
+            n_validation_example,
+            num_workers,
+            max_tokens=max_tokens,
+        )
+        self.first_reference_only = first_reference_only
+        self.given_language = language
+        self.instruction = instruction
+        if max_source_length is not None:
+            self.stated["max_source_length"] = max_source_length
+        else:
+            max_source_length = MAX_SOURCE_LENGTH
         if max_source_length < 3:
             raise ValueError(
                 f"max_source_length={max_source_length} must be at least 3 tokens; 400 suits "
-                "news and mails"
+                "news and emails"
             )
         if k < 1:
             raise ValueError(
-                f"k={k} of ExtractiveData must be at least 1 sentence; as many as a summary has "
-                "is best"
+                f"k={k} of ExtractiveData must be at least 1 sentence; the usual length of a "
+                "summary is best"
             )
         self.max_source_length = max_source_length
         self.k = k
@@ -178,7 +219,7 @@ class ExtractiveData(DocumentData, BudgetData):
         readings = read(documents, self.tokenizer, self.max_source_length)
         n_read = [len(reading.lengths) for reading in readings]
         chosen = [
-            [int(i in places) for i in range(n)] for places, n in zip(best, n_read, strict=True)
+            [int(i in indices) for i in range(n)] for indices, n in zip(best, n_read, strict=True)
         ]
         self.counts |= {
             f"{split}_documents": len(documents),
@@ -192,8 +233,9 @@ class ExtractiveData(DocumentData, BudgetData):
         }
         if split == "train" and not self.counts["train_chosen"]:
             raise ValueError(
-                f"no sentence of {self.corpus_name} that is read shares a word with its summary; "
-                "check columns and language"
+                f"corpus {self.corpus_name}: no sentence within data.max_source_length="
+                f"{self.max_source_length} tokens shares a word with its summary; check "
+                "data.columns and data.language"
             )
         kept = [i for i, n in enumerate(n_read) if n]
         ids, sentences = (Ragged(readings[i][part] for i in kept) for part in (0, 1))

@@ -16,9 +16,9 @@ from lslm_lightning.metrics.extraction import best_sentences
 from lslm_lightning.metrics.rouge import Rouge
 from lslm_lightning.training.cores import available_cores
 
-VERSION = 1  # of how sentences are chosen; a cache holds those of one
-CHUNK = 500  # documents that are done at once
-FEW = 10_000  # documents that one process has done before others have started
+VERSION = 1  # of the algorithm, part of the names of cached files
+CHUNK = 500  # documents of one job
+FEW = 10_000  # documents below which several processes are not faster
 LINE_EVERY_SECONDS = 10.0
 
 
@@ -48,8 +48,8 @@ def chosen_once(
         if (kept := read_chosen(path, documents)) is not None:
             return kept
         with draft_of(path) as draft, draft.open("w", encoding="utf-8") as file:
-            for places in chosen(documents, references, language, k, n_worker):
-                file.write(f"{json.dumps(places)}\n")
+            for indices in chosen(documents, references, language, k, n_worker):
+                file.write(f"{json.dumps(indices)}\n")
     return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
 
 
@@ -61,10 +61,10 @@ def read_chosen(path: Path, documents: Sequence[Sequence[str]]) -> list[list[int
         found = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
     except (OSError, ValueError, RecursionError):
         return None
-    if len(found) != len(documents) or not all(isinstance(places, list) for places in found):
+    if len(found) != len(documents) or not all(isinstance(indices, list) for indices in found):
         return None
-    for places, sentences in zip(found, documents, strict=True):
-        if not all(type(place) is int and 0 <= place < len(sentences) for place in places):
+    for indices, sentences in zip(found, documents, strict=True):
+        if not all(type(index) is int and 0 <= index < len(sentences) for index in indices):
             return None
     return found
 
@@ -106,7 +106,7 @@ def chosen(
         n_done += len(found)
         if time.monotonic() - said > LINE_EVERY_SECONDS:
             said = time.monotonic()
-            print(f"the best sentences of {n_done:,} of {n:,} documents are found", flush=True)
+            print(f"found the best sentences of {n_done:,} of {n:,} documents", flush=True)
 
 
 def best_of_each(

@@ -1,33 +1,27 @@
 """Report sections of summaries: how much is copied from the document, and from where."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from lslm_lightning.contracts import Example, Prediction
-from lslm_lightning.reports.blocks import Columns, Heading, Section, Table
+from lslm_lightning.reports.blocks import Cell, Columns, Heading, Section, Table
 from lslm_lightning.reports.figures import Histogram
 from lslm_lightning.text.chinese import segment
-from tasks.summarization.data import SummarizationData
-
-if TYPE_CHECKING:
-    from tasks.summarization.task import SummarizationTask
+from lslm_lightning.training.data import TaskData
 
 
-def sections(
-    task: "SummarizationTask", data: SummarizationData, predictions: Sequence[Prediction]
-) -> list[Section]:
+def sections(data: TaskData, predictions: Sequence[Prediction]) -> list[Section]:
     """Return a section on how abstractive outputs and references are, for a run's report."""
     outputs = {p.id: p.output or "" for p in predictions}
     examples = data.examples("test")
-    rows = [
+    rows: list[list[Cell]] = [
         ["outputs", *abstractiveness(examples, [outputs[e.id] for e in examples])],
         ["references", *abstractiveness(examples, [e.references[0] for e in examples])],
     ]
     columns = ["", *(f"novel {n}-grams, %" for n in (1, 2, 3)), "words", "compression"]
     notes = [
         (
-            "Novel: not in the document. Compression: words of the document for one of the "
-            "summary. Chinese counts by characters."
+            "Novel: not in the document. Compression: words of the document per word of the "
+            "summary. Chinese is counted in characters."
         )
     ]
     return [Section("Abstractiveness", [Table(columns, rows, notes=notes)])]
@@ -69,26 +63,26 @@ def compared(
     if not texts:
         return []
     every = texts | {"reference": [e.references[0] for e in examples]}
-    rows = [
+    rows: list[list[Cell]] = [
         [name, *abstractiveness(examples, own), *fragments(examples, own)]
         for name, own in every.items()
     ]
     novel = [Heading(f"novel {n}-grams", "%") for n in (1, 2, 3)]
     copied = [
         Heading("in copied runs", "% of words"),
-        Heading("mean length of a run", "words, by word"),
+        Heading("mean length of a run", "words, weighted by length"),
     ]
-    columns = ["system", *novel, "words", "compression", *copied]
+    columns: list[Heading | str] = ["system", *novel, "words", "compression", *copied]
     notes = [
-        "Novel: not in the document. Compression: words of the document for one of the summary. "
-        "A run: the longest words in a row that the"
-        " document has too, from left to right (Grusky et al. 2018). Chinese counts by characters."
+        "Novel: not in the document. Compression: words of the document per word of the summary. "
+        "Run: the longest sequence of words that the document has too, from left to right (Grusky "
+        "et al. 2018). Chinese is counted in characters."
     ]
-    places = {name: origins(examples, own) for name, own in every.items()}
+    positions = {name: origins(examples, own) for name, own in every.items()}
     picture = Histogram(
-        {name: own for name, own in places.items() if own},
+        {name: own for name, own in positions.items() if own},
         "% of the document",
-        "Where copied runs of three words stand",
+        "Position of copied runs of at least three words",
     )
     return [
         Section("Abstractiveness", [Table(columns, rows, notes=notes)]),
@@ -100,14 +94,14 @@ def runs_of(source: Sequence[str], summary: Sequence[str]) -> list[tuple[int, in
     """Return (index in the source, length) of the extractive fragments of a summary, found greedily
     from left to right. Source: Grusky et al. 2018, figure 3.
     """
-    places: dict[str, list[int]] = {}
+    positions: dict[str, list[int]] = {}
     for i, word in enumerate(source):
-        places.setdefault(word, []).append(i)
+        positions.setdefault(word, []).append(i)
     found = []
     at = 0
     while at < len(summary):
         best = (0, 0)
-        for start in places.get(summary[at], ()):
+        for start in positions.get(summary[at], ()):
             n = 0
             while (
                 at + n < len(summary)

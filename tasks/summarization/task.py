@@ -10,6 +10,7 @@ from lslm_lightning.training.data import TaskData
 from lslm_lightning.training.sequence_to_sequence import SequenceToSequenceTask
 from lslm_lightning.training.task import Task
 from lslm_lightning.training.task_report import Section, TaskReport
+from lslm_lightning.types import JsonObject
 
 
 class SummarizationReport(TaskReport):
@@ -23,10 +24,10 @@ class SummarizationReport(TaskReport):
         """
         trained = data.corpus.rows("train") if "train" in data.corpus.splits else []
         known = [summary for row in trained for summary in row["summary"][:1]]
-        rows = {row["id"]: row for row in data.corpus.rows("test")}
+        rows: dict[str, JsonObject] = {str(row["id"]): row for row in data.corpus.rows("test")}
 
         def first_sentence(example: Example) -> str:
-            # a docstring's lines are wrapped, other documents' are not
+            # rows of docstrings have `body`, whose lines are wrapped
             body = rows[example.id].get("body")
             text = example.source if body is None else " ".join(body.split())
             return next(iter(split_sentences(text, example.language)), "")
@@ -45,7 +46,7 @@ class SummarizationReport(TaskReport):
     def sections(self, data: TaskData, predictions: Sequence[Prediction]) -> list[Section]:
         from tasks.summarization.report import sections
 
-        return sections(self.task, data, predictions)
+        return sections(data, predictions)
 
     @classmethod
     def comparison(

@@ -61,13 +61,13 @@ def learn(
             group += 1
     if not cells:
         return Alignment(source, target, {})
-    keys, place = np.unique(np.concatenate(cells), return_inverse=True)
+    keys, cell = np.unique(np.concatenate(cells), return_inverse=True)
     of_group = np.concatenate(groups)
     of_source = keys % n
-    table = np.ones(len(keys))
+    table: np.ndarray = np.ones(len(keys))
     for _ in range(n_iteration):
-        weight = table[place]
+        weight = table[cell]
         weight /= np.bincount(of_group, weight)[of_group]
-        table = np.bincount(place, weight, len(keys))
-        table /= np.bincount(of_source, table, n)[of_source]
+        counts = np.bincount(cell, weight, len(keys))
+        table = counts / np.bincount(of_source, counts, n)[of_source]
     return Alignment(source, target, dict(zip(keys.tolist(), table.tolist(), strict=True)))

@@ -1,12 +1,15 @@
 """Sentence pairs of one direction of a parallel corpus."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from lslm_lightning.contracts import Example
 from lslm_lightning.data.rows import language_field, references_of, text_of
-from lslm_lightning.training.data import stated_language
-from lslm_lightning.training.pair_data import PairData
+from lslm_lightning.text.recipes import BytePair, Recipe
+from lslm_lightning.training.budget_data import MAX_TOKENS
+from lslm_lightning.training.corpus_data import stated_language
+from lslm_lightning.training.data import EVAL_TOKENS, N_VALIDATION_EXAMPLE
+from lslm_lightning.training.pair_data import MAX_LENGTH, PairData
+from lslm_lightning.types import JsonObject
 from tasks.translation import prompt
 
 
@@ -22,9 +25,35 @@ class TranslationData(PairData):
     """
 
     def __init__(
-        self, *args: Any, source_language: str, target_language: str, **kwargs: Any
+        self,
+        corpus: str,
+        tokenizer: Recipe = BytePair(),  # noqa: B008 (frozen)
+        columns: JsonObject | None = None,
+        seed: int = 0,
+        exam_tokens: int = EVAL_TOKENS,
+        n_validation_example: int = N_VALIDATION_EXAMPLE,
+        num_workers: int = 0,
+        *,
+        source_language: str,
+        target_language: str,
+        max_tokens: int = MAX_TOKENS,
+        max_source_length: int | None = None,
+        max_target_length: int = MAX_LENGTH,
+        truncate: bool = False,
     ) -> None:
-        super().__init__(*args, **kwargs)
+        super().__init__(
+            corpus,
+            tokenizer,
+            columns,
+            seed,
+            exam_tokens,
+            n_validation_example,
+            num_workers,
+            max_tokens=max_tokens,
+            max_source_length=max_source_length,
+            max_target_length=max_target_length,
+            truncate=truncate,
+        )
         self.source_language = source_language
         self.target_language = target_language
         self.languages = (source_language, target_language)
@@ -37,7 +66,7 @@ class TranslationData(PairData):
     def text_key(self) -> str:
         return f"{self.source_language} {self.target_language}"
 
-    def to_example(self, row: Mapping[str, Any]) -> Example:
+    def to_example(self, row: JsonObject) -> Example:
         source, target = (row[field] for field in self.fields)
         read = text_of(source, self.corpus.join)
         return Example(row["id"], read, references_of(target), *self._codes)

@@ -3,6 +3,7 @@ precisions.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import reduce
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,11 +12,12 @@ import torch
 from lslm_lightning.contracts import Example, Prediction
 from lslm_lightning.metrics.bleu import Bleu
 from lslm_lightning.models.attention import record_attention
-from lslm_lightning.reports.blocks import Columns, Heading, Section, Table, Text
+from lslm_lightning.reports.blocks import Cell, Columns, Heading, Section, Table, Text
 from lslm_lightning.reports.figures import Heatmap
 from lslm_lightning.text.chinese import segment
+from lslm_lightning.text.tokenizer import Tokenizer
+from lslm_lightning.training.data import TaskData
 from tasks.translation.alignment import Alignment, learn
-from tasks.translation.data import TranslationData
 
 if TYPE_CHECKING:
     from tasks.translation.task import TranslationTask
@@ -25,7 +27,7 @@ LONGEST = 24
 
 
 def sections(
-    task: "TranslationTask", data: TranslationData, predictions: Sequence[Prediction]
+    task: "TranslationTask", data: TaskData, predictions: Sequence[Prediction]
 ) -> list[Section]:
     """Return attention maps of a few short sentences, for a run's report."""
     outputs = {p.id: p.output or "" for p in predictions}
@@ -38,11 +40,11 @@ def sections(
     maps = [found for e in chosen if (found := attention_map(task, e, outputs[e.id])) is not None]
     if not maps:
         return []
-    words = (
-        "How much each token of the output looked at each token of the source: the mean over "
-        "heads of the last decoder layer."
+    legend = (
+        "Attention of each token of the output to each token of the source: mean over the heads "
+        "of the last decoder layer."
     )
-    return [Section("Attention", [Text(words), *maps])]
+    return [Section("Attention", [Text(legend), *maps])]
 
 
 @torch.no_grad()
@@ -72,7 +74,7 @@ def attention_map(task: "TranslationTask", example: Example, output: str) -> Hea
     )
 
 
-def pieces(tokenizer, ids: Sequence[int]) -> list[str]:
+def pieces(tokenizer: Tokenizer, ids: Sequence[int]) -> list[str]:
     """Return the text of each token; "·" for a token that is part of a character."""
     return [tokenizer.decode([i]).strip().replace("\ufffd", "·") or "·" for i in ids]
 
@@ -83,8 +85,11 @@ def compared(
     """Return the sections of an evaluation: n-gram precisions and lengths, coverage of the source,
     and alignment maps of a sentence.
     """
-    texts = {name: [p.output for p in predictions] for name, predictions in outputs.items()}
-    texts = {name: [text or "" for text in own] for name, own in texts.items() if any(own)}
+    texts = {
+        name: [p.output or "" for p in predictions]
+        for name, predictions in outputs.items()
+        if any(p.output for p in predictions)
+    }
     if not texts:
         return []
     words = [segment(e.source.lower()) for e in examples]
@@ -106,11 +111,14 @@ def compared(
 def ngrams(examples: Sequence[Example], texts: Mapping[str, Sequence[str]]) -> Section:
     """Return a table of the n-gram precisions and length ratios that make up BLEU."""
     metric = Bleu(examples[0].language)
-    rows = []
+    rows: list[list[Cell]] = []
     for name, own in texts.items():
-        total = sum(
-            metric.statistics(e, Prediction(e.id, text))
-            for e, text in zip(examples, own, strict=True)
+        total = reduce(
+            np.add,
+            (
+                metric.statistics(e, Prediction(e.id, text))
+                for e, text in zip(examples, own, strict=True)
+            ),
         )
         length = total[0]
         wanted = total[1]
@@ -146,24 +154,24 @@ def coverage(
     def covered(own: Sequence[str]) -> float:
         found = total = 0
         for source, text in zip(words, own, strict=True):
-            places = [i for i, word in enumerate(source) if word[0].isalnum()]
+            indices = [i for i, word in enumerate(source) if word[0].isalnum()]
             matrix = alignment.matrix(source, segment(text.lower()))
             reached = (
                 set(matrix.argmax(1)[matrix.max(1, initial=0.0) > 0].tolist())
                 if matrix.size
                 else set()
             )
-            found = found + len(reached & set(places))
-            total = total + len(places)
+            found = found + len(reached & set(indices))
+            total = total + len(indices)
         return 100 * found / max(1, total)
 
-    rows = [
+    rows: list[list[Cell]] = [
         [name, covered(own)]
         for name, own in (*texts.items(), ("reference", [e.references[0] for e in examples]))
     ]
     note = (
-        "Share of the source's words that some word of the output stands for, by IBM model 1 "
-        "learned on this exam's sentences."
+        "Share of the source's words that are aligned to some word of the output, by IBM model 1 "
+        "trained on the sentences of this evaluation set."
     )
     return Section(
         "Coverage of the source",
@@ -206,7 +214,7 @@ def maps(
         Section(
             "Alignment",
             [
-                Text(f"One sentence, {example.id}: which source word each word stands for."),
+                Text(f"One sentence, {example.id}: the source words that each word is aligned to."),
                 Columns(pictures),
             ],
         )

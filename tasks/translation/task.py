@@ -33,8 +33,8 @@ class TranslationReport(TaskReport):
 
 
 class TranslationTask(SequenceToSequenceTask):
-    """BLEU, chrF and TER by sacreBLEU, its tokenizer chosen by the target language; the best
-    checkpoint is the one with the best BLEU.
+    """Translation scored by BLEU, chrF and TER of sacreBLEU, whose tokenizer depends on the target
+    language; the best checkpoint has the highest BLEU.
     """
 
     monitor = "val/bleu"

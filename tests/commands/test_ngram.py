@@ -166,7 +166,12 @@ def test_counting_that_was_stopped_goes_on(lslm, config, only_run, monkeypatch, 
     monkeypatch.setattr(NgramCounter, "add", add)
     assert lslm("run", "--config", config, "--job.name", "stopped").status == 130
     [stopped] = Path("runs/language_modeling").glob("stopped-*")
-    refused(lslm("generate", stopped, "red"), 1, "stopped while it counted", "lslm resume")
+    refused(
+        lslm("generate", stopped, "red"),
+        1,
+        "stopped before its n-grams were counted",
+        "lslm resume",
+    )
     outcome = lslm("resume", stopped)
     assert outcome.status == 0, outcome.err
     assert scores(stopped) == scores(straight)

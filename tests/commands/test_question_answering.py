@@ -25,7 +25,7 @@ from lslm_lightning.systems.checkpoint import Checkpoint
 from lslm_lightning.training.checkpoints import Checkpoints
 from tasks.question_answering.candidates import best_threshold
 from tasks.question_answering.data import GenerativeData
-from tasks.question_answering.spans import nothing_last
+from tasks.question_answering.spans import no_answer_last
 from tests import questions
 from tests.commands.alike import config_of, only, points
 from tests.commands.conftest import refused
@@ -151,7 +151,7 @@ def test_two_runs_are_tested_used_evaluated_and_compared(lslm, translation, proj
     outcome = lslm("evaluate", "--config", "exam.yaml", *QUICK)
     assert outcome.status == 0, outcome.err
     [page] = Path("runs/question_answering").glob("exam-*/report/report.md")
-    for words in ("Calibration", "Parts of the exam, by F1", "NoAnswer", "p = "):
+    for words in ("Calibration", "Breakdown by F1", "NoAnswer", "p = "):
         assert words in page.read_text("utf-8") + outcome.out
     assert "is not ranked" not in outcome.out
     outcome = lslm("compare", joined, apart, "--n-resample", 100)
@@ -186,7 +186,7 @@ def test_a_state_that_wins_after_training_has_a_threshold_of_its_own(
     examples = GenerativeData(str(project / "questions"), n_validation_example=12).validation_exam()
     task.threshold.fill_(0.0)
     assert saved == best_threshold(
-        examples, [nothing_last(p.alternatives) for p in task.answer(examples)]
+        examples, [no_answer_last(p.alternatives) for p in task.answer(examples)]
     )
 
 
@@ -213,11 +213,11 @@ def test_what_a_pretrained_encoder_cannot_have_is_one_line(lslm, translation, pr
     for words, said in (
         (
             ["--model.has_hints=true", "--data.has_hints=true"],
-            ["has_hints=true has no place in PretrainedEncoder"],
+            ["has_hints=true does not fit backbone=PretrainedEncoder"],
         ),
         (
             ["--model.max_length=50", "--data.max_length=50"],
-            ["max_length=48 of the positions of backbone is below max_length=50"],
+            ["max_length=48 of the positions of backbone must be at least max_length=50"],
         ),
     ):
         refused(lslm("fit", "--config", path, *words), 1, *said)

@@ -262,6 +262,6 @@ def test_bits_of_wikitext(folder, browser):
         "Along the text",
         "By position in the window",
         "Hardest passages",
-        "What they write",
+        "Samples",
     ):
         assert any(words in heading for heading in headings), (words, headings)

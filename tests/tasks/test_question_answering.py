@@ -75,8 +75,8 @@ def test_questions_as_squad_nests_them(tmp_path):
         ("Rome", "in Rome", "Rome"),
     )
     assert first.source == f"Where does Anna live?\n{PASSAGE}"
-    assert first.found() == (14, 18), "on which most agree"
-    assert (second.references, second.starts, second.found()) == (("",), (None,), None)
+    assert first.answer_span() == (14, 18), "on which most agree"
+    assert (second.references, second.starts, second.answer_span()) == (("",), (None,), None)
     assert (first.plausible, second.plausible) == (None, (14, 18)), (
         "what only looks like an answer is none"
     )
@@ -86,7 +86,7 @@ def test_questions_as_squad_nests_them(tmp_path):
     assert place == looks
     assert min(place) > 0
     assert (has_answer, has_none) == (True, False)
-    assert data.exam("test")[0].asked == "Where does Anna live?", (
+    assert data.prompted_examples("test")[0].asked == "Where does Anna live?", (
         "a question stays one when it is asked in words"
     )
 
@@ -99,18 +99,21 @@ def test_wrong_places_are_repaired_counted_and_told(tmp_path, capsys):
         {"question": "Who lives?", "answers": [answer("Dora", 3), answer("Anna", 0)]},
     ]
     data = SpanData(squad(tmp_path / "q", *asked), **SMALL)
-    assert [q.found() for q in data.examples("train")] == [(34, 38), (14, 18), None, (0, 4)]
+    assert [q.answer_span() for q in data.examples("train")] == [(34, 38), (14, 18), None, (0, 4)]
     counts = {
         name: data.counts[f"train_{name}"] for name in ("starts_repaired", "answers_not_in_passage")
     }
     assert counts == {"starts_repaired": 2, "answers_not_in_passage": 2}
     said = capsys.readouterr().out
-    assert "2 of 5 answers do not begin where they should and were found elsewhere (0, 1)" in said
-    assert "2 of 5 answers are not in their passage (2, 3)" in said
+    assert (
+        "2 of 5 answers do not begin at their stated offsets and were found elsewhere (0, 1)"
+        in said
+    )
+    assert "2 of 5 answers do not occur in their passages (2, 3)" in said
     windows = data.encoded("train")
     assert data.counts["train_answer_lost_left_out"] == 1
     assert len(windows) == 3
-    assert "1 of 4 questions cannot be learned from and are left out (2)" in capsys.readouterr().out
+    assert "1 of 4 questions cannot be trained on and are left out (2)" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -148,7 +151,7 @@ def test_answers_without_places_are_looked_for(tmp_path):
     for split in ("train", "val", "test"):
         (tmp_path / f"{split}.jsonl").write_text(json.dumps(row) + "\n", "utf-8")
     data = SpanData(str(tmp_path), **SMALL)
-    assert data.examples("train")[0].found() == (14, 18)
+    assert data.examples("train")[0].answer_span() == (14, 18)
     assert data.counts["train_starts_repaired"] == 0, "it was not wrong"
 
 
@@ -187,7 +190,7 @@ def test_nothing_is_written_in_many_ways(answers, starts, tmp_path):
         (tmp_path / f"{split}.jsonl").write_text(json.dumps(row) + "\n", "utf-8")
     data = SpanData(str(tmp_path), **SMALL)
     [question] = data.examples("train")
-    assert (question.references, question.starts, question.found()) == (("",), (None,), None)
+    assert (question.references, question.starts, question.answer_span()) == (("",), (None,), None)
     assert {
         name: data.counts[f"train_{name}"]
         for name in ("without_answer", "starts_repaired", "answers_not_in_passage")
@@ -216,7 +219,7 @@ def test_nothing_to_learn_from_is_refused(tmp_path):
     data = SpanData(
         squad(tmp_path / "q", {"question": "Who?", "answers": [answer("Dora", 1)]}), **SMALL
     )
-    with pytest.raises(ValueError, match="no question of split train can be learned from"):
+    with pytest.raises(ValueError, match="no question of split train can be trained on"):
         data.encoded("train")
 
 
@@ -230,14 +233,14 @@ def test_windows_know_where_the_answer_is(tmp_path):
     n = 0
     for window, (start, end, has_answer) in zip(encoded.windows, encoded.targets, strict=True):
         question = data.examples("train")[window.question]
-        assert has_answer == bool(question.found()) == (start >= 0)
+        assert has_answer == bool(question.answer_span()) == (start >= 0)
         if start > 0:
             assert (
                 data.tokenizer.decode(window.ids[start : end + 1].tolist()).rstrip(".")
                 == question.references[0]
             )
             n += 1
-    assert n >= sum(bool(q.found()) for q in data.examples("train"))
+    assert n >= sum(bool(q.answer_span()) for q in data.examples("train"))
     assert data.counts["train_windows"] == len(encoded) > 60
     assert data.counts["train_windows_without_the_answer"] > 0
     batch = encoded[[0, 5, 9]]
@@ -295,7 +298,7 @@ def test_baselines_by_hand():
 
 def test_the_question_in_words(tmp_path):
     data = SpanData(str(questions.write(tmp_path / "q", n=20)), **SMALL)
-    asked = data.exam("test", n_shot=6)[0]
+    asked = data.prompted_examples("test", n_shot=6)[0]
     lines = asked.question.splitlines()
     assert lines[-3:] == [f"Passage: {asked.passage}", f"Question: {asked.asked}", "Answer:"]
     shots = [line for line in lines if line.startswith("Answer: ")]
@@ -306,7 +309,7 @@ def test_the_question_in_words(tmp_path):
         **SMALL | {"tokenizer": Characters()},
     )
     assert chinese.language == "zh"
-    assert "问题：" in chinese.exam("test")[0].question
+    assert "问题：" in chinese.prompted_examples("test")[0].question
     for language in ("en", "zh"):
         example = Example("1", "x", ("",), language)
         result = score(
@@ -410,7 +413,7 @@ def test_a_report_marks_what_was_wanted_and_what_was_given(language, tmp_path):
     titles = [section.title for section in compared(examples, {"sure": answers, "not": others})]
     assert titles == [
         "Questions with and without an answer",
-        "Parts of the exam, by F1",
+        "Breakdown by F1",
         "Calibration",
     ]
     assert compared(examples, {"scorer": [Prediction(e.id, nats=1.0) for e in examples]}) == []

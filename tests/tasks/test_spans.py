@@ -24,8 +24,13 @@ from lslm_lightning.optim import Constant
 from lslm_lightning.text.recipes import BytePair, Characters, Words
 from lslm_lightning.training.footprint import footprint
 from tasks.question_answering import spans
-from tasks.question_answering.bidaf import AttentionFlow, places
-from tasks.question_answering.candidates import band, best_threshold, decided, weighed
+from tasks.question_answering.bidaf import AttentionFlow, true_indices
+from tasks.question_answering.candidates import (
+    apply_threshold,
+    best_threshold,
+    ranked_answers,
+    span_scores,
+)
 from tasks.question_answering.data import as_question
 from tasks.question_answering.judge import Judge
 from tasks.question_answering.span_data import SpanData
@@ -125,12 +130,12 @@ def test_the_best_spans_are_those_of_exhaustive_search(seed):
         list(range(n)), [(i, i + 1) for i in range(n)], None, np.ones(n, bool), np.ones(n, bool)
     )
     expected, none = brute_force(windows, n, longest)
-    scores, nothing = band(windows, n, longest)
+    scores, nothing = span_scores(windows, n, longest)
     assert nothing == none
     assert {
         (i, i + j): scores[i, j] for i, j in zip(*np.nonzero(np.isfinite(scores)))
     } == pytest.approx(expected)
-    answers = weighed(scores, nothing, text, passage, 4)
+    answers = ranked_answers(scores, nothing, text, passage, 4)
     total = math.log(sum(map(math.exp, [*expected.values(), none])))
     best = sorted(expected.items(), key=lambda item: -item[1])[:4]
     assert [a.output for a in answers] == [*(text[i : j + 1] for (i, j), _ in best), ""]
@@ -144,7 +149,7 @@ def test_equal_texts_are_one_answer_and_white_space_is_none():
     offsets = [(0, 1), (1, 3), (3, 4), (4, 6)]
     passage = Passage([0] * 4, offsets, None, np.ones(4, bool), np.ones(4, bool))
     scores = np.array([[-1.0], [-0.5], [-2.0], [-3.0]])
-    assert [a.output for a in weighed(scores, -9.0, text, passage, 5)] == ["a", "b", ""]
+    assert [a.output for a in ranked_answers(scores, -9.0, text, passage, 5)] == ["a", "b", ""]
 
 
 nats = st.lists(st.floats(0.01, 30), min_size=1, max_size=5)
@@ -160,24 +165,24 @@ def test_a_threshold_moves_no_answer_and_nothing_else(values, none, threshold):
     answers = [Alternative(str(i), v + total) for i, v in enumerate(sorted(values))] + [
         Alternative("", none + total)
     ]
-    found = {a.output: a.nats for a in decided(answers, threshold)}
+    found = {a.output: a.nats for a in apply_threshold(answers, threshold)}
     assert sum(math.exp(-n) for n in found.values()) == pytest.approx(1, abs=1e-5)
     moved = math.log(sum(math.exp(-v) for v in [*values, none + threshold]))
     assert found == pytest.approx(
         {**{str(i): v + moved for i, v in enumerate(sorted(values))}, "": none + threshold + moved},
         abs=1e-5,
     )
-    first = decided(answers, threshold)[0]
+    first = apply_threshold(answers, threshold)[0]
     margin = answers[0].nats - answers[-1].nats
     if abs(margin - threshold) > 1e-5:
         assert (first.output == "") == (margin > threshold)
-    never = decided(answers, math.inf)
+    never = apply_threshold(answers, math.inf)
     assert [a.output for a in never] == [a.output for a in answers[:-1]]
     assert sum(math.exp(-a.nats) for a in never) == pytest.approx(1, abs=1e-5)
 
 
 def test_nothing_to_choose_from_is_no_answer_for_certain():
-    assert decided([Alternative("", 0.0)], math.inf) == [Alternative("", 0.0)]
+    assert apply_threshold([Alternative("", 0.0)], math.inf) == [Alternative("", 0.0)]
 
 
 @given(
@@ -192,7 +197,7 @@ def test_the_best_threshold_is_that_of_exhaustive_search(drawn):
     ]
 
     def total(threshold: float) -> float:
-        given = [decided(own, threshold)[0].output for own in answers]
+        given = [apply_threshold(own, threshold)[0].output for own in answers]
         return sum(e.references[0] == text for e, text in zip(examples, given, strict=True))
 
     found = best_threshold(examples, answers)
@@ -228,20 +233,20 @@ def test_only_candidates_have_a_chance(made, backbone):
     p = task.scores(batch).exp()
     assert (p[~batch.candidate] == 0).all()
     assert (p[batch.candidate] > 0).all()
-    places, verdict = task.judged(batch)
+    log_probs, verdict = task.candidate_log_probs(batch)
     torch.testing.assert_close(
-        places.exp().sum(1), torch.ones(3, 2, dtype=torch.double), rtol=0, atol=1e-12
+        log_probs.exp().sum(1), torch.ones(3, 2, dtype=torch.double), rtol=0, atol=1e-12
     )
     if verdict is None:
-        assert torch.equal(places.exp(), p)
+        assert torch.equal(log_probs.exp(), p)
         return
     # of no answer
     torch.testing.assert_close(p[:, 0].prod(1), 1 - verdict.sigmoid(), rtol=0, atol=1e-12)
     pairs = p[:, 1:, None, 0] * p[:, None, 1:, 1]  # of each start and end
     expected = (
         verdict.sigmoid()[:, None, None]
-        * places[:, 1:, None, 0].exp()
-        * places[:, None, 1:, 1].exp()
+        * log_probs[:, 1:, None, 0].exp()
+        * log_probs[:, None, 1:, 1].exp()
     )
     torch.testing.assert_close(pairs, expected, rtol=0, atol=1e-12)
 
@@ -277,7 +282,7 @@ def test_beside_a_judge_the_loss_is_of_its_verdict_and_of_known_places(made, lab
     elsewhere = batch._replace(start=torch.zeros_like(batch.start), end=torch.zeros_like(batch.end))
     plain, judged = (task_of(data, name).double().eval() for name in ("lstm", "judged"))
     assert plain.loss(looks).item() == plain.loss(unmarked).item() != plain.loss(batch).item()
-    places, verdict = judged.judged(batch)
+    log_probs, verdict = judged.candidate_log_probs(batch)
 
     def by_hand(case: AnswerWindowBatch) -> float:
         total = 0.0
@@ -286,9 +291,12 @@ def test_beside_a_judge_the_loss_is_of_its_verdict_and_of_known_places(made, lab
         ):
             total -= math.log(1 / (1 + math.exp(-verdict[row] if has else verdict[row])))
             if start >= 0:
-                total -= (1 - label_smoothing) * float(places[row, start, 0] + places[row, end, 1])
+                total -= (1 - label_smoothing) * float(
+                    log_probs[row, start, 0] + log_probs[row, end, 1]
+                )
                 total -= label_smoothing * sum(
-                    float(places[row, case.candidate[row, :, side], side].mean()) for side in (0, 1)
+                    float(log_probs[row, case.candidate[row, :, side], side].mean())
+                    for side in (0, 1)
                 )
         return total
 
@@ -326,7 +334,7 @@ def test_a_judge_says_the_same_of_all_windows_and_places_tell_them_apart(made):
     task._trainer = None
     task.eval().threshold.fill_(0.0)
     batch = encoded[[i for i, number in enumerate(numbers) if number == numbers[several[0]]]]
-    verdicts = task.judged(batch)[1]
+    verdicts = task.candidate_log_probs(batch)[1]
     torch.testing.assert_close(verdicts, verdicts[:1].expand_as(verdicts))
     answerable = [e for e in data.examples("test") if any(e.references)]
     said = [next(a.output for a in p.alternatives if a.output) for p in task.answer(answerable)]
@@ -346,7 +354,9 @@ def test_words_that_are_not_seen_keep_their_hints(made):
     torch.manual_seed(1)
     assert torch.equal(task.scores(other), seen), "whatever the words"
     torch.manual_seed(1)
-    assert not torch.equal(task.scores(batch._replace(hint=torch.zeros_like(batch.hint))), seen)
+    assert not torch.equal(
+        task.scores(batch._replace(features=torch.zeros_like(batch.features))), seen
+    )
     assert not torch.equal(task.eval().scores(other), task.scores(batch)), (
         "all are seen after training"
     )
@@ -396,7 +406,7 @@ def test_the_flow_is_that_of_the_paper():
 
 
 def test_places_are_found_in_order():
-    at, pad = places(torch.tensor([[True, False, True, True], [False, False, True, False]]))
+    at, pad = true_indices(torch.tensor([[True, False, True, True], [False, False, True, False]]))
     assert at[0].tolist() == [0, 2, 3]
     assert at[1, 0] == 2
     assert pad.tolist() == [[False, False, False], [False, True, True]]
@@ -477,7 +487,7 @@ def test_windows_beyond_what_is_read_at_once_are_read_after(made, backbone, monk
         Example(str(n), "Who?\n" + " ".join(f"word{i}" for i in range(n)), ()) for n in (60, 3, 40)
     ]
     together = task.answer(examples)
-    monkeypatch.setattr(spans, "AT_ONCE", 100)
+    monkeypatch.setattr(spans, "MAX_POSITIONS", 100)
     for one, other in zip(together, task.answer(examples), strict=True):
         assert one.output == other.output
         assert one.nats == pytest.approx(other.nats, abs=1e-9)
@@ -510,11 +520,11 @@ def test_every_question_has_an_answer_the_threshold_is_off(made):
         ({"word_dropout": 1.0}, "dropout=1.0 must be at least 0 and below 1"),
         (
             {"has_hints": False, "judge": judge},
-            "set has_hints=true, in model and data, or neither of them",
+            "has_hints=false does not fit judge and word_dropout",
         ),
         (
             {"has_hints": False, "word_dropout": 0.1},
-            "set has_hints=true, in model and data, or neither of them",
+            "has_hints=false does not fit judge and word_dropout",
         ),
         (
             {"flow": lambda d: AttentionFlow(d, lambda d: Transformer(d, 2))},
@@ -552,7 +562,8 @@ def test_task_and_data_must_fit(made):
         task_of(data).requirements.check(made(n_validation_example=0))
     short = Transformer(32, 2, 1, 0, position=lambda *sizes: Learned(*sizes, max_length=30))
     with pytest.raises(
-        ValueError, match="max_length=30 of the positions of backbone is below max_length=40"
+        ValueError,
+        match="max_length=30 of the positions of backbone must be at least max_length=40",
     ):
         SpanTask(short, data.tokenizer, **SMALL).requirements.check(data)
 

@@ -130,4 +130,5 @@ def test_without_a_training_split_no_baseline_needs_one():
         "Data", (), {"corpus": Rows([{"id": "1", "document": "a. b.", "summary": ["a"]}])}
     )()
     data.corpus.splits = ("test",)
-    assert [system.name for system in SummarizationTask.baselines(None, data)] == ["first sentence"]
+    baselines = SummarizationTask.report_class(None).baselines(data)
+    assert [system.name for system in baselines] == ["first sentence"]

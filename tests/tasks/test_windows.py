@@ -14,9 +14,16 @@ from tokenizers import models, normalizers, pre_tokenizers, processors
 
 from lslm_lightning.text.chinese import segment_with_offsets
 from lslm_lightning.text.recipes import BytePair, Bytes, Characters, Existing, Unigram, Words
-from tasks.question_answering import hints
 from tasks.question_answering.data import Question
-from tasks.question_answering.places import nearest, text_of, tokens_of, widened
+from tasks.question_answering.hints import (
+    _SHIFTS,
+    FEATURE_SIZES,
+    analyze_words,
+    sentence_share,
+    token_features,
+    word_features,
+)
+from tasks.question_answering.places import nearest_occurrence, overlapping_tokens, span_text, widen
 from tasks.question_answering.windows import WindowReader, WindowSizes, visible_part, word_edges
 
 TEXTS = [
@@ -134,9 +141,9 @@ def test_an_answer_comes_back_in_what_its_tokens_say(kind, every, text, data):
     """The whole of it; and where it ends with tokens, itself."""
     start, end = sorted(data.draw(st.tuples(*[st.integers(0, len(text))] * 2)))
     _, offsets = every[kind].encode_with_offsets(text)
-    tokens = tokens_of(offsets, start, end)
+    tokens = overlapping_tokens(offsets, start, end)
     assume(tokens is not None)
-    found = text_of(text, offsets, *tokens)
+    found = span_text(text, offsets, *tokens)
     wanted = text[start:end].strip()
     if kind != "wordpiece":
         assert wanted in found
@@ -162,13 +169,13 @@ def test_words_are_answers_exactly(kind, every, text, data):
     start = words[first][0]
     end = words[last][1]
     _, offsets = every[kind].encode_with_offsets(text)
-    tokens = tokens_of(offsets, start, end)
+    tokens = overlapping_tokens(offsets, start, end)
     assume(tokens is not None)  # of what BERT's throws away
     assume(
         visible_part(text, *offsets[tokens[0]])[0] == start
         and visible_part(text, *offsets[tokens[1]])[1] == end
     )
-    assert text_of(text, offsets, *widened(*tokens, *word_edges(text, offsets))) == text[start:end]
+    assert span_text(text, offsets, *widen(*tokens, *word_edges(text, offsets))) == text[start:end]
 
 
 @pytest.mark.parametrize("word", ["cafe\u0301", "नमस्ते", "A\u030a"])
@@ -178,10 +185,12 @@ def test_a_word_keeps_the_accents_that_a_tokenizer_takes_out(every, word):
         every["wordpiece"], WindowSizes(40, 8, 8), has_hints=False, whole_words=True
     ).text(text, "en")
     for start in (text.find(word), text.rfind(word)):
-        tokens = widened(
-            *tokens_of(passage.offsets, start, start + len(word)), passage.begins, passage.ends
+        tokens = widen(
+            *overlapping_tokens(passage.offsets, start, start + len(word)),
+            passage.begins,
+            passage.ends,
         )
-        assert text_of(text, passage.offsets, *tokens) == word
+        assert span_text(text, passage.offsets, *tokens) == word
 
 
 @pytest.mark.parametrize(
@@ -254,7 +263,7 @@ def test_every_token_is_in_a_window_and_short_answers_whole(n, max_length, strid
             (20, 10, 8),
             (
                 "stride=10 must be at most 9, which is max_length=20 less max_question_length=8 "
-                "and 3 around both"
+                "and 3 special tokens"
             ),
         ),
         ((20, 0, 8), "stride=0 must be at least 1 token"),
@@ -291,11 +300,11 @@ def test_a_batch_says_what_is_what(every):
 
 
 def test_the_nearest_place_is_taken():
-    assert nearest("a cat and a cat", "cat", 0) == 2
-    assert nearest("a cat and a cat", "cat", 9) == 12
-    assert nearest("a cat and a cat", "cat", 7) == 2, "of equals the first"
-    assert nearest("a cat", "cat", -1) == 2
-    assert nearest("a cat", "dog", 2) is None
+    assert nearest_occurrence("a cat and a cat", "cat", 0) == 2
+    assert nearest_occurrence("a cat and a cat", "cat", 9) == 12
+    assert nearest_occurrence("a cat and a cat", "cat", 7) == 2, "of equals the first"
+    assert nearest_occurrence("a cat", "cat", -1) == 2
+    assert nearest_occurrence("a cat", "dog", 2) is None
 
 
 # Hints
@@ -303,12 +312,12 @@ def test_the_nearest_place_is_taken():
 
 def hint(asked: str, passage: str, language: str = "en") -> list[list[int]]:
     """The hints on each word of the passage, a list for each kind."""
-    own, other = (hints.words_of(text, language) for text in (passage, asked))
-    _, share = hints.sentence_share(other, own)
-    found = hints.hints(own, other, share)
+    own, other = (analyze_words(text, language) for text in (passage, asked))
+    _, share = sentence_share(other, own)
+    found = word_features(own, other, share)
     return [
         ((found >> shift) % size).tolist()
-        for size, shift in zip(hints.SIZES, hints._SHIFTS, strict=True)
+        for size, shift in zip(FEATURE_SIZES, _SHIFTS, strict=True)
     ]
 
 
@@ -333,22 +342,22 @@ def test_hints_in_chinese():
 
 
 def test_tokens_have_the_hints_of_their_words(every):
-    words = hints.words_of(" The  cats sat", "en")
+    words = analyze_words(" The  cats sat", "en")
     tokenizer = every["BytePair(vocab_size=400, min_count=2, lowercase=False)"]
     _, offsets = tokenizer.encode_with_offsets(" The  cats sat")
-    found = hints.of_tokens(words, np.array([1, 2, 3]), offsets)
+    found = token_features(words, np.array([1, 2, 3]), offsets)
     assert [
         found[i] for i, (start, end) in enumerate(offsets) if "c" in " The  cats sat"[start:end]
     ] == [2]
     assert sorted(set(found.tolist())) == [1, 2, 3]
-    assert hints.of_tokens(
-        hints.words_of("", "en"), np.zeros(0, dtype=np.int64), [(0, 1)]
+    assert token_features(
+        analyze_words("", "en"), np.zeros(0, dtype=np.int64), [(0, 1)]
     ).tolist() == [0]
 
 
 @given(passages, passages)
 def test_hints_are_below_their_sizes(asked, passage):
-    for kind, size in zip(hint(asked, passage), hints.SIZES, strict=True):
+    for kind, size in zip(hint(asked, passage), FEATURE_SIZES, strict=True):
         assert all(0 <= value < size for value in kind)
 
 

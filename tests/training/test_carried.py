@@ -222,7 +222,7 @@ def test_what_cannot_be_carried_is_refused(text_data):
         language_task(data).requirements.check(data)
     recurrent_task(data).requirements.check(data)
     with pytest.raises(
-        ValueError, match=r"data\.contiguous=true cannot read in order what data\.stream gives"
+        ValueError, match=r"data\.contiguous=true reads texts in order, and data\.stream shuffles"
     ):
         text_data(contiguous=True, stream=object())
     with pytest.raises(
