@@ -25,8 +25,9 @@ from lslm_lightning.training.data import TaskData
 from lslm_lightning.training.data_requirements import DataRequirements
 from lslm_lightning.training.language_model import CONTINUATION_LENGTH, SAMPLING, LanguageModel
 from lslm_lightning.training.optimizer_settings import ADAMW, COSINE
+from lslm_lightning.training.shared_settings import share_settings
 from lslm_lightning.training.task import LABEL_SMOOTHING
-from lslm_lightning.training.window_data import WindowData
+from lslm_lightning.training.window_data import CONTEXT, WindowData
 from lslm_lightning.types import StateDict
 
 
@@ -43,13 +44,14 @@ class CausalRequirements(DataRequirements):
 
     task: "CausalTask"
 
+    def bind(self, data: TaskData) -> None:
+        if isinstance(data, WindowData):
+            share_settings(data, {"context": self.task.context})
+
     def check(self, data: TaskData) -> None:
         task = self.task
         data = check_kind(task, data, WindowData)
-        if data.context != task.context:
-            raise ValueError(
-                f"model.context={task.context} and data.context={data.context} must be equal"
-            )
+        self.bind(data)
         longest = task.backbone.longest
         if longest is not None and longest < task.context:
             raise ValueError(
@@ -83,7 +85,7 @@ class CausalTask(LanguageModel):
     Args:
         backbone: decoder without an encoder.
         head: output layer over the vocabulary; called with (vocab_size, d_model).
-        context: tokens in a window; equal to that of the data.
+        context: tokens in a window, in training too: the data module takes it from the model.
         stride: tokens that a window advances in scoring; `context` for windows that do not overlap.
             By default half of `context`, and no windows for a network whose state keeps its size.
         scale_embedding: multiply token vectors by sqrt(d_model). By default for recurrent networks
@@ -100,7 +102,7 @@ class CausalTask(LanguageModel):
         backbone: Backbone,
         tokenizer: Tokenizer,
         head: Callable[[int, int], Head] = TiedProjection,
-        context: int = 256,
+        context: int = CONTEXT,
         stride: int | None = None,
         scale_embedding: bool | None = None,
         search: Search = SAMPLING,

@@ -42,6 +42,7 @@ from lslm_lightning.training.data_requirements import DataRequirements
 from lslm_lightning.training.n_best import n_best_prediction
 from lslm_lightning.training.optimizer_settings import ADAMW, COSINE
 from lslm_lightning.training.pair_data import PairData, Pairs
+from lslm_lightning.training.shared_settings import share_settings
 from lslm_lightning.training.task import LABEL_SMOOTHING, Task
 
 SCORED_TOKENS = 2048  # most tokens of given answers that are scored at a time
@@ -76,6 +77,18 @@ class SequenceToSequenceRequirements(DataRequirements):
 
     task: "SequenceToSequenceTask"
 
+    def bind(self, data: TaskData) -> None:
+        if not isinstance(data, PairData) or not data.truncate:
+            return
+        longest = self.task.max_source_length
+        if longest is None:
+            raise ValueError(
+                "model.max_source_length=None does not fit data.truncate=true, which cuts sources "
+                f"where the model stops reading: set max_source_length={data.max_source_length} of "
+                "the model"
+            )
+        share_settings(data, {"max_source_length": longest})
+
     def longest_target(self, data: TaskData) -> int | None:
         if not isinstance(data, PairData):
             return None
@@ -88,12 +101,7 @@ class SequenceToSequenceRequirements(DataRequirements):
         data = check_kind(task, data, PairData)  # type: ignore[type-abstract]  # never built
         if task.monitor != "val/loss":
             check_has_validation_score(task, data)
-        if data.truncate and task.max_source_length != data.max_source_length:
-            raise ValueError(
-                f"model.max_source_length={task.max_source_length} and "
-                f"data.max_source_length={data.max_source_length} must be equal"
-                " where data.truncate=true"
-            )
+        self.bind(data)
         limit = task.backbone.longest
         splits = [s for s in ("val", "test") if s in data.corpus.splits and limit]
         lengths = [len(ids) for split in splits for ids in task.read(data.examples(split))]

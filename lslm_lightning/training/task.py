@@ -23,6 +23,7 @@ from lslm_lightning.text.tokenizer import Tokenizer
 from lslm_lightning.training.accumulation import MeanNats
 from lslm_lightning.training.answering import Answering
 from lslm_lightning.training.batches import ExamBatch
+from lslm_lightning.training.data import TaskData
 from lslm_lightning.training.data_requirements import DataRequirements
 from lslm_lightning.training.exam import EvaluationCallback
 from lslm_lightning.training.model_info import ModelInfo
@@ -190,7 +191,12 @@ class Task(LightningModule, ABC):
     # Training
 
     def setup(self, stage: str) -> None:
-        """Load pretrained weights into the backbone, if training starts from them."""
+        """Give the data module what only the model knows, and load pretrained weights into the
+        backbone, if training starts from them.
+        """
+        data = getattr(self.trainer, "datamodule", None)  # none with bare DataLoaders
+        if isinstance(data, TaskData):
+            self.requirements.bind(data)
         if stage == "fit" and not self.is_resuming and self.backbone is not None:
             self.backbone.begin()
 

@@ -24,6 +24,7 @@ class Finished:
         parser.add_subclass_arguments(TaskData, "data", fail_untyped=False)
         self.data = parser.instantiate(parser.parse_object({"data": run.config["data"]})).data
         self.data.recipe = Existing(str(self.directory.tokenizer))
+        self.task.requirements.bind(self.data)
         self.predictions = read_predictions(self.directory.predictions / "test.jsonl")
 
     def answers(self, examples: Sequence[Example]) -> list[Prediction]:

@@ -48,7 +48,6 @@ def config_of(kind: str, tiny: Path) -> Path:
         init = {
             "corpus": str(project),
             "tokenizer": spec["data"]["init_args"]["tokenizer"],
-            "context": 16,
             "batch_size": 3,
         }
         spec["data"] = {
@@ -89,7 +88,6 @@ def config_of(kind: str, tiny: Path) -> Path:
             "corpus": str(questions.write(project / "questions", n=90)),
             "max_tokens": 300,
             "n_validation_example": 12,
-            **sizes,
         }
         spec["data"] = {
             "class_path": "tasks.question_answering.span_data.SpanData",

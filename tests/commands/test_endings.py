@@ -237,7 +237,7 @@ def test_processes_without_a_share_of_an_exam_wait_for_those_that_have_one(
     model["backbone"]["init_args"]["n_encoder_layer"] = 0
     config["data"] = {
         "class_path": "tasks.language_modeling.data.LanguageModelingData",
-        "init_args": {"corpus": str(project), "tokenizer": data["tokenizer"], "context": 16},
+        "init_args": {"corpus": str(project), "tokenizer": data["tokenizer"]},
     }
     (project / "tiny.yaml").write_text(yaml.safe_dump(config))
     run_on(2, "run", "--config", project / "tiny.yaml", *TWO)

@@ -39,7 +39,6 @@ def russian(project) -> Path:
             "init_args": {
                 "corpus": str(corpus),
                 "tokenizer": {"class_path": "lslm_lightning.text.recipes.Characters"},
-                "max_source_length": 80,
                 "max_target_length": 40,
             },
         },

@@ -75,8 +75,7 @@ def of_pretrained(path: Path, folder: Path) -> Path:
     spec["data"]["init_args"] |= {
         "tokenizer": {"class_path": "lslm_lightning.text.hugging_face.HuggingFace", **given}
     }
-    for part in ("model", "data"):
-        spec[part]["init_args"]["has_hints"] = False
+    spec["model"]["init_args"]["has_hints"] = False
     path.write_text(yaml.safe_dump(spec))
     return path
 
@@ -169,13 +168,12 @@ def test_a_state_that_wins_after_training_has_a_threshold_of_its_own(
     settings, words, lslm, translation, project, monkeypatch
 ):
     monkeypatch.setattr(Checkpoints, "_is_best", lambda *_: True)
-    short = [f"--{part}.max_question_length=3" for part in ("model", "data")]
     outcome = lslm(
         "run",
         "--config",
         config_of("spans", translation),
         "--trainer.max_steps=13",
-        *short,
+        "--model.max_question_length=3",
         *settings,
     )
     assert outcome.status == 0, outcome.err
@@ -212,11 +210,11 @@ def test_what_a_pretrained_encoder_cannot_have_is_one_line(lslm, translation, pr
     )
     for words, said in (
         (
-            ["--model.has_hints=true", "--data.has_hints=true"],
+            ["--model.has_hints=true"],
             ["has_hints=true does not fit backbone=PretrainedEncoder"],
         ),
         (
-            ["--model.max_length=50", "--data.max_length=50"],
+            ["--model.max_length=50"],
             ["max_length=48 of the positions of backbone must be at least max_length=50"],
         ),
     ):
