@@ -77,8 +77,7 @@ def of_pretrained(path: Path, folder: Path) -> Path:
     spec["data"]["init_args"] |= {
         "tokenizer": {"class_path": "lslm_lightning.text.hugging_face.HuggingFace", **given}
     }
-    for part in ("model", "data"):
-        spec[part]["init_args"]["has_hints"] = False
+    spec["model"]["init_args"]["has_hints"] = False
     path.write_text(yaml.safe_dump(spec))
     return path
 
@@ -153,7 +152,7 @@ def test_two_runs_are_tested_used_evaluated_and_compared(lslm, translation, proj
     outcome = lslm("evaluate", "--config", "evaluation.yaml", *QUICK)
     assert outcome.status == 0, outcome.err
     [page] = Path("runs/question_answering").glob("evaluation-*/report/report.md")
-    for words in ("Calibration", "Parts of the exam, by F1", "NoAnswer", "p = "):
+    for words in ("Calibration", "Breakdown by F1", "NoAnswer", "p = "):
         assert words in page.read_text("utf-8") + outcome.out
     assert "cannot be ranked" not in outcome.out
     outcome = lslm("compare", joined, apart, "--n-resample", 100)
@@ -171,13 +170,12 @@ def test_a_state_that_wins_after_training_has_a_threshold_of_its_own(
     settings, words, lslm, translation, project, monkeypatch
 ):
     monkeypatch.setattr(Checkpoints, "_is_best", lambda *_: True)
-    short = [f"--{part}.max_question_length=3" for part in ("model", "data")]
     outcome = lslm(
         "run",
         "--config",
         config_of("spans", translation),
         "--trainer.max_steps=13",
-        *short,
+        "--model.max_question_length=3",
         *settings,
     )
     assert outcome.status == 0, outcome.err
@@ -214,11 +212,11 @@ def test_what_a_pretrained_encoder_cannot_have_is_one_line(lslm, translation, pr
     )
     for words, said in (
         (
-            ["--model.has_hints=true", "--data.has_hints=true"],
+            ["--model.has_hints=true"],
             ["has_hints=true does not fit backbone=PretrainedEncoder"],
         ),
         (
-            ["--model.max_length=50", "--data.max_length=50"],
+            ["--model.max_length=50"],
             ["max_length=48 of the positions of backbone must be at least max_length=50"],
         ),
     ):
