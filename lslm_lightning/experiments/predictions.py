@@ -171,7 +171,7 @@ class PredictionCollector:
             if work is None:  # nothing is shown of a system that has answered all
                 number = f"{list(self.systems).index(name) + 1} of {len(self.systems)}"
                 work = Work(f"system {number}, {name}:{title}", total, "answers", start=done)
-                self.display.begin(work)
+                self.display.show(work)
             work.update(done)
             self.display.tell(work)
 

@@ -55,7 +55,7 @@ class Display:
         self._rows: dict[Work, TaskID] = {}  # lines on the terminal
         self._due: dict[Work, float] = {}  # when to print the next line
 
-    def begin(self, work: Work, lasting: bool = False) -> None:
+    def show(self, work: Work, lasting: bool = False) -> None:
         """Start to show a work.
 
         Args:
@@ -109,7 +109,7 @@ class Display:
     @contextmanager
     def showing(self, work: Work) -> Iterator[Work]:
         """Show a work inside the context."""
-        self.begin(work)
+        self.show(work)
         try:
             yield work
         finally:

@@ -130,7 +130,7 @@ class Reporter(Callback):
             return
         self.training.begin_validation(trainer)
         n_batch = sum(map(int, trainer.num_val_batches))
-        self.evaluation.begin(Work("validation loss batch", n_batch))
+        self.evaluation.show(Work("validation loss batch", n_batch))
 
     def on_validation_batch_end(
         self,
@@ -152,7 +152,7 @@ class Reporter(Callback):
     def answering(self, trainer: Trainer, batches: Sequence[T]) -> Iterator[T]:
         """Yield batches, showing how many a validation still has to answer."""
         if self.is_shown(trainer):
-            self.evaluation.begin(Work("validation answers batch", len(batches)))
+            self.evaluation.show(Work("validation answers batch", len(batches)))
         for done, batch in enumerate(batches, 1):
             yield batch
             self.evaluation.update(done)
@@ -161,11 +161,11 @@ class Reporter(Callback):
 
     def on_test_start(self, trainer: Trainer, task: Task) -> None:
         if self.is_shown(trainer):
-            self.evaluation.begin_test(task, "test batch", int(trainer.num_test_batches[0]))
+            self.evaluation.show_test(task, "test batch", int(trainer.num_test_batches[0]))
 
     def on_predict_start(self, trainer: Trainer, task: Task) -> None:
         if self.is_shown(trainer):
-            self.evaluation.begin_test(task, "predict batch", int(trainer.num_predict_batches[0]))
+            self.evaluation.show_test(task, "predict batch", int(trainer.num_predict_batches[0]))
 
     def on_test_batch_end(
         self,
@@ -198,11 +198,11 @@ class EvaluationDisplay:
         self.work: Work | None = None
         self._n_tested = 0
 
-    def begin(self, work: Work) -> None:
+    def show(self, work: Work) -> None:
         """Show a validation or test instead of the previous one."""
         self.end()
         self.work = work
-        self.display.begin(work)
+        self.display.show(work)
 
     def update(self, done: float) -> None:
         """Show how many batches are done; a fraction counts."""
@@ -215,11 +215,11 @@ class EvaluationDisplay:
         self.display.end(self.work)
         self.work = None
 
-    def begin_test(self, task: Task, what: str, n_batch: int) -> None:
+    def show_test(self, task: Task, what: str, n_batch: int) -> None:
         """Show a test, and let the task report its progress inside a batch, which may be one long
         text.
         """
-        self.begin(Work(what, n_batch))
+        self.show(Work(what, n_batch))
         self._n_tested = 0
         task.on_scored = lambda share: self.update(self._n_tested + min(share, 1.0))
 

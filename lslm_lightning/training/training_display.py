@@ -63,7 +63,7 @@ class TrainingDisplay:
         self._n_micro = 0
         self._awaited = None
         self._looked = -math.inf
-        self.display.begin(work, lasting=True)
+        self.display.show(work, lasting=True)
 
     def update(self, trainer: TaskTrainer, task: Task, batch_idx: int, is_step: bool) -> None:
         """Show progress after a micro-batch.

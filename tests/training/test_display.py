@@ -60,7 +60,7 @@ def test_a_terminal_has_a_line_that_is_redrawn(columns, terminal, monkeypatch):
     work = training(Clock())
     test = Work("test batch", 9)
     assert display.is_live
-    display.begin(work, lasting=True)
+    display.show(work, lasting=True)
     with display.showing(test):
         test.update(4)
         display._progress.refresh()
@@ -113,7 +113,7 @@ def test_elsewhere_there_are_plain_lines_now_and_then(where, terminal, monkeypat
     display = Display(clock=clock)
     work = TrainingWork(0, 1000, clock=clock)
     assert not display.is_live
-    display.begin(work, lasting=True)
+    display.show(work, lasting=True)
     for step in range(1, 1001):
         clock.seconds += 3.6
         work.update(step)
@@ -144,7 +144,7 @@ def test_progress_of_an_evaluation_goes_to_standard_error(terminal, monkeypatch,
 def test_nothing_is_shown_where_nothing_is_wanted(capsys):
     display = Display(shown=False)
     work = Work("test batch", 3)
-    display.begin(work, lasting=True)
+    display.show(work, lasting=True)
     work.update(1)
     display.tell(work)
     display.print(work)

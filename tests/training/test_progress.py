@@ -68,7 +68,7 @@ def test_a_log_says_now_and_then_how_long_the_rest_takes(done, total, seconds, l
     clock = Clock()
     display = Display(clock=clock)
     work = Work("test batch", total, clock=clock)
-    display.begin(work)
+    display.show(work)
     clock.seconds = seconds
     work.update(done)
     display.tell(work)
