@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
-from lslm_lightning.data.lanes import Lanes, Place
+from lslm_lightning.data.lanes import Lanes, StreamCursor
 
 
 class StreamBatch(NamedTuple):
@@ -17,7 +17,7 @@ class StreamBatch(NamedTuple):
     n_token: int
     n_source_token: int
     lane: int
-    place: Place
+    place: StreamCursor
     follows: None = None
 
 
@@ -32,7 +32,7 @@ class StreamedWindows(IterableDataset):
         self,
         lanes: Lanes,
         position: Callable[[], int] | None,
-        places: dict[int, Place],
+        places: dict[int, StreamCursor],
         rank: int,
         world: int,
         n_worker: int,

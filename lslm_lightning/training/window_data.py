@@ -9,9 +9,9 @@ import torch
 from torch.utils.data import DataLoader
 
 from lslm_lightning.contracts import Example
-from lslm_lightning.data.lanes import Lanes, Place
+from lslm_lightning.data.lanes import Lanes, StreamCursor
 from lslm_lightning.data.locations import cache_directory
-from lslm_lightning.data.packing import Contiguous, Pieces, Windows, in_order, pack, packed_name
+from lslm_lightning.data.packing import Chunks, Contiguous, Windows, in_order, pack, packed_name
 from lslm_lightning.data.prepared import Prepared
 from lslm_lightning.data.rows import text_of
 from lslm_lightning.data.stream import Stream
@@ -94,7 +94,7 @@ class WindowData(TaskData):
         self.n_lane = n_lane
         self.buffer = buffer
         self.n_tokenizer_text = n_tokenizer_text
-        self._places: dict[int, Place] = {}  # of the stream, how far it was trained on
+        self._places: dict[int, StreamCursor] = {}  # of the stream, how far it was trained on
         if context < 1 or batch_size < 1:
             raise ValueError(
                 f"context={context} and batch_size={batch_size} must both be at least 1"
@@ -258,7 +258,7 @@ class WindowData(TaskData):
             )
         if self.trainer.lightning_module.one_pass:
             text = self.packed("train", WholeTexts)
-            self.train_stream = self.stream(Pieces(text.ids, self.tokenizer.eos_id, PIECE))
+            self.train_stream = self.stream(Chunks(text.ids, self.tokenizer.eos_id, PIECE))
             return self.loader(text, self.train_stream)
         text = self.packed("train", Ring if self.contiguous else PackedText)
         self.train_stream = self.stream(self.windows(text))
@@ -272,11 +272,11 @@ class WindowData(TaskData):
         """How far all ranks have read the stream; collective."""
         if self.stream_of_texts is None:
             return {}
-        shares: list[dict[int, Place]] = [self._places]
+        shares: list[dict[int, StreamCursor]] = [self._places]
         if self.trainer.world_size > 1:
             shares = [{}] * self.trainer.world_size
             torch.distributed.all_gather_object(shares, self._places)
-        places: dict[int, Place] = {}
+        places: dict[int, StreamCursor] = {}
         # a rank that went on knows of the others' lanes only how far they were then
         for share in shares:
             for lane, place in share.items():
@@ -284,7 +284,7 @@ class WindowData(TaskData):
         return {"places": {lane: tuple(place) for lane, place in places.items()}}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._places |= {lane: Place(*place) for lane, place in state["places"].items()}
+        self._places |= {lane: StreamCursor(*place) for lane, place in state["places"].items()}
 
     def val_dataloader(self) -> DataLoader:
         one_pass = self.trainer.lightning_module.one_pass
@@ -294,7 +294,7 @@ class WindowData(TaskData):
         self.n_unknown("val")
         if one_pass:
             return self.loader(
-                text, self.share_of(Pieces(text.ids, self.tokenizer.eos_id, PIECE)(0))
+                text, self.share_of(Chunks(text.ids, self.tokenizer.eos_id, PIECE)(0))
             )
         if self.contiguous:
             return self.loader(
