@@ -54,7 +54,7 @@ def refuse_pointer(name: str, head: bytes) -> None:
     if head.startswith(LFS_POINTER):
         raise ValueError(
             f"{name}: is a pointer of Git LFS, not the file itself; `git lfs pull` in its folder "
-            "gets that"
+            "downloads the file"
         )
 
 

@@ -139,7 +139,7 @@ def _load(entry: CatalogueEntry, name: str) -> list[Row]:
         if not rows or not rows[0][required[0]]:
             raise ValueError(
                 f"corpus {entry.name}: nothing is left for {name}, share {list(split.share)}; it "
-                "is too small to be split so"
+                "is too small for these shares"
             )
     if len(distinct := {row["id"] for row in rows}) < len(rows):
         raise ValueError(
