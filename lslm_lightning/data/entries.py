@@ -76,8 +76,8 @@ def open_entry(entry: CatalogueEntry, columns: Settings, languages: Sequence[str
 def _asked_for(
     entry: CatalogueEntry, columns: Settings, languages: Sequence[str]
 ) -> dict[str, str]:
-    """Return asked code -> the entry's code of each language that is asked for, in the entry's
-    order; {} where one is missing.
+    """Return requested code -> code in the entry, in the entry's order: for `languages` if the
+    entry has all of them, else for the languages that `columns` names.
     """
     if entry.task != "translation":
         return {}
