@@ -62,8 +62,8 @@ class FrontEnd(ABC):
 
 @dataclass(frozen=True)
 class Waveforms(FrontEnd):
-    """Log-mel features of a sound file (WAV, FLAC, ...) of any rate and number of channels; see
-    `LogMel`.
+    """Front end that computes log-mel features of a sound file (WAV, FLAC, ...) of any rate and
+    number of channels; see `LogMel`.
 
     Args:
         sample_rate_hz: rate to which all recordings are resampled.

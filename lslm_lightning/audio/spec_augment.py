@@ -46,7 +46,7 @@ class SpecAugment(nn.Module):
         self.time_share = time_share
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
-        """Return features (B, T, F) with masks, for lengths (B,) of the recordings."""
+        """Return features (B, T, F) with masks while training, given the lengths (B,) in frames."""
         if not self.training:
             return x
         n_feature = torch.full_like(lengths, x.size(2))

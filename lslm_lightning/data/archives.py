@@ -54,7 +54,7 @@ def refuse_pointer(name: str, head: bytes) -> None:
     if head.startswith(LFS_POINTER):
         raise ValueError(
             f"{name}: is a pointer of Git LFS, not the file itself; `git lfs pull` in its folder "
-            "gets that"
+            "downloads the file"
         )
 
 
@@ -131,7 +131,7 @@ class Bounded(io.RawIOBase):
 
 
 def _size_of(file: BinaryIO) -> int:
-    """Return the bytes of an open file; 0 where they are not known."""
+    """Return the size of an open file in bytes; 0 where it is not known."""
     try:
         position = file.tell()
         size = file.seek(0, os.SEEK_END)
@@ -279,8 +279,8 @@ def _zip_members(path: Path, pattern: str, max_bytes: int | None) -> Iterator[tu
 
 
 def files_in(folder: Path) -> dict[str, Path]:
-    """Return name -> path of all files in a folder and its folders, in order of their names, which
-    begin with the name of the folder.
+    """Return name -> path of all files in a folder and the folders in it, sorted by name; names
+    begin with that of the folder.
     """
     named = (
         (f"{folder.name}/{path.relative_to(folder).as_posix()}", path)

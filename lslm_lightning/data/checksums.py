@@ -109,8 +109,8 @@ def _members_sha256(path: Path, pattern: str) -> str:
 
 
 def root_of(pattern: str) -> str:
-    """Return the folder of an archive at which the names of members begin that match a pattern,
-    whatever stands before it.
+    """Return the folder at which the names of matching members are cut: the first part of a
+    pattern, without a "*" before it.
     """
     return pattern.removeprefix("*").split("/")[0]
 

@@ -183,8 +183,8 @@ def chat_column(first: Values) -> str | None:
 
 
 def _turn_path(turns: Sequence[Settings], column: str, position: int, n_field: int) -> str:
-    """Return the path to the turn that a field is likely to be: the last turn for the last field,
-    the first after the system's for others.
+    """Return the path to the content of the turn that a field is likely to be: the last turn for
+    the last of `n_field` fields, the first one that is not the system's for others.
     """
     key = content_key(turns)
     if position == n_field - 1 and n_field > 1:

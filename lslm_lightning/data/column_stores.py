@@ -92,7 +92,7 @@ def check_types(name: str, schema: "pyarrow.Schema") -> None:
 
 
 def unpacked_bytes(array: "pyarrow.Array") -> int:
-    """Return the bytes of an array's values when they no longer share any."""
+    """Return the bytes that an array's values take when each is stored by itself."""
     from pyarrow import compute, types
 
     kind = array.type

@@ -76,8 +76,8 @@ def open_entry(entry: CatalogueEntry, columns: Settings, languages: Sequence[str
 def _asked_for(
     entry: CatalogueEntry, columns: Settings, languages: Sequence[str]
 ) -> dict[str, str]:
-    """Return asked code -> the entry's code of each language that is asked for, in the entry's
-    order; {} where one is missing.
+    """Return requested code -> code in the entry, in the entry's order: for `languages` if the
+    entry has all of them, else for the languages that `columns` names.
     """
     if entry.task != "translation":
         return {}
@@ -139,7 +139,7 @@ def _load(entry: CatalogueEntry, name: str) -> list[Row]:
         if not rows or not rows[0][required[0]]:
             raise ValueError(
                 f"corpus {entry.name}: nothing is left for {name}, share {list(split.share)}; it "
-                "is too small to be split so"
+                "is too small for these shares"
             )
     if len(distinct := {row["id"] for row in rows}) < len(rows):
         raise ValueError(

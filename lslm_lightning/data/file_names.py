@@ -230,7 +230,7 @@ def _refuse_missing(path: Path, split: str, files: Sequence[File]) -> None:
         totals = {file.total for file in parts if file.total is not None}
         if len(totals) > 1:
             raise ValueError(
-                f"{path}: files of {split} say different numbers of parts: "
+                f"{path}: names of {split} state different numbers of parts: "
                 f"{some_of([file.name for file in parts])}"
             )
         for total in totals:

@@ -280,7 +280,7 @@ def _load(name: str) -> "Mapping[str, Dataset]":
         )
         raise FileNotFoundError(
             f"corpus {name!r} is neither in corpora.yaml nor built in nor a path here, and the "
-            f"Hugging Face hub did not give it ({reason})"
+            f"Hugging Face hub has no such data set that can be read ({reason})"
         ) from None
 
 

@@ -12,36 +12,37 @@ from lslm_lightning.data.stream import Stream
 from lslm_lightning.text.tokenizer import Tokenizer
 
 
-class Place(NamedTuple):
+class StreamCursor(NamedTuple):
     """Position in one sequence of batches up to which it has been read."""
 
-    shard: int = 0  # of those that come to this lane, in all epochs
+    shard: int = 0  # of those that come to this index, in all epochs
     block: int = 0  # of that shard
     batch: int = 0  # of that block, the next to be read
 
 
-START = Place()
+START = StreamCursor()
 
 
 class Lanes:
-    """Endless sequences (lanes) of batches of training windows over a stream; global micro-batch g
-    comes from lane g mod n_lane.
+    """Endless sequences of batches of training windows over a stream; global micro-batch g comes
+    from sequence g mod n_lane.
 
     Documents are taken in blocks of `buffer` from one shard. Those of a block are shuffled and
     packed, `</s>` after each and once before the first, into windows that are shuffled too, so that
-    a lane holds one block in memory; shards come in another order in every epoch. The last window
-    of a block is padded: no token is left out, none is seen twice in an epoch. All is pure in
-    (seed, epoch, shard, block), so a `Place` is enough to continue.
+    a sequence holds one block in memory; shards come in another order in every epoch. The last
+    window of a block is padded: no token is left out, none is seen twice in an epoch. All is pure
+    in (seed, epoch, shard, block), so a `StreamCursor` is enough to continue.
 
     Where there are at least `n_lane` shards, the shards of all epochs, one after the other, are
-    dealt out to the lanes in turn; else every lane reads all shards, and makes batches of each
-    n_lane-th block, of other blocks in the next epoch. Either way every document is seen equally
-    often in the long run. One of W processes reads only its own lanes if W divides n_lane.
+    dealt out to the sequences in turn; else every sequence reads all shards, and makes batches of
+    each n_lane-th block, of other blocks in the next epoch. Either way every document is seen
+    equally often in the long run. One of W processes reads only its own sequences if W divides
+    n_lane.
 
     Args:
         context: targets of a window.
         batch_size: windows of a batch.
-        n_lane: number of lanes.
+        n_lane: number of sequences.
         buffer: documents of a block.
     """
 
@@ -71,30 +72,32 @@ class Lanes:
         self.n_lane = n_lane
         self.buffer = buffer
 
-    def read(self, lane: int, place: Place = START) -> Iterator[tuple[np.ndarray, Place]]:
-        """Yield batches (B, context + 1) of ids int64 of a lane, padded behind the end of a row,
-        from `place` on, each with the place after it.
+    def read(
+        self, index: int, cursor: StreamCursor = START
+    ) -> Iterator[tuple[np.ndarray, StreamCursor]]:
+        """Yield batches (B, context + 1) of ids int64 of a sequence, padded behind the end of a
+        row, from `cursor` on, each with the cursor after it.
 
         Raises:
             ValueError: no document has any text.
         """
-        first_shard, first_block, first_batch = place
+        first_shard, first_block, first_batch = cursor
         # shards since the last batch; the rest of the first may have none
-        n_empty = 0 if place == START else -1
+        n_empty = 0 if cursor == START else -1
         for number in count(first_shard):
-            epoch, shard = self.shard(lane, number)
+            epoch, shard = self.shard(index, number)
             documents = self.stream.documents(shard, first_block * self.buffer)
             for block in count(first_block):
                 texts = list(islice(documents, self.buffer))
                 if not texts:
                     break
-                if self.is_shared and (block + shard + epoch) % self.n_lane != lane:
+                if self.is_shared and (block + shard + epoch) % self.n_lane != index:
                     continue
                 for batch, ids in islice(
                     enumerate(self.batches(texts, epoch, shard, block)), first_batch, None
                 ):
                     n_empty = -1
-                    yield ids, Place(number, block, batch + 1)
+                    yield ids, StreamCursor(number, block, batch + 1)
                 first_batch = 0
             first_block = 0
             n_empty += 1
@@ -106,18 +109,20 @@ class Lanes:
 
     @property
     def is_shared(self) -> bool:
-        """True if there are fewer shards than lanes, so that every lane reads all shards."""
+        """True if there are fewer shards than sequences, so that every sequence reads all
+        shards.
+        """
         return self.stream.n_shard < self.n_lane
 
-    def shard(self, lane: int, number: int) -> tuple[int, int]:
-        """Return the epoch and the index of the shard that a lane reads as its `number`-th, from 0
-        on.
+    def shard(self, index: int, number: int) -> tuple[int, int]:
+        """Return the epoch and the index of the shard that a sequence reads as its `number`-th,
+        from 0 on.
         """
         n = self.stream.n_shard
-        epoch, at = divmod(number if self.is_shared else number * self.n_lane + lane, n)
+        epoch, at = divmod(number if self.is_shared else number * self.n_lane + index, n)
         return epoch, int(
             np.random.default_rng(
-                (self.seed, epoch, lane if self.is_shared else self.n_lane)
+                (self.seed, epoch, index if self.is_shared else self.n_lane)
             ).permutation(n)[at]
         )
 
@@ -142,19 +147,19 @@ class Lanes:
     def share(
         self,
         position: int,
-        places: Mapping[int, Place],
+        cursors: Mapping[int, StreamCursor],
         rank: int = 0,
         world: int = 1,
         part: int = 0,
         n_part: int = 1,
-    ) -> Iterator[tuple[np.ndarray, int, Place]]:
-        """Yield (batch, lane, place after it) of the global micro-batches position + rank + i *
-        world, and of these each n_part-th from `part` on.
+    ) -> Iterator[tuple[np.ndarray, int, StreamCursor]]:
+        """Yield (batch, index of its sequence, cursor after it) of the global micro-batches
+        position + rank + i * world, and of these each n_part-th from `part` on.
         """
-        open_lanes: dict[int, Iterator[tuple[np.ndarray, Place]]] = {}
+        readers: dict[int, Iterator[tuple[np.ndarray, StreamCursor]]] = {}
         for number in count(position + rank + part * world, world * n_part):
-            lane = number % self.n_lane
-            if lane not in open_lanes:
-                open_lanes[lane] = self.read(lane, places.get(lane, START))
-            ids, place = next(open_lanes[lane])
-            yield ids, lane, place
+            index = number % self.n_lane
+            if index not in readers:
+                readers[index] = self.read(index, cursors.get(index, START))
+            ids, cursor = next(readers[index])
+            yield ids, index, cursor

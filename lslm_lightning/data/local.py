@@ -50,7 +50,7 @@ def describe(
     fields: Sequence[str] = (),
     languages: Sequence[str] = (),
 ) -> CatalogueEntry:
-    """Return the entry for a path.
+    """Return the catalogue entry that describes a file or folder of this machine.
 
     A folder holds tables or texts, `train.jsonl` (or tsv, csv, json, parquet, arrow, txt;
     compressed too), or parallel text, `train.en` and `train.de`. A split may be several files,

@@ -48,7 +48,7 @@ def packed_name(corpus_digest: str, tokenizer_digest: str) -> str:
     return hashlib.sha256(f"{corpus_digest} {tokenizer_digest}".encode()).hexdigest()[:32] + ".ids"
 
 
-class Pieces:
+class Chunks:
     """Plan that divides an array of ids into pieces of about `n_token` ids that hold whole texts:
     (start, end) of each, `</s>` at both ends, shared by neighbours.
 

@@ -206,7 +206,7 @@ def without_empty(
         which = " and ".join(_which_is_empty(rows[position], field) for field in fields)
         raise ValueError(
             f"{name}: {locations[position] if locations else rows[position]['id']}: {which} empty "
-            f"({len(empty)} of {len(rows)} rows are so); "
+            f"({len(empty)} of {len(rows)} rows have an empty field); "
             "correct the file, or set empty: keep or empty: drop for this corpus in "
             "configs/corpora.yaml"
         )

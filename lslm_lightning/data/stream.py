@@ -55,7 +55,7 @@ class Stream:
 
     @cached_property
     def files(self) -> list[tuple[str, int]]:
-        """Address and size in bytes of each file, sorted; [] of a hub data set.
+        """List of (address, size in bytes) of each file, sorted; [] for a hub data set.
 
         Raises:
             FileNotFoundError: there is no such file.

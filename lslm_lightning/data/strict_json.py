@@ -118,8 +118,8 @@ class JsonText:
         self._at = end
 
     def _more(self) -> bool:
-        """Take at least as much again, so that a long value is not begun too often; return whether
-        there was any.
+        """Read more of the text, at least as much as is kept, so that a long value is parsed few
+        times; return whether there was any.
         """
         kept = self._text[self._at :]
         if self.limit is not None and len(kept) > self.limit:

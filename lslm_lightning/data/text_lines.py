@@ -16,7 +16,7 @@ Source: TypeAlias = bytes | BinaryIO
 
 
 class EmptyFileError(ValueError):
-    """A file without any text."""
+    """Error of a file without any text."""
 
 
 def decode(name: str, source: Source) -> str:

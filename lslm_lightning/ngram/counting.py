@@ -58,7 +58,7 @@ class Packing:
         ).astype(np.int64)
 
     def begins(self, last: np.ndarray) -> np.ndarray:
-        """Return the least first number of n-grams with each of these last words."""
+        """Return the smallest first packed number of n-grams that end with each of these words."""
         return last.astype(np.uint64) << self._shift(0, 0)
 
     def _shift(self, number: int, index: int) -> np.uint64:

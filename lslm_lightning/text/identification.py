@@ -32,7 +32,7 @@ NO_LANGUAGE = "zxx"  # what py3langid calls text that is in none
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """Language that texts were found to be in.
+    """Language of texts, as found by `tell_language`.
 
     `code` is a code of BCP 47: "ru"; where only the script is sure, "und-Cyrl"; of texts without
     letters, or in several scripts, "und". `several` names the languages or scripts of texts that

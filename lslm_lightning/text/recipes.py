@@ -69,8 +69,8 @@ class Recipe(ABC):
 
 @dataclass(frozen=True)
 class BytePair(Recipe):
-    """Byte-level byte pair encoding, split into words as GPT-2 does it: short sequences, and every
-    text is decoded exactly.
+    """Recipe of byte-level byte pair encoding, split into words as GPT-2 does it: short sequences,
+    and every text is decoded exactly.
 
     `vocab_size` counts the 3 special tokens and the 256 bytes; a small corpus may give fewer. A
     pair must occur `min_count` times to be merged. With `lowercase`, letters lose their case and a
@@ -110,8 +110,8 @@ class BytePair(Recipe):
 
 @dataclass(frozen=True)
 class Bytes(Recipe):
-    """UTF-8 bytes: byte b has id b + 3. Nothing is trained, sequences are long, no text is
-    unknown.
+    """Recipe of a tokenizer into UTF-8 bytes: byte b has id b + 3. Nothing is trained, sequences
+    are long, no text is unknown.
     """
 
     def train(self, texts: Iterable[str] = ()) -> Tokenizer:
@@ -124,8 +124,8 @@ class Bytes(Recipe):
 
 @dataclass(frozen=True)
 class Unigram(Recipe):
-    """Subwords of a unigram language model, spaces written as `▁`; good for translation, and for
-    Chinese.
+    """Recipe of subwords of a unigram language model, spaces written as `▁`; good for translation,
+    and for Chinese.
 
     Text is decoded exactly but for a space at its start. The most frequent characters that make up
     `coverage` of the text have tokens; any other becomes its UTF-8 bytes with `byte_fallback` (256
@@ -187,8 +187,8 @@ class Unigram(Recipe):
 
 @dataclass(frozen=True)
 class Characters(Recipe):
-    """Unicode characters, spaces and line ends among them; those seen fewer than `min_count` times
-    become `<unk>`.
+    """Recipe of a tokenizer into Unicode characters, spaces and line ends among them; those seen
+    fewer than `min_count` times become `<unk>`.
     """
 
     min_count: int = 1
@@ -210,8 +210,8 @@ class Characters(Recipe):
 
 @dataclass(frozen=True)
 class Words(Recipe):
-    """Words between white space, for text that is already tokenized, as PTB and WikiText-2 are; a
-    line end is a word of its own.
+    """Recipe of a tokenizer into words between white space, for text that is already tokenized, as
+    PTB and WikiText-2 are; a line end is a word of its own.
 
     Words seen fewer than `min_count` times, or beyond the `vocab_size` most frequent (special
     tokens counted), become `<unk>`, and so does a literal `<unk>` of the corpus. Decoded text

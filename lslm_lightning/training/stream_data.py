@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
-from lslm_lightning.data.lanes import Lanes, Place
+from lslm_lightning.data.lanes import Lanes, StreamCursor
 from lslm_lightning.types import StateDict
 
 
@@ -18,7 +18,7 @@ class StreamBatch(NamedTuple):
     n_token: int
     n_source_token: int
     lane: int
-    place: Place
+    place: StreamCursor
     follows: None = None
 
 
@@ -26,7 +26,7 @@ class StreamProgress:
     """Position in the stream after the last batch that was trained on, by lane."""
 
     def __init__(self) -> None:
-        self.positions: dict[int, Place] = {}
+        self.positions: dict[int, StreamCursor] = {}
 
     def record(self, batch: StreamBatch) -> None:
         """Record that a training step has used the batch."""
@@ -34,11 +34,11 @@ class StreamProgress:
 
     def gathered(self, world_size: int) -> StateDict:
         """Return the positions of all ranks as the state of a checkpoint; collective."""
-        shares: list[dict[int, Place]] = [self.positions]
+        shares: list[dict[int, StreamCursor]] = [self.positions]
         if world_size > 1:
             shares = [{}] * world_size
             torch.distributed.all_gather_object(shares, self.positions)
-        positions: dict[int, Place] = {}
+        positions: dict[int, StreamCursor] = {}
         # a resumed rank has outdated positions for the lanes of other ranks
         for share in shares:
             for lane, position in share.items():
@@ -47,7 +47,7 @@ class StreamProgress:
 
     def load(self, state: StateDict) -> None:
         """Load the positions of a checkpoint."""
-        self.positions |= {lane: Place(*position) for lane, position in state["places"].items()}
+        self.positions |= {lane: StreamCursor(*position) for lane, position in state["places"].items()}
 
 
 class StreamedWindows(IterableDataset):
@@ -67,7 +67,7 @@ class StreamedWindows(IterableDataset):
         self,
         lanes: Lanes,
         position: Callable[[], int] | None,
-        positions: dict[int, Place],
+        positions: dict[int, StreamCursor],
         rank: int,
         world: int,
         n_worker: int,

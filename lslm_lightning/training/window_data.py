@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader
 from lslm_lightning.contracts import Example
 from lslm_lightning.data.lanes import Lanes
 from lslm_lightning.data.locations import cache_directory
-from lslm_lightning.data.packing import Contiguous, Pieces, Windows, in_order, pack, packed_name
+from lslm_lightning.data.packing import Chunks, Contiguous, Windows, in_order, pack, packed_name
 from lslm_lightning.data.prepared import Prepared
 from lslm_lightning.data.rows import text_of
 from lslm_lightning.data.stream import Stream

@@ -157,7 +157,7 @@ def test_a_digest_needs_no_file_whose_checksum_is_declared(describe) -> None:
         ({"train.de": ""}, "train.de: is empty"),
         (
             {"train.de": "Ein Hund.\n\nEine Kuh.\n"},
-            r"corpus pets: train:2: de empty \(1 of 3 rows are so\)",
+            r"corpus pets: train:2: de empty \(1 of 3 rows have an empty field\)",
         ),
     ],
 )

@@ -210,7 +210,8 @@ def test_a_pointer_of_git_lfs_is_no_data(form):
     data = b"version https://git-lfs.github.com/spec/v1\noid sha256:df219b\nsize 175385569\n"
     assert (
         message(data, form)
-        == "f: is a pointer of Git LFS, not the file itself; `git lfs pull` in its folder gets that"
+        == "f: is a pointer of Git LFS, not the file itself; `git lfs pull` in its folder "
+        "downloads the file"
     )
     with pytest.raises(ValueError, match="is a pointer of Git LFS"):
         list(READERS[form]("f", io.BytesIO(data), True))

@@ -154,7 +154,7 @@ def test_an_unreachable_hub_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None
     with pytest.raises(
         FileNotFoundError,
         match=(
-            r"'owner/name' is neither in corpora.yaml .*hub did not give it \(it cannot be "
+            r"'owner/name' is neither in corpora.yaml .*hub has no such data set .*\(it cannot be "
             r"reached\)$"
         ),
     ):

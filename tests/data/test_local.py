@@ -227,7 +227,7 @@ def test_an_empty_field_is_told_with_its_line(put) -> None:
 
 def test_too_small_to_be_split(put) -> None:
     put({"pairs.tsv": "en\tde\na\tb\n"}, ".")
-    with pytest.raises(ValueError, match="too small to be split"):
+    with pytest.raises(ValueError, match="too small for these shares"):
         [open_corpus("pairs.tsv").rows(split) for split in ("train", "val", "test")]
 
 

@@ -71,7 +71,7 @@ EMPTY = [
 def test_empty_fields_are_refused_by_name_and_number() -> None:
     with pytest.raises(
         ValueError,
-        match=r"^c: 2: en empty \(2 of 3 rows are so\); .* set empty: keep or empty: drop",
+        match=r"^c: 2: en empty \(2 of 3 rows .*\); .* set empty: keep or empty: drop",
     ):
         without_empty("c", EMPTY, ("en", "de"), "refuse")
     with pytest.raises(ValueError, match=r"^c: 1: text 2 of the 2 in summary is empty"):

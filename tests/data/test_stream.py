@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from lslm_lightning.data.archives import read_file
-from lslm_lightning.data.lanes import Lanes, Place
+from lslm_lightning.data.lanes import Lanes, StreamCursor
 from lslm_lightning.data.stream import Stream, format_of
 from lslm_lightning.text.recipes import Bytes
 from tests.data.test_roads import PACK
@@ -115,7 +115,7 @@ def test_a_place_is_all_it_takes_to_go_on(n_shard, done, shards, tokenizer):
     """Also for another number of processes, and beyond the end of an epoch."""
     lanes = Lanes(Stream(str(shards(n_shard))), tokenizer, CONTEXT, BATCH, n_lane=4, buffer=5)
     straight = list(islice(lanes.share(0, {}), done + 30))
-    places: dict[int, Place] = {lane: place for _, lane, place in straight[:done]}
+    places: dict[int, StreamCursor] = {lane: place for _, lane, place in straight[:done]}
     for (ids, *at), (again, *at_again) in zip(
         straight[done:], lanes.share(done, places), strict=False
     ):

@@ -21,8 +21,8 @@ log = logging.getLogger(__name__)
 
 
 def open_cldr(columns: Mapping[str, object]) -> Corpus:
-    """Return the corpus, whose rows hold the same phrase in all five languages; the keys of
-    `columns` may be languages of it.
+    """Return the built-in corpus `cldr`, whose rows hold the same phrase in all five languages; the
+    keys of `columns` must be among these.
 
     No sentence of any language occurs twice in the corpus, so none in two splits. Names alone
     (territories, languages, units, currencies) are all in train; test and val hold combinations of

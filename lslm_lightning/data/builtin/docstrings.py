@@ -39,7 +39,7 @@ VAL_BYTES = 230_000
 
 
 def open_docstrings(columns: Mapping[str, object]) -> Corpus:
-    """Return the corpus; `columns` must be empty.
+    """Return the built-in corpus `docstrings`; `columns` must be empty.
 
     Rows serve both tasks. `text` is the whole docstring; `document` is the name in words, the
     qualified name, the signature and the body, `summary` the first paragraph. `name`, the bare
