@@ -38,7 +38,7 @@ def test_a_broken_split_is_found_before_training(lslm, translation, project, pai
         (["--job.seeds=-2"], ["job.seeds=-2", "at least 1"]),
         (
             ["--trainer.val_check_interval=00:00:10:00"],
-            ["val_check_interval=00:00:10:00", "goes by a clock"],
+            ["val_check_interval=00:00:10:00", "follows a clock"],
         ),
         (
             ["--trainer.val_check_interval=0.3", "--trainer.accumulate_grad_batches=2"],

@@ -225,7 +225,7 @@ def test_outputs_that_have_changed_are_read_anew(lslm, evaluation, project, pair
     assert lslm("evaluate", "--config", config).status == 0
     (project / "theirs.txt").write_text("错\n" * 10)
     outcome = lslm("evaluate", "--config", config)
-    assert "theirs has changed since it was asked" in outcome.out
+    assert "theirs has changed since its predictions were made" in outcome.out
     assert len(list((folder() / "predictions").glob("theirs-*.jsonl.*.old"))) == 1
     assert "has changed" not in lslm("evaluate", "--config", config).out, "asked anew once"
     assert {s["metric"]: s["value"] for s in systems()["theirs"]["scores"]}["bleu"] < 50

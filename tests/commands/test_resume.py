@@ -300,7 +300,7 @@ class FailsAtOnce(Callback):
         (["--job.minutes=5"], "job.minutes=5 changes nothing: this run trains trainer.max_steps="),
         (
             ["--job.name=other"],
-            "job.name=other changes nothing of a run that was begun with stopped",
+            "job.name=other changes nothing in a run that was started with stopped",
         ),
         (["--job.root=elsewhere"], "move the directory"),
         (["--job.seeds=2"], "lslm run --seeds for several"),
@@ -527,7 +527,7 @@ def test_verify_resume_tells_runs_that_resume_exactly_from_others(
     )
     outcome = lslm("verify-resume", "--config", config("windows"), *words)
     assert outcome.status == (0 if exact else 1), outcome
-    assert ("the same to the last bit" in outcome.out) == exact
+    assert ("equal to the last bit" in outcome.out) == exact
     assert ("the killed run ended differently" in outcome.err) != exact
     assert not Path("runs").exists(), "one's own runs are left alone"
 
@@ -545,7 +545,7 @@ def test_what_cannot_be_verified(words, status, said, lslm):
     [
         (
             ["--trainer.max_steps", "3"],
-            "--trainer.max_steps=3 with --steps 20: --steps says how long",
+            "--trainer.max_steps=3 with --steps 20: --steps sets the length",
         ),
         (["--steps=7", "--trainer.max_steps=3"], "--trainer.max_steps=3 with --steps 7"),
         (["--trainer", "{max_steps: 3}"], "--trainer.max_steps=3 with --steps 20"),
@@ -555,10 +555,10 @@ def test_what_cannot_be_verified(words, status, said, lslm):
         (["--job.minutes=1"], "--job.minutes=1 with --steps 20"),
         (["--job", "{seeds: 2}"], "--job.seeds=2: one training"),
         (["--seeds", "2"], "--seeds=2: one training"),
-        (["--job.root", "mine"], "--job.root=mine: each training is kept in a folder of its own"),
+        (["--job.root", "mine"], "--job.root=mine: each training is kept in a temporary folder"),
         (["--job.name=mine"], "--job.name=mine"),
-        (["--job.save_every_steps=9"], "--job.save_every_steps=9: this command decides"),
-        (["--ckpt_path=last.ckpt"], "--ckpt_path=last.ckpt: each training begins anew"),
+        (["--job.save_every_steps=9"], "--job.save_every_steps=9: this command sets"),
+        (["--ckpt_path=last.ckpt"], "--ckpt_path=last.ckpt: each training starts from step 0"),
     ],
 )
 def test_what_this_command_decides_is_refused_by_both_names(words, said, lslm, project):
