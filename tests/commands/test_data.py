@@ -254,6 +254,7 @@ def test_a_broken_catalogue_is_one_line(pets: Path, capsys: pytest.CaptureFixtur
     assert capsys.readouterr().err.startswith("lslm: configs/corpora.yaml is not YAML")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [["list"], ["--help"]])
 def test_it_answers_soon_and_imports_nothing_heavy(words: list[str], pets: Path) -> None:
     code = f"""

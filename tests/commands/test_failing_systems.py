@@ -390,6 +390,7 @@ class Undecided(System):
         return object.__getattribute__(self, name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ability", ABILITIES)
 @pytest.mark.parametrize(
     "error", [RuntimeError("undecided"), PanicException("lost"), SystemExit(2)]
@@ -445,6 +446,7 @@ def test_a_process_that_shares_an_exam_answers_by_its_other_systems(
     )
 
 
+@pytest.mark.slow
 def test_what_a_process_did_not_answer_that_ended_early_is_asked_here(
     tmp_path,
     monkeypatch,
@@ -458,6 +460,7 @@ def test_what_a_process_did_not_answer_that_ended_early_is_asked_here(
     assert all(len(entry.predictions) == len(EXAMPLES) for entry in answers.entries())
 
 
+@pytest.mark.slow
 def test_a_damaged_share_is_left_as_it_is_and_its_system_named(tmp_path, monkeypatch):
     monkeypatch.setattr("lslm_lightning.experiments.predictions.POLL_SECONDS", 0.01)
     systems = {"one": System("one"), "two": System("two")}
