@@ -129,6 +129,7 @@ def examined(folder, systems, mode="generate", metric=None):
     return conclude(EXAMPLES, answers.entries(), [metric], metric.name, n_resample=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", ["fingerprint", "ready", "ask", "half", "end", "signature"])
 @pytest.mark.parametrize("mode", ["generate", "log_prob"])
 def test_four_are_scored_and_the_fifth_is_named(stage, mode, tmp_path, capsys):

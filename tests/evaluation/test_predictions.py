@@ -88,6 +88,7 @@ def _write_until_killed(path, told):
                 told.set()
 
 
+@pytest.mark.slow
 def test_a_kill_loses_nothing_that_was_written(tmp_path, caplog):
     path = tmp_path / "p.jsonl"
     context = multiprocessing.get_context("spawn")

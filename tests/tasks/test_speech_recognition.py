@@ -153,6 +153,7 @@ BAD = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("harm", BAD)
 def test_what_cannot_be_read_is_refused_by_name_or_left_out(harm, made, tmp_path, capsys):
     made()
@@ -352,6 +353,7 @@ def test_two_losses_are_added_by_weight(made, heads):
     torch.testing.assert_close(task.loss(batch), expected, rtol=1e-12, atol=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("heads", HEADS)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_padding_changes_nothing(made, family, heads):

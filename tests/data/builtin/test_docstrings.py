@@ -120,6 +120,7 @@ def test_equal_names_summaries_and_bodies_come_once(source: Path, tmp_path: Path
     assert [row["id"] for row in pairs(documented(modules))][3:] == ["more.C2"]
 
 
+@pytest.mark.slow
 def test_the_standard_library_and_distributions_are_found() -> None:
     modules = dict(standard_library())
     assert {"json.decoder", "asyncio", "argparse"} <= modules.keys()
