@@ -15,6 +15,8 @@ from tasks.translation.data import TranslationData
 from tests.provider import KEY, Provider
 from tests.systems.tiny import save_gpt2, save_marian
 
+pytestmark = pytest.mark.slow
+
 SYSTEMS = "lslm_lightning.systems"
 N_FAULT = ("broken", 429, 500, "slow", "empty", "cut", 503)
 
