@@ -79,6 +79,7 @@ def test_no_test_trusts_the_clock_on_the_wall() -> None:
     )
 
 
+@pytest.mark.slow
 def test_children_can_be_interrupted_where_the_suite_runs_in_the_background() -> None:
     """A shell without job control starts background jobs with SIGINT ignored, and children inherit
     that.
