@@ -16,7 +16,7 @@ from lslm_lightning.runs.states import synchronize
 from lslm_lightning.tracking import database
 from lslm_lightning.training.interruption import Deadline
 from lslm_lightning.training.signals import Interrupted, stoppable, stopping_signals
-from tests.patience import PATIENCE
+from tests.support.waiting import PATIENCE
 
 HOME = Path(__file__).parents[1]
 MODULES = {

@@ -13,7 +13,7 @@ import pytest
 
 from lslm_lightning.runs.trust import only_trusted, resolve
 from lslm_lightning.task_package import ALIAS, INSTALLED
-from tests.patience import PATIENCE
+from tests.support.waiting import PATIENCE
 
 ROOT = Path(__file__).parents[1]
 CONFIG = ROOT / "configs/translation/cldr_demo.yaml"

@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from lslm_lightning.experiments.outcome import one_line
-from tests.patience import PATIENCE
+from tests.support.waiting import PATIENCE
 
 # A stand-in for a command: it prints as they do, works on, and says by a file that it came to its
 # end

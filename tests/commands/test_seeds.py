@@ -24,7 +24,7 @@ from lslm_lightning.runs import RunDirectory
 from lslm_lightning.tracking import Tracker
 from tests.commands.conftest import refused, wait_until
 from tests.commands.test_train import runs
-from tests.patience import PATIENCE
+from tests.support.waiting import PATIENCE
 
 
 @pytest.mark.slow

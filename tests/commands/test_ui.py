@@ -17,8 +17,8 @@ import pytest
 from lslm_lightning.commands.ui import main
 from lslm_lightning.tracking import Store
 from lslm_lightning.tracking.lost import process_tags
-from tests.mlflow_server import free_port
-from tests.patience import PATIENCE
+from tests.support.mlflow_server import free_port
+from tests.support.waiting import PATIENCE
 
 COMMAND = [sys.executable, "-m", "lslm_lightning", "ui"]
 

@@ -19,7 +19,7 @@ from lslm_lightning.experiments.outcome import PARENT, command_line, way_on, wor
 from lslm_lightning.experiments.seeds import way_on_with
 from lslm_lightning.runs import RunDirectory
 from lslm_lightning.training.signals import Interrupted
-from tests.patience import PATIENCE
+from tests.support.waiting import PATIENCE
 
 
 def stop(number=signal.SIGTERM):

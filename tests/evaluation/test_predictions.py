@@ -13,7 +13,7 @@ from lslm_lightning.evaluation.predictions import (
     read_predictions,
     write_predictions,
 )
-from tests.patience import PATIENCE
+from tests.support.waiting import PATIENCE
 
 PREDICTIONS = [
     Prediction("1", output="plain"),

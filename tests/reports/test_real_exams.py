@@ -12,7 +12,7 @@ import yaml
 from lslm_lightning.__main__ import main
 from lslm_lightning.metrics.rouge import Rouge
 from tasks.translation.data import TranslationData
-from tests.provider import KEY, Provider
+from tests.support.openai_server import KEY, Provider
 from tests.systems.tiny import save_gpt2, save_marian
 
 pytestmark = pytest.mark.slow

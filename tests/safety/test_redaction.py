@@ -23,7 +23,7 @@ from lslm_lightning.safety.redaction import (
     redacted_settings,
     without_known,
 )
-from tests.patience import at_most
+from tests.support.waiting import at_most
 
 VARIABLES = [
     *(

@@ -37,7 +37,7 @@ from tasks.speech_recognition.data import SpeechBatch, SpeechData, Utterance
 from tasks.speech_recognition.report import chosen, marks, picture, recordings, sections
 from tasks.speech_recognition.task import SpeechRecognitionTask, n_needed
 from tasks.translation.data import TranslationData
-from tests.spoken import RATE_HZ, tones, wav, write_spoken
+from tests.support.tone_corpus import RATE_HZ, tones, wav, write_spoken
 from tests.training.conftest import assert_resumes_exactly, fit
 
 FRONT_END = Waveforms(RATE_HZ, n_mel=20)

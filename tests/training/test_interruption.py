@@ -15,7 +15,7 @@ from lslm_lightning.training import interruption
 from lslm_lightning.training.checkpoints import Checkpoints
 from lslm_lightning.training.interruption import Agreement, Interruption
 from lslm_lightning.training.signals import Interrupted, stopping_signals
-from tests.patience import PATIENCE
+from tests.support.waiting import PATIENCE
 from tests.training.conftest import fit, translation_task
 from tests.training.test_task import weights
 
