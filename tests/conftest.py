@@ -14,9 +14,9 @@ from hypothesis import settings
 from mlflow import MlflowClient
 
 from lslm_lightning.safety.redaction import KNOWN
-from tests.mlflow_server import mlflow_server
-from tests.patience import make_interruptible
-from tests.provider import KEY, Provider
+from tests.support.mlflow_server import mlflow_server
+from tests.support.openai_server import KEY, Provider
+from tests.support.waiting import make_interruptible
 
 settings.register_profile("whatever the load", deadline=None, derandomize=True)
 settings.load_profile("whatever the load")

@@ -11,6 +11,8 @@ from lslm_lightning.experiments.variants import read_sweep
 from lslm_lightning.runs.loading import build
 from lslm_lightning.text.recipes import Bytes
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 EVERY = sorted(path.relative_to(ROOT) for path in (ROOT / "configs").glob("*/*.yaml"))
 EXAMS = [path for path in EVERY if path.parent.name == "evaluate"]

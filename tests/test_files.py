@@ -53,6 +53,7 @@ def test_a_link_is_replaced_and_its_target_stays(tmp_path):
     assert link.read_text() == "new"
 
 
+@pytest.mark.slow
 def test_writers_of_one_file_never_mix(tmp_path):
     program = f"""
 import sys

@@ -14,9 +14,9 @@ import pytest
 
 from lslm_lightning.tracking import Tracker
 from tests.conftest import CHROMIUM
-from tests.mlflow_server import free_port
-from tests.patience import PATIENCE
 from tests.reports.conftest import Browser
+from tests.support.mlflow_server import free_port
+from tests.support.waiting import PATIENCE
 
 pytestmark = [
     pytest.mark.browser,

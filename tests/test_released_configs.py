@@ -14,6 +14,8 @@ import yaml
 
 from lslm_lightning.__main__ import main
 
+pytestmark = pytest.mark.slow
+
 HERE = Path(__file__).parent / "released"
 EVERY = sorted(path.relative_to(HERE) for path in (HERE / "configs").glob("*/*.yaml"))
 TEXTS = {path: yaml.safe_load((HERE / path).read_text("utf-8")) for path in EVERY}

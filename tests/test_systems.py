@@ -16,7 +16,7 @@ from lslm_lightning.runs.states import synchronize
 from lslm_lightning.tracking import database
 from lslm_lightning.training.interruption import Deadline
 from lslm_lightning.training.signals import Interrupted, stoppable, stopping_signals
-from tests.patience import PATIENCE
+from tests.support.waiting import PATIENCE
 
 HOME = Path(__file__).parents[1]
 MODULES = {
@@ -190,6 +190,7 @@ def test_a_deadline_calls_its_handler_in_the_main_thread(monkeypatch: pytest.Mon
     assert called == [threading.main_thread()]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("windows")
 def test_commands_end_as_their_children_do() -> None:
     assert commands.run_to_its_end([sys.executable, "-c", "raise SystemExit(7)"]) == 7

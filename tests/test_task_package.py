@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 
@@ -12,10 +13,17 @@ import pytest
 
 from lslm_lightning.runs.trust import only_trusted, resolve
 from lslm_lightning.task_package import ALIAS, INSTALLED
-from tests.patience import PATIENCE
+from tests.support.waiting import PATIENCE
 
 ROOT = Path(__file__).parents[1]
 CONFIG = ROOT / "configs/translation/cldr_demo.yaml"
+WITHOUT_CHECKOUT = f"""
+import sys
+sys.path[:] = [path for path in sys.path if path != {str(ROOT)!r}]
+sys.meta_path[:] = [
+    finder for finder in sys.meta_path if "editable" not in getattr(finder, "__module__", "")
+]
+"""
 
 
 def test_both_names_mean_the_same_classes() -> None:
@@ -50,10 +58,10 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def python(wheel: Path, tmp_path: Path):
-    """Run Python with the wheel's packages, far from the checkout."""
+def python(wheel: Path, tmp_path: Path) -> Callable[[str], str]:
+    """Run a program with the wheel's packages, and without those of the checkout."""
 
-    def run(*arguments: object) -> str:
+    def run(program: str) -> str:
         environment = {
             **os.environ,
             "PYTHONPATH": str(wheel),
@@ -61,7 +69,7 @@ def python(wheel: Path, tmp_path: Path):
             "XDG_STATE_HOME": str(tmp_path / "state"),
         }
         done = subprocess.run(
-            [sys.executable, *map(str, arguments)],
+            [sys.executable, "-c", WITHOUT_CHECKOUT + program],
             cwd=tmp_path,
             env=environment,
             capture_output=True,
@@ -88,24 +96,33 @@ def test_a_wheel_claims_two_names(wheel: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["tasks", "lslm_tasks"])
-def test_a_wheel_reads_configs_with_either_name(python, tmp_path: Path, name: str) -> None:
+def test_a_wheel_reads_configs_with_either_name(
+    python: Callable[[str], str], tmp_path: Path, name: str
+) -> None:
     config = tmp_path / "mine.yaml"
     config.write_text(CONFIG.read_text("utf-8").replace(": tasks.", f": {name}."), "utf-8")
-    printed = python("-m", "lslm_lightning", "run", "--config", config, "--print_config")
+    printed = python(
+        "from lslm_lightning.__main__ import main\n"
+        f"main(['run', '--config', {str(config)!r}, '--print_config'])\n"
+        "from importlib import import_module\n"
+        f"print(import_module('{name}.translation.task').TranslationTask.__module__)\n"
+    )
     assert f"class_path: {name}.translation.task.TranslationTask" in printed
     assert f"class_path: {name}.translation.data.TranslationData" in printed
+    assert printed.endswith("\nlslm_tasks.translation.task\n")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("file", ["tasks.py", "tasks/__init__.py"])
-def test_a_package_of_the_users_keeps_its_name(python, tmp_path: Path, file: str) -> None:
+def test_a_package_of_the_users_keeps_its_name(
+    python: Callable[[str], str], tmp_path: Path, file: str
+) -> None:
     (tmp_path / file).parent.mkdir(exist_ok=True)
     (tmp_path / file).write_text("MINE = True\n")
-    script = tmp_path / "script.py"
-    script.write_text(
+    program = (
         "import lslm_lightning, tasks\n"
         "from lslm_tasks.translation.task import TranslationTask\n"
         "assert tasks.MINE\n"
         "print(TranslationTask.__module__)\n"
     )
-    assert python(script) == "lslm_tasks.translation.task\n"
+    assert python(program) == "lslm_tasks.translation.task\n"

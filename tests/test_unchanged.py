@@ -77,6 +77,7 @@ def test_runs_without_predictions_prove_nothing(make_run: MakeRun) -> None:
     assert "has no predictions" in next(found_differences(*pair))
 
 
+@pytest.mark.slow
 def test_no_tree_is_imported() -> None:
     code = (
         "import sys, tests.benchmarks.startup, tests.benchmarks.unchanged;"

@@ -166,7 +166,7 @@ class Interpolation(Scorer):
         )
         models = [task.model_info for task in self._tasks]
         return {
-            "n_parameter": sum(model.model_info.n_parameter for model in models),
+            "n_parameter": sum(model.n_parameter or 0 for model in models),
             "memory_bytes": sum(model.n_byte for model in models),
             "mixture": shares,
         }

@@ -47,7 +47,9 @@ class StreamProgress:
 
     def load(self, state: StateDict) -> None:
         """Load the positions of a checkpoint."""
-        self.positions |= {lane: StreamCursor(*position) for lane, position in state["places"].items()}
+        self.positions |= {
+            lane: StreamCursor(*position) for lane, position in state["places"].items()
+        }
 
 
 class StreamedWindows(IterableDataset):

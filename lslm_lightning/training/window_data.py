@@ -306,7 +306,7 @@ def window_plan(data: WindowData, text: PackedIds) -> Windows | Contiguous:
     return Windows(len(text.ids), data.context, data.batch_size, data.seed)
 
 
-def whole_texts_plan(data: WindowData, text: PackedIds) -> Pieces:
+def whole_texts_plan(data: WindowData, text: PackedIds) -> Chunks:
     """Return the assignment of whole texts to batches, for models that read each text once."""
     ids = text.ids
-    return Pieces(ids, data.tokenizer.eos_id, PIECE)  # type: ignore[arg-type]  # or several files
+    return Chunks(ids, data.tokenizer.eos_id, PIECE)

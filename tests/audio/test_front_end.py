@@ -10,7 +10,7 @@ from lslm_lightning.audio.encoding import FLAC, MP3, encoded, encodings
 from lslm_lightning.audio.features import deltas
 from lslm_lightning.audio.front_end import Frames, Waveforms
 from lslm_lightning.audio.waveform import read_audio
-from tests.spoken import RATE_HZ, tones, wav
+from tests.support.tone_corpus import RATE_HZ, tones, wav
 
 
 def cepstra(values: np.ndarray) -> bytes:

@@ -158,6 +158,7 @@ def test_numbers_beyond_any_sound_are_refused():
         read_audio(wav(data=data, kind=3, n_bit=64), "a.wav", RATE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_channel", [1, 8])
 def test_silence_that_unpacks_without_end_is_refused(n_channel, monkeypatch):
     """FLAC writes a second of silence in a few bytes."""

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from lslm_lightning.decoding import Beam
 from tests.benchmarks.loop import has_fast_bfloat16, mixed_precision
-from tests.copying import END, PAD, START, learn_to_copy, marian, sentences
 from tests.models.convert import marian_from_transformers
+from tests.support.marian_copier import END, PAD, START, learn_to_copy, marian, sentences
 
 N_SENTENCE = 200
 BATCH_SIZE = 40

@@ -17,10 +17,10 @@ from pathlib import Path
 from tests.benchmarks.benchmark import Benchmark, Check, Figures, Part
 from tests.benchmarks.job import HOME
 from tests.commands.alike import config_of, delivered, only, same_run
-from tests.forked import Forked, Origin, of_torchrun
-from tests.mlflow_server import free_port, mlflow_server
+from tests.support.forked_commands import Forked, Origin, of_torchrun
+from tests.support.mlflow_server import free_port, mlflow_server
+from tests.support.slow_connection import Wire
 from tests.tracking.older import make_older_store
-from tests.wire import Wire
 
 KINDS = ("pairs", "windows", "stream")
 N_MOMENT = 20

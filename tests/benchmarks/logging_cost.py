@@ -13,8 +13,8 @@ from lslm_lightning.tracking.curves import read_points
 from tests.benchmarks.benchmark import Benchmark, Check, Figures
 from tests.benchmarks.job import config_path, lslm
 from tests.commands.alike import delivered
-from tests.mlflow_server import mlflow_server
-from tests.wire import Wire
+from tests.support.mlflow_server import mlflow_server
+from tests.support.slow_connection import Wire
 
 # seconds
 DELAY = 0.1

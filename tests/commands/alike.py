@@ -9,8 +9,8 @@ import yaml
 from mlflow import MlflowClient
 
 from lslm_lightning.tracking.names import mlflow_name
-from tests import questions
-from tests.spoken import write_spoken
+from tests.support import question_corpus
+from tests.support.tone_corpus import write_spoken
 
 STEPS = 30
 SETTINGS = {
@@ -85,7 +85,7 @@ def config_of(kind: str, tiny: Path) -> Path:
             "init_args": {"backbone": backbone, **sizes},
         }
         init = {
-            "corpus": str(questions.write(project / "questions", n=90)),
+            "corpus": str(question_corpus.write(project / "questions", n=90)),
             "max_tokens": 300,
             "n_validation_example": 12,
         }

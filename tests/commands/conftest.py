@@ -15,8 +15,8 @@ import yaml
 from torch.distributed import TCPStore
 
 from lslm_lightning.__main__ import main
-from tests.forked import MODULE, Forked, Origin, draw_less, of_torchrun
-from tests.patience import PATIENCE
+from tests.support.forked_commands import MODULE, Forked, Origin, draw_less, of_torchrun
+from tests.support.waiting import PATIENCE
 
 Start = Callable[..., subprocess.Popen | Forked]
 

@@ -61,6 +61,7 @@ def test_list(pets: Path, capsys: pytest.CaptureFixture) -> None:
     assert {"language modeling", "translation", "summarization"} <= {text.strip() for text in lines}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chosen", ["elsewhere", "elsewhere/", "./elsewhere"])
 def test_list_knows_the_chosen_folder(
     chosen: str, pets: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
@@ -93,6 +94,7 @@ def test_chinese_of_a_region_has_no_words_to_count(
     assert row == ["zh-TW", "10.0", "11"], "mean length and longest, no mean of words"
 
 
+@pytest.mark.slow
 def test_list_says_what_is_missing(pets: Path, capsys: pytest.CaptureFixture) -> None:
     (pets / "train.de.gz").unlink()
     assert main(["data", "list"]) == 0
@@ -196,6 +198,7 @@ def test_check_counts_rows(pets: Path, capsys: pytest.CaptureFixture) -> None:
     assert "corpus pets: train has 2 rows, but 3 are declared" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_fetch(pets: Path, capsys: pytest.CaptureFixture) -> None:
     assert main(["data", "fetch", "pets"]) == 0
     out = capsys.readouterr().out
@@ -211,6 +214,7 @@ def test_fetch(pets: Path, capsys: pytest.CaptureFixture) -> None:
     assert main(["data", "fetch", "cldr"]) == 0
 
 
+@pytest.mark.slow
 def test_pairs_one_line_off_are_told(pets: Path, capsys: pytest.CaptureFixture) -> None:
     texts = [
         f"Herr {i * 7919 % 1000} {'sah und ' * (i * 31 % 9)}{i * 104729 % 997}" for i in range(600)
@@ -254,6 +258,7 @@ def test_a_broken_catalogue_is_one_line(pets: Path, capsys: pytest.CaptureFixtur
     assert capsys.readouterr().err.startswith("lslm: configs/corpora.yaml is not YAML")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [["list"], ["--help"]])
 def test_it_answers_soon_and_imports_nothing_heavy(words: list[str], pets: Path) -> None:
     code = f"""

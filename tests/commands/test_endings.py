@@ -20,8 +20,8 @@ from mlflow.entities import Run
 
 from lslm_lightning import __version__
 from tests.commands.conftest import Start, wait_until
-from tests.forked import MODULE, Forked, Origin
-from tests.patience import PATIENCE
+from tests.support.forked_commands import MODULE, Forked, Origin
+from tests.support.waiting import PATIENCE
 
 pytestmark = pytest.mark.slow
 

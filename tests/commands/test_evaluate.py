@@ -19,8 +19,8 @@ from lslm_lightning.experiments.evaluation_records import set_otherwise
 from lslm_lightning.systems.baselines import FirstSentences
 from lslm_lightning.systems.checkpoint import Checkpoint
 from tests.commands.conftest import refused, wait_until
-from tests.patience import PATIENCE
-from tests.provider import KEY, Raw
+from tests.support.openai_server import KEY, Raw
+from tests.support.waiting import PATIENCE
 
 pytestmark = pytest.mark.slow
 

@@ -135,6 +135,7 @@ def evaluated(folder, systems, mode="generate", metric=None):
     return compute_results(EXAMPLES, answers.entries(), [metric], metric.name, n_resample=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", ["fingerprint", "ready", "ask", "half", "end", "signature"])
 @pytest.mark.parametrize("mode", ["generate", "log_prob"])
 def test_four_are_scored_and_the_fifth_is_named(stage, mode, tmp_path, capsys):
@@ -396,6 +397,7 @@ class Undecided(System):
         return object.__getattribute__(self, name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ability", ABILITIES)
 @pytest.mark.parametrize(
     "error", [RuntimeError("undecided"), PanicException("lost"), SystemExit(2)]
@@ -451,6 +453,7 @@ def test_a_process_that_answers_a_share_goes_on_with_its_other_systems(
     )
 
 
+@pytest.mark.slow
 def test_what_a_process_did_not_answer_that_ended_early_is_asked_here(
     tmp_path,
     monkeypatch,
@@ -464,6 +467,7 @@ def test_what_a_process_did_not_answer_that_ended_early_is_asked_here(
     assert all(len(entry.predictions) == len(EXAMPLES) for entry in answers.entries())
 
 
+@pytest.mark.slow
 def test_a_damaged_share_is_left_as_it_is_and_its_system_named(tmp_path, monkeypatch):
     monkeypatch.setattr(parallel_predictions, "POLL_SECONDS", 0.01)
     systems = {"one": System("one"), "two": System("two")}

@@ -19,7 +19,7 @@ from mlflow import MlflowClient
 from lslm_lightning.runs.integrity import damage
 from tests.commands.alike import config_of, delivered, only, same_run
 from tests.commands.conftest import refused, wait_until
-from tests.patience import PATIENCE
+from tests.support.waiting import PATIENCE
 
 pytestmark = pytest.mark.slow
 

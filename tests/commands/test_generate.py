@@ -20,7 +20,7 @@ from lslm_lightning.decoding import Beam, Greedy, Sampling, Search
 from lslm_lightning.experiments.generation import chosen_search
 from lslm_lightning.training.answering import Answering
 from tests.commands.written_runs import write_translator
-from tests.patience import PATIENCE
+from tests.support.waiting import PATIENCE
 
 
 def chosen(own: Search, *arguments: str) -> Search:

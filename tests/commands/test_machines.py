@@ -17,7 +17,7 @@ from tests.commands.alike import only
 from tests.commands.conftest import refused, wait_until
 from tests.commands.test_faults import status_of
 from tests.commands.test_processes import curve, same_curves
-from tests.patience import PATIENCE, at_most
+from tests.support.waiting import PATIENCE, at_most
 
 pytestmark = pytest.mark.slow
 

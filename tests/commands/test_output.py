@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from lslm_lightning.experiments.endings import one_line
-from tests.patience import PATIENCE
+from tests.support.waiting import PATIENCE
 
 # A stand-in for a command: it prints as they do, works on, and says by a file that it came to its
 # end
@@ -67,6 +67,7 @@ def came_to_its_end(process, tmp_path):
     return process.returncode == 0 and (tmp_path / "done").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "environment",
     [
@@ -133,6 +134,7 @@ with open("store", "w") as file:
     assert (tmp_path / "store").read_text() == ""
 
 
+@pytest.mark.slow
 def test_a_pipe_that_is_full_and_does_not_block_is_waited_for(work, tmp_path):
     reading, writing = os.pipe()
     os.set_blocking(writing, False)

@@ -33,6 +33,7 @@ def by_strategy(plan, n=8, n_node=1, device=DEVICES["h100"]):
     return {found.strategy: found for found in estimates(plan, device, n, n_node)}
 
 
+@pytest.mark.slow
 def test_a_part_of_the_states_lies_on_each_device(plan):
     found = by_strategy(plan)
     assert list(found) == ["one device", "ddp", "fsdp", "fsdp_tp"]
@@ -49,6 +50,7 @@ def test_a_part_of_the_states_lies_on_each_device(plan):
     assert found["fsdp"].total < found["one device"].total < found["ddp"].total
 
 
+@pytest.mark.slow
 def test_more_and_better_devices_are_faster_but_not_for_nothing(plan):
     found = by_strategy(plan)
     far = by_strategy(plan, n_node=2)
@@ -79,6 +81,7 @@ def test_it_prints_a_line_for_each_strategy_and_trains_nothing(lslm, translation
     assert not (project / "runs").exists()
 
 
+@pytest.mark.slow
 def test_recurrent_networks_are_planned_without_tensor_parallelism():
     """Translation, with a bidirectional encoder and attention; a language model over contiguous
     rows.

@@ -19,7 +19,7 @@ from lslm_lightning.systems.checkpoint import Checkpoint
 from tasks.translation.data import TranslationData
 from tests.commands.conftest import refused, wait_until
 from tests.commands.test_train import runs
-from tests.patience import PATIENCE, at_most
+from tests.support.waiting import PATIENCE, at_most
 
 pytestmark = [pytest.mark.slow, pytest.mark.distributed]
 

@@ -26,10 +26,10 @@ from lslm_lightning.training.checkpoints import Checkpoints
 from tasks.question_answering.candidates import best_threshold
 from tasks.question_answering.data import GenerativeData
 from tasks.question_answering.spans import no_answer_last
-from tests import questions
 from tests.commands.alike import config_of, only, points
 from tests.commands.conftest import refused
 from tests.commands.test_processes import ended
+from tests.support import question_corpus
 
 pytestmark = pytest.mark.slow
 
@@ -52,7 +52,9 @@ ENCODERS = {
 
 def pretrained(folder: Path, kind: str) -> Path:
     """A network of random weights, with a tokenizer that frames pairs as BERT's does."""
-    texts = [row["context"] + " " + row["question"] for row in questions.made(60, "en", 0)]
+    texts = [
+        row["context"] + " " + row["question"] for row in question_corpus.make_rows(60, "en", 0)
+    ]
     split = pre_tokenizers.BertPreTokenizer()
     words = sorted({word for text in texts for word, _ in split.pre_tokenize_str(text)})
     backend = Backend(

@@ -27,7 +27,7 @@ from lslm_lightning.tracking.moved_store import repoint
 from lslm_lightning.tracking.names import mlflow_name
 from tests.commands.alike import STEPS, config_of, only, points, same_run
 from tests.commands.conftest import refused, wait_until
-from tests.patience import PATIENCE
+from tests.support.waiting import PATIENCE
 
 pytestmark = pytest.mark.slow
 

@@ -24,7 +24,7 @@ from lslm_lightning.runs import RunDirectory
 from lslm_lightning.tracking import Tracker
 from tests.commands.conftest import refused, wait_until
 from tests.commands.test_train import runs
-from tests.patience import PATIENCE
+from tests.support.waiting import PATIENCE
 
 
 @pytest.mark.slow
@@ -114,6 +114,7 @@ print("ended", run_to_its_end([sys.executable, "-c", sys.argv[1]]), flush=True)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
 def test_a_signal_to_the_whole_group_reaches_the_child_once(environment, project, number):
     """Ctrl-C in a terminal does so."""
@@ -138,6 +139,7 @@ FOLLOWER = (
 )
 
 
+@pytest.mark.slow
 def test_a_child_stops_when_its_parent_was_killed(environment):
     """The hard way, of which the parent could tell nobody."""
     command = [sys.executable, "-c", PARENT, FOLLOWER]
@@ -148,6 +150,7 @@ def test_a_child_stops_when_its_parent_was_killed(environment):
     assert process.stdout.read() == f"got {int(signal.SIGTERM)}\n"
 
 
+@pytest.mark.slow
 def test_what_a_child_ends_with_is_told(environment):
     done = subprocess.run(
         [sys.executable, "-c", PARENT, "raise SystemExit(7)"],
@@ -169,6 +172,7 @@ demo.main(["demo"])
 """
 
 
+@pytest.mark.slow
 def test_the_demo_stops_with_its_child(translation, environment):
     """The child, which takes the place of a training, is told once, and the next one is not
     begun.

@@ -13,7 +13,7 @@ import yaml
 
 from tests.commands.conftest import refused
 from tests.commands.test_processes import ended, same_curves, scores
-from tests.spoken import RATE_HZ, tones, wav, write_spoken
+from tests.support.tone_corpus import RATE_HZ, tones, wav, write_spoken
 
 pytestmark = pytest.mark.slow
 

@@ -17,12 +17,13 @@ import pytest
 from lslm_lightning.commands.ui import main
 from lslm_lightning.tracking import Store
 from lslm_lightning.tracking.lost import process_tags
-from tests.mlflow_server import free_port
-from tests.patience import PATIENCE
+from tests.support.mlflow_server import free_port
+from tests.support.waiting import PATIENCE
 
 COMMAND = [sys.executable, "-m", "lslm_lightning", "ui"]
 
 
+@pytest.mark.slow
 def test_it_says_its_address_serves_and_ends_with_ctrl_c(project: Path, empty_store: Path) -> None:
     """No run is shown as running whose process is gone."""
     shutil.copy(empty_store, project)
@@ -75,6 +76,7 @@ def test_a_port_in_use_is_refused_with_another(project: Path) -> None:
         main(["ui", "--port", "70000"])
 
 
+@pytest.mark.slow
 def test_a_store_that_mlflow_cannot_read_ends_it_with_the_reason(project: Path) -> None:
     Path("mlflow.db").write_text("I am no database. " * 1000)
     process = subprocess.run(
@@ -85,6 +87,7 @@ def test_a_store_that_mlflow_cannot_read_ends_it_with_the_reason(project: Path) 
     assert process.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "status"), [(["--help"], 0), (["--port", "x"], 2), (["--prot", "1"], 2)]
 )

@@ -20,7 +20,7 @@ from lslm_lightning.experiments.invocation import PARENT, command_line, running_
 from lslm_lightning.experiments.seeds import seeds_suggestion
 from lslm_lightning.runs import RunDirectory
 from lslm_lightning.training.signals import Interrupted
-from tests.patience import PATIENCE
+from tests.support.waiting import PATIENCE
 
 
 def stop(number=signal.SIGTERM):

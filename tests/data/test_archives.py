@@ -192,6 +192,7 @@ def test_a_tar_is_read_however_it_is_packed(kind: str, tmp_path: Path) -> None:
     assert [name for name, _ in read_members(tmp_path / "f", "*")] == ["c/a", "宋/" + "x" * 200]
 
 
+@pytest.mark.slow
 def test_the_cap_is_lifted_by_the_setting_that_the_error_names(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -81,6 +81,7 @@ CONTENTS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "content",
     [*CONTENTS, None],
@@ -140,6 +141,7 @@ def test_an_index_names_no_file_elsewhere(file: str, prepared: Path) -> None:
         Prepared.open(prepared)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", ["{", "1", '{"file": "../a.txt", "crc32": 1}'])
 def test_a_damaged_line_of_the_journal_is_made_again(line: str, alone: Path) -> None:
     (alone / "a.txt").write_text("one\ntwo\nthree\n")

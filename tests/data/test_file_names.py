@@ -19,6 +19,7 @@ def parallel(names: list[str]) -> dict[str, str]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "names",
     [

@@ -24,7 +24,7 @@ from lslm_lightning.data.stream import Stream
 from lslm_lightning.text.recipes import Bytes, Characters
 from lslm_lightning.text.tokenizer_files import load_tokenizer
 from tasks.language_modeling.data import LanguageModelingData
-from tests.patience import PATIENCE
+from tests.support.waiting import PATIENCE
 
 pytestmark = pytest.mark.slow
 

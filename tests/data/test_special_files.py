@@ -70,6 +70,7 @@ def refused(name: str, kind: str, use) -> None:
         assert kind in str(told.value), told.value
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["train.txt", "train.jsonl", "train.json", "train.txt.gz", "val.tsv", "test-1.parquet"]
 )

@@ -72,6 +72,7 @@ def test_an_epoch_has_every_token_once(n_shard, shards, tokenizer):
     assert found == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_shard", [1, 3, 4, 6, 7, 8])
 def test_no_document_comes_much_oftener_than_another(n_shard, shards, tokenizer):
     """Where shards, or blocks of them, cannot be dealt out evenly, a lane has them by turns."""

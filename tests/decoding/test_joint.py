@@ -108,6 +108,7 @@ def test_without_ctc_it_is_beam(beam, min_length):
             torch.testing.assert_close(found.score, expected.score, rtol=0, atol=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("blank", [BLANK, N_SYMBOL])
 @pytest.mark.parametrize(
     ("ctc_weight", "weight", "length_bonus"),

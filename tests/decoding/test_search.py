@@ -33,6 +33,7 @@ def _seeded():
     torch.manual_seed(0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("no_repeat_ngram", [0, 2])
 @pytest.mark.parametrize("min_length", [0, 3])
 def test_one_beam_and_one_choice_are_greedy(no_repeat_ngram, min_length):

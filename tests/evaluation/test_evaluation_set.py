@@ -16,7 +16,7 @@ from tasks.question_answering.data import GenerativeData
 from tasks.speech_recognition.data import SpeechData
 from tasks.summarization.data import SummarizationData
 from tasks.translation.data import TranslationData
-from tests.spoken import write_spoken
+from tests.support.tone_corpus import write_spoken
 
 TEXTS = st.text(st.characters(exclude_categories=()), max_size=4)  # half surrogates and NUL too
 PAIR = [

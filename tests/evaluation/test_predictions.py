@@ -13,7 +13,7 @@ from lslm_lightning.evaluation.predictions import (
     read_predictions,
     write_predictions,
 )
-from tests.patience import PATIENCE
+from tests.support.waiting import PATIENCE
 
 PREDICTIONS = [
     Prediction("1", output="plain"),
@@ -88,6 +88,7 @@ def _write_until_killed(path, told):
                 told.set()
 
 
+@pytest.mark.slow
 def test_a_kill_loses_nothing_that_was_written(tmp_path, caplog):
     path = tmp_path / "p.jsonl"
     context = multiprocessing.get_context("spawn")

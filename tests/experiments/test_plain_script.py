@@ -10,7 +10,7 @@ import pytest
 
 from tests.commands.conftest import write_translation
 from tests.conftest import write_pairs
-from tests.patience import PATIENCE
+from tests.support.waiting import PATIENCE
 
 SCRIPT = """
 import json

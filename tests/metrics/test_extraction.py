@@ -51,6 +51,7 @@ def slow_choice(sentences, references, language, k):
     return sorted(chosen)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("language", DOCUMENTS)
 @given(st.data())
 def test_gains_are_those_of_the_metric_to_the_last_bit(language, data):

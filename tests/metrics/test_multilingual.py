@@ -143,6 +143,7 @@ def test_the_tokenizer_of_bleu_follows_the_script(code, tokenizer):
     assert declared(Bleu(code))["tok"] == tokenizer
 
 
+@pytest.mark.slow
 @LANGUAGES
 @FEW
 @given(st.data())
@@ -163,6 +164,7 @@ def test_ter_against_sacrebleu(language, data):
     assert value(metric, corpus) == expected
 
 
+@pytest.mark.slow
 @LANGUAGES
 @FEW
 @given(st.data())
@@ -228,6 +230,7 @@ def other_letter(text: str) -> str:
     return text[:last] + other + text[last + 1 :]
 
 
+@pytest.mark.slow
 @LANGUAGES
 @FEW
 @given(st.data())

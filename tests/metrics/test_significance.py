@@ -117,6 +117,7 @@ def test_intervals_against_rouge_score():
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("metric", "theirs"), [(Bleu(), BLEU()), (Chrf(), CHRF())], ids=["bleu", "chrf"]
 )
@@ -130,6 +131,7 @@ def test_randomization_against_sacrebleu(metric, theirs):
     assert 0.01 < ours.p < 0.99  # else this compares nothing
 
 
+@pytest.mark.slow
 def test_bootstrap_against_sacrebleu():
     """The resamples are the same in distribution: its formula for p, on ours, gives its p. Ours has
     two tails (see the docstring).

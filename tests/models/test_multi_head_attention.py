@@ -85,6 +85,7 @@ def test_what_may_attend_to_nothing_has_a_finite_output_and_gradient() -> None:
     assert all(x.grad.isfinite().all() for x in (query, key, value))
 
 
+@pytest.mark.slow
 def test_dropout_takes_weights_in_training_alone() -> None:
     ours = MultiHeadAttention(2, 12, 3, 5, dropout=0.5).double()
     given = inputs()

@@ -10,7 +10,7 @@ import subprocess
 import pytest
 
 from tests.conftest import CHROMIUM
-from tests.patience import PATIENCE
+from tests.support.waiting import PATIENCE
 
 OPTIONS = (
     "--headless=new --no-sandbox --disable-gpu --no-first-run --disable-background-networking "

@@ -22,6 +22,7 @@ RANGE = st.tuples(st.floats(-1e6, 1e6), st.floats(1e-3, 1e6)).map(
 )
 
 
+@pytest.mark.slow
 @given(RANGE, st.integers(2, 8))
 def test_ticks_are_round_and_evenly_spaced(ends, n):
     low, high = ends

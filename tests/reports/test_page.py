@@ -233,6 +233,7 @@ def test_dashes_carry_their_reasons():
     assert "| none | – |" in render_markdown(made)
 
 
+@pytest.mark.slow
 def test_a_thousand_examples_of_five_systems_stay_below_the_limit(tmp_path):
     text = "<&>'\"中" * 500
     samples = [

@@ -12,8 +12,10 @@ import yaml
 from lslm_lightning.__main__ import main
 from lslm_lightning.metrics.rouge import Rouge
 from tasks.translation.data import TranslationData
-from tests.provider import KEY, Provider
+from tests.support.openai_server import KEY, Provider
 from tests.systems.tiny import save_gpt2, save_marian
+
+pytestmark = pytest.mark.slow
 
 SYSTEMS = "lslm_lightning.systems"
 N_FAULT = ("broken", 429, 500, "slow", "empty", "cut", 503)

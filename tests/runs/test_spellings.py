@@ -171,6 +171,7 @@ def run_of(folder: Path, config: str) -> Path:
 FUZZ = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 
 
+@pytest.mark.slow
 @FUZZ
 @given(st.sampled_from(PLACES), values())
 def test_a_run_is_refused_before_anything_is_imported(

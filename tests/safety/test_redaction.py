@@ -23,7 +23,7 @@ from lslm_lightning.safety.redaction import (
     redacted_settings,
     without_known,
 )
-from tests.patience import at_most
+from tests.support.waiting import at_most
 
 VARIABLES = [
     *(
@@ -290,6 +290,7 @@ def test_redaction_is_done_once(settings):
     assert redacted(redacted(str(settings))) == redacted(str(settings))
 
 
+@pytest.mark.slow
 @given(
     st.text(string.printable, max_size=30).filter(
         lambda value: len(value.strip()) > 11 and any(map(str.isalpha, value))

@@ -154,6 +154,7 @@ def test_a_catalogue_of_a_stranger(capfd, project, monkeypatch):
         assert "[red]free[/red] :x: [U+001B][31m" in printed.out
 
 
+@pytest.mark.slow
 def test_no_other_code_makes_a_console_or_writes_beside_the_guard():
     """Every table and bar comes from `safety.terminal`, and nothing is written to a file
     descriptor.

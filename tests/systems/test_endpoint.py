@@ -19,8 +19,8 @@ from lslm_lightning.metrics.likelihood import BitsPerByte
 from lslm_lightning.systems.endpoint import Endpoint, EndpointError
 from lslm_lightning.systems.ledger import BudgetError, Prices
 from lslm_lightning.systems.replies import Problem, ProblemError, read_pause
-from tests.patience import PATIENCE
-from tests.provider import KEY, Raw
+from tests.support.openai_server import KEY, Raw
+from tests.support.waiting import PATIENCE
 
 EXAMPLES = [Example(str(i), f"source {i}", ("reference",), question=f"问题 {i}") for i in range(6)]
 ANSWERS = {e.id: f"{e.question}!" for e in EXAMPLES}

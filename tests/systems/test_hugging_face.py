@@ -29,6 +29,7 @@ def gpt2(tmp_path_factory):
 EXAMPLES = [Example(str(i), " ".join("abcdefghijkl"[: 2 + i]), ("x",)) for i in range(6)]
 
 
+@pytest.mark.slow
 def test_batches_do_not_change_what_is_written(marian):
     def outputs(batch_size):
         system = HuggingFace(str(marian), max_new_tokens=8, batch_size=batch_size)
@@ -169,6 +170,7 @@ def configured(folder, copy, **settings):
     return str(copy)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "settings", [{}, {"forced_eos_token_id": 1}, {"eos_token_id": [1, 4, 5]}], ids=str
 )

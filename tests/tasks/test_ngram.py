@@ -164,6 +164,7 @@ def test_a_closed_vocabulary_is_not_trained_on_unknown_words(trained):
         trained(Words(vocab_size=6), closed_vocabulary=True)
 
 
+@pytest.mark.slow
 def test_prepared_texts_make_the_same_model(trained, text, tmp_path, monkeypatch):
     """In several files, and in several pieces."""
     monkeypatch.setattr(window_data, "PIECE", 90)

@@ -21,7 +21,7 @@ from tasks.question_answering.data import GenerativeData, Question, as_question
 from tasks.question_answering.report import compared, question_word, sections
 from tasks.question_answering.span_data import SpanData
 from tasks.question_answering.task import GenerativeAnswering, GenerativeTask
-from tests import questions
+from tests.support import question_corpus
 
 SMALL = {"max_length": 40, "stride": 8, "max_question_length": 10, "tokenizer": Words()}
 PASSAGE = "Anna lives in Rome. Bela lives in Rome too, and Carl in Old Town."
@@ -226,7 +226,7 @@ def test_nothing_to_learn_from_is_refused(tmp_path):
 def test_windows_know_where_the_answer_is(tmp_path):
     """That is in one of them; in a window that has only a part of it, it is not."""
     data = SpanData(
-        str(questions.write(tmp_path / "q")),
+        str(question_corpus.write(tmp_path / "q")),
         **SMALL | {"max_length": 14, "stride": 4, "max_question_length": 6},
     )
     encoded = data.encoded("train")
@@ -248,7 +248,7 @@ def test_windows_know_where_the_answer_is(tmp_path):
 
 
 def test_an_exam_is_shared_out_whole(tmp_path):
-    data = SpanData(str(questions.write(tmp_path / "q")), **SMALL, exam_tokens=100)
+    data = SpanData(str(question_corpus.write(tmp_path / "q")), **SMALL, exam_tokens=100)
     examples = data.examples("test")
     shares = [data.exam_batches(examples, rank, 3) for rank in range(3)]
     assert sorted(e.id for share in shares for batch in share for e in batch) == sorted(
@@ -297,7 +297,7 @@ def test_baselines_by_hand():
 
 
 def test_the_question_in_words(tmp_path):
-    data = SpanData(str(questions.write(tmp_path / "q", n=20)), **SMALL)
+    data = SpanData(str(question_corpus.write(tmp_path / "q", n=20)), **SMALL)
     asked = data.prompted_examples("test", n_shot=6)[0]
     lines = asked.question.splitlines()
     assert lines[-3:] == [f"Passage: {asked.passage}", f"Question: {asked.asked}", "Answer:"]
@@ -305,7 +305,7 @@ def test_the_question_in_words(tmp_path):
     assert len(shots) == 6
     assert "Answer: -" in shots, "what a question without an answer is answered with"
     chinese = SpanData(
-        str(questions.write(tmp_path / "z", n=20, language="zh")),
+        str(question_corpus.write(tmp_path / "z", n=20, language="zh")),
         **SMALL | {"tokenizer": Characters()},
     )
     assert chinese.language == "zh"
@@ -323,7 +323,7 @@ def test_the_question_in_words(tmp_path):
 
 @pytest.mark.slow
 def test_answers_are_learned_to_be_written_or_left_out(tmp_path):
-    folder = questions.write(tmp_path / "q", language="zh")
+    folder = question_corpus.write(tmp_path / "q", language="zh")
     data = GenerativeData(str(folder), Characters(), max_source_length=40, max_target_length=6)
     pairs = data.pairs("train")
     examples = data.examples("train")[:8]
@@ -383,11 +383,12 @@ def test_each_bin_of_confidence_has_its_number_of_answers():
 def test_a_report_marks_what_was_wanted_and_what_was_given(language, tmp_path):
     tokenizer = Words() if language == "en" else Characters()
     data = SpanData(
-        str(questions.write(tmp_path / "q", language=language)), **SMALL | {"tokenizer": tokenizer}
+        str(question_corpus.write(tmp_path / "q", language=language)),
+        **SMALL | {"tokenizer": tokenizer},
     )
     examples = data.examples("test")
     given = [
-        e.references[0] if i % 4 == 2 else questions.PLACES[language][i % 5] if i % 4 else ""
+        e.references[0] if i % 4 == 2 else question_corpus.PLACES[language][i % 5] if i % 4 else ""
         for i, e in enumerate(examples)
     ]
     answers = [

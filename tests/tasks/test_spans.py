@@ -36,7 +36,7 @@ from tasks.question_answering.judge import Judge
 from tasks.question_answering.span_data import SpanData
 from tasks.question_answering.spans import SpanTask
 from tasks.question_answering.windows import AnswerWindowBatch, Passage, Window
-from tests import questions
+from tests.support import question_corpus
 from tests.training.conftest import assert_resumes_exactly, fit
 
 SMALL = {"max_length": 40, "stride": 8, "max_question_length": 10}
@@ -77,7 +77,7 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def made(tmp_path: Path) -> Callable[..., SpanData]:
     def make(language: str = "en", n: int = 60, missing: bool = True, **settings) -> SpanData:
-        folder = questions.write(tmp_path / f"{language}{missing}", n, language, missing)
+        folder = question_corpus.write(tmp_path / f"{language}{missing}", n, language, missing)
         tokenizer = Words() if language == "en" else Characters()
         return SpanData(
             str(folder),

@@ -38,7 +38,7 @@ from tasks.speech_recognition.evaluation import SpeechAnswering
 from tasks.speech_recognition.report import chosen, picture, recordings, sections, token_marks
 from tasks.speech_recognition.task import SpeechRecognitionTask, n_needed
 from tasks.translation.data import TranslationData
-from tests.spoken import RATE_HZ, tones, wav, write_spoken
+from tests.support.tone_corpus import RATE_HZ, tones, wav, write_spoken
 from tests.training.conftest import assert_resumes_exactly, fit
 
 FRONT_END = Waveforms(RATE_HZ, n_mel=20)
@@ -154,6 +154,7 @@ BAD = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("harm", BAD)
 def test_what_cannot_be_read_is_refused_by_name_or_left_out(harm, made, tmp_path, capsys):
     made()
@@ -355,6 +356,7 @@ def test_two_losses_are_added_by_weight(made, heads):
     torch.testing.assert_close(task.loss(batch), expected, rtol=1e-12, atol=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("heads", HEADS)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_padding_changes_nothing(made, family, heads):

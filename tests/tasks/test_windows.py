@@ -111,6 +111,7 @@ piece = st.sampled_from(SPELLED)
 passages = st.lists(piece | st.text(max_size=4), max_size=14).map("".join)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @settings(max_examples=150)
 @given(text=passages)
@@ -124,6 +125,7 @@ def test_tokens_are_places_of_the_text_in_order(kind, every, text):
 
 
 # BERT's throws control characters away
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "wordpiece"])
 @settings(max_examples=150)
 @given(text=passages)

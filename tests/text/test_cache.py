@@ -11,7 +11,7 @@ from lslm_lightning.text.cache import train_once
 from lslm_lightning.text.recipes import Characters, Recipe, Words
 from lslm_lightning.text.tokenizer import Tokenizer
 from lslm_lightning.text.tokenizer_files import load_tokenizer
-from tests.patience import PATIENCE
+from tests.support.waiting import PATIENCE
 
 CORPUS = ["the cat sat on the mat\n", "床前明月光，疑是地上霜。\n举头望明月，低头思故乡。"] * 10
 

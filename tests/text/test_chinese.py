@@ -16,6 +16,7 @@ def test_scripts():
     assert not any(map(is_cjk, "aÄé1，。、！・ 🏽"))
 
 
+@pytest.mark.slow
 def test_cjk_agrees_with_the_names_of_unicode():
     letters = (
         "CJK UNIFIED IDEOGRAPH",

@@ -226,6 +226,7 @@ def best_score(scores, text):
     return best[-1]
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.text("abc猫", min_size=1, max_size=5), min_size=1, max_size=4).map(" ".join),
     st.randoms(use_true_random=False),

@@ -61,6 +61,7 @@ def names(code: str) -> list[str]:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("code", LOCALES)
 def test_lists_of_names_are_hard_but_never_taken_for_english_or_another_script(code):
     """English is the language with rules of its own that would spoil other texts."""

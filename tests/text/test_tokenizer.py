@@ -72,6 +72,7 @@ def test_which_are_lossless():
     assert [tokenizer.unk_id for tokenizer in TOKENIZERS.values()] == [None, None, 3, 3, 3, 3]
 
 
+@pytest.mark.slow
 @settings(max_examples=200)
 @given(tempting)
 @example("</s>")

@@ -172,6 +172,7 @@ def test_the_second_process_waits_and_says_for_whom(
 # Older, newer, damaged
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["delete", "wal"])
 def test_an_older_store_is_migrated_and_kept(project: Path, older_store: Path, mode: str) -> None:
     (project / "elsewhere").mkdir()
@@ -327,6 +328,7 @@ def opened(folder: Path) -> tuple[object, str, str]:
     return client, run.info.run_id, new.info.artifact_uri
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["moved", "copied"])
 @pytest.mark.parametrize("name", ["after", "sp ace 中文", "x%20y"])
 def test_a_project_takes_its_store_along(before: Path, kind: str, name: str) -> None:

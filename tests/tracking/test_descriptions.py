@@ -57,6 +57,7 @@ def test_the_last_description_stands(store: Path, run_directory: Path) -> None:
     assert shown(tracker).startswith("**BLEU** is 12.")
 
 
+@pytest.mark.slow
 def test_what_a_person_wrote_on_the_page_stays(store: Path, run_directory: Path) -> None:
     tracker = begun(run_directory)
     tracker.set_description("Not tested yet.")

@@ -9,7 +9,7 @@ import pytest
 
 from lslm_lightning.tracking.curves import Point
 from lslm_lightning.tracking.outbox import Outbox
-from tests.patience import PATIENCE, at_most
+from tests.support.waiting import PATIENCE, at_most
 
 
 class Shop:

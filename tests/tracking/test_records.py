@@ -79,6 +79,7 @@ def test_a_store_that_is_away_is_not_asked_in_parts() -> None:
     assert asked == [[1, 2, 3]]
 
 
+@pytest.mark.slow
 @given(
     st.sets(st.text(min_size=1, max_size=5), max_size=12),
     st.text("ab/.+", min_size=240, max_size=600),

@@ -14,7 +14,7 @@ import pytest
 import requests
 
 from lslm_lightning.tracking import Store, TrackingError
-from tests.patience import at_most
+from tests.support.waiting import at_most
 
 
 @pytest.fixture

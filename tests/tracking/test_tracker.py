@@ -18,8 +18,8 @@ from mlflow.entities import Run
 from torch.utils.data import DataLoader
 
 from lslm_lightning.tracking import Tracker, TrackingError
-from tests.patience import PATIENCE, at_most
-from tests.wire import Wire
+from tests.support.slow_connection import Wire
+from tests.support.waiting import PATIENCE, at_most
 
 
 @pytest.fixture

@@ -67,6 +67,7 @@ class Plain(nn.Module):
         ) else state.detach()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_training_is_a_plain_loop_of_truncated_back_propagation(kind, text_data):
     """In float64, over more than an epoch: rows of the ring in order, the state carried and

@@ -96,6 +96,7 @@ def test_within_the_context_a_continuation_is_written_in_one_go(text_data):
     assert task.continue_any_length(prompts, 10) == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("position", [Rotary, partial(Learned, max_length=16)])
 def test_beyond_the_context_each_token_is_written_from_what_the_model_was_trained_to_read(
     text_data, position

@@ -94,6 +94,7 @@ def test_operations_are_those_that_torch_counts():
     )
 
 
+@pytest.mark.slow
 def test_checkpointing_trades_memory_for_operations():
     plain, less = (
         footprint(
@@ -105,6 +106,7 @@ def test_checkpointing_trades_memory_for_operations():
     assert 1.2 < less.flops / plain.flops < 1.4
 
 
+@pytest.mark.slow
 def test_bfloat16_needs_less_memory_and_weights_that_come_in_it_still_less():
     single, mixed = (footprint(*on_meta(language_model, windows()), half) for half in (False, True))
     task, batch = on_meta(language_model, windows())
@@ -114,6 +116,7 @@ def test_bfloat16_needs_less_memory_and_weights_that_come_in_it_still_less():
     assert three < 0.7 * one
 
 
+@pytest.mark.slow
 def test_dropout_keeps_a_byte_a_number():
     none, some = (
         footprint(*on_meta(lambda p=p: language_model(dropout=p), windows()), False)

@@ -17,7 +17,7 @@ from lslm_lightning.training.distributed import collectives
 from lslm_lightning.training.distributed.collectives import LargestOfRanks
 from lslm_lightning.training.interruption import Interruption
 from lslm_lightning.training.signals import Interrupted, stopping_signals
-from tests.patience import PATIENCE
+from tests.support.waiting import PATIENCE
 from tests.training.conftest import fit, translation_task
 from tests.training.test_task import weights
 

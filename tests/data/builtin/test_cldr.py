@@ -14,6 +14,7 @@ def splits() -> dict[str, list[dict]]:
     return make_splits(SIZES, SEED)
 
 
+@pytest.mark.slow
 def test_sizes(splits: dict) -> None:
     assert (
         {split: len(rows) for split, rows in splits.items()}

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
 
-from tests.patience import PATIENCE
+from tests.support.waiting import PATIENCE
 
 KEY = "sk-secret-of-the-test"
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.request import urlopen
 
-from tests.patience import PATIENCE
+from tests.support.waiting import PATIENCE
 
 EPHEMERAL = range(32768, 65536)  # given to any connection of any process, at any moment
 

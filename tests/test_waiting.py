@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.mlflow_server import EPHEMERAL, free_port
-from tests.patience import PATIENCE
+from tests.support.mlflow_server import EPHEMERAL, free_port
+from tests.support.waiting import PATIENCE
 
 TESTS = Path(__file__).parent
-MAY_READ_CLOCKS = {"patience.py", "forked.py", "wire.py"}
+MAY_READ_CLOCKS = {"waiting.py", "forked_commands.py", "slow_connection.py"}
 CLOCKS = {"time", "monotonic", "perf_counter", "process_time", "thread_time"}
 WAITING = {"wait", "communicate", "join", "run", "get", "wait_procs", "check_output", "result"}
 SHORTEST = 300.0
@@ -70,15 +70,16 @@ def test_no_test_trusts_the_clock_on_the_wall() -> None:
     for path in sorted(TESTS.rglob("*.py")):
         if path.is_relative_to(TESTS / "benchmarks"):
             continue
-        may = path.parent == TESTS and path.name in MAY_READ_CLOCKS
+        may = path.parent == TESTS / "support" and path.name in MAY_READ_CLOCKS
         for line, offence in offences(path.read_text("utf-8"), may):
             found.append(f"{path.relative_to(TESTS)}:{line} {offence}")
     assert not found, (
-        "wait for an event with tests.patience.PATIENCE as the limit, give a clock as an argument,"
-        " or use tests.patience.at_most:\n" + "\n".join(found)
+        "wait for an event with tests.support.waiting.PATIENCE as the limit, give a clock as an "
+        "argument, or use tests.support.waiting.at_most:\n" + "\n".join(found)
     )
 
 
+@pytest.mark.slow
 def test_children_can_be_interrupted_where_the_suite_runs_in_the_background() -> None:
     """A shell without job control starts background jobs with SIGINT ignored, and children inherit
     that.
@@ -87,7 +88,7 @@ def test_children_can_be_interrupted_where_the_suite_runs_in_the_background() ->
     loads = f"""
 import signal, subprocess, sys
 signal.signal(signal.SIGINT, signal.SIG_IGN)
-from tests.patience import make_interruptible
+from tests.support.waiting import make_interruptible
 make_interruptible()
 subprocess.run([sys.executable, "-c", {code!r}], check=True)
 """

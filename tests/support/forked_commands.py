@@ -179,9 +179,13 @@ class Origin:
             listener.bind(self._address)
             listener.listen(64)
             number = listener.fileno()
-            command = [sys.executable, "-c", f"from tests.forked import serve; serve({number})"]
+            command = [
+                sys.executable,
+                "-c",
+                f"from tests.support.forked_commands import serve; serve({number})",
+            ]
             subprocess.Popen(
-                command, pass_fds=[number], env=dict(environment), cwd=Path(__file__).parents[1]
+                command, pass_fds=[number], env=dict(environment), cwd=Path(__file__).parents[2]
             )
 
 

@@ -16,7 +16,7 @@ SENTENCE = {"en": "{name} lives in {place}.", "zh": "{name}住在{place}。"}
 ASKED = {"en": "Where does {name} live?", "zh": "{name}住在哪里？"}
 
 
-def made(n: int, language: str, seed: int, missing: bool = True) -> list[dict]:
+def make_rows(n: int, language: str, seed: int, missing: bool = True) -> list[dict]:
     """Of each passage one question; with `missing` every third one is about somebody of whom the
     passage does not know.
     """
@@ -42,7 +42,7 @@ def write(folder: Path, n: int = 60, language: str = "en", missing: bool = True)
     """A folder of the three splits; 12 questions each to validate and to test."""
     folder.mkdir(parents=True, exist_ok=True)
     for seed, (split, size) in enumerate((("train", n), ("val", 12), ("test", 12))):
-        rows = made(size, language, seed, missing)
+        rows = make_rows(size, language, seed, missing)
         (folder / f"{split}.jsonl").write_text(
             "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), "utf-8"
         )
