@@ -78,7 +78,7 @@ class Cosine(_Warmup):
 
 
 @dataclass(frozen=True)
-class Trapezoid(_Warmup):
+class WarmupStableDecay(_Warmup):
     """Schedule of factor 1 after the warm-up, which falls linearly to `floor` in the last
     `decay_share` of the steps; the step after the last would have `floor` (warmup-stable-decay).
 

@@ -8,20 +8,63 @@ import os
 import warnings
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from lslm_lightning.types import Json
 
+T = TypeVar("T")
 DROPPED_IN = "0.3"  # the release that no longer reads the old names
 
-CLASS_PATHS: dict[str, str] = {}
+CLASS_PATHS = {
+    "lslm_lightning.models.heads.FreeProjection": "lslm_lightning.models.heads.LinearHead",
+    "lslm_lightning.models.heads.TiedProjection": "lslm_lightning.models.heads.TiedHead",
+    "lslm_lightning.models.positions.NoPosition": (
+        "lslm_lightning.models.positions.NoPositionalEncoding"
+    ),
+    "lslm_lightning.optim.Trapezoid": "lslm_lightning.optim.WarmupStableDecay",
+    "lslm_lightning.systems.hugging_face.HuggingFace": (
+        "lslm_lightning.systems.hugging_face.HuggingFaceSystem"
+    ),
+    "lslm_lightning.text.hugging_face.HuggingFace": (
+        "lslm_lightning.text.hugging_face.HuggingFaceTokenizer"
+    ),
+    "lslm_lightning.text.recipes.Existing": "lslm_lightning.text.recipes.TokenizerFile",
+    "lslm_lightning.training.sharding.ShardedStrategy": (
+        "lslm_lightning.training.distributed.fsdp.ShardedStrategy"
+    ),
+    "tasks.question_answering.bidaf.AttentionFlow": (
+        "tasks.question_answering.extractive.bidaf.AttentionFlow"
+    ),
+    "tasks.question_answering.judge.Judge": (
+        "tasks.question_answering.extractive.answerability.AnswerabilityHead"
+    ),
+    "tasks.question_answering.span_data.SpanData": (
+        "tasks.question_answering.extractive.data.SpanData"
+    ),
+    "tasks.question_answering.spans.SpanTask": "tasks.question_answering.extractive.task.SpanTask",
+    "tasks.summarization.extractive.ExtractiveTask": (
+        "tasks.summarization.extractive.task.ExtractiveTask"
+    ),
+    "tasks.summarization.extractive_data.ExtractiveData": (
+        "tasks.summarization.extractive.data.ExtractiveData"
+    ),
+}
 
 # By the setting or the class that a key belongs to: `data` stands for `data.exam_tokens`, for
 # `data: {init_args: {exam_tokens: ...}}` and for both inside `base` or a variant.
-KEYS: dict[tuple[str, str], str] = {}
+KEYS = {
+    ("data", "exam_tokens"): "eval_batch_tokens",
+    ("data", "has_hints"): "overlap_features",
+    ("data", "unreadable"): "on_unreadable",
+    ("model", "has_hints"): "overlap_features",
+    ("model", "judge"): "answerability_head",
+}
 
 # By the new name of the setting.
-VALUES: dict[tuple[str, str], dict[str, str]] = {}
+VALUES = {("data", "on_unreadable"): {"leave out": "skip", "refuse": "error"}}
+
+# Beginnings of the names of weights in checkpoints.
+WEIGHTS = {"judge.": "answerability_head."}
 
 
 class Renaming(NamedTuple):
@@ -90,6 +133,17 @@ def _add(new: dict[Json, Json], key: str, value: Json, as_given: str) -> None:
     if key in new:
         raise ValueError(f"{key} is given twice, once by its old name ({as_given}); leave one out")
     new[key] = value
+
+
+def renamed_weights(weights: Mapping[str, T]) -> dict[str, T]:
+    """Return the weights of a checkpoint, in their order, with new names for old ones."""
+    return {
+        next(
+            (f"{new}{name[len(old) :]}" for old, new in WEIGHTS.items() if name.startswith(old)),
+            name,
+        ): value
+        for name, value in weights.items()
+    }
 
 
 def renamed_key(dotted: str, owner: str) -> tuple[str, tuple[str, str]]:

@@ -11,7 +11,7 @@ from lslm_lightning.optim import (
     Cosine,
     InverseSquareRoot,
     Linear,
-    Trapezoid,
+    WarmupStableDecay,
     decay_groups,
     n_parameter,
 )
@@ -20,7 +20,7 @@ SCHEDULES = [
     Constant(10),
     Linear(10, floor=0.1),
     Cosine(10, floor=0.1),
-    Trapezoid(10, floor=0.1),
+    WarmupStableDecay(10, floor=0.1),
     InverseSquareRoot(10),
 ]
 
@@ -37,7 +37,7 @@ def test_schedules_with_an_end_come_to_their_floor_a_step_after_the_last_and_sta
     for schedule in (
         Linear(5, floor=0.2),
         Cosine(5, floor=0.2),
-        Trapezoid(5, decay_share=0.9, floor=0.2),
+        WarmupStableDecay(5, decay_share=0.9, floor=0.2),
     ):
         assert 0.2 < schedule(99, 100) < 0.21
         assert schedule(100, 100) == pytest.approx(0.2)
@@ -45,13 +45,13 @@ def test_schedules_with_an_end_come_to_their_floor_a_step_after_the_last_and_sta
 
 
 def test_a_trapezoid_knows_no_end_until_it_comes_down():
-    schedule = Trapezoid(10, decay_share=0.25)
+    schedule = WarmupStableDecay(10, decay_share=0.25)
     assert all(schedule(step, 100) == schedule(step, 10_000) for step in range(76))
     assert schedule(76, 100) < 1.0
     # it comes down after the warm-up, not within
-    assert Trapezoid(50, decay_share=0.8)(50, 100) == 1.0
+    assert WarmupStableDecay(50, decay_share=0.8)(50, 100) == 1.0
     with pytest.raises(ValueError, match="decay_share=0"):
-        Trapezoid(decay_share=0)
+        WarmupStableDecay(decay_share=0)
 
 
 def test_cosine_equals_torch():

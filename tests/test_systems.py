@@ -14,7 +14,7 @@ from lslm_lightning.experiments import child_process as commands
 from lslm_lightning.experiments.dashboard import stop
 from lslm_lightning.runs.states import synchronize
 from lslm_lightning.tracking import database
-from lslm_lightning.training.interruption import Deadline
+from lslm_lightning.training.callbacks.interruption import Deadline
 from lslm_lightning.training.signals import Interrupted, stoppable, stopping_signals
 from tests.support.waiting import PATIENCE
 

@@ -36,7 +36,7 @@ The config says:
                                           id, or a pattern for the newest of several; search
                                           replaces the run's own; fusion: a run of a language model
                                           for shallow fusion
-              hugging_face.HuggingFace    path: a folder or a hub id
+              hugging_face.HuggingFaceSystem    path: a folder or a hub id
               endpoint.Endpoint           model, base_url, prices, budget: a hosted model
               outputs.Outputs             path: what another tool wrote
               interpolation.Interpolation  runs: language models with one tokenizer, mixed; weights

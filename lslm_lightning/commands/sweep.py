@@ -11,7 +11,7 @@ from lslm_lightning.experiments.invocation import command_line
 DESCRIPTION = """Train several models on the same data, one after the other, and compare them in one
 report: scores with intervals, paired tests, learning curves, costs.
 
-  lslm sweep --config configs/language_modeling/ladder.yaml
+  lslm sweep --config configs/language_modeling/sweep.yaml
   lslm sweep --config configs/language_modeling/ablation.yaml --trainer.max_steps 200
 
 The config says:

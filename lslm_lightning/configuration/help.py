@@ -113,7 +113,7 @@ DATA = HelpSection(
     },
 )
 TEST_DATA = DATA._replace(
-    rows={"corpus": DATA.rows["corpus"], "exam_tokens": "of a batch, padding included"}
+    rows={"corpus": DATA.rows["corpus"], "eval_batch_tokens": "of a batch, padding included"}
 )
 LIMITS = {
     "validate": "limit_val_batches",

@@ -8,7 +8,7 @@ from lightning.pytorch import LightningDataModule, LightningModule
 
 from lslm_lightning.configuration.lightning_cli_internals import PrecisionInput, callback_of
 from lslm_lightning.task_package import NAMES
-from lslm_lightning.training.checkpoints import Checkpoints
+from lslm_lightning.training.callbacks.checkpoints import Checkpoints
 from lslm_lightning.training.lightning_internals import TaskTrainer
 from lslm_lightning.training.task import Task
 

@@ -10,7 +10,7 @@ from lslm_lightning.configuration.lightning_cli_internals import checks_at_epoch
 from lslm_lightning.configuration.trainer_batches import n_train_batch
 from lslm_lightning.data.batching import limited
 from lslm_lightning.task_package import NAMES
-from lslm_lightning.training.curve import CURVE
+from lslm_lightning.training.callbacks.curve import CURVE
 from lslm_lightning.training.data import TaskData
 from lslm_lightning.training.task import Task
 from lslm_lightning.types import Settings

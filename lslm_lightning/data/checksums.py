@@ -61,7 +61,7 @@ def listing(files: Mapping[str, Path | None]) -> str:
     return _sha256(f"{digest}  {name}\n" for name, digest in sums.items())
 
 
-def remembered_checksum(path: Path, algorithm: str = "sha256") -> str:
+def cached_checksum(path: Path, algorithm: str = "sha256") -> str:
     """Return `checksum(path, algorithm)`, from the cache while path, size and time of change are
     the same.
     """
@@ -69,7 +69,7 @@ def remembered_checksum(path: Path, algorithm: str = "sha256") -> str:
     return _cached([path, *files], algorithm, lambda: checksum(path, algorithm))
 
 
-def remembered_listing(files: Mapping[str, Path | None]) -> str:
+def cached_listing(files: Mapping[str, Path | None]) -> str:
     """Return `listing(files)`, from the cache while the files are unchanged."""
     present = [file for file in files.values() if file is not None]
     return _cached(present, json.dumps(list(files)), lambda: listing(files))

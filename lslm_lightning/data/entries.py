@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from lslm_lightning.data.archives import bare_name, read_file, read_members
 from lslm_lightning.data.catalogue import CatalogueEntry, DataFile, Split
-from lslm_lightning.data.checksums import remembered_checksum, remembered_listing
+from lslm_lightning.data.checksums import cached_checksum, cached_listing
 from lslm_lightning.data.corpus import Corpus
 from lslm_lightning.data.corpus_formats import read_parallel, read_sphinx
 from lslm_lightning.data.fetching import local_file, verified_file
@@ -257,8 +257,7 @@ def _fingerprint(entry: CatalogueEntry, name: str) -> Json:
     contents: list[Mapping[str, str]] = []
     for file in entry.split_files(name):
         contents.append(
-            files[file].checksums
-            or {"sha256": remembered_checksum(verified_file(entry, files[file]))}
+            files[file].checksums or {"sha256": cached_checksum(verified_file(entry, files[file]))}
         )
     split = entry.splits[name]
     contents += _named_files_checksum(entry, name)
@@ -292,7 +291,7 @@ def _named_files_checksum(entry: CatalogueEntry, name: str) -> list[dict[str, st
     names = sorted({str(row[field]) for row in _load(entry, name) for field in fields})
     return [
         {
-            "listing": remembered_listing(
+            "listing": cached_listing(
                 {file: local_file(entry, DataFile(file, {}, None)) for file in names}
             )
         }

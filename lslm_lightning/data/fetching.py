@@ -12,7 +12,7 @@ from filelock import FileLock
 
 from lslm_lightning.data.archives import files_in, read_members
 from lslm_lightning.data.catalogue import CatalogueEntry, DataFile
-from lslm_lightning.data.checksums import checksum, remembered_checksum, root_of
+from lslm_lightning.data.checksums import cached_checksum, checksum, root_of
 from lslm_lightning.data.locations import cache_directory, corpus_path, find_file
 from lslm_lightning.safety.paths import check_is_file, is_inside
 
@@ -60,7 +60,7 @@ def verify(
     computed = {}
     for algorithm, expected in file.checksums.items():
         try:
-            computed[algorithm] = (remembered_checksum if use_cache else checksum)(path, algorithm)
+            computed[algorithm] = (cached_checksum if use_cache else checksum)(path, algorithm)
         except ValueError as error:  # an archive whose members cannot be read
             computed[algorithm] = str(error)
         if computed[algorithm] == expected:

@@ -77,7 +77,7 @@ def index_texts(texts: Iterable[str]) -> TextIndex:
     return TextIndex(np.unique(np.concatenate(grams)), np.unique(np.array(wholes, np.uint64)))
 
 
-def learn_once(texts: Iterable[str], key: str, cache: str | os.PathLike[str]) -> TextIndex:
+def cached_text_index(texts: Iterable[str], key: str, cache: str | os.PathLike[str]) -> TextIndex:
     """Return the result of `index_texts(texts)`, from the cache where it was computed before.
 
     Args:

@@ -149,7 +149,7 @@ def count_answers(path: str | Path) -> int:
     return sum(p.read_bytes().count(b"\n") for p in own + shard_files(path))
 
 
-def absorb(path: str | Path) -> None:
+def merge_shards(path: str | Path) -> None:
     """Move the predictions that processes with a share of the examples have written
     (`<system>.<i>-of-<n>.jsonl`) into the file of the system.
     """

@@ -25,7 +25,7 @@ from lslm_lightning.reports.evaluation import (
     lead,
     score_table,
 )
-from lslm_lightning.reports.numerals import number
+from lslm_lightning.reports.formatting import number
 from lslm_lightning.reports.page import write_report
 from lslm_lightning.reports.terminal import show_conclusion, show_findings, show_table
 from lslm_lightning.reports.trained import Trained, training_sections

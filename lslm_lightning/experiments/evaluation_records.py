@@ -12,7 +12,7 @@ from lslm_lightning.experiments.invocation import command_line
 from lslm_lightning.reports.conclusion import NOTHING, Conclusion
 from lslm_lightning.reports.description import describe, interval_in_words, ranking_table
 from lslm_lightning.reports.evaluation import conclusion_on, lead
-from lslm_lightning.reports.numerals import counted
+from lslm_lightning.reports.formatting import counted
 from lslm_lightning.tracking.parameters import short_class, short_parameters
 from lslm_lightning.tracking.tracker import Tracker
 from lslm_lightning.types import JsonObject, Settings

@@ -51,25 +51,25 @@ from lslm_lightning.text.tokenizer import Tokenizer
 from lslm_lightning.tracking import Store
 from lslm_lightning.tracking.tracker import Tracker
 from lslm_lightning.training.budget import Budget
-from lslm_lightning.training.checkpoints import Checkpoints
+from lslm_lightning.training.callbacks.checkpoints import Checkpoints
+from lslm_lightning.training.callbacks.evaluation import RunEvaluationCallback
+from lslm_lightning.training.callbacks.interruption import Interruption
+from lslm_lightning.training.callbacks.progress import Reporter
+from lslm_lightning.training.callbacks.run_metadata import FirstStep, RunMetadata
 from lslm_lightning.training.checks import check_distinguishes
 from lslm_lightning.training.cores import limit_threads
 from lslm_lightning.training.data import TaskData, rank_zero_print
 from lslm_lightning.training.distributed.checkpoint_io import AtomicCheckpointIO
-from lslm_lightning.training.distributed.processes import (
+from lslm_lightning.training.distributed.fsdp import ShardedStrategy
+from lslm_lightning.training.distributed.launch import (
     DIRECTORY,
     apply_launcher_env,
     connect_again,
     launcher_plugins,
     rendezvous,
 )
-from lslm_lightning.training.exam import Exam
-from lslm_lightning.training.interruption import Interruption
 from lslm_lightning.training.lightning_internals import TaskTrainer
 from lslm_lightning.training.optimizer_settings import ChangedSettings
-from lslm_lightning.training.progress import Reporter
-from lslm_lightning.training.provenance import FirstStep, Provenance
-from lslm_lightning.training.sharding import ShardedStrategy
 from lslm_lightning.training.task import Task
 from lslm_lightning.types import JsonObject
 
@@ -288,8 +288,8 @@ class JobCLI(ExperimentCLI):
             ChangedSettings(),
             *([FirstStep(writer.record)] if self.state.resumed else []),
             *given,
-            Provenance(writer.tracker),
-            Exam(writer.directory, writer.tracker, reporter.answering),
+            RunMetadata(writer.tracker),
+            RunEvaluationCallback(writer.directory, writer.tracker, reporter.answering),
             *([Budget(minutes, writer.write_config)] if has_budget and minutes else []),
             reporter,
             # these save, and so come after those that have sums to be saved

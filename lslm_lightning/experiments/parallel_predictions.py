@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 
 from lslm_lightning.contracts import CannotError
-from lslm_lightning.evaluation.harness import absorb, collect_predictions, count_answers
+from lslm_lightning.evaluation.harness import collect_predictions, count_answers, merge_shards
 from lslm_lightning.exit_status import FAILED
 from lslm_lightning.experiments.failures import failure
 from lslm_lightning.experiments.invocation import PARENT
@@ -65,7 +65,7 @@ def run_parallel(collector: PredictionCollector, command: Sequence[str], n: int)
                 process.stdin.close()
         for name in collector.systems.keys() - collector.unready.keys():
             try:
-                absorb(collector.files.path(name))
+                merge_shards(collector.files.path(name))
             except ValueError as error:  # a damaged share, which is left as it is
                 collector.broken[name] = failure(error)
     if failed := [i for i, process in enumerate(running) if process.returncode]:

@@ -8,7 +8,7 @@ from lslm_lightning.configuration.lightning_cli_internals import process_rank
 from lslm_lightning.experiments.checkpoint_config import precision_of
 from lslm_lightning.experiments.preflight import TRAINING
 from lslm_lightning.training.data import TaskData, rank_zero_print
-from lslm_lightning.training.distributed.processes import agree_on_precision
+from lslm_lightning.training.distributed.launch import agree_on_precision
 from lslm_lightning.training.precision import (
     AUTO,
     DECIDED,

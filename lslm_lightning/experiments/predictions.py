@@ -8,7 +8,11 @@ from pathlib import Path
 
 from lslm_lightning.contracts import CannotError, Example, Generator, Mode, Prediction, System
 from lslm_lightning.evaluation.duck_typing import as_system
-from lslm_lightning.evaluation.harness import absorb, collect_predictions, read_all_predictions
+from lslm_lightning.evaluation.harness import (
+    collect_predictions,
+    merge_shards,
+    read_all_predictions,
+)
 from lslm_lightning.evaluation.results import Entry
 from lslm_lightning.experiments.endings import WorkError
 from lslm_lightning.experiments.failures import failure
@@ -103,7 +107,7 @@ class PredictionCollector:
         """Merge the shares of one system, set its predictions aside if its fingerprint has changed,
         and prepare it if examples are open.
         """
-        absorb(self.files.path(name))
+        merge_shards(self.files.path(name))
         then = self.files.record(name).get("fingerprint")
         now = system.fingerprint()
         if then and now and then != now:

@@ -16,7 +16,7 @@ from lslm_lightning.evaluation.pair_alignment import describe_pairs
 from lslm_lightning.runs.directory import check_name
 from lslm_lightning.training.cores import available_cores
 from lslm_lightning.training.data import TaskData, rank_zero_print
-from lslm_lightning.training.distributed.processes import check_agreement, check_rendezvous
+from lslm_lightning.training.distributed.launch import check_agreement, check_rendezvous
 from lslm_lightning.training.pair_data import PairData
 from lslm_lightning.training.precision import AUTO, HALF, SINGLE
 

@@ -73,7 +73,7 @@ def chosen_tokenizer(console: Console, own: argparse.Namespace, stream: "Stream"
     the first texts.
     """
     from lslm_lightning.data.prepared import JOURNAL, TOKENIZER
-    from lslm_lightning.text.recipes import BytePair, Existing
+    from lslm_lightning.text.recipes import BytePair, TokenizerFile
     from lslm_lightning.text.tokenizer_files import load_tokenizer
 
     if (own.output / JOURNAL).exists() and own.tokenizer is None:
@@ -84,7 +84,7 @@ def chosen_tokenizer(console: Console, own: argparse.Namespace, stream: "Stream"
         )
         return tokenizer
     if own.tokenizer is not None:
-        return Existing(own.tokenizer).train()
+        return TokenizerFile(own.tokenizer).train()
     console.print(
         f"training a tokenizer of {own.vocab_size:,} entries on the first "
         f"{own.tokenizer_texts:,} texts"

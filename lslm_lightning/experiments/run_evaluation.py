@@ -16,7 +16,7 @@ from lslm_lightning.evaluation.results import Entry, Results
 from lslm_lightning.evaluation.scoring import N_RESAMPLE, Scores, score
 from lslm_lightning.reports.conclusion import NOTHING, Conclusion
 from lslm_lightning.reports.evaluation import conclusion_on
-from lslm_lightning.reports.numerals import counted, number
+from lslm_lightning.reports.formatting import counted, number
 from lslm_lightning.reports.scores import heading_of
 from lslm_lightning.reports.terminal import show_conclusion, show_findings
 from lslm_lightning.safety.terminal import console

@@ -22,7 +22,7 @@ from lslm_lightning.reports.samples import Sample, Samples
 from lslm_lightning.reports.scores import ScoreTable
 from lslm_lightning.safety.redaction import redacted_settings
 from lslm_lightning.text.tokenizer import Tokenizer
-from lslm_lightning.training.progress import Reporter
+from lslm_lightning.training.callbacks.progress import Reporter
 
 if TYPE_CHECKING:
     from lslm_lightning.experiments.job_cli import JobCLI

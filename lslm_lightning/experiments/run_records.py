@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from lslm_lightning import __version__
 from lslm_lightning.contracts import Example, Prediction
 from lslm_lightning.data.locations import cache_directory
-from lslm_lightning.evaluation.contamination import contaminated, learn_once
+from lslm_lightning.evaluation.contamination import cached_text_index, contaminated
 from lslm_lightning.reports.trained import Trained
 from lslm_lightning.runs import RunDirectory
 from lslm_lightning.runs.loading import read_config
@@ -62,10 +62,10 @@ def seen_in_training(
     """Return the training texts and a mask of the examples whose text occurs in them; (None, None)
     if the texts are not available.
     """
-    texts = data.texts_at_hand
+    texts = data.available_training_texts
     if texts is None:
         return None, None
-    known = learn_once(texts, data.training_key(), cache_directory() / "ngrams")
+    known = cached_text_index(texts, data.training_key(), cache_directory() / "ngrams")
     return texts, contaminated(examples, known)
 
 

@@ -17,11 +17,11 @@ from lslm_lightning.experiments.run_evaluation import (
 from lslm_lightning.experiments.run_page import reporter_of, run_page
 from lslm_lightning.reports.description import describe, interval_in_words, score_table
 from lslm_lightning.reports.escaping import markdown
-from lslm_lightning.reports.numerals import counted, number
+from lslm_lightning.reports.formatting import counted, number
 from lslm_lightning.reports.page import write_report
 from lslm_lightning.runs.loading import build, load_weights, read_config
-from lslm_lightning.training.exam import Exam
-from lslm_lightning.training.sharding import ShardedStrategy
+from lslm_lightning.training.callbacks.evaluation import RunEvaluationCallback
+from lslm_lightning.training.distributed.fsdp import ShardedStrategy
 
 if TYPE_CHECKING:
     from lslm_lightning.experiments.job_cli import JobCLI
@@ -49,7 +49,7 @@ def show_validation(job: "JobCLI") -> None:
             print(f"{metric_label(name)} {number(float(value))}")
     data = job.datamodule
     print(digest_line(data.recorded("val")))
-    answered = data.validation_exam()
+    answered = data.validation_examples()
     n_example = len(data.examples("val"))
     if 0 < len(answered) < n_example:
         part = shown(data.recorded("val", answered)["digest"])
@@ -80,7 +80,7 @@ def finish_test(job: "JobCLI") -> None:
     """
     directory = job.writer.directory
     tracker = job.writer.tracker
-    test = callback_of(job.trainer, Exam)
+    test = callback_of(job.trainer, RunEvaluationCallback)
     assert test.result is not None
     if test.limited:
         evaluate_run(test.result, {}, [], "", test.findings, test.data).show(directory.path.name)

@@ -11,7 +11,7 @@ from lslm_lightning.experiments.invocation import command_line
 from lslm_lightning.experiments.job_state import JobState
 from lslm_lightning.reports.description import describe
 from lslm_lightning.runs import RunDirectory
-from lslm_lightning.runs.own_runs import remember_run
+from lslm_lightning.runs.own_runs import register_run
 from lslm_lightning.text.yaml_files import parse_yaml
 from lslm_lightning.tracking.parameters import short_parameters
 from lslm_lightning.tracking.tracker import Tracker
@@ -121,7 +121,7 @@ class RunWriter:
             settled: whether that number is final; it is a parameter in MLflow then.
         """
         self.directory.save_settings(self.beginning, self.config(n_step))
-        remember_run(self.directory.config)
+        register_run(self.directory.config)
         self.tracker.log_artifact(self.directory.config)
         if n_step is not None and settled:
             self.tracker.log_hyperparams({"max_steps_of_budget": n_step})

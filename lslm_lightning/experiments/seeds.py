@@ -18,7 +18,7 @@ from lslm_lightning.experiments.invocation import command_arguments, command_lin
 from lslm_lightning.experiments.run_evaluation import digest_line
 from lslm_lightning.files import atomic_write
 from lslm_lightning.reports.description import describe, score_table
-from lslm_lightning.reports.numerals import number
+from lslm_lightning.reports.formatting import number
 from lslm_lightning.runs import RunDirectory
 from lslm_lightning.runs.loading import read_config
 from lslm_lightning.tracking.tracker import Tracker

@@ -65,14 +65,14 @@ def shared_examples(
     Args:
         known: see `evaluation_sets.opened`.
     """
-    from lslm_lightning.text.recipes import Existing
+    from lslm_lightning.text.recipes import TokenizerFile
 
     for run in runs:
         data = data_of_run(run, known)
         examples = None if data is None else examples_of(run.directory, data, wanted)
         if examples is not None:
             whole = data_of(run.config["data"])
-            whole.recipe = Existing(str(run.directory.tokenizer))
+            whole.recipe = TokenizerFile(str(run.directory.tokenizer))
             return SharedExamples(whole, examples, evaluation_set(examples).ids)
     return None
 

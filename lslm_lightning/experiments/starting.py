@@ -11,7 +11,7 @@ from lslm_lightning.experiments.resuming import resume_run
 from lslm_lightning.experiments.run import Run
 from lslm_lightning.experiments.training import perform
 from lslm_lightning.runs import RunDirectory
-from lslm_lightning.training.distributed.processes import previous_attempt
+from lslm_lightning.training.distributed.launch import previous_attempt
 
 
 def train(

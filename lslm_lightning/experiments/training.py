@@ -24,7 +24,7 @@ from lslm_lightning.experiments.job_state import JobState
 from lslm_lightning.experiments.preflight import TRAINING
 from lslm_lightning.runs import RunDirectory
 from lslm_lightning.training.cores import THREADS
-from lslm_lightning.training.distributed.processes import (
+from lslm_lightning.training.distributed.launch import (
     DIRECTORY,
     LAUNCHED,
 )

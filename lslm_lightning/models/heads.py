@@ -85,7 +85,7 @@ class Projection(Head):
         return piecewise_nats(y, *self.vectors(embedding), target, label_smoothing)
 
 
-class TiedProjection(Projection):
+class TiedHead(Projection):
     """Head whose matrix is the token embedding itself (weight tying). Source: Press and Wolf 2017.
 
     Args:
@@ -100,7 +100,7 @@ class TiedProjection(Projection):
         return embedding, self.bias
 
 
-class FreeProjection(Projection):
+class LinearHead(Projection):
     """Linear head with a matrix of its own, not tied to the embedding.
 
     Args:
@@ -199,7 +199,7 @@ def required(source: Source | None) -> Source:
     """
     if source is None:
         raise ValueError(
-            "head=PointerGenerator copies from a source and needs one; choose TiedProjection "
+            "head=PointerGenerator copies from a source and needs one; choose TiedHead "
             "where n_encoder_layer=0"
         )
     return source

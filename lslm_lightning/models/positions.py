@@ -41,7 +41,7 @@ class Position(nn.Module):
         return None
 
 
-class NoPosition(Position):
+class NoPositionalEncoding(Position):
     """No positional encoding: a causal decoder can infer positions from its mask.
 
     Source: Kazemnejad et al. 2023, "The Impact of Positional Encoding on Length Generalization in

@@ -16,11 +16,11 @@ import torch
 from torch import Tensor, nn
 
 from lslm_lightning.models.backbone import Backbone
-from lslm_lightning.models.heads import Head, Source, TiedProjection
+from lslm_lightning.models.heads import Head, Source, TiedHead
 from lslm_lightning.safety.parameters import Bounds, bounded_parameters
 from lslm_lightning.text.hugging_face import (
     NO_CODE,
-    HuggingFace,
+    HuggingFaceTokenizer,
     check_runs_no_code,
     is_local,
     model_config,
@@ -95,7 +95,7 @@ class Pretrained(Backbone):
             bounds = bounds_of(path)
             check_weights(Path(path))
         if tokenizer_digest is None:
-            tokenizer_digest = HuggingFace(path).train().digest
+            tokenizer_digest = HuggingFaceTokenizer(path).train().digest
         self.resolved_config = {"config": config, "tokenizer_digest": tokenizer_digest}
         self.tokenizer_digest = tokenizer_digest
         with bounded_parameters(bounds, f"{path}: its config.json does not fit its weights"):
@@ -170,7 +170,7 @@ class Pretrained(Backbone):
     def embedding_and_head(
         self, vocab_size: int, head: Callable[[int, int], Head], scale_embedding: bool
     ) -> tuple[nn.Module, Head]:
-        if not isinstance(head(1, 1), TiedProjection):
+        if not isinstance(head(1, 1), TiedHead):
             raise ValueError(f"model.head must be left out: {self.path} has its own")
         return IdentityEmbedding(), IdentityHead()
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from lslm_lightning.reports.numerals import number
+from lslm_lightning.reports.formatting import number
 
 # size in CSS pixels, at which figures are designed
 WIDTH = 360

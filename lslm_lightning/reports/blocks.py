@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from numbers import Real
 from types import NoneType
 
-from lslm_lightning.reports.numerals import decimals, number
+from lslm_lightning.reports.formatting import decimals, number
 
 
 @dataclass(frozen=True, slots=True)

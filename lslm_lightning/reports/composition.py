@@ -22,8 +22,8 @@ from lslm_lightning.reports.blocks import (
 )
 from lslm_lightning.reports.conclusion import NOTHING, Conclusion
 from lslm_lightning.reports.figures import Curves, Histogram, Series
+from lslm_lightning.reports.formatting import counted, decimals, duration, number
 from lslm_lightning.reports.intervals import Intervals
-from lslm_lightning.reports.numerals import counted, decimals, duration, number
 from lslm_lightning.reports.samples import Samples
 from lslm_lightning.reports.scores import ScoreTable, heading_of
 

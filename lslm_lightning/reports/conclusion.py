@@ -13,7 +13,7 @@ from lslm_lightning.contracts import Score, metric_label
 from lslm_lightning.evaluation.comparison import SIGNIFICANT, Pair, listed
 from lslm_lightning.metrics.significance import ENOUGH
 from lslm_lightning.reports.escaping import markdown
-from lslm_lightning.reports.numerals import counted, decimals, number
+from lslm_lightning.reports.formatting import counted, decimals, number
 from lslm_lightning.safety.display import safe_text
 
 Outcome = Literal["worse", "unsure", "better"]

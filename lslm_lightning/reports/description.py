@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from lslm_lightning.contracts import Score, metric_label
 from lslm_lightning.reports.escaping import code_block, code_span, markdown
-from lslm_lightning.reports.numerals import number
+from lslm_lightning.reports.formatting import number
 from lslm_lightning.safety.display import safe_text
 
 MOST_COLUMNS = 6  # systems beside the run; the report has all of them

@@ -34,8 +34,8 @@ from lslm_lightning.reports.conclusion import (
 )
 from lslm_lightning.reports.costs import costs_section
 from lslm_lightning.reports.explorer import Explorer
+from lslm_lightning.reports.formatting import counted, decimals
 from lslm_lightning.reports.intervals import Intervals
-from lslm_lightning.reports.numerals import counted, decimals
 from lslm_lightning.reports.samples import Sample
 from lslm_lightning.reports.scores import ScoreTable
 

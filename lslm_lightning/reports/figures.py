@@ -27,7 +27,7 @@ from lslm_lightning.reports.axes import (
     ticks_within,
 )
 from lslm_lightning.reports.blocks import Cell, Heading, Table
-from lslm_lightning.reports.numerals import counted, number
+from lslm_lightning.reports.formatting import counted, number
 
 MAX_POINTS = 300
 MAX_MARKED = 20  # longest curve whose points are drawn one by one

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from lslm_lightning.reports.numerals import number
+from lslm_lightning.reports.formatting import number
 from lslm_lightning.types import Json, Settings
 
 TRAINING = {  # setting of the trainer: its name here, and the value at which it is left out

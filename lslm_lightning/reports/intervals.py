@@ -8,7 +8,7 @@ from typing import NamedTuple
 from lslm_lightning.contracts import Score
 from lslm_lightning.reports.axes import WIDTH, Tick, extent, text_width, ticks_around
 from lslm_lightning.reports.blocks import Cell, Interval, Measure, Table
-from lslm_lightning.reports.numerals import decimals, number
+from lslm_lightning.reports.formatting import decimals, number
 from lslm_lightning.reports.scores import heading_of
 
 SIDE = 14.0  # room beside the axis

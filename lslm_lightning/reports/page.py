@@ -23,7 +23,7 @@ from lslm_lightning.files import atomic_write
 from lslm_lightning.reports import escaping
 from lslm_lightning.reports.blocks import Report
 from lslm_lightning.reports.explorer import Explorer
-from lslm_lightning.reports.numerals import number
+from lslm_lightning.reports.formatting import number
 from lslm_lightning.reports.recordings import Sound
 from lslm_lightning.reports.samples import Samples
 from lslm_lightning.safety.display import safe_text

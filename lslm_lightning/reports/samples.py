@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from lslm_lightning.reports.differences import DifferencePiece, compare
-from lslm_lightning.reports.numerals import counted, number
+from lslm_lightning.reports.formatting import counted, number
 
 LONG_SOURCE = 400  # characters
 

@@ -8,7 +8,7 @@ from itertools import combinations
 from lslm_lightning.contracts import Score, metric_label
 from lslm_lightning.evaluation.comparison import differing_parts
 from lslm_lightning.reports.blocks import Cell, Code, Heading, Measure, Missing, Table, interval_of
-from lslm_lightning.reports.numerals import counted, decimals
+from lslm_lightning.reports.formatting import counted, decimals
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from lslm_lightning.reports.numerals import number
+from lslm_lightning.reports.formatting import number
 
 EDGES = (1.0, 2.0, 4.0, 8.0, 16.0)
 

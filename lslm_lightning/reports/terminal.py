@@ -10,7 +10,7 @@ from rich.text import Text
 
 from lslm_lightning.evaluation.diagnostics import Finding
 from lslm_lightning.reports.blocks import Code, Heading, Measure, Missing, Table
-from lslm_lightning.reports.numerals import DASH, number
+from lslm_lightning.reports.formatting import DASH, number
 from lslm_lightning.safety.display import safe_text
 from lslm_lightning.safety.terminal import console
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lslm_lightning.renamed import renamed_weights
 from lslm_lightning.runs.directory import RunDirectory
 from lslm_lightning.runs.finding import find_run
 from lslm_lightning.runs.hidden_settings import reveal
@@ -174,8 +175,8 @@ def load_weights(task: "LightningModule", path: Path, tokenizer: "Tokenizer") ->
     """
     try:
         saved = read_state(path)
-        weights = saved["state_dict"]
-        check_tensors(weights)
+        check_tensors(saved["state_dict"])
+        weights = renamed_weights(saved["state_dict"])
     except Exception as error:
         raise ValueError(
             f"{path} is not a checkpoint of plain weights: {one_line(error)[:200]}"

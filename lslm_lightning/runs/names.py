@@ -21,7 +21,7 @@ INCIDENTAL = re.compile(  # settings that do not define the experiment
     r"|trainer\.(enable_\w+|logger|profiler|log_every_n_steps|num_sanity_val_steps"
     r"|default_root_dir|detect_anomaly|barebones|model_registry|val_check_interval"
     r"|check_val_every_n_epoch|limit_val_batches)(\..*)?"
-    r"|data\.(init_args\.)?(num_workers|exam_tokens)"
+    r"|data\.(init_args\.)?(num_workers|eval_batch_tokens)"
 )
 ORDER = ("data", "model")  # sections whose settings come first
 SHORT = {"max_steps": "steps", "max_epochs": "epochs", "seed_everything": "seed"}

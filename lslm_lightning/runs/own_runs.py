@@ -20,7 +20,7 @@ from lslm_lightning.text.yaml_files import ParserLoader, read_yaml
 OFFERED = {*(home.partition(".")[0] for home in HOMES), "lightning", "torchmetrics"}
 
 
-def remember_run(config: Path) -> None:
+def register_run(config: Path) -> None:
     """Register that a command of this user wrote this config.yaml.
 
     If the registry cannot be written, the run needs `--trust` if it names the user's own classes.

@@ -79,7 +79,7 @@ TRAINER_CLASSES: dict[str, set[str]] = {
         "static_graph",
     },
     "lightning.pytorch.strategies.SingleDeviceStrategy": {"device"},
-    "lslm_lightning.training.sharding.ShardedStrategy": {
+    "lslm_lightning.training.distributed.fsdp.ShardedStrategy": {
         "process_group_backend",
         "save_distributed_checkpoint",
         "tensor_parallel_size",

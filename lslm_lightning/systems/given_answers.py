@@ -17,7 +17,7 @@ from lslm_lightning.runs import find_run
 from lslm_lightning.runs.loading import read_config
 from lslm_lightning.runs.trust import only_trusted, resolve
 from lslm_lightning.systems.checkpoint import Checkpoint
-from lslm_lightning.systems.hugging_face import HuggingFace
+from lslm_lightning.systems.hugging_face import HuggingFaceSystem
 from lslm_lightning.systems.purpose import purpose_of_run
 from lslm_lightning.types import Json, JsonObject
 
@@ -117,7 +117,7 @@ class AnswerScorer:
             model of Hugging Face.
         device: "cpu", "cuda", "cuda:1"; "auto" takes a GPU where there is one.
         dtype: "float32", "float64", "bfloat16", ...; "auto" is that of the weights of a run, and
-            for a folder that of `systems.hugging_face.HuggingFace`.
+            for a folder that of `systems.hugging_face.HuggingFaceSystem`.
         trust: let a run's config name classes outside of this project.
         batch_size: answers that a model of Hugging Face scores together.
 
@@ -140,7 +140,7 @@ class AnswerScorer:
         self._example: Callable[[str, str], Example]
         if is_hugging_face(self.reference):
             folder = str(Path(self.reference).expanduser())
-            model = HuggingFace(folder, batch_size=batch_size, device=device, dtype=dtype)
+            model = HuggingFaceSystem(folder, batch_size=batch_size, device=device, dtype=dtype)
             self._example = lambda name, source: Example(name, source, ())
             _ = model.loaded
             self.system = model

@@ -56,7 +56,7 @@ SAMPLING = (  # settings without effect on a search that does not sample
 )
 
 
-class HuggingFace(Generator, Scorer):
+class HuggingFaceSystem(Generator, Scorer):
     """Causal or sequence-to-sequence model of Hugging Face; its weights are read from safetensors
     alone, and code from its repository is never run.
 

@@ -14,7 +14,7 @@ from urllib.request import Request, urlopen
 
 from lslm_lightning.text.model_sizes import bounds_of, check_sizes
 from lslm_lightning.text.pretrained import PretrainedTokenizer, Roles
-from lslm_lightning.text.recipes import Existing
+from lslm_lightning.text.recipes import TokenizerFile
 from lslm_lightning.text.sentencepiece import read_pieces
 from lslm_lightning.text.tokenizer import Tokenizer, backend_of, rust_errors, size_of
 from lslm_lightning.types import Settings
@@ -41,7 +41,7 @@ KERNELS = ("use_kernels", "kernel_config", "kernels_config")
 
 
 @dataclass(frozen=True)
-class HuggingFace(Existing):
+class HuggingFaceTokenizer(TokenizerFile):
     """Tokenizer of a pretrained model, never trained: a text has the same ids as in `transformers`.
 
     Answers start with what the model's decoder starts with. Where the model has no padding, padding
@@ -89,7 +89,7 @@ def load_pretrained(path: str) -> PretrainedTokenizer:
     backend = backend_of(fast.backend_tokenizer.to_str())
     backend.no_padding()
     backend.no_truncation()
-    recipe = Existing(path)
+    recipe = TokenizerFile(path)
     recipe._prepare(backend)
     eos = first(fast.eos_token_id, *(eos if isinstance(eos, list) else [eos]), fast.sep_token_id)
     if eos is None:

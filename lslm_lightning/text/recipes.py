@@ -15,8 +15,8 @@ from pathlib import Path
 import tokenizers
 from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers, trainers
 
-from lslm_lightning.text.guard import guard, protect
 from lslm_lightning.text.pretrained import PretrainedTokenizer
+from lslm_lightning.text.special_tokens import guard, protect
 from lslm_lightning.text.tokenizer import (
     ROLES,
     UNKNOWN,
@@ -251,7 +251,7 @@ class Words(Recipe):
 
 
 @dataclass(frozen=True)
-class Existing(Recipe):
+class TokenizerFile(Recipe):
     """Recipe that reads a `tokenizer.json` made elsewhere (GPT-2's, BERT's...), never trained.
 
     Its own tokens serve as pad, bos and eos where it has any of the usual names; a missing one is

@@ -65,7 +65,7 @@ class Tokenizer:
         if missing:
             raise ValueError(
                 f"the tokenizer has no token for {' and '.join(missing)}; adopt it with the "
-                "recipe Existing, which adds them"
+                "recipe TokenizerFile, which adds them"
             )
         self._json = backend.to_str()
         self.digest = hashlib.sha256(self._json.encode()).hexdigest()

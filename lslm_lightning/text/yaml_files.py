@@ -279,7 +279,7 @@ def refuse_expansion(root: yaml.Node) -> None:
 
 
 def parse_yaml(text: str, loader: type = ConfigLoader) -> Json:
-    """Return the value of a YAML document; of a config (`ParserLoader`) by its new names.
+    """Return the value of a YAML document; a config with new names for old ones.
 
     Raises:
         MeaningError: a key stands twice, what should be text is something else, the nesting is too
@@ -290,7 +290,7 @@ def parse_yaml(text: str, loader: type = ConfigLoader) -> Json:
         value = yaml.load(text, Loader=loader)
     except (ValueError, TypeError, OverflowError) as error:  # of PyYAML's constructors
         raise yaml.YAMLError(f"a value cannot be read ({error})") from None
-    if issubclass(loader, ParserLoader):
+    if not issubclass(loader, CatalogueLoader):
         value = renamed(value)
     learn_settings(value)  # so that no output shows the secrets of a configuration
     return value

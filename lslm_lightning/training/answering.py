@@ -11,8 +11,8 @@ from lslm_lightning.contracts import Example, Metric, Mode, Prediction
 from lslm_lightning.decoding import AnySearch, CtcSearch, Fusion
 from lslm_lightning.decoding.search import no_sync
 from lslm_lightning.text.identification import language_by_letters
+from lslm_lightning.training.distributed.fsdp import agreement, splits_layers
 from lslm_lightning.training.precision import weights_cast_once
-from lslm_lightning.training.sharding import agreement, splits_layers
 
 if TYPE_CHECKING:
     from lslm_lightning.training.task import Task

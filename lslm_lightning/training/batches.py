@@ -32,7 +32,7 @@ class WindowBatch(NamedTuple):
     follows: bool | None = None
 
 
-class ExamBatch:
+class EvaluationBatch:
     """Examples to answer together; an object of its own, which Lightning passes on unchanged."""
 
     def __init__(self, examples: Sequence[Example]) -> None:

@@ -50,10 +50,10 @@ class Budget(Callback):
     that weights, optimizer and random state of the run do not change. The time of a validation is
     measured on some of its batches, and on the answers to its examples with outputs as long as the
     references. While the learning rates do not depend on the number of steps (in the warm-up, or
-    until a `Trapezoid` decays), that number is an estimate. It is made final before they do, by the
-    time of the training steps and validations so far, to a number under which every step so far
-    would have been the same. A run that is stopped before resumes to the last estimate, which
-    config.yaml holds.
+    until a `WarmupStableDecay` decays), that number is an estimate. It is made final before they
+    do, by the time of the training steps and validations so far, to a number under which every
+    step so far would have been the same. A run that is stopped before resumes to the last
+    estimate, which config.yaml holds.
 
     Args:
         minutes: wall time of `fit` from the first step on.
@@ -262,8 +262,8 @@ class Budget(Callback):
                     picks,
                     lambda pick: float(task.loss(trainer.strategy.batch_to_device(dataset[pick]))),
                 )
-                examples = data.validation_exam()
-                batches = data.exam_batches(examples, trainer.global_rank, trainer.world_size)
+                examples = data.validation_examples()
+                batches = data.evaluation_batches(examples, trainer.global_rank, trainer.world_size)
                 samples = self._extrapolated([None], lambda _: task.answering.samples())
                 return losses + self._extrapolated(batches, task.answering.benchmark_step) + samples
         finally:

@@ -48,7 +48,7 @@ class BudgetData(TaskData):
         tokenizer: Recipe = BytePair(),  # noqa: B008 (frozen)
         columns: JsonObject | None = None,
         seed: int = 0,
-        exam_tokens: int = EVAL_TOKENS,
+        eval_batch_tokens: int = EVAL_TOKENS,
         n_validation_example: int = N_VALIDATION_EXAMPLE,
         num_workers: int = 0,
         *,
@@ -59,7 +59,7 @@ class BudgetData(TaskData):
             tokenizer,
             columns,
             seed,
-            exam_tokens,
+            eval_batch_tokens,
             n_validation_example,
             num_workers,
         )

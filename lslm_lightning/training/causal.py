@@ -16,7 +16,7 @@ from lslm_lightning.decoding import Search
 from lslm_lightning.decoding.search import Nested, reorder
 from lslm_lightning.models.backbone import Backbone, State
 from lslm_lightning.models.embedding import TokenEmbedding
-from lslm_lightning.models.heads import Head, TiedProjection, upcast_to_float32
+from lslm_lightning.models.heads import Head, TiedHead, upcast_to_float32
 from lslm_lightning.optim import Schedule
 from lslm_lightning.text.tokenizer import Tokenizer
 from lslm_lightning.training.batches import WindowBatch, padded
@@ -101,7 +101,7 @@ class CausalTask(LanguageModel):
         self,
         backbone: Backbone,
         tokenizer: Tokenizer,
-        head: Callable[[int, int], Head] = TiedProjection,
+        head: Callable[[int, int], Head] = TiedHead,
         context: int = CONTEXT,
         stride: int | None = None,
         scale_embedding: bool | None = None,

@@ -73,7 +73,7 @@ def check_distinguishes(task: "Task", data: "TaskData") -> None:
         ValueError: the metric cannot tell the validation references apart.
     """
     name = task.monitor.removeprefix("val/")
-    examples = data.validation_exam()
+    examples = data.validation_examples()
     metrics = task.answering.all_metrics(examples[0].language) if examples else []
     metric = next((metric for metric in metrics if metric.name == name), None)
     if metric is None or not is_blind(metric, examples):

@@ -15,7 +15,7 @@ from lslm_lightning.task_package import NAMES
 from lslm_lightning.text.cache import train_once
 from lslm_lightning.text.identification import tell_language
 from lslm_lightning.text.languages import canonical
-from lslm_lightning.text.recipes import Existing, Recipe
+from lslm_lightning.text.recipes import Recipe, TokenizerFile
 from lslm_lightning.text.tokenizer import Tokenizer
 from lslm_lightning.types import JsonObject
 
@@ -76,7 +76,7 @@ class CorpusData(LightningDataModule, ABC):
 
         A tokenizer that is read from a file needs no training split.
         """
-        if self._tokenizer is None and isinstance(self.recipe, Existing):
+        if self._tokenizer is None and isinstance(self.recipe, TokenizerFile):
             self._tokenizer = self.recipe.train()
         elif self._tokenizer is None:
             self._tokenizer = train_once(
@@ -92,7 +92,7 @@ class CorpusData(LightningDataModule, ABC):
         """Return the texts that the tokenizer is trained on."""
 
     @cached_property
-    def texts_at_hand(self) -> list[str] | None:
+    def available_training_texts(self) -> list[str] | None:
         """All `training_texts`; None if the corpus has none, or if they cannot be read."""
         try:
             # a corpus without a training split is trained on a stream, which has no end

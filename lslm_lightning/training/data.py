@@ -16,8 +16,8 @@ from lslm_lightning.evaluation.evaluation_set import EvaluationSet, evaluation_s
 from lslm_lightning.text.recipes import BytePair, Recipe
 from lslm_lightning.training.batches import Batch
 from lslm_lightning.training.corpus_data import CorpusData
+from lslm_lightning.training.distributed.fsdp import data_share
 from lslm_lightning.training.loaders import BatchPlan, evaluation_loader, rank_stream
-from lslm_lightning.training.sharding import data_share
 from lslm_lightning.types import JsonObject
 
 # Defaults of settings that all data modules have
@@ -44,7 +44,7 @@ class TaskData(CorpusData):
         columns: columns of the files for the fields this task uses, where they differ; see
             corpora.yaml.
         seed: seed of the order of training batches.
-        exam_tokens: maximal number of padded source positions in one batch of an evaluation.
+        eval_batch_tokens: maximal number of padded source positions in one batch of an evaluation.
         n_validation_example: number of validation examples that are decoded, spread evenly over the
             split; 0 for none.
         num_workers: loader processes; batches are cheap to make, 0 suits most corpora.
@@ -75,14 +75,15 @@ class TaskData(CorpusData):
         tokenizer: Recipe = BytePair(),  # noqa: B008 (frozen)
         columns: JsonObject | None = None,
         seed: int = 0,
-        exam_tokens: int = EVAL_TOKENS,
+        eval_batch_tokens: int = EVAL_TOKENS,
         n_validation_example: int = N_VALIDATION_EXAMPLE,
         num_workers: int = 0,
     ) -> None:
         super().__init__(corpus, tokenizer, columns)
-        if exam_tokens < 1:
+        if eval_batch_tokens < 1:
             raise ValueError(
-                f"exam_tokens={exam_tokens} must be at least 1; {EVAL_TOKENS} suits most machines"
+                f"eval_batch_tokens={eval_batch_tokens} must be at least 1; {EVAL_TOKENS} suits "
+                "most machines"
             )
         for name, value in {
             "seed": seed,
@@ -92,7 +93,7 @@ class TaskData(CorpusData):
             if value < 0:
                 raise ValueError(f"{name}={value} must be at least 0")
         self.seed = seed
-        self.exam_tokens = exam_tokens
+        self.eval_batch_tokens = eval_batch_tokens
         self.num_workers = num_workers
         self.n_validation_example = n_validation_example
         self.counts: dict[str, float] = {}
@@ -170,7 +171,7 @@ class TaskData(CorpusData):
         """
         return []
 
-    def validation_exam(self) -> list[Example]:
+    def validation_examples(self) -> list[Example]:
         """Return the validation examples that are decoded: at most `n_validation_example`, spread
         evenly over the split, always the same ones.
         """
@@ -189,17 +190,17 @@ class TaskData(CorpusData):
             for ids in self.tokenizer.encode_batch([e.source for e in examples])
         ]
 
-    def exam_batches(
+    def evaluation_batches(
         self, examples: Sequence[Example], rank: int = 0, world: int = 1
     ) -> list[list[Example]]:
-        """Return this rank's examples in batches of at most `exam_tokens` padded source positions,
-        longest first.
+        """Return this rank's examples in batches of at most `eval_batch_tokens` padded source
+        positions, longest first.
         """
         lengths = self.source_lengths(examples)
         batches: list[list[Example]] = []
         longest = 0
         for i in sorted(range(len(examples)), key=lambda i: (-lengths[i], i))[rank::world]:
-            if not batches or (len(batches[-1]) + 1) * longest > self.exam_tokens:
+            if not batches or (len(batches[-1]) + 1) * longest > self.eval_batch_tokens:
                 batches.append([])
                 longest = lengths[i]
             batches[-1].append(examples[i])

@@ -7,8 +7,8 @@ from lightning.pytorch import Trainer
 from torch.utils.data import DataLoader
 
 from lslm_lightning.data.batching import BatchStream, limited
-from lslm_lightning.training.batches import ExamBatch
-from lslm_lightning.training.sharding import data_share
+from lslm_lightning.training.batches import EvaluationBatch
+from lslm_lightning.training.distributed.fsdp import data_share
 
 if TYPE_CHECKING:
     from lslm_lightning.training.data import TaskData
@@ -82,6 +82,6 @@ def evaluation_loader(data: "TaskData", split: str) -> DataLoader:
     """Return a loader of this rank's evaluation batches of the split; of one empty batch if it has
     no examples, as in `rank_share`.
     """
-    batches = data.exam_batches(data.examples(split), *data_share(data.trainer))
-    together = [ExamBatch(batch) for batch in batches or [[]]]
+    batches = data.evaluation_batches(data.examples(split), *data_share(data.trainer))
+    together = [EvaluationBatch(batch) for batch in batches or [[]]]
     return DataLoader(together, batch_size=None)  # type: ignore[arg-type]  # a list is a dataset

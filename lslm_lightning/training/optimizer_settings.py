@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from lslm_lightning.optim import Cosine
-from lslm_lightning.training.sharding import GROUPS
+from lslm_lightning.training.distributed.fsdp import GROUPS
 from lslm_lightning.training.trainer_access import callbacks_of
 from lslm_lightning.types import Json, JsonObject, Settings, StateDict
 

@@ -25,7 +25,7 @@ from lslm_lightning.decoding import Beam, Decoded, Greedy, Search
 from lslm_lightning.decoding.search import Nested
 from lslm_lightning.models.backbone import Backbone
 from lslm_lightning.models.embedding import TokenEmbedding
-from lslm_lightning.models.heads import Head, Source, TiedProjection, upcast_to_float32
+from lslm_lightning.models.heads import Head, Source, TiedHead, upcast_to_float32
 from lslm_lightning.optim import Schedule
 from lslm_lightning.text.tokenizer import Tokenizer
 from lslm_lightning.training.answering import Answering
@@ -148,7 +148,7 @@ class SequenceToSequenceTask(Task):
         self,
         backbone: Backbone,
         tokenizer: Tokenizer,
-        head: Callable[[int, int], Head] = TiedProjection,
+        head: Callable[[int, int], Head] = TiedHead,
         search: Search = Beam(beam_size=5),  # noqa: B008 (frozen)
         validation_search: Search = Greedy(),  # noqa: B008 (frozen)
         max_length: int | None = None,

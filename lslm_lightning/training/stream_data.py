@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
-from lslm_lightning.data.lanes import Lanes, StreamCursor
+from lslm_lightning.data.sharded_streams import ShardedStreams, StreamCursor
 from lslm_lightning.types import StateDict
 
 
@@ -53,7 +53,7 @@ class StreamProgress:
 
 
 class StreamedWindows(IterableDataset):
-    """Endless dataset of one rank's share of a stream; see `Lanes`.
+    """Endless dataset of one rank's share of a stream; see `ShardedStreams`.
 
     Each `iter` starts after the last batch that was trained on, however far a loader had read
     ahead.
@@ -67,7 +67,7 @@ class StreamedWindows(IterableDataset):
 
     def __init__(
         self,
-        lanes: Lanes,
+        lanes: ShardedStreams,
         position: Callable[[], int] | None,
         positions: dict[int, StreamCursor],
         rank: int,

@@ -19,17 +19,15 @@ from lslm_lightning.decoding import AnySearch, Fusion, Search
 from lslm_lightning.metrics.names import as_metrics
 from lslm_lightning.models.backbone import Backbone
 from lslm_lightning.optim import Schedule, decay_groups
+from lslm_lightning.renamed import renamed_weights
 from lslm_lightning.text.tokenizer import Tokenizer
 from lslm_lightning.training.accumulation import MeanNats
 from lslm_lightning.training.answering import Answering
-from lslm_lightning.training.batches import ExamBatch
+from lslm_lightning.training.batches import EvaluationBatch
+from lslm_lightning.training.callbacks.evaluation import EvaluationCallback
 from lslm_lightning.training.data import TaskData
 from lslm_lightning.training.data_requirements import DataRequirements
-from lslm_lightning.training.exam import EvaluationCallback
-from lslm_lightning.training.model_info import ModelInfo
-from lslm_lightning.training.optimizer_settings import ADAMW, COSINE, optimizer_builder
-from lslm_lightning.training.precision import weights_cast_once
-from lslm_lightning.training.sharding import (
+from lslm_lightning.training.distributed.fsdp import (
     ShardedStrategy,
     apply_fsdp,
     by_mesh,
@@ -39,6 +37,9 @@ from lslm_lightning.training.sharding import (
     reshard,
     unshard,
 )
+from lslm_lightning.training.model_info import ModelInfo
+from lslm_lightning.training.optimizer_settings import ADAMW, COSINE, optimizer_builder
+from lslm_lightning.training.precision import weights_cast_once
 from lslm_lightning.training.task_report import TaskReport
 from lslm_lightning.training.token_gradients import (
     LOSS_DIVISOR,
@@ -156,7 +157,7 @@ class Task(LightningModule, ABC):
             raise ValueError(
                 f"{type(backbone).__name__} reads the ids of its own tokenizer, not those of "
                 f"{tokenizer!r}: give data.tokenizer the recipe"
-                " lslm_lightning.text.hugging_face.HuggingFace with the same path"
+                " lslm_lightning.text.hugging_face.HuggingFaceTokenizer with the same path"
             )
         self.backbone = backbone
         self.tokenizer = tokenizer
@@ -278,6 +279,7 @@ class Task(LightningModule, ABC):
         self.training_state.save(checkpoint)
 
     def on_load_checkpoint(self, checkpoint: StateDict) -> None:
+        checkpoint["state_dict"] = renamed_weights(checkpoint["state_dict"])
         self.training_state.load(checkpoint)
 
     # Validation and test: exact sums over the split; answers are scored by the callback
@@ -309,7 +311,7 @@ class Task(LightningModule, ABC):
     on_predict_epoch_end = reshard
 
     def test_step(  # type: ignore[override]  # Lightning passes any output on to callbacks
-        self, batch: ExamBatch, batch_idx: int
+        self, batch: EvaluationBatch, batch_idx: int
     ) -> list[Prediction]:
         with weights_cast_once(self.device.type):
             return self.answer(batch.examples) if batch.examples else []

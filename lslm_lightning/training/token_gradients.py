@@ -6,7 +6,7 @@ import math
 import torch
 from torch import Tensor
 
-from lslm_lightning.training.sharding import local
+from lslm_lightning.training.distributed.fsdp import local
 
 # Sums of nats are back-propagated over this constant; the gradients are divided by the true number
 # of tokens before clipping.

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from lslm_lightning.optim import decay_groups
+from lslm_lightning.training.distributed.fsdp import by_mesh, data_share
 from lslm_lightning.training.optimizer_settings import name_of, recorded
-from lslm_lightning.training.sharding import by_mesh, data_share
 from lslm_lightning.training.trainer_access import data_of
 from lslm_lightning.types import JsonObject, StateDict
 

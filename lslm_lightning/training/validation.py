@@ -9,7 +9,7 @@ from lightning.pytorch import Trainer
 
 from lslm_lightning.decoding import AnySearch
 from lslm_lightning.evaluation.evaluation_set import evaluation_set
-from lslm_lightning.training.sharding import data_share
+from lslm_lightning.training.distributed.fsdp import data_share
 from lslm_lightning.training.token_gradients import check_finite
 from lslm_lightning.training.trainer_access import data_of
 
@@ -40,7 +40,7 @@ class Validation:
         """Return the names of all values that a validation on these data logs. A metric that is
         undefined is not logged.
         """
-        examples = data.validation_exam()
+        examples = data.validation_examples()
         metrics = self.task.answering.all_metrics(examples[0].language) if examples else []
         return ["val/loss", *(f"val/{metric.name}" for metric in metrics)]
 
@@ -76,7 +76,7 @@ class Validation:
         limit = trainer.limit_val_batches
         if not limit:
             return {}
-        examples = data.validation_exam()
+        examples = data.validation_examples()
         metrics = task.answering.all_metrics(examples[0].language) if examples else []
         signatures = {f"val/{metric.name}": metric.signature for metric in metrics}
         if task.monitor in signatures:

@@ -8,15 +8,16 @@ import torch
 from torch.utils.data import DataLoader
 
 from lslm_lightning.contracts import Example
-from lslm_lightning.data.lanes import Lanes
 from lslm_lightning.data.locations import cache_directory
 from lslm_lightning.data.packing import Chunks, Contiguous, Windows, in_order, pack, packed_name
 from lslm_lightning.data.prepared import Prepared
 from lslm_lightning.data.rows import text_of
+from lslm_lightning.data.sharded_streams import ShardedStreams
 from lslm_lightning.data.stream import Stream
-from lslm_lightning.text.recipes import BytePair, Existing, Recipe
+from lslm_lightning.text.recipes import BytePair, Recipe, TokenizerFile
 from lslm_lightning.training.batches import Batch, WindowBatch
 from lslm_lightning.training.data import Sizes, TaskData
+from lslm_lightning.training.distributed.fsdp import data_share
 from lslm_lightning.training.loaders import BatchPlan, batch_loader, n_processed, rank_share
 from lslm_lightning.training.packed_text import (
     CircularTokens,
@@ -25,7 +26,6 @@ from lslm_lightning.training.packed_text import (
     SequentialTokens,
     WholeTexts,
 )
-from lslm_lightning.training.sharding import data_share
 from lslm_lightning.training.stream_data import StreamBatch, StreamedWindows, StreamProgress
 from lslm_lightning.types import JsonObject, StateDict
 
@@ -54,7 +54,7 @@ class WindowData(TaskData):
             that the state of a recurrent network is carried from batch to batch (truncated
             back-propagation through time over `context` steps); see `data.packing.Contiguous`.
         n_lane: number of parts of a stream that are read in parallel, a multiple of the number of
-            processes times num_workers; see `data.lanes.Lanes`.
+            processes times num_workers; see `data.lanes.ShardedStreams`.
         buffer: documents of a stream that each part holds in memory and shuffles together.
         n_tokenizer_text: number of texts at the beginning of a stream that train the tokenizer.
         language: code of the texts' language, for word counts and fonts; by default that of the
@@ -93,7 +93,7 @@ class WindowData(TaskData):
             )
         self.prepared = None if prepared is None else Prepared.open(prepared)
         if self.prepared is not None:
-            tokenizer = Existing(str(self.prepared.tokenizer))
+            tokenizer = TokenizerFile(str(self.prepared.tokenizer))
         super().__init__(
             corpus, tokenizer, columns, seed, n_validation_example=0, num_workers=num_workers
         )
@@ -132,8 +132,8 @@ class WindowData(TaskData):
         return self.texts("train")
 
     @cached_property
-    def texts_at_hand(self) -> list[str] | None:
-        return None if self.has_own_training_texts else super().texts_at_hand
+    def available_training_texts(self) -> list[str] | None:
+        return None if self.has_own_training_texts else super().available_training_texts
 
     def digest(self, split: str) -> str:
         if split != "train" or not self.has_own_training_texts:
@@ -240,7 +240,7 @@ class WindowData(TaskData):
     def train_dataloader(self) -> DataLoader:
         trainer = self.trainer
         if self.stream_of_texts is not None:
-            lanes = Lanes(
+            lanes = ShardedStreams(
                 self.stream_of_texts,
                 self.tokenizer,
                 self.context,

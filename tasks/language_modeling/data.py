@@ -55,7 +55,7 @@ class LanguageModelingData(WindowData):
         n = min(N_PROMPT, len(whole))
         return [beginning(whole[i * len(whole) // n]) for i in range(n)]
 
-    def exam_batches(
+    def evaluation_batches(
         self, examples: Sequence[Example], rank: int = 0, world: int = 1
     ) -> list[list[Example]]:
         """Return this rank's batches of whole texts, of about 200,000 characters each."""

@@ -228,7 +228,9 @@ def writing(written: Mapping[str, Sequence[tuple[str, str]]], data: TaskData) ->
     substring of each system's texts that occurs in the training text.
     """
     assert isinstance(data, WindowData)
-    known = None if data.texts_at_hand is None else searchable(data.texts_at_hand)
+    known = (
+        None if data.available_training_texts is None else searchable(data.available_training_texts)
+    )
     blocks: list[object] = []
     for name, texts in written.items():
         shown = [

@@ -5,33 +5,33 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tasks.question_answering.baselines import FrequentSpan, NoAnswer, WordOverlap
-    from tasks.question_answering.bidaf import AttentionFlow
     from tasks.question_answering.data import GenerativeData
-    from tasks.question_answering.judge import Judge
-    from tasks.question_answering.span_data import SpanData
-    from tasks.question_answering.spans import SpanTask
+    from tasks.question_answering.extractive.answerability import AnswerabilityHead
+    from tasks.question_answering.extractive.bidaf import AttentionFlow
+    from tasks.question_answering.extractive.data import SpanData
+    from tasks.question_answering.extractive.task import SpanTask
     from tasks.question_answering.task import GenerativeTask
 
 __all__ = [
+    "AnswerabilityHead",
     "AttentionFlow",
     "FrequentSpan",
     "GenerativeData",
     "GenerativeTask",
-    "Judge",
     "NoAnswer",
     "SpanData",
     "SpanTask",
     "WordOverlap",
 ]
 MODULES = {  # of this package, by exported name
-    "AttentionFlow": "bidaf",
+    "AttentionFlow": "extractive.bidaf",
     "FrequentSpan": "baselines",
     "GenerativeData": "data",
     "GenerativeTask": "task",
-    "Judge": "judge",
+    "AnswerabilityHead": "extractive.answerability",
     "NoAnswer": "baselines",
-    "SpanData": "span_data",
-    "SpanTask": "spans",
+    "SpanData": "extractive.data",
+    "SpanTask": "extractive.task",
     "WordOverlap": "baselines",
 }
 

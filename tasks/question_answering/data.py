@@ -19,7 +19,7 @@ from lslm_lightning.training.data import (
 from lslm_lightning.training.pair_data import PairData
 from lslm_lightning.types import JsonObject
 from tasks.question_answering import prompt
-from tasks.question_answering.places import nearest_occurrence
+from tasks.question_answering.offsets import nearest_occurrence
 
 N_NAMED = 5  # ids that a message lists at most
 
@@ -203,7 +203,7 @@ class GenerativeData(QuestionData, PairData):
         tokenizer: Recipe = BytePair(),  # noqa: B008 (frozen)
         columns: JsonObject | None = None,
         seed: int = 0,
-        exam_tokens: int = EVAL_TOKENS,
+        eval_batch_tokens: int = EVAL_TOKENS,
         n_validation_example: int = N_VALIDATION_EXAMPLE,
         num_workers: int = 0,
         *,
@@ -218,7 +218,7 @@ class GenerativeData(QuestionData, PairData):
             tokenizer,
             columns,
             seed,
-            exam_tokens,
+            eval_batch_tokens,
             n_validation_example,
             num_workers,
             max_tokens=max_tokens,

@@ -17,7 +17,7 @@ from lslm_lightning.text.chinese import segment
 from lslm_lightning.text.languages import base_language
 from tasks.question_answering import calibration
 from tasks.question_answering.data import Question, as_question, is_answerable
-from tasks.question_answering.places import nearest_occurrence
+from tasks.question_answering.offsets import nearest_occurrence
 
 N_MARKED = 12
 ENGLISH = {

@@ -21,6 +21,8 @@ from lslm_lightning.training.data import N_VALIDATION_EXAMPLE, rank_zero_print
 from lslm_lightning.types import JsonObject
 
 MODALITY = "sound"
+# values of `on_unreadable` as checkpoints have them
+BY_RELEASE_0_1 = {"error": "refuse", "skip": "leave out"}
 N_NAMED = 5  # file names that a message lists at most
 # estimate for files that were not read: 10 ms of 16-bit samples at 16,000 Hz
 BYTES_PER_FRAME = 320
@@ -121,10 +123,10 @@ class SpeechData(BudgetData):
 
     Args:
         max_frames: padded frames of one training batch on one device.
-        exam_tokens: padded frames of one batch of an evaluation.
-        unreadable: what to do with training recordings that are empty, truncated or no sound:
-            "refuse" raises an error that names the first, "leave out" skips and counts them. In an
-            evaluation they are always an error.
+        eval_batch_tokens: padded frames of one batch of an evaluation.
+        on_unreadable: what to do with training recordings that are empty, truncated or no sound:
+            "error" raises an error that names the first, "skip" leaves them out and counts them.
+            In an evaluation they are always an error.
         language: code of the spoken language, which decides how errors are counted; by default that
             of the corpus, or the one identified from the transcripts.
     """
@@ -137,12 +139,12 @@ class SpeechData(BudgetData):
         tokenizer: Recipe = BytePair(),  # noqa: B008 (frozen)
         columns: JsonObject | None = None,
         seed: int = 0,
-        exam_tokens: int = 20_000,
+        eval_batch_tokens: int = 20_000,
         n_validation_example: int = N_VALIDATION_EXAMPLE,
         num_workers: int = 0,
         *,
         max_frames: int = 12_000,
-        unreadable: str = "refuse",
+        on_unreadable: str = "error",
         language: str | None = None,
     ) -> None:
         if max_frames < 1:
@@ -154,14 +156,14 @@ class SpeechData(BudgetData):
             tokenizer,
             columns,
             seed,
-            exam_tokens,
+            eval_batch_tokens,
             n_validation_example,
             num_workers,
             max_tokens=max_frames,
         )
-        if unreadable not in ("refuse", "leave out"):
-            raise ValueError(f"unreadable={unreadable!r} must be 'refuse' or 'leave out'")
-        self.unreadable = unreadable
+        if on_unreadable not in ("error", "skip"):
+            raise ValueError(f"on_unreadable={on_unreadable!r} must be 'error' or 'skip'")
+        self.on_unreadable = on_unreadable
         self.given_language = language
         self.front_end: FrontEnd | None = None
         self.n_vector: VectorCount | None = None
@@ -292,11 +294,11 @@ class SpeechData(BudgetData):
         examples = self.examples(split)
         features = self._featured.pop(split, None) or self.featured(split)
         unread = [row for row in features if isinstance(row, str)]
-        if split != "train" or self.unreadable == "refuse":
+        if split != "train" or self.on_unreadable == "error":
             self._refuse(
                 split,
                 unread,
-                ", or set data.unreadable='leave out'"
+                ", or set data.on_unreadable=skip"
                 if split == "train"
                 else ", or take it out of the corpus",
             )
@@ -369,7 +371,8 @@ class SpeechData(BudgetData):
         return self.n_vector is not None and bool(frames_needed(ids) > self.n_vector(n_frame))
 
     def batching(self) -> str:
-        return f"max_frames {self.max_tokens}, {self.front_end}, unreadable ones {self.unreadable}"
+        unreadable = BY_RELEASE_0_1[self.on_unreadable]
+        return f"max_frames {self.max_tokens}, {self.front_end}, unreadable ones {unreadable}"
 
     def source_lengths(self, examples: Sequence[Example]) -> list[int]:
         """Return the number of frames of each recording; estimated from the file size if it is not

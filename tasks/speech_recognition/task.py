@@ -21,7 +21,7 @@ from lslm_lightning.decoding import AnySearch, CtcGreedy, CtcSearch, JointSearch
 from lslm_lightning.decoding.search import Nested
 from lslm_lightning.metrics.error_rate import CharacterErrorRate, WordErrorRate
 from lslm_lightning.models.backbone import Backbone
-from lslm_lightning.models.heads import Head, TiedProjection, upcast_to_float32
+from lslm_lightning.models.heads import Head, TiedHead, upcast_to_float32
 from lslm_lightning.models.subsampling import FrameReduction, Subsampling
 from lslm_lightning.optim import Schedule
 from lslm_lightning.text.languages import writes_spaces
@@ -101,7 +101,7 @@ class SpeechRecognitionTask(Task):
         augment: Callable[[], SpecAugment] = SpecAugment,
         tempo: float = 0.0,
         ctc_weight: float = 1.0,
-        head: Callable[[int, int], Head] = TiedProjection,
+        head: Callable[[int, int], Head] = TiedHead,
         search: AnySearch = CtcGreedy(),  # noqa: B008 (frozen)
         validation_search: AnySearch | None = None,
         max_length: int | None = None,

@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tasks.summarization.data import SummarizationData
-    from tasks.summarization.extractive import ExtractiveTask
-    from tasks.summarization.extractive_data import ExtractiveData
+    from tasks.summarization.extractive.data import ExtractiveData
+    from tasks.summarization.extractive.task import ExtractiveTask
     from tasks.summarization.task import SummarizationTask
 
 __all__ = ["ExtractiveData", "ExtractiveTask", "SummarizationData", "SummarizationTask"]
 MODULES = {  # of this package, by exported name
-    "ExtractiveData": "extractive_data",
-    "ExtractiveTask": "extractive",
+    "ExtractiveData": "extractive.data",
+    "ExtractiveTask": "extractive.task",
     "SummarizationData": "data",
     "SummarizationTask": "task",
 }

@@ -30,7 +30,7 @@ class TranslationData(PairData):
         tokenizer: Recipe = BytePair(),  # noqa: B008 (frozen)
         columns: JsonObject | None = None,
         seed: int = 0,
-        exam_tokens: int = EVAL_TOKENS,
+        eval_batch_tokens: int = EVAL_TOKENS,
         n_validation_example: int = N_VALIDATION_EXAMPLE,
         num_workers: int = 0,
         *,
@@ -46,7 +46,7 @@ class TranslationData(PairData):
             tokenizer,
             columns,
             seed,
-            exam_tokens,
+            eval_batch_tokens,
             n_validation_example,
             num_workers,
             max_tokens=max_tokens,

@@ -39,11 +39,11 @@ ORDER = (
     "poetry",
     "fsdd",
     "an4",
-    "translation_ladder",
-    "language_ladder",
-    "chinese_ladder",
-    "words_ladder",
-    "summarization_ladder",
+    "translation_sweep",
+    "language_sweep",
+    "chinese_sweep",
+    "words_sweep",
+    "summarization_sweep",
 )
 GPU = ("sharded_gpu", "train_speed_gpu", "multi30k_gpu")
 WRAPPED = {"beam_speed": "beam"}  # beam_speed.py is a program of its own

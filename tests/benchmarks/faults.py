@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tests.benchmarks.benchmark import Benchmark, Check, Figures, Part
 from tests.benchmarks.job import HOME
-from tests.commands.alike import config_of, delivered, only, same_run
+from tests.commands.compared_runs import config_of, delivered, only, same_run
 from tests.support.forked_commands import Forked, Origin, of_torchrun
 from tests.support.mlflow_server import free_port, mlflow_server
 from tests.support.slow_connection import Wire

@@ -9,7 +9,7 @@ from lslm_lightning.evaluation.predictions import read_predictions
 from lslm_lightning.evaluation.scoring import Scores, score
 from lslm_lightning.experiments.run_evaluation import baseline_scores
 from lslm_lightning.runs import load_run
-from lslm_lightning.text.recipes import Existing
+from lslm_lightning.text.recipes import TokenizerFile
 from lslm_lightning.training.data import TaskData
 
 
@@ -23,13 +23,13 @@ class Finished:
         parser = ArgumentParser(exit_on_error=False)
         parser.add_subclass_arguments(TaskData, "data", fail_untyped=False)
         self.data = parser.instantiate(parser.parse_object({"data": run.config["data"]})).data
-        self.data.recipe = Existing(str(self.directory.tokenizer))
+        self.data.recipe = TokenizerFile(str(self.directory.tokenizer))
         self.task.requirements.bind(self.data)
         self.predictions = read_predictions(self.directory.predictions / "test.jsonl")
 
     def answers(self, examples: Sequence[Example]) -> list[Prediction]:
         """What the model says to other questions."""
-        return list(self.task.answering.predict(self.data.exam_batches(examples)))
+        return list(self.task.answering.predict(self.data.evaluation_batches(examples)))
 
     def score(self, predictions: Sequence[Prediction]) -> Scores:
         """By the task's own metrics, in the exam of the test."""

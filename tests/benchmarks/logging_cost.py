@@ -12,7 +12,7 @@ from typing import Any
 from lslm_lightning.tracking.curves import read_points
 from tests.benchmarks.benchmark import Benchmark, Check, Figures
 from tests.benchmarks.job import config_path, lslm
-from tests.commands.alike import delivered
+from tests.commands.compared_runs import delivered
 from tests.support.mlflow_server import mlflow_server
 from tests.support.slow_connection import Wire
 

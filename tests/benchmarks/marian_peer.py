@@ -98,7 +98,7 @@ class MarianLoop(Loop):
     ) -> Iterator[Prediction]:
         """By `generate`, in batches of like length."""
         self.model.eval()
-        for batch in data.exam_batches(examples):
+        for batch in data.evaluation_batches(examples):
             rows = [
                 [*ids, self.tokenizer.eos_id]
                 for ids in self.tokenizer.encode_batch([e.source for e in batch])

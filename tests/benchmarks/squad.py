@@ -45,7 +45,7 @@ def exams(done: Mapping[str, Figures], smoke: bool) -> Figures:
     import torch
 
     from tasks.question_answering.data import is_answerable
-    from tasks.question_answering.span_data import SpanData
+    from tasks.question_answering.extractive.data import SpanData
     from tests.benchmarks.finished import Finished
 
     run = Finished(done["training"]["run"])
@@ -60,10 +60,12 @@ def exams(done: Mapping[str, Figures], smoke: bool) -> Figures:
         name: getattr(run.data.reading, name)
         for name in ("max_length", "stride", "max_question_length")
     }
-    unseen = SpanData("xquad-en", run.data.recipe, exam_tokens=run.data.exam_tokens, **sizes)
+    unseen = SpanData(
+        "xquad-en", run.data.recipe, eval_batch_tokens=run.data.eval_batch_tokens, **sizes
+    )
     clean = unseen.examples("clean")[: 8 if smoke else None]
     run.task.threshold.fill_(torch.inf)
-    by_id = {p.id: p for p in run.task.answering.predict(unseen.exam_batches(clean))}
+    by_id = {p.id: p for p in run.task.answering.predict(unseen.evaluation_batches(clean))}
     return {
         "test": against(examples, answers, systems),
         "answerable": against([examples[i] for i in answerable], said, systems),

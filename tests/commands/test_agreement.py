@@ -11,8 +11,8 @@ from lslm_lightning.commands.plan import precisions
 from lslm_lightning.experiments.variant_runs import VariantRuns
 from lslm_lightning.planning.devices import DEVICES
 from lslm_lightning.planning.estimate import Plan
-from lslm_lightning.training.distributed import processes
-from lslm_lightning.training.distributed.processes import agree_on_precision, check_agreement
+from lslm_lightning.training.distributed import launch as processes
+from lslm_lightning.training.distributed.launch import agree_on_precision, check_agreement
 from lslm_lightning.training.precision import AUTO, DECIDED, HALF, SINGLE
 
 LAUNCHERS = (

@@ -184,7 +184,7 @@ def test_a_limited_test_says_so(lslm, translation):
         translation,
         "--trainer.limit_test_batches",
         "2",
-        "--data.exam_tokens",
+        "--data.eval_batch_tokens",
         "30",
     )
     assert outcome.status == 0, outcome.err

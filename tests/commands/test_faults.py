@@ -17,7 +17,7 @@ from lightning.pytorch import Trainer
 from mlflow import MlflowClient
 
 from lslm_lightning.runs.integrity import damage
-from tests.commands.alike import config_of, delivered, only, same_run
+from tests.commands.compared_runs import config_of, delivered, only, same_run
 from tests.commands.conftest import refused, wait_until
 from tests.support.waiting import PATIENCE
 

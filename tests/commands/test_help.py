@@ -51,9 +51,9 @@ SCRIPT = """
 import contextlib, io, json, sys
 from pathlib import Path
 from lslm_lightning.__main__ import main
-from lslm_lightning.runs.own_runs import remember_run
+from lslm_lightning.runs.own_runs import register_run
 
-remember_run(Path("runs/toy/a-1/config.yaml"))
+register_run(Path("runs/toy/a-1/config.yaml"))
 found = []
 for words in json.load(sys.stdin):
     out, err, before = io.StringIO(), io.StringIO(), set(sys.modules)
@@ -69,7 +69,12 @@ CLASSES = {
     "Transformer": ["lslm_lightning.models.transformer.Transformer", "n_head", "default 4"],
     "torch.optim.SGD": ["torch.optim.SGD", "momentum", "default 0"],
     "lslm_lightning.decoding.Beam": ["beam_size", "default 5"],
-    "SpanData": ["tasks.question_answering.span_data.SpanData", "has_hints", "corpus", "required"],
+    "SpanData": [
+        "tasks.question_answering.extractive.data.SpanData",
+        "overlap_features",
+        "corpus",
+        "required",
+    ],
     "lightning.pytorch.callbacks.EarlyStopping": ["monitor", "patience", "default 3"],
     "own_parts.Small": ["own_parts.Small", "n_block", "default 2", "d_model"],
 }

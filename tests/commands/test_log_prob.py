@@ -13,7 +13,7 @@ from lslm_lightning.contracts import Example
 from lslm_lightning.runs import load_run
 from lslm_lightning.systems import given_answers
 from lslm_lightning.systems.given_answers import AnswerScorer, GivenAnswers, answers_in
-from lslm_lightning.systems.hugging_face import HuggingFace
+from lslm_lightning.systems.hugging_face import HuggingFaceSystem
 from tests.commands.written_runs import write_language_model, write_translator
 from tests.systems.tiny import save_gpt2
 
@@ -94,7 +94,7 @@ def test_a_folder_of_hugging_face(gpt2, scored):
     given = lines({"source": "a b", "answer": ["c d", "e"]}, {"text": "a b c"})
     status, found, _ = scored(gpt2, "-", "--dtype", "float64", given=given)
     assert status == 0
-    system = HuggingFace(str(gpt2), dtype="float64")
+    system = HuggingFaceSystem(str(gpt2), dtype="float64")
     expected = [
         *system.log_prob([Example("1", "a b", ())], [["c d", "e"]]),
         *system.log_prob([Example("2", "", ("a b c",))]),

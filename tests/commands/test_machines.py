@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from lslm_lightning.runs.states import read_state
-from tests.commands.alike import only
+from tests.commands.compared_runs import only
 from tests.commands.conftest import refused, wait_until
 from tests.commands.test_faults import status_of
 from tests.commands.test_processes import curve, same_curves

@@ -13,9 +13,9 @@ from transformers import GPT2Config, GPT2LMHeadModel, MarianConfig, MarianMTMode
 
 from lslm_lightning.runs import load_run
 from lslm_lightning.runs.loading import read_config
-from lslm_lightning.systems.hugging_face import HuggingFace
+from lslm_lightning.systems.hugging_face import HuggingFaceSystem
 from tests import conftest
-from tests.commands.alike import config_of, points, same_run
+from tests.commands.compared_runs import config_of, points, same_run
 from tests.commands.conftest import refused
 from tests.commands.test_processes import SHARDED, ended
 from tests.commands.test_resume import StopAt, halves, only
@@ -56,7 +56,7 @@ def write(kind: str, tiny: Path) -> Path:
     }
     spec["model"]["init_args"]["backbone"] = backbone
     spec["data"]["init_args"]["tokenizer"] = {
-        "class_path": "lslm_lightning.text.hugging_face.HuggingFace",
+        "class_path": "lslm_lightning.text.hugging_face.HuggingFaceTokenizer",
         "init_args": {"path": str(folder)},
     }
     if kind == "pairs":
@@ -130,7 +130,7 @@ def test_training_begins_with_the_weights_of_the_folder(lslm, translation, proje
     )
     assert outcome.status == 0, outcome.err
     task = load_run(only("windows-*")).task
-    system = HuggingFace(str(project / "pretrained"), context=16)
+    system = HuggingFaceSystem(str(project / "pretrained"), context=16)
     row = [EOS, *range(3, 20), EOS]
     assert task.token_nats([row])[0] == pytest.approx(system._token_nats(row)[0], rel=1e-5)
 
@@ -153,7 +153,7 @@ def test_beside_one_of_our_own(lslm, translation, project):
     }
     checkpoint = "lslm_lightning.systems.checkpoint.Checkpoint"
     folder = {
-        "class_path": "lslm_lightning.systems.hugging_face.HuggingFace",
+        "class_path": "lslm_lightning.systems.hugging_face.HuggingFaceSystem",
         "init_args": {"path": "pretrained", "max_new_tokens": 20},
     }
     systems = {
@@ -190,7 +190,7 @@ def test_what_cannot_be_fine_tuned_is_one_line(lslm, translation, project):
         ),
         (
             ["--data.tokenizer", "lslm_lightning.text.recipes.Characters"],
-            ["its own tokenizer", "text.hugging_face.HuggingFace"],
+            ["its own tokenizer", "text.hugging_face.HuggingFaceTokenizer"],
         ),
         (["--model.max_length=100"], ["max_length=64", "101 tokens"]),
     ]:

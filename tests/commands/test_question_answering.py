@@ -22,11 +22,11 @@ from transformers import (
 from lslm_lightning.evaluation.predictions import read_predictions
 from lslm_lightning.runs import load_run
 from lslm_lightning.systems.checkpoint import Checkpoint
-from lslm_lightning.training.checkpoints import Checkpoints
-from tasks.question_answering.candidates import best_threshold
+from lslm_lightning.training.callbacks.checkpoints import Checkpoints
 from tasks.question_answering.data import GenerativeData
-from tasks.question_answering.spans import no_answer_last
-from tests.commands.alike import config_of, only, points
+from tasks.question_answering.extractive.decoding import best_threshold
+from tasks.question_answering.extractive.task import no_answer_last
+from tests.commands.compared_runs import config_of, only, points
 from tests.commands.conftest import refused
 from tests.commands.test_processes import ended
 from tests.support import question_corpus
@@ -77,9 +77,12 @@ def of_pretrained(path: Path, folder: Path) -> Path:
         "backbone": {"class_path": "lslm_lightning.pretrained.encoder.PretrainedEncoder", **given}
     }
     spec["data"]["init_args"] |= {
-        "tokenizer": {"class_path": "lslm_lightning.text.hugging_face.HuggingFace", **given}
+        "tokenizer": {
+            "class_path": "lslm_lightning.text.hugging_face.HuggingFaceTokenizer",
+            **given,
+        }
     }
-    spec["model"]["init_args"]["has_hints"] = False
+    spec["model"]["init_args"]["overlap_features"] = False
     path.write_text(yaml.safe_dump(spec))
     return path
 
@@ -98,7 +101,7 @@ def test_two_runs_are_tested_used_evaluated_and_compared(lslm, translation, proj
         "init_args": {"n_encoder_layer": 1, "n_decoder_layer": 0},
     }
     flow = {
-        "class_path": "tasks.question_answering.bidaf.AttentionFlow",
+        "class_path": "tasks.question_answering.extractive.bidaf.AttentionFlow",
         "init_args": {"modelling": modelling},
     }
     spec["model"]["init_args"]["flow"] = flow
@@ -185,7 +188,9 @@ def test_a_state_that_wins_after_training_has_a_threshold_of_its_own(
     assert "questions were read up to max_question_length=3 tokens" in outcome.out
     task = load_run(only("*")).task
     saved = float(task.threshold)
-    examples = GenerativeData(str(project / "questions"), n_validation_example=12).validation_exam()
+    examples = GenerativeData(
+        str(project / "questions"), n_validation_example=12
+    ).validation_examples()
     task.threshold.fill_(0.0)
     assert saved == best_threshold(
         examples, [no_answer_last(p.alternatives) for p in task.answer(examples)]
@@ -214,8 +219,8 @@ def test_what_a_pretrained_encoder_cannot_have_is_one_line(lslm, translation, pr
     )
     for words, said in (
         (
-            ["--model.has_hints=true"],
-            ["has_hints=true does not fit backbone=PretrainedEncoder"],
+            ["--model.overlap_features=true"],
+            ["overlap_features=true does not fit backbone=PretrainedEncoder"],
         ),
         (
             ["--model.max_length=50"],

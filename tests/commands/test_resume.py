@@ -21,11 +21,11 @@ from mlflow import MlflowClient
 from lslm_lightning.commands.verify_resume import DECIDED, given_settings
 from lslm_lightning.experiments.resume_proof import Trial, differences
 from lslm_lightning.runs import RunDirectory
-from lslm_lightning.runs.own_runs import remember_run
+from lslm_lightning.runs.own_runs import register_run
 from lslm_lightning.tracking import Tracker
 from lslm_lightning.tracking.moved_store import repoint
 from lslm_lightning.tracking.names import mlflow_name
-from tests.commands.alike import STEPS, config_of, only, points, same_run
+from tests.commands.compared_runs import STEPS, config_of, only, points, same_run
 from tests.commands.conftest import refused, wait_until
 from tests.support.waiting import PATIENCE
 
@@ -167,7 +167,7 @@ def stopped(lslm, config, project, kept):
             for file in (project / "runs").glob(f"*/*/{name}"):
                 file.write_text(file.read_text("utf-8").replace(whole.read_text(), str(project)))
         for config in (project / "runs").glob("*/*/config.yaml"):
-            remember_run(config)  # which was started here, as far as the test is concerned
+            register_run(config)  # which was started here, as far as the test is concerned
         repoint(project / "mlflow.db", project / "mlartifacts")  # and so was its store
         with sqlite3.connect(project / "mlflow.db") as store:
             store.execute(

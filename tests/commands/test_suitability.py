@@ -14,7 +14,7 @@ from lslm_lightning.experiments.evaluation_spec import answering
 from lslm_lightning.experiments.suitability import check_checkpoint, check_purposes
 from lslm_lightning.systems.baselines import CopySource
 from lslm_lightning.systems.checkpoint import Checkpoint
-from lslm_lightning.systems.hugging_face import HuggingFace
+from lslm_lightning.systems.hugging_face import HuggingFaceSystem
 from lslm_lightning.systems.interpolation import Interpolation
 from tasks.language_modeling.data import LanguageModelingData
 from tasks.question_answering.data import GenerativeData
@@ -28,7 +28,7 @@ TASKS = {
     "summarization": "tasks.summarization.task.SummarizationTask",
     "speech_recognition": "tasks.speech_recognition.task.SpeechRecognitionTask",
     "language_modeling": "tasks.language_modeling.task.LanguageModelingTask",
-    "question_answering": "tasks.question_answering.spans.SpanTask",
+    "question_answering": "tasks.question_answering.extractive.task.SpanTask",
     "own": "mine.Task",
 }
 DATA = {
@@ -205,13 +205,13 @@ def test_what_a_run_noted_is_known_where_its_config_does_not_say():
 def test_the_languages_of_a_marian_model_are_those_of_its_tokenizer(stated, refuses):
     Path("opus").mkdir()
     (Path("opus") / "tokenizer_config.json").write_text(json.dumps(stated))
-    systems = {"opus": HuggingFace("opus")}
+    systems = {"opus": HuggingFaceSystem("opus")}
     asked = data("translation", "en", "zh")
     if refuses:
         with pytest.raises(ValueError, match="system opus: it was trained for"):
             check_purposes(systems, "translation", asked)
         assert check_purposes(
-            {"opus": HuggingFace("opus", allow_mismatch=True)}, "translation", asked
+            {"opus": HuggingFaceSystem("opus", allow_mismatch=True)}, "translation", asked
         )
     else:
         assert check_purposes(systems, "translation", asked) == {}

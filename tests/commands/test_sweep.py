@@ -13,7 +13,7 @@ from lslm_lightning.__main__ import main
 from lslm_lightning.experiments import sweep as module
 from lslm_lightning.experiments.variants import read_sweep
 from lslm_lightning.runs.loading import read_config
-from tests.commands.alike import config_of
+from tests.commands.compared_runs import config_of
 from tests.commands.conftest import refused
 from tests.commands.test_pretrained import KINDS, write
 

@@ -3,7 +3,7 @@
 import pytest
 
 from lslm_lightning.reports.blocks import Code, Missing, Table
-from lslm_lightning.reports.numerals import DASH
+from lslm_lightning.reports.formatting import DASH
 from lslm_lightning.reports.terminal import show_table
 
 

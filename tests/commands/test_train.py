@@ -15,7 +15,7 @@ from mlflow import MlflowClient
 from lslm_lightning.evaluation.predictions import read_predictions
 from lslm_lightning.evaluation.scoring import score
 from lslm_lightning.experiments.precision_choice import decided_precision
-from lslm_lightning.reports.numerals import number
+from lslm_lightning.reports.formatting import number
 from lslm_lightning.runs import load_run
 from lslm_lightning.runs.directory import RunDirectory
 from lslm_lightning.tracking.views import TAG, state_of

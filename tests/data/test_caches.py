@@ -12,15 +12,15 @@ import numpy as np
 import pytest
 
 from lslm_lightning.data.builtin.cache import load_or_make
-from lslm_lightning.data.checksums import remembered_checksum
+from lslm_lightning.data.checksums import cached_checksum
 from lslm_lightning.data.packing import pack
 from lslm_lightning.data.prepare import prepare
 from lslm_lightning.data.prepared import INDEX, JOURNAL, Prepared
 from lslm_lightning.data.stream import Stream
-from lslm_lightning.evaluation.contamination import learn_once
+from lslm_lightning.evaluation.contamination import cached_text_index
 from lslm_lightning.ngram.model import NgramModel
 from lslm_lightning.text.recipes import Bytes
-from tasks.summarization.oracle import chosen_once
+from tasks.summarization.extractive.oracle import chosen_once
 
 DOCUMENTS = [["One dog ran.", "It was late.", "A cat slept."], ["Rain fell.", "The sun shone."]]
 SUMMARIES = [["A dog ran."], ["It rained."]]
@@ -30,7 +30,7 @@ def checksum_of(folder: Path) -> str:
     path = folder / "text"
     if not path.exists():
         path.write_text("text")
-    return remembered_checksum(path)
+    return cached_checksum(path)
 
 
 def rows_of(folder: Path) -> dict:
@@ -46,7 +46,9 @@ def places_of(folder: Path) -> list[list[int]]:
 
 
 def grams_of(folder: Path) -> list[int]:
-    known = learn_once(["one two three four"] * 3 + ["x " * 30], "key", folder / "cache/ngrams")
+    known = cached_text_index(
+        ["one two three four"] * 3 + ["x " * 30], "key", folder / "cache/ngrams"
+    )
     return [*known.grams.tolist(), *known.wholes.tolist()]
 
 

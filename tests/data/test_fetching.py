@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from lslm_lightning.data import checksums
-from lslm_lightning.data.checksums import checksum, remembered_checksum
+from lslm_lightning.data.checksums import cached_checksum, checksum
 from lslm_lightning.data.corpora import open_corpus
 from lslm_lightning.data.locations import cache_directory, data_directories
 from tests.data.conftest import PAIRS, sha256
@@ -142,11 +142,11 @@ def test_a_checksum_is_computed_once_per_version(
     monkeypatch.setattr(
         checksums, "checksum", lambda *arguments: computed.append(1) or checksum(*arguments)
     )
-    assert [remembered_checksum(path) for _ in range(3)] == [sha256("one")] * 3
+    assert [cached_checksum(path) for _ in range(3)] == [sha256("one")] * 3
     assert len(computed) == 1
     path.write_text("two")
     os.utime(path, ns=(1, 1))
-    assert remembered_checksum(path) == sha256("two")
+    assert cached_checksum(path) == sha256("two")
     assert len(computed) == 2
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from lslm_lightning.__main__ import main
-from lslm_lightning.data.checksums import checksum, remembered_checksum
+from lslm_lightning.data.checksums import cached_checksum, checksum
 from lslm_lightning.data.corpora import open_corpus
 from tests.data.conftest import sha256
 from tests.data.test_archives import make_tar
@@ -97,8 +97,8 @@ def test_the_checksum_of_a_folder_is_that_of_what_it_was_packed_from(put, alone:
     pattern = "members *recordings/*.wav"
     assert checksum(alone / "top/recordings", pattern) == checksum(archive, pattern) == LISTED
     assert (
-        remembered_checksum(alone / "top/recordings", pattern)
-        == remembered_checksum(alone / "top/recordings", pattern)
+        cached_checksum(alone / "top/recordings", pattern)
+        == cached_checksum(alone / "top/recordings", pattern)
         == LISTED
     )
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from lslm_lightning.data.archives import read_file
-from lslm_lightning.data.lanes import Lanes, StreamCursor
+from lslm_lightning.data.sharded_streams import ShardedStreams, StreamCursor
 from lslm_lightning.data.stream import Stream, format_of
 from lslm_lightning.text.recipes import Bytes
 from tests.data.test_roads import PACK
@@ -59,7 +59,7 @@ def test_a_stream_has_all_texts_in_order_and_begins_anywhere(shards):
 def test_an_epoch_has_every_token_once(n_shard, shards, tokenizer):
     """In a lane of its own shards, and where all lanes share too few of them."""
     stream = Stream(str(shards(n_shard)))
-    lanes = Lanes(stream, tokenizer, CONTEXT, BATCH, n_lane=4, buffer=5)
+    lanes = ShardedStreams(stream, tokenizer, CONTEXT, BATCH, n_lane=4, buffer=5)
     found: Counter = Counter()
     for lane in range(4):
         for ids, place in lanes.read(lane):
@@ -76,7 +76,9 @@ def test_an_epoch_has_every_token_once(n_shard, shards, tokenizer):
 @pytest.mark.parametrize("n_shard", [1, 3, 4, 6, 7, 8])
 def test_no_document_comes_much_oftener_than_another(n_shard, shards, tokenizer):
     """Where shards, or blocks of them, cannot be dealt out evenly, a lane has them by turns."""
-    lanes = Lanes(Stream(str(shards(n_shard))), tokenizer, CONTEXT, BATCH, n_lane=4, buffer=5)
+    lanes = ShardedStreams(
+        Stream(str(shards(n_shard))), tokenizer, CONTEXT, BATCH, n_lane=4, buffer=5
+    )
     n_epoch = 12
     blocks = [
         lanes.batches(list(lanes.stream.documents(i))[j : j + 5], 0, i, j // 5)
@@ -93,7 +95,9 @@ def test_no_document_comes_much_oftener_than_another(n_shard, shards, tokenizer)
 
 @pytest.mark.parametrize("n_shard", [1, 8])
 def test_any_number_of_processes_reads_the_same_batches(n_shard, shards, tokenizer):
-    lanes = Lanes(Stream(str(shards(n_shard))), tokenizer, CONTEXT, BATCH, n_lane=4, buffer=5)
+    lanes = ShardedStreams(
+        Stream(str(shards(n_shard))), tokenizer, CONTEXT, BATCH, n_lane=4, buffer=5
+    )
     alone = [ids for ids, _, _ in islice(lanes.share(0, {}), 40)]
     for world in (2, 4):
         shares = [islice(lanes.share(0, {}, rank, world), 40 // world) for rank in range(world)]
@@ -114,7 +118,9 @@ def test_any_number_of_processes_reads_the_same_batches(n_shard, shards, tokeniz
 @pytest.mark.parametrize("done", [1, 7, 58, 120])
 def test_a_place_is_all_it_takes_to_go_on(n_shard, done, shards, tokenizer):
     """Also for another number of processes, and beyond the end of an epoch."""
-    lanes = Lanes(Stream(str(shards(n_shard))), tokenizer, CONTEXT, BATCH, n_lane=4, buffer=5)
+    lanes = ShardedStreams(
+        Stream(str(shards(n_shard))), tokenizer, CONTEXT, BATCH, n_lane=4, buffer=5
+    )
     straight = list(islice(lanes.share(0, {}), done + 30))
     places: dict[int, StreamCursor] = {lane: place for _, lane, place in straight[:done]}
     for (ids, *at), (again, *at_again) in zip(
@@ -127,11 +133,12 @@ def test_a_place_is_all_it_takes_to_go_on(n_shard, done, shards, tokenizer):
 def test_epochs_and_seeds_differ(shards, tokenizer):
     stream = Stream(str(shards(8)))
     first, second = (
-        next(Lanes(stream, tokenizer, CONTEXT, BATCH, seed, 4, 5).read(0))[0] for seed in (0, 1)
+        next(ShardedStreams(stream, tokenizer, CONTEXT, BATCH, seed, 4, 5).read(0))[0]
+        for seed in (0, 1)
     )
     assert not np.array_equal(first, second)
     by_epoch: dict[int, list] = {}
-    lanes = Lanes(stream, tokenizer, CONTEXT, BATCH, 0, 4, 5)
+    lanes = ShardedStreams(stream, tokenizer, CONTEXT, BATCH, 0, 4, 5)
     for ids, place in islice(lanes.read(0), 200):
         by_epoch.setdefault(lanes.shard(0, place.shard)[0], []).append(ids)
     assert len(by_epoch) > 1
@@ -288,4 +295,8 @@ def test_cells_of_a_data_set_of_the_hub_are_as_they_are_written(hub):
 def test_a_stream_without_texts_says_so(tmp_path, tokenizer):
     (tmp_path / "a.txt").write_text("  \n\n\t\n")
     with pytest.raises(ValueError, match=r"has no text in 1 files"):
-        next(Lanes(Stream(str(tmp_path / "a.txt")), tokenizer, CONTEXT, BATCH, n_lane=4).read(1))
+        next(
+            ShardedStreams(
+                Stream(str(tmp_path / "a.txt")), tokenizer, CONTEXT, BATCH, n_lane=4
+            ).read(1)
+        )

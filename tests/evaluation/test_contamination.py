@@ -3,7 +3,7 @@
 import pytest
 
 from lslm_lightning.contracts import Example
-from lslm_lightning.evaluation.contamination import contaminated, index_texts, learn_once
+from lslm_lightning.evaluation.contamination import cached_text_index, contaminated, index_texts
 
 TRAINED = [
     "The quick brown fox jumps over the lazy dog while the cat sleeps.",
@@ -59,13 +59,17 @@ def test_training_texts_are_read_once(tmp_path):
     again = []
     mended = []
     other = []
-    expected = contaminated(examples, learn_once(texts(first), "a", tmp_path))
+    expected = contaminated(examples, cached_text_index(texts(first), "a", tmp_path))
     assert expected.tolist() == [True, True, False]
-    assert (contaminated(examples, learn_once(texts(again), "a", tmp_path)) == expected).all()
+    assert (
+        contaminated(examples, cached_text_index(texts(again), "a", tmp_path)) == expected
+    ).all()
     for path in tmp_path.iterdir():
         path.write_bytes(path.read_bytes()[:100])
-    assert (contaminated(examples, learn_once(texts(mended), "a", tmp_path)) == expected).all()
-    learn_once(texts(other), "b", tmp_path)
+    assert (
+        contaminated(examples, cached_text_index(texts(mended), "a", tmp_path)) == expected
+    ).all()
+    cached_text_index(texts(other), "b", tmp_path)
     assert [bool(read) for read in (first, again, mended, other)] == [True, False, True, True]
 
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from lslm_lightning.models.embedding import TokenEmbedding
 from lslm_lightning.models.feed_forward import GELU, ReLU, SwiGLU
-from lslm_lightning.models.heads import FreeProjection, TiedProjection
+from lslm_lightning.models.heads import LinearHead, TiedHead
 from lslm_lightning.models.positions import Learned, Rotary, Sinusoidal
 from lslm_lightning.models.transformer import Transformer
 
@@ -45,7 +45,7 @@ def split_projections(ours: nn.Module, theirs: nn.MultiheadAttention) -> None:
 @torch.no_grad()
 def marian_from_transformers(
     hf_model: nn.Module,
-) -> tuple[TokenEmbedding, Transformer, TiedProjection]:
+) -> tuple[TokenEmbedding, Transformer, TiedHead]:
     """Return embedding (with its scale), backbone and head of a MarianMTModel, in its dtype and
     eval mode; `final_logits_bias` is the bias of the head.
     """
@@ -87,7 +87,7 @@ def marian_from_transformers(
         scale=config.d_model**0.5 if config.scale_embedding else None,
     )
     embedding.weight.copy_(model.shared.weight)
-    head = TiedProjection(config.vocab_size, config.d_model, bias=True)
+    head = TiedHead(config.vocab_size, config.d_model, bias=True)
     head.bias.copy_(hf_model.final_logits_bias[0])
     return tuple(module.to(hf_model.dtype).eval() for module in (embedding, backbone, head))
 
@@ -101,7 +101,7 @@ def copy_transposed(ours: nn.Module, theirs: nn.Module) -> None:
 @torch.no_grad()
 def gpt2_from_transformers(
     hf_model: nn.Module,
-) -> tuple[TokenEmbedding, Transformer, TiedProjection]:
+) -> tuple[TokenEmbedding, Transformer, TiedHead]:
     """Return embedding, backbone and head of a GPT2LMHeadModel."""
     config = hf_model.config
     model = hf_model.transformer
@@ -133,14 +133,14 @@ def gpt2_from_transformers(
     copy_linear(backbone.decoder.last, model.ln_f)
     embedding = TokenEmbedding(config.vocab_size, config.n_embd)
     embedding.weight.copy_(model.wte.weight)
-    head = TiedProjection(config.vocab_size, config.n_embd)
+    head = TiedHead(config.vocab_size, config.n_embd)
     return tuple(module.to(hf_model.dtype).eval() for module in (embedding, backbone, head))
 
 
 @torch.no_grad()
 def llama_from_transformers(
     hf_model: nn.Module,
-) -> tuple[TokenEmbedding, Transformer, FreeProjection]:
+) -> tuple[TokenEmbedding, Transformer, LinearHead]:
     """Return embedding, backbone and head of a LlamaForCausalLM."""
     config = hf_model.config
     model = hf_model.model
@@ -170,7 +170,7 @@ def llama_from_transformers(
     copy_linear(backbone.decoder.last, model.norm)
     embedding = TokenEmbedding(config.vocab_size, config.hidden_size)
     embedding.weight.copy_(model.embed_tokens.weight)
-    head = FreeProjection(config.vocab_size, config.hidden_size)
+    head = LinearHead(config.vocab_size, config.hidden_size)
     copy_linear(head, hf_model.lm_head)
     return tuple(module.to(hf_model.dtype).eval() for module in (embedding, backbone, head))
 

@@ -12,12 +12,12 @@ from torch import nn
 
 from lslm_lightning.models.backbone import Backbone
 from lslm_lightning.models.feed_forward import GEGLU, GELU, ChainedReLU, ReLU, SwiGLU
-from lslm_lightning.models.positions import ALiBi, Learned, NoPosition, Rotary, Sinusoidal
+from lslm_lightning.models.positions import ALiBi, Learned, NoPositionalEncoding, Rotary, Sinusoidal
 from lslm_lightning.models.recurrent import GRU, LSTM, RNN, Bahdanau, Recurrent
 from lslm_lightning.models.transformer import Transformer
 
 D_MODEL = 16
-POSITIONS = [Sinusoidal, partial(Learned, max_length=32), Rotary, ALiBi, NoPosition]
+POSITIONS = [Sinusoidal, partial(Learned, max_length=32), Rotary, ALiBi, NoPositionalEncoding]
 NORMS = [nn.LayerNorm, nn.RMSNorm]
 FEED_FORWARDS = [ReLU, GELU, partial(GELU, approximate="tanh"), SwiGLU, GEGLU, ChainedReLU]
 SIZES = [

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from lslm_lightning.models.heads import FreeProjection, PointerGenerator, Source, TiedProjection
+from lslm_lightning.models.heads import LinearHead, PointerGenerator, Source, TiedHead
 
 V = 9
 D = 6
@@ -38,8 +38,8 @@ def inputs() -> dict[str, Any]:
 
 @pytest.mark.parametrize("bias", [True, False])
 def test_projections(inputs, bias):
-    tied = randomized(TiedProjection(V, D, bias))
-    free = randomized(FreeProjection(V, D, bias))
+    tied = randomized(TiedHead(V, D, bias))
+    free = randomized(LinearHead(V, D, bias))
     y = inputs["y"]
     embedding = inputs["embedding"]
     torch.testing.assert_close(
@@ -126,7 +126,7 @@ def test_pointer_generator_needs_a_source(inputs):
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
-@pytest.mark.parametrize("head", [TiedProjection, FreeProjection])
+@pytest.mark.parametrize("head", [TiedHead, LinearHead])
 def test_nats_are_the_smoothed_cross_entropy_without_padding(head, smoothing):
     y = torch.randn(2, 3, 8, dtype=torch.double)
     embedding = torch.randn(7, 8, dtype=torch.double)

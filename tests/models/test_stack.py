@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from lslm_lightning.models.feed_forward import GELU, ReLU
-from lslm_lightning.models.positions import NoPosition
+from lslm_lightning.models.positions import NoPositionalEncoding
 from lslm_lightning.models.stack import Layer
 from tests.models.convert import copy_linear, split_projections
 from tests.models.families import build
@@ -40,7 +40,7 @@ def test_encoder_layer_against_torch(activation, feed_forward, norm_first):
         n_decoder_layer=0,
         feed_forward=feed_forward,
         norm_first=norm_first,
-        position=NoPosition,
+        position=NoPositionalEncoding,
     )
     theirs = randomized(theirs)
     ours = model.encoder.layers[0]
@@ -65,7 +65,7 @@ def test_decoder_layer_against_torch(activation, feed_forward, norm_first):
         n_decoder_layer=1,
         feed_forward=feed_forward,
         norm_first=norm_first,
-        position=NoPosition,
+        position=NoPositionalEncoding,
     )
     theirs = randomized(theirs)
     ours = model.decoder.layers[0]

@@ -54,7 +54,7 @@ def test_every_position_but_none_tells_order():
         same = torch.allclose(
             model.encode(x)[:, index], model.encode(x[:, index]), rtol=0, atol=1e-11
         )
-        assert same == (family.id == "NoPosition"), family.id
+        assert same == (family.id == "NoPositionalEncoding"), family.id
 
 
 def test_nothing_is_shared_between_stacks_or_models():

@@ -27,7 +27,7 @@ from transformers import (
 
 from lslm_lightning.pretrained.decoder import PretrainedDecoder
 from lslm_lightning.pretrained.encoder_decoder import PretrainedEncoderDecoder
-from lslm_lightning.text.hugging_face import HuggingFace
+from lslm_lightning.text.hugging_face import HuggingFaceTokenizer
 from lslm_lightning.training.batches import PairBatch, padded
 from tasks.language_modeling.task import LanguageModelingTask
 from tasks.translation.task import TranslationTask
@@ -141,7 +141,7 @@ def language_task(folder: Path, **settings) -> LanguageModelingTask:
     """Return a task with the weights of the folder, in float64."""
     task = LanguageModelingTask(
         PretrainedDecoder(str(folder)),
-        HuggingFace(str(folder)).train(),
+        HuggingFaceTokenizer(str(folder)).train(),
         **{"context": 16, **settings},
     )
     task.backbone.load_pretrained_weights()
@@ -151,7 +151,7 @@ def language_task(folder: Path, **settings) -> LanguageModelingTask:
 def translation_task(folder: Path, **settings) -> TranslationTask:
     task = TranslationTask(
         PretrainedEncoderDecoder(str(folder)),
-        HuggingFace(str(folder)).train(),
+        HuggingFaceTokenizer(str(folder)).train(),
         **{"max_length": 12, **settings},
     )
     task.backbone.load_pretrained_weights()

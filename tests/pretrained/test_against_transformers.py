@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
 from lslm_lightning.contracts import Example
 from lslm_lightning.decoding import Beam, Greedy
-from lslm_lightning.systems.hugging_face import HuggingFace as System
+from lslm_lightning.systems.hugging_face import HuggingFaceSystem as System
 from lslm_lightning.training.batches import WindowBatch
 from tests.pretrained.conftest import (
     EOS,

@@ -6,8 +6,8 @@ from transformers import AutoModel, BertConfig, BertModel, DistilBertConfig, Dis
 
 from lslm_lightning.contracts import Example
 from lslm_lightning.pretrained.encoder import PretrainedEncoder
-from lslm_lightning.text.hugging_face import HuggingFace
-from tasks.summarization.extractive import ExtractiveTask
+from lslm_lightning.text.hugging_face import HuggingFaceTokenizer
+from tasks.summarization.extractive.task import ExtractiveTask
 from tests.pretrained.conftest import CAUSAL, WORDS, save
 
 SIZES = {"vocab_size": len(WORDS), "max_position_embeddings": 32}
@@ -65,7 +65,7 @@ def test_which_of_two_texts_a_token_is_of_is_told_to_networks_that_ask(folder):
 
 
 def test_it_chooses_sentences(folder):
-    tokenizer = HuggingFace(str(folder)).train()
+    tokenizer = HuggingFaceTokenizer(str(folder)).train()
     task = ExtractiveTask(PretrainedEncoder(str(folder)), tokenizer, k=1, max_source_length=32)
     task.backbone.load_pretrained_weights()
     [answer] = task.eval().generate([Example("1", "A b c. D e f. G h.", ("D e f.",))])

@@ -8,10 +8,10 @@ import pytest
 import torch
 from transformers import BertConfig, BertForMaskedLM, MambaConfig, MambaForCausalLM
 
-from lslm_lightning.models.heads import FreeProjection
+from lslm_lightning.models.heads import LinearHead
 from lslm_lightning.pretrained.decoder import PretrainedDecoder
 from lslm_lightning.pretrained.encoder_decoder import PretrainedEncoderDecoder
-from lslm_lightning.text.hugging_face import HuggingFace
+from lslm_lightning.text.hugging_face import HuggingFaceTokenizer
 from lslm_lightning.text.recipes import BytePair
 from lslm_lightning.training.batches import WindowBatch
 from lslm_lightning.training.footprint import footprint
@@ -58,7 +58,7 @@ def test_stepping_equals_reading_beside_a_memory(paired):
 def test_a_plan_is_made_of_shapes(gpt2):
     with torch.device("meta"):
         task = LanguageModelingTask(
-            PretrainedDecoder(str(gpt2)), HuggingFace(str(gpt2)).train(), context=16
+            PretrainedDecoder(str(gpt2)), HuggingFaceTokenizer(str(gpt2)).train(), context=16
         )
         batch = WindowBatch(torch.zeros(4, 17, dtype=torch.int64), 64)
     found = footprint(task, batch, bfloat16=False)
@@ -155,7 +155,7 @@ def test_another_tokenizer_or_head(gpt2):
     ):
         LanguageModelingTask(network, BytePair().train(["a text"]))
     with pytest.raises(ValueError, match=r"model\.head must be left out"):
-        LanguageModelingTask(network, HuggingFace(str(gpt2)).train(), head=FreeProjection)
+        LanguageModelingTask(network, HuggingFaceTokenizer(str(gpt2)).train(), head=LinearHead)
 
 
 def test_a_model_that_is_nowhere(monkeypatch, tmp_path):
@@ -203,7 +203,7 @@ def test_a_folder_without_its_tokenizer_is_refused(name, tmp_path):
     for path in folder.glob("*token*"):
         path.unlink()
     with pytest.raises(ValueError, match=f"{name} has no tokenizer that can be used"):
-        HuggingFace(str(folder)).train()
+        HuggingFaceTokenizer(str(folder)).train()
 
 
 def test_more_words_than_the_model_has_rows_are_refused(gpt2, tmp_path):
@@ -219,11 +219,11 @@ def test_more_words_than_the_model_has_rows_are_refused(gpt2, tmp_path):
             r".*resize_token_embeddings"
         ),
     ):
-        HuggingFace(str(folder)).train()
+        HuggingFaceTokenizer(str(folder)).train()
 
 
 def test_a_folder_without_config_is_refused(gpt2, tmp_path):
     folder = shutil.copytree(gpt2, tmp_path / "bare")
     (folder / "config.json").unlink()
     with pytest.raises(ValueError, match=r"it has no config\.json"):
-        HuggingFace(str(folder)).train()
+        HuggingFaceTokenizer(str(folder)).train()

@@ -14,8 +14,8 @@ from lslm_lightning.pretrained.decoder import PretrainedDecoder
 from lslm_lightning.pretrained.encoder_decoder import PretrainedEncoderDecoder
 from lslm_lightning.safety.limits import SETTING
 from lslm_lightning.safety.parameters import Bounds, bounded_parameters, bounds_of_folder
-from lslm_lightning.systems.hugging_face import HuggingFace
-from lslm_lightning.text.hugging_face import HuggingFace as Recipe
+from lslm_lightning.systems.hugging_face import HuggingFaceSystem
+from lslm_lightning.text.hugging_face import HuggingFaceTokenizer as Recipe
 from lslm_lightning.text.hugging_face import model_config
 from lslm_lightning.text.model_sizes import check_sizes
 
@@ -59,8 +59,8 @@ def test_a_size_that_the_weights_cannot_have_is_refused_by_all_who_read_it(
         lambda: model_config(path),
         lambda: PretrainedDecoder(path),
         lambda: Recipe(path).train(),
-        lambda: HuggingFace(path).prepare([]),
-        lambda: HuggingFace(path).loaded,
+        lambda: HuggingFaceSystem(path).prepare([]),
+        lambda: HuggingFaceSystem(path).loaded,
     ]
     for use in users:
         with pytest.raises(
@@ -87,7 +87,7 @@ def test_sizes_that_are_too_many_together_are_refused_while_the_model_is_built(
     path = claiming(causal, tmp_path / "copy", **settings)
     for use in (
         lambda: PretrainedDecoder(path, tokenizer_digest="x"),
-        lambda: HuggingFace(path).loaded,
+        lambda: HuggingFaceSystem(path).loaded,
     ):
         with pytest.raises(ValueError, match="does not fit its weights"):
             use()

@@ -127,7 +127,7 @@ def translations(folder):
             "checkpoint.Checkpoint", run="runs/translation/w32-*", search=greedy, batch_size=100
         ),
         "marian": spec(
-            "hugging_face.HuggingFace",
+            "hugging_face.HuggingFaceSystem",
             path=str(save_marian(folder / "marian")),
             max_new_tokens=5,
             batch_size=100,
@@ -245,7 +245,9 @@ def test_three_references_of_dialogsum(folder):
 def test_bits_of_wikitext(folder, browser):
     systems = {
         "gpt2": spec(
-            "hugging_face.HuggingFace", path=str(save_gpt2(folder / "gpt2", 128)), max_new_tokens=20
+            "hugging_face.HuggingFaceSystem",
+            path=str(save_gpt2(folder / "gpt2", 128)),
+            max_new_tokens=20,
         ),
         "xz": spec("baselines.Xz"),
         "uniform": spec("baselines.UniformBytes"),

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lslm_lightning.runs.own_runs import is_own_run, registry, remember_run
+from lslm_lightning.runs.own_runs import is_own_run, register_run, registry
 
 CONFIG = (
     "# lslm run\nmodel: {class_path: tasks.a.B}\ntrainer: {callbacks: [{class_path: "
@@ -21,7 +21,7 @@ def config(project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = project / "runs/config.yaml"
     path.parent.mkdir()
     path.write_text(CONFIG)
-    remember_run(path)
+    register_run(path)
     return path
 
 
@@ -76,5 +76,5 @@ def test_a_place_that_cannot_be_written_fails_no_run(
 ) -> None:
     (project / "file").touch()
     monkeypatch.setenv("XDG_STATE_HOME", str(project / "file"))
-    remember_run(config)
+    register_run(config)
     assert not is_own_run(config)

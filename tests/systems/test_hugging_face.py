@@ -11,7 +11,7 @@ from transformers import MarianMTModel
 
 from lslm_lightning.contracts import Example
 from lslm_lightning.systems import hugging_face_scores
-from lslm_lightning.systems.hugging_face import HuggingFace
+from lslm_lightning.systems.hugging_face import HuggingFaceSystem
 from lslm_lightning.systems.hugging_face_scores import token_nats
 from tests.systems.tiny import save_gpt2, save_marian, save_tokenizer
 
@@ -32,7 +32,7 @@ EXAMPLES = [Example(str(i), " ".join("abcdefghijkl"[: 2 + i]), ("x",)) for i in 
 @pytest.mark.slow
 def test_batches_do_not_change_what_is_written(marian):
     def outputs(batch_size):
-        system = HuggingFace(str(marian), max_new_tokens=8, batch_size=batch_size)
+        system = HuggingFaceSystem(str(marian), max_new_tokens=8, batch_size=batch_size)
         return {p.id: (p.output, p.n_token) for p in system.generate(EXAMPLES)}
 
     assert outputs(1) == outputs(4)
@@ -40,7 +40,7 @@ def test_batches_do_not_change_what_is_written(marian):
 
 
 def test_a_causal_model_reads_the_question(gpt2):
-    system = HuggingFace(str(gpt2), max_new_tokens=3)
+    system = HuggingFaceSystem(str(gpt2), max_new_tokens=3)
     asked = [
         Example("0", "ignored", ("x",), question="a b c"),
         Example("1", "ignored", ("x",), question="a b c d e f"),
@@ -57,7 +57,7 @@ def test_a_causal_model_reads_the_question(gpt2):
 
 def test_probabilities_are_those_of_the_logits(gpt2):
     """A text that one window holds; in passages and in one piece."""
-    system = HuggingFace(str(gpt2))
+    system = HuggingFaceSystem(str(gpt2))
     [whole] = system.log_prob([Example("t", "", ("a b c d e f",))])
     model, tokenizer = system.loaded
     ids = torch.tensor([[1, *tokenizer("a b c d e f").input_ids, 1]])
@@ -71,7 +71,7 @@ def test_probabilities_are_those_of_the_logits(gpt2):
 
 def test_long_texts_are_scored_in_windows_that_see_enough(gpt2):
     """Each token once; the first window as if it stood alone."""
-    system = HuggingFace(str(gpt2), context=8, stride=4)
+    system = HuggingFaceSystem(str(gpt2), context=8, stride=4)
     text = " ".join("abcdefghijklmnopqrstuvwxyz" * 2)
     [whole] = system.log_prob([Example("t", "", (text,))])
     assert whole.n_token == 53
@@ -88,18 +88,18 @@ def test_long_texts_are_scored_in_windows_that_see_enough(gpt2):
 
 
 def test_unknown_words_are_counted(gpt2):
-    [found] = HuggingFace(str(gpt2)).log_prob([Example("t", "", ("a 猫 b",))])
+    [found] = HuggingFaceSystem(str(gpt2)).log_prob([Example("t", "", ("a 猫 b",))])
     assert found.unknown == 1
 
 
 def test_an_encoder_gives_no_probability_of_a_text_alone(marian):
     with pytest.raises(ValueError, match="encoder"):
-        list(HuggingFace(str(marian)).log_prob(EXAMPLES))
+        list(HuggingFaceSystem(str(marian)).log_prob(EXAMPLES))
 
 
 def test_a_folder_that_is_no_model(tmp_path):
     with pytest.raises(ValueError, match="no model that can be used"):
-        HuggingFace(str(tmp_path)).prepare([])
+        HuggingFaceSystem(str(tmp_path)).prepare([])
 
 
 def test_weights_that_could_hold_code_are_not_read(marian, tmp_path):
@@ -108,13 +108,13 @@ def test_weights_that_could_hold_code_are_not_read(marian, tmp_path):
     save_tokenizer(tmp_path)
     torch.save(model.state_dict(), tmp_path / "pytorch_model.bin")
     with pytest.raises(ValueError, match="no model that can be used"):
-        _ = HuggingFace(str(tmp_path)).loaded
+        _ = HuggingFaceSystem(str(tmp_path)).loaded
 
 
 def test_of_a_long_question_a_causal_model_reads_the_end(gpt2):
     """16 positions, 4 of them for the answer."""
     words = "abcdefghijklmnopqrstuvwxyz"
-    system = HuggingFace(str(gpt2), max_new_tokens=4)
+    system = HuggingFaceSystem(str(gpt2), max_new_tokens=4)
     long = Example("long", "", ("x",), question=" ".join(words))
     end = Example("end", "", ("x",), question=" ".join(words[-12:]))
     found = {p.id: p.output for p in system.generate([long, end])}
@@ -132,7 +132,7 @@ def test_a_question_needs_room_beside_its_answer(gpt2):
         ValueError, match=r"max_new_tokens=16 .* leaves no room for a question in its 16 positions"
     ):
         list(
-            HuggingFace(str(gpt2), max_new_tokens=16).generate(
+            HuggingFaceSystem(str(gpt2), max_new_tokens=16).generate(
                 [Example("0", "", ("x",), question="a b")]
             )
         )
@@ -140,7 +140,7 @@ def test_a_question_needs_room_beside_its_answer(gpt2):
 
 def test_of_a_long_source_an_encoder_reads_the_beginning(marian):
     """Its tokenizer names no limit, its positions end at 1024."""
-    system = HuggingFace(str(marian), max_new_tokens=4)
+    system = HuggingFaceSystem(str(marian), max_new_tokens=4)
     letters = "abcdefghijklmnopqrstuvwxyz" * 60
     long = Example("long", " ".join(letters), ("x",))
     beginning = Example("beginning", " ".join(letters[:1024]), ("x",))
@@ -150,13 +150,13 @@ def test_of_a_long_source_an_encoder_reads_the_beginning(marian):
 
 
 def test_whose_tokens_are_counted_stands_in_the_signature(gpt2, tmp_path):
-    again = HuggingFace(str(gpt2)).signature("log_prob")
+    again = HuggingFaceSystem(str(gpt2)).signature("log_prob")
     other = tmp_path / "other"
     shutil.copytree(gpt2, other)
     path = other / "tokenizer.json"
     path.write_text(path.read_text("utf-8").replace('"z"', '"ß"'), "utf-8")
-    assert HuggingFace(str(gpt2)).signature("log_prob") == again
-    assert HuggingFace(str(other)).signature("log_prob") != again
+    assert HuggingFaceSystem(str(gpt2)).signature("log_prob") == again
+    assert HuggingFaceSystem(str(other)).signature("log_prob") != again
 
 
 # Why answers end, and what the folder says of how to write
@@ -185,7 +185,7 @@ def test_an_answer_that_was_cut_goes_on_where_it_may_be_longer(
         for i in range(20)
     ]
     first, second = (
-        {p.id: p for p in HuggingFace(folder, max_new_tokens=n).generate(asked)}
+        {p.id: p for p in HuggingFaceSystem(folder, max_new_tokens=n).generate(asked)}
         for n in (short, long)
     )
     ended = {i for i, p in first.items() if p.finish_reason == "stop"}
@@ -200,8 +200,8 @@ def test_an_answer_that_was_cut_goes_on_where_it_may_be_longer(
 
 def test_what_a_folder_says_of_how_to_write_is_in_the_record(marian, tmp_path, caplog):
     """Two folders with the same weights that answer otherwise are told apart."""
-    plain = HuggingFace(str(marian), max_new_tokens=8)
-    penalty = HuggingFace(
+    plain = HuggingFaceSystem(str(marian), max_new_tokens=8)
+    penalty = HuggingFaceSystem(
         configured(marian, tmp_path / "penalty", repetition_penalty=9.0, suppress_tokens=[5]),
         max_new_tokens=8,
     )
@@ -225,11 +225,11 @@ def test_what_of_a_folder_does_not_hold_is_said(marian, tmp_path, caplog):
         max_length=512,
         no_repeat_ngram_size=3,
     )
-    system = HuggingFace(folder, max_new_tokens=8)
+    system = HuggingFaceSystem(folder, max_new_tokens=8)
     first = [p.output for p in system.generate(EXAMPLES)]
-    assert first == [p.output for p in HuggingFace(folder, max_new_tokens=8).generate(EXAMPLES)], (
-        "no chance"
-    )
+    assert first == [
+        p.output for p in HuggingFaceSystem(folder, max_new_tokens=8).generate(EXAMPLES)
+    ], "no chance"
     assert system.info()["generation_config_set_aside"] == {
         "do_sample": True,
         "temperature": 0.6,
@@ -247,13 +247,13 @@ def test_what_of_a_folder_does_not_hold_is_said(marian, tmp_path, caplog):
     ):
         assert word in caplog.text
     json.dumps(system.info())
-    assert "num_beams" not in HuggingFace(folder, n_beam=4, max_new_tokens=8).set_aside
+    assert "num_beams" not in HuggingFaceSystem(folder, n_beam=4, max_new_tokens=8).set_aside
 
 
 # log p of given answers
 
 
-def summed(system: HuggingFace, source: str, answer: str) -> tuple[float, int]:
+def summed(system: HuggingFaceSystem, source: str, answer: str) -> tuple[float, int]:
     """log p of an answer and its end, by one pass of the model over this pair alone."""
     model, tokenizer = system.loaded
     given = tokenizer(source).input_ids
@@ -274,7 +274,7 @@ def summed(system: HuggingFace, source: str, answer: str) -> tuple[float, int]:
 def test_answers_are_scored_as_the_model_itself_scores_them(kind, most, request, monkeypatch):
     """Batches of unlike pairs; an empty answer, an unknown word, several for one example."""
     monkeypatch.setattr(hugging_face_scores, "SCORED_TOKENS", most)
-    system = HuggingFace(str(request.getfixturevalue(kind)), dtype="float64", batch_size=3)
+    system = HuggingFaceSystem(str(request.getfixturevalue(kind)), dtype="float64", batch_size=3)
     examples = [Example("0", "a b c", ()), Example("1", "d", ()), Example("2", "x y z e f", ())]
     answers = [["d e", "", "a 猫 b c d"], ["q"], ["a", "b b b"]]
     found = list(system.log_prob(examples, answers))
@@ -291,7 +291,7 @@ def test_a_text_is_an_answer_without_a_source(gpt2):
     """Read in one window, and in several."""
     texts = ["a b c", "", " ".join("abcdefghijklmnopqrstuvwxyz")]
     examples = [Example(str(i), "", (text,)) for i, text in enumerate(texts)]
-    system = HuggingFace(str(gpt2), dtype="float64", context=8, stride=4)
+    system = HuggingFaceSystem(str(gpt2), dtype="float64", context=8, stride=4)
     whole = list(system.log_prob(examples))
     answers = list(system.log_prob(examples, texts))
     assert [p.nats for p in answers] == pytest.approx([p.nats for p in whole], abs=1e-9)
@@ -300,14 +300,16 @@ def test_a_text_is_an_answer_without_a_source(gpt2):
 
 def test_an_answer_beyond_the_positions_of_a_decoder_is_refused(marian):
     with pytest.raises(ValueError, match=r"example '0': its answer has 1,101 tokens.* 1,024 pos"):
-        list(HuggingFace(str(marian)).log_prob(EXAMPLES[:1], ["a " * 1100]))
+        list(HuggingFaceSystem(str(marian)).log_prob(EXAMPLES[:1], ["a " * 1100]))
 
 
 @pytest.mark.parametrize("kind", ["gpt2", "marian"])
 def test_n_best_are_those_of_the_folder(kind, request):
     """Batched; log p is that of the tokens, whatever the length penalty makes of it."""
     folder = request.getfixturevalue(kind)
-    system = HuggingFace(str(folder), dtype="float64", n_beam=4, max_new_tokens=5, batch_size=4)
+    system = HuggingFaceSystem(
+        str(folder), dtype="float64", n_beam=4, max_new_tokens=5, batch_size=4
+    )
     model, tokenizer = system.loaded
     model.generation_config.length_penalty = 0.5
     model.generation_config.forced_eos_token_id = None
@@ -340,4 +342,4 @@ def test_n_best_are_those_of_the_folder(kind, request):
 
 def test_n_best_needs_as_many_beams(marian):
     with pytest.raises(ValueError, match="n_best=3 must be at least 1 and at most n_beam=2"):
-        list(HuggingFace(str(marian), n_beam=2).generate(EXAMPLES, n_best=3))
+        list(HuggingFaceSystem(str(marian), n_beam=2).generate(EXAMPLES, n_best=3))

@@ -30,11 +30,11 @@ from lslm_lightning.systems.checkpoint import Checkpoint
 from lslm_lightning.text.recipes import Bytes, Characters, Words
 from lslm_lightning.text.sentences import split_sentences
 from lslm_lightning.training.footprint import footprint
-from tasks.summarization import oracle
 from tasks.summarization.data import SummarizationData
-from tasks.summarization.extractive import ExtractiveTask, choose
-from tasks.summarization.extractive_data import ExtractiveData, SentenceBatch, read
-from tasks.summarization.oracle import chosen_once
+from tasks.summarization.extractive import oracle
+from tasks.summarization.extractive.data import ExtractiveData, SentenceBatch, read
+from tasks.summarization.extractive.oracle import chosen_once
+from tasks.summarization.extractive.task import ExtractiveTask, choose
 from tests.training.conftest import assert_resumes_exactly, fit
 
 WORDS = ["red", "green", "blue", "one", "two", "three", "cat", "dog", "bird", "runs", "sleeps"]
@@ -431,11 +431,11 @@ def config(project: Path, empty_store: Path) -> Path:
     folder = corpus(project / "corpus")
     settings = {
         "model": {
-            "class_path": "tasks.summarization.extractive.ExtractiveTask",
+            "class_path": "tasks.summarization.extractive.task.ExtractiveTask",
             "init_args": {"k": 1, "backbone": {"class_path": encoder, "init_args": sizes}},
         },
         "data": {
-            "class_path": "tasks.summarization.extractive_data.ExtractiveData",
+            "class_path": "tasks.summarization.extractive.data.ExtractiveData",
             "init_args": {
                 "corpus": str(folder),
                 "k": 1,

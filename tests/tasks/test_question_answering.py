@@ -18,8 +18,8 @@ from lslm_lightning.text.recipes import Characters, Words
 from tasks.question_answering.baselines import FrequentSpan, NoAnswer, WordOverlap
 from tasks.question_answering.calibration import bins, calibrate
 from tasks.question_answering.data import GenerativeData, Question, as_question
+from tasks.question_answering.extractive.data import SpanData
 from tasks.question_answering.report import compared, question_word, sections
-from tasks.question_answering.span_data import SpanData
 from tasks.question_answering.task import GenerativeAnswering, GenerativeTask
 from tests.support import question_corpus
 
@@ -248,9 +248,9 @@ def test_windows_know_where_the_answer_is(tmp_path):
 
 
 def test_an_exam_is_shared_out_whole(tmp_path):
-    data = SpanData(str(question_corpus.write(tmp_path / "q")), **SMALL, exam_tokens=100)
+    data = SpanData(str(question_corpus.write(tmp_path / "q")), **SMALL, eval_batch_tokens=100)
     examples = data.examples("test")
-    shares = [data.exam_batches(examples, rank, 3) for rank in range(3)]
+    shares = [data.evaluation_batches(examples, rank, 3) for rank in range(3)]
     assert sorted(e.id for share in shares for batch in share for e in batch) == sorted(
         e.id for e in examples
     )

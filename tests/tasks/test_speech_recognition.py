@@ -165,8 +165,8 @@ def test_what_cannot_be_read_is_refused_by_name_or_left_out(harm, made, tmp_path
     with pytest.raises(ValueError, match=rf"train/3.wav .*({words})") as caught:
         refused.encoded("train")
     assert "\n" not in str(caught.value)
-    assert "data.unreadable='leave out'" in str(caught.value)
-    left = made(unreadable="leave out")
+    assert "data.on_unreadable=skip" in str(caught.value)
+    left = made(on_unreadable="skip")
     task_of(left)
     assert len(left.encoded("train")) == 23
     assert left.counts["train_unreadable_left_out"] == 1
@@ -177,12 +177,12 @@ def test_what_cannot_be_read_is_refused_by_name_or_left_out(harm, made, tmp_path
     for split in ("val", "test"):
         (tmp_path / f"spoken/{split}/1.wav").write_bytes(data)
         with pytest.raises(ValueError, match=rf"{split}/1.wav .*out of the corpus"):
-            task_of(made(unreadable="leave out")).requirements.check(made_and_lent(made))
+            task_of(made(on_unreadable="skip")).requirements.check(made_and_lent(made))
         (tmp_path / f"spoken/{split}/1.wav").write_bytes(wav(tones("a")))
 
 
 def made_and_lent(made) -> SpeechData:
-    data = made(unreadable="leave out")
+    data = made(on_unreadable="skip")
     task_of(data)
     return data
 
@@ -281,10 +281,10 @@ def test_batches_keep_to_their_frames(made):
 
 
 def test_batches_of_an_exam_have_all_of_it_longest_first(made):
-    data = made(exam_tokens=150)
+    data = made(eval_batch_tokens=150)
     task_of(data).requirements.check(data)
     examples = data.examples("test")
-    batches = [data.exam_batches(examples, rank, 2) for rank in (0, 1)]
+    batches = [data.evaluation_batches(examples, rank, 2) for rank in (0, 1)]
     assert sorted(e.id for own in batches for batch in own for e in batch) == sorted(
         e.id for e in examples
     )
@@ -630,7 +630,7 @@ def test_task_and_data_must_fit(made, pairs):
         task_of(data).requirements.check(other)
     for settings, words in (
         ({"max_frames": 0}, "max_frames=0"),
-        ({"unreadable": "drop"}, "unreadable='drop' must be"),
+        ({"on_unreadable": "drop"}, "on_unreadable='drop' must be"),
     ):
         with pytest.raises(ValueError, match=words):
             made(**settings)

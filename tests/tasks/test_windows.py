@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from tokenizers import models, normalizers, pre_tokenizers, processors
 
 from lslm_lightning.text.chinese import segment_with_offsets
-from lslm_lightning.text.recipes import BytePair, Bytes, Characters, Existing, Unigram, Words
+from lslm_lightning.text.recipes import BytePair, Bytes, Characters, TokenizerFile, Unigram, Words
 from tasks.question_answering.data import Question
-from tasks.question_answering.hints import (
+from tasks.question_answering.extractive.features import (
     _SHIFTS,
     FEATURE_SIZES,
     analyze_words,
@@ -23,8 +23,18 @@ from tasks.question_answering.hints import (
     token_features,
     word_features,
 )
-from tasks.question_answering.places import nearest_occurrence, overlapping_tokens, span_text, widen
-from tasks.question_answering.windows import WindowReader, WindowSizes, visible_part, word_edges
+from tasks.question_answering.extractive.windows import (
+    WindowReader,
+    WindowSizes,
+    visible_part,
+    word_edges,
+)
+from tasks.question_answering.offsets import (
+    nearest_occurrence,
+    overlapping_tokens,
+    span_text,
+    widen,
+)
 
 TEXTS = [
     "The cat sat on the mat. It was in 1984, they say; the cats' mat was £5.\n",
@@ -65,7 +75,7 @@ def wordpiece(folder) -> tokenizers.Tokenizer:
     path = folder / "tokenizer.json"
     backend.add_special_tokens(["[PAD]", "[UNK]", "[CLS]", "[SEP]"])
     backend.save(str(path))
-    return Existing(str(path)).train()
+    return TokenizerFile(str(path)).train()
 
 
 RECIPES = [
@@ -186,7 +196,7 @@ def test_words_are_answers_exactly(kind, every, text, data):
 def test_a_word_keeps_the_accents_that_a_tokenizer_takes_out(every, word):
     text = f"cat {word} the {word}"
     passage = WindowReader(
-        every["wordpiece"], WindowSizes(40, 8, 8), has_hints=False, whole_words=True
+        every["wordpiece"], WindowSizes(40, 8, 8), overlap_features=False, whole_words=True
     ).text(text, "en")
     for start in (text.find(word), text.rfind(word)):
         tokens = widen(
@@ -237,9 +247,9 @@ def test_every_token_is_in_a_window_and_short_answers_whole(n, max_length, strid
     assume(stride <= max_length - 8 - 3)
     passage = "x" * n
     asked = "q" * n_asked
-    [(read, windows)] = WindowReader(tokenizer, sizes, has_hints=False, whole_words=False).read(
-        [question(passage, asked)]
-    )
+    [(read, windows)] = WindowReader(
+        tokenizer, sizes, overlap_features=False, whole_words=False
+    ).read([question(passage, asked)])
     n_asked = min(n_asked, 8)
     room = max_length - n_asked - 3
     assert len(read.ids) == n
@@ -282,7 +292,7 @@ def test_windows_that_would_leave_something_out_are_refused(sizes, words):
 
 def test_a_batch_says_what_is_what(every):
     tokenizer = every["wordpiece"]
-    reader = WindowReader(tokenizer, WindowSizes(24, 4, 6), has_hints=True, whole_words=True)
+    reader = WindowReader(tokenizer, WindowSizes(24, 4, 6), overlap_features=True, whole_words=True)
     [(_, windows)] = reader.read([question("the cat sat on the mat " * 4, "the cat")])
     batch = reader.batch([windows[0], windows[-1]], [(4, 6, True), (0, 0, True)])
     assert (batch.start.tolist(), batch.end.tolist(), batch.has_answer.tolist()) == (
@@ -367,7 +377,9 @@ def test_hints_are_below_their_sizes(asked, passage):
 
 
 def test_a_passage_read_twice_is_the_same(every):
-    reader = WindowReader(every[KINDS[0]], WindowSizes(40, 8, 8), has_hints=True, whole_words=True)
+    reader = WindowReader(
+        every[KINDS[0]], WindowSizes(40, 8, 8), overlap_features=True, whole_words=True
+    )
     both = [windows for _, windows in reader.read([question("The cat sat.", "Who sat?")] * 2)]
     assert json.dumps([w.ids.tolist() for w in both[0]]) == json.dumps(
         [w.ids.tolist() for w in both[1]]

@@ -23,8 +23,8 @@ from transformers import (
 )
 from transformers.utils import sentencepiece_model_pb2_new as layout
 
-from lslm_lightning.text.hugging_face import HuggingFace
-from lslm_lightning.text.recipes import Existing
+from lslm_lightning.text.hugging_face import HuggingFaceTokenizer
+from lslm_lightning.text.recipes import TokenizerFile
 from lslm_lightning.text.sentencepiece import read_pieces
 from lslm_lightning.text.tokenizer_files import load_tokenizer
 
@@ -142,7 +142,7 @@ def marian(tmp_path):
 
 def test_ids_are_those_of_transformers(gpt2):
     """Padding is none of them, and what spells a special token is text."""
-    tokenizer = HuggingFace(str(gpt2)).train()
+    tokenizer = HuggingFaceTokenizer(str(gpt2)).train()
     theirs = AutoTokenizer.from_pretrained(gpt2)
     for text in (*TEXTS[:4], ""):
         assert tokenizer.encode(text) == theirs(text).input_ids
@@ -162,14 +162,14 @@ def test_ids_are_those_of_transformers(gpt2):
 
 
 def test_answers_start_as_the_decoder_does(tmp_path):
-    tokenizer = HuggingFace(str(framed(tmp_path, T5Config, "$A </s>"))).train()
+    tokenizer = HuggingFaceTokenizer(str(framed(tmp_path, T5Config, "$A </s>"))).train()
     assert (tokenizer.pad_id, tokenizer.bos_id, tokenizer.eos_id, tokenizer.unk_id) == (0, 0, 1, 3)
 
 
 def test_what_stands_before_every_text(tmp_path):
     """BART's start of a text, which is not what its decoder starts with."""
     folder = str(framed(tmp_path, BartConfig, "<s> $A </s>"))
-    tokenizer = HuggingFace(folder).train()
+    tokenizer = HuggingFaceTokenizer(folder).train()
     theirs = AutoTokenizer.from_pretrained(folder)
     for text in ("the cat", ""):
         assert [*tokenizer.encode(text), tokenizer.eos_id] == theirs(text).input_ids
@@ -183,14 +183,14 @@ def test_what_stands_before_every_text(tmp_path):
 
 def test_a_model_that_reads_more_behind_a_text_is_refused(tmp_path):
     with pytest.raises(ValueError, match="reads a text as '<unk> </s> <s>'"):
-        HuggingFace(str(framed(tmp_path, BartConfig, "$A </s> <s>"))).train()
+        HuggingFaceTokenizer(str(framed(tmp_path, BartConfig, "$A </s> <s>"))).train()
 
 
 def test_each_side_of_marian_has_its_pieces(marian):
     """Worked out by hand: the most probable pieces; ids by what a piece spells, also where the
     other side alone has it.
     """
-    tokenizer = HuggingFace(str(marian)).train()
+    tokenizer = HuggingFaceTokenizer(str(marian)).train()
     assert (
         tokenizer.pad_id,
         tokenizer.bos_id,
@@ -247,7 +247,7 @@ def test_pieces_are_the_most_probable(text, chance):
 
 def test_marian_as_transformers_has_it(marian):
     """But for text that spells a special token, which stays text here."""
-    tokenizer = HuggingFace(str(marian)).train()
+    tokenizer = HuggingFaceTokenizer(str(marian)).train()
     theirs = AutoTokenizer.from_pretrained(marian)
     for text in ("the cat", " cats  the dog", "xyz 猫", "at a s", ""):
         assert tokenizer.encode(text) == theirs(text, add_special_tokens=False).input_ids
@@ -261,7 +261,7 @@ def test_marian_as_transformers_has_it(marian):
 @pytest.mark.parametrize("kind", ["gpt2", "marian"])
 def test_saving_changes_nothing(kind, request, tmp_path):
     folder = request.getfixturevalue(kind)
-    tokenizer = HuggingFace(str(folder)).train()
+    tokenizer = HuggingFaceTokenizer(str(folder)).train()
     path = tmp_path / "saved" / "tokenizer.json"
     tokenizer.save(path)
     shutil.copytree(
@@ -269,11 +269,11 @@ def test_saving_changes_nothing(kind, request, tmp_path):
     )
     others = [
         load_tokenizer(path),
-        Existing(str(path)).train(),
+        TokenizerFile(str(path)).train(),
         pickle.loads(pickle.dumps(tokenizer)),
         copy.deepcopy(tokenizer),
     ]
-    for again in (*others, HuggingFace(str(tmp_path / "again" / "folder")).train()):
+    for again in (*others, HuggingFaceTokenizer(str(tmp_path / "again" / "folder")).train()):
         assert again.digest == tokenizer.digest
         assert (again.kind, again.lossless, again.vocab_size) == (
             tokenizer.kind,
@@ -293,4 +293,4 @@ def test_saving_changes_nothing(kind, request, tmp_path):
 def test_what_is_no_tokenizer_is_refused_in_one_line(gpt2, marian):
     (marian / "source.spm").write_bytes(b"no model")
     with pytest.raises(ValueError, match=r"source\.spm is no model of SentencePiece"):
-        HuggingFace(str(marian)).train()
+        HuggingFaceTokenizer(str(marian)).train()

@@ -15,8 +15,8 @@ from lslm_lightning.text.recipes import (
     BytePair,
     Bytes,
     Characters,
-    Existing,
     Recipe,
+    TokenizerFile,
     Unigram,
     Words,
 )
@@ -178,12 +178,12 @@ def test_unigram_of_many_characters():
 # ---- existing
 
 
-def saved(tmp_path: Path, backend: tokenizers.Tokenizer, special: list[str]) -> Existing:
+def saved(tmp_path: Path, backend: tokenizers.Tokenizer, special: list[str]) -> TokenizerFile:
     backend.add_special_tokens(special)
     backend.enable_truncation(2)
     backend.enable_padding(length=9)
     backend.save(str(tmp_path / "foreign.json"))
-    return Existing(str(tmp_path / "foreign.json"))
+    return TokenizerFile(str(tmp_path / "foreign.json"))
 
 
 def test_gpt2_style(tmp_path):
@@ -239,7 +239,7 @@ def test_sentencepiece_style(tmp_path):
 def test_adopting_our_own_changes_nothing(recipe, tmp_path):
     tokenizer = recipe.train(CORPUS)
     tokenizer.save(tmp_path / "tokenizer.json")
-    assert Existing(str(tmp_path / "tokenizer.json")).train().digest == tokenizer.digest
+    assert TokenizerFile(str(tmp_path / "tokenizer.json")).train().digest == tokenizer.digest
 
 
 def test_adopting_twice_changes_nothing_more(tmp_path):
@@ -251,7 +251,7 @@ def test_adopting_twice_changes_nothing_more(tmp_path):
     once = saved(tmp_path, backend, words[:4]).train()
     assert once.encode("the [SEP] the") == [4, 1, 1, 4]
     once.save(tmp_path / "adopted.json")
-    assert Existing(str(tmp_path / "adopted.json")).train().digest == once.digest
+    assert TokenizerFile(str(tmp_path / "adopted.json")).train().digest == once.digest
 
 
 def test_what_cannot_keep_the_promises_is_refused(tmp_path):
@@ -277,6 +277,12 @@ def test_what_cannot_keep_the_promises_is_refused(tmp_path):
 def test_existing_is_known_by_content(tmp_path):
     for name in ("one.json", "two.json"):
         Characters().train(CORPUS).save(tmp_path / name)
-    assert Existing(str(tmp_path / "one.json")).key() == Existing(str(tmp_path / "two.json")).key()
+    assert (
+        TokenizerFile(str(tmp_path / "one.json")).key()
+        == TokenizerFile(str(tmp_path / "two.json")).key()
+    )
     Words().train(CORPUS).save(tmp_path / "two.json")
-    assert Existing(str(tmp_path / "one.json")).key() != Existing(str(tmp_path / "two.json")).key()
+    assert (
+        TokenizerFile(str(tmp_path / "one.json")).key()
+        != TokenizerFile(str(tmp_path / "two.json")).key()
+    )

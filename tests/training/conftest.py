@@ -12,7 +12,7 @@ from torch import Tensor
 from lslm_lightning.decoding import Beam
 from lslm_lightning.models.transformer import Transformer
 from lslm_lightning.text.recipes import Characters
-from lslm_lightning.training.checkpoints import Checkpoints
+from lslm_lightning.training.callbacks.checkpoints import Checkpoints
 from lslm_lightning.training.data import TaskData
 from lslm_lightning.training.task import Task
 from tasks.language_modeling.data import LanguageModelingData

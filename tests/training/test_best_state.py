@@ -11,8 +11,8 @@ from lightning.pytorch.callbacks import EarlyStopping
 
 from lslm_lightning.decoding import Beam
 from lslm_lightning.optim import Constant
-from lslm_lightning.training.checkpoints import Checkpoints
-from lslm_lightning.training.kept_checkpoints import final_record
+from lslm_lightning.training.callbacks.checkpoints import Checkpoints
+from lslm_lightning.training.callbacks.kept_checkpoints import final_record
 from lslm_lightning.training.optimizer_settings import ChangedSettings
 from tests.training.conftest import fit, language_task, translation_task
 

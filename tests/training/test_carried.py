@@ -11,7 +11,7 @@ from lslm_lightning.decoding import Greedy
 from lslm_lightning.models.recurrent import GRU, LSTM, RNN
 from lslm_lightning.optim import Constant
 from lslm_lightning.training.budget import Budget
-from lslm_lightning.training.checkpoints import Checkpoints
+from lslm_lightning.training.callbacks.checkpoints import Checkpoints
 from lslm_lightning.training.token_gradients import LOSS_DIVISOR
 from tasks.language_modeling.task import LanguageModelingTask
 from tests.training.conftest import fit, language_task

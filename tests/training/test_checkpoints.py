@@ -7,9 +7,9 @@ from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
-from lslm_lightning.optim import Constant, Cosine, InverseSquareRoot, Linear, Trapezoid
+from lslm_lightning.optim import Constant, Cosine, InverseSquareRoot, Linear, WarmupStableDecay
 from lslm_lightning.training.budget import Budget
-from lslm_lightning.training.checkpoints import Checkpoints
+from lslm_lightning.training.callbacks.checkpoints import Checkpoints
 from lslm_lightning.training.distributed.checkpoint_io import (
     AtomicCheckpointIO,
     mean_of_weights,
@@ -159,7 +159,7 @@ class Clock(Callback):
 
 @pytest.mark.parametrize(
     "schedule",
-    [Cosine(0), Cosine(60), Linear(60), Trapezoid(60), Constant(), InverseSquareRoot(60)],
+    [Cosine(0), Cosine(60), Linear(60), WarmupStableDecay(60), Constant(), InverseSquareRoot(60)],
     ids=repr,
 )
 def test_measuring_a_budget_leaves_the_run_as_it_was(translation_data, monkeypatch, schedule):
@@ -190,7 +190,7 @@ def test_measuring_a_budget_leaves_the_run_as_it_was(translation_data, monkeypat
 
 @pytest.mark.parametrize(
     ("schedule", "slows_at"),
-    [(Cosine(60), 50), (Trapezoid(60), 50), (Trapezoid(60), 140)],
+    [(Cosine(60), 50), (WarmupStableDecay(60), 50), (WarmupStableDecay(60), 140)],
     ids=repr,
 )
 def test_a_machine_that_becomes_slower_leaves_the_steps_so_far_as_they_were(

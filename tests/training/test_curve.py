@@ -8,10 +8,10 @@ import pytest
 import torch
 from lightning.pytorch.loggers import Logger
 
-from lslm_lightning.training import training_display
-from lslm_lightning.training.checkpoints import Checkpoints
-from lslm_lightning.training.interruption import Interruption
-from lslm_lightning.training.progress import Reporter
+from lslm_lightning.training.callbacks import training_display
+from lslm_lightning.training.callbacks.checkpoints import Checkpoints
+from lslm_lightning.training.callbacks.interruption import Interruption
+from lslm_lightning.training.callbacks.progress import Reporter
 from lslm_lightning.training.signals import Interrupted
 from lslm_lightning.training.work import TrainingWork
 from tests.training.conftest import fit, translation_task

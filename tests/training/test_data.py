@@ -60,10 +60,11 @@ def test_a_row_without_references_counts_as_empty(translation_data, monkeypatch)
 def test_a_batch_of_an_exam_counts_what_is_read(translation_data):
     """Sources that will be cut share a batch with others as if they were cut."""
     cut, whole = (
-        translation_data(exam_tokens=40, max_source_length=4, truncate=cut) for cut in (True, False)
+        translation_data(eval_batch_tokens=40, max_source_length=4, truncate=cut)
+        for cut in (True, False)
     )
     for data in (cut, whole):
-        batches = data.exam_batches(data.examples("test"))
+        batches = data.evaluation_batches(data.examples("test"))
         assert sorted(e.id for batch in batches for e in batch) == sorted(
             e.id for e in data.examples("test")
         )

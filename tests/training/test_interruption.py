@@ -11,11 +11,11 @@ import torch
 from lightning.pytorch import Callback
 
 from lslm_lightning.training import checkpoints as checkpoints_module
-from lslm_lightning.training import interruption
-from lslm_lightning.training.checkpoints import Checkpoints
+from lslm_lightning.training.callbacks import interruption
+from lslm_lightning.training.callbacks.checkpoints import Checkpoints
+from lslm_lightning.training.callbacks.interruption import Interruption
 from lslm_lightning.training.distributed import collectives
 from lslm_lightning.training.distributed.collectives import LargestOfRanks
-from lslm_lightning.training.interruption import Interruption
 from lslm_lightning.training.signals import Interrupted, stopping_signals
 from tests.support.waiting import PATIENCE
 from tests.training.conftest import fit, translation_task

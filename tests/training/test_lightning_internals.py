@@ -9,13 +9,13 @@ from lightning.pytorch.plugins.environments import LightningEnvironment
 
 import lslm_lightning
 from lslm_lightning.training import lightning_internals
+from lslm_lightning.training.distributed.fsdp import ShardedStrategy
 from lslm_lightning.training.lightning_internals import (
     PRIVATE_ATTRIBUTES,
     PRIVATE_NAMES,
     MonitoredLauncher,
     monitor_launch,
 )
-from lslm_lightning.training.sharding import ShardedStrategy
 
 QUIET = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
 

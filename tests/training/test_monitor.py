@@ -8,7 +8,7 @@ import torch
 
 from lslm_lightning.contracts import Example
 from lslm_lightning.metrics.rouge import Rouge
-from lslm_lightning.training.checkpoints import Checkpoints
+from lslm_lightning.training.callbacks.checkpoints import Checkpoints
 from lslm_lightning.training.checks import check_distinguishes
 
 REFERENCES = {
@@ -26,7 +26,7 @@ def made(language, stated):
     exam = [
         Example(str(i), "x", (text,), stated, stated) for i, text in enumerate(REFERENCES[language])
     ]
-    return task, SimpleNamespace(validation_exam=lambda: exam)
+    return task, SimpleNamespace(validation_examples=lambda: exam)
 
 
 @pytest.mark.parametrize("language", REFERENCES)
@@ -40,7 +40,7 @@ def test_a_metric_that_tells_no_reference_from_another_is_refused_before_trainin
 def test_what_is_chosen_by_loss_or_on_no_examples_is_not_tried():
     task, data = made("ru", "en")
     check_distinguishes(SimpleNamespace(monitor="val/loss", answering=task.answering), data)
-    check_distinguishes(task, SimpleNamespace(validation_exam=lambda: []))
+    check_distinguishes(task, SimpleNamespace(validation_examples=lambda: []))
 
 
 class Saved(Checkpoints):

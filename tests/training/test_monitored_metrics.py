@@ -7,9 +7,9 @@ from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor, Mode
 from lslm_lightning.configuration.monitors import check_monitors, metrics_of_training
 from lslm_lightning.runs import RunDirectory
 from lslm_lightning.tracking import Tracker
-from lslm_lightning.training.curve import CURVE
-from lslm_lightning.training.exam import Exam
-from lslm_lightning.training.progress import Reporter
+from lslm_lightning.training.callbacks.curve import CURVE
+from lslm_lightning.training.callbacks.evaluation import RunEvaluationCallback
+from lslm_lightning.training.callbacks.progress import Reporter
 from tests.training.conftest import fit, language_task, translation_task
 
 VALIDATED = {"limit_val_batches": 1.0}
@@ -27,7 +27,7 @@ def test_what_is_said_to_exist_is_what_a_validation_logs(
     expected = metrics_of_training(task, data, VALIDATED)
     directory = RunDirectory(tmp_path / "run")
     directory.path.mkdir()
-    exam = Exam(directory, Tracker("task", "run", directory.path))
+    exam = RunEvaluationCallback(directory, Tracker("task", "run", directory.path))
     stops = [EarlyStopping(name, patience=100) for name in CURVE]
     callbacks = [*stops, exam, Reporter(shown=False)]
     trainer = fit(

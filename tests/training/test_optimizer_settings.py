@@ -10,7 +10,7 @@ import torch
 from lightning.pytorch.callbacks import EarlyStopping
 
 from lslm_lightning.optim import Constant, Cosine, Linear
-from lslm_lightning.training.checkpoints import Checkpoints
+from lslm_lightning.training.callbacks.checkpoints import Checkpoints
 from lslm_lightning.training.optimizer_settings import ChangedSettings, refuse_optimizer
 from tests.training.conftest import fit, language_task
 

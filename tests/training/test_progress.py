@@ -5,8 +5,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from lslm_lightning.training.callbacks.progress import Reporter
 from lslm_lightning.training.display import Display, line_interval
-from lslm_lightning.training.progress import Reporter
 from lslm_lightning.training.work import Work
 from tests.training.test_status_line import Clock
 

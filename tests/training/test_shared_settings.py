@@ -5,11 +5,11 @@ import warnings
 import pytest
 
 from lslm_lightning.models.transformer import Transformer
-from tasks.question_answering.span_data import SpanData
-from tasks.question_answering.spans import SpanTask
-from tasks.question_answering.windows import WindowSizes
-from tasks.summarization.extractive import ExtractiveTask
-from tasks.summarization.extractive_data import ExtractiveData
+from tasks.question_answering.extractive.data import SpanData
+from tasks.question_answering.extractive.task import SpanTask
+from tasks.question_answering.extractive.windows import WindowSizes
+from tasks.summarization.extractive.data import ExtractiveData
+from tasks.summarization.extractive.task import ExtractiveTask
 from tests.training.conftest import fit, language_task, translation_task
 
 WINDOWS = {"max_length": 40, "stride": 8, "max_question_length": 10}
@@ -41,15 +41,15 @@ def test_limits_of_training_pairs_are_of_the_data_alone(translation_data):
 
 
 def test_windows_and_features_are_those_of_the_model(translation_data):
-    settings = {**WINDOWS, "has_hints": False, "whole_words": False}
+    settings = {**WINDOWS, "overlap_features": False, "whole_words": False}
     backbone = Transformer(16, 2, n_encoder_layer=1, n_decoder_layer=0)
     task = SpanTask(backbone, translation_data().tokenizer, **settings)
     data = SpanData("a folder")
     data._tokenizer = task.tokenizer
-    assert data.reader.has_hints
+    assert data.reader.overlap_features
     task.requirements.bind(data)
     assert data.reading == WindowSizes(**WINDOWS)
-    assert (data.reader.has_hints, data.reader.whole_words) == (False, False)
+    assert (data.reader.overlap_features, data.reader.whole_words) == (False, False)
 
 
 def test_documents_are_read_as_far_as_the_model_reads(translation_data):

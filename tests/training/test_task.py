@@ -11,11 +11,11 @@ from lslm_lightning.configuration.signatures import settings_of
 from lslm_lightning.metrics.error_rate import CharacterErrorRate
 from lslm_lightning.optim import Constant
 from lslm_lightning.tracking import Tracker
-from lslm_lightning.training.checkpoints import Checkpoints
-from lslm_lightning.training.exam import EvaluationCallback, Exam
+from lslm_lightning.training.callbacks.checkpoints import Checkpoints
+from lslm_lightning.training.callbacks.evaluation import EvaluationCallback, RunEvaluationCallback
 from lslm_lightning.training.token_gradients import micro_batch_seed
 from tasks.language_modeling.task import LanguageModelingTask
-from tasks.question_answering.spans import SpanTask
+from tasks.question_answering.extractive.task import SpanTask
 from tasks.speech_recognition.task import SpeechRecognitionTask
 from tasks.translation.task import TranslationTask
 from tests.training.conftest import fit, language_task, translation_task
@@ -73,7 +73,9 @@ def test_validation_never_changes_training(translation_data, tmp_path):
         settings = {"limit_val_batches": 1.0, "val_check_interval": 2} if validate else {}
         directory = RunDirectory(tmp_path / "run")
         callbacks = (
-            [Exam(directory, Tracker("translation", "run", directory.path))] if validate else []
+            [RunEvaluationCallback(directory, Tracker("translation", "run", directory.path))]
+            if validate
+            else []
         )
         trainer = fit(task, data, callbacks, max_steps=6, **settings)
         ends.append(weights(task))

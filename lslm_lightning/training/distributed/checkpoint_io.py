@@ -22,7 +22,7 @@ from lslm_lightning.runs.states import (
     write_checksums,
 )
 from lslm_lightning.safety.user_files import permit_as_usual
-from lslm_lightning.training.sharding import GROUPS, decayed_names, local, with_numbers
+from lslm_lightning.training.distributed.fsdp import GROUPS, decayed_names, local, with_numbers
 from lslm_lightning.training.token_gradients import NotFiniteError
 from lslm_lightning.types import StateDict
 

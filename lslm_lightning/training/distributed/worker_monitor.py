@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from lightning.pytorch import Trainer
 from lightning.pytorch.plugins.environments import TorchElasticEnvironment
 
-from lslm_lightning.training.distributed.processes import DIRECTORY
+from lslm_lightning.training.distributed.launch import DIRECTORY
 from lslm_lightning.training.lightning_internals import monitor_launch
 
 GRACE_SECONDS = 15.0  # for the other processes to notice the loss themselves

@@ -1,0 +1,194 @@
+"""The training curve: loss, learning rate and tokens per second over the steps."""
+
+import time
+
+import torch
+from lightning.pytorch import Trainer
+from torch import Tensor
+
+from lslm_lightning.training.accumulation import TrainingSums
+from lslm_lightning.training.distributed.fsdp import data_share
+from lslm_lightning.training.lightning_internals import TaskTrainer
+from lslm_lightning.training.task import Task
+from lslm_lightning.training.token_gradients import LOSS_DIVISOR, check_finite
+from lslm_lightning.types import StateDict
+
+# metrics that callbacks can monitor
+CURVE = ("train/loss", "train/learning_rate", "train/tokens_per_second")
+N_POINT = 10  # points of the curve of a run that is shorter than `trainer.log_every_n_steps`
+
+Sums = tuple[float, int, int]  # loss, target tokens, target and source tokens
+
+
+class TrainingCurve:
+    """Points of the training curve, each about the steps since the one before.
+
+    `train/loss` is the mean over these steps in nats per target token (label-smoothed, if the task
+    smooths), `train/tokens_per_second` counts real source and target tokens per second of training,
+    validation excluded. Both are over all ranks.
+
+    Attributes:
+        n_token: tokens of all ranks since training started, up to the last point.
+        train_seconds: seconds of training, up to the last point.
+        latest: values of the last point by name.
+        last_step: step of the last point.
+        sums: loss and tokens of this rank since the last point.
+        is_resumed: whether a state was loaded that no training has used yet.
+    """
+
+    def __init__(self) -> None:
+        self.n_token = 0
+        self.train_seconds = 0.0
+        self.latest: dict[str, float] = {}
+        self.last_step = 0
+        self.is_resumed = False
+        self.sums = TrainingSums()
+        self._spent = 0.0  # seconds since the last point, in the process before
+        self._trainer: Trainer | None = None
+        self.reset()
+
+    @property
+    def tokens_per_second(self) -> float | None:
+        """Mean speed of the whole training; None before its first point."""
+        return self.n_token / self.train_seconds if self.train_seconds else None
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the last point."""
+        return max(1e-9, time.monotonic() - self._since)
+
+    def reset(self) -> None:
+        """Start the sums of the next point."""
+        self.sums.reset()
+        self._carried: Sums = (0.0, 0, 0)  # sums of the process before
+        self._since = time.monotonic()
+
+    def start(self, trainer: Trainer) -> None:
+        """Start a curve, or continue that of a loaded state."""
+        self._trainer = trainer
+        if self.is_resumed:
+            self._since = time.monotonic() - self._spent
+        else:
+            self.n_token = 0
+            self.train_seconds = 0.0
+            self.last_step = trainer.global_step
+            self.reset()
+        self.is_resumed = False
+
+    def add(self, loss: Tensor | None, n_target: int, n_token: int) -> None:
+        """Add a micro-batch: its loss (a scalar; None of a model trained without), its target
+        tokens, and these with its source tokens.
+        """
+        self.sums.update(loss, n_target, n_token)
+
+    def totals(self) -> Sums:
+        """Return loss, target tokens and tokens of all ranks since the last point; collective."""
+        sums = self.sums.clone()
+        if self._trainer is not None and self._trainer.world_size > 1:
+            sums.n_alike = self._trainer.world_size // data_share(self._trainer)[1]
+            sums.to(self._trainer.strategy.root_device)
+        sums.update(None, 0, 0)  # needed even if there was no step
+        carried = torch.tensor(self._carried, dtype=torch.float64)
+        loss, n_target, n_token = (sums.compute() + carried).tolist()
+        return loss, round(n_target), round(n_token)
+
+    @staticmethod
+    def has_point(trainer: TaskTrainer, task: Task) -> bool:
+        """Return whether a point is logged at this step, whether or not training ends here."""
+        every = trainer.log_every_n_steps
+        step = trainer.global_step
+        if not every:
+            return False
+        if step < every and (n_step := task.n_step) < every:
+            return step % max(1, n_step // N_POINT) == 0
+        return step % every == 0
+
+    def log(self, trainer: Trainer, task: Task, sums: Sums) -> None:
+        """Log a point from the sums of `totals`, which waits for a GPU and so is called before the
+        clock is read.
+        """
+        nats = sums[0] * LOSS_DIVISOR * trainer.accumulate_grad_batches
+        check_finite(nats, task.global_step, self.last_step)  # on a GPU it was not checked yet
+        seconds = self.seconds
+        self.train_seconds += seconds
+        self.n_token += sums[2]
+        self.latest |= self.publish(trainer, sums, seconds)
+        for logger in trainer.loggers:
+            logger.log_metrics(
+                {**self.latest, "train/tokens": self.n_token}, step=trainer.global_step
+            )
+        self.last_step = trainer.global_step
+        self.reset()
+
+    def publish(
+        self, trainer: Trainer, sums: Sums, seconds: float | None = None
+    ) -> dict[str, float]:
+        """Set the means since the last point as callback metrics, and return them.
+
+        Args:
+            seconds: since the last point; those until now by default.
+        """
+        loss, n_target, n_token = sums
+        seconds = self.seconds if seconds is None else seconds
+        values: dict[str, float] = {}
+        # the loss leads: MLflow's page of two runs begins with what was logged first
+        if (rate := learning_rate(trainer)) is not None:
+            nats = loss * LOSS_DIVISOR * trainer.accumulate_grad_batches
+            values = {"train/loss": nats / max(1, n_target), "train/learning_rate": rate}
+        values["train/tokens_per_second"] = n_token / seconds
+        trainer.callback_metrics.update(
+            {name: torch.tensor(value) for name, value in values.items()}
+        )
+        return values
+
+    def close(self, trainer: TaskTrainer, task: Task) -> None:
+        """Log a point for steps since the last one, if there are any; collective."""
+        sums = self.totals()
+        if not sums[2]:
+            return
+        if trainer.log_every_n_steps:
+            self.log(trainer, task, sums)
+        else:
+            self.publish(trainer, sums)
+            self.train_seconds += time.monotonic() - self._since
+            self.n_token += sums[2]
+            self.reset()
+
+    def state_dict(self) -> StateDict:
+        """Return the state to be saved, including the sums since the last point, so that a resumed
+        run logs the same next point; collective.
+        """
+        loss, n_target, n_token = self.totals()
+        return {
+            "loss": loss,
+            "target_tokens": n_target,
+            "tokens": n_token,
+            "seconds": time.monotonic() - self._since if n_token else 0.0,
+            "n_token": self.n_token,
+            "train_seconds": self.train_seconds,
+            "last_step": self.last_step,
+            "latest": dict(self.latest),
+        }
+
+    def load_state_dict(self, state: StateDict) -> None:
+        """Restore what `state_dict` returned."""
+        self._carried = (state["loss"], state["target_tokens"], state["tokens"])
+        self.n_token = state["n_token"]
+        self.train_seconds = state["train_seconds"]
+        self.last_step = state["last_step"]
+        self.latest = dict(state["latest"])
+        self._spent = state["seconds"]
+        self.is_resumed = True
+
+
+def learning_rate(trainer: Trainer) -> float | None:
+    """Return the learning rate of the next step; None for a model that is not trained by
+    gradients.
+    """
+    rates = [
+        group["lr"]
+        for optimizer in trainer.optimizers
+        for group in optimizer.param_groups
+        if "lr" in group
+    ]
+    return rates[0] if rates else None

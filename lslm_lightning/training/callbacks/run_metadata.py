@@ -1,0 +1,123 @@
+"""Callbacks that record a run's data and model in MLflow when they are known."""
+# mypy: disable-error-code="override"
+# (hooks of our callbacks are called with our Task)
+
+from collections.abc import Callable
+
+from lightning.pytorch import Callback, Trainer
+
+from lslm_lightning.tracking import Tracker
+from lslm_lightning.training.lightning_internals import TaskTrainer
+from lslm_lightning.training.task import Task
+from lslm_lightning.types import StateDict
+
+
+class RunMetadata(Callback):
+    """Callback that logs data sets, counts of examples left out or padded, and the size of the
+    model.
+
+    Training data have the digest `TaskData.digest`, evaluation sets that of
+    `TaskData.evaluation_set`.
+    """
+
+    def __init__(self, tracker: Tracker) -> None:
+        self.tracker = tracker
+        self._known: set[str] = set()  # splits that were logged
+        self._tagged = False
+
+    def on_train_start(self, trainer: TaskTrainer, task: Task) -> None:
+        self._log(trainer, task, "train", "val")
+        data = trainer.datamodule
+        backbone = task.model_info.name
+        if not task.one_pass:
+            self.tracker.log_hyperparams({"n_parameter": task.model_info.n_parameter})
+        self.tracker.log_hyperparams(
+            {f"data.{name}": f"{value:.6g}" for name, value in data.counts.items() if value}
+        )
+        if trainer.is_global_zero:
+            counted = {
+                name: value
+                for name, value in data.counts.items()
+                if value and name.startswith("train_")
+            }
+            counts = (
+                f"{name.removeprefix('train_').replace('_', ' ')} {value:,.6g}"
+                for name, value in counted.items()
+            )
+            print(
+                f"{data.corpus.name}: " + (", ".join(counts) or f"trained on {data.batching()}"),
+                flush=True,
+            )
+            print(
+                f"{backbone}: {task.model_info.n_parameter:,} parameters"
+                if task.model_info.n_parameter
+                else backbone,
+                flush=True,
+            )
+
+    def on_train_end(self, trainer: Trainer, task: Task) -> None:
+        if task.one_pass:  # it is known only after training
+            self.tracker.log_hyperparams({"n_parameter": task.model_info.n_parameter})
+
+    def on_save_checkpoint(self, trainer: Trainer, task: Task, checkpoint: StateDict) -> None:
+        self.tracker.write_down()
+
+    def on_validation_start(self, trainer: TaskTrainer, task: Task) -> None:
+        self._log(trainer, task, "val")
+
+    def on_test_start(self, trainer: TaskTrainer, task: Task) -> None:
+        self._log(
+            trainer, task
+        )  # the test set is logged with its scores, by `RunEvaluationCallback`
+
+    def on_predict_start(self, trainer: TaskTrainer, task: Task) -> None:
+        self._log(trainer, task, "test")
+
+    def _log(self, trainer: TaskTrainer, task: Task, *splits: str) -> None:
+        """Log the data splits that a job reads and the model's tags, each once."""
+        data = trainer.datamodule
+        corpus = data.corpus
+        languages = data.stated_languages
+        if not self._tagged:
+            tags = {
+                "corpus": corpus.name,
+                "model": task.model_info.name,
+                "tokenizer": repr(task.tokenizer),
+            }
+            tags |= {"headline": f"test/{task.headline}"} if task.headline else {}
+            stated = {} if languages is None else {"languages": "-".join(dict.fromkeys(languages))}
+            self.tracker.set_tags(tags | stated)
+            self._tagged = True
+        for split in splits if trainer.is_global_zero else ():
+            if split not in self._known:
+                digest = (
+                    data.digest(split) if split == "train" else data.evaluation_set(split).digest
+                )
+                self.tracker.log_dataset(
+                    data.dataset_name, digest, split, corpus.home or corpus.name
+                )
+        self._known |= set(splits)
+
+
+class FirstStep(Callback):
+    """Callback that calls `record` after the first optimizer step of a resumed training, or at its
+    end if there is none.
+
+    If training fails before, the record of the settings that worked is kept.
+    """
+
+    def __init__(self, record: Callable[[], None]) -> None:
+        self.record: Callable[[], None] | None = record
+        self._begins_at = 0
+
+    def on_train_start(self, trainer: Trainer, task: Task) -> None:
+        self._begins_at = trainer.global_step
+
+    def on_train_batch_end(self, trainer: Trainer, task: Task, *args: object) -> None:
+        if trainer.global_step > self._begins_at:
+            self.on_fit_end(trainer, task)
+
+    def on_fit_end(self, trainer: Trainer, task: Task) -> None:
+        if self.record is not None and trainer.is_global_zero:
+            self.record()
+        self.record = None

@@ -1,0 +1,144 @@
+"""Candidate answers of a passage, scored by its windows. N passage tokens, L tokens of an
+answer.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from lslm_lightning.contracts import Alternative, Example
+from lslm_lightning.metrics.agreement import TokenF1
+from tasks.question_answering.extractive.windows import Passage, Window
+from tasks.question_answering.offsets import span_text
+
+# nats of no answer above which the probability of all spans has six exact digits
+MIN_NATS = 1e-10
+
+
+def span_scores(
+    windows: Iterable[tuple[Window, np.ndarray]], n_token: int, longest: int
+) -> tuple[np.ndarray, float]:
+    """Return log p(start) + log p(end) for each span of the passage, and for no answer.
+
+    A span that is in several windows gets the highest of its scores, no answer the lowest, since
+    each window but one may well be without the answer. Source: `write_predictions` of BERT's
+    run_squad.py, which adds logits; log probabilities give the same in one window, and keep an
+    uninformative window from influencing a passage of several.
+
+    Args:
+        windows: each with its log p (at least S, 2) of being the start and the end.
+        n_token: N, tokens of the passage.
+        longest: L, the maximal number of tokens of an answer.
+
+    Returns:
+        (N, L) float64, where [i, j] is the span of j + 1 tokens from token i, minus infinity where
+        there is none; and the log p of no answer.
+    """
+    found = np.full((n_token, longest), -np.inf)
+    nothing = math.inf
+    for window, scores in windows:
+        # np.minimum keeps nan, which a diverged network gives
+        nothing = float(np.minimum(nothing, scores[0].sum()))
+        possible = np.where(
+            np.stack([window.begins, window.ends], 1), scores[: len(window.ids)], -np.inf
+        )
+        start, end = possible[window.n_before : window.n_before + window.n_passage].T
+        for j in range(min(longest, window.n_passage)):
+            column = found[window.first : window.first + window.n_passage - j, j]
+            np.maximum(column, start[: window.n_passage - j] + end[j:], out=column)
+    return found, nothing
+
+
+def ranked_answers(
+    scores: np.ndarray, nothing: float, text: str, passage: Passage, n: int
+) -> list[Alternative]:
+    """Return the `n` best answers with different texts, the best first, followed by no answer; nats
+    are normalized over all candidates.
+
+    If scores are nan, the only answer is no answer, with nan nats.
+
+    Args:
+        scores: (N, L); see `span_scores`.
+        nothing: log p of no answer.
+    """
+    if math.isnan(nothing):
+        return [Alternative("", nothing)]
+    flat = scores.ravel()
+    total = log_sum(np.append(flat, nothing))
+    found: dict[str, float] = {}
+    for index in np.argsort(-flat, kind="stable")[: 10 * n]:  # several may have one text
+        if len(found) == n or not math.isfinite(flat[index]):
+            break
+        first, length = divmod(int(index), scores.shape[1])
+        answer = span_text(text, passage.offsets, first, first + length)
+        if answer and answer not in found:
+            found[answer] = total - float(flat[index])
+    return [*(Alternative(*each) for each in found.items()), Alternative("", total - nothing)]
+
+
+def apply_threshold(answers: Sequence[Alternative], threshold: float) -> list[Alternative]:
+    """Return the answers sorted by nats after lowering the score of no answer by `threshold` nats;
+    an infinite threshold removes no answer.
+
+    No answer is therefore the best exactly if its score is more than `threshold` above that of the
+    best span.
+
+    Args:
+        answers: as `ranked_answers` returns them.
+    """
+    *spans, nothing = answers
+    if not spans:
+        return [Alternative("", nothing.nats if math.isnan(nothing.nats) else 0.0)]
+    rest = log_sum([-answer.nats for answer in spans])
+    if nothing.nats > MIN_NATS:
+        rest = max(rest, math.log(-math.expm1(-nothing.nats)))  # all spans, listed here or not
+    total = log_sum([rest, -nothing.nats - threshold])
+    found = [Alternative(answer.output, max(0.0, answer.nats + total)) for answer in spans]
+    if math.isfinite(threshold):
+        found.append(Alternative("", max(0.0, nothing.nats + threshold + total)))
+    return sorted(found, key=lambda answer: answer.nats)
+
+
+def best_threshold(examples: Sequence[Example], answers: Sequence[Sequence[Alternative]]) -> float:
+    """Return the threshold of `apply_threshold` at which the F1 of these answers is highest; of
+    several the one that leaves the fewest questions unanswered.
+
+    Infinite if every question has an answer. Source: `find_best_thresh` of SQuAD's evaluation
+    script v2.0.
+
+    Args:
+        answers: answers to each example, as `ranked_answers` returns them.
+    """
+    if all(any(example.references) for example in examples):
+        return math.inf
+    metric = TokenF1(examples[0].language)
+    # for each question: nats of the best span less nats of no answer, and the gain in F1 of
+    # giving no answer
+    margins = []
+    gains = []
+    for example, (best, *_, nothing) in (
+        (e, a) for e, a in zip(examples, answers, strict=True) if len(a) > 1
+    ):
+        margins.append(best.nats - nothing.nats)
+        f1 = [
+            max(metric.agreement(r, text) for r in example.references) for text in ("", best.output)
+        ]
+        gains.append(f1[0] - f1[1])
+    if not margins:
+        return 0.0
+    order = np.argsort(-np.array(margins), kind="stable")
+    ordered = np.array(margins)[order]
+    total = np.concatenate([[0.0], np.cumsum(np.array(gains)[order])])
+    edges = np.concatenate([[ordered[0] + 2.0], ordered, [ordered[-1] - 2.0]])
+    # at the k-th threshold the first k questions get no answer
+    middles = (edges[:-1] + edges[1:]) / 2
+    # no threshold separates equal margins
+    possible = np.concatenate([[True], ordered[:-1] > ordered[1:], [True]])
+    return float(middles[int(np.argmax(np.where(possible, total, -np.inf)))])
+
+
+def log_sum(values: Sequence[float] | np.ndarray) -> float:
+    """Return the log of the sum of exponentials of `values`, at least one of which is finite."""
+    top = np.max(values)
+    return float(top + np.log(np.exp(values - top).sum()))

@@ -1,0 +1,355 @@
+"""Extractive question answering: start and end of the answer in its passage. B windows, S tokens, D
+d_model.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from time import perf_counter
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+import torchmetrics
+from lightning.pytorch.cli import OptimizerCallable
+from torch import Tensor, nn
+
+from lslm_lightning.contracts import Alternative, Example, Metric, Mode, Prediction
+from lslm_lightning.models.backbone import Backbone
+from lslm_lightning.models.dropout import Dropout
+from lslm_lightning.models.heads import TiedHead, upcast_to_float32
+from lslm_lightning.optim import Schedule
+from lslm_lightning.text.tokenizer import Tokenizer
+from lslm_lightning.training.batches import on_device
+from lslm_lightning.training.checks import check_has_validation_score, check_kind
+from lslm_lightning.training.data import TaskData
+from lslm_lightning.training.data_requirements import DataRequirements
+from lslm_lightning.training.optimizer_settings import ADAMW, COSINE
+from lslm_lightning.training.shared_settings import share_settings
+from lslm_lightning.training.task import LABEL_SMOOTHING
+from tasks.question_answering.data import Question, as_question
+from tasks.question_answering.extractive.answerability import AnswerabilityHead
+from tasks.question_answering.extractive.data import SpanData
+from tasks.question_answering.extractive.decoding import (
+    apply_threshold,
+    best_threshold,
+    ranked_answers,
+    span_scores,
+)
+from tasks.question_answering.extractive.features import FEATURE_SIZES, unpack_features
+from tasks.question_answering.extractive.windows import (
+    AnswerWindowBatch,
+    Passage,
+    Window,
+    WindowReader,
+    WindowSizes,
+)
+from tasks.question_answering.task import QuestionAnswering, QuestionAnsweringTask
+
+KINDS = 2  # question and passage
+# padded positions of windows in one batch, however many windows one question has
+MAX_POSITIONS = 2**17
+
+
+class SpanAnswering(QuestionAnswering):
+    """Answers of a `SpanTask`, with a threshold that is calibrated in validation."""
+
+    task: "SpanTask"
+    calibrates = True
+
+    def cut_sources(self, examples: Sequence[Example]) -> tuple[int, str]:
+        longest = self.task.sizes.max_question_length
+        asked = [as_question(example).asked for example in examples]
+        n_cut = sum(len(ids) > longest for ids in self.task.tokenizer.encode_batch(asked))
+        return n_cut, f"questions were read up to max_question_length={longest} tokens"
+
+    def signature(self, mode: Mode) -> str:
+        return f"|source:{self.task.sizes.max_length}-by-{self.task.sizes.stride}"
+
+    def calibrate(
+        self, examples: Sequence[Example], predictions: Sequence[Prediction]
+    ) -> list[Prediction]:
+        task = self.task
+        by_id = {prediction.id: prediction for prediction in predictions}
+        every = [by_id[example.id] for example in examples]
+        answers = [no_answer_last(prediction.alternatives) for prediction in every]
+        task.threshold.fill_(best_threshold(examples, answers))
+        if math.isfinite(threshold := float(task.threshold)):
+            task.log("val/threshold", threshold)
+        return [
+            task.prediction(example, apply_threshold(found, threshold), prediction.seconds)
+            for example, found, prediction in zip(examples, answers, every, strict=True)
+        ]
+
+
+class SpanRequirements(DataRequirements):
+    """Demands of a `SpanTask`: windows as its own, within the positions of its encoders."""
+
+    task: "SpanTask"
+
+    def bind(self, data: TaskData) -> None:
+        if isinstance(data, SpanData):
+            reader = self.task.reader
+            words = {"overlap_features": reader.overlap_features, "whole_words": reader.whole_words}
+            share_settings(data, {**vars(self.task.sizes), **words})
+
+    def check(self, data: TaskData) -> None:
+        task = self.task
+        data = check_kind(task, data, SpanData)
+        check_has_validation_score(task, data)
+        self.bind(data)
+        networks = {
+            "backbone": task.backbone,
+            "flow.modelling": getattr(task.flow, "modelling", None),
+        }
+        most = task.sizes.max_length
+        for name, network in networks.items():
+            if (
+                network is not None
+                and network.max_positions is not None
+                and network.max_positions < most
+            ):
+                raise ValueError(
+                    f"max_length={network.max_positions} of positions of {name} must be at least "
+                    f"max_length={most}, the maximal number of tokens of a window; raise it, or "
+                    "lower that of the windows"
+                )
+
+
+class SpanTask(QuestionAnsweringTask):
+    """Extractive question answering: two scores for each token of the passage, for being the first
+    and the last of the answer, by an encoder that reads question and passage; the first token of
+    all, `<s>`, stands for no answer. Source: Devlin et al. 2019, sections 4.2 and 4.3. With an
+    `answerability_head`, whether there is an answer is predicted separately, and plausible answers
+    of unanswerable questions are trained on, too.
+
+    A backbone without a vocabulary of its own also gets, for each token, which of the two texts it
+    belongs to and its word-overlap features: see `hints`. Long passages are read in windows; see
+    `WindowSizes` and `candidates`.
+
+    If a passage may have no answer, none is given if its score is more than `threshold` above that
+    of the best span. Every validation within a training sets the threshold that maximizes F1; it is
+    saved with the weights.
+
+    Arguments that are not listed are those of `Task`.
+
+    Args:
+        backbone: over tokens; an encoder alone.
+        flow: called with d_model: encodes question and passage separately and combines them, as
+            `AttentionFlow` does; by default the backbone reads them as one text.
+        max_length: maximal number of tokens of a window; see `WindowSizes`.
+        stride: see `WindowSizes`.
+        max_question_length: see `WindowSizes`.
+        max_answer_length: maximal number of tokens of an answer.
+        n_alternative: how many of the best answers a prediction lists, besides no answer.
+        overlap_features: give the network word-overlap features, see `features`; false for a
+            pretrained network, which reads ids alone.
+        whole_words: let answers begin and end at word boundaries only, those of
+            `text.chinese.segment`.
+        answerability_head: called with d_model, returns an `AnswerabilityHead`. By default no
+            answer is one of the candidates.
+        word_dropout: share of tokens whose word embedding is dropped in training, so that only
+            their features are seen.
+    """
+
+    backbone: Backbone
+    threshold: Tensor
+    answering_class = SpanAnswering
+    requirements_class = SpanRequirements
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        tokenizer: Tokenizer,
+        flow: Callable[[int], nn.Module] | None = None,
+        max_length: int = WindowSizes.max_length,
+        stride: int = WindowSizes.stride,
+        max_question_length: int = WindowSizes.max_question_length,
+        max_answer_length: int = 30,
+        n_alternative: int = 5,
+        overlap_features: bool = True,
+        whole_words: bool = True,
+        answerability_head: Callable[[int], AnswerabilityHead] | None = None,
+        word_dropout: float = 0.0,
+        optimizer: OptimizerCallable = ADAMW,
+        schedule: Schedule = COSINE,
+        label_smoothing: float = LABEL_SMOOTHING,
+        extra_metrics: list[Metric | torchmetrics.Metric] | None = None,
+    ) -> None:
+        super().__init__(backbone, tokenizer, optimizer, schedule, label_smoothing, extra_metrics)
+        if backbone.n_decoder_layer or not backbone.n_encoder_layer:
+            raise ValueError(
+                f"n_encoder_layer={backbone.n_encoder_layer} of backbone must be at least 1 and "
+                f"n_decoder_layer={backbone.n_decoder_layer}"
+                " must be 0: this task finds answers and writes none"
+            )
+        for name, value in (
+            ("max_answer_length", max_answer_length),
+            ("n_alternative", n_alternative),
+        ):
+            if value < 1:
+                raise ValueError(
+                    f"{name}={value} must be at least 1; 30 tokens and 5 alternatives are usual"
+                )
+        if overlap_features and backbone.tokenizer_digest is not None:
+            kind = type(backbone).__name__
+            raise ValueError(
+                f"overlap_features=true does not fit backbone={kind}, which reads ids alone: set "
+                "it to false"
+            )
+        if not overlap_features and (answerability_head is not None or word_dropout):
+            raise ValueError(
+                "overlap_features=false does not fit answerability_head and word_dropout, which "
+                "need the word-overlap features: set it to true, or set neither of them"
+            )
+        self.max_answer_length = max_answer_length
+        self.n_alternative = n_alternative
+        self.sizes = WindowSizes(max_length, stride, max_question_length)
+        self.reader = WindowReader(tokenizer, self.sizes, overlap_features, whole_words)
+        self.sizes.check(self.reader.frame)
+        self.embedding, _ = backbone.embedding_and_head(
+            tokenizer.vocab_size, TiedHead, scale_embedding=True
+        )
+        self.marks = backbone.feature_embeddings(
+            (KINDS, *(FEATURE_SIZES if overlap_features else ()))
+        )
+        self.flow = None if flow is None else flow(backbone.d_model)
+        self.ends = nn.Linear(backbone.d_model, 2)
+        self.answerability_head = (
+            None if answerability_head is None else answerability_head(backbone.d_model)
+        )
+        self.word_dropout = Dropout(word_dropout)
+        self.register_buffer("threshold", torch.tensor(torch.inf))
+
+    def scores(self, batch: AnswerWindowBatch) -> Tensor:
+        """Return the log probabilities (B, S, 2) of being the first and the last token of the
+        answer; the first token of all stands for no answer.
+
+        Only their sum counts. With an answerability head, its log p of no answer is the score of
+        the first token of all, and its log p of an answer is added to all other tokens, half to the
+        start and half to the end.
+        """
+        log_probs, log_odds = self.candidate_log_probs(batch)
+        if log_odds is None:
+            return log_probs
+        # (B, 1, 2)
+        some, none = (
+            F.logsigmoid(odds)[:, None, None].expand(-1, 1, 2) / 2 for odds in (log_odds, -log_odds)
+        )
+        return torch.cat([none, log_probs[:, 1:] + some], 1)
+
+    def candidate_log_probs(self, batch: AnswerWindowBatch) -> tuple[Tensor, Tensor | None]:
+        """Return the log probabilities (B, S, 2) of the candidates and, with an answerability head,
+        its log odds (B,) of an answer.
+
+        With an answerability head the first token of all stands for an answer in another window.
+        """
+        kinds = [
+            batch.kind,
+            *(unpack_features(batch.features) if self.reader.overlap_features else ()),
+        ]
+        words = self.embedding(batch.source)
+        if self.training and self.word_dropout.p:
+            words = words * self.word_dropout(words.new_ones(*words.shape[:2], 1))
+        x = self.marks(words, *kinds)
+        # (B, S, D)
+        y = (
+            self.backbone.encode(x, batch.source_pad)
+            if self.flow is None
+            else self.flow(self.backbone, x, batch)
+        )
+        scores = upcast_to_float32(self.ends(y))
+        log_probs = scores.masked_fill(~batch.candidate, torch.finfo(scores.dtype).min).log_softmax(
+            1
+        )
+        return log_probs, None if self.answerability_head is None else self.answerability_head(
+            x, batch
+        )
+
+    def loss(self, batch: AnswerWindowBatch, label_smoothing: float = LABEL_SMOOTHING) -> Tensor:
+        """Return the sum of nats of the start and the end in each window.
+
+        With an answerability head: nats of start and end where they are known, those of plausible
+        answers included, plus the nats of the head, without label smoothing.
+        """
+        log_probs, log_odds = self.candidate_log_probs(batch)
+        right = torch.stack([batch.start, batch.end], -1).long()
+        if log_odds is None:
+            right = right * batch.has_answer[:, None]
+        nats = -log_probs.gather(1, right.clamp(min=0)[:, None])[:, 0]  # (B, 2)
+        if label_smoothing:
+            smooth = -log_probs.masked_fill(~batch.candidate, 0.0).sum(1) / batch.candidate.sum(1)
+            nats = (1 - label_smoothing) * nats + label_smoothing * smooth
+        if log_odds is None:
+            return nats.sum()
+        placed = nats.masked_fill(right < 0, 0.0).sum()
+        return placed + F.binary_cross_entropy_with_logits(
+            log_odds, batch.has_answer.to(log_odds.dtype), reduction="sum"
+        )
+
+    def generate(self, examples: Sequence[Example]) -> Iterator[Prediction]:
+        """Yield the answer to each example, in order."""
+        yield from self.answer(examples)
+
+    def answer(self, examples: Sequence[Example]) -> list[Prediction]:
+        began = perf_counter()
+        questions = [as_question(example) for example in examples]
+        found = [
+            apply_threshold(answers, self.active_threshold)
+            for answers in self.ranked_answers(questions)
+        ]
+        seconds = (perf_counter() - began) / len(examples)
+        return [
+            self.prediction(example, answers, seconds)
+            for example, answers in zip(examples, found, strict=True)
+        ]
+
+    def prediction(
+        self, example: Example, answers: Sequence[Alternative], seconds: float
+    ) -> Prediction:
+        """Return the best of these answers as a prediction, with the others as alternatives."""
+        best = answers[0]
+        n_token = len(self.tokenizer.encode(best.output))
+        return Prediction(
+            example.id, best.output, best.nats, n_token, seconds, alternatives=tuple(answers)
+        )
+
+    @property
+    def active_threshold(self) -> float:
+        """The threshold in use; 0 while a validation is choosing it."""
+        return 0.0 if self.answering.is_calibrating else float(self.threshold)
+
+    @torch.no_grad()
+    def ranked_answers(self, questions: Sequence[Question]) -> list[list[Alternative]]:
+        """Return the best answers to each question, followed by no answer; see `candidates`."""
+        readings = list(self.reader.read(questions))
+        rows = self.window_scores([window for _, own in readings for window in own])
+        return [
+            self.passage_answers(q, passage, own, rows)
+            for q, (passage, own) in zip(questions, readings, strict=True)
+        ]
+
+    def window_scores(self, windows: Sequence[Window]) -> Iterator[np.ndarray]:
+        """Yield the `scores` (at least S, 2) of each window, float64."""
+        n = max(1, MAX_POSITIONS // max(len(window.ids) for window in windows))
+        for first in range(0, len(windows), n):
+            batch = self.reader.batch(windows[first : first + n])
+            yield from self.scores(on_device(batch, self.device)).double().cpu().numpy()
+
+    def passage_answers(
+        self,
+        question: Question,
+        passage: Passage,
+        windows: Sequence[Window],
+        rows: Iterator[np.ndarray],
+    ) -> list[Alternative]:
+        """Return the best answers to one question, followed by no answer; takes the scores of its
+        windows from `rows`.
+        """
+        pairs = [(window, next(rows)) for window in windows]
+        scores, nothing = span_scores(pairs, len(passage.ids), self.max_answer_length)
+        return ranked_answers(scores, nothing, question.passage, passage, self.n_alternative)
+
+
+def no_answer_last(answers: Sequence[Alternative]) -> list[Alternative]:
+    """Return the answers with no answer last, in the order of `candidates.ranked_answers`."""
+    return sorted(answers, key=lambda answer: answer.output == "")

@@ -1,0 +1,1 @@
+"""Extractive summarization: the summary is made of sentences of the document."""

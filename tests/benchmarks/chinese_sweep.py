@@ -1,0 +1,11 @@
+"""From uniform bytes to the Transformer, on Song ci by characters."""
+
+from tests.benchmarks.sweeps import history, ladder
+
+BENCHMARK = ladder(
+    "language models on Chinese ci poetry, characters",
+    55,
+    "language_modeling/chinese_sweep.yaml",
+    "song_ci",
+    history,
+)

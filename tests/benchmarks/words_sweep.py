@@ -1,0 +1,15 @@
+"""The same ladder as of byte pairs, on words: the 10,000 most frequent, and unknown ones
+spelled.
+"""
+
+from tests.benchmarks.sweeps import ladder
+
+WORDS = ("--data.tokenizer=lslm_lightning.text.recipes.Words", "--data.tokenizer.vocab_size=10000")
+BENCHMARK = ladder(
+    "language models on brown, words",
+    55,
+    "language_modeling/ladder.yaml",
+    "brown_words",
+    lambda found: [],
+    WORDS,
+)
