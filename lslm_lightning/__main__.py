@@ -56,8 +56,6 @@ CONFIGURED = (
     "evaluate",
     "sweep",
 )
-RENAMED = {"ladder": "sweep"}  # commands of release 0.1 by their old names
-
 USAGE = """usage: lslm COMMAND [OPTIONS]      (lslm COMMAND --help says more)
 
 {commands}
@@ -122,7 +120,9 @@ def plain_warnings() -> Iterator[None]:
 
 def run(argv: list[str]) -> int:
     """Run the command named by the first argument and return its exit status."""
-    argv = with_new_name(argv)
+    from lslm_lightning.renamed import new_command
+
+    argv = [*map(new_command, argv[:1]), *argv[1:]]
     if argv[:1] == ["help"] and argv[1:2] and argv[1] in COMMANDS:
         argv = [argv[1], "--help", *argv[2:]]
     if not argv or argv[0] in ("-h", "--help", "help"):
@@ -169,20 +169,6 @@ def run(argv: list[str]) -> int:
     is_silent = given[0] in ENDLESS or bool(os.environ.get(PARENT))
     with children_without_working_directory():
         return exit_status_of(work, debug)
-
-
-def with_new_name(argv: list[str]) -> list[str]:
-    """Return the arguments with the new name of a command that was renamed, and print it."""
-    old = argv[0] if argv else ""
-    if old not in RENAMED:
-        return argv
-    new = RENAMED[old]
-    print(
-        f"lslm: `lslm {old}` is now called `lslm {new}`; release 0.3 removes the old name",
-        file=sys.stderr,
-        flush=True,
-    )
-    return [new, *argv[1:]]
 
 
 def help_on_class(argv: list[str]) -> str:

@@ -7,7 +7,6 @@ rest of the code knows the new names only. Each old name found is told once, as 
 import os
 import warnings
 from collections.abc import Mapping, Sequence
-from functools import cache
 from typing import NamedTuple, TypeVar
 
 from lslm_lightning.types import Json
@@ -53,6 +52,7 @@ CLASS_PATHS = {
 # By the setting or the class that a key belongs to: `data` stands for `data.exam_tokens`, for
 # `data: {init_args: {exam_tokens: ...}}` and for both inside `base` or a variant.
 KEYS = {
+    ("", "rungs"): "variants",
     ("data", "exam_tokens"): "eval_batch_tokens",
     ("data", "has_hints"): "overlap_features",
     ("data", "unreadable"): "on_unreadable",
@@ -62,6 +62,11 @@ KEYS = {
 
 # By the new name of the setting.
 VALUES = {("data", "on_unreadable"): {"leave out": "skip", "refuse": "error"}}
+
+COMMANDS = {"ladder": "sweep"}
+
+# Words in descriptions of batches, which are compared with those in checkpoints.
+IN_CHECKPOINTS = {"overlap_features": "hints"}
 
 # Beginnings of the names of weights in checkpoints.
 WEIGHTS = {"judge.": "answerability_head."}
@@ -135,6 +140,14 @@ def _add(new: dict[Json, Json], key: str, value: Json, as_given: str) -> None:
     new[key] = value
 
 
+def new_command(name: str) -> str:
+    """Return the name of the command that took the place of another, or the same."""
+    new = COMMANDS.get(name, name)
+    if new != name:
+        _tell(Renaming(f"lslm {name}", f"lslm {new}"))
+    return new
+
+
 def renamed_weights(weights: Mapping[str, T]) -> dict[str, T]:
     """Return the weights of a checkpoint, in their order, with new names for old ones."""
     return {
@@ -181,14 +194,13 @@ def _renamed_class(name: str) -> str:
     return new
 
 
-@cache
 def _tell(renaming: Renaming) -> None:
-    """Warn of an old name, once in a process, and by one process of several."""
+    """Warn of an old name, by one process of several."""
     if os.environ.get("LOCAL_RANK", "0") != "0":
         return
     warnings.warn(
         f"`{renaming.old}` is called `{renaming.new}` now; the old name is read until release "
         f"{DROPPED_IN}",
         FutureWarning,
-        stacklevel=3,
+        stacklevel=1,
     )

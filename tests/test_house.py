@@ -2,6 +2,8 @@
 
 import ast
 import graphlib
+import re
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -59,3 +61,116 @@ def test_commands_are_thin() -> None:
             if isinstance(node, ast.ClassDef):
                 bases = {getattr(base, "attr", getattr(base, "id", "")) for base in node.bases}
                 assert bases & parsers, f"{file.name} has the class {node.name}"
+
+
+# Words
+
+RELATIVE = "What|Of|That|Those|As|By|Where|How|From|At|In|Whether"  # openings of a docstring
+# metaphors, in names and in texts: the field has words of its own for each
+BANNED = re.compile(
+    r"exams?|examinations?|ladders?|rungs?|climb(s|ed|ing)?|doctors?|doubts?|judges?|verdicts?"
+    r"|crown(s|ed)?|rehears\w+|lend|lent|borrow\w*|strangers?|hints?|remember(ed|s)?|voices?",
+    re.IGNORECASE,
+)
+# files that must name what there was
+EXEMPT = {"renamed.py"}
+MOST_ANY = 40
+
+
+def words_of(identifier: str) -> list[str]:
+    """Return the words of a name: `LastHTTPWord_of` is last, http, word, of."""
+    return re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", identifier)
+
+
+def definitions(tree: ast.AST) -> Iterator[ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef]:
+    """Yield the classes and functions of a tree, nested ones too."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node
+
+
+def names_in(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Yield the line and the name of all that a file defines: classes, functions, arguments,
+    variables, attributes.
+    """
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node.lineno, node.name
+        elif isinstance(node, ast.arg):
+            yield node.lineno, node.arg
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.lineno, node.id
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            yield node.lineno, node.attr
+
+
+def at(file: Path, line: int, text: str) -> str:
+    """Return a place that an editor can open, and what is there."""
+    return f"{file.relative_to(ROOT)}:{line}: {text}"
+
+
+def test_docstrings_open_with_a_verb_or_a_noun() -> None:
+    wrong = []
+    for file in FILES:
+        for node in (tree_of(file), *definitions(tree_of(file))):
+            docstring = ast.get_docstring(node) or ""
+            if re.match(rf"({RELATIVE})\b", docstring):
+                wrong.append(at(file, getattr(node, "lineno", 1), docstring.splitlines()[0]))
+    assert not wrong, "\n".join(wrong)
+
+
+def test_names_are_words_of_the_field() -> None:
+    wrong = [
+        at(file, line, name)
+        for file in FILES
+        if file.name not in EXEMPT
+        for line, name in names_in(tree_of(file))
+        if any(map(BANNED.fullmatch, words_of(name)))
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_texts_are_in_words_of_the_field() -> None:
+    wrong = []
+    for file in FILES:
+        if file.name in EXEMPT:
+            continue
+        for node in ast.walk(tree_of(file)):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                for match in re.finditer(rf"\b({BANNED.pattern})\b", node.value, re.IGNORECASE):
+                    wrong.append(at(file, node.lineno, match[0]))
+    assert not wrong, "\n".join(wrong)
+
+
+def test_no_class_name_is_defined_twice() -> None:
+    defined: dict[str, list[str]] = {}
+    for file in FILES:
+        for node in definitions(tree_of(file)):
+            if isinstance(node, ast.ClassDef):
+                defined.setdefault(node.name, []).append(at(file, node.lineno, node.name))
+    twice = [place for places in defined.values() if len(places) > 1 for place in places]
+    assert not twice, "\n".join(twice)
+
+
+def test_types_say_what_they_are() -> None:
+    places = [
+        at(file, node.lineno, "Any")
+        for file in FILES
+        for node in ast.walk(tree_of(file))
+        if isinstance(node, ast.Name) and node.id == "Any"
+    ]
+    assert len(places) <= MOST_ANY, "\n".join(places)
+
+
+def test_no_constructor_hides_its_arguments() -> None:
+    tunnels = [
+        at(file, node.lineno, f"{owner.name}(**{kwargs.arg})")
+        for file in FILES
+        for owner in definitions(tree_of(file))
+        if isinstance(owner, ast.ClassDef)
+        for node in owner.body
+        if isinstance(node, ast.FunctionDef) and node.name in ("__init__", "__new__")
+        if (kwargs := node.args.kwarg) is not None
+        if kwargs.annotation is None or ast.unparse(kwargs.annotation) == "Any"
+    ]
+    assert not tunnels, "\n".join(tunnels)

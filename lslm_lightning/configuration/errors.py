@@ -234,7 +234,7 @@ def _wrong_type(cause: Cause, found: re.Match[str], parser: ArgumentParser) -> s
 
 
 def _unquoted(key: str) -> str:
-    """Return a hint with file and line if a config has an unquoted scalar for `key` that YAML reads
+    """Return a note with file and line if a config has an unquoted scalar for `key` that YAML reads
     as another type; "" otherwise.
     """
     for path in reversed(FILES.get()):

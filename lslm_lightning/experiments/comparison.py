@@ -42,7 +42,7 @@ from lslm_lightning.training.data import TaskData
 from lslm_lightning.training.task import Task
 
 
-class Comparison(NamedTuple):
+class ComparedRuns(NamedTuple):
     """Outcome of a comparison of finished runs."""
 
     scores: Table
@@ -58,7 +58,7 @@ def compare_runs(
     n_resample: int,
     command: str,
     choices: Mapping[str, str] | None = None,
-) -> Comparison:
+) -> ComparedRuns:
     """Compare finished runs by their recorded predictions.
 
     Args:
@@ -101,7 +101,7 @@ class RunComparison:
         self.tested = {run.name: find_set(run.directory, self.known, trust) for run in self.runs}
         self.together, self.apart = split_by_test_set(self.runs, self.tested)
 
-    def compare(self, command: str, choices: Mapping[str, str]) -> Comparison:
+    def compare(self, command: str, choices: Mapping[str, str]) -> ComparedRuns:
         """Compute scores and paired tests where predictions allow them, and build the report.
 
         Args:
@@ -127,7 +127,7 @@ class RunComparison:
         else:
             report, findings = self.report_with_tests(shared, predictions, repeat)
         table = with_sets(scores.table(), self.runs, self.tested)
-        return Comparison(table, report, self.task_name, findings)
+        return ComparedRuns(table, report, self.task_name, findings)
 
     def report_with_tests(
         self,

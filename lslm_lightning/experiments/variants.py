@@ -2,7 +2,6 @@
 
 import json
 import math
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -20,7 +19,6 @@ from lslm_lightning.text.yaml_files import ConfigLoader
 from lslm_lightning.types import Json, JsonObject, Settings
 
 KEYS = ("base", "variants", "parameters")
-OLD_KEY = "rungs"  # what `variants` was called in release 0.1
 # widths tried for models of equal size are multiples of the first, up to the second
 WIDTH = 16
 WIDEST = 2**16
@@ -65,25 +63,6 @@ class SweepConfig:
     parameters: float | None = None
 
 
-def read_content(path: Path, warns: bool = True) -> Json:
-    """Return the parsed YAML of a sweep's config, with the key `variants` also where the file has
-    its old name, `rungs`.
-
-    Args:
-        warns: whether to print the new name on standard error.
-    """
-    content = yaml_of(path, ConfigLoader)
-    if not isinstance(content, dict) or OLD_KEY not in content or "variants" in content:
-        return content
-    if warns:
-        print(
-            f"lslm: {path}: `{OLD_KEY}` is now called `variants`; release 0.3 removes the old name",
-            file=sys.stderr,
-            flush=True,
-        )
-    return {"variants" if key == OLD_KEY else key: value for key, value in content.items()}
-
-
 def read_sweep(path: Path) -> SweepConfig:
     """Read the config of a sweep.
 
@@ -94,7 +73,7 @@ def read_sweep(path: Path) -> SweepConfig:
     Raises:
         ValueError: the config is wrong; the message says where.
     """
-    content = read_content(path)
+    content = yaml_of(path, ConfigLoader)
     if not isinstance(content, dict) or not isinstance(content.get("variants"), dict):
         content = {}
     if not content.get("variants"):
@@ -174,7 +153,7 @@ def check_settings(config: str, settings: Sequence[str]) -> None:
         SettingsError: one does not exist.
     """
     try:
-        content = read_content(Path(config), warns=False)
+        content = yaml_of(Path(config), ConfigLoader)
         content = content if isinstance(content, dict) else {}
         variants = content.get("variants")
         variants = variants if isinstance(variants, dict) else {}

@@ -16,7 +16,7 @@ id.
 """
 
 
-class Answering(Protocol):
+class TaskAnswering(Protocol):
     """Way in which a task answers."""
 
     @property
@@ -63,7 +63,7 @@ class TrainedTask(Protocol):
     finds_n_best: bool
 
     @property
-    def answering(self) -> Answering: ...
+    def answering(self) -> TaskAnswering: ...
 
     @property
     def model_info(self) -> ModelSize: ...

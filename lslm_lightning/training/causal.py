@@ -31,7 +31,7 @@ from lslm_lightning.training.window_data import CONTEXT, WindowData
 from lslm_lightning.types import StateDict
 
 
-class Window(NamedTuple):
+class TokenRange(NamedTuple):
     """Tokens of a row that a model reads at once, and those that it is scored on."""
 
     start: int  # position of the first token that is read
@@ -176,7 +176,7 @@ class CausalTask(LanguageModel):
 
     # Scoring
 
-    def windows(self, ids: Sequence[int]) -> Iterator[Window]:
+    def windows(self, ids: Sequence[int]) -> Iterator[TokenRange]:
         """Yield the windows over a row of ids: each reads ids[start : end - 1] and scores the
         tokens first..end - 1. Together they score every token but the first, once.
         """
@@ -184,7 +184,9 @@ class CausalTask(LanguageModel):
         while first < len(ids):
             step = len(ids) if self.stride is None else self.context if first == 1 else self.stride
             end = min(len(ids), first + step)
-            yield Window(0 if self.stride is None else max(0, end - 1 - self.context), first, end)
+            yield TokenRange(
+                0 if self.stride is None else max(0, end - 1 - self.context), first, end
+            )
             first = end
 
     @torch.no_grad()
@@ -208,7 +210,7 @@ class CausalTask(LanguageModel):
         n_skipped = [1] * len(rows) if n_given is None else n_given
         jobs = sorted(
             (
-                (i, Window(start, max(first, n_skip), end))
+                (i, TokenRange(start, max(first, n_skip), end))
                 for i, (row, n_skip) in enumerate(zip(rows, n_skipped, strict=True))
                 for start, first, end in self.windows(row)
                 if end > n_skip
@@ -231,7 +233,11 @@ class CausalTask(LanguageModel):
         return nats
 
     def _window_nats(
-        self, rows: Sequence[Sequence[int]], windows: Sequence[Window], n_before: int, n_id: int
+        self,
+        rows: Sequence[Sequence[int]],
+        windows: Sequence[TokenRange],
+        n_before: int,
+        n_id: int,
     ) -> Tensor:
         """Return minus the log probability of the scored tokens of windows, float64 (B, T) on the
         CPU; 0 for other tokens.

@@ -6,6 +6,7 @@ from functools import cached_property
 import numpy as np
 
 from lslm_lightning.contracts import Example
+from lslm_lightning.renamed import IN_CHECKPOINTS
 from lslm_lightning.text.recipes import BytePair, Recipe
 from lslm_lightning.training.budget_data import MAX_TOKENS, BudgetData
 from lslm_lightning.training.data import EVAL_TOKENS, N_VALIDATION_EXAMPLE, rank_zero_print
@@ -220,8 +221,8 @@ class SpanData(QuestionData, BudgetData):
 
     def batching(self) -> str:
         return (
-            f"max_tokens {self.max_tokens}, {self.reading}, hints {self.overlap_features}, whole "
-            f"words {self.whole_words}, in {self.language}"
+            f"max_tokens {self.max_tokens}, {self.reading}, {IN_CHECKPOINTS['overlap_features']} "
+            f"{self.overlap_features}, whole words {self.whole_words}, in {self.language}"
         )
 
 

@@ -172,7 +172,7 @@ def token_features(
     visible character, or of the next word.
 
     Args:
-        hint: (N,) features of each word.
+        features: (N,) features of each word.
         offsets: the characters [start, end) of each token.
     """
     if not len(features):

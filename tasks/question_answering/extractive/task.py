@@ -123,8 +123,8 @@ class SpanTask(QuestionAnsweringTask):
     of unanswerable questions are trained on, too.
 
     A backbone without a vocabulary of its own also gets, for each token, which of the two texts it
-    belongs to and its word-overlap features: see `hints`. Long passages are read in windows; see
-    `WindowSizes` and `candidates`.
+    belongs to and its word-overlap features: see `features.word_features`. Long passages are read
+    in windows; see `WindowSizes` and `decoding`.
 
     If a passage may have no answer, none is given if its score is more than `threshold` above that
     of the best span. Every validation within a training sets the threshold that maximizes F1; it is

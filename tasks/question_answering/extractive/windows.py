@@ -84,7 +84,7 @@ class Window(NamedTuple):
 
     question: int  # index of the question
     ids: np.ndarray  # (S,) int32
-    features: np.ndarray  # (S,) int32; see `hints`
+    features: np.ndarray  # (S,) int32; see `features.word_features`
     n_before: int  # tokens before the part of the passage
     first: int  # index in the passage of the first token of the part
     n_passage: int  # tokens of the part of the passage
@@ -100,7 +100,7 @@ class AnswerWindowBatch(NamedTuple):
     source: Tensor  # (B, S)
     source_pad: Tensor  # (B, S) bool, True where padded
     kind: Tensor  # (B, S) int32, number of the text (question or passage) of each token
-    features: Tensor  # (B, S) int32; see `hints`
+    features: Tensor  # (B, S) int32; see `features.word_features`
     # (B, S) bool, True for the passage, and for the first token, which stands for no answer
     of_passage: Tensor
     # (B, S, 2) bool, True for tokens with which an answer may begin, and end; always for the first
@@ -120,7 +120,7 @@ class WindowReader:
     """Cuts questions and passages into windows.
 
     Args:
-        overlap_features: compute word-overlap features; see `hints`.
+        overlap_features: compute word-overlap features; see `features.word_features`.
         whole_words: let answers begin and end at word boundaries only, those of
             `text.chinese.segment`.
     """
