@@ -309,4 +309,4 @@ def window_plan(data: WindowData, text: PackedIds) -> Windows | Contiguous:
 def whole_texts_plan(data: WindowData, text: PackedIds) -> Chunks:
     """Return the assignment of whole texts to batches, for models that read each text once."""
     ids = text.ids
-    return Chunks(ids, data.tokenizer.eos_id, PIECE)
+    return Chunks(ids, data.tokenizer.eos_id, PIECE)  # type: ignore[arg-type]  # or several files
