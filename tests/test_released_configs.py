@@ -98,8 +98,8 @@ def test_a_released_sweep_is_read_with_its_variants(
     monkeypatch.chdir(HERE)
     assert main(["ladder", "--config", str(path), "--only", "none_of_these"]) == 2
     said = capsys.readouterr().err
-    assert "`lslm ladder` is now called `lslm sweep`" in said
-    assert "`rungs` is now called `variants`" in said
+    assert "`lslm ladder` is called `lslm sweep` now" in said
+    assert "`rungs` is called `variants` now" in said
     trained = [
         name for name, own in TEXTS[path]["rungs"].items() if "class_path" not in (own or {})
     ]

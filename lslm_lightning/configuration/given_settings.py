@@ -33,7 +33,7 @@ OURS = (
     "lslm_lightning.",
     *(f"{name}." for name in NAMES),
 )  # packages whose modules define all their names in their source
-TOKENIZER_FILE = "lslm_lightning.text.recipes.Existing"
+TOKENIZER_FILE = "lslm_lightning.text.recipes.TokenizerFile"
 
 
 class Given:

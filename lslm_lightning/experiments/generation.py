@@ -160,7 +160,9 @@ class Writer:
         writer = cast("WritingTask", self.task)
         while chunk := list(islice(source, self.batch_size)):
             first = self.n_answer
-            examples = [writer.example(str(first + i), text) for i, text in enumerate(chunk)]
+            examples = [
+                self.task.answering.example(str(first + i), text) for i, text in enumerate(chunk)
+            ]
             more = {} if self.n_best == 1 else {"n_best": self.n_best}  # which few tasks take
             found = {p.id: p for p in writer.generate(examples, **more)}
             self.n_answer += len(examples)
@@ -211,9 +213,6 @@ class WritingTask(Protocol):
 
     min_length: int
     max_length: int | None
-
-    def example(self, name: str, text: str, /) -> Example:
-        """Return the example that a text is for this task."""
 
     def generate(self, examples: Sequence[Example], n_best: int = 1) -> Iterable[Prediction]:
         """Yield a prediction for each example."""

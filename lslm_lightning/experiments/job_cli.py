@@ -153,7 +153,7 @@ class JobCLI(ExperimentCLI):
         beside = Path(self.checkpoint).absolute().parent.parent / "tokenizer.json"
         if beside.exists():
             self.settings["data"]["init_args"]["tokenizer"] = {
-                "class_path": "lslm_lightning.text.recipes.Existing",
+                "class_path": "lslm_lightning.text.recipes.TokenizerFile",
                 "init_args": {"path": str(beside)},
             }
 

@@ -328,5 +328,5 @@ def test_the_old_words_are_accepted_and_the_new_ones_named(lslm, project):
     told = lslm("ladder", "--config", path)
     assert told.status == 2
     assert "variant a must be settings" in told.err.splitlines()[-1]
-    assert "`lslm ladder` is now called `lslm sweep`" in told.err
-    assert told.err.count("`rungs` is now called `variants`") == 1
+    assert "`lslm ladder` is called `lslm sweep` now" in told.err
+    assert told.err.count("`rungs` is called `variants` now") == 1
