@@ -102,5 +102,6 @@ class ShallowFusion:
         return ValueError(
             f"fusion with {self.given}: its tokenizer must be that of {other}, since the search "
             "adds scores of tokens; train it with data.tokenizer "
-            "lslm_lightning.text.recipes.TokenizerFile and the path of the other run's tokenizer.json"
+            "lslm_lightning.text.recipes.TokenizerFile and the path of the other run's "
+            "tokenizer.json"
         )

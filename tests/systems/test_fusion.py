@@ -207,7 +207,7 @@ def test_a_model_with_another_tokenizer_is_refused_before_and_while_it_is_loaded
     for refused in (system(asking, fusion=fusion).prepare, system(asking, fusion=fusion).generate):
         with pytest.raises(
             ValueError,
-            match=r"its tokenizer must be that of .* lslm_lightning\.text\.recipes\.Existing",
+            match=r"its tokenizer must be that of .* lslm_lightning\.text\.recipes\.TokenizerFile",
         ):
             list(refused(QUESTION) or ())
     with pytest.raises(ValueError, match="there is no run"):
