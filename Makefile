@@ -4,12 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 ONLY ?=
-# One more than cores: many tests wait for other processes.
+# One worker more than cores: many tests wait for other processes.
 WORKERS ?= $(shell $(PYTHON) -c "import os; print(os.cpu_count() + 1)")
 export MLFLOW_DISABLE_TELEMETRY := true
 PIP := $(BIN)/python -m pip install --disable-pip-version-check
 
-# PyPI's torch brings several GB of CUDA on Linux. TORCH=cpu takes PyTorch's own CPU build instead, and all else from PyPI.
+# PyPI's torch brings several GB of CUDA on Linux. TORCH=cpu installs PyTorch's CPU build instead, and everything else from PyPI.
 ifeq ($(TORCH),cpu)
 CPU_TORCH := $(PIP) --no-deps --index-url https://download.pytorch.org/whl/cpu torch==$(shell sed -n 's/^torch==//p' constraints.txt) &&
 endif
@@ -28,10 +28,10 @@ test-fast: $(READY) ## the unit tests: no processes, no browser, no training
 lint: $(READY) ## ruff check, ruff format and mypy
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/python -m mypy
 
-bench: $(READY) ## quality and speed against peers, hours (ONLY=name for one; needs LSLM_DATA)
+bench: $(READY) ## quality and speed against other implementations, hours (ONLY=name for one; needs LSLM_DATA)
 	@$(BIN)/python -m tests.benchmarks $(ONLY)
 
-bench-faults: $(READY) ## runs that are killed at random moments, and a server that is away for a minute
+bench-faults: $(READY) ## runs that are killed at random moments, and a server that is down for a minute
 	@$(BIN)/python -m tests.benchmarks faults
 
 bench-gpu: $(READY) ## the benchmarks that need a GPU

@@ -20,11 +20,11 @@ DESCRIPTION = """List corpora, fetch their files, check them, prepare texts of a
   lslm data prepare "texts/*.jsonl.gz" --output prepared/texts"""
 ABOUT = {  # of each command, what it does and examples
     "list": (
-        "all corpora: languages, rows, licence, where they were found",
+        "all corpora: languages, rows, licence, where their files are",
         "  lslm data list",
     ),
     "fetch": (
-        "get the files that are missing from their public home, and verify all",
+        "download missing files from their public source, and verify all",
         "  lslm data fetch chinese-poetry-ci",
     ),
     "check": (
@@ -58,7 +58,9 @@ def main(argv: list[str]) -> int:
     )
     prepare.add_arguments(
         commands.add_parser(
-            "prepare", help="texts of any size to token ids, on all cores", allow_abbrev=False
+            "prepare",
+            help="tokenize texts of any size to token ids, on all cores",
+            allow_abbrev=False,
         )
     )
     arguments = parser.parse_args(argv[1:])

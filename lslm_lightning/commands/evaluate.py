@@ -26,11 +26,11 @@ The config says:
   task      class of the task, for its metrics: tasks.translation.task.TranslationTask
   data      class_path and init_args of its data
   split     of the corpus (default test)
-  n_shot    worked examples in prompts (default 0)
+  n_shot    few-shot examples in prompts (default 0)
   n_resample  resamples of intervals and paired tests (default 10000)
   metrics   in place of the task's: a list of class_path and init_args, of lslm_lightning.metrics
-            or torchmetrics.text; the task's own headline leads
-              where it is among them, else the first
+            or torchmetrics.text; the task's main metric comes first if it is among them, else the
+            first of the list
   systems   a name for each -> its class_path and init_args, of lslm_lightning.systems:
               checkpoint.Checkpoint       run: a run directory, a checkpoint in one, an MLflow run
                                           id, or a pattern for the newest of several; search

@@ -43,7 +43,9 @@ def arguments() -> Parser:
         ),
     )
     parser.add_argument(
-        "pairs", metavar="PAIRS", help="a file of JSON Lines, packed or not; - is standard input"
+        "pairs",
+        metavar="PAIRS",
+        help="a file of JSON Lines, compressed or not; - is standard input",
     )
     parser.add_argument(
         "--batch-size",

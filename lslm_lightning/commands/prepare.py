@@ -12,10 +12,10 @@ memory; a training maps the files into memory.
   lslm data prepare s3://bucket/wiki/ --column content --vocab-size 32000 --output prepared/wiki
   lslm data prepare wikimedia/wikipedia:20231101.zh --tokenizer tokenizer.json --output prepared/zh
 
-Files are .jsonl, .json, .parquet, .csv, .tsv, .arrow or .txt (a text a line), packed (.gz, .zst,
-.xz, .bz2) or not, and are read like a corpus. A call that was stopped continues where it stopped.
-Then: lslm run --config ... --data.prepared prepared/texts (the corpus of the config still provides
-the validation and test splits)."""
+Files are .jsonl, .json, .parquet, .csv, .tsv, .arrow or .txt (one text per line), compressed (.gz,
+.zst, .xz, .bz2) or not, and are read like a corpus. A call that was stopped continues where it
+stopped. Then: lslm run --config ... --data.prepared prepared/texts (the corpus of the config still
+provides the validation and test splits)."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,9 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ),
     )
     parser.add_argument(
-        "--output", type=Path, required=True, metavar="FOLDER", help="where the ids go"
+        "--output", type=Path, required=True, metavar="FOLDER", help="folder for the ids"
     )
-    parser.add_argument("--column", default="text", help="which holds the text (default: text)")
+    parser.add_argument("--column", default="text", help="column of the text (default: text)")
     parser.add_argument("--split", default="train", help="of a hub data set (default: train)")
     which = parser.add_mutually_exclusive_group()
     which.add_argument(
