@@ -1,8 +1,8 @@
 """From uniform bytes to the Transformer, on Song ci by characters."""
 
-from tests.benchmarks.sweeps import history, ladder
+from tests.benchmarks.sweeps import history, sweep
 
-BENCHMARK = ladder(
+BENCHMARK = sweep(
     "language models on Chinese ci poetry, characters",
     55,
     "language_modeling/chinese_sweep.yaml",

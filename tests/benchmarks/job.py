@@ -128,8 +128,8 @@ def train(config: str, *words: str, smoke: bool) -> Figures:
     }
 
 
-def climb(config: str, name: str, *words: str, smoke: bool) -> Figures:
-    """`lslm ladder` of a file under configs/, under a name of its own.
+def run_sweep(config: str, name: str, *words: str, smoke: bool) -> Figures:
+    """Run `lslm sweep` with a file under configs/, under a name of its own.
 
     Its folder, minutes, and by system the headline metric with its interval, and its size.
 
@@ -143,7 +143,7 @@ def climb(config: str, name: str, *words: str, smoke: bool) -> Figures:
             *(() if config.startswith("language_modeling") else SMOKE_PAIRS),
         )
     began = time.time()
-    lslm("ladder", "--config", str(config_path(config)), f"--name={name}", *words)
+    lslm("sweep", "--config", str(config_path(config)), f"--name={name}", *words)
     found = max(Path("runs").glob(f"*/{name}-*/evaluation.yaml"), key=os.path.getmtime).parent
     results = json.loads((found / "metrics.json").read_text("utf-8"))
     leading = {
@@ -154,7 +154,7 @@ def climb(config: str, name: str, *words: str, smoke: bool) -> Figures:
         for name, entry in results["systems"].items()
     }
     return {
-        "ladder": str(found),
+        "sweep": str(found),
         "minutes": (time.time() - began) / 60,
         "headline": results["headline"],
         MISALIGNED: count_misaligned(results["findings"]),

@@ -1,11 +1,11 @@
 """From uniform bytes to the Transformer, on the Brown corpus in byte pairs."""
 
-from tests.benchmarks.sweeps import history, ladder
+from tests.benchmarks.sweeps import history, sweep
 
-BENCHMARK = ladder(
+BENCHMARK = sweep(
     "language models on brown, byte pairs",
     55,
-    "language_modeling/ladder.yaml",
+    "language_modeling/sweep.yaml",
     "brown_pieces",
     history,
 )

@@ -1,7 +1,7 @@
 """Subject lines of emails, from the first sentence to a pointer-generator, in the same minutes."""
 
 from tests.benchmarks.benchmark import Check, Figures
-from tests.benchmarks.sweeps import ladder, value
+from tests.benchmarks.sweeps import sweep, value
 
 
 def extracts(found: Figures) -> list[Check]:
@@ -17,10 +17,10 @@ def extracts(found: Figures) -> list[Check]:
     ]
 
 
-BENCHMARK = ladder(
+BENCHMARK = sweep(
     "AESLC: lead, oracle, extractive, LSTM, Transformer, pointer",
     60,
-    "summarization/ladder.yaml",
+    "summarization/sweep.yaml",
     "emails",
     extracts,
 )

@@ -1,12 +1,12 @@
-"""Benchmarks that are a ladder: every rung's score, and the order in which they must stand."""
+"""Benchmarks that are a sweep: the score of every variant, and the order in which they must stand."""
 
 from collections.abc import Callable, Mapping, Sequence
 
 from tests.benchmarks.benchmark import Benchmark, Check, Figures
-from tests.benchmarks.job import climb
+from tests.benchmarks.job import run_sweep
 
 
-def ladder(
+def sweep(
     about: str,
     minutes: float,
     config: str,
@@ -14,15 +14,15 @@ def ladder(
     ordered: Callable[[Figures], Sequence[Check]],
     words: Sequence[str] = (),
 ) -> Benchmark:
-    """One `lslm ladder`.
+    """Return the benchmark of one `lslm sweep`.
 
     Args:
-        ordered: checks besides the scores, from the figures of `climb`.
+        ordered: checks besides the scores, from the figures of `run_sweep`.
         words: settings for all runs.
     """
 
     def checks(figures: Mapping[str, Figures]) -> list[Check]:
-        found = figures["ladder"]
+        found = figures["sweep"]
         scores = {
             name: score["value"]
             for name, score in found["scores"].items()
@@ -34,14 +34,14 @@ def ladder(
     return Benchmark(
         about,
         minutes,
-        {"ladder": lambda done, smoke: climb(config, name, *words, smoke=smoke)},
+        {"sweep": lambda done, smoke: run_sweep(config, name, *words, smoke=smoke)},
         checks,
         ("LSLM_DATA",),
     )
 
 
 def value(found: Figures, name: str) -> float:
-    """Of a rung."""
+    """Return the headline score of a variant."""
     return found["scores"][name]["value"]
 
 

@@ -1,7 +1,7 @@
 """An LSTM with attention beside the Transformer, Multi30k, in the same minutes."""
 
 from tests.benchmarks.benchmark import Check, Figures
-from tests.benchmarks.sweeps import ladder, value
+from tests.benchmarks.sweeps import sweep, value
 
 
 def near(found: Figures) -> list[Check]:
@@ -15,10 +15,10 @@ def near(found: Figures) -> list[Check]:
     ]
 
 
-BENCHMARK = ladder(
+BENCHMARK = sweep(
     "Multi30k en-de: copy, LSTM with attention, Transformer",
     65,
-    "translation/ladder.yaml",
+    "translation/sweep.yaml",
     "multi30k",
     near,
 )
