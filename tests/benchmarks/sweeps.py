@@ -1,4 +1,4 @@
-"""Benchmarks that are a sweep: the score of every variant, and the order in which they must stand."""
+"""Benchmarks that are a sweep: scores of all variants, and the order in which they must stand."""
 
 from collections.abc import Callable, Mapping, Sequence
 

@@ -414,7 +414,7 @@ def test_a_system_that_cannot_say_what_it_can_takes_no_others(
         "three": System("three"),
     }
     data = SimpleNamespace(
-        exam=lambda split, n_shot: EXAMPLES,
+        prompted_examples=lambda split, n_shot: EXAMPLES,
         prompts=lambda split: [],
         stated_languages=("en", "de"),
         corpus_name="corpus",

@@ -14,6 +14,7 @@ from transformers import GPT2Config, GPT2LMHeadModel, MarianConfig, MarianMTMode
 from lslm_lightning.runs import load_run
 from lslm_lightning.runs.loading import read_config
 from lslm_lightning.systems.hugging_face import HuggingFaceSystem
+from lslm_lightning.systems.hugging_face_scores import token_nats
 from tests import conftest
 from tests.commands.compared_runs import config_of, points, same_run
 from tests.commands.conftest import refused
@@ -132,7 +133,8 @@ def test_training_begins_with_the_weights_of_the_folder(lslm, translation, proje
     task = load_run(only("windows-*")).task
     system = HuggingFaceSystem(str(project / "pretrained"), context=16)
     row = [EOS, *range(3, 20), EOS]
-    assert task.token_nats([row])[0] == pytest.approx(system._token_nats(row)[0], rel=1e-5)
+    expected, _ = token_nats(system.loaded.model, row, 16, 16)
+    assert task.token_nats([row])[0] == pytest.approx(expected, rel=1e-5)
 
 
 def test_beside_one_of_our_own(lslm, translation, project):

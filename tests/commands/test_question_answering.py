@@ -22,7 +22,7 @@ from transformers import (
 from lslm_lightning.evaluation.predictions import read_predictions
 from lslm_lightning.runs import load_run
 from lslm_lightning.systems.checkpoint import Checkpoint
-from lslm_lightning.training.callbacks.checkpoints import Checkpoints
+from lslm_lightning.training.callbacks.best_score import BestScore
 from tasks.question_answering.data import GenerativeData
 from tasks.question_answering.extractive.decoding import best_threshold
 from tasks.question_answering.extractive.task import no_answer_last
@@ -174,7 +174,7 @@ def test_two_runs_are_tested_used_evaluated_and_compared(lslm, translation, proj
 def test_a_state_that_wins_after_training_has_a_threshold_of_its_own(
     settings, words, lslm, translation, project, monkeypatch
 ):
-    monkeypatch.setattr(Checkpoints, "_is_best", lambda *_: True)
+    monkeypatch.setattr(BestScore, "is_worse_than", lambda *_: True)
     outcome = lslm(
         "run",
         "--config",

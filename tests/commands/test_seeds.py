@@ -15,11 +15,11 @@ from unittest.mock import Mock
 import pytest
 import torch
 import yaml
-from lslm_lightning.experiments.outcome import working_on
 
 from lslm_lightning.contracts import Score
 from lslm_lightning.evaluation.scoring import write_scores
 from lslm_lightning.experiments import seeds
+from lslm_lightning.experiments.invocation import running_command
 from lslm_lightning.runs import RunDirectory
 from lslm_lightning.tracking import Tracker
 from tests.commands.conftest import refused, wait_until
@@ -238,7 +238,7 @@ def children(project, monkeypatch):
         monkeypatch.setattr(seeds, "run_to_its_end", train)
         tracker = Mock(Tracker, version="abc", page="#/runs/abc", directory=parent.path)
         try:
-            with working_on(words.split()):
+            with running_command(words.split()):
                 seeds.run_seeds(len(values), 0, parent, tracker)
         finally:
             summary = json.loads(parent.metrics.read_text())["summary"]

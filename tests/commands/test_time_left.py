@@ -46,7 +46,8 @@ def test_baselines_say_how_far_they_are(monkeypatch, capsys):
                 yield prediction
 
     task = SimpleNamespace(
-        baselines=lambda data: [Slow(), UniformBytes()], all_metrics=lambda language: []
+        report=SimpleNamespace(baselines=lambda data: [Slow(), UniformBytes()]),
+        answering=SimpleNamespace(all_metrics=lambda language: []),
     )
     found = run_evaluation.baseline_scores(
         task, SimpleNamespace(examples=lambda split: examples), display=Display(clock=clock)

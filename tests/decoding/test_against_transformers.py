@@ -18,9 +18,9 @@ def marian():
     pytest.importorskip(
         "transformers", reason="transformers is a test dependency: pip install -e .[dev]"
     )
-    from tests import copying
+    from tests.support import marian_copier
 
-    model = copying.marian(
+    model = marian_copier.marian(
         n_layer=1,
         n_head=4,
         vocab_size=24,
@@ -29,15 +29,15 @@ def marian():
         decoder_ffn_dim=64,
         init_std=0.1,
     )
-    copying.learn_to_copy(model, n_step=150, n_word=20, mean_length=6)
+    marian_copier.learn_to_copy(model, n_step=150, n_word=20, mean_length=6)
     return model
 
 
 @pytest.fixture(scope="session")
 def copies(marian):
     """Return `search(...)` on our Transformer with the weights of `marian`, and the sources."""
-    from tests.copying import PAD, START, sentences
     from tests.models.convert import marian_from_transformers
+    from tests.support.marian_copier import PAD, START, sentences
 
     embedding, backbone, head = marian_from_transformers(marian)
     source = sentences(48, 6, 20, torch.Generator().manual_seed(1))

@@ -12,6 +12,7 @@ from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
 from lslm_lightning.contracts import Example
 from lslm_lightning.decoding import Beam, Greedy
 from lslm_lightning.systems.hugging_face import HuggingFaceSystem as System
+from lslm_lightning.systems.hugging_face_scores import token_nats
 from lslm_lightning.training.batches import WindowBatch
 from tests.pretrained.conftest import (
     EOS,
@@ -84,7 +85,7 @@ def test_scores_of_texts_are_those_of_the_system(causal, stride):
     system = System(str(causal), context=16, stride=stride)
     rows = [[EOS, *(SENTENCES[1] + SENTENCES[3]) * 3, EOS], [EOS, *SENTENCES[2], EOS]]
     for row, nats in zip(rows, task.token_nats(rows), strict=True):
-        expected, contexts = system._token_nats(row)
+        expected, contexts = token_nats(system.loaded.model, row, system.context, stride)
         np.testing.assert_allclose(nats, expected, rtol=1e-4)  # float32
         np.testing.assert_array_equal(task.contexts(row), contexts)
     text = " ".join(WORDS[i] for i in SENTENCES[3] * 4)

@@ -385,7 +385,7 @@ class Server(SimpleNamespace):
     def client(self) -> "Server":
         return self
 
-    def ask(self, question: Callable[[], object]) -> object:
+    def request(self, question: Callable[[], object]) -> object:
         return question()
 
     def get_experiment(self, _: str) -> SimpleNamespace:

@@ -26,6 +26,7 @@ def test_every_exported_name_is_there(name: str) -> None:
         _ = package.Nothing
 
 
+@pytest.mark.slow
 def test_packages_alone_import_nothing_large() -> None:
     imports = "; ".join(f"import tasks.{name}" for name in PACKAGES)
     check = f"{imports}; import sys; sys.exit(any(m in sys.modules for m in ('torch', 'numpy')))"

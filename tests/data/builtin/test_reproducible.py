@@ -18,6 +18,7 @@ import pytest
 from lslm_lightning.data.builtin import cldr, docstrings
 from lslm_lightning.data.builtin.versions import comparability, installed_versions
 from lslm_lightning.data.corpora import open_corpus
+from tests.support.waiting import PATIENCE
 
 ROOT = Path(__file__).parents[3]
 PINNED = dict(
@@ -78,7 +79,9 @@ def pythons() -> list[str]:
 
 def _runs(python: str) -> bool:
     command = [python, "-c", "import ssl, zlib"]
-    return subprocess.run(command, capture_output=True, timeout=60, check=False).returncode == 0
+    return (
+        subprocess.run(command, capture_output=True, timeout=PATIENCE, check=False).returncode == 0
+    )
 
 
 def test_the_versions_are_those_of_the_constraints() -> None:
@@ -104,6 +107,7 @@ def _required(requirement: str) -> str:
     return re.split(r"[^\w.-]", requirement)[0].lower().replace("_", "-")
 
 
+@pytest.mark.slow
 @is_pinned
 @pytest.mark.parametrize("python", pythons(), ids=lambda path: Path(path).name)
 def test_the_digest_is_the_same_on_every_python(python: str) -> None:
