@@ -30,15 +30,17 @@ class DoubleSums(torchmetrics.Metric):
     def _apply(
         self, fn: Callable[[Tensor], Tensor], exclude_state: Sequence[str] = ""
     ) -> nn.Module:
-        """Convert or move the sums by `fn`, unless the target device lacks double precision."""
+        """Convert or move the sums by `fn`. Sums stay where they are if the target device lacks
+        double precision.
+        """
         if fn(torch.zeros(())).device.type == "mps":
             return self
         return super()._apply(fn, exclude_state)
 
 
 class MeanNats(DoubleSums):
-    """Mean loss in nats per target token: losses and tokens are summed over batches and processes,
-    then divided once.
+    """Mean loss in nats per target token. Losses and numbers of tokens are summed over batches and
+    processes, then divided once.
 
     Attributes:
         totals: (total loss in nats, number of target tokens) of all processes, set by `compute`.
@@ -122,8 +124,8 @@ def precise(x: Tensor) -> Tensor:
 
 
 class CorpusScore(DoubleSums):
-    """Score of a metric over the examples that all processes have answered; an example that several
-    processes answered counts once.
+    """Score of a metric over the examples that the processes together have answered. An example
+    that several processes answered counts once.
 
     Args:
         metric: an additive metric.
@@ -147,7 +149,7 @@ class CorpusScore(DoubleSums):
         self.statistics = np.empty((0, 0))
 
     def update(self, predictions: Sequence[Prediction]) -> None:
-        """Add predictions for some of the examples."""
+        """Add this process's predictions for some of the examples."""
         if not predictions:
             return
         indices = [self.row_of[p.id] for p in predictions]
@@ -158,7 +160,9 @@ class CorpusScore(DoubleSums):
         self.n_time = self.n_time.index_add(0, index, torch.ones_like(rows[:, 0]))
 
     def compute(self) -> Tensor:
-        """Return the score, a float32 scalar; nan if a prediction lacks what the metric reads."""
+        """Return the score, a float32 scalar; nan if a prediction lacks a value that the metric
+        needs.
+        """
         self.statistics = (self.rows / self.n_time[:, None]).cpu().numpy()
         total = self.statistics.sum(axis=0)
         value = float("nan") if np.isnan(total).any() else self.metric.score(total)

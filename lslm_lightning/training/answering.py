@@ -111,8 +111,8 @@ class Answering:
 
     @property
     def is_calibrating(self) -> bool:
-        """True if the current validation is part of a training, so that `calibrate` is called after
-        it.
+        """True if the current validation belongs to a training or to its final choice of a
+        checkpoint, so that `calibrate` is called after it.
         """
         task = self.task
         return (
@@ -147,7 +147,7 @@ class Answering:
         one.
 
         Args:
-            search: finds the answers.
+            search: search that finds the answers.
             fusion: language model that the search combines with the task's model.
 
         Raises:

@@ -203,7 +203,7 @@ class CausalTask(LanguageModel):
         batch_size: int = 16,
     ) -> list[np.ndarray]:
         """Return, for each row, the negative log probability in nats of each id except the first,
-        float64. Values of ids that are given are 0; their probabilities are not computed.
+        float64. The first `n_given` ids of a row are not scored, and their values are 0.
 
         A window longer than `context` is read in pieces of `context` ids. Each piece starts from
         the state after the previous one, so that memory is bounded.

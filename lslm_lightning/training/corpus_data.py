@@ -126,7 +126,8 @@ class CorpusData(LightningDataModule, ABC):
         task reads.
 
         Raises:
-            ValueError: the corpus is of another task, or has other languages.
+            ValueError: the corpus is of another task or has other languages, so that a field is
+                missing.
         """
         rows = self.corpus.rows(split)
         if rows and (missing := [field for field in self.fields if field not in rows[0]]):
@@ -153,7 +154,7 @@ class CorpusData(LightningDataModule, ABC):
     @property
     def dataset_name(self) -> str:
         """Name of the data set in MLflow: the corpus without its folder and, for a parallel corpus,
-        the direction.
+        the languages, such as "en-zh".
         """
         path = Path(self.corpus.name)
         name = path.name if path.exists() else self.corpus.name

@@ -121,10 +121,10 @@ class Display:
         """Yield the items, and show how many are done.
 
         Args:
-            what: text before the numbers, as in `Work`.
+            what: text before the numbers, such as "test batch".
             items: the items.
             total: number of items; None if unknown.
-            unit: text after the numbers, as in `Work`.
+            unit: text after the numbers, such as "MB".
         """
         with self.showing(Work(what, total, unit, clock=self.clock)) as work:
             for done, item in enumerate(items, 1):
@@ -134,8 +134,11 @@ class Display:
 
 
 def can_redraw(output: Literal["stdout", "stderr"]) -> bool:
-    """Return whether lines can be redrawn in place: on a terminal, but not in a notebook cell
-    (`!lslm ...`), which only looks like one.
+    """Return whether lines can be redrawn in place. They can on a terminal, but not in a notebook
+    cell (`!lslm ...`), which only looks like a terminal.
+
+    Args:
+        output: stream for printed lines; see `Display`.
     """
     streams = (sys.stdout, sys.stderr) if output == "stdout" else (sys.stderr,)
     if "JPY_PARENT_PID" in os.environ or not all(stream.isatty() for stream in streams):

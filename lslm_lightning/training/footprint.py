@@ -67,7 +67,7 @@ SINGLE |= {
 
 
 class KernelWork(NamedTuple):
-    """Work of one kernel."""
+    """Floating-point operations and memory traffic of one kernel."""
 
     flops: float
     n_byte: float  # bytes read and written
@@ -103,7 +103,7 @@ class Footprint:
 
     @property
     def flops(self) -> float:
-        """Floating-point operations of forward and backward."""
+        """Number of floating-point operations of the forward and backward pass."""
         return sum(work.flops for work in self.step)
 
     def peak(self, factor: float = 1.0, kept: bool = False) -> tuple[float, float]:

@@ -64,13 +64,13 @@ class LanguageModel(TextScorer, Task):
 
     @property
     def max_context(self) -> int | None:
-        """Most tokens of a text that the model reads; None if there is no such limit."""
+        """Largest number of tokens of a text that the model can read; None if there is no limit."""
         return None
 
     @abstractmethod
     def step(self, ids: Tensor, state: Nested, shared: Nested) -> tuple[Tensor, Nested]:
-        """Return (logits (N, V) of the token after the last id, new state); a
-        `decoding.search.Step`.
+        """Return (logits (N, V) of the token after the last id of each row, new state). Searches
+        call this function repeatedly.
 
         Args:
             ids: next tokens of each row, (N, t) int64.
@@ -198,8 +198,8 @@ class LanguageModel(TextScorer, Task):
         return row[-max(1, self.max_context // 2) :]
 
     def _room(self, rows: Sequence[Sequence[int]], max_length: int) -> int:
-        """Return the number of new tokens that fit into `max_context` after these rows, at most
-        `max_length`.
+        """Return the number of new tokens, at most `max_length`, that fit into `max_context` after
+        each of these rows.
         """
         if self.max_context is None or not rows:
             return max_length

@@ -43,8 +43,8 @@ class Scored(NamedTuple):
 
 # a base of ABC would give tasks another layout than FSDP2's classes have
 class TextScorer(metaclass=ABCMeta):
-    """Base class of models that give the probability of each token of a text. It computes the
-    probabilities of texts, and of answers after a source.
+    """Base class of models that give the probability of each token of a text. From these, it
+    computes the probabilities of texts, and of answers after a source.
 
     A row is the list of ids of a text, with `</s>` before the first id and after the last.
     """

@@ -1,4 +1,4 @@
-"""Signals that ask a process to stop, and the exception they raise."""
+"""Signals that ask a process to stop, and the exception that is raised for them."""
 
 import os
 import signal

@@ -132,9 +132,7 @@ class Task(LightningModule, ABC):
     model_info_class: ClassVar[type[ModelInfo]] = ModelInfo
 
     def __init_subclass__(cls) -> None:
-        """Use the attribute `reads`, the name of `modality` in the last release, as `modality`, and
-        warn.
-        """
+        """Accept the attribute `reads`, the old name of `modality`, and warn."""
         super().__init_subclass__()
         if "reads" in vars(cls):
             cls.modality = vars(cls)["reads"]

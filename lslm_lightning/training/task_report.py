@@ -15,7 +15,8 @@ Section: TypeAlias = Any  # `reports.blocks.Section`, which only reports may imp
 
 
 class TaskReport:
-    """Parts of a report that only the task knows; a subclass adds baselines and sections.
+    """Baselines and sections that only this task adds to reports. There are none by default; a
+    subclass adds them.
 
     Args:
         task: the trained task that the report is about.

@@ -85,7 +85,12 @@ class TokenWindow:
         self.nats = 0.0
 
     def _tokens_of_all_ranks(self, device: torch.device, step: int) -> Tensor:
-        """Return the number of target tokens of the window over all ranks, a float64 scalar."""
+        """Return the number of target tokens of the window over all ranks, a float64 scalar. On a
+        CPU, the total loss is checked too.
+
+        Args:
+            step: number of optimizer steps done, for the message of an error.
+        """
         totals = torch.stack(
             [
                 torch.full((), self.n_token, dtype=torch.float64, device=device),

@@ -41,8 +41,8 @@ class WindowData(TaskData):
     contiguous, validation reads `batch_size` rows, each from an empty state, so its loss depends
     slightly on `batch_size`.
 
-    The training texts may also come from a `stream`, or from a folder that was `prepared`, for
-    corpora that are too large for memory or disk.
+    If the corpus is too large for memory or disk, the training texts may come from a `stream` or a
+    `prepared` folder.
 
     Args:
         stream: training texts that are read while they are needed, instead of the corpus's training
@@ -308,7 +308,9 @@ class WindowData(TaskData):
 
 
 def window_plan(data: WindowData, text: PackedIds) -> Windows | Contiguous:
-    """Return the assignment of windows of the text to training batches."""
+    """Return the assignment of windows of the text to training batches, in random order or
+    contiguous.
+    """
     if data.contiguous:
         # without a Trainer, as for estimates, one process reads all
         n_share = 1 if data.trainer is None else data_share(data.trainer)[1]

@@ -80,7 +80,9 @@ class Work:
         return Part((f"{self.what} {counted}".strip(), counted or self.what), (4,))
 
     def times(self) -> list[Part]:
-        """Return the parts with the time elapsed and, if known, the time left."""
+        """Return the parts of the status line with the time elapsed and, if known, the
+        time left.
+        """
         spent = clock_time(self.elapsed)
         parts = [Part((f"{spent} elapsed", spent, ""), (6, 2))]
         if (left := self.left()) is not None:
@@ -205,13 +207,15 @@ class TrainingWork(Work):
         return max(0, int(self.total / every + 1e-9) - int(self.done / every + 1e-9))
 
     def head(self) -> Part:
-        """Return the part with the number of steps."""
+        """Return the first part of the status line, the number of steps, such as "step 30/100"."""
         of = "" if self.total is None else f"/{round(self.total):,}"
         counted = f"{int(self.done):,}{of}"
         return Part((f"{self.what} {counted}", counted), (4,))
 
     def parts(self) -> list[Part]:
-        """Return the parts with steps, times, loss, speed and the scores of the last validation."""
+        """Return the parts of the status line: steps, times, loss, speed, and the scores of the
+        last validation.
+        """
         parts = [self.head(), *self.times()]
         if self.loss is not None:
             parts.append(Part((f"loss {self.loss:.3f}", ""), (1,)))

@@ -63,8 +63,9 @@ class BestScore:
 
         Args:
             now: current conditions, as `Validation.conditions` returns them.
-            same_validation: whether both configs have the same validation settings; used only for a
-                score saved by an earlier release, without its conditions.
+            same_validation: whether the config of the run that measured the score has the same
+                validation settings as the current config; used only for a score saved by an earlier
+                release, without its conditions.
         """
         before = self.measured_on
         if before is None:

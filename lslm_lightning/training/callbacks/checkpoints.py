@@ -23,8 +23,8 @@ from lslm_lightning.types import StateDict
 
 
 class Checkpoints(Checkpoint):
-    """Callback that saves after each validation: `last.ckpt`, `best.ckpt` by the task's metric, and
-    `step-*.ckpt` to be averaged after training.
+    """Callback that saves after each validation: `last.ckpt`, `best.ckpt` by the task's metric,
+    and, if `average` is above 1, `step-*.ckpt` to be averaged after training.
 
     Of two checkpoints with the same score, the one with the lower val/loss is better, since a
     metric is often 0 at the beginning of training.
@@ -39,9 +39,10 @@ class Checkpoints(Checkpoint):
             metric.
         n_last: number of last checkpoints to keep.
         n_best: number of best checkpoints to keep.
-        every_steps: save after so many steps; None for only after validations.
-        every_minutes: save when so many minutes have passed since the last save; None for only
-            after validations.
+        every_steps: save whenever the step is a multiple of this number; None to save only after
+            validations.
+        every_minutes: save when this many minutes have passed since the last save; None to save
+            only after validations.
         same_validation: whether the config of the resumed checkpoint has the same validation
             settings; used only for checkpoints of earlier releases, which do not record the
             conditions of their scores.

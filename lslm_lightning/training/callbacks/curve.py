@@ -58,11 +58,11 @@ class TrainingCurve:
 
     @property
     def seconds(self) -> float:
-        """Seconds since the last point."""
+        """Seconds of training since the last point of the curve."""
         return max(1e-9, time.monotonic() - self._since)
 
     def reset(self) -> None:
-        """Start the sums of the next point."""
+        """Set the sums for the next point to zero, and start its clock."""
         self.sums.reset()
         self._carried: Sums = (0.0, 0, 0)  # sums of the process before
         self._since = time.monotonic()

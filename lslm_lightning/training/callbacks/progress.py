@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 class CountedBatch(Protocol):
-    """Batch that knows its number of tokens."""
+    """Batch with its number of target and source tokens."""
 
     @property
     def n_token(self) -> int:
@@ -49,7 +49,7 @@ class Reporter(Callback):
         self.evaluation = EvaluationDisplay(self.display)
 
     def is_shown(self, trainer: Trainer) -> bool:
-        """Return whether this process shows progress."""
+        """Return whether this process shows progress: rank 0 does, unless `shown` is False."""
         return bool(trainer.is_global_zero and self.display.shown)
 
     def state_dict(self) -> StateDict:

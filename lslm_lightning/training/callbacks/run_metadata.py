@@ -73,7 +73,12 @@ class RunMetadata(Callback):
         self._log(trainer, task, "test")
 
     def _log(self, trainer: TaskTrainer, task: Task, *splits: str) -> None:
-        """Log data splits and the tags of the model. Each is logged only once."""
+        """Log the data of splits and the tags of the model. Each split and the tags are logged only
+        once.
+
+        Args:
+            splits: names of the splits.
+        """
         data = trainer.datamodule
         corpus = data.corpus
         languages = data.stated_languages

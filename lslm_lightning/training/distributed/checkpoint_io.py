@@ -114,7 +114,7 @@ def save_atomically(trainer: Trainer, path: Path, n_kept: int = 1) -> None:
 
     Args:
         path: file, written by rank 0, or folder, of which each rank writes a part.
-        n_kept: number of checkpoints to keep. Previous ones are renamed as `earlier` says.
+        n_kept: number of checkpoints to keep. Previous ones get names such as "last-1.ckpt".
 
     Raises:
         NotFiniteError: a weight is nan or infinite; the files on disk are unchanged.
@@ -156,8 +156,8 @@ def check_finite_weights(trainer: Trainer) -> None:
 
 
 def keep_earlier(path: Path, n_kept: int) -> None:
-    """Keep the checkpoint at `path`, which is about to be replaced, and previous ones under the
-    names that `earlier` returns.
+    """Keep the checkpoint at `path`, which is about to be replaced, and previous ones under names
+    such as "last-1.ckpt".
 
     Args:
         n_kept: number of checkpoints to keep, including the new one.

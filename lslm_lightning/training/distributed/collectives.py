@@ -5,7 +5,7 @@ from torch import Tensor
 
 
 class LargestOfRanks:
-    """Maximum over all ranks of an integer. Collective.
+    """Function that returns the maximum of an integer over all ranks. Collective.
 
     On GPUs, a call returns the maximum of the previous call (0 at first), unless `at_once` is set.
     Waiting for the current maximum would stall the CPU until the GPU has caught up.

@@ -86,7 +86,7 @@ class ShardedStrategy(TensorParallelStrategy):
         processes, or from a checkpoint file of any other strategy. Return the rest of the
         checkpoint.
 
-        Lightning's own method would assign the optimizer states of such a file to wrong parameters.
+        Lightning's own method would assign the optimizer states of a file to wrong parameters.
         """
         path = Path(self.broadcast(str(checkpoint_path)))
         if path.is_dir():
