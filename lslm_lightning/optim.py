@@ -14,14 +14,16 @@ class Schedule(ABC):
 
     @abstractmethod
     def __call__(self, step: int, n_step: int) -> float:
-        """Return the factor (usually 0..1) for optimizer step `step` (0 is the first) of a run of
-        `n_step` steps.
+        """Return the factor, usually between 0 and 1, of optimizer step `step` (0 for the first) in
+        a run of `n_step` steps.
         """
 
 
 @dataclass(frozen=True)
 class _Warmup(Schedule):
-    """Schedule with a linear rise over the first `warmup_steps`, then `_after`."""
+    """Schedule whose factor rises linearly over the first `warmup_steps` steps; `_after` gives the
+    factor of later steps.
+    """
 
     warmup_steps: int = 0
 
@@ -37,7 +39,7 @@ class _Warmup(Schedule):
         return self._after(step, n_step)
 
     def _progress(self, step: int, n_step: int) -> float:
-        """Return the share (0..1) of the steps after the warm-up that is done."""
+        """Return the share (0..1) of the steps after the warm-up that are done before `step`."""
         return min(1.0, (step - self.warmup_steps) / max(1, n_step - self.warmup_steps))
 
     def _after(self, step: int, n_step: int) -> float:
@@ -55,7 +57,9 @@ class Constant(_Warmup):
 
 @dataclass(frozen=True)
 class Linear(_Warmup):
-    """Schedule that falls linearly from 1 to `floor`, which the step after the last would have."""
+    """Schedule that falls linearly from 1 after the warm-up to `floor`, reached one step after the
+    last.
+    """
 
     floor: float = 0.0
 
@@ -65,8 +69,8 @@ class Linear(_Warmup):
 
 @dataclass(frozen=True)
 class Cosine(_Warmup):
-    """Schedule that falls by half a cosine from 1 to `floor`, which the step after the last would
-    have (Loshchilov and Hutter 2017, without restarts).
+    """Schedule that falls by half a cosine from 1 after the warm-up to `floor`, reached one step
+    after the last (Loshchilov and Hutter 2017, without restarts).
     """
 
     floor: float = 0.0
@@ -80,10 +84,10 @@ class Cosine(_Warmup):
 @dataclass(frozen=True)
 class WarmupStableDecay(_Warmup):
     """Schedule of factor 1 after the warm-up, which falls linearly to `floor` in the last
-    `decay_share` of the steps; the step after the last would have `floor` (warmup-stable-decay).
+    `decay_share` of the steps. `floor` is reached one step after the last.
 
-    Until the fall it does not depend on `n_step` (Zhai et al. 2022; Hägele et al. 2024), so the
-    number of steps of a budget in minutes can be decided late.
+    Before the decay, the factor does not depend on `n_step` (Zhai et al. 2022; Hägele et al. 2024),
+    so the number of steps of a budget in minutes can be decided late.
     """
 
     decay_share: float = 0.3
@@ -107,7 +111,7 @@ class WarmupStableDecay(_Warmup):
 @dataclass(frozen=True)
 class InverseSquareRoot(_Warmup):
     """Schedule of factor sqrt(warmup_steps / step) after the warm-up (Vaswani et al. 2017, section
-    5.3, scaled to a peak of 1), which does not depend on `n_step`.
+    5.3, scaled to a peak of 1). It does not depend on `n_step`.
     """
 
     warmup_steps: int = 4000
@@ -117,15 +121,15 @@ class InverseSquareRoot(_Warmup):
 
 
 class ParameterGroup(TypedDict):
-    """Parameters, and an option in place of the optimizer's."""
+    """Parameters, with a weight decay that replaces the optimizer's default if it is given."""
 
     params: list[nn.Parameter]
     weight_decay: NotRequired[float]
 
 
 def decay_groups(module: nn.Module) -> list[ParameterGroup]:
-    """Return parameter groups for an optimizer: matrices keep its weight decay, vectors (biases,
-    norm gains) have none.
+    """Return the parameter groups for an optimizer: matrices, with the optimizer's weight decay,
+    and vectors (biases, norm gains), without weight decay.
     """
     trainable = [p for p in module.parameters() if p.requires_grad]
     return [
@@ -135,5 +139,7 @@ def decay_groups(module: nn.Module) -> list[ParameterGroup]:
 
 
 def n_parameter(parameters: Iterable[nn.Parameter]) -> int:
-    """Return the number of scalars in distinct parameters (tied ones counted once)."""
+    """Return the number of scalars in the parameters; a parameter that occurs several times counts
+    once.
+    """
     return sum({id(p): p.numel() for p in parameters}.values())

@@ -1,7 +1,7 @@
-"""Names that configs and runs of earlier releases use, and the names that took their place.
+"""Old names in configs and runs of earlier releases, and the new names that replaced them.
 
 Every config, every config.yaml of a run and every command line passes through here, so that the
-rest of the code knows the new names only. Each old name found is told once, as a `FutureWarning`.
+rest of the code knows the new names only. Each old name that is found causes a `FutureWarning`.
 """
 
 import os
@@ -73,18 +73,19 @@ WEIGHTS = {"judge.": "answerability_head."}
 
 
 class Renaming(NamedTuple):
-    """One old name that was found, as a user writes it, and its successor."""
+    """Old name that was found, written as a user writes it, and the new name."""
 
     old: str
     new: str
 
 
 def renamed(document: Json, owner: str = "") -> Json:
-    """Return a parsed YAML document with new names for old ones; warn of each old name once.
+    """Return a parsed YAML document with old names replaced by new ones, and warn of each old name.
 
     Args:
         document: any YAML value; it is not changed.
-        owner: the setting that holds it, `data` or `model` say; "" for a whole config.
+        owner: name of the setting that has the document as its value, such as "data" or "model"; ""
+            for a whole config.
     """
     if isinstance(document, Mapping):
         return _renamed_mapping(document, owner)
@@ -94,7 +95,12 @@ def renamed(document: Json, owner: str = "") -> Json:
 
 
 def _renamed_mapping(document: Mapping[Json, Json], owner: str) -> dict[Json, Json]:
-    """Return a mapping with new keys, and its values with new names inside."""
+    """Return a mapping with old names replaced by new ones, in its keys and inside its values.
+
+    Args:
+        document: any mapping in a YAML document.
+        owner: name of the setting that has the mapping as its value; "" for a whole config.
+    """
     class_path = document.get("class_path")
     kind = _renamed_class(class_path) if isinstance(class_path, str) else ""
     owners = tuple(dict.fromkeys((owner, kind))) if kind else (owner,)
@@ -113,7 +119,12 @@ def _renamed_mapping(document: Mapping[Json, Json], owner: str) -> dict[Json, Js
 
 
 def _renamed_arguments_of(given: Mapping[Json, Json], owners: Sequence[str]) -> dict[Json, Json]:
-    """Return `init_args` that belong to a setting and to a class."""
+    """Return the `init_args` of a class with old names replaced by new ones.
+
+    Args:
+        given: the arguments by name.
+        owners: the setting and the class that have the arguments; renamings of either apply.
+    """
     new: dict[Json, Json] = {}
     for key, value in given.items():
         if not isinstance(key, str):
@@ -130,10 +141,16 @@ def _renamed_arguments_of(given: Mapping[Json, Json], owners: Sequence[str]) -> 
 
 
 def _add(new: dict[Json, Json], key: str, value: Json, as_given: str) -> None:
-    """Add an entry.
+    """Add an entry to a mapping of new names.
+
+    Args:
+        new: mapping to add to.
+        key: new name.
+        value: value of the entry.
+        as_given: name that the user wrote.
 
     Raises:
-        ValueError: it is given by its old name and by its new one.
+        ValueError: the entry is given both by its old name and by its new one.
     """
     if key in new:
         raise ValueError(f"{key} is given twice, once by its old name ({as_given}); leave one out")
@@ -141,7 +158,7 @@ def _add(new: dict[Json, Json], key: str, value: Json, as_given: str) -> None:
 
 
 def new_command(name: str) -> str:
-    """Return the name of the command that took the place of another, or the same."""
+    """Return the new name of a renamed command, and warn; return any other name unchanged."""
     new = COMMANDS.get(name, name)
     if new != name:
         _tell(Renaming(f"lslm {name}", f"lslm {new}"))
@@ -149,7 +166,7 @@ def new_command(name: str) -> str:
 
 
 def renamed_weights(weights: Mapping[str, T]) -> dict[str, T]:
-    """Return the weights of a checkpoint, in their order, with new names for old ones."""
+    """Return the weights of a checkpoint with old names replaced by new ones, in the same order."""
     return {
         next(
             (f"{new}{name[len(old) :]}" for old, new in WEIGHTS.items() if name.startswith(old)),
@@ -160,7 +177,13 @@ def renamed_weights(weights: Mapping[str, T]) -> dict[str, T]:
 
 
 def renamed_key(dotted: str, owner: str) -> tuple[str, tuple[str, str]]:
-    """Return a key, perhaps with dots, by its new names, and (owner, name) of its last part."""
+    """Return (key with old names replaced by new ones, (owner, name) of the setting that it names).
+
+    Args:
+        dotted: key in a config or on the command line, such as "model" or
+            "model.init_args.context".
+        owner: name of the setting that contains the key; "" for the top of a config.
+    """
     parts = dotted.split(".")
     setting = (owner, parts[-1])
     for i, part in enumerate(parts):
@@ -177,7 +200,12 @@ def renamed_key(dotted: str, owner: str) -> tuple[str, tuple[str, str]]:
 
 
 def renamed_value(value: Json, setting: tuple[str, str]) -> Json:
-    """Return the value of a setting with new names inside."""
+    """Return the value of a setting with old names replaced by new ones.
+
+    Args:
+        value: value to convert.
+        setting: (owner, name) of the setting.
+    """
     words = VALUES.get(setting, {})
     if isinstance(value, str) and value in words:
         name = ".".join(filter(None, setting))
@@ -187,7 +215,7 @@ def renamed_value(value: Json, setting: tuple[str, str]) -> Json:
 
 
 def _renamed_class(name: str) -> str:
-    """Return the import path that took the place of another, or the same."""
+    """Return the new import path of a renamed class, and warn; return any other name unchanged."""
     new = CLASS_PATHS.get(name, name)
     if new != name:
         _tell(Renaming(name, new))
@@ -195,7 +223,7 @@ def _renamed_class(name: str) -> str:
 
 
 def _tell(renaming: Renaming) -> None:
-    """Warn of an old name, by one process of several."""
+    """Warn of an old name, on local rank 0 only."""
     if os.environ.get("LOCAL_RANK", "0") != "0":
         return
     warnings.warn(

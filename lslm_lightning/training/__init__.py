@@ -1,1 +1,1 @@
-"""Tasks as LightningModules: what they share in training, validation and test."""
+"""Base classes and tools for training, validating and testing tasks with Lightning."""

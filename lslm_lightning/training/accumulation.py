@@ -1,4 +1,4 @@
-"""Sums over batches and processes in training and validation, held in torchmetrics states."""
+"""Sums over batches and processes in training and validation, as torchmetrics metrics."""
 
 from collections.abc import Callable, Sequence
 
@@ -14,32 +14,36 @@ class DoubleSums(torchmetrics.Metric):
     """Sums in double precision, so that the order of batches makes no difference.
 
     Attributes:
-        n_alike: number of processes that read the same batches (tensor parallel); all add them, and
-            sums are divided by it.
+        n_alike: number of processes that read the same batches (tensor parallelism). All of them
+            add the same values, so sums are divided by this number.
     """
 
     full_state_update = False
     n_alike = 1
 
     def add_sum(self, name: str, *shape: int) -> None:
-        """Register a state of zeros of this shape, which is summed over processes."""
+        """Register a tensor of zeros of this shape as the attribute `name`; it is summed over
+        processes.
+        """
         self.add_state(name, torch.zeros(shape, dtype=torch.float64), dist_reduce_fx="sum")
 
     def _apply(
         self, fn: Callable[[Tensor], Tensor], exclude_state: Sequence[str] = ""
     ) -> nn.Module:
-        """Convert or move the states by `fn`; they stay where the device lacks double precision."""
+        """Convert or move the sums by `fn`. Sums stay where they are if the target device lacks
+        double precision.
+        """
         if fn(torch.zeros(())).device.type == "mps":
             return self
         return super()._apply(fn, exclude_state)
 
 
 class MeanNats(DoubleSums):
-    """Mean loss in nats per target token: both are summed over batches and processes, and divided
-    once.
+    """Mean loss in nats per target token. Losses and numbers of tokens are summed over batches and
+    processes, then divided once.
 
     Attributes:
-        totals: nats and tokens of all processes, set by `compute`.
+        totals: (total loss in nats, number of target tokens) of all processes, set by `compute`.
     """
 
     higher_is_better = False
@@ -58,7 +62,7 @@ class MeanNats(DoubleSums):
         self.n_token = self.n_token.double() + n_token
 
     def compute(self) -> Tensor:
-        """Return nats per token, a float32 scalar."""
+        """Return the mean loss in nats per target token, a float32 scalar."""
         nats = self.nats / self.n_alike
         n_token = self.n_token / self.n_alike
         self.totals = (float(nats), int(n_token))
@@ -68,7 +72,8 @@ class MeanNats(DoubleSums):
 class TrainingSums(DoubleSums):
     """Loss and tokens of training steps since the last point of a curve.
 
-    The loss is summed on its own device without waiting for it. `compute` of a clone is collective.
+    Losses are summed on the device where they were computed, without waiting for it. To sum over
+    processes, call `compute` of a clone on every process.
 
     Attributes:
         has_loss: whether this process has added a loss since `reset`.
@@ -89,9 +94,9 @@ class TrainingSums(DoubleSums):
         """Add a micro-batch.
 
         Args:
-            loss: a scalar; None for a model that is trained without one.
-            n_target: target tokens.
-            n_token: target and source tokens.
+            loss: scalar loss; None for a model that is trained without a loss.
+            n_target: number of target tokens.
+            n_token: number of target and source tokens.
         """
         if loss is not None:
             exact = precise(loss.detach())
@@ -114,13 +119,13 @@ class TrainingSums(DoubleSums):
 
 
 def precise(x: Tensor) -> Tensor:
-    """Return a tensor in double precision, if its device has it."""
+    """Return a tensor in double precision, or unchanged if its device lacks double precision."""
     return x if x.device.type == "mps" else x.double()
 
 
 class CorpusScore(DoubleSums):
-    """Score of a metric over the examples that all processes have answered; an example that is
-    answered several times counts once.
+    """Score of a metric over the examples that the processes together have answered. An example
+    that several processes answered counts once.
 
     Args:
         metric: an additive metric.
@@ -144,7 +149,7 @@ class CorpusScore(DoubleSums):
         self.statistics = np.empty((0, 0))
 
     def update(self, predictions: Sequence[Prediction]) -> None:
-        """Add predictions for some of the examples."""
+        """Add this process's predictions for some of the examples."""
         if not predictions:
             return
         indices = [self.row_of[p.id] for p in predictions]
@@ -155,7 +160,9 @@ class CorpusScore(DoubleSums):
         self.n_time = self.n_time.index_add(0, index, torch.ones_like(rows[:, 0]))
 
     def compute(self) -> Tensor:
-        """Return the score, a float32 scalar; nan if a prediction lacks what the metric reads."""
+        """Return the score, a float32 scalar; nan if a prediction lacks a value that the metric
+        needs.
+        """
         self.statistics = (self.rows / self.n_time[:, None]).cpu().numpy()
         total = self.statistics.sum(axis=0)
         value = float("nan") if np.isnan(total).any() else self.metric.score(total)

@@ -1,4 +1,4 @@
-"""Answers of a task: their search, their limits, and the metrics that score them."""
+"""Rules by which a task answers examples: search, length limits and metrics."""
 
 from __future__ import annotations
 
@@ -19,13 +19,14 @@ if TYPE_CHECKING:
 
 
 class Answering:
-    """Rules by which a task answers examples; a subclass changes those that differ.
+    """Rules by which a task answers examples; a subclass overrides those that differ for its task.
 
     Args:
         task: the task whose `answer` writes the answers.
 
     Attributes:
-        calibrates: whether `calibrate` chooses anything.
+        calibrates: True if `calibrate` of the subclass chooses settings, which are then saved with
+            the best checkpoint.
     """
 
     calibrates = False
@@ -37,58 +38,66 @@ class Answering:
 
     @classmethod
     def example(cls, id: str, text: str) -> Example:
-        """Return an example without a reference for an input that a user typed; by default the
-        text is the source.
+        """Return an example without a reference for a text that a user typed. By default the text
+        is the source.
 
         Raises:
-            ValueError, OSError: the text names something that does not exist.
+            ValueError, OSError: the text names something that does not exist, such as a file.
         """
         language = language_by_letters(text)
         language = "en" if language in ("und", "und-Latn") else language
         return Example(id, text, (), source_language=language)
 
     def cut_sources(self, examples: Sequence[Example]) -> tuple[int, str]:
-        """Return the number of examples that the model does not read to their end, and a phrase
-        that follows "12 of 100" in a message; the phrase is empty if sources are never cut.
+        """Return (number of examples whose source the model truncates, phrase that follows "12 of
+        100" in a message). The phrase is empty if sources are never truncated.
         """
         return 0, ""
 
     def signature(self, mode: Mode) -> str:
-        """Return the settings of answering that belong in the signatures of scores, such as
-        "|context:256"; see `evaluation.scoring.signed`.
+        """Return the answering settings to append to the signatures of scores, such as
+        "|context:256". A signature is the text that says how a score was computed.
+
+        Args:
+            mode: ability that is evaluated, such as "generate" or "log_prob".
         """
         return ""
 
     def samples(self) -> list[str]:
-        """Return a few outputs as text, to be logged at each validation."""
+        """Return a few outputs of the model as text, to be logged at each validation."""
         return []
 
     def calibrate(
         self, examples: Sequence[Example], predictions: Sequence[Prediction]
     ) -> list[Prediction]:
-        """Choose settings of answering, such as a threshold, by the answers of a validation within
-        training; return the answers under the settings chosen.
+        """Choose settings of answering, such as a threshold, from the answers of a validation
+        during training. Return the answers under the chosen settings.
 
-        Every process gets all answers and must choose the same. The choice belongs in a buffer of
-        the task, so that checkpoints hold it. A subclass that chooses sets `calibrates`.
+        Every process gets all answers and must make the same choice. Store the choice in a buffer
+        of the task, so that checkpoints contain it. A subclass that chooses settings sets
+        `calibrates`.
         """
         return list(predictions)
 
     def benchmark_step(self, examples: Sequence[Example]) -> None:
-        """Do as much work as answering these examples in a validation takes a trained model,
-        whatever the present weights, so that a validation can be timed before training.
+        """Do as much work as a trained model needs to answer these examples in a validation,
+        whatever the current weights, so that a validation can be timed before training.
         """
         self.task.answer(examples)
 
     # Evaluation
 
     def all_metrics(self, language: str) -> list[Metric]:
-        """Return the metrics that score answers in a language: the task's, then the extra ones."""
+        """Return all metrics that score answers in a language: those of the task, then
+        `extra_metrics`.
+        """
         return [*self.task.metrics(language), *self.task.extra_metrics]
 
     @torch.no_grad()
     def predict(self, batches: Iterable[Sequence[Example]]) -> Iterator[Prediction]:
-        """Yield predictions batch by batch, in evaluation mode; the mode before is restored."""
+        """Yield predictions batch by batch in evaluation mode. The previous training mode is
+        restored at the end.
+        """
         task = self.task
         training = task.training
         task.eval()
@@ -102,7 +111,9 @@ class Answering:
 
     @property
     def is_calibrating(self) -> bool:
-        """True if the validation under way is part of a training, so that `calibrate` follows."""
+        """True if the current validation belongs to a training or to its final choice of a
+        checkpoint, so that `calibrate` is called after it.
+        """
         task = self.task
         return (
             task._trainer is not None
@@ -114,7 +125,7 @@ class Answering:
 
     @property
     def limit(self) -> str:
-        """Setting at which answers are cut, such as "max_length=128"; empty if there is none."""
+        """Length limit of answers as text, such as "max_length=128"; empty if there is none."""
         search = self.task.search
         longest = self.task.max_length
         if longest is None or search is None or isinstance(search, CtcSearch):
@@ -123,8 +134,8 @@ class Answering:
 
     @property
     def all_ranks_done(self) -> Callable[[bool], bool]:
-        """Function for a search: given whether this process is done, returns whether all processes
-        that compute the same answer are.
+        """Function that a search calls with whether this process is done. It returns True once all
+        processes that compute the same answer are done.
         """
         task = self.task
         if task._trainer is not None and splits_layers(task.trainer):
@@ -132,10 +143,15 @@ class Answering:
         return no_sync
 
     def use_search(self, search: AnySearch | None, fusion: Fusion | None = None) -> None:
-        """Let the task answer by this search, and with this language model; None keeps its own.
+        """Set the search and the language model with which the task answers. None keeps the current
+        one.
+
+        Args:
+            search: search that finds the answers.
+            fusion: language model that the search combines with the task's model.
 
         Raises:
-            ValueError: the task does not support one of them.
+            ValueError: the task does not support the search, or the search no language model.
         """
         task = self.task
         kind = type(task).__name__

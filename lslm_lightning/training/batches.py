@@ -1,4 +1,4 @@
-"""Batches as named tuples, and ragged rows of ids to make them from."""
+"""Batches as named tuples, and ragged rows of ids from which they are made."""
 
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple, Protocol, TypeVar
@@ -11,7 +11,7 @@ from lslm_lightning.contracts import Example
 
 
 class PairBatch(NamedTuple):
-    """Padded source and target sentences; ids are int64, padding stands on the right."""
+    """Padded source and target texts. Ids are int64, and padding is on the right."""
 
     source: Tensor  # (B, S) to </s>
     source_pad: Tensor  # (B, S) bool, True where padded
@@ -21,8 +21,8 @@ class PairBatch(NamedTuple):
 
 
 class WindowBatch(NamedTuple):
-    """Windows of running text; ids are int64. All ids but the last are inputs, all but the first
-    are targets.
+    """Windows of running text. Ids are int64. In each window all ids except the last are inputs,
+    and all except the first are targets.
     """
 
     ids: Tensor  # (B, T + 1)
@@ -33,7 +33,7 @@ class WindowBatch(NamedTuple):
 
 
 class EvaluationBatch:
-    """Examples to answer together; an object of its own, which Lightning passes on unchanged."""
+    """Examples to answer together. Lightning passes the object on unchanged."""
 
     def __init__(self, examples: Sequence[Example]) -> None:
         self.examples = examples
@@ -64,7 +64,7 @@ class Ragged:
 
 
 def padded(rows: Sequence[Sequence[int] | np.ndarray], pad_id: int) -> Tensor:
-    """Return rows as one (B, longest) int64 tensor, padded with `pad_id` on the right."""
+    """Return rows of ids as one (B, longest) int64 tensor, padded with `pad_id` on the right."""
     out = np.full((len(rows), max(map(len, rows), default=0)), pad_id, dtype=np.int64)
     for i, row in enumerate(rows):
         out[i, : len(row)] = row
@@ -75,18 +75,18 @@ BatchT = TypeVar("BatchT", bound=tuple)
 
 
 def on_device(batch: BatchT, device: torch.device) -> BatchT:
-    """Return the batch, a named tuple, with its tensors on the device."""
+    """Return a batch, which is a named tuple, with all of its tensors on the device."""
     values = (value.to(device) if isinstance(value, Tensor) else value for value in batch)
     return type(batch)(*values)
 
 
 class Batch(Protocol):
-    """Micro-batch of any task: what the training loop reads of it."""
+    """Attributes of a micro-batch of any task that the training loop reads."""
 
     @property
     def n_token(self) -> int:
-        """Number of targets, over which the loss is averaged."""
+        """Number of target tokens over which the loss is averaged."""
 
     @property
     def n_source_token(self) -> int:
-        """Number of source tokens, or frames."""
+        """Number of source tokens, or of frames in speech."""

@@ -1,6 +1,4 @@
-"""Conversion of a time budget in minutes into a number of steps, so that a run can be repeated
-exactly.
-"""
+"""Conversion of a time budget in minutes into a number of steps, so that a run is reproducible."""
 
 import copy
 import math
@@ -32,7 +30,7 @@ ItemT = TypeVar("ItemT")
 
 
 class _Learner(nn.Module):
-    """A task as a module whose output is the loss, for `DistributedDataParallel`."""
+    """Task wrapped as a module whose output is the loss, for `DistributedDataParallel`."""
 
     def __init__(self, task: Task) -> None:
         super().__init__()
@@ -43,22 +41,23 @@ class _Learner(nn.Module):
 
 
 class Budget(Callback):
-    """Sets `trainer.max_steps` when training starts, so that fitting with its validations takes
+    """Sets `trainer.max_steps` when training starts, so that training and its validations take
     `minutes`.
 
-    The time of a step is the mean over batches spread over an epoch, on a copy of the model, so
-    that weights, optimizer and random state of the run do not change. The time of a validation is
-    measured on some of its batches, and on the answers to its examples with outputs as long as the
-    references. While the learning rates do not depend on the number of steps (in the warm-up, or
-    until a `WarmupStableDecay` decays), that number is an estimate. It is made final before they
-    do, by the time of the training steps and validations so far, to a number under which every
-    step so far would have been the same. A run that is stopped before resumes to the last
-    estimate, which config.yaml holds.
+    The time of a step is the mean over batches spread over an epoch. It is measured on a copy of
+    the model, so that weights, optimizer and random state of the run do not change. The time of a
+    validation is measured on some of its batches, and on answers as long as the references.
+
+    The first number of steps is an estimate. It may change as long as learning rates do not depend
+    on it: during the warm-up, or until a `WarmupStableDecay` decays. Before they do, the number is
+    made final, based on the time of the training steps and validations so far. It is chosen such
+    that all steps so far would have had the same learning rates. A run that is stopped earlier
+    resumes with the last estimate, which config.yaml holds.
 
     Args:
         minutes: wall time of `fit` from the first step on.
-        record: called with the number of steps, to be written into config.yaml, and whether it is
-            final.
+        record: function that is called with the number of steps and whether it is final, to write
+            the number into config.yaml.
     """
 
     def __init__(self, minutes: float, record: Callable[[int, bool], None]) -> None:
@@ -140,7 +139,7 @@ class Budget(Callback):
             )
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Record the number of steps as final, if training ended before the next estimate."""
+        """Record the number of steps as final if training ends before the next estimate."""
         if self._finalizes_at and trainer.is_global_zero:
             self.record(trainer.fit_loop.epoch_loop.max_steps, True)
         self._finalizes_at = 0
@@ -156,15 +155,15 @@ class Budget(Callback):
 
     @staticmethod
     def _last_final_step(task: Task, n_step: int) -> int:
-        """Return the step by which the number of steps must be final: before the learning rates
-        depend on it, and with enough steps left to correct an error.
+        """Return the step by which the number of steps must be final: before learning rates depend
+        on it, and early enough to correct an error in the steps left.
         """
         return min(same_until(task.schedule, n_step, 2 * n_step), n_step * 3 // 5)
 
     @staticmethod
     def _unchanged_so_far(trainer: Trainer, task: Task, n_step: int) -> int:
-        """Return the number of steps nearest to `n_step`, towards the last estimate, under which
-        the steps so far had the same learning rates.
+        """Return the number of steps nearest to `n_step`, between it and the last estimate, for
+        which all steps so far have the same learning rates as under the last estimate.
         """
         before = task.n_step
         done = trainer.global_step
@@ -179,8 +178,8 @@ class Budget(Callback):
         return between[at] if at < len(between) else before
 
     def _n_step(self, trainer: Trainer, step_seconds: float) -> int:
-        """Return the number of steps of the whole run that fit into the budget, if each of those
-        left takes `step_seconds`; the same on every process.
+        """Return the number of steps of the whole run that fits into the budget if each remaining
+        step takes `step_seconds`. All processes return the number of rank 0.
         """
         left = (self.minutes * 60 - (time.monotonic() - self._began)) * (
             1 - RESERVE
@@ -189,7 +188,9 @@ class Budget(Callback):
         return int(trainer.strategy.broadcast(trainer.global_step + max(1, int(more))))
 
     def _set(self, trainer: Trainer, n_step: int, step_seconds: float, is_final: bool) -> None:
-        """Set the number of steps of the whole run, record it, and print it with its measures."""
+        """Set the number of steps of the whole run, record it, and print it with the measured
+        times.
+        """
         trainer.fit_loop.epoch_loop.max_steps = n_step
         if trainer.is_global_zero:
             self.record(n_step, is_final)
@@ -202,7 +203,7 @@ class Budget(Callback):
 
     @staticmethod
     def _validates_every(trainer: Trainer) -> float:
-        """Return the number of optimizer steps from validation to validation."""
+        """Return the number of optimizer steps between two validations."""
         n_batch = trainer.val_check_batch
         assert n_batch is not None, "validation is planned by steps, not by time"
         return n_batch / trainer.accumulate_grad_batches
@@ -244,8 +245,8 @@ class Budget(Callback):
 
     @torch.no_grad()
     def _measure_validation(self, trainer: Trainer, task: Task) -> float:
-        """Return the estimated time of a validation in seconds, by a few batches of the loss and a
-        few of the answers.
+        """Return the estimated time of a validation in seconds, measured on a few batches of the
+        loss, a few batches of answers, and the logged samples.
         """
         if not trainer.enable_validation:
             return 0.0
@@ -271,8 +272,8 @@ class Budget(Callback):
 
     @staticmethod
     def _extrapolated(items: Sequence[ItemT], work: Callable[[ItemT], object]) -> float:
-        """Return the estimated seconds of `work` for all items, measured on a few spread over
-        them.
+        """Return the estimated seconds that `work` takes for all items, measured on a few items
+        spread over the list.
         """
         n = min(N_VALIDATION, len(items))
         began = time.monotonic()
@@ -282,8 +283,8 @@ class Budget(Callback):
 
 
 def same_until(schedule: Schedule, n_step: int, other: int) -> int:
-    """Return the last step, at most `n_step`, up to which runs of `n_step` and of `other` steps
-    have the same learning rates.
+    """Return the last step, at most `n_step`, up to which a run of `n_step` steps and a run of
+    `other` steps have the same learning rates.
     """
     return next(
         (step - 1 for step in range(n_step + 1) if schedule(step, n_step) != schedule(step, other)),

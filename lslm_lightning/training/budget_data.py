@@ -1,4 +1,4 @@
-"""Batches of a token budget, for texts that are stored as rows of ids."""
+"""Training batches with a limited number of tokens, for texts that are stored as rows of ids."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -24,20 +24,21 @@ MAX_TOKENS = 4096  # default of `max_tokens`
 
 
 class Rows(Protocol):
-    """Encoded examples; `rows[indices]` is a padded batch."""
+    """Encoded examples; `rows[indices]` is the padded batch of the rows with these indices."""
 
     @property
     def lengths(self) -> np.ndarray:
-        """Lengths (n_row, n_side) of each row, such as source and target; see `TokenBudget`."""
+        """Number of tokens of each row on each side, such as source and target: (n_row, n_side)."""
 
     def __getitem__(self, indices: Sequence[int] | np.ndarray) -> Batch: ...
 
 
 class BudgetData(TaskData):
-    """Examples of similar length in batches of a token budget.
+    """Data module that batches examples of similar length under a token budget.
 
     Args:
-        max_tokens: padded positions, summed over all sides, in one training batch on one device.
+        max_tokens: maximal number of padded positions, summed over all sides, in one training batch
+            on one device.
     """
 
     derived = (*TaskData.derived, "training_rows")
@@ -67,8 +68,8 @@ class BudgetData(TaskData):
 
     @abstractmethod
     def encoded(self, split: str) -> Rows:
-        """Return the encoded examples of a split that can be trained on; counts in `counts` what is
-        left out or cut.
+        """Return the encoded examples of a split that can be trained on. The numbers of examples
+        left out or cut are stored in `counts`.
         """
 
     @cached_property
@@ -83,7 +84,7 @@ class BudgetData(TaskData):
         return Sizes(rows[batches[len(batches) // 2]], rows[batches[-1]], plan.__len__)
 
     def plan(self, rows: Rows) -> TokenBudget:
-        """Return the assignment of rows to batches."""
+        """Return the assignment of rows to batches of at most `max_tokens` padded positions."""
         return TokenBudget(rows.lengths, self.max_tokens, self.seed)
 
     def train_dataloader(self) -> DataLoader:

@@ -1,4 +1,4 @@
-"""Tasks that continue a text: the probability of each token given those before it."""
+"""Decoder-only language models, which predict each token of a text from the tokens before it."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
@@ -32,7 +32,9 @@ from lslm_lightning.types import StateDict
 
 
 class TokenRange(NamedTuple):
-    """Tokens of a row that a model reads at once, and those that it is scored on."""
+    """Range of tokens of a row that a model reads at once, and the part of the range that it
+    scores.
+    """
 
     start: int  # position of the first token that is read
     first: int  # position of the first token that is scored
@@ -40,7 +42,9 @@ class TokenRange(NamedTuple):
 
 
 class CausalRequirements(DataRequirements):
-    """Demands of a `CausalTask`: windows as long as its own, and within the model's positions."""
+    """Requirements of a `CausalTask`: the data use its `context`, which fits into the positions of
+    the backbone.
+    """
 
     task: "CausalTask"
 
@@ -69,15 +73,15 @@ class CausalRequirements(DataRequirements):
 class CausalTask(LanguageModel):
     """A decoder-only neural language model.
 
-    A text is scored exactly, end of text included, every token once. A recurrent network reads it
-    from start to end, and predicts each token from all before it. Other networks, or all where
-    `stride` is given, read windows of `context` tokens that advance by `stride`; only the last
-    `stride` tokens of a window (all of the first window) count, so that each is predicted from at
-    least `context - stride` others.
+    Scoring counts each token of a text, including the end of text, exactly once. A recurrent
+    network reads the text from start to end and predicts each token from all tokens before it.
+    Other networks read windows of `context` tokens that advance by `stride` tokens, and so do
+    recurrent networks if `stride` is given. Only the last `stride` tokens of a window count (all
+    tokens of the first window), so that each is predicted from at least `context - stride` tokens.
 
-    With data that are read in order (`data.contiguous`) each batch starts with the state in which
-    the batch before has left the network; gradients end where the batch starts. Source: Mikolov et
-    al. 2010, "Recurrent neural network based language model"; Williams and Peng 1990, truncated
+    If the data are read in order (`data.contiguous`), each batch starts from the state of the
+    network after the previous batch, and gradients stop at the start of the batch. Source: Mikolov
+    et al. 2010, "Recurrent neural network based language model"; Williams and Peng 1990, truncated
     back-propagation through time.
 
     Arguments that are not listed are those of `LanguageModel`.
@@ -85,12 +89,13 @@ class CausalTask(LanguageModel):
     Args:
         backbone: decoder without an encoder.
         head: output layer over the vocabulary; called with (vocab_size, d_model).
-        context: tokens in a window, in training too: the data module takes it from the model.
-        stride: tokens that a window advances in scoring; `context` for windows that do not overlap.
-            By default half of `context`, and no windows for a network whose state keeps its size.
-        scale_embedding: multiply token vectors by sqrt(d_model). By default for recurrent networks
-            only: with tied weights a Transformer, which normalizes its inputs, learns faster
-            without, and an LSTM slower.
+        context: number of tokens in a window, in scoring and in training; the data module uses the
+            value of the model.
+        stride: number of tokens by which windows advance in scoring; `context` for windows that do
+            not overlap. Default: half of `context`, or no windows for a recurrent network.
+        scale_embedding: multiply token vectors by sqrt(d_model). Default: only for recurrent
+            networks. With tied weights, a Transformer, which normalizes its inputs, learns faster
+            without this factor, and an LSTM slower.
     """
 
     backbone: Backbone
@@ -177,8 +182,9 @@ class CausalTask(LanguageModel):
     # Scoring
 
     def windows(self, ids: Sequence[int]) -> Iterator[TokenRange]:
-        """Yield the windows over a row of ids: each reads ids[start : end - 1] and scores the
-        tokens first..end - 1. Together they score every token but the first, once.
+        """Yield the windows over a row of ids. A window reads ids[start : end - 1] and scores the
+        tokens at positions `first` to `end - 1`. All windows together score every token except the
+        first exactly once.
         """
         first = 1
         while first < len(ids):
@@ -196,15 +202,16 @@ class CausalTask(LanguageModel):
         n_given: Sequence[int] | None = None,
         batch_size: int = 16,
     ) -> list[np.ndarray]:
-        """Return minus the log probability of each id but the first of each row, float64; 0 for
-        the given ids, whose probabilities are not computed.
+        """Return, for each row, the negative log probability in nats of each id except the first,
+        float64. The first `n_given` ids of a row are not scored, and their values are 0.
 
-        A row longer than `context` is read in pieces of that length, each with the state after the
-        piece before, so that memory is bounded.
+        A window longer than `context` is read in pieces of `context` ids. Each piece starts from
+        the state after the previous one, so that memory is bounded.
 
         Args:
-            n_given: for each row the number of ids at its start that are not scored; 1 by default.
-            batch_size: windows that are read at a time.
+            rows: ids of each text, `</s>` first.
+            n_given: number of ids at the start of each row that are not scored; 1 by default.
+            batch_size: number of windows that are read at a time.
         """
         nats = [np.zeros(len(row) - 1) for row in rows]
         n_skipped = [1] * len(rows) if n_given is None else n_given
@@ -239,12 +246,14 @@ class CausalTask(LanguageModel):
         n_before: int,
         n_id: int,
     ) -> Tensor:
-        """Return minus the log probability of the scored tokens of windows, float64 (B, T) on the
-        CPU; 0 for other tokens.
+        """Return the negative log probabilities of the scored tokens of windows, float64 (B, T) on
+        the CPU; 0 for tokens that are not scored.
 
         Args:
             rows: ids of each window, the longest first.
-            n_before: tokens read before these windows, of `n_id` in all; for `on_scored`.
+            windows: range of each window, with the tokens to score.
+            n_before: number of tokens read in earlier calls, for `on_scored`.
+            n_id: number of tokens to read in all calls, for `on_scored`.
         """
         ids = padded(rows, self.tokenizer.pad_id).to(self.device)
         position = torch.arange(1, ids.size(1))

@@ -1,4 +1,4 @@
-"""Checks of settings that must fit together, made before any long work."""
+"""Checks that settings of a task and its data fit together, made before any long work."""
 
 from typing import TYPE_CHECKING, TypeVar
 
@@ -15,7 +15,7 @@ DataT = TypeVar("DataT", bound="TaskData")
 
 
 def check_kind(task: "Task", data: "TaskData", kind: type[DataT]) -> DataT:
-    """Refuse a data module of another kind of task, and return one of the right kind.
+    """Return the data module if it is of the kind that the task reads.
 
     Raises:
         ValueError: the data module is not an instance of `kind`.
@@ -29,8 +29,8 @@ def check_kind(task: "Task", data: "TaskData", kind: type[DataT]) -> DataT:
 
 
 def check_has_validation_score(task: "Task", data: "TaskData") -> None:
-    """Refuse data without validation examples for a task that selects the best checkpoint by a
-    metric of answers.
+    """Raise an error if the data have no validation examples to answer, although a metric of
+    answers selects the best checkpoint.
 
     Raises:
         ValueError: `n_validation_example` is 0.
@@ -43,17 +43,22 @@ def check_has_validation_score(task: "Task", data: "TaskData") -> None:
 
 
 def longest_answer(longest_target: int, min_length: int = 0) -> int:
-    """Return the most tokens that an answer may have: one and a half times the longest training
-    target, at least `min_length` and at most `LONGEST`.
+    """Return the largest number of tokens that an answer may have: 1.5 times the longest training
+    target, but at least `min_length` and at most `LONGEST`.
+
+    Args:
+        longest_target: number of tokens of the longest training target.
+        min_length: fewest tokens of an answer.
     """
     return max(1, min_length, min(LONGEST, longest_target + -(-longest_target // 2)))
 
 
 def check_lengths(min_length: int, max_length: int | None) -> None:
-    """Refuse limits of an answer's length that no answer can meet.
+    """Raise an error if no length of an answer satisfies both limits.
 
     Args:
-        max_length: None for `LONGEST`.
+        min_length: fewest tokens of an answer.
+        max_length: most tokens of an answer; None for `LONGEST`.
 
     Raises:
         ValueError: a limit is out of range.
@@ -66,8 +71,8 @@ def check_lengths(min_length: int, max_length: int | None) -> None:
 
 
 def check_distinguishes(task: "Task", data: "TaskData") -> None:
-    """Refuse to select the best checkpoint by a metric that gives wrong answers the score of right
-    ones.
+    """Raise an error if the metric that selects the best checkpoint gives wrong answers the same
+    score as right ones.
 
     Raises:
         ValueError: the metric cannot tell the validation references apart.

@@ -9,11 +9,11 @@ THREADS = "OMP_NUM_THREADS"
 
 
 def available_cores(root: Path = Path("/")) -> int:
-    """Return the number of cores that this process may use, by its affinity and the CPU limits of
-    its control groups; at least 1.
+    """Return the number of cores that this process may use, limited by its CPU affinity and the CPU
+    quotas of its control groups; at least 1.
 
     Args:
-        root: folder that the paths of /proc and /sys are read in.
+        root: folder that contains `proc` and `sys`.
     """
     if hasattr(os, "sched_getaffinity"):
         n = len(os.sched_getaffinity(0))
@@ -23,11 +23,14 @@ def available_cores(root: Path = Path("/")) -> int:
 
 
 def cpu_quotas(root: Path) -> Iterator[float]:
-    """Yield the CPU limits of this process's control groups and of their parents, in cores; nothing
-    on a system without them.
+    """Yield the CPU limits, in cores, of this process's control groups and their parent groups.
+    Yield nothing on a system without control groups.
 
-    In a container the path of the group may be that on the host, while its own limits are at the
-    top of the mounted tree.
+    In a container, the recorded path of a group may be its path on the host, while its limits are
+    at the top of the mounted tree; both are read.
+
+    Args:
+        root: folder that contains `proc` and `sys`.
     """
     try:
         lines = (root / "proc/self/cgroup").read_text("utf-8").splitlines()
@@ -61,8 +64,8 @@ def cpu_quota(group: Path) -> Iterator[float]:
 def limit_threads(n_process: int = 1) -> str:
     """Limit torch's threads to the cores that each of `n_process` processes may use.
 
-    A number in OMP_NUM_THREADS is kept. Without one, torch counts the cores of the machine, even if
-    a container has fewer.
+    A number of threads set in OMP_NUM_THREADS is kept. Without it, torch counts the cores of the
+    machine, even if a container has fewer.
 
     Returns:
         A message if torch would have used more threads than this process has cores, otherwise "".

@@ -27,8 +27,7 @@ class CorpusData(LightningDataModule, ABC):
         corpus: an entry of corpora.yaml, a built-in corpus, a path, or a hub id.
         tokenizer: recipe of the tokenizer, which is trained once, on the training split only, and
             then read from the cache.
-        columns: columns of the files for the fields this task uses, where they differ; see
-            corpora.yaml.
+        columns: file columns by field, for fields whose column has another name; see corpora.yaml.
     """
 
     trainer: Trainer  # None until a Trainer uses the data
@@ -55,8 +54,8 @@ class CorpusData(LightningDataModule, ABC):
         self._tokenizer: Tokenizer | None = None
 
     def __str__(self) -> str:
-        """Return class and corpus; Lightning's default would build every loader, and the tokenizer
-        for them.
+        """Return the class name and the corpus. Lightning's default would build every data loader,
+        and train the tokenizer for them.
         """
         return f"{type(self).__name__} of {self.corpus_name}"
 
@@ -71,8 +70,8 @@ class CorpusData(LightningDataModule, ABC):
 
     @property
     def tokenizer(self) -> Tokenizer:
-        """The tokenizer, loaded or trained on first use; processes that start together train it
-        once.
+        """The tokenizer, loaded or trained on first use. Processes that start together train it
+        only once.
 
         A tokenizer that is read from a file needs no training split.
         """
@@ -93,7 +92,7 @@ class CorpusData(LightningDataModule, ABC):
 
     @cached_property
     def available_training_texts(self) -> list[str] | None:
-        """All `training_texts`; None if the corpus has none, or if they cannot be read."""
+        """All `training_texts`; None if the corpus has no training split or it cannot be read."""
         try:
             # a corpus without a training split is trained on a stream, which has no end
             return list(self.training_texts()) if "train" in self.corpus.splits else None
@@ -101,18 +100,18 @@ class CorpusData(LightningDataModule, ABC):
             return None
 
     def training_key(self) -> str:
-        """Return a cache key that changes whenever `training_texts` change."""
+        """Return a cache key that changes whenever the texts of `training_texts` change."""
         return f"{self.digest('train')} {self.text_key()}{self.own_code()}"
 
     @abstractmethod
     def text_key(self) -> str:
-        """Return the settings besides the corpus, such as its fields or languages, on which
-        `training_texts` depend.
+        """Return a key for the settings other than the corpus that determine `training_texts`, such
+        as fields or languages.
         """
 
     def own_code(self) -> str:
-        """Return the source of this class and its bases outside this project, which may make other
-        texts of the same rows, so that caches depend on it.
+        """Return the source code of this class and of its bases outside this project. Such code may
+        make other texts of the same rows, so cache keys include it.
         """
         own = takewhile(
             lambda kind: kind.__module__.partition(".")[0] not in ("lslm_lightning", *NAMES),
@@ -123,11 +122,12 @@ class CorpusData(LightningDataModule, ABC):
     # Rows
 
     def rows(self, split: str) -> Sequence[JsonObject]:
-        """Return the rows of the split, after checking that they have the fields that this task
-        reads.
+        """Return the rows of the split, after checking that the corpus has all fields that this
+        task reads.
 
         Raises:
-            ValueError: the corpus is of another task, or has other languages.
+            ValueError: the corpus is of another task or has other languages, so that a field is
+                missing.
         """
         rows = self.corpus.rows(split)
         if rows and (missing := [field for field in self.fields if field not in rows[0]]):
@@ -140,21 +140,21 @@ class CorpusData(LightningDataModule, ABC):
         return rows
 
     def digest(self, split: str) -> str:
-        """Return the SHA-256 digest, in hex, of the split's files and of how they are read, on
-        which caches and resumed runs depend.
+        """Return the SHA-256 digest, in hex, of the split's files and of the settings with which
+        they are read. Caches and resumed runs depend on it.
 
-        Scores are compared by `evaluation_set`, which depends on the examples alone.
+        Scores are compared by `evaluation_set` instead, which depends on the examples alone.
         """
         return self.corpus.digest(split)
 
     def readable(self, split: str) -> bool:
-        """Return whether the split has any rows; reads it."""
+        """Return whether the split has any rows. Reads the split."""
         return bool(self.rows(split))
 
     @property
     def dataset_name(self) -> str:
         """Name of the data set in MLflow: the corpus without its folder and, for a parallel corpus,
-        the direction.
+        the languages, such as "en-zh".
         """
         path = Path(self.corpus.name)
         name = path.name if path.exists() else self.corpus.name
@@ -164,8 +164,8 @@ class CorpusData(LightningDataModule, ABC):
 
     @cached_property
     def language_split(self) -> str:
-        """Name of the split from whose texts the language is identified: the training split, or the
-        first one that can be read.
+        """Name of the split from which the language is identified: the training split if it can be
+        read, otherwise the first split that can.
         """
         for split in dict.fromkeys(("train", *self.corpus.splits)):
             try:
@@ -178,12 +178,13 @@ class CorpusData(LightningDataModule, ABC):
     def language_of(
         self, texts: Iterable[str], given: str | None = None, more: Iterable[str] = ()
     ) -> str:
-        """Return the language code of the texts: the given one, that of the corpus, or the one
-        identified from the texts.
+        """Return the language code of the texts: `given`, otherwise the language of the corpus,
+        otherwise the language identified from the texts.
 
         Args:
             given: code that the config states.
-            more: other texts in the same language, read only if the first ones are not enough.
+            more: other texts in the same language, read only if `texts` are not enough to identify
+                it.
 
         Raises:
             ValueError: the code of the config or the corpus is no language code.

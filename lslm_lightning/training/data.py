@@ -26,7 +26,7 @@ N_VALIDATION_EXAMPLE = 200
 
 
 class Sizes(NamedTuple):
-    """Sizes of the micro-batches of a training, for estimates of memory and time."""
+    """Representative micro-batches of a training, for estimates of memory and time."""
 
     usual: Batch  # batch of median size
     largest: Batch  # batch that takes the most memory
@@ -41,13 +41,12 @@ class TaskData(CorpusData):
         corpus: an entry of corpora.yaml, a built-in corpus, a path, or a hub id.
         tokenizer: recipe of the tokenizer, which is trained once, on the training split only, and
             then read from the cache.
-        columns: columns of the files for the fields this task uses, where they differ; see
-            corpora.yaml.
+        columns: file columns by field, for fields whose column has another name; see corpora.yaml.
         seed: seed of the order of training batches.
         eval_batch_tokens: maximal number of padded source positions in one batch of an evaluation.
         n_validation_example: number of validation examples that are decoded, spread evenly over the
             split; 0 for none.
-        num_workers: loader processes; batches are cheap to make, 0 suits most corpora.
+        num_workers: number of loader processes; batches are cheap to make, so 0 suits most corpora.
     """
 
     mode: ClassVar[Mode] = "generate"
@@ -104,7 +103,7 @@ class TaskData(CorpusData):
 
     @abstractmethod
     def to_example(self, row: JsonObject) -> Example:
-        """Convert a row of the corpus to an example."""
+        """Return the example that a row of the corpus describes."""
 
     def examples(self, split: str) -> Sequence[Example]:
         """Return all examples of the split, in the order of the corpus."""
@@ -113,19 +112,20 @@ class TaskData(CorpusData):
         return self._examples[split]
 
     def evaluation_set(self, split: str) -> EvaluationSet:
-        """Return the identity (digests) of the split's examples in order; scores are comparable
-        where it is equal.
+        """Return digests that identify the examples of the split and their order. Scores are
+        comparable only if the digests are equal.
         """
         if split not in self._sets:
             self._sets[split] = evaluation_set(self.examples(split))
         return self._sets[split]
 
     def recorded(self, split: str, examples: Sequence[Example] | None = None) -> dict[str, str]:
-        """Return the description of the evaluation data that metrics.json keeps beside the scores:
+        """Return the description of the evaluation data that metrics.json stores beside the scores:
         corpus, split and digests.
 
         Args:
-            examples: the scored examples, if they are a part of the split.
+            split: name of the split.
+            examples: the scored examples, if only a part of the split was scored.
         """
         if examples is None or len(examples) == len(self.examples(split)):
             scored = self.evaluation_set(split)
@@ -142,14 +142,22 @@ class TaskData(CorpusData):
         }
 
     def question(self, example: Example, shots: Sequence[Example]) -> str:
-        """Return the example as a prompt in plain language, after the few-shot examples `shots`; ""
-        if this task has no prompt.
+        """Return a prompt in plain language that asks for the answer to an example; "" if this task
+        has no prompt.
+
+        Args:
+            example: the example to ask about.
+            shots: few-shot examples, which precede it with their answers.
         """
         return ""
 
     def prompted_examples(self, split: str, n_shot: int = 0) -> list[Example]:
-        """Return `examples`, each with its prompt; the `n_shot` few-shot examples come from the
-        training split and are the same for all.
+        """Return `examples`, each with its prompt.
+
+        Args:
+            split: name of the split.
+            n_shot: number of few-shot examples in each prompt; they come from the training split
+                and are the same for all.
 
         Raises:
             ValueError: the training split has fewer than `n_shot` examples.
@@ -166,8 +174,8 @@ class TaskData(CorpusData):
         return [replace(e, question=self.question(e, shots)) for e in self.examples(split)]
 
     def prompts(self, split: str) -> list[Example]:
-        """Return text beginnings for systems to continue, shown in the report and not scored; empty
-        for tasks whose evaluation generates text anyway.
+        """Return beginnings of texts for systems to continue. The continuations are shown in the
+        report and not scored. The list is empty for tasks whose evaluation generates text anyway.
         """
         return []
 
@@ -180,11 +188,11 @@ class TaskData(CorpusData):
         return [whole[i * len(whole) // n] for i in range(n)]
 
     def read_length(self, n: int) -> int:
-        """Return the number of tokens that the model reads of a source of `n` tokens."""
+        """Return how many tokens of a source of `n` tokens the model reads; by default all."""
         return n
 
     def source_lengths(self, examples: Sequence[Example]) -> list[int]:
-        """Return the number of tokens that the model reads of each source, `</s>` included."""
+        """Return the number of tokens that the model reads of each source, including `</s>`."""
         return [
             self.read_length(len(ids) + 1)
             for ids in self.tokenizer.encode_batch([e.source for e in examples])
@@ -195,6 +203,10 @@ class TaskData(CorpusData):
     ) -> list[list[Example]]:
         """Return this rank's examples in batches of at most `eval_batch_tokens` padded source
         positions, longest first.
+
+        Args:
+            examples: examples to share among all ranks.
+            rank, world: number of this rank, and number of ranks.
         """
         lengths = self.source_lengths(examples)
         batches: list[list[Example]] = []
@@ -215,16 +227,18 @@ class TaskData(CorpusData):
 
     @abstractmethod
     def sizes(self) -> Sizes:
-        """Return the sizes of the training batches."""
+        """Return the usual and the largest training batch, from which memory and time are
+        estimated.
+        """
 
     @abstractmethod
     def batching(self) -> str:
-        """Return a description of how training batches are made, apart from their order."""
+        """Return a text that says how training batches are made, apart from their order."""
 
     @cached_property
     def identity(self) -> dict[str, str]:
-        """Everything that determines the training batches, by name; a run can be resumed only if
-        all of it is unchanged.
+        """Settings that determine the training batches, as text by name. A run can be resumed only
+        if all of them are unchanged.
         """
         overfit = f", overfit_batches {self.overfit_batches}" if self.overfit_batches else ""
         return {
@@ -234,28 +248,33 @@ class TaskData(CorpusData):
         }
 
     def check_length(self, max_steps: int) -> None:
-        """Refuse a training whose length cannot be known from these data.
+        """Raise an error if the length of the training cannot be known from these data.
+
+        Args:
+            max_steps: value of `trainer.max_steps`; below 1 for no limit.
 
         Raises:
             ValueError: `max_steps` must be given.
         """
 
     def position(self, n: int) -> int:
-        """Return the number of micro-batches that all ranks have trained on, given this rank's
-        count `n`.
+        """Return the number of micro-batches that all ranks together have trained on.
+
+        Args:
+            n: number of micro-batches that this rank has trained on.
         """
         own, everyone = self.began_at
         return everyone + (n - own) * data_share(self.trainer)[1]
 
     def stream(self, plan: BatchPlan) -> BatchStream:
         """Return this rank's share of the batches of `plan`, from the Trainer's current position
-        on, and keep it as `train_stream`.
+        onwards, and store it as `train_stream`.
         """
         self.train_stream = rank_stream(self, plan)
         return self.train_stream
 
     def trained_on(self, batch: Batch) -> None:
-        """Record that a training step has used the batch."""
+        """Record that a training step has used the batch. Does nothing by default."""
 
 
 @rank_zero_only

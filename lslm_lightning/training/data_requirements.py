@@ -1,4 +1,4 @@
-"""Agreement between a task and its data module, made and checked before any long work."""
+"""Settings that a task and its data module must agree on, set and checked before long work."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ if TYPE_CHECKING:
 
 
 class DataRequirements:
-    """Demands of a task on its data module; a subclass adds those of its task.
+    """Requirements of a task on its data module; a subclass adds the ones of its own task.
 
     Args:
         task: the task that is to read the data.
 
     Attributes:
-        decided: settings of the task that were left open and are decided now, for config.yaml.
+        decided: settings of the task that the config left open, with the values chosen for them, to
+            be written into config.yaml.
     """
 
     def __init__(self, task: Task) -> None:
@@ -27,12 +28,12 @@ class DataRequirements:
         self.decided: JsonObject = {}
 
     def bind(self, data: TaskData) -> None:
-        """Give the data module what only the model knows, before it makes batches: the length of a
-        source to the encoder, for example.
+        """Pass settings that only the model knows to the data module before it makes batches, such
+        as the length of windows. Does nothing by default.
         """
 
     def check(self, data: TaskData) -> None:
-        """Refuse data that do not fit the task, before any long work.
+        """Check that the data fit the task, before any long work.
 
         Raises:
             ValueError: two settings that must agree do not, or a text is longer than the model can
@@ -40,19 +41,21 @@ class DataRequirements:
         """
 
     def longest_target(self, data: TaskData) -> int | None:
-        """Return the number of tokens of the longest training target, the end included; None if
-        the task writes no such targets.
+        """Return the number of tokens of the longest training target, including the end token; None
+        if the task writes no such targets.
         """
         return None
 
     def choose_max_length(self, data: TaskData) -> None:
-        """Set `max_length` of the task by the longest training target, if it was left open."""
+        """Set the task's `max_length` from the longest training target, if the config
+        left it open.
+        """
         if self.task.has_open_length and (longest := self.longest_target(data)) is not None:
             limit = longest_answer(longest, self.task.min_length or 0)
             self.restore_max_length({"max_length": limit})
 
     def restore_max_length(self, settings: Settings) -> None:
-        """Set `max_length` of the task to the value that a trained run has, if it was left open.
+        """Set the task's `max_length` to the value of a trained run, if the config left it open.
 
         Args:
             settings: arguments of the task in the config of that run.

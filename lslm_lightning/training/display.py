@@ -23,22 +23,22 @@ T = TypeVar("T")
 
 
 def line_interval(elapsed: float) -> float:
-    """Return the seconds between two printed lines after `elapsed` seconds of work."""
+    """Return the seconds to wait for the next printed line, after `elapsed` seconds of work."""
     return min(LINE_EVERY_AT_MOST, max(LINE_EVERY_SECONDS, LINE_EVERY_SHARE * elapsed))
 
 
 class Display:
-    """Display of the progress of several works.
+    """Shows the progress of one or several pieces of work.
 
-    On a terminal each has a line that is redrawn twice a second. In a log file, a pipe or a
-    notebook each prints a line now and then, the first after `FIRST_SECONDS`; short work prints
-    none.
+    On a terminal, each piece of work has a line that is redrawn twice a second. In a log file, a
+    pipe or a notebook, lines are printed at intervals, the first after `FIRST_SECONDS`; short work
+    prints none.
 
     Args:
         shown: False to show nothing.
         output: stream for printed lines. With "stdout", lines are redrawn only if standard output
             and standard error both are a terminal, so that a log file gets all lines.
-        clock: returns seconds.
+        clock: returns seconds since a fixed moment.
     """
 
     def __init__(
@@ -56,10 +56,10 @@ class Display:
         self._due: dict[Work, float] = {}  # when to print the next line
 
     def show(self, work: Work, lasting: bool = False) -> None:
-        """Start to show a work.
+        """Start to show a piece of work.
 
         Args:
-            lasting: print its first line at once; on a terminal, keep its last line.
+            lasting: print the first line at once; on a terminal, leave the last line on the screen.
         """
         if not self.shown:
             return
@@ -76,19 +76,21 @@ class Display:
             self.print(work)
 
     def tell(self, work: Work) -> None:
-        """Print the line of a work if its interval has passed; on a terminal nothing is to do."""
+        """Print the line of a piece of work if its interval has passed. On a terminal, lines are
+        redrawn without this call, and nothing is printed.
+        """
         if work in self._due and work.done != work.total and self.clock() >= self._due[work]:
             self.print(work)
 
     def print(self, work: Work) -> None:
-        """Print the line of a work now, unless this is a terminal."""
+        """Print the line of a piece of work now. On a terminal, nothing is printed."""
         if self.shown and not self.is_live:
             now = self.clock()
             self._due[work] = now + line_interval(work.elapsed)
             print(work.line(), file=getattr(sys, self.output), flush=True)
 
     def end(self, work: Work | None) -> None:
-        """Stop showing a work."""
+        """Stop showing a piece of work."""
         if work is None:
             return
         self._due.pop(work, None)
@@ -102,13 +104,13 @@ class Display:
         self._progress = None
 
     def close(self) -> None:
-        """Stop showing all works."""
+        """Stop showing all pieces of work."""
         for work in list(reversed({**self._rows, **self._due})):
             self.end(work)
 
     @contextmanager
     def showing(self, work: Work) -> Iterator[Work]:
-        """Show a work inside the context."""
+        """Show a piece of work inside the context."""
         self.show(work)
         try:
             yield work
@@ -116,7 +118,14 @@ class Display:
             self.end(work)
 
     def each(self, what: str, items: Iterable[T], total: int | None, unit: str = "") -> Iterator[T]:
-        """Yield the items, showing how many of `total` are done; `total` may be None if unknown."""
+        """Yield the items, and show how many are done.
+
+        Args:
+            what: text before the numbers, such as "test batch".
+            items: the items.
+            total: number of items; None if unknown.
+            unit: text after the numbers, such as "MB".
+        """
         with self.showing(Work(what, total, unit, clock=self.clock)) as work:
             for done, item in enumerate(items, 1):
                 yield item
@@ -125,8 +134,11 @@ class Display:
 
 
 def can_redraw(output: Literal["stdout", "stderr"]) -> bool:
-    """Return whether lines can be redrawn in place: on a terminal, but not in a notebook cell
-    (`!lslm ...`), which only looks like one.
+    """Return whether lines can be redrawn in place. They can on a terminal, but not in a notebook
+    cell (`!lslm ...`), which only looks like a terminal.
+
+    Args:
+        output: stream for printed lines; see `Display`.
     """
     streams = (sys.stdout, sys.stderr) if output == "stdout" else (sys.stderr,)
     if "JPY_PARENT_PID" in os.environ or not all(stream.isatty() for stream in streams):
@@ -136,14 +148,16 @@ def can_redraw(output: Literal["stdout", "stderr"]) -> bool:
 
 
 def new_progress() -> "Progress":
-    """Return a rich progress display, on standard error, for the lines of works."""
+    """Return a rich progress display on standard error, with one line for each piece of work."""
     shown = progress(line_column(), output=console(stderr=True))
     shown.live.transient = True
     return shown
 
 
 def line_column() -> "ProgressColumn":
-    """Return the only column of the progress display: a work's line, as wide as the terminal."""
+    """Return the only column of the progress display: the line of a `Work`, as wide as the
+    terminal.
+    """
     from rich.progress import ProgressColumn
     from rich.table import Column
     from rich.text import Text

@@ -1,5 +1,5 @@
-"""Memory and work of a training step, found without doing it: on torch's meta device, which has
-shapes and no numbers.
+"""Memory and work of a training step, computed on torch's meta device, whose tensors have shapes
+but no content.
 """
 
 import weakref
@@ -67,7 +67,7 @@ SINGLE |= {
 
 
 class KernelWork(NamedTuple):
-    """Work of one kernel."""
+    """Floating-point operations and memory traffic of one kernel."""
 
     flops: float
     n_byte: float  # bytes read and written
@@ -75,18 +75,18 @@ class KernelWork(NamedTuple):
 
 @dataclass(frozen=True)
 class Footprint:
-    """Memory and work of one micro-batch on one device that holds the whole model, or its part of
+    """Memory and work of one micro-batch on one device that holds the whole model, or a part of
     every layer.
 
     Args:
-        parameters: number of parameters in each block that FSDP unshards at once, then that of all
-            parameters outside of blocks.
-        state_bytes: size of the optimizer's state.
-        moments: after each allocation and each release, the bytes alive besides weights and
-            gradients, and the bytes of gradients.
-        step: kernels of forward and backward.
-        n_token: target tokens of the micro-batch.
-        n_position: positions of its inputs, padding included.
+        parameters: number of parameters of each block that FSDP unshards at once, then the number
+            of parameters outside of blocks.
+        state_bytes: size of the optimizer's state in bytes.
+        moments: after each allocation and release, the bytes in use besides weights and gradients,
+            and the bytes of gradients.
+        step: kernels of the forward and backward pass.
+        n_token: number of target tokens of the micro-batch.
+        n_position: number of input positions of the micro-batch, including padding.
     """
 
     parameters: tuple[int, ...]
@@ -103,16 +103,16 @@ class Footprint:
 
     @property
     def flops(self) -> float:
-        """Floating-point operations of forward and backward."""
+        """Number of floating-point operations of the forward and backward pass."""
         return sum(work.flops for work in self.step)
 
     def peak(self, factor: float = 1.0, kept: bool = False) -> tuple[float, float]:
-        """Return the peak memory besides weights and optimizer, in bytes: of activations and other
-        tensors, and of gradients.
+        """Return the peak memory besides weights and optimizer, as (bytes of activations and other
+        tensors, bytes of gradients).
 
         Args:
-            factor: bytes that this device keeps for each byte of a gradient.
-            kept: whether gradients of an earlier micro-batch are alive all the time, as under
+            factor: bytes stored on this device for each byte of the model's gradients.
+            kept: whether gradients of an earlier micro-batch exist all the time, as under
                 accumulation.
         """
         whole = max(gradient for _, gradient in self.moments)
@@ -162,8 +162,8 @@ def footprint(task: "Task", batch: "Batch", bfloat16: bool, smoothing: float = 0
 
 
 def backward(loss: Tensor) -> None:
-    """Do the work of `loss.backward()`, but stay in the function mode that layers with activation
-    checkpointing need when they are computed again.
+    """Do the work of `loss.backward()` within the active torch function mode, which layers that are
+    recomputed (activation checkpointing) need.
     """
     run = torch.autograd.Variable._execution_engine.run_backward
     run(
@@ -178,8 +178,8 @@ def backward(loss: Tensor) -> None:
 
 
 def states_of(optimizer: torch.optim.Optimizer) -> list[Tensor]:
-    """Return the tensors of an optimizer's state after its first step. On the meta device, which
-    has no fused kernels.
+    """Return the tensors of an optimizer's state after its first step. Fused kernels are switched
+    off, since the meta device lacks them.
     """
     for group in optimizer.param_groups:
         group |= {name: False for name in ("fused", "foreach") if name in group}
@@ -195,10 +195,10 @@ def size(tensor: Tensor) -> int:
 
 
 class MemoryLedger(TorchDispatchMode):
-    """Record of every allocation, every release, and the work of every kernel.
+    """Mode that records every allocation, every release, and the work of every kernel.
 
     Args:
-        existing: tensors allocated before, which are not counted.
+        existing: tensors that are allocated already; they are not counted.
     """
 
     def __init__(self, existing: Iterable[Tensor]) -> None:
@@ -252,10 +252,11 @@ class MemoryLedger(TorchDispatchMode):
         return self._numbers.get(tensor.untyped_storage()._cdata)
 
     def moments(self, gradients: set[int | None]) -> Iterator[tuple[int, int]]:
-        """Yield after each event the bytes alive that are no gradients, and those of gradients.
+        """Yield, after each allocation or release, (bytes in use other than gradients, bytes of
+        gradients).
 
         Args:
-            gradients: numbers of the storages of gradients.
+            gradients: numbers of the storages that hold gradients, as `number` returns them.
         """
         other = accumulate(0 if number in gradients else n for number, n in self.events)
         of_gradients = accumulate(n if number in gradients else 0 for number, n in self.events)
@@ -267,7 +268,7 @@ class LikeGPU(TorchFunctionMode):
     each, and bfloat16 by autocast.
 
     Args:
-        ledger: record of the work of fused kernels.
+        ledger: mode that records the work of fused kernels.
         bfloat16: whether autocast is on.
     """
 
@@ -311,7 +312,7 @@ def cast(value: ValueT, dtype: torch.dtype) -> ValueT:
 
 
 def dropout(x: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
-    """Apply dropout as a fused kernel does, which keeps a mask of one byte an element."""
+    """Apply dropout as a fused kernel does, keeping a mask of one byte per element."""
     return torch.native_dropout(x, p, training)[0] if training and p else x
 
 
@@ -360,8 +361,8 @@ class FusedAttention(torch.autograd.Function):
 
 
 class Lattice(torch.autograd.Function):
-    """CTC loss with the memory and work of `ctc_loss`, which the meta device lacks: for each frame,
-    the paths that lead to each token of a target and to the blanks around it.
+    """CTC loss with the memory and work of `ctc_loss`, which the meta device lacks. For each frame,
+    one score is kept for every token of a target and every blank around the tokens.
 
     T frames, B rows, V symbols, L tokens. Source: Graves et al. 2006, "Connectionist temporal
     classification", sections 4.1 and 4.2.
@@ -387,7 +388,7 @@ class Lattice(torch.autograd.Function):
 
 @contextmanager
 def assumed_shapes() -> Iterator[None]:
-    """Assume that a selection of rows by a mask takes all rows, as if no position were padding."""
+    """Assume that a selection of rows by a mask takes all rows, as if there were no padding."""
     from torch.fx.experimental import _config
 
     before = _config.meta_nonzero_assume_all_nonzero

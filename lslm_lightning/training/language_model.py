@@ -1,4 +1,4 @@
-"""Language models of any kind: probabilities of texts, and continuations."""
+"""Base class of language models: probabilities of texts, and continuations."""
 
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
@@ -34,7 +34,7 @@ class LanguageModel(TextScorer, Task):
     Arguments that are not listed are those of `Task`.
 
     Args:
-        search: generates continuations.
+        search: search that generates continuations.
         max_length: most new tokens of a continuation.
         min_length: fewest new tokens of a continuation.
     """
@@ -64,13 +64,18 @@ class LanguageModel(TextScorer, Task):
 
     @property
     def max_context(self) -> int | None:
-        """Most tokens of a text that the model reads; None if there is no such limit."""
+        """Largest number of tokens of a text that the model can read; None if there is no limit."""
         return None
 
     @abstractmethod
     def step(self, ids: Tensor, state: Nested, shared: Nested) -> tuple[Tensor, Nested]:
-        """Return the logits (N, V) of the token after the last of `ids` (N, t), and the new state;
-        see `decoding.search.Step`.
+        """Return (logits (N, V) of the token after the last id of each row, new state). Searches
+        call this function repeatedly.
+
+        Args:
+            ids: next tokens of each row, (N, t) int64.
+            state: state after the tokens before `ids`; None at the first call.
+            shared: not used; a search passes the encoder state of other tasks here.
         """
 
     # Generation
@@ -84,13 +89,15 @@ class LanguageModel(TextScorer, Task):
         generator: torch.Generator | None = None,
         n_best: int = 1,
     ) -> Decoded:
-        """Return the search's continuations of prompts of any lengths; see `Decoded`. A prompt and
-        its continuation must fit into `max_context`.
+        """Return the continuations that the search finds for prompts, which may differ in length. A
+        prompt and its continuation must fit into `max_context`.
 
         Args:
-            prompts: ids that begin with `</s>`.
+            prompts: ids of each prompt, `</s>` first.
+            max_length: most new tokens of a continuation.
+            min_length: fewest new tokens of a continuation.
             generator: source of random numbers for `Sampling`.
-            n_best: continuations of each prompt.
+            n_best: number of continuations of each prompt.
         """
         start = padded(prompts, self.tokenizer.pad_id).to(self.device)
         length = torch.tensor([len(p) for p in prompts], device=self.device)
@@ -108,11 +115,11 @@ class LanguageModel(TextScorer, Task):
         )
 
     def generate(self, examples: Sequence[Example], n_best: int = 1) -> Iterator[Prediction]:
-        """Yield a continuation of each example's source; with `n_best` above 1 the best is the
-        output and all are `alternatives`.
+        """Yield a continuation of each example's source. If `n_best` is above 1, the best one is
+        the output, and `alternatives` holds all of them.
 
         Raises:
-            ValueError: the search finds no more than one, or fewer than `n_best`.
+            ValueError: the search cannot find `n_best` continuations.
         """
         began = perf_counter()
         prompts = [
@@ -140,8 +147,8 @@ class LanguageModel(TextScorer, Task):
     def continue_any_length(
         self, prompts: Sequence[Sequence[int]], max_length: int
     ) -> list[list[int]]:
-        """Return the new ids of a continuation of each prompt, of any length: where `max_context`
-        is reached, the model continues from the later half of it.
+        """Return the new ids of a continuation of each prompt. It may exceed `max_context`: when
+        the limit is reached, the model continues from the last half of the context.
         """
         rows = [list(prompt) for prompt in prompts]
         self._continue(rows, [len(prompt) for prompt in prompts], max_length, self._generator())
@@ -150,13 +157,14 @@ class LanguageModel(TextScorer, Task):
     def continue_n_best(
         self, prompts: Sequence[Sequence[int]], max_length: int, n_best: int
     ) -> list[list[tuple[list[int], float]]]:
-        """Return for each prompt `n_best` continuations, as new ids with their log p, in the order
+        """Return `n_best` continuations of each prompt as (new ids, log probability), in the order
         of the search.
 
-        Where `max_context` is reached, each goes on by itself; they are then sorted by their log p.
+        If `max_context` is reached, each continuation is extended separately, and the continuations
+        of a prompt are sorted by log probability.
 
         Raises:
-            ValueError: the search finds fewer than `n_best`.
+            ValueError: the search cannot find `n_best` continuations.
         """
         self.search.check_n_best(n_best)
         if not prompts:
@@ -184,14 +192,14 @@ class LanguageModel(TextScorer, Task):
         return None if seed is None else torch.Generator().manual_seed(seed)
 
     def _window(self, row: Sequence[int]) -> Sequence[int]:
-        """Return the ids of a row that are read: all, or the last `max_context` // 2."""
+        """Return the ids of a row that the model reads: all, or the last `max_context` // 2."""
         if self.max_context is None or len(row) <= self.max_context:
             return row
         return row[-max(1, self.max_context // 2) :]
 
     def _room(self, rows: Sequence[Sequence[int]], max_length: int) -> int:
-        """Return the number of new tokens that fit into `max_context` after these rows, at most
-        `max_length`.
+        """Return the number of new tokens, at most `max_length`, that fit into `max_context` after
+        each of these rows.
         """
         if self.max_context is None or not rows:
             return max_length
@@ -204,11 +212,14 @@ class LanguageModel(TextScorer, Task):
         max_length: int,
         generator: torch.Generator | None,
     ) -> list[float]:
-        """Continue in place each row that has not ended, until it has `max_length` tokens behind
-        its prompt; return the log p of the new tokens of each row.
+        """Continue each row in place until it ends or has `max_length` tokens after its prompt.
+        Return the log probability of the new tokens of each row.
 
         Args:
+            rows: ids of each prompt and of its continuation so far.
             starts: number of tokens of each row's prompt.
+            max_length: most tokens of a continuation.
+            generator: source of random numbers for `Sampling`.
         """
         log_p = [0.0] * len(rows)
         going = [i for i, row in enumerate(rows) if not self._has_ended(row, starts[i], max_length)]
@@ -233,7 +244,7 @@ class LanguageModel(TextScorer, Task):
         return log_p
 
     def _has_ended(self, row: Sequence[int], start: int, max_length: int) -> bool:
-        """Return whether a row has `</s>` or `max_length` tokens behind its prompt of `start`
+        """Return whether a row has `</s>` or `max_length` tokens after its prompt of `start`
         tokens.
         """
         return len(row) - start >= max_length or (

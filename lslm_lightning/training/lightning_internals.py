@@ -1,6 +1,6 @@
-"""Every use that training makes of private names of Lightning, as seen in lightning 2.6.6.
+"""All uses of private names of Lightning in training, as of lightning 2.6.6.
 
-A test asks the installed Lightning whether each of `PRIVATE_NAMES` is still there.
+A test checks that the installed Lightning still has each of `PRIVATE_NAMES`.
 """
 
 from collections.abc import Callable, Sequence
@@ -38,7 +38,9 @@ PRIVATE_ATTRIBUTES = (  # that a Trainer with a ModelParallelStrategy sets on it
 
 
 class TaskTrainer(Trainer):
-    """Lightning's Trainer with the types of attributes that it sets without declaring them."""
+    """Lightning's Trainer with type annotations of attributes that it sets without
+    declaring them.
+    """
 
     callbacks: list[Callback]
     datamodule: "TaskData"
@@ -49,20 +51,22 @@ class TaskTrainer(Trainer):
 
 
 def is_accumulating(trainer: Trainer) -> bool:
-    """Return whether the micro-batch that was just trained on ends no optimizer step."""
+    """Return whether gradients are still accumulated after the last micro-batch, so that it
+    completed no optimizer step.
+    """
     return bool(trainer.fit_loop._should_accumulate())
 
 
 def validates_next(trainer: Trainer) -> bool:
-    """Return whether a validation follows the micro-batch that was just trained on."""
+    """Return whether a validation follows the last micro-batch."""
     loop = trainer.fit_loop
     assert loop._data_fetcher is not None, "training is under way"
     return bool(loop.epoch_loop._should_check_val_fx(loop._data_fetcher))
 
 
 def log_at_last_step(trainer: Trainer) -> None:
-    """Set the step at which Lightning logs to the last optimizer step; its own count is one short
-    if a resumed run had no step left.
+    """Set the step number under which Lightning logs to the number of optimizer steps done.
+    Lightning's own count is one too low if a resumed run had no step left.
     """
     trainer.fit_loop.epoch_loop._batches_that_stepped = trainer.global_step
 
@@ -78,11 +82,11 @@ def n_micro_batch(trainer: Trainer) -> int:
 
 
 class MonitoredLauncher(_SubprocessScriptLauncher):
-    """Launcher of one process per device, without Lightning's observer of the processes, which
-    kills this one without a message when one of them ends.
+    """Launcher that starts one process per device, without Lightning's observer of these processes.
+    The observer kills this process without a message when another one ends.
 
     Args:
-        on_launch: receives the processes that were started.
+        on_launch: function that is called with the started processes.
     """
 
     def __init__(
@@ -102,7 +106,7 @@ class MonitoredLauncher(_SubprocessScriptLauncher):
         trainer: Trainer | None = None,
         **kwargs: object,
     ) -> R:
-        """Start the processes, then call the function in this one, and return what it returns."""
+        """Start the other processes, call the function in this process, and return its result."""
         environment = self.cluster_environment
         environment.validate_settings(num_devices=self.num_processes, num_nodes=self.num_nodes)
         if not environment.creates_processes_externally:
@@ -119,7 +123,7 @@ def monitor_launch(trainer: Trainer, on_launch: Callable[[Sequence[Popen[bytes]]
     """Replace the launcher of a Trainer that starts processes by a `MonitoredLauncher`.
 
     Args:
-        on_launch: receives the processes that were started.
+        on_launch: function that is called with the started processes.
     """
     strategy = trainer.strategy
     launcher = strategy.launcher
@@ -135,8 +139,9 @@ class TensorParallelStrategy(ModelParallelStrategy):
 
     Args:
         tensor_parallel_size: number of processes that compute each layer together.
-        save_distributed_checkpoint: each process writes its part of a checkpoint folder.
-        process_group_backend: default: nccl for GPUs, gloo for CPUs.
+        save_distributed_checkpoint: True if each process writes its part of a checkpoint folder,
+            False if rank 0 writes one file.
+        process_group_backend: communication backend; by default nccl for GPUs and gloo for CPUs.
         timeout: how long a process waits for the others before it gives up.
     """
 

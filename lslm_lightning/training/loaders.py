@@ -17,17 +17,23 @@ Item = TypeVar("Item")
 
 
 class BatchPlan(Protocol):
-    """Assignment of examples to batches: `plan(epoch)` is one item for each batch of that epoch."""
+    """Assignment of examples to batches; `plan(epoch)` returns one item for each batch of
+    an epoch.
+    """
 
     def __len__(self) -> int:
-        """Number of batches of an epoch, on all ranks together."""
+        """Number of batches in an epoch, over all ranks."""
 
     def __call__(self, epoch: int) -> Sequence:
-        """Return what the dataset makes each batch of: indices, or the start of windows."""
+        """Return the items from which the dataset makes the batches of an epoch, such as indices of
+        rows or start positions of windows.
+        """
 
 
 def rank_stream(data: "TaskData", plan: BatchPlan) -> BatchStream:
-    """Return this rank's share of the batches of `plan`, from the Trainer's current position on."""
+    """Return this rank's share of the batches of `plan`, from the Trainer's current position
+    onwards.
+    """
     trainer = data.trainer
     rank, world = data_share(trainer)
     n_batch = len(plan)
@@ -54,8 +60,8 @@ def n_processed(trainer: Trainer) -> int:
 
 
 def rank_share(trainer: Trainer, batches: Sequence[Item]) -> list[Item] | list[list[int]]:
-    """Return this rank's part of the batches; one empty batch if it has none, since Lightning would
-    otherwise skip its part in collective calls.
+    """Return this rank's share of the batches. A rank without batches gets one empty batch, since
+    Lightning would otherwise skip its collective calls.
     """
     rank, number = data_share(trainer)
     own = list(batches[rank::number])
@@ -65,8 +71,14 @@ def rank_share(trainer: Trainer, batches: Sequence[Item]) -> list[Item] | list[l
 def batch_loader(
     trainer: Trainer, dataset: object, sampler: Iterable | None, num_workers: int
 ) -> DataLoader:
-    """Return a DataLoader of whole batches, where `dataset[item of sampler]` is a batch; without a
-    sampler the dataset yields batches.
+    """Return a DataLoader whose dataset makes whole batches.
+
+    Args:
+        trainer: memory is pinned if it trains on a GPU.
+        dataset: `dataset[item]` is the batch of an item of the sampler; without a sampler, an
+            iterable of batches.
+        sampler: yields the items in order; None if the dataset is an iterable.
+        num_workers: number of loader processes.
     """
     pin = trainer.accelerator.__class__.__name__ == "CUDAAccelerator"
     return DataLoader(
@@ -79,8 +91,8 @@ def batch_loader(
 
 
 def evaluation_loader(data: "TaskData", split: str) -> DataLoader:
-    """Return a loader of this rank's evaluation batches of the split; of one empty batch if it has
-    no examples, as in `rank_share`.
+    """Return a DataLoader of this rank's evaluation batches of the split. A rank without examples
+    gets one empty batch, as in `rank_share`.
     """
     batches = data.evaluation_batches(data.examples(split), *data_share(data.trainer))
     together = [EvaluationBatch(batch) for batch in batches or [[]]]

@@ -16,7 +16,7 @@ class ModelInfo:
     """Name, size and files of a neural model; a task with another kind of model has a subclass.
 
     Args:
-        task: the task whose model this is about.
+        task: the task that has the model.
     """
 
     def __init__(self, task: Task) -> None:
@@ -29,7 +29,7 @@ class ModelInfo:
 
     @property
     def n_parameter(self) -> int:
-        """Number of scalars that are learned from the training split."""
+        """Number of scalar parameters that are learned from the training split."""
         return n_parameter(self.task.parameters())
 
     @property
@@ -38,7 +38,8 @@ class ModelInfo:
         return sum(p.numel() * p.element_size() for p in self.task.parameters())
 
     def files(self, folder: Path) -> list[Path]:
-        """Return files or folders that belong to the model and lie beside its checkpoints.
+        """Return the files or folders, beside the checkpoints, in which a part of the model is
+        stored; by default none.
 
         Args:
             folder: folder of the checkpoints.
@@ -46,7 +47,11 @@ class ModelInfo:
         return []
 
     def load_files(self, checkpoint: StateDict, folder: Path) -> None:
-        """Load the part of the model that lies in `files(folder)`.
+        """Load the part of the model that is stored in `files(folder)`. Does nothing by default.
+
+        Args:
+            checkpoint: content of the checkpoint file.
+            folder: folder of the checkpoints.
 
         Raises:
             ValueError: a file is missing or damaged.

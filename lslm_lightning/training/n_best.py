@@ -16,9 +16,9 @@ def n_best_prediction(
     are all of them.
 
     Args:
-        answers: ids of each answer and its log p, the best first; an answer without `</s>` was
-            cut. Two answers of other tokens may be the same text; both are kept.
-        seconds: time that the search took.
+        answers: (ids, log probability) of each answer, the best first. An answer without `</s>` was
+            cut. Answers of different ids may decode to the same text; all of them are kept.
+        seconds: time that the search took for this example.
     """
     ids, log_p = answers[0]
     return Prediction(

@@ -1,5 +1,5 @@
-"""Settings of optimizers and early stopping when training resumes: changed ones are applied, or
-refused by name.
+"""Optimizer and early-stopping settings when training resumes: changes are applied, or refused with
+a message that names them.
 """
 
 from collections.abc import Mapping
@@ -39,7 +39,7 @@ def optimizer_builder(spec: OptimizerCallable | Settings) -> OptimizerCallable:
     """Return the function that builds an optimizer from parameters or parameter groups.
 
     Args:
-        spec: that function, or the class and its arguments as a config has them.
+        spec: the function itself, or a mapping of `class_path` and `init_args` as in a config.
     """
     if callable(spec):
         return spec
@@ -64,7 +64,7 @@ def name_of(built: Optimizer | LRScheduler) -> str:
 
 
 def plain(value: Json) -> Json:
-    """Return a setting as plain data: a number for a tensor of one element, a tuple for a list."""
+    """Return a setting as plain data: a tensor of one element as a number, a list as a tuple."""
     if isinstance(value, torch.Tensor) and value.numel() == 1 and not value.is_meta:
         return value.item()
     return tuple(value) if isinstance(value, list) else value
@@ -78,7 +78,9 @@ def is_plain(value: object) -> bool:
 
 
 def settings_of(group: ParameterGroup) -> JsonObject:
-    """Return the settings of a parameter group; `lr` is the rate before any schedule."""
+    """Return the settings of a parameter group by name; `lr` is the rate without the schedule's
+    factor.
+    """
     found = {name: plain(value) for name, value in group.items() if name not in NOT_SETTINGS}
     if "initial_lr" in group:
         found["lr"] = plain(group["initial_lr"])
@@ -86,7 +88,7 @@ def settings_of(group: ParameterGroup) -> JsonObject:
 
 
 def saved_groups(checkpoint: StateDict) -> list[list[ParameterGroup]]:
-    """Return the parameter groups of each optimizer of a checkpoint, which is one file or a
+    """Return the parameter groups of each optimizer in a checkpoint, which is a file or a
     folder.
     """
     groups = [
@@ -100,13 +102,13 @@ def saved_groups(checkpoint: StateDict) -> list[list[ParameterGroup]]:
 def changed_settings(
     checkpoint: StateDict, number: int, now: Settings
 ) -> dict[str, tuple[Json, Json]]:
-    """Return the settings of an optimizer that differ from the checkpoint's, by name, as (value
-    when saved, value now).
+    """Return the settings of an optimizer that differ from the checkpoint, as (saved value, current
+    value) by name.
 
     Args:
-        number: index of the optimizer.
-        now: `settings_of` its first group, whose settings are those of the optimizer (vectors have
-            a weight decay of their own).
+        number: index of the optimizer in the checkpoint.
+        now: current settings, as `settings_of` returns them for the first parameter group (the
+            second one, for vectors, has a weight decay of its own).
     """
     saved = checkpoint.get("optimizers", [])
     if number < len(saved):
@@ -130,7 +132,11 @@ def in_words(changed: Changes) -> str:
 
 
 def trial_optimizer(optimizer_of: OptimizerCallable) -> Optimizer:
-    """Return an optimizer of a matrix and a vector, grouped as the parameters of a task are.
+    """Return an optimizer of a small matrix and a small vector, in groups as for a task, to try
+    settings.
+
+    Args:
+        optimizer_of: function that builds the optimizer from parameter groups.
 
     Raises:
         ValueError: a setting is out of range.
@@ -142,14 +148,15 @@ def trial_optimizer(optimizer_of: OptimizerCallable) -> Optimizer:
 def refuse_optimizer(
     checkpoint: StateDict, optimizer_of: OptimizerCallable, n_trained: int
 ) -> None:
-    """Refuse to resume with an optimizer that the saved state does not fit.
+    """Raise an error if training cannot resume with an optimizer, since the saved state does not
+    fit it.
 
     Args:
-        optimizer_of: builds the optimizer from parameter groups.
-        n_trained: number of the model's parameters (tensors) that are trained.
+        optimizer_of: function that builds the optimizer from parameter groups.
+        n_trained: number of parameter tensors of the model that are trained.
 
     Raises:
-        ValueError: the message names the saved optimizer or setting and the present one.
+        ValueError: the message names the saved and the current optimizer or setting.
     """
     groups = saved_groups(checkpoint)
     optimizer = trial_optimizer(optimizer_of)
@@ -184,10 +191,16 @@ def refuse_optimizer(
 def _try_changes(
     optimizer_of: OptimizerCallable, groups: list[ParameterGroup], changed: Changes
 ) -> None:
-    """Take one step of a small model with the saved settings and one with the present ones.
+    """Check that an optimizer can continue with changed settings, on a small model: take one step
+    with the saved settings, then one with the current settings.
+
+    Args:
+        optimizer_of: function that builds the optimizer from parameter groups.
+        groups: saved parameter groups.
+        changed: changed settings.
 
     Raises:
-        ValueError: the second step needs a state that the first does not keep.
+        ValueError: the second step needs a state that the first step does not keep.
     """
     first = trial_optimizer(optimizer_of)
     second = trial_optimizer(optimizer_of)
@@ -212,7 +225,7 @@ def _try_changes(
 
 
 def _step(optimizer: Optimizer) -> None:
-    """Take a step with gradients of 1."""
+    """Take an optimizer step with all gradients equal to 1."""
     for group in optimizer.param_groups:
         for parameter in group["params"]:
             parameter.grad = torch.ones_like(parameter)
@@ -223,11 +236,11 @@ def _step(optimizer: Optimizer) -> None:
 
 
 class ChangedSettings(Callback):
-    """Applies the config's settings of an optimizer where they differ from the checkpoint's, which
-    Lightning restores.
+    """Callback that applies the optimizer settings of the config when training resumes. Lightning
+    alone would restore the settings of the checkpoint.
 
-    The learning rate of the next step is that of the present schedule. Without a change nothing is
-    touched.
+    The learning rate of the next step then follows the current schedule. Without a change nothing
+    is modified.
     """
 
     def __init__(self) -> None:
@@ -235,7 +248,9 @@ class ChangedSettings(Callback):
         self._checkpoint: StateDict = {}
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Note the config's settings: optimizers are built, their states not restored yet."""
+        """Store the optimizer settings of the config, before Lightning restores the states of
+        optimizers.
+        """
         self._configured = [
             [settings_of(group) for group in optimizer.param_groups]
             for optimizer in trainer.optimizers
@@ -273,11 +288,11 @@ class ChangedSettings(Callback):
             )
 
     def _refuse_other_classes(self, trainer: Trainer) -> None:
-        """Refuse states that Lightning loaded into optimizers or schedules of another class, also
-        for a task with its own `configure_optimizers`.
+        """Raise an error if Lightning has loaded states into optimizers or schedules of another
+        class. This covers tasks with their own `configure_optimizers`.
 
         Raises:
-            ValueError: the message names the classes.
+            ValueError: the message names the saved and the current classes.
         """
         before = [record["class"] for record in self._checkpoint["optimizers"]] + self._checkpoint[
             "schedules"
@@ -292,8 +307,11 @@ class ChangedSettings(Callback):
 
 
 def keep_patience(trainer: Trainer, states: Mapping[str, StateDict]) -> None:
-    """Write the config's patience of early stopping into the saved states of callbacks, in place,
-    before Lightning restores them.
+    """Write the `patience` of early-stopping callbacks in the config into their saved states, in
+    place, before Lightning restores these states.
+
+    Args:
+        states: saved states of callbacks by state key.
     """
     for callback in callbacks_of(trainer):
         if not isinstance(callback, EarlyStopping):
@@ -307,8 +325,8 @@ def keep_patience(trainer: Trainer, states: Mapping[str, StateDict]) -> None:
 
 
 def apply_settings(group: ParameterGroup, settings: Settings) -> None:
-    """Change settings of a parameter group, in place; a new `lr` is the rate before any schedule,
-    whose present factor is kept.
+    """Change settings of a parameter group in place. A new `lr` is the rate without the schedule's
+    factor; the current factor is kept.
     """
     before = settings_of(group).get("lr")
     for name, value in settings.items():
@@ -322,8 +340,8 @@ def apply_settings(group: ParameterGroup, settings: Settings) -> None:
 
 
 def set_rate(group: ParameterGroup, value: float | torch.Tensor) -> None:
-    """Change the learning rate of a parameter group, in place; it may be a tensor that a compiled
-    step reads.
+    """Change the learning rate of a parameter group in place. A rate that is a tensor is filled,
+    since a compiled step reads it.
     """
     if isinstance(group["lr"], torch.Tensor):
         group["lr"].fill_(value)
@@ -332,8 +350,8 @@ def set_rate(group: ParameterGroup, value: float | torch.Tensor) -> None:
 
 
 def follow_settings(scheduler: LRScheduler) -> None:
-    """Let a restored schedule start from its optimizer's `initial_lr`, and set the rate of the next
-    step by its present functions.
+    """Make a restored schedule use the `initial_lr` of its optimizer, and set the learning rate of
+    the next step to match.
     """
     groups = scheduler.optimizer.param_groups
     if not hasattr(scheduler, "base_lrs") or not all("initial_lr" in group for group in groups):

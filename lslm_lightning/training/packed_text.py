@@ -1,4 +1,4 @@
-"""Row of ids as batches of windows. B rows of a batch, T context."""
+"""Batches of windows cut from one long row of token ids. B windows in a batch, T context."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -23,7 +23,13 @@ class IdArray(Protocol):
 
 
 class PackedIds(ABC, Generic[Item]):
-    """Row of ids, of which `row[item]` is a batch of windows of `context` + 1 ids."""
+    """Long row of token ids; `row[item]` is a batch of windows of `context` + 1 ids.
+
+    Args:
+        ids: the row.
+        context: number of ids that a window reads and predicts.
+        pad_id: id that fills windows after the end of the row.
+    """
 
     def __init__(self, ids: IdArray, context: int, pad_id: int) -> None:
         self.ids = ids
@@ -32,15 +38,17 @@ class PackedIds(ABC, Generic[Item]):
 
     @abstractmethod
     def __getitem__(self, item: Item) -> WindowBatch:
-        """Return the batch of an item of a sampler."""
+        """Return the batch that an item of the sampler describes."""
 
     def positions(self, starts: Starts) -> np.ndarray:
-        """Return the positions (B, T + 1) in the row of the windows that begin at `starts`."""
+        """Return the positions in the row, (B, T + 1), of the ids in the windows that begin at
+        `starts`.
+        """
         return np.asarray(starts, dtype=np.int64)[:, None] + np.arange(self.context + 1)
 
     def windows(self, starts: Starts) -> WindowBatch:
-        """Return the windows that begin at `starts`, padded with `pad_id` after the end of the
-        row.
+        """Return the windows that begin at `starts`, padded with `pad_id` after the end
+        of the row.
         """
         positions = self.positions(starts)
         inside = positions < len(self.ids)
@@ -49,22 +57,26 @@ class PackedIds(ABC, Generic[Item]):
 
 
 class PackedText(PackedIds[Starts]):
-    """Row of ids, of which `text[starts]` is a batch of the windows that begin at `starts`."""
+    """Row of ids; `text[starts]` is the batch of the windows that begin at the positions
+    `starts`.
+    """
 
     def __getitem__(self, starts: Starts) -> WindowBatch:
         return self.windows(starts)
 
 
 class SequentialTokens(PackedIds[Piece]):
-    """Row of ids, of which `text[piece]` is the batch of a `Piece` of contiguous windows."""
+    """Row of ids that is read in order; `text[piece]` is the batch of contiguous windows that a
+    `Piece` describes.
+    """
 
     def __getitem__(self, piece: Piece) -> WindowBatch:
         return self.windows(piece.starts)._replace(follows=piece.follows)
 
 
 class CircularTokens(PackedIds[Piece]):
-    """Circular row of ids, of which `text[piece]` is the batch of a `Piece`; after the last id,
-    which equals the first one, the row begins again.
+    """Row of ids that is read in order, and from its beginning again after its end; `text[piece]`
+    is the batch that a `Piece` describes. The last id of the row must equal the first.
     """
 
     def __getitem__(self, piece: Piece) -> WindowBatch:
@@ -75,7 +87,7 @@ class CircularTokens(PackedIds[Piece]):
 
 
 class WholeTexts(PackedIds[tuple[int, int]]):
-    """Row of ids, of which `texts[start, end]` is a batch of one row: the ids from `start` to
+    """Row of ids; `texts[start, end]` is a batch of one row with the ids at positions `start` to
     `end`, inclusive.
     """
 

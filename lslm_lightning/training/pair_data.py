@@ -14,7 +14,7 @@ MAX_LENGTH = 256  # default of the maximal numbers of tokens of a source and of 
 
 
 class Pairs:
-    """Encoded pairs; `pairs[indices]` is a padded batch."""
+    """Encoded source and target texts; `pairs[indices]` is a padded batch."""
 
     def __init__(self, source: Ragged, target: Ragged, pad_id: int) -> None:
         self.source = source
@@ -42,16 +42,18 @@ class Pairs:
 class PairData(BudgetData):
     """Pairs of texts in batches of a token budget.
 
-    Training pairs with an empty side are left out, unless the target `may_be_empty`. Pairs longer
-    than `max_source_length` or `max_target_length` tokens are left out too, or cut if `truncate` is
-    set. Both are counted in `counts`. Evaluation examples are never left out.
+    Training pairs with an empty source or target are left out; an empty target is kept if
+    `may_be_empty`. Pairs longer than `max_source_length` or `max_target_length` tokens are left out
+    too, or cut if `truncate` is set. The numbers of pairs left out and cut are in `counts`.
+    Evaluation examples are never left out.
 
     Args:
-        max_tokens: as in `BudgetData`, source plus target.
+        max_tokens: maximal number of padded positions of sources and targets in one training batch
+            on one device.
         max_source_length: maximal number of tokens of a training source, 256 by default. With
-            `truncate` it is that of the model, which cuts all its sources: set it there.
+            `truncate`, the model's setting of this name applies: set it there.
         max_target_length: maximal number of tokens of a target.
-        truncate: cut longer texts instead of leaving them out.
+        truncate: cut texts that are too long, instead of leaving the pair out.
     """
 
     def __init__(
@@ -100,8 +102,8 @@ class PairData(BudgetData):
     """True if the empty text is a valid target."""
 
     def to_pairs(self, row: JsonObject) -> list[tuple[str, str]]:
-        """Return the (source, target) training pairs of a row: its source with its first
-        reference.
+        """Return the (source, target) training pairs of a row. By default it is one pair: the
+        source with its first reference.
         """
         example = self.to_example(row)
         return [(example.source, example.references[0] if example.references else "")]
@@ -121,7 +123,7 @@ class PairData(BudgetData):
         return self.pairs(split)
 
     def pairs(self, split: str) -> Pairs:
-        """Encode the split; counts in `counts` how many pairs are left out or cut."""
+        """Encode the pairs of the split, and store in `counts` how many are left out or cut."""
         texts = [pair for row in self.rows(split) for pair in self.to_pairs(row)]
         tokenizer = self.tokenizer
         source = Ragged(
@@ -157,7 +159,7 @@ class PairData(BudgetData):
         )
 
     def _cut(self, rows: Ragged, longest: int) -> Ragged:
-        """Cut each row to `longest` ids, the last of which stays its last id."""
+        """Cut each row to at most `longest` ids. A row that is cut keeps its last id, `</s>`."""
         if rows.lengths.max(initial=0) <= longest:
             return rows
         return Ragged(

@@ -1,4 +1,4 @@
-"""Probabilities of whole texts and passages, computed from those of their tokens."""
+"""Probabilities of whole texts and passages, computed from the probabilities of their tokens."""
 
 from abc import ABCMeta, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
@@ -23,7 +23,7 @@ TokenNats: TypeAlias = Callable[[Sequence[Sequence[int]], Sequence[int] | None],
 
 
 def texts(examples: Sequence[Example]) -> list[tuple[list[Example], str]]:
-    """Return the texts that consecutive passages form, each as (its passages, the whole text).
+    """Join consecutive passages of the same text. Return (passages, whole text) for each text.
 
     Passages of one text have the ids "text#0", "text#1" and so on.
     """
@@ -32,7 +32,7 @@ def texts(examples: Sequence[Example]) -> list[tuple[list[Example], str]]:
 
 
 class Scored(NamedTuple):
-    """A text of n tokens with their probabilities; `</s>` is the last of the tokens."""
+    """Text of n tokens with the probability of each token. The last token is `</s>`."""
 
     text: str
     offsets: Sequence[tuple[int, int]]  # span of characters of each token but `</s>`
@@ -43,8 +43,10 @@ class Scored(NamedTuple):
 
 # a base of ABC would give tasks another layout than FSDP2's classes have
 class TextScorer(metaclass=ABCMeta):
-    """Model of the probability of each token of a text, and so of texts and of answers after a
-    source. A row is the ids of a text with `</s>` before the first and after the last.
+    """Base class of models that give the probability of each token of a text. From these, it
+    computes the probabilities of texts, and of answers after a source.
+
+    A row is the list of ids of a text, with `</s>` before the first id and after the last.
     """
 
     tokenizer: Tokenizer
@@ -53,23 +55,24 @@ class TextScorer(metaclass=ABCMeta):
     def token_nats(
         self, rows: Sequence[Sequence[int]], n_given: Sequence[int] | None = None
     ) -> list[np.ndarray]:
-        """Return minus the log probability of each id but the first of each row, float64.
+        """Return, for each row, the negative log probability in nats of each id except the first,
+        float64.
 
         Args:
-            n_given: for each row the number of ids at its start that are not scored; the values
-                returned for them have no meaning. By default 1.
+            n_given: number of ids at the start of each row that are not scored; 1 by default. The
+                values returned for such ids have no meaning.
         """
 
     @abstractmethod
     def contexts(self, ids: Sequence[int]) -> np.ndarray:
-        """Return the number of tokens that each id of a row of n but the first is predicted from,
-        (n - 1,).
+        """Return the number of tokens from which each id of a row, except the first, is predicted:
+        (n - 1,) for a row of n ids.
         """
 
     @cached_property
     def spelling(self) -> Spelling | None:
-        """Byte model of the words or characters that `<unk>` stands for, estimated from the
-        tokenizer's vocabulary; None if the tokenizer needs none.
+        """Byte model of the words or characters that become `<unk>`, estimated from the tokenizer's
+        vocabulary; None if the tokenizer needs none.
         """
         return (
             Spelling([*self.tokenizer.entries().values()])
@@ -79,16 +82,22 @@ class TextScorer(metaclass=ABCMeta):
 
     @property
     def signature_of_spelling(self) -> str:
-        """Part of a score's signature that names the byte model of unknown tokens; may be empty."""
+        """Part of a score's signature (the text that says how it was computed) that names the byte
+        model of unknown tokens; "" if there is none.
+        """
         return "" if self.spelling is None else f"|spelling:bytes-{ORDER}"
 
     def log_prob(
         self, examples: Sequence[Example], answers: Answers | None = None
     ) -> Iterator[Prediction]:
-        """Yield minus the log probability of the first reference of each example, in nats; a
-        passage of a text ("text#1") is scored after the passages before it ("text#0").
+        """Yield a prediction with the negative log probability, in nats, of the first reference of
+        each example. A passage of a text ("text#1") is scored after the passages before it
+        ("text#0").
 
-        With `answers`, yield that of each answer after its source; see `contracts.Scorer`.
+        Args:
+            examples: texts, passages of texts, or sources.
+            answers: answers to score, each after the source of its example, instead of the
+                references; see `contracts.Scorer`.
         """
         if answers is None:
             yield from self.scored(examples, self.token_nats)
@@ -96,7 +105,7 @@ class TextScorer(metaclass=ABCMeta):
             yield from self.scored_answers(examples, answers, self.token_nats)
 
     def rows(self, examples: Sequence[Example]) -> list[list[int]]:
-        """Return the row of ids of each text of which the examples are passages."""
+        """Return the row of ids of each text that the examples, as its passages, form."""
         return [
             self._row(ids)
             for ids in self.tokenizer.encode_batch([text for _, text in texts(examples)])
@@ -106,8 +115,12 @@ class TextScorer(metaclass=ABCMeta):
         return [self.tokenizer.eos_id, *ids, self.tokenizer.eos_id]
 
     def scored(self, examples: Sequence[Example], token_nats: TokenNats) -> Iterator[Prediction]:
-        """Yield the predictions of `log_prob`, given a function that scores tokens of this
-        tokenizer in place of this model's `token_nats`.
+        """Yield the predictions of `log_prob` for the references of examples.
+
+        Args:
+            examples: texts or passages of texts.
+            token_nats: function to use in place of this model's `token_nats`, for ids of this
+                tokenizer.
         """
         began = perf_counter()
         whole = texts(examples)
@@ -124,8 +137,13 @@ class TextScorer(metaclass=ABCMeta):
     def scored_answers(
         self, examples: Sequence[Example], answers: Answers, token_nats: TokenNats
     ) -> Iterator[Prediction]:
-        """Yield the predictions of `log_prob` for given answers, given a function that scores
-        tokens of this tokenizer in place of this model's `token_nats`.
+        """Yield the predictions of `log_prob` for given answers.
+
+        Args:
+            examples: sources of the answers.
+            answers: answers to score.
+            token_nats: function to use in place of this model's `token_nats`, for ids of this
+                tokenizer.
         """
         began = perf_counter()
         pairs = pair_answers(examples, answers)
@@ -154,7 +172,7 @@ class TextScorer(metaclass=ABCMeta):
         """Yield the predictions for the passages of a scored text.
 
         Args:
-            seconds: time that scoring them took.
+            seconds: time that scoring the text took.
         """
         text = scored.text
         starts = np.array([*(start for start, _ in scored.offsets), len(text)])
@@ -174,11 +192,11 @@ class TextScorer(metaclass=ABCMeta):
     def _represents(
         self, text: str, ids: Sequence[int], unknown: Sequence[tuple[int, int]]
     ) -> bool:
-        """Return whether the ids stand for the whole text, up to a space at its start; if not, the
-        probability is that of a shorter text.
+        """Return whether the ids decode to the whole text, up to a space at its start. If not,
+        their probability is that of a shorter text.
 
         Args:
-            unknown: spans of characters that `<unk>` stands for.
+            unknown: character spans that `<unk>` stands for.
         """
         if self.tokenizer.lossless:
             return True

@@ -73,7 +73,7 @@ class SequenceToSequenceAnswering(Answering):
 
 
 class SequenceToSequenceRequirements(DataRequirements):
-    """Demands of a `SequenceToSequenceTask`: texts within the positions of its backbone."""
+    """Requirements of a `SequenceToSequenceTask`: texts fit into the positions of its backbone."""
 
     task: "SequenceToSequenceTask"
 
@@ -124,14 +124,15 @@ class SequenceToSequenceTask(Task):
     Args:
         backbone: encoder and decoder.
         head: output layer over the vocabulary; called with (vocab_size, d_model).
-        search: generates answers in a test, and by default everywhere.
-        validation_search: cheaper search for the answers within validation.
+        search: search that generates answers everywhere except in validation.
+        validation_search: search that generates answers in validation, usually a faster one.
         max_length: most tokens of an answer; None for one and a half times the longest training
             target.
         min_length: fewest tokens of an answer.
-        max_source_length: tokens of a source that the model reads, the rest is cut; None for all.
-        scale_embedding: multiply token vectors by sqrt(d_model), so that they are of the size of
-            what the layers add to them.
+        max_source_length: number of tokens of a source that the model reads; the rest is cut. None
+            for all.
+        scale_embedding: multiply token vectors by sqrt(d_model), to match the scale of the outputs
+            of layers.
     """
 
     backbone: Backbone
@@ -210,11 +211,11 @@ class SequenceToSequenceTask(Task):
     def decode(
         self, source: Tensor, search: Search, max_length: int | None = None, n_best: int = 1
     ) -> Decoded:
-        """Return the search's answers to padded sources (B, S) int64; see `Decoded`.
+        """Return the answers that a search finds for padded sources (B, S) int64.
 
         Args:
-            max_length: most tokens of an answer; None for that of the task.
-            n_best: answers to each source.
+            max_length: most tokens of an answer; None for the task's `max_length`.
+            n_best: number of answers to each source.
         """
         pad = source == self.tokenizer.pad_id
         memory = self.backbone.encode(self.embedding(source), pad)
@@ -245,8 +246,8 @@ class SequenceToSequenceTask(Task):
     def log_prob(
         self, examples: Sequence[Example], answers: Answers | None = None
     ) -> Iterator[Prediction]:
-        """Yield for each given answer minus its log probability after its source, which is cut as
-        `generate` cuts it; see `contracts.Scorer`.
+        """Yield a prediction with the negative log probability, in nats, of each answer given its
+        source. Sources are cut as in `generate`; see `contracts.Scorer`.
 
         Raises:
             CannotError: no `answers` are given.
@@ -280,11 +281,11 @@ class SequenceToSequenceTask(Task):
             )
 
     def check_positions(self, example: Example, n_source: int, n_answer: int) -> None:
-        """Refuse a source or an answer that is longer than the positions of the backbone.
+        """Raise an error if a source or an answer has more tokens than the backbone has positions.
 
         Args:
-            n_source: tokens of the source, the end included.
-            n_answer: tokens of the answer, the end included.
+            n_source: number of tokens of the source, including the end.
+            n_answer: number of tokens of the answer, including the end.
 
         Raises:
             ValueError: a number of tokens is too large.
@@ -305,13 +306,15 @@ class SequenceToSequenceTask(Task):
         targets: Sequence[Sequence[int]],
         batch_size: int = 32,
     ) -> list[np.ndarray]:
-        """Return minus the log probability of each id but the first of each target, float64.
+        """Return, for each target, the negative log probability of each id except the first,
+        float64.
 
         Args:
             sources: ids of the source of each target. Equal sources of a batch are encoded once.
             targets: ids from `<s>` to `</s>`.
-            batch_size: targets at a time, grouped by length; fewer where they have more than
-                `SCORED_TOKENS` tokens, since each token has a score for every vocabulary entry.
+            batch_size: number of targets, grouped by length, to score at a time. It is lowered so
+                that they have at most `SCORED_TOKENS` tokens, since each token needs a score for
+                the whole vocabulary.
         """
         pad = self.tokenizer.pad_id
         nats = [np.zeros(0)] * len(targets)
@@ -343,11 +346,11 @@ class SequenceToSequenceTask(Task):
         return nats
 
     def generate(self, examples: Sequence[Example], n_best: int = 1) -> Iterator[Prediction]:
-        """Yield an answer to each example, in order; with `n_best` above 1 the best is the output
-        and all are `alternatives`.
+        """Yield an answer to each example, in order. If `n_best` is above 1, the best one is the
+        output, and `alternatives` holds all of them.
 
         Raises:
-            ValueError: the search finds no more than one, or fewer than `n_best`.
+            ValueError: the search cannot find `n_best` answers.
         """
         yield from self.answer(examples) if n_best == 1 else self._n_best(examples, n_best)
 

@@ -1,4 +1,4 @@
-"""Settings that a model and its data module share: they are stated once, for the model."""
+"""Settings that a model and its data module share; they are set once, for the model."""
 
 import warnings
 from collections.abc import Mapping
@@ -9,16 +9,16 @@ if TYPE_CHECKING:
 
 
 def share_settings(data: "CorpusData", settings: Mapping[str, object]) -> None:
-    """Give the data module the model's values of the settings that both use.
+    """Set the settings that both the model and the data module use to the model's values.
 
-    A data module that was given a setting itself, as in configs of the last release, must have the
-    same value.
+    If a config also sets one of them for the data module, as configs of the last release do, both
+    values must be equal.
 
     Args:
-        settings: values of the model by name.
+        settings: the model's values by name.
 
     Raises:
-        ValueError: the data module was given another value.
+        ValueError: the config sets another value for the data module.
     """
     for name, value in settings.items():
         stated = data.stated.get(name)

@@ -1,4 +1,4 @@
-"""Signals that ask a process to stop, and the exception they raise."""
+"""Signals that ask a process to stop, and the exception that is raised for them."""
 
 import os
 import signal
@@ -13,13 +13,16 @@ Handler: TypeAlias = Callable[[int, FrameType | None], object] | int | signal.Ha
 
 
 class Interrupted(BaseException):
-    """Exception for a signal that asked the process to stop. It is neither an `Exception` nor a
-    `KeyboardInterrupt`, which Lightning turns into exit status 1.
+    """Exception for a signal that asked the process to stop.
+
+    It is no `Exception`, so that handlers of errors do not catch it, and no `KeyboardInterrupt`,
+    since Lightning turns that into exit status 1.
 
     Attributes:
         signum: the signal, SIGINT for Ctrl-C.
-        way_on: one line on how to continue; None if not known where it is raised.
-        together: whether all ranks stop at this step.
+        way_on: one line on how to continue the run; None if this is unknown when the exception is
+            raised.
+        together: whether all ranks stop at the same step.
     """
 
     def __init__(self, signum: int, message: str = "", together: bool = False) -> None:
@@ -30,8 +33,8 @@ class Interrupted(BaseException):
 
 
 def stopping_signals() -> list[signal.Signals]:
-    """Return the signals that ask a process to stop; SIGUSR1 is sent by SLURM before the time is
-    over.
+    """Return the signals that ask a process to stop. SIGUSR1 is one of them, since SLURM sends it
+    before the time limit of a job.
 
     SIGHUP (the terminal was closed) is included unless it is ignored, as under nohup.
     """
@@ -44,8 +47,8 @@ def stopping_signals() -> list[signal.Signals]:
 
 
 def leave_lost_terminal(signum: int) -> None:
-    """Redirect output to the null device if SIGHUP says that its terminal is gone, since printing
-    would raise.
+    """Redirect output to the null device if the signal is SIGHUP and the terminal is gone, since
+    printing to it would raise an error.
     """
     for stream in (1, 2) if signum == getattr(signal, "SIGHUP", None) else ():
         if stat.S_ISCHR(os.fstat(stream).st_mode) and not os.isatty(stream):
@@ -53,7 +56,7 @@ def leave_lost_terminal(signum: int) -> None:
 
 
 def stop_at_once(signum: int, frame: FrameType | None) -> None:
-    """Raise `Interrupted`; a signal handler for when there is nothing to save."""
+    """Raise `Interrupted`. Signal handler for work that has nothing to save."""
     leave_lost_terminal(signum)
     raise Interrupted(signum)
 

@@ -1,4 +1,4 @@
-"""Status line of some work, shortened to the width of a terminal."""
+"""Status line of a piece of work, shortened to the width of a terminal."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -12,8 +12,8 @@ class Part(NamedTuple):
 
     Args:
         forms: the same content from long to short; the last one is "" if the piece can be left out.
-        ranks: a priority for each step from one form to the next. Of all possible steps, the one
-            with the highest priority is taken first to shorten a line.
+        ranks: priority of each step from a form to the next shorter one. To shorten a line, the
+            step with the highest priority among all parts is taken first.
     """
 
     forms: tuple[str, ...]
@@ -21,7 +21,7 @@ class Part(NamedTuple):
 
 
 class BarStyle(NamedTuple):
-    """Characters of the done and of the remaining part of a progress bar."""
+    """Characters for the done and the remaining part of a progress bar."""
 
     done: str
     left: str
@@ -40,9 +40,9 @@ def fit_line(
     """Join parts to a status line of at most `width` columns.
 
     Args:
-        width: None for no limit, and no bar.
-        share: share of the work that is done, in [0, 1]; if it is known and there is room, a bar
-            follows the first part.
+        width: columns available; None for no limit and no bar.
+        share: share of the work that is done, in [0, 1]; None if unknown. If there is room, a bar
+            of this share follows the first part.
     """
     forms = [0] * len(parts)
 

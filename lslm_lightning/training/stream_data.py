@@ -1,4 +1,4 @@
-"""Stream of texts as a PyTorch dataset of batches."""
+"""Dataset of batches that are read from a stream of texts."""
 
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -12,7 +12,13 @@ from lslm_lightning.types import StateDict
 
 
 class StreamBatch(NamedTuple):
-    """Windows of running text, as in WindowBatch, with the stream position at which they end."""
+    """Windows of running text, as in `WindowBatch`, and their position in the stream.
+
+    Attributes:
+        lane: number of the lane that the windows come from; a lane is a part of the stream that is
+            read in order.
+        place: position in the lane after these windows.
+    """
 
     ids: Tensor  # (B, T + 1)
     n_token: int
@@ -23,7 +29,7 @@ class StreamBatch(NamedTuple):
 
 
 class StreamProgress:
-    """Position in the stream after the last batch that was trained on, by lane."""
+    """Position after the last batch that was trained on, for each lane of a stream."""
 
     def __init__(self) -> None:
         self.positions: dict[int, StreamCursor] = {}
@@ -33,7 +39,11 @@ class StreamProgress:
         self.positions[batch.lane] = batch.place
 
     def gathered(self, world_size: int) -> StateDict:
-        """Return the positions of all ranks as the state of a checkpoint; collective."""
+        """Return the positions of all ranks as a state for checkpoints. Collective.
+
+        Args:
+            world_size: number of ranks.
+        """
         shares: list[dict[int, StreamCursor]] = [self.positions]
         if world_size > 1:
             shares = [{}] * world_size
@@ -46,7 +56,7 @@ class StreamProgress:
         return {"places": {lane: tuple(position) for lane, position in positions.items()}}
 
     def load(self, state: StateDict) -> None:
-        """Load the positions of a checkpoint."""
+        """Restore the positions that `gathered` returned."""
         self.positions |= {
             lane: StreamCursor(*position) for lane, position in state["places"].items()
         }
@@ -55,14 +65,15 @@ class StreamProgress:
 class StreamedWindows(IterableDataset):
     """Endless dataset of one rank's share of a stream; see `ShardedStreams`.
 
-    Each `iter` starts after the last batch that was trained on, however far a loader had read
+    Each `iter` starts after the last batch that was trained on, even if a loader has read further
     ahead.
 
     Args:
-        position: returns the number of micro-batches trained on so far.
-        positions: stream position by lane after the last batch that was trained on.
-        rank, world: number of this process, and of all.
-        n_worker: loader processes of each.
+        lanes: the stream, divided into lanes.
+        position: returns the number of micro-batches that all ranks have trained on.
+        positions: position after the last batch that was trained on, by lane.
+        rank, world: number of this process, and number of processes.
+        n_worker: number of loader processes of each process.
     """
 
     def __init__(
@@ -99,6 +110,8 @@ class StreamedWindows(IterableDataset):
             yield StreamBatch(torch.from_numpy(ids), n_token, 0, lane, place)
 
     def __getstate__(self) -> StateDict:
-        """Return the state for a spawned loader process, with the start position as a number."""
+        """Return the attributes to pickle for a spawned loader process. The function `position` is
+        replaced by its current result.
+        """
         start = self._start if self.position is None else self.position()
         return {**self.__dict__, "_start": start, "position": None}

@@ -60,16 +60,18 @@ Batch: TypeAlias = Any  # a named tuple with `n_token`; each task knows the othe
 class Task(LightningModule, ABC):
     """A model between token embeddings and an output layer, trained by maximum likelihood.
 
-    The gradient of an optimizer step is that of the mean loss per target token of the whole
-    accumulation window over all ranks, whatever the lengths in each micro-batch: sums are
-    back-propagated, and divided once by the tokens of the window.
+    The gradient of an optimizer step is the gradient of the mean loss per target token, over all
+    micro-batches of the accumulation window and all ranks, whatever the lengths in each
+    micro-batch. To this end, summed losses are back-propagated and gradients are divided once by
+    the number of target tokens of the window.
 
     A task is written by deriving from this class. `loss`, `answer` and `metrics` are required; a
     task that generates also has `generate`, one that gives probabilities has `log_prob` (see
-    `contracts`). All else has a default that a task changes by class attributes: the plain ones
-    below, and classes of the objects that the task is made of, each constructed with the task:
+    `contracts`). Everything else has a default, which a task changes by class attributes: the
+    values listed below, and the classes of its components. Each component is constructed with the
+    task:
 
-    - `answering_class`: how answers are limited, calibrated, signed and sampled (`Answering`);
+    - `answering_class`: search, length limits, calibration and samples of answers (`Answering`);
     - `validation_class`: values that a validation logs (`Validation`);
     - `requirements_class`: demands on the data module (`DataRequirements`);
     - `report_class`: baselines and sections of reports (`TaskReport`);
@@ -77,11 +79,12 @@ class Task(LightningModule, ABC):
 
     Args:
         backbone: maps vectors to vectors; None for a model that is no neural network.
-        tokenizer: linked from the data.
-        optimizer: called with parameter groups; matrices decay, vectors do not.
-        schedule: factor on the learning rate by step.
-        label_smoothing: share of probability spread over the vocabulary, in training only.
-        extra_metrics: metrics that score answers in validation and test besides the task's own: of
+        tokenizer: tokenizer of the data; configs link it automatically.
+        optimizer: called with parameter groups; weight decay applies to matrices, not to vectors.
+        schedule: factor on the learning rate as a function of the step.
+        label_smoothing: share of the probability that is spread over the vocabulary, in training
+            only.
+        extra_metrics: additional metrics that score answers in validation and test, from
             lslm_lightning.metrics or torchmetrics.text.
 
     Attributes:
@@ -92,15 +95,16 @@ class Task(LightningModule, ABC):
         one_pass: whether training reads the training split once, whole and in order, whatever the
             Trainer's settings.
         search: generates answers token by token; None for a task that does not.
-        validation_search: search within validation; None for the same as `search`.
+        validation_search: search used in validation; None to use `search`.
         searches: supported kinds of search, the preferred one first.
-        fusion: language model that the search also uses.
+        fusion: language model that the search combines with this model.
         finds_n_best: whether `generate` takes `n_best`, for several answers to one source.
         max_length: most tokens of an answer; None for a task without such a limit.
         min_length: fewest tokens of an answer; None for a task without such a limit.
-        has_open_length: whether `max_length` is to be decided by the training split.
-        on_scored: called with the share of a batch of long texts that is scored so far.
-        is_candidate: whether a state is being validated that may become the best one.
+        has_open_length: whether `max_length` was left open and is chosen from the training split.
+        on_scored: function that is called with the share (0 to 1) of a batch scored so far, to show
+            progress on long texts.
+        is_candidate: whether the current validation decides if a checkpoint becomes the best one.
         is_resuming: whether a checkpoint is about to be loaded.
     """
 
@@ -128,7 +132,7 @@ class Task(LightningModule, ABC):
     model_info_class: ClassVar[type[ModelInfo]] = ModelInfo
 
     def __init_subclass__(cls) -> None:
-        """Read `reads` of a task written for the last release as `modality`."""
+        """Accept the attribute `reads`, the old name of `modality`, and warn."""
         super().__init_subclass__()
         if "reads" in vars(cls):
             cls.modality = vars(cls)["reads"]
@@ -192,8 +196,8 @@ class Task(LightningModule, ABC):
     # Training
 
     def setup(self, stage: str) -> None:
-        """Give the data module what only the model knows, and load pretrained weights into the
-        backbone, if training starts from them.
+        """Pass settings of the model to the data module. Load pretrained weights into the backbone,
+        unless training resumes from a checkpoint.
         """
         data = getattr(self.trainer, "datamodule", None)  # none with bare DataLoaders
         if isinstance(data, TaskData):
@@ -202,7 +206,7 @@ class Task(LightningModule, ABC):
             self.backbone.load_pretrained_weights()
 
     def configure_model(self) -> None:
-        """Shard the weights over the processes, if the Trainer's strategy says so."""
+        """Shard the weights over the processes if the Trainer's strategy is a `ShardedStrategy`."""
         if isinstance(self.trainer.strategy, ShardedStrategy):
             assert self.device_mesh is not None
             apply_fsdp(self, self.device_mesh, self.trainer.precision)
@@ -219,8 +223,8 @@ class Task(LightningModule, ABC):
 
     @property
     def n_step(self) -> int:
-        """Number of optimizer steps of the whole run, by `trainer.max_steps` or
-        `trainer.max_epochs`, whichever is fewer; 1 until known.
+        """Number of optimizer steps of the whole run: the smaller of the limits by
+        `trainer.max_steps` and `trainer.max_epochs`; 1 until it is known.
         """
         max_steps = self.trainer.max_steps
         max_epochs = self.trainer.max_epochs
@@ -231,8 +235,8 @@ class Task(LightningModule, ABC):
         return max(1, min(n_step, max_steps) if max_steps > 0 else n_step)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        """Seed the random state by the run's seed and the number of the micro-batch over all ranks,
-        so that neither validation nor an interruption changes it.
+        """Seed the random generator from the seed of the run and the number of the micro-batch,
+        counted over all ranks. Validations and interruptions therefore do not change the training.
         """
         completed = self.trainer.fit_loop.epoch_loop.batch_progress.total.completed
         number = data_of(self.trainer).position(completed) + data_share(self.trainer)[0]
@@ -251,7 +255,9 @@ class Task(LightningModule, ABC):
         return nats / LOSS_DIVISOR
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Scale gradients to the mean per token of the window; clipping comes after."""
+        """Convert gradients of summed losses to gradients of the mean loss per target token of the
+        accumulation window. Lightning clips gradients afterwards.
+        """
         trainer = self.trainer
         self.window.scale_gradients(
             optimizer, trainer.accumulate_grad_batches, trainer.world_size, self.global_step
@@ -263,8 +269,8 @@ class Task(LightningModule, ABC):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Clip gradients, also of fused optimizers under autocast: Lightning refuses these, which
-        is needed only where a scaler has scaled the gradients.
+        """Clip gradients. Fused optimizers under autocast are supported too: Lightning refuses
+        them, which is necessary only if a gradient scaler is active.
         """
         scaled = getattr(self.trainer.precision_plugin, "scaler", None) is not None
         if gradient_clip_val and not scaled and gradient_clip_algorithm in (None, "norm"):
@@ -285,7 +291,7 @@ class Task(LightningModule, ABC):
     # Validation and test: exact sums over the split; answers are scored by the callback
 
     def configure_callbacks(self) -> list[Callback]:
-        """Return the callback that scores answers, if the Trainer has none."""
+        """Return a callback that scores answers, unless the Trainer already has one."""
         callbacks = callbacks_of(self.trainer)
         has_one = any(isinstance(callback, EvaluationCallback) for callback in callbacks)
         return [] if has_one else [EvaluationCallback()]

@@ -15,7 +15,8 @@ Section: TypeAlias = Any  # `reports.blocks.Section`, which only reports may imp
 
 
 class TaskReport:
-    """Parts of a report that only the task knows; a subclass adds baselines and sections.
+    """Baselines and sections that only this task adds to reports. There are none by default; a
+    subclass adds them.
 
     Args:
         task: the trained task that the report is about.
@@ -25,11 +26,11 @@ class TaskReport:
         self.task = task
 
     def baselines(self, data: TaskData) -> list[System]:
-        """Return systems without training, such as a rule, to score beside the model in a test."""
+        """Return untrained systems, such as a rule, that a test scores beside the model."""
         return []
 
     def sections(self, data: TaskData, predictions: Sequence[Prediction]) -> list[Section]:
-        """Return the task's own sections of a run's report.
+        """Return the sections that only this task adds to the report of a run.
 
         Args:
             predictions: the model's answers to the test split.
@@ -40,10 +41,11 @@ class TaskReport:
     def comparison(
         cls, data: TaskData, split: str, outputs: Mapping[str, Sequence[Prediction]]
     ) -> list[Section]:
-        """Return the task's own sections of a report that compares several systems.
+        """Return the sections that only this task adds to a report that compares several systems.
 
         Args:
-            outputs: by name of the system, its answers to `data.examples(split)` in that order;
-                behind them those to `data.prompts(split)`, where the system was asked.
+            outputs: answers of each system by its name: first the answers to
+                `data.examples(split)`, in the same order, then those to `data.prompts(split)`, if
+                the system was given the prompts.
         """
         return []

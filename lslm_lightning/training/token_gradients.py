@@ -18,12 +18,12 @@ class NotFiniteError(ArithmeticError):
 
 
 def check_finite(nats: float, step: int, since: int | None = None) -> None:
-    """Refuse a loss that is nan or infinite.
+    """Raise an error if a loss is nan or infinite.
 
     Args:
         nats: loss of one step, or the sum of the losses of several.
-        step: optimizer steps done.
-        since: number of the step after which the sum began; None for the loss of one step.
+        step: number of optimizer steps done, for the message.
+        since: step after which the sum began; None if `nats` is the loss of a single step.
 
     Raises:
         NotFiniteError: the loss is nan or infinite; the message names the steps.
@@ -47,7 +47,7 @@ def micro_batch_seed(seed: int, number: int) -> int:
 
 
 class TokenWindow:
-    """Total loss and target tokens of the micro-batches since the last optimizer step."""
+    """Total loss and number of target tokens of the micro-batches since the last optimizer step."""
 
     def __init__(self) -> None:
         self.n_token = 0
@@ -56,13 +56,13 @@ class TokenWindow:
     def scale_gradients(
         self, optimizer: torch.optim.Optimizer, n_micro_batch: int, world_size: int, step: int
     ) -> None:
-        """Turn gradients of the sum over `LOSS_DIVISOR` into gradients of the mean per token, in
-        place, and begin a new window. Collective over all ranks.
+        """Convert gradients of the summed loss divided by `LOSS_DIVISOR` to gradients of the mean
+        loss per target token, in place, and start a new window. Collective over all ranks.
 
         Args:
-            n_micro_batch: micro-batches of an optimizer step.
+            n_micro_batch: number of micro-batches in an optimizer step.
             world_size: number of ranks, over which the strategy has averaged the gradients.
-            step: optimizer steps done, for messages.
+            step: number of optimizer steps done, for messages.
 
         Raises:
             NotFiniteError: on a CPU, the loss of the window over all ranks is nan or infinite.
@@ -85,7 +85,12 @@ class TokenWindow:
         self.nats = 0.0
 
     def _tokens_of_all_ranks(self, device: torch.device, step: int) -> Tensor:
-        """Return the number of target tokens of the window over all ranks, a float64 scalar."""
+        """Return the number of target tokens of the window over all ranks, a float64 scalar. On a
+        CPU, the total loss is checked too.
+
+        Args:
+            step: number of optimizer steps done, for the message of an error.
+        """
         totals = torch.stack(
             [
                 torch.full((), self.n_token, dtype=torch.float64, device=device),

@@ -1,4 +1,4 @@
-"""Attributes of a Trainer that Lightning sets where a type checker does not see it."""
+"""Access to attributes of a Trainer that Lightning sets without declaring them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def data_of(trainer: Trainer) -> TaskData:
-    """Return the data module that a Trainer reads, one of this project."""
+    """Return the data module of a Trainer, as a `TaskData`."""
     return trainer.datamodule  # type: ignore[attr-defined]  # set by Lightning's data connector
 
 

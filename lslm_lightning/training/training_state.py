@@ -1,4 +1,4 @@
-"""State of a training in a checkpoint: the next batches, and the settings that decide them."""
+"""Training state in checkpoints: data position, and settings that decide the next batches."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class TrainingState:
-    """Position in the data and settings of a training, as its checkpoints hold them.
+    """Saves the position in the data and the training settings in checkpoints, and restores them.
 
     Args:
         task: the task that is trained.
@@ -31,7 +31,7 @@ class TrainingState:
         return data_of(self.task.trainer)
 
     def save(self, checkpoint: StateDict) -> None:
-        """Add the state to a checkpoint."""
+        """Add the position in the data and the training settings to a checkpoint."""
         trainer = self.task.trainer
         data = self._data
         checkpoint["tokenizer_digest"] = self.task.tokenizer.digest
@@ -48,11 +48,14 @@ class TrainingState:
         ]
 
     def load(self, checkpoint: StateDict) -> None:
-        """Continue a training with the batches that would have come next; the counts of Lightning
-        in the checkpoint are adapted to the present number of processes.
+        """Restore the position in the data, so that training continues with the batch that would
+        have come next. Does nothing outside of `fit`.
+
+        Lightning's counts in the checkpoint are converted to the current number of processes.
 
         Raises:
-            ValueError: a setting that decides the batches has changed; the message names it.
+            ValueError: a setting that decides which batches are read has changed; the message names
+                it.
         """
         trainer = self.task.trainer
         if trainer.state.fn != "fit" or "position" not in checkpoint:
@@ -79,8 +82,13 @@ class TrainingState:
             state |= {name: state[name][:1] * n_group for name in names if name in state}
 
     def _recount(self, progress: JsonObject, position: int, world_size: int) -> None:
-        """Set Lightning's counts of a rank's micro-batches, on which its validations depend, as if
-        `world_size` ranks had trained from the start.
+        """Set Lightning's counts of this rank's micro-batches, on which its validations depend, as
+        if `world_size` ranks had trained from the start.
+
+        Args:
+            progress: Lightning's saved progress of batches, changed in place.
+            position: number of micro-batches that all ranks together have trained on.
+            world_size: number of ranks that read different data.
         """
         data = self._data
         if data.train_stream is None:
@@ -92,8 +100,8 @@ class TrainingState:
 
 
 def reopen_epoch(epochs: JsonObject, batches: JsonObject) -> None:
-    """Correct Lightning's progress of epochs, in place, for a training that ended within an epoch:
-    Lightning counts that epoch as complete.
+    """Correct Lightning's saved progress of epochs, in place, if training ended in the middle of an
+    epoch. Lightning counts such an epoch as complete.
 
     Args:
         epochs: saved progress of epochs.
@@ -116,18 +124,20 @@ def refuse_changes(
     accumulate: int,
     limit: int | float | None,
 ) -> None:
-    """Refuse to resume if a setting that decides the batches differs from the checkpoint's.
+    """Raise an error if a setting that decides which batches are read differs from the checkpoint.
 
-    With another number of processes the accumulation window may change, unless each process
-    carries the recurrent state of its own rows.
+    The accumulation may change together with the number of processes. The number of processes
+    itself must not change if each process carries the recurrent state of its own rows.
 
     Args:
         checkpoint: saved state; may be of an earlier release, which recorded fewer settings.
-        identity: `TaskData.identity` of the present data.
-        limit: trainer.limit_train_batches, which decides the length of an epoch.
+        identity: `TaskData.identity` of the current data.
+        world_size: current number of processes that read different data.
+        accumulate: current value of `trainer.accumulate_grad_batches`.
+        limit: current value of `trainer.limit_train_batches`, which decides the length of an epoch.
 
     Raises:
-        ValueError: the message names each setting with its saved and its present value.
+        ValueError: the message names each setting with its saved and its current value.
     """
     saved: dict[str, str] = dict(checkpoint.get("data", {}))
     now = dict(identity)

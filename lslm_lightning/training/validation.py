@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Validation:
-    """Loss and logged values of a validation; a subclass logs more values.
+    """Computes the loss and other values that a validation logs; a subclass may add values.
 
     Args:
         task: the task that is validated; its `validation_loss` holds the sums.
@@ -31,14 +31,18 @@ class Validation:
     # What a subclass may change
 
     def values(self, nats: float, n_token: int, data: TaskData) -> dict[str, float]:
-        """Return the values to log by name, given the total loss over the split and its number of
-        target tokens; the loss is in nats per token.
+        """Return the values to log, by name.
+
+        Args:
+            nats: total loss over the split in nats.
+            n_token: number of target tokens of the split.
+            data: data module that was validated on.
         """
         return {"val/loss": nats / max(1, n_token)}
 
     def names(self, data: TaskData) -> list[str]:
-        """Return the names of all values that a validation on these data logs. A metric that is
-        undefined is not logged.
+        """Return the names of all values that a validation on these data may log. A metric whose
+        value is undefined is not logged.
         """
         examples = data.validation_examples()
         metrics = self.task.answering.all_metrics(examples[0].language) if examples else []
@@ -47,18 +51,18 @@ class Validation:
     # Sums
 
     def start(self, trainer: Trainer) -> None:
-        """Set the sums to zero."""
+        """Set the sums to zero before a validation."""
         loss = self.task.validation_loss
         loss.reset()
         loss.n_alike = trainer.world_size // data_share(trainer)[1]
         loss.update(torch.zeros(()), 0)  # also where this process has no batch
 
     def totals(self) -> tuple[float, int]:
-        """Return nats and target tokens over all ranks; the first call of a validation is
-        collective.
+        """Return (total loss in nats, number of target tokens) over all ranks. The first call in a
+        validation is collective.
 
         Raises:
-            NotFiniteError: the loss is nan or infinite, on every rank.
+            NotFiniteError: the loss is nan or infinite; raised on every rank.
         """
         self.task.validation_loss.compute()
         nats, n_token = self.task.validation_loss.totals
@@ -68,8 +72,9 @@ class Validation:
     # Conditions
 
     def conditions(self, trainer: Trainer) -> dict[str, str]:
-        """Return what decides the value of `monitor` besides the weights, by name; two values
-        compare only if all of it is equal. Empty if the Trainer does not validate.
+        """Return the settings besides the weights that decide the value of `monitor`, as text by
+        name. Two values are comparable only if all these settings are equal. Empty if the Trainer
+        does not validate.
         """
         task = self.task
         data = data_of(trainer)
@@ -100,8 +105,8 @@ class Validation:
 
 
 def search_settings(search: AnySearch | None) -> str:
-    """Return the class of a search with its plain settings, such as "Beam(beam_size=5)"; an empty
-    string for None.
+    """Return the class and the plain settings of a search, such as "Beam(beam_size=5)"; "" for
+    None.
     """
     if search is None:
         return ""

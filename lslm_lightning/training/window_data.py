@@ -1,4 +1,4 @@
-"""Windows of running text, for language modeling."""
+"""Windows of running text for language modeling."""
 
 from collections.abc import Iterable, Sequence
 from functools import cached_property
@@ -41,24 +41,28 @@ class WindowData(TaskData):
     contiguous, validation reads `batch_size` rows, each from an empty state, so its loss depends
     slightly on `batch_size`.
 
-    The training texts may also come from a `stream`, or from a folder that was `prepared`, for
-    corpora that are too large for memory or disk.
+    If the corpus is too large for memory or disk, the training texts may come from a `stream` or a
+    `prepared` folder.
 
     Args:
         stream: training texts that are read while they are needed, instead of the corpus's training
-            split. Their number is not known: set trainer.max_steps.
-        prepared: folder that `lslm data prepare` made of the training texts; its tokenizer is used.
-        context: number of tokens that a window reads and predicts; that of the model, set it there.
-        batch_size: windows in one batch on one device.
+            split. Their number is unknown: set trainer.max_steps.
+        prepared: folder that `lslm data prepare` made of the training texts; the tokenizer in it is
+            used.
+        context: number of tokens that a window reads and predicts; the model's `context` applies,
+            set it there.
+        batch_size: number of windows in one batch on one device.
         contiguous: read `batch_size` rows of text in order instead of windows in random order, so
             that the state of a recurrent network is carried from batch to batch (truncated
             back-propagation through time over `context` steps); see `data.packing.Contiguous`.
         n_lane: number of parts of a stream that are read in parallel, a multiple of the number of
-            processes times num_workers; see `data.lanes.ShardedStreams`.
-        buffer: documents of a stream that each part holds in memory and shuffles together.
-        n_tokenizer_text: number of texts at the beginning of a stream that train the tokenizer.
-        language: code of the texts' language, for word counts and fonts; by default that of the
-            corpus, or the one identified from the texts.
+            processes times num_workers; see `data.sharded_streams.ShardedStreams`.
+        buffer: number of documents that each part of a stream holds in memory and shuffles
+            together.
+        n_tokenizer_text: number of texts at the beginning of a stream on which the tokenizer is
+            trained.
+        language: language code of the texts, for word counts and fonts; by default the language of
+            the corpus, or else the language identified from the texts.
     """
 
     fields = ("text",)
@@ -170,14 +174,16 @@ class WindowData(TaskData):
 
     @cached_property
     def language(self) -> str:
-        """Language code of the texts; see `language_of`."""
+        """Language code of the texts: stated by the config or the corpus, or identified from the
+        texts.
+        """
         return self.language_of(self.texts(self.language_split), self.given_language)
 
     def packed(self, split: str, kind: type[PackedIds] = PackedText) -> PackedIds:
         """Return the split as one memory-mapped row of ids, which is made once and cached.
 
         Args:
-            kind: class that makes batches of the row.
+            kind: class of the result, which defines the batches that are cut from the row.
 
         Raises:
             ValueError: the prepared folder was made with another tokenizer.
@@ -200,7 +206,9 @@ class WindowData(TaskData):
         return kind(ids, self.context, self.tokenizer.pad_id)
 
     def n_unknown(self, split: str) -> int:
-        """Return the number of unknown tokens in the split; computed once and kept in `counts`."""
+        """Return the number of unknown tokens in the split, computed once and stored in
+        `counts`.
+        """
         name = f"{split}_unknown_tokens"
         unknown = self.tokenizer.unk_id
         if name not in self.counts:
@@ -226,7 +234,9 @@ class WindowData(TaskData):
         )
 
     def sizes(self) -> Sizes:
-        """Return the sizes of the training batches, which are all equal."""
+        """Return the training batches from which costs are estimated; all batches have the same
+        size.
+        """
         ids = torch.zeros(self.batch_size, self.context + 1, dtype=torch.int64, device="meta")
         follows = self.contiguous or None
         is_stream = self.stream_of_texts is not None
@@ -268,7 +278,7 @@ class WindowData(TaskData):
             self._progress.record(batch)
 
     def state_dict(self) -> StateDict:
-        """Return how far all ranks have read the stream; collective."""
+        """Return the positions up to which all ranks have read the stream. Collective."""
         if self.stream_of_texts is None:
             return {}
         return self._progress.gathered(self.trainer.world_size)
@@ -298,7 +308,9 @@ class WindowData(TaskData):
 
 
 def window_plan(data: WindowData, text: PackedIds) -> Windows | Contiguous:
-    """Return the assignment of windows of the text to training batches."""
+    """Return the assignment of windows of the text to training batches, in random order or
+    contiguous.
+    """
     if data.contiguous:
         # without a Trainer, as for estimates, one process reads all
         n_share = 1 if data.trainer is None else data_share(data.trainer)[1]

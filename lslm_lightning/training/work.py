@@ -20,14 +20,15 @@ WINDOW_SECONDS = 300.0  # the time left is estimated by the speed in so many las
 
 
 class Work:
-    """Progress of work in units, one after the other, as a status line shows it.
+    """Progress of a piece of work, counted in units, and its status line.
 
     Args:
         what: text before the numbers: "test batch" makes "test batch 3/9".
         total: number of units; None if unknown.
         unit: text after the numbers: "MB" makes "3/9 MB".
-        start: units that were done before the work began here; they do not count for the speed.
-        clock: returns seconds since some moment.
+        start: number of units that were done before this work began, such as the steps before a
+            resumed training; the speed leaves them out.
+        clock: returns seconds since a fixed moment.
     """
 
     def __init__(
@@ -56,7 +57,7 @@ class Work:
         return self.clock() - self.began
 
     def left(self) -> float | None:
-        """Return the estimated seconds until the end; None if unknown."""
+        """Return the estimated seconds until the work is done; None if unknown."""
         new = self.done - self.start
         if self.total is None or new <= 0 or self.done > self.total:
             return None
@@ -64,8 +65,8 @@ class Work:
         return max(0.0, rest - (self.clock() - self._updated))
 
     def head(self) -> Part:
-        """Return the part with the number of units, such as "test batch 3/9", and the share done of
-        the present unit.
+        """Return the first part of the status line, such as "test batch 3/9". If a unit is partly
+        done, its percentage follows: "test batch 4/9 at 50%".
         """
         number = int(self.done)
         share = self.done % 1
@@ -79,7 +80,9 @@ class Work:
         return Part((f"{self.what} {counted}".strip(), counted or self.what), (4,))
 
     def times(self) -> list[Part]:
-        """Return the parts with the time elapsed and, if known, the time left."""
+        """Return the parts of the status line with the time elapsed and, if known, the
+        time left.
+        """
         spent = clock_time(self.elapsed)
         parts = [Part((f"{spent} elapsed", spent, ""), (6, 2))]
         if (left := self.left()) is not None:
@@ -96,8 +99,8 @@ class Work:
         return self.done / self.total if self.total else None
 
     def line(self, width: int | None = None, style: BarStyle = ASCII_BAR) -> str:
-        """Return the status line, with a progress bar and cut to `width` columns; all of it and
-        without a bar if `width` is None.
+        """Return the status line with a progress bar, cut to `width` columns. If `width` is None,
+        the line is complete and has no bar.
         """
         return fit_line(self.parts(), width, self.share, style)
 
@@ -105,15 +108,15 @@ class Work:
 class TrainingWork(Work):
     """Progress of optimizer steps, and of the validations between them.
 
-    The time left is estimated by the steps of the last minutes, without the first step, which warms
-    up, and by the validations so far.
+    The time left is estimated from the speed of the steps in the last minutes, without the slower
+    first step, and from the mean time of the validations so far.
 
     Args:
-        start: number of steps done before, where training resumes.
+        start: number of steps that a resumed training did before; 0 for a new one.
         total: number of steps of the whole training; None if unknown.
-        steps_per_validation: steps from validation to validation; None if there are none.
-        clock: returns seconds since some moment.
-        what: text before the numbers.
+        steps_per_validation: number of steps between two validations; None without validations.
+        clock: returns seconds since a fixed moment.
+        what: text before the numbers, such as "step".
     """
 
     def __init__(
@@ -142,7 +145,7 @@ class TrainingWork(Work):
         return self._updated - self.began - self._validation_seconds
 
     def update(self, done: float) -> None:
-        """Set the number of steps done; a micro-batch is a fraction of a step."""
+        """Set the number of steps done. Micro-batches of an unfinished step count as a fraction."""
         super().update(done)
         seconds = self._train_seconds
         samples = self._samples
@@ -156,11 +159,11 @@ class TrainingWork(Work):
                 samples.popleft()
 
     def begin_validation(self) -> None:
-        """Note that a validation begins; its time does not count for the steps."""
+        """Record that a validation begins. Its time is excluded from the time of the steps."""
         self._validation_began = self.clock()
 
     def end_validation(self) -> None:
-        """Note that the validation has ended."""
+        """Record that the validation has ended."""
         if self._validation_began is not None:
             self._updated = self.clock()
             self._validation_seconds += self._updated - self._validation_began
@@ -176,8 +179,8 @@ class TrainingWork(Work):
         return self._first_step_seconds
 
     def left(self) -> float | None:
-        """Return the estimated seconds until training ends, by the steps left or by the deadline;
-        None if unknown.
+        """Return the estimated seconds until training ends, by the last step or the deadline,
+        whichever comes first; None if unknown.
         """
         seconds = self._work_left()
         if self.deadline is None:
@@ -186,7 +189,7 @@ class TrainingWork(Work):
         return until if seconds is None else min(seconds, until)
 
     def _work_left(self) -> float | None:
-        """Return the estimated seconds of the steps and validations left; None if unknown."""
+        """Return the estimated seconds for the remaining steps and validations; None if unknown."""
         if self.total is None or self.step_seconds is None or self.done > self.total:
             return None
         steps = self.step_seconds * (self.total - self.done)
@@ -204,13 +207,15 @@ class TrainingWork(Work):
         return max(0, int(self.total / every + 1e-9) - int(self.done / every + 1e-9))
 
     def head(self) -> Part:
-        """Return the part with the number of steps."""
+        """Return the first part of the status line, the number of steps, such as "step 30/100"."""
         of = "" if self.total is None else f"/{round(self.total):,}"
         counted = f"{int(self.done):,}{of}"
         return Part((f"{self.what} {counted}", counted), (4,))
 
     def parts(self) -> list[Part]:
-        """Return the parts with steps, times, loss, speed and the scores of the last validation."""
+        """Return the parts of the status line: steps, times, loss, speed, and the scores of the
+        last validation.
+        """
         parts = [self.head(), *self.times()]
         if self.loss is not None:
             parts.append(Part((f"loss {self.loss:.3f}", ""), (1,)))

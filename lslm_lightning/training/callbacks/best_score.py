@@ -1,4 +1,4 @@
-"""The score of the best checkpoint so far, and what it was measured on."""
+"""Score of the best checkpoint so far, and the conditions under which it was measured."""
 
 import math
 from dataclasses import dataclass
@@ -16,10 +16,10 @@ class BestScore:
     Args:
         score: value of the task's metric; None before the first validation.
         loss: val/loss of the best checkpoint; nan if unknown.
-        step: number of its optimizer step.
+        step: number of optimizer steps of the best checkpoint.
         n_equal: number of validations, if all of them had the same score; else None.
-        measured_on: settings that scores depend on besides the weights; see
-            `Validation.conditions`. None if they are unknown.
+        measured_on: conditions under which scores are measured, as `Validation.conditions` returns
+            them; None if unknown.
     """
 
     score: float | None = None
@@ -37,19 +37,21 @@ class BestScore:
         return score > self.score if higher_is_better else score < self.score
 
     def count(self, score: float) -> None:
-        """Count a validation among those with equal scores."""
+        """Count a validation in `n_equal`, which becomes None if `score` differs from the best
+        score.
+        """
         if self.n_equal is not None:
             self.n_equal = self.n_equal + 1 if self.score in (None, score) else None
 
     def forget(self) -> None:
-        """Discard score and step, because later scores do not compare with it."""
+        """Discard the score and its step, because later scores are not comparable with it."""
         self.score = None
         self.loss = math.nan
         self.n_equal = 0
         self.step = 0
 
     def restore(self, state: Settings) -> None:
-        """Take over score, loss and what they were measured on from a saved state."""
+        """Restore the score, the loss and the conditions of the measurement from a saved state."""
         self.score = state["best_score"]
         loss = state.get("best_loss")
         self.loss = math.nan if loss is None else loss
@@ -57,12 +59,13 @@ class BestScore:
 
     def changes(self, now: dict[str, str], same_validation: bool) -> list[str]:
         """Return descriptions of the validation settings that have changed since the score was
-        measured; empty if it still compares.
+        measured; empty if later scores are comparable with it.
 
         Args:
-            now: what scores are measured on now.
-            same_validation: whether the configs validate alike; decides for a score of an earlier
-                release, which does not say what it was measured on.
+            now: current conditions, as `Validation.conditions` returns them.
+            same_validation: whether the config of the run that measured the score has the same
+                validation settings as the current config; used only for a score saved by an earlier
+                release, without its conditions.
         """
         before = self.measured_on
         if before is None:
@@ -74,7 +77,7 @@ class BestScore:
         ]
 
     def state(self) -> StateDict:
-        """Return the state to be saved in checkpoints."""
+        """Return the state to save in checkpoints."""
         return {
             "best_score": self.score,
             "measured": self.measured_on,

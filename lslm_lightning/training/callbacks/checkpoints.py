@@ -23,31 +23,33 @@ from lslm_lightning.types import StateDict
 
 
 class Checkpoints(Checkpoint):
-    """Callback that saves after each validation: `last.ckpt`, `best.ckpt` by the task's metric, and
-    `step-*.ckpt` if checkpoints are to be averaged.
+    """Callback that saves after each validation: `last.ckpt`, `best.ckpt` by the task's metric,
+    and, if `average` is above 1, `step-*.ckpt` to be averaged after training.
 
     Of two checkpoints with the same score, the one with the lower val/loss is better, since a
     metric is often 0 at the beginning of training.
 
-    Between validations `last.ckpt` is saved at intervals; the checkpoints before the last and the
-    best one are kept as `last-1.ckpt`, `best-1.ckpt` and so on.
+    Between validations `last.ckpt` is saved at intervals; earlier versions of both files are kept
+    as `last-1.ckpt`, `best-1.ckpt` and so on.
 
     Args:
         directory: folder of the checkpoints.
         average: number of checkpoints to average after training; 0 or 1 for no average.
-        average_of: average the "last" checkpoints, or the "best" by the task's metric.
+        average_of: "last" to average the last checkpoints, "best" to average the best by the task's
+            metric.
         n_last: number of last checkpoints to keep.
         n_best: number of best checkpoints to keep.
-        every_steps: save after so many steps; None for only after validations.
-        every_minutes: save when so many minutes have passed since the last save; None for only
-            after validations.
-        same_validation: whether the config of the checkpoint that training resumes from validates
-            in the same way; used only for checkpoints of earlier releases, which do not record what
-            their scores were measured on.
+        every_steps: save whenever the step is a multiple of this number; None to save only after
+            validations.
+        every_minutes: save when this many minutes have passed since the last save; None to save
+            only after validations.
+        same_validation: whether the config of the resumed checkpoint has the same validation
+            settings; used only for checkpoints of earlier releases, which do not record the
+            conditions of their scores.
 
     Attributes:
-        record: score of the best checkpoint.
-        numbered: scores of the checkpoints to be averaged by path, oldest first.
+        record: score of the best checkpoint and its conditions.
+        numbered: score of each checkpoint to average, by path, oldest first.
         validated_step: step of the last validation.
         saved_step: step of the last save.
         is_saving: whether a save is under way.
@@ -91,21 +93,23 @@ class Checkpoints(Checkpoint):
     # Saves
 
     def is_due(self, trainer: Trainer) -> bool:
-        """Return whether to save after this step because of `every_steps`; the same on all
-        ranks.
+        """Return whether `every_steps` requires a save after this step. The answer is the same on
+        all ranks.
         """
         return self.every_steps is not None and trainer.global_step % self.every_steps == 0
 
     @property
     def is_late(self) -> bool:
-        """True if `every_minutes` have passed, by this process's clock; ranks may differ."""
+        """True if `every_minutes` have passed since the last save by this process's clock; ranks
+        may differ.
+        """
         return (
             self.every_minutes is not None
             and time.monotonic() - self._saved_at > 60 * self.every_minutes
         )
 
     def save(self, trainer: Trainer) -> None:
-        """Save the current state as `last.ckpt`; collective."""
+        """Save the current state as `last.ckpt`. Collective."""
         self.keep_outdated_best(trainer)
         self.saved_step = trainer.global_step
         self.is_saving = True
@@ -116,16 +120,16 @@ class Checkpoints(Checkpoint):
         self._saved_at = time.monotonic()
 
     def keep_outdated_best(self, trainer: Trainer) -> None:
-        """Keep a best checkpoint chosen by other validation settings under another name, where the
-        final choice finds it.
+        """Keep a best checkpoint that was chosen under other validation settings under another
+        name, where `finalize` finds it.
         """
         if self._is_outdated and trainer.is_global_zero:
             self.files.keep_outdated_best()
         self._is_outdated = False
 
     def keep(self, trainer: Trainer, task: Task) -> None:
-        """Save the current state after a validation, as best checkpoint too if it is;
-        collective.
+        """Save the current state after a validation, and make it the best checkpoint if its score
+        is the best. Collective.
         """
         step = self.validated_step = trainer.global_step
         logged = trainer.callback_metrics.get(task.monitor)
@@ -148,8 +152,8 @@ class Checkpoints(Checkpoint):
             self.files.keep_numbered(self.numbered, step, self.last)
 
     def _number(self, step: int, score: float, higher_is_better: bool) -> None:
-        """Add this step to the checkpoints to be averaged, and drop the oldest or worst beyond
-        `average`.
+        """Add this step to the checkpoints to average. If there are more than `average`, drop the
+        oldest or the worst.
         """
         self.numbered[self.files.numbered(step)] = score
         if len(self.numbered) > self.average:
@@ -174,17 +178,17 @@ class Checkpoints(Checkpoint):
     # The final choice
 
     def finalize(self, trainer: TaskTrainer, task: Task) -> None:
-        """Choose the final best checkpoint after training; collective.
+        """Choose the final best checkpoint after training. Collective.
 
-        If they validate better, the last state (if not validated yet) and the mean of the numbered
-        checkpoints become `best.ckpt`. A file records the result, so that a resumed run does not
-        repeat it.
+        The last state (if it was not validated yet) and the mean of the numbered checkpoints are
+        validated, and become `best.ckpt` if they score better. A file records the result, so that a
+        resumed run does not repeat the choice.
         """
         FinalChoice(self, trainer, task).run()
 
     def has_final_best(self, step: int) -> bool:
-        """Return whether the final best checkpoint was chosen after `step` steps, by the current
-        validation settings.
+        """Return whether the final best checkpoint was already chosen, after `step` steps and under
+        the current validation settings.
         """
         final = final_record(self.directory)
         return final.get("step") == step and bool(final["best_score"] == self.best_score)
@@ -192,15 +196,15 @@ class Checkpoints(Checkpoint):
     # Resuming
 
     def on_fit_start(self, trainer: Trainer, task: Task) -> None:
-        """Record what scores are measured on, in a training from step 0; a resumed one has it from
-        its checkpoint.
+        """Record the conditions of scores in a training that starts from step 0. A resumed training
+        restores them from its checkpoint.
         """
         if self.record.measured_on is None and self.best_score is None:
             self.record.measured_on = task.validation.conditions(trainer)
 
     def on_load_checkpoint(self, trainer: TaskTrainer, task: Task, checkpoint: StateDict) -> None:
-        """Restore the record of the best checkpoints when a training resumes, even if no step is
-        left to do.
+        """Restore the score of the best checkpoint when a training resumes, even if no step is
+        left.
 
         A run that continues from another run's checkpoint starts with that run's best checkpoint,
         or with none. A run that resumes in its own directory creates the files that were missing
@@ -229,8 +233,12 @@ class Checkpoints(Checkpoint):
             self.record.score = None
 
     def _adopt_best(self, trainer: Trainer, other_best: Path, is_final: bool) -> None:
-        """Start with the best checkpoint of another run, which may be newer than the one that
-        training continues from.
+        """Take over the best checkpoint of the run that training continues from, which may be newer
+        than the resumed checkpoint.
+
+        Args:
+            other_best: path of the best checkpoint of that run.
+            is_final: whether its score was already restored from the final choice of that run.
         """
         if not other_best.exists():
             return
@@ -244,8 +252,8 @@ class Checkpoints(Checkpoint):
         trainer.strategy.barrier("best.ckpt")
 
     def _drop_incomparable(self, trainer: TaskTrainer, task: Task, checkpoint: StateDict) -> None:
-        """Discard the best score if validation settings have changed since, because later scores do
-        not compare with it.
+        """Discard the best score if validation settings have changed since it was measured, because
+        later scores are not comparable with it.
         """
         now = task.validation.conditions(trainer)
         if not now:  # nothing will be validated
@@ -294,7 +302,15 @@ class Checkpoints(Checkpoint):
 
 
 def reset_monitors(callbacks: Sequence[object], states: StateDict) -> list[str]:
-    """Remove the saved states of callbacks that monitor a validation metric; return their names."""
+    """Remove the saved states of callbacks that monitor a validation metric.
+
+    Args:
+        callbacks: callbacks of the Trainer.
+        states: saved states of callbacks, changed in place.
+
+    Returns:
+        Class names of the callbacks whose states were removed.
+    """
     reset = []
     for callback in callbacks:
         if not isinstance(callback, EarlyStopping | ModelCheckpoint):

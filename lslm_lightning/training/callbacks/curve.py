@@ -1,4 +1,4 @@
-"""The training curve: loss, learning rate and tokens per second over the steps."""
+"""Training curve: loss, learning rate and tokens per second over the steps."""
 
 import time
 
@@ -21,19 +21,21 @@ Sums = tuple[float, int, int]  # loss, target tokens, target and source tokens
 
 
 class TrainingCurve:
-    """Points of the training curve, each about the steps since the one before.
+    """Training curve as a sequence of points, each of which covers the steps since the previous
+    point.
 
-    `train/loss` is the mean over these steps in nats per target token (label-smoothed, if the task
-    smooths), `train/tokens_per_second` counts real source and target tokens per second of training,
-    validation excluded. Both are over all ranks.
+    `train/loss` is the mean loss of these steps in nats per target token, with label smoothing if
+    the task uses it. `train/tokens_per_second` is the number of source and target tokens, without
+    padding, per second of training, without validations. Both cover all ranks.
 
     Attributes:
-        n_token: tokens of all ranks since training started, up to the last point.
-        train_seconds: seconds of training, up to the last point.
+        n_token: number of source and target tokens of all ranks from the start of training to the
+            last point.
+        train_seconds: seconds of training up to the last point.
         latest: values of the last point by name.
         last_step: step of the last point.
         sums: loss and tokens of this rank since the last point.
-        is_resumed: whether a state was loaded that no training has used yet.
+        is_resumed: whether a saved state was loaded and training has not continued from it yet.
     """
 
     def __init__(self) -> None:
@@ -49,22 +51,24 @@ class TrainingCurve:
 
     @property
     def tokens_per_second(self) -> float | None:
-        """Mean speed of the whole training; None before its first point."""
+        """Mean tokens per second of the whole training; None before the first point of
+        the curve.
+        """
         return self.n_token / self.train_seconds if self.train_seconds else None
 
     @property
     def seconds(self) -> float:
-        """Seconds since the last point."""
+        """Seconds of training since the last point of the curve."""
         return max(1e-9, time.monotonic() - self._since)
 
     def reset(self) -> None:
-        """Start the sums of the next point."""
+        """Set the sums for the next point to zero, and start its clock."""
         self.sums.reset()
         self._carried: Sums = (0.0, 0, 0)  # sums of the process before
         self._since = time.monotonic()
 
     def start(self, trainer: Trainer) -> None:
-        """Start a curve, or continue that of a loaded state."""
+        """Start a new curve, or continue the curve of a loaded state."""
         self._trainer = trainer
         if self.is_resumed:
             self._since = time.monotonic() - self._spent
@@ -76,13 +80,19 @@ class TrainingCurve:
         self.is_resumed = False
 
     def add(self, loss: Tensor | None, n_target: int, n_token: int) -> None:
-        """Add a micro-batch: its loss (a scalar; None of a model trained without), its target
-        tokens, and these with its source tokens.
+        """Add a micro-batch.
+
+        Args:
+            loss: scalar loss; None for a model that is not trained by gradients.
+            n_target: number of target tokens.
+            n_token: number of target and source tokens.
         """
         self.sums.update(loss, n_target, n_token)
 
     def totals(self) -> Sums:
-        """Return loss, target tokens and tokens of all ranks since the last point; collective."""
+        """Return (loss, number of target tokens, number of target and source tokens) since the last
+        point, summed over all ranks. Collective.
+        """
         sums = self.sums.clone()
         if self._trainer is not None and self._trainer.world_size > 1:
             sums.n_alike = self._trainer.world_size // data_share(self._trainer)[1]
@@ -94,7 +104,7 @@ class TrainingCurve:
 
     @staticmethod
     def has_point(trainer: TaskTrainer, task: Task) -> bool:
-        """Return whether a point is logged at this step, whether or not training ends here."""
+        """Return whether a point is due at this step, not considering the end of training."""
         every = trainer.log_every_n_steps
         step = trainer.global_step
         if not every:
@@ -104,8 +114,10 @@ class TrainingCurve:
         return step % every == 0
 
     def log(self, trainer: Trainer, task: Task, sums: Sums) -> None:
-        """Log a point from the sums of `totals`, which waits for a GPU and so is called before the
-        clock is read.
+        """Log a point of the curve.
+
+        Args:
+            sums: result of `totals`. Call it first: it waits for a GPU, and the clock is read here.
         """
         nats = sums[0] * LOSS_DIVISOR * trainer.accumulate_grad_batches
         check_finite(nats, task.global_step, self.last_step)  # on a GPU it was not checked yet
@@ -123,10 +135,12 @@ class TrainingCurve:
     def publish(
         self, trainer: Trainer, sums: Sums, seconds: float | None = None
     ) -> dict[str, float]:
-        """Set the means since the last point as callback metrics, and return them.
+        """Compute the means since the last point, set them as callback metrics, and return them by
+        name.
 
         Args:
-            seconds: since the last point; those until now by default.
+            sums: result of `totals`.
+            seconds: seconds of training since the last point; up to now by default.
         """
         loss, n_target, n_token = sums
         seconds = self.seconds if seconds is None else seconds
@@ -142,7 +156,7 @@ class TrainingCurve:
         return values
 
     def close(self, trainer: TaskTrainer, task: Task) -> None:
-        """Log a point for steps since the last one, if there are any; collective."""
+        """Log a point for the steps since the last one, if there are any. Collective."""
         sums = self.totals()
         if not sums[2]:
             return
@@ -155,8 +169,8 @@ class TrainingCurve:
             self.reset()
 
     def state_dict(self) -> StateDict:
-        """Return the state to be saved, including the sums since the last point, so that a resumed
-        run logs the same next point; collective.
+        """Return the state to save. It includes the sums since the last point, so that a resumed
+        run logs the same next point. Collective.
         """
         loss, n_target, n_token = self.totals()
         return {
@@ -171,7 +185,7 @@ class TrainingCurve:
         }
 
     def load_state_dict(self, state: StateDict) -> None:
-        """Restore what `state_dict` returned."""
+        """Restore a state that `state_dict` returned."""
         self._carried = (state["loss"], state["target_tokens"], state["tokens"])
         self.n_token = state["n_token"]
         self.train_seconds = state["train_seconds"]

@@ -1,6 +1,6 @@
-"""Callbacks that score a task's answers: of a subset in validation, of the whole split in test.
+"""Callbacks that score a task's answers to some examples in a validation, and to all in a test.
 
-Predictions are collected over all ranks, then one function scores them.
+Predictions are first collected from all ranks, then scored.
 """
 
 import math
@@ -37,7 +37,9 @@ ExampleBatches: TypeAlias = Iterable[Sequence[Example]]
 
 
 class Tested(NamedTuple):
-    """Examples of a test, the model's predictions for them, and the metrics that score these."""
+    """Examples of a test, the model's predictions for them, and the metrics that score the
+    predictions.
+    """
 
     examples: Sequence[Example]
     predictions: list[Prediction]
@@ -54,19 +56,19 @@ def gathered(predictions: list[Prediction]) -> list[Prediction]:
 
 
 def without_progress(trainer: Trainer, batches: Sequence[Sequence[Example]]) -> ExampleBatches:
-    """Return the batches as they are, and show no progress."""
+    """Return the batches unchanged, without showing progress."""
     return batches
 
 
 class EvaluationCallback(Callback):
-    """Scores generated answers: of some examples in each validation, of all in a test; logs
-    `val/bleu`, `test/bleu` and so on.
+    """Scores generated answers, and logs `val/bleu`, `test/bleu` and so on. A validation answers
+    some of the examples, a test answers all.
 
-    A task brings one by itself where the Trainer has none, so that `callback_metrics` and what
-    `Trainer.test` returns hold the scores with any Trainer, logger and callbacks.
+    A task adds this callback if the Trainer has none, so that `callback_metrics` and the result of
+    `Trainer.test` hold the scores with any Trainer, logger and callbacks.
 
     Args:
-        progress: given the Trainer and the batches that a validation answers, yields the batches
+        progress: function that gets the Trainer and the batches of a validation, yields the batches
             and shows how many are done.
     """
 
@@ -82,18 +84,24 @@ class EvaluationCallback(Callback):
         self._answers: list[Prediction] = []
 
     def begin_validation(self, trainer: Trainer, task: "Task") -> None:
-        """Do additional work before a validation's examples are answered; a hook for subclasses."""
+        """Do additional work before the examples of a validation are answered. Hook for subclasses;
+        does nothing by default.
+        """
 
     def keep(self, trainer: Trainer, name: str, predictions: list[Prediction]) -> list[Prediction]:
-        """Store predictions and return those to score; a hook for subclasses.
+        """Store predictions, and return the predictions to score. Hook for subclasses; stores
+        nothing by default.
 
         Args:
-            name: "val", "val-step-000100", "test" or "predict".
+            name: name of the evaluation: "val", "val-step-000100", "test" or "predict".
+            predictions: predictions of all ranks.
         """
         return predictions
 
     def end_test(self, trainer: Trainer, task: "Task", tested: Tested) -> None:
-        """Do additional work after a test is scored; a hook for subclasses."""
+        """Do additional work after a test is scored. Hook for subclasses; does nothing by
+        default.
+        """
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         task = cast("Task", pl_module)
@@ -123,9 +131,11 @@ class EvaluationCallback(Callback):
         predictions: Sequence[Prediction],
         own_ids: Collection[str],
     ) -> None:
-        """Log the scores of a validation, of which each process computes its part. Collective.
+        """Log the scores of a validation. For additive metrics, each process computes the
+        statistics of its own answers only. Collective.
 
         Args:
+            examples: validation examples that were answered.
             predictions: answers of all processes.
             own_ids: ids of the examples that this process answered.
         """
@@ -202,14 +212,14 @@ class EvaluationCallback(Callback):
 
 
 class RunEvaluationCallback(EvaluationCallback):
-    """Scores the answers of a run and writes predictions, samples, scores and the findings of
-    sanity checks into its directory.
+    """Scores the answers of a run, and writes predictions, samples, scores and results of sanity
+    checks to the run directory.
 
     Args:
         directory: directory of the run; predictions/*.jsonl, samples/*.txt and metrics.json are
             written there.
-        tracker: gets the samples too.
-        progress: see `EvaluationCallback`.
+        tracker: tracker to which samples and scores are logged too.
+        progress: as in `EvaluationCallback`.
     """
 
     def __init__(
@@ -231,7 +241,9 @@ class RunEvaluationCallback(EvaluationCallback):
             self._write_samples(trainer, task)
 
     def keep(self, trainer: Trainer, name: str, predictions: list[Prediction]) -> list[Prediction]:
-        """Write `predictions/NAME.jsonl`; return what a test scores, read back from that file."""
+        """Write `predictions/NAME.jsonl` on rank 0, and return the predictions to score. For a
+        test, they are read back from that file.
+        """
         if not trainer.is_global_zero:
             return predictions
         path = self.directory.predictions / f"{name}.jsonl"

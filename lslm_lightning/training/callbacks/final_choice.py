@@ -1,4 +1,4 @@
-"""The choice of the best checkpoint after training, among those that were not validated yet."""
+"""Choice of the best checkpoint after training, with validations of those not validated yet."""
 
 import math
 from pathlib import Path
@@ -21,8 +21,13 @@ if TYPE_CHECKING:
 
 
 class FinalChoice:
-    """Validation of the last checkpoint and of the mean of several ones after training, each of
-    which becomes the best one if it is better.
+    """Validates the last checkpoint and the mean of several checkpoints after training. Each
+    becomes the best checkpoint if it scores better.
+
+    Args:
+        checkpoints: callback that saved the checkpoints of the training.
+        trainer: Trainer that runs the validations.
+        task: the trained task.
     """
 
     def __init__(self, checkpoints: "Checkpoints", trainer: TaskTrainer, task: Task) -> None:
@@ -33,8 +38,8 @@ class FinalChoice:
         self.task = task
 
     def run(self) -> None:
-        """Choose the best checkpoint and record the choice; do nothing if it is recorded already.
-        Collective.
+        """Choose the best checkpoint and record the choice. Does nothing if the choice is recorded
+        already. Collective.
         """
         trainer = self.trainer
         checkpoints = self.checkpoints
@@ -64,7 +69,11 @@ class FinalChoice:
         trainer.strategy.barrier("settled")
 
     def validate_mean(self, states: list[Path]) -> None:
-        """Validate the mean of the weights of several checkpoints, if there are several."""
+        """Validate the mean of the weights of several checkpoints. Does nothing for fewer than two.
+
+        Args:
+            states: paths of the checkpoints to average, oldest first.
+        """
         n_wanted = self.checkpoints.average
         if n_wanted > 1 and len(states) < n_wanted and self.trainer.is_global_zero:
             made = "there is no mean" if len(states) < 2 else f"the mean is of {len(states)}"
@@ -80,10 +89,10 @@ class FinalChoice:
             self.validate(self.files.average, f"the mean of {len(states)} checkpoints")
 
     def validate(self, path: Path, name: str) -> None:
-        """Validate a checkpoint, and make it the best one if it is better; collective.
+        """Validate a checkpoint, and make it the best one if it scores better. Collective.
 
         Args:
-            name: words for it in what is printed.
+            name: name of the checkpoint in the printed line, such as "the last state".
         """
         trainer = self.trainer
         task = self.task
@@ -116,7 +125,9 @@ class FinalChoice:
         trainer.strategy.barrier("best.ckpt")
 
     def promote_to_best(self, path: Path) -> None:
-        """Make a checkpoint the best one, including buffers that its validation calibrated."""
+        """Make a checkpoint the best one. Buffers of the task that its validation has calibrated
+        are stored in it.
+        """
         if not self.task.answering.calibrates:
             link(path, self.files.best)
             return
@@ -132,7 +143,7 @@ class FinalChoice:
         put(draft, self.files.best)
 
     def report_equal_scores(self) -> None:
-        """Print that the task's metric was the same at each validation, if it was."""
+        """Print a line if the task's metric had the same value at every validation."""
         if self.task.monitor != "val/loss" and (self.record.n_equal or 0) > 1:
             print(
                 f"{metric_label(self.task.monitor)} was {self.record.score:.4g} at each of "
@@ -142,7 +153,9 @@ class FinalChoice:
             )
 
     def result(self) -> JsonObject:
-        """Return the JSON record of the choice: step, best score, and what that was measured on."""
+        """Return the record of the choice as JSON data: step, best score, and the conditions under
+        which the score was measured.
+        """
         result: JsonObject = {
             "step": self.trainer.global_step,
             "best_score": self.record.score,

@@ -28,7 +28,11 @@ STOP_SECONDS = 60.0  # SLURM is told to give two minutes
 class Deadline:
     """Timer that calls a signal handler in the main thread.
 
-    Without SIGALRM, on Windows, a thread raises SIGINT instead, and its handler asks `take`.
+    On Windows, which has no SIGALRM, a thread raises SIGINT instead. The handler of SIGINT calls
+    `take` to tell the timer from Ctrl-C.
+
+    Args:
+        handler: signal handler to call when the time is over.
     """
 
     def __init__(self, handler: Callable[[int, FrameType | None], None]) -> None:
@@ -37,13 +41,15 @@ class Deadline:
         self._is_over = False
 
     def install(self) -> dict[int, Handler]:
-        """Set the handler, and return the handlers that were set before by signal number."""
+        """Set the handler of SIGALRM. Return the handler that was set before, by signal number;
+        nothing on Windows.
+        """
         if not hasattr(signal, "SIGALRM"):
             return {}
         return {signal.SIGALRM: signal.signal(signal.SIGALRM, self._handler)}
 
     def start(self, seconds: float) -> None:
-        """Start the timer."""
+        """Start the timer, which calls the handler after `seconds`."""
         if hasattr(signal, "setitimer"):
             signal.setitimer(signal.ITIMER_REAL, seconds)
             return
@@ -59,8 +65,8 @@ class Deadline:
             self._timer.cancel()
 
     def take(self) -> bool:
-        """Return whether the last SIGINT came from this timer, and reset that: the next one is the
-        user's.
+        """Return whether the last SIGINT came from this timer. The answer is then reset, so that
+        the next SIGINT counts as the user's.
         """
         is_over = self._is_over
         self._is_over = False
@@ -75,13 +81,14 @@ class Interruption(Callback):
     """Callback that turns `stopping_signals` during `fit` into a clean stop: all ranks save
     `last.ckpt` at the same step, from which the run resumes exactly.
 
-    That is at the end of an optimizer step (of the next one, on several GPUs) or, if a validation
-    is due, after it. A validation that takes longer than `STOP_SECONDS` is aborted, with the
-    checkpoint saved before it; a save is always finished. A second signal stops at once. If the
-    time to save has come without a signal, the ranks save and continue.
+    Training stops at the end of an optimizer step (of the next one on several GPUs) or, if a
+    validation is due, after the validation. A validation that takes longer than `STOP_SECONDS` is
+    aborted, and the checkpoint saved before it is kept; a save is always finished. A second signal
+    stops at once. If a save is due without a signal, all ranks save and continue.
 
     Args:
-        handles_signals: False leaves signals to the caller, so that only the time to save counts.
+        checkpoints: callback that saves, and knows when a save is due.
+        handles_signals: False to leave signals to the caller, and only save when a save is due.
     """
 
     def __init__(self, checkpoints: Checkpoints, handles_signals: bool = True) -> None:

@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 class CountedBatch(Protocol):
-    """Batch that knows its number of tokens."""
+    """Batch with its number of target and source tokens."""
 
     @property
     def n_token(self) -> int:
@@ -35,11 +35,11 @@ class Reporter(Callback):
     """Callback that shows progress and logs the training curve, a point every
     `trainer.log_every_n_steps` steps.
 
-    Remaining steps get a point of their own: before each validation, at the end of training, and a
-    few times in a run of fewer steps than `trainer.log_every_n_steps`; see `TrainingCurve`.
+    The steps since the last point get a point of their own before each validation and at the end of
+    training. A run of fewer steps than `trainer.log_every_n_steps` has a few points too.
 
     Args:
-        shown: False for only the curve.
+        shown: False to log the curve without showing progress.
     """
 
     def __init__(self, shown: bool = True) -> None:
@@ -49,7 +49,7 @@ class Reporter(Callback):
         self.evaluation = EvaluationDisplay(self.display)
 
     def is_shown(self, trainer: Trainer) -> bool:
-        """Return whether this process shows progress."""
+        """Return whether this process shows progress: rank 0 does, unless `shown` is False."""
         return bool(trainer.is_global_zero and self.display.shown)
 
     def state_dict(self) -> StateDict:
@@ -69,7 +69,7 @@ class Reporter(Callback):
             self.training.start(trainer, task)
 
     def print_position(self, trainer: TaskTrainer, task: Task) -> None:
-        """Print step, epoch and tokens at which a resumed run continues."""
+        """Print the step, epoch, tokens and learning rate from which a resumed run continues."""
         rate = learning_rate(trainer)
         print(
             f"resuming from step {trainer.global_step} of {task.n_step}, "
@@ -105,8 +105,8 @@ class Reporter(Callback):
         self.stop()
 
     def on_fit_end(self, trainer: TaskTrainer, task: Task) -> None:
-        """Log the last point of the curve of a run that was stopped after its last step and now
-        resumes with no step left.
+        """Log the last point of the curve if a run was stopped after its last step and now resumes
+        with no step left.
         """
         if self.curve.is_resumed:
             self.curve.start(trainer)
@@ -116,7 +116,7 @@ class Reporter(Callback):
         self.stop()
 
     def stop(self) -> None:
-        """Show nothing any more."""
+        """Stop showing progress."""
         self.display.close()
         self.training.work = None
         self.evaluation.work = None
@@ -150,7 +150,7 @@ class Reporter(Callback):
             self.training.end_validation(trainer, task)
 
     def answering(self, trainer: Trainer, batches: Sequence[T]) -> Iterator[T]:
-        """Yield batches, showing how many a validation still has to answer."""
+        """Yield batches, and show how many of them a validation has answered."""
         if self.is_shown(trainer):
             self.evaluation.show(Work("validation answers batch", len(batches)))
         for done, batch in enumerate(batches, 1):
@@ -189,8 +189,11 @@ class Reporter(Callback):
 class EvaluationDisplay:
     """Shows one validation or test at a time on a display.
 
+    Args:
+        display: display on which the progress is shown.
+
     Attributes:
-        work: the one under way, if it is shown.
+        work: progress of the current validation or test; None if none is shown.
     """
 
     def __init__(self, display: Display) -> None:
@@ -199,25 +202,29 @@ class EvaluationDisplay:
         self._n_tested = 0
 
     def show(self, work: Work) -> None:
-        """Show a validation or test instead of the previous one."""
+        """Show the progress of a validation or test, in place of the previous one."""
         self.end()
         self.work = work
         self.display.show(work)
 
     def update(self, done: float) -> None:
-        """Show how many batches are done; a fraction counts."""
+        """Show how many batches are done; `done` may be a fraction."""
         if self.work is not None:
             self.work.update(done)
             self.display.tell(self.work)
 
     def end(self) -> None:
-        """Show no validation or test."""
+        """Stop showing the current validation or test."""
         self.display.end(self.work)
         self.work = None
 
     def show_test(self, task: Task, what: str, n_batch: int) -> None:
-        """Show a test, and let the task report its progress inside a batch, which may be one long
-        text.
+        """Show the progress of a test. The task reports its progress inside a batch too, since a
+        batch may be one long text.
+
+        Args:
+            what: text before the number of batches, such as "test batch".
+            n_batch: number of batches of the test.
         """
         self.show(Work(what, n_batch))
         self._n_tested = 0

@@ -1,4 +1,4 @@
-"""Callbacks that record a run's data and model in MLflow when they are known."""
+"""Callbacks that record a run's data and model in MLflow, and its settings after the first step."""
 # mypy: disable-error-code="override"
 # (hooks of our callbacks are called with our Task)
 
@@ -16,8 +16,7 @@ class RunMetadata(Callback):
     """Callback that logs data sets, counts of examples left out or padded, and the size of the
     model.
 
-    Training data have the digest `TaskData.digest`, evaluation sets that of
-    `TaskData.evaluation_set`.
+    Training data are identified by `TaskData.digest`, evaluation sets by `TaskData.evaluation_set`.
     """
 
     def __init__(self, tracker: Tracker) -> None:
@@ -74,7 +73,12 @@ class RunMetadata(Callback):
         self._log(trainer, task, "test")
 
     def _log(self, trainer: TaskTrainer, task: Task, *splits: str) -> None:
-        """Log the data splits that a job reads and the model's tags, each once."""
+        """Log the data of splits and the tags of the model. Each split and the tags are logged only
+        once.
+
+        Args:
+            splits: names of the splits.
+        """
         data = trainer.datamodule
         corpus = data.corpus
         languages = data.stated_languages
@@ -101,9 +105,12 @@ class RunMetadata(Callback):
 
 class FirstStep(Callback):
     """Callback that calls `record` after the first optimizer step of a resumed training, or at its
-    end if there is none.
+    end if no step is left.
 
-    If training fails before, the record of the settings that worked is kept.
+    If training fails before that, the recorded settings remain those that worked.
+
+    Args:
+        record: function that records the current settings of the run.
     """
 
     def __init__(self, record: Callable[[], None]) -> None:

@@ -26,13 +26,17 @@ FEW_STEPS = 10  # with fewer, the last point of the curve is shown instead of th
 
 
 class TrainingDisplay:
-    """Shows a training on a display.
+    """Shows the progress of a training on a display.
 
-    The loss and speed between two points of the curve are this rank's alone, and no step waits for
-    a GPU to get them.
+    Between two points of the training curve, loss and speed come from the batches of this rank
+    alone, and no step waits for a GPU to get them.
+
+    Args:
+        display: display on which the progress is shown.
+        curve: training curve, which provides the losses.
 
     Attributes:
-        work: the training under way, if it is shown.
+        work: progress of the current training; None if it is not shown.
     """
 
     def __init__(self, display: Display, curve: TrainingCurve) -> None:
@@ -46,7 +50,7 @@ class TrainingDisplay:
         self._awaited: tuple[Tensor, Event, int] | None = None
 
     def start(self, trainer: TaskTrainer, task: Task) -> None:
-        """Show a training from now on."""
+        """Start to show the progress of a training."""
         if task.one_pass:
             work = TrainingWork(0, finite(trainer.num_training_batches), what="batch")
         else:
@@ -69,7 +73,8 @@ class TrainingDisplay:
         """Show progress after a micro-batch.
 
         Args:
-            is_step: whether it ended an optimizer step.
+            batch_idx: number of the micro-batch in the epoch.
+            is_step: whether the micro-batch completed an optimizer step.
         """
         work = self.work
         if work is None:
@@ -91,7 +96,9 @@ class TrainingDisplay:
             self.display.tell(work)
 
     def look(self, trainer: Trainer) -> None:
-        """Show loss and speed since the last point of the curve, without waiting for a GPU."""
+        """Update the loss and speed to show, from the steps since the last point of the curve,
+        without waiting for a GPU.
+        """
         work = self.work
         if work is None:
             return
@@ -110,8 +117,8 @@ class TrainingDisplay:
             work.tokens_per_second = latest.get("train/tokens_per_second", work.tokens_per_second)
 
     def own_loss(self) -> tuple[float, int] | None:
-        """Return this rank's sum of losses since the last point and its target tokens; None while
-        the sum has not arrived from the GPU.
+        """Return (sum of this rank's losses since the last point of the curve, number of their
+        target tokens). Return None if there is no loss or it has not arrived from the GPU yet.
         """
         sums = self.curve.sums
         if not sums.has_loss:
@@ -129,13 +136,13 @@ class TrainingDisplay:
         return arrived
 
     def begin_validation(self, trainer: Trainer) -> None:
-        """Pause the clock from which the speed of training is computed."""
+        """Update loss and speed, and pause the clock of the training while a validation runs."""
         if self.work is not None:
             self.look(trainer)
             self.work.begin_validation()
 
     def end_validation(self, trainer: Trainer, task: Task) -> None:
-        """Show the scores of a validation."""
+        """Show the scores of a validation that has ended."""
         if self.work is None:
             return
         scores = {
@@ -150,7 +157,7 @@ class TrainingDisplay:
         self._validated_step = trainer.global_step
 
     def finish(self, trainer: Trainer) -> None:
-        """Show the last step."""
+        """Show the state after the last step, unless a validation has just shown it."""
         if self.work is not None:
             self.look(trainer)
             if self._validated_step != trainer.global_step:  # its line is printed already
@@ -163,7 +170,7 @@ def finite(number: float) -> int | None:
 
 
 def steps_per_validation(trainer: Trainer) -> float | None:
-    """Return the optimizer steps from one validation to the next; None if nothing is validated."""
+    """Return the number of optimizer steps between two validations; None without validations."""
     if not trainer.enable_validation:
         return None
     n_epoch = trainer.check_val_every_n_epoch or 1

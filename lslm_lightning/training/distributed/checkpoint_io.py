@@ -1,4 +1,4 @@
-"""Writing checkpoints atomically, and reading those of any number of processes."""
+"""Atomic writing of checkpoints, and reading of those written by any number of processes."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -29,12 +29,14 @@ from lslm_lightning.types import StateDict
 
 class AtomicCheckpointIO(TorchCheckpointIO):
     """Lightning plugin that writes each checkpoint file under a temporary name and renames it, and
-    that reads checkpoint folders written by several processes as well.
+    also reads checkpoint folders written by several processes.
 
-    Whatever saves by the Trainer, a callback of Lightning too, leaves the old file or the new one.
+    Every save through the Trainer, also by Lightning's callbacks, leaves either the complete old
+    file or the complete new one.
 
     Args:
-        task: module whose optimizer's state a folder holds by parameter name.
+        task: the task that is trained. Its parameter names are needed to read optimizer states from
+            a folder.
     """
 
     def __init__(self, task: nn.Module) -> None:
@@ -46,7 +48,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         """Write a checkpoint file.
 
         Raises:
-            OSError: it cannot be written; the file at `path` is unchanged.
+            OSError: the checkpoint cannot be written; the file at `path` is unchanged.
             TypeError: there are storage options.
         """
         path = Path(path)
@@ -62,7 +64,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         map_location: Callable[..., object] | None = None,
         weights_only: bool | None = None,
     ) -> StateDict:
-        """Return the content of a checkpoint file or folder, with the optimizer's state by
+        """Return the content of a checkpoint file or folder, with optimizer states keyed by
         parameter number.
         """
         path = Path(path)
@@ -81,8 +83,8 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """Yield a temporary path to write a checkpoint file to, which is renamed to `path` at the end;
-    an error removes it.
+    """Yield a temporary path to write a checkpoint file to. At the end the file is renamed to
+    `path`; after an error it is removed.
     """
     draft = draft_of_checkpoint(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -97,25 +99,26 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
 
 def draft_of_checkpoint(path: Path) -> Path:
-    """Return the name that a checkpoint has until it is complete."""
+    """Return the temporary path of a checkpoint that is being written, beside its final path."""
     return path.with_name(f".{path.name}.part")
 
 
 def is_draft(path: Path) -> bool:
-    """Return whether a path is one of `draft_of_checkpoint`."""
+    """Return whether a path is a temporary one that `draft_of_checkpoint` returns."""
     return path.name.startswith(".") and path.suffix == ".part"
 
 
 def save_atomically(trainer: Trainer, path: Path, n_kept: int = 1) -> None:
-    """Save a checkpoint under a temporary name and rename it to `path`, which always is a whole
-    checkpoint.
+    """Save a checkpoint under a temporary name and rename it, so that `path` always is a complete
+    checkpoint. All ranks must call this function.
 
-    All ranks call it; rank 0 writes the file, or each rank its part of a folder. The n_kept - 1
-    checkpoints before it stay under the names of `earlier`.
+    Args:
+        path: file, written by rank 0, or folder, of which each rank writes a part.
+        n_kept: number of checkpoints to keep. Previous ones get names such as "last-1.ckpt".
 
     Raises:
         NotFiniteError: a weight is nan or infinite; the files on disk are unchanged.
-        OSError: raised on every rank if one cannot write; the files on disk are unchanged.
+        OSError: raised on every rank if one rank cannot write; the files on disk are unchanged.
     """
     check_finite_weights(trainer)
     draft = draft_of_checkpoint(path)
@@ -141,7 +144,7 @@ def save_atomically(trainer: Trainer, path: Path, n_kept: int = 1) -> None:
 
 
 def check_finite_weights(trainer: Trainer) -> None:
-    """Raise NotFiniteError on every rank if a weight of one rank is nan or infinite; collective."""
+    """Raise NotFiniteError on every rank if a weight on any rank is nan or infinite. Collective."""
     parameters = trainer.lightning_module.parameters()
     broken = not all(bool(local(p).isfinite().all()) for p in parameters)
     n_broken = torch.tensor(float(broken), device=trainer.strategy.root_device)
@@ -153,8 +156,11 @@ def check_finite_weights(trainer: Trainer) -> None:
 
 
 def keep_earlier(path: Path, n_kept: int) -> None:
-    """Link the checkpoint at `path`, which is to be replaced, and those before it to the names of
-    `earlier`, so that n_kept - 1 are kept.
+    """Keep the checkpoint at `path`, which is about to be replaced, and previous ones under names
+    such as "last-1.ckpt".
+
+    Args:
+        n_kept: number of checkpoints to keep, including the new one.
     """
     for i in range(n_kept - 1, 0, -1):
         before = path if i == 1 else earlier(path, i - 1)
@@ -163,8 +169,8 @@ def keep_earlier(path: Path, n_kept: int) -> None:
 
 
 def checksums_of_parts(trainer: Trainer, folder: Path) -> dict[str, int]:
-    """Wait until the files that each process wrote into a checkpoint folder are on the disk, and
-    return the CRC-32 of all of them by name; collective.
+    """Return the CRC-32 of every file of a checkpoint folder by file name, after all processes have
+    flushed the files they wrote to disk. Collective.
 
     Raises:
         ValueError: rank 0 does not see all of the files.
@@ -191,8 +197,11 @@ def checksums_of_parts(trainer: Trainer, folder: Path) -> dict[str, int]:
 
 
 def mean_of_weights(paths: Sequence[Path]) -> StateDict:
-    """Return the newest of these checkpoints with its weights replaced by the mean over all of them
-    (Vaswani et al. 2017, section 6.1), summed in float64.
+    """Return the newest of several checkpoints, with its weights replaced by their mean over all of
+    the checkpoints (Vaswani et al. 2017, section 6.1), summed in float64.
+
+    Args:
+        paths: checkpoints, the newest last.
     """
     newest = read_state(paths[-1])
     sums = {

@@ -1,21 +1,21 @@
-"""Values that the processes of one training agree on, without waiting for GPUs."""
+"""Values that the processes of a training agree on without waiting for GPUs."""
 
 import torch
 from torch import Tensor
 
 
 class LargestOfRanks:
-    """Maximum over all ranks of an integer; collective.
+    """Function that returns the maximum of an integer over all ranks. Collective.
 
-    On GPUs a call returns the maximum of the previous call (0 at first), since waiting for the
-    current one would stall the processor until the GPU has caught up.
+    On GPUs, a call returns the maximum of the previous call (0 at first), unless `at_once` is set.
+    Waiting for the current maximum would stall the CPU until the GPU has caught up.
     """
 
     def __init__(self) -> None:
         self._before: tuple[Tensor, torch.cuda.Event] | None = None
 
     def forget(self) -> None:
-        """Discard the value of the previous call."""
+        """Discard the maximum of the previous call."""
         self._before = None
 
     def __call__(self, number: int, device: torch.device, at_once: bool = False) -> int:
@@ -33,13 +33,13 @@ class LargestOfRanks:
 
 
 def is_asynchronous(device: torch.device) -> bool:
-    """Return whether a device works asynchronously, so that reading a value waits."""
+    """Return whether a device computes asynchronously, so that reading a value waits for it."""
     return device.type == "cuda"
 
 
 def copy_in_background(tensor: Tensor) -> tuple[Tensor, torch.cuda.Event]:
-    """Start an asynchronous copy to pinned processor memory; return the copy and an event that
-    tells when it is complete.
+    """Start an asynchronous copy of a GPU tensor to pinned CPU memory. Return the copy and an event
+    that tells when the copy is complete.
     """
     copy = torch.empty_like(tensor, device="cpu", pin_memory=True)
     event = torch.cuda.Event()

@@ -42,17 +42,17 @@ GROUPS = "optimizer_groups"
 
 class ShardedStrategy(TensorParallelStrategy):
     """Lightning strategy for FSDP2: every process holds a shard of weights, gradients and optimizer
-    states; with tensor parallelism, groups of processes compute each layer together.
+    states. With tensor parallelism, groups of processes compute each layer together.
 
     Works on GPUs and, with gloo, on CPUs. The backbone defines the units of sharding (`blocks`) and
     how its layers are split.
 
     Args:
         tensor_parallel_size: number of processes that compute each layer together on the same data,
-            best those of one machine.
-        save_distributed_checkpoint: each process writes its part of a checkpoint folder; False lets
-            rank 0 write everything into one file.
-        process_group_backend: default: nccl for GPUs, gloo for CPUs.
+            best on one machine.
+        save_distributed_checkpoint: True if each process writes its part of a checkpoint folder,
+            False if rank 0 writes one file.
+        process_group_backend: communication backend; by default nccl for GPUs and gloo for CPUs.
         timeout_minutes: how long a process waits for the others before it gives up.
     """
 
@@ -82,11 +82,11 @@ class ShardedStrategy(TensorParallelStrategy):
     def load_checkpoint(
         self, checkpoint_path: str | Path, weights_only: bool | None = None
     ) -> StateDict:
-        """Load a checkpoint folder written by any number of processes, or a checkpoint file of any
-        other strategy, and return the rest of its content.
+        """Load weights and optimizer states from a checkpoint folder written by any number of
+        processes, or from a checkpoint file of any other strategy. Return the rest of the
+        checkpoint.
 
-        Lightning's own method would assign the optimizer's moments of such a file to wrong
-        parameters.
+        Lightning's own method would assign the optimizer states of a file to wrong parameters.
         """
         path = Path(self.broadcast(str(checkpoint_path)))
         if path.is_dir():
@@ -123,8 +123,8 @@ class ShardedStrategy(TensorParallelStrategy):
     def save_checkpoint(
         self, checkpoint: StateDict, filepath: str | Path, storage_options: object = None
     ) -> None:
-        """Save a checkpoint, with the optimizer settings of a folder in rank 0's part: other
-        numbers of processes have other parameter groups.
+        """Save a checkpoint. For a folder, rank 0 stores the settings of parameter groups
+        separately, since another number of processes has other groups.
         """
         if self.saves_folders:
             checkpoint[GROUPS] = [
@@ -134,8 +134,8 @@ class ShardedStrategy(TensorParallelStrategy):
             super().save_checkpoint(checkpoint, filepath, storage_options)
 
     def optimizer_state(self, optimizer: torch.optim.Optimizer) -> StateDict:
-        """Return the optimizer's state: sharded for a folder; for one file that of the whole model,
-        which any strategy can load.
+        """Return the optimizer's state to save: this process's shards for a folder, or for one file
+        the state of the whole model (on rank 0), which any strategy can load.
         """
         if isinstance(optimizer, LightningOptimizer):
             optimizer = optimizer.optimizer
@@ -153,8 +153,8 @@ class ShardedStrategy(TensorParallelStrategy):
 
 
 def data_share(trainer: Trainer) -> tuple[int, int]:
-    """Return (index, number) of this process among those, or the groups of them, that read
-    different data.
+    """Return (index, number) of this process among the processes that read different data. A group
+    of processes that read the same data counts as one.
     """
     share = getattr(trainer.strategy, "distributed_sampler_kwargs", None)
     return (share["rank"], share["num_replicas"]) if share else (0, 1)
@@ -168,8 +168,8 @@ def splits_layers(trainer: Trainer) -> bool:
 
 
 def agreement(trainer: Trainer) -> Callable[[bool], bool]:
-    """Return a collective function that tells whether all processes of a tensor-parallel group are
-    done with a search.
+    """Return a collective function that gets whether this process is done with a search, and
+    returns whether all processes of its tensor-parallel group are done.
     """
     strategy = trainer.strategy
     assert isinstance(strategy, ShardedStrategy), "only this one splits layers"
@@ -187,9 +187,13 @@ def agreement(trainer: Trainer) -> Callable[[bool], bool]:
 
 
 def apply_fsdp(task: "Task", mesh: DeviceMesh, precision: str | int | None) -> None:
-    """Split the task's backbone over the mesh and shard all weights; does nothing the second time.
+    """Apply tensor parallelism to the task's backbone and shard all weights with FSDP2. Does
+    nothing if the task is sharded already.
 
-    In bfloat16, weights are gathered in bfloat16 and gradients are reduced in float32.
+    Args:
+        mesh: devices, with the dimensions "data_parallel" and "tensor_parallel".
+        precision: value of `trainer.precision`. With "bf16-mixed", weights are gathered in bfloat16
+            and gradients are reduced in float32.
     """
     if isinstance(task, FSDPModule):
         return
@@ -213,8 +217,8 @@ def apply_fsdp(task: "Task", mesh: DeviceMesh, precision: str | int | None) -> N
 
 
 def unshard(task: nn.Module) -> None:
-    """Gather the whole weights on every process, so that each can evaluate its own examples at its
-    own pace; collective.
+    """Gather the whole weights on every process, so that each process can evaluate its own examples
+    without waiting for the others. Collective.
     """
     for module in sharded_modules(task):
         module.set_reshard_after_forward(False, recurse=False)
@@ -222,14 +226,14 @@ def unshard(task: nn.Module) -> None:
 
 
 def reshard(task: nn.Module) -> None:
-    """Shard the weights again, after `unshard`."""
+    """Undo `unshard`: keep only this process's shards of the weights."""
     for module in sharded_modules(task):
         module.reshard()
         module.set_reshard_after_forward(module is not task, recurse=False)
 
 
 def sharded_modules(task: nn.Module) -> list[FSDPModule]:
-    """Return the modules (the task and its blocks) that are sharded."""
+    """Return the modules of a task that are sharded: the task itself and its blocks."""
     return [module for module in task.modules() if isinstance(module, FSDPModule)]
 
 
@@ -243,7 +247,7 @@ def local(tensor: Tensor) -> Tensor:
 
 def clip_by_norm(parameters: Sequence[nn.Parameter], largest: float) -> Tensor:
     """Scale gradients in place so that their total norm is at most `largest`, and return the norm
-    before; the shards may lie on different meshes.
+    before scaling. The gradients may be sharded over different meshes.
     """
     alike: dict[tuple[ProcessGroup, ...], list[Tensor]] = {}
     for p in parameters:
@@ -263,7 +267,7 @@ def clip_by_norm(parameters: Sequence[nn.Parameter], largest: float) -> Tensor:
 
 
 def spread_over(tensor: Tensor) -> tuple[ProcessGroup, ...]:
-    """Return the process groups over which a tensor is sharded; empty if it is whole."""
+    """Return the process groups over which a tensor is sharded; empty if it is not sharded."""
     if not isinstance(tensor, DTensor):
         return ()
     return tuple(
@@ -274,12 +278,12 @@ def spread_over(tensor: Tensor) -> tuple[ProcessGroup, ...]:
 
 
 def mesh_of(tensor: Tensor) -> DeviceMesh | None:
-    """Return the device mesh of a tensor's shards; None if it is whole."""
+    """Return the device mesh over which a tensor is sharded; None if it is not sharded."""
     return tensor.device_mesh if isinstance(tensor, DTensor) else None
 
 
 def by_mesh(groups: Sequence[Mapping[str, Json]]) -> list[StateDict]:
-    """Split parameter groups so that all parameters of a group lie on one mesh, as optimizers
+    """Split parameter groups so that all parameters of a group are on the same mesh, as optimizers
     require.
     """
     found = []
@@ -296,16 +300,19 @@ def by_mesh(groups: Sequence[Mapping[str, Json]]) -> list[StateDict]:
 
 
 def decayed_names(task: nn.Module) -> list[list[str]]:
-    """Return the names of the parameters in each parameter group of an unsharded model's
-    optimizer.
+    """Return the names of the parameters in each group of `decay_groups`, in the order in which an
+    optimizer of the unsharded model numbers them.
     """
     names = {id(p): name for name, p in task.named_parameters()}
     return [[names[id(p)] for p in group["params"]] for group in decay_groups(task)]
 
 
 def with_names(state: StateDict, names: Sequence[Sequence[str]]) -> StateDict:
-    """Convert an optimizer state with parameter numbers, as of an unsharded model, to one with
-    parameter names.
+    """Convert an optimizer state with parameter numbers, as an unsharded model has it, to a state
+    with parameter names.
+
+    Args:
+        names: names of the parameters in each group, as `decayed_names` returns them.
     """
     flat = [name for group in names for name in group]
     groups = [
@@ -318,8 +325,11 @@ def with_names(state: StateDict, names: Sequence[Sequence[str]]) -> StateDict:
 
 
 def with_numbers(state: StateDict, names: Sequence[Sequence[str]]) -> StateDict:
-    """Convert an optimizer state with parameter names to one with parameter numbers; the inverse of
-    `with_names`.
+    """Convert an optimizer state with parameter names to a state with parameter numbers; the
+    inverse of `with_names`.
+
+    Args:
+        names: names of the parameters in each group, as `decayed_names` returns them.
     """
     number = {name: i for i, name in enumerate(name for group in names for name in group)}
     settings = {name: group for group in state["param_groups"] for name in group["params"]}

@@ -1,4 +1,4 @@
-"""Processes of one training: launchers, their common run directory, and the loss of a process."""
+"""Processes of one training: launchers, and what the processes must agree on at the start."""
 
 import os
 from collections.abc import Callable
@@ -25,8 +25,14 @@ LAUNCHED = ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "LOCAL_RANK", "WORLD_SIZE
 
 
 def apply_launcher_env(trainer: Namespace) -> str | None:
-    """Set the Trainer's devices and nodes to the number of processes that torchrun or SLURM
-    started; return a message if that changed them.
+    """Set devices and nodes of the Trainer to the number of processes that torchrun or SLURM
+    started.
+
+    Args:
+        trainer: settings of the Trainer, changed in place.
+
+    Returns:
+        A message if the settings changed, otherwise None.
     """
     if TorchElasticEnvironment.detect():
         world = int(os.environ["WORLD_SIZE"])
@@ -54,8 +60,8 @@ def apply_launcher_env(trainer: Namespace) -> str | None:
 
 
 def launcher_plugins() -> list[SLURMEnvironment]:
-    """Return Trainer plugins for the launcher; SLURM's own requeueing is turned off, since SIGUSR1
-    and `lslm resume` replace it.
+    """Return Trainer plugins for the launcher. Lightning's requeueing of SLURM jobs is turned off,
+    since SIGUSR1 and `lslm resume` replace it.
     """
     return (
         [SLURMEnvironment(auto_requeue=False)]
@@ -65,8 +71,15 @@ def launcher_plugins() -> list[SLURMEnvironment]:
 
 
 def check_rendezvous(n_node: int) -> None:
-    """Raise ValueError if several processes could not agree on a run directory, or several machines
-    have no rank.
+    """Check that processes that were started separately can agree on a run directory and know their
+    machine's number.
+
+    Args:
+        n_node: number of machines.
+
+    Raises:
+        ValueError: the processes have no common run directory, or the number of this machine among
+            several is not known.
     """
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if n_node > 1 and not (
@@ -88,8 +101,13 @@ def check_rendezvous(n_node: int) -> None:
 
 
 def check_agreement(n_node: int) -> None:
-    """Raise ValueError if the precision is to be measured by processes that were started separately
-    and share no store.
+    """Check that all processes can agree on a measured precision.
+
+    Args:
+        n_node: number of machines.
+
+    Raises:
+        ValueError: the processes were started separately and share no store.
     """
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if SLURMEnvironment.detect():
@@ -108,12 +126,12 @@ def check_agreement(n_node: int) -> None:
 
 
 def agree_on_precision(rank: int, decide: Callable[[], str]) -> str:
-    """Return the precision chosen by the first process, for it, its children and torchrun's other
-    processes.
+    """Return the precision that the first process chose. Its child processes and other processes of
+    torchrun return the same one.
 
     Args:
         rank: rank of this process.
-        decide: measures and returns the precision; called by the first process only.
+        decide: function that measures and returns the precision; called by the first process only.
 
     Raises:
         ValueError: the environment names an unknown precision.
@@ -133,8 +151,8 @@ def agree_on_precision(rank: int, decide: Callable[[], str]) -> str:
 
 
 def previous_attempt() -> RunDirectory | None:
-    """Return the run directory of this job before torchrun restarted its processes; None at the
-    first start.
+    """Return the run directory that this job had before torchrun restarted its processes; None at
+    the first start.
     """
     if not TorchElasticEnvironment.detect():
         return None
@@ -146,8 +164,15 @@ def previous_attempt() -> RunDirectory | None:
 
 
 def rendezvous(rank: int, make: Callable[[], RunDirectory]) -> RunDirectory:
-    """Return the run directory common to all processes; rank 0 creates it with `make`, or under the
-    name in the environment.
+    """Return the common run directory of all processes.
+
+    Args:
+        rank: rank of this process; rank 0 creates the directory.
+        make: function that creates a new run directory; not used if the environment names a
+            directory.
+
+    Raises:
+        ValueError: the directory that the environment names already contains a run.
     """
     if DIRECTORY in os.environ:
         directory = RunDirectory(Path(os.environ[DIRECTORY]))
@@ -169,10 +194,14 @@ def rendezvous(rank: int, make: Callable[[], RunDirectory]) -> RunDirectory:
 
 
 def connect_again(device_type: str) -> None:
-    """Connect processes that torchrun restarted: the store they inherit still has the addresses of
-    the dead ones.
+    """Create the process group of processes that torchrun restarted; does nothing at the first
+    start. Lightning then uses this group.
 
-    Lightning uses the process group created here.
+    The store that the processes inherit cannot be used, since it still has the addresses of the
+    dead processes.
+
+    Args:
+        device_type: "cuda" for GPUs; any other value for CPUs.
     """
     attempt = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
     if not TorchElasticEnvironment.detect() or not attempt or torch.distributed.is_initialized():
@@ -188,7 +217,7 @@ def connect_again(device_type: str) -> None:
 
 
 def _store(attempt: int) -> "PrefixStore":
-    """Return the key-value store that torchrun's processes share in this attempt."""
+    """Return the key-value store that torchrun's processes share in the given attempt."""
     from torch.distributed import PrefixStore, TCPStore
 
     address = os.environ["MASTER_ADDR"]

@@ -1,4 +1,4 @@
-"""Monitor of the processes of one training, which notices when one of them is lost."""
+"""Monitor of the processes of one training, which notices when a process is lost."""
 
 import os
 import signal
@@ -29,11 +29,12 @@ class WorkerMonitor:
     """Monitor of the processes that rank 0 started, instead of Lightning's observer, which kills
     rank 0 without a message.
 
-    If one is lost, the others usually notice it at their next collective call. Those that hang in
-    it are killed after `GRACE_SECONDS`.
+    If a process is lost, the others usually get an error in their next collective call. Processes
+    that hang in this call instead are killed after `GRACE_SECONDS`.
 
     Args:
-        on_worker_lost: called in another thread before this process is killed because it hangs.
+        on_worker_lost: function that is called in another thread before this process is killed
+            because it hangs.
     """
 
     def __init__(self, on_worker_lost: Callable[[], None]) -> None:
@@ -42,7 +43,7 @@ class WorkerMonitor:
         self._over = threading.Event()
 
     def start(self) -> None:
-        """Watch the parent, if this is a child of rank 0."""
+        """Start to watch the parent process, if this is a process that rank 0 started."""
         if (
             DIRECTORY in os.environ
             and int(os.environ.get("LOCAL_RANK", "0")) > 0
@@ -51,7 +52,7 @@ class WorkerMonitor:
             threading.Thread(target=self._look_at_parent, args=(os.getppid(),), daemon=True).start()
 
     def attach(self, trainer: Trainer) -> None:
-        """Watch the processes that this Trainer will start."""
+        """Watch the processes that this Trainer is going to start."""
         monitor_launch(trainer, self._monitor_children)
 
     def stop(self) -> None:
@@ -59,7 +60,11 @@ class WorkerMonitor:
         self._over.set()
 
     def message(self, wait_seconds: float = 2.0) -> str:
-        """Return text on which process was lost, waiting up to `wait_seconds` until it is known."""
+        """Return a message that says which process was lost.
+
+        Args:
+            wait_seconds: longest time to wait until the lost process is known.
+        """
         end = time.monotonic() + wait_seconds
         while not (gone := self._gone()) and self._children and time.monotonic() < end:
             time.sleep(0.1)
@@ -100,5 +105,5 @@ class WorkerMonitor:
 
 
 def is_worker_failure(error: BaseException) -> bool:
-    """Return whether an error means that another process does not answer."""
+    """Return whether an error, by its message, means that another process does not answer."""
     return isinstance(error, RuntimeError) and any(phrase in str(error) for phrase in LOST)
