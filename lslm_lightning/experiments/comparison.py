@@ -43,7 +43,8 @@ from lslm_lightning.training.task import Task
 
 
 class ComparedRuns(NamedTuple):
-    """Result of a comparison of finished runs: table of scores, report, task name, sanity checks.
+    """Result of a comparison of finished runs: table of scores, report, name of the task, and
+    failed sanity checks.
     """
 
     scores: Table

@@ -1,5 +1,4 @@
-"""Export of sharded checkpoints to one safetensors file, and of n-gram models to the ARPA format.
-"""
+"""Export of sharded checkpoints to safetensors files, and of n-gram models to ARPA files."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING

@@ -26,8 +26,8 @@ SILENCE = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTI
 
 
 def published(store: Store, client: "MlflowClient") -> dict[str, str]:
-    """Write a saved view (a page of preset charts) for each MLflow experiment that has runs of this
-    project.
+    """Write a saved view (settings of MLflow's table and charts that a link opens) for each MLflow
+    experiment that has runs of this project.
 
     Returns:
         Ids of these experiments, by name.
