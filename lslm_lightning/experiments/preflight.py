@@ -48,7 +48,7 @@ def check_job(
         command: subcommand: "run", "fit", "validate", "test" or "predict".
         trainer: Trainer settings.
         checkpoint: path from the setting `ckpt_path`; None if not set.
-        one_pass: whether the task reads its texts in order, in one pass.
+        one_pass: whether the task reads its training texts only once, in order.
 
     Raises:
         ValueError: a setting is wrong; the message names the setting and a way out.
