@@ -6,7 +6,7 @@ from lslm_lightning.runs import choose_run
 
 
 def named_run(reference: str) -> str:
-    """Return the path of the newest run that matches a pattern, and print the path on standard
+    """Return the path of the newest run that matches a pattern, and name this run on standard
     error.
 
     A reference that is not a pattern is returned unchanged.
