@@ -151,7 +151,7 @@ class Given:
             self.take(".".join(filter(None, [setting, *path])), inner, where)
 
     def take_class(self, setting: str, path: str, where: str) -> None:
-        """Record the class of a setting. Classes of this project and its libraries must exist.
+        """Record the class of a setting. A class of this project, torch or Lightning must exist.
 
         Args:
             setting: dotted name of the setting.
