@@ -170,8 +170,8 @@ def shown(prediction: "Prediction", number: int | None, with_others: bool = Fals
     """Return a prediction as text to print: its output, or one line per alternative.
 
     Args:
-        number: line number of the text in standard input, so that the output must be one line; None
-            for a text given as an argument.
+        number: number of the line of standard input that is answered; the output is then one line.
+            None for a text given as an argument.
         with_others: return all alternatives, with their scores, instead of the output.
     """
     if with_others:

@@ -112,7 +112,7 @@ def opened(pairs: str) -> tuple[str, bytes | BinaryIO, int | None]:
 
     Returns:
         Name of the input for messages, its content or stream, and its number of lines, None if
-            unknown.
+        unknown.
     """
     if pairs == "-":
         return "standard input", sys.stdin.buffer, None

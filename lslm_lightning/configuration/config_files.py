@@ -58,6 +58,9 @@ def check_files(argv: Sequence[str], known: Sequence[str] = TOP) -> None:
 def _check_inline(option: str, value: str) -> None:
     """Refuse a YAML value on the command line that contains a key twice, or another type where text
     is required.
+
+    Args:
+        option: option that the value belongs to, for the message.
     """
     name = option.rpartition(".")[2].lstrip("-")
     try:

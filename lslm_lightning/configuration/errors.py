@@ -37,6 +37,7 @@ def explain(message: str, parser: ArgumentParser) -> str:
     """Return a one-line explanation of an error message of the parser.
 
     Args:
+        message: error message of jsonargparse, possibly of many lines.
         parser: parser that raised the error.
     """
     cause = _cause(message)
@@ -54,7 +55,7 @@ def explain(message: str, parser: ArgumentParser) -> str:
 
 
 def _cause(message: str) -> Cause:
-    """Find the innermost cause in an error message of the parser, which shows nesting by
+    """Find the innermost cause in an error message of jsonargparse, which shows nesting by
     indentation.
     """
     lines = [
@@ -107,10 +108,10 @@ def _cause(message: str) -> Cause:
 
 
 def _unknown(cause: Cause, found: re.Match[str], parser: ArgumentParser) -> str:
-    """Explain an unknown setting.
+    """Return the error message for an unknown setting.
 
     Args:
-        found: match of the cause's text.
+        found: match of the pattern that recognizes this cause.
         parser: parser that raised the error.
     """
     name = found[1].split()[0].removeprefix("--").split("=")[0]
@@ -142,12 +143,12 @@ def unknown_name(setting: str, name: str, known: Sequence[str], path: str = "") 
 
 
 def _denied(cause: Cause, found: re.Match[str], parser: ArgumentParser) -> str:
-    """Explain a class that is not trusted."""
+    """Return the error message for a class that is not trusted."""
     return f"{cause.key}: the run may not name {found[1]}; {ADVICE}".removeprefix(": ")
 
 
 def _missing(cause: Cause, found: re.Match[str], parser: ArgumentParser) -> str:
-    """Explain settings that are missing."""
+    """Return the error message for a cause that says that settings are missing."""
     prefix = f"{cause.key}." if cause.key else ""
     names = [
         re.sub(r"^(run|fit|validate|test|predict)\.", "", name) for name in found[1].split(", ")
@@ -156,12 +157,12 @@ def _missing(cause: Cause, found: re.Match[str], parser: ArgumentParser) -> str:
 
 
 def missing_settings(names: Sequence[str]) -> str:
-    """Return the error message for settings that are missing."""
+    """Return the error message for missing settings with these names."""
     return f"{', '.join(names)} must be given, in a config (--config FILE) or on the command line"
 
 
 def _no_such_name(cause: Cause, found: re.Match[str], parser: ArgumentParser) -> str:
-    """Explain an import path whose module or attribute does not exist."""
+    """Return the error message for an import path whose module or attribute does not exist."""
     path = (
         cause.value
         if re.fullmatch(IMPORT_PATH, cause.value) or not cause.classes
@@ -193,7 +194,7 @@ def no_such_name(setting: str, path: str, module: str, name: str, known: Sequenc
 
 
 def _wrong_kind(cause: Cause, found: re.Match[str], parser: ArgumentParser) -> str:
-    """Explain a value that should name a class."""
+    """Return the error message for a value that should name a class."""
     return (
         f"{cause.key or 'a value'} must be {SPECIFICATION} of a {found[1]}, but is "
         f"{_shown(cause.value)}"
@@ -201,25 +202,26 @@ def _wrong_kind(cause: Cause, found: re.Match[str], parser: ArgumentParser) -> s
 
 
 def _wrong_class(cause: Cause, found: re.Match[str], parser: ArgumentParser) -> str:
-    """Explain a class that is not a subclass of the expected one."""
+    """Return the error message for a class that is not a subclass of the expected one."""
     return f"{cause.key}: {(found[1] or cause.value).strip()} is no subclass of {found[2]}"
 
 
 def _abstract(cause: Cause, found: re.Match[str], parser: ArgumentParser) -> str:
-    """Explain a class that cannot be instantiated."""
+    """Return the error message for a class that cannot be instantiated."""
     return (
         f"{cause.key}: {cause.value or 'the class'} is abstract; name a class that inherits from it"
     )
 
 
 def _no_mapping(cause: Cause, found: re.Match[str], parser: ArgumentParser) -> str:
-    """Explain `init_args` that are not a mapping."""
+    """Return the error message for `init_args` that are not a mapping."""
     return f"{cause.key}.init_args must be a mapping of names to values, but is a {found[1]}"
 
 
 def _wrong_type(cause: Cause, found: re.Match[str], parser: ArgumentParser) -> str:
-    """Explain a value of the wrong type; the parser's message has one line per type that was
-    tried.
+    """Return the error message for a value of the wrong type.
+
+    The text of the cause has one line per type that was tried.
     """
     kinds = re.findall(r"^Expected an? (.+)", cause.reason, re.MULTILINE)
     paths = [kind.partition(": ")[2] for kind in kinds if kind.startswith("dot import path")]

@@ -248,7 +248,11 @@ def lines_of(section: HelpSection) -> list[str]:
 
 
 def in_columns(setting: Setting, meaning: str) -> str:
-    """Return the name, default and description of a setting as a line of three columns."""
+    """Return the name, default and description of a setting as a line of three columns.
+
+    Args:
+        meaning: description of the setting.
+    """
     default = default_of(setting)
     if len(default) < DEFAULT:
         return f"  {setting.name:<{NAME}}{default:<{DEFAULT}}{meaning}"

@@ -161,7 +161,7 @@ def first_missing(path: str) -> tuple[str, str, list[str]] | None:
 
     Returns:
         Module, missing name, and the names that the module has. None if the path exists, or if
-            names of the module are created only when it is imported.
+        names of the module are created only when it is imported.
     """
     parts = path.split(".")
     for i in range(1, len(parts)):

@@ -274,8 +274,11 @@ def _check_overfit(trainer: Namespace) -> None:
 
 
 def classes_of(given: object) -> list[type]:
-    """Return the classes in the value of a Trainer setting, which may be instances or specs;
-    unknown import paths are left out.
+    """Return the classes in the value of a Trainer setting; unknown import paths are left out.
+
+    Args:
+        given: value of the setting: an object, a spec with `class_path`, an import path, or a list
+            of these.
     """
     found = []
     for item in given if isinstance(given, list | tuple) else [given]:

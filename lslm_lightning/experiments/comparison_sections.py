@@ -85,6 +85,12 @@ def seeds_section(
     The section has the mean and the standard deviation of each group, and Welch's t tests between
     groups.
 
+    Args:
+        runs: finished runs.
+        results: results of the comparison.
+        metrics: metrics that the runs were scored with.
+        n_resample: number of resamples for the deviation that comes from the test examples.
+
     Returns:
         None if no group has more than one run.
     """

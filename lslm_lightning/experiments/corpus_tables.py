@@ -87,8 +87,11 @@ def rows_table(corpus: Corpus, split: str) -> Table:
 
 
 def config_of(corpus: Corpus, columns: Settings) -> str:
-    """Return an example config for `lslm evaluate` on this corpus as YAML, without systems; "" if
-    the task is unknown.
+    """Return an example config for `lslm evaluate` on a corpus as YAML, without systems; "" if the
+    task is unknown.
+
+    Args:
+        columns: column of each field; empty for the columns that the corpus defines.
     """
     task = _task_of(corpus)
     if task not in CLASSES:
@@ -108,6 +111,9 @@ def config_of(corpus: Corpus, columns: Settings) -> str:
 def proposals(records: Sequence[Record]) -> list[JsonObject]:
     """Return possible mappings from the fields of a task to columns, guessed from common column
     names.
+
+    Args:
+        records: first records of a data file.
     """
     found = [
         propose_columns(record, fields, by_order=fields == ("text",))

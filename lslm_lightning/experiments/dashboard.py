@@ -46,7 +46,12 @@ def published(store: Store, client: "MlflowClient") -> dict[str, str]:
 
 
 def has_runs(client: "MlflowClient", experiment_id: str) -> bool:
-    """Return whether an MLflow experiment contains a run of this project."""
+    """Return whether an MLflow experiment contains a run of this project.
+
+    Args:
+        client: client of the tracking store.
+        experiment_id: id of the experiment.
+    """
     return bool(client.search_runs([experiment_id], "tags.`lslm.directory` != ''", max_results=1))
 
 

@@ -147,6 +147,7 @@ def folder_of(
     The digest identifies the data, the split and the prompts.
 
     Args:
+        spec: parsed config of the evaluation.
         arguments: arguments of `lslm evaluate`, with `--config FILE` among them.
         root: folder of all runs.
         name: name of the evaluation; None for a name made from the config file and the settings.
@@ -189,6 +190,7 @@ def run_evaluation(
     MLflow.
 
     Args:
+        spec: parsed config of the evaluation.
         folder: output folder of the evaluation.
         fresh: make all predictions again; earlier ones are renamed to *.old.
         n_process: number of processes that share the examples.

@@ -175,7 +175,7 @@ def agreement(
 
     Returns:
         None if this cannot be decided: there are no outputs, the metrics have changed, or the
-            scores are 0.
+        scores are 0.
     """
     if not predictions:
         return None
@@ -229,6 +229,9 @@ def opened(spec: Settings, known: dict[str, TaskData]) -> TaskData:
 
 def data_of(spec: Settings) -> TaskData:
     """Build the data module that the `data` block of a run's config describes.
+
+    Args:
+        spec: the `data` block: class path and arguments.
 
     Raises:
         ValueError: the config does not fit this release, or names a class that is not trusted.

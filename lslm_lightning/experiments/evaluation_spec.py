@@ -131,7 +131,7 @@ def built_systems(specs: "Mapping[str, Namespace]") -> "tuple[dict[str, System],
 
     Returns:
         The systems by name, with a placeholder for each one that could not be built, and the
-            reasons by name.
+        reasons by name.
 
     Raises:
         ValueError: a system rejects its settings.

@@ -120,7 +120,7 @@ def recorded_cuts(run: Finished) -> dict[str, str]:
 
     Returns:
         `limit`, the run's `max_length`, and `cut_sources`, a text about the sources truncated in
-            its test.
+        its test.
     """
     longest = (run.config["model"].get("init_args") or {}).get("max_length")
     found = json.loads(run.directory.metrics.read_text("utf-8")).get("findings", [])

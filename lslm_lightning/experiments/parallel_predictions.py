@@ -26,6 +26,7 @@ def answer_share(collector: PredictionCollector, index: int, n: int) -> None:
     The predictions are written to files of this share, and errors are printed.
 
     Args:
+        collector: collector of the evaluation.
         index: index of this process, from 0.
         n: number of processes.
     """
@@ -55,6 +56,7 @@ def run_parallel(collector: PredictionCollector, command: Sequence[str], n: int)
     budget, and those of a process that ended early.
 
     Args:
+        collector: collector of the evaluation.
         command: command line that starts a process; `--share=I/N` is added to it.
         n: number of processes.
     """
@@ -116,6 +118,7 @@ def wait_for(
     """Wait until all processes have ended, showing how many predictions they have written.
 
     Args:
+        collector: collector of the evaluation.
         running: started processes.
         names: names of the systems whose predictions are counted.
     """

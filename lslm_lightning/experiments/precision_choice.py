@@ -31,11 +31,13 @@ def decided_precision(
 ) -> str | int | None:
     """Return `trainer.precision` for this machine, with `auto` resolved.
 
-    `auto` becomes the precision of the run that trained the checkpoint. A new model that is to be
-    trained gets the faster of float32 and bfloat16 on this machine.
+    `auto` becomes the precision of the run that trained the checkpoint. Without a checkpoint, a
+    training command gets the faster of float32 and bfloat16 on this machine, and other commands get
+    float32.
 
     Args:
         given: the setting `trainer.precision`.
+        subcommand: "run", "fit", "validate", "test" or "predict".
         state: path of the checkpoint; None for a new model.
         device_type: "cpu" or "cuda".
     """

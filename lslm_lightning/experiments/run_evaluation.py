@@ -59,7 +59,11 @@ class RunEvaluation:
         return [pair for pair in self.results.pairs if pair.metric == self.results.headline]
 
     def show(self, title: str) -> None:
-        """Print the conclusion, the table of scores and failed sanity checks to the terminal."""
+        """Print the conclusion, the table of scores and failed sanity checks to the terminal.
+
+        Args:
+            title: title of the table.
+        """
         show_conclusion(self.conclusion.sentences)
         console().print(self.table(title))
         self.show_signatures()

@@ -14,6 +14,7 @@ def chosen_name(cli: ExperimentCLI, arguments: Sequence[str], is_resumed: bool) 
     changed settings.
 
     Args:
+        cli: parsed settings of the run.
         arguments: arguments of the command, the subcommand first.
         is_resumed: whether a run is resumed, which keeps its name.
     """
@@ -36,6 +37,7 @@ def parsed_alone(cli: ExperimentCLI, config: str) -> JsonObject:
     is incomplete.
 
     Args:
+        cli: command line interface whose parser is used.
         config: path of the config file.
     """
     subcommand = str(cli.subcommand)

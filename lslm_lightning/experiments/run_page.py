@@ -90,6 +90,7 @@ def against_baselines(metric: str, pairs: Sequence[Pair]) -> blocks.Section:
 
     Args:
         metric: name of the tested metric.
+        pairs: paired tests of the run against its baselines.
     """
     rows: list[list[blocks.Cell]] = [
         [

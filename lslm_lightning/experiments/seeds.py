@@ -49,7 +49,11 @@ class TrainedSeeds:
     data: dict[str, str] = field(default_factory=dict)
 
     def add(self, seed: int, child: RunDirectory) -> None:
-        """Add the tested run of a seed."""
+        """Add the tested run of a seed.
+
+        Args:
+            child: directory of the run.
+        """
         own = json.loads(child.metrics.read_text("utf-8"))["data"]
         self.data = self.data or own
         self.children[seed] = child
@@ -73,7 +77,11 @@ class TrainedSeeds:
         }
 
     def problems(self, parent: RunDirectory) -> list[str]:
-        """Return one sentence for each problem: seeds that failed or were tested on other data."""
+        """Return one sentence for each problem: seeds that failed or were tested on other data.
+
+        Args:
+            parent: directory of the parent run, whose folder the message names.
+        """
         found = []
         if self.failed:
             found.append(f"seeds {self.failed} failed; the others are in {parent.path.parent}")

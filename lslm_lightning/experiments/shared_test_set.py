@@ -41,7 +41,7 @@ def split_by_test_set(
 
     Returns:
         Runs tested on the most frequent set; and for each other run, by name, the reason why paired
-            tests leave it out.
+        tests leave it out.
     """
     digests = [found.digest for run in runs if (found := tested[run.name].found)]
     if not digests:
