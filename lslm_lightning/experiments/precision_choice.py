@@ -33,7 +33,7 @@ def decided_precision(
 
     `auto` becomes the precision of the run that trained the checkpoint. Without a checkpoint, a
     training command gets the faster of float32 and bfloat16 on this machine, and other commands get
-    float32.
+    float32. So does a task without a backbone.
 
     Args:
         given: the setting `trainer.precision`.
