@@ -64,9 +64,7 @@ LAZY_IMPORTS = {  # module and attribute of each name that is imported when it i
 
 
 def __getattr__(name: str) -> object:
-    """Import a public name when it is first used, so that `import lslm_lightning` loads nothing
-    large.
-    """
+    """Import a public name on first use, so that `import lslm_lightning` is fast."""
     if name not in LAZY_IMPORTS:
         raise AttributeError(
             f"module {__name__!r} has no attribute {name!r}: it offers {', '.join(__all__)}"

@@ -1,4 +1,4 @@
-"""The `lslm` command: dispatch to one of its commands, importing only what that one needs."""
+"""The `lslm` command: runs one of its subcommands and imports only what that subcommand needs."""
 
 import os
 import sys
@@ -82,7 +82,11 @@ def usage() -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command and return its exit status."""
+    """Run the `lslm` command and return its exit status.
+
+    Args:
+        argv: command-line arguments; None for those of this process.
+    """
     # Imported here: before `leave_working_directory` a file json.py of that directory would be.
     from lslm_lightning.safety.arguments import given_arguments
     from lslm_lightning.safety.output import protect_output
@@ -96,7 +100,7 @@ def main(argv: list[str] | None = None) -> int:
 
 @contextmanager
 def plain_warnings() -> Iterator[None]:
-    """Show warnings about words of earlier releases as one line each, once in a command."""
+    """Show warnings about names of earlier releases as one line each, once per command."""
     before = warnings.showwarning
 
     def show(
@@ -119,7 +123,7 @@ def plain_warnings() -> Iterator[None]:
 
 
 def run(argv: list[str]) -> int:
-    """Run the command named by the first argument and return its exit status."""
+    """Run the subcommand named by the first argument and return its exit status."""
     from lslm_lightning.renamed import new_command
 
     argv = [*map(new_command, argv[:1]), *argv[1:]]
@@ -172,7 +176,7 @@ def run(argv: list[str]) -> int:
 
 
 def help_on_class(argv: list[str]) -> str:
-    """Return the help text of `lslm COMMAND --help CLASS`; "" for any other arguments."""
+    """Return the help text for `lslm COMMAND --help CLASS`; "" for other arguments."""
     if not any(argument.startswith(("-h", "--help")) for argument in argv):
         return ""
     from lslm_lightning.configuration.help import ALL, class_help, topic_of
@@ -183,7 +187,7 @@ def help_on_class(argv: list[str]) -> str:
 
 @contextmanager
 def children_without_working_directory() -> Iterator[None]:
-    """Keep Python processes started within the body from importing modules out of the working
+    """Prevent Python processes started inside the body from importing modules from the working
     directory.
     """
     before = os.environ.get(SAFE_PATH)
@@ -198,7 +202,8 @@ def children_without_working_directory() -> Iterator[None]:
 def leave_working_directory() -> None:
     """Remove the working directory from `sys.path`, where `python -m` puts it first.
 
-    A checkout that is not installed stays, as the last, and is told to children by PYTHONPATH.
+    If the working directory is a checkout that is not installed, it is moved to the end instead and
+    passed to child processes in PYTHONPATH.
     """
     here = os.getcwd()
     if sys.flags.safe_path or sys.path[:1] not in ([""], [here]):

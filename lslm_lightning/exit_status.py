@@ -1,4 +1,4 @@
-"""Exit statuses of commands, and the error of wrong settings."""
+"""Exit statuses of commands, and the error for wrong settings."""
 
 DONE = 0
 FAILED = 1
@@ -8,8 +8,8 @@ WRONG_ARGUMENTS = 2
 class SettingsError(SystemExit):
     """Error for wrong settings, arguments or configs.
 
-    A command prints the message and ends with the status 2. It is no `Exception`: parsers take
-    those for errors of a class that they try.
+    A command prints the message and exits with status 2. The error is not an `Exception`, because
+    parsers catch exceptions of the classes that they try to build.
     """
 
     def __init__(self, message: str) -> None:

@@ -1,4 +1,4 @@
-"""Writing of files as a whole or not at all."""
+"""Atomic writing of files."""
 
 import os
 import secrets
@@ -9,14 +9,14 @@ from pathlib import Path
 
 @contextmanager
 def draft_of(path: Path, mode: int = 0o666, durable: bool = False) -> Iterator[Path]:
-    """Yield the path of an empty hidden file beside `path`, which replaces `path` at the end.
+    """Yield the path of an empty hidden file that replaces `path` when the body ends.
 
-    An error removes the hidden file and leaves `path` as it was. The folder is made if it is
-    missing.
+    If the body raises an error, the hidden file is removed and `path` is left unchanged. A missing
+    folder is created.
 
     Args:
-        mode: permissions of the new file, less the user's umask.
-        durable: whether the content is synced to the disk before the file has its name.
+        mode: permissions of the new file, restricted by the user's umask.
+        durable: whether to sync the content to disk before the hidden file replaces `path`.
 
     >>> with draft_of(path) as draft:
     ...     draft.write_text("all of it")
@@ -40,11 +40,12 @@ def atomic_write(
     mode: int = 0o666,
     errors: str = "strict",
 ) -> None:
-    """Write a text in UTF-8, or bytes, to a file; a reader sees the old content or the new one.
+    """Write text (in UTF-8) or bytes to a file atomically: readers see either the old content or
+    the new.
 
     Args:
-        mode: permissions, less the user's umask.
-        errors: treatment of characters that UTF-8 cannot encode, as in `str.encode`.
+        mode: permissions of the new file, restricted by the user's umask.
+        errors: handling of characters that UTF-8 cannot encode, as in `str.encode`.
     """
     data = content.encode("utf-8", errors) if isinstance(content, str) else content
     with draft_of(path, mode) as draft:
@@ -52,6 +53,6 @@ def atomic_write(
 
 
 def sync(path: Path) -> None:
-    """Wait until the content of a file is on the disk."""
+    """Wait until the content of a file has been written to disk."""
     with path.open("rb+") as file:
         os.fsync(file.fileno())

@@ -1,7 +1,7 @@
 """Names of the package of tasks: `tasks` in a checkout, `lslm_tasks` in a wheel.
 
-Where one of them is installed, the other stands for it, so that imports and class paths of either
-kind work in both places. A package of the user's that is called `tasks` is left alone.
+If only one of them is installed, it can be imported under both names, so that imports and class
+paths work in both places. A user's own package called `tasks` is not affected.
 """
 
 import sys
@@ -19,34 +19,35 @@ INSTALLED = next((name for name in NAMES if (HOME / name).is_dir()), NAMES[0])
 
 
 def is_task_package(name: str) -> bool:
-    """Return whether `name` is imported from the folder of tasks that came with this package."""
+    """Return whether `name` is imported from the folder of tasks that belongs to this package."""
     spec = find_spec(name) if name in NAMES else None
     return spec is not None and HOME / INSTALLED in map(Path, spec.submodule_search_locations or ())
 
 
 class AliasLoader:
-    """Loader of a module that has another name too; `importlib.abc` takes long to import.
+    """Loader that returns an existing module for an alias. It has no base class because importing
+    `importlib.abc` is slow.
 
     Args:
-        name: other name of the module.
+        name: real name of the module.
     """
 
     def __init__(self, name: str) -> None:
         self.name = name
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
-        """Return the module itself, imported by its other name."""
+        """Return the module, imported under its real name."""
         module = import_module(self.name)
         self._spec = module.__spec__
         return module
 
     def exec_module(self, module: ModuleType) -> None:
-        """Give the module back its own spec, which the import by a second name has replaced."""
+        """Restore the module's own spec, which the import under the alias has replaced."""
         module.__spec__ = self._spec
 
 
 class AliasFinder:
-    """Search for `ALIAS` and its modules, which are those of `INSTALLED`."""
+    """Finder that imports the package `ALIAS` and its modules as those of `INSTALLED`."""
 
     def find_spec(
         self,
@@ -54,8 +55,10 @@ class AliasFinder:
         path: Sequence[str] | None,
         target: ModuleType | None = None,
     ) -> ModuleSpec | None:
-        """Return the spec of the module that `fullname` stands for; None where there is none, and
-        where something else is called `ALIAS`.
+        """Return the spec of the module that `fullname` is an alias of.
+
+        Returns:
+            None if there is no such module, or if another package is called `ALIAS`.
         """
         first, dot, rest = fullname.partition(".")
         if first != ALIAS or not self.is_free():
@@ -70,7 +73,7 @@ class AliasFinder:
         return spec
 
     def is_free(self) -> bool:
-        """Return whether `ALIAS` stands for our package, or for nothing so far."""
+        """Return whether `ALIAS` is unused or already refers to this project's package."""
         if ALIAS in sys.modules:
             return sys.modules[ALIAS] is sys.modules.get(INSTALLED)
         others = (finder for finder in sys.meta_path if finder is not self)
@@ -78,7 +81,7 @@ class AliasFinder:
 
 
 def add_alias() -> None:
-    """Let both names be imported from now on."""
+    """Allow both names of the package of tasks to be imported from now on."""
     if not any(isinstance(finder, AliasFinder) for finder in sys.meta_path):
         # before the finder of files, which would load the modules of ALIAS a second time
         sys.meta_path.insert(0, AliasFinder())

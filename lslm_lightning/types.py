@@ -1,8 +1,8 @@
-"""Names of types that have no class of their own.
+"""Type aliases, for types without a class of their own.
 
-A value out of a JSON or YAML document could be anything that such a document can hold, and the
-recursive type that says so needs a cast at every step. Code that knows more says more: a
-`NamedTuple`, a `TypedDict`, a dataclass; `object` where a value is only passed on.
+A value from a JSON or YAML document can be anything that such a document can contain. A recursive
+type for this would need a cast at every step. Code that knows more uses a precise type: a
+`NamedTuple`, a `TypedDict` or a dataclass. `object` is used for a value that is only passed on.
 """
 
 from collections.abc import Mapping

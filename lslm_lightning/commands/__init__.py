@@ -1,3 +1,3 @@
-"""Commands, one file each, with `main(argv) -> exit status`; argv begins with the command's
-name.
+"""Commands, one module each, with `main(argv) -> exit status`. The first element of argv is the
+name of the command.
 """

@@ -1,5 +1,5 @@
-"""Argument parser of the commands that do not use LightningCLI; it imports argparse alone, so that
---help is fast.
+"""Argument parser of the commands that do not use LightningCLI. It imports nothing but argparse, so
+that --help is fast.
 """
 
 import argparse
@@ -14,10 +14,10 @@ WIDEST = 100  # lines of a description
 
 
 class HelpLayout(argparse.HelpFormatter):
-    """Help formatter that fills prose to the terminal's width and keeps indented lines and their
-    second columns.
+    """Help formatter that wraps prose to the terminal's width and keeps indented lines.
 
-    Of an indented line in two columns the second one is filled, with the lines that go on with it.
+    In an indented line with two columns, the text of the second column (with its continuation
+    lines) is wrapped within that column.
     """
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
@@ -36,22 +36,22 @@ class HelpLayout(argparse.HelpFormatter):
 
 
 def is_prose(line: str) -> bool:
-    """Return whether a line of a description begins at the margin; examples and lists are
-    indented.
+    """Return whether a line of a description is prose, that is, starts at the left margin; examples
+    and lists are indented.
     """
     return line[:1].strip() != ""
 
 
 def second_column(line: str) -> int | None:
-    """Return the start of the second column of an indented line; None for other lines and
-    examples.
+    """Return the index at which the second column of an indented line starts; None for other lines
+    and for examples.
     """
     found = re.match(r" +(?!lslm )\S.*? {2,}", line)
     return None if found is None else found.end()
 
 
 def filled(block: str, width: int) -> str:
-    """Return a paragraph wrapped to a width; an example stays one line."""
+    """Return a line or paragraph wrapped to `width` characters; an example is not wrapped."""
     column = second_column(block)
     is_example = not is_prose(block) and column is None and re.search(r"\blslm ", block)
     if is_example or len(block) <= width:
@@ -62,7 +62,9 @@ def filled(block: str, width: int) -> str:
 
 
 class Parser(argparse.ArgumentParser):
-    """Argument parser with error messages of one line and a suggestion for unknown options."""
+    """Argument parser that prints one-line error messages with a suggestion for an unknown
+    option.
+    """
 
     def __init__(
         self,
@@ -77,7 +79,7 @@ class Parser(argparse.ArgumentParser):
             self.color = color
 
     def error(self, message: str) -> NoReturn:
-        """Raise `SettingsError` with the message and a suggestion."""
+        """Raise `SettingsError` with the message and, for an unknown option, a suggestion."""
         unknown = re.search(r"unrecognized arguments: (--[^ =]+)", message)
         near = get_close_matches(unknown[1], self._option_string_actions, 1) if unknown else []
         if wrong := re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message):

@@ -1,5 +1,5 @@
-"""`lslm compare RUN RUN ...`: comparison of finished runs. `lslm compare --experiment TASK`: table
-of all runs in MLflow.
+"""`lslm compare RUN RUN ...`: compare finished runs. `lslm compare --experiment TASK`: table of all
+runs in MLflow.
 """
 
 import sys

@@ -1,4 +1,6 @@
-"""`lslm consolidate RUN`: sharded weights written to one file; n-gram tables written as ARPA."""
+"""`lslm consolidate RUN`: export sharded weights to one file, or n-gram tables to the ARPA
+format.
+"""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""`lslm data`: corpora listed, fetched, checked and prepared."""
+"""`lslm data`: list, download, check and prepare corpora."""
 
 from lslm_lightning.commands import prepare
 from lslm_lightning.commands.arguments import Parser
@@ -38,7 +38,9 @@ ABOUT = {  # of each command, what it does and examples
 
 
 def main(argv: list[str]) -> int:
-    """List, fetch, check or prepare a corpus; return the exit status, 1 if `check` found faults."""
+    """List, download, check or prepare corpora; return the exit status, 1 if `check` found
+    faults.
+    """
     parser = Parser("lslm data", description=DESCRIPTION)
     commands = parser.add_subparsers(
         dest="command", required=True, metavar="list | fetch NAME | check NAME | prepare SOURCE"

@@ -1,4 +1,4 @@
-"""`lslm demo`: three tasks trained on built-in corpora."""
+"""`lslm demo`: train models for three tasks on built-in corpora."""
 
 import os
 import sys
@@ -22,8 +22,8 @@ DESCRIPTION = """Train, test and report three tasks on corpora that need no down
 
 
 def main(argv: list[str]) -> int:
-    """Train three demo configs one after the other, print where their reports are, and return the
-    exit status.
+    """Train three demo configs one after the other, print the paths of their reports, and return
+    the exit status.
     """
     parser = Parser("lslm demo", description=DESCRIPTION)
     parser.add_argument("--root", default="runs", help="folder of the runs (default: runs)")

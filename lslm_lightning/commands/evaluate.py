@@ -1,4 +1,4 @@
-"""`lslm evaluate --config FILE`: several systems evaluated on one evaluation set, with one
+"""`lslm evaluate --config FILE`: evaluate several systems on one evaluation set, with one
 report.
 """
 
@@ -56,7 +56,9 @@ spent, it raises an error), the others are still scored and reported, and the ex
 
 
 def arguments() -> Parser:
-    """Build the parser of the command's own arguments; all others are keys of the config."""
+    """Build the parser of the command's own options; all other arguments are settings of the
+    config.
+    """
     parser = Parser("lslm evaluate", description=DESCRIPTION, allow_abbrev=False)
     parser.add_argument("--config", required=True, metavar="FILE", help="YAML")
     parser.add_argument("--name", help="of the evaluation (default: that of FILE)")
@@ -114,7 +116,13 @@ def main(argv: list[str]) -> int:
 
 
 def answer(spec: "EvaluationSpec", folder: Path, share: str) -> None:
-    """Answer the share I/N of the examples, for the parent process of `--devices`."""
+    """Make predictions for one share of the examples, in a child process of `lslm evaluate
+    --devices`.
+
+    Args:
+        folder: output folder of the evaluation.
+        share: "I/N", share number I of N.
+    """
     from lslm_lightning.experiments.evaluation import Evaluation
     from lslm_lightning.experiments.parallel_predictions import answer_share
 

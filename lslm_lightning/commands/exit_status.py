@@ -1,4 +1,4 @@
-"""Exit status of commands, and the line that explains a failure."""
+"""Exit statuses of commands, and the one-line messages for failures."""
 
 import _thread
 import os
@@ -19,10 +19,10 @@ AGAIN_SECONDS = 0.05  # from a stop that was dropped to the next try
 
 @contextmanager
 def terminable() -> Iterator[None]:
-    """Raise `Interrupted` on SIGTERM within the body, unless a handler is installed already.
+    """Raise `Interrupted` on SIGTERM inside the body of the `with` statement, unless SIGTERM has a
+    handler already.
 
-    Where Python drops an `Interrupted`, as it does with errors in a destructor, the signal comes
-    again.
+    If Python drops the exception, as it does in a destructor, the signal is sent again.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -51,7 +51,12 @@ def terminable() -> Iterator[None]:
 
 
 def signal_main_thread(number: int) -> None:
-    """Send a signal to the main thread, waking it if it waits; Windows cannot wake it."""
+    """Send a signal to the main thread, waking it up if it is waiting. On Windows it cannot be
+    woken up.
+
+    Args:
+        number: signal number.
+    """
     if hasattr(signal, "pthread_kill"):
         thread = threading.main_thread().ident
         assert thread is not None
@@ -61,8 +66,10 @@ def signal_main_thread(number: int) -> None:
 
 
 def exit_status_of(work: Callable[[], int], debug: bool = False) -> int:
-    """Run `work` and return its exit status; errors are printed as one line on standard error, with
-    the traceback if `debug`.
+    """Run `work` and return its exit status; print an error as one line on standard error.
+
+    Args:
+        debug: print the traceback as well.
     """
     show_log()
     try:
@@ -94,7 +101,12 @@ def exit_status_of(work: Callable[[], int], debug: bool = False) -> int:
 
 
 def _say_stopped(message: str, error: BaseException) -> None:
-    """Print that the command was stopped, and how to continue."""
+    """Print that the command was stopped, and how to continue.
+
+    Args:
+        message: text that says what stopped it.
+        error: exception, which may have a suggestion attached.
+    """
     print(f"lslm: {message}", file=sys.stderr)
     if line := getattr(error, "way_on", None):
         print(line, file=sys.stderr, flush=True)

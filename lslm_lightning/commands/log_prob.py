@@ -1,4 +1,4 @@
-"""`lslm log-prob RUN PAIRS`: log probabilities of given answers."""
+"""`lslm log-prob RUN PAIRS`: compute log probabilities of given answers."""
 
 import json
 import sys
@@ -107,7 +107,15 @@ def main(argv: list[str]) -> int:
 
 
 def opened(pairs: str) -> tuple[str, bytes | BinaryIO, int | None]:
-    """Return the name of the input for messages, its content, and its number of lines if known."""
+    """Open the input file, or standard input for "-".
+
+    Args:
+        pairs: path of the file, or "-".
+
+    Returns:
+        Name of the input for messages, its content or stream, and its number of lines, None if
+        unknown.
+    """
     if pairs == "-":
         return "standard input", sys.stdin.buffer, None
     from lslm_lightning.data.archives import read_file
@@ -117,6 +125,6 @@ def opened(pairs: str) -> tuple[str, bytes | BinaryIO, int | None]:
 
 
 def refuse(message: str) -> int:
-    """Print what is wrong with the arguments, and return the exit status."""
+    """Print an error message about the arguments to standard error, and return the exit status."""
     print(f"lslm log-prob: {message}", file=sys.stderr)
     return WRONG_ARGUMENTS

@@ -1,4 +1,4 @@
-"""Runs named on the command line, by pattern too."""
+"""Runs named on the command line, possibly by a pattern."""
 
 import sys
 
@@ -6,11 +6,13 @@ from lslm_lightning.runs import choose_run
 
 
 def named_run(reference: str) -> str:
-    """Return the newest run that matches a pattern and print which it is on standard error; return
-    other references unchanged.
+    """Return the path of the newest run that matches a pattern, and name this run on standard
+    error.
+
+    A reference that is not a pattern is returned unchanged.
 
     Raises:
-        ValueError: nothing matches the pattern.
+        ValueError: no run matches the pattern.
     """
     chosen = choose_run(reference)
     if chosen is None:

@@ -1,4 +1,4 @@
-"""`lslm plan --config FILE`: memory, throughput, time and cost estimated without training."""
+"""`lslm plan --config FILE`: estimate memory, throughput, time and cost without training."""
 
 import argparse
 from collections.abc import Iterator
@@ -28,7 +28,9 @@ usual efficiency: take them as orders of magnitude. The CPU of this machine is m
 
 
 def arguments() -> Parser:
-    """Build the parser of the command's own arguments; all others are keys of the config."""
+    """Build the parser of the command's own options; all other arguments are settings of the
+    config.
+    """
     parser = Parser("lslm plan", description=DESCRIPTION, allow_abbrev=False)
     parser.add_argument(
         "--config",
@@ -70,7 +72,7 @@ def arguments() -> Parser:
 
 
 def main(argv: list[str]) -> int:
-    """Print the estimates for each device and return the exit status."""
+    """Print estimates for each device and return the exit status."""
     own, settings = arguments().parse_known_args(argv[1:])
     for name in ("devices", "nodes", "tokens", "price", "vocab_size"):
         if (value := getattr(own, name)) is not None and value <= 0:
@@ -100,7 +102,13 @@ def main(argv: list[str]) -> int:
 def show(
     own: argparse.Namespace, plan: "Plan", devices: "list[Device]", found: "list[Estimate]"
 ) -> None:
-    """Print a summary of the model and a table of estimates."""
+    """Print a summary of the model and a table of estimates.
+
+    Args:
+        own: parsed options of the command.
+        devices: devices to print estimates for.
+        found: estimates to print.
+    """
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -137,8 +145,8 @@ def show(
 
 
 def precisions(plan: "Plan", devices: "list[Device]") -> str:
-    """Return the precision of the plan as text, for each device where `auto` decides
-    differently.
+    """Return the precision of the plan as text; if `auto` is resolved differently per device, list
+    each device.
     """
     decided = {device.name: plan.decided_for(device).precision for device in devices}
     if len(set(decided.values())) == 1:
@@ -147,7 +155,12 @@ def precisions(plan: "Plan", devices: "list[Device]") -> str:
 
 
 def cells(row: "Estimate", n_token: float | None, price: float | None) -> Iterator[str]:
-    """Yield the cells of a row of the table of estimates."""
+    """Yield the cells of one row in the table of estimates.
+
+    Args:
+        n_token: number of tokens to train on; None if unknown.
+        price: price of one device per hour; None if not given.
+    """
     yield f"  {row.strategy}"
     for value in row.memory:
         yield f"{value / 1e9:.2f}"
@@ -162,7 +175,7 @@ def cells(row: "Estimate", n_token: float | None, price: float | None) -> Iterat
 
 
 def duration(seconds: float) -> str:
-    """Return a duration as text in a fitting unit."""
+    """Return a duration as text in a suitable unit."""
     for unit, size in (("days", 86400), ("h", 3600), ("min", 60)):
         if seconds >= 2 * size:
             return f"{seconds / size:,.1f} {unit}"
@@ -170,7 +183,7 @@ def duration(seconds: float) -> str:
 
 
 def short(n: float) -> str:
-    """Return a number in short form, 1.2M for 1,200,000."""
+    """Return a number as short text, such as "1.2M" for 1,200,000."""
     for letter, size in (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
         if n >= size:
             return f"{n / size:.3g}{letter}"

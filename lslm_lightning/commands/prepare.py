@@ -1,4 +1,4 @@
-"""Arguments of `lslm data prepare`, which tokenizes texts of any size to files of token ids."""
+"""Arguments of `lslm data prepare`, which tokenizes texts of any size into files of token ids."""
 
 import argparse
 from pathlib import Path

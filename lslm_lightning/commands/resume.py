@@ -1,4 +1,4 @@
-"""`lslm resume RUN`: a stopped training resumed exactly where it stopped."""
+"""`lslm resume RUN`: resume a stopped training exactly where it stopped."""
 
 from lslm_lightning.commands.arguments import Parser
 from lslm_lightning.experiments.endings import suggest_command
@@ -23,7 +23,7 @@ elsewhere are built; --trust lets it name others."""
 
 
 def arguments() -> Parser:
-    """Build the parser of the command's own arguments; all others are settings to change."""
+    """Build the parser of the command's own options; all other arguments are settings to change."""
     parser = Parser("lslm resume", description=DESCRIPTION, allow_abbrev=False)
     parser.add_argument("run", metavar="RUN", help="a run directory or an MLflow run id")
     parser.add_argument(

@@ -1,4 +1,6 @@
-"""`lslm sweep --config FILE`: several models trained on the same data and compared in a report."""
+"""`lslm sweep --config FILE`: train several models on the same data and compare them in a
+report.
+"""
 
 import sys
 from pathlib import Path
@@ -32,7 +34,9 @@ reported, and the exit status is 1."""
 
 
 def arguments() -> Parser:
-    """Build the parser of the command's own arguments; all others are settings of all runs."""
+    """Build the parser of the command's own options; all other arguments are settings for all
+    runs.
+    """
     parser = Parser("lslm sweep", description=DESCRIPTION, allow_abbrev=False)
     parser.add_argument("--config", required=True, metavar="FILE", help="YAML")
     parser.add_argument("--name", help="of the sweep (default: that of FILE)")
@@ -46,7 +50,7 @@ def arguments() -> Parser:
 
 
 def main(argv: list[str]) -> int:
-    """Train the missing variants, evaluate all finished ones, and return the exit status."""
+    """Train the unfinished variants, evaluate all finished ones, and return the exit status."""
     own, settings = arguments().parse_known_args(argv[1:])
     from lslm_lightning.experiments.variants import check_settings, read_sweep
     from lslm_lightning.runs.directory import as_name, check_name

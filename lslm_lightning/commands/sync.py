@@ -1,4 +1,4 @@
-"""`lslm sync RUN`: upload to MLflow of what is missing there."""
+"""`lslm sync RUN`: upload records of a run that are missing in MLflow."""
 
 import sys
 from pathlib import Path
@@ -27,7 +27,7 @@ def arguments() -> Parser:
 
 
 def main(argv: list[str]) -> int:
-    """Synchronize runs one after the other and return the exit status."""
+    """Upload missing records of each run in turn, and return the exit status."""
     own = arguments().parse_args(argv[1:])
     from lslm_lightning.runs import find_run
 

@@ -1,5 +1,5 @@
-"""`lslm run | fit | validate | test | predict`: help and early checks without importing torch, then
-the job.
+"""`lslm run | fit | validate | test | predict`: help and early checks that do not import torch,
+then the job.
 """
 
 import os
@@ -32,8 +32,8 @@ def main(argv: list[str]) -> int:
 
 
 def tell_loading() -> None:
-    """Print that PyTorch and Lightning are being loaded, in one of several processes, if somebody
-    waits for it.
+    """Print that PyTorch and Lightning are being loaded, unless this is a child process or not the
+    first process of a job.
     """
     rank = next((os.environ[name] for name in ("RANK", "LOCAL_RANK") if name in os.environ), "0")
     if "torch" not in sys.modules and rank == "0" and not os.environ.get(PARENT):
@@ -41,14 +41,17 @@ def tell_loading() -> None:
 
 
 def check_training(argv: list[str], with_corpus: bool = True) -> bool:
-    """Check settings, classes, files and corpora of a training command; return whether it only
-    shows settings.
+    """Check the settings, classes, files and corpora of a training command.
 
     Args:
-        with_corpus: look for the corpus, and files that the run begins with, too.
+        argv: arguments of the command, the subcommand first.
+        with_corpus: also check that the corpus and the files that the run starts from exist.
+
+    Returns:
+        Whether the command only prints settings.
 
     Raises:
-        SettingsError: arguments are wrong.
+        SettingsError: an argument is wrong.
         ValueError, FileNotFoundError: a corpus or a file does not exist.
     """
     from lslm_lightning.configuration.allowance import allowance
@@ -64,5 +67,5 @@ def check_training(argv: list[str], with_corpus: bool = True) -> bool:
 
 
 def is_help(option: str) -> bool:
-    """Return whether an option only shows settings, as `--trainer.help` does."""
+    """Return whether an option only prints help on settings, such as `--trainer.help`."""
     return option.startswith("--") and option.partition("=")[0].endswith(".help")

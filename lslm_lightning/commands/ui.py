@@ -1,4 +1,4 @@
-"""`lslm ui`: MLflow's web interface for this project's runs."""
+"""`lslm ui`: open MLflow's web interface for this project's runs."""
 
 from contextlib import suppress
 
@@ -17,8 +17,8 @@ differing settings, and charts. Ctrl-C ends it.
 
 
 def main(argv: list[str]) -> int:
-    """Serve MLflow's pages until interrupted, or print the address of a tracking server that has
-    its own.
+    """Serve MLflow's web interface until interrupted. If runs are stored on a tracking server,
+    print the server's address instead.
     """
     parser = Parser(prog="lslm ui", description=DESCRIPTION)
     parser.add_argument(

@@ -1,4 +1,4 @@
-"""`lslm verify-resume --config FILE`: proof that a killed and resumed training gives the same
+"""`lslm verify-resume --config FILE`: check that a killed and resumed training gives the same
 weights.
 """
 
@@ -44,7 +44,9 @@ DECIDED = {  # settings of a training that this command decides
 
 
 def arguments() -> Parser:
-    """Build the parser of the command's own arguments; all others are keys of the config."""
+    """Build the parser of the command's own options; all other arguments are settings of the
+    config.
+    """
     parser = Parser("lslm verify-resume", description=DESCRIPTION, allow_abbrev=False)
     parser.add_argument(
         "--config",
@@ -66,8 +68,8 @@ def arguments() -> Parser:
 
 
 def main(argv: list[str]) -> int:
-    """Train uninterrupted, train with kills, compare the checkpoints, and return the exit
-    status.
+    """Train without interruption, train with kills, compare the final checkpoints, and return the
+    exit status.
     """
     own, changes = arguments().parse_known_args(argv[1:])
     if own.steps < 2 or own.kills < 1:
@@ -121,8 +123,11 @@ def main(argv: list[str]) -> int:
 
 
 def given_settings(arguments: Sequence[str]) -> Iterator[tuple[str, Json]]:
-    """Yield each setting of a command line with its value, including those inside `--trainer {...}`
-    or `--job FILE`.
+    """Yield each setting of a command line and its value, including settings inside `--trainer
+    {...}` or `--job FILE`.
+
+    Args:
+        arguments: command-line arguments.
     """
     import yaml
 

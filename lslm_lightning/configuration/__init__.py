@@ -1,1 +1,3 @@
-"""Settings of experiments: from files and command lines to objects."""
+"""Settings of experiments: reading config files and command lines, and building objects from
+them.
+"""

@@ -20,20 +20,21 @@ BLOCKS = ("model", "data", "trainer")  # of a config, what has classes
 def allowance(
     arguments: Sequence[str], resumed: RunDirectory | None = None
 ) -> AbstractContextManager[None]:
-    """Return the context that limits the classes which a command may import while it parses and
+    """Return a context manager that limits which classes a command may import while it parses and
     builds its config.
 
-    A config in a run directory belongs to that run, also under the name of a link to it. A run that
-    this user started on this machine may name any class, and so may arguments and files of the
-    user's own, also beside the config of another user's run.
+    A config in the run directory of another user may name only trusted classes. Any class is
+    allowed in runs that this user started on this machine, in command-line arguments, and in config
+    files outside of run directories.
 
     Args:
-        arguments: of the command; `--trust` among them lets every run name any class.
-        resumed: directory of the run that is resumed.
+        arguments: arguments of the command; with `--trust` among them, all configs may name any
+            class.
+        resumed: directory of the run that is resumed; None if none is.
 
     Raises:
-        ValueError: a run names a class that is not trusted; a resumed one has links out of its
-            directory.
+        ValueError: a run's config names a class that is not trusted, or the resumed run has links
+            that lead out of its directory.
     """
     if TRUST in arguments:
         return nullcontext()
@@ -61,14 +62,19 @@ def allowance(
 
 
 def is_of_run(config: Path, resumed: RunDirectory | None) -> bool:
-    """Return whether a config file belongs to a run directory, judging by the files beside it."""
+    """Return whether a config file belongs to a run directory, according to the files beside it.
+
+    Args:
+        config: path of the config file; links are followed.
+        resumed: directory of the run that is resumed; None if none is.
+    """
     if resumed is not None and config == resumed.config:
         return True
     return config.is_file() and any(map(has_run_beside, {config.absolute(), config.resolve()}))
 
 
 def has_run_beside(config: Path) -> bool:
-    """Return whether a file is called config.yaml and lies beside other files of a run."""
+    """Return whether a file is called config.yaml and lies beside the other files of a run."""
     directory = RunDirectory(config.parent)
     beside = (
         directory.checkpoints,

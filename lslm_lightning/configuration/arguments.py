@@ -1,4 +1,4 @@
-"""Conversion of settings given in Python to command-line arguments."""
+"""Conversion of settings given in Python into command-line arguments."""
 
 import json
 import tempfile
@@ -22,15 +22,17 @@ SettingValues: TypeAlias = Mapping[
 
 @contextmanager
 def config_arguments(config: Config, settings: SettingValues | None = None) -> Iterator[list[str]]:
-    """Yield a config and settings as command-line arguments; files written for mappings exist
-    within the body.
+    """Yield a config and settings as command-line arguments.
+
+    Mappings are written to temporary files, which exist only inside the body of the `with`
+    statement.
 
     Args:
-        config: a YAML file, its content as a mapping, or several of either.
-        settings: replace those of the config, by keys with dots.
+        config: a YAML file, its content as a mapping, or a sequence of files and mappings.
+        settings: settings that override the config, with dotted keys.
 
     Raises:
-        TypeError: `config` is something else, or a key of `settings` is no text.
+        TypeError: `config` has another type, or a key of `settings` is not a string.
     """
     is_list = isinstance(config, Sequence) and not isinstance(config, str)
     configs: Sequence[OneConfig] = config if is_list else [config]  # type: ignore[assignment,list-item]  # told above
@@ -54,7 +56,7 @@ def setting_arguments(settings: SettingValues) -> list[str]:
     """Return settings with dotted keys as command-line arguments `--key=value`.
 
     Raises:
-        TypeError: a key is no text.
+        TypeError: a key is not a string.
     """
     arguments = []
     for name, value in settings.items():

@@ -1,4 +1,4 @@
-"""LightningCLI with this project's settings: the one parser of experiment configs."""
+"""LightningCLI with this project's settings. All experiment configs are parsed by it."""
 
 import logging
 import warnings
@@ -36,7 +36,7 @@ QUIETED = (  # loggers whose messages are for those who call Lightning themselve
 
 
 class ConfigParser(UnabbreviatedParser):
-    """LightningCLI's parser with error messages of one line and without abbreviated options."""
+    """LightningCLI's parser with one-line error messages and without abbreviated options."""
 
     def parse_string(
         self,
@@ -47,18 +47,23 @@ class ConfigParser(UnabbreviatedParser):
         defaults: bool = True,
         **private: bool,
     ) -> Namespace:
-        """Parse a config's content, with the secrets that it hides filled in.
+        """Parse the content of a config, after filling in its hidden secrets.
 
-        jsonargparse makes the file's folder the working directory before.
+        jsonargparse calls this method with the config's folder as the working directory.
 
         Args:
-            private: what jsonargparse tells itself.
+            private: internal arguments of jsonargparse.
         """
         text = revealed(content, Path(path)) if path else content
         return super().parse_string(text, path, ext_vars, env, defaults, **private)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Raise an error of the parser as `SettingsError`, explained in one line."""
+        """Raise a parser error as `SettingsError`, with a one-line explanation.
+
+        Args:
+            message: error message of jsonargparse.
+            ex: exception that caused it.
+        """
         # the parser of a nested class: those around it add where it stands
         if not self.exit_on_error:
             raise ArgumentError(None, message) from ex
@@ -66,14 +71,13 @@ class ConfigParser(UnabbreviatedParser):
 
 
 class ExperimentCLI(HookedCLI):
-    """LightningCLI with one subcommand, the block `job`, and the model's tokenizer linked to the
-    data.
+    """LightningCLI with one subcommand, the block `job`, and the data's tokenizer linked to the
+    model.
 
-    Whatever is built from a config (a run, a plan, the data of an evaluation) is built by a
-    subclass.
+    Subclasses build objects from a config: a run, a plan, or the data of an evaluation.
 
     Args:
-        arguments: of the command line, the subcommand first.
+        arguments: arguments of the command line, the subcommand first.
     """
 
     model: Task
@@ -98,8 +102,8 @@ class ExperimentCLI(HookedCLI):
         )
 
     def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]  # static in LightningCLI
-        """Return the chosen subcommand alone with the arguments it skips; each parser takes long to
-        build.
+        """Return the chosen subcommand only, with the arguments that it skips, since building each
+        parser is slow.
         """
         # left out, so that all know the same settings
         ours = {"verbose", "return_predictions", "weights_only"}
@@ -108,7 +112,7 @@ class ExperimentCLI(HookedCLI):
         return {self.chosen: known[self.chosen]}
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Add the block `job` and the link from the data's tokenizer to the model."""
+        """Add the block `job`, and link the data's tokenizer to the model."""
         parser.add_class_arguments(Job, "job")
         parser.link_arguments(
             "data",
@@ -118,7 +122,7 @@ class ExperimentCLI(HookedCLI):
         )
 
     def _tokenizer_of(self, data: TaskData) -> Tokenizer:
-        """Return the tokenizer that the model is given."""
+        """Return the tokenizer to build the model with."""
         return data.tokenizer
 
     @property
@@ -128,24 +132,26 @@ class ExperimentCLI(HookedCLI):
 
     @property
     def task_name(self) -> str:
-        """Name of the task: the folder of its runs and its MLflow experiment."""
+        """Name of the task, which is also the name of the folder of its runs and of its MLflow
+        experiment.
+        """
         return task_name(resolve(self.settings["model"].class_path))
 
     def check_seed(self) -> None:
-        """Refuse a `seed_everything` that no random generator takes.
+        """Check that `seed_everything` is a valid seed.
 
         Raises:
-            ValueError: it is out of range.
+            ValueError: the seed is out of range.
         """
         seed = self.settings["seed_everything"]
         if seed is not None and not 0 <= seed < 2**32:
             raise ValueError(f"seed_everything={seed} must be between 0 and {2**32 - 1:,}")
 
     def check_settings(self) -> None:
-        """Refuse untrusted classes and numbers beyond any sensible magnitude.
+        """Refuse untrusted classes and implausibly large numbers.
 
         Raises:
-            ValueError: there is such a setting.
+            ValueError: there is such a class or number.
         """
         if is_restricted():
             for name in ("model", "data", "trainer"):
@@ -156,7 +162,7 @@ class ExperimentCLI(HookedCLI):
         """Return the settings of the subcommand as YAML.
 
         Args:
-            skip_default: leave out settings that have their default.
+            skip_default: leave out settings that have their default value.
         """
         return self.subcommand_parser().dump(
             without_enums(self.settings),
@@ -168,10 +174,10 @@ class ExperimentCLI(HookedCLI):
 
 
 class SettingsReader(ExperimentCLI):
-    """LightningCLI that only parses settings and builds nothing."""
+    """LightningCLI that parses settings but builds nothing."""
 
     def before_instantiate_classes(self) -> None:
-        """Skip all further checks."""
+        """Skip the checks that come before building."""
 
     def instantiate_classes(self) -> None:
         """Build nothing."""
@@ -184,12 +190,12 @@ def read_settings(arguments: Sequence[str]) -> JsonObject:
     """Return the whole configuration that the arguments of a command give, as in config.yaml.
 
     Args:
-        arguments: the subcommand first, as in `["run", "--config", "mine.yaml"]`.
+        arguments: arguments of the command, the subcommand first: `["run", "--config",
+            "mine.yaml"]`.
 
     Raises:
-        SettingsError: they are wrong.
-        ValueError: files or secrets are missing, or an untrusted config names a class that it must
-            not.
+        SettingsError: the arguments are wrong.
+        ValueError: a file or a secret is missing, or a config names a class that is not trusted.
     """
     silence_library_logs()
     check_files(arguments)
@@ -202,14 +208,14 @@ def read_settings(arguments: Sequence[str]) -> JsonObject:
 
 
 def without_enums(settings: Namespace) -> Namespace:
-    """Return nested settings with each enumeration member replaced by its value, which YAML can
-    hold.
-    """
+    """Return settings with each enum member replaced by its value, which YAML can represent."""
     return Namespace({name: enum_values(value) for name, value in vars(settings).items()})
 
 
 def enum_values(setting: object) -> object:
-    """Return a setting with each enumeration member in it replaced by its value."""
+    """Return a value with each enum member in it, however nested, replaced by the member's
+    value.
+    """
     if isinstance(setting, Namespace):
         return without_enums(setting)
     if isinstance(setting, dict):
@@ -220,7 +226,7 @@ def enum_values(setting: object) -> object:
 
 
 def silence_library_logs() -> None:
-    """Silence log messages and warnings of Lightning and torch that do not concern users of the
+    """Silence log messages and warnings of Lightning and torch that are irrelevant to users of the
     commands.
     """
     # on how to sum a norm faster

@@ -1,4 +1,4 @@
-"""Config files and YAML values of a command line, read and checked before the parser."""
+"""Early checks of the config files and YAML values on a command line."""
 
 from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
@@ -24,17 +24,17 @@ SUFFIXES = (".yaml", ".yml", ".json")
 
 
 def check_files(argv: Sequence[str], known: Sequence[str] = TOP) -> None:
-    """Check every config file and every YAML value among command-line arguments before the parser
-    reads them.
+    """Check every config file and every YAML value on a command line before the parser reads them.
 
-    The parser would not name the file and the line.
+    The parser's own messages would not name the file and the line.
 
     Args:
-        known: keys at the top of a config; all where there are none.
+        argv: arguments of the command.
+        known: keys allowed at the top level of a config; empty to allow all.
 
     Raises:
-        ValueError: a file is missing, no UTF-8, no YAML, or has a key at its top that means
-            nothing; or some YAML has a key twice, or something else where text is meant.
+        ValueError: a file is missing, is not UTF-8 or YAML, or has an unknown key at its top level;
+            or some YAML contains a key twice, or another type where text is required.
     """
     split = (
         argument.split("=", 1) if argument.startswith("-") else [argument]
@@ -56,8 +56,11 @@ def check_files(argv: Sequence[str], known: Sequence[str] = TOP) -> None:
 
 
 def _check_inline(option: str, value: str) -> None:
-    """Refuse a YAML value on the command line with a duplicate key, or with a non-text where text
-    is expected.
+    """Refuse a YAML value on the command line that contains a key twice, or another type where text
+    is required.
+
+    Args:
+        option: option that the value belongs to, for the message.
     """
     name = option.rpartition(".")[2].lstrip("-")
     try:
@@ -69,11 +72,14 @@ def _check_inline(option: str, value: str) -> None:
 
 
 def yaml_of(path: Path, loader: type = ParserLoader) -> Json:
-    """Return the parsed content of a YAML file, with errors explained for users.
+    """Return the parsed content of a YAML file; errors are explained for users.
+
+    Args:
+        loader: YAML loader class.
 
     Raises:
-        ValueError: it is missing, no UTF-8, no YAML, has a key twice, or something else where text
-            is meant.
+        ValueError: the file is missing, is not UTF-8 or YAML, contains a key twice, or has another
+            type where text is required.
     """
     try:
         content = read_yaml(path, f"config {path}", loader)
@@ -87,7 +93,11 @@ def yaml_of(path: Path, loader: type = ParserLoader) -> Json:
 
 
 def _check_file(path: Path, known: Sequence[str]) -> None:
-    """Check that a config file is readable YAML and has only known keys at its top."""
+    """Check that a config file is readable YAML and has only known keys at its top level.
+
+    Args:
+        known: keys allowed at the top level; empty to allow all.
+    """
     config = yaml_of(path)
     for value in nested_texts(config):
         if value.endswith(SUFFIXES) and (inner := Path(value)).is_file():
@@ -106,7 +116,7 @@ def _check_file(path: Path, known: Sequence[str]) -> None:
 
 
 def nested_texts(value: object) -> Iterator[str]:
-    """Yield every string in nested mappings and lists."""
+    """Yield every string in a value of nested mappings and lists."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict | list):

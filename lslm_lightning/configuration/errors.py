@@ -1,6 +1,4 @@
-"""Error messages about configs: one line with the innermost cause, the setting, and a
-suggestion.
-"""
+"""One-line error messages about configs: the innermost cause, the setting, and a suggestion."""
 
 import importlib
 import inspect
@@ -27,7 +25,7 @@ BROKE_DOWN = "Problem with given class_path"
 
 
 class Cause(NamedTuple):
-    """Innermost cause in an error message of the parser, with its context."""
+    """Innermost cause in an error message of the parser, and the setting that it concerns."""
 
     reason: str
     key: str  # dotted, as far as the message names it
@@ -36,7 +34,12 @@ class Cause(NamedTuple):
 
 
 def explain(message: str, parser: ArgumentParser) -> str:
-    """Return a one-line explanation of an error message of the parser."""
+    """Return a one-line explanation of an error message of the parser.
+
+    Args:
+        message: error message of jsonargparse, possibly of many lines.
+        parser: parser that raised the error.
+    """
     cause = _cause(message)
     for pattern, explanation in EXPLANATIONS.items():
         if found := re.search(pattern, cause.reason):
@@ -52,8 +55,8 @@ def explain(message: str, parser: ArgumentParser) -> str:
 
 
 def _cause(message: str) -> Cause:
-    """Find the innermost cause in an error message of the parser, whose indentation shows the
-    nesting.
+    """Find the innermost cause in an error message of jsonargparse, which shows nesting by
+    indentation.
     """
     lines = [
         (len(line) - len(line.lstrip()), line.strip(" -"))
@@ -105,7 +108,12 @@ def _cause(message: str) -> Cause:
 
 
 def _unknown(cause: Cause, found: re.Match[str], parser: ArgumentParser) -> str:
-    """Explain an unknown setting."""
+    """Return the error message for an unknown setting.
+
+    Args:
+        found: match of the pattern that recognizes this cause.
+        parser: parser that raised the error.
+    """
     name = found[1].split()[0].removeprefix("--").split("=")[0]
     if "nrecognized" in cause.reason and not found[1].startswith("-"):
         return f"{name!r} belongs to no option; options begin with --"
@@ -117,12 +125,14 @@ def _unknown(cause: Cause, found: re.Match[str], parser: ArgumentParser) -> str:
 
 
 def unknown_name(setting: str, name: str, known: Sequence[str], path: str = "") -> str:
-    """Return the error message for an unknown setting, with the closest known name.
+    """Return the error message for an unknown setting, with the most similar known name.
 
     Args:
-        setting: whose class should have it; "" for the top of a config.
-        known: settings that exist there.
-        path: import path of the class, to be named where no name is near.
+        setting: dotted name of the enclosing setting; "" for the top level of a config.
+        name: unknown name.
+        known: names that exist in the enclosing setting.
+        path: import path of the class of the enclosing setting. If no known name is similar, the
+            message lists what this class accepts.
     """
     near = _nearest_key(name, known)
     prefix = f"{setting}." if setting else ""
@@ -133,12 +143,12 @@ def unknown_name(setting: str, name: str, known: Sequence[str], path: str = "") 
 
 
 def _denied(cause: Cause, found: re.Match[str], parser: ArgumentParser) -> str:
-    """Explain a class that is not trusted."""
+    """Return the error message for a class that is not trusted."""
     return f"{cause.key}: the run may not name {found[1]}; {ADVICE}".removeprefix(": ")
 
 
 def _missing(cause: Cause, found: re.Match[str], parser: ArgumentParser) -> str:
-    """Explain settings that are missing."""
+    """Return the error message for a cause that says that settings are missing."""
     prefix = f"{cause.key}." if cause.key else ""
     names = [
         re.sub(r"^(run|fit|validate|test|predict)\.", "", name) for name in found[1].split(", ")
@@ -147,12 +157,12 @@ def _missing(cause: Cause, found: re.Match[str], parser: ArgumentParser) -> str:
 
 
 def missing_settings(names: Sequence[str]) -> str:
-    """Return the error message for settings that are missing."""
+    """Return the error message for missing settings with these names."""
     return f"{', '.join(names)} must be given, in a config (--config FILE) or on the command line"
 
 
 def _no_such_name(cause: Cause, found: re.Match[str], parser: ArgumentParser) -> str:
-    """Explain an import path whose module or attribute does not exist."""
+    """Return the error message for an import path whose module or attribute does not exist."""
     path = (
         cause.value
         if re.fullmatch(IMPORT_PATH, cause.value) or not cause.classes
@@ -167,12 +177,14 @@ def _no_such_name(cause: Cause, found: re.Match[str], parser: ArgumentParser) ->
 
 
 def no_such_name(setting: str, path: str, module: str, name: str, known: Sequence[str]) -> str:
-    """Return the error message for an import path whose last part does not exist.
+    """Return the error message for an import path that does not exist.
 
     Args:
-        setting: that has the import path; "" for none.
-        module, name: where the path ends, and the part that is not there.
-        known: names in `module`.
+        setting: dotted name of the setting whose value is the import path; "" for none.
+        path: the import path.
+        module: longest part of the path that exists; "" if none does.
+        name: next part of the path, which does not exist.
+        known: names that `module` contains.
     """
     near = get_close_matches(name, known, 1, 0.7)
     where = f"{module} has no {name}" if module else f"there is no module {name}"
@@ -182,7 +194,7 @@ def no_such_name(setting: str, path: str, module: str, name: str, known: Sequenc
 
 
 def _wrong_kind(cause: Cause, found: re.Match[str], parser: ArgumentParser) -> str:
-    """Explain a value that should name a class."""
+    """Return the error message for a value that should name a class."""
     return (
         f"{cause.key or 'a value'} must be {SPECIFICATION} of a {found[1]}, but is "
         f"{_shown(cause.value)}"
@@ -190,24 +202,27 @@ def _wrong_kind(cause: Cause, found: re.Match[str], parser: ArgumentParser) -> s
 
 
 def _wrong_class(cause: Cause, found: re.Match[str], parser: ArgumentParser) -> str:
-    """Explain a class that is not a subclass of the expected one."""
+    """Return the error message for a class that is not a subclass of the expected one."""
     return f"{cause.key}: {(found[1] or cause.value).strip()} is no subclass of {found[2]}"
 
 
 def _abstract(cause: Cause, found: re.Match[str], parser: ArgumentParser) -> str:
-    """Explain a class that cannot be instantiated."""
+    """Return the error message for a class that cannot be instantiated."""
     return (
         f"{cause.key}: {cause.value or 'the class'} is abstract; name a class that inherits from it"
     )
 
 
 def _no_mapping(cause: Cause, found: re.Match[str], parser: ArgumentParser) -> str:
-    """Explain `init_args` that are not a mapping."""
+    """Return the error message for `init_args` that are not a mapping."""
     return f"{cause.key}.init_args must be a mapping of names to values, but is a {found[1]}"
 
 
 def _wrong_type(cause: Cause, found: re.Match[str], parser: ArgumentParser) -> str:
-    """Explain a value of the wrong type; the cause has a line for each type that was tried."""
+    """Return the error message for a value of the wrong type.
+
+    The text of the cause has one line per type that was tried.
+    """
     kinds = re.findall(r"^Expected an? (.+)", cause.reason, re.MULTILINE)
     paths = [kind.partition(": ")[2] for kind in kinds if kind.startswith("dot import path")]
     choices = [
@@ -234,8 +249,8 @@ def _wrong_type(cause: Cause, found: re.Match[str], parser: ArgumentParser) -> s
 
 
 def _unquoted(key: str) -> str:
-    """Return a note with file and line if a config has an unquoted scalar for `key` that YAML reads
-    as another type; "" otherwise.
+    """Return a note with file and line if a config gives `key` as an unquoted scalar that YAML
+    reads as another type; otherwise "".
     """
     for path in reversed(FILES.get()):
         for name, scalar in plain_scalars(path):
@@ -248,7 +263,9 @@ IMPORT_PATH = r"[^\W\d]\w*(\.[^\W\d]\w*)+"
 
 
 def is_import_path(value: str) -> bool:
-    """Return whether a value of a setting names a class, and no file of the working directory."""
+    """Return whether a setting's value is the import path of a class rather than a file in the
+    working directory.
+    """
     return re.fullmatch(IMPORT_PATH, value) is not None and not os.path.exists(value)
 
 
@@ -284,8 +301,8 @@ EXPLANATIONS: dict[str, Callable[[Cause, re.Match[str], ArgumentParser], str]] =
 
 
 def _shown(value: str) -> str:
-    """Return a value as shown in messages: shortened, quoted if it is text, marked if it is invalid
-    YAML.
+    """Return a value as shown in messages: shortened, quoted if it is text, and marked if it is not
+    valid YAML.
     """
     short = value if len(value) <= 60 else f"{value[:57]}..."
     try:
@@ -296,7 +313,7 @@ def _shown(value: str) -> str:
 
 
 def _nearest_key(key: str, known: Sequence[str]) -> str:
-    """Return the known dotted key most similar to `key`; "" if none is similar."""
+    """Return the known dotted key that is most similar to `key`; "" if none is similar."""
     outer, _, name = key.rpartition(".")
     beside = [k.rpartition(".")[2] for k in known if k.rpartition(".")[0] == outer]
     if beside:
@@ -308,7 +325,7 @@ def _nearest_key(key: str, known: Sequence[str]) -> str:
 
 
 def _names_of(path: str) -> list[str]:
-    """Return the names of the arguments of the class or function at an import path."""
+    """Return the argument names of the class or function at an import path."""
     from lslm_lightning.configuration.lightning_cli_internals import argument_names  # slow
 
     parser = ArgumentParser(exit_on_error=False)
@@ -320,7 +337,7 @@ def _names_of(path: str) -> list[str]:
 
 
 def _names_in(module: str) -> list[str]:
-    """Return the names that can be imported from a module; all top-level modules for ""."""
+    """Return the names that can be imported from a module; for "", all top-level modules."""
     if not module:
         return [each.name for each in pkgutil.iter_modules()]
     if is_restricted():  # the name comes from a run that is not trusted
@@ -333,8 +350,8 @@ def _names_in(module: str) -> list[str]:
 
 
 def cause_of(error: ValueError) -> Exception:
-    """Return the original error that jsonargparse wrapped while building a class or following a
-    link.
+    """Return the original error that jsonargparse wrapped while it built a class or followed a link
+    between settings.
     """
     message = str(error)
     if message.startswith("Call to compute_fn of link") and isinstance(error.__cause__, Exception):

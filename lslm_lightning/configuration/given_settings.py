@@ -37,10 +37,11 @@ TOKENIZER_FILE = "lslm_lightning.text.recipes.TokenizerFile"
 
 
 class Given:
-    """Settings of config files and options, taken in the order in which the parser reads them.
+    """Settings given by config files and options, collected in the order in which the parser reads
+    them.
 
     Args:
-        known: keys at the top of a config.
+        known: keys allowed at the top level of a config.
     """
 
     def __init__(self, known: Sequence[str] = TOP) -> None:
@@ -49,10 +50,11 @@ class Given:
         self.values: JsonObject = {}
 
     def take_arguments(self, arguments: Sequence[str]) -> None:
-        """Take all config files and options of a command line.
+        """Check and collect all settings of a command line, including its config files.
 
         Raises:
-            ValueError: a setting or a class does not exist; with the nearest one that does.
+            ValueError: a setting or a class does not exist; the message suggests the most similar
+                one.
         """
         for name, value in options_of(arguments):
             if name == "config":
@@ -63,7 +65,11 @@ class Given:
                 self.take_option(name, value)
 
     def take_option(self, option: str, value: str | None) -> None:
-        """Check the name of an option, part by part, and take its value."""
+        """Check each part of an option's dotted name, and collect its value.
+
+        Args:
+            value: text of the value or path of a YAML file; None for an option without a value.
+        """
         parts = [part for part in option.removesuffix("+").split(".") if part != "init_args"]
         if "dict_kwargs" in parts:
             return
@@ -80,13 +86,15 @@ class Given:
         self.take(".".join(names), content, "")
 
     def take(self, setting: str, value: Json, where: str) -> None:
-        """Take the value of a setting, and check the names and classes in it.
+        """Collect the value of a setting, and check the setting and class names in it.
 
         Args:
-            where: begins the messages.
+            setting: dotted name of the setting; "" for a whole config.
+            where: prefix of error messages.
 
         Raises:
-            ValueError: a setting or a class does not exist; with the nearest one that does.
+            ValueError: a setting or a class does not exist; the message suggests the most similar
+                one.
         """
         self.values[setting] = value
         if isinstance(value, Mapping):
@@ -104,7 +112,12 @@ class Given:
             self.classes[setting] = ""  # a short name, or null: what it takes is not known here
 
     def take_mapping(self, setting: str, value: Settings, where: str) -> None:
-        """Take a mapping: a class with its arguments, or named settings."""
+        """Collect a mapping: either a class with its arguments, or named settings.
+
+        Args:
+            setting: dotted name of the setting; "" for a whole config.
+            where: prefix of error messages.
+        """
         if isinstance(value.get("class_path"), str):
             self.take(setting, value["class_path"], where)
         elif setting in ("", *FIXED):
@@ -119,7 +132,12 @@ class Given:
                     self.take(f"{setting}.{name}", inner, where)
 
     def take_names(self, setting: str, value: Settings, where: str) -> None:
-        """Take the named settings of a mapping, and check each name."""
+        """Check and collect the named settings in a mapping.
+
+        Args:
+            setting: dotted name of the setting; "" for a whole config.
+            where: prefix of error messages.
+        """
         for name, inner in value.items():
             path = [
                 part
@@ -133,7 +151,13 @@ class Given:
             self.take(".".join(filter(None, [setting, *path])), inner, where)
 
     def take_class(self, setting: str, path: str, where: str) -> None:
-        """Record the class of a setting, and check that it exists if its package cannot change."""
+        """Record the class of a setting. A class of this project, torch or Lightning must exist.
+
+        Args:
+            setting: dotted name of the setting.
+            path: import path of the class.
+            where: prefix of error messages.
+        """
         self.classes[setting] = path
         if (
             path.startswith(LASTING)
@@ -143,10 +167,12 @@ class Given:
             raise ValueError(f"{where}{no_such_name(setting, path, *missing)}")
 
     def check_name(self, setting: str, name: str, where: str, also: Sequence[str] = ()) -> None:
-        """Refuse a name that the class of the enclosing setting does not accept.
+        """Raise ValueError if the class of a setting does not accept an argument called `name`.
 
         Args:
-            also: names at the top that only options have.
+            setting: dotted name of the enclosing setting; "" for the top level.
+            where: prefix of error messages.
+            also: additional names allowed at the top level.
         """
         if not setting:
             known: Sequence[str] | None = [*self.known, *also]
@@ -160,7 +186,7 @@ class Given:
             raise ValueError(f"{where}{unknown_name(setting, name, known, shown)}")
 
     def class_at(self, setting: str) -> str:
-        """Return the import path of the class of a setting, given or by default; "" if unknown."""
+        """Return the import path of a setting's class, given or by default; "" if unknown."""
         if setting in self.classes or "." not in setting:
             return self.classes.get(setting, "")
         outer, _, name = setting.rpartition(".")
@@ -169,11 +195,11 @@ class Given:
         return next((each.default_class for each in settings if each.name == name), "")
 
     def check_paths(self) -> None:
-        """Refuse paths of files and corpora that do not exist.
+        """Check that the files and corpora that the settings name exist.
 
         Raises:
-            ValueError: the corpus is neither here nor known.
-            FileNotFoundError: there is no such file.
+            ValueError: the corpus is neither on this machine nor known.
+            FileNotFoundError: a file does not exist.
         """
         self.check_checkpoint()
         recipe, path = (self.values.get(f"data.tokenizer{name}") for name in ("", ".path"))
@@ -192,7 +218,7 @@ class Given:
             check_corpus_name(corpus, self.values.get("data.columns") or {})
 
     def check_checkpoint(self) -> None:
-        """Refuse a `ckpt_path` that does not exist."""
+        """Check that the file or folder `ckpt_path` exists."""
         path = self.values.get("ckpt_path")
         if isinstance(path, str) and not Path(path).exists():
             others = Path("runs").glob("*/*/checkpoints/*.ckpt")
@@ -202,11 +228,11 @@ class Given:
             raise FileNotFoundError(f"ckpt_path={path} does not exist{near}")
 
     def check_complete(self, command: str) -> None:
-        """Refuse a command without model or data, and a test without weights.
+        """Check that a command has a model, data and, if it needs them, weights.
 
         Raises:
-            SettingsError: there is no model or no data.
-            ValueError: there are no weights.
+            SettingsError: the model or the data is missing.
+            ValueError: the command needs weights and none are given.
         """
         started = {setting.partition(".")[0] for setting in self.values}
         if missing := [name for name in ("data", "model") if name not in started]:
@@ -223,10 +249,14 @@ def no_checkpoint(command: str) -> str:
 
 
 def check_given(arguments: Sequence[str], known: Sequence[str] = TOP) -> Given:
-    """Check names, classes and files in the arguments of a command; return its settings.
+    """Check the names, classes and files in the arguments of a command, and return the collected
+    settings.
+
+    Args:
+        known: keys allowed at the top level of a config.
 
     Raises:
-        SettingsError: one does not.
+        SettingsError: a setting, class or file does not exist.
     """
     try:
         check_files(arguments, known)
@@ -243,7 +273,7 @@ def refuse(message: str) -> NoReturn:
 
 
 def options_of(arguments: Sequence[str]) -> Iterator[tuple[str, str | None]]:
-    """Yield each option of a command line with its value; None for one without a value."""
+    """Yield each option of a command line and its value; None for an option without a value."""
     arguments = with_long_options(arguments)
     for i, argument in enumerate(arguments):
         if not argument.startswith("--") or argument == "--":
@@ -258,7 +288,7 @@ def options_of(arguments: Sequence[str]) -> Iterator[tuple[str, str | None]]:
 
 
 def parsed(value: str) -> Json:
-    """Return a command-line value parsed as YAML if it is a list or a mapping; otherwise
+    """Return a command-line value parsed as YAML if it is a list or a mapping; otherwise the text
     unchanged.
     """
     if not value.lstrip().startswith(("{", "[")):

@@ -1,4 +1,4 @@
-"""Help texts on settings, made from source code without importing torch."""
+"""Help texts on settings, generated from source code without importing torch."""
 
 import re
 import textwrap
@@ -33,9 +33,12 @@ ALL = "all"
 
 
 class HelpSection(NamedTuple):
-    """Section of a help text: settings of one class, with a short description of each in `rows`.
+    """Section of a help text: settings of one class.
 
-    The defaults are read from the source of the class.
+    Attributes:
+        title: title of the section.
+        path: import path of the class, whose source gives the defaults.
+        rows: short description of each setting, by name.
     """
 
     title: str
@@ -199,7 +202,7 @@ def help_of(command: str) -> str:
 
 
 def less(section: HelpSection, names: Collection[str]) -> HelpSection:
-    """Return a section without some of its rows."""
+    """Return a section without the rows for `names`."""
     return section._replace(
         rows={name: text for name, text in section.rows.items() if name not in names}
     )
@@ -213,7 +216,9 @@ def block_help(block: str) -> str:
 
 
 def block_settings(block: str) -> list[Setting]:
-    """Return the settings of the block `trainer` or `job`, with the defaults of our commands."""
+    """Return the settings of the block `trainer` or `job`, with the defaults of this project's
+    commands.
+    """
     settings = {setting.name: setting for setting in settings_of(FIXED[block]) or ()}
     if block == "trainer":
         ours = mapping_of(constant("lslm_lightning.configuration.job", "TRAINER_DEFAULTS"))
@@ -223,7 +228,10 @@ def block_settings(block: str) -> list[Setting]:
 
 
 def lines_of(section: HelpSection) -> list[str]:
-    """Return the lines of a section, with default values."""
+    """Return the lines of a section, with default values.
+
+    A section without descriptions becomes a paragraph of names and defaults.
+    """
     block = next((name for name, path in FIXED.items() if path == section.path), "")
     known = block_settings(block) if block else settings_of(section.path) or ()
     settings = {setting.name: setting for setting in known}
@@ -240,7 +248,11 @@ def lines_of(section: HelpSection) -> list[str]:
 
 
 def in_columns(setting: Setting, meaning: str) -> str:
-    """Return name, default and meaning of a setting in three columns."""
+    """Return the name, default and description of a setting as a line of three columns.
+
+    Args:
+        meaning: description of the setting.
+    """
     default = default_of(setting)
     if len(default) < DEFAULT:
         return f"  {setting.name:<{NAME}}{default:<{DEFAULT}}{meaning}"
@@ -248,12 +260,12 @@ def in_columns(setting: Setting, meaning: str) -> str:
 
 
 def default_of(setting: Setting) -> str:
-    """Return the default of a setting as shown in a help text; "required" if there is none."""
+    """Return the default of a setting as shown in help texts; "required" if there is none."""
     return "required" if setting.default is None else setting.shown_default
 
 
 def described(setting: Setting) -> str:
-    """Return type, description and default of a setting in one sentence."""
+    """Return the type, description and default of a setting as one sentence."""
     meaning = setting.meaning.partition(" .. ")[0].replace("``", "")
     meaning = re.sub(r"\s*Default: \S+$", "", meaning).rstrip(".")  # which is not always ours
     sentence = ". ".join(filter(None, [setting.type, meaning]))
@@ -262,14 +274,20 @@ def described(setting: Setting) -> str:
 
 
 def row(name: str, text: str, width: int) -> str:
-    """Return a name and its description in two columns."""
+    """Return a name and its description as two columns; the description is wrapped.
+
+    Args:
+        width: width of the first column in characters.
+    """
     first = f"  {name:<{width}}"
     wrapped = textwrap.wrap(text, max(30, WIDTH - len(first)), break_on_hyphens=False) or [""]
     return f"\n{' ' * (width + 2)}".join([f"{first}{wrapped[0]}", *wrapped[1:]]).rstrip()
 
 
 def topic_of(arguments: list[str]) -> str | None:
-    """Return the topic after `--help`; "" for the command itself, None if no help is requested."""
+    """Return the topic that follows `--help`; "" for the command itself, None if no help is
+    requested.
+    """
     for i, argument in enumerate(arguments):
         if argument in ("-h", "--help"):
             following = arguments[i + 1] if i + 1 < len(arguments) else ""
@@ -280,10 +298,13 @@ def topic_of(arguments: list[str]) -> str | None:
 
 
 def class_help(name: str) -> str:
-    """Return the help text on the settings of a class, given its import path or its name.
+    """Return the help text on the settings of a class.
+
+    Args:
+        name: name or import path of the class.
 
     Raises:
-        SettingsError: there is no such class.
+        SettingsError: the class does not exist.
     """
     path = path_of(name)
     settings = settings_of(path)
@@ -305,13 +326,13 @@ def class_help(name: str) -> str:
 
 
 def explained(settings: Sequence[Setting]) -> list[str]:
-    """Return a line of two columns for each setting."""
+    """Return a two-column text per setting: name and description."""
     width = max((len(setting.name) + 2 for setting in settings), default=0)
     return [row(setting.name, described(setting), width) for setting in settings]
 
 
 def path_of(name: str) -> str:
-    """Return the import path of a class that is given by its path or its name."""
+    """Return the import path of a class, given its name or its import path."""
     if "." in name:
         add_working_directory(name)
         if definition_of(name) is not None:
@@ -339,7 +360,7 @@ def path_of(name: str) -> str:
 
 
 def known_classes() -> dict[str, list[str]]:
-    """Return the import paths of this project's public classes by their names."""
+    """Return the import paths of this project's public classes, by class name."""
     home = Path(lslm_lightning.__file__).parents[1]
     found: dict[str, list[str]] = {}
     for package in ("lslm_lightning", INSTALLED):
@@ -353,7 +374,7 @@ def known_classes() -> dict[str, list[str]]:
 
 
 def imported_help(path: str) -> str:
-    """Return the help text on a class that has to be imported, by jsonargparse."""
+    """Return jsonargparse's help text on a class, which is imported for it."""
     from lslm_lightning.runs.parser import ArgumentParser
     from lslm_lightning.runs.trust import resolve
 

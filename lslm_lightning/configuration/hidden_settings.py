@@ -1,4 +1,4 @@
-"""Secrets that a run's config.yaml hides, and their return to the parser."""
+"""Secrets that are hidden in a run's config.yaml, and their restoration for the parser."""
 
 from collections.abc import Sequence
 from itertools import pairwise, takewhile
@@ -13,11 +13,11 @@ from lslm_lightning.types import Json
 
 
 def check_secrets(argv: Sequence[str]) -> None:
-    """Refuse configs with hidden secrets that neither the run's secrets.json nor the arguments
-    provide.
+    """Refuse configs whose hidden secrets are neither in the run's secrets.json nor among the
+    arguments.
 
     Raises:
-        ValueError: naming the settings.
+        ValueError: secrets are missing; the message names the settings.
     """
     arguments = with_long_options(argv)
     names = [each.partition("=")[0].lstrip("-") for each in arguments if each.startswith("--")]
@@ -38,7 +38,11 @@ def check_secrets(argv: Sequence[str]) -> None:
 def revealed(content: str, path: Path) -> str:
     """Return the content of a config with its hidden secrets filled in from the run's secrets.json.
 
-    Secrets that are not known are left out: the command's arguments have them.
+    Secrets missing from that file are left out; the command's arguments supply them.
+
+    Args:
+        content: YAML text of the config.
+        path: path of the config.
     """
     if MASK not in content:
         return content
@@ -52,13 +56,21 @@ def revealed(content: str, path: Path) -> str:
 
 
 def unknown_in(config: Json, path: Path) -> list[Keys]:
-    """Fill in the hidden secrets of a config from the secrets.json beside it; return the keys of
-    those that stay hidden.
+    """Fill in the hidden secrets of a config from the secrets.json in its folder.
+
+    Args:
+        config: parsed config, which is modified.
+        path: path of the config.
+
+    Returns:
+        Keys of the secrets that remain hidden.
     """
     left = reveal(config, RunDirectory(path.resolve().parent).secrets)
     return [tuple(takewhile(lambda key: not isinstance(key, int), keys)) for keys in left]
 
 
 def without_init_args(name: str) -> str:
-    """Return the name of a setting as given on the command line, without `init_args`."""
+    """Return the dotted name of a setting as typed on the command line, that is, without
+    `init_args`.
+    """
     return name.replace(".init_args.", ".")

@@ -1,4 +1,4 @@
-"""Settings of the block `job`, and the Trainer of the training commands."""
+"""Settings of the `job` block, and the Trainer of the training commands."""
 
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -37,8 +37,10 @@ ONE_PASS = {  # of a task that is `one_pass`
 
 
 def task_name(kind: type) -> str:
-    """Return the name of a task class's task: "translation" for a class of tasks.translation or a
-    subclass; otherwise its top module.
+    """Return the name of a task class's task.
+
+    For a class of the module `tasks.translation`, or a subclass of one, it is "translation". For
+    other classes it is the name of their top-level module.
     """
     for base in kind.__mro__:
         parts = base.__module__.split(".")
@@ -49,27 +51,29 @@ def task_name(kind: type) -> str:
 
 @dataclass
 class Job:
-    """Settings of a run beside model, data and Trainer: where it is kept and how long it trains.
+    """Settings of a run apart from model, data and Trainer: where it is stored and how long it
+    trains.
 
     Args:
-        name: of the run; by default the name of its config file.
-        root: folder of all runs; a run is kept in root/task/name-id.
-        minutes: train this long, validation included; measured before and while training and turned
-            into trainer.max_steps, which config.yaml keeps. A trainer.max_steps that is given
-            counts instead.
-        average: average the weights of this many validated states after training; the mean becomes
-            best.ckpt if it validates better.
-        average_of: the last of these states, or the best.
-        keep_last: keep this many of the last states, so that there is one more where the newest is
-            damaged.
-        keep_best: keep this many of the best states by the task's metric on the validation split.
+        name: name of the run; by default the name of its config file.
+        root: folder of all runs; a run is stored in root/task/name-id.
+        minutes: train this long, validation included. The speed is measured before and during
+            training to choose trainer.max_steps, which config.yaml records. A given
+            trainer.max_steps takes precedence.
+        average: average the weights of this many validated checkpoints after training; the mean
+            becomes best.ckpt if it validates better.
+        average_of: average the last of these checkpoints, or the best.
+        keep_last: keep this many of the last checkpoints, so that an older one is left if the
+            newest is damaged.
+        keep_best: keep this many of the best checkpoints by the task's metric on the validation
+            split.
         save_every_steps: save a checkpoint after this many steps, besides after each validation.
         save_every_minutes: save a checkpoint when this many minutes have passed since the last one;
             null for never.
-        seeds: train this many seeds one after the other, as child runs of one parent (lslm run
+        seeds: train with this many seeds one after the other, as child runs of one parent (lslm run
             only).
-        parent: MLflow run id of the parent.
-        tags: more tags for MLflow.
+        parent: MLflow run id of the parent run.
+        tags: additional tags for MLflow.
     """
 
     name: str | None = None
@@ -86,7 +90,7 @@ class Job:
     tags: dict[str, str] = field(default_factory=dict)
 
     def kept(self) -> "KeptStates":
-        """Return the keyword arguments of `Checkpoints` that these settings determine."""
+        """Return the keyword arguments for `Checkpoints` that these settings determine."""
         return {
             "average": self.average,
             "average_of": self.average_of,
@@ -98,7 +102,7 @@ class Job:
 
 
 class KeptStates(TypedDict):
-    """Arguments of `Checkpoints`: which states are saved and kept, and which are averaged."""
+    """Keyword arguments of `Checkpoints`: which checkpoints are saved, kept and averaged."""
 
     average: int
     average_of: Literal["last", "best"]
@@ -112,21 +116,21 @@ class JobTrainer(TaskTrainer):
     """Lightning's Trainer with the method `run`, and with numeric settings parsed as int before
     float.
 
-    A `precision` of "auto" is for the parser alone: the command decides it before it builds a
+    Only the parser accepts a `precision` of "auto": the command resolves it before it builds a
     Trainer.
 
     `typing` caches `Optional[Union[float, int]]` and `Optional[Union[int, float]]` as one type, in
-    the order that was made first. With Lightning's annotations the order depends on what was
-    imported before, and a limit of 2 batches may become 2.0.
+    the order that was created first. With Lightning's annotations, the order depends on earlier
+    imports, and a limit of 2 batches may become 2.0.
 
     Args:
-        limit_train_batches: train on this many batches of an epoch, or on a share of them.
-        limit_val_batches: validate on this many batches, or on a share of them.
-        limit_test_batches: test on this many batches, or on a share of them.
-        limit_predict_batches: predict this many batches, or a share of them.
-        overfit_batches: train and validate on the same few batches, or share of them.
-        val_check_interval: validate after this many batches, or after a share of an epoch.
-        gradient_clip_val: scale gradients down to this norm; null for as they are.
+        limit_train_batches: train on this many batches of an epoch, or on this share of them.
+        limit_val_batches: validate on this many batches, or on this share of them.
+        limit_test_batches: test on this many batches, or on this share of them.
+        limit_predict_batches: predict this many batches, or this share of them.
+        overfit_batches: train and validate on the same few batches, or on this share of them.
+        val_check_interval: validate after this many batches, or after this share of an epoch.
+        gradient_clip_val: scale gradients down to this norm; null for no clipping.
         precision: 32-true, bf16-mixed, bf16-true, or auto for the faster of the first two.
     """
 
@@ -164,7 +168,7 @@ class JobTrainer(TaskTrainer):
         """Train, then test the best checkpoint, in one run.
 
         Args:
-            ckpt_path: go on from this checkpoint.
+            ckpt_path: checkpoint to continue training from; None to start anew.
         """
         self.fit(model, datamodule=datamodule, ckpt_path=ckpt_path)
         checkpoints = callback_of(self, Checkpoints)

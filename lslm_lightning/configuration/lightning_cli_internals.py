@@ -1,7 +1,7 @@
-"""Private names of Lightning and jsonargparse that the parser of experiments depends on.
+"""Private names of Lightning and jsonargparse that the experiment parser depends on.
 
-They are used here and nowhere else in this folder. `SEEN` has the versions that they were last
-checked with, `PRIVATE` the names, and a test asks whether each still exists.
+No other module of this folder uses private names. `SEEN` contains the versions that they were last
+checked with, and `PRIVATE` the names; a test checks that each name still exists.
 """
 
 from argparse import Action
@@ -40,7 +40,7 @@ PRIVATE: dict[type, tuple[str, ...]] = {
 
 
 class HookedCLI(LightningCLI):
-    """LightningCLI whose private hooks have public names."""
+    """LightningCLI whose private hooks are available under public names."""
 
     @property
     def settings(self) -> Namespace:
@@ -49,7 +49,7 @@ class HookedCLI(LightningCLI):
 
     @property
     def built_settings(self) -> Namespace:
-        """Settings of the subcommand with their classes built."""
+        """Settings of the subcommand after their classes were instantiated."""
         return self.config_init[str(self.subcommand)]
 
     def subcommand_parser(self) -> LightningArgumentParser:
@@ -57,18 +57,22 @@ class HookedCLI(LightningCLI):
         return self._parser(str(self.subcommand))
 
     def check_seed(self) -> None:
-        """Check `seed_everything`, before all random generators are seeded with it."""
+        """Check `seed_everything` before the random generators are seeded with it."""
 
     def run_job(self, subcommand: str) -> None:
-        """Run the subcommand with the model and data that were built."""
+        """Run the subcommand with the instantiated model and data."""
         super()._run_subcommand(subcommand)
 
     def method_arguments(self, subcommand: str) -> JsonObject:
-        """Return arguments for the Trainer's method besides those of the config."""
+        """Return keyword arguments for the Trainer's method that the config does not contain.
+
+        Args:
+            subcommand: name of the Trainer's method.
+        """
         return {}
 
     def _parse_ckpt_path(self) -> None:
-        """Skip the reading of hyperparameters from a checkpoint, since ours hold none."""
+        """Do nothing, since this project's checkpoints contain no hyperparameters to read."""
 
     def _set_seed(self) -> None:
         self.check_seed()
@@ -82,23 +86,23 @@ class HookedCLI(LightningCLI):
 
 
 class UnabbreviatedParser(LightningArgumentParser):
-    """LightningCLI's parser, whose options cannot be shortened.
+    """LightningCLI's parser without abbreviated options.
 
-    What looks for `--config` among the arguments would not find a short form.
+    Code that searches the arguments for `--config` would miss an abbreviation.
     """
 
     def _get_option_tuples(self, option_string: str) -> list[tuple[Action, str, str | None]]:
-        """Return no candidates for a shortened option; `-cFILE` is none."""
+        """Return no candidates for an abbreviated long option; `-cFILE` still works."""
         return [] if option_string.startswith("--") else super()._get_option_tuples(option_string)
 
 
 def argument_names(parser: ArgumentParser) -> list[str]:
-    """Return the dotted name of every argument of a parser, without those of subcommands."""
+    """Return the dotted name of every argument of a parser, without those of its subcommands."""
     return [action.dest for action in parser._actions]
 
 
 def all_argument_names(parser: ArgumentParser) -> Iterator[str]:
-    """Yield the dotted name of every argument of a parser and its subcommands."""
+    """Yield the dotted name of every argument of a parser and of its subcommands."""
     for action in parser._actions:
         yield action.dest
         if isinstance(action.choices, dict):
@@ -107,14 +111,16 @@ def all_argument_names(parser: ArgumentParser) -> Iterator[str]:
 
 
 def checks_at_epoch_end(callback: Callback) -> bool:
-    """Return whether a Lightning callback is set to run at the end of each training epoch."""
+    """Return whether a Lightning callback is configured to run at the end of each training
+    epoch.
+    """
     names = ("_check_on_train_epoch_end", "_save_on_train_epoch_end")
     return any(getattr(callback, name, None) is True for name in names)
 
 
 @dataclass(frozen=True)
 class ChosenDevices:
-    """Devices that settings of a Trainer choose on this machine."""
+    """Devices that Trainer settings select on this machine."""
 
     device: torch.device  # that this process would use
     n_device: int  # on each machine
@@ -127,11 +133,11 @@ def chosen_devices(
     strategy: str = "auto",
     precision: PrecisionInput | None = None,
 ) -> ChosenDevices:
-    """Return the devices that settings of a Trainer choose, without building a Trainer.
+    """Return the devices that Trainer settings select, without building a Trainer.
 
     Raises:
-        MisconfigurationException, ValueError, RuntimeError: this machine has no such devices, or
-            Lightning refuses the settings.
+        MisconfigurationException, ValueError, RuntimeError: this machine does not have the devices,
+            or Lightning refuses the settings.
     """
     connector = _AcceleratorConnector(
         accelerator=accelerator,
@@ -146,17 +152,17 @@ def chosen_devices(
 
 
 def callbacks_of(trainer: Trainer, kind: type[CallbackT]) -> list[CallbackT]:
-    """Return the callbacks of a class that a Trainer has."""
+    """Return the Trainer's callbacks of a class."""
     callbacks: list[Callback] = getattr(trainer, "callbacks")  # noqa: B009 (set by a connector)
     return [each for each in callbacks if isinstance(each, kind)]
 
 
 def callback_of(trainer: Trainer, kind: type[CallbackT]) -> CallbackT:
-    """Return the first callback of a class that a Trainer has; it must have one."""
+    """Return the Trainer's first callback of a class; there must be one."""
     return callbacks_of(trainer, kind)[0]
 
 
 def process_rank() -> int:
-    """Return the rank of this process among those of the job; 0 before it is known."""
+    """Return the rank of this process in the job; 0 while the rank is unknown."""
     rank: int | None = getattr(rank_zero_only, "rank", None)
     return rank or 0

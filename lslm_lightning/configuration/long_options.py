@@ -5,9 +5,7 @@ from collections.abc import Sequence
 
 
 def with_long_options(arguments: Sequence[str]) -> list[str]:
-    """Return command-line arguments with `-c` replaced by `--config`, also where the value is in
-    the same argument.
-    """
+    """Return command-line arguments with `-c` replaced by `--config`, also in `-cFILE`."""
     short = re.compile("-c(?!-)=?", re.DOTALL)
     found = []
     for argument in arguments:

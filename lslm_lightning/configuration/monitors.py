@@ -1,4 +1,4 @@
-"""Checks that metrics monitored by callbacks are logged."""
+"""Checks that the metrics monitored by callbacks are logged."""
 
 from collections.abc import Sequence
 from difflib import get_close_matches
@@ -34,18 +34,18 @@ def check_monitors(
     trainer: Settings,
     world: int = 1,
 ) -> None:
-    """Refuse callbacks that monitor a metric which is never logged, or logged only after they read
-    it.
+    """Refuse callbacks that monitor a metric which is never logged, or which is logged only after
+    the callback reads it.
 
-    Classes of the user's may log metrics of their own. Where there are any, only the usual slip
-    `val_loss` for `val/loss` is refused.
+    User-defined classes may log other metrics. If there are any, only the common mistake `val_loss`
+    for `val/loss` is refused.
 
     Args:
-        trainer: settings of the Trainer, as `translated` gives them to Lightning.
-        world: processes that share the data.
+        trainer: Trainer settings, as returned by `translated`.
+        world: number of processes that share the data.
 
     Raises:
-        ValueError: it names the setting and the metrics that exist.
+        ValueError: the message names the setting and the metrics that exist.
     """
     monitors = {callback: getattr(callback, "monitor", None) for callback in callbacks}
     if not any(isinstance(monitor, str) for monitor in monitors.values()):
@@ -75,20 +75,26 @@ def check_monitors(
 
 
 def metrics_of_training(task: Task, data: TaskData, trainer: Settings) -> list[str]:
-    """Return the names of the metrics that a training logs and callbacks can monitor."""
+    """Return the names of the metrics that a training logs and callbacks can monitor.
+
+    Args:
+        trainer: Trainer settings, as returned by `translated`.
+    """
     of_validation = task.validation.names(data) if trainer["limit_val_batches"] != 0 else []
     return [*of_validation, *([] if task.one_pass else CURVE)]
 
 
 def check_comes_in_time(setting: str, data: TaskData, trainer: Settings, world: int) -> None:
-    """Refuse to monitor a validation metric at the end of an epoch that comes before the first
-    validation.
+    """Refuse to monitor a validation metric at the end of each epoch if the first epoch ends before
+    the first validation.
 
     Args:
-        setting: begins the error.
+        setting: text that names the callback and its metric, at the start of the error message.
+        trainer: Trainer settings, as returned by `translated`.
+        world: number of processes that share the data.
 
     Raises:
-        ValueError: with what to change.
+        ValueError: the message says which settings to change.
     """
     every = trainer["val_check_interval"]
     per_epoch = trainer["check_val_every_n_epoch"]
@@ -118,7 +124,12 @@ def is_user_class(kind: type) -> bool:
 
 
 def why_absent(monitor: str, task: Task, data: TaskData, trainer: Settings) -> str:
-    """Return which setting disables a validation metric, as text; "" if none does."""
+    """Return a text that says which setting disables a validation metric; "" if no setting does.
+
+    Args:
+        monitor: name of the metric.
+        trainer: Trainer settings, as returned by `translated`.
+    """
     if not monitor.startswith("val/"):
         return ""
     if trainer["limit_val_batches"] == 0:

@@ -1,6 +1,7 @@
-"""Configs read from pipes, `--config /dev/stdin` or `--config <(sed ... FILE)`, copied to files.
+"""Configs read from pipes (`--config /dev/stdin` or `--config <(sed ... FILE)`), which are copied
+to files.
 
-They can be read once, by this process alone.
+A pipe can be read only once, and only by this process.
 """
 
 import atexit
@@ -22,13 +23,13 @@ FOLDER = "lslm-config-"  # how folders of copies are called
 
 
 def copy_pipes(arguments: Sequence[str]) -> list[str]:
-    """Return the arguments with each config that is a pipe replaced by the path of a copy of its
-    content.
+    """Return command-line arguments in which each config that is a pipe is replaced by the path of
+    a copy.
 
-    A config is read several times, also by processes that are started with another standard input.
+    A config is read several times, also by child processes with another standard input.
 
     Raises:
-        ValueError: what comes is not a config's size.
+        ValueError: the content of a pipe is too large for a config.
     """
     found = list(arguments)
     for i, argument in enumerate(found):
@@ -45,11 +46,12 @@ def copy_pipes(arguments: Sequence[str]) -> list[str]:
 
 
 def command_to_repeat(arguments: Sequence[str], config: Path | None = None) -> list[str]:
-    """Return arguments that can be used again after the copies of pipes are deleted.
+    """Return command-line arguments that still work after the copies of pipes are deleted.
 
     Args:
-        config: has every setting of the command, and stands for all of them where one was piped;
-            without it the piped config is to come through standard input.
+        arguments: arguments of the command.
+        config: file with every setting of the command, which replaces all arguments if one was a
+            pipe. Without it, the new command reads the config from standard input.
     """
     if not any(is_copy(argument) for argument in arguments):
         return list(arguments)
@@ -63,13 +65,22 @@ def command_to_repeat(arguments: Sequence[str], config: Path | None = None) -> l
 
 
 def is_copy(argument: str) -> bool:
-    """Return whether an argument is, or ends in, the path of a copy: `--config=PATH`."""
+    """Return whether an argument is the path of a copy of a pipe, or ends in one as in
+    `--config=PATH`.
+    """
     folder = Path(argument.rpartition("=")[2]).parent.name
     return bool(re.fullmatch(rf"{FOLDER}[a-z0-9_]{{8}}", folder))  # as `mkdtemp` calls it
 
 
 def copied(option: str, value: str) -> str:
-    """Return the path of a copy if `value` names a pipe or is `-`; otherwise `value`."""
+    """Copy a pipe or standard input to a temporary file and return the file's path; return other
+    values unchanged.
+
+    Args:
+        option: option that the value belongs to, "--config" for instance; "-" means standard input
+            only for configs.
+        value: value of the option.
+    """
     path = "/dev/stdin" if value == "-" and option in ("--config", "-c") else value
     if not is_pipe(path):
         return value

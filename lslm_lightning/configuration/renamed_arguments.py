@@ -1,4 +1,4 @@
-"""Old names of settings and classes on a command line."""
+"""Replacement of old names of settings and classes on a command line."""
 
 import json
 from collections.abc import Sequence
@@ -10,11 +10,11 @@ Setting = tuple[str, str]  # what holds it, and its name
 
 
 def renamed_arguments(arguments: Sequence[str]) -> list[str]:
-    """Return the arguments of a command with new names of settings and classes for old ones.
+    """Return command-line arguments with old names of settings and classes replaced by new ones.
 
     Args:
-        arguments: options as `--data.exam_tokens 4096` or `--data.exam_tokens=4096`, and whatever
-            else a command takes, which is returned as it is.
+        arguments: arguments of a command. Options may be written `--data.exam_tokens 4096` or
+            `--data.exam_tokens=4096`; other arguments are returned unchanged.
     """
     new: list[str] = []
     waiting: Setting | None = None  # the option whose value may follow
@@ -33,7 +33,12 @@ def renamed_arguments(arguments: Sequence[str]) -> list[str]:
 
 
 def _renamed_text(text: str, setting: Setting) -> str:
-    """Return the value of an option with new names; a text without old ones as it was."""
+    """Return the value of an option with old names replaced by new ones; unchanged if it contains
+    none.
+
+    Args:
+        setting: setting that the value belongs to.
+    """
     if not text.lstrip().startswith(("{", "[")):
         return str(renamed_value(text, setting))
     try:

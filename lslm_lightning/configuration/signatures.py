@@ -1,7 +1,8 @@
 """Constructor arguments of classes, read from source code, which is much faster than importing
 torch.
 
-What the source does not tell for certain is None: the parser, which imports, knows it.
+Functions return None if the source does not determine the answer. The parser, which imports the
+classes, then finds it.
 """
 
 import ast
@@ -19,7 +20,7 @@ from lslm_lightning.configuration.source_tree import (
 
 
 class Setting(NamedTuple):
-    """An argument of a constructor."""
+    """Argument of a constructor."""
 
     name: str
     type: str  # as the source has it, "" where it has none
@@ -29,7 +30,9 @@ class Setting(NamedTuple):
 
     @property
     def default_class(self) -> str:
-        """Import path of the class that the default is or builds; "" for any other default."""
+        """Import path of the class that the default is, or is an instance of; "" for other
+        defaults.
+        """
         node = self.default
         node = node.body if isinstance(node, ast.Lambda) else node
         node = node.func if isinstance(node, ast.Call) else node
@@ -48,13 +51,15 @@ class Setting(NamedTuple):
 
 def settings_of(path: str) -> tuple[Setting, ...] | None:
     """Return the constructor arguments of the class at an import path; None if the source does not
-    tell.
+    determine them.
     """
     return lasting_settings_of(path) if path.startswith(LASTING) else settings_now(path)
 
 
 def settings_now(path: str) -> tuple[Setting, ...] | None:
-    """Return the constructor arguments of a class from its current source."""
+    """Return the constructor arguments of the class at an import path from its current source,
+    without a cache.
+    """
     definition = definition_of(path)
     return None if definition is None else settings_from(tuple(order_of(definition)))
 
@@ -63,10 +68,11 @@ lasting_settings_of = cache(settings_now)
 
 
 def settings_from(order: tuple[Definition | None, ...]) -> tuple[Setting, ...] | None:
-    """Return the constructor arguments of the first class in a method resolution order that defines
-    any; None if the source does not tell.
+    """Return the constructor arguments of a class; None if the source does not determine them.
 
-    None in the order stands for a base that was not found.
+    Args:
+        order: method resolution order of the class; None stands for a base class that was not
+            found.
     """
     for i, definition in enumerate(order):
         if definition is None or not is_plain(definition.node):
@@ -82,8 +88,16 @@ def settings_from(order: tuple[Definition | None, ...]) -> tuple[Setting, ...] |
 def arguments_of(
     definition: Definition, constructor: ast.FunctionDef, rest: tuple[Definition | None, ...]
 ) -> tuple[Setting, ...] | None:
-    """Return the arguments of a constructor, including those it passes on by `**kwargs` to the next
-    one; None if the source does not tell.
+    """Return the arguments of a constructor, including those it passes on with `**kwargs` to the
+    next constructor.
+
+    Args:
+        definition: class of the constructor.
+        rest: classes after `definition` in the method resolution order; None stands for a base
+            class that was not found.
+
+    Returns:
+        None if the source does not determine the arguments.
     """
     given = constructor.args
     names = [*given.posonlyargs, *given.args]
@@ -117,8 +131,11 @@ def arguments_of(
 
 
 def passing_on(constructor: ast.FunctionDef, name: str) -> ast.Call | None:
-    """Return the call `super().__init__(..., **name)` in a constructor; None if the keywords are
-    used in another way.
+    """Return the call `super().__init__(..., **name)` in a constructor; None if `name` is used in
+    another way.
+
+    Args:
+        name: name of the constructor's keyword arguments, usually "kwargs".
     """
     uses = [
         node for node in ast.walk(constructor) if isinstance(node, ast.Name) and node.id == name
@@ -132,7 +149,13 @@ def passing_on(constructor: ast.FunctionDef, name: str) -> ast.Call | None:
 
 
 def fields_of(order: Sequence[Definition | None]) -> tuple[Setting, ...] | None:
-    """Return the fields of a dataclass, those of its bases first; None if a base is unknown."""
+    """Return the fields of a dataclass, those of base classes first; None if a base class was not
+    found.
+
+    Args:
+        order: method resolution order of the class; None stands for a base class that was not
+            found.
+    """
     found: dict[str, Setting] = {}
     for definition in reversed(order):
         if definition is None:
@@ -151,8 +174,9 @@ def fields_of(order: Sequence[Definition | None]) -> tuple[Setting, ...] | None:
 
 
 def method_of(node: ast.ClassDef, name: str) -> ast.FunctionDef | None:
-    """Return the method called `name` that a class itself defines, the last of overloads; None if
-    there is none.
+    """Return the method called `name` that a class statement itself defines; None if there is none.
+
+    Of several definitions with `overload`, the last one is returned.
     """
     found = [each for each in node.body if isinstance(each, ast.FunctionDef) and each.name == name]
     return found[-1] if found else None
@@ -164,8 +188,8 @@ def is_dataclass(node: ast.ClassDef) -> bool:
 
 
 def is_plain(node: ast.ClassDef) -> bool:
-    """Return whether a class takes its arguments by `__init__` or dataclass fields, without
-    metaclass, `__new__` or other decorators.
+    """Return whether a class takes its arguments by `__init__` or dataclass fields, without a
+    metaclass other than ABCMeta, `__new__`, or other decorators.
     """
     others = [each for each in node.decorator_list if "dataclass" not in ast.unparse(each)]
     metaclasses = {ast.unparse(keyword.value) for keyword in node.keywords}
@@ -173,9 +197,10 @@ def is_plain(node: ast.ClassDef) -> bool:
 
 
 def order_of(definition: Definition) -> Iterator[Definition | None]:
-    """Yield a class and its bases in method resolution order; None for a base that was not found.
+    """Yield a class and its base classes in method resolution order.
 
-    None stands for bases that were not found; those that have no constructor are left out.
+    None stands for a base class that was not found. `object`, `ABC`, `Protocol` and `Generic` are
+    left out.
     """
     lines: list[list[Definition | None]] = []
     bases: list[Definition | None] = []
@@ -200,7 +225,9 @@ def summary_of(definition: Definition) -> str:
 
 
 def meanings_of(node: ast.ClassDef | ast.FunctionDef) -> dict[str, str]:
-    """Return the descriptions of arguments in a docstring, by name."""
+    """Return the descriptions of arguments in the docstring of a class or function, by argument
+    name.
+    """
     from docstring_parser import ParseError, parse
 
     try:
@@ -222,7 +249,7 @@ def type_of(annotation: ast.expr | None) -> str:
 
 
 def shown(default: ast.expr) -> str:
-    """Return a default value as short text; for a factory, what it builds."""
+    """Return a default value as short text; for a default factory, the value that it creates."""
     if isinstance(default, ast.Lambda):
         own = {argument.arg for argument in default.args.args}
         call = default.body

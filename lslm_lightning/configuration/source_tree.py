@@ -1,4 +1,4 @@
-"""Classes and names of modules, found in source code without importing it."""
+"""Classes and names of modules, found in source code without importing the modules."""
 
 import ast
 import sys
@@ -22,7 +22,7 @@ MOST_STEPS = 20  # that a name is followed through `from module import name`
 
 
 class Definition(NamedTuple):
-    """A class statement and the module that contains it."""
+    """Class statement and the module that contains it."""
 
     module: str
     node: ast.ClassDef
@@ -56,7 +56,7 @@ def definition_of(path: str) -> Definition | None:
 
 
 def imported(module: str, name: str) -> str | None:
-    """Return the import path that a name in a module was imported from; None if it was not
+    """Return the import path that a name in a module was imported from; None if the name was not
     imported.
     """
     tree = tree_of(module)
@@ -76,8 +76,9 @@ def imported(module: str, name: str) -> str | None:
 
 
 def statements(tree: ast.Module) -> Iterator[ast.stmt]:
-    """Yield the statements of a module, those under `if TYPE_CHECKING` too: a package that imports
-    its classes when they are asked for names them there.
+    """Yield the top-level statements of a module, including those under `if TYPE_CHECKING`.
+
+    Packages that import their classes lazily name them under `if TYPE_CHECKING`.
     """
     for node in tree.body:
         is_for_types = isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
@@ -105,7 +106,11 @@ def tree_of(module: str) -> ast.Module | None:
 
 @cache
 def parsed(file: Path, modified: int) -> ast.Module:
-    """Return the syntax tree of a file, cached by its modification time."""
+    """Return the syntax tree of a file.
+
+    Args:
+        modified: modification time of the file, part of the cache key.
+    """
     return ast.parse(file.read_text("utf-8"))
 
 
@@ -131,8 +136,8 @@ def file_of(module: str) -> Path | None:
 
 @cache
 def names_in(module: str) -> frozenset[str] | None:
-    """Return all names that a module defines or imports; None if its source does not tell them
-    all.
+    """Return all names that a module defines or imports; None if the source does not determine
+    them.
     """
     tree = tree_of(module)
     if tree is None:
@@ -152,10 +157,11 @@ def names_in(module: str) -> frozenset[str] | None:
 
 
 def first_missing(path: str) -> tuple[str, str, list[str]] | None:
-    """Return the first broken part of an import path: the module, the missing name, and the
-    module's names; None if nothing is broken or the source does not tell.
+    """Return the first part of an import path that does not exist.
 
-    The source does not tell where names are made when a module is imported.
+    Returns:
+        Module, missing name, and the names that the module has. None if the path exists, or if
+        names of the module are created only when it is imported.
     """
     parts = path.split(".")
     for i in range(1, len(parts)):
@@ -177,7 +183,7 @@ def constant(module: str, name: str) -> ast.expr:
     """Return the expression that a module assigns to a name at its top level.
 
     Raises:
-        LookupError: it assigns nothing to it.
+        LookupError: the module assigns nothing to the name.
     """
     tree = tree_of(module)
     for node in tree.body if tree is not None else ():
@@ -191,8 +197,17 @@ def constant(module: str, name: str) -> ast.expr:
 
 
 def written_out(default: ast.expr | None, module: str) -> tuple[ast.expr | None, str]:
-    """Return a default and the module that it is written in: for the name of a constant, the value
-    that is assigned to it; for a class path with arguments, the call that they stand for.
+    """Resolve a default value as far as the source allows.
+
+    The name of a constant is replaced by the constant's value, and a mapping with `class_path` and
+    `init_args` by the equivalent constructor call.
+
+    Args:
+        default: expression of the default; None if there is none.
+        module: module that the expression is written in.
+
+    Returns:
+        The resolved expression and the module that it is written in.
     """
     for _ in range(MOST_STEPS):
         if not isinstance(default, ast.Name):
@@ -214,7 +229,11 @@ def written_out(default: ast.expr | None, module: str) -> tuple[ast.expr | None,
 
 
 def mapping_of(node: ast.expr) -> dict[str, ast.expr]:
-    """Return the items of a dictionary literal."""
+    """Return the items of a dictionary literal whose keys are strings.
+
+    Raises:
+        LookupError: the expression is not a dictionary literal.
+    """
     if not isinstance(node, ast.Dict):
         raise LookupError(f"{ast.unparse(node)} is no dictionary")
     return {

@@ -1,4 +1,4 @@
-"""Checks of limits and shares of batches against the data."""
+"""Checks of batch limits, and of shares of batches, against the data."""
 
 from jsonargparse import Namespace
 from lightning.pytorch import Trainer
@@ -18,13 +18,14 @@ SPLIT_OF = {"val": "validation", "test": "test", "predict": "test"}
 
 
 def check_batches(trainer: Namespace, data: TaskData, world: int) -> None:
-    """Refuse shares of training batches and validation intervals that the data cannot satisfy.
+    """Refuse shares of training batches and validation intervals that do not fit the data.
 
     Args:
-        world: processes that share the data.
+        trainer: Trainer settings.
+        world: number of processes that share the data.
 
     Raises:
-        ValueError: it names the setting.
+        ValueError: the message names the setting.
     """
     every = trainer.val_check_interval
     overfit = trainer.overfit_batches
@@ -54,14 +55,14 @@ def check_batches(trainer: Namespace, data: TaskData, world: int) -> None:
 
 
 def check_train_shares(shares: dict[str, float], n_batch: int | None) -> None:
-    """Refuse shares of an epoch of unknown length, and those that amount to no batch.
+    """Refuse shares of an epoch of unknown length, and shares that amount to less than one batch.
 
     Args:
-        shares: by setting.
-        n_batch: batches of an epoch; None if unknown.
+        shares: share of an epoch, by name of the setting.
+        n_batch: number of batches per epoch; None if unknown.
 
     Raises:
-        ValueError: it names the setting.
+        ValueError: the message names the setting.
     """
     for name, value in shares.items():
         if n_batch is None:
@@ -80,10 +81,11 @@ def check_interval(trainer: Namespace, n_batch: int) -> None:
     """Refuse a number of batches between validations that does not fit an epoch.
 
     Args:
-        n_batch: batches of an epoch, with its limit.
+        trainer: Trainer settings.
+        n_batch: number of batches per epoch, after `limit_train_batches`.
 
     Raises:
-        ValueError: it names the settings.
+        ValueError: the message names the settings.
     """
     every = trainer.val_check_interval
     accumulate = trainer.accumulate_grad_batches
@@ -105,12 +107,12 @@ def check_interval(trainer: Namespace, n_batch: int) -> None:
 
 
 def n_train_batch(data: TaskData, world: int, accumulate: int) -> int | None:
-    """Return how many batches of an epoch each process trains on; None if the length of an epoch is
-    unknown.
+    """Return the number of batches per epoch that each process trains on; None if the length of an
+    epoch is unknown.
 
     Args:
-        world: processes that share the data.
-        accumulate: batches of one optimizer step.
+        world: number of processes that share the data.
+        accumulate: number of batches per optimizer step.
     """
     n_batch = data.sizes().n_batch()
     if n_batch is None:
@@ -122,16 +124,18 @@ def check_shares(
     command: str, trainer: Namespace, data: TaskData, task: Task, world: int, tried: Trainer
 ) -> None:
     """Refuse shares of validation, test or prediction batches that amount to less than one batch
-    for each process.
+    per process.
 
-    Lightning would refuse them too, after the training.
+    Lightning would refuse them too, but only after the training.
 
     Args:
-        world: processes that share the data.
-        tried: a Trainer of these settings that runs nothing.
+        command: subcommand, which determines the loaders to check.
+        trainer: Trainer settings.
+        world: number of processes that share the data.
+        tried: Trainer with these settings that runs nothing.
 
     Raises:
-        ValueError: it names the setting.
+        ValueError: the message names the setting.
     """
     overfit = trainer.overfit_batches if command in ("run", "fit") else 0.0
     for name in LOADERS[command]:
@@ -148,11 +152,11 @@ def check_shares(
 
 
 def n_batch_of(name: str, data: TaskData, task: Task, tried: Trainer) -> int:
-    """Return how many batches a single process would validate, test or predict.
+    """Return the number of batches that one process alone would validate, test or predict.
 
     Args:
-        name: of the loader: "val", "test" or "predict".
-        tried: a Trainer that runs nothing.
+        name: loader: "val", "test" or "predict".
+        tried: Trainer that runs nothing, to which the data are connected for a moment.
     """
     tried.strategy.connect(task)
     data.trainer = tried

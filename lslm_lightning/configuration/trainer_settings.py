@@ -1,4 +1,4 @@
-"""Checks and translation of Lightning Trainer settings."""
+"""Checks of Lightning Trainer settings, and their translation for Lightning."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -68,7 +68,9 @@ REFUSED: dict[type, str] = {
 
 
 class SettingRule(NamedTuple):
-    """A rule that refuses a setting if `is_wrong` returns True for its value."""
+    """Rule that refuses the setting `name` if `is_wrong` returns True for its value; `why` is the
+    reason.
+    """
 
     name: str
     is_wrong: Callable[[Json], bool]
@@ -144,14 +146,16 @@ RULES = (
 def check_trainer(
     command: str, trainer: Namespace, is_training: bool, one_pass: bool = False
 ) -> None:
-    """Refuse Trainer settings that have no use in a run, contradict each other, or would fail
+    """Refuse Trainer settings that are useless in a run, contradict each other, or would fail
     later.
 
     Args:
-        one_pass: whether the task reads its texts once.
+        command: subcommand.
+        is_training: whether the command trains.
+        one_pass: whether the task reads its training texts only once, in order.
 
     Raises:
-        ValueError: it names the setting, the reason and a way out.
+        ValueError: the message names the setting, the reason and a way out.
     """
     for rule in RULES:
         if rule.is_wrong(trainer[rule.name]):
@@ -173,10 +177,10 @@ def check_trainer(
 
 
 def check_callbacks(trainer: Namespace) -> None:
-    """Refuse callbacks that have no use in a run or conflict with other settings.
+    """Refuse callbacks that are useless in a run or conflict with other settings.
 
     Raises:
-        ValueError: it names the class, the reason and a way out.
+        ValueError: the message names the class, the reason and a way out.
     """
     for kind in classes_of(trainer.callbacks):
         for refused, why in REFUSED.items():
@@ -196,10 +200,10 @@ def check_callbacks(trainer: Namespace) -> None:
 
 
 def check_limits(command: str, trainer: Namespace) -> None:
-    """Refuse limits of batches that leave a command nothing to do.
+    """Refuse batch limits that leave a command nothing to do.
 
     Raises:
-        ValueError: it names the setting.
+        ValueError: the message names the setting.
     """
     verbs = {"train": "train on", "val": "validate on", "test": "test", "predict": "predict"}
     for name in LIMITS[command]:
@@ -212,10 +216,10 @@ def check_limits(command: str, trainer: Namespace) -> None:
 
 
 def check_plugins(trainer: Namespace) -> None:
-    """Refuse Trainer plugins that have no use in a run or conflict with other settings.
+    """Refuse Trainer plugins that are useless in a run or conflict with other settings.
 
     Raises:
-        ValueError: it names both settings and a way out.
+        ValueError: the message names both settings and a way out.
     """
     kinds = classes_of(trainer.plugins)
     for role in (Precision, ClusterEnvironment, LayerSync):
@@ -259,7 +263,7 @@ def _check_length(trainer: Namespace) -> None:
 
 
 def _check_overfit(trainer: Namespace) -> None:
-    """Refuse limits of batches together with `overfit_batches`, which sets them."""
+    """Refuse batch limits together with `overfit_batches`, which sets them itself."""
     if trainer.overfit_batches:
         for name in ("limit_train_batches", "limit_val_batches"):
             if trainer[name] is not None:
@@ -270,8 +274,11 @@ def _check_overfit(trainer: Namespace) -> None:
 
 
 def classes_of(given: object) -> list[type]:
-    """Return the classes that a Trainer setting lists, built or not; unknown import paths are left
-    out.
+    """Return the classes in the value of a Trainer setting; unknown import paths are left out.
+
+    Args:
+        given: value of the setting: an object, a spec with `class_path`, an import path, or a list
+            of these.
     """
     found = []
     for item in given if isinstance(given, list | tuple) else [given]:
@@ -285,8 +292,9 @@ def classes_of(given: object) -> list[type]:
 
 
 def plain_settings(trainer: Namespace) -> JsonObject:
-    """Return the Trainer settings that need no objects or devices, translated, for a Trainer on one
-    CPU.
+    """Return Trainer settings for a Trainer on one CPU that serves only to check them.
+
+    Settings of objects and devices are left out; the others are translated for Lightning.
     """
     left_out = (
         "accelerator",
@@ -315,10 +323,14 @@ def plain_settings(trainer: Namespace) -> JsonObject:
 
 
 def check_construction(settings: Settings, callbacks: Sequence[Callback] = ()) -> Trainer:
-    """Build a Trainer that runs nothing, so that Lightning checks its settings; return it.
+    """Build a Trainer that runs nothing, so that Lightning checks its settings, and return it.
+
+    Args:
+        settings: Trainer settings, as returned by `plain_settings`.
+        callbacks: callbacks of the Trainer.
 
     Raises:
-        ValueError: in Lightning's words, which name the settings; or a timer has no time to train.
+        ValueError: Lightning refuses the settings, or a timer leaves no time to train.
     """
     bars = any(isinstance(callback, ProgressBar) for callback in callbacks)
     silent: JsonObject = {
@@ -342,11 +354,11 @@ def check_construction(settings: Settings, callbacks: Sequence[Callback] = ()) -
 
 
 def translated(settings: Settings) -> JsonObject:
-    """Return Trainer settings translated to Lightning's meaning of them.
+    """Return Trainer settings converted to the form that Lightning expects.
 
-    A share as `val_check_interval` is one of an epoch. `overfit_batches` limits both loaders, and
-    the data repeat their first batches: Lightning would take the loaders apart. `min_steps` means
-    no whole epoch besides.
+    A `val_check_interval` given as a share refers to one epoch. `overfit_batches` becomes limits of
+    the training and validation batches: Lightning itself would replace the data loaders.
+    `min_steps` no longer implies at least one whole epoch.
     """
     found = dict(settings)
     if found.get("min_steps") is not None and found.get("min_epochs") is None:
@@ -372,9 +384,10 @@ PROFILERS: dict[str, type[Profiler]] = {
 
 
 def profiler_of(given: Profiler | str | None, directory: Path) -> Profiler | None:
-    """Return the profiler of a name, writing into the run directory; other values unchanged.
+    """Return the profiler with the given name, writing to the run directory; other values
+    unchanged.
 
-    Lightning's log, where it would print otherwise, is silenced here.
+    It writes to a file because Lightning's log, where it would print otherwise, is silenced.
     """
     if isinstance(given, str):
         return PROFILERS[given](dirpath=str(directory), filename="profile")

@@ -1,3 +1,3 @@
-"""Experiments as Python functions: training, evaluation, comparison, sweeps; commands call
-these.
+"""Experiments as Python functions: training, evaluation, comparison and sweeps. The commands call
+these functions.
 """

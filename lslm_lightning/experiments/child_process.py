@@ -18,11 +18,11 @@ KILL = getattr(signal, "SIGKILL", signal.SIGTERM)  # Windows ends a process at o
 
 
 def follow_parent() -> bool:
-    """Make this process stop as after SIGTERM when the parent that waits for it dies without
-    notice, by SIGKILL for instance.
+    """Send SIGTERM to this process when the `lslm` process that started it has died, even if it
+    died by SIGKILL.
 
     Returns:
-        True if there is such a parent.
+        True if this process was started by another `lslm` process.
     """
     if not (parent := os.environ.pop(PARENT, None)):
         return False
@@ -37,13 +37,14 @@ def follow_parent() -> bool:
 
 
 def has_groups() -> bool:
-    """Return whether this system has process groups and signals for them; Windows has not."""
+    """Return whether this system has process groups and signals for them; Windows does not."""
     return hasattr(os, "killpg")
 
 
 def signal_group(process: subprocess.Popen[bytes], signum: int) -> None:
-    """Send a signal to the group of a process; on systems without groups, terminate the process and
-    its children.
+    """Send a signal to the process group of `process`.
+
+    On systems without process groups, the process and its children are terminated instead.
     """
     if has_groups():
         os.killpg(process.pid, signum)
@@ -56,8 +57,10 @@ def signal_group(process: subprocess.Popen[bytes], signum: int) -> None:
 
 
 def signal_child(child: subprocess.Popen[bytes], signum: int) -> None:
-    """Pass a signal on to a child process. On Windows, only termination is passed on: its console
-    sends Ctrl-C to the child itself.
+    """Pass a signal on to a child process.
+
+    On Windows, SIGINT is not passed on, since the console sends Ctrl-C to the child itself. Any
+    other signal terminates the child.
     """
     if has_groups():
         child.send_signal(signum)
@@ -66,11 +69,15 @@ def signal_child(child: subprocess.Popen[bytes], signum: int) -> None:
 
 
 def run_to_its_end(command: Sequence[str], environment: Mapping[str, str] | None = None) -> int:
-    """Run `command` in a child process to its end and return its exit status.
+    """Run `command` in a child process until it ends, and return its exit status.
 
-    Signals that would stop this process are passed on to the command, and take effect here once the
-    command has ended. The command has a process group of its own: otherwise the terminal would send
-    it Ctrl-C too, and a second signal means to stop at once.
+    Signals that would stop this process are passed on to the child. They take effect in this
+    process only after the child has ended. The child gets a process group of its own: otherwise the
+    terminal would send it Ctrl-C too, and a second signal means "stop at once".
+
+    Args:
+        command: program and arguments.
+        environment: environment variables of the child; None for those of this process.
     """
     child: subprocess.Popen[bytes] | None = None
     received: list[int] = []

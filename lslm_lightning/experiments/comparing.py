@@ -20,10 +20,11 @@ class ComparisonResults:
     """Scores of finished runs on one test set, with paired tests.
 
     Attributes:
-        summary: which run is better, and how sure that is, a sentence each.
-        findings: of the sanity checks.
-        report: path of the report, a page of HTML.
-        choices: by pattern, a line that says which run it stands for.
+        summary: sentences that say which run is better and whether the difference is significant.
+        findings: failed sanity checks.
+        report: path of the HTML report.
+        choices: for each pattern in `runs`, a line of text that names the run it was resolved to.
+        scores: table of scores, as the report shows it.
     """
 
     summary: Sequence[str]
@@ -33,7 +34,7 @@ class ComparisonResults:
     scores: "Table"
 
     def table(self) -> "pd.DataFrame":
-        """Return the scores: a row for each run, a column for each metric."""
+        """Return the scores as a DataFrame: one row per run, one column per metric."""
         import pandas as pd
 
         columns = [heading.column for heading in self.scores.headings()]
@@ -52,16 +53,16 @@ def compare(
     """Compare finished runs as `lslm compare` does: scores with intervals, paired tests, a report.
 
     Args:
-        runs: two or more: run directories, MLflow run ids, patterns for the newest run that
-            matches, or what `train` returned.
-        metric: that leads. Default: the task's.
-        n_resample: samples of intervals and paired tests.
-        output: folder of the report. Default: runs/<task>/compare-<runs>.
-        trust: let the runs' configs name any class.
+        runs: two or more run directories, MLflow run ids, patterns (each stands for the newest run
+            that matches), or results of `train`.
+        metric: name of the metric to rank by. Default: the headline metric of the task.
+        n_resample: number of resamples for confidence intervals and paired tests.
+        output: folder for the report. Default: runs/<task>/compare-<runs>-<time>.
+        trust: allow the configs of the runs to name any class.
 
     Raises:
-        ValueError: there are fewer than two runs, one is missing or was not tested, or they are of
-            different tasks.
+        ValueError: there are fewer than two runs, a run is missing or was not tested, or the runs
+            are of different tasks.
     """
     from lslm_lightning.experiments.invocation import (
         command_arguments,
@@ -94,18 +95,23 @@ def compare(
 
 
 def default_folder(task: str, runs: Sequence[str]) -> Path:
-    """Return the default folder of a comparison, `runs/<task>/compare-<names>-<time>`."""
+    """Return the default folder for a comparison report, `runs/<task>/compare-<names>-<time>`.
+
+    Args:
+        task: name of the task.
+        runs: references to the compared runs; the first three are part of the folder's name.
+    """
     names = "-".join(Path(run).name[:24] for run in runs[:3])
     return Path(f"runs/{task}/compare-{names}-{time.strftime('%Y%m%d-%H%M%S')}")
 
 
 def sentences_of(report: "Report") -> list[str]:
-    """Return the conclusion of a report as sentences: its lead, then its details."""
+    """Return the conclusion of a report as a list of sentences, the main sentence first."""
     return [sentence for sentence in (report.lead, *report.details) if sentence]
 
 
 def plain(value: object) -> object:
-    """Return the number or the text of a table cell without formatting; None for an empty cell."""
+    """Return the value of a table cell as a number or plain text; None for an empty cell."""
     from lslm_lightning.reports.blocks import Measure, Missing
 
     if isinstance(value, Measure):

@@ -1,4 +1,4 @@
-"""Comparison of finished runs: an evaluation over their recorded predictions."""
+"""Comparison of finished runs, based on the predictions that they recorded."""
 
 import time
 from collections import Counter
@@ -43,7 +43,9 @@ from lslm_lightning.training.task import Task
 
 
 class ComparedRuns(NamedTuple):
-    """Outcome of a comparison of finished runs."""
+    """Result of a comparison of finished runs: table of scores, report, name of the task, and
+    failed sanity checks.
+    """
 
     scores: Table
     report: Report
@@ -62,24 +64,33 @@ def compare_runs(
     """Compare finished runs by their recorded predictions.
 
     Args:
-        metric: the metric that leads; by default the task's.
-        trust: let the runs' configs name any class.
-        command: for the report.
-        choices: by pattern, a line that says which run it stands for.
+        references: run directories or MLflow run ids.
+        metric: metric to rank by; None for the headline metric of the task.
+        trust: allow the configs of the runs to name any class.
+        n_resample: number of resamples for confidence intervals and paired tests.
+        command: command line to show in the report.
+        choices: for each pattern that the user gave, a line of text that names the run it was
+            resolved to.
 
     Raises:
-        ValueError: a run is missing, was not tested, or is of another task.
+        ValueError: a run is missing or was not tested, or the runs are of different tasks.
     """
     with nullcontext() if trust else only_trusted():
         return RunComparison(references, metric, trust, n_resample).compare(command, choices or {})
 
 
 class RunComparison:
-    """Comparison of finished runs within the trust settings that are active now.
+    """Comparison of finished runs under the current trust settings.
+
+    Args:
+        references: run directories or MLflow run ids.
+        metric: metric to rank by; None for the headline metric of the task.
+        trust: whether the configs of the runs may name any class.
+        n_resample: number of resamples for confidence intervals and paired tests.
 
     Attributes:
-        together: runs tested on one test set, which paired tests can compare.
-        apart: reasons why the other runs are left out of the tests, by name.
+        together: runs that were tested on the same test set, so that paired tests can compare them.
+        apart: for each of the other runs, by name, the reason why paired tests leave it out.
     """
 
     def __init__(
@@ -102,11 +113,13 @@ class RunComparison:
         self.together, self.apart = split_by_test_set(self.runs, self.tested)
 
     def compare(self, command: str, choices: Mapping[str, str]) -> ComparedRuns:
-        """Compute scores and paired tests where predictions allow them, and build the report.
+        """Compute scores, run paired tests if there are enough recorded predictions, and build the
+        report.
 
         Args:
-            command: for the report.
-            choices: by pattern, a line that says which run it stands for.
+            command: command line to show in the report.
+            choices: for each pattern that the user gave, a line of text that names the run it was
+                resolved to.
         """
         names_apart = list(self.apart)
         first = self.tested[self.together[0].name].found
@@ -135,7 +148,13 @@ class RunComparison:
         predictions: Mapping[str, Sequence[Prediction]],
         repeat: Section,
     ) -> tuple[Report, Sequence[Finding]]:
-        """Evaluate the recorded predictions; return the report and the failed sanity checks."""
+        """Score the recorded predictions; return the report and the failed sanity checks.
+
+        Args:
+            shared: test examples that the runs share.
+            predictions: recorded predictions for these examples, by run name.
+            repeat: the "Run details" section, put last.
+        """
         ranked = [run for run in self.together if run.name in predictions]
         language = shared.examples[0].language
         metrics = [*self.task.metrics(language), *extra_metrics(self.together, self.trust)]
@@ -174,8 +193,11 @@ class RunComparison:
         return report, results.findings
 
     def report_without_tests(self, scores: ScoreTable, repeat: Section) -> Report:
-        """Build the report where predictions allow no paired tests: recorded scores and training
-        curves.
+        """Build a report with recorded scores and training curves but without paired tests.
+
+        Args:
+            scores: recorded scores of all runs.
+            repeat: the "Run details" section, put last.
         """
         why = [f"{name}: {reason}" for name, reason in self.apart.items()]
         reasons = [
@@ -187,13 +209,19 @@ class RunComparison:
         return Report(self.title, sections, "", kicker, date())
 
     def training_sections(self) -> list[Section]:
-        """Return the sections on learning curves and differences in the configs."""
+        """Return the report sections on learning curves and on differences between the configs."""
         return training_sections(
             [trained(run.directory, run.name) for run in self.runs], self.headline
         )
 
     def repeat_section(self, command: str, choices: Mapping[str, str]) -> Section:
-        """Return the section with the facts, configs and versions of the comparison."""
+        """Return the report section with the command, facts, configs and software versions.
+
+        Args:
+            command: command line to show in the report.
+            choices: for each pattern that the user gave, a line of text that names the run it was
+                resolved to.
+        """
         first = self.tested[self.together[0].name].found
         corpus = self.together[0].data.get("corpus")
         facts: dict[str, Cell] = {"Runs": len(self.runs), "Corpus": corpus}
@@ -209,7 +237,7 @@ class RunComparison:
 
     @property
     def title(self) -> str:
-        """Title of the report, made of the names of the runs."""
+        """Title of the report, made from the names of the runs."""
         groups = list(dict.fromkeys(run.group for run in self.runs))
         if len(groups) < 3:
             return " against ".join(groups)
@@ -217,10 +245,11 @@ class RunComparison:
 
 
 def check_together(runs: Sequence[Finished]) -> str:
-    """Check that runs can stand in one table; return the name of their task.
+    """Check that runs can be compared in one table, and return the name of their task.
 
     Raises:
-        ValueError: a run occurs twice, two have the same name, or they are of several tasks.
+        ValueError: a run is given twice, two runs have the same name, or the runs are of different
+            tasks.
     """
     if len({run.directory.path.resolve() for run in runs}) < len(runs):
         raise ValueError(
@@ -240,13 +269,14 @@ def check_together(runs: Sequence[Finished]) -> str:
 
 
 def headline_of(runs: Sequence[Finished], metric: str | None, default: str) -> str:
-    """Return the name of the metric that leads the comparison.
+    """Return the name of the metric to rank by.
 
     Args:
-        metric: as given by the user: "bleu", "test/bleu".
+        metric: metric as typed by the user, such as "bleu" or "test/bleu"; None for `default`.
+        default: headline metric of the task.
 
     Raises:
-        ValueError: not every run has a score in it.
+        ValueError: a run has no score for this metric.
     """
     headline = metric_key((metric or default).rpartition("/")[2], runs[0].by_metric)
     if not all(headline in run.by_metric for run in runs):
@@ -258,5 +288,5 @@ def headline_of(runs: Sequence[Finished], metric: str | None, default: str) -> s
 
 
 def date() -> str:
-    """Return date and time as reports show them."""
+    """Return the current date and time in the format of reports."""
     return time.strftime("%Y-%m-%d %H:%M")

@@ -1,4 +1,4 @@
-"""Tables and sections that only the comparison of finished runs has."""
+"""Tables and report sections that only comparisons of finished runs have."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -28,8 +28,14 @@ from lslm_lightning.reports.scores import ScoreTable
 
 
 def with_sets(table: Table, runs: Sequence[Finished], tested: Mapping[str, FoundSet]) -> Table:
-    """Return the table of scores with a column for the test set, if the runs were tested on more
-    than one.
+    """Add a column with the letter of each run's test set to a table of scores, and notes that
+    describe the sets.
+
+    The table is returned unchanged if all runs were tested on the same set.
+
+    Args:
+        table: scores, one row per run.
+        tested: test set of each run, by name.
     """
     sets: dict[str, list[Finished]] = {}
     for run in runs:
@@ -57,8 +63,11 @@ def with_sets(table: Table, runs: Sequence[Finished], tested: Mapping[str, Found
 
 
 def not_comparable(runs: Sequence[Finished], reasons: Mapping[str, str]) -> Section | None:
-    """Build the section "Not comparable": scores of runs that take no part in paired tests, with
-    the reason for each; None without such runs.
+    """Build the report section "Not comparable"; None if `runs` is empty.
+
+    Args:
+        runs: runs that paired tests leave out.
+        reasons: for each of these runs, by name, the reason.
     """
     if not runs:
         return None
@@ -71,8 +80,19 @@ def not_comparable(runs: Sequence[Finished], reasons: Mapping[str, str]) -> Sect
 def seeds_section(
     runs: Sequence[Finished], results: Results, metrics: Sequence[Metric], n_resample: int
 ) -> Section | None:
-    """Build the section "Over seeds": mean, deviation and Welch's t test of groups of runs that
-    differ in their seed; None without such groups.
+    """Build the report section "Over seeds" for groups of runs that differ only in their seed.
+
+    The section has the mean and the standard deviation of each group, and Welch's t tests between
+    groups.
+
+    Args:
+        runs: finished runs.
+        results: results of the comparison.
+        metrics: metrics that the runs were scored with.
+        n_resample: number of resamples for the deviation that comes from the test examples.
+
+    Returns:
+        None if no group has more than one run.
     """
     groups: dict[str, list[str]] = {}
     for run in runs:
@@ -99,7 +119,9 @@ def recipe_table(metric: Metric, scores: Mapping[str, Sequence[Scores]], n_resam
     """Build a table of Welch's t tests between groups of runs.
 
     Args:
-        scores: of each seed, by group.
+        metric: metric that is tested.
+        scores: for each group, the scores of its seeds.
+        n_resample: number of resamples for the deviation that comes from the test examples.
     """
     rows: list[list[Cell]] = []
     for first, second in combinations(scores, 2):

@@ -1,4 +1,4 @@
-"""Sharded weights written to one file, and n-gram tables written in the ARPA format."""
+"""Export of sharded checkpoints to safetensors files, and of n-gram models to ARPA files."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,11 +10,17 @@ if TYPE_CHECKING:
 
 
 def consolidate(state: Path, output: Path) -> tuple[int, int]:
-    """Write the weights of the checkpoint `state` to one safetensors file; return the numbers of
-    tensors and of parameters.
+    """Write the weights of a checkpoint to one safetensors file.
+
+    Args:
+        state: path of the checkpoint, sharded or not.
+        output: path of the safetensors file.
+
+    Returns:
+        Number of tensors and number of parameters.
 
     Raises:
-        OSError: `output` cannot be written; what stood there stays.
+        OSError: `output` cannot be written; an existing file is left unchanged.
     """
     from safetensors.torch import save_file
 
@@ -42,8 +48,13 @@ def consolidate(state: Path, output: Path) -> tuple[int, int]:
 def to_arpa(tables: Path, tokenizer: "Tokenizer", output: Path) -> int:
     """Write an n-gram model to a file in the ARPA format and return its number of n-grams.
 
+    Args:
+        tables: path of the trained n-gram model.
+        tokenizer: tokenizer of the model, which gives the names of the tokens.
+        output: path of the ARPA file.
+
     Raises:
-        OSError: `output` cannot be written; what stood there stays.
+        OSError: `output` cannot be written; an existing file is left unchanged.
     """
     from lslm_lightning.ngram.arpa import BEGIN, END, UNKNOWN, visible, write_arpa
     from lslm_lightning.ngram.model import NgramModel

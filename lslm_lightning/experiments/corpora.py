@@ -1,4 +1,4 @@
-"""The work of `lslm data`: list corpora, fetch their files, check them."""
+"""Implementation of `lslm data`: list corpora, download their files, check them."""
 
 import os
 import sys
@@ -38,10 +38,11 @@ from lslm_lightning.types import JsonObject, Settings
 
 
 def columns_given(text: str) -> JsonObject:
-    """Parse the value of `--columns`, YAML or JSON, into a mapping from fields to columns.
+    """Parse the value of `--columns` (YAML or JSON) into a mapping from field names to column
+    names.
 
     Raises:
-        ArgumentTypeError: it is no mapping of names.
+        ArgumentTypeError: the value is not a mapping of names.
     """
     try:
         columns = parse_yaml(text, CatalogueLoader)
@@ -98,8 +99,8 @@ def list_corpora(console: Console) -> int:
 
 
 def _label(folder: Path) -> str:
-    """Return a short name for a folder that is searched for corpora: "cache", "LSLM_DATA" or
-    "here".
+    """Return a short label, "cache", "LSLM_DATA" or "here", for a folder that is searched for
+    corpora.
     """
     if folder == cache_directory() / "data":
         return "cache"
@@ -107,7 +108,9 @@ def _label(folder: Path) -> str:
 
 
 def _where(entry: CatalogueEntry) -> str:
-    """Return where the files of a corpus were found, and which are missing, as text."""
+    """Return a text that says in which folder the files of a corpus were found and which are
+    missing.
+    """
     found = {file.name: local_file(entry, file) for file in entry.data_files}
     missing = [name for name, path in found.items() if path is None]
     if len(missing) == len(found):
@@ -122,8 +125,10 @@ def _where(entry: CatalogueEntry) -> str:
 
 
 def fetch_files(console: Console, name: str) -> int:
-    """Fetch the missing files of a corpus, verify all of them, print a line for each, and return
-    the exit status.
+    """Download the missing files of a corpus, verify all its files, and print one line per file.
+
+    Returns:
+        Exit status of the command.
     """
     if name in builtin.CORPORA:
         console.print(f"{name} is built in: there is nothing to fetch")
@@ -148,16 +153,19 @@ def fetch_files(console: Console, name: str) -> int:
 
 
 def checksum_state(file: DataFile) -> str:
-    """Return whether a checksum of the file is known, as text for a table."""
+    """Return a text for a table that says whether a checksum of the file is known."""
     return "checksum agrees" if file.checksums else "no checksum known"
 
 
 def check_corpus(console: Console, name: str, columns: Settings | None = None) -> int:
-    """Verify the files of a corpus, read all splits, print statistics and an example config; return
-    1 if there are faults, which go to standard error.
+    """Verify the files of a corpus, read all splits, and print statistics and an example config.
 
     Args:
-        columns: of the fields; None for those that the corpus states.
+        name: name or path of the corpus.
+        columns: column of each field; None for the columns that the corpus defines.
+
+    Returns:
+        1 if there are faults, which are printed to standard error; otherwise 0.
     """
     columns = dict(columns or {})
     try:
@@ -203,7 +211,11 @@ def check_corpus(console: Console, name: str, columns: Settings | None = None) -
 def _show_splits(
     console: Console, corpus: Corpus, splits: Sequence[str]
 ) -> tuple[list[str], list[str]]:
-    """Print a table of these splits; return warnings, and faults that make a split unreadable."""
+    """Print a table with statistics of splits.
+
+    Returns:
+        Warnings, and faults that make a split unreadable.
+    """
     table = Table(
         "split",
         "rows",
@@ -240,7 +252,7 @@ def _show_splits(
 def _show_columns(
     console: Console, corpus: Corpus, entry: CatalogueEntry | None, columns: Settings
 ) -> None:
-    """Print a table of the columns of a corpus and the fields they are read as."""
+    """Print a table of the columns of a corpus and the field that each column is read as."""
     try:
         if entry is None or entry.format == "parallel":
             console.print(rows_table(corpus, corpus.splits[0]))
@@ -258,8 +270,8 @@ def _show_columns(
 
 
 def _show_unknown(console: Console, name: str, columns: Settings) -> None:
-    """Print the columns of a file whose meaning is unknown, with example configs for tasks that
-    could read it.
+    """Print the columns of a file whose fields are unknown, with example configs for suitable
+    tasks.
     """
     path = Path(name).expanduser()
     try:
@@ -287,8 +299,10 @@ def misaligned_rows(corpus: Corpus, rows: Sequence[Row]) -> str:
 
 
 def check_files(console: Console, entry: CatalogueEntry) -> tuple[list[str], set[str]]:
-    """Print a table of the files of a corpus; return a list of problems and the names of missing or
-    damaged files.
+    """Print a table of the files of a corpus.
+
+    Returns:
+        A list of problems, and the names of missing or damaged files.
     """
     problems = []
     missing = []
@@ -319,12 +333,12 @@ def check_files(console: Console, entry: CatalogueEntry) -> tuple[list[str], set
 
 
 def _texts_of(value: str | list[str]) -> list[str]:
-    """Return a field's value as a list of texts."""
+    """Return a field value as a list of texts; a single text becomes a list of one."""
     return [value] if isinstance(value, str) else value
 
 
 def _add_lengths(table: Table, corpus: Corpus, split: str, rows: Sequence[Row]) -> None:
-    """Add one row for each field of a split to the table: number of rows, mean and maximum lengths,
+    """Add one row per field of a split to the table: number of examples, mean and maximum length,
     digest.
     """
     digest = corpus.digest(split)[:12]

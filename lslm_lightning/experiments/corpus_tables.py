@@ -43,8 +43,11 @@ PAIRS = (("document", "summary"), ("context", "question", "answers"), ("audio", 
 
 
 def columns_table(records: Sequence[Record], columns: Settings) -> Table:
-    """Build a table with each column's name, type, field it is read as, and values in the first
-    records.
+    """Build a table with one row per column: name, type, field it is read as, and example values.
+
+    Args:
+        records: first records of the file.
+        columns: column of each field.
     """
     table = Table(
         "column",
@@ -75,7 +78,7 @@ def columns_table(records: Sequence[Record], columns: Settings) -> Table:
 
 
 def rows_table(corpus: Corpus, split: str) -> Table:
-    """Build a table with the fields of the first rows of a split."""
+    """Build a table that shows the fields of the first rows of a split."""
     rows = [corpus.rows(split)[i] for i in range(min(N_RECORD, len(corpus.rows(split))))]
     table = Table("field", *("first rows", "")[: len(rows)], box=box.SIMPLE_HEAD, pad_edge=False)
     for field in dict.fromkeys(field for row in rows for field in row):
@@ -84,8 +87,11 @@ def rows_table(corpus: Corpus, split: str) -> Table:
 
 
 def config_of(corpus: Corpus, columns: Settings) -> str:
-    """Return an example config of `lslm evaluate` for a corpus as YAML, without its systems; "" if
-    the task is unknown.
+    """Return an example config for `lslm evaluate` on a corpus as YAML, without systems; "" if the
+    task is unknown.
+
+    Args:
+        columns: column of each field; empty for the columns that the corpus defines.
     """
     task = _task_of(corpus)
     if task not in CLASSES:
@@ -103,7 +109,12 @@ def config_of(corpus: Corpus, columns: Settings) -> str:
 
 
 def proposals(records: Sequence[Record]) -> list[JsonObject]:
-    """Return mappings from the fields of a task to columns, guessed from usual column names."""
+    """Return possible mappings from the fields of a task to columns, guessed from common column
+    names.
+
+    Args:
+        records: first records of a data file.
+    """
     found = [
         propose_columns(record, fields, by_order=fields == ("text",))
         for record in records[:1]
@@ -117,7 +128,11 @@ def proposals(records: Sequence[Record]) -> list[JsonObject]:
 
 
 def fields_by_column(columns: Settings) -> list[tuple[str, str]]:
-    """Return a (column, field) pair for every column that is read."""
+    """Return a (column, field) pair for every column that is read.
+
+    Args:
+        columns: columns by field.
+    """
     pairs = []
     for field, column in columns.items():
         column = column[JOINED[0]] if isinstance(column, Mapping) else column
@@ -126,7 +141,7 @@ def fields_by_column(columns: Settings) -> list[tuple[str, str]]:
 
 
 def type_of(value: object) -> str:
-    """Return the type of a value from a data file as text, "list of text" for instance."""
+    """Return the type of a value from a data file as text, such as "list of text"."""
     if isinstance(value, str):
         return "text"
     if isinstance(value, Mapping):
@@ -152,12 +167,12 @@ def printable(text: str) -> str:
 
 
 def _is_generated_id(record: Record, name: object) -> bool:
-    """Return whether the column is the generated `id` that a reader adds to records."""
+    """Return whether `name` is the `id` that the reader generated because the file has none."""
     return name == "id" and bool(record["id"] == where_of(record))
 
 
 def _task_of(corpus: Corpus) -> str:
-    """Return the name of a corpus's task, stated or inferred from its fields; "" if unknown."""
+    """Return the task name that a corpus states or that its fields imply; "" if unknown."""
     if corpus.task:
         return corpus.task
     return (

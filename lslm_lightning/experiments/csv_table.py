@@ -1,4 +1,4 @@
-"""Tables of reports as CSV files for spreadsheets."""
+"""CSV files of report tables."""
 
 import csv
 from pathlib import Path
@@ -9,7 +9,7 @@ from lslm_lightning.safety.display import safe_text
 
 
 def write_csv(table: Table, path: Path) -> None:
-    """Write a table as CSV for spreadsheets, with formulas escaped."""
+    """Write a table as a CSV file that is safe to open in a spreadsheet: formulas are escaped."""
 
     def shown(value: object) -> object:
         found = plain(value)
@@ -24,10 +24,10 @@ def write_csv(table: Table, path: Path) -> None:
 
 
 def escape_csv_formula(text: str) -> str:
-    """Return text that no spreadsheet computes as a formula: an apostrophe goes before it if needed
-    (OWASP, CSV Injection).
+    """Prefix a text with an apostrophe if a spreadsheet would compute it as a formula (OWASP, CSV
+    Injection).
 
-    It may come after white space, and in full width.
+    A formula is also recognized after white space, and with full-width characters.
     """
     begins = text.lstrip().startswith(tuple("=+-@＝＋－＠"))
     return (

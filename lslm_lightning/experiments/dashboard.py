@@ -1,4 +1,4 @@
-"""MLflow's web interface, served for the runs of a store."""
+"""MLflow web interface for the runs of a tracking store."""
 
 import os
 import signal
@@ -26,11 +26,14 @@ SILENCE = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTI
 
 
 def published(store: Store, client: "MlflowClient") -> dict[str, str]:
-    """Write a saved view for each experiment that has runs of this project; return the experiments'
-    ids by name.
+    """Write a saved view (settings of MLflow's table and charts that a link opens) for each MLflow
+    experiment that has runs of this project.
+
+    Returns:
+        Ids of these experiments, by name.
 
     Raises:
-        TrackingError: the store does not answer.
+        TrackingError: the tracking store does not answer.
     """
     found = {}
     for experiment in store.request(client.search_experiments):
@@ -43,13 +46,22 @@ def published(store: Store, client: "MlflowClient") -> dict[str, str]:
 
 
 def has_runs(client: "MlflowClient", experiment_id: str) -> bool:
-    """Return whether an experiment holds a run of this project."""
+    """Return whether an MLflow experiment contains a run of this project.
+
+    Args:
+        client: client of the tracking store.
+        experiment_id: id of the experiment.
+    """
     return bool(client.search_runs([experiment_id], "tags.`lslm.directory` != ''", max_results=1))
 
 
 def show_links(address: str, experiments: Mapping[str, str], is_opened: bool = False) -> None:
-    """Print links to the saved views of experiments on the server at `address`, and open the first
-    one on request.
+    """Print links to the saved views of experiments.
+
+    Args:
+        address: URL of the MLflow server.
+        experiments: id of each experiment, by name.
+        is_opened: open the first link in a web browser.
     """
     addresses = [address]
     for name, number in experiments.items():
@@ -62,7 +74,7 @@ def show_links(address: str, experiments: Mapping[str, str], is_opened: bool = F
 
 
 def check_port(host: str, port: int) -> None:
-    """Raise ValueError unless a server can listen there."""
+    """Raise ValueError unless a server can listen on this host and port."""
     try:
         with socket.create_server((host, port)):
             pass
@@ -74,10 +86,10 @@ def check_port(host: str, port: int) -> None:
 
 
 def serve(store: Store, host: str, port: int, announce: Callable[[str], object]) -> NoReturn:
-    """Run MLflow's server on the store and print its address when it answers.
+    """Run the MLflow server for a tracking store; this function does not return.
 
     Args:
-        announce: takes the address then.
+        announce: called with the address of the server as soon as the server answers.
     """
     command = [
         sys.executable,
@@ -122,7 +134,7 @@ def serve(store: Store, host: str, port: int, announce: Callable[[str], object])
 
 
 def wait_until_up(address: str, server: subprocess.Popen[bytes]) -> None:
-    """Wait until the server answers or has ended."""
+    """Wait until the server at `address` answers, or until its process has ended."""
     while server.poll() is None:
         try:
             with urlopen(f"{address}/health", timeout=5):
@@ -132,7 +144,7 @@ def wait_until_up(address: str, server: subprocess.Popen[bytes]) -> None:
 
 
 def stop(server: subprocess.Popen[bytes]) -> None:
-    """Terminate the server process and the processes it started."""
+    """Terminate the server process and the processes that it started."""
     if server.poll() is None:
         signal_group(server, signal.SIGTERM)
         try:

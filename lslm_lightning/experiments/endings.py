@@ -1,4 +1,4 @@
-"""Endings of a piece of work: errors, stops, the status that MLflow is told."""
+"""Handling of how work ends: errors, stops, and the run status reported to MLflow."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,10 +12,11 @@ EndStatus: TypeAlias = Literal["FINISHED", "FAILED", "KILLED"]  # of a run, in M
 
 
 class WorkError(RuntimeError):
-    """Some part of the work failed, as the message says; the rest was done.
+    """Error for work of which one part failed while the rest was completed.
 
     Attributes:
-        results: of the systems of an evaluation that did not fail; None elsewhere.
+        results: results of the systems that did not fail, if the work is an evaluation; otherwise
+            None.
     """
 
     results: "Results | None" = None
@@ -23,7 +24,9 @@ class WorkError(RuntimeError):
 
 @contextmanager
 def final_status(tracker: "Tracker") -> Iterator[None]:
-    """Report to MLflow how the body ended: FINISHED, FAILED, or KILLED if it was interrupted."""
+    """Report to MLflow how the body of the `with` statement ended: FINISHED, FAILED, or KILLED if
+    it was interrupted.
+    """
     status: EndStatus = "FAILED"
     try:
         yield
@@ -46,11 +49,13 @@ def is_stop(error: BaseException) -> bool:
 
 @contextmanager
 def suggest_command(line: str) -> Iterator[None]:
-    """Attach the line that says how to continue to the exception that stops the body, unless it has
-    one already.
+    """Attach a line that says how to continue to any exception that stops the body of the `with`
+    statement.
+
+    An exception that already has such a line is left unchanged.
 
     Args:
-        line: "To continue: COMMAND"; "" where another process prints it.
+        line: "To continue: COMMAND"; "" if another process prints the line.
     """
     try:
         yield
@@ -61,13 +66,17 @@ def suggest_command(line: str) -> Iterator[None]:
 
 
 def attach_suggestion(error: BaseException, line: str) -> None:
-    """Set the line that a command prints when `error` stops it."""
+    """Set the line that a command prints when `error` stops it.
+
+    Args:
+        line: "To continue: COMMAND"; "" to print nothing.
+    """
     error.way_on = line  # type: ignore[attr-defined]  # any exception may stop the work
 
 
 def one_line(error: BaseException) -> str:
-    """Return an error's message on one line, with its type where the message alone does not explain
-    it.
+    """Return the message of an exception on one line, with the exception's type if the message
+    needs it.
     """
     kind = type(error).__name__
     try:

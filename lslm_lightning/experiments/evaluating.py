@@ -23,11 +23,11 @@ class EvaluationResults:
     """Scores, paired tests and sanity checks of the systems of one evaluation.
 
     Args:
-        results: what was computed.
-        folder: of predictions, scores and the report.
+        results: computed results of the evaluation.
+        folder: folder with the predictions, scores and report.
 
     Attributes:
-        path: the folder.
+        path: the same folder.
     """
 
     def __init__(self, results: "Results", folder: Path) -> None:
@@ -39,7 +39,7 @@ class EvaluationResults:
 
     @cached_property
     def scores(self) -> Mapping[str, Mapping[str, Score]]:
-        """Scores by system, then by metric; empty for a system that failed."""
+        """Scores by system name, then by metric name; empty for a system that failed."""
         found = self._results.scores
         return {
             name: {score.metric: score for score in own.scores} if own else {}
@@ -48,17 +48,17 @@ class EvaluationResults:
 
     @property
     def pairs(self) -> Sequence["Pair"]:
-        """Paired tests of every two systems, in every metric that both have."""
+        """Paired tests of every pair of systems, for every metric that both systems have."""
         return self._results.pairs
 
     @property
     def findings(self) -> Sequence["Finding"]:
-        """Sanity checks that found something."""
+        """Failed sanity checks."""
         return self._results.findings
 
     @property
     def failures(self) -> Mapping[str, str]:
-        """Reasons for failure by name of the system, for systems without scores."""
+        """Reason of the failure, by name, for each system without scores."""
         entries = self._results.entries
         return {name: entry.reason for name, entry in entries.items() if entry.reason}
 
@@ -68,8 +68,8 @@ class EvaluationResults:
         return self.path / "report" / "index.html"
 
     def table(self) -> "pd.DataFrame":
-        """Return a DataFrame with a row for each system and metric: value, 95 % interval, unit,
-        signature, number of examples.
+        """Return a DataFrame with one row per system and metric: value, 95 % confidence interval,
+        unit, signature, number of examples.
         """
         import pandas as pd
 
@@ -99,21 +99,23 @@ def evaluate(
     root: str | Path = "runs",
     fresh: bool = False,
 ) -> EvaluationResults:
-    """Let systems answer one evaluation set, as `lslm evaluate` does: scores, tests, a report.
+    """Evaluate systems on one evaluation set, as `lslm evaluate` does: scores, paired tests, a
+    report.
 
-    Predictions on disk are not made again. If a system fails, the others are still scored; see
-    `failures` of the result.
+    Predictions that exist on disk are reused. If a system fails, the others are still scored, and
+    `failures` of the result gives the reason.
 
     Args:
-        config: a YAML file, its content as a mapping, or several of either, which are merged.
-        settings: replace those of the config, by keys with dots: `{"split": "val"}`.
-        name: of the evaluation. Default: that of the config.
+        config: a YAML file, its content as a mapping, or a sequence of files and mappings, which
+            are merged.
+        settings: settings that override the config, with dotted keys: `{"data.language": "de"}`.
+        name: name of the evaluation. Default: made from the name of the config file.
         root: folder of all runs.
-        fresh: make all predictions again; earlier ones are kept as *.old.
+        fresh: make all predictions again; earlier ones are renamed to *.old.
 
     Raises:
-        ValueError: settings are wrong, or systems were trained for something else.
-        WorkError: no system could be asked.
+        ValueError: a setting is wrong, or a system was trained for another task or other languages.
+        WorkError: no system could make predictions.
     """
     from lslm_lightning.experiments.endings import WorkError
     from lslm_lightning.experiments.evaluation_spec import read
@@ -140,8 +142,15 @@ def folder_of(
     root: Path,
     name: str | None = None,
 ) -> Path:
-    """Return the output folder of an evaluation: its name, then a digest of the data, split and
-    prompts.
+    """Return the output folder of an evaluation, `ROOT/TASK/NAME-DIGEST`.
+
+    The digest identifies the data, the split and the prompts.
+
+    Args:
+        spec: parsed config of the evaluation.
+        arguments: arguments of `lslm evaluate`, with `--config FILE` among them.
+        root: folder of all runs.
+        name: name of the evaluation; None for a name made from the config file and the settings.
     """
     from lslm_lightning.runs.directory import as_name
 
@@ -154,8 +163,12 @@ def folder_of(
 
 
 def name_of(config: str, arguments: Sequence[str]) -> str:
-    """Return a name for an evaluation, made of the config's file name and of the settings given
-    besides.
+    """Return a name for an evaluation, made from the config's file name and the data settings given
+    on the command line.
+
+    Args:
+        config: path of the config file.
+        arguments: arguments of `lslm evaluate`.
     """
     from lslm_lightning.runs.names import run_name, stem_of, typed_settings
 
@@ -177,9 +190,11 @@ def run_evaluation(
     MLflow.
 
     Args:
-        fresh: set earlier predictions aside.
+        spec: parsed config of the evaluation.
+        folder: output folder of the evaluation.
+        fresh: make all predictions again; earlier ones are renamed to *.old.
         n_process: number of processes that share the examples.
-        command: starts one of them, with `--share=I/N` added.
+        command: command line that starts one of these processes; `--share=I/N` is added to it.
     """
     from lslm_lightning.experiments.evaluation import Evaluation
     from lslm_lightning.experiments.invocation import command_line

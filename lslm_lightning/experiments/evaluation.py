@@ -1,4 +1,4 @@
-"""One evaluation: predictions of all systems, scores, report and MLflow runs."""
+"""One evaluation of several systems: predictions, scores, report and MLflow runs."""
 
 import math
 import sys
@@ -40,11 +40,11 @@ if TYPE_CHECKING:
 
 
 class Evaluation:
-    """One evaluation of several systems on one set of examples.
+    """Evaluation of several systems on one set of examples.
 
     Args:
-        folder: predictions/, metrics.json and report/ go there.
-        fresh: set earlier predictions aside.
+        folder: output folder; receives predictions/, metrics.json and report/.
+        fresh: make all predictions again; earlier ones are renamed to *.old.
     """
 
     def __init__(self, spec: "EvaluationSpec", folder: Path, fresh: bool = False) -> None:
@@ -87,8 +87,8 @@ class Evaluation:
                 self.predictions.broken[name] = failure(error)
 
     def tell(self) -> None:
-        """Print which runs the systems' patterns resolved to, and which systems were trained for
-        another task or language.
+        """Print which runs the patterns in the config were resolved to, and which systems were
+        trained for another task or language.
         """
         for line in [
             *self.choices().values(),
@@ -97,8 +97,8 @@ class Evaluation:
             print(line, flush=True)
 
     def choices(self) -> dict[str, str]:
-        """Return a line of text, by system name, for each system whose run was chosen by a
-        pattern.
+        """Return, by system name, a line that names the run chosen for a pattern; systems without a
+        pattern are left out.
         """
         found = {}
         for name, system in self.systems.items():
@@ -112,11 +112,15 @@ class Evaluation:
         return found
 
     def run(self, command: str, began: float) -> Results:
-        """Run the evaluation in an MLflow run of its own: collect missing predictions, score,
-        report, store.
+        """Run the evaluation in a new MLflow run: collect missing predictions, score, report,
+        store.
+
+        Args:
+            command: command line to show in the report.
+            began: start time in seconds since the epoch.
 
         Raises:
-            WorkError: systems failed; the others are reported.
+            WorkError: some systems failed; the others are scored and reported.
         """
         tracker = Tracker(
             self.spec.task_name,
@@ -131,10 +135,16 @@ class Evaluation:
             return self.evaluate(tracker, command, began)
 
     def evaluate(self, tracker: Tracker, command: str, began: float) -> Results:
-        """Run the evaluation within the MLflow run of `tracker`, after `predictions.prepare`.
+        """Run the evaluation inside an MLflow run that is already open; `predictions.prepare` must
+        have been called.
+
+        Args:
+            tracker: tracker of the open MLflow run.
+            command: command line to show in the report.
+            began: start time in seconds since the epoch.
 
         Raises:
-            WorkError: systems failed; the others are reported.
+            WorkError: some systems failed; the others are scored and reported.
         """
         results = self.results()
         data = self.spec.data
@@ -177,7 +187,13 @@ class Evaluation:
     def report(
         self, results: Results, command: str, began: float, git: Mapping[str, str]
     ) -> Report:
-        """Build the report of the evaluation."""
+        """Build the report of the evaluation.
+
+        Args:
+            command: command line to show in the report.
+            began: start time in seconds since the epoch.
+            git: state of the git repository.
+        """
         specs = {
             name: {**spec, **found_settings(results, name)}
             for name, spec in self.spec.specs.items()
@@ -197,7 +213,12 @@ class Evaluation:
         )
 
     def facts(self, began: float, git: Mapping[str, str]) -> dict[str, Cell]:
-        """Return the facts for the section "Run details" of the report."""
+        """Return the rows of the section "Run details" of the report.
+
+        Args:
+            began: start time in seconds since the epoch.
+            git: state of the git repository.
+        """
         data = self.spec.data
         found = data.evaluation_set(self.spec.split)
         commit = git.get("git.commit")
@@ -223,7 +244,9 @@ class Evaluation:
         return facts | {f"Mismatch of {name}": text for name, text in self.mismatches.items()}
 
     def task_sections(self, results: Results) -> list[Section]:
-        """Return the task's own sections of the report, and those on the training of systems."""
+        """Return the report sections that the task adds, and the sections on how the systems were
+        trained.
+        """
         outputs: dict[str, list[Prediction]] = {
             name: [*entry.predictions, *entry.continuations]
             for name, entry in results.entries.items()
@@ -242,14 +265,11 @@ class Evaluation:
         return [*sections, *training_sections(list(runs.values()), self.headline)]
 
     def baselines(self) -> list[str]:
-        """Return the names of the systems that are baselines, with no trained model."""
+        """Return the names of the systems that are baselines, that is, have no trained model."""
         return [name for name, system in self.systems.items() if system.is_baseline]
 
     def tags(self) -> dict[str, str]:
-        """Return the tags that the evaluation's MLflow run and its child runs share.
-
-        Tags of the data say nothing of prompts, which belong to the systems.
-        """
+        """Return the MLflow tags that the evaluation's run and its child runs share."""
         data = self.spec.data
         split = self.spec.split
         found = data.evaluation_set(split)
@@ -265,7 +285,9 @@ class Evaluation:
         }
 
     def show(self, results: Results) -> None:
-        """Print conclusion, table of scores, failures and sanity checks to the terminal."""
+        """Print the conclusion, the table of scores, failures and failed sanity checks to the
+        terminal.
+        """
         output = console()
         names = [metric.name for metric in self.metrics]
         conclusion = lead(results, self.metrics, self.baselines())

@@ -1,4 +1,4 @@
-"""Records of an evaluation in MLflow: a parent run, and a child run for each system."""
+"""Storage of an evaluation in MLflow: a parent run, and one child run per system."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -26,13 +26,13 @@ FOUND = ("replaced", "left_out", "generation_config", "generation_config_set_asi
 
 
 def store(evaluation: "Evaluation", tracker: Tracker, results: Results) -> None:
-    """Store the evaluation in MLflow: files and description in the parent run, and a child run for
-    each system.
+    """Store an evaluation in MLflow: files and a description in the parent run, and one child run
+    per system.
 
-    Metrics have the same names in all child runs, so that MLflow compares them.
+    Metrics have the same names in all child runs, so that MLflow can compare the systems.
 
     Args:
-        tracker: of the parent run.
+        tracker: tracker of the parent run.
     """
     spec = evaluation.spec
     for path in (evaluation.folder / "metrics.json", evaluation.folder / "report"):
@@ -47,7 +47,12 @@ def store(evaluation: "Evaluation", tracker: Tracker, results: Results) -> None:
 
 
 def store_system(evaluation: "Evaluation", parent: Tracker, results: Results, name: str) -> None:
-    """Store the scores, settings and predictions of one system in a child run of `parent`."""
+    """Store the scores, settings and predictions of one system in a child run.
+
+    Args:
+        parent: tracker of the parent run.
+        name: name of the system.
+    """
     spec = evaluation.spec
     entry = results.entries[name]
     folder = evaluation.folder / "systems" / name
@@ -92,12 +97,13 @@ def description(
     names: Iterable[str],
     conclusion: Conclusion,
 ) -> str:
-    """Return the Markdown description that MLflow shows for the evaluation or for some of its
+    """Return the Markdown description that MLflow shows for an evaluation, or for some of its
     systems.
 
     Args:
-        tracker: of the parent run, which has the report.
-        names: of the systems.
+        tracker: tracker of the parent run, which has the report.
+        names: names of the systems to describe.
+        conclusion: conclusion from the paired tests.
     """
     spec = evaluation.spec
     names = list(names)
@@ -118,14 +124,21 @@ def description(
 
 
 def run_links(tracker: Tracker, files: Mapping[str, str]) -> dict[str, str]:
-    """Return links to artifacts in MLflow's pages and the path of the run directory, by name."""
+    """Return links to artifacts of an MLflow run, by name, together with the path of the run
+    directory.
+
+    Args:
+        files: paths of the artifacts, by name of the link.
+    """
     return {name: f"{tracker.page}/artifacts/{file}" for name, file in files.items()} | {
         "folder": str(tracker.directory.absolute())
     }
 
 
 def constants(facts: Mapping[str, object]) -> dict[str, float]:
-    """Return the numeric facts of a system (size and costs) as MLflow parameters."""
+    """Return the numeric facts of a system, its size and costs, under the names of MLflow
+    parameters.
+    """
     return {
         name if name == "n_parameter" else f"cost.{name}": float(f"{value:.6g}")
         if isinstance(value, float)
@@ -136,8 +149,8 @@ def constants(facts: Mapping[str, object]) -> dict[str, float]:
 
 
 def set_otherwise(system: object, spec: Settings) -> JsonObject:
-    """Return a system's spec with only those `init_args` that differ from the defaults of its
-    class.
+    """Return the spec of a system, keeping only those `init_args` that differ from the defaults of
+    its class.
     """
     defaults = {name: each.default for name, each in signature(type(system)).parameters.items()}
     given = (spec.get("init_args") or {}).items()
@@ -150,8 +163,13 @@ def set_otherwise(system: object, spec: Settings) -> JsonObject:
 
 
 def found_settings(results: Results, name: str) -> JsonObject:
-    """Return `{"found": ...}` with settings that a system discovered itself and that are not in its
-    config; an empty mapping if there are none.
+    """Return `{"found": ...}` with settings that a system determined itself, which its config
+    lacks.
+
+    The mapping is empty if there are none.
+
+    Args:
+        name: name of the system.
     """
     facts = results.entries[name].facts if name in results.entries else {}
     found = {key: facts[key] for key in FOUND if facts.get(key)}

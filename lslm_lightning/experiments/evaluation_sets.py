@@ -1,4 +1,6 @@
-"""Identity of the evaluation sets of finished runs, including runs of earlier releases."""
+"""Identification of the evaluation set that a finished run was tested on, also for earlier
+releases.
+"""
 
 import json
 import math
@@ -37,9 +39,12 @@ SPLIT = "test"
 
 @dataclass(frozen=True, slots=True)
 class FoundSet:
-    """The evaluation set of a run's test, or None with the reason in `reason`.
+    """Evaluation set that a run was tested on.
 
-    `note` says how it was found where the run's own record does not have it.
+    Attributes:
+        found: the evaluation set; None if it cannot be determined.
+        reason: why it cannot be determined; "" if it is known.
+        note: how the set was determined, if the run itself did not record it.
     """
 
     found: EvaluationSet | None
@@ -48,16 +53,16 @@ class FoundSet:
 
 
 def find_set(directory: RunDirectory, known: dict[str, TaskData], trust: bool = False) -> FoundSet:
-    """Determine which evaluation set the scores in a run's metrics.json belong to.
+    """Determine the evaluation set that the scores in a run's metrics.json belong to.
 
-    Runs of this release have it on record. An earlier release recorded a digest of files, which
-    knows neither direction nor columns: the set is then computed from the run's config and the
-    corpus on this machine, where the files are as they were, or else where the recorded outputs
-    give the recorded scores on it.
+    Runs of this release record the set. Earlier releases recorded only a digest of the corpus
+    files, which does not tell languages or columns. For their runs the set is computed from the
+    run's config and the corpus on this machine. This set is accepted if the corpus files are
+    unchanged, or if scoring the recorded outputs on it reproduces the recorded scores.
 
     Args:
-        known: see `opened`.
-        trust: let the run's config name classes outside of this project.
+        known: cache of data modules, see `opened`; new ones are added.
+        trust: allow the run's config to name classes outside of this project.
 
     Raises:
         ValueError: the run was not tested.
@@ -93,11 +98,11 @@ def find_set(directory: RunDirectory, known: dict[str, TaskData], trust: bool = 
 def data_and_task(
     directory: RunDirectory, known: dict[str, TaskData], trust: bool
 ) -> tuple[TaskData, type[Task]]:
-    """Return the data module and the task class of a run's config.
+    """Return the data module and the task class that a run's config names.
 
     Args:
-        known: see `opened`.
-        trust: let the run's config name classes outside of this project.
+        known: cache of data modules, see `opened`; new ones are added.
+        trust: allow the run's config to name classes outside of this project.
 
     Raises:
         ValueError, OSError, KeyError: the config or the corpus cannot be read.
@@ -122,10 +127,11 @@ def recomputed_set(
     """Compute the evaluation set of a run that did not record it.
 
     Args:
-        examples: of the corpus on this machine.
-        predictions: of the run's test; empty if they are not here.
-        scores: recorded ones.
-        same_files: whether the files of the corpus are as they were.
+        examples: test examples from the corpus on this machine.
+        predictions: test predictions of the run; empty if they are not on this machine.
+        scores: recorded test scores of the run.
+        task: task class of the run.
+        same_files: whether the corpus files are unchanged since the test.
     """
     if predictions:
         answered = {p.id for p in predictions}
@@ -161,9 +167,15 @@ def agreement(
     metrics: Sequence[Metric],
     recorded: Sequence[Score],
 ) -> bool | None:
-    """Return whether recorded outputs, scored again on these examples, give the recorded scores.
+    """Return whether scoring recorded outputs on these examples reproduces the recorded scores.
 
-    None if it cannot be decided: there are no outputs, metrics have changed, or scores are 0.
+    Args:
+        predictions: recorded outputs of the run.
+        recorded: recorded scores of the run.
+
+    Returns:
+        None if this cannot be decided: there are no outputs, the metrics have changed, or the
+        scores are 0.
     """
     if not predictions:
         return None
@@ -190,17 +202,19 @@ def agreement(
 
 
 def outputs_of(directory: RunDirectory) -> list[Prediction]:
-    """Read the predictions of a run's test; an empty list if there are none on this machine."""
+    """Read the test predictions of a run; an empty list if there are none on this machine."""
     path = directory.predictions / f"{SPLIT}.jsonl"
     return read_predictions(path) if path.exists() else []
 
 
 def opened(spec: Settings, known: dict[str, TaskData]) -> TaskData:
-    """Return the data module of a run's config, building it unless `known` has it.
+    """Return the data module that the `data` block of a run's config describes, building it if it
+    is not cached.
 
     Args:
-        known: those opened before, to which this one is added; runs with the same examples share
-            one.
+        spec: the `data` block: class path and arguments.
+        known: cache of data modules, to which a new one is added. Settings that do not change the
+            examples are ignored, so that runs with the same examples share one data module.
     """
     arguments = {
         name: value
@@ -214,11 +228,13 @@ def opened(spec: Settings, known: dict[str, TaskData]) -> TaskData:
 
 
 def data_of(spec: Settings) -> TaskData:
-    """Build the data module of a run's config.
+    """Build the data module that the `data` block of a run's config describes.
+
+    Args:
+        spec: the `data` block: class path and arguments.
 
     Raises:
-        ValueError: the config is not as this release reads it, or names what may not be imported
-            (`only_trusted`).
+        ValueError: the config does not fit this release, or names a class that is not trusted.
     """
     from lslm_lightning.runs.parser import ArgumentError, ArgumentParser
 
@@ -239,7 +255,12 @@ def data_of(spec: Settings) -> TaskData:
 def examples_of(
     directory: RunDirectory, data: TaskData, wanted: EvaluationSet
 ) -> list[Example] | None:
-    """Return the examples that a run was tested on; None if its corpus no longer has them."""
+    """Return the examples that a run was tested on; None if the corpus no longer has them.
+
+    Args:
+        data: data module of the run.
+        wanted: evaluation set that the examples must form.
+    """
     try:
         examples = list(data.examples(SPLIT))
         if data.evaluation_set(SPLIT).digest == wanted.digest:
@@ -258,14 +279,18 @@ def paired(
     examples: Sequence[Example],
     ids: str,
 ) -> list[Prediction] | None:
-    """Return a run's predictions for these examples, in their order; None if any is missing.
+    """Return a run's recorded predictions for these examples, in the order of the examples.
 
-    Where the run knew the examples by other ids, its own examples, in the same order, say which
-    answer is whose.
+    If the run was tested under other example ids, its predictions are matched by position instead.
 
     Args:
-        data: of the run; None of one that has no corpus here.
+        own: evaluation set that the run was tested on.
+        data: data module of the run; None if its corpus is not on this machine.
+        examples: examples to find the predictions of.
         ids: `EvaluationSet.ids` of `examples`.
+
+    Returns:
+        None if a prediction is missing.
     """
     by_id = {p.id: p for p in outputs_of(directory)}
     names = [e.id for e in examples]

@@ -1,4 +1,4 @@
-"""Evaluation configs: parsing, and building their data, systems and metrics."""
+"""Configs of evaluations: parsing, and construction of data, systems and metrics."""
 
 import hashlib
 import json
@@ -21,14 +21,15 @@ KEYS = ("task", "data", "systems", "split", "n_shot", "n_resample", "metrics")  
 
 @dataclass
 class EvaluationSpec:
-    """An evaluation config with its objects built.
+    """Parsed config of an evaluation, with its objects built.
 
     Args:
-        metrics: None for those of the task.
-        specs: of the systems, as in the config.
-        identity: digest of all that decides the questions.
-        keys: by system, its name with a digest of its settings.
-        broken: by system, why it could not be built.
+        metrics: metrics of the config; None for the metrics of the task.
+        specs: class path and arguments of each system, as in the config.
+        identity: digest of everything that determines the inputs (data settings, corpus files,
+            split, number of shots, prompt).
+        keys: for each system, by name, its name followed by a digest of its settings.
+        broken: for each system that could not be built, by name, the reason.
     """
 
     task: "type[Task]"
@@ -45,18 +46,18 @@ class EvaluationSpec:
 
     @property
     def task_name(self) -> str:
-        """Name of the task, "translation" for instance."""
+        """Name of the task, such as "translation"."""
         from lslm_lightning.configuration.job import task_name
 
         return task_name(self.task)
 
 
 def read(arguments: Sequence[str]) -> EvaluationSpec:
-    """Parse the arguments of `lslm evaluate`, `--config FILE` among them, and build the objects
-    they describe.
+    """Parse the arguments of `lslm evaluate`, which include `--config FILE`, and build the objects
+    that they describe.
 
     Raises:
-        SettingsError: they are wrong.
+        SettingsError: an argument or a setting is wrong.
     """
     from lslm_lightning.configuration.config_files import check_files
     from lslm_lightning.metrics.names import as_metrics
@@ -100,7 +101,7 @@ def read(arguments: Sequence[str]) -> EvaluationSpec:
 
 
 def spec_parser() -> "ArgumentParser":
-    """Build the parser of the config of an evaluation."""
+    """Build the parser for evaluation configs."""
     import torchmetrics
     from jsonargparse.typing import PositiveInt
 
@@ -126,11 +127,14 @@ def spec_parser() -> "ArgumentParser":
 
 
 def built_systems(specs: "Mapping[str, Namespace]") -> "tuple[dict[str, System], dict[str, str]]":
-    """Build systems from their specs; return them by name, and the reason for each that could not
-    be built.
+    """Build systems from their specs (class path and arguments).
+
+    Returns:
+        The systems by name, with a placeholder for each one that could not be built, and the
+        reasons by name.
 
     Raises:
-        ValueError: a system refuses its settings, which are to be corrected before any is asked.
+        ValueError: a system rejects its settings.
     """
     from jsonargparse import Namespace
 
@@ -167,7 +171,7 @@ def built_systems(specs: "Mapping[str, Namespace]") -> "tuple[dict[str, System],
 
 
 def answering(spec: Settings) -> Settings:
-    """Return a system's spec without the settings that change none of its answers."""
+    """Return the spec of a system without the settings that do not affect its answers."""
     arguments = {
         name: value
         for name, value in (spec.get("init_args") or {}).items()
@@ -179,8 +183,11 @@ def answering(spec: Settings) -> Settings:
 def check_systems(specs: Mapping[str, Settings]) -> None:
     """Refuse specs of systems that cannot be built.
 
+    Args:
+        specs: class path and arguments of each system, by name.
+
     Raises:
-        SettingsError: one cannot.
+        SettingsError, ValueError: a system cannot be built.
     """
     from lslm_lightning.configuration.cli import ConfigParser
     from lslm_lightning.contracts import System
@@ -194,8 +201,11 @@ def check_systems(specs: Mapping[str, Settings]) -> None:
 def instantiated(parser: "ArgumentParser", found: "Namespace") -> "Namespace":
     """Instantiate the objects of parsed settings.
 
+    Args:
+        found: settings as parsed by `parser`.
+
     Raises:
-        ValueError: a class refuses its settings, in its own words.
+        ValueError: a class rejects its settings; this is the error that the class raised.
     """
     from lslm_lightning.configuration.errors import cause_of
 

@@ -1,4 +1,4 @@
-"""Explanations of errors that systems under evaluation raise."""
+"""Explanations of errors raised by systems under evaluation."""
 
 import traceback
 from pathlib import Path
@@ -11,12 +11,12 @@ FORESEEN = (ValueError, RuntimeError, OSError)  # errors that explain themselves
 
 
 def failure(error: BaseException) -> str:
-    """Return an exception's message on one line of bounded length, without secrets.
+    """Return the message of an exception on one line of limited length, with secrets removed.
 
-    Where the message means little by itself, the line of code that raised the error is named.
+    For unexpected errors, the file name and line that raised the error are added.
 
     Raises:
-        BaseException: the error itself, where it asks this process to stop.
+        BaseException: `error` itself, if it asks this process to stop.
     """
     if is_stop(error):
         raise error

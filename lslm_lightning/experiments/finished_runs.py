@@ -1,4 +1,4 @@
-"""Finished, tested runs: their records as an evaluation reads them."""
+"""Finished, tested runs, as comparisons read them from disk."""
 
 import json
 import time
@@ -21,11 +21,11 @@ from lslm_lightning.types import JsonObject
 
 @dataclass(frozen=True)
 class Finished:
-    """A finished, tested run with its configuration and its recorded scores.
+    """Finished, tested run with its configuration and its recorded scores.
 
     Args:
-        data: record of the test set: corpus, split, digest.
-        group: name that runs share which differ only in their seed.
+        data: recorded facts about the test set: corpus, split, digest.
+        group: name shared by runs that differ only in their seed.
     """
 
     name: str
@@ -37,15 +37,19 @@ class Finished:
 
     @property
     def by_metric(self) -> dict[str, Score]:
-        """Recorded scores by metric."""
+        """Recorded scores, by metric name."""
         return {score.metric: score for score in self.scores}
 
 
 def open_run(reference: str) -> list[Finished]:
-    """Read the finished run that `reference` names; for a parent of several seeds, read each child.
+    """Read the finished run that `reference` names; for the parent run of several seeds, read every
+    child run.
+
+    Args:
+        reference: a run directory or an MLflow run id.
 
     Raises:
-        ValueError: it was not tested.
+        ValueError: the run was not tested.
     """
     directory = find_run(reference)
     record = json.loads(directory.metrics.read_text("utf-8")) if directory.metrics.exists() else {}
@@ -59,8 +63,11 @@ def open_run(reference: str) -> list[Finished]:
 def open_one(directory: RunDirectory, group: str) -> Finished:
     """Read one finished run.
 
+    Args:
+        group: name shared by runs that differ only in their seed.
+
     Raises:
-        ValueError: it was not tested.
+        ValueError: the run was not tested.
     """
     if not directory.metrics.exists():
         raise ValueError(
@@ -79,8 +86,8 @@ def open_one(directory: RunDirectory, group: str) -> Finished:
 
 
 def config_text(run: Finished) -> str:
-    """Return the config.yaml of a run as text without secrets, with the comment line that holds its
-    command.
+    """Return the config.yaml of a run as text, with secrets removed. Its first line is a comment
+    with the command.
     """
     comment = run.directory.config.read_text("utf-8").partition("\n")[0]
     shown = dump_yaml(redacted_settings(run.config))
@@ -89,7 +96,7 @@ def config_text(run: Finished) -> str:
 
 def entry(run: Finished, predictions: Sequence[Prediction]) -> Entry:
     """Build the evaluation entry of a finished run from its recorded predictions, signature, size
-    and cost.
+    and costs.
     """
     size = n_parameter(run.directory)
     facts: dict[str, object] = {**timing(predictions)}
@@ -109,8 +116,11 @@ def entry(run: Finished, predictions: Sequence[Prediction]) -> Entry:
 
 
 def recorded_cuts(run: Finished) -> dict[str, str]:
-    """Return the facts `limit` (the run's `max_length`) and `cut_sources` (truncated sources found
-    in its test), as far as recorded.
+    """Return what a run recorded about truncated inputs, as far as it did.
+
+    Returns:
+        `limit`, the run's `max_length`, and `cut_sources`, a text about the sources truncated in
+        its test.
     """
     longest = (run.config["model"].get("init_args") or {}).get("max_length")
     found = json.loads(run.directory.metrics.read_text("utf-8")).get("findings", [])
@@ -121,8 +131,8 @@ def recorded_cuts(run: Finished) -> dict[str, str]:
 
 
 def n_parameter(directory: RunDirectory) -> int | None:
-    """Return the number of model parameters that a run recorded when its training began; None if it
-    did not.
+    """Return the number of model parameters that a run recorded at the start of training; None if
+    it recorded none.
     """
     noted = str(directory.beginning.get("parameters", {}).get("n_parameter", ""))
     if noted.isdecimal():
@@ -138,7 +148,7 @@ def n_parameter(directory: RunDirectory) -> int | None:
 
 
 def began(directory: RunDirectory) -> str | None:
-    """Return date and git commit at the start of a run as text; None if neither was recorded."""
+    """Return the start date and git commit of a run as text; None if neither was recorded."""
     noted = directory.beginning
     date = (
         time.strftime("%Y-%m-%d %H:%M", time.localtime(noted["began"])) if "began" in noted else ""
@@ -149,10 +159,13 @@ def began(directory: RunDirectory) -> str | None:
 
 
 def extra_metrics(runs: Sequence[Finished], trust: bool = False) -> list[Metric]:
-    """Return the metrics that every run's config lists under `model.extra_metrics`.
+    """Return the metrics that the configs of all these runs list under `model.extra_metrics`.
+
+    Args:
+        trust: allow metric classes that are not trusted.
 
     Raises:
-        ValueError: one is not trusted, since it may run code of others.
+        ValueError: a metric class is not trusted, since it could run arbitrary code.
     """
     named = [
         (run.config["model"].get("init_args") or {}).get("extra_metrics") or [] for run in runs

@@ -24,18 +24,19 @@ class SearchSettings:
     """Settings of a decoding search; None keeps the run's own setting.
 
     Args:
-        search: kind; of another kind than the run's, the rest starts from that kind's defaults.
+        search: kind of search: greedy, beam or sampling. If it differs from the run's kind, the
+            other settings start from the defaults of the new kind.
         no_repeat_ngram: never generate the same n-gram of this length twice.
-        beam_size: number of hypotheses of beam search.
-        length_penalty: of beam search; above 1 favours long answers.
-        temperature: of sampling; below 1 is more careful.
-        top_k: of sampling: only this many of the most probable tokens.
-        top_p: of sampling: only the most probable tokens that make up this share.
-        max_length: most new tokens.
-        min_length: fewest new tokens.
-        fusion: a language model for shallow fusion, a run with the same tokenizer.
-        fusion_weight: of its log probabilities.
-        length_bonus: with `fusion`: added for each token.
+        beam_size: number of hypotheses in beam search.
+        length_penalty: length penalty of beam search; above 1 favours long answers.
+        temperature: temperature of sampling; lower values prefer probable tokens.
+        top_k: sample only from this many of the most probable tokens.
+        top_p: sample only from the most probable tokens whose probabilities add up to this share.
+        max_length: maximum number of new tokens.
+        min_length: minimum number of new tokens.
+        fusion: run of a language model for shallow fusion; it must have the same tokenizer.
+        fusion_weight: weight of the log probabilities of the fused language model.
+        length_bonus: score added for each token, used with `fusion`.
     """
 
     search: Literal["greedy", "beam", "sampling"] | None = None
@@ -66,21 +67,24 @@ def generate(
     device: str = "auto",
     trust: bool = False,
 ) -> list[Prediction]:
-    """Answer texts with a trained model, as `lslm generate` does; return a prediction for each.
+    """Generate answers to texts with a trained model, as `lslm generate` does; return one
+    prediction per text.
 
     Args:
-        run: a run directory, a checkpoint in one, an MLflow run id, a pattern for the newest run
-            that matches, or what `train` returned.
-        texts: to continue, translate, summarize or answer, or files to transcribe.
-        settings: of the search.
-        n_best: answers for each text, as `Prediction.alternatives`.
-        seed: of sampling.
-        batch_size: texts answered together.
+        run: a run directory, a checkpoint in one, an MLflow run id, a pattern (stands for the
+            newest run that matches), or the result of `train`.
+        texts: texts to continue, translate, summarize or answer; for speech, audio files to
+            transcribe.
+        settings: settings of the decoding search.
+        n_best: number of answers per text, returned as `Prediction.alternatives`.
+        seed: random seed of sampling.
+        batch_size: number of texts per batch.
         device: cpu, cuda, or auto.
-        trust: let the run's config name any class.
+        trust: allow the run's config to name any class.
 
     Raises:
-        ValueError: there is no such run, or a setting is out of range or not of this search.
+        ValueError: the run does not exist, or a setting is out of range or does not apply to the
+            search.
     """
     from lslm_lightning.experiments.library import library_call
 
@@ -96,18 +100,23 @@ def generate(
 
 
 class Writer:
-    """A trained model that generates answers for texts, batch by batch.
+    """Trained model that generates answers to texts, batch by batch.
 
     Args:
-        run: see `generate`, and there for the others.
+        run: a run directory, a checkpoint in one, an MLflow run id, or a pattern (stands for the
+            newest run that matches).
+        seed: random seed of sampling.
+        batch_size: number of texts per batch.
+        device: cpu, cuda, or auto.
+        trust: allow the run's config to name any class.
 
     Raises:
-        ValueError: there is no such run, or it cannot be used.
+        ValueError: the run does not exist or cannot be used.
 
     Attributes:
-        task: the model.
-        n_answer: texts answered so far.
-        n_cut: answers among these that were cut at the most tokens.
+        task: task with the loaded model.
+        n_answer: number of texts answered so far.
+        n_cut: number of answers so far that were cut off at the maximum number of tokens.
     """
 
     def __init__(
@@ -141,6 +150,9 @@ class Writer:
     def search_by(self, settings: SearchSettings, n_best: int = 1) -> None:
         """Set the decoding search of the model.
 
+        Args:
+            n_best: number of answers per text.
+
         Raises:
             ValueError: a setting is out of range, or does not apply to this task or its search.
         """
@@ -155,7 +167,7 @@ class Writer:
             self.batch_size = 1  # beams want prompts of one length
 
     def answers(self, texts: Iterable[str]) -> Iterator[Prediction]:
-        """Yield a prediction for each text, in order."""
+        """Yield one prediction per text, in the order of `texts`."""
         source = iter(texts)
         writer = cast("WritingTask", self.task)
         while chunk := list(islice(source, self.batch_size)):
@@ -171,10 +183,13 @@ class Writer:
 
 
 def apply_settings(task: "Task", settings: SearchSettings, n_best: int = 1) -> None:
-    """Set the task's decoding search and length limits as given.
+    """Set the decoding search and length limits of a task.
+
+    Args:
+        n_best: number of answers per text.
 
     Raises:
-        ValueError: an option is out of range, or does not apply to this task or its search.
+        ValueError: a setting is out of range, or does not apply to this task or its search.
     """
     from lslm_lightning.decoding import CtcSearch
     from lslm_lightning.training.checks import check_lengths
@@ -209,35 +224,42 @@ def apply_settings(task: "Task", settings: SearchSettings, n_best: int = 1) -> N
 
 
 class WritingTask(Protocol):
-    """A task whose model answers texts, as every task of this project that generates does."""
+    """Protocol of a task whose model generates answers to texts."""
 
     min_length: int
     max_length: int | None
 
     def generate(self, examples: Sequence[Example], n_best: int = 1) -> Iterable[Prediction]:
-        """Yield a prediction for each example."""
+        """Yield one prediction per example.
+
+        Args:
+            n_best: number of answers per example.
+        """
 
 
 @runtime_checkable
 class ManyAnswers(Protocol):
-    """A search that can find several answers."""
+    """Protocol of a search that can return several answers per example."""
 
     def check_n_best(self, n_best: int) -> None:
-        """Refuse a number of answers that the search cannot find."""
+        """Raise an error if the search cannot return `n_best` answers."""
 
 
 def option(name: str) -> str:
-    """Return a setting's name as an option of the command line."""
+    """Return the command-line option of a setting: "beam_size" becomes "--beam-size"."""
     return f"--{name.replace('_', '-')}"
 
 
 def fusion_of(task: "Task", settings: SearchSettings, device: str, trust: bool) -> "Fusion | None":
-    """Build the language model named by `settings.fusion` for shallow fusion; None if none is
-    named.
+    """Build the shallow fusion with the language model that `settings.fusion` names; None if it
+    names none.
+
+    Args:
+        trust: allow the config of the language model's run to name any class.
 
     Raises:
-        ValueError: there is no such run, it has another tokenizer, or a setting of it came without
-            it.
+        ValueError: the run does not exist or has another tokenizer, or `fusion_weight` or
+            `length_bonus` is set without `fusion`.
     """
     from lslm_lightning.systems.fusion import ShallowFusion
 
@@ -256,16 +278,18 @@ def fusion_of(task: "Task", settings: SearchSettings, device: str, trust: bool) 
 def chosen_search(
     own: "AnySearch", settings: SearchSettings, searches: Sequence[type]
 ) -> "AnySearch":
-    """Return the run's search with the given settings applied; if `search` names another kind,
-    start from the defaults of that kind.
+    """Return the decoding search that results from applying settings to a run's own search.
 
-    Random numbers continue from batch to batch, whatever the seed of the run's search.
+    If `settings.search` names another kind, the defaults of that kind are used instead of the
+    run's. A sampling search loses its fixed seed, so that random numbers continue from batch to
+    batch.
 
     Args:
-        searches: kinds that the task can use, the preferred one first.
+        own: search of the run.
+        searches: kinds of search that the task supports, the preferred one first.
 
     Raises:
-        ValueError: an option is not of this search, or out of range.
+        ValueError: a setting does not apply to the search, or is out of range.
     """
     from lslm_lightning.decoding import Beam, CtcGreedy, CtcPrefixBeam, Greedy, JointBeam, Sampling
 

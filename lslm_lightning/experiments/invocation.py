@@ -1,4 +1,4 @@
-"""The command line that is being executed, or that a call from Python stands for."""
+"""Command line that is being executed, or that a call from Python corresponds to."""
 
 import shlex
 import sys
@@ -18,10 +18,10 @@ _arguments: ContextVar[tuple[str, ...] | None] = ContextVar("arguments", default
 
 @contextmanager
 def running_command(arguments: Sequence[str], is_call: bool = False) -> Iterator[None]:
-    """Set the arguments that `command_arguments` returns within the body.
+    """Set the arguments that `command_arguments` returns inside the body of the `with` statement.
 
     Args:
-        is_call: whether Python code called, in a process that does other work too.
+        is_call: whether Python code made the call, in a process that may do other work too.
     """
     token = _arguments.set(tuple(arguments))
     before = _is_call.set(is_call)
@@ -33,25 +33,28 @@ def running_command(arguments: Sequence[str], is_call: bool = False) -> Iterator
 
 
 def is_call() -> bool:
-    """Return whether the work was started by a call from Python rather than by a command."""
+    """Return whether the current work was started by a call from Python rather than by a
+    command.
+    """
     return _is_call.get()
 
 
 def command_arguments() -> list[str]:
-    """Return the arguments of the running command, or of the command that a call from Python stands
-    for.
+    """Return the arguments of the running command, or of the command that a call from Python
+    corresponds to.
     """
     arguments = _arguments.get()
     return list(sys.argv[1:] if arguments is None else arguments)
 
 
 def command_line(arguments: Sequence[str] | None = None, config: Path | None = None) -> str:
-    """Return the `lslm` command line as typed in a shell, without secrets and temporary files.
+    """Return the `lslm` command line as it would be typed in a shell, without secrets and temporary
+    files.
 
     Args:
-        arguments: by default those of the running command.
-        config: a file with every setting of the command, which replaces a config that was read from
-            a pipe.
+        arguments: arguments of the command; None for those of the running command.
+        config: file with every setting of the command; it replaces a config that was read from a
+            pipe.
     """
     given = command_arguments() if arguments is None else arguments
     return shlex.join(["lslm", *redacted_arguments(command_to_repeat(given, config))])

@@ -1,4 +1,4 @@
-"""One training, validation, test or prediction job, run by LightningCLI."""
+"""One training, validation, test or prediction job, run with LightningCLI."""
 
 import os
 import time
@@ -80,10 +80,11 @@ T = TypeVar("T")
 class JobCLI(ExperimentCLI):
     """LightningCLI with a run directory and an MLflow run.
 
-    The constructor does the whole job, as that of LightningCLI does.
+    As with LightningCLI, the constructor runs the whole job.
 
     Args:
-        state: what the job has started, for those who must end it when the constructor fails.
+        state: records what the job has started, so that the caller can end it if the constructor
+            fails.
     """
 
     trainer: TaskTrainer
@@ -96,7 +97,7 @@ class JobCLI(ExperimentCLI):
 
     @property
     def checkpoint(self) -> str | None:
-        """Checkpoint to start from, the setting `ckpt_path`."""
+        """Path of the checkpoint to start from, the setting `ckpt_path`; None to start anew."""
         path = self.settings.get("ckpt_path")
         return None if path is None else str(path)
 
@@ -106,14 +107,16 @@ class JobCLI(ExperimentCLI):
         return self.subcommand in TRAINING
 
     def _tokenizer_of(self, data: TaskData) -> Tokenizer:
-        """Return the tokenizer of the data, after reading all splits; training one on a large
-        corpus takes minutes.
+        """Return the tokenizer of the data.
+
+        All splits are read first: training a tokenizer takes minutes, and unreadable data should
+        fail before.
         """
         read_splits(self.state.subcommand, data)
         return data.tokenizer
 
     def before_instantiate_classes(self) -> None:
-        """Check the settings, devices, output folder and MLflow before any long work."""
+        """Check settings, devices, output folder and MLflow before anything that takes long."""
         self.began = time.time()
         job = self.job
         resumed = self.state.resumed
@@ -147,7 +150,7 @@ class JobCLI(ExperimentCLI):
             Store().open_experiment(self.task_name)
 
     def take_tokenizer(self) -> None:
-        """Set the data's tokenizer to that of the run that `ckpt_path` belongs to."""
+        """Use the tokenizer of the run that `ckpt_path` belongs to as the tokenizer of the data."""
         if self.checkpoint is None:
             return
         beside = Path(self.checkpoint).absolute().parent.parent / "tokenizer.json"
@@ -158,7 +161,9 @@ class JobCLI(ExperimentCLI):
             }
 
     def instantiate_trainer(self, **kwargs: object) -> Trainer:
-        """Check the settings against model and data, start the run, and build its Trainer."""
+        """Check the settings against the model and the data, start the run, and build its
+        Trainer.
+        """
         settings = self.settings["trainer"]
         given = listed(self.built_settings["trainer"]["callbacks"])
         self.check_built(given)
@@ -195,7 +200,10 @@ class JobCLI(ExperimentCLI):
         return trainer
 
     def check_built(self, callbacks: list[Callback]) -> None:
-        """Check the model and data that were built against the settings of the Trainer.
+        """Check that the model and the data fit the settings of the Trainer.
+
+        Args:
+            callbacks: callbacks that the config lists.
 
         Raises:
             ValueError: a setting does not fit.
@@ -224,7 +232,11 @@ class JobCLI(ExperimentCLI):
             check_resumable(ResumeState.at(Path(state)), self.datamodule, self.model, settings)
 
     def precision(self, given: str | int | None) -> str | int | None:
-        """Return `trainer.precision` for this machine, with `auto` resolved."""
+        """Return the value of `trainer.precision` to use on this machine, with `auto` resolved.
+
+        Args:
+            given: the setting `trainer.precision`.
+        """
         state = self.checkpoint
         starts = self.is_training and not (state or self.state.resumed)
         if starts and not is_sharded(self.settings["trainer"]):
@@ -234,8 +246,9 @@ class JobCLI(ExperimentCLI):
         )
 
     def start_run(self) -> None:
-        """Create the run directory and start the MLflow run; other processes of the job join those
-        of rank 0.
+        """Create the run directory and start the MLflow run.
+
+        Only rank 0 creates them; the other processes of the job join.
         """
         rank = process_rank()
         job = self.job
@@ -273,10 +286,11 @@ class JobCLI(ExperimentCLI):
         """Return all callbacks of the Trainer, in the order in which they are called.
 
         Args:
-            given: those of the config.
-            shows_progress: whether our own progress display is shown.
-            has_budget: whether minutes decide how long to train.
-            validates_alike: whether the run of the checkpoint validated as this one does.
+            given: callbacks that the config lists.
+            shows_progress: whether to show this project's progress display.
+            has_budget: whether `job.minutes` determines the length of training.
+            validates_alike: whether the run of the resumed checkpoint was validated with the same
+                settings, so that its scores are comparable.
         """
         writer = self.writer
         checkpoints = Checkpoints(
@@ -298,7 +312,7 @@ class JobCLI(ExperimentCLI):
         ]
 
     def after_instantiate_classes(self) -> None:
-        """Record the run and print its directory."""
+        """Record a new run (config, tokenizer, parameters) and print the run directory."""
         if process_rank() == 0:
             if not self.state.resumed:
                 self.writer.record()
@@ -308,7 +322,11 @@ class JobCLI(ExperimentCLI):
                 print(self.datamodule.assumed_language, flush=True)
 
     def method_arguments(self, subcommand: str) -> JsonObject:
-        """Return arguments for the Trainer's method besides those of the config."""
+        """Return keyword arguments for the Trainer's method that the config does not contain.
+
+        Args:
+            subcommand: name of the Trainer's method: "run", "fit", "validate", "test" or "predict".
+        """
         # the evaluation callback has the predictions and prints the scores
         own: JsonObject = {
             "predict": {"return_predictions": False},
@@ -318,11 +336,11 @@ class JobCLI(ExperimentCLI):
         return dict(own.get(subcommand, {}))
 
     def after_fit(self) -> None:
-        """Finish the checkpoints of the training; a hook that LightningCLI calls."""
+        """Finish the checkpoints after training; LightningCLI calls this hook."""
         callback_of(self.trainer, Checkpoints).finalize(self.trainer, self.model)
 
     def run_job(self, subcommand: str) -> None:
-        """Run the subcommand, or all seeds of it, and write what came out."""
+        """Run the subcommand once, or once per seed, then print, store and report its results."""
         if subcommand == "run" and self.job.seeds > 1:
             first = self.settings["seed_everything"]
             run_seeds(self.job.seeds, first, self.writer.directory, self.writer.tracker)
@@ -342,5 +360,5 @@ class JobCLI(ExperimentCLI):
 
 
 def listed(given: T | list[T] | None) -> list[T]:
-    """Return a Trainer setting that is one object, a list, or None, as a list."""
+    """Return a Trainer setting as a list; the setting may be one object, a list, or None."""
     return given if isinstance(given, list) else [] if given is None else [given]

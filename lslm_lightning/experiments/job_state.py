@@ -1,4 +1,4 @@
-"""State of one job that outlives errors of its command: what was started and must be ended."""
+"""State of one job: what it has started and what must be ended, even if its command fails."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,19 +13,19 @@ from lslm_lightning.training.distributed.worker_monitor import WorkerMonitor
 
 @dataclass
 class JobState:
-    """A job and what it has started so far.
+    """State of one job: its arguments and what it has started so far.
 
     Args:
-        arguments: of the command, the subcommand first.
+        arguments: arguments of the command, the subcommand first.
         resumed: directory of the run that is resumed; None for a new run.
         handles_signals: whether the job handles signals that ask its process to stop.
 
     Attributes:
-        job: settings of the block `job`, once they are parsed.
-        directory: of the run, once it is started.
-        tracker: of the run, once it is started.
-        lock: of the run directory, held by one of the job's processes.
-        monitor: of the other processes of the training.
+        job: settings of the `job` block, once parsed.
+        directory: run directory, once the run has started.
+        tracker: tracker of the MLflow run, once the run has started.
+        lock: lock of the run directory, held by one of the job's processes.
+        monitor: monitor of the other processes of a distributed training.
     """
 
     arguments: Sequence[str]
@@ -39,5 +39,5 @@ class JobState:
 
     @property
     def subcommand(self) -> str:
-        """Subcommand: "run", "fit", "validate", "test" or "predict"."""
+        """Subcommand of the job: "run", "fit", "validate", "test" or "predict"."""
         return self.arguments[0]

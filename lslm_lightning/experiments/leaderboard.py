@@ -1,4 +1,4 @@
-"""Table of all finished runs of an MLflow experiment, grouped by comparability."""
+"""Table of all finished runs of an MLflow experiment, grouped by which scores are comparable."""
 
 import inspect
 import json
@@ -30,17 +30,19 @@ PAGE = 1000  # runs asked for at a time
 
 
 def leaderboard(experiment: str, metric: str | None = None) -> Table:
-    """Build a table of all finished runs that have the metric: comparable runs stand together, the
-    best first.
+    """Build a table of all finished runs that have a metric, with comparable runs next to each
+    other, the best first.
 
-    Runs are comparable that were scored on one evaluation set, by metrics of one signature; see
-    `Group`.
+    Runs are comparable if they were scored on the same evaluation set with the same metric
+    signature.
 
     Args:
-        metric: "test/bleu", or "bleu"; by default every metric of tests, sorted by the first.
+        experiment: name of the MLflow experiment.
+        metric: metric as typed by the user, such as "test/bleu" or "bleu"; None for every test
+            metric, sorted by the first.
 
     Raises:
-        ValueError: there is no such experiment, or no finished run with such a metric.
+        ValueError: the experiment does not exist, or no finished run has the metric.
     """
     finished, n_other = runs_of(experiment)
     names = metric_names(finished, metric)
@@ -76,10 +78,11 @@ def leaderboard(experiment: str, metric: str | None = None) -> Table:
 
 
 def metric_names(runs: Sequence["MlflowRun"], metric: str | None) -> list[str]:
-    """Return the names of the metrics of the table, as MLflow has them.
+    """Return the MLflow names of the metrics to show.
 
     Args:
-        metric: as given by the user; None for every metric of tests.
+        metric: metric as typed by the user, such as "test/bleu" or "bleu"; None for every test
+            metric.
     """
     logged = {name for run in runs for name in run.data.metrics}
     tested = {name for name in logged if name.startswith("test/") and not name.endswith(NO_SCORES)}
@@ -92,11 +95,12 @@ def metric_names(runs: Sequence["MlflowRun"], metric: str | None) -> list[str]:
 
 
 def row_of(run: "MlflowRun", names: Sequence[str], group: "Group", label: str) -> list[Cell]:
-    """Return the cells of a run's row.
+    """Return the cells of one run's row in the table.
 
     Args:
-        names: of the metrics.
-        label: of the group.
+        names: MLflow names of the metrics to show.
+        group: group of comparable scores that the run belongs to.
+        label: letter of this group.
     """
     tags = run.data.tags
     return [
@@ -112,9 +116,10 @@ def row_of(run: "MlflowRun", names: Sequence[str], group: "Group", label: str) -
 
 
 def notes_on(labels: Mapping["Group", str], n_other: int) -> list[Cell]:
-    """Return the notes below the table: a line for each group, and what is not shown.
+    """Return the notes below the table: a line per group, and the number of runs not shown.
 
     Args:
+        labels: letter of each group.
         n_other: number of runs that are not finished.
     """
     notes: list[Cell] = [Code(group.description, f"set {label}") for group, label in labels.items()]
@@ -130,7 +135,7 @@ def notes_on(labels: Mapping["Group", str], n_other: int) -> list[Cell]:
 
 
 def brief(table: Table) -> Table:
-    """Return the table without the columns `corpus` and `data`, which its notes repeat."""
+    """Return the table without the columns `corpus` and `data`, whose content the notes repeat."""
     kept = [
         i for i, heading in enumerate(table.headings()) if heading.name not in ("corpus", "data")
     ]
@@ -142,8 +147,8 @@ def brief(table: Table) -> Table:
 
 
 def runs_of(experiment: str) -> tuple[list["MlflowRun"], int]:
-    """Return the finished runs of an MLflow experiment, newest first, and the number of other
-    runs.
+    """Return the finished runs of an MLflow experiment, newest first, and the number of runs that
+    are not finished.
     """
     store = Store()
     client = store.client()
@@ -173,8 +178,10 @@ def runs_of(experiment: str) -> tuple[list["MlflowRun"], int]:
 
 
 def on_record(run: "MlflowRun", name: str) -> JsonObject:
-    """Return the record of the score `test/<metric>` in the run's tag `scores`; empty if the run
-    has none.
+    """Return the entry for a metric from the run's MLflow tag `scores`; empty if there is none.
+
+    Args:
+        name: MLflow name of the metric, `test/<metric>`.
     """
     try:
         scores: JsonObject = json.loads(run.data.tags.get("scores", "{}"))
@@ -186,7 +193,7 @@ def on_record(run: "MlflowRun", name: str) -> JsonObject:
 
 @dataclass(frozen=True)
 class Group:
-    """A group of comparable scores: one evaluation set and one metric signature."""
+    """Group of comparable scores: one evaluation set and one metric signature."""
 
     key: tuple[str, ...]  # of the evaluation set
     signature: str
@@ -196,20 +203,21 @@ class Group:
 
     @property
     def description(self) -> str:
-        """Description of the group for the notes below the table."""
+        """Description of the group, shown below the table."""
         digest = f"digest {self.shown or 'unknown'}{f' ({self.why})' if self.why else ''}"
         return f"{self.about}, {digest}, {self.signature or 'signature unknown'}"
 
 
 def group_of(run: "MlflowRun", name: str, known: dict[str, TaskData]) -> Group:
-    """Return the group of comparable scores that the score `name` of an MLflow run belongs to.
+    """Return the group of comparable scores that one score of an MLflow run belongs to.
 
-    The digest is that of the run's tag or, of a validation, of its data set. Where an earlier
-    release left one of files, the evaluation set is found by the run's directory, or else told
-    apart by what MLflow knows of the languages.
+    The evaluation set is identified by the digest in the run's tags, or else in its MLflow data
+    set. Earlier releases recorded only a digest of files. For their runs the set is determined from
+    the run directory or, if that is not possible, from the data parameters recorded in MLflow.
 
     Args:
-        known: see `evaluation_sets.opened`.
+        name: MLflow name of the metric.
+        known: cache of data modules, see `evaluation_sets.opened`.
     """
     split = "val" if name.startswith("val/") else "test"
     tags = run.data.tags
@@ -243,8 +251,10 @@ def group_of(run: "MlflowRun", name: str, known: dict[str, TaskData]) -> Group:
 
 
 def n_validation_example(params: Mapping[str, str]) -> str:
-    """Return how many validation examples a run generates answers for, as text, from its MLflow
-    parameters.
+    """Return, as text, the number of validation examples that a run generates answers for.
+
+    Args:
+        params: MLflow parameters of the run.
     """
     default = str(inspect.signature(TaskData).parameters["n_validation_example"].default)
     return (
@@ -255,14 +265,14 @@ def n_validation_example(params: Mapping[str, str]) -> str:
 
 
 def decides(parameter: str) -> bool:
-    """Return whether a data parameter selects which texts of a corpus are used, as a language
-    does.
+    """Return whether a data parameter selects which texts of a corpus are used (languages, columns
+    or references).
     """
     return any(word in parameter for word in ("language", "columns", "reference"))
 
 
 def digest_of_input(run: "MlflowRun", split: str) -> str:
-    """Return the digest of the MLflow data set that the run logged for this split; "" if there is
+    """Return the digest of the MLflow data set that a run logged for a split; "" if there is
     none.
     """
     for each in getattr(getattr(run, "inputs", None), "dataset_inputs", None) or []:
@@ -273,8 +283,13 @@ def digest_of_input(run: "MlflowRun", split: str) -> str:
 
 
 def set_of_directory(path: str, known: dict[str, TaskData]) -> EvaluationSet | None:
-    """Return the evaluation set of the run in a directory, or of its first seed; None if it cannot
-    be determined.
+    """Return the evaluation set of the run in a directory; None if it cannot be determined.
+
+    For the parent run of several seeds, it is the evaluation set of the first seed.
+
+    Args:
+        path: run directory.
+        known: cache of data modules, see `evaluation_sets.opened`.
     """
     folder = Path(path)
     if not path or not folder.is_dir():
@@ -288,8 +303,8 @@ def set_of_directory(path: str, known: dict[str, TaskData]) -> EvaluationSet | N
 
 
 def kind_of(run: "MlflowRun") -> str:
-    """Return how a row's scores came about: "run", "evaluated, 2 shots" or "mean of 3 seeds" for
-    instance.
+    """Return a text that says how the scores of a run were obtained, such as "run", "evaluated, 2
+    shots" or "mean of 3 seeds".
     """
     tags = run.data.tags
     if "system" in tags:
@@ -299,14 +314,19 @@ def kind_of(run: "MlflowRun") -> str:
 
 
 def letters(number: int) -> str:
-    """Return the spreadsheet-like label of a number: A, B, ..., Z, AA, AB, ..."""
+    """Return the spreadsheet-style label of a number that counts from 0: A, B, ..., Z, AA, AB,
+    ...
+    """
     first, last = divmod(number, 26)
     return (letters(first - 1) if first else "") + ascii_uppercase[last]
 
 
 def lower_is_better(name: str, runs: Sequence["MlflowRun"]) -> bool:
-    """Return whether lower values of a metric are better, from the runs' records or else from its
-    name.
+    """Return whether lower values of a metric are better, according to the runs' records or else to
+    the metric's name.
+
+    Args:
+        name: MLflow name of the metric.
     """
     known = [
         found["higher_is_better"]

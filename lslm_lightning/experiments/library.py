@@ -20,17 +20,16 @@ QUIETED = (  # loggers that a training silences
 
 @contextmanager
 def library_call(arguments: Sequence[str]) -> Iterator[None]:
-    """Run the body as a command would, and restore the caller's process state afterwards.
+    """Run the body as a command would, then restore the caller's process state.
 
-    Environment variables, filters of warnings, levels of loggers, random states and the number of
-    torch's threads are those of before afterwards. Signal handlers, `sys.argv` and streams are
-    never touched.
+    Environment variables, warning filters, logger levels, random states and the number of torch
+    threads are restored. Signal handlers, `sys.argv` and streams are never changed.
 
     Args:
-        arguments: of the command that the call stands for; records show them.
+        arguments: arguments of the command that the call corresponds to; they are shown in records.
 
     Raises:
-        ValueError: settings are wrong, which would end a command with the status 2.
+        ValueError: settings are wrong; a command would exit with status 2.
     """
     import torch
 
@@ -61,8 +60,10 @@ def library_call(arguments: Sequence[str]) -> Iterator[None]:
 
 @contextmanager
 def kept_random_states() -> Iterator[None]:
-    """Restore the random states of Python, numpy and torch afterwards, also after an error, after
-    which Lightning's `isolate_rng` leaves them changed.
+    """Restore the random states of Python, numpy and torch after the body, even if it raises an
+    error.
+
+    Lightning's `isolate_rng` alone does not restore them after an error.
     """
     from lightning.pytorch.utilities.seed import isolate_rng
 

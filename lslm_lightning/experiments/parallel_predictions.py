@@ -1,4 +1,4 @@
-"""Predictions made by several processes, each on a share of the examples."""
+"""Predictions made by several processes, each for a share of the examples."""
 
 import os
 import subprocess
@@ -20,8 +20,15 @@ POLL_SECONDS = 1.0
 
 
 def answer_share(collector: PredictionCollector, index: int, n: int) -> None:
-    """Answer every n-th open example with each shardable system, into files of this share; errors
-    are printed.
+    """Make predictions for every n-th open example with each system that can be shared among
+    processes.
+
+    The predictions are written to files of this share, and errors are printed.
+
+    Args:
+        collector: collector of the evaluation.
+        index: index of this process, from 0.
+        n: number of processes.
     """
     leave_with_parent()
     files = collector.files
@@ -42,14 +49,16 @@ def answer_share(collector: PredictionCollector, index: int, n: int) -> None:
 
 
 def run_parallel(collector: PredictionCollector, command: Sequence[str], n: int) -> None:
-    """Start `n` processes that each answer a share of the examples, wait for them, and merge their
-    files.
+    """Start `n` processes that each make predictions for a share of the examples, wait for them,
+    and merge their files.
 
-    Endpoints are left to this process (one budget, one ledger), and so are the examples of a
-    process that ended early.
+    Two kinds of predictions are left to this process: those of API endpoints, which share one
+    budget, and those of a process that ended early.
 
     Args:
-        command: starts a process, with `--share=I/N` added.
+        collector: collector of the evaluation.
+        command: command line that starts a process; `--share=I/N` is added to it.
+        n: number of processes.
     """
     names = collector.shardable()
     collector.prepare()
@@ -77,7 +86,12 @@ def run_parallel(collector: PredictionCollector, command: Sequence[str], n: int)
 
 
 def start_processes(command: Sequence[str], n: int) -> list[subprocess.Popen[bytes]]:
-    """Start a process for each of `n` shares, with its part of CPU cores and GPUs."""
+    """Start one process per share, dividing CPU cores and GPUs among them.
+
+    Args:
+        command: command line that starts a process; `--share=I/N` is added to it.
+        n: number of shares.
+    """
     running = []
     devices = gpus()
     for index in range(n):
@@ -101,7 +115,13 @@ def wait_for(
     running: Sequence[subprocess.Popen[bytes]],
     names: Sequence[str],
 ) -> None:
-    """Wait until all processes have ended, and show how many predictions they have written."""
+    """Wait until all processes have ended, showing how many predictions they have written.
+
+    Args:
+        collector: collector of the evaluation.
+        running: started processes.
+        names: names of the systems whose predictions are counted.
+    """
     files = collector.files
 
     def n_done() -> int:
@@ -117,7 +137,7 @@ def wait_for(
 
 
 def leave_with_parent() -> None:
-    """Exit this process when its parent has gone, which closes the pipe at standard input."""
+    """Exit this process when its parent process ends, which closes the pipe at standard input."""
 
     def wait() -> None:
         while os.read(0, 1):  # not sys.stdin, whose lock an exit would wait for
@@ -128,7 +148,7 @@ def leave_with_parent() -> None:
 
 
 def threads(n: int) -> dict[str, str]:
-    """Return the environment variable that gives each of `n` processes its share of the CPU
+    """Return the environment variable that gives each of `n` processes an equal share of the CPU
     cores.
     """
     import torch

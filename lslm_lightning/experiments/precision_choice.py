@@ -1,4 +1,4 @@
-"""Choice of the precision of a job, where its config says `auto`."""
+"""Choice of the floating-point precision of a job whose config says `auto`."""
 
 import os
 
@@ -31,12 +31,14 @@ def decided_precision(
 ) -> str | int | None:
     """Return `trainer.precision` for this machine, with `auto` resolved.
 
-    `auto` becomes the precision of the run that trained `state`, or the faster one for a model that
-    is to be trained.
+    `auto` becomes the precision of the run that trained the checkpoint. Without a checkpoint, a
+    training command gets the faster of float32 and bfloat16 on this machine, and other commands get
+    float32. So does a task without a backbone.
 
     Args:
-        given: the setting.
-        state: a checkpoint; None for a model that starts anew.
+        given: the setting `trainer.precision`.
+        subcommand: "run", "fit", "validate", "test" or "predict".
+        state: path of the checkpoint; None for a new model.
         device_type: "cpu" or "cuda".
     """
     if given != AUTO:
@@ -54,7 +56,14 @@ def decided_precision(
 def tell_slow_precision(
     given: str | int | None, task: Task, data: TaskData, device_type: str
 ) -> None:
-    """Print a line if bfloat16 was chosen and is slower on this machine, in one process."""
+    """Print a line if the user chose bfloat16 although it is slower than float32 on this machine.
+
+    Only one process of a job measures and prints.
+
+    Args:
+        given: the setting `trainer.precision`.
+        device_type: "cpu" or "cuda".
+    """
     if given not in (HALF, "bf16") or task.backbone is None or not may_be_slow(device_type):
         return
     if process_rank() or DECIDED in os.environ:
@@ -70,7 +79,12 @@ def tell_slow_precision(
 
 
 def faster_precision(task: Task, data: TaskData, device_type: str) -> str:
-    """Return the faster precision by measurement, and print the result."""
+    """Measure a training step in float32 and in bfloat16, print the result, and return the faster
+    precision.
+
+    Args:
+        device_type: "cpu" or "cuda".
+    """
     times = step_times(task, data, device_type)
     if times is None:
         rank_zero_print(f"precision: {SINGLE} (bfloat16 is not supported on {device_type})")
@@ -80,5 +94,10 @@ def faster_precision(task: Task, data: TaskData, device_type: str) -> str:
 
 
 def step_times(task: Task, data: TaskData, device_type: str) -> StepTimes | None:
-    """Measure a training step in both precisions; None if bfloat16 is not supported."""
+    """Measure the time of a training step in float32 and in bfloat16; None if bfloat16 is not
+    supported.
+
+    Args:
+        device_type: "cpu" or "cuda".
+    """
     return measure_steps(task, data.sizes().usual, torch.device(device_type))

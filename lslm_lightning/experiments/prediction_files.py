@@ -1,4 +1,4 @@
-"""Files of the predictions of several systems in one folder."""
+"""Files with the predictions of several systems, in one folder."""
 
 import json
 import time
@@ -18,14 +18,14 @@ LOCK_SECONDS = 3.0  # longest wait for the lock; shares of a killed process end 
 
 
 class PredictionFiles:
-    """Files of predictions, one set a system.
+    """Files with the predictions of several systems, in one folder.
 
-    Predictions are in `<key>.jsonl`, continuations of prompts in `<key>.continuations.jsonl`, and
-    `<key>.json` has the record of the system: fingerprint, signature, facts.
+    Each system has `<key>.jsonl` for predictions, `<key>.continuations.jsonl` for continuations of
+    prompts, and `<key>.json` for its record: fingerprint, signature, facts.
 
     Args:
-        folder: of all files.
-        keys: by name of the system, a file name that differs between settings of the system.
+        folder: folder of all files.
+        keys: for each system, by name, the stem of its file names, which depends on its settings.
     """
 
     def __init__(self, folder: Path, keys: Mapping[str, str]) -> None:
@@ -38,21 +38,21 @@ class PredictionFiles:
         return self.folder / f"{self.keys[name]}.jsonl"
 
     def continuations(self, name: str) -> Path:
-        """Return the path of a system's continuations of the prompts."""
+        """Return the path of a system's continuations of prompts."""
         return self.folder / f"{self.keys[name]}.continuations.jsonl"
 
     def share(self, name: str, index: int, n: int) -> Path:
-        """Return the path of the predictions that process `index` of `n` makes with a system."""
+        """Return the path of the predictions that process number `index` of `n` makes with a
+        system.
+        """
         return self.folder / f"{self.keys[name]}.{index}-of-{n}.jsonl"
 
     def record_path(self, name: str) -> Path:
-        """Return the path of a system's record."""
+        """Return the path of a system's record: fingerprint, signature, facts."""
         return self.folder / f"{self.keys[name]}.json"
 
     def record(self, name: str) -> JsonObject:
-        """Return the record of a system from disk (fingerprint, signature, facts); empty if there
-        is none.
-        """
+        """Read the record of a system (fingerprint, signature, facts); empty if there is none."""
         try:
             found = json.loads(self.record_path(name).read_text("utf-8"))
         except (OSError, ValueError):  # none, or torn by a kill
@@ -65,26 +65,29 @@ class PredictionFiles:
         atomic_write(self.record_path(name), text + "\n")
 
     def existing(self, name: str) -> list[Path]:
-        """Return the paths of all existing files of a system's predictions."""
+        """Return the paths of all files of a system that exist: predictions, continuations and
+        record.
+        """
         paths = []
         for path in (self.path(name), self.continuations(name)):
             paths += [path, path.with_name(f"{path.name}.partial")]
         return [path for path in [*paths, self.record_path(name)] if path.exists()]
 
     def set_aside(self, name: str) -> None:
-        """Rename all files of a system's predictions to *.old."""
+        """Rename all files of a system to *.old."""
         for path in self.existing(name):
             rename_to_old(path)
 
     @contextmanager
     def exclusive(self, fresh: bool = False) -> Iterator[None]:
-        """Lock the folder, so that no other process collects predictions there within the body.
+        """Lock the folder inside the body of the `with` statement, so that no other process writes
+        predictions there.
 
         Args:
-            fresh: rename all earlier files to *.old first.
+            fresh: first rename all existing files to *.old.
 
         Raises:
-            WorkError: another process has the lock.
+            WorkError: another process holds the lock.
         """
         lock = FileLock(self.folder / LOCK, timeout=LOCK_SECONDS)
         try:

@@ -1,4 +1,6 @@
-"""Collection of the predictions of several systems: written to disk as they come, resumed."""
+"""Collection of the predictions of several systems. Predictions are written to disk as they are
+made, and interrupted collections resume.
+"""
 
 import json
 import sys
@@ -25,16 +27,20 @@ from lslm_lightning.types import JsonObject
 
 
 class PredictionCollector:
-    """Predictions of several systems for one evaluation set, made where they are missing on disk.
+    """Collector of the predictions of several systems for one evaluation set; only missing
+    predictions are made.
 
     Args:
-        keys: by name of the system, its file name; see `PredictionFiles`.
-        prompts: beginnings that systems continue besides answering the examples.
-        fresh: set earlier predictions aside.
+        keys: for each system, by name, the stem of its file names, see `PredictionFiles`.
+        mode: method that the systems are called by, "generate" or "log_prob".
+        folder: folder of the prediction files.
+        prompts: beginnings of texts, which systems continue in addition to answering the examples.
+        fresh: make all predictions again; existing files are renamed to *.old.
 
     Attributes:
-        broken: by name of the system, why it cannot be asked, known before `prepare`.
-        unready: `broken`, and what `prepare` found.
+        broken: systems known to be unusable before `prepare`, by name, with the reason.
+        unready: all unusable systems, by name, with the reason: `broken` and those that `prepare`
+            found.
     """
 
     def __init__(
@@ -59,16 +65,17 @@ class PredictionCollector:
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
-        """Lock the folder, so that no other process collects predictions there within the body.
+        """Lock the folder inside the body of the `with` statement, so that no other process writes
+        predictions there.
 
         Raises:
-            WorkError: another process has the lock.
+            WorkError: another process holds the lock.
         """
         with self.files.exclusive(self.fresh):
             yield
 
     def shardable(self) -> list[str]:
-        """Return the names of the systems whose examples several processes can share."""
+        """Return the names of the systems whose examples can be shared among several processes."""
         found = []
         for name, system in self.systems.items():
             try:
@@ -79,14 +86,14 @@ class PredictionCollector:
         return found
 
     def prepare(self) -> None:
-        """Merge shares, set outdated predictions aside, and prepare every system that has examples
-        to answer.
+        """Merge files of earlier processes, set outdated predictions aside, and prepare every
+        system that has examples left.
 
-        The reason why a system cannot be asked is printed at once and kept for its entry; the
-        others are scored.
+        If a system cannot be prepared, the reason is printed and recorded, and the other systems
+        are still scored.
 
         Raises:
-            WorkError: no system can be asked.
+            WorkError: no system can be prepared.
         """
         self.unready = dict(self.broken)
         for name, system in self.systems.items():
@@ -104,8 +111,10 @@ class PredictionCollector:
             print(f"{name} is left out: {reason}", file=sys.stderr, flush=True)
 
     def prepare_system(self, name: str, system: System) -> None:
-        """Merge the shares of one system, set its predictions aside if its fingerprint has changed,
-        and prepare it if examples are open.
+        """Merge one system's files from earlier processes, and prepare the system if it has
+        examples left.
+
+        Its existing predictions are set aside if its fingerprint has changed.
         """
         merge_shards(self.files.path(name))
         then = self.files.record(name).get("fingerprint")
@@ -124,20 +133,21 @@ class PredictionCollector:
             system.prepare(self.examples)
 
     def is_open(self, name: str) -> bool:
-        """Return whether some examples have no prediction of this system yet."""
+        """Return whether some examples have no prediction from this system yet."""
         answered = {p.id for p in read_all_predictions(self.files.path(name))}
         return any(e.id not in answered for e in self.examples)
 
     def entries(self) -> list[Entry]:
-        """Return an evaluation entry for each system, after collecting the predictions that are
-        missing.
+        """Collect the missing predictions and return one evaluation entry per system.
 
-        No model is loaded if none is missing.
+        No model is loaded if nothing is missing.
         """
         return [self.entry(name, system) for name, system in self.systems.items()]
 
     def entry(self, name: str, system: System) -> Entry:
-        """Return the evaluation entry of one system; if it fails, the entry holds the reason."""
+        """Return the evaluation entry of one system; if the system fails, the entry contains the
+        reason.
+        """
         if name in self.unready:
             return Entry(name, reason=self.unready[name], failed=True)
         try:
@@ -162,11 +172,13 @@ class PredictionCollector:
         path: Path,
         title: str = "",
     ) -> list[Prediction]:
-        """Make the missing predictions of a system with a progress display, and return all of them.
+        """Make a system's missing predictions with a progress display, and return all its
+        predictions.
 
         Args:
-            path: of the predictions.
-            title: follows the name of the system in the display.
+            mode: method that the system is called by, "generate" or "log_prob".
+            path: file of the predictions.
+            title: text shown after the system's name in the progress display.
         """
         work: Work | None = None
 
@@ -186,7 +198,7 @@ class PredictionCollector:
                 self.display.end(work)
 
     def continued(self, name: str, system: System) -> list[Prediction]:
-        """Return the system's continuations of the prompts; an empty list for systems that generate
+        """Return the system's continuations of the prompts; an empty list if the system generates
         no text.
         """
         if not self.prompts or not isinstance(system, Generator):
@@ -200,10 +212,10 @@ class PredictionCollector:
         system: System,
         predictions: Sequence[Prediction],
     ) -> JsonObject:
-        """Return the record of a system, completed with its signature and facts.
+        """Return the record of a system, with its signature and facts filled in.
 
-        Facts that cannot be told cost no score: the report lacks them, and the next evaluation
-        tries again.
+        If the facts cannot be determined, the scores are unaffected: the report omits the facts,
+        and the next evaluation tries again.
         """
         record = self.files.record(name)
         if isinstance(record.get("facts"), dict) and isinstance(record.get("signature"), str):
@@ -219,8 +231,8 @@ class PredictionCollector:
         return record
 
     def truncation(self, system: System) -> dict[str, object]:
-        """Return the fact `cut_sources`, how many sources the system truncated; an empty mapping if
-        none.
+        """Return `{"cut_sources": TEXT}`, a text that says how many sources the system truncated;
+        an empty mapping if it truncated none.
         """
         if self.mode != "generate":
             return {}

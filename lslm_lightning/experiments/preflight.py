@@ -1,4 +1,4 @@
-"""Checks of settings, devices and data before a job begins."""
+"""Checks of settings, devices and data before a job starts."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -41,16 +41,17 @@ SHARDING = (  # how names of strategies begin that shard models in another way t
 def check_job(
     command: str, job: Job, trainer: Namespace, checkpoint: str | None, one_pass: bool = False
 ) -> str:
-    """Check the settings of a job and its Trainer; return the device type they select, "cpu" or
-    "cuda".
+    """Check the settings of a job and its Trainer, and return the device type that they select,
+    "cpu" or "cuda".
 
     Args:
-        command: subcommand.
-        checkpoint: the setting `ckpt_path`.
-        one_pass: whether the task reads its texts once.
+        command: subcommand: "run", "fit", "validate", "test" or "predict".
+        trainer: Trainer settings.
+        checkpoint: path from the setting `ckpt_path`; None if not set.
+        one_pass: whether the task reads its training texts only once, in order.
 
     Raises:
-        ValueError: it names the setting and a way out.
+        ValueError: a setting is wrong; the message names the setting and a way out.
     """
     if job.name is not None:
         check_name(job.name, "job.name")
@@ -76,10 +77,14 @@ def check_job(
 
 
 def check_seeds(command: str, job: Job, checkpoint: str | None) -> None:
-    """Check the number of seeds.
+    """Check the number of seeds, `job.seeds`.
+
+    Args:
+        checkpoint: path from the setting `ckpt_path`; None if not set.
 
     Raises:
-        ValueError: it is below 1, or more than one does not fit the command or the checkpoint.
+        ValueError: the number is below 1, or there are several seeds although the command or the
+            checkpoint does not allow them.
     """
     if job.seeds < 1:
         raise ValueError(f"job.seeds={job.seeds} must be at least 1")
@@ -96,10 +101,14 @@ def check_seeds(command: str, job: Job, checkpoint: str | None) -> None:
 
 
 def check_length(job: Job, trainer: Namespace, checkpoint: str | None) -> None:
-    """Check that settings say how long to train.
+    """Check that the settings say how long to train.
+
+    Args:
+        checkpoint: path from the setting `ckpt_path`; None if not set.
 
     Raises:
-        ValueError: none does, or minutes are to be measured again.
+        ValueError: no setting says so, or `job.minutes` is set for a training that starts from a
+            checkpoint.
     """
     if trainer.max_steps > 0 or (trainer.max_epochs or -1) >= 0:
         return
@@ -121,10 +130,11 @@ def check_length(job: Job, trainer: Namespace, checkpoint: str | None) -> None:
 
 
 def check_interval(trainer: Namespace) -> None:
-    """Check that validations come between optimizer steps.
+    """Check that validations fall between optimizer steps.
 
     Raises:
-        ValueError: `val_check_interval` would validate within a step, or follows a clock.
+        ValueError: `val_check_interval` would validate within an optimizer step, or is a time
+            instead of a number of batches.
     """
     every = trainer.val_check_interval
     accumulated = trainer.accumulate_grad_batches
@@ -150,9 +160,12 @@ def check_interval(trainer: Namespace) -> None:
 def check_checkpoint_path(command: str, checkpoint: str | None) -> None:
     """Check that a command has the checkpoint that it needs.
 
+    Args:
+        checkpoint: path from the setting `ckpt_path`; None if not set.
+
     Raises:
-        ValueError: it has none.
-        FileNotFoundError: it does not exist.
+        ValueError: the command needs a checkpoint and none is given.
+        FileNotFoundError: the checkpoint does not exist.
     """
     if command not in TRAINING and not checkpoint:
         raise ValueError(no_checkpoint(command))
@@ -164,10 +177,11 @@ def check_checkpoint_path(command: str, checkpoint: str | None) -> None:
 
 
 def check_strategy(trainer: Namespace) -> None:
-    """Refuse strategies whose processes cannot share a run directory, and other ways of sharding.
+    """Refuse Trainer strategies whose processes cannot share a run directory, and sharding methods
+    other than this project's.
 
     Raises:
-        ValueError: it names the strategy to use instead.
+        ValueError: the message names the strategy to use instead.
     """
     name = strategy_name(trainer)
     if name.startswith(SPAWNING):
@@ -189,10 +203,10 @@ def check_strategy(trainer: Namespace) -> None:
 
 
 def check_precision(trainer: Namespace) -> None:
-    """Refuse float16, and `auto` where no step can be measured.
+    """Refuse float16 precision, and `auto` for models whose training step cannot be measured.
 
     Raises:
-        ValueError: it names a precision to use instead.
+        ValueError: the message names a precision to use instead.
     """
     if str(trainer.precision).startswith("16"):
         raise ValueError(
@@ -209,7 +223,12 @@ def check_precision(trainer: Namespace) -> None:
 
 
 def check_one_process(task: str, trainer: Namespace) -> None:
-    """Refuse more than one process for a task that reads its texts in order."""
+    """Raise ValueError if the Trainer has several processes; used for tasks that read their texts
+    in order.
+
+    Args:
+        task: name of the task, for the message.
+    """
     if (n := n_share(trainer)) > 1:
         raise ValueError(
             f"{task} reads its texts in one process, and trainer.devices and trainer.num_nodes "
@@ -218,10 +237,10 @@ def check_one_process(task: str, trainer: Namespace) -> None:
 
 
 def check_devices(trainer: Namespace) -> str:
-    """Check that the devices of these Trainer settings exist; return their type, "cpu" or "cuda".
+    """Check that the devices in the Trainer settings exist, and return their type, "cpu" or "cuda".
 
     Raises:
-        ValueError: with what this machine has.
+        ValueError: a device does not exist; the message lists the devices of this machine.
     """
     strategy = trainer.strategy
     strategy = strategy if isinstance(strategy, str) and not is_sharded(trainer) else "auto"
@@ -252,11 +271,11 @@ def check_devices(trainer: Namespace) -> str:
 
 
 def n_share(trainer: Namespace) -> int:
-    """Return the number of data-parallel processes (or tensor-parallel groups) that these Trainer
-    settings make.
+    """Return the number of data-parallel shares that these Trainer settings make: processes, or
+    groups of tensor-parallel processes.
 
     Raises:
-        ValueError: the groups are not of one size.
+        ValueError: the processes cannot be divided into groups of equal size.
     """
     found = chosen_devices(trainer.accelerator, trainer.devices, trainer.num_nodes)
     world = found.n_device * trainer.num_nodes
@@ -270,21 +289,21 @@ def n_share(trainer: Namespace) -> int:
 
 
 def strategy_name(trainer: Namespace) -> str:
-    """Return the name of the Trainer's strategy: as given, or the name of its class."""
+    """Return the name of the Trainer's strategy, as given or from its class."""
     given = getattr(trainer.strategy, "class_path", trainer.strategy)
     return str(given).rpartition(".")[2]
 
 
 def is_sharded(trainer: Namespace) -> bool:
-    """Return whether the Trainer's strategy shards the model among processes."""
+    """Return whether the Trainer's strategy shards the model across processes."""
     return strategy_name(trainer) in ("fsdp", "ShardedStrategy")
 
 
 def read_splits(command: str, data: TaskData) -> None:
-    """Read every split that the command needs.
+    """Read every split that a command needs, to find faults early.
 
     Raises:
-        ValueError: one is broken or empty, or has an id twice.
+        ValueError: a split is broken or empty, or contains an id twice.
         OSError: a file is missing.
     """
     for split in SPLITS[command]:
@@ -303,7 +322,11 @@ def misaligned_pairs(data: PairData) -> str:
 
 
 def check_ids(split: str, ids: Sequence[str]) -> None:
-    """Refuse a split in which two examples have the same id."""
+    """Raise ValueError if two examples of a split have the same id.
+
+    Args:
+        split: name of the split, for the message.
+    """
     if twice := [name for name, n in Counter(ids).items() if n > 1]:
         raise ValueError(
             f"{split}: {len(twice)} ids occur twice, {twice[0]!r} is one; a column `id` must be "

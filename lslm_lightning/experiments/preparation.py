@@ -1,4 +1,4 @@
-"""The work of `lslm data prepare`: texts of any size tokenized to files of token ids."""
+"""Implementation of `lslm data prepare`: tokenize texts of any size into files of token ids."""
 
 import argparse
 import os
@@ -21,7 +21,7 @@ def prepare_texts(console: Console, own: argparse.Namespace) -> int:
     """Train or load a tokenizer, write the token ids of all texts, and return the exit status.
 
     Args:
-        own: arguments of the command.
+        own: parsed arguments of the command.
     """
     numbers = ("workers", "vocab_size", "tokenizer_texts", "shard_mb")
     check_magnitudes({name: getattr(own, name) for name in numbers})
@@ -69,8 +69,14 @@ def prepare_texts(console: Console, own: argparse.Namespace) -> int:
 
 
 def chosen_tokenizer(console: Console, own: argparse.Namespace, stream: "Stream") -> "Tokenizer":
-    """Return the tokenizer of a preparation: of the one that is continued, of a file, or trained on
-    the first texts.
+    """Return the tokenizer to prepare the texts with.
+
+    It is the tokenizer in the output folder if an earlier preparation is continued, or a given
+    file, or a tokenizer trained on the first texts.
+
+    Args:
+        own: parsed arguments of the command.
+        stream: texts to prepare.
     """
     from lslm_lightning.data.prepared import JOURNAL, TOKENIZER
     from lslm_lightning.text.recipes import BytePair, TokenizerFile
@@ -93,14 +99,16 @@ def chosen_tokenizer(console: Console, own: argparse.Namespace, stream: "Stream"
 
 
 class PreparationWork(Work):
-    """Progress of a preparation, counted in megabytes of text."""
+    """Progress of a preparation, measured in megabytes of text."""
 
     # tokens so far, and megabytes per second
     n_token = 0
     speed = 0.0
 
     def parts(self) -> list[Part]:
-        """Return the parts of the progress line: megabytes, times, tokens, speed."""
+        """Return the parts of the progress line: megabytes, elapsed and remaining time, tokens,
+        speed.
+        """
         more = [
             Part((f"{self.n_token:,} tokens", ""), (8,)),
             Part((f"{self.speed:.1f} MB/s", ""), (7,)),
@@ -109,7 +117,9 @@ class PreparationWork(Work):
 
 
 def import_without_torch() -> None:
-    """Import `datasets` without PyTorch, which would take 200 MB and seconds."""
+    """Import `datasets` without importing PyTorch, which would take seconds and 200 MB of
+    memory.
+    """
     before = os.environ.get("USE_TORCH")
     os.environ["USE_TORCH"] = "0"
     try:
@@ -120,5 +130,9 @@ def import_without_torch() -> None:
 
 
 def is_packed(address: str) -> bool:
-    """Return whether a file is compressed, so that its size does not tell the size of its text."""
+    """Return whether a file is compressed or binary, so that its size is not the size of its text.
+
+    Args:
+        address: path or URL of the file.
+    """
     return address.rpartition(".")[2] in ("gz", "zst", "xz", "bz2", "parquet", "arrow")

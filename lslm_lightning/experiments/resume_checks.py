@@ -1,4 +1,4 @@
-"""Checks that a run can be resumed with the settings that are given now."""
+"""Checks that a run can be resumed with the current settings."""
 
 from jsonargparse import Namespace
 
@@ -21,14 +21,14 @@ FIXED_AT_START = {  # settings of a job that only a new run uses
 
 
 def check_resumed_job(job: Job, started: Settings, max_steps: int) -> None:
-    """Refuse changed job settings that have no effect on a resumed run.
+    """Refuse changed settings of the `job` block that would have no effect on a resumed run.
 
     Args:
-        started: settings of the job when the run started, from its config.yaml.
-        max_steps: trainer.max_steps, which counts where job.minutes is given besides.
+        started: `job` settings when the run started, from its config.yaml.
+        max_steps: the setting trainer.max_steps, which overrides job.minutes.
 
     Raises:
-        ValueError: the message names the setting and a way out.
+        ValueError: a setting would have no effect; the message names it and the reason.
     """
     for name, why in FIXED_AT_START.items():
         now = getattr(job, name)
@@ -45,11 +45,15 @@ def check_resumed_job(job: Job, started: Settings, max_steps: int) -> None:
 
 
 def check_resumable(state: ResumeState, data: TaskData, task: Task, trainer: Namespace) -> None:
-    """Refuse to resume from a checkpoint that is damaged or does not fit these settings.
+    """Refuse to resume from a checkpoint that is damaged or does not fit the current settings.
+
+    Args:
+        state: checkpoint to resume from.
+        trainer: Trainer settings.
 
     Raises:
-        ValueError: it is damaged, or what decides its batches has changed, or its optimizer is
-            another, or it is further than the end.
+        ValueError: the checkpoint is damaged, or is already past the end of training, or a setting
+            that determines its batches or its optimizer has changed.
     """
     state.check_intact()
     saved = state.header
@@ -80,10 +84,10 @@ def check_resumable(state: ResumeState, data: TaskData, task: Task, trainer: Nam
 
 
 def check_optimizer(task: Task) -> None:
-    """Check that the task's optimizer can be built with its settings.
+    """Check that the task's optimizer can be built from its settings.
 
     Raises:
-        ValueError: in the optimizer's words.
+        ValueError: the message is that of the optimizer.
     """
     if task.backbone is None or type(task).configure_optimizers is not Task.configure_optimizers:
         return
@@ -94,10 +98,15 @@ def check_optimizer(task: Task) -> None:
 
 
 def same_validation(before: Settings, now: Settings) -> bool:
-    """Return whether two configurations validate alike: the same data, model architecture and
-    validation limits.
+    """Return whether two configurations validate in the same way, so that their validation scores
+    are comparable.
 
-    Settings that only one of them knows, as those of another release, are not compared.
+    The data, the model architecture and the validation limits are compared. Settings that exist in
+    only one of the two, such as those of another release, are ignored.
+
+    Args:
+        before: configuration of the earlier run.
+        now: current configuration.
     """
     for name, left_out in (
         ("data", {"tokenizer", "num_workers"}),

@@ -1,5 +1,5 @@
-"""Proof of exact resumption: a training that is killed and resumed is compared with an
-uninterrupted one.
+"""Test of exact resumption: a training that is killed and resumed is compared with an uninterrupted
+one.
 """
 
 import os
@@ -17,7 +17,12 @@ from lslm_lightning.types import StateDict
 
 
 def accumulated(configs: Sequence[str], arguments: Sequence[str]) -> int:
-    """Return `trainer.accumulate_grad_batches` from config files and command-line arguments."""
+    """Return the value of `trainer.accumulate_grad_batches`.
+
+    Args:
+        configs: paths of config files.
+        arguments: command-line arguments, which override the files.
+    """
     from lslm_lightning.text.yaml_files import read_yaml
 
     name = "--trainer.accumulate_grad_batches"
@@ -35,10 +40,11 @@ KEPT = ("optimizer", "lr_schedulers", "carried", "tables")  # of a state, beside
 
 
 class Trial:
-    """Trainings run as child processes in a temporary folder, with kills at random moments.
+    """Training runs started as child processes in a temporary folder and killed at random times.
 
     Args:
-        seed: of the moments of kills.
+        folder: temporary folder for the runs.
+        seed: random seed for the times of the kills.
     """
 
     def __init__(self, folder: Path, seed: int) -> None:
@@ -53,7 +59,7 @@ class Trial:
         self.environment = kept | folders
 
     def start(self, arguments: Sequence[str]) -> subprocess.Popen[bytes]:
-        """Start an `lslm` command as a child process."""
+        """Start an `lslm` command in a child process."""
         log = (self.folder / "log").open("a+", encoding="utf-8")
         command = [sys.executable, "-m", "lslm_lightning", *arguments]
         return subprocess.Popen(
@@ -61,7 +67,11 @@ class Trial:
         )
 
     def train(self, arguments: Sequence[str]) -> None:
-        """Run a training to its end."""
+        """Run a training until it ends.
+
+        Args:
+            arguments: arguments of `lslm`.
+        """
         process = self.start(arguments)
         seen = [(self.saved(), time.monotonic())]
         try:
@@ -80,8 +90,14 @@ class Trial:
             )
 
     def kill_and_resume(self, arguments: Sequence[str], n: int) -> int:
-        """Start a training, kill and resume it `n` times, then run it to its end; return how many
-        kills interrupted it.
+        """Start a training, kill and resume it `n` times, then let it finish.
+
+        Args:
+            arguments: arguments of `lslm`.
+            n: number of kills.
+
+        Returns:
+            Number of kills that interrupted the training.
         """
         n_middle = 0
         for number in range(1, n + 1):
@@ -108,7 +124,9 @@ class Trial:
         return n_middle
 
     def saved(self) -> int:
-        """Return when a checkpoint was last saved, in nanoseconds; 0 if never."""
+        """Return the time of the last checkpoint in nanoseconds since the epoch; 0 if there is
+        none.
+        """
         return max(
             (
                 path.stat().st_mtime_ns
@@ -118,7 +136,7 @@ class Trial:
         )
 
     def precision(self, name: str) -> str | int | None:
-        """Return the `trainer.precision` of the run of this name."""
+        """Return the `trainer.precision` of the run called `name`."""
         from lslm_lightning.runs.loading import read_config
 
         config = read_config(self.state(name).parent.parent / "config.yaml")
@@ -126,20 +144,20 @@ class Trial:
         return precision
 
     def state(self, name: str) -> Path:
-        """Return the last checkpoint of the run of this name."""
+        """Return the path of the last checkpoint of the run called `name`."""
         [path] = (self.folder / "runs").glob(f"*/{name}-*/checkpoints/last.ckpt")
         return path
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:
-    """Kill a process and those that it has started."""
+    """Kill a process and the processes that it started."""
     if process.poll() is None:
         signal_group(process, KILL)
     process.wait()
 
 
 def differences(first: Path, second: Path) -> str:
-    """Return how two checkpoints of training states differ, as text; "" if they are equal."""
+    """Return a text that says how two training checkpoints differ; "" if they are equal."""
     import torch
 
     one = whole_state(first)
@@ -167,7 +185,9 @@ def differences(first: Path, second: Path) -> str:
 
 
 def whole_state(path: Path) -> StateDict:
-    """Read a checkpoint with its optimizer states, from one file or from shards."""
+    """Read a checkpoint, including its optimizer states, from one file or from a folder of
+    shards.
+    """
     from lslm_lightning.runs.checkpoint_folder import read_parts
     from lslm_lightning.runs.states import read_state
 
@@ -178,7 +198,7 @@ def whole_state(path: Path) -> StateDict:
 
 
 def equal(first: object, second: object) -> bool:
-    """Return whether two nested states are equal, tensors bit for bit."""
+    """Return whether two nested values are equal; tensors must be equal bit for bit."""
     import torch
 
     if isinstance(first, torch.Tensor):

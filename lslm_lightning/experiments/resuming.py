@@ -1,4 +1,4 @@
-"""Resumption of stopped trainings."""
+"""Resuming of stopped trainings."""
 
 import os
 import shlex
@@ -28,17 +28,17 @@ def resume(
     anew: bool = False,
     trust: bool = False,
 ) -> "Run":
-    """Resume a stopped run exactly where it stopped; a finished run trains on if `settings` allow
-    it.
+    """Resume a stopped run exactly where it stopped. A finished run trains on if `settings` extend
+    its training.
 
     Args:
-        run: a run directory, an MLflow run id, or what `train` returned.
-        settings: settings to change, by keys with dots: `{"trainer.max_steps": 20_000}`.
-        anew: train from step 0; earlier checkpoints go to a folder of their own.
-        trust: let the run name any class.
+        run: a run directory, an MLflow run id, or the result of `train`.
+        settings: settings to change, with dotted keys: `{"trainer.max_steps": 20_000}`.
+        anew: train from step 0; earlier checkpoints are moved to a backup folder.
+        trust: allow the run's config to name any class.
 
     Raises:
-        ValueError: the run has no state, or settings do not allow it to continue.
+        ValueError: the run has no checkpoint to resume from, or the settings do not allow resuming.
     """
     from lslm_lightning.configuration.arguments import setting_arguments
     from lslm_lightning.experiments.library import library_call
@@ -59,13 +59,14 @@ def resume_run(
     trust: bool = False,
     handles_signals: bool = True,
 ) -> int:
-    """Resume a run from its last checkpoint, or from step 0 with `anew`; return an exit status.
+    """Resume a run from its last checkpoint and return an exit status.
 
     Args:
         reference: a run directory or an MLflow run id.
-        changes: settings to change, as on the command line.
-        trust: let the run name any class.
-        handles_signals: see `training.perform`.
+        changes: settings to change, as command-line arguments.
+        anew: train from step 0 instead.
+        trust: allow the run's config to name any class.
+        handles_signals: whether signals that ask the process to stop are handled during the job.
     """
     from lslm_lightning.runs import find_run
     from lslm_lightning.tracking.store import store_of_run
@@ -94,11 +95,14 @@ def train_on(
     anew: bool,
     handles_signals: bool = True,
 ) -> int:
-    """Train from the last checkpoint, or from step 0 with `anew`; return an exit status.
+    """Train from the last checkpoint of a run and return an exit status.
 
     Args:
-        train_arguments: of the training command.
-        changes: those among them that the user gave.
+        directory: run directory.
+        train_arguments: all arguments of the training command.
+        changes: those of the arguments that the user gave to change settings.
+        anew: train from step 0 instead.
+        handles_signals: whether signals that ask the process to stop are handled during the job.
     """
     from lslm_lightning.experiments.training import perform
 
@@ -120,13 +124,14 @@ def train_on(
 
 
 def last_state(directory: "RunDirectory", anew: bool) -> str:
-    """Return the path of the checkpoint to resume from; "" for none.
+    """Return the path of the checkpoint to resume from; "" if the run has none.
 
     Args:
-        anew: start from step 0, and move what there is to a folder of its own.
+        directory: run directory.
+        anew: start from step 0: move existing files to a backup folder and return "".
 
     Raises:
-        ValueError: the run has checkpoints, and none to resume from.
+        ValueError: the run has checkpoints, but none that training can resume from.
     """
 
     from lslm_lightning.runs.resume_state import ResumeState
@@ -144,10 +149,11 @@ def last_state(directory: "RunDirectory", anew: bool) -> str:
 
 
 def move_to_backup(directory: "RunDirectory") -> None:
-    """Move checkpoints, metrics and reports of a run into a new folder `before-<n>`.
+    """Move the checkpoints, metrics, predictions and reports of a run into a new folder
+    `before-<n>`.
 
     Raises:
-        ValueError: another process trains in the directory.
+        ValueError: another process is training in the run directory.
     """
     from lslm_lightning.configuration.lightning_cli_internals import process_rank
     from lslm_lightning.runs.directory import locked
@@ -176,11 +182,11 @@ def move_to_backup(directory: "RunDirectory") -> None:
 
 
 def command_of(directory: "RunDirectory") -> str:
-    """Return the subcommand that started the run, "run" or "fit", from the first line of its
-    config.yaml.
+    """Return the subcommand that started a run, "run" or "fit", as recorded in the first line of
+    its config.yaml.
 
     Raises:
-        ValueError: it was no training, or several.
+        ValueError: the run was not a training, or is the parent run of several seeds.
     """
     from lslm_lightning.runs.loading import read_config
 

@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 
 class Run:
-    """A trained run; its files are read when they are asked for.
+    """Trained run. Its files are read when an attribute is first used.
 
     Args:
-        directory: of the run.
+        directory: run directory.
 
     Attributes:
-        path: of the run directory.
+        path: path of the run directory.
     """
 
     def __init__(self, directory: RunDirectory) -> None:
@@ -38,7 +38,7 @@ class Run:
 
     @cached_property
     def config(self) -> JsonObject:
-        """All settings, as in config.yaml."""
+        """All settings of the run, as in config.yaml."""
         return read_config(self.directory.config)
 
     @property
@@ -48,26 +48,28 @@ class Run:
 
     @property
     def scores(self) -> Mapping[str, Score]:
-        """Test scores by metric, with intervals and signatures; empty before a test."""
+        """Test scores by metric name, with confidence intervals and signatures; empty before a
+        test.
+        """
         path = self.directory.metrics
         return {score.metric: score for score in read_scores(path)} if path.exists() else {}
 
     @property
     def predictions(self) -> list[Prediction]:
-        """Predictions for the test split, in its order; empty before a test."""
+        """Predictions for the test split, in the order of its examples; empty before a test."""
         path = self.directory.predictions / "test.jsonl"
         return read_predictions(path) if path.exists() else []
 
     @property
     def report(self) -> Path | None:
-        """Path of the report, an HTML page; None before a test."""
+        """Path of the HTML report; None before a test."""
         page = self.directory.report / "index.html"
         return page if page.exists() else None
 
     @property
     def history(self) -> "pd.DataFrame":
-        """Logged metrics as a DataFrame: a row for each step, a column for each metric, without
-        system metrics.
+        """Logged metrics as a DataFrame: one row per step, one column per metric, without system
+        metrics.
         """
         import pandas as pd
 

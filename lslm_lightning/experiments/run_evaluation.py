@@ -1,4 +1,4 @@
-"""Test of a run: an evaluation of one checkpoint and the task's baselines."""
+"""Evaluation of a run on its test split, compared with the baselines of its task."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -27,14 +27,15 @@ from lslm_lightning.training.task import Task
 
 @dataclass(frozen=True)
 class RunEvaluation:
-    """Scores of a run and its baselines on the test split.
+    """Test scores of a run and of its baselines.
 
     Args:
         own: scores of the run.
-        baselines: their scores, by name.
-        results: of all of them, the run under the name `THIS`; None without metrics.
-        findings: of the sanity checks.
-        recorded: record of the test set (`TaskData.recorded`).
+        baselines: scores of the baselines, by name.
+        results: results for the run (under the name `THIS`) and its baselines; None if the task has
+            no metrics.
+        findings: failed sanity checks.
+        recorded: recorded facts about the test set, see `TaskData.recorded`.
     """
 
     own: Scores
@@ -45,27 +46,31 @@ class RunEvaluation:
 
     @property
     def conclusion(self) -> Conclusion:
-        """Conclusion from the paired tests against the baselines, in sentences."""
+        """Conclusion from the paired tests against the baselines."""
         if self.results is None:
             return NOTHING
         return conclusion_on(THIS, self.results, self.baselines)
 
     @property
     def pairs(self) -> list[Pair]:
-        """Paired tests against the baselines in the headline metric."""
+        """Paired tests of the run against its baselines, for the headline metric."""
         if self.results is None:
             return []
         return [pair for pair in self.results.pairs if pair.metric == self.results.headline]
 
     def show(self, title: str) -> None:
-        """Print conclusion, table of scores and sanity checks to the terminal."""
+        """Print the conclusion, the table of scores and failed sanity checks to the terminal.
+
+        Args:
+            title: title of the table.
+        """
         show_conclusion(self.conclusion.sentences)
         console().print(self.table(title))
         self.show_signatures()
         show_findings(self.findings)
 
     def table(self, title: str) -> Table:
-        """Return a table for the terminal: a row for each metric, a column for each system."""
+        """Return a table of scores for the terminal: one row per metric, one column per system."""
         has_interval = any(each.low is not None for each in self.own.scores)
         table = Table(title=Text(title), title_justify="left")
         interval = ["95 % interval"] if has_interval else []
@@ -104,13 +109,16 @@ def evaluate_run(
 ) -> RunEvaluation:
     """Compare the scores of a run with those of its baselines by paired tests.
 
-    Other metrics than the headline are tested where the run is better in that one, since the
-    conclusion names those in which it is worse.
+    If the run is better than its baselines in the headline metric, the other metrics are tested
+    too, because the conclusion names the metrics in which the run is worse.
 
     Args:
         own: scores of the run.
-        headline: name of the metric that leads; the first where there is none of this name.
-        recorded: record of the test set (`TaskData.recorded`).
+        baselines: scores of the baselines, by name.
+        metrics: metrics that the run was scored with.
+        headline: name of the headline metric; if `metrics` lacks it, the first metric is used.
+        findings: failed sanity checks.
+        recorded: recorded facts about the test set, see `TaskData.recorded`.
     """
     leading = headline_of(metrics, headline)
     results = None
@@ -137,12 +145,19 @@ def evaluate_run(
 
 
 def headline_of(metrics: Sequence[Metric], name: str) -> Metric | None:
-    """Return the metric called `name`, or else the first one; None if there are no metrics."""
+    """Return the metric called `name`, or the first metric if there is none of this name; None if
+    `metrics` is empty.
+    """
     return next((metric for metric in metrics if metric.name == name), next(iter(metrics), None))
 
 
 def compared_with(metric: Metric, own: Scores, baselines: Mapping[str, Scores]) -> list[Pair]:
-    """Compare a run with each of its baselines in one metric, by paired tests over the examples."""
+    """Compare a run with each of its baselines in one metric, by paired tests over the examples.
+
+    Args:
+        own: scores of the run.
+        baselines: scores of the baselines, by name.
+    """
     others = {name: scores.rows[metric.name] for name, scores in baselines.items()}
     return compare_with_others(metric, own.rows[metric.name], others)
 
@@ -153,8 +168,11 @@ def baseline_scores(
     n_resample: int = N_RESAMPLE,
     display: Display | None = None,
 ) -> dict[str, Scores]:
-    """Score the task's baselines on the test split, with a progress display; return the scores by
-    name.
+    """Score the task's baselines on the test split; return the scores by name.
+
+    Args:
+        n_resample: number of resamples for confidence intervals.
+        display: progress display; None for no display.
     """
     display = display or Display(shown=False)
     examples = data.examples("test")
@@ -170,8 +188,10 @@ def baseline_scores(
 
 
 def digest_line(data: Mapping[str, str]) -> str:
-    """Return a line that names the split, corpus, languages and digest of a record of
-    `TaskData.recorded`.
+    """Return a line with the split, corpus, languages and digest of a data set.
+
+    Args:
+        data: recorded facts about the data set, see `TaskData.recorded`.
     """
     languages = f", {data['languages']}" if data.get("languages") else ""
     return f"{data['split']} split of {data['corpus']}{languages}: digest {shown(data['digest'])}"

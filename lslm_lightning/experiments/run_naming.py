@@ -1,4 +1,4 @@
-"""Names of runs, made of the config's file name and the settings that were changed."""
+"""Names of runs, made from the config's file name and the changed settings."""
 
 from collections.abc import Sequence
 from contextlib import redirect_stderr
@@ -10,11 +10,13 @@ from lslm_lightning.types import JsonObject
 
 
 def chosen_name(cli: ExperimentCLI, arguments: Sequence[str], is_resumed: bool) -> str:
-    """Return the name of a run: as given, or made of the config's file name and the changed
-    settings.
+    """Return the name of a run: the given name, or one made from the config's file name and the
+    changed settings.
 
     Args:
-        arguments: of the command, the subcommand first.
+        cli: parsed settings of the run.
+        arguments: arguments of the command, the subcommand first.
+        is_resumed: whether a run is resumed, which keeps its name.
     """
     subcommand = str(cli.subcommand)
     given = cli.job.name
@@ -31,8 +33,12 @@ def chosen_name(cli: ExperimentCLI, arguments: Sequence[str], is_resumed: bool) 
 
 
 def parsed_alone(cli: ExperimentCLI, config: str) -> JsonObject:
-    """Return the configuration of one config file without other settings; empty if it is
-    incomplete.
+    """Return the configuration that one config file gives without other settings; empty if the file
+    is incomplete.
+
+    Args:
+        cli: command line interface whose parser is used.
+        config: path of the config file.
     """
     subcommand = str(cli.subcommand)
     try:

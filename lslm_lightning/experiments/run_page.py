@@ -1,4 +1,4 @@
-"""Report of a tested run, as the command writes it."""
+"""Report of a tested run, as the training commands write it."""
 
 import json
 import time
@@ -64,11 +64,11 @@ def written_outputs(
     examples: Sequence[Example],
     predictions: Sequence[Prediction],
 ) -> tuple[blocks.Section | None, Samples | None]:
-    """Return the section on lengths and the samples of a run; None for both where it writes no
-    text.
+    """Return the report section on output lengths and the output samples of a run; (None, None) if
+    the run generates no text.
 
     Args:
-        name: of the run.
+        name: name of the run.
     """
     by_id = {prediction.id: prediction.output for prediction in predictions}
     outputs = [output for e in examples if (output := by_id[e.id]) is not None]
@@ -86,7 +86,12 @@ def written_outputs(
 
 
 def against_baselines(metric: str, pairs: Sequence[Pair]) -> blocks.Section:
-    """Build the section "Comparison with baselines", a table of paired tests."""
+    """Build the report section "Comparison with baselines", a table of paired tests.
+
+    Args:
+        metric: name of the tested metric.
+        pairs: paired tests of the run against its baselines.
+    """
     rows: list[list[blocks.Cell]] = [
         [
             pair.second,
@@ -112,7 +117,7 @@ def against_baselines(metric: str, pairs: Sequence[Pair]) -> blocks.Section:
 
 
 def run_facts(job: "JobCLI") -> RunFacts:
-    """Return the facts of a run that its report shows: data, model, software, device, time."""
+    """Return the facts of a run for its report: data, model, software, device, time."""
     task = job.model
     data = job.datamodule
     writer = job.writer
@@ -149,5 +154,5 @@ def run_facts(job: "JobCLI") -> RunFacts:
 
 
 def reporter_of(job: "JobCLI") -> Reporter:
-    """Return the progress callback of a job's Trainer."""
+    """Return the progress callback of the job's Trainer."""
     return callback_of(job.trainer, Reporter)

@@ -1,4 +1,4 @@
-"""Records of runs and of the installed software, for reports."""
+"""Records of runs and versions of installed software, for reports."""
 
 import json
 import sys
@@ -35,7 +35,9 @@ PACKAGES = (
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of Python, this project, and its installed dependencies, by name."""
+    """Return the versions of Python, this project and its installed dependencies, by package
+    name.
+    """
     found = {"lslm-lightning": __version__, "Python": sys.version.split()[0]}
     for name in PACKAGES:
         try:
@@ -46,10 +48,13 @@ def versions() -> dict[str, str]:
 
 
 def trained(directory: RunDirectory, name: str) -> Trained:
-    """Read how a run was trained, its settings and logged metrics, for `reports.trained`.
+    """Read the settings and logged metrics of a run, for the report sections on training.
+
+    Args:
+        name: name of the run in the report.
 
     Raises:
-        ValueError: its config.yaml cannot be read.
+        ValueError: the config.yaml of the run cannot be read.
     """
     config = {key: str(value) for key, value in flatten(read_config(directory.config))}
     lines = directory.curves.read_text("utf-8").splitlines() if directory.curves.exists() else []
@@ -59,8 +64,10 @@ def trained(directory: RunDirectory, name: str) -> Trained:
 def seen_in_training(
     data: TaskData, examples: Sequence[Example]
 ) -> tuple[list[str] | None, NDArray[np.bool_] | None]:
-    """Return the training texts and a mask of the examples whose text occurs in them; (None, None)
-    if the texts are not available.
+    """Return the training texts and a boolean mask of the examples whose text occurs in them.
+
+    Returns:
+        (None, None) if the training texts are not available.
     """
     texts = data.available_training_texts
     if texts is None:
@@ -83,8 +90,10 @@ def timing(predictions: Sequence[Prediction]) -> dict[str, float]:
 
 
 def training_flops(directory: RunDirectory, n_parameter: int | None) -> dict[str, float]:
-    """Return `{"training_flops": 6 * parameters * training tokens}`, or an empty mapping if either
-    is unknown. Source: Kaplan et al. 2020, section 2.1.
+    """Return the estimated training compute, `{"training_flops": 6 * parameters * training
+    tokens}`.
+
+    The mapping is empty if either number is unknown. Source: Kaplan et al. 2020, section 2.1.
     """
     n_token = trained(directory, "").n_token
     return {"training_flops": 6.0 * n_parameter * n_token} if n_parameter and n_token else {}

@@ -1,4 +1,4 @@
-"""End of a job: scores in the terminal, files in MLflow, the report on disk."""
+"""End of a job: print scores, upload files to MLflow, write the report."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -29,8 +29,11 @@ if TYPE_CHECKING:
 
 
 def finish(job: "JobCLI", subcommand: str) -> None:
-    """Upload the files of a finished job to MLflow and print its results; after a test, also write
+    """Upload the files of a finished job to MLflow and print its results. After a test, also write
     the report.
+
+    Args:
+        subcommand: "run", "fit", "validate", "test" or "predict".
     """
     directory = job.writer.directory
     if subcommand == "validate":
@@ -43,7 +46,9 @@ def finish(job: "JobCLI", subcommand: str) -> None:
 
 
 def show_validation(job: "JobCLI") -> None:
-    """Print loss and scores of a validation, and the digests of what they are of."""
+    """Print the validation loss and scores, and the digests of the data that they were computed
+    on.
+    """
     for name, value in job.trainer.callback_metrics.items():
         if name.startswith("val/"):
             print(f"{metric_label(name)} {number(float(value))}")
@@ -60,7 +65,11 @@ def show_validation(job: "JobCLI") -> None:
 
 
 def upload_files(job: "JobCLI", subcommand: str) -> None:
-    """Upload the best checkpoint of a training and all predictions to MLflow."""
+    """Upload the best checkpoint after a training, and all predictions, to MLflow.
+
+    Args:
+        subcommand: "run", "fit", "validate", "test" or "predict".
+    """
     directory = job.writer.directory
     tracker = job.writer.tracker
     best = directory.checkpoints / "best.ckpt"
@@ -74,9 +83,10 @@ def upload_files(job: "JobCLI", subcommand: str) -> None:
 
 
 def finish_test(job: "JobCLI") -> None:
-    """Compare a tested run with its baselines; print, store and report the outcome.
+    """Compare a tested run with its baselines; print the scores, store them in MLflow and write the
+    report.
 
-    A test that was limited to some examples is printed only.
+    The scores of a test that was limited to some of the examples are only printed.
     """
     directory = job.writer.directory
     tracker = job.writer.tracker
@@ -100,7 +110,10 @@ def finish_test(job: "JobCLI") -> None:
 
 
 def restore_model(job: "JobCLI") -> None:
-    """Make the model of a finished test ready for use in this process alone."""
+    """Prepare the model of a finished test for use in this process alone.
+
+    A sharded model is loaded again as a whole; other models are moved back to the device.
+    """
     if isinstance(job.trainer.strategy, ShardedStrategy):  # of which this process has a part
         config = read_config(job.writer.directory.config)
         job.model = cast("Task", build(config["model"], job.datamodule.tokenizer))
@@ -112,8 +125,8 @@ def restore_model(job: "JobCLI") -> None:
 
 
 def describe_test(job: "JobCLI", evaluation: RunEvaluation) -> None:
-    """Write the description of a tested run in MLflow, its number of parameters, and the interval
-    of its main score.
+    """Write a tested run's description, number of parameters and interval of the headline score to
+    MLflow.
     """
     task = job.model
     tracker = job.writer.tracker

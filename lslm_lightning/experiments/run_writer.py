@@ -1,4 +1,4 @@
-"""Records of a run while it is made: config.yaml, tokenizer, parameters in MLflow."""
+"""Records written while a run is made: config.yaml, tokenizer, and parameters in MLflow."""
 
 import logging
 from collections.abc import Mapping
@@ -21,12 +21,12 @@ log = logging.getLogger(__name__)
 
 
 class RunWriter:
-    """Writer of a run's records, in its directory and in MLflow.
+    """Writer of a run's records to its directory and to MLflow.
 
     Args:
         cli: parsed settings of the run.
-        state: of the job; its run may be started later.
-        name: of the run, without its id.
+        state: state of the job; the run may be started after this object is created.
+        name: name of the run, without its id.
     """
 
     def __init__(self, cli: ExperimentCLI, state: JobState, name: str) -> None:
@@ -37,13 +37,13 @@ class RunWriter:
 
     @property
     def directory(self) -> RunDirectory:
-        """Directory of the run, which is started."""
+        """Directory of the run, which must have been started."""
         assert self.state.directory is not None
         return self.state.directory
 
     @property
     def tracker(self) -> Tracker:
-        """Tracker of the run, which is started."""
+        """Tracker of the run, which must have been started."""
         assert self.state.tracker is not None
         return self.state.tracker
 
@@ -61,14 +61,16 @@ class RunWriter:
 
     @property
     def beginning(self) -> str:
-        """Command line that started the run; a later one may have resumed it."""
+        """Command line that started the run, even if a later command resumed it."""
         if not self.state.resumed:
             return command_line(config=self.directory.config)
         first = self.directory.config.read_text("utf-8").partition("\n")[0]
         return first.removeprefix("#").strip()
 
     def parameters(self) -> Mapping[str, object]:
-        """Return the settings that differ from their defaults, under short names, for MLflow."""
+        """Return the settings that differ from their defaults, under shortened names, for
+        MLflow.
+        """
         config = self.config()
         try:
             changed: JsonObject = parse_yaml(self.cli.dumped(skip_default=True))
@@ -90,10 +92,10 @@ class RunWriter:
         return short_parameters(config, changed)
 
     def config(self, n_step: int | None = None) -> JsonObject:
-        """Return the whole configuration, as config.yaml has it.
+        """Return the whole configuration of the run, as written to config.yaml.
 
         Args:
-            n_step: number of steps that replaces a budget in minutes.
+            n_step: number of steps that replaces `job.minutes`; None to keep the settings.
         """
         settings = without_enums(self.cli.settings)
         if self.dumped is None or self.dumped[0] != settings:
@@ -117,8 +119,8 @@ class RunWriter:
         """Write config.yaml to the run directory and to MLflow.
 
         Args:
-            n_step: number of steps that replaces a budget in minutes.
-            settled: whether that number is final; it is a parameter in MLflow then.
+            n_step: number of steps that replaces `job.minutes`; None to keep the settings.
+            settled: whether `n_step` is final, so that it is logged as an MLflow parameter.
         """
         self.directory.save_settings(self.beginning, self.config(n_step))
         register_run(self.directory.config)

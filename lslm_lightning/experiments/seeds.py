@@ -25,7 +25,7 @@ from lslm_lightning.tracking.tracker import Tracker
 
 
 class Summary(TypedDict):
-    """One metric over seeds; `deviation` is that of a sample, None for one value."""
+    """Mean, sample standard deviation (None for one value) and values of one metric over seeds."""
 
     mean: float
     deviation: float | None
@@ -34,13 +34,13 @@ class Summary(TypedDict):
 
 @dataclass
 class TrainedSeeds:
-    """Children of a parent run of several seeds.
+    """Child runs of the parent run of several seeds.
 
     Attributes:
         children: runs that were trained and tested, by seed.
         failed: seeds whose training failed.
-        apart: seeds that were tested on other data than the first.
-        data: record of the test set of the first; empty before.
+        apart: seeds that were tested on other data than the first seed.
+        data: recorded facts about the test set of the first seed; empty before its test.
     """
 
     children: dict[int, RunDirectory] = field(default_factory=dict)
@@ -49,7 +49,11 @@ class TrainedSeeds:
     data: dict[str, str] = field(default_factory=dict)
 
     def add(self, seed: int, child: RunDirectory) -> None:
-        """Add the run of a seed."""
+        """Add the tested run of a seed.
+
+        Args:
+            child: directory of the run.
+        """
         own = json.loads(child.metrics.read_text("utf-8"))["data"]
         self.data = self.data or own
         self.children[seed] = child
@@ -58,7 +62,10 @@ class TrainedSeeds:
 
     @property
     def scores(self) -> dict[int, dict[str, float]]:
-        """Finite scores by metric, of each seed that was tested on the same data."""
+        """Test scores by seed, then by metric name.
+
+        Seeds tested on other data than the first, and scores that are not finite, are left out.
+        """
         return {
             seed: {
                 score.metric: score.value
@@ -70,7 +77,11 @@ class TrainedSeeds:
         }
 
     def problems(self, parent: RunDirectory) -> list[str]:
-        """Return what went wrong, a sentence each."""
+        """Return one sentence for each problem: seeds that failed or were tested on other data.
+
+        Args:
+            parent: directory of the parent run, whose folder the message names.
+        """
         found = []
         if self.failed:
             found.append(f"seeds {self.failed} failed; the others are in {parent.path.parent}")
@@ -84,15 +95,21 @@ class TrainedSeeds:
 
 
 def run_seeds(n: int, first: int, parent: RunDirectory, tracker: Tracker) -> None:
-    """Train with the seeds first, first + 1, ..., first + n - 1; record mean and deviation of every
+    """Train with the seeds `first` to `first + n - 1`, and record the mean and deviation of every
     score in the parent run.
 
-    Where the first measures a budget in minutes, the others train as many steps: the deviation is
-    that of seeds alone.
+    If the length of training is set by `job.minutes`, the first seed determines the number of steps
+    and the others train for the same number, so that the deviation comes from the seeds alone.
+
+    Args:
+        n: number of seeds.
+        first: first seed.
+        parent: directory of the parent run.
+        tracker: tracker of the parent run.
 
     Raises:
-        WorkError: a child failed, or was tested on other data; the others were trained all the
-            same.
+        WorkError: a seed failed or was tested on other data; the remaining seeds were still
+            trained.
     """
     trained = TrainedSeeds()
     for seed in range(first, first + n):
@@ -118,11 +135,16 @@ def run_seeds(n: int, first: int, parent: RunDirectory, tracker: Tracker) -> Non
 def train_seed(
     seed: int, end: int, parent: RunDirectory, tracker: Tracker, trained: TrainedSeeds
 ) -> RunDirectory | None:
-    """Train and test one seed in a process of its own; return its run, None if it failed.
+    """Train and test one seed in a child process.
 
     Args:
         end: one more than the last seed.
-        trained: seeds before; the number of steps of one of them is that of all.
+        parent: directory of the parent run.
+        tracker: tracker of the parent run.
+        trained: seeds trained so far; this seed trains for the same number of steps.
+
+    Returns:
+        Directory of the seed's run; None if it failed.
     """
     shuffles = "seed" in read_config(parent.config)["data"]["init_args"]
     name = f"{parent.path.name}-seed-{seed}"
@@ -152,7 +174,9 @@ def train_seed(
 
 
 def steps_of(trained: TrainedSeeds) -> Iterator[str]:
-    """Yield the arguments that let a seed train as many steps as the last one before."""
+    """Yield command-line arguments that set the number of training steps to that of the last
+    trained seed; nothing before the first seed.
+    """
     usable = [child for seed, child in trained.children.items() if seed not in trained.apart]
     if usable:
         yield f"--trainer.max_steps={read_config(usable[-1].config)['trainer']['max_steps']}"
@@ -160,7 +184,12 @@ def steps_of(trained: TrainedSeeds) -> Iterator[str]:
 
 
 def describe_seeds(trained: TrainedSeeds, summary: Mapping[str, Summary], tracker: Tracker) -> None:
-    """Write tags and description of the parent run in MLflow."""
+    """Write the tags and the description of the parent run to MLflow.
+
+    Args:
+        summary: result of `summarize`.
+        tracker: tracker of the parent run.
+    """
     data = trained.data
     tags: dict[str, str] = {
         "corpus": data["corpus"],
@@ -184,21 +213,22 @@ def describe_seeds(trained: TrainedSeeds, summary: Mapping[str, Summary], tracke
 
 
 def newest(parent: RunDirectory, name: str) -> RunDirectory | None:
-    """Return the newest run called `name` beside the parent run; None if there is none that can be
-    resumed.
+    """Return the newest run called `name` in the folder of the parent run; None if there is none
+    with a config.yaml.
     """
     found = sorted(parent.path.parent.glob(f"{name}-*/config.yaml"), key=os.path.getmtime)
     return RunDirectory(found[-1].parent) if found else None
 
 
 def seeds_suggestion(child: RunDirectory | None, seed: int, end: int, shuffles: bool) -> str:
-    """Return the line that says how to continue with seeds that were stopped.
+    """Return the line that tells how to continue after seeds were stopped.
 
     Args:
-        child: the run of `seed`, which was under way; None where it had not begun.
+        child: run of `seed`, which was stopped; None if it had not started.
+        seed: seed that was being trained.
         end: one more than the last seed.
-        shuffles: whether each seed has a batch order of its own, which a single run is not given by
-            itself.
+        shuffles: whether each seed has its own order of batches. A command for a single seed must
+            then set `data.seed` itself.
     """
     steps = [] if child is None else [command_line(["resume", str(child.path)])]
     seed = seed if child is None else seed + 1
@@ -218,8 +248,11 @@ def seeds_suggestion(child: RunDirectory | None, seed: int, end: int, shuffles: 
 
 
 def summarize(scores: dict[int, dict[str, float]]) -> dict[str, Summary]:
-    """Return, by metric, the mean, the sample deviation (None for one value), and the values by
-    seed.
+    """Return the mean, sample standard deviation (None for one value) and values by seed, for each
+    metric.
+
+    Args:
+        scores: scores by seed, then by metric name.
     """
     summary: dict[str, Summary] = {}
     for name in dict.fromkeys(name for of_seed in scores.values() for name in of_seed):
@@ -234,8 +267,12 @@ def summarize(scores: dict[int, dict[str, float]]) -> dict[str, Summary]:
 
 
 def shared_tags(child: RunDirectory, summary: Mapping[str, Summary]) -> dict[str, str]:
-    """Return the tags of a child run that hold for all seeds, and the deviation of the headline
-    metric as tag `interval`.
+    """Return the MLflow tags that are the same for all seeds, and the tag `interval` with the
+    deviation of the headline metric.
+
+    Args:
+        child: run of one of the seeds.
+        summary: result of `summarize`.
     """
     noted = child.beginning.get("tags", {})
     tags = {name: noted[name] for name in ("model", "languages", "headline") if name in noted}
@@ -245,7 +282,12 @@ def shared_tags(child: RunDirectory, summary: Mapping[str, Summary]) -> dict[str
 
 
 def seed_scores(summary: Mapping[str, Summary], scores: Sequence[Score]) -> dict[str, list[Score]]:
-    """Return mean, deviation and each seed's scores, as columns of a table by name."""
+    """Return the columns of a table of scores: "mean", "deviation" and one column per seed.
+
+    Args:
+        summary: result of `summarize`.
+        scores: scores of one seed, which supply the names and units of the metrics.
+    """
     known = [replace(score, low=None, high=None) for score in scores if score.metric in summary]
     found = {
         "mean": [replace(score, value=summary[score.metric]["mean"]) for score in known],
@@ -264,7 +306,12 @@ def seed_scores(summary: Mapping[str, Summary], scores: Sequence[Score]) -> dict
 
 
 def show(summary: Mapping[str, Summary], n: int, tracker: Tracker) -> None:
-    """Print the result of `summarize` for `n` seeds and log it to MLflow."""
+    """Print the mean and deviation of every metric over `n` seeds, and log them to MLflow.
+
+    Args:
+        summary: result of `summarize`.
+        tracker: tracker of the parent run.
+    """
     for name, row in summary.items():
         mean = row["mean"]
         deviation = row["deviation"]

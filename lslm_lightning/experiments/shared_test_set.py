@@ -1,4 +1,6 @@
-"""Test examples that several finished runs share, and their recorded predictions for them."""
+"""Test examples that several finished runs share, and the predictions that the runs recorded for
+them.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -22,7 +24,7 @@ from lslm_lightning.training.data import TaskData
 
 
 class SharedExamples(NamedTuple):
-    """Test examples that several runs share, with the data module that made them."""
+    """Test examples that several runs share, and the data module that loaded them."""
 
     data: TaskData
     examples: list[Example]
@@ -32,8 +34,14 @@ class SharedExamples(NamedTuple):
 def split_by_test_set(
     runs: Sequence[Finished], tested: Mapping[str, FoundSet]
 ) -> tuple[list[Finished], dict[str, str]]:
-    """Return the runs that were tested on the most frequent test set, and, by name, the reason why
-    each other run is left out of the tests.
+    """Split runs into those tested on the most frequent test set and the others.
+
+    Args:
+        tested: test set of each run, by name.
+
+    Returns:
+        Runs tested on the most frequent set; and for each other run, by name, the reason why paired
+        tests leave it out.
     """
     digests = [found.digest for run in runs if (found := tested[run.name].found)]
     if not digests:
@@ -59,11 +67,12 @@ def split_by_test_set(
 def shared_examples(
     runs: Sequence[Finished], wanted: EvaluationSet, known: dict[str, TaskData]
 ) -> SharedExamples | None:
-    """Load the examples of a test set from the corpus of the first run that still has it on this
-    machine; None if none has.
+    """Load the examples of a test set from the corpus of the first run that still has this set on
+    this machine; None if no run has.
 
     Args:
-        known: see `evaluation_sets.opened`.
+        wanted: test set to load.
+        known: cache of data modules, see `evaluation_sets.opened`.
     """
     from lslm_lightning.text.recipes import TokenizerFile
 
@@ -80,6 +89,9 @@ def shared_examples(
 def data_of_run(run: Finished, known: dict[str, TaskData]) -> TaskData | None:
     """Return the data module of a run; None if its config cannot be read or its corpus is not on
     this machine.
+
+    Args:
+        known: cache of data modules, see `evaluation_sets.opened`.
     """
     try:
         return opened(run.config["data"], known)
@@ -93,8 +105,14 @@ def recorded_predictions(
     shared: SharedExamples,
     known: dict[str, TaskData],
 ) -> dict[str, list[Prediction]]:
-    """Return, by run name, the predictions that runs recorded for these examples, in their order;
-    runs with missing predictions are left out.
+    """Return the predictions that runs recorded for the shared examples, by run name, in the order
+    of the examples.
+
+    Runs with missing predictions are left out.
+
+    Args:
+        tested: test set of each run, by name.
+        known: cache of data modules, see `evaluation_sets.opened`.
     """
     found = {}
     for run in runs:

@@ -1,4 +1,4 @@
-"""Start of trainings, including a restart by a launcher."""
+"""Start of a training, or its resumption if a launcher has restarted the processes."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,17 +27,18 @@ def train(
     """Train as `lslm run` does: a run directory, an MLflow run, a test, a report.
 
     Args:
-        config: a YAML file, its content as a mapping, or several of either, which are merged.
-        settings: replace those of the config, by keys with dots: `{"trainer.max_steps": 500}`.
-        test: evaluate the best checkpoint on the test split, and report.
-        name: of the run. Default: made of the config's name and of the settings.
+        config: a YAML file, its content as a mapping, or a sequence of files and mappings, which
+            are merged.
+        settings: settings that override the config, with dotted keys: `{"trainer.max_steps": 500}`.
+        test: after training, evaluate the best checkpoint on the test split and write a report.
+        name: name of the run. Default: made from the name of the config file and the settings.
         root: folder of all runs. Default: `runs` in the working directory.
-        seeds: train with so many seeds; the run is the parent of theirs.
-        trust: let a config that lies in another's run name any class.
+        seeds: number of seeds to train with; if more than 1, the parent run is returned.
+        trust: allow a config from another user's run directory to name any class.
 
     Raises:
         ValueError: settings are wrong.
-        WorkError: some of several seeds failed.
+        WorkError: training failed for some of several seeds.
     """
     given = {"job.name": name, "job.root": root, "job.seeds": None if seeds == 1 else seeds}
     given = {key: value for key, value in given.items() if value is not None}
@@ -49,12 +50,13 @@ def train(
 
 
 def start(arguments: Sequence[str], handles_signals: bool = True) -> RunDirectory:
-    """Run a training command; if a launcher has restarted the processes of this very command,
-    resume its run. Return the run directory.
+    """Run a training command and return its run directory.
+
+    If a launcher has restarted the processes of the same command, its run is resumed instead.
 
     Args:
-        arguments: of the command, from the subcommand on.
-        handles_signals: see `training.perform`.
+        arguments: arguments of the command, the subcommand first.
+        handles_signals: whether signals that ask the process to stop are handled during the job.
     """
     restarted = previous_attempt() if arguments[0] in TRAINING else None
     if restarted is None or not restarted.config.exists():

@@ -16,22 +16,26 @@ LANGUAGE_MODELING = "language_modeling"
 
 
 class MismatchError(ValueError):
-    """A system was trained for another task or other languages than the evaluation set has."""
+    """Error for a system that was trained for another task or other languages than the evaluation
+    set has.
+    """
 
 
 def check_purposes(systems: Mapping[str, System], task: str, data: "TaskData") -> dict[str, str]:
-    """Refuse systems that were trained for another task or for other languages than the evaluation
-    set has.
+    """Refuse systems that were trained for another task or other languages than the evaluation set
+    has.
 
-    Tasks and languages that are not stated are no reason to refuse. A language model may continue,
-    or give the probability of, any text in any language: its mismatch is returned, and so is one
-    that `allow_mismatch` allows.
+    A system that does not state its task or languages is accepted. A mismatch is allowed, but
+    returned, for language models, which can continue or score any text, and for systems with
+    `allow_mismatch`.
 
     Args:
-        task: name of the evaluation's task: "translation".
+        systems: systems by name.
+        task: task of the evaluation, such as "translation".
+        data: data module of the evaluation.
 
     Returns:
-        Mismatches that are allowed, as text, by system.
+        Allowed mismatches as text, by system name.
 
     Raises:
         MismatchError: a system does not fit.
@@ -63,14 +67,16 @@ def check_purposes(systems: Mapping[str, System], task: str, data: "TaskData") -
 
 
 def check_checkpoint(checkpoint: str | Path, task: str, data: "TaskData") -> None:
-    """Refuse to score a run's checkpoint by another task, or on other languages, than it was
-    trained for.
+    """Refuse to score a run's checkpoint on another task or other languages than it was trained
+    for.
 
     Args:
-        task: name of the task that this config scores: "translation".
+        checkpoint: path of the checkpoint.
+        task: task that the config scores, such as "translation".
+        data: data module of the config.
 
     Raises:
-        ValueError: they differ.
+        ValueError: the task differs, or the languages differ and the evaluation generates answers.
     """
     purpose = purpose_of_run(checkpoint)
     asked = Purpose(task, data.stated_languages)
@@ -85,7 +91,7 @@ def check_checkpoint(checkpoint: str | Path, task: str, data: "TaskData") -> Non
 
 
 def trained_for(system: System) -> Sequence[Purpose]:
-    """Return the tasks and languages that a system was trained for; empty if unknown."""
+    """Return the tasks and languages that a system was trained for; an empty list if unknown."""
     try:
         return system.purposes()
     except Exception:  # a pattern that nothing matches, say: told when the system is asked
@@ -93,7 +99,13 @@ def trained_for(system: System) -> Sequence[Purpose]:
 
 
 def mismatch(own: Purpose, asked: Purpose) -> list[str]:
-    """Return which of "task" and "languages" differ between two purposes, where both state them."""
+    """Return which of "task" and "languages" differ between two purposes; unknown values do not
+    count as different.
+
+    Args:
+        own: purpose that a system was trained for.
+        asked: purpose that the evaluation has.
+    """
     tasks = own.task is not None and asked.task is not None and own.task != asked.task
     languages = (
         own.languages is not None

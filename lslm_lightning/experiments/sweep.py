@@ -47,15 +47,15 @@ from lslm_lightning.types import JsonObject, Settings
 
 
 class Sweep:
-    """A sweep: its folder, the runs of its variants, and its MLflow run. All configs are parsed
-    before any training.
+    """Sweep over the variants of a config. All configs are parsed before any training starts.
 
     Args:
+        name: name of the sweep.
         root: folder of all runs.
-        arguments: settings for all runs, as on the command line.
+        arguments: settings for all variants, as command-line arguments.
 
     Raises:
-        ValueError: a variant is wrong, or variants do not compare.
+        ValueError: a variant is wrong, or the variants cannot be compared.
     """
 
     def __init__(
@@ -97,10 +97,10 @@ class Sweep:
         return found
 
     def common_task(self) -> str:
-        """Return the name of the task that all variants have.
+        """Return the name of the task, which must be the same for all variants.
 
         Raises:
-            ValueError: there are several tasks.
+            ValueError: the variants have different tasks.
         """
         tasks = {
             name: task_name(resolve(config["model"]["class_path"]))
@@ -112,7 +112,11 @@ class Sweep:
         return next(iter(tasks.values()))
 
     def data_digests(self) -> dict[str, DataDigests]:
-        """Return the data digests of each variant, by name; all must have the same test set."""
+        """Return the data digests of each variant, by name.
+
+        Raises:
+            ValueError: the variants have different test sets.
+        """
         known: dict[str, DataDigests] = {}  # by their settings, since most variants have the same
         found = {}
         for name, config in self.configs.items():
@@ -131,8 +135,11 @@ class Sweep:
         return found
 
     def run_arguments(self, name: str, folder: Path) -> list[str]:
-        """Write the config files of a variant into `folder` and return the arguments of `lslm run`
-        that name them.
+        """Write the config files of a variant into `folder` and return arguments of `lslm run` that
+        use them.
+
+        Args:
+            name: name of the variant.
         """
         variant = self.config.variants[name]
         arguments: list[str] = []
@@ -145,10 +152,14 @@ class Sweep:
         return [*arguments, *variant.arguments, *self.arguments]
 
     def run(self, only: Sequence[str], command: str) -> Results:
-        """Train these variants, and report them together with those that are finished.
+        """Train some variants, then report all finished ones.
+
+        Args:
+            only: names of the variants to train.
+            command: command line to show in the report.
 
         Raises:
-            WorkError: some failed; the others are reported.
+            WorkError: the training of a variant failed; the finished variants are still reported.
         """
         began = time.time()
         folder = self.directory.path
@@ -181,7 +192,12 @@ class Sweep:
     # Training
 
     def train_all(self, only: Sequence[str], parent: str | None) -> list[str]:
-        """Train these variants one after the other; return the names of those that failed."""
+        """Train variants one after the other; return the names of those that failed.
+
+        Args:
+            only: names of the variants to train.
+            parent: MLflow run id of the sweep; None for no parent run.
+        """
         failed = []
         missing = [name for name in only if not self.runs.finished(name)]
         work = Work("variant", len(missing))
@@ -195,13 +211,16 @@ class Sweep:
         return failed
 
     def train(self, name: str, number: str, parent: str | None, time_left: str = "") -> bool:
-        """Train a variant unless it is finished, resuming it if it was stopped; return whether it
-        is finished now.
+        """Train a variant unless it is finished. If its training was stopped, resume it.
 
         Args:
-            number: of the variant among all, "2 of 3".
-            parent: MLflow run id of the sweep.
-            time_left: for all variants, as text.
+            name: name of the variant.
+            number: position of the variant in the sweep, such as "2 of 3".
+            parent: MLflow run id of the sweep; None for no parent run.
+            time_left: text with the estimated time for the remaining variants.
+
+        Returns:
+            Whether the variant is finished.
         """
         if run := self.runs.finished(name):
             print(f"variant {number}, {name}: {run} is finished", flush=True)
@@ -231,7 +250,12 @@ class Sweep:
         return status == 0 and self.runs.finished(name) is not None
 
     def train_arguments(self, name: str, parent: str | None) -> list[str]:
-        """Return the arguments that train a variant from the start."""
+        """Return the command-line arguments that train a variant from step 0.
+
+        Args:
+            name: name of the variant.
+            parent: MLflow run id of the sweep; None for no parent run.
+        """
         arguments = self.run_arguments(name, self.directory.path / "variants")
         own = [
             f"--job.name={self.runs.job_name(name)}",
@@ -241,8 +265,14 @@ class Sweep:
         return ["run", *arguments, *self.width_argument(arguments), *own]
 
     def width_argument(self, arguments: Sequence[str]) -> list[str]:
-        """Return the argument that sets `d_model` so that the model has the sweep's number of
-        parameters; empty if it does not apply.
+        """Return the argument that sets `d_model` so that the model has the number of parameters
+        that the sweep's config asks for.
+
+        Args:
+            arguments: arguments of `lslm run` for the variant.
+
+        Returns:
+            An empty list if the config sets no number of parameters or the model has no `d_model`.
         """
         size = self.config.parameters
         width = None if size is None else width_of(arguments, size)
@@ -251,7 +281,9 @@ class Sweep:
     # Reporting
 
     def systems(self) -> dict[str, Settings]:
-        """Return the specs of all systems that can be evaluated, in the order of the config."""
+        """Return the specs (class path and arguments) of all systems that can be evaluated, in the
+        order of the config.
+        """
         found: dict[str, Settings] = {}
         for name in self.config.names:
             if name in self.config.systems:
@@ -265,6 +297,11 @@ class Sweep:
 
     def report(self, tracker: Tracker, command: str, began: float) -> Results:
         """Evaluate all finished variants and write the report.
+
+        Args:
+            tracker: tracker of the sweep's MLflow run.
+            command: command line to show in the report.
+            began: start time in seconds since the epoch.
 
         Raises:
             WorkError: no variant is finished.
@@ -304,7 +341,7 @@ class Sweep:
 
 
 def described_difference(one: EvaluationSet | None, two: EvaluationSet | None) -> str:
-    """Return how two test sets differ, as text, where either may be missing."""
+    """Return a text that says how two test sets differ; either may be None."""
     if one is None or two is None:
         return "one has none"
     return difference(one, two)
@@ -320,19 +357,19 @@ def sweep(
 ) -> EvaluationResults:
     """Train several models on the same data and compare them, as `lslm sweep` does.
 
-    What is finished is not trained again, and what was stopped is resumed.
+    Finished variants are not trained again, and stopped ones are resumed.
 
     Args:
         config: a YAML file with `base` and `variants`.
-        settings: of all runs, by keys with dots: `{"trainer.max_steps": 500}`.
-        name: of the sweep. Default: that of the config.
+        settings: settings for all variants, with dotted keys: `{"trainer.max_steps": 500}`.
+        name: name of the sweep. Default: the name of the config file.
         root: folder of all runs.
-        only: train these variants now; the report has them and those that are finished. Default:
-            all.
+        only: names of the variants to train now; the report still includes all finished ones.
+            Default: all.
 
     Raises:
         ValueError: the config is wrong, or a variant cannot be built.
-        WorkError: a training failed; the same call tries it again.
+        WorkError: the training of a variant failed; calling `sweep` again retries it.
     """
     arguments = setting_arguments(settings or {})
     with library_call(["sweep", "--config", str(config), *arguments]):

@@ -1,4 +1,4 @@
-"""Upload to MLflow of what is missing there of a run on disk."""
+"""Upload of records that exist in a run directory but are missing in MLflow."""
 
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def is_comparison(folder: Path) -> bool:
-    """Return whether a folder holds an evaluation or a sweep, whose MLflow run has no single
+    """Return whether a folder holds an evaluation or a sweep. Its MLflow run has no single
     configuration.
     """
     return (
@@ -25,8 +25,8 @@ def is_comparison(folder: Path) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Brought:
-    """Names of what was missing of a run in MLflow and has been uploaded; of logged points, the
-    number.
+    """Records that were missing in MLflow and have been uploaded: names, and for logged points
+    their number.
     """
 
     n_point: int
@@ -43,11 +43,12 @@ class Brought:
 
 
 def sync(directory: "RunDirectory") -> Brought:
-    """Upload what MLflow lacks of a run, and verify that it has it then.
+    """Upload the records of a run that MLflow lacks, then verify that MLflow has them.
 
     Raises:
-        ValueError: the run is in training; it has no MLflow run.
-        TrackingError: MLflow does not answer, or has not taken all; the run was deleted there.
+        ValueError: the run is being trained, or it has no MLflow run.
+        TrackingError: MLflow does not answer or did not store everything, or the run was deleted
+            there.
     """
     from lslm_lightning.runs.directory import locked
 
@@ -71,7 +72,7 @@ def sync(directory: "RunDirectory") -> Brought:
 
 
 def started_tracker(directory: "RunDirectory") -> "Tracker":
-    """Start a tracker that continues the MLflow run of a directory."""
+    """Start a tracker that continues the MLflow run of a run directory."""
     from lslm_lightning.tracking.store import store_of_run
     from lslm_lightning.tracking.tracker import Tracker
 
@@ -92,10 +93,10 @@ def started_tracker(directory: "RunDirectory") -> "Tracker":
 
 
 def upload(tracker: "Tracker", directory: "RunDirectory") -> Brought:
-    """Upload what MLflow lacks of a run; return its names.
+    """Upload the records of a run that MLflow lacks, and return what was uploaded.
 
     Raises:
-        TrackingError: MLflow does not answer, or has not taken all.
+        TrackingError: MLflow does not answer, or did not store everything.
     """
     from lslm_lightning.tracking import TrackingError
 
@@ -129,7 +130,9 @@ def upload(tracker: "Tracker", directory: "RunDirectory") -> Brought:
 
 
 def whole_config(directory: "RunDirectory") -> JsonObject:
-    """Return all settings of a run, which are its MLflow parameters in earlier releases."""
+    """Return all settings of a run from its config.yaml. Earlier releases logged them as MLflow
+    parameters.
+    """
     from lslm_lightning.runs.loading import read_config
 
     config = {} if directory.config.is_symlink() else read_config(directory.config)

@@ -42,9 +42,9 @@ def perform(
     """Run the job of a command and return its run directory.
 
     Args:
-        argv: arguments of the command, from the subcommand on.
-        resumed: resume the run in this directory.
-        handles_signals: whether signals that ask the process to stop are handled here.
+        argv: arguments of the command, the subcommand first.
+        resumed: directory of the run to resume; None for a new run.
+        handles_signals: whether signals that ask the process to stop are handled during the job.
     """
     with allowance(argv, resumed):
         arguments = [argument for argument in argv if argument != TRUST]
@@ -56,7 +56,13 @@ def perform_trusted(
     resumed: RunDirectory | None,
     handles_signals: bool,
 ) -> RunDirectory:
-    """Run the job of a command within the trust settings that are active now."""
+    """Run the job of a command under the current trust settings, and return its run directory.
+
+    Args:
+        argv: arguments of the command, the subcommand first.
+        resumed: directory of the run to resume; None for a new run.
+        handles_signals: whether signals that ask the process to stop are handled during the job.
+    """
     silence_library_logs()
     is_child = follow_parent()
     try:
@@ -96,15 +102,21 @@ def perform_trusted(
 
 
 class End:
-    """End of a job, as MLflow is told."""
+    """Final status of a job, as reported to MLflow."""
 
     status: EndStatus = "FAILED"
 
 
 @contextmanager
 def closing(state: JobState, monitor: WorkerMonitor) -> Iterator[End]:
-    """Handle signals within the body; then close all that the job started, and restore signal
-    handlers and environment variables.
+    """Handle signals inside the body of the `with` statement, then close everything that the job
+    started.
+
+    Signal handlers and environment variables are restored afterwards.
+
+    Args:
+        state: state of the job.
+        monitor: monitor of the other processes of the job.
     """
     end = End()
     numbers = stopping_signals() if state.handles_signals else []
@@ -132,9 +144,7 @@ def closing(state: JobState, monitor: WorkerMonitor) -> Iterator[End]:
 
 
 def resume_suggestion(state: JobState) -> str | None:
-    """Return the line that says how to resume a training that was stopped; None if it cannot be
-    resumed.
-    """
+    """Return the line that tells how to resume a stopped training; None if it cannot be resumed."""
     if state.resumed or state.directory is None or not state.directory.config.exists():
         return None
     is_parent = state.job is not None and state.job.seeds > 1  # which lslm resume refuses
@@ -144,7 +154,7 @@ def resume_suggestion(state: JobState) -> str | None:
 
 
 def worker_lost_message(state: JobState) -> str:
-    """Return the error message for a training that lost another of its processes."""
+    """Return the error message for a distributed training in which another process was lost."""
     kept = (
         f"lslm resume {state.directory.path} continues from its last checkpoint"
         if state.directory
@@ -159,7 +169,9 @@ def worker_lost_message(state: JobState) -> str:
 
 
 def on_worker_lost(state: JobState) -> None:
-    """Mark the run as FAILED in MLflow and print an error after another process was lost."""
+    """Mark the run as FAILED in MLflow and print an error, because another process of the training
+    was lost.
+    """
     print(f"lslm: {worker_lost_message(state)}", file=sys.stderr, flush=True)
     if state.tracker is not None:
         state.tracker.end("FAILED")

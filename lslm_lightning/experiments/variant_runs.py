@@ -1,4 +1,4 @@
-"""Runs of a sweep's variants on disk: which there are, which are finished, which can be resumed."""
+"""Run directories of a sweep's variants: which exist, which are finished, which can be resumed."""
 
 import os
 from collections.abc import Mapping
@@ -17,10 +17,10 @@ class VariantRuns:
     """Run directories of the variants of a sweep.
 
     Args:
-        folder: of all runs of the task.
+        folder: folder with all runs of the task.
         sweep: name of the sweep.
         configs: whole configuration of each variant, by name.
-        digests: of the settings and data of each variant, by name.
+        digests: digest of the settings and data of each variant, by name.
     """
 
     def __init__(
@@ -36,23 +36,29 @@ class VariantRuns:
         self.digests = digests
 
     def job_name(self, variant: str) -> str:
-        """Return the `job.name` of a variant's run, with a digest of its settings and data."""
+        """Return the `job.name` of a variant's runs: sweep, variant, digest of settings and
+        data.
+        """
         return f"{self.sweep}-{variant}-{self.digests[variant]}"
 
     def started(self, variant: str) -> list[Path]:
-        """Return all run directories of a variant, the newest last."""
+        """Return all run directories of a variant, newest last."""
         found = self.folder.glob(f"{self.job_name(variant)}-{ID}/config.yaml")
         return [path.parent for path in sorted(found, key=os.path.getmtime)]
 
     def directories(self, variant: str) -> list[Path]:
-        """Return the run directories of a variant, the newest last, without runs resumed with other
-        settings.
+        """Return the run directories of a variant, newest last, without runs that were resumed with
+        changed settings.
         """
         return [run for run in self.started(variant) if not self.changes(variant, run)]
 
     def changes(self, variant: str, run: Path) -> str:
-        """Return which training settings of a run differ from the variant's, as text; "" if none
-        do.
+        """Return a text that lists the training settings in which a run was changed when it was
+        resumed; "" if there are none.
+
+        Args:
+            variant: name of the variant that the run belongs to.
+            run: run directory.
         """
         own = read_config(RunDirectory(run).config)
         wanted = self.configs[variant]
@@ -70,8 +76,8 @@ class VariantRuns:
         return ", ".join(changed)
 
     def finished(self, variant: str) -> Path | None:
-        """Return the newest run directory of a variant that is trained and tested; None if there is
-        none.
+        """Return the newest run directory of a variant that has been trained and tested; None if
+        there is none.
         """
         for path in reversed(self.directories(variant)):
             run = RunDirectory(path)
@@ -80,8 +86,8 @@ class VariantRuns:
         return None
 
     def to_resume(self, variant: str) -> list[str]:
-        """Return the arguments that resume a variant's stopped run; empty if no run has a
-        checkpoint.
+        """Return the command-line arguments that resume the stopped run of a variant; empty if no
+        run has a checkpoint.
         """
         paths = [
             path
@@ -91,8 +97,8 @@ class VariantRuns:
         return ["resume", str(paths[-1])] if paths else []
 
     def decided_precision(self) -> str | None:
-        """Return the precision that `auto` was resolved to in the first variant that was trained;
-        None if there is none.
+        """Return the precision that `auto` was resolved to in the first trained variant; None if
+        there is none.
         """
         for variant, config in self.configs.items():
             is_auto = config["trainer"]["precision"] == AUTO
@@ -106,7 +112,7 @@ class VariantRuns:
 
 
 def differ(one: object, two: object) -> bool:
-    """Return whether two nested settings differ in a key that both have."""
+    """Return whether two nested settings have different values for a key that both contain."""
     if isinstance(one, dict) and isinstance(two, dict):
         return any(differ(one[name], two[name]) for name in one.keys() & two.keys())
     return one != two

@@ -26,11 +26,12 @@ WIDEST = 2**16
 
 @dataclass(frozen=True)
 class Variant:
-    """A variant that is trained.
+    """Variant of a sweep that is trained.
 
     Args:
-        settings: as in a config file.
-        arguments: of the command line, which change those settings.
+        name: name of the variant.
+        settings: nested settings, as in a config file.
+        arguments: command-line arguments, which override `settings`.
     """
 
     name: str
@@ -39,7 +40,7 @@ class Variant:
 
     @property
     def digest(self) -> str:
-        """First eight hexadecimal digits of a digest of the settings and arguments."""
+        """First eight hexadecimal digits of the SHA-256 of the settings and arguments."""
         return digest_of([self.settings, list(self.arguments)])
 
 
@@ -49,11 +50,11 @@ class SweepConfig:
 
     Args:
         base: settings of `lslm run` that all variants share.
-        names: of all variants and systems, in order.
-        variants: those that are trained, by name.
+        names: names of all variants and systems, in order.
+        variants: variants to train, by name.
         systems: specs (class_path, init_args) of systems that need no training, by name.
-        parameters: number of parameters that every network is to have, by its `d_model`; None
-            leaves the sizes as they are.
+        parameters: number of parameters that every model should have, reached by choosing its
+            `d_model`; None to keep the sizes of the configs.
     """
 
     base: Settings
@@ -66,9 +67,10 @@ class SweepConfig:
 def read_sweep(path: Path) -> SweepConfig:
     """Read the config of a sweep.
 
-    It has `base`, settings of `lslm run`, and `variants`: for each name the `class_path` of a
-    system, or the settings that differ, nested as in a config (model: {...}) or with dotted keys as
-    in the shell (model.backbone.position: ...).
+    The config has two keys. `base` contains settings of `lslm run`. `variants` contains, by name,
+    either the `class_path` of a system or the settings that differ from `base`. These are nested as
+    in a config (model: {...}) or have dotted keys as on the command line (model.backbone.position:
+    ...).
 
     Raises:
         ValueError: the config is wrong; the message says where.
@@ -110,10 +112,15 @@ def read_sweep(path: Path) -> SweepConfig:
 def sorted_variants(
     path: Path, content: Mapping[object, Json]
 ) -> tuple[dict[str, Variant], dict[str, Settings]]:
-    """Return the variants that are trained and the specs of systems that are not, by name.
+    """Split the `variants` of a sweep config into variants to train and specs of systems that need
+    no training.
+
+    Args:
+        path: path of the config, for messages.
+        content: the mapping `variants` of the config.
 
     Raises:
-        ValueError: a name cannot be a folder, or a variant has no settings.
+        ValueError: a name cannot be used as a folder name, or a variant has no settings.
     """
     variants: dict[str, Variant] = {}
     systems: dict[str, Settings] = {}
@@ -135,7 +142,9 @@ def sorted_variants(
 
 
 def dotted_arguments(settings: Settings) -> list[str]:
-    """Return the settings whose keys have dots as command-line arguments."""
+    """Return the settings that have dotted keys as command-line arguments; nested settings are left
+    out.
+    """
     return [
         f"--{key}={value if isinstance(value, str) else json.dumps(value, default=str)}"
         for key, value in settings.items()
@@ -144,13 +153,14 @@ def dotted_arguments(settings: Settings) -> list[str]:
 
 
 def check_settings(config: str, settings: Sequence[str]) -> None:
-    """Refuse settings, classes and corpora that do not exist, before any training.
+    """Refuse settings, classes and corpora that do not exist, before any training starts.
 
     Args:
-        settings: for all variants, as command-line arguments.
+        config: path of the sweep's config.
+        settings: settings for all variants, as command-line arguments.
 
     Raises:
-        SettingsError: one does not exist.
+        SettingsError: a setting, a class or a corpus does not exist.
     """
     try:
         content = yaml_of(Path(config), ConfigLoader)
@@ -174,7 +184,7 @@ def parsed(arguments: Sequence[str]) -> JsonObject:
     """Return the whole configuration that arguments of `lslm run` give, without building objects.
 
     Raises:
-        ValueError: they are wrong, as the command would say.
+        ValueError: the arguments are wrong; the message is that of the command.
     """
     from lslm_lightning.configuration.cli import read_settings
 
@@ -187,14 +197,17 @@ def parsed(arguments: Sequence[str]) -> JsonObject:
 
 
 class DataDigests(NamedTuple):
-    """Digests that identify the data of a config."""
+    """Digests of the splits of a config's data, and its test set."""
 
     splits: list[str]  # of each split that exists: its files and how they are read
     test_set: EvaluationSet | None  # None where there is no test split
 
 
 def data_digests(spec: Settings) -> DataDigests:
-    """Return the digests of the data that a config's `data` describes.
+    """Return the digests of the data that the `data` block of a config describes.
+
+    Args:
+        spec: the `data` block: class path and arguments.
 
     Raises:
         ValueError, OSError: the data cannot be read.
@@ -214,14 +227,16 @@ def data_digests(spec: Settings) -> DataDigests:
 
 
 def width_of(arguments: Sequence[str], n_parameter: float) -> int | None:
-    """Return the `d_model` that brings a model closest to a number of parameters; None for a model
-    without one.
+    """Return the `d_model` for which a model's number of parameters is closest to `n_parameter`.
 
     Args:
-        arguments: of `lslm run`.
+        arguments: arguments of `lslm run`.
+
+    Returns:
+        None for a model without `d_model`.
 
     Raises:
-        ValueError: the number is beyond the widest model.
+        ValueError: the widest supported model has fewer parameters.
     """
     from lslm_lightning.planning.estimate import planned
 

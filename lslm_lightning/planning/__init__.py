@@ -1,1 +1,1 @@
-"""Memory, speed, time and cost of a training, without training."""
+"""Estimates of the memory, speed, time and cost of a training, without training."""

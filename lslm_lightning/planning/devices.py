@@ -1,4 +1,6 @@
-"""Hardware figures for planning: peak rates from data sheets, dense, without sparsity."""
+"""Hardware figures for planning: peak rates from data sheets, for dense computation without
+sparsity.
+"""
 
 import time
 from collections.abc import Callable
@@ -12,15 +14,15 @@ class Device:
     """Memory, compute rates and bandwidths of a device.
 
     Args:
-        gigabytes: of its memory (10^9 bytes).
-        teraflops: products of matrices in float32, and in bfloat16.
-        bandwidth: of its memory, GB/s.
-        link: to the others of its machine, GB/s in one direction.
-        network: to those of other machines, GB/s in one direction.
-        of_peak: share of peak rates that large products reach, and of bandwidth that simple kernels
-            reach.
-        launch: microseconds that a kernel takes at least.
-        is_cpu: all cores of a machine, which work on one model.
+        gigabytes: memory size in GB (10^9 bytes).
+        teraflops: peak rate of matrix products in float32 and in bfloat16, in TFLOP/s.
+        bandwidth: memory bandwidth in GB/s.
+        link: bandwidth to other devices of the same machine, in GB/s in one direction.
+        network: bandwidth to devices of other machines, in GB/s in one direction.
+        of_peak: share of the peak compute rate that large matrix products reach, and share of the
+            memory bandwidth that simple kernels reach.
+        launch: minimum time of a kernel in microseconds.
+        is_cpu: whether the device is a CPU, all cores of which work on one model.
     """
 
     name: str
@@ -54,10 +56,10 @@ DEVICES = {
 
 
 def device_named(name: str) -> Device:
-    """Return the device of a name in `DEVICES`; for "cpu", measure this machine.
+    """Return the device called `name` in `DEVICES`; for "cpu", measure the CPU of this machine.
 
     Raises:
-        ValueError: with those there are.
+        ValueError: the name is unknown; the message lists the known names.
     """
     if name == "cpu":
         return measured_cpu()
@@ -67,7 +69,11 @@ def device_named(name: str) -> Device:
 
 
 def measured_cpu(seconds: float = 0.3) -> Device:
-    """Measure the matrix-product rate and the memory bandwidth of this machine's CPU."""
+    """Measure the matrix-product rate and the memory bandwidth of this machine's CPU.
+
+    Args:
+        seconds: duration of each measurement.
+    """
     import psutil
 
     from lslm_lightning.training.cores import limit_threads

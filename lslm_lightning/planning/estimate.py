@@ -1,5 +1,5 @@
-"""Estimates of memory and throughput of a training, by device and strategy, from the footprint of
-one step.
+"""Estimates of the memory and throughput of a training by device and strategy, derived from the
+footprint of one step.
 """
 
 from collections.abc import Sequence
@@ -36,8 +36,8 @@ class Blueprint(ExperimentCLI):
     """Task and data of a config, built without a run directory or a Trainer.
 
     Args:
-        arguments: of the command line, the subcommand first.
-        vocab_size: of a stand-in for the tokenizer; None for the tokenizer of the data.
+        arguments: arguments of the command line, the subcommand first.
+        vocab_size: vocabulary size of a stand-in tokenizer; None to use the tokenizer of the data.
     """
 
     def __init__(self, arguments: Sequence[str], vocab_size: int | None = None) -> None:
@@ -45,11 +45,11 @@ class Blueprint(ExperimentCLI):
         super().__init__(arguments)
 
     def before_instantiate_classes(self) -> None:
-        """Refuse untrusted classes and numbers beyond any sensible magnitude."""
+        """Refuse untrusted classes and implausibly large numbers."""
         self.check_settings()
 
     def after_instantiate_classes(self) -> None:
-        """Skip the start of a run."""
+        """Start no run."""
 
     def instantiate_trainer(self, **kwargs: object) -> None:  # type: ignore[override]  # there is none
         """Build no Trainer."""
@@ -71,9 +71,13 @@ class Plan:
     """Shapes and settings of a training on one device.
 
     Args:
-        task: on the meta device, as are both batches.
-        n_batch: micro-batches on one device in the whole training; None where the config does not
-            say.
+        task: task with its model on the meta device.
+        usual_batch: micro-batch of typical size, on the meta device.
+        largest_batch: largest micro-batch, on the meta device.
+        accumulate: number of micro-batches per optimizer step.
+        precision: Trainer precision; may be "auto".
+        n_batch: number of micro-batches on one device in the whole training; None if unknown.
+        found: cache of the footprints.
     """
 
     task: Task
@@ -85,7 +89,9 @@ class Plan:
     found: dict[tuple[bool, int, bool], Footprint] = field(default_factory=dict)
 
     def decided_for(self, device: Device) -> "Plan":
-        """Return the plan with precision `auto` resolved for a device, by its peak rates."""
+        """Return the plan with the precision `auto` resolved for a device, according to the
+        device's peak rates.
+        """
         if self.precision != AUTO:
             return self
         single, half = device.teraflops
@@ -98,20 +104,22 @@ class Plan:
 
     @property
     def n_byte(self) -> int:
-        """Bytes of one number in computations."""
+        """Size in bytes of a number in computations."""
         return HALF if self.precision.startswith("bf16") else SINGLE
 
     @property
     def n_byte_weight(self) -> int:
-        """Bytes of one stored weight."""
+        """Size in bytes of a stored weight."""
         return HALF if self.precision == "bf16-true" else SINGLE
 
     def footprint(self, usual: bool, n_part: int = 1, cast: bool = False) -> Footprint:
-        """Return the footprint of one step on the usual micro-batch, or on the largest.
+        """Return the footprint of one step: its memory use and its compute work.
 
         Args:
-            n_part: processes that compute each layer together.
-            cast: whether weights come in the precision of the computation, as FSDP2 gathers them.
+            usual: use the usual micro-batch; otherwise the largest.
+            n_part: number of processes that compute each layer together (tensor parallelism).
+            cast: whether weights are converted to the precision of computations, as FSDP2 does when
+                it gathers them.
         """
         usual = usual and self.usual_batch is not self.largest_batch
         if (usual, n_part, cast) not in self.found:
@@ -130,12 +138,14 @@ class Plan:
 
 @dataclass(frozen=True)
 class Estimate:
-    """Memory and throughput of a training with one strategy on some devices.
+    """Memory and throughput of a training on some devices with one strategy.
 
     Args:
+        n_device: number of devices.
         strategy: "one device", or the name of a file in configs/trainer.
-        memory: bytes on each device when most are in use: weights, gradients, optimizer, and
-            activations with all that lives for a moment.
+        memory: bytes per device at peak use, for weights, gradients, optimizer states, and
+            activations with temporary tensors.
+        tokens_per_second: throughput of all devices together.
     """
 
     device: Device
@@ -146,15 +156,15 @@ class Estimate:
 
     @property
     def total(self) -> float:
-        """Bytes of memory on each device."""
+        """Total bytes of memory per device."""
         return sum(self.memory)
 
 
 def planned(arguments: Sequence[str], vocab_size: int | None) -> Plan:
-    """Return the plan of a training from the arguments of `lslm fit`.
+    """Return the plan of the training that arguments of `lslm fit` describe.
 
     Args:
-        vocab_size: of a stand-in for the tokenizer; None for the tokenizer of the data.
+        vocab_size: vocabulary size of a stand-in tokenizer; None to use the tokenizer of the data.
 
     Raises:
         ValueError: the config is wrong.
@@ -200,8 +210,14 @@ def on_meta(batch: BatchT) -> BatchT:
 
 
 def estimates(plan: Plan, device: Device, n: int, n_node: int) -> list[Estimate]:
-    """Return the estimate for one device, and for all devices by each strategy that divides evenly;
-    a CPU counts as one device.
+    """Return the estimate for one device, and for all devices with each strategy that divides the
+    model evenly.
+
+    A CPU counts as one device.
+
+    Args:
+        n: number of devices per machine.
+        n_node: number of machines.
     """
     plan = plan.decided_for(device)
     found = [replicated(plan, device, 1, 1)]
@@ -214,7 +230,13 @@ def estimates(plan: Plan, device: Device, n: int, n_node: int) -> list[Estimate]
 
 
 def replicated(plan: Plan, device: Device, n: int, n_node: int) -> Estimate:
-    """Estimate a training in which every device holds the whole model: one device alone, or DDP."""
+    """Estimate a training in which every device holds the whole model: one device, or several with
+    DDP.
+
+    Args:
+        n: number of devices per machine.
+        n_node: number of machines.
+    """
     world = n * n_node
     most = plan.footprint(usual=False)
     usual = plan.footprint(usual=True)
@@ -241,13 +263,16 @@ def replicated(plan: Plan, device: Device, n: int, n_node: int) -> Estimate:
 
 
 def sharded(plan: Plan, device: Device, n: int, n_node: int, together: int) -> Estimate:
-    """Estimate a training with FSDP2, and with tensor parallelism if `together` is more than 1.
+    """Estimate a training with FSDP2, combined with tensor parallelism if `together` is more than
+    1.
 
     Args:
-        together: devices that compute each layer together (tensor parallelism).
+        n: number of devices per machine.
+        n_node: number of machines.
+        together: number of devices that compute each layer together (tensor parallelism).
 
     Raises:
-        ValueError: the devices, or the layers, do not share out evenly.
+        ValueError: the devices or the layers cannot be divided evenly.
     """
     if n % together:
         raise ValueError(
@@ -289,8 +314,14 @@ def sharded(plan: Plan, device: Device, n: int, n_node: int, together: int) -> E
 
 
 def compute_seconds(device: Device, step: Sequence[KernelWork], half: bool) -> float:
-    """Return the time of a step in seconds: for each kernel the longest of compute, memory traffic
-    and launch.
+    """Return the duration in seconds of a sequence of kernels.
+
+    The time of each kernel is the longest of its compute time, its memory traffic time and the
+    launch time.
+
+    Args:
+        step: work of each kernel: FLOPs and bytes of memory traffic.
+        half: whether matrix products run in bfloat16.
     """
     flops, n_byte = np.array(step).T
     rate = 1e12 * device.teraflops[half] * device.of_peak[0]
@@ -301,8 +332,12 @@ def compute_seconds(device: Device, step: Sequence[KernelWork], half: bool) -> f
 
 
 def update_seconds(device: Device, weights: float, state_bytes: float) -> float:
-    """Return the time of an optimizer step in seconds, by its memory traffic: scaling, norm and
-    clipping of gradients, update of weights and states.
+    """Return the duration of an optimizer step in seconds, derived from the memory traffic of
+    scaling, norm, clipping and update.
+
+    Args:
+        weights: size of the weights in bytes.
+        state_bytes: size of the optimizer states in bytes.
     """
     return (2 * weights + 6 * weights + 2 * state_bytes) / (
         1e9 * device.bandwidth * device.of_peak[1]
@@ -310,5 +345,9 @@ def update_seconds(device: Device, weights: float, state_bytes: float) -> float:
 
 
 def speed_between(device: Device, n_node: int) -> float:
-    """Return the bandwidth between neighbouring devices in bytes a second."""
+    """Return the bandwidth between neighbouring devices in bytes per second.
+
+    Args:
+        n_node: number of machines.
+    """
     return 1e9 * (device.link if n_node == 1 else min(device.link, device.network))
