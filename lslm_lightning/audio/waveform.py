@@ -43,7 +43,7 @@ class DecodedSound(NamedTuple):
 
 
 class Seekable(io.BytesIO):
-    """In-memory file that ignores a seek to an invalid position.
+    """File in memory that ignores a seek to an invalid position.
 
     libsndfile would lose an exception raised by such a seek.
     """

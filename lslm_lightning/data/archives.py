@@ -234,7 +234,11 @@ def read_members(path: Path, pattern: str, max_bytes: int | None = None) -> list
 
 
 def _unreadable(path: Path, error: Exception) -> ValueError:
-    """Return the error to raise for an archive that cannot be read."""
+    """Return a ValueError for an archive that cannot be read.
+
+    Args:
+        error: the error that reading it raised.
+    """
     reason = " ".join(str(error).split()) or type(error).__name__
     return ValueError(f"{path}: not a readable archive ({reason}); get it again")
 

@@ -1,5 +1,5 @@
-"""Assignment of examples to batches as pure functions of (seed, epoch), and a stream of batches
-that any number of ranks can share.
+"""Assignment of examples to batches as a pure function of (seed, epoch), and a stream of batches
+that is divided among any number of ranks.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -13,7 +13,7 @@ Item = TypeVar("Item")
 
 
 def _rounded(length: np.ndarray) -> np.ndarray:
-    """Return lengths rounded up to a multiple of `LENGTH_STEP`."""
+    """Return the lengths rounded up to multiples of `LENGTH_STEP`."""
     return -(-length // LENGTH_STEP) * LENGTH_STEP
 
 

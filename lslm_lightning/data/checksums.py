@@ -22,8 +22,9 @@ def checksum(path: Path, algorithm: str) -> str:
     Args:
         algorithm: "sha256"; "git-blob" for the id that `git hash-object` prints; or "members
             PATTERN" for the SHA-256 of the `sha256sum` listing of the archive members that match
-            the pattern, sorted by name. A listing does not depend on how the members were packed,
-            nor below which folder. A folder counts as an archive of all its files.
+            the pattern, sorted by name. The listing does not depend on how the members were packed
+            or on the folder that holds them. For a folder, the listing of its files is used in the
+            same way.
 
     Raises:
         ValueError: `path` is a pipe or a device, or an archive that cannot be read.

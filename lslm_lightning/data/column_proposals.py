@@ -188,7 +188,7 @@ def is_short_code(name: str) -> bool:
 
 
 def chat_column(first: Values) -> str | None:
-    """Return the first column that holds a list of chat turns, or None."""
+    """Return the name of the first column that holds a list of chat turns, or None."""
     return next(
         (key for key, value in first.items() if isinstance(key, str) and is_chat(value)), None
     )

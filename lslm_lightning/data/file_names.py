@@ -46,7 +46,8 @@ LONGEST_OBJECT = 64 << 20  # bytes of a line that tells JSON Lines from JSON
 class File:
     """Components of a file name.
 
-    `split` is "" if the name contains none. `number` is the number of a part, one of `total` parts.
+    `split` is "" if the name contains none. `number` is the number of a part, one of `total` parts;
+    both are None if the name does not state them.
     """
 
     name: str  # from the corpus's folder on

@@ -193,7 +193,7 @@ class _Texts(NamedTuple):
     ends: list[int]  # of each document, in bytes
 
     def chunks(self) -> Iterator[list[str]]:
-        """Yield the documents as lists of at most `CHUNK`."""
+        """Yield the documents in lists of at most `CHUNK` documents."""
         spans = list(pairwise([0, *self.ends]))
         for i in range(0, len(spans), CHUNK):
             yield [self.content[start:end].decode() for start, end in spans[i : i + CHUNK]]

@@ -233,8 +233,9 @@ def is_empty(value: str | list[str]) -> bool:
 
 
 def _has_blank(value: str | list[str]) -> bool:
-    """Return whether a list of several texts contains a blank one; a blank answer would accept
-    empty output.
+    """Return whether a list of several texts contains a blank one.
+
+    A blank answer beside others would make empty output correct.
     """
     return not isinstance(value, str) and len(value) > 1 and is_empty(value)
 
@@ -270,9 +271,7 @@ def _without_empty_references(name: str, rows: Sequence[Row], fields: Sequence[s
 
 
 def _column_of(record: Record, field: str, columns: Settings) -> Json:
-    """Return the column of a field missing in `columns`: its own name; for Indonesian, the column
-    of `id`.
-    """
+    """Return the default column of a field: its own name or, for Indonesian, the column of `id`."""
     if field == language_field("id") and ("id" in columns or field not in record):
         return columns.get("id", "id")
     return field

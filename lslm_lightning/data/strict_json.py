@@ -119,7 +119,8 @@ class JsonText:
         """Raise ValueError with the file, a line number and `reason`.
 
         Args:
-            at: index in the buffered text whose line is stated; the current position if None.
+            at: index of a character in the buffered text, whose line is stated; by default the
+                current position.
         """
         line = self.line + self._text.count("\n", self._at, at or self._at)
         raise ValueError(f"{self.name}: line {line}: {reason}")

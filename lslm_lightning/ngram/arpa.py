@@ -97,7 +97,7 @@ class ArpaReader:
         raise ValueError(f"{self.path}, line {self.number}: {problem}")
 
     def next(self) -> str:
-        """Read and return the next line that is not blank."""
+        """Return the next line that is not blank; raise ValueError at the end of the file."""
         for line in self.lines:
             self.number += 1
             self.line = line.rstrip("\r\n")
@@ -106,7 +106,7 @@ class ArpaReader:
         self.refuse("the file ends before \\end\\")
 
     def read(self) -> ArpaModel:
-        """Read and return the whole model."""
+        """Read the whole file, and return its model and words."""
         while self.next() != "\\data\\":
             pass
         counts: list[int] = []

@@ -35,7 +35,7 @@ class CountTable(NamedTuple):
 
 @dataclass
 class Counts:
-    """Counts of the n-grams of one order in suffix order."""
+    """Adjusted and raw counts of the n-grams of one order, in suffix order."""
 
     suffix: np.ndarray  # (n,) int32, index of the suffix among the n-grams of the order below
     first: np.ndarray  # (n,) int32, the first word

@@ -104,7 +104,9 @@ class NgramModel:
         return log_prob
 
     def words(self, n: int) -> np.ndarray:
-        """Return all n-grams of order `n` in the order of its table: (number, n) int64."""
+        """Return the word ids of all n-grams of order `n`, in table order: (number of n-grams, n)
+        int64.
+        """
         columns = []
         index = np.arange(len(self.tables[n - 1].keys))
         for table in self.tables[n - 1 : 0 : -1]:

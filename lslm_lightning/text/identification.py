@@ -162,8 +162,8 @@ def _identified(script: str, texts: Sequence[str]) -> tuple[str | None, tuple[st
 
 
 def _only_language(script: str) -> str | None:
-    """Return the language that is practically the only one in a script, by CLDR; None if there are
-    several.
+    """Return the language of a script that practically no other language uses, by CLDR; None if
+    there are several.
     """
     from babel.core import get_global
 

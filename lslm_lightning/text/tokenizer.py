@@ -228,11 +228,12 @@ def size_of(ids: Collection[int]) -> int:
 
 
 def read_backend(path: str | os.PathLike[str]) -> tokenizers.Tokenizer:
-    """Return the Hugging Face tokenizer of a json file, without truncation and padding.
+    """Return the Hugging Face tokenizer of a tokenizer.json file, with truncation and padding
+    disabled.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: the file holds no tokenizer, in one line.
+        FileNotFoundError: the file does not exist.
+        ValueError: the file holds no tokenizer; the message is one line.
     """
     try:
         backend = backend_of(Path(path).read_text(encoding="utf-8"))
@@ -254,7 +255,7 @@ def read_backend(path: str | os.PathLike[str]) -> tokenizers.Tokenizer:
 
 
 def find_token(backend: tokenizers.Tokenizer, names: Sequence[str]) -> str | None:
-    """Return the first of `names` that is in the vocabulary, or None."""
+    """Return the first of `names` that is a token of the backend's vocabulary, or None."""
     return next((name for name in names if backend.token_to_id(name) is not None), None)
 
 
@@ -283,7 +284,7 @@ def _kind(layout: JsonObject) -> str:
 
 
 def _knows_all_bytes(layout: JsonObject) -> bool:
-    """Return whether the vocabulary has a token for every byte."""
+    """Return whether the tokenizer is byte-level and has a token for every byte."""
     model = layout["model"]
     steps = _steps(layout, "pre_tokenizer")
     return (

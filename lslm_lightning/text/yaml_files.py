@@ -355,7 +355,9 @@ def plain_scalars(path: Path) -> Iterator[tuple[str, Plain]]:
     loader = ParserLoader(path.read_text("utf-8"))
 
     def walk(node: yaml.Node, path: str) -> Iterator[tuple[str, Plain]]:
-        """Yield the unquoted scalars below a node, whose dotted path is `path`."""
+        """Yield (dotted path, scalar) for the unquoted scalars below the node at the dotted path
+        `path`.
+        """
         if isinstance(node, yaml.MappingNode):
             for key, inner in node.value:
                 yield from walk(inner, f"{path}.{key.value}".lstrip("."))
