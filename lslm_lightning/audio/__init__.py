@@ -1,4 +1,4 @@
-"""Readers of sound files, and features of their frames."""
+"""Sound file readers, acoustic features and feature masking."""
 
 from lslm_lightning.audio.features import deltas, normalized, read_frames
 from lslm_lightning.audio.log_mel import LogMel

@@ -1,8 +1,8 @@
-"""Repair of sound files for decoders: lengths that are wrong or missing in their headers are
-corrected.
+"""Repair of sound files whose headers state wrong or missing lengths, so that decoders can read
+them.
 
-The chunk of samples counts. The size of the whole file is often wrong where a program
-wrote to a pipe, edited tags or left out a pad byte; no sample is missing then.
+The length of the chunk of samples is decisive. The stated size of the whole file is often wrong,
+because a program wrote to a pipe, edited tags or omitted a pad byte; no sample is missing then.
 """
 
 import math
@@ -13,11 +13,11 @@ STREAMED = 0x7FFFF000  # 32-bit sizes from here on are placeholders of files wri
 
 
 class TruncatedError(Exception):
-    """Error of a file that lacks samples its header states; the message counts bytes."""
+    """A file has fewer samples than its header states; the message gives the sizes in bytes."""
 
 
 class Contents(NamedTuple):
-    """Bytes of a sound file that a decoder reads to their end."""
+    """Bytes of a sound file that a decoder can read to the end."""
 
     data: bytes
     is_exact: bool = True  # whether fewer frames than the header states mean that some are missing
@@ -25,7 +25,9 @@ class Contents(NamedTuple):
 
 
 class SoundLayout(NamedTuple):
-    """Layout of the chunks of a format: an id, a size, the contents, padding."""
+    """Layout of the chunks in a container format; each chunk has an id, a size, contents and
+    padding.
+    """
 
     start: int  # offset of the first chunk
     n_id: int  # bytes
@@ -52,7 +54,7 @@ LAYOUTS = {
 
 
 class Chunk(NamedTuple):
-    """Chunk of a container, by its header; offsets and sizes in bytes."""
+    """Header of a chunk; offsets and sizes are in bytes."""
 
     name: bytes
     start: int  # of the contents
@@ -60,7 +62,9 @@ class Chunk(NamedTuple):
 
 
 def read_chunks(data: bytes, layout: SoundLayout) -> list[Chunk]:
-    """Return the chunks up to and with that of the samples, or up to the end of the data."""
+    """Return the chunks up to and including the chunk of samples, or all chunks if it is
+    missing.
+    """
     chunks = []
     at = layout.start
     n_header = layout.n_id + layout.n_size
@@ -79,15 +83,15 @@ def read_chunks(data: bytes, layout: SoundLayout) -> list[Chunk]:
 
 
 def is_name(data: bytes) -> bool:
-    """Return whether four bytes may be the id of a chunk."""
+    """Return whether four bytes could be the id of a chunk."""
     return len(data) == 4 and data[:1].isalnum() and data.isascii() and data.decode().isprintable()
 
 
 def repaired(data: bytes) -> Contents:
-    """Return the bytes of a file with correct lengths in its header.
+    """Return the bytes of a sound file with correct lengths in its header.
 
     Raises:
-        TruncatedError: some of its samples are missing.
+        TruncatedError: some samples are missing.
     """
     if layout := LAYOUTS.get(data[:4]):
         return Contents(_chunked(data, layout))
@@ -106,13 +110,16 @@ def repaired(data: bytes) -> Contents:
 
 
 def require(data: bytes, n_byte: int) -> None:
-    """Raise TruncatedError if there are fewer than `n_byte` bytes."""
+    """Raise TruncatedError if `data` has fewer than `n_byte` bytes."""
     if len(data) < n_byte:
         raise TruncatedError(f"{len(data):,} of {n_byte:,} bytes are there")
 
 
 def _chunked(data: bytes, layout: SoundLayout) -> bytes:
-    """Return a file of chunks with correct lengths; a RIFF file with its samples alone."""
+    """Return a file of chunks with correct lengths.
+
+    A RIFF file is rewritten with its format and samples only; other chunks are dropped.
+    """
     chunks = read_chunks(data, layout)
     if not chunks or not chunks[-1].name.startswith(layout.samples):
         size = int.from_bytes(data[4:8], layout.order)
@@ -141,14 +148,14 @@ def _chunked(data: bytes, layout: SoundLayout) -> bytes:
 
 
 def holds_chunks(data: bytes, start: int, layout: SoundLayout) -> bool:
-    """Return whether the data from `start` on are whole chunks alone."""
+    """Return whether the data from offset `start` on consist of complete chunks only."""
     rest = read_chunks(data, layout._replace(start=start, samples=b"\0"))
     end = rest[-1].start + rest[-1].size if rest else start
     return all(is_name(chunk.name[:4]) for chunk in rest) and end <= len(data) < end + 8
 
 
 def check_pages(data: bytes) -> None:
-    """Raise TruncatedError for an Ogg file whose last page is not whole."""
+    """Raise TruncatedError if the last page of an Ogg file is incomplete."""
     last = data.rfind(b"OggS")
     n_segment = int.from_bytes(data[last + 26 : last + 27], "big")
     sizes = data[last + 27 : last + 27 + n_segment]
@@ -156,8 +163,8 @@ def check_pages(data: bytes) -> None:
 
 
 def stated_by_nist(data: bytes) -> int:
-    """Return the bytes of a NIST SPHERE file as its header states them; 0 where it does not, or
-    where samples are compressed.
+    """Return the size in bytes that the header of a NIST SPHERE file implies; 0 if the header does
+    not state it or the samples are compressed.
     """
     header = data[:1024].decode("latin-1")
     stated = dict(re.findall(r"^(\w+) -\w+ (\S+)", header, re.MULTILINE))
@@ -186,7 +193,7 @@ SHORTEST_FRAME = 24  # bytes: 8 kbit/s at 24 kHz
 
 
 class MpegFrame(NamedTuple):
-    """Facts in the header of one MPEG audio frame."""
+    """Properties of an MPEG audio frame, from its header."""
 
     stream: bytes  # equal for all frames of one file: version, layer, rate
     n_byte: int
@@ -194,7 +201,9 @@ class MpegFrame(NamedTuple):
 
 
 def mpeg_frame(header: bytes) -> MpegFrame | None:
-    """Return the facts in the four bytes at the start of a frame; None of any other bytes."""
+    """Return the properties of an MPEG audio frame from its first four bytes; None if they are not
+    a frame header.
+    """
     if len(header) < 4 or header[0] != 0xFF or header[1] & 0xE6 != 0xE2:
         return None
     version = header[1] >> 3 & 3
@@ -212,8 +221,8 @@ def mpeg_frame(header: bytes) -> MpegFrame | None:
 
 
 def mpeg_start(data: bytes) -> int | None:
-    """Return the offset of the first of two frames in a row, behind ID3 tags; None where there are
-    none.
+    """Return the offset of the first MPEG frame, after ID3 tags; None unless two consecutive frames
+    are found.
     """
     at = 0
     while data[at : at + 3] == b"ID3" and len(data) > at + 10:
@@ -227,10 +236,13 @@ def mpeg_start(data: bytes) -> int | None:
 
 
 def _mpeg(data: bytes, start: int) -> Contents:
-    """Return an MP3 file with a header that states its number of frames, or an upper bound of it.
+    """Return an MP3 file with a header that states its number of frames or an upper bound on it.
 
-    Without one, decoders guess the number from the size of the first frame, and stop there. With
-    one they drop their own delay at the start: a silent frame is added for it.
+    Without such a header, decoders estimate the number from the size of the first frame and stop
+    there. With it, they drop the decoder delay at the start, so a silent frame is prepended.
+
+    Args:
+        start: offset of the first frame.
     """
     first = mpeg_frame(data[start : start + 4])
     assert first is not None  # `start` is that of a frame

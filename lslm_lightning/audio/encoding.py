@@ -1,4 +1,4 @@
-"""Encoding of sound as the bytes of a file."""
+"""Encoding of sound as the bytes of a FLAC or MP3 file."""
 
 import io
 from typing import NamedTuple
@@ -9,7 +9,7 @@ MP3_RATES_HZ = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
 
 
 class Encoding(NamedTuple):
-    """File format of sound: its media type, and its names in soundfile."""
+    """Sound file format: its media type, and soundfile's names for it."""
 
     kind: str
     format: str
@@ -22,7 +22,9 @@ MP3 = Encoding("audio/mpeg", "MP3", "MPEG_LAYER_III")  # about 4 kB a second of 
 
 
 def encodings(rate_hz: int) -> list[Encoding]:
-    """Return the formats that this machine can write at a sample rate, lossless ones first."""
+    """Return the formats that can be written at a sample rate on this machine, lossless ones
+    first.
+    """
     import soundfile
 
     return (
@@ -33,7 +35,7 @@ def encodings(rate_hz: int) -> list[Encoding]:
 
 
 def encoded(waveform: Waveform, encoding: Encoding) -> bytes:
-    """Return the bytes of a file with one channel."""
+    """Return a waveform as the bytes of a sound file with one channel."""
     import soundfile
 
     file = io.BytesIO()

@@ -1,4 +1,4 @@
-"""Features of frames: read from files that hold them, slopes, normalization. T frames, F
+"""Features of frames: reader of feature files, time derivatives and normalization. T frames, F
 features.
 """
 
@@ -9,12 +9,18 @@ from torch import Tensor
 
 
 def read_frames(data: bytes, name: str, n_feature: int) -> Tensor:
-    """Return the features (T, F) float32 of a file as Sphinx writes it: the count of numbers as a
-    big-endian int32, then the numbers as big-endian float32.
+    """Return the features (T, F) float32 of a file in the format of CMU Sphinx.
+
+    The file holds the number of values as a big-endian int32, then the values as big-endian
+    float32.
+
+    Args:
+        name: name of the file, for messages.
+        n_feature: number of features F of a frame.
 
     Raises:
-        ValueError: the file is empty or cut off, or its numbers are not finite or no frames of
-            `n_feature`; in one line with its name.
+        ValueError: the file is empty or truncated, a value is not finite, or the number of values
+            is not a multiple of `n_feature`; the message is one line with the name of the file.
     """
     stated = int.from_bytes(data[:4], "big", signed=True)
     if len(data) != 4 + 4 * stated or len(data) < 4:
@@ -38,8 +44,10 @@ def read_frames(data: bytes, name: str, n_feature: int) -> Tensor:
 
 
 def deltas(frames: Tensor, width: int = 2) -> Tensor:
-    """Return the slopes over time (T, F) of features (T, F): of the straight line through each
-    frame and its `width` neighbours on both sides, with the first and the last frame repeated.
+    """Return the time derivatives (T, F) of features (T, F).
+
+    The derivative at a frame is the slope of the least-squares line through the frame and its
+    `width` neighbours on each side. The first and the last frame are repeated at the edges.
 
     Source: Young et al. 2006, "The HTK Book", section 5.9.
     """
@@ -49,8 +57,9 @@ def deltas(frames: Tensor, width: int = 2) -> Tensor:
 
 
 def normalized(frames: Tensor) -> Tensor:
-    """Return the frames (T, F) of one recording with mean 0 and variance 1 in each feature; a
-    feature that never changes is 0.
+    """Return the frames (T, F) of one recording with mean 0 and variance 1 in each feature.
+
+    A constant feature becomes 0.
     """
     centred = frames - frames.mean(0)
     deviation = centred.square().mean(0).sqrt()

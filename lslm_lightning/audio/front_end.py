@@ -1,4 +1,6 @@
-"""Front ends: the bytes of a file -> the features that a model reads. T frames, F features."""
+"""Front ends: conversion of the bytes of a file to the features that a model reads. T frames, F
+features.
+"""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -16,17 +18,15 @@ CLIPPED = 1e-3  # share of samples at full scale from which a recording counts a
 
 
 class SoundReading(NamedTuple):
-    """Features (T, F) of a file, and remarks of a word each on what was done or is wrong with
-    it.
-    """
+    """Features (T, F) of a file, and short remarks on conversions or defects, such as "clipped"."""
 
     features: Tensor
     remarks: tuple[str, ...] = ()
 
 
 class FrontEnd(ABC):
-    """Computation of features from the bytes of a file; its settings are the fields of a
-    dataclass.
+    """Base class for the computation of features from the bytes of a file; settings are dataclass
+    fields.
     """
 
     @property
@@ -40,35 +40,42 @@ class FrontEnd(ABC):
 
     @abstractmethod
     def read(self, data: bytes, name: str) -> SoundReading:
-        """Return the features (T, F) of a file, at least one frame: float32, on the CPU, the same
-        for the same bytes.
+        """Return the features (T, F) of a file: float32, on the CPU, deterministic, with at least
+        one frame.
+
+        Args:
+            data: bytes of the file.
+            name: name of the file, for messages.
 
         Raises:
-            ValueError: the file is empty, cut off, or of another kind; in one line with its name.
+            ValueError: the file is empty, truncated or of another kind; the message is one line
+                with the name of the file.
         """
 
     def __call__(self, data: bytes, name: str) -> Tensor:
-        """Return the features (T, F) alone."""
+        """Return only the features (T, F) of a file."""
         return self.read(data, name).features
 
     def shown(self, data: bytes, name: str) -> Tensor:
-        """Return the features (T, F') that a picture of the file shows."""
+        """Return the features (T, F') to draw in a picture of the file."""
         return self(data, name)
 
     def waveform(self, data: bytes, name: str) -> Waveform | None:
-        """Return the sound of a file; None for front ends of files without sound."""
+        """Return the sound of a file; None if the front end reads files without sound."""
         return None
 
 
 @dataclass(frozen=True)
 class Waveforms(FrontEnd):
-    """Front end that computes log-mel features of a sound file (WAV, FLAC, ...) of any rate and
-    number of channels; see `LogMel`.
+    """Log-mel features of a sound file (WAV, FLAC, ...) of any sample rate and number of channels.
 
     Args:
         sample_rate_hz: rate to which all recordings are resampled.
-        normalize: whether each feature of a recording is brought to mean 0 and variance 1, so that
-            loudness and microphone count less.
+        n_mel: number of mel bands, the features of a frame.
+        window_ms: length of a frame in milliseconds.
+        hop_ms: distance between frames in milliseconds.
+        normalize: scale each feature of a recording to mean 0 and variance 1, which reduces the
+            effect of loudness and microphone.
     """
 
     sample_rate_hz: int = 16_000
@@ -97,7 +104,7 @@ class Waveforms(FrontEnd):
         return read_audio(data, name, self.sample_rate_hz)
 
     def shown(self, data: bytes, name: str) -> Tensor:
-        """Return the features without normalization, so that loud parts look loud."""
+        """Return the features without normalization, so that a picture shows loudness."""
         return self.log_mel(self.waveform(data, name).samples)
 
     def read(self, data: bytes, name: str) -> SoundReading:
@@ -116,13 +123,14 @@ class Waveforms(FrontEnd):
 
 @dataclass(frozen=True)
 class Frames(FrontEnd):
-    """Front end of files that hold features, as CMU Sphinx writes its cepstra; see `read_frames`.
+    """Features read from files in the format of CMU Sphinx, such as cepstra.
 
     Args:
-        n_coefficient: numbers of a frame in the file.
-        n_delta: how often slopes over time are added: 2 adds the slopes of the coefficients and the
-            slopes of these.
-        normalize: as in `Waveforms`.
+        n_coefficient: number of coefficients of a frame in the file.
+        n_delta: order of the time derivatives to append: 1 appends the slopes of the coefficients,
+            2 also the slopes of the slopes.
+        normalize: scale each feature of a recording to mean 0 and variance 1.
+        frames_per_second: frame rate of the files.
     """
 
     n_coefficient: int = 13
@@ -142,7 +150,7 @@ class Frames(FrontEnd):
         return self.n_coefficient * (1 + self.n_delta)
 
     def shown(self, data: bytes, name: str) -> Tensor:
-        """Return the coefficients, normalized, without slopes."""
+        """Return the normalized coefficients without derivatives."""
         return normalized(read_frames(data, name, self.n_coefficient))
 
     def read(self, data: bytes, name: str) -> SoundReading:

@@ -9,24 +9,29 @@ from torch import Tensor
 
 
 def mel_of(hertz: Tensor) -> Tensor:
-    """Return frequencies on the mel scale of HTK, 2595 log10(1 + f / 700). Source: O'Shaughnessy
-    1987.
+    """Convert frequencies in Hz to the mel scale of HTK, 2595 log10(1 + f / 700).
+
+    Source: O'Shaughnessy 1987.
     """
     return 2595 * (1 + hertz / 700).log10()
 
 
 @dataclass(frozen=True)
 class LogMel:
-    """Log-mel features: natural logarithms of the power in triangular bands with a peak of 1,
-    evenly spaced on the mel scale of HTK.
+    """Log-mel features: natural log of the power in triangular bands with peak 1, evenly spaced on
+    HTK's mel scale.
 
-    There is a frame every `hop_ms`, the first around the first sample, with silence before and
-    after the recording: T = 1 + n // hop. Windows are periodic Hann.
+    The first frame is centred on the first sample, and the recording is padded with silence at both
+    ends: T = 1 + n // hop. Windows are periodic Hann.
 
     Args:
+        sample_rate_hz: sample rate of the recordings.
+        n_mel: number of bands F.
+        window_ms: length of a frame in milliseconds.
+        hop_ms: distance between frames in milliseconds.
         low_hz: lower edge of the lowest band.
         high_hz: upper edge of the highest band; half the sample rate by default.
-        floor: least power that is taken the logarithm of.
+        floor: lower bound on the power before the logarithm.
     """
 
     sample_rate_hz: int = 16_000
@@ -70,22 +75,22 @@ class LogMel:
 
     @property
     def window(self) -> int:
-        """Number of samples of a frame."""
+        """Number of samples in a frame."""
         return round(self.sample_rate_hz * self.window_ms / 1000)
 
     @property
     def hop(self) -> int:
-        """Number of samples from frame to frame."""
+        """Number of samples between the starts of consecutive frames."""
         return round(self.sample_rate_hz * self.hop_ms / 1000)
 
     @property
     def n_fft(self) -> int:
-        """Least power of 2 that is at least a window long."""
+        """Length of the Fourier transform: the smallest power of 2 that is at least `window`."""
         return 2 ** math.ceil(math.log2(self.window))
 
     @cached_property
     def filters(self) -> Tensor:
-        """Weights (K, F) float64 of the frequencies in each band."""
+        """Weight (K, F) float64 of each frequency in each band."""
         frequency = torch.linspace(
             0, self.sample_rate_hz / 2, self.n_fft // 2 + 1, dtype=torch.double
         )
@@ -102,7 +107,7 @@ class LogMel:
         return torch.minimum(rising, falling).clamp_min(0)
 
     def __call__(self, samples: Tensor) -> Tensor:
-        """Return the features (T, F) of samples (n,), in their precision."""
+        """Return the features (T, F) of samples (n,), in the dtype of the samples."""
         window = torch.hann_window(self.window, dtype=samples.dtype, device=samples.device)
         spectrum = torch.stft(
             samples,

@@ -1,23 +1,23 @@
-"""Masking of training features. B batch, T frames, F features."""
+"""Masking of features in training (SpecAugment). B batch, T frames, F features."""
 
 import torch
 from torch import Tensor, nn
 
 
 class SpecAugment(nn.Module):
-    """Layer that sets random bands of frequency and intervals of time to 0 while training.
+    """Layer that sets random frequency bands and time intervals to 0 during training.
 
-    Random numbers come from torch's default generator; no mask goes beyond the end of a recording.
-    Nothing is warped.
+    Random numbers come from torch's default generator. Masks end before the end of each recording.
+    Time warping is not implemented.
 
-    Source: Park et al. 2019, "SpecAugment", section 2, for features whose mean is 0.
+    Source: Park et al. 2019, "SpecAugment", section 2, for features with mean 0.
 
     Args:
-        n_frequency_mask: number of bands of a recording.
-        frequency_width: largest number of features of a band; evenly distributed from 0 on.
-        n_time_mask: number of intervals of a recording.
-        time_width: largest number of frames of an interval.
-        time_share: largest share of the recording that an interval covers.
+        n_frequency_mask: number of frequency bands masked per recording.
+        frequency_width: maximum width of a band in features; widths are uniform from 0 to this.
+        n_time_mask: number of time intervals masked per recording.
+        time_width: maximum length of an interval in frames; lengths are uniform from 0.
+        time_share: maximum fraction of a recording that one interval covers.
     """
 
     def __init__(
@@ -46,7 +46,12 @@ class SpecAugment(nn.Module):
         self.time_share = time_share
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
-        """Return features (B, T, F) with masks while training, given the lengths (B,) in frames."""
+        """Return the features (B, T, F), masked in training mode.
+
+        Args:
+            x: features (B, T, F).
+            lengths: (B,) number of frames of each recording.
+        """
         if not self.training:
             return x
         n_feature = torch.full_like(lengths, x.size(2))
@@ -59,8 +64,11 @@ class SpecAugment(nn.Module):
 
 
 def masks(size: int, lengths: Tensor, widest: Tensor, n: int) -> Tensor:
-    """Return (B, size) bool, True in `n` random intervals of each row b, each 0 to widest[b]
-    positions long and within the first lengths[b].
+    """Return a (B, size) bool mask that is True in `n` random intervals of each row.
+
+    Args:
+        lengths: (B,) number of positions of each row in which intervals may lie.
+        widest: (B,) maximum length of an interval; lengths are uniform from 0 to this.
     """
     width = (torch.rand(len(lengths), n, device=lengths.device) * (widest[:, None] + 1)).long()
     start = (

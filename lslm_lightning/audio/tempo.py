@@ -1,12 +1,19 @@
-"""Change of the tempo of recordings. B batch, T frames, F features."""
+"""Changes of the tempo of recordings, applied to features. B batch, T frames, F features."""
 
 import torch
 from torch import Tensor
 
 
 def retimed(x: Tensor, lengths: Tensor, wanted: Tensor) -> Tensor:
-    """Return features (B, T, F) of `lengths` (B,) frames resampled to `wanted` (B,) frames by
-    linear interpolation, which keeps the pitch: (B, longest wanted, F), 0 behind the end of each.
+    """Resample features in time by linear interpolation, which keeps the pitch: (B, max(wanted),
+    F).
+
+    Frames after the end of a recording are 0.
+
+    Args:
+        x: features (B, T, F).
+        lengths: (B,) number of frames of each recording.
+        wanted: (B,) number of frames after resampling.
     """
     frame = torch.arange(int(wanted.max()), device=x.device)[None]  # (1, T')
     # (B, T'), middles of frames lie on middles

@@ -1,4 +1,4 @@
-"""Reader of sound files as samples at one rate."""
+"""Reader of sound files, resampled to one sample rate."""
 
 import io
 from math import gcd
@@ -21,7 +21,7 @@ LARGEST_SAMPLE = 1e12  # full scale is 1; the energy of more is not finite in fl
 
 
 class Waveform(NamedTuple):
-    """Samples of one channel, and facts of the file that they come from."""
+    """Samples of one channel, and properties of the file that they were read from."""
 
     samples: Tensor  # (n,) float32, from -1 to 1
     sample_rate_hz: int
@@ -35,7 +35,7 @@ class Waveform(NamedTuple):
 
 
 class DecodedSound(NamedTuple):
-    """Decoded frames of a file."""
+    """Decoded samples of a sound file, with its sample rate."""
 
     frames: np.ndarray  # (n, channels) float64
     rate_hz: int
@@ -43,8 +43,9 @@ class DecodedSound(NamedTuple):
 
 
 class Seekable(io.BytesIO):
-    """Bytes as a file in which seeking to an impossible position does nothing: an exception inside
-    libsndfile would be lost.
+    """File in memory that ignores a seek to an invalid position.
+
+    libsndfile would lose an exception raised by such a seek.
     """
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
@@ -55,15 +56,15 @@ class Seekable(io.BytesIO):
 
 
 def decode(data: bytes, name: str, n_byte: int) -> DecodedSound:
-    """Return all frames of a sound file, whatever number of frames its header states.
+    """Return all frames of a sound file, even if its header states another number.
 
     Args:
-        name: of the file, for messages.
-        n_byte: size of the file, to which the number of frames must be in proportion.
+        name: name of the file, for messages.
+        n_byte: size of the file in bytes, which bounds the number of frames.
 
     Raises:
-        soundfile.LibsndfileError: the bytes are no audio, or damaged.
-        ValueError: there are more frames than are in proportion to the file.
+        soundfile.LibsndfileError: the bytes are not audio, or they are damaged.
+        ValueError: there are more frames than a file of this size may have.
     """
     import soundfile
 
@@ -86,14 +87,19 @@ def decode(data: bytes, name: str, n_byte: int) -> DecodedSound:
 
 
 def read_audio(data: bytes, name: str, sample_rate_hz: int) -> Waveform:
-    """Return the samples of a file of any format that libsndfile reads (WAV, FLAC, Ogg, MP3, ...).
+    """Return the samples of a sound file in any format that libsndfile reads (WAV, FLAC, Ogg, MP3,
+    ...).
 
-    The format is found by the bytes, never by the name. Another rate is resampled by a polyphase
-    filter (scipy.signal.resample_poly).
+    The format is detected from the bytes, not from the name. Channels are averaged. Files with
+    another rate are resampled with a polyphase filter (scipy.signal.resample_poly).
+
+    Args:
+        name: name of the file, for messages.
+        sample_rate_hz: rate of the result.
 
     Raises:
-        ValueError: the file is empty, cut off, no audio, or has no samples, or samples that are not
-            finite; in one line with its name.
+        ValueError: the file is empty, truncated or not audio, or it has no samples or samples that
+            are not finite; the message is one line with the name of the file.
     """
     import soundfile
     from scipy.signal import resample_poly

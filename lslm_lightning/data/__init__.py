@@ -1,1 +1,1 @@
-"""Corpora by name: found, fetched, verified, read as rows of text; and how rows become batches."""
+"""Corpora (lookup by name, download, verification, reading of rows) and batching."""

@@ -1,4 +1,6 @@
-"""Readers of archives, folders and compressed files that do not trust what they read."""
+"""Readers of archives, folders and compressed files, with limits on size and checks of member
+names.
+"""
 
 import bz2
 import fnmatch
@@ -37,19 +39,16 @@ HEADERS = (
 
 
 def bare_name(name: str) -> str:
-    """Return the name of a file without the ending of its compression."""
+    """Return a file name without the extension of its compression (.gz, .zst, .xz or .bz2)."""
     bare, _, ending = name.rpartition(".")
     return bare if bare and ending.lower() in PACKED else name
 
 
 def refuse_pointer(name: str, head: bytes) -> None:
-    """Refuse a file that is a pointer of Git LFS.
+    """Raise ValueError, which names the file, if a file is a Git LFS pointer.
 
     Args:
-        head: its first bytes.
-
-    Raises:
-        ValueError: naming the file.
+        head: first bytes of the file.
     """
     if head.startswith(LFS_POINTER):
         raise ValueError(
@@ -59,11 +58,12 @@ def refuse_pointer(name: str, head: bytes) -> None:
 
 
 def unpacked(name: str, file: io.BufferedReader, max_bytes: int | None = None) -> BinaryIO:
-    """Return a file open for reading what is in it: decompressed on the fly where its name ends in
-    .gz, .bz2, .xz or .zst, else as it is.
+    """Return a file object that decompresses `file` while it is read, or `file` itself.
+
+    Files whose names end in .gz, .bz2, .xz or .zst are decompressed.
 
     Args:
-        max_bytes: limit of the bytes it unpacks to; by default in proportion to its size.
+        max_bytes: limit on the unpacked size in bytes; by default proportional to the file size.
     """
     kind = PurePosixPath(name).suffix.lower().removeprefix(".")
     if kind not in PACKED:
@@ -81,7 +81,12 @@ def unpacked(name: str, file: io.BufferedReader, max_bytes: int | None = None) -
 def decompressed(
     name: str, file: io.BufferedReader, kind: str, max_bytes: int | None = None
 ) -> BinaryIO:
-    """Return a file of a known compression open for reading; see `unpacked`."""
+    """Return a file object that decompresses `file` while it is read.
+
+    Args:
+        kind: compression: "gz", "bz2", "xz" or "zst".
+        max_bytes: limit on the unpacked size in bytes; by default proportional to the file size.
+    """
     if kind == "zst":
         import pyarrow  # slow to import
 
@@ -94,13 +99,14 @@ def decompressed(
 
 
 class Bounded(io.RawIOBase):
-    """Decompressed stream that refuses to yield more bytes than are in proportion to the file.
+    """Decompressed stream that raises ValueError if it yields more bytes than allowed.
 
     Args:
         stream: the decompressed bytes.
-        name: of the file, for messages.
+        name: name of the file, for messages.
         packed: the compressed file.
-        max_bytes: limit in place of what its size allows.
+        max_bytes: limit on the unpacked size in bytes; if None, proportional to the size of
+            `packed`.
     """
 
     def __init__(
@@ -131,7 +137,7 @@ class Bounded(io.RawIOBase):
 
 
 def _size_of(file: BinaryIO) -> int:
-    """Return the size of an open file in bytes; 0 where it is not known."""
+    """Return the size of an open file in bytes; 0 if it cannot be determined."""
     try:
         position = file.tell()
         size = file.seek(0, os.SEEK_END)
@@ -143,10 +149,11 @@ def _size_of(file: BinaryIO) -> int:
 
 @contextmanager
 def refused_where_damaged(name: str) -> Iterator[None]:
-    """Turn the errors that reading a corrupt or truncated compressed file raises into ValueError.
+    """Context that converts the errors of reading a corrupt or truncated compressed file to
+    ValueError.
 
     Raises:
-        ValueError: naming the file.
+        ValueError: reading failed; the message states the file.
     """
     kind = PurePosixPath(name).suffix.lower().removeprefix(".")
     try:
@@ -162,10 +169,11 @@ def read_file(path: Path, max_bytes: int | None = None) -> bytes:
     """Return the bytes of a file, decompressed if its name ends in `.gz`, `.bz2`, `.xz` or `.zst`.
 
     Args:
-        max_bytes: limit of the bytes it unpacks to; by default in proportion to its size.
+        max_bytes: limit on the unpacked size in bytes; by default proportional to the file size.
 
     Raises:
-        ValueError: it is a pipe or a device, or compressed and corrupt, truncated or too large.
+        ValueError: the path is a pipe or a device, or the compressed file is corrupt, truncated or
+            too large.
     """
     check_is_file(path)
     if bare_name(path.name) == path.name:
@@ -180,16 +188,19 @@ def read_file(path: Path, max_bytes: int | None = None) -> bytes:
 
 
 def read_members(path: Path, pattern: str, max_bytes: int | None = None) -> list[tuple[str, bytes]]:
-    """Return name and bytes of the members of a zip or tar whose name matches `pattern` (as in a
-    shell), sorted by name.
+    """Return (name, bytes) of the members of a zip or tar archive that match a glob pattern, sorted
+    by name.
 
-    A folder is read as an archive in which it was packed: names begin with its own. Nothing is
-    written to disk. Of members that match, devices, links and names that could lead out of a folder
-    are refused.
+    A folder is read like an archive: the names begin with the name of the folder. Nothing is
+    written to disk. Matching members that are devices or links, or whose names could lead out of a
+    folder, are rejected.
+
+    Args:
+        max_bytes: limit on the unpacked size in bytes; by default proportional to the archive size.
 
     Raises:
-        ValueError: it is no archive, truncated, unsafe, without a matching member, or larger than
-            `max_bytes`, by default in proportion to its size.
+        ValueError: the path is not an archive, or the archive is truncated, unsafe, too large or
+            without a matching member.
     """
     check_is_file(path, takes_folders=True)
     read = (
@@ -223,13 +234,17 @@ def read_members(path: Path, pattern: str, max_bytes: int | None = None) -> list
 
 
 def _unreadable(path: Path, error: Exception) -> ValueError:
-    """Return the error to raise for an archive that cannot be read."""
+    """Return a ValueError for an archive that cannot be read.
+
+    Args:
+        error: the error that reading it raised.
+    """
     reason = " ".join(str(error).split()) or type(error).__name__
     return ValueError(f"{path}: not a readable archive ({reason}); get it again")
 
 
 class _Header(tarfile.TarInfo):
-    """Member of a tar file whose headers may be at most `MAX_HEADER` bytes in memory."""
+    """Tar member whose header blocks may take at most `MAX_HEADER` bytes of memory."""
 
     def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
         if self.size < 0 or (self.type in HEADERS and self.size > MAX_HEADER):
@@ -258,7 +273,9 @@ def _tar_members(path: Path, pattern: str, max_bytes: int | None) -> Iterator[tu
 
 
 def _refuse_unsafe(name: str, is_file: bool) -> None:
-    """Refuse a member that is no plain file, or whose name could lead out of a folder."""
+    """Raise an error if an archive member is not a regular file, or its name could lead out of a
+    folder.
+    """
     if not is_file:
         raise tarfile.ExtractError(f"its member {name!r} is a link or a device")
     if not is_inside(name):
@@ -279,8 +296,9 @@ def _zip_members(path: Path, pattern: str, max_bytes: int | None) -> Iterator[tu
 
 
 def files_in(folder: Path) -> dict[str, Path]:
-    """Return name -> path of all files in a folder and the folders in it, sorted by name; names
-    begin with that of the folder.
+    """Return name -> path of all files in a folder and its subfolders, sorted by name.
+
+    The names begin with the name of the folder.
     """
     named = (
         (f"{folder.name}/{path.relative_to(folder).as_posix()}", path)

@@ -1,4 +1,4 @@
-"""Rows of Parquet and Arrow files -> records."""
+"""Readers of Parquet and Arrow files, which yield a record for each row."""
 
 import io
 import struct
@@ -29,7 +29,8 @@ def read_parquet(
     """Yield a record for every row of a Parquet file.
 
     Args:
-        column: the only one to be read, where the file has it.
+        header: ignored; the file stores the names of its columns.
+        column: read this column alone; all columns if it is None or the file lacks it.
     """
     from pyarrow import parquet  # slow to import
 
@@ -53,7 +54,8 @@ def read_arrow(
     them.
 
     Args:
-        column: the only one to be read, where the file has it.
+        header: ignored; the file stores the names of its columns.
+        column: read this column alone; all columns if it is None or the file lacks it.
     """
     import pyarrow
     from pyarrow import ipc
@@ -79,9 +81,9 @@ def read_arrow(
 
 
 def _random_access(name: str, source: Source) -> tuple["pyarrow.NativeFile", SizeLimit]:
-    """Return a file that Arrow can read at any offset, and the limit of what it may unpack to.
+    """Return a file object that Arrow can read at any offset, and the limit on its unpacked size.
 
-    A stream that can only be read in order is taken into memory.
+    A stream without random access is read into memory first.
     """
     import pyarrow
 
@@ -96,7 +98,12 @@ def _random_access(name: str, source: Source) -> tuple["pyarrow.NativeFile", Siz
 
 
 def _rows(name: str, kind: str, batches: Iterator["pyarrow.RecordBatch"]) -> Iterator[Record]:
-    """Yield a record for every row of batches; `kind` names the format in messages."""
+    """Yield a record for every row of the batches.
+
+    Args:
+        name: name of the file, for ids and messages.
+        kind: name of the file format, for messages.
+    """
     import pyarrow
 
     number = 0
@@ -112,13 +119,14 @@ def _rows(name: str, kind: str, batches: Iterator["pyarrow.RecordBatch"]) -> Ite
 
 
 def _values(name: str, n_before: int, batch: "pyarrow.RecordBatch") -> list[JsonObject]:
-    """Return column -> value for each row of a batch.
+    """Return the rows of a batch, each a dict from column to value.
 
     Args:
-        n_before: rows of the file before the batch, for messages.
+        name: name of the file, for messages.
+        n_before: number of rows in the file before this batch, for messages.
 
     Raises:
-        ValueError: a text is not UTF-8, or two fields of a struct have one name.
+        ValueError: a text is not UTF-8, or two fields of a struct have the same name.
     """
     try:
         return batch.to_pylist()

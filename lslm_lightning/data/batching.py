@@ -1,5 +1,5 @@
-"""Assignment of examples to batches as pure functions of (seed, epoch), and a stream of batches
-that any number of ranks can share.
+"""Assignment of examples to batches as a pure function of (seed, epoch), and a stream of batches
+that is divided among any number of ranks.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -13,22 +13,23 @@ Item = TypeVar("Item")
 
 
 def _rounded(length: np.ndarray) -> np.ndarray:
-    """Return lengths rounded up to a multiple of `LENGTH_STEP`."""
+    """Return the lengths rounded up to multiples of `LENGTH_STEP`."""
     return -(-length // LENGTH_STEP) * LENGTH_STEP
 
 
 class TokenBudget:
     """Plan of batches of at most `max_tokens` padded positions, made of examples of similar length.
 
-    Examples are ordered by their lengths rounded up to an even number, at random within equal ones;
-    the cuts depend on the rounded lengths alone. So every epoch has the same number of batches, no
-    example is left out or taken twice, and an epoch's batches are a pure function of (seed, epoch).
+    Lengths are rounded up to even numbers. In each epoch the examples are sorted by rounded length,
+    with examples of equal length in random order, and cut into batches. The cuts depend on the
+    rounded lengths only. Therefore every epoch has the same number of batches and contains each
+    example once, and the batches are a pure function of (seed, epoch).
 
     Args:
-        lengths: (N, sides) positions of each example on each side (source, target), all of which
+        lengths: (N, sides) number of positions of each example on each side (source, target); sides
             are padded separately.
-        max_tokens: bound on rows * (sum over sides of the longest example); an example longer than
-            this is a batch of its own.
+        max_tokens: upper bound on rows * (sum over sides of the longest example). An example longer
+            than this forms a batch of its own.
     """
 
     def __init__(self, lengths: np.ndarray, max_tokens: int, seed: int = 0) -> None:
@@ -46,7 +47,11 @@ class TokenBudget:
 
     @staticmethod
     def _cut(ordered: np.ndarray, max_tokens: int) -> np.ndarray:
-        """Return the first row of each batch but the first, for lengths in their final order."""
+        """Return the index of the first row of each batch except the first batch.
+
+        Args:
+            ordered: (N, sides) rounded lengths in their final order.
+        """
         cuts = []
         start = 0
         longest = np.zeros(ordered.shape[1], dtype=np.int64)
@@ -70,26 +75,33 @@ class TokenBudget:
         return [batches[i] for i in random.permutation(len(batches))]
 
     def padding_share(self, epoch: int = 0) -> float:
-        """Return the share (0..1) of an epoch's positions that hold padding."""
+        """Return the fraction (0..1) of the positions of an epoch that are padding."""
         padded = sum(len(batch) * self.lengths[batch].max(0).sum() for batch in self(epoch))
         return 1.0 - float(self.lengths.sum()) / float(padded)
 
 
 class BatchStream(Generic[Item]):
-    """Share of one rank of the endless stream of global micro-batches: rank r of W takes number i *
-    W + r.
+    """Micro-batches of one rank from an endless stream: rank r of W takes the global micro-batches
+    i * W + r.
 
-    Each `iter` begins at `position()`, the number of micro-batches that all ranks have *trained
-    on*, so a resumed run continues exactly, however far a loader had read ahead. The stream runs
-    through epoch after epoch of `plan`; its length, for a Trainer, is one epoch's share of a rank,
-    rounded down to whole optimizer steps of `accumulate` micro-batches: nothing is dropped, the
-    rest comes with the next share, and 2 ranks take the steps of 1 that accumulates 2.
+    The stream runs through one epoch of `plan` after another. Each `iter` starts at `position()`,
+    the number of global micro-batches *trained on* so far, so a resumed run continues exactly there
+    even if the loader had read ahead.
+
+    The length that a Trainer sees is the number of micro-batches of this rank in one epoch, rounded
+    down to whole optimizer steps. Micro-batches beyond that are not dropped: they begin the next
+    epoch of the Trainer. Two ranks take the same optimizer steps as one rank that accumulates 2
+    micro-batches.
 
     Args:
-        plan: returns the batches of an epoch.
-        n_batch: number of batches of an epoch.
-        accumulate: micro-batches of an optimizer step.
-        limit: batches of a rank in an epoch: a number of them, or a share of the stream's length.
+        plan: returns the batches of an epoch, given its number.
+        n_batch: number of batches in an epoch of `plan`.
+        position: returns the number of global micro-batches trained on.
+        rank: index of this process.
+        world: number of processes.
+        accumulate: number of micro-batches in an optimizer step.
+        limit: batches of this rank in an epoch: an int is a number, a float a fraction of the
+            length.
     """
 
     def __init__(
@@ -125,7 +137,7 @@ class BatchStream(Generic[Item]):
             yield self[done + i * self.world + self.rank]
 
     def __getitem__(self, number: int) -> Item:
-        """Return global micro-batch `number`."""
+        """Return the global micro-batch with index `number`, counted over all epochs."""
         epoch, index = divmod(number, self.n_batch)
         if self._epoch is None or self._epoch[0] != epoch:
             self._epoch = (epoch, self.plan(epoch))
@@ -133,8 +145,11 @@ class BatchStream(Generic[Item]):
 
 
 def limited(n_batch: int, limit: int | float | None) -> int:
-    """Return how many of `n_batch` batches a Trainer's limit leaves: an int is a number, a float a
-    share, None no limit.
+    """Return the number of batches that remain under a Trainer's limit.
+
+    Args:
+        limit: maximum number of batches (int), fraction of the batches (float), or None for no
+            limit.
     """
     if limit is None:
         return n_batch

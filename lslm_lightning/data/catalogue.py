@@ -1,5 +1,5 @@
-"""Catalogue of corpora: the packaged `corpora.yaml` with the user's `configs/corpora.yaml`
-merged over it.
+"""Catalogue of corpora: the packaged `corpora.yaml`, updated by the user's
+`configs/corpora.yaml`.
 """
 
 import difflib
@@ -22,11 +22,12 @@ FORMATS = ("parallel", "sphinx", *READERS)
 
 @dataclass(frozen=True)
 class DataFile:
-    """File or folder (its name ends in "/") of a corpus.
+    """File or folder of a corpus; the name of a folder ends in "/".
 
     Args:
-        checksums: by algorithm; any one that agrees is enough, none means unverified.
-        url: where it is published; None where it is not.
+        checksums: algorithm -> expected checksum. The file is valid if any one matches, and is not
+            verified if there are none.
+        url: address for downloads; None if the file is not published.
     """
 
     name: str
@@ -35,7 +36,7 @@ class DataFile:
 
     @property
     def members(self) -> str:
-        """Pattern of the members of a published archive that make up the folder; "" of a file."""
+        """Pattern of the archive members that make up a published folder; "" for a file."""
         patterns = [
             algorithm.removeprefix(MEMBERS)
             for algorithm in self.checksums
@@ -46,15 +47,16 @@ class DataFile:
 
 @dataclass(frozen=True)
 class Split:
-    """Part of a corpus.
+    """Split of a corpus.
 
     Args:
-        files: name or pattern of its files, or several.
-        share: (from, to), both within 0..1, of the rows or characters of the files; None for all.
-        rows: number of rows, where it is known.
-        columns: field -> column, in data_folder of the entry's.
-        members: pattern of the members of an archive that are read.
-        where: field -> values; a row is taken if each field has one of its values.
+        files: name or glob pattern of its files, or a list of these.
+        share: (from, to), fractions between 0 and 1 of the rows or characters of the files; None
+            for all.
+        rows: number of rows, if known.
+        columns: field -> column; overrides the columns of the entry.
+        members: glob pattern of the archive members to read.
+        where: field -> accepted values; only rows that match in every field are used.
     """
 
     files: str | Sequence[str]
@@ -67,7 +69,7 @@ class Split:
 
 @dataclass(frozen=True)
 class CatalogueEntry:
-    """Corpus as `corpora.yaml` describes it; that file explains the keys."""
+    """Description of a corpus from `corpora.yaml`; that file explains the keys."""
 
     name: str
     task: str
@@ -97,12 +99,12 @@ class CatalogueEntry:
 
     @property
     def data_folder(self) -> str:
-        """Name of the corpus's folder within a folder of corpora."""
+        """Name of this corpus's folder within the folders that hold corpora."""
         return self.subfolder or self.name
 
     @cached_property
     def data_files(self) -> tuple[DataFile, ...]:
-        """All files of the corpus, those of the splits included."""
+        """All files of the corpus, including the files that only splits name."""
         named = dict.fromkeys(name for split in self.splits for name in self.split_files(split))
         return tuple(
             self._data_file(name, self.files.get(name)) for name in {**self.files, **named}
@@ -110,14 +112,15 @@ class CatalogueEntry:
 
     @property
     def answers(self) -> frozenset[str]:
-        """Fields that keep several texts of a record apart."""
+        """Fields in which several texts of a record are kept separate instead of joined."""
         return answer_fields(self.task, self.required)
 
     def parallel_files(self, split: str) -> list[dict[str, str]]:
-        """Return language -> name of a split's files of parallel text, for each part in order.
+        """Return one dict per part of a split of parallel text, language -> file name.
 
         Raises:
-            ValueError: files without `{language}` in their names are not one for each language.
+            ValueError: file names without `{language}` are given, but their number differs from the
+                number of languages.
         """
         patterns = self.splits[split].files
         patterns = [patterns] if isinstance(patterns, str) else patterns
@@ -136,7 +139,7 @@ class CatalogueEntry:
         return [dict(zip(self.languages, patterns, strict=True))]
 
     def split_files(self, split: str) -> list[str]:
-        """Return the names of a split's files, `{language}` and `*` resolved."""
+        """Return the names of a split's files, with `{language}` and `*` expanded."""
         if self.format == "parallel":
             return [name for part in self.parallel_files(split) for name in part.values()]
         patterns = self.splits[split].files
@@ -157,10 +160,13 @@ class CatalogueEntry:
 
 
 def read_catalogue(users: Path = USERS) -> dict[str, CatalogueEntry]:
-    """Return the entries of the packaged and the user's catalogue by name.
+    """Return name -> entry of the packaged catalogue, updated by the user's catalogue.
+
+    Args:
+        users: path of the user's catalogue, which may be missing.
 
     Raises:
-        ValueError: a file is no YAML, or an entry has an unknown, missing or impossible key.
+        ValueError: a file is not YAML, or an entry has an unknown, missing or invalid key.
     """
     merged: dict[str, JsonObject] = {}
     for path in (PACKAGED, users):
@@ -187,7 +193,9 @@ def _read_yaml(path: Path) -> Settings:
 
 
 def _entry(name: str, about: Settings) -> CatalogueEntry:
-    """Return an entry; ValueError names the key of corpora.yaml that is wrong, and the rule."""
+    """Return an entry from its YAML mapping `about`; raise ValueError that names an invalid key and
+    the rule.
+    """
     where = f"corpora.yaml: {name}"
     _require_keys(where, about, CatalogueEntry)
     for key, kind, rule in (
@@ -239,7 +247,7 @@ def _entry(name: str, about: Settings) -> CatalogueEntry:
 
 
 def _is_choice(value: Json) -> bool:
-    """Return whether a value maps fields to lists of texts."""
+    """Return whether a value is a mapping from fields to lists of texts."""
     return (
         isinstance(value, Mapping)
         and bool(value)
@@ -251,7 +259,7 @@ def _is_choice(value: Json) -> bool:
 
 
 def _is_share(value: Json) -> bool:
-    """Return whether a value is [from, to] with 0 <= from < to <= 1."""
+    """Return whether a value is a pair [from, to] with 0 <= from < to <= 1."""
     return (
         isinstance(value, list | tuple)
         and len(value) == 2

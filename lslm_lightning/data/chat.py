@@ -1,5 +1,7 @@
-"""Conversations as text: a list of turns, each an object with `role` and `content`, or with `from`
-and `value`.
+"""Conversion of chat conversations to text.
+
+A conversation is a list of turns, each an object with `role` and `content`, or with `from` and
+`value`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +17,7 @@ KEYS = (("role", "content"), ("from", "value"))
 
 
 def is_chat(value: Json) -> TypeGuard[Turns]:
-    """Return whether a value is a list of turns."""
+    """Return whether a value is a non-empty list of chat turns."""
     return (
         isinstance(value, Sequence)
         and not isinstance(value, str)
@@ -25,7 +27,7 @@ def is_chat(value: Json) -> TypeGuard[Turns]:
 
 
 def is_content(value: Json) -> TypeGuard[Sequence[Settings]]:
-    """Return whether a value is the content of a turn as a list of parts, all of them text."""
+    """Return whether a value is a non-empty list of text parts, one form of a turn's content."""
     return (
         isinstance(value, list)
         and bool(value)
@@ -39,20 +41,23 @@ def is_content(value: Json) -> TypeGuard[Sequence[Settings]]:
 
 
 def text_of_parts(parts: Sequence[Settings]) -> str:
-    """Return the parts of a turn's content as one text."""
+    """Return the concatenated texts of the parts of a turn's content."""
     return "".join(part["text"] for part in parts)
 
 
 def content_key(turns: Turns) -> str:
-    """Return the key that holds the content of these turns: "content" or "value"."""
+    """Return the key that holds the content in these turns: "content" or "value"."""
     return (_keys(turns[0]) or KEYS[0])[1]
 
 
 def render(turns: Turns, where: str) -> str:
-    """Return the turns as text, each as "role: content", a blank line between two.
+    """Return the turns as text, each as "role: content", separated by blank lines.
+
+    Args:
+        where: file and line, for messages.
 
     Raises:
-        ValueError: the content of a turn is no text.
+        ValueError: the content of a turn is not text.
     """
     lines = []
     for number, turn in enumerate(turns, 1):
@@ -62,14 +67,16 @@ def render(turns: Turns, where: str) -> str:
 
 
 def _keys(turn: Json) -> tuple[str, str] | None:
-    """Return the keys of speaker and content in a turn; None of a value that is no turn."""
+    """Return the keys of role and content in a turn; None if the value is not a turn."""
     return next(
         (keys for keys in KEYS if isinstance(turn, Mapping) and set(keys) <= set(turn)), None
     )
 
 
 def _text(content: Json, where: str) -> str:
-    """Return the content of a turn as text; ValueError with `where` if it holds anything else."""
+    """Return the content of a turn as text; raise ValueError, which states `where`, if it is not
+    text.
+    """
     if isinstance(content, str):
         return content
     if is_content(content):

@@ -1,4 +1,4 @@
-"""Checksums of files and folders, computed once per version of them."""
+"""Checksums of files and folders, cached until a file changes."""
 
 import fnmatch
 import hashlib
@@ -20,10 +20,11 @@ def checksum(path: Path, algorithm: str) -> str:
     """Return the checksum of a file or folder in hex.
 
     Args:
-        algorithm: "sha256"; "git-blob", the id that `git hash-object` prints; or "members PATTERN",
-            the SHA-256 of what `sha256sum` would print for the archive's matching members in order
-            of name: the same however and below whatever folder they were packed, or not packed at
-            all. The SHA-256 of a folder is that of all files in it, as members.
+        algorithm: "sha256"; "git-blob" for the id that `git hash-object` prints; or "members
+            PATTERN" for the SHA-256 of the `sha256sum` listing of the archive members that match
+            the pattern, sorted by name. The listing does not depend on how the members were packed
+            or on the folder that holds them. For a folder, the listing of its files is used in the
+            same way.
 
     Raises:
         ValueError: `path` is a pipe or a device, or an archive that cannot be read.
@@ -51,8 +52,10 @@ def checksum(path: Path, algorithm: str) -> str:
 
 
 def listing(files: Mapping[str, Path | None]) -> str:
-    """Return the SHA-256, in hex, of what `sha256sum` would print for files (name -> path, None for
-    one that is missing).
+    """Return the SHA-256, in hex, of the text that `sha256sum` prints for the files.
+
+    Args:
+        files: name -> path; None for a file that is missing.
     """
     sums = {
         name: "missing" if file is None else checksum(file, "sha256")
@@ -62,22 +65,24 @@ def listing(files: Mapping[str, Path | None]) -> str:
 
 
 def cached_checksum(path: Path, algorithm: str = "sha256") -> str:
-    """Return `checksum(path, algorithm)`, from the cache while path, size and time of change are
-    the same.
+    """Cached version of `checksum`, computed again when the path, size or modification time of a
+    file changes.
     """
     files = [path] if path.is_file() else files_in(path).values()
     return _cached([path, *files], algorithm, lambda: checksum(path, algorithm))
 
 
 def cached_listing(files: Mapping[str, Path | None]) -> str:
-    """Return `listing(files)`, from the cache while the files are unchanged."""
+    """Cached version of `listing`, computed again when the names or the files change."""
     present = [file for file in files.values() if file is not None]
     return _cached(present, json.dumps(list(files)), lambda: listing(files))
 
 
 def _cached(files: Iterable[Path], what: str, compute: Callable[[], str]) -> str:
-    """Return `compute()`, from the cache while the files are unchanged; `what` tells apart what is
-    computed of the same files.
+    """Return `compute()`, from the cache while the files are unchanged.
+
+    Args:
+        what: name of the quantity computed; part of the cache key.
     """
     versions = [
         [str(file.resolve()), *((s := file.stat()).st_size, s.st_mtime_ns)]
@@ -109,8 +114,9 @@ def _members_sha256(path: Path, pattern: str) -> str:
 
 
 def root_of(pattern: str) -> str:
-    """Return the folder at which the names of matching members are cut: the first part of a
-    pattern, without a "*" before it.
+    """Return the first folder in a pattern of archive members, without a leading "*".
+
+    The names of matching members are cut so that they begin with this folder.
     """
     return pattern.removeprefix("*").split("/")[0]
 

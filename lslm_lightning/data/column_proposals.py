@@ -1,5 +1,6 @@
-"""Propose which columns of a file fields could be read from, for messages; nothing is read unasked
-by these guesses.
+"""Proposals for error messages: columns of a file from which fields could be read.
+
+The proposals are shown to the user; they are never applied.
 """
 
 import difflib
@@ -65,12 +66,12 @@ TARGET_NAMES = ("target", "tgt", "output", "reference", "ref", "target_text", "t
 
 
 def propose_columns(first: Values, fields: Sequence[str], by_order: bool = True) -> JsonObject:
-    """Return field -> column for as many of `fields` as possible.
+    """Return field -> proposed column, for as many of `fields` as possible.
 
     Args:
         first: the first record of the file.
-        by_order: whether fields without a column of a usual name take the columns left over that
-            hold text, in order.
+        by_order: whether fields without a column of a usual name get the remaining text columns, in
+            order.
     """
     columns: JsonObject = {}
     chosen: set[str] = set()
@@ -114,14 +115,21 @@ def propose_columns(first: Values, fields: Sequence[str], by_order: bool = True)
 
 
 def columns_as_yaml(columns: Settings) -> str:
-    """Return columns as YAML on one line: "columns: {en: english, de: german}"."""
+    """Return columns as one line of YAML: "columns: {en: english, de: german}"."""
     return f"columns: {dump_yaml(dict(columns), flow=True).strip()}"
 
 
 def missing_columns_message(
     name: str, first: Values, lacking: Sequence[str], fields: Sequence[str]
 ) -> str:
-    """Return the error for fields that no column was found for, with columns to set."""
+    """Return the error message for fields without a column, with a setting of `columns` to try.
+
+    Args:
+        name: name of the corpus.
+        first: the first record of the file.
+        lacking: the fields without a column.
+        fields: all fields that the task reads.
+    """
     guess = propose_columns(first, fields)
     fields_lacking = " and ".join(map(repr, lacking))
     problem = f"corpus {name}: no column for {fields_lacking}; {_present_columns(first)}"
@@ -134,7 +142,9 @@ def missing_columns_message(
 
 
 def unknown_columns_message(name: str, first: Values) -> str:
-    """Return the error for a file whose columns do not tell a task, with columns to set."""
+    """Return the error message for a file whose columns imply no task, with settings of `columns`
+    to try.
+    """
     texts = _text_columns(first)
     examples = [columns_as_yaml({"text": texts[0]})] if texts else []
     if has_own_id(first) and (language := next((key for key in texts if is_short_code(key)), None)):
@@ -157,17 +167,19 @@ def unknown_columns_message(name: str, first: Values) -> str:
 
 
 def folded_name(name: Json) -> str:
-    """Return the name of a column in lower case, without blanks around it and byte order mark."""
+    """Return a column name in lower case, without surrounding white space and byte order mark."""
     return str(name).strip().strip("\ufeff").casefold()
 
 
 def has_own_id(first: Values) -> bool:
-    """Return whether the file itself has a column `id`."""
+    """Return whether the file has a column `id`, so that the id of the record `first` was not
+    generated.
+    """
     return "id" in first and first["id"] != where_of(first)
 
 
 def is_short_code(name: str) -> bool:
-    """Return whether a column is certainly called by a language's code: two letters, or more with
+    """Return whether a column name is unmistakably a language code: two letters, or a code with
     script or region.
     """
     return is_language(name) and (
@@ -176,15 +188,21 @@ def is_short_code(name: str) -> bool:
 
 
 def chat_column(first: Values) -> str | None:
-    """Return the first column that holds a list of chat turns, or None."""
+    """Return the name of the first column that holds a list of chat turns, or None."""
     return next(
         (key for key, value in first.items() if isinstance(key, str) and is_chat(value)), None
     )
 
 
 def _turn_path(turns: Sequence[Settings], column: str, position: int, n_field: int) -> str:
-    """Return the path to the content of the turn that a field is likely to be: the last turn for
-    the last of `n_field` fields, the first one that is not the system's for others.
+    """Return the path of the chat turn from which a field is probably to be read.
+
+    This is the last turn for the last of several fields, otherwise the first turn that is not a
+    system message.
+
+    Args:
+        column: name of the column that holds the turns.
+        position: index of the field among `n_field` fields.
     """
     key = content_key(turns)
     if position == n_field - 1 and n_field > 1:
@@ -194,7 +212,9 @@ def _turn_path(turns: Sequence[Settings], column: str, position: int, n_field: i
 
 
 def _text_columns(first: Values) -> list[str]:
-    """Return columns, and paths of inner columns, that hold text or lists of text."""
+    """Return the columns, and dotted paths of inner columns, that hold a text or a list of
+    texts.
+    """
     found = []
     for key, value in first.items():
         if key == "id" and not has_own_id(first):
@@ -219,8 +239,10 @@ def _text_columns(first: Values) -> list[str]:
 
 
 def _texts_of_languages(key: str, value: Json) -> list[str]:
-    """Return paths to the texts in a list of objects that each say their language: [{lang: en,
-    text: ...}, {lang: de, text: ...}].
+    """Return the dotted paths of the texts in a list of objects that each state their language.
+
+    Such a list is [{lang: en, text: ...}, {lang: de, text: ...}]; the result is [] for any other
+    value.
     """
     if (
         not isinstance(value, list)
@@ -246,8 +268,8 @@ def _is_text(value: Json) -> bool:
 
 
 def _positions_example(first: Values, fields: Sequence[str]) -> str:
-    """Return an example that names columns by position, for a table that may have no header; "" for
-    other files.
+    """Return an example that selects columns by position, for a table that may have no header; ""
+    for other files.
     """
     file = bare_name(where_of(first).rpartition(":")[0].lower())
     if not file.endswith((".tsv", ".csv")):

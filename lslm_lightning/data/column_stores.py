@@ -1,8 +1,7 @@
-"""Checks of the size and the soundness of Parquet and Arrow files before their values become Python
-objects.
+"""Size and integrity checks of Parquet and Arrow files before their values become Python objects.
 
-A page, a dictionary or a compressed buffer of a few bytes may stand for gigabytes, and Arrow checks
-neither the offsets nor the indices of a file that it maps.
+A few bytes of a page, dictionary or compressed buffer may expand to gigabytes. Arrow itself checks
+neither offsets nor dictionary indices of a memory-mapped file.
 """
 
 import struct
@@ -26,12 +25,12 @@ DICTIONARY_BATCH = 2  # of Arrow's MessageHeader
 
 
 class SizeLimit:
-    """Counter of the bytes that a file unpacks to, with a limit.
+    """Counter of the unpacked bytes of a file, with an upper limit.
 
     Args:
-        name: of the file, for messages.
-        n_byte: size of the file.
-        is_held: whether the whole file is in memory, so that the smaller limit holds.
+        name: name of the file, for messages.
+        n_byte: size of the file in bytes.
+        is_held: whether the whole file is in memory, for which a smaller limit applies.
     """
 
     def __init__(self, name: str, n_byte: int, is_held: bool) -> None:
@@ -41,29 +40,27 @@ class SizeLimit:
         self.limit = max_in_memory(n_byte) if is_held else max_unpacked(n_byte)
 
     def check(self, n_unpacked: int) -> None:
-        """Refuse to unpack more bytes than the limit at once.
-
-        Raises:
-            ValueError: `n_unpacked` is more than the file may unpack to.
-        """
+        """Raise ValueError if `n_unpacked` bytes exceed the limit of the file."""
         if n_unpacked > self.limit:
             raise too_large(self.name, self.limit, self.n_byte)
 
     def use(self, n_unpacked: int) -> None:
-        """Count bytes that are unpacked now.
+        """Add `n_unpacked` bytes to the count.
 
         Raises:
-            ValueError: all that were counted are more than the file may unpack to.
+            ValueError: the count exceeds the limit of the file.
         """
         self.n_used += n_unpacked
         self.check(self.n_used)
 
 
 def check_types(name: str, schema: "pyarrow.Schema") -> None:
-    """Refuse columns whose values may share their bytes, so that their size says nothing.
+    """Raise ValueError if a column has a type whose values may share bytes.
 
-    Raises:
-        ValueError: naming the column and its type.
+    The size of such values after unpacking cannot be derived from their stored size.
+
+    Args:
+        name: name of the file, for messages.
     """
     from pyarrow import types
 
@@ -92,7 +89,9 @@ def check_types(name: str, schema: "pyarrow.Schema") -> None:
 
 
 def unpacked_bytes(array: "pyarrow.Array") -> int:
-    """Return the bytes that an array's values take when each is stored by itself."""
+    """Return the size of an array in bytes if every value, also a repeated one, is stored
+    separately.
+    """
     from pyarrow import compute, types
 
     kind = array.type
@@ -126,17 +125,18 @@ def _is_text(kind: "pyarrow.DataType") -> bool:
 def bounded_slices(
     batch: "pyarrow.RecordBatch", budget: SizeLimit
 ) -> Iterator["pyarrow.RecordBatch"]:
-    """Yield a batch in parts that stay small as Python objects, and count their bytes.
+    """Yield slices of a batch that are small enough to become Python objects, and count their
+    bytes.
 
     Raises:
-        ValueError: there are too many of them.
+        ValueError: the count exceeds the limit of `budget`.
     """
     for start in range(0, len(batch), BATCH):
         yield from _halved(batch.slice(start, BATCH), budget)
 
 
 def _halved(batch: "pyarrow.RecordBatch", budget: SizeLimit) -> Iterator["pyarrow.RecordBatch"]:
-    """Yield a batch, halved again and again while it is larger than `BATCH_BYTES`."""
+    """Yield a batch, halved repeatedly while a slice is larger than `BATCH_BYTES`."""
     n_byte = sum(map(unpacked_bytes, batch.columns))
     budget.check(n_byte)
     if n_byte > BATCH_BYTES and len(batch) > 1:
@@ -149,11 +149,13 @@ def _halved(batch: "pyarrow.RecordBatch", budget: SizeLimit) -> Iterator["pyarro
 
 
 def check_offsets(batch: "pyarrow.RecordBatch") -> None:
-    """Refuse a batch whose offsets or indices lead beyond its buffers: reading it would end the
-    process. Text that is not UTF-8 passes; its reader names the row.
+    """Check that all offsets and indices of a batch lie within its buffers; otherwise reading it
+    would crash the process.
+
+    Text that is not UTF-8 is accepted here, and reported with its row number when the row is read.
 
     Raises:
-        pyarrow.ArrowInvalid: an offset or an index leads beyond its buffer.
+        pyarrow.ArrowInvalid: an offset or an index is out of range.
     """
     import pyarrow
 
@@ -167,7 +169,9 @@ def check_offsets(batch: "pyarrow.RecordBatch") -> None:
 
 
 def _as_bytes(array: "pyarrow.Array") -> "pyarrow.Array":
-    """Return a view of an array with its texts as bytes, which need not be UTF-8."""
+    """Return a view of an array with binary types in place of text types, which need not be
+    UTF-8.
+    """
     import pyarrow
     from pyarrow import types
 
@@ -204,11 +208,12 @@ PAGE_BYTES = 2
 
 
 def rows_at_once(file: "pyarrow.NativeFile", budget: SizeLimit) -> int:
-    """Return how many rows of a Parquet file may be decoded together, by the largest dictionaries
-    of its columns.
+    """Return the number of rows of a Parquet file to decode at a time.
+
+    The number decreases with the size of the dictionaries of its columns.
 
     Raises:
-        ValueError: its pages unpack to too much, or it is no such file.
+        ValueError: the unpacked pages exceed the limit, or the file is not a Parquet file.
     """
     try:
         footer = read_footer(file, budget.n_byte)
@@ -229,7 +234,9 @@ def rows_at_once(file: "pyarrow.NativeFile", budget: SizeLimit) -> int:
 
 
 def read_footer(file: "pyarrow.NativeFile", n_byte: int) -> Fields:
-    """Return the FileMetaData of a Parquet file of `n_byte` bytes, by the numbers of its fields."""
+    """Return the FileMetaData of a Parquet file of `n_byte` bytes as a dict from field number to
+    value.
+    """
     file.seek(max(0, n_byte - 8))
     length = int.from_bytes(file.read(8)[:4], "little")
     file.seek(max(0, n_byte - 8 - length))
@@ -237,7 +244,7 @@ def read_footer(file: "pyarrow.NativeFile", n_byte: int) -> Fields:
 
 
 def _dictionary_bytes(chunk: dict[int, int], file: "pyarrow.NativeFile") -> int:
-    """Return the bytes of a column's dictionary, by the header of its first page; 0 without one."""
+    """Return the unpacked size in bytes of a column chunk's dictionary page; 0 if it has none."""
     start = min(chunk[DATA_PAGE], chunk.get(DICTIONARY) or chunk[DATA_PAGE])
     file.seek(max(0, start))
     kind = None
@@ -253,11 +260,11 @@ def _dictionary_bytes(chunk: dict[int, int], file: "pyarrow.NativeFile") -> int:
 
 
 def check_messages(file: "pyarrow.NativeFile", budget: SizeLimit) -> None:
-    """Refuse an Arrow file or stream whose compressed buffers state a larger size than is allowed.
+    """Check the unpacked sizes that the compressed buffers of an Arrow file or stream declare.
 
     Raises:
-        ValueError: a stated size is more than the file may unpack to.
-        pyarrow.ArrowException, struct.error: it is no Arrow file or stream.
+        ValueError: a declared size exceeds the limit of the file.
+        pyarrow.ArrowException, struct.error: it is not an Arrow file or stream.
     """
     from pyarrow import ipc
 
@@ -275,8 +282,11 @@ def check_messages(file: "pyarrow.NativeFile", budget: SizeLimit) -> None:
 
 
 def _stated_bytes(metadata: memoryview, body: memoryview) -> int:
-    """Return the unpacked bytes of a message's buffers, as its metadata (a FlatBuffers table)
-    states them.
+    """Return the total unpacked size in bytes of a message's buffers.
+
+    Args:
+        metadata: header of the message, a FlatBuffers table.
+        body: the buffers.
     """
     root = _number(metadata, 0, "<I")
     kind = _field(metadata, root, 1)
@@ -300,7 +310,9 @@ def _number(data: memoryview, at: int, form: str) -> int:
 
 
 def _field(data: memoryview, table: int, number: int) -> int:
-    """Return the offset of a field of a FlatBuffers table; 0 where it is absent."""
+    """Return the offset of field `number` of the FlatBuffers table at offset `table`; 0 if it is
+    absent.
+    """
     names = table - _number(data, table, "<i")
     at = 4 + 2 * number
     offset = _number(data, names + at, "<H") if at < _number(data, names, "<H") else 0
@@ -308,6 +320,8 @@ def _field(data: memoryview, table: int, number: int) -> int:
 
 
 def _table(data: memoryview, table: int, number: int) -> int:
-    """Return the offset of the table that a field refers to; 0 where it is absent."""
+    """Return the offset of the table to which field `number` of another table refers; 0 if it is
+    absent.
+    """
     at = _field(data, table, number)
     return at + _number(data, at, "<I") if at else 0

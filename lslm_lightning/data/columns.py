@@ -1,4 +1,4 @@
-"""Find which column of a file each field of a row is read from."""
+"""Determine the column of a file from which each field of a row is read."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,10 +19,11 @@ from lslm_lightning.types import Json, JsonObject, Settings
 
 @dataclass(frozen=True)
 class FoundColumns:
-    """Columns of a file by field, and the task and the languages that they make it a corpus of.
+    """Columns found in a file, with the task and languages that they imply.
 
     Args:
-        task: "" of fields that belong to no task that is known here.
+        task: "" if the fields belong to no task known to this module.
+        languages: languages of a parallel corpus; () for other tasks.
         columns: field -> column.
         assumed: guesses that were made, as sentences without capital and full stop.
     """
@@ -40,20 +41,22 @@ def find_columns(
     fields: Sequence[str] = (),
     languages: Sequence[str] = (),
 ) -> FoundColumns:
-    """Return the column of each field, by the first record of a file.
+    """Return the column of each field, found from the first record of a file.
 
-    Columns are found that are called as fields, whatever their case, or by code or name of a
-    language; objects of languages (`translation: {en, de}`) and SQuAD's answers are opened, and a
-    list of chat turns becomes `text`.
+    A column is recognized by the name of a field, in any case, or by the code or name of a
+    language. Objects whose keys are languages (`translation: {en, de}`) and SQuAD's `answers` are
+    searched too. A list of chat turns becomes `text`.
 
     Args:
-        name: the file, for messages.
-        columns: what the user chose; the rest is found only where that does not say the task.
-        fields: those that the task at hand reads; () where they are not known.
-        languages: those that the task at hand reads; () where it states none.
+        name: name of the file, for messages.
+        first: the first record of the file.
+        columns: field -> column as the user set them; others are searched for only if these do not
+            determine the task.
+        fields: fields that the current task reads; () if unknown.
+        languages: languages that the current task reads; () if the task states none.
 
     Raises:
-        ValueError: a field has no column; the message names columns that could be set.
+        ValueError: a field has no column; the message suggests columns to set.
     """
     assumed: list[str] = []
     merged = dict(columns)
@@ -84,7 +87,7 @@ def find_columns(
 
 
 def _says_task(columns: Settings, name: str) -> bool:
-    """Return whether the fields of `columns` tell which task they are for."""
+    """Return whether the fields in `columns` determine a task."""
     try:
         task_of(columns, name)
     except ValueError:
@@ -95,8 +98,13 @@ def _says_task(columns: Settings, name: str) -> bool:
 def _find_by_name(
     first: Values, wanted: Sequence[str], languages: Sequence[str], assumed: list[str]
 ) -> JsonObject:
-    """Return field -> column as far as the names in the first record tell; guesses are added to
-    `assumed`.
+    """Return field -> column for the fields that the column names in the first record identify.
+
+    Args:
+        first: the first record of the file.
+        wanted: fields that the current task reads, without languages.
+        languages: languages that the current task reads.
+        assumed: list to which descriptions of guesses are appended.
     """
     paths = {key: key for key in first if isinstance(key, str) and key != "id"}
     found = {}
@@ -128,8 +136,8 @@ def _find_by_name(
 
 
 def _nested_language_columns(key: str, value: Json) -> dict[str, str]:
-    """Return language -> path in an object of languages alone, as in `translation: {en, de}`; {} of
-    any other value.
+    """Return language -> path for an object whose keys are all languages, as in `translation: {en,
+    de}`; {} for any other value.
     """
     if (
         isinstance(value, Mapping)
@@ -143,8 +151,13 @@ def _nested_language_columns(key: str, value: Json) -> dict[str, str]:
 def _stated_language_columns(
     first: Values, paths: Mapping[str, str], languages: Sequence[str], assumed: list[str]
 ) -> JsonObject:
-    """Return language -> column for the languages that the task reads; `id` is Indonesian where
-    that is asked for and nothing else holds it. Guesses are added to `assumed`.
+    """Return language -> column for the languages that the task reads.
+
+    `id` is read as Indonesian if Indonesian is requested and no other column holds it.
+
+    Args:
+        paths: column name -> path of the column.
+        assumed: list to which descriptions of guesses are appended.
     """
     found: JsonObject = {}
     left = list(paths)
@@ -165,8 +178,13 @@ def _stated_language_columns(
 
 
 def _language_columns(paths: Mapping[str, str], found: Settings, assumed: list[str]) -> JsonObject:
-    """Return language -> column for columns that are called by the code of a language, or, where
-    fewer than two are, by its name. Guesses are added to `assumed`.
+    """Return language -> column for columns named by language codes or, if there are fewer than two
+    of them, by the names of languages.
+
+    Args:
+        paths: column name -> path of the column.
+        found: columns already assigned to fields.
+        assumed: list to which descriptions of guesses are appended.
     """
     taken = set(found.values())
     codes = {
@@ -188,8 +206,8 @@ def _language_columns(paths: Mapping[str, str], found: Settings, assumed: list[s
 
 
 def _answer_columns(first: Values) -> dict[str, str]:
-    """Return paths of `answers` and `starts` within an object `answers`, as the hub has SQuAD; {}
-    where there is none.
+    """Return the paths of `answers` and `starts` inside an object `answers`, the layout of SQuAD on
+    the Hugging Face hub; {} if there is no such object.
     """
     value = first.get("answers")
     inner = value[0] if isinstance(value, list) and value else value

@@ -1,4 +1,4 @@
-"""Corpora by name."""
+"""Lookup of corpora by name."""
 
 import difflib
 from collections.abc import Sequence
@@ -19,20 +19,22 @@ def open_corpus(
     languages: Sequence[str] = (),
     fields: Sequence[str] = (),
 ) -> Corpus:
-    """Return the corpus of a name; nothing is read or fetched before its rows are asked for, but
-    from the hub all splits.
+    """Return the corpus with the given name.
+
+    Rows are read or downloaded when they are first requested, except that a hub data set is
+    downloaded here with all its splits.
 
     Args:
-        name: an entry of corpora.yaml, a built-in ("docstrings", "cldr"), a file or folder of this
-            machine, or a Hugging Face hub id ("owner/name" or "owner/name:configuration").
-        columns: field of a row -> column of the files (see corpora.yaml), in place of those of the
-            entry.
-        languages: the ones wanted of a parallel corpus; files of others need not be there.
-        fields: the ones that the task at hand reads, so that their columns are found in a path or a
-            data set of the hub.
+        name: an entry of corpora.yaml, a built-in corpus ("docstrings", "cldr"), a local file or
+            folder, or a Hugging Face hub id ("owner/name" or "owner/name:configuration").
+        columns: field of a row -> column of the files (see corpora.yaml); overrides the entry's
+            columns.
+        languages: languages to read from a parallel corpus; files of other languages may be absent.
+        fields: fields that the current task reads; their columns are searched for in a local file
+            or folder or a hub data set.
 
     Raises:
-        ValueError: there is no such corpus, or its description is wrong.
+        ValueError: the corpus does not exist, or its description is invalid.
     """
     columns = dict(columns or {})
     if (entry := find_entry(name, columns, languages, fields)) is not None:
@@ -44,10 +46,10 @@ def open_corpus(
 
 
 def check_corpus_name(name: str, columns: Settings) -> None:
-    """Refuse the name of a corpus that is nowhere; ids of the Hugging Face hub are not looked up.
+    """Check that a corpus exists, without contacting the Hugging Face hub.
 
     Raises:
-        ValueError: there is no such corpus; with the nearest name that exists.
+        ValueError: no corpus has this name; the message suggests the most similar one.
     """
     if name in builtin.CORPORA or Path(name).expanduser().exists():
         return
@@ -76,11 +78,11 @@ def check_corpus_name(name: str, columns: Settings) -> None:
 def find_entry(
     name: str, columns: Settings, languages: Sequence[str] = (), fields: Sequence[str] = ()
 ) -> CatalogueEntry | None:
-    """Return the entry of corpora.yaml of this name, or one that describes a file or folder of this
-    machine; None of any other corpus.
+    """Return the corpora.yaml entry with this name, or an entry made for a local file or folder;
+    None for built-in corpora and hub ids.
 
     Raises:
-        ValueError: the description is wrong, or a path holds no corpus.
+        ValueError: a description is invalid, or a path holds no corpus.
     """
     catalogue = read_catalogue()
     if name in catalogue:

@@ -1,4 +1,4 @@
-"""One corpus: its rows by split, and a digest of what determines them."""
+"""Class of all corpora: rows by split, and a digest of everything that determines the rows."""
 
 import hashlib
 import json
@@ -10,33 +10,29 @@ from lslm_lightning.types import Json
 
 
 def no_files(name: str) -> bytes:
-    """Refuse to read a file, for a corpus whose rows name none.
-
-    Raises:
-        FileNotFoundError: always.
-    """
+    """Raise FileNotFoundError, for corpora whose rows refer to no files."""
     raise FileNotFoundError(f"{name}: this corpus has no files beside its rows")
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """Rows of text by split. Every row has an `id`, unique and stable; the other fields depend on
+    """Rows of text by split. Every row has a unique, stable `id`; the other fields depend on
     `task`.
 
-    language_modeling: `text`. translation: a sentence for each language code (`ind` for
-    Indonesian), or a list of them, each a translation of the others. summarization: `document` and
-    `summary`, a list of references, the original first. Rows of other tasks have `fields`. A corpus
-    may add fields, such as `name`, `attribution` or `author`.
+    language_modeling: `text`. translation: one field per language code (`ind` for Indonesian),
+    which holds a sentence or a list of alternative translations. summarization: `document` and
+    `summary`, a list of references with the original first. Rows of other tasks have the fields in
+    `fields`. A corpus may have further fields, such as `name`, `attribution` or `author`.
 
     Args:
         load: returns all rows of a split.
-        fingerprint: returns what determines the rows of a split, as JSON can write it.
+        fingerprint: returns a JSON value that determines the rows of a split.
         read: returns the bytes of a file that a row names.
         note: remarks on how the rows were read or made.
-        comparability: why scores on this corpus do not compare with those of other machines; ""
-            where they do.
-        sizes: numbers of rows by split, as far as they are known without reading.
-        join: written between several texts of a field that is read as one text.
+        comparability: reason why scores on this corpus cannot be compared with those of other
+            machines; "" if they can.
+        sizes: split -> number of rows, where it is known without reading.
+        join: separator used when several texts of a field are joined into one.
     """
 
     name: str
@@ -58,11 +54,11 @@ class Corpus:
     _digests: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
 
     def rows(self, split: str) -> Sequence[Row]:
-        """Return all rows of a split, read once.
+        """Return all rows of a split; they are loaded once.
 
         Raises:
-            ValueError: no such split, or its files are corrupt or not what they should be.
-            FileNotFoundError: its files are neither here nor to be had.
+            ValueError: the split does not exist, or its files are corrupt or not the expected ones.
+            FileNotFoundError: its files are absent and cannot be downloaded.
         """
         self._require(split)
         if split not in self._rows:
@@ -70,11 +66,11 @@ class Corpus:
         return self._rows[split]
 
     def digest(self, split: str) -> str:
-        """Return the SHA-256, in hex, of all that determines the rows of a split: checksums of the
-        files and how they are read.
+        """Return the SHA-256, in hex, of everything that determines the rows of a split: the
+        checksums of its files and the settings by which they are read.
 
-        Caches and resumed runs depend on it. Scores compare by `evaluation.evaluation_set`, which
-        knows what is asked.
+        It identifies caches and the data of resumed runs. To tell whether scores are comparable,
+        use `evaluation.evaluation_set`.
         """
         self._require(split)
         if split not in self._digests:

@@ -1,4 +1,4 @@
-"""Files that published corpora have in a format of their own -> records."""
+"""Readers for the file formats of particular published corpora."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -11,8 +11,9 @@ DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight"
 
 
 def read_tagged(name: str, source: Source, header: bool) -> Iterator[Record]:
-    """Yield one record, the words of a file of `word/tag` tokens, a line a sentence; the word is
-    everything before the last slash (the Brown corpus).
+    """Yield one record with the words of a file of `word/tag` tokens, one sentence per line.
+
+    The word is everything before the last slash. This is the format of the Brown corpus.
     """
     sentences = (line.split() for line in lines_of(name, source))
     text = "\n".join(
@@ -22,8 +23,10 @@ def read_tagged(name: str, source: Source, header: bool) -> Iterator[Record]:
 
 
 def read_subject(name: str, source: Source, header: bool) -> Iterator[Record]:
-    """Yield one record, an email: the body, then lines `@subject`, `@ann0`... each followed by a
-    subject line (the AESLC corpus).
+    """Yield one record for an email of the AESLC corpus.
+
+    The file holds the body, then lines `@subject`, `@ann0`, `@ann1`..., each followed by a subject
+    line.
     """
     body, *parts = re.split(r"^@(subject|ann\d)\r?\n", decode(name, source), flags=re.MULTILINE)
     if not parts or parts[0] != "subject":
@@ -33,8 +36,9 @@ def read_subject(name: str, source: Source, header: bool) -> Iterator[Record]:
 
 
 def read_spoken_digits(name: str, source: Source, header: bool) -> Iterator[Record]:
-    """Yield one record, a recording `DIGIT_SPEAKER_INDEX.wav` whose text is the digit in English
-    (the Free Spoken Digit Dataset).
+    """Yield one record for a recording of the Free Spoken Digit Dataset.
+
+    The file is called `DIGIT_SPEAKER_INDEX.wav`; the text is the English word for the digit.
     """
     match = re.fullmatch(r"(\d)_([^_]+)_(\d+)", _stem(name))
     if not match:
@@ -45,10 +49,10 @@ def read_spoken_digits(name: str, source: Source, header: bool) -> Iterator[Reco
 
 
 def read_parallel(files: Mapping[str, tuple[str, Source]]) -> Iterator[Record]:
-    """Yield a record for each number of a line, with that line of every language's file.
+    """Yield a record for each line number, with that line from the file of every language.
 
     Args:
-        files: language -> name and content.
+        files: language -> (name, content) of its file.
 
     Raises:
         ValueError: the files differ in their number of lines.
@@ -69,12 +73,17 @@ def read_parallel(files: Mapping[str, tuple[str, Source]]) -> Iterator[Record]:
 
 
 def read_sphinx(files: Mapping[str, Source]) -> Iterator[Record]:
-    """Yield the utterances of a corpus for CMU Sphinx: line i of `*.fileids` says where its cepstra
-    lie, in the folder among `files`, and line i of `*.transcription` its words, then its name in
-    parentheses. The speaker is the folder it lies in.
+    """Yield a record for each utterance of a corpus in the layout of CMU Sphinx.
+
+    Line i of `*.fileids` is the path of its features within the folder of features. Line i of
+    `*.transcription` is its transcript, followed by its name in parentheses. The speaker is the
+    name of the folder that holds the features.
+
+    Args:
+        files: name -> content of the two files, and the name of the folder of features.
 
     Raises:
-        ValueError: a file is lacking, or lines do not belong together.
+        ValueError: a file is missing, or the two files do not match line by line.
     """
     names = [
         next((name for name in files if PurePosixPath(name).suffix == kind), None)

@@ -1,4 +1,4 @@
-"""Guesses at the encoding of bytes that are not UTF-8, and messages that say how to convert
+"""Detection of the encoding of bytes that are not UTF-8, and messages that explain how to convert
 them.
 """
 
@@ -84,7 +84,7 @@ SAMPLE = 1 << 16
 
 
 class DecodedBytes(NamedTuple):
-    """Text that bytes may be in one encoding; a higher score is likelier."""
+    """Result of decoding bytes in one candidate encoding; a higher score is likelier."""
 
     encoding: str
     text: str
@@ -92,14 +92,14 @@ class DecodedBytes(NamedTuple):
 
 
 def not_utf8(where: str, data: bytes, at: int, offset: int = 0, known: str = "") -> str:
-    """Return the message for bytes of a text file that are no UTF-8, or that are NUL.
+    """Return the error message for bytes of a text file that are NUL or not UTF-8.
 
     Args:
-        where: the file and the line.
-        data: from the beginning of that line, or of the file, and some of what follows.
-        at: position in `data` of the first byte that is wrong.
-        offset: position of `data` in the file.
-        known: text before it that was UTF-8 and not ASCII.
+        where: file and line.
+        data: bytes from the beginning of that line, or of the file, and some that follow.
+        at: index in `data` of the first invalid byte.
+        offset: byte offset of `data` in the file.
+        known: preceding text that was valid UTF-8 and not ASCII.
     """
     byte = f"{where}: byte {offset + at} (0x{data[at]:02x}) is "
     if kind := next(
@@ -148,7 +148,7 @@ def not_utf8(where: str, data: bytes, at: int, offset: int = 0, known: str = "")
 
 
 def detect(data: bytes) -> tuple[list[DecodedBytes], bool]:
-    """Return the texts that bytes may be, the likeliest first, and whether that one is certain."""
+    """Return the most likely decodings of bytes, best first, and whether the first is certain."""
     from charset_normalizer import from_bytes
 
     # these are no part of a character, so that none is cut
@@ -177,7 +177,7 @@ def detect(data: bytes) -> tuple[list[DecodedBytes], bool]:
 
 
 def _decoded(data: bytes, encoding: str) -> str | None:
-    """Return the text; None if the bytes are not in this encoding."""
+    """Return the decoded text; None if the bytes are invalid in this encoding."""
     try:
         return data.decode(encoding)
     except UnicodeDecodeError:
@@ -185,19 +185,19 @@ def _decoded(data: bytes, encoding: str) -> str | None:
 
 
 def _names(encoding: str) -> tuple[str, str]:
-    """Return the name of an encoding in messages, and for iconv."""
+    """Return the name of an encoding for messages, and its name for iconv."""
     return NAMES.get(encoding, (f"Windows-{encoding[2:]}", encoding.upper()))
 
 
 def _is_enough(reading: DecodedBytes) -> bool:
-    """Return whether a text has enough characters outside of ASCII to be certain."""
+    """Return whether a decoded text has enough non-ASCII characters to identify the encoding."""
     n = sum(not character.isascii() for character in reading.text)
     return n >= (N_LATIN if reading.encoding in LATIN else N_OTHER)
 
 
 def _familiarity(encoding: str, text: str) -> float:
-    """Return the share of a text's characters outside of ASCII that are likely in this encoding,
-    less those in unlikely positions.
+    """Return the fraction of non-ASCII characters that are usual in texts of this encoding, minus a
+    penalty for characters in unusual positions.
     """
     if encoding in COMMON:
         encoded = [c.encode(encoding) for c in text if not c.isascii()]
@@ -231,8 +231,10 @@ def _familiarity(encoding: str, text: str) -> float:
 
 
 def _wide(data: bytes) -> str | None:
-    """Return the name for iconv of bytes in UTF-16 or UTF-32; None of others. Without a byte order
-    mark they must have NULs and be text in one of these alone.
+    """Return iconv's name of UTF-16 or UTF-32 if bytes are in one of these encodings, else None.
+
+    Bytes without a byte order mark must contain NULs and be plausible text in exactly one of the
+    encodings.
     """
     if bom := next((name for mark, name in BOMS.items() if data.startswith(mark)), None):
         return bom
@@ -244,7 +246,7 @@ def _wide(data: bytes) -> str | None:
 
 
 def _is_printable(data: bytes) -> bool:
-    """Return whether bytes are UTF-8 without control characters."""
+    """Return whether bytes are valid UTF-8 without control characters except tab and line ends."""
     try:
         return all(
             unicodedata.category(character) != "Cc" or character in "\t\r\n"
@@ -255,7 +257,7 @@ def _is_printable(data: bytes) -> bool:
 
 
 def _is_text(data: bytes, encoding: str) -> bool:
-    """Return whether bytes, of which the last may be cut off, are text in an encoding."""
+    """Return whether bytes are plausible text in an encoding; the last character may be cut off."""
     width = 4 if encoding.startswith("UTF-32") else 2
     try:
         text = data[: len(data) - len(data) % width].decode(encoding)
@@ -268,10 +270,10 @@ def _is_text(data: bytes, encoding: str) -> bool:
 
 
 def _is_utf8_elsewhere(data: bytes, known: str) -> bool:
-    """Return whether other lines have several characters in UTF-8 that are not ASCII.
+    """Return whether the surrounding lines contain several non-ASCII characters in valid UTF-8.
 
     Args:
-        known: text before `data` that was UTF-8.
+        known: preceding text that was valid UTF-8.
     """
     n = sum(not character.isascii() for character in known)
     n_wrong = 0
@@ -282,7 +284,7 @@ def _is_utf8_elsewhere(data: bytes, known: str) -> bool:
 
 
 def _texts(data: bytes) -> Iterator[str | None]:
-    """Yield the lines of a sample; None for one that is not UTF-8."""
+    """Yield each line of the first `SAMPLE` bytes as text; None for a line that is not UTF-8."""
     for line in data[:SAMPLE].split(b"\n")[: -1 if len(data) > SAMPLE else None]:
         try:
             yield line.decode()
@@ -291,7 +293,7 @@ def _texts(data: bytes) -> Iterator[str | None]:
 
 
 def _around(text: str, n: int = 30) -> str:
-    """Return `n` characters around the first that is not ASCII."""
+    """Return up to `n` characters of a text around its first non-ASCII character."""
     at = next(
         (
             i
@@ -305,5 +307,5 @@ def _around(text: str, n: int = 30) -> str:
 
 
 def _convert(name: str) -> str:
-    """Return the command that converts a file from an encoding (as iconv names it) to UTF-8."""
+    """Return advice with the iconv command that converts a file from encoding `name` to UTF-8."""
     return f"convert it: iconv -f {name} -t UTF-8 FILE > NEW_FILE"

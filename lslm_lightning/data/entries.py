@@ -1,5 +1,5 @@
-"""Corpora that an entry of the catalogue describes: their files are found and read, columns chosen
-and the share of a split taken.
+"""Corpora described by catalogue entries: find and read their files, select columns and divide rows
+into splits.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -34,11 +34,13 @@ from lslm_lightning.types import Json, Settings
 
 
 def open_entry(entry: CatalogueEntry, columns: Settings, languages: Sequence[str] = ()) -> Corpus:
-    """Return the corpus of an entry; `columns` replace the entry's.
+    """Return a catalogue entry as a corpus.
 
-    Only the languages of a parallel corpus that `languages` or, where not all of those are there,
-    `columns` name are read, under the codes by which they are asked for: "zh-CN" reads what the
-    entry calls zh.
+    Args:
+        columns: field -> column; overrides the column settings of the entry.
+        languages: languages to read from a parallel corpus. If the entry lacks one of them, the
+            languages that `columns` names are read instead. Each is stored under the requested
+            code: for "zh-CN" the entry's zh is read.
     """
     asked = _asked_for(entry, columns, languages)
     if asked:
@@ -76,8 +78,10 @@ def open_entry(entry: CatalogueEntry, columns: Settings, languages: Sequence[str
 def _asked_for(
     entry: CatalogueEntry, columns: Settings, languages: Sequence[str]
 ) -> dict[str, str]:
-    """Return requested code -> code in the entry, in the entry's order: for `languages` if the
-    entry has all of them, else for the languages that `columns` names.
+    """Return requested code -> code in the entry, in the order of the entry's languages.
+
+    The requested codes are `languages` if the entry has all of them, otherwise the languages that
+    `columns` names.
     """
     if entry.task != "translation":
         return {}
@@ -89,8 +93,9 @@ def _asked_for(
 
 
 def _of_languages(entry: CatalogueEntry, languages: Sequence[str]) -> CatalogueEntry:
-    """Return the entry with these of its languages alone and, where files are listed one a
-    language, with their files.
+    """Return the entry restricted to some of its languages.
+
+    If its splits list one file per language, the files of other languages are removed.
     """
     splits = dict(entry.splits)
     for name, split in splits.items():
@@ -106,7 +111,7 @@ def _of_languages(entry: CatalogueEntry, languages: Sequence[str]) -> CatalogueE
 
 
 def _load(entry: CatalogueEntry, name: str) -> list[Row]:
-    """Return the rows of a split."""
+    """Return the rows of the split `name`."""
     split = entry.splits[name]
     required = entry.required
     records = list(_records(entry, name))
@@ -153,7 +158,9 @@ def _load(entry: CatalogueEntry, name: str) -> list[Row]:
 def _share(
     rows: list[Row], entry: CatalogueEntry, split: Split, share: tuple[float, float]
 ) -> list[Row]:
-    """Return the rows, or the characters of each, that are in a share of the split's files."""
+    """Return the rows, or the part of each text, that belong to the fraction `share` of the split's
+    files.
+    """
     low, high = share
     if entry.share_of == "characters":
         return [characters_share(row, low, high) for row in rows]
@@ -170,18 +177,20 @@ def _share(
 
 
 def _unshared(split: Split) -> Split:
-    """Return a split without its share, equal for all splits that share the same rows."""
+    """Return a split without its share and size, so that splits that divide the same files compare
+    equal.
+    """
     return replace(split, share=None, rows=None)
 
 
 def split_paths(entry: CatalogueEntry, name: str) -> list[Path]:
-    """Return the paths of a split's files on this machine, verified, downloaded if need be."""
+    """Return the local paths of a split's files, which are downloaded if necessary and verified."""
     files = {file.name: file for file in entry.data_files}
     return [verified_file(entry, files[file]) for file in entry.split_files(name)]
 
 
 def first_records(entry: CatalogueEntry, n: int) -> list[Record]:
-    """Return the first `n` records of the first split, with the files' own columns.
+    """Return the first `n` records of the first split, with the original columns of the files.
 
     Raises:
         ValueError: the files cannot be read.
@@ -190,7 +199,7 @@ def first_records(entry: CatalogueEntry, n: int) -> list[Record]:
 
 
 def _records(entry: CatalogueEntry, name: str) -> Iterator[Record]:
-    """Yield the records of a split, with the files' own columns."""
+    """Yield the records of the split `name`, with the original columns of the files."""
     split = entry.splits[name]
     paths = split_paths(entry, name)
     names = _record_names(entry, name)
@@ -215,8 +224,9 @@ def _records(entry: CatalogueEntry, name: str) -> Iterator[Record]:
 
 
 def _record_names(entry: CatalogueEntry, name: str) -> dict[str, str]:
-    """Return file -> name in row ids for the files of a split: the bare name, or the path from the
-    corpus's folder on where two of its files have the same.
+    """Return file -> name used in row ids, for the files of the split `name`.
+
+    This is the bare file name, or the path within the corpus if two files have the same bare name.
     """
     bare = {PurePosixPath(file.name).name for file in entry.data_files}
     are_distinct = len(bare) == len(entry.data_files)
@@ -228,8 +238,12 @@ def _record_names(entry: CatalogueEntry, name: str) -> dict[str, str]:
 def _parallel_records(
     parts: Sequence[Mapping[str, str]], paths: Mapping[str, Path]
 ) -> Iterator[Record]:
-    """Yield the sentences of all parts in order; where there are several parts, ids begin with the
-    whole name of each.
+    """Yield the aligned sentences of all parts in order; with several parts, ids begin with the
+    name of the part.
+
+    Args:
+        parts: language -> file name, for each part.
+        paths: file name -> local path.
     """
     for part in parts:
         records = read_parallel(
@@ -248,10 +262,10 @@ def _parallel_records(
 
 
 def _fingerprint(entry: CatalogueEntry, name: str) -> Json:
-    """Return what determines the rows of a split, as JSON can write it.
+    """Return a JSON value that determines the rows of the split `name`.
 
-    Declared checksums stand for the contents; files without one are read, and so are those that
-    rows name.
+    It holds the checksums declared in the catalogue; the checksums of files without one, and of
+    files that rows name, are computed.
     """
     files = {file.name: file for file in entry.data_files}
     contents: list[Mapping[str, str]] = []
@@ -282,8 +296,8 @@ def _fingerprint(entry: CatalogueEntry, name: str) -> Json:
 
 
 def _named_files_checksum(entry: CatalogueEntry, name: str) -> list[dict[str, str]]:
-    """Return the checksum of the files that rows name; [] where they lie in folders that are files
-    of the split.
+    """Return the checksum of the files that rows name; [] if they lie in folders that the split
+    lists.
     """
     fields = FILES.intersection(entry.required)
     if not fields or any(file.endswith("/") for file in entry.split_files(name)):
@@ -299,7 +313,7 @@ def _named_files_checksum(entry: CatalogueEntry, name: str) -> list[dict[str, st
 
 
 def _read(entry: CatalogueEntry, name: str) -> bytes:
-    """Return the bytes of a file that a row names."""
+    """Return the bytes of the file `name`, which a row refers to."""
     path = local_file(entry, DataFile(name, {}, None))
     if path is None or not path.is_file():
         raise FileNotFoundError(f"corpus {entry.name}: {name} is not here, and a row names it")

@@ -1,6 +1,4 @@
-"""Files of a corpus: found on this machine or downloaded from their public home, always
-verified.
-"""
+"""Find the files of a corpus on this machine or download them, and verify their checksums."""
 
 import logging
 import os
@@ -21,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 def local_file(entry: CatalogueEntry, file: DataFile) -> Path | None:
-    """Return the path of a file on this machine, unverified, or None."""
+    """Return the path of a corpus file on this machine, not verified; None if it is absent."""
     if entry.folder is None:
         return find_file(entry.data_folder, file.name)
     path = Path(entry.folder).expanduser() / file.name
@@ -29,12 +27,13 @@ def local_file(entry: CatalogueEntry, file: DataFile) -> Path | None:
 
 
 def verified_file(entry: CatalogueEntry, file: DataFile) -> Path:
-    """Return the path of a file whose checksum agrees, downloaded if it is not here.
+    """Return the path of a corpus file after verifying its checksum; download the file if it is
+    absent.
 
     Raises:
-        FileNotFoundError: it is not here and cannot be downloaded; the message says where to put it
-            and under which licence it comes.
-        ValueError: a checksum does not agree.
+        FileNotFoundError: the file is absent and cannot be downloaded; the message says where to
+            put it and states its licence.
+        ValueError: no checksum matches.
     """
     path = local_file(entry, file)
     if path is None:
@@ -48,14 +47,14 @@ def verified_file(entry: CatalogueEntry, file: DataFile) -> Path:
 def verify(
     path: Path, file: DataFile, use_cache: bool = True, way_out: str = "delete it and get it again"
 ) -> None:
-    """Check that one of the file's checksums agrees, if it has any.
+    """Check that a file matches one of its expected checksums, if it has any.
 
     Args:
-        use_cache: whether the checksum of an unchanged file is taken from the cache.
-        way_out: end of the message.
+        use_cache: whether the checksum of an unchanged file may come from the cache.
+        way_out: advice at the end of the error message.
 
     Raises:
-        ValueError: no checksum agrees; with the expected one and that of the file.
+        ValueError: no checksum matches; the message states the expected and the actual one.
     """
     computed = {}
     for algorithm, expected in file.checksums.items():
@@ -84,14 +83,15 @@ def n_byte(path: Path) -> int:
 
 
 def fetch(entry: CatalogueEntry, file: DataFile) -> Path:
-    """Return the path of a file in the user's cache, downloaded from its public home and verified;
-    one process downloads, others wait.
+    """Download a corpus file into the user's cache, verify it and return its path.
 
-    A folder comes as an archive; the members that its checksum covers are unpacked.
+    A file already in the cache is not downloaded again. If several processes call this at once, one
+    downloads and the others wait. A folder is published as an archive: its members that the
+    checksum covers are unpacked.
 
     Raises:
-        FileNotFoundError: no public home is known, or it cannot be reached.
-        ValueError: what came has another checksum.
+        FileNotFoundError: the file has no URL, the download failed, or the entry sets `folder`.
+        ValueError: the downloaded file has the wrong checksum.
     """
     if file.url is None:
         raise FileNotFoundError(_missing(entry, file, "no public home is known"))
@@ -124,7 +124,9 @@ def fetch(entry: CatalogueEntry, file: DataFile) -> Path:
 
 
 def _unpacked(archive: Path, pattern: str) -> Path:
-    """Unpack the matching members of an archive into a folder beside it; return that folder."""
+    """Unpack the archive members that match `pattern` into a folder beside the archive, and return
+    that folder.
+    """
     root = root_of(pattern)
     beside = archive.with_name("unpacked")
     for name, data in read_members(archive, pattern):

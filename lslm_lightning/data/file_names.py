@@ -1,5 +1,5 @@
-"""Split, part and language in the names of a folder's files, and checks that the files belong
-together.
+"""Parsing of file names in a corpus folder into split, part and language, and consistency checks of
+the files.
 """
 
 import json
@@ -44,8 +44,10 @@ LONGEST_OBJECT = 64 << 20  # bytes of a line that tells JSON Lines from JSON
 
 @dataclass(frozen=True)
 class File:
-    """Name of a file, taken apart. `split` is "" where the name has none; `number` is that of a
-    part, one of `total`.
+    """Components of a file name.
+
+    `split` is "" if the name contains none. `number` is the number of a part, one of `total` parts;
+    both are None if the name does not state them.
     """
 
     name: str  # from the corpus's folder on
@@ -60,26 +62,27 @@ class File:
 
     @property
     def twin(self) -> str:
-        """Key that is equal for files of the same content, compressed or not, and for files of a
-        split in whatever case their names are written.
+        """Key that is equal for two files with the same content: one compressed and one not, or
+        names of a split that differ in case.
         """
         return bare_name(self.name).casefold() if self.split else bare_name(self.name)
 
     @property
     def is_whole_split(self) -> bool:
-        """True if the name before format and language is a split and a number alone, or the file
-        lies in the folder of a split.
+        """True if the name consists of a split and a part number (before language and format), or
+        the file lies in the folder of a split.
         """
         *folders, bare = self.stem.split("/")
         return bool(SPLIT.fullmatch(bare)) or any(folder.lower() in FOLDERS for folder in folders)
 
 
 def files_of(path: Path) -> list[File]:
-    """Return the files in a folder where their names state splits, else those of its folders too;
-    hidden ones are left out.
+    """Return the files of a corpus folder, without hidden ones.
+
+    Subfolders are included unless files at the top level have names that state splits.
 
     Raises:
-        ValueError: a name of a split's file is that of a pipe, a device or a folder; or a name has
+        ValueError: a pipe, a device or a folder has the name of a split's file, or a name contains
             *.
     """
     seen = sorted(
@@ -112,7 +115,12 @@ def files_of(path: Path) -> list[File]:
 
 
 def _parsed(name: str, path: Path) -> File:
-    """Return the name of a file in `path` taken apart."""
+    """Return the components of the name of a file.
+
+    Args:
+        name: path of the file relative to `path`.
+        path: folder of the corpus.
+    """
     *folders, bare = name.split("/")
     stem, _, ending = bare_name(bare).rpartition(".")
     form = format_of(path / name) or ""
@@ -150,7 +158,9 @@ def _parsed(name: str, path: Path) -> File:
 
 
 def part_of(file: File) -> tuple[str]:
-    """Return the name of a file with {language} for its language, equal for all files of a part."""
+    """Return the name of a file with its language replaced by `{language}`; it is equal for all
+    files of a part.
+    """
     bare = bare_name(file.name)
     packed = file.name[len(bare) :]
     text = bare[-4:] if bare.lower().endswith(f".{file.language.lower()}.txt") else ""
@@ -158,7 +168,7 @@ def part_of(file: File) -> tuple[str]:
 
 
 def natural(name: str) -> list[tuple[int, str | int]]:
-    """Return a sort key by which part2 comes before part10."""
+    """Return a sort key that orders numbers by value, so that part2 comes before part10."""
     return [
         (0, int(piece)) if piece.isdigit() else (1, piece)
         for piece in re.split(r"([0-9]+)", name)
@@ -167,12 +177,14 @@ def natural(name: str) -> list[tuple[int, str | int]]:
 
 
 def by_split(path: Path, files: Sequence[File]) -> dict[str, list[File]]:
-    """Return split -> files in order. Parts make one split if their numbers are certainly those of
-    parts, or run from 0 or 1 without a gap.
+    """Return split -> its files in order.
+
+    Numbered files form one split if the numbers are clearly part numbers, or run from 0 or 1
+    without a gap.
 
     Raises:
-        ValueError: two names of a split are both there, or a part is missing or stands beside the
-            whole.
+        ValueError: a split appears under two names, a part is missing, or parts lie beside the
+            whole file.
     """
     splits: dict[str, list[File]] = {}
     for split, group in _grouped(files).items():
@@ -193,8 +205,8 @@ def by_split(path: Path, files: Sequence[File]) -> dict[str, list[File]]:
 
 
 def _grouped(files: Sequence[File]) -> dict[str, list[File]]:
-    """Return split -> files by their names; a file with a number that is not that of a part is a
-    split of its own.
+    """Return split -> files, by their names; a file whose number is not a part number is a split of
+    its own.
     """
     groups: dict[str, list[File]] = {}
     for file in sorted(files, key=lambda file: natural(file.name)):
@@ -215,7 +227,7 @@ def _grouped(files: Sequence[File]) -> dict[str, list[File]]:
 
 
 def _refuse_missing(path: Path, split: str, files: Sequence[File]) -> None:
-    """Refuse a split that lacks a part, or has parts beside the whole."""
+    """Raise ValueError if a split lacks a part, or has parts beside the whole file."""
     for stem, same_stem in groupby(
         sorted(files, key=lambda file: file.stem), key=lambda file: file.stem
     ):
@@ -248,10 +260,8 @@ def _stem_has_split(stem: str) -> bool:
 
 
 def refuse_twins(path: Path, files: Sequence[File]) -> None:
-    """Refuse two files of one content, compressed and not, or with names in another case.
-
-    Raises:
-        ValueError: naming both.
+    """Raise ValueError, naming both, if two files have the same content: compressed and not, or
+    names that differ in case.
     """
     seen: dict[str, File] = {}
     for file in files:
@@ -262,8 +272,9 @@ def refuse_twins(path: Path, files: Sequence[File]) -> None:
 
 
 def format_of(path: Path) -> str | None:
-    """Return the format of a file by its name, None of one that is not read; a .json of an object a
-    line is JSON Lines.
+    """Return the format of a file from its name; None if it is not supported.
+
+    A .json file with one object per line is JSON Lines.
     """
     form = FORMATS.get(bare_name(path.name.lower()).rpartition(".")[2])
     return "jsonl" if form == "json" and _has_an_object_a_line(path) else form
@@ -287,6 +298,6 @@ def _has_an_object_a_line(path: Path) -> bool:
 
 
 def some_of(names: Sequence[str]) -> str:
-    """Return the first names, and how many more there are, for a message."""
+    """Return the first few names as text, and how many more there are, for a message."""
     more = f" and {len(names) - NAMES_IN_MESSAGE} more" if len(names) > NAMES_IN_MESSAGE else ""
     return ", ".join(names[:NAMES_IN_MESSAGE]) + more

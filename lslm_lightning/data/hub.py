@@ -1,5 +1,6 @@
-"""Data sets of the Hugging Face hub, read by `datasets`, which is imported on first use, since that
-takes seconds.
+"""Corpora from data sets of the Hugging Face hub.
+
+The package `datasets` is imported on first use, since the import takes seconds.
 """
 
 import hashlib
@@ -37,17 +38,17 @@ log = logging.getLogger(__name__)
 
 
 class DatasetRows(Sequence[Row]):
-    """Rows made one at a time from a memory-mapped data set; rows with an empty field are kept, and
-    counted in the log once.
+    """Sequence of rows that are converted on access from a memory-mapped data set.
 
-    A field that holds a file is its name, "train:17" for row 17, and the row is made without
-    reading it; `read` returns the bytes.
+    Rows with an empty field are kept; their number is logged once. The value of a field that holds
+    a file is a name such as "train:17" for row 17; `read` returns the bytes of the file.
 
     Args:
-        name: of the split.
+        dataset: one split of the data set.
+        name: name of the split.
         columns: field -> column.
         required: fields of every row.
-        answers: fields in which several texts stay apart.
+        answers: fields in which several texts are kept separate.
     """
 
     def __init__(
@@ -86,7 +87,7 @@ class DatasetRows(Sequence[Row]):
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of all rows and their files, in hex."""
+        """SHA-256, in hex, of all rows and the files that they name."""
         running = hashlib.sha256()
         n_empty = 0
         for position, row in enumerate(self):
@@ -112,7 +113,7 @@ class DatasetRows(Sequence[Row]):
             return b"missing"
 
     def read(self, position: int) -> bytes:
-        """Return the bytes of a row's file.
+        """Return the bytes of the file of the row at index `position`.
 
         Raises:
             FileNotFoundError: the file is not on this machine.
@@ -131,7 +132,7 @@ class DatasetRows(Sequence[Row]):
 
 
 def undecoded(dataset: "Dataset") -> "Dataset":
-    """Return a data set whose audio files stay bytes: `datasets` would decode them, slowly."""
+    """Return a data set whose audio columns yield undecoded bytes, since decoding is slow."""
     from datasets import Audio
 
     for name, feature in dataset.features.items():
@@ -148,15 +149,17 @@ def is_hub_id(name: str) -> bool:
 def open_hub(
     name: str, columns: Settings, fields: Sequence[str] = (), languages: Sequence[str] = ()
 ) -> Corpus:
-    """Return a data set of the hub as a corpus; its splits validation, valid and dev are called
-    val.
+    """Return a hub data set as a corpus; the splits validation, valid and dev are called val.
 
-    Columns are found as in a file of this machine, but for those that `columns` names; see
-    `columns.find_columns`.
+    Args:
+        columns: field -> column as the user set them; other columns are found by
+            `columns.find_columns`.
+        fields: fields that the current task reads; () if unknown.
+        languages: languages that the current task reads; () if the task states none.
 
     Raises:
-        ValueError: a field that the task at hand reads has no column.
-        FileNotFoundError: the hub does not have the data set or cannot be reached.
+        ValueError: a field that the task reads has no column.
+        FileNotFoundError: the hub lacks the data set or cannot be reached.
     """
     datasets = _load(name)
     splits = {SPLIT_NAMES.get(split, split): dataset for split, dataset in datasets.items()}
@@ -200,8 +203,10 @@ def open_hub(
 
 
 def as_written(name: str, configuration: str | None) -> JsonObject:
-    """Return settings of `load_dataset` that leave the cells of CSV files as they are written,
-    where it would read null and NA as missing and 007 as 7; {} of other formats.
+    """Return arguments of `load_dataset` that keep the cells of CSV files as text; {} for other
+    formats.
+
+    By default it would read null and NA as missing values, and 007 as 7.
     """
     from datasets import Features, Value, load_dataset_builder
     from datasets.packaged_modules.csv.csv import CsvConfig
@@ -216,8 +221,10 @@ def as_written(name: str, configuration: str | None) -> JsonObject:
 
 
 def _cached_csv(name: str, configuration: str | None) -> "dict[str, Dataset]":
-    """Return split -> data set of CSV files that were read with the settings of `as_written`
-    before, which `datasets` does not find in its cache without a network; {} where none were.
+    """Return split -> data set of CSV files cached by an earlier call with the arguments of
+    `as_written`; {} if there is no cache.
+
+    Without a network `datasets` does not find this cache itself.
     """
     from datasets import Dataset, concatenate_datasets, config
     from datasets.naming import camelcase_to_snakecase
@@ -256,7 +263,7 @@ def _cached_csv(name: str, configuration: str | None) -> "dict[str, Dataset]":
 
 
 def _load(name: str) -> "Mapping[str, Dataset]":
-    """Return split -> data set of a hub id; FileNotFoundError if it cannot be loaded."""
+    """Return split -> data set for a hub id; raise FileNotFoundError if it cannot be loaded."""
     from datasets import config, load_dataset
     from datasets.utils.logging import disable_progress_bar
     from huggingface_hub import constants
@@ -285,7 +292,7 @@ def _load(name: str) -> "Mapping[str, Dataset]":
 
 
 def _is_reachable(url: str, timeout_seconds: float = 5) -> bool:
-    """Return whether a server answers."""
+    """Return whether a server responds to a request."""
     try:
         urlopen(Request(url, method="HEAD"), timeout=timeout_seconds).close()
     except HTTPError:

@@ -1,4 +1,4 @@
-"""Objects in JSON files -> records."""
+"""Readers of JSON, JSON Lines and SQuAD files, which yield a record for each object or question."""
 
 import json
 from collections.abc import Iterator
@@ -18,15 +18,23 @@ from lslm_lightning.types import Json
 
 
 def read_jsonl(name: str, source: Source, header: bool) -> Iterator[Record]:
-    """Yield a record for each line, which must be a JSON object; blank lines are skipped."""
+    """Yield a record for each line, which must be a JSON object; blank lines are skipped.
+
+    Args:
+        header: ignored.
+    """
     for number, line in require_text(name, numbered_lines(name, source)):
         if line and not line.isspace():
             yield _record_of(f"{name}:{number}", parse(f"{name}: line {number}", line))
 
 
 def read_json(name: str, source: Source, header: bool) -> Iterator[Record]:
-    """Yield a record for each object of a JSON file, which is one list of objects, or objects one
-    after the other, or questions nested as in SQuAD.
+    """Yield a record for each object of a JSON file.
+
+    The file is one list of objects, a sequence of objects, or nested as SQuAD is.
+
+    Args:
+        header: ignored.
     """
     limit = None if isinstance(source, bytes) else max_line()
     text = JsonText(name, text_chunks(name, source), limit)
@@ -58,12 +66,14 @@ def read_json(name: str, source: Source, header: bool) -> Iterator[Record]:
 
 
 def read_squad(name: str, source: Source, header: bool) -> Iterator[Record]:
-    """Yield the questions of SQuAD 1.1 and 2.0, and of any file that is nested so: articles
-    ("data"), their paragraphs, and the "qas" on each.
+    """Yield a record for each question of a file in the format of SQuAD 1.1 or 2.0.
 
-    A record has title, context, question, answers and starts, the character of the context at which
-    each answer begins. Of a question marked `is_impossible` there are none; its plausible_answers
-    become `plausible` and `plausible_starts`.
+    Each record has `title`, `context`, `question`, `answers` and `starts`, the character offset in
+    the context at which each answer begins. A question marked `is_impossible` has no answers; its
+    `plausible_answers` become `plausible` and `plausible_starts`.
+
+    Args:
+        header: ignored.
     """
     text = JsonText(name, iter([decode(name, source)]))
     objects = text.value()
@@ -78,7 +88,7 @@ def read_squad(name: str, source: Source, header: bool) -> Iterator[Record]:
 
 
 def _list_records(text: JsonText) -> Iterator[Record]:
-    """Yield the objects of a list whose "[" has been read."""
+    """Yield a record for each object of a list whose opening "[" has been read."""
     number = 0
     while not text.skip("]"):
         if number and not text.skip(","):
@@ -94,7 +104,13 @@ def _list_records(text: JsonText) -> Iterator[Record]:
 
 
 def _sequence_records(text: JsonText, line: int, value: Json) -> Iterator[Record]:
-    """Yield objects that stand one after the other, beginning with `value`, read from `line`."""
+    """Yield a record for each of several consecutive objects.
+
+    Args:
+        text: the reader, which has read the first object.
+        line: line number of the first object.
+        value: the first object.
+    """
     number = 1
     while True:
         where = f"{text.name}: line {line}, object {number}"
@@ -111,17 +127,18 @@ def _is_list_of_objects(value: Json) -> bool:
 
 
 def _is_nested(articles: Json) -> bool:
-    """Return whether this is a list of articles as in SQuAD, and not of rows."""
+    """Return whether a value is a list of SQuAD articles, which have `paragraphs`."""
     return isinstance(articles, list) and any(
         isinstance(article, dict) and "paragraphs" in article for article in articles
     )
 
 
 def _question_records(name: str, articles: list[Json]) -> Iterator[Record]:
-    """Yield the questions of SQuAD's articles.
+    """Yield a record for each question of a list of SQuAD articles.
 
     Raises:
-        ValueError: with the number, from 1, of an article that is not as in SQuAD.
+        ValueError: an article does not have SQuAD's structure; the message states its number, from
+            1.
     """
     for i, article in enumerate(articles, 1):
         try:
@@ -152,14 +169,14 @@ def _question_records(name: str, articles: list[Json]) -> Iterator[Record]:
 
 
 def _record_of(where: str, value: Json, shown_as: str = "") -> Record:
-    """Return an object of a file as a record.
+    """Return a JSON object as a record.
 
     Args:
         where: id of the record.
-        shown_as: its file and line in messages, where that says more.
+        shown_as: file and line for messages, if they differ from `where`.
 
     Raises:
-        ValueError: the value is no object.
+        ValueError: the value is not an object.
     """
     if not isinstance(value, dict):
         way_out = (

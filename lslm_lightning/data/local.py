@@ -1,4 +1,4 @@
-"""Catalogue entries for corpora that are a file or folder of this machine."""
+"""Catalogue entries for local files and folders that are used as corpora."""
 
 import hashlib
 import logging
@@ -50,28 +50,30 @@ def describe(
     fields: Sequence[str] = (),
     languages: Sequence[str] = (),
 ) -> CatalogueEntry:
-    """Return the catalogue entry that describes a file or folder of this machine.
+    """Return a catalogue entry that describes a local file or folder.
 
-    A folder holds tables or texts, `train.jsonl` (or tsv, csv, json, parquet, arrow, txt;
-    compressed too), or parallel text, `train.en` and `train.de`. A split may be several files,
+    A folder holds tables or texts (`train.jsonl`, .tsv, .csv, .json, .parquet, .arrow or .txt, also
+    compressed) or parallel text (`train.en` and `train.de`). A split may be several files,
     `train-00000-of-00002.jsonl`, or a folder. The splits validation, valid and dev are called val.
-    Where no name states a split, documents of a folder are split 90/5/5 % by a hash of their names,
-    and one text by characters; tables and parallel text by rows, equal ones together.
+    If no name states a split, the data are split 90/5/5 %: the documents of a folder by a hash of
+    their names, a single text by characters, tables and parallel text by rows, with equal rows kept
+    together.
 
     Args:
-        fields: those that the task at hand reads; () where they are not known.
-        languages: those that the task at hand reads; () where it states none.
+        columns: field -> column as the user set them.
+        fields: fields that the current task reads; () if unknown.
+        languages: languages that the current task reads; () if the task states none.
 
     Raises:
-        ValueError: the path holds no corpus, files do not belong together, or the columns do not
-            tell the task.
+        ValueError: the path holds no corpus, its files do not belong together, or the columns do
+            not determine a task.
     """
     check_is_file(path, takes_folders=True)
     return (_folder if path.is_dir() else _file)(path, columns, fields, languages)
 
 
 def records_of(path: Path, n: int) -> list[Record]:
-    """Return the first `n` records of a corpus that is a path, with the columns of its files.
+    """Return the first `n` records of a local corpus, with the original columns of its files.
 
     Raises:
         ValueError: the path holds no corpus, or it cannot be read.
@@ -99,7 +101,7 @@ def _file(
 
 
 def _known_format(path: Path) -> str:
-    """Return the format of a file by its name; ValueError of one that is not read."""
+    """Return the format of a file from its name; raise ValueError if it is not supported."""
     form = format_of(path)
     if form is None:
         raise ValueError(
@@ -118,9 +120,7 @@ def _shared(
     header: bool,
     note: str,
 ) -> CatalogueEntry:
-    """Return the entry for files without splits, whose rows, or the characters of whose texts, are
-    split 90/5/5 %.
-    """
+    """Return the entry for files without splits, whose rows or characters are split 90/5/5 %."""
     required = _required(found)
     files = names[0] if len(names) == 1 else list(names)
     known = required_fields(found.task, found.languages)
@@ -178,8 +178,9 @@ def _folder(
 
 
 def _documents(path: Path, names: Sequence[str], found: FoundColumns) -> CatalogueEntry:
-    """Return the entry for a folder of texts, one document a file: split by a hash of their names,
-    or, if there are fewer than three, by characters.
+    """Return the entry for a folder of texts, one document per file.
+
+    The documents are split by a hash of their names; fewer than three are split by characters.
     """
     if len(names) < len(SHARES):
         return _shared(
@@ -216,11 +217,12 @@ def _documents(path: Path, names: Sequence[str], found: FoundColumns) -> Catalog
 
 
 def _tables(path: Path, files: Sequence[File]) -> list[File]:
-    """Return the files of tables or texts that make the corpus, in order: those whose names state a
-    split, or else all.
+    """Return the files of tables or texts that form the corpus, sorted by name.
+
+    These are the files whose names state a split or, if there are none, all files.
 
     Raises:
-        ValueError: there are none, or of several formats.
+        ValueError: there are no such files, or they have several formats.
     """
     about = SAVED if any(file.form == "arrow" for file in files) else ()
     readable = [file for file in files if file.form and PurePosixPath(file.name).name not in about]
@@ -248,11 +250,12 @@ def _tables(path: Path, files: Sequence[File]) -> list[File]:
 
 
 def _parallel_folder(path: Path, files: Sequence[File]) -> CatalogueEntry | None:
-    """Return the entry for a folder of parallel text, a file for each language and part; None where
-    no part is in two languages.
+    """Return the entry for a folder of parallel text, with a file for each language and part.
+
+    Return None if no part has files in two languages.
 
     Raises:
-        ValueError: a part lacks a language, or files may hold the same text.
+        ValueError: a part lacks a language, or two files may hold the same text.
     """
     sided = [file for file in files if file.language]
     sided = [file for file in sided if file.is_whole_split] or [
@@ -309,7 +312,9 @@ def _refuse_incomplete(
     key: tuple[str],
     lacking: Iterable[str],
 ) -> NoReturn:
-    """Raise ValueError for the part `key` of parallel text, which lacks languages."""
+    """Raise ValueError for the part `key` of parallel text, which has no file for the languages
+    `lacking`.
+    """
     present = some_of([file.name for file in parts[key]])
     twins = [other for other in parts if other != key and bare_name(other[0]) == bare_name(key[0])]
     if twins:
@@ -331,8 +336,9 @@ def _find_columns(
     fields: Sequence[str],
     languages: Sequence[str],
 ) -> tuple[FoundColumns, bool]:
-    """Return the columns of a file by field, and whether its first line is a header: it is, unless
-    columns are chosen by position.
+    """Return the columns of a file by field, and whether its first line is a header.
+
+    The first line is a header unless the user selected columns by position.
 
     Raises:
         ValueError: a field has no column, or the file has no rows.
@@ -354,19 +360,19 @@ def _find_columns(
 
 
 def _first(file: Path, form: str, header: bool = True) -> Record:
-    """Return the first record of a file; ValueError if it has none."""
+    """Return the first record of a file; raise ValueError if it has none."""
     for record in READERS[form](file.name, read_file(file), header):
         return record
     raise ValueError(f"{file}: has no rows")
 
 
 def _required(found: FoundColumns) -> tuple[str, ...]:
-    """Return the fields of every row."""
+    """Return the fields that every row has."""
     return required_fields(found.task, found.languages) or named_fields(found.columns)
 
 
 def _parts_note(splits: Mapping[str, Split]) -> str:
-    """Return a sentence on the splits that have several files, or ""."""
+    """Return a sentence with the number of files of each split that has several; "" if none has."""
     several = [
         f"{name} {len(split.files)}"
         for name, split in splits.items()
@@ -376,14 +382,12 @@ def _parts_note(splits: Mapping[str, Split]) -> str:
 
 
 def _left_out_note(names: Sequence[str]) -> str:
-    """Return a sentence on files that are not read, or ""."""
+    """Return a sentence that lists files that are not read; "" if there are none."""
     return f"Not read, for their names say no split: {some_of(names)}." if names else ""
 
 
 def _sentences(*parts: str | Iterable[str]) -> str:
-    """Return parts as sentences with a blank between two; a list of clauses becomes a sentence
-    each.
-    """
+    """Join sentences with spaces; each clause of a list of clauses is made a sentence first."""
     sentences = [
         part
         if isinstance(part, str)

@@ -1,4 +1,4 @@
-"""Folders of this machine that hold corpora and everything derived from them."""
+"""Folders on this machine that hold corpora and files derived from them."""
 
 import os
 from pathlib import Path
@@ -7,8 +7,9 @@ from lslm_lightning.safety.paths import is_inside
 
 
 def cache_directory() -> Path:
-    """Return the user's cache: `$LSLM_CACHE`, or `lslm-lightning` in `$XDG_CACHE_HOME` or
-    `~/.cache`. It may not exist yet.
+    """Return the user's cache folder, which may not exist yet.
+
+    It is `$LSLM_CACHE` if set, else `lslm-lightning` in `$XDG_CACHE_HOME` or `~/.cache`.
     """
     if chosen := os.environ.get("LSLM_CACHE"):
         return Path(chosen).expanduser()
@@ -16,11 +17,11 @@ def cache_directory() -> Path:
 
 
 def data_directories() -> list[Path]:
-    """Return the folders that may hold `<corpus>/<file>`, in the order they are searched.
+    """Return the folders that are searched for `<corpus>/<file>`, in order.
 
     Raises:
-        ValueError: `$LSLM_DATA` is set and is no folder; a misspelt path must not lead to another
-            copy of the data.
+        ValueError: `$LSLM_DATA` is set but is not a folder. A misspelt path must not silently
+            select another copy of the data.
     """
     folders = [Path("data"), cache_directory() / "data"]
     if chosen := os.environ.get("LSLM_DATA"):
@@ -34,10 +35,15 @@ def data_directories() -> list[Path]:
 
 
 def corpus_path(folder: Path, corpus: str, name: str) -> Path:
-    """Return the path of a corpus's file in a folder of corpora.
+    """Return the path of a corpus file within a folder of corpora.
+
+    Args:
+        folder: the folder of corpora.
+        corpus: folder of the corpus, relative to `folder`.
+        name: name of the file, relative to the folder of the corpus.
 
     Raises:
-        ValueError: the corpus or the file has a name that could lead out of that folder.
+        ValueError: `corpus` or `name` could refer to a path outside `folder`.
     """
     for part in (corpus, name):
         if not is_inside(part):
@@ -50,10 +56,11 @@ def corpus_path(folder: Path, corpus: str, name: str) -> Path:
 
 
 def find_file(corpus: str, name: str) -> Path | None:
-    """Return the path of the first copy of a corpus's file or folder, or None.
+    """Return the path of the first copy of a corpus file or folder in `data_directories()`, or
+    None.
 
     Raises:
-        ValueError: a name could lead out of the folders of corpora.
+        ValueError: `corpus` or `name` could refer to a path outside those folders.
     """
     candidates = (corpus_path(folder, corpus, name) for folder in data_directories())
     return next((path for path in candidates if path.exists()), None)

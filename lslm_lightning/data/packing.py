@@ -1,4 +1,6 @@
-"""Texts as one long memory-mapped array of token ids, and training windows over it."""
+"""Packing of texts into one memory-mapped array of token ids, and plans of training windows over
+such an array.
+"""
 
 import hashlib
 from collections.abc import Iterable
@@ -17,12 +19,12 @@ CHUNK_IDS = 2**22  # of an array that may be larger than memory, read together
 
 
 def pack(texts: Iterable[str], tokenizer: Tokenizer, path: Path) -> np.ndarray:
-    """Return the ids of all texts, `</s>` after each and once before the first: (n_token,) int32,
-    memory-mapped from `path`, which is written first if need be.
+    """Return the token ids of all texts as a (n_token,) int32 array, memory-mapped from `path`.
 
-    A file that is already there is used as it is, unless it was cut off, so `path` must name the
-    texts and the tokenizer (see `packed_name`). It is written under a temporary name and renamed: a
-    killed process leaves nothing half-written under the final name.
+    `</s>` stands before the first text and after each text. An existing file is reused unless it
+    was cut off, so `path` must identify the texts and the tokenizer (use `packed_name`). A new file
+    is written under a temporary name and then renamed, so that an interrupted process leaves no
+    partial file at `path`.
     """
     if not is_whole(path, tokenizer.eos_id):
         with draft_of(path) as draft, draft.open("wb") as file:
@@ -35,7 +37,7 @@ def pack(texts: Iterable[str], tokenizer: Tokenizer, path: Path) -> np.ndarray:
 
 
 def is_whole(path: Path, eos_id: int) -> bool:
-    """Return whether a file holds whole int32 ids with `</s>` at both ends."""
+    """Return whether a file holds complete int32 ids that begin and end with `</s>`."""
     size = path.stat().st_size if path.is_file() else 0
     if size < ID.itemsize or size % ID.itemsize:
         return False
@@ -44,15 +46,21 @@ def is_whole(path: Path, eos_id: int) -> bool:
 
 
 def packed_name(corpus_digest: str, tokenizer_digest: str) -> str:
-    """Return the name of the file for the ids of a corpus by a tokenizer."""
+    """Return the name of the file that holds the ids of a corpus, from the digests of corpus and
+    tokenizer.
+    """
     return hashlib.sha256(f"{corpus_digest} {tokenizer_digest}".encode()).hexdigest()[:32] + ".ids"
 
 
 class Chunks:
-    """Plan that divides an array of ids into pieces of about `n_token` ids that hold whole texts:
-    (start, end) of each, `</s>` at both ends, shared by neighbours.
+    """Plan that divides an array of ids into chunks of about `n_token` ids, each made of whole
+    texts.
 
-    The plan is the same in every epoch. A text is never cut, however long it is.
+    Calling it with an epoch returns (start, end) of every chunk, the same in every epoch. Both
+    positions hold `</s>`; neighbouring chunks share one. A text is never cut, however long it is.
+
+    Args:
+        ids: the array that `pack` returns.
     """
 
     def __init__(self, ids: np.ndarray, eos_id: int, n_token: int) -> None:
@@ -75,13 +83,19 @@ class Chunks:
 
 
 class Windows:
-    """Plan of batches of start positions of training windows of `context` + 1 ids: inputs and,
-    shifted by one, targets.
+    """Plan of batches of random training windows of `context` + 1 ids (inputs, and targets shifted
+    by one).
 
-    An epoch tiles the array from a random phase below `context`, so that windows differ from epoch
-    to epoch. No target is seen twice in an epoch; at most `context` - 1 are not seen: those before
-    the phase, or at the end where the array is no whole number of windows. The last window may
-    reach beyond the array. Which windows share a batch is random too. Pure in (seed, epoch).
+    Calling it with an epoch returns the start positions of the windows of each batch. The windows
+    of an epoch lie side by side from a random offset below `context`, so that they differ between
+    epochs, and are distributed over the batches at random. No target is seen twice in an epoch. At
+    most `context` - 1 targets are not seen, before the offset or at the end of the array. The last
+    window may extend beyond the array. The result is a pure function of (seed, epoch).
+
+    Args:
+        n_token: length of the array.
+        context: number of targets in a window.
+        batch_size: number of windows in a batch.
     """
 
     def __init__(self, n_token: int, context: int, batch_size: int, seed: int = 0) -> None:
@@ -111,12 +125,13 @@ class Windows:
 
 @dataclass(frozen=True)
 class Piece:
-    """Next window of each of several rows of text that are read in order; its length is the number
-    of rows.
+    """Next window of each of several rows of text that are read in order; `len` is the number of
+    rows.
 
     Args:
-        starts: start positions of the windows.
-        follows: whether each window continues that of the piece before; False where the rows begin.
+        starts: start position of the window in each row.
+        follows: whether the windows continue those of the previous piece; False at the start of the
+            rows.
     """
 
     starts: np.ndarray
@@ -127,18 +142,24 @@ class Piece:
 
 
 class Contiguous:
-    """Plan of batches of windows that are read in order, so that the state of a model can be
-    carried from each batch to the next.
+    """Plan of batches of consecutive windows, so that the state of a model can be carried from each
+    batch to the next.
 
-    The ids, of which the first equals the last (`</s>`), are taken as a ring. An epoch cuts it,
-    from a random position on, into `batch_size` times `world` rows of equal length; each batch has
-    the next `context` tokens of each of `batch_size` rows. Of all ranks' micro-batches rank r takes
-    number i
-    * world + r: these are of the same rows for every i. No target is seen twice in an epoch; fewer
-    than one window a row are not seen, others in each epoch. Pure in (seed, epoch).
+    The ids are treated as a ring: the first equals the last (`</s>`). An epoch cuts the ring at a
+    random position into `batch_size * world` rows of equal length. Each batch has the next
+    `context` tokens of `batch_size` rows. Rank r takes the global micro-batches i * world + r,
+    which continue the same rows for every i. No target is seen twice in an epoch. Fewer than one
+    window per row is left out, a different one in each epoch. The result is a pure function of
+    (seed, epoch).
 
     Source: Zaremba et al. 2014, "Recurrent Neural Network Regularization", section 4.1, where the
     rows always begin at the same positions.
+
+    Args:
+        n_token: length of the array of ids.
+        context: number of targets in a window.
+        batch_size: number of rows of one rank.
+        world: number of ranks.
     """
 
     def __init__(
@@ -167,8 +188,10 @@ class Contiguous:
         return self._n_piece * self.world
 
     def __call__(self, epoch: int) -> list[Piece]:
-        """Return the batches of an epoch; starts are below `n_token` - 1, and a window that reaches
-        the end of the ids continues at their beginning.
+        """Return the batches of an epoch in order of their global micro-batch numbers.
+
+        All starts are below `n_token` - 1. A window that reaches the end of the ids continues at
+        their beginning.
         """
         phase = np.random.default_rng((self.seed, epoch)).integers(self.n_token - 1)
         rows = phase + self._n_piece * self.context * np.arange(self.n_row).reshape(
@@ -182,10 +205,14 @@ class Contiguous:
 
 
 def in_order(n_token: int, context: int, n_row: int, rank: int = 0, world: int = 1) -> list[Piece]:
-    """Return the windows of a text in at most `n_row` rows of equal length, every target once; rank
-    r of `world` reads each world-th row from r on.
+    """Return the windows that cover a text once, as pieces of at most `n_row` rows of equal length.
 
-    The last row may reach beyond the end of the text.
+    The last row may extend beyond the end of the text.
+
+    Args:
+        n_token: number of ids of the text.
+        context: number of targets in a window.
+        rank: index of this process, which reads every `world`-th row.
     """
     n_piece = max(1, -(-(n_token - 1) // (n_row * context)))
     rows = np.arange(0, n_token - 1, n_piece * context)[rank::world]

@@ -1,5 +1,5 @@
-"""Preparation of texts of any size as shards of ids: by several processes, in bounded memory,
-continued after a kill.
+"""Encoding of texts of any size into shards of token ids, by several processes, in bounded memory,
+and resumable after an interruption.
 """
 
 import json
@@ -30,7 +30,7 @@ CHUNK = 256  # documents that are encoded at once
 
 @dataclass(frozen=True)
 class Progress:
-    """Progress of a preparation."""
+    """Progress of `prepare`: totals over all shards written so far, and the work of this call."""
 
     n_shard: int
     n_document: int
@@ -52,19 +52,21 @@ def prepare(
     shard_bytes: int,
     on_progress: Callable[[Progress], None] = lambda _: None,
 ) -> Prepared:
-    """Encode all documents of a stream, in its order, `</s>` after each, and return their folder.
+    """Encode all documents of a stream in order, with `</s>` after each, and return the folder of
+    shards.
 
-    Shard i holds the documents that follow shard i - 1 until they have `shard_bytes` of text. It is
-    written under a temporary name, synced, renamed and then noted in a journal, so that the same
-    call continues after the shards that are there.
+    Each shard holds consecutive documents with at least `shard_bytes` of text together; the last
+    one may hold less. A shard is written under a temporary name, synced, renamed and then noted in
+    a journal. A repeated call therefore continues after the shards that are complete.
 
     Args:
-        shard_bytes: least bytes of UTF-8 text of a shard.
+        n_worker: number of processes that encode.
+        shard_bytes: minimum size of the text in a shard, in bytes of UTF-8.
         on_progress: called after each shard.
 
     Raises:
-        ValueError: the folder holds other texts or ids of another tokenizer, another process
-            prepares it, or the stream is empty.
+        ValueError: the folder was begun with other texts, another tokenizer or another
+            `shard_bytes`, another process is preparing it, or the stream is empty.
         OSError: the folder cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -105,7 +107,13 @@ def _record_shards(
     made: Iterable[JsonObject],
     on_progress: Callable[[Progress], None],
 ) -> None:
-    """Add the shards that are made to `shards` and to the journal, each as soon as it is made."""
+    """Append each new shard to `shards` and to the journal as soon as it is written.
+
+    Args:
+        shards: descriptions of the shards that exist; extended in place.
+        made: descriptions of the new shards, as they are written.
+        on_progress: called after each shard.
+    """
     began = time.monotonic()
     n_byte = n_before = sum(shard["n_byte"] for shard in shards)
     with (folder / JOURNAL).open("a", encoding="utf-8") as journal:
@@ -128,13 +136,15 @@ def _record_shards(
 
 
 def _resume(folder: Path, identity: JsonObject, tokenizer: Tokenizer) -> list[JsonObject]:
-    """Return the shards that are made already, and begin or correct the journal.
+    """Return the descriptions of the shards that are complete.
+
+    A missing journal is created; lines after the first damaged line or shard are removed from it.
 
     Args:
-        identity: of texts and tokenizer, the first line of the journal.
+        identity: digests of texts and tokenizer, and the shard size; the first line of the journal.
 
     Raises:
-        ValueError: the journal is damaged, or of other texts or another tokenizer.
+        ValueError: the journal is damaged, or its first line differs from `identity`.
     """
     journal = folder / JOURNAL
     if not journal.exists():
@@ -169,27 +179,30 @@ def _resume(folder: Path, identity: JsonObject, tokenizer: Tokenizer) -> list[Js
 
 
 def _write_journal(journal: Path, rows: Sequence[JsonObject]) -> None:
-    """Replace the journal by these rows as a whole."""
+    """Replace the journal atomically by a file with these rows."""
     atomic_write(journal, "".join(json.dumps(row) + "\n" for row in rows))
 
 
 class _Texts(NamedTuple):
-    """Documents in UTF-8, one after the other, as one block, which is copied and freed as a whole:
-    strings would fragment memory.
+    """Documents concatenated as UTF-8 in one block of bytes.
+
+    One block can be copied and freed as a whole; many strings would fragment memory.
     """
 
     content: bytes
     ends: list[int]  # of each document, in bytes
 
     def chunks(self) -> Iterator[list[str]]:
-        """Yield the documents, `CHUNK` at a time."""
+        """Yield the documents in lists of at most `CHUNK` documents."""
         spans = list(pairwise([0, *self.ends]))
         for i in range(0, len(spans), CHUNK):
             yield [self.content[start:end].decode() for start, end in spans[i : i + CHUNK]]
 
 
 def _shards(stream: Stream, shard_bytes: int) -> Iterator[_Texts]:
-    """Yield the documents that are not blank, in groups of at least `shard_bytes` bytes."""
+    """Yield the documents that are not blank, in groups of at least `shard_bytes` bytes of text;
+    the last group may be smaller.
+    """
     content = bytearray()
     ends = []
     for part in range(stream.n_shard):
@@ -207,7 +220,7 @@ def _shards(stream: Stream, shard_bytes: int) -> Iterator[_Texts]:
 def _encode_shards(
     stream: Stream, folder: Path, n_done: int, n_worker: int, shard_bytes: int, dtype: np.dtype
 ) -> Iterator[JsonObject]:
-    """Yield the journal's line about each shard from number `n_done` on, as they are written."""
+    """Encode and write the shards from number `n_done` on, and yield the journal entry of each."""
     shards = islice(enumerate(_shards(stream, shard_bytes)), n_done, None)
     parts = ((texts, folder / f"shard-{number:05d}.ids", dtype) for number, texts in shards)
     start = partial(_load, str(folder / TOKENIZER))
@@ -218,13 +231,13 @@ _tokenizer: Tokenizer | None = None  # of a worker
 
 
 def _load(path: str) -> None:
-    """Load the tokenizer of this worker."""
+    """Load the tokenizer of this worker process from `path`."""
     global _tokenizer
     _tokenizer = load_tokenizer(path)
 
 
 def _encode(texts: _Texts, path: Path, dtype: np.dtype) -> JsonObject:
-    """Write one shard and return the journal's line about it; for a worker that called `_load`."""
+    """Write one shard and return its journal entry; the worker must have called `_load`."""
     assert _tokenizer is not None
     eos_id = _tokenizer.eos_id
     n_token = 0

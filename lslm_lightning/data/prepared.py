@@ -1,5 +1,5 @@
-"""Folders of token ids that `lslm data prepare` makes: an index, a tokenizer, and shards that are
-memory-mapped.
+"""Reader of the folders of token ids that `lslm data prepare` writes: an index, a tokenizer and
+memory-mapped shards.
 """
 
 import hashlib
@@ -20,13 +20,15 @@ JOURNAL = "shards.jsonl"
 
 
 def dtype_of(vocab_size: int) -> np.dtype:
-    """Return the smallest type of ids that holds a vocabulary of this size."""
+    """Return the smallest supported integer type for the ids of a vocabulary: uint16 or int32."""
     return np.dtype(np.uint16 if vocab_size <= 2**16 else np.int32)
 
 
 class ShardedIds:
-    """Ids in several arrays as one long array, `</s>` before the first; `ids[positions]` gathers
-    positions of any shape as int64.
+    """Token ids of several arrays (shards), indexed as one long array.
+
+    Position 0 holds `eos_id` (`</s>`); the ids of the first shard begin at position 1.
+    `ids[positions]` accepts an array of positions of any shape and returns int64 ids of that shape.
     """
 
     def __init__(self, shards: list[np.ndarray], eos_id: int) -> None:
@@ -48,7 +50,7 @@ class ShardedIds:
 
 
 def problem_of(index: Json) -> str:
-    """Return what is wrong with an index; "" if nothing is."""
+    """Return a description of the first error in an index of shards; "" if the index is valid."""
     if not isinstance(index, dict):
         return "it is no JSON object"
     if index.get("dtype") not in DTYPES or type(index.get("eos_id")) is not int:
@@ -62,7 +64,9 @@ def problem_of(index: Json) -> str:
 
 
 def is_shard(about: Json) -> bool:
-    """Return whether a value describes a shard, as the index and the journal do."""
+    """Return whether a JSON value is a valid description of a shard: a file name, three counts and
+    a CRC-32.
+    """
     if not isinstance(about, dict) or not isinstance(about.get("file"), str):
         return False
     numbers = [about.get(name) for name in ("n_document", "n_byte", "n_token", "crc32")]
@@ -71,18 +75,18 @@ def is_shard(about: Json) -> bool:
 
 @dataclass(frozen=True)
 class Prepared:
-    """Folder that `lslm data prepare` made, with its index."""
+    """Folder written by `lslm data prepare`, with the content of its index file."""
 
     folder: Path
     index: JsonObject
 
     @classmethod
     def open(cls, folder: str | Path) -> "Prepared":
-        """Return the folder with its index read; the shards are not read.
+        """Open a prepared folder: read its index and check the sizes of its shards.
 
         Raises:
             ValueError: the folder was not prepared or is not finished, or a shard is missing or has
-                another size.
+                the wrong size.
         """
         path = Path(folder).expanduser()
         try:
@@ -116,7 +120,7 @@ class Prepared:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256, in hex, of the checksums of all shards."""
+        """SHA-256, in hex, of the lengths and CRC-32 checksums of all shards."""
         return hashlib.sha256(
             json.dumps([(s["n_token"], s["crc32"]) for s in self.index["shards"]]).encode()
         ).hexdigest()

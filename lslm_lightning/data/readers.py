@@ -1,14 +1,13 @@
-"""Readers of the file formats of corpora: bytes of one file -> records, dictionaries from the
-file's own columns to values, each with an `id` that names file and line.
+"""Readers of corpus files, by format.
 
-A reader takes the name to show in ids and errors, the bytes or a file that is open for reading
-them, and whether the first row holds column names. It yields records as it reads, and holds no more
-of an open file than a record needs; but `text`, `squad`, `tagged` and `subject` read a file as a
-whole.
+A reader takes the name of the file (for ids and messages), its bytes or the open file, and whether
+the first row holds column names. It yields records: dicts from column to value with an `id` that
+states file and line. Records are read one by one from an open file, except by `text`, `squad`,
+`tagged` and `subject`, which read the whole file.
 
 Raises (all readers):
-    ValueError: naming file and line: not UTF-8, a NUL, not the format, a column twice, or nothing
-        in it (`EmptyFileError`).
+    ValueError: the file is not UTF-8, contains NUL, is malformed, has a duplicate column or is
+        empty (`EmptyFileError`). The message states file and line.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -25,12 +24,12 @@ Reader: TypeAlias = Callable[[str, Source, bool], Iterable[Record]]
 
 
 def read_text(name: str, source: Source, header: bool) -> Iterator[Record]:
-    """Yield one record, whose `text` is the whole file."""
+    """Yield one record whose `text` is the whole file."""
     yield Record(name, {"text": decode(name, source)})
 
 
 def read_lines(name: str, source: Source, header: bool) -> Iterator[Record]:
-    """Yield a record for each line, which is its `text`."""
+    """Yield a record for each line, with the line as its `text`."""
     for number, line in require_text(name, numbered_lines(name, source)):
         yield Record(f"{name}:{number}", {"text": line})
 

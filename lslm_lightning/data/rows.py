@@ -1,4 +1,4 @@
-"""Records of a file -> rows of a task: chosen columns, one type a field, empty fields found."""
+"""Conversion of records to rows of a task: select columns, check types, handle empty fields."""
 
 import difflib
 import logging
@@ -37,15 +37,15 @@ log = logging.getLogger(__name__)
 
 
 def language_field(code: str) -> str:
-    """Return the field of a row that holds the text in a language: its code, but "ind" for
-    Indonesian, whose code `id` is the key of row ids.
+    """Return the row field for a language: its code, but "ind" for Indonesian, since the field `id`
+    holds row ids.
     """
     return "ind" if code == "id" else code
 
 
 def required_fields(task: str, languages: Sequence[str]) -> tuple[str, ...]:
-    """Return the fields that every row of a task has; () for tasks whose corpora state their fields
-    themselves.
+    """Return the fields that every row of a task has; () if corpora of the task declare their own
+    fields.
     """
     if task == "translation":
         return tuple(map(language_field, languages))
@@ -53,16 +53,15 @@ def required_fields(task: str, languages: Sequence[str]) -> tuple[str, ...]:
 
 
 def named_fields(columns: Settings) -> tuple[str, ...]:
-    """Return the keys of `columns` that are fields of every row: without row ids and optional
+    """Return the keys of `columns` that are fields of every row, without row ids and optional
     fields.
     """
     return tuple(field for field in columns if field not in ("id", ROW_ID, *OPTIONAL))
 
 
 def answer_fields(task: str, required: Sequence[str]) -> frozenset[str]:
-    """Return the fields that may become references, so that several texts of a record stay apart:
-    the translations in all languages, and the transcript of a recording. Those in `LISTS` are lists
-    anyway.
+    """Return the fields whose several texts are kept separate, since they may serve as references:
+    all languages of a translation, and the transcript of a recording.
     """
     if task == "translation":
         return frozenset(required)
@@ -70,24 +69,24 @@ def answer_fields(task: str, required: Sequence[str]) -> frozenset[str]:
 
 
 def references_of(value: str | list[str]) -> tuple[str, ...]:
-    """Return the texts of a field that holds one or several; ("",) for an empty list."""
+    """Return the texts of a field that holds one text or a list; ("",) for an empty list."""
     return (value,) if isinstance(value, str) else tuple(value) or ("",)
 
 
 def text_of(value: str | list[str], join: str) -> str:
-    """Return the value of a field as one text: several are joined by `join`."""
+    """Return the value of a field as one text; a list is joined with the separator `join`."""
     return value if isinstance(value, str) else join.join(value)
 
 
 def task_of(columns: Settings, name: str) -> tuple[str, tuple[str, ...]]:
-    """Return the task and the languages that the fields in `columns` stand for; the task is "" for
-    fields of no task that is known here.
+    """Return the task and languages implied by the fields in `columns`; the task is "" if it is
+    unknown.
 
-    `id` is the language Indonesian where there is one other language alone, and the column of row
-    ids else.
+    `id` means Indonesian if `columns` names exactly one other language, otherwise the column of row
+    ids.
 
     Raises:
-        ValueError: the fields do not tell the task.
+        ValueError: the fields imply no task.
     """
     fields = named_fields(columns)
     if set(fields) <= NAMED and any(set(pair) <= set(fields) for pair in OTHERS):
@@ -120,15 +119,15 @@ def to_row(
     join: str = " ",
     answers: Collection[str] = frozenset(),
 ) -> Row:
-    """Return a record as a row: `id`, every required field and every field that `columns` names.
+    """Return a record as a row: `id`, all `required` fields and all fields in `columns`.
 
-    Fields in `LISTS` are lists. Any other field is one text, the parts of a list joined by `join`;
-    but of `answers`, which may become references, a list (or several columns) stays a list. A
-    column given as {column: ..., join: ...} is one text in any field: its parts are joined, and of
-    a list of lists the parts of each.
+    A field in `LISTS` is a list. A field in `answers`, which may become references, is a list if it
+    has a list as value or several columns. Any other field is one text, its parts joined with
+    `join`. A column given as {column: ..., join: ...} is joined to one text in any field; for a
+    list of lists, each inner list is joined.
 
     Raises:
-        ValueError: a column is missing, or holds neither text, a number nor a list of those.
+        ValueError: a column is missing, or its value is not text, a number or a list of these.
     """
     is_read = language_field("id") in required or any(
         columns.get(field) == "id" for field in required
@@ -152,8 +151,8 @@ def to_row(
 
 
 def columns_nobody_has(records: Iterable[Values], columns: Settings) -> list[Json]:
-    """Return the columns in lists of columns that no record has: without them the others would be
-    taken for all references.
+    """Return the columns that no record has, among columns listed together for one field; the
+    remaining columns would be taken for all references.
     """
     lists = [
         names for field, column in columns.items() if len(names := _names(field, column)[0]) > 1
@@ -167,7 +166,7 @@ def columns_nobody_has(records: Iterable[Values], columns: Settings) -> list[Jso
 
 
 def where_of(record: Values) -> str:
-    """Return the file and line of a record, and the id of one that was read from no file."""
+    """Return the file and line of a record; its id if it was not read from a file."""
     return record.where if isinstance(record, Record) else str(record["id"])
 
 
@@ -178,17 +177,16 @@ def without_empty(
     policy: str,
     locations: Sequence[str] = (),
 ) -> list[Row]:
-    """Return the rows, those with an empty required field treated by `policy`: "refuse", "keep" or
-    "drop".
+    """Return the rows after handling empty required fields by `policy`: "refuse", "keep" or "drop".
 
-    Of several texts in a field, "drop" leaves out the empty ones, and the row where nothing else is
-    left. What is kept or dropped is counted in the log.
+    "drop" removes empty texts from lists, and a row whose required field is then empty. The number
+    of rows kept or dropped is logged.
 
     Args:
-        locations: file and line of each row, for messages; by default their ids.
+        locations: file and line of each row, for messages; by default the row ids.
 
     Raises:
-        ValueError: a row is empty and the policy is to refuse, or no row is left.
+        ValueError: a field is empty and the policy is "refuse", or no row is left.
     """
     rows = list(rows)
     filled = [field for field in required if field not in MAY_BE_EMPTY]
@@ -226,7 +224,7 @@ def without_empty(
 
 
 def is_empty(value: str | list[str]) -> bool:
-    """Return whether a text, or one of a list of texts, is blank, or the list is empty."""
+    """Return whether a text is blank, or a list is empty or contains a blank text."""
     return (
         not value.strip()
         if isinstance(value, str)
@@ -235,15 +233,16 @@ def is_empty(value: str | list[str]) -> bool:
 
 
 def _has_blank(value: str | list[str]) -> bool:
-    """Return whether one of several texts is blank: as an answer beside others it would make an
-    empty output right.
+    """Return whether a list of several texts contains a blank one.
+
+    A blank answer beside others would make empty output correct.
     """
     return not isinstance(value, str) and len(value) > 1 and is_empty(value)
 
 
 def _which_is_empty(row: Row, field: str) -> str:
-    """Return a phrase for an empty field, with the number of the first empty one of several
-    texts.
+    """Return a phrase that names an empty field, and the number of the empty text if it is a
+    list.
     """
     value = row[field]
     if isinstance(value, str) or len(value) < 2:
@@ -253,7 +252,9 @@ def _which_is_empty(row: Row, field: str) -> str:
 
 
 def _without_empty_references(name: str, rows: Sequence[Row], fields: Sequence[str]) -> list[Row]:
-    """Return the rows without the empty ones of several texts, unless all are empty."""
+    """Return the rows with empty texts removed from lists, except from lists whose texts are all
+    empty.
+    """
     kept = []
     n_left_out = 0
     for row in rows:
@@ -270,19 +271,18 @@ def _without_empty_references(name: str, rows: Sequence[Row], fields: Sequence[s
 
 
 def _column_of(record: Record, field: str, columns: Settings) -> Json:
-    """Return the column of a field that `columns` does not name: the one of its name, and for
-    Indonesian the column that `id` is mapped to.
-    """
+    """Return the default column of a field: its own name or, for Indonesian, the column of `id`."""
     if field == language_field("id") and ("id" in columns or field not in record):
         return columns.get("id", "id")
     return field
 
 
 def _names(field: str, column: Json) -> tuple[list[Json], str | None]:
-    """Return the columns that a field is read from, and the text that joins them or None.
+    """Return the columns from which a field is read, and the separator that joins them (None: not
+    joined).
 
     Raises:
-        ValueError: a mapping that is not {column: ..., join: ...}.
+        ValueError: a mapping is not of the form {column: ..., join: ...}.
     """
     join = None
     if isinstance(column, Mapping):
@@ -297,7 +297,7 @@ def _names(field: str, column: Json) -> tuple[list[Json], str | None]:
 
 
 def _is_plural(record: Record, column: Json, texts: Sequence[str]) -> bool:
-    """Return whether a record holds several texts, or a list of them, that are not to be joined."""
+    """Return whether a field has several texts, or a list of texts, that must not be joined."""
     if isinstance(column, Mapping):
         return len(texts) > 1
     return isinstance(column, list) or any(
@@ -309,11 +309,11 @@ def _texts(record: Record, field: str, column: Json, skip_blank: bool = False) -
     """Return the texts of a field.
 
     Args:
-        skip_blank: leave out blank texts of several columns, but for one: a table has an empty cell
-            where a row has fewer references than others.
+        skip_blank: drop blank texts if the field has several columns, but keep at least one. A
+            table has blank cells in rows with fewer references.
 
     Raises:
-        ValueError: the record has no such column, or a value is no text.
+        ValueError: the record lacks the column, or a value is not text.
     """
     names, join = _names(field, column)
     values = [value for name in names for value in _values(record, name)]
@@ -345,12 +345,12 @@ def _texts(record: Record, field: str, column: Json, skip_blank: bool = False) -
 
 
 def _shown(names: Sequence[Json]) -> str:
-    """Return one column, or the list of several, as it stands in YAML."""
+    """Return a single column, or a list of columns, as written in YAML."""
     return repr(names[0]) if len(names) == 1 else repr(list(names))
 
 
 def _joined(record: Record, field: str, values: Sequence[Json], join: str) -> list[str]:
-    """Return the values joined to one text, or lists in them each to one."""
+    """Return all values joined to one text, or one text per inner list if there are inner lists."""
     nested = [
         part
         for value in values
@@ -371,10 +371,10 @@ def _joined(record: Record, field: str, values: Sequence[Json], join: str) -> li
 
 
 def _values(record: Values, column: Json) -> list[Json]:
-    """Return a list of the column's value, or [] where the record has no such column.
+    """Return the value of a column in a list; [] if the record lacks the column.
 
-    "a.b" is b of the object in column a, or of each object in a list there; "a.0.b" is b of the
-    first of these, "a.-1.b" of the last.
+    "a.b" is key b of the object in column a, or of each object of a list. "a.0.b" is key b of the
+    first object of the list, "a.-1.b" of the last.
     """
     if column in record:
         return [record[column]]
@@ -383,7 +383,7 @@ def _values(record: Values, column: Json) -> list[Json]:
 
 
 def _inner_values(value: Json, path: str) -> list[Json]:
-    """Return what `path` leads to within a value; see `_values`."""
+    """Return the values at a dotted path within a value; the path has the syntax of `_values`."""
     if isinstance(value, Mapping):
         return _values(value, path)
     if not isinstance(value, list | tuple):

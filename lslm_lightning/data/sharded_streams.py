@@ -1,5 +1,5 @@
 """Training windows from streamed documents: the same batches in the same order for any number of
-processes, with a cursor to continue from after each.
+processes, resumable after every batch.
 """
 
 from collections.abc import Iterator, Mapping
@@ -13,7 +13,7 @@ from lslm_lightning.text.tokenizer import Tokenizer
 
 
 class StreamCursor(NamedTuple):
-    """Position in one sequence of batches up to which it has been read."""
+    """Position of the next batch in one sequence of batches, to resume reading there."""
 
     shard: int = 0  # of those that come to this index, in all epochs
     block: int = 0  # of that shard
@@ -24,26 +24,27 @@ START = StreamCursor()
 
 
 class ShardedStreams:
-    """Endless sequences of batches of training windows over a stream; global micro-batch g comes
-    from sequence g mod n_lane.
+    """Endless sequences of batches of training windows over a stream of documents.
 
-    Documents are taken in blocks of `buffer` from one shard. Those of a block are shuffled and
-    packed, `</s>` after each and once before the first, into windows that are shuffled too, so that
-    a sequence holds one block in memory; shards come in another order in every epoch. The last
-    window of a block is padded: no token is left out, none is seen twice in an epoch. All is pure
-    in (seed, epoch, shard, block), so a `StreamCursor` is enough to continue.
+    Global micro-batch g comes from sequence g mod `n_lane`. One of W processes reads only its own
+    sequences if W divides `n_lane`.
 
-    Where there are at least `n_lane` shards, the shards of all epochs, one after the other, are
-    dealt out to the sequences in turn; else every sequence reads all shards, and makes batches of
-    each n_lane-th block, of other blocks in the next epoch. Either way every document is seen
-    equally often in the long run. One of W processes reads only its own sequences if W divides
-    n_lane.
+    Each sequence takes `buffer` documents (a block) at a time from one shard and shuffles them.
+    They are packed with `</s>` after each document and once before the first, and cut into windows,
+    which are shuffled too; only one block is in memory. The last window of a block is padded, so
+    that every token is seen exactly once in an epoch. The order of the shards changes with every
+    epoch. All of this is a pure function of (seed, epoch, shard, block), so a `StreamCursor`
+    suffices to resume.
+
+    With at least `n_lane` shards, the shards of all epochs are dealt out to the sequences in turn.
+    With fewer shards, every sequence reads all shards and uses every `n_lane`-th block, a different
+    one in the next epoch. In the long run every document is seen equally often in both cases.
 
     Args:
-        context: targets of a window.
-        batch_size: windows of a batch.
+        context: number of targets in a window.
+        batch_size: number of windows in a batch.
         n_lane: number of sequences.
-        buffer: documents of a block.
+        buffer: number of documents in a block.
     """
 
     def __init__(
@@ -75,8 +76,13 @@ class ShardedStreams:
     def read(
         self, index: int, cursor: StreamCursor = START
     ) -> Iterator[tuple[np.ndarray, StreamCursor]]:
-        """Yield batches (B, context + 1) of ids int64 of a sequence, padded behind the end of a
-        row, from `cursor` on, each with the cursor after it.
+        """Yield (batch, cursor after the batch) of one sequence, without end.
+
+        A batch is a (B, context + 1) int64 array of ids; short rows are padded on the right.
+
+        Args:
+            index: number of the sequence, from 0.
+            cursor: position to start from.
 
         Raises:
             ValueError: no document has any text.
@@ -115,8 +121,8 @@ class ShardedStreams:
         return self.stream.n_shard < self.n_lane
 
     def shard(self, index: int, number: int) -> tuple[int, int]:
-        """Return the epoch and the index of the shard that a sequence reads as its `number`-th,
-        from 0 on.
+        """Return (epoch, shard index) of the `number`-th shard, from 0, that sequence `index`
+        reads.
         """
         n = self.stream.n_shard
         epoch, at = divmod(number if self.is_shared else number * self.n_lane + index, n)
@@ -127,7 +133,9 @@ class ShardedStreams:
         )
 
     def batches(self, texts: list[str], epoch: int, shard: int, block: int) -> list[np.ndarray]:
-        """Return the batches (B, context + 1) of one block of documents."""
+        """Return the shuffled (B, context + 1) batches of the documents `texts`, which are block
+        `block` of a shard.
+        """
         random = np.random.default_rng((self.seed, epoch, shard, block))
         shuffled = [texts[i] for i in random.permutation(len(texts)) if texts[i].strip()]
         eos = self.tokenizer.eos_id
@@ -153,8 +161,18 @@ class ShardedStreams:
         part: int = 0,
         n_part: int = 1,
     ) -> Iterator[tuple[np.ndarray, int, StreamCursor]]:
-        """Yield (batch, index of its sequence, cursor after it) of the global micro-batches
-        position + rank + i * world, and of these each n_part-th from `part` on.
+        """Yield (batch, index of its sequence, cursor after it) for one process or data-loader
+        worker.
+
+        The process takes the global micro-batches position + rank + i * world; of these, worker
+        `part` takes every `n_part`-th.
+
+        Args:
+            position: number of global micro-batches already read by all processes.
+            cursors: sequence index -> position to resume from; absent sequences start at their
+                beginning.
+            rank: index of the process among `world` processes.
+            part: index of the worker among `n_part` workers of this process.
         """
         readers: dict[int, Iterator[tuple[np.ndarray, StreamCursor]]] = {}
         for number in count(position + rank + part * world, world * n_part):

@@ -1,5 +1,5 @@
-"""Splits of corpora that have no official one: by characters, by groups of rows that belong
-together, or by the value of a field.
+"""Division of rows into splits for corpora without official splits: by characters, by groups of
+related rows, or by the values of a field.
 """
 
 import hashlib
@@ -9,7 +9,9 @@ from lslm_lightning.data.rows import Row, references_of
 
 
 def characters_share(row: Row, low: float, high: float) -> Row:
-    """Return a row with its text from share `low` to share `high` (0..1) of its characters."""
+    """Return a row whose text is cut to the characters between the fractions `low` and `high`
+    (0..1) of its length.
+    """
     text = row["text"]
     start = int(low * len(text))
     stop = int(high * len(text))
@@ -19,14 +21,14 @@ def characters_share(row: Row, low: float, high: float) -> Row:
 def select_rows(
     rows: Sequence[Row], chosen: Mapping[str, Sequence[str]], setting: str
 ) -> list[Row]:
-    """Return the rows whose fields have one of the chosen values, in their order.
+    """Return the rows whose fields all have one of the chosen values, in order.
 
     Args:
-        chosen: field -> values.
-        setting: name of `chosen` in messages.
+        chosen: field -> accepted values.
+        setting: name of the setting `chosen`, for messages.
 
     Raises:
-        ValueError: rows lack a field, or no row has a value.
+        ValueError: rows lack a field, or no row has one of the values.
     """
     for field, values in chosen.items():
         if rows and field not in rows[0]:
@@ -43,11 +45,11 @@ def select_rows(
 
 
 def group_positions(rows: Sequence[Row], fields: Sequence[str], seed: int) -> list[float]:
-    """Return a number in [0, 1) for every row, the same for all rows of its group.
+    """Return a number in [0, 1) for every row, equal within a group of related rows.
 
-    A group is a connected component of rows that agree in one of the `fields`. The number is a hash
-    of the seed and the group's first row, so that the split `low <= number < high` depends on
-    nothing but contents and order.
+    Rows with the same value in one of the `fields` are related, and so are rows connected through
+    others. The number is a hash of `seed` and the group's first row, so that the split `low <=
+    number < high` depends only on the rows and their order.
     """
     parent = list(range(len(rows)))
 
@@ -71,11 +73,13 @@ def group_positions(rows: Sequence[Row], fields: Sequence[str], seed: int) -> li
 def without_empty_shares(
     positions: Sequence[float], shares: Sequence[tuple[float, float]]
 ) -> list[float]:
-    """Return the positions with the nearest group moved into each share that has none, as long as
-    another share has two groups.
+    """Return the positions, changed so that no share is empty.
+
+    For each empty share the nearest group is moved into it, as long as another share has at least
+    two groups.
 
     Args:
-        positions: a number in [0, 1) for every row; equal ones are a group.
+        positions: number in [0, 1) for every row; rows with equal numbers form a group.
         shares: (from, to) of each split.
     """
     moved = list(positions)
@@ -92,6 +96,6 @@ def without_empty_shares(
 
 
 def _uniform(seed: int, key: Sequence[str]) -> float:
-    """Return a number in [0, 1) that is a hash of seed and key."""
+    """Return a hash of seed and key as a number in [0, 1)."""
     digest = hashlib.sha256("\0".join([str(seed), *key]).encode()).digest()
     return int.from_bytes(digest[:6], "big") / 2**48

@@ -1,5 +1,5 @@
-"""Texts that are read while they are used: from local files, stores that fsspec knows (s3://,
-gs://, https://) and data sets of the hub.
+"""Documents that are read while they are used, from local files, stores that fsspec supports
+(s3://, gs://, https://) and data sets of the Hugging Face hub.
 """
 
 import hashlib
@@ -32,20 +32,19 @@ COLUMN_STORES = (read_parquet, read_arrow)
 
 @dataclass(frozen=True)
 class Stream:
-    """Documents of many files, read one after the other and never all at once, by the readers that
-    read a corpus.
+    """Documents of many files, read one after the other with the file readers of corpora.
 
-    Data sets of the hub are read by Hugging Face `datasets`; their values are checked in the same
-    way.
+    The files are never in memory as a whole. Data sets of the hub are read by Hugging Face
+    `datasets`; their values are checked in the same way.
 
     Args:
-        path: a file, a folder or a pattern, here or at a store ("s3://bucket/shards/*.parquet",
-            with the credentials of its library); or a hub id, "owner/name" or
+        path: a file, folder or glob pattern, local or in a store ("s3://bucket/shards/*.parquet";
+            the library of the store finds the credentials); or a hub id, "owner/name" or
             "owner/name:configuration". Files are .jsonl, .ndjson, .json, .parquet, .csv, .tsv,
-            .arrow or .txt (a text a line), packed (.gz, .zst, .xz, .bz2) or not.
+            .arrow or .txt (one text per line), optionally compressed (.gz, .zst, .xz, .bz2).
         column: name of the column of texts; "a.b" is column b of the objects in column a.
         split: name of a split of a hub data set.
-        storage_options: arguments of fsspec, such as {"anon": true}.
+        storage_options: arguments for the fsspec file system, such as {"anon": true}.
     """
 
     path: str
@@ -55,11 +54,11 @@ class Stream:
 
     @cached_property
     def files(self) -> list[tuple[str, int]]:
-        """List of (address, size in bytes) of each file, sorted; [] for a hub data set.
+        """Sorted list of (address, size in bytes) of the files; [] for a hub data set.
 
         Raises:
-            FileNotFoundError: there is no such file.
-            ValueError: files are of several formats, or one is a pipe or a device.
+            FileNotFoundError: no file has a supported format.
+            ValueError: the files are of several formats, or one is a pipe or a device.
         """
         if is_hub_id(self.path) and not self._is_here():
             return []
@@ -98,8 +97,8 @@ class Stream:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256, in hex, of the names and sizes of the files, or of the revision of a hub data
-        set, and the column.
+        """SHA-256, in hex, of the column and the names and sizes of the files, or the revision of a
+        hub data set.
         """
         if self.files:
             about: Json = [(address.rpartition("/")[2], size) for address, size in self.files]
@@ -111,10 +110,10 @@ class Stream:
 
     @cached_property
     def data(self) -> "IterableDataset":
-        """Hub data set, opened but not read.
+        """Hub data set in streaming mode, reduced to the column of texts.
 
         Raises:
-            ValueError: the data set cannot be opened, or has no such column.
+            ValueError: the data set cannot be opened or lacks the column.
         """
         from datasets import load_dataset
 
@@ -135,10 +134,11 @@ class Stream:
 
     @cached_property
     def n_shard(self) -> int:
-        """Number of shards, which can be read apart from each other: files, or the hub's own.
+        """Number of shards that can be read independently: the files, or the shards of the hub data
+        set.
 
         Raises:
-            ValueError: the first texts cannot be read, or have no such column.
+            ValueError: the first texts cannot be read, or the column is missing.
         """
         if not self.files:
             return self.data.num_shards
@@ -146,11 +146,15 @@ class Stream:
         return len(self.files)
 
     def documents(self, shard: int, first: int = 0) -> Iterator[str]:
-        """Yield the texts of one shard, from document `first` on: the same that `corpus:` reads
-        from these files, empty ones too.
+        """Yield the texts of one shard, including empty ones, as `corpus:` reads them from these
+        files.
+
+        Args:
+            shard: index of the shard, from 0.
+            first: number of texts to skip.
 
         Raises:
-            ValueError: a value cannot be read, or is no text; with file and line.
+            ValueError: a value cannot be read or is not text; the message states file and line.
         """
         outer = self.column.partition(".")[0]
         columns = {"text": self.column}
@@ -165,7 +169,7 @@ class Stream:
             yield text_of(to_row(record, columns, ("text",))["text"], "")
 
     def _records(self, shard: int) -> Iterator[Record]:
-        """Yield the records of one file."""
+        """Yield the records of the file with index `shard`."""
         address, _ = self.files[shard]
         name = address.removeprefix("file://")
         form = format_of(name)
@@ -185,7 +189,7 @@ class Stream:
                 return
 
     def _opened(self, address: str) -> io.BufferedReader:
-        """Return a file of this machine or of a store open for reading."""
+        """Open a file for reading, local or in a store."""
         import fsspec
 
         system, path = fsspec.core.url_to_fs(address, **self.storage_options)
@@ -203,8 +207,9 @@ class Stream:
 
     @contextmanager
     def _in_one_line(self) -> Iterator[None]:
-        """Turn the errors of many libraries into a ValueError of one line; ours name file and line
-        already.
+        """Convert errors of other libraries to a ValueError with a message of one line.
+
+        ValueError and FileNotFoundError pass unchanged, since their messages state file and line.
         """
         try:
             yield
@@ -217,18 +222,18 @@ class Stream:
             ) from None
 
     def head(self, n: int) -> list[str]:
-        """Return the first `n` texts, or fewer where there are not as many."""
+        """Return the first `n` texts, or all if there are fewer."""
         return list(
             islice((text for shard in range(self.n_shard) for text in self.documents(shard)), n)
         )
 
 
 def local_sizes(paths: Iterable[Path]) -> dict[str, int]:
-    """Return path -> size in bytes of those paths that are files, or links to one; folders are
-    passed over.
+    """Return path -> size in bytes for the paths that are files or links to files; folders are
+    skipped.
 
     Raises:
-        ValueError: one is a pipe, a device, or a link that leads nowhere.
+        ValueError: a path is a pipe, a device or a broken link.
     """
     sizes = {}
     for path in paths:
@@ -239,7 +244,9 @@ def local_sizes(paths: Iterable[Path]) -> dict[str, int]:
 
 
 def format_of(name: str) -> str | None:
-    """Return the format, as in `READERS`, of a file of this name; None of one that is not read."""
+    """Return the format of a file from its name, as a key of `READERS`; None if it is not
+    supported.
+    """
     stem, _, ending = bare_name(name.rpartition("/")[2].lower()).rpartition(".")
     form = FORMATS.get(ending) if stem else None
     return "lines" if form == "text" else form

@@ -1,5 +1,5 @@
-"""Parsers of JSON that refuse a key that stands twice and keep the digits of every number, for
-whole texts and for lists read an item at a time.
+"""JSON parsers that reject duplicate keys and keep the digits of every number, for whole texts and
+for files that are read value by value.
 """
 
 import json
@@ -15,7 +15,7 @@ _WHITE = re.compile(r"[ \t\n\r]*")
 
 
 def _pairs(pairs: list[tuple[str, Json]]) -> JsonObject:
-    """Return an object of these keys and values; ValueError if a key stands twice."""
+    """Return a dict of the pairs; raise ValueError if a key occurs twice."""
     values = dict(pairs)
     if len(values) < len(pairs):
         names = [name for name, _ in pairs]
@@ -30,10 +30,15 @@ DECODER = json.JSONDecoder(object_pairs_hook=_pairs, parse_float=Number, parse_i
 
 
 def parse(where: str, text: str) -> Json:
-    """Return the value of a whole text; NaN and infinities, which are not JSON, become floats.
+    """Return the value of a JSON text.
+
+    NaN and infinities, which are not JSON, are accepted as floats.
+
+    Args:
+        where: file and line, for messages.
 
     Raises:
-        ValueError: it is not JSON, or a key stands twice in an object.
+        ValueError: the text is not JSON, or an object has a duplicate key.
     """
     try:
         return DECODER.decode(text)
@@ -42,7 +47,7 @@ def parse(where: str, text: str) -> Json:
 
 
 def _reason(error: Exception) -> str:
-    """Return why a text could not be parsed, with the column where that is known."""
+    """Return the reason why a text could not be parsed, with the column number if it is known."""
     if isinstance(error, json.JSONDecodeError):
         column = error.pos - error.doc.rfind("\n", 0, error.pos)
         return (
@@ -52,12 +57,15 @@ def _reason(error: Exception) -> str:
 
 
 class JsonText:
-    """Reader of JSON values, one after the other, in a text that comes in chunks; it keeps no more
-    of the text than the value that is being read.
+    """Incremental reader of consecutive JSON values in a text that arrives in chunks.
+
+    Only the text of the value being read is kept in memory.
 
     Args:
-        name: of the file, for messages.
-        limit: characters of one value; None where the whole text is in memory anyway.
+        name: name of the file, for messages.
+        chunks: the text, in order.
+        limit: maximum number of characters of one value; None if the whole text is in memory
+            anyway.
     """
 
     def __init__(self, name: str, chunks: Iterator[str], limit: int | None = None) -> None:
@@ -71,7 +79,7 @@ class JsonText:
         self._at = 0
 
     def peek(self) -> str:
-        """Return the next character that is no white space, without reading it; "" at the end."""
+        """Return the next character that is not white space without consuming it; "" at the end."""
         while True:
             white = _WHITE.match(self._text, self._at)
             assert white is not None  # it matches ""
@@ -82,7 +90,7 @@ class JsonText:
                 return ""
 
     def skip(self, character: str) -> bool:
-        """Read `character` if it is the next one; return whether it was."""
+        """Consume `character` if it comes next (after white space), and return whether it did."""
         is_next = self.peek() == character
         self._read_to(self._at + is_next)
         return is_next
@@ -91,7 +99,8 @@ class JsonText:
         """Read and return the next value.
 
         Raises:
-            ValueError: it is not JSON, or a key stands twice in an object; with file and line.
+            ValueError: the text is not JSON, or an object has a duplicate key; the message states
+                file and line.
         """
         self.peek()
         while True:
@@ -107,8 +116,11 @@ class JsonText:
                 return value
 
     def refuse(self, reason: str, at: int | None = None) -> NoReturn:
-        """Raise ValueError with the file and the line that has been reached, or that of character
-        `at` of what is kept.
+        """Raise ValueError with the file, a line number and `reason`.
+
+        Args:
+            at: index of a character in the buffered text, whose line is stated; by default the
+                current position.
         """
         line = self.line + self._text.count("\n", self._at, at or self._at)
         raise ValueError(f"{self.name}: line {line}: {reason}")
@@ -118,8 +130,9 @@ class JsonText:
         self._at = end
 
     def _more(self) -> bool:
-        """Read more of the text, at least as much as is kept, so that a long value is parsed few
-        times; return whether there was any.
+        """Extend the buffer, and return whether any text was left.
+
+        The buffer at least doubles, so that a long value is parsed only a few times.
         """
         kept = self._text[self._at :]
         if self.limit is not None and len(kept) > self.limit:
@@ -138,7 +151,7 @@ class JsonText:
 
 
 def _may_be_cut(error: Exception, n: int) -> bool:
-    """Return whether an error may only mean that a text of `n` characters is cut off."""
+    """Return whether a parser error may only mean that a text of `n` characters is incomplete."""
     if not isinstance(error, json.JSONDecodeError):
         return False
     return error.msg.startswith("Unterminated string") or error.pos >= n - len('"\\ud83d\\ude00"')

@@ -1,4 +1,4 @@
-"""Tables in text files, with a comma or a tab between columns -> records."""
+"""Readers of CSV and TSV files, which yield a record for each row."""
 
 import csv
 import sys
@@ -19,21 +19,27 @@ INNER_RETURN = "\udc0d"  # stands for a carriage return that ends no line; no te
 
 
 def read_tsv(name: str, source: Source, header: bool) -> Iterator[Record]:
-    """Return the records of a table with tabs between columns; quotes mean nothing."""
+    """Yield the records of a tab-separated table; quotation marks have no special meaning.
+
+    Args:
+        header: whether the first row holds the names of the columns.
+    """
     lines = require_text(name, numbered_lines(name, source))
     rows = ((number, line.split("\t")) for number, line in lines)
     return _table(name, rows, header, "\t")
 
 
 def read_csv(name: str, source: Source, header: bool) -> Iterator[Record]:
-    """Return the records of a table with commas between columns; quoted values may hold commas and
-    line ends.
+    """Yield the records of a comma-separated table; quoted values may contain commas and line ends.
+
+    Args:
+        header: whether the first row holds the names of the columns.
     """
     return _table(name, _csv_rows(name, source), header, ",")
 
 
 def _csv_rows(name: str, source: Source) -> Iterator[tuple[int, list[str]]]:
-    """Yield the number of the last line and the values of each row that is not blank."""
+    """Yield (number of its last line, values) for each row that is not blank."""
     limit = sys.maxsize if isinstance(source, bytes) else max_line()
     # of this process; its default, 131,072 characters, is less than a long document has
     csv.field_size_limit(limit)
@@ -55,8 +61,10 @@ def _csv_rows(name: str, source: Source) -> Iterator[tuple[int, list[str]]]:
 
 
 def _csv_lines(name: str, source: Source) -> Iterator[str]:
-    """Yield lines for the CSV parser, a carriage return that ends no line as `INNER_RETURN`: the
-    parser would take it for the end of a row.
+    """Yield lines for the CSV parser, with every carriage return inside a line replaced by
+    `INNER_RETURN`.
+
+    The parser would otherwise end the row at that character.
     """
     for line in text_lines(name, source):
         end = "\r\n" if line.endswith("\r\n") else ""
@@ -67,8 +75,12 @@ def _csv_lines(name: str, source: Source) -> Iterator[str]:
 def _table(
     name: str, rows: Iterable[tuple[int, list[str]]], header: bool, separator: str
 ) -> Iterator[Record]:
-    """Yield a record for each row, its columns named by the first row or, without `header`,
-    numbered from 0.
+    """Yield a record for each row.
+
+    Args:
+        rows: (line number, values) of each row.
+        header: whether the first row names the columns; otherwise columns are numbered from 0.
+        separator: character between columns, for messages.
     """
     names: Sequence[str | int] | None = None
     title = ""  # the only column's, while another separator may be meant
@@ -92,7 +104,7 @@ def _table(
 
 
 def _check_header(where: str, names: Sequence[str]) -> None:
-    """Refuse names of columns with a carriage return, or two that are equal."""
+    """Raise ValueError if a column name contains a carriage return or occurs twice."""
     if any("\r" in name for name in names):
         raise ValueError(
             f"{where}: the names of columns have a carriage return; only LF and CRLF end a line: "
@@ -103,8 +115,12 @@ def _check_header(where: str, names: Sequence[str]) -> None:
 
 
 def _check_separator(name: str, title: str, first: str, separator: str) -> None:
-    """Refuse a table whose only column, in the header and the first row, has the same number of
-    parts by another separator.
+    """Raise ValueError if a table with one column seems to use another separator.
+
+    Args:
+        title: name of the only column.
+        first: value of the column in the first row.
+        separator: the separator by which the table was read.
     """
     for other, called in SEPARATORS.items():
         if (
@@ -128,11 +144,12 @@ def _check_separator(name: str, title: str, first: str, separator: str) -> None:
 
 
 def check_distinct(where: str, names: Sequence[str]) -> None:
-    """Refuse two columns of one name; several without a name may be there, as nobody can choose
-    them.
+    """Raise ValueError if two columns have the same name; the message states the name.
 
-    Raises:
-        ValueError: naming the column.
+    Several columns without a name are accepted, since no setting can select them.
+
+    Args:
+        where: file and line, for the message.
     """
     if twice := [name for i, name in enumerate(names) if name and name in names[:i]]:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Lines of a text file in UTF-8, read as they are needed."""
+"""Readers of UTF-8 text files, line by line or in chunks."""
 
 import codecs
 import io
@@ -16,14 +16,14 @@ Source: TypeAlias = bytes | BinaryIO
 
 
 class EmptyFileError(ValueError):
-    """Error of a file without any text."""
+    """A file contains no text, or white space only."""
 
 
 def decode(name: str, source: Source) -> str:
-    """Return the text of a file in UTF-8 without a byte order mark, its line ends as they are.
+    """Return the text of a UTF-8 file without the byte order mark; line ends are kept as they are.
 
     Raises:
-        ValueError: with the place of a byte that is not UTF-8, or the file is empty.
+        ValueError: a byte is not UTF-8 (the message states its position), or the file is empty.
     """
     text = "".join(text_lines(name, source))
     check_filled(name, text)
@@ -31,26 +31,25 @@ def decode(name: str, source: Source) -> str:
 
 
 def lines_of(name: str, source: Source) -> list[str]:
-    """Return all lines without their line ends; only "\\n" and "\\r\\n" end a line, as `wc -l`
-    counts.
-    """
+    """Return all lines without their line ends; only LF and CRLF end a line, as for `wc -l`."""
     return [line for _, line in require_text(name, numbered_lines(name, source))]
 
 
 def numbered_lines(name: str, source: Source) -> Iterator[tuple[int, str]]:
-    """Yield number, from 1, and text of each line, without its line end, as they are read; a file
-    may be empty.
+    """Yield (number, text) of each line as it is read, counted from 1, without the line end.
+
+    An empty file yields nothing.
     """
     for number, line in enumerate(text_lines(name, source), 1):
         yield number, line.removesuffix("\n").removesuffix("\r")
 
 
 def text_lines(name: str, source: Source) -> Iterator[str]:
-    """Yield the lines with their line ends, without a byte order mark, as they are read.
+    """Yield each line as it is read, with its line end; a byte order mark is removed.
 
     Raises:
-        ValueError: bytes of a line are not UTF-8, or NUL; with the place and a guess at the
-            encoding.
+        ValueError: a line contains NUL or bytes that are not UTF-8; the message states the position
+            and a likely encoding.
     """
     file = io.BytesIO(source) if isinstance(source, bytes) else source
     limit = len(source) if isinstance(source, bytes) else max_line()
@@ -83,10 +82,10 @@ def text_lines(name: str, source: Source) -> Iterator[str]:
 
 
 def text_chunks(name: str, source: Source) -> Iterator[str]:
-    """Yield the text in pieces of about `CHUNK` bytes, for files that may be one long line.
+    """Yield the text in chunks of about `CHUNK` bytes, for files that may consist of one long line.
 
     Raises:
-        ValueError: as `text_lines`.
+        ValueError: the file contains NUL or bytes that are not UTF-8.
     """
     file = io.BytesIO(source) if isinstance(source, bytes) else source
     decoder = codecs.getincrementaldecoder("utf-8")()
@@ -129,7 +128,7 @@ def require_text(name: str, lines: Iterator[tuple[int, str]]) -> Iterator[tuple[
     """Yield numbered lines unchanged.
 
     Raises:
-        EmptyFileError: at the end, where none of them has any text.
+        EmptyFileError: after the last line, if all lines are blank.
     """
     has_text = False
     for number, line in lines:
@@ -139,10 +138,6 @@ def require_text(name: str, lines: Iterator[tuple[int, str]]) -> Iterator[tuple[
 
 
 def check_filled(name: str, text: str) -> None:
-    """Refuse a text of blanks alone.
-
-    Raises:
-        EmptyFileError: naming the file.
-    """
+    """Raise EmptyFileError, which names the file, if a text is empty or white space only."""
     if not text or text.isspace():
         raise EmptyFileError(f"{name}: is empty; it needs at least one line of text")

@@ -1,7 +1,7 @@
-"""Reader of structures in Thrift's compact protocol, in which Parquet writes its footer and the
-headers of its pages.
+"""Parser for Thrift's compact protocol, the encoding of Parquet footers and page headers.
 
-Arrow ends the process where a footer contradicts itself and one of its columns is asked for.
+Footers are checked with it before Arrow reads a file, because Arrow crashes the process on some
+inconsistent footers.
 """
 
 import struct
@@ -13,10 +13,12 @@ TRUE, FALSE, BYTE, I16, I32, I64, DOUBLE, BINARY, LIST, SET, MAP, STRUCT = range
 
 
 class Compact:
-    """Reader of structures, number of a field -> value, from the beginning of `data`.
+    """Parser of structures in Thrift's compact protocol, from the beginning of `data`.
+
+    A structure becomes a dict from field number to value.
 
     Raises (all methods):
-        ValueError: the bytes are no such structure, or end too soon.
+        ValueError: the bytes are not such a structure, or end too soon.
     """
 
     def __init__(self, data: bytes) -> None:
@@ -24,7 +26,7 @@ class Compact:
         self.at = 0
 
     def fields(self) -> Iterator[tuple[int, Json]]:
-        """Yield the fields of a structure as they are read."""
+        """Yield (field number, value) for each field of a structure as it is read."""
         number = 0
         while head := self._byte():
             number = number + (head >> 4) if head >> 4 else self._integer()

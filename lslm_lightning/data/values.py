@@ -1,6 +1,4 @@
-"""Records of a file, and their values as text: the same for every format, or refused with the file
-and the line.
-"""
+"""Records of files, and conversion of their values to text, equal for every file format."""
 
 import math
 from collections.abc import Mapping
@@ -15,12 +13,13 @@ Values: TypeAlias = Mapping[Any, Json]
 
 
 class Record(dict[str | int, Json]):
-    """Values of one row by column, and `id`: the value of a column `id`, or else `where`.
+    """Values of one row by column, with a key `id`: the value of a column `id` if there is one,
+    else `where`.
 
     Args:
-        where: the file and the number of the line, or of the row.
+        where: name of the file with the number of the line or row.
         columns: values by column.
-        shown_as: the same as `where` for messages, where that says more.
+        shown_as: location to state in messages, if it should differ from `where`.
     """
 
     __slots__ = ("shown_as", "where")
@@ -32,26 +31,26 @@ class Record(dict[str | int, Json]):
 
 
 class Number(str):
-    """Number in JSON with the digits that it is written in, 3.0 or 1e5, as in CSV."""
+    """Number in a JSON file, kept as the text in which it is written, such as 3.0 or 1e5."""
 
     __slots__ = ()
 
 
 def location_of(record: Values) -> str:
-    """Return the file and line of a record, for messages; its id where it was read from no file."""
+    """Return the file and line of a record, for messages; its id if it was not read from a file."""
     return record.shown_as if isinstance(record, Record) else str(record["id"])
 
 
 def as_text(value: Json, where: str, name: str) -> str:
-    """Return a text as it is, a number as it is written, and "" for null.
+    """Return a value as text: a string unchanged, a number in its digits, and "" for null.
 
     Args:
-        where: the file and the line, for messages.
-        name: what the value is, for messages.
+        where: file and line, for messages.
+        name: name of the value, for messages.
 
     Raises:
-        ValueError: the value is of another type, no finite number, or a text with a NUL or half a
-            surrogate pair.
+        ValueError: the value has another type, is not finite, or is a string that contains NUL or a
+            lone surrogate.
     """
     if isinstance(value, str):
         if not value.isascii() and (at := lone_surrogate(value)) is not None:

@@ -1,4 +1,4 @@
-"""Pool of worker processes that end with the process that started them."""
+"""Pool of worker processes that exit when their parent process ends."""
 
 import multiprocessing
 import os
@@ -20,14 +20,15 @@ def run_parallel(
     n_worker: int,
     start: Callable[[], None] | None = None,
 ) -> Iterator[Result]:
-    """Yield `work(*part)` of each part, in order, computed by `n_worker` processes; at most one
-    part more than there are workers is under way.
+    """Yield `work(*part)` for each part, in order, computed by `n_worker` processes.
 
-    An interruption ends the workers, and the parts under way are lost.
+    At most `n_worker` + 1 parts are submitted at a time. An interruption terminates the workers,
+    and the unfinished parts are lost.
 
     Args:
-        work: a function of a module.
-        start: called in every worker before it works; must be picklable.
+        work: function defined at the top level of a module, so that it can be pickled.
+        parts: tuples of arguments for `work`.
+        start: picklable function that each worker calls once before its first part.
     """
     under_way: deque[Future[Result]] = deque()
     others = set(multiprocessing.active_children())
@@ -48,7 +49,9 @@ def run_parallel(
 
 
 def _start(start: Callable[[], None] | None) -> None:
-    """Set up a worker process."""
+    """Initialize a worker process: limit its threads, ignore interrupts, watch the parent, call
+    `start`.
+    """
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # one core a worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that started it stops it
     parent = multiprocessing.parent_process()
@@ -58,6 +61,6 @@ def _start(start: Callable[[], None] | None) -> None:
 
 
 def _end_with(parent: BaseProcess) -> None:
-    """End this process when its parent has ended: it would wait for work for ever."""
+    """Exit this process when its parent ends, since it would otherwise wait for work forever."""
     parent.join()
     os._exit(1)

@@ -1,3 +1,3 @@
-"""Statistical n-gram models: counting, modified Kneser-Ney, storage. Words are numbers here, and
-numpy is the only dependency.
+"""Statistical n-gram models: counting, modified Kneser-Ney estimation and storage. Words are
+integer ids in this package, and numpy is its only dependency.
 """

@@ -1,4 +1,4 @@
-"""Reader and writer of n-gram models in the ARPA format, as KenLM and SRILM have it."""
+"""Reader and writer of n-gram models in the ARPA format of KenLM and SRILM."""
 
 import math
 import re
@@ -20,14 +20,13 @@ LOG10_ZERO = -99.0  # log10 of the probability of the beginning of a sentence, b
 
 
 def write_arpa(model: NgramModel, words: Sequence[str], path: Path) -> None:
-    """Write a model as an ARPA file, with logarithms to the base 10.
+    """Write a model as an ARPA file, with logarithms to base 10.
 
     Args:
-        words: text of each word number; `<s>` and `</s>` under these names, and without white
-            space.
+        words: text of each word id, without white space; `<s>` and `</s>` must have these names.
 
     Raises:
-        ValueError: a word has white space in it.
+        ValueError: a word is empty or contains white space.
     """
     if invalid := next((word for word in words if not word or re.search(r"\s", word)), None):
         raise ValueError(
@@ -53,25 +52,27 @@ def write_arpa(model: NgramModel, words: Sequence[str], path: Path) -> None:
 
 
 def visible(token: str) -> str:
-    """Return a token as a word without white space: a space is U+2581, a line end <newline>, any
-    other white space its code point.
+    """Return a token without white space, for use as a word in an ARPA file.
+
+    A space becomes U+2581, a line end <newline>, and any other white space its code point, as in
+    <U+00A0>.
     """
     shown = token.replace(" ", "\u2581").replace("\n", "<newline>")
     return re.sub(r"\s", lambda match: f"<U+{ord(match[0]):04X}>", shown)
 
 
 class ArpaModel(NamedTuple):
-    """Model in an ARPA file, and the text of each word number."""
+    """Model read from an ARPA file, and the text of each word id."""
 
     model: NgramModel
     words: list[str]
 
 
 def read_arpa(path: Path) -> ArpaModel:
-    """Return the model of an ARPA file, and its words in the order of the file.
+    """Return the model and the words of an ARPA file; word ids follow the order of the file.
 
     Raises:
-        ValueError: with the number of the line that is wrong.
+        ValueError: a line is invalid; the message states its number.
     """
     with path.open(encoding="utf-8", errors="surrogateescape", newline="\n") as file:
         return ArpaReader(path, file).read()
@@ -81,8 +82,8 @@ class ArpaReader:
     """Reader of the lines of one ARPA file.
 
     Args:
-        path: of the file, for messages.
-        lines: of the file.
+        path: path of the file, for messages.
+        lines: lines of the file.
     """
 
     def __init__(self, path: Path, lines: Iterator[str]) -> None:
@@ -92,11 +93,11 @@ class ArpaReader:
         self.line = ""
 
     def refuse(self, problem: str) -> NoReturn:
-        """Raise ValueError with the file and the number of the line."""
+        """Raise ValueError with the file, the number of the current line and `problem`."""
         raise ValueError(f"{self.path}, line {self.number}: {problem}")
 
     def next(self) -> str:
-        """Read and return the next line that is not blank."""
+        """Return the next line that is not blank; raise ValueError at the end of the file."""
         for line in self.lines:
             self.number += 1
             self.line = line.rstrip("\r\n")
@@ -105,7 +106,7 @@ class ArpaReader:
         self.refuse("the file ends before \\end\\")
 
     def read(self) -> ArpaModel:
-        """Read and return the whole model."""
+        """Read the whole file, and return its model and words."""
         while self.next() != "\\data\\":
             pass
         counts: list[int] = []
@@ -135,8 +136,13 @@ class ArpaReader:
     def section(
         self, n: int, n_gram: int, order: int, number: dict[str, int], tables: list[CountTable]
     ) -> CountTable:
-        """Read and return the `n_gram` n-grams of order `n`; those of order 1 fill `number`, word
-        -> number.
+        """Read the section of the n-grams of order `n`, and return its table.
+
+        Args:
+            n_gram: number of n-grams in the section.
+            order: highest order of the model.
+            number: word -> id; the section of order 1 fills it.
+            tables: tables of the lower orders.
         """
         ids = np.zeros((n_gram, n), np.int64)
         values = np.zeros((n_gram, 2))
@@ -179,11 +185,13 @@ class ArpaReader:
     def keys(
         self, ids: np.ndarray, at: np.ndarray, vocab_size: int, tables: list[CountTable]
     ) -> np.ndarray:
-        """Return the keys of n-grams (see `CountTable`), found by the tables of the orders below.
+        """Return the keys of n-grams, as defined by `CountTable`, from the tables of the lower
+        orders.
 
         Args:
-            ids: (n, order) words.
-            at: (n,) number of the line of each, for messages.
+            ids: (n, order) word ids.
+            at: (n,) line number of each n-gram, for messages.
+            tables: tables of the lower orders.
         """
         index = ids[:, -1]
         for n in range(2, ids.shape[1] + 1):

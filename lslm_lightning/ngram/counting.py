@@ -1,4 +1,4 @@
-"""Counting of n-grams in bounded memory: sorted runs on disk, merged range by range."""
+"""N-gram counting in bounded memory: sorted runs on disk, merged one range of words at a time."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -10,10 +10,12 @@ N_ROW = 4_000_000  # that are sorted at once
 
 
 class CountRows(NamedTuple):
-    """Distinct n-grams in suffix order (by the last word, then the one before it, ...), as packed
-    numbers, and how often each occurs.
+    """Distinct n-grams in suffix order (sorted by the last word, then the word before it, ...), and
+    their counts.
 
-    keys: (n_key, n) uint64. counts: (n,) int64.
+    Attributes:
+        keys: (n_key, n) uint64, packed n-grams; see `Packing`.
+        counts: (n,) int64, number of occurrences.
     """
 
     keys: np.ndarray
@@ -21,12 +23,12 @@ class CountRows(NamedTuple):
 
 
 class Packing:
-    """Packing of n-grams of one order into few unsigned numbers, which sort as the n-grams do from
-    the last word backwards.
+    """Packing of n-grams of one order into `n_key` unsigned integers each, whose order is the
+    suffix order of the n-grams.
 
     Args:
-        order: words in an n-gram.
-        vocab_size: words are 0 to vocab_size - 1.
+        order: number of words in an n-gram.
+        vocab_size: word ids are 0 to vocab_size - 1.
     """
 
     def __init__(self, order: int, vocab_size: int) -> None:
@@ -36,10 +38,10 @@ class Packing:
         self.n_key = -(-order // self.n_word)
 
     def pack(self, columns: Iterable[np.ndarray]) -> np.ndarray:
-        """Return the packed numbers (n_key, n) of n-grams.
+        """Return n-grams as packed integers: (n_key, n) uint64.
 
         Args:
-            columns: `order` arrays (n,), the last words first.
+            columns: `order` arrays (n,) of word ids, from the last words to the first.
         """
         packed: list[np.ndarray] = []
         for i, column in enumerate(columns):
@@ -51,28 +53,34 @@ class Packing:
         return np.stack(packed)
 
     def column(self, keys: np.ndarray, i: int) -> np.ndarray:
-        """Return the i-th word from the end, from 0 on, of packed n-grams: (n,) int64."""
+        """Return the i-th word from the end of each packed n-gram, where i = 0 is the last word:
+        (n,) int64.
+        """
         number, index = divmod(i, self.n_word)
         return (
             keys[number] >> self._shift(number, index) & np.uint64((1 << self.n_bit) - 1)
         ).astype(np.int64)
 
     def begins(self, last: np.ndarray) -> np.ndarray:
-        """Return the smallest first packed number of n-grams that end with each of these words."""
+        """Return, for each word in `last`, the smallest first packed integer of n-grams that end
+        with it.
+        """
         return last.astype(np.uint64) << self._shift(0, 0)
 
     def _shift(self, number: int, index: int) -> np.uint64:
-        """Return the bits behind the word `index` in packed number `number`."""
+        """Return the number of bits to the right of word `index` in the packed integer `number`."""
         n_inside = min(self.n_word, self.order - number * self.n_word)
         return np.uint64(self.n_bit * (n_inside - 1 - index))
 
 
 def windows(ids: np.ndarray, order: int, bos: int) -> list[np.ndarray]:
-    """Return the n-grams that end at each word but `bos`, as columns, the last word first, with
-    `bos` before the beginning of a sentence.
+    """Return the n-grams that end at each word other than `bos`, as `order` columns, last words
+    first.
+
+    N-grams that begin before a sentence are filled with `bos`.
 
     Args:
-        ids: (n,) whole sentences, each with `bos` before it.
+        ids: (n,) word ids of whole sentences, each preceded by `bos`.
     """
     ends = np.flatnonzero(ids != bos)
     columns = [ids[ends]]
@@ -82,8 +90,11 @@ def windows(ids: np.ndarray, order: int, bos: int) -> list[np.ndarray]:
 
 
 def distinct(keys: np.ndarray, counts: np.ndarray | None = None) -> CountRows:
-    """Return packed n-grams sorted and each once, with the sum of its counts (1 each by
-    default).
+    """Return packed n-grams sorted and without duplicates, with the sum of the counts of equal
+    ones.
+
+    Args:
+        counts: (n,) count of each n-gram; 1 by default.
     """
     n_row = keys.shape[1]
     if n_row == 0:
@@ -100,15 +111,16 @@ def distinct(keys: np.ndarray, counts: np.ndarray | None = None) -> CountRows:
 
 
 class NgramCounter:
-    """Counter of n-grams of one order as sorted runs on disk; a counter of the same folder
-    continues with the runs that are there.
+    """Counter of n-grams of one order that stores sorted runs on disk.
+
+    A new counter of an existing folder continues with the runs stored there.
 
     Args:
-        order: words in an n-gram.
-        vocab_size: words are 0 to vocab_size - 1.
-        bos: the word before the first of a sentence.
+        order: number of words in an n-gram.
+        vocab_size: word ids are 0 to vocab_size - 1.
+        bos: word id that precedes every sentence.
         folder: folder of the runs.
-        n_row: n-grams that are sorted at once.
+        n_row: number of n-grams that are sorted at a time.
     """
 
     def __init__(
@@ -126,10 +138,10 @@ class NgramCounter:
         return self.folder / f"run-{number}"
 
     def keep(self, n_run: int) -> None:
-        """Delete all but the first `n_run` runs, which a resumed state of training had not counted.
+        """Delete all runs after the first `n_run`; a resumed training state does not include them.
 
         Raises:
-            ValueError: there are fewer runs.
+            ValueError: there are fewer than `n_run` runs.
         """
         if len(self.runs) < n_run:
             raise ValueError(
@@ -142,20 +154,26 @@ class NgramCounter:
         del self.runs[n_run:]
 
     def add(self, ids: np.ndarray) -> None:
-        """Count whole sentences (n,), with `bos` before each and the end after it."""
+        """Count the n-grams of whole sentences.
+
+        Args:
+            ids: (n,) word ids; `bos` precedes each sentence and the end-of-sentence word follows
+                it.
+        """
         for part in pieces(ids, self.bos, self.n_row):
             rows = distinct(self.packing.pack(windows(part, self.packing.order, self.bos)))
             self.runs.append(spill(rows, self._stem(len(self.runs))))
 
     def rows(self) -> Iterator[CountRows]:
-        """Yield all n-grams in suffix order, in pieces of about `n_row`; n-grams with one last word
-        are in one piece.
+        """Yield all n-grams in suffix order, in chunks of about `n_row`.
+
+        N-grams with the same last word are in the same chunk.
         """
         yield from merged(self.runs, self.packing, self.n_row)
 
 
 def pieces(ids: np.ndarray, bos: int, n_row: int) -> Iterator[np.ndarray]:
-    """Yield an array of sentences in pieces of at most about `n_row`, cut between sentences."""
+    """Yield an array of sentences in chunks of about `n_row` ids, cut between sentences."""
     starts = np.flatnonzero(ids == bos)
     cuts = (
         starts[
@@ -170,8 +188,13 @@ def pieces(ids: np.ndarray, bos: int, n_row: int) -> Iterator[np.ndarray]:
 
 
 def spill(rows: CountRows, stem: Path) -> CountRows:
-    """Write rows to disk and return them from there; the file of counts, which comes last, has its
-    name only when all is written.
+    """Write rows to disk, and return them memory-mapped.
+
+    The file of counts is written last and renamed when complete, so its presence means that the run
+    is whole.
+
+    Args:
+        stem: path of the files without their extensions.
     """
     for name, values in zip(CountRows._fields, rows, strict=True):
         path = stem.with_suffix(f".{name}.npy")
@@ -181,14 +204,16 @@ def spill(rows: CountRows, stem: Path) -> CountRows:
 
 
 def map_rows(stem: Path) -> CountRows:
-    """Return the rows of a run on disk, mapped into memory."""
+    """Return the rows of a run on disk, memory-mapped."""
     return CountRows(
         *(np.load(stem.with_suffix(f".{name}.npy"), mmap_mode="r") for name in CountRows._fields)
     )
 
 
 def merged(runs: list[CountRows], packing: Packing, n_row: int) -> Iterator[CountRows]:
-    """Yield several sorted runs as one, cut where the last word changes."""
+    """Yield the rows of several sorted runs merged in suffix order, in chunks of about `n_row` that
+    end where the last word changes.
+    """
     if not runs:
         return
     words = packing.begins(np.arange(1, 1 << packing.n_bit))

@@ -1,5 +1,6 @@
-"""Interpolated modified Kneser-Ney. Source: Chen and Goodman 1999, section 3; Heafield et al. 2013,
-whose conventions these are.
+"""Estimation of n-gram probabilities by interpolated modified Kneser-Ney smoothing.
+
+Source: Chen and Goodman 1999, section 3; conventions of Heafield et al. 2013.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,11 +19,13 @@ class CountTable(NamedTuple):
     """Table of the n-grams of one order in suffix order, with their probabilities.
 
     Args:
-        keys: (n,) int64, ascending: index of the suffix (the n-gram without its first word) in the
-            table of the order below * vocab_size + first word; for order 1 the word itself.
-        log_prob: (n,) natural logarithm, of the last word after the others; float64, on disk
-            float32.
-        log_backoff: (n,) the same, of the share for words that were not seen after this n-gram.
+        keys: (n,) int64, ascending. A key is index * vocab_size + first word, where index is the
+            row of the suffix (the n-gram without its first word) in the table of the next lower
+            order; for order 1 it is the word itself.
+        log_prob: (n,) natural log probability of the last word given the words before it; float64,
+            on disk float32.
+        log_backoff: (n,) natural log of the back-off weight, applied to words not seen after this
+            n-gram; same types.
     """
 
     keys: np.ndarray
@@ -32,7 +35,7 @@ class CountTable(NamedTuple):
 
 @dataclass
 class Counts:
-    """Counts of the n-grams of one order in suffix order."""
+    """Adjusted and raw counts of the n-grams of one order, in suffix order."""
 
     suffix: np.ndarray  # (n,) int32, index of the suffix among the n-grams of the order below
     first: np.ndarray  # (n,) int32, the first word
@@ -41,14 +44,14 @@ class Counts:
 
 
 def adjusted_counts(pieces: Iterable[CountRows], packing: Packing, bos: int) -> list[Counts]:
-    """Return, for each order from 1 on, its n-grams with the number of distinct words before them.
+    """Return the counts for each order from 1 on, adjusted for Kneser-Ney.
 
-    The n-grams of the highest order, and those that begin a sentence, have the number of times they
-    occur instead.
+    The adjusted count of an n-gram is the number of distinct words that precede it. For n-grams of
+    the highest order, and those at the start of a sentence, it is the number of occurrences.
 
     Args:
         pieces: n-grams of the highest order, in suffix order.
-        bos: the word before the first of a sentence.
+        bos: word id that precedes every sentence.
     """
     order = packing.order
     by_order: list[list[Counts]] = [[] for _ in range(order)]
@@ -93,7 +96,7 @@ def adjusted_counts(pieces: Iterable[CountRows], packing: Packing, bos: int) -> 
 
 
 def joined(parts: list[Counts]) -> Counts:
-    """Return the counts of one order as one."""
+    """Return the concatenated counts of several parts of one order."""
     empty = np.zeros(0, np.int32)
     return Counts(
         *(
@@ -104,8 +107,9 @@ def joined(parts: list[Counts]) -> Counts:
 
 
 def discounts(adjusted: np.ndarray) -> np.ndarray:
-    """Return the discounts (4,) of n-grams that were counted 0, 1, 2, and 3 or more times;
-    `FALLBACK` where counts of counts are degenerate.
+    """Return the discounts (4,) for n-grams with adjusted counts 0, 1, 2, and 3 or more.
+
+    `FALLBACK` is returned if the discounts cannot be estimated from the counts.
     """
     n = np.bincount(np.minimum(adjusted, 5), minlength=6).astype(float)
     if not n[1:5].all():
@@ -126,19 +130,21 @@ def estimate(
     least: Sequence[int] = (),
     impossible: Sequence[int] = (),
 ) -> list[CountTable]:
-    """Return the tables of all orders. Words 0 to vocab_size - 1, unseen ones too, share evenly the
-    probability that is left in order 1.
+    """Return the probability tables of all orders.
+
+    All words 0 to vocab_size - 1, also unseen ones, share the probability left over at order 1
+    evenly.
 
     Args:
-        counts: counts of all orders; the list is emptied, to save memory.
-        bos: the word before the first of a sentence, which is never predicted.
-        least: how often an n-gram must occur to be kept, by order from 1 on (the last one holds for
-            higher orders too); words are all kept.
-        impossible: more words that are never predicted; none was counted.
+        counts: counts of all orders; the list is emptied to save memory.
+        bos: word id that precedes every sentence and is never predicted.
+        least: minimum number of occurrences for an n-gram to be kept, by order from 1 on. The last
+            value also applies to higher orders; all single words are kept.
+        impossible: further words that are never predicted; their counts must be 0.
 
     Raises:
         ValueError: `least` decreases from one order to the next, so that an n-gram could be kept
-            without its parts.
+            without its suffix.
     """
     if list(least) != sorted(least):
         raise ValueError(f"least={list(least)} must not decrease from one order to the next")
@@ -178,7 +184,7 @@ def estimate(
 
 
 def word_probabilities(words: Counts, vocab_size: int, impossible: set[int]) -> np.ndarray:
-    """Return the probability of each word without a context: (vocab_size,) float64.
+    """Return the probability of each word without context: (vocab_size,) float64.
 
     Args:
         words: counts of order 1.
@@ -198,9 +204,9 @@ def word_probabilities(words: Counts, vocab_size: int, impossible: set[int]) -> 
 
 
 def indices_of(keys: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """Return the index of each wanted key among sorted keys: int32.
+    """Return the index of each wanted key in sorted keys: int32.
 
-    They are looked up in order, so that memory is read in order, which saves half of the time.
+    Keys are looked up in ascending order, which reads memory sequentially and halves the time.
     """
     order = np.argsort(wanted)
     indices = np.empty(len(wanted), np.int32)
@@ -215,7 +221,13 @@ def tables(
     kept: list[np.ndarray],
     vocab_size: int,
 ) -> Iterator[CountTable]:
-    """Yield the table of each order with the n-grams that are kept. All four lists are emptied."""
+    """Yield the table of each order, restricted to the n-grams that are kept.
+
+    Args:
+        keys, probs, backoffs: columns of the tables by order, with probabilities instead of
+            logarithms. All four lists are emptied.
+        kept: boolean masks by order.
+    """
     index: np.ndarray | None = None  # among those kept; None where all of the order below are
     while keys:
         key, prob, backoff, keep = (values.pop(0) for values in (keys, probs, backoffs, kept))

@@ -1,4 +1,4 @@
-"""Interpolation of language models: a weighted sum of their probabilities of a token."""
+"""Linear interpolation of language models: a weighted sum of their token probabilities."""
 
 from collections.abc import Sequence
 
@@ -9,11 +9,11 @@ NEAR = 1e-10
 
 
 def mixture_nats(nats: Sequence[np.ndarray], weights: Sequence[float]) -> np.ndarray:
-    """Return minus the log of the weighted sum of probabilities: (n,) float64.
+    """Return minus the natural log of the weighted sum of probabilities: (n,) float64.
 
     Args:
-        nats: k arrays (n,), minus log probabilities by each model.
-        weights: k of them.
+        nats: k arrays (n,), minus the natural log probability of each token by each model.
+        weights: weights of the k models, which sum to 1.
     """
     with np.errstate(divide="ignore"):
         parts = np.log(np.asarray(weights, np.float64))[:, None] - np.stack(nats)
@@ -21,12 +21,14 @@ def mixture_nats(nats: Sequence[np.ndarray], weights: Sequence[float]) -> np.nda
 
 
 def fitted_weights(nats: Sequence[np.ndarray]) -> np.ndarray:
-    """Return the weights (k,) under which tokens are most probable, by expectation maximization.
+    """Return the weights (k,) that maximize the probability of the tokens, by expectation
+    maximization.
+
     Source: Jelinek and Mercer 1980.
 
     Args:
-        nats: k arrays (n,), minus log probabilities of the tokens by each model. Tokens that are
-            impossible in all models are left out.
+        nats: k arrays (n,), minus the natural log probability of each token by each model. Tokens
+            that all models consider impossible are ignored.
 
     Raises:
         ValueError: no token is left.

@@ -1,4 +1,4 @@
-"""N-gram model in memory or on disk, and its probabilities."""
+"""N-gram model in memory or memory-mapped from disk, and the probabilities that it assigns."""
 
 import json
 from collections.abc import Sequence
@@ -10,11 +10,11 @@ from lslm_lightning.ngram.estimation import CountTable
 
 
 class NgramModel:
-    """N-gram model: tables of all orders; words are 0 to vocab_size - 1.
+    """N-gram model: one table per order; word ids are 0 to vocab_size - 1.
 
     Args:
-        tables: by order, from 1 on.
-        bos: the word before the first one of a sentence, which is never predicted.
+        tables: tables by order, from 1 on.
+        bos: word id that precedes every sentence and is never predicted.
     """
 
     def __init__(self, tables: Sequence[CountTable], vocab_size: int, bos: int) -> None:
@@ -27,8 +27,10 @@ class NgramModel:
         return len(self.tables)
 
     def indices(self, ids: np.ndarray) -> list[np.ndarray]:
-        """Return, for each order, the index in its table of the n-gram that ends at each word, -1
-        where there is none: arrays (n,) int64.
+        """Return, for each order, the table index of the n-gram that ends at each word: arrays (n,)
+        int64.
+
+        The index is -1 if the table lacks the n-gram.
         """
         indices = [ids.astype(np.int64)]
         for n in range(1, self.order):
@@ -47,11 +49,12 @@ class NgramModel:
         return indices
 
     def log_probs(self, ids: np.ndarray) -> np.ndarray:
-        """Return the natural logarithm of the probability of each word after those before it: (n,)
-        float64; 0 of a `bos`.
+        """Return the natural log probability of each word given the words before it: (n,) float64.
+
+        The value at each `bos` is 0.
 
         Args:
-            ids: (n,) whole sentences, `bos` before each.
+            ids: (n,) word ids of whole sentences, each preceded by `bos`.
         """
         indices = self.indices(ids)
         log_prob = self.tables[0].log_prob[ids].astype(np.float64)
@@ -69,8 +72,12 @@ class NgramModel:
         return log_prob
 
     def log_distribution(self, history: np.ndarray) -> np.ndarray:
-        """Return the natural logarithm of the probability of every word after a history (t,):
-        (vocab_size,) float64; -inf of words that are never predicted.
+        """Return the natural log probability of every word after a history: (vocab_size,) float64.
+
+        Words that are never predicted have -inf.
+
+        Args:
+            history: (t,) word ids.
         """
         history = (
             np.asarray(history)[-(self.order - 1) :] if self.order > 1 else np.zeros(0, np.int64)
@@ -97,7 +104,9 @@ class NgramModel:
         return log_prob
 
     def words(self, n: int) -> np.ndarray:
-        """Return all n-grams of order `n` in the order of its table: (number, n) int64."""
+        """Return the word ids of all n-grams of order `n`, in table order: (number of n-grams, n)
+        int64.
+        """
         columns = []
         index = np.arange(len(self.tables[n - 1].keys))
         for table in self.tables[n - 1 : 0 : -1]:
@@ -108,8 +117,9 @@ class NgramModel:
     # On disk
 
     def save(self, folder: Path) -> None:
-        """Write each array to a file, which `load` maps into memory; in single precision, so that
-        sums of probabilities are 1 within 1e-6.
+        """Write the arrays of the model to files that `load` maps into memory.
+
+        Probabilities are stored in single precision, so their sums equal 1 within 1e-6.
         """
         folder.mkdir(parents=True, exist_ok=True)
         for n, table in enumerate(self.tables, 1):
@@ -123,7 +133,7 @@ class NgramModel:
 
     @classmethod
     def load(cls, folder: Path) -> "NgramModel":
-        """Return the model of a folder, its arrays mapped into memory.
+        """Return the model stored in a folder, with memory-mapped arrays.
 
         Raises:
             ValueError: a file is missing or damaged.

@@ -1,4 +1,4 @@
-"""Probability of unknown words by their letters."""
+"""Probabilities of unknown words from their spelling."""
 
 from collections.abc import Sequence
 
@@ -12,11 +12,11 @@ BEGIN = 257
 
 
 class Spelling:
-    """N-gram model of words as UTF-8 bytes with an end, trained on the known words, each counted
-    once, since new words resemble rare ones.
+    """N-gram model of words as sequences of UTF-8 bytes that end with an end symbol.
 
-    No word is impossible, and the probabilities of all words sum to 1. Known words have a share of
-    it, which a model that predicts `<unk>` and then the letters loses.
+    It is trained on the distinct words, each counted once, since new words resemble rare ones.
+    Every word has a nonzero probability, and the probabilities of all words sum to 1. Known words
+    take part of this sum; a model that predicts `<unk>` and then the spelling loses that part.
 
     Args:
         words: distinct words of the training text.
@@ -34,8 +34,9 @@ class Spelling:
 
 
 def joined(words: Sequence[str]) -> np.ndarray:
-    """Return the bytes of all words, with a beginning and an end each: (n,) int64. Half a surrogate
-    pair is encoded by "surrogatepass".
+    """Return the bytes of all words in one array, each word between `BEGIN` and `END`: (n,) int64.
+
+    Lone surrogates are encoded with "surrogatepass".
     """
     encoded = [[BEGIN, *word.encode("utf-8", "surrogatepass"), END] for word in words]
     return np.array([byte for word in encoded for byte in word], np.int64)

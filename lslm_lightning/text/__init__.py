@@ -1,1 +1,1 @@
-"""Text before and after the models: tokenizers, normalization, sentences, Chinese."""
+"""Text processing: tokenizers, normalization, sentence splitting, languages and scripts."""

@@ -1,4 +1,4 @@
-"""Cache of trained tokenizers."""
+"""Cache of trained tokenizers on disk."""
 
 import hashlib
 from collections.abc import Callable, Iterable
@@ -15,13 +15,14 @@ from lslm_lightning.text.tokenizer_files import load_tokenizer
 def train_once(
     recipe: Recipe, texts: Callable[[], Iterable[str]], corpus_digest: str, cache: str | Path
 ) -> Tokenizer:
-    """Return the tokenizer of a recipe from the cache, or train it and cache it; processes that
-    start together train once.
+    """Return the tokenizer of a recipe from the cache; train and cache it first if necessary.
+
+    If several processes call this at once, only one trains.
 
     Args:
-        texts: called only when there is something to train.
-        corpus_digest: changes whenever the texts do.
-        cache: folder for tokenizers only.
+        texts: returns the training texts; called only if the tokenizer is not cached.
+        corpus_digest: digest of the texts; part of the cache key.
+        cache: folder that holds cached tokenizers only.
     """
     name = hashlib.sha256(
         f"{recipe.key()} {corpus_digest} tokenizers {tokenizers.__version__}".encode()

@@ -1,4 +1,4 @@
-"""CJK characters, and the segmentation of text in scripts that are written without spaces."""
+"""CJK characters, and segmentation of text that is written without spaces."""
 
 import re
 
@@ -35,24 +35,24 @@ _PIECE = regex.compile(
 
 
 def segment(text: str) -> list[str]:
-    """Return text cut into the smallest pieces that a reader would count.
+    """Return text split into the smallest units that a reader would count.
 
-    CJK characters stand one by one, Thai and other scripts without spaces by grapheme clusters
-    (what a reader takes for one character, with all vowel signs and tones), other words, Tibetan
-    syllables and numbers whole, every other sign alone. Needs no dictionary, so it is the same
-    everywhere: 'iPhone 15卖3.5万。' gives iPhone, 15, 卖, 3.5, 万, 。
+    Each CJK character is a unit. Thai and other scripts without spaces are split into grapheme
+    clusters (characters with their vowel signs and tones). Other words, Tibetan syllables and
+    numbers are kept whole, and every other symbol is a unit. No dictionary is needed, so the result
+    is the same on every machine: 'iPhone 15卖3.5万。' gives iPhone, 15, 卖, 3.5, 万, 。
     """
     return _PIECE.findall(text)
 
 
 def cjk_share(text: str) -> float:
-    """Return the share (0..1) of CJK characters among these and the words of other scripts; 0 for a
-    text without letters.
+    """Return the fraction (0..1) of CJK characters among all CJK characters and words of other
+    scripts; 0 for a text without letters.
     """
     counted = [piece for piece in segment(text) if piece[0].isalpha() or _IS_CJK.match(piece)]
     return sum(map(bool, map(_IS_CJK.match, counted))) / len(counted) if counted else 0.0
 
 
 def segment_with_offsets(text: str) -> list[tuple[str, tuple[int, int]]]:
-    """Return the pieces of `segment`, each with its character offsets [start, end) in `text`."""
+    """Return the units of `segment`, each with its character offsets [start, end) in `text`."""
     return [(match.group(), match.span()) for match in _PIECE.finditer(text)]

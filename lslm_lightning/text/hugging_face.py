@@ -1,6 +1,4 @@
-"""Recipe for the tokenizer of a model of Hugging Face's `transformers`, from a folder or the
-hub.
-"""
+"""Recipe for the tokenizer of a Hugging Face `transformers` model, from a folder or the hub."""
 
 import json
 import os
@@ -44,8 +42,8 @@ KERNELS = ("use_kernels", "kernel_config", "kernels_config")
 class HuggingFaceTokenizer(TokenizerFile):
     """Tokenizer of a pretrained model, never trained: a text has the same ids as in `transformers`.
 
-    Answers start with what the model's decoder starts with. Where the model has no padding, padding
-    is an id behind all others. Text that looks like a special token stays
+    Answers start with the start token of the model's decoder. If the model has no padding, an
+    additional id after all others serves as padding. Text that looks like a special token stays
     text.
 
     Args:
@@ -58,20 +56,23 @@ class HuggingFaceTokenizer(TokenizerFile):
         return f"HuggingFace({self.train().digest})"
 
     def train(self, texts: Iterable[str] = ()) -> Tokenizer:
-        """Return the pretrained tokenizer; `texts` are not read.
+        """Return the pretrained tokenizer; `texts` are not used.
 
         Raises:
-            ValueError: there is none, or it cannot keep the promises of `Tokenizer`.
+            ValueError: there is no tokenizer, or it does not meet the requirements of `Tokenizer`.
         """
         is_folder = Path(self.path).is_dir()
         return load_pretrained(self.path) if is_folder else load_from_hub(self.path)
 
 
 def load_pretrained(path: str) -> PretrainedTokenizer:
-    """Return the tokenizer of a folder, or of a hub id.
+    """Return the tokenizer of a model in a folder or on the hub.
+
+    Args:
+        path: a folder or a hub id.
 
     Raises:
-        ValueError: there is none, or it cannot keep the promises of `Tokenizer`.
+        ValueError: there is no tokenizer, or it does not meet the requirements of `Tokenizer`.
     """
     config = model_config(path)
     of_text = config if config.is_encoder_decoder else config.get_text_config()
@@ -125,8 +126,8 @@ def load_pretrained(path: str) -> PretrainedTokenizer:
 def _marian(
     path: str, pad: int | None, start: int | None, eos: int | None
 ) -> PretrainedTokenizer | None:
-    """Return the tokenizer of a Marian model, which has pieces for each side; None where its files
-    are missing.
+    """Return the tokenizer of a Marian model, which has different pieces for source and target;
+    None if its files are missing.
     """
     vocabulary = file_of(path, "vocab.json")
     if vocabulary is None:
@@ -161,10 +162,13 @@ def first(*ids: int | None) -> int | None:
 def read_before(
     path: str, fast: "PreTrainedTokenizerFast", eos: int
 ) -> tuple[list[int], list[int]]:
-    """Return the ids that a model reads before a source, and before a target.
+    """Return the ids that a model expects before a source text, and before a target text.
+
+    Args:
+        eos: id of the end token, which may follow the text.
 
     Raises:
-        ValueError: it reads more than its end token behind one.
+        ValueError: the model expects more than its end token after a text.
     """
     plain = fast("a", add_special_tokens=False).input_ids
     prefixes = []
@@ -183,10 +187,11 @@ def read_before(
 
 
 def model_config(path: str) -> "PretrainedConfig":
-    """Return the configuration of a model of `transformers`.
+    """Return the configuration of a `transformers` model.
 
     Raises:
-        ValueError: there is none, or `transformers` is not installed, with the reason in one line.
+        ValueError: there is no usable configuration, or `transformers` is not installed; the
+            message is one line with the reason.
     """
     os.environ.setdefault("USE_HUB_KERNELS", "NO")  # code from the hub; asked at import
     try:
@@ -213,13 +218,11 @@ def model_config(path: str) -> "PretrainedConfig":
 
 
 def check_runs_no_code(config: Settings) -> None:
-    """Refuse a config.json that asks for kernels of a repository, which are code that runs here.
+    """Raise ValueError if a config.json requests kernels from a repository, since these are code
+    that would run here.
 
-    `auto_map`, which many models of the hub have beside a class of `transformers`, is passed over:
-    no call here follows it.
-
-    Raises:
-        ValueError: with the setting.
+    `auto_map`, which many hub models list in addition to a class of `transformers`, is ignored: no
+    call in this module follows it.
     """
     for name, value in config.items():
         wanted = value.values() if isinstance(value, Mapping) else [value]
@@ -235,10 +238,10 @@ def check_runs_no_code(config: Settings) -> None:
 
 
 def fast_tokenizer(path: str) -> "PreTrainedTokenizerFast":
-    """Return the tokenizer of `transformers`, which must be one with a Rust backend.
+    """Return the `transformers` tokenizer of a model, which must have a Rust backend.
 
     Raises:
-        ValueError: there is none, with the reason in one line.
+        ValueError: there is no such tokenizer; the message is one line with the reason.
     """
     from transformers import AutoTokenizer
 
@@ -261,7 +264,9 @@ def fast_tokenizer(path: str) -> "PreTrainedTokenizerFast":
 
 
 def file_of(path: str, name: str) -> Path | None:
-    """Return the path of a file of a folder or a hub id; None where it has no such file."""
+    """Return the local path of a model's file, downloaded from the hub if necessary; None if the
+    model has no such file.
+    """
     from transformers.utils import cached_file
 
     return_none = {
@@ -273,15 +278,16 @@ def file_of(path: str, name: str) -> Path | None:
 
 
 def is_local(path: str) -> bool:
-    """Return whether only files of this machine can be read: `transformers` would try for half a
-    minute to reach the hub.
+    """Return whether only local files can be read: `path` is a folder, or the hub is unreachable.
+
+    Without this check `transformers` would retry for half a minute.
     """
     return Path(path).is_dir() or not hub_answers()
 
 
 @cache
 def hub_answers(timeout_seconds: float = 5) -> bool:
-    """Return whether the hub can be reached; asked once a process."""
+    """Return whether the hub can be reached; checked once per process."""
     from huggingface_hub import constants
 
     try:
@@ -294,7 +300,7 @@ def hub_answers(timeout_seconds: float = 5) -> bool:
 
 
 def reason(path: str, error: Exception) -> str:
-    """Return the first sentence of an error, on one line."""
+    """Return the first sentence of an error on one line, or that the hub cannot be reached."""
     if not Path(path).is_dir() and is_local(path):
         return (
             "it is no folder here, was not fetched before, and the Hugging Face hub cannot be "

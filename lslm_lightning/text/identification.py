@@ -1,4 +1,4 @@
-"""Identification of the language of texts: the script by Unicode, the language by py3langid."""
+"""Language identification of texts: the script from Unicode, the language from py3langid."""
 
 import random
 import re
@@ -32,11 +32,14 @@ NO_LANGUAGE = "zxx"  # what py3langid calls text that is in none
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """Language of texts, as found by `tell_language`.
+    """Result of `tell_language`.
 
-    `code` is a code of BCP 47: "ru"; where only the script is sure, "und-Cyrl"; of texts without
-    letters, or in several scripts, "und". `several` names the languages or scripts of texts that
-    are in more than one.
+    Attributes:
+        code: BCP 47 code, such as "ru"; "und-Cyrl" if only the script is certain; "und" for texts
+            without letters or in several scripts.
+        script: ISO 15924 code of the main script; "" for texts without letters.
+        n_text: number of texts on which the result is based.
+        several: names of the languages or scripts, if the texts are in more than one.
     """
 
     code: str
@@ -46,12 +49,12 @@ class Told:
 
     @property
     def is_sure(self) -> bool:
-        """True if the language was identified, and not the script alone."""
+        """True if the language, not only the script, was identified."""
         return not self.code.startswith(UNDETERMINED)
 
     @property
     def assumption(self) -> str:
-        """Message of one line that says what was assumed, and how to set it."""
+        """Message of one line that states the assumed language and the setting that changes it."""
         texts = f"{self.n_text:,} text{'' if self.n_text == 1 else 's'}"
         setting = "set data.language"
         no_rules = "no rules of any language are used"
@@ -71,14 +74,13 @@ class Told:
 
 
 def tell_language(texts: Sequence[str]) -> Told:
-    """Return the language of texts, identified from at most `SAMPLE` of them; the same texts always
-    give the same answer.
+    """Identify the language of texts from at most `SAMPLE` of them; the result is deterministic.
 
-    Chinese, Japanese and Korean, and scripts that one language is written in, are told by their
-    letters. Among the languages of another script py3langid chooses; where its probability is below
-    `SURE`, the language stays open, and so it does where texts are in several scripts or languages.
-    The rules of a script without spaces also hold for words of others between it, so that it is
-    told where most texts are in it.
+    Chinese, Japanese and Korean, and languages with a script of their own, are identified by their
+    letters. In other scripts py3langid selects the language. The result is undetermined if its
+    probability is below `SURE`, or if the texts are in several scripts or languages. A script
+    without spaces needs only a majority of the texts, since its rules also handle words of other
+    scripts.
     """
     n = min(SAMPLE, len(texts))
     # every nth would be one language of two that take turns
@@ -109,16 +111,18 @@ def tell_language(texts: Sequence[str]) -> Told:
 
 
 def _writing(text: str) -> str:
-    """Return the script of a text, "Hani" for all that Chinese and Japanese are written in; ""
-    where it has no letters.
+    """Return the script of a text; "Hani" for Chinese and Japanese, "" for a text without
+    letters.
     """
     language = language_of_script(text)
     return {"zh": "Hani", "ja": "Hani", "ko": "Kore"}[language] if language else main_script(text)
 
 
 def language_by_letters(text: str) -> str:
-    """Return the language of a text as far as its letters tell: "th", "und-Cyrl", or "und" where it
-    has none; no model is loaded.
+    """Return the language of a text as far as its letters determine it, without loading a model.
+
+    The result is a code such as "th"; "und-Cyrl" if only the script is known; "und" for a text
+    without letters.
     """
     script = main_script(text)
     if not script:
@@ -127,13 +131,13 @@ def language_by_letters(text: str) -> str:
 
 
 def main_script(text: str) -> str:
-    """Return the script of most letters as a code of ISO 15924; "" for a text without letters."""
+    """Return the ISO 15924 code of the most frequent script; "" for a text without letters."""
     return next((script for script, _ in letters_by_script(text).most_common(1)), "")
 
 
 def _identified(script: str, texts: Sequence[str]) -> tuple[str | None, tuple[str, ...]]:
-    """Return the language of texts in one script, None where it is not certain, and the names of
-    the languages where there are several.
+    """Return the language of texts in one script (None if uncertain), and the names of the
+    languages if there are several.
     """
     identifier = _identifier()
     labels = [label for label in identifier.labels if re.fullmatch(r"[a-z]{2}", label)]
@@ -158,8 +162,8 @@ def _identified(script: str, texts: Sequence[str]) -> tuple[str | None, tuple[st
 
 
 def _only_language(script: str) -> str | None:
-    """Return the language of a script that is used for hardly any other, by CLDR; None where there
-    are several.
+    """Return the language of a script that practically no other language uses, by CLDR; None if
+    there are several.
     """
     from babel.core import get_global
 
@@ -177,7 +181,7 @@ and Persian, Hindi and Marathi, Hebrew and Yiddish, Bengali and Assamese, Amhari
 
 @cache
 def _identifier() -> "LanguageIdentifier":
-    """Return py3langid's identifier with probabilities."""
+    """Return py3langid's language identifier, set to return probabilities."""
     from py3langid.langid import MODEL_FILE, LanguageIdentifier  # takes a second to load
 
     return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)

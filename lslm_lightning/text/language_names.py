@@ -1,4 +1,4 @@
-"""Names of languages, and the comparison of language codes."""
+"""Names of languages, and matching of language codes."""
 
 import re
 from collections.abc import Sequence
@@ -11,8 +11,8 @@ LANGUAGE = r"[a-z]{2,3}([-_][a-z0-9]+)*"
 
 
 def is_language(code: str) -> bool:
-    """Return whether a text is the code of a language that CLDR has a name for, with or without
-    script and region.
+    """Return whether a text is a language code that CLDR knows, with or without script and
+    region.
     """
     if not re.fullmatch(LANGUAGE, code, re.IGNORECASE):
         return False
@@ -22,16 +22,16 @@ def is_language(code: str) -> bool:
 
 
 def language_named(name: str) -> str | None:
-    """Return the code of the language with this English or native name, in any case, or None."""
+    """Return the code of the language with this English or native name, ignoring case, or None."""
     return _codes_by_name().get(" ".join(name.split()).casefold())
 
 
 def match_language(code: str, names: Sequence[str]) -> str | None:
-    """Return the element of `names` (codes or names of languages) that means the language of
-    `code`, the surest match first, or None.
+    """Return the element of `names` that denotes the same language as `code`, or None.
 
-    A code without script and region also matches the only one of its language that has them, and
-    the other way round.
+    Elements are codes or names of languages; exact matches are preferred. A code without script and
+    region also matches a code with them, and vice versa, if it is the only element in that
+    language.
     """
     wanted = _comparable(code)
     if code in names:
@@ -51,7 +51,7 @@ def match_language(code: str, names: Sequence[str]) -> str | None:
 
 
 def _comparable(code: str) -> str:
-    """Return a code in lower case with hyphens, its language as `base_language` has it: "zh-cn" for
+    """Return a code in lower case with hyphens and a canonical language part: "zh-cn" for
     "zh_CN".
     """
     return "-".join([base_language(code), *code.lower().replace("_", "-").split("-")[1:]])
@@ -59,8 +59,10 @@ def _comparable(code: str) -> str:
 
 @cache
 def _codes_by_name() -> dict[str, str]:
-    """Return name -> code: CLDR's English names, and the native names that no other language has in
-    English.
+    """Return language name in lower case -> code.
+
+    The names are CLDR's English names, and native names that are not the English name of another
+    language.
     """
     from babel import Locale, localedata
 

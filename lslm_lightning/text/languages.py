@@ -1,4 +1,4 @@
-"""Language codes: their canonical form, script and name."""
+"""Language codes: canonical form, script and name."""
 
 import difflib
 import re
@@ -18,11 +18,11 @@ def canonical(code: str) -> str:
     """Return the canonical BCP 47 form of a language code: "zh-Hant-TW" for "ZH_hant_tw", "zh" for
     "cmn" and "zho".
 
-    Deprecated codes, those of ISO 639-2 and 639-3, and dialects that CLDR counts to a macro
-    language are replaced as CLDR's language aliases say; script and region stay.
+    CLDR's aliases replace deprecated codes, codes of ISO 639-2 and 639-3, and dialects that belong
+    to a macrolanguage. Script and region are kept.
 
     Raises:
-        ValueError: `code` is no code of a language; the message names the nearest one.
+        ValueError: `code` is not a language code; the message suggests the most similar code.
     """
     form = _canonical(code)
     if form is None:
@@ -34,16 +34,18 @@ def canonical(code: str) -> str:
 
 
 def base_language(code: str) -> str:
-    """Return the language of a code without script and region: "zh" for "zh-Hans-CN", "zh_CN" and
-    "cmn"; for a text that is no code, its first part.
+    """Return a language code without script and region: "zh" for "zh-Hans-CN", "zh_CN" and "cmn".
+
+    For a text that is not a language code, return its first part.
     """
     return (_canonical(code) or code.lower().replace("_", "-")).split("-")[0]
 
 
 @cache
 def script_of_language(code: str) -> str:
-    """Return the script (code of ISO 15924) that a language is written in: the one in the code, or
-    the likely one by CLDR; "" where neither has one.
+    """Return the ISO 15924 code of the script of a language; "" if it is unknown.
+
+    The script is taken from the language code or, if absent there, from CLDR's likely subtags.
     """
     parts = (_canonical(code) or code).split("-")
     stated = next((part for part in parts[1:] if re.fullmatch(r"[A-Z][a-z]{3}", part)), "")
@@ -56,7 +58,9 @@ def script_of_language(code: str) -> str:
 
 
 def units_of(code: str) -> Units:
-    """Return the unit that counts as a word in texts of a language; see `units_of_script`."""
+    """Return the unit that counts as a word in texts of a language, such as "words" or
+    "graphemes".
+    """
     return units_of_script(script_of_language(code))
 
 
@@ -66,8 +70,9 @@ def writes_spaces(code: str) -> bool:
 
 
 def language_of_script(text: str) -> str | None:
-    """Return "ja", "ko" or "zh" for a text with more of their characters than words of other
-    scripts, and None for any other.
+    """Return "ja", "ko" or "zh" for a text that is mostly in CJK characters, else None.
+
+    The text qualifies if it has more CJK characters than words of other scripts.
     """
     if cjk_share(text) <= 0.5:
         return None
@@ -81,8 +86,8 @@ def language_of_script(text: str) -> str | None:
 
 @cache
 def name_of_language(code: str) -> str:
-    """Return the English name of a BCP 47 code, "Chinese" for "zh"; the code where CLDR has
-    none.
+    """Return the English name of a BCP 47 code, "Chinese" for "zh"; the code itself if CLDR has no
+    name.
     """
     from babel import Locale, UnknownLocaleError  # slow to import
 
@@ -100,8 +105,8 @@ def name_of_language(code: str) -> str:
 
 
 def name_of_script(code: str) -> str:
-    """Return the English name of a script of ISO 15924, "Cyrillic" for "Cyrl"; the code where CLDR
-    has none.
+    """Return the English name of an ISO 15924 code, "Cyrillic" for "Cyrl"; the code itself if CLDR
+    has no name.
     """
     from babel import Locale
 
@@ -109,7 +114,7 @@ def name_of_script(code: str) -> str:
 
 
 class _Cldr:
-    """Tables of CLDR about language codes, as babel has them."""
+    """CLDR tables about language codes, from Babel's data."""
 
     def __init__(self) -> None:
         from babel import Locale
@@ -133,7 +138,7 @@ def _data() -> _Cldr:
 
 @cache
 def _canonical(code: str) -> str | None:
-    """Return the canonical form of a language code; None of a text that is no code."""
+    """Return the canonical form of a language code; None if the text is not a language code."""
     data = _data()
     parts = code.strip().replace("_", "-").split("-")
     if not all(re.fullmatch(r"[A-Za-z0-9]{1,8}", part) for part in parts):
@@ -177,14 +182,18 @@ def _canonical(code: str) -> str | None:
 
 
 def _suggestion(code: str) -> str:
-    """Return the end of a message that names the nearest code, or ""."""
+    """Return a suffix for an error message that suggests the most similar code; "" if there is
+    none.
+    """
     near = _nearest(code.strip().lower())
     return f"; the nearest is {near} ({name_of_language(near)})" if near else ""
 
 
 def _nearest(wanted: str) -> str | None:
-    """Return the code of the language that a word names, in English or in the language itself, or
-    that of the country; else a code or name of similar spelling; None where there is none.
+    """Return the language code that a word probably means, or None.
+
+    Tried in order: the English name of a language, the code of a country, the native name of a
+    language, and codes or names with similar spelling.
     """
     data = _data()
     by_name = {name.lower(): known for known, name in data.names.items() if "_" not in known}
@@ -206,7 +215,7 @@ def _nearest(wanted: str) -> str | None:
 
 @cache
 def _autonyms() -> dict[str, str]:
-    """Return native name in lower case -> code of each language: "deutsch" -> "de"."""
+    """Return native name in lower case -> language code: "deutsch" -> "de"."""
     from babel import Locale
     from babel.localedata import locale_identifiers
 

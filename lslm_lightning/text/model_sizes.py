@@ -1,4 +1,4 @@
-"""Check of the sizes that a config.json of `transformers` states against its weights."""
+"""Check of the sizes in a `transformers` config.json against the size of the weights."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -18,19 +18,19 @@ MOST = 1 << 27  # of any other size
 
 
 def bounds_of(path: str) -> Bounds:
-    """Return the bounds of a model's sizes by the files of its folder; none for a hub id, which is
-    not downloaded yet.
+    """Return the bounds on the sizes of a model, from the files in its folder; no bounds for a hub
+    id.
     """
     folder = Path(path)
     return bounds_of_folder(folder) if folder.is_dir() else Bounds()
 
 
 def check_sizes(config: Settings, bounds: Bounds) -> None:
-    """Refuse numbers of layers, labels and units that the weights cannot have, before anything is
-    made of that size.
+    """Raise ValueError if a configuration has more layers, labels or units than its weights can
+    have.
 
-    Raises:
-        ValueError: with the setting and the largest value that is accepted.
+    The check runs before anything of that size is allocated. The message states the setting and the
+    largest accepted value.
     """
     n_layer = MOST_LAYERS if bounds.n_layer is None else bounds.n_layer
     n_unit = MOST if bounds.n_parameter is None else max(MOST, bounds.n_parameter)
@@ -47,8 +47,12 @@ def check_sizes(config: Settings, bounds: Bounds) -> None:
 
 
 def whole_numbers(config: Json, name: str = "") -> Iterator[tuple[str, int]]:
-    """Yield every whole number of a configuration with the name of its setting, also those in lists
-    and in parts.
+    """Yield (setting name, value) of every integer in a configuration, including nested ones.
+
+    An integer in a list has the name of the list.
+
+    Args:
+        name: setting name of `config` itself, if it is an integer or a list.
     """
     if isinstance(config, Mapping):
         for key, value in config.items():

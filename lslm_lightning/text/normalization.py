@@ -1,4 +1,4 @@
-"""Normalization of text: Unicode forms, character width, case."""
+"""Normalization of text: Unicode forms, full-width characters and case."""
 
 import unicodedata
 from typing import Literal
@@ -12,11 +12,11 @@ _PUNCTUATION = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F) if code no
 
 
 def normalize(text: str, form: Literal["NFC", "NFKC"] = "NFC") -> str:
-    """Return text in a Unicode normalization form: NFC joins combining marks and changes no
-    meaning; NFKC also folds full width, ligatures, ① and the like.
+    """Return text in a Unicode normalization form.
 
-    NFKC turns Chinese punctuation into ASCII and '…' into three points: compare with it, do not
-    train on it.
+    NFC composes combining marks and preserves meaning. NFKC also replaces full-width letters,
+    ligatures, ① and the like. It turns Chinese punctuation into ASCII and '…' into three dots, so
+    use it to compare texts, not to prepare training data.
     """
     return unicodedata.normalize(form, text)
 
@@ -24,15 +24,17 @@ def normalize(text: str, form: Literal["NFC", "NFKC"] = "NFC") -> str:
 def half_width(text: str, punctuation: bool = False) -> str:
     """Return text with full-width letters and digits as ASCII: 'ＡＢＣ１５，' gives 'ABC15，'.
 
-    Punctuation and the ideographic space stay, since full width is their right form in Chinese,
-    unless `punctuation` is set.
+    Args:
+        punctuation: also replace punctuation and the ideographic space, for which full width is
+            correct in Chinese.
     """
     return text.translate(_LETTERS | _PUNCTUATION if punctuation else _LETTERS)
 
 
 def lower_case(text: str, language: str = "en") -> str:
-    """Return text in lower case by the rules of a language: in Turkish and Azerbaijani I becomes ı,
-    and İ becomes i without a second dot.
+    """Return text in lower case by the rules of a language.
+
+    In Turkish and Azerbaijani, I becomes ı, and İ becomes i without an extra dot.
     """
     if base_language(language) in ("tr", "az"):
         text = text.replace("İ", "i").replace("I\u0307", "i").replace("I", "ı")

@@ -1,4 +1,6 @@
-"""Tokenizer of a pretrained model, with the model's own ids for tokens, start, end and padding."""
+"""Tokenizers of pretrained models, which use the model's own ids for tokens, start, end and
+padding.
+"""
 
 import hashlib
 import json
@@ -16,8 +18,9 @@ SPACE = "▁"
 
 
 class Roles(NamedTuple):
-    """Ids that a model uses for padding and for the start and the end of a text. Padding may be an
-    id of no token, and the start of an answer may be padding.
+    """Ids that a model uses for padding and for the start and the end of a text.
+
+    The padding id may belong to no token, and may equal the start id.
     """
 
     pad: int
@@ -26,17 +29,18 @@ class Roles(NamedTuple):
 
 
 class PretrainedTokenizer(Tokenizer):
-    """Tokenizer with the ids of a pretrained model, by one backend or by one for each side.
+    """Tokenizer with the ids of a pretrained model.
 
-    Its json holds all of its state, "roles" and "source" among it, and is no file that Hugging Face
-    reads.
+    Its JSON file contains its whole state, including the keys "roles" and "source". Hugging Face
+    libraries cannot read that file.
 
     Args:
-        source: backend of texts to be read.
-        target: backend of texts to be written, where they have one of their own, as in Marian.
-        ids: piece -> id of both backends, where they do not have the model's ids.
-        before: ids before every text to be read, and to be written: `<s>` for BART, a language for
-            NLLB.
+        source: backend for source texts.
+        roles: ids for padding, start and end.
+        target: backend for target texts, if it differs from `source`, as in Marian.
+        ids: piece -> id, if the ids of the backends are not the ids of the model.
+        before: ids that precede every source text, and every target text: `<s>` for BART, a
+            language for NLLB.
     """
 
     def __init__(
@@ -91,7 +95,7 @@ class PretrainedTokenizer(Tokenizer):
         return [*before, *self._ids_of(encoding)], [(0, 0)] * len(before) + encoding.offsets
 
     def _ids_of(self, encoding: tokenizers.Encoding) -> list[int]:
-        """Return the model's ids of an encoded text."""
+        """Return the model's ids for an encoded text."""
         if self._ids is None:
             return encoding.ids
         unknown = self._ids["<unk>"]
@@ -104,10 +108,11 @@ class PretrainedTokenizer(Tokenizer):
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> Self | None:
-        """Return the tokenizer of a file; None if the file is missing or holds something else.
+        """Return the tokenizer stored in a file; None if the file is missing or holds something
+        else.
 
         Raises:
-            ValueError: the file holds such a tokenizer, and is damaged.
+            ValueError: the file holds a tokenizer of this class that is damaged.
         """
         try:
             layout = json.loads(Path(path).read_text("utf-8"))
@@ -130,7 +135,7 @@ class PretrainedTokenizer(Tokenizer):
 
     @classmethod
     def _build(cls, layout: Settings) -> Self:
-        """Return the tokenizer that its json describes."""
+        """Return the tokenizer described by the parsed JSON `layout`."""
         source, target = (
             layout[name] and backend_of(json.dumps(layout[name])) for name in ("source", "target")
         )

@@ -1,4 +1,4 @@
-"""Reasoning that a model writes into its answer: `<think>` blocks, and the channels of gpt-oss."""
+"""Removal of the reasoning in model output: `<think>` blocks, and the channels of gpt-oss."""
 
 import re
 
@@ -14,14 +14,14 @@ _SPECIAL = re.compile(r"<\|(?:start|channel|message|end|return)\|>.*", re.DOTALL
 
 
 def has_reasoning(text: str) -> bool:
-    """Return whether `text` has marks of reasoning, such as `<think>`."""
+    """Return whether `text` contains a marker of reasoning, such as `<think>`."""
     return any(pattern.search(text) for pattern in (_OPEN, _CLOSE, _ANALYSIS, _FINAL))
 
 
 def strip_reasoning(text: str) -> str:
-    """Return the answer in `text` without the reasoning; empty where the reasoning has no end.
+    """Return the answer in `text` without the reasoning; "" if the reasoning is not closed.
 
-    An opening mark may be missing: many chat templates put it into the prompt.
+    The opening marker may be missing, since many chat templates put it into the prompt.
     """
     if finals := list(_FINAL.finditer(text)):
         text = _SPECIAL.sub("", text[finals[-1].end() :])

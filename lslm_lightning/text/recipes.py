@@ -1,6 +1,7 @@
-"""Recipes for tokenizers, one class a kind, named in YAML and trained on the training split only.
+"""Tokenizer recipes: classes named in YAML that train a tokenizer on the training split.
 
-Whatever the kind, `<pad>`, `<s>`, `</s>` are the ids 0, 1, 2 and `<unk>`, where there is one, is 3.
+The ids of `<pad>`, `<s>` and `</s>` are 0, 1 and 2 in trained tokenizers; `<unk>`, if present, is
+3.
 """
 
 import hashlib
@@ -31,24 +32,26 @@ SPECIAL_AND_UNKNOWN = (*SPECIAL, "<unk>")
 
 
 class Recipe(ABC):
-    """Kind of tokenizer, with its settings as the fields of a dataclass."""
+    """Base class of tokenizer recipes, whose settings are the fields of a dataclass."""
 
     @abstractmethod
     def train(self, texts: Iterable[str]) -> Tokenizer:
-        """Return a tokenizer that depends on the settings and these texts alone.
+        """Return a tokenizer that depends only on the settings and these texts.
 
         Raises:
             ValueError: all texts are blank.
         """
 
     def key(self) -> str:
-        """Return all settings as text: recipes with equal keys make equal tokenizers of equal
-        texts.
+        """Return a text of all settings: recipes with equal keys produce equal tokenizers from
+        equal texts.
         """
         return repr(self)
 
     def _texts(self, texts: Iterable[str]) -> Iterator[str]:
-        """Return an iterator over the texts that are not blank; ValueError if all are."""
+        """Return an iterator over the texts that are not blank; raise ValueError if all are
+        blank.
+        """
         texts = (text for text in texts if text and not text.isspace())
         first = next(texts, None)
         if first is None:
@@ -59,7 +62,12 @@ class Recipe(ABC):
         return chain([first], texts)
 
     def _at_least(self, setting: str, smallest: int, reason: str = "") -> None:
-        """Refuse a setting below `smallest`."""
+        """Raise ValueError if a setting is below `smallest`.
+
+        Args:
+            setting: name of the setting.
+            reason: end of the message.
+        """
         value = getattr(self, setting)
         if value < smallest:
             raise ValueError(
@@ -69,14 +77,17 @@ class Recipe(ABC):
 
 @dataclass(frozen=True)
 class BytePair(Recipe):
-    """Recipe of byte-level byte pair encoding, split into words as GPT-2 does it: short sequences,
-    and every text is decoded exactly.
+    """Byte-level byte pair encoding with GPT-2's splitting into words: short sequences, exact
+    decoding.
 
-    `vocab_size` counts the 3 special tokens and the 256 bytes; a small corpus may give fewer. A
-    pair must occur `min_count` times to be merged. With `lowercase`, letters lose their case and a
-    word has the same tokens at the start of a text as within, for scores that ignore case, as ROUGE
-    does. Source: Sennrich et al. 2016; Radford et al. 2019,
-    section 2.2.
+    Source: Sennrich et al. 2016; Radford et al. 2019, section 2.2.
+
+    Args:
+        vocab_size: number of tokens, including 3 special tokens and 256 bytes; a small corpus may
+            give fewer.
+        min_count: minimum number of occurrences for a pair to be merged.
+        lowercase: fold case, and give a word the same tokens at the start of a text as within it,
+            for scores that ignore case, as ROUGE does. Decoding is then not exact.
     """
 
     vocab_size: int = 8000
@@ -110,8 +121,8 @@ class BytePair(Recipe):
 
 @dataclass(frozen=True)
 class Bytes(Recipe):
-    """Recipe of a tokenizer into UTF-8 bytes: byte b has id b + 3. Nothing is trained, sequences
-    are long, no text is unknown.
+    """Tokenizer into UTF-8 bytes: byte b has id b + 3. Nothing is trained, sequences are long, and
+    no text is unknown.
     """
 
     def train(self, texts: Iterable[str] = ()) -> Tokenizer:
@@ -124,12 +135,17 @@ class Bytes(Recipe):
 
 @dataclass(frozen=True)
 class Unigram(Recipe):
-    """Recipe of subwords of a unigram language model, spaces written as `▁`; good for translation,
-    and for Chinese.
+    """Subwords of a unigram language model, with spaces written as `▁`; suited to translation and
+    to Chinese.
 
-    Text is decoded exactly but for a space at its start. The most frequent characters that make up
-    `coverage` of the text have tokens; any other becomes its UTF-8 bytes with `byte_fallback` (256
-    tokens more), else `<unk>`. Source: Kudo 2018, as in SentencePiece.
+    Decoding is exact except for a space at the start of a text. Source: Kudo 2018, as in
+    SentencePiece.
+
+    Args:
+        vocab_size: number of tokens.
+        byte_fallback: encode characters without a token as UTF-8 bytes (256 more tokens) instead of
+            `<unk>`.
+        coverage: fraction of the text whose most frequent characters get tokens.
     """
 
     vocab_size: int = 8000
@@ -178,7 +194,7 @@ class Unigram(Recipe):
         return Tokenizer(tokenizers.Tokenizer.from_str(json.dumps(layout)))
 
     def _special(self) -> list[str]:
-        """Return the special tokens, and those of bytes."""
+        """Return the special tokens, including the byte tokens if `byte_fallback` is set."""
         return [
             *SPECIAL_AND_UNKNOWN,
             *(f"<0x{byte:02X}>" for byte in range(256) if self.byte_fallback),
@@ -187,8 +203,10 @@ class Unigram(Recipe):
 
 @dataclass(frozen=True)
 class Characters(Recipe):
-    """Recipe of a tokenizer into Unicode characters, spaces and line ends among them; those seen
-    fewer than `min_count` times become `<unk>`.
+    """Tokenizer into Unicode characters, including spaces and line ends.
+
+    Args:
+        min_count: characters with fewer occurrences become `<unk>`.
     """
 
     min_count: int = 1
@@ -210,12 +228,16 @@ class Characters(Recipe):
 
 @dataclass(frozen=True)
 class Words(Recipe):
-    """Recipe of a tokenizer into words between white space, for text that is already tokenized, as
-    PTB and WikiText-2 are; a line end is a word of its own.
+    """Tokenizer into words between white space, for text that is already tokenized, as PTB and
+    WikiText-2 are. A line end is a word.
 
-    Words seen fewer than `min_count` times, or beyond the `vocab_size` most frequent (special
-    tokens counted), become `<unk>`, and so does a literal `<unk>` of the corpus. Decoded text
-    has one space between words.
+    Words outside the vocabulary become `<unk>`, and so does a literal `<unk>` in the corpus.
+    Decoded text has one space between words.
+
+    Args:
+        vocab_size: number of tokens, including special tokens; the most frequent words are kept.
+            None for no limit.
+        min_count: words with fewer occurrences are not in the vocabulary.
     """
 
     vocab_size: int | None = None
@@ -252,23 +274,25 @@ class Words(Recipe):
 
 @dataclass(frozen=True)
 class TokenizerFile(Recipe):
-    """Recipe that reads a `tokenizer.json` made elsewhere (GPT-2's, BERT's...), never trained.
+    """Existing `tokenizer.json` file (GPT-2's, BERT's...), which is never trained.
 
-    Its own tokens serve as pad, bos and eos where it has any of the usual names; a missing one is
-    added at the end of the vocabulary.
+    Tokens of the file with usual names serve as pad, bos and eos; a missing one is added at the end
+    of the vocabulary.
     """
 
     path: str
 
     def key(self) -> str:
-        """Return a text with the SHA-256 of the file, wherever it lies."""
+        """Return a text with the SHA-256 of the file, so that the key does not depend on its
+        path.
+        """
         return f"Existing({hashlib.sha256(Path(self.path).read_bytes()).hexdigest()})"
 
     def train(self, texts: Iterable[str] = ()) -> Tokenizer:
-        """Return the tokenizer of the file; `texts` are not read.
+        """Return the tokenizer of the file; `texts` are not used.
 
         Raises:
-            ValueError: it cannot keep the promises of `Tokenizer`.
+            ValueError: the tokenizer does not meet the requirements of `Tokenizer`.
         """
         if (pretrained := PretrainedTokenizer.read(self.path)) is not None:
             return pretrained
@@ -281,7 +305,9 @@ class TokenizerFile(Recipe):
         return tokenizer
 
     def _prepare(self, backend: tokenizers.Tokenizer) -> None:
-        """Make a backend deterministic, and ordinary text safe from special tokens."""
+        """Disable BPE dropout in a backend, and keep it from encoding ordinary text as special
+        tokens.
+        """
         if isinstance(backend.model, models.BPE):
             backend.model.dropout = None  # the same text must give the same ids
         try:
@@ -290,7 +316,7 @@ class TokenizerFile(Recipe):
             raise ValueError(f"{self.path}: {error}") from None
 
     def _check(self, tokenizer: Tokenizer, backend: tokenizers.Tokenizer) -> None:
-        """Refuse a tokenizer that drops unknown characters."""
+        """Raise ValueError if a tokenizer drops characters that it does not know."""
         if not (
             tokenizer.knows_all_bytes
             or tokenizer.unk_id is not None
@@ -305,8 +331,13 @@ class TokenizerFile(Recipe):
 def _vocabulary(
     counts: Counter[str], min_count: int, vocab_size: int | None = None
 ) -> dict[str, int]:
-    """Return token -> id: special tokens, then those counted, the most frequent first, ties in code
-    point order.
+    """Return token -> id: special tokens first, then tokens by falling count, ties in code point
+    order.
+
+    Args:
+        counts: token -> number of occurrences.
+        min_count: minimum count of a token to be included.
+        vocab_size: maximum number of tokens, including special tokens; None for no limit.
     """
     counted = sorted(
         (-count, token)
@@ -318,7 +349,7 @@ def _vocabulary(
 
 
 def _byte_level(model: models.BPE, use_regex: bool) -> tokenizers.Tokenizer:
-    """Return a backend over bytes; `use_regex` splits text into words as GPT-2 does."""
+    """Return a byte-level backend; `use_regex` splits text into words as GPT-2 does."""
     backend = tokenizers.Tokenizer(model)
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=use_regex)
     backend.decoder = decoders.ByteLevel()
@@ -326,8 +357,9 @@ def _byte_level(model: models.BPE, use_regex: bool) -> tokenizers.Tokenizer:
 
 
 def _byte_letter(byte: int) -> str:
-    """Return the visible character that stands for a byte in byte-level tokenizers. Source: GPT-2's
-    `bytes_to_unicode`.
+    """Return the printable character that represents a byte in byte-level tokenizers.
+
+    Source: GPT-2's `bytes_to_unicode`.
     """
     visible = [
         *range(ord("!"), ord("~") + 1),

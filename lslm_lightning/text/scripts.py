@@ -1,5 +1,5 @@
-"""Scripts of letters by Unicode's property Script, and the units that texts in a script are counted
-in.
+"""Scripts of letters (Unicode property Script), and the unit in which texts of a script are
+counted.
 
 Scripts have the four-letter codes of ISO 15924: "Latn", "Cyrl", "Hani".
 """
@@ -69,10 +69,10 @@ _CODES = (
 
 
 def units_of_script(script: str) -> Units:
-    """Return the unit that counts as a word in a script: "words" between spaces, or a smaller unit
-    where it has no spaces.
+    """Return the unit that counts as a word in a script.
 
-    Tibetan marks the end of each syllable, which `text.chinese.segment` keeps whole.
+    This is "words" for scripts with spaces between words and a smaller unit for others. Tibetan is
+    counted in syllables, whose ends are marked in writing; `text.chinese.segment` keeps them whole.
     """
     if script in IDEOGRAPHIC:
         return "segments"
@@ -82,7 +82,9 @@ def units_of_script(script: str) -> Units:
 
 
 def letters_by_script(text: str) -> Counter[str]:
-    """Return the number of letters of each script in `text`, without letters that scripts share."""
+    """Return script -> number of its letters in `text`; letters common to several scripts are not
+    counted.
+    """
     counts: Counter[str] = Counter()
     for character, n in Counter(text).items():
         if script := script_of(character):
@@ -99,6 +101,6 @@ def script_of(character: str) -> str | None:
 
 @cache
 def _scripts() -> "regex.Pattern[str]":
-    """Return a pattern of one letter, with a group for each script."""
+    """Return a compiled pattern that matches one letter and has a named group for each script."""
     scripts = "|".join(rf"(?P<{code}>\p{{Script={code}}})" for code in _CODES.split())
     return regex.compile(rf"(?=\p{{L}})(?:{scripts})")

@@ -1,4 +1,4 @@
-"""Reader of models of SentencePiece, pieces with scores, without the package."""
+"""Reader of SentencePiece unigram models that does not need the package `sentencepiece`."""
 
 from pathlib import Path
 
@@ -15,11 +15,13 @@ UNKNOWN = "\0"  # a name that no text has: normalization drops it
 
 
 def read_pieces(path: Path) -> tokenizers.Tokenizer:
-    """Return a backend whose tokens are the pieces of a `.spm` file; text that no piece covers is a
-    token of its own. Its ids mean nothing.
+    """Return a tokenizer backend whose tokens are the pieces of a `.spm` file.
+
+    Text that no piece covers becomes a separate token. The ids have no meaning; callers map the
+    pieces to the ids of their model.
 
     Raises:
-        ValueError: the file is no model of SentencePiece, or no unigram model.
+        ValueError: the file is not a SentencePiece model, or the model is not a unigram model.
     """
     from google.protobuf.message import DecodeError
     from transformers.utils import sentencepiece_model_pb2_new as layout

@@ -1,4 +1,4 @@
-"""Splitting of text into sentences by rules, without a model or a download."""
+"""Rule-based sentence splitting without a model or downloads."""
 
 import re
 from collections.abc import Sequence
@@ -71,16 +71,18 @@ _OPENERS = "\"'“‘«‹([{¿¡-–—*•"
 
 
 def split_sentences(text: str, language: str = "en") -> list[str]:
-    """Return the sentences of a text without white space around them; only white space is lost. A
-    line break ends a sentence: LF, CR, and all others of Unicode (Standard Annex 14: VT, FF,
-    U+0085, U+2028, U+2029).
+    """Return the sentences of a text, stripped of surrounding white space; nothing else is lost.
 
-    Signs that only end sentences do so wherever they stand (Unicode's Sentence_Terminal: 。 । ؟ ። ။
-    and the like, with the closing quote), and so does a Chinese ellipsis. . ! ? … must be followed
-    by white space, and a full stop by what can begin a sentence. Abbreviations are known for
-    English, German and French. In Tibetan a shad ends a sentence; in Thai, Lao and like scripts,
-    which have no sign for it, white space between two of their letters. Any language code is
-    accepted.
+    A line break ends a sentence: LF, CR, VT, FF, U+0085, U+2028, U+2029 and U+001C to U+001E.
+    Characters that only end sentences (Unicode's Sentence_Terminal: 。 । ؟ ። ။ and the like) and a
+    Chinese ellipsis do so anywhere, together with a closing quotation mark. The characters . ! ? …
+    must be followed by white space, and a full stop also by a possible start of a sentence.
+    Abbreviations are known for English, German and French. In Tibetan a shad ends a sentence. Thai,
+    Lao and similar scripts have no such character: white space between two of their letters ends a
+    sentence.
+
+    Args:
+        language: any language code.
     """
     base = base_language(language)
     script = script_of_language(language)
@@ -97,8 +99,8 @@ def split_sentences(text: str, language: str = "en") -> list[str]:
 
 
 def rules_of_sentences(language: str) -> str:
-    """Return the name of the rules of `split_sentences` for a language, for signatures of
-    scores.
+    """Return a name for the rules that `split_sentences` applies to a language, for score
+    signatures (texts that state how a score was computed).
     """
     base = base_language(language)
     script = script_of_language(language)
@@ -107,9 +109,7 @@ def rules_of_sentences(language: str) -> str:
 
 
 def joins_with_space(language: str) -> bool:
-    """Return whether sentences of a language have a space between them, unlike in Chinese and
-    Japanese.
-    """
+    """Return whether a language puts a space between sentences; Chinese and Japanese do not."""
     return script_of_language(language) not in (
         "Hans",
         "Hant",
@@ -124,12 +124,16 @@ def joins_with_space(language: str) -> bool:
 
 
 def join_sentences(sentences: Sequence[str], language: str = "en") -> str:
-    """Return sentences as one text, with spaces between them where the language has them."""
+    """Return the sentences joined into one text, with spaces if the language puts them there."""
     return (" " if joins_with_space(language) else "").join(sentences)
 
 
 def _split_line(line: str, language: str, ends: "regex.Pattern[str]") -> list[str]:
-    """Return the sentences of one line; `ends` matches what may end one."""
+    """Return the sentences of one line.
+
+    Args:
+        ends: pattern that matches possible ends of sentences.
+    """
     sentences = []
     start = 0
     for end in ends.finditer(line):
@@ -141,7 +145,12 @@ def _split_line(line: str, language: str, ends: "regex.Pattern[str]") -> list[st
 
 
 def _is_inner(line: str, start: int, end: regex.Match[str], language: str) -> bool:
-    """Return whether a sign that may end a sentence, which began at `start`, stands inside it."""
+    """Return whether a possible end of a sentence is within the sentence, as after an abbreviation.
+
+    Args:
+        start: offset in `line` at which the sentence begins.
+        end: match of the possible end.
+    """
     following = line[end.end() :].lstrip().lstrip(_OPENERS)
     # "e.g. this", "wait… what", '"Really?" he said', and abbreviations nobody listed
     if _is_small(following[:1]):
@@ -157,7 +166,8 @@ def _is_inner(line: str, start: int, end: regex.Match[str], language: str) -> bo
 
 
 def _is_small(character: str) -> bool:
-    """Return whether a letter is in lower case and begins no sentence; sentences in Georgian begin
-    with small letters.
+    """Return whether a character is a lower-case letter that cannot begin a sentence.
+
+    Georgian letters are excluded, since Georgian sentences begin in lower case.
     """
     return character.islower() and not character.upper() != character == character.title()

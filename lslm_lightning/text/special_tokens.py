@@ -1,4 +1,6 @@
-"""Protection of ordinary text that looks like a special token from becoming that token."""
+"""Safeguard that keeps ordinary text that looks like a special token from being encoded as that
+token.
+"""
 
 import re
 from collections.abc import Sequence
@@ -10,19 +12,21 @@ from lslm_lightning.text.tokenizer import UNKNOWN, rust_errors
 
 
 def guard(special: Sequence[str]) -> pre_tokenizers.PreTokenizer:
-    """Return a pre-tokenizer that cuts text which looks like a special token after its first
-    character, so that no model can take it for the token.
+    """Return a pre-tokenizer that splits text that looks like a special token after its first
+    character.
+
+    The tokenizer model then cannot produce the special token from text.
     """
     pattern = "|".join(f"{re.escape(token[0])}(?={re.escape(token[1:])})" for token in special)
     return pre_tokenizers.Split(Regex(pattern), "isolated")
 
 
 def protect(backend: tokenizers.Tokenizer) -> None:
-    """Add the pre-tokenizer of `guard` to a tokenizer that would turn ordinary text into a special
+    """Prepend the pre-tokenizer of `guard` to a tokenizer if it encodes ordinary text as a special
     token.
 
     Raises:
-        ValueError: ordinary text becomes a special token nevertheless.
+        ValueError: ordinary text is encoded as a special token even then.
     """
     special = {
         index: token.content

@@ -1,10 +1,8 @@
-"""Halves of surrogate pairs, which JSON can write and no text can hold."""
+"""Detection of lone surrogates, which JSON can express but UTF-8 cannot encode."""
 
 
 def lone_surrogate(text: str) -> int | None:
-    """Return the character offset of the first half of a surrogate pair, which UTF-8 cannot encode;
-    None in a text without one.
-    """
+    """Return the character offset of the first lone surrogate in a text; None if there is none."""
     if text.isascii():
         return None
     try:

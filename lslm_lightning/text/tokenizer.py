@@ -1,7 +1,7 @@
-"""The project's tokenizer: Hugging Face `tokenizers` behind a few promises.
+"""The project's tokenizer class, based on Hugging Face `tokenizers`.
 
-Ids are plain: no `<s>` or `</s>` is ever added, and text that looks like a special token stays
-text. All state is one `tokenizer.json`.
+`encode` never adds `<s>` or `</s>`, and text that looks like a special token stays text. The whole
+state is one `tokenizer.json`.
 """
 
 import hashlib
@@ -37,11 +37,11 @@ MAX_HOLES = 100_000  # ids without a token; a model has a row for each
 
 
 class Frame(NamedTuple):
-    """Ids around two texts that are read as one: before the first, between them, and behind the
-    second.
+    """Ids to put around two texts that a network reads as one input.
 
-    `kinds` are the segment ids, where a network reads them: of all ids up to and with those between
-    the texts, and of the rest.
+    `before` precedes the first text, `between` separates the texts, and `behind` follows the
+    second. `kinds` holds two segment ids, for networks that read them: the first for all ids up to
+    and including `between`, the second for the rest.
     """
 
     before: list[int]
@@ -51,13 +51,15 @@ class Frame(NamedTuple):
 
 
 class Tokenizer:
-    """Tokenizer of text to ids and back, built by a recipe (`text/recipes.py`) or read by
+    """Tokenizer of text to ids and back, built by a recipe (`text/recipes.py`) or by
     `load_tokenizer`.
 
-    `unk_id` is None where every text has ids of its own, as where `knows_all_bytes`.
-    `lossless` promises more: `decode(encode(text)) == text` for every text. `kind` is the family
-    ("byte-bpe", "bytes", "unigram", "characters", "words", "bpe", "wordpiece"); `digest` the sha256
-    of the json.
+    Attributes:
+        unk_id: id of unknown text; None if every text has ids of its own.
+        knows_all_bytes: whether the vocabulary has a token for every byte.
+        lossless: whether `decode(encode(text)) == text` for every text.
+        kind: family: "byte-bpe", "bytes", "unigram", "characters", "words", "bpe" or "wordpiece".
+        digest: SHA-256, in hex, of the JSON.
     """
 
     def __init__(self, backend: tokenizers.Tokenizer) -> None:
@@ -77,7 +79,9 @@ class Tokenizer:
         self._take(backend)
 
     def _take(self, backend: tokenizers.Tokenizer) -> None:
-        """Take a backend, and set the attributes that say what it can do."""
+        """Store a backend, and derive `kind`, `knows_all_bytes`, `lossless` and `unk_id` from
+        it.
+        """
         self._backend = backend
         self._backend.encode_special_tokens = True  # not stored in the json
         layout = json.loads(backend.to_str())
@@ -95,14 +99,15 @@ class Tokenizer:
             return self._backend.encode(text, add_special_tokens=False).ids
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-        """Return the ids of each text as `encode` does, on all cores."""
+        """Return the ids of each text as `encode` does, computed on all CPU cores."""
         with self._errors():
             encodings = self._backend.encode_batch_fast(texts, add_special_tokens=False)
         return [encoding.ids for encoding in encodings]
 
     def entries(self) -> dict[int, str]:
-        """Return id -> token as the vocabulary has it, without special tokens and `<unk>`, in the
-        order of ids.
+        """Return id -> token in order of ids, without special tokens and `<unk>`.
+
+        Tokens have the form in which the vocabulary stores them.
         """
         special = {token.content for token in self._backend.get_added_tokens_decoder().values()}
         entries = sorted(
@@ -113,22 +118,26 @@ class Tokenizer:
         return dict(entries)
 
     def encode_targets(self, texts: Sequence[str]) -> list[list[int]]:
-        """Return the ids of texts to be written: a pretrained translator may have other pieces for
-        them than for texts to be read.
+        """Return the ids of target texts.
+
+        A pretrained translation model may tokenize target texts differently from source texts.
         """
         return self.encode_batch(texts)
 
     def encode_with_offsets(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
-        """Return the ids, and for each its character offsets [start, end) in `text`; parts of one
-        character share its offsets.
+        """Return the ids of a text, and the character offsets [start, end) of each id in `text`.
+
+        Tokens that are parts of the same character have equal offsets.
         """
         with self._errors():
             encoding = self._backend.encode(text, add_special_tokens=False)
         return encoding.ids, encoding.offsets
 
     def frame(self) -> Frame:
-        """Return the ids around a pair of texts: those that the tokenizer itself adds, as BERT's
-        `[CLS]` and `[SEP]`; else `<s>`, `</s>` and `</s>`.
+        """Return the ids to put around a pair of texts.
+
+        These are the ids that the tokenizer itself adds, such as BERT's `[CLS]` and `[SEP]`; if it
+        adds none, `<s>` before, `</s>` between and `</s>` behind.
         """
         with self._errors():
             pair = self._backend.encode("a", "a", add_special_tokens=True)
@@ -145,23 +154,23 @@ class Tokenizer:
         )
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Return the text of ids: special tokens are skipped, `<unk>` is kept, broken UTF-8 becomes
-        U+FFFD.
+        """Return the text of ids: special tokens are skipped, `<unk>` is kept, and invalid UTF-8
+        becomes U+FFFD.
         """
         with self._errors():
             return self._backend.decode(ids, skip_special_tokens=True)
 
     def _errors(self) -> AbstractContextManager[None]:
-        """Return a context that turns errors of the backend into ValueError."""
+        """Return a context manager that converts errors of the backend to ValueError."""
         return rust_errors(f"{self!r} fails", "it is damaged, or has no token for unknown text")
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the tokenizer as `tokenizer.json`, as a whole or not at all."""
+        """Write `tokenizer.json` atomically."""
         atomic_write(Path(path), self._json)
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """Return the tokenizer that the content of a `tokenizer.json` describes."""
+        """Return the tokenizer for the content `text` of a `tokenizer.json` file."""
         return cls(backend_of(text))
 
     def __reduce__(self) -> tuple[Callable[[str], Self], tuple[str]]:
@@ -173,10 +182,14 @@ class Tokenizer:
 
 @contextmanager
 def rust_errors(what: str, way_out: str) -> Iterator[None]:
-    """Turn errors of Rust code, which are bare `Exception` or panics, into ValueError.
+    """Convert errors of Rust code, which are bare `Exception`s or panics, to ValueError.
+
+    Args:
+        what: description of the failure, the start of the message.
+        way_out: advice, the end of the message.
 
     Raises:
-        ValueError: of one line: `what`, the reason, `way_out`.
+        ValueError: Rust code failed; the message is one line with the reason.
     """
     try:
         yield
@@ -188,10 +201,10 @@ def rust_errors(what: str, way_out: str) -> Iterator[None]:
 
 
 def backend_of(text: str) -> tokenizers.Tokenizer:
-    """Return the Hugging Face tokenizer that the content of a `tokenizer.json` describes.
+    """Return the Hugging Face tokenizer for the content `text` of a `tokenizer.json` file.
 
     Raises:
-        ValueError: it describes none.
+        ValueError: the text does not describe a tokenizer.
     """
     with rust_errors(
         "no tokenizer.json of Hugging Face tokenizers", "make it again or restore a copy"
@@ -200,10 +213,10 @@ def backend_of(text: str) -> tokenizers.Tokenizer:
 
 
 def size_of(ids: Collection[int]) -> int:
-    """Return the number of rows that a model needs for these ids, which may have gaps.
+    """Return the number of embedding rows that a model needs for these ids, which may have gaps.
 
     Raises:
-        ValueError: there are no ids, a negative one, or far fewer than the largest.
+        ValueError: there are no ids, an id is negative, or the gaps are too large.
     """
     size = max(ids, default=-1) + 1
     if not ids or min(ids) < 0 or size > 4 * len(ids) + MAX_HOLES:
@@ -215,11 +228,12 @@ def size_of(ids: Collection[int]) -> int:
 
 
 def read_backend(path: str | os.PathLike[str]) -> tokenizers.Tokenizer:
-    """Return the Hugging Face tokenizer of a json file, without truncation and padding.
+    """Return the Hugging Face tokenizer of a tokenizer.json file, with truncation and padding
+    disabled.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: the file holds no tokenizer, in one line.
+        FileNotFoundError: the file does not exist.
+        ValueError: the file holds no tokenizer; the message is one line.
     """
     try:
         backend = backend_of(Path(path).read_text(encoding="utf-8"))
@@ -241,13 +255,16 @@ def read_backend(path: str | os.PathLike[str]) -> tokenizers.Tokenizer:
 
 
 def find_token(backend: tokenizers.Tokenizer, names: Sequence[str]) -> str | None:
-    """Return the first of `names` that is in the vocabulary, or None."""
+    """Return the first of `names` that is a token of the backend's vocabulary, or None."""
     return next((name for name in names if backend.token_to_id(name) is not None), None)
 
 
 def _steps(layout: JsonObject, part: str) -> list[JsonObject]:
-    """Return the normalizers, pre-tokenizers or decoders of a tokenizer.json, a sequence as its
-    members.
+    """Return the normalizers, pre-tokenizers or decoders in a parsed tokenizer.json; a sequence is
+    expanded.
+
+    Args:
+        part: key of the steps, such as "pre_tokenizer".
     """
     step = layout[part]
     if step is None:
@@ -256,7 +273,7 @@ def _steps(layout: JsonObject, part: str) -> list[JsonObject]:
 
 
 def _kind(layout: JsonObject) -> str:
-    """Return the kind of a tokenizer; see `Tokenizer`."""
+    """Return the family of a tokenizer, such as "byte-bpe", from its parsed tokenizer.json."""
     model = layout["model"]
     byte_level = any(step["type"] == "ByteLevel" for step in _steps(layout, "pre_tokenizer"))
     if model["type"] == "BPE" and byte_level:
@@ -267,7 +284,7 @@ def _kind(layout: JsonObject) -> str:
 
 
 def _knows_all_bytes(layout: JsonObject) -> bool:
-    """Return whether the vocabulary has a token for every byte."""
+    """Return whether the tokenizer is byte-level and has a token for every byte."""
     model = layout["model"]
     steps = _steps(layout, "pre_tokenizer")
     return (
@@ -279,7 +296,7 @@ def _knows_all_bytes(layout: JsonObject) -> bool:
 
 
 def _is_lossless(layout: JsonObject) -> bool:
-    """Return whether no step of a tokenizer that knows all bytes adds or drops any text."""
+    """Return whether no step of a byte-level tokenizer adds or removes text."""
     steps = _steps(layout, "pre_tokenizer")
     return (
         not _steps(layout, "normalizer")

@@ -1,4 +1,4 @@
-"""Reader of `tokenizer.json` files: our own, and those of pretrained models."""
+"""Reader of `tokenizer.json` files, written by this project or taken from pretrained models."""
 
 import os
 
@@ -7,11 +7,11 @@ from lslm_lightning.text.tokenizer import Tokenizer, read_backend
 
 
 def load_tokenizer(path: str | os.PathLike[str]) -> Tokenizer:
-    """Return the tokenizer of a `tokenizer.json`.
+    """Return the tokenizer stored in a `tokenizer.json` file.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: the file holds no tokenizer, or one without a token for pad, bos or eos.
+        FileNotFoundError: the file does not exist.
+        ValueError: the file holds no tokenizer, or its tokenizer lacks a pad, bos or eos token.
     """
     if (pretrained := PretrainedTokenizer.read(path)) is not None:
         return pretrained

@@ -1,4 +1,6 @@
-"""Corrections of the unigram trainer of `tokenizers`: too many characters, and randomness."""
+"""Adjustments for the unigram trainer of `tokenizers`: limit the characters and remove
+randomness.
+"""
 
 from bisect import bisect_left
 from collections import Counter
@@ -7,16 +9,16 @@ from itertools import accumulate, count, takewhile
 
 
 def without_rare_characters(texts: Sequence[str], coverage: float, room: int) -> Iterator[str]:
-    """Return the texts with a space for each character outside the most frequent ones that make up
-    the share `coverage` of all characters.
+    """Return the texts with every rare character replaced by a space.
 
-    The trainer gives every character a token and fails where they are too many.
+    The trainer gives every character a token and fails if there are too many. The characters kept
+    are the most frequent ones that together make up the fraction `coverage` of all characters.
 
     Args:
-        room: number of pieces that the vocabulary has room for.
+        room: number of pieces that fit into the vocabulary.
 
     Raises:
-        ValueError: the frequent characters are more than `room`.
+        ValueError: more than `room` characters would be kept.
     """
     counts: Counter[str] = Counter()
     for text in texts:
@@ -35,12 +37,11 @@ def without_rare_characters(texts: Sequence[str], coverage: float, room: int) ->
 
 
 def without_chance(pieces: Sequence[tuple[str, float]]) -> list[list[str | float]]:
-    """Return trained [piece, score] pairs, best first, without the differences from run to run that
-    come from the trainer's hash tables.
+    """Return trained [piece, score] pairs, best first, without the random differences between runs.
 
-    Scores are sums in another order: they are rounded. Characters that are added only because each
-    must have a token get the lowest score, that plus 0.0001, plus 0.0002... in any order: they are
-    put in the order of their code points.
+    The differences come from the trainer's hash tables. Scores are rounded, since they are summed
+    in varying order. Characters added only because each must have a token have scores in steps of
+    0.0001 above the lowest score, in random order; they are reassigned in code point order.
     """
     lowest = min(score for _, score in pieces)
     by_step: dict[int, list[tuple[str, float]]] = {}

@@ -1,8 +1,8 @@
-"""Reader and writer of all YAML of the project: a key stands once, texts stay texts, errors name
-file and line.
+"""Reader and writer of all YAML files: duplicate keys are rejected, texts stay texts, and errors
+name file and line.
 
-YAML 1.1 reads an unquoted `no` or `on` as a boolean, `012` as 10 and `1:30` as 90; of a key that
-stands twice, the last wins. None of it is an error there.
+Plain YAML 1.1 silently reads an unquoted `no` or `on` as a boolean, `012` as 10 and `1:30` as 90,
+and keeps the last of two equal keys.
 """
 
 import re
@@ -33,7 +33,7 @@ MAX_NODES = 100_000  # that aliases may stand for in all, so that walking a conf
 
 
 class MeaningError(yaml.MarkedYAMLError):
-    """Error in YAML that is valid but means something else than it seems to."""
+    """Error for valid YAML that probably does not mean what its author intended."""
 
     def __init__(self, problem: str, mark: "yaml.Mark | None") -> None:
         super().__init__(problem=problem, problem_mark=mark)
@@ -46,7 +46,9 @@ class MeaningError(yaml.MarkedYAMLError):
 def without_resolvers(
     base: type[yaml.resolver.BaseResolver], *tags: str
 ) -> dict[str, list[tuple[str, re.Pattern[str]]]]:
-    """Return first character -> resolvers of plain scalars, without those of some tags."""
+    """Return a loader's implicit resolvers (first character -> rules for plain scalars) without
+    those for `tags`.
+    """
     return {
         first: [(tag, pattern) for tag, pattern in resolvers if tag not in tags]
         for first, resolvers in base.yaml_implicit_resolvers.items()
@@ -54,7 +56,7 @@ def without_resolvers(
 
 
 class ConfigLoader(BaseLoader):
-    """Loader of configurations; dates are text."""
+    """YAML loader for configurations; dates are read as text."""
 
     yaml_implicit_resolvers = without_resolvers(yaml.SafeLoader, DATE)
 
@@ -70,14 +72,15 @@ class ConfigLoader(BaseLoader):
         return node
 
     def check(self, node: yaml.Node, is_text: bool, seen: set[int]) -> None:
-        """Refuse keys that stand twice or are no text, and other values where texts are meant.
+        """Check a node and all nodes within it for duplicate or invalid keys, and for other values
+        in place of texts.
 
         Args:
-            is_text: whether the node is meant as text.
-            seen: ids of the nodes that were checked.
+            is_text: whether the values of the node must be texts.
+            seen: ids of the nodes checked so far.
 
         Raises:
-            MeaningError: with the line.
+            MeaningError: a check failed; the message states the line.
         """
         if id(node) in seen:  # an alias
             return
@@ -98,7 +101,7 @@ class ConfigLoader(BaseLoader):
                 self.check(inner, is_text or name in TEXTS, seen)
 
     def check_keys(self, node: yaml.MappingNode) -> None:
-        """Refuse keys that stand twice, or that YAML reads as null or a boolean."""
+        """Raise MeaningError for a duplicate key, or a key that YAML reads as null or a boolean."""
         lines: dict[str, int] = {}
         for key, _ in node.value:
             if not isinstance(key, yaml.ScalarNode) or key.tag.endswith(":merge"):
@@ -125,8 +128,10 @@ class ConfigLoader(BaseLoader):
                 raise MeaningError(message, key.start_mark)
 
     def check_text(self, node: yaml.Node, or_index: bool = False) -> None:
-        """Refuse a plain scalar that is no text; with `or_index` an index of a column may be
-        one.
+        """Raise MeaningError if a plain scalar is not text.
+
+        Args:
+            or_index: also accept an integer, the index of a column.
         """
         if not isinstance(node, yaml.ScalarNode) or node.style:
             return
@@ -140,14 +145,14 @@ class ConfigLoader(BaseLoader):
 
 
 class ParserLoader(ConfigLoader):
-    """Loader of configurations for jsonargparse, where 1e-3 is a number."""
+    """Loader of configurations for jsonargparse, which reads 1e-3 as a number."""
 
 
 ParserLoader.add_implicit_resolver(FLOAT, EXPONENT, list("-+0123456789"))
 
 
 class CatalogueLoader(ConfigLoader):
-    """Loader of catalogues of corpora, in which `no`, `on`, 012, 1:30 and dates are texts."""
+    """Loader of corpus catalogues, which reads `no`, `on`, 012, 1:30 and dates as texts."""
 
     yaml_implicit_resolvers = without_resolvers(yaml.SafeLoader, DATE, FLOAT, BOOL, INT)
 
@@ -171,16 +176,14 @@ for tag, pattern, first in (  # those of YAML 1.2
 
 
 class Dumper(yaml.SafeDumper):
-    """Dumper that quotes texts which a loader here would take for a number, and escapes line breaks
-    that it would read as a space.
+    """YAML dumper that quotes texts that a loader of this module would read as numbers, and escapes
+    line breaks that it would read as spaces.
     """
 
     yaml_implicit_resolvers = without_resolvers(yaml.SafeDumper)
 
     def represent_text(self, text: str) -> yaml.ScalarNode:
-        """Return the node of a text, between double quotes where YAML would fold its line
-        breaks.
-        """
+        """Return the YAML node of a text, in double quotes if YAML would fold its line breaks."""
         style = '"' if re.search("[\x85\u2028\u2029]", text) else None
         return self.represent_scalar("tag:yaml.org,2002:str", text, style)
 
@@ -191,7 +194,9 @@ Dumper.add_implicit_resolver(FLOAT, EXPONENTS, list("-+0123456789."))
 
 
 def key_of(node: yaml.Node, path: str, but: yaml.Node | None = None) -> yaml.Node | None:
-    """Return the key, other than `but`, that sets a dotted path in a mapping or inside it."""
+    """Return the key node, other than `but`, that sets the dotted path in a mapping or a nested
+    mapping; None if there is none.
+    """
     for key, inner in node.value if isinstance(node, yaml.MappingNode) else ():
         if key is but or not isinstance(key, yaml.ScalarNode):
             continue
@@ -204,23 +209,23 @@ def key_of(node: yaml.Node, path: str, but: yaml.Node | None = None) -> yaml.Nod
 
 
 def as_yaml(value: Json) -> str:
-    """Return a scalar as YAML writes it."""
+    """Return a scalar in YAML notation."""
     return (
         "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
     )
 
 
 def quoted_way_out(text: str) -> str:
-    """Return the end of a message that says how to quote a scalar."""
+    """Return the end of an error message that advises to put the scalar `text` in quotes."""
     return f"; write '{text}' in quotes" if text else "; write it in quotes"
 
 
 def refuse_nesting(text: str) -> None:
-    """Refuse a text whose mappings and lists are nested deeper than `MAX_DEPTH`.
+    """Raise MeaningError, which states the line, if a YAML text is nested deeper than `MAX_DEPTH`
+    levels.
 
     Raises:
-        MeaningError: with the line.
-        yaml.YAMLError: it is not YAML.
+        yaml.YAMLError: the text is not YAML.
     """
     if len(text) <= MAX_DEPTH:
         return
@@ -236,18 +241,15 @@ def refuse_nesting(text: str) -> None:
 
 
 class Extent(NamedTuple):
-    """Size of a node with all that it holds, each alias counted as what it stands for."""
+    """Size of a YAML node with all nodes below it, where each alias counts as its full content."""
 
     n_node: int
     depth: int
 
 
 def refuse_expansion(root: yaml.Node) -> None:
-    """Refuse aliases that contain themselves, or that stand for more values than any configuration
-    has.
-
-    Raises:
-        MeaningError: with the line.
+    """Raise MeaningError, which states the line, if aliases contain themselves or expand to too
+    many values.
     """
     extents: dict[int, Extent | None] = {}  # None while a node is being measured
 
@@ -279,12 +281,13 @@ def refuse_expansion(root: yaml.Node) -> None:
 
 
 def parse_yaml(text: str, loader: type = ConfigLoader) -> Json:
-    """Return the value of a YAML document; a config with new names for old ones.
+    """Return the value of a YAML document; old setting names in a configuration are replaced by new
+    ones.
 
     Raises:
-        MeaningError: a key stands twice, what should be text is something else, the nesting is too
-            deep, or aliases contain themselves or stand for too many values.
-        yaml.YAMLError: it is not YAML, or has a scalar that its own tag does not allow.
+        MeaningError: a key is duplicated, a value that must be text is not, the nesting is too
+            deep, or aliases expand too far.
+        yaml.YAMLError: the text is not YAML, or a scalar does not match its explicit tag.
     """
     try:
         value = yaml.load(text, Loader=loader)
@@ -303,8 +306,8 @@ def read_yaml(path: Path, name: str = "", loader: type = ConfigLoader) -> Json:
         name: name of the file in errors; its path by default.
 
     Raises:
-        ValueError: it is not UTF-8, not YAML, has a key twice, or has something else where text
-            is meant; with the line.
+        ValueError: the file is not UTF-8 or not YAML, or `parse_yaml` rejects it; the message
+            states the line.
         OSError: the file cannot be read.
     """
     name = name or str(path)
@@ -322,8 +325,11 @@ def read_yaml(path: Path, name: str = "", loader: type = ConfigLoader) -> Json:
 
 
 def dump_yaml(value: Json, flow: bool = False) -> str:
-    """Return a value as YAML, keys in their order, which the loaders here read back as it was; with
-    `flow` on one line.
+    """Return a value as YAML that the loaders of this module read back unchanged; keys keep their
+    order.
+
+    Args:
+        flow: write everything on one line.
     """
     return yaml.dump(
         value,
@@ -336,20 +342,22 @@ def dump_yaml(value: Json, flow: bool = False) -> str:
 
 
 class Plain(NamedTuple):
-    """Unquoted scalar that YAML does not take for text."""
+    """Unquoted scalar that YAML does not read as text."""
 
     line: int
     text: str
 
 
 def plain_scalars(path: Path) -> Iterator[tuple[str, Plain]]:
-    """Yield the unquoted scalars of a file that are not text to YAML, by their keys joined with
-    dots.
+    """Yield (dotted path, scalar) for the unquoted scalars of a file that YAML does not read as
+    text.
     """
     loader = ParserLoader(path.read_text("utf-8"))
 
     def walk(node: yaml.Node, path: str) -> Iterator[tuple[str, Plain]]:
-        """Yield the scalars of a node at a dotted path."""
+        """Yield (dotted path, scalar) for the unquoted scalars below the node at the dotted path
+        `path`.
+        """
         if isinstance(node, yaml.MappingNode):
             for key, inner in node.value:
                 yield from walk(inner, f"{path}.{key.value}".lstrip("."))

@@ -1,4 +1,4 @@
-"""Corpora made from installed packages, so that a demo needs no download."""
+"""Corpora made from installed packages, so that demos need no downloads."""
 
 from lslm_lightning.data.builtin.cldr import open_cldr
 from lslm_lightning.data.builtin.docstrings import open_docstrings

@@ -1,4 +1,4 @@
-"""Rows that are computed once and kept in the user's cache."""
+"""Cache for the rows of built-in corpora, in the user's cache folder."""
 
 import hashlib
 import json
@@ -18,14 +18,14 @@ Splits = Mapping[str, list[Row]]
 
 
 def load_or_make(name: str, depends_on: Json, make: Callable[[], Splits]) -> Splits:
-    """Return the rows of `make()`, from the cache if they were made before from the same
-    `depends_on` by the same code of this package.
+    """Return the rows of `make()`, from the cache if they were computed before.
 
-    Processes that start together make them once. A cache that cannot be written costs time and
-    nothing else.
+    A cached result is used if `depends_on` and the code of this package are unchanged. If several
+    processes call this at once, only one computes. If the cache cannot be written, the rows are
+    computed each time.
 
     Args:
-        name: of the corpus, in the cache.
+        name: name of the corpus, used in the file name.
         depends_on: versions and settings that determine the rows.
         make: computes rows by split.
     """
@@ -51,7 +51,7 @@ def load_or_make(name: str, depends_on: Json, make: Callable[[], Splits]) -> Spl
 
 
 def are_splits(value: Json) -> TypeGuard[Splits]:
-    """Return whether a JSON document maps names to lists of rows, and is not empty."""
+    """Return whether a JSON value is a non-empty mapping from split names to lists of rows."""
     return (
         isinstance(value, dict)
         and bool(value)

@@ -1,5 +1,5 @@
-"""`cldr`: phrases in five languages, made by Babel from Unicode's Common Locale Data Repository
-without a download, for translation.
+"""Corpus `cldr` for translation: phrases in five languages, made by Babel from Unicode's Common
+Locale Data Repository, without a download.
 """
 
 import logging
@@ -21,12 +21,14 @@ log = logging.getLogger(__name__)
 
 
 def open_cldr(columns: Mapping[str, object]) -> Corpus:
-    """Return the built-in corpus `cldr`, whose rows hold the same phrase in all five languages; the
-    keys of `columns` must be among these.
+    """Return the built-in corpus `cldr`, whose rows hold the same phrase in all five languages.
 
-    No sentence of any language occurs twice in the corpus, so none in two splits. Names alone
-    (territories, languages, units, currencies) are all in train; test and val hold combinations of
-    them.
+    In every language, each sentence occurs once in the whole corpus, so that splits do not overlap.
+    Single names (territories, languages, units, currencies) are all in train; test and val contain
+    combinations of them.
+
+    Args:
+        columns: its keys must be languages of the corpus; the values are ignored.
 
     Raises:
         ValueError: `columns` names another language.
@@ -68,8 +70,10 @@ def _babel_version() -> str:
 
 
 def make_splits(sizes: Mapping[str, int], seed: int) -> Splits:
-    """Return distinct phrases by split, in the order and the numbers of `sizes`; `train` begins
-    with all names alone.
+    """Return distinct phrases by split; `train` begins with all single names.
+
+    Args:
+        sizes: split -> number of phrases; splits are filled in this order.
     """
     from babel import Locale  # loads its data on import
 

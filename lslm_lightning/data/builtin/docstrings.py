@@ -1,5 +1,5 @@
-"""`docstrings`: documented objects of installed packages, for language modeling and summarization
-without a download.
+"""Corpus `docstrings` for language modeling and summarization: documented objects of installed
+packages, without a download.
 """
 
 import gc
@@ -39,11 +39,15 @@ VAL_BYTES = 230_000
 
 
 def open_docstrings(columns: Mapping[str, object]) -> Corpus:
-    """Return the built-in corpus `docstrings`; `columns` must be empty.
+    """Return the built-in corpus `docstrings`, whose rows serve language modeling and
+    summarization.
 
-    Rows serve both tasks. `text` is the whole docstring; `document` is the name in words, the
-    qualified name, the signature and the body, `summary` the first paragraph. `name`, the bare
-    name, and `body`, the docstring without its summary, are for baselines.
+    `text` is the whole docstring. `document` holds the name in words, the qualified name, the
+    signature and the body; `summary` is the first paragraph. Baselines use `name`, the unqualified
+    name, and `body`, the docstring without its summary.
+
+    Args:
+        columns: must be empty.
 
     Raises:
         ValueError: `columns` is not empty.
@@ -91,10 +95,10 @@ def _make_splits() -> Splits:
 
 
 def summary_rows(objects: Iterable[DocumentedObject]) -> list[Row]:
-    """Return the rows of the objects whose docstring has a summary and a body.
+    """Return a row for each object whose docstring has a summary and a body.
 
-    Of several with equal names, summaries or bodies (case and punctuation aside) the first is
-    taken.
+    If several objects have equal names, summaries or bodies (ignoring case and punctuation), only
+    the first is used.
     """
     rows: list[Row] = []
     seen: set[tuple[str, str]] = set()
@@ -129,8 +133,9 @@ def summary_rows(objects: Iterable[DocumentedObject]) -> list[Row]:
 
 
 def name_in_words(documented: DocumentedObject) -> str:
-    """Return the object's name within its module as English would write it, innermost first, such
-    as "Read line of text file": a summary can copy these words.
+    """Return an object's name within its module as English words, innermost part first.
+
+    An example is "Read line of text file". A summary can copy these words.
     """
     parts = documented.name.removeprefix(f"{documented.module}.").split(".")
     words = " of ".join(
@@ -142,11 +147,11 @@ def name_in_words(documented: DocumentedObject) -> str:
 def split_by_module(
     rows: Iterable[Row], test_bytes: int = TEST_BYTES, val_bytes: int = VAL_BYTES
 ) -> Splits:
-    """Return the rows in splits, each module whole in one of them.
+    """Return the rows by split, with all rows of a module in the same split.
 
-    Modules fill `test` up to `test_bytes` of text, then `val` up to `val_bytes`, in the order of a
-    hash of their names; the rest is `train`. A module too big for what is left, or for a tenth of
-    its split, goes to `train`.
+    Modules are taken in the order of a hash of their names. They fill `test` up to `test_bytes` of
+    text, then `val` up to `val_bytes`; the rest is `train`. A module that does not fit, or exceeds
+    a tenth of its split, goes to `train`.
     """
     modules: dict[str, list[Row]] = {}
     for row in rows:
@@ -173,5 +178,5 @@ def _is_summary(text: str) -> bool:
 
 
 def _normalized(text: str) -> str:
-    """Return the words of a text in lower case, one blank between two."""
+    """Return the words of a text in lower case, separated by single spaces."""
     return " ".join(re.findall(r"\w+", text.lower()))

@@ -1,8 +1,8 @@
-"""Dates, times, numbers, currencies, units, territories, languages and lists in several languages,
-as Babel writes them.
+"""Random phrases in several languages, formatted by Babel: dates, times, numbers, currencies,
+units, territories, languages and lists.
 
-A phrase is a function of a locale: called with each of several locales it returns translations of
-one another.
+A phrase is a function of a locale: calling it with several locales gives translations of each
+other.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -110,7 +110,9 @@ NO_COUNTRY = {"EU", "EZ", "QO", "UN", "XA", "XB", "ZZ"}
 
 
 class Phrases:
-    """Random phrases about territories and languages that have a name in all the locales."""
+    """Generator of random phrases; it uses territories and languages that have a name in every
+    locale.
+    """
 
     def __init__(self, locales: list[Locale], random: Random) -> None:
         self.random = random
@@ -118,7 +120,7 @@ class Phrases:
         self.languages = _common_codes([locale.languages for locale in locales], set())
 
     def names(self) -> list[Phrase]:
-        """Return a phrase for every territory and language alone, and for 1 of every unit and
+        """Return a phrase for every single territory and language, and for 1 of every unit and
         currency.
         """
         return [
@@ -223,7 +225,12 @@ class Phrases:
         return self._decimal(3, self.random.choice([0, 0, 1]))
 
     def _decimal(self, max_digits: int, n_decimal: int) -> Decimal:
-        """Return a number from 1 to 10 ** `max_digits`, its logarithm evenly distributed."""
+        """Return a random number from 1 to 10 ** `max_digits` whose logarithm is uniformly
+        distributed.
+
+        Args:
+            n_decimal: number of digits after the decimal point.
+        """
         exponent = self.random.uniform(0, max_digits) + n_decimal
         return Decimal(int(10**exponent)).scaleb(-n_decimal)
 
@@ -241,16 +248,20 @@ class Phrases:
 
 
 def _common_codes(names: Iterable[Mapping[str, str]], without: set[str]) -> list[str]:
-    """Return the two-letter codes, sorted, that have a name in all of `names` (code -> name, a
-    mapping a locale).
+    """Return the sorted two-letter codes that have a name in every mapping.
+
+    Args:
+        names: code -> name, one mapping per locale.
+        without: codes to exclude.
     """
     common = set.intersection(*map(set, names)) - without
     return sorted(code for code in common if len(code) == 2 and code.isalpha())
 
 
 def _format_unit(count: Decimal | int, unit: str, locale: Locale) -> str:
-    """Return a count with the long name of its unit, or with the short one where Babel has no long
-    name and writes the identifier of the unit.
+    """Return a count with the long name of its unit, or the short name if Babel has no long one.
+
+    Without a long name Babel writes the identifier of the unit.
     """
     text = format_unit(count, unit, "long", locale=locale)
     return format_unit(count, unit, "short", locale=locale) if unit in text else text

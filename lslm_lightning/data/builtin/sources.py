@@ -1,8 +1,7 @@
-"""Documented objects of installed packages, read from their source text and never imported.
+"""Documented objects of installed packages, read from source files without importing them.
 
-The same source text gives the same objects on every Python: docstrings and signatures are cut out
-of the text rather than written by `inspect` or `ast.unparse`, which change from one Python to the
-next.
+Docstrings and signatures are cut out of the source text, so that the result is the same with every
+Python version. The output of `inspect` and `ast.unparse` differs between versions.
 """
 
 import ast
@@ -21,13 +20,13 @@ Definition = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
 
 class DocumentedObject(NamedTuple):
-    """A class, function or method with a docstring.
+    """Class, function or method with a docstring.
 
     Args:
-        module: dotted name.
-        name: qualified name, which begins with that of the module.
-        docstring: without its indentation.
-        signature: of a function "(parameters) -> result", of a class "(bases)", or "".
+        module: dotted name of the module.
+        name: qualified name, beginning with the name of the module.
+        docstring: docstring without indentation.
+        signature: "(parameters) -> result" for a function, "(bases)" for a class, or "".
     """
 
     module: str
@@ -37,8 +36,10 @@ class DocumentedObject(NamedTuple):
 
 
 def distribution_modules(name: str) -> Iterator[tuple[str, Path]]:
-    """Yield the dotted name and the file of every module of an installed distribution, by name and
-    without its tests; nothing if it is not installed.
+    """Yield (dotted name, path) of every module of an installed distribution, sorted by name,
+    without tests.
+
+    Nothing is yielded if the distribution is not installed.
     """
     try:
         files = metadata.files(name) or []
@@ -51,8 +52,12 @@ def distribution_modules(name: str) -> Iterator[tuple[str, Path]]:
 
 
 def documented_objects(modules: Iterable[tuple[str, Path]]) -> Iterator[DocumentedObject]:
-    """Yield the objects with a docstring in modules (dotted name, file), in the order of the text;
-    none of a file that cannot be read or parsed.
+    """Yield the objects with docstrings in modules, in source order.
+
+    Files that cannot be read or parsed are skipped.
+
+    Args:
+        modules: (dotted name, path) of each module.
     """
     for module, path in modules:
         try:
@@ -66,12 +71,12 @@ def documented_objects(modules: Iterable[tuple[str, Path]]) -> Iterator[Document
 
 
 def read_source(path: Path) -> str:
-    """Return the text of a Python file in the encoding that it declares, its lines ended by "\\n".
+    """Return the text of a Python file, decoded as the file declares, with LF line ends.
 
     Raises:
         OSError: the file cannot be read.
-        SyntaxError: it declares an unknown encoding.
-        ValueError: it is not in the encoding that it declares.
+        SyntaxError: the file declares an unknown encoding.
+        ValueError: the content is invalid in the declared encoding.
     """
     content = path.read_bytes()
     encoding, _ = tokenize.detect_encoding(io.BytesIO(content).readline)
@@ -79,8 +84,8 @@ def read_source(path: Path) -> str:
 
 
 def clean_docstring(text: str) -> str:
-    """Return a docstring without the indentation that all lines but the first have in common, and
-    without blanks and empty lines at both ends (PEP 257).
+    """Return a docstring without common indentation and without surrounding white space (PEP
+    257).
     """
     first, *rest = text.expandtabs().split("\n")
     indents = [len(line) - len(line.lstrip(" ")) for line in rest if line.strip()]
@@ -108,7 +113,7 @@ def _signature(node: Definition, lines: list[bytes]) -> str:
 
 
 def _parameters(arguments: ast.arguments, lines: list[bytes]) -> Iterator[str]:
-    """Yield each parameter as in a signature, with "/" and "*" where they divide."""
+    """Yield each parameter as written in a signature, including the separators "/" and "*"."""
     positional = [*arguments.posonlyargs, *arguments.args]
     n_required = len(positional) - len(arguments.defaults)
     for number, argument in enumerate(positional, 1):
@@ -136,7 +141,7 @@ def _text(node: ast.expr, lines: list[bytes]) -> str:
     """Return the source text of an expression on one line.
 
     Args:
-        lines: of the source, in UTF-8, in which `ast` counts columns.
+        lines: lines of the source in UTF-8, the encoding in which `ast` counts columns.
     """
     assert node.end_lineno is not None
     assert node.end_col_offset is not None

@@ -1,11 +1,11 @@
-"""Versions of the packages that a built-in corpus is made from."""
+"""Versions of the packages from which built-in corpora are made."""
 
 from collections.abc import Mapping
 from importlib import metadata
 
 
 def installed_versions(packages: Mapping[str, str]) -> dict[str, str]:
-    """Return distribution -> installed version of those in `packages` that are installed."""
+    """Return distribution -> installed version, for those of `packages` that are installed."""
     installed = {}
     for name in packages:
         try:
@@ -16,12 +16,12 @@ def installed_versions(packages: Mapping[str, str]) -> dict[str, str]:
 
 
 def comparability(corpus: str, packages: Mapping[str, str]) -> str:
-    """Return why scores on a built-in corpus do not compare with those of other machines; "" where
-    they do.
+    """Return the reason why scores on a built-in corpus cannot be compared with those of other
+    machines; "" if they can.
 
     Args:
-        corpus: name, for the message.
-        packages: distribution -> version in constraints.txt, from which the corpus must be made.
+        corpus: name of the corpus, for the message.
+        packages: distribution -> version in constraints.txt that the corpus requires.
     """
     installed = installed_versions(packages)
     others = [
