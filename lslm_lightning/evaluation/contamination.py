@@ -122,7 +122,7 @@ def words_of(text: str) -> list[str]:
 
 
 def order_of(words: Sequence[str]) -> int:
-    """Return the n-gram order for a text with these words: `N_GRAPHEME` if at least half of the
+    """Return the n-gram order for a text with these words: `N_GRAPHEME` if more than half of the
     words are grapheme clusters of a script without spaces, else `N`.
     """
     n_cluster = sum(not word.isascii() and script_of(word[0]) in COMPLEX for word in words)

@@ -93,7 +93,7 @@ def find_disorder(
     block: int = BLOCK,
 ) -> Order | None:
     """Return how many outputs match their own and another reference, or None if the order seems
-    right.
+    right or cannot be checked.
 
     Only clear matches count; poor or vague outputs have few. Lines with an empty reference are left
     out. An answer may fit another question on the same topic, so matches with nearby lines count
