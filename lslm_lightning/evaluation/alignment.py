@@ -134,18 +134,20 @@ def fit_log_ratio(right: np.ndarray, others: np.ndarray, asked: np.ndarray) -> n
 def compare_offsets(out: "csr_matrix", ref: "csr_matrix") -> tuple[np.ndarray, np.ndarray]:
     """Return the similarity of each output to the references of near lines.
 
-    The features of an output and a reference are: the log ratio of their cosine to the highest
-    cosine that either of them has with far lines, the rank of their cosine among those of the
-    output with far references, its rank among those of the reference with far outputs, and the
-    cosine.
+    The features of an output and a near reference are:
+
+    - the log ratio of their cosine to the highest cosine that either of them has with a far line
+    - minus the log rank of the reference among far references, by similarity to the output
+    - minus the log rank of the output among far outputs, by similarity to the reference
+    - the cosine
 
     Args:
         out: unit vectors of the outputs, one row per line.
         ref: unit vectors of the references, one row per line.
 
     Returns:
-        Cosines (N, K) and features (N, K, C); nan where the offset points before the first or
-        beyond the last line.
+        Cosines (N, K) and features (N, K, C); nan if the offset points before the first or beyond
+        the last line.
     """
     n = out.shape[0]
     chosen = np.random.default_rng(0).choice(n, min(N_FAR, n), replace=False)

@@ -26,8 +26,8 @@ class Order(NamedTuple):
     """Result of matching outputs with references.
 
     `n_line` outputs were inspected. `n_own` of them clearly match the reference of their own line,
-    `n_other` the reference of another line. `is_unrelated` is True if outputs are no more similar
-    to their own references than to those of other lines.
+    and `n_other` the reference of another line. `is_unrelated` is True if outputs are no more
+    similar to the references of their own lines than to other references.
     """
 
     n_line: int

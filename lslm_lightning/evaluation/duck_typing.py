@@ -35,8 +35,8 @@ class DuckScorer(Protocol):
     """A class with a `log_prob` method that does not derive from `Scorer`."""
 
     def log_prob(self, examples: Sequence[Example]) -> Iterator[Prediction]:
-        """Yield one prediction with `nats` of the first reference for each example, in any
-        order.
+        """Yield one prediction for each example, in any order, with the `nats` of its first
+        reference.
         """
         ...
 
@@ -44,7 +44,7 @@ class DuckScorer(Protocol):
 def _of_wrapped(find: Callable[[object], T]) -> T:
     """Return a property that computes its value with `find` from the wrapped object.
 
-    The declared type is that of the value, since `System` declares an attribute.
+    For type checkers, the result has the type of the value, since `System` declares an attribute.
     """
     return property(lambda adapter: find(adapter.wrapped))  # type: ignore[return-value]  # see above
 
@@ -60,7 +60,7 @@ def _is_baseline(wrapped: object) -> bool:
 
 
 def _run_directory_of(wrapped: object) -> Path | None:
-    """Return the run directory of a duck-typed system; None where it has none."""
+    """Return the run directory of a duck-typed system; None if it has none."""
     directory = getattr(wrapped, "directory", None)
     return None if directory is None else Path(directory.path)
 

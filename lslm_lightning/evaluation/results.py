@@ -158,7 +158,9 @@ def compute_results(
 
 
 def _with_recorded(found: Scores, entry: Entry) -> Scores:
-    """Return the scores, replaced by those that an earlier run recorded for the entry."""
+    """Return the scores; a score that an earlier run recorded for the entry replaces the computed
+    one.
+    """
     return replace(found, scores=[entry.recorded.get(s.metric, s) for s in found.scores])
 
 
@@ -233,9 +235,7 @@ def _check(
 
 
 def _searches(entries: Sequence[Entry]) -> dict[str, tuple[str, str]]:
-    """Return the digest of the weights and the name of the search, by system, where both are
-    known.
-    """
+    """Return the digest of the weights and the name of the search, by system, if both are known."""
     return {
         entry.name: (entry.facts["weights"], entry.facts["search"])
         for entry in entries

@@ -39,9 +39,9 @@ def compare_seeds(
     """Compare two training recipes by at least two runs of each, all on the same examples.
 
     A test of single runs tells whether two models differ; this test tells whether two recipes do.
-    The variance over test examples is that of the paired bootstrap; the variance over seeds is that
-    between runs of one recipe. Welch's t test uses the sum of both, with Satterthwaite's degrees of
-    freedom.
+    The variance over test examples comes from the paired bootstrap, the variance over seeds from
+    the differences between runs of one recipe. Welch's t test uses the sum of both variances, with
+    Satterthwaite's degrees of freedom.
 
     Args:
         first: statistics (N, D) of each run of the first recipe.

@@ -21,7 +21,7 @@ from lslm_lightning.text.normalization import normalize
 class Edit(NamedTuple):
     """One step of an alignment: a unit of the reference and the corresponding unit of the output.
 
-    A unit is "" where there is no corresponding one.
+    The unit is "" on the side that has none.
     """
 
     operation: str  # "equal", "substitute", "delete" or "insert"
@@ -77,7 +77,9 @@ class _ErrorRate(Metric):
         return float(100 * sum(edits) / length) if length else float("nan")
 
     def edits(self, total: np.ndarray) -> Edits:
-        """Return summed statistics (4,) as a named tuple."""
+        """Return summed statistics (4,) as numbers of edits by kind and number of reference
+        units.
+        """
         return Edits(*(int(n) for n in total))
 
     def alignment(self, reference: str, output: str) -> list[Edit]:
@@ -100,9 +102,9 @@ class _ErrorRate(Metric):
 
 
 def confusions(edits: Iterable[Edit]) -> list[tuple[Edit, int]]:
-    """Return each edit other than "equal" with its number of occurrences.
+    """Return each edit other than "equal" with its number of occurrences, most frequent first.
 
-    The most frequent edits come first, then the order is that of the reference and output units.
+    Equally frequent edits are sorted by the units of reference and output.
     """
     counts = Counter(edit for edit in edits if edit.operation != "equal")
     return sorted(counts.items(), key=lambda item: (-item[1], item[0].reference, item[0].output))

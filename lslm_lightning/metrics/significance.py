@@ -93,9 +93,9 @@ def paired_randomization(
 ) -> Comparison:
     """Compare two systems by exchanging their answers at random, example by example.
 
-    This tests the null hypothesis that it does not matter which system wrote which answer; its p is
-    preferable to that of the bootstrap. The interval is that of `paired_bootstrap`. Source: Noreen
-    1989; Riezler and Maxwell 2005.
+    This tests the null hypothesis that it does not matter which system wrote which answer. Its
+    p-value is preferable to the one of `paired_bootstrap`, from which the interval is taken.
+    Source: Noreen 1989; Riezler and Maxwell 2005.
 
     Args:
         first: statistics (N, D) of the first system.

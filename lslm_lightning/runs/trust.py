@@ -258,7 +258,7 @@ def resolve(path: str) -> Any:
     """Import and return the class or function with the import path `package.module.name`.
 
     Raises:
-        ValueError: there is none, or it may not be imported.
+        ValueError: there is no such class or function, or it may not be imported.
     """
     if (gate := GATE.get()) is not None and not gate.allows(path):
         refuse(path)

@@ -22,7 +22,7 @@ SPACED_HAN = re.compile(r"[\u3400-\u9fff]\s+[\u3400-\u9fff]")
 
 
 def mixed_up_references(examples: Sequence[Example]) -> Finding | None:
-    """Return a finding if the references of one example resemble each other no more than those of
+    """Return a finding if two references of one example are no more similar than references of
     different examples, else None.
 
     The reason may be that the table of references was transposed.
