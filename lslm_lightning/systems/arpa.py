@@ -74,8 +74,10 @@ class Arpa(Scorer):
         return Spelling([word for word in self._read.words if word not in (BEGIN, END, UNKNOWN)])
 
     def signature(self, mode: Mode) -> str:
-        """Return the signature parts that name the vocabulary and the spelling model of unknown
-        words.
+        """Return the parts of a score's signature that name the vocabulary and the spelling model
+        of unknown words.
+
+        `mode` has no effect.
         """
         words = "\n".join(self._read.words).encode("utf-8", "surrogateescape")
         return f"|spelling:bytes-{ORDER}|tokens:words-{hashlib.sha256(words).hexdigest()[:8]}"
@@ -83,11 +85,12 @@ class Arpa(Scorer):
     def log_prob(
         self, examples: Sequence[Example], answers: Answers | None = None
     ) -> Iterator[Prediction]:
-        """Yield the negative log probability of the first reference of each example.
+        """Yield predictions with the negative log probability, in nats, of the first reference of
+        each example.
 
         Passages of one text ("text#0", "text#1", ...) are read as one text. With `answers`, each
-        answer is scored after its source instead; a space is inserted between them if neither
-        provides one. See `contracts.Scorer`.
+        answer is scored after its source instead; a space is inserted between source and answer if
+        neither has one. See `contracts.Scorer`.
         """
         if answers is not None:
             for example, answer in pair_answers(examples, answers):
@@ -102,7 +105,7 @@ class Arpa(Scorer):
     def _score_answer(self, example: Example, answer: str) -> Prediction:
         """Return the prediction for one answer after the source of the example.
 
-        Its nats are those of the words of the answer and of the ends of its lines.
+        Its `nats` include the words of the answer and the ends of its lines.
         """
         began = perf_counter()
         source = example.source

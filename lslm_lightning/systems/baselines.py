@@ -50,7 +50,7 @@ class CopySource(RuleBaseline):
 
 
 class FirstSentences(RuleBaseline):
-    """Baseline that returns the first `k` sentences of the source (lead-k), which is strong on
+    """Baseline that returns the first `k` sentences of the source (lead-k); it is strong on
     news.
     """
 
@@ -129,15 +129,17 @@ class UniformBytes(Scorer):
     name = "uniform bytes"
 
     def signature(self, mode: Mode) -> str:
-        """Return the signature part which states that tokens are bytes; it is the same for every
-        `mode`.
+        """Return the part of a score's signature which states that tokens are bytes.
+
+        `mode` has no effect.
         """
         return "|tokens:bytes"
 
     def log_prob(
         self, examples: Sequence[Example], answers: Answers | None = None
     ) -> Iterator[Prediction]:
-        """Yield the nats of the first references, or of `answers`.
+        """Yield predictions with the negative log probability, in nats, of the first references or
+        of `answers`.
 
         The source has no influence, and the end of the text costs nothing.
         """
@@ -166,7 +168,7 @@ class Xz(Scorer):
     def log_prob(
         self, examples: Sequence[Example], answers: Answers | None = None
     ) -> Iterator[Prediction]:
-        """Yield the nats of the first reference of each example.
+        """Yield predictions with the size, in nats, of the first reference of each example.
 
         Raises:
             CannotError: `answers` are given, for which a compressor has no probability.

@@ -163,8 +163,8 @@ class Checkpoint(Generator, Scorer):
     def log_prob(
         self, examples: Sequence[Example], answers: Answers | None = None
     ) -> Iterator[Prediction]:
-        """Yield the nats of the first references, or of `answers` after the sources of their
-        examples.
+        """Yield predictions with the negative log probability, in nats, of the first references, or
+        of `answers` after the sources of their examples.
 
         See `contracts.Scorer`.
         """
@@ -189,7 +189,9 @@ class Checkpoint(Generator, Scorer):
         return self.task.answering.cut_sources(examples)
 
     def signature(self, mode: Mode) -> str:
-        """Return the signature parts of the run's task for this mode."""
+        """Return the parts of a score's signature that describe how the run's task answers in this
+        mode.
+        """
         return self.task.answering.signature(mode)
 
     def info(self) -> JsonObject:

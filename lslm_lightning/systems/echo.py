@@ -108,7 +108,8 @@ def _text_of(part: Mapping[str, Json]) -> str | None:
 
 
 def score_passage(echo: Mapping[str, Json], context: str, passage: str) -> tuple[float, int]:
-    """Return the nats of `passage` after `context`, and the number of tokens of the passage.
+    """Return the negative log probability (nats) of `passage` after `context`, and its number of
+    tokens.
 
     Args:
         echo: result of `read_echo` for a request whose text was `context + passage`.

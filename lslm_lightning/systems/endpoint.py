@@ -214,8 +214,8 @@ class Endpoint(Generator, Scorer):
     def log_prob(
         self, examples: Sequence[Example], answers: Answers | None = None
     ) -> Iterator[Prediction]:
-        """Yield the nats of the first reference of each example, from completions that echo the
-        text.
+        """Yield predictions with the negative log probability, in nats, of the first reference of
+        each example, from completions that echo the text.
 
         Each passage is scored after the passage before it. The end of the text is not scored. With
         `answers`, each answer is scored after the question or source of its example instead; see
@@ -239,7 +239,7 @@ class Endpoint(Generator, Scorer):
             yield from self.echo.score_answers(pair_answers(examples, answers))
 
     def signature(self, mode: Mode) -> str:
-        """Return the signature parts for a mode.
+        """Return the parts of a score's signature that describe how answers are made in this mode.
 
         For "generate", they state whether reasoning was stripped; for "log_prob", the context and
         the model whose tokens are scored.

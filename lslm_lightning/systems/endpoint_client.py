@@ -125,10 +125,10 @@ class EndpointClient:
 
     @cached_property
     def http(self) -> "DeadlineClient":
-        """HTTP client with the key.
+        """HTTP client that sends the API key.
 
         Raises:
-            EndpointError: there is no key.
+            EndpointError: the environment variable with the key is not set.
         """
         from lslm_lightning.systems.deadline import DeadlineClient
 

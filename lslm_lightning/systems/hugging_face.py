@@ -147,14 +147,16 @@ class HuggingFaceSystem(Generator, Scorer):
 
     @property
     def reads_sources(self) -> bool:
-        """True for a sequence-to-sequence model."""
+        """True for a sequence-to-sequence model, which reads the source of an example; False for a
+        causal model, which reads the question.
+        """
         return self.loaded.reads_sources
 
     def generate(self, examples: Sequence[Example], n_best: int = 1) -> Iterator[Prediction]:
         """Yield one prediction per example, with `n_best` alternative answers if `n_best` is above
         1.
 
-        The log probability of an alternative is that of the search, including the effect of forced
+        The search computes the log probability of an alternative, including the effect of forced
         tokens and penalties. A warning names the settings of `generation_config.json` that are
         ignored. See `contracts.Generator`.
 
@@ -283,7 +285,8 @@ class HuggingFaceSystem(Generator, Scorer):
     def log_prob(
         self, examples: Sequence[Example], answers: Answers | None = None
     ) -> Iterator[Prediction]:
-        """Yield the nats of the first references under a causal model, or of `answers`.
+        """Yield predictions with the negative log probability, in nats, of the first references
+        under a causal model, or of `answers`.
 
         A text is scored in sliding windows, including the end of text if the tokenizer has one. An
         answer is scored after the input that `generate` reads for its example; see
@@ -354,7 +357,7 @@ class HuggingFaceSystem(Generator, Scorer):
         return min(self.given_stride or max(1, self.context // 2), self.context)
 
     def signature(self, mode: Mode) -> str:
-        """Return the signature parts for a mode.
+        """Return the parts of a score's signature that describe how the model answers in this mode.
 
         For "generate", they state the maximum number of input tokens; for "log_prob", the windows
         and the tokenizer.

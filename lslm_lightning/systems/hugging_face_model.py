@@ -80,7 +80,7 @@ class Loaded(NamedTuple):
 
     @property
     def reads_sources(self) -> bool:
-        """True for a sequence-to-sequence model."""
+        """True for a sequence-to-sequence model, False for a causal model."""
         return bool(self.model.config.is_encoder_decoder)
 
     @property

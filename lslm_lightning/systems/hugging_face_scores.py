@@ -210,8 +210,8 @@ def is_unknown(tokenizer: "PreTrainedTokenizerBase", ids: Sequence[int]) -> np.n
 
 
 def first_id(tokenizer: "PreTrainedTokenizerBase") -> int:
-    """Return the id that precedes a text without context: that of the first of bos, eos and pad
-    which the tokenizer has.
+    """Return the id that precedes a text without context: bos, eos or pad, the first that the
+    tokenizer has.
     """
     ids = (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id)
     return next(i for i in ids if i is not None)

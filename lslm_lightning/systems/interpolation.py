@@ -135,8 +135,8 @@ class Interpolation(Scorer):
     def log_prob(
         self, examples: Sequence[Example], answers: Answers | None = None
     ) -> Iterator[Prediction]:
-        """Yield the nats of the first references, or of `answers` after the sources of their
-        examples.
+        """Yield predictions with the negative log probability, in nats, of the first references, or
+        of `answers` after the sources of their examples.
 
         See `contracts.Scorer`.
         """
@@ -153,8 +153,9 @@ class Interpolation(Scorer):
         return [mixture_nats(parts, self.weights.tolist()) for parts in zip(*every, strict=True)]
 
     def signature(self, mode: Mode) -> str:
-        """Return the signature parts of all runs, without repetitions, in the order of the longest
-        signature.
+        """Return the parts of a score's signature that describe how the runs answer in this mode.
+
+        Parts are not repeated, and are in the order of the longest signature of a run.
         """
         signatures = [task.answering.signature(mode).split("|")[1:] for task in self._tasks]
         signatures.sort(key=len, reverse=True)

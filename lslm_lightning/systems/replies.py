@@ -62,7 +62,9 @@ WRONG_SHAPE = (AttributeError, IndexError, KeyError, TypeError, RecursionError)
 
 @contextmanager
 def known_shapes() -> Iterator[None]:
-    """Turn errors of reading JSON with an unexpected structure into ValueError."""
+    """Inside the context, turn errors of reading JSON with an unexpected structure into
+    ValueError.
+    """
     try:
         yield
     except WRONG_SHAPE as error:

@@ -41,7 +41,9 @@ class TaskAnswering(Protocol):
         ...
 
     def signature(self, mode: Mode) -> str:
-        """Return the signature parts that describe how the task answers."""
+        """Return the parts of a score's signature that describe how the task answers in this
+        mode.
+        """
         ...
 
 
@@ -85,8 +87,8 @@ class ScoringTask(Protocol):
     def log_prob(
         self, examples: Sequence[Example], answers: Answers | None = None
     ) -> Iterator[Prediction]:
-        """Yield the nats of the first reference of each example, or of its `answers` after its
-        source.
+        """Yield predictions with the negative log probability, in nats, of the first reference of
+        each example, or of its `answers` after its source.
         """
         ...
 
@@ -103,7 +105,7 @@ class LanguageModelTask(TrainedTask, Protocol):
     def token_nats(
         self, rows: Sequence[Sequence[int]], n_given: Sequence[int] | None = None
     ) -> list[np.ndarray]:
-        """Return the nats of the ids of each row.
+        """Return the negative log probabilities, in nats, of the ids of each row.
 
         Args:
             n_given: number of ids at the start of each row that are read but not scored.
