@@ -97,7 +97,7 @@ def read_points(path: Path) -> list[Point]:
     """Return the points of all complete lines of `metrics.jsonl`; empty if there is no such file.
 
     Raises:
-        ValueError: a line, which the message names, is not a point.
+        ValueError: a line is not a point; the message names the line.
     """
     lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
     return [point_of(line, f"{path}, line {i}") for i, line in enumerate(lines, 1) if line.strip()]

@@ -54,7 +54,7 @@ def is_lost(run: "Run") -> bool:
 def end_lost_runs(client: "MlflowClient", experiments: Sequence[str]) -> list[str]:
     """Set the status of lost runs to KILLED, and return the names of these runs.
 
-    Their end time is that of their last logged metric.
+    A run ends at the time of its last logged metric.
 
     Args:
         experiments: ids of the experiments to search.

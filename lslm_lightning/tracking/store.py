@@ -213,7 +213,7 @@ class Store:
             moved_store.adopt_run(self.file, self.artifacts, run_id)
 
     def request(self, question: Callable[[], T]) -> T:
-        """Call `question` once and return MLflow's answer.
+        """Call `question`, a function that uses MLflow, once and return its result.
 
         Raises:
             TrackingError: MLflow refused, or did not answer within `ANSWER_SECONDS`.
@@ -358,9 +358,7 @@ def causes(error: BaseException) -> list[BaseException]:
 
 @contextmanager
 def fail_fast() -> Iterator[None]:
-    """Make MLflow try each request only once inside the context, with a timeout of
-    `ANSWER_SECONDS`.
-    """
+    """Make MLflow try each request only once inside the context, for at most `ANSWER_SECONDS`."""
     settings = {
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
         "MLFLOW_HTTP_REQUEST_TIMEOUT": str(round(ANSWER_SECONDS)),

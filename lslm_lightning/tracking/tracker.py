@@ -56,10 +56,12 @@ class Tracker(Logger):
 
     Args:
         task: name of the MLflow experiment.
+        name: name of the run.
         directory: the run directory, which must exist.
         tracking_uri: address of the store; see `Store`.
         tags: tags besides git state, machine and process.
         parent_run_id: MLflow run that this one is part of (seeds, evaluated systems).
+        system_metrics: whether to log the load of processor, memory, disk, network and GPU.
         run_id: id of a run to continue, in the directory in which it began. If MLflow does not know
             it, or the directory is a copy of the one recorded for the run, a new run is created.
         again: whether the run works (trains, tests) in this process, rather than being only synced.
