@@ -113,9 +113,7 @@ class System(ABC):
         return ""
 
     def calibrate(self, examples: Callable[[], Sequence[Example]]) -> None:  # noqa: B027
-        """Store the function that reads the validation split, for settings that are fitted on
-        it.
-        """
+        """Store the function that reads the validation split, on which some settings are fitted."""
 
     def cut_sources(self, examples: Sequence[Example]) -> tuple[int, str]:
         """Return the number of examples whose source is truncated, and an explanation.

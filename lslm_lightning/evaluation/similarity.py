@@ -18,7 +18,7 @@ MIX = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F)
 
 
 def ngrams(texts: Sequence[str], n_character: int) -> "csr_matrix":
-    """Return the square roots of the counts (N, G) of hashed character n-grams.
+    """Return the square roots of the counts (N, G) of hashed character n-grams in N texts.
 
     Args:
         n_character: number of characters of each text that are used, from its start.

@@ -52,8 +52,8 @@ class RunDirectory:
 
     @property
     def last(self) -> Path:
-        """Path of the newest training checkpoint; `earlier(last, n)` is the checkpoint saved n
-        saves before.
+        """Path of the newest training checkpoint; `earlier(last, n)` is the n-th checkpoint before
+        it.
         """
         return self.checkpoints / "last.ckpt"
 

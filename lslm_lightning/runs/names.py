@@ -84,7 +84,7 @@ def stem_of(path: str | Path) -> str:
 def typed_settings(arguments: Sequence[str]) -> dict[str, str]:
     """Return the command-line settings that define the experiment, as text by dotted name.
 
-    Settings such as `job.name` or `trainer.logger`, which do not affect the result, are left out.
+    Settings such as `job.name` or `trainer.logger`, which do not define it, are left out.
     """
     found: dict[str, str] = {}
     for i, word in enumerate(arguments):

@@ -289,7 +289,7 @@ def named_in(
 
     Args:
         key: name of the setting that `value` belongs to.
-        seen: collections already visited, since YAML aliases may form cycles.
+        seen: collections already visited, since YAML aliases may repeat them without end.
 
     Raises:
         ValueError: a text contains `class_path` but cannot be parsed.

@@ -42,7 +42,7 @@ class Arpa(Scorer):
         self.name = self.path.stem
 
     def prepare(self, examples: Sequence[Example]) -> None:
-        """Check that the file exists and is complete.
+        """Check that the file exists and can be used.
 
         Raises:
             FileNotFoundError: there is no such file.

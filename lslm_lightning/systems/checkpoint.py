@@ -146,8 +146,8 @@ class Checkpoint(Generator, Scorer):
         return self.task.modality
 
     def generate(self, examples: Sequence[Example], n_best: int = 1) -> Iterator[Prediction]:
-        """Yield one prediction per example, with `n_best` alternative answers if `n_best` is above
-        1.
+        """Yield one prediction per example; if `n_best` is above 1, with that many alternative
+        answers.
 
         See `contracts.Generator`.
         """

@@ -47,16 +47,16 @@ class Span(NamedTuple):
 
 
 def read_echo(body: Mapping[str, Json], choice: Mapping[str, Json]) -> JsonObject:
-    """Return the fields `tokens` and `logprobs` of the echoed text in a reply.
+    """Return the fields `tokens`, `logprobs` and `offsets` of the echoed text, as far as a reply
+    has them.
 
-    If the reply has offsets instead of tokens, the field `offsets` holds them. The result is empty
-    if the reply has no log probabilities. A token is None if the server omits its text. The known
-    formats are those of OpenAI's completions and chat, of Together (log probabilities of the prompt
-    are beside the choices) and of vLLM (`prompt_logprobs`).
+    The result is empty if the reply has no log probabilities. A token is None if the server omits
+    its text. The known formats are those of OpenAI's completions and chat, of Together (log
+    probabilities of the prompt are beside the choices) and of vLLM (`prompt_logprobs`).
 
     Args:
         body: JSON object of the reply.
-        choice: the element of `body["choices"]` to read.
+        choice: element of `body["choices"]` to read.
     """
     if isinstance(prompt := choice.get("prompt_logprobs") or body.get("prompt_logprobs"), list):
         return _of_vllm(prompt)

@@ -153,8 +153,8 @@ class HuggingFaceSystem(Generator, Scorer):
         return self.loaded.reads_sources
 
     def generate(self, examples: Sequence[Example], n_best: int = 1) -> Iterator[Prediction]:
-        """Yield one prediction per example, with `n_best` alternative answers if `n_best` is above
-        1.
+        """Yield one prediction per example; if `n_best` is above 1, with that many alternative
+        answers.
 
         The search computes the log probability of an alternative, including the effect of forced
         tokens and penalties. A warning names the settings of `generation_config.json` that are

@@ -75,8 +75,8 @@ class TrainedTask(Protocol):
     def model_info(self) -> ModelSize: ...
 
     def generate(self, examples: Sequence[Example], n_best: int = ...) -> Iterator[Prediction]:
-        """Yield a prediction for each example, in order, with `n_best` alternative answers if above
-        1.
+        """Yield one prediction per example, in order; if `n_best` is above 1, with as many
+        alternatives.
         """
         ...
 

@@ -208,7 +208,9 @@ class Store:
         return client, self.request(lambda: self._experiment(client, task))
 
     def adopt_run(self, run_id: str) -> None:
-        """Set the artifact location of a resumed run to the artifact folder of this store."""
+        """Set the artifact location of a resumed run to a folder inside the artifact folder of this
+        store.
+        """
         if self.file and self.artifacts:
             moved_store.adopt_run(self.file, self.artifacts, run_id)
 

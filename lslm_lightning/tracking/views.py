@@ -88,8 +88,8 @@ def publish(client: "MlflowClient", experiment_id: str) -> None:
 
 
 def links(experiment_id: str) -> dict[str, str]:
-    """Return the page addresses of an experiment's views, starting with `#`, by a label of each
-    view.
+    """Return the addresses of an experiment's views in MLflow's web UI, starting with `#`, by
+    label.
     """
     page = f"#/experiments/{experiment_id}/runs?workflowType=machine_learning&compareRunsMode="
     return {
@@ -270,6 +270,9 @@ def kind_of(run: "Run") -> str:
 def charts_of(metrics: Sequence[str]) -> tuple[list[JsonObject], list[JsonObject]]:
     """Return sections and charts for the UI: bar charts of test scores, a table of differing
     settings, and curves.
+
+    Args:
+        metrics: names of the metrics that get a chart, in order.
     """
     names = [*dict.fromkeys(metric.partition("/")[0] for metric in metrics)]
     names.insert(1 if names[:1] == ["test"] else 0, SETTINGS)
