@@ -1,8 +1,8 @@
-"""Types that evaluation is built on; a newcomer's first package.
+"""Types on which evaluation is built; the package to read first.
 
-An *example* is one question of an evaluation set; a *system* answers it with a *prediction*; a
-*metric* turns examples and predictions into additive statistics, and their sum into a number; a
-*score* is that number together with its unit, signature and confidence interval.
+An *example* is one question of an evaluation set. A *system* answers it with a *prediction*. A
+*metric* turns examples and predictions into additive statistics, and their sum into a number. A
+*score* is this number together with its unit, signature and confidence interval.
 """
 
 from lslm_lightning.contracts.answers import Answers, pair_answers

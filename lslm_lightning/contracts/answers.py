@@ -1,4 +1,4 @@
-"""Given answers whose probability is asked for."""
+"""Given answers whose probability a system computes."""
 
 from collections.abc import Sequence
 from typing import TypeAlias
@@ -10,10 +10,10 @@ Answers: TypeAlias = Sequence[str] | Sequence[Sequence[str]]
 
 
 def pair_answers(examples: Sequence[Example], answers: Answers) -> list[tuple[Example, str]]:
-    """Return each example with each of its answers, in order.
+    """Return pairs of an example and one of its answers, in order.
 
     Raises:
-        ValueError: there are not as many answers, or lists of them, as examples.
+        ValueError: the numbers of examples and of entries in `answers` differ.
     """
     if len(answers) != len(examples):
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Examples of an evaluation set, and predictions: the answers of a system to them."""
+"""Examples of an evaluation set, and predictions, the answers of systems to examples."""
 
 import math
 import warnings
@@ -13,12 +13,16 @@ import numpy as np
 class Example:
     """One question of an evaluation set, in plain text.
 
-    `source` is the input of a system (empty when a text itself is to be scored); `references` are
-    the accepted answers in `language`, a BCP 47 code such as "en" or "zh". `id` is unique within
-    the evaluation set and never changes. `question` is a prompt with the same content, with
-    few-shot examples where there are some, for systems that follow instructions. `modality` is the
-    kind of input: for any but "text", `source` is only a name (of a recording in a file, say), and
-    `text` is empty.
+    Attributes:
+        id: identifier that is unique within the evaluation set and never changes.
+        source: input of a system; empty if a text itself is to be scored. For a modality other than
+            "text", only a name, such as that of a recording.
+        references: accepted answers.
+        language: language of the references, a BCP 47 code such as "en" or "zh".
+        source_language: language of the source.
+        question: prompt with the same content, possibly with few-shot examples, for systems that
+            follow instructions.
+        modality: kind of input; for any but "text", `text` is empty.
     """
 
     id: str
@@ -31,32 +35,37 @@ class Example:
 
     @property
     def text(self) -> str:
-        """Source text, or "" where the modality is not text."""
+        """Source text, or "" if the modality is not text."""
         return self.source if self.modality == "text" else ""
 
     @property
     def medium(self) -> str:
-        """Deprecated name of `modality`, of the last release."""
+        """Deprecated name of `modality`, used in the last release."""
         return self.modality
 
     def content(self) -> bytes:
-        """Return the bytes that a system reads: the source in UTF-8; a subclass for another
-        modality returns its file.
+        """Return the bytes that a system reads: the source in UTF-8.
+
+        A subclass for another modality returns the contents of a file.
 
         Raises:
-            ValueError, OSError: it cannot be read.
+            ValueError, OSError: the file cannot be read.
         """
         return self.source.encode("utf-8", "surrogatepass")
 
     @property
     def length(self) -> int:
-        """Size of the input, for batching examples of similar size: characters of the text, or a
-        number of the subclass's own in another modality.
+        """Size of the input, by which examples of similar size are batched.
+
+        It is the number of characters of the text; a subclass for another modality may define it
+        otherwise.
         """
         return len(self.text)
 
     def __init_subclass__(cls) -> None:
-        """Read the field `medium` of a subclass written for the last release as `modality`."""
+        """Rename the field `medium` of a subclass written for the last release to `modality`, with
+        a warning.
+        """
         old, new = "medium", "modality"
         annotations = vars(cls).get("__annotations__", {})
         if old in annotations and old in vars(cls):
@@ -72,8 +81,12 @@ class Example:
 
 
 class Token(NamedTuple):
-    """One token of a scored text: the character offset at which it starts, its negative log
-    probability in nats, and the number of tokens that it was predicted from.
+    """One token of a scored text.
+
+    Attributes:
+        start: character offset at which the token starts.
+        nats: negative log probability.
+        context: number of tokens from which the token was predicted.
     """
 
     start: int
@@ -82,9 +95,7 @@ class Token(NamedTuple):
 
 
 class Alternative(NamedTuple):
-    """An answer that a system considered, and the negative log probability of it among all of them,
-    in nats.
-    """
+    """Answer that a system considered, with its negative log probability in nats."""
 
     output: str
     nats: float
@@ -92,20 +103,22 @@ class Alternative(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """A system's answer to the example with the same id: `output` from generators, `nats` (negative
-    log probability) from scorers, together with the answer as `output` where that was given.
+    """Answer of a system to the example with the same id.
 
-    `n_token` is the number of tokens generated or scored, end of text included; `seconds` the wall
-    time, where the time of a batch is divided evenly. `unknown` counts tokens that the system could
-    only represent as `<unk>`; `spelling` is the additional cost in nats of spelling these out,
-    where the system does so: then `nats` and `spelling` together are the cost of the whole text.
-    `tokens` are those that `nats` is the sum of, in order, where the system reports them; they are
-    rounded, for figures, and several may start at one character. A generator that knows the
-    probability of its `output` reports it as `nats`; `alternatives` are then the best answers that
-    it considered, best first, its `output` among them. `finish_reason` says why an answer ends,
-    where that is known: "stop" (the model ended it), "length" (it was cut at the maximum number of
-    tokens), "reasoning" (all its tokens went into reasoning, none into an answer),
-    "content_filter", "refusal", "tool_calls", or a server's own reason.
+    Attributes:
+        output: text of a generator, or the given answer that a scorer scored.
+        nats: negative log probability, from scorers and from generators that know it.
+        n_token: number of tokens generated or scored, including the end of text.
+        seconds: wall time; the time of a batch is divided evenly among its examples.
+        unknown: number of tokens that the system could represent only as `<unk>`.
+        spelling: nats of spelling out these tokens, if the system does so; the whole text then
+            costs `nats` plus `spelling`.
+        tokens: tokens in order, whose costs add up to `nats`, if the system reports them. The costs
+            are rounded, for figures. Several tokens may start at the same character.
+        alternatives: best answers that a generator considered, best first, including `output`.
+        finish_reason: reason why the answer ends, if known: "stop" (the model ended it), "length"
+            (it was cut at the maximum number of tokens), "reasoning" (all tokens went into
+            reasoning), "content_filter", "refusal", "tool_calls", or a server's own reason.
     """
 
     id: str
@@ -120,8 +133,8 @@ class Prediction:
     finish_reason: str | None = None
 
     def to(self, *arguments: object, **settings: object) -> "Prediction":
-        """Return this object unchanged; Lightning calls it to move the outputs of `Trainer.predict`
-        to the CPU.
+        """Return this object unchanged; Lightning calls the method to move outputs of
+        `Trainer.predict` to the CPU.
         """
         return self
 
@@ -136,18 +149,19 @@ def passages_of(
     spelling: np.ndarray | None = None,
     seconds: float = 0.0,
 ) -> Iterator[Prediction]:
-    """Yield one prediction for each of several consecutive passages of one text, from the
-    statistics of the text's tokens. The first references of the passages, joined, are the text.
+    """Yield one prediction for each passage of a text, from the statistics of the text's n tokens.
 
     Args:
-        starts: (n,) character offset in the text at which each token begins; that of an end of text
-            is the length of the text.
-        nats: (n,) float64, negative log probability of each token. contexts: (n,) number of tokens
-            that each was predicted from. unknown: (n,) bool, True for `<unk>`.
-        changed: whether the tokens decode to another text, so that bits per byte are undefined; it
-            counts as an unknown token of each passage.
-        spelling: (n,) float64, additional nats of tokens whose unknown words are spelled out; see
-            `Prediction`.
+        text: examples whose first references are the consecutive passages; joined, they are the
+            text.
+        starts: (n,) character offset in the text at which each token begins; the length of the text
+            for an end-of-text token.
+        nats: (n,) float64, negative log probability of each token.
+        contexts: (n,) number of tokens from which each token was predicted.
+        unknown: (n,) bool, True for `<unk>`.
+        changed: whether the tokens decode to a different text, so that bits per byte are undefined;
+            this counts as an unknown token of each passage.
+        spelling: (n,) float64, nats of spelling out unknown words; see `Prediction`.
         seconds: wall time for all passages together.
     """
     ends = np.cumsum([len(example.references[0]) for example in text])

@@ -1,6 +1,4 @@
-"""Metrics: additive statistics of each answer, and one formula that turns their sum into a
-score.
-"""
+"""Metrics: additive statistics of each answer, and a formula that turns their sum into a score."""
 
 import inspect
 import re
@@ -32,11 +30,10 @@ ADAPTED = "is_adapted"  # attribute of methods that `_adapted` returns
 
 
 def metric_label(name: str) -> str:
-    """Return the display name of a metric, as papers write it: "BLEU" for "bleu", "test/ROUGE-L"
-    for "test/rougeL".
+    """Return the display name of a metric: "BLEU" for "bleu", "test/ROUGE-L" for "test/rougeL".
 
-    `Metric.name` is the key used in files, options and MLflow; this is the name for people. A
-    metric defined by a user keeps its name.
+    `Metric.name` is the key in files, options and MLflow; the display name is the one that papers
+    use. The name of a user's own metric is returned unchanged.
     """
     split, slash, key = name.rpartition("/")
     if found := re.fullmatch(r"rouge(\d|L|Lsum)(?:-(\w+))?", key):
@@ -48,28 +45,29 @@ def metric_label(name: str) -> str:
 
 
 def metric_key(name: str, known: Iterable[str]) -> str:
-    """Return the key among `known` that `name` denotes, where `name` is the key itself or its
-    display name.
+    """Return the key in `known` which `name` denotes, either directly or by its display name.
 
-    "BLEU" and "test/BLEU" denote "bleu" and "test/bleu"; a name that denotes none is returned
+    "BLEU" and "test/BLEU" denote "bleu" and "test/bleu". A name that denotes no key is returned
     unchanged.
     """
     return next((key for key in known if name in (key, metric_label(key))), name)
 
 
 class Metric(ABC):
-    """Additive statistics and one formula: the score of a corpus is `score(sum of statistics)`,
-    never a mean of scores.
+    """Base class of metrics: the score of a corpus is `score(sum of statistics)`, never a mean of
+    scores.
 
-    The parameters of `statistics` must be named `example` and `prediction`: these names distinguish
-    a metric from one written for the last release.
+    The parameters of `statistics` must be named `example` and `prediction`, since metrics written
+    for the last release are recognized by other names. A metric that is defined only for the corpus
+    as a whole sets `is_additive` to False and overrides `corpus_score`; its statistics are nan, and
+    it has neither a confidence interval nor a paired test.
 
-    `unit` is the unit of the score ("%", "bits/byte", ""); `signature` names everything that
-    changes the score besides the answers. `counts_tokens` is True where the score divides by the
-    number of tokens of the system that answered, so that only systems with the same tokenizer
-    compare. A metric that is defined only for the corpus as a whole sets `is_additive` to False: it
-    overrides `corpus_score`, its statistics are nan, and it has neither a confidence interval nor a
-    paired test.
+    Attributes:
+        unit: unit of the score ("%", "bits/byte", "").
+        signature: text that names everything that affects the score besides the answers.
+        counts_tokens: whether the score divides by the number of tokens of the system, so that only
+            systems with the same tokenizer can be compared.
+        is_additive: whether the score is computed from summed statistics.
     """
 
     name: str
@@ -81,51 +79,53 @@ class Metric(ABC):
     @property
     @abstractmethod
     def signature(self) -> str:
-        """Tokenizer, normalization, version and so on: two scores compare only when their
-        signatures are equal.
+        """Text that states tokenizer, normalization, version and so on.
+
+        Two scores can be compared only if their signatures are equal.
         """
 
     @abstractmethod
     def statistics(self, example: Example, prediction: Prediction) -> np.ndarray:
-        """Return the contribution of one prediction to the corpus: a float64 vector (D,) of fixed
-        length, nan where the prediction lacks what this metric needs (`output` or `nats`).
+        """Return the contribution of one prediction to the corpus, a float64 vector (D,) of fixed
+        length.
 
-        Args:
-            example: with source, references and languages.
-            prediction: the answer to this example.
+        It is nan if the prediction lacks a value that the metric needs (`output` or `nats`).
         """
 
     def rows(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> np.ndarray:
-        """Return the statistics of many examples (N, D), in their order; override it where a whole
-        batch can be computed faster.
+        """Return the statistics (N, D) of many examples, in order.
+
+        Override the method if a whole batch can be computed faster.
         """
         pairs = zip(examples, predictions, strict=True)
         return np.stack([self.statistics(example, prediction) for example, prediction in pairs])
 
     @abstractmethod
     def score(self, total: np.ndarray) -> float:
-        """Return the score for summed statistics (D,); nan where it is not defined."""
+        """Return the score for summed statistics (D,); nan if it is undefined."""
 
     def corpus_score(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> float:
-        """Return the score of a whole corpus; nan where a prediction lacks what the metric
+        """Return the score of a whole corpus; nan if a prediction lacks a value that the metric
         needs.
         """
         return self.score(self.rows(examples, predictions).sum(axis=0))
 
     def score_alone(self, statistics: np.ndarray) -> float:
-        """Return the score of a single example, from its statistics (D,); override it where `score`
-        is meaningful only for a corpus.
+        """Return the score of a single example from its statistics (D,).
+
+        Override the method if `score` is meaningful only for a corpus.
         """
         return self.score(statistics)
 
     def counted(self, text: str) -> list[str] | None:
-        """Return the units (words or characters) of `text` that the metric compares; None where the
-        metric reads no text, or compares it as a whole.
+        """Return the units (words or characters) of `text` that the metric compares.
+
+        The result is None if the metric reads no text, or compares it as a whole.
         """
         return None
 
     def __init_subclass__(cls) -> None:
-        """Adapt a `statistics` method written for the last release, and accept calls of that
+        """Adapt a `statistics` method written for the last release, and accept calls in the old
         form.
         """
         super().__init_subclass__()
@@ -139,12 +139,14 @@ class Metric(ABC):
 def _adapted(
     name: str, statistics: Callable[..., np.ndarray]
 ) -> Callable[[Metric, Example, Prediction], np.ndarray]:
-    """Return a method `statistics(example, prediction)` made from one that may have the signature
-    of the last release, `statistics(answer, references)`; it can be called in the old form too.
+    """Return a method `statistics(example, prediction)` that calls the given method.
+
+    The given method may have the signature of the last release, `statistics(answer, references)`,
+    and the new method may be called in that form.
 
     Args:
-        name: of the class, for the warning.
-        statistics: the method as the class defines it.
+        name: name of the class, for the warning.
+        statistics: method as defined by the class.
     """
     message = "is now statistics(example, prediction), where example.references has the references"
     last = "; the next release does not accept the old form"
@@ -174,7 +176,9 @@ def _adapted(
 
 
 def _takes_example(statistics: Callable[..., np.ndarray]) -> bool:
-    """Return whether the first parameter is named `example` or annotated as `Example`."""
+    """Return whether the first parameter after `self` is named `example` or annotated as
+    `Example`.
+    """
     parameters = list(inspect.signature(statistics).parameters.values())[1:]
     first = next(iter(parameters), None)
     if first is None:
@@ -186,8 +190,9 @@ def _takes_example(statistics: Callable[..., np.ndarray]) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """A metric's value with all that is needed to interpret it; `low` and `high` bound its 95 %
-    confidence interval, where one was computed.
+    """Value of a metric with everything that is needed to interpret it.
+
+    `low` and `high` bound the 95 % confidence interval, if one was computed.
     """
 
     metric: str

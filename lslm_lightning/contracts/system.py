@@ -1,7 +1,7 @@
-"""Systems under evaluation: a model, a rule or a file that answers examples.
+"""Systems under evaluation: models, rules or files that answer examples.
 
-A system derives from `Generator` (it writes answers), from `Scorer` (it gives probabilities), or
-from both. Every optional ability is declared on `System`, with a default.
+A system derives from `Generator` (it writes answers), from `Scorer` (it computes probabilities), or
+from both. `System` declares every optional ability, with a default.
 """
 
 import warnings
@@ -26,18 +26,20 @@ RENAMED = {  # abilities by their names of the last release
 
 
 class CannotError(ValueError):
-    """A system cannot answer examples of this kind; the table shows a dash with this reason."""
+    """The system cannot answer examples of this kind; tables show a dash, with this reason."""
 
 
 class OutputsError(ValueError):
-    """Answers in a file cannot be read, or do not belong to these examples: the system fails, and
-    the others keep their scores.
+    """The answers in a file cannot be read, or do not belong to these examples.
+
+    The system fails, and the other systems keep their scores.
     """
 
 
 class Purpose(NamedTuple):
-    """Task that a system was trained for, and the languages of its sources and of its answers; None
-    where unknown.
+    """Task that a system was trained for, and the languages of its sources and of its answers.
+
+    A field is None if it is unknown.
     """
 
     task: str | None = None  # "translation"
@@ -54,18 +56,20 @@ class Purpose(NamedTuple):
 class System(ABC):
     """Base class of systems under evaluation, with every ability that an evaluation may use.
 
-    Derive from `Generator` or `Scorer`, or both; override what differs from the defaults.
+    Derive from `Generator` or `Scorer`, or both, and override what differs from the defaults.
 
     Attributes:
-        name: name in tables and files, where the config gives no other.
-        modality: kind of input, as in `Example.modality`; None for a system that reads nothing of a
-            source, and so answers examples of any modality.
+        name: name in tables and files, unless the config gives another.
+        modality: kind of input, as in `Example.modality`; None for a system that ignores the source
+            and therefore answers examples of any modality.
         shardable: whether several processes may each answer a share of the examples.
-        needs_all_examples: whether it is given all examples again where only some lack an answer.
-        is_baseline: whether it is a baseline, which needs no model and sees no reference.
-        allow_mismatch: whether it is scored on a task or on languages that it was not trained for.
-        run_directory: folder of the run that trained it, with config.yaml and learning curves; None
-            for a system without one.
+        needs_all_examples: whether the system is always given all examples, even if only some lack
+            an answer.
+        is_baseline: whether the system is a baseline, which needs no model and sees no reference.
+        allow_mismatch: whether the system is scored on tasks or languages that it was not trained
+            for.
+        run_directory: folder of the run that trained the system, with config.yaml and learning
+            curves; None if there is none.
     """
 
     name: str
@@ -80,38 +84,48 @@ class System(ABC):
         """Check that this system can answer `examples`, before any long computation.
 
         Raises:
-            ValueError, OSError: it cannot; the message says why.
+            ValueError, OSError: it cannot; the message states why.
         """
 
     def fingerprint(self) -> str | None:
         """Return a digest of everything that determines the answers (weights, a file of outputs),
-        or None where there is no such thing. Cached answers with another digest are discarded.
+        or None if there is no such thing.
+
+        Cached answers with another digest are discarded.
         """
         return None
 
     def info(self) -> Mapping[str, object]:
-        """Return JSON values for the report, by name; `evaluation.results.Entry` lists the known
-        names.
+        """Return facts for the report, as JSON values by name; `evaluation.results.Entry` lists
+        known names.
         """
         return {}
 
     def signature(self, mode: Mode) -> str:
         """Return the part of a score's signature that describes how this system answers, such as
-        "|context:256"; see `evaluation.scoring.with_signature_parts`.
+        "|context:256".
+
+        See `evaluation.scoring.with_signature_parts`.
+
+        Args:
+            mode: method by which examples are answered, "generate" or "log_prob".
         """
         return ""
 
     def calibrate(self, examples: Callable[[], Sequence[Example]]) -> None:  # noqa: B027
-        """Store the function that reads the validation split, for settings that are tuned on it."""
+        """Store the function that reads the validation split, on which some settings are fitted."""
 
     def cut_sources(self, examples: Sequence[Example]) -> tuple[int, str]:
-        """Return the number of examples whose source is truncated, and a text to follow "12 of 100"
-        that explains it; (0, "") where sources are always read whole.
+        """Return the number of examples whose source is truncated, and an explanation.
+
+        The explanation is a phrase to follow "12 of 100". The result is (0, "") if sources are
+        always read completely.
         """
         return 0, ""
 
     def chosen_runs(self) -> Sequence[object]:
-        """Return the runs that were selected by patterns in the settings; `str` of each names it.
+        """Return the runs that were selected by patterns in the settings; `str` of a run describes
+        the choice.
 
         Raises:
             ValueError: nothing matches a pattern.
@@ -119,11 +133,13 @@ class System(ABC):
         return []
 
     def purposes(self) -> Sequence[Purpose]:
-        """Return the tasks and languages that the system was trained for; empty where unknown."""
+        """Return the tasks and languages that the system was trained for; empty if they are
+        unknown.
+        """
         return []
 
     def __init_subclass__(cls) -> None:
-        """Map methods and attributes named as in the last release to their new names, with a
+        """Give methods and attributes named as in the last release their new names, with a
         warning.
         """
         super().__init_subclass__()
@@ -138,11 +154,11 @@ class System(ABC):
 
 
 class Generator(System):
-    """A system that writes answers.
+    """Base class of systems that write answers.
 
-    Some can return several: `generate(examples, n_best)` gives each prediction `alternatives`, at
-    most `n_best`, best first, with the first as its `output` and its negative log probability as
-    `nats`. A search that cannot return so many raises ValueError.
+    Some systems can return several answers: `generate(examples, n_best)` gives each prediction at
+    most `n_best` `alternatives`, best first. The first one is also the `output`, with its negative
+    log probability as `nats`. A search that cannot return so many answers raises ValueError.
     """
 
     @abstractmethod
@@ -151,21 +167,20 @@ class Generator(System):
 
 
 class Scorer(System):
-    """A system that gives the probability of an answer.
+    """Base class of systems that compute the probability of a text or an answer.
 
-    Examples whose ids agree up to "#" ("play#0", "play#1", ...) are consecutive passages of one
-    text, given together and in order: each is scored with those before it as context, and the end
-    of the text belongs to the last.
+    Examples whose ids are equal up to "#" ("play#0", "play#1", ...) are consecutive passages of one
+    text, given together and in order. Each passage is scored with the passages before it as
+    context; the end of the text belongs to the last passage.
 
     With `answers`, the log probability of given answers after given sources is computed:
 
-    - Answer and source are tokenized separately, as `generate` reads and writes them: where a
-      tokenizer keeps spaces, an answer begins with its space.
-    - The end of the answer is scored with it, and counted in `n_token`, by every model that
-      predicts one; an empty answer is the end alone. Servers do not score it.
+    - Answer and source are tokenized separately, as `generate` reads and writes them. If a
+      tokenizer keeps spaces, an answer must begin with its space.
+    - Every model that predicts the end of an answer scores the end with the answer and counts it in
+      `n_token`; an empty answer consists of the end alone. Servers do not score the end.
     - A causal model reads an input longer than its context in the sliding windows used for whole
-      texts. A model with a decoder that has no position for the last token of an answer raises
-      ValueError.
+      texts. A decoder without a position for the last token of an answer raises ValueError.
     - Tokens that are `<unk>` are scored as `<unk>`, and counted in `unknown`.
     - An example without a source is scored as a whole text, as by `log_prob(examples)`.
     """
@@ -176,13 +191,13 @@ class Scorer(System):
         examples: Sequence[Example],
         answers: Answers | None = None,
     ) -> Iterator[Prediction]:
-        """Yield one prediction with `nats` of the first reference for each example, in any order.
+        """Yield one prediction for each example, in any order, with the `nats` of its first
+        reference.
 
         Args:
-            answers: texts to score in place of the references. Then there is, in order, one
-                prediction for each answer of each example, with the example's `id`, the answer as
-                `output`, and as `nats` the negative log probability of the answer given the
-                example's source.
+            answers: texts to score instead of the references. There is then one prediction for each
+                answer of each example, in order, with the example's `id`, the answer as `output`,
+                and as `nats` the negative log probability of the answer given the example's source.
 
         Raises:
             CannotError: the system cannot score such examples, or cannot score given answers.

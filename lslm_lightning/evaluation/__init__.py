@@ -1,1 +1,1 @@
-"""Evaluation: predictions are written to disk, then scored."""
+"""Evaluation: predictions of systems are written to disk and then scored with metrics."""

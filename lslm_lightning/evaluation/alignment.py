@@ -1,10 +1,11 @@
-"""Outputs that are shifted against their references by some lines, in whole or in part.
+"""Detection of outputs that are shifted against their references by a few lines.
 
-A text is compared with its own reference, with those a few lines away, and with others far away. In
-a correct order its own reference is the most similar; in a run that is shifted by one line, that of
-the next line is.
+The shift may affect all outputs or only a run of consecutive ones. Each output is compared with the
+reference of the same line, with the references a few lines away, and with references far away. In a
+correct order, the reference of the same line is the most similar one. In a run that is shifted by
+one line, the reference of the next line is the most similar one.
 
-N lines, K near offsets, F far lines, C features.
+Array shapes: N lines, K near offsets, F far lines, C features.
 """
 
 from collections import Counter
@@ -35,8 +36,8 @@ SWITCH = 4.0  # nats that a change of the offset within a run costs
 
 
 class Shift(NamedTuple):
-    """Lines `first` to `last`, counted from 1, that fit the references `offset` lines further
-    on.
+    """Run of shifted lines: lines `first` to `last`, counted from 1, fit the references `offset`
+    lines further down (up if negative).
     """
 
     first: int
@@ -50,8 +51,10 @@ class Shift(NamedTuple):
 
 
 def sample(n: int, n_block: int = N_BLOCK, block: int = BLOCK) -> np.ndarray:
-    """Return the indices of all lines, or of evenly spaced blocks of consecutive ones where there
-    are many.
+    """Return the indices of the lines to inspect, out of `n` lines.
+
+    If there are at most `n_block * block` lines, these are all lines. Otherwise they are `n_block`
+    evenly spaced blocks of `block` consecutive lines each.
     """
     if n <= n_block * block:
         return np.arange(n)
@@ -65,16 +68,18 @@ def fold(text: str) -> str:
 
 
 def log_ratios(features: np.ndarray) -> np.ndarray:
-    """Return log likelihood ratios (N, K) of each line and near offset: of the reference there
-    being the right one against any other.
+    """Return log likelihood ratios (N, K) that the reference at a near offset is the right one for
+    a line.
 
     The similarity of right references is learned, by logistic regression, from the offset that fits
-    best overall: 0, where no more than a run is shifted. The similarity of others is learned from
-    all offsets but this one and 0. A system whose outputs have nothing to do with their lines, or
-    share only a topic with neighbours, has no such offset: its ratios are near 0.
+    best over all lines; this is offset 0 unless most lines are shifted. The similarity of wrong
+    references is learned from all offsets except this one and 0. If the outputs have nothing to do
+    with their lines, or share only a topic with neighbouring lines, no offset fits best and the
+    ratios are near 0.
 
     Args:
-        features: (N, K, C), each higher where more similar; nan beyond the first or last line.
+        features: similarity features (N, K, C), each higher where line and reference are more
+            similar; nan where the offset points before the first or beyond the last line.
     """
     evidence = features[..., :N_RANKED].sum(-1)
     is_known = ~np.isnan(evidence)
@@ -93,16 +98,16 @@ def log_ratios(features: np.ndarray) -> np.ndarray:
 
 
 def fit_log_ratio(right: np.ndarray, others: np.ndarray, asked: np.ndarray) -> np.ndarray:
-    """Return the log odds of features to be those of right references, by logistic regression
-    fitted with Newton's method.
+    """Return the log odds (A,) that feature vectors belong to right references.
 
-    Both classes have the weight of the right references; a share LEAST_SHARE of right ones is
-    assumed to be like others.
+    The odds are estimated by logistic regression, fitted with Newton's method. Both classes, right
+    and wrong references, get the same total weight. A share LEAST_SHARE of right references is
+    assumed to look like wrong ones.
 
     Args:
-        right: (R, C).
-        others: (O, C).
-        asked: (A, C) features to evaluate; the result is (A,).
+        right: features (R, C) of right references.
+        others: features (O, C) of wrong references.
+        asked: features (A, C) to evaluate.
     """
     features = np.concatenate([right, others])
     mean = features.mean(0)
@@ -127,11 +132,22 @@ def fit_log_ratio(right: np.ndarray, others: np.ndarray, asked: np.ndarray) -> n
 
 
 def compare_offsets(out: "csr_matrix", ref: "csr_matrix") -> tuple[np.ndarray, np.ndarray]:
-    """Return cosines (N, K) with near references, and features (N, K, C); nan beyond the first and
-    last line.
+    """Return the similarity of each output to the references of near lines.
 
-    Features are how far a cosine is above the highest of those of its output with far references
-    and of its reference with far outputs, its rank among either of these, and the cosine itself.
+    The features of an output and a near reference are:
+
+    - the log ratio of their cosine to the highest cosine that either of them has with a far line
+    - minus the log rank of the reference among far references, by similarity to the output
+    - minus the log rank of the output among far outputs, by similarity to the reference
+    - the cosine
+
+    Args:
+        out: unit vectors of the outputs, one row per line.
+        ref: unit vectors of the references, one row per line.
+
+    Returns:
+        Cosines (N, K) and features (N, K, C); nan if the offset points before the first or beyond
+        the last line.
     """
     n = out.shape[0]
     chosen = np.random.default_rng(0).choice(n, min(N_FAR, n), replace=False)
@@ -160,8 +176,13 @@ def compare_offsets(out: "csr_matrix", ref: "csr_matrix") -> tuple[np.ndarray, n
 def score_offsets(
     outputs: Sequence[str], references: Sequence[str], n_character: int
 ) -> np.ndarray | None:
-    """Return the evidence (N, K) for each near offset against offset 0, in nats; None where too few
-    lines can be compared.
+    """Return the evidence (N, K), in nats, for each near offset of each line against offset 0.
+
+    The result is None if fewer than ENOUGH references are unique, so that too few lines can be
+    compared.
+
+    Args:
+        n_character: number of characters of each text that are used, from its start.
     """
     folded = [fold(text) for text in references]
     counts = Counter(folded)
@@ -191,14 +212,15 @@ def find_shift(
     block: int = BLOCK,
     certain: float = CERTAIN,
 ) -> Shift | None:
-    """Return the run of lines that fit references a few lines away, or None where no run is beyond
-    chance.
+    """Return the run of lines whose outputs fit the references a few lines away, or None if no run
+    is longer and clearer than chance explains.
 
     Args:
-        references: one a line.
-        n_character: characters of each text that are used, from its start.
-        block: lines in each block of a long corpus that is sampled.
-        certain: nats above the log number of possible runs that are required.
+        outputs: one text per line.
+        references: one text per line, in the order of `outputs`.
+        n_character: number of characters of each text that are used, from its start.
+        block: lines in each block that is sampled from a long corpus.
+        certain: evidence that a run needs, in nats above the log of the number of possible runs.
     """
     lines = sample(len(references), block=block)
     odds = score_offsets([outputs[i] for i in lines], [references[i] for i in lines], n_character)
@@ -216,10 +238,13 @@ def find_shift(
 
 
 def best_run(odds: np.ndarray) -> tuple[float, int, np.ndarray]:
-    """Return the sum, the start and the columns of the consecutive lines with the highest sum.
+    """Return the run of consecutive lines with the highest sum of `odds` (N, K).
 
-    Each line is in one column; a change of the column costs SWITCH (Viterbi's algorithm, restarted
-    where the sum falls below 0).
+    Each line of a run is assigned to one column, an offset. A change of the column from one line to
+    the next costs SWITCH. The search is Viterbi's algorithm, restarted where the sum falls below 0.
+
+    Returns:
+        The sum, the index of the first line, and the column of each line of the run.
     """
     n, n_column = odds.shape
     back = np.full((n, n_column), -1, np.int8)  # column of the line before; -1 where a run begins

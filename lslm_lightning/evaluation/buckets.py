@@ -22,9 +22,7 @@ Unit = TypeVar("Unit", str, tuple[str, str])
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """A group of examples with a common property, given by their indices, and every system's score
-    on it.
-    """
+    """Group of examples with a common property, and the score of each system on the group."""
 
     name: str
     indices: np.ndarray  # (n,) int64
@@ -33,7 +31,7 @@ class Bucket:
 
 @dataclass(frozen=True, slots=True)
 class Buckets:
-    """An evaluation set divided by one property, which `note` explains."""
+    """Groups of the examples of an evaluation set by one property; `note` explains the property."""
 
     title: str
     note: str
@@ -48,8 +46,16 @@ def cut(
     rows: Mapping[str, np.ndarray],
     smallest: int = SMALLEST,
 ) -> Buckets | None:
-    """Return the scores of each group (a mask (N,) each); None unless two groups have at least
-    `smallest` examples.
+    """Return the scores of each system on each group of examples.
+
+    Groups with fewer than `smallest` examples are left out. The result is None if fewer than two
+    groups remain.
+
+    Args:
+        title: name of the property by which examples are grouped.
+        note: explanation of the property.
+        groups: mask (N,) of each group, by name.
+        rows: statistics (N, D) of `metric` for each system, by name.
     """
     buckets = []
     for name, mask in groups.items():
@@ -63,13 +69,16 @@ def cut(
 def quartiles(
     values: np.ndarray, unit: str, n_decimal: int = 0, among: np.ndarray | None = None
 ) -> dict[str, np.ndarray]:
-    """Return masks (N,) of four groups of about equal size by a number, named by their bounds;
-    equal values stay together, so there may be fewer.
+    """Return masks (N,) of four groups of about equal size, divided by the quartiles of `values`.
+
+    The key of a group states its bounds, such as "5 to 9 words". Examples with equal values stay
+    together, so there may be fewer than four groups.
 
     Args:
-        unit: of the number, for the names.
-        n_decimal: decimal places in the names.
-        among: (N,) bool, True for the examples to group; others are in no group.
+        values: one number per example (N,).
+        unit: unit of the numbers, for the keys.
+        n_decimal: decimal places in the keys.
+        among: mask (N,) of the examples to group; the others are in no group.
     """
     if among is not None:
         groups = quartiles(values[among], unit, n_decimal) if among.any() else {}
@@ -97,12 +106,12 @@ def standard_buckets(
     rows: Mapping[str, np.ndarray],
     known: Iterable[str] | None = None,
 ) -> list[Buckets]:
-    """Return breakdowns of a metric by the length of the reference, by numbers and names, by
-    overlap with the source, and by rare words.
+    """Return the breakdowns of a metric by reference length, numbers and names, overlap with the
+    source, and rare words.
 
     Args:
-        rows: statistics (N, D) of each system.
-        known: the training texts of the systems, for rare words; None omits that breakdown.
+        rows: statistics (N, D) of each system, by name.
+        known: training texts of the systems, for the breakdown by rare words; None omits it.
     """
     words = [[piece for piece in segment(e.references[0]) if piece[0].isalnum()] for e in examples]
     length = np.array([len(own) for own in words])
@@ -146,11 +155,13 @@ def standard_buckets(
 def source_overlap(
     words: Sequence[Sequence[str]], examples: Sequence[Example]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the shares (N,) of the reference's words, and of its word bigrams, that occur in the
-    source; 0 where it has none.
+    """Return the shares (N,) of the reference's words, and of its word bigrams, that also occur in
+    the source.
+
+    A share is 0 if the reference has no words or no bigrams.
 
     Args:
-        words: of the first reference of each example.
+        words: words of the first reference of each example.
     """
     copied = []
     overlap = []
@@ -163,16 +174,17 @@ def source_overlap(
 
 
 def share_in(units: Sequence[Unit], known: Collection[Unit]) -> float:
-    """Return the share of units that are among the known ones; 0 of none."""
+    """Return the share of `units` that are in `known`; 0.0 if there are no units."""
     return float(np.mean([unit in known for unit in units])) if units else 0.0
 
 
 def by_rarest_word(words: Sequence[Sequence[str]], known: Iterable[str]) -> dict[str, np.ndarray]:
-    """Return masks (N,) of examples by how often the training texts have their rarest word.
+    """Return masks (N,) that group examples by the frequency of their rarest word in the training
+    texts.
 
     Args:
-        words: of the first reference of each example.
-        known: the training texts.
+        words: words of the first reference of each example.
+        known: training texts.
     """
     counts = Counter(piece.lower() for text in known for piece in segment(text))
     rarest = np.array([min((counts[w.lower()] for w in own), default=0) for own in words])
@@ -186,8 +198,11 @@ def by_rarest_word(words: Sequence[Sequence[str]], known: Iterable[str]) -> dict
 
 
 def kinds_of_words(examples: Sequence[Example]) -> dict[str, np.ndarray]:
-    """Return masks (N,) of examples whose first reference has a number, has none but a name, or has
-    neither.
+    """Return masks (N,) of examples whose first reference contains a number, a name but no number,
+    or neither.
+
+    Names are recognized by capital letters. If a language is not in NAMES_BY_CAPITALS, the groups
+    are "a number" and "no number".
     """
     number = np.array([bool(re.search(r"\d", e.references[0])) for e in examples])
     name = np.array(

@@ -30,12 +30,12 @@ FREE = ("source", "spelling", "reasoning")
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Comparison of two systems by one metric: the score of the first minus that of the second.
+    """Comparison of two systems by one metric.
 
-    `low` and `high` bound the 95 % interval of the difference. `p_bootstrap` and `p_randomization`
-    are the uncorrected p-values of the two tests, `p` is the second one corrected for the number of
-    pairs. `better` is the share of examples (0 to 1) on which the first system has the better score
-    for that example, ties counted half.
+    `difference` is the score of the first system minus that of the second; `low` and `high` bound
+    its 95 % interval. `p_bootstrap` and `p_randomization` are the uncorrected p-values of the two
+    tests; `p` is `p_randomization` corrected for the number of pairs. `better` is the share of
+    examples (0 to 1) on which the first system has the better score; ties count half.
     """
 
     first: str
@@ -57,12 +57,15 @@ def compare_systems(
     seed: int = SEED,
     comparable: Callable[[str, str], bool] = lambda first, second: True,
 ) -> list[Pair]:
-    """Compare every pair of systems by their rows (N, D) of the same examples; return an empty list
-    where fewer than two have this score.
+    """Return a comparison of every pair of systems; empty if fewer than two systems have this
+    score.
 
     Args:
-        comparable: whether two systems may be ranked; other pairs are not tested, and not counted
-            in the correction.
+        rows: statistics (N, D) of `metric` on the same examples, by system.
+        n_resample: number of samples of the bootstrap and of the randomization test.
+        seed: seed of the random numbers of both tests.
+        comparable: returns whether two systems may be ranked against each other; other pairs are
+            neither tested nor counted in the correction of the p-values.
     """
     defined = {
         name: found
@@ -104,19 +107,28 @@ def compare_with_others(
     n_resample: int = N_RESAMPLE,
     seed: int = SEED,
 ) -> list[Pair]:
-    """Compare one system, `THIS`, with each of the others by their rows (N, D) of the same
-    examples.
+    """Return comparisons of one system, called `THIS`, with each of the others.
 
-    p is corrected for the number of these pairs alone. Others without this score are left out; the
-    result is empty where the system itself has none.
+    The p-values are corrected for the number of these pairs only. Other systems without this score
+    are left out. The result is empty if the one system has no score.
+
+    Args:
+        rows: statistics (N, D) of `metric` for the one system.
+        others: statistics (N, D) on the same examples, by name of the other system.
     """
     named = {THIS: rows, **others}
     return compare_systems(metric, named, n_resample, seed, lambda first, _: first == THIS)
 
 
 def share_better(first: np.ndarray, second: np.ndarray, higher_is_better: bool) -> float:
-    """Return the share of examples on which the first score is better, ties counted half; examples
-    without both scores are left out, and nan is returned where none is left.
+    """Return the share of examples on which the score in `first` is better than that in `second`.
+
+    Ties count half. Examples for which either score is undefined are left out; if none remains, the
+    result is nan.
+
+    Args:
+        first: scores (N,) of single examples.
+        second: scores (N,) of the same examples.
     """
     both = np.isfinite(first) & np.isfinite(second)
     if not both.any():
@@ -126,11 +138,11 @@ def share_better(first: np.ndarray, second: np.ndarray, higher_is_better: bool) 
 
 
 def differing_parts(first: Score, second: Score) -> list[str]:
-    """Return the reasons why two scores of one metric do not compare: signature parts that differ,
-    and different numbers of examples.
+    """Return the reasons why two scores of one metric cannot be compared; empty if they can.
 
-    Empty where they compare. A part is `name:value`, joined by "|". A part in `WINDOWS` that only
-    one score has is no difference, nor is any part in `FREE`.
+    A reason is a part of the signature that differs, or a different number of examples. A signature
+    consists of parts `name:value` joined by "|". A part named in `WINDOWS` counts only if both
+    signatures have it; a part named in `FREE` never counts.
     """
     parts = [
         dict(part.partition(":")[::2] for part in score.signature.split("|") if part)
@@ -152,18 +164,19 @@ def differing_parts(first: Score, second: Score) -> list[str]:
 
 
 def comparable_signature(signature: str) -> str:
-    """Return the signature without the parts in `FREE`, which may differ between scores that
-    compare.
+    """Return the signature without the parts named in `FREE`, which do not affect whether scores
+    can be compared.
     """
     return "|".join(part for part in signature.split("|") if part.partition(":")[0] not in FREE)
 
 
 def explain_incomparable(reasons: Mapping[tuple[str, str, str], str]) -> list[str]:
-    """Return sentences that say which scores are not ranked against which, and why, in as few lines
-    as possible.
+    """Return sentences that say which scores are not ranked against which others, and why.
+
+    Metrics and systems with the same reason share a sentence.
 
     Args:
-        reasons: reason by metric and two systems.
+        reasons: reason by (metric, first system, second system).
     """
     beside: dict[tuple[str, str, str], list[str]] = {}  # metric, first, reason -> seconds
     for (metric, first, second), reason in reasons.items():
@@ -185,5 +198,5 @@ def explain_incomparable(reasons: Mapping[tuple[str, str, str], str]) -> list[st
 
 
 def listed(names: Sequence[str]) -> str:
-    """Return names as an English list: "a, b and c"."""
+    """Return the names as an English list, such as "a, b and c"."""
     return " and ".join(part for part in (", ".join(names[:-1]), names[-1]) if part)

@@ -26,16 +26,20 @@ FACTOR = 0x9E3779B97F4A7C15  # odd, so that no digest loses a bit; 2^64 over the
 
 @dataclass(frozen=True)
 class TextIndex:
-    """Digests of all n-grams of the training texts, and of the texts shorter than one n-gram: 64
-    bits each, sorted, uint64.
+    """Index of the n-grams of training texts.
+
+    `grams` holds digests of all n-grams; `wholes` holds digests of the texts shorter than one
+    n-gram. Both are sorted arrays of uint64.
     """
 
     grams: np.ndarray
     wholes: np.ndarray
 
     def contains(self, text: str) -> bool:
-        """Return whether at least a share `SHARE` of the text's n-grams are known; for a shorter
-        text, whether it is a whole training text.
+        """Return whether at least a share `SHARE` of the n-grams of `text` occur in the training
+        texts.
+
+        A text shorter than one n-gram is contained if it equals a whole training text.
         """
         cut = words_of(text)
         words = digests(cut, {})
@@ -49,11 +53,11 @@ def contaminated(examples: Sequence[Example], known: TextIndex) -> np.ndarray:
     """Return a mask (N,) of the examples whose source, or one of whose references, occurs in the
     training texts.
 
-    A text occurs when at least half of its 8-grams do; a text of fewer than eight words when it is
-    the whole of a training text. Words are those of `text.chinese.segment`, lower case, NFKC,
-    without punctuation; where most of them are grapheme clusters of Thai or another script without
-    spaces, 24 are used instead of 8. Examples of another modality than text are never marked, since
-    the same words may be spoken in different recordings.
+    A text occurs there if at least half of its 8-grams do. A text of fewer than eight words occurs
+    if it equals a whole training text. Words are the units of `text.chinese.segment` in lower case
+    and NFKC, without punctuation. If most words of a text are grapheme clusters of Thai or another
+    script without spaces, 24-grams are used instead. Examples of a modality other than text are
+    never marked, since different recordings may contain the same words.
     """
     texts = [(e.source, *e.references) if e.modality == "text" else () for e in examples]
     return np.array(
@@ -62,7 +66,7 @@ def contaminated(examples: Sequence[Example], known: TextIndex) -> np.ndarray:
 
 
 def index_texts(texts: Iterable[str]) -> TextIndex:
-    """Return digests of the n-grams of training texts."""
+    """Return the index of the n-grams of training texts."""
     grams = [np.empty(0, np.uint64)]
     wholes = []
     table: dict[str, int] = {}
@@ -78,11 +82,11 @@ def index_texts(texts: Iterable[str]) -> TextIndex:
 
 
 def cached_text_index(texts: Iterable[str], key: str, cache: str | os.PathLike[str]) -> TextIndex:
-    """Return the result of `index_texts(texts)`, from the cache where it was computed before.
+    """Return `index_texts(texts)`, read from the cache if it was computed before.
 
     Args:
-        key: identifies the texts; it must change whenever they do.
-        cache: a folder for such digests only.
+        key: identifies the texts; it must change whenever the texts do.
+        cache: folder that holds only cached indexes.
     """
     path = Path(cache) / f"{hashlib.sha256(f'{key} {N} {VERSION}'.encode()).hexdigest()[:32]}.npz"
     try:
@@ -109,20 +113,24 @@ def cached_text_index(texts: Iterable[str], key: str, cache: str | os.PathLike[s
 
 
 def words_of(text: str) -> list[str]:
-    """Return the words of a text as they are compared: lower case, NFKC, no punctuation."""
+    """Return the words of a text in the form in which they are compared: lower case, NFKC, without
+    punctuation.
+    """
     return [
         piece for piece in segment(normalize(text, "NFKC").lower()) if any(map(str.isalnum, piece))
     ]
 
 
 def order_of(words: Sequence[str]) -> int:
-    """Return the length of the n-grams by which a text of these words is compared."""
+    """Return the n-gram order for a text with these words: `N_GRAPHEME` if more than half of the
+    words are grapheme clusters of a script without spaces, else `N`.
+    """
     n_cluster = sum(not word.isascii() and script_of(word[0]) in COMPLEX for word in words)
     return N_GRAPHEME if 2 * n_cluster > len(words) else N
 
 
 def digests(words: Sequence[str], table: dict[str, int]) -> np.ndarray:
-    """Return a 64-bit digest of each word (n,); `table` caches those of words seen before."""
+    """Return a 64-bit digest of each word (n,); `table` caches digests by word."""
     for word in words:
         if word not in table:
             table[word] = int.from_bytes(
@@ -132,8 +140,9 @@ def digests(words: Sequence[str], table: dict[str, int]) -> np.ndarray:
 
 
 def n_grams(words: np.ndarray, n: int = N) -> np.ndarray:
-    """Return digests of all n-grams (m - n + 1,) of words, given digests of these (m,): a
-    polynomial in FACTOR, modulo 2^64.
+    """Return digests (m - n + 1,) of all n-grams of a text, given the digests (m,) of its words.
+
+    The digest of an n-gram is a polynomial in FACTOR, modulo 2^64.
     """
     found = np.zeros(len(words) - n + 1, np.uint64)
     for i in range(n):
@@ -142,12 +151,12 @@ def n_grams(words: np.ndarray, n: int = N) -> np.ndarray:
 
 
 def whole(words: np.ndarray) -> np.uint64:
-    """Return one digest of a whole text, given the digests of its words."""
+    """Return the digest of a whole text, given the digests of its words."""
     return np.uint64(int.from_bytes(blake2b(words.tobytes(), digest_size=8).digest(), "big"))
 
 
 def holds(known: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """Return a mask of the elements of `wanted` that are in the sorted array `known`."""
+    """Return a mask of the elements of `wanted` that occur in the sorted array `known`."""
     if not len(known):
         return np.zeros(len(wanted), dtype=bool)
     mask: np.ndarray = known[np.searchsorted(known, wanted).clip(max=len(known) - 1)] == wanted

@@ -1,6 +1,6 @@
-"""Outputs out of order: whether too many of them fit the references of other lines.
+"""Detection of outputs out of order: too many outputs fit the references of other lines.
 
-N lines, Q outputs that are matched.
+Array shapes: N lines, Q matched outputs, G hashed n-grams.
 """
 
 from collections import Counter
@@ -23,11 +23,11 @@ CLEAR_SHARE = 0.22  # least share of outputs with a clear match, unless the syst
 
 
 class Order(NamedTuple):
-    """Result of matching outputs with references: number of outputs inspected, of those with a
-    clear match on their own line, and of those with a clear match on another line.
+    """Result of matching outputs with references.
 
-    `is_unrelated` is True where outputs are no more similar to their own references than to those
-    of other lines.
+    `n_line` outputs were inspected. `n_own` of them clearly match the reference of their own line,
+    and `n_other` the reference of another line. `is_unrelated` is True if outputs are no more
+    similar to the references of their own lines than to other references.
     """
 
     n_line: int
@@ -37,11 +37,11 @@ class Order(NamedTuple):
 
 
 class Matches(NamedTuple):
-    """Best reference of each of Q outputs.
+    """Best matching reference of each of Q outputs.
 
-    `percentile` is the share of references that are less similar to the output than that of its own
-    line; `middle` counts half of the equally similar ones, and is nan where no reference is
-    similar.
+    `percentile` is the share of references that are less similar to the output than the reference
+    of its own line. `middle` is the same share with equally similar references counted half; it is
+    nan if no reference is similar.
     """
 
     best: np.ndarray  # (Q,) line of the most similar reference
@@ -53,16 +53,17 @@ class Matches(NamedTuple):
 def clear_matches(
     out: "csr_matrix", ref: "csr_matrix", queries: np.ndarray, own: bool = True
 ) -> Matches:
-    """Return the best reference of each output in `queries`.
+    """Return the best matching reference of each output in `queries`.
 
-    A match is clear where it is much more similar than all others of its output, and of its
-    reference.
+    A match is clear if its similarity is much higher than that of every other pair with the same
+    output or the same reference.
 
     Args:
-        out: (N, G) unit vectors of outputs.
-        ref: (N, G) unit vectors of references.
-        queries: (Q,) lines of outputs to match.
-        own: False to match no text with that of its own line, where both sides are references.
+        out: unit vectors (N, G) of outputs.
+        ref: unit vectors (N, G) of references.
+        queries: lines (Q,) of the outputs to match.
+        own: whether a text may match the text of its own line; False where `out` and `ref` are both
+            references.
     """
     parts: list[Matches] = []
     for part in np.array_split(queries, max(1, len(queries) // 200)):
@@ -91,14 +92,18 @@ def find_disorder(
     n_character: int = 1000,
     block: int = BLOCK,
 ) -> Order | None:
-    """Return the numbers of outputs that match their own and another reference, or None unless so
-    many match another that their order must be wrong.
+    """Return how many outputs match their own and another reference, or None if the order seems
+    right or cannot be checked.
 
-    Only clear matches count, which poor or vague outputs do not have. Lines with an empty reference
-    are left out. Matches with nearby lines count only as often as chance explains, since an answer
-    may fit another question on its topic. Outputs must have more matches than unrelated references
-    have among themselves. Otherwise a wrong order is still reported where outputs are no more
-    similar to their own references than to others.
+    Only clear matches count; poor or vague outputs have few. Lines with an empty reference are left
+    out. An answer may fit another question on the same topic, so matches with nearby lines count
+    only as often as chance explains. There must be more matches than unrelated references have
+    among themselves. If there are too few, a wrong order is still reported where outputs are no
+    more similar to their own references than to others.
+
+    Args:
+        n_character: number of characters of each text that are used, from its start.
+        block: lines in each block that is sampled from a long corpus.
     """
     lines = sample(len(references), block=block)
     outputs = [outputs[i] for i in lines]
@@ -141,8 +146,10 @@ def find_disorder(
 
 
 def is_by_chance(percentile: np.ndarray) -> bool:
-    """Return whether the mean of percentiles (n,) is at most 3 standard errors above that of
-    uniform random numbers.
+    """Return whether the mean of percentiles (n,), from 0 to 1, is less than 3 standard errors
+    above the mean of uniform random numbers.
+
+    The result is False if there are fewer than `ENOUGH` percentiles.
     """
     n = len(percentile)
     return n >= ENOUGH and bool(percentile.mean() < 0.5 + 3 / np.sqrt(12 * n))

@@ -1,4 +1,4 @@
-"""Adapters for systems of the last release, which had methods but no base class."""
+"""Adapters for systems written for the last release, which had methods but no base class."""
 
 import inspect
 import warnings
@@ -35,38 +35,41 @@ class DuckScorer(Protocol):
     """A class with a `log_prob` method that does not derive from `Scorer`."""
 
     def log_prob(self, examples: Sequence[Example]) -> Iterator[Prediction]:
-        """Yield one prediction with `nats` of the first reference for each example, in any
-        order.
+        """Yield one prediction for each example, in any order, with the `nats` of its first
+        reference.
         """
         ...
 
 
 def _of_wrapped(find: Callable[[object], T]) -> T:
-    """Return a property that finds its value in the wrapped object; it is typed as the value, since
-    `System` declares an attribute.
+    """Return a property that computes its value with `find` from the wrapped object.
+
+    For type checkers, the result has the type of the value, since `System` declares an attribute.
     """
     return property(lambda adapter: find(adapter.wrapped))  # type: ignore[return-value]  # see above
 
 
 def _name_of(wrapped: object) -> str:
-    """Return the name of a duck-typed system, or that of its class."""
+    """Return the name of a duck-typed system, or the name of its class if it has none."""
     return str(getattr(wrapped, "name", type(wrapped).__name__))
 
 
 def _is_baseline(wrapped: object) -> bool:
-    """Return whether the class of a duck-typed system is in a module of baselines."""
+    """Return whether the class of a duck-typed system is defined in a module named `baselines`."""
     return type(wrapped).__module__.rpartition(".")[2] == "baselines"
 
 
 def _run_directory_of(wrapped: object) -> Path | None:
-    """Return the run directory of a duck-typed system; None where it has none."""
+    """Return the run directory of a duck-typed system; None if it has none."""
     directory = getattr(wrapped, "directory", None)
     return None if directory is None else Path(directory.path)
 
 
 class _Adapter(System):
-    """Adapter of a duck-typed system; its abilities are looked up by their old names when they are
-    used, so that an error in one is raised there.
+    """Adapter of a duck-typed system.
+
+    Each method or attribute of the wrapped object is looked up by its old name at the time of use,
+    so that an error in one of them is raised there.
     """
 
     def __init__(self, wrapped: DuckGenerator | DuckScorer) -> None:
@@ -81,7 +84,7 @@ class _Adapter(System):
     run_directory: Path | None = _of_wrapped(_run_directory_of)
 
     def _method(self, name: str, default: Callable[..., T]) -> Callable[..., T]:
-        """Return a method of the wrapped object, or the default where it has none."""
+        """Return a method of the wrapped object, or `default` if it has no such method."""
         method: Callable[..., T] = getattr(self.wrapped, name, default)
         return method
 
@@ -138,11 +141,12 @@ class _BothAdapter(_GeneratorAdapter, _ScorerAdapter):
 
 
 def as_system(system: System | DuckGenerator | DuckScorer) -> System:
-    """Return a system unchanged, or an adapter around one of the last release, with a warning that
-    says what to derive from.
+    """Return a system unchanged, or an adapter around a system written for the last release.
+
+    The adapter comes with a warning that says which class to derive from.
 
     Raises:
-        TypeError: it can neither write answers nor give probabilities.
+        TypeError: the object can neither generate answers nor compute probabilities.
     """
     if isinstance(system, System):
         return system
@@ -170,5 +174,5 @@ def as_system(system: System | DuckGenerator | DuckScorer) -> System:
 
 
 def unwrapped(system: System) -> object:
-    """Return the user's own object, without the adapter that may be around it."""
+    """Return the user's own object: the system, without its adapter if it has one."""
     return system.wrapped if isinstance(system, _Adapter) else system

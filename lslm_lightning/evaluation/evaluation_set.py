@@ -14,13 +14,16 @@ SHOWN = 12  # hexadecimal digits of a digest in tables
 
 @dataclass(frozen=True, slots=True)
 class EvaluationSet:
-    """Identity of an evaluation set; only scores on the same set compare.
+    """Identity of an evaluation set; only scores on the same set can be compared.
 
-    `digest` is "2:" (`VERSION`) and the SHA-256, in hex, of all examples in order: modality,
-    languages, source and references. Ids, files and formats are no part of it. `members` is
-    independent of the order of the examples; `ids` is a digest of their ids in order: answers to
-    two sets can be paired by id where it is equal. `languages` is "en-zh", or "en" where source and
-    references are in one language.
+    Attributes:
+        digest: "2:" (`VERSION`) and the SHA-256, in hex, of all examples in order: modality,
+            languages, source and references. It does not depend on ids, files and formats.
+        members: SHA-256 of the examples, independent of their order.
+        ids: SHA-256 of the ids in order. If it is equal for two sets, their answers can be paired
+            by id.
+        languages: "en-zh", or "en" if source and references are in one language.
+        n_example: number of examples.
     """
 
     digest: str
@@ -31,11 +34,11 @@ class EvaluationSet:
 
 
 def evaluation_set(examples: Sequence[Example]) -> EvaluationSet:
-    """Return the identity of these examples, in this order, before any metric's tokenization.
+    """Return the identity of these examples, in this order, before any metric tokenizes them.
 
-    Languages are compared by their base ("zh" for "zh-Hans"), recordings by their bytes. Passages
-    of one text (see `contracts.Scorer`) differ from separate texts, since each is scored after
-    those before it.
+    Languages are compared by their base ("zh" for "zh-Hans"), recordings by their bytes.
+    Consecutive passages of one text (see `contracts.Scorer`) differ from separate texts, since each
+    passage is scored given the passages before it.
 
     Raises:
         ValueError, OSError: a recording cannot be read.
@@ -58,7 +61,12 @@ def evaluation_set(examples: Sequence[Example]) -> EvaluationSet:
 
 
 def _line(example: Example, continues: bool) -> bytes:
-    """Return an example as one line of JSON, which is different for any two different examples."""
+    """Return an example as one line of JSON; any two different examples have different lines.
+
+    Args:
+        continues: whether the example is a passage that continues the text of the example before
+            it.
+    """
     is_text = example.modality == "text"
     source = example.source if is_text else hashlib.sha256(example.content()).hexdigest()
     languages = [base_language(example.source_language), base_language(example.language)]
@@ -67,8 +75,10 @@ def _line(example: Example, continues: bool) -> bytes:
 
 
 def languages_of(examples: Sequence[Example]) -> str:
-    """Return "en-zh", or "en" where source and references are in one language; several kinds joined
-    by commas.
+    """Return the languages of the examples: "en-zh", or "en" if source and references are in one
+    language.
+
+    If the examples have several pairs of languages, the pairs are joined by commas.
     """
     pairs = dict.fromkeys((e.source_language, e.language) for e in examples)
     return ", ".join(
@@ -77,7 +87,7 @@ def languages_of(examples: Sequence[Example]) -> str:
 
 
 def version_of(digest: str) -> int:
-    """Return the version of a recorded digest: the number before the colon, 1 where there is
+    """Return the version of a recorded digest: the number before the colon, or 1 if there is
     none.
     """
     number, colon, _ = digest.partition(":")
@@ -85,13 +95,15 @@ def version_of(digest: str) -> int:
 
 
 def shown(digest: str) -> str:
-    """Return the digest with its version and its first digits, for tables and messages."""
+    """Return the version and the first `SHOWN` digits of a digest, for tables and messages."""
     return f"{version_of(digest)}:{digest.rpartition(':')[2][:SHOWN]}"
 
 
 def difference(first: EvaluationSet | None, second: EvaluationSet | None) -> str:
-    """Return a short description of what distinguishes two evaluation sets, such as "en-zh and
+    """Return a short description of the difference between two evaluation sets, such as "en-zh and
     en-de".
+
+    None stands for an empty evaluation set.
     """
     if first is None or second is None:
         return "one has no examples"

@@ -1,4 +1,4 @@
-"""Collects the predictions of systems on disk; an answer that is there already is not computed
+"""Collection of the predictions of systems on disk; answers already on disk are not computed
 again.
 """
 
@@ -29,19 +29,20 @@ def collect_predictions(
     share: tuple[int, int] = (0, 1),
     known: str | Path | None = None,
 ) -> list[Prediction]:
-    """Collect the predictions of a system that `path` lacks, write each there as it comes, and
+    """Compute the predictions that the file `path` lacks, write each to the file at once, and
     return all.
 
     Args:
         mode: "generate" for texts, "log_prob" for probabilities.
-        progress: called with the number of answered examples and the number of all.
-        share: (i, n) to answer every n-th text from the i-th on; the others belong to other
-            processes.
-        known: a file of answers of other processes, which are not computed again.
+        progress: called with the number of answered examples and the total number of examples.
+        share: (i, n) answers every n-th text, starting with the i-th; other processes answer the
+            rest.
+        known: file of predictions of other processes, which are not computed again.
 
     Raises:
         CannotError: the system does not support this mode or these examples.
-        ValueError: it answers an example that it was not given, or ends before it has answered all.
+        ValueError: the system answers an example that it was not given, or stops before all
+            examples are answered.
     """
     system = as_system(system)
     answering = method_of(system, mode)
@@ -83,7 +84,7 @@ def method_of(system: System, mode: Mode) -> Callable[[Sequence[Example]], Itera
     """Return the method of a system that answers examples in this mode.
 
     Raises:
-        CannotError: it has none for this mode.
+        CannotError: the system has no method for this mode.
     """
     if mode == "generate" and isinstance(system, Generator):
         return system.generate
@@ -100,7 +101,7 @@ def check_modality(system: System, examples: Sequence[Example]) -> None:
     """Check that the system reads the modality of the examples.
 
     Raises:
-        CannotError: it does not; the message names both modalities.
+        CannotError: it reads another modality; the message names both.
     """
     own = system.modality
     if own is not None and (
@@ -112,8 +113,12 @@ def check_modality(system: System, examples: Sequence[Example]) -> None:
 def unanswered(
     examples: Sequence[Example], done: Iterable[str], index: int = 0, n: int = 1
 ) -> list[Example]:
-    """Return the examples of every n-th text from `index` on whose answers are not all in `done`;
-    the passages of one text are returned together or not at all.
+    """Return the unanswered examples of every n-th text, starting with text `index`.
+
+    The passages of one text are returned together if the answer to any of them is missing.
+
+    Args:
+        done: ids of answered examples.
     """
     known = set(done)
     texts = [
@@ -123,7 +128,7 @@ def unanswered(
 
 
 def read_all_predictions(path: str | Path) -> list[Prediction]:
-    """Return all predictions in a file, finished or not."""
+    """Return the predictions in the file `path` and in `<path>.partial`, its unfinished version."""
     path = Path(path)
     return [
         p
@@ -134,8 +139,9 @@ def read_all_predictions(path: str | Path) -> list[Prediction]:
 
 
 def shard_files(path: str | Path) -> list[Path]:
-    """Return the files of predictions that processes with a share of the examples have written,
-    finished or not.
+    """Return the shards of the prediction file `path`, finished or not, sorted by name.
+
+    A shard is the file of a process that answers a share of the examples.
     """
     path = Path(path)
     found = path.parent.glob(f"{glob.escape(path.stem)}.*-of-*.jsonl*")
@@ -143,15 +149,17 @@ def shard_files(path: str | Path) -> list[Path]:
 
 
 def count_answers(path: str | Path) -> int:
-    """Return the number of answers in a file of predictions and in the files of its shares."""
+    """Return the number of predictions in the file `path`, in its unfinished version and in its
+    shards.
+    """
     path = Path(path)
     own = [p for p in (path, path.with_name(path.name + ".partial")) if p.exists()]
     return sum(p.read_bytes().count(b"\n") for p in own + shard_files(path))
 
 
 def merge_shards(path: str | Path) -> None:
-    """Move the predictions that processes with a share of the examples have written
-    (`<system>.<i>-of-<n>.jsonl`) into the file of the system.
+    """Move the predictions of all shards, `<system>.<i>-of-<n>.jsonl`, into the file `path` of the
+    system.
     """
     if not (parts := shard_files(path)):
         return

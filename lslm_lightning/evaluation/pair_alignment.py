@@ -1,4 +1,4 @@
-"""Training pairs whose sources and targets seem misaligned."""
+"""Detection of training pairs whose sources and targets seem misaligned."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -15,12 +15,12 @@ PAIR_CERTAIN = 10.0
 
 
 def find_length_shift(sources: Sequence[str], targets: Sequence[str]) -> Shift | None:
-    """Return the run of pairs whose lengths correlate at an offset of a few lines but not on their
-    own line; None where there is none.
+    """Return the run of pairs whose source lengths fit the target lengths of a few lines away, or
+    None.
 
-    Long sources have long targets, in any language. Windows of a twentieth of the lines are tested;
-    the correlation of log lengths at the offset must be six standard errors above that of the
-    pairs.
+    The method uses that long sources have long targets, in any language. It tests windows of a
+    twentieth of the lines. In a shifted window, the correlation of the log lengths at an offset is
+    six standard errors above their correlation within the pairs, and more than twice as high.
     """
     size = max(60, len(sources) // 20)
     lengths = np.log1p(
@@ -54,8 +54,9 @@ def find_length_shift(sources: Sequence[str], targets: Sequence[str]) -> Shift |
 
 
 def correlation(x: np.ndarray, y: np.ndarray) -> float:
-    """Return the correlation coefficient of two samples, clipped so that its arctanh is finite; 0
-    where one does not vary.
+    """Return the correlation coefficient of two samples, clipped so that its arctanh is finite.
+
+    The result is 0.0 if one of the samples is constant.
     """
     if min(x.std(), y.std()) < 1e-9:
         return 0.0
@@ -63,9 +64,9 @@ def correlation(x: np.ndarray, y: np.ndarray) -> float:
 
 
 def describe_pairs(sources: Sequence[str], targets: Sequence[str]) -> str:
-    """Return a message about pairs of a source and a target that seem misaligned; "" where none do.
+    """Return a message about sources and targets that seem misaligned, or "" if none do.
 
-    The evidence is names, numbers and other words that both sides share, and lengths.
+    The evidence is lengths, and the names, numbers and other words that source and target share.
     """
     by_words = find_shift(sources, targets, 300, PAIR_BLOCK, PAIR_CERTAIN)
     if shift := by_words or find_length_shift(sources, targets):

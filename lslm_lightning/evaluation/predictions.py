@@ -1,4 +1,4 @@
-"""Files of predictions: JSON Lines, one prediction a line."""
+"""Prediction files: JSON Lines with one prediction per line."""
 
 import json
 import logging
@@ -32,12 +32,11 @@ _DEFAULTS = {field.name: field.default for field in fields(Prediction)}
 
 
 class PredictionFile:
-    """File of predictions that is written line by line, and that an interrupted process can
-    continue.
+    """File of predictions that is written line by line and that a later process can continue.
 
-    Lines go to `<path>.partial`, which becomes `path` when the `with` block ends without an error.
-    `done` holds the predictions of an earlier attempt, finished or not, by id; a prediction whose
-    id is there is not written again.
+    Lines go to `<path>.partial`, which is renamed to `path` when the `with` block ends without an
+    error. `done` holds the predictions of earlier attempts by id; a prediction whose id is in
+    `done` is not written again.
 
     >>> with PredictionFile(path) as file:
     ...     left = [example for example in examples if example.id not in file.done]
@@ -67,7 +66,7 @@ class PredictionFile:
         return self
 
     def write(self, prediction: Prediction) -> None:
-        """Write one line and flush it, so that no prediction is lost when this process is
+        """Write one prediction and flush the file, so that no prediction is lost if this process is
         killed.
         """
         if prediction.id not in self.done:
@@ -83,8 +82,9 @@ class PredictionFile:
 
 
 def write_predictions(path: str | os.PathLike[str], predictions: Iterable[Prediction]) -> None:
-    """Replace the file `path` by these predictions atomically; of a repeated id the first is
-    kept.
+    """Replace the contents of the file `path` with these predictions, atomically.
+
+    If an id is repeated, only its first prediction is written.
     """
     first: dict[str, Prediction] = {}
     for prediction in predictions:
@@ -94,12 +94,12 @@ def write_predictions(path: str | os.PathLike[str], predictions: Iterable[Predic
 
 
 def read_predictions(path: str | os.PathLike[str]) -> list[Prediction]:
-    """Return all predictions in the order of the file; of a repeated id the first.
+    """Return all predictions of a file in order; if an id is repeated, only its first prediction.
 
-    A last line that is incomplete, because the writer was killed, is dropped with a warning.
+    An incomplete last line, left by a writer that was killed, is dropped with a warning.
 
     Raises:
-        OutputsError: a line is no prediction; the message says which and why.
+        OutputsError: a line is not a prediction; the message names the line and the reason.
     """
     return _parse(Path(path).read_bytes(), path)
 
@@ -129,8 +129,12 @@ def _line(prediction: Prediction) -> str:
 
 
 def _check_text(where: str, prediction: Prediction) -> None:
-    """Raise ValueError where a text has an unpaired surrogate, which cannot be encoded and would
-    fail in metrics and reports.
+    """Raise ValueError if a text of the prediction has an unpaired surrogate.
+
+    Such a text cannot be encoded and would fail in metrics and reports.
+
+    Args:
+        where: start of the error message, such as "prediction 'a1'".
     """
     for text in (
         prediction.id,

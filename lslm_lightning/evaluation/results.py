@@ -1,4 +1,4 @@
-"""Results of an evaluation: scores of every system, comparisons, costs and findings of the sanity
+"""Results of an evaluation: scores of every system, comparisons, costs, and findings of the sanity
 checks.
 """
 
@@ -37,17 +37,21 @@ from lslm_lightning.types import Json
 
 @dataclass(frozen=True)
 class Entry:
-    """One system in an evaluation: its predictions, or the reason why there are none, and facts
-    about it.
+    """One system in an evaluation: its predictions, or the reason why it has none, and facts about
+    it.
 
-    `continuations` are its outputs for prompts that are not scored. `failed` distinguishes an error
-    from a missing ability. `signature` describes how the system answers ("|context:256").
-    `recorded` are scores by metric that were written down by an earlier run: they are kept, and
-    where the signature computed now differs, the answers are not ranked by that metric. `facts` are
-    numbers and names that reports know: "n_parameter", "seconds_per_example", "tokens_per_second",
-    "memory_bytes", "training_flops", "money" and its "currency", "weights" and "search"; "limit" is
-    the setting at which answers are cut, such as "max_length=128"; "left_out" are settings that a
-    server did not accept; "cut_sources" says how many sources were truncated.
+    Attributes:
+        continuations: outputs for prompts that are not scored.
+        reason: why there are no predictions or scores; "" if there are.
+        failed: True if `reason` is an error, False if the system lacks an ability.
+        signature: how the system answers, such as "|context:256".
+        recorded: scores of an earlier run, by metric. They replace the scores computed now; if
+            their signatures differ, the system is not ranked by that metric.
+        facts: numbers and names for reports: "n_parameter", "seconds_per_example",
+            "tokens_per_second", "memory_bytes", "training_flops", "money" and its "currency",
+            "weights" and "search"; "limit", the setting at which answers are cut, such as
+            "max_length=128"; "left_out", the settings that a server did not accept; "cut_sources",
+            how many sources were truncated.
     """
 
     name: str
@@ -62,11 +66,15 @@ class Entry:
 
 @dataclass(frozen=True)
 class Results:
-    """Everything that a report of an evaluation shows.
+    """Contents of the report of an evaluation.
 
-    `scores[system]` is None where the system could not answer; `refusals` say which scores do not
-    compare, and why; `clean` holds values of the headline metric on the examples that do not occur
-    in the training text, where some do.
+    Attributes:
+        headline: name of the main metric.
+        scores: scores by system; None for a system that could not answer.
+        refusals: sentences that say which scores cannot be compared, and why.
+        contaminated: mask (N,) of the examples that occur in the training text.
+        clean: value of the main metric on the other examples, by system; empty without
+            contamination.
     """
 
     headline: str
@@ -80,7 +88,7 @@ class Results:
     clean: Mapping[str, float] = field(default_factory=dict)
 
     def reasons(self, metrics: Sequence[str]) -> dict[tuple[str, str], str]:
-        """Return why a score is missing, by (system, metric)."""
+        """Return the reasons why scores are missing, by (system, metric)."""
         return {
             (name, metric): e.reason
             for name, e in self.entries.items()
@@ -98,13 +106,13 @@ def compute_results(
     contaminated: np.ndarray | None = None,
     n_resample: int = N_RESAMPLE,
 ) -> Results:
-    """Compute scores, comparisons and sanity checks from predictions; no system is needed.
+    """Compute scores, comparisons and sanity checks from predictions, without running the systems.
 
     Args:
         headline: name of the main metric, one of `metrics`.
-        known: the training texts of the systems, for the breakdown by rare words.
-        contaminated: a mask (N,) of examples found in the training text.
-        n_resample: bootstrap samples for intervals and tests.
+        known: training texts of the systems, for the breakdown by rare words.
+        contaminated: mask (N,) of the examples that occur in the training text.
+        n_resample: number of bootstrap samples for intervals and tests.
     """
     scored = [_scored(entry, examples, metrics, n_resample) for entry in entries]
     entries = [entry for entry, _ in scored]
@@ -150,12 +158,16 @@ def compute_results(
 
 
 def _with_recorded(found: Scores, entry: Entry) -> Scores:
-    """Return the scores, with those recorded for the entry in place of the ones computed now."""
+    """Return the scores; a score that an earlier run recorded for the entry replaces the computed
+    one.
+    """
     return replace(found, scores=[entry.recorded.get(s.metric, s) for s in found.scores])
 
 
 def _outdated(found: Scores, entry: Entry) -> dict[str, str]:
-    """Return why a recorded score does not compare with the one computed now, by metric."""
+    """Return the reasons why recorded scores cannot be compared with those computed now, by
+    metric.
+    """
     reasons = {}
     for now in found.scores:
         if parts := differing_parts(entry.recorded.get(now.metric, now), now):
@@ -169,10 +181,12 @@ def _compare(
     outdated: Mapping[tuple[str, str], str],
     n_resample: int,
 ) -> tuple[list[Pair], list[str]]:
-    """Return comparisons of all pairs of systems, and sentences on the scores that do not compare.
+    """Return comparisons of all pairs of systems, and sentences about scores that cannot be
+    compared.
 
     Args:
-        outdated: reasons by system and metric; such scores are not tested.
+        answered: scores by system.
+        outdated: reasons why recorded scores are not tested, by (system, metric).
     """
     pairs: list[Pair] = []
     reasons: dict[tuple[str, str, str], str] = {}
@@ -221,7 +235,7 @@ def _check(
 
 
 def _searches(entries: Sequence[Entry]) -> dict[str, tuple[str, str]]:
-    """Return weights and search of each system that has both, by name."""
+    """Return the digest of the weights and the name of the search, by system, if both are known."""
     return {
         entry.name: (entry.facts["weights"], entry.facts["search"])
         for entry in entries
@@ -230,7 +244,7 @@ def _searches(entries: Sequence[Entry]) -> dict[str, tuple[str, str]]:
 
 
 def _contamination(contaminated: np.ndarray) -> Finding:
-    """Return the finding that examples (a mask (N,)) occur in the training text."""
+    """Return the finding that examples, given as a mask (N,), occur in the training text."""
     message = (
         f"{int(contaminated.sum()):,} of {len(contaminated):,} examples occur in the training "
         "text; scores on the others are reported separately"
@@ -244,8 +258,9 @@ def _scored(
     metrics: Sequence[Metric],
     n_resample: int,
 ) -> tuple[Entry, Scores | None]:
-    """Return an entry with its scores; where a metric fails on its predictions, the entry has the
-    reason instead.
+    """Return an entry and its scores.
+
+    If a metric fails on the predictions, the scores are None and the entry states the reason.
     """
     if entry.reason:
         return entry, None
@@ -259,10 +274,10 @@ def _scored(
 
 
 def write_results(path: str | os.PathLike[str], results: Results, data: Mapping[str, str]) -> None:
-    """Write `metrics.json` of an evaluation atomically; values that are no numbers are null.
+    """Write the results of an evaluation to `path` as JSON, atomically; nan becomes null.
 
     Args:
-        data: the scored data: "corpus", "split" and "digest".
+        data: description of the scored data: "corpus", "split" and "digest".
     """
     record = {
         "data": dict(data),
@@ -288,7 +303,7 @@ def write_results(path: str | os.PathLike[str], results: Results, data: Mapping[
 
 
 def plain(value: object) -> Json:
-    """Return a value for JSON, with null in place of nan and text in place of infinity."""
+    """Return a value for JSON: nan becomes None and infinity becomes text."""
     if isinstance(value, Mapping):
         return {name: plain(inner) for name, inner in value.items()}
     if isinstance(value, list | tuple):

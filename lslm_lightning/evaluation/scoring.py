@@ -1,4 +1,4 @@
-"""Scores computed from examples and predictions, for `test` and for `evaluate`."""
+"""Scores computed from examples and predictions, for `lslm test` and `lslm evaluate`."""
 
 import json
 import math
@@ -27,8 +27,8 @@ N_RESAMPLE = 1000
 class Scores:
     """Scores of one system on one evaluation set.
 
-    `rows[metric]` holds the statistics of each example (N, D), in the order of `ids`, for paired
-    tests and for breakdowns.
+    `rows[metric]` holds the statistics (N, D) of each example, in the order of `ids`; paired tests
+    and breakdowns use them.
     """
 
     scores: list[Score]
@@ -44,7 +44,7 @@ class Scores:
         return by_name[metric]
 
     def table(self) -> "DataFrame":
-        """Return a data frame with a row for each metric: value, bounds of the 95 % interval, unit,
+        """Return a data frame with one row per metric: value, bounds of the 95 % interval, unit,
         number of examples, signature.
         """
         from pandas import DataFrame
@@ -54,7 +54,7 @@ class Scores:
         return DataFrame(rows, [score.metric for score in self.scores], columns)
 
     def __str__(self) -> str:
-        """Return a line for each metric: value, interval, signature."""
+        """Return one line per metric: value, interval, signature."""
         lines = []
         for score in self.scores:
             bounds = "" if score.low is None else f" [{score.low:.2f}, {score.high:.2f}]"
@@ -74,14 +74,17 @@ def score(
 ) -> Scores:
     """Return the scores of one system's predictions, which may be in any order.
 
-    A metric that needs what the system does not give (BLEU of a scorer) is nan. `n_resample=0`
-    leaves the confidence intervals out; a single example has none.
+    A score is nan if the metric needs a value that the system does not give, such as BLEU for a
+    scorer.
 
     Args:
-        rows: statistics (N, D) of additive metrics, by name, where they have been computed already.
+        n_resample: number of bootstrap samples for confidence intervals; 0 omits the intervals. An
+            evaluation set with a single example has none.
+        seed: seed of the bootstrap.
+        rows: statistics (N, D) of additive metrics that have been computed already, by metric.
 
     Raises:
-        ValueError: the ids of examples and predictions differ, or an id occurs twice, or only some
+        ValueError: the ids of examples and predictions differ, an id occurs twice, or only some
             answers can be scored.
     """
     answers = predictions_by_id(examples, predictions)
@@ -112,13 +115,14 @@ def score(
 
 
 def with_signature_parts(found: Scores, metrics: Sequence[Metric], answering: str) -> Scores:
-    """Return the scores with a system's own signature parts added to the signature of each metric.
+    """Return the scores with the signature parts of a system appended to the signature of each
+    metric.
 
     Args:
         found: scores of the system.
-        answering: the system's parts, such as "|context:256|tokens:1a2b3c4d"; the part "tokens"
-            (its tokenizer) is added where the metric counts tokens, and "spelling" (of unknown
-            words) where it does not.
+        answering: signature parts of the system, such as "|context:256|tokens:1a2b3c4d". The part
+            "tokens" (the tokenizer) is appended only for metrics that count tokens, the part
+            "spelling" (of unknown words) only for the others.
     """
     parts = [part for part in answering.split("|") if part]
     kinds = {}
@@ -134,8 +138,9 @@ def with_signature_parts(found: Scores, metrics: Sequence[Metric], answering: st
 
 
 def scores_tag(scores: Iterable[Score]) -> str:
-    """Return a JSON object, by metric, with unit, direction, signature and number of examples: a
-    tag for MLflow, which stores values alone.
+    """Return unit, direction, signature and number of examples of each metric as a JSON object.
+
+    It is the value of an MLflow tag, since MLflow metrics store only numbers.
     """
     names = ("unit", "higher_is_better", "signature", "n_example")
     return json.dumps(
@@ -150,11 +155,11 @@ def write_scores(
     data: Mapping[str, str],
     findings: Iterable[Mapping[str, str]] = (),
 ) -> None:
-    """Write `metrics.json` atomically; nan becomes null and infinity "inf", since JSON has neither.
+    """Write scores to `path` as JSON, atomically; nan becomes null and infinity becomes "inf".
 
     Args:
-        data: the scored data: "corpus", "split" and "digest".
-        findings: of the sanity checks: "check", "system" and "words" of each.
+        data: description of the scored data: "corpus", "split" and "digest".
+        findings: findings of the sanity checks, each with the keys "check", "system" and "words".
     """
     written = [{name: _to_json(value) for name, value in asdict(score).items()} for score in scores]
     record = {
@@ -167,8 +172,10 @@ def write_scores(
 
 
 def read_scores(path: str | os.PathLike[str]) -> list[Score]:
-    """Return the scores in a file that `write_scores` wrote; ValueError when the file is something
-    else.
+    """Return the scores in a file written by `write_scores`.
+
+    Raises:
+        ValueError: the file contains no scores.
     """
     try:
         written = json.loads(Path(path).read_text(encoding="utf-8"))["scores"]
@@ -185,7 +192,8 @@ def predictions_by_id(
     """Return the prediction of each example, by id.
 
     Raises:
-        ValueError: there is not exactly one for each; ids are named.
+        ValueError: an example has no prediction or several, a prediction belongs to no example, or
+            an example has no reference; the message names ids.
     """
     ids = [example.id for example in examples]
     if not ids:
@@ -218,8 +226,13 @@ def _rows(
     answers: dict[str, Prediction],
     known: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Return the statistics (N, D) in the order of the examples; ValueError when only some answers
-    can be scored.
+    """Return the statistics (N, D) of the predictions, in the order of the examples.
+
+    Args:
+        known: the statistics, if they have been computed already.
+
+    Raises:
+        ValueError: only some of the answers can be scored.
     """
     predictions = [answers[example.id] for example in examples]
     rows = metric.rows(examples, predictions) if known is None else known
@@ -246,7 +259,7 @@ def _score(metric: Metric, rows: np.ndarray, totals: np.ndarray | None, n_refere
 def _corpus_score(
     metric: Metric, examples: Sequence[Example], answers: dict[str, Prediction], n_reference: str
 ) -> Score:
-    """Return the score of a metric that is defined only for the whole corpus and has no
+    """Return the score of a metric that is defined only for the whole corpus; it has no
     interval.
     """
     value = metric.corpus_score(examples, [answers[example.id] for example in examples])
@@ -255,8 +268,8 @@ def _corpus_score(
 
 
 def _n_reference(examples: Sequence[Example]) -> str:
-    """Return the number of references an example, or "var" where it varies, as sacreBLEU's
-    signatures write it.
+    """Return the number of references per example, or "var" if it varies, as in the signatures of
+    sacreBLEU.
     """
     counts = {len(example.references) for example in examples}
     return str(counts.pop()) if len(counts) == 1 else "var"

@@ -1,4 +1,4 @@
-"""Comparison of two training recipes by several runs each, which differ in their seed."""
+"""Comparison of two training recipes, each by several runs that differ in their seed."""
 
 import math
 from collections.abc import Sequence
@@ -13,12 +13,12 @@ from lslm_lightning.metrics.significance import ENOUGH, N_RESAMPLE, SEED, bootst
 
 @dataclass(frozen=True, slots=True)
 class SeedComparison:
-    """Mean score of the first recipe minus that of the second, its 95 % interval, and the sources
-    of its uncertainty.
+    """Difference of the mean scores of two recipes, first minus second, with its 95 % interval.
 
-    `test_deviation` is the standard deviation of the difference over other test examples,
-    `training_deviation` that over other seeds; their squares add up. p is two-sided. With a single
-    test example only `difference` and `training_deviation` are defined; the others are nan.
+    `test_deviation` is the standard deviation of the difference over test examples,
+    `training_deviation` the standard deviation over seeds; their squares add up to the total
+    variance. `p` is two-sided. With a single test example, only `difference` and
+    `training_deviation` are defined; the other fields are nan.
     """
 
     difference: float
@@ -36,16 +36,20 @@ def compare_seeds(
     n_resample: int = N_RESAMPLE,
     seed: int = SEED,
 ) -> SeedComparison:
-    """Compare two recipes by the rows (N, D) of at least two runs each, all on the same examples.
+    """Compare two training recipes by at least two runs of each, all on the same examples.
 
-    A test of single runs asks whether these two models differ; this one asks whether the recipes
-    do. Variance over test examples is that of the paired bootstrap, variance over seeds that
-    between runs of one recipe; Welch's t test takes their sum, with Satterthwaite's degrees of
-    freedom.
+    A test of single runs tells whether two models differ; this test tells whether two recipes do.
+    The variance over test examples comes from the paired bootstrap, the variance over seeds from
+    the differences between runs of one recipe. Welch's t test uses the sum of both variances, with
+    Satterthwaite's degrees of freedom.
+
+    Args:
+        first: statistics (N, D) of each run of the first recipe.
+        second: statistics (N, D) of each run of the second recipe.
 
     Raises:
-        ValueError: there are fewer than two runs of a recipe, so that the variance over seeds is
-            unknown; or rows are of different examples.
+        ValueError: a recipe has fewer than two runs, so that the variance over seeds is unknown, or
+            the runs have rows of different examples.
     """
     _check_runs(first, second)
     values = [np.array([metric.score(rows.sum(0)) for rows in group]) for group in (first, second)]
@@ -79,7 +83,9 @@ def compare_seeds(
 
 
 def _check_runs(first: Sequence[np.ndarray], second: Sequence[np.ndarray]) -> None:
-    """Raise ValueError unless both recipes have two runs or more with rows of one shape."""
+    """Raise ValueError unless both recipes have at least two runs and all rows have the same
+    shape.
+    """
     if min(len(first), len(second)) < 2:
         raise ValueError(
             "the variance of training shows from 2 seeds on, but the recipes have "
@@ -97,7 +103,9 @@ def _variance_over_examples(
     n_resample: int,
     seed: int,
 ) -> float:
-    """Return the variance over bootstrap samples of the difference of the recipes' mean scores."""
+    """Return the variance, over bootstrap samples, of the difference between the mean scores of two
+    recipes.
+    """
     totals = np.split(
         bootstrap_totals(np.hstack([*first, *second]), n_resample, seed),
         len(first) + len(second),

@@ -1,4 +1,7 @@
-"""Similarity of many texts by weighted character n-grams. N texts, G hashed n-grams."""
+"""Similarity of many texts by weighted character n-grams.
+
+Array shapes: N texts, G hashed n-grams.
+"""
 
 import unicodedata
 from collections.abc import Sequence
@@ -15,8 +18,10 @@ MIX = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F)
 
 
 def ngrams(texts: Sequence[str], n_character: int) -> "csr_matrix":
-    """Return the square roots of hashed n-gram counts (N, G), over the first `n_character`
-    characters of each text.
+    """Return the square roots of the counts (N, G) of hashed character n-grams in N texts.
+
+    Args:
+        n_character: number of characters of each text that are used, from its start.
     """
     from scipy.sparse import csr_matrix
 
@@ -48,8 +53,12 @@ def ngrams(texts: Sequence[str], n_character: int) -> "csr_matrix":
 def vectors(
     outputs: Sequence[str], references: Sequence[str], n_character: int = 1000
 ) -> "tuple[csr_matrix, csr_matrix]":
-    """Return unit vectors (N, G) of outputs and of references, whose products are cosines; n-grams
-    are weighted by inverse document frequency.
+    """Return unit vectors (N, G) of outputs and of references; their dot products are cosines.
+
+    N-grams are weighted by inverse document frequency.
+
+    Args:
+        n_character: number of characters of each text that are used, from its start.
     """
     found = [ngrams(texts, n_character) for texts in (outputs, references)]
     n = len(references)

@@ -29,24 +29,24 @@ def score_texts(
     """Return the scores of outputs against references, line by line, as `lslm evaluate` computes
     them.
 
-    Findings of the sanity checks (outputs shifted by one line, empty ones, a metric that cannot
-    distinguish these texts) are issued as warnings.
+    Problems found by the sanity checks (such as outputs shifted by one line, empty outputs, or a
+    metric that cannot distinguish these texts) are issued as warnings.
 
     Args:
         outputs: one text for each example.
         references: one text, or several, for each example.
-        metrics: names ("bleu", "chrf", "chrf++", "ter", "rouge1", "rouge2", "rougeL", "rougeLsum",
-            "wer", "cer", "f1", "exact_match"), class paths ("torchmetrics.text.CHRFScore", or a
-            mapping of class_path and init_args), or metrics themselves, also of torchmetrics, one
-            or several.
-        language: of the references, as a code of BCP 47 ("en", "zh", "th"); it decides how words
-            are counted. Default: identified from the references; the signature of each score shows
-            the rules.
-        n_resample: bootstrap samples for the 95 % intervals; 0 leaves them out.
+        metrics: one metric or several. A metric is a name ("bleu", "chrf", "chrf++", "ter",
+            "rouge1", "rouge2", "rougeL", "rougeLsum", "wer", "cer", "f1", "exact_match"), a class
+            path ("torchmetrics.text.CHRFScore"), a mapping with class_path and init_args, or a
+            metric object of this project or of torchmetrics.
+        language: BCP 47 code of the language of the references ("en", "zh", "th"), which determines
+            how words are counted. By default, the language is identified from the references. The
+            signature of each score states the rules.
+        n_resample: number of bootstrap samples for the 95 % intervals; 0 omits the intervals.
 
     Raises:
-        ValueError: the numbers of outputs and references differ, something is no text, there is no
-            metric, or one is not known; `language` is no code of a language.
+        ValueError: the numbers of outputs and references differ, a value is not a text, no metric
+            is given or a metric is unknown, or `language` is not a language code.
     """
     answers, wanted = _paired_texts(outputs, references)
     if n_resample < 0:
@@ -71,7 +71,11 @@ def score_texts(
 def _paired_texts(
     outputs: Sequence[str], references: Sequence[str | Sequence[str]]
 ) -> tuple[list[str], list[list[str]]]:
-    """Return the outputs, and a list of references for each; ValueError where they do not pair."""
+    """Return the outputs, and the list of references of each output.
+
+    Raises:
+        ValueError: the arguments are not texts, or their numbers differ.
+    """
     answers = _texts("outputs", outputs)
     if isinstance(references, str) or not isinstance(references, Iterable):
         raise ValueError(
@@ -91,7 +95,14 @@ def _paired_texts(
 
 
 def _texts(name: str, values: Sequence[str]) -> list[str]:
-    """Return the values as a list; ValueError where one is no text."""
+    """Return the values as a list.
+
+    Args:
+        name: name of the values in the error message.
+
+    Raises:
+        ValueError: a value is not a text.
+    """
     if isinstance(values, str) or not isinstance(values, Iterable):
         raise ValueError(f"{name} must be a list of texts, but is {values!r}")
     values = list(values)
@@ -102,8 +113,11 @@ def _texts(name: str, values: Sequence[str]) -> list[str]:
 
 
 def _metrics(given: "Given | Sequence[Given]", language: str) -> list[Metric]:
-    """Return the metrics, at least one, that are given as objects, names, class paths or
-    specifications.
+    """Return the metrics given by objects, names, class paths or mappings with class_path and
+    init_args.
+
+    Raises:
+        ValueError: no metric is given, or a value does not describe one.
     """
     if not isinstance(given, list | tuple):
         return _metrics_of(given, language)  # type: ignore[arg-type]  # checked there
@@ -113,7 +127,7 @@ def _metrics(given: "Given | Sequence[Given]", language: str) -> list[Metric]:
 
 
 def _metrics_of(given: "Given", language: str) -> list[Metric]:
-    """Return the metrics of one name, class path, specification or object."""
+    """Return the metrics given by one name, class path, mapping or object."""
     if isinstance(given, str):
         return metrics_at(given) if "." in given else [metric_named(given, language)]
     if isinstance(given, Mapping):

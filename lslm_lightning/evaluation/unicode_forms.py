@@ -1,5 +1,5 @@
-"""Differences of Unicode normalization form and of invisible characters between outputs and
-references.
+"""Differences between outputs and references in Unicode normalization form and invisible
+characters.
 """
 
 import unicodedata
@@ -14,8 +14,8 @@ LEAST = 0.05  # change of a score that is reported
 
 
 def one_form(text: str) -> str:
-    """Return the text in NFKC without invisible characters: joiners, soft hyphens, byte order and
-    direction marks.
+    """Return the text in NFKC, without invisible characters: joiners, soft hyphens, byte order
+    marks, direction marks and variation selectors.
     """
     if text.isascii():
         return text
@@ -47,11 +47,11 @@ def character_name(character: str) -> str:
 def describe_forms(
     predictions: Sequence[Prediction], examples: Sequence[Example], metrics: Sequence[Metric]
 ) -> str:
-    """Return a message about scores that change when outputs and references are normalized to one
-    form; "" where none does.
+    """Return a message about scores that would improve if outputs and references were normalized,
+    or "" if none would.
 
     Args:
-        predictions: with outputs, in the order of the examples.
+        predictions: predictions with outputs, in the order of `examples`.
     """
     outputs = special_characters([p.output or "" for p in predictions])
     references = special_characters([r for e in examples for r in e.references])
@@ -90,7 +90,7 @@ def describe_forms(
 def total_score(
     metric: Metric, predictions: Sequence[Prediction], examples: Sequence[Example]
 ) -> float:
-    """Return the score of a corpus by one metric."""
+    """Return the corpus score of the predictions by one metric."""
     return float(metric.score(metric.rows(examples, predictions).sum(0)))
 
 

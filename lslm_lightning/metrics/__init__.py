@@ -1,3 +1,3 @@
-"""Metrics, each a thin adapter over the library that defines the formula, and significance
+"""Metrics, each a thin adapter over the library that defines its formula, and significance
 tests.
 """

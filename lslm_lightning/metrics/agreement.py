@@ -1,6 +1,4 @@
-"""Exact match and token F1 of short answers, as the scripts of SQuAD and of CMRC 2018 compute
-them.
-"""
+"""Exact match and token F1 of short answers, as computed by the scripts of SQuAD and CMRC 2018."""
 
 from abc import abstractmethod
 
@@ -11,14 +9,16 @@ from lslm_lightning.metrics.answer_rules import rules_of
 
 
 class _Agreement(Metric):
-    """Mean over examples of the agreement with the closest reference, in percent.
+    """Mean over examples of the agreement between answer and closest reference, in percent.
 
-    References that are empty after normalization are ignored; where no other is left, the question
-    has no answer, and only an answer that is empty after normalization is right. Source:
-    `get_raw_scores` of SQuAD's evaluation script v2.0; v1.1 and CMRC 2018 have no such questions.
+    References that are empty after normalization are ignored. If no others remain, the question has
+    no answer, and only an answer that is empty after normalization is right. Source:
+    `get_raw_scores` of SQuAD's evaluation script v2.0; SQuAD v1.1 and CMRC 2018 have no such
+    questions.
 
     Args:
-        language: selects the normalization rules; see `metrics.answer_rules`.
+        language: language of the answers, which selects the normalization; see
+            `metrics.answer_rules`.
     """
 
     unit = "%"
@@ -32,7 +32,7 @@ class _Agreement(Metric):
         return f"{self.rules.signature}|best:max"
 
     def statistics(self, example: Example, prediction: Prediction) -> np.ndarray:
-        """Return the agreement with the closest reference, 0 to 1, and a count of 1."""
+        """Return the agreement with the closest reference, from 0 to 1, and a count of 1."""
         if prediction.output is None:
             return np.full(2, np.nan)
         wanted = [text for text in example.references if self.rules.plain(text)] or [""]
@@ -41,7 +41,7 @@ class _Agreement(Metric):
 
     @abstractmethod
     def agreement(self, wanted: str, given: str) -> float:
-        """Return the agreement of two texts, 0 to 1."""
+        """Return the agreement of a reference and an answer, from 0 to 1."""
 
     def score(self, total: np.ndarray) -> float:
         agreement, n_example = total
@@ -61,8 +61,9 @@ class ExactMatch(_Agreement):
 
 
 class TokenF1(_Agreement):
-    """Mean F1 of the words that answer and reference share, in percent: the harmonic mean of
-    precision and recall.
+    """Mean F1 of the words that answer and reference have in common, in percent.
+
+    F1 is the harmonic mean of precision and recall.
     """
 
     name = "f1"

@@ -1,4 +1,6 @@
-"""Normalization rules for short answers, by language: which differences of spelling are ignored."""
+"""Normalization rules for short answers, by language, which determine what differences are
+ignored.
+"""
 
 import re
 import string
@@ -42,26 +44,28 @@ class Rules(ABC):
 
     @abstractmethod
     def plain(self, text: str) -> str:
-        """Return the normalized text that equal answers share; "" where nothing is left."""
+        """Return the normalized text, which is the same for equal answers; "" if nothing
+        remains.
+        """
 
     @abstractmethod
     def words(self, text: str) -> list[str]:
-        """Return the normalized words of `text`, for partial agreement."""
+        """Return the words of the normalized text, for partial agreement."""
 
     @abstractmethod
     def shared(self, first: Sequence[str], second: Sequence[str]) -> int:
-        """Return the number of words that two answers have in common."""
+        """Return the number of words that two answers, given as lists of words, have in common."""
 
     def counted(self, text: str) -> list[str]:
-        """Return the words of `text` that are compared, before articles are removed."""
+        """Return the words of `text` that are compared, including articles."""
         return self.words(text)
 
 
 class Spaced(Rules):
-    """Lower case, without punctuation, then without English articles; words are separated by
-    spaces, and their order is ignored.
+    """Rules of SQuAD for English: lower case, without punctuation and articles.
 
-    Source: `normalize_answer` and `compute_f1` of SQuAD's evaluation scripts, v1.1 and v2.0.
+    Words are separated by spaces, and their order is ignored. Source: `normalize_answer` and
+    `compute_f1` of SQuAD's evaluation scripts, v1.1 and v2.0.
     """
 
     signature = "norm:lower,punctuation,articles|tok:spaces|match:words|rules:squad"
@@ -80,12 +84,12 @@ class Spaced(Rules):
 
 
 class Worldwide(Rules):
-    """Lower case, without punctuation of any script, then without the articles of the language
-    where MLQA lists them; words are separated by spaces, and their order is ignored. In languages
-    without spaces the pieces of `text.chinese.segment` are the words.
+    """Rules of MLQA: lower case, without Unicode punctuation and, if MLQA lists them for the
+    language, without articles.
 
-    Source: `normalize_answer` and `f1_score` of MLQA's evaluation script, v1, for languages with
-    spaces.
+    Words are separated by spaces, and their order is ignored. In languages without spaces, the
+    units of `text.chinese.segment` are the words. Source: `normalize_answer` and `f1_score` of
+    MLQA's evaluation script, v1, for languages with spaces.
     """
 
     def __init__(self, language: str) -> None:
@@ -120,12 +124,13 @@ class Worldwide(Rules):
 
 
 class Mixed(Rules):
-    """Lower case, without punctuation; Chinese characters are tokens of their own, text between
-    them is tokenized as English; the longest common run of tokens is compared.
+    """Rules of CMRC 2018 for Chinese: lower case, without punctuation; the longest common run of
+    tokens is compared.
 
+    Each Chinese character is a token. Text between Chinese characters is tokenized by NLTK's
+    English word tokenizer, but without NLTK's sentence splitter, which would need another download.
     Source: `remove_punctuation`, `mixed_segmentation` and `find_lcs` of CMRC 2018's evaluation
-    script, v5. Text between Chinese characters is tokenized by NLTK's word tokenizer, without its
-    sentence splitter, whose model would be one more download.
+    script, v5.
     """
 
     def __init__(self) -> None:
@@ -168,7 +173,7 @@ def _tokenizer() -> "NLTKWordTokenizer":
 
 
 def rules_of(language: str) -> Rules:
-    """Return the rules for a language: those of CMRC 2018 for Chinese, of SQuAD for English, of
+    """Return the rules for a language: those of SQuAD for English, of CMRC 2018 for Chinese, and of
     MLQA for all others.
     """
     if base_language(language) == "en":

@@ -13,10 +13,14 @@ from lslm_lightning.text.languages import base_language, script_of_language, uni
 
 
 class _Sacrebleu(Metric):
-    """Base class of the adapters for sacreBLEU; an answer without `output` gives nan.
+    """Base class of the adapters for sacreBLEU; a prediction without `output` gives nan.
 
-    The signature is sacreBLEU's without the number of references, which `evaluation.scoring` writes
-    in front of it.
+    The signature is that of sacreBLEU without the number of references, which `evaluation.scoring`
+    prepends.
+
+    Args:
+        metric: metric object of sacreBLEU.
+        n_statistic: length of the statistics vector of an example.
     """
 
     higher_is_better: bool = True
@@ -48,14 +52,16 @@ class _Sacrebleu(Metric):
 
 
 class Bleu(_Sacrebleu):
-    """Geometric mean of the precisions of 1- to 4-grams with a brevity penalty, 0 to 100. Source:
-    Papineni et al. 2002; Post 2018.
+    """BLEU: geometric mean of the precisions of 1- to 4-grams with a brevity penalty, from 0 to
+    100.
+
+    Source: Papineni et al. 2002; Post 2018.
 
     Args:
-        language: of the answers; it selects the tokenizer: `zh` for Chinese, MeCab for Japanese and
-            Korean where it is installed, else `char` for those two, `char` for Thai and other
-            languages without spaces, and `13a` for all others.
-        tokenize: name of a tokenizer of sacreBLEU, in place of that choice.
+        language: language of the answers, which selects the tokenizer: `zh` for Chinese; MeCab for
+            Japanese and Korean if installed, else `char`; `char` for Thai and other languages
+            without spaces; `13a` for all others.
+        tokenize: name of a tokenizer of sacreBLEU, instead of the one for the language.
         lowercase: whether to compare in lower case.
     """
 
@@ -75,8 +81,10 @@ class Bleu(_Sacrebleu):
         self._tokenize: Callable[[str], str] = bleu.tokenizer
 
     def score_alone(self, statistics: np.ndarray) -> float:
-        """Return the BLEU of one sentence with exponential smoothing, over the n-gram orders that
-        it is long enough for; without that, a perfect answer of three words would score 0.
+        """Return the BLEU of one sentence, with exponential smoothing.
+
+        It uses only the n-gram orders for which the sentence is long enough; otherwise a perfect
+        answer of three words would score 0.
         """
         if np.isnan(statistics).any():
             return float("nan")
@@ -96,8 +104,11 @@ class Bleu(_Sacrebleu):
 
 
 class Chrf(_Sacrebleu):
-    """F2 of character 1- to 6-grams, and of word 1- to `word_order`-grams (2 makes it chrF++), 0 to
-    100. Source: Popović 2015, 2017.
+    """chrF: F2 of character 1- to 6-grams, from 0 to 100. Source: Popović 2015, 2017.
+
+    Args:
+        word_order: maximum order of word n-grams that are counted as well; 2 gives chrF++.
+        lowercase: whether to compare in lower case.
     """
 
     def __init__(self, word_order: int = 0, lowercase: bool = False) -> None:
@@ -108,12 +119,12 @@ class Chrf(_Sacrebleu):
 
 
 class Ter(_Sacrebleu):
-    """Edits (words and shifts of phrases) per reference word in percent: 0 is perfect, above 100 is
-    possible. Source: Snover et al. 2006.
+    """Translation edit rate: edits of words and shifts of phrases, divided by the number of
+    reference words, in percent.
 
-    For Chinese and Japanese the text is normalized and Han characters count as words (`asian`);
-    otherwise a sentence would be one word. In other scripts without spaces the pieces of
-    `text.chinese.segment` are the words, which the signature states.
+    0 is perfect; values above 100 are possible. For Chinese and Japanese, the text is normalized
+    and Han characters count as words (`asian`). In other languages without spaces, the units of
+    `text.chinese.segment` are the words, and the signature states this. Source: Snover et al. 2006.
     """
 
     name = "ter"
@@ -144,8 +155,8 @@ class Ter(_Sacrebleu):
 
 
 def tokenizer_of(language: str) -> str:
-    """Return the name of the sacreBLEU tokenizer for a language, given what is installed on this
-    machine.
+    """Return the name of the sacreBLEU tokenizer for a language, which may depend on installed
+    packages.
     """
     mecab = {
         "ja": ("ja-mecab", ("MeCab", "ipadic")),

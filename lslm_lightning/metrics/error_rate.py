@@ -1,4 +1,6 @@
-"""Character and word error rate by jiwer: edits divided by the length of the reference."""
+"""Character and word error rate, computed by jiwer: edits divided by the length of the
+reference.
+"""
 
 from abc import abstractmethod
 from collections import Counter
@@ -17,8 +19,9 @@ from lslm_lightning.text.normalization import normalize
 
 
 class Edit(NamedTuple):
-    """One step of an alignment: a unit of the reference and the corresponding unit of the output;
-    "" where there is none.
+    """One step of an alignment: a unit of the reference and the corresponding unit of the output.
+
+    The unit is "" on the side that has none.
     """
 
     operation: str  # "equal", "substitute", "delete" or "insert"
@@ -27,7 +30,9 @@ class Edit(NamedTuple):
 
 
 class Edits(NamedTuple):
-    """Number of edits in a corpus of outputs, by kind, and number of units of its references."""
+    """Number of edits in a corpus of outputs, by kind, and number of units in the references
+    (`length`).
+    """
 
     substitutions: int
     deletions: int
@@ -36,17 +41,18 @@ class Edits(NamedTuple):
 
 
 class _ErrorRate(Metric):
-    """Substitutions, deletions and insertions divided by the units of the reference, in percent;
-    the closest of several references counts.
+    """Number of substitutions, deletions and insertions divided by the number of reference units,
+    in percent.
 
-    Texts are compared in NFC without further normalization; white space at their ends is ignored.
+    If there are several references, the closest one counts. Texts are compared in NFC without
+    further normalization; white space at their ends is ignored.
     """
 
     unit = "%"
     higher_is_better = False
 
     def statistics(self, example: Example, prediction: Prediction) -> np.ndarray:
-        """Return the numbers of substitutions, deletions, insertions and units of the reference."""
+        """Return the numbers of substitutions, deletions, insertions and reference units."""
         if prediction.output is None:
             return np.full(4, np.nan)
         edits = [self._counts(reference, prediction.output) for reference in example.references]
@@ -64,19 +70,21 @@ class _ErrorRate(Metric):
 
     @abstractmethod
     def counted(self, text: str) -> list[str]:
-        """Return the units of a text that are compared."""
+        """Return the units (characters or words) of a text that are compared."""
 
     def score(self, total: np.ndarray) -> float:
         *edits, length = total
         return float(100 * sum(edits) / length) if length else float("nan")
 
     def edits(self, total: np.ndarray) -> Edits:
-        """Return summed statistics (4,) as a named tuple."""
+        """Return summed statistics (4,) as numbers of edits by kind and number of reference
+        units.
+        """
         return Edits(*(int(n) for n in total))
 
     def alignment(self, reference: str, output: str) -> list[Edit]:
-        """Return a unit-by-unit alignment with the minimum number of edits, which `statistics`
-        counts.
+        """Return a unit-by-unit alignment with the minimum number of edits, the number that
+        `statistics` counts.
         """
         wanted, written = (self.counted(text) for text in (reference, output))
         if not wanted:
@@ -94,8 +102,9 @@ class _ErrorRate(Metric):
 
 
 def confusions(edits: Iterable[Edit]) -> list[tuple[Edit, int]]:
-    """Return each edit but "equal" with its number of occurrences, the most frequent first, then in
-    the order of reference and output.
+    """Return each edit other than "equal" with its number of occurrences, most frequent first.
+
+    Equally frequent edits are sorted by the units of reference and output.
     """
     counts = Counter(edit for edit in edits if edit.operation != "equal")
     return sorted(counts.items(), key=lambda item: (-item[1], item[0].reference, item[0].output))
@@ -115,8 +124,10 @@ class CharacterErrorRate(_ErrorRate):
 
 
 class WordErrorRate(_ErrorRate):
-    """Word error rate in percent; words are separated by spaces; in languages without spaces the
-    pieces of `text.chinese.segment` are the words, which the signature states.
+    """Word error rate in percent; words are separated by spaces.
+
+    In languages without spaces, the units of `text.chinese.segment` are the words, and the
+    signature states this.
     """
 
     name = "wer"
@@ -138,7 +149,7 @@ def _compared(wanted: Sequence[str], written: Sequence[str]) -> jiwer.WordOutput
 
 
 def _whole(unit: str) -> str:
-    """Return a unit in the form that jiwer takes for one word: a space is replaced by a visible
-    sign.
+    """Return a unit in a form that jiwer takes for one word: a space is replaced by a visible
+    character.
     """
     return "␣" if unit == " " else unit

@@ -1,4 +1,6 @@
-"""Extractive oracle: the sentences of a text that maximize ROUGE against the references."""
+"""Extractive oracle: selection of the sentences of a text that maximize ROUGE against the
+references.
+"""
 
 import re
 from collections import Counter
@@ -22,11 +24,12 @@ _BEGINS = re.compile(rf"[{_LETTER}0-9A-Za-z「『“（《【]")
 def best_sentences(
     sentences: Sequence[str], references: Sequence[str], language: str, k: int
 ) -> list[int]:
-    """Return the indices of at most `k` sentences that greedily maximize ROUGE, in the order of the
-    text.
+    """Return the indices, in increasing order, of at most `k` sentences that greedily maximize
+    ROUGE.
 
-    Sentences are added one after the other as long as the sum of ROUGE-1 and ROUGE-2 grows, each
-    time the one that raises it most, the first of equals. Source: Nallapati et al. 2017, section 3.
+    In each step, the sentence that raises the sum of ROUGE-1 and ROUGE-2 most is added, or the
+    first of several equally good ones. Selection ends when no sentence raises the sum. Source:
+    Nallapati et al. 2017, section 3.
     """
     gain = Gain(sentences, references, language)
     chosen: list[int] = []
@@ -41,8 +44,8 @@ def best_sentences(
 
 
 class Counted(NamedTuple):
-    """Number of words of a text, its first and last word, and counts of the n-grams that occur in a
-    reference too.
+    """Counts of a text: n-grams that also occur in a reference, number of words, first and last
+    word.
     """
 
     grams: Counter[Gram]
@@ -52,10 +55,10 @@ class Counted(NamedTuple):
 
 
 class Gain:
-    """ROUGE-1 plus ROUGE-2 (F1, 0 to 200) of any selection of these sentences, joined; the same
-    number that `Rouge` gives, to the last bit.
+    """Function that returns ROUGE-1 plus ROUGE-2 (F1, 0 to 200) of a selection of sentences.
 
-    Each sentence is tokenized and counted once, not once for each selection that it is part of.
+    The value is exactly the one that `Rouge` gives for the joined sentences, but each sentence is
+    tokenized and counted only once.
     """
 
     def __init__(self, sentences: Sequence[str], references: Sequence[str], language: str) -> None:
@@ -74,7 +77,7 @@ class Gain:
         self.counted = [self.count(sentence) for sentence in sentences] if stays else None
 
     def count(self, text: str) -> Counted:
-        """Return the counts of one text."""
+        """Return the counts of a text."""
         words = self.words(text)
         grams = count_grams(gram for gram in (*words, *pairwise(words)) if gram in self.wanted)
         return Counted(grams, len(words), *(words[:1] or [""]), *(words[-1:] or [""]))
@@ -88,7 +91,7 @@ class Gain:
         return best_f1(text, self.singles, text.n_word) + best_f1(text, self.pairs, text.n_word - 1)
 
     def in_a_row(self, parts: Iterable[Counted]) -> Counted:
-        """Return the counts of several texts joined, including the bigram at each seam."""
+        """Return the counts of several texts joined, including the bigram at each boundary."""
         parts = [part for part in parts if part.n_word]
         if len(parts) == 1:
             return parts[0]
@@ -105,10 +108,11 @@ def count_grams(grams: Iterable[Gram]) -> Counter[Gram]:
 
 
 def best_f1(text: Counted, references: Sequence[Counter[Gram]], n_gram: int) -> float:
-    """Return the highest F1 (0 to 100) of a text's n-grams against any of the references.
+    """Return the highest F1 (0 to 100) of a text's n-grams of one order against any of the
+    references.
 
     Args:
-        references: n-gram counts of each reference.
+        references: counts of the n-grams of this order in each reference.
         n_gram: number of n-grams of this order in the text.
     """
     shared = [
@@ -125,11 +129,11 @@ def best_f1(text: Counted, references: Sequence[Counter[Gram]], n_gram: int) -> 
 
 
 def f1(precision: float, recall: float) -> float:
-    """Return the harmonic mean of precision and recall; 0 where both are 0."""
+    """Return the harmonic mean of precision and recall; 0.0 if both are 0."""
     return 2 * precision * recall / (precision + recall) if precision + recall > 0 else 0.0
 
 
 @cache
 def words_of(language: str) -> Callable[[str], list[str]]:
-    """Return ROUGE's tokenizer for a language, as a function of a text."""
+    """Return the function by which ROUGE tokenizes texts of a language."""
     return Rouge("1", language).tokens

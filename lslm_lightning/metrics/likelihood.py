@@ -1,4 +1,4 @@
-"""Perplexity and bits per byte from negative log probabilities in nats."""
+"""Perplexity and bits per byte, computed from negative log probabilities in nats."""
 
 import math
 
@@ -10,11 +10,11 @@ from lslm_lightning.text.languages import units_of
 
 
 class _Likelihood(Metric):
-    """Base class of metrics of `nats`. The statistics are the sums of nats, tokens, words, bytes,
-    unknown tokens that are not spelled out, and nats of spelling, over the first reference of each
-    example; nan without `nats`.
+    """Base class of metrics that use `nats`; predictions without `nats` give nan.
 
-    The end of text counts as a token and as a word, since the model predicts it.
+    The statistics of an example refer to its first reference: nats, number of tokens, of words and
+    of bytes, number of unknown tokens that are not spelled out, and nats of the spelling of unknown
+    words. The end of text counts as a token and as a word, since the model predicts it.
     """
 
     higher_is_better = False
@@ -47,8 +47,9 @@ def _exp(x: float) -> float:
 
 
 class NatsPerToken(_Likelihood):
-    """Mean negative log probability per token of the model's own tokenizer, in nats; it compares
-    models that share one.
+    """Mean negative log probability per token, in nats.
+
+    Only models with the same tokenizer can be compared by it.
     """
 
     name = "nats_per_token"
@@ -61,7 +62,10 @@ class NatsPerToken(_Likelihood):
 
 
 class Perplexity(NatsPerToken):
-    """Exponential of the nats per token; it compares models that share a tokenizer."""
+    """Perplexity: exponential of the nats per token.
+
+    Only models with the same tokenizer can be compared by it.
+    """
 
     name = "perplexity"
     unit = ""
@@ -71,12 +75,12 @@ class Perplexity(NatsPerToken):
 
 
 class WordPerplexity(_Likelihood):
-    """Perplexity per word, independent of the tokenizer; the spelling of unknown words is included;
-    nan where unknown words became `<unk>` without being spelled out.
+    """Perplexity per word, independent of the tokenizer.
 
-    A word stands between white space, and the ends of lines and of the text count too, as in PTB
-    and WikiText-2. Where `language` is written without spaces, the pieces of `text.chinese.segment`
-    count instead.
+    Words are separated by white space; ends of lines and the end of text count as words, as in PTB
+    and WikiText-2. If `language` is written without spaces, the units of `text.chinese.segment` are
+    the words. The spelling of unknown words is included. The score is nan if unknown words became
+    `<unk>` without being spelled out.
     """
 
     name = "word_perplexity"
@@ -102,8 +106,10 @@ class WordPerplexity(_Likelihood):
 
 
 class BitsPerByte(_Likelihood):
-    """Bits per UTF-8 byte of text, independent of tokenizer and language; the spelling of unknown
-    words is included; nan where unknown words became `<unk>` without being spelled out.
+    """Bits per UTF-8 byte of text, independent of tokenizer and language.
+
+    The spelling of unknown words is included. The score is nan if unknown words became `<unk>`
+    without being spelled out.
     """
 
     name = "bits_per_byte"

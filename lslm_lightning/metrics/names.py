@@ -1,4 +1,4 @@
-"""Metrics by name, such as "bleu", "chrf", "rougeL", "wer", or by class path."""
+"""Metrics by name, such as "bleu", "chrf", "rougeL" or "wer", or by class path."""
 
 import difflib
 import importlib
@@ -33,11 +33,12 @@ BY_NAME: dict[str, Callable[[str], Metric]] = {
 
 
 def metric_named(name: str, language: str = "en") -> Metric:
-    """Return the metric with this name for answers in `language`; case, hyphens and underscores are
-    ignored.
+    """Return the metric with this name, for answers in `language`.
+
+    Case, hyphens and underscores in the name are ignored.
 
     Raises:
-        ValueError: no metric has this name, or it has no rules for the language.
+        ValueError: no metric has this name, or the metric has no rules for the language.
     """
     folded = {_fold(known): known for known in BY_NAME}
     if _fold(name) not in folded:
@@ -51,11 +52,14 @@ def metric_named(name: str, language: str = "en") -> Metric:
 
 
 def as_metrics(given: "Iterable[MetricLike]") -> list[Metric]:
-    """Return metrics of this project unchanged, and for each object of torchmetrics one metric for
-    every number that it computes.
+    """Return the given objects as metrics of this project.
+
+    A metric of this project is returned unchanged. An object of torchmetrics gives one metric for
+    each number that it computes.
 
     Raises:
-        TypeError: something is neither. ValueError: the torchmetrics object cannot score texts.
+        TypeError: an object is neither.
+        ValueError: a torchmetrics object cannot score texts.
     """
     made: list[Metric] = []
     for each in given:
@@ -76,11 +80,13 @@ def as_metrics(given: "Iterable[MetricLike]") -> list[Metric]:
 
 
 def metrics_at(class_path: str, init_args: Mapping[str, object] | None = None) -> list[Metric]:
-    """Return the metrics made from a class path, such as "torchmetrics.text.BLEUScore", and its
-    arguments.
+    """Return the metrics made by the class at a class path, such as "torchmetrics.text.BLEUScore".
+
+    Args:
+        init_args: arguments of the class.
 
     Raises:
-        ValueError: there is no such class, it refuses its arguments, or it is no metric.
+        ValueError: there is no such class, it refuses its arguments, or it is not a metric.
     """
     module, _, name = class_path.rpartition(".")
     try:

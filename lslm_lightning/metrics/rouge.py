@@ -1,4 +1,4 @@
-"""ROUGE by rouge-score, with tokenizers and sentence splitters for every language."""
+"""ROUGE, computed by rouge-score, with tokenizers and sentence splitters for every language."""
 
 import importlib.util
 import logging
@@ -18,7 +18,7 @@ from lslm_lightning.text.sentences import rules_of_sentences, split_sentences
 
 
 class TextTokenizer(Protocol):
-    """Tokenizer in the form that rouge-score calls."""
+    """Interface of a tokenizer that rouge-score can use."""
 
     def tokenize(self, text: str) -> list[str]:
         """Return the tokens of a text."""
@@ -26,12 +26,11 @@ class TextTokenizer(Protocol):
 
 
 class UnicodeTokenizer:
-    """Tokenizer for any script: lower case, NFKC, no punctuation; CJK characters and, in Thai and
-    the like, grapheme clusters are single tokens, words and numbers of other scripts are kept whole
-    (see `text.chinese.segment`).
+    """Tokenizer for any script: lower case, NFKC, no punctuation.
 
-    rouge-score's own tokenizer keeps nothing outside a-z and 0-9, so that Chinese texts would have
-    no tokens at all.
+    Each CJK character is a token, as is each grapheme cluster in Thai and similar scripts. Words
+    and numbers of other scripts are kept whole (see `text.chinese.segment`). rouge-score's own
+    tokenizer keeps only a-z and 0-9, so that Chinese texts would have no tokens.
     """
 
     language = "und"
@@ -44,14 +43,15 @@ class UnicodeTokenizer:
 
 
 class TurkishTokenizer(UnicodeTokenizer):
-    """`UnicodeTokenizer` with the lower case of Turkish and Azerbaijani."""
+    """`UnicodeTokenizer` with the rules for lower case of Turkish and Azerbaijani."""
 
     language = "tr"
 
 
 class EnglishTokenizer:
-    """rouge-score's own tokenizer with Porter's stemmer; stems are cached, since stemming takes
-    most of the time.
+    """rouge-score's own tokenizer with Porter's stemmer.
+
+    Stems are cached, since stemming takes most of the time.
     """
 
     def __init__(self) -> None:
@@ -66,7 +66,8 @@ class EnglishTokenizer:
 
 
 class JiebaTokenizer:
-    """Chinese words as jieba segments them, in its accurate mode; lower case, NFKC, no punctuation.
+    """Tokenizer that segments Chinese into words with jieba's accurate mode: lower case, NFKC, no
+    punctuation.
 
     Raises:
         ValueError: jieba is not installed.
@@ -93,8 +94,9 @@ class JiebaTokenizer:
 
 
 class CachedTokenizer:
-    """Tokenizer that caches the tokens of another one, since all metrics and systems tokenize the
-    same references.
+    """Tokenizer that caches the tokens which another tokenizer returns.
+
+    All metrics and systems tokenize the same references.
     """
 
     def __init__(self, tokenizer: TextTokenizer) -> None:
@@ -106,20 +108,23 @@ class CachedTokenizer:
 
 @cache
 def cached_tokenizer(kind: Callable[[], TextTokenizer]) -> CachedTokenizer:
-    """Return the cached tokenizer of a class, which all metrics share."""
+    """Return the cached tokenizer for a tokenizer class; all metrics share one per class."""
     return CachedTokenizer(kind())
 
 
 class Rouge(Metric):
-    """Mean over examples of the F1 of shared 1-grams, 2-grams, longest common subsequence ("L") or
-    summary-level longest common subsequence ("Lsum"), 0 to 100.
+    """ROUGE: mean over examples of an F1 between answer and reference, from 0 to 100.
 
-    English is stemmed and tokenized as ROUGE-1.5.5 does it; other languages as in
-    `UnicodeTokenizer`, without stemming. Of several references the one with the highest F1 counts.
-    Sentences for "Lsum" are those of `text.sentences`; line breaks end one. Source: Lin 2004.
+    English is stemmed and tokenized as in ROUGE-1.5.5; other languages as in `UnicodeTokenizer`,
+    without stemming. If there are several references, the one with the highest F1 counts. Sentences
+    for "Lsum" are those of `text.sentences`; a line break also ends a sentence. Source: Lin 2004.
 
-    `words="jieba"` counts Chinese by words instead of characters; its scores are lower, and have a
-    name of their own ("rouge1-jieba").
+    Args:
+        kind: units of the F1: shared 1-grams ("1") or 2-grams ("2"), the longest common subsequence
+            ("L"), or its summary-level variant ("Lsum").
+        language: language of the answers.
+        words: "jieba" counts Chinese words instead of characters; such scores are lower and have a
+            name of their own ("rouge1-jieba").
     """
 
     unit = ""
@@ -213,7 +218,7 @@ _JOINED = frozenset(
 
 
 def _name_of_tokens(language: str) -> str:
-    """Return the name that signatures give to the tokens of `UnicodeTokenizer` in a language."""
+    """Return the name of the tokens of `UnicodeTokenizer` in a language, for signatures."""
     units = units_of(language)
     if units in ("graphemes", "syllables"):
         return units

@@ -1,8 +1,9 @@
 """Confidence intervals and paired tests by resampling of examples.
 
-Every function takes rows of statistics, one an example, and applies the metric's own formula to
-resampled sums. The same seed draws the same examples, so that scores of several systems are paired.
-N examples, D statistics, R resamples.
+Every function takes statistics, one row per example, and applies the metric's formula to resampled
+sums of rows. The same seed draws the same examples, so that scores of several systems are paired.
+
+Array shapes: N examples, D statistics, R resamples.
 """
 
 import math
@@ -23,8 +24,10 @@ _CELLS = 2_000_000  # weights held at a time: 16 MB
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Difference of two systems' scores (first minus second), its 95 % interval, and the two-sided
-    p-value of such a difference between equal systems.
+    """Difference between the scores of two systems, first minus second.
+
+    `low` and `high` bound its 95 % interval. `p` is the two-sided p-value of the null hypothesis
+    that the systems are equal.
     """
 
     difference: float
@@ -36,15 +39,23 @@ class Comparison:
 def bootstrap_totals(
     rows: np.ndarray, n_resample: int = N_RESAMPLE, seed: int = SEED
 ) -> np.ndarray:
-    """Return the sums (R, D) of bootstrap samples: each sums N rows drawn with replacement from
-    `rows` (N, D). Rows of several metrics or systems may be concatenated side by side.
+    """Return the sums (R, D) of bootstrap samples; each sample is N rows drawn with replacement.
+
+    Args:
+        rows: statistics (N, D); those of several metrics or systems may be concatenated side by
+            side.
     """
     return np.concatenate([weights @ rows for weights in _draws(len(rows), n_resample, seed)])
 
 
 def interval(metric: Metric, totals: np.ndarray, confidence: float = 0.95) -> tuple[float, float]:
-    """Return the bounds of the percentile interval of a score over resampled sums (R, D); nan where
-    a score is nan. Source: Efron 1979; Koehn 2004.
+    """Return the bounds of the percentile interval of a score; nan if a resampled score is nan.
+
+    Source: Efron 1979; Koehn 2004.
+
+    Args:
+        totals: resampled sums (R, D).
+        confidence: share of resampled scores inside the interval.
     """
     return _percentiles(_scores(metric, totals), confidence)
 
@@ -56,12 +67,16 @@ def paired_bootstrap(
     n_resample: int = N_RESAMPLE,
     seed: int = SEED,
 ) -> Comparison:
-    """Compare two systems (N, D) by resampling the examples that they share.
+    """Compare two systems by resampling the examples that they share.
 
-    p is two-sided, from the distribution of differences shifted to mean zero. sacreBLEU's
-    `--paired-bs` takes the absolute difference before it shifts the mean, which counts one tail
-    only: its p is about half of this one. Source: Koehn 2004; Efron and Tibshirani 1993, algorithm
-    16.2.
+    The two-sided p comes from the distribution of differences, shifted to mean zero. sacreBLEU's
+    `--paired-bs` takes the absolute difference before it shifts the mean, which counts only one
+    tail, so its p is about half of this one. Source: Koehn 2004; Efron and Tibshirani 1993,
+    algorithm 16.2.
+
+    Args:
+        first: statistics (N, D) of the first system.
+        second: statistics (N, D) of the second system.
     """
     [comparison] = bootstrap_pairs(
         metric, {"first": first, "second": second}, n_resample, seed
@@ -76,11 +91,15 @@ def paired_randomization(
     n_trial: int = N_RESAMPLE,
     seed: int = SEED,
 ) -> Comparison:
-    """Compare two systems (N, D) by exchanging their answers at random, example by example. The
-    interval is that of the paired bootstrap.
+    """Compare two systems by exchanging their answers at random, example by example.
 
-    This is the exact test of the null hypothesis that it does not matter which system wrote which
-    answer; prefer it for p. Source: Noreen 1989; Riezler and Maxwell 2005.
+    This tests the null hypothesis that it does not matter which system wrote which answer. Its
+    p-value is preferable to the one of `paired_bootstrap`, from which the interval is taken.
+    Source: Noreen 1989; Riezler and Maxwell 2005.
+
+    Args:
+        first: statistics (N, D) of the first system.
+        second: statistics (N, D) of the second system.
     """
     systems = {"first": first, "second": second}
     [p] = randomization_pairs(metric, systems, n_trial, seed).values()
@@ -94,13 +113,14 @@ def bootstrap_pairs(
     seed: int = SEED,
     pairs: Sequence[tuple[str, str]] | None = None,
 ) -> dict[tuple[str, str], Comparison]:
-    """Return `paired_bootstrap` of every pair of systems, (N, D) each, with the same resampled
-    examples for all pairs.
+    """Return the result of `paired_bootstrap` for every pair of systems.
 
-    With a single example bounds and p are nan, since nothing is known about its variance.
+    All pairs use the same resampled examples. If there is only one example, its variance is
+    unknown, and bounds and p are nan.
 
     Args:
-        pairs: pairs to compare, in place of every pair.
+        systems: statistics (N, D) by system.
+        pairs: pairs to compare; by default every pair.
     """
     _check_rows(systems)
     if len(next(iter(systems.values()))) < ENOUGH:
@@ -135,11 +155,13 @@ def randomization_pairs(
     seed: int = SEED,
     pairs: Sequence[tuple[str, str]] | None = None,
 ) -> dict[tuple[str, str], float]:
-    """Return the p-value of `paired_randomization` for every pair of systems, (N, D) each, with the
-    same random exchanges for all pairs; nan with a single example.
+    """Return the p-value of `paired_randomization` for every pair of systems.
+
+    All pairs use the same random exchanges. If there is only one example, the p-values are nan.
 
     Args:
-        pairs: pairs to compare, in place of every pair.
+        systems: statistics (N, D) by system.
+        pairs: pairs to compare; by default every pair.
     """
     _check_rows(systems)
     rng = np.random.default_rng(seed)
@@ -172,10 +194,10 @@ def _difference(metric: Metric, first: np.ndarray, second: np.ndarray) -> float:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Return p-values corrected for multiple testing by Holm's step-down procedure, which controls
-    the family-wise error rate.
+    """Return p-values corrected for multiple testing by Holm's step-down procedure.
 
-    Values that are nan stay nan and are not counted as tests. Source: Holm 1979.
+    It controls the family-wise error rate. Values that are nan stay nan and do not count as tests.
+    Source: Holm 1979.
     """
     order = sorted(
         (i for i, p in enumerate(p_values) if not np.isnan(p)), key=lambda i: p_values[i]
@@ -189,8 +211,9 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def _draws(n_example: int, n_resample: int, seed: int) -> Iterator[np.ndarray]:
-    """Yield how often each example is drawn in each bootstrap sample, in blocks (r, N) that have R
-    rows in all; the sums of drawn rows are then a matrix product.
+    """Yield blocks (r, N) of numbers of times that each example is drawn in each bootstrap sample.
+
+    The blocks have R rows in all. With them, sums of drawn rows are a matrix product.
     """
     rng = np.random.default_rng(seed)
     step = max(1, _CELLS // n_example)
@@ -217,7 +240,10 @@ def _percentiles(values: np.ndarray, confidence: float) -> tuple[float, float]:
 
 def _p_value(null: np.ndarray, observed: float) -> float:
     """Return the share of differences under the null hypothesis that are at least as large as the
-    observed one, counting the observed one itself; ties are compared with a tolerance for rounding.
+    observed one, in absolute value.
+
+    The observed difference itself is counted. Ties are compared with a tolerance for rounding
+    errors.
     """
     if np.isnan(observed) or np.isnan(null).any():
         return float("nan")

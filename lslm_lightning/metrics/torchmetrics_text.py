@@ -1,10 +1,11 @@
-"""Adapters for metrics of `torchmetrics.text`, which compute the numbers, as metrics of this
-project, which add statistics for each example.
+"""Adapters that turn metrics of `torchmetrics.text` into metrics of this project, which add
+statistics of examples.
 
-There are three kinds, by their states. Sums over examples (CharErrorRate, BLEUScore, CHRFScore,
-...) are used as additive statistics directly. Means of one number per example (ROUGEScore,
-BERTScore without idf, ...) become the sum of that number and a count. All others are defined only
-for the corpus as a whole: they have a score, but neither a confidence interval nor a paired test.
+There are three kinds, depending on the states of the torchmetrics object. States that are sums over
+examples (CharErrorRate, BLEUScore, CHRFScore, ...) are used directly as statistics. If the score is
+the mean of one number per example (ROUGEScore, BERTScore without idf, ...), the statistics are this
+number and a count. All other metrics are defined only for the corpus as a whole: they have a score,
+but neither a confidence interval nor a paired test.
 """
 
 import hashlib
@@ -46,12 +47,12 @@ CACHED = 4  # batches whose numbers are kept, for the several numbers of one obj
 
 
 def metrics_of(wrapped: torchmetrics.Metric) -> list[Metric]:
-    """Return a metric for each number that `wrapped` computes: three for BERTScore, one for
+    """Return one metric for each number that `wrapped` computes: three for BERTScore, one for
     CharErrorRate.
 
     Raises:
-        ValueError: it does not read texts, gives no number, or does not keep its arguments; the
-            message says what to set.
+        ValueError: the object does not read texts, gives no number, or does not store its
+            arguments; the message states the reason.
     """
     kind = type(wrapped).__name__
     if isinstance(wrapped, text.Perplexity):
@@ -88,14 +89,14 @@ def metrics_of(wrapped: torchmetrics.Metric) -> list[Metric]:
 
 
 def _is_not_distributed() -> bool:
-    """Return False in place of `torch.distributed.is_available`, so that torchmetrics does not
-    synchronize its states.
+    """Return False, in place of `torch.distributed.is_available`, so that torchmetrics does not
+    synchronize states between processes.
     """
     return False
 
 
 def _load_once(wrapped: torchmetrics.Metric) -> None:
-    """Load the model of a BERTScore object once, since torchmetrics would load it again for every
+    """Load the model of a BERTScore object; without this, torchmetrics loads it again for every
     pair of texts.
     """
     if isinstance(wrapped, LEARNED[:1]) and wrapped.model is None:
@@ -105,7 +106,7 @@ def _load_once(wrapped: torchmetrics.Metric) -> None:
 
 
 class _Computed:
-    """A torchmetrics object, and the numbers that it computes for texts."""
+    """Wrapper of a torchmetrics object that computes its numbers for texts."""
 
     def __init__(self, wrapped: torchmetrics.Metric) -> None:
         self.wrapped = wrapped
@@ -115,12 +116,12 @@ class _Computed:
 
     @property
     def default_states(self) -> dict[str, Tensor]:
-        """Initial values of the states that are tensors, by name; of sums all are."""
+        """Initial values, by name, of the states that are tensors."""
         states = self.wrapped._defaults.items()
         return {name: state for name, state in states if isinstance(state, Tensor)}
 
     def update(self, pairs: Pairs) -> None:
-        """Reset the states and update them with these outputs and references."""
+        """Reset the states, and update them with these pairs of an output and its references."""
         self.wrapped.reset()
         outputs = [output for output, _ in pairs]
         if isinstance(self.wrapped, text.SQuAD):
@@ -139,8 +140,9 @@ class _Computed:
         return isinstance(self.wrapped, FIRST_REFERENCE)
 
     def compute(self) -> Numbers:
-        """Return the numbers computed from the states, by name ("" for a single one), each of shape
-        (1,) or (N,).
+        """Return the numbers computed from the states, by name, each of shape (1,) or (N,).
+
+        The name is "" if there is only one number.
         """
         found = type(self.wrapped).compute(self.wrapped)  # not the wrapper, which synchronizes
         if isinstance(found, tuple):
@@ -153,13 +155,15 @@ class _Computed:
         }
 
     def values(self, pairs: Pairs) -> Numbers:
-        """Return the numbers of the corpus made up of these pairs, by name."""
+        """Return the numbers for the corpus that consists of these pairs, by name."""
         with torch.no_grad():
             self.update(pairs)
             return self.compute()
 
     def per_example(self, pairs: Pairs) -> Numbers:
-        """Return each number (N,) of every pair by itself, by name; recent results are cached."""
+        """Return each number (N,) computed for every single pair, by name; recent results are
+        cached.
+        """
         key = tuple(pairs)
         if key not in self._cache:
             self._cache[key] = self._per_example(pairs)
@@ -186,7 +190,11 @@ class _Computed:
 
 
 class _Torchmetrics(Metric):
-    """One number of a torchmetrics metric, in its own unit."""
+    """One number of a torchmetrics metric, in torchmetrics' own unit.
+
+    Args:
+        output: name of the number; "" if the metric computes only one.
+    """
 
     unit = ""
 
@@ -212,7 +220,7 @@ class _Torchmetrics(Metric):
 def _squad_answer(
     id: str, references: Sequence[str]
 ) -> dict[str, str | dict[str, list[str] | list[int]]]:
-    """Return references in the form that torchmetrics reads for SQuAD."""
+    """Return references in the form in which torchmetrics reads the answers of SQuAD."""
     return {"answers": {"answer_start": [0] * len(references), "text": list(references)}, "id": id}
 
 
@@ -221,8 +229,8 @@ def _pair(example: Example, prediction: Prediction) -> tuple[str, tuple[str, ...
 
 
 class _Summed(_Torchmetrics):
-    """Metric whose states are sums over examples: the values of the states, concatenated, are the
-    statistics.
+    """Metric whose torchmetrics states are sums over examples; the statistics are the concatenated
+    states.
     """
 
     def statistics(self, example: Example, prediction: Prediction) -> np.ndarray:
@@ -247,7 +255,7 @@ class _Summed(_Torchmetrics):
 
 
 class _Mean(_Torchmetrics):
-    """Metric that is the mean of a number per example: the statistics are that number and a count
+    """Metric that is the mean of one number per example; the statistics are this number and a count
     of 1.
     """
 
@@ -271,7 +279,7 @@ class _Mean(_Torchmetrics):
 
 
 class _WholeCorpus(_Torchmetrics):
-    """Metric that is defined only for the corpus as a whole, so that its statistics are nan."""
+    """Metric that is defined only for the corpus as a whole; its statistics are nan."""
 
     is_additive = False
 
@@ -293,7 +301,7 @@ def settings_of(wrapped: torchmetrics.Metric) -> dict[str, str]:
     signature.
 
     Raises:
-        ValueError: the object does not keep one of them.
+        ValueError: the object does not store one of its arguments.
     """
     settings = {}
     for name, parameter in inspect.signature(type(wrapped).__init__).parameters.items():
@@ -305,8 +313,8 @@ def settings_of(wrapped: torchmetrics.Metric) -> dict[str, str]:
 
 
 def _argument(wrapped: torchmetrics.Metric, name: str) -> object:
-    """Return the value of a constructor argument from the attribute in which a metric, or its
-    tokenizer, keeps it.
+    """Return the value of a constructor argument, which the metric or its tokenizer stores in an
+    attribute.
     """
     if name == "use_stemmer" and "stemmer" in vars(wrapped):
         return wrapped.stemmer is not None
@@ -322,7 +330,9 @@ def _argument(wrapped: torchmetrics.Metric, name: str) -> object:
 
 
 def _as_text(value: object) -> str:
-    """Return a value as text for a signature; for a network, a digest of its weights."""
+    """Return a value as text for a signature; a network is represented by a digest of its
+    weights.
+    """
     if isinstance(value, nn.Module):
         digest = hashlib.sha256()
         for name, weight in sorted(value.state_dict().items()):

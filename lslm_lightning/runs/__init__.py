@@ -1,4 +1,4 @@
-"""Run directories, and loading the trained model of one."""
+"""Run directories, and loading of their trained models."""
 
 from lslm_lightning.runs.directory import RunDirectory, new_run, reserve
 from lslm_lightning.runs.finding import Chosen, choose_run, find_run

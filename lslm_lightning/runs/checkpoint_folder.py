@@ -1,4 +1,4 @@
-"""Reading checkpoint folders, in which each process has written its part, as plain data."""
+"""Reading of checkpoint folders, to which each process has written one part, as plain data."""
 
 import math
 import pickle
@@ -40,7 +40,9 @@ PLAIN_DATA = {  # what an index may name: classes that describe tensors and file
 
 
 class IndexUnpickler(pickle.Unpickler):
-    """Unpickler of a folder's index that refuses every name outside of `PLAIN_DATA`."""
+    """Unpickler for the index of a checkpoint folder; it refuses every name outside of
+    `PLAIN_DATA`.
+    """
 
     def find_class(self, module: str, name: str) -> object:
         if (module, name) in PLAIN_DATA:
@@ -51,17 +53,17 @@ class IndexUnpickler(pickle.Unpickler):
 
 
 class PlainReader(dcp.FileSystemReader):
-    """Reader of a checkpoint folder that checks the folder's index before use.
+    """Reader of a checkpoint folder that checks the index of the folder before use.
 
-    torch's own reader unpickles the index, which can run any code.
+    torch's own reader unpickles the index without a check, which can run any code.
     """
 
     def read_metadata(self, *args: object, **settings: object) -> Metadata:
         """Return the index of the folder.
 
         Raises:
-            UnpicklingError: it names anything but descriptions of tensors.
-            ValueError: see `check_index`.
+            UnpicklingError: the index names anything other than descriptions of tensors.
+            ValueError: the index is not one of torch, or is inconsistent; see `check_index`.
         """
         folder = Path(self.path)
         with (folder / INDEX).open("rb") as file:
@@ -76,21 +78,21 @@ class PlainReader(dcp.FileSystemReader):
 
 
 class PlainPlanner(DefaultLoadPlanner):
-    """Plan of a load that refuses values other than tensors and plain data."""
+    """Load planner of torch that refuses values other than tensors and plain data."""
 
     def load_bytes(self, read_item: ReadItem, value: BytesIO) -> None:
-        """Load a value that is no tensor; raise torch's error if it holds more than plain data."""
+        """Load a value that is not a tensor; raise torch's error if it is more than plain data."""
         torch.load(value, weights_only=True)
         value.seek(0)
         super().load_bytes(read_item, value)
 
 
 def load_into(state: StateDict, folder: Path, no_dist: bool = False) -> None:
-    """Read the values of `state`, in place, from a checkpoint folder; collective.
+    """Read the values of `state`, in place, from a checkpoint folder; all processes must call this.
 
     Args:
-        state: tensors, in nested dictionaries, with the shapes that the folder has.
-        no_dist: read in this process alone.
+        state: tensors in nested dictionaries, with the shapes that the folder has.
+        no_dist: read in this process only.
 
     Raises:
         OSError: a part cannot be read.
@@ -101,8 +103,11 @@ def load_into(state: StateDict, folder: Path, no_dist: bool = False) -> None:
 
 
 def read_parts(folder: Path, roots: Iterable[str]) -> StateDict:
-    """Return the whole tensors stored in a checkpoint folder under the given top-level keys, as
+    """Return the complete tensors that a checkpoint folder stores under some top-level keys, as
     nested dictionaries.
+
+    Args:
+        roots: the top-level keys.
     """
     wanted = set(roots)
     with as_os_error(folder):
@@ -150,8 +155,9 @@ def check_index(folder: Path, index: Metadata) -> None:
 
 @contextmanager
 def as_os_error(folder: Path) -> Iterator[None]:
-    """Convert torch's CheckpointException, which no `except Exception` catches, to an OSError that
-    names the folder.
+    """Convert torch's CheckpointException inside the context to an OSError that names the folder.
+
+    `except Exception` does not catch a CheckpointException.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""The directory of one run: its model, configuration, scores and logs."""
+"""Directory of one run: its model, configuration, scores and logs."""
 
 import json
 import os
@@ -31,7 +31,7 @@ NOTED = {  # types of what mlflow.json has
 class RunDirectory:
     """Paths of the files in a run directory, `runs/<task>/<name>-<short id>`.
 
-    MLflow stores the same files under the same names, except `last.ckpt` and the predictions of
+    MLflow stores the same files under the same names, except for `last.ckpt` and the predictions of
     validations.
     """
 
@@ -47,32 +47,36 @@ class RunDirectory:
 
     @property
     def checkpoints(self) -> Path:
-        """Folder of `best.ckpt` and `last.ckpt`."""
+        """Folder that contains `best.ckpt` and `last.ckpt`."""
         return self.path / "checkpoints"
 
     @property
     def last(self) -> Path:
-        """Path of the newest training checkpoint; `earlier(last, n)` is the n-th one before it."""
+        """Path of the newest training checkpoint; `earlier(last, n)` is the n-th checkpoint before
+        it.
+        """
         return self.checkpoints / "last.ckpt"
 
     @property
     def predictions(self) -> Path:
-        """Folder of the prediction files, `<split>.jsonl`."""
+        """Folder of the prediction files, named `<split>.jsonl`."""
         return self.path / "predictions"
 
     @property
     def metrics(self) -> Path:
-        """Path of the JSON file of final test scores."""
+        """Path of the JSON file with the final test scores."""
         return self.path / "metrics.json"
 
     @property
     def curves(self) -> Path:
-        """Path of the metric log: one `{"step", "time" (Unix seconds), "name", "value"}` a line."""
+        """Path of the metric log, with one `{"step", "time" (Unix seconds), "name", "value"}` per
+        line.
+        """
         return self.path / "metrics.jsonl"
 
     @property
     def report(self) -> Path:
-        """Folder of the report, `index.html`."""
+        """Folder of the report; its first page is `index.html`."""
         return self.path / "report"
 
     @property
@@ -82,8 +86,9 @@ class RunDirectory:
 
     @property
     def beginning(self) -> JsonObject:
-        """Content of `mlflow.json`: MLflow's "run_id", the start time "began" in Unix seconds,
-        "git.commit" and more; empty if there is no such file.
+        """Contents of `mlflow.json`; empty if there is no such file.
+
+        These include MLflow's "run_id", the start time "began" in Unix seconds, and "git.commit".
 
         Raises:
             ValueError: the file is damaged.
@@ -126,14 +131,18 @@ class RunDirectory:
 
     @property
     def secrets(self) -> Path:
-        """Path of the private file of the settings that config.yaml hides, by dotted name. It is
-        never uploaded.
+        """Path of the private file with the settings that config.yaml hides, by dotted name.
+
+        The file is never uploaded.
         """
         return self.path / "secrets.json"
 
     def save_settings(self, comment: str, config: Settings) -> None:
-        """Write config.yaml without secrets, after a one-line comment, and write the hidden values
-        to `secrets`.
+        """Write `config` to config.yaml without secrets, and the hidden values to the file
+        `secrets`.
+
+        Args:
+            comment: text of the comment line at the top of config.yaml.
         """
         shown = redacted_settings(config)
         if hidden := hidden_values(config, shown):
@@ -143,19 +152,24 @@ class RunDirectory:
         self.save_config(f"# {one_visible_line(redacted(comment))}\n{dump_yaml(shown)}")
 
     def save_config(self, text: str) -> None:
-        """Write the text of config.yaml atomically."""
+        """Write `text` to config.yaml, atomically."""
         atomic_write(self.config, text)
 
 
 def earlier(path: Path, number: int) -> Path:
-    """Return the path of the checkpoint saved `number` saves before `path`: last-1.ckpt for
-    last.ckpt and 1.
+    """Return the path of the checkpoint that was saved `number` saves before the one at `path`.
+
+    This is last-1.ckpt for last.ckpt and 1.
     """
     return path.with_name(f"{path.stem}-{number}{path.suffix}")
 
 
 def new_run(task: str, name: str, root: str | Path = "runs") -> RunDirectory:
-    """Create a run directory with a new unique name.
+    """Create a run directory with a unique name and return it.
+
+    Args:
+        task: name of the folder in `root` for the runs of one task.
+        name: beginning of the directory's name.
 
     Raises:
         ValueError: `name` cannot be part of a file name.
@@ -168,10 +182,10 @@ def new_run(task: str, name: str, root: str | Path = "runs") -> RunDirectory:
 
 
 def locked(directory: RunDirectory) -> FileLock:
-    """Acquire and return the lock of a run directory, to be held while this process trains in it.
+    """Acquire and return the lock of a run directory, which a process holds while it trains there.
 
     Raises:
-        ValueError: another process holds it.
+        ValueError: another process holds the lock.
     """
     lock = FileLock(directory.path / ".lock", timeout=0)
     try:
@@ -185,8 +199,9 @@ def locked(directory: RunDirectory) -> FileLock:
 
 
 def refuse_links(directory: RunDirectory, way_out: str) -> None:
-    """Raise ValueError if the run directory contains a symbolic link that leads out of it, since
-    files would be written there.
+    """Raise ValueError if the run directory contains a symbolic link that leads out of it.
+
+    Files of the run would be written to the target of the link.
 
     Args:
         way_out: command-line option, named in the message, that permits such links.
@@ -201,7 +216,11 @@ def refuse_links(directory: RunDirectory, way_out: str) -> None:
 
 
 def check_name(name: str, setting: str = "name") -> None:
-    """Raise ValueError if `name` cannot be part of a directory name."""
+    """Raise ValueError if `name` cannot be part of a directory name.
+
+    Args:
+        setting: name of the setting, for the message.
+    """
     if not re.fullmatch(r"\w[\w.+-]*", name):
         raise ValueError(
             f"{setting}={name!r} must contain only letters, digits and _.+-, and not begin "
@@ -210,15 +229,15 @@ def check_name(name: str, setting: str = "name") -> None:
 
 
 def as_name(text: str) -> str:
-    """Return the text with every character that a run name cannot have replaced by `_`."""
+    """Return the text with `_` in place of characters that a run name cannot contain."""
     return re.sub(r"^[.+-]|^$|[^\w.+-]+", "_", text)
 
 
 def reserve(task: str, root: str | Path = "runs") -> Path:
-    """Create, if necessary, and return the folder of a task's runs.
+    """Return the folder for the runs of a task, which is created if necessary.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the folder cannot be written.
     """
     folder = Path(root) / task
     try:

@@ -1,4 +1,4 @@
-"""Look-up of run directories by path, checkpoint, pattern or MLflow run id."""
+"""Search for run directories by path, checkpoint, pattern or MLflow run id."""
 
 import glob
 import json
@@ -23,7 +23,10 @@ RUN_ID = re.compile("[0-9a-f]{4,32}")  # an MLflow run id, or its first characte
 
 
 def check_run(reference: str) -> None:
-    """Raise ValueError if no directory or file has this name; MLflow run ids are not looked up."""
+    """Raise ValueError if a reference is neither an existing run nor the form of an MLflow run id.
+
+    MLflow is not asked.
+    """
     if not RUN_ID.fullmatch(reference):
         find_run(reference)
 
@@ -32,9 +35,10 @@ def find_run(reference: str | Path, root: str | Path = "runs") -> RunDirectory:
     """Return the directory of a run.
 
     Args:
-        reference: a run directory, a file or a state inside one, or an MLflow run id or its
-            beginning (4 characters or more). When that run's directory is not on this machine, its
-            artifacts are fetched into `root`.
+        reference: a run directory, a file or checkpoint folder inside one, or an MLflow run id or
+            its beginning (at least 4 characters).
+        root: folder of runs. If the directory of an MLflow run is not on this machine, its
+            artifacts are downloaded there.
 
     Raises:
         ValueError: there is no such run, or more than one.
@@ -58,7 +62,7 @@ def find_run(reference: str | Path, root: str | Path = "runs") -> RunDirectory:
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """Run chosen for a pattern: the newest of the `n_match` runs that match and qualify."""
+    """Run selected by a pattern: the newest of the `n_match` suitable runs that match it."""
 
     pattern: str
     path: Path
@@ -72,11 +76,13 @@ class Chosen:
 
 
 def choose_run(reference: str, is_tested: bool = False) -> Chosen | None:
-    """Return the run that a pattern such as `runs/translation/cldr_demo-*` stands for; None if
-    `reference` is not a pattern.
+    """Return the run that a pattern such as `runs/translation/cldr_demo-*` selects, the newest
+    match.
+
+    The result is None if `reference` is not a pattern.
 
     Args:
-        is_tested: choose among runs with test scores instead of those with a checkpoint.
+        is_tested: select among runs with test scores, instead of those with a checkpoint.
 
     Raises:
         ValueError: no such run directory matches.
@@ -98,8 +104,12 @@ def choose_run(reference: str, is_tested: bool = False) -> Chosen | None:
 
 
 def find_in_mlflow(prefix: str, root: Path) -> RunDirectory:
-    """Return the directory of the only MLflow run whose id begins with `prefix`; its artifacts are
-    downloaded into `root` if the directory is not on this machine.
+    """Return the directory of the only MLflow run whose id begins with `prefix`.
+
+    If the directory is not on this machine, its artifacts are downloaded to a folder inside `root`.
+
+    Raises:
+        ValueError: there is no such run, or more than one.
     """
     store = Store()
     client = store.client()
@@ -123,7 +133,7 @@ def find_in_mlflow(prefix: str, root: Path) -> RunDirectory:
 
 
 def search(client: "MlflowClient", prefix: str) -> "list[Run]":
-    """Return at most two MLflow runs whose id begins with `prefix`."""
+    """Return the MLflow runs whose ids begin with `prefix`, at most two."""
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
     return list(
         client.search_runs(experiments, f"attributes.run_id LIKE '{prefix}%'", max_results=2)
@@ -131,7 +141,11 @@ def search(client: "MlflowClient", prefix: str) -> "list[Run]":
 
 
 def fetch(client: "MlflowClient", run: "Run", path: Path) -> None:
-    """Download a run's artifacts to `path`, which is created only when all of them have arrived."""
+    """Download the artifacts of a run to `path`; the folder appears only when all have arrived.
+
+    Raises:
+        ValueError: the artifacts contain no config.yaml.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".fetch-{secrets.token_hex(4)}")
     draft.mkdir()  # mkdtemp would ignore the user's umask

@@ -1,7 +1,8 @@
-"""Settings that a run's config.yaml hides, and their values in the run's secrets.json.
+"""Settings that a run's config.yaml hides, with values stored in the run's secrets.json.
 
-A value is used only for a setting that config.yaml hides, and only if it agrees with the part that
-config.yaml shows: secrets.json can change no other setting and name no class.
+A stored value is used only for a setting that config.yaml hides, and only if it agrees with the
+visible part of the setting. Therefore secrets.json can neither change other settings nor name a
+class.
 """
 
 import json
@@ -18,8 +19,12 @@ Keys = tuple[str | int, ...]  # keys of a setting from the top; indices in lists
 
 
 def hidden_values(config: Json, shown: Json, name: str = "") -> JsonObject:
-    """Return the values that are masked in `shown`, the redacted copy of `config`, by dotted
-    name.
+    """Return the values that are masked in the redacted copy of a configuration, by dotted name.
+
+    Args:
+        config: the configuration.
+        shown: its redacted copy.
+        name: dotted name of `config` within the whole configuration.
     """
     found: JsonObject = {}
     for key, value in items(config):
@@ -33,8 +38,11 @@ def hidden_values(config: Json, shown: Json, name: str = "") -> JsonObject:
 
 
 def masked(config: Json, above: Keys = ()) -> Iterator[tuple[Keys, Json]]:
-    """Yield the keys of every setting whose value is (partly) masked, with the mapping or list that
-    holds it.
+    """Yield the keys of every setting that is masked, at least in part, and the mapping or list
+    that contains it.
+
+    Args:
+        above: keys of `config` within the whole configuration.
     """
     for key, value in items(config):
         if isinstance(value, dict | list):
@@ -44,8 +52,11 @@ def masked(config: Json, above: Keys = ()) -> Iterator[tuple[Keys, Json]]:
 
 
 def reveal(config: Json, path: Path) -> list[Keys]:
-    """Replace masked values in `config`, in place, by those of a secrets.json; return the keys of
-    the settings that stay masked.
+    """Replace masked values in `config`, in place, and return the keys of settings that stay
+    masked.
+
+    Args:
+        path: file secrets.json of the run, which contains the values.
     """
     hidden = list(masked(config))
     known = read_secrets(path) if hidden else {}
@@ -86,8 +97,9 @@ def read_secrets(path: Path) -> Settings:
 
 
 def items(config: Json) -> Iterator[tuple[str | int, Json]]:
-    """Yield (key, value) pairs of a mapping or (index, value) pairs of a list; nothing for other
-    values.
+    """Yield the (key, value) pairs of a mapping or the (index, value) pairs of a list.
+
+    Other values have none.
     """
     if isinstance(config, Mapping):
         yield from config.items()

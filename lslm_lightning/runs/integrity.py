@@ -1,4 +1,4 @@
-"""Checks of checkpoint files by checksum, since torch does not notice a flipped bit."""
+"""Checks of checkpoint files by their checksums, since torch does not detect a flipped bit."""
 
 import zipfile
 import zlib
@@ -8,8 +8,10 @@ from lslm_lightning.runs.states import damage_of_folder, packing_of
 
 
 def damage(path: Path) -> str | None:
-    """Return a description of how a checkpoint is damaged, by the CRC-32 checksums of its parts;
-    None if it is intact.
+    """Return a description of the damage of a checkpoint, found by the CRC-32 checksums of its
+    parts.
+
+    The result is None if the checkpoint is intact.
     """
     if path.is_dir():
         return damage_of_folder(path)

@@ -1,4 +1,4 @@
-"""Loading a run directory as a model that is ready for use."""
+"""Loading of the trained model of a run directory."""
 
 from collections.abc import Mapping
 from contextlib import nullcontext
@@ -49,11 +49,13 @@ def load_run(reference: str | Path, trust: bool = False) -> LoadedRun:
     """Load the model of a run with the weights of its best checkpoint.
 
     Args:
-        reference: see `find_run`; a checkpoint inside a run directory selects that checkpoint.
-        trust: allow any class that the run names, not only those of this package and of torch.
+        reference: a run directory, or an MLflow run id; a checkpoint inside a run directory selects
+            this checkpoint. See `find_run`.
+        trust: allow any class that the run names, not only classes of this package and of torch.
 
     Raises:
-        ValueError: something is missing, damaged, not trusted, or does not fit together.
+        ValueError: something is missing, damaged or not trusted, or parts of the run do not fit
+            together.
     """
     reference = Path(reference).expanduser()
     directory = find_run(reference)
@@ -89,7 +91,10 @@ def load_run(reference: str | Path, trust: bool = False) -> LoadedRun:
 
 
 def read_config(path: Path) -> JsonObject:
-    """Return the configuration that a run was made with, with hidden settings filled in.
+    """Return the configuration of a run, with hidden settings filled in.
+
+    Args:
+        path: file config.yaml of the run.
 
     Raises:
         ValueError: the file is not the configuration of a run.
@@ -103,17 +108,20 @@ def read_config(path: Path) -> JsonObject:
 
 
 def size_of(checkpoint: Path) -> int:
-    """Return the number of bytes of a checkpoint, which is a file or a folder."""
+    """Return the size in bytes of a checkpoint, which is a file or a folder."""
     files = checkpoint.rglob("*") if checkpoint.is_dir() else [checkpoint]
     return sum(file.stat().st_size for file in files if file.is_file())
 
 
 def config_to_build(path: Path) -> JsonObject:
-    """Return the configuration of a run whose model is to be built.
+    """Return the configuration of a run, after checking that its model can be built.
+
+    Args:
+        path: file config.yaml of the run.
 
     Raises:
-        ValueError: it is not the configuration of a run, or a number of the model or its search is
-            out of any sensible range.
+        ValueError: the file is not the configuration of a run, or a number of the model or its
+            search is out of any sensible range.
     """
     config = read_config(path)
     try:
@@ -124,7 +132,9 @@ def config_to_build(path: Path) -> JsonObject:
 
 
 def without_extra_metrics(spec: Settings) -> JsonObject:
-    """Return the specification of a task without `extra_metrics`, which inference does not need."""
+    """Return a copy of the specification of a task without `extra_metrics`, which inference does
+    not need.
+    """
     given = spec.get("init_args")
     if not isinstance(given, Mapping):
         return dict(spec)
@@ -133,8 +143,10 @@ def without_extra_metrics(spec: Settings) -> JsonObject:
 
 
 def build(spec: Settings, tokenizer: "Tokenizer") -> "LightningModule":
-    """Build the task that `spec` (class_path, init_args) describes, as LightningCLI does, with
-    newly initialized weights.
+    """Build a task from its specification, as LightningCLI does, with newly initialized weights.
+
+    Args:
+        spec: class_path and init_args of the task.
 
     Raises:
         ValueError: `spec` does not fit the class, or names a class that may not be imported
@@ -169,8 +181,11 @@ def build(spec: Settings, tokenizer: "Tokenizer") -> "LightningModule":
 def load_weights(task: "LightningModule", path: Path, tokenizer: "Tokenizer") -> None:
     """Load the weights of a checkpoint into `task`.
 
+    Args:
+        tokenizer: tokenizer of the run, which must be the one of the checkpoint.
+
     Raises:
-        ValueError: the file is not a checkpoint, files beside it are missing, it holds more than
+        ValueError: the file is not a checkpoint, files beside it are missing, it contains more than
             data, or it belongs to another model or vocabulary.
     """
     try:
@@ -228,8 +243,13 @@ def check_tensors(weights: object) -> None:
 
 
 def explain(wrong: "dict[str, tuple[Size, Size]]", vocab_size: int) -> str:
-    """Return text that names a weight with different shapes in checkpoint and model, and says
-    whether the vocabulary size is the reason.
+    """Return a message about a weight whose shape differs between checkpoint and model.
+
+    It states whether the size of the vocabulary is the reason.
+
+    Args:
+        wrong: shapes in the checkpoint and in the model, by name of the weight.
+        vocab_size: size of the vocabulary of the run's tokenizer.
     """
     name, (saved, own) = next(iter(wrong.items()))
     text = f"{name} is {tuple(saved)} in the checkpoint and {tuple(own)} in the model"

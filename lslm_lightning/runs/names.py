@@ -1,4 +1,4 @@
-"""Run names: the config's name and the settings changed on the command line."""
+"""Run names, made of the name of the config and the settings changed on the command line."""
 
 import re
 import unicodedata
@@ -39,14 +39,15 @@ def run_name(
 ) -> str:
     """Return a run name that lists the changed settings, such as "cldr_demo-de-d_model_64".
 
-    The name is a valid folder name on any system and lists at most a few settings; a final "+2"
-    says that two more were changed.
+    The name is a valid folder name on any system. It lists only a few settings; a final "+2" means
+    that two more were changed.
 
     Args:
         stem: name of the config file.
         settings: command-line settings, from `typed_settings`.
         config: the resulting configuration.
-        base: configuration without the command-line settings; a setting equal to it is not listed.
+        base: configuration without the command-line settings; a setting with an equal value there
+            is not listed.
         more: names of further config files that change the first.
     """
     parts = [part for each in more if (part := as_part(each))]
@@ -73,7 +74,7 @@ def run_name(
 
 
 def stem_of(path: str | Path) -> str:
-    """Return the name of a config file, shortened for use in a run name."""
+    """Return the name of a config file without its extension, shortened for use in a run name."""
     stem = as_name(unicodedata.normalize("NFC", Path(path).stem))
     while len(stem.encode()) > LONGEST_STEM:
         stem = stem[:-1]
@@ -81,7 +82,10 @@ def stem_of(path: str | Path) -> str:
 
 
 def typed_settings(arguments: Sequence[str]) -> dict[str, str]:
-    """Return the command-line settings that define the experiment, as text by dotted name."""
+    """Return the command-line settings that define the experiment, as text by dotted name.
+
+    Settings such as `job.name` or `trainer.logger`, which do not define it, are left out.
+    """
     found: dict[str, str] = {}
     for i, word in enumerate(arguments):
         if not re.match(r"--\w", word):
@@ -95,8 +99,10 @@ def typed_settings(arguments: Sequence[str]) -> dict[str, str]:
 
 
 def found_in(config: Json, key: str) -> Json:
-    """Return the setting with this dotted name, in which `init_args` may be omitted; `NOTHING` if
-    there is none.
+    """Return the setting with a dotted name; `NOTHING` if there is none.
+
+    Args:
+        key: dotted name, in which `init_args` may be omitted.
     """
     for name in key.split("."):
         if isinstance(config, Mapping) and name not in config and "init_args" in config:
@@ -108,12 +114,16 @@ def found_in(config: Json, key: str) -> Json:
 
 
 def comparable(value: Json) -> Json:
-    """Return the class path of an object specification, and any other value unchanged."""
+    """Return the class path of an object specification; any other value unchanged."""
     return value["class_path"] if isinstance(value, Mapping) and "class_path" in value else value
 
 
 def part_of(key: str, value: Json) -> str:
-    """Return a setting as one part of a run name: "de", "d_model_64", "LSTM", "no_fused"."""
+    """Return a setting as one part of a run name: "de", "d_model_64", "LSTM", "no_fused".
+
+    Args:
+        key: dotted name of the setting.
+    """
     name = key.rpartition(".")[2]
     value = comparable(value)
     name = SHORT.get(name, name)
@@ -145,13 +155,13 @@ def part_of(key: str, value: Json) -> str:
 
 
 def plain(value: Json) -> str:
-    """Return a value as text; a float without trailing zeros."""
+    """Return a value as text; floats have no trailing zeros."""
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def as_part(text: str) -> str:
-    """Return the text reduced to the characters and length allowed for one part of a run name; may
-    be empty.
+    """Return the text reduced to the characters and the length of one part of a run name; it may be
+    empty.
     """
     clean = re.sub(r"[^\w.-]+", "_", unicodedata.normalize("NFC", text))
     return re.sub(r"_{2,}", "_", clean).strip("_.-")[:LONGEST_PART].rstrip("_.-")

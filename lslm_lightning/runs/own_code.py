@@ -1,7 +1,7 @@
 """Import of the user's own classes from the working directory.
 
-Other files of that directory must not become importable: one may have the name of a module that
-Python or a library imports, such as `json.py` or `jieba.py`.
+Other files of this directory must not become importable: a file such as `json.py` or `jieba.py` may
+have the name of a module that Python or a library imports.
 """
 
 import re
@@ -19,7 +19,7 @@ IMPORT_PATH = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)+")
 def add_working_directory(value: object) -> None:
     """Append the working directory to `sys.path` if an import path in `value` needs it.
 
-    Does nothing while the configuration of an untrusted run is read.
+    The function does nothing while the configuration of an untrusted run is read.
 
     Args:
         value: a configuration, or command-line arguments.
@@ -55,13 +55,15 @@ def paths_in(value: object) -> Iterator[str]:
 
 
 def is_only_here(package: str) -> bool:
-    """Return whether the working directory has a package that Python does not find elsewhere."""
+    """Return whether a package is in the working directory and cannot be imported from
+    elsewhere.
+    """
     folder = Path(package)
     return (folder.is_dir() or folder.with_suffix(".py").is_file()) and not is_installed(package)
 
 
 def is_installed(package: str) -> bool:
-    """Return whether Python finds a package, without importing it."""
+    """Return whether Python can import a package; the package is not imported."""
     try:
         if package in sys.modules:
             return True

@@ -1,8 +1,8 @@
-"""Registry, outside of the run directories, of the runs that this user started on this machine.
+"""Registry of the runs that this user started on this machine, kept outside of the run directories.
 
-A run that names the user's own classes is resumed without `--trust` if its config.yaml is byte for
-byte one that a command of this user wrote, and these classes still come from the same files. A run
-directory cannot prove either by itself. Only digests are stored.
+A run that names the user's own classes can be resumed without `--trust` on two conditions: a
+command of this user wrote its config.yaml, byte for byte, and the classes still come from the same
+files. A run directory cannot prove these conditions by itself. Only digests are stored.
 """
 
 import hashlib
@@ -21,9 +21,9 @@ OFFERED = {*(home.partition(".")[0] for home in HOMES), "lightning", "torchmetri
 
 
 def register_run(config: Path) -> None:
-    """Register that a command of this user wrote this config.yaml.
+    """Record in the registry that a command of this user wrote this config.yaml.
 
-    If the registry cannot be written, the run needs `--trust` if it names the user's own classes.
+    If the registry cannot be written, a run that names the user's own classes will need `--trust`.
     """
     folder = registry()
     try:
@@ -34,7 +34,7 @@ def register_run(config: Path) -> None:
 
 
 def is_own_run(config: Path) -> bool:
-    """Return whether a command of this user wrote this config.yaml as it is now."""
+    """Return whether a command of this user wrote this config.yaml in its present form."""
     record = registry() / fingerprint(config)
     try:
         return not hasattr(os, "getuid") or record.stat().st_uid == os.getuid()
@@ -48,10 +48,11 @@ def registry() -> Path:
 
 
 def fingerprint(config: Path) -> str:
-    """Return the SHA-256 digest of a config.yaml and of the files that its classes come from.
+    """Return the SHA-256 digest of a config.yaml and of the paths from which its classes are
+    imported.
 
     Raises:
-        ValueError, OSError: it cannot be read.
+        ValueError, OSError: config.yaml cannot be read.
     """
     named = packages_in(read_yaml(config, loader=ParserLoader)) - OFFERED
     sources = {name: source_of(name) for name in sorted(named)}
@@ -60,8 +61,9 @@ def fingerprint(config: Path) -> str:
 
 
 def source_of(package: str) -> str | None:
-    """Return the file or folder of a package or module in `sys.path` or the working directory; None
-    if there is none.
+    """Return the path from which a package or module would be imported; None if it is not found.
+
+    The search covers `sys.path` and the working directory.
     """
     spec = PathFinder.find_spec(package, [*sys.path, str(Path.cwd())])
     if spec is None:

@@ -1,4 +1,4 @@
-"""jsonargparse, configured to read YAML as the rest of the project does."""
+"""jsonargparse, configured to read and write YAML as the rest of the project does."""
 
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser, set_dumper, set_loader
@@ -10,7 +10,9 @@ __all__ = ["ArgumentError", "ArgumentParser", "load_for_parser"]
 
 
 def load_for_parser(text: str) -> Json:
-    """Parse YAML for jsonargparse, which expects `{a, b}` and `a:` to stay text."""
+    """Parse YAML for jsonargparse; texts of the form `{a, b}` or `a:` are returned unchanged, as it
+    expects.
+    """
     value = parse_yaml(text, ParserLoader)
     if isinstance(value, dict) and value and all(inner is None for inner in value.values()):
         names = set(text.strip(" {}").replace(" ", "").split(","))

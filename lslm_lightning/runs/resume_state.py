@@ -1,4 +1,4 @@
-"""The checkpoint that a training resumes from: found, verified and read in one way."""
+"""Checkpoint from which a training resumes: search, verification and reading."""
 
 import sys
 from functools import cached_property, lru_cache
@@ -11,14 +11,14 @@ from lslm_lightning.types import StateDict
 
 
 class ResumeState:
-    """Checkpoint, a file or a folder, to resume a training from.
+    """Checkpoint, a file or a folder, from which a training resumes.
 
-    Its checksums are verified once and its header is read once, however often they are asked for;
-    `at` returns the same object for the same checkpoint.
+    Its checksums are verified at most once, and its header is read at most once. `at` returns the
+    same object for the same checkpoint.
 
     Attributes:
-        damage: description of how the checkpoint is damaged; None if it is intact.
-        header: its content with tensors on the meta device; see `read_header`.
+        damage: description of the damage of the checkpoint; None if it is intact.
+        header: contents of the checkpoint with tensors on the meta device; see `read_header`.
     """
 
     def __init__(self, path: Path) -> None:
@@ -26,19 +26,21 @@ class ResumeState:
 
     @classmethod
     def at(cls, path: Path) -> "ResumeState":
-        """Return the state of a checkpoint; the same object while its file is unchanged."""
+        """Return the object for a checkpoint; the same object as before if the file is
+        unchanged.
+        """
         file = path / META if (path / META).exists() else path
         known = file.stat()
         return known_state(path, known.st_mtime_ns, known.st_size, known.st_ino)
 
     @classmethod
     def newest(cls, directory: RunDirectory) -> "ResumeState | None":
-        """Return the newest checkpoint of a run that is not damaged; None if none was saved.
+        """Return the newest intact checkpoint of a run; None if no checkpoint was saved.
 
-        Damaged ones that are newer are reported on standard error.
+        Newer checkpoints that are damaged are reported on standard error.
 
         Raises:
-            ValueError: all of them are damaged.
+            ValueError: all checkpoints are damaged.
         """
         candidates = [directory.last, aside(directory.last)]
         while (path := earlier(directory.last, len(candidates) - 1)).exists():
@@ -92,5 +94,9 @@ class ResumeState:
 
 @lru_cache(maxsize=4)
 def known_state(path: Path, *identity: int) -> ResumeState:
-    """Return the state of a checkpoint whose file has this identity (time, size, number)."""
+    """Return the cached object for a checkpoint.
+
+    Args:
+        identity: modification time, size and inode number of its file, which change with the file.
+    """
     return ResumeState(path)

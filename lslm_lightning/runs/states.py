@@ -1,4 +1,4 @@
-"""Training checkpoints on disk: one file, or a folder in which each process wrote its part."""
+"""Training checkpoints on disk: single files, or folders to which each process wrote its part."""
 
 import json
 import os
@@ -20,8 +20,9 @@ CHECKSUMS = "checksums.json"  # in a folder: CRC-32 of each file
 
 
 def link(old: Path, new: Path) -> None:
-    """Make `new` another name of the content of `old` atomically: hard links where the file system
-    supports them, else a copy.
+    """Make `new` a second name of the file or folder `old`, atomically.
+
+    Files are hard-linked if the file system supports it, else copied.
     """
     draft = new.with_name(f".{new.name}.link")
     remove(draft)
@@ -40,8 +41,9 @@ def _link_file(old: str | Path, new: str | Path) -> None:
 
 
 def put(draft: Path, path: Path) -> None:
-    """Rename `draft` to `path`, replacing it. A folder cannot be replaced in one step, so it has
-    the name `aside(path)` in between.
+    """Rename `draft` to `path`, replacing what is there.
+
+    A folder cannot be replaced in one step, so the old one is called `aside(path)` in between.
     """
     if path.is_dir() or (draft.is_dir() and path.exists()):
         remove(aside(path))
@@ -52,7 +54,7 @@ def put(draft: Path, path: Path) -> None:
 
 
 def aside(path: Path) -> Path:
-    """Return the temporary name of a folder at `path` while it is being replaced."""
+    """Return the temporary name that a file or folder at `path` has while it is being replaced."""
     return path.with_name(f".{path.name}.old")
 
 
@@ -65,7 +67,7 @@ def remove(path: Path) -> None:
 
 
 def synchronize(path: Path) -> None:
-    """Wait until the content of a file, or the list of names in a folder, is on the disk."""
+    """Wait until the contents of a file, or the list of names in a folder, are on the disk."""
     is_windows = not hasattr(os, "O_DIRECTORY")
     if is_windows and path.is_dir():  # Windows cannot open a folder
         return
@@ -80,12 +82,13 @@ def synchronize(path: Path) -> None:
 
 
 def read_state(path: Path) -> StateDict:
-    """Return the content of a checkpoint on the CPU, with whole weights under "state_dict":
-    everything of a file, everything but the optimizer's moments of a folder.
+    """Return the contents of a checkpoint on the CPU, with complete weights under "state_dict".
+
+    For a folder, the optimizer's moments are left out.
 
     Raises:
-        Exception: torch's error for a file that is no checkpoint or holds more than data.
-        ValueError: reading it would take more memory than it has bytes.
+        Exception: torch's error for a file that is not a checkpoint or contains more than data.
+        ValueError: reading the file would take more memory than it has bytes.
     """
     import torch
 
@@ -104,8 +107,11 @@ def read_state(path: Path) -> StateDict:
 
 
 def read_header(path: Path) -> StateDict:
-    """Return the content of a checkpoint with tensors on the meta device, which have shapes but no
-    values; of a folder only what `META` has. Takes little time and memory.
+    """Return the contents of a checkpoint with tensors on the meta device, which have shapes but no
+    values.
+
+    For a folder, these are the contents of its file `META`. The function takes little time and
+    memory.
     """
     import torch
 
@@ -115,8 +121,10 @@ def read_header(path: Path) -> StateDict:
 
 
 def packing_of(parts: zipfile.ZipFile) -> str | None:
-    """Return why reading a checkpoint (a zip file) could take more memory than it has bytes; None
-    if it cannot.
+    """Return the reason why reading a checkpoint could take more memory than it has bytes, or None.
+
+    Args:
+        parts: the checkpoint, opened as a zip file.
     """
     members = parts.infolist()
     if any(member.compress_type != zipfile.ZIP_STORED for member in members):
@@ -133,8 +141,8 @@ def packing_of(parts: zipfile.ZipFile) -> str | None:
 
 
 def read_safetensors(path: Path) -> StateDict:
-    """Return the weights, under "state_dict", and metadata of a safetensors file that `lslm
-    consolidate` wrote.
+    """Return the weights, under "state_dict", and the metadata of a safetensors file written by
+    `lslm consolidate`.
     """
     from safetensors import safe_open
 
@@ -147,13 +155,17 @@ def read_safetensors(path: Path) -> StateDict:
 
 
 def write_checksums(folder: Path, sums: Mapping[str, int]) -> None:
-    """Write the expected checksums of a folder's files into the folder."""
+    """Write the checksums of a checkpoint folder's files into the folder.
+
+    Args:
+        sums: CRC-32 checksum by file name.
+    """
     (folder / CHECKSUMS).write_text(json.dumps(sums, indent=1))
     synchronize(folder / CHECKSUMS)
 
 
 def damage_of_folder(folder: Path) -> str | None:
-    """Return a description of how a checkpoint folder is damaged, by its checksums; None if it is
+    """Return a description of the damage of a checkpoint folder, found by checksums; None if it is
     intact.
     """
     try:

@@ -1,9 +1,9 @@
 """Allow-list of the classes that a run's configuration may name, so that it cannot run foreign
 code.
 
-A configuration is checked as YAML before anything is imported. While it is parsed and built,
-`only_trusted` makes jsonargparse refuse every import path that is not allowed, so that a path that
-the check misses cannot be imported either.
+A configuration is checked as YAML before anything is imported. While it is parsed and its objects
+are built, `only_trusted` also makes jsonargparse refuse every import path that is not allowed. An
+import path that the check overlooks can therefore not be imported either.
 """
 
 import importlib
@@ -115,18 +115,18 @@ LOCK = threading.RLock()  # the settings are global
 
 @dataclass(frozen=True)
 class Gate:
-    """Import paths that are allowed: those of `TRUSTED`, and `also`.
+    """Set of allowed import paths: those of `TRUSTED`, and those in `also`.
 
     Args:
-        also: paths that the user allowed, for any class and any arguments.
-        training: allow the classes of `TRAINER_CLASSES` too.
+        also: import paths that the user allowed, for any class and any arguments.
+        training: also allow the classes of `TRAINER_CLASSES`.
     """
 
     also: frozenset[str] = frozenset()
     training: bool = False
 
     def allows(self, path: str) -> bool:
-        """Return whether an import path may be imported."""
+        """Return whether the class or function with this import path may be imported."""
         if path in self.also or (self.training and path in allowed_arguments()):
             return True
         is_trusted = any(path.startswith(f"{package}.") for package in TRUSTED)
@@ -139,11 +139,11 @@ GATE: ContextVar[Gate | None] = ContextVar("GATE", default=None)
 
 @contextmanager
 def only_trusted(also: Iterable[str] = (), training: bool = False) -> Iterator[None]:
-    """Refuse, inside the context, to import classes that a configuration names and that are not
-    trusted.
+    """Refuse, inside the context, to import untrusted classes that a configuration names.
 
     Args:
-        also, training: see `Gate`.
+        also: import paths that the user allowed, for any class and any arguments.
+        training: also allow the classes of `TRAINER_CLASSES`.
     """
     from jsonargparse._common import parsing_settings  # there is no public way back from "*"
 
@@ -164,14 +164,15 @@ def only_trusted(also: Iterable[str] = (), training: bool = False) -> Iterator[N
 
 
 def is_restricted() -> bool:
-    """Return whether `only_trusted` is active."""
+    """Return whether the code runs inside an `only_trusted` context."""
     return GATE.get() is not None
 
 
 @cache
 def allowed_arguments() -> Mapping[str, set[str]]:
-    """Return the allowed arguments of each class of `TRAINER_CLASSES`, by its public import path
-    and by the path of its module.
+    """Return the allowed arguments of each class of `TRAINER_CLASSES`, by import path.
+
+    Each class is listed under its public import path and under the path of its defining module.
     """
     found: dict[str, set[str]] = {}
     for path, arguments in TRAINER_CLASSES.items():
@@ -181,8 +182,9 @@ def allowed_arguments() -> Mapping[str, set[str]]:
 
 
 def check_trust(config: object) -> None:
-    """Raise ValueError if a configuration, parsed or not, names a class that is not trusted; it is
-    not imported.
+    """Raise ValueError if a configuration, parsed or not, names a class that is not trusted.
+
+    Such a class is not imported.
     """
     gate = GATE.get() or Gate()
     try:
@@ -205,14 +207,19 @@ def check_trust(config: object) -> None:
 
 
 def is_at_home(found: object, path: str) -> bool:
-    """Return whether a class or function is defined in a trusted package."""
+    """Return whether a class or function, found at the import path `path`, is defined in a trusted
+    package.
+    """
     home = f"{getattr(found, '__module__', None) or path}."
     return home == "torch." or any(home.startswith(f"{package}.") for package in HOMES)
 
 
 def check_arguments(path: str, arguments: Settings) -> None:
-    """Raise ValueError for arguments of a class of `TRAINER_CLASSES` that are not allowed or not
-    plain values.
+    """Raise ValueError if arguments of a class of `TRAINER_CLASSES` are not allowed or not plain
+    values.
+
+    Args:
+        path: import path of the class.
     """
     for name, value in arguments.items():
         if value is not None and (name not in allowed_arguments()[path] or not is_plain(value)):
@@ -223,7 +230,9 @@ def check_arguments(path: str, arguments: Settings) -> None:
 
 
 def is_plain(value: object) -> bool:
-    """Return whether a value is a number, text or boolean, or a collection of these."""
+    """Return whether a value is None, a number, a text or a boolean, or a collection of such
+    values.
+    """
     if isinstance(value, Mapping):
         return "class_path" not in value and all(map(is_plain, value.values()))
     if isinstance(value, list | tuple):
@@ -232,13 +241,15 @@ def is_plain(value: object) -> bool:
 
 
 def refuse(path: str) -> NoReturn:
-    """Raise ValueError for an import path that is not trusted, and name the way out."""
+    """Raise ValueError for an import path that is not trusted; the message names the option that
+    permits it.
+    """
     shown = path if all(map(str.isidentifier, path.split("."))) else repr(path[:80])
     raise ValueError(f"the run wants to use {shown}, which an untrusted run may not use; {ADVICE}")
 
 
 def refuse_denied(message: str) -> None:
-    """Raise the error of `refuse` if jsonargparse's message says that an import path was denied."""
+    """Raise the error of `refuse` if a message of jsonargparse says that an import was denied."""
     if denied := re.search(DENIED, message):
         refuse(denied[1])
 
@@ -247,7 +258,7 @@ def resolve(path: str) -> Any:
     """Import and return the class or function with the import path `package.module.name`.
 
     Raises:
-        ValueError: there is none, or it may not be imported.
+        ValueError: there is no such class or function, or it may not be imported.
     """
     if (gate := GATE.get()) is not None and not gate.allows(path):
         refuse(path)
@@ -272,16 +283,16 @@ Named = tuple[str, Settings]  # an import path, and the arguments that it is giv
 def named_in(
     value: object, key: str = "", seen: dict[tuple[int, bool], object] | None = None
 ) -> Iterator[Named]:
-    """Yield every import path in a configuration, parsed or not, with its arguments.
+    """Yield every import path in a configuration, parsed or not, with the arguments of the class.
 
-    A text counts if it looks like an import path, or if jsonargparse would read one in it.
+    A text counts if it looks like an import path, or if jsonargparse would find one in it.
 
     Args:
         key: name of the setting that `value` belongs to.
-        seen: collections already visited, since YAML aliases may repeat without end.
+        seen: collections already visited, since YAML aliases may repeat them without end.
 
     Raises:
-        ValueError: a text mentions `class_path` and cannot be parsed.
+        ValueError: a text contains `class_path` but cannot be parsed.
     """
     value = as_mapping(value)
     seen = {} if seen is None else seen
@@ -312,8 +323,13 @@ def named_in(
 
 
 def named_in_text(text: str, key: str, seen: dict[tuple[int, bool], object]) -> Iterator[Named]:
-    """Yield the import paths that a text is, or that it contains as YAML; the settings in `TEXTS`
-    are never import paths.
+    """Yield the import path that a text is, or the import paths that it contains as YAML.
+
+    Texts of the settings in `TEXTS` are never import paths.
+
+    Args:
+        key: name of the setting that the text belongs to.
+        seen: collections already visited; see `named_in`.
     """
     if is_import_path(text):
         if key not in TEXTS:
@@ -331,18 +347,18 @@ def named_in_text(text: str, key: str, seen: dict[tuple[int, bool], object]) -> 
 
 
 def as_mapping(value: object) -> Json:
-    """Return jsonargparse's Namespace as a mapping, and any other value unchanged."""
+    """Return a Namespace of jsonargparse as a mapping; any other value unchanged."""
     return vars(value) if type(value).__name__ == "Namespace" else value
 
 
 def path_of(value: object) -> str:
-    """Return the import path of a class or function; a `class_path` text is returned unchanged."""
+    """Return the import path of a class or function; a text is returned unchanged."""
     name = getattr(value, "__qualname__", None)
     return f"{value.__module__}.{name}" if name else str(value)
 
 
 def is_import_path(text: str) -> bool:
-    """Return whether a text is a dotted name whose first part is an importable package: not
+    """Return whether a text is a dotted name that begins with an importable package, unlike
     `tokenizer.json`.
     """
     names = text.split(".")

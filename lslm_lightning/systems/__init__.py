@@ -1,1 +1,1 @@
-"""Systems under evaluation, one kind in each file; see `contracts.System`."""
+"""Systems that can be evaluated, one kind per module; see `contracts.System`."""

@@ -1,4 +1,4 @@
-"""N-gram models of words in ARPA files, as KenLM, SRILM and this project write them."""
+"""Word n-gram models in ARPA files, as written by KenLM, SRILM and this project."""
 
 import hashlib
 import re
@@ -30,7 +30,7 @@ class Arpa(Scorer):
     blank is a sentence.
 
     Args:
-        path: of the file.
+        path: ARPA file.
     """
 
     # the passages of a text are scored together
@@ -42,11 +42,12 @@ class Arpa(Scorer):
         self.name = self.path.stem
 
     def prepare(self, examples: Sequence[Example]) -> None:
-        """Check the file.
+        """Check that the file exists and can be used.
 
         Raises:
             FileNotFoundError: there is no such file.
-            ValueError: it is damaged, or has no `<unk>`, so that a new word would be impossible.
+            ValueError: the file is damaged, or has no `<unk>`, so that unknown words would have
+                probability 0.
         """
         if not self.path.is_file():
             raise FileNotFoundError(f"n-gram model {self.path}: there is no such file")
@@ -56,7 +57,7 @@ class Arpa(Scorer):
             )
 
     def fingerprint(self) -> str | None:
-        """Return the SHA-256 of the file; None where it no longer exists."""
+        """Return the SHA-256 of the file; None if the file no longer exists."""
         return hashlib.sha256(self.path.read_bytes()).hexdigest() if self.path.is_file() else None
 
     @cached_property
@@ -69,12 +70,14 @@ class Arpa(Scorer):
 
     @cached_property
     def _spelling(self) -> Spelling:
-        """Model of the spelling of words that are not in the file."""
+        """Model of the spelling of words that are not in the vocabulary of the file."""
         return Spelling([word for word in self._read.words if word not in (BEGIN, END, UNKNOWN)])
 
     def signature(self, mode: Mode) -> str:
-        """Return the signature parts that name the vocabulary and the spelling model of unknown
-        words.
+        """Return the parts of a score's signature that name the vocabulary and the spelling model
+        of unknown words.
+
+        `mode` has no effect.
         """
         words = "\n".join(self._read.words).encode("utf-8", "surrogateescape")
         return f"|spelling:bytes-{ORDER}|tokens:words-{hashlib.sha256(words).hexdigest()[:8]}"
@@ -82,9 +85,12 @@ class Arpa(Scorer):
     def log_prob(
         self, examples: Sequence[Example], answers: Answers | None = None
     ) -> Iterator[Prediction]:
-        """Yield the negative log probability of the first reference of each example; passages of
-        one text ("text#0", "text#1", ...) are read as one text. With `answers`, yield that of each
-        answer after its source, separated by a space where neither has one; see `contracts.Scorer`.
+        """Yield predictions with the negative log probability, in nats, of the first reference of
+        each example.
+
+        Passages of one text ("text#0", "text#1", ...) are read as one text. With `answers`, each
+        answer is scored after its source instead; a space is inserted between source and answer if
+        neither has one. See `contracts.Scorer`.
         """
         if answers is not None:
             for example, answer in pair_answers(examples, answers):
@@ -97,8 +103,9 @@ class Arpa(Scorer):
             yield from passages_of(text, *scored, seconds=perf_counter() - began)
 
     def _score_answer(self, example: Example, answer: str) -> Prediction:
-        """Return the prediction for one answer: the nats of its words and of the ends of its
-        lines.
+        """Return the prediction for one answer after the source of the example.
+
+        Its `nats` include the words of the answer and the ends of its lines.
         """
         began = perf_counter()
         source = example.source
@@ -121,12 +128,13 @@ class Arpa(Scorer):
     def _score(
         self, text: str
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, bool, np.ndarray]:
-        """Score a text: return arrays (n,) with an element for each word and each end of a
-        sentence.
+        """Score a text, one element for each word and each end of a sentence.
 
-        These are: character offset, nats, number of preceding words seen by the model, whether the
-        word is unknown. A fifth value says whether the text differs from its words joined by
-        spaces, a line a sentence; a sixth (n,) has the nats of each unknown word's spelling.
+        Returns:
+            Character offsets (n,); nats (n,); number of preceding words that the model used (n,);
+            mask of
+            unknown words (n,); whether the text differs from its words joined by single spaces, one
+            sentence per line; nats of the spelling of each unknown word (n,), 0 for other elements.
         """
         model = self._read.model
         bos, eos, unk = (self._number[word] for word in (BEGIN, END, UNKNOWN))

@@ -1,4 +1,4 @@
-"""Baselines, which need no model."""
+"""Baselines, which need no trained model."""
 
 import lzma
 import math
@@ -21,8 +21,11 @@ from lslm_lightning.text.sentences import join_sentences, split_sentences
 
 
 class RuleBaseline(Generator):
-    """Baseline that derives its answer from the source by a rule, or ignores the source: its
-    `modality` is then None.
+    """Baseline that computes its answer from an example by a rule.
+
+    Args:
+        answer: the rule.
+        modality: modality of the sources that the rule reads; None if it ignores the source.
     """
 
     is_baseline = True
@@ -47,7 +50,7 @@ class CopySource(RuleBaseline):
 
 
 class FirstSentences(RuleBaseline):
-    """Baseline that returns the first `k` sentences of the source (lead-k), which is strong on
+    """Baseline that returns the first `k` sentences of the source (lead-k); it is strong on
     news.
     """
 
@@ -64,8 +67,8 @@ class FirstSentences(RuleBaseline):
 
 
 class LongestSentence(RuleBaseline):
-    """Baseline that returns the longest sentence of the source, in characters; the first of
-    equals.
+    """Baseline that returns the sentence of the source with the most characters; the first one if
+    several are equally long.
     """
 
     def __init__(self) -> None:
@@ -78,10 +81,10 @@ class LongestSentence(RuleBaseline):
 
 
 class ExtractiveOracle(RuleBaseline):
-    """Upper bound for extractive summarizers: at most `k` sentences of the source, selected by
-    their ROUGE against the references.
+    """Upper bound for extractive summarizers: the best `k` or fewer sentences of the source,
+    selected by their ROUGE score against the references.
 
-    They are returned in the order of the source; see `best_sentences`.
+    Sentences are returned in the order of the source; see `best_sentences`.
     """
 
     is_baseline = False  # it sees the references
@@ -98,16 +101,17 @@ class ExtractiveOracle(RuleBaseline):
 
 
 def most_frequent(answers: Sequence[str]) -> RuleBaseline:
-    """Return a baseline that always gives the most frequent of these (training) answers, the first
-    of equals.
+    """Return a baseline that always gives the most frequent of these training answers, or the first
+    of several equally frequent ones.
     """
     [(answer, _)] = Counter(answers).most_common(1)
     return RuleBaseline("most frequent answer", lambda example: answer, modality=None)
 
 
 def random_answer(answers: Sequence[str], seed: int = 0) -> RuleBaseline:
-    """Return a baseline that gives one of these (training) answers at random, seeded by the
-    example's id.
+    """Return a baseline that gives a random one of these training answers.
+
+    The choice depends only on `seed` and the id of the example.
     """
     return RuleBaseline(
         "random answer",
@@ -117,19 +121,28 @@ def random_answer(answers: Sequence[str], seed: int = 0) -> RuleBaseline:
 
 
 class UniformBytes(Scorer):
-    """Baseline that assigns every byte the same probability: 8 bits per byte, whatever the text."""
+    """Baseline that assigns the same probability to every byte, which gives 8 bits per byte on any
+    text.
+    """
 
     is_baseline = True
     name = "uniform bytes"
 
     def signature(self, mode: Mode) -> str:
-        """Return the signature part which says that tokens are bytes."""
+        """Return the part of a score's signature which states that tokens are bytes.
+
+        `mode` has no effect.
+        """
         return "|tokens:bytes"
 
     def log_prob(
         self, examples: Sequence[Example], answers: Answers | None = None
     ) -> Iterator[Prediction]:
-        """Yield the nats of texts, or of answers whatever their sources; the end costs nothing."""
+        """Yield predictions with the negative log probability, in nats, of the first references or
+        of `answers`.
+
+        The source has no influence, and the end of the text costs nothing.
+        """
         pairs = (
             [(example, example.references[0]) for example in examples]
             if answers is None
@@ -142,8 +155,9 @@ class UniformBytes(Scorer):
 
 
 class Xz(Scorer):
-    """Baseline that compresses the text of the whole evaluation set with `xz -9` and divides the
-    bits evenly among the bytes; it uses no training text.
+    """Baseline that compresses the text of the whole evaluation set with `xz -9`.
+
+    The compressed bits are divided evenly among the bytes of the text. No training text is used.
     """
 
     name = "xz -9"
@@ -154,10 +168,10 @@ class Xz(Scorer):
     def log_prob(
         self, examples: Sequence[Example], answers: Answers | None = None
     ) -> Iterator[Prediction]:
-        """Yield the nats of texts.
+        """Yield predictions with the size, in nats, of the first reference of each example.
 
         Raises:
-            CannotError: there are `answers`.
+            CannotError: `answers` are given, for which a compressor has no probability.
         """
         if answers is not None:
             raise CannotError(f"{self.name} packs texts, and gives no probability of an answer")

@@ -1,4 +1,4 @@
-"""Batches of examples."""
+"""Batches of similar or related examples."""
 
 from collections.abc import Iterator, Sequence
 from itertools import groupby
@@ -7,8 +7,9 @@ from lslm_lightning.contracts import Example
 
 
 def by_length(examples: Sequence[Example], batch_size: int) -> Iterator[list[Example]]:
-    """Yield batches of at most `batch_size` examples with sources of similar length, longest first,
-    so that a lack of memory shows at once.
+    """Yield batches of at most `batch_size` examples with sources of similar length.
+
+    The longest sources come first, so that a lack of memory shows at once.
     """
     order = sorted(examples, key=lambda e: (-e.length, e.id))
     for start in range(0, len(order), batch_size):
@@ -16,8 +17,10 @@ def by_length(examples: Sequence[Example], batch_size: int) -> Iterator[list[Exa
 
 
 def whole_texts(examples: Sequence[Example], n_character: int = 50_000) -> Iterator[list[Example]]:
-    """Yield batches of examples with about `n_character` characters at most; consecutive passages
-    of one text ("play#0", "play#1", see `contracts.Scorer`) stay together.
+    """Yield batches of examples whose references have at most about `n_character` characters in
+    total.
+
+    Consecutive passages of one text ("play#0", "play#1", see `contracts.Scorer`) stay in one batch.
     """
     batch: list[Example] = []
     size = 0

@@ -1,4 +1,4 @@
-"""A trained run of this project as a system."""
+"""Trained runs of this project as systems."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -30,19 +30,19 @@ if TYPE_CHECKING:
 
 
 class Checkpoint(Generator, Scorer):
-    """The model of a run, loaded when it is first used.
+    """Trained model of a run, loaded when it is first used.
 
     Args:
         run: a run directory, a checkpoint file inside one, an MLflow run id, or a pattern such as
             `runs/translation/cldr_demo-*`, which selects the newest matching run directory with a
             checkpoint.
-        search: search algorithm in place of the run's own.
-        batch_size: sources answered together; scores do not depend on it.
-        device: "cpu", "cuda", "cuda:1"; "auto" takes a GPU where there is one.
-        trust: let the run's config name classes outside of this project.
-        fusion: a language model for shallow fusion in the search.
-        allow_mismatch: answer an evaluation set of another task or of other languages than the run
-            was trained for.
+        search: search algorithm that replaces the one of the run.
+        batch_size: number of sources answered together; it does not affect the scores.
+        device: "cpu", "cuda", "cuda:1"; "auto" uses a GPU if there is one.
+        trust: allow the run's config to name classes outside of this project.
+        fusion: language model for shallow fusion in the search.
+        allow_mismatch: answer an evaluation set of a task or languages that the run was not trained
+            for.
     """
 
     def __init__(
@@ -68,20 +68,26 @@ class Checkpoint(Generator, Scorer):
 
     @cached_property
     def chosen(self) -> Chosen | None:
-        """Run selected by the pattern; None where a run is named directly.
+        """Run selected by the pattern; None if `run` is not a pattern.
 
         Raises:
-            ValueError: nothing matches the pattern.
+            ValueError: no run matches the pattern.
         """
         return choose_run(self.given)
 
     @property
     def run(self) -> str:
-        """Reference to the run, with a pattern resolved; ValueError where nothing matches it."""
+        """Reference to the run, with a pattern replaced by the path of the selected run.
+
+        Raises:
+            ValueError: no run matches the pattern.
+        """
         return self.given if self.chosen is None else str(self.chosen.path)
 
     def chosen_runs(self) -> list[Chosen]:
-        """Return the runs selected by patterns, including that of the language model."""
+        """Return the runs that were selected by patterns, including the run of the fused language
+        model.
+        """
         fusion = [] if self.fusion is None else [self.fusion.chosen]
         return [chosen for chosen in (self.chosen, *fusion) if chosen is not None]
 
@@ -93,16 +99,17 @@ class Checkpoint(Generator, Scorer):
         """Check that the run can be read.
 
         Raises:
-            ValueError: there is no such run, a number in its config is impossible, or the language
-                model does not fit.
+            ValueError: there is no such run, a number in its config is impossible, or the fused
+                language model does not fit.
         """
         config_to_build(find_run(self.run).config)
         if self.fusion is not None:
             self.fusion.prepare(self.run)
 
     def fingerprint(self) -> str | None:
-        """Return a digest of the weights, including those of the language model; None where some no
-        longer exist.
+        """Return a digest of the weights of the run and of the fused language model.
+
+        The result is None if some of the weights no longer exist.
         """
         weights = fingerprint_of(self.run)
         if self.fusion is None or weights is None:
@@ -114,7 +121,7 @@ class Checkpoint(Generator, Scorer):
 
     @cached_property
     def loaded(self) -> LoadedRun:
-        """Run with its weights, on the device, set to answer with this search and fusion."""
+        """Run with its weights on the device, set up to answer with `search` and `fusion`."""
         import torch
 
         loaded = load_run(self.run, trust=self.trust)
@@ -130,17 +137,19 @@ class Checkpoint(Generator, Scorer):
 
     @property
     def task(self) -> "TrainedTask":
-        """Task of the run."""
+        """Task of the run, with trained weights."""
         return cast("TrainedTask", self.loaded.task)
 
     @property
     def modality(self) -> str:  # type: ignore[override]  # known when the run is loaded
-        """Modality of the run's task."""
+        """Modality of the sources that the run's task reads."""
         return self.task.modality
 
     def generate(self, examples: Sequence[Example], n_best: int = 1) -> Iterator[Prediction]:
-        """Yield one answer for each example, or `n_best` alternatives each; see
-        `contracts.Generator`.
+        """Yield one prediction per example; if `n_best` is above 1, with that many alternative
+        answers.
+
+        See `contracts.Generator`.
         """
         import torch
 
@@ -154,8 +163,10 @@ class Checkpoint(Generator, Scorer):
     def log_prob(
         self, examples: Sequence[Example], answers: Answers | None = None
     ) -> Iterator[Prediction]:
-        """Yield the nats of whole texts, or of answers after their sources; see
-        `contracts.Scorer`.
+        """Yield predictions with the negative log probability, in nats, of the first references, or
+        of `answers` after the sources of their examples.
+
+        See `contracts.Scorer`.
         """
         if not hasattr(self.task, "log_prob"):
             asked = "a given answer" if answers is not None else "a text alone"
@@ -170,18 +181,22 @@ class Checkpoint(Generator, Scorer):
             yield from task.log_prob(batch)
 
     def cut_sources(self, examples: Sequence[Example]) -> tuple[int, str]:
-        """Return the number of examples whose source is truncated, and an explanation; see
-        `System.cut_sources`.
+        """Return the number of examples whose source is truncated, and a sentence that explains
+        why.
+
+        See `System.cut_sources`.
         """
         return self.task.answering.cut_sources(examples)
 
     def signature(self, mode: Mode) -> str:
-        """Return the signature parts of the run's task for this mode."""
+        """Return the parts of a score's signature that describe how the run's task answers in this
+        mode.
+        """
         return self.task.answering.signature(mode)
 
     def info(self) -> JsonObject:
-        """Return the size of the model, and its weights, search and language model, where there are
-        any.
+        """Return facts about the run: size of the model, path of its weights, and, if there are
+        any, its search, fused language model and length limit.
         """
         task = self.task
         return {
@@ -195,9 +210,7 @@ class Checkpoint(Generator, Scorer):
 
     @property
     def run_directory(self) -> Path | None:  # type: ignore[override]  # of a pattern, found late
-        """Folder of the run, with its config and learning curves; None where it no longer
-        exists.
-        """
+        """Folder of the run, with its config and learning curves; None if it no longer exists."""
         try:
             return find_run(self.run).path
         except ValueError:

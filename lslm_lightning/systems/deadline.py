@@ -1,4 +1,4 @@
-"""HTTP client whose requests end at a deadline, however slowly the server sends."""
+"""HTTP client that enforces a deadline for each request, however slowly the server sends."""
 
 import asyncio
 import threading
@@ -12,17 +12,17 @@ CONNECTING = 0.9  # share of the time in which the connection must be establishe
 
 
 class DeadlineClient:
-    """HTTP client for an OpenAI-compatible server that sends each request once and waits for its
-    whole reply no longer than `seconds`.
+    """HTTP client for an OpenAI-compatible server that sends each request once and waits at most
+    `seconds` for the complete reply.
 
-    The timeout of the HTTP library applies between two pieces of a reply, so that a server which
-    sends a byte a second never exceeds it. Requests run in an event loop of their own, where each
-    can be cancelled; `post` may be called from many threads.
+    The timeout of the HTTP library applies only between two pieces of a reply, so a server that
+    sends one byte per second never exceeds it. Here, requests run in a separate event loop, in
+    which each can be cancelled. `post` may be called from many threads.
 
     Args:
         key: API key.
         base_url: address of the server.
-        seconds: limit from the DNS look-up to the last byte of the reply.
+        seconds: time limit from the DNS look-up to the last byte of the reply.
     """
 
     def __init__(self, key: str, base_url: str, seconds: float) -> None:
@@ -33,12 +33,12 @@ class DeadlineClient:
         threading.Thread(target=self._loop.run_forever, daemon=True, name="requests").start()
 
     def post(self, path: str, body: Mapping[str, Json]) -> Json:
-        """Send a request and return its reply: the JSON object, or the text where it is not
-        declared as JSON.
+        """Send a request and return its reply: the JSON value, or text if it is not declared as
+        JSON.
 
         Raises:
             TimeoutError: the reply was not complete in time.
-            openai.OpenAIError: there is no reply.
+            openai.OpenAIError: there is no reply, or it has an error status.
         """
         return asyncio.run_coroutine_threadsafe(self._post(path, body), self._loop).result()
 

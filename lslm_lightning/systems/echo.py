@@ -1,4 +1,4 @@
-"""Log probabilities of a text that a server echoes, matched with the text that was sent."""
+"""Log probabilities of a text that a server echoes, aligned with the text that was sent."""
 
 import math
 import re
@@ -19,12 +19,13 @@ ALL_CERTAIN = 8  # tokens; a text of so many with probability 1 each was not sco
 
 
 class EchoError(ValueError):
-    """The server did not score the text that it was sent; the message says what it returned."""
+    """The server did not score the text that it was sent; the message states what it returned."""
 
 
 class BoundaryError(ValueError):
-    """A token begins in the context and ends in the passage; `start` is the character offset in the
-    text at which it begins.
+    """A token begins in the context and ends in the passage.
+
+    `start` is the character offset in the text (context and passage) at which the token begins.
     """
 
     def __init__(self, start: int) -> None:
@@ -36,8 +37,9 @@ class BoundaryError(ValueError):
 
 
 class Span(NamedTuple):
-    """Byte range of the text that a token covers; both None for a token in front of the text, such
-    as `<s>`.
+    """Byte range of the text that a token covers.
+
+    Both fields are None for a token before the text, such as `<s>`.
     """
 
     start: int | None
@@ -45,12 +47,16 @@ class Span(NamedTuple):
 
 
 def read_echo(body: Mapping[str, Json], choice: Mapping[str, Json]) -> JsonObject:
-    """Return `tokens` and `logprobs` of a reply, or `offsets` in place of tokens; an empty
-    dictionary where it has none.
+    """Return the fields `tokens`, `logprobs` and `offsets` of the echoed text, as far as a reply
+    has them.
 
-    The known formats are those of OpenAI's completions and chat, of Together (logprobs of the
-    prompt are beside the choices) and vLLM's `prompt_logprobs`. A token is None where the server
-    omits its text.
+    The result is empty if the reply has no log probabilities. A token is None if the server omits
+    its text. The known formats are those of OpenAI's completions and chat, of Together (log
+    probabilities of the prompt are beside the choices) and of vLLM (`prompt_logprobs`).
+
+    Args:
+        body: JSON object of the reply.
+        choice: element of `body["choices"]` to read.
     """
     if isinstance(prompt := choice.get("prompt_logprobs") or body.get("prompt_logprobs"), list):
         return _of_vllm(prompt)
@@ -75,8 +81,11 @@ def read_echo(body: Mapping[str, Json], choice: Mapping[str, Json]) -> JsonObjec
 
 
 def _of_vllm(prompt: Sequence[Mapping[str, Json] | None]) -> JsonObject:
-    """Return `tokens` and `logprobs` from vLLM's format, a dictionary by token id for each token;
-    only a dictionary with a single entry identifies the token of the text.
+    """Return `tokens` and `logprobs` from vLLM's format: one dictionary per token, keyed by token
+    id.
+
+    A dictionary with several entries does not tell which of them is the token of the text, so its
+    token and log probability are None.
     """
     entries = [next(iter(each.values())) if each and len(each) == 1 else {} for each in prompt]
     entries = [entry if isinstance(entry, dict) else {} for entry in entries]
@@ -87,8 +96,9 @@ def _of_vllm(prompt: Sequence[Mapping[str, Json] | None]) -> JsonObject:
 
 
 def _text_of(part: Mapping[str, Json]) -> str | None:
-    """Return the token of one part of a chat's `logprobs.content`; an incomplete character as
-    "bytes:\\x..".
+    """Return the text of one token in a chat's `logprobs.content`.
+
+    An incomplete character is returned as "bytes:\\x..".
     """
     token = part.get("token")
     data = part.get("bytes")
@@ -98,13 +108,14 @@ def _text_of(part: Mapping[str, Json]) -> str | None:
 
 
 def score_passage(echo: Mapping[str, Json], context: str, passage: str) -> tuple[float, int]:
-    """Return the nats of `passage` after `context`, and the number of its tokens.
+    """Return the negative log probability (nats) of `passage` after `context`, and its number of
+    tokens.
 
     Args:
-        echo: the result of `read_echo` for a server that was sent both, joined.
+        echo: result of `read_echo` for a request whose text was `context + passage`.
 
     Raises:
-        EchoError: the tokens are not those of the text, or one of the passage has no probability.
+        EchoError: the tokens do not match the text, or a token of the passage has no probability.
         BoundaryError: a token begins in the context and ends in the passage.
     """
     text = context + passage
@@ -135,10 +146,15 @@ def score_passage(echo: Mapping[str, Json], context: str, passage: str) -> tuple
 
 
 def check_log_probability(value: Json, token: str | None, number: int) -> float:
-    """Return a log probability, at most 0.
+    """Return the log probability `value`; rounding errors above 0 become 0.
+
+    Args:
+        token: text of the token, for the message.
+        number: index of the token, for the message.
 
     Raises:
-        EchoError: it is no such number, or the value by which servers mark an unknown one.
+        EchoError: the value is not a log probability, or is the one by which servers mark an
+            unknown log probability.
     """
     what = f"token {number + 1}, {token!r},"
     if value is None:
@@ -161,16 +177,16 @@ def check_log_probability(value: Json, token: str | None, number: int) -> float:
 
 
 def match(tokens: Sequence[str | None], text: str, boundary: int) -> list[Span]:
-    """Return the byte range of `text` that each token covers, without tokens that the server
-    generated behind its end.
+    """Return the byte range of `text` that each token covers; tokens generated after the text are
+    left out.
 
-    A token that is an incomplete character is given as its bytes, or as U+FFFD or nothing, which
-    stands for one to three non-ASCII bytes. So several alignments may have to be followed. One that
-    reaches the end of the text is chosen, with as many tokens as possible, and with a token that
-    begins at the byte `boundary` where there is one.
+    A token that is an incomplete character is given as its bytes, as U+FFFD or as an empty text;
+    the last two stand for one to three non-ASCII bytes. Several alignments may therefore be
+    possible. The chosen one reaches the end of the text, has as many tokens as possible and, if
+    possible, a token that begins at the byte `boundary`.
 
     Raises:
-        EchoError: joined, the tokens are not the text.
+        EchoError: the joined tokens are not the text.
     """
     data = text.encode()
     for split in (True, False):
@@ -192,11 +208,16 @@ def match(tokens: Sequence[str | None], text: str, boundary: int) -> list[Span]:
 def _ways(
     tokens: Sequence[str | None], data: bytes, boundary: int, split: bool
 ) -> list[dict[int, int | None]]:
-    """Return for each token, after a first element for none, a map from the bytes at which it may
-    end to the byte at which it begins.
+    """Return, for each token, a map from each byte offset at which it may end to the offset at
+    which it begins.
 
-    The list ends early where no token matches. With `split` no token may have bytes on both sides
-    of the boundary.
+    The list has one more element at the start, for the empty sequence of tokens. It ends early if a
+    token does not match.
+
+    Args:
+        data: the text in UTF-8.
+        boundary: byte offset at which the context ends.
+        split: forbid tokens with bytes on both sides of the boundary.
     """
     ways: list[dict[int, int | None]] = [{0: None}]
     # where U+FFFD may end, by its start: it may stand hundreds of times in a row
@@ -223,7 +244,7 @@ def _ways(
 
 
 def _is_before_text(token: str | None) -> bool:
-    """Return whether a token may stand in front of the text without being part of it: `<s>`, or the
+    """Return whether a token may precede the text without being part of it, such as `<s>` or the
     space that SentencePiece adds.
     """
     return token is not None and (
@@ -232,8 +253,9 @@ def _is_before_text(token: str | None) -> bool:
 
 
 def _ends(token: str, data: bytes, start: int) -> set[int]:
-    """Return the byte offsets at which a token that begins at `start` may end; empty where the text
-    does not match.
+    """Return the byte offsets of `data` at which a token that begins at `start` may end.
+
+    The result is empty if the token does not match the text.
     """
     forms = {token.encode("utf-8", "replace"), token.replace("▁", " ").encode("utf-8", "replace")}
     if found := BYTES.fullmatch(token):
@@ -275,11 +297,12 @@ def _is_part(piece: bytes) -> bool:
 
 
 def _slices(echo: Mapping[str, Json], text: str) -> list[str]:
-    """Return the tokens of a reply that gives only their character offsets in the text, as cached
-    by an older version.
+    """Return the tokens of a reply that has only their character offsets in the text.
+
+    Older versions cached such replies.
 
     Raises:
-        EchoError: these are no offsets in the text, or the echoed text is another.
+        EchoError: the offsets are invalid, or the echoed text differs from `text`.
     """
     if not (offsets := echo.get("offsets")):
         return []
@@ -301,8 +324,11 @@ def _slices(echo: Mapping[str, Json], text: str) -> list[str]:
 
 
 def _mismatch(tokens: Sequence[str | None], data: bytes, n_matched: int, reached: int) -> str:
-    """Return a message about tokens of which only the first `n_matched` match the text, up to the
-    byte `reached`.
+    """Return a message which states where tokens and text differ.
+
+    Args:
+        n_matched: number of leading tokens that match.
+        reached: byte offset at which the last of them ends.
     """
     done, rest = (part.decode("utf-8", "ignore") for part in (data[:reached], data[reached:]))
     if n_matched == len(tokens):
@@ -322,5 +348,5 @@ def _mismatch(tokens: Sequence[str | None], data: bytes, n_matched: int, reached
 
 
 def _short(text: str | None) -> str:
-    """Return at most 20 characters of a text, quoted; "without a text" for None."""
+    """Return at most 20 characters of a text, in quotes; "without a text" for None."""
     return "without a text" if text is None else repr(text if len(text) <= 20 else text[:19] + "…")

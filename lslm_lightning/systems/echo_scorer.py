@@ -1,4 +1,4 @@
-"""Log probabilities of given texts by a server that echoes them (`echo`, `logprobs`)."""
+"""Log probabilities of given texts from a server that echoes the prompt (`echo`, `logprobs`)."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -22,12 +22,13 @@ MOST_CONTEXTS = 8  # tried for one passage
 
 
 class EchoScorer:
-    """Scores texts and answers by completions that echo the prompt with log probabilities.
+    """Scorer of texts and answers that uses completions which echo the prompt with log
+    probabilities.
 
     Args:
-        client: sends the requests.
+        client: client that sends the requests.
         extra: additional parameters of each request.
-        concurrency: requests under way at a time.
+        concurrency: maximum number of simultaneous requests.
     """
 
     def __init__(self, client: EndpointClient, extra: JsonObject, concurrency: int) -> None:
@@ -37,8 +38,9 @@ class EchoScorer:
         self.refusals = Refusals((), positive=("max_tokens", "logprobs"))
 
     def score_passages(self, examples: Sequence[Example]) -> Iterator[Prediction]:
-        """Yield a prediction for the first reference of each example, in any order; a passage of a
-        text ("play#1") is scored after the one before it ("play#0").
+        """Yield a prediction for the first reference of each example, in any order.
+
+        A passage of a text ("play#1") is scored after the passage before it ("play#0").
 
         Raises:
             CannotError: the server does not return log probabilities of the text.
@@ -58,7 +60,7 @@ class EchoScorer:
 
     def score_answers(self, pairs: Sequence[tuple[Example, str]]) -> Iterator[Prediction]:
         """Yield a prediction for each answer after the question or the source of its example, in
-        the order of the pairs.
+        order.
 
         Raises:
             CannotError: the server does not return log probabilities of the text.
@@ -77,7 +79,9 @@ class EchoScorer:
                 n_given += 1
 
     def _score_answer(self, example: Example) -> Prediction:
-        """Return the prediction for the first reference after the question or the source."""
+        """Return the prediction for the first reference of an example after its question or
+        source.
+        """
         before = example.question or example.source
         answer = example.references[0]
         if not answer:
@@ -98,8 +102,9 @@ class EchoScorer:
         return Prediction(example.id, nats=nats, n_token=n_token, seconds=reply["seconds"])
 
     def _score_passage(self, example: Example, before: str) -> Prediction:
-        """Return the prediction for the first reference after the context `before`; a shorter or
-        another context is tried where a token spans the boundary.
+        """Return the prediction for the first reference of an example after the context `before`.
+
+        If a token spans the end of the context, a shorter or another context is tried.
         """
         others = iter(CONTEXTS)
         seconds = 0.0
@@ -123,7 +128,7 @@ class EchoScorer:
         raise self._cannot_score(reason)
 
     def _echo(self, name: str, text: str) -> JsonObject:
-        """Return the reply to a request for the tokens of a text and their log probabilities.
+        """Request the tokens of a text and their log probabilities, and return the reply.
 
         Args:
             name: id of the example, for messages.

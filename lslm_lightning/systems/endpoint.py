@@ -1,4 +1,4 @@
-"""A hosted model behind an OpenAI-compatible address: completions, or chat."""
+"""Hosted models behind an OpenAI-compatible address, used by completions or chat."""
 
 import json
 import os
@@ -52,35 +52,36 @@ RECORDED = (  # settings that change answers
 
 
 class Endpoint(Generator, Scorer):
-    """Hosted model that is asked the question of each example (`Example.question`) and answers with
-    the text of its reply.
+    """Hosted model that receives the question of each example (`Example.question`) and replies with
+    the answer.
 
     Requests that fail with 429 or 5xx, or time out, are sent again after growing pauses, unless the
-    server says that a quota is exhausted. Every answer is cached, so that repeating an evaluation
-    costs nothing; it counts in the budget at the price once paid for it.
+    server reports an exhausted quota. Every answer is cached, so repeating an evaluation costs
+    nothing; a cached answer counts towards the budget at the price once paid.
 
-    A parameter that the server refuses by name (`max_tokens` of a reasoning model, say) is renamed
-    as the server demands, or omitted, from then on. This is logged once and recorded.
+    If the server refuses a parameter by name (such as `max_tokens` of a reasoning model), it is
+    renamed as the server demands, or omitted, in all further requests. This is logged once and
+    recorded.
 
     Args:
-        model: the provider's name for it.
-        kind: "chat", or "completions" for models that continue a text; the latter give
-            probabilities too, where the server echoes.
-        base_url: by default `OPENAI_BASE_URL`, or OpenAI's.
-        key_variable: the environment variable that holds the key.
-        instruction: a first message to a chat model.
-        max_tokens: the most it may write, its reasoning included; null to send no limit.
+        model: name of the model at the provider.
+        kind: "chat", or "completions" for models that continue a text; the latter also give
+            probabilities if the server echoes the prompt.
+        base_url: address of the server; by default `OPENAI_BASE_URL`, or the address of OpenAI.
+        key_variable: environment variable that holds the API key.
+        instruction: system message for a chat model.
+        max_tokens: maximum length of an answer, including reasoning; null to send no limit.
         temperature: 0 for the most probable answer; null to send none.
-        seed: for servers that know one.
+        seed: random seed, for servers that support one.
         stop: texts that end a completion.
-        concurrency: requests under way at a time.
-        max_retries: of one request.
-        timeout_seconds: from the beginning of one request to the last byte of its reply.
-        prices: of tokens; without them money is not counted.
-        budget: the most that this evaluation may cost, in the currency of `prices`.
+        concurrency: maximum number of simultaneous requests.
+        max_retries: maximum number of retries of one request.
+        timeout_seconds: time limit from the start of one request to the last byte of its reply.
+        prices: prices of tokens; without them the cost is not counted.
+        budget: maximum cost of this evaluation, in the currency of `prices`.
         extra: additional parameters of the provider, sent unchanged: {reasoning_effort: low},
-            {top_k: 1}, {max_completion_tokens: 2000}, which is sent in place of max_tokens.
-        strip_reasoning: remove reasoning in `<think>` and the like from the answers.
+            {top_k: 1}, {max_completion_tokens: 2000}, which replaces max_tokens.
+        strip_reasoning: remove reasoning, such as `<think>` blocks, from the answers.
     """
 
     # one ledger counts the cost of the evaluation, answers of earlier attempts included
@@ -145,10 +146,10 @@ class Endpoint(Generator, Scorer):
         self.echo = EchoScorer(self.client, self.extra, concurrency)
 
     def _output_limit(self, budget: float | None) -> int:
-        """Return the maximum number of tokens of an answer; 0 without a limit.
+        """Return the maximum number of tokens of an answer; 0 if there is no limit.
 
         Raises:
-            ValueError: there is a budget and no limit.
+            ValueError: there is a budget but no limit.
         """
         limit = self.extra.get("max_completion_tokens", self.max_tokens)
         if isinstance(limit, int):
@@ -161,15 +162,15 @@ class Endpoint(Generator, Scorer):
         return 0
 
     def prepare(self, examples: Sequence[Example]) -> None:
-        """Check that there is a key.
+        """Check that the API key is set.
 
         Raises:
-            EndpointError: there is none.
+            EndpointError: it is not.
         """
         _ = self.client.http
 
     def generate(self, examples: Sequence[Example]) -> Iterator[Prediction]:
-        """Yield the answers in the order in which they come."""
+        """Yield the predictions in the order in which the answers arrive."""
         yield from answer_in_parallel(self._answer, examples, self.concurrency)
 
     def _answer(self, example: Example) -> Prediction:
@@ -213,19 +214,20 @@ class Endpoint(Generator, Scorer):
     def log_prob(
         self, examples: Sequence[Example], answers: Answers | None = None
     ) -> Iterator[Prediction]:
-        """Yield the nats of the first reference of each example, by completions that echo the text;
-        each passage is scored after the one before it. The end of the text is not scored. With
-        `answers`, yield those of each answer after the question or the source of its example; see
+        """Yield predictions with the negative log probability, in nats, of the first reference of
+        each example, from completions that echo the text.
+
+        Each passage is scored after the passage before it. The end of the text is not scored. With
+        `answers`, each answer is scored after the question or source of its example instead; see
         `contracts.Scorer`.
 
-        Exactly the characters of the passage are scored, by tokens that match the text: where a
-        token would span the boundary between context and passage, the passage is scored after a
-        context that ends before that token. For an answer such a token counts as a whole: it is the
-        first of the answer.
+        Exactly the characters of the passage are scored. If a token would span the boundary between
+        context and passage, the context is shortened so that it ends before that token. For
+        answers, a token that spans the boundary counts as the first token of the answer.
 
         Raises:
-            CannotError: the model is asked by chat, which gives no probabilities, or the server
-                does not echo the text that was sent, token for token.
+            CannotError: the model is used by chat, which gives no probabilities, or the server does
+                not echo the text token for token.
         """
         if self.kind == "chat":
             raise CannotError(
@@ -237,16 +239,18 @@ class Endpoint(Generator, Scorer):
             yield from self.echo.score_answers(pair_answers(examples, answers))
 
     def signature(self, mode: Mode) -> str:
-        """Return the signature part of the answers: stripped reasoning, or the context and the
-        model whose tokens are scored.
+        """Return the parts of a score's signature that describe how answers are made in this mode.
+
+        For "generate", they state whether reasoning was stripped; for "log_prob", the context and
+        the model whose tokens are scored.
         """
         if mode == "generate":
             return "|reasoning:stripped" if self.strip_reasoning else ""
         return f"|context:one passage|tokens:{self.model}"
 
     def info(self) -> JsonObject:
-        """Return numbers of tokens and requests and the cost, cached answers included, and all
-        settings that change answers.
+        """Return the numbers of tokens and requests and the cost, including cached answers, and all
+        settings that affect answers.
         """
         ledger = self.ledger
         money = {"money": ledger.spent, "currency": ledger.prices.currency} if ledger.prices else {}
@@ -265,20 +269,20 @@ class Endpoint(Generator, Scorer):
 
 
 def check_range(name: str, value: float, least: float, most: float) -> None:
-    """Check that a setting is in its range; nan is in none.
+    """Check that a setting is in its range; nan is always rejected.
 
     Raises:
-        ValueError: it is not; the message names the setting and the range.
+        ValueError: the value is out of range; the message names the setting and the range.
     """
     if not least <= value <= most:
         raise ValueError(f"{name}={value} must be from {least:,} to {most:,}")
 
 
 def check_extra(extra: JsonObject) -> None:
-    """Check that additional parameters contain none that the evaluation sets itself.
+    """Check that `extra` contains no parameter that the evaluation sets itself.
 
     Raises:
-        ValueError: they do; the message names these.
+        ValueError: it does; the message names the parameters.
     """
     taken = [name for name in extra if name in RESERVED]
     if not taken:

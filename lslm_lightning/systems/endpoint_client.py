@@ -1,4 +1,6 @@
-"""Requests to an OpenAI-compatible server: sent until answered, cached, and counted in a ledger."""
+"""Client for an OpenAI-compatible server, with retries, a cache of replies and a ledger of
+costs.
+"""
 
 import json
 import logging
@@ -48,14 +50,16 @@ UNSENT = (
 
 
 class EndpointError(RuntimeError):
-    """The endpoint did not answer a question. The message is one line, without the key."""
+    """The endpoint did not answer a question; the message is one line and does not contain the
+    key.
+    """
 
 
 class NoReplyError(RuntimeError):
-    """A request was not answered.
+    """The server sent no complete reply to a request.
 
     Attributes:
-        was_sent: whether the server may have processed it, and bill it.
+        was_sent: whether the server may have processed, and may bill, the request.
     """
 
     def __init__(self, message: str, was_sent: bool) -> None:
@@ -64,7 +68,7 @@ class NoReplyError(RuntimeError):
 
 
 class RefusedError(EndpointError):
-    """The endpoint refuses a request, and no change of its parameters helps."""
+    """The endpoint refuses a request, and no change of the request's parameters helps."""
 
     def __init__(self, message: str, problem: Problem) -> None:
         super().__init__(message)
@@ -72,7 +76,7 @@ class RefusedError(EndpointError):
 
 
 class Request(NamedTuple):
-    """Request for one example, with upper bounds of its size.
+    """Request for one example, with upper bounds on the number of tokens read and written.
 
     `name` is the id of the example, for messages.
     """
@@ -84,17 +88,18 @@ class Request(NamedTuple):
 
 
 class EndpointClient:
-    """Client that sends each request until it is answered, with growing pauses; it may be used from
-    many threads.
+    """Client that repeats each request, with growing pauses, until it is answered.
+
+    It may be used from many threads.
 
     Args:
         model: name of the model, for warnings.
         kind: "chat" or "completions".
         base_url: address of the server.
         key_variable: environment variable with the API key.
-        max_retries: of one request.
-        timeout_seconds: from the beginning of one request to the last byte of its reply.
-        ledger: sum of the costs, and the budget.
+        max_retries: maximum number of retries of one request.
+        timeout_seconds: time limit from the start of one request to the last byte of its reply.
+        ledger: ledger that sums the costs and enforces the budget.
     """
 
     def __init__(
@@ -120,10 +125,10 @@ class EndpointClient:
 
     @cached_property
     def http(self) -> "DeadlineClient":
-        """HTTP client with the key.
+        """HTTP client that sends the API key.
 
         Raises:
-            EndpointError: there is no key.
+            EndpointError: the environment variable with the key is not set.
         """
         from lslm_lightning.systems.deadline import DeadlineClient
 
@@ -137,16 +142,18 @@ class EndpointClient:
         return DeadlineClient(key, self.base_url, self.timeout_seconds)
 
     def ask(self, request: Request, refusals: Refusals) -> JsonObject:
-        """Return the reply to a request, from the cache or the server, as it is cached: text, why
-        it ended, tokens with log probabilities, numbers of tokens, seconds.
+        """Return the reply to a request, from the cache or from the server.
+
+        The reply has the fields of a cached reply: text, finish reason, tokens with log
+        probabilities, numbers of tokens, seconds.
 
         Args:
-            refusals: parameters that the server does not accept; they are replaced, and new ones
-                are added.
+            refusals: parameters that the server does not accept. They are replaced in the request,
+                and newly refused ones are added.
 
         Raises:
             RefusedError: the server refuses the request for a reason that no replacement of
-                parameters mends.
+                parameters can fix.
         """
         payload = request.payload
         while True:
@@ -172,11 +179,14 @@ class EndpointClient:
             return reply
 
     def _learn(self, refusals: Refusals, problem: Problem, sent: Mapping[str, Json]) -> None:
-        """Replace parameters of future requests according to a problem that the server reported.
+        """Add a problem that the server reported to `refusals`, so that future requests avoid it.
+
+        Args:
+            sent: payload of the request that caused the problem.
 
         Raises:
-            RefusedError: the problem is of another kind.
-            EndpointError: the budget could not be kept without the refused parameter.
+            RefusedError: no change of parameters solves the problem.
+            EndpointError: the budget cannot be kept without the refused parameter.
         """
         message = redacted(f"{self.base_url}: {ProblemError(problem)}")[:300]
         change = refusals.learn(problem, sent) if problem.status in (400, 422) else None
@@ -192,14 +202,14 @@ class EndpointClient:
             logger.warning("%s: %s", self.model, redacted(change))
 
     def _send_until_answered(self, request: Request) -> JsonObject:
-        """Send a request until it is answered, and return the reply as it is cached.
+        """Send a request until it is answered, and return the reply in its cached form.
 
-        A reply that is late, incomplete or invalid may be billed all the same: it is entered at its
-        highest possible price.
+        A reply that is late, incomplete or invalid may be billed nevertheless, so its highest
+        possible price is entered in the ledger.
 
         Raises:
-            ProblemError: the server reports a problem.
-            EndpointError: it gives no valid reply.
+            ProblemError: the server reports a problem that remains after all retries.
+            EndpointError: the server gives no valid reply.
         """
         n_broken = 0
         for attempt in count():
@@ -247,8 +257,8 @@ class EndpointClient:
         raise AssertionError("unreachable")
 
     def _send(self, payload: JsonObject) -> Json:
-        """Send a request once and return its reply: the JSON object, or the text where it is not
-        declared as JSON.
+        """Send a request once and return its reply: the JSON value, or text if it is not declared
+        as JSON.
 
         Raises:
             ProblemError: the server reports a problem.
@@ -272,8 +282,13 @@ class EndpointClient:
             raise NoReplyError(message, type(error.__cause__).__name__ not in UNSENT) from None
 
     def _enter_losses(self, path: Path) -> None:
-        """Enter the cost of earlier attempts without a reply into the ledger, once for each
-        request, since the budget applies to the whole evaluation.
+        """Enter the cost of earlier attempts that got no reply into the ledger, once for each
+        request.
+
+        The budget applies to the whole evaluation, including earlier attempts.
+
+        Args:
+            path: file for the cached reply to the request.
         """
         n_lost, n_input, n_output = self.cache.earlier_losses(path)
         if n_lost:
@@ -283,9 +298,10 @@ class EndpointClient:
 def answer_in_parallel(
     answer: Callable[[Example], Prediction], examples: Sequence[Example], concurrency: int
 ) -> Iterator[Prediction]:
-    """Yield the predictions of examples as they come, from at most `concurrency` threads at a time.
+    """Yield the predictions of `answer` for the examples as they become ready.
 
-    After an error no further example is started; those under way are yielded before it is raised.
+    At most `concurrency` threads run at a time. After an error, no further example is started; the
+    predictions that are under way are yielded before the error is raised.
     """
     waiting = iter(examples)
     failure = None

@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 
 class ShallowFusion:
-    """Language model, n-gram or neural, whose scores are added in the search of another run with
-    the same tokenizer; see `decoding.Fusion`.
+    """Language model, n-gram or neural, whose scores are added in the search of a run with the same
+    tokenizer; see `decoding.Fusion`.
 
     Args:
-        run: a run as in `Checkpoint`.
-        weight: factor of the language model's log p; 0 disables it.
-        length_bonus: added for each token, since a language model prefers short texts.
-        trust: let the run's config name classes outside of this project.
+        run: run of the language model, as in `Checkpoint`.
+        weight: factor of the language model's log probability; 0 disables it.
+        length_bonus: score added for each token, since a language model prefers short texts.
+        trust: allow the run's config to name classes outside of this project.
     """
 
     def __init__(
@@ -38,18 +38,27 @@ class ShallowFusion:
 
     @cached_property
     def chosen(self) -> Chosen | None:
-        """Run selected by a pattern; None where a run is named directly. ValueError where nothing
-        matches.
+        """Run selected by the pattern; None if `run` is not a pattern.
+
+        Raises:
+            ValueError: no run matches the pattern.
         """
         return choose_run(self.given)
 
     @property
     def run(self) -> str:
-        """Reference to the run, with a pattern resolved; ValueError where nothing matches it."""
+        """Reference to the run, with a pattern replaced by the path of the selected run.
+
+        Raises:
+            ValueError: no run matches the pattern.
+        """
         return self.given if self.chosen is None else str(self.chosen.path)
 
     def prepare(self, asking: str) -> None:
-        """Check that the run can be read and has the tokenizer of the run `asking`.
+        """Check that the language model can be read and has the same tokenizer as another run.
+
+        Args:
+            asking: reference to the run whose search uses the language model.
 
         Raises:
             ValueError: there is no such run, a number in its config is impossible, or its tokenizer
@@ -64,7 +73,7 @@ class ShallowFusion:
             raise self._unknown_tokenizer_error(Path(asking).name)
 
     def fingerprint(self) -> str | None:
-        """Return a digest of the weights; None where they no longer exist."""
+        """Return a digest of the weights of the language model; None if they no longer exist."""
         return fingerprint_of(self.run)
 
     @cached_property
@@ -72,11 +81,11 @@ class ShallowFusion:
         return load_run(self.run, trust=self.trust)
 
     def over(self, tokenizer: Tokenizer, device: str) -> Fusion:
-        """Return the language model as an object that a search over the ids of `tokenizer` calls,
-        on this device.
+        """Return the language model on `device`, in the form that a search over the ids of
+        `tokenizer` uses.
 
         Raises:
-            ValueError: the run has another tokenizer, or is no language model.
+            ValueError: the run has another tokenizer, or is not a language model.
         """
         task = self.loaded.task
         if not hasattr(task, "step"):

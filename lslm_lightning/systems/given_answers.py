@@ -1,6 +1,4 @@
-"""Log probabilities of given answers, which are read from JSON Lines or records and scored in
-batches.
-"""
+"""Log probabilities of given answers, read from JSON Lines or records and scored in batches."""
 
 import json
 import math
@@ -26,10 +24,10 @@ SHAPE = '{"source": ..., "answer": ...} or {"text": ...}'
 
 
 class GivenAnswers(NamedTuple):
-    """Answers to one source, or a text alone.
+    """Answers to one source, or a text without a source.
 
-    `source` is None for a text alone, which is then the only answer. `location` is the file and the
-    line, for messages.
+    `source` is None for a text without a source; `answers` then contains only this text. `location`
+    is the file and line, for messages.
     """
 
     id: str
@@ -44,12 +42,13 @@ def read_answers(
     """Yield the answers in each line of a JSON Lines file; blank lines are skipped.
 
     Args:
-        name: of the file, for messages.
-        source: content of the file.
-        columns: fields that together may replace "source"; several are joined by line ends.
+        name: name of the file, for messages.
+        source: contents of the file.
+        columns: fields that together replace a missing field "source"; they are joined by line
+            ends.
 
     Raises:
-        ValueError: a line is no such record; the message names file and line.
+        ValueError: a line is not a valid record; the message names the file and the line.
     """
     for number, line in numbered_lines(name, source):
         if line and not line.isspace():
@@ -63,12 +62,13 @@ def answers_in(
     """Return the answers in a record.
 
     Args:
-        number: `id` of a record that has none.
-        location: of the record, for messages.
-        columns: see `read_answers`.
+        number: id for a record that has none.
+        location: location of the record, for messages.
+        columns: fields that together replace a missing field "source"; they are joined by line
+            ends.
 
     Raises:
-        ValueError: the record lacks something, or has a value of the wrong type.
+        ValueError: the record lacks a field, or has a value of the wrong type.
     """
     if not isinstance(record, Mapping):
         raise ValueError(f"{location}: expected {SHAPE}, not {json.dumps(record)[:80]}")
@@ -84,7 +84,14 @@ def answers_in(
 
 
 def source_in(record: Mapping[str, Json], columns: Sequence[str], where: str) -> str:
-    """Return the source of a record: the field "source", or the columns that replace it."""
+    """Return the source of a record: the field "source", or the joined fields in `columns`.
+
+    Args:
+        where: location of the record, for messages.
+
+    Raises:
+        ValueError: the record has neither.
+    """
     if "source" in record:
         return text_of(record["source"], "source", where)
     if not columns or any(column not in record for column in columns):
@@ -100,8 +107,12 @@ def source_in(record: Mapping[str, Json], columns: Sequence[str], where: str) ->
 def text_of(value: Json, key: str, where: str) -> str:
     """Return the value of a field, which must be text.
 
+    Args:
+        key: name of the field, for messages.
+        where: location of the record, for messages.
+
     Raises:
-        ValueError: it is no text.
+        ValueError: the value is not text.
     """
     if isinstance(value, Number) or not isinstance(value, str):
         shown = value if isinstance(value, Number) else json.dumps(value, default=str)[:80]
@@ -110,16 +121,16 @@ def text_of(value: Json, key: str, where: str) -> str:
 
 
 class AnswerScorer:
-    """Scores given answers by a trained model.
+    """Scorer of given answers that uses a trained model.
 
     Args:
-        reference: a run as in `Checkpoint`, or a folder with a causal or a sequence-to-sequence
-            model of Hugging Face.
-        device: "cpu", "cuda", "cuda:1"; "auto" takes a GPU where there is one.
-        dtype: "float32", "float64", "bfloat16", ...; "auto" is that of the weights of a run, and
-            for a folder that of `systems.hugging_face.HuggingFaceSystem`.
-        trust: let a run's config name classes outside of this project.
-        batch_size: answers that a model of Hugging Face scores together.
+        reference: a run as in `Checkpoint`, or a folder with a causal or sequence-to-sequence model
+            of Hugging Face.
+        device: "cpu", "cuda", "cuda:1"; "auto" uses a GPU if there is one.
+        dtype: "float32", "float64", "bfloat16", ...; "auto" keeps the type of a run's weights, and
+            follows `systems.hugging_face.HuggingFaceSystem` for a folder.
+        trust: allow a run's config to name classes outside of this project.
+        batch_size: number of answers that a model of Hugging Face scores together.
 
     >>> scorer = AnswerScorer("runs/translation/cldr_demo-1a2b3c4d")
     >>> [found] = scorer.log_prob([{"source": "Monday", "answer": "lundi"}])
@@ -156,16 +167,18 @@ class AnswerScorer:
         self.system = run
 
     def log_prob(self, records: Iterable[Mapping[str, Json]]) -> Iterator[Prediction]:
-        """Yield one prediction for each answer of each record, in order, with the answer as
-        `output` and its negative log probability as `nats`; see `contracts.Scorer`.
+        """Yield one prediction for each answer of each record, in order.
+
+        A prediction has the answer as `output` and the negative log probability as `nats`; see
+        `contracts.Scorer`.
 
         Args:
-            records: {"source": ..., "answer": ...}, where an answer may be a list of several, or
-                {"text": ...}; instead of "source" a record may have the columns of the task, see
+            records: {"source": ..., "answer": ...}, where "answer" may be a list, or {"text": ...}.
+                Instead of "source", a record may have the data columns of the run's task, listed in
                 `columns`.
 
         Raises:
-            ValueError: a record has another form, or cannot be scored; the message names it.
+            ValueError: a record is malformed, or cannot be scored; the message names it.
         """
         given = (
             answers_in(record, number, f"record {number}", self.columns)
@@ -180,8 +193,8 @@ class AnswerScorer:
         """Yield each element of `given` with its predictions, in order.
 
         Raises:
-            ValueError: one cannot be scored; the message names it, and those before it were
-                yielded.
+            ValueError: an element cannot be scored; the message names it. All elements before it
+                have been yielded.
         """
         for chunk in chunks(given):
             try:
@@ -218,8 +231,9 @@ class AnswerScorer:
 
 
 def chunks(given: Iterable[GivenAnswers]) -> Iterator[list[GivenAnswers]]:
-    """Yield lists of at most `CHUNK` elements; an error in `given` is raised after the elements
-    before it.
+    """Yield lists of at most `CHUNK` elements.
+
+    If iterating over `given` raises ValueError, the elements before it are yielded first.
     """
     chunk: list[GivenAnswers] = []
     failure = None
@@ -238,14 +252,17 @@ def chunks(given: Iterable[GivenAnswers]) -> Iterator[list[GivenAnswers]]:
 
 
 def is_hugging_face(reference: str) -> bool:
-    """Return whether a folder holds a model as `save_pretrained` writes it, and no run."""
+    """Return whether a folder holds a model written by `save_pretrained`, and is not a run
+    directory.
+    """
     folder = Path(reference).expanduser()
     return (folder / "config.json").is_file() and not (folder / "config.yaml").is_file()
 
 
 def source_columns(reference: str) -> tuple[str, ...]:
-    """Return the data columns that the source of a run's task is made of; empty where they are not
-    known.
+    """Return the names of the data columns from which a run's task builds the source.
+
+    The result is empty if they are unknown.
     """
     data = read_config(find_run(reference).config).get("data") or {}
     try:
@@ -261,7 +278,7 @@ def source_columns(reference: str) -> tuple[str, ...]:
 
 
 def as_record(given: GivenAnswers, prediction: Prediction, answer: str) -> JsonObject:
-    """Return a scored answer as a JSON object; null where its log probability is minus infinity."""
+    """Return a scored answer as a JSON object; an infinite value becomes null."""
     nats = prediction.nats
     if nats is not None and not math.isfinite(nats):
         nats = None

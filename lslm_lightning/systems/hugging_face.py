@@ -1,5 +1,5 @@
-"""A model of Hugging Face's `transformers` as a system: causal or sequence to sequence, from a
-folder or the hub.
+"""Models of Hugging Face's `transformers` as systems: causal or sequence-to-sequence, from a folder
+or the hub.
 """
 
 import json
@@ -57,31 +57,31 @@ SAMPLING = (  # settings without effect on a search that does not sample
 
 
 class HuggingFaceSystem(Generator, Scorer):
-    """Causal or sequence-to-sequence model of Hugging Face; its weights are read from safetensors
-    alone, and code from its repository is never run.
+    """Causal or sequence-to-sequence model of Hugging Face.
 
-    A sequence-to-sequence model reads the source of an example, a causal one its question, in its
-    own chat template where it has one. A source longer than the model's limit loses its end, the
-    question of a causal model its beginning, so that the question itself stays; the signature has
-    the number of tokens that are read.
+    Weights are read only from safetensors, and code from the model's repository is never run.
+
+    A sequence-to-sequence model reads the source of an example. A causal model reads its question,
+    in the model's chat template if there is one. A source that is too long is truncated at its end,
+    a question at its beginning; the signature states the maximum number of tokens.
 
     Settings of `generation_config.json` that change answers (penalties, forced or suppressed
-    tokens, ...) apply, and are recorded. Its settings of the search are ignored, with a warning:
-    answers are greedy, or of `n_beam` beams, of `max_new_tokens` at most.
+    tokens, ...) apply and are recorded. Its search settings are ignored, with a warning: the search
+    is greedy, or a beam search with `n_beam` beams, and writes at most `max_new_tokens`.
 
     Args:
-        path: a folder saved with `save_pretrained`, tokenizer included, or a hub id.
-        prefix: text in front of every source: "translate English to German: ", say, for T5.
-        n_beam: beams; 1 is greedy search.
-        max_new_tokens: the most it may write.
-        batch_size: sources answered together.
-        context: tokens read at a time when a text is scored; by default the model's maximum, at
-            most 1024.
-        stride: tokens a window advances; half of `context` by default.
-        device: "cpu", "cuda", "cuda:1"; "auto" takes a GPU where there is one.
+        path: a hub id, or a folder saved with `save_pretrained`, including the tokenizer.
+        prefix: text before every source, such as "translate English to German: " for T5.
+        n_beam: number of beams; 1 is greedy search.
+        max_new_tokens: maximum number of tokens in an answer.
+        batch_size: number of sources answered together.
+        context: tokens per window when a text is scored; by default the model's maximum, at most
+            1024.
+        stride: number of tokens by which a window advances; by default half of `context`.
+        device: "cpu", "cuda", "cuda:1"; "auto" uses a GPU if there is one.
         dtype: "float32", "bfloat16", ...; "auto" is float32 on a CPU and as saved on a GPU.
-        allow_mismatch: answer an evaluation set of other languages than the model's files state, as
-            those of Marian do.
+        allow_mismatch: answer an evaluation set of languages other than those stated in the model's
+            files, as in those of Marian models.
     """
 
     def __init__(
@@ -121,38 +121,47 @@ class HuggingFaceSystem(Generator, Scorer):
         """Model and tokenizer.
 
         Raises:
-            ValueError: it cannot be used; the message is one line.
+            ValueError: the model cannot be used; the message is one line.
         """
         return load_model(self.path, self.device, self.dtype)
 
     def prepare(self, examples: Sequence[Example]) -> None:
-        """Check that there is such a model.
+        """Check that the model exists.
 
         Raises:
-            ValueError: there is none, or transformers is not installed.
+            ValueError: there is no such model, or transformers is not installed.
         """
         model_config(self.path)
 
     def purposes(self) -> list[Purpose]:
-        """Return the languages that the tokenizer's file states; none for a group of languages."""
+        """Return the languages stated in the tokenizer's files; empty if these state a group of
+        languages.
+        """
         return purposes_in_files(self.path)
 
     def fingerprint(self) -> str | None:
-        """Return a digest of the names, sizes and times of a folder's files; None for a hub id."""
+        """Return a digest of the names, sizes and modification times of the files in the folder;
+        None for a hub id.
+        """
         return fingerprint_of_folder(self.path)
 
     @property
     def reads_sources(self) -> bool:
-        """True for a sequence-to-sequence model."""
+        """True for a sequence-to-sequence model, which reads the source of an example; False for a
+        causal model, which reads the question.
+        """
         return self.loaded.reads_sources
 
     def generate(self, examples: Sequence[Example], n_best: int = 1) -> Iterator[Prediction]:
-        """Yield one answer for each example, or `n_best` alternatives each, from at least as many
-        beams; see `contracts.Generator`. Their log p is that of the search, including what the
-        folder forces or penalizes. A warning names the settings of the folder that are ignored.
+        """Yield one prediction per example; if `n_best` is above 1, with that many alternative
+        answers.
+
+        The search computes the log probability of an alternative, including the effect of forced
+        tokens and penalties. A warning names the settings of `generation_config.json` that are
+        ignored. See `contracts.Generator`.
 
         Raises:
-            ValueError: `n_best` is below 1, or there are fewer beams.
+            ValueError: `n_best` is below 1 or above `n_beam`.
         """
         if not 1 <= n_best <= max(1, self.n_beam):
             raise ValueError(
@@ -173,8 +182,10 @@ class HuggingFaceSystem(Generator, Scorer):
             yield from self._answer(batch) if n_best == 1 else self._n_best(batch, n_best)
 
     def cut_sources(self, examples: Sequence[Example]) -> tuple[int, str]:
-        """Return the number of questions that are truncated, and an explanation; see
-        `System.cut_sources`.
+        """Return the number of sources or questions that are truncated, and a sentence that
+        explains why.
+
+        See `System.cut_sources`.
         """
         if not self.longest:
             return 0, ""
@@ -220,7 +231,7 @@ class HuggingFaceSystem(Generator, Scorer):
         ]
 
     def _n_best(self, batch: Sequence[Example], n_best: int) -> Iterator[Prediction]:
-        """Yield predictions with the best beams as `alternatives`."""
+        """Yield predictions whose `alternatives` are the `n_best` best beams."""
         began = perf_counter()
         given = self._read(batch)
         n_read = 1 if self.reads_sources else given["input_ids"].size(1)
@@ -243,8 +254,10 @@ class HuggingFaceSystem(Generator, Scorer):
             )
 
     def _read(self, batch: Sequence[Example]) -> dict[str, "Tensor"]:
-        """Return padded `input_ids` and `attention_mask` (B, S) of the prompts, truncated to
-        `longest`, on the model's device.
+        """Return padded `input_ids` and `attention_mask` (B, S) of the prompts, on the model's
+        device.
+
+        Prompts are truncated to `longest` tokens.
         """
         model, tokenizer = self.loaded
         tokenizer.padding_side = "right" if self.reads_sources else "left"
@@ -261,7 +274,7 @@ class HuggingFaceSystem(Generator, Scorer):
 
     @property
     def set_aside(self) -> JsonObject:
-        """Settings of `generation_config.json` that are ignored."""
+        """Settings of `generation_config.json` that are ignored, by name."""
         ours = {"do_sample": False, "num_beams": self.n_beam, "max_new_tokens": self.max_new_tokens}
         return {
             name: value
@@ -272,16 +285,17 @@ class HuggingFaceSystem(Generator, Scorer):
     def log_prob(
         self, examples: Sequence[Example], answers: Answers | None = None
     ) -> Iterator[Prediction]:
-        """Yield the nats of whole texts by a causal model, in sliding windows, end of text included
-        where the tokenizer has one. With `answers`, yield those of each answer after the input that
-        `generate` reads for its example; see `contracts.Scorer`.
+        """Yield predictions with the negative log probability, in nats, of the first references
+        under a causal model, or of `answers`.
 
-        The labels of a sequence-to-sequence model are those that its tokenizer makes of an answer
-        for training, followed by the end token.
+        A text is scored in sliding windows, including the end of text if the tokenizer has one. An
+        answer is scored after the input that `generate` reads for its example; see
+        `contracts.Scorer`. A sequence-to-sequence model scores the labels that its tokenizer makes
+        of an answer for training, followed by the end token.
 
         Raises:
-            CannotError: a sequence-to-sequence model cannot score a text alone.
-            ValueError: a decoder has fewer positions than an answer has tokens.
+            CannotError: a sequence-to-sequence model is given no `answers`.
+            ValueError: an answer has more tokens than the decoder has positions.
         """
         if answers is not None:
             began = perf_counter()
@@ -300,7 +314,7 @@ class HuggingFaceSystem(Generator, Scorer):
                 yield from score_text(self.loaded, list(passages), *reach)
 
     def _score_answers(self, pairs: Sequence[tuple[Example, str]]) -> list[Prediction]:
-        """Return predictions for answers after the inputs of their examples, in order."""
+        """Return the predictions for answers after the inputs of their examples, in order."""
         model, tokenizer = self.loaded
         if self.reads_sources:
             return score_labels(model, tokenizer, pairs, self._read, self.batch_size)
@@ -314,11 +328,12 @@ class HuggingFaceSystem(Generator, Scorer):
 
     @cached_property
     def longest(self) -> int | None:
-        """Maximum number of tokens of a question: a causal model needs room for its answer too;
-        None where there is no limit.
+        """Maximum number of input tokens; None if there is no limit.
+
+        A causal model needs room for `max_new_tokens` after its input.
 
         Raises:
-            ValueError: there is no room.
+            ValueError: there is no room for an input.
         """
         positions = self.loaded.positions
         if positions is None or self.reads_sources:
@@ -333,7 +348,7 @@ class HuggingFaceSystem(Generator, Scorer):
 
     @property
     def context(self) -> int:
-        """Number of tokens read at a time when a text is scored."""
+        """Number of tokens per window when a text is scored."""
         return min(self.given_context or 1024, self.loaded.positions or 1024)
 
     @property
@@ -342,8 +357,10 @@ class HuggingFaceSystem(Generator, Scorer):
         return min(self.given_stride or max(1, self.context // 2), self.context)
 
     def signature(self, mode: Mode) -> str:
-        """Return the signature parts for the number of tokens read, and for the tokenizer whose
-        tokens are counted.
+        """Return the parts of a score's signature that describe how the model answers in this mode.
+
+        For "generate", they state the maximum number of input tokens; for "log_prob", the windows
+        and the tokenizer.
         """
         if mode == "generate":
             return "" if self.longest is None else f"|source:{self.longest}"
@@ -351,7 +368,7 @@ class HuggingFaceSystem(Generator, Scorer):
         return f"|context:{self.context}|stride:{self.stride}|tokens:{tokens}"
 
     def info(self) -> JsonObject:
-        """Return the size of the model, its search and its generation settings."""
+        """Return facts about the model: its size, search and generation settings."""
         weights = list(self.loaded.model.parameters())
         aside = self.set_aside
         settings = self.loaded.generation_settings
@@ -368,5 +385,5 @@ class HuggingFaceSystem(Generator, Scorer):
 
 
 def plain(settings: JsonObject) -> JsonObject:
-    """Return settings with every value in a type that JSON has."""
+    """Return the settings with every value converted to a type that JSON has."""
     return dict(json.loads(json.dumps(settings, default=str)))

@@ -1,4 +1,4 @@
-"""A model of `transformers` with its tokenizer, loaded from a folder or the hub."""
+"""Loading of a `transformers` model and its tokenizer from a folder or the hub."""
 
 import hashlib
 import json
@@ -62,7 +62,9 @@ class Model(Protocol):
         ...
 
     def generate(self, **settings: object) -> Any:
-        """Return generated ids (B, T), or an object with these, as the settings say."""
+        """Return generated ids (B, T), or an object that contains them, depending on the
+        settings.
+        """
         ...
 
     def parameters(self) -> "Iterator[torch.nn.Parameter]":
@@ -78,7 +80,7 @@ class Loaded(NamedTuple):
 
     @property
     def reads_sources(self) -> bool:
-        """True for a sequence-to-sequence model."""
+        """True for a sequence-to-sequence model, False for a causal model."""
         return bool(self.model.config.is_encoder_decoder)
 
     @property
@@ -89,7 +91,7 @@ class Loaded(NamedTuple):
 
     @property
     def generation_settings(self) -> JsonObject:
-        """Settings in `generation_config.json` that change answers and are not the default."""
+        """Settings in `generation_config.json` that affect answers and differ from the defaults."""
         settings = self.model.generation_config.to_diff_dict()
         return {
             name: value
@@ -99,7 +101,9 @@ class Loaded(NamedTuple):
 
     @property
     def positions(self) -> int | None:
-        """Maximum number of tokens of the model and its tokenizer; None where there is no limit."""
+        """Maximum number of tokens that the model and its tokenizer allow; None if there is no
+        limit.
+        """
         limits = (
             getattr(self.model.config.get_text_config(), "max_position_embeddings", None),
             self.tokenizer.model_max_length,
@@ -108,12 +112,16 @@ class Loaded(NamedTuple):
 
     @property
     def tokenizer_options(self) -> dict[str, bool]:
-        """Arguments of the tokenizer for prompts; a chat template adds special tokens itself."""
+        """Arguments for tokenizing prompts; special tokens are omitted if the chat template adds
+        them.
+        """
         return {"add_special_tokens": self.reads_sources or self.tokenizer.chat_template is None}
 
     def prompt(self, example: Example, prefix: str) -> str:
-        """Return the input for an example: `prefix` with its source, or with its question in the
-        chat template where there is one.
+        """Return the input of the model for an example.
+
+        This is `prefix` followed by the source for a sequence-to-sequence model, and by the
+        question for a causal model, in its chat template if there is one.
         """
         if self.reads_sources:
             return prefix + example.source
@@ -126,22 +134,25 @@ class Loaded(NamedTuple):
         )
 
     def vocabulary_digest(self) -> str:
-        """Return 8 hexadecimal digits that identify the tokenizer's class and vocabulary."""
+        """Return 8 hexadecimal digits that identify the class and the vocabulary of the
+        tokenizer.
+        """
         vocabulary = sorted(self.tokenizer.get_vocab().items())
         content = json.dumps([type(self.tokenizer).__name__, vocabulary])
         return hashlib.sha256(content.encode()).hexdigest()[:8]
 
 
 def load_model(path: str, device: str, dtype: str) -> Loaded:
-    """Return the model at a path or hub id, in evaluation mode, with weights from safetensors alone
-    and without code from its repository.
+    """Return the model in a folder or with a hub id, in evaluation mode, and its tokenizer.
+
+    Weights are read only from safetensors, and code from the model's repository is never run.
 
     Args:
-        device: "cpu", "cuda", "cuda:1"; "auto" takes a GPU where there is one.
+        device: "cpu", "cuda", "cuda:1"; "auto" uses a GPU if there is one.
         dtype: "float32", "bfloat16", ...; "auto" is float32 on a CPU and as saved on a GPU.
 
     Raises:
-        ValueError: it cannot be used; the message is one line.
+        ValueError: the model cannot be used; the message is one line.
     """
     import torch
     from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
@@ -172,8 +183,9 @@ def load_model(path: str, device: str, dtype: str) -> Loaded:
 
 
 def purposes_in_files(path: str) -> list[Purpose]:
-    """Return the languages in the tokenizer's file of a folder or hub id; none where it has a group
-    of languages ("mul", "ROMANCE").
+    """Return the languages stated in the tokenizer's files of a folder or hub id.
+
+    The result is empty if the files state none or a group of languages ("mul", "ROMANCE").
     """
     name = "tokenizer_config.json"
     try:
@@ -190,7 +202,9 @@ def purposes_in_files(path: str) -> list[Purpose]:
 
 
 def fingerprint_of_folder(path: str) -> str | None:
-    """Return a digest of the names, sizes and times of a folder's files; None for a hub id."""
+    """Return a digest of the names, sizes and modification times of the files in a folder; None for
+    a hub id.
+    """
     folder = Path(path)
     if not folder.is_dir():
         return None
@@ -203,7 +217,7 @@ def fingerprint_of_folder(path: str) -> str | None:
 
 
 def is_language(code: object) -> TypeGuard[str]:
-    """Return whether a code is that of one language in CLDR, so not "mul", "ROMANCE" or ""."""
+    """Return whether a code denotes a single language in CLDR, unlike "mul", "ROMANCE" or ""."""
     if not isinstance(code, str) or base_language(code) in ("mul", "und", "mis", "zxx"):
         return False
     return name_of_language(code) != code

@@ -1,6 +1,6 @@
-"""Log probabilities by a model of `transformers`, of given tokens and of those that it generates.
+"""Log probabilities of given tokens and of generated tokens under a `transformers` model.
 
-B rows, T time, S source time, V vocabulary.
+Array shapes: B rows, T time, S source time, V vocabulary.
 """
 
 import math
@@ -26,8 +26,8 @@ Pair: TypeAlias = tuple[Example, str]
 
 
 class ScoredWindow(NamedTuple):
-    """Part of a row of ids: the model reads ids[start : end - 1], and the predictions of
-    ids[first:end] count.
+    """Window over a row of ids: the model reads ids[start : end - 1] and is scored on its
+    predictions of ids[first:end].
     """
 
     start: int
@@ -36,8 +36,11 @@ class ScoredWindow(NamedTuple):
 
 
 def windows(n: int, context: int, stride: int) -> Iterator[ScoredWindow]:
-    """Yield sliding windows over a row of `n` ids, of at most `context` tokens each, which advance
-    by `stride`; each id but the first counts once.
+    """Yield sliding windows over a row of `n` ids; each id except the first is scored once.
+
+    Args:
+        context: maximum number of tokens that the model reads in a window.
+        stride: number of tokens by which a window advances.
     """
     first = 1
     while first < n:
@@ -49,8 +52,13 @@ def windows(n: int, context: int, stride: int) -> Iterator[ScoredWindow]:
 def score_text(
     loaded: "Loaded", passages: Sequence[Example], context: int, stride: int
 ) -> Iterator[Prediction]:
-    """Yield a prediction of a causal model for each of the consecutive passages of one text; a
-    token belongs to the passage in which it begins.
+    """Yield the prediction of a causal model for each of the consecutive passages of one text.
+
+    A token belongs to the passage in which it begins.
+
+    Args:
+        context: number of tokens per window.
+        stride: number of tokens by which a window advances.
     """
     tokenizer = loaded.tokenizer
     began = perf_counter()
@@ -68,8 +76,12 @@ def score_text(
 def token_nats(
     model: "Model", ids: Sequence[int], context: int, stride: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the negative log probability of each id but the first, float64, and the number of ids
-    that it was predicted from.
+    """Return the negative log probabilities of all ids but the first, float64, and the number of
+    ids from which each was predicted.
+
+    Args:
+        context: number of tokens per window.
+        stride: number of tokens by which a window advances.
     """
     import torch
 
@@ -93,13 +105,14 @@ def score_continuations(
     stride: int,
     batch_size: int,
 ) -> list[Prediction]:
-    """Return predictions of a causal model for answers that follow given ids, in order.
+    """Return the predictions of a causal model for answers that continue given ids, in order.
 
     Args:
-        before: ids that are read and not scored, at least one for each answer.
-        context: tokens that are read at a time.
-        stride: tokens by which a window advances.
-        batch_size: windows that are read together.
+        pairs: examples and answers.
+        before: for each answer, at least one id that is read but not scored.
+        context: number of tokens per window.
+        stride: number of tokens by which a window advances.
+        batch_size: number of windows that are read together.
     """
     encoded = tokenizer(
         [answer for _, answer in pairs], add_special_tokens=False, return_offsets_mapping=True
@@ -128,11 +141,12 @@ def score_labels(
     read: Callable[[Sequence[Example]], Mapping[str, "Tensor"]],
     batch_size: int,
 ) -> list[Prediction]:
-    """Return predictions of a sequence-to-sequence model for answers to sources, in order.
+    """Return the predictions of a sequence-to-sequence model for answers to sources, in order.
 
     Args:
+        pairs: examples and answers.
         read: returns the padded sources of examples: input_ids (B, S) and attention_mask (B, S).
-        batch_size: answers of similar length that are scored together.
+        batch_size: number of answers, of similar length, that are scored together.
 
     Raises:
         ValueError: an answer has more tokens than the decoder has positions.
@@ -162,8 +176,14 @@ def score_labels(
 
 
 def batches(sizes: Sequence[int], batch_size: int) -> Iterator[slice]:
-    """Yield slices of rows of decreasing size: at most `batch_size` rows, and at most
-    `SCORED_TOKENS` tokens with padding unless it is a single row.
+    """Yield slices that divide rows into batches of at most `batch_size` rows and `SCORED_TOKENS`
+    tokens.
+
+    A single row may have more tokens.
+
+    Args:
+        sizes: numbers of tokens of the rows, in decreasing order; a batch is padded to its longest
+            row.
     """
     at = 0
     while at < len(sizes):
@@ -173,8 +193,8 @@ def batches(sizes: Sequence[int], batch_size: int) -> Iterator[slice]:
 
 
 def labels_of(tokenizer: "PreTrainedTokenizerBase", answers: Sequence[str]) -> list[list[int]]:
-    """Return the ids that a decoder is trained to generate, with the end token where there is
-    one.
+    """Return the ids that a decoder is trained to generate for each answer, including the end token
+    if the tokenizer has one.
     """
     end = tokenizer.eos_token_id
     return [
@@ -184,13 +204,15 @@ def labels_of(tokenizer: "PreTrainedTokenizerBase", answers: Sequence[str]) -> l
 
 
 def is_unknown(tokenizer: "PreTrainedTokenizerBase", ids: Sequence[int]) -> np.ndarray:
-    """Return a mask (n,) that is True for `<unk>`."""
+    """Return a mask (n,) of the ids that are `<unk>`."""
     unknown = tokenizer.unk_token_id
     return np.equal(ids, -1 if unknown in (None, tokenizer.eos_token_id) else unknown)
 
 
 def first_id(tokenizer: "PreTrainedTokenizerBase") -> int:
-    """Return the id that stands in front of a text without context."""
+    """Return the id that precedes a text without context: bos, eos or pad, the first that the
+    tokenizer has.
+    """
     ids = (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id)
     return next(i for i in ids if i is not None)
 
@@ -203,12 +225,15 @@ def causal_nats(
     stride: int,
     batch_size: int,
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Return, for each row, the negative log probability of each id after the given ones, float64,
-    and the number of ids that each was predicted from.
+    """Return, for each row, the negative log probabilities of the ids after the given ones,
+    float64, and the number of ids from which each was predicted.
 
     Args:
         model: a causal model.
-        n_given: number of ids at the start of each row, at least 1, that are read and not scored.
+        n_given: number of ids, at least 1, at the start of each row that are read but not scored.
+        context: number of tokens per window.
+        stride: number of tokens by which a window advances.
+        batch_size: number of windows that are read together.
     """
     import torch
 
@@ -249,8 +274,8 @@ def paired_nats(
 
     Args:
         model: a sequence-to-sequence model.
-        given: its sources: input_ids (B, S) and attention_mask (B, S).
-        labels: ids that its decoder should generate, the end included.
+        given: inputs of the encoder: input_ids (B, S) and attention_mask (B, S).
+        labels: ids that the decoder should generate for each row, including the end.
     """
     import torch
 
@@ -263,7 +288,7 @@ def paired_nats(
 
 
 def padded(rows: Sequence[Sequence[int]], pad_id: int, device: "torch.device") -> "Tensor":
-    """Return rows as one (B, longest) int64 tensor, padded with `pad_id` on the right."""
+    """Return the rows as one int64 tensor (B, longest), padded with `pad_id` on the right."""
     import torch
 
     longest = max(map(len, rows))
@@ -271,8 +296,8 @@ def padded(rows: Sequence[Sequence[int]], pad_id: int, device: "torch.device") -
 
 
 def nats_of(logits: "Tensor", ids: "Tensor") -> np.ndarray:
-    """Return the negative log probability of `ids` (n,) under `logits` (n, V), computed in at least
-    single precision.
+    """Return the negative log probability of `ids` (n,) under `logits` (n, V), computed in single
+    precision or better.
     """
     import torch
 
@@ -289,12 +314,16 @@ def best_beams(
     n_read: int,
     end_ids: Sequence[int],
 ) -> list[list[tuple[list[int], float]]]:
-    """Return for each source the `n_best` answers of a beam search, best first: generated ids, with
-    the end where there is one, and their negative log probability.
+    """Return the `n_best` answers of a beam search for each source, best first.
+
+    An answer consists of its ids, including the end token if there is one, and its negative log
+    probability.
 
     Args:
-        settings: of `model.generate`, at least `num_beams`.
-        n_read: number of leading tokens in each output row that were given.
+        given: inputs of the model: input_ids and attention_mask.
+        settings: arguments of `model.generate`, at least `num_beams`.
+        n_read: number of leading tokens in each output row that belong to the input.
+        end_ids: ids of the tokens that end an answer.
     """
     import torch
 

@@ -27,16 +27,17 @@ if TYPE_CHECKING:
 
 
 class Interpolation(Scorer):
-    """Weighted sum of the token probabilities of several language models with one tokenizer, n-gram
-    and neural ones alike.
+    """Weighted sum of the token probabilities of several language models, n-gram or neural, with
+    the same tokenizer.
 
     Args:
-        runs: runs as in `Checkpoint`, two or more.
-        weights: one for each run, which add up to 1; by default those under which the validation
-            split is most probable, found by EM.
-        device: of neural models; see `Checkpoint`.
-        trust: let the runs' configs name classes outside of this project.
-        allow_mismatch: see `Checkpoint`.
+        runs: two or more runs, as in `Checkpoint`.
+        weights: one weight per run, adding up to 1; by default they are fitted on the validation
+            split by EM.
+        device: device of neural models: "cpu", "cuda", "cuda:1"; "auto" uses a GPU if there is one.
+        trust: allow the runs' configs to name classes outside of this project.
+        allow_mismatch: answer an evaluation set of a task or languages that the runs were not
+            trained for.
     """
 
     def __init__(
@@ -66,8 +67,8 @@ class Interpolation(Scorer):
         self._validation: Callable[[], Sequence[Example]] | None = None
 
     def calibrate(self, examples: Callable[[], Sequence[Example]]) -> None:
-        """Store the function that reads the validation split, which is called when the weights are
-        needed.
+        """Store the function that reads the validation split; it is called when the weights are
+        fitted.
         """
         self._validation = examples
 
@@ -80,10 +81,10 @@ class Interpolation(Scorer):
         return [purpose for part in self.parts for purpose in part.purposes()]
 
     def prepare(self, examples: Sequence[Example]) -> None:
-        """Check that all runs can be read and have one tokenizer.
+        """Check that all runs can be read and have the same tokenizer.
 
         Raises:
-            ValueError: there is no such run, or tokenizers differ.
+            ValueError: there is no such run, or the tokenizers differ.
         """
         for part in self.parts:
             part.prepare(examples)
@@ -105,7 +106,7 @@ class Interpolation(Scorer):
             )
 
     def fingerprint(self) -> str | None:
-        """Return a digest of all weights; None where some no longer exist."""
+        """Return a digest of the weights of all models; None if some no longer exist."""
         digests = [part.fingerprint() for part in self.parts]
         known = [digest for digest in digests if digest is not None]
         if len(known) < len(digests):
@@ -121,7 +122,7 @@ class Interpolation(Scorer):
 
     @cached_property
     def weights(self) -> np.ndarray:
-        """Weights of the runs (number of runs,)."""
+        """Weights of the runs in the mixture, an array with one element per run."""
         if self.given is not None:
             return np.array(self.given)
         if self._validation is None:
@@ -134,8 +135,10 @@ class Interpolation(Scorer):
     def log_prob(
         self, examples: Sequence[Example], answers: Answers | None = None
     ) -> Iterator[Prediction]:
-        """Yield the nats of whole texts, or of answers after their sources; see
-        `contracts.Scorer`.
+        """Yield predictions with the negative log probability, in nats, of the first references, or
+        of `answers` after the sources of their examples.
+
+        See `contracts.Scorer`.
         """
         if answers is not None:
             yield from self._tasks[0].scored_answers(examples, answers, self._token_nats)
@@ -150,8 +153,9 @@ class Interpolation(Scorer):
         return [mixture_nats(parts, self.weights.tolist()) for parts in zip(*every, strict=True)]
 
     def signature(self, mode: Mode) -> str:
-        """Return the signature parts of all runs, each part once, in the order of the longest
-        signature.
+        """Return the parts of a score's signature that describe how the runs answer in this mode.
+
+        Parts are not repeated, and are in the order of the longest signature of a run.
         """
         signatures = [task.answering.signature(mode).split("|")[1:] for task in self._tasks]
         signatures.sort(key=len, reverse=True)
@@ -159,7 +163,7 @@ class Interpolation(Scorer):
         return "".join(f"|{part}" for part in parts)
 
     def info(self) -> JsonObject:
-        """Return the total size of all models, and their weights in the mixture."""
+        """Return the total size of all models, and their weights in the mixture as text."""
         shares = ", ".join(
             f"{weight:.3f} {part.name}"
             for weight, part in zip(self.weights, self.parts, strict=True)

@@ -1,4 +1,4 @@
-"""Cost of an endpoint, and a budget that is never exceeded."""
+"""Ledger of the cost of an endpoint, with a budget that is never exceeded."""
 
 import math
 from dataclasses import dataclass
@@ -6,12 +6,12 @@ from threading import Condition
 
 
 class BudgetError(RuntimeError):
-    """The next request could exceed the budget."""
+    """The cost of the next request could exceed the budget."""
 
 
 @dataclass(frozen=True, slots=True)
 class Prices:
-    """Prices of a million tokens read and a million tokens written, in `currency`."""
+    """Prices, in `currency`, of a million tokens read and of a million tokens written."""
 
     input_per_million: float
     output_per_million: float
@@ -22,25 +22,28 @@ class Prices:
             check_money(f"prices.{name}", getattr(self, name))
 
     def of(self, n_input: int, n_output: int) -> float:
-        """Return the price of so many tokens."""
+        """Return the price of `n_input` tokens read and `n_output` tokens written."""
         return (n_input * self.input_per_million + n_output * self.output_per_million) / 1e6
 
 
 def check_money(name: str, value: float) -> None:
     """Check that a price or budget is a finite number of at least 0.
 
+    Args:
+        name: name of the setting, for the message.
+
     Raises:
-        ValueError: it is negative, infinite or nan.
+        ValueError: the value is negative, infinite or nan.
     """
     if not 0 <= value < math.inf:
         raise ValueError(f"{name}={value} must be a number of at least 0")
 
 
 class Ledger:
-    """Sums of tokens and money over many threads.
+    """Sums of the tokens and the money that requests of all threads use.
 
-    The maximum price of a request is reserved before it is sent, and replaced by the true one
-    afterwards. So the budget cannot be exceeded, however many requests are under way.
+    The maximum price of a request is reserved before it is sent, and replaced by the true price
+    afterwards. The budget can therefore not be exceeded by simultaneous requests.
     """
 
     def __init__(self, prices: Prices | None, budget: float | None) -> None:
@@ -58,8 +61,13 @@ class Ledger:
         self._changed = Condition()
 
     def reserve(self, n_input: int, n_output: int) -> float:
-        """Reserve the price of so many tokens and return it; wait for other requests to end where
-        their reservations are in the way.
+        """Reserve the price of a request and return it.
+
+        If reservations of other requests leave too little money, wait until these requests end.
+
+        Args:
+            n_input: maximum number of tokens read.
+            n_output: maximum number of tokens written.
 
         Raises:
             BudgetError: the budget does not suffice.
@@ -85,12 +93,14 @@ class Ledger:
         cached: bool = False,
         n_lost: int = 0,
     ) -> None:
-        """Add the true number of tokens, and release the amount that was reserved for them.
-
-        Cached answers are counted at the price once paid for them.
+        """Add the actual number of tokens of a request, and release the amount reserved for it.
 
         Args:
-            n_lost: requests among these that may be billed although no answer came.
+            reserved: amount that `reserve` returned; 0 for a cached answer.
+            n_input: number of tokens read.
+            n_output: number of tokens written.
+            cached: whether the answer comes from the cache; it still counts at the price once paid.
+            n_lost: number of requests that may be billed although no answer came.
         """
         with self._changed:
             self.reserved = max(0.0, self.reserved - reserved)

@@ -15,11 +15,12 @@ from lslm_lightning.safety.paths import did_you_mean
 
 
 class Outputs(Generator):
-    """Answers in a file: one a line in the order of the evaluation set, or JSON Lines with `id` and
-    `output` (`.jsonl`).
+    """Answers in a text file, one per line in the order of the evaluation set, or in a JSON Lines
+    file (`.jsonl`) with `id` and `output`.
 
     Args:
-        path: UTF-8, compressed (.gz, .bz2, .xz, .zst) or not; only LF and CRLF end a line.
+        path: file in UTF-8, which may be compressed (.gz, .bz2, .xz, .zst); only LF and CRLF end a
+            line.
     """
 
     # the lines of the file are those of all examples
@@ -35,11 +36,11 @@ class Outputs(Generator):
         )
 
     def prepare(self, examples: Sequence[Example]) -> None:
-        """Check that the file answers these examples.
+        """Check that the file has an answer for each of these examples.
 
         Raises:
             FileNotFoundError: there is no such file.
-            OutputsError: it does not answer these examples.
+            OutputsError: the file does not fit the examples.
         """
         if not self.path.is_file():
             raise FileNotFoundError(
@@ -49,14 +50,14 @@ class Outputs(Generator):
             pass
 
     def fingerprint(self) -> str | None:
-        """Return the SHA-256 of the file; None where it no longer exists."""
+        """Return the SHA-256 of the file; None if the file no longer exists."""
         return hashlib.sha256(self.path.read_bytes()).hexdigest() if self.path.is_file() else None
 
     def generate(self, examples: Sequence[Example]) -> Iterator[Prediction]:
-        """Yield the answer of each example in the file.
+        """Yield the answer that the file has for each example.
 
         Raises:
-            OutputsError: a line is no answer, an id occurs twice, or an example has no answer.
+            OutputsError: a line is not an answer, an id occurs twice, or an example has no answer.
         """
         try:
             yield from self._answers(examples)
@@ -90,11 +91,15 @@ class Outputs(Generator):
 
     @property
     def by_id(self) -> bool:
-        """True if the lines have ids; else they are in the order of the examples."""
+        """True if the lines have ids, False if they are in the order of the examples."""
         return self.form == "jsonl"
 
     def _by_id(self, lines: Iterable[tuple[int, str]]) -> dict[str, str]:
-        """Return outputs by id, from lines that are not blank."""
+        """Return outputs by id; blank lines are skipped.
+
+        Args:
+            lines: line numbers, for messages, and lines of a JSON Lines file.
+        """
         outputs: dict[str, str] = {}
         numbers: dict[str, int] = {}
         for number, line in lines:

@@ -1,4 +1,4 @@
-"""Task and languages of a trained system, according to its own files."""
+"""Task and languages of a trained run, read from the run's own files."""
 
 from pathlib import Path
 
@@ -11,8 +11,9 @@ from lslm_lightning.types import Settings
 
 
 def purpose_of_run(reference: str | Path) -> Purpose:
-    """Return the task and languages that a run was trained for, read from its config; `Purpose()`
-    for a run that cannot be read.
+    """Return the task and the languages that a run was trained for, read from its config.
+
+    The result is `Purpose()` if the run cannot be read.
     """
     try:
         directory = find_run(reference)
@@ -25,8 +26,13 @@ def purpose_of_run(reference: str | Path) -> Purpose:
 
 
 def languages_of_run(directory: RunDirectory, data: Settings) -> tuple[str, str] | None:
-    """Return source and target language as stated in the run's config, or else as recorded by the
-    run, or as the catalogue has them for its corpus; None where unknown.
+    """Return the source and target language of a run; None if they are unknown.
+
+    They are taken from the run's config, from its recorded tags, or from the catalogue entry of its
+    corpus, whichever states them first.
+
+    Args:
+        data: section `data` of the run's config.
     """
     given = data.get("init_args") or {}
     source, target, language = (

@@ -1,4 +1,4 @@
-"""Request parameters that a server refuses, learned from its error messages."""
+"""Request parameters that a server refuses, recognized from its error messages."""
 
 import re
 from collections.abc import Collection, Mapping
@@ -33,8 +33,9 @@ QUOTED = re.compile(r"['\"`]([\w.]+)['\"`]")
 
 
 class Change(NamedTuple):
-    """Replacement of a refused parameter: another `name` and its `value`; name None where the
-    parameter is omitted.
+    """Replacement of a refused parameter by the parameter `name` with `value`.
+
+    `name` is None if the parameter is omitted.
     """
 
     name: str | None
@@ -42,10 +43,10 @@ class Change(NamedTuple):
 
 
 class Refusals:
-    """Parameters that a server has refused, shared by all workers.
+    """Parameters that a server has refused, shared by all threads.
 
     Args:
-        free: parameters that may be omitted or renamed, where the server demands it.
+        free: parameters that may be omitted or renamed if the server demands it.
         positive: parameters whose value 0 may be replaced by 1.
     """
 
@@ -58,9 +59,7 @@ class Refusals:
         self._lock = Lock()
 
     def apply(self, payload: Mapping[str, Json]) -> JsonObject:
-        """Return the payload that is sent in place of `payload`, without or with replaced
-        parameters.
-        """
+        """Return `payload` without its refused parameters, or with their replacements."""
         with self._lock:
             sent = {name: value for name, value in payload.items() if name not in self.changes}
             for name, change in self.changes.items():
@@ -69,10 +68,13 @@ class Refusals:
             return sent
 
     def learn(self, problem: Problem, sent: Mapping[str, Json]) -> str | None:
-        """Change what is sent from now on according to a problem, and return a sentence about it.
+        """Change future requests according to a problem, and return a sentence about the change.
 
-        The sentence is empty where another worker has made the same change; None means that the
-        problem demands no change.
+        The sentence is empty if another thread has made the same change already. The result is None
+        if the problem demands no change.
+
+        Args:
+            sent: payload of the request that caused the problem.
         """
         with self._lock:
             for name in self.free:
@@ -104,14 +106,14 @@ class Refusals:
 
     @property
     def left_out(self) -> JsonObject:
-        """Parameters that are omitted from requests, and the values that were refused."""
+        """Refused values of the parameters that are omitted from requests, by parameter."""
         return {
             name: value for name, value in self.refused.items() if self.changes[name].name is None
         }
 
     @property
     def replaced(self) -> dict[str, str]:
-        """Parameters that are sent with another name or value, each as "name=value"."""
+        """Replacements of refused parameters, each as "name=value", by parameter."""
         return {
             name: f"{change.name}={change.value!r}"
             for name, change in self.changes.items()
@@ -136,10 +138,13 @@ class Refusals:
 
 
 def named_parameter(problem: Problem, sent: Mapping[str, Json]) -> str | None:
-    """Return the request parameter that a problem is about; None where that is unclear.
+    """Return the request parameter that a problem is about; None if this is unclear.
 
-    It is the one that the server states, or else the first that its message quotes, or the only one
-    that its message contains.
+    It is the parameter that the server states, or the first one that its message quotes, or the
+    only one that its message contains.
+
+    Args:
+        sent: payload of the request that caused the problem.
     """
     if problem.parameter is not None:
         return problem.parameter

@@ -1,4 +1,4 @@
-"""Replies of a server with OpenAI's protocol: a text and its finish reason, or a problem."""
+"""Replies of a server with OpenAI's protocol: a text with its finish reason, or a problem."""
 
 import json
 import re
@@ -62,7 +62,9 @@ WRONG_SHAPE = (AttributeError, IndexError, KeyError, TypeError, RecursionError)
 
 @contextmanager
 def known_shapes() -> Iterator[None]:
-    """Turn errors of reading JSON with an unexpected structure into ValueError."""
+    """Inside the context, turn errors of reading JSON with an unexpected structure into
+    ValueError.
+    """
     try:
         yield
     except WRONG_SHAPE as error:
@@ -70,8 +72,8 @@ def known_shapes() -> Iterator[None]:
 
 
 class Problem(NamedTuple):
-    """Error that a server reports: message, the parameter that it names, code and type, and HTTP
-    status.
+    """Error that a server reports: its message, the parameter that it names, its code and type in
+    one text, and the HTTP status.
     """
 
     message: str
@@ -81,15 +83,13 @@ class Problem(NamedTuple):
 
     @property
     def is_passing(self) -> bool:
-        """True if the same request may succeed later; an exhausted quota does not recover by
-        itself.
-        """
+        """True if the same request may succeed later; False for an exhausted quota."""
         return (self.status in PASSING or self.status >= 500) and not self.is_out_of_money
 
     @property
     def is_late(self) -> bool:
-        """True if the model may have worked on the request, which is then billed although no answer
-        came.
+        """True if the model may have processed the request, which is then billed without an
+        answer.
         """
         return self.status in LATE
 
@@ -107,11 +107,11 @@ class Problem(NamedTuple):
 
 
 class ProblemError(RuntimeError):
-    """A server reports an error in place of an answer.
+    """The server reports an error instead of an answer.
 
     Attributes:
-        pause: seconds after which it asks for a retry; None where it states no sensible time.
-        may_pass: False where it says that a retry cannot succeed.
+        pause: seconds after which the server asks for a retry; None if it states no sensible time.
+        may_pass: False if the server says that a retry cannot succeed.
     """
 
     def __init__(self, problem: Problem, headers: Mapping[str, str] = MappingProxyType({})) -> None:
@@ -122,9 +122,10 @@ class ProblemError(RuntimeError):
 
 
 def read_pause(headers: Mapping[str, str], now: Callable[[], float] = time.time) -> float | None:
-    """Return the seconds in a `retry-after-ms` or a `retry-after` header, which may be a date.
+    """Return the seconds in a `retry-after-ms` header or a `retry-after` header, which may be a
+    date.
 
-    None where they are missing or not sensible.
+    The result is None if the headers are missing or state no sensible time.
     """
     milliseconds = headers.get("retry-after-ms", "")
     given = headers.get("retry-after", "")
@@ -141,8 +142,9 @@ def read_pause(headers: Mapping[str, str], now: Callable[[], float] = time.time)
 
 
 def read_problem(content: Json, status: int) -> Problem:
-    """Return the problem that an error reply describes, in the format of OpenAI, vLLM, FastAPI or
-    OpenRouter, or as a page of text.
+    """Return the problem that an error reply describes.
+
+    The reply may have the format of OpenAI, vLLM, FastAPI or OpenRouter, or be plain text.
     """
     if isinstance(content, str):
         try:
@@ -199,18 +201,19 @@ def _read_problem(content: Json, status: int) -> Problem:
 
 
 def _mapping_in(error: Mapping[str, Json], name: str) -> Mapping[str, Json]:
-    """Return the mapping in a field; an empty one where it has no mapping."""
+    """Return the mapping in the field `name`, or an empty mapping if the field holds none."""
     value = error.get(name)
     return value if isinstance(value, Mapping) else {}
 
 
 def read_body(content: Json) -> Mapping[str, Json]:
-    """Return the JSON object of a reply, whatever its content type; the pieces of an unrequested
-    stream are joined.
+    """Return the JSON object of a reply, whatever its content type.
+
+    The pieces of a stream, even if none was requested, are joined.
 
     Raises:
-        ValueError: it is none; servers behind a proxy send pages of HTML, or nothing.
-        ProblemError: it is an error, whatever its HTTP status.
+        ValueError: there is no JSON object; servers behind a proxy may send HTML, or nothing.
+        ProblemError: the object describes an error, whatever the HTTP status.
     """
     body = _read_text(content) if isinstance(content, str) else content
     if not isinstance(body, Mapping):
@@ -221,11 +224,11 @@ def read_body(content: Json) -> Mapping[str, Json]:
 
 
 def read_reply(body: Mapping[str, Json]) -> JsonObject:
-    """Return the fields of a reply: `text`, `finish`, `reasoning` (whether there was some beside
-    the text), and `tokens` and `logprobs` where it has them.
+    """Return the fields of a reply: `text`, `finish`, `reasoning` (whether the model reasoned
+    outside the text) and, if present, `tokens` and `logprobs`.
 
     Raises:
-        ValueError: there is no text and no reason why.
+        ValueError: there is neither a text nor a reason for its absence.
         ProblemError: the first choice is an error.
     """
     choices = body.get("choices")
@@ -272,8 +275,10 @@ def read_reply(body: Mapping[str, Json]) -> JsonObject:
 
 
 def _read_content(content: Json) -> tuple[str, bool, str | None]:
-    """Return the text of a message's content, whether there is reasoning beside it, and a refusal;
-    the texts of a list of parts are joined.
+    """Return the text of a message's content, whether there is reasoning beside it, and a refusal
+    or None.
+
+    The texts of a list of parts are joined.
     """
     if content is None or isinstance(content, str):
         return content or "", False, None
@@ -299,11 +304,10 @@ def _read_content(content: Json) -> tuple[str, bool, str | None]:
 
 
 def check_characters(text: str) -> None:
-    """Check that a text has neither NUL nor an unpaired surrogate, which texts of a corpus or of
-    outputs cannot have either.
+    """Check that a text contains neither NUL nor an unpaired surrogate.
 
     Raises:
-        ValueError: it has one.
+        ValueError: it contains one.
     """
     if "\0" in text:
         raise ValueError(f"character {text.index(chr(0)) + 1} of the text is NUL, U+0000")
@@ -317,8 +321,8 @@ def check_characters(text: str) -> None:
 
 
 def read_usage(body: Mapping[str, Json], most_input: int, most_output: int) -> tuple[int, int]:
-    """Return the numbers of tokens read and written as the server counts them; the given maxima
-    where it does not.
+    """Return the numbers of tokens read and written according to the server; `most_input` and
+    `most_output` if it states none.
     """
     usage = body.get("usage")
     if not isinstance(usage, Mapping):
@@ -331,11 +335,12 @@ def read_usage(body: Mapping[str, Json], most_input: int, most_output: int) -> t
 
 
 def _read_text(content: str) -> Json:
-    """Return the JSON value of a text, without the comments by which servers keep a connection
-    alive; for a stream, the joined reply.
+    """Return the JSON value of a text, or the joined reply of a stream.
+
+    Comment lines, by which servers keep a connection alive, are ignored.
 
     Raises:
-        ValueError: the text is neither.
+        ValueError: the text is neither JSON nor a stream.
     """
     lines = (
         line for line in _LINE_END.split(content.removeprefix("\ufeff")) if not line.startswith(":")
@@ -347,11 +352,13 @@ def _read_text(content: str) -> Json:
 
 
 def _joined_stream(content: str) -> Json:
-    """Return the reply whose pieces are server-sent events, as if it had come whole; a piece that
-    is an error is returned in its place.
+    """Return the reply whose pieces are sent as server-sent events, in the form of an ordinary
+    reply.
+
+    If a piece is an error, it is returned instead.
 
     Raises:
-        ValueError: the text is no such stream, or one that was cut off.
+        ValueError: the text is not such a stream, or the stream was cut off.
     """
     lines = [line[5:].strip() for line in _LINE_END.split(content) if line.startswith("data:")]
     pieces = [json.loads(line) for line in lines if line and line != "[DONE]"]
@@ -382,7 +389,7 @@ def _joined_stream(content: str) -> Json:
 
 
 def _status(content: Mapping[str, Json]) -> int:
-    """Return the HTTP status that an error in a reply of status 200 names; 400 where it names
+    """Return the HTTP status that is named by an error in a reply of status 200; 400 if it names
     none.
     """
     status = read_problem(content, 200).status

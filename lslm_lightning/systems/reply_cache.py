@@ -1,4 +1,4 @@
-"""Cache of an endpoint's replies on disk, so that no question is paid for twice."""
+"""Disk cache of an endpoint's replies, so that no question is paid for twice."""
 
 import hashlib
 import json
@@ -30,10 +30,11 @@ FIELDS: dict[str, tuple[type, ...]] = {  # of a cached reply, and their types
 
 
 class ReplyCache:
-    """Replies of one server, by the content of the request; it may be used from many threads.
+    """Cache of the replies of one server, keyed by the content of the request.
 
-    A file holds a reply, or the problems for which the server refused the request. A file beside it
-    counts requests that may be billed although no reply came.
+    A cache file holds a reply, or the problems for which the server refused the request. A second
+    file beside it counts requests that may be billed although no reply came. The cache may be used
+    from many threads.
 
     Args:
         base_url: address of the server.
@@ -48,18 +49,23 @@ class ReplyCache:
         self._counted: set[Path] = set()  # whose losses of earlier attempts were returned
 
     def path(self, payload: Mapping[str, Json]) -> Path:
-        """Return the file for the reply to a request, whether it exists or not."""
+        """Return the cache file for the reply to a request, whether the file exists or not."""
         asked = json.dumps([self.base_url, self.kind, payload], sort_keys=True, ensure_ascii=False)
         name = hashlib.sha256(asked.encode("utf-8", "backslashreplace")).hexdigest()
         return cache_directory() / "answers" / name[:2] / f"{name[2:]}.json"
 
     def write(self, path: Path, reply: JsonObject) -> None:
-        """Write a reply where that is possible; else warn once, since the reply is valid anyway."""
+        """Write a reply to the cache file `path`.
+
+        If it cannot be written, warn once; the reply is valid anyway.
+        """
         self._warn(path, self._failure(path, reply))
 
     def earlier_losses(self, path: Path) -> list[int]:
-        """Return the losses of earlier attempts at the first call for `path`, and zeros from then
-        on; see `read_losses`.
+        """Return the losses of earlier attempts, as `read_losses` does, at the first call for
+        `path`.
+
+        Further calls return zeros.
         """
         with self._lock:
             is_first = path not in self._counted
@@ -70,8 +76,8 @@ class ReplyCache:
         """Count a request without a reply.
 
         Args:
-            path: file for the reply.
-            used: tokens read and written that it may be billed for.
+            path: cache file for the reply.
+            used: numbers of tokens read and written that may be billed.
         """
         with self._lock:
             n_lost, n_input, n_output = read_losses(path)
@@ -80,7 +86,7 @@ class ReplyCache:
         self._warn(path, reason)
 
     def _failure(self, path: Path, content: JsonObject | Sequence[int]) -> str:
-        """Write a file; return why that is not possible, "" where it is."""
+        """Write a cache file; return the reason if it cannot be written, else ""."""
         try:
             write_reply(path, content)
         except OSError as error:
@@ -88,7 +94,7 @@ class ReplyCache:
         return ""
 
     def _warn(self, path: Path, reason: str) -> None:
-        """Warn once that replies cannot be cached; do nothing where `reason` is ""."""
+        """Warn once that replies cannot be cached; do nothing if `reason` is ""."""
         if not reason:
             return
         with self._lock:
@@ -102,8 +108,10 @@ class ReplyCache:
 
 
 def read_cached(path: Path) -> JsonObject | None:
-    """Return the cached reply or refusals at `path`; None where there is no file, or where it is
-    damaged, with a warning.
+    """Return the cached reply or refusals in the file `path`; None if there is no file or it is
+    damaged.
+
+    A damaged file causes a warning.
     """
     try:
         cached = json.loads(path.read_text("utf-8"))
@@ -118,10 +126,11 @@ def read_cached(path: Path) -> JsonObject | None:
 
 
 def check_cached(cached: Json) -> None:
-    """Check that a JSON value is a reply, or a record of refusals, as `write_reply` writes them.
+    """Check that a JSON value is a reply or a list of refusals in the form that `write_reply`
+    writes.
 
     Raises:
-        ValueError: it is neither; the message says why.
+        ValueError: it is neither; the message states why.
     """
     if not isinstance(cached, dict):
         raise ValueError(f"a {type(cached).__name__} and no object")
@@ -149,8 +158,11 @@ def check_cached(cached: Json) -> None:
 
 
 def read_losses(path: Path) -> list[int]:
-    """Return the number of requests without a reply to cache at `path`, and the tokens read and
-    written that they may be billed for.
+    """Return the number of requests without a reply, and the tokens read and written that may be
+    billed for them.
+
+    Args:
+        path: cache file for the reply.
     """
     try:
         losses = json.loads(path.with_suffix(LOSSES).read_text("utf-8"))
@@ -163,5 +175,5 @@ def read_losses(path: Path) -> list[int]:
 
 
 def write_reply(path: Path, reply: JsonObject | Sequence[int]) -> None:
-    """Write a reply as JSON, atomically, readable by its owner alone."""
+    """Write a reply as JSON, atomically; only its owner can read the file."""
     write_private(path, json.dumps(reply, ensure_ascii=False), "backslashreplace")

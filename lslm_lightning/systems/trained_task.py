@@ -1,4 +1,4 @@
-"""Tasks of trained runs, as far as systems use them; see `training.task.Task`."""
+"""Interfaces of the tasks of trained runs, as far as systems use them; see `training.task.Task`."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol, TypeAlias
@@ -17,27 +17,33 @@ id.
 
 
 class TaskAnswering(Protocol):
-    """Way in which a task answers."""
+    """Interface of the object by which a task answers examples."""
 
     @property
     def limit(self) -> str:
-        """Setting at which answers are cut, such as "max_length=128"; "" where there is none."""
+        """Setting at which answers are cut, such as "max_length=128"; "" if there is none."""
         ...
 
     def use_search(self, search: AnySearch | None, fusion: Fusion | None = None) -> None:
-        """Set the search and the language model for answers; None keeps those of the task."""
+        """Set the search algorithm and the fused language model for answers; None keeps those of
+        the task.
+        """
         ...
 
     def example(self, id: str, given: str) -> Example:
-        """Return an example with the given text as source."""
+        """Return an example with the text `given` as source."""
         ...
 
     def cut_sources(self, examples: Sequence[Example]) -> tuple[int, str]:
-        """Return the number of examples whose source is truncated, and an explanation."""
+        """Return the number of examples whose source is truncated, and a sentence that explains
+        why.
+        """
         ...
 
     def signature(self, mode: Mode) -> str:
-        """Return the signature parts that describe how the task answers."""
+        """Return the parts of a score's signature that describe how the task answers in this
+        mode.
+        """
         ...
 
 
@@ -51,7 +57,7 @@ class ModelSize(Protocol):
 
     @property
     def n_byte(self) -> int:
-        """Bytes of the trained parameters."""
+        """Size of the trained parameters in bytes."""
         ...
 
 
@@ -69,43 +75,59 @@ class TrainedTask(Protocol):
     def model_info(self) -> ModelSize: ...
 
     def generate(self, examples: Sequence[Example], n_best: int = ...) -> Iterator[Prediction]:
-        """Yield an answer to each example, in order."""
+        """Yield one prediction per example, in order; if `n_best` is above 1, with as many
+        alternatives.
+        """
         ...
 
 
 class ScoringTask(Protocol):
-    """Task that gives probabilities of texts, or of given answers."""
+    """Task that computes probabilities of texts or of given answers."""
 
     def log_prob(
         self, examples: Sequence[Example], answers: Answers | None = None
     ) -> Iterator[Prediction]:
-        """Yield the nats of the first reference of each example, or of its answers."""
+        """Yield predictions with the negative log probability, in nats, of the first reference of
+        each example, or of its `answers` after its source.
+        """
         ...
 
 
 class LanguageModelTask(TrainedTask, Protocol):
-    """Task of a language model, whose token probabilities can be mixed with those of others."""
+    """Task of a language model, whose token probabilities can be mixed with those of other
+    models.
+    """
 
     def rows(self, examples: Sequence[Example]) -> list[list[int]]:
-        """Return the ids of each text of which the examples are passages."""
+        """Return the token ids of each text; the examples are passages of texts."""
         ...
 
     def token_nats(
         self, rows: Sequence[Sequence[int]], n_given: Sequence[int] | None = None
     ) -> list[np.ndarray]:
-        """Return the nats of each id of a row that is not given."""
+        """Return the negative log probabilities, in nats, of the ids of each row.
+
+        Args:
+            n_given: number of ids at the start of each row that are read but not scored.
+        """
         ...
 
     def scored(self, examples: Sequence[Example], token_nats: TokenNats) -> Iterator[Prediction]:
-        """Yield predictions from the nats that `token_nats` returns."""
+        """Yield predictions for the first references, from the nats that `token_nats` returns."""
         ...
 
     def scored_answers(
         self, examples: Sequence[Example], answers: Answers, token_nats: TokenNats
     ) -> Iterator[Prediction]:
-        """Yield predictions for answers from the nats that `token_nats` returns."""
+        """Yield predictions for `answers`, from the nats that `token_nats` returns."""
         ...
 
     def step(self, ids: Tensor, state: Nested, shared: object) -> tuple[Tensor, Nested]:
-        """Return the logits of the next token, and the state after it."""
+        """Return the logits (N, V) of the token after the last of `ids`, and the new decoder state.
+
+        Args:
+            ids: tokens (N, t) that follow those already in `state`.
+            state: decoder state before these tokens.
+            shared: values that are the same at every step, such as an encoder's output.
+        """
         ...

@@ -8,7 +8,11 @@ from lslm_lightning.runs.states import CHECKSUMS, META
 
 
 def fingerprint_of(reference: str) -> str | None:
-    """Return the SHA-256 of the weights of a run; None where they no longer exist."""
+    """Return the SHA-256 of the weights of a run; None if they no longer exist.
+
+    Args:
+        reference: a run directory, a checkpoint in one, or an MLflow run id.
+    """
     try:
         directory = find_run(reference)
         path = Path(reference)

@@ -1,5 +1,6 @@
-"""Recording of runs in MLflow. `Tracker` needs lightning, and so torch: it is imported on first
-use.
+"""Recording of runs in MLflow.
+
+`Tracker` needs lightning, and therefore torch, so it is imported on first use.
 """
 
 from typing import TYPE_CHECKING

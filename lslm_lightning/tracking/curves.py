@@ -1,4 +1,4 @@
-"""Local log of every metric value of a run, independent of the MLflow server."""
+"""Local log of all metric values of a run, independent of the MLflow server."""
 
 import json
 import os
@@ -10,8 +10,10 @@ from typing import NamedTuple
 
 
 class Point(NamedTuple):
-    """One value of a metric. With `time_ms` (Unix time), MLflow stores a point once even if it is
-    sent twice.
+    """One value of a metric at a training step.
+
+    MLflow stores two points with the same name, step and `time_ms` (Unix time in milliseconds) only
+    once, so a point may be sent twice.
     """
 
     name: str
@@ -21,15 +23,15 @@ class Point(NamedTuple):
 
 
 class MetricLog:
-    """Append-only log `metrics.jsonl`: one `{"step", "time" (Unix seconds), "name", "value"}` a
-    line.
+    """Append-only log `metrics.jsonl` with one `{"step", "time" (Unix seconds), "name", "value"}`
+    per line.
 
-    An incomplete last line, left by a kill, is removed. A point whose name and step are already
-    logged is not written again, since a resumed training repeats the steps after its last
-    checkpoint exactly. What cannot be written, on a full disk, stays in memory.
+    An incomplete last line, left by a killed process, is removed. A resumed training repeats the
+    steps after its last checkpoint exactly, so a point whose name and step are already in the log
+    is not written again. Points that cannot be written, as on a full disk, stay in memory.
 
     Attributes:
-        earlier: points that a resumed run had logged before.
+        earlier: points that were in the log before a run was resumed.
     """
 
     def __init__(self, path: Path) -> None:
@@ -41,11 +43,13 @@ class MetricLog:
         self._file.truncate(path.read_bytes().rfind(b"\n") + 1)
 
     def append(self, points: Iterable[Point]) -> list[Point]:
-        """Write those points that are not logged yet, and return them; they are in the file system
-        (a killed process loses nothing) when this returns.
+        """Write those points that are not in the log yet, and return them.
+
+        When the method returns, they are in the file system and survive the end of this process.
 
         Raises:
-            OSError: they could not all be written, and stay in memory until the next `flush`.
+            OSError: not all points could be written; the rest stays in memory until the next
+                `flush`.
         """
         new = [point for point in points if (point.name, point.step) not in self._known]
         rows = (
@@ -77,7 +81,7 @@ class MetricLog:
         """Write all points to the file and wait until they are on the disk.
 
         Raises:
-            OSError: as `flush`.
+            OSError: not all points could be written; the rest stays in memory.
         """
         self.flush()
         os.fsync(self._file.fileno())
@@ -93,15 +97,20 @@ def read_points(path: Path) -> list[Point]:
     """Return the points of all complete lines of `metrics.jsonl`; empty if there is no such file.
 
     Raises:
-        ValueError: a line, which the message names, is not a point.
+        ValueError: a line is not a point; the message names the line.
     """
     lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
     return [point_of(line, f"{path}, line {i}") for i, line in enumerate(lines, 1) if line.strip()]
 
 
 def point_of(line: bytes, name: str) -> Point:
-    """Parse one line of `metrics.jsonl`; the ValueError for an invalid one names the line as
-    `name`.
+    """Return the point in one line of `metrics.jsonl`.
+
+    Args:
+        name: name of the line, for the message.
+
+    Raises:
+        ValueError: the line is not a point.
     """
     try:
         row = json.loads(line)

@@ -1,4 +1,4 @@
-"""The SQLite file of an MLflow store: created and migrated in a draft, updated after a move."""
+"""SQLite file of an MLflow store: creation, migration and access."""
 
 import logging
 import os
@@ -31,17 +31,23 @@ BROKEN = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}  # for any statement
 
 
 class DatabaseError(OSError):
-    """The SQLite file cannot be used as a store; the message is one line with a way out."""
+    """The SQLite file cannot be used as a store; the message is one line and suggests a
+    solution.
+    """
 
 
 # Addresses
 
 
 def uri_of(file: Path, query: str = "") -> str:
-    """Return the address with which SQLAlchemy opens exactly this file.
+    """Return the address by which SQLAlchemy opens exactly this file.
 
-    A `%` or `?` of the path must be quoted, and MLflow makes the parent folders of an address that
-    begins with `sqlite:///` without unquoting it; it leaves one that names the driver alone.
+    A `%` or `?` in the path must be quoted. MLflow creates the parent folders of an address that
+    begins with `sqlite:///` without unquoting it, but not those of an address that names the
+    driver; the latter is returned for such paths.
+
+    Args:
+        query: options for SQLite, without "?".
     """
     path = file.as_posix() if os.name == "nt" else str(file)
     end = f"?{query}" if query else ""
@@ -57,14 +63,14 @@ def uri_of(file: Path, query: str = "") -> str:
 
 
 def location_of(folder: Path) -> str:
-    """Return a folder as an MLflow artifact location: a path, or a URL if MLflow would misread the
-    path.
+    """Return the MLflow artifact location for a folder: its path, or a URL if MLflow would misread
+    the path.
     """
     return folder.as_uri() if any(character in str(folder) for character in "%?#") else str(folder)
 
 
 def path_of(location: str) -> Path | None:
-    """Return the folder of an MLflow artifact location; None if it is not a folder of this
+    """Return the folder that an MLflow artifact location denotes; None if it is not on this
     machine.
     """
     if location.startswith("file:"):
@@ -77,11 +83,12 @@ def path_of(location: str) -> Path | None:
 
 @contextmanager
 def exclusive(file: Path) -> Iterator[None]:
-    """Lock the file, so that no other process creates tables or experiments in it meanwhile.
+    """Lock the file inside the context, so that no other process creates tables or experiments in
+    it.
 
     Raises:
         DatabaseError: another process held the lock for `LOCK_SECONDS`.
-        OSError, sqlite3.Error: the file or its folder cannot be used; raised at once.
+        OSError, sqlite3.Error: the file or its folder cannot be used; raised without waiting.
     """
     from filelock import FileLock, Timeout
 
@@ -98,7 +105,9 @@ def exclusive(file: Path) -> Iterator[None]:
 
 
 def connect(file: Path) -> closing:
-    """Return an SQLite connection to the file that a `with` statement closes."""
+    """Return an SQLite connection to the file; a `with` statement closes the connection at its
+    end.
+    """
     return closing(sqlite3.connect(file, timeout=BUSY_SECONDS))
 
 
@@ -109,7 +118,7 @@ def check_writable(file: Path) -> None:
 
 
 def is_broken(error: BaseException) -> bool:
-    """Return whether an error is SQLite's report that the file is damaged or not a database."""
+    """Return whether an error is a report of SQLite that a file is damaged or is not a database."""
     return isinstance(error, sqlite3.Error) and primary_code(error) in BROKEN
 
 
@@ -119,10 +128,10 @@ def primary_code(error: sqlite3.Error) -> int:
 
 
 def check_address(uri: str) -> None:
-    """Try to connect to an address once, since MLflow would retry for minutes.
+    """Connect to an address once, to find errors that MLflow would meet with minutes of retries.
 
     Raises:
-        DatabaseError: an option of the address is unknown.
+        DatabaseError: the address has an unknown option.
     """
     from sqlalchemy import create_engine
     from sqlalchemy.exc import SAWarning
@@ -145,13 +154,13 @@ def check_address(uri: str) -> None:
 
 
 def prepare(file: Path) -> None:
-    """Create the store if there is none, and migrate one of an older MLflow.
+    """Create the store if there is none, and migrate a store of an older MLflow.
 
-    Both happen in a draft, which is renamed to the file when complete: a kill at any moment leaves
-    the previous state. The caller holds the lock of `exclusive`.
+    Both happen in a draft, which replaces the file when complete; a process killed at any moment
+    leaves the previous store. The caller must hold the lock of `exclusive`.
 
     Raises:
-        DatabaseError: the store is damaged, or of a newer MLflow; it is left unchanged.
+        DatabaseError: the store is damaged, or was made by a newer MLflow; it is left unchanged.
         sqlite3.Error: the disk is full, or another process is writing.
     """
     file = file.resolve()  # keeps a symbolic link
@@ -182,8 +191,12 @@ def prepare(file: Path) -> None:
 
 
 def migrate(file: Path, draft: Path, revision: str | None) -> None:
-    """Replace a store by a copy with the current tables; the old file is kept under another
+    """Replace a store by a copy with MLflow's current tables; the old file is kept under another
     name.
+
+    Args:
+        draft: path where the copy is built.
+        revision: MLflow's schema revision of the old store, which becomes part of its new name.
     """
     with connect(file) as old:
         is_wal = old.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
@@ -216,17 +229,18 @@ def migrate(file: Path, draft: Path, revision: str | None) -> None:
 
 
 def make_tables(file: Path) -> None:
-    """Create MLflow's tables in an SQLite file, or migrate existing ones.
+    """Create MLflow's tables in an SQLite file, or migrate existing tables.
 
     Raises:
-        sqlite3.Error: they cannot be created, or the existing ones are not as MLflow left them.
+        sqlite3.Error: tables cannot be created, or existing ones are not as MLflow left them.
     """
     mlflow_internals.create_tables(uri_of(file))
 
 
 def schema_of(file: Path) -> tuple[set[str], str | None]:
-    """Return the names of the tables in an SQLite file and MLflow's schema revision; (empty, None)
-    if there is no file.
+    """Return the table names in an SQLite file and MLflow's schema revision.
+
+    The result is (empty set, None) if there is no file.
     """
     if not file.exists():
         return set(), None
@@ -240,9 +254,7 @@ def schema_of(file: Path) -> tuple[set[str], str | None]:
 
 
 def damage(file: Path, reason: str) -> str:
-    """Return the error message for a damaged store: what is wrong, and how to set the file
-    aside.
-    """
+    """Return the error message for a damaged store: the reason, and how to set the file aside."""
     aside = free_name(file.with_name(f"{file.name}.damaged"))
     names = f"{shlex.quote(str(file))} {shlex.quote(str(aside))}"
     return (
@@ -254,8 +266,8 @@ def damage(file: Path, reason: str) -> str:
 
 
 def runs_inside(file: Path) -> str:
-    """Return text such as ", and holds 12 runs" for a damaged store; empty if they cannot be
-    counted.
+    """Return a phrase on the number of runs in a damaged store, such as ", and holds 12 runs"; ""
+    if they cannot be counted.
     """
     try:
         with connect(file) as connection:
@@ -269,14 +281,17 @@ def runs_inside(file: Path) -> str:
 
 
 def replace(draft: Path, file: Path) -> None:
-    """Sync a finished draft to the disk and rename it to the file."""
+    """Flush a finished draft to the disk and rename it to `file`."""
     with draft.open("rb+") as opened:
         os.fsync(opened.fileno())
     draft.replace(file)
 
 
 def keep(file: Path, name: str) -> Path:
-    """Give a file a second name, with a number if that name is taken, and return its path."""
+    """Give a file the second name `name`, and return the new path.
+
+    A number is appended if another file has that name.
+    """
     path = file.with_name(name)
     if path.exists() and path.samefile(file):  # left by a killed process
         return path
@@ -289,7 +304,7 @@ def keep(file: Path, name: str) -> Path:
 
 
 def free_name(path: Path) -> Path:
-    """Return the path, with a number appended if it exists."""
+    """Return the path, with a number appended if a file of that name exists."""
     number = 1
     found = path
     while found.exists():

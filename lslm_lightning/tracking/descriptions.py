@@ -12,8 +12,8 @@ CUT = "\n\n..."
 
 
 def sign(text: str, longest: int) -> str:
-    """Return the text, shortened to `longest` characters, with the signature that `is_own` looks
-    for.
+    """Return the text, shortened to `longest` characters, followed by the signature that `is_own`
+    checks.
     """
     room = longest - len(signature("")) - len(CUT)
     text = text.strip()
@@ -22,8 +22,8 @@ def sign(text: str, longest: int) -> str:
 
 
 def is_own(text: str) -> bool:
-    """Return whether a description may be replaced: it is empty, or `sign` made it and nobody has
-    edited it since.
+    """Return whether a description may be replaced: it is empty, or was written by this package and
+    not edited since.
     """
     if not text.strip():
         return True
@@ -34,5 +34,5 @@ def is_own(text: str) -> bool:
 
 
 def signature(text: str) -> str:
-    """Return the HTML comment that ends a description of this package."""
+    """Return the HTML comment that this package appends to the description `text`."""
     return f"\n\n<!-- lslm {hash_of(text)[:12]} -->"

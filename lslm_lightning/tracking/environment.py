@@ -1,4 +1,4 @@
-"""Git state and installed packages, which scores may depend on besides the configuration."""
+"""Git state and installed packages of a run, which may affect scores besides the configuration."""
 
 import os
 import platform
@@ -20,8 +20,10 @@ SAFE_OPTIONS = (
 
 
 def git_state() -> dict[str, str]:
-    """Return the tags `git.commit` and `git.dirty` ("true" if tracked files are modified) of the
-    working directory; empty outside of git.
+    """Return tags with the git state of the working directory; empty outside of a repository.
+
+    The tags are `git.commit`, `git.dirty` ("true" if tracked files are modified) and MLflow's own
+    tag for the commit.
     """
     commit = git("rev-parse", "HEAD")
     if commit is None:
@@ -37,8 +39,9 @@ def git_state() -> dict[str, str]:
 
 
 def without_filters() -> list[str]:
-    """Return git options that turn off the filters that the repository itself defines, but not the
-    user's.
+    """Return git options that turn off the filters defined in the repository's configuration.
+
+    Filters in the user's configuration stay on.
     """
     listed = (
         git(
@@ -64,7 +67,7 @@ def without_filters() -> list[str]:
 
 
 def git(*arguments: str) -> str | None:
-    """Return the output of a git command; None if it fails, is missing or takes over ten
+    """Return the output of a git command; None if git is missing, fails or takes more than ten
     seconds.
     """
     try:
@@ -79,8 +82,8 @@ def git(*arguments: str) -> str | None:
 
 @cache
 def environment() -> str:
-    """Return Python version, platform and every installed distribution as the text of a pip
-    requirements file.
+    """Return the Python version, the platform and all installed packages as a pip requirements
+    file.
     """
     installed = {(found.metadata["Name"] or "").lower(): found.version for found in distributions()}
     lines = [

@@ -1,5 +1,5 @@
-"""Detection of runs whose process ended without setting a status: SIGKILL, out of memory, power
-cut.
+"""Detection of runs whose process ended without setting a status, as after SIGKILL, lack of memory
+or a power cut.
 """
 
 import os
@@ -19,8 +19,9 @@ PAGE = 100
 
 
 def process_tags() -> dict[str, str]:
-    """Return tags that identify this process: host name, process id, and start time, since ids are
-    reused.
+    """Return tags that identify this process: host name, process id and start time.
+
+    The start time distinguishes processes with the same id.
     """
     return {
         "lslm.host": socket.gethostname(),
@@ -30,8 +31,8 @@ def process_tags() -> dict[str, str]:
 
 
 def is_lost(run: "Run") -> bool:
-    """Return whether a run has the status RUNNING although its process, on this machine, has
-    ended.
+    """Return whether a run has the status RUNNING although its process, which ran on this machine,
+    has ended.
     """
     tags = run.data.tags
     if (
@@ -51,8 +52,12 @@ def is_lost(run: "Run") -> bool:
 
 
 def end_lost_runs(client: "MlflowClient", experiments: Sequence[str]) -> list[str]:
-    """Set the status of lost runs to KILLED, at the time of their last logged metric, and return
-    their names.
+    """Set the status of lost runs to KILLED, and return the names of these runs.
+
+    A run ends at the time of its last logged metric.
+
+    Args:
+        experiments: ids of the experiments to search.
     """
     query = f"attributes.status = 'RUNNING' and tags.`lslm.host` = '{socket.gethostname()}'"
     lost = [

@@ -1,7 +1,7 @@
-"""Every use of private or undocumented names of MLflow, as seen in mlflow 3.17.2.
+"""Functions that use private or undocumented names of MLflow, as of mlflow 3.17.2.
 
-MLflow is imported inside of functions, since that takes seconds. A test asks the installed one
-whether each of `INTERNAL_NAMES` is still there.
+MLflow is imported inside of functions, since importing it takes seconds. A test checks that the
+installed version has all names in `INTERNAL_NAMES`.
 """
 
 import sqlite3
@@ -37,7 +37,7 @@ def latest_revision() -> str:
 
 
 def is_known_revision(revision: str) -> bool:
-    """Return whether the installed MLflow knows a schema revision."""
+    """Return whether the installed MLflow knows this revision of its database schema."""
     from alembic.script import ScriptDirectory
     from alembic.util import CommandError
     from mlflow.store.db.utils import _get_alembic_config
@@ -57,11 +57,12 @@ def table_names() -> set[str]:
 
 
 def create_tables(uri: str) -> None:
-    """Create MLflow's tables in an SQLite database, or migrate existing ones, without waiting for
-    the disk after each change.
+    """Create MLflow's tables in an SQLite database, or migrate existing tables.
+
+    SQLite does not wait for the disk after each change.
 
     Raises:
-        sqlite3.Error: they cannot be created, or the existing ones are not as MLflow left them.
+        sqlite3.Error: tables cannot be created, or existing ones are not as MLflow left them.
     """
     from mlflow.store.db.utils import _initialize_tables, create_sqlalchemy_engine
     from sqlalchemy import event
@@ -79,7 +80,7 @@ def create_tables(uri: str) -> None:
 
 
 def do_not_synchronize(connection: sqlite3.Connection, record: object) -> None:
-    """Turn off SQLite's own waiting for the disk; a finished draft is synced once."""
+    """Turn off SQLite's waiting for the disk, since a finished draft is flushed as a whole."""
     connection.execute("PRAGMA synchronous = OFF")
 
 

@@ -1,4 +1,4 @@
-"""One run in an MLflow store: what is written to it, and what it lacks."""
+"""One run in an MLflow store: methods that write to it and find what it lacks."""
 
 import json
 import logging
@@ -31,16 +31,17 @@ LONGEST_DIGEST = 36  # characters; what MLflow takes
 
 
 class MlflowRun:
-    """Run in an MLflow store, with methods that send to it or ask it.
+    """Run in an MLflow store, with methods that send data to the store and query it.
 
-    They raise what MLflow raises, and may be repeated: `Outbox` calls those that send.
+    The methods raise MLflow's errors and may be repeated. `Outbox` calls the methods that send
+    data.
 
     Args:
         directory: the run directory.
-        earlier: points that were logged before the run stopped, if it is resumed.
+        earlier: points that were logged before a run was resumed.
 
     Attributes:
-        sent: checksums of the files that MLflow has, by their names there.
+        sent: checksum (CRC-32) of each file that MLflow has, by artifact path.
         n_missing: number of points that MLflow lacked when the run was resumed.
     """
 
@@ -68,7 +69,9 @@ class MlflowRun:
     # Metrics, parameters, tags
 
     def send_points(self, points: Sequence[Point]) -> None:
-        """Store points of metrics; a bad one costs no other."""
+        """Store metric points; if the store refuses one of them, the others are stored
+        nevertheless.
+        """
         from mlflow.entities import Metric
 
         metrics = [
@@ -80,8 +83,9 @@ class MlflowRun:
         )
 
     def send_missing_points(self) -> None:
-        """Store the points that were logged before the run stopped but did not reach MLflow, with
-        their original times.
+        """Store the points that were logged before the run was resumed but are missing in MLflow.
+
+        They keep their original times.
         """
         missing = self.missing_points()
         self.n_missing = len(missing)
@@ -89,7 +93,9 @@ class MlflowRun:
             self.send_points(missing[i : i + BATCH])
 
     def missing_points(self) -> list[Point]:
-        """Return the points that were logged before the run stopped and that MLflow lacks."""
+        """Return the points that were logged before the run was resumed but are missing in
+        MLflow.
+        """
         by_name: dict[str, list[Point]] = {}
         for point in self.earlier:
             by_name.setdefault(mlflow_name(point.name), []).append(point)
@@ -124,8 +130,8 @@ class MlflowRun:
     def missing_records(
         self, params: Settings, tags: Mapping[str, object]
     ) -> tuple[list[str], list[str]]:
-        """Return the names of the parameters, and of the tags, that MLflow lacks or has with
-        another value.
+        """Return the names of the parameters that MLflow lacks, and of the tags that it lacks or
+        has with another value.
         """
         data = self.client.get_run(self.run_id).data
         parameters = mlflow_parameters(params, self.store.redact)
@@ -135,7 +141,11 @@ class MlflowRun:
         ]
 
     def send_description(self, signed: str) -> None:
-        """Set the run's description, unless a user has edited it."""
+        """Set the run's description, unless a user has edited it.
+
+        Args:
+            signed: description with the signature of `descriptions.sign`.
+        """
         stored = self.client.get_run(self.run_id).data.tags.get(DESCRIPTION, "")
         if is_own(stored):
             self.client.set_tag(self.run_id, DESCRIPTION, signed)
@@ -147,8 +157,9 @@ class MlflowRun:
     # Files
 
     def send_table(self, path: Path, limit: int) -> None:
-        """Store the first `limit` rows of a JSONL file as a table; a tag says how many of how
-        many.
+        """Store the first `limit` rows of a JSONL file as a table.
+
+        A tag states the number of stored rows and of all rows.
         """
         with path.open(encoding="utf-8") as lines:
             rows = [json.loads(line) for line in islice(lines, limit)]
@@ -164,8 +175,8 @@ class MlflowRun:
         self.client.set_tag(self.run_id, f"rows.{path.stem}", f"{len(rows)} of {n_row}")
 
     def upload(self, path: Path, folder: str) -> None:
-        """Upload a file or folder into a folder of the run's artifacts; symbolic links are
-        reported.
+        """Upload a file or folder to `folder` in the run's artifacts, except for symbolic links,
+        which are reported.
         """
         path = path.absolute()
         here = self.directory.absolute()
@@ -176,15 +187,18 @@ class MlflowRun:
         self.sent |= upload(self.client, self.run_id, path, folder)
 
     def upload_missing(self) -> None:
-        """Upload the files that were written before the run stopped but did not reach MLflow,
-        except for checkpoints, which are uploaded at the end.
+        """Upload the files that were written before the run was resumed but are missing in MLflow.
+
+        Checkpoints are left out, since they are uploaded at the end.
         """
         for name in self.missing_files():
             if not name.startswith("checkpoints/"):
                 self.upload(self.directory / name, name.rpartition("/")[0])
 
     def missing_files(self) -> list[str]:
-        """Return the files that MLflow should have but lacks, or has in another state."""
+        """Return the names of files that MLflow should have but lacks, or has with other
+        contents.
+        """
         here = self.directory.absolute()
         self.report_links(
             link for name in (*KEPT, *FOLDERS) for link in links_of(here / name, here)
@@ -192,7 +206,7 @@ class MlflowRun:
         return missing_files(self.client, self.run_id, self.directory, self.sent)
 
     def report_links(self, links: Iterable[Path]) -> None:
-        """Warn once of each symbolic link that is not uploaded."""
+        """Warn once about each symbolic link that is not uploaded."""
         if new := [link for link in links if link not in self._links]:
             self._links |= set(new)
             log.warning(
@@ -203,8 +217,9 @@ class MlflowRun:
     # The end
 
     def publish_view(self) -> None:
-        """Write the saved views of the experiment; a refusal, as for users who may only add runs,
-        is ignored.
+        """Write the saved views of the experiment.
+
+        A refusal by the store is ignored, since some users may only add runs.
         """
         try:
             publish(self.client, self.experiment_id)
@@ -218,5 +233,5 @@ class MlflowRun:
             )
 
     def set_status(self, status: str, ended: float) -> None:
-        """Set the run's status and the Unix time in seconds at which it ended."""
+        """Set the run's status and its end time `ended`, in Unix seconds."""
         self.client.set_terminated(self.run_id, status, round(ended * 1000))

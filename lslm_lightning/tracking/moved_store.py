@@ -14,13 +14,16 @@ log = logging.getLogger(__name__)
 
 
 def repoint(file: Path, artifacts: Path) -> None:
-    """Update a store that was moved or copied with its project folder, so that it refers to the new
-    folder.
+    """Update a store that was moved or copied with its project folder to refer to the new folder.
 
-    Experiments of this package whose artifacts were in another project's folder get the folder
-    beside the file, and so do their runs, unless their artifacts exist only in the old folder. The
-    recorded directory of a run is updated if the run is in the new one. The caller holds the lock
-    of `exclusive`.
+    If artifacts of an experiment of this package were in another project's folder, the experiment
+    and its runs now use the folder `artifacts`; runs whose artifacts exist only in the old folder
+    keep it. The recorded directory of a run is updated if the run is in the new project. The caller
+    must hold the lock of `exclusive`.
+
+    Args:
+        file: SQLite file of the store.
+        artifacts: folder of artifacts beside the file.
     """
     project = artifacts.parent
     with connect(file) as store, store:
@@ -41,8 +44,14 @@ def repoint(file: Path, artifacts: Path) -> None:
 
 
 def adopt_run(file: Path, artifacts: Path, run_id: str) -> None:
-    """Move the artifact location of a resumed run to the folder beside the file; missing artifacts
-    are uploaded again. The caller holds the lock of `exclusive`.
+    """Set the artifact location of a resumed run to a folder inside `artifacts`.
+
+    Files are not moved; those missing there are uploaded again later. A run of this project is left
+    unchanged. The caller must hold the lock of `exclusive`.
+
+    Args:
+        file: SQLite file of the store.
+        artifacts: folder of artifacts beside the file.
     """
     query = "SELECT artifact_uri, experiments.name FROM runs JOIN experiments USING (experiment_id)"
     with connect(file) as store, store:
@@ -59,10 +68,13 @@ def repoint_run(
     name: str,
     is_here: bool = False,
 ) -> None:
-    """Update the artifact location and the directory of one run of the experiment `name` to those
-    in `project`.
+    """Update the artifact location and the recorded directory of one run to those inside `project`.
 
     Args:
+        store: connection to the SQLite file of the store.
+        project: folder that contains the store now.
+        folder: current artifact location of the run.
+        name: name of the run's experiment.
         is_here: update the artifact location even if the artifacts exist only in the old one.
     """
     before = folder and other_project(folder.parent.parent, name, project)
@@ -83,8 +95,13 @@ def repoint_run(
 
 
 def other_project(folder: Path | None, name: str, project: Path) -> Path | None:
-    """Return the project folder, other than `project`, that artifacts of the experiment `name` in
-    `folder` belong to; None if there is none.
+    """Return the project folder to which an artifact folder of an experiment belongs.
+
+    The result is None if this is `project` itself, or if `folder` is not such an artifact folder.
+
+    Args:
+        folder: folder of the experiment's artifacts.
+        name: name of the experiment.
     """
     inside = Path(ARTIFACTS) / name
     depth = len(inside.parts)
@@ -95,14 +112,14 @@ def other_project(folder: Path | None, name: str, project: Path) -> Path | None:
 
 
 def record_of(directory: Path) -> JsonObject:
-    """Return the content of a run directory's mlflow.json; empty if it cannot be read."""
+    """Return the contents of `mlflow.json` in a run directory; empty if it cannot be read."""
     with suppress(OSError, ValueError):
         return dict(json.loads((directory / "mlflow.json").read_text(encoding="utf-8")))
     return {}
 
 
 def has_run(file: Path, run_id: str) -> bool:
-    """Return whether a store contains a run."""
+    """Return whether the store in the SQLite file contains a run."""
     query = "SELECT 1 FROM runs WHERE run_uuid = ?"
     try:
         with connect(file) as connection:

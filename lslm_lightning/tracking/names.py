@@ -1,4 +1,4 @@
-"""Conversion of names and values to what MLflow accepts for parameters, tags and metrics."""
+"""Conversion of names and values to a form that MLflow accepts for parameters, tags and metrics."""
 
 import hashlib
 import posixpath
@@ -17,10 +17,11 @@ N_DIGIT = 12  # of a hash that tells apart what would get one name
 
 
 def mlflow_name(name: str) -> str:
-    """Return the name as MLflow accepts it: characters other than letters, digits and `_-. :/`
-    become `_`, and parts that lead to another folder are removed.
+    """Return the name in a form that MLflow accepts.
 
-    The end of a name that is too long is replaced by a hash.
+    Characters other than letters, digits and `_-. :/` become `_`. Path components such as `..`,
+    which would lead out of a folder, are removed. The end of a name that is too long is replaced by
+    a hash.
     """
     clean = re.sub(r"[^/\w.\- :]", "_", name)
     clean = posixpath.normpath(clean).lstrip("./") or "_"
@@ -32,13 +33,13 @@ def mlflow_name(name: str) -> str:
 
 
 def with_hash(beginning: str, name: str) -> str:
-    """Return `beginning`, shortened if necessary, followed by a hash of `name`."""
+    """Return `beginning`, shortened if necessary, followed by `_` and a hash of `name`."""
     digits = hash_of(name)[:N_DIGIT]
     return f"{beginning[: LONGEST_NAME - N_DIGIT - 1].rstrip('/.')}_{digits}"
 
 
 def mlflow_names(names: Iterable[str]) -> dict[str, str]:
-    """Return a name that MLflow accepts for each name, all of them different."""
+    """Return a unique name that MLflow accepts for each of the names."""
     found: dict[str, str] = {}
     taken: set[str] = set()
     for name in sorted(names, key=lambda each: (mlflow_name(each) != each, each)):
@@ -49,21 +50,22 @@ def mlflow_names(names: Iterable[str]) -> dict[str, str]:
 
 
 def clean_text(value: object) -> str:
-    """Return a value as text that every store accepts: lone surrogates and NUL characters are
+    """Return a value as text that every store accepts: unpaired surrogates and NUL characters are
     replaced.
     """
     return str(value).encode("utf-8", "replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
 def short(value: str) -> str:
-    """Return the value, or its hash if it is longer than MLflow accepts; config.yaml has the whole
-    value.
+    """Return the value, or its hash if it is longer than MLflow accepts.
+
+    The whole value remains available in config.yaml.
     """
     return value if len(value) <= LONGEST_PARAMETER else hashed(value)
 
 
 def hashed(value: str) -> str:
-    """Return the text "sha256:..." that replaces a value that is too long."""
+    """Return the hash "sha256:..." that replaces a value which is too long."""
     return f"sha256:{hash_of(value)}"
 
 
@@ -73,10 +75,10 @@ def hash_of(text: str) -> str:
 
 
 def mlflow_tags(tags: Mapping[str, object], redact: Callable[[str], str]) -> dict[str, str]:
-    """Return names and values of tags as MLflow stores them, without secrets.
+    """Return the tags with names and values in the form that MLflow stores, without secrets.
 
     Args:
-        redact: replaces secrets in a value.
+        redact: returns its argument with secrets replaced.
     """
     shown = redacted_settings(tags)
     names = mlflow_names(shown)
@@ -84,10 +86,11 @@ def mlflow_tags(tags: Mapping[str, object], redact: Callable[[str], str]) -> dic
 
 
 def mlflow_parameters(params: Settings | Namespace, redact: Callable[[str], str]) -> dict[str, str]:
-    """Return names and values of a nested configuration as MLflow stores them, without secrets.
+    """Return a nested configuration as parameters with dotted names, in the form that MLflow stores
+    and without secrets.
 
     Args:
-        redact: replaces secrets in a value.
+        redact: returns its argument with secrets replaced.
     """
     settings = vars(params) if isinstance(params, Namespace) else params
     flat = dict(flatten(redacted_settings(settings)))
@@ -96,8 +99,12 @@ def mlflow_parameters(params: Settings | Namespace, redact: Callable[[str], str]
 
 
 def flatten(value: object, name: str = "") -> Iterator[tuple[str, object]]:
-    """Yield (dotted name, leaf value) pairs of nested mappings and namespaces, and of lists that
-    hold such.
+    """Yield the dotted name and the value of each leaf of nested mappings and namespaces.
+
+    Lists are leaves unless they contain mappings or namespaces.
+
+    Args:
+        name: prefix of all names.
     """
     if isinstance(value, Namespace):
         value = vars(value)

@@ -1,4 +1,4 @@
-"""Queue of what is to be sent to the tracking store: a background thread sends, training never
+"""Queue of data for the tracking store, sent by a background thread so that training never
 waits.
 """
 
@@ -22,11 +22,17 @@ def send_in_parts(
     items: Sequence[T],
     is_passing: Callable[[Exception], bool],
 ) -> None:
-    """Send items in one call; if the store refuses them, in halves, so that one bad item costs no
-    other.
+    """Send items in one call, or in smaller parts if the store refuses some of the items.
+
+    The items are halved repeatedly, so that one bad item does not prevent the others from being
+    sent.
+
+    Args:
+        is_passing: returns whether an error is temporary.
 
     Raises:
-        Exception: the store is away, or, after all other items were sent, the refusal of an item.
+        Exception: the store is unavailable, or an item was refused; in the second case, all other
+            items have been sent.
     """
     parts = [items]
     refusal: Exception | None = None
@@ -51,19 +57,21 @@ def send_in_parts(
 
 
 class Outbox:
-    """Sends metric points (in batches) and calls, in order, from a background thread.
+    """Queue of metric points and calls, which a background thread sends in order, points in
+    batches.
 
-    What fails because the store is away is tried again at growing intervals; what the store refuses
-    is dropped. Neither raises: `tell` receives one line on the first failure of either kind, on
-    recovery, and on what could not be sent in the end.
+    If the store is unavailable, the thread tries again at growing intervals. Data that the store
+    refuses is dropped. Neither case raises an error: `tell` receives one line on the first failure
+    of either kind, on recovery, and finally on data that could not be sent.
 
     Args:
-        send: stores a batch of points; sending a point or repeating a call twice must do no harm.
-        is_passing: returns whether an error may go away by itself.
+        send: stores a batch of points. Sending a point twice, or repeating a call, must be
+            harmless.
+        is_passing: returns whether an error is temporary.
         tell: receives a line for the user.
         explain: returns the message of an error without secrets.
-        interval: seconds in which points are collected to a batch.
-        patience: seconds that `close` keeps trying.
+        interval: seconds for which points are collected into a batch.
+        patience: seconds for which `close` keeps trying.
     """
 
     def __init__(
@@ -97,8 +105,10 @@ class Outbox:
         self._calls.append(partial(function, *arguments, **settings))
 
     def flush(self, seconds: float | None = None) -> bool:
-        """Wait until everything queued before is sent, an attempt has failed, or `seconds` have
-        passed; return whether everything is sent.
+        """Wait until everything queued so far is sent, an attempt fails, or `seconds` have passed.
+
+        Returns:
+            Whether everything was sent.
         """
         with self._round:
             begun = self._begun
@@ -109,12 +119,12 @@ class Outbox:
             return not self._waiting() or (came and self._delivered)
 
     def close(self, last: Callable[[], object], seconds: float | None = None) -> None:
-        """Send what is queued, then call `last` and end the thread; report what could not be sent
-        if the store is away.
+        """Send everything in the queue, then call `last` and end the thread.
+
+        If the store is unavailable, `tell` receives a line on what could not be sent.
 
         Args:
-            seconds: give up after so long; by default after `N_TRY` attempts and `patience`
-                seconds.
+            seconds: time limit; by default, give up after `N_TRY` attempts and `patience` seconds.
         """
         give_up = time.monotonic() + (self._patience if seconds is None else seconds)
         n_try = 1
@@ -150,8 +160,8 @@ class Outbox:
                 self._round.notify_all()
 
     def _deliver(self, n_point: int, n_call: int) -> bool:
-        """Send the oldest `n_point` points and `n_call` calls; return False if the store turned out
-        to be away.
+        """Send the oldest `n_point` points and `n_call` calls; return False if the store is
+        unavailable.
         """
         while n_point and not self._closed:
             batch = [self._points[i] for i in range(min(BATCH, n_point))]
@@ -167,8 +177,9 @@ class Outbox:
         return True
 
     def _try(self, act: Callable[[], object]) -> bool:
-        """Call `act`; return False if it failed but may succeed later, True if it is done, which
-        includes a refusal by the store.
+        """Call `act`; return False if it failed but may succeed later.
+
+        The result is True after success and also after a refusal by the store.
         """
         try:
             act()

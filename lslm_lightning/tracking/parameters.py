@@ -1,4 +1,4 @@
-"""MLflow parameters of a run: the settings that differ from the defaults, under short names."""
+"""MLflow parameters of a run: settings that differ from the defaults, under short names."""
 
 from collections.abc import Iterable
 
@@ -21,8 +21,8 @@ def short_parameters(config: Settings, changed: Settings) -> JsonObject:
     `optimizer.lr`.
 
     Args:
-        config: the whole configuration, on which alone the names depend.
-        changed: the part of it whose values are returned.
+        config: whole configuration, which determines the short names.
+        changed: part of the configuration whose values are returned.
     """
     wanted = dict(flatten(redacted_settings(changed)))
     names = short_names([*dict(flatten(config)), *wanted])
@@ -37,8 +37,8 @@ def short_parameters(config: Settings, changed: Settings) -> JsonObject:
 def short_names(names: Iterable[str]) -> dict[str, str]:
     """Return a unique short name for each dotted name of a configuration.
 
-    `init_args` and `class_path` are left out, and so is the section (`model`, `data`, ...) unless
-    an earlier section has the same setting.
+    A short name omits `init_args` and `class_path`. It also omits the section (`model`, `data`,
+    ...), unless an earlier section has a setting of the same name.
     """
     found: dict[str, str] = {}
     taken = set(TAKEN)
@@ -53,7 +53,7 @@ def short_names(names: Iterable[str]) -> dict[str, str]:
 
 
 def section_rank(name: str) -> int:
-    """Return the rank of a setting's section in `SECTIONS`, from 1; 0 for settings of no
+    """Return the rank, from 1, of a setting's section in `SECTIONS`; 0 if the setting is in no
     section.
     """
     section, _, inside = name.partition(".")
@@ -61,8 +61,9 @@ def section_rank(name: str) -> int:
 
 
 def short_class(path: Json) -> Json:
-    """Return the class name without its module if it is of a known package; any other value
-    unchanged.
+    """Return the class name without its module if the class belongs to a known package.
+
+    Any other value is returned unchanged.
     """
     if isinstance(path, str) and path.split(".")[0] in KNOWN_PACKAGES:
         return path.rpartition(".")[2]

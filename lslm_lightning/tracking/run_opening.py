@@ -1,4 +1,4 @@
-"""Creation of a run in MLflow, or reopening of the one that a run directory records."""
+"""Creation of a run in MLflow, or reopening of the run that is recorded in a run directory."""
 
 import logging
 import os
@@ -22,18 +22,18 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class RunOpening:
-    """Creates the MLflow run of a run directory, or reopens it.
+    """Operation that creates the MLflow run of a run directory, or reopens it.
 
     Args:
-        store: where the run is.
-        client: of this store.
+        store: store that contains the run.
+        client: MLflow client of the store.
         task: name of the experiment.
         name: name of the run.
         directory: the run directory.
         tags: tags besides git state, machine and process.
         git: tags of the git state.
-        parent_run_id: MLflow run that this one is part of.
-        is_at_work: whether the run works again in this process, or is only synced.
+        parent_run_id: MLflow run that this run is part of.
+        is_at_work: True if the run continues its work in this process, False if it is only synced.
 
     Attributes:
         known_parameters: names of the parameters that a reopened run has.
@@ -53,7 +53,7 @@ class RunOpening:
     is_replaced: bool = False
 
     def create(self, experiment_id: str) -> "Run":
-        """Create a run."""
+        """Create a run in the experiment and return it."""
         tags = {"mlflow.source.name": "lslm", **self.process_tags(), **self.tags}
         if self.parent_run_id:
             tags["mlflow.parentRunId"] = self.parent_run_id
@@ -62,11 +62,13 @@ class RunOpening:
         )
 
     def reopen(self, run_id: str) -> "Run":
-        """Return the run with this id, at work again; a new one if MLflow does not know it, or the
-        directory is a copy of the one that is recorded for it.
+        """Return the run with this id, with the status RUNNING if it continues its work.
+
+        A new run is created instead if MLflow does not know the id, or if the run directory is a
+        copy of the one that MLflow has recorded.
 
         Raises:
-            TrackingError: it was deleted.
+            TrackingError: the run was deleted.
         """
         from mlflow.exceptions import MlflowException
 
@@ -100,7 +102,9 @@ class RunOpening:
         return run
 
     def replace(self, reason: str) -> "Run":
-        """Create a new run instead of the recorded one."""
+        """Create a new run instead of the recorded one, log a warning with the reason, and return
+        the run.
+        """
         log.warning("%s: a new run is created instead", reason)
         self.is_replaced = True
         experiment = self.client.get_experiment_by_name(self.task)
@@ -108,7 +112,9 @@ class RunOpening:
         return self.create(experiment.experiment_id)
 
     def is_original(self, directory: Path, run_id: str) -> bool:
-        """Return whether the run is recorded, in this store, in another directory than this one."""
+        """Return whether `directory`, other than this run directory, records this run in this
+        store.
+        """
         record = record_of(directory)
         if record.get("run_id") != run_id:
             return False
@@ -117,7 +123,7 @@ class RunOpening:
         return not directory.samefile(self.directory)
 
     def process_tags(self) -> dict[str, str]:
-        """Return tags that say with which code, where and by whom the run is at work."""
+        """Return tags that state the code, the directory, the process and the user of the run."""
         return {
             **self.git,
             "lslm.directory": str(self.directory.absolute()),

@@ -1,4 +1,4 @@
-"""The file `mlflow.json` of a run directory: what was sent to MLflow, and where."""
+"""File `mlflow.json` of a run directory, which records the data sent to MLflow and the store."""
 
 import json
 from collections.abc import Callable
@@ -10,11 +10,11 @@ from lslm_lightning.types import Json, JsonObject, Settings
 
 
 class RunRecord:
-    """Facts on a run's MLflow run, kept in `mlflow.json`, with which it is resumed and synced.
+    """Facts about a run in MLflow, kept in `mlflow.json` so that the run can be resumed and synced.
 
     Args:
         directory: the run directory.
-        warn: receives a line where the file cannot be written.
+        warn: receives a line if the file cannot be written.
     """
 
     def __init__(self, directory: Path, warn: Callable[[str], None]) -> None:
@@ -23,16 +23,16 @@ class RunRecord:
         self.facts: JsonObject = {}
 
     def read(self) -> None:
-        """Read the facts of a run that is resumed, if there are any."""
+        """Read the recorded facts from the file, if it exists."""
         if self.path.exists():
             self.facts = json.loads(self.path.read_text("utf-8"))
 
     def get(self, name: str, default: Json = None) -> Json:
-        """Return a fact by its name."""
+        """Return a recorded fact by its name."""
         return self.facts.get(name, default)
 
     def write(self, facts: Settings) -> None:
-        """Add facts, or replace those of the same names.
+        """Add facts, or replace facts of the same names, and write the file.
 
         Raises:
             OSError: the file cannot be written.
@@ -41,7 +41,7 @@ class RunRecord:
         atomic_write(self.path, json.dumps(redacted_settings(self.facts)) + "\n")
 
     def update(self, facts: Settings) -> None:
-        """Add facts like `write`, but only warn if that fails."""
+        """Add facts as `write` does, but only warn if the file cannot be written."""
         try:
             self.write(facts)
         except OSError as error:

@@ -1,4 +1,4 @@
-"""The MLflow store of runs: a server, or one SQLite file in the project folder."""
+"""MLflow store of runs: a server, or an SQLite file in the project folder."""
 
 import logging
 import os
@@ -50,10 +50,10 @@ class Store:
     """MLflow tracking store at an address.
 
     Args:
-        uri: default: `MLFLOW_TRACKING_URI`, else the store of the resumed run (`store_of_run`),
-            else `mlflow.db` in the working directory, with artifacts in `mlartifacts/` beside it.
-            Passwords in it are used but never shown. The part after `sqlite:///` is a path,
-            optionally followed by `?` and options for SQLite.
+        uri: address of the store. Default: `MLFLOW_TRACKING_URI`, else the store of the resumed run
+            (`store_of_run`), else `mlflow.db` in the working directory, with artifacts in
+            `mlartifacts/` beside it. Passwords in the address are used but never shown. The part
+            after `sqlite:///` is a path, optionally followed by `?` and options for SQLite.
     """
 
     def __init__(self, uri: str | None = None) -> None:
@@ -78,7 +78,7 @@ class Store:
         )
 
     def is_same(self, other: "Store") -> bool:
-        """Return whether both addresses lead to the same store, as far as the addresses tell."""
+        """Return whether both stores are the same, as far as their addresses tell."""
         if self.file and other.file:
             return self.file.resolve() == other.file.resolve()
         return str(self) == str(other)
@@ -89,7 +89,7 @@ class Store:
 
     @property
     def artifacts(self) -> Path | None:
-        """Folder of artifacts; None for a server."""
+        """Folder of artifacts beside the SQLite file; None for a server."""
         if self.is_server:
             return None
         return (self.file.parent if self.file else Path.cwd()) / database.ARTIFACTS
@@ -99,13 +99,14 @@ class Store:
         return redacted(text.replace(self.uri, str(self)))
 
     def check_artifacts(self, address: str) -> None:
-        """Raise TrackingError if a database names an artifact location that the user did not
-        choose, since files, and perhaps credentials, would be sent there.
+        """Check that a database does not name an artifact location that the user has not chosen.
+
+        Files, and perhaps credentials, would be sent to that location.
 
         Raises:
-            TrackingError: the location is a web server that the user has not named; or the user has
-                not named the database, and the location is on another machine or, for the store of
-                a resumed run, outside of its folder.
+            TrackingError: the location is a web server that the user has never named. Or the user
+                has not named the database, and the location is on another machine or, for the store
+                of a resumed run, outside of the store's folder.
         """
         if not self.file:
             return
@@ -128,8 +129,9 @@ class Store:
             )
 
     def explain(self, error: BaseException) -> str:
-        """Return the message of an error on one line of at most 300 characters, without secrets;
-        that of the network or file error that caused it, if there is one.
+        """Return the message of an error on one line of at most 300 characters, without secrets.
+
+        If a network or file error caused it, the message is the one of that error.
         """
         origin = causes(error)[-1]
         reason = (
@@ -140,7 +142,9 @@ class Store:
         return reason if len(reason) <= 300 else reason[:297] + "..."
 
     def is_passing(self, error: BaseException) -> bool:
-        """Return whether the same request may succeed later, because the store is away or busy."""
+        """Return whether the same request may succeed later, because the store is unavailable or
+        busy.
+        """
         from requests import HTTPError, RequestException
 
         if getattr(error, "error_code", None) in PASSING:
@@ -160,7 +164,7 @@ class Store:
         """Return an MLflow client of this store, with MLflow's own log messages silenced.
 
         Raises:
-            TrackingError: MLflow does not know the kind of address, or the file cannot be written.
+            TrackingError: MLflow does not support such an address, or the file cannot be written.
         """
         for name, value in SILENCE.items():
             os.environ.setdefault(name, value)
@@ -186,8 +190,10 @@ class Store:
         return MlflowClient(self.uri)
 
     def open_experiment(self, task: str) -> tuple["MlflowClient", str]:
-        """Return a client and the id of the task's experiment, which is created if new; safe if
-        several processes start at once.
+        """Return a client and the id of the experiment named `task`, which is created if it does
+        not exist.
+
+        Several processes may do so at once.
 
         Raises:
             TrackingError: the store does not answer within seconds (MLflow's own retries last
@@ -202,12 +208,14 @@ class Store:
         return client, self.request(lambda: self._experiment(client, task))
 
     def adopt_run(self, run_id: str) -> None:
-        """Move the artifact location of a resumed run to the artifact folder of this store."""
+        """Set the artifact location of a resumed run to a folder inside the artifact folder of this
+        store.
+        """
         if self.file and self.artifacts:
             moved_store.adopt_run(self.file, self.artifacts, run_id)
 
     def request(self, question: Callable[[], T]) -> T:
-        """Call `question` once and return MLflow's answer.
+        """Call `question`, a function that uses MLflow, once and return its result.
 
         Raises:
             TrackingError: MLflow refused, or did not answer within `ANSWER_SECONDS`.
@@ -253,11 +261,14 @@ class Store:
 
 
 def path_in(text: str) -> Path:
-    """Return the file that an address `sqlite:///...` names.
+    """Return the file that an address `sqlite:///...` denotes.
 
-    A `%20` or the like is taken literally if a folder of that name exists, else as a quoted
-    character: addresses written by a server or another program are quoted, those of this package
-    are not.
+    Addresses written by a server or another program are URL-quoted, those of this package are not.
+    Therefore a `%20` is taken literally if a file or folder of that name exists, else as a quoted
+    character.
+
+    Args:
+        text: part of the address after `sqlite:///`.
     """
     literal = Path(text).absolute()
     quoted = Path(unquote(text)).absolute()
@@ -270,13 +281,17 @@ def recorded_store(noted: Settings, directory: Path) -> str | None:
     """Return the store address recorded in a run's mlflow.json; None if MLFLOW_TRACKING_URI is set,
     or if the recorded database does not exist.
 
-    A run may come from somebody else: its address is used only if it is a local file, or a server
-    that this user has named before. For a project that was moved or copied as a whole, the database
-    in the new project folder is returned.
+    A run may come from somebody else, so its address is used only if it is a local file, or a
+    server that this user has named before. If the whole project was moved or copied, the result is
+    the database in the new project folder.
+
+    Args:
+        noted: contents of mlflow.json.
+        directory: the run directory.
 
     Raises:
-        ValueError: the address holds a password, which is not recorded; or this user never named
-            it.
+        ValueError: the address contains a password, which is not recorded, or this user has never
+            named it.
     """
     recorded = noted.get("store", "")
     if os.environ.get("MLFLOW_TRACKING_URI") or not recorded:
@@ -301,11 +316,12 @@ def recorded_store(noted: Settings, directory: Path) -> str | None:
 
 @contextmanager
 def store_of_run(noted: Settings, directory: Path) -> Iterator[None]:
-    """Make the recorded store of a run the default of `Store()` inside the context, unless the user
-    names one.
+    """Make the recorded store of a run the default of `Store()` inside the context.
+
+    An address that the user names takes precedence. See `recorded_store` for the arguments.
 
     Raises:
-        ValueError: see `recorded_store`.
+        ValueError: the recorded address must not be used, as in `recorded_store`.
     """
     if store := recorded_store(noted, directory):
         os.environ[OF_RUN] = store
@@ -316,8 +332,13 @@ def store_of_run(noted: Settings, directory: Path) -> Iterator[None]:
 
 
 def store_beside(file: Path, noted: Settings, directory: Path) -> Path:
-    """Return the database in the project folder that the run is in now if it knows the run, else
+    """Return the database in the current project folder of a run if it contains the run, else
     `file`.
+
+    Args:
+        file: database recorded in the run's mlflow.json.
+        noted: contents of mlflow.json.
+        directory: absolute path of the run directory.
     """
     # runs/<task>/<name>; older records do not say
     usual = file.parent / Path(*directory.parts[-3:])
@@ -339,7 +360,7 @@ def causes(error: BaseException) -> list[BaseException]:
 
 @contextmanager
 def fail_fast() -> Iterator[None]:
-    """Let MLflow try each request once, with a timeout of seconds, inside the context."""
+    """Make MLflow try each request only once inside the context, for at most `ANSWER_SECONDS`."""
     settings = {
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
         "MLFLOW_HTTP_REQUEST_TIMEOUT": str(round(ANSWER_SECONDS)),
@@ -357,8 +378,10 @@ def fail_fast() -> Iterator[None]:
 
 
 def run_with_timeout(seconds: float, question: Callable[[], T]) -> T:
-    """Call `question` in a thread and return its result; TimeoutError after `seconds` (the thread
-    is left running).
+    """Call `question` in a thread and return its result.
+
+    Raises:
+        TimeoutError: the call took more than `seconds`; the thread is left running.
     """
     answer: Future[T] = Future()
 

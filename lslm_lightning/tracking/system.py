@@ -1,6 +1,4 @@
-"""System metrics (processor, memory, disk, network, GPU) during a run, named as MLflow names
-them.
-"""
+"""System metrics (processor, memory, disk, network, GPU) during a run, under MLflow's names."""
 
 import threading
 import time
@@ -14,15 +12,15 @@ if TYPE_CHECKING:
 
 
 class SystemMetrics:
-    """Thread that measures processor, memory, disk, network and, if `nvidia-ml-py` is installed,
-    GPU load.
+    """Thread that measures the load of processor, memory, disk, network and, if `nvidia-ml-py` is
+    installed, GPU.
 
-    Uses MLflow's measurements but not its monitor, which stops for good when the server is away
-    once.
+    It uses MLflow's measurements but not MLflow's monitor, which stops for good once the server is
+    unavailable.
 
     Args:
-        log: receives metrics and a step, the number of seconds since the run began, so that a
-            resumed run continues the curves.
+        log: receives metrics and a step. The step is the number of seconds since the run began, so
+            that a resumed run continues the curves.
         began: Unix time in seconds at which the run began.
         interval: seconds between two measurements.
     """
@@ -41,7 +39,7 @@ class SystemMetrics:
         self._thread.start()
 
     def close(self) -> None:
-        """Measure once more and end the thread."""
+        """Measure a last time and end the thread."""
         self._stop.set()
         self._thread.join()
 
@@ -61,8 +59,8 @@ class SystemMetrics:
 
 
 def usable(kind: type["BaseMetricsMonitor"]) -> "BaseMetricsMonitor | None":
-    """Return a monitor that has measured once; None if this machine has no such device or no
-    library to read it.
+    """Return a monitor of this class; None if the machine lacks the device or the library to read
+    it.
     """
     try:
         monitor = kind()

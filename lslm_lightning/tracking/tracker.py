@@ -1,4 +1,4 @@
-"""Lightning logger that records one MLflow run, whatever the number of processes."""
+"""Lightning logger that records one MLflow run, for any number of processes."""
 
 import json
 import logging
@@ -48,28 +48,29 @@ MOST_PARAMETERS = 100  # in one request; what MLflow takes
 
 
 class Tracker(Logger):
-    """Lightning logger that sends what a run produces to MLflow, and writes every metric to
-    `metrics.jsonl`.
+    """Lightning logger that sends metrics, settings and files of a run to MLflow, and writes every
+    metric to `metrics.jsonl`.
 
-    Only `start` raises: after it nothing here slows a step or ends a run (see `Outbox`). On ranks
-    above 0 every method does nothing.
+    Only `start` raises errors. Afterwards, the tracker neither slows a step nor ends a run (see
+    `Outbox`). On ranks above 0 every method does nothing.
 
     Args:
         task: name of the MLflow experiment.
-        directory: the run directory, which exists.
-        tracking_uri: see `Store`.
+        name: name of the run.
+        directory: the run directory, which must exist.
+        tracking_uri: address of the store; see `Store`.
         tags: tags besides git state, machine and process.
         parent_run_id: MLflow run that this one is part of (seeds, evaluated systems).
-        run_id: continue this run, in the directory in which it began; if MLflow does not know it,
-            or the directory is a copy of the one recorded for the run, a new run is created
-            instead.
-        again: whether the run works (trains, tests) again in this process.
+        system_metrics: whether to log the load of processor, memory, disk, network and GPU.
+        run_id: id of a run to continue, in the directory in which it began. If MLflow does not know
+            it, or the directory is a copy of the one recorded for the run, a new run is created.
+        again: whether the run works (trains, tests) in this process, rather than being only synced.
 
     Attributes:
         client: MLflow client, after `start`.
         run: the run in MLflow, after `start`.
         git: tags of the git state when the run began.
-        problems: lines about MLflow that the user was told.
+        problems: messages about MLflow that the user has received.
     """
 
     client: "MlflowClient"
@@ -120,7 +121,7 @@ class Tracker(Logger):
 
     @property
     def page(self) -> str:
-        """Address of the run's page in MLflow's web UI, from its `#` on; empty before `start`."""
+        """Address of the run's page in MLflow's web UI, starting with `#`; empty before `start`."""
         if not self._run_id:
             return ""
         return f"#/experiments/{self.run.experiment_id}/runs/{self._run_id}"
@@ -132,7 +133,7 @@ class Tracker(Logger):
 
         Raises:
             TrackingError: the store or the run directory cannot be used, or the run was deleted in
-                MLflow; raised within seconds.
+                MLflow. The error is raised within seconds.
         """
         if (getattr(rank_zero_only, "rank", 0) or 0) > 0:
             return
@@ -170,9 +171,7 @@ class Tracker(Logger):
             self._monitor = SystemMetrics(self.log_metrics, began)
 
     def _open_run(self) -> float:
-        """Create or reopen the MLflow run, and return the Unix time in seconds at which it
-        began.
-        """
+        """Create or reopen the MLflow run; return the Unix time, in seconds, at which it began."""
         self.client, self._experiment_id = self.store.open_experiment(self.task)
         opening = RunOpening(
             self.store,
@@ -205,7 +204,7 @@ class Tracker(Logger):
         return float(run.info.start_time / 1000)
 
     def _write_record(self) -> None:
-        """Write where and as what the run began into `mlflow.json`."""
+        """Write the id, experiment, store, directory and tags of the run into `mlflow.json`."""
         facts: dict[str, object] = {
             "run_id": self.run.run_id,
             "experiment": self.task,
@@ -222,7 +221,7 @@ class Tracker(Logger):
     # What is logged
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Log metric values, under names like `val/bleu`, at a step."""
+        """Log metric values at a step, under names such as `val/bleu`."""
         if self._outbox is None:
             return
         time_ms = round(time.time() * 1000)
@@ -237,8 +236,9 @@ class Tracker(Logger):
         self._outbox.put(points)
 
     def write_down(self) -> None:
-        """Wait until all metrics logged so far are on the disk, so that no checkpoint is newer than
-        the metrics.
+        """Wait until all metrics logged so far are on the disk.
+
+        This ensures that no checkpoint is newer than the metrics.
 
         Raises:
             OSError: the disk is full.
@@ -249,10 +249,10 @@ class Tracker(Logger):
     def log_hyperparams(
         self, params: Settings | Namespace, *args: object, **kwargs: object
     ) -> None:
-        """Log a nested configuration as flat parameters such as `model.init_args.d_model`. MLflow
-        keeps the first value of a parameter.
+        """Log a nested configuration as flat parameters such as `model.init_args.d_model`.
 
-        They are stored in mlflow.json too, for `lslm sync`.
+        MLflow keeps the first value of a parameter. The parameters are also stored in mlflow.json,
+        for `lslm sync`.
         """
         if self._outbox is None:
             return
@@ -266,7 +266,7 @@ class Tracker(Logger):
             self._outbox.call(self.run.send_parameters, new[i : i + MOST_PARAMETERS])
 
     def set_tags(self, tags: Mapping[str, object]) -> None:
-        """Set tags of the run, which are stored in mlflow.json too."""
+        """Set tags of the run, and store them in mlflow.json."""
         if self._outbox is not None:
             clean = mlflow_tags(tags, self.store.redact)
             self._record.update({"tags": {**self._record.get("tags", {}), **clean}})
@@ -274,7 +274,7 @@ class Tracker(Logger):
                 self._outbox.call(self.client.set_tag, self._run_id, name, value)
 
     def set_description(self, text: str) -> None:
-        """Set the Markdown description of the run's page, unless a user edited it there or set the
+        """Set the Markdown description of the run, unless a user has edited it or given it as a
         tag.
         """
         if self._outbox is not None and DESCRIPTION not in self._tags:
@@ -283,16 +283,19 @@ class Tracker(Logger):
             self._outbox.call(self.run.send_description, signed)
 
     def restore_description(self) -> None:
-        """Send the last description, from `mlflow.json`, to a store that lacks it."""
+        """Send the last description, recorded in `mlflow.json`, to the store."""
         if self._outbox is not None and (signed := self._record.get("description")):
             self._outbox.call(self.run.send_description, signed)
 
     def log_dataset(self, name: str, digest: str, split: str, source: str) -> None:
-        """Log a data set, from a public address or a path, as an input of the run. A digest too
-        long for MLflow is stored whole in a tag of the input.
+        """Log a data set as an input of the run.
 
-        MLflow takes two data sets with the same name and digest for one and would lose the second
-        split; the name of the second therefore includes its split.
+        MLflow treats two data sets with the same name and digest as one and would lose the second
+        split, so the split is appended to the name of the second.
+
+        Args:
+            digest: digest of the data; one that is too long for MLflow is stored whole in a tag.
+            source: public address or path.
         """
         if self._outbox is None:
             return
@@ -313,7 +316,7 @@ class Tracker(Logger):
         """Upload a file or a folder, and check that it arrived; see `uploads`.
 
         Args:
-            folder: folder in the run's artifacts; default: the same as in the run directory.
+            folder: folder in the run's artifacts; by default the same as in the run directory.
         """
         if self._outbox is None:
             return
@@ -324,9 +327,7 @@ class Tracker(Logger):
         self._outbox.call(self.run.upload, path, folder or "")
 
     def log_table(self, path: str | Path, limit: int = 1000) -> None:
-        """Show the first rows of a JSONL file (predictions) as a table on MLflow's page; a tag says
-        how many of how many.
-        """
+        """Show the first `limit` rows of a JSONL file (predictions) as a table on MLflow's page."""
         if self._outbox is not None and not links_of(
             Path(path).absolute(), self.directory.absolute()
         ):
@@ -343,14 +344,13 @@ class Tracker(Logger):
     def end(
         self, status: Literal["FINISHED", "FAILED", "KILLED"], ended: float | None = None
     ) -> None:
-        """Send what is left, including the metric log, and set the run's status; later calls do
-        nothing.
+        """Send all remaining data, including the metric log, and set the run's status; later calls
+        do nothing.
 
-        Lightning's own `finalize`, which it calls after each of fit, validate and test, does
-        nothing.
+        Lightning calls `finalize` after each of fit, validate and test, so it is not used for this.
 
         Args:
-            ended: Unix time in seconds at which the work ended; now by default.
+            ended: Unix time in seconds at which the work ended; by default now.
         """
         if self._outbox is None:
             return
@@ -369,7 +369,7 @@ class Tracker(Logger):
         os.environ.pop(RUN_ID, None)
 
     def _warn(self, problem: str) -> None:
-        """Tell the user of a problem once."""
+        """Warn the user about a problem, unless the same warning was given before."""
         if problem not in self.problems:
             self.problems.append(problem)
             log.warning(
@@ -380,7 +380,7 @@ class Tracker(Logger):
 
 
 def check_links(directory: Path) -> None:
-    """Raise TrackingError if a file of the run directory that is to be written is a symbolic
+    """Raise TrackingError if a file that the run would write in its directory is a symbolic
     link.
     """
     for name in WRITTEN:

@@ -1,4 +1,4 @@
-"""Upload of a run's files to MLflow, with a check that they arrived."""
+"""Upload of a run's files to MLflow, with a check that all of them arrived."""
 
 import re
 import zlib
@@ -15,8 +15,9 @@ N_TRY = 3  # attempts, for a store that accepts a file but loses part of it
 
 
 def local_files(directory: Path) -> list[str]:
-    """Return the names, relative to the run directory, of the files to be uploaded: all but
-    checkpoints for resuming and predictions of validations.
+    """Return the names, relative to the run directory, of the files that belong in MLflow.
+
+    Checkpoints for resuming and predictions of validations are left out.
     """
     found = [name for name in KEPT if (directory / name).is_file()]
     for folder in FOLDERS:
@@ -30,8 +31,8 @@ def local_files(directory: Path) -> list[str]:
 
 
 def links_of(path: Path, root: Path) -> list[Path]:
-    """Return symbolic links on the path from the folder `root` (not included) to `path`, or inside
-    of `path`; they may lead anywhere.
+    """Return the first symbolic link on the path from the folder `root` (excluded) to `path`; if
+    there is none, all symbolic links inside the folder `path`.
     """
     folders = [each for each in (path, *path.parents) if each.is_relative_to(root) and each != root]
     if links := [each for each in reversed(folders) if each.is_symlink()]:
@@ -40,8 +41,11 @@ def links_of(path: Path, root: Path) -> list[Path]:
 
 
 def sizes(client: "MlflowClient", run_id: str, folder: str | None = None) -> dict[str, int | None]:
-    """Return the size in bytes of every artifact of a run, or in a folder of it, by path; None if
-    the store does not know it.
+    """Return the size in bytes of every artifact of a run, by artifact path; None if the store does
+    not know a size.
+
+    Args:
+        folder: folder of artifacts to list; by default all.
     """
     found: dict[str, int | None] = {}
     for entry in client.list_artifacts(run_id, folder):
@@ -54,8 +58,11 @@ def sizes(client: "MlflowClient", run_id: str, folder: str | None = None) -> dic
 def missing_files(
     client: "MlflowClient", run_id: str, directory: Path, sent: Mapping[str, int]
 ) -> list[str]:
-    """Return those of `local_files` that are missing in MLflow, incomplete, or changed since they
-    were sent, by their checksums.
+    """Return the names of those `local_files` that are missing or incomplete in MLflow, or have
+    changed since they were sent.
+
+    Args:
+        sent: CRC-32 checksum of each file when it was sent, by name.
     """
     there = sizes(client, run_id)
 
@@ -78,8 +85,9 @@ def checksum(path: Path) -> int:
 
 
 def upload(client: "MlflowClient", run_id: str, path: Path, folder: str) -> dict[str, int]:
-    """Upload a file, or a folder without its symbolic links, into `folder` of a run's artifacts,
-    and check that all of it arrived.
+    """Upload a file or folder into `folder` of a run's artifacts, and check that all of it arrived.
+
+    Symbolic links inside a folder are left out.
 
     Returns:
         CRC-32 checksums by artifact path.

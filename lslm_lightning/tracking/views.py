@@ -1,7 +1,8 @@
-"""Saved view of an experiment in MLflow's web UI: columns, order and charts that compare runs.
+"""Saved views of an experiment in MLflow's web UI: columns, order and charts that compare runs.
 
-The UI keeps a view as a tag of the experiment (`useSharedExperimentViewState` and
-`savedViewEnvelope` in its source): a link that names it opens it, and its menu "Views" lists it.
+The UI stores a view as a tag of the experiment (`useSharedExperimentViewState` and
+`savedViewEnvelope` in MLflow's source). A link that names the view opens it, and the menu "Views"
+lists it.
 """
 
 import base64
@@ -62,7 +63,7 @@ def publish(client: "MlflowClient", experiment_id: str) -> None:
     """Write the saved views, the experiment kind and a description with links as tags of an
     experiment.
 
-    Whatever a user changed in the UI is left unchanged.
+    Tags that a user has changed in the UI are left unchanged.
     """
     tags = client.get_experiment(experiment_id).tags
     for name, value in KIND.items():
@@ -87,7 +88,9 @@ def publish(client: "MlflowClient", experiment_id: str) -> None:
 
 
 def links(experiment_id: str) -> dict[str, str]:
-    """Return page addresses of the views of an experiment, from their `#` on, by what they show."""
+    """Return the addresses of an experiment's views in MLflow's web UI, starting with `#`, by
+    label.
+    """
     page = f"#/experiments/{experiment_id}/runs?workflowType=machine_learning&compareRunsMode="
     return {
         "best first": f"{page}TABLE&viewStateShareKey={KEY}",
@@ -97,7 +100,7 @@ def links(experiment_id: str) -> dict[str, str]:
 
 
 def introduction(experiment_id: str) -> str:
-    """Return the Markdown description of an experiment."""
+    """Return the Markdown description of an experiment, which links to its views."""
     return "Compare runs: " + " · ".join(
         f"[{name}]({address})" for name, address in links(experiment_id).items()
     )
@@ -107,10 +110,10 @@ def introduction(experiment_id: str) -> str:
 
 
 def view_state(runs: Sequence["Run"]) -> JsonObject:
-    """Return the state of a view as the UI stores it: search, columns, charts and sections.
+    """Return the contents of a view in the UI's format: search, columns, charts and sections.
 
     Args:
-        runs: newest first.
+        runs: runs of the experiment, newest first.
     """
     headline = headline_of(runs)
     metrics = ordered_metrics(runs, headline)
@@ -154,8 +157,14 @@ def view_state(runs: Sequence["Run"]) -> JsonObject:
 
 
 def columns_of(runs: Sequence["Run"], headline: str, metrics: Sequence[str]) -> list[str]:
-    """Return the columns of the table: the headline score, tags and settings in which the runs
-    differ, other scores, and last the tags that all runs share.
+    """Return the columns of the table of runs.
+
+    These are the main score, tags and settings in which the runs differ, other scores, and last the
+    tags that all runs share.
+
+    Args:
+        headline: name of the main metric.
+        metrics: names of all metrics with a chart.
     """
     known = {name: {run.data.tags.get(name) for run in runs} - {None} for name in TAGS}
     differs = {name: len(found) > 1 for name, found in known.items()}
@@ -175,13 +184,14 @@ def columns_of(runs: Sequence["Run"], headline: str, metrics: Sequence[str]) -> 
 
 
 def width(name: str) -> int:
-    """Return the width of a column in pixels, wide enough for its heading."""
+    """Return the width in pixels of the column `name`, wide enough for its heading."""
     return WIDTHS.get(name) or max(100, 8 * len(name) + 40)
 
 
 def headline_of(runs: Sequence["Run"]) -> str:
-    """Return the metric to compare runs by: the one that most runs name as headline, else a test
-    score, else the validation loss.
+    """Return the metric by which runs are compared.
+
+    It is the metric that most runs name as headline, else a test score, else the validation loss.
     """
     named = [
         (mlflow_name(run.data.tags["headline"]), run)
@@ -201,8 +211,13 @@ def headline_of(runs: Sequence["Run"]) -> str:
 
 
 def ordered_metrics(runs: Sequence["Run"], headline: str) -> list[str]:
-    """Return the metrics that get a chart: test, then validation, then training metrics, with
-    headline and loss first in each.
+    """Return the metrics that get a chart: test metrics, then validation metrics, then training
+    metrics.
+
+    In each group, the main metric and the loss come first.
+
+    Args:
+        headline: name of the main metric.
     """
     name = headline.rpartition("/")[2]
     ranks = {"test": 0, "val": 1, "train": 2}
@@ -220,10 +235,10 @@ def ordered_metrics(runs: Sequence["Run"], headline: str) -> list[str]:
 
 
 def differing_parameters(runs: Sequence["Run"]) -> list[str]:
-    """Return the settings in which runs of the same kind differ, most common first; measured values
-    are excluded.
+    """Return the settings in which runs of the same kind differ, most common first.
 
-    If there are runs of this release, settings that only earlier releases logged are excluded too.
+    Measured values are excluded. If there are runs of this release, settings that only earlier
+    releases logged are excluded as well.
     """
     recent = [run for run in runs if "n_parameter" in run.data.params]
     if recent:
@@ -248,13 +263,16 @@ def differing_parameters(runs: Sequence["Run"]) -> list[str]:
 
 
 def kind_of(run: "Run") -> str:
-    """Return the kind of a run, by its parameters: "system", "n_shot" or "training"."""
+    """Return the kind of a run according to its parameters: "system", "n_shot" or "training"."""
     return next((name for name in ("system", "n_shot") if name in run.data.params), "training")
 
 
 def charts_of(metrics: Sequence[str]) -> tuple[list[JsonObject], list[JsonObject]]:
-    """Return sections and charts: bar charts of test scores, a table of differing settings, and
-    curves.
+    """Return sections and charts for the UI: bar charts of test scores, a table of differing
+    settings, and curves.
+
+    Args:
+        metrics: names of the metrics that get a chart, in order.
     """
     names = [*dict.fromkeys(metric.partition("/")[0] for metric in metrics)]
     names.insert(1 if names[:1] == ["test"] else 0, SETTINGS)
@@ -291,7 +309,7 @@ def charts_of(metrics: Sequence[str]) -> tuple[list[JsonObject], list[JsonObject
 
 
 def chart(metric: str) -> JsonObject:
-    """Return the description of one metric's chart."""
+    """Return the chart of one metric in the UI's format."""
     split = metric.partition("/")[0]
     found: JsonObject = {
         "type": "BAR" if split == "test" else "LINE",
@@ -321,7 +339,10 @@ def chart(metric: str) -> JsonObject:
 
 
 def is_lower_better(metric: str, runs: Sequence["Run"]) -> bool:
-    """Return whether lower values of the metric are better, as recorded by a run."""
+    """Return whether lower values of a metric are better, according to the tags of the runs.
+
+    Without such a tag, this is so for a loss only.
+    """
     name = metric.rpartition("/")[2]
     for run in runs:
         try:
@@ -339,7 +360,9 @@ def is_lower_better(metric: str, runs: Sequence["Run"]) -> bool:
 
 
 def envelope(name: str, state: JsonObject) -> str:
-    """Return a view as the UI stores it in a tag: its name, and its compressed state."""
+    """Return a view in the form in which the UI stores it in a tag: its name and compressed
+    contents.
+    """
     packed = base64.b64encode(zlib.compress(json.dumps(state).encode())).decode()
     now = round(time.time() * 1000)
     return json.dumps(
@@ -348,7 +371,7 @@ def envelope(name: str, state: JsonObject) -> str:
 
 
 def state_of(tag: str) -> JsonObject | None:
-    """Return the state of a view in a tag that `envelope` made; None for any other text."""
+    """Return the contents of a view in a tag that `envelope` made; None for any other text."""
     try:
         packed = json.loads(tag)["state"].removeprefix("deflate;")
         return json.loads(zlib.decompress(base64.b64decode(packed)))
@@ -357,7 +380,11 @@ def state_of(tag: str) -> JsonObject | None:
 
 
 def is_ours(tag: str) -> bool:
-    """Return whether a view may be replaced: there is none, or no user has saved it in the UI."""
+    """Return whether a view may be replaced: there is none, or no user has saved it in the UI.
+
+    Args:
+        tag: tag that holds the view; "" if there is none.
+    """
     if not tag:
         return True
     try:

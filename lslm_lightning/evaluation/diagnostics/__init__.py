@@ -1,7 +1,7 @@
 """Sanity checks: problems of data, outputs and metrics that make a score misleading.
 
-Each check is a function of plain texts that returns at most one finding, and None where the
-evidence is not sufficient.
+Each check is a function of texts that returns one finding, or None if the evidence is not
+sufficient.
 """
 
 from collections.abc import Mapping, Sequence
@@ -49,14 +49,14 @@ def run_checks(
     metrics: Sequence[Metric],
     limits: Mapping[str, str] | None = None,
 ) -> list[Finding]:
-    """Return all findings on an evaluation set, then those on the outputs of each system; systems
-    without outputs are skipped.
+    """Return all findings on an evaluation set, followed by those on the outputs of each system.
 
-    A problem of the metrics that the evaluation set has is not repeated for every system.
+    Systems without outputs are skipped. If a metric does not fit the references, this is not
+    reported again for every system.
 
     Args:
         answers: predictions by system, in any order.
-        limits: setting that limits the length of answers, by system: "max_length=128".
+        limits: setting that limits the length of answers, by system, such as "max_length=128".
     """
     outputs: dict[str, list[str]] = {}
     for system, predictions in answers.items():
@@ -93,7 +93,7 @@ def run_checks(
 def _check_references(
     examples: Sequence[Example], metrics: Sequence[Metric], blind: Sequence[Metric]
 ) -> list[Finding]:
-    """Return findings on the references, and on metrics that do not fit them.
+    """Return findings on the references, and on metrics that do not fit the references.
 
     Args:
         blind: metrics that cannot distinguish the references.

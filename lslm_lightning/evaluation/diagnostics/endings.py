@@ -1,4 +1,6 @@
-"""Sanity checks of how answers were made: why they end, what was cut, which search was used."""
+"""Sanity checks of how answers were made: why they ended, whether sources were cut, and which
+search was used.
+"""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -8,11 +10,12 @@ from lslm_lightning.evaluation.diagnostics.finding import Finding, shorten
 
 
 def unfinished(system: str, predictions: Sequence[Prediction], limit: str = "") -> list[Finding]:
-    """Return a finding for each reason why answers were not ended by the model.
+    """Return one finding for each reason, other than the model's own decision, for which answers
+    ended.
 
     Args:
-        limit: the setting at which answers are cut, such as "max_tokens=256"; by default only the
-            number of tokens is reported.
+        limit: setting at which answers are cut, such as "max_tokens=256"; if empty, the message
+            states only the number of tokens.
     """
     longest = max((p.n_token for p in predictions if p.finish_reason == "length"), default=0)
     where = limit or (f"{longest:,} tokens" if longest else "a limit of length")
@@ -47,10 +50,10 @@ def unfinished(system: str, predictions: Sequence[Prediction], limit: str = "") 
 
 
 def left_out(system: str, parameters: Mapping[str, object]) -> Finding | None:
-    """Return a finding on settings of a hosted model that its server did not accept, or None.
+    """Return a finding about settings of a hosted model that its server did not accept, or None.
 
     Args:
-        parameters: refused values by setting.
+        parameters: refused value by setting.
     """
     if not parameters:
         return None
@@ -63,7 +66,7 @@ def left_out(system: str, parameters: Mapping[str, object]) -> Finding | None:
 
 
 def cut_sources(system: str, message: str) -> Finding | None:
-    """Return a finding on truncated sources, or None where `message` is ""."""
+    """Return a finding about truncated sources with this message, or None if the message is ""."""
     return Finding("cut sources", system, message) if message else None
 
 
@@ -71,12 +74,14 @@ def beam_below_greedy(
     searches: Mapping[str, tuple[str, str]], scores: Mapping[str, Score]
 ) -> list[Finding]:
     """Return a finding for each system whose beam search scores worse than greedy search with the
-    same weights, which indicates a fault or a wrong setting.
+    same weights.
+
+    Such a result indicates a fault or a wrong setting.
 
     Args:
         searches: by system, a digest of its weights and the name of its search, which ends in
-            "greedy" or "beam" ("ctcprefixbeam").
-        scores: by system, the score by one metric.
+            "greedy" or "beam" (such as "ctcprefixbeam").
+        scores: score by one metric, by system.
     """
     findings = []
     for system, (weights, kind) in searches.items():

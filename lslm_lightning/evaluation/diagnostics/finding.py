@@ -1,4 +1,4 @@
-"""Findings of the sanity checks, and how their messages are written."""
+"""Findings of the sanity checks, and helpers to write their messages."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -11,8 +11,12 @@ ENOUGH = 20  # texts; shares of fewer are due to chance
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Problem that a sanity check found: name of the check, name of the system ("" for the
-    evaluation set itself), and a message with the evidence and what to do.
+    """Problem that a sanity check found.
+
+    Attributes:
+        check: name of the check.
+        system: name of the system, or "" for the evaluation set.
+        words: message with the evidence and with advice.
     """
 
     check: str
@@ -31,19 +35,19 @@ class Check(Protocol):
     def __call__(
         self, system: str, texts: Sequence[str], examples: Sequence[Example]
     ) -> Finding | None:
-        """Return the problem of these outputs, or None where none is certain.
+        """Return the problem of these outputs, or None if no problem is certain.
 
         Args:
-            system: name, for the finding.
+            system: name of the system, for the finding.
             texts: one output for each example.
-            examples: in the same order.
+            examples: the examples, in the order of `texts`.
         """
         ...
 
 
 def in_systems_order(findings: Iterable[Finding], systems: Iterable[str]) -> list[Finding]:
-    """Return findings sorted: those on the evaluation set first, then those on each system, in the
-    order of `systems`.
+    """Return findings on the evaluation set first, then findings on each system in the order of
+    `systems`.
     """
     order = {name: number for number, name in enumerate(["", *systems])}
     return sorted(findings, key=lambda finding: order[finding.system])
@@ -55,5 +59,5 @@ def share(n: int, total: int) -> str:
 
 
 def shorten(text: str, n: int = 60) -> str:
-    """Return at most `n` characters of a text, quoted."""
+    """Return the text in quotes, cut to at most `n` characters."""
     return repr(text if len(text) <= n else text[: n - 1] + "…")

@@ -1,4 +1,4 @@
-"""Sanity checks of metrics: whether they can measure these texts."""
+"""Sanity checks of metrics: whether a metric can measure these texts."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -19,15 +19,15 @@ PROBED = 50  # references that a metric is tried on
 
 
 def miscounted(system: str, texts: Sequence[str], metrics: Sequence[Metric]) -> Finding | None:
-    """Return a finding on the first metric that drops letters and digits of the texts, or takes
-    whole sentences for words; None where there is none.
+    """Return a finding on the first metric that drops letters and digits of the texts, or that
+    takes whole sentences for words; None if no metric does.
 
-    Dropped letters are reported where they are more than a fifth of all, or more than 1 % and in a
-    tenth of the texts: ROUGE's rules for English drop few letters of a German text, but those that
-    distinguish words.
+    Dropped letters are reported if they are more than a fifth of all letters, or if they are more
+    than 1 % and occur in at least a tenth of the texts. For example, ROUGE's rules for English drop
+    few letters of a German text, but letters that distinguish words.
 
     Args:
-        system: "" for references.
+        system: name of the system that wrote the texts, or "" if the texts are references.
     """
     texts_of = "the outputs" if system else "the references"
     letters = [n_letter(text) for text in texts]
@@ -60,7 +60,7 @@ def dropped_letters(texts: Sequence[str], counted: Sequence[Sequence[str]]) -> s
     """Return the most frequent letters that a metric drops, for a message.
 
     Args:
-        counted: units of each text that the metric compares.
+        counted: units that the metric compares, for each text.
     """
     kept = Counter(character for units in counted for piece in units for character in piece)
     present = Counter(
@@ -74,15 +74,17 @@ def dropped_letters(texts: Sequence[str], counted: Sequence[Sequence[str]]) -> s
 
 
 def n_letter(text: str) -> int:
-    """Return the number of letters, digits and the marks that belong to them, such as the vowel
-    signs of Hindi.
+    """Return the number of letters, digits and combining marks, such as the vowel signs of
+    Hindi.
     """
     return len(LETTER.findall(normalize(text)))
 
 
 def mean_size(texts: Sequence[str], pieces: Sequence[str]) -> float | None:
-    """Return the mean number of characters in the pieces that a metric takes for words, where the
-    script has no spaces and they are too long for words; else None.
+    """Return the mean length, in characters, of the pieces that a metric takes for words.
+
+    The result is None unless the texts are in a script without spaces and the pieces are too long
+    to be words.
     """
     letters = letters_by_script("".join(texts))
     unspaced = Counter({each: n for each, n in letters.items() if units_of_script(each) != "words"})
@@ -98,8 +100,10 @@ def mean_size(texts: Sequence[str], pieces: Sequence[str]) -> float | None:
 
 
 def is_blind(metric: Metric, examples: Sequence[Example]) -> bool:
-    """Return whether a metric gives the reference of another example the same score as the right
-    one, for most of these examples.
+    """Return whether a metric cannot distinguish right from wrong answers.
+
+    This is so if, for most examples, the reference of another example gets the same score as the
+    right reference.
     """
     firsts = [replace(e, references=e.references[:1]) for e in examples if e.references[0].strip()]
     distinct = list({letters_only(e.references[0]): e for e in firsts}.values())[:PROBED]
@@ -114,20 +118,22 @@ def is_blind(metric: Metric, examples: Sequence[Example]) -> bool:
 
 
 def score_of(metric: Metric, output: str, example: Example) -> float:
-    """Return the score of a single output."""
+    """Return the score of a single output for an example."""
     return metric.score_alone(metric.statistics(example, Prediction(example.id, output)))
 
 
 def letters_only(text: str) -> str:
-    """Return the letters with their marks and the digits of a text, in NFKC without case; the whole
-    text where it has none.
+    """Return the letters, combining marks and digits of a text, case-folded and in NFKC; the
+    stripped text if it has none.
     """
     return "".join(LETTER.findall(normalize(text.casefold(), "NFKC"))) or text.strip()
 
 
 def cannot_tell_apart(blind: Sequence[Metric]) -> Finding | None:
-    """Return a finding that names metrics which give wrong answers the score of right ones; None
-    without such metrics.
+    """Return a finding that names metrics which give wrong answers the score of right ones.
+
+    Args:
+        blind: these metrics; if empty, the result is None.
     """
     if not blind:
         return None
@@ -140,8 +146,9 @@ def cannot_tell_apart(blind: Sequence[Metric]) -> Finding | None:
 
 
 def out_of_reach(metric: Metric, examples: Sequence[Example]) -> Finding | None:
-    """Return a finding where a metric gives the references themselves a score of 0, as BLEU does
-    where no text has four words; else None.
+    """Return a finding if a metric gives the references themselves a score of 0, else None.
+
+    An example is BLEU if no text has four words.
     """
     if not metric.higher_is_better:
         return None
@@ -164,8 +171,9 @@ def out_of_reach(metric: Metric, examples: Sequence[Example]) -> Finding | None:
 def constant(
     system: str, texts: Sequence[str], examples: Sequence[Example], metrics: Sequence[Metric]
 ) -> Finding | None:
-    """Return a finding on metrics that give each of many different outputs the same score, though
-    half of a reference, say, would get another; None where there are none.
+    """Return a finding about metrics that give many different outputs all the same score, or None.
+
+    A metric is reported only if other texts, halves of the references, would get another score.
     """
     different = {letters_only(text) for text in texts}
     if len(different) < ENOUGH or all(

@@ -1,4 +1,4 @@
-"""Sanity checks of outputs and references as texts."""
+"""Sanity checks of the texts of outputs and references."""
 
 import math
 import re
@@ -22,8 +22,10 @@ SPACED_HAN = re.compile(r"[\u3400-\u9fff]\s+[\u3400-\u9fff]")
 
 
 def mixed_up_references(examples: Sequence[Example]) -> Finding | None:
-    """Return a finding where the references of one example resemble each other no more than those
-    of different examples, as when their table was transposed; else None.
+    """Return a finding if two references of one example are no more similar than references of
+    different examples, else None.
+
+    The reason may be that the table of references was transposed.
     """
     several = [e for e in examples if len(e.references) > 1]
     if len(several) < ENOUGH:
@@ -43,8 +45,9 @@ def mixed_up_references(examples: Sequence[Example]) -> Finding | None:
 
 
 def tokenized(system: str, texts: Sequence[str], what: str) -> Finding | None:
-    """Return a finding where half of the texts have the spaces of a tokenizer, so that metrics
-    would tokenize them twice; else None.
+    """Return a finding if at least half of the texts contain the spaces of a tokenizer, else None.
+
+    Metrics would tokenize such texts a second time.
 
     Args:
         what: name of the texts in the message: "outputs" or "references".
@@ -69,10 +72,10 @@ def tokenized(system: str, texts: Sequence[str], what: str) -> Finding | None:
 def empty(
     system: str, texts: Sequence[str], examples: Sequence[Example], known: Collection[str] = ()
 ) -> Finding | None:
-    """Return a finding on blank outputs where a reference is not blank; None where there are none.
+    """Return a finding on blank outputs for examples whose references are not blank, or None.
 
     Args:
-        known: ids of outputs that another check reports.
+        known: ids of examples whose outputs another check reports.
     """
     pairs = [(text, e) for text, e in zip(texts, examples, strict=True) if e.id not in known]
     n = sum(not text.strip() and any(r.strip() for r in e.references) for text, e in pairs)
@@ -81,8 +84,8 @@ def empty(
 
 
 def repeated(system: str, texts: Sequence[str], examples: Sequence[Example]) -> Finding | None:
-    """Return a finding where many different sources have one output, so that the system seems to
-    ignore them; else None.
+    """Return a finding if many different sources have the same output, so that the system seems to
+    ignore the source; else None.
     """
     if len({e.source for e in examples}) < ENOUGH:
         return None
@@ -99,8 +102,10 @@ def repeated(system: str, texts: Sequence[str], examples: Sequence[Example]) -> 
 
 
 def looping(system: str, texts: Sequence[str], examples: Sequence[Example]) -> Finding | None:
-    """Return a finding on outputs that repeat themselves, as measured by their compression ratio
-    compared with the reference's; None where there are few.
+    """Return a finding on outputs that repeat the same words over and over, or None if there are
+    few.
+
+    Such outputs have a much lower compression ratio than their references.
     """
     loops = sum(
         compression_ratio(text) < 0.4
@@ -114,8 +119,8 @@ def looping(system: str, texts: Sequence[str], examples: Sequence[Example]) -> F
 
 
 def reasoning(system: str, texts: Sequence[str], examples: Sequence[Example]) -> Finding | None:
-    """Return a finding on outputs with the tags of a model's reasoning, such as `<think>`, that no
-    reference has; None where there are none.
+    """Return a finding on outputs that contain the tags of a model's reasoning, such as `<think>`,
+    while their references do not; None if there are none.
     """
     pairs = zip(texts, examples, strict=True)
     n = sum(has_reasoning(text) and not any(map(has_reasoning, e.references)) for text, e in pairs)
@@ -127,8 +132,8 @@ def reasoning(system: str, texts: Sequence[str], examples: Sequence[Example]) ->
 
 
 def wrong_script(system: str, texts: Sequence[str], examples: Sequence[Example]) -> Finding | None:
-    """Return a finding on outputs mostly in a script that their references hardly use; None where
-    there are few.
+    """Return a finding on outputs written mostly in a script that the references hardly use, or
+    None if there are few.
     """
     wanted = letters_by_script("".join(e.references[0] for e in examples))
     total = wanted.total()
@@ -150,8 +155,11 @@ def wrong_script(system: str, texts: Sequence[str], examples: Sequence[Example])
 def wrong_language(
     system: str, texts: Sequence[str], examples: Sequence[Example]
 ) -> Finding | None:
-    """Return a finding on outputs whose character trigrams resemble the sources more than the
-    references, as when they were not translated; None where there are few.
+    """Return a finding on outputs that seem to be in the language of the sources, or None if there
+    are few.
+
+    Their character trigrams resemble the sources more than the references, as in outputs that were
+    not translated.
     """
     pairs = [
         (text, e)
@@ -176,8 +184,9 @@ def wrong_language(
 
 
 def misaligned(system: str, texts: Sequence[str], examples: Sequence[Example]) -> Finding | None:
-    """Return a finding on outputs that fit the references of other lines, because they are shifted,
-    in whole or in part, or out of order; else None.
+    """Return a finding if outputs fit the references of other lines, else None.
+
+    Such outputs are shifted by some lines, in whole or in part, or are out of order.
     """
     references = [e.references[0] if e.references else "" for e in examples]
     if shift := find_shift(texts, references):
@@ -207,8 +216,8 @@ def unicode_forms(
     examples: Sequence[Example],
     metrics: Sequence[Metric],
 ) -> Finding | None:
-    """Return a finding where differences of Unicode form or invisible characters change scores;
-    else None.
+    """Return a finding if differences in Unicode form or invisible characters change scores, else
+    None.
     """
     message = describe_forms(predictions, examples, metrics)
     return Finding("Unicode forms", system, message) if message else None
@@ -225,7 +234,9 @@ CHECKS: tuple[Check, ...] = (
 
 
 def compression_ratio(text: str) -> float:
-    """Return the compressed size of a text divided by its size; 1 for texts too short to loop."""
+    """Return the compressed size of a text divided by its size in bytes; 1.0 for texts under 60
+    bytes.
+    """
     data = text.encode()
     return len(zlib.compress(data, 9)) / len(data) if len(data) >= 60 else 1.0
 
@@ -236,7 +247,7 @@ def word_counts(text: str) -> Counter[str]:
 
 
 def overlap(first: Counter[str], second: Counter[str]) -> float:
-    """Return the F1 of two bags of words."""
+    """Return the F1 score between two bags of words."""
     return 2 * (first & second).total() / max(1, first.total() + second.total())
 
 
@@ -246,14 +257,15 @@ def trigram_counts(texts: Iterable[str]) -> Counter[str]:
 
 
 def trigrams(text: str) -> Iterable[str]:
-    """Yield the character trigrams of a text, lower case, with a space at both ends."""
+    """Yield the character trigrams of a text in lower case, padded with a space at both ends."""
     padded = f" {' '.join(text.lower().split())} "
     return (padded[i : i + 3] for i in range(len(padded) - 2))
 
 
 def mean_log_prob(text: str, counts: Counter[str]) -> float:
-    """Return the mean log probability of the text's trigrams under a unigram model of trigrams with
-    these counts, add-one smoothed.
+    """Return the mean log probability of the character trigrams of a text.
+
+    The model is a unigram model over trigrams with these counts and add-one smoothing.
     """
     total = counts.total() + len(counts) + 1
     grams = list(trigrams(text))
