@@ -45,7 +45,7 @@ class LanguageModelValidation(Validation):
 
 
 class LanguageModelAnswering(Answering):
-    """Answers of a language model: scored texts and sampled continuations."""
+    """Answers of a language model; its samples are texts generated without a prompt."""
 
     task: "LanguageModel"
 
