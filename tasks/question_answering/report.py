@@ -162,7 +162,7 @@ def breakdown(examples: Sequence[Example], columns: Mapping[str, np.ndarray], wh
 
 def question_word(text: str, language: str) -> str:
     """Return the question word of a question: in Chinese the first entry of `CHINESE` that occurs,
-    otherwise the first known word of the question.
+    otherwise the first known word of the question; `OTHER` if there is none.
     """
     if base_language(language) == "zh":
         return next((word for word, pattern in CHINESE.items() if re.search(pattern, text)), OTHER)
