@@ -12,11 +12,11 @@ from lslm_lightning.types import JsonObject
 
 
 class PretrainedEncoderDecoder(Pretrained):
-    """Pretrained sequence-to-sequence model of `transformers`; its state is its keys and values,
-    including those of cross-attention.
+    """Pretrained sequence-to-sequence model of `transformers`. The decoder state is its keys and
+    values, including those of cross-attention.
 
-    In a search (recognized by a precomputed memory) the padding token is never generated. The `pad`
-    of `decode` is ignored.
+    In a search, the padding token is never generated; `decode` takes part in a search if its memory
+    is precomputed. `pad` of `decode` is ignored.
     """
 
     auto_class = "AutoModelForSeq2SeqLM"

@@ -15,7 +15,7 @@ def question(
     """Return the prompt for an example, preceded by the few-shot examples `shots`.
 
     Args:
-        instruction: first line of the prompt, which says what kind of summary to write.
+        instruction: first sentence of the prompt, which says what kind of summary to write.
     """
     is_known = base_language(example.language) != UNDETERMINED
     language = name_of_language(example.language) if is_known else "the language of the text"
