@@ -76,8 +76,8 @@ def accumulated(entering: Tensor, log_p: Tensor) -> Tensor:
     frames at once: x[t] / (p[1] ... p[t]) are cumulative sums.
 
     Args:
-        entering: (N, T) log p of entering the state before each frame.
-        log_p: (N, T) log p of the state in each frame.
+        entering: (N, T) log p of the paths that enter the state in each frame, without that frame.
+        log_p: (N, T) log p of the symbol of the state in each frame.
     """
     passed = log_p.clamp_min(LEAST).cumsum(1)  # (N, T)
     before = torch.cat([torch.zeros_like(passed[:, :1]), passed[:, :-1]], 1)
