@@ -116,7 +116,7 @@ def _candidates(log_p: Tensor, running: Tensor, eos_id: int, last: bool) -> _Can
 
 
 def _extended(history: Tensor, parent: Tensor, token: Tensor, t: int) -> Tensor:
-    """Return histories (A, c, L): those of the beams `parent` (A, c), with `token` (A, c) at
+    """Return the histories (A, c, L) of the beams `parent` (A, c), with `token` (A, c) written at
     position `t`.
     """
     longer = history.gather(1, parent[..., None].expand(-1, -1, history.size(-1)))

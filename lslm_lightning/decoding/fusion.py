@@ -45,7 +45,7 @@ def check_fusion(weight: float) -> None:
     """Check that the weight of a language model is 0 or above.
 
     Raises:
-        ValueError: it is negative or not finite.
+        ValueError: the weight is negative or not finite.
     """
     if not 0 <= weight < float("inf"):
         raise ValueError(

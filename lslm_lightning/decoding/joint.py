@@ -126,8 +126,8 @@ class JointBeam(JointSearch):
     """Beam search over (1 - `ctc_weight`) * log p of the decoder + `ctc_weight` * log p of CTC,
     plus the scores of `fusion`.
 
-    The CTC probability of an unfinished hypothesis is that of all sequences that begin with it.
-    With `ctc_weight` 0 the search equals `Beam`; with 1 it uses CTC alone.
+    The CTC probability of an unfinished hypothesis is the sum over all sequences that begin with
+    it. With `ctc_weight` 0 the search equals `Beam`; with 1 it uses CTC alone.
 
     Source: Watanabe et al. 2017, "Hybrid CTC/attention architecture for end-to-end speech
     recognition", section II.C.

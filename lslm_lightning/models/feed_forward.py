@@ -43,10 +43,10 @@ class ReLU(FeedForward):
 class GELU(FeedForward):
     """Feed-forward layer with GELU: W_2 gelu(W_1 x).
 
-    Source: Hendrycks and Gimpel 2016; BERT computes it exactly, GPT-2 by the tanh approximation.
+    Source: Hendrycks and Gimpel 2016. BERT computes GELU exactly, GPT-2 by the tanh approximation.
 
     Args:
-        approximate: "none" or "tanh".
+        approximate: "none" to compute GELU exactly, or "tanh" for the approximation.
     """
 
     def __init__(

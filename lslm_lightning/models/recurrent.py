@@ -274,8 +274,8 @@ def run(
 
 
 def keep_padded_rows(stays: Tensor, after: LayerState, before: LayerState | None) -> LayerState:
-    """Return the state `after`, with the rows where `stays` (N,) is True replaced by those of
-    `before`; `before` is zero if None.
+    """Return the state `after`, but with the rows of `before` where `stays` (N,) is True. If
+    `before` is None, these rows are zero.
     """
     before = before or tuple(torch.zeros_like(part) for part in after)
     return tuple(

@@ -1,5 +1,6 @@
-"""Pretrained sequence-to-sequence models, such as Marian and T5. Axes: B sources, N rows (k beams a
-source), S and T time, V vocabulary.
+"""Pretrained sequence-to-sequence models, such as Marian and T5.
+
+Axes: B sources, N rows (N = k * B for k beams per source), S source time, T time, V vocabulary.
 """
 
 import torch

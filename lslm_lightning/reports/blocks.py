@@ -137,7 +137,7 @@ class Table:
         return [Heading(column) if isinstance(column, str) else column for column in self.columns]
 
     def numeric(self) -> list[bool]:
-        """Return for each column whether all its cells are numbers or missing."""
+        """Return for each column whether all its cells are numbers, intervals or missing values."""
         kinds = (Real, Measure, Interval, Missing, NoneType)
         return [
             all(isinstance(row[i], kinds) and not isinstance(row[i], bool) for row in self.rows)
@@ -145,7 +145,7 @@ class Table:
         ]
 
     def column_places(self) -> list[int | None]:
-        """Return for each column the number of decimals of its floats."""
+        """Return for each column the number of decimals that all its floats are shown with."""
         floats = [
             [cell for row in self.rows if isinstance(cell := row[i], float)]
             for i in range(len(self.columns))

@@ -55,7 +55,7 @@ def compare(
     """Return the pieces of the answer and of each reference, with differences between the answer
     and the closest reference marked.
 
-    Joined, the pieces of a text are the text. The other references are one unmarked piece each.
+    The pieces of a text, joined, give the text. The other references are one unmarked piece each.
     Nothing is marked if there is no reference or if a text is very long.
     """
     spans = [units(text) for text in (answer, *references)]

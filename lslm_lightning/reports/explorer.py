@@ -40,7 +40,7 @@ class Explorer:
         return replace(self, samples=self.plain().limited(n, n_character).samples, n_example=total)
 
     def plain(self) -> Samples:
-        """Return the same examples as `Samples`."""
+        """Return a `Samples` block with the same examples."""
         return Samples(self.samples, self.metric, self.source_name, self.n_example)
 
     def first(self) -> Samples:

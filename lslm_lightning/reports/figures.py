@@ -37,7 +37,7 @@ class Line(NamedTuple):
     """Geometry of a series: an SVG path with a gap at every point that is not finite, and the
     points (x, y).
 
-    `dots` are the points drawn as dots; all points of a short series.
+    `dots` are the points drawn as dots: all points of a short series, otherwise none.
     """
 
     name: str
@@ -58,8 +58,8 @@ class Series:
     y: Sequence[float] | np.ndarray
 
     def thinned(self) -> tuple["Series", int]:
-        """Return the series sorted by x, with each k neighbouring points replaced by their mean,
-        and k.
+        """Return (thinned series, k): the series sorted by x, with each k neighbouring points
+        replaced by their mean.
 
         The result has at most MAX_POINTS points. A mean is nan if one of its points is nan.
         """
@@ -90,7 +90,7 @@ class Curves:
 
     @property
     def note(self) -> str:
-        """Sentences about averaged points and points that are not finite; "" where there are
+        """Sentences about points that are averages and points that are not finite; "" if there are
         none.
         """
         k = max((series.thinned()[1] for series in self.series), default=1)
@@ -120,7 +120,7 @@ class Curves:
         return frame, [_line(series, to_drawing) for series in thin]
 
     def table(self) -> Table:
-        """Return first, last, lowest and highest value of each series."""
+        """Return a table with the first, last, lowest and highest value of each series."""
         columns = [
             "series",
             "points",

@@ -102,7 +102,9 @@ class Intervals:
 
 
 def bounds(score: Score) -> tuple[float, ...]:
-    """Return the lower and upper bound of a score's interval; an empty tuple where it has none."""
+    """Return the lower and upper bound of the interval of a score; an empty tuple if it has no
+    interval.
+    """
     found = () if score.low is None or score.high is None else (score.low, score.high)
     return found if all(map(math.isfinite, found)) else ()
 

@@ -1,4 +1,4 @@
-"""Table of scores, of one system or of several."""
+"""Table of the scores of one or more systems."""
 
 import math
 from collections.abc import Collection, Mapping, Sequence

@@ -21,8 +21,8 @@ def protect_output(command: str) -> None:
     """Replace standard output and error by streams that raise no errors, unless the command is in
     `STREAMED`.
 
-    Characters that the encoding lacks are written as `\\u2193`. Streams that were put in the place
-    of Python's own, as notebooks and test runners do, are left alone.
+    Characters that the encoding lacks are written as `\\u2193`. Streams that a notebook or a test
+    runner has put in place of Python's own are left unchanged.
     """
     open_closed_streams()
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout is sys.__stdout__:

@@ -1,8 +1,8 @@
 """Redaction of secrets in texts and settings.
 
-A secret is found in two ways. A known value (of an environment variable or setting whose name is
-that of a secret, or a password in an address) is hidden wherever it occurs. Any value is hidden in
-the context of a secret: after such a name, in an address, after `Bearer`. Values too short or too
+A secret is found in two ways. A known value (of an environment variable or setting with the name of
+a secret, or a password in an address) is hidden wherever it occurs. Any value is hidden in the
+context of a secret: after such a name, in an address, after `Bearer`. Values too short or too
 common to be distinct are hidden in context only: a password `a` does not hide every `a`.
 """
 

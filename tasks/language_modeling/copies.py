@@ -33,8 +33,8 @@ def searchable(texts: Iterable[str]) -> TrainingText:
 
 
 def longest_copy(text: str, known: str) -> str:
-    """Return the longest substring of `text` that occurs in `known`; of several, the first in
-    `text`.
+    """Return the longest substring of `text` that occurs in `known`; of equally long ones, the
+    first in `text`.
 
     It takes about one search of `known` for each character of `text`.
     """

@@ -42,8 +42,8 @@ def sections(
 def compared(
     data: TaskData, split: str, outputs: Mapping[str, Sequence[Prediction]]
 ) -> list[Section]:
-    """Return the sections of an evaluation: bits per byte of each system along the text, and its
-    continuations of the prompts.
+    """Return the sections of an evaluation: bits per byte of each system along the text, and the
+    texts with which each system continues the prompts.
     """
     found = scored(data.examples(split), outputs)
     prompts = {e.id: e.source for e in data.prompts(split)}

@@ -53,7 +53,7 @@ class FrequentSpan(RuleBaseline):
 
 class WordOverlap(RuleBaseline):
     """Baseline that answers with the sentence of the passage that shares the most words with the
-    question; of several, the first. Case is ignored.
+    question; of equal sentences, the first. Case is ignored.
 
     Source: the sliding window of Richardson et al. 2013, applied to sentences, as the baseline in
     section 5 of Rajpurkar et al. 2016 ranks them.

@@ -41,8 +41,8 @@ class Question(Example):
     plausible: tuple[int, int] | None = None
 
     def answer_span(self) -> tuple[int, int] | None:
-        """Return the character span [start, end) of the most frequent reference; of several, the
-        first. None if no reference occurs in the passage.
+        """Return the character span [start, end) of the most frequent reference; of equally
+        frequent references, the first. None if no reference occurs in the passage.
         """
         spans = Counter(
             (start, start + len(text))
@@ -240,7 +240,8 @@ def find_offsets(
     occur.
 
     Args:
-        offsets: expected offset of each text; of several occurrences, the nearest one is returned.
+        offsets: expected offset of each text. If a text occurs several times, its nearest
+            occurrence is returned.
     """
     return tuple(
         nearest_occurrence(passage, text, offset or 0) if text else None

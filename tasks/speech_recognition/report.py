@@ -164,8 +164,8 @@ def confused(examples: Sequence[Utterance], texts: Outputs, metric: WordErrorRat
 def recordings(
     task: "SpeechRecognitionTask", examples: Sequence[Utterance], outputs: Sequence[str]
 ) -> Section:
-    """Return a section with recordings: half of them are the ones with the most errors, the others
-    are spread over the split. It embeds the sound of as many as the page has room for.
+    """Return a section with some recordings: half of them with the most errors, the others spread
+    over the split. It embeds the sound of as many as the page has room for.
     """
     metric = WordErrorRate(examples[0].language)
     aligned = [

@@ -84,8 +84,8 @@ def apply_threshold(answers: Sequence[Alternative], threshold: float) -> list[Al
     """Return the answers sorted by nats, after lowering the log p of no answer by `threshold`. An
     infinite threshold removes no answer from the list.
 
-    No answer is then ranked first exactly if its log p exceeds that of the best span by more than
-    `threshold`.
+    No answer is then ranked first exactly if its log p exceeds the log p of the best span by more
+    than `threshold`.
 
     Args:
         answers: as `ranked_answers` returns them.
@@ -104,8 +104,8 @@ def apply_threshold(answers: Sequence[Alternative], threshold: float) -> list[Al
 
 
 def best_threshold(examples: Sequence[Example], answers: Sequence[Sequence[Alternative]]) -> float:
-    """Return the threshold for `apply_threshold` that maximizes F1; of several, the one that leaves
-    the fewest questions unanswered.
+    """Return the threshold for `apply_threshold` that maximizes F1; of equally good thresholds, the
+    one that leaves the fewest questions unanswered.
 
     The threshold is infinite if every question has an answer. Source: `find_best_thresh` of SQuAD's
     evaluation script v2.0.

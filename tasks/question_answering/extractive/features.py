@@ -171,8 +171,8 @@ def sentence_share(
 def token_features(
     words: AnalyzedWords, features: np.ndarray, offsets: Sequence[tuple[int, int]]
 ) -> np.ndarray:
-    """Return the features of each token: those of the word that contains its first visible
-    character, or of the next word.
+    """Return the features of each token. A token gets the features of the word that contains its
+    first visible character, or of the next word.
 
     Args:
         features: (N,) features of each word.
