@@ -1,5 +1,5 @@
-"""Greedy, sampling and beam search over a `step` function that every model family provides, and
-searches over CTC frames.
+"""Greedy search, sampling and beam search over the `step` function of any model, and searches over
+CTC frames.
 """
 
 from typing import TypeAlias

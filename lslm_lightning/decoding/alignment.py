@@ -1,4 +1,4 @@
-"""Forced alignment of a known token sequence to frames (CTC).
+"""Forced alignment (CTC): the most likely frames of a known token sequence.
 
 Axes: T frames, V symbols with the blank, N = 2 n + 1 states for n symbols.
 """
@@ -12,20 +12,22 @@ from torch import Tensor
 
 def frames_needed(ids: Sequence[int]) -> int:
     """Return the smallest number of frames in which CTC can emit `ids`: one for each symbol, and
-    one blank between equal neighbours.
+    one for a blank between equal neighbours.
     """
     return len(ids) + sum(first == second for first, second in pairwise(ids))
 
 
 def forced_alignment(log_probs: Tensor, ids: Sequence[int], blank: int) -> list[tuple[int, int]]:
-    """Return for each symbol its first frame and the frame after its last, on the most likely path
-    that emits `ids`.
+    """Return for each symbol of `ids` the frames [start, end) that it takes on the most likely
+    path.
 
     Args:
-        log_probs: (T, V), as in `CtcSearch`.
+        log_probs: (T, V) log probabilities, as in `CtcSearch`.
+        ids: symbols that the path emits.
 
     Raises:
-        ValueError: no path emits them: there are too few frames, or a symbol has no probability.
+        ValueError: no path emits `ids`, because there are too few frames or a symbol has
+            probability 0.
     """
     states = np.full(2 * len(ids) + 1, blank)  # symbols at odd states, blanks around them
     states[1::2] = ids

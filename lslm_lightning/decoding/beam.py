@@ -32,7 +32,7 @@ EMPTY = -1.0e9  # score of an empty beam
 
 
 class _Beams(NamedTuple):
-    """Tensors of the hypotheses of the sources that are still in the batch."""
+    """Hypotheses of the sources that are still in the batch."""
 
     row: Tensor  # (A,) index of the source
     history: Tensor  # (A, k, L) prefix and new tokens of the unfinished hypotheses
@@ -43,7 +43,11 @@ class _Beams(NamedTuple):
     done: Tensor  # (A,) bool
 
     def answer(self, width: int, eos_id: int, length_penalty: float) -> Decoded:
-        """Return the m best finished hypotheses of each source, without the prefix."""
+        """Return the m best finished hypotheses of each source, without the prefix.
+
+        Args:
+            width: length of the prefix.
+        """
         n_token = self.n_token.flatten()
         n_longest = int(n_token.max())
         after = torch.arange(n_longest, device=self.best.device) >= n_token[:, None]
@@ -60,8 +64,8 @@ class _Beams(NamedTuple):
 def _first_beams(
     prefix: Tensor, n_beam: int, max_length: int, dtype: torch.dtype, n_best: int
 ) -> _Beams:
-    """Return the initial beams: one hypothesis a source that holds the prefix, and k - 1 empty
-    ones.
+    """Return the initial beams of each source: one hypothesis that holds the prefix, and k - 1
+    empty beams.
     """
     n_source, width = prefix.shape
     history = prefix.new_zeros(n_source, n_beam, width + max_length)
@@ -82,7 +86,7 @@ def _first_beams(
 
 
 class _Candidates(NamedTuple):
-    """Continuations (A, c) of the beams in decreasing order of `score`."""
+    """Continuations (A, c) of the beams of each source, in decreasing order of `score`."""
 
     score: Tensor  # log p of the whole hypothesis
     parent: Tensor  # the beam it continues
@@ -91,8 +95,13 @@ class _Candidates(NamedTuple):
 
 
 def _candidates(log_p: Tensor, running: Tensor, eos_id: int, last: bool) -> _Candidates:
-    """Return the best 2 k continuations of each source: even if the best k all end, k others can go
-    on.
+    """Return the 2 k best continuations of each source. Even if the best k all end, k others remain
+    unfinished.
+
+    Args:
+        log_p: (A k, V) log p of the next token; (A, V) at the first step.
+        running: (A, k) log p of the hypotheses.
+        last: True at the maximum length, where all continuations end.
     """
     (n_source, n_beam) = running.shape
     vocab_size = log_p.size(-1)
@@ -107,7 +116,9 @@ def _candidates(log_p: Tensor, running: Tensor, eos_id: int, last: bool) -> _Can
 
 
 def _extended(history: Tensor, parent: Tensor, token: Tensor, t: int) -> Tensor:
-    """Return the histories (A, c, L) of `parent` (A, c) with `token` (A, c) at position `t`."""
+    """Return the histories (A, c, L) of the beams `parent` (A, c), with `token` (A, c) written at
+    position `t`.
+    """
     longer = history.gather(1, parent[..., None].expand(-1, -1, history.size(-1)))
     longer[..., t] = token
     return longer
@@ -116,12 +127,14 @@ def _extended(history: Tensor, parent: Tensor, token: Tensor, t: int) -> Tensor:
 def _kept(
     beams: _Beams, candidates: _Candidates, score: Tensor, t: int, n: int
 ) -> tuple[Tensor, Tensor]:
-    """Return the m best finished hypotheses (A, m, L) and their numbers of new tokens (A, m), new
-    ones included; of equal scores the older hypothesis stays.
+    """Return the m best finished hypotheses (A, m, L) and their numbers of new tokens (A, m), after
+    adding the hypotheses that end in this step. Of equal scores, the older hypothesis stays.
 
     Args:
-        score: (A, k), scores of hypotheses that end with their `n`-th new token at position `t`;
-            -inf for those that do not end.
+        candidates: continuations in this step.
+        score: (A, k) scores of the continuations that end, -inf for the others.
+        t: position of the new token.
+        n: number of new tokens.
     """
     n_best = beams.best.size(1)
     if n_best == 1:
@@ -146,8 +159,11 @@ def _kept(
 
 
 def _follow(state: Nested, parent: Tensor, keep: Tensor | None, first: bool) -> Nested:
-    """Return the state of the new beams, children of `parent` (A, k), for the sources `keep`.
-    Before the first token there is one row a source.
+    """Return the state of the new beams, which continue the beams `parent` (A, k).
+
+    Args:
+        keep: indices of the sources that stay in the batch; None for all.
+        first: True before the first new token, when the state has one row for each source.
     """
     source = torch.arange(len(parent))[:, None]
     stay = torch.arange(parent.size(1))
@@ -164,13 +180,13 @@ def _follow(state: Nested, parent: Tensor, keep: Tensor | None, first: bool) -> 
 class Beam(Search):
     """Beam search: keeps the `beam_size` most likely hypotheses of each source.
 
-    The answer is the best finished hypothesis, scored by its log p divided by its number of new
-    tokens, end of sequence included, to the power of `length_penalty`.
+    The answer is the finished hypothesis with the highest score: log p / n ** `length_penalty`, for
+    n new tokens including the end of sequence.
 
-    A hypothesis ends where `eos_id` is among the `beam_size` best continuations of its source. A
-    source is done when `beam_size` hypotheses have ended and the best unfinished one, scored at its
-    length so far, is no better than the worst of them; with `early_stopping` as soon as `beam_size`
-    have ended. At `max_length` all unfinished ones end as they are.
+    A hypothesis ends if `eos_id` is among the `beam_size` best continuations of its source. A
+    source is done when `beam_size` hypotheses have ended and the best unfinished hypothesis, scored
+    at its current length, is no better than the worst of them; with `early_stopping`, as soon as
+    `beam_size` have ended. At `max_length`, unfinished hypotheses end as they are.
 
     Source: `generate(num_beams=..., early_stopping=False)` of Hugging Face transformers 5, which
     gives the same answers.
@@ -253,16 +269,16 @@ class Beam(Search):
         return whole.answer(prefix.size(1), eos_id, self.length_penalty)
 
     def _log_p(self, logits: Tensor) -> Tensor:
-        """Return log p of each next token, which is added to the score of a hypothesis; the result
-        may be written to.
+        """Return a new tensor with the log p of each next token, which is added to the score of a
+        hypothesis.
         """
         return log_probabilities(logits)
 
     def _advance(
         self, beams: _Beams, candidates: _Candidates, t: int, n: int
     ) -> tuple[_Beams, Tensor]:
-        """Return the beams with their `n`-th new token at position `t`, and the index (A, k) of the
-        beam that each of them continues.
+        """Return the beams after their `n`-th new token at position `t`, and the index (A, k) of
+        the beam that each new beam continues.
         """
         k = self.beam_size
         length = n**self.length_penalty

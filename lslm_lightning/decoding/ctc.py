@@ -1,5 +1,5 @@
-"""Greedy search over frames of connectionist temporal classification (CTC), and the interface of
-all CTC searches.
+"""Greedy search for connectionist temporal classification (CTC), and the interface of all CTC
+searches.
 
 Axes: B sources, T frames, V symbols with the blank. Source: Graves et al. 2006, "Connectionist
 temporal classification".
@@ -16,8 +16,8 @@ from lslm_lightning.decoding.fusion import Fusion
 
 
 class Hypothesis(NamedTuple):
-    """Token ids of a hypothesis and its cost: minus log p, minus what a language model and a length
-    bonus add.
+    """Token ids of a hypothesis, and its cost in nats: minus its log p, minus the scores added by a
+    language model and a length bonus.
     """
 
     ids: tuple[int, ...]
@@ -25,8 +25,8 @@ class Hypothesis(NamedTuple):
 
 
 class CtcSearch(ABC):
-    """Base class of searches from frames to token sequences: repetitions are merged, and blanks,
-    which separate equal symbols, are removed.
+    """Base class of searches from frames to token sequences. A path of one symbol per frame becomes
+    a sequence by merging repetitions and removing blanks, which separate equal symbols.
     """
 
     supports_fusion = False  # whether it can use a language model (shallow fusion)
@@ -35,25 +35,26 @@ class CtcSearch(ABC):
     def __call__(
         self, log_probs: Tensor, lengths: Tensor, blank: int, fusion: Fusion | None = None
     ) -> list[list[Hypothesis]]:
-        """Return the hypotheses of each source, the best first; at least one each.
+        """Return the hypotheses of each source, at least one, the best first.
 
         Args:
-            log_probs: (B, T, V), log-probabilities that sum to 1 in each frame, or to less where
-                symbols are forbidden (-inf).
-            lengths: (B,), number of frames of each source; without frames the answer is the empty
+            log_probs: (B, T, V) log probabilities. Those of a frame sum to 1, or to less if symbols
+                are forbidden (-inf).
+            lengths: (B,) number of frames of each source; without frames the answer is the empty
                 sequence.
+            blank: id of the blank.
+            fusion: language model to add, for searches with `supports_fusion`.
 
         Raises:
-            ValueError: NaN, shapes that do not fit, or a language model where the search takes
-                none.
+            ValueError: there are NaN, shapes do not fit, or the search cannot use a language model.
         """
 
 
 def check_frames(log_probs: Tensor, lengths: Tensor, blank: int) -> None:
-    """Check that shapes, lengths and blank fit each other, and that no source has NaN.
+    """Check that shapes, lengths and blank fit each other, and that no frame of a source has NaN.
 
     Raises:
-        ValueError: one of these is not so.
+        ValueError: a check fails.
     """
     if log_probs.dim() != 3 or lengths.shape != log_probs.shape[:1]:
         raise ValueError(
@@ -87,8 +88,8 @@ def collapse(path: Tensor, blank: int) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class CtcGreedy(CtcSearch):
-    """Greedy CTC search: the most likely symbol of each frame; `nats` is the cost of this one
-    path.
+    """Greedy CTC search: takes the most likely symbol of each frame. `nats` is the cost of this
+    path alone.
     """
 
     def __call__(

@@ -1,4 +1,4 @@
-"""Shallow fusion: a search that adds the log p of a language model.
+"""Shallow fusion: adding the log p of a language model to the scores of a search.
 
 Axes: N hypotheses, V vocabulary.
 """
@@ -18,17 +18,17 @@ class Fusion:
     """Language model and weights of shallow fusion.
 
     The score of a hypothesis of n tokens is log p + `weight` * log p of the language model +
-    `length_bonus` * n; the end of sequence counts for the language model but not for n. With a
-    weight of 0 the language model is never called.
+    `length_bonus` * n. The end of sequence counts for the language model, but not for n. With a
+    weight of 0 the language model is not called.
 
     Source: Gulcehre et al. 2015, "On using monolingual corpora in neural machine translation",
     section 4.1; the length bonus as in Hannun et al. 2014, "First-pass large vocabulary continuous
     speech recognition using bi-directional recurrent DNNs".
 
     Args:
-        step: step function of the language model, over the tokens of the search.
-        start_id: token that the language model reads first.
-        eos_id: its end-of-sequence token.
+        step: step function of the language model, which has the same tokens as the search.
+        start_id: first token that the language model reads.
+        eos_id: end-of-sequence token of the language model.
     """
 
     step: Step
@@ -45,7 +45,7 @@ def check_fusion(weight: float) -> None:
     """Check that the weight of a language model is 0 or above.
 
     Raises:
-        ValueError: it is negative or not finite.
+        ValueError: the weight is negative or not finite.
     """
     if not 0 <= weight < float("inf"):
         raise ValueError(
@@ -54,7 +54,7 @@ def check_fusion(weight: float) -> None:
 
 
 def concatenate_states(parts: Sequence[Nested]) -> Nested:
-    """Return states of the same shape as one state, their rows concatenated."""
+    """Concatenate states along their first axis; all states must have the same structure."""
     first = parts[0]
     if first is None or isinstance(first, Tensor):
         return None if first is None else torch.cat(list(parts))
@@ -63,14 +63,14 @@ def concatenate_states(parts: Sequence[Nested]) -> Nested:
 
 
 class FusionState:
-    """Language-model scores of hypotheses of different lengths, for a search in which a hypothesis
-    stays or grows by one token.
+    """Language model scores of the hypotheses of a search, each of which stays or grows by one
+    token per step.
 
-    Hypotheses of one length are read together, because their states have one shape.
+    Hypotheses of equal length are read in one call, because their states have equal shapes.
 
     Args:
         fusion: language model and weights; None adds nothing.
-        n_hypothesis: N, all of them empty at first.
+        n_hypothesis: N; all hypotheses are empty at first.
         n_symbol: V of the search; the language model may lack the last symbol.
     """
 
@@ -93,8 +93,11 @@ class FusionState:
             self._write(self.fusion, np.arange(n_hypothesis), logits)
 
     def follow(self, parent: np.ndarray, token: np.ndarray) -> None:
-        """Replace the first n hypotheses by those that `parent` (n,) names, each extended by
-        `token` (n,), or unchanged where that is -1.
+        """Replace the first n hypotheses by continuations.
+
+        Args:
+            parent: (n,) index of the hypothesis that each new one continues.
+            token: (n,) token that is appended; -1 for none.
         """
         if self.fusion is None:
             return
@@ -115,7 +118,9 @@ class FusionState:
         self.length[:n] += longer
 
     def _write(self, fusion: Fusion, rows: np.ndarray, logits: Tensor) -> None:
-        """Set the scores of the next tokens of hypotheses `rows` by the language model's logits."""
+        """Set the scores of the next tokens of the hypotheses `rows` from the logits of the
+        language model.
+        """
         gain = fusion.weight * log_probabilities(logits).double().cpu().numpy()
         if np.isnan(gain).any():
             raise ValueError(
@@ -127,11 +132,11 @@ class FusionState:
 
 
 def check_width(n_token: int, n_symbol: int) -> None:
-    """Check that a language model has the vocabulary of the search, which may have one more symbol:
-    a blank after all others.
+    """Check that a language model has as many tokens as the search has symbols, or one less: the
+    blank may follow all tokens.
 
     Raises:
-        ValueError: the vocabulary sizes do not fit.
+        ValueError: the numbers do not fit.
     """
     if n_symbol - n_token not in (0, 1):
         raise ValueError(

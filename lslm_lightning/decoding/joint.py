@@ -1,5 +1,5 @@
-"""Beam search with the scores of an attention decoder and of connectionist temporal classification
-(CTC).
+"""Beam search that adds the scores of an attention decoder and of connectionist temporal
+classification (CTC).
 
 Axes: B sources, A of them still in the batch, k beams, N = A or A k hypotheses, T frames, V
 symbols.
@@ -21,16 +21,14 @@ from lslm_lightning.decoding.search import Decoded, Nested, Step, log_probabilit
 
 
 class _Scored(Beam):
-    """Beam search over a step function that returns scores, which need not be normalized."""
+    """Beam search over a step function that returns scores, which need not be log-probabilities."""
 
     def _log_p(self, logits: Tensor) -> Tensor:
         return logits
 
 
 class _Scorer(NamedTuple):
-    """A step function whose log p is added to the score of each token, times `weight`, and its
-    encoder state.
-    """
+    """Step function with the weight of its log p in the score of a token, and its encoder state."""
 
     weight: float
     step: Step
@@ -38,8 +36,11 @@ class _Scorer(NamedTuple):
 
 
 def _log_p_step(step: Step, start_id: int | None = None) -> Step:
-    """Return a step function that gives log p; it reads `start_id` first, where the start token of
-    the model differs from that of the search.
+    """Return a step function that gives log p instead of logits.
+
+    Args:
+        start_id: first token that the model reads, if it differs from the start token of the
+            search.
     """
 
     def log_p_of(ids: Tensor, state: Nested, encoder_state: Nested) -> tuple[Tensor, Nested]:
@@ -52,8 +53,11 @@ def _log_p_step(step: Step, start_id: int | None = None) -> Step:
 
 
 def _weighted_sum(scorers: Sequence[_Scorer], eos_id: int, length_bonus: float) -> Step:
-    """Return a step function that gives the weighted sum of several scorers; its state and its
-    encoder state have one part for each scorer.
+    """Return a step function that gives the weighted sum of the scorers. Its state and its encoder
+    state are tuples with one part for each scorer.
+
+    Args:
+        length_bonus: score added for each token except `eos_id`.
     """
 
     def score_of(ids: Tensor, state: Nested, encoder_state: Nested) -> tuple[Tensor, Nested]:
@@ -77,8 +81,8 @@ def _weighted_sum(scorers: Sequence[_Scorer], eos_id: int, length_bonus: float) 
 
 
 class JointSearch(ABC):
-    """Base class of searches by a decoder and CTC together; called like a `Search`, with the CTC
-    outputs as further arguments.
+    """Base class of searches that combine a decoder and CTC. They are called like a `Search`, with
+    the CTC outputs as further arguments.
     """
 
     supports_fusion = True
@@ -86,7 +90,7 @@ class JointSearch(ABC):
     @property
     @abstractmethod
     def uses_ctc(self) -> bool:
-        """True if the search needs CTC outputs."""
+        """True if the search needs `log_probs` of CTC."""
 
     @abstractmethod
     def __call__(
@@ -104,24 +108,26 @@ class JointSearch(ABC):
         fusion: Fusion | None = None,
         all_ranks_done: Callable[[bool], bool] = no_sync,
     ) -> Decoded:
-        """Return the answers, as `Search` does; tokens are the symbols of CTC, but for `eos_id`,
+        """Return the answers, as `Search` does. The tokens are the symbols of CTC, except `eos_id`,
         which CTC never emits.
 
         Args:
-            prefix: (B, 1), the token that the decoder reads first.
-            log_probs: (B, T, V) of CTC, as in `CtcSearch`; V is that of the decoder, or one more
-                where the blank is the last. None only with a `ctc_weight` of 0.
-            lengths: (B,), number of frames of each source.
+            prefix: (B, 1), the first token that the decoder reads.
+            log_probs: (B, T, V) of CTC, as in `CtcSearch`. V is the vocabulary size of the decoder,
+                or one more if the blank is the last symbol. None if `uses_ctc` is False.
+            lengths: (B,) number of frames of each source.
+            blank: id of the blank.
+            fusion: language model to add.
         """
 
 
 @dataclass(frozen=True)
 class JointBeam(JointSearch):
-    """Beam search by (1 - `ctc_weight`) * log p of the decoder + `ctc_weight` * log p of CTC, plus
-    the scores of `fusion`.
+    """Beam search over (1 - `ctc_weight`) * log p of the decoder + `ctc_weight` * log p of CTC,
+    plus the scores of `fusion`.
 
-    CTC gives an unfinished hypothesis the probability of all sequences that begin with it. A weight
-    of 0 is `Beam`, a weight of 1 uses CTC alone.
+    The CTC probability of an unfinished hypothesis is the sum over all sequences that begin with
+    it. With `ctc_weight` 0 the search equals `Beam`; with 1 it uses CTC alone.
 
     Source: Watanabe et al. 2017, "Hybrid CTC/attention architecture for end-to-end speech
     recognition", section II.C.

@@ -1,4 +1,4 @@
-"""Prefix beam search over the frames of connectionist temporal classification (CTC).
+"""Prefix beam search for connectionist temporal classification (CTC).
 
 Axes: B sources, A of them that have not ended, T frames, V symbols with the blank, k prefixes.
 """
@@ -21,10 +21,10 @@ MIX = np.int64(-7046029254386353131)  # multiplier of the hash: odd, 64 well-mix
 
 
 class _Prefixes(NamedTuple):
-    """Arrays (B, k) or (A, k) that describe the prefixes of each source.
+    """Prefixes in the beam of each source, as arrays (B, k) or (A, k).
 
-    A slot without a prefix has -inf for both logarithms, and a `key` and `parent` that no prefix
-    has.
+    In an empty slot, `blank` and `symbol` are -inf, and `key` and `parent` are values that no
+    prefix has.
     """
 
     blank: np.ndarray  # log p of all paths so far that end in a blank
@@ -36,7 +36,7 @@ class _Prefixes(NamedTuple):
 
     @property
     def score(self) -> np.ndarray:
-        """Score of each prefix: log p of all its paths, plus what was added."""
+        """Score of each prefix: log p of all its paths, plus `added`."""
         score: np.ndarray = np.logaddexp(self.blank, self.symbol) + self.added
         return score
 
@@ -46,8 +46,8 @@ class _Prefixes(NamedTuple):
 
 
 def _empty_prefixes(n_source: int, k: int) -> _Prefixes:
-    """Return the initial slots: the empty prefix in the first of each source, none in the
-    others.
+    """Return the initial beams: for each source, the empty prefix in the first slot, and empty
+    slots.
     """
     never = np.full((n_source, k), -np.inf)
     none = np.full((n_source, k), NO_KEY)
@@ -60,16 +60,14 @@ def _empty_prefixes(n_source: int, k: int) -> _Prefixes:
 
 
 def _longer_keys(key: np.ndarray, symbol: np.ndarray) -> np.ndarray:
-    """Return the keys of prefixes extended by one symbol: 64 well-mixed bits, practically
-    unique.
-    """
+    """Return the keys of prefixes extended by one symbol: 64-bit hashes, practically unique."""
     mixed = (key ^ (symbol + 1)) * MIX
     keys: np.ndarray = mixed ^ (mixed >> 31)
     return keys
 
 
 class _Step(NamedTuple):
-    """Origin of each prefix after a frame: arrays (A, k)."""
+    """Origin of each prefix in the beam after a frame: arrays (A, k)."""
 
     parent: np.ndarray  # index among the prefixes before
     token: np.ndarray  # symbol that extends it, -1 where it stays
@@ -78,11 +76,11 @@ class _Step(NamedTuple):
 def _advance(
     now: _Prefixes, frame: np.ndarray, blank: int, gain: np.ndarray
 ) -> tuple[_Prefixes, _Step]:
-    """Return the best k prefixes one frame later, and where each comes from.
+    """Return the k best prefixes after one more frame, and the origin of each.
 
     Args:
-        frame: (A, V) log p.
-        gain: (A, k, V), what is added to the score of a prefix that is extended by a symbol.
+        frame: (A, V) log p of the symbols in the frame.
+        gain: (A, k, V) score added to a prefix that is extended by a symbol.
     """
     (n_source, k) = now.last.shape
     n_symbol = frame.shape[1]
@@ -126,7 +124,9 @@ def _advance(
 
 
 def _sequences(steps: Sequence[_Step], n_source: int, k: int) -> list[list[tuple[int, ...]]]:
-    """Return the symbols of each final prefix, traced back through the steps."""
+    """Return the symbols of each final prefix, traced back through the steps: one list of k
+    prefixes for each source.
+    """
     symbols: list[list[list[int]]] = [[[] for _ in range(k)] for _ in range(n_source)]
     slot = np.tile(np.arange(k), (n_source, 1))
     for parent, token in reversed(steps):
@@ -144,8 +144,8 @@ class CtcPrefixBeam(CtcSearch):
     """Prefix beam search: keeps the `beam_size` most likely prefixes, each with the probability of
     all its paths through the frames.
 
-    Paths through a prefix that has left the beam are lost, so `nats` are an upper bound, exact
-    where the beam holds all prefixes.
+    Paths through a prefix that has left the beam are lost. `nats` is therefore an upper bound; it
+    is exact if the beam holds all prefixes.
 
     Source: Graves 2012, "Supervised sequence labelling with recurrent neural networks", section
     7.5; Hannun et al. 2014, algorithm 1, without a lexicon.

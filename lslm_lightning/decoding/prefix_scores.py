@@ -1,7 +1,8 @@
-"""Next-token probabilities of connectionist temporal classification (CTC), so that a search can use
+"""Next-token probabilities of connectionist temporal classification (CTC), which let a search use
 CTC like a decoder.
 
-Axes: A sources, k beams, N = A or A k hypotheses, T frames, V symbols.
+Axes: B sources, A of them still in the batch, k beams, N = A or A k hypotheses, T frames, V
+symbols.
 """
 
 from typing import NamedTuple
@@ -13,9 +14,9 @@ LEAST = -1e4  # lower bound of log p in cumulative sums: infinities have no diff
 
 
 class PrefixFrames(NamedTuple):
-    """Frame probabilities that all hypotheses of a source share.
+    """Frame probabilities of each source, shared by all its hypotheses.
 
-    After the last frame of a source only blanks follow, which change no probability.
+    After the last frame of a source only blanks follow, with probability 1.
     """
 
     log_p: Tensor  # (A, T, V) float64
@@ -24,7 +25,7 @@ class PrefixFrames(NamedTuple):
 
 
 class Paths(NamedTuple):
-    """Log p of all paths through the first 0 to T frames that emit a hypothesis."""
+    """Log p of all paths that emit a hypothesis in the first t frames, for t from 0 to T."""
 
     blank: Tensor  # (N, T + 1) log p of those that end in a blank
     symbol: Tensor  # (N, T + 1) log p of those that end in the last symbol
@@ -33,8 +34,12 @@ class Paths(NamedTuple):
 
 
 def prefix_frames(log_probs: Tensor, lengths: Tensor, blank: int) -> PrefixFrames:
-    """Return the frame probabilities that `PrefixScores` reads, from log_probs (B, T, V) and
-    lengths (B,).
+    """Return the frame probabilities for `PrefixScores`.
+
+    Args:
+        log_probs: (B, T, V) log probabilities of CTC.
+        lengths: (B,) number of frames of each source.
+        blank: id of the blank.
     """
     # (B, T)
     after = (
@@ -53,8 +58,11 @@ def without_infinity(log_p: Tensor) -> Tensor:
 
 
 def token_log_p(log_p: Tensor, ids: Tensor) -> Tensor:
-    """Return log p (N, T) of the tokens `ids` (N, 1) in each frame of their source, from frames (A,
-    T, V).
+    """Return the log p (N, T) of one token per hypothesis in each frame.
+
+    Args:
+        log_p: (A, T, V) log p of all symbols.
+        ids: (N, 1) token of each hypothesis.
     """
     n_source, n_frame, _ = log_p.shape
     tokens = ids.view(n_source, 1, -1).expand(-1, n_frame, -1)  # (A, T, k)
@@ -62,11 +70,14 @@ def token_log_p(log_p: Tensor, ids: Tensor) -> Tensor:
 
 
 def accumulated(entering: Tensor, log_p: Tensor) -> Tensor:
-    """Return log p (N, T + 1) of being in a state after 0 to T frames, if paths enter it by
-    `entering` (N, T) and stay by `log_p` (N, T) a frame.
+    """Return log p (N, T + 1) of being in a state after 0 to T frames.
 
-    x[t] = (x[t - 1] + entering[t]) * p[t] from x[0] = 0, for all frames at once: x[t] / (p[1] ...
-    p[t]) are plain sums.
+    This is the recursion x[t] = (x[t - 1] + entering[t]) * p[t] from x[0] = 0, computed for all
+    frames at once: x[t] / (p[1] ... p[t]) are cumulative sums.
+
+    Args:
+        entering: (N, T) log p of the paths that enter the state in each frame, without that frame.
+        log_p: (N, T) log p of the symbol of the state in each frame.
     """
     passed = log_p.clamp_min(LEAST).cumsum(1)  # (N, T)
     before = torch.cat([torch.zeros_like(passed[:, :1]), passed[:, :-1]], 1)
@@ -75,17 +86,17 @@ def accumulated(entering: Tensor, log_p: Tensor) -> Tensor:
 
 
 class PrefixScores:
-    """A `Step` that gives the probability of each next token under CTC.
+    """CTC as a `Step`: gives the log probability of each next token.
 
-    The probability of a token is the sum over all sequences that begin with the hypothesis and that
-    token, divided by the sum over all that begin with the hypothesis; the probability of the end is
-    that of the hypothesis itself, divided by the same. Its encoder state is `PrefixFrames`, its
-    state `Paths`.
+    P(token) is the probability of all sequences that begin with the hypothesis and the token,
+    divided by the probability of all sequences that begin with the hypothesis. P(end) is the
+    probability of the hypothesis as a whole, divided by the same. The encoder state is
+    `PrefixFrames`, the state is `Paths`.
 
     Source: Watanabe et al. 2017, "Hybrid CTC/attention architecture for end-to-end speech
     recognition", algorithm 2; Graves 2012, "Supervised sequence labelling with recurrent neural
-    networks", section 7.5. Their sums over frames are matrix products here, and their recursions
-    cumulative sums.
+    networks", section 7.5. Sums over frames are matrix products here, and recursions are cumulative
+    sums.
     """
 
     def __init__(self, blank: int, eos_id: int) -> None:
@@ -95,8 +106,8 @@ class PrefixScores:
     def __call__(
         self, ids: Tensor, state: Paths | None, encoder_state: PrefixFrames
     ) -> tuple[Tensor, Paths]:
-        """Return log p (N, V) of the next token after `ids` (N, 1), and the new state; at the first
-        call `ids` are ignored.
+        """Return log p (N, V) of the next token after `ids` (N, 1), and the new state. In the first
+        call, `state` is None and `ids` are ignored.
         """
         paths = (
             self._empty(encoder_state.log_p)

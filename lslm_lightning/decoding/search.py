@@ -1,5 +1,5 @@
-"""Interface of searches that write tokens one after the other, and what they share: which tokens
-are allowed, and how finished rows leave a batch.
+"""Interface of searches that write tokens one after the other, and their common functions:
+forbidding tokens, and dropping finished rows from a batch.
 
 Axes: B sources, A of them still in the batch, k beams, V vocabulary, T time, N = A or A k
 hypotheses: rows i k to i k + k - 1 belong to source i.
@@ -16,16 +16,17 @@ Nested: TypeAlias = Any  # a tensor, None, or a tuple of these; batch-first
 Step: TypeAlias = Callable[[Tensor, Nested, Nested], tuple[Tensor, Nested]]
 """Function `step(ids (N, t), state, encoder_state) -> (logits (N, V) after the last id, state)`.
 
-`state` is None at the first call and has one row a hypothesis; each is passed on once, with its
-rows reordered. `encoder_state` has one row a source.
+`state` is None at the first call; later it has one row for each hypothesis. A state is passed on
+only once, with its rows reordered. `encoder_state` has one row for each source.
 """
 
 
 class Decoded(NamedTuple):
     """Answers of a search, without the prefix.
 
-    With `n_best` above 1 there are B * n_best rows: i * n_best to i * n_best + n_best - 1 belong to
-    source i, the best first. A row with `n_token` 0 is empty: the search found fewer answers.
+    With `n_best` above 1 there are B * n_best rows: rows i * n_best to i * n_best + n_best - 1
+    belong to source i, the best first. A row with `n_token` 0 is empty, because the search found
+    fewer answers.
     """
 
     ids: Tensor  # (B, T) int64, `eos_id` after the end
@@ -37,14 +38,14 @@ class Decoded(NamedTuple):
     )
 
     def is_cut(self, eos_id: int) -> Tensor:
-        """Return (B,) bool, True where an answer reached the maximum length before `eos_id`."""
+        """Return a mask (B,) bool, True for answers that reached the maximum length before
+        `eos_id`.
+        """
         last = (self.n_token[:, None] - 1).clamp(min=0)
         return self.ids.gather(1, last)[:, 0] != eos_id
 
     def n_best_lists(self, n_best: int) -> list[list[tuple[list[int], float]]]:
-        """Return for each source its answers, the best first, as pairs of new token ids and log
-        p.
-        """
+        """Return for each source its answers as (new token ids, log p), the best first."""
         assert self.log_p is not None
         answers = [
             (ids[:n], log_p)
@@ -59,7 +60,9 @@ class Decoded(NamedTuple):
 
 
 def no_sync(done: bool) -> bool:
-    """Return `done`: the default for a search in a single process, which waits for no other."""
+    """Return `done`: default of `all_ranks_done` in a single process, which waits for no other
+    process.
+    """
     return done
 
 
@@ -67,8 +70,8 @@ class Search(ABC):
     """Base class of searches that write an answer token by token, given the probabilities of the
     next token.
 
-    With `no_repeat_ngram` n above 0 no n tokens in a row occur twice, the prefix included; `eos_id`
-    is always allowed.
+    With `no_repeat_ngram` n above 0, no sequence of n tokens occurs twice in prefix and answer;
+    `eos_id` is always allowed.
     """
 
     no_repeat_ngram: int
@@ -78,7 +81,7 @@ class Search(ABC):
         """Check that this search can give `n_best` answers to each source.
 
         Raises:
-            ValueError: it cannot.
+            ValueError: `n_best` is out of range for this search.
         """
         if n_best != 1:
             raise ValueError(
@@ -101,22 +104,23 @@ class Search(ABC):
         generator: torch.Generator | None = None,
         n_best: int = 1,
     ) -> Decoded:
-        """Continue `prefix` until `eos_id`, which is never among the first `min_length` new tokens,
-        or for `max_length` new tokens.
+        """Continue `prefix` until `eos_id`, or for `max_length` new tokens. `eos_id` is not allowed
+        among the first `min_length` new tokens.
 
         Args:
+            step: function that gives the logits of the next token; see `Step`.
             prefix: (B, P) int64, the first tokens; they count as history for `no_repeat_ngram`.
-            prefix_length: (B,), where prompts differ in length: row b begins with `prefix[b, :
-                prefix_length[b]]`. Not for beams.
-            all_ranks_done: called after each step with whether this process is done; returns
-                whether all processes are. Until then a process that is done keeps stepping, so that
-                collective operations inside `step` meet.
-            generator: random numbers for Sampling, in place of its seed.
+            encoder_state: encoder output or other data for `step`, one row for each source.
+            prefix_length: (B,) length of each prompt, if they differ: row b begins with `prefix[b,
+                :prefix_length[b]]`. Not supported by beam searches.
+            all_ranks_done: called after each step with True if this process is done; returns True
+                if all processes are done. Until then, a process that is done repeats steps, so that
+                collective operations inside `step` complete.
+            generator: random numbers for `Sampling`, instead of its seed.
             n_best: number of answers to each source; see `Decoded`.
 
         Raises:
-            ValueError: a setting out of range, NaN from the model, or no token left that is
-                allowed.
+            ValueError: a setting is out of range, the model gives NaN, or no token is allowed.
         """
 
 
@@ -124,7 +128,7 @@ def check_call(prefix: Tensor, max_length: int, min_length: int) -> None:
     """Check the shape of `prefix` and the two lengths of a search.
 
     Raises:
-        ValueError: one of them is out of range.
+        ValueError: the shape or a length is out of range.
     """
     if prefix.dim() != 2 or 0 in prefix.shape:
         raise ValueError(
@@ -141,10 +145,10 @@ def check_call(prefix: Tensor, max_length: int, min_length: int) -> None:
 
 
 def check_ngram(no_repeat_ngram: int) -> None:
-    """Check that the n-gram length is not negative.
+    """Check that the n-gram length is 0 or above.
 
     Raises:
-        ValueError: it is.
+        ValueError: it is negative.
     """
     if no_repeat_ngram < 0:
         raise ValueError(
@@ -154,7 +158,9 @@ def check_ngram(no_repeat_ngram: int) -> None:
 
 
 def reorder(nested: Nested, index: Tensor) -> Nested:
-    """Return the rows `index` of every tensor of a nested tuple, each on its own device."""
+    """Return the rows `index` of every tensor in a nested tuple; each tensor stays on its
+    device.
+    """
     index_on: dict[torch.device, Tensor] = {}
 
     def take(part: Nested) -> Nested:
@@ -176,8 +182,8 @@ def log_probabilities(logits: Tensor) -> Tensor:
 
 
 def forbid_repeats(log_p: Tensor, history: Tensor, n: int, eos_id: int) -> None:
-    """Write -inf into log_p (N, V) for tokens that would repeat an n-gram of the history (N, t);
-    `eos_id` stays allowed, so that a way out is left.
+    """Set log_p (N, V) to -inf for tokens that would repeat an n-gram of the history (N, t).
+    `eos_id` stays allowed, so that a hypothesis can always end.
     """
     t = history.size(1)
     if not 0 < n <= t:
@@ -190,18 +196,17 @@ def forbid_repeats(log_p: Tensor, history: Tensor, n: int, eos_id: int) -> None:
 
 
 def rows_to_keep(done: Tensor) -> Tensor | None:
-    """Return the indices of the rows that are not done (A,), if at least an eighth is done; None
-    otherwise.
+    """Return the indices (A,) of the rows that are not done; None if less than an eighth is done.
 
-    Dropping rows copies all that stay. With at least an eighth gone each time, all copies together
-    are at most eight times the first batch.
+    Dropping rows copies all others. If at least an eighth is dropped each time, all copies together
+    are at most eight times as large as the first batch.
     """
     return (~done).nonzero()[:, 0] if 8 * int(done.sum()) >= done.numel() else None
 
 
 def write_back(whole: NamedTuple, rows: NamedTuple) -> None:
-    """Copy the rows that are in the batch to their rows among all; the first field (A,) says which
-    these are.
+    """Copy the rows that are still in the batch back to `whole`, which has all rows. The first
+    field of `rows` (A,) has their indices in `whole`.
     """
     if rows is not whole:
         for all_rows, part in zip(whole[1:], rows[1:], strict=True):
@@ -211,18 +216,22 @@ def write_back(whole: NamedTuple, rows: NamedTuple) -> None:
 def wait_for_others(
     step: Step, prefix: Tensor, encoder_state: Nested, all_ranks_done: Callable[[bool], bool]
 ) -> None:
-    """Repeat the first step until all processes are done; starting anew each time, it never runs
-    out of positions.
+    """Repeat the first step until all processes are done. Each repetition starts without a state,
+    so it never runs out of positions.
     """
     while not all_ranks_done(True):
         step(prefix[:, :1], None, encoder_state)
 
 
 def check_probabilities(lost: Tensor, n_step: int) -> None:
-    """Check that each source (A,) has a token with a probability.
+    """Check that every source has a token with a finite probability.
+
+    Args:
+        lost: (A,) bool, True for a source without such a token.
+        n_step: number of steps so far, for the message.
 
     Raises:
-        ValueError: NaN or infinite logits, or settings that leave no token.
+        ValueError: logits are NaN or infinite, or settings leave no token.
     """
     if lost.any():
         raise ValueError(

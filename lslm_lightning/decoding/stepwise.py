@@ -1,4 +1,4 @@
-"""Searches that write one token at a time and never revise one: greedy and sampling.
+"""Searches that write one token at a time and never revise a token: greedy search and sampling.
 
 Axes: B sources, A of them still in the batch, V vocabulary, T time, P the longest prompt.
 """
@@ -30,14 +30,14 @@ from lslm_lightning.decoding.search import (
 
 
 def steps_between_checks(device: torch.device) -> int:
-    """Return after how many steps to check which rows are done: each check makes the host wait for
-    an accelerator.
+    """Return the number of steps between two checks for finished rows. Each check makes the host
+    wait for an accelerator.
     """
     return 1 if device.type == "cpu" else 8
 
 
 class _Rows(NamedTuple):
-    """Tensors of the answers of the sources that are still in the batch."""
+    """Answers of the sources that are still in the batch."""
 
     row: Tensor  # (A,) index of the source
     history: Tensor  # (A, P + max_length) prompt and new tokens
@@ -47,8 +47,8 @@ class _Rows(NamedTuple):
     done: Tensor  # (A,) bool
 
     def append(self, t: int, token: Tensor, log_p: Tensor, eos_id: int, max_length: int) -> None:
-        """Write `token` (A,) at position `t`, except where the prompt goes on or the answer has
-        ended.
+        """Write `token` (A,) at position `t`, except in rows whose prompt is longer or whose answer
+        has ended.
         """
         in_prompt = self.prompt_length > t
         writing = ~(in_prompt | self.done)
@@ -96,7 +96,7 @@ def _first_rows(prefix: Tensor, prefix_length: Tensor | None, max_length: int) -
 
 
 def _best_first(decoded: Decoded, n_best: int) -> Decoded:
-    """Return the same answers with those of each source in decreasing order of log p."""
+    """Return the same answers, with the answers to each source sorted by decreasing log p."""
     order = decoded.score.view(-1, n_best).sort(dim=1, descending=True, stable=True).indices
     first = torch.arange(0, len(decoded.score), n_best).to(order)
     ids, n_token, score = reorder(decoded[:3], (order + first[:, None]).flatten())
@@ -104,13 +104,18 @@ def _best_first(decoded: Decoded, n_best: int) -> Decoded:
 
 
 class _Stepwise(Search):
-    """Base class of searches that choose the next token of each row by a function of its log p."""
+    """Base class of searches that choose the next token of each row from its log p."""
 
     @abstractmethod
     def _chooser(
         self, prefix: Tensor, n_step: int, generator: torch.Generator | None
     ) -> Callable[[Tensor, Tensor, int], Tensor]:
-        """Return a function `choose(log_p (A, V), row (A,), number of the step) -> token (A,)`."""
+        """Return a function `choose(log_p (A, V), row (A,), number of the step) -> token (A,)`.
+
+        Args:
+            prefix: (B, P) prompts.
+            n_step: largest number of steps.
+        """
 
     @torch.inference_mode(False)  # otherwise autocast casts all weights again at every step
     @torch.no_grad()
@@ -169,7 +174,7 @@ class _Stepwise(Search):
 
 @dataclass(frozen=True)
 class Greedy(_Stepwise):
-    """Greedy search: always the most likely next token."""
+    """Greedy search: always chooses the most likely next token."""
 
     no_repeat_ngram: int = 0
 
@@ -184,15 +189,15 @@ class Greedy(_Stepwise):
 
 @dataclass(frozen=True)
 class Sampling(_Stepwise):
-    """Sampling from the model's distribution, sharpened by `temperature`, cut to the `top_k` most
-    likely tokens and to the fewest that hold `top_p` of the probability.
+    """Sampling from the distribution of the model. `temperature` scales the logits; `top_k` keeps
+    the k most likely tokens; `top_p` keeps the fewest tokens that together have this probability.
 
-    The `n_best` answers are drawn independently, so one may occur twice; the one with the highest
-    log p under the model comes first.
+    The `n_best` answers are drawn independently, so an answer may occur twice. The answer with the
+    highest log p under the model comes first.
 
-    One uniform number for each token is drawn beforehand, so that the same seed gives the same
-    answers on every device, whichever rows finish early. Each call starts again from `seed`; None
-    continues torch's global generator.
+    One uniform number for each token is drawn in advance. The same seed thus gives the same answers
+    on every device, whichever rows finish early. Each call starts again from `seed`; None continues
+    torch's global generator.
 
     Source: Holtzman et al. 2020, "The curious case of neural text degeneration" (top-p); Fan et al.
     2018 (top-k).
@@ -237,8 +242,8 @@ class Sampling(_Stepwise):
         return lambda log_p, row, n: self._draw(log_p, uniform[row, n])
 
     def _draw(self, log_p: Tensor, uniform: Tensor) -> Tensor:
-        """Return tokens (A,) at which the cumulative distribution of log_p (A, V) passes `uniform`
-        (A,).
+        """Return the tokens (A,) at which the cumulative distribution of log_p (A, V) exceeds
+        `uniform` (A,).
         """
         tokens = None
         if self.top_k is not None and self.top_k < log_p.size(-1):

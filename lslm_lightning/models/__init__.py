@@ -1,4 +1,4 @@
-"""Neural networks in plain PyTorch: backbones that map vectors to vectors, token embeddings and
+"""Neural networks in plain PyTorch: backbones that map vectors to vectors, token embeddings, and
 output heads.
 """
 

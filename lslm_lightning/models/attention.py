@@ -1,6 +1,6 @@
-"""Multi-head attention with a key-value cache; attention weights can be recorded on request.
+"""Multi-head attention with a key-value cache and optional recording of attention weights.
 
-Axes: N rows, B sources (N = k * B for k beams a source), T query positions, S key positions, D
+Axes: N rows, B sources (N = k * B for k beams per source), T query positions, S key positions, D
 d_model, H n_head, G n_kv_head, K d_k, V d_v.
 """
 
@@ -19,7 +19,7 @@ KeyValue: TypeAlias = tuple[Tensor, Tensor]  # (N, G, S, K), (N, G, S, V)
 
 
 class AttentionContext(NamedTuple):
-    """Positions, rotation and mask that all self-attention layers of one forward pass share."""
+    """Positions, rotation and mask of one forward pass, shared by all self-attention layers."""
 
     positions: Tensor  # of the T inputs, (T,) for all rows alike or (N, T)
     length: int  # number of positions, cached ones included, in the longest row
@@ -30,13 +30,14 @@ class AttentionContext(NamedTuple):
 
 
 class Attention(nn.Module):
-    """Scaled dot-product attention in parallel heads, softmax(Q K^T / sqrt(d_k)) V: base class of
-    self-attention and cross-attention.
+    """Base class of self-attention and cross-attention: scaled dot-product attention in parallel
+    heads, softmax(Q K^T / sqrt(d_k)) V.
 
-    W_q maps to n_head * d_k, W_k to n_kv_head * d_k, W_v to n_kv_head * d_v, W_o from n_head * d_v
-    back to d_model. Each key-value head serves n_head / n_kv_head neighbouring query heads.
-    Attention weights have no dropout, which would rule out the fused kernels. Heads are counted
-    from the tensor shapes, because under tensor parallelism a process holds only some of them.
+    The linear map `query` has n_head * d_k outputs, `key` n_kv_head * d_k, and `value` n_kv_head *
+    d_v; `output` maps n_head * d_v inputs back to d_model. Each key-value head serves n_head /
+    n_kv_head neighbouring query heads. Attention weights have no dropout, which would rule out
+    fused kernels. The number of heads is taken from tensor shapes, because a process holds only
+    some of them under tensor parallelism.
 
     Source: Vaswani et al. 2017, section 3.2; grouped queries: Ainslie et al. 2023.
     """
@@ -63,8 +64,15 @@ class Attention(nn.Module):
     def attend(
         self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, causal: bool = False
     ) -> Tensor:
-        """Return the attention output after the output projection: (N, H, T, K), (N, G, S, K), (N,
-        G, S, V) -> (N, T, D).
+        """Return the attention output (N, T, D) after the output projection.
+
+        Args:
+            query: (N, H, T, K).
+            key: (N, G, S, K).
+            value: (N, G, S, V).
+            mask: broadcasts to (N, H, T, S): bool, True where a query sees a key, or float, added
+                to the scores.
+            causal: without a mask, query t sees keys 0 to t.
         """
         if mask is not None and mask.is_floating_point():
             mask = mask.to(query.dtype)
@@ -105,6 +113,10 @@ class SelfAttention(Attention):
     ) -> tuple[Tensor, KeyValue]:
         """Return the attention output (N, T, D) for x (N, T, D), and the cache extended by the keys
         and values of x.
+
+        Args:
+            context: positions and mask of x.
+            cache: keys and values of earlier positions; None for none.
         """
         # (N, T, H, K), (N, T, G, K)
         query = self.query(x).unflatten(-1, (-1, self.d_k))
@@ -127,25 +139,26 @@ class SelfAttention(Attention):
 class CrossAttention(Attention):
     """Attention from decoder positions to the encoder output ("memory") of their source.
 
-    All beams of one source share its keys and values: they are treated as further queries.
+    All beams of a source share its keys and values. The positions of all beams are treated as
+    queries of one sequence.
     """
 
     role = "cross"
 
     def precompute_cross_attention(self, memory: Tensor) -> KeyValue:
-        """Return the keys (B, G, S, K) and values (B, G, S, V) of a memory (B, S, D)."""
+        """Return the keys (B, G, S, K) and values (B, G, S, V) of an encoder output (B, S, D)."""
         # (B, S, G, .)
         key = self.key(memory).unflatten(-1, (-1, self.d_k))
         value = self.value(memory).unflatten(-1, (-1, self.d_v))
         return key.transpose(1, 2), value.transpose(1, 2)
 
     def forward(self, x: Tensor, memory: Tensor | KeyValue, mask: Tensor | None) -> Tensor:
-        """Return the attention output (N, T, D) of queries x (N, T, D).
+        """Return the attention output (N, T, D) for queries x (N, T, D).
 
         Args:
             memory: encoder output (B, S, D), or its keys and values from
                 `precompute_cross_attention`.
-            mask: (B, 1, 1, S), True where a key may be attended to.
+            mask: (B, 1, 1, S), True where a key may be attended to; None for everywhere.
         """
         key, value = (
             self.precompute_cross_attention(memory) if isinstance(memory, Tensor) else memory
@@ -156,8 +169,8 @@ class CrossAttention(Attention):
 
 
 def prefers_unfused(query: Tensor, key: Tensor) -> bool:
-    """Return whether separate matrix products are faster than the fused kernel: in bfloat16 on a
-    CPU with at most 512 keys.
+    """Return whether separate matrix products are faster than the fused kernel. This holds in
+    bfloat16 on a CPU with at most 512 keys.
 
     Measured forward and backward with 16, 128 and 1024 keys: 18, 16 and 199 ms fused, 4, 6 and 226
     ms unfused. One query to each of 20 or 500 keys: 1.5 and 1.9 ms fused, 0.8 and 1.0 ms unfused.
@@ -169,8 +182,13 @@ def prefers_unfused(query: Tensor, key: Tensor) -> bool:
 def unfused_attention(
     query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, causal: bool
 ) -> tuple[Tensor, Tensor]:
-    """Return the attention output (N, H, T, V) and its weights (N, H, T, S), computed without a
-    fused kernel.
+    """Compute attention without a fused kernel; return the output (N, H, T, V) and the weights (N,
+    H, T, S).
+
+    Args:
+        mask: broadcasts to (N, H, T, S): bool, True where a query sees a key, or float, added to
+            the scores.
+        causal: query t sees keys 0 to t; replaces `mask`.
     """
     group = query.size(1) // key.size(1)
     if group > 1:
@@ -190,11 +208,15 @@ def unfused_attention(
 
 
 def append(buffer: Tensor, new: Tensor, context: AttentionContext) -> Tensor:
-    """Return the cache buffer (N, G, C, K) with `new` (N, G, T, K) written at the positions of the
-    context.
+    """Return a cache buffer with `new` written at the positions of the context.
 
-    Writes in place if there is room, otherwise into a copy of twice the length. While gradients are
-    recorded the buffer is always a copy, because autograd may still need the old one.
+    The result is `buffer` itself if it has room, otherwise a copy of at least twice the length.
+    While gradients are recorded it is always a copy, because autograd may still need the old
+    buffer.
+
+    Args:
+        buffer: (N, G, C, K) keys or values, of which at most C positions are in use.
+        new: (N, G, T, K) keys or values of the new positions.
     """
     if context.length > buffer.size(2) or (
         torch.is_grad_enabled() and (buffer.requires_grad or new.requires_grad)
@@ -214,8 +236,8 @@ def append(buffer: Tensor, new: Tensor, context: AttentionContext) -> Tensor:
 
 @dataclass
 class AttentionRecord:
-    """Recorded attention weights in the order of computation, one (B, H, T, S) for each layer and
-    call; k beams give (B, H, k * T, S).
+    """Recorded attention weights by role, in order of computation: one tensor (B, H, T, S) for each
+    layer and call. For k beams per source it is (B, H, k * T, S).
     """
 
     encoder: list[Tensor] = field(default_factory=list)
@@ -227,16 +249,18 @@ _record: AttentionRecord | None = None
 
 
 def record(role: str, weights: Tensor) -> None:
-    """Append attention weights (B, H, T, S) to the active `record_attention`, if there is one."""
+    """Append attention weights (B, H, T, S) to the list `role` of the active record, if there is
+    one.
+    """
     if _record is not None:
         getattr(_record, role).append(weights.detach())
 
 
 @contextmanager
 def record_attention() -> Iterator[AttentionRecord]:
-    """Record the weights of every attention computed inside this context, for plots.
+    """Record the weights of all attention computed inside this context, for plots.
 
-    Inside the context attention is slower, as it is not fused; outside recording costs nothing.
+    Attention is slower inside the context, since it is not fused. Outside, recording has no cost.
     """
     global _record
     before = _record

@@ -1,6 +1,6 @@
-"""Interface of all model families: vectors in, vectors out.
+"""Interface of all model families, which map vectors to vectors.
 
-Axes: B sources, N rows (k beams a source: N = k * B), S source time, T time, D d_model.
+Axes: B sources, N rows (N = k * B for k beams per source), S source time, T time, D d_model.
 """
 
 import math
@@ -23,51 +23,51 @@ EncoderState: TypeAlias = NestedTensors
 
 
 class Backbone(nn.Module, ABC):
-    """Network from vectors to vectors, without embedding and output head: the task embeds tokens
-    (or audio features) before it and projects its outputs to scores.
+    """Network from vectors to vectors, without embedding and output head. The task embeds tokens or
+    audio features before it, and projects its outputs to scores.
 
     With `n_encoder_layer == 0` it is a decoder-only language model, with `n_decoder_layer == 0` an
-    encoder. Padding is on the right only, and every `pad` is True where padded.
+    encoder. Padding is on the right only. All arguments `pad` are masks that are True where padded.
     """
 
     d_model: int
     n_encoder_layer: int
     n_decoder_layer: int
     has_bounded_state = False
-    """True if the state does not grow with the text, so that it can be carried through an endless
-    one.
+    """True if the size of the decoder state does not depend on the length of the text. The state
+    can then be carried along an endless text.
     """
 
     tokenizer_digest: str | None = None
-    """Digest of the only tokenizer whose ids the network knows; None if it takes any."""
+    """Digest of the tokenizer whose ids the network needs; None if any tokenizer will do."""
 
     resolved_config: JsonObject = {}  # noqa: RUF012 (never written to)
-    """Constructor arguments that were read from files when the network was built; a run records
-    them, so that it can be loaded without these files.
+    """Constructor arguments that were read from files when the network was built. A run records
+    them, so that the network can be loaded without these files.
     """
 
     def embedding_and_head(
         self, vocab_size: int, head: Callable[[int, int], Head], scale_embedding: bool
     ) -> tuple[nn.Module, Head]:
-        """Return the module that embeds ids (B, T) as inputs of this network, and the head that
-        maps its outputs to scores of tokens.
+        """Return the module that embeds ids (B, T) for this network, and the head that maps outputs
+        of the network to scores of tokens.
 
-        The embedding has a `weight` (V, D).
+        The embedding has an attribute `weight` (V, D).
 
         Args:
-            head: called with (vocab_size, d_model).
+            vocab_size: V, number of tokens.
+            head: class of the head, called with (vocab_size, d_model).
             scale_embedding: multiply token vectors by sqrt(d_model).
         """
         scale = math.sqrt(self.d_model) if scale_embedding else None
         return TokenEmbedding(vocab_size, self.d_model, scale), head(vocab_size, self.d_model)
 
     def feature_embeddings(self, sizes: Sequence[int]) -> nn.Module:
-        """Return a module that adds embeddings of integer features, such as the segment (first or
-        second text), to the inputs of this network.
+        """Return a module that adds embeddings of integer features to the inputs of this network. A
+        feature, such as the segment (first or second text), is a tensor (B, T).
 
         Args:
-            sizes: number of values of each feature; a feature is (B, T) integers from 0 to below
-                its size.
+            sizes: number of values of each feature; its values go from 0 to below this number.
 
         Raises:
             ValueError: this network cannot take so many features.
@@ -75,19 +75,19 @@ class Backbone(nn.Module, ABC):
         return FeatureEmbedding(sizes, self.d_model)
 
     def load_pretrained_weights(self) -> None:
-        """Load pretrained weights, unless weights were loaded already; called when training begins.
-        Does nothing by default.
+        """Load pretrained weights, unless weights were loaded already. Called when training begins;
+        does nothing by default.
         """
 
     @property
     def max_positions(self) -> int | None:
-        """Largest number of positions that the network can tell apart; None if unlimited."""
+        """Largest number of positions that the network can encode; None if unlimited."""
         limits = [getattr(module, "max_length", None) for module in self.modules()]
         return min((limit for limit in limits if limit is not None), default=None)
 
     def blocks(self) -> list[nn.Module]:
-        """Return the modules whose parameters are gathered one after the other under sharded
-        training (FSDP); an empty list gathers all at once.
+        """Return the modules whose parameters are gathered one after the other in sharded training
+        (FSDP). If the list is empty, all parameters are gathered at once.
         """
         return []
 
@@ -95,7 +95,7 @@ class Backbone(nn.Module, ABC):
         """Check that there is an encoder.
 
         Raises:
-            ValueError: there is none.
+            ValueError: `n_encoder_layer` is 0.
         """
         if not self.n_encoder_layer:
             raise ValueError(
@@ -106,7 +106,7 @@ class Backbone(nn.Module, ABC):
         """Check that there is a decoder, and that `memory` is given exactly if there is an encoder.
 
         Raises:
-            ValueError: one of the two is not so.
+            ValueError: a check fails.
         """
         if not self.n_decoder_layer:
             raise ValueError(
@@ -122,14 +122,14 @@ class Backbone(nn.Module, ABC):
         """Distribute the work of each layer over the processes of `mesh` (tensor parallelism).
 
         Raises:
-            ValueError: this network has no plan for it, or its sizes are no multiples of the number
-                of processes.
+            ValueError: this network does not support it, or its sizes are no multiples of the
+                number of processes.
         """
         raise self._lacks_plan()
 
     def shard_shapes(self, n: int) -> None:
-        """Shrink the parameters to the shapes that each of `n` processes would hold after
-        `apply_tensor_parallel`, to plan memory with.
+        """Shrink the parameters to the shapes that each of `n` processes holds after
+        `apply_tensor_parallel`. The result serves only to estimate memory.
 
         Raises:
             ValueError: as in `apply_tensor_parallel`.
@@ -143,14 +143,18 @@ class Backbone(nn.Module, ABC):
 
     @abstractmethod
     def encode(self, x: Tensor, pad: Tensor | None = None) -> Tensor:
-        """Return the encoder output ("memory") (B, S, D) of a source x (B, S, D) with padding `pad`
-        (B, S); padded positions of the output are undefined.
+        """Return the encoder output ("memory") (B, S, D) of a source x (B, S, D). Padded positions
+        of the output are undefined.
+
+        Args:
+            pad: (B, S), True where x is padded.
         """
 
     @abstractmethod
     def precompute_cross_attention(self, memory: Tensor) -> EncoderState:
-        """Return what decoding needs of a memory (B, S, D), computed once for each source: a nested
-        tuple of batch-first tensors.
+        """Return the keys and values, or similar data, that decoding needs of an encoder output
+        `memory` (B, S, D), as a nested tuple of batch-first tensors. They are computed once for
+        each source.
         """
 
     @abstractmethod
@@ -162,28 +166,29 @@ class Backbone(nn.Module, ABC):
         memory_pad: Tensor | None = None,
         state: State | None = None,
     ) -> tuple[Tensor, State]:
-        """Return the outputs (N, T, D) for the next T inputs x (N, T, D), and the decoder state
-        after them.
+        """Return the outputs (N, T, D) for the next T inputs x (N, T, D), and the new decoder
+        state.
 
-        Each output depends on its own input and on those before it. The state is a nested tuple of
-        batch-first tensors. Its rows may be reordered, but it may be passed on only once: the call
-        may write into it. Where `pad` (N, T) is True nothing is added to it: the next input of that
-        row follows its last real one.
+        Each output depends on its own input and the inputs before it. The state is a nested tuple
+        of batch-first tensors, whose rows may be reordered. It may be passed on only once, since a
+        call may write into it.
 
         Args:
-            memory: encoder output (B, S, D), or what `precompute_cross_attention` made of it; None
+            pad: (N, T), True where x is padded. Padding is not added to the state: the next input
+                of a row follows its last real input.
+            memory: encoder output (B, S, D), or the result of `precompute_cross_attention`; None
                 exactly if there is no encoder. N may be k * B: rows i * k to i * k + k - 1 then
                 belong to source i.
             memory_pad: (B, S), True where the source is padded.
-            state: state after earlier inputs; None at the first.
+            state: state returned for the earlier inputs; None at first.
         """
 
 
 def check_layers(n_encoder_layer: int, n_decoder_layer: int) -> None:
-    """Check that no number of layers is negative and one of them is above 0.
+    """Check that the numbers of layers are not negative, and that at least one is above 0.
 
     Raises:
-        ValueError: one is negative, or both are 0.
+        ValueError: a number is negative, or both are 0.
     """
     if n_encoder_layer < 0 or n_decoder_layer < 0:
         raise ValueError(

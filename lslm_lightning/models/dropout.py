@@ -1,4 +1,4 @@
-"""Dropout modules, faster on a CPU than those of torch."""
+"""Dropout modules that are faster on a CPU than those of torch."""
 
 import torch
 import torch.nn.functional as F
@@ -6,14 +6,14 @@ from torch import Tensor, nn
 
 
 class Dropout(nn.Module):
-    """Dropout as in nn.Dropout, but on a CPU with 16 random bits for each element: torch's
-    Bernoulli sampling takes five times as long there, on one core.
+    """Dropout as in nn.Dropout, except that on a CPU it draws 16 random bits for each element. On
+    one core, torch's Bernoulli sampling takes five times as long.
 
-    p is rounded to a multiple of 2^-16; kept elements are divided by the resulting share of kept
-    ones.
+    On a CPU, p is rounded to a multiple of 2^-16. Elements that are kept are divided by the share
+    of elements kept.
 
     Args:
-        p: share of elements set to 0 while training.
+        p: share of elements that are set to 0 in training.
     """
 
     def __init__(self, p: float) -> None:
@@ -44,7 +44,7 @@ class LockedDropout(nn.Module):
     Source: Gal and Ghahramani 2016.
 
     Args:
-        p: share of the D features that are set to 0 while training.
+        p: share of the D features that are set to 0 in training.
     """
 
     def __init__(self, p: float) -> None:

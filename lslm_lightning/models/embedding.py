@@ -10,12 +10,12 @@ from torch import Tensor, nn
 class TokenEmbedding(nn.Module):
     """Token embedding: one trained vector for each token, multiplied by `scale`.
 
-    Vectors are initialized with variance 1 / d_model, so that a tied head gives logits of variance
-    1 for normalized outputs.
+    Vectors are initialized with variance 1 / d_model, so that a tied head returns logits of
+    variance 1 for normalized outputs.
 
     Args:
-        scale: sqrt(d_model) gives inputs of variance 1, as in Vaswani et al. 2017, section 3.4;
-            None leaves the vectors as they are.
+        scale: factor of the vectors; None for 1. sqrt(d_model) gives inputs of variance 1, as in
+            Vaswani et al. 2017, section 3.4.
     """
 
     def __init__(self, vocab_size: int, d_model: int, scale: float | None = None) -> None:
@@ -30,10 +30,10 @@ class TokenEmbedding(nn.Module):
 
 
 class FeatureEmbedding(nn.Module):
-    """Adds one trained embedding to the inputs for each integer feature, such as the segment ids of
-    BERT.
+    """Module that adds a trained embedding of each integer feature to the inputs, such as the
+    segment ids of BERT.
 
-    All feature embeddings together start with variance 1, like the inputs. Source: segment
+    The sum of all feature embeddings has variance 1 at first, like the inputs. Source: segment
     embeddings of Devlin et al. 2019, section 3.
 
     Args:
@@ -47,8 +47,8 @@ class FeatureEmbedding(nn.Module):
         )
 
     def forward(self, x: Tensor, *marks: Tensor) -> Tensor:
-        """Return x (B, T, D) plus the embedding of each feature; a feature is (B, T) integers below
-        its size.
+        """Return x (B, T, D) plus the embeddings of the features `marks`, each (B, T) integers from
+        0 to below its size.
         """
         for weight, mark in zip(self.weights, marks, strict=True):
             x = x + F.embedding(mark, weight)

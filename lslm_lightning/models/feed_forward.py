@@ -1,8 +1,8 @@
-"""Feed-forward layers, applied to each position by itself. Every class is built as
-`feed_forward(d_model, d_feedforward)`.
+"""Feed-forward layers, applied to each position separately. Every class is called with (d_model,
+d_feedforward).
 
-Axes: N rows, T time, D d_model, F d_feedforward. The gated ones have three matrices: with 2/3 of
-d_feedforward they have as many parameters as the plain ones (Shazeer 2020, section 2).
+Axes: N rows, T time, D d_model, F d_feedforward. Gated layers have three matrices. With 2/3 of
+d_feedforward they have as many parameters as the other layers (Shazeer 2020, section 2).
 """
 
 from abc import ABC, abstractmethod
@@ -43,10 +43,10 @@ class ReLU(FeedForward):
 class GELU(FeedForward):
     """Feed-forward layer with GELU: W_2 gelu(W_1 x).
 
-    Source: Hendrycks and Gimpel 2016; BERT computes it exactly, GPT-2 by the tanh approximation.
+    Source: Hendrycks and Gimpel 2016. BERT computes GELU exactly, GPT-2 by the tanh approximation.
 
     Args:
-        approximate: "none" or "tanh".
+        approximate: "none" to compute GELU exactly, or "tanh" for the approximation.
     """
 
     def __init__(
@@ -106,11 +106,10 @@ class GEGLU(GatedFeedForward):
 
 
 class ChainedReLU(nn.Module):
-    """Gated layer ReLU(linear_1(x)) * linear_2(linear_1(x)), elementwise: the second factor is
-    computed from the hidden layer, not from the input.
+    """Gated layer ReLU(linear_1(x)) * linear_2(linear_1(x)), elementwise. The second factor is
+    computed from the hidden layer instead of the input.
 
-    An output projection follows only where d_feedforward differs from d_model. Source: this
-    project's own formula.
+    An output projection follows only if d_feedforward differs from d_model. Source: this project.
     """
 
     def __init__(self, d_model: int, d_feedforward: int, bias: bool = True) -> None:

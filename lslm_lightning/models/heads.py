@@ -1,6 +1,6 @@
-"""Output heads: from decoder outputs to scores of tokens.
+"""Output heads, which map decoder outputs to scores of tokens.
 
-Axes: B sources, N rows (k beams a source: N = k * B), T time, S source time, D d_model, V
+Axes: B sources, N rows (N = k * B for k beams per source), T time, S source time, D d_model, V
 vocabulary.
 """
 
@@ -15,7 +15,7 @@ from lslm_lightning.models.piecewise import piecewise_nats
 
 
 class Source(NamedTuple):
-    """Token ids of an encoder's input, and the encoder's output for them."""
+    """Input of the encoder as token ids, and the encoder output."""
 
     memory: Tensor  # (B, S, D)
     ids: Tensor  # (B, S) int64
@@ -23,18 +23,18 @@ class Source(NamedTuple):
 
 
 class Head(nn.Module, ABC):
-    """Output head: maps decoder outputs to scores of the next token; built as `head(vocab_size,
-    d_model)`.
+    """Base class of output heads, which map decoder outputs to scores of the next token. Called
+    with (vocab_size, d_model).
     """
 
     @abstractmethod
     def forward(self, y: Tensor, embedding: Tensor, source: Source | None = None) -> Tensor:
-        """Return scores (N, T, V) of the next token; their softmax is its distribution.
+        """Return scores (N, T, V) of the next token. Their softmax is its distribution.
 
         Args:
             y: outputs of a backbone (N, T, D).
             embedding: vectors of the tokens (V, D).
-            source: input and output of the encoder; N may be k * B: rows i * k to i * k + k - 1
+            source: input and output of the encoder. N may be k * B: rows i * k to i * k + k - 1
                 then belong to source i.
         """
 
@@ -47,23 +47,29 @@ class Head(nn.Module, ABC):
         label_smoothing: float = 0.0,
         source: Source | None = None,
     ) -> Tensor:
-        """Return the sum of minus log p of `target` (N, T) int64, positions with `pad_id` left out.
+        """Return minus log p of the `target` tokens, summed over all positions except padding.
 
-        With `label_smoothing` e, the target distribution is 1 - e on the target token and e spread
-        evenly over the vocabulary (Szegedy et al. 2016).
+        Args:
+            y: outputs of a backbone (N, T, D).
+            embedding: vectors of the tokens (V, D).
+            target: (N, T) int64 token ids.
+            pad_id: id of padding in `target`.
+            label_smoothing: probability e that the target distribution spreads evenly over the
+                vocabulary; the target token has 1 - e (Szegedy et al. 2016).
+            source: as in `forward`.
         """
         logits = self(y, embedding, source)
         return cross_entropy_sum(logits, target, pad_id, label_smoothing)
 
 
 class Projection(Head):
-    """Base class of heads with scores W y + b, which depend on no source: padding can be left out
-    before they are computed.
+    """Base class of heads whose scores are W y + b. They need no source, so padding can be left out
+    before scores are computed.
     """
 
     @abstractmethod
     def vectors(self, embedding: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return the matrix W (V, D) and the bias b (V,), or None where there is no bias."""
+        """Return the matrix W (V, D) and the bias b (V,), or None for no bias."""
 
     def forward(self, y: Tensor, embedding: Tensor, source: Source | None = None) -> Tensor:
         return F.linear(y, *self.vectors(embedding))
@@ -86,10 +92,10 @@ class Projection(Head):
 
 
 class TiedHead(Projection):
-    """Head whose matrix is the token embedding itself (weight tying). Source: Press and Wolf 2017.
+    """Head whose matrix is the token embedding (weight tying). Source: Press and Wolf 2017.
 
     Args:
-        bias: add one trained number for each token.
+        bias: add a trained number to the score of each token.
     """
 
     def __init__(self, vocab_size: int, d_model: int, bias: bool = False) -> None:
@@ -101,10 +107,10 @@ class TiedHead(Projection):
 
 
 class LinearHead(Projection):
-    """Linear head with a matrix of its own, not tied to the embedding.
+    """Linear head with its own matrix, independent of the token embedding.
 
     Args:
-        bias: add one trained number for each token.
+        bias: add a trained number to the score of each token.
     """
 
     def __init__(self, vocab_size: int, d_model: int, bias: bool = False) -> None:
@@ -117,12 +123,12 @@ class LinearHead(Projection):
 
 
 class PointerGenerator(Head):
-    """Pointer-generator head: log-probabilities of a mixture of generating a token of the
-    vocabulary and copying one of the source.
+    """Pointer-generator head: mixture of generating a token of the vocabulary and copying a token
+    of the source. Scores are log probabilities.
 
-    p(w) = g softmax(E y)_w + (1 - g) * (sum of attention on the source positions that hold w). The
-    attention is the head's own, scaled dot product over the memory; the gate g depends on the
-    output and the attention context. Generation uses the token embedding E, as in `TiedHead`.
+    p(w) = g softmax(E y)_w + (1 - g) * (sum of attention on the source positions that hold w), with
+    the token embedding E. The head has its own scaled dot-product attention to the encoder output.
+    The gate g depends on the output y and on the attention context.
 
     Source: See et al. 2017, "Get To The Point", equations 8 and 9, without the decoder's input in
     the gate.
@@ -157,10 +163,10 @@ class PointerGenerator(Head):
         label_smoothing: float = 0.0,
         source: Source | None = None,
     ) -> Tensor:
-        """Return the sum of minus log p of `target`, as in `Head`, without computing the mixture
-        for the whole vocabulary.
+        """Return minus log p of `target`, summed as in `Head`, without computing the mixture for
+        the whole vocabulary.
 
-        Label smoothing applies to the generating distribution only, not to copying.
+        Label smoothing applies to generating only, not to copying.
         """
         source = required(source)
         beams, copied, gate = self._attend_to_source(y, source)
@@ -176,8 +182,8 @@ class PointerGenerator(Head):
         return -(1 - label_smoothing) * target_log_p.sum() - label_smoothing * write.mean(-1).sum()
 
     def _attend_to_source(self, y: Tensor, source: Source) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the outputs grouped by source (B, k * T, D), their attention weights (B, k * T, S)
-        over it, and the logit of the gate (B, k * T, 1).
+        """Return the outputs grouped by source (B, k * T, D), their attention weights on the source
+        (B, k * T, S), and the logit of the gate (B, k * T, 1).
         """
         beams = y.reshape(len(source.memory), -1, y.size(-1))
         scores = self.query(beams) @ source.memory.mT * y.size(-1) ** -0.5
@@ -192,10 +198,10 @@ class PointerGenerator(Head):
 
 
 def required(source: Source | None) -> Source:
-    """Return the source of a pointer-generator head.
+    """Return `source`, which a pointer-generator head needs.
 
     Raises:
-        ValueError: there is none.
+        ValueError: `source` is None.
     """
     if source is None:
         raise ValueError(
@@ -206,15 +212,15 @@ def required(source: Source | None) -> Source:
 
 
 def upcast_to_float32(x: Tensor) -> Tensor:
-    """Return x in float32, or unchanged where its precision is higher."""
+    """Return x in float32, or unchanged if its precision is higher."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def cross_entropy_sum(
     logits: Tensor, target: Tensor, pad_id: int, label_smoothing: float = 0.0
 ) -> Tensor:
-    """Return the summed cross-entropy in nats of `target` (...) int64 under `logits` (..., V),
-    padding left out.
+    """Return the cross-entropy in nats of `target` (...) int64 under `logits` (..., V), summed over
+    all positions except padding.
     """
     return F.cross_entropy(
         upcast_to_float32(logits).flatten(0, -2),

@@ -1,5 +1,5 @@
-"""Multi-head attention under the names of the literature, convertible to and from the attention of
-a backbone.
+"""Multi-head attention with the names of the literature. It can be converted to and from the
+attention of a backbone.
 
 Axes: B batch, T query positions, S key positions, H num_heads, K d_k, V d_v.
 """
@@ -21,25 +21,25 @@ Kind = TypeVar("Kind", bound=Attention)
 
 
 class MultiHeadAttention(nn.Module):
-    """Multi-head attention: softmax(Q K^T / sqrt(d_k)) V in each head, heads concatenated and
+    """Multi-head attention: softmax(Q K^T / sqrt(d_k)) V in each head, with heads concatenated and
     projected by `linear`.
 
-    `d_k` and `d_v` are free: they need not divide `d_model`. Where both are `d_model / num_heads`,
-    it equals `torch.nn.MultiheadAttention`. It computes all attention weights and keeps them; a
-    backbone's own attention uses fused kernels with the same parameters (see `to_attention`).
+    `d_k` and `d_v` need not divide `d_model`. If both are `d_model / num_heads`, the module equals
+    `torch.nn.MultiheadAttention`. It computes and keeps all attention weights. The attention of a
+    backbone has the same parameters, but uses fused kernels (see `to_attention`).
 
     Source: Vaswani et al. 2017, section 3.2.
 
     Args:
         num_heads: number of heads, each with its own projections.
-        d_model: width of the inputs and of the output.
-        d_k: width of a query and of a key in each head.
-        d_v: width of a value in each head.
+        d_model: size of the inputs and of the output.
+        d_k: size of a query and of a key in each head.
+        d_v: size of a value in each head.
         dropout: share of the attention weights that are dropped in training.
 
     Attributes:
         attn: attention weights of the last call, (B, H, T, S), before dropout and without a
-            gradient; None before the first.
+            gradient; None before the first call.
 
     Raises:
         ValueError: a size is below 1, or `dropout` is not from 0 to 1.
@@ -76,12 +76,14 @@ class MultiHeadAttention(nn.Module):
         value: Tensor,
         mask: Tensor | None = None,
     ) -> Tensor:
-        """Return the attention output (B, T, d_model) for query (B, T, d_model) and key and value
-        (B, S, d_model).
+        """Return the attention output (B, T, d_model).
 
-        A query that may attend to nothing has weights of 0.
+        A query that may attend to no key has weights of 0.
 
         Args:
+            query: (B, T, d_model).
+            key: (B, S, d_model).
+            value: (B, S, d_model).
             mask: broadcastable to (B, H, T, S); zero or False where attention is forbidden.
         """
         q = self._heads(self.W_q(query), self.d_k)  # (B, H, T, K)
@@ -107,8 +109,11 @@ class MultiHeadAttention(nn.Module):
         self,
         kind: type[Kind] = SelfAttention,  # type: ignore[assignment]  # no default for a TypeVar
     ) -> Kind:
-        """Return a backbone's attention, `SelfAttention` or `CrossAttention`, with a copy of these
-        weights.
+        """Return the attention of a backbone, `SelfAttention` or `CrossAttention`, with a copy of
+        the weights.
+
+        Args:
+            kind: class to return.
         """
         made = kind(self.d_model, self.num_heads, self.num_heads, self.d_k, self.d_v)
         made.to(self.linear.weight)
@@ -120,8 +125,8 @@ class MultiHeadAttention(nn.Module):
     def from_attention(cls, attention: Attention, dropout: float = 0.1) -> Self:
         """Return a `MultiHeadAttention` with a copy of the weights of a backbone's attention.
 
-        Keys and values that several heads share are repeated for each of them; a projection without
-        a bias gets a bias of 0.
+        Keys and values shared by several heads are repeated for each head. A projection without a
+        bias gets a bias of 0.
         """
         heads = attention.n_head
         made = cls(heads, attention.output.out_features, attention.d_k, attention.d_v, dropout)
@@ -137,8 +142,11 @@ class MultiHeadAttention(nn.Module):
 
 
 def repeated(rows: Tensor, n: int, attention: Attention) -> Tensor:
-    """Return the rows of a key or value projection with the rows of each shared head repeated `n`
-    times.
+    """Return the rows of a key or value projection, with the rows of each head repeated `n` times.
+
+    Args:
+        rows: weight or bias of the projection.
+        attention: attention that the projection belongs to.
     """
     if n == 1:
         return rows

@@ -1,5 +1,5 @@
-"""Cross-entropy of a linear head computed in pieces, so that the scores of all tokens never exist
-at once.
+"""Cross-entropy of a linear head, computed in pieces so that the scores of all tokens are never in
+memory at once.
 
 Axes: N tokens, D d_model, V vocabulary.
 """
@@ -18,14 +18,17 @@ N_ROW = 256  # fewest tokens of a piece: each piece costs a pass over the gradie
 def piecewise_nats(
     y: Tensor, weight: Tensor, bias: Tensor | None, target: Tensor, label_smoothing: float = 0.0
 ) -> Tensor:
-    """Return the sum over N tokens of minus log softmax(W y + b) at `target` (N,) int64, for y (N,
-    D), weight (V, D), bias (V,).
+    """Return minus log softmax(W y + b) at `target`, summed over N tokens.
 
-    Equals F.cross_entropy of F.linear up to rounding. The gradients are computed with the loss,
-    piece by piece, and no scores are kept for the backward pass. Source: Hsu et al. 2024, "Liger
-    Kernel", fused linear cross-entropy.
+    The result equals F.cross_entropy of F.linear up to rounding. Gradients are computed together
+    with the loss, piece by piece, and no scores are kept for the backward pass. Source: Hsu et al.
+    2024, "Liger Kernel", fused linear cross-entropy.
 
     Args:
+        y: (N, D) inputs.
+        weight: (V, D) matrix W.
+        bias: (V,) bias b; None for none.
+        target: (N,) int64 ids of the target tokens.
         label_smoothing: as in `Head.nats`.
     """
     total: Tensor = PiecewiseNats.apply(  # type: ignore[no-untyped-call]  # so it is in torch
@@ -45,8 +48,8 @@ class Saved(Protocol):
 
 
 class PiecewiseNats(torch.autograd.Function):
-    """Autograd function of `piecewise_nats`: matrix products are in the precision of autocast, all
-    else in float32 or higher.
+    """Autograd function of `piecewise_nats`. Matrix products have the precision of autocast,
+    everything else float32 or higher.
     """
 
     @staticmethod

@@ -1,9 +1,10 @@
-"""Positional encodings. Axes: N rows, T time (queries), S time (keys), D d_model, H heads, K d_k.
+"""Positional encodings.
 
-A positional encoding acts in one of three ways: it changes the inputs of a stack (`embed`), rotates
-queries and keys (`rotation`), or adds to the attention scores (`score_bias`). `positions` are
-int64, (T,) for all rows alike or (N, T). Angles and distances are computed when needed, in float32:
-buffers would be rounded by `model.bfloat16()`, whose 8 bits cannot tell position 1000 from 1001.
+Axes: N rows, T time (queries), S time (keys), D d_model, H heads, K d_k. A positional encoding acts
+in one of three ways: it changes the inputs of a stack (`embed`), rotates queries and keys
+(`rotation`), or adds to the attention scores (`score_bias`). `positions` are int64: (T,) if all
+rows are alike, otherwise (N, T). Angles and distances are computed in float32 when they are needed.
+Buffers would be rounded by `model.bfloat16()`, whose 8 bits cannot tell position 1000 from 1001.
 """
 
 from typing import TypeAlias
@@ -15,8 +16,8 @@ Rotation: TypeAlias = tuple[Tensor, Tensor]
 
 
 class Position(nn.Module):
-    """Positional encoding of one stack of layers, built as `position(d_model, n_head, d_k)`;
-    encoder and decoder have one each.
+    """Base class of positional encodings, called with (d_model, n_head, d_k). Encoder and decoder
+    have one each.
     """
 
     max_length: int | None = None  # number of positions, if limited
@@ -25,18 +26,18 @@ class Position(nn.Module):
         super().__init__()
 
     def embed(self, x: Tensor, positions: Tensor) -> Tensor:
-        """Return the inputs x (N, T, D) with their positions encoded."""
+        """Return the inputs x (N, T, D) with their positions encoded; unchanged by default."""
         return x
 
     def rotation(self, positions: Tensor) -> Rotation | None:
-        """Return cosines and sines for `rotate`, each (..., T, 1, K) float32; None where nothing is
-        rotated.
+        """Return the cosines and sines for `rotate`, each (..., T, 1, K) float32; None for no
+        rotation.
         """
         return None
 
     def score_bias(self, positions: Tensor, n_key: int) -> Tensor | None:
-        """Return the bias (1 or N, H, T, S), float32, that is added to the attention scores of
-        queries at `positions` and keys at 0 to n_key - 1; None for no bias.
+        """Return the bias (1 or N, H, T, S), float32, added to the attention scores of queries at
+        `positions` and keys at positions 0 to n_key - 1; None for no bias.
         """
         return None
 
@@ -50,8 +51,8 @@ class NoPositionalEncoding(Position):
 
 
 class Sinusoidal(Position):
-    """Sinusoidal positional encoding, added to the inputs: sines, then cosines, of geometrically
-    spaced wavelengths.
+    """Sinusoidal positional encoding, added to the inputs: first the sines, then the cosines, of
+    geometrically spaced wavelengths.
 
     Source: Vaswani et al. 2017, section 3.5, with all sines before all cosines as in their code
     (and in Marian).
@@ -118,7 +119,7 @@ class Rotary(Position):
 
 class ALiBi(Position):
     """Attention with linear biases: scores are lowered in proportion to the distance, most steeply
-    in the first heads; in an encoder in both directions.
+    in the first heads. In an encoder, this applies in both directions.
 
     Source: Press et al. 2022, "Train Short, Test Long", section 3, slopes 2^(-8 i / H).
     """
@@ -137,8 +138,8 @@ class ALiBi(Position):
 
 
 def angles(positions: Tensor, width: int, base: float) -> Tensor:
-    """Return position * base^(-2 i / width) for i below width / 2: (..., T) -> (..., T, width / 2),
-    float32.
+    """Return the angles position * base^(-2 i / width) for i from 0 to below width / 2, as float32:
+    (..., T) -> (..., T, width / 2).
     """
     frequency = base ** (
         -torch.arange(0, width, 2, device=positions.device, dtype=torch.float32) / width
@@ -147,6 +148,6 @@ def angles(positions: Tensor, width: int, base: float) -> Tensor:
 
 
 def rotate(x: Tensor, rotation: Rotation) -> Tensor:
-    """Return x (N, T, H, K) rotated by the cosines and sines of its positions."""
+    """Return x (N, T, H, K), rotated by the cosines and sines that `Position.rotation` returns."""
     cos, sin = rotation
     return x * cos.to(x.dtype) + x.roll(x.size(-1) // 2, -1) * sin.to(x.dtype)

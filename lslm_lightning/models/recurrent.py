@@ -1,7 +1,7 @@
-"""Recurrent networks: RNN, GRU and LSTM, with attention to an encoder.
+"""Recurrent networks (RNN, GRU and LSTM) with attention to an encoder.
 
-Axes: N rows, B sources (N = k * B), T time, S source time, D d_model. Each layer is a fused module
-of `torch.nn`: all its time steps are one call.
+Axes: N rows, B sources (N = k * B for k beams per source), T time, S source time, D d_model. Each
+layer is a fused module of `torch.nn`, which computes all time steps in one call.
 """
 
 from abc import ABC, abstractmethod
@@ -20,18 +20,18 @@ LayerState = tuple[Tensor, ...]  # (N, D) each: h, and c of an LSTM
 
 
 class DecoderAttention(nn.Module):
-    """Attention of a recurrent decoder to its encoder, built as `attention(d_model)`.
+    """Base class of the attention of a recurrent decoder to its encoder, called with (d_model).
 
-    Where `feeds_back` is False, it is called with the outputs of all layers. Where it is True,
-    `run` runs the first layer with the context vectors as further inputs, and `combine` maps
-    context vectors and outputs to the final outputs.
+    If `feeds_back` is False, the module is called with the outputs of the last decoder layer. If it
+    is True, `run` runs the first layer with context vectors as additional inputs, and `combine`
+    maps context vectors and outputs of the last layer to the final outputs.
     """
 
     feeds_back: bool
     combine: nn.Linear
 
     def precompute_cross_attention(self, memory: Tensor) -> KeyValue:
-        """Return the keys and values of a memory (B, S, D)."""
+        """Return the keys and values of an encoder output `memory` (B, S, D)."""
         raise NotImplementedError
 
     def run(
@@ -43,16 +43,24 @@ class DecoderAttention(nn.Module):
         memory: Tensor | KeyValue,
         mask: Tensor | None,
     ) -> tuple[Tensor, Tensor, LayerState]:
-        """Run all time steps of the first layer; return outputs (N, T, D), context vectors (N, T,
-        D), and the state after the last step.
+        """Run all time steps of the first layer. Return its outputs (N, T, D), the context vectors
+        (N, T, D), and the state after the last step.
+
+        Args:
+            layer: first layer of the decoder.
+            x: (N, T, D) inputs.
+            pad: (N, T), True where x is padded.
+            state: state after the earlier inputs; None at first.
+            memory: encoder output (B, S, D), or its keys and values.
+            mask: (B, 1, 1, S), True where the source is not padded.
         """
         raise NotImplementedError
 
 
 class Luong(DecoderAttention):
-    """Luong attention after all decoder layers: tanh(W [c; h]) with context vector c for output h.
+    """Luong attention after all decoder layers: tanh(W [c; h]) for output h and context vector c.
 
-    Nothing is fed back into the next step, so the layers below stay fused. Source: Luong et al.
+    Nothing is fed back to the next step, so the decoder layers stay fused. Source: Luong et al.
     2015, section 3.1, with scaled "general" scores.
     """
 
@@ -80,8 +88,8 @@ class Bahdanau(DecoderAttention):
     """Bahdanau attention with input feeding: the context vector is concatenated to the next step's
     input and to the output.
 
-    Each step of the first layer waits for the one before: slower than `Luong`. Source: Bahdanau et
-    al. 2015, appendix A.1.2.
+    It is slower than `Luong`, since the first layer runs step by step. Source: Bahdanau et al.
+    2015, appendix A.1.2.
     """
 
     feeds_back = True
@@ -97,8 +105,12 @@ class Bahdanau(DecoderAttention):
         return self.key(memory), memory
 
     def attend(self, h: Tensor, memory: KeyValue, mask: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Return the context vectors (N, D) and attention weights (B, k, S) of hidden states h (N,
+        """Return the context vectors (N, D) and attention weights (B, k, S) for hidden states h (N,
         D).
+
+        Args:
+            memory: keys and values from `precompute_cross_attention`.
+            mask: (B, 1, 1, S), True where the source is not padded.
         """
         key, value = memory
         query = self.query(h).view(len(key), -1, 1, h.size(-1))  # (B, k, 1, D)
@@ -135,16 +147,16 @@ class Bahdanau(DecoderAttention):
 
 
 class Recurrent(Backbone, ABC):
-    """Base class of recurrent backbones: a bidirectional encoder, a unidirectional decoder with
-    attention, or one of the two.
+    """Base class of recurrent backbones: a bidirectional encoder, a unidirectional decoder, or
+    both, with attention between them.
 
-    Dropout acts on the inputs of each layer and on the outputs, with one mask for all steps of a
-    row. Source: Gal and Ghahramani 2016.
+    Dropout acts on the inputs of each layer and on the final outputs, with one mask for all steps
+    of a row. Source: Gal and Ghahramani 2016.
 
     Args:
-        d_model: width of all layers; each direction of the encoder has half of it.
-        attention: called with d_model if there is an encoder and a decoder: `Luong`, or `Bahdanau`
-            with input feeding.
+        d_model: size of the output of each layer; each direction of the encoder has half of it.
+        attention: attention of the decoder to the encoder, `Luong` or `Bahdanau`; called with
+            d_model.
     """
 
     has_bounded_state = True
@@ -182,7 +194,7 @@ class Recurrent(Backbone, ABC):
 
     @abstractmethod
     def layer(self, d_in: int, d_out: int, bidirectional: bool = False) -> nn.RNNBase:
-        """Return one fused recurrent layer, batch first."""
+        """Return one fused recurrent layer with batch-first inputs."""
 
     def blocks(self) -> list[nn.Module]:
         return [*self.encoder, *self.decoder]
@@ -231,7 +243,7 @@ class Recurrent(Backbone, ABC):
 
 
 def lengths_of(pad: Tensor | None) -> Tensor | None:
-    """Return the number of real inputs of each row, (N,) int64 on the CPU; None where no row is
+    """Return the number of real inputs of each row, (N,) int64 on the CPU. None if no row is
     padded, or on the meta device.
     """
     return None if pad is None or pad.is_meta or not pad.any() else (~pad).sum(1).cpu()
@@ -240,8 +252,12 @@ def lengths_of(pad: Tensor | None) -> Tensor | None:
 def run(
     layer: nn.Module, x: Tensor, lengths: Tensor | None = None, state: LayerState | None = None
 ) -> tuple[Tensor, LayerState]:
-    """Run a layer over x (N, T, D); return its outputs (N, T, D) and the state (of one direction)
-    after the last real input of each row.
+    """Run a layer over x (N, T, D). Return its outputs (N, T, D), and its state after the last real
+    input of each row; for a bidirectional layer, the state of one direction.
+
+    Args:
+        lengths: (N,) number of real inputs of each row; None if no row is padded.
+        state: state before x; None for zeros.
     """
     given = None if state is None else to_torch_state(tuple(part[None] for part in state))
     if lengths is None:
@@ -258,8 +274,8 @@ def run(
 
 
 def keep_padded_rows(stays: Tensor, after: LayerState, before: LayerState | None) -> LayerState:
-    """Return the new state `after`, but the old state `before` for the rows where `stays` (N,) is
-    True; None stands for a zero state.
+    """Return the state `after`, but with the rows of `before` where `stays` (N,) is True. If
+    `before` is None, these rows are zero.
     """
     before = before or tuple(torch.zeros_like(part) for part in after)
     return tuple(
@@ -273,8 +289,8 @@ def to_torch_state(state: tuple[Tensor, ...]) -> Tensor | tuple[Tensor, ...]:
 
 
 def from_torch_state(state: Tensor | tuple[Tensor, ...]) -> LayerState:
-    """Return a state of torch as a tuple of (N, D); for a bidirectional layer the last direction,
-    which is not used.
+    """Return a state of torch as a tuple of (N, D). A bidirectional layer gives the state of its
+    last direction, which nothing uses.
     """
     return tuple(part[-1] for part in (state if isinstance(state, tuple) else (state,)))
 

@@ -1,5 +1,6 @@
-"""Tensor parallelism: layers of a network distributed over processes. Axes: H heads, G n_kv_head, F
-d_feedforward.
+"""Tensor parallelism: distributing the layers of a network over processes.
+
+Axes: H heads, G n_kv_head, F d_feedforward.
 """
 
 from torch import nn
@@ -15,17 +16,17 @@ from lslm_lightning.models.attention import Attention
 
 
 def split_layers(network: nn.Module, mesh: DeviceMesh) -> None:
-    """Distribute every attention by heads and every feed-forward layer by inner units over the
+    """Distribute every attention by heads, and every feed-forward layer by inner units, over the
     processes of `mesh`.
 
-    Sums over processes join the results. A module names the linear layers that are split by their
-    outputs (`columns`) and those that are split by their inputs (`rows`); a module that names none
-    is computed whole by every process. Inputs and outputs of such modules are whole.
+    A module lists the linear layers that are split by outputs in `columns`, and those split by
+    inputs in `rows`. Their partial results are summed over processes, so the inputs and outputs of
+    the module are whole. Every process computes all of a module that lists none.
+
+    Source: Shoeybi et al. 2019, "Megatron-LM", section 3.
 
     Raises:
         ValueError: a number of heads or units is no multiple of the number of processes.
-
-    Source: Shoeybi et al. 2019, "Megatron-LM", section 3.
     """
     for module in network.modules():
         columns = getattr(module, "columns", ())
@@ -43,11 +44,11 @@ def split_layers(network: nn.Module, mesh: DeviceMesh) -> None:
 
 
 def shrink_layers(network: nn.Module, n: int) -> None:
-    """Shrink the parameters of a network to what each of `n` processes holds, as shapes to plan
-    memory with: no sums join the parts.
+    """Shrink the parameters of a network to the part that each of `n` processes holds. The result
+    serves only to estimate memory: it cannot compute, since partial results are not summed.
 
     Raises:
-        ValueError: as in `split_layers`, or no module names layers to split.
+        ValueError: as in `split_layers`, or no module lists layers to split.
     """
     if not any(getattr(module, "columns", ()) for module in network.modules()):
         raise ValueError(f"{type(network).__name__} has no plan for tensor parallelism")
@@ -73,7 +74,7 @@ def require_multiple(name: str, value: int, n: int) -> None:
     """Check that `n` divides the size `value` of the setting `name`.
 
     Raises:
-        ValueError: it does not.
+        ValueError: `n` does not divide it.
     """
     if value % n:
         fits = [k for k in range(1, value + 1) if value % k == 0]

@@ -1,5 +1,7 @@
-"""Transformer layers and stacks of them. Axes: N rows, B sources (N = k * B), T time, S source
-time, D d_model, H n_head.
+"""Transformer layers and stacks of layers.
+
+Axes: N rows, B sources (N = k * B for k beams per source), T time, S source time, D d_model, H
+n_head.
 """
 
 from collections.abc import Callable
@@ -23,8 +25,8 @@ BLOCKED = -1e30
 
 
 class Layer(nn.Module):
-    """Transformer layer: self-attention, cross-attention if there is a memory, and a feed-forward
-    layer, each with a residual connection.
+    """Transformer layer: self-attention, optional cross-attention, and a feed-forward layer, each
+    with a residual connection.
     """
 
     def __init__(
@@ -54,8 +56,14 @@ class Layer(nn.Module):
         memory: Tensor | KeyValue | None = None,
         memory_mask: Tensor | None = None,
     ) -> tuple[Tensor, KeyValue]:
-        """Return the layer's output (N, T, D) for x (N, T, D), and the cache extended by the keys
-        and values of x.
+        """Return the output (N, T, D) of the layer for x (N, T, D), and the cache extended by the
+        keys and values of x.
+
+        Args:
+            context: positions and mask of x.
+            cache: keys and values of earlier positions; None for none.
+            memory: encoder output (B, S, D), or its keys and values; None without cross-attention.
+            memory_mask: (B, 1, 1, S), True where the source is not padded.
         """
         y, cache = self.self_attention(self.branch_input(x, self.self_norm), context, cache)
         x = self.add_branch(x, y, self.self_norm)
@@ -67,20 +75,18 @@ class Layer(nn.Module):
         return self.add_branch(x, y, self.feed_forward_norm), cache
 
     def branch_input(self, x: Tensor, norm: nn.Module) -> Tensor:
-        """Return the input of a branch: normalized if `norm_first`, otherwise as it is."""
+        """Return the input of a branch: x, normalized if `norm_first`."""
         return norm(x) if self.norm_first else x
 
     def add_branch(self, x: Tensor, y: Tensor, norm: nn.Module) -> Tensor:
-        """Return the residual stream x with the branch output y added after dropout, normalized
-        unless `norm_first`.
-        """
+        """Return x plus the output y of a branch after dropout, normalized unless `norm_first`."""
         x = x + self.dropout(y)
         return x if self.norm_first else norm(x)
 
 
 class Stack(nn.Module):
-    """Stack of Transformer layers with positional encoding, input dropout, and norms before and
-    after.
+    """Stack of Transformer layers with a positional encoding, dropout of the inputs, and a norm
+    before (`first`) and after (`last`) the layers.
     """
 
     def __init__(
@@ -102,11 +108,11 @@ class Stack(nn.Module):
         self.initialize()
 
     def initialize(self) -> None:
-        """Initialize all linear layers: each keeps the variance of its input (LeCun), and each
-        branch adds 1 / number of branches to that of the residual stream.
+        """Initialize all linear layers so that they keep the variance of their inputs (LeCun).
 
-        Layers called `output` end a branch. Source: LeCun et al. 1998, section 4.6; the scaling by
-        depth is that of GPT-2.
+        Layers called `output`, which end a branch, are scaled down: each branch adds 1 / (number of
+        branches) to the variance of the residual stream. Source: LeCun et al. 1998, section 4.6;
+        the scaling by depth is that of GPT-2.
         """
         n_branch = sum(2 + (layer.cross_attention is not None) for layer in self.layers)
         for name, module in self.named_modules():
@@ -117,7 +123,7 @@ class Stack(nn.Module):
                     nn.init.zeros_(module.bias)
 
     def cross_attentions(self) -> list[CrossAttention]:
-        """Return the cross-attention of each layer; an empty list where there is no encoder."""
+        """Return the cross-attention of each layer; an empty list if there is no encoder."""
         found = [layer.cross_attention for layer in self.layers]
         return [attention for attention in found if isinstance(attention, CrossAttention)]
 
@@ -129,8 +135,15 @@ class Stack(nn.Module):
         memory: Tensor | tuple[KeyValue, ...] | None = None,
         memory_mask: Tensor | None = None,
     ) -> tuple[Tensor, tuple[KeyValue, ...]]:
-        """Return the outputs (N, T, D) for x (N, T, D), and the cache of every layer; no caches
-        where layers are recomputed in the backward pass.
+        """Return the outputs (N, T, D) for x (N, T, D), and the cache of every layer. There are no
+        caches if layers are recomputed in the backward pass.
+
+        Args:
+            context: positions and mask of x.
+            caches: keys and values of earlier positions for each layer; None for none.
+            memory: encoder output (B, S, D), or its keys and values for each layer; None without
+                encoder.
+            memory_mask: (B, 1, 1, S), True where the source is not padded.
         """
         x = self.dropout(self.first(self.position.embed(x, context.positions)))
         recompute = (
@@ -161,8 +174,11 @@ class Stack(nn.Module):
 
 
 def bidirectional_context(position: Position, x: Tensor, pad: Tensor | None) -> AttentionContext:
-    """Return the attention context of an encoder: every position attends to all positions that are
-    not padded.
+    """Return the attention context of an encoder, where every position attends to all positions
+    that are not padded.
+
+    Args:
+        pad: (N, T), True where x is padded.
     """
     n = x.size(1)
     check_length(position, n)
@@ -176,11 +192,11 @@ def bidirectional_context(position: Position, x: Tensor, pad: Tensor | None) -> 
 
 
 def causal_context(position: Position, x: Tensor, past: int | Tensor) -> AttentionContext:
-    """Return the attention context of a decoder: every input attends to itself, the inputs before
-    it, and the `past` cached ones.
+    """Return the attention context of a decoder, where every input attends to itself, to the inputs
+    before it, and to the `past` cached positions.
 
     Args:
-        past: number of cached positions, or (N,) where rows differ.
+        past: number of cached positions; a tensor (N,) if it differs between rows.
     """
     n = x.size(1)
     length = int(past.max() if isinstance(past, Tensor) else past) + n
@@ -210,7 +226,7 @@ def check_length(position: Position, n: int) -> None:
     """Check that the positional encoding has at least n positions.
 
     Raises:
-        ValueError: it has fewer.
+        ValueError: it has fewer than n positions.
     """
     if position.max_length is not None and n > position.max_length:
         raise ValueError(

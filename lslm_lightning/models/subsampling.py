@@ -1,5 +1,6 @@
-"""Frame reduction of audio features: fewer, wider frames. Axes: B batch, T frames, F features, C
-channels, D d_model.
+"""Reduction of audio frames to fewer and larger vectors.
+
+Axes: B batch, T frames, T' vectors, F features, C channels, D d_model.
 """
 
 from abc import ABC, abstractmethod
@@ -14,37 +15,40 @@ STRIDES = {1: (1, 1), 2: (2, 1), 4: (2, 2)}
 
 
 class FrameReduction(nn.Module, ABC):
-    """Base class of modules that reduce audio frames to encoder inputs: every output vector stands
+    """Base class of modules that reduce audio frames to encoder inputs. Every output vector stands
     for `stride` frames.
 
-    A source of n frames has `out_length(n)` vectors, at least one; they are normalized, because
-    token embeddings come with variance 1.
+    A source of n frames gives `out_length(n)` vectors. They are normalized to variance 1, like
+    token embeddings.
     """
 
     stride: int
 
     def out_length(self, n: Count) -> Count:
-        """Return the number of vectors of a source of n frames: n / stride, rounded up."""
+        """Return the number of vectors for n frames: n / stride, rounded up."""
         return (n + self.stride - 1) // self.stride
 
     @abstractmethod
     def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Reduce x (B, T, F) with lengths (B,) to vectors (B, T', D) and their lengths; vectors
-        beyond the lengths are undefined.
+        """Return vectors (B, T', D) for frames x (B, T, F), and the number of vectors (B,) of each
+        source. Vectors beyond that number are undefined.
+
+        Args:
+            lengths: (B,) number of frames of each source.
         """
 
 
 class Subsampling(FrameReduction):
-    """Two 3 x 3 convolutions over time and features with ReLU and a linear map, for features whose
-    neighbours are alike, such as spectrograms; for others see `Stacking`.
+    """Two 3 x 3 convolutions over time and features with ReLU, and a linear map. For features whose
+    neighbours are similar, such as spectrograms; for others use `Stacking`.
 
-    Features are reduced to a fourth, whatever the stride.
+    The number of features is reduced to a fourth for every stride.
 
-    Source: as in ESPnet (Watanabe et al. 2018) and Conformer (Gulati et al. 2020), but with a frame
-    of zeros around, so that short sources keep at least one vector.
+    Source: ESPnet (Watanabe et al. 2018) and Conformer (Gulati et al. 2020), but padded with zeros
+    on all sides, so that short sources keep at least one vector.
 
     Args:
-        stride: 1, 2 or 4.
+        stride: frames per output vector: 1, 2 or 4.
         n_channel: number of channels of the convolutions.
     """
 
@@ -77,14 +81,14 @@ class Subsampling(FrameReduction):
 
 
 class Stacking(FrameReduction):
-    """Concatenation of `stride` consecutive frames and a linear map, for features in no order, such
-    as cepstra and their deltas.
+    """Concatenation of `stride` consecutive frames, and a linear map. For features without an
+    order, such as cepstra and their deltas.
 
     The last vector of a source may stand for fewer frames, filled up with zeros. Source: Sak et al.
     2015, "Fast and accurate recurrent neural network acoustic models for speech recognition".
 
     Args:
-        stride: at least 1.
+        stride: frames per output vector, at least 1.
     """
 
     def __init__(self, n_feature: int, d_model: int, stride: int = 4) -> None:
@@ -102,8 +106,12 @@ class Stacking(FrameReduction):
 
 
 def frame_mask(size: int, lengths: Tensor, like: Tensor) -> Tensor:
-    """Return a mask (B, size, 1) with 1 for real frames and 0 for padding, in the dtype and on the
-    device of `like`.
+    """Return a mask (B, size, 1) that is 1 for real frames and 0 for padding.
+
+    Args:
+        size: number of frames, padding included.
+        lengths: (B,) number of real frames of each source.
+        like: tensor whose dtype and device the mask has.
     """
     return (torch.arange(size, device=like.device) < lengths.to(like.device)[:, None])[
         ..., None

@@ -1,4 +1,6 @@
-"""Transformer backbone. Axes: N rows, B sources (N = k * B), T time, S source time, D d_model, H
+"""Transformer backbone.
+
+Axes: N rows, B sources (N = k * B for k beams per source), T time, S source time, D d_model, H
 n_head, K d_k, V d_v.
 """
 
@@ -19,27 +21,27 @@ if TYPE_CHECKING:
 
 
 class Transformer(Backbone):
-    """Transformer encoder, decoder, or both; by default with norms before each branch and rotary
-    positions.
+    """Transformer encoder, decoder, or both; by default with pre-norm and rotary positions.
 
-    Dropout acts on what each branch adds to the residual stream and on the inputs of a stack, not
-    on attention weights. Source: Vaswani et al. 2017.
+    Dropout acts on the output of each branch and on the inputs of a stack, not on attention
+    weights. Source: Vaswani et al. 2017.
 
     Args:
-        d_feedforward: 4 * d_model if None.
-        d_k, d_v: width of a head's queries and keys, and of its values; d_model / n_head if None.
-        n_kv_head: heads of keys and values, each serving n_head / n_kv_head heads of queries;
-            n_head if None.
-        position: called with d_model, n_head and d_k, once for the encoder and once for the
-            decoder.
-        norm: called with d_model, like nn.LayerNorm and nn.RMSNorm.
+        d_feedforward: inner size of the feed-forward layers; 4 * d_model if None.
+        d_k: size of the queries and keys of a head; d_model / n_head if None.
+        d_v: size of the values of a head; d_model / n_head if None.
+        n_kv_head: number of key-value heads, each serving n_head / n_kv_head query heads; n_head if
+            None.
+        position: positional encoding; called with d_model, n_head and d_k, once for the encoder and
+            once for the decoder.
+        norm: normalization layer; called with d_model, like nn.LayerNorm and nn.RMSNorm.
         norm_first: normalize the input of each branch and the output of each stack (pre-norm),
-            instead of the output of each branch (post-norm).
-        feed_forward: called with d_model and d_feedforward.
-        bias: whether the projections of attention have one.
+            instead of the residual stream after each branch (post-norm).
+        feed_forward: feed-forward layer; called with d_model and d_feedforward.
+        bias: add a bias to the projections of attention.
         embedding_norm: normalize the inputs of each stack, as BERT does.
         activation_checkpointing: recompute layers in the backward pass instead of keeping their
-            activations; no decoder state is kept in training.
+            activations. In training, `decode` then returns no state.
     """
 
     def __init__(
@@ -167,10 +169,10 @@ class Transformer(Backbone):
 
 
 def check_sizes(sizes: Mapping[str, int | None]) -> None:
-    """Check that the sizes of a Transformer, None for a default, are at least 1.
+    """Check that the sizes of a Transformer are at least 1; None stands for a default.
 
     Raises:
-        ValueError: one is not.
+        ValueError: a size is below 1.
     """
     for name, size in sizes.items():
         if size is not None and size < 1:
@@ -181,13 +183,13 @@ def check_sizes(sizes: Mapping[str, int | None]) -> None:
 
 
 def check_heads(n_head: int, n_kv_head: int, d_model: int, has_widths: bool) -> None:
-    """Check that the heads divide evenly.
+    """Check that n_kv_head divides n_head, and that n_head divides d_model.
 
     Args:
-        has_widths: d_k and d_v are set, so that n_head need not divide d_model.
+        has_widths: True if d_k and d_v are set, so that n_head need not divide d_model.
 
     Raises:
-        ValueError: they do not.
+        ValueError: a number does not divide the other.
     """
     if n_head % n_kv_head:
         raise ValueError(

@@ -1,5 +1,5 @@
-"""Conversion between the caches of `transformers` and nested tuples of batch-first tensors, which a
-search may reorder.
+"""Conversion between caches of `transformers` and nested tuples of batch-first tensors, whose rows
+a search can reorder.
 """
 
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ def state_from_cache(cache: object) -> State:
     """Return the keys and values (N, H, T, K) of each layer of a cache.
 
     Raises:
-        ValueError: the network keeps another kind of state.
+        ValueError: the cache does not hold the keys and values of all positions.
     """
     layers = getattr(cache, "layers", None)
     if not layers or any(
@@ -29,9 +29,9 @@ def state_from_cache(cache: object) -> State:
 
 
 def cache_from_state(state: State | None) -> "DynamicCache":
-    """Return a `DynamicCache` that holds a state; an empty one for None.
+    """Return a `DynamicCache` that holds a state; an empty cache for None.
 
-    Sliding windows need no cache that forgets: the network's masks see to them.
+    A network with sliding windows needs no special cache, since its masks hide older positions.
     """
     from transformers import DynamicCache
 

@@ -12,7 +12,7 @@ from lslm_lightning.types import JsonObject
 class PretrainedDecoder(Pretrained):
     """Pretrained causal language model of `transformers`, given by its folder or hub id.
 
-    Its state is its keys and values, those of padding too: `pad` is ignored.
+    The decoder state is the keys and values of all positions, padding included: `pad` is ignored.
     """
 
     auto_class = "AutoModelForCausalLM"

@@ -11,7 +11,7 @@ from lslm_lightning.types import JsonObject
 
 
 class TokenTypes(nn.Module):
-    """Stacks token ids and token type ids into one input."""
+    """Module that stacks token ids and token type ids into one input."""
 
     def forward(self, ids: Tensor, types: Tensor) -> Tensor:
         """Stack ids (B, S) and token type ids (B, S) into (B, S, 2)."""
@@ -22,8 +22,9 @@ class PretrainedEncoder(Pretrained):
     """Pretrained encoder of `transformers`, from ids (B, S) to vectors (B, S, D), without its
     pooling layer.
 
-    Inputs may be (B, S, 2): ids and token type ids (first or second text), as the tokenizer's
-    `frame` numbers them. Networks without token types, such as RoBERTa and DistilBERT, ignore them.
+    Inputs may be (B, S, 2): token ids, and token type ids that tell the first text from the second,
+    as numbered by `frame` of the tokenizer. Networks without token types, such as RoBERTa and
+    DistilBERT, ignore the types.
     """
 
     auto_class = "AutoModel"

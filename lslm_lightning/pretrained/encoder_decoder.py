@@ -1,5 +1,6 @@
-"""Pretrained sequence-to-sequence models, such as Marian and T5. Axes: B sources, N rows (k beams a
-source), S and T time, V vocabulary.
+"""Pretrained sequence-to-sequence models, such as Marian and T5.
+
+Axes: B sources, N rows (N = k * B for k beams per source), S source time, T time, V vocabulary.
 """
 
 import torch
@@ -12,11 +13,11 @@ from lslm_lightning.types import JsonObject
 
 
 class PretrainedEncoderDecoder(Pretrained):
-    """Pretrained sequence-to-sequence model of `transformers`; its state is its keys and values,
-    including those of cross-attention.
+    """Pretrained sequence-to-sequence model of `transformers`. The decoder state is its keys and
+    values, including those of cross-attention.
 
-    In a search (recognized by a precomputed memory) the padding token is never generated. The `pad`
-    of `decode` is ignored.
+    In a search, the padding token is never generated; `decode` takes part in a search if its memory
+    is precomputed. `pad` of `decode` is ignored.
     """
 
     auto_class = "AutoModelForSeq2SeqLM"

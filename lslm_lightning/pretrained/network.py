@@ -1,5 +1,5 @@
-"""Base class of pretrained networks: where their weights and configuration come from, and their own
-embedding and head.
+"""Base class of pretrained networks: loading of weights and configuration, and the embedding and
+head that are part of the network.
 
 Axes: B rows, T time, V vocabulary.
 """
@@ -47,7 +47,7 @@ REMOTE = ("auto_map", "custom_pipelines", "custom_generate")  # name Python file
 
 
 class IdentityEmbedding(nn.Module):
-    """Identity in place of an embedding, for networks that read token ids."""
+    """Identity used as the embedding of a network that reads token ids."""
 
     weight = None
 
@@ -56,24 +56,24 @@ class IdentityEmbedding(nn.Module):
 
 
 class IdentityHead(Head):
-    """Identity in place of a head, for networks whose outputs are scores of tokens already."""
+    """Identity used as the head of a network that returns token scores."""
 
     def forward(self, y: Tensor, embedding: Tensor | None, source: Source | None = None) -> Tensor:
         return y
 
 
 class Pretrained(Backbone):
-    """Base class of models of `transformers` with their own embedding and head: ids (B, T) in,
-    scores (B, T, V) out.
+    """Base class of models of `transformers`, which have their own embedding and head: ids (B, T)
+    in, scores (B, T, V) out.
 
-    Weights are read from safetensors alone; code from a model's repository is never run. They are
-    read when training begins; to load a checkpoint, `config` and `tokenizer_digest`, which a run
-    records, suffice.
+    Weights are read from safetensors only, when training begins. Code from the repository of a
+    model is never run. To load a checkpoint, `config` and `tokenizer_digest` suffice, which a run
+    records.
 
     Args:
-        path: a folder saved with `save_pretrained`, tokenizer included, or a hub id.
-        config: configuration of the network, as in its config.json; by default that of `path`.
-        tokenizer_digest: digest of its tokenizer; by default that of the tokenizer of `path`.
+        path: folder saved with `save_pretrained`, tokenizer included, or a hub id.
+        config: configuration of the network, as in its config.json; by default read from `path`.
+        tokenizer_digest: digest of the tokenizer; by default computed from the tokenizer at `path`.
     """
 
     auto_class: str  # name of the class of `transformers` that loads it
@@ -109,7 +109,7 @@ class Pretrained(Backbone):
         self.register_load_state_dict_post_hook(lambda module, _: module._has_loaded())
 
     def _build(self, config: JsonObject) -> "PreTrainedModel":
-        """Build the network of a configuration, without weights.
+        """Return the network for a configuration, without pretrained weights.
 
         Raises:
             ValueError: the configuration is of another kind of model.
@@ -142,7 +142,9 @@ class Pretrained(Backbone):
             ) from None
 
     def _without_optional_parts(self, make: Callable[..., Loaded]) -> Loaded:
-        """Return `make(**self.optional_parts)`, or `make()` if it does not take these arguments."""
+        """Return `make(**self.optional_parts)`, or `make()` if `make` does not take these
+        arguments.
+        """
         try:
             return make(**self.optional_parts)
         except TypeError:
@@ -151,12 +153,16 @@ class Pretrained(Backbone):
     @property
     @abstractmethod
     def is_encoder_decoder(self) -> bool:
-        """True if the model must have an encoder and a decoder, False if only one of them."""
+        """True if the model must have both an encoder and a decoder, False if it must have one of
+        them.
+        """
 
     @torch.no_grad()
     def attends_ahead(self, read: Callable[[Tensor], Tensor]) -> bool:
-        """Return whether the second token changes what `read`, (B, T) ids -> (B, T, ...), returns
-        for the first.
+        """Return whether the output for the first token depends on the second token.
+
+        Args:
+            read: function from ids (B, T) to outputs (B, T, ...).
         """
         training = self.training
         self.eval()
@@ -175,10 +181,10 @@ class Pretrained(Backbone):
         return IdentityEmbedding(), IdentityHead()
 
     def load_pretrained_weights(self) -> None:
-        """Load the weights of `path`, unless weights were loaded already.
+        """Load the weights at `path`, unless weights were loaded already.
 
         Raises:
-            ValueError: they are missing, not in safetensors, or of another network.
+            ValueError: the weights are missing, not in safetensors, or of another network.
         """
         if self.has_weights:
             return
@@ -235,17 +241,18 @@ class Pretrained(Backbone):
         return next(self.model.parameters()).device
 
     def clamp_ids(self, ids: Tensor) -> Tensor:
-        """Clamp ids to the network's vocabulary: a padding id may lie beyond it, and padding has no
-        influence.
+        """Return ids clamped to the vocabulary of the network. A padding id may lie beyond it, and
+        padding has no influence on the result.
         """
         return ids.clamp(max=self.vocab_size - 1)
 
 
 def check_weights(folder: Path) -> None:
-    """Check that a folder has weights in safetensors; a hub id is not checked.
+    """Check that a folder has weights in safetensors. If it is no folder, but a hub id, nothing is
+    checked.
 
     Raises:
-        ValueError: it has none.
+        ValueError: the folder has no such weights.
     """
     if folder.is_dir() and not any(folder.glob("*.safetensors")):
         others = ", ".join(
@@ -263,10 +270,11 @@ def check_weights(folder: Path) -> None:
 
 
 def check_recorded_config(config: Settings, path: str) -> None:
-    """Check that a configuration recorded by a run names no Python code and no sizes out of range.
+    """Check that a configuration recorded by a run names no Python code and has no size out of
+    range.
 
     Raises:
-        ValueError: it does; the message names the setting.
+        ValueError: a setting is not allowed; the message names it.
     """
     try:
         check_runs_no_code(config)
@@ -278,14 +286,14 @@ def check_recorded_config(config: Settings, path: str) -> None:
 
 
 def names_in(config: Settings) -> set[str]:
-    """Return the names of all settings of a configuration, nested ones too."""
+    """Return the names of all settings of a configuration, including nested settings."""
     inner = (names_in(value) for value in config.values() if isinstance(value, Mapping))
     return set(config).union(*inner)
 
 
 def without_origin(config: "PretrainedConfig") -> JsonObject:
-    """Return a configuration of `transformers` as plain data, without what only says where and how
-    it was saved.
+    """Return a configuration of `transformers` as plain data, without the settings that only
+    describe where and how it was saved.
     """
     plain = json.loads(config.to_json_string(use_diff=True))
     return {name: value for name, value in plain.items() if name not in ORIGIN}

@@ -1,8 +1,8 @@
-"""Reports of results: one self-contained HTML page and a Markdown file. Nothing here depends on a
+"""Reports of results: one self-contained HTML page and a Markdown file. This package depends on no
 task.
 
-A task's `report.py` fills blocks with plain text and numbers, `run_report` composes the sections
-that every run has, `write_report` writes the page.
+A task's `report.py` fills blocks with plain text and numbers. `run_report` combines them with the
+sections that every run has. `write_report` writes the page.
 """
 
 from lslm_lightning.reports.blocks import (

@@ -1,5 +1,5 @@
-"""Axes of figures: round tick values, and the function that maps data to drawing coordinates (units
-of a figure's view box).
+"""Axes of figures: round tick values, and the function that maps data to drawing coordinates, in
+units of the SVG view box.
 """
 
 import math
@@ -19,14 +19,16 @@ Point = tuple[float, float]
 
 
 class Tick(NamedTuple):
-    """Labelled position on an axis."""
+    """Tick of an axis: its drawing coordinate `at` along the axis, and its label."""
 
     at: float
     label: str
 
 
 class PlotFrame(NamedTuple):
-    """Size of a drawing, left edge of its plotting area, and its ticks and axis label."""
+    """Geometry of a plot: size of the drawing, left edge of the plotting area, ticks of both axes,
+    and label of the vertical axis.
+    """
 
     width: float
     height: float
@@ -62,7 +64,7 @@ def ticks_around(low: float, high: float, n: int = 4) -> list[float]:
 
 
 def powers(low: float, high: float) -> list[float]:
-    """Return powers of ten around [low, high], at most seven."""
+    """Return evenly spaced powers of ten that enclose [low, high], at most seven."""
     first = math.floor(math.log10(low))
     last = math.ceil(math.log10(high))
     stride = math.ceil((last - first) / 5)
@@ -70,8 +72,9 @@ def powers(low: float, high: float) -> list[float]:
 
 
 def extent(values: Sequence[float]) -> tuple[float, float]:
-    """Return the smallest and the largest value; for a single value a range around it, for none (0,
-    1).
+    """Return (smallest, largest) of `values`.
+
+    If all values are equal, the range is widened around them. Without values it is (0, 1).
     """
     low, high = (min(values), max(values)) if values else (0.0, 1.0)
     spare = abs(low) / 10 or 1.0
@@ -85,9 +88,13 @@ def axes(
     y_label: str = "",
     log: bool = False,
 ) -> tuple[PlotFrame, Callable[[float, float], Point]]:
-    """Return the frame of a plot, and the function that maps data (x, y) to a point in it.
+    """Return the frame of a plot, and the function that maps data (x, y) to a point of the drawing.
 
-    The vertical axis runs from the first to the last of its ticks.
+    The vertical axis runs from the first to the last of `y_ticks`.
+
+    Args:
+        x_range: data at the left and at the right end of the horizontal axis.
+        log: make the vertical axis logarithmic.
     """
     y_texts = [number(value) for value in y_ticks] if log else _labels(y_ticks)
     left = max(map(text_width, y_texts)) + 8
@@ -122,8 +129,8 @@ def _labels(values: list[float]) -> list[str]:
 
 
 def text_width(text: str, size: float = 11) -> float:
-    """Return the approximate width of a text in a sans serif font of this size; a Chinese character
-    is one em wide.
+    """Return the approximate width of a text in a sans serif font of `size`, in the unit of `size`.
+    A Chinese character is one em wide.
     """
     return size * sum(map(_em, text))
 

@@ -1,8 +1,8 @@
 """Blocks that a report is made of: plain text and numbers, no markup.
 
-A task's `report.py` fills these and the blocks of `scores.py`, `samples.py` and `figures.py`;
-`page.py` turns them into HTML and Markdown, where all text is escaped. A new kind of block is a
-dataclass, and a macro of its lower-case name in `templates/blocks.html` and in
+A task's `report.py` fills these blocks and those of `scores.py`, `samples.py` and `figures.py`.
+`page.py` turns them into HTML and Markdown, where all text is escaped. A new kind of block needs a
+dataclass, and a macro with its lower-case name in `templates/blocks.html` and in
 `templates/blocks.md`.
 """
 
@@ -17,7 +17,7 @@ from lslm_lightning.reports.formatting import decimals, number
 
 @dataclass(frozen=True, slots=True)
 class Code:
-    """Text in a typewriter face: a command or a configuration as a block, a digest or a path as a
+    """Text in a monospace font: a command or a configuration as a block, or a digest or a path as a
     value.
     """
 
@@ -34,7 +34,7 @@ class Missing:
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """Lower and upper bound of a number, with `places` decimals."""
+    """Lower and upper bound of a number, shown with `places` decimals."""
 
     low: float
     high: float
@@ -47,7 +47,7 @@ class Interval:
 def interval_of(
     low: float | None, high: float | None, places: int | None = None
 ) -> Interval | None:
-    """Return an interval; None where a bound is missing or not a number."""
+    """Return an interval; None if a bound is None or nan."""
     if low is None or high is None or math.isnan(low) or math.isnan(high):
         return None
     return Interval(low, high, places)
@@ -55,7 +55,7 @@ def interval_of(
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """Number with the bounds of its interval, if there are any; `best` sets it in bold."""
+    """Number with an optional interval; `best` sets it in bold."""
 
     value: float
     interval: Interval | None = None
@@ -68,10 +68,10 @@ class Measure:
 
 @dataclass(frozen=True, slots=True)
 class Heading:
-    """Name and unit ("%", "seconds") of a column or row; an arrow up or down says which direction
-    is better.
+    """Heading of a column or row: name, unit such as "%" or "seconds", and an arrow up or down for
+    the better direction.
 
-    `key` is the name of the column in files for other programs, where it differs.
+    `key` names the column in files for other programs, if that name differs from `name`.
     """
 
     name: str
@@ -81,7 +81,7 @@ class Heading:
 
     @property
     def shown_unit(self) -> str:
-        """Unit of the column; empty where the name contains it."""
+        """Unit of the column; empty if the name contains it already."""
         return "" if self.unit in (self.name, self.name.replace(" per ", "/")) else self.unit
 
     @property
@@ -106,22 +106,24 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Names and values as a list to look things up in. None and nan are shown as a dash."""
+    """Names and their values, as a reference list. None and nan are shown as a dash."""
 
     facts: Mapping[str, Cell]
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Names and lines of text, one below the other."""
+    """Names of settings, each with a line of text below it."""
 
     facts: Mapping[str, Cell]
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Table with headings; the first cell of a row names it. Columns of numbers are right-aligned,
-    with the same number of decimals.
+    """Table whose first column names the rows. Columns of numbers are right-aligned and share one
+    number of decimals.
+
+    `places` fixes the number of decimals; by default it depends on the values.
     """
 
     columns: Sequence[Heading | str]
@@ -131,11 +133,11 @@ class Table:
     places: int | None = None
 
     def headings(self) -> list[Heading]:
-        """Return the columns as headings."""
+        """Return the headings of all columns as `Heading` objects."""
         return [Heading(column) if isinstance(column, str) else column for column in self.columns]
 
     def numeric(self) -> list[bool]:
-        """Return for each column whether it holds numbers only (gaps aside)."""
+        """Return for each column whether all its cells are numbers, intervals or missing values."""
         kinds = (Real, Measure, Interval, Missing, NoneType)
         return [
             all(isinstance(row[i], kinds) and not isinstance(row[i], bool) for row in self.rows)
@@ -143,7 +145,7 @@ class Table:
         ]
 
     def column_places(self) -> list[int | None]:
-        """Return for each column the number of decimals that its plain floats share."""
+        """Return for each column the number of decimals that all its floats are shown with."""
         floats = [
             [cell for row in self.rows if isinstance(cell := row[i], float)]
             for i in range(len(self.columns))
@@ -151,8 +153,8 @@ class Table:
         return [decimals(column) if self.places is None else self.places for column in floats]
 
     def reasons(self) -> list[str]:
-        """Return the distinct reasons why values are missing, in order; a dash shows the number of
-        its reason, from 1.
+        """Return the distinct reasons for missing values, in order of appearance. They are numbered
+        from 1, and the dash of a missing value shows the number.
         """
         return list(
             dict.fromkeys(
@@ -163,14 +165,14 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """Blocks side by side where there is room: small figures of one kind."""
+    """Blocks set side by side if the page is wide enough: small figures of one kind."""
 
     blocks: Sequence[object]
 
 
 @dataclass(frozen=True, slots=True)
 class Folded:
-    """Blocks hidden behind a title, which opens with a click or a key."""
+    """Collapsible block: the title is visible, the blocks are shown on a click or a key."""
 
     title: str
     blocks: Sequence[object]
@@ -186,10 +188,10 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Report page: a title, the result in one sentence, and sections.
+    """Report page: a title, the result in one sentence (`lead`), and sections.
 
-    `kicker` is the small line above the title, `date` the one below. `details` are sentences that
-    are listed below the result.
+    `kicker` is the small line above the title, and `date` the line below it. `details` are
+    sentences listed below the lead.
     """
 
     title: str

@@ -1,4 +1,6 @@
-"""Report of one run, composed of the sections that every task has; a task adds its own."""
+"""Report of one run: the sections that are the same for every task, followed by the task's
+sections.
+"""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -31,7 +33,7 @@ VALIDATION = ("val", "validation")
 
 
 class Logged(TypedDict):
-    """One logged value of a run: a line of its `metrics.jsonl`, which may have more keys."""
+    """Logged value of a run: one line of its `metrics.jsonl`, which may have further keys."""
 
     step: int
     name: str
@@ -40,10 +42,12 @@ class Logged(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class RunFacts:
-    """Facts about a run, with all that is needed to repeat it; None means "not recorded".
+    """Facts about a run, with everything needed to repeat it. None means "not recorded".
 
-    `corpus_digest` and `git_commit` are shown as given; `versions` are by package; `more` holds
-    further facts by name, `hyperparameters` lines about the model and its training.
+    Attributes:
+        versions: version of each package.
+        more: further facts by name.
+        hyperparameters: line of text about the model or its training, by title.
     """
 
     task: str
@@ -77,15 +81,16 @@ def run_report(
     conclusion: Conclusion = NOTHING,
     headline: str = "",
 ) -> Report:
-    """Return the report of a run: scores, run details, learning curves, lengths, samples, then the
-    task's own sections.
+    """Return the report of a run: scores, run details, learning curves, lengths, samples, and then
+    `sections`.
 
     Args:
         scores: the first system is the run itself, the others are baselines.
-        rows: all logged values, in any order; see `learning_curves`.
-        lengths: from `length_section`.
+        rows: all logged values, in any order.
+        lengths: section made by `length_section`.
+        sections: sections of the task, placed last.
         conclusion: comparison of the run with its baselines, shown at the top of the page.
-        headline: the main metric of the page; by default the first.
+        headline: name of the main metric; by default the metric of the first score.
     """
     curves = learning_curves(rows)
     parts = [
@@ -109,8 +114,8 @@ def run_report(
 
 
 def interval_figures(scores: ScoreTable, headline: str) -> list[Intervals]:
-    """Return the figure of scores in the headline metric; an empty list if fewer than two systems
-    have one.
+    """Return a figure of all scores in the metric `headline`, in a list. The list is empty if fewer
+    than two systems have such a score.
     """
     found = {
         name: score
@@ -122,12 +127,12 @@ def interval_figures(scores: ScoreTable, headline: str) -> list[Intervals]:
 
 
 def headline_score(scores: Sequence[Score], headline: str) -> Score | None:
-    """Return the score in the headline metric, or the first score if there is none of this name."""
+    """Return the score in the metric `headline`, or the first score if none is in this metric."""
     return next((score for score in scores if score.metric == headline), next(iter(scores), None))
 
 
 def _lead(facts: RunFacts, scores: ScoreTable, headline: str) -> str:
-    """Return one sentence with the headline score of the first system; "" without a score."""
+    """Return one sentence with the `headline` score of the first system; "" if it has none."""
     own = next((system for system in scores.systems.values() if system), ())
     first = headline_score(own, headline)
     if first is None or math.isnan(first.value):
@@ -148,7 +153,7 @@ def _lead(facts: RunFacts, scores: ScoreTable, headline: str) -> str:
 
 
 def model_section(facts: RunFacts) -> Section | None:
-    """Return the section on architecture and hyperparameters; None where they are not known."""
+    """Return the section on architecture and hyperparameters; None if they were not recorded."""
     if not facts.hyperparameters:
         return None
     size: dict[str, Cell] = {} if facts.n_parameter is None else {"Parameters": facts.n_parameter}
@@ -191,12 +196,12 @@ def run_details_section(facts: RunFacts) -> Section:
 
 
 def learning_curves(rows: Iterable[Logged]) -> list[object]:
-    """Return one figure for each logged quantity over steps, "val/loss" and "train/loss" together;
-    quantities without validation values are folded.
+    """Return one figure of values over steps for each logged quantity.
 
-    A name is split at its last "/". For equal names and steps the last value counts, as after
-    resuming. Quantities logged only once are left out, except for the validation of a quantity that
-    has a training curve.
+    A name such as "val/loss" is split at its last "/" into split and quantity. All splits of a
+    quantity share one figure. Quantities other than the loss that have no validation values are
+    folded. If a name has two values at one step, as after resuming, the later one counts. A name
+    logged only once is left out, unless it is the validation of a quantity that has a curve.
     """
     logged: dict[str, dict[str, dict[int, float]]] = {}
     for row in rows:
@@ -229,11 +234,12 @@ def learning_curves(rows: Iterable[Logged]) -> list[object]:
 def length_section(
     outputs: Mapping[str, Sequence[int]], references: Sequence[int], unit: str = "tokens"
 ) -> Section:
-    """Return the section on lengths of outputs compared with references.
+    """Return the section that compares the lengths of outputs and references.
 
     Args:
-        outputs: by system (one or more), one length for each text.
-        unit: what the lengths count.
+        outputs: lengths of the outputs, by system; at least one system.
+        references: lengths of the references.
+        unit: unit of the lengths, such as "tokens".
     """
     means = {
         name: float(np.mean(lengths)) if len(lengths) else None

@@ -1,7 +1,7 @@
 """Results of significance tests as sentences: better, worse, or no sure difference.
 
-These sentences are the first in the terminal's output, on the page and in MLflow's description of a
-run.
+These sentences are the first in the terminal, on the report page, and in the description of the run
+in MLflow.
 """
 
 import math
@@ -24,9 +24,11 @@ OUTCOMES: tuple[Outcome, ...] = ("worse", "unsure", "better")  # in the order of
 class Conclusion:
     """Comparison of one system with others on a test set, in sentences.
 
-    `outcome` is the worst of the comparisons, None where nothing was compared. `summary` names the
-    other systems by outcome, the worst first; `details` has a sentence with scores, interval and p
-    for each, and `pairs` the names of the systems compared.
+    Attributes:
+        outcome: the worst outcome of all comparisons; None if nothing was compared.
+        summary: sentences that name the other systems by outcome, the worst outcome first.
+        details: one sentence for each other system, with scores, interval and p-value.
+        pairs: names of the two systems of each comparison.
     """
 
     outcome: Outcome | None
@@ -36,13 +38,11 @@ class Conclusion:
 
     @property
     def sentences(self) -> list[str]:
-        """Summary and details as a list of sentences; empty where nothing was compared."""
+        """Summary and details as a list of sentences; empty if nothing was compared."""
         return [sentence for sentence in (self.summary, *self.details) if sentence]
 
     def markdown(self) -> str:
-        """Return the summary in bold and the details as a list; empty where nothing was
-        compared.
-        """
+        """Return the summary in bold and the details as a list; "" if nothing was compared."""
         if not self.summary:
             return ""
         summary, *details = (markdown(safe_text(sentence)) for sentence in self.sentences)
@@ -62,12 +62,11 @@ def draw_conclusion(
     """Return a comparison of a system with each of the others in one metric.
 
     Args:
-        own: score of the system. If it is not finite, the system is worse than those that have a
-            score.
-        others: scores in the same metric; those that are nan are left out.
+        own: score of the system. If it is not finite, the outcome is "worse".
+        others: scores in the same metric, by system; nan scores are ignored.
         pairs: tests of the system against the others, in either order.
-        subject: what the sentences call the system.
-        noun: what they call one of the others.
+        subject: name of the system in the sentences.
+        noun: word for one of the other systems in the sentences.
     """
     known = {name: score for name, score in others.items() if not math.isnan(score.value)}
     if not known:
@@ -104,12 +103,12 @@ def qualified(
     others: Mapping[str, Sequence[Score]],
     pairs: Sequence[Pair],
 ) -> Conclusion:
-    """Return a conclusion that also says in which other metrics the system is worse, if its outcome
-    is "better".
+    """Return `found`. If its outcome is "better", add in which other metrics the system is worse.
 
     Args:
-        own: all scores of the system.
-        others: all scores of the systems it was compared with.
+        found: comparison of the system in one metric.
+        own: scores of the system in all metrics.
+        others: scores in all metrics of the systems that it was compared with.
         pairs: tests of the system against the others in all metrics, in either order.
     """
     if found.outcome != "better":
@@ -129,7 +128,11 @@ def qualified(
 
 
 def is_worse(score: Score, other: str, pairs: Sequence[Pair]) -> bool:
-    """Return whether a test finds the score significantly worse than that of another system."""
+    """Return whether `score` is significantly worse than the score of the system `other`.
+
+    Args:
+        pairs: tests in any metric; those in other metrics or with other systems are ignored.
+    """
     for pair in pairs:
         if pair.metric == score.metric and other in (pair.first, pair.second):
             seen = swapped(pair) if pair.first == other else pair
@@ -138,8 +141,8 @@ def is_worse(score: Score, other: str, pairs: Sequence[Pair]) -> bool:
 
 
 def outcome_of(pair: Pair, higher_is_better: bool) -> Outcome:
-    """Return whether the first of a pair is significantly "better" or "worse", or "unsure" if
-    chance could explain the difference.
+    """Return "better" or "worse" for a significant difference of the first system of a pair from
+    the second, otherwise "unsure".
     """
     if math.isnan(pair.p) or pair.p >= SIGNIFICANT or not pair.difference:
         return "unsure"
@@ -150,8 +153,9 @@ def describe_pair(pair: Pair, other: Score, name: str) -> str:
     """Return "better than X (BLEU 21.3): difference ..., 95 % interval ..., p = ...".
 
     Args:
-        pair: a test, the system that the sentence is about first.
-        other: score of the other system, which is called `name`.
+        pair: test whose first system is the subject of the sentence.
+        other: score of the second system.
+        name: name of the second system.
     """
     outcome = outcome_of(pair, other.higher_is_better)
     words = {"worse": "worse than", "unsure": "no sure difference from", "better": "better than"}
@@ -181,7 +185,7 @@ def describe_pair(pair: Pair, other: Score, name: str) -> str:
 
 
 def reason(pairs: Sequence[Pair]) -> str:
-    """Return why none of these pairs shows a sure difference."""
+    """Return the reason why no test of these pairs shows a sure difference."""
     if all(pair.difference == 0 for pair in pairs):
         return "the scores are equal"
     return (
@@ -192,11 +196,14 @@ def reason(pairs: Sequence[Pair]) -> str:
 
 
 def sentence_of(outcome: Outcome, whom: str, label: str, subject: str, why: str) -> str:
-    """Return one sentence of a summary; the first one names the subject and the metric.
+    """Return one sentence of a summary: the subject, the outcome, and the systems compared.
 
     Args:
-        subject: empty in the sentences that follow the first.
-        why: reason for no sure difference.
+        whom: phrase for the other systems, from `group_phrase`.
+        label: name of the metric.
+        subject: name of the system; "" in the sentences after the first, which omit the metric,
+            too.
+        why: reason for the outcome "unsure".
     """
     metric = f" in {label}" if subject else ""
     if outcome == "unsure":
@@ -210,8 +217,13 @@ def sentence_of(outcome: Outcome, whom: str, label: str, subject: str, why: str)
 
 
 def group_phrase(names: Sequence[str], n_all: int, noun: str, every: str) -> str:
-    """Return a phrase for these of the `n_all` other systems: "the baseline X", "all 3
-    baselines".
+    """Return a phrase for some of the other systems: 'the baseline "X"', "all 3 baselines".
+
+    Args:
+        names: systems that the phrase stands for.
+        n_all: number of all other systems.
+        noun: word for one of them, such as "baseline".
+        every: "all", or "any" after a negation; used if the phrase stands for all of them.
     """
     if len(names) == n_all > 2:
         return (
@@ -223,7 +235,7 @@ def group_phrase(names: Sequence[str], n_all: int, noun: str, every: str) -> str
 
 
 def swapped(pair: Pair) -> Pair:
-    """Return the same test with the two systems exchanged."""
+    """Return the same test with first and second system exchanged."""
     return Pair(
         pair.second,
         pair.first,

@@ -1,4 +1,4 @@
-"""Section on costs: time, size and money of each system, and quality against each of them."""
+"""Report section on costs: time, size and money of each system, and quality against each cost."""
 
 from collections.abc import Collection, Mapping, Sequence
 
@@ -17,8 +17,10 @@ COSTS = (  # of an entry's facts: name, heading, unit, size of the unit
 
 
 def costs_section(results: Results, metrics: Sequence[Metric]) -> Section:
-    """Return the section "Quality vs cost": figures of quality against each cost that is known for
-    two systems or more, and a table of all costs; "Costs" with the table alone if there is none.
+    """Return the section "Quality vs cost": a table of all costs, and a figure of quality against
+    each cost that is known for at least two systems.
+
+    Without such a figure, the section is called "Costs".
     """
     currencies = {
         str(entry.facts["currency"])
@@ -66,11 +68,12 @@ def quality_figures(
     units: Mapping[str, tuple[str, float]],
     currencies: Collection[str],
 ) -> list[Scatter]:
-    """Return a figure of the headline metric against each cost known for two systems or more.
+    """Return figures of the headline metric against each cost that is known for at least two
+    systems.
 
     Args:
-        units: unit of each cost, and its size.
-        currencies: currencies of the systems; money is compared only in a single one.
+        units: name and size of the unit in which each cost is shown.
+        currencies: currencies of all systems; there is no figure of money if they differ.
     """
     metric = {metric.name: metric for metric in metrics}[results.headline]
     label = metric_label(metric.name)

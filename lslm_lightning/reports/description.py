@@ -22,11 +22,11 @@ def describe(
     """Return the description of a run in Markdown.
 
     Args:
-        table: a table of scores; see `score_table` and `ranking_table`.
-        lead: sentences in Markdown that come first.
-        facts: one line each: what was trained, on which data it was tested.
+        table: table of scores, from `score_table` or `ranking_table`.
+        lead: opening sentences in Markdown.
+        facts: one line each by title, such as the model and the test data.
         command: command that starts the run again.
-        links: addresses by their names; one that begins with `#` is a page of MLflow.
+        links: addresses by link text; an address that begins with `#` is a page of MLflow.
     """
     parts = [lead.strip(), table]
     named = [
@@ -41,8 +41,8 @@ def describe(
 
 
 def score_table(scores: Mapping[str, Sequence[Score]]) -> str:
-    """Return a Markdown table with a row for each metric and the interval of the first system; ""
-    without scores.
+    """Return a Markdown table with a row for each metric, the scores of all systems, and the
+    interval of the first system; "" without scores.
     """
     names = [name for name, found in scores.items() if found][: MOST_COLUMNS + 1]
     if not names:
@@ -68,8 +68,10 @@ def score_table(scores: Mapping[str, Sequence[Score]]) -> str:
 
 
 def ranking_table(scores: Mapping[str, Sequence[Score]], headline: str) -> str:
-    """Return a Markdown table with a row for each system, the best by the metric `headline` first,
-    with its interval; "" without scores.
+    """Return a Markdown table with a row for each system, the best by the metric `headline` first;
+    "" without scores.
+
+    A row has the scores of the system in all metrics and the interval of the headline score.
     """
     found = {name: {score.metric: score for score in own} for name, own in scores.items()}
     found = {name: own for name, own in found.items() if headline in own}
@@ -111,20 +113,20 @@ def ranking_table(scores: Mapping[str, Sequence[Score]], headline: str) -> str:
 
 
 def bounds(score: Score) -> str:
-    """Return the interval of a score as "41.8 to 44.6"; "" where none was computed."""
+    """Return the interval of a score, such as "41.8 to 44.6"; "" if none was computed."""
     return "" if score.low is None else f"{number(score.low)} to {number(score.high)}"
 
 
 def interval_in_words(score: Score) -> str:
-    """Return the interval of a score with its metric, as "BLEU 41.8 to 44.6 (95 %)"; "" where none
-    was computed.
+    """Return the interval of a score with its metric, such as "BLEU 41.8 to 44.6 (95 %)"; "" if
+    none was computed.
     """
     found = bounds(score)
     return f"{metric_label(score.metric)} {found} (95 %)" if found else ""
 
 
 def shown_link(name: str, address: str) -> str:
-    """Return a Markdown link to a page, or the path of a file as code."""
+    """Return a Markdown link to a page; for a file, its path as code."""
     if address.startswith(("#", "http://", "https://")):
         return f"[{markdown(name)}]({address})"
     return f"{markdown(name)} {code_span(safe_text(address))}"

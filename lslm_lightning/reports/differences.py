@@ -10,15 +10,16 @@ MAX_UNITS = 1500  # longer texts are not compared: the matching is quadratic
 
 
 class DifferencePiece(NamedTuple):
-    """Stretch of text; `differs` is True where the other text has nothing equal."""
+    """Piece of a text; `differs` is True if it has no counterpart in the text compared with."""
 
     text: str
     differs: bool
 
 
 def units(text: str) -> list[tuple[int, int]]:
-    """Return the character span (start, end) of each unit of comparison: a word, a punctuation
-    mark, or one character of Chinese or Japanese.
+    """Return the character span (start, end) of each unit of comparison.
+
+    A unit is a word, a punctuation mark, or one character of Chinese or Japanese.
     """
     spans = []
     for kind, run in groupby(enumerate(text), lambda item: _kind(item[1])):
@@ -31,7 +32,9 @@ def units(text: str) -> list[tuple[int, int]]:
 
 
 def _kind(character: str) -> str:
-    """Return "space", "single" (a unit of its own) or "word"."""
+    """Return the kind of a character: "space", "single" (a unit on its own) or "word" (part of a
+    word).
+    """
     if character.isspace():
         return "space"
     if unicodedata.category(character)[0] in "PS":
@@ -49,11 +52,11 @@ def _kind(character: str) -> str:
 def compare(
     answer: str, references: Sequence[str]
 ) -> tuple[list[DifferencePiece], list[list[DifferencePiece]]]:
-    """Return the pieces of the answer and of each reference, with differences marked against the
-    reference closest to the answer.
+    """Return the pieces of the answer and of each reference, with differences between the answer
+    and the closest reference marked.
 
-    The pieces of a text join to the text. The other references are not marked; nothing is marked
-    without a reference or where a text is very long.
+    The pieces of a text, joined, give the text. The other references are one unmarked piece each.
+    Nothing is marked if there is no reference or if a text is very long.
     """
     spans = [units(text) for text in (answer, *references)]
     whole, *plain = (
@@ -77,8 +80,12 @@ def compare(
 def _pieces(
     text: str, spans: list[tuple[int, int]], equal: list[tuple[int, int]]
 ) -> list[DifferencePiece]:
-    """Cut a text where equal runs (first unit, number of units) begin and end; spaces at a border
-    belong to the equal side.
+    """Cut a text into equal and differing pieces. Spaces at the border of two pieces belong to the
+    equal one.
+
+    Args:
+        spans: character span of each unit.
+        equal: equal runs as (index of the first unit, number of units).
     """
     same = {start + i for start, size in equal for i in range(size)}
     pieces = []

@@ -1,4 +1,4 @@
-"""Escaping of text for Markdown and HTML, so that it is shown as it is."""
+"""Escaping of text for Markdown and HTML, so that it is displayed literally."""
 
 import html
 import re
@@ -9,7 +9,7 @@ _LINE_START = re.compile(r"^(\s*)(?:([#+\-=:])|(\d+)(?=[.)](?:\s|$)))", re.MULTI
 
 
 def markdown(text: str) -> str:
-    """Return the text as one line of Markdown that shows just this text; safe in a paragraph, a
+    """Return the text as one line of Markdown that displays it literally; safe in a paragraph, a
     list item and a table cell.
     """
     text = _MARKDOWN.sub(r"\\\1", text.strip())
@@ -29,7 +29,7 @@ def code_span(text: str) -> str:
 
 
 def in_cell(text: str) -> str:
-    """Escape the bars of Markdown text for a table cell, in code spans too."""
+    """Escape the vertical bars of Markdown text for a table cell, including those in code spans."""
     return re.sub(r"(?<!\\)\|", r"\\|", text)
 
 

@@ -1,6 +1,4 @@
-"""Report of an evaluation: which system is better, how sure that is, what it costs, and where it
-fails.
-"""
+"""Report of an evaluation: the best system, the significance of its lead, costs, and failures."""
 
 import math
 from collections.abc import Collection, Mapping, Sequence
@@ -55,10 +53,11 @@ def evaluation_report(
     """Return the report of an evaluation.
 
     Args:
-        baselines: names of systems that the other ones should beat.
-        repeat: sections that say how to repeat the evaluation, at the end of the page.
-        sections: the task's own.
-        after_scores: sections that follow the scores.
+        task: name of the task, shown above the title.
+        repeat: sections on how to repeat the evaluation, placed last.
+        sections: sections of the task.
+        baselines: names of the systems that the others should beat.
+        after_scores: sections placed after the scores.
     """
     parts = [
         scores_section(results, metrics),
@@ -80,8 +79,8 @@ def evaluation_report(
 def lead(
     results: Results, metrics: Sequence[Metric], baselines: Collection[str] = ()
 ) -> Conclusion:
-    """Return which systems do not beat a baseline, and then which system leads and how sure that
-    is.
+    """Return the opening of a report: the systems that do not beat a baseline, then the leading
+    system and the significance of its lead.
     """
     told = {
         name: found
@@ -99,8 +98,8 @@ def lead(
 
 
 def conclusion_on(name: str, results: Results, others: Collection[str]) -> Conclusion:
-    """Return a comparison of one system with these others in the headline metric; `NOTHING` without
-    scores.
+    """Return a comparison of the system `name` with the systems `others` in the headline metric;
+    `NOTHING` if it has no scores.
     """
     if not (found := results.scores.get(name)):
         return NOTHING
@@ -121,11 +120,11 @@ def conclusion_on(name: str, results: Results, others: Collection[str]) -> Concl
 def leading(
     results: Results, metrics: Sequence[Metric], told: Collection[tuple[str, str]] = ()
 ) -> Conclusion:
-    """Return which system is best in the headline metric, and whether the difference from the
-    second is more than chance.
+    """Return a sentence on the best system in the headline metric, and whether its difference from
+    the second is significant.
 
     Args:
-        told: pairs of systems whose comparison another sentence already tells.
+        told: pairs of systems whose comparison is stated elsewhere and is not repeated.
     """
     headline = {m.name: m for m in metrics}[results.headline]
     sign = 1 if headline.higher_is_better else -1
@@ -161,7 +160,7 @@ def leading(
 
 
 def details_of(name: str, conclusion: Conclusion) -> tuple[str, ...]:
-    """Return the details of a conclusion, each with the name of the system that it is about."""
+    """Return the details of a conclusion about the system `name`, each preceded by this name."""
     lines = conclusion.details
     return tuple(f"{quoted(name)}: {line[:1].lower()}{line[1:]}" for line in lines)
 
@@ -201,8 +200,8 @@ def scores_section(results: Results, metrics: Sequence[Metric]) -> Section:
 
 
 def interval_figures(results: Results, table: ScoreTable) -> list[Intervals]:
-    """Return the figure of scores in the headline metric; an empty list if fewer than two systems
-    have one.
+    """Return a figure of all scores in the headline metric, in a list. The list is empty if fewer
+    than two systems have such a score.
     """
     found = {
         name: score
@@ -214,8 +213,8 @@ def interval_figures(results: Results, table: ScoreTable) -> list[Intervals]:
 
 
 def score_table(results: Results, metrics: Sequence[str]) -> ScoreTable:
-    """Return the scores of all systems, the best by the headline metric first, systems without a
-    score last.
+    """Return a table of all scores in `metrics`, sorted by the headline metric, the best system
+    first and systems without a score last.
     """
 
     def rank(name: str) -> float:
@@ -233,8 +232,8 @@ def score_table(results: Results, metrics: Sequence[str]) -> ScoreTable:
 
 
 def pair_table(results: Results, metric: str) -> Table:
-    """Return a table with differences in one metric, their intervals, and p-values for each pair of
-    systems.
+    """Return a table of significance tests in one metric: difference, interval and p-values of each
+    pair of systems.
     """
     rows: list[list[Cell]] = []
     pairs = [pair for pair in results.pairs if pair.metric == metric]
@@ -265,7 +264,9 @@ def pair_table(results: Results, metric: str) -> Table:
 
 
 def all_checks_section(results: Results) -> Section:
-    """Return the section "Sanity checks" of an evaluation."""
+    """Return the section "Sanity checks" of an evaluation, with a note if test examples could not
+    be searched for in the training text.
+    """
     unchecked = (
         []
         if results.contaminated is not None
@@ -279,9 +280,7 @@ def all_checks_section(results: Results) -> Section:
 
 
 def checks_section(findings: Sequence[Finding], notes: Sequence[Text] = ()) -> Section:
-    """Return the section "Sanity checks" with these findings, for the page of an evaluation or a
-    run.
-    """
+    """Return a section "Sanity checks" that lists `findings`."""
     if not findings:
         return Section("Sanity checks", [Text("The sanity checks found nothing."), *notes])
     rows = [[finding.check, finding.where, finding.words] for finding in findings]
@@ -289,8 +288,8 @@ def checks_section(findings: Sequence[Finding], notes: Sequence[Text] = ()) -> S
 
 
 def breakdown_section(results: Results, metrics: Sequence[Metric]) -> Section | None:
-    """Return the section "Breakdown": the headline metric in buckets of examples; None without
-    buckets.
+    """Return the section "Breakdown": a table of the headline metric for each way to sort the
+    examples into buckets; None without buckets.
     """
     if not results.buckets:
         return None
@@ -308,8 +307,8 @@ def breakdown_section(results: Results, metrics: Sequence[Metric]) -> Section | 
 def outputs_section(
     results: Results, examples: Sequence[Example], metrics: Sequence[Metric]
 ) -> Section | None:
-    """Return a section with all outputs side by side and the headline metric of each example; None
-    without outputs.
+    """Return a section with the outputs of all systems side by side and the headline score of each
+    output; None without outputs.
     """
     metric = {m.name: m for m in metrics}[results.headline]
     written: dict[str, Mapping[str, str | None]] = {
@@ -353,7 +352,9 @@ def evaluation_details_section(
     """Return the section "Run details": facts, command, configurations and package versions.
 
     Args:
-        systems: the configuration of each system as YAML.
+        command: command that repeats the evaluation.
+        systems: configuration of each system as YAML, by name.
+        versions: version of each package.
     """
     blocks: list[object] = [Facts(facts), Code(command, "To repeat this evaluation")]
     blocks.append(

@@ -1,4 +1,4 @@
-"""Table of all outputs of all systems, to be searched and sorted in the page."""
+"""Searchable and sortable table of the outputs of all systems."""
 
 import json
 import math
@@ -17,11 +17,11 @@ _IN_SCRIPT = str.maketrans(
 
 @dataclass(frozen=True, slots=True)
 class Explorer:
-    """All examples of a test set with the outputs of all systems; a script of the page searches,
-    sorts and marks differences.
+    """Examples of a test set with the outputs of all systems. A script in the page searches and
+    sorts them and marks differences.
 
-    Without the script (in print, in Markdown) it is shown as `Samples`. Examples are sorted by
-    `Sample.scores`.
+    Without the script, as in print or in Markdown, the block is shown as `Samples`. `Sample.scores`
+    are the sort keys.
     """
 
     samples: Sequence[Sample]
@@ -32,19 +32,19 @@ class Explorer:
     n_example: int | None = None  # of the test set, when fewer are given
 
     def limited(self, n_sample: int, n_character: int) -> "Explorer":
-        """Return an explorer with at most 50 * `n_sample` examples, evenly spaced; texts are cut as
-        in `Samples.limited`.
+        """Return an explorer with at most 50 * `n_sample` examples, evenly spaced, and texts of at
+        most `n_character` characters.
         """
         n = min(len(self.samples), n_sample * 50)
         total = len(self.samples) if self.n_example is None else self.n_example
         return replace(self, samples=self.plain().limited(n, n_character).samples, n_example=total)
 
     def plain(self) -> Samples:
-        """Return the same examples as `Samples`."""
+        """Return a `Samples` block with the same examples."""
         return Samples(self.samples, self.metric, self.source_name, self.n_example)
 
     def first(self) -> Samples:
-        """Return the samples that the page shows without its script."""
+        """Return the samples that the page shows if its script does not run."""
         return self.plain().limited(self.page, 3000)
 
     @property
@@ -53,8 +53,8 @@ class Explorer:
         return list(dict.fromkeys(name for sample in self.samples for name in sample.outputs))
 
     def data(self) -> Markup:
-        """Return the examples as JSON that is safe in a script element: no character of it can end
-        the element.
+        """Return the examples as JSON in which no text can close the script element that holds the
+        JSON.
         """
         systems = self.systems
         rows = [
@@ -86,5 +86,5 @@ class Explorer:
 
 
 def rounded(score: float | None) -> float | None:
-    """Return a score with two decimals, for JSON; None where there is no finite number."""
+    """Return a score rounded to two decimals, for JSON; None if it is missing or not finite."""
     return None if score is None or not math.isfinite(score) else round(score, 2)

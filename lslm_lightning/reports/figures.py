@@ -1,10 +1,10 @@
-"""Figures as data and as geometry: curves, histograms and heatmaps.
+"""Figures as data and geometry: curves, histograms and heatmaps.
 
-A figure knows its numbers, `drawing()` returns the geometry that `templates/figures.html` draws as
-inline SVG, and `table()` returns the same numbers for screen readers and Markdown. Drawn here
-rather than by matplotlib, so that strokes and text take the page's own colours (light, dark and
-print from one file), text stays text in the reader's fonts (Chinese too), escaping is the
-template's, and no slow import is needed.
+A figure holds its numbers. `drawing()` returns the geometry that `templates/figures.html` draws as
+inline SVG, and `table()` returns the same numbers for screen readers and Markdown. Figures are not
+drawn by matplotlib: here strokes and text take the colours of the page (light, dark and print in
+one file), text uses the reader's fonts, Chinese included, the template escapes it, and nothing slow
+is imported.
 """
 
 import math
@@ -34,10 +34,10 @@ MAX_MARKED = 20  # longest curve whose points are drawn one by one
 
 
 class Line(NamedTuple):
-    """Drawn series: an SVG path with a gap at every point that is not finite, and its points (x,
-    y).
+    """Geometry of a series: an SVG path with a gap at every point that is not finite, and the
+    points (x, y).
 
-    `dots` are the points that are drawn one by one: all of them where there are few.
+    `dots` are the points drawn as dots: all points of a short series, otherwise none.
     """
 
     name: str
@@ -49,15 +49,19 @@ class Line(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """Curve of equally many `x` and `y`, in any order of x. Points that are not finite are gaps."""
+    """Curve: `y` over `x`, of equal length and in any order of x. Points that are not finite are
+    gaps.
+    """
 
     name: str
     x: Sequence[float] | np.ndarray
     y: Sequence[float] | np.ndarray
 
     def thinned(self) -> tuple["Series", int]:
-        """Return at most MAX_POINTS points in order of x, each the mean of k neighbours (nan if one
-        of them is nan), and k.
+        """Return (thinned series, k): the series sorted by x, with each k neighbouring points
+        replaced by their mean.
+
+        The result has at most MAX_POINTS points. A mean is nan if one of its points is nan.
         """
         x = np.asarray(self.x, float)
         y = np.asarray(self.y, float)
@@ -73,10 +77,10 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Curves:
-    """Line plot over a common horizontal axis; the first series has the accent colour.
+    """Line plot of series over a common horizontal axis. The first series has the accent colour.
 
-    The vertical axis is logarithmic, and labelled so, where all values are positive and more than
-    two powers of ten apart.
+    The vertical axis is logarithmic if all values are positive and span more than two powers of
+    ten.
     """
 
     series: Sequence[Series]
@@ -86,7 +90,7 @@ class Curves:
 
     @property
     def note(self) -> str:
-        """Sentences about averaged points and points that are not finite; "" where there are
+        """Sentences about points that are averages and points that are not finite; "" if there are
         none.
         """
         k = max((series.thinned()[1] for series in self.series), default=1)
@@ -116,7 +120,7 @@ class Curves:
         return frame, [_line(series, to_drawing) for series in thin]
 
     def table(self) -> Table:
-        """Return first, last, lowest and highest value of each series."""
+        """Return a table with the first, last, lowest and highest value of each series."""
         columns = [
             "series",
             "points",
@@ -150,7 +154,7 @@ def _line(series: Series, to_drawing: Callable[[float, float], Point]) -> Line:
 
 
 def _summary(series: Series) -> list[Cell]:
-    """Return the row of a curve in the table: number of points, first, last, lowest and highest."""
+    """Return the table row of a curve: number of points, first, last, lowest and highest value."""
     x = np.asarray(series.x, float)
     y = np.asarray(series.y, float)
     finite = np.isfinite(y)
@@ -172,10 +176,10 @@ def _summary(series: Series) -> list[Cell]:
 
 @dataclass(frozen=True, slots=True)
 class Histogram:
-    """Histogram of several sets of values: one outline for each name over common bins, as a share
-    of its values.
+    """Histogram of several named sets of values over common bins, one outline for each name.
+    Heights are percentages of the values of a name.
 
-    The first name has the accent colour. Values that are not finite are left out.
+    The first name has the accent colour. Values that are not finite are ignored.
     """
 
     values: Mapping[str, Sequence[float]]
@@ -184,8 +188,8 @@ class Histogram:
 
     @property
     def edges(self) -> np.ndarray:
-        """Borders of the bins, a round number apart; between whole numbers where all values are
-        whole, so that no value lies on a border.
+        """Edges of the bins, evenly spaced by a round number. If all values are integers, the edges
+        lie between integers.
         """
         every = np.concatenate(
             [_finite(values) for values in self.values.values()] or [np.zeros(0)]
@@ -249,7 +253,7 @@ def _finite(values: Sequence[float] | Sequence[Sequence[float]] | np.ndarray) ->
 
 
 def _bin_name(low: float, high: float) -> str:
-    """Return the values of a bin as text, such as "3", "3 to 4" or "0.5 to <1"."""
+    """Return the range of a bin as text, such as "3", "3 to 4" or "0.5 to <1"."""
     if low % 1 != 0.5:
         return f"{number(low)} to <{number(high)}"
     first = int(low + 0.5)
@@ -259,11 +263,11 @@ def _bin_name(low: float, high: float) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Heatmap:
-    """Matrix as shades of the accent colour, such as attention: `values` (rows R, columns C), 0 or
-    more, nan for none.
+    """Matrix drawn in shades of the accent colour, such as attention weights.
 
-    There is one label (a token) for each row and column. `row_name` and `column_name` say what they
-    are; languages are BCP 47 codes, for the right glyphs.
+    `values` (R, C) are 0 or above, or nan for an empty cell. Each row and each column has a label,
+    such as a token. `row_name` and `column_name` are the titles of the two axes. The languages are
+    BCP 47 codes, which select the glyphs.
     """
 
     values: Sequence[Sequence[float]] | np.ndarray
@@ -286,7 +290,7 @@ class Heatmap:
 
     @property
     def strongest(self) -> float:
-        """Largest finite value, which has the darkest shade."""
+        """Largest finite value; it is drawn in the darkest shade."""
         return float(_finite(self.values).max(initial=0.0))
 
     def drawing(self) -> "HeatmapDrawing":
@@ -319,8 +323,10 @@ class Heatmap:
 
 
 class HeatmapDrawing(NamedTuple):
-    """Cells of `size` units from (left, head); `shades` (R, C) in 0..1 or None; `upright` is True
-    where column labels are single characters.
+    """Geometry of a heatmap: cells of `size` by `size` units, the first one at (left, head).
+
+    `shades` (R, C) are from 0 to 1, or None for an empty cell. `upright` is True if all column
+    labels are single characters.
     """
 
     left: float
@@ -343,6 +349,6 @@ class HeatmapDrawing(NamedTuple):
 
 
 def _shortened(label: str, n: int = 14) -> str:
-    """Return a label of at most n characters, with visible line breaks."""
+    """Return a label cut to at most n characters, with line breaks as visible symbols."""
     label = label.replace("\n", "⏎")
     return label if len(label) <= n else label[: n - 1] + "…"

@@ -11,10 +11,10 @@ SIGNIFICANT = 4
 
 
 def decimals(values: Iterable[float | None]) -> int | None:
-    """Return the number of decimals that gives the largest of `values` four significant digits, so
-    that a column lines up.
+    """Return a common number of decimals for `values`, which gives the largest of them four
+    significant digits.
 
-    None where one rule does not fit: no finite value, or values more than a thousandfold apart.
+    None if no value is finite, or if the values differ by more than a factor of a thousand.
     """
     sizes = [abs(value) for value in values if value and math.isfinite(value)]
     if not sizes or max(sizes) > 1000 * min(sizes):
@@ -23,10 +23,10 @@ def decimals(values: Iterable[float | None]) -> int | None:
 
 
 def number(value: float | None, places: int | None = None) -> str:
-    """Return a number as text with `places` decimals, or as few as four significant digits need:
-    12,345 and 37.24 and −0.512 and 3.2 × 10⁻⁶.
+    """Return a number as text with `places` decimals; by default with as many as four significant
+    digits need: 12,345 and 37.24 and −0.512 and 3.2 × 10⁻⁶.
 
-    nan and None are a dash, infinity is ∞, and whole numbers have no decimal point.
+    nan and None are a dash, infinity is ∞, and integers have no decimal point.
     """
     if value is None or math.isnan(value):
         return DASH

@@ -1,4 +1,4 @@
-"""Architecture and hyperparameters of a run in a few lines, taken from its configuration."""
+"""Summary of the architecture and hyperparameters of a run, taken from its configuration."""
 
 from collections.abc import Mapping
 
@@ -43,13 +43,13 @@ LONGEST = 12  # number of settings shown of one object
 
 
 def hyperparameters(config: Settings) -> dict[str, str]:
-    """Return the most important settings of a configuration as lines of text by title.
+    """Return the most important settings of a configuration, as one line of text per title.
 
-    Settings that are off (null, false, 0, or the value that means none) are left out, and so are
-    settings of nested objects.
+    Settings without effect (null, false, 0, or a value that means "none") and settings of nested
+    objects are left out.
 
     Args:
-        config: the content of config.yaml.
+        config: parsed content of config.yaml.
     """
     model = (config.get("model") or {}).get("init_args") or {}
     data = (config.get("data") or {}).get("init_args") or {}
@@ -75,7 +75,9 @@ def hyperparameters(config: Settings) -> dict[str, str]:
 
 
 def described(value: Json) -> str:
-    """Return an object of a configuration as "Transformer: d_model 128, norm LayerNorm, ..."."""
+    """Return a `class_path` entry of a configuration as text, such as "Transformer: d_model 128,
+    norm LayerNorm"; for a plain text, its `last_name`.
+    """
     if not is_object(value):
         return last_name(value) if isinstance(value, str) else ""
     settings = value.get("init_args") or {}
@@ -87,14 +89,14 @@ def described(value: Json) -> str:
 
 
 def listed_settings(settings: Settings) -> str:
-    """Return settings as "d_model 128, dropout 0.1", at most `LONGEST` of them."""
+    """Return settings as text, such as "d_model 128, dropout 0.1"; at most `LONGEST` settings."""
     words = [f"{name} {text}" for name, value in settings.items() if (text := shown(value))]
     more = len(words) - LONGEST
     return ", ".join(words[:LONGEST]) + (f", and {more} more" if more > 0 else "")
 
 
 def shown(value: Json) -> str:
-    """Return the value of a setting as text; for an object its class."""
+    """Return the value of a setting as text; for a `class_path` entry, the name of the class."""
     if is_object(value):
         return class_of(value)
     if isinstance(value, bool):
@@ -107,29 +109,29 @@ def shown(value: Json) -> str:
 
 
 def is_object(value: Json) -> bool:
-    """Return whether a setting names a class, with `class_path`."""
+    """Return whether a setting is a mapping with `class_path`."""
     return isinstance(value, Mapping) and isinstance(value.get("class_path"), str)
 
 
 def class_of(value: Settings) -> str:
-    """Return the class of an object without its modules."""
+    """Return the class name of a `class_path` entry, without modules."""
     path: str = value["class_path"]
     return path.rpartition(".")[2]
 
 
 def is_scalar(value: Json) -> bool:
-    """Return whether a setting is one text or number."""
+    """Return whether the value of a setting is a single text or number."""
     return isinstance(value, str | int | float)
 
 
 def is_set(value: Json) -> bool:
-    """Return whether a setting has a value other than null, false, 0 and empty."""
+    """Return whether the value of a setting is neither null, false, 0 nor empty."""
     return value not in (None, False, 0, "", [], {})
 
 
 def last_name(path: str) -> str:
-    """Return the class of a class path without its modules; other text, such as a version or a file
-    name, unchanged.
+    """Return the class name of a class path, without modules. Other text with dots, such as a
+    version or a file name, is returned unchanged.
     """
     parts = path.split(".")
     is_class = all(map(str.isidentifier, parts)) and parts[-1][0].isupper()

@@ -17,7 +17,9 @@ BOTTOM = 22.0  # room for labels below
 
 
 class Bar(NamedTuple):
-    """Drawn score: name and value, vertical position, x of the value and of its bounds."""
+    """Geometry of one score: name and value, vertical position, and x of the value and of both
+    bounds.
+    """
 
     name: str
     value: str
@@ -29,7 +31,7 @@ class Bar(NamedTuple):
 
 
 class IntervalDrawing(NamedTuple):
-    """Bars, the best first, and the axis below them."""
+    """Geometry of the figure: bars, the best first, and the axis below them."""
 
     width: float
     height: float
@@ -39,9 +41,9 @@ class IntervalDrawing(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Intervals:
-    """Systems in order of their score in one metric, the best first, each with its 95 % interval.
+    """Scores of several systems in one metric with their 95 % intervals, the best first.
 
-    `own` is the system that has the accent colour. Scores that are not finite are left out.
+    The system `own` has the accent colour. Scores that are not finite are left out.
     """
 
     scores: Mapping[str, Score]
@@ -49,7 +51,7 @@ class Intervals:
 
     @property
     def caption(self) -> str:
-        """Name and unit of the metric, and which direction is better."""
+        """Name and unit of the metric, and the better direction."""
         heading = heading_of(next(iter(self.scores.values())))
         unit = f", {heading.shown_unit}" if heading.shown_unit else ""
         has_bounds = any(bounds(score) for score in self.scores.values())
@@ -100,13 +102,15 @@ class Intervals:
 
 
 def bounds(score: Score) -> tuple[float, ...]:
-    """Return the lower and upper bound of a score's interval; an empty tuple where it has none."""
+    """Return the lower and upper bound of the interval of a score; an empty tuple if it has no
+    interval.
+    """
     found = () if score.low is None or score.high is None else (score.low, score.high)
     return found if all(map(math.isfinite, found)) else ()
 
 
 def shortened(name: str, width: float) -> str:
-    """Return the name with as many characters as fit into `width`."""
+    """Return the name, cut to fit into `width` units of the drawing."""
     if text_width(name) <= width:
         return name
     while name and text_width(name + "…") > width:

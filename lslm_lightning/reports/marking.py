@@ -1,4 +1,4 @@
-"""Text with two marked spans: the expected answer and the given one."""
+"""Text with two marked spans: the expected answer and the answer given by a system."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,11 +10,10 @@ GIVEN = "given"
 
 @dataclass(frozen=True, slots=True)
 class MarkedText:
-    """Text with the character spans [start, end) of the expected answer and of the given one;
-    either may be None, and they may overlap.
+    """Text with the expected answer and the given answer marked.
 
-    `words` is a remark, such as an answer that does not occur in the text. `language` is a BCP 47
-    code.
+    `wanted` and `given` are character spans [start, end), or None; they may overlap. `words` is a
+    remark, for example that the answer does not occur in the text. `language` is a BCP 47 code.
     """
 
     text: str
@@ -25,7 +24,7 @@ class MarkedText:
     language: str = "en"
 
     def pieces(self) -> Sequence[tuple[str, tuple[str, ...]]]:
-        """Return the pieces of the text in order, each with the names of its marks."""
+        """Return the text in pieces, each with the marks on it: "wanted", "given", both or none."""
         spans = {WANTED: self.wanted, GIVEN: self.given}
         edges = sorted(
             {0, len(self.text), *(edge for span in spans.values() if span for edge in span)}

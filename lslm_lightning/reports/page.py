@@ -1,9 +1,8 @@
 """Rendering of a report as one self-contained HTML page and as Markdown.
 
-The page opens from disk, makes no network requests, runs no script but the project's own where
-outputs can be searched, and carries a content security policy that forbids all else. Every value
-that a template prints is first made safe to show (`display.safe_text`) and then escaped for its
-format, whatever the template does.
+The page opens from disk and makes no network requests. Its only script is the project's own, and
+only if outputs can be searched; a content security policy forbids all others. Every value is made
+safe to show (`display.safe_text`) and then escaped for its format before a template prints it.
 """
 
 import base64
@@ -54,32 +53,36 @@ def render_html(report: Report, n_sample: int = N_SAMPLE) -> str:
 
 
 def contains_block(block: object, kind: type) -> bool:
-    """Return whether a report, section or block is or contains a block of this kind."""
+    """Return whether `block` (a report, a section or a block) is, or contains, a block of class
+    `kind`.
+    """
     inner = getattr(block, "sections", None) or getattr(block, "blocks", None) or []
     return isinstance(block, kind) or any(contains_block(part, kind) for part in inner)
 
 
 def csp_digest(text: str) -> str:
-    """Return the SHA-256 digest of a text in base64, as a content security policy expects it."""
+    """Return the SHA-256 digest of a script or style in base64, as a content security policy lists
+    it.
+    """
     return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
 def render_markdown(report: Report, n_sample: int = N_SAMPLE) -> str:
-    """Return the same content as Markdown (GitHub's tables); figures become tables, differences are
-    not marked.
+    """Return the report as Markdown (GitHub's tables), with at most `n_sample` samples in each
+    block of samples. Figures become tables, and differences are not marked.
     """
     text = _environment("md").get_template("page.md").render(report=limited(report, n_sample))
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
 
 def write_report(report: Report, directory: str | os.PathLike[str]) -> Path:
-    """Write `index.html` and `report.md` into the directory, created if need be, and return the
+    """Write `index.html` and `report.md` into `directory`, which is created if needed; return the
     path of the page.
 
-    The page is kept below 5 MB by showing fewer samples.
+    The page shows fewer samples if it would exceed 5 MB.
 
     Raises:
-        ValueError: if it is larger even with one sample.
+        ValueError: the page exceeds 5 MB even with one sample.
     """
     n_sample = N_SAMPLE
     while len(page := render_html(report, n_sample).encode()) >= MAX_BYTES:
@@ -97,8 +100,8 @@ def write_report(report: Report, directory: str | os.PathLike[str]) -> Path:
 
 
 def limited(block: object, n_sample: int) -> object:
-    """Return the report, section or block with at most `n_sample` samples in each block of samples,
-    and long texts cut.
+    """Return `block` (a report, a section or a block) with at most `n_sample` samples in each block
+    of samples and with long texts cut.
     """
     if isinstance(block, Samples | Explorer):
         return block.limited(n_sample, N_CHARACTER)
@@ -120,12 +123,14 @@ def _plain(value: object, places: int | None = None) -> str:
 
 
 def _shown(to_format: Callable[[str], str], value: object) -> object:
-    """Return a value as a template prints it: markup unchanged, anything else as escaped text."""
+    """Return a value as a template prints it: markup unchanged, any other value as text escaped by
+    `to_format`.
+    """
     return value if hasattr(value, "__html__") else Markup(to_format(_plain(value)))
 
 
 def _decimal(value: float, places: int = 1) -> str:
-    """Return a number in the notation of SVG."""
+    """Return a number as SVG writes it, with `places` decimals."""
     return f"{value:.{places}f}".rstrip("0").rstrip(".")
 
 

@@ -21,15 +21,13 @@ QUANTILES = (0.1, 0.995)
 
 
 def data_uri(data: bytes, kind: str) -> str:
-    """Return the bytes of a file as a `data:` address, which needs no network."""
+    """Return bytes as a `data:` URI, which needs no network. `kind` is their media type."""
     return f"data:{kind};base64,{base64.b64encode(data).decode()}"
 
 
 @dataclass(frozen=True, slots=True)
 class Sound:
-    """Audio player with the sound embedded in the page; `kind` is its media type, such as
-    "audio/flac".
-    """
+    """Audio player with embedded sound; `kind` is the media type, such as "audio/flac"."""
 
     data: bytes
     kind: str
@@ -37,12 +35,12 @@ class Sound:
 
     @property
     def address(self) -> str:
-        """Sound as a `data:` address."""
+        """Sound as a `data:` URI."""
         return data_uri(self.data, self.kind)
 
 
 class TimeMark(NamedTuple):
-    """Piece of text and its frames, from the first to the one after the last."""
+    """Text with the range of frames [start, end) in which it occurs."""
 
     start: float
     end: float
@@ -50,7 +48,7 @@ class TimeMark(NamedTuple):
 
 
 class Label(NamedTuple):
-    """Drawn time mark: a bar from `x` of this width, and its text in row `line`."""
+    """Drawn time mark: a bar of `width` at `x`, and its text in row `line` below the picture."""
 
     x: float
     width: float
@@ -60,11 +58,11 @@ class Label(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Spectrogram:
-    """Features over time as shades of grey, with time marks below: `values` (T, F), the first
+    """Features over time in shades of grey, with time marks below: `values` (T, F), the first
     feature at the bottom.
 
-    Shades are spread evenly between a low and a high quantile of the values; frames that share a
-    pixel are averaged. `per_second` is the number of frames in a second.
+    Shades range from a low to a high quantile of the values. Frames that share a pixel are
+    averaged. `per_second` is the number of frames per second.
     """
 
     values: np.ndarray
@@ -74,7 +72,9 @@ class Spectrogram:
 
     @property
     def address(self) -> str:
-        """Picture as a `data:` address, one pixel for each value, at most as wide as the figure."""
+        """Picture as a `data:` URI. Each value is one pixel, unless there are more frames than the
+        figure is wide.
+        """
         # (F, T), the highest first
         values = average_rows(np.asarray(self.values, float), int(WIDTH)).T[::-1]
         low, high = np.quantile(values, QUANTILES) if values.size else (0.0, 1.0)
@@ -87,7 +87,7 @@ class Spectrogram:
         return len(self.values) / self.per_second
 
     def labels(self) -> list[Label]:
-        """Return the labels below the picture, each in the first row that has room for it."""
+        """Return the labels of the time marks, each in the first row where it overlaps no other."""
         scale = WIDTH / max(1, len(self.values))
         ends: list[float] = []  # of the last label in each row
         labels = []
@@ -106,7 +106,7 @@ class Spectrogram:
         return WIDTH, HEIGHT + 6 + LINE * lines, labels
 
     def table(self) -> Table:
-        """Return the time marks as a table in seconds."""
+        """Return a table of the time marks, with start and end in seconds."""
         rows: list[list[Cell]] = [
             [mark.text, mark.start / self.per_second, mark.end / self.per_second]
             for mark in self.marks
@@ -117,8 +117,8 @@ class Spectrogram:
 
 
 class RecordingPair(NamedTuple):
-    """One step of an alignment: the expected unit and the written one, "" for none, and the
-    operation that relates them.
+    """Step of an alignment: the operation, the reference unit and the output unit; "" for a missing
+    unit.
     """
 
     operation: str  # equal, substitute, delete or insert
@@ -128,7 +128,7 @@ class RecordingPair(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Aligned:
-    """Output aligned to its reference, unit by unit; units that differ are marked by colour and
+    """Output aligned to its reference, unit by unit. Differing units are marked by colour and by
     text.
     """
 
@@ -145,8 +145,8 @@ class Aligned:
 
 
 def average_rows(values: np.ndarray, most: int) -> np.ndarray:
-    """Return at most `most` rows of (T, F), each the mean of neighbouring rows in groups of nearly
-    equal size.
+    """Return `values` (T, F) reduced to at most `most` rows, each the mean of a group of
+    neighbouring rows. The groups have nearly equal sizes.
     """
     if len(values) <= most:
         return values
@@ -155,7 +155,7 @@ def average_rows(values: np.ndarray, most: int) -> np.ndarray:
 
 
 def png(shades: np.ndarray) -> bytes:
-    """Return a grey picture (rows, columns) uint8 as a PNG file.
+    """Return a greyscale picture (rows, columns) uint8 as the bytes of a PNG file.
 
     Source: Portable Network Graphics (PNG) Specification, third edition, section 5.
     """

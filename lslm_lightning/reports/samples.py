@@ -11,10 +11,10 @@ LONG_SOURCE = 400  # characters
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One example: its source, the output of each system, and the references.
+    """Example of a test set: its source, the output of each system, and the references.
 
-    `outputs` and `scores` are by system name; an output that was not given is None. `language`, a
-    BCP 47 code, is that of outputs and references.
+    `outputs` and `scores` are by system; a missing output is None. `language` is the BCP 47 code of
+    outputs and references.
     """
 
     id: str
@@ -26,8 +26,8 @@ class Sample:
     source_language: str = "en"
 
     def source_parts(self) -> tuple[str, str]:
-        """Return the beginning of the source, and the rest of a long one, which the page folds
-        away.
+        """Return the source in two parts: the beginning, and the rest, which the page folds away.
+        The rest is "" for a short source.
         """
         if len(self.source) <= LONG_SOURCE:
             return self.source, ""
@@ -41,8 +41,9 @@ class Sample:
     def compared(
         self,
     ) -> tuple[dict[str, list[DifferencePiece] | None], list[list[DifferencePiece]]]:
-        """Return outputs and references as pieces that differ or not. References are marked only
-        where there is one output.
+        """Return the outputs by system and the references, each as pieces that are equal or differ.
+
+        References are marked only if there is a single output.
         """
         outputs = {
             name: None if text is None else compare(text, self.references)
@@ -57,12 +58,14 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """Examples side by side, with differences marked; the page shows some of them, evenly spaced,
-    and says how many of how many.
+    """Examples with their outputs and references, and differences marked. The page shows a
+    selection, evenly spaced, and states its size.
 
-    `metric` names the metric of `Sample.scores`; `source_name` is the heading of the source
-    ("source", "prompt", "document"). `n_example` is the size of the test set, if fewer are given;
-    all but the first `n_open` are folded away.
+    Attributes:
+        metric: name of the metric of `Sample.scores`.
+        source_name: heading of the source, such as "source", "prompt" or "document".
+        n_example: size of the test set, if `samples` are only a part of it.
+        n_open: number of samples shown; the page folds the others away.
     """
 
     samples: Sequence[Sample]
@@ -78,7 +81,7 @@ class Samples:
 
     @property
     def shown(self) -> str:
-        """Sentence that says how many of how many examples are shown."""
+        """Sentence that states the number of examples shown and in total."""
         n = len(self.samples)
         return (
             counted(n, "example") + "."
@@ -87,14 +90,14 @@ class Samples:
         )
 
     def score(self, sample: Sample, name: str) -> str:
-        """Return the score of the output of system `name`, such as "chrF 53.21"; "" where there is
+        """Return the score of the output of system `name`, such as "chrF 53.21"; "" if there is
         none.
         """
         return f"{self.metric} {number(sample.scores[name])}" if name in sample.scores else ""
 
     def limited(self, n_sample: int, n_character: int) -> "Samples":
-        """Return at most `n_sample` samples, evenly spaced from the first, each text cut after
-        `n_character` characters with the rest counted.
+        """Return at most `n_sample` samples, evenly spaced from the first. Each text is cut after
+        `n_character` characters, followed by the number of characters left out.
         """
         n = min(n_sample, len(self.samples))
 

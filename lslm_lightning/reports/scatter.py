@@ -22,8 +22,10 @@ HALF_MARK = 5.0  # half the size of a mark
 
 
 class Mark(NamedTuple):
-    """Drawn system: its point, its name, where the name is written and whether it ends there, and
-    whether no other system is both cheaper and better.
+    """Drawn system: its point, its name, and the position of the name.
+
+    `name_at` is the start of the name, or its end if `end` is True. `best` is True if the system is
+    on the Pareto front.
     """
 
     at: Point
@@ -35,11 +37,11 @@ class Mark(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Scatter:
-    """Systems as points (cost, quality); those on the Pareto front (no other is both cheaper and
-    better) are joined.
+    """Scatter plot of systems as points (cost, quality). A line joins the systems on the Pareto
+    front, for which no other system is both cheaper and better.
 
-    Systems without one of the two numbers are left out of the figure, not of the table. The
-    horizontal axis is logarithmic where costs are positive and more than a power of ten apart.
+    A system without cost or quality is shown in the table, but not in the figure. The horizontal
+    axis is logarithmic if all costs are positive and span more than a factor of ten.
     """
 
     points: Mapping[str, tuple[float, float]]
@@ -48,13 +50,15 @@ class Scatter:
     caption: str = ""
 
     def finite(self) -> dict[str, tuple[float, float]]:
-        """Return the points whose two numbers are finite."""
+        """Return the points whose cost and quality are both finite."""
         return {
             name: point for name, point in self.points.items() if all(map(math.isfinite, point))
         }
 
     def front(self) -> list[str]:
-        """Return the systems on the Pareto front, the cheapest first; of equal ones all."""
+        """Return the systems on the Pareto front, the cheapest first. Systems with equal cost and
+        quality are all included.
+        """
         sign = 1 if self.y.higher_is_better else -1
         best = (math.nan, -math.inf)
         found = []
@@ -67,8 +71,8 @@ class Scatter:
         return found
 
     def drawing(self) -> tuple[PlotFrame, list[Mark], str]:
-        """Return the frame, the marks, and the SVG path of the Pareto front ("" for fewer than two
-        points).
+        """Return the frame of the plot, the marks, and the SVG path of the Pareto front, which is
+        "" for fewer than two points.
         """
         points = self.finite()
         front = self.front()
@@ -107,7 +111,7 @@ class Scatter:
         return frame, marks, path if len(front) > 1 else ""
 
     def table(self) -> Table:
-        """Return the points as a table, with those on the front marked."""
+        """Return the points as a table with a column that marks the Pareto front."""
         front = self.front()
         rows: list[list[Cell]] = [
             [
@@ -121,11 +125,15 @@ class Scatter:
 
 
 def name_positions(marks: Mapping[str, Point], width: float) -> dict[str, tuple[Point, bool]]:
-    """Return where to write each name so that it hides no other name and no mark, as far as there
-    is room.
+    """Return a position for the name of each system, such that it hides no other name or mark if
+    possible.
 
-    The position (x, y) is that of the start of the name, or of its end where the flag is set; y is
-    the middle of the line. Tried are positions beside the mark, then higher and lower ones.
+    A position is ((x, y), end): x is the start of the name, or its end if `end` is True; y is the
+    middle of the line. Positions beside the mark are tried first, then higher and lower ones.
+
+    Args:
+        marks: point of each system.
+        width: width of the drawing, which no name may exceed.
     """
     taken = [
         (x - HALF_MARK, y - HALF_MARK, x + HALF_MARK, y + HALF_MARK) for x, y in marks.values()

@@ -1,4 +1,4 @@
-"""Table of scores, of one system or of several."""
+"""Table of the scores of one or more systems."""
 
 import math
 from collections.abc import Collection, Mapping, Sequence
@@ -13,12 +13,16 @@ from lslm_lightning.reports.formatting import counted, decimals
 
 @dataclass(frozen=True, slots=True)
 class ScoreTable:
-    """Scores by system: for one system a row for each metric; for several a row for each system and
-    a column for each metric, the best in bold. Signatures are listed below.
+    """Scores by system. For one system, the table has a row for each metric. For several, it has a
+    row for each system and a column for each metric, with the best score in bold. Signatures are
+    listed below the table.
 
-    Scores whose signatures differ are shown but not ranked. `reasons` says by (system, metric) why
-    a number is missing; a missing or nan score without one is "not defined for this system".
-    `apart` are systems that were evaluated on another test set: they are shown, and never the best.
+    Scores with different signatures are shown, but not ranked.
+
+    Attributes:
+        reasons: reason for a missing or nan score, by (system, metric); by default "not defined for
+            this system".
+        apart: systems evaluated on another test set, which are shown but never ranked best.
     """
 
     systems: Mapping[str, Sequence[Score]]
@@ -91,15 +95,15 @@ class ScoreTable:
 
 
 def heading_of(score: Score) -> Heading:
-    """Return the heading of a column of scores in this metric."""
+    """Return the column heading for scores in the metric of `score`."""
     label = metric_label(score.metric)
     key = score.metric
     return Heading(label, score.unit, score.higher_is_better, "" if label == key else key)
 
 
 def best_value(scores: Sequence[Score]) -> float | None:
-    """Return the best value among scores of one metric; None for fewer than two, or if they are not
-    comparable (see `differing_parts`).
+    """Return the best value among scores in one metric; None for fewer than two scores, or if
+    `differing_parts` finds that they are not comparable.
     """
     if len(scores) < 2 or any(differing_parts(*pair) for pair in combinations(scores, 2)):
         return None
@@ -107,8 +111,10 @@ def best_value(scores: Sequence[Score]) -> float | None:
 
 
 def _readings(metric: str, scores: Mapping[str, Score]) -> list[tuple[tuple[str, str], str]]:
-    """Return ((signature, number of examples), label) for each group of systems with equal
-    signatures; labels of several groups name the systems, and say if the scores are not ranked.
+    """Return the signatures of the scores in a metric, as ((signature, number of examples), label).
+
+    Systems with equal signatures share one entry. If there are several entries, the label names the
+    systems of each, and states whether the scores are not ranked.
     """
     label = metric_label(metric)
     kinds: dict[tuple[str, str], list[str]] = {}

@@ -1,4 +1,4 @@
-"""Text whose pieces are shaded by a number each."""
+"""Text in pieces, each shaded by a number."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,10 +11,10 @@ EDGES = (1.0, 2.0, 4.0, 8.0, 16.0)
 
 @dataclass(frozen=True, slots=True)
 class Shades:
-    """Text in pieces, each with a value that chooses one of six shades (None: no shade); pointing
-    at a piece shows the value.
+    """Text in pieces, each with a value that selects one of six shades, or None for no shade.
+    Pointing at a piece shows its value.
 
-    Bounds of the shades double: below 1, 1 to 2, 2 to 4, 4 to 8, 8 to 16, more.
+    The bounds of the shades double: below 1, 1 to 2, 2 to 4, 4 to 8, 8 to 16, and above.
     """
 
     pieces: Sequence[tuple[str, float | None]]
@@ -37,7 +37,7 @@ class Shades:
 
     @property
     def text(self) -> str:
-        """Whole text."""
+        """Text of all pieces joined."""
         return "".join(text for text, _ in self.pieces)
 
     @property

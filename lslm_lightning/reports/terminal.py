@@ -1,4 +1,4 @@
-"""Tables of a report in the terminal; every text is shown as it is, never as markup or an escape
+"""Tables of a report in the terminal. All text is shown literally, never as markup or an escape
 sequence.
 """
 
@@ -16,7 +16,7 @@ from lslm_lightning.safety.terminal import console
 
 
 def show_table(table: Table) -> None:
-    """Print a table, and below it the reasons for missing values and its notes, one per line."""
+    """Print a table, followed by the reasons for missing values and the notes, one per line."""
     output = console()
     reasons = table.reasons()
     title = Text(safe_text(table.caption)) if table.caption else None
@@ -42,8 +42,8 @@ def show_conclusion(sentences: Sequence[str]) -> None:
 
 
 def show_findings(findings: Sequence[Finding]) -> None:
-    """Print the findings of sanity checks, one per line; outputs in them are shown as text, never
-    as markup.
+    """Print the findings of sanity checks, one per line. Text in them is shown literally, never as
+    markup.
     """
     output = console()
     for finding in findings:
@@ -54,7 +54,9 @@ def show_findings(findings: Sequence[Finding]) -> None:
 
 
 def cell(value: object, places: int | None = None, reasons: Sequence[str] = ()) -> Text:
-    """Return a value as plain text; a missing one as a dash with the number of its reason."""
+    """Return a table cell as plain text. A missing value is a dash with the number of its reason in
+    `reasons`.
+    """
     if isinstance(value, Missing):
         number_of_reason = f"({reasons.index(value.reason) + 1})" if value.reason in reasons else ""
         return Text(f"{DASH} {number_of_reason or safe_text(value.reason)}", "dim")

@@ -1,6 +1,4 @@
-"""Sections on how several runs were trained: learning curves, and settings in which the runs
-differ.
-"""
+"""Report sections on the training of several runs: learning curves, and differing settings."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -14,7 +12,7 @@ from lslm_lightning.reports.figures import Curves, Series
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """Training of a run: its settings by dotted name, and all its logged values."""
+    """Training of one run: its name, its settings by dotted name, and all its logged values."""
 
     name: str
     config: Mapping[str, str]
@@ -22,7 +20,7 @@ class Trained:
 
     @property
     def n_token(self) -> float | None:
-        """Number of tokens read in training, source and target; None where it was not logged."""
+        """Number of source and target tokens read in training; None if it was not logged."""
         return max(
             (row["value"] or 0.0 for row in self.logged if row["name"] == "train/tokens"),
             default=None,
@@ -30,8 +28,8 @@ class Trained:
 
 
 def training_sections(runs: Sequence[Trained], headline: str) -> list[Section]:
-    """Return the sections "Learning curves" and "Config differences"; none for fewer than two
-    runs.
+    """Return the sections "Learning curves" and "Config differences"; an empty list for fewer than
+    two runs.
     """
     if len(runs) < 2:
         return []
@@ -39,8 +37,8 @@ def training_sections(runs: Sequence[Trained], headline: str) -> list[Section]:
 
 
 def curves(runs: Sequence[Trained], headline: str) -> Section | None:
-    """Return figures of the losses and of the headline metric on validation, one line for each run;
-    None if nothing was logged.
+    """Return a section with the training loss, the validation loss and the metric `headline` in
+    validation, one line per run; None if nothing was logged.
     """
     pictures = []
     for name in dict.fromkeys(("val/loss", f"val/{headline}", "train/loss")):
@@ -62,7 +60,7 @@ def curves(runs: Sequence[Trained], headline: str) -> Section | None:
 
 
 def config_differences(runs: Sequence[Trained]) -> Section:
-    """Return a table of the settings in which the runs differ."""
+    """Return a section with a table of the settings that differ between the runs."""
     rows: list[list[Cell]] = []
     for key in dict.fromkeys(key for run in runs for key in run.config):
         values = [run.config.get(key) for run in runs]

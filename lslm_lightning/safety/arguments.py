@@ -1,5 +1,5 @@
-"""Command-line arguments: their secrets are learned, and kept out of what other users see of a
-process.
+"""Command-line arguments: their secrets are added to the known secrets and hidden from other users,
+who see the arguments of a process.
 """
 
 import json
@@ -12,8 +12,8 @@ VARIABLE = "LSLM_ARGUMENTS"  # arguments for a process that we start, which `ps`
 
 
 def given_arguments(argv: Sequence[str]) -> list[str]:
-    """Return the arguments of this process, with those that came through its environment, and learn
-    their secrets.
+    """Return `argv` and the arguments passed in the environment variable `LSLM_ARGUMENTS`, and add
+    their secrets to the known secrets.
     """
     try:
         hidden = [str(word) for word in json.loads(os.environ.get(VARIABLE, "[]"))]
@@ -25,10 +25,10 @@ def given_arguments(argv: Sequence[str]) -> list[str]:
 
 
 def hide_arguments(words: Sequence[str]) -> tuple[list[str], Mapping[str, str]]:
-    """Return the arguments that others may see, and environment variables that pass the secret ones
-    to a `lslm` process.
+    """Split arguments into visible arguments and environment variables.
 
-    Only arguments of the form `--name=value` are moved.
+    Arguments of the form `--name=value` with a secret value are moved into `LSLM_ARGUMENTS`, where
+    a `lslm` process finds them. All others remain visible.
     """
     shown = redacted_arguments(words)
     secret = [word for word, other in zip(words, shown, strict=True) if word != other]

@@ -1,4 +1,4 @@
-"""Text that is safe to show: invisible characters made visible, and no secret in use."""
+"""Text that is safe to show: invisible characters are visible, and secrets are masked."""
 
 from collections.abc import Mapping
 
@@ -8,12 +8,14 @@ from lslm_lightning.types import Json
 
 
 def safe_text(value: object) -> str:
-    """Return the text of a value with invisible characters as code points and without secrets."""
+    """Return a value as text, with invisible characters written as code points and secrets
+    masked.
+    """
     return visible(without_known(str(value)))
 
 
 def safe_values(value: Json) -> Json:
-    """Return the same mappings and lists with `safe_text` applied to each text in them."""
+    """Return nested mappings and lists with `safe_text` applied to every text in them."""
     if isinstance(value, Mapping):
         return {name: safe_values(inner) for name, inner in value.items()}
     if isinstance(value, list | tuple):

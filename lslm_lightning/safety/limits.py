@@ -1,5 +1,5 @@
-"""Limits on the memory that reading one file may take: in proportion to its size, unless the user
-sets another limit.
+"""Limits on the memory for reading one file. They are proportional to the size of the file, unless
+the user sets `$LSLM_MAX_UNPACKED_BYTES`.
 """
 
 import os
@@ -12,16 +12,16 @@ LINE = 1 << 30  # bytes of one line of a file that is read as a stream
 
 
 def is_chosen() -> bool:
-    """Return whether the user set the number of bytes that a file may unpack to."""
+    """Return whether the user set `$LSLM_MAX_UNPACKED_BYTES`."""
     return bool(os.environ.get(SETTING))
 
 
 def max_unpacked(n_byte: int) -> int:
-    """Return the number of bytes that a file of `n_byte` may unpack to: `$LSLM_MAX_UNPACKED_BYTES`,
-    or 200 times its size.
+    """Return the number of bytes that a file of `n_byte` bytes may unpack to:
+    `$LSLM_MAX_UNPACKED_BYTES` if set, otherwise 200 * `n_byte`, but at least 64 MiB.
 
     Raises:
-        ValueError: the setting is not a number of bytes.
+        ValueError: `$LSLM_MAX_UNPACKED_BYTES` is not a number of bytes.
     """
     if chosen := os.environ.get(SETTING):
         if not chosen.isascii() or not chosen.isdigit() or len(chosen) > 18:
@@ -31,16 +31,16 @@ def max_unpacked(n_byte: int) -> int:
 
 
 def max_in_memory(n_byte: int) -> int:
-    """Return the number of bytes that a file of `n_byte` may unpack to if all are held in memory at
-    once.
+    """Return the number of bytes that a file of `n_byte` bytes may unpack to if all of them are in
+    memory at once.
     """
     limit = max_unpacked(n_byte)
     return limit if is_chosen() else min(limit, IN_MEMORY)
 
 
 def max_line() -> int:
-    """Return the number of bytes that one line, or one JSON value, may have where a file is read in
-    a stream.
+    """Return the largest number of bytes of one line or one JSON value of a file that is read as a
+    stream.
     """
     return max(LINE, max_unpacked(0))
 
@@ -48,11 +48,12 @@ def max_line() -> int:
 def too_large(
     name: str, limit: int, n_byte: int | None = None, verb: str = "unpacks to"
 ) -> ValueError:
-    """Return the error for a file, or a part of one, of more than `limit` bytes.
+    """Return the error for a file that exceeds `limit` bytes.
 
     Args:
-        n_byte: size of the packed file, if there is one.
-        verb: what the file does beyond the limit.
+        name: file or part of a file, as the message calls it.
+        n_byte: size of the packed file; None if the file is not packed.
+        verb: verb of the message: `name` "unpacks to" more than `limit` bytes.
     """
     size = f" from {n_byte:,}" if n_byte is not None else ""
     words = f"{name}: {verb} more than {limit:,} bytes{size}"

@@ -5,12 +5,12 @@ import sys
 
 
 class StandardError(logging.Handler):
-    """Log handler that writes to the current `sys.stderr`, which may change: several commands may
-    run in one process.
+    """Log handler that writes to the current `sys.stderr`, which differs between commands that run
+    in one process.
     """
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write one record as one line."""
+        """Write a log record as one line."""
         print(self.format(record), file=sys.stderr, flush=True)
 
 

@@ -1,5 +1,5 @@
-"""Upper limits of numeric settings, so that an absurd number is refused by name before it fills
-memory or disk.
+"""Upper limits of numeric settings. A number that is too large is reported with the name of its
+setting before it fills memory or disk.
 """
 
 import math
@@ -39,7 +39,8 @@ def check_magnitudes(settings: Json) -> None:
     """Check that no number of a configuration is nan or above the limit for its setting.
 
     Raises:
-        ValueError: one is; the message names the setting, the number and the limit.
+        ValueError: a number is not allowed; the message names the setting, the number and the
+            limit.
     """
     for name, value in numbers(settings):
         most = LARGEST.get(setting_of(name))
@@ -52,9 +53,11 @@ def check_magnitudes(settings: Json) -> None:
 
 
 def numbers(settings: Json, name: str = "") -> Iterator[tuple[str, int | float]]:
-    """Yield every number in mappings and lists with its dotted name, without `init_args`.
+    """Yield (dotted name, number) for every number in nested mappings and lists. `init_args` is
+    left out of the names.
 
-    A text of digits counts as a number where `LARGEST` knows the setting: `devices: "4"`.
+    A text of digits, such as `devices: "4"`, counts as a number if `LARGEST` has a limit for the
+    setting.
     """
     if isinstance(settings, bool) or settings is None:
         return
@@ -73,12 +76,12 @@ def numbers(settings: Json, name: str = "") -> Iterator[tuple[str, int | float]]
 
 
 def setting_of(name: str) -> str:
-    """Return the last part of a dotted name that is not an index of a list."""
+    """Return the last part of a dotted name that is not a list index."""
     return next((part for part in reversed(name.split(".")) if not part.isdecimal()), name)
 
 
 def shortened(value: int | float) -> str:
-    """Return a number as text, very large integers as a power of ten."""
+    """Return a number as text; a very large integer as a power of ten."""
     if isinstance(value, float) or abs(value) < 10**24:
         return str(value)
     return f"{'-' if value < 0 else ''}10^{int(math.log10(abs(value)))}"

@@ -1,7 +1,8 @@
-"""Tracking servers that this user has named, recorded in the user's own files, outside of any run.
+"""Tracking servers that the user has named. The list is one of the user's own files and belongs to
+no run.
 
-A run directory may come from an untrusted source. The server that its mlflow.json names gets
-neither credentials nor files, unless the user has named that server too, by `MLFLOW_TRACKING_URI`.
+A run directory may come from an untrusted source. The server named in its mlflow.json receives
+neither credentials nor files, unless the user has named the same server by `MLFLOW_TRACKING_URI`.
 """
 
 from pathlib import Path
@@ -16,7 +17,9 @@ def record_path() -> Path:
 
 
 def add(address: str) -> None:
-    """Record an address that the user has named; ignore it if the file cannot be written."""
+    """Record an address that the user has named. If the file cannot be written, nothing is
+    recorded.
+    """
     address = plain(address)
     known = recorded()
     if address not in known:
@@ -27,7 +30,7 @@ def add(address: str) -> None:
 
 
 def is_known(address: str) -> bool:
-    """Return whether the user has named this server before.
+    """Return whether the user has named the server at `address` before.
 
     False for an address that contains a secret: without the secret it may be the address of another
     server, as in `http://other:/x@named`.

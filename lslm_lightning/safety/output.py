@@ -1,7 +1,7 @@
-"""Standard output and standard error whose failure ends no work.
+"""Standard output and standard error that never end a command by an error.
 
-A terminal in Latin-1 cannot show "↓", the reader of a pipe goes away (`lslm run ... | head -1`),
-the disk under a log is full, a terminal is closed: none of these may end a training.
+A training continues if a terminal in Latin-1 cannot show "↓", if the reader of a pipe is gone
+(`lslm run ... | head -1`), if the disk under a log is full, or if the terminal is closed.
 """
 
 import io
@@ -21,8 +21,8 @@ def protect_output(command: str) -> None:
     """Replace standard output and error by streams that raise no errors, unless the command is in
     `STREAMED`.
 
-    Characters that the encoding lacks are written as `\\u2193`. Streams that were put in the place
-    of Python's own, as notebooks and test runners do, are left alone.
+    Characters that the encoding lacks are written as `\\u2193`. Streams that a notebook or a test
+    runner has put in place of Python's own are left unchanged.
     """
     open_closed_streams()
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout is sys.__stdout__:
@@ -35,9 +35,11 @@ def protect_output(command: str) -> None:
 
 
 def open_closed_streams() -> None:
-    """Open the standard streams that the process was started without (`>&-`), on the null device.
+    """Open the standard streams that were closed when the process started (`>&-`), on the null
+    device.
 
-    Otherwise the next file that is opened would take their place, and be printed into.
+    Otherwise the next file opened would get the file number of a standard stream, and output would
+    be printed into that file.
     """
     for number in range(3):
         try:
@@ -54,7 +56,7 @@ class LastingFile(io.FileIO):
     """File whose writes never fail: data that cannot be written is dropped."""
 
     def write(self, data: "ReadableBuffer", /) -> int:
-        """Write the data, and return the number of bytes that were written or dropped."""
+        """Write the data; return the number of bytes written or dropped."""
         try:
             while (n_written := super().write(data)) is None:  # full, and does not block
                 select.select([], [self], [])

@@ -1,4 +1,4 @@
-"""Limits on the number of parameters of a model that is built to load given weights."""
+"""Limits on the number of parameters of a model that is built before its weights are loaded."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,7 +22,7 @@ ADVICE = f"if you trust it, set {SETTING} to a number of bytes that is enough"
 
 
 class Bounds(NamedTuple):
-    """Largest number of parameters, of tensors and of layers of a model; None for no limit."""
+    """Largest number of parameters, tensors and layers of a model; None for no limit."""
 
     n_parameter: int | None = None
     n_tensor: int | None = None
@@ -30,8 +30,8 @@ class Bounds(NamedTuple):
 
 
 def bounds_for(n_byte: int, n_tensor: int) -> Bounds:
-    """Return the limits for a model whose weights have so many bytes and tensors, or those set by
-    `$LSLM_MAX_UNPACKED_BYTES`.
+    """Return the limits for a model whose weights have `n_byte` bytes in `n_tensor` tensors. If
+    `$LSLM_MAX_UNPACKED_BYTES` is set, it determines the limits instead.
     """
     if is_chosen():
         n_byte = max_unpacked(0)
@@ -42,8 +42,8 @@ def bounds_for(n_byte: int, n_tensor: int) -> Bounds:
 
 
 def bounds_of_folder(folder: Path) -> Bounds:
-    """Return the limits for a model by the headers of the safetensors files in a folder; a damaged
-    file counts as one without tensors.
+    """Return the limits for a model whose weights are the safetensors files of a folder. A damaged
+    file counts as a file without tensors.
     """
     n_byte = n_tensor = 0
     for path in folder.glob("*.safetensors"):
@@ -54,7 +54,9 @@ def bounds_of_folder(folder: Path) -> Bounds:
 
 
 def tensors_in(path: Path) -> int:
-    """Return the number of tensors in a safetensors file, by its header; 0 if it is damaged."""
+    """Return the number of tensors that the header of a safetensors file lists; 0 if the file is
+    damaged.
+    """
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -66,17 +68,16 @@ def tensors_in(path: Path) -> int:
 
 @contextmanager
 def bounded_parameters(bounds: Bounds, name: str, counts_meta: bool = False) -> Iterator[None]:
-    """Refuse modules that are built inside this context with more parameters than the limits allow.
+    """Refuse to build modules inside this context that exceed `bounds`.
 
-    Parameters are counted as they are registered, before their memory is written to.
+    Parameters are counted when a module registers them, before their memory is written to.
 
     Args:
-        name: beginning of error messages: which file does not fit which.
+        name: beginning of error messages, which names the config and the weights that do not fit.
         counts_meta: also count parameters on the meta device, which get memory later.
 
     Raises:
-        ValueError: there are too many parameters, or no memory for a tensor, or torch cannot make
-            it.
+        ValueError: there are too many parameters, memory is short, or torch cannot create a tensor.
     """
     from torch.nn.modules.module import register_module_parameter_registration_hook
 
@@ -108,4 +109,4 @@ def bounded_parameters(bounds: Bounds, name: str, counts_meta: bool = False) -> 
 
 
 class TooManyError(RuntimeError):
-    """A model has more parameters than its weights can have."""
+    """Error: a model has more parameters than fit its weights."""

@@ -1,5 +1,5 @@
-"""Checks of paths that come from outside: where they lead, what kind of file is there, and which
-existing path was meant.
+"""Checks of paths from outside: whether they stay inside a folder, what kind of file they name, and
+which existing path is similar.
 """
 
 import re
@@ -20,8 +20,8 @@ KINDS = {
 
 
 def is_inside(name: str) -> bool:
-    """Return whether a relative path, as POSIX or Windows reads it, stays inside the folder that it
-    starts from.
+    """Return whether a relative path, read as a POSIX path and as a Windows path, stays inside the
+    folder that it is relative to.
     """
     parts = re.split(r"[/\\]", name)
     is_absolute = not parts[0] or re.match("[A-Za-z]:", name) is not None
@@ -29,12 +29,12 @@ def is_inside(name: str) -> bool:
 
 
 def nearest_path(path: str | Path, others: Iterable[Path] = ()) -> Path | None:
-    """Return the existing path most similar to one that does not exist; None where none is similar.
+    """Return the existing path most similar to `path`; None if no path is similar.
 
-    Each part that does not exist is compared with the content of its folder.
+    Each part of `path` that does not exist is compared with the names in its folder.
 
     Args:
-        others: further candidates anywhere, compared by name and as a whole.
+        others: further candidates in any folder; their names and their whole paths are compared.
     """
     path = Path(path)
     found = Path(path.anchor) if path.is_absolute() else Path()
@@ -57,16 +57,19 @@ def nearest_path(path: str | Path, others: Iterable[Path] = ()) -> Path | None:
 
 
 def did_you_mean(path: str | Path, others: Iterable[Path] = ()) -> str:
-    """Return "; did you mean PATH?" for the nearest existing path, to be appended to a message; ""
-    where there is none.
+    """Return "; did you mean PATH?" for the existing path most similar to `path`, to be appended to
+    a message; "" if no path is similar.
+
+    Args:
+        others: further candidates in any folder.
     """
     near = nearest_path(path, others)
     return "" if near is None else f"; did you mean {near}?"
 
 
 def other_kind(path: Path) -> str:
-    """Return the kind of a path that is not a file, such as "a named pipe"; "" for a file and for a
-    path that does not exist.
+    """Return the kind of a path that is not a regular file, such as "a named pipe"; "" for a
+    regular file and for a missing path.
     """
     try:
         return KINDS.get(stat.S_IFMT(path.stat().st_mode), "")
@@ -75,11 +78,14 @@ def other_kind(path: Path) -> str:
 
 
 def check_is_file(path: Path, takes_folders: bool = False) -> None:
-    """Check that a path is not a pipe, device, socket or folder: reading these may wait or go on
-    for ever.
+    """Check that a path is not a pipe, device, socket or folder, since reading it may block or
+    never end.
+
+    Args:
+        takes_folders: allow a folder.
 
     Raises:
-        ValueError: it is; the message names the path, its kind and a way out.
+        ValueError: the path is of such a kind; the message names the path and the kind.
     """
     kind = other_kind(path)
     if kind and not (takes_folders and kind == KINDS[stat.S_IFDIR]):

@@ -1,9 +1,9 @@
 """Redaction of secrets in texts and settings.
 
-A secret is known by its value, wherever that occurs (the value of an environment variable or of a
-setting whose name says so, the password of an address), and by its context: after such a name, in
-an address, after `Bearer`. A value that is too short or too common to be told from other text is
-hidden in its context only, so that a password `a` does not blank every `a`.
+A secret is found in two ways. A known value (of an environment variable or setting with the name of
+a secret, or a password in an address) is hidden wherever it occurs. Any value is hidden in the
+context of a secret: after such a name, in an address, after `Bearer`. Values too short or too
+common to be distinct are hidden in context only: a password `a` does not hide every `a`.
 """
 
 import os
@@ -65,7 +65,7 @@ SHAPES = re.compile(  # formats of well-known providers
 
 
 class Hidden(NamedTuple):
-    """Secret in a text, with its character span."""
+    """Secret found in a text: its character span and its value."""
 
     start: int
     end: int
@@ -73,7 +73,7 @@ class Hidden(NamedTuple):
 
 
 class KnownSecrets:
-    """Values of secrets in use; they stay known when an environment variable is unset."""
+    """Values of secrets in use. A value stays known after its environment variable is unset."""
 
     def __init__(self) -> None:
         self._values: set[str] = set()
@@ -83,7 +83,7 @@ class KnownSecrets:
         self._lock = threading.Lock()
 
     def add(self, values: Iterable[str]) -> None:
-        """Add values, except those that cannot be told from other text."""
+        """Add values, except those that are not distinct from other text (see `is_distinct`)."""
         new = {value for value in values if is_distinct(value)} - self._values
         if new:
             with self._lock:
@@ -99,8 +99,8 @@ class KnownSecrets:
             self._pattern = None
 
     def pattern(self) -> re.Pattern[str] | None:
-        """Return a pattern that finds all of them in all their spellings; None where there are
-        none.
+        """Return a pattern that matches every known secret in every spelling; None if no secret is
+        known.
         """
         self._read_environment()
         with self._lock:
@@ -111,7 +111,7 @@ class KnownSecrets:
             return self._pattern
 
     def _read_environment(self) -> None:
-        """Add the secrets of environment variables, if these changed."""
+        """Add the secrets in environment variables that are new or have changed."""
         environment = dict(getattr(os.environ, "_data", os.environ))  # nothing is decoded
         if environment == self._environment:
             return
@@ -136,16 +136,16 @@ KNOWN = KnownSecrets()
 
 
 def redacted(text: str) -> str:
-    """Return `text` without secrets: those known by their value, and those recognized by their
-    context.
+    """Return `text` with known secrets masked, and with secrets recognized by their context
+    masked.
     """
     text = without_known(text)
     return _replaced(text, _in_context(text))
 
 
 def without_known(text: str) -> str:
-    """Return `text` without known values of secrets and without passwords of addresses; for texts
-    that are data.
+    """Return `text` with known secrets and passwords in addresses masked. For texts that are data,
+    in which other context may be misleading.
     """
     if pattern := KNOWN.pattern():
         text = pattern.sub(MASK, text)
@@ -153,8 +153,11 @@ def without_known(text: str) -> str:
 
 
 def redacted_settings(value: Json, name: str = "") -> Json:
-    """Return settings (mappings, lists, texts) without secrets; a value that holds none is returned
-    unchanged, with the same type.
+    """Return settings (mappings, lists, texts) with secrets masked. Values without secrets keep
+    their types.
+
+    Args:
+        name: name of the setting that `value` belongs to.
     """
     if isinstance(value, Mapping):
         inherits = names_secret(name) and "class_path" not in value
@@ -175,7 +178,7 @@ def redacted_settings(value: Json, name: str = "") -> Json:
 
 
 def redacted_arguments(words: Sequence[str]) -> list[str]:
-    """Return command-line arguments without secrets."""
+    """Return command-line arguments with secrets masked."""
     shown = [redacted(word) for word in words]
     for i, start, name in _options(words):
         if is_secret(name, words[i][start:]):
@@ -184,8 +187,11 @@ def redacted_arguments(words: Sequence[str]) -> list[str]:
 
 
 def learn_settings(value: Json, name: str = "") -> None:
-    """Add the secrets of settings to the known values. A value that occurs in many places (YAML
-    aliases) is read once.
+    """Add the secrets of settings to the known secrets. A value with several YAML aliases is read
+    once.
+
+    Args:
+        name: name of the setting that `value` belongs to.
     """
     waiting = [(name, value)]
     seen = set()
@@ -206,8 +212,8 @@ def learn_settings(value: Json, name: str = "") -> None:
 
 
 def learn_arguments(words: Sequence[str]) -> None:
-    """Add the secrets of a command line to the known values; from a positional argument, which may
-    be a text to be answered, only passwords of addresses.
+    """Add the secrets of command-line arguments to the known secrets. In a positional argument,
+    which may be a text to answer, only passwords in addresses are secrets.
     """
     for before, word in pairwise(["", *words]):
         if word.startswith("-") or before.startswith("--"):
@@ -219,7 +225,7 @@ def learn_arguments(words: Sequence[str]) -> None:
 
 
 def learn_text(text: str) -> None:
-    """Add the secrets that a text shows by their context to the known values."""
+    """Add the secrets recognized by their context in a text to the known secrets."""
     if "://" in text:
         KNOWN.add(parts_of_addresses(text))
     KNOWN.add(_unquoted(hidden.value) for hidden in _in_context(text))
@@ -231,7 +237,7 @@ def learn_secret(value: str | None) -> None:
 
 
 def is_secret(name: str, value: str, in_text: bool = False) -> bool:
-    """Return whether `value` is a secret for a setting of this name, and not a token of a text.
+    """Return whether `value` is a secret if a setting `name` has it, and not a token of a text.
 
     Args:
         in_text: name and value occur in prose, where "token: expected" is no secret.
@@ -253,7 +259,9 @@ def is_secret(name: str, value: str, in_text: bool = False) -> bool:
 
 
 def parts_of_addresses(text: str) -> Iterator[str]:
-    """Yield the passwords of the addresses in a text, alone and with their user names."""
+    """Yield the credentials of the addresses in a text: each password, alone and with its user
+    name.
+    """
     for hidden in _credentials(text):
         _, mark, password = hidden.value.partition(":")
         yield password if mark else hidden.value
@@ -263,12 +271,12 @@ def parts_of_addresses(text: str) -> Iterator[str]:
 
 
 def learn_address(address: str) -> None:
-    """Add the password of an address to the known values, also where `http://` is missing."""
+    """Add the password of an address, with or without `http://`, to the known secrets."""
     learn_text(address if "://" in address else f"x://{address}")
 
 
 def _in_context(text: str) -> list[Hidden]:
-    """Return the secrets that are recognized by their context, in order, without overlap."""
+    """Return the secrets that their context in the text reveals."""
     found = [*_matches(SHAPES, text), *_matches(HEADER, text)]
     if "://" in text:
         found += _credentials(text)
@@ -297,8 +305,8 @@ def _in_context(text: str) -> list[Hidden]:
 
 
 def _value_span(match: re.Match[str]) -> Hidden:
-    """Return a matched value and its span without its quotation marks or the brackets and commas
-    after it.
+    """Return a matched value without its quotation marks, or without the brackets and commas that
+    follow it, and the span of what is left.
     """
     value = match[0]
     start = match.start()
@@ -310,7 +318,7 @@ def _value_span(match: re.Match[str]) -> Hidden:
 
 
 def _matches(pattern: re.Pattern[str], text: str) -> list[Hidden]:
-    """Return the last group of every match of a pattern."""
+    """Return the text of the last named group in every match of a pattern."""
     found = []
     for match in pattern.finditer(text):
         group = match.lastgroup
@@ -320,8 +328,8 @@ def _matches(pattern: re.Pattern[str], text: str) -> list[Hidden]:
 
 
 def _credentials(text: str) -> list[Hidden]:
-    """Return the user names and passwords of addresses; a slash is part of them unless it begins a
-    path after a port.
+    """Return the "user:password" parts of the addresses in a text. A slash belongs to them, unless
+    it begins a path after a port.
     """
     found = []
     for match in ADDRESS.finditer(text):
@@ -335,13 +343,13 @@ def _credentials(text: str) -> list[Hidden]:
 
 
 def _named(pattern: re.Pattern[str], text: str) -> Iterator[tuple[Hidden, str]]:
-    """Yield the value and the name in every match of a pattern."""
+    """Yield (value, name) for every match of a pattern with these two groups."""
     for match in pattern.finditer(text):
         yield Hidden(match.start("value"), match.end("value"), match["value"]), match["name"]
 
 
 def _replaced(text: str, found: Iterable[Hidden]) -> str:
-    """Return the text with a mask for each secret; overlapping ones are replaced together."""
+    """Return the text with each secret masked; overlapping secrets share one mask."""
     pieces = []
     end = 0
     for hidden in sorted(found):
@@ -352,8 +360,8 @@ def _replaced(text: str, found: Iterable[Hidden]) -> str:
 
 
 def _options(words: Sequence[str]) -> Iterator[tuple[int, int, str]]:
-    """Yield the position of the value of each option: index of the argument, character offset in
-    it, name of the option.
+    """Yield (argument index, character offset in the argument, option name) for the value of each
+    option.
     """
     for i, word in enumerate(words):
         if not word.startswith("--"):
@@ -366,8 +374,8 @@ def _options(words: Sequence[str]) -> Iterator[tuple[int, int, str]]:
 
 
 def _has_shape(value: str, shortest: int) -> bool:
-    """Return whether a value looks as random as a secret: letters and digits, no path, no
-    sentence.
+    """Return whether a value looks random, as a secret does: at least `shortest` characters,
+    letters and digits, neither a path nor a sentence.
     """
     if len(value) < shortest or not re.fullmatch(r"[\w+/.~=:%-]+", value):
         return False
@@ -377,7 +385,7 @@ def _has_shape(value: str, shortest: int) -> bool:
 
 
 def _unquoted(value: str) -> str:
-    """Return a value without its quotation marks."""
+    """Return a value without the quotation marks around it."""
     if (inner := re.fullmatch(r"[bru]{1,2}((['\"]).*\2)", value, re.DOTALL)) is not None:
         value = inner[1]
     for mark in ('\\"', '"', "'"):

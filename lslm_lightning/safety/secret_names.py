@@ -6,7 +6,7 @@ from itertools import pairwise
 
 
 def _set_of(words: str) -> frozenset[str]:
-    """Return the words of a text as a set."""
+    """Return the words of a text, separated by spaces, as a set."""
     return frozenset(words.split())
 
 
@@ -39,7 +39,7 @@ REFERRING = _set_of(  # last words of names that tell where a secret is, or its 
 
 @cache
 def words_of_name(name: str) -> list[str]:
-    """Return the words of the last part of a dotted name, in lower case, without numbers at its
+    """Return the words of the last part of a dotted name, in lower case and without a number at its
     end.
     """
     last = re.sub(r"[_-]?\d+$", "", name.rpartition(".")[2])
@@ -48,14 +48,14 @@ def words_of_name(name: str) -> list[str]:
 
 
 def last_word(name: str) -> str:
-    """Return the last word of a name; "" where it has none."""
+    """Return the last word of a dotted name; "" if it has none."""
     words = words_of_name(name)
     return words[-1] if words else ""
 
 
 @cache
 def names_secret(name: str) -> bool:
-    """Return whether the name of a setting says that its value is a secret, whatever the value."""
+    """Return whether a setting of this name holds a secret, whatever its value."""
     words = words_of_name(name)
     if not words:
         return False

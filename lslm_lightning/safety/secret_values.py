@@ -1,4 +1,4 @@
-"""Values of secrets: which can be told from other text, and the forms in which they are written."""
+"""Values of secrets: whether they are distinct from other text, and how they are written."""
 
 import base64
 import html
@@ -13,9 +13,7 @@ PLAIN = frozenset({"", "none", "null", "true", "false", "yes", "no", "on", "off"
 
 
 def is_distinct(value: str) -> bool:
-    """Return whether a value can be told from other text, so that it is hidden wherever it
-    occurs.
-    """
+    """Return whether a value is distinct enough from other text to be hidden wherever it occurs."""
     if len(value) < SHORTEST or value.lower() in PLAIN or set(value) <= {"*"}:
         return False
     if re.fullmatch(r"[-+]?[\d.,]*(?:[eE][-+]?\d+)?", value):  # a number
@@ -25,8 +23,8 @@ def is_distinct(value: str) -> bool:
 
 
 def spellings(value: str) -> set[str]:
-    """Return all the forms in which a value is written: in addresses, JSON, Python, HTML and
-    headers.
+    """Return all spellings of a value: as it is, and as addresses, JSON, Python, HTML and headers
+    encode it.
     """
     encoded = {quote(value, safe=""), quote(value), quote_plus(value)}
     encoded |= {re.sub(r"%..", lambda match: match[0].lower(), form) for form in encoded}
@@ -41,8 +39,8 @@ def spellings(value: str) -> set[str]:
 
 
 def bounded(form: str) -> str:
-    """Return a pattern for a value; a short one, or one of letters alone, must not be part of a
-    word.
+    """Return a pattern that matches a spelling. If the spelling is short or has only letters, it
+    does not match inside a word.
     """
     pattern = re.escape(form)
     if len(form) >= LONG and not form.isalpha():

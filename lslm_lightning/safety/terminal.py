@@ -1,6 +1,6 @@
-"""Terminal output with invisible characters made visible and without secrets, whoever prints it.
+"""Terminal output with invisible characters made visible and with secrets masked.
 
-`guarded_output` replaces the streams that all code of a command prints to; `console` draws tables.
+`guarded_output` guards all output of a command, of libraries too. `console` draws tables.
 """
 
 import os
@@ -25,13 +25,13 @@ PARSERS = ("jsonargparse.", "argparse")  # modules that print settings
 
 
 class GuardedStream:
-    """Text stream that shows invisible characters as code points and leaves secrets out.
+    """Text stream that writes invisible characters as code points and masks secrets.
 
-    Libraries that draw progress bars may send control sequences; no other code may.
+    Control sequences pass only if a library that draws progress bars writes them.
 
     Args:
-        stream: stream that is written to.
-        is_data: the text may be the output of a model: only known values of secrets are hidden.
+        stream: stream to write to.
+        is_data: True if the text may be the output of a model; only known secrets are masked then.
     """
 
     def __init__(self, stream: TextIO, is_data: bool) -> None:
@@ -39,7 +39,7 @@ class GuardedStream:
         self._hide = without_known if is_data else redacted
 
     def write(self, text: str) -> int:
-        """Write the text, and return the number of characters given."""
+        """Write the text; return its number of characters."""
         writer = sys._getframe(1).f_globals.get("__name__") or ""
         shown = redacted(text) if writer.startswith(PARSERS) else self._hide(text)
         parts = DRAWN.split(shown) if writer.startswith(DRAWING) else [shown]
@@ -73,7 +73,7 @@ def guarded_output() -> Iterator[None]:
 
 
 def console(stderr: bool = False) -> "Console":
-    """Return a rich console for tables that shows every text as it is: no markup, no emoji codes,
+    """Return a rich console for tables that shows every text literally: no markup, no emoji codes,
     no control sequences.
     """
     from rich.console import Console, ConsoleOptions, RenderableType
@@ -105,8 +105,8 @@ def console(stderr: bool = False) -> "Console":
 
 
 def progress(*columns: "ProgressColumn", output: "Console") -> "Progress":
-    """Return rich progress bars; what other code prints meanwhile is shown above them, made
-    visible.
+    """Return rich progress bars on the console `output`. Text printed meanwhile appears above them,
+    with invisible characters made visible.
     """
     from rich.progress import Progress
 

@@ -1,4 +1,4 @@
-"""Files of this user outside of any run, and file permissions."""
+"""Files that belong to the user and not to a run, and file permissions."""
 
 import os
 import secrets
@@ -10,7 +10,7 @@ from lslm_lightning.safety.redaction import redacted
 
 
 def state_directory() -> Path:
-    """Return the folder for records of this user: `lslm-lightning` in `$XDG_STATE_HOME` or
+    """Return the folder of the user's records: `lslm-lightning` in `$XDG_STATE_HOME` or
     `~/.local/state`.
     """
     chosen = os.environ.get("XDG_STATE_HOME", "")
@@ -19,21 +19,25 @@ def state_directory() -> Path:
 
 
 def write_private(path: Path, text: str, errors: str = "strict") -> None:
-    """Write a file that only its owner may read, whole or not at all."""
+    """Write a file atomically, readable by its owner alone.
+
+    Args:
+        errors: handling of characters that cannot be encoded, as in `str.encode`.
+    """
     atomic_write(path, text, 0o600, errors)
 
 
 def write_settings(path: Path, text: str) -> None:
-    """Write settings that another process of ours will read: readable by the owner alone if they
-    hold a secret, otherwise as the user's umask allows.
+    """Write settings for another process of this project. The file is readable by its owner alone
+    if the settings hold a secret, otherwise as the user's umask allows.
     """
     atomic_write(path, text, 0o666 if redacted(text) == text else 0o600)
 
 
 def permit_as_usual(path: Path) -> None:
-    """Give a file the permissions that a new file has by the user's umask.
+    """Give a file the permissions that the user's umask gives new files.
 
-    Libraries that first write under a temporary name leave it readable by the owner alone.
+    Some libraries write a temporary file first, which leaves the file readable by its owner alone.
     """
     usual = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     usual.touch(exist_ok=False)

@@ -1,7 +1,7 @@
-"""Untrusted text made visible: characters that move a cursor, reorder text or cannot be seen.
+"""Untrusted text made visible: characters that move the cursor, reorder text or are invisible.
 
-Used for all that goes to a terminal, a report, a table for spreadsheets, or the first line of a
-file.
+All text passes through this module before it is written to a terminal, a report, a table for
+spreadsheets, or the first line of a file.
 """
 
 import re
@@ -35,11 +35,11 @@ _FLAGS = re.compile(
 
 
 def visible(text: str) -> str:
-    """Return the text with each control, bidirectional control, line separator, tag character and
-    other invisible character as its code point, such as [U+001B] for ESC.
+    """Return the text with every control character, bidirectional control, line separator, tag and
+    other invisible character replaced by its code point, such as [U+001B] for ESC.
 
-    Line feeds and tabs stay; CR LF becomes LF. Joiners, direction marks and the selectors of emoji
-    and Chinese characters stay too: scripts need them.
+    Line feeds and tabs stay, and CR LF becomes LF. Joiners, direction marks and variation selectors
+    of emoji and Chinese characters stay, since scripts need them.
     """
     if text.isascii() and text.isprintable():
         return text

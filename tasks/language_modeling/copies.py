@@ -7,7 +7,7 @@ MOST = 20_000_000  # maximal number of characters that are searched
 
 
 class TrainingText(NamedTuple):
-    """Training text as one string for fast search, with a note that says how much of it is
+    """Training text as one string for fast search, with a note that states how much of it is
     searched.
     """
 
@@ -16,7 +16,7 @@ class TrainingText(NamedTuple):
 
 
 def searchable(texts: Iterable[str]) -> TrainingText:
-    """Join the texts, separated by a character that occurs in none, up to the first 20 million
+    """Join texts by a character that occurs in none of them, up to the first 20 million
     characters.
     """
     parts: list[str] = []
@@ -33,8 +33,10 @@ def searchable(texts: Iterable[str]) -> TrainingText:
 
 
 def longest_copy(text: str, known: str) -> str:
-    """Return the longest substring of `text` that occurs in `known`, the first of several; about
-    one search of `known` for each character of `text`.
+    """Return the longest substring of `text` that occurs in `known`; of equally long ones, the
+    first in `text`.
+
+    It takes about one search of `known` for each character of `text`.
     """
     best = ""
     start = 0

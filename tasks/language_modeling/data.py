@@ -1,4 +1,4 @@
-"""Running text as training windows, and as passages to be scored."""
+"""Running text as training windows, and as passages for evaluation."""
 
 from collections.abc import Iterator, Sequence
 
@@ -13,8 +13,10 @@ PROMPT = 200  # characters of a prompt, at most
 
 
 def passages(text: str) -> Iterator[str]:
-    """Split the text into consecutive passages of about 2000 characters, which end with a line or a
-    space if possible; joined they are the text.
+    """Split a text into consecutive passages of about 2000 characters. Joined, the passages are the
+    text.
+
+    A passage ends with a line or a space if possible.
     """
     at = 0
     while len(text) - at > 2 * PASSAGE:
@@ -26,8 +28,10 @@ def passages(text: str) -> Iterator[str]:
 
 
 class LanguageModelingData(WindowData):
-    """One text per row. An evaluation scores every text of its split, long ones in passages, so
-    that a score has a confidence interval.
+    """Language modeling data with one text per row.
+
+    An evaluation scores every text of its split. Long texts are split into passages, so that a
+    score has a confidence interval.
     """
 
     def examples(self, split: str) -> Sequence[Example]:
@@ -46,8 +50,8 @@ class LanguageModelingData(WindowData):
         return self._examples[split]
 
     def prompts(self, split: str) -> list[Example]:
-        """Return the first characters of four texts or passages, spread over the split, with their
-        continuations as references.
+        """Return the beginnings of four texts or passages, spread over the split, as examples with
+        the continuation as reference.
         """
         whole = [
             e for e in self.examples(split) if len(e.references[0]) >= 2 * PROMPT
@@ -58,12 +62,14 @@ class LanguageModelingData(WindowData):
     def evaluation_batches(
         self, examples: Sequence[Example], rank: int = 0, world: int = 1
     ) -> list[list[Example]]:
-        """Return this rank's batches of whole texts, of about 200,000 characters each."""
+        """Return the batches of whole texts for process `rank` of `world`, of about 200,000
+        characters each.
+        """
         return list(whole_texts(examples, BATCH_CHARACTERS))[rank::world]
 
 
 def beginning(example: Example) -> Example:
-    """Return the start of a passage as an example whose reference is the continuation."""
+    """Return the beginning of a passage as an example with the rest of the passage as reference."""
     text = example.references[0]
     ends = (text.rfind(mark, PROMPT // 2, PROMPT) for mark in ("\n", "。", " "))
     cut = next((end for end in ends if end > 0), min(PROMPT, len(text) // 2))

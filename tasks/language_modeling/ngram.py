@@ -1,4 +1,4 @@
-"""N-gram language model as a task, trained by the same commands as neural models."""
+"""N-gram language model as a task, trained by the same commands as the neural models."""
 
 import time
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ COUNTS = "counts"  # folder in the run directory, during training only
 
 
 class NgramAnswering(LanguageModelAnswering):
-    """Answers of an n-gram model, which reads whole texts."""
+    """Answers of an n-gram model, which reads whole texts instead of windows."""
 
     task: "NgramTask"
 
@@ -43,7 +43,7 @@ class NgramAnswering(LanguageModelAnswering):
 
 
 class NgramRequirements(DataRequirements):
-    """Demands of an n-gram model: texts that can be read whole, more than once."""
+    """Requirements of an n-gram model on its data: whole texts, which can be read several times."""
 
     task: "NgramTask"
 
@@ -94,21 +94,23 @@ class NgramInfo(ModelInfo):
 
 
 class NgramTask(LanguageModeling, LanguageModel):
-    """Interpolated modified Kneser-Ney over the tokens of any tokenizer (words, subwords,
-    characters, bytes), where each text is one sentence.
+    """Interpolated modified Kneser-Ney language model over the tokens of any tokenizer. Each text
+    is one sentence.
 
-    Training reads the whole training split once, text by text, on one process, whatever
-    trainer.max_steps, trainer.max_epochs and job.minutes say. The tables are stored beside the
-    checkpoints, which hold their checksums.
+    Training reads the training split once, on one process; it ignores trainer.max_steps,
+    trainer.max_epochs and job.minutes. The tables are files beside the checkpoints, which hold
+    their checksums.
 
     Args:
-        order: number of tokens in an n-gram, at least 1.
-        min_count: how often an n-gram must occur to be kept, by order from 1 on; the last number
-            also applies to higher orders. The first must be 1, since all single tokens are kept.
-        closed_vocabulary: give `<unk>` probability 0; a text with an unknown word is then an error.
+        order: number of tokens in the longest n-grams, at least 1.
+        min_count: smallest count of the n-grams that are kept, one number for each order from 1 on.
+            The last number also applies to all higher orders. The first must be 1: all single
+            tokens are kept.
+        closed_vocabulary: give `<unk>` probability 0; a text with an unknown token is an error
+            then.
         search: search that continues texts.
-        max_length: maximal number of new tokens in a continuation.
-        min_length: minimal number of new tokens in a continuation.
+        max_length: largest number of new tokens in a continuation.
+        min_length: smallest number of new tokens in a continuation.
     """
 
     one_pass = True
@@ -147,7 +149,7 @@ class NgramTask(LanguageModeling, LanguageModel):
 
     @property
     def bos(self) -> int:
-        """Id of the symbol before each text, which is the id of no token."""
+        """Id of the symbol before each text. It differs from the ids of all tokens."""
         return self.tokenizer.vocab_size
 
     # Training: each step counts a part of the corpus, the last one estimates the model
@@ -166,7 +168,7 @@ class NgramTask(LanguageModeling, LanguageModel):
 
     @property
     def counter(self) -> NgramCounter:
-        """Counts of the n-grams that were read so far; it exists while training."""
+        """Counts of the n-grams read so far; available only in training."""
         assert self._counter is not None
         return self._counter
 
@@ -187,7 +189,7 @@ class NgramTask(LanguageModeling, LanguageModel):
             self._estimate()
 
     def _estimate(self) -> None:
-        """Estimate the model from the counts, save its tables and map them into memory."""
+        """Estimate the model from the counts, write its tables to disk and map them into memory."""
         began = time.monotonic()
         unknown = self.tokenizer.unk_id
         impossible = {self.tokenizer.pad_id, self.tokenizer.bos_id} - {self.tokenizer.eos_id}
@@ -237,8 +239,10 @@ class NgramTask(LanguageModeling, LanguageModel):
         return self.model
 
     def sentences(self, ids: np.ndarray) -> np.ndarray:
-        """Convert a row of texts that are separated by `</s>` to one where each text has `bos`
-        before and `</s>` after it.
+        """Return a row of texts with `bos` before and `</s>` after each text.
+
+        Args:
+            ids: texts separated by `</s>`.
         """
         return np.insert(
             ids[1:].astype(np.int64), np.flatnonzero(ids[:-1] == self.tokenizer.eos_id), self.bos
@@ -271,8 +275,13 @@ class NgramTask(LanguageModeling, LanguageModel):
         return torch.tensor(nats.sum())
 
     def step(self, ids: Tensor, state: Tensor | None, shared: Nested) -> tuple[Tensor, Tensor]:
-        """Return the log distribution of the next token and the new state, which is the last
+        """Return the log-probabilities (N, V) of the next token, and the new state: the last
         `order` - 1 tokens.
+
+        Args:
+            ids: (N, T), the tokens since the previous call.
+            state: state after the previous call; None at the first.
+            shared: not used.
         """
         history = ids.masked_fill(ids == self.tokenizer.eos_id, self.bos)
         history = history if state is None else torch.cat([state, history], 1)

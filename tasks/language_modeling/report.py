@@ -42,8 +42,8 @@ def sections(
 def compared(
     data: TaskData, split: str, outputs: Mapping[str, Sequence[Prediction]]
 ) -> list[Section]:
-    """Return the sections of an evaluation: bits per byte of each system along the text, and its
-    continuations of the prompts.
+    """Return the sections of an evaluation: bits per byte of each system along the text, and the
+    texts with which each system continues the prompts.
     """
     found = scored(data.examples(split), outputs)
     prompts = {e.id: e.source for e in data.prompts(split)}
@@ -58,8 +58,8 @@ def compared(
 def scored(
     examples: Sequence[Example], outputs: Mapping[str, Sequence[Prediction]]
 ) -> list[Section]:
-    """Return sections with the bits per byte along the text and by position in the window, and with
-    the hardest passages of the best system, token by token.
+    """Return sections with bits per byte along the text, bits per byte by position in the window,
+    and the hardest passages of the best system.
     """
     given = {name: {p.id: p for p in own if p.nats is not None} for name, own in outputs.items()}
     every = {
@@ -100,8 +100,8 @@ def scored(
 
 
 def is_priced(answer: Prediction) -> bool:
-    """Return whether the nats of the answer, with those of spelling unknown words, cover the whole
-    text.
+    """Return whether the nats of an answer cover the whole text, including the spelling of unknown
+    words.
     """
     return answer.spelling is not None or not answer.unknown
 
@@ -110,7 +110,9 @@ def by_position(
     examples: Sequence[Example], answers: Mapping[str, Sequence[Prediction]]
 ) -> Table | None:
     """Return a table of bits per byte by the number of preceding tokens, in groups of doubling
-    size, for the systems that give scores of tokens; None if there are none.
+    size.
+
+    The table has the systems that give scores of single tokens; None if no system does.
     """
     totals: dict[str, dict[int, np.ndarray]] = {}
     counts: dict[str, dict[int, int]] = {}
@@ -165,8 +167,8 @@ def by_position(
 
 
 def byte_offsets(text: str) -> np.ndarray:
-    """Return the byte offsets (n_character + 1,) at which each character begins, and the number of
-    bytes at the end.
+    """Return the byte offset (n_character + 1,) of each character in UTF-8, followed by the number
+    of bytes.
     """
     codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
     return np.concatenate(
@@ -177,8 +179,11 @@ def byte_offsets(text: str) -> np.ndarray:
 def hardest(
     best: str, chosen: Sequence[tuple[Example, Prediction, Mapping[str, float]]]
 ) -> Section:
-    """Return a section with the passages that have the most bits per byte under one system, each
-    token shaded by its bits.
+    """Return a section of passages in which each token is shaded by its bits under one system.
+
+    Args:
+        best: name of the system.
+        chosen: passages as (example, answer of the system, bits per byte of the passage by system).
     """
     blocks: list[object] = []
     for example, prediction, values in chosen:
@@ -206,8 +211,10 @@ def hardest(
 
 
 def pieces(text: str, prediction: Prediction) -> list[tuple[str, float | None]]:
-    """Split the text into (piece, bits) by token; tokens that begin in the same character, such as
-    bytes, are merged. One piece without bits if there are no scores of tokens.
+    """Split a text into (piece, bits), one for each token.
+
+    Tokens that begin in the same character, such as bytes, are merged. Without scores of tokens
+    there is one piece, and its bits are None.
     """
     if not prediction.tokens:
         return [(text, None)]
@@ -224,8 +231,12 @@ def pieces(text: str, prediction: Prediction) -> list[tuple[str, float | None]]:
 
 
 def writing(written: Mapping[str, Sequence[tuple[str, str]]], data: TaskData) -> Section:
-    """Return a section with the generated texts by system, given as (prompt, text), and the longest
-    substring of each system's texts that occurs in the training text.
+    """Return a section with the generated texts, and with the longest copy from the training text
+    of each system.
+
+    Args:
+        written: (prompt, generated text) of each system; the name "" stands for the run itself.
+        data: data module whose training text is searched for copies.
     """
     assert isinstance(data, WindowData)
     known = (

@@ -1,4 +1,4 @@
-"""Language models, trained on windows of text and tested by the exact probability of whole
+"""Language models, trained on windows of text and evaluated by the exact probability of whole
 texts.
 """
 
@@ -38,14 +38,14 @@ class LanguageModelValidation(Validation):
         return list(dict.fromkeys([*super().names(data), "val/perplexity", *of_bytes]))
 
     def _covers_bytes(self, data: WindowData) -> bool:
-        """Return whether the tokens of the validation split stand for all of its bytes."""
+        """Return whether the tokens of the validation split cover all bytes of its texts."""
         is_lossless = self.task.tokenizer.lossless
         is_characters = self.task.tokenizer.kind == "characters"
         return is_lossless or (is_characters and not data.n_unknown("val"))
 
 
 class LanguageModelAnswering(Answering):
-    """Samples of a language model."""
+    """Answers of a language model; its samples are texts generated without a prompt."""
 
     task: "LanguageModel"
 
@@ -60,7 +60,7 @@ class LanguageModelAnswering(Answering):
 
 
 class LanguageModelReport(TaskReport):
-    """Baselines and sections of a report on language models."""
+    """Baselines and report sections of language models."""
 
     task: "LanguageModelingTask"
 
@@ -83,7 +83,7 @@ class LanguageModelReport(TaskReport):
 
 class LanguageModeling(Task):
     """Metrics of language models: nats per token, perplexity per token and per word, and bits per
-    byte, which compares models with different tokenizers.
+    byte. Bits per byte is comparable between tokenizers.
     """
 
     headline = "bits_per_byte"
@@ -97,7 +97,9 @@ class LanguageModeling(Task):
 
 
 class WindowAnswering(LanguageModelAnswering):
-    """Answers of a neural language model, whose signature names the windows that it reads."""
+    """Answers of a neural language model; the signature of its scores states the windows that it
+    reads.
+    """
 
     task: "LanguageModelingTask"
 

@@ -1,4 +1,4 @@
-"""Question answering: the answer is a span of a passage, or there is none."""
+"""Question answering: the answer is a span of a passage, or the question has no answer."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING

@@ -15,18 +15,18 @@ NAME = re.compile(r"(?:[A-ZÀ-ÖØ-Þ][\w'’-]*)(?:\s+[A-ZÀ-ÖØ-Þ][\w'’-]*
 
 
 class NoAnswer(RuleBaseline):
-    """Baseline that answers no question, which is right for every unanswerable one."""
+    """Baseline that leaves every question unanswered, which is right for unanswerable questions."""
 
     def __init__(self) -> None:
         super().__init__("no answer", lambda example: "")
 
 
 class FrequentSpan(RuleBaseline):
-    """Baseline that answers the most frequent of the given (training) answers that occurs in the
-    passage as whole words, or else the first name of the passage.
+    """Baseline that answers with the most frequent training answer that occurs in the passage as
+    whole words; if none does, with the first name of the passage.
 
-    A name is a run of capitalized words other than the first word of the passage, or a number; in
-    scripts without capitals, such as Chinese, everything up to the first punctuation mark.
+    A name is a number, or a run of capitalized words that does not begin the passage. If there is
+    none, as in scripts without capitals, the first run of letters is taken.
 
     Args:
         answers: training answers, with repetitions.
@@ -52,11 +52,11 @@ class FrequentSpan(RuleBaseline):
 
 
 class WordOverlap(RuleBaseline):
-    """Baseline that answers the sentence of the passage with the most words of the question in
-    common, in lower case; of several the first.
+    """Baseline that answers with the sentence of the passage that shares the most words with the
+    question; of equal sentences, the first. Case is ignored.
 
-    Source: the sliding window of Richardson et al. 2013, by sentences, as the baseline in section 5
-    of Rajpurkar et al. 2016 ranks them.
+    Source: the sliding window of Richardson et al. 2013, applied to sentences, as the baseline in
+    section 5 of Rajpurkar et al. 2016 ranks them.
     """
 
     def __init__(self) -> None:
@@ -72,7 +72,7 @@ class WordOverlap(RuleBaseline):
 
 
 def first_name(passage: str) -> str:
-    """Return the first name in the passage; see `FrequentSpan`."""
+    """Return the first name in the passage; `FrequentSpan` says what counts as a name."""
     names = [name for name in NAME.finditer(passage) if name.start() > 0]
     if names:
         return names[0][0]

@@ -1,4 +1,4 @@
-"""Calibration: agreement of a system's confidence with its share of right answers."""
+"""Calibration: agreement between the confidence of a system and its share of right answers."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -12,8 +12,10 @@ N_BIN = 10
 
 
 class Calibration(NamedTuple):
-    """Statistics of the non-empty bins of confidence, (n,) each: mean confidence and share of right
-    answers in percent, number of answers, and number of the bin from 0.
+    """Calibration statistics of the non-empty bins of confidence, (n,) each.
+
+    For each bin: mean confidence in percent, share of right answers in percent, number of answers,
+    and number of the bin from 0.
     """
 
     confidence: np.ndarray
@@ -23,17 +25,17 @@ class Calibration(NamedTuple):
 
     @property
     def error(self) -> float:
-        """Expected calibration error in percent: the mean distance, over answers, between
-        confidence and share of right answers. Source: Guo et al. 2017, equation 3.
+        """Expected calibration error in percent: the difference between confidence and share of
+        right answers, averaged over all answers. Source: Guo et al. 2017, equation 3.
         """
         return float((np.abs(self.confidence - self.right) * self.n).sum() / self.n.sum())
 
 
 def calibrate(confidence: np.ndarray, right: np.ndarray) -> Calibration:
-    """Compute the calibration in ten bins of equal width.
+    """Return the calibration in ten bins of equal width.
 
     Args:
-        confidence: (N,) probabilities of the answers.
+        confidence: (N,) probabilities that the system gives its answers, from 0 to 1.
         right: (N,) 1 for right answers, 0 for wrong ones.
     """
     indices = np.minimum((confidence * N_BIN).astype(np.int64), N_BIN - 1)
@@ -45,7 +47,11 @@ def calibrate(confidence: np.ndarray, right: np.ndarray) -> Calibration:
 
 
 def section(found: Mapping[str, Calibration]) -> Section:
-    """Return a report section with the calibration of each system."""
+    """Return a report section with the calibration of each system.
+
+    Args:
+        found: calibration by name of the system.
+    """
     lines = [
         Series(name, each.confidence.tolist(), each.right.tolist()) for name, each in found.items()
     ]
@@ -70,7 +76,7 @@ def section(found: Mapping[str, Calibration]) -> Section:
 
 
 def bins(found: Mapping[str, Calibration]) -> Table:
-    """Return a table of the share of right answers and the number of answers in each bin of
+    """Return a table of the share of right answers and the number of answers, by system and bin of
     confidence.
     """
     width = 100 / N_BIN

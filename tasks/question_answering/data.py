@@ -1,4 +1,4 @@
-"""Questions, the passages that they are about, and their answers."""
+"""Questions, the passages they refer to, and their answers."""
 
 import re
 from collections import Counter
@@ -26,13 +26,13 @@ N_NAMED = 5  # ids that a message lists at most
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question(Example):
-    """Question about a passage. `source` is both as one text: the question on one line, then the
-    passage.
+    """Question about a passage. `source` joins both: the question on one line, then the passage.
 
-    The only reference of an unanswerable question is the empty text. `starts` are the character
-    offsets in the passage at which the references begin, None for one that does not occur in it.
-    `plausible` is the span [start, end) of a plausible but wrong answer to an unanswerable
-    question, if one is annotated.
+    Attributes:
+        references: answers; for an unanswerable question, only the empty text.
+        starts: character offset in the passage of each reference; None if it does not occur there.
+        plausible: character span [start, end) of a plausible but wrong answer to an unanswerable
+            question; None if there is none.
     """
 
     asked: str = ""
@@ -41,8 +41,8 @@ class Question(Example):
     plausible: tuple[int, int] | None = None
 
     def answer_span(self) -> tuple[int, int] | None:
-        """Return the characters [start, end) of the reference that most annotators agree on, the
-        first of several; None if no reference occurs in the passage.
+        """Return the character span [start, end) of the most frequent reference; of equally
+        frequent references, the first. None if no reference occurs in the passage.
         """
         spans = Counter(
             (start, start + len(text))
@@ -53,10 +53,10 @@ class Question(Example):
 
 
 def as_question(example: Example) -> Question:
-    """Convert an example with only a source to a question: the text up to the first line end or tab
-    is the question, the rest the passage.
+    """Convert an example to a question. If it has only a source, the text up to the first line end
+    or tab is the question, and the rest is the passage.
 
-    The answer has the language of the source, since it is a part of it.
+    The answer has the language of the source, since it is a part of the passage.
     """
     if isinstance(example, Question):
         return example
@@ -80,12 +80,12 @@ def is_answerable(example: Example) -> bool:
 
 
 class QuestionData(TaskData):
-    """One question per row, with its passage and its answers: none, one, or several that are
-    equally right.
+    """Question answering data: one question per row, with its passage and any number of equally
+    right answers. A question without answers is unanswerable.
 
-    An answer that does not begin at the offset in `starts` is searched in the passage, and its
-    nearest occurrence is used. `counts` has the number of such answers, and of those that do not
-    occur in their passage.
+    An answer that does not begin at its offset in `starts` is replaced by its nearest occurrence in
+    the passage. `counts` has the number of such answers, and of answers that do not occur in the
+    passage.
     """
 
     fields = ("context", "question", "answers")
@@ -129,8 +129,8 @@ class QuestionData(TaskData):
         return questions
 
     def _count(self, split: str, questions: Sequence[Question]) -> None:
-        """Record in `counts`, and print, how many answers are not at the offsets that their rows
-        state.
+        """Add to `counts`, and print, the number of answers that are not at the offsets stated in
+        the corpus.
         """
         repaired = []
         lost = []
@@ -182,16 +182,15 @@ class QuestionData(TaskData):
 
 
 class GenerativeData(QuestionData, PairData):
-    """Questions with their passages as one source text, and as target the answer that most
-    annotators agree on, or the empty text.
+    """Questions for a sequence-to-sequence model. The source is the question followed by its
+    passage; the target is the most frequent answer, or the empty text.
 
-    The passage is last in the source, so it is cut if both are longer than `max_source_length`
-    tokens.
+    If the source exceeds `max_source_length` tokens, the end of the passage is cut.
 
     Args:
-        max_source_length: see `PairData`; 400 by default.
-        language: code of the texts' language, which decides how answers are compared; by default
-            that of the corpus, or the one identified from the texts.
+        max_source_length: as in `PairData`; 400 by default.
+        language: language code of the texts, which determines how answers are compared; by default
+            the language of the corpus, or the language identified from the texts.
     """
 
     usual_source_length = 400
@@ -237,8 +236,12 @@ class GenerativeData(QuestionData, PairData):
 def find_offsets(
     passage: str, texts: Sequence[str], offsets: Sequence[int | None]
 ) -> tuple[int | None, ...]:
-    """Return the character offset of each text in the passage, of several occurrences the nearest
-    to its entry in `offsets`; None for a text that does not occur.
+    """Return the character offset of each text in the passage, or None for a text that does not
+    occur.
+
+    Args:
+        offsets: expected offset of each text. If a text occurs several times, its nearest
+            occurrence is returned.
     """
     return tuple(
         nearest_occurrence(passage, text, offset or 0) if text else None
@@ -249,10 +252,16 @@ def find_offsets(
 def stated_offsets(
     row: JsonObject, texts: str = "answers", starts: str = "starts"
 ) -> list[int | None]:
-    """Return the character offsets that a row states for its `texts`; None for each one without.
+    """Return the character offsets that a row of the corpus states; None for each text without an
+    offset.
+
+    Args:
+        texts: field of the row that has the texts.
+        starts: field of the row that has their offsets.
 
     Raises:
-        ValueError: there are more or fewer offsets than texts, or one is no number.
+        ValueError: the number of offsets differs from the number of texts, or an offset is no
+            integer.
     """
     n = len(row.get(texts, ()))
     offsets = row.get(starts)
@@ -267,6 +276,6 @@ def stated_offsets(
 
 
 def named(ids: list[str]) -> str:
-    """Return the first few distinct ids as one text."""
+    """Return the first distinct ids as one text, for a message."""
     distinct = list(dict.fromkeys(ids))
     return ", ".join(distinct[:N_NAMED]) + (", ..." if len(distinct) > N_NAMED else "")

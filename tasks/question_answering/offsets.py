@@ -1,4 +1,4 @@
-"""Character offsets and token spans of answers in their passages."""
+"""Conversion between character offsets and token spans of answers in a passage."""
 
 from collections.abc import Sequence
 
@@ -6,8 +6,8 @@ import numpy as np
 
 
 def nearest_occurrence(passage: str, answer: str, start: int) -> int | None:
-    """Return the character offset of the occurrence of `answer` in `passage` that is nearest to
-    `start`, of two the first; None if there is none.
+    """Return the character offset of the occurrence of `answer` in `passage` nearest to `start`; of
+    two equally near, the first. None if there is none.
     """
     best = None
     at = passage.find(answer)
@@ -20,22 +20,23 @@ def nearest_occurrence(passage: str, answer: str, start: int) -> int | None:
 def overlapping_tokens(
     offsets: Sequence[tuple[int, int]], start: int, end: int
 ) -> tuple[int, int] | None:
-    """Return the indices of the first and the last token that overlap the characters [start, end);
-    None if none does.
+    """Return the indices of the first and last token that overlap the characters [start, end); None
+    if no token does.
 
     Args:
-        offsets: the characters [start, end) of each token, in order.
+        offsets: character span [start, end) of each token, in order.
     """
     inside = [i for i, (low, high) in enumerate(offsets) if low < end and high > start]
     return (inside[0], inside[-1]) if inside else None
 
 
 def widen(first: int, last: int, begins: np.ndarray, ends: np.ndarray) -> tuple[int, int] | None:
-    """Return the smallest span of tokens around `first` to `last` that starts and ends at allowed
-    tokens; None if there is none.
+    """Return the smallest span of tokens (first, last) that contains the given span and starts and
+    ends at allowed tokens; None if there is none.
 
     Args:
-        begins, ends: (T,) bool, whether an answer may begin, and end, with each token.
+        begins: (T,) bool, True for tokens with which an answer may begin.
+        ends: (T,) bool, True for tokens with which an answer may end.
     """
     starts = [i for i in range(first, -1, -1) if begins[i]][:1]
     stops = [i for i in range(last, len(ends)) if ends[i]][:1]
@@ -43,5 +44,9 @@ def widen(first: int, last: int, begins: np.ndarray, ends: np.ndarray) -> tuple[
 
 
 def span_text(passage: str, offsets: Sequence[tuple[int, int]], first: int, last: int) -> str:
-    """Return the text of the tokens `first` to `last`, stripped of white space."""
+    """Return the text of the tokens `first` to `last`, stripped of white space.
+
+    Args:
+        offsets: character span [start, end) of each token.
+    """
     return passage[offsets[first][0] : offsets[last][1]].strip()

@@ -23,8 +23,8 @@ LABELS = {"en": ("Passage: ", "Question: ", "Answer:"), "zh": ("短文：", "问
 
 
 def question(example: Example, shots: Sequence[Example] = ()) -> str:
-    """Return the prompt of an example, after the few-shot examples `shots`: in Chinese for Chinese
-    passages, otherwise in English.
+    """Return the prompt for an example, preceded by the few-shot examples `shots`. It is in Chinese
+    for Chinese passages, otherwise in English.
     """
     language = "zh" if base_language(example.language) == "zh" else "en"
     lines = [CHINESE if language == "zh" else ENGLISH]
@@ -38,7 +38,9 @@ def question(example: Example, shots: Sequence[Example] = ()) -> str:
 
 
 def asked(example: Example, language: str) -> list[str]:
-    """Return the two lines of the passage and the question."""
+    """Return the lines with the passage and with the question of an example, labelled in
+    `language`.
+    """
     words, _, passage = example.source.partition("\n")
     before_passage, before_question, _ = LABELS[language]
     return [before_passage + passage, before_question + words]

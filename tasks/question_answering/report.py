@@ -55,8 +55,8 @@ def sections(examples: Sequence[Example], predictions: Sequence[Prediction]) -> 
 def compared(
     examples: Sequence[Example], outputs: Mapping[str, Sequence[Prediction]]
 ) -> list[Section]:
-    """Return the sections of an evaluation: F1 of each system by kind of question, and calibration
-    of those that give probabilities.
+    """Return the sections of an evaluation: scores by kind of question, and the calibration of
+    systems that give probabilities.
     """
     ids = {e.id for e in examples}
     every = {name: {p.id: p for p in own if p.id in ids} for name, own in outputs.items()}
@@ -79,13 +79,13 @@ def compared(
 def rows_of(
     metric: ExactMatch | TokenF1, examples: Sequence[Example], answers: Sequence[Prediction]
 ) -> np.ndarray:
-    """Return the metric's statistics (N, 2) of the answers."""
+    """Return the statistics (N, 2) of the answers in a metric."""
     return metric.rows(examples, answers)
 
 
 def answered(examples: Sequence[Example], systems: Mapping[str, Sequence[Prediction]]) -> Section:
-    """Return a table of scores on questions with and without an answer, as in SQuAD's script
-    (HasAns, NoAns).
+    """Return a section with scores on questions with an answer and without one, as SQuAD's script
+    reports them (HasAns, NoAns).
     """
     exact = ExactMatch(examples[0].language)
     f1 = TokenF1(examples[0].language)
@@ -117,11 +117,12 @@ def answered(examples: Sequence[Example], systems: Mapping[str, Sequence[Predict
 
 
 def breakdown(examples: Sequence[Example], columns: Mapping[str, np.ndarray], what: str) -> Section:
-    """Return tables of scores by question word, and by the lengths of answer and passage.
+    """Return a section with scores by question word, by length of the answer, and by length of the
+    passage.
 
     Args:
-        columns: statistics (N, 2) by name.
-        what: names of the scores, for the title.
+        columns: F1 statistics (N, 2) by system.
+        what: name of the score, for the title.
     """
     metric = TokenF1(examples[0].language)
     questions = [as_question(e) for e in examples]
@@ -160,8 +161,8 @@ def breakdown(examples: Sequence[Example], columns: Mapping[str, np.ndarray], wh
 
 
 def question_word(text: str, language: str) -> str:
-    """Return the question word: in Chinese the first one in the order of `CHINESE` that occurs,
-    otherwise the first one in the question.
+    """Return the question word of a question: in Chinese the first entry of `CHINESE` that occurs,
+    otherwise the first known word of the question; `OTHER` if there is none.
     """
     if base_language(language) == "zh":
         return next((word for word, pattern in CHINESE.items() if re.search(pattern, text)), OTHER)
@@ -175,8 +176,8 @@ def question_word(text: str, language: str) -> str:
 def calibration_section(
     examples: Sequence[Example], systems: Mapping[str, Sequence[Prediction]]
 ) -> list[Section]:
-    """Return a section on the calibration of those systems that give probabilities; empty if none
-    does.
+    """Return a section with the calibration of the systems that give probabilities, in a list; an
+    empty list if no system does.
     """
     exact = ExactMatch(examples[0].language)
     found = {}
@@ -189,7 +190,9 @@ def calibration_section(
 
 
 def marked(examples: Sequence[Example], answers: Sequence[Prediction]) -> Section:
-    """Return some passages, evenly spaced, with the right and the given answer marked."""
+    """Return a section with some passages, evenly spaced, in which the expected and the given
+    answer are marked.
+    """
     n = min(N_MARKED, len(examples))
     chosen = [i * len(examples) // n for i in range(n)]
     note = "Underlined: the right answer. Tinted: the given answer."
@@ -200,8 +203,8 @@ def marked(examples: Sequence[Example], answers: Sequence[Prediction]) -> Sectio
 
 
 def in_passage(question: Question, answer: Prediction) -> MarkedText:
-    """Return a passage with the right and the given answer marked; of several occurrences of the
-    given one, the nearest to the right one.
+    """Return a passage with the expected and the given answer marked. If the given answer occurs
+    several times, the occurrence nearest to the expected answer is marked.
     """
     wanted = question.answer_span()
     output = answer.output or ""

@@ -1,4 +1,4 @@
-"""Question answering, tested by exact match and F1 of predicted answers."""
+"""Question answering, evaluated by exact match and F1 of the predicted answers."""
 
 from collections.abc import Mapping, Sequence
 
@@ -21,16 +21,16 @@ class QuestionAnswering(Answering):
 
     @classmethod
     def example(cls, id: str, text: str) -> Question:
-        """Return the question of a text that has a question, a line end or a tab, and a passage."""
+        """Return a question from text of the form: question, line end or tab, passage."""
         return as_question(super().example(id, text))
 
 
 class QuestionAnsweringReport(TaskReport):
-    """Baselines and sections of a report on answers to questions."""
+    """Baselines and report sections of question answering."""
 
     def baselines(self, data: TaskData) -> list[System]:
-        """Return systems without a model: no answer at all, a frequent one, the sentence with most
-        words of the question.
+        """Return baselines without a model: no answer, the most frequent answer, and the sentence
+        that shares the most words with the question.
         """
         trained = data.corpus.rows("train") if "train" in data.corpus.splits else []
         return [
@@ -74,6 +74,6 @@ class GenerativeAnswering(QuestionAnswering, SequenceToSequenceAnswering):
 
 
 class GenerativeTask(QuestionAnsweringTask, SequenceToSequenceTask):
-    """Question answering by a sequence-to-sequence model; an empty text means no answer."""
+    """Question answering by a sequence-to-sequence model; an empty output means no answer."""
 
     answering_class = GenerativeAnswering

@@ -1,4 +1,4 @@
-"""Speech recognition: the transcript of a recording."""
+"""Speech recognition: transcribing a recording."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING

@@ -1,4 +1,7 @@
-"""Recordings and their transcripts. B recordings, T frames, F features, L tokens."""
+"""Recordings and their transcripts.
+
+Axes: B recordings, T frames, F features, L tokens.
+"""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -29,13 +32,15 @@ BYTES_PER_FRAME = 320
 
 
 class VectorCount(Protocol):
-    """Number of encoder vectors by number of frames, of one recording or of each of several."""
+    """Function from a number of frames to the number of encoder vectors. It takes one number, or a
+    tensor of numbers.
+    """
 
     def __call__(self, n: Count) -> Count: ...
 
 
 def no_sound() -> bytes:
-    """Raise an error: the utterance was made without a recording.
+    """Raise an error: default of `Utterance.read` for an utterance without a recording.
 
     Raises:
         ValueError: always.
@@ -45,8 +50,8 @@ def no_sound() -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Utterance(Example):
-    """Recording with its transcripts: `source` is the name of its file, `read` returns its bytes,
-    `references` are transcripts.
+    """Recording with its transcripts: `source` is the file name, `read` returns the bytes of the
+    file, and `references` are the transcripts.
     """
 
     modality: str = MODALITY
@@ -54,15 +59,15 @@ class Utterance(Example):
     read: Callable[[], bytes] = field(default=no_sound, repr=False, compare=False)
 
     def content(self) -> bytes:
-        """Return the bytes of the recording."""
+        """Return the bytes of the audio file."""
         return self.read()
 
     @property
     def length(self) -> int:
-        """Number of bytes of the file.
+        """Number of bytes of the audio file.
 
         Raises:
-            ValueError, OSError: it cannot be read.
+            ValueError, OSError: the file cannot be read.
         """
         return len(self.read())
 
@@ -78,7 +83,7 @@ class SpeechBatch(NamedTuple):
 
 
 class Recordings:
-    """Features and encoded transcripts; `recordings[indices]` is a padded batch."""
+    """Features and encoded transcripts of recordings; `recordings[indices]` is a padded batch."""
 
     def __init__(self, features: Sequence[Tensor], target: Ragged, pad_id: int) -> None:
         self.features = features
@@ -101,8 +106,8 @@ class Recordings:
 
 
 def stacked(features: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """Pad feature rows (T, F) of different lengths with 0 to (B, T, F), and return their lengths
-    (B,).
+    """Return features (T, F) of recordings as one tensor (B, T, F), padded with 0, and their
+    lengths (B,) in frames.
     """
     lengths = torch.tensor([len(row) for row in features], dtype=torch.int64)
     if not features:
@@ -111,24 +116,24 @@ def stacked(features: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
 
 
 class SpeechData(BudgetData):
-    """Recordings with transcripts: rows with `audio`, the name of a file beside the corpus, `text`,
+    """Speech recognition data. A row has `audio` (the name of a file beside the corpus), `text`,
     and optionally `speaker`.
 
-    All transcripts of a recording are its references, and the first is trained on.
+    All transcripts of a recording are references. The first one is the training target.
 
-    Features are computed once, when training begins, and kept in memory: 32 kB per second with 80
-    mel bins. Recordings with an empty transcript are left out of training, and so are those whose
-    transcript needs more encoder output vectors than there are, for which the CTC loss would be
-    infinite. Both are counted in `counts`. Evaluations have all recordings.
+    Features are computed once, when training begins, and kept in memory: 32 kB per second of sound
+    with 80 mel bins. Training leaves out recordings with an empty transcript, and those whose
+    transcript needs more vectors than the encoder returns, since their CTC loss is infinite.
+    `counts` has the number of both. Evaluations leave out nothing.
 
     Args:
-        max_frames: padded frames of one training batch on one device.
-        eval_batch_tokens: padded frames of one batch of an evaluation.
-        on_unreadable: what to do with training recordings that are empty, truncated or no sound:
-            "error" raises an error that names the first, "skip" leaves them out and counts them.
-            In an evaluation they are always an error.
-        language: code of the spoken language, which decides how errors are counted; by default that
-            of the corpus, or the one identified from the transcripts.
+        max_frames: frames of one training batch on one device, padding included.
+        eval_batch_tokens: frames of one batch of an evaluation, padding included.
+        on_unreadable: what to do with training files that are empty, truncated or no audio: "error"
+            raises an error that names the first, "skip" leaves them out and counts them. In an
+            evaluation they are always an error.
+        language: code of the spoken language, which determines how errors are counted; by default
+            the language of the corpus, or the language identified from the transcripts.
     """
 
     fields = ("audio", "text")
@@ -172,12 +177,13 @@ class SpeechData(BudgetData):
         self._featured: dict[str, list[Tensor | str]] = {}
 
     def bind_model(self, front_end: FrontEnd, n_vector: VectorCount | None) -> None:
-        """Set what only the model knows; cached features are dropped if it changes.
+        """Set the parts of the model that prepare recordings. Cached features are dropped if they
+        change.
 
         Args:
-            front_end: computes features of recordings.
-            n_vector: number of encoder output vectors for a number of frames; None if the length of
-                transcripts is not limited by it.
+            front_end: computes the features of recordings.
+            n_vector: maps a number of frames to the number of encoder vectors; None if transcripts
+                may be longer than the encoder output.
         """
         if (front_end, n_vector) != (self.front_end, self.n_vector):
             self.front_end = front_end
@@ -200,7 +206,7 @@ class SpeechData(BudgetData):
         return self.front_end
 
     def transcripts(self, split: str) -> Iterable[str]:
-        """Return the first transcript of each recording."""
+        """Return the first transcript of each recording of a split."""
         return (references_of(row["text"])[0] for row in self.rows(split))
 
     def text_key(self) -> str:
@@ -225,8 +231,8 @@ class SpeechData(BudgetData):
     # Features
 
     def featured(self, split: str) -> list[Tensor | str]:
-        """Return the features (T, F) of each recording, or one line that says why it cannot be
-        read; repairs are counted and printed.
+        """Return for each recording of a split its features (T, F), or the reason why it cannot be
+        read. Files that were repaired are counted and printed.
         """
         found: list[Tensor | str] = []
         remarks: dict[str, list[str]] = {}
@@ -250,11 +256,11 @@ class SpeechData(BudgetData):
         return found
 
     def measure(self, split: str) -> int:
-        """Compute the frames of each recording of an evaluation split, and return the largest
-        number.
+        """Compute and store the number of frames of each recording of an evaluation split; return
+        the largest number.
 
         Raises:
-            ValueError: some cannot be read; the first is named.
+            ValueError: recordings cannot be read; the message names the first.
         """
         examples = self.examples(split)
         found = self.featured(split)
@@ -272,8 +278,11 @@ class SpeechData(BudgetData):
         return max(map(len, found))
 
     def _refuse(self, split: str, reasons: Sequence[str], way_out: str) -> None:
-        """Raise a ValueError if there are `reasons`, each of which says why a recording of the
-        split cannot be read.
+        """Raise a ValueError if `reasons` is not empty.
+
+        Args:
+            reasons: one line for each unreadable recording of the split.
+            way_out: end of the message, which says what else can be done.
         """
         if reasons:
             n = len(reasons)
@@ -346,8 +355,11 @@ class SpeechData(BudgetData):
         return Recordings(readable, target, tokenizer.pad_id)
 
     def _tell_unknown(self, split: str, ids: Sequence[Sequence[int]]) -> None:
-        """Count and print the transcripts with characters, or words, that the tokenizer does not
-        know, so that no model can write them.
+        """Count and print the transcripts with characters or words that the tokenizer does not
+        know. No model can write them.
+
+        Args:
+            ids: tokens of each transcript of the split.
         """
         unknown = [i for i, own in enumerate(ids) if self.tokenizer.unk_id in own]
         self.counts[f"{split}_with_unknown"] = len(unknown)
@@ -359,15 +371,13 @@ class SpeechData(BudgetData):
             )
 
     def _names(self, split: str, indices: Sequence[int]) -> str:
-        """Return the file names of the first few of these recordings."""
+        """Return the file names of the first few recordings of `indices`, for a message."""
         return ", ".join(self.examples(split)[i].source for i in indices[:N_NAMED]) + (
             ", ..." if len(indices) > N_NAMED else ""
         )
 
     def _is_short(self, ids: Sequence[int], n_frame: int) -> bool:
-        """Return whether a recording of `n_frame` frames is too short for the CTC path of its
-        transcript.
-        """
+        """Return whether `n_frame` frames are too few for CTC to emit the tokens `ids`."""
         return self.n_vector is not None and bool(frames_needed(ids) > self.n_vector(n_frame))
 
     def batching(self) -> str:
@@ -375,8 +385,8 @@ class SpeechData(BudgetData):
         return f"max_frames {self.max_tokens}, {self.front_end}, unreadable ones {unreadable}"
 
     def source_lengths(self, examples: Sequence[Example]) -> list[int]:
-        """Return the number of frames of each recording; estimated from the file size if it is not
-        known.
+        """Return the number of frames of each recording. A number that is not known is estimated
+        from the file size.
         """
         return [
             self._n_frame.get(example.source) or example.length // BYTES_PER_FRAME

@@ -1,4 +1,6 @@
-"""Transcripts in an evaluation: inputs that a user names, baselines, and sections of reports."""
+"""Evaluation of speech recognition: recordings named by the user, baselines, and report
+sections.
+"""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,10 +24,10 @@ class SpeechAnswering(Answering):
 
     @classmethod
     def example(cls, id: str, text: str) -> Example:
-        """Return the recording in the file whose name is `text`.
+        """Return the recording in the file named `text`.
 
         Raises:
-            FileNotFoundError: there is no such file.
+            FileNotFoundError: the file does not exist.
         """
         if not Path(text).is_file():
             raise FileNotFoundError(
@@ -43,7 +45,7 @@ class SpeechAnswering(Answering):
 
 
 class SpeechReport(TaskReport):
-    """Baselines and sections of a report on transcripts."""
+    """Baselines and report sections of speech recognition."""
 
     task: "SpeechRecognitionTask"
 

@@ -1,5 +1,5 @@
 """Report sections of speech recognition: kinds of errors, errors by speaker, confused words, and
-recordings to listen to.
+recordings with players.
 """
 
 from collections.abc import Mapping, Sequence
@@ -62,7 +62,11 @@ def compared(
 def kinds(
     examples: Sequence[Utterance], texts: Outputs, *metrics: WordErrorRate | CharacterErrorRate
 ) -> Section:
-    """Return a table of substitutions, deletions and insertions."""
+    """Return a section with the rates of substitutions, deletions and insertions.
+
+    Args:
+        metrics: metrics whose edits are counted.
+    """
     rows: list[list[Cell]] = []
     for name, own in texts.items():
         for metric in metrics:
@@ -94,7 +98,7 @@ def kinds(
 
 
 def breakdown(examples: Sequence[Utterance], texts: Outputs, metric: WordErrorRate) -> Section:
-    """Return tables of word error rates by speaker, and by length of the reference."""
+    """Return a section with word error rates by speaker, and by length of the reference."""
     statistics = {
         name: np.stack(
             [
@@ -134,7 +138,7 @@ def breakdown(examples: Sequence[Utterance], texts: Outputs, metric: WordErrorRa
 
 
 def confused(examples: Sequence[Utterance], texts: Outputs, metric: WordErrorRate) -> Section:
-    """Return tables of the most frequent errors of each system."""
+    """Return a section with the most frequently confused words of each system."""
     blocks: list[object] = []
     for name, own in texts.items():
         found = confusions(
@@ -160,8 +164,8 @@ def confused(examples: Sequence[Utterance], texts: Outputs, metric: WordErrorRat
 def recordings(
     task: "SpeechRecognitionTask", examples: Sequence[Utterance], outputs: Sequence[str]
 ) -> Section:
-    """Return a section with some recordings: half of them those with the most errors, the others
-    spread over the split; sounds are embedded as far as the page has room.
+    """Return a section with some recordings: half of them with the most errors, the others spread
+    over the split. It embeds the sound of as many as the page has room for.
     """
     metric = WordErrorRate(examples[0].language)
     aligned = [
@@ -208,13 +212,13 @@ def recordings(
 def players(
     front_end: FrontEnd, examples: Sequence[Utterance], room: int
 ) -> tuple[dict[str, Sound], int]:
-    """Return audio players by example id, as many from the first on as fit, and the number of
-    recordings with sound.
+    """Return audio players by example id, and the number of recordings that have sound.
 
-    The encoding is lossless if all fit.
+    The first recordings get a player, as many as fit into `room`. The sound is encoded without loss
+    if all fit that way.
 
     Args:
-        room: maximal number of characters on the page.
+        room: largest number of characters that the players may add to the page.
     """
     found = {example: front_end.waveform(example.read(), example.source) for example in examples}
     waveforms = {example: waveform for example, waveform in found.items() if waveform is not None}
@@ -233,8 +237,11 @@ def players(
 
 
 def chosen(n_error: Sequence[int], n: int) -> list[int]:
-    """Return the indices of at most `n` recordings, in order: half those with the most errors, the
-    others spread evenly.
+    """Return the indices of at most `n` recordings, in order: half of them with the most errors,
+    the others evenly spaced.
+
+    Args:
+        n_error: number of errors in each recording.
     """
     worst = [i for i in sorted(range(len(n_error)), key=lambda i: (-n_error[i], i)) if n_error[i]][
         : n // 2
@@ -245,7 +252,7 @@ def chosen(n_error: Sequence[int], n: int) -> list[int]:
 
 
 def picture(task: "SpeechRecognitionTask", example: Utterance, output: str) -> Spectrogram:
-    """Return the spectrogram of a recording, with the tokens of the output below."""
+    """Return the spectrogram of a recording with the tokens of `output` marked below."""
     values = task.front_end.shown(example.read(), example.source).numpy()
     return Spectrogram(
         values, task.front_end.frames_per_second, token_marks(task, example, output, len(values))
@@ -256,8 +263,11 @@ def picture(task: "SpeechRecognitionTask", example: Utterance, output: str) -> S
 def token_marks(
     task: "SpeechRecognitionTask", example: Utterance, output: str, n_frame: int
 ) -> list[TimeMark]:
-    """Return the tokens of an output with the frames to which CTC aligns them; empty without CTC,
-    or if the output is too long for it.
+    """Return the tokens of `output` with the frames that CTC aligns them to. The list is empty
+    without CTC, or if the output needs more frames than there are.
+
+    Args:
+        n_frame: number of frames of the recording.
     """
     if not task.ctc_weight:
         return []

@@ -1,4 +1,4 @@
-"""Demands of speech recognition on its data module."""
+"""Requirements of speech recognition on its data module."""
 
 import math
 from typing import TYPE_CHECKING
@@ -13,14 +13,16 @@ if TYPE_CHECKING:
 
 
 class SpeechRequirements(DataRequirements):
-    """Demands of a `SpeechRecognitionTask`: features as its front end makes them, and recordings
-    within the positions of its backbone.
+    """Requirements of a `SpeechRecognitionTask` on its data: features from its front end, and
+    recordings within the positions of its backbone.
     """
 
     task: "SpeechRecognitionTask"
 
     def bind(self, data: TaskData) -> None:
-        """Give the data module the front end and the length of recordings to the encoder."""
+        """Give the data module the front end of the model and, if the model uses CTC, the function
+        from frames to encoder vectors.
+        """
         task = self.task
         if isinstance(data, SpeechData):
             data.bind_model(
@@ -44,13 +46,13 @@ class SpeechRequirements(DataRequirements):
             self.check_positions(data, n_frame)
 
     def check_positions(self, data: SpeechData, n_frame: int) -> None:
-        """Refuse a backbone with fewer positions than vectors or tokens that it will read.
+        """Check that the backbone has enough positions for the longest recording and transcript.
 
         Args:
             n_frame: frames of the longest recording in validation and test.
 
         Raises:
-            ValueError: a recording or a transcript is too long.
+            ValueError: a recording or a transcript is longer than the positions of the backbone.
         """
         task = self.task
         slowest = math.ceil(int(data.encoded("train").lengths.max()) / (1 - task.tempo))

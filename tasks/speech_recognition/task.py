@@ -1,6 +1,7 @@
-"""Speech recognition: an encoder over frames with a CTC head, an attention decoder, or both.
+"""Speech recognition: an encoder over audio frames with a CTC head, an attention decoder, or both.
 
-B recordings, T frames, T' encoder output vectors, D d_model, V vocabulary, L tokens.
+Axes: B recordings, T frames, F features, T' encoder output vectors, D d_model, V vocabulary, L
+tokens.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -46,12 +47,11 @@ class EncoderOutput(NamedTuple):
 
 
 class SpeechRecognitionTask(Task):
-    """Speech recognition by CTC, an attention decoder, or both: frames are subsampled and read by
-    an encoder. With `ctc_weight` w, the loss is w times that of CTC, over the tokens and a blank,
-    plus 1 - w times that of the decoder, which writes token by token.
+    """Speech recognition by CTC, an attention decoder, or both. Frames are subsampled and read by
+    an encoder. The loss is `ctc_weight` * CTC loss + (1 - `ctc_weight`) * decoder loss.
 
-    The blank has an id after those of the tokenizer. WER and CER are jiwer's; the best checkpoint
-    has the lowest WER.
+    The id of the CTC blank follows the ids of the tokenizer. WER and CER are jiwer's; the best
+    checkpoint has the lowest WER.
 
     Source: Graves et al. 2006, "Connectionist temporal classification"; Chan et al. 2016, "Listen,
     attend and spell"; Watanabe et al. 2017, "Hybrid CTC/attention architecture for end-to-end
@@ -60,22 +60,23 @@ class SpeechRecognitionTask(Task):
     Arguments that are not listed are those of `Task`.
 
     Args:
-        backbone: an encoder alone if `ctc_weight` is 1, otherwise with a decoder.
-        front_end: computes features of files: `Waveforms`, or `Frames` if the files have features.
+        backbone: an encoder; with a decoder, unless `ctc_weight` is 1.
+        front_end: computes features of audio files: `Waveforms`, or `Frames` if the files have
+            features.
         subsampling: called with the number of features and d_model: `Subsampling`, or `Stacking`
             for cepstra.
         augment: masking of features in training; called without arguments.
-        tempo: largest change of the speed of recordings in training, as a share: 0.1 for 10 %.
+        tempo: largest random change of the speed of recordings in training, as a share: 0.1 for 10
+            %.
         ctc_weight: weight of CTC in the loss, from 1 (CTC alone) to 0 (decoder alone); 0.3 is usual
             for both.
         head: output layer of the decoder; called with (vocab_size, d_model).
-        search: search of transcripts in a test, and by default everywhere: `CtcGreedy` or
-            `CtcPrefixBeam` by CTC, `Greedy` or `Beam` by the decoder, `JointBeam` by both, or by
-            the decoder and a language model.
-        validation_search: a cheaper search for validation.
-        max_length: maximal number of tokens that the decoder writes; None for 1.5 times the length
+        search: search for transcripts: `CtcGreedy` or `CtcPrefixBeam` with CTC, `Greedy` or `Beam`
+            with the decoder, `JointBeam` with both, or with the decoder and a language model.
+        validation_search: search in validation, usually a cheaper one; by default `search`.
+        max_length: largest number of tokens that the decoder writes; None for 1.5 times the length
             of the longest training transcript.
-        min_length: minimal number of tokens that the decoder writes.
+        min_length: smallest number of tokens that the decoder writes.
     """
 
     backbone: Backbone
@@ -140,12 +141,12 @@ class SpeechRecognitionTask(Task):
 
     @property
     def blank(self) -> int:
-        """Id of the blank symbol of CTC."""
+        """Id of the CTC blank."""
         return self.tokenizer.vocab_size
 
     @property
     def searches(self) -> tuple[type, ...]:  # type: ignore[override]  # depends on the heads
-        """Classes of search that fit the heads of this model."""
+        """Base classes of the searches that fit the heads of this model."""
         by_ctc = self.ctc_weight > 0
         by_decoder = self.ctc_weight < 1
         return tuple(
@@ -157,15 +158,15 @@ class SpeechRecognitionTask(Task):
     # Loss
 
     def encode(self, features: Tensor, lengths: Tensor) -> EncoderOutput:
-        """Encode padded features (B, T, F) of `lengths` (B,) frames."""
+        """Return the encoder output for padded features (B, T, F) with `lengths` (B,) in frames."""
         x, lengths = self.subsampling(features, lengths)
         pad = torch.arange(x.size(1), device=x.device) >= lengths[:, None]
         # the residual stream keeps its precision under autocast
         return EncoderOutput(self.backbone.encode(x.to(features.dtype), pad), pad, lengths)
 
     def log_probs(self, encoded: EncoderOutput) -> Tensor:
-        """Return the log probability (B, T', V + 1) of each CTC symbol and the blank at each
-        encoder output, at least float32; special tokens have probability 0.
+        """Return the CTC log probabilities (B, T', V + 1) of all tokens and the blank at each
+        encoder output, in float32 or higher. Special tokens have probability 0.
         """
         special = torch.tensor(
             [self.tokenizer.pad_id, self.tokenizer.bos_id, self.tokenizer.eos_id],
@@ -204,8 +205,8 @@ class SpeechRecognitionTask(Task):
         return nats
 
     def ctc_nats(self, encoded: EncoderOutput, target: Tensor) -> Tensor:
-        """Return the sum of minus log p of the transcripts (B, L), from `<s>` to `</s>`, over all
-        CTC paths.
+        """Return the CTC loss, summed over the transcripts `target` (B, L), which run from `<s>` to
+        `</s>`.
         """
         n_label = (target != self.tokenizer.pad_id).sum(1) - 2
         log_probs = self.log_probs(encoded).transpose(0, 1)  # (T', B, V + 1)
@@ -214,8 +215,8 @@ class SpeechRecognitionTask(Task):
         )
 
     def perturb(self, features: Tensor, lengths: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Return features and lengths with random tempo and masking; recordings that would become
-        too short for their transcripts keep their tempo.
+        """Return features and lengths after a random change of tempo and random masking. A
+        recording keeps its tempo if it would become too short for its transcript.
         """
         if self.tempo:
             factor = 1 + self.tempo * (2 * torch.rand(len(lengths), device=lengths.device) - 1)
@@ -232,7 +233,11 @@ class SpeechRecognitionTask(Task):
     def decode(
         self, encoded: EncoderOutput, search: AnySearch, max_length: int | None = None
     ) -> list[list[int]]:
-        """Return the tokens of each transcript that the search finds."""
+        """Return the token ids of the best transcript of each recording that `search` finds.
+
+        Args:
+            max_length: largest number of tokens; by default `max_length` of the task.
+        """
         if isinstance(search, CtcSearch):
             return [
                 list(found[0].ids)
@@ -278,10 +283,10 @@ class SpeechRecognitionTask(Task):
 
     @torch.no_grad()
     def encode_examples(self, examples: Sequence[Example]) -> EncoderOutput:
-        """Read and encode recordings.
+        """Read recordings and return their encoder output.
 
         Raises:
-            ValueError: one cannot be read.
+            ValueError: a recording cannot be read.
         """
         features, lengths = stacked(
             [
@@ -318,24 +323,24 @@ class SpeechRecognitionTask(Task):
 
     @classmethod
     def metrics(cls, language: str) -> list[Metric]:
-        """Return WER and CER; CER first for languages without spaces between words."""
+        """Return WER and CER. CER comes first for languages written without spaces."""
         both: list[Metric] = [WordErrorRate(language), CharacterErrorRate()]
         return both if writes_spaces(language) else both[::-1]
 
 
 def n_needed(target: Tensor, pad_id: int) -> Tensor:
-    """Return the number of encoder output vectors (B,) that CTC needs for transcripts (B, L) from
-    `<s>` to `</s>`; see `frames_needed`.
+    """Return the number (B,) of encoder vectors that CTC needs to emit the transcripts `target` (B,
+    L), which run from `<s>` to `</s>`; compare `frames_needed`.
     """
     repeated = (target[:, 1:] == target[:, :-1]) & (target[:, 1:] != pad_id)
     return (target != pad_id).sum(1) - 2 + repeated.sum(1)
 
 
 def check_network(backbone: Backbone, ctc_weight: float, tempo: float) -> None:
-    """Refuse a backbone that does not have the layers which the heads need.
+    """Check that the backbone has the layers that CTC and the decoder need.
 
     Raises:
-        ValueError: the layers do not fit `ctc_weight`, or a setting is out of range.
+        ValueError: the layers do not fit `ctc_weight`, or `ctc_weight` or `tempo` is out of range.
     """
     if not 0.0 <= ctc_weight <= 1.0:
         raise ValueError(
@@ -359,10 +364,10 @@ def check_network(backbone: Backbone, ctc_weight: float, tempo: float) -> None:
 
 
 def check_searches(task: SpeechRecognitionTask) -> None:
-    """Refuse searches, and settings of the decoder, that do not fit the heads of the task.
+    """Check that the searches, and the settings of the decoder, fit the heads of the task.
 
     Raises:
-        ValueError: a search or a setting has no use.
+        ValueError: a search does not fit, or a setting has no effect.
     """
     for name, chosen in (
         ("search", task.search),

@@ -1,4 +1,4 @@
-"""Summarization: a document in a few sentences."""
+"""Summarization: a summary of a document in a few sentences."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING

@@ -15,13 +15,13 @@ MAX_SOURCE_LENGTH = 400  # default of the number of tokens that are read of a do
 
 
 class DocumentData(TaskData):
-    """One document per row, with one or more reference summaries.
+    """Summarization data: one document per row, with one or more reference summaries.
 
     Attributes:
-        first_reference_only: score against the first reference alone (the original one), if a
-            corpus has several.
-        instruction: instruction in the prompt of systems that follow instructions; corpora differ
-            (subject lines, headlines, sentences).
+        first_reference_only: score against the first reference alone, which is the original
+            summary.
+        instruction: instruction in the prompt for systems that follow instructions. It depends on
+            the corpus, whose summaries may be subject lines, headlines or sentences.
     """
 
     fields = ("document", "summary")
@@ -48,17 +48,17 @@ class DocumentData(TaskData):
 
 
 class SummarizationData(DocumentData, PairData):
-    """Documents with the summaries to be written; documents longer than `max_source_length` tokens
-    are cut, where the model stops reading.
+    """Documents with summaries, for models that write summaries. Documents are cut after
+    `max_source_length` tokens.
 
     Args:
-        max_source_length: see `PairData`; 400 by default.
-        first_reference_only: score against the first reference alone (the original one), if a
-            corpus has several.
-        language: code of the texts' language, which decides the tokens of ROUGE; by default that of
-            the corpus, or the one identified from the texts.
-        instruction: instruction in the prompt of systems that follow instructions; corpora differ
-            (subject lines, headlines, sentences).
+        max_source_length: as in `PairData`; 400 by default.
+        first_reference_only: score against the first reference alone, which is the original
+            summary.
+        language: language code of the texts, which determines the tokens of ROUGE; by default the
+            language of the corpus, or the language identified from the texts.
+        instruction: instruction in the prompt for systems that follow instructions. It depends on
+            the corpus, whose summaries may be subject lines, headlines or sentences.
     """
 
     usual_source_length = MAX_SOURCE_LENGTH

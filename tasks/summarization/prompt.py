@@ -12,10 +12,10 @@ INSTRUCTION = "Summarize the text in one short sentence."
 def question(
     example: Example, shots: Sequence[Example] = (), instruction: str = INSTRUCTION
 ) -> str:
-    """Return the prompt of an example, after the few-shot examples `shots`.
+    """Return the prompt for an example, preceded by the few-shot examples `shots`.
 
     Args:
-        instruction: kind of summary to write; corpora differ (subject lines, headlines, sentences).
+        instruction: first sentence of the prompt, which says what kind of summary to write.
     """
     is_known = base_language(example.language) != UNDETERMINED
     language = name_of_language(example.language) if is_known else "the language of the text"

@@ -1,4 +1,4 @@
-"""Report sections of summaries: how much is copied from the document, and from where."""
+"""Report sections of summaries: how much is copied from the document, and from which position."""
 
 from collections.abc import Mapping, Sequence
 
@@ -10,7 +10,9 @@ from lslm_lightning.training.data import TaskData
 
 
 def sections(data: TaskData, predictions: Sequence[Prediction]) -> list[Section]:
-    """Return a section on how abstractive outputs and references are, for a run's report."""
+    """Return a section on how abstractive outputs and references are, in a list, for a run's
+    report.
+    """
     outputs = {p.id: p.output or "" for p in predictions}
     examples = data.examples("test")
     rows: list[list[Cell]] = [
@@ -28,8 +30,8 @@ def sections(data: TaskData, predictions: Sequence[Prediction]) -> list[Section]
 
 
 def abstractiveness(examples: Sequence[Example], summaries: Sequence[str]) -> list[float]:
-    """Return the percentages of novel 1-, 2- and 3-grams, the mean length in words, and the number
-    of document words per summary word, over the whole corpus.
+    """Return five numbers on the whole corpus: the percentages of novel 1-, 2- and 3-grams, the
+    mean length in words, and the number of document words per summary word.
     """
     novel = [0, 0, 0]
     total = [0, 0, 0]
@@ -52,8 +54,8 @@ def abstractiveness(examples: Sequence[Example], summaries: Sequence[str]) -> li
 def compared(
     examples: Sequence[Example], outputs: Mapping[str, Sequence[Prediction]]
 ) -> list[Section]:
-    """Return the sections of an evaluation: how much each system copies, in how long runs, and from
-    where in the document.
+    """Return the sections of an evaluation: how much each system copies, in runs of which length,
+    and from which position in the document.
     """
     texts = {
         name: [p.output or "" for p in own]
@@ -91,8 +93,8 @@ def compared(
 
 
 def runs_of(source: Sequence[str], summary: Sequence[str]) -> list[tuple[int, int]]:
-    """Return (index in the source, length) of the extractive fragments of a summary, found greedily
-    from left to right. Source: Grusky et al. 2018, figure 3.
+    """Return (index in the source, length) of each run of words that a summary copies from the
+    source. Runs are found greedily from left to right. Source: Grusky et al. 2018, figure 3.
     """
     positions: dict[str, list[int]] = {}
     for i, word in enumerate(source):
@@ -117,8 +119,10 @@ def runs_of(source: Sequence[str], summary: Sequence[str]) -> list[tuple[int, in
 
 
 def fragments(examples: Sequence[Example], summaries: Sequence[str]) -> list[float]:
-    """Return coverage in percent and density: the share of words in copied runs, and the mean over
-    words of the length of their run.
+    """Return coverage and density over the whole corpus.
+
+    Coverage is the percentage of summary words in copied runs. Density is the mean, over all
+    summary words, of the length of the run that a word is in.
     """
     covered = squares = n_word = 0
     for example, summary in zip(examples, summaries, strict=True):
@@ -131,7 +135,7 @@ def fragments(examples: Sequence[Example], summaries: Sequence[str]) -> list[flo
 
 
 def origins(examples: Sequence[Example], summaries: Sequence[str]) -> list[float]:
-    """Return the position in its document, in percent, of each copied run of at least three
+    """Return the position, in percent of its document, of each copied run of at least three
     words.
     """
     found = []

@@ -1,4 +1,4 @@
-"""Summarization, tested by ROUGE of generated summaries."""
+"""Summarization, evaluated by ROUGE of the summaries."""
 
 from collections.abc import Mapping, Sequence
 
@@ -14,13 +14,13 @@ from lslm_lightning.types import JsonObject
 
 
 class SummarizationReport(TaskReport):
-    """Baselines and sections of a report on summaries."""
+    """Baselines and report sections of summarization."""
 
     task: "Summarizer"
 
     def baselines(self, data: TaskData) -> list[System]:
-        """Return systems without a model: the first sentence, a name where the corpus has one, the
-        most frequent and a random training summary.
+        """Return baselines without a model: the first sentence, the name of the documented object
+        if the corpus has it, and the most frequent and a random training summary.
         """
         trained = data.corpus.rows("train") if "train" in data.corpus.splits else []
         known = [summary for row in trained for summary in row["summary"][:1]]
@@ -58,7 +58,7 @@ class SummarizationReport(TaskReport):
 
 
 class Summarizer(Task):
-    """Metrics of summarizers: ROUGE-1, 2, L and Lsum of rouge-score; the best checkpoint has the
+    """Metrics of summarization: ROUGE-1, 2, L and Lsum of rouge-score; the best checkpoint has the
     highest ROUGE-L.
     """
 

@@ -1,4 +1,4 @@
-"""Translation: a sentence in another language."""
+"""Translation of sentences into another language."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING

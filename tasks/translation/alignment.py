@@ -1,4 +1,4 @@
-"""Word alignment of sources and outputs, learned from the texts alone, so that it works for any
+"""Word alignment of sources and outputs. It is learned from the texts alone, so it works for any
 system.
 """
 
@@ -24,8 +24,8 @@ class Alignment:
     table: dict[int, float]  # target word * number of source words + source word -> probability
 
     def matrix(self, source: Sequence[str], target: Sequence[str]) -> np.ndarray:
-        """Return the probability (T, S) of each source word as the origin of each target word; rows
-        sum to 1, or are 0 for unknown words.
+        """Return the probabilities (T, S) that each target word stems from each source word. Rows
+        sum to 1; the row of an unknown word is 0.
         """
         n = len(self.source)
         scores = np.zeros((len(target), len(source)))
@@ -40,8 +40,10 @@ class Alignment:
 def learn(
     pairs: Sequence[tuple[Sequence[str], Sequence[str]]], n_iteration: int = N_ITERATION
 ) -> Alignment:
-    """Train IBM model 1 by expectation maximization, from uniform probabilities, on pairs of
-    (source words, target words).
+    """Train IBM model 1 by expectation maximization, starting from uniform probabilities.
+
+    Args:
+        pairs: (source words, target words) of each sentence pair.
     """
     source, target = (
         {word: i for i, word in enumerate(dict.fromkeys(w for pair in pairs for w in pair[side]))}

@@ -1,4 +1,4 @@
-"""Sentence pairs of one direction of a parallel corpus."""
+"""Sentence pairs of a parallel corpus for one direction of translation."""
 
 from collections.abc import Sequence
 
@@ -14,14 +14,14 @@ from tasks.translation import prompt
 
 
 class TranslationData(PairData):
-    """Translation from `source_language` to `target_language`.
+    """Sentence pairs for translation from `source_language` to `target_language`.
 
-    All target texts of a row are its references, and the first is trained on; several source texts
-    are joined.
+    All target texts of a row are references, and the first one is the training target. Several
+    source texts of a row are joined.
 
     Args:
-        source_language: a language code of the corpus, such as "en".
-        target_language: another one.
+        source_language: code of the source language in the corpus, such as "en".
+        target_language: code of the target language in the corpus.
     """
 
     def __init__(

@@ -9,7 +9,7 @@ VERSION = "translation-1"
 
 
 def question(example: Example, shots: Sequence[Example] = ()) -> str:
-    """Return the prompt of an example, after the few-shot examples `shots`."""
+    """Return the prompt for an example, preceded by the few-shot examples `shots`."""
     source = name_of_language(example.source_language)
     target = name_of_language(example.language)
     lines = [f"Translate from {source} to {target}. Write the translation and nothing else."]

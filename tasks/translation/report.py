@@ -29,7 +29,9 @@ LONGEST = 24
 def sections(
     task: "TranslationTask", data: TaskData, predictions: Sequence[Prediction]
 ) -> list[Section]:
-    """Return attention maps of a few short sentences, for a run's report."""
+    """Return a section with attention maps of a few short sentences, in a list, for a run's
+    report.
+    """
     outputs = {p.id: p.output or "" for p in predictions}
     short = [
         e
@@ -49,8 +51,8 @@ def sections(
 
 @torch.no_grad()
 def attention_map(task: "TranslationTask", example: Example, output: str) -> Heatmap | None:
-    """Return the cross-attention (mean over heads, last decoder layer) while the output is fed to
-    the decoder; None if the backbone has none.
+    """Return the cross-attention of the last decoder layer, averaged over heads, when the decoder
+    reads `output`. None if the backbone has no cross-attention.
     """
     tokenizer = task.tokenizer
     source = torch.tensor(
@@ -75,7 +77,7 @@ def attention_map(task: "TranslationTask", example: Example, output: str) -> Hea
 
 
 def pieces(tokenizer: Tokenizer, ids: Sequence[int]) -> list[str]:
-    """Return the text of each token; "·" for a token that is part of a character."""
+    """Return the text of each token; "·" for a token that is only part of a character."""
     return [tokenizer.decode([i]).strip().replace("\ufffd", "·") or "·" for i in ids]
 
 
@@ -83,7 +85,7 @@ def compared(
     examples: Sequence[Example], outputs: Mapping[str, Sequence[Prediction]]
 ) -> list[Section]:
     """Return the sections of an evaluation: n-gram precisions and lengths, coverage of the source,
-    and alignment maps of a sentence.
+    and alignment maps of one sentence.
     """
     texts = {
         name: [p.output or "" for p in predictions]
@@ -109,7 +111,11 @@ def compared(
 
 
 def ngrams(examples: Sequence[Example], texts: Mapping[str, Sequence[str]]) -> Section:
-    """Return a table of the n-gram precisions and length ratios that make up BLEU."""
+    """Return a section with the n-gram precisions and length ratios that make up BLEU.
+
+    Args:
+        texts: outputs of each system.
+    """
     metric = Bleu(examples[0].language)
     rows: list[list[Cell]] = []
     for name, own in texts.items():
@@ -147,8 +153,12 @@ def coverage(
     texts: Mapping[str, Sequence[str]],
     alignment: Alignment,
 ) -> Section:
-    """Return a table of the share of source words that are aligned to some word of the output, by
+    """Return a section with the share of source words that are aligned to a word of the output, by
     system.
+
+    Args:
+        words: source words of each example.
+        texts: outputs of each system.
     """
 
     def covered(own: Sequence[str]) -> float:
@@ -185,7 +195,13 @@ def maps(
     texts: Mapping[str, Sequence[str]],
     alignment: Alignment,
 ) -> list[Section]:
-    """Return alignment maps of one sentence, by system; empty if no sentence is short enough."""
+    """Return a section with alignment maps of one sentence by system, in a list; an empty list if
+    no sentence is short enough.
+
+    Args:
+        words: source words of each example.
+        texts: outputs of each system.
+    """
     short = [
         i
         for i, source in enumerate(words)

@@ -1,4 +1,4 @@
-"""Translation, tested by corpus BLEU, chrF and TER of real beam search."""
+"""Translation, evaluated by corpus BLEU, chrF and TER of beam search outputs."""
 
 from collections.abc import Mapping, Sequence
 
@@ -11,7 +11,7 @@ from lslm_lightning.training.task_report import Section, TaskReport
 
 
 class TranslationReport(TaskReport):
-    """Baselines and sections of a report on translations."""
+    """Baselines and report sections of translation."""
 
     task: "TranslationTask"
 

@@ -1,5 +1,6 @@
-"""Answerability head: classifies whether a passage answers its question. B windows, S tokens, D
-d_model.
+"""Answerability head: predicts whether a passage answers a question.
+
+Axes: B windows, S tokens, D d_model.
 """
 
 import torch
@@ -11,16 +12,16 @@ from tasks.question_answering.extractive.windows import AnswerWindowBatch
 
 
 class AnswerabilityHead(nn.Module):
-    """Answerability head: a bag of the question's words, each with its word-overlap features,
-    through a small network. A "not", or a name that the passage does not have, can make an answer
-    unlikely.
+    """Answerability head: a small network over the bag of the question's words and their
+    word-overlap features. A "not", or a name that the passage lacks, can make an answer unlikely.
 
-    With this head the probability of an answer is the probability that there is one, times those of
-    its first and last token. It is the same for all windows of one passage.
+    The probability of an answer span is the probability that there is an answer, times the
+    probabilities of its first and last token. The head gives all windows of a passage the same
+    probability.
 
-    Source: a separate decision as the no-answer option of Clark and Gardner 2018, "Simple and
-    effective multi-paragraph reading comprehension"; a bag of words through a small network as in
-    Iyyer et al. 2015, "Deep unordered composition rivals syntactic methods".
+    Source: the decision is separate from the span as in Clark and Gardner 2018, "Simple and
+    effective multi-paragraph reading comprehension"; the bag of words follows Iyyer et al. 2015,
+    "Deep unordered composition rivals syntactic methods".
 
     Args:
         d_inner: size of the hidden layer.
@@ -34,8 +35,8 @@ class AnswerabilityHead(nn.Module):
         self.outer = nn.Linear(2 * d_inner, 1)
 
     def forward(self, x: Tensor, batch: AnswerWindowBatch) -> Tensor:
-        """Return the log odds (B,) that there is an answer, given the inputs (B, S, D) of a
-        backbone.
+        """Return the log-odds (B,) that the question has an answer, from the inputs x (B, S, D) of
+        a backbone.
         """
         # (B, S, 1) question tokens, special tokens included
         asked = (~batch.of_passage & ~batch.source_pad)[..., None].to(x.dtype)

@@ -1,5 +1,6 @@
-"""Bidirectional attention flow (BiDAF). B windows, S tokens, P passage tokens, Q question tokens, D
-d_model.
+"""Bidirectional attention flow (BiDAF).
+
+Axes: B windows, S tokens, P passage tokens, Q question tokens, D d_model.
 """
 
 from collections.abc import Callable
@@ -13,18 +14,18 @@ from tasks.question_answering.extractive.windows import AnswerWindowBatch
 
 
 class AttentionFlow(nn.Module):
-    """Bidirectional attention flow: question and passage are encoded separately, each passage token
-    attends to the question and the question to the passage, and a modelling encoder reads the
-    result.
+    """Bidirectional attention flow. Question and passage are encoded separately, attention runs
+    from each passage token to the question and from the question to the passage, and a modelling
+    encoder reads the result.
 
-    One linear map reduces the combined vectors (B, P, 4 D) to D; its output is added to that of the
-    modelling encoder, so that the output layer reads both, as in the paper. No answer is a token
-    before the passage. Source: Seo et al. 2017, "Bidirectional Attention Flow for Machine
-    Comprehension", section 2, attention flow layer and modeling layer; no answer as in Levy et al.
-    2017.
+    A linear map reduces the combined vectors (B, P, 4 D) to (B, P, D). Its output is added to the
+    output of the modelling encoder, since the output layer of the paper reads both. A token before
+    the passage stands for no answer, as in Levy et al. 2017. Source: Seo et al. 2017,
+    "Bidirectional Attention Flow for Machine Comprehension", section 2, attention flow layer and
+    modeling layer.
 
     Args:
-        modelling: called with d_model; an encoder alone.
+        modelling: modelling encoder; called with d_model, returns a backbone without a decoder.
     """
 
     def __init__(
@@ -49,8 +50,11 @@ class AttentionFlow(nn.Module):
         self.joined = nn.Linear(4 * d_model, d_model)
 
     def forward(self, backbone: Backbone, x: Tensor, batch: AnswerWindowBatch) -> Tensor:
-        """Return vectors (B, S, D) for the inputs x (B, S, ...) of a backbone; outside the passage
-        they are 0.
+        """Return vectors (B, S, D) for the windows in `batch`; they are 0 outside the passage.
+
+        Args:
+            backbone: encodes the question and the passage.
+            x: inputs (B, S, ...) of the backbone.
         """
         passage, passage_pad = true_indices(batch.of_passage)  # (B, P)
         question, question_pad = true_indices(~batch.of_passage & ~batch.source_pad)  # (B, Q)
@@ -65,7 +69,12 @@ class AttentionFlow(nn.Module):
         )
 
     def flow(self, h: Tensor, u: Tensor, passage_pad: Tensor, question_pad: Tensor) -> Tensor:
-        """Combine passage h (B, P, D) and question u (B, Q, D) to (B, P, D)."""
+        """Combine the encoded passage h (B, P, D) and question u (B, Q, D) to vectors (B, P, D).
+
+        Args:
+            passage_pad: (B, P) bool, True where the passage is padded.
+            question_pad: (B, Q) bool, True where the question is padded.
+        """
         s = self.of_passage(h) + self.of_question(u).mT + (h * self.of_both) @ u.mT  # (B, P, Q)
         lowest = torch.finfo(s.dtype).min
         to_question = s.masked_fill(question_pad[:, None], lowest)
@@ -76,8 +85,8 @@ class AttentionFlow(nn.Module):
 
 
 def true_indices(wanted: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the token indices (B, n) int64 at which `wanted` (B, S) is True, in order, and the
-    mask (B, n) of padding.
+    """Return the indices (B, n) int64 at which `wanted` (B, S) is True, in order, and their padding
+    mask (B, n), which is True where padded.
     """
     n = wanted.sum(1)
     most = wanted.size(1) if wanted.is_meta else int(n.max())
@@ -86,5 +95,5 @@ def true_indices(wanted: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def gather_tokens(x: Tensor, at: Tensor) -> Tensor:
-    """Gather the rows of x (B, S, ...) at token indices (B, n) to (B, n, ...)."""
+    """Return the vectors (B, n, ...) of x (B, S, ...) at the token indices `at` (B, n)."""
     return x.gather(1, at.view(*at.shape, *[1] * (x.dim() - 2)).expand(*at.shape, *x.shape[2:]))

@@ -1,4 +1,6 @@
-"""Windows of passages to train on, each with the start and end of its answer."""
+"""Training data for extractive question answering: windows of passages with the start and end of
+the answer.
+"""
 
 from collections.abc import Sequence
 from functools import cached_property
@@ -23,8 +25,8 @@ from tasks.question_answering.offsets import overlapping_tokens, widen
 
 
 class SpanWindows:
-    """Windows, each with its start, its end and whether its question has an answer;
-    `windows[indices]` is a padded batch.
+    """Windows with their targets: start and end of the answer, and whether the question has an
+    answer. `windows[indices]` is a padded batch.
     """
 
     def __init__(
@@ -52,23 +54,24 @@ class SpanWindows:
 
 
 class SpanData(QuestionData, BudgetData):
-    """Questions whose answers are searched in their passages, window by window.
+    """Questions with passages that are read in windows, for extractive question answering.
 
-    Windows that do not contain the whole answer are trained on as windows without one, and so are
-    those of unanswerable questions; if the task has an answerability head, the plausible answers of
-    unanswerable questions are trained on instead. Left out of training are questions whose answers
-    do not occur in their passage, and empty questions or passages. All of these are in `counts`.
+    The target of a window is the answer if the window contains all of it, otherwise no answer.
+    Windows of unanswerable questions have no answer either; if the task has an answerability head,
+    their target is the plausible answer, if there is one. Training leaves out questions whose
+    answers do not occur in the passage, and empty questions or passages. `counts` has the number of
+    all these cases.
 
-    Training answers that do not begin and end at word boundaries are widened with `whole_words`.
+    With `whole_words`, training answers are widened to word boundaries.
 
     Args:
         max_tokens: as in `BudgetData`.
-        max_length: that of the model, see `SpanTask`; set it there.
-        stride: that of the model.
-        max_question_length: that of the model.
-        overlap_features: that of the model.
-        whole_words: that of the model.
-        language: see `GenerativeData`.
+        max_length: set by the task, see `SpanTask`; leave it out here.
+        stride: set by the task.
+        max_question_length: set by the task.
+        overlap_features: set by the task.
+        whole_words: set by the task.
+        language: as in `GenerativeData`.
     """
 
     derived = (*BudgetData.derived, "reader", "_windows")
@@ -133,15 +136,15 @@ class SpanData(QuestionData, BudgetData):
         """Reader that cuts passages into windows.
 
         Raises:
-            ValueError: windows would leave out parts of passages.
+            ValueError: with these sizes, parts of passages would be in no window.
         """
         reader = WindowReader(self.tokenizer, self.reading, self.overlap_features, self.whole_words)
         self.reading.check(reader.frame)
         return reader
 
     def encoded(self, split: str) -> SpanWindows:
-        """Return the windows of the split, computed once, since computing their features takes most
-        of the time.
+        """Return the windows of the split. They are cached, since computing their features takes
+        long.
         """
         if split not in self._windows:
             self._windows[split] = self._encode(split)
@@ -195,8 +198,8 @@ class SpanData(QuestionData, BudgetData):
     def evaluation_batches(
         self, examples: Sequence[Example], rank: int = 0, world: int = 1
     ) -> list[list[Example]]:
-        """Return this rank's questions in batches whose windows have at most `eval_batch_tokens`
-        padded positions, longest first.
+        """Return the batches of questions for process `rank` of `world`, the longest first. The
+        windows of a batch have at most `eval_batch_tokens` positions, padding included.
         """
         questions: list[Question] = [as_question(example) for example in examples]
         reader = WindowReader(
@@ -227,8 +230,8 @@ class SpanData(QuestionData, BudgetData):
 
 
 def answer_tokens(question: Question, passage: Passage) -> tuple[int, int] | None:
-    """Return the indices of the first and the last token of the question's answer, or plausible
-    answer; None if it has none in the passage.
+    """Return the indices of the first and last token of the answer or, for an unanswerable
+    question, of the plausible answer. None if there is no such span in the passage.
     """
     span = question.answer_span() or question.plausible
     tokens = span and overlapping_tokens(passage.offsets, *span)

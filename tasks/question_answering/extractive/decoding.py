@@ -1,5 +1,6 @@
-"""Candidate answers of a passage, scored by its windows. N passage tokens, L tokens of an
-answer.
+"""Candidate answers of a passage, scored by its windows.
+
+Axes: N passage tokens, L tokens of the longest answer, S tokens of a window.
 """
 
 import math
@@ -19,21 +20,21 @@ MIN_NATS = 1e-10
 def span_scores(
     windows: Iterable[tuple[Window, np.ndarray]], n_token: int, longest: int
 ) -> tuple[np.ndarray, float]:
-    """Return log p(start) + log p(end) for each span of the passage, and for no answer.
+    """Return log p(start) + log p(end) for each span of the passage, and the log p of no answer.
 
-    A span that is in several windows gets the highest of its scores, no answer the lowest, since
-    each window but one may well be without the answer. Source: `write_predictions` of BERT's
-    run_squad.py, which adds logits; log probabilities give the same in one window, and keep an
-    uninformative window from influencing a passage of several.
+    A span in several windows gets its highest score. No answer gets its lowest score, since most
+    windows of a passage do not contain the answer. Source: `write_predictions` of BERT's
+    run_squad.py, which adds logits. Log probabilities give the same ranking within a window, and an
+    uninformative window has less influence on a passage of several windows.
 
     Args:
-        windows: each with its log p (at least S, 2) of being the start and the end.
-        n_token: N, tokens of the passage.
-        longest: L, the maximal number of tokens of an answer.
+        windows: pairs of a window and its log p (at least S, 2) of the start and of the end.
+        n_token: N, number of tokens of the passage.
+        longest: L, largest number of tokens of an answer.
 
     Returns:
-        (N, L) float64, where [i, j] is the span of j + 1 tokens from token i, minus infinity where
-        there is none; and the log p of no answer.
+        Scores (N, L) float64, and the log p of no answer. Element [i, j] is the span of j + 1
+            tokens from token i; it is minus infinity where there is no such span.
     """
     found = np.full((n_token, longest), -np.inf)
     nothing = math.inf
@@ -53,14 +54,16 @@ def span_scores(
 def ranked_answers(
     scores: np.ndarray, nothing: float, text: str, passage: Passage, n: int
 ) -> list[Alternative]:
-    """Return the `n` best answers with different texts, the best first, followed by no answer; nats
-    are normalized over all candidates.
+    """Return the `n` best answers with different texts, the best first, followed by no answer.
+    Their nats are normalized over all spans and no answer.
 
-    If scores are nan, the only answer is no answer, with nan nats.
+    If the scores are nan, no answer is the only one, with nan nats.
 
     Args:
-        scores: (N, L); see `span_scores`.
+        scores: (N, L) from `span_scores`.
         nothing: log p of no answer.
+        text: text of the passage.
+        passage: tokens of the passage.
     """
     if math.isnan(nothing):
         return [Alternative("", nothing)]
@@ -78,11 +81,11 @@ def ranked_answers(
 
 
 def apply_threshold(answers: Sequence[Alternative], threshold: float) -> list[Alternative]:
-    """Return the answers sorted by nats after lowering the score of no answer by `threshold` nats;
-    an infinite threshold removes no answer.
+    """Return the answers sorted by nats, after lowering the log p of no answer by `threshold`. An
+    infinite threshold removes no answer from the list.
 
-    No answer is therefore the best exactly if its score is more than `threshold` above that of the
-    best span.
+    No answer is then ranked first exactly if its log p exceeds the log p of the best span by more
+    than `threshold`.
 
     Args:
         answers: as `ranked_answers` returns them.
@@ -101,11 +104,11 @@ def apply_threshold(answers: Sequence[Alternative], threshold: float) -> list[Al
 
 
 def best_threshold(examples: Sequence[Example], answers: Sequence[Sequence[Alternative]]) -> float:
-    """Return the threshold of `apply_threshold` at which the F1 of these answers is highest; of
-    several the one that leaves the fewest questions unanswered.
+    """Return the threshold for `apply_threshold` that maximizes F1; of equally good thresholds, the
+    one that leaves the fewest questions unanswered.
 
-    Infinite if every question has an answer. Source: `find_best_thresh` of SQuAD's evaluation
-    script v2.0.
+    The threshold is infinite if every question has an answer. Source: `find_best_thresh` of SQuAD's
+    evaluation script v2.0.
 
     Args:
         answers: answers to each example, as `ranked_answers` returns them.
@@ -139,6 +142,6 @@ def best_threshold(examples: Sequence[Example], answers: Sequence[Sequence[Alter
 
 
 def log_sum(values: Sequence[float] | np.ndarray) -> float:
-    """Return the log of the sum of exponentials of `values`, at least one of which is finite."""
+    """Return log(sum(exp(values))); at least one of `values` must be finite."""
     top = np.max(values)
     return float(top + np.log(np.exp(values - top).sum()))

@@ -1,8 +1,9 @@
-"""Word-overlap features: for each word, whether the other text has it too, and its shape. N words.
+"""Word-overlap features of question and passage: for each word, its shape, and its matches in the
+other text.
 
-Source: the features f_exact_match and f_token of Chen et al. 2017, "Reading Wikipedia to Answer
-Open-Domain Questions", section 3.2, with stems in place of lemmas and shapes in place of parts of
-speech and names; runs and sentences are ours.
+Axes: N words. Source: the features f_exact_match and f_token of Chen et al. 2017, "Reading
+Wikipedia to Answer Open-Domain Questions", section 3.2. Stems replace lemmas, and shapes replace
+parts of speech and names. Features of runs and sentences are additions of this project.
 """
 
 from collections import Counter
@@ -27,8 +28,8 @@ _SHIFTS = (0, 2, 5, 7, 10)  # lowest bit of each feature in the packed integer
 
 
 class AnalyzedWords(NamedTuple):
-    """Words and punctuation marks of a text, with what is compared: punctuation marks have no
-    stem.
+    """Words and punctuation marks of a text, with the properties that features are computed
+    from.
     """
 
     spans: np.ndarray  # (N, 2) characters [start, end) of each word or punctuation mark
@@ -41,8 +42,8 @@ class AnalyzedWords(NamedTuple):
 
 
 def analyze_words(text: str, language: str) -> AnalyzedWords:
-    """Split a text into words (CJK into single characters), and compute what of each word does not
-    depend on the other text.
+    """Split a text into words (CJK: single characters) and compute those properties of each word
+    that do not depend on the other text.
     """
     pieces = segment_with_offsets(text)
     texts = [piece for piece, _ in pieces]
@@ -80,7 +81,7 @@ def shape_of(word: str) -> int:
 
 
 def sentence_starts(text: str, language: str) -> list[int]:
-    """Return the character offsets at which the sentences begin, 0 included."""
+    """Return the character offset at which each sentence begins; the first is 0."""
     starts = [0]
     at = 0
     for sentence in split_sentences(text, language):
@@ -91,11 +92,11 @@ def sentence_starts(text: str, language: str) -> list[int]:
 
 
 def word_features(own: AnalyzedWords, other: AnalyzedWords, share: np.ndarray) -> np.ndarray:
-    """Return the features of each word of one text given the other, all packed into one integer per
-    word (N,).
+    """Return the features of each word of the text `own`, given the text `other`. All features of a
+    word are packed into one integer; the result is (N,).
 
     Args:
-        share: (N,) 0 to 1; see `sentence_share`.
+        share: (N,) from 0 to 1, from `sentence_share`.
     """
     exact = set(other.texts)
     folded = set(other.folded)
@@ -123,8 +124,11 @@ def word_features(own: AnalyzedWords, other: AnalyzedWords, share: np.ndarray) -
 
 
 def common_runs(own: Sequence[str], other: Sequence[str]) -> np.ndarray:
-    """Return for each word (N,) the length, at most 7, of the longest run of words around it that
-    both texts have; punctuation ends a run.
+    """Return for each word of `own` the length of the longest run of words around it that occurs in
+    `other`, too: (N,), at most 7. Punctuation ends a run.
+
+    Args:
+        own, other: stems of the words of each text, "" for punctuation.
     """
     positions: dict[str, list[int]] = {}
     for j, stem in enumerate(other):
@@ -143,12 +147,11 @@ def common_runs(own: Sequence[str], other: Sequence[str]) -> np.ndarray:
 def sentence_share(
     question: AnalyzedWords, passage: AnalyzedWords
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return, for each word of the question and of the passage, the share (0 to 1) of the
-    question's words that occur in its sentence.
+    """Return for each word of the question and of the passage a share from 0 to 1: for a word of
+    the passage, the weighted share of the question's words that occur in its sentence.
 
-    Words are weighted by one over the number of sentences of the passage that have them; a word
-    that no sentence has gets weight 1. Words of the question all get the share of the best
-    sentence.
+    The weight of a word is 1 / (number of sentences of the passage that contain it), or 1 if none
+    does. Every word of the question gets the share of the best sentence.
     """
     sentences: dict[str, set[int]] = {}
     for stem, number in zip(passage.stems, passage.sentence.tolist(), strict=True):
@@ -168,12 +171,12 @@ def sentence_share(
 def token_features(
     words: AnalyzedWords, features: np.ndarray, offsets: Sequence[tuple[int, int]]
 ) -> np.ndarray:
-    """Map features of words to tokens: each token gets those of the word that contains its first
-    visible character, or of the next word.
+    """Return the features of each token. A token gets the features of the word that contains its
+    first visible character, or of the next word.
 
     Args:
         features: (N,) features of each word.
-        offsets: the characters [start, end) of each token.
+        offsets: character span [start, end) of each token.
     """
     if not len(features):
         return np.zeros(len(offsets), dtype=np.int64)
@@ -184,5 +187,7 @@ def token_features(
 
 
 def unpack_features(features: Tensor) -> list[Tensor]:
-    """Unpack the integers (...) into features (...), each smaller than its `FEATURE_SIZES`."""
+    """Unpack integers from `word_features` (...) into one tensor (...) for each feature. The values
+    of a feature are below its entry in `FEATURE_SIZES`.
+    """
     return [(features >> shift) % size for size, shift in zip(FEATURE_SIZES, _SHIFTS, strict=True)]

@@ -1,5 +1,6 @@
-"""Extractive question answering: start and end of the answer in its passage. B windows, S tokens, D
-d_model.
+"""Extractive question answering: predicts the start and end of the answer in its passage.
+
+Axes: B windows, S tokens, D d_model.
 """
 
 import math
@@ -82,7 +83,9 @@ class SpanAnswering(QuestionAnswering):
 
 
 class SpanRequirements(DataRequirements):
-    """Demands of a `SpanTask`: windows as its own, within the positions of its encoders."""
+    """Requirements of a `SpanTask` on its data: the same windows as the task, within the positions
+    of its encoders.
+    """
 
     task: "SpanTask"
 
@@ -116,39 +119,39 @@ class SpanRequirements(DataRequirements):
 
 
 class SpanTask(QuestionAnsweringTask):
-    """Extractive question answering: two scores for each token of the passage, for being the first
-    and the last of the answer, by an encoder that reads question and passage; the first token of
-    all, `<s>`, stands for no answer. Source: Devlin et al. 2019, sections 4.2 and 4.3. With an
-    `answerability_head`, whether there is an answer is predicted separately, and plausible answers
-    of unanswerable questions are trained on, too.
+    """Extractive question answering: an encoder reads question and passage and scores each token as
+    the first and as the last token of the answer. The first token of all, `<s>`, stands for no
+    answer. Source: Devlin et al. 2019, sections 4.2 and 4.3.
 
-    A backbone without a vocabulary of its own also gets, for each token, which of the two texts it
-    belongs to and its word-overlap features: see `features.word_features`. Long passages are read
-    in windows; see `WindowSizes` and `decoding`.
+    With an `answerability_head`, a separate head predicts whether there is an answer, and plausible
+    answers of unanswerable questions are trained on, too.
 
-    If a passage may have no answer, none is given if its score is more than `threshold` above that
-    of the best span. Every validation within a training sets the threshold that maximizes F1; it is
-    saved with the weights.
+    A backbone without its own vocabulary also reads, for each token, whether it belongs to the
+    question or the passage, and its word-overlap features (`features.word_features`). Long passages
+    are read in windows, see `WindowSizes`.
+
+    If a passage may have no answer, none is given if its log p exceeds that of the best span by
+    more than `threshold`. Every validation in training sets `threshold` to the value that maximizes
+    F1. It is saved with the weights.
 
     Arguments that are not listed are those of `Task`.
 
     Args:
-        backbone: over tokens; an encoder alone.
-        flow: called with d_model: encodes question and passage separately and combines them, as
-            `AttentionFlow` does; by default the backbone reads them as one text.
-        max_length: maximal number of tokens of a window; see `WindowSizes`.
+        backbone: encoder over tokens, without a decoder.
+        flow: called with d_model; returns a module that encodes question and passage separately and
+            combines them, such as `AttentionFlow`. By default the backbone reads them as one text.
+        max_length: largest number of tokens of a window; see `WindowSizes`.
         stride: see `WindowSizes`.
         max_question_length: see `WindowSizes`.
-        max_answer_length: maximal number of tokens of an answer.
-        n_alternative: how many of the best answers a prediction lists, besides no answer.
-        overlap_features: give the network word-overlap features, see `features`; false for a
-            pretrained network, which reads ids alone.
-        whole_words: let answers begin and end at word boundaries only, those of
-            `text.chinese.segment`.
-        answerability_head: called with d_model, returns an `AnswerabilityHead`. By default no
+        max_answer_length: largest number of tokens of an answer.
+        n_alternative: number of answers that a prediction lists, besides no answer.
+        overlap_features: compute word-overlap features; false for a pretrained network, which reads
+            ids alone.
+        whole_words: restrict answers to begin and end at word boundaries of `text.chinese.segment`.
+        answerability_head: called with d_model; returns an `AnswerabilityHead`. By default no
             answer is one of the candidates.
-        word_dropout: share of tokens whose word embedding is dropped in training, so that only
-            their features are seen.
+        word_dropout: share of tokens that lose their word embedding in training, so that only their
+            features remain.
     """
 
     backbone: Backbone
@@ -221,12 +224,12 @@ class SpanTask(QuestionAnsweringTask):
         self.register_buffer("threshold", torch.tensor(torch.inf))
 
     def scores(self, batch: AnswerWindowBatch) -> Tensor:
-        """Return the log probabilities (B, S, 2) of being the first and the last token of the
-        answer; the first token of all stands for no answer.
+        """Return the log probabilities (B, S, 2) that a token is the first and the last of the
+        answer. The first token of all stands for no answer.
 
-        Only their sum counts. With an answerability head, its log p of no answer is the score of
-        the first token of all, and its log p of an answer is added to all other tokens, half to the
-        start and half to the end.
+        Only the sum of a start and an end is meaningful. With an answerability head, the first
+        token has its log p of no answer, and its log p of an answer is added to all other tokens,
+        half to the start and half to the end.
         """
         log_probs, log_odds = self.candidate_log_probs(batch)
         if log_odds is None:
@@ -238,10 +241,10 @@ class SpanTask(QuestionAnsweringTask):
         return torch.cat([none, log_probs[:, 1:] + some], 1)
 
     def candidate_log_probs(self, batch: AnswerWindowBatch) -> tuple[Tensor, Tensor | None]:
-        """Return the log probabilities (B, S, 2) of the candidates and, with an answerability head,
-        its log odds (B,) of an answer.
+        """Return the log probabilities (B, S, 2) of start and end, and the log-odds (B,) of an
+        answer from the answerability head, or None without the head.
 
-        With an answerability head the first token of all stands for an answer in another window.
+        The first token of all stands for no answer; with the head, for an answer in another window.
         """
         kinds = [
             batch.kind,
@@ -266,10 +269,11 @@ class SpanTask(QuestionAnsweringTask):
         )
 
     def loss(self, batch: AnswerWindowBatch, label_smoothing: float = LABEL_SMOOTHING) -> Tensor:
-        """Return the sum of nats of the start and the end in each window.
+        """Return the nats of start and end, summed over all windows.
 
-        With an answerability head: nats of start and end where they are known, those of plausible
-        answers included, plus the nats of the head, without label smoothing.
+        With an answerability head, windows without a known start and end are left out of this sum,
+        plausible answers count as known, and the nats of the head are added. Label smoothing does
+        not apply to the head.
         """
         log_probs, log_odds = self.candidate_log_probs(batch)
         right = torch.stack([batch.start, batch.end], -1).long()
@@ -306,7 +310,9 @@ class SpanTask(QuestionAnsweringTask):
     def prediction(
         self, example: Example, answers: Sequence[Alternative], seconds: float
     ) -> Prediction:
-        """Return the best of these answers as a prediction, with the others as alternatives."""
+        """Return a prediction with the first of `answers` as its output and all of them as
+        alternatives.
+        """
         best = answers[0]
         n_token = len(self.tokenizer.encode(best.output))
         return Prediction(
@@ -315,12 +321,16 @@ class SpanTask(QuestionAnsweringTask):
 
     @property
     def active_threshold(self) -> float:
-        """The threshold in use; 0 while a validation is choosing it."""
+        """Threshold in use: 0 while a validation determines the threshold, otherwise
+        `threshold`.
+        """
         return 0.0 if self.answering.is_calibrating else float(self.threshold)
 
     @torch.no_grad()
     def ranked_answers(self, questions: Sequence[Question]) -> list[list[Alternative]]:
-        """Return the best answers to each question, followed by no answer; see `candidates`."""
+        """Return the best answers to each question, followed by no answer, as
+        `decoding.ranked_answers` does.
+        """
         readings = list(self.reader.read(questions))
         rows = self.window_scores([window for _, own in readings for window in own])
         return [
@@ -329,7 +339,7 @@ class SpanTask(QuestionAnsweringTask):
         ]
 
     def window_scores(self, windows: Sequence[Window]) -> Iterator[np.ndarray]:
-        """Yield the `scores` (at least S, 2) of each window, float64."""
+        """Yield the `scores` (at least S, 2) of each window as float64."""
         n = max(1, MAX_POSITIONS // max(len(window.ids) for window in windows))
         for first in range(0, len(windows), n):
             batch = self.reader.batch(windows[first : first + n])
@@ -342,8 +352,10 @@ class SpanTask(QuestionAnsweringTask):
         windows: Sequence[Window],
         rows: Iterator[np.ndarray],
     ) -> list[Alternative]:
-        """Return the best answers to one question, followed by no answer; takes the scores of its
-        windows from `rows`.
+        """Return the best answers to one question, followed by no answer.
+
+        Args:
+            rows: iterator over the scores of windows; the next ones belong to `windows`.
         """
         pairs = [(window, next(rows)) for window in windows]
         scores, nothing = span_scores(pairs, len(passage.ids), self.max_answer_length)
@@ -351,5 +363,5 @@ class SpanTask(QuestionAnsweringTask):
 
 
 def no_answer_last(answers: Sequence[Alternative]) -> list[Alternative]:
-    """Return the answers with no answer last, in the order of `candidates.ranked_answers`."""
+    """Return the answers with no answer moved to the end, as in `decoding.ranked_answers`."""
     return sorted(answers, key=lambda answer: answer.output == "")

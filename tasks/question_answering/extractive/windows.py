@@ -1,5 +1,6 @@
-"""Questions and passages as windows: `<s> question </s> part of the passage </s>`. B windows, S
-tokens.
+"""Windows of question and passage: `<s> question </s> part of the passage </s>`.
+
+Axes: B windows, S tokens.
 """
 
 import unicodedata
@@ -30,12 +31,12 @@ CACHE_SIZE = 64
 
 @dataclass(frozen=True)
 class WindowSizes:
-    """Sizes of the windows in which passages are read, in tokens.
+    """Sizes, in tokens, of the windows in which passages are read.
 
     Args:
-        max_length: maximal length of a window, special tokens included.
+        max_length: largest length of a window, special tokens included.
         stride: distance between the starts of consecutive windows.
-        max_question_length: maximal length of a question; longer ones are cut.
+        max_question_length: largest length of a question; the rest of a longer one is cut.
     """
 
     max_length: int = 384
@@ -43,14 +44,19 @@ class WindowSizes:
     max_question_length: int = 64
 
     def __str__(self) -> str:
-        """Return the sizes as checkpoints tell them, by the name that this class had at first."""
+        """Return the sizes in the form stored in checkpoints, under the first name of this class,
+        "Sizes".
+        """
         return repr(self).replace(type(self).__name__, "Sizes", 1)
 
     def check(self, frame: Frame) -> None:
-        """Refuse sizes that would leave parts of passages in no window.
+        """Check that every token of a passage is in some window.
+
+        Args:
+            frame: special tokens around question and passage.
 
         Raises:
-            ValueError: a size is out of range, or too large for the others.
+            ValueError: a size is below 1, or the stride is too large for the other sizes.
         """
         for name in ("max_length", "stride", "max_question_length"):
             if getattr(self, name) < 1:
@@ -70,7 +76,7 @@ class WindowSizes:
 
 
 class Passage(NamedTuple):
-    """Tokens of a text."""
+    """Tokenized text (a passage or a question)."""
 
     ids: list[int]
     offsets: list[tuple[int, int]]  # the characters [start, end) of each token
@@ -80,7 +86,7 @@ class Passage(NamedTuple):
 
 
 class Window(NamedTuple):
-    """Question and part of a passage, read at once."""
+    """Question and part of a passage, read as one sequence."""
 
     question: int  # index of the question
     ids: np.ndarray  # (S,) int32
@@ -117,12 +123,11 @@ class AnswerWindowBatch(NamedTuple):
 
 
 class WindowReader:
-    """Cuts questions and passages into windows.
+    """Reader that cuts questions and passages into windows.
 
     Args:
-        overlap_features: compute word-overlap features; see `features.word_features`.
-        whole_words: let answers begin and end at word boundaries only, those of
-            `text.chinese.segment`.
+        overlap_features: compute word-overlap features (`features.word_features`).
+        whole_words: restrict answers to begin and end at word boundaries of `text.chinese.segment`.
     """
 
     def __init__(
@@ -145,8 +150,8 @@ class WindowReader:
         )
 
     def read(self, questions: Sequence[Question]) -> Iterator[tuple[Passage, list[Window]]]:
-        """Yield the passage of each question and all its windows: at least one, even if the passage
-        has no token.
+        """Yield the tokenized passage and all windows of each question. There is at least one
+        window, even for an empty passage.
         """
         known: dict[str, Passage] = {}
         for number, question in enumerate(questions):
@@ -161,7 +166,12 @@ class WindowReader:
             )
 
     def windows(self, number: int, asked: Passage, passage: Passage) -> Iterator[Window]:
-        """Yield the windows of question `number` on its passage."""
+        """Yield the windows of a question on its passage.
+
+        Args:
+            number: index of the question.
+            asked: tokenized question.
+        """
         frame = self.frame
         longest = self.sizes.max_question_length
         self.n_cut += len(asked.ids) > longest
@@ -185,7 +195,7 @@ class WindowReader:
 
     def overlap(self, asked: Passage, passage: Passage) -> tuple[np.ndarray, np.ndarray]:
         """Return the word-overlap features of the tokens of the question and of the passage; zeros
-        if they are turned off.
+        if `overlap_features` is False.
         """
         if asked.words is None or passage.words is None:
             return np.zeros(len(asked.ids), dtype=np.int64), np.zeros(
@@ -208,7 +218,7 @@ class WindowReader:
         """Return a padded batch of windows.
 
         Args:
-            targets: start, end, and whether the question has an answer, for each window; see
+            targets: for each window (start, end, whether the question has an answer), as in
                 `AnswerWindowBatch`.
         """
         source = padded([window.ids for window in windows], self.tokenizer.pad_id)
@@ -255,8 +265,10 @@ class WindowReader:
 
 
 def include_combining_marks(text: str, offsets: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Extend the offsets of tokens by the combining marks after them that belong to no token: a
-    tokenizer that strips accents, as BERT's does, would otherwise end the word before them.
+    """Extend the character span of each token by the combining marks that follow it and belong to
+    no token.
+
+    A tokenizer that strips accents, as BERT's does, would otherwise end a word before them.
     """
     found = []
     following = len(text)
@@ -270,8 +282,8 @@ def include_combining_marks(text: str, offsets: Sequence[tuple[int, int]]) -> li
 
 
 def character_edges(offsets: Sequence[tuple[int, int]]) -> tuple[np.ndarray, np.ndarray]:
-    """Return for each token whether a character begins, and whether one ends, with it, (T,) bool
-    each; tokens may be parts of characters.
+    """Return two arrays (T,) bool: whether each token begins, and whether it ends, at the border of
+    a character. Several tokens may share one character.
     """
     new = [first != second for first, second in pairwise(offsets)]
     return np.array([True, *new][: len(offsets)], dtype=bool), np.array(
@@ -280,8 +292,8 @@ def character_edges(offsets: Sequence[tuple[int, int]]) -> tuple[np.ndarray, np.
 
 
 def word_edges(text: str, offsets: Sequence[tuple[int, int]]) -> tuple[np.ndarray, np.ndarray]:
-    """Return for each token whether a word or punctuation mark begins, and whether one ends, with
-    it, (T,) bool each; white space at the edges of tokens is ignored.
+    """Return two arrays (T,) bool: whether each token begins, and whether it ends, at the border of
+    a word or punctuation mark. White space at the edges of tokens is ignored.
     """
     spans = [span for _, span in segment_with_offsets(text)]
     firsts = {start for start, _ in spans}
@@ -294,6 +306,6 @@ def word_edges(text: str, offsets: Sequence[tuple[int, int]]) -> tuple[np.ndarra
 
 
 def visible_part(text: str, start: int, end: int) -> tuple[int, int]:
-    """Return the characters [start, end) without white space at either end."""
+    """Return the character span [start, end) without white space at its edges."""
     part = text[start:end]
     return start + len(part) - len(part.lstrip()), end - len(part) + len(part.rstrip())

@@ -1,1 +1,1 @@
-"""Extractive summarization: the summary is made of sentences of the document."""
+"""Extractive summarization: the summary consists of sentences of the document."""

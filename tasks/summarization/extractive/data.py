@@ -1,5 +1,6 @@
-"""Documents as sentences, each labelled by whether it belongs to the best extract. B documents, S
-tokens, N sentences.
+"""Documents split into sentences, each labelled by whether it is in the best extract.
+
+Axes: B documents, S tokens, N sentences.
 """
 
 from collections.abc import Iterable, Sequence
@@ -37,7 +38,7 @@ class SentenceBatch(NamedTuple):
 
 
 class DocumentReading(NamedTuple):
-    """Ids that a model reads of a document, and the lengths of its sentences."""
+    """Token ids that a model reads of a document, and the lengths of its sentences."""
 
     ids: list[int]  # <s> before every sentence, </s> at the end; empty if there is no sentence
     lengths: list[int]  # tokens of each sentence that is read, <s> included
@@ -46,8 +47,8 @@ class DocumentReading(NamedTuple):
 def read(
     documents: Sequence[Sequence[str]], tokenizer: Tokenizer, longest: int
 ) -> list[DocumentReading]:
-    """Encode documents, given as sentences, up to `longest` tokens each; the last sentence that is
-    read may be cut, those after it are dropped.
+    """Encode documents, each given as a list of sentences, up to `longest` tokens. The last
+    sentence may be cut, and sentences after it are dropped.
     """
     readings = []
     for start in range(0, len(documents), CHUNK):
@@ -64,7 +65,7 @@ def read(
 def read_one(
     sentences: Sequence[Sequence[int]], tokenizer: Tokenizer, longest: int
 ) -> DocumentReading:
-    """Encode one document, given as the ids of each sentence; see `read`."""
+    """Encode one document, as `read` does, from the token ids of its sentences."""
     ids: list[int] = []
     lengths: list[int] = []
     for own in sentences:
@@ -82,11 +83,12 @@ def batch_of(
     chosen: Sequence[Sequence[int] | np.ndarray],
     pad_id: int,
 ) -> SentenceBatch:
-    """Return a padded batch.
+    """Return a padded batch of documents.
 
     Args:
-        lengths: number of tokens of each sentence.
-        chosen: 1 or 0 for each sentence.
+        ids: token ids of each document.
+        lengths: number of tokens of each sentence of each document.
+        chosen: for each sentence of each document, 1 if it is in the best extract, otherwise 0.
     """
     source = padded(ids, pad_id)
     sizes = padded(lengths, 0)
@@ -131,21 +133,21 @@ class Documents:
 
 
 class ExtractiveData(DocumentData, BudgetData):
-    """Documents with the sentences that make the best extract: at most `k`, by ROUGE; see
-    `metrics.extraction`.
+    """Documents with their best extracts: at most `k` sentences, chosen by ROUGE
+    (`metrics.extraction`).
 
-    The best extract is searched in the whole document. Sentences of it after the first
-    `max_source_length` tokens, which no model can choose, are not trained on. Documents without a
-    sentence are left out of training. Both are counted in `counts`.
+    The best extract is searched for in the whole document. Its sentences after the first
+    `max_source_length` tokens, which no model can choose, are not trained on. Documents without
+    sentences are left out of training. `counts` has the number of both.
 
     Args:
-        max_tokens: as in `BudgetData`, tokens plus sentences.
-        max_source_length: number of tokens that are read of a document, including one before each
-            sentence and one at the end; that of the model, set it there.
-        k: maximal number of sentences to choose.
-        first_reference_only: see `SummarizationData`.
-        language: see `SummarizationData`.
-        instruction: see `SummarizationData`.
+        max_tokens: as in `BudgetData`; tokens and sentences are both counted.
+        max_source_length: number of tokens read of a document, including one before each sentence
+            and one at the end. It is set by the task; leave it out here.
+        k: largest number of sentences in an extract.
+        first_reference_only: as in `SummarizationData`.
+        language: as in `SummarizationData`.
+        instruction: as in `SummarizationData`.
     """
 
     def __init__(
@@ -199,7 +201,7 @@ class ExtractiveData(DocumentData, BudgetData):
         return min(n, self.max_source_length)
 
     def training_texts(self) -> Iterable[str]:
-        """Return the same texts as `SummarizationData`, so that both have the same tokenizer."""
+        """Yield the same texts as `SummarizationData`, so that both train the same tokenizer."""
         for example in map(self.to_example, self.rows("train")):
             yield from (example.source, *example.references[:1])
 

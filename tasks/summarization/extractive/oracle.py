@@ -1,5 +1,5 @@
-"""Best extract of each document, the training target of extractive summarizers: computed once for a
-corpus, by several processes, and cached.
+"""Best extract of each document, the training target of extractive summarizers. The extracts of a
+corpus are computed once, by several processes, and cached.
 """
 
 import hashlib
@@ -30,17 +30,18 @@ def chosen_once(
     cache: Path,
     n_worker: int | None = None,
 ) -> list[list[int]]:
-    """Return `best_sentences` of every document, from the cache or computed now; processes that
-    start together compute them once.
+    """Return the indices of the best sentences (`best_sentences`) of every document, from the cache
+    if possible. Processes that start together compute them once.
 
-    The name in the cache is a digest of all texts and settings, so anything that changes them leads
-    to a new file: the corpus, its columns, the rules of sentence splitting, the code of a data
-    module.
+    The file name in the cache is a digest of all texts and settings. Any change of the corpus, its
+    columns, the rules of sentence splitting or the data module therefore leads to a new file.
 
     Args:
         documents: sentences of each document.
-        cache: folder of such files only.
-        n_worker: processes; by default one per core if there are many documents.
+        references: reference summaries of each document.
+        k: largest number of sentences of an extract.
+        cache: folder that holds only such files.
+        n_worker: number of processes; by default one per core if there are many documents.
     """
     path = cache / f"{digest_of(documents, references, language, k)}.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -54,8 +55,8 @@ def chosen_once(
 
 
 def read_chosen(path: Path, documents: Sequence[Sequence[str]]) -> list[list[int]] | None:
-    """Read the indices of the best sentences of each document; None if the file is missing or
-    damaged.
+    """Read the indices of the best sentences of each document from a file; None if the file is
+    missing, damaged or does not fit the documents.
     """
     try:
         found = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
@@ -72,7 +73,7 @@ def read_chosen(path: Path, documents: Sequence[Sequence[str]]) -> list[list[int
 def digest_of(
     documents: Sequence[Sequence[str]], references: Sequence[Sequence[str]], language: str, k: int
 ) -> str:
-    """Return 32 hexadecimal digits that identify the texts and settings."""
+    """Return 32 hexadecimal digits that identify texts and settings."""
     found = hashlib.sha256(f"{VERSION} {language} {k} {Rouge('1', language).signature}".encode())
     for texts in zip(documents, references, strict=True):
         found.update(json.dumps(texts).encode())
@@ -86,8 +87,8 @@ def chosen(
     k: int,
     n_worker: int | None = None,
 ) -> Iterator[list[int]]:
-    """Yield `best_sentences` of every document, in order, printing a line of progress now and
-    then.
+    """Yield the indices of the best sentences of every document, in order, and print a progress
+    line from time to time.
     """
     n = len(documents)
     n_worker = n_worker or (1 if n < FEW else available_cores())
@@ -112,7 +113,7 @@ def chosen(
 def best_of_each(
     documents: Sequence[Sequence[str]], references: Sequence[Sequence[str]], language: str, k: int
 ) -> list[list[int]]:
-    """Return `best_sentences` of every document, in this process."""
+    """Return the indices of the best sentences of every document, computed in this process."""
     return [
         best_sentences(sentences, own, language, k)
         for sentences, own in zip(documents, references, strict=True)

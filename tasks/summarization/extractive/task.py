@@ -1,5 +1,6 @@
-"""Extractive summarization: sentences of the document are the summary. B documents, S tokens, N
-sentences, D d_model.
+"""Extractive summarization: the summary consists of sentences of the document.
+
+Axes: B documents, S tokens, N sentences, D d_model.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -40,7 +41,9 @@ from tasks.summarization.task import Summarizer
 
 
 class ExtractiveAnswering(Answering):
-    """Answers of an `ExtractiveTask`, which reads so many tokens of a source."""
+    """Answers of an `ExtractiveTask`, which reads at most `max_source_length` tokens of a
+    source.
+    """
 
     task: "ExtractiveTask"
 
@@ -62,7 +65,9 @@ class ExtractiveAnswering(Answering):
 
 
 class ExtractiveRequirements(DataRequirements):
-    """Demands of an `ExtractiveTask`: sources within the positions of both its encoders."""
+    """Requirements of an `ExtractiveTask` on its data: sources within the positions of both
+    encoders.
+    """
 
     task: "ExtractiveTask"
 
@@ -92,22 +97,23 @@ class ExtractiveTask(Summarizer):
     """Extractive summarizer: an encoder over tokens, an encoder over sentences, and a score for
     each sentence.
 
-    The vector of a sentence is the mean of its tokens' outputs, the `<s>` before it included.
-    BertSum takes the output of `<s>` alone, which BERT has learned to fill but an encoder without
-    pretraining has not, and which a recurrent network computes from one side only. The index of the
-    sentence is added as a sinusoidal embedding, since position matters. Source: Liu and Lapata
-    2019, section 3; trigram blocking: Paulus et al. 2018, section 2.5.
+    The vector of a sentence is the mean of the encoder outputs of its tokens, including the `<s>`
+    before them. BertSum takes the output of `<s>` alone, which suits a pretrained BERT, but not an
+    encoder without pretraining or a recurrent network. The position of a sentence is added as a
+    sinusoidal encoding. Source: Liu and Lapata 2019, section 3; trigram blocking: Paulus et al.
+    2018, section 2.5.
 
     Arguments that are not listed are those of `Task`.
 
     Args:
-        backbone: over tokens; an encoder alone.
-        sentence_backbone: over the sentences of a document; called with d_model; an encoder alone.
+        backbone: encoder over tokens, without a decoder.
+        sentence_backbone: called with d_model; returns the encoder over sentences, without a
+            decoder.
         k: number of sentences in a summary.
-        block_trigrams: skip a sentence that shares three words in a row with a sentence chosen
-            before, compared as ROUGE does (English by stem, Chinese by character).
-        max_source_length: number of tokens that are read of a source, including one for each
-            sentence and one for the end; sentences after them cannot be chosen.
+        block_trigrams: skip a sentence that shares three consecutive words with a sentence already
+            chosen. Words are compared as ROUGE does: in English by stem, in Chinese by character.
+        max_source_length: number of tokens read of a source, including one for each sentence and
+            one at the end. Later sentences cannot be chosen.
     """
 
     backbone: Backbone
@@ -161,7 +167,7 @@ class ExtractiveTask(Summarizer):
         self.score = nn.Linear(backbone.d_model, 1)
 
     def scores(self, batch: SentenceBatch) -> Tensor:
-        """Return the log-odds (B, N) that each sentence is chosen."""
+        """Return the log-odds (B, N) that a sentence belongs to the summary."""
         memory = self.backbone.encode(self.embedding(batch.source), batch.source_pad)  # (B, S, D)
         number = torch.arange(batch.sentence_pad.size(1), device=memory.device)
         belongs = (batch.sentence[:, None] == number[:, None]).to(memory.dtype)  # (B, N, S)
@@ -206,7 +212,7 @@ class ExtractiveTask(Summarizer):
 
     @torch.no_grad()
     def scores_of(self, readings: Sequence[DocumentReading]) -> list[list[float]]:
-        """Return the log-odds of each sentence that is read, by document."""
+        """Return, for each document, the log-odds of the sentences that are read."""
         kept = [reading for reading in readings if reading.lengths]
         if not kept:
             return [[] for _ in readings]
@@ -220,7 +226,7 @@ class ExtractiveTask(Summarizer):
 
 
 def sentences_of(example: Example) -> list[str]:
-    """Return the sentences of an example's source."""
+    """Return the source of an example, split into sentences."""
     return split_sentences(example.source, example.source_language)
 
 
@@ -230,13 +236,13 @@ def choose(
     k: int,
     words: Callable[[str], list[str]] | None = None,
 ) -> list[int]:
-    """Return the indices of the `k` sentences with the highest scores, in text order; of equal
-    scores the first.
+    """Return the indices of the `k` sentences with the highest scores, in text order. Of equal
+    scores the first wins.
 
     Args:
-        scores: scores of the first sentences; the others cannot be chosen.
-        words: function that splits a sentence into words; a sentence that shares a trigram of words
-            with one chosen before is skipped. None to skip none.
+        scores: scores of the first sentences; sentences without a score cannot be chosen.
+        words: splits a sentence into words. A sentence that shares three consecutive words with a
+            sentence already chosen is skipped. None to skip no sentence.
     """
     indices: list[int] = []
     seen: set[tuple[str, ...]] = set()
@@ -251,5 +257,5 @@ def choose(
 
 
 def trigrams_of(words: Sequence[str]) -> set[tuple[str, ...]]:
-    """Return all runs of three words."""
+    """Return all sequences of three consecutive words."""
     return set(zip(words, words[1:], words[2:]))
