@@ -405,6 +405,7 @@ def test_inference_mode_and_autocast_around_a_search(copies):
             assert search(method, 16).n_token.shape == (len(source),)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("no_repeat_ngram", "min_length", "max_length"), [(0, 0, 16), (2, 0, 16), (0, 5, 8), (1, 3, 16)]
 )

@@ -18,6 +18,8 @@ from lslm_lightning.data.builtin.sources import (
 )
 from lslm_lightning.data.corpora import open_corpus
 
+pytestmark = pytest.mark.slow
+
 SOURCE = '''
 raise SystemExit("imported!")
 
@@ -120,7 +122,6 @@ def test_equal_names_summaries_and_bodies_come_once(source: Path, tmp_path: Path
     assert [row["id"] for row in pairs(documented(modules))][3:] == ["more.C2"]
 
 
-@pytest.mark.slow
 def test_the_standard_library_and_distributions_are_found() -> None:
     modules = dict(standard_library())
     assert {"json.decoder", "asyncio", "argparse"} <= modules.keys()
@@ -137,7 +138,6 @@ def library() -> list[dict]:
     return pairs(documented(standard_library()))
 
 
-@pytest.mark.slow
 def test_no_module_is_in_two_splits(library: list[dict]) -> None:
     splits = split_by_module(library)
     modules = [{row["module"] for row in rows} for rows in splits.values()]
