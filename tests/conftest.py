@@ -18,11 +18,13 @@ from tests.support.mlflow_server import mlflow_server
 from tests.support.openai_server import KEY, Provider
 from tests.support.waiting import make_interruptible
 
+ROOT = Path(__file__).parents[1]
+
 settings.register_profile("whatever the load", deadline=None, derandomize=True)
 settings.load_profile("whatever the load")
 make_interruptible()
 # workers know it as "", which is another folder after a test's chdir
-sys.path.append(str(Path(__file__).parents[1]))
+sys.path.append(str(ROOT))
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
 )
@@ -41,14 +43,22 @@ def own_records(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mo
 def python_is_started_by_marked_tests(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Fail a test that starts Python and has none of the marks that `make test-fast` leaves out."""
+    """Fail where code of this repository starts Python in a test without any of the marks that
+    `make test-fast` leaves out.
+    """
     if any(map(request.node.get_closest_marker, ("slow", "distributed", "browser"))):
         return
     start = subprocess.Popen.__init__
 
     def refuse(process: subprocess.Popen, command: Any, *more: Any, **settings: Any) -> None:
         first = command if isinstance(command, str | Path) else next(iter(command))
-        assert not Path(str(first)).name.startswith("python"), "mark it slow: it starts Python"
+        caller = sys._getframe(1)
+        while caller.f_code.co_filename == subprocess.__file__:
+            caller = caller.f_back
+        file = Path(caller.f_code.co_filename)
+        is_ours = file.is_relative_to(ROOT) and "site-packages" not in file.parts
+        if is_ours and Path(str(first)).name.startswith("python"):
+            pytest.fail("mark it slow: it starts Python")
         start(process, command, *more, **settings)
 
     monkeypatch.setattr(subprocess.Popen, "__init__", refuse)

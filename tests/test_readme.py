@@ -92,6 +92,7 @@ def config_of(words: list[str], tmp_path: Path) -> str:
     return str(made)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [p for p in LINES if p.values[0][0] in TRAINING])
 def test_training_lines_parse(
     words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
@@ -165,6 +166,7 @@ def test_other_lines_parse(words: list[str]) -> None:
         assert not settings
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [p for p in LINES if p.values[0][0] == "data"])
 def test_data_lines_name_what_exists(words: list[str]) -> None:
     from lslm_lightning.data.catalogue import read_catalogue

@@ -22,6 +22,8 @@ from tasks.translation.data import TranslationData
 from tests.commands.conftest import refused
 from tests.commands.test_evaluation_sets import OLD, ROWS, made
 
+pytestmark = pytest.mark.slow
+
 QUICK = ("--n-resample", 100)
 DIGEST = "2:" + "0123456789" * 6 + "abcd"
 
@@ -65,7 +67,6 @@ def page() -> str:
     return found.read_text("utf-8")
 
 
-@pytest.mark.slow
 def test_two_runs_on_one_page(lslm, two_runs, project):
     outcome = lslm("compare", *two_runs, *QUICK, "--csv", project / "scores.csv")
     assert outcome.status == 0, outcome.err
@@ -107,7 +108,6 @@ def test_two_runs_on_one_page(lslm, two_runs, project):
     }
 
 
-@pytest.mark.slow
 def test_seeds_are_compared_with_the_noise_of_training(lslm, two_runs):
     """Two parents of seeds, as `lslm run --seeds 2` leaves them; the second seed of each has some
     answers of the other run.
@@ -136,7 +136,6 @@ def test_seeds_are_compared_with_the_noise_of_training(lslm, two_runs):
     assert all(f"-seed-{seed}-" in outcome.out for seed in (0, 1))
 
 
-@pytest.mark.slow
 def test_other_data_are_shown_and_not_ranked(lslm, two_runs, translation, pairs):
     """An odd one takes the tests from nobody else."""
     whole = {language: (pairs / f"test.{language}").read_text("utf-8") for language in ("en", "zh")}
@@ -159,7 +158,6 @@ def test_other_data_are_shown_and_not_ranked(lslm, two_runs, translation, pairs)
     assert "Pairs by" in page()
 
 
-@pytest.mark.slow
 def test_the_order_of_predictions_is_no_matter(lslm, two_runs):
     """A run writes its predictions batch by batch; sections of the task read them in the order of
     the test set.
@@ -178,12 +176,10 @@ def test_the_order_of_predictions_is_no_matter(lslm, two_runs):
     assert without_time(again.read_text("utf-8")) == without_time(before)
 
 
-@pytest.mark.slow
 def test_a_run_that_is_named_twice(lslm, two_runs):
     refused(lslm("compare", two_runs[0], two_runs[0]), 1, "named twice")
 
 
-@pytest.mark.slow
 def test_other_signatures_are_named(lslm, two_runs):
     path = two_runs[1] / "metrics.json"
     path.write_text(path.read_text().replace("tok:zh", "tok:13a"))
@@ -191,7 +187,6 @@ def test_other_signatures_are_named(lslm, two_runs):
     assert "tok is zh and 13a" in page()
 
 
-@pytest.mark.slow
 def test_the_table_of_an_experiment(lslm, two_runs):
     outcome = lslm(
         "compare", "--experiment", "translation", "--metric", "test/bleu", "--csv", "all.csv"
@@ -205,7 +200,6 @@ def test_the_table_of_an_experiment(lslm, two_runs):
     assert all(run.name in outcome.out for run in two_runs)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "status", "words"),
     [
@@ -220,7 +214,6 @@ def test_what_is_refused(lslm, arguments, status, words):
     refused(lslm("compare", *arguments), status, *words)
 
 
-@pytest.mark.slow
 def test_a_run_that_was_not_tested(lslm, translation, two_runs):
     assert lslm("fit", "--config", translation, "--job.name=trained").status == 0
     trained = next(Path("runs/translation").glob("trained-*"))
@@ -258,7 +251,6 @@ def test_a_spreadsheet_takes_no_text_for_a_formula(tmp_path):
     ]
 
 
-@pytest.mark.slow
 def test_a_run_whose_answers_are_not_whole_is_named_and_the_others_are_compared(lslm, two_runs):
     third = shutil.copytree(two_runs[0], two_runs[0].parent / "third-00000000")
     path = third / "predictions/test.jsonl"
@@ -269,7 +261,6 @@ def test_a_run_whose_answers_are_not_whole_is_named_and_the_others_are_compared(
     assert "Pairs by" in page()
 
 
-@pytest.mark.slow
 def test_a_run_is_as_large_as_its_model(two_runs):
     """Not as its checkpoint, which holds tied weights and buffers too."""
     for run in two_runs:

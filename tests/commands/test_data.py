@@ -48,6 +48,7 @@ def describe(project: Path, checksum: str) -> None:
     (project / "configs/corpora.yaml").write_text(CONFIG % checksum)
 
 
+@pytest.mark.slow
 def test_list(pets: Path, capsys: pytest.CaptureFixture) -> None:
     assert main(["data", "list"]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -298,6 +299,7 @@ PASTED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PASTED)
 def test_the_config_that_check_shows_works(
     name: str, project: Path, monkeypatch: pytest.MonkeyPatch, capsys

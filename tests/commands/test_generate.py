@@ -282,6 +282,7 @@ def test_wrong_arguments_are_one_line(words, hint, capsys):
     assert line.endswith(hint)
 
 
+@pytest.mark.slow
 def test_a_folder_called_tasks_of_a_run_from_elsewhere_is_never_imported(project):
     """Neither is another module there that has the name of one of ours or of torch."""
     for name in ("tasks", "torch", "lslm_lightning"):

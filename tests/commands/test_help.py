@@ -251,6 +251,7 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Outcome
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", HELPS, ids=" ".join)
 def test_help_is_one_screen_with_examples_and_imports_nothing_slow(answers, words):
     outcome, imported = answers[json.dumps(words)]
@@ -292,6 +293,7 @@ def test_right_settings_are_let_pass(project, monkeypatch, words):
     check_given(words)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "path",
     sorted(ROOT.glob("configs/*/*.yaml")),
@@ -342,6 +344,7 @@ def test_no_class_that_exists_is_called_missing(module):
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", MODULES)
 def test_no_setting_that_the_parser_knows_is_called_unknown(module):
     n_told = 0

@@ -8,6 +8,7 @@ from lslm_lightning.data.batching import BatchStream, TokenBudget
 LENGTHS = st.lists(st.tuples(st.integers(1, 60), st.integers(2, 60)), min_size=1, max_size=300)
 
 
+@pytest.mark.slow
 @given(LENGTHS, st.integers(1, 400), st.integers(0, 5))
 def test_an_epoch_holds_every_example_once_within_the_budget(lengths, max_tokens, epoch):
     plan = TokenBudget(np.array(lengths), max_tokens, seed=3)

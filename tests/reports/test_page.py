@@ -128,6 +128,7 @@ def test_words_never_become_structure_in_html(text):
     assert visible(text) in hostile.words
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", HOSTILE)
 def test_words_never_become_structure_in_markdown(text):
     parser = MarkdownIt("commonmark").enable("table")

@@ -263,7 +263,7 @@ def serve(number: int) -> None:
 
 
 def become(order: Mapping[str, object], output: int) -> None:
-    """In the forked process: be `python -m lslm_lightning`."""
+    """Run `python -m lslm_lightning` in the forked process, and exit."""
     import runpy
 
     given = os.open(os.devnull, os.O_RDONLY)

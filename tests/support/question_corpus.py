@@ -17,9 +17,7 @@ ASKED = {"en": "Where does {name} live?", "zh": "{name}住在哪里？"}
 
 
 def make_rows(n: int, language: str, seed: int, missing: bool = True) -> list[dict]:
-    """Of each passage one question; with `missing` every third one is about somebody of whom the
-    passage does not know.
-    """
+    """Return `n` rows of a question each; with `missing`, every third passage has no answer."""
     chance = random.Random(seed)
     rows = []
     for i in range(n):
@@ -39,7 +37,7 @@ def make_rows(n: int, language: str, seed: int, missing: bool = True) -> list[di
 
 
 def write(folder: Path, n: int = 60, language: str = "en", missing: bool = True) -> Path:
-    """A folder of the three splits; 12 questions each to validate and to test."""
+    """Write the three splits, of `n`, 12 and 12 questions, and return their folder."""
     folder.mkdir(parents=True, exist_ok=True)
     for seed, (split, size) in enumerate((("train", n), ("val", 12), ("test", 12))):
         rows = make_rows(size, language, seed, missing)

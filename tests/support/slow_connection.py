@@ -49,7 +49,7 @@ class Wire:
 def take(
     source: socket.socket, under_way: "SimpleQueue[tuple[float, bytes]]", delay: float
 ) -> None:
-    """What comes, and when it is to arrive; at the end nothing, at once."""
+    """Queue the data of `source`, each with the time at which it is due; at its end, b""."""
     with suppress(OSError):
         while data := source.recv(65536):
             under_way.put((time.monotonic() + delay, data))
@@ -59,7 +59,7 @@ def take(
 def give(
     under_way: "SimpleQueue[tuple[float, bytes]]", source: socket.socket, sink: socket.socket
 ) -> None:
-    """Everything at its time; after the last, or where nobody takes it, both ends hang up."""
+    """Send queued data when it is due; at its end, or where `sink` is closed, close both ends."""
     with suppress(OSError):
         while (due_and_data := under_way.get())[1]:
             due, data = due_and_data
@@ -70,7 +70,7 @@ def give(
 
 
 def hang_up(end: socket.socket) -> None:
-    """Also where a thread waits in it."""
+    """Close a socket, and wake a thread that waits in it."""
     with suppress(OSError):
         end.shutdown(socket.SHUT_RDWR)
     end.close()

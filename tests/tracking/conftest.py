@@ -12,7 +12,7 @@ def store(project: Path, empty_store: Path) -> Path:
     return Path(shutil.copy(empty_store, project))
 
 
-@pytest.fixture(params=["sqlite", "server"])
+@pytest.fixture(params=["sqlite", pytest.param("server", marks=pytest.mark.slow)])
 def address(request: pytest.FixtureRequest) -> str:
     """Both kinds of store."""
     return (

@@ -39,6 +39,7 @@ def beams_of_transformers(task, model, source: str, search: Beam, n_best: int, m
     return [tokenizer.decode(row) for row in new.tolist()], found.sequences_scores.tolist()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("search", "n_best"),
     [

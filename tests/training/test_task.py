@@ -114,6 +114,7 @@ def test_straight_equals_stopped_and_resumed_bit_for_bit(
     assert torch.equal(weights(second), weights(straight))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["translation", "text"])
 def test_a_few_examples_are_learned_by_heart(kind, translation_data, text_data):
     def adam(parameters):

@@ -8,13 +8,14 @@ from lslm_lightning.data.builtin.cldr import LANGUAGES, SEED, SIZES, make_splits
 from lslm_lightning.data.corpora import open_corpus
 from tasks.translation.data import TranslationData
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def splits() -> dict[str, list[dict]]:
     return make_splits(SIZES, SEED)
 
 
-@pytest.mark.slow
 def test_sizes(splits: dict) -> None:
     assert (
         {split: len(rows) for split, rows in splits.items()}
@@ -73,7 +74,6 @@ def test_it_is_the_same_every_time_and_follows_the_seed() -> None:
     assert make_splits(sizes, 1) == make_splits(sizes, 1) != make_splits(sizes, 2)
 
 
-@pytest.mark.slow
 def test_the_corpus() -> None:
     corpus = open_corpus("cldr", {"en": "en", "zh": "zh"})
     assert corpus.task == "translation"
@@ -85,7 +85,6 @@ def test_the_corpus() -> None:
         open_corpus("cldr", {"en": "en", "it": "it"})
 
 
-@pytest.mark.slow
 def test_directions_are_evaluation_sets_of_their_own() -> None:
     """One digest of rows, as many of evaluation sets as there are directions, and a name for each
     in MLflow.

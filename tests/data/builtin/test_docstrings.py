@@ -20,6 +20,8 @@ from lslm_lightning.data.builtin.sources import (
 )
 from lslm_lightning.data.corpora import open_corpus
 
+pytestmark = pytest.mark.slow
+
 SOURCE = '''
 raise SystemExit("imported!")
 
@@ -176,7 +178,6 @@ def library() -> list[dict]:
     return summary_rows(documented_objects(modules))
 
 
-@pytest.mark.slow
 def test_no_module_is_in_two_splits(library: list[dict]) -> None:
     splits = split_by_module(library)
     modules = [{row["module"] for row in rows} for rows in splits.values()]
