@@ -50,7 +50,7 @@ RUN = HelpSection(
     "The run, --job.NAME",
     FIXED["job"],
     {
-        "name": "of the run (default: that of its config file)",
+        "name": "of the run (default: its config file's)",
         "root": "folder of all runs: ROOT/<task>/<name>-<id>",
         "minutes": "train this long, instead of max_steps",
         "average": "average the weights of N checkpoints",

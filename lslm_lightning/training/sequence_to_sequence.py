@@ -175,10 +175,11 @@ class SequenceToSequenceTask(Task):
         self.has_open_length = max_length is None
         self.min_length = min_length
         self.max_source_length = max_source_length
-        embedding, self.head = backbone.embedding_and_head(
+        embedding, head_module = backbone.embedding_and_head(
             tokenizer.vocab_size, head, scale_embedding
         )
         self.embedding = embedding  # type: ignore[assignment]  # or a module with the same interface
+        self.head = head_module  # after the embedding: optimizers number parameters in this order
 
     def read(self, examples: Sequence[Example]) -> list[list[int]]:
         """Return the ids of each source with `</s>` at the end, cut to `max_source_length`."""

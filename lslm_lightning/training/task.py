@@ -285,7 +285,8 @@ class Task(LightningModule, ABC):
         self.training_state.save(checkpoint)
 
     def on_load_checkpoint(self, checkpoint: StateDict) -> None:
-        checkpoint["state_dict"] = renamed_weights(checkpoint["state_dict"])
+        if "state_dict" in checkpoint:  # weights of sharded checkpoints are read elsewhere
+            checkpoint["state_dict"] = renamed_weights(checkpoint["state_dict"])
         self.training_state.load(checkpoint)
 
     # Validation and test: exact sums over the split; answers are scored by the callback

@@ -108,11 +108,14 @@ def test_standard_input(redirection, name, tmp_path):
 
 
 @pytest.mark.slow
-def test_processes_that_are_started_read_the_copy(lslm, translation, project, only_run):
+def test_processes_that_are_started_read_the_copy(
+    lslm, translation, project, only_run, monkeypatch
+):
     """The command line of this process names the copy; seeds and ranks are started with it."""
     path = project / "piped.yaml"
     os.mkfifo(path)
     threading.Thread(target=lambda: path.write_text(translation.read_text()), daemon=True).start()
+    monkeypatch.setattr(sys, "argv", ["lslm", "fit", "--config", str(path)])
     outcome = lslm("fit", "--config", path)
     assert outcome.status == 0, outcome.err
     assert only_run().name.startswith("piped-")

@@ -112,9 +112,9 @@ class SpanRequirements(DataRequirements):
                 and network.max_positions < most
             ):
                 raise ValueError(
-                    f"max_length={network.max_positions} of positions of {name} must be at least "
-                    f"max_length={most}, the maximal number of tokens of a window; raise it, or "
-                    "lower that of the windows"
+                    f"max_length={network.max_positions} of the positions of {name} must be at "
+                    f"least max_length={most}, the maximal number of tokens of a window; raise it, "
+                    "or lower that of the windows"
                 )
 
 

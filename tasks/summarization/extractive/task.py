@@ -87,9 +87,9 @@ class ExtractiveRequirements(DataRequirements):
         ):
             if network.max_positions is not None and network.max_positions < longest:
                 raise ValueError(
-                    f"max_length={network.max_positions} of positions of {name} must be at least "
-                    f"max_source_length={longest}, the maximal number of tokens, and of sentences, "
-                    "of a source; raise it, or lower max_source_length"
+                    f"max_length={network.max_positions} of the positions of {name} must be at "
+                    f"least max_source_length={longest}, the maximal number of tokens, and of "
+                    "sentences, of a source; raise it, or lower max_source_length"
                 )
 
 
