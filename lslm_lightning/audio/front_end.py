@@ -150,7 +150,9 @@ class Frames(FrontEnd):
         return self.n_coefficient * (1 + self.n_delta)
 
     def shown(self, data: bytes, name: str) -> Tensor:
-        """Return the normalized coefficients without derivatives."""
+        """Return the normalized cepstral coefficients of a file of features, (T, n_coefficient),
+        without their derivatives.
+        """
         return normalized(read_frames(data, name, self.n_coefficient))
 
     def read(self, data: bytes, name: str) -> SoundReading:

@@ -93,8 +93,8 @@ def check_interval(trainer: Namespace, n_batch: int) -> None:
     is_cut = trainer.limit_train_batches is not None and accumulate > 1
     if is_cut and per_epoch is None and n_batch > accumulate and n_batch % accumulate:
         raise ValueError(
-            f"{n_batch} batches an epoch, by its limit, must be a multiple of "
-            f"trainer.accumulate_grad_batches={accumulate}, since "
+            f"trainer.limit_train_batches leaves {n_batch} batches an epoch, which must be a "
+            f"multiple of trainer.accumulate_grad_batches={accumulate}, since "
             f"trainer.val_check_interval={every} would validate within a step otherwise: change "
             "the limit to a multiple"
         )

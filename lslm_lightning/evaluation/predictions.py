@@ -185,14 +185,19 @@ def _prediction(line: bytes) -> Prediction:
             and [type(part) for part in token] in ([int, float, int], [int, int, int])
             for token in tokens
         ):
-            raise ValueError("tokens must be a list of [start, nats, context]")
+            raise ValueError(
+                f"tokens must be a list of [start, nats, context], but is {json.dumps(tokens)[:80]}"
+            )
         record["tokens"] = tuple(Token(*token) for token in tokens)
     if alternatives := record.get("alternatives"):
         if not all(
             isinstance(each, list) and [type(part) for part in each] in ([str, float], [str, int])
             for each in alternatives
         ):
-            raise ValueError("alternatives must be a list of [output, nats]")
+            raise ValueError(
+                "alternatives must be a list of pairs [output, minus its log probability in nats], "
+                f"but is {json.dumps(alternatives, ensure_ascii=False)[:80]}"
+            )
         record["alternatives"] = tuple(Alternative(*each) for each in alternatives)
     prediction = Prediction(**record)
     if prediction.nats is not None and math.isnan(prediction.nats):

@@ -143,7 +143,7 @@ def check_cached(cached: Json) -> None:
         return
     for name, kinds in FIELDS.items():
         if name not in cached and name in REQUIRED:
-            raise ValueError(f"it has no {name}")
+            raise ValueError(f"the cached reply has no {name}")
         if name not in cached:
             continue
         is_wrong = isinstance(cached[name], bool) != (kinds == (bool,))

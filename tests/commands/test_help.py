@@ -430,7 +430,8 @@ def test_a_configuration_is_printed_with_what_its_settings_mean(lslm, translatio
     assert outcome.status == 0, outcome.err
     lines = outcome.out.splitlines()
     place = next(i for i, line in enumerate(lines) if line.strip().startswith("label_smoothing:"))
-    assert "share of probability spread over the vocabulary" in lines[place - 1]
+    comment = " ".join(line.strip("# ") for line in lines[place - 3 : place])
+    assert "spread over the vocabulary" in comment
     assert parse_yaml(outcome.out)["model"]["init_args"]["max_length"] == 20
 
 

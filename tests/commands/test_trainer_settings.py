@@ -394,7 +394,7 @@ def test_overfitting_repeats_the_first_batch_and_lowers_its_loss(lslm, translati
         ),
         (
             ["--trainer.limit_train_batches=5", "--trainer.accumulate_grad_batches=2"],
-            "5 batches an epoch, by its limit, must be a multiple",
+            "5 batches an epoch, which must be a multiple",
         ),
         (["--trainer.strategy=ddp_spawn"], "trainer.strategy=ddp_spawn"),
         (

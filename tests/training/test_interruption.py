@@ -10,7 +10,7 @@ import pytest
 import torch
 from lightning.pytorch import Callback
 
-from lslm_lightning.training import checkpoints as checkpoints_module
+from lslm_lightning.training.callbacks import checkpoints as checkpoints_module
 from lslm_lightning.training.callbacks import interruption
 from lslm_lightning.training.callbacks.checkpoints import Checkpoints
 from lslm_lightning.training.callbacks.interruption import Interruption

@@ -157,7 +157,9 @@ class TrainingDisplay:
         self._validated_step = trainer.global_step
 
     def finish(self, trainer: Trainer) -> None:
-        """Show the state after the last step, unless a validation has just shown it."""
+        """Print the progress after the last step (loss, tokens per second), unless a validation has
+        just printed it.
+        """
         if self.work is not None:
             self.look(trainer)
             if self._validated_step != trainer.global_step:  # its line is printed already

@@ -52,7 +52,9 @@ class WorkerMonitor:
             threading.Thread(target=self._look_at_parent, args=(os.getppid(),), daemon=True).start()
 
     def attach(self, trainer: Trainer) -> None:
-        """Watch the processes that this Trainer is going to start."""
+        """Start watching the processes that this Trainer is going to start, so that the loss of one
+        of them is noticed.
+        """
         monitor_launch(trainer, self._monitor_children)
 
     def stop(self) -> None:
