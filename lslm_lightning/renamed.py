@@ -68,6 +68,31 @@ COMMANDS = {"ladder": "sweep"}
 # Words in descriptions of batches, which are compared with those in checkpoints.
 IN_CHECKPOINTS = {"overlap_features": "hints"}
 
+# Methods of `Task` that tasks of one's own overrode, and what they override now.
+TASK_METHODS = {
+    "answers": "Answering.predict, in answering_class",
+    "baselines": "TaskReport.baselines, in report_class",
+    "bound_answers": "DataRequirements.choose_max_length, in requirements_class",
+    "check": "DataRequirements.check, in requirements_class",
+    "cut_sources": "Answering.cut_sources, in answering_class",
+    "example": "Answering.example, in answering_class",
+    "files_beside": "ModelInfo.files, in model_info_class",
+    "lend": "DataRequirements.bind, in requirements_class",
+    "load_beside": "ModelInfo.load_files, in model_info_class",
+    "measured_by": "Validation.conditions, in validation_class",
+    "memory_bytes": "ModelInfo.n_byte, in model_info_class",
+    "model_name": "ModelInfo.name, in model_info_class",
+    "n_parameter": "ModelInfo.n_parameter, in model_info_class",
+    "rehearse": "Answering.benchmark_step, in answering_class",
+    "samples": "Answering.samples, in answering_class",
+    "sections": "TaskReport.sections, in report_class",
+    "sections_of": "TaskReport.comparison, in report_class",
+    "signature_of_answers": "Answering.signature, in answering_class",
+    "tuned": "Answering.calibrate, in answering_class",
+    "validation_metrics": "Validation.names, in validation_class",
+    "validation_values": "Validation.values, in validation_class",
+}
+
 # Beginnings of the names of weights in checkpoints.
 WEIGHTS = {"judge.": "answerability_head."}
 

@@ -19,7 +19,7 @@ from lslm_lightning.decoding import AnySearch, Fusion, Search
 from lslm_lightning.metrics.names import as_metrics
 from lslm_lightning.models.backbone import Backbone
 from lslm_lightning.optim import Schedule, decay_groups
-from lslm_lightning.renamed import renamed_weights
+from lslm_lightning.renamed import TASK_METHODS, renamed_weights
 from lslm_lightning.text.tokenizer import Tokenizer
 from lslm_lightning.training.accumulation import MeanNats
 from lslm_lightning.training.answering import Answering
@@ -132,8 +132,17 @@ class Task(LightningModule, ABC):
     model_info_class: ClassVar[type[ModelInfo]] = ModelInfo
 
     def __init_subclass__(cls) -> None:
-        """Accept the attribute `reads`, the old name of `modality`, and warn."""
+        """Accept the attribute `reads`, the old name of `modality`, and warn; refuse methods of
+        earlier releases that nothing calls any more.
+
+        Raises:
+            TypeError: the class defines such a method; the message says what to override.
+        """
         super().__init_subclass__()
+        for old in sorted(TASK_METHODS.keys() & vars(cls).keys()):
+            raise TypeError(
+                f"{cls.__name__}.{old} is not called any more: override {TASK_METHODS[old]}"
+            )
         if "reads" in vars(cls):
             cls.modality = vars(cls)["reads"]
             warnings.warn(

@@ -10,6 +10,7 @@ from torchmetrics.text import CharErrorRate, Perplexity
 from lslm_lightning.configuration.signatures import settings_of
 from lslm_lightning.metrics.error_rate import CharacterErrorRate
 from lslm_lightning.optim import Constant
+from lslm_lightning.renamed import TASK_METHODS
 from lslm_lightning.tracking import Tracker
 from lslm_lightning.training.callbacks.checkpoints import Checkpoints
 from lslm_lightning.training.callbacks.evaluation import EvaluationCallback, RunEvaluationCallback
@@ -286,3 +287,15 @@ def test_constructors_of_tasks_show_one_default_optimizer() -> None:
         if setting.name == "optimizer"
     }
     assert shown == {"AdamW(lr=0.001, weight_decay=0.01, fused=true)"}
+
+
+@pytest.mark.parametrize("old", TASK_METHODS)
+def test_a_method_that_nothing_calls_any_more_is_refused(old: str) -> None:
+    """Its component has the method that is called, under the name that the message gives."""
+    with pytest.raises(TypeError, match=rf"Old\.{old} is not called any more: override") as told:
+        type("Old", (TranslationTask,), {old: lambda self: None})
+    component, _, rest = str(told.value).rpartition("override ")[2].partition(".")
+    method, _, attribute = rest.partition(", in ")
+    owner = getattr(TranslationTask, attribute)
+    assert component in {kind.__name__ for kind in owner.__mro__}
+    assert hasattr(owner, method)
