@@ -5,6 +5,7 @@ from jsonargparse import Namespace
 from lslm_lightning.configuration.job import Job
 from lslm_lightning.configuration.trainer_settings import translated
 from lslm_lightning.experiments.preflight import n_share
+from lslm_lightning.optim import decay_groups
 from lslm_lightning.runs.resume_state import ResumeState
 from lslm_lightning.training.data import TaskData
 from lslm_lightning.training.optimizer_settings import refuse_optimizer, trial_optimizer
@@ -79,7 +80,7 @@ def check_resumable(state: ResumeState, data: TaskData, task: Task, trainer: Nam
         refuse_optimizer(
             saved,
             task.optimizer_of,
-            sum(parameter.requires_grad for parameter in task.parameters()),
+            [parameter.shape for group in decay_groups(task) for parameter in group["params"]],
         )
 
 

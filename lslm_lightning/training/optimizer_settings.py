@@ -2,7 +2,7 @@
 a message that names them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from importlib import import_module
 from typing import TypeAlias
@@ -21,6 +21,11 @@ from lslm_lightning.training.trainer_access import callbacks_of
 from lslm_lightning.types import Json, JsonObject, Settings, StateDict
 
 NOT_SETTINGS = ("params", "initial_lr")
+# parts of an optimizer's state that have the shape of their parameter
+LIKE_PARAMETER = (
+    *("exp_avg", "exp_avg_sq", "max_exp_avg_sq", "exp_inf", "momentum_buffer"),
+    *("square_avg", "acc_delta", "sum", "prev"),
+)
 
 ParameterGroup: TypeAlias = JsonObject  # "params" and settings by name
 Changes: TypeAlias = Mapping[str, tuple[Json, Json]]  # values before and now, by name of a setting
@@ -146,14 +151,14 @@ def trial_optimizer(optimizer_of: OptimizerCallable) -> Optimizer:
 
 
 def refuse_optimizer(
-    checkpoint: StateDict, optimizer_of: OptimizerCallable, n_trained: int
+    checkpoint: StateDict, optimizer_of: OptimizerCallable, shapes: Sequence[Sequence[int]]
 ) -> None:
     """Raise an error if training cannot resume with an optimizer, since the saved state does not
     fit it.
 
     Args:
         optimizer_of: function that builds the optimizer from parameter groups.
-        n_trained: number of parameter tensors of the model that are trained.
+        shapes: shapes of the trained parameters, in the order in which the optimizer numbers them.
 
     Raises:
         ValueError: the message names the saved and the current optimizer or setting.
@@ -174,11 +179,12 @@ def refuse_optimizer(
             f"model.optimizer={type(optimizer).__name__} cannot resume from the state of another "
             f"optimizer ({was}): restore that one, or train a new run"
         )
-    if (n := sum(len(group["params"]) for group in groups[0])) != n_trained:
+    if (n := sum(len(group["params"]) for group in groups[0])) != len(shapes):
         raise ValueError(
-            f"the checkpoint's optimizer trains {n} tensors of the model, and {n_trained} are "
+            f"the checkpoint's optimizer trains {n} tensors of the model, and {len(shapes)} are "
             "trained now: train a new run"
         )
+    _check_shapes(checkpoint, shapes)
     if any("lr_lambdas" not in state for state in checkpoint.get("lr_schedulers", [])):
         raise ValueError(
             "the checkpoint's learning-rate schedule is of another class than model.schedule: "
@@ -186,6 +192,22 @@ def refuse_optimizer(
         )
     if changed := changed_settings(checkpoint, 0, settings_of(first)):
         _try_changes(optimizer_of, groups[0], changed)
+
+
+def _check_shapes(checkpoint: StateDict, shapes: Sequence[Sequence[int]]) -> None:
+    """Raise ValueError if a saved mean of gradients has another shape than its parameter: fused
+    optimizers would write beyond its end.
+    """
+    for saved in checkpoint.get("optimizer_states", []):
+        for number, state in saved.get("state", {}).items():
+            for name, value in state.items():
+                if name in LIKE_PARAMETER and tuple(value.shape) != tuple(shapes[number]):
+                    raise ValueError(
+                        f"the checkpoint's optimizer has {name} of shape {tuple(value.shape)} for "
+                        f"parameter {number}, which is {tuple(shapes[number])} now: the code of "
+                        "the model has changed; use the code that trained the run, or train a new "
+                        "run"
+                    )
 
 
 def _try_changes(

@@ -9,7 +9,7 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import EarlyStopping
 
-from lslm_lightning.optim import Constant, Cosine, Linear
+from lslm_lightning.optim import Constant, Cosine, Linear, decay_groups
 from lslm_lightning.training.callbacks.checkpoints import Checkpoints
 from lslm_lightning.training.optimizer_settings import ChangedSettings, refuse_optimizer
 from tests.training.conftest import fit, language_task
@@ -192,32 +192,33 @@ REFUSALS = [
 
 @pytest.fixture
 def saved(text_data, tmp_path):
-    """`optimizer -> (a state of training, number of trained parameters)`."""
+    """`optimizer -> (a state of training, shapes of the trained parameters)`."""
 
     def save(optimizer):
         data = text_data()
         task = language_task(data, optimizer=optimizer)
         fit(task, data, [Checkpoints(tmp_path)], max_steps=1)
-        return torch.load(tmp_path / "last.ckpt", weights_only=True), len(list(task.parameters()))
+        shapes = [p.shape for group in decay_groups(task) for p in group["params"]]
+        return torch.load(tmp_path / "last.ckpt", weights_only=True), shapes
 
     return save
 
 
 @pytest.mark.parametrize(("before", "after", "words"), REFUSALS)
 def test_what_the_saved_state_cannot_serve_is_refused_by_name(before, after, words, saved):
-    state, n_trained = saved(before)
-    refuse_optimizer(state, before, n_trained)
+    state, shapes = saved(before)
+    refuse_optimizer(state, before, shapes)
     for checkpoint in (
         state,
         {name: value for name, value in state.items() if name != "optimizers"},
     ):
         with pytest.raises(ValueError, match=words):
-            refuse_optimizer(checkpoint, after, n_trained)
+            refuse_optimizer(checkpoint, after, shapes)
 
 
 def test_other_numbers_of_optimizers_weights_and_schedules_are_refused(saved):
     adam = of(OPTIM.AdamW, lr=1e-3)
-    state, n_trained = saved(adam)
+    state, shapes = saved(adam)
     for words, change in {
         "trains 19 tensors": lambda s: s["optimizer_states"][0]["param_groups"][0]["params"].append(
             99
@@ -227,8 +228,18 @@ def test_other_numbers_of_optimizers_weights_and_schedules_are_refused(saved):
     }.items():
         other = copy.deepcopy(state)
         change(other)
-        with pytest.raises(ValueError, match=words.replace("19", str(n_trained + 1))):
-            refuse_optimizer(other, adam, n_trained)
+        with pytest.raises(ValueError, match=words.replace("19", str(len(shapes) + 1))):
+            refuse_optimizer(other, adam, shapes)
+
+
+def test_a_state_for_parameters_in_another_order_is_refused(saved):
+    """A fused optimizer would write beyond the end of the smaller ones."""
+    adam = of(OPTIM.AdamW, lr=1e-3, fused=True)
+    state, shapes = saved(adam)
+    other = shapes[::-1]
+    assert other != shapes
+    with pytest.raises(ValueError, match=r"exp_avg of shape .* for parameter 0, which is"):
+        refuse_optimizer(state, adam, other)
 
 
 def test_a_task_with_optimizers_of_its_own_is_refused_another_schedule(text_data, tmp_path):
