@@ -27,12 +27,13 @@ from lslm_lightning.training.task import Task
 from lslm_lightning.types import JsonObject
 
 DEFAULT_SEED = 0
-QUIETED = (  # loggers whose messages are for those who call Lightning themselves
-    "lightning.pytorch",
-    "lightning.fabric",
-    "lightning.pytorch.utilities.rank_zero",
-    "lightning.pytorch.accelerators.cuda",
-)
+LEVELS = {  # of loggers whose messages are for those who call Lightning themselves
+    "torch.distributed.tensor._redistribute": logging.ERROR,  # how to sum a norm faster
+    "lightning.pytorch": logging.WARNING,
+    "lightning.fabric": logging.WARNING,
+    "lightning.pytorch.utilities.rank_zero": logging.WARNING,
+    "lightning.pytorch.accelerators.cuda": logging.WARNING,
+}
 
 
 class ConfigParser(UnabbreviatedParser):
@@ -229,10 +230,8 @@ def silence_library_logs() -> None:
     """Silence log messages and warnings of Lightning and torch that are irrelevant to users of the
     commands.
     """
-    # on how to sum a norm faster
-    logging.getLogger("torch.distributed.tensor._redistribute").setLevel(logging.ERROR)
-    for name in QUIETED:
-        logging.getLogger(name).setLevel(logging.WARNING)
+    for name, level in LEVELS.items():
+        logging.getLogger(name).setLevel(level)
     warnings.filterwarnings("ignore", module="lightning.*")
     warnings.filterwarnings("ignore", message=".*sync_dist.*")
     # keys and values, which training does not write into

@@ -9,14 +9,6 @@ from contextlib import ExitStack, contextmanager
 from lslm_lightning.exit_status import SettingsError
 from lslm_lightning.experiments.invocation import running_command
 
-QUIETED = (  # loggers that a training silences
-    "torch.distributed.tensor._redistribute",
-    "lightning.pytorch",
-    "lightning.fabric",
-    "lightning.pytorch.utilities.rank_zero",
-    "lightning.pytorch.accelerators.cuda",
-)
-
 
 @contextmanager
 def library_call(arguments: Sequence[str]) -> Iterator[None]:
@@ -33,7 +25,9 @@ def library_call(arguments: Sequence[str]) -> Iterator[None]:
     """
     import torch
 
-    levels = {name: logging.getLogger(name).level for name in QUIETED}
+    from lslm_lightning.configuration.cli import LEVELS
+
+    levels = {name: logging.getLogger(name).level for name in LEVELS}
     environment = dict(os.environ)
     n_thread = torch.get_num_threads()
     try:

@@ -28,7 +28,7 @@ LARGEST = {  # limits by the last part of a setting's name, in classes of other 
     **dict.fromkeys(("max_length", "min_length", "max_new_tokens", "max_positions"), LENGTH),
     **dict.fromkeys(("max_source_length", "max_target_length"), LENGTH),
     **dict.fromkeys(("max_question_length", "max_answer_length"), LENGTH),
-    **dict.fromkeys(("max_tokens", "eval_batch_tokens", "eval_batch_tokens"), WORK),
+    **dict.fromkeys(("max_tokens", "eval_batch_tokens"), WORK),
     **dict.fromkeys(("batch_size", "max_frames", "buffer"), WORK),
     **dict.fromkeys(("minutes", "save_every_minutes"), WORK),
 }
