@@ -117,7 +117,8 @@ def plain_warnings() -> Iterator[None]:
             before(message, category, filename, lineno, file, line)
 
     with warnings.catch_warnings():
-        warnings.simplefilter("default", FutureWarning)
+        if not sys.warnoptions:  # by which the user says which warnings to show
+            warnings.simplefilter("default", FutureWarning)
         warnings.showwarning = show
         yield
 

@@ -248,12 +248,14 @@ def _renamed_class(name: str) -> str:
 
 
 def _tell(renaming: Renaming) -> None:
-    """Warn of an old name, on local rank 0 only."""
-    if os.environ.get("LOCAL_RANK", "0") != "0":
-        return
-    warnings.warn(
+    """Warn of an old name."""
+    warn_on_one_process(
         f"`{renaming.old}` is called `{renaming.new}` now; the old name is read until release "
-        f"{DROPPED_IN}",
-        FutureWarning,
-        stacklevel=1,
+        f"{DROPPED_IN}"
     )
+
+
+def warn_on_one_process(message: str) -> None:
+    """Issue a `FutureWarning` on local rank 0 only."""
+    if os.environ.get("LOCAL_RANK", "0") == "0":
+        warnings.warn(message, FutureWarning, stacklevel=1)

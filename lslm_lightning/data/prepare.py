@@ -146,6 +146,8 @@ def _resume(folder: Path, identity: JsonObject, tokenizer: Tokenizer) -> list[Js
     Raises:
         ValueError: the journal is damaged, or its first line differs from `identity`.
     """
+    for draft in folder.glob(".shard-*.ids.*.part"):  # of workers that were stopped
+        draft.unlink(missing_ok=True)
     journal = folder / JOURNAL
     if not journal.exists():
         tokenizer.save(folder / TOKENIZER)

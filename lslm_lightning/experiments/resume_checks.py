@@ -5,10 +5,13 @@ from jsonargparse import Namespace
 from lslm_lightning.configuration.job import Job
 from lslm_lightning.configuration.trainer_settings import translated
 from lslm_lightning.experiments.preflight import n_share
-from lslm_lightning.optim import decay_groups
 from lslm_lightning.runs.resume_state import ResumeState
 from lslm_lightning.training.data import TaskData
-from lslm_lightning.training.optimizer_settings import refuse_optimizer, trial_optimizer
+from lslm_lightning.training.optimizer_settings import (
+    refuse_optimizer,
+    shapes_in_order,
+    trial_optimizer,
+)
 from lslm_lightning.training.task import Task
 from lslm_lightning.training.training_state import refuse_changes
 from lslm_lightning.types import Settings
@@ -80,7 +83,7 @@ def check_resumable(state: ResumeState, data: TaskData, task: Task, trainer: Nam
         refuse_optimizer(
             saved,
             task.optimizer_of,
-            [parameter.shape for group in decay_groups(task) for parameter in group["params"]],
+            shapes_in_order(task),
         )
 
 

@@ -24,7 +24,7 @@ def local_files(directory: Path) -> list[str]:
         found += [
             path.relative_to(directory).as_posix()
             for path in sorted((directory / folder).rglob("*"))
-            if path.is_file()
+            if path.is_file() and not path.name.startswith(".")  # as drafts of files do
         ]
     found = [name for name in found if not links_of(directory / name, directory)]
     return [name for name in found if not re.match(r"predictions/val[.-]", name)]

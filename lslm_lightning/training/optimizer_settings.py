@@ -15,7 +15,7 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
-from lslm_lightning.optim import Cosine
+from lslm_lightning.optim import Cosine, decay_groups
 from lslm_lightning.training.distributed.fsdp import GROUPS
 from lslm_lightning.training.trainer_access import callbacks_of
 from lslm_lightning.types import Json, JsonObject, Settings, StateDict
@@ -148,6 +148,13 @@ def trial_optimizer(optimizer_of: OptimizerCallable) -> Optimizer:
     """
     matrix, vector = (nn.Parameter(torch.ones(shape)) for shape in ((2, 2), (2,)))
     return optimizer_of([{"params": [matrix]}, {"params": [vector], "weight_decay": 0.0}])
+
+
+def shapes_in_order(module: nn.Module) -> list[torch.Size]:
+    """Return the shapes of the trained parameters, in the order in which the optimizer of a task
+    numbers them.
+    """
+    return [parameter.shape for group in decay_groups(module) for parameter in group["params"]]
 
 
 def refuse_optimizer(

@@ -1,8 +1,9 @@
 """Settings that a model and its data module share; they are set once, for the model."""
 
-import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
+
+from lslm_lightning.renamed import DROPPED_IN, warn_on_one_process
 
 if TYPE_CHECKING:
     from lslm_lightning.training.corpus_data import CorpusData
@@ -28,11 +29,9 @@ def share_settings(data: "CorpusData", settings: Mapping[str, object]) -> None:
                 f"alone, and remove data.{name}"
             )
         if stated is not None:
-            warnings.warn(
+            warn_on_one_process(
                 f"data.{name}={stated} repeats model.{name}: remove it from data, which takes it "
-                "from the model; the next release does not read it there",
-                FutureWarning,
-                stacklevel=2,
+                f"from the model; release {DROPPED_IN} does not read it there"
             )
         if getattr(data, name) != value:
             setattr(data, name, value)

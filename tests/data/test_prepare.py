@@ -103,6 +103,7 @@ def test_what_is_damaged_is_made_again_and_nothing_else(harm, texts, tmp_path):
     index = (folder / INDEX).read_text()
     times = {path.name: path.stat().st_mtime_ns for path in folder.glob("*.ids")}
     harm(folder)
+    (folder / ".shard-00003.ids.1a2b3c.part").write_bytes(b"of a worker that was killed")
     made(texts, folder)
     assert shards(folder) == straight
     assert (folder / INDEX).read_text() == index

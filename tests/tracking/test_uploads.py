@@ -99,6 +99,7 @@ def test_answers_of_validations_are_not_to_be_sent(tmp_path):
     (tmp_path / "predictions").mkdir()
     for name in ("test", "val", "val-step-000003", "predict", "valid"):
         (tmp_path / f"predictions/{name}.jsonl").write_text("{}\n")
+        (tmp_path / f"predictions/.{name}.jsonl.1a2b3c.part").write_text("{")  # was killed
     assert local_files(tmp_path) == [
         f"predictions/{name}.jsonl" for name in ("predict", "test", "valid")
     ]

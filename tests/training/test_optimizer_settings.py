@@ -9,9 +9,13 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import EarlyStopping
 
-from lslm_lightning.optim import Constant, Cosine, Linear, decay_groups
+from lslm_lightning.optim import Constant, Cosine, Linear
 from lslm_lightning.training.callbacks.checkpoints import Checkpoints
-from lslm_lightning.training.optimizer_settings import ChangedSettings, refuse_optimizer
+from lslm_lightning.training.optimizer_settings import (
+    ChangedSettings,
+    refuse_optimizer,
+    shapes_in_order,
+)
 from tests.training.conftest import fit, language_task
 
 pytestmark = pytest.mark.slow
@@ -198,8 +202,7 @@ def saved(text_data, tmp_path):
         data = text_data()
         task = language_task(data, optimizer=optimizer)
         fit(task, data, [Checkpoints(tmp_path)], max_steps=1)
-        shapes = [p.shape for group in decay_groups(task) for p in group["params"]]
-        return torch.load(tmp_path / "last.ckpt", weights_only=True), shapes
+        return torch.load(tmp_path / "last.ckpt", weights_only=True), shapes_in_order(task)
 
     return save
 
