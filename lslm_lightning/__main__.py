@@ -102,6 +102,7 @@ def main(argv: list[str] | None = None) -> int:
 def plain_warnings() -> Iterator[None]:
     """Show warnings about names of earlier releases as one line each, once per command."""
     before = warnings.showwarning
+    shown: set[str] = set()
 
     def show(
         message: Warning | str,
@@ -111,8 +112,11 @@ def plain_warnings() -> Iterator[None]:
         file: TextIO | None = None,
         line: str | None = None,
     ) -> None:
-        if category is FutureWarning:
+        if category is FutureWarning and str(message) not in shown:
+            shown.add(str(message))
             print(f"lslm: {message}", file=sys.stderr)
+        elif category is FutureWarning:  # libraries forget what was shown
+            return
         else:
             before(message, category, filename, lineno, file, line)
 

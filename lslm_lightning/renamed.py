@@ -178,7 +178,8 @@ def _add(new: dict[Json, Json], key: str, value: Json, as_given: str) -> None:
         ValueError: the entry is given both by its old name and by its new one.
     """
     if key in new:
-        raise ValueError(f"{key} is given twice, once by its old name ({as_given}); leave one out")
+        old = next((old for (_, old), name in KEYS.items() if name == key), as_given)
+        raise ValueError(f"{old} and {key}, its new name, are both given; leave one out")
     new[key] = value
 
 

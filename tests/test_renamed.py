@@ -112,7 +112,7 @@ def test_options_of_the_last_release_are_read(given: list[str], wanted: list[str
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")
 def test_a_setting_by_both_names_is_refused() -> None:
-    with pytest.raises(ValueError, match="eval_batch_tokens is given twice"):
+    with pytest.raises(ValueError, match="exam_tokens and eval_batch_tokens"):
         renamed({"data": {"exam_tokens": 1, "eval_batch_tokens": 2}})
 
 
