@@ -68,7 +68,7 @@ class AliasFinder:
         if found is None:
             return None
         loader = AliasLoader(name)
-        spec = ModuleSpec(fullname, loader, origin=found.origin)  # type: ignore[arg-type]  # no base
+        spec = ModuleSpec(fullname, loader, origin=found.origin)  # type: ignore[arg-type]
         spec.submodule_search_locations = found.submodule_search_locations
         return spec
 

@@ -35,7 +35,7 @@ def config_arguments(config: Config, settings: SettingValues | None = None) -> I
         TypeError: `config` has another type, or a key of `settings` is not a string.
     """
     is_list = isinstance(config, Sequence) and not isinstance(config, str)
-    configs: Sequence[OneConfig] = config if is_list else [config]  # type: ignore[assignment,list-item]  # told above
+    configs: Sequence[OneConfig] = config if is_list else [config]  # type: ignore[assignment,list-item]
     arguments: list[str] = []
     with tempfile.TemporaryDirectory(prefix=FOLDER, ignore_cleanup_errors=True) as folder:
         for number, each in enumerate(configs):

@@ -102,7 +102,7 @@ class ExperimentCLI(HookedCLI):
             parser_kwargs={"prog": "lslm"},
         )
 
-    def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]  # static in LightningCLI
+    def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]
         """Return the chosen subcommand only, with the arguments that it skips, since building each
         parser is slow.
         """

@@ -46,7 +46,7 @@ def _of_wrapped(find: Callable[[object], T]) -> T:
 
     For type checkers, the result has the type of the value, since `System` declares an attribute.
     """
-    return property(lambda adapter: find(adapter.wrapped))  # type: ignore[return-value]  # see above
+    return property(lambda adapter: find(adapter.wrapped))  # type: ignore[return-value]
 
 
 def _name_of(wrapped: object) -> str:

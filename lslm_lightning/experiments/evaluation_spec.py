@@ -157,7 +157,7 @@ def built_systems(specs: "Mapping[str, Namespace]") -> "tuple[dict[str, System],
         parser = ConfigParser(prog="lslm evaluate")
         parser.add_argument("--system", type=kind)
         try:
-            settings = Namespace({"system": spec})  # type: ignore[no-untyped-call]  # jsonargparse's
+            settings = Namespace({"system": spec})  # type: ignore[no-untyped-call]
             systems[name] = as_system(instantiated(parser, settings).system)
         except ValueError as error:
             if not str(error).startswith(BROKE_DOWN):

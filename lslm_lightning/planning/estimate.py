@@ -51,7 +51,7 @@ class Blueprint(ExperimentCLI):
     def after_instantiate_classes(self) -> None:
         """Start no run."""
 
-    def instantiate_trainer(self, **kwargs: object) -> None:  # type: ignore[override]  # there is none
+    def instantiate_trainer(self, **kwargs: object) -> None:  # type: ignore[override]
         """Build no Trainer."""
 
     def run_job(self, subcommand: str) -> None:

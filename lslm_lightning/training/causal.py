@@ -145,7 +145,7 @@ class CausalTask(LanguageModel):
         embedding, head_module = backbone.embedding_and_head(
             tokenizer.vocab_size, head, scale_embedding
         )
-        self.embedding = embedding  # type: ignore[assignment]  # or a module with the same interface
+        self.embedding = embedding  # type: ignore[assignment]
         self.head = head_module  # after the embedding: optimizers number parameters in this order
         # state after the last batch that was read in order, in training (True) and in validation
         self._carried: dict[bool, State] = {}

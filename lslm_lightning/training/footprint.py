@@ -103,9 +103,7 @@ class Footprint:
 
     @property
     def flops(self) -> float:
-        """Number of floating-point operations of the forward and backward pass over the measured
-        batch.
-        """
+        """Number of floating-point operations of one batch, forward and backward."""
         return sum(work.flops for work in self.step)
 
     def peak(self, factor: float = 1.0, kept: bool = False) -> tuple[float, float]:

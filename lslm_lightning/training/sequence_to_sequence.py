@@ -178,7 +178,7 @@ class SequenceToSequenceTask(Task):
         embedding, head_module = backbone.embedding_and_head(
             tokenizer.vocab_size, head, scale_embedding
         )
-        self.embedding = embedding  # type: ignore[assignment]  # or a module with the same interface
+        self.embedding = embedding  # type: ignore[assignment]
         self.head = head_module  # after the embedding: optimizers number parameters in this order
 
     def read(self, examples: Sequence[Example]) -> list[list[int]]:

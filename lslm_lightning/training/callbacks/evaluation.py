@@ -180,7 +180,7 @@ class EvaluationCallback(Callback):
         examples = data.examples("test")
         predictions = self.keep(trainer, "test", gathered(self._answers))
         limit = trainer.limit_test_batches
-        if trainer.fast_dev_run or isinstance(limit, int) or limit < 1.0:  # type: ignore[attr-defined]  # set by a connector
+        if trainer.fast_dev_run or isinstance(limit, int) or limit < 1.0:  # type: ignore[attr-defined]
             answered = {p.id for p in predictions}
             self.limited = len(answered) < len(examples)
             if self.limited:
