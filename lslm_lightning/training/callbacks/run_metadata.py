@@ -31,7 +31,7 @@ class RunMetadata(Callback):
         if not task.one_pass:
             self.tracker.log_hyperparams({"n_parameter": task.model_info.n_parameter})
         self.tracker.log_hyperparams(
-            {f"data.{name}": f"{value:.6g}" for name, value in data.counts.items() if value}
+            {f"data.{name}": _exact(value) for name, value in data.counts.items() if value}
         )
         if trainer.is_global_zero:
             counted = {
@@ -40,7 +40,7 @@ class RunMetadata(Callback):
                 if value and name.startswith("train_")
             }
             counts = (
-                f"{name.removeprefix('train_').replace('_', ' ')} {value:,.6g}"
+                f"{name.removeprefix('train_').replace('_', ' ')} {_exact(value, ',')}"
                 for name, value in counted.items()
             )
             print(
@@ -128,3 +128,8 @@ class FirstStep(Callback):
         if self.record is not None and trainer.is_global_zero:
             self.record()
         self.record = None
+
+
+def _exact(value: float, grouping: str = "") -> str:
+    """Return counts with all their digits, and shares with four of them."""
+    return f"{value:{grouping}.{0 if value == int(value) else 4}f}"
