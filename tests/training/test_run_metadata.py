@@ -1,4 +1,4 @@
-"""What a run says of its data: counts keep all their digits."""
+"""A run tells how much data it has, with all digits of the counts."""
 
 from types import SimpleNamespace
 
