@@ -119,6 +119,17 @@ def test_docstrings_open_with_a_verb_or_a_noun() -> None:
     assert not wrong, "\n".join(wrong)
 
 
+def test_lines_fit_in_100_columns() -> None:
+    sources = [*FILES, *sorted((ROOT / "tests").rglob("*.py"))]
+    too_long = [
+        f"{file.relative_to(ROOT)}:{number}"
+        for file in sources
+        for number, line in enumerate(file.read_text("utf-8").splitlines(), 1)
+        if len(line) > 100
+    ]
+    assert not too_long, too_long
+
+
 def test_names_are_words_of_the_field() -> None:
     wrong = [
         at(file, line, name)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 from lslm_lightning.configuration.pipes import FOLDER
 from lslm_lightning.configuration.renamed_arguments import renamed_arguments
@@ -35,7 +35,7 @@ def config_arguments(config: Config, settings: SettingValues | None = None) -> I
         TypeError: `config` has another type, or a key of `settings` is not a string.
     """
     is_list = isinstance(config, Sequence) and not isinstance(config, str)
-    configs: Sequence[OneConfig] = config if is_list else [config]  # type: ignore[assignment,list-item]
+    configs = cast("Sequence[OneConfig]", config if is_list else [config])
     arguments: list[str] = []
     with tempfile.TemporaryDirectory(prefix=FOLDER, ignore_cleanup_errors=True) as folder:
         for number, each in enumerate(configs):

@@ -34,7 +34,8 @@ SPLIT = re.compile(
 FOLDERS = frozenset({"train", "val", "test", *SPLIT_NAMES})
 """Names of folders whose files are all of one split."""
 NUMBER = re.compile(
-    r"(?P<word>[-_.]?(?:part|shard|chunk)[-_.]?|[-_.])(?P<number>\d+)(?:[-_.]of[-_.](?P<total>\d+))?$",
+    r"(?P<word>[-_.]?(?:part|shard|chunk)[-_.]?|[-_.])(?P<number>\d+)"
+    r"(?:[-_.]of[-_.](?P<total>\d+))?$",
     re.I,
 )
 """End of the name of one of several parts: -00000-of-00002, .part1, -1."""

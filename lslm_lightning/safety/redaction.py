@@ -44,7 +44,8 @@ VALUE = re.compile(
     r"""|(?:(?:Bearer|Basic|Token)\s+)?[^\s"'&]+"""
 )
 QUERY = re.compile(
-    r"(?i)(?:[?&;]|&amp;)(?P<name>[\w.-]{0,99}(?:key|token|secret|password|signature|sig|credential|auth))"
+    r"(?i)(?:[?&;]|&amp;)"
+    r"(?P<name>[\w.-]{0,99}(?:key|token|secret|password|signature|sig|credential|auth))"
     r"=(?P<value>[^&\s'\"<>]+)"
 )
 YAML_LINE = re.compile(

@@ -247,7 +247,12 @@ def test_what_was_answered_before_a_kill_is_never_asked_again(
         # so many are answered, the next is under way
         before = len(provider.requests)
         permits = threading.Semaphore(2)
-        provider.answer = lambda question: (permits.acquire(timeout=PATIENCE), f"{question}!")[1]  # noqa: B023
+
+        def answer(question, permits=permits):
+            permits.acquire(timeout=PATIENCE)
+            return f"{question}!"
+
+        provider.answer = answer
         process = start("-m", "lslm_lightning", "evaluate", "--config", config, OPENAI_API_KEY=KEY)
         wait_until(lambda: len(provider.requests) == before + 3, process)  # noqa: B023
         if number == signal.SIGINT:

@@ -73,10 +73,8 @@ def test_a_run_leaves_all_that_is_needed(lslm, translation, only_run):
     conclusion = next(line for line in outcome.out.splitlines() if "the baseline" in line)
     assert note.startswith(f"**{conclusion}**\n"), "what the terminal says first"
     assert f"lslm run --config {translation}" in note
-    assert (
-        f"(#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}/artifacts/report/index.html)"
-        in note
-    )
+    page = f"#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}/artifacts/report"
+    assert f"({page}/index.html)" in note
     low, high = next(
         (s["low"], s["high"])
         for s in json.loads(directory.metrics.read_text())["scores"]

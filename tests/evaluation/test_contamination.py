@@ -77,7 +77,7 @@ def test_training_texts_are_read_once(tmp_path):
     "text",
     [
         "รัฐบาลประกาศแผนพลังงานใหม่สำหรับเมืองใหญ่และเมืองเล็ก",
-        "ភាសាខ្មែរប្រទេសកម្ពុជាក្រុងភ្នំពេញទឹកស្រីក្នុងផ្ទះធំរដ្ឋាភិបាលប្រកាសផែនការថ្មីសម្រាប់សាលារៀន",
+        "ភាសាខ្មែរប្រទេសកម្ពុជាក្រុងភ្នំពេញទឹកស្រីក្នុងផ្ទះធំរដ្ឋាភិបាលប្រកាសផែនការថ្មី",
         "བོད་སྐད་ཡིག་གཞན་ཡིན་མི་ཆུ་རྒྱལ་ཁབ་དུས་ཚོད་",
     ],
 )
@@ -93,6 +93,7 @@ def test_texts_without_spaces_are_found_by_their_parts(text):
 
 
 def test_few_words_of_thai_that_occur_everywhere_are_no_contamination():
-    common = ["รัฐบาลประกาศ", "แผนพลังงาน", "สำหรับเมือง", "และการศึกษา", "ในประเทศไทย", "ของประชาชน"]
+    common = ["รัฐบาลประกาศ", "แผนพลังงาน", "สำหรับเมือง"]
+    common += ["และการศึกษา", "ในประเทศไทย", "ของประชาชน"]
     known = index_texts(["".join(pair) for pair in zip(common, common[1:] + common[:1])] * 3)
     assert not known.contains("".join(common[::2] + common[1::2]))

@@ -302,7 +302,12 @@ def test_a_joiner_belongs_to_its_word(language, word):
 
 @pytest.mark.parametrize(
     ("language", "one", "other"),
-    [("hi", "कि", "की"), ("ml", "കമ്പ്യൂട്ടർ", "കമ്പിയുട്ടർ"), ("ta", "அரசு", "அரசி"), ("th", "แม่", "แม้")],
+    [
+        ("hi", "कि", "की"),
+        ("ml", "കമ്പ്യൂട്ടർ", "കമ്പിയുട്ടർ"),
+        ("ta", "அரசு", "அரசி"),
+        ("th", "แม่", "แม้"),
+    ],
 )
 def test_vowel_signs_and_tones_tell_words_apart(language, one, other):
     for metric in metrics_of(language):

@@ -43,9 +43,9 @@ class Spelling(Task):
     min_length = 0
     max_length = 9
 
-    def __init__(self, tokenizer: Tokenizer, search: CtcSearch = CtcPrefixBeam(5)) -> None:  # noqa: B008 (frozen)
+    def __init__(self, tokenizer: Tokenizer, search: CtcSearch | None = None) -> None:
         super().__init__(None, tokenizer)
-        self.search = search
+        self.search = search or CtcPrefixBeam(5)
 
     def loss(self, batch: object, label_smoothing: float = 0.0) -> Tensor:
         raise NotImplementedError

@@ -104,9 +104,13 @@ def test_a_score_by_another_validation_does_not_win(
     if what == "limit":
         settings = {"limit_val_batches": 2}
     if what == "monitor":
-        after = language(text_data)
-        monitored = after
-        after = lambda: (setattr((made := monitored())[0], "monitor", "val/perplexity"), made)[1]  # noqa: E731
+        monitored = language(text_data)
+
+        def after():
+            made = monitored()
+            made[0].monitor = "val/perplexity"
+            return made
+
     if what == "examples":
         after = translation(translation_data, {"n_validation_example": 3})
     if what == "search":

@@ -180,7 +180,8 @@ class EvaluationCallback(Callback):
         examples = data.examples("test")
         predictions = self.keep(trainer, "test", gathered(self._answers))
         limit = trainer.limit_test_batches
-        if trainer.fast_dev_run or isinstance(limit, int) or limit < 1.0:  # type: ignore[attr-defined]
+        fast = trainer.fast_dev_run  # type: ignore[attr-defined]
+        if fast or isinstance(limit, int) or limit < 1.0:
             answered = {p.id for p in predictions}
             self.limited = len(answered) < len(examples)
             if self.limited:
