@@ -1,10 +1,11 @@
-"""`python -m tests.benchmarks.startup BEFORE AFTER`: how long two trees take to start.
+"""`python -m tests.benchmarks.startup BEFORE AFTER`: how long two trees take to start and to train.
 
-BEFORE and AFTER are checkouts or commits. `lslm --help`, `lslm run --help` and the first step of
-`lslm run` on prepared texts are timed in both by turns, after one turn that counts for nothing. The
-table gives medians in seconds of the wall clock and of the processor (of the third the whole run),
-and the ratios of AFTER to BEFORE: above 1 AFTER is slower. On a machine that other work keeps busy
-the wall clock tells nothing, and the processor little.
+BEFORE and AFTER are checkouts or commits. `lslm --help`, `lslm run --help`, the first step of
+`lslm run` on prepared texts, and 200 later steps of two demo configs are timed in both by turns,
+after one turn that counts for nothing. The table gives medians in seconds of the wall clock and of
+the processor (of steps, that of the whole run), and the ratios of AFTER to BEFORE: above 1 AFTER is
+slower. On a machine that other work keeps busy the wall clock tells nothing, and the processor
+little.
 """
 
 import argparse
@@ -16,23 +17,33 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from tests.benchmarks.trees import Tree, TreeError, aligned, end_on_termination, opened, shown
 
-CONFIG = "configs/language_modeling/docstrings_demo.yaml"
-TINY = (
-    "--model.backbone.d_model=16",
-    "--model.backbone.d_feedforward=16",
-    "--data.batch_size=1",
-    "--trainer.max_steps=1",
-    "--trainer.log_every_n_steps=1",
+LANGUAGE_MODEL = (
+    "configs/language_modeling/docstrings_demo.yaml",
+    "--data.corpus=text",
+    "--data.prepared=prepared",
+)
+TRANSLATION = ("configs/translation/cldr_demo.yaml", "--data.n_validation_example=2")
+BRIEF = (
     "--trainer.limit_val_batches=1",
     "--trainer.limit_test_batches=1",
     "--trainer.precision=32-true",
     "--trainer.enable_progress_bar=false",
     "--job.minutes=null",
 )
+TINY = (
+    "--model.backbone.d_model=16",
+    "--model.backbone.d_feedforward=16",
+    "--data.batch_size=1",
+    "--trainer.max_steps=1",
+    "--trainer.log_every_n_steps=1",
+)
+N_WARM_UP = 50
+N_STEP = 200
 
 Seconds = dict[str, dict[str, list[tuple[float, float]]]]
 """Wall clock and processor of every turn, by command and tree."""
@@ -57,20 +68,47 @@ def first_step(tree: Tree, folder: Path) -> float:
         TreeError: no loss was logged.
     """
     began = time.time()
-    words = ["--config", str(tree.root / CONFIG), "--data.corpus=text", "--data.prepared=prepared"]
-    printed = tree.lslm(folder, "run", *words, *TINY)
+    return logged_steps(tree, folder, *LANGUAGE_MODEL, *TINY)[1] - began
+
+
+def steps(config: Sequence[str], tree: Tree, folder: Path) -> float:
+    """Return the seconds of `N_STEP` steps after the first `N_WARM_UP`, of the sizes of a config.
+
+    Raises:
+        TreeError: no loss was logged.
+    """
+    last = N_WARM_UP + N_STEP
+    settings = (
+        f"--trainer.max_steps={last}",
+        f"--trainer.val_check_interval={last}",
+        f"--trainer.log_every_n_steps={N_WARM_UP}",
+    )
+    times = logged_steps(tree, folder, *config, *settings)
+    return times[last] - times[N_WARM_UP]
+
+
+def logged_steps(tree: Tree, folder: Path, config: str, *settings: str) -> dict[int, float]:
+    """Return when the loss of each logged step of a run was known, in seconds since 1970.
+
+    Raises:
+        TreeError: no loss was logged.
+    """
+    words = ("--config", str(tree.root / config), *settings, *BRIEF)
+    printed = tree.lslm(folder, "run", *words)
     [run] = [line.removeprefix("run ") for line in printed.splitlines() if line.startswith("run ")]
-    for line in (folder / run.strip() / "metrics.jsonl").read_text("utf-8").splitlines():
-        row = json.loads(line)
-        if row["name"] == "train/loss":
-            return row["time"] - began
-    raise TreeError(f"{tree.name}: {run} has no train/loss")
+    rows = map(json.loads, (folder / run.strip() / "metrics.jsonl").read_text("utf-8").splitlines())
+    times = {row["step"]: row["time"] for row in rows if row["name"] == "train/loss"}
+    if not times:
+        raise TreeError(f"{tree.name}: {run} has no train/loss")
+    return times
 
 
 TIMED: dict[str, Timer] = {
     "lslm --help": help_of_all,
     "lslm run --help": help_of_run,
     "first step of lslm run": first_step,
+    f"{N_STEP} steps, language model": partial(steps, LANGUAGE_MODEL),
+    f"{N_STEP} steps, translation": partial(steps, TRANSLATION),
 }
 
 
