@@ -32,6 +32,21 @@ CHROMIUM = next(
 WORDS = ["red", "green", "blue", "one", "two", "three", "cat", "dog", "bird", "runs", "sleeps"]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin each worker's share of the tests with some of the longest, so that none of them is
+    still running when all others have ended.
+    """
+    n_worker = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    long = [item for item in items if item.get_closest_marker("distributed")]
+    others = [item for item in items if not item.get_closest_marker("distributed")]
+    size = -(-len(others) // n_worker)
+    items[:] = [
+        item
+        for worker in range(n_worker)
+        for item in (*long[worker::n_worker], *others[worker * size : (worker + 1) * size])
+    ]
+
+
 @pytest.fixture(autouse=True)
 def own_records(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Records of this user for the tests alone; no secret of one test is hidden in another."""

@@ -95,21 +95,23 @@ def test_a_wheel_claims_two_names(wheel: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["tasks", "lslm_tasks"])
 def test_a_wheel_reads_configs_with_either_name(
-    python: Callable[[str], str], tmp_path: Path, name: str
+    python: Callable[[str], str], tmp_path: Path
 ) -> None:
-    config = tmp_path / "mine.yaml"
-    config.write_text(CONFIG.read_text("utf-8").replace(": tasks.", f": {name}."), "utf-8")
-    printed = python(
-        "from lslm_lightning.__main__ import main\n"
-        f"main(['run', '--config', {str(config)!r}, '--print_config'])\n"
-        "from importlib import import_module\n"
-        f"print(import_module('{name}.translation.task').TranslationTask.__module__)\n"
-    )
-    assert f"class_path: {name}.translation.task.TranslationTask" in printed
-    assert f"class_path: {name}.translation.data.TranslationData" in printed
-    assert printed.endswith("\nlslm_tasks.translation.task\n")
+    names = ("tasks", "lslm_tasks")
+    program = "from lslm_lightning.__main__ import main\nfrom importlib import import_module\n"
+    for name in names:
+        config = tmp_path / f"{name}.yaml"
+        config.write_text(CONFIG.read_text("utf-8").replace(": tasks.", f": {name}."), "utf-8")
+        program += (
+            f"main(['run', '--config', {str(config)!r}, '--print_config'])\n"
+            f"print(import_module('{name}.translation.task').TranslationTask.__module__)\n"
+        )
+    *printed, rest = python(program).split("\nlslm_tasks.translation.task\n")
+    assert not rest
+    for name, text in zip(names, printed, strict=True):
+        assert f"class_path: {name}.translation.task.TranslationTask" in text
+        assert f"class_path: {name}.translation.data.TranslationData" in text
 
 
 @pytest.mark.slow

@@ -92,8 +92,15 @@ def test_recurrent_networks_are_planned_without_tensor_parallelism():
         str(ROOT / "configs/translation/cldr_demo.yaml"),
         *lstm,
         "--trainer.max_steps=1000",
+        "--model.max_source_length=16",
+        "--model.max_length=16",
     ]
-    rows = [*lstm, "--model.backbone.n_encoder_layer=0", "--data.contiguous=true"]
+    rows = [
+        *lstm,
+        "--model.backbone.n_encoder_layer=0",
+        "--model.context=16",
+        "--data.contiguous=true",
+    ]
     for given in (
         pairs,
         ["--config", str(ROOT / "configs/language_modeling/docstrings_demo.yaml"), *rows],

@@ -28,20 +28,17 @@ from tests.support.waiting import PATIENCE
 
 
 @pytest.mark.slow
-def test_seeds_are_children_of_one_parent(translation, start):
-    process = start(
-        "-m",
-        "lslm_lightning",
-        "run",
-        "--config",
-        translation,
-        "--seeds",
-        2,
-        "--trainer.max_steps",
-        2,
-    )
-    output, _ = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 0, output
+def test_seeds_are_children_of_one_parent(translation, lslm, origin, project, monkeypatch):
+    """Its processes are forked, which saves their imports."""
+
+    def run_to_its_end(command, environment=None):
+        process = origin.fork(command[3:], environment or dict(os.environ), project)
+        process.communicate(timeout=PATIENCE)
+        return process.returncode
+
+    monkeypatch.setattr(seeds, "run_to_its_end", run_to_its_end)
+    outcome = lslm("run", "--config", translation, "--seeds", 2, "--trainer.max_steps", 2)
+    assert outcome.status == 0, outcome
     found = runs()
     [parent] = [r for r in found if "mlflow.parentRunId" not in r.data.tags]
     children = [r for r in found if r.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
