@@ -123,8 +123,8 @@ def test_a_package_of_the_users_keeps_its_name(
     (tmp_path / file).write_text("MINE = True\n")
     program = (
         "import lslm_lightning, tasks\n"
-        "from lslm_tasks.translation.task import TranslationTask\n"
+        "from lslm_tasks.translation import prompt\n"
         "assert tasks.MINE\n"
-        "print(TranslationTask.__module__)\n"
+        "print(prompt.__name__)\n"
     )
-    assert python(program) == "lslm_tasks.translation.task\n"
+    assert python(program) == "lslm_tasks.translation.prompt\n"
