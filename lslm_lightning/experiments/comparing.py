@@ -7,6 +7,8 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lslm_lightning.metrics.resampling import TEST_RESAMPLES
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -46,7 +48,7 @@ def compare(
     runs: "Sequence[str | PathLike[str] | Run]",
     metric: str | None = None,
     *,
-    n_resample: int = 10_000,
+    n_resample: int = TEST_RESAMPLES,
     output: str | PathLike[str] | None = None,
     trust: bool = False,
 ) -> ComparisonResults:
@@ -75,7 +77,9 @@ def compare(
     if isinstance(runs, str) or len(runs) < 2:
         raise ValueError(f"runs must be two or more, but is {runs!r}")
     if n_resample < 1:
-        raise ValueError(f"n_resample={n_resample} must be at least 1; 10000 suits most test sets")
+        raise ValueError(
+            f"n_resample={n_resample} must be at least 1; {TEST_RESAMPLES} suits most test sets"
+        )
     named = [str(run if isinstance(run, str | PathLike) else run.path) for run in runs]
     choices = {run: chosen for run in named if (chosen := choose_run(run, is_tested=True))}
     for run in named:

@@ -13,7 +13,8 @@ from lslm_lightning.evaluation.duck_typing import as_system
 from lslm_lightning.evaluation.evaluation_set import shown
 from lslm_lightning.evaluation.harness import method_of
 from lslm_lightning.evaluation.results import Entry, Results
-from lslm_lightning.evaluation.scoring import N_RESAMPLE, Scores, score
+from lslm_lightning.evaluation.scoring import Scores, score
+from lslm_lightning.metrics.resampling import INTERVAL_RESAMPLES
 from lslm_lightning.reports.conclusion import NOTHING, Conclusion
 from lslm_lightning.reports.evaluation import conclusion_on
 from lslm_lightning.reports.formatting import counted, number
@@ -165,7 +166,7 @@ def compared_with(metric: Metric, own: Scores, baselines: Mapping[str, Scores]) 
 def baseline_scores(
     task: Task,
     data: TaskData,
-    n_resample: int = N_RESAMPLE,
+    n_resample: int = INTERVAL_RESAMPLES,
     display: Display | None = None,
 ) -> dict[str, Scores]:
     """Score the task's baselines on the test split; return the scores by name.
