@@ -3,6 +3,7 @@ runs in MLflow.
 """
 
 import sys
+from functools import partial
 from pathlib import Path
 
 from lslm_lightning.commands.arguments import Parser
@@ -82,11 +83,10 @@ def main(argv: list[str]) -> int:
             n_resample=own.n_resample,
             output=own.output,
             trust=own.trust,
+            tell=partial(print, flush=True),
         )
         from lslm_lightning.reports.terminal import show_conclusion, show_findings, show_table
 
-        for chosen in found.choices.values():
-            print(chosen, flush=True)
         table = found.scores
         show_conclusion(found.summary)
         show_table(table)
