@@ -3,10 +3,12 @@ runs in MLflow.
 """
 
 import sys
+from functools import partial
 from pathlib import Path
 
 from lslm_lightning.commands.arguments import Parser
 from lslm_lightning.exit_status import WRONG_ARGUMENTS
+from lslm_lightning.metrics.resampling import TEST_RESAMPLES
 
 DESCRIPTION = """Compare finished runs in one report: scores with intervals, paired tests,
 differences in their configs, curves, costs, outputs.
@@ -36,9 +38,9 @@ def arguments() -> Parser:
     parser.add_argument(
         "--n-resample",
         type=int,
-        default=10_000,
+        default=TEST_RESAMPLES,
         metavar="N",
-        help="resamples of intervals and paired tests (default 10000)",
+        help="resamples of intervals and paired tests (default %(default)s)",
     )
     parser.add_argument("--csv", metavar="FILE", help="write the table there too")
     parser.add_argument(
@@ -61,7 +63,8 @@ def main(argv: list[str]) -> int:
         return WRONG_ARGUMENTS
     if own.n_resample < 1:
         print(
-            f"lslm: --n-resample {own.n_resample} must be at least 1; 10000 suits most test sets",
+            f"lslm: --n-resample {own.n_resample} must be at least 1; {TEST_RESAMPLES} suits most "
+            "test sets",
             file=sys.stderr,
         )
         return WRONG_ARGUMENTS
@@ -80,11 +83,10 @@ def main(argv: list[str]) -> int:
             n_resample=own.n_resample,
             output=own.output,
             trust=own.trust,
+            tell=partial(print, flush=True),
         )
         from lslm_lightning.reports.terminal import show_conclusion, show_findings, show_table
 
-        for chosen in found.choices.values():
-            print(chosen, flush=True)
         table = found.scores
         show_conclusion(found.summary)
         show_table(table)

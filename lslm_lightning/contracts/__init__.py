@@ -11,6 +11,7 @@ from lslm_lightning.contracts.example import (
     Example,
     Prediction,
     Token,
+    by_text,
     passages_of,
 )
 from lslm_lightning.contracts.metric import LABELS, Metric, Score, metric_key, metric_label
@@ -40,6 +41,7 @@ __all__ = [
     "Scorer",
     "System",
     "Token",
+    "by_text",
     "metric_key",
     "metric_label",
     "pair_answers",

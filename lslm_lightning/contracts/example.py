@@ -2,8 +2,10 @@
 
 import math
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import attrgetter
 from typing import NamedTuple
 
 import numpy as np
@@ -37,6 +39,11 @@ class Example:
     def text(self) -> str:
         """Source text, or "" if the modality is not text."""
         return self.source if self.modality == "text" else ""
+
+    @property
+    def text_id(self) -> str:
+        """Identifier of the text of which the example is a passage: its id up to "#"."""
+        return self.id.partition("#")[0]
 
     @property
     def medium(self) -> str:
@@ -137,6 +144,12 @@ class Prediction:
         `Trainer.predict` to the CPU.
         """
         return self
+
+
+def by_text(examples: Iterable[Example]) -> Iterator[list[Example]]:
+    """Yield the consecutive examples that are passages of one text, text by text."""
+    for _, passages in groupby(examples, key=attrgetter("text_id")):
+        yield list(passages)
 
 
 def passages_of(

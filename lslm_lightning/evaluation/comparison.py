@@ -7,8 +7,8 @@ from itertools import combinations
 import numpy as np
 
 from lslm_lightning.contracts import Metric, Score, metric_label
+from lslm_lightning.metrics.resampling import TEST_RESAMPLES
 from lslm_lightning.metrics.significance import (
-    N_RESAMPLE,
     SEED,
     bootstrap_pairs,
     holm,
@@ -53,7 +53,7 @@ class Pair:
 def compare_systems(
     metric: Metric,
     rows: Mapping[str, np.ndarray],
-    n_resample: int = N_RESAMPLE,
+    n_resample: int = TEST_RESAMPLES,
     seed: int = SEED,
     comparable: Callable[[str, str], bool] = lambda first, second: True,
 ) -> list[Pair]:
@@ -104,7 +104,7 @@ def compare_with_others(
     metric: Metric,
     rows: np.ndarray,
     others: Mapping[str, np.ndarray],
-    n_resample: int = N_RESAMPLE,
+    n_resample: int = TEST_RESAMPLES,
     seed: int = SEED,
 ) -> list[Pair]:
     """Return comparisons of one system, called `THIS`, with each of the others.

@@ -48,9 +48,8 @@ def evaluation_set(examples: Sequence[Example]) -> EvaluationSet:
     ids = hashlib.sha256(json.dumps([example.id for example in examples]).encode()).hexdigest()
     text_before = None
     for example in examples:
-        text_of_passage = example.id.partition("#")[0]
-        continues = not example.source and text_of_passage == text_before
-        text_before = text_of_passage
+        continues = not example.source and example.text_id == text_before
+        text_before = example.text_id
         line = _line(example, continues)
         whole.update(line)
         each.append(hashlib.sha256(line).digest())

@@ -4,7 +4,6 @@ again.
 
 import glob
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import groupby
 from pathlib import Path
 
 from lslm_lightning.contracts import (
@@ -15,9 +14,10 @@ from lslm_lightning.contracts import (
     Prediction,
     Scorer,
     System,
+    by_text,
 )
 from lslm_lightning.evaluation.duck_typing import DuckGenerator, DuckScorer, as_system
-from lslm_lightning.evaluation.predictions import PredictionFile, read_predictions
+from lslm_lightning.evaluation.predictions import PredictionFile, read_predictions, unfinished
 
 
 def collect_predictions(
@@ -121,21 +121,14 @@ def unanswered(
         done: ids of answered examples.
     """
     known = set(done)
-    texts = [
-        list(passages) for _, passages in groupby(examples, key=lambda e: e.id.partition("#")[0])
-    ]
+    texts = list(by_text(examples))
     return [e for text in texts[index::n] if any(e.id not in known for e in text) for e in text]
 
 
 def read_all_predictions(path: str | Path) -> list[Prediction]:
     """Return the predictions in the file `path` and in `<path>.partial`, its unfinished version."""
     path = Path(path)
-    return [
-        p
-        for part in (path, path.with_name(path.name + ".partial"))
-        if part.exists()
-        for p in read_predictions(part)
-    ]
+    return [p for part in (path, unfinished(path)) if part.exists() for p in read_predictions(part)]
 
 
 def shard_files(path: str | Path) -> list[Path]:
@@ -153,7 +146,7 @@ def count_answers(path: str | Path) -> int:
     shards.
     """
     path = Path(path)
-    own = [p for p in (path, path.with_name(path.name + ".partial")) if p.exists()]
+    own = [p for p in (path, unfinished(path)) if p.exists()]
     return sum(p.read_bytes().count(b"\n") for p in own + shard_files(path))
 
 

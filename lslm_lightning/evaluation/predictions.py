@@ -46,7 +46,7 @@ class PredictionFile:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
-        self.partial = _partial(self.path)
+        self.partial = unfinished(self.path)
         self.done: dict[str, Prediction] = {}
 
     def __enter__(self) -> Self:
@@ -104,7 +104,8 @@ def read_predictions(path: str | os.PathLike[str]) -> list[Prediction]:
     return _parse(Path(path).read_bytes(), path)
 
 
-def _partial(path: Path) -> Path:
+def unfinished(path: Path) -> Path:
+    """Return the path of the file that holds the predictions for `path` until all are made."""
     return path.with_name(path.name + ".partial")
 
 

@@ -30,7 +30,7 @@ from lslm_lightning.evaluation.diagnostics import (
 )
 from lslm_lightning.evaluation.scoring import Scores, score, with_signature_parts
 from lslm_lightning.files import atomic_write
-from lslm_lightning.metrics.significance import N_RESAMPLE
+from lslm_lightning.metrics.resampling import TEST_RESAMPLES
 from lslm_lightning.safety.redaction import redacted_settings
 from lslm_lightning.types import Json
 
@@ -104,7 +104,7 @@ def compute_results(
     headline: str,
     known: Sequence[str] | None = None,
     contaminated: np.ndarray | None = None,
-    n_resample: int = N_RESAMPLE,
+    n_resample: int = TEST_RESAMPLES,
 ) -> Results:
     """Compute scores, comparisons and sanity checks from predictions, without running the systems.
 
@@ -112,7 +112,8 @@ def compute_results(
         headline: name of the main metric, one of `metrics`.
         known: training texts of the systems, for the breakdown by rare words.
         contaminated: mask (N,) of the examples that occur in the training text.
-        n_resample: number of bootstrap samples for intervals and tests.
+        n_resample: number of samples of each bootstrap and randomization test, and of the bootstrap
+            for intervals.
     """
     scored = [_scored(entry, examples, metrics, n_resample) for entry in entries]
     entries = [entry for entry, _ in scored]

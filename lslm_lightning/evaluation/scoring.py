@@ -13,14 +13,13 @@ import numpy as np
 
 from lslm_lightning.contracts import Example, Metric, Prediction, Score
 from lslm_lightning.files import atomic_write
+from lslm_lightning.metrics.resampling import INTERVAL_RESAMPLES
 from lslm_lightning.metrics.significance import ENOUGH, SEED, bootstrap_totals, interval
 from lslm_lightning.safety.redaction import redacted_settings
 from lslm_lightning.types import JsonObject
 
 if TYPE_CHECKING:
     from pandas import DataFrame
-
-N_RESAMPLE = 1000
 
 
 @dataclass(frozen=True)
@@ -68,7 +67,7 @@ def score(
     examples: Sequence[Example],
     predictions: Iterable[Prediction],
     metrics: Sequence[Metric],
-    n_resample: int = N_RESAMPLE,
+    n_resample: int = INTERVAL_RESAMPLES,
     seed: int = SEED,
     rows: Mapping[str, np.ndarray] | None = None,
 ) -> Scores:

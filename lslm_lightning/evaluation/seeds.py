@@ -8,7 +8,8 @@ import numpy as np
 from scipy.stats import t as student
 
 from lslm_lightning.contracts import Metric
-from lslm_lightning.metrics.significance import ENOUGH, N_RESAMPLE, SEED, bootstrap_totals
+from lslm_lightning.metrics.resampling import TEST_RESAMPLES
+from lslm_lightning.metrics.significance import ENOUGH, SEED, bootstrap_totals
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ def compare_seeds(
     metric: Metric,
     first: Sequence[np.ndarray],
     second: Sequence[np.ndarray],
-    n_resample: int = N_RESAMPLE,
+    n_resample: int = TEST_RESAMPLES,
     seed: int = SEED,
 ) -> SeedComparison:
     """Compare two training recipes by at least two runs of each, all on the same examples.

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from lslm_lightning.contracts import Example, Metric, Prediction
 from lslm_lightning.evaluation.diagnostics import run_checks
-from lslm_lightning.evaluation.scoring import N_RESAMPLE, Scores, score
+from lslm_lightning.evaluation.scoring import Scores, score
 from lslm_lightning.metrics.names import as_metrics, metric_named, metrics_at
+from lslm_lightning.metrics.resampling import INTERVAL_RESAMPLES
 from lslm_lightning.text.identification import tell_language
 from lslm_lightning.text.languages import canonical
 
@@ -24,7 +25,7 @@ def score_texts(
     references: Sequence[str | Sequence[str]],
     metrics: "Given | Sequence[Given]",
     language: str | None = None,
-    n_resample: int = N_RESAMPLE,
+    n_resample: int = INTERVAL_RESAMPLES,
 ) -> Scores:
     """Return the scores of outputs against references, line by line, as `lslm evaluate` computes
     them.

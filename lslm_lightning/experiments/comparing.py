@@ -1,11 +1,13 @@
 """Comparison of finished runs, for calls from Python."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from lslm_lightning.metrics.resampling import TEST_RESAMPLES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,9 +48,10 @@ def compare(
     runs: "Sequence[str | PathLike[str] | Run]",
     metric: str | None = None,
     *,
-    n_resample: int = 10_000,
+    n_resample: int = TEST_RESAMPLES,
     output: str | PathLike[str] | None = None,
     trust: bool = False,
+    tell: Callable[[str], object] = lambda line: None,
 ) -> ComparisonResults:
     """Compare finished runs as `lslm compare` does: scores with intervals, paired tests, a report.
 
@@ -59,6 +62,7 @@ def compare(
         n_resample: number of resamples for confidence intervals and paired tests.
         output: folder for the report. Default: runs/<task>/compare-<runs>-<time>.
         trust: allow the configs of the runs to name any class.
+        tell: called before the comparison with a line for each run that a pattern stands for.
 
     Raises:
         ValueError: there are fewer than two runs, a run is missing or was not tested, or the runs
@@ -75,7 +79,9 @@ def compare(
     if isinstance(runs, str) or len(runs) < 2:
         raise ValueError(f"runs must be two or more, but is {runs!r}")
     if n_resample < 1:
-        raise ValueError(f"n_resample={n_resample} must be at least 1; 10000 suits most test sets")
+        raise ValueError(
+            f"n_resample={n_resample} must be at least 1; {TEST_RESAMPLES} suits most test sets"
+        )
     named = [str(run if isinstance(run, str | PathLike) else run.path) for run in runs]
     choices = {run: chosen for run in named if (chosen := choose_run(run, is_tested=True))}
     for run in named:
@@ -87,6 +93,8 @@ def compare(
     paths = [str(choices[run].path) if run in choices else run for run in named]
     lines = {run: str(chosen) for run, chosen in choices.items()}
     is_command = command_arguments()[:1] == ["compare"]
+    for line in lines.values():
+        tell(line)
     with running_command(command_arguments() if is_command else ["compare", *named]):
         found = compare_runs(paths, metric, trust, n_resample, command_line(), lines)
     folder = Path(output) if output else default_folder(found.task_name, paths)

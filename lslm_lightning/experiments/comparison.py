@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from lslm_lightning.contracts import Prediction, metric_key
 from lslm_lightning.evaluation.diagnostics import Finding
-from lslm_lightning.evaluation.results import compute_results
+from lslm_lightning.evaluation.results import Results, compute_results
+from lslm_lightning.evaluation.scoring import Scores
 from lslm_lightning.experiments.comparison_sections import (
     not_comparable,
     seeds_section,
@@ -30,8 +31,10 @@ from lslm_lightning.experiments.shared_test_set import (
     shared_examples,
     split_by_test_set,
 )
-from lslm_lightning.reports.blocks import Cell, Report, Section, Table, Text
-from lslm_lightning.reports.evaluation import evaluation_details_section, evaluation_report
+from lslm_lightning.reports.blocks import Cell, Report, Section, Table
+from lslm_lightning.reports.composition import compose_report, details_section
+from lslm_lightning.reports.conclusion import NOTHING
+from lslm_lightning.reports.evaluation import lead
 from lslm_lightning.reports.scores import ScoreTable
 from lslm_lightning.reports.trained import training_sections
 from lslm_lightning.runs.loading import without_extra_metrics
@@ -133,12 +136,12 @@ class RunComparison:
                 if run.name not in predictions:
                     self.apart[run.name] = "its predictions are not on this disk, or not all"
         scores = ScoreTable({run.name: run.scores for run in self.runs}, apart=names_apart)
-        repeat = self.repeat_section(command, choices)
+        details = self.details(command, choices)
         findings: Sequence[Finding] = []
         if shared is None or len(predictions) < 2:
-            report = self.report_without_tests(scores, repeat)
+            report = self.report_without_tests(details, names_apart)
         else:
-            report, findings = self.report_with_tests(shared, predictions, repeat)
+            report, findings = self.report_with_tests(shared, predictions, details)
         table = with_sets(scores.table(), self.runs, self.tested)
         return ComparedRuns(table, report, self.task_name, findings)
 
@@ -146,14 +149,14 @@ class RunComparison:
         self,
         shared: SharedExamples,
         predictions: Mapping[str, Sequence[Prediction]],
-        repeat: Section,
+        details: Section,
     ) -> tuple[Report, Sequence[Finding]]:
         """Score the recorded predictions; return the report and the failed sanity checks.
 
         Args:
             shared: test examples that the runs share.
             predictions: recorded predictions for these examples, by run name.
-            repeat: the "Run details" section, put last.
+            details: section made by `details_section`.
         """
         ranked = [run for run in self.together if run.name in predictions]
         language = shared.examples[0].language
@@ -170,43 +173,59 @@ class RunComparison:
         )
         if failed := next((each for each in results.entries.values() if each.failed), None):
             raise ValueError(f"{failed.name}: {failed.reason}")
-        sections = self.training_sections()
+        of_task = []
         # the task's sections know nothing of a part of the split
         if len(shared.examples) == len(shared.data.examples("test")):
-            sections += self.task.report_class.comparison(shared.data, "test", predictions)
+            of_task = self.task.report_class.comparison(shared.data, "test", predictions)
         apart = [run for run in self.runs if run.name in self.apart]
-        after_scores = [
+        beside_scores = [
             not_comparable(apart, self.apart),
             seeds_section(ranked, results, metrics, self.n_resample),
         ]
-        report = evaluation_report(
+        report = compose_report(
             self.title,
             self.task_name,
+            lead(results, metrics),
             results,
+            details,
             shared.examples,
             metrics,
-            [repeat],
-            sections,
-            date(),
-            after_scores=[section for section in after_scores if section],
+            beside_scores=[section for section in beside_scores if section],
+            training=self.training_sections(),
+            of_task=of_task,
+            date=date(),
         )
         return report, results.findings
 
-    def report_without_tests(self, scores: ScoreTable, repeat: Section) -> Report:
+    def report_without_tests(self, details: Section, apart: Sequence[str]) -> Report:
         """Build a report with recorded scores and training curves but without paired tests.
 
         Args:
-            scores: recorded scores of all runs.
-            repeat: the "Run details" section, put last.
+            details: section made by `details_section`.
+            apart: names of the runs that were tested on another test set.
         """
         why = [f"{name}: {reason}" for name, reason in self.apart.items()]
-        reasons = [
-            Text(f"No paired tests: {reason}.")
-            for reason in why or ["the corpus is not on this disk"]
-        ]
-        sections = [Section("Scores", [scores, *reasons]), *self.training_sections(), repeat]
-        kicker = self.task_name.replace("_", " ").capitalize()
-        return Report(self.title, sections, "", kicker, date())
+        results = Results(
+            self.headline,
+            entries={},
+            scores={run.name: Scores(run.scores, [], {}) for run in self.runs},
+            pairs=[],
+            refusals=[
+                f"No paired tests: {reason}" for reason in why or ["the corpus is not on this disk"]
+            ],
+            findings=[],
+            buckets=[],
+        )
+        return compose_report(
+            self.title,
+            self.task_name,
+            NOTHING,
+            results,
+            details,
+            training=self.training_sections(),
+            apart=apart,
+            date=date(),
+        )
 
     def training_sections(self) -> list[Section]:
         """Return the report sections on learning curves and on differences between the configs."""
@@ -214,8 +233,8 @@ class RunComparison:
             [trained(run.directory, run.name) for run in self.runs], self.headline
         )
 
-    def repeat_section(self, command: str, choices: Mapping[str, str]) -> Section:
-        """Return the report section with the command, facts, configs and software versions.
+    def details(self, command: str, choices: Mapping[str, str]) -> Section:
+        """Return the report section "Run details": command, facts, configs and software versions.
 
         Args:
             command: command line to show in the report.
@@ -233,7 +252,7 @@ class RunComparison:
         }
         facts |= {f"{run.name} began": began(run.directory) for run in self.runs}
         configs = {run.name: config_text(run) for run in self.runs}
-        return evaluation_details_section(redacted(command), facts, configs, versions())
+        return details_section(facts, redacted(command), versions(), configs)
 
     @property
     def title(self) -> str:

@@ -19,12 +19,8 @@ from lslm_lightning.experiments.predictions import PredictionCollector
 from lslm_lightning.experiments.run_records import seen_in_training, trained, versions
 from lslm_lightning.experiments.suitability import MismatchError, check_purposes
 from lslm_lightning.reports.blocks import Cell, Report, Section
-from lslm_lightning.reports.evaluation import (
-    evaluation_details_section,
-    evaluation_report,
-    lead,
-    score_table,
-)
+from lslm_lightning.reports.composition import compose_report, details_section
+from lslm_lightning.reports.evaluation import lead, score_table
 from lslm_lightning.reports.formatting import number
 from lslm_lightning.reports.page import write_report
 from lslm_lightning.reports.terminal import show_conclusion, show_findings, show_table
@@ -200,16 +196,17 @@ class Evaluation:
         }
         systems = {name: dump_yaml(redacted_settings(spec)) for name, spec in specs.items()}
         facts = self.facts(began, git)
-        return evaluation_report(
+        return compose_report(
             self.folder.name,
             self.spec.task_name,
+            lead(results, self.metrics, self.baselines()),
             results,
+            details_section(facts, redacted(command), versions(), systems),
             self.examples,
             self.metrics,
-            [evaluation_details_section(redacted(command), facts, systems, versions())],
-            self.task_sections(results),
-            time.strftime("%Y-%m-%d %H:%M", time.localtime(began)),
-            self.baselines(),
+            training=self.training_sections(results),
+            of_task=self.task_sections(results),
+            date=time.strftime("%Y-%m-%d %H:%M", time.localtime(began)),
         )
 
     def facts(self, began: float, git: Mapping[str, str]) -> dict[str, Cell]:
@@ -244,15 +241,16 @@ class Evaluation:
         return facts | {f"Mismatch of {name}": text for name, text in self.mismatches.items()}
 
     def task_sections(self, results: Results) -> list[Section]:
-        """Return the report sections that the task adds, and the sections on how the systems were
-        trained.
-        """
+        """Return the report sections that the task adds."""
         outputs: dict[str, list[Prediction]] = {
             name: [*entry.predictions, *entry.continuations]
             for name, entry in results.entries.items()
             if not entry.reason
         }
-        sections = self.spec.task.report_class.comparison(self.spec.data, self.spec.split, outputs)
+        return self.spec.task.report_class.comparison(self.spec.data, self.spec.split, outputs)
+
+    def training_sections(self, results: Results) -> list[Section]:
+        """Return the report sections on how the systems were trained."""
         runs: dict[Path, Trained] = {}  # one of several systems stands for a run that they share
         for name, system in self.systems.items():
             try:
@@ -262,7 +260,7 @@ class Evaluation:
             except BaseException as error:
                 message = f"{name}: no training curves for the report: {failure(error)}"
                 print(message, file=sys.stderr, flush=True)
-        return [*sections, *training_sections(list(runs.values()), self.headline)]
+        return training_sections(list(runs.values()), self.headline)
 
     def baselines(self) -> list[str]:
         """Return the names of the systems that are baselines, that is, have no trained model."""

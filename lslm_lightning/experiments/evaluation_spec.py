@@ -108,7 +108,7 @@ def spec_parser() -> "ArgumentParser":
     from lslm_lightning.configuration.cli import ConfigParser
     from lslm_lightning.contracts import Metric, System
     from lslm_lightning.evaluation.duck_typing import DuckGenerator, DuckScorer
-    from lslm_lightning.metrics.significance import N_RESAMPLE
+    from lslm_lightning.metrics.resampling import TEST_RESAMPLES
     from lslm_lightning.training.data import TaskData
     from lslm_lightning.training.task import Task
 
@@ -121,7 +121,7 @@ def spec_parser() -> "ArgumentParser":
     )
     parser.add_argument("--split", type=str, default="test")
     parser.add_argument("--n_shot", type=int, default=0)
-    parser.add_argument("--n_resample", type=PositiveInt, default=N_RESAMPLE)
+    parser.add_argument("--n_resample", type=PositiveInt, default=TEST_RESAMPLES)
     parser.add_argument("--metrics", type=list[Metric | torchmetrics.Metric] | None, default=None)
     return parser
 

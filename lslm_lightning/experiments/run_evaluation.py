@@ -3,17 +3,20 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 from rich.table import Table
 from rich.text import Text
 
-from lslm_lightning.contracts import Generator, Metric, Mode, metric_label
+from lslm_lightning.contracts import Example, Generator, Metric, Mode, Prediction, metric_label
+from lslm_lightning.evaluation.buckets import standard_buckets
 from lslm_lightning.evaluation.comparison import THIS, Pair, compare_with_others
 from lslm_lightning.evaluation.diagnostics import Finding
 from lslm_lightning.evaluation.duck_typing import as_system
 from lslm_lightning.evaluation.evaluation_set import shown
 from lslm_lightning.evaluation.harness import method_of
 from lslm_lightning.evaluation.results import Entry, Results
-from lslm_lightning.evaluation.scoring import N_RESAMPLE, Scores, score
+from lslm_lightning.evaluation.scoring import Scores, score
+from lslm_lightning.metrics.resampling import INTERVAL_RESAMPLES
 from lslm_lightning.reports.conclusion import NOTHING, Conclusion
 from lslm_lightning.reports.evaluation import conclusion_on
 from lslm_lightning.reports.formatting import counted, number
@@ -30,33 +33,50 @@ class RunEvaluation:
     """Test scores of a run and of its baselines.
 
     Args:
+        results: results for the run, under the name `THIS`, and its baselines.
         own: scores of the run.
         baselines: scores of the baselines, by name.
-        results: results for the run (under the name `THIS`) and its baselines; None if the task has
-            no metrics.
-        findings: failed sanity checks.
         recorded: recorded facts about the test set, see `TaskData.recorded`.
     """
 
+    results: Results
     own: Scores
     baselines: Mapping[str, Scores]
-    results: Results | None
-    findings: Sequence[Finding]
     recorded: Mapping[str, str]
 
     @property
     def conclusion(self) -> Conclusion:
         """Conclusion from the paired tests against the baselines."""
-        if self.results is None:
+        if not self.results.headline:
             return NOTHING
         return conclusion_on(THIS, self.results, self.baselines)
 
-    @property
-    def pairs(self) -> list[Pair]:
-        """Paired tests of the run against its baselines, for the headline metric."""
-        if self.results is None:
-            return []
-        return [pair for pair in self.results.pairs if pair.metric == self.results.headline]
+    def with_outputs(
+        self,
+        examples: Sequence[Example],
+        predictions: Sequence[Prediction],
+        metrics: Sequence[Metric],
+    ) -> Results:
+        """Return the results with the outputs of the run, and with breakdowns of the headline
+        metric if it wrote texts.
+
+        Args:
+            examples: test examples, in the order of the scores.
+            predictions: answers of the run, in any order.
+            metrics: metrics that the run was scored with.
+        """
+        entries = {**self.results.entries, THIS: Entry(THIS, predictions)}
+        metric = headline_of(metrics, self.results.headline)
+        if metric is None or all(p.output is None for p in predictions):
+            return replace(self.results, entries=entries)
+        scores = {THIS: self.own, **self.baselines}
+        rows = {
+            name: found.rows[metric.name]
+            for name, found in scores.items()
+            if np.isfinite(found.rows[metric.name]).all()
+        }
+        buckets = standard_buckets(examples, metric, rows) if rows else []
+        return replace(self.results, entries=entries, buckets=buckets)
 
     def show(self, title: str) -> None:
         """Print the conclusion, the table of scores and failed sanity checks to the terminal.
@@ -67,7 +87,7 @@ class RunEvaluation:
         show_conclusion(self.conclusion.sentences)
         console().print(self.table(title))
         self.show_signatures()
-        show_findings(self.findings)
+        show_findings(self.results.findings)
 
     def table(self, title: str) -> Table:
         """Return a table of scores for the terminal: one row per metric, one column per system."""
@@ -121,27 +141,24 @@ def evaluate_run(
         recorded: recorded facts about the test set, see `TaskData.recorded`.
     """
     leading = headline_of(metrics, headline)
-    results = None
-    if leading is not None:
-        names = [THIS, *baselines]
-        results = Results(
-            leading.name,
-            {name: Entry(name) for name in names},
-            {THIS: own, **baselines},
-            compared_with(leading, own, baselines),
-            refusals=[],
-            findings=findings,
-            buckets=[],
-        )
-        if conclusion_on(THIS, results, baselines).outcome == "better":
-            others = [
-                pair
-                for metric in metrics
-                if metric is not leading
-                for pair in compared_with(metric, own, baselines)
-            ]
-            results = replace(results, pairs=[*results.pairs, *others])
-    return RunEvaluation(own, baselines, results, findings, recorded or {})
+    results = Results(
+        leading.name if leading else "",
+        {name: Entry(name) for name in (THIS, *baselines)},
+        {THIS: own, **baselines},
+        compared_with(leading, own, baselines) if leading else [],
+        refusals=[],
+        findings=findings,
+        buckets=[],
+    )
+    if leading and conclusion_on(THIS, results, baselines).outcome == "better":
+        others = [
+            pair
+            for metric in metrics
+            if metric is not leading
+            for pair in compared_with(metric, own, baselines)
+        ]
+        results = replace(results, pairs=[*results.pairs, *others])
+    return RunEvaluation(results, own, baselines, recorded or {})
 
 
 def headline_of(metrics: Sequence[Metric], name: str) -> Metric | None:
@@ -165,7 +182,8 @@ def compared_with(metric: Metric, own: Scores, baselines: Mapping[str, Scores]) 
 def baseline_scores(
     task: Task,
     data: TaskData,
-    n_resample: int = N_RESAMPLE,
+    metrics: Sequence[Metric],
+    n_resample: int = INTERVAL_RESAMPLES,
     display: Display | None = None,
 ) -> dict[str, Scores]:
     """Score the task's baselines on the test split; return the scores by name.
@@ -182,7 +200,6 @@ def baseline_scores(
         predictions = method_of(system, mode)(examples)
         title = f"baseline {system.name}:"
         answers = list(display.each(title, predictions, len(examples), "answers"))
-        metrics = task.answering.all_metrics(examples[0].language)
         found[system.name] = score(examples, answers, metrics, n_resample)
     return found
 

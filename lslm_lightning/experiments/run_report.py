@@ -96,15 +96,17 @@ def finish_test(job: "JobCLI") -> None:
         evaluate_run(test.result, {}, [], "", test.findings, test.data).show(directory.path.name)
         return
     restore_model(job)
-    baselines = baseline_scores(job.model, job.datamodule, display=reporter_of(job).display)
     metrics = job.model.answering.all_metrics(job.datamodule.examples("test")[0].language)
+    baselines = baseline_scores(
+        job.model, job.datamodule, metrics, display=reporter_of(job).display
+    )
     evaluation = evaluate_run(
         test.result, baselines, metrics, job.model.headline, test.findings, test.data
     )
     evaluation.show(directory.path.name)
     describe_test(job, evaluation)
     tracker.log_artifact(directory.metrics)
-    write_report(run_page(job, evaluation), directory.report)
+    write_report(run_page(job, evaluation, metrics), directory.report)
     tracker.log_artifact(directory.report)
     print(f"report {directory.report / 'index.html'}")
 
@@ -133,11 +135,11 @@ def describe_test(job: "JobCLI", evaluation: RunEvaluation) -> None:
     results = evaluation.results
     if task.model_info.n_parameter:
         tracker.log_hyperparams({"n_parameter": task.model_info.n_parameter})
-    if results is not None and (interval := interval_in_words(evaluation.own[results.headline])):
+    if results.headline and (interval := interval_in_words(evaluation.own[results.headline])):
         tracker.set_tags({"interval": interval})
     scores = {THIS: evaluation.own.scores}
     scores |= {name: found.scores for name, found in evaluation.baselines.items()}
-    checks = ", ".join(dict.fromkeys(finding.check for finding in evaluation.findings))
+    checks = ", ".join(dict.fromkeys(finding.check for finding in results.findings))
     lead = [
         evaluation.conclusion.markdown(),
         f"Sanity checks found: **{markdown(checks)}**" if checks else "",

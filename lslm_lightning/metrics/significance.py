@@ -14,8 +14,8 @@ from itertools import combinations
 import numpy as np
 
 from lslm_lightning.contracts import Metric
+from lslm_lightning.metrics.resampling import TEST_RESAMPLES
 
-N_RESAMPLE = 10_000
 SEED = 12345
 # examples: one alone is drawn every time, and bounds of what never varies would seem sure
 ENOUGH = 2
@@ -36,9 +36,7 @@ class Comparison:
     p: float
 
 
-def bootstrap_totals(
-    rows: np.ndarray, n_resample: int = N_RESAMPLE, seed: int = SEED
-) -> np.ndarray:
+def bootstrap_totals(rows: np.ndarray, n_resample: int, seed: int = SEED) -> np.ndarray:
     """Return the sums (R, D) of bootstrap samples; each sample is N rows drawn with replacement.
 
     Args:
@@ -64,7 +62,7 @@ def paired_bootstrap(
     metric: Metric,
     first: np.ndarray,
     second: np.ndarray,
-    n_resample: int = N_RESAMPLE,
+    n_resample: int = TEST_RESAMPLES,
     seed: int = SEED,
 ) -> Comparison:
     """Compare two systems by resampling the examples that they share.
@@ -88,7 +86,7 @@ def paired_randomization(
     metric: Metric,
     first: np.ndarray,
     second: np.ndarray,
-    n_trial: int = N_RESAMPLE,
+    n_trial: int = TEST_RESAMPLES,
     seed: int = SEED,
 ) -> Comparison:
     """Compare two systems by exchanging their answers at random, example by example.
@@ -109,7 +107,7 @@ def paired_randomization(
 def bootstrap_pairs(
     metric: Metric,
     systems: Mapping[str, np.ndarray],
-    n_resample: int = N_RESAMPLE,
+    n_resample: int = TEST_RESAMPLES,
     seed: int = SEED,
     pairs: Sequence[tuple[str, str]] | None = None,
 ) -> dict[tuple[str, str], Comparison]:
@@ -151,7 +149,7 @@ def bootstrap_pairs(
 def randomization_pairs(
     metric: Metric,
     systems: Mapping[str, np.ndarray],
-    n_trial: int = N_RESAMPLE,
+    n_trial: int = TEST_RESAMPLES,
     seed: int = SEED,
     pairs: Sequence[tuple[str, str]] | None = None,
 ) -> dict[tuple[str, str], float]:

@@ -1,8 +1,8 @@
 """Reports of results: one self-contained HTML page and a Markdown file. This package depends on no
 task.
 
-A task's `report.py` fills blocks with plain text and numbers. `run_report` combines them with the
-sections that every run has. `write_report` writes the page.
+A task's `report.py` fills blocks with plain text and numbers. `compose_report` combines them with
+the sections that every report has. `write_report` writes the page.
 """
 
 from lslm_lightning.reports.blocks import (
@@ -20,17 +20,17 @@ from lslm_lightning.reports.blocks import (
     Text,
 )
 from lslm_lightning.reports.composition import (
-    RunFacts,
-    learning_curves,
+    compose_report,
+    details_section,
     length_section,
-    run_details_section,
-    run_report,
+    model_section,
 )
 from lslm_lightning.reports.figures import Curves, Heatmap, Histogram, Series
 from lslm_lightning.reports.marking import MarkedText
 from lslm_lightning.reports.page import render_html, render_markdown, write_report
 from lslm_lightning.reports.samples import Sample, Samples
 from lslm_lightning.reports.scores import ScoreTable
+from lslm_lightning.reports.trained import learning_curves
 
 __all__ = [
     "Code",
@@ -46,7 +46,6 @@ __all__ = [
     "Measure",
     "Missing",
     "Report",
-    "RunFacts",
     "Sample",
     "Samples",
     "ScoreTable",
@@ -54,11 +53,12 @@ __all__ = [
     "Series",
     "Table",
     "Text",
+    "compose_report",
+    "details_section",
     "learning_curves",
     "length_section",
+    "model_section",
     "render_html",
     "render_markdown",
-    "run_details_section",
-    "run_report",
     "write_report",
 ]

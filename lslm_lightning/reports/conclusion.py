@@ -12,8 +12,10 @@ from typing import Literal
 from lslm_lightning.contracts import Score, metric_label
 from lslm_lightning.evaluation.comparison import SIGNIFICANT, Pair, listed
 from lslm_lightning.metrics.significance import ENOUGH
+from lslm_lightning.reports.blocks import interval_of
 from lslm_lightning.reports.escaping import markdown
 from lslm_lightning.reports.formatting import counted, decimals, number
+from lslm_lightning.reports.scores import heading_of
 from lslm_lightning.safety.display import safe_text
 
 Outcome = Literal["worse", "unsure", "better"]
@@ -257,6 +259,26 @@ def p_value_text(p: float) -> str:
     text = number(round(p, 4))
     return (
         f"p < {SIGNIFICANT}" if p < SIGNIFICANT and text == number(SIGNIFICANT) else f"p = {text}"
+    )
+
+
+def score_sentence(score: Score, corpus: str | None) -> str:
+    """Return one sentence with a score, its interval and the number of examples; "" for nan.
+
+    Args:
+        corpus: name of the corpus; None if it is not known.
+    """
+    if math.isnan(score.value):
+        return ""
+    places = decimals([score.value])
+    bounds = interval_of(score.low, score.high, places)
+    interval = f" (95 % interval {bounds})" if bounds else ""
+    heading = heading_of(score)
+    unit = f" {heading.shown_unit}" if heading.shown_unit else ""
+    where = f" on {corpus}" if corpus else ""
+    return (
+        f"{heading.name} {number(score.value, places)}{unit}{interval}{where}, "
+        f"{counted(score.n_example, 'example')}."
     )
 
 

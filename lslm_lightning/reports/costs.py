@@ -16,12 +16,15 @@ COSTS = (  # of an entry's facts: name, heading, unit, size of the unit
 )
 
 
-def costs_section(results: Results, metrics: Sequence[Metric]) -> Section:
+def costs_section(results: Results, metrics: Sequence[Metric]) -> Section | None:
     """Return the section "Quality vs cost": a table of all costs, and a figure of quality against
     each cost that is known for at least two systems.
 
-    Without such a figure, the section is called "Costs".
+    Without such a figure, the section is called "Costs". None if no cost of any system is known.
     """
+    costs = [entry.facts.get(key) for entry in results.entries.values() for key, *_ in COSTS]
+    if all(cost is None for cost in costs):
+        return None
     currencies = {
         str(entry.facts["currency"])
         for entry in results.entries.values()

@@ -1,4 +1,6 @@
-"""Report of an evaluation: the best system, the significance of its lead, costs, and failures."""
+"""Parts of a report that follow from results: the opening sentences, and the sections on scores,
+sanity checks, breakdowns and outputs.
+"""
 
 import math
 from collections.abc import Collection, Mapping, Sequence
@@ -7,16 +9,12 @@ import numpy as np
 
 from lslm_lightning.contracts import Example, Metric, metric_label
 from lslm_lightning.evaluation.comparison import SIGNIFICANT, THIS
-from lslm_lightning.evaluation.diagnostics import Finding
 from lslm_lightning.evaluation.results import Results
 from lslm_lightning.reports.blocks import (
     Cell,
-    Code,
-    Facts,
     Folded,
     Heading,
     Measure,
-    Report,
     Section,
     Table,
     Text,
@@ -30,50 +28,11 @@ from lslm_lightning.reports.conclusion import (
     quoted,
     shown,
 )
-from lslm_lightning.reports.costs import costs_section
 from lslm_lightning.reports.explorer import Explorer
 from lslm_lightning.reports.formatting import counted, decimals
 from lslm_lightning.reports.intervals import Intervals
 from lslm_lightning.reports.samples import Sample
 from lslm_lightning.reports.scores import ScoreTable
-
-
-def evaluation_report(
-    title: str,
-    task: str,
-    results: Results,
-    examples: Sequence[Example],
-    metrics: Sequence[Metric],
-    repeat: Sequence[Section],
-    sections: Sequence[Section] = (),
-    date: str = "",
-    baselines: Collection[str] = (),
-    after_scores: Sequence[Section] = (),
-) -> Report:
-    """Return the report of an evaluation.
-
-    Args:
-        task: name of the task, shown above the title.
-        repeat: sections on how to repeat the evaluation, placed last.
-        sections: sections of the task.
-        baselines: names of the systems that the others should beat.
-        after_scores: sections placed after the scores.
-    """
-    parts = [
-        scores_section(results, metrics),
-        *after_scores,
-        all_checks_section(results),
-        costs_section(results, metrics),
-        breakdown_section(results, metrics),
-        *sections,
-        outputs_section(results, examples, metrics),
-        *repeat,
-    ]
-    words = lead(results, metrics, baselines)
-    kicker = task.replace("_", " ").capitalize()
-    return Report(
-        title, [part for part in parts if part], words.summary, kicker, date, words.details
-    )
 
 
 def lead(
@@ -165,10 +124,19 @@ def details_of(name: str, conclusion: Conclusion) -> tuple[str, ...]:
     return tuple(f"{quoted(name)}: {line[:1].lower()}{line[1:]}" for line in lines)
 
 
-def scores_section(results: Results, metrics: Sequence[Metric]) -> Section:
-    """Return the section "Scores": scores of all systems, and tests of every pair of them."""
+def scores_section(
+    results: Results, metrics: Sequence[Metric], apart: Collection[str] = ()
+) -> Section | None:
+    """Return the section "Scores": scores of all systems, and tests of pairs of them; None without
+    systems.
+
+    Args:
+        apart: systems that were evaluated on another test set.
+    """
+    if not results.scores:
+        return None
     names = [metric.name for metric in metrics]
-    table = score_table(results, names)
+    table = score_table(results, names, apart)
     blocks: list[object] = [*interval_figures(results, table), table]
     if clean := results.clean:
         n = int(np.count_nonzero(~results.contaminated)) if results.contaminated is not None else 0
@@ -201,34 +169,43 @@ def scores_section(results: Results, metrics: Sequence[Metric]) -> Section:
 
 def interval_figures(results: Results, table: ScoreTable) -> list[Intervals]:
     """Return a figure of all scores in the headline metric, in a list. The list is empty if fewer
-    than two systems have such a score.
+    than two systems have such a score on the same test set.
     """
     found = {
         name: score
         for name, own in table.systems.items()
         for score in own
-        if score.metric == results.headline and math.isfinite(score.value)
+        if score.metric == results.headline
+        and math.isfinite(score.value)
+        and name not in table.apart
     }
-    return [Intervals(found, next(iter(found)))] if len(found) > 1 else []
+    own = THIS if THIS in found else next(iter(found), "")
+    return [Intervals(found, own)] if len(found) > 1 else []
 
 
-def score_table(results: Results, metrics: Sequence[str]) -> ScoreTable:
+def score_table(
+    results: Results, metrics: Sequence[str], apart: Collection[str] = ()
+) -> ScoreTable:
     """Return a table of all scores in `metrics`, sorted by the headline metric, the best system
     first and systems without a score last.
+
+    Args:
+        apart: systems that were evaluated on another test set; they are placed after the others.
     """
 
-    def rank(name: str) -> float:
-        scores = results.scores[name]
-        score = scores[results.headline] if scores else None
+    def rank(name: str) -> tuple[bool, float]:
+        found = results.scores[name]
+        own = found.scores if found else []
+        score = next((score for score in own if score.metric == results.headline), None)
         if score is None or math.isnan(score.value):
-            return math.inf
-        return -score.value if score.higher_is_better else score.value
+            return name in apart, math.inf
+        return name in apart, -score.value if score.higher_is_better else score.value
 
     systems = {
         name: found.scores if (found := results.scores[name]) else []
         for name in sorted(results.scores, key=rank)
     }
-    return ScoreTable(systems, reasons=results.reasons(metrics))
+    return ScoreTable(systems, reasons=results.reasons(metrics), apart=apart)
 
 
 def pair_table(results: Results, metric: str) -> Table:
@@ -263,31 +240,27 @@ def pair_table(results: Results, metric: str) -> Table:
     return Table(columns, rows, f"Pairs by {metric_label(metric)}", notes)
 
 
-def all_checks_section(results: Results) -> Section:
-    """Return the section "Sanity checks" of an evaluation, with a note if test examples could not
-    be searched for in the training text.
+def checks_section(results: Results) -> Section:
+    """Return the section "Sanity checks": all findings, and a note if test examples were not
+    searched for in the training text.
     """
-    unchecked = (
-        []
-        if results.contaminated is not None
-        else [
+    rows = [[finding.check, finding.where, finding.words] for finding in results.findings]
+    blocks: list[object] = [
+        Table(["check", "where", "finding"], rows)
+        if rows
+        else Text("The sanity checks found nothing.")
+    ]
+    if results.contaminated is None:
+        blocks.append(
             Text(
-                "The training text is not available, so test examples were not searched for in it."
+                "Test examples were not searched for in the training text. lslm evaluate and lslm "
+                "compare do that if the text is available."
             )
-        ]
-    )
-    return checks_section(results.findings, unchecked)
+        )
+    return Section("Sanity checks", blocks)
 
 
-def checks_section(findings: Sequence[Finding], notes: Sequence[Text] = ()) -> Section:
-    """Return a section "Sanity checks" that lists `findings`."""
-    if not findings:
-        return Section("Sanity checks", [Text("The sanity checks found nothing."), *notes])
-    rows = [[finding.check, finding.where, finding.words] for finding in findings]
-    return Section("Sanity checks", [Table(["check", "where", "finding"], rows), *notes])
-
-
-def breakdown_section(results: Results, metrics: Sequence[Metric]) -> Section | None:
+def breakdown_section(results: Results) -> Section | None:
     """Return the section "Breakdown": a table of the headline metric for each way to sort the
     examples into buckets; None without buckets.
     """
@@ -307,10 +280,9 @@ def breakdown_section(results: Results, metrics: Sequence[Metric]) -> Section | 
 def outputs_section(
     results: Results, examples: Sequence[Example], metrics: Sequence[Metric]
 ) -> Section | None:
-    """Return a section with the outputs of all systems side by side and the headline score of each
-    output; None without outputs.
+    """Return a section with the outputs of all systems and the headline score of each output; None
+    without outputs.
     """
-    metric = {m.name: m for m in metrics}[results.headline]
     written: dict[str, Mapping[str, str | None]] = {
         name: {p.id: p.output for p in entry.predictions}
         for name, entry in results.entries.items()
@@ -323,6 +295,7 @@ def outputs_section(
     }
     if not written:
         return None
+    metric = {m.name: m for m in metrics}[results.headline]
     of_each = {
         name: [metric.score_alone(row) for row in scores.rows[metric.name]]
         for name in written
@@ -340,28 +313,5 @@ def outputs_section(
         )
         for i, e in enumerate(examples)
     ]
-    return Section(
-        "Outputs side by side",
-        [Explorer(samples, metric_label(metric.name), metric.higher_is_better)],
-    )
-
-
-def evaluation_details_section(
-    command: str, facts: Mapping[str, Cell], systems: Mapping[str, str], versions: Mapping[str, str]
-) -> Section:
-    """Return the section "Run details": facts, command, configurations and package versions.
-
-    Args:
-        command: command that repeats the evaluation.
-        systems: configuration of each system as YAML, by name.
-        versions: version of each package.
-    """
-    blocks: list[object] = [Facts(facts), Code(command, "To repeat this evaluation")]
-    blocks.append(
-        Folded(
-            f"The {counted(len(systems), 'system')}",
-            [Code(text, name) for name, text in systems.items()],
-        )
-    )
-    blocks.append(Folded(f"Versions of {counted(len(versions), 'package')}", [Facts(versions)]))
-    return Section("Run details", blocks)
+    explorer = Explorer(samples, metric_label(metric.name), metric.higher_is_better)
+    return Section("Outputs side by side" if len(written) > 1 else "Outputs", [explorer])

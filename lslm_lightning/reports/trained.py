@@ -1,13 +1,23 @@
-"""Report sections on the training of several runs: learning curves, and differing settings."""
+"""Report sections on the training of runs: learning curves, and differing settings."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypedDict
 
 from lslm_lightning.contracts import metric_label
-from lslm_lightning.reports.blocks import Cell, Columns, Section, Table, Text
-from lslm_lightning.reports.composition import Logged
+from lslm_lightning.reports.blocks import Cell, Columns, Folded, Section, Table, Text
 from lslm_lightning.reports.figures import Curves, Series
+
+VALIDATION = ("val", "validation")
+
+
+class Logged(TypedDict):
+    """Logged value of a run: one line of its `metrics.jsonl`, which may have further keys."""
+
+    step: int
+    name: str
+    value: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +38,52 @@ class Trained:
 
 
 def training_sections(runs: Sequence[Trained], headline: str) -> list[Section]:
-    """Return the sections "Learning curves" and "Config differences"; an empty list for fewer than
-    two runs.
+    """Return the section "Learning curves" and, for several runs, "Config differences".
+
+    Of a single run all logged quantities are shown, of several the losses and the metric
+    `headline`. Sections without data are left out.
     """
-    if len(runs) < 2:
-        return []
-    return [section for section in (curves(runs, headline), config_differences(runs)) if section]
+    if len(runs) > 1:
+        found = [curves(runs, headline), config_differences(runs)]
+        return [section for section in found if section]
+    blocks = [block for run in runs for block in learning_curves(run.logged)]
+    return [Section("Learning curves", blocks)] if blocks else []
+
+
+def learning_curves(rows: Iterable[Logged]) -> list[object]:
+    """Return one figure of values over steps for each logged quantity.
+
+    A name such as "val/loss" is split at its last "/" into split and quantity. All splits of a
+    quantity share one figure. Quantities other than the loss that have no validation values are
+    folded. If a name has two values at one step, as after resuming, the later one counts. A name
+    logged only once is left out, unless it is the validation of a quantity that has a curve.
+    """
+    logged: dict[str, dict[str, dict[int, float]]] = {}
+    for row in rows:
+        split, _, quantity = row["name"].rpartition("/")
+        logged.setdefault(quantity, {}).setdefault(split, {})[row["step"]] = (
+            math.nan if row["value"] is None else row["value"]
+        )
+    shown: list[Curves] = []
+    rest: list[Curves] = []
+    for quantity, splits in logged.items():
+        order = sorted(splits, key=lambda split: (split not in VALIDATION, split != "train", split))
+        is_curve = any(len(values) > 1 for values in splits.values())
+        kept = [split for split in order if len(splits[split]) > 1 or split in VALIDATION]
+        if is_curve and kept:
+            series = [
+                Series(split or quantity, list(splits[split]), list(splits[split].values()))
+                for split in kept
+            ]
+            curves = Curves(series, caption=metric_label(quantity).replace("_", " "))
+            (shown if "val" in splits or quantity == "loss" else rest).append(curves)
+    shown.sort(key=lambda curves: curves.caption != "loss")
+    blocks: list[object] = [Columns(shown)] if shown else []
+    return (
+        [*blocks, Folded(f"{len(rest)} more logged quantities", [Columns(rest)])]
+        if rest
+        else blocks
+    )
 
 
 def curves(runs: Sequence[Trained], headline: str) -> Section | None:

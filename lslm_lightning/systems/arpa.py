@@ -5,7 +5,6 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
-from itertools import groupby
 from pathlib import Path
 from time import perf_counter
 
@@ -17,6 +16,7 @@ from lslm_lightning.contracts import (
     Mode,
     Prediction,
     Scorer,
+    by_text,
     pair_answers,
     passages_of,
 )
@@ -96,9 +96,8 @@ class Arpa(Scorer):
             for example, answer in pair_answers(examples, answers):
                 yield self._score_answer(example, answer)
             return
-        for _, group in groupby(examples, key=lambda example: example.id.partition("#")[0]):
+        for text in by_text(examples):
             began = perf_counter()
-            text = list(group)
             scored = self._score("".join(example.references[0] for example in text))
             yield from passages_of(text, *scored, seconds=perf_counter() - began)
 

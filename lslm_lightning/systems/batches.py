@@ -1,9 +1,8 @@
 """Batches of similar or related examples."""
 
 from collections.abc import Iterator, Sequence
-from itertools import groupby
 
-from lslm_lightning.contracts import Example
+from lslm_lightning.contracts import Example, by_text
 
 
 def by_length(examples: Sequence[Example], batch_size: int) -> Iterator[list[Example]]:
@@ -24,8 +23,7 @@ def whole_texts(examples: Sequence[Example], n_character: int = 50_000) -> Itera
     """
     batch: list[Example] = []
     size = 0
-    for _, passages in groupby(examples, key=lambda e: e.id.partition("#")[0]):
-        text = list(passages)
+    for text in by_text(examples):
         if batch and size + sum(len(e.references[0]) for e in text) > n_character:
             yield batch
             batch = []

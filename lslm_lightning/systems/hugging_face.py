@@ -7,7 +7,6 @@ import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
-from itertools import groupby
 from time import perf_counter
 from typing import TYPE_CHECKING
 
@@ -21,6 +20,7 @@ from lslm_lightning.contracts import (
     Prediction,
     Purpose,
     Scorer,
+    by_text,
     pair_answers,
 )
 from lslm_lightning.systems.batches import by_length, whole_texts
@@ -309,9 +309,8 @@ class HuggingFaceSystem(Generator, Scorer):
                 f"{self.name} has an encoder: it gives no probability of a text alone"
             )
         for batch in whole_texts(examples):
-            for _, passages in groupby(batch, key=lambda e: e.id.partition("#")[0]):
-                reach = (self.context, self.stride)
-                yield from score_text(self.loaded, list(passages), *reach)
+            for passages in by_text(batch):
+                yield from score_text(self.loaded, passages, self.context, self.stride)
 
     def _score_answers(self, pairs: Sequence[tuple[Example, str]]) -> list[Prediction]:
         """Return the predictions for answers after the inputs of their examples, in order."""

@@ -36,14 +36,7 @@ log = logging.getLogger(__name__)
 
 RUN_ID = "LSLM_RUN_ID"  # environment variable: the run of the process that started this one
 STOP_SECONDS = 20.0  # to send what is queued when the run was asked to stop
-WRITTEN = (
-    "metrics.jsonl",
-    "mlflow.json",
-    ".mlflow.json.part",
-    "environment.txt",
-    "metrics.json",
-    "metrics.json.partial",
-)
+WRITTEN = ("metrics.jsonl", "mlflow.json", "environment.txt", "metrics.json")
 MOST_PARAMETERS = 100  # in one request; what MLflow takes
 
 

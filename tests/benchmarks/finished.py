@@ -38,7 +38,8 @@ class Finished:
 
     def baselines(self) -> dict[str, dict[str, float]]:
         """Scores of what needs no model: system -> metric -> value."""
-        found = baseline_scores(self.task, self.data, n_resample=0)
+        metrics = self.task.answering.all_metrics(self.data.examples("test")[0].language)
+        found = baseline_scores(self.task, self.data, metrics, n_resample=0)
         return {
             name: {each.metric: each.value for each in result.scores}
             for name, result in found.items()

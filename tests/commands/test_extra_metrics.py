@@ -1,6 +1,7 @@
 """Metrics of torchmetrics that YAML names score validation, test and evaluation alike."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -8,6 +9,7 @@ import pytest
 import yaml
 from torchmetrics.text import CharErrorRate
 
+from lslm_lightning import score
 from lslm_lightning.evaluation.predictions import read_predictions
 from lslm_lightning.experiments.finished_runs import extra_metrics
 from lslm_lightning.runs import load_run
@@ -91,6 +93,36 @@ def test_a_run_and_an_evaluation_score_alike(lslm, run, pairs, project, bert):
     outcome = lslm("evaluate", "--config", project / "evaluation.yaml")
     assert outcome.status != 0
     assert "torchmetrics.text.Perplexity reads logits" in outcome.err
+
+
+@pytest.mark.slow
+def test_texts_are_scored_from_python_as_by_the_command(lslm, pairs, project):
+    bleu = {"class_path": "lslm_lightning.metrics.bleu.Bleu", "init_args": {"language": "zh"}}
+    references = (pairs / "test.zh").read_text("utf-8").splitlines()
+    outputs = [text[1:] or "不" for text in references]
+    (project / "outputs.txt").write_text("".join(f"{text}\n" for text in outputs), "utf-8")
+    config = {
+        "task": "tasks.translation.task.TranslationTask",
+        "data": {
+            "class_path": "tasks.translation.data.TranslationData",
+            "init_args": {"corpus": str(pairs), "source_language": "en", "target_language": "zh"},
+        },
+        "metrics": [bleu, CHRF, CER],
+        "n_resample": 50,
+        "systems": {
+            "ours": {
+                "class_path": "lslm_lightning.systems.outputs.Outputs",
+                "init_args": {"path": "outputs.txt"},
+            }
+        },
+    }
+    (project / "evaluation.yaml").write_text(yaml.safe_dump(config))
+    outcome = lslm("evaluate", "--config", project / "evaluation.yaml")
+    assert outcome.status == 0, outcome.err
+    [path] = Path("runs/translation").glob("evaluation-*/metrics.json")
+    by_command = json.loads(path.read_text())["systems"]["ours"]["scores"]
+    by_call = score(outputs, references, ["bleu", CHRF, CER], language="zh", n_resample=50)
+    assert [asdict(each) for each in by_call.scores] == by_command
 
 
 def test_runs_are_compared_by_the_extra_metrics_that_they_share():

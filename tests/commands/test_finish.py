@@ -10,11 +10,17 @@ import pytest
 from lslm_lightning.contracts import Example, Prediction
 from lslm_lightning.evaluation.scoring import score
 from lslm_lightning.experiments.run_evaluation import evaluate_run, headline_of
-from lslm_lightning.experiments.run_page import against_baselines
+from lslm_lightning.experiments.run_page import opening
 from lslm_lightning.metrics.error_rate import WordErrorRate
 from lslm_lightning.metrics.likelihood import BitsPerByte
 from lslm_lightning.metrics.rouge import Rouge
-from lslm_lightning.reports import RunFacts, ScoreTable, render_html, render_markdown, run_report
+from lslm_lightning.reports import (
+    compose_report,
+    details_section,
+    render_html,
+    render_markdown,
+)
+from lslm_lightning.reports.evaluation import pair_table
 from lslm_lightning.reports.terminal import show_conclusion
 
 EXAMPLES = [Example(f"e{i}", "source", (f"a dog of {i} years runs home",)) for i in range(40)]
@@ -47,8 +53,7 @@ def scored(texts, metric):
 def concluded(texts, metric, **baselines):
     result = scored(texts, metric)
     beside = {name: scored(own, metric) for name, own in baselines.items()}
-    evaluation = evaluate_run(result, beside, [metric], metric.name)
-    return result, beside, evaluation.pairs, evaluation.conclusion
+    return evaluate_run(result, beside, [metric], metric.name)
 
 
 @pytest.mark.parametrize(
@@ -60,16 +65,19 @@ def concluded(texts, metric, **baselines):
 def test_terminal_page_and_description_open_with_the_outcome(outcome, metric, label, capsys):
     texts, words = OUTCOMES[outcome]
     first = words.format(label)
-    result, beside, pairs, conclusion = concluded(texts, metric, copy=HALF)
+    evaluation = concluded(texts, metric, copy=HALF)
+    conclusion = evaluation.conclusion
     assert (conclusion.outcome, conclusion.summary) == (outcome, first)
 
     show_conclusion(conclusion.sentences)
     assert capsys.readouterr().out.startswith(f"{first}\n")
 
-    table = ScoreTable({"run": result.scores, "copy": beside["copy"].scores})
-    sections = [against_baselines(metric.name, pairs)]
-    report = run_report(
-        RunFacts("summarization", "run"), table, [], sections=sections, conclusion=conclusion
+    report = compose_report(
+        "run",
+        "summarization",
+        opening(evaluation, "dialogues"),
+        evaluation.results,
+        details_section({}, "", {}),
     )
     for page in (render_html(report), render_markdown(report)):
         page = page.replace("&#34;", '"')
@@ -91,7 +99,7 @@ def test_a_run_without_the_metric_loses_and_needs_no_test():
     result, beside = (score(EXAMPLES, given, [metric], 0) for given in (own, other))
     assert math.isnan(result["bits_per_byte"].value)
     evaluation = evaluate_run(result, {"xz -9": beside}, [metric], metric.name)
-    assert evaluation.pairs == []
+    assert evaluation.results.pairs == []
     assert evaluation.conclusion.outcome == "worse"
     summary = evaluation.conclusion.summary
     assert summary.startswith('This run has no bits per byte, and "xz -9" has ')
@@ -100,15 +108,19 @@ def test_a_run_without_the_metric_loses_and_needs_no_test():
 
 
 def test_a_run_without_baselines_is_compared_with_none():
-    _, beside, pairs, conclusion = concluded(RIGHT, Rouge("L"))
-    assert (beside, pairs, conclusion.sentences) == ({}, [], [])
+    evaluation = concluded(RIGHT, Rouge("L"))
+    assert (evaluation.results.pairs, evaluation.conclusion.sentences) == ([], [])
+    assert opening(evaluation, "dialogues").summary == (
+        "ROUGE-L 100.0 (95 % interval 100.0 to 100.0) on dialogues, 40 examples."
+    )
 
 
 def test_the_table_of_tests_has_the_numbers_of_the_sentences():
     metric = Rouge("L")
-    _, _, pairs, _ = concluded(HALF, metric, a=WRONG, b=RIGHT)
-    table = against_baselines(metric.name, pairs).blocks[0]
-    assert [row[0] for row in table.rows] == ["a", "b"]
+    results = concluded(HALF, metric, a=WRONG, b=RIGHT).results
+    pairs = results.pairs
+    table = pair_table(results, metric.name)
+    assert [row[0] for row in table.rows] == ["this run − a", "this run − b"]
     assert np.array([row[1].value for row in table.rows]) == pytest.approx(
         [p.difference for p in pairs]
     )

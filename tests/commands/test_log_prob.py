@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
 
 from lslm_lightning.__main__ import main
 from lslm_lightning.contracts import Example
@@ -15,7 +17,7 @@ from lslm_lightning.systems import given_answers
 from lslm_lightning.systems.given_answers import AnswerScorer, GivenAnswers, answers_in
 from lslm_lightning.systems.hugging_face import HuggingFaceSystem
 from tests.commands.written_runs import write_language_model, write_translator
-from tests.systems.tiny import save_gpt2
+from tests.systems.tiny import save_gpt2, save_marian
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +102,35 @@ def test_a_folder_of_hugging_face(gpt2, scored):
         *system.log_prob([Example("2", "", ("a b c",))]),
     ]
     assert [each["nats"] for each in found] == pytest.approx([p.nats for p in expected], abs=1e-9)
+
+
+def log_p_of(model, tokenizer, source: str, answer: str) -> float:
+    """Sum of the log-softmax of transformers' logits at the tokens of the answer and its end."""
+    given = tokenizer(source).input_ids
+    ids = [*tokenizer(answer).input_ids, tokenizer.eos_token_id]
+    with torch.no_grad():
+        if model.config.is_encoder_decoder:
+            begin = torch.tensor([[model.config.decoder_start_token_id, *ids[:-1]]])
+            logits = model(input_ids=torch.tensor([given]), decoder_input_ids=begin).logits[0]
+        else:
+            logits = model(torch.tensor([[*given, *ids[:-1]]])).logits[0, len(given) - 1 :]
+    return float(logits.log_softmax(-1)[range(len(ids)), ids].sum())
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "marian"])
+def test_answers_have_the_sums_of_transformers(kind, gpt2, tmp_path, scored):
+    """Of both kinds of models, in float64."""
+    is_paired = kind == "marian"
+    folder = save_marian(tmp_path) if is_paired else gpt2
+    records = [{"source": "a b c", "answer": ["d e", "", "f"]}, {"source": "x", "answer": "y z a"}]
+    status, found, _ = scored(folder, "-", "--dtype", "float64", given=lines(*records))
+    assert status == 0
+    kinds = AutoModelForSeq2SeqLM if is_paired else AutoModelForCausalLM
+    model = kinds.from_pretrained(folder).double().eval()
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    pairs = [("a b c", "d e"), ("a b c", ""), ("a b c", "f"), ("x", "y z a")]
+    expected = [log_p_of(model, tokenizer, *pair) for pair in pairs]
+    assert [each["log_p"] for each in found] == pytest.approx(expected, rel=0, abs=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -47,10 +47,9 @@ def test_baselines_say_how_far_they_are(monkeypatch, capsys):
 
     task = SimpleNamespace(
         report=SimpleNamespace(baselines=lambda data: [Slow(), UniformBytes()]),
-        answering=SimpleNamespace(all_metrics=lambda language: []),
     )
     found = run_evaluation.baseline_scores(
-        task, SimpleNamespace(examples=lambda split: examples), display=Display(clock=clock)
+        task, SimpleNamespace(examples=lambda split: examples), [], display=Display(clock=clock)
     )
     assert {name: len(answers) for name, answers in found.items()} == {
         "copy of the source": 4,

@@ -83,7 +83,7 @@ def test_the_seed_decides_and_systems_share_their_draws():
 
 def test_the_interval_of_a_mean_is_the_textbook_one():
     values = np.random.default_rng(0).normal(10, 2, 400)
-    low, high = interval(Mean(), bootstrap_totals(mean_rows(values)))
+    low, high = interval(Mean(), bootstrap_totals(mean_rows(values), 10_000))
     error = values.std() / 20
     assert (low, high) == (
         pytest.approx(values.mean() - 1.96 * error, abs=0.02),
@@ -96,7 +96,7 @@ def test_the_interval_of_a_mean_is_the_textbook_one():
 )
 def test_intervals_against_sacrebleu(metric, theirs):
     expected = theirs.corpus_score(FIRST, [REFERENCES], n_bootstrap=1000)
-    low, high = interval(metric, bootstrap_totals(rows_of(metric, FIRST)))
+    low, high = interval(metric, bootstrap_totals(rows_of(metric, FIRST), 10_000))
     assert (high - low) / 2 == pytest.approx(expected._ci, rel=0.1)
     assert (high + low) / 2 == pytest.approx(expected._mean, abs=0.1 * float(expected._ci))
 
@@ -109,7 +109,7 @@ def test_intervals_against_rouge_score():
         aggregator.add_scores({"rouge2": scoring.Score(0, 0, f1)})
     np.random.seed(0)
     theirs = aggregator.aggregate()["rouge2"]
-    low, high = interval(metric, bootstrap_totals(rows))
+    low, high = interval(metric, bootstrap_totals(rows, 10_000))
     width = 100 * (theirs.high.fmeasure - theirs.low.fmeasure)
     assert (low, high) == (
         pytest.approx(100 * theirs.low.fmeasure, abs=width / 15),

@@ -10,16 +10,19 @@ from PIL import Image
 
 from lslm_lightning.contracts import Score
 from lslm_lightning.reports import (
+    Code,
     Heatmap,
-    RunFacts,
     Sample,
     Samples,
-    ScoreTable,
     Section,
+    compose_report,
+    details_section,
+    learning_curves,
     length_section,
-    run_report,
     write_report,
 )
+from lslm_lightning.reports.conclusion import NOTHING
+from tests.reports.recorded import recorded
 
 pytestmark = pytest.mark.browser
 
@@ -51,12 +54,7 @@ def page(request, tmp_path_factory):
         "baseline " + "x" * 30: [Score("BLEU", math.nan, "%", True, signature, 1000)],
     }
     command = "lslm run " + "--option value " * 20
-    facts = RunFacts(
-        "translation",
-        f"en-{language} {HOSTILE}",
-        corpus_digest="sha256:" + "0f" * 32,
-        command=command,
-    )
+    facts = {"Digest of the data": Code("sha256:" + "0f" * 32)}
     rows = [
         {"step": s, "name": name, "value": 9.0 / s}
         for s in range(1, 900)
@@ -83,13 +81,15 @@ def page(request, tmp_path_factory):
         row_language=language,
     )
     extra = Section("Attention", [attention])
-    report = run_report(
-        facts,
-        ScoreTable(systems),
-        rows,
-        length_section({"output": [3, 4, 9]}, [3, 5, 8]),
-        Samples(samples),
-        [extra],
+    report = compose_report(
+        f"en-{language} {HOSTILE}",
+        "translation",
+        NOTHING,
+        recorded(systems),
+        details_section(facts, command, {}),
+        lengths=length_section({"output": [3, 4, 9]}, [3, 5, 8]),
+        training=[Section("Learning curves", learning_curves(rows))],
+        of_task=[Section("Outputs", [Samples(samples)]), extra],
     )
     return write_report(report, tmp_path_factory.mktemp(language)).as_uri()
 

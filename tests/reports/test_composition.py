@@ -1,26 +1,29 @@
 import math
 
+import numpy as np
 import pytest
 
-from lslm_lightning.contracts import Score
+from lslm_lightning.contracts import Example, Prediction, Score
+from lslm_lightning.evaluation.results import Entry, compute_results
+from lslm_lightning.metrics.bleu import Bleu
 from lslm_lightning.reports import (
     Code,
-    Columns,
     Folded,
     Histogram,
-    RunFacts,
-    Sample,
-    Samples,
-    ScoreTable,
+    Report,
     Section,
     Text,
+    compose_report,
+    details_section,
     learning_curves,
     length_section,
+    model_section,
     render_html,
     render_markdown,
-    run_report,
 )
-from lslm_lightning.reports.blocks import Missing
+from lslm_lightning.reports.conclusion import NOTHING, Conclusion, score_sentence
+from lslm_lightning.reports.trained import Trained, training_sections
+from tests.reports.recorded import recorded
 
 
 def row(step, name, value):
@@ -85,97 +88,135 @@ def test_lengths_are_compared_with_the_references():
         "Ratio of output to reference": 0.5,
         "Empty in output": 1,
     }
-    render_html(
-        run_report(RunFacts("t", "n"), ScoreTable({}), [], length_section({"output": []}, []))
-    )
+    render_html(Report("n", [length_section({"output": []}, [])]))
 
 
-def report():
-    facts = RunFacts(
-        "language_modeling",
+EXAMPLES = [
+    Example(f"s{i}", f"ROMEO: {i}", ("a dog runs" + " far" * (i % 8) + " home",)) for i in range(40)
+]
+
+
+def entry(name, n_right):
+    """Return a system that answers the first `n_right` examples with the reference."""
+    outputs = [e.references[0] if i < n_right else f"To be {i}" for i, e in enumerate(EXAMPLES)]
+    predictions = [Prediction(e.id, text) for e, text in zip(EXAMPLES, outputs, strict=True)]
+    return Entry(name, predictions, facts={"seconds_per_example": 0.01, "n_parameter": 1234567})
+
+
+def report(*entries, **sections):
+    results = compute_results(EXAMPLES, entries, [Bleu("en")], "bleu", n_resample=20)
+    facts = {"Digest of the data": Code("sha256:abc"), "Uncommitted changes": True, "Seed": "7"}
+    details = details_section(facts, "lslm run --config a.yaml", {"torch": "2.13.0"}, kind="run")
+    conclusion = Conclusion("better", "It is better.", ("BLEU 50.",))
+    return compose_report(
         "shakespeare",
-        "tinyshakespeare, test",
-        corpus_digest="sha256:abc",
-        n_parameter=1234567,
-        seed=7,
-        git_dirty=True,
-        command="lslm run --config a.yaml",
-        versions={"torch": "2.13.0"},
-        seconds=723,
+        "language_modeling",
+        conclusion,
+        results,
+        details,
+        EXAMPLES,
+        [Bleu("en")],
+        **sections,
     )
-    scores = ScoreTable(
-        {"run": [Score("bits/byte", 2.0831, "bits/byte", False, "stride:64", 1, 2.05, 2.11)]}
-    )
+
+
+def whole():
     rows = [row(step, "val/loss", 3.0 / step) for step in (1, 2)]
-    samples = Samples([Sample("s1", {"output": "To be"}, "ROMEO:")], source_name="prompt")
-    return run_report(
-        facts,
-        scores,
-        rows,
-        length_section({"output": [2]}, [3]),
-        samples,
-        [Section("Hard passages", [Text("none")])],
+    about = model_section({"Architecture": "LSTM: d_model 8"}, 1234567)
+    return report(
+        entry("this run", 20),
+        entry("copy", 5),
+        beside_scores=[Section("Over seeds", [Text("none")])],
+        lengths=length_section({"this run": [2]}, [3]),
+        training=[about, *training_sections([Trained("this run", {}, rows)], "bleu")],
+        of_task=[Section("Hard passages", [Text("none")])],
     )
 
 
-def test_a_run_report_has_its_sections_in_order_and_leads_with_the_first_score():
-    made = report()
-    assert [section.title for section in made.sections] == [
-        "Scores",
-        "Run details",
-        "Learning curves",
-        "Lengths",
-        "Samples",
-        "Hard passages",
-    ]
+ORDER = [
+    "Scores",
+    "Over seeds",
+    "Sanity checks",
+    "Quality vs cost",
+    "Breakdown by BLEU",
+    "Lengths",
+    "Model and training",
+    "Learning curves",
+    "Hard passages",
+    "Outputs side by side",
+    "Run details",
+]
+
+
+def test_all_reports_have_their_sections_in_one_order():
+    made = whole()
+    assert [section.title for section in made.sections] == ORDER
     assert made.kicker == "Language modeling"
-    assert (
-        made.lead
-        == "bits/byte 2.083 (95 % interval 2.050 to 2.110) on tinyshakespeare, test, 1 example."
+    assert (made.lead, made.details) == ("It is better.", ("BLEU 50.",))
+    alone = [section.title for section in report(entry("this run", 20)).sections]
+    assert alone == [
+        title.removesuffix(" side by side").replace("Quality vs cost", "Costs")
+        for title in ORDER
+        if title not in ("Over seeds", "Lengths", "Model and training", "Learning curves")
+        and title != "Hard passages"
+    ]
+
+
+def test_scores_that_were_recorded_have_no_checks_and_no_outputs():
+    score = Score("bleu", 20.0, "", True, "", 10)
+    made = compose_report(
+        "a against b",
+        "translation",
+        NOTHING,
+        recorded({"a": [score], "b": [score]}, "bleu"),
+        details_section({}, "", {}),
     )
+    assert [section.title for section in made.sections] == ["Scores", "Run details"]
+    assert made.lead == ""
+    nothing = compose_report("n", "t", NOTHING, recorded({}), details_section({}, "", {}))
+    assert [section.title for section in nothing.sections] == ["Run details"]
 
 
-def test_what_was_not_recorded_says_so():
-    facts, code, versions = report().sections[1].blocks
-    assert facts.facts["Licence"] == facts.facts["Git commit"] == Missing("not recorded")
-    assert facts.facts["Wall time"] == "12 min 3 s"
-    assert facts.facts["Seed"] == "7"
+def test_run_details_say_how_to_repeat_the_run():
+    facts, code, versions = whole().sections[-1].blocks
     assert facts.facts["Uncommitted changes"] is True
     assert code == Code("lslm run --config a.yaml", "To repeat this run")
     assert versions.title == "Versions of 1 package"
 
 
-SCORES = ["shakespeare", "bits/byte", "2.083", "2.050 to 2.110", "stride:64"]
-FACTS = [
-    "sha256:abc",
-    "1,234,567",
-    "12 min 3 s",
-    "lslm run --config a.yaml",
-    "2.13.0",
-    "not recorded",
-    "yes",
-]
-
-
 @pytest.mark.parametrize("render", [render_html, render_markdown])
 def test_both_formats_say_the_same(render):
-    page = render(report())
+    page = render(whole())
     for words in [
-        *SCORES,
-        *FACTS,
+        "shakespeare",
+        "this run",
+        "Pairs by BLEU",
+        "sha256:abc",
+        "1,234,567",
+        "lslm run --config a.yaml",
+        "2.13.0",
         "To be",
         "ROMEO:",
-        "prompt",
         "Hard passages",
-        "Learning curves",
         "Length in tokens",
         "loss",
     ]:
         assert words in page, words
 
 
-def test_a_run_without_scores_or_samples_has_no_empty_sections():
-    made = run_report(RunFacts("t", "n"), ScoreTable({}), [], samples=Samples([]))
-    assert [section.title for section in made.sections] == ["Run details"]
-    assert made.lead == ""
-    assert isinstance(Columns([]), Columns)
+def test_the_sentence_of_a_score_has_interval_unit_and_corpus():
+    score = Score("bits/byte", 2.0831, "bits/byte", False, "stride:64", 1, 2.05, 2.11)
+    assert score_sentence(score, "tinyshakespeare") == (
+        "bits/byte 2.083 (95 % interval 2.050 to 2.110) on tinyshakespeare, 1 example."
+    )
+    assert score_sentence(Score("bleu", np.nan, "", True, "", 1), None) == ""
+
+
+def test_one_trained_run_shows_all_it_logged_and_several_what_they_share():
+    rows = [row(step, name, 3.0) for name in ("val/loss", "train/lr") for step in (1, 2)]
+    one, other = (Trained(name, {"lr": name}, rows) for name in "ab")
+    [curves] = training_sections([one], "bleu")
+    assert [type(block).__name__ for block in curves.blocks] == ["Columns", "Folded"]
+    both = training_sections([one, other], "bleu")
+    assert [section.title for section in both] == ["Learning curves", "Config differences"]
+    assert training_sections([], "bleu") == training_sections([Trained("a", {}, [])], "bleu") == []

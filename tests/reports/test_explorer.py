@@ -142,6 +142,22 @@ def test_it_works_with_the_keyboard(browser, page):
     assert ids(browser)[0] == "test:20"
 
 
+def test_of_one_system_references_are_marked_and_wrong_outputs_are_found(browser, tmp_path):
+    """A long source is folded."""
+    samples = [
+        Sample("right", {"one": "a dog"}, "words " * 100, ["a dog"]),
+        Sample("wrong", {"one": "a cat"}, "source", ["a dog runs", "the dog"]),
+    ]
+    page = write_report(Report("n", [Section("Outputs", [Explorer(samples, "bleu")])]), tmp_path)
+    browser.open(page.as_uri())
+    assert browser.evaluate("document.querySelectorAll('[data-list] details').length") == 1
+    assert browser.evaluate(
+        "[...document.querySelectorAll('[data-list] mark')].map(m => m.textContent)"
+    ) == ["cat", "dog runs", "the dog"]
+    put(browser, "differing", True)
+    assert ids(browser) == ["wrong"]
+
+
 def test_paper_and_markdown_show_the_first_ones(browser, page, report):
     browser.open(page)
     browser.call("Emulation.setEmulatedMedia", media="print")

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lslm_lightning.reports import RunFacts, ScoreTable, render_html, render_markdown, run_report
+from lslm_lightning.reports import Report, model_section, render_html, render_markdown
 from lslm_lightning.reports.hyperparameters import LONGEST, hyperparameters
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*/*.yaml"))
@@ -99,11 +99,8 @@ def test_of_many_settings_some_are_counted():
 
 
 def test_the_page_has_them_as_text():
-    facts = RunFacts(
-        "t", "n", n_parameter=1234, hyperparameters={"Architecture": "<b>Net: d_model 8"}
-    )
-    report = run_report(facts, ScoreTable({}), [])
-    assert [section.title for section in report.sections] == ["Model and training", "Run details"]
+    report = Report("n", [model_section({"Architecture": "<b>Net: d_model 8"}, 1234)])
+    assert model_section({}, None) is None
     for page in (render_html(report), render_markdown(report)):
         assert "Net: d\\_model 8" in page or "Net: d_model 8" in page
         assert "1,234" in page

@@ -5,17 +5,12 @@ import math
 import pytest
 
 from lslm_lightning.contracts import Score
-from lslm_lightning.reports import (
-    Report,
-    RunFacts,
-    ScoreTable,
-    Section,
-    render_html,
-    render_markdown,
-    run_report,
-)
+from lslm_lightning.evaluation.comparison import THIS
+from lslm_lightning.reports import Report, Section, render_html, render_markdown
 from lslm_lightning.reports.axes import WIDTH, text_width
+from lslm_lightning.reports.evaluation import scores_section
 from lslm_lightning.reports.intervals import Intervals
+from tests.reports.recorded import recorded
 
 
 def score(value, low=None, high=None, metric="bleu", higher=True):
@@ -85,21 +80,16 @@ def test_text_of_others_is_text():
     assert "| <b>" not in render_markdown(report)
 
 
-def test_a_run_and_its_baselines_have_the_figure_and_one_alone_has_none():
-    def report(**systems):
-        table = ScoreTable(
-            {name: [score(1.0, metric="other"), own] for name, own in systems.items()}
-        )
-        return run_report(RunFacts("t", "n"), table, [], headline="bleu")
+def test_systems_of_one_test_set_have_the_figure_and_one_alone_has_none():
+    def figures(systems, apart=()):
+        both = {name: [score(1.0, metric="other"), own] for name, own in systems.items()}
+        blocks = scores_section(recorded(both, "bleu"), [], apart).blocks
+        return [block for block in blocks if isinstance(block, Intervals)]
 
-    [figure] = [
-        b
-        for b in report(run=score(9.0), copy=score(8.0)).sections[0].blocks
-        if isinstance(b, Intervals)
-    ]
-    assert figure.own == "run"
+    systems = {"copy": score(8.0), "best": score(10.0), THIS: score(9.0)}
+    [figure] = figures(systems)
+    assert figure.own == THIS
     assert figure.caption == "BLEU (higher is better)"
-    assert report(run=score(9.0, 8.0, 10.0)).lead.startswith(
-        "BLEU 9.000 (95 % interval 8.000 to 10.000)"
-    )
-    assert not [b for b in report(run=score(9.0)).sections[0].blocks if isinstance(b, Intervals)]
+    [others] = figures({name: systems[name] for name in ("copy", "best")})
+    assert others.own == "best"
+    assert figures({THIS: score(9.0)}) == figures(systems, apart=["copy", "best"]) == []

@@ -193,10 +193,10 @@ def draw_less(assign: Callable[[object, str, object], None]) -> None:
     """Let intervals and paired tests of whole commands draw 100 times, not 10,000: tests/metrics
     has how good they are.
     """
-    names = ("experiments.run_evaluation", "evaluation.comparison", "metrics.significance")
-    finish, comparison, significance = (import_module(f"lslm_lightning.{name}") for name in names)
+    names = ("experiments.run_evaluation", "evaluation.comparison", "metrics.resampling")
+    finish, comparison, resampling = (import_module(f"lslm_lightning.{name}") for name in names)
     assign(finish, "compare_with_others", partial(comparison.compare_with_others, n_resample=100))
-    assign(significance, "N_RESAMPLE", 100)  # which `lslm evaluate` asks for when it is called
+    assign(resampling, "TEST_RESAMPLES", 100)  # which `lslm evaluate` asks for when it is called
 
 
 def of_torchrun(n: int, port: int, attempt: int = 0) -> list[dict[str, str]]:

@@ -3,6 +3,7 @@
 (() => {
   const unit = /\p{Script=Han}|\p{Script=Hiragana}|\p{Script=Katakana}|[\p{L}\p{N}\p{M}_]+|[^\s\p{L}\p{N}\p{M}_]/gu;
   const longest = 400; // units; longer texts are shown without marks
+  const longSource = 400; // characters; the rest of a longer source is folded
 
   const element = (name, attributes = {}, ...children) => {
     const made = document.createElement(name);
@@ -51,7 +52,14 @@
     return [...parts, text.slice(at)];
   };
 
-  const block = (name, language, score, ...content) => element("div", {},
+  const folding = (text) => {
+    if (text.length <= longSource) return text;
+    const cut = Math.max(text.lastIndexOf(" ", longSource), text.lastIndexOf("\n", longSource), longSource / 2);
+    const more = element("span", { class: "more" }, ` … ${(text.length - cut).toLocaleString("en")} more characters`);
+    return element("details", {}, element("summary", {}, text.slice(0, cut), more), text.slice(cut));
+  };
+
+  const block = (name, language, score, ...content) => element("div", { class: content[0] instanceof Element && content[0].matches("details") ? "wide" : null },
     element("h4", {}, name, ...(score === null ? [] : [element("span", { class: "last" }, ` · ${score}`)])),
     element("div", { class: "text", lang: language, dir: "auto" }, ...content));
 
@@ -59,6 +67,7 @@
     const data = JSON.parse(root.querySelector("[data-examples]").textContent);
     const [controls, list, count, pages] = ["controls", "list", "count", "pages"].map((name) => root.querySelector(`[data-${name}]`));
     const { query, order, differing } = controls.elements;
+    const alone = data.systems.length === 1;
     const folded = data.examples.map((example) =>
       [example.id, example.source, ...example.references, ...example.outputs].join("\n").normalize("NFKC").toLowerCase());
     let page = 0;
@@ -66,19 +75,23 @@
     const article = (example) => {
       const score = (i) => (example.scores[i] === null ? null : `${data.metric} ${example.scores[i]}`);
       const texts = [
-        ...(example.source ? [block(data.sourceName, example.sourceLanguage, null, example.source)] : []),
+        ...(example.source ? [block(data.sourceName, example.sourceLanguage, null, folding(example.source))] : []),
         ...example.outputs.map((text, i) => block(data.systems[i], example.language, score(i),
           ...(text === null ? ["–"] : text === "" ? [element("span", { class: "aside" }, "(empty)")] : marked(text, example.references)))),
         ...example.references.map((text, i) =>
-          block(example.references.length > 1 ? `reference ${i + 1}` : "reference", example.language, null, text)),
+          block(example.references.length > 1 ? `reference ${i + 1}` : "reference", example.language, null,
+            ...(alone && example.outputs[0] ? marked(text, example.outputs) : [text]))),
       ];
       return element("article", { class: "sample" }, element("h3", {}, element("bdi", {}, example.id)), element("div", { class: "texts" }, ...texts));
     };
 
+    const differ = ({ outputs, references }) =>
+      (alone ? !references.includes(outputs[0]) : new Set(outputs).size > 1);
+
     const chosen = () => {
       const wanted = query.value.normalize("NFKC").toLowerCase().split(/\s+/).filter(Boolean);
       const found = data.examples.map((example, i) => i).filter((i) => wanted.every((word) => folded[i].includes(word))
-        && (!differing.checked || new Set(data.examples[i].outputs).size > 1));
+        && (!differing.checked || differ(data.examples[i])));
       const [kind, first, second] = order.value.split(" ");
       const sign = data.higherIsBetter ? 1 : -1;
       const value = (i, system) => sign * (data.examples[i].scores[system] ?? NaN);
