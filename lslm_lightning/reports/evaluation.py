@@ -162,7 +162,9 @@ def scores_section(
         ]
         if others:
             blocks.append(
-                Folded("Pairs by the other metrics", [pair_table(results, name) for name in others])
+                Folded(
+                    "The same by the other metrics", [pair_table(results, name) for name in others]
+                )
             )
     return Section("Scores", blocks)
 
@@ -237,7 +239,9 @@ def pair_table(results: Results, metric: str) -> Table:
         "p of the randomization test, corrected by Holm's method for all pairs of this table. Ties "
         "count half in the share of examples."
     ]
-    return Table(columns, rows, f"Pairs by {metric_label(metric)}", notes)
+    of_run = all(THIS in (pair.first, pair.second) for pair in pairs)
+    title = "Comparison with baselines" if of_run else "Pairs"
+    return Table(columns, rows, f"{title} by {metric_label(metric)}", notes)
 
 
 def checks_section(results: Results) -> Section:
@@ -280,8 +284,8 @@ def breakdown_section(results: Results) -> Section | None:
 def outputs_section(
     results: Results, examples: Sequence[Example], metrics: Sequence[Metric]
 ) -> Section | None:
-    """Return a section with the outputs of all systems and the headline score of each output; None
-    without outputs.
+    """Return the section "Samples": the outputs of all systems, with the headline score of each;
+    None without outputs.
     """
     written: dict[str, Mapping[str, str | None]] = {
         name: {p.id: p.output for p in entry.predictions}
@@ -314,4 +318,4 @@ def outputs_section(
         for i, e in enumerate(examples)
     ]
     explorer = Explorer(samples, metric_label(metric.name), metric.higher_is_better)
-    return Section("Outputs side by side" if len(written) > 1 else "Outputs", [explorer])
+    return Section("Samples", [explorer])

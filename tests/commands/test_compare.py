@@ -75,7 +75,7 @@ def test_two_runs_on_one_page(lslm, two_runs, project):
         "Pairs by BLEU",
         "d_model",
         "Learning curves",
-        "Outputs side by side",
+        "Samples",
         *(run.name for run in two_runs),
     ):
         assert words in found, words

@@ -133,7 +133,7 @@ def test_systems_of_several_kinds_on_one_page(
     for words in (
         "leads with BLEU 100",
         "gives probabilities but writes no text",
-        "Outputs side by side",
+        "Samples",
         "Pairs by BLEU",
     ):
         assert words in page, words

@@ -143,7 +143,7 @@ ORDER = [
     "Model and training",
     "Learning curves",
     "Hard passages",
-    "Outputs side by side",
+    "Samples",
     "Run details",
 ]
 
@@ -155,7 +155,7 @@ def test_all_reports_have_their_sections_in_one_order():
     assert (made.lead, made.details) == ("It is better.", ("BLEU 50.",))
     alone = [section.title for section in report(entry("this run", 20)).sections]
     assert alone == [
-        title.removesuffix(" side by side").replace("Quality vs cost", "Costs")
+        title.replace("Quality vs cost", "Costs")
         for title in ORDER
         if title not in ("Over seeds", "Lengths", "Model and training", "Learning curves")
         and title != "Hard passages"
@@ -190,7 +190,7 @@ def test_both_formats_say_the_same(render):
     for words in [
         "shakespeare",
         "this run",
-        "Pairs by BLEU",
+        "Comparison with baselines by BLEU",
         "sha256:abc",
         "1,234,567",
         "lslm run --config a.yaml",
