@@ -17,7 +17,7 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from lslm_lightning.optim import Cosine, decay_groups
 from lslm_lightning.training.distributed.fsdp import GROUPS
-from lslm_lightning.training.trainer_access import callbacks_of
+from lslm_lightning.training.lightning_internals import callbacks_of
 from lslm_lightning.types import Json, JsonObject, Settings, StateDict
 
 NOT_SETTINGS = ("params", "initial_lr")
@@ -342,9 +342,7 @@ def keep_patience(trainer: Trainer, states: Mapping[str, StateDict]) -> None:
     Args:
         states: saved states of callbacks by state key.
     """
-    for callback in callbacks_of(trainer):
-        if not isinstance(callback, EarlyStopping):
-            continue
+    for callback in callbacks_of(trainer, EarlyStopping):
         state = states.get(callback.state_key, {})
         if state and state["patience"] != callback.patience:
             if trainer.is_global_zero:

@@ -37,6 +37,7 @@ from lslm_lightning.training.distributed.fsdp import (
     reshard,
     unshard,
 )
+from lslm_lightning.training.lightning_internals import callbacks_of, data_of
 from lslm_lightning.training.model_info import ModelInfo
 from lslm_lightning.training.optimizer_settings import ADAMW, COSINE, optimizer_builder
 from lslm_lightning.training.precision import weights_cast_once
@@ -47,7 +48,6 @@ from lslm_lightning.training.token_gradients import (
     check_finite,
     micro_batch_seed,
 )
-from lslm_lightning.training.trainer_access import callbacks_of, data_of
 from lslm_lightning.training.training_state import TrainingState
 from lslm_lightning.training.validation import Validation
 from lslm_lightning.types import StateDict
@@ -302,9 +302,7 @@ class Task(LightningModule, ABC):
 
     def configure_callbacks(self) -> list[Callback]:
         """Return a callback that scores answers, unless the Trainer already has one."""
-        callbacks = callbacks_of(self.trainer)
-        has_one = any(isinstance(callback, EvaluationCallback) for callback in callbacks)
-        return [] if has_one else [EvaluationCallback()]
+        return [] if callbacks_of(self.trainer, EvaluationCallback) else [EvaluationCallback()]
 
     def on_validation_epoch_start(self) -> None:
         self.validation.start(self.trainer)

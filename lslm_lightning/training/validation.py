@@ -10,8 +10,8 @@ from lightning.pytorch import Trainer
 from lslm_lightning.decoding import AnySearch
 from lslm_lightning.evaluation.evaluation_set import evaluation_set
 from lslm_lightning.training.distributed.fsdp import data_share
+from lslm_lightning.training.lightning_internals import data_of
 from lslm_lightning.training.token_gradients import check_finite
-from lslm_lightning.training.trainer_access import data_of
 
 if TYPE_CHECKING:
     from lslm_lightning.training.data import TaskData
