@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from lslm_lightning.optim import Schedule
+from lslm_lightning.training.batches import Batch
 from lslm_lightning.training.lightning_internals import data_of, steps_per_validation
-from lslm_lightning.training.task import Batch, Task
+from lslm_lightning.training.task import Task
 from lslm_lightning.training.token_gradients import LOSS_DIVISOR
 
 N_WARM = 3

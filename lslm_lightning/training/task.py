@@ -5,7 +5,7 @@ import os
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar
 
 import torch
 import torchmetrics
@@ -23,7 +23,7 @@ from lslm_lightning.renamed import TASK_METHODS, renamed_weights
 from lslm_lightning.text.tokenizer import Tokenizer
 from lslm_lightning.training.accumulation import MeanNats
 from lslm_lightning.training.answering import Answering
-from lslm_lightning.training.batches import EvaluationBatch
+from lslm_lightning.training.batches import Batch, EvaluationBatch
 from lslm_lightning.training.callbacks.evaluation import EvaluationCallback
 from lslm_lightning.training.data import TaskData
 from lslm_lightning.training.data_requirements import DataRequirements
@@ -53,8 +53,6 @@ from lslm_lightning.training.validation import Validation
 from lslm_lightning.types import StateDict
 
 LABEL_SMOOTHING = 0.0
-
-Batch: TypeAlias = Any  # a named tuple with `n_token`; each task knows the other fields of its own
 
 
 class Task(LightningModule, ABC):
@@ -190,8 +188,10 @@ class Task(LightningModule, ABC):
     # What every task defines
 
     @abstractmethod
-    def loss(self, batch: Batch, label_smoothing: float = LABEL_SMOOTHING) -> Tensor:
-        """Return the total loss in nats over the batch's `n_token` target tokens, a scalar."""
+    def loss(self, batch: Any, label_smoothing: float = LABEL_SMOOTHING) -> Tensor:
+        """Return the total loss in nats over the batch's `n_token` target tokens, a scalar. The
+        batch is a `Batch` of the task's own data, whose other fields only the task knows.
+        """
 
     @abstractmethod
     def answer(self, examples: Sequence[Example]) -> list[Prediction]:

@@ -18,7 +18,7 @@ from lslm_lightning.text.recipes import BytePair, Recipe, TokenizerFile
 from lslm_lightning.training.batches import Batch, WindowBatch
 from lslm_lightning.training.data import Sizes, TaskData
 from lslm_lightning.training.distributed.fsdp import data_share
-from lslm_lightning.training.loaders import BatchPlan, batch_loader, n_processed, rank_share
+from lslm_lightning.training.loaders import BatchPlan, batch_loader, rank_share
 from lslm_lightning.training.packed_text import (
     CircularTokens,
     PackedIds,
@@ -248,7 +248,6 @@ class WindowData(TaskData):
         )
 
     def train_dataloader(self) -> DataLoader:
-        trainer = self.trainer
         if self.stream_of_texts is not None:
             lanes = ShardedStreams(
                 self.stream_of_texts,
@@ -261,7 +260,7 @@ class WindowData(TaskData):
             )
             share = (*data_share(self.trainer), self.num_workers)
             windows = StreamedWindows(
-                lanes, lambda: self.position(n_processed(trainer)), self._progress.positions, *share
+                lanes, self.current_position, self._progress.positions, *share
             )
             return batch_loader(self.trainer, windows, None, self.num_workers)
         plan: BatchPlan
