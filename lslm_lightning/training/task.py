@@ -313,9 +313,9 @@ class Task(LightningModule, ABC):
             self.validation_loss.update(self.loss(batch), batch.n_token)
 
     def on_validation_epoch_end(self) -> None:
-        values = self.validation.values(*self.validation.totals(), data_of(self.trainer))
-        for name, value in values.items():
-            self.log(name, self.validation_loss if name == "val/loss" else value)
+        totals = self.validation.totals()
+        self.log("val/loss", self.validation_loss)
+        self.log_dict(self.validation.values(*totals, data_of(self.trainer)))
         reshard(self)
 
     # weights are whole while a test or a prediction runs

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Validation:
-    """Computes the loss and other values that a validation logs; a subclass may add values.
+    """Computes the values that a validation logs, the loss first; a subclass may add values.
 
     Args:
         task: the task that is validated; its `validation_loss` holds the sums.
@@ -31,14 +31,14 @@ class Validation:
     # What a subclass may change
 
     def values(self, nats: float, n_token: int, data: TaskData) -> dict[str, float]:
-        """Return the values to log, by name.
+        """Return the values to log besides `val/loss`, by name.
 
         Args:
             nats: total loss over the split in nats.
             n_token: number of target tokens of the split.
             data: data module that was validated on.
         """
-        return {"val/loss": nats / max(1, n_token)}
+        return {}
 
     def names(self, data: TaskData) -> list[str]:
         """Return the names of all values that a validation on these data may log. A metric whose

@@ -18,7 +18,7 @@ from lslm_lightning.training.lightning_internals import (
     steps_per_validation,
 )
 from lslm_lightning.training.task import Task
-from lslm_lightning.training.token_gradients import LOSS_DIVISOR
+from lslm_lightning.training.token_gradients import total_nats
 from lslm_lightning.training.work import TrainingWork
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ class TrainingDisplay:
             work.tokens_per_second = n_share * n_token / self.curve.seconds
             if (arrived := self.own_loss()) is not None:
                 loss, n_target = arrived
-                nats = loss * LOSS_DIVISOR * trainer.accumulate_grad_batches
+                nats = total_nats(loss, trainer.accumulate_grad_batches)
                 work.loss = nats / max(1, n_target)
         else:
             work.loss = latest.get("train/loss", work.loss)
