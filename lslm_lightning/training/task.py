@@ -25,6 +25,7 @@ from lslm_lightning.training.accumulation import MeanNats
 from lslm_lightning.training.answering import Answering
 from lslm_lightning.training.batches import Batch, EvaluationBatch
 from lslm_lightning.training.callbacks.evaluation import EvaluationCallback
+from lslm_lightning.training.callbacks.progress import Reporter
 from lslm_lightning.training.data import TaskData
 from lslm_lightning.training.data_requirements import DataRequirements
 from lslm_lightning.training.distributed.fsdp import (
@@ -298,11 +299,14 @@ class Task(LightningModule, ABC):
             checkpoint["state_dict"] = renamed_weights(checkpoint["state_dict"])
         self.training_state.load(checkpoint)
 
-    # Validation and test: exact sums over the split; answers are scored by the callback
+    # Validation and test: exact sums over the split; answers are scored by a callback
 
     def configure_callbacks(self) -> list[Callback]:
-        """Return a callback that scores answers, unless the Trainer already has one."""
-        return [] if callbacks_of(self.trainer, EvaluationCallback) else [EvaluationCallback()]
+        """Return the callbacks that score answers and log the training curve, of those that the
+        Trainer does not have already.
+        """
+        own = (EvaluationCallback(), Reporter(shown=False))
+        return [each for each in own if not callbacks_of(self.trainer, type(each))]
 
     def on_validation_epoch_start(self) -> None:
         self.validation.start(self.trainer)

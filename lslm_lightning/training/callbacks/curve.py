@@ -1,6 +1,9 @@
 """Training curve: loss, learning rate and tokens per second over the steps."""
 
+from __future__ import annotations
+
 import time
+from typing import TYPE_CHECKING
 
 import torch
 from lightning.pytorch import Trainer
@@ -9,9 +12,11 @@ from torch import Tensor
 from lslm_lightning.training.accumulation import TrainingSums
 from lslm_lightning.training.distributed.fsdp import data_share
 from lslm_lightning.training.lightning_internals import TaskTrainer
-from lslm_lightning.training.task import Task
 from lslm_lightning.training.token_gradients import check_finite, total_nats
 from lslm_lightning.types import StateDict
+
+if TYPE_CHECKING:
+    from lslm_lightning.training.task import Task
 
 # metrics that callbacks can monitor
 CURVE = ("train/loss", "train/learning_rate", "train/tokens_per_second")

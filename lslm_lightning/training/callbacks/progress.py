@@ -2,8 +2,10 @@
 # mypy: disable-error-code="override, assignment"
 # (hooks of our callbacks are called with our Task)
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Sequence
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from lightning.pytorch import Callback, Trainer
 from torch import Tensor
@@ -13,9 +15,11 @@ from lslm_lightning.training.callbacks.curve import TrainingCurve, learning_rate
 from lslm_lightning.training.callbacks.training_display import TrainingDisplay
 from lslm_lightning.training.display import Display
 from lslm_lightning.training.lightning_internals import TaskTrainer, is_accumulating
-from lslm_lightning.training.task import Task
 from lslm_lightning.training.work import Work
 from lslm_lightning.types import StateDict
+
+if TYPE_CHECKING:
+    from lslm_lightning.training.task import Task
 
 T = TypeVar("T")
 

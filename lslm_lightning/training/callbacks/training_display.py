@@ -1,5 +1,7 @@
 """Display of a training's progress: its steps, loss and speed, and the time left."""
 
+from __future__ import annotations
+
 import math
 import time
 from typing import TYPE_CHECKING
@@ -17,12 +19,13 @@ from lslm_lightning.training.lightning_internals import (
     callbacks_of,
     steps_per_validation,
 )
-from lslm_lightning.training.task import Task
 from lslm_lightning.training.token_gradients import total_nats
 from lslm_lightning.training.work import TrainingWork
 
 if TYPE_CHECKING:
     from torch.cuda import Event
+
+    from lslm_lightning.training.task import Task
 
 # how often the loss between two points of the curve is read for display
 LOOK_EVERY_SECONDS = 1.0
