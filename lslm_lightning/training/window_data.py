@@ -55,9 +55,9 @@ class WindowData(TaskData):
         contiguous: read `batch_size` rows of text in order instead of windows in random order, so
             that the state of a recurrent network is carried from batch to batch (truncated
             back-propagation through time over `context` steps); see `data.packing.Contiguous`.
-        n_lane: number of parts of a stream that are read in parallel, a multiple of the number of
-            processes times num_workers; see `data.sharded_streams.ShardedStreams`.
-        buffer: number of documents that each part of a stream holds in memory and shuffles
+        n_lane: number of lanes, the parts of a stream that are read in parallel; a multiple of the
+            number of processes times num_workers. See `data.sharded_streams.ShardedStreams`.
+        buffer: number of documents that each lane of a stream holds in memory and shuffles
             together.
         n_tokenizer_text: number of texts at the beginning of a stream on which the tokenizer is
             trained.
