@@ -123,7 +123,7 @@ def run_facts(job: "JobCLI") -> RunFacts:
     writer = job.writer
     git = writer.tracker.git
     on_gpu = task.device.type == "cuda"
-    more: dict[str, blocks.Cell] = {"Arguments": writer.beginning.removeprefix("lslm ")}
+    more: dict[str, blocks.Cell] = {"Arguments": writer.first_command.removeprefix("lslm ")}
     if data.assumed_language:
         more["Language"] = data.assumed_language
     if data.corpus.comparability:

@@ -20,8 +20,8 @@ class Interrupted(BaseException):
 
     Attributes:
         signum: the signal, SIGINT for Ctrl-C.
-        way_on: one line on how to continue the run; None if this is unknown when the exception is
-            raised.
+        suggestion: one line on how to continue the run; None if this is unknown when the
+            exception is raised.
         together: whether all ranks stop at the same step.
     """
 
@@ -29,7 +29,7 @@ class Interrupted(BaseException):
         super().__init__(message or f"interrupted by {signal.Signals(signum).name}")
         self.signum = signum
         self.together = together
-        self.way_on: str | None = None
+        self.suggestion: str | None = None
 
 
 def stopping_signals() -> list[signal.Signals]:
