@@ -8,10 +8,10 @@ import torch
 from torch.utils.data import DataLoader
 
 from lslm_lightning.contracts import Example
-from lslm_lightning.data.locations import cache_directory
+from lslm_lightning.corpora.locations import cache_directory
+from lslm_lightning.corpora.rows import text_of
 from lslm_lightning.data.packing import Chunks, Contiguous, Windows, in_order, pack, packed_name
 from lslm_lightning.data.prepared import Prepared
-from lslm_lightning.data.rows import text_of
 from lslm_lightning.data.sharded_streams import ShardedStreams
 from lslm_lightning.data.stream import Stream
 from lslm_lightning.text.recipes import BytePair, Recipe, TokenizerFile
