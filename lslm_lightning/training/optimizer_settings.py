@@ -33,6 +33,7 @@ Changes: TypeAlias = Mapping[str, tuple[Json, Json]]  # values before and now, b
 
 # Optimizer and schedule of a task where nothing else is set. The optimizer is written as in a
 # config: the parser shows and changes parts of a default that several constructors share only so.
+# Its help shows what is written here, so the learning rate is, which is PyTorch's own too.
 ADAMW: OptimizerCallable = {  # type: ignore[assignment]  # `Task` calls `optimizer_builder`
     "class_path": "torch.optim.AdamW",
     "init_args": {"lr": 1e-3, "weight_decay": 0.01, "fused": True},
