@@ -98,10 +98,11 @@ def steps_per_validation(trainer: Trainer) -> float:
     n_batch = trainer.val_check_batch
     if not trainer.enable_validation or n_batch is None:  # None for validations by time
         return math.inf
-    if n_epoch := trainer.check_val_every_n_epoch:
+    n_epoch = trainer.check_val_every_n_epoch
+    n_train = trainer.num_training_batches  # infinite for a stream, whose first epoch never ends
+    if n_epoch and math.isfinite(n_train):
         # counted anew in each epoch, and the last batches of an epoch may lead to none
-        per_epoch = max(1, trainer.num_training_batches // n_batch)
-        n_batch = n_epoch * trainer.num_training_batches / per_epoch
+        n_batch = n_epoch * n_train / max(1, n_train // n_batch)
     return n_batch / trainer.accumulate_grad_batches
 
 

@@ -4,6 +4,7 @@ often as is said.
 
 import ast
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from lightning.pytorch import Callback, Trainer
@@ -121,3 +122,14 @@ def test_validations_are_as_far_apart_as_is_said(settings, translation_data) -> 
 def test_without_validation_there_is_no_number_of_steps_between_two(translation_data) -> None:
     data = translation_data()
     assert steps_per_validation(fit(translation_task(data), data, max_steps=1)) == float("inf")
+
+
+def test_in_the_one_epoch_of_a_stream_validations_are_counted_by_batches() -> None:
+    trainer = SimpleNamespace(
+        enable_validation=True,
+        val_check_batch=500,
+        check_val_every_n_epoch=1,
+        num_training_batches=float("inf"),
+        accumulate_grad_batches=2,
+    )
+    assert steps_per_validation(trainer) == 250
