@@ -169,7 +169,7 @@ def test_other_lines_parse(words: list[str]) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("words", [p for p in LINES if p.values[0][0] == "data"])
 def test_data_lines_name_what_exists(words: list[str]) -> None:
-    from lslm_lightning.data.catalogue import read_catalogue
+    from lslm_lightning.corpora.catalogue import read_catalogue
 
     assert words[1] in ("list", "fetch", "check", "prepare")
     if words[1] == "prepare":
@@ -223,8 +223,8 @@ def test_parts_exist(name: str) -> None:
 
 @pytest.mark.parametrize("name", READMES)
 def test_corpora_exist(name: str) -> None:
-    from lslm_lightning.data import builtin
-    from lslm_lightning.data.catalogue import PACKAGED
+    from lslm_lightning.corpora import builtin
+    from lslm_lightning.corpora.catalogue import PACKAGED
 
     known = {*builtin.CORPORA, *yaml.safe_load(PACKAGED.read_text("utf-8"))}
     rows = re.findall(

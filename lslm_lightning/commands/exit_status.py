@@ -108,5 +108,5 @@ def _say_stopped(message: str, error: BaseException) -> None:
         error: exception, which may have a suggestion attached.
     """
     print(f"lslm: {message}", file=sys.stderr)
-    if line := getattr(error, "way_on", None):
+    if line := getattr(error, "suggestion", None):
         print(line, file=sys.stderr, flush=True)

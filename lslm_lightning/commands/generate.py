@@ -104,7 +104,7 @@ def lines(text: str | None) -> Iterator[str]:
     Raises:
         ValueError: standard input is not UTF-8.
     """
-    from lslm_lightning.data.text_lines import numbered_lines
+    from lslm_lightning.corpora.text_lines import numbered_lines
 
     if text not in (None, "-"):
         yield text

@@ -118,7 +118,7 @@ def opened(pairs: str) -> tuple[str, bytes | BinaryIO, int | None]:
     """
     if pairs == "-":
         return "standard input", sys.stdin.buffer, None
-    from lslm_lightning.data.archives import read_file
+    from lslm_lightning.corpora.archives import read_file
 
     content = read_file(Path(pairs).expanduser())
     return pairs, content, content.count(b"\n") + (not content.endswith(b"\n"))

@@ -17,7 +17,7 @@ from lslm_lightning.configuration.errors import (
 from lslm_lightning.configuration.long_options import with_long_options
 from lslm_lightning.configuration.signatures import settings_of
 from lslm_lightning.configuration.source_tree import LASTING, first_missing
-from lslm_lightning.data.corpora import check_corpus_name
+from lslm_lightning.corpora.lookup import check_corpus_name
 from lslm_lightning.exit_status import SettingsError
 from lslm_lightning.safety.paths import did_you_mean
 from lslm_lightning.task_package import NAMES

@@ -7,7 +7,7 @@ checked with, and `PRIVATE` the names; a test checks that each name still exists
 from argparse import Action
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TypeAlias, TypeVar
+from typing import TypeAlias
 
 import torch
 from jsonargparse import ArgumentParser, Namespace
@@ -19,9 +19,9 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.strategies import ParallelStrategy
 from lightning.pytorch.trainer.connectors.accelerator_connector import _AcceleratorConnector
 
+from lslm_lightning.training.lightning_internals import CallbackT, callbacks_of
 from lslm_lightning.types import JsonObject
 
-CallbackT = TypeVar("CallbackT", bound=Callback)
 PrecisionInput: TypeAlias = connector._PRECISION_INPUT
 SEEN = {"lightning": "2.6.6", "jsonargparse": "4.53.0"}
 PRIVATE: dict[type, tuple[str, ...]] = {
@@ -149,12 +149,6 @@ def chosen_devices(
     found = connector.strategy
     parallel = found.parallel_devices if isinstance(found, ParallelStrategy) else None
     return ChosenDevices(found.root_device, 1 if parallel is None else len(parallel))
-
-
-def callbacks_of(trainer: Trainer, kind: type[CallbackT]) -> list[CallbackT]:
-    """Return the Trainer's callbacks of a class."""
-    callbacks: list[Callback] = getattr(trainer, "callbacks")  # noqa: B009 (set by a connector)
-    return [each for each in callbacks if isinstance(each, kind)]
 
 
 def callback_of(trainer: Trainer, kind: type[CallbackT]) -> CallbackT:

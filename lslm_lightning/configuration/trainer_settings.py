@@ -23,8 +23,8 @@ from lightning.pytorch.callbacks import (
 from lightning.pytorch.plugins import LayerSync, Precision
 from lightning.pytorch.profilers import AdvancedProfiler, Profiler, PyTorchProfiler, SimpleProfiler
 
-from lslm_lightning.configuration.lightning_cli_internals import callbacks_of
 from lslm_lightning.runs.trust import resolve
+from lslm_lightning.training.lightning_internals import callbacks_of
 from lslm_lightning.types import Json, JsonObject, Settings
 
 LIMITS = {

@@ -1,1 +1,1 @@
-"""Corpora (lookup by name, download, verification, reading of rows) and batching."""
+"""Training data made from corpora: batching, packing, streams of documents, prepared token ids."""

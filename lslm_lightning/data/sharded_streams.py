@@ -13,7 +13,7 @@ from lslm_lightning.text.tokenizer import Tokenizer
 
 
 class StreamCursor(NamedTuple):
-    """Position of the next batch in one sequence of batches, to resume reading there."""
+    """Position of the next batch in one lane, to resume reading there."""
 
     shard: int = 0  # of those that come to this index, in all epochs
     block: int = 0  # of that shard
@@ -24,26 +24,27 @@ START = StreamCursor()
 
 
 class ShardedStreams:
-    """Endless sequences of batches of training windows over a stream of documents.
+    """Lanes, which are endless sequences of batches of training windows, over a stream of
+    documents.
 
-    Global micro-batch g comes from sequence g mod `n_lane`. One of W processes reads only its own
-    sequences if W divides `n_lane`.
+    Global micro-batch g comes from lane g mod `n_lane`. One of W processes reads only its own lanes
+    if W divides `n_lane`.
 
-    Each sequence takes `buffer` documents (a block) at a time from one shard and shuffles them.
-    They are packed with `</s>` after each document and once before the first, and cut into windows,
+    Each lane takes `buffer` documents (a block) at a time from one shard and shuffles them. They
+    are packed with `</s>` after each document and once before the first, and cut into windows,
     which are shuffled too; only one block is in memory. The last window of a block is padded, so
     that every token is seen exactly once in an epoch. The order of the shards changes with every
     epoch. All of this is a pure function of (seed, epoch, shard, block), so a `StreamCursor`
     suffices to resume.
 
-    With at least `n_lane` shards, the shards of all epochs are dealt out to the sequences in turn.
-    With fewer shards, every sequence reads all shards and uses every `n_lane`-th block, a different
-    one in the next epoch. In the long run every document is seen equally often in both cases.
+    With at least `n_lane` shards, the shards of all epochs are dealt out to the lanes in turn. With
+    fewer shards, every lane reads all shards and uses every `n_lane`-th block, a different one in
+    the next epoch. In the long run every document is seen equally often in both cases.
 
     Args:
         context: number of targets in a window.
         batch_size: number of windows in a batch.
-        n_lane: number of sequences.
+        n_lane: number of lanes.
         buffer: number of documents in a block.
     """
 
@@ -76,12 +77,12 @@ class ShardedStreams:
     def read(
         self, index: int, cursor: StreamCursor = START
     ) -> Iterator[tuple[np.ndarray, StreamCursor]]:
-        """Yield (batch, cursor after the batch) of one sequence, without end.
+        """Yield (batch, cursor after the batch) of one lane, without end.
 
         A batch is a (B, context + 1) int64 array of ids; short rows are padded on the right.
 
         Args:
-            index: number of the sequence, from 0.
+            index: number of the lane, from 0.
             cursor: position to start from.
 
         Raises:
@@ -115,15 +116,11 @@ class ShardedStreams:
 
     @property
     def is_shared(self) -> bool:
-        """True if there are fewer shards than sequences, so that every sequence reads all
-        shards.
-        """
+        """True if there are fewer shards than lanes, so that every lane reads all shards."""
         return self.stream.n_shard < self.n_lane
 
     def shard(self, index: int, number: int) -> tuple[int, int]:
-        """Return (epoch, shard index) of the `number`-th shard, from 0, that sequence `index`
-        reads.
-        """
+        """Return (epoch, shard index) of the `number`-th shard, from 0, that lane `index` reads."""
         n = self.stream.n_shard
         epoch, at = divmod(number if self.is_shared else number * self.n_lane + index, n)
         return epoch, int(
@@ -161,16 +158,14 @@ class ShardedStreams:
         part: int = 0,
         n_part: int = 1,
     ) -> Iterator[tuple[np.ndarray, int, StreamCursor]]:
-        """Yield (batch, index of its sequence, cursor after it) for one process or data-loader
-        worker.
+        """Yield (batch, index of its lane, cursor after it) for one process or data-loader worker.
 
         The process takes the global micro-batches position + rank + i * world; of these, worker
         `part` takes every `n_part`-th.
 
         Args:
             position: number of global micro-batches already read by all processes.
-            cursors: sequence index -> position to resume from; absent sequences start at their
-                beginning.
+            cursors: lane index -> position to resume from; absent lanes start at their first batch.
             rank: index of the process among `world` processes.
             part: index of the worker among `n_part` workers of this process.
         """

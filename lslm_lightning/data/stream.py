@@ -13,14 +13,14 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lslm_lightning.data.archives import BUFFER, bare_name, refused_where_damaged, unpacked
-from lslm_lightning.data.arrow_records import read_arrow, read_parquet
-from lslm_lightning.data.file_names import FORMATS
-from lslm_lightning.data.hub import as_written, is_hub_id
-from lslm_lightning.data.readers import READERS
-from lslm_lightning.data.rows import text_of, to_row
-from lslm_lightning.data.text_lines import EmptyFileError
-from lslm_lightning.data.values import Record, location_of
+from lslm_lightning.corpora.archives import BUFFER, bare_name, refused_where_damaged, unpacked
+from lslm_lightning.corpora.arrow_records import read_arrow, read_parquet
+from lslm_lightning.corpora.file_names import FORMATS
+from lslm_lightning.corpora.hub import as_written, is_hub_id
+from lslm_lightning.corpora.readers import READERS
+from lslm_lightning.corpora.rows import text_of, to_row
+from lslm_lightning.corpora.text_lines import EmptyFileError
+from lslm_lightning.corpora.values import Record, location_of
 from lslm_lightning.safety.paths import check_is_file
 from lslm_lightning.types import Json, JsonObject
 

@@ -5,13 +5,14 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from types import FrameType
 
 import psutil
 
 from lslm_lightning.experiments.invocation import PARENT, is_call
+from lslm_lightning.training.signals import Handler, handling
 
 STOPPING = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT")  # the last two are not on Windows
 KILL = getattr(signal, "SIGKILL", signal.SIGTERM)  # Windows ends a process at once by either
@@ -68,6 +69,20 @@ def signal_child(child: subprocess.Popen[bytes], signum: int) -> None:
         child.terminate()
 
 
+def handlers_of(stop: Handler, pause: Handler) -> dict[int, Handler]:
+    """Return handlers of the signals that stop or pause a process, without those that are ignored,
+    as SIGHUP under nohup.
+    """
+    handlers = {getattr(signal, name): stop for name in STOPPING if hasattr(signal, name)}
+    if hasattr(signal, "SIGTSTP"):
+        handlers[signal.SIGTSTP] = pause
+    return {
+        number: handler
+        for number, handler in handlers.items()
+        if signal.getsignal(number) not in (signal.SIG_IGN, None)
+    }
+
+
 def run_to_its_end(command: Sequence[str], environment: Mapping[str, str] | None = None) -> int:
     """Run `command` in a child process until it ends, and return its exit status.
 
@@ -101,34 +116,19 @@ def run_to_its_end(command: Sequence[str], environment: Mapping[str, str] | None
         if child and child.poll() is None:
             signal_group(child, signum)
 
-    names = () if is_call() else STOPPING  # whose signals are the caller's affair
-    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
-    handlers: dict[int, Callable[[int, FrameType | None], None]] = dict.fromkeys(numbers, stop)
-    if numbers and hasattr(signal, "SIGTSTP"):
-        handlers[signal.SIGTSTP] = pause
-    before = {number: signal.getsignal(number) for number in handlers}
-    for number, handler in handlers.items():
-        if before[number] not in (signal.SIG_IGN, None):  # of nohup, say
-            signal.signal(number, handler)
-    try:
-        environment = {
-            **(os.environ if environment is None else environment),
-            PARENT: str(os.getpid()),
-        }
-        child = subprocess.Popen(
-            command, env=environment, stdin=subprocess.DEVNULL, process_group=0
-        )
-        pass_on()  # what came before there was a child
-        status = child.wait()
-    except BaseException:  # of a call from Python: a handler of the caller's raised it
-        if child is not None and child.poll() is None:
-            signal_child(child, signal.SIGINT)
-            child.wait()
-        raise
-    finally:
-        for number, earlier in before.items():
-            if earlier is not None:
-                signal.signal(number, earlier)
+    environment = {**(os.environ if environment is None else environment), PARENT: str(os.getpid())}
+    with handling({} if is_call() else handlers_of(stop, pause)):
+        try:
+            child = subprocess.Popen(
+                command, env=environment, stdin=subprocess.DEVNULL, process_group=0
+            )
+            pass_on()  # what came before there was a child
+            status = child.wait()
+        except BaseException:  # of a call from Python: a handler of the caller's raised it
+            if child is not None and child.poll() is None:
+                signal_child(child, signal.SIGINT)
+                child.wait()
+            raise
     if received:
         signal.raise_signal(received[0])
     return status

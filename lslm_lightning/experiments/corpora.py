@@ -14,15 +14,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from lslm_lightning.data import builtin, local
-from lslm_lightning.data.catalogue import USERS, CatalogueEntry, DataFile, read_catalogue
-from lslm_lightning.data.column_proposals import columns_as_yaml
-from lslm_lightning.data.corpora import find_entry, open_corpus
-from lslm_lightning.data.corpus import Corpus
-from lslm_lightning.data.entries import first_records, open_entry
-from lslm_lightning.data.fetching import local_file, n_byte, verified_file, verify
-from lslm_lightning.data.locations import cache_directory, data_directories
-from lslm_lightning.data.rows import Row, references_of
+from lslm_lightning.corpora import builtin, local
+from lslm_lightning.corpora.catalogue import USERS, CatalogueEntry, DataFile, read_catalogue
+from lslm_lightning.corpora.column_proposals import columns_as_yaml
+from lslm_lightning.corpora.corpus import Corpus
+from lslm_lightning.corpora.entries import first_records, open_entry
+from lslm_lightning.corpora.fetching import local_file, n_byte, verified_file, verify
+from lslm_lightning.corpora.locations import cache_directory, data_directories
+from lslm_lightning.corpora.lookup import find_entry, open_corpus
+from lslm_lightning.corpora.rows import Row, references_of
 from lslm_lightning.evaluation.pair_alignment import describe_pairs
 from lslm_lightning.experiments.corpus_tables import (
     N_RECORD,

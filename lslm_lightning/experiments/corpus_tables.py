@@ -6,10 +6,10 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from lslm_lightning.data.column_proposals import propose_columns
-from lslm_lightning.data.corpus import Corpus
-from lslm_lightning.data.rows import JOINED, where_of
-from lslm_lightning.data.values import Record
+from lslm_lightning.corpora.column_proposals import propose_columns
+from lslm_lightning.corpora.corpus import Corpus
+from lslm_lightning.corpora.rows import JOINED, where_of
+from lslm_lightning.corpora.values import Record
 from lslm_lightning.text.yaml_files import dump_yaml
 from lslm_lightning.types import JsonObject, Settings
 

@@ -60,7 +60,7 @@ def suggest_command(line: str) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        if is_stop(error) and getattr(error, "way_on", None) is None:
+        if is_stop(error) and getattr(error, "suggestion", None) is None:
             attach_suggestion(error, line)
         raise
 
@@ -71,7 +71,7 @@ def attach_suggestion(error: BaseException, line: str) -> None:
     Args:
         line: "To continue: COMMAND"; "" to print nothing.
     """
-    error.way_on = line  # type: ignore[attr-defined]  # any exception may stop the work
+    error.suggestion = line  # type: ignore[attr-defined]  # any exception may stop the work
 
 
 def one_line(error: BaseException) -> str:

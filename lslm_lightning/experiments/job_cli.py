@@ -182,7 +182,7 @@ class JobCLI(ExperimentCLI):
         is_sharded_now = isinstance(config["strategy"], ShardedStrategy)
         has_bar = any(isinstance(callback, ProgressBar) for callback in given)
         shows = config["enable_progress_bar"] is not False and not has_bar
-        config["callbacks"] = self.callbacks(given, shows, has_budget, is_same)
+        config["callbacks"] = self.callbacks(given, shows, has_budget, same_validation=is_same)
         loggers = [each for each in listed(config["logger"]) if isinstance(each, Logger)]
         config["logger"] = [self.writer.tracker, *loggers]
         whole = [] if is_sharded_now else [AtomicCheckpointIO(self.model)]
@@ -281,7 +281,7 @@ class JobCLI(ExperimentCLI):
         given: list[Callback],
         shows_progress: bool,
         has_budget: bool,
-        validates_alike: bool,
+        same_validation: bool,
     ) -> list[Callback]:
         """Return all callbacks of the Trainer, in the order in which they are called.
 
@@ -289,12 +289,12 @@ class JobCLI(ExperimentCLI):
             given: callbacks that the config lists.
             shows_progress: whether to show this project's progress display.
             has_budget: whether `job.minutes` determines the length of training.
-            validates_alike: whether the run of the resumed checkpoint was validated with the same
+            same_validation: whether the run of the resumed checkpoint was validated with the same
                 settings, so that its scores are comparable.
         """
         writer = self.writer
         checkpoints = Checkpoints(
-            writer.directory.checkpoints, **self.job.kept(), same_validation=validates_alike
+            writer.directory.checkpoints, **self.job.kept(), same_validation=same_validation
         )
         minutes = self.job.minutes
         reporter = Reporter(shows_progress)

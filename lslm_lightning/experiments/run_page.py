@@ -127,7 +127,7 @@ def run_facts(job: "JobCLI") -> dict[str, Cell]:
         "Device": torch.cuda.get_device_name() if on_gpu else cpu,
         "Wall time": duration(time.time() - job.began),
         "Tokens per second": reporter_of(job).curve.tokens_per_second,
-        "Arguments": job.writer.beginning.removeprefix("lslm "),
+        "Arguments": job.writer.first_command.removeprefix("lslm "),
     }
     if data.assumed_language:
         facts["Language"] = data.assumed_language

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from lslm_lightning import __version__
 from lslm_lightning.contracts import Example, Prediction
-from lslm_lightning.data.locations import cache_directory
+from lslm_lightning.corpora.locations import cache_directory
 from lslm_lightning.evaluation.contamination import cached_text_index, contaminated
 from lslm_lightning.reports.trained import Trained
 from lslm_lightning.runs import RunDirectory

@@ -153,7 +153,7 @@ def describe_test(job: "JobCLI", evaluation: RunEvaluation) -> None:
             "Model": f"{task.model_info.name}{size}",
             "Test": f"{digest_line(evaluation.recorded)}, {n_example}",
         },
-        job.writer.beginning,
+        job.writer.first_command,
         run_links(tracker, {"report": "report/index.html", "config.yaml": "config.yaml"}),
     )
     tracker.set_description(text)

@@ -56,11 +56,11 @@ class RunWriter:
         if not self.state.resumed:
             links = run_links(self.tracker, {"config.yaml": "config.yaml"})
             self.tracker.set_description(
-                describe(lead="Not tested yet.", command=self.beginning, links=links)
+                describe(lead="Not tested yet.", command=self.first_command, links=links)
             )
 
     @property
-    def beginning(self) -> str:
+    def first_command(self) -> str:
         """Command line that started the run, even if a later command resumed it."""
         if not self.state.resumed:
             return command_line(config=self.directory.config)
@@ -122,7 +122,7 @@ class RunWriter:
             n_step: number of steps that replaces `job.minutes`; None to keep the settings.
             settled: whether `n_step` is final, so that it is logged as an MLflow parameter.
         """
-        self.directory.save_settings(self.beginning, self.config(n_step))
+        self.directory.save_settings(self.first_command, self.config(n_step))
         register_run(self.directory.config)
         self.tracker.log_artifact(self.directory.config)
         if n_step is not None and settled:

@@ -82,7 +82,7 @@ def perform_trusted(
             end.status = "KILLED"
             if is_child or process_rank():
                 attach_suggestion(error, "")
-            elif getattr(error, "way_on", None) is None and (line := resume_suggestion(state)):
+            elif getattr(error, "suggestion", None) is None and (line := resume_suggestion(state)):
                 attach_suggestion(error, line)
             if not process_rank() or not getattr(error, "together", False):
                 raise

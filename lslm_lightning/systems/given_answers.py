@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from lslm_lightning.contracts import Example, Prediction, Scorer
-from lslm_lightning.data.rows import language_field
-from lslm_lightning.data.strict_json import parse
-from lslm_lightning.data.text_lines import numbered_lines
-from lslm_lightning.data.values import Number, as_text
+from lslm_lightning.corpora.rows import language_field
+from lslm_lightning.corpora.strict_json import parse
+from lslm_lightning.corpora.text_lines import numbered_lines
+from lslm_lightning.corpora.values import Number, as_text
 from lslm_lightning.runs import find_run
 from lslm_lightning.runs.loading import read_config
 from lslm_lightning.runs.trust import only_trusted, resolve

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePath
 
 from lslm_lightning.contracts import Example, Generator, OutputsError, Prediction
-from lslm_lightning.data.archives import bare_name, read_file
-from lslm_lightning.data.file_names import FORMATS
-from lslm_lightning.data.strict_json import parse
-from lslm_lightning.data.text_lines import numbered_lines
-from lslm_lightning.data.values import Number, as_text
+from lslm_lightning.corpora.archives import bare_name, read_file
+from lslm_lightning.corpora.file_names import FORMATS
+from lslm_lightning.corpora.strict_json import parse
+from lslm_lightning.corpora.text_lines import numbered_lines
+from lslm_lightning.corpora.values import Number, as_text
 from lslm_lightning.safety.paths import did_you_mean
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from lslm_lightning.contracts import Purpose
-from lslm_lightning.data.catalogue import read_catalogue
+from lslm_lightning.corpora.catalogue import read_catalogue
 from lslm_lightning.runs import RunDirectory, find_run
 from lslm_lightning.runs.loading import read_config
 from lslm_lightning.task_package import NAMES

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from threading import Lock
 
-from lslm_lightning.data.locations import cache_directory
+from lslm_lightning.corpora.locations import cache_directory
 from lslm_lightning.safety.user_files import write_private
 from lslm_lightning.systems.replies import MOST_TOKENS, check_characters, known_shapes
 from lslm_lightning.types import Json, JsonObject

@@ -1,6 +1,6 @@
 """Batches as named tuples, and ragged rows of ids from which they are made."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple, Protocol, TypeVar
 
 import numpy as np
@@ -81,7 +81,9 @@ def on_device(batch: BatchT, device: torch.device) -> BatchT:
 
 
 class Batch(Protocol):
-    """Attributes of a micro-batch of any task that the training loop reads."""
+    """Micro-batch of any task, a named tuple, with the fields that the training loop reads."""
+
+    def __iter__(self) -> Iterator[object]: ...
 
     @property
     def n_token(self) -> int:

@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from lslm_lightning.optim import Schedule
-from lslm_lightning.training.task import Batch, Task
+from lslm_lightning.training.batches import Batch
+from lslm_lightning.training.lightning_internals import data_of, steps_per_validation
+from lslm_lightning.training.task import Task
 from lslm_lightning.training.token_gradients import LOSS_DIVISOR
-from lslm_lightning.training.trainer_access import data_of
 
 N_WARM = 3
 N_TIMED = 24
@@ -86,7 +87,7 @@ class Budget(Callback):
         first = min(
             self._last_final_step(task, n_step),
             n_step // 4,
-            math.ceil(self._validates_every(trainer)) - 1,
+            math.ceil(min(n_step, steps_per_validation(trainer))) - 1,
         )
         self._finalizes_at = first if first >= N_FINALIZING else 0
         self._set(trainer, n_step, step_seconds, is_final=not self._finalizes_at)
@@ -184,7 +185,8 @@ class Budget(Callback):
         left = (self.minutes * 60 - (time.monotonic() - self._began)) * (
             1 - RESERVE
         ) - self._validation_seconds
-        more = left / (step_seconds + self._validation_seconds / self._validates_every(trainer))
+        each = self._validation_seconds / steps_per_validation(trainer)
+        more = left / (step_seconds + each)
         return int(trainer.strategy.broadcast(trainer.global_step + max(1, int(more))))
 
     def _set(self, trainer: Trainer, n_step: int, step_seconds: float, is_final: bool) -> None:
@@ -194,19 +196,15 @@ class Budget(Callback):
         trainer.fit_loop.epoch_loop.max_steps = n_step
         if trainer.is_global_zero:
             self.record(n_step, is_final)
+            every = steps_per_validation(trainer)
+            seconds = f"{self._validation_seconds:.0f} s"
+            is_planned = math.isfinite(every)
+            validations = f", with a validation of {seconds} every {every:g} steps"
             print(
                 f"{self.minutes:g} minutes are {'' if is_final else 'about '}{n_step} steps of "
-                f"{step_seconds:.3f} s, with a validation of {self._validation_seconds:.0f} s "
-                f"every {self._validates_every(trainer):g} steps",
+                f"{step_seconds:.3f} s{validations if is_planned else ''}",
                 flush=True,
             )
-
-    @staticmethod
-    def _validates_every(trainer: Trainer) -> float:
-        """Return the number of optimizer steps between two validations."""
-        n_batch = trainer.val_check_batch
-        assert n_batch is not None, "validation is planned by steps, not by time"
-        return n_batch / trainer.accumulate_grad_batches
 
     def _measure_step(self, trainer: Trainer, task: Task) -> float:
         """Return the mean time of an optimizer step in seconds, measured on a copy of the task."""

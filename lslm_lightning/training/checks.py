@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, TypeVar
 from lslm_lightning.evaluation.diagnostics import is_blind
 
 if TYPE_CHECKING:
+    from lslm_lightning.models.backbone import Backbone
     from lslm_lightning.training.data import TaskData
     from lslm_lightning.training.task import Task
 
@@ -26,6 +27,24 @@ def check_kind(task: "Task", data: "TaskData", kind: type[DataT]) -> DataT:
             "choose a data.class_path of the same task"
         )
     return data
+
+
+def check_encodes_only(name: str, network: "Backbone", purpose: str) -> None:
+    """Raise an error if a network is not an encoder without a decoder.
+
+    Args:
+        name: setting that gives the network.
+        purpose: text that says what the task does instead of writing, such as "finds answers".
+
+    Raises:
+        ValueError: the network has a decoder, or no encoder.
+    """
+    if network.n_decoder_layer or not network.n_encoder_layer:
+        raise ValueError(
+            f"n_encoder_layer={network.n_encoder_layer} of {name} must be at least 1 and "
+            f"n_decoder_layer={network.n_decoder_layer} must be 0: this task {purpose} and writes "
+            "none"
+        )
 
 
 def check_has_validation_score(task: "Task", data: "TaskData") -> None:

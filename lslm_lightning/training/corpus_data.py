@@ -9,8 +9,8 @@ from pathlib import Path
 
 from lightning.pytorch import LightningDataModule, Trainer
 
-from lslm_lightning.data.corpora import Corpus, open_corpus
-from lslm_lightning.data.locations import cache_directory
+from lslm_lightning.corpora.locations import cache_directory
+from lslm_lightning.corpora.lookup import Corpus, open_corpus
 from lslm_lightning.task_package import NAMES
 from lslm_lightning.text.cache import train_once
 from lslm_lightning.text.identification import tell_language

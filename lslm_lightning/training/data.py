@@ -17,6 +17,7 @@ from lslm_lightning.text.recipes import BytePair, Recipe
 from lslm_lightning.training.batches import Batch
 from lslm_lightning.training.corpus_data import CorpusData
 from lslm_lightning.training.distributed.fsdp import data_share
+from lslm_lightning.training.lightning_internals import n_micro_batch
 from lslm_lightning.training.loaders import BatchPlan, evaluation_loader, rank_stream
 from lslm_lightning.types import JsonObject
 
@@ -219,7 +220,8 @@ class TaskData(CorpusData):
         return batches
 
     def test_dataloader(self) -> DataLoader:
-        return evaluation_loader(self, "test")
+        examples = self.examples("test")
+        return evaluation_loader(self.evaluation_batches(examples, *data_share(self.trainer)))
 
     predict_dataloader = test_dataloader
 
@@ -266,11 +268,17 @@ class TaskData(CorpusData):
         own, everyone = self.began_at
         return everyone + (n - own) * data_share(self.trainer)[1]
 
+    def current_position(self) -> int:
+        """Return the number of micro-batches that all ranks together have trained on so far."""
+        return self.position(n_micro_batch(self.trainer))
+
     def stream(self, plan: BatchPlan) -> BatchStream:
         """Return this rank's share of the batches of `plan`, from the Trainer's current position
         onwards, and store it as `train_stream`.
         """
-        self.train_stream = rank_stream(self, plan)
+        self.train_stream = rank_stream(
+            self.trainer, plan, self.current_position, self.overfit_batches
+        )
         return self.train_stream
 
     def trained_on(self, batch: Batch) -> None:

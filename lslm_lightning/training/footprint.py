@@ -21,7 +21,8 @@ from torch.utils.flop_counter import flop_registry
 from lslm_lightning.optim import decay_groups
 
 if TYPE_CHECKING:
-    from lslm_lightning.training.task import Batch, Task
+    from lslm_lightning.training.batches import Batch
+    from lslm_lightning.training.task import Task
 
 ROUNDED_TO = 512  # bytes, by CUDA's caching allocator
 

@@ -1,12 +1,14 @@
-"""All uses of private names of Lightning in training, as of lightning 2.6.6.
+"""All uses in training of private names of Lightning, and of attributes that a Trainer sets without
+declaring them, as of lightning 2.6.6.
 
 A test checks that the installed Lightning still has each of `PRIVATE_NAMES`.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from subprocess import Popen
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from lightning.fabric.plugins import ClusterEnvironment
 from lightning.pytorch import Callback, Trainer
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from lslm_lightning.training.data import TaskData
 
 R = TypeVar("R")
+CallbackT = TypeVar("CallbackT", bound=Callback)
 
 PRIVATE_NAMES: tuple[tuple[type, str], ...] = (
     (_FitLoop, "_should_accumulate"),
@@ -45,6 +48,16 @@ class TaskTrainer(Trainer):
     callbacks: list[Callback]
     datamodule: "TaskData"
     log_every_n_steps: int
+
+
+def data_of(trainer: Trainer) -> "TaskData":
+    """Return the data module of a Trainer, as a `TaskData`."""
+    return cast(TaskTrainer, trainer).datamodule
+
+
+def callbacks_of(trainer: Trainer, kind: type[CallbackT]) -> list[CallbackT]:
+    """Return the Trainer's callbacks of a class, in the order in which they are called."""
+    return [each for each in cast(TaskTrainer, trainer).callbacks if isinstance(each, kind)]
 
 
 # Loops
@@ -76,6 +89,21 @@ def n_micro_batch(trainer: Trainer) -> int:
     total = trainer.fit_loop.epoch_loop.batch_progress.total
     assert isinstance(total, _ProcessedTracker), "batches are counted when they are processed"
     return total.processed
+
+
+def steps_per_validation(trainer: Trainer) -> float:
+    """Return the mean number of optimizer steps between two validations; infinite if no number of
+    batches decides when to validate.
+    """
+    n_batch = trainer.val_check_batch
+    if not trainer.enable_validation or n_batch is None:  # None for validations by time
+        return math.inf
+    n_epoch = trainer.check_val_every_n_epoch
+    n_train = trainer.num_training_batches  # infinite for a stream, whose first epoch never ends
+    if n_epoch and math.isfinite(n_train):
+        # counted anew in each epoch, and the last batches of an epoch may lead to none
+        n_batch = n_epoch * n_train / max(1, n_train // n_batch)
+    return n_batch / trainer.accumulate_grad_batches
 
 
 # Processes

@@ -1,17 +1,15 @@
 """DataLoaders of whole batches for one rank of a training or an evaluation."""
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from lightning.pytorch import Trainer
 from torch.utils.data import DataLoader
 
+from lslm_lightning.contracts import Example
 from lslm_lightning.data.batching import BatchStream, limited
 from lslm_lightning.training.batches import EvaluationBatch
 from lslm_lightning.training.distributed.fsdp import data_share
-
-if TYPE_CHECKING:
-    from lslm_lightning.training.data import TaskData
 
 Item = TypeVar("Item")
 
@@ -30,33 +28,31 @@ class BatchPlan(Protocol):
         """
 
 
-def rank_stream(data: "TaskData", plan: BatchPlan) -> BatchStream:
-    """Return this rank's share of the batches of `plan`, from the Trainer's current position
-    onwards.
+def rank_stream(
+    trainer: Trainer, plan: BatchPlan, position: Callable[[], int], overfit_batches: int | float
+) -> BatchStream:
+    """Return this rank's share of the batches of `plan`, from the current position onwards.
+
+    Args:
+        position: returns the number of micro-batches that all ranks have trained on.
+        overfit_batches: as in `TaskData`.
     """
-    trainer = data.trainer
     rank, world = data_share(trainer)
     n_batch = len(plan)
     epoch: Callable[[int], Sequence] = plan
-    if data.overfit_batches:
-        n_batch = min(n_batch, limited(max(1, n_batch // world), data.overfit_batches) * world)
+    if overfit_batches:
+        n_batch = min(n_batch, limited(max(1, n_batch // world), overfit_batches) * world)
         kept = plan(0)[:n_batch]
         epoch = lambda _: kept  # noqa: E731
     return BatchStream(
         epoch,
         n_batch,
-        lambda: data.position(n_processed(trainer)),
+        position,
         rank,
         world,
         trainer.accumulate_grad_batches,
         trainer.limit_train_batches,
     )
-
-
-def n_processed(trainer: Trainer) -> int:
-    """Return the number of micro-batches that this process has trained on."""
-    total = trainer.fit_loop.epoch_loop.batch_progress.total
-    return total.processed  # type: ignore[attr-defined]  # set in Lightning's subclass
 
 
 def rank_share(trainer: Trainer, batches: Sequence[Item]) -> list[Item] | list[list[int]]:
@@ -90,10 +86,9 @@ def batch_loader(
     )
 
 
-def evaluation_loader(data: "TaskData", split: str) -> DataLoader:
-    """Return a DataLoader of this rank's evaluation batches of the split. A rank without examples
-    gets one empty batch, as in `rank_share`.
+def evaluation_loader(batches: Sequence[Sequence[Example]]) -> DataLoader:
+    """Return a DataLoader of this rank's evaluation batches. A rank without examples gets one empty
+    batch, as in `rank_share`.
     """
-    batches = data.evaluation_batches(data.examples(split), *data_share(data.trainer))
     together = [EvaluationBatch(batch) for batch in batches or [[]]]
     return DataLoader(together, batch_size=None)  # type: ignore[arg-type]  # a list is a dataset

@@ -17,7 +17,7 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from lslm_lightning.optim import Cosine, decay_groups
 from lslm_lightning.training.distributed.fsdp import GROUPS
-from lslm_lightning.training.trainer_access import callbacks_of
+from lslm_lightning.training.lightning_internals import callbacks_of
 from lslm_lightning.types import Json, JsonObject, Settings, StateDict
 
 NOT_SETTINGS = ("params", "initial_lr")
@@ -33,6 +33,7 @@ Changes: TypeAlias = Mapping[str, tuple[Json, Json]]  # values before and now, b
 
 # Optimizer and schedule of a task where nothing else is set. The optimizer is written as in a
 # config: the parser shows and changes parts of a default that several constructors share only so.
+# Its help shows what is written here, so the learning rate is, which is PyTorch's own too.
 ADAMW: OptimizerCallable = {  # type: ignore[assignment]  # `Task` calls `optimizer_builder`
     "class_path": "torch.optim.AdamW",
     "init_args": {"lr": 1e-3, "weight_decay": 0.01, "fused": True},
@@ -342,9 +343,7 @@ def keep_patience(trainer: Trainer, states: Mapping[str, StateDict]) -> None:
     Args:
         states: saved states of callbacks by state key.
     """
-    for callback in callbacks_of(trainer):
-        if not isinstance(callback, EarlyStopping):
-            continue
+    for callback in callbacks_of(trainer, EarlyStopping):
         state = states.get(callback.state_key, {})
         if state and state["patience"] != callback.patience:
             if trainer.is_global_zero:

@@ -120,10 +120,6 @@ class PairData(BudgetData):
         return "source target"
 
     def encoded(self, split: str) -> Pairs:
-        return self.pairs(split)
-
-    def pairs(self, split: str) -> Pairs:
-        """Encode the pairs of the split, and store in `counts` how many are left out or cut."""
         texts = [pair for row in self.rows(split) for pair in self.to_pairs(row)]
         tokenizer = self.tokenizer
         source = Ragged(

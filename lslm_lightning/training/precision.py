@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from lslm_lightning.training.task import Batch, Task
+    from lslm_lightning.training.batches import Batch
+    from lslm_lightning.training.task import Task
 
 AUTO = "auto"
 SINGLE = "32-true"
@@ -112,9 +113,8 @@ def trial_step(task: "Task", batch: "Batch", device: torch.device) -> Callable[[
     """
     probes = {half: copy.deepcopy(task).to(device).train() for half in (False, True)}
     n_id = task.tokenizer.vocab_size
-    batch = type(batch)(
-        *(on_device(v, device, n_id) if isinstance(v, Tensor) else v for v in batch)
-    )
+    kind: Callable[..., Batch] = type(batch)
+    batch = kind(*(on_device(v, device, n_id) if isinstance(v, Tensor) else v for v in batch))
 
     def step(half: bool) -> None:
         """Do one forward and backward pass, under bfloat16 autocast if `half`."""

@@ -3,8 +3,8 @@
 import os
 import signal
 import stat
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from types import FrameType
 from typing import TypeAlias
 
@@ -20,8 +20,8 @@ class Interrupted(BaseException):
 
     Attributes:
         signum: the signal, SIGINT for Ctrl-C.
-        way_on: one line on how to continue the run; None if this is unknown when the exception is
-            raised.
+        suggestion: one line on how to continue the run; None if this is unknown when the
+            exception is raised.
         together: whether all ranks stop at the same step.
     """
 
@@ -29,7 +29,7 @@ class Interrupted(BaseException):
         super().__init__(message or f"interrupted by {signal.Signals(signum).name}")
         self.signum = signum
         self.together = together
-        self.way_on: str | None = None
+        self.suggestion: str | None = None
 
 
 def stopping_signals() -> list[signal.Signals]:
@@ -62,11 +62,16 @@ def stop_at_once(signum: int, frame: FrameType | None) -> None:
 
 
 @contextmanager
-def stoppable() -> Iterator[None]:
-    """Raise `Interrupted` for signals that ask the process to stop, inside the context."""
-    before = {number: signal.signal(number, stop_at_once) for number in stopping_signals()}
+def handling(handlers: Mapping[int, Handler]) -> Iterator[None]:
+    """Handle signals by the given handlers inside the context, then by the earlier ones again."""
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, earlier in before.items():
+            signal.signal(number, earlier)
+
+
+def stoppable() -> AbstractContextManager[None]:
+    """Raise `Interrupted` for signals that ask the process to stop, inside the context."""
+    return handling(dict.fromkeys(stopping_signals(), stop_at_once))

@@ -15,8 +15,7 @@ class StreamBatch(NamedTuple):
     """Windows of running text, as in `WindowBatch`, and their position in the stream.
 
     Attributes:
-        lane: number of the lane that the windows come from; a lane is a part of the stream that is
-            read in order.
+        lane: number of the lane that the windows come from; see `ShardedStreams`.
         place: position in the lane after these windows.
     """
 
@@ -89,7 +88,7 @@ class StreamedWindows(IterableDataset):
         if lanes.n_lane % n_reader:
             raise ValueError(
                 f"data.n_lane={lanes.n_lane} must be a multiple of the {world} processes times "
-                f"data.num_workers={n_worker}, so that each reads a part of its own; try "
+                f"data.num_workers={n_worker}, so that each reads lanes of its own; try "
                 f"{n_reader * -(-lanes.n_lane // n_reader)}"
             )
         self.lanes = lanes

@@ -5,7 +5,7 @@ import os
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar
 
 import torch
 import torchmetrics
@@ -23,8 +23,9 @@ from lslm_lightning.renamed import TASK_METHODS, renamed_weights
 from lslm_lightning.text.tokenizer import Tokenizer
 from lslm_lightning.training.accumulation import MeanNats
 from lslm_lightning.training.answering import Answering
-from lslm_lightning.training.batches import EvaluationBatch
+from lslm_lightning.training.batches import Batch, EvaluationBatch
 from lslm_lightning.training.callbacks.evaluation import EvaluationCallback
+from lslm_lightning.training.callbacks.progress import Reporter
 from lslm_lightning.training.data import TaskData
 from lslm_lightning.training.data_requirements import DataRequirements
 from lslm_lightning.training.distributed.fsdp import (
@@ -37,6 +38,7 @@ from lslm_lightning.training.distributed.fsdp import (
     reshard,
     unshard,
 )
+from lslm_lightning.training.lightning_internals import callbacks_of, data_of
 from lslm_lightning.training.model_info import ModelInfo
 from lslm_lightning.training.optimizer_settings import ADAMW, COSINE, optimizer_builder
 from lslm_lightning.training.precision import weights_cast_once
@@ -47,14 +49,11 @@ from lslm_lightning.training.token_gradients import (
     check_finite,
     micro_batch_seed,
 )
-from lslm_lightning.training.trainer_access import callbacks_of, data_of
 from lslm_lightning.training.training_state import TrainingState
 from lslm_lightning.training.validation import Validation
 from lslm_lightning.types import StateDict
 
 LABEL_SMOOTHING = 0.0
-
-Batch: TypeAlias = Any  # a named tuple with `n_token`; each task knows the other fields of its own
 
 
 class Task(LightningModule, ABC):
@@ -190,8 +189,10 @@ class Task(LightningModule, ABC):
     # What every task defines
 
     @abstractmethod
-    def loss(self, batch: Batch, label_smoothing: float = LABEL_SMOOTHING) -> Tensor:
-        """Return the total loss in nats over the batch's `n_token` target tokens, a scalar."""
+    def loss(self, batch: Any, label_smoothing: float = LABEL_SMOOTHING) -> Tensor:
+        """Return the total loss in nats over the batch's `n_token` target tokens, a scalar. The
+        batch is a `Batch` of the task's own data, whose other fields only the task knows.
+        """
 
     @abstractmethod
     def answer(self, examples: Sequence[Example]) -> list[Prediction]:
@@ -298,13 +299,14 @@ class Task(LightningModule, ABC):
             checkpoint["state_dict"] = renamed_weights(checkpoint["state_dict"])
         self.training_state.load(checkpoint)
 
-    # Validation and test: exact sums over the split; answers are scored by the callback
+    # Validation and test: exact sums over the split; answers are scored by a callback
 
     def configure_callbacks(self) -> list[Callback]:
-        """Return a callback that scores answers, unless the Trainer already has one."""
-        callbacks = callbacks_of(self.trainer)
-        has_one = any(isinstance(callback, EvaluationCallback) for callback in callbacks)
-        return [] if has_one else [EvaluationCallback()]
+        """Return the callbacks that score answers and log the training curve, of those that the
+        Trainer does not have already.
+        """
+        own = (EvaluationCallback(), Reporter(shown=False))
+        return [each for each in own if not callbacks_of(self.trainer, type(each))]
 
     def on_validation_epoch_start(self) -> None:
         self.validation.start(self.trainer)
@@ -315,9 +317,9 @@ class Task(LightningModule, ABC):
             self.validation_loss.update(self.loss(batch), batch.n_token)
 
     def on_validation_epoch_end(self) -> None:
-        values = self.validation.values(*self.validation.totals(), data_of(self.trainer))
-        for name, value in values.items():
-            self.log(name, self.validation_loss if name == "val/loss" else value)
+        totals = self.validation.totals()
+        self.log("val/loss", self.validation_loss)
+        self.log_dict(self.validation.values(*totals, data_of(self.trainer)))
         reshard(self)
 
     # weights are whole while a test or a prediction runs

@@ -13,6 +13,17 @@ from lslm_lightning.training.distributed.fsdp import local
 LOSS_DIVISOR = 1024.0
 
 
+def total_nats(loss: float, n_micro_batch: int) -> float:
+    """Return the total loss in nats of some training steps, given the sum of the losses that
+    Lightning reports for them.
+
+    Args:
+        n_micro_batch: number of micro-batches in an optimizer step, by which Lightning has divided
+            each loss.
+    """
+    return loss * LOSS_DIVISOR * n_micro_batch
+
+
 class NotFiniteError(ArithmeticError):
     """Error for a loss or a weight that is nan or infinite."""
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from lslm_lightning.optim import decay_groups
 from lslm_lightning.training.distributed.fsdp import by_mesh, data_share
+from lslm_lightning.training.lightning_internals import data_of
 from lslm_lightning.training.optimizer_settings import name_of, recorded
-from lslm_lightning.training.trainer_access import data_of
 from lslm_lightning.types import JsonObject, StateDict
 
 if TYPE_CHECKING:
@@ -37,9 +37,7 @@ class TrainingState:
         checkpoint["tokenizer_digest"] = self.task.tokenizer.digest
         checkpoint["world_size"] = data_share(trainer)[1]
         checkpoint["accumulate"] = trainer.accumulate_grad_batches
-        batches = trainer.fit_loop.epoch_loop.batch_progress.total
-        n_batch = batches.processed  # type: ignore[attr-defined]  # typed as the base class
-        checkpoint["position"] = data.position(n_batch)
+        checkpoint["position"] = data.current_position()
         checkpoint["data"] = data.identity
         checkpoint["limit_train_batches"] = trainer.limit_train_batches
         checkpoint["optimizers"] = [recorded(optimizer) for optimizer in trainer.optimizers]

@@ -10,8 +10,8 @@ from lightning.pytorch import Trainer
 from lslm_lightning.decoding import AnySearch
 from lslm_lightning.evaluation.evaluation_set import evaluation_set
 from lslm_lightning.training.distributed.fsdp import data_share
+from lslm_lightning.training.lightning_internals import data_of
 from lslm_lightning.training.token_gradients import check_finite
-from lslm_lightning.training.trainer_access import data_of
 
 if TYPE_CHECKING:
     from lslm_lightning.training.data import TaskData
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Validation:
-    """Computes the loss and other values that a validation logs; a subclass may add values.
+    """Computes the values that a validation logs, the loss first; a subclass may add values.
 
     Args:
         task: the task that is validated; its `validation_loss` holds the sums.
@@ -31,14 +31,14 @@ class Validation:
     # What a subclass may change
 
     def values(self, nats: float, n_token: int, data: TaskData) -> dict[str, float]:
-        """Return the values to log, by name.
+        """Return the values to log besides `val/loss`, by name.
 
         Args:
             nats: total loss over the split in nats.
             n_token: number of target tokens of the split.
             data: data module that was validated on.
         """
-        return {"val/loss": nats / max(1, n_token)}
+        return {}
 
     def names(self, data: TaskData) -> list[str]:
         """Return the names of all values that a validation on these data may log. A metric whose

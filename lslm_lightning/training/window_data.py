@@ -8,17 +8,17 @@ import torch
 from torch.utils.data import DataLoader
 
 from lslm_lightning.contracts import Example
-from lslm_lightning.data.locations import cache_directory
+from lslm_lightning.corpora.locations import cache_directory
+from lslm_lightning.corpora.rows import text_of
 from lslm_lightning.data.packing import Chunks, Contiguous, Windows, in_order, pack, packed_name
 from lslm_lightning.data.prepared import Prepared
-from lslm_lightning.data.rows import text_of
 from lslm_lightning.data.sharded_streams import ShardedStreams
 from lslm_lightning.data.stream import Stream
 from lslm_lightning.text.recipes import BytePair, Recipe, TokenizerFile
 from lslm_lightning.training.batches import Batch, WindowBatch
 from lslm_lightning.training.data import Sizes, TaskData
 from lslm_lightning.training.distributed.fsdp import data_share
-from lslm_lightning.training.loaders import BatchPlan, batch_loader, n_processed, rank_share
+from lslm_lightning.training.loaders import BatchPlan, batch_loader, rank_share
 from lslm_lightning.training.packed_text import (
     CircularTokens,
     PackedIds,
@@ -55,9 +55,9 @@ class WindowData(TaskData):
         contiguous: read `batch_size` rows of text in order instead of windows in random order, so
             that the state of a recurrent network is carried from batch to batch (truncated
             back-propagation through time over `context` steps); see `data.packing.Contiguous`.
-        n_lane: number of parts of a stream that are read in parallel, a multiple of the number of
-            processes times num_workers; see `data.sharded_streams.ShardedStreams`.
-        buffer: number of documents that each part of a stream holds in memory and shuffles
+        n_lane: number of lanes, the parts of a stream that are read in parallel; a multiple of the
+            number of processes times num_workers. See `data.sharded_streams.ShardedStreams`.
+        buffer: number of documents that each lane of a stream holds in memory and shuffles
             together.
         n_tokenizer_text: number of texts at the beginning of a stream on which the tokenizer is
             trained.
@@ -248,7 +248,6 @@ class WindowData(TaskData):
         )
 
     def train_dataloader(self) -> DataLoader:
-        trainer = self.trainer
         if self.stream_of_texts is not None:
             lanes = ShardedStreams(
                 self.stream_of_texts,
@@ -261,7 +260,7 @@ class WindowData(TaskData):
             )
             share = (*data_share(self.trainer), self.num_workers)
             windows = StreamedWindows(
-                lanes, lambda: self.position(n_processed(trainer)), self._progress.positions, *share
+                lanes, self.current_position, self._progress.positions, *share
             )
             return batch_loader(self.trainer, windows, None, self.num_workers)
         plan: BatchPlan

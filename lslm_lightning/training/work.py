@@ -114,7 +114,7 @@ class TrainingWork(Work):
     Args:
         start: number of steps that a resumed training did before; 0 for a new one.
         total: number of steps of the whole training; None if unknown.
-        steps_per_validation: number of steps between two validations; None without validations.
+        steps_per_validation: number of steps between two validations; infinite without validations.
         clock: returns seconds since a fixed moment.
         what: text before the numbers, such as "step".
     """
@@ -123,7 +123,7 @@ class TrainingWork(Work):
         self,
         start: int,
         total: int | None,
-        steps_per_validation: float | None = None,
+        steps_per_validation: float = math.inf,
         clock: Clock = time.monotonic,
         what: str = "step",
     ) -> None:
@@ -202,7 +202,7 @@ class TrainingWork(Work):
 
     def _validations_left(self) -> int:
         every = self.steps_per_validation
-        if not every or not math.isfinite(every) or self.total is None:
+        if not math.isfinite(every) or self.total is None:
             return 0
         return max(0, int(self.total / every + 1e-9) - int(self.done / every + 1e-9))
 

@@ -22,9 +22,7 @@ class LanguageModelValidation(Validation):
     """Loss, perplexity and bits per byte of a language model on the validation split."""
 
     def values(self, nats: float, n_token: int, data: TaskData) -> dict[str, float]:
-        values = super().values(nats, n_token, data) | {
-            "val/perplexity": math.exp(min(700.0, nats / max(1, n_token)))
-        }
+        values = {"val/perplexity": math.exp(min(700.0, nats / max(1, n_token)))}
         assert isinstance(data, WindowData)
         if self._covers_bytes(data):
             values["val/bits_per_byte"] = (

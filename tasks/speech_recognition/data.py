@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lslm_lightning.audio.front_end import FrontEnd
 from lslm_lightning.contracts import Example
-from lslm_lightning.data.rows import references_of
+from lslm_lightning.corpora.rows import references_of
 from lslm_lightning.decoding.alignment import frames_needed
 from lslm_lightning.models.subsampling import Count
 from lslm_lightning.text.recipes import BytePair, Recipe

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from lslm_lightning.contracts import Example
-from lslm_lightning.data.rows import language_field, references_of, text_of
+from lslm_lightning.corpora.rows import language_field, references_of, text_of
 from lslm_lightning.text.recipes import BytePair, Recipe
 from lslm_lightning.training.budget_data import MAX_TOKENS
 from lslm_lightning.training.corpus_data import stated_language

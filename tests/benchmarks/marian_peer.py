@@ -123,7 +123,7 @@ def endless(data: TranslationData) -> Iterator[PairBatch]:
     """Batches of at most `max_tokens` padded positions, of like length, in a new order every
     epoch.
     """
-    pairs = data.pairs("train")
+    pairs = data.encoded("train")
     plan = TokenBudget(np.stack([pairs.source.lengths, pairs.target.lengths], 1), data.max_tokens)
     epoch = 0
     while True:

@@ -33,7 +33,7 @@ from importlib import import_module
 from pathlib import Path
 
 order = json.load(sys.stdin)
-for name in ("lslm_lightning.data.corpora", "lslm_lightning.corpora"):
+for name in ("lslm_lightning.corpora.lookup", "lslm_lightning.data.corpora"):
     try:
         open_corpus = import_module(name).open_corpus
         break

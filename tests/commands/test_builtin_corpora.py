@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from lslm_lightning.data.builtin import cldr
+from lslm_lightning.corpora.builtin import cldr
 
 CONFIG = Path(__file__).parents[2] / "configs/translation/cldr_demo.yaml"
 

@@ -139,7 +139,7 @@ def test_scores_can_be_computed_again_from_what_was_written(lslm, translation, o
             ),
         )
     ]
-    from lslm_lightning.data.corpora import open_corpus
+    from lslm_lightning.corpora.lookup import open_corpus
     from tasks.translation.data import TranslationData
 
     data = TranslationData("pairs", None, source_language="en", target_language="zh")

@@ -11,11 +11,11 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from lslm_lightning.data.archives import read_file
+from lslm_lightning.corpora.archives import read_file
 from lslm_lightning.data.sharded_streams import ShardedStreams, StreamCursor
 from lslm_lightning.data.stream import Stream, format_of
 from lslm_lightning.text.recipes import Bytes
-from tests.data.test_roads import PACK
+from tests.corpora.test_roads import PACK
 
 CONTEXT = 8
 BATCH = 3

@@ -13,7 +13,7 @@ from itertools import chain, count, repeat
 import pytest
 
 from lslm_lightning.contracts import CannotError, Example
-from lslm_lightning.data.locations import cache_directory
+from lslm_lightning.corpora.locations import cache_directory
 from lslm_lightning.evaluation.diagnostics import run_checks
 from lslm_lightning.metrics.likelihood import BitsPerByte
 from lslm_lightning.systems.endpoint import Endpoint, EndpointError

@@ -6,9 +6,9 @@ import json
 import pytest
 
 from lslm_lightning.contracts import Example, OutputsError
-from lslm_lightning.data.text_lines import lines_of
+from lslm_lightning.corpora.text_lines import lines_of
 from lslm_lightning.systems.outputs import Outputs
-from tests.data.test_roads import PACK
+from tests.corpora.test_roads import PACK
 
 RUSSIAN = "Привет, как дела? Сегодня хорошая погода, и мы идём гулять в парк с собакой."
 EXAMPLES = [Example(str(i), f"source {i}", ("reference",)) for i in range(3)]

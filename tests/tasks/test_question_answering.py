@@ -325,7 +325,7 @@ def test_the_question_in_words(tmp_path):
 def test_answers_are_learned_to_be_written_or_left_out(tmp_path):
     folder = question_corpus.write(tmp_path / "q", language="zh")
     data = GenerativeData(str(folder), Characters(), max_source_length=40, max_target_length=6)
-    pairs = data.pairs("train")
+    pairs = data.encoded("train")
     examples = data.examples("train")[:8]
     assert len(pairs) == 60, "nothing is an answer too"
     torch.manual_seed(0)

@@ -9,7 +9,7 @@ import pytest
 import sacrebleu
 
 from lslm_lightning.contracts import Prediction
-from lslm_lightning.data.corpora import open_corpus
+from lslm_lightning.corpora.lookup import open_corpus
 from lslm_lightning.metrics.bleu import Bleu, Chrf, Ter
 from lslm_lightning.metrics.error_rate import WordErrorRate
 from lslm_lightning.metrics.rouge import Rouge
@@ -206,7 +206,7 @@ def test_an_empty_reference_beside_others(field: str, put) -> None:
 
 
 def test_a_row_without_any_reference_is_dropped_as_a_whole(put) -> None:
-    from lslm_lightning.data.rows import without_empty
+    from lslm_lightning.corpora.rows import without_empty
 
     rows = [{"id": "1", "en": "a", "de": ["", " "]}, {"id": "2", "en": "b", "de": ["", "y"]}]
     assert without_empty("c", rows, ("en", "de"), "drop") == [{"id": "2", "en": "b", "de": ["y"]}]

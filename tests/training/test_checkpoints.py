@@ -8,7 +8,7 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from lslm_lightning.optim import Constant, Cosine, InverseSquareRoot, Linear, WarmupStableDecay
-from lslm_lightning.training.budget import Budget
+from lslm_lightning.training.budget import RESERVE, Budget
 from lslm_lightning.training.callbacks.checkpoints import Checkpoints
 from lslm_lightning.training.distributed.checkpoint_io import (
     AtomicCheckpointIO,
@@ -223,6 +223,34 @@ def test_a_machine_that_becomes_slower_leaves_the_steps_so_far_as_they_were(
     assert trainer.global_step == n_step
     assert n_step < steps[0][0] or slows_at > 50, "it is settled at step 60 or later"
     assert [rate for _, rate in rates] == [schedule(step, n_step) for step, _ in rates]
+
+
+def test_a_budget_counts_validations_of_every_other_epoch(translation_data, monkeypatch, capsys):
+    """A validation takes as long as 100 steps: their number decides how many steps fit."""
+
+    class Stop(Callback):
+        def on_train_batch_end(self, trainer, task, *args):
+            trainer.should_stop = True
+
+    monkeypatch.setattr(Budget, "_measure_step", lambda self, trainer, task: 0.01)
+    monkeypatch.setattr(Budget, "_measure_validation", lambda self, trainer, task: 1.0)
+    for n_epoch in (1, 2):
+        data = translation_data(n_validation_example=0)
+        n_step: list[int] = []
+        budget = Budget(1.0, lambda n, is_final, n_step=n_step: n_step.append(n))
+        trainer = fit(
+            translation_task(data, schedule=Cosine(0)),
+            data,
+            [Clock(monkeypatch, lambda step: 0.0), budget, Stop()],
+            max_steps=-1,
+            max_epochs=-1,
+            limit_val_batches=1,
+            val_check_interval=1.0,
+            check_val_every_n_epoch=n_epoch,
+        )
+        every = n_epoch * trainer.num_training_batches
+        assert f"a validation of 1 s every {every} steps" in capsys.readouterr().out
+        assert n_step == [int((60 * (1 - RESERVE) - 1.0) / (0.01 + 1.0 / every))]
 
 
 @pytest.mark.parametrize("settings", [{"accumulate_grad_batches": 3}, {"val_check_interval": 20}])

@@ -53,7 +53,7 @@ def test_a_row_without_references_counts_as_empty(translation_data, monkeypatch)
     )
     assert data.to_pairs(data.rows("train")[0])[0][1] == ""
     data._tokenizer = translation_data().tokenizer
-    assert len(data.pairs("train")) == 0
+    assert len(data.encoded("train")) == 0
     assert data.counts["train_empty_left_out"] == 60
 
 

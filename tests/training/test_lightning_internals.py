@@ -1,10 +1,13 @@
-"""Private names of Lightning that training uses are in the installed one."""
+"""Private names of Lightning that training uses are in the installed one, and validations come as
+often as is said.
+"""
 
 import ast
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
-from lightning.pytorch import Trainer
+from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.plugins.environments import LightningEnvironment
 
 import lslm_lightning
@@ -15,7 +18,9 @@ from lslm_lightning.training.lightning_internals import (
     PRIVATE_NAMES,
     MonitoredLauncher,
     monitor_launch,
+    steps_per_validation,
 )
+from tests.training.conftest import fit, translation_task
 
 QUIET = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
 
@@ -75,3 +80,56 @@ def test_processes_are_started_once_and_watched(
     assert launcher.launch(lambda x, y: x + y, 1, y=2) == 3
     assert launcher.launch(lambda: "again") == "again"
     assert launched == [["a process"]]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"val_check_interval": 5},
+        {"val_check_interval": 4, "accumulate_grad_batches": 2},
+        {"val_check_interval": 1.0, "check_val_every_n_epoch": 1},
+        {"val_check_interval": 3, "check_val_every_n_epoch": 1},
+        {"val_check_interval": 1.0, "check_val_every_n_epoch": 2},
+        {"val_check_interval": 0.5, "check_val_every_n_epoch": 2},
+        {"val_check_interval": 3, "check_val_every_n_epoch": 3},
+    ],
+    ids=str,
+)
+def test_validations_are_as_far_apart_as_is_said(settings, translation_data) -> None:
+    class Validations(Callback):
+        n = 0
+        every = 0.0
+
+        def on_validation_end(self, trainer, task) -> None:
+            self.n += 1
+            self.every = steps_per_validation(trainer)
+
+    data = translation_data(n_validation_example=0)
+    seen = Validations()
+    trainer = fit(
+        translation_task(data),
+        data,
+        [seen],
+        max_steps=-1,
+        max_epochs=6,
+        limit_val_batches=1,
+        **settings,
+    )
+    assert seen.n == int(trainer.global_step / seen.every + 1e-9) > 1
+
+
+def test_without_validation_there_is_no_number_of_steps_between_two(translation_data) -> None:
+    data = translation_data()
+    assert steps_per_validation(fit(translation_task(data), data, max_steps=1)) == float("inf")
+
+
+def test_in_the_one_epoch_of_a_stream_validations_are_counted_by_batches() -> None:
+    trainer = SimpleNamespace(
+        enable_validation=True,
+        val_check_batch=500,
+        check_val_every_n_epoch=1,
+        num_training_batches=float("inf"),
+        accumulate_grad_batches=2,
+    )
+    assert steps_per_validation(trainer) == 250

@@ -11,6 +11,7 @@ from lightning.pytorch.loggers import CSVLogger
 from lslm_lightning.models.transformer import Transformer
 from lslm_lightning.optim import Constant, Linear
 from lslm_lightning.text.recipes import Characters
+from lslm_lightning.training.callbacks.progress import Reporter
 from tasks.translation.data import TranslationData
 from tasks.translation.task import TranslationTask
 
@@ -89,3 +90,29 @@ def test_training_stops_where_the_score_does_not_rise(data, make_trainer):
     trainer.fit(task, datamodule=data)
     assert trainer.current_epoch == 3
     assert stop.best_score == columns(trainer)["val/bleu"][trainer.global_step // 3 - 1]
+
+
+def test_the_training_loss_is_logged_once_with_or_without_our_reporter(data, make_trainer):
+    curves = []
+    for callbacks in ([], [Reporter(shown=False)]):
+        task = make_task(data)
+        calls: list[int] = []
+        loss = task.loss
+
+        def counted(batch, label_smoothing=0.0, loss=loss, calls=calls):
+            calls.append(batch.n_token)
+            return loss(batch, label_smoothing)
+
+        task.loss = counted
+        trainer = make_trainer(*callbacks, max_epochs=2, num_sanity_val_steps=0)
+        trainer.fit(task, datamodule=data)
+        found = columns(trainer)
+        curves.append({name: found[name] for name in ("train/loss", "train/tokens", "val/loss")})
+        assert list(found["train/loss"]) == list(range(1, trainer.global_step + 1))
+        assert len(found["val/loss"]) == 2
+        n_val_batch = sum(map(int, trainer.num_val_batches))
+        assert len(calls) == trainer.global_step + 2 * n_val_batch, "nothing is computed twice"
+        losses = list(found["train/loss"].values())
+        assert losses[-1] < losses[0]
+        assert float(trainer.callback_metrics["train/loss"]) == pytest.approx(losses[-1])
+    assert curves[0] == curves[1]

@@ -41,7 +41,7 @@ def test_gradient_is_that_of_the_mean_over_the_tokens_of_the_whole_window(transl
     expected = copy.deepcopy(task)
     fit(task, data, max_steps=1, accumulate_grad_batches=3, precision="64-true")
     stream = data.train_stream
-    pairs = data.pairs("train")
+    pairs = data.encoded("train")
     batches = [pairs[stream[i]] for i in range(3)]
     n_token = [b.n_token for b in batches]
     assert len(set(n_token)) > 1, "the batches must be ragged for this to prove anything"
@@ -54,7 +54,7 @@ def test_gradient_is_that_of_the_mean_over_the_tokens_of_the_whole_window(transl
 
 def test_n_token_counts_what_the_loss_sums(translation_data, text_data):
     data = translation_data()
-    pairs = data.pairs("train")
+    pairs = data.encoded("train")
     batch = pairs[[0, 5, 17]]
     assert batch.n_token == int((batch.target[:, 1:] != data.tokenizer.pad_id).sum())
     assert batch.n_source_token == int((~batch.source_pad).sum())
@@ -129,7 +129,7 @@ def test_a_few_examples_are_learned_by_heart(kind, translation_data, text_data):
         else language_task(data, **settings)
     )
     batch = (
-        data.pairs("train")[[3, 9, 5]] if kind == "translation" else data.packed("train")[[0, 40]]
+        data.encoded("train")[[3, 9, 5]] if kind == "translation" else data.packed("train")[[0, 40]]
     )
     optimizer = adam(task.parameters())
     for _ in range(300):

@@ -1,6 +1,9 @@
 """Training curve: loss, learning rate and tokens per second over the steps."""
 
+from __future__ import annotations
+
 import time
+from typing import TYPE_CHECKING
 
 import torch
 from lightning.pytorch import Trainer
@@ -9,9 +12,11 @@ from torch import Tensor
 from lslm_lightning.training.accumulation import TrainingSums
 from lslm_lightning.training.distributed.fsdp import data_share
 from lslm_lightning.training.lightning_internals import TaskTrainer
-from lslm_lightning.training.task import Task
-from lslm_lightning.training.token_gradients import LOSS_DIVISOR, check_finite
+from lslm_lightning.training.token_gradients import check_finite, total_nats
 from lslm_lightning.types import StateDict
+
+if TYPE_CHECKING:
+    from lslm_lightning.training.task import Task
 
 # metrics that callbacks can monitor
 CURVE = ("train/loss", "train/learning_rate", "train/tokens_per_second")
@@ -119,7 +124,7 @@ class TrainingCurve:
         Args:
             sums: result of `totals`. Call it first: it waits for a GPU, and the clock is read here.
         """
-        nats = sums[0] * LOSS_DIVISOR * trainer.accumulate_grad_batches
+        nats = total_nats(sums[0], trainer.accumulate_grad_batches)
         check_finite(nats, task.global_step, self.last_step)  # on a GPU it was not checked yet
         seconds = self.seconds
         self.train_seconds += seconds
@@ -147,7 +152,7 @@ class TrainingCurve:
         values: dict[str, float] = {}
         # the loss leads: MLflow's page of two runs begins with what was logged first
         if (rate := learning_rate(trainer)) is not None:
-            nats = loss * LOSS_DIVISOR * trainer.accumulate_grad_batches
+            nats = total_nats(loss, trainer.accumulate_grad_batches)
             values = {"train/loss": nats / max(1, n_target), "train/learning_rate": rate}
         values["train/tokens_per_second"] = n_token / seconds
         trainer.callback_metrics.update(

@@ -28,7 +28,7 @@ from lslm_lightning.tracking.tracker import Tracker
 from lslm_lightning.training.accumulation import CorpusScore
 from lslm_lightning.training.data import TaskData
 from lslm_lightning.training.distributed.fsdp import data_share, splits_layers
-from lslm_lightning.training.trainer_access import data_of
+from lslm_lightning.training.lightning_internals import data_of
 
 if TYPE_CHECKING:
     from lslm_lightning.training.task import Task

@@ -2,33 +2,26 @@
 # mypy: disable-error-code="override, assignment"
 # (hooks of our callbacks are called with our Task)
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Sequence
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from lightning.pytorch import Callback, Trainer
 from torch import Tensor
 
+from lslm_lightning.training.batches import Batch
 from lslm_lightning.training.callbacks.curve import TrainingCurve, learning_rate
 from lslm_lightning.training.callbacks.training_display import TrainingDisplay
 from lslm_lightning.training.display import Display
-from lslm_lightning.training.lightning_internals import TaskTrainer, is_accumulating, n_micro_batch
-from lslm_lightning.training.task import Task
+from lslm_lightning.training.lightning_internals import TaskTrainer, is_accumulating
 from lslm_lightning.training.work import Work
 from lslm_lightning.types import StateDict
 
+if TYPE_CHECKING:
+    from lslm_lightning.training.task import Task
+
 T = TypeVar("T")
-
-
-class CountedBatch(Protocol):
-    """Batch with its number of target and source tokens."""
-
-    @property
-    def n_token(self) -> int:
-        """Number of target tokens to predict."""
-
-    @property
-    def n_source_token(self) -> int:
-        """Number of source tokens."""
 
 
 class Reporter(Callback):
@@ -74,7 +67,7 @@ class Reporter(Callback):
         print(
             f"resuming from step {trainer.global_step} of {task.n_step}, "
             f"epoch {trainer.current_epoch}, "
-            f"micro-batch {trainer.datamodule.position(n_micro_batch(trainer)):,}, "
+            f"micro-batch {trainer.datamodule.current_position():,}, "
             f"{self.curve.n_token:,} tokens seen"
             + ("" if rate is None else f", learning rate {rate:.3g}"),
             flush=True,
@@ -85,7 +78,7 @@ class Reporter(Callback):
         trainer: TaskTrainer,
         task: Task,
         outputs: dict[str, Tensor] | None,
-        batch: CountedBatch,
+        batch: Batch,
         batch_idx: int,
     ) -> None:
         # a model that is not trained by gradients has no outputs

@@ -1,5 +1,7 @@
 """Display of a training's progress: its steps, loss and speed, and the time left."""
 
+from __future__ import annotations
+
 import math
 import time
 from typing import TYPE_CHECKING
@@ -12,13 +14,18 @@ from lslm_lightning.training.callbacks.curve import TrainingCurve
 from lslm_lightning.training.display import Display
 from lslm_lightning.training.distributed.collectives import copy_in_background, is_asynchronous
 from lslm_lightning.training.distributed.fsdp import data_share
-from lslm_lightning.training.lightning_internals import TaskTrainer
-from lslm_lightning.training.task import Task
-from lslm_lightning.training.token_gradients import LOSS_DIVISOR
+from lslm_lightning.training.lightning_internals import (
+    TaskTrainer,
+    callbacks_of,
+    steps_per_validation,
+)
+from lslm_lightning.training.token_gradients import total_nats
 from lslm_lightning.training.work import TrainingWork
 
 if TYPE_CHECKING:
     from torch.cuda import Event
+
+    from lslm_lightning.training.task import Task
 
 # how often the loss between two points of the curve is read for display
 LOOK_EVERY_SECONDS = 1.0
@@ -56,11 +63,7 @@ class TrainingDisplay:
         else:
             work = TrainingWork(trainer.global_step, task.n_step, steps_per_validation(trainer))
         work.loss = self.curve.latest.get("train/loss")
-        timers = [
-            callback.time_remaining()
-            for callback in trainer.callbacks
-            if isinstance(callback, Timer)
-        ]
+        timers = [timer.time_remaining() for timer in callbacks_of(trainer, Timer)]
         if ends := [seconds for seconds in timers if seconds is not None]:
             work.deadline = time.monotonic() + min(ends)
         self.work = work
@@ -110,7 +113,7 @@ class TrainingDisplay:
             work.tokens_per_second = n_share * n_token / self.curve.seconds
             if (arrived := self.own_loss()) is not None:
                 loss, n_target = arrived
-                nats = loss * LOSS_DIVISOR * trainer.accumulate_grad_batches
+                nats = total_nats(loss, trainer.accumulate_grad_batches)
                 work.loss = nats / max(1, n_target)
         else:
             work.loss = latest.get("train/loss", work.loss)
@@ -169,12 +172,3 @@ class TrainingDisplay:
 def finite(number: float) -> int | None:
     """Return a number of batches as int; None if it is infinite."""
     return int(number) if math.isfinite(number) else None
-
-
-def steps_per_validation(trainer: Trainer) -> float | None:
-    """Return the number of optimizer steps between two validations; None without validations."""
-    if not trainer.enable_validation:
-        return None
-    n_epoch = trainer.check_val_every_n_epoch or 1
-    n_batch = trainer.val_check_batch if n_epoch == 1 else n_epoch * trainer.num_training_batches
-    return None if n_batch is None else n_batch / trainer.accumulate_grad_batches

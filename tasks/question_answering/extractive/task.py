@@ -21,7 +21,11 @@ from lslm_lightning.models.heads import TiedHead, upcast_to_float32
 from lslm_lightning.optim import Schedule
 from lslm_lightning.text.tokenizer import Tokenizer
 from lslm_lightning.training.batches import on_device
-from lslm_lightning.training.checks import check_has_validation_score, check_kind
+from lslm_lightning.training.checks import (
+    check_encodes_only,
+    check_has_validation_score,
+    check_kind,
+)
 from lslm_lightning.training.data import TaskData
 from lslm_lightning.training.data_requirements import DataRequirements
 from lslm_lightning.training.optimizer_settings import ADAMW, COSINE
@@ -179,12 +183,7 @@ class SpanTask(QuestionAnsweringTask):
         extra_metrics: list[Metric | torchmetrics.Metric] | None = None,
     ) -> None:
         super().__init__(backbone, tokenizer, optimizer, schedule, label_smoothing, extra_metrics)
-        if backbone.n_decoder_layer or not backbone.n_encoder_layer:
-            raise ValueError(
-                f"n_encoder_layer={backbone.n_encoder_layer} of backbone must be at least 1 and "
-                f"n_decoder_layer={backbone.n_decoder_layer}"
-                " must be 0: this task finds answers and writes none"
-            )
+        check_encodes_only("backbone", backbone, "finds answers")
         for name, value in (
             ("max_answer_length", max_answer_length),
             ("n_alternative", n_alternative),
@@ -193,17 +192,8 @@ class SpanTask(QuestionAnsweringTask):
                 raise ValueError(
                     f"{name}={value} must be at least 1; 30 tokens and 5 alternatives are usual"
                 )
-        if overlap_features and backbone.tokenizer_digest is not None:
-            kind = type(backbone).__name__
-            raise ValueError(
-                f"overlap_features=true does not fit backbone={kind}, which reads ids alone: set "
-                "it to false"
-            )
-        if not overlap_features and (answerability_head is not None or word_dropout):
-            raise ValueError(
-                "overlap_features=false does not fit answerability_head and word_dropout, which "
-                "need the word-overlap features: set it to true, or set neither of them"
-            )
+        needs_features = answerability_head is not None or word_dropout > 0
+        check_overlap_features(overlap_features, backbone, needs_features)
         self.max_answer_length = max_answer_length
         self.n_alternative = n_alternative
         self.sizes = WindowSizes(max_length, stride, max_question_length)
@@ -360,6 +350,28 @@ class SpanTask(QuestionAnsweringTask):
         pairs = [(window, next(rows)) for window in windows]
         scores, nothing = span_scores(pairs, len(passage.ids), self.max_answer_length)
         return ranked_answers(scores, nothing, question.passage, passage, self.n_alternative)
+
+
+def check_overlap_features(used: bool, backbone: Backbone, needed: bool) -> None:
+    """Raise an error if word-overlap features do not fit the model.
+
+    Args:
+        used: the setting `overlap_features`.
+        needed: whether another setting of the task needs the features.
+
+    Raises:
+        ValueError: the backbone cannot read the features, or they are needed and not used.
+    """
+    if used and backbone.tokenizer_digest is not None:
+        raise ValueError(
+            f"overlap_features=true does not fit backbone={type(backbone).__name__}, which reads "
+            "ids alone: set it to false"
+        )
+    if needed and not used:
+        raise ValueError(
+            "overlap_features=false does not fit answerability_head and word_dropout, which need "
+            "the word-overlap features: set it to true, or set neither of them"
+        )
 
 
 def no_answer_last(answers: Sequence[Alternative]) -> list[Alternative]:

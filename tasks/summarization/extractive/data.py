@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lslm_lightning.data.locations import cache_directory
+from lslm_lightning.corpora.locations import cache_directory
 from lslm_lightning.text.recipes import BytePair, Recipe
 from lslm_lightning.text.sentences import split_sentences
 from lslm_lightning.text.tokenizer import Tokenizer

@@ -23,7 +23,11 @@ from lslm_lightning.text.sentences import join_sentences, split_sentences
 from lslm_lightning.text.tokenizer import Tokenizer
 from lslm_lightning.training.answering import Answering
 from lslm_lightning.training.batches import on_device
-from lslm_lightning.training.checks import check_has_validation_score, check_kind
+from lslm_lightning.training.checks import (
+    check_encodes_only,
+    check_has_validation_score,
+    check_kind,
+)
 from lslm_lightning.training.data import TaskData
 from lslm_lightning.training.data_requirements import DataRequirements
 from lslm_lightning.training.optimizer_settings import ADAMW, COSINE
@@ -151,12 +155,7 @@ class ExtractiveTask(Summarizer):
             ("backbone", backbone),
             ("sentence_backbone", self.sentence_backbone),
         ):
-            if network.n_decoder_layer or not network.n_encoder_layer:
-                raise ValueError(
-                    f"n_encoder_layer={network.n_encoder_layer} of {name} must be at least 1 and "
-                    f"n_decoder_layer={network.n_decoder_layer}"
-                    " must be 0: this task chooses sentences and writes none"
-                )
+            check_encodes_only(name, network, "chooses sentences")
         self.k = k
         self.block_trigrams = block_trigrams
         self.max_source_length = max_source_length

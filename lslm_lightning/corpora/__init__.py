@@ -1,0 +1,1 @@
+"""Corpora: lookup by name, download, verification, reading of rows."""
