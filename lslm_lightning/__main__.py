@@ -10,6 +10,7 @@ from typing import TextIO
 
 import lslm_lightning
 from lslm_lightning import __version__
+from lslm_lightning.long_options import help_topic
 
 COMMANDS = {
     "run": ("training", "fit, test the best checkpoint, report: one command, one MLflow run"),
@@ -182,12 +183,12 @@ def run(argv: list[str]) -> int:
 
 def help_on_class(argv: list[str]) -> str:
     """Return the help text for `lslm COMMAND --help CLASS`; "" for other arguments."""
-    if not any(argument.startswith(("-h", "--help")) for argument in argv):
+    topic = help_topic(argv)
+    if not topic:
         return ""
-    from lslm_lightning.configuration.help import ALL, class_help, topic_of
+    from lslm_lightning.configuration.help import ALL, class_help
 
-    topic = topic_of(argv)
-    return class_help(topic) if topic not in (None, "", ALL) else ""
+    return "" if topic == ALL else class_help(topic)
 
 
 @contextmanager

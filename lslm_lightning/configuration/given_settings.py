@@ -1,7 +1,7 @@
 """Checks of command-line arguments and config files without importing torch."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -14,12 +14,12 @@ from lslm_lightning.configuration.errors import (
     no_such_name,
     unknown_name,
 )
-from lslm_lightning.configuration.long_options import with_long_options
 from lslm_lightning.configuration.signatures import settings_of
 from lslm_lightning.configuration.source_tree import LASTING, first_missing
 from lslm_lightning.data.corpora import check_corpus_name
 from lslm_lightning.exit_status import SettingsError
 from lslm_lightning.safety.paths import did_you_mean
+from lslm_lightning.long_options import long_options
 from lslm_lightning.task_package import NAMES
 from lslm_lightning.text.yaml_files import TEXTS, ParserLoader, parse_yaml
 from lslm_lightning.types import Json, JsonObject, Settings
@@ -56,13 +56,13 @@ class Given:
             ValueError: a setting or a class does not exist; the message suggests the most similar
                 one.
         """
-        for name, value in options_of(arguments):
-            if name == "config":
-                if value is None:
+        for option in long_options(arguments):
+            if option.name == "config":
+                if option.value is None:
                     raise ValueError("--config needs the name of a file: --config FILE")
-                self.take("", yaml_of(Path(value)), f"config {value}: ")
-            elif not name.endswith("help"):
-                self.take_option(name, value)
+                self.take("", yaml_of(Path(option.value)), f"config {option.value}: ")
+            elif not option.name.endswith("help"):
+                self.take_option(option.name, option.value)
 
     def take_option(self, option: str, value: str | None) -> None:
         """Check each part of an option's dotted name, and collect its value.
@@ -270,21 +270,6 @@ def check_given(arguments: Sequence[str], known: Sequence[str] = TOP) -> Given:
 def refuse(message: str) -> NoReturn:
     """Raise `SettingsError` with a message."""
     raise SettingsError(message)
-
-
-def options_of(arguments: Sequence[str]) -> Iterator[tuple[str, str | None]]:
-    """Yield each option of a command line and its value; None for an option without a value."""
-    arguments = with_long_options(arguments)
-    for i, argument in enumerate(arguments):
-        if not argument.startswith("--") or argument == "--":
-            continue
-        name, mark, value = argument.removeprefix("--").partition("=")
-        if mark:
-            yield name, value
-        elif i + 1 < len(arguments) and not arguments[i + 1].startswith("--"):
-            yield name, arguments[i + 1]
-        else:
-            yield name, None
 
 
 def parsed(value: str) -> Json:

@@ -284,19 +284,6 @@ def row(name: str, text: str, width: int) -> str:
     return f"\n{' ' * (width + 2)}".join([f"{first}{wrapped[0]}", *wrapped[1:]]).rstrip()
 
 
-def topic_of(arguments: list[str]) -> str | None:
-    """Return the topic that follows `--help`; "" for the command itself, None if no help is
-    requested.
-    """
-    for i, argument in enumerate(arguments):
-        if argument in ("-h", "--help"):
-            following = arguments[i + 1] if i + 1 < len(arguments) else ""
-            return "" if following.startswith("-") else following
-        if argument.startswith("--help="):
-            return argument.removeprefix("--help=")
-    return None
-
-
 def class_help(name: str) -> str:
     """Return the help text on the settings of a class.
 
