@@ -63,6 +63,6 @@ def check_training(argv: list[str], with_corpus: bool = True) -> bool:
         names = [option.name for option in long_options(argv)]
         shows = any(name == "print_config" or name.endswith(".help") for name in names)
         if with_corpus and not shows:
-            given.check_complete(argv[0])
-            given.check_paths()
+            given.check_complete()
+            given.check_paths(argv[0])
     return shows

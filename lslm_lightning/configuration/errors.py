@@ -13,6 +13,7 @@ from typing import NamedTuple
 import yaml
 
 from lslm_lightning.configuration.config_files import FILES
+from lslm_lightning.configuration.subcommands import LOADERS
 from lslm_lightning.runs.parser import ArgumentParser
 from lslm_lightning.runs.trust import ADVICE, DENIED, is_restricted, resolve
 from lslm_lightning.text.yaml_files import (
@@ -150,9 +151,7 @@ def _denied(cause: Cause, found: re.Match[str], parser: ArgumentParser) -> str:
 def _missing(cause: Cause, found: re.Match[str], parser: ArgumentParser) -> str:
     """Return the error message for a cause that says that settings are missing."""
     prefix = f"{cause.key}." if cause.key else ""
-    names = [
-        re.sub(r"^(run|fit|validate|test|predict)\.", "", name) for name in found[1].split(", ")
-    ]
+    names = [re.sub(rf"^({'|'.join(LOADERS)})\.", "", name) for name in found[1].split(", ")]
     return missing_settings([f"{prefix}{name}" for name in names])
 
 

@@ -16,10 +16,11 @@ from lslm_lightning.configuration.errors import (
 )
 from lslm_lightning.configuration.signatures import settings_of
 from lslm_lightning.configuration.source_tree import LASTING, first_missing
+from lslm_lightning.configuration.subcommands import TRAINED
 from lslm_lightning.data.corpora import check_corpus_name
 from lslm_lightning.exit_status import SettingsError
-from lslm_lightning.safety.paths import did_you_mean
 from lslm_lightning.long_options import long_options
+from lslm_lightning.safety.paths import did_you_mean
 from lslm_lightning.task_package import NAMES
 from lslm_lightning.text.yaml_files import TEXTS, ParserLoader, parse_yaml
 from lslm_lightning.types import Json, JsonObject, Settings
@@ -194,14 +195,15 @@ class Given:
         settings = (settings_of(path) if path else None) or ()
         return next((each.default_class for each in settings if each.name == name), "")
 
-    def check_paths(self) -> None:
-        """Check that the files and corpora that the settings name exist.
+    def check_paths(self, command: str) -> None:
+        """Check that the files and corpora that the settings of a command name exist.
 
         Raises:
-            ValueError: the corpus is neither on this machine nor known.
+            ValueError: the corpus is neither on this machine nor known, or a checkpoint is needed
+                and none is given.
             FileNotFoundError: a file does not exist.
         """
-        self.check_checkpoint()
+        check_checkpoint_given(command, self.values.get("ckpt_path"))
         recipe, path = (self.values.get(f"data.tokenizer{name}") for name in ("", ".path"))
         kind = self.classes.get("data.tokenizer")
         if (
@@ -217,35 +219,39 @@ class Given:
         if isinstance(corpus, str) and self.classes.get("data", "").startswith(OURS):
             check_corpus_name(corpus, self.values.get("data.columns") or {})
 
-    def check_checkpoint(self) -> None:
-        """Check that the file or folder `ckpt_path` exists."""
-        path = self.values.get("ckpt_path")
-        if isinstance(path, str) and not Path(path).exists():
-            others = Path("runs").glob("*/*/checkpoints/*.ckpt")
-            near = (
-                did_you_mean(path, others) or "; checkpoints lie in runs/<task>/<run>/checkpoints"
-            )
-            raise FileNotFoundError(f"ckpt_path={path} does not exist{near}")
-
-    def check_complete(self, command: str) -> None:
-        """Check that a command has a model, data and, if it needs them, weights.
+    def check_complete(self) -> None:
+        """Check that a model and data are given.
 
         Raises:
             SettingsError: the model or the data is missing.
-            ValueError: the command needs weights and none are given.
         """
         started = {setting.partition(".")[0] for setting in self.values}
         if missing := [name for name in ("data", "model") if name not in started]:
             refuse(missing_settings(missing))
-        is_untrained = self.values.get("ckpt_path") in (None, "null")
-        if command in ("validate", "test", "predict") and is_untrained:
-            raise ValueError(no_checkpoint(command))
 
 
-def no_checkpoint(command: str) -> str:
-    """Return the error message for a command that needs a checkpoint and has none."""
-    way = "--ckpt_path runs/<task>/<run>/checkpoints/best.ckpt"
-    return f"lslm {command} needs {way}; without it the weights are random"
+def check_checkpoint_given(command: str, path: Json) -> None:
+    """Check that a command has the checkpoint that it needs, and that a given checkpoint exists.
+
+    Args:
+        path: value of the setting `ckpt_path`, which should be text; None if not set.
+
+    Raises:
+        ValueError: the command needs a checkpoint and none is given.
+        FileNotFoundError: the checkpoint does not exist.
+    """
+    if path in (None, "", "null"):
+        if command in TRAINED:
+            raise ValueError(
+                f"lslm {command} needs --ckpt_path runs/<task>/<run>/checkpoints/best.ckpt; "
+                "without it the weights are random"
+            )
+    elif not Path(str(path)).exists():
+        others = Path("runs").glob("*/*/checkpoints/*.ckpt")
+        near = (
+            did_you_mean(str(path), others) or "; checkpoints lie in runs/<task>/<run>/checkpoints"
+        )
+        raise FileNotFoundError(f"ckpt_path={path} does not exist{near}")
 
 
 def check_given(arguments: Sequence[str], known: Sequence[str] = TOP) -> Given:

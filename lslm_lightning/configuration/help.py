@@ -17,6 +17,7 @@ from lslm_lightning.configuration.source_tree import (
     first_missing,
     mapping_of,
 )
+from lslm_lightning.configuration.subcommands import LOADERS, TRAINED, TRAINING
 from lslm_lightning.runs.own_code import add_working_directory
 from lslm_lightning.task_package import INSTALLED
 
@@ -118,11 +119,6 @@ DATA = HelpSection(
 TEST_DATA = DATA._replace(
     rows={"corpus": DATA.rows["corpus"], "eval_batch_tokens": "of a batch, padding included"}
 )
-LIMITS = {
-    "validate": "limit_val_batches",
-    "test": "limit_test_batches",
-    "predict": "limit_predict_batches",
-}
 OPTIONS = {
     "-c, --config FILE": "YAML; several are merged, the last counts",
     "--ckpt_path FILE": "",
@@ -155,7 +151,7 @@ EXAMPLES = {
                 "--ckpt_path RUN/checkpoints/last.ckpt \\\n    --data.corpus multi30k"
             ),
         )
-        for name in ("validate", "test", "predict")
+        for name in TRAINED
     },
 }
 SUMMARIES = {
@@ -165,17 +161,16 @@ SUMMARIES = {
     "test": "Answer the test split with a checkpoint, score the answers and report.",
     "predict": "Answer the test split with a checkpoint, without scores.",
 }
-CHECKPOINTS = dict.fromkeys(("run", "fit"), "resume from this checkpoint") | dict.fromkeys(
-    ("validate", "test", "predict"), "the checkpoint (required)"
-)
 
 
 def help_of(command: str) -> str:
     """Return the help text of `lslm run`, `fit`, `validate`, `test` or `predict`."""
-    is_training = command in ("run", "fit")
+    is_training = command in TRAINING
     seed = shown(constant("lslm_lightning.configuration.cli", "DEFAULT_SEED"))
     options = OPTIONS | {
-        "--ckpt_path FILE": CHECKPOINTS[command],
+        "--ckpt_path FILE": (
+            "resume from this checkpoint" if is_training else "the checkpoint (required)"
+        ),
         "--seed_everything N": f"of weights, dropout and sampling (default {seed})",
     }
     given = "" if is_training else " --ckpt_path FILE"
@@ -192,7 +187,8 @@ def help_of(command: str) -> str:
         sections = [less(RUN, without), TRAINER, MODEL, NETWORK, DATA]
     else:
         others = RUN.rows.keys() - {"name", "root", "tags"}
-        limits = set(LIMITS.values()) - {LIMITS[command]}
+        used = [f"limit_{loader}_batches" for loader in LOADERS[command]]
+        limits = [name for name in TESTING.rows if name.startswith("limit_") and name not in used]
         sections = [less(RUN, others), less(TESTING, limits), TEST_DATA]
     for section in sections:
         lines += ["", *lines_of(section)]

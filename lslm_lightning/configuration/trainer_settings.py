@@ -24,16 +24,10 @@ from lightning.pytorch.plugins import LayerSync, Precision
 from lightning.pytorch.profilers import AdvancedProfiler, Profiler, PyTorchProfiler, SimpleProfiler
 
 from lslm_lightning.configuration.lightning_cli_internals import callbacks_of
+from lslm_lightning.configuration.subcommands import TRAINING, needed_loaders
 from lslm_lightning.runs.trust import resolve
 from lslm_lightning.types import Json, JsonObject, Settings
 
-LIMITS = {
-    "run": ("train", "test"),
-    "fit": ("train",),
-    "validate": ("val",),
-    "test": ("test",),
-    "predict": ("predict",),
-}
 MEAN = (
     "keeps a mean of weights that no checkpoint has: set job.average to the number of validated "
     "states whose weights are to be averaged after training"
@@ -143,15 +137,12 @@ RULES = (
 )
 
 
-def check_trainer(
-    command: str, trainer: Namespace, is_training: bool, one_pass: bool = False
-) -> None:
+def check_trainer(command: str, trainer: Namespace, one_pass: bool = False) -> None:
     """Refuse Trainer settings that are useless in a run, contradict each other, or would fail
     later.
 
     Args:
         command: subcommand.
-        is_training: whether the command trains.
         one_pass: whether the task reads its training texts only once, in order.
 
     Raises:
@@ -163,10 +154,10 @@ def check_trainer(
     check_callbacks(trainer)
     check_plugins(trainer)
     check_limits(command, trainer)
-    if is_training:
-        _check_length(trainer)
+    if command in TRAINING:
+        _check_steps_and_epochs(trainer)
         _check_overfit(trainer)
-    if is_training and one_pass:
+    if command in TRAINING and one_pass:
         for name in ("limit_train_batches", "overfit_batches"):
             if trainer[name] not in (None, 0, 1.0) or trainer[name] is True:
                 raise ValueError(
@@ -206,7 +197,7 @@ def check_limits(command: str, trainer: Namespace) -> None:
         ValueError: the message names the setting.
     """
     verbs = {"train": "train on", "val": "validate on", "test": "test", "predict": "predict"}
-    for name in LIMITS[command]:
+    for name in needed_loaders(command):
         if trainer[f"limit_{name}_batches"] == 0:
             instead = "use lslm fit, or" if (command, name) == ("run", "test") else "set"
             raise ValueError(
@@ -247,7 +238,7 @@ def check_plugins(trainer: Namespace) -> None:
             )
 
 
-def _check_length(trainer: Namespace) -> None:
+def _check_steps_and_epochs(trainer: Namespace) -> None:
     """Refuse limits of steps and epochs that train nothing or contradict each other."""
     for name in ("max_steps", "max_epochs"):
         if trainer[name] == 0:

@@ -166,10 +166,10 @@ REFUSALS = [
 @pytest.mark.parametrize(("given", "words"), REFUSALS)
 def test_what_a_run_has_no_use_for_is_refused_by_its_name(given, words, defaults):
     trainer = defaults.clone()
-    check_trainer("run", trainer, is_training=True)
+    check_trainer("run", trainer)
     trainer.update(Namespace(given))
     with pytest.raises(ValueError, match=words) as told:
-        check_trainer("run", trainer, is_training=True)
+        check_trainer("run", trainer)
     assert not isinstance(told.value, MisconfigurationException)
     assert "\n" not in str(told.value)
     others = ("enable_progress_bar", "enable_checkpointing", "check_val_every_n_epoch")
@@ -206,7 +206,7 @@ def test_what_a_run_has_no_use_for_is_refused_by_its_name(given, words, defaults
 def test_what_works_is_let_pass(given, defaults):
     trainer = defaults.clone()
     trainer.update(Namespace(given))
-    check_trainer("run", trainer, is_training=True)
+    check_trainer("run", trainer)
     assert plain_settings(trainer)["overfit_batches"] == 0, (
         "the data repeat their batches themselves"
     )
@@ -296,7 +296,7 @@ def test_a_model_that_reads_its_texts_once_takes_no_share_of_them(defaults):
         with pytest.raises(
             ValueError, match=f"trainer.{name}=2: this model reads all of its texts once"
         ):
-            check_trainer("fit", trainer, is_training=True, one_pass=True)
+            check_trainer("fit", trainer, one_pass=True)
 
 
 @pytest.mark.parametrize("limit", [2, 5, 1.0, 0.5, 0.01])
