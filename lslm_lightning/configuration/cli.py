@@ -87,7 +87,7 @@ class ExperimentCLI(HookedCLI):
     datamodule: TaskData
 
     def __init__(self, arguments: Sequence[str]) -> None:
-        self.chosen = arguments[0]
+        self.subcommand = arguments[0]
         super().__init__(
             Task,
             TaskData,
@@ -112,7 +112,7 @@ class ExperimentCLI(HookedCLI):
         ours = {"verbose", "return_predictions", "weights_only"}
         inherited = {name: skip | ours for name, skip in LightningCLI.subcommands().items()}
         known = inherited | {"run": {"model", "datamodule"}}
-        return {self.chosen: known[self.chosen]}
+        return {self.subcommand: known[self.subcommand]}
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the block `job`, and link the data's tokenizer to the model."""

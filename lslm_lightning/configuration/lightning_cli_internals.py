@@ -42,19 +42,21 @@ PRIVATE: dict[type, tuple[str, ...]] = {
 class HookedCLI(LightningCLI):
     """LightningCLI whose private hooks are available under public names."""
 
+    subcommand: str
+
     @property
     def settings(self) -> Namespace:
         """Parsed settings of the subcommand."""
-        return self.config[str(self.subcommand)]
+        return self.config[self.subcommand]
 
     @property
     def built_settings(self) -> Namespace:
         """Settings of the subcommand after their classes were instantiated."""
-        return self.config_init[str(self.subcommand)]
+        return self.config_init[self.subcommand]
 
     def subcommand_parser(self) -> LightningArgumentParser:
         """Return the parser of the subcommand's settings."""
-        return self._parser(str(self.subcommand))
+        return self._parser(self.subcommand)
 
     def check_seed(self) -> None:
         """Check `seed_everything` before the random generators are seeded with it."""

@@ -140,7 +140,7 @@ def run_facts(job: "JobCLI") -> RunFacts:
         seed=job.settings["seed_everything"],
         git_commit=git.get("git.commit"),
         git_dirty={"true": True, "false": False}.get(git.get("git.dirty", "")),
-        command=command_line([str(job.subcommand), "--config", str(writer.directory.config)]),
+        command=command_line([job.subcommand, "--config", str(writer.directory.config)]),
         versions=versions(),
         device=torch.cuda.get_device_name()
         if on_gpu
