@@ -5,7 +5,7 @@ checked with, and `PRIVATE` the names; a test checks that each name still exists
 """
 
 from argparse import Action
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
 
@@ -18,6 +18,7 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.strategies import ParallelStrategy
 from lightning.pytorch.trainer.connectors.accelerator_connector import _AcceleratorConnector
+from lightning.pytorch.trainer.connectors.callback_connector import _CallbackConnector
 
 from lslm_lightning.types import JsonObject
 
@@ -36,6 +37,7 @@ PRIVATE: dict[type, tuple[str, ...]] = {
     EarlyStopping: ("_check_on_train_epoch_end",),
     ModelCheckpoint: ("_save_on_train_epoch_end",),
     _AcceleratorConnector: ("is_distributed",),
+    _CallbackConnector: ("on_trainer_init",),
 }
 
 
@@ -151,6 +153,21 @@ def chosen_devices(
     found = connector.strategy
     parallel = found.parallel_devices if isinstance(found, ParallelStrategy) else None
     return ChosenDevices(found.root_device, 1 if parallel is None else len(parallel))
+
+
+def set_callbacks(trainer: Trainer, callbacks: Sequence[Callback], has_bar: bool) -> None:
+    """Give a Trainer other callbacks, which Lightning checks as in a Trainer's constructor.
+
+    Raises:
+        MisconfigurationException, RuntimeError: two callbacks exclude each other.
+    """
+    _CallbackConnector(trainer).on_trainer_init(
+        callbacks=list(callbacks),
+        enable_checkpointing=True,
+        enable_progress_bar=has_bar,
+        default_root_dir=None,
+        enable_model_summary=False,
+    )
 
 
 def callbacks_of(trainer: Trainer, kind: type[CallbackT]) -> list[CallbackT]:

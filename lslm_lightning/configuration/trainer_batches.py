@@ -124,7 +124,7 @@ def check_shares(
         command: subcommand, which determines the loaders to check.
         trainer: Trainer settings.
         world: number of processes that share the data.
-        tried: Trainer with these settings that runs nothing.
+        tried: Trainer from `tried_trainer`.
 
     Raises:
         ValueError: the message names the setting.

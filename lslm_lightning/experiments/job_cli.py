@@ -15,11 +15,11 @@ from lslm_lightning.configuration.lightning_cli_internals import callback_of, pr
 from lslm_lightning.configuration.monitors import check_monitors
 from lslm_lightning.configuration.subcommands import TRAINING
 from lslm_lightning.configuration.trainer_batches import check_batches, check_shares
-from lslm_lightning.configuration.trainer_settings import (
-    check_construction,
-    plain_settings,
-    profiler_of,
+from lslm_lightning.configuration.trainer_settings import profiler_of
+from lslm_lightning.configuration.tried_trainer import (
+    check_given_callbacks,
     translated,
+    tried_trainer,
 )
 from lslm_lightning.experiments.checkpoint_config import config_of
 from lslm_lightning.experiments.job_state import JobState
@@ -137,6 +137,7 @@ class JobCLI(ExperimentCLI):
         if resumed:
             check_resumed_job(job, read_config(resumed.config).get("job") or {}, trainer.max_steps)
         self.device_type = check_job(self.subcommand, job, trainer, self.checkpoint, task.one_pass)
+        self.tried = tried_trainer(trainer)
         connect_again(self.device_type)
         n_process = n_share(trainer) // trainer.num_nodes
         if self.device_type == "cpu" and (message := limit_threads(n_process)):
@@ -216,7 +217,7 @@ class JobCLI(ExperimentCLI):
         self.model.requirements.check(self.datamodule)
         if self.subcommand in SCORING and self.checkpoint:
             check_trained_for(self.checkpoint, self.task_name, self.datamodule)
-        tried = check_construction(plain_settings(settings), callbacks)
+        check_given_callbacks(self.tried, callbacks)
         n = n_share(settings)
         if self.is_training:
             self.datamodule.check_length(settings["max_steps"])
@@ -224,7 +225,7 @@ class JobCLI(ExperimentCLI):
             check_batches(settings, self.datamodule, n)
             check_optimizer(self.model)
             check_distinguishes(self.model, self.datamodule)
-        check_shares(self.subcommand, settings, self.datamodule, self.model, n, tried)
+        check_shares(self.subcommand, settings, self.datamodule, self.model, n, self.tried)
         if self.is_training and self.checkpoint:
             start = ResumeState.at(Path(self.checkpoint))
             check_resumable(start, self.datamodule, self.model, settings)
