@@ -9,7 +9,7 @@ from os import PathLike
 from pathlib import Path
 from typing import NoReturn
 
-from jsonargparse import ArgumentError, Namespace
+from jsonargparse import Namespace
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from lslm_lightning.configuration.allowance import TRUST, allowance
@@ -20,6 +20,7 @@ from lslm_lightning.configuration.job import TRAINER_DEFAULTS, Job, JobTrainer, 
 from lslm_lightning.configuration.lightning_cli_internals import HookedCLI, UnabbreviatedParser
 from lslm_lightning.exit_status import SettingsError
 from lslm_lightning.runs import RunDirectory
+from lslm_lightning.runs.parser import ArgumentError  # configures jsonargparse
 from lslm_lightning.runs.trust import check_trust, is_restricted, resolve
 from lslm_lightning.safety.magnitudes import check_magnitudes
 from lslm_lightning.text.tokenizer import Tokenizer
