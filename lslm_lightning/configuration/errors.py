@@ -2,7 +2,6 @@
 
 import importlib
 import inspect
-import os
 import pkgutil
 import re
 from collections.abc import Callable, Sequence
@@ -14,6 +13,7 @@ import yaml
 
 from lslm_lightning.configuration.config_files import FILES
 from lslm_lightning.configuration.subcommands import LOADERS
+from lslm_lightning.runs.own_code import IMPORT_PATH
 from lslm_lightning.runs.trust import ADVICE, DENIED, is_restricted, resolve
 from lslm_lightning.text.yaml_files import (
     plain_scalars,
@@ -53,7 +53,7 @@ def explain(message: str, parser: "ArgumentParser") -> str:
     if nested := re.match(r"NestedArg\(key='([\w.]+)', val='(.*)'\)", value):
         key = f"{key}.{nested[1]}"
         value = nested[2]
-    path = f"{value} cannot be imported: " if re.fullmatch(IMPORT_PATH, value) else ""
+    path = f"{value} cannot be imported: " if IMPORT_PATH.fullmatch(value) else ""
     return f"{key}: {path}{cause.reason}" if key else cause.reason
 
 
@@ -166,7 +166,7 @@ def _no_such_name(cause: Cause, found: re.Match[str], parser: "ArgumentParser") 
     """Return the error message for an import path whose module or attribute does not exist."""
     path = (
         cause.value
-        if re.fullmatch(IMPORT_PATH, cause.value) or not cause.classes
+        if IMPORT_PATH.fullmatch(cause.value) or not cause.classes
         else cause.classes[-1]
     )
     module, _, name = (f"{found[1]}.{found[2]}" if found.re.groups == 2 else found[1]).rpartition(
@@ -258,16 +258,6 @@ def _unquoted(key: str) -> str:
             if name.replace(".init_args", "") == key:
                 return f" (config {path}, line {scalar.line}){quoted_way_out(scalar.text)}"
     return ""
-
-
-IMPORT_PATH = r"[^\W\d]\w*(\.[^\W\d]\w*)+"
-
-
-def is_import_path(value: str) -> bool:
-    """Return whether a setting's value is the import path of a class rather than a file in the
-    working directory.
-    """
-    return re.fullmatch(IMPORT_PATH, value) is not None and not os.path.exists(value)
 
 
 FRAME = (

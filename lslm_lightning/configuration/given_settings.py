@@ -9,7 +9,6 @@ import yaml
 
 from lslm_lightning.configuration.config_files import SUFFIXES, TOP, check_files, yaml_of
 from lslm_lightning.configuration.errors import (
-    is_import_path,
     missing_settings,
     no_such_name,
     unknown_name,
@@ -20,6 +19,7 @@ from lslm_lightning.configuration.subcommands import TRAINED
 from lslm_lightning.data.corpora import check_corpus_name
 from lslm_lightning.exit_status import SettingsError
 from lslm_lightning.long_options import long_options
+from lslm_lightning.runs.own_code import is_import_path
 from lslm_lightning.safety.paths import did_you_mean
 from lslm_lightning.task_package import NAMES
 from lslm_lightning.text.yaml_files import TEXTS, ParserLoader, parse_yaml

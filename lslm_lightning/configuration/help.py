@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import lslm_lightning
-from lslm_lightning.configuration.errors import is_import_path, no_such_name
+from lslm_lightning.configuration.errors import no_such_name
 from lslm_lightning.configuration.given_settings import FIXED, OURS, refuse
 from lslm_lightning.configuration.signatures import Setting, settings_of, shown, summary_of
 from lslm_lightning.configuration.source_tree import (
@@ -18,7 +18,7 @@ from lslm_lightning.configuration.source_tree import (
     mapping_of,
 )
 from lslm_lightning.configuration.subcommands import LOADERS, TRAINED, TRAINING
-from lslm_lightning.runs.own_code import add_working_directory
+from lslm_lightning.runs.own_code import add_working_directory, is_import_path
 from lslm_lightning.task_package import INSTALLED
 
 # of a line, and of the first two columns
