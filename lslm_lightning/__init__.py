@@ -6,11 +6,10 @@
 """
 
 import os
-from importlib import import_module
-from typing import TYPE_CHECKING
 
 from lslm_lightning.task_package import add_alias
 
+TYPE_CHECKING = False  # type checkers take it for that of `typing`, whose import is slow
 if TYPE_CHECKING:
     from lslm_lightning.evaluation.texts import score_texts as score
     from lslm_lightning.experiments.comparing import compare
@@ -69,6 +68,8 @@ def __getattr__(name: str) -> object:
         raise AttributeError(
             f"module {__name__!r} has no attribute {name!r}: it offers {', '.join(__all__)}"
         )
+    from importlib import import_module
+
     module, attribute = LAZY_IMPORTS[name]
     return getattr(import_module(module), attribute)
 

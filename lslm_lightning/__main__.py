@@ -2,11 +2,7 @@
 
 import os
 import sys
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib import import_module
-from typing import TextIO
 
 import lslm_lightning
 from lslm_lightning import __version__
@@ -72,11 +68,17 @@ Exit status: 0 done, 1 the work failed (the reason in one line; --debug shows wh
 arguments, 130 interrupted. Version {version}."""
 
 ENDLESS = ("generate", "ui")  # commands that end by Ctrl-C as they should
-SAFE_PATH = "PYTHONSAFEPATH"  # tells Python not to put the working directory first in sys.path
 
 
-def usage() -> str:
-    """Return the text of `lslm --help`."""
+def general_text(argv: list[str]) -> str:
+    """Return the text of `lslm --help`, of `lslm --version`, and of `lslm` without a command; ""
+    for other arguments.
+    """
+    first, second, *_ = [*(argv or ["--help"]), ""]
+    if first == "--version":
+        return __version__
+    if first not in ("-h", "--help", "help") or (first == "help" and second in COMMANDS):
+        return ""
     rows = "\n".join(f"  {name:<13} {summary}" for name, (_, summary) in COMMANDS.items())
     return USAGE.format(commands=rows, version=__version__)
 
@@ -88,43 +90,19 @@ def main(argv: list[str] | None = None) -> int:
         argv: command-line arguments; None for those of this process.
     """
     # Imported here: before `leave_working_directory` a file json.py of that directory would be.
-    from lslm_lightning.safety.arguments import given_arguments
     from lslm_lightning.safety.output import protect_output
+
+    argv = sys.argv[1:] if argv is None else argv
+    protect_output(argv[0] if argv else "")
+    if text := general_text(argv):
+        print(text)
+        return 0 if argv else 2
+    from lslm_lightning.renamed import plain_warnings
+    from lslm_lightning.safety.arguments import given_arguments
     from lslm_lightning.safety.terminal import guarded_output
 
-    argv = given_arguments(sys.argv[1:] if argv is None else argv)
-    protect_output(argv[0] if argv else "")
     with guarded_output(), plain_warnings():  # around streams that end no work
-        return run(argv)
-
-
-@contextmanager
-def plain_warnings() -> Iterator[None]:
-    """Show warnings about names of earlier releases as one line each, once per command."""
-    before = warnings.showwarning
-    shown: set[str] = set()
-
-    def show(
-        message: Warning | str,
-        category: type[Warning],
-        filename: str,
-        lineno: int,
-        file: TextIO | None = None,
-        line: str | None = None,
-    ) -> None:
-        if category is FutureWarning and str(message) not in shown:
-            shown.add(str(message))
-            print(f"lslm: {message}", file=sys.stderr)
-        elif category is FutureWarning:  # libraries forget what was shown
-            return
-        else:
-            before(message, category, filename, lineno, file, line)
-
-    with warnings.catch_warnings():
-        if not sys.warnoptions:  # by which the user says which warnings to show
-            warnings.simplefilter("default", FutureWarning)
-        warnings.showwarning = show
-        yield
+        return run(given_arguments(argv))
 
 
 def run(argv: list[str]) -> int:
@@ -134,12 +112,6 @@ def run(argv: list[str]) -> int:
     argv = [*map(new_command, argv[:1]), *argv[1:]]
     if argv[:1] == ["help"] and argv[1:2] and argv[1] in COMMANDS:
         argv = [argv[1], "--help", *argv[2:]]
-    if not argv or argv[0] in ("-h", "--help", "help"):
-        print(usage())
-        return 0 if argv else 2
-    if argv[0] == "--version":
-        print(__version__)
-        return 0
     if argv[0] not in COMMANDS:
         from difflib import get_close_matches
 
@@ -156,7 +128,12 @@ def run(argv: list[str]) -> int:
     from lslm_lightning.configuration.pipes import copy_pipes
     from lslm_lightning.configuration.renamed_arguments import renamed_arguments
     from lslm_lightning.experiments.endings import suggest_command
-    from lslm_lightning.experiments.invocation import PARENT, command_line, running_command
+    from lslm_lightning.experiments.invocation import (
+        PARENT,
+        children_without_working_directory,
+        command_line,
+        running_command,
+    )
 
     debug = "--debug" in argv
     given = [argument for argument in argv if argument != "--debug"]
@@ -182,26 +159,14 @@ def run(argv: list[str]) -> int:
 
 def help_on_class(argv: list[str]) -> str:
     """Return the help text for `lslm COMMAND --help CLASS`; "" for other arguments."""
-    if not any(argument.startswith(("-h", "--help")) for argument in argv):
+    from lslm_lightning.long_options import help_topic
+
+    topic = help_topic(argv)
+    if not topic:
         return ""
-    from lslm_lightning.configuration.help import ALL, class_help, topic_of
+    from lslm_lightning.configuration.help import ALL, class_help
 
-    topic = topic_of(argv)
-    return class_help(topic) if topic not in (None, "", ALL) else ""
-
-
-@contextmanager
-def children_without_working_directory() -> Iterator[None]:
-    """Prevent Python processes started inside the body from importing modules from the working
-    directory.
-    """
-    before = os.environ.get(SAFE_PATH)
-    os.environ[SAFE_PATH] = "1"
-    try:
-        yield
-    finally:
-        os.environ.pop(SAFE_PATH)
-        os.environ.update({} if before is None else {SAFE_PATH: before})
+    return "" if topic == ALL else class_help(topic)
 
 
 def leave_working_directory() -> None:

@@ -5,9 +5,11 @@ rest of the code knows the new names only. Each old name that is found causes a 
 """
 
 import os
+import sys
 import warnings
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple, TypeVar
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple, TextIO, TypeVar
 
 from lslm_lightning.types import Json
 
@@ -260,3 +262,32 @@ def warn_on_one_process(message: str) -> None:
     """Issue a `FutureWarning` on local rank 0 only."""
     if os.environ.get("LOCAL_RANK", "0") == "0":
         warnings.warn(message, FutureWarning, stacklevel=1)
+
+
+@contextmanager
+def plain_warnings() -> Iterator[None]:
+    """Show warnings about names of earlier releases as one line each, once per command."""
+    before = warnings.showwarning
+    shown: set[str] = set()
+
+    def show(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        if category is FutureWarning and str(message) not in shown:
+            shown.add(str(message))
+            print(f"lslm: {message}", file=sys.stderr)
+        elif category is FutureWarning:  # libraries forget what was shown
+            return
+        else:
+            before(message, category, filename, lineno, file, line)
+
+    with warnings.catch_warnings():
+        if not sys.warnoptions:  # by which the user says which warnings to show
+            warnings.simplefilter("default", FutureWarning)
+        warnings.showwarning = show
+        yield

@@ -2,26 +2,33 @@
 
 If only one of them is installed, it can be imported under both names, so that imports and class
 paths work in both places. A user's own package called `tasks` is not affected.
+
+Every command imports this file, so it imports other modules when it needs them.
 """
 
+import os
 import sys
-from collections.abc import Sequence
-from importlib import import_module
-from importlib.machinery import ModuleSpec
-from importlib.util import find_spec
-from pathlib import Path
-from types import ModuleType
+
+TYPE_CHECKING = False  # type checkers take it for that of `typing`, whose import is slow
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from importlib.machinery import ModuleSpec
+    from types import ModuleType
 
 NAMES = ("lslm_tasks", "tasks")
-HOME = Path(__file__).parents[1]
-INSTALLED = next((name for name in NAMES if (HOME / name).is_dir()), NAMES[0])
+HOME = os.path.dirname(os.path.dirname(__file__))
+INSTALLED = next((name for name in NAMES if os.path.isdir(os.path.join(HOME, name))), NAMES[0])
 [ALIAS] = {*NAMES} - {INSTALLED}
 
 
 def is_task_package(name: str) -> bool:
     """Return whether `name` is imported from the folder of tasks that belongs to this package."""
+    from importlib.util import find_spec
+    from pathlib import Path
+
     spec = find_spec(name) if name in NAMES else None
-    return spec is not None and HOME / INSTALLED in map(Path, spec.submodule_search_locations or ())
+    folders = () if spec is None else spec.submodule_search_locations or ()
+    return Path(HOME, INSTALLED) in map(Path, folders)
 
 
 class AliasLoader:
@@ -35,13 +42,15 @@ class AliasLoader:
     def __init__(self, name: str) -> None:
         self.name = name
 
-    def create_module(self, spec: ModuleSpec) -> ModuleType:
+    def create_module(self, spec: "ModuleSpec") -> "ModuleType":
         """Return the module, imported under its real name."""
+        from importlib import import_module
+
         module = import_module(self.name)
         self._spec = module.__spec__
         return module
 
-    def exec_module(self, module: ModuleType) -> None:
+    def exec_module(self, module: "ModuleType") -> None:
         """Restore the module's own spec, which the import under the alias has replaced."""
         module.__spec__ = self._spec
 
@@ -52,9 +61,9 @@ class AliasFinder:
     def find_spec(
         self,
         fullname: str,
-        path: Sequence[str] | None,
-        target: ModuleType | None = None,
-    ) -> ModuleSpec | None:
+        path: "Sequence[str] | None",
+        target: "ModuleType | None" = None,
+    ) -> "ModuleSpec | None":
         """Return the spec of the module that `fullname` is an alias of.
 
         Returns:
@@ -63,6 +72,9 @@ class AliasFinder:
         first, dot, rest = fullname.partition(".")
         if first != ALIAS or not self.is_free():
             return None
+        from importlib.machinery import ModuleSpec
+        from importlib.util import find_spec
+
         name = f"{INSTALLED}{dot}{rest}"
         found = find_spec(name) if is_task_package(INSTALLED) else None
         if found is None:

@@ -10,6 +10,7 @@ EVERYTHING = {"*"}
 FOUNDATION = (
     "files",
     "exit_status",
+    "long_options",
     "renamed",
     "task_package",
     "types",
@@ -17,6 +18,7 @@ FOUNDATION = (
 LAYERS: dict[str, set[str]] = {
     "files": set(),
     "exit_status": set(),
+    "long_options": set(),
     "types": set(),
     "renamed": set(),
     "task_package": set(),

@@ -90,7 +90,7 @@ def main(argv: list[str]) -> int:
     from lslm_lightning.experiments.evaluation_spec import KEYS, read
 
     settings = ["--config", own.config, *settings]
-    check_given(settings, KEYS).check_paths()
+    check_given(settings, KEYS).check_paths("evaluate")
     if not own.share:
         tell_loading()
     from lslm_lightning.experiments.evaluating import folder_of, run_evaluation

@@ -7,18 +7,19 @@ import sys
 
 from lslm_lightning.exit_status import DONE
 from lslm_lightning.experiments.invocation import PARENT
+from lslm_lightning.long_options import help_topic, long_options
 
 
 def main(argv: list[str]) -> int:
     """Print help or run the job, and return the exit status."""
-    from lslm_lightning.configuration.help import ALL, FIXED, block_help, help_of, topic_of
+    from lslm_lightning.configuration.help import ALL, FIXED, block_help, help_of
 
-    topic = topic_of(argv)
+    topic = help_topic(argv)
     if topic == "":
         print(help_of(argv[0]))
         return DONE
     for block in FIXED:
-        if any(each.partition("=")[0] == f"--{block}.help" for each in argv):
+        if any(option.name == f"{block}.help" for option in long_options(argv)):
             print(block_help(block))
             return DONE
     if topic == ALL:
@@ -59,13 +60,9 @@ def check_training(argv: list[str], with_corpus: bool = True) -> bool:
 
     with allowance(argv):
         given = check_given(argv)
-        shows = any(each.startswith("--print_config") or is_help(each) for each in argv)
+        names = [option.name for option in long_options(argv)]
+        shows = any(name == "print_config" or name.endswith(".help") for name in names)
         if with_corpus and not shows:
-            given.check_complete(argv[0])
-            given.check_paths()
+            given.check_complete()
+            given.check_paths(argv[0])
     return shows
-
-
-def is_help(option: str) -> bool:
-    """Return whether an option only prints help on settings, such as `--trainer.help`."""
-    return option.startswith("--") and option.partition("=")[0].endswith(".help")

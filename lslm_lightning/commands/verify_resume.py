@@ -12,6 +12,7 @@ from lslm_lightning.commands.training import check_training
 from lslm_lightning.exit_status import DONE, WRONG_ARGUMENTS
 from lslm_lightning.experiments.endings import WorkError
 from lslm_lightning.experiments.resume_proof import Trial, accumulated, differences
+from lslm_lightning.long_options import long_options
 from lslm_lightning.types import Json
 
 DESCRIPTION = """Train a few steps without interruption, and the same steps with kills (SIGKILL)
@@ -133,13 +134,9 @@ def given_settings(arguments: Sequence[str]) -> Iterator[tuple[str, Json]]:
 
     from lslm_lightning.text.yaml_files import parse_yaml, read_yaml
 
-    for i, argument in enumerate(arguments):
-        if not argument.startswith("--"):
-            continue
-        option, mark, value = argument.partition("=")
-        if not mark:
-            value = next(iter(arguments[i + 1 : i + 2]), "")
-        name = option.removeprefix("--").removesuffix("+")
+    for option in long_options(arguments):
+        name = option.name.removesuffix("+")
+        value = option.value or ""
         yield name, value
         if name not in ("trainer", "job"):
             continue

@@ -2,11 +2,10 @@
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from itertools import pairwise
 from pathlib import Path
 
 from lslm_lightning.configuration.config_files import yaml_of
-from lslm_lightning.configuration.long_options import with_long_options
+from lslm_lightning.long_options import option_values
 from lslm_lightning.runs import RunDirectory
 from lslm_lightning.runs.directory import refuse_links
 from lslm_lightning.runs.own_code import add_working_directory, paths_in
@@ -38,12 +37,8 @@ def allowance(
     """
     if TRUST in arguments:
         return nullcontext()
-    parts = [
-        part
-        for argument in with_long_options(arguments)
-        for part in (argument.split("=", 1) if argument[:1] == "-" else [argument])
-    ]
-    files = [Path(file) for option, file in pairwise(parts) if option == "--config"]
+    options = option_values(arguments)
+    files = [Path(value) for name, value in options if name == "config"]
     strange = [file for file in files if is_of_run(file, resumed) and not is_own_run(file)]
     if not strange:
         return nullcontext()
@@ -55,7 +50,7 @@ def allowance(
             check_trust(
                 [config.get(name) for name in BLOCKS] if isinstance(config, dict) else config
             )
-    given = [part for part in parts if Path(part) not in strange]
+    given = [value for _, value in options if Path(value) not in strange]
     add_working_directory(given)
     own = [yaml_of(file) for file in files if file not in strange]
     return only_trusted(paths_in([*given, *own]), training=True)

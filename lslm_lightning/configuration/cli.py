@@ -2,22 +2,25 @@
 
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from enum import Enum
 from os import PathLike
 from pathlib import Path
 from typing import NoReturn
 
-from jsonargparse import ArgumentError, Namespace
+from jsonargparse import Namespace
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
-from lslm_lightning.configuration.allowance import allowance
+from lslm_lightning.configuration.allowance import TRUST, allowance
 from lslm_lightning.configuration.config_files import check_files
 from lslm_lightning.configuration.errors import explain
 from lslm_lightning.configuration.hidden_settings import check_secrets, revealed
 from lslm_lightning.configuration.job import TRAINER_DEFAULTS, Job, JobTrainer, task_name
 from lslm_lightning.configuration.lightning_cli_internals import HookedCLI, UnabbreviatedParser
 from lslm_lightning.exit_status import SettingsError
+from lslm_lightning.runs import RunDirectory
+from lslm_lightning.runs.parser import ArgumentError  # configures jsonargparse
 from lslm_lightning.runs.trust import check_trust, is_restricted, resolve
 from lslm_lightning.safety.magnitudes import check_magnitudes
 from lslm_lightning.text.tokenizer import Tokenizer
@@ -85,7 +88,7 @@ class ExperimentCLI(HookedCLI):
     datamodule: TaskData
 
     def __init__(self, arguments: Sequence[str]) -> None:
-        self.chosen = arguments[0]
+        self.subcommand = arguments[0]
         super().__init__(
             Task,
             TaskData,
@@ -110,7 +113,7 @@ class ExperimentCLI(HookedCLI):
         ours = {"verbose", "return_predictions", "weights_only"}
         inherited = {name: skip | ours for name, skip in LightningCLI.subcommands().items()}
         known = inherited | {"run": {"model", "datamodule"}}
-        return {self.chosen: known[self.chosen]}
+        return {self.subcommand: known[self.subcommand]}
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the block `job`, and link the data's tokenizer to the model."""
@@ -187,6 +190,32 @@ class SettingsReader(ExperimentCLI):
         """Run nothing."""
 
 
+@contextmanager
+def checked_arguments(
+    arguments: Sequence[str], resumed: RunDirectory | None = None
+) -> Iterator[list[str]]:
+    """Check the files and secrets that arguments name, and yield the arguments for the parser.
+
+    Inside the body of the `with` statement, classes may be imported as `allowance` says.
+
+    Args:
+        arguments: arguments of a command that trains, evaluates or plans, the subcommand first.
+        resumed: directory of the run that is resumed; None if none is.
+
+    Raises:
+        SettingsError: a file or a secret is missing or wrong.
+        ValueError: a config names a class that is not trusted.
+    """
+    silence_library_logs()
+    with allowance(arguments, resumed):
+        try:
+            check_files(arguments)
+            check_secrets(arguments)
+        except ValueError as error:
+            raise SettingsError(str(error)) from None
+        yield [argument for argument in arguments if argument != TRUST]
+
+
 def read_settings(arguments: Sequence[str]) -> JsonObject:
     """Return the whole configuration that the arguments of a command give, as in config.yaml.
 
@@ -196,13 +225,10 @@ def read_settings(arguments: Sequence[str]) -> JsonObject:
 
     Raises:
         SettingsError: the arguments are wrong.
-        ValueError: a file or a secret is missing, or a config names a class that is not trusted.
+        ValueError: a config names a class that is not trusted.
     """
-    silence_library_logs()
-    check_files(arguments)
-    check_secrets(arguments)
-    with allowance(arguments):
-        reader = SettingsReader(arguments)
+    with checked_arguments(arguments) as checked:
+        reader = SettingsReader(checked)
     config: JsonObject = parse_yaml(reader.dumped())
     config.pop("config", None)
     return config

@@ -3,12 +3,11 @@
 from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
 from difflib import get_close_matches
-from itertools import pairwise
 from pathlib import Path
 
 import yaml
 
-from lslm_lightning.configuration.long_options import with_long_options
+from lslm_lightning.long_options import option_values
 from lslm_lightning.runs.own_code import add_working_directory
 from lslm_lightning.safety.paths import did_you_mean
 from lslm_lightning.text.yaml_files import MeaningError, ParserLoader, parse_yaml, read_yaml
@@ -36,22 +35,18 @@ def check_files(argv: Sequence[str], known: Sequence[str] = TOP) -> None:
         ValueError: a file is missing, is not UTF-8 or YAML, or has an unknown key at its top level;
             or some YAML contains a key twice, or another type where text is required.
     """
-    split = (
-        argument.split("=", 1) if argument.startswith("-") else [argument]
-        for argument in with_long_options(argv)
-    )
-    parts = [part for pair in split for part in pair]
-    add_working_directory(parts)
+    given = option_values(argv)
+    add_working_directory([value for _, value in given])
     files: list[Path] = []
-    for option, value in pairwise(parts):
-        if option == "--config":
+    for name, value in given:
+        if name == "config":
             _check_file(Path(value), known)
             files.append(Path(value))
-        elif option.startswith("--") and value.endswith(SUFFIXES) and Path(value).is_file():
+        elif value.endswith(SUFFIXES) and Path(value).is_file():
             yaml_of(Path(value))
             files.append(Path(value))
-        elif option.startswith("--") and value.lstrip().startswith(("{", "[")):
-            _check_inline(option, value)
+        elif value.lstrip().startswith(("{", "[")):
+            _check_inline(name, value)
     FILES.set(tuple(files))
 
 
@@ -60,13 +55,12 @@ def _check_inline(option: str, value: str) -> None:
     is required.
 
     Args:
-        option: option that the value belongs to, for the message.
+        option: name of the option that the value belongs to.
     """
-    name = option.rpartition(".")[2].lstrip("-")
     try:
-        parse_yaml(f"{name}: {value}", ParserLoader)
+        parse_yaml(f"{option.rpartition('.')[2]}: {value}", ParserLoader)
     except MeaningError as error:
-        raise ValueError(f"{option} {value}: {error.problem}") from None
+        raise ValueError(f"--{option} {value}: {error.problem}") from None
     except yaml.YAMLError:
         pass  # the parser says what it should have been
 

@@ -2,23 +2,26 @@
 
 import importlib
 import inspect
-import os
 import pkgutil
 import re
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from itertools import takewhile
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import yaml
 
 from lslm_lightning.configuration.config_files import FILES
-from lslm_lightning.runs.parser import ArgumentParser
+from lslm_lightning.configuration.subcommands import LOADERS
+from lslm_lightning.runs.own_code import IMPORT_PATH
 from lslm_lightning.runs.trust import ADVICE, DENIED, is_restricted, resolve
 from lslm_lightning.text.yaml_files import (
     plain_scalars,
     quoted_way_out,
 )
+
+if TYPE_CHECKING:
+    from lslm_lightning.runs.parser import ArgumentParser
 
 # how jsonargparse begins to tell that a constructor broke down
 BROKE_DOWN = "Problem with given class_path"
@@ -33,7 +36,7 @@ class Cause(NamedTuple):
     classes: list[str]  # import paths whose arguments these are, outermost first
 
 
-def explain(message: str, parser: ArgumentParser) -> str:
+def explain(message: str, parser: "ArgumentParser") -> str:
     """Return a one-line explanation of an error message of the parser.
 
     Args:
@@ -50,7 +53,7 @@ def explain(message: str, parser: ArgumentParser) -> str:
     if nested := re.match(r"NestedArg\(key='([\w.]+)', val='(.*)'\)", value):
         key = f"{key}.{nested[1]}"
         value = nested[2]
-    path = f"{value} cannot be imported: " if re.fullmatch(IMPORT_PATH, value) else ""
+    path = f"{value} cannot be imported: " if IMPORT_PATH.fullmatch(value) else ""
     return f"{key}: {path}{cause.reason}" if key else cause.reason
 
 
@@ -107,7 +110,7 @@ def _cause(message: str) -> Cause:
     return Cause(reason, ".".join(keys), values[0] if values else "", classes)
 
 
-def _unknown(cause: Cause, found: re.Match[str], parser: ArgumentParser) -> str:
+def _unknown(cause: Cause, found: re.Match[str], parser: "ArgumentParser") -> str:
     """Return the error message for an unknown setting.
 
     Args:
@@ -142,17 +145,15 @@ def unknown_name(setting: str, name: str, known: Sequence[str], path: str = "") 
     return f"{prefix}{name} is not known: {path} takes {', '.join(known) or 'nothing'}"
 
 
-def _denied(cause: Cause, found: re.Match[str], parser: ArgumentParser) -> str:
+def _denied(cause: Cause, found: re.Match[str], parser: "ArgumentParser") -> str:
     """Return the error message for a class that is not trusted."""
     return f"{cause.key}: the run may not name {found[1]}; {ADVICE}".removeprefix(": ")
 
 
-def _missing(cause: Cause, found: re.Match[str], parser: ArgumentParser) -> str:
+def _missing(cause: Cause, found: re.Match[str], parser: "ArgumentParser") -> str:
     """Return the error message for a cause that says that settings are missing."""
     prefix = f"{cause.key}." if cause.key else ""
-    names = [
-        re.sub(r"^(run|fit|validate|test|predict)\.", "", name) for name in found[1].split(", ")
-    ]
+    names = [re.sub(rf"^({'|'.join(LOADERS)})\.", "", name) for name in found[1].split(", ")]
     return missing_settings([f"{prefix}{name}" for name in names])
 
 
@@ -161,11 +162,11 @@ def missing_settings(names: Sequence[str]) -> str:
     return f"{', '.join(names)} must be given, in a config (--config FILE) or on the command line"
 
 
-def _no_such_name(cause: Cause, found: re.Match[str], parser: ArgumentParser) -> str:
+def _no_such_name(cause: Cause, found: re.Match[str], parser: "ArgumentParser") -> str:
     """Return the error message for an import path whose module or attribute does not exist."""
     path = (
         cause.value
-        if re.fullmatch(IMPORT_PATH, cause.value) or not cause.classes
+        if IMPORT_PATH.fullmatch(cause.value) or not cause.classes
         else cause.classes[-1]
     )
     module, _, name = (f"{found[1]}.{found[2]}" if found.re.groups == 2 else found[1]).rpartition(
@@ -193,7 +194,7 @@ def no_such_name(setting: str, path: str, module: str, name: str, known: Sequenc
     return f"{prefix}{path} cannot be imported: {where}{suggestion}"
 
 
-def _wrong_kind(cause: Cause, found: re.Match[str], parser: ArgumentParser) -> str:
+def _wrong_kind(cause: Cause, found: re.Match[str], parser: "ArgumentParser") -> str:
     """Return the error message for a value that should name a class."""
     return (
         f"{cause.key or 'a value'} must be {SPECIFICATION} of a {found[1]}, but is "
@@ -201,24 +202,24 @@ def _wrong_kind(cause: Cause, found: re.Match[str], parser: ArgumentParser) -> s
     )
 
 
-def _wrong_class(cause: Cause, found: re.Match[str], parser: ArgumentParser) -> str:
+def _wrong_class(cause: Cause, found: re.Match[str], parser: "ArgumentParser") -> str:
     """Return the error message for a class that is not a subclass of the expected one."""
     return f"{cause.key}: {(found[1] or cause.value).strip()} is no subclass of {found[2]}"
 
 
-def _abstract(cause: Cause, found: re.Match[str], parser: ArgumentParser) -> str:
+def _abstract(cause: Cause, found: re.Match[str], parser: "ArgumentParser") -> str:
     """Return the error message for a class that cannot be instantiated."""
     return (
         f"{cause.key}: {cause.value or 'the class'} is abstract; name a class that inherits from it"
     )
 
 
-def _no_mapping(cause: Cause, found: re.Match[str], parser: ArgumentParser) -> str:
+def _no_mapping(cause: Cause, found: re.Match[str], parser: "ArgumentParser") -> str:
     """Return the error message for `init_args` that are not a mapping."""
     return f"{cause.key}.init_args must be a mapping of names to values, but is a {found[1]}"
 
 
-def _wrong_type(cause: Cause, found: re.Match[str], parser: ArgumentParser) -> str:
+def _wrong_type(cause: Cause, found: re.Match[str], parser: "ArgumentParser") -> str:
     """Return the error message for a value of the wrong type.
 
     The text of the cause has one line per type that was tried.
@@ -259,16 +260,6 @@ def _unquoted(key: str) -> str:
     return ""
 
 
-IMPORT_PATH = r"[^\W\d]\w*(\.[^\W\d]\w*)+"
-
-
-def is_import_path(value: str) -> bool:
-    """Return whether a setting's value is the import path of a class rather than a file in the
-    working directory.
-    """
-    return re.fullmatch(IMPORT_PATH, value) is not None and not os.path.exists(value)
-
-
 FRAME = (
     r"^(Expected a path but|Subtypes: |Errors:$|Given value|Does not validate|Subclass types "
     r"expect|a class path \(str\)|a dict with)"
@@ -284,7 +275,7 @@ TYPES = {
     "list": "a list",
     "NoneType": "null",
 }
-EXPLANATIONS: dict[str, Callable[[Cause, re.Match[str], ArgumentParser], str]] = {
+EXPLANATIONS: dict[str, "Callable[[Cause, re.Match[str], ArgumentParser], str]"] = {
     r"^unrecognized arguments: (.*)": _unknown,
     r"^Option '(.+)' is not accepted": _unknown,
     r"does not accept option '(.+)'": _unknown,
@@ -327,6 +318,7 @@ def _nearest_key(key: str, known: Sequence[str]) -> str:
 def _names_of(path: str) -> list[str]:
     """Return the argument names of the class or function at an import path."""
     from lslm_lightning.configuration.lightning_cli_internals import argument_names  # slow
+    from lslm_lightning.runs.parser import ArgumentParser  # slow
 
     parser = ArgumentParser(exit_on_error=False)
     found = resolve(path)

@@ -1,7 +1,7 @@
 """Checks of command-line arguments and config files without importing torch."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -9,16 +9,17 @@ import yaml
 
 from lslm_lightning.configuration.config_files import SUFFIXES, TOP, check_files, yaml_of
 from lslm_lightning.configuration.errors import (
-    is_import_path,
     missing_settings,
     no_such_name,
     unknown_name,
 )
-from lslm_lightning.configuration.long_options import with_long_options
 from lslm_lightning.configuration.signatures import settings_of
 from lslm_lightning.configuration.source_tree import LASTING, first_missing
+from lslm_lightning.configuration.subcommands import TRAINED
 from lslm_lightning.corpora.lookup import check_corpus_name
 from lslm_lightning.exit_status import SettingsError
+from lslm_lightning.long_options import long_options
+from lslm_lightning.runs.own_code import is_import_path
 from lslm_lightning.safety.paths import did_you_mean
 from lslm_lightning.task_package import NAMES
 from lslm_lightning.text.yaml_files import TEXTS, ParserLoader, parse_yaml
@@ -56,13 +57,13 @@ class Given:
             ValueError: a setting or a class does not exist; the message suggests the most similar
                 one.
         """
-        for name, value in options_of(arguments):
-            if name == "config":
-                if value is None:
+        for option in long_options(arguments):
+            if option.name == "config":
+                if option.value is None:
                     raise ValueError("--config needs the name of a file: --config FILE")
-                self.take("", yaml_of(Path(value)), f"config {value}: ")
-            elif not name.endswith("help"):
-                self.take_option(name, value)
+                self.take("", yaml_of(Path(option.value)), f"config {option.value}: ")
+            elif not option.name.endswith("help"):
+                self.take_option(option.name, option.value)
 
     def take_option(self, option: str, value: str | None) -> None:
         """Check each part of an option's dotted name, and collect its value.
@@ -194,14 +195,15 @@ class Given:
         settings = (settings_of(path) if path else None) or ()
         return next((each.default_class for each in settings if each.name == name), "")
 
-    def check_paths(self) -> None:
-        """Check that the files and corpora that the settings name exist.
+    def check_paths(self, command: str) -> None:
+        """Check that the files and corpora that the settings of a command name exist.
 
         Raises:
-            ValueError: the corpus is neither on this machine nor known.
+            ValueError: the corpus is neither on this machine nor known, or a checkpoint is needed
+                and none is given.
             FileNotFoundError: a file does not exist.
         """
-        self.check_checkpoint()
+        check_checkpoint_given(command, self.values.get("ckpt_path"))
         recipe, path = (self.values.get(f"data.tokenizer{name}") for name in ("", ".path"))
         kind = self.classes.get("data.tokenizer")
         if (
@@ -217,35 +219,39 @@ class Given:
         if isinstance(corpus, str) and self.classes.get("data", "").startswith(OURS):
             check_corpus_name(corpus, self.values.get("data.columns") or {})
 
-    def check_checkpoint(self) -> None:
-        """Check that the file or folder `ckpt_path` exists."""
-        path = self.values.get("ckpt_path")
-        if isinstance(path, str) and not Path(path).exists():
-            others = Path("runs").glob("*/*/checkpoints/*.ckpt")
-            near = (
-                did_you_mean(path, others) or "; checkpoints lie in runs/<task>/<run>/checkpoints"
-            )
-            raise FileNotFoundError(f"ckpt_path={path} does not exist{near}")
-
-    def check_complete(self, command: str) -> None:
-        """Check that a command has a model, data and, if it needs them, weights.
+    def check_complete(self) -> None:
+        """Check that a model and data are given.
 
         Raises:
             SettingsError: the model or the data is missing.
-            ValueError: the command needs weights and none are given.
         """
         started = {setting.partition(".")[0] for setting in self.values}
         if missing := [name for name in ("data", "model") if name not in started]:
             refuse(missing_settings(missing))
-        is_untrained = self.values.get("ckpt_path") in (None, "null")
-        if command in ("validate", "test", "predict") and is_untrained:
-            raise ValueError(no_checkpoint(command))
 
 
-def no_checkpoint(command: str) -> str:
-    """Return the error message for a command that needs a checkpoint and has none."""
-    way = "--ckpt_path runs/<task>/<run>/checkpoints/best.ckpt"
-    return f"lslm {command} needs {way}; without it the weights are random"
+def check_checkpoint_given(command: str, path: Json) -> None:
+    """Check that a command has the checkpoint that it needs, and that a given checkpoint exists.
+
+    Args:
+        path: value of the setting `ckpt_path`, which should be text; None if not set.
+
+    Raises:
+        ValueError: the command needs a checkpoint and none is given.
+        FileNotFoundError: the checkpoint does not exist.
+    """
+    if path in (None, "", "null"):
+        if command in TRAINED:
+            raise ValueError(
+                f"lslm {command} needs --ckpt_path runs/<task>/<run>/checkpoints/best.ckpt; "
+                "without it the weights are random"
+            )
+    elif not Path(str(path)).exists():
+        others = Path("runs").glob("*/*/checkpoints/*.ckpt")
+        near = (
+            did_you_mean(str(path), others) or "; checkpoints lie in runs/<task>/<run>/checkpoints"
+        )
+        raise FileNotFoundError(f"ckpt_path={path} does not exist{near}")
 
 
 def check_given(arguments: Sequence[str], known: Sequence[str] = TOP) -> Given:
@@ -270,21 +276,6 @@ def check_given(arguments: Sequence[str], known: Sequence[str] = TOP) -> Given:
 def refuse(message: str) -> NoReturn:
     """Raise `SettingsError` with a message."""
     raise SettingsError(message)
-
-
-def options_of(arguments: Sequence[str]) -> Iterator[tuple[str, str | None]]:
-    """Yield each option of a command line and its value; None for an option without a value."""
-    arguments = with_long_options(arguments)
-    for i, argument in enumerate(arguments):
-        if not argument.startswith("--") or argument == "--":
-            continue
-        name, mark, value = argument.removeprefix("--").partition("=")
-        if mark:
-            yield name, value
-        elif i + 1 < len(arguments) and not arguments[i + 1].startswith("--"):
-            yield name, arguments[i + 1]
-        else:
-            yield name, None
 
 
 def parsed(value: str) -> Json:

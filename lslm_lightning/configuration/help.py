@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import lslm_lightning
-from lslm_lightning.configuration.errors import is_import_path, no_such_name
+from lslm_lightning.configuration.errors import no_such_name
 from lslm_lightning.configuration.given_settings import FIXED, OURS, refuse
 from lslm_lightning.configuration.signatures import Setting, settings_of, shown, summary_of
 from lslm_lightning.configuration.source_tree import (
@@ -17,7 +17,8 @@ from lslm_lightning.configuration.source_tree import (
     first_missing,
     mapping_of,
 )
-from lslm_lightning.runs.own_code import add_working_directory
+from lslm_lightning.configuration.subcommands import LOADERS, TRAINED, TRAINING
+from lslm_lightning.runs.own_code import add_working_directory, is_import_path
 from lslm_lightning.task_package import INSTALLED
 
 # of a line, and of the first two columns
@@ -118,11 +119,6 @@ DATA = HelpSection(
 TEST_DATA = DATA._replace(
     rows={"corpus": DATA.rows["corpus"], "eval_batch_tokens": "of a batch, padding included"}
 )
-LIMITS = {
-    "validate": "limit_val_batches",
-    "test": "limit_test_batches",
-    "predict": "limit_predict_batches",
-}
 OPTIONS = {
     "-c, --config FILE": "YAML; several are merged, the last counts",
     "--ckpt_path FILE": "",
@@ -155,7 +151,7 @@ EXAMPLES = {
                 "--ckpt_path RUN/checkpoints/last.ckpt \\\n    --data.corpus multi30k"
             ),
         )
-        for name in ("validate", "test", "predict")
+        for name in TRAINED
     },
 }
 SUMMARIES = {
@@ -165,17 +161,16 @@ SUMMARIES = {
     "test": "Answer the test split with a checkpoint, score the answers and report.",
     "predict": "Answer the test split with a checkpoint, without scores.",
 }
-CHECKPOINTS = dict.fromkeys(("run", "fit"), "resume from this checkpoint") | dict.fromkeys(
-    ("validate", "test", "predict"), "the checkpoint (required)"
-)
 
 
 def help_of(command: str) -> str:
     """Return the help text of `lslm run`, `fit`, `validate`, `test` or `predict`."""
-    is_training = command in ("run", "fit")
+    is_training = command in TRAINING
     seed = shown(constant("lslm_lightning.configuration.cli", "DEFAULT_SEED"))
     options = OPTIONS | {
-        "--ckpt_path FILE": CHECKPOINTS[command],
+        "--ckpt_path FILE": (
+            "resume from this checkpoint" if is_training else "the checkpoint (required)"
+        ),
         "--seed_everything N": f"of weights, dropout and sampling (default {seed})",
     }
     given = "" if is_training else " --ckpt_path FILE"
@@ -192,7 +187,8 @@ def help_of(command: str) -> str:
         sections = [less(RUN, without), TRAINER, MODEL, NETWORK, DATA]
     else:
         others = RUN.rows.keys() - {"name", "root", "tags"}
-        limits = set(LIMITS.values()) - {LIMITS[command]}
+        used = [f"limit_{loader}_batches" for loader in LOADERS[command]]
+        limits = [name for name in TESTING.rows if name.startswith("limit_") and name not in used]
         sections = [less(RUN, others), less(TESTING, limits), TEST_DATA]
     for section in sections:
         lines += ["", *lines_of(section)]
@@ -282,19 +278,6 @@ def row(name: str, text: str, width: int) -> str:
     first = f"  {name:<{width}}"
     wrapped = textwrap.wrap(text, max(30, WIDTH - len(first)), break_on_hyphens=False) or [""]
     return f"\n{' ' * (width + 2)}".join([f"{first}{wrapped[0]}", *wrapped[1:]]).rstrip()
-
-
-def topic_of(arguments: list[str]) -> str | None:
-    """Return the topic that follows `--help`; "" for the command itself, None if no help is
-    requested.
-    """
-    for i, argument in enumerate(arguments):
-        if argument in ("-h", "--help"):
-            following = arguments[i + 1] if i + 1 < len(arguments) else ""
-            return "" if following.startswith("-") else following
-        if argument.startswith("--help="):
-            return argument.removeprefix("--help=")
-    return None
 
 
 def class_help(name: str) -> str:

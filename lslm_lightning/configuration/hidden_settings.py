@@ -1,10 +1,10 @@
 """Secrets that are hidden in a run's config.yaml, and their restoration for the parser."""
 
 from collections.abc import Sequence
-from itertools import pairwise, takewhile
+from itertools import takewhile
 from pathlib import Path
 
-from lslm_lightning.configuration.long_options import with_long_options
+from lslm_lightning.long_options import long_options
 from lslm_lightning.runs.directory import RunDirectory
 from lslm_lightning.runs.hidden_settings import Keys, reveal
 from lslm_lightning.safety.redaction import MASK
@@ -19,12 +19,11 @@ def check_secrets(argv: Sequence[str]) -> None:
     Raises:
         ValueError: secrets are missing; the message names the settings.
     """
-    arguments = with_long_options(argv)
-    names = [each.partition("=")[0].lstrip("-") for each in arguments if each.startswith("--")]
-    given = set(map(without_init_args, names))
-    for option, argument in pairwise(["", *arguments]):
-        path = Path(argument.removeprefix("--config="))
-        if (option != "--config" and not argument.startswith("--config=")) or not path.is_file():
+    options = [*long_options(argv)]
+    given = {without_init_args(option.name) for option in options}
+    for option in options:
+        path = Path(option.value or "")
+        if option.name != "config" or not path.is_file():
             continue
         config = read_yaml(path, loader=ParserLoader)
         hidden = [without_init_args(".".join(map(str, keys))) for keys in unknown_in(config, path)]

@@ -5,12 +5,12 @@ checked with, and `PRIVATE` the names; a test checks that each name still exists
 """
 
 from argparse import Action
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
 import torch
-from jsonargparse import ArgumentParser, Namespace
+from jsonargparse import Namespace
 from lightning.fabric import connector
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch import Trainer
@@ -18,7 +18,9 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.strategies import ParallelStrategy
 from lightning.pytorch.trainer.connectors.accelerator_connector import _AcceleratorConnector
+from lightning.pytorch.trainer.connectors.callback_connector import _CallbackConnector
 
+from lslm_lightning.runs.parser import ArgumentParser
 from lslm_lightning.training.lightning_internals import CallbackT, callbacks_of
 from lslm_lightning.types import JsonObject
 
@@ -36,25 +38,28 @@ PRIVATE: dict[type, tuple[str, ...]] = {
     EarlyStopping: ("_check_on_train_epoch_end",),
     ModelCheckpoint: ("_save_on_train_epoch_end",),
     _AcceleratorConnector: ("is_distributed",),
+    _CallbackConnector: ("on_trainer_init",),
 }
 
 
 class HookedCLI(LightningCLI):
     """LightningCLI whose private hooks are available under public names."""
 
+    subcommand: str
+
     @property
     def settings(self) -> Namespace:
         """Parsed settings of the subcommand."""
-        return self.config[str(self.subcommand)]
+        return self.config[self.subcommand]
 
     @property
     def built_settings(self) -> Namespace:
         """Settings of the subcommand after their classes were instantiated."""
-        return self.config_init[str(self.subcommand)]
+        return self.config_init[self.subcommand]
 
     def subcommand_parser(self) -> LightningArgumentParser:
         """Return the parser of the subcommand's settings."""
-        return self._parser(str(self.subcommand))
+        return self._parser(self.subcommand)
 
     def check_seed(self) -> None:
         """Check `seed_everything` before the random generators are seeded with it."""
@@ -149,6 +154,21 @@ def chosen_devices(
     found = connector.strategy
     parallel = found.parallel_devices if isinstance(found, ParallelStrategy) else None
     return ChosenDevices(found.root_device, 1 if parallel is None else len(parallel))
+
+
+def set_callbacks(trainer: Trainer, callbacks: Sequence[Callback], has_bar: bool) -> None:
+    """Give a Trainer other callbacks, which Lightning checks as in a Trainer's constructor.
+
+    Raises:
+        MisconfigurationException, RuntimeError: two callbacks exclude each other.
+    """
+    _CallbackConnector(trainer).on_trainer_init(
+        callbacks=list(callbacks),
+        enable_checkpointing=True,
+        enable_progress_bar=has_bar,
+        default_root_dir=None,
+        enable_model_summary=False,
+    )
 
 
 def callback_of(trainer: Trainer, kind: type[CallbackT]) -> CallbackT:

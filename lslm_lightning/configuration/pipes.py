@@ -13,10 +13,12 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-OPTIONS = ("--config", "-c", "--trainer", "--model", "--data", "--job")  # that take a file of YAML
-CORPUS = "--data.corpus"  # is no YAML
+from lslm_lightning.long_options import long_options
+
+OPTIONS = ("config", "trainer", "model", "data", "job")  # that take a file of YAML
+CORPUS = "data.corpus"  # is no YAML
 # beginnings of options that may take one, as in --model.backbone <(...)
-PARTS = ("--trainer.", "--model.", "--data.")
+PARTS = ("trainer.", "model.", "data.")
 OF_THIS_PROCESS = re.compile(r"/dev/(stdin|fd/\d+)|/proc/(self|\d+)/fd/\d+")
 MOST_BYTES = 10_000_000
 FOLDER = "lslm-config-"  # how folders of copies are called
@@ -32,16 +34,12 @@ def copy_pipes(arguments: Sequence[str]) -> list[str]:
         ValueError: the content of a pipe is too large for a config.
     """
     found = list(arguments)
-    for i, argument in enumerate(found):
-        option, mark, value = argument.partition("=")
-        given = value if mark else next(iter(found[i + 1 : i + 2]), "")
-        is_part = option.startswith(PARTS) and option != CORPUS and OF_THIS_PROCESS.fullmatch(given)
-        if option not in OPTIONS and not is_part:
+    for name, value, _, i in long_options(arguments):
+        if value is None:
             continue
-        if not mark and i + 1 < len(found):
-            found[i + 1] = copied(option, given)
-        elif mark:
-            found[i] = f"{option}={copied(option, given)}"
+        is_part = name.startswith(PARTS) and name != CORPUS and OF_THIS_PROCESS.fullmatch(value)
+        if name in OPTIONS or is_part:
+            found[i] = found[i].removesuffix(value) + copied(name, value)
     return found
 
 
@@ -77,17 +75,17 @@ def copied(option: str, value: str) -> str:
     values unchanged.
 
     Args:
-        option: option that the value belongs to, "--config" for instance; "-" means standard input
-            only for configs.
+        option: name of the option that the value belongs to; "-" means standard input only for
+            "config".
         value: value of the option.
     """
-    path = "/dev/stdin" if value == "-" and option in ("--config", "-c") else value
+    path = "/dev/stdin" if value == "-" and option == "config" else value
     if not is_pipe(path):
         return value
     with open(path, "rb") as pipe:
         content = pipe.read(MOST_BYTES + 1)
     if len(content) > MOST_BYTES:
-        raise ValueError(f"{option} {value}: more than {MOST_BYTES:,} bytes came: no config")
+        raise ValueError(f"--{option} {value}: more than {MOST_BYTES:,} bytes came: no config")
     folder = Path(tempfile.mkdtemp(prefix=FOLDER))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     stem = Path(path).stem

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 
+from lslm_lightning.long_options import long_options
 from lslm_lightning.renamed import renamed_key, renamed_value
 from lslm_lightning.text.yaml_files import ParserLoader, parse_yaml
 
@@ -16,19 +17,13 @@ def renamed_arguments(arguments: Sequence[str]) -> list[str]:
         arguments: arguments of a command. Options may be written `--data.exam_tokens 4096` or
             `--data.exam_tokens=4096`; other arguments are returned unchanged.
     """
-    new: list[str] = []
-    waiting: Setting | None = None  # the option whose value may follow
-    for argument in arguments:
-        if argument.startswith("--") and len(argument) > 2:
-            name, equals, value = argument[2:].partition("=")
-            key, setting = renamed_key(name, "")
-            waiting = None if equals else setting
-            new.append(f"--{key}={_renamed_text(value, setting)}" if equals else f"--{key}")
-        elif waiting is not None:
-            new.append(_renamed_text(argument, waiting))
-            waiting = None
-        else:
-            new.append(argument)
+    new = list(arguments)
+    for name, value, i, value_i in long_options(arguments):
+        key, setting = renamed_key(name, "")
+        if key != name:
+            new[i] = f"--{key}{new[i][2 + len(name) :]}"
+        if value is not None:
+            new[value_i] = new[value_i].removesuffix(value) + _renamed_text(value, setting)
     return new
 
 

@@ -3,18 +3,10 @@
 from jsonargparse import Namespace
 from lightning.pytorch import Trainer
 
+from lslm_lightning.configuration.subcommands import LOADERS, TRAINING, split_of
 from lslm_lightning.data.batching import BatchStream, limited
 from lslm_lightning.training.data import TaskData
 from lslm_lightning.training.task import Task
-
-LOADERS = {  # of each subcommand, besides that of training
-    "run": ("val", "test"),
-    "fit": ("val",),
-    "validate": ("val",),
-    "test": ("test",),
-    "predict": ("predict",),
-}
-SPLIT_OF = {"val": "validation", "test": "test", "predict": "test"}
 
 
 def check_batches(trainer: Namespace, data: TaskData, world: int) -> None:
@@ -51,7 +43,7 @@ def check_batches(trainer: Namespace, data: TaskData, world: int) -> None:
     n_batch = n_train_batch(data, world, trainer.accumulate_grad_batches)
     check_train_shares(shares, n_batch)
     if counts_batches and n_batch is not None:
-        check_interval(trainer, limited(n_batch, overfit or limit))
+        check_interval_fits_epoch(trainer, limited(n_batch, overfit or limit))
 
 
 def check_train_shares(shares: dict[str, float], n_batch: int | None) -> None:
@@ -77,7 +69,7 @@ def check_train_shares(shares: dict[str, float], n_batch: int | None) -> None:
             )
 
 
-def check_interval(trainer: Namespace, n_batch: int) -> None:
+def check_interval_fits_epoch(trainer: Namespace, n_batch: int) -> None:
     """Refuse a number of batches between validations that does not fit an epoch.
 
     Args:
@@ -132,21 +124,21 @@ def check_shares(
         command: subcommand, which determines the loaders to check.
         trainer: Trainer settings.
         world: number of processes that share the data.
-        tried: Trainer with these settings that runs nothing.
+        tried: Trainer from `tried_trainer`.
 
     Raises:
         ValueError: the message names the setting.
     """
-    overfit = trainer.overfit_batches if command in ("run", "fit") else 0.0
+    overfit = trainer.overfit_batches if command in TRAINING else 0.0
     for name in LOADERS[command]:
         setting = "overfit_batches" if name == "val" and overfit else f"limit_{name}_batches"
         share = trainer[setting]
-        if not isinstance(share, float) or not 0 < share < 1:
+        if name == "train" or not isinstance(share, float) or not 0 < share < 1:
             continue
         n = n_batch_of(name, data, task, tried)
         if n * share < world:
             raise ValueError(
-                f"trainer.{setting}={share} of {n} batches of the {SPLIT_OF[name]} split is less "
+                f"trainer.{setting}={share} of {n} batches of the {split_of(name)} split is less "
                 "than 1; set 1, or a larger share"
             )
 

@@ -1,13 +1,11 @@
-"""Checks of Lightning Trainer settings, and their translation for Lightning."""
+"""Checks of Lightning Trainer settings."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 from jsonargparse import Namespace
 from lightning.fabric.plugins import CheckpointIO, ClusterEnvironment
-from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import (
     BaseFinetuning,
     BatchSizeFinder,
@@ -23,17 +21,10 @@ from lightning.pytorch.callbacks import (
 from lightning.pytorch.plugins import LayerSync, Precision
 from lightning.pytorch.profilers import AdvancedProfiler, Profiler, PyTorchProfiler, SimpleProfiler
 
+from lslm_lightning.configuration.subcommands import TRAINING, needed_loaders
 from lslm_lightning.runs.trust import resolve
-from lslm_lightning.training.lightning_internals import callbacks_of
-from lslm_lightning.types import Json, JsonObject, Settings
+from lslm_lightning.types import Json
 
-LIMITS = {
-    "run": ("train", "test"),
-    "fit": ("train",),
-    "validate": ("val",),
-    "test": ("test",),
-    "predict": ("predict",),
-}
 MEAN = (
     "keeps a mean of weights that no checkpoint has: set job.average to the number of validated "
     "states whose weights are to be averaged after training"
@@ -143,15 +134,12 @@ RULES = (
 )
 
 
-def check_trainer(
-    command: str, trainer: Namespace, is_training: bool, one_pass: bool = False
-) -> None:
+def check_trainer(command: str, trainer: Namespace, one_pass: bool = False) -> None:
     """Refuse Trainer settings that are useless in a run, contradict each other, or would fail
     later.
 
     Args:
         command: subcommand.
-        is_training: whether the command trains.
         one_pass: whether the task reads its training texts only once, in order.
 
     Raises:
@@ -163,17 +151,16 @@ def check_trainer(
     check_callbacks(trainer)
     check_plugins(trainer)
     check_limits(command, trainer)
-    if is_training:
-        _check_length(trainer)
+    if command in TRAINING:
+        _check_steps_and_epochs(trainer)
         _check_overfit(trainer)
-    if is_training and one_pass:
+    if command in TRAINING and one_pass:
         for name in ("limit_train_batches", "overfit_batches"):
             if trainer[name] not in (None, 0, 1.0) or trainer[name] is True:
                 raise ValueError(
                     f"trainer.{name}={trainer[name]}: this model reads all of its texts once; "
                     "leave it out"
                 )
-    check_construction(plain_settings(trainer))
 
 
 def check_callbacks(trainer: Namespace) -> None:
@@ -206,7 +193,7 @@ def check_limits(command: str, trainer: Namespace) -> None:
         ValueError: the message names the setting.
     """
     verbs = {"train": "train on", "val": "validate on", "test": "test", "predict": "predict"}
-    for name in LIMITS[command]:
+    for name in needed_loaders(command):
         if trainer[f"limit_{name}_batches"] == 0:
             instead = "use lslm fit, or" if (command, name) == ("run", "test") else "set"
             raise ValueError(
@@ -247,7 +234,7 @@ def check_plugins(trainer: Namespace) -> None:
             )
 
 
-def _check_length(trainer: Namespace) -> None:
+def _check_steps_and_epochs(trainer: Namespace) -> None:
     """Refuse limits of steps and epochs that train nothing or contradict each other."""
     for name in ("max_steps", "max_epochs"):
         if trainer[name] == 0:
@@ -288,91 +275,6 @@ def classes_of(given: object) -> list[type]:
         except ValueError:
             continue
         found += [kind] if isinstance(kind, type) else []
-    return found
-
-
-def plain_settings(trainer: Namespace) -> JsonObject:
-    """Return Trainer settings for a Trainer on one CPU that serves only to check them.
-
-    Settings of objects and devices are left out; the others are translated for Lightning.
-    """
-    left_out = (
-        "accelerator",
-        "strategy",
-        "devices",
-        "num_nodes",
-        "logger",
-        "callbacks",
-        "plugins",
-        "profiler",
-        "precision",
-    )
-    settings = translated(
-        {
-            name: trainer[name]
-            for name in vars(trainer)
-            if name not in left_out and not name.startswith("__")
-        }
-    )
-    return settings | {
-        "accelerator": "cpu",
-        "devices": 1,
-        "logger": False,
-        "enable_model_summary": False,
-    }
-
-
-def check_construction(settings: Settings, callbacks: Sequence[Callback] = ()) -> Trainer:
-    """Build a Trainer that runs nothing, so that Lightning checks its settings, and return it.
-
-    Args:
-        settings: Trainer settings, as returned by `plain_settings`.
-        callbacks: callbacks of the Trainer.
-
-    Raises:
-        ValueError: Lightning refuses the settings, or a timer leaves no time to train.
-    """
-    bars = any(isinstance(callback, ProgressBar) for callback in callbacks)
-    silent: JsonObject = {
-        "enable_progress_bar": bars,
-        "enable_checkpointing": True,
-        "default_root_dir": None,
-    }
-    try:
-        tried = Trainer(**{**settings, **silent}, callbacks=list(callbacks))
-    except (MisconfigurationException, ValueError, TypeError, RuntimeError) as error:
-        raise ValueError(f"trainer: {' '.join(str(error).split())}") from None
-    for timer in callbacks_of(tried, Timer):
-        if (left := timer.time_remaining()) is not None and left <= 0:
-            name = (
-                "trainer.callbacks: Timer"
-                if timer in callbacks
-                else f"trainer.max_time={settings['max_time']}"
-            )
-            raise ValueError(f"{name} leaves no time to train; set a longer one, or leave it out")
-    return tried
-
-
-def translated(settings: Settings) -> JsonObject:
-    """Return Trainer settings converted to the form that Lightning expects.
-
-    A `val_check_interval` given as a share refers to one epoch. `overfit_batches` becomes limits of
-    the training and validation batches: Lightning itself would replace the data loaders.
-    `min_steps` no longer implies at least one whole epoch.
-    """
-    found = dict(settings)
-    if found.get("min_steps") is not None and found.get("min_epochs") is None:
-        found["min_epochs"] = 0
-    if isinstance(found["val_check_interval"], float) and found["check_val_every_n_epoch"] is None:
-        found["check_val_every_n_epoch"] = 1
-    if overfit := found["overfit_batches"]:
-        # of a share, the data are that share already
-        number = overfit if isinstance(overfit, int) else 1.0
-        found |= {
-            "overfit_batches": 0.0,
-            "limit_train_batches": number,
-            "limit_val_batches": overfit,
-        }
     return found
 
 

@@ -1,5 +1,6 @@
 """Command line that is being executed, or that a call from Python corresponds to."""
 
+import os
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
@@ -11,6 +12,7 @@ from lslm_lightning.configuration.pipes import command_to_repeat
 from lslm_lightning.safety.redaction import redacted_arguments
 
 PARENT = "LSLM_PARENT"  # environment variable: id of the process that waits for this command
+SAFE_PATH = "PYTHONSAFEPATH"  # tells Python not to put the working directory first in sys.path
 
 _is_call: ContextVar[bool] = ContextVar("is_call", default=False)
 _arguments: ContextVar[tuple[str, ...] | None] = ContextVar("arguments", default=None)
@@ -58,3 +60,17 @@ def command_line(arguments: Sequence[str] | None = None, config: Path | None = N
     """
     given = command_arguments() if arguments is None else arguments
     return shlex.join(["lslm", *redacted_arguments(command_to_repeat(given, config))])
+
+
+@contextmanager
+def children_without_working_directory() -> Iterator[None]:
+    """Prevent Python processes started inside the body from importing modules from the working
+    directory.
+    """
+    before = os.environ.get(SAFE_PATH)
+    os.environ[SAFE_PATH] = "1"
+    try:
+        yield
+    finally:
+        os.environ.pop(SAFE_PATH)
+        os.environ.update({} if before is None else {SAFE_PATH: before})

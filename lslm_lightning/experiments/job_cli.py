@@ -13,18 +13,18 @@ from lslm_lightning.configuration.cli import ExperimentCLI
 from lslm_lightning.configuration.job import ONE_PASS, JobTrainer
 from lslm_lightning.configuration.lightning_cli_internals import callback_of, process_rank
 from lslm_lightning.configuration.monitors import check_monitors
+from lslm_lightning.configuration.subcommands import TRAINING
 from lslm_lightning.configuration.trainer_batches import check_batches, check_shares
-from lslm_lightning.configuration.trainer_settings import (
-    check_construction,
-    plain_settings,
-    profiler_of,
+from lslm_lightning.configuration.trainer_settings import profiler_of
+from lslm_lightning.configuration.tried_trainer import (
+    check_given_callbacks,
     translated,
+    tried_trainer,
 )
 from lslm_lightning.experiments.checkpoint_config import config_of
 from lslm_lightning.experiments.job_state import JobState
 from lslm_lightning.experiments.precision_choice import decided_precision, tell_slow_precision
 from lslm_lightning.experiments.preflight import (
-    TRAINING,
     check_job,
     check_one_process,
     is_sharded,
@@ -41,7 +41,7 @@ from lslm_lightning.experiments.run_naming import chosen_name
 from lslm_lightning.experiments.run_report import finish
 from lslm_lightning.experiments.run_writer import RunWriter
 from lslm_lightning.experiments.seeds import run_seeds
-from lslm_lightning.experiments.suitability import check_checkpoint
+from lslm_lightning.experiments.suitability import check_trained_for
 from lslm_lightning.runs import new_run, reserve
 from lslm_lightning.runs.directory import locked
 from lslm_lightning.runs.loading import load_weights, read_config
@@ -112,7 +112,7 @@ class JobCLI(ExperimentCLI):
         All splits are read first: training a tokenizer takes minutes, and unreadable data should
         fail before.
         """
-        read_splits(self.state.subcommand, data)
+        read_splits(self.subcommand, data)
         return data.tokenizer
 
     def before_instantiate_classes(self) -> None:
@@ -136,9 +136,8 @@ class JobCLI(ExperimentCLI):
             print(message, flush=True)
         if resumed:
             check_resumed_job(job, read_config(resumed.config).get("job") or {}, trainer.max_steps)
-        self.device_type = check_job(
-            self.state.subcommand, job, trainer, self.checkpoint, task.one_pass
-        )
+        self.device_type = check_job(self.subcommand, job, trainer, self.checkpoint, task.one_pass)
+        self.tried = tried_trainer(trainer)
         connect_again(self.device_type)
         n_process = n_share(trainer) // trainer.num_nodes
         if self.device_type == "cpu" and (message := limit_threads(n_process)):
@@ -209,17 +208,16 @@ class JobCLI(ExperimentCLI):
             ValueError: a setting does not fit.
         """
         settings = self.settings["trainer"]
-        state = self.checkpoint
         self.model.requirements.bind(self.datamodule)
         if self.is_training:
             self.model.requirements.choose_max_length(self.datamodule)
         else:
-            trained = config_of(state).get("model") or {}
+            trained = config_of(self.checkpoint).get("model") or {}
             self.model.requirements.restore_max_length(trained.get("init_args") or {})
         self.model.requirements.check(self.datamodule)
-        if self.subcommand in SCORING and state:
-            check_checkpoint(state, self.task_name, self.datamodule)
-        tried = check_construction(plain_settings(settings), callbacks)
+        if self.subcommand in SCORING and self.checkpoint:
+            check_trained_for(self.checkpoint, self.task_name, self.datamodule)
+        check_given_callbacks(self.tried, callbacks)
         n = n_share(settings)
         if self.is_training:
             self.datamodule.check_length(settings["max_steps"])
@@ -227,9 +225,10 @@ class JobCLI(ExperimentCLI):
             check_batches(settings, self.datamodule, n)
             check_optimizer(self.model)
             check_distinguishes(self.model, self.datamodule)
-        check_shares(self.state.subcommand, settings, self.datamodule, self.model, n, tried)
-        if self.is_training and state:
-            check_resumable(ResumeState.at(Path(state)), self.datamodule, self.model, settings)
+        check_shares(self.subcommand, settings, self.datamodule, self.model, n, self.tried)
+        if self.is_training and self.checkpoint:
+            start = ResumeState.at(Path(self.checkpoint))
+            check_resumable(start, self.datamodule, self.model, settings)
 
     def precision(self, given: str | int | None) -> str | int | None:
         """Return the value of `trainer.precision` to use on this machine, with `auto` resolved.
@@ -237,12 +236,11 @@ class JobCLI(ExperimentCLI):
         Args:
             given: the setting `trainer.precision`.
         """
-        state = self.checkpoint
-        starts = self.is_training and not (state or self.state.resumed)
+        starts = self.is_training and not (self.checkpoint or self.state.resumed)
         if starts and not is_sharded(self.settings["trainer"]):
             tell_slow_precision(given, self.model, self.datamodule, self.device_type)
         return decided_precision(
-            given, self.state.subcommand, state, self.model, self.datamodule, self.device_type
+            given, self.subcommand, self.checkpoint, self.model, self.datamodule, self.device_type
         )
 
     def start_run(self) -> None:
@@ -345,15 +343,14 @@ class JobCLI(ExperimentCLI):
             first = self.settings["seed_everything"]
             run_seeds(self.job.seeds, first, self.writer.directory, self.writer.tracker)
             return
-        state = self.checkpoint
-        self.model.is_resuming = bool(state)
-        # no process may have room for all of a sharded one
-        is_whole = not (
-            state and Path(state).is_dir() and isinstance(self.trainer.strategy, ShardedStrategy)
-        )
-        if state and is_whole:
-            # says in one line what does not fit
-            load_weights(self.model, Path(state), self.datamodule.tokenizer)
+        self.model.is_resuming = bool(self.checkpoint)
+        if self.checkpoint:
+            path = Path(self.checkpoint)
+            is_sharded_now = isinstance(self.trainer.strategy, ShardedStrategy)
+            # no process may have room for all of a sharded one
+            if not (path.is_dir() and is_sharded_now):
+                # says in one line what does not fit
+                load_weights(self.model, path, self.datamodule.tokenizer)
         super().run_job(subcommand)
         if self.trainer.is_global_zero:
             finish(self, subcommand)

@@ -36,8 +36,3 @@ class JobState:
     tracker: Tracker | None = None
     lock: FileLock | None = None
     monitor: WorkerMonitor | None = None
-
-    @property
-    def subcommand(self) -> str:
-        """Subcommand of the job: "run", "fit", "validate", "test" or "predict"."""
-        return self.arguments[0]

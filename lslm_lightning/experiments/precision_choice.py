@@ -5,8 +5,8 @@ import os
 import torch
 
 from lslm_lightning.configuration.lightning_cli_internals import process_rank
+from lslm_lightning.configuration.subcommands import TRAINING
 from lslm_lightning.experiments.checkpoint_config import precision_of
-from lslm_lightning.experiments.preflight import TRAINING
 from lslm_lightning.training.data import TaskData, rank_zero_print
 from lslm_lightning.training.distributed.launch import agree_on_precision
 from lslm_lightning.training.precision import (
@@ -24,7 +24,7 @@ from lslm_lightning.training.task import Task
 def decided_precision(
     given: str | int | None,
     subcommand: str,
-    state: str | None,
+    checkpoint: str | None,
     task: Task,
     data: TaskData,
     device_type: str,
@@ -38,7 +38,7 @@ def decided_precision(
     Args:
         given: the setting `trainer.precision`.
         subcommand: "run", "fit", "validate", "test" or "predict".
-        state: path of the checkpoint; None for a new model.
+        checkpoint: path of the checkpoint; None for a new model.
         device_type: "cpu" or "cuda".
     """
     if given != AUTO:
@@ -47,8 +47,8 @@ def decided_precision(
         return SINGLE
     # there may be no training split to measure a step with
     if subcommand not in TRAINING:
-        return precision_of(state) or SINGLE
-    return precision_of(state) or agree_on_precision(
+        return precision_of(checkpoint) or SINGLE
+    return precision_of(checkpoint) or agree_on_precision(
         process_rank(), lambda: faster_precision(task, data, device_type)
     )
 

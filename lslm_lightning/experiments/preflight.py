@@ -2,15 +2,15 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 from jsonargparse import Namespace
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
-from lslm_lightning.configuration.given_settings import no_checkpoint
+from lslm_lightning.configuration.given_settings import check_checkpoint_given
 from lslm_lightning.configuration.job import Job
 from lslm_lightning.configuration.lightning_cli_internals import chosen_devices
+from lslm_lightning.configuration.subcommands import LOADERS, TRAINING, split_of
 from lslm_lightning.configuration.trainer_settings import check_trainer
 from lslm_lightning.evaluation.pair_alignment import describe_pairs
 from lslm_lightning.runs.directory import check_name
@@ -20,14 +20,6 @@ from lslm_lightning.training.distributed.launch import check_agreement, check_re
 from lslm_lightning.training.pair_data import PairData
 from lslm_lightning.training.precision import AUTO, HALF, SINGLE
 
-TRAINING = ("run", "fit")
-SPLITS = {
-    "fit": ("train", "val"),
-    "run": ("train", "val", "test"),
-    "validate": ("val",),
-    "test": ("test",),
-    "predict": ("test",),
-}
 SPAWNING = ("ddp_spawn", "ddp_fork", "ddp_notebook")  # how names of strategies begin
 SHARDING = (  # how names of strategies begin that shard models in another way than ours
     "fsdp_",
@@ -58,12 +50,12 @@ def check_job(
     for name in ("keep_last", "keep_best", "save_every_steps", "save_every_minutes"):
         if (value := getattr(job, name)) is not None and value <= 0:
             raise ValueError(f"job.{name}={value} must be more than 0")
-    check_trainer(command, trainer, command in TRAINING, one_pass)
+    check_trainer(command, trainer, one_pass)
     check_seeds(command, job, checkpoint)
     if command in TRAINING:
-        check_length(job, trainer, checkpoint)
-        check_interval(trainer)
-    check_checkpoint_path(command, checkpoint)
+        check_length_given(job, trainer, checkpoint)
+        check_validates_between_steps(trainer)
+    check_checkpoint_given(command, checkpoint)
     check_strategy(trainer)
     if command in TRAINING and job.minutes and is_sharded(trainer) and trainer.max_steps < 1:
         raise ValueError(
@@ -100,7 +92,7 @@ def check_seeds(command: str, job: Job, checkpoint: str | None) -> None:
         )
 
 
-def check_length(job: Job, trainer: Namespace, checkpoint: str | None) -> None:
+def check_length_given(job: Job, trainer: Namespace, checkpoint: str | None) -> None:
     """Check that the settings say how long to train.
 
     Args:
@@ -129,7 +121,7 @@ def check_length(job: Job, trainer: Namespace, checkpoint: str | None) -> None:
         )
 
 
-def check_interval(trainer: Namespace) -> None:
+def check_validates_between_steps(trainer: Namespace) -> None:
     """Check that validations fall between optimizer steps.
 
     Raises:
@@ -154,25 +146,6 @@ def check_interval(trainer: Namespace) -> None:
             f"trainer.val_check_interval={every} may come within a step of "
             f"trainer.accumulate_grad_batches={accumulated} batches: give a number of batches "
             "that is a multiple of it"
-        )
-
-
-def check_checkpoint_path(command: str, checkpoint: str | None) -> None:
-    """Check that a command has the checkpoint that it needs.
-
-    Args:
-        checkpoint: path from the setting `ckpt_path`; None if not set.
-
-    Raises:
-        ValueError: the command needs a checkpoint and none is given.
-        FileNotFoundError: the checkpoint does not exist.
-    """
-    if command not in TRAINING and not checkpoint:
-        raise ValueError(no_checkpoint(command))
-    if checkpoint and not Path(checkpoint).exists():
-        raise FileNotFoundError(
-            f"ckpt_path={checkpoint} does not exist; checkpoints lie in "
-            "runs/<task>/<run>/checkpoints"
         )
 
 
@@ -306,7 +279,7 @@ def read_splits(command: str, data: TaskData) -> None:
         ValueError: a split is broken or empty, or contains an id twice.
         OSError: a file is missing.
     """
-    for split in SPLITS[command]:
+    for split in map(split_of, LOADERS[command]):
         if not data.readable(split):
             raise ValueError(f"corpus {data.corpus_name} has nothing in its split {split}")
         if split != "train":

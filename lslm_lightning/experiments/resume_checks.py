@@ -3,7 +3,7 @@
 from jsonargparse import Namespace
 
 from lslm_lightning.configuration.job import Job
-from lslm_lightning.configuration.trainer_settings import translated
+from lslm_lightning.configuration.tried_trainer import translated
 from lslm_lightning.experiments.preflight import n_share
 from lslm_lightning.runs.resume_state import ResumeState
 from lslm_lightning.training.data import TaskData

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from lslm_lightning.experiments.child_process import KILL, signal_group
 from lslm_lightning.experiments.endings import WorkError
+from lslm_lightning.long_options import option_values
 from lslm_lightning.types import StateDict
 
 
@@ -25,14 +26,13 @@ def accumulated(configs: Sequence[str], arguments: Sequence[str]) -> int:
     """
     from lslm_lightning.text.yaml_files import read_yaml
 
-    name = "--trainer.accumulate_grad_batches"
     given: list[int | str] = [1]
     for config in configs:
         settings = read_yaml(Path(config))
         trainer = settings.get("trainer") if isinstance(settings, dict) else None
         given += [(trainer or {}).get("accumulate_grad_batches") or given[-1]]
-    given += [value for argument, value in pairwise(arguments) if argument == name]
-    given += [each.partition("=")[2] for each in arguments if each.startswith(f"{name}=")]
+    name = "trainer.accumulate_grad_batches"
+    given += [value for option, value in option_values(arguments) if option == name]
     return int(given[-1])
 
 

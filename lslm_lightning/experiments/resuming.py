@@ -5,6 +5,7 @@ import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from lslm_lightning.configuration.subcommands import TRAINING
 from lslm_lightning.exit_status import DONE
 from lslm_lightning.safety.redaction import redacted_arguments
 
@@ -201,7 +202,7 @@ def command_of(directory: "RunDirectory") -> str:
         ) from None
     is_command = arguments[:1] == ["lslm"] and len(arguments) > 1
     command = arguments[1] if is_command else "run"
-    if command not in ("run", "fit"):
+    if command not in TRAINING:
         raise ValueError(
             f"{directory.path} is of lslm {command}, which trains nothing: give that command again"
         )

@@ -18,14 +18,13 @@ def chosen_name(cli: ExperimentCLI, arguments: Sequence[str], is_resumed: bool) 
         arguments: arguments of the command, the subcommand first.
         is_resumed: whether a run is resumed, which keeps its name.
     """
-    subcommand = str(cli.subcommand)
     given = cli.job.name
     is_typed = any(argument.startswith("--job.name") for argument in arguments)
     if is_resumed or (given and is_typed):
-        return given or subcommand
+        return given or cli.subcommand
     configs = cli.settings.get("config") or []
     first, *others = [str(config.relative) for config in configs] or [""]
-    stem = given or (stem_of(first) if first else subcommand)
+    stem = given or (stem_of(first) if first else cli.subcommand)
     settings = typed_settings(arguments[1:])
     base = parsed_alone(cli, first) if first and settings else {}
     config = cli.settings.as_dict()
@@ -40,10 +39,9 @@ def parsed_alone(cli: ExperimentCLI, config: str) -> JsonObject:
         cli: command line interface whose parser is used.
         config: path of the config file.
     """
-    subcommand = str(cli.subcommand)
     try:
         with redirect_stderr(StringIO()):
-            found = cli.parser.parse_args([subcommand, f"--config={config}"])
+            found = cli.parser.parse_args([cli.subcommand, f"--config={config}"])
     except (SystemExit, Exception):
         return {}
-    return dict(found[subcommand].as_dict())
+    return dict(found[cli.subcommand].as_dict())

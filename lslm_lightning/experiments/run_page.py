@@ -56,7 +56,7 @@ def run_page(job: "JobCLI", evaluation: RunEvaluation, metrics: Sequence[Metric]
         ),
         *training_sections([trained(directory, name)], results.headline),
     ]
-    command = command_line([str(job.subcommand), "--config", str(directory.config)])
+    command = command_line([job.subcommand, "--config", str(directory.config)])
     return compose_report(
         name,
         job.task_name,

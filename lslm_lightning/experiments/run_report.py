@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from lslm_lightning.configuration.lightning_cli_internals import callback_of
+from lslm_lightning.configuration.subcommands import TRAINING
 from lslm_lightning.contracts import metric_label
 from lslm_lightning.evaluation.comparison import THIS
 from lslm_lightning.evaluation.evaluation_set import shown
@@ -73,7 +74,7 @@ def upload_files(job: "JobCLI", subcommand: str) -> None:
     directory = job.writer.directory
     tracker = job.writer.tracker
     best = directory.checkpoints / "best.ckpt"
-    if subcommand in ("fit", "run") and best.exists():
+    if subcommand in TRAINING and best.exists():
         for path in (best, *job.model.model_info.files(directory.checkpoints)):
             tracker.log_artifact(path)
     for path in sorted(directory.predictions.glob("*.jsonl")):

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from lslm_lightning.configuration.allowance import TRUST
 from lslm_lightning.configuration.arguments import Config, SettingValues, config_arguments
+from lslm_lightning.configuration.subcommands import TRAINING
 from lslm_lightning.experiments.library import library_call
-from lslm_lightning.experiments.preflight import TRAINING
 from lslm_lightning.experiments.resuming import resume_run
 from lslm_lightning.experiments.run import Run
 from lslm_lightning.experiments.training import perform

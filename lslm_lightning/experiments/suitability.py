@@ -66,7 +66,7 @@ def check_purposes(systems: Mapping[str, System], task: str, data: "TaskData") -
     return told
 
 
-def check_checkpoint(checkpoint: str | Path, task: str, data: "TaskData") -> None:
+def check_trained_for(checkpoint: str | Path, task: str, data: "TaskData") -> None:
     """Refuse to score a run's checkpoint on another task or other languages than it was trained
     for.
 

@@ -9,19 +9,15 @@ from contextlib import contextmanager
 
 import torch
 
-from lslm_lightning.configuration.allowance import TRUST, allowance
-from lslm_lightning.configuration.cli import silence_library_logs
-from lslm_lightning.configuration.config_files import check_files
+from lslm_lightning.configuration.cli import checked_arguments
 from lslm_lightning.configuration.errors import cause_of
-from lslm_lightning.configuration.hidden_settings import check_secrets
 from lslm_lightning.configuration.lightning_cli_internals import process_rank
-from lslm_lightning.exit_status import SettingsError
+from lslm_lightning.configuration.subcommands import TRAINING
 from lslm_lightning.experiments.child_process import follow_parent
 from lslm_lightning.experiments.endings import EndStatus, WorkError, attach_suggestion
 from lslm_lightning.experiments.invocation import command_line
 from lslm_lightning.experiments.job_cli import JobCLI
 from lslm_lightning.experiments.job_state import JobState
-from lslm_lightning.experiments.preflight import TRAINING
 from lslm_lightning.runs import RunDirectory
 from lslm_lightning.training.cores import THREADS
 from lslm_lightning.training.distributed.launch import (
@@ -46,34 +42,23 @@ def perform(
         resumed: directory of the run to resume; None for a new run.
         handles_signals: whether signals that ask the process to stop are handled during the job.
     """
-    with allowance(argv, resumed):
-        arguments = [argument for argument in argv if argument != TRUST]
-        return perform_trusted(arguments, resumed, handles_signals)
+    is_child = follow_parent()
+    with checked_arguments(argv, resumed) as checked:
+        arguments = [re.sub(r"^--seeds(?==|$)", "--job.seeds", argument) for argument in checked]
+        state = JobState(arguments, resumed, handles_signals)
+        run_job(state, is_child)
+    assert state.directory is not None
+    return state.directory
 
 
-def perform_trusted(
-    argv: list[str],
-    resumed: RunDirectory | None,
-    handles_signals: bool,
-) -> RunDirectory:
-    """Run the job of a command under the current trust settings, and return its run directory.
+def run_job(state: JobState, is_child: bool) -> None:
+    """Run a job, and close everything that it started.
 
     Args:
-        argv: arguments of the command, the subcommand first.
-        resumed: directory of the run to resume; None for a new run.
-        handles_signals: whether signals that ask the process to stop are handled during the job.
+        state: state of the job, not yet started.
+        is_child: whether another `lslm` process started this one.
     """
-    silence_library_logs()
-    is_child = follow_parent()
-    try:
-        check_files(argv)
-        check_secrets(argv)
-    except ValueError as error:
-        raise SettingsError(str(error)) from None
-    arguments = [re.sub(r"^--seeds(?==|$)", "--job.seeds", argument) for argument in argv]
-    state = JobState(arguments, resumed, handles_signals)
     state.monitor = monitor = WorkerMonitor(lambda: on_worker_lost(state))
-
     with closing(state, monitor) as end:
         try:
             JobCLI(state)
@@ -97,8 +82,6 @@ def perform_trusted(
             raise WorkError(worker_lost_message(state)) from error
         except ValueError as error:
             raise cause_of(error)  # noqa: B904 (as it came, with its own traceback)
-    assert state.directory is not None
-    return state.directory
 
 
 class End:
@@ -148,7 +131,7 @@ def resume_suggestion(state: JobState) -> str | None:
     if state.resumed or state.directory is None or not state.directory.config.exists():
         return None
     is_parent = state.job is not None and state.job.seeds > 1  # which lslm resume refuses
-    if state.subcommand not in TRAINING or is_parent:
+    if state.arguments[0] not in TRAINING or is_parent:
         return None
     return f"To continue: {command_line(['resume', str(state.directory.path)])}"
 

@@ -175,7 +175,7 @@ def check_settings(config: str, settings: Sequence[str]) -> None:
                 if all(isinstance(key, str) for key in part):
                     given.take("", part, f"{config}: {where}: ")
             given.take_arguments(settings)
-            given.check_paths()
+            given.check_paths("run")
     except ValueError as error:
         refuse(str(error))
 

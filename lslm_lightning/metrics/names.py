@@ -6,30 +6,37 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, TypeAlias
 
 from lslm_lightning.contracts import Metric
-from lslm_lightning.metrics.agreement import ExactMatch, TokenF1
-from lslm_lightning.metrics.bleu import Bleu, Chrf, Ter
-from lslm_lightning.metrics.error_rate import CharacterErrorRate, WordErrorRate
-from lslm_lightning.metrics.rouge import Rouge
 
 if TYPE_CHECKING:
     import torchmetrics
 
     MetricLike: TypeAlias = Metric | torchmetrics.Metric
 
-BY_NAME: dict[str, Callable[[str], Metric]] = {
-    "bleu": Bleu,
-    "chrf": lambda language: Chrf(),
-    "chrf++": lambda language: Chrf(word_order=2),
-    "ter": Ter,
-    "rouge1": lambda language: Rouge("1", language),
-    "rouge2": lambda language: Rouge("2", language),
-    "rougeL": lambda language: Rouge("L", language),
-    "rougeLsum": lambda language: Rouge("Lsum", language),
-    "wer": WordErrorRate,
-    "cer": lambda language: CharacterErrorRate(),
-    "f1": TokenF1,
-    "exact_match": ExactMatch,
-}
+
+def metrics_by_name() -> dict[str, Callable[[str], Metric]]:
+    """Return a function for each name that makes the metric for answers in a language.
+
+    Their libraries are imported here, so that a training that scores no texts does without.
+    """
+    from lslm_lightning.metrics.agreement import ExactMatch, TokenF1
+    from lslm_lightning.metrics.bleu import Bleu, Chrf, Ter
+    from lslm_lightning.metrics.error_rate import CharacterErrorRate, WordErrorRate
+    from lslm_lightning.metrics.rouge import Rouge
+
+    return {
+        "bleu": Bleu,
+        "chrf": lambda language: Chrf(),
+        "chrf++": lambda language: Chrf(word_order=2),
+        "ter": Ter,
+        "rouge1": lambda language: Rouge("1", language),
+        "rouge2": lambda language: Rouge("2", language),
+        "rougeL": lambda language: Rouge("L", language),
+        "rougeLsum": lambda language: Rouge("Lsum", language),
+        "wer": WordErrorRate,
+        "cer": lambda language: CharacterErrorRate(),
+        "f1": TokenF1,
+        "exact_match": ExactMatch,
+    }
 
 
 def metric_named(name: str, language: str = "en") -> Metric:
@@ -40,15 +47,16 @@ def metric_named(name: str, language: str = "en") -> Metric:
     Raises:
         ValueError: no metric has this name, or the metric has no rules for the language.
     """
-    folded = {_fold(known): known for known in BY_NAME}
+    known = metrics_by_name()
+    folded = {_fold(each): each for each in known}
     if _fold(name) not in folded:
         near = difflib.get_close_matches(_fold(name), folded, n=1)
         guess = f" (did you mean {folded[near[0]]!r}?)" if near else ""
         raise ValueError(
-            f"metric {name!r} is not known{guess}: give one of {', '.join(BY_NAME)}, or a Metric "
+            f"metric {name!r} is not known{guess}: give one of {', '.join(known)}, or a Metric "
             "object"
         )
-    return BY_NAME[folded[_fold(name)]](language)
+    return known[folded[_fold(name)]](language)
 
 
 def as_metrics(given: "Iterable[MetricLike]") -> list[Metric]:

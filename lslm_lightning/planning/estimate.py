@@ -12,10 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lslm_lightning.configuration.allowance import TRUST, allowance
-from lslm_lightning.configuration.cli import ExperimentCLI, silence_library_logs
-from lslm_lightning.configuration.config_files import check_files
-from lslm_lightning.configuration.hidden_settings import check_secrets
+from lslm_lightning.configuration.cli import ExperimentCLI, checked_arguments
 from lslm_lightning.data.batching import limited
 from lslm_lightning.planning.devices import Device
 from lslm_lightning.text.recipes import Bytes
@@ -167,14 +164,10 @@ def planned(arguments: Sequence[str], vocab_size: int | None) -> Plan:
         vocab_size: vocabulary size of a stand-in tokenizer; None to use the tokenizer of the data.
 
     Raises:
-        ValueError: the config is wrong.
+        SettingsError, ValueError: the config is wrong.
     """
-    silence_library_logs()
-    with allowance(arguments), torch.device("meta"):
-        arguments = [argument for argument in arguments if argument != TRUST]
-        check_files(arguments)
-        check_secrets(arguments)
-        blueprint = Blueprint(["fit", *arguments], vocab_size)
+    with checked_arguments(["fit", *arguments]) as checked, torch.device("meta"):
+        blueprint = Blueprint(checked, vocab_size)
     blueprint.model.requirements.bind(blueprint.datamodule)
     task = blueprint.model
     trainer = blueprint.settings["trainer"]

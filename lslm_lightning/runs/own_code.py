@@ -4,6 +4,7 @@ Other files of this directory must not become importable: a file such as `json.p
 have the name of a module that Python or a library imports.
 """
 
+import os
 import re
 import sys
 from collections.abc import Iterator, Mapping
@@ -41,9 +42,8 @@ def packages_in(value: object) -> set[str]:
 def paths_in(value: object) -> Iterator[str]:
     """Yield the import paths in a configuration, including those inside JSON or YAML text."""
     if isinstance(value, str):
-        if IMPORT_PATH.fullmatch(value):
-            if not Path(value).exists():  # `mine.yaml` is a file
-                yield value
+        if is_import_path(value):
+            yield value
         elif value.lstrip()[:1] in ("{", "[") or "class_path" in value:
             yield from IMPORT_PATH.findall(value)
     elif isinstance(value, Mapping):
@@ -52,6 +52,13 @@ def paths_in(value: object) -> Iterator[str]:
     elif isinstance(value, list | tuple):
         for inner in value:
             yield from paths_in(inner)
+
+
+def is_import_path(text: str) -> bool:
+    """Return whether a text is a dotted name, and not a file in the working directory, as
+    `mine.yaml` may be.
+    """
+    return IMPORT_PATH.fullmatch(text) is not None and not os.path.exists(text)
 
 
 def is_only_here(package: str) -> bool:

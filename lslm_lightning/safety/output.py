@@ -8,8 +8,8 @@ import io
 import os
 import select
 import sys
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False  # type checkers take it for that of `typing`, whose import is slow
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 

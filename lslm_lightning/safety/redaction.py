@@ -14,6 +14,7 @@ from itertools import pairwise
 from typing import NamedTuple
 from urllib.parse import unquote
 
+from lslm_lightning.long_options import long_options, option_values
 from lslm_lightning.safety.secret_names import (
     CERTAIN,
     POSSIBLE,
@@ -181,9 +182,9 @@ def redacted_settings(value: Json, name: str = "") -> Json:
 def redacted_arguments(words: Sequence[str]) -> list[str]:
     """Return command-line arguments with secrets masked."""
     shown = [redacted(word) for word in words]
-    for i, start, name in _options(words):
-        if is_secret(name, words[i][start:]):
-            shown[i] = words[i][:start] + MASK
+    for name, value, _, i in long_options(words):
+        if value is not None and is_secret(name, value):
+            shown[i] = words[i].removesuffix(value) + MASK
     return shown
 
 
@@ -221,8 +222,7 @@ def learn_arguments(words: Sequence[str]) -> None:
             learn_text(word)
         elif "://" in word:
             KNOWN.add(parts_of_addresses(word))
-    given = [(name, words[i][start:]) for i, start, name in _options(words)]
-    KNOWN.add(value for name, value in given if is_secret(name, value))
+    KNOWN.add(value for name, value in option_values(words) if is_secret(name, value))
 
 
 def learn_text(text: str) -> None:
@@ -358,20 +358,6 @@ def _replaced(text: str, found: Iterable[Hidden]) -> str:
             pieces += [text[end : hidden.start], MASK]
         end = max(end, hidden.end)
     return "".join([*pieces, text[end:]])
-
-
-def _options(words: Sequence[str]) -> Iterator[tuple[int, int, str]]:
-    """Yield (argument index, character offset in the argument, option name) for the value of each
-    option.
-    """
-    for i, word in enumerate(words):
-        if not word.startswith("--"):
-            continue
-        name, mark, _ = word.partition("=")
-        if mark:
-            yield i, len(name) + 1, name.lstrip("-")
-        elif i + 1 < len(words) and not words[i + 1].startswith("--"):
-            yield i + 1, 0, word.lstrip("-")
 
 
 def _has_shape(value: str, shortest: int) -> bool:

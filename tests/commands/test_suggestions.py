@@ -224,7 +224,7 @@ def test_a_training_that_has_begun_is_resumed(command, begun, run):
     job = SimpleNamespace(seeds=1)
     seeds = SimpleNamespace(seeds=3)
     found = train.resume_suggestion(
-        SimpleNamespace(resumed=None, directory=run, subcommand=command, job=job)
+        SimpleNamespace(resumed=None, directory=run, arguments=[command], job=job)
     )
     expected = f"To continue: {command_line(['resume', str(run.path)])}"
     assert found == (expected if begun and command in ("run", "fit") else None)
@@ -232,7 +232,7 @@ def test_a_training_that_has_begun_is_resumed(command, begun, run):
     assert train.resume_suggestion(SimpleNamespace(resumed=run, directory=run)) is None, (
         "lslm resume tells it"
     )
-    parent = SimpleNamespace(resumed=None, directory=run, subcommand=command, job=seeds)
+    parent = SimpleNamespace(resumed=None, directory=run, arguments=[command], job=seeds)
     assert train.resume_suggestion(parent) is None, "which lslm resume refuses"
 
 

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from lslm_lightning.experiments.evaluation_spec import answering
-from lslm_lightning.experiments.suitability import check_checkpoint, check_purposes
+from lslm_lightning.experiments.suitability import check_purposes, check_trained_for
 from lslm_lightning.systems.baselines import CopySource
 from lslm_lightning.systems.checkpoint import Checkpoint
 from lslm_lightning.systems.hugging_face import HuggingFaceSystem
@@ -220,14 +220,14 @@ def test_the_languages_of_a_marian_model_are_those_of_its_tokenizer(stated, refu
 def test_a_checkpoint_is_tested_on_its_own_languages():
     made = run("translation", source_language="en", target_language="de")
     checkpoint = Path(made.given) / "checkpoints/best.ckpt"
-    check_checkpoint(checkpoint, "translation", data("translation", "en", "de"))
+    check_trained_for(checkpoint, "translation", data("translation", "en", "de"))
     with pytest.raises(
         ValueError,
         match="was trained for translation en-de, and this config scores translation en-zh",
     ):
-        check_checkpoint(checkpoint, "translation", data("translation", "en", "zh"))
+        check_trained_for(checkpoint, "translation", data("translation", "en", "zh"))
     model = run("language_modeling", language="en")
-    check_checkpoint(
+    check_trained_for(
         Path(model.given) / "checkpoints/best.ckpt",
         "language_modeling",
         data("language_modeling", "de"),
@@ -248,9 +248,9 @@ def test_a_checkpoint_is_tested_by_its_own_task(trained, scored):
     with pytest.raises(
         ValueError, match=f"was trained for {trained} en, and this config scores {scored} en"
     ):
-        check_checkpoint(checkpoint, scored, data(scored, "en"))
+        check_trained_for(checkpoint, scored, data(scored, "en"))
     own = Path(run("own", language="en").given) / "checkpoints/best.ckpt"
-    check_checkpoint(own, scored, data(scored, "en"))
+    check_trained_for(own, scored, data(scored, "en"))
 
 
 def test_what_is_allowed_asks_nobody_anew():

@@ -14,15 +14,16 @@ import torch
 import yaml
 from jsonargparse import Namespace
 from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import Timer
+from lightning.pytorch.callbacks import EarlyStopping, RichProgressBar, Timer
 from lightning.pytorch.cli import LightningArgumentParser
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from lslm_lightning.configuration.job import TRAINER_DEFAULTS, Job, JobTrainer
-from lslm_lightning.configuration.trainer_settings import (
-    check_construction,
-    check_trainer,
+from lslm_lightning.configuration.trainer_settings import check_trainer
+from lslm_lightning.configuration.tried_trainer import (
+    check_given_callbacks,
     plain_settings,
+    tried_trainer,
 )
 from lslm_lightning.data.batching import BatchStream, limited
 from lslm_lightning.experiments.preflight import check_job
@@ -38,6 +39,12 @@ def defaults():
     parser.add_class_arguments(JobTrainer, "trainer")
     parser.set_defaults({f"trainer.{name}": value for name, value in TRAINER_DEFAULTS.items()})
     return parser.parse_args([]).trainer
+
+
+def check_settings(command, trainer, one_pass=False):
+    """Check Trainer settings as a command does before it reads the data."""
+    check_trainer(command, trainer, one_pass)
+    tried_trainer(trainer)
 
 
 def test_whole_numbers_are_tried_before_shares_whatever_was_imported_first():
@@ -166,10 +173,10 @@ REFUSALS = [
 @pytest.mark.parametrize(("given", "words"), REFUSALS)
 def test_what_a_run_has_no_use_for_is_refused_by_its_name(given, words, defaults):
     trainer = defaults.clone()
-    check_trainer("run", trainer, is_training=True)
+    check_settings("run", trainer)
     trainer.update(Namespace(given))
     with pytest.raises(ValueError, match=words) as told:
-        check_trainer("run", trainer, is_training=True)
+        check_settings("run", trainer)
     assert not isinstance(told.value, MisconfigurationException)
     assert "\n" not in str(told.value)
     others = ("enable_progress_bar", "enable_checkpointing", "check_val_every_n_epoch")
@@ -206,7 +213,7 @@ def test_what_a_run_has_no_use_for_is_refused_by_its_name(given, words, defaults
 def test_what_works_is_let_pass(given, defaults):
     trainer = defaults.clone()
     trainer.update(Namespace(given))
-    check_trainer("run", trainer, is_training=True)
+    check_settings("run", trainer)
     assert plain_settings(trainer)["overfit_batches"] == 0, (
         "the data repeat their batches themselves"
     )
@@ -296,7 +303,7 @@ def test_a_model_that_reads_its_texts_once_takes_no_share_of_them(defaults):
         with pytest.raises(
             ValueError, match=f"trainer.{name}=2: this model reads all of its texts once"
         ):
-            check_trainer("fit", trainer, is_training=True, one_pass=True)
+            check_settings("fit", trainer, one_pass=True)
 
 
 @pytest.mark.parametrize("limit", [2, 5, 1.0, 0.5, 0.01])
@@ -419,12 +426,20 @@ def test_what_only_the_data_can_tell_is_refused_before_there_is_a_run(
 
 
 def test_a_timer_without_time_is_refused_by_the_name_that_was_given(defaults):
-    settings = plain_settings(defaults)
+    tried = tried_trainer(defaults)
     with pytest.raises(ValueError, match=r"trainer.callbacks: Timer leaves no time to train"):
-        check_construction(settings, [Timer(duration="00:00:00:00")])
+        check_given_callbacks(tried, [Timer(duration="00:00:00:00")])
+    check_given_callbacks(tried, [Timer(duration={"hours": 1})])
+    trainer = defaults.clone()
+    trainer.max_time = "00:00:00:00"
     with pytest.raises(ValueError, match=r"trainer.max_time=00:00:00:00 leaves no time to train"):
-        check_construction(settings | {"max_time": "00:00:00:00"})
-    check_construction(settings, [Timer(duration={"hours": 1})])
+        tried_trainer(trainer)
+
+
+@pytest.mark.parametrize("kind", [RichProgressBar, lambda: EarlyStopping("val/loss")])
+def test_callbacks_that_exclude_each_other_are_refused_on_one_line(kind, defaults):
+    with pytest.raises(ValueError, match=r"^trainer: [^\n]+$"):
+        check_given_callbacks(tried_trainer(defaults), [kind(), kind()])
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ import sacrebleu
 import lslm_lightning
 from lslm_lightning import score
 from lslm_lightning.metrics.bleu import Bleu
-from lslm_lightning.metrics.names import BY_NAME, metric_named
+from lslm_lightning.metrics.names import metric_named, metrics_by_name
 
 OUTPUTS = ["the cat sat on a mat", "it rains today", "a dog", "birds sing in the old tree"]
 REFERENCES = [
@@ -45,7 +45,7 @@ def test_a_language_that_is_not_stated_is_told_from_the_references() -> None:
     assert score(chinese, chinese, "wer", n_resample=0)["wer"].value == 0
 
 
-@pytest.mark.parametrize("name", BY_NAME)
+@pytest.mark.parametrize("name", metrics_by_name())
 def test_every_name_gives_a_metric_of_this_name(name: str) -> None:
     assert metric_named(name, "en").name == name
     assert metric_named(name.upper().replace("_", "-"), "en").name == name
