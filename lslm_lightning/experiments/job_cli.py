@@ -35,6 +35,7 @@ from lslm_lightning.experiments.resume_checks import (
     check_optimizer,
     check_resumable,
     check_resumed_job,
+    check_weights,
     same_validation,
 )
 from lslm_lightning.experiments.run_naming import chosen_name
@@ -44,7 +45,7 @@ from lslm_lightning.experiments.seeds import run_seeds
 from lslm_lightning.experiments.suitability import check_checkpoint
 from lslm_lightning.runs import new_run, reserve
 from lslm_lightning.runs.directory import locked
-from lslm_lightning.runs.loading import load_weights, read_config
+from lslm_lightning.runs.loading import read_config
 from lslm_lightning.runs.resume_state import ResumeState
 from lslm_lightning.runs.trust import resolve
 from lslm_lightning.text.tokenizer import Tokenizer
@@ -228,8 +229,11 @@ class JobCLI(ExperimentCLI):
             check_optimizer(self.model)
             check_distinguishes(self.model, self.datamodule)
         check_shares(self.state.subcommand, settings, self.datamodule, self.model, n, tried)
-        if self.is_training and state:
-            check_resumable(ResumeState.at(Path(state)), self.datamodule, self.model, settings)
+        if state:
+            checkpoint = ResumeState.at(Path(state))
+            if self.is_training:
+                check_resumable(checkpoint, self.datamodule, self.model, settings)
+            check_weights(checkpoint, self.model)
 
     def precision(self, given: str | int | None) -> str | int | None:
         """Return the value of `trainer.precision` to use on this machine, with `auto` resolved.
@@ -345,15 +349,7 @@ class JobCLI(ExperimentCLI):
             first = self.settings["seed_everything"]
             run_seeds(self.job.seeds, first, self.writer.directory, self.writer.tracker)
             return
-        state = self.checkpoint
-        self.model.is_resuming = bool(state)
-        # no process may have room for all of a sharded one
-        is_whole = not (
-            state and Path(state).is_dir() and isinstance(self.trainer.strategy, ShardedStrategy)
-        )
-        if state and is_whole:
-            # says in one line what does not fit
-            load_weights(self.model, Path(state), self.datamodule.tokenizer)
+        self.model.is_resuming = bool(self.checkpoint)
         super().run_job(subcommand)
         if self.trainer.is_global_zero:
             finish(self, subcommand)

@@ -5,6 +5,7 @@ from jsonargparse import Namespace
 from lslm_lightning.configuration.job import Job
 from lslm_lightning.configuration.trainer_settings import translated
 from lslm_lightning.experiments.preflight import n_share
+from lslm_lightning.runs.loading import check_tensors, fitting_weights, plain_weights
 from lslm_lightning.runs.resume_state import ResumeState
 from lslm_lightning.training.data import TaskData
 from lslm_lightning.training.optimizer_settings import (
@@ -85,6 +86,23 @@ def check_resumable(state: ResumeState, data: TaskData, task: Task, trainer: Nam
             task.optimizer_of,
             shapes_in_order(task),
         )
+
+
+def check_weights(state: ResumeState, task: Task) -> None:
+    """Refuse a checkpoint whose weights do not fit the model, before they are read.
+
+    The weights of a folder are checked when they are read.
+
+    Raises:
+        ValueError: the checkpoint contains more than data, or belongs to another model or
+            vocabulary.
+    """
+    with plain_weights(state.path):
+        header = state.header
+        if "state_dict" not in header:
+            return
+        check_tensors(header["state_dict"], have_values=False)
+    fitting_weights(task, header, state.path, task.tokenizer)
 
 
 def check_optimizer(task: Task) -> None:

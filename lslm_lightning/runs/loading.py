@@ -1,7 +1,7 @@
 """Loading of the trained model of a run directory."""
 
-from collections.abc import Mapping
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,11 +22,11 @@ from lslm_lightning.runs.trust import (
 from lslm_lightning.safety.magnitudes import check_magnitudes
 from lslm_lightning.safety.parameters import bounded_parameters, bounds_for
 from lslm_lightning.text.yaml_files import ParserLoader, read_yaml
-from lslm_lightning.types import JsonObject, Settings
+from lslm_lightning.types import JsonObject, Settings, StateDict
 
 if TYPE_CHECKING:
     from lightning.pytorch import LightningModule
-    from torch import Size
+    from torch import Size, Tensor, nn
 
     from lslm_lightning.text.tokenizer import Tokenizer
 
@@ -188,14 +188,51 @@ def load_weights(task: "LightningModule", path: Path, tokenizer: "Tokenizer") ->
         ValueError: the file is not a checkpoint, files beside it are missing, it contains more than
             data, or it belongs to another model or vocabulary.
     """
-    try:
+    saved = read_checkpoint(path)
+    task.load_state_dict(fitting_weights(task, saved, path, tokenizer))
+    load_files(task, saved, path)
+
+
+def read_checkpoint(path: Path) -> StateDict:
+    """Return the contents of a checkpoint on the CPU; see `read_state`.
+
+    Raises:
+        ValueError: the file is not a checkpoint, or contains more than data.
+    """
+    with plain_weights(path):
         saved = read_state(path)
         check_tensors(saved["state_dict"])
-        weights = renamed_weights(saved["state_dict"])
+    return saved
+
+
+@contextmanager
+def plain_weights(path: Path) -> Iterator[None]:
+    """Convert any error of reading a checkpoint inside the context to a ValueError that names its
+    path.
+    """
+    try:
+        yield
     except Exception as error:
         raise ValueError(
             f"{path} is not a checkpoint of plain weights: {one_line(error)[:200]}"
         ) from None
+
+
+def fitting_weights(
+    task: "nn.Module", saved: StateDict, path: Path, tokenizer: "Tokenizer"
+) -> "dict[str, Tensor]":
+    """Return the weights of a checkpoint under their current names, after checking that `task` has
+    the same ones.
+
+    Args:
+        saved: contents of the checkpoint.
+        path: path of the checkpoint, for messages.
+        tokenizer: tokenizer of the run, which must be the one of the checkpoint.
+
+    Raises:
+        ValueError: the checkpoint belongs to another model or vocabulary.
+    """
+    weights = renamed_weights(saved["state_dict"])
     built = task.state_dict()
     wrong = {
         name: (weights[name].shape, built[name].shape)
@@ -215,7 +252,19 @@ def load_weights(task: "LightningModule", path: Path, tokenizer: "Tokenizer") ->
             f"{path} was trained with another tokenizer.json, of the same size: restore "
             "the run's own"
         )
-    task.load_state_dict(weights)
+    return weights
+
+
+def load_files(task: "LightningModule", saved: StateDict, path: Path) -> None:
+    """Load the part of the model that is stored in files beside the checkpoint.
+
+    Args:
+        saved: contents of the checkpoint.
+        path: path of the checkpoint.
+
+    Raises:
+        ValueError: a file is missing or damaged, or the checkpoint belongs to another model.
+    """
     try:
         task.model_info.load_files(saved, path.parent)  # type: ignore[union-attr, operator]
     except (KeyError, TypeError, AttributeError) as error:
@@ -224,8 +273,12 @@ def load_weights(task: "LightningModule", path: Path, tokenizer: "Tokenizer") ->
         ) from None
 
 
-def check_tensors(weights: object) -> None:
-    """Raise ValueError unless `weights` maps names to ordinary dense tensors."""
+def check_tensors(weights: object, have_values: bool = True) -> None:
+    """Raise ValueError unless `weights` maps names to ordinary dense tensors.
+
+    Args:
+        have_values: False for tensors that were read without their values.
+    """
     from torch import Tensor, strided
 
     if not isinstance(weights, Mapping):
@@ -235,7 +288,7 @@ def check_tensors(weights: object) -> None:
             raise ValueError(
                 f"{name!r} of its state_dict is a {type(value).__name__}, not a tensor"
             )
-        if value.layout != strided or value.is_meta or value.is_quantized:
+        if value.layout != strided or (have_values and value.is_meta) or value.is_quantized:
             raise ValueError(
                 f"{name!r} of its state_dict is not a dense tensor: it is sparse, quantized or "
                 "without values"

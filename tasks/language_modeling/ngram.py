@@ -81,6 +81,8 @@ class NgramInfo(ModelInfo):
         return [folder / NGRAM]
 
     def load_files(self, checkpoint: StateDict, folder: Path) -> None:
+        if self.task.model is not None and self.task.table_checksums == checkpoint["tables"]:
+            return
         self.task.table_checksums = checkpoint["tables"]
         for name, expected in self.task.table_checksums.items():
             path = folder / NGRAM / name

@@ -11,6 +11,7 @@ from torch import nn
 
 from lslm_lightning.runs.checkpoint_folder import INDEX, read_parts
 from lslm_lightning.runs.directory import earlier
+from lslm_lightning.runs.loading import read_checkpoint
 from lslm_lightning.runs.states import (
     META,
     checksum,
@@ -64,14 +65,16 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         map_location: Callable[..., object] | None = None,
         weights_only: bool | None = None,
     ) -> StateDict:
-        """Return the content of a checkpoint file or folder, with optimizer states keyed by
-        parameter number.
+        """Return the content of a checkpoint file or folder on the CPU, with optimizer states keyed
+        by parameter number.
+
+        Raises:
+            ValueError: it is not a checkpoint, or contains more than data.
         """
         path = Path(path)
+        saved = read_checkpoint(path)
         if not path.is_dir():
-            content: StateDict = super().load_checkpoint(path, map_location, weights_only)
-            return content
-        saved = read_state(path)
+            return saved
         names = decayed_names(self.task)
         parts = read_parts(path, [f"optimizer_{i}" for i in range(len(saved.get(GROUPS, [])))])
         states = [
