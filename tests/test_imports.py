@@ -9,6 +9,7 @@ ROOT = Path(__file__).parents[1]
 EVERYTHING = {"*"}
 FOUNDATION = (
     "files",
+    "run_files",
     "exit_status",
     "renamed",
     "task_package",
@@ -16,6 +17,7 @@ FOUNDATION = (
 )  # that everything may import
 LAYERS: dict[str, set[str]] = {
     "files": set(),
+    "run_files": set(),
     "exit_status": set(),
     "types": set(),
     "renamed": set(),

@@ -11,8 +11,8 @@ from lslm_lightning.evaluation.results import Entry
 from lslm_lightning.evaluation.scoring import read_scores
 from lslm_lightning.experiments.run_records import timing, training_flops
 from lslm_lightning.metrics.names import metrics_at
-from lslm_lightning.runs import RunDirectory, find_run
-from lslm_lightning.runs.loading import read_config
+from lslm_lightning.runs import RunDirectory
+from lslm_lightning.runs.config import read_config
 from lslm_lightning.runs.trust import check_trust, only_trusted
 from lslm_lightning.safety.redaction import redacted, redacted_settings
 from lslm_lightning.text.yaml_files import dump_yaml
@@ -41,17 +41,12 @@ class Finished:
         return {score.metric: score for score in self.scores}
 
 
-def open_run(reference: str) -> list[Finished]:
-    """Read the finished run that `reference` names; for the parent run of several seeds, read every
-    child run.
-
-    Args:
-        reference: a run directory or an MLflow run id.
+def open_run(directory: RunDirectory) -> list[Finished]:
+    """Read a finished run; for the parent run of several seeds, read every child run.
 
     Raises:
         ValueError: the run was not tested.
     """
-    directory = find_run(reference)
     record = json.loads(directory.metrics.read_text("utf-8")) if directory.metrics.exists() else {}
     name = directory.path.name
     if "summary" not in record:  # which only the parent of several seeds has

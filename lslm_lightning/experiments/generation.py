@@ -12,6 +12,7 @@ from lslm_lightning.safety.magnitudes import check_magnitudes
 if TYPE_CHECKING:
     from lslm_lightning.decoding import AnySearch, Fusion
     from lslm_lightning.experiments.run import Run
+    from lslm_lightning.runs import FoundRun
     from lslm_lightning.training.task import Task
 
 # also the names of a search's settings
@@ -103,8 +104,7 @@ class Writer:
     """Trained model that generates answers to texts, batch by batch.
 
     Args:
-        run: a run directory, a checkpoint in one, an MLflow run id, or a pattern (stands for the
-            newest run that matches).
+        run: a run that was found, or a reference as in `find_run`.
         seed: random seed of sampling.
         batch_size: number of texts per batch.
         device: cpu, cuda, or auto.
@@ -121,7 +121,7 @@ class Writer:
 
     def __init__(
         self,
-        run: str,
+        run: "str | FoundRun",
         seed: int = 0,
         batch_size: int = 32,
         device: str = "auto",
@@ -129,12 +129,10 @@ class Writer:
     ) -> None:
         import torch
 
-        from lslm_lightning.runs import choose_run, load_run
+        from lslm_lightning.runs import load_run
         from lslm_lightning.training.language_model import LanguageModel
 
-        chosen = choose_run(run)
-        loaded = load_run(run if chosen is None else str(chosen.path), trust=trust)
-        self.task = cast("Task", loaded.task)
+        self.task = cast("Task", load_run(run, trust=trust).task)
         self.is_language_model = isinstance(self.task, LanguageModel)
         self.n_best = 1
         self.n_answer = 0

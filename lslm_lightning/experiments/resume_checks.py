@@ -5,8 +5,8 @@ from jsonargparse import Namespace
 from lslm_lightning.configuration.job import Job
 from lslm_lightning.configuration.trainer_settings import translated
 from lslm_lightning.experiments.preflight import n_share
-from lslm_lightning.runs.loading import check_tensors, fitting_weights, plain_weights
 from lslm_lightning.runs.resume_state import ResumeState
+from lslm_lightning.runs.weights import check_tensors, fitting_weights, plain_weights
 from lslm_lightning.training.data import TaskData
 from lslm_lightning.training.optimizer_settings import (
     refuse_optimizer,

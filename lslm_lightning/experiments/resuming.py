@@ -45,15 +45,15 @@ def resume(
     from lslm_lightning.experiments.run import Run
     from lslm_lightning.runs import find_run
 
-    directory = run.directory if isinstance(run, Run) else find_run(str(run))
+    directory = run.directory if isinstance(run, Run) else find_run(run).directory
     arguments = setting_arguments(settings or {})
     with library_call(["resume", str(directory.path), *arguments]):
-        resume_run(str(directory.path), arguments, anew, trust, handles_signals=False)
+        resume_run(directory, arguments, anew, trust, handles_signals=False)
     return Run(directory)
 
 
 def resume_run(
-    reference: str,
+    directory: "RunDirectory",
     changes: Sequence[str] = (),
     anew: bool = False,
     trust: bool = False,
@@ -62,16 +62,14 @@ def resume_run(
     """Resume a run from its last checkpoint and return an exit status.
 
     Args:
-        reference: a run directory or an MLflow run id.
+        directory: run directory.
         changes: settings to change, as command-line arguments.
         anew: train from step 0 instead.
         trust: allow the run's config to name any class.
         handles_signals: whether signals that ask the process to stop are handled during the job.
     """
-    from lslm_lightning.runs import find_run
     from lslm_lightning.tracking.store import store_of_run
 
-    directory = find_run(reference)
     command = command_of(directory)
     if directory.beginning.get("status") == "FINISHED" and not changes:
         print(f"{directory.path} is finished; a larger --trainer.max_steps trains on")
@@ -188,7 +186,7 @@ def command_of(directory: "RunDirectory") -> str:
     Raises:
         ValueError: the run was not a training, or is the parent run of several seeds.
     """
-    from lslm_lightning.runs.loading import read_config
+    from lslm_lightning.runs.config import read_config
 
     config = read_config(directory.config)
     with directory.config.open(encoding="utf-8") as file:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from lslm_lightning.runs import RunDirectory
-from lslm_lightning.runs.loading import read_config
+from lslm_lightning.runs.config import read_config
 from lslm_lightning.runs.trust import resolve
 from lslm_lightning.training.precision import AUTO, HALF, SINGLE
 from lslm_lightning.types import JsonObject

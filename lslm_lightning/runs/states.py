@@ -53,6 +53,16 @@ def put(draft: Path, path: Path) -> None:
     remove(aside(path))
 
 
+def draft_of_checkpoint(path: Path) -> Path:
+    """Return the temporary path of a checkpoint that is being written, beside its final path."""
+    return path.with_name(f".{path.name}.part")
+
+
+def is_draft(path: Path) -> bool:
+    """Return whether a path is a temporary one that `draft_of_checkpoint` returns."""
+    return path.name.startswith(".") and path.suffix == ".part"
+
+
 def aside(path: Path) -> Path:
     """Return the temporary name that a file or folder at `path` has while it is being replaced."""
     return path.with_name(f".{path.name}.old")

@@ -11,12 +11,10 @@ from lslm_lightning.data.rows import language_field
 from lslm_lightning.data.strict_json import parse
 from lslm_lightning.data.text_lines import numbered_lines
 from lslm_lightning.data.values import Number, as_text
-from lslm_lightning.runs import find_run
-from lslm_lightning.runs.loading import read_config
+from lslm_lightning.runs import FoundRun
 from lslm_lightning.runs.trust import only_trusted, resolve
 from lslm_lightning.systems.checkpoint import Checkpoint
 from lslm_lightning.systems.hugging_face import HuggingFaceSystem
-from lslm_lightning.systems.purpose import purpose_of_run
 from lslm_lightning.types import Json, JsonObject
 
 CHUNK = 256  # records that are scored together
@@ -162,7 +160,7 @@ class AnswerScorer:
 
             run.loaded.task.to(getattr(torch, dtype))
         self._example = run.task.answering.example
-        self.columns = source_columns(run.run)
+        self.columns = source_columns(run.run, run.purposes()[0].languages)
         list(run.log_prob([], []))  # raises CannotError where it scores no answers
         self.system = run
 
@@ -259,18 +257,20 @@ def is_hugging_face(reference: str) -> bool:
     return (folder / "config.json").is_file() and not (folder / "config.yaml").is_file()
 
 
-def source_columns(reference: str) -> tuple[str, ...]:
+def source_columns(run: FoundRun, languages: tuple[str, str] | None) -> tuple[str, ...]:
     """Return the names of the data columns from which a run's task builds the source.
 
     The result is empty if they are unknown.
+
+    Args:
+        languages: source and target language of the run; None if unknown.
     """
-    data = read_config(find_run(reference).config).get("data") or {}
+    data = run.config.get("data") or {}
     try:
         with only_trusted():
             columns = tuple(getattr(resolve(data["class_path"]), "source_fields", ()))
     except (ValueError, KeyError):
         return ()
-    languages = purpose_of_run(reference).languages
     given = data.get("init_args") or {}
     if not columns and languages is not None and "source_language" in given:
         columns = (language_field(languages[0]),)

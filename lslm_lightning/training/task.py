@@ -21,7 +21,7 @@ from lslm_lightning.metrics.names import as_metrics
 from lslm_lightning.models.backbone import Backbone
 from lslm_lightning.optim import Schedule, decay_groups
 from lslm_lightning.renamed import TASK_METHODS
-from lslm_lightning.runs.loading import fitting_weights, load_files
+from lslm_lightning.runs.weights import fitting_weights, load_files
 from lslm_lightning.text.tokenizer import Tokenizer
 from lslm_lightning.training.accumulation import MeanNats
 from lslm_lightning.training.answering import Answering

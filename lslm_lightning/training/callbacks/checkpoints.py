@@ -11,6 +11,7 @@ from typing import Literal
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Checkpoint, EarlyStopping, ModelCheckpoint
 
+from lslm_lightning.run_files import BEST
 from lslm_lightning.runs.resume_state import ResumeState
 from lslm_lightning.runs.states import link
 from lslm_lightning.training.callbacks.best_score import BestScore
@@ -227,7 +228,7 @@ class Checkpoints(Checkpoint):
         elif not is_own:
             self.numbered = {}  # the files are another run's
             if self.best_score is not None:
-                self._adopt_best(trainer, source.with_name("best.ckpt"), is_final)
+                self._adopt_best(trainer, source.with_name(BEST), is_final)
         self._drop_incomparable(trainer, task, checkpoint)
         if not is_own and not self.best.exists():
             self.record.score = None

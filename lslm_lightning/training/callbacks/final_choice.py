@@ -7,11 +7,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from lslm_lightning.contracts import metric_label
-from lslm_lightning.runs.states import link, put, read_state, synchronize
-from lslm_lightning.training.distributed.checkpoint_io import (
-    draft_of_checkpoint,
-    mean_of_weights,
-)
+from lslm_lightning.runs.states import draft_of_checkpoint, link, put, read_state, synchronize
+from lslm_lightning.training.distributed.checkpoint_io import mean_of_weights
 from lslm_lightning.training.lightning_internals import TaskTrainer, log_at_last_step
 from lslm_lightning.training.task import Task
 from lslm_lightning.types import JsonObject

@@ -11,10 +11,11 @@ from torch import nn
 
 from lslm_lightning.runs.checkpoint_folder import INDEX, read_parts
 from lslm_lightning.runs.directory import earlier
-from lslm_lightning.runs.loading import read_checkpoint
 from lslm_lightning.runs.states import (
     META,
     checksum,
+    draft_of_checkpoint,
+    is_draft,
     link,
     put,
     read_state,
@@ -22,6 +23,7 @@ from lslm_lightning.runs.states import (
     synchronize,
     write_checksums,
 )
+from lslm_lightning.runs.weights import read_checkpoint
 from lslm_lightning.safety.user_files import permit_as_usual
 from lslm_lightning.training.distributed.fsdp import GROUPS, decayed_names, local, with_numbers
 from lslm_lightning.training.token_gradients import NotFiniteError
@@ -99,16 +101,6 @@ def atomic_file(path: Path) -> Iterator[Path]:
         synchronize(path.parent)
     finally:
         remove(draft)
-
-
-def draft_of_checkpoint(path: Path) -> Path:
-    """Return the temporary path of a checkpoint that is being written, beside its final path."""
-    return path.with_name(f".{path.name}.part")
-
-
-def is_draft(path: Path) -> bool:
-    """Return whether a path is a temporary one that `draft_of_checkpoint` returns."""
-    return path.name.startswith(".") and path.suffix == ".part"
 
 
 def save_atomically(trainer: Trainer, path: Path, n_kept: int = 1) -> None:
