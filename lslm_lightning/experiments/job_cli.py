@@ -37,7 +37,7 @@ from lslm_lightning.experiments.resume_checks import (
     check_resumable,
     check_resumed_job,
     check_weights,
-    same_validation,
+    validates_alike,
 )
 from lslm_lightning.experiments.run_naming import chosen_name
 from lslm_lightning.experiments.run_report import finish
@@ -157,8 +157,8 @@ class JobCLI(ExperimentCLI):
         self.device_type = check_job(
             self.state.subcommand, job, trainer, self.checkpoint, task.one_pass
         )
-        connect_again(self.device_type)
         n_process = n_share(trainer) // trainer.num_nodes
+        connect_again(self.device_type)
         if self.device_type == "cpu" and (message := limit_threads(n_process)):
             rank_zero_print(message)
         self.take_tokenizer()
@@ -192,7 +192,7 @@ class JobCLI(ExperimentCLI):
             check_monitors(given, self.model, self.datamodule, config, n_share(settings))
         written = self.writer.config()  # what cannot be written is refused before there is a run
         before = self.trained_config if self.is_training else {}
-        is_same = bool(before) and same_validation(before, written)
+        same_validation = bool(before) and validates_alike(before, written)
         has_budget = bool(self.job.minutes) and self.is_training and config["max_steps"] < 1
         self.start_run()
         if config["strategy"] == "fsdp":
@@ -200,7 +200,7 @@ class JobCLI(ExperimentCLI):
         is_sharded_now = isinstance(config["strategy"], ShardedStrategy)
         has_bar = any(isinstance(callback, ProgressBar) for callback in given)
         shows = config["enable_progress_bar"] is not False and not has_bar
-        config["callbacks"] = self.callbacks(given, shows, has_budget, is_same)
+        config["callbacks"] = self.callbacks(given, shows, has_budget, same_validation)
         loggers = [each for each in listed(config["logger"]) if isinstance(each, Logger)]
         config["logger"] = [self.writer.tracker, *loggers]
         whole = [] if is_sharded_now else [AtomicCheckpointIO(self.model)]
@@ -308,7 +308,7 @@ class JobCLI(ExperimentCLI):
         given: list[Callback],
         shows_progress: bool,
         has_budget: bool,
-        validates_alike: bool,
+        same_validation: bool,
     ) -> list[Callback]:
         """Return all callbacks of the Trainer, in the order in which they are called.
 
@@ -316,12 +316,12 @@ class JobCLI(ExperimentCLI):
             given: callbacks that the config lists.
             shows_progress: whether to show this project's progress display.
             has_budget: whether `job.minutes` determines the length of training.
-            validates_alike: whether the run of the resumed checkpoint was validated with the same
+            same_validation: whether the run of the resumed checkpoint was validated with the same
                 settings, so that its scores are comparable.
         """
         writer = self.writer
         checkpoints = Checkpoints(
-            writer.directory.checkpoints, **self.job.kept(), same_validation=validates_alike
+            writer.directory.checkpoints, **self.job.kept(), same_validation=same_validation
         )
         minutes = self.job.minutes
         reporter = Reporter(shows_progress)

@@ -119,7 +119,7 @@ def check_optimizer(task: Task) -> None:
         raise ValueError(f"model.optimizer: {' '.join(str(error).split())}") from None
 
 
-def same_validation(before: Settings, now: Settings) -> bool:
+def validates_alike(before: Settings, now: Settings) -> bool:
     """Return whether two configurations validate in the same way, so that their validation scores
     are comparable.
 

@@ -220,7 +220,7 @@ class Checkpoints(Checkpoint):
         final = final_record(source.parent)
         is_final = final.get("step") == self.saved_step
         if is_final:  # the best one may be a mean, or the last state
-            self.record.restore(final)
+            self.record.restore_score(final)
         if is_own and self.best_score is not None and trainer.is_global_zero and not is_final:
             if self.record.step == self.saved_step:
                 link(source, self.best)
@@ -247,7 +247,8 @@ class Checkpoints(Checkpoint):
         if other.damage is not None:
             return
         if not is_final:
-            self.record.restore(other.header["callbacks"].get(self.state_key) or self.state_dict())
+            saved = other.header["callbacks"].get(self.state_key) or self.state_dict()
+            self.record.restore_score(saved)
         if trainer.is_global_zero:
             self.files.adopt_best(other_best)
         trainer.strategy.barrier("best.ckpt")
@@ -292,8 +293,6 @@ class Checkpoints(Checkpoint):
 
     def load_state_dict(self, state: StateDict) -> None:
         self.record.restore(state)
-        self.record.n_equal = state.get("n_alike")
-        self.record.step = state.get("best_step", 0)
         self.validated_step = state.get("validated_step", 0)
         self.saved_step = state.get("saved_step", 0)
         self.numbered = {
