@@ -10,6 +10,7 @@ from typing import TextIO
 
 import lslm_lightning
 from lslm_lightning import __version__
+from lslm_lightning.exit_status import INTERRUPTED
 
 COMMANDS = {
     "run": ("training", "fit, test the best checkpoint, report: one command, one MLflow run"),
@@ -87,15 +88,19 @@ def main(argv: list[str] | None = None) -> int:
     Args:
         argv: command-line arguments; None for those of this process.
     """
-    # Imported here: before `leave_working_directory` a file json.py of that directory would be.
-    from lslm_lightning.safety.arguments import given_arguments
-    from lslm_lightning.safety.output import protect_output
-    from lslm_lightning.safety.terminal import guarded_output
+    try:
+        # Imported here: before `leave_working_directory` a file json.py of that directory would be.
+        from lslm_lightning.safety.arguments import given_arguments
+        from lslm_lightning.safety.output import protect_output
+        from lslm_lightning.safety.terminal import guarded_output
 
-    argv = given_arguments(sys.argv[1:] if argv is None else argv)
-    protect_output(argv[0] if argv else "")
-    with guarded_output(), plain_warnings():  # around streams that end no work
-        return run(argv)
+        argv = given_arguments(sys.argv[1:] if argv is None else argv)
+        protect_output(argv[0] if argv else "")
+        with guarded_output(), plain_warnings():  # around streams that end no work
+            return run(argv)
+    except KeyboardInterrupt:  # while the modules of the command are imported
+        print("lslm: interrupted", file=sys.stderr)
+        return INTERRUPTED
 
 
 @contextmanager
