@@ -91,7 +91,7 @@ def train_on(
     train_arguments: Sequence[str],
     changes: Sequence[str],
     anew: bool,
-    handles_signals: bool = True,
+    handles_signals: bool,
 ) -> int:
     """Train from the last checkpoint of a run and return an exit status.
 

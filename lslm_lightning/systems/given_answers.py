@@ -35,7 +35,7 @@ class GivenAnswers(NamedTuple):
 
 
 def read_answers(
-    name: str, source: bytes | BinaryIO, columns: Sequence[str] = ()
+    name: str, source: bytes | BinaryIO, columns: Sequence[str]
 ) -> Iterator[GivenAnswers]:
     """Yield the answers in each line of a JSON Lines file; blank lines are skipped.
 
@@ -54,9 +54,7 @@ def read_answers(
             yield answers_in(parse(location, line), number, location, columns)
 
 
-def answers_in(
-    record: Json, number: int, location: str, columns: Sequence[str] = ()
-) -> GivenAnswers:
+def answers_in(record: Json, number: int, location: str, columns: Sequence[str]) -> GivenAnswers:
     """Return the answers in a record.
 
     Args:
