@@ -5,8 +5,8 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 import psutil
@@ -68,6 +68,63 @@ def signal_child(child: subprocess.Popen[bytes], signum: int) -> None:
         child.terminate()
 
 
+class SignalRelay:
+    """Signals of this process that are passed on to a child process.
+
+    Attributes:
+        child: the child process; None before it is started.
+        received: numbers of the signals that came to stop this process.
+    """
+
+    def __init__(self) -> None:
+        self.child: subprocess.Popen[bytes] | None = None
+        self.received: list[int] = []
+        self._waiting: list[int] = []
+
+    def pass_on(self) -> None:
+        """Send the child the signals that have not been passed on yet."""
+        while self.child and self._waiting:
+            signal_child(self.child, self._waiting.pop(0))
+
+    def stop(self, signum: int, frame: FrameType | None) -> None:
+        """Handle a signal that stops this process once the child has ended."""
+        self.received.append(signum)
+        self._waiting.append(signum)
+        self.pass_on()
+
+    def pause(self, signum: int, frame: FrameType | None) -> None:
+        """Handle Ctrl-Z: pause the child and this process until SIGCONT."""
+        self._tell_group(signal.SIGSTOP)
+        os.kill(os.getpid(), signal.SIGSTOP)  # goes on from here after SIGCONT
+        self._tell_group(signal.SIGCONT)
+
+    def _tell_group(self, signum: int) -> None:
+        if self.child and self.child.poll() is None:
+            signal_group(self.child, signum)
+
+    @contextmanager
+    def installed(self) -> Iterator[None]:
+        """Handle signals inside the body of the `with` statement.
+
+        A call from Python handles none, since signals are the caller's affair.
+        """
+        names = () if is_call() else STOPPING
+        numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
+        handlers = dict.fromkeys(numbers, self.stop)
+        if numbers and hasattr(signal, "SIGTSTP"):
+            handlers[signal.SIGTSTP] = self.pause
+        before = {number: signal.getsignal(number) for number in handlers}
+        for number, handler in handlers.items():
+            if before[number] not in (signal.SIG_IGN, None):  # of nohup, say
+                signal.signal(number, handler)
+        try:
+            yield
+        finally:
+            for number, earlier in before.items():
+                if earlier is not None:
+                    signal.signal(number, earlier)
+
+
 def run_to_its_end(command: Sequence[str], environment: Mapping[str, str] | None = None) -> int:
     """Run `command` in a child process until it ends, and return its exit status.
 
@@ -79,56 +136,23 @@ def run_to_its_end(command: Sequence[str], environment: Mapping[str, str] | None
         command: program and arguments.
         environment: environment variables of the child; None for those of this process.
     """
-    child: subprocess.Popen[bytes] | None = None
-    received: list[int] = []
-    waiting: list[int] = []
-
-    def pass_on(*_: object) -> None:
-        while child and waiting:
-            signal_child(child, waiting.pop(0))
-
-    def stop(signum: int, frame: FrameType | None) -> None:
-        received.append(signum)
-        waiting.append(signum)
-        pass_on()
-
-    def pause(signum: int, frame: FrameType | None) -> None:
-        tell_group(signal.SIGSTOP)
-        os.kill(os.getpid(), signal.SIGSTOP)  # goes on from here after SIGCONT
-        tell_group(signal.SIGCONT)
-
-    def tell_group(signum: int) -> None:
-        if child and child.poll() is None:
-            signal_group(child, signum)
-
-    names = () if is_call() else STOPPING  # whose signals are the caller's affair
-    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
-    handlers: dict[int, Callable[[int, FrameType | None], None]] = dict.fromkeys(numbers, stop)
-    if numbers and hasattr(signal, "SIGTSTP"):
-        handlers[signal.SIGTSTP] = pause
-    before = {number: signal.getsignal(number) for number in handlers}
-    for number, handler in handlers.items():
-        if before[number] not in (signal.SIG_IGN, None):  # of nohup, say
-            signal.signal(number, handler)
-    try:
-        environment = {
-            **(os.environ if environment is None else environment),
-            PARENT: str(os.getpid()),
-        }
-        child = subprocess.Popen(
-            command, env=environment, stdin=subprocess.DEVNULL, process_group=0
-        )
-        pass_on()  # what came before there was a child
-        status = child.wait()
-    except BaseException:  # of a call from Python: a handler of the caller's raised it
-        if child is not None and child.poll() is None:
-            signal_child(child, signal.SIGINT)
-            child.wait()
-        raise
-    finally:
-        for number, earlier in before.items():
-            if earlier is not None:
-                signal.signal(number, earlier)
-    if received:
-        signal.raise_signal(received[0])
+    relay = SignalRelay()
+    own = os.environ if environment is None else environment
+    with relay.installed():
+        try:
+            relay.child = subprocess.Popen(
+                command,
+                env={**own, PARENT: str(os.getpid())},
+                stdin=subprocess.DEVNULL,
+                process_group=0,
+            )
+            relay.pass_on()  # what came before there was a child
+            status = relay.child.wait()
+        except BaseException:  # of a call from Python: a handler of the caller's raised it
+            if relay.child is not None and relay.child.poll() is None:
+                signal_child(relay.child, signal.SIGINT)
+                relay.child.wait()
+            raise
+    if relay.received:
+        signal.raise_signal(relay.received[0])
     return status
