@@ -11,6 +11,7 @@ from lslm_lightning.evaluation.results import Entry
 from lslm_lightning.evaluation.scoring import read_scores
 from lslm_lightning.experiments.run_records import timing, training_flops
 from lslm_lightning.metrics.names import made_metrics
+from lslm_lightning.run_files import METRICS
 from lslm_lightning.runs import RunDirectory
 from lslm_lightning.runs.config import read_config
 from lslm_lightning.runs.trust import check_trust, only_trusted, resolve
@@ -51,7 +52,7 @@ def open_run(directory: RunDirectory) -> list[Finished]:
     name = directory.path.name
     if "summary" not in record:  # which only the parent of several seeds has
         return [open_one(directory, name)]
-    children = sorted(directory.path.parent.glob(f"{name}-seed-*/metrics.json"))
+    children = sorted(directory.path.parent.glob(f"{name}-seed-*/{METRICS}"))
     return [open_one(RunDirectory(path.parent), name) for path in children]
 
 

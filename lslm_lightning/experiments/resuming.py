@@ -163,17 +163,17 @@ def move_to_backup(directory: "RunDirectory") -> None:
         number = 1 + len([*directory.path.glob("before-*")])
         before = directory.path / f"before-{number}"
         before.mkdir()
-        for name in (
-            "checkpoints",
-            "metrics.jsonl",
-            "metrics.json",
-            "mlflow.json",
-            "predictions",
-            "report",
-            "samples",
+        for path in (
+            directory.checkpoints,
+            directory.curves,
+            directory.metrics,
+            directory.record,
+            directory.predictions,
+            directory.report,
+            directory.samples,
         ):
-            if (directory.path / name).exists():
-                (directory.path / name).rename(before / name)
+            if path.exists():
+                path.rename(before / path.name)
     finally:
         lock.release()
     print(f"earlier checkpoints and metrics are in {before}", flush=True)

@@ -19,6 +19,7 @@ from lslm_lightning.reports.description import describe, interval_in_words, scor
 from lslm_lightning.reports.escaping import markdown
 from lslm_lightning.reports.formatting import counted, number
 from lslm_lightning.reports.page import write_report
+from lslm_lightning.run_files import CONFIG
 from lslm_lightning.runs.config import read_config
 from lslm_lightning.runs.loading import build
 from lslm_lightning.runs.weights import load_weights
@@ -154,6 +155,6 @@ def describe_test(job: "JobCLI", evaluation: RunEvaluation) -> None:
             "Test": f"{digest_line(evaluation.recorded)}, {n_example}",
         },
         job.writer.beginning,
-        run_links(tracker, {"report": "report/index.html", "config.yaml": "config.yaml"}),
+        run_links(tracker, {"report": "report/index.html", CONFIG: CONFIG}),
     )
     tracker.set_description(text)

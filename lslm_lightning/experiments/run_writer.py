@@ -10,6 +10,7 @@ from lslm_lightning.experiments.evaluation_records import run_links
 from lslm_lightning.experiments.invocation import command_line
 from lslm_lightning.experiments.job_state import JobState
 from lslm_lightning.reports.description import describe
+from lslm_lightning.run_files import CONFIG
 from lslm_lightning.runs import RunDirectory
 from lslm_lightning.runs.own_runs import register_run
 from lslm_lightning.text.yaml_files import parse_yaml
@@ -54,7 +55,7 @@ class RunWriter:
         self.tracker.log_artifact(self.directory.tokenizer)
         self.tracker.log_hyperparams(self.parameters())
         if not self.state.resumed:
-            links = run_links(self.tracker, {"config.yaml": "config.yaml"})
+            links = run_links(self.tracker, {CONFIG: CONFIG})
             self.tracker.set_description(
                 describe(lead="Not tested yet.", command=self.beginning, links=links)
             )

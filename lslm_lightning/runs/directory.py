@@ -21,6 +21,7 @@ from lslm_lightning.run_files import (
     PREDICTIONS,
     RECORD,
     REPORT,
+    SAMPLES,
     SECRETS,
     TOKENIZER,
 )
@@ -101,6 +102,11 @@ class RunDirectory:
     def report(self) -> Path:
         """Folder of the report; its first page is `index.html`."""
         return self.path / REPORT
+
+    @property
+    def samples(self) -> Path:
+        """Folder of the outputs logged at validations."""
+        return self.path / SAMPLES
 
     @property
     def record(self) -> Path:

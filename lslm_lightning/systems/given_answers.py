@@ -11,7 +11,7 @@ from lslm_lightning.data.rows import language_field
 from lslm_lightning.data.strict_json import parse
 from lslm_lightning.data.text_lines import numbered_lines
 from lslm_lightning.data.values import Number, as_text
-from lslm_lightning.runs import FoundRun
+from lslm_lightning.runs import FoundRun, RunDirectory
 from lslm_lightning.runs.trust import only_trusted, resolve
 from lslm_lightning.systems.checkpoint import Checkpoint
 from lslm_lightning.systems.hugging_face import HuggingFaceSystem
@@ -252,7 +252,7 @@ def is_hugging_face(reference: str) -> bool:
     directory.
     """
     folder = Path(reference).expanduser()
-    return (folder / "config.json").is_file() and not (folder / "config.yaml").is_file()
+    return (folder / "config.json").is_file() and not RunDirectory(folder).config.is_file()
 
 
 def source_columns(run: FoundRun, languages: tuple[str, str] | None) -> tuple[str, ...]:

@@ -283,6 +283,6 @@ class RunEvaluationCallback(EvaluationCallback):
         with trainer.precision_plugin.val_step_context():
             samples = task.answering.samples()
         if samples and trainer.is_global_zero:
-            path = self.directory.path / "samples" / f"step-{trainer.global_step:06d}.txt"
+            path = self.directory.samples / f"step-{trainer.global_step:06d}.txt"
             atomic_write(path, "\n\n".join(samples) + "\n")
             self.tracker.log_artifact(path)
