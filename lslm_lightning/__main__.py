@@ -6,6 +6,7 @@ from importlib import import_module
 
 import lslm_lightning
 from lslm_lightning import __version__
+from lslm_lightning.exit_status import INTERRUPTED
 
 COMMANDS = {
     "run": ("training", "fit, test the best checkpoint, report: one command, one MLflow run"),
@@ -89,20 +90,24 @@ def main(argv: list[str] | None = None) -> int:
     Args:
         argv: command-line arguments; None for those of this process.
     """
-    # Imported here: before `leave_working_directory` a file json.py of that directory would be.
-    from lslm_lightning.safety.output import protect_output
+    try:
+        # Imported here: before `leave_working_directory` a file json.py of that directory would be.
+        from lslm_lightning.safety.output import protect_output
 
-    argv = sys.argv[1:] if argv is None else argv
-    protect_output(argv[0] if argv else "")
-    if text := general_text(argv):
-        print(text)
-        return 0 if argv else 2
-    from lslm_lightning.renamed import plain_warnings
-    from lslm_lightning.safety.arguments import given_arguments
-    from lslm_lightning.safety.terminal import guarded_output
+        argv = sys.argv[1:] if argv is None else argv
+        protect_output(argv[0] if argv else "")
+        if text := general_text(argv):
+            print(text)
+            return 0 if argv else 2
+        from lslm_lightning.renamed import plain_warnings
+        from lslm_lightning.safety.arguments import given_arguments
+        from lslm_lightning.safety.terminal import guarded_output
 
-    with guarded_output(), plain_warnings():  # around streams that end no work
-        return run(given_arguments(argv))
+        with guarded_output(), plain_warnings():  # around streams that end no work
+            return run(given_arguments(argv))
+    except KeyboardInterrupt:  # while the modules of the command are imported
+        print("lslm: interrupted", file=sys.stderr)
+        return INTERRUPTED
 
 
 def run(argv: list[str]) -> int:

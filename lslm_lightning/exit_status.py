@@ -3,6 +3,7 @@
 DONE = 0
 FAILED = 1
 WRONG_ARGUMENTS = 2
+INTERRUPTED = 130  # 128 + SIGINT
 
 
 class SettingsError(SystemExit):

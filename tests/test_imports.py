@@ -9,6 +9,7 @@ ROOT = Path(__file__).parents[1]
 EVERYTHING = {"*"}
 FOUNDATION = (
     "files",
+    "run_files",
     "exit_status",
     "long_options",
     "renamed",
@@ -17,6 +18,7 @@ FOUNDATION = (
 )  # that everything may import
 LAYERS: dict[str, set[str]] = {
     "files": set(),
+    "run_files": set(),
     "exit_status": set(),
     "long_options": set(),
     "types": set(),

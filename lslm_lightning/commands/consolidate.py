@@ -39,15 +39,14 @@ def main(argv: list[str]) -> int:
     own = arguments().parse_args(argv[1:])
     from lslm_lightning.commands.named_run import named_run
     from lslm_lightning.experiments.consolidation import consolidate, to_arpa
-    from lslm_lightning.runs import find_run
     from lslm_lightning.runs.directory import refuse_links
     from lslm_lightning.runs.integrity import damage
     from lslm_lightning.runs.own_runs import is_own_run
     from lslm_lightning.runs.states import NGRAM
     from lslm_lightning.text.tokenizer_files import load_tokenizer
 
-    directory = find_run(named_run(own.run))
-    state = directory.checkpoints / f"{own.state}.ckpt"
+    directory = named_run(own.run).directory
+    state = directory.best if own.state == "best" else directory.last
     if not state.exists():
         raise ValueError(
             f"{state} does not exist: the run was stopped before it, or trained nothing"

@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from lslm_lightning.exit_status import DONE, FAILED, WRONG_ARGUMENTS, SettingsError
+from lslm_lightning.exit_status import DONE, FAILED, INTERRUPTED, WRONG_ARGUMENTS, SettingsError
 from lslm_lightning.experiments.endings import is_stop, one_line
 from lslm_lightning.safety.log import show_log
 from lslm_lightning.training.signals import stop_at_once
@@ -84,7 +84,7 @@ def exit_status_of(work: Callable[[], int], debug: bool = False) -> int:
         return error.code if isinstance(error.code, int) else DONE if error.code is None else FAILED
     except KeyboardInterrupt as error:
         _say_stopped("interrupted", error)
-        return 128 + signal.SIGINT
+        return INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED

@@ -125,15 +125,12 @@ def main(argv: list[str]) -> int:
     except ValueError as error:
         return refuse(f"--{error}".replace("_", "-"))
     from lslm_lightning.commands.named_run import named_run
-    from lslm_lightning.runs.finding import check_run
 
-    reference = named_run(own.run)
-    check_run(reference)
+    run = named_run(own.run)
     fusion = own.fusion
     if fusion is not None:
         try:
-            fusion = named_run(fusion)
-            check_run(fusion)
+            fusion = str(named_run(fusion).path)
         except ValueError as error:
             return refuse(str(error))
     from lslm_lightning.experiments.generation import SearchSettings, Writer
@@ -142,7 +139,7 @@ def main(argv: list[str]) -> int:
     if message := limit_threads():
         print(message, file=sys.stderr, flush=True)
     given = {field.name: getattr(own, field.name) for field in fields(SearchSettings)}
-    writer = Writer(reference, own.seed, own.batch_size, own.device, own.trust)
+    writer = Writer(run, own.seed, own.batch_size, own.device, own.trust)
     try:
         writer.search_by(SearchSettings(**given | {"fusion": fusion}), own.n_best)
     except ValueError as error:

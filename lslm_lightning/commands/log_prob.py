@@ -80,7 +80,6 @@ def main(argv: list[str]) -> int:
 
         return refuse(f"{own.pairs}: there is no such file{did_you_mean(path)}")
     from lslm_lightning.commands.named_run import named_run
-    from lslm_lightning.runs.finding import check_run
     from lslm_lightning.systems.given_answers import (
         AnswerScorer,
         as_record,
@@ -92,8 +91,7 @@ def main(argv: list[str]) -> int:
 
     reference = own.run
     if not is_hugging_face(reference):
-        reference = named_run(reference)
-        check_run(reference)
+        reference = str(named_run(reference).path)
     if message := limit_threads():
         print(message, file=sys.stderr, flush=True)
     scorer = AnswerScorer(reference, own.device, own.dtype, own.trust, own.batch_size)

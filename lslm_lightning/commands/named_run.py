@@ -2,20 +2,17 @@
 
 import sys
 
-from lslm_lightning.runs import choose_run
+from lslm_lightning.runs import FoundRun, find_run
 
 
-def named_run(reference: str) -> str:
-    """Return the path of the newest run that matches a pattern, and name this run on standard
+def named_run(reference: str) -> FoundRun:
+    """Return the run that a reference names. A run that a pattern selected is named on standard
     error.
 
-    A reference that is not a pattern is returned unchanged.
-
     Raises:
-        ValueError: no run matches the pattern.
+        ValueError: there is no such run.
     """
-    chosen = choose_run(reference)
-    if chosen is None:
-        return reference
-    print(chosen, file=sys.stderr, flush=True)
-    return str(chosen.path)
+    found = find_run(reference)
+    if found.pattern:
+        print(found, file=sys.stderr, flush=True)
+    return found

@@ -47,4 +47,4 @@ def main(argv: list[str]) -> int:
 
     again = [argument for argument in argv if argument != "--no-checkpoint"]
     with suggest_command(f"To continue: {command_line(again)}"):
-        return resume_run(named_run(own.run), changes, own.no_checkpoint, own.trust)
+        return resume_run(named_run(own.run).directory, changes, own.no_checkpoint, own.trust)

@@ -40,7 +40,7 @@ def main(argv: list[str]) -> int:
             )
             continue
         try:
-            directory = find_run(reference)
+            directory = find_run(reference).directory
             print(f"{directory.path}: {sync(directory)}", flush=True)
         except (ValueError, OSError, RuntimeError) as error:  # the others are brought all the same
             failed += 1

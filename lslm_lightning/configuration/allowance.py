@@ -75,6 +75,6 @@ def has_run_beside(config: Path) -> bool:
         directory.checkpoints,
         directory.tokenizer,
         directory.metrics,
-        directory.path / "mlflow.json",
+        directory.record,
     )
     return config.name == directory.config.name and any(path.exists() for path in beside)

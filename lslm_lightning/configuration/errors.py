@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from itertools import takewhile
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import yaml
@@ -15,6 +16,7 @@ from lslm_lightning.configuration.config_files import FILES
 from lslm_lightning.configuration.subcommands import LOADERS
 from lslm_lightning.runs.own_code import IMPORT_PATH
 from lslm_lightning.runs.trust import ADVICE, DENIED, is_restricted, resolve
+from lslm_lightning.task_package import HOME, INSTALLED
 from lslm_lightning.text.yaml_files import (
     plain_scalars,
     quoted_way_out,
@@ -23,6 +25,7 @@ from lslm_lightning.text.yaml_files import (
 if TYPE_CHECKING:
     from lslm_lightning.runs.parser import ArgumentParser
 
+PACKAGES = ("lslm_lightning", INSTALLED)
 # how jsonargparse begins to tell that a constructor broke down
 BROKE_DOWN = "Problem with given class_path"
 
@@ -198,7 +201,7 @@ def _wrong_kind(cause: Cause, found: re.Match[str], parser: "ArgumentParser") ->
     """Return the error message for a value that should name a class."""
     return (
         f"{cause.key or 'a value'} must be {SPECIFICATION} of a {found[1]}, but is "
-        f"{_shown(cause.value)}"
+        f"{_shown(cause.value)}{_full_path(cause.value)}"
     )
 
 
@@ -242,9 +245,10 @@ def _wrong_type(cause: Cause, found: re.Match[str], parser: "ArgumentParser") ->
         wanted = [SPECIFICATION]
     elif "NoneType" in classes:
         wanted.append("null")
+    given = paths[0] if paths else cause.value
     message = (
-        f"{cause.key or 'a value'} must be {' or '.join(wanted)}, but is "
-        f"{_shown(paths[0] if paths else cause.value)}"
+        f"{cause.key or 'a value'} must be {' or '.join(wanted)}, but is {_shown(given)}"
+        f"{_full_path(given)}"
     )
     return message + (_unquoted(cause.key) if "str" in classes else "")
 
@@ -301,6 +305,20 @@ def _shown(value: str) -> str:
     except yaml.YAMLError:
         return f"{short!r}, which is no YAML"
     return repr(short) if plain or not value else short
+
+
+def _full_path(name: str) -> str:
+    """Return a suggestion with the import path of the class of this project that has a name; "" if
+    there is none.
+    """
+    if not name.isidentifier():
+        return ""
+    defined = re.compile(rf"^class {name}\b", re.MULTILINE)
+    for file in sorted(file for each in PACKAGES for file in Path(HOME, each).rglob("*.py")):
+        if defined.search(file.read_text("utf-8")):
+            path = ".".join([*file.relative_to(HOME).with_suffix("").parts, name])
+            return f"; did you mean {path}?"
+    return ""
 
 
 def _nearest_key(key: str, known: Sequence[str]) -> str:

@@ -17,7 +17,12 @@ from lslm_lightning.contracts import (
     by_text,
 )
 from lslm_lightning.evaluation.duck_typing import DuckGenerator, DuckScorer, as_system
-from lslm_lightning.evaluation.predictions import PredictionFile, read_predictions, unfinished
+from lslm_lightning.evaluation.predictions import (
+    PARTIAL,
+    PredictionFile,
+    partial_path,
+    read_predictions,
+)
 
 
 def collect_predictions(
@@ -128,7 +133,9 @@ def unanswered(
 def read_all_predictions(path: str | Path) -> list[Prediction]:
     """Return the predictions in the file `path` and in `<path>.partial`, its unfinished version."""
     path = Path(path)
-    return [p for part in (path, unfinished(path)) if part.exists() for p in read_predictions(part)]
+    return [
+        p for part in (path, partial_path(path)) if part.exists() for p in read_predictions(part)
+    ]
 
 
 def shard_files(path: str | Path) -> list[Path]:
@@ -138,7 +145,7 @@ def shard_files(path: str | Path) -> list[Path]:
     """
     path = Path(path)
     found = path.parent.glob(f"{glob.escape(path.stem)}.*-of-*.jsonl*")
-    return sorted(p for p in found if p.suffix in (".jsonl", ".partial"))
+    return sorted(p for p in found if p.suffix in (".jsonl", PARTIAL))
 
 
 def count_answers(path: str | Path) -> int:
@@ -146,7 +153,7 @@ def count_answers(path: str | Path) -> int:
     shards.
     """
     path = Path(path)
-    own = [p for p in (path, unfinished(path)) if p.exists()]
+    own = [p for p in (path, partial_path(path)) if p.exists()]
     return sum(p.read_bytes().count(b"\n") for p in own + shard_files(path))
 
 

@@ -14,6 +14,7 @@ from lslm_lightning.files import atomic_write
 from lslm_lightning.text.surrogates import lone_surrogate
 
 logger = logging.getLogger(__name__)
+PARTIAL = ".partial"  # end of the name of an unfinished file
 _NUMBER = (int, float)
 _NONE = type(None)
 _TYPES: dict[str, tuple[type, ...]] = {
@@ -46,7 +47,7 @@ class PredictionFile:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
-        self.partial = unfinished(self.path)
+        self.partial = partial_path(self.path)
         self.done: dict[str, Prediction] = {}
 
     def __enter__(self) -> Self:
@@ -104,9 +105,9 @@ def read_predictions(path: str | os.PathLike[str]) -> list[Prediction]:
     return _parse(Path(path).read_bytes(), path)
 
 
-def unfinished(path: Path) -> Path:
+def partial_path(path: Path) -> Path:
     """Return the path of the file that holds the predictions for `path` until all are made."""
-    return path.with_name(path.name + ".partial")
+    return path.with_name(f"{path.name}{PARTIAL}")
 
 
 def _open(path: Path, mode: Literal["a", "w"]) -> TextIO:

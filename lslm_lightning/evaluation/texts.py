@@ -1,5 +1,6 @@
 """Scores of plain texts against references, in one call from Python."""
 
+import importlib
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeAlias
@@ -7,7 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from lslm_lightning.contracts import Example, Metric, Prediction
 from lslm_lightning.evaluation.diagnostics import run_checks
 from lslm_lightning.evaluation.scoring import Scores, score
-from lslm_lightning.metrics.names import as_metrics, metric_named, metrics_at
+from lslm_lightning.metrics.names import as_metrics, made_metrics, metric_named
 from lslm_lightning.metrics.resampling import INTERVAL_RESAMPLES
 from lslm_lightning.text.identification import tell_language
 from lslm_lightning.text.languages import canonical
@@ -142,6 +143,26 @@ def _metrics_of(given: "Given", language: str) -> list[Metric]:
         return as_metrics([given])
     except TypeError:
         raise _no_metric(given) from None
+
+
+def metrics_at(class_path: str, init_args: Mapping[str, object] | None = None) -> list[Metric]:
+    """Return the metrics made by the class at a class path, such as "torchmetrics.text.BLEUScore".
+
+    The class path must come from the user: any class is imported.
+
+    Args:
+        init_args: arguments of the class.
+
+    Raises:
+        ValueError: there is no such class, it refuses its arguments, or it is not a metric.
+    """
+    module, _, name = class_path.rpartition(".")
+    try:
+        make = vars(importlib.import_module(module))[name]
+    except (ImportError, KeyError, ValueError) as error:
+        reason = f"there is no {name} in {module}" if isinstance(error, KeyError) else error
+        raise ValueError(f"metric {class_path}: {reason}") from error
+    return made_metrics(make, class_path, init_args)
 
 
 def _no_metric(given: object) -> ValueError:

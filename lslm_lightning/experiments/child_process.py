@@ -6,7 +6,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from types import FrameType
 
 import psutil
@@ -69,18 +69,59 @@ def signal_child(child: subprocess.Popen[bytes], signum: int) -> None:
         child.terminate()
 
 
-def handlers_of(stop: Handler, pause: Handler) -> dict[int, Handler]:
-    """Return handlers of the signals that stop or pause a process, without those that are ignored,
-    as SIGHUP under nohup.
+class SignalRelay:
+    """Signals of this process that are passed on to a child process.
+
+    Attributes:
+        child: the child process; None before it is started.
+        received: numbers of the signals that came to stop this process.
     """
-    handlers = {getattr(signal, name): stop for name in STOPPING if hasattr(signal, name)}
-    if hasattr(signal, "SIGTSTP"):
-        handlers[signal.SIGTSTP] = pause
-    return {
-        number: handler
-        for number, handler in handlers.items()
-        if signal.getsignal(number) not in (signal.SIG_IGN, None)
-    }
+
+    def __init__(self) -> None:
+        self.child: subprocess.Popen[bytes] | None = None
+        self.received: list[int] = []
+        self._waiting: list[int] = []
+
+    def pass_on(self) -> None:
+        """Send the child the signals that have not been passed on yet."""
+        while self.child and self._waiting:
+            signal_child(self.child, self._waiting.pop(0))
+
+    def stop(self, signum: int, frame: FrameType | None) -> None:
+        """Handle a signal that stops this process once the child has ended."""
+        self.received.append(signum)
+        self._waiting.append(signum)
+        self.pass_on()
+
+    def pause(self, signum: int, frame: FrameType | None) -> None:
+        """Handle Ctrl-Z: pause the child and this process until SIGCONT."""
+        self._tell_group(signal.SIGSTOP)
+        os.kill(os.getpid(), signal.SIGSTOP)  # goes on from here after SIGCONT
+        self._tell_group(signal.SIGCONT)
+
+    def _tell_group(self, signum: int) -> None:
+        if self.child and self.child.poll() is None:
+            signal_group(self.child, signum)
+
+    def handling(self) -> AbstractContextManager[None]:
+        """Handle signals inside the context.
+
+        Signals that are ignored stay ignored, as SIGHUP under nohup. A call from Python handles
+        none, since signals are the caller's affair.
+        """
+        if is_call():
+            return handling({})
+        handlers: dict[int, Handler] = {
+            getattr(signal, name): self.stop for name in STOPPING if hasattr(signal, name)
+        }
+        if hasattr(signal, "SIGTSTP"):
+            handlers[signal.SIGTSTP] = self.pause
+        heeded = {
+            number: handler
+            for number, handler in handlers.items()
+            if signal.getsignal(number) not in (signal.SIG_IGN, None)
+        }
+        return handling(heeded)
 
 
 def run_to_its_end(command: Sequence[str], environment: Mapping[str, str] | None = None) -> int:
@@ -94,41 +135,23 @@ def run_to_its_end(command: Sequence[str], environment: Mapping[str, str] | None
         command: program and arguments.
         environment: environment variables of the child; None for those of this process.
     """
-    child: subprocess.Popen[bytes] | None = None
-    received: list[int] = []
-    waiting: list[int] = []
-
-    def pass_on(*_: object) -> None:
-        while child and waiting:
-            signal_child(child, waiting.pop(0))
-
-    def stop(signum: int, frame: FrameType | None) -> None:
-        received.append(signum)
-        waiting.append(signum)
-        pass_on()
-
-    def pause(signum: int, frame: FrameType | None) -> None:
-        tell_group(signal.SIGSTOP)
-        os.kill(os.getpid(), signal.SIGSTOP)  # goes on from here after SIGCONT
-        tell_group(signal.SIGCONT)
-
-    def tell_group(signum: int) -> None:
-        if child and child.poll() is None:
-            signal_group(child, signum)
-
-    environment = {**(os.environ if environment is None else environment), PARENT: str(os.getpid())}
-    with handling({} if is_call() else handlers_of(stop, pause)):
+    relay = SignalRelay()
+    own = os.environ if environment is None else environment
+    with relay.handling():
         try:
-            child = subprocess.Popen(
-                command, env=environment, stdin=subprocess.DEVNULL, process_group=0
+            relay.child = subprocess.Popen(
+                command,
+                env={**own, PARENT: str(os.getpid())},
+                stdin=subprocess.DEVNULL,
+                process_group=0,
             )
-            pass_on()  # what came before there was a child
-            status = child.wait()
+            relay.pass_on()  # what came before there was a child
+            status = relay.child.wait()
         except BaseException:  # of a call from Python: a handler of the caller's raised it
-            if child is not None and child.poll() is None:
-                signal_child(child, signal.SIGINT)
-                child.wait()
+            if relay.child is not None and relay.child.poll() is None:
+                signal_child(relay.child, signal.SIGINT)
+                relay.child.wait()
             raise
-    if received:
-        signal.raise_signal(received[0])
+    if relay.received:
+        signal.raise_signal(relay.received[0])
     return status

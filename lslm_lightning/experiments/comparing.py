@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from lslm_lightning.evaluation.diagnostics import Finding
     from lslm_lightning.experiments.run import Run
     from lslm_lightning.reports.blocks import Report, Table
+    from lslm_lightning.runs import RunDirectory
 
 
 @dataclass(frozen=True)
@@ -73,8 +74,7 @@ def compare(
         command_line,
         running_command,
     )
-    from lslm_lightning.runs import choose_run
-    from lslm_lightning.runs.finding import check_run
+    from lslm_lightning.runs import find_run
 
     if isinstance(runs, str) or len(runs) < 2:
         raise ValueError(f"runs must be two or more, but is {runs!r}")
@@ -83,33 +83,30 @@ def compare(
             f"n_resample={n_resample} must be at least 1; {TEST_RESAMPLES} suits most test sets"
         )
     named = [str(run if isinstance(run, str | PathLike) else run.path) for run in runs]
-    choices = {run: chosen for run in named if (chosen := choose_run(run, is_tested=True))}
-    for run in named:
-        if run not in choices:
-            check_run(run)
+    compared = [find_run(run, is_tested=True) for run in named]
     from lslm_lightning.experiments.comparison import compare_runs  # slow to import
     from lslm_lightning.reports.page import write_report
 
-    paths = [str(choices[run].path) if run in choices else run for run in named]
-    lines = {run: str(chosen) for run, chosen in choices.items()}
+    directories = [run.directory for run in compared]
+    lines = {run.pattern: str(run) for run in compared if run.pattern}
     is_command = command_arguments()[:1] == ["compare"]
     for line in lines.values():
         tell(line)
     with running_command(command_arguments() if is_command else ["compare", *named]):
-        found = compare_runs(paths, metric, trust, n_resample, command_line(), lines)
-    folder = Path(output) if output else default_folder(found.task_name, paths)
+        found = compare_runs(directories, metric, trust, n_resample, command_line(), lines)
+    folder = Path(output) if output else default_folder(found.task_name, directories)
     path = write_report(found.report, folder / "report")
     return ComparisonResults(sentences_of(found.report), found.findings, path, lines, found.scores)
 
 
-def default_folder(task: str, runs: Sequence[str]) -> Path:
+def default_folder(task: str, runs: Sequence["RunDirectory"]) -> Path:
     """Return the default folder for a comparison report, `runs/<task>/compare-<names>-<time>`.
 
     Args:
         task: name of the task.
-        runs: references to the compared runs; the first three are part of the folder's name.
+        runs: compared runs; the first three are part of the folder's name.
     """
-    names = "-".join(Path(run).name[:24] for run in runs[:3])
+    names = "-".join(run.path.name[:24] for run in runs[:3])
     return Path(f"runs/{task}/compare-{names}-{time.strftime('%Y%m%d-%H%M%S')}")
 
 

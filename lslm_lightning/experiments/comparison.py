@@ -37,6 +37,7 @@ from lslm_lightning.reports.conclusion import NOTHING
 from lslm_lightning.reports.evaluation import lead
 from lslm_lightning.reports.scores import ScoreTable
 from lslm_lightning.reports.trained import training_sections
+from lslm_lightning.runs import RunDirectory
 from lslm_lightning.runs.loading import without_extra_metrics
 from lslm_lightning.runs.own_code import add_working_directory
 from lslm_lightning.runs.trust import check_trust, only_trusted, resolve
@@ -57,7 +58,7 @@ class ComparedRuns(NamedTuple):
 
 
 def compare_runs(
-    references: Sequence[str],
+    directories: Sequence[RunDirectory],
     metric: str | None,
     trust: bool,
     n_resample: int,
@@ -67,7 +68,7 @@ def compare_runs(
     """Compare finished runs by their recorded predictions.
 
     Args:
-        references: run directories or MLflow run ids.
+        directories: directories of the runs.
         metric: metric to rank by; None for the headline metric of the task.
         trust: allow the configs of the runs to name any class.
         n_resample: number of resamples for confidence intervals and paired tests.
@@ -79,14 +80,14 @@ def compare_runs(
         ValueError: a run is missing or was not tested, or the runs are of different tasks.
     """
     with nullcontext() if trust else only_trusted():
-        return RunComparison(references, metric, trust, n_resample).compare(command, choices or {})
+        return RunComparison(directories, metric, trust, n_resample).compare(command, choices or {})
 
 
 class RunComparison:
     """Comparison of finished runs under the current trust settings.
 
     Args:
-        references: run directories or MLflow run ids.
+        directories: directories of the runs.
         metric: metric to rank by; None for the headline metric of the task.
         trust: whether the configs of the runs may name any class.
         n_resample: number of resamples for confidence intervals and paired tests.
@@ -97,9 +98,9 @@ class RunComparison:
     """
 
     def __init__(
-        self, references: Sequence[str], metric: str | None, trust: bool, n_resample: int
+        self, directories: Sequence[RunDirectory], metric: str | None, trust: bool, n_resample: int
     ) -> None:
-        self.runs = [run for reference in references for run in open_run(reference)]
+        self.runs = [run for directory in directories for run in open_run(directory)]
         self.trust = trust
         self.n_resample = n_resample
         self.task_name = check_together(self.runs)

@@ -24,7 +24,7 @@ def consolidate(state: Path, output: Path) -> tuple[int, int]:
     """
     from safetensors.torch import save_file
 
-    from lslm_lightning.runs.states import put, read_state, synchronize
+    from lslm_lightning.runs.states import draft_of_checkpoint, put, read_state, synchronize
     from lslm_lightning.safety.user_files import permit_as_usual
 
     saved = read_state(state)
@@ -34,7 +34,7 @@ def consolidate(state: Path, output: Path) -> tuple[int, int]:
         "tokenizer_digest": saved["tokenizer_digest"],
         "step": str(saved["global_step"]),
     }
-    draft = output.with_name(f".{output.name}.part")
+    draft = draft_of_checkpoint(output)
     try:
         save_file(weights, draft, noted)
         permit_as_usual(draft)

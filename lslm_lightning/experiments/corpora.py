@@ -157,7 +157,7 @@ def checksum_state(file: DataFile) -> str:
     return "checksum agrees" if file.checksums else "no checksum known"
 
 
-def check_corpus(console: Console, name: str, columns: Settings | None = None) -> int:
+def check_corpus(console: Console, name: str, columns: Settings | None) -> int:
     """Verify the files of a corpus, read all splits, and print statistics and an example config.
 
     Args:

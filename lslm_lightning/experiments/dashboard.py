@@ -55,7 +55,7 @@ def has_runs(client: "MlflowClient", experiment_id: str) -> bool:
     return bool(client.search_runs([experiment_id], "tags.`lslm.directory` != ''", max_results=1))
 
 
-def show_links(address: str, experiments: Mapping[str, str], is_opened: bool = False) -> None:
+def show_links(address: str, experiments: Mapping[str, str], is_opened: bool) -> None:
     """Print links to the saved views of experiments.
 
     Args:

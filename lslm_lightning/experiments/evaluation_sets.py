@@ -19,7 +19,8 @@ from lslm_lightning.evaluation.evaluation_set import (
 from lslm_lightning.evaluation.predictions import read_predictions
 from lslm_lightning.evaluation.scoring import read_scores, score
 from lslm_lightning.runs import RunDirectory
-from lslm_lightning.runs.loading import read_config, without_extra_metrics
+from lslm_lightning.runs.config import read_config
+from lslm_lightning.runs.loading import without_extra_metrics
 from lslm_lightning.runs.own_code import add_working_directory
 from lslm_lightning.runs.trust import (
     check_trust,

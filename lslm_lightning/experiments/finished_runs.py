@@ -10,13 +10,14 @@ from lslm_lightning.evaluation.comparison import ANSWERING
 from lslm_lightning.evaluation.results import Entry
 from lslm_lightning.evaluation.scoring import read_scores
 from lslm_lightning.experiments.run_records import timing, training_flops
-from lslm_lightning.metrics.names import metrics_at
-from lslm_lightning.runs import RunDirectory, find_run
-from lslm_lightning.runs.loading import read_config
-from lslm_lightning.runs.trust import check_trust, only_trusted
+from lslm_lightning.metrics.names import made_metrics
+from lslm_lightning.run_files import METRICS
+from lslm_lightning.runs import RunDirectory
+from lslm_lightning.runs.config import read_config
+from lslm_lightning.runs.trust import check_trust, only_trusted, resolve
 from lslm_lightning.safety.redaction import redacted, redacted_settings
 from lslm_lightning.text.yaml_files import dump_yaml
-from lslm_lightning.types import JsonObject
+from lslm_lightning.types import JsonObject, Settings
 
 
 @dataclass(frozen=True)
@@ -41,22 +42,17 @@ class Finished:
         return {score.metric: score for score in self.scores}
 
 
-def open_run(reference: str) -> list[Finished]:
-    """Read the finished run that `reference` names; for the parent run of several seeds, read every
-    child run.
-
-    Args:
-        reference: a run directory or an MLflow run id.
+def open_run(directory: RunDirectory) -> list[Finished]:
+    """Read a finished run; for the parent run of several seeds, read every child run.
 
     Raises:
         ValueError: the run was not tested.
     """
-    directory = find_run(reference)
     record = json.loads(directory.metrics.read_text("utf-8")) if directory.metrics.exists() else {}
     name = directory.path.name
     if "summary" not in record:  # which only the parent of several seeds has
         return [open_one(directory, name)]
-    children = sorted(directory.path.parent.glob(f"{name}-seed-*/metrics.json"))
+    children = sorted(directory.path.parent.glob(f"{name}-seed-*/{METRICS}"))
     return [open_one(RunDirectory(path.parent), name) for path in children]
 
 
@@ -171,7 +167,19 @@ def extra_metrics(runs: Sequence[Finished], trust: bool = False) -> list[Metric]
         (run.config["model"].get("init_args") or {}).get("extra_metrics") or [] for run in runs
     ]
     shared = [spec for spec in named[0] if all(spec in others for others in named)]
-    if not trust:
-        with only_trusted(training=True):
-            check_trust(shared)
-    return [m for spec in shared for m in metrics_at(spec["class_path"], spec.get("init_args"))]
+    if trust:
+        return [metric for spec in shared for metric in metrics_of_spec(spec)]
+    with only_trusted(training=True):
+        check_trust(shared)
+        return [metric for spec in shared for metric in metrics_of_spec(spec)]
+
+
+def metrics_of_spec(spec: Settings) -> list[Metric]:
+    """Return the metrics that a config specifies by `class_path` and `init_args`.
+
+    Raises:
+        ValueError: there is no such class, it may not be imported (`only_trusted`), or it is not a
+            metric.
+    """
+    path = spec["class_path"]
+    return made_metrics(resolve(path), path, spec.get("init_args"))

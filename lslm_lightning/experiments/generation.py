@@ -12,6 +12,7 @@ from lslm_lightning.safety.magnitudes import check_magnitudes
 if TYPE_CHECKING:
     from lslm_lightning.decoding import AnySearch, Fusion
     from lslm_lightning.experiments.run import Run
+    from lslm_lightning.runs import FoundRun
     from lslm_lightning.training.task import Task
 
 # also the names of a search's settings
@@ -103,8 +104,7 @@ class Writer:
     """Trained model that generates answers to texts, batch by batch.
 
     Args:
-        run: a run directory, a checkpoint in one, an MLflow run id, or a pattern (stands for the
-            newest run that matches).
+        run: a run that was found, or a reference as in `find_run`.
         seed: random seed of sampling.
         batch_size: number of texts per batch.
         device: cpu, cuda, or auto.
@@ -121,7 +121,7 @@ class Writer:
 
     def __init__(
         self,
-        run: str,
+        run: "str | FoundRun",
         seed: int = 0,
         batch_size: int = 32,
         device: str = "auto",
@@ -129,12 +129,13 @@ class Writer:
     ) -> None:
         import torch
 
-        from lslm_lightning.runs import choose_run, load_run
+        from lslm_lightning.runs import load_run
+        from lslm_lightning.systems.purpose import languages_of_answers
         from lslm_lightning.training.language_model import LanguageModel
 
-        chosen = choose_run(run)
-        loaded = load_run(run if chosen is None else str(chosen.path), trust=trust)
+        loaded = load_run(run, trust=trust)
         self.task = cast("Task", loaded.task)
+        self.languages = languages_of_answers(loaded.directory, loaded.config)
         self.is_language_model = isinstance(self.task, LanguageModel)
         self.n_best = 1
         self.n_answer = 0
@@ -166,15 +167,23 @@ class Writer:
         if isinstance(self.task.search, Beam) and self.is_language_model:
             self.batch_size = 1  # beams want prompts of one length
 
+    def example(self, id: str, text: str) -> Example:
+        """Return the example of a text, in the languages of the run's own test. If these are
+        unknown, the language is told from the letters of the text.
+        """
+        example = self.task.answering.example(id, text)
+        if self.languages is None:
+            return example
+        source, target = self.languages
+        return replace(example, source_language=source, language=target)
+
     def answers(self, texts: Iterable[str]) -> Iterator[Prediction]:
         """Yield one prediction per text, in the order of `texts`."""
         source = iter(texts)
         writer = cast("WritingTask", self.task)
         while chunk := list(islice(source, self.batch_size)):
             first = self.n_answer
-            examples = [
-                self.task.answering.example(str(first + i), text) for i, text in enumerate(chunk)
-            ]
+            examples = [self.example(str(first + i), text) for i, text in enumerate(chunk)]
             more = {} if self.n_best == 1 else {"n_best": self.n_best}  # which few tasks take
             found = {p.id: p for p in writer.generate(examples, **more)}
             self.n_answer += len(examples)

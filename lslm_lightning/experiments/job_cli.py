@@ -2,6 +2,7 @@
 
 import os
 import time
+from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
@@ -10,6 +11,7 @@ from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.loggers import Logger
 
 from lslm_lightning.configuration.cli import ExperimentCLI
+from lslm_lightning.configuration.given_settings import TOKENIZER_FILE
 from lslm_lightning.configuration.job import ONE_PASS, JobTrainer
 from lslm_lightning.configuration.lightning_cli_internals import callback_of, process_rank
 from lslm_lightning.configuration.monitors import check_monitors
@@ -21,7 +23,6 @@ from lslm_lightning.configuration.tried_trainer import (
     translated,
     tried_trainer,
 )
-from lslm_lightning.experiments.checkpoint_config import config_of
 from lslm_lightning.experiments.job_state import JobState
 from lslm_lightning.experiments.precision_choice import decided_precision, tell_slow_precision
 from lslm_lightning.experiments.preflight import (
@@ -35,18 +36,20 @@ from lslm_lightning.experiments.resume_checks import (
     check_optimizer,
     check_resumable,
     check_resumed_job,
-    same_validation,
+    check_weights,
+    validates_alike,
 )
 from lslm_lightning.experiments.run_naming import chosen_name
 from lslm_lightning.experiments.run_report import finish
 from lslm_lightning.experiments.run_writer import RunWriter
 from lslm_lightning.experiments.seeds import run_seeds
 from lslm_lightning.experiments.suitability import check_trained_for
-from lslm_lightning.runs import new_run, reserve
+from lslm_lightning.runs import RunDirectory, new_run, reserve
+from lslm_lightning.runs.config import config_to_build
 from lslm_lightning.runs.directory import locked
-from lslm_lightning.runs.loading import load_weights, read_config
 from lslm_lightning.runs.resume_state import ResumeState
 from lslm_lightning.runs.trust import resolve
+from lslm_lightning.systems.purpose import purpose_of
 from lslm_lightning.text.tokenizer import Tokenizer
 from lslm_lightning.tracking import Store
 from lslm_lightning.tracking.tracker import Tracker
@@ -99,7 +102,22 @@ class JobCLI(ExperimentCLI):
     def checkpoint(self) -> str | None:
         """Path of the checkpoint to start from, the setting `ckpt_path`; None to start anew."""
         path = self.settings.get("ckpt_path")
-        return None if path is None else str(path)
+        return str(path) if path else None
+
+    @cached_property
+    def earlier_config(self) -> JsonObject:
+        """Configuration of the run that is resumed, or that the checkpoint belongs to; empty if
+        there is none.
+        """
+        run = self.state.resumed
+        if run is None and self.checkpoint is not None:
+            run = RunDirectory.of_checkpoint(Path(self.checkpoint))
+        return config_to_build(run.config) if run is not None and run.config.is_file() else {}
+
+    @property
+    def trained_config(self) -> JsonObject:
+        """Configuration of the run that the checkpoint belongs to; empty if there is none."""
+        return {} if self.checkpoint is None else self.earlier_config
 
     @property
     def is_training(self) -> bool:
@@ -135,7 +153,7 @@ class JobCLI(ExperimentCLI):
         if (message := apply_launcher_env(trainer)) and not process_rank():
             print(message, flush=True)
         if resumed:
-            check_resumed_job(job, read_config(resumed.config).get("job") or {}, trainer.max_steps)
+            check_resumed_job(job, self.earlier_config.get("job") or {}, trainer.max_steps)
         self.device_type = check_job(self.subcommand, job, trainer, self.checkpoint, task.one_pass)
         self.tried = tried_trainer(trainer)
         connect_again(self.device_type)
@@ -152,10 +170,10 @@ class JobCLI(ExperimentCLI):
         """Use the tokenizer of the run that `ckpt_path` belongs to as the tokenizer of the data."""
         if self.checkpoint is None:
             return
-        beside = Path(self.checkpoint).absolute().parent.parent / "tokenizer.json"
+        beside = RunDirectory.of_checkpoint(Path(self.checkpoint)).tokenizer
         if beside.exists():
             self.settings["data"]["init_args"]["tokenizer"] = {
-                "class_path": "lslm_lightning.text.recipes.TokenizerFile",
+                "class_path": TOKENIZER_FILE,
                 "init_args": {"path": str(beside)},
             }
 
@@ -172,8 +190,8 @@ class JobCLI(ExperimentCLI):
         if self.is_training:
             check_monitors(given, self.model, self.datamodule, config, n_share(settings))
         written = self.writer.config()  # what cannot be written is refused before there is a run
-        before = config_of(self.checkpoint) if self.is_training else {}
-        is_same = bool(before) and same_validation(before, written)
+        before = self.trained_config if self.is_training else {}
+        same_validation = bool(before) and validates_alike(before, written)
         has_budget = bool(self.job.minutes) and self.is_training and config["max_steps"] < 1
         self.start_run()
         if config["strategy"] == "fsdp":
@@ -181,7 +199,7 @@ class JobCLI(ExperimentCLI):
         is_sharded_now = isinstance(config["strategy"], ShardedStrategy)
         has_bar = any(isinstance(callback, ProgressBar) for callback in given)
         shows = config["enable_progress_bar"] is not False and not has_bar
-        config["callbacks"] = self.callbacks(given, shows, has_budget, same_validation=is_same)
+        config["callbacks"] = self.callbacks(given, shows, has_budget, same_validation)
         loggers = [each for each in listed(config["logger"]) if isinstance(each, Logger)]
         config["logger"] = [self.writer.tracker, *loggers]
         whole = [] if is_sharded_now else [AtomicCheckpointIO(self.model)]
@@ -212,11 +230,13 @@ class JobCLI(ExperimentCLI):
         if self.is_training:
             self.model.requirements.choose_max_length(self.datamodule)
         else:
-            trained = config_of(self.checkpoint).get("model") or {}
+            trained = self.trained_config.get("model") or {}
             self.model.requirements.restore_max_length(trained.get("init_args") or {})
         self.model.requirements.check(self.datamodule)
-        if self.subcommand in SCORING and self.checkpoint:
-            check_trained_for(self.checkpoint, self.task_name, self.datamodule)
+        if self.subcommand in SCORING and self.checkpoint and self.trained_config:
+            run = RunDirectory.of_checkpoint(Path(self.checkpoint))
+            purpose = purpose_of(run, self.trained_config)
+            check_trained_for(self.checkpoint, purpose, self.task_name, self.datamodule)
         check_given_callbacks(self.tried, callbacks)
         n = n_share(settings)
         if self.is_training:
@@ -226,9 +246,11 @@ class JobCLI(ExperimentCLI):
             check_optimizer(self.model)
             check_distinguishes(self.model, self.datamodule)
         check_shares(self.subcommand, settings, self.datamodule, self.model, n, self.tried)
-        if self.is_training and self.checkpoint:
+        if self.checkpoint:
             start = ResumeState.at(Path(self.checkpoint))
-            check_resumable(start, self.datamodule, self.model, settings)
+            if self.is_training:
+                check_resumable(start, self.datamodule, self.model, settings)
+            check_weights(start, self.model)
 
     def precision(self, given: str | int | None) -> str | int | None:
         """Return the value of `trainer.precision` to use on this machine, with `auto` resolved.
@@ -240,7 +262,12 @@ class JobCLI(ExperimentCLI):
         if starts and not is_sharded(self.settings["trainer"]):
             tell_slow_precision(given, self.model, self.datamodule, self.device_type)
         return decided_precision(
-            given, self.subcommand, self.checkpoint, self.model, self.datamodule, self.device_type
+            given,
+            self.subcommand,
+            (self.trained_config.get("trainer") or {}).get("precision"),
+            self.model,
+            self.datamodule,
+            self.device_type,
         )
 
     def start_run(self) -> None:
@@ -343,14 +370,7 @@ class JobCLI(ExperimentCLI):
             first = self.settings["seed_everything"]
             run_seeds(self.job.seeds, first, self.writer.directory, self.writer.tracker)
             return
-        self.model.is_resuming = bool(self.checkpoint)
-        if self.checkpoint:
-            path = Path(self.checkpoint)
-            is_sharded_now = isinstance(self.trainer.strategy, ShardedStrategy)
-            # no process may have room for all of a sharded one
-            if not (path.is_dir() and is_sharded_now):
-                # says in one line what does not fit
-                load_weights(self.model, path, self.datamodule.tokenizer)
+        self.model.is_resuming = self.checkpoint is not None
         super().run_job(subcommand)
         if self.trainer.is_global_zero:
             finish(self, subcommand)

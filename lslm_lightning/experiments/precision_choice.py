@@ -6,7 +6,6 @@ import torch
 
 from lslm_lightning.configuration.lightning_cli_internals import process_rank
 from lslm_lightning.configuration.subcommands import TRAINING
-from lslm_lightning.experiments.checkpoint_config import precision_of
 from lslm_lightning.training.data import TaskData, rank_zero_print
 from lslm_lightning.training.distributed.launch import agree_on_precision
 from lslm_lightning.training.precision import (
@@ -24,7 +23,7 @@ from lslm_lightning.training.task import Task
 def decided_precision(
     given: str | int | None,
     subcommand: str,
-    checkpoint: str | None,
+    trained: str | int | None,
     task: Task,
     data: TaskData,
     device_type: str,
@@ -38,17 +37,18 @@ def decided_precision(
     Args:
         given: the setting `trainer.precision`.
         subcommand: "run", "fit", "validate", "test" or "predict".
-        checkpoint: path of the checkpoint; None for a new model.
+        trained: `trainer.precision` of the run that trained the checkpoint; None if unknown.
         device_type: "cpu" or "cuda".
     """
     if given != AUTO:
         return given
     if task.backbone is None:
         return SINGLE
+    before = None if trained in (None, AUTO) else str(trained)
     # there may be no training split to measure a step with
     if subcommand not in TRAINING:
-        return precision_of(checkpoint) or SINGLE
-    return precision_of(checkpoint) or agree_on_precision(
+        return before or SINGLE
+    return before or agree_on_precision(
         process_rank(), lambda: faster_precision(task, data, device_type)
     )
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from lslm_lightning.evaluation.predictions import unfinished
+from lslm_lightning.evaluation.predictions import partial_path
 from lslm_lightning.experiments.endings import WorkError
 from lslm_lightning.files import atomic_write
 from lslm_lightning.safety.redaction import redacted_settings
@@ -71,7 +71,7 @@ class PredictionFiles:
         """
         paths = []
         for path in (self.path(name), self.continuations(name)):
-            paths += [path, unfinished(path)]
+            paths += [path, partial_path(path)]
         return [path for path in [*paths, self.record_path(name)] if path.exists()]
 
     def set_aside(self, name: str) -> None:

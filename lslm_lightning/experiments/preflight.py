@@ -63,9 +63,7 @@ def check_job(
             "trainer.max_steps or trainer.max_epochs"
         )
     check_precision(trainer)
-    device_type = check_devices(trainer)
-    n_share(trainer)
-    return device_type
+    return check_devices(trainer)
 
 
 def check_seeds(command: str, job: Job, checkpoint: str | None) -> None:

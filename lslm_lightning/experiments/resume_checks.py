@@ -6,6 +6,7 @@ from lslm_lightning.configuration.job import Job
 from lslm_lightning.configuration.tried_trainer import translated
 from lslm_lightning.experiments.preflight import n_share
 from lslm_lightning.runs.resume_state import ResumeState
+from lslm_lightning.runs.weights import check_tensors, fitting_weights, plain_weights
 from lslm_lightning.training.data import TaskData
 from lslm_lightning.training.optimizer_settings import (
     refuse_optimizer,
@@ -87,6 +88,23 @@ def check_resumable(state: ResumeState, data: TaskData, task: Task, trainer: Nam
         )
 
 
+def check_weights(state: ResumeState, task: Task) -> None:
+    """Refuse a checkpoint whose weights do not fit the model, before they are read.
+
+    The weights of a folder are checked when they are read.
+
+    Raises:
+        ValueError: the checkpoint contains more than data, or belongs to another model or
+            vocabulary.
+    """
+    with plain_weights(state.path):
+        header = state.header
+        if "state_dict" not in header:
+            return
+        check_tensors(header["state_dict"], have_values=False)
+    fitting_weights(task, header, state.path, task.tokenizer)
+
+
 def check_optimizer(task: Task) -> None:
     """Check that the task's optimizer can be built from its settings.
 
@@ -101,7 +119,7 @@ def check_optimizer(task: Task) -> None:
         raise ValueError(f"model.optimizer: {' '.join(str(error).split())}") from None
 
 
-def same_validation(before: Settings, now: Settings) -> bool:
+def validates_alike(before: Settings, now: Settings) -> bool:
     """Return whether two configurations validate in the same way, so that their validation scores
     are comparable.
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from lslm_lightning.experiments.child_process import KILL, signal_group
 from lslm_lightning.experiments.endings import WorkError
 from lslm_lightning.long_options import option_values
+from lslm_lightning.run_files import CHECKPOINTS, LAST
 from lslm_lightning.types import StateDict
 
 
@@ -130,22 +131,23 @@ class Trial:
         return max(
             (
                 path.stat().st_mtime_ns
-                for path in (self.folder / "runs").glob("*/*/checkpoints/last.ckpt")
+                for path in (self.folder / "runs").glob(f"*/*/{CHECKPOINTS}/{LAST}")
             ),
             default=0,
         )
 
     def precision(self, name: str) -> str | int | None:
         """Return the `trainer.precision` of the run called `name`."""
-        from lslm_lightning.runs.loading import read_config
+        from lslm_lightning.runs.config import read_config
+        from lslm_lightning.runs.directory import RunDirectory
 
-        config = read_config(self.state(name).parent.parent / "config.yaml")
+        config = read_config(RunDirectory.of_checkpoint(self.state(name)).config)
         precision: str | int | None = config["trainer"].get("precision")
         return precision
 
     def state(self, name: str) -> Path:
         """Return the path of the last checkpoint of the run called `name`."""
-        [path] = (self.folder / "runs").glob(f"*/{name}-*/checkpoints/last.ckpt")
+        [path] = (self.folder / "runs").glob(f"*/{name}-*/{CHECKPOINTS}/{LAST}")
         return path
 
 

@@ -46,15 +46,15 @@ def resume(
     from lslm_lightning.experiments.run import Run
     from lslm_lightning.runs import find_run
 
-    directory = run.directory if isinstance(run, Run) else find_run(str(run))
+    directory = run.directory if isinstance(run, Run) else find_run(run).directory
     arguments = setting_arguments(settings or {})
     with library_call(["resume", str(directory.path), *arguments]):
-        resume_run(str(directory.path), arguments, anew, trust, handles_signals=False)
+        resume_run(directory, arguments, anew, trust, handles_signals=False)
     return Run(directory)
 
 
 def resume_run(
-    reference: str,
+    directory: "RunDirectory",
     changes: Sequence[str] = (),
     anew: bool = False,
     trust: bool = False,
@@ -63,16 +63,14 @@ def resume_run(
     """Resume a run from its last checkpoint and return an exit status.
 
     Args:
-        reference: a run directory or an MLflow run id.
+        directory: run directory.
         changes: settings to change, as command-line arguments.
         anew: train from step 0 instead.
         trust: allow the run's config to name any class.
         handles_signals: whether signals that ask the process to stop are handled during the job.
     """
-    from lslm_lightning.runs import find_run
     from lslm_lightning.tracking.store import store_of_run
 
-    directory = find_run(reference)
     command = command_of(directory)
     if directory.beginning.get("status") == "FINISHED" and not changes:
         print(f"{directory.path} is finished; a larger --trainer.max_steps trains on")
@@ -94,7 +92,7 @@ def train_on(
     train_arguments: Sequence[str],
     changes: Sequence[str],
     anew: bool,
-    handles_signals: bool = True,
+    handles_signals: bool,
 ) -> int:
     """Train from the last checkpoint of a run and return an exit status.
 
@@ -166,17 +164,17 @@ def move_to_backup(directory: "RunDirectory") -> None:
         number = 1 + len([*directory.path.glob("before-*")])
         before = directory.path / f"before-{number}"
         before.mkdir()
-        for name in (
-            "checkpoints",
-            "metrics.jsonl",
-            "metrics.json",
-            "mlflow.json",
-            "predictions",
-            "report",
-            "samples",
+        for path in (
+            directory.checkpoints,
+            directory.curves,
+            directory.metrics,
+            directory.record,
+            directory.predictions,
+            directory.report,
+            directory.samples,
         ):
-            if (directory.path / name).exists():
-                (directory.path / name).rename(before / name)
+            if path.exists():
+                path.rename(before / path.name)
     finally:
         lock.release()
     print(f"earlier checkpoints and metrics are in {before}", flush=True)
@@ -189,7 +187,7 @@ def command_of(directory: "RunDirectory") -> str:
     Raises:
         ValueError: the run was not a training, or is the parent run of several seeds.
     """
-    from lslm_lightning.runs.loading import read_config
+    from lslm_lightning.runs.config import read_config
 
     config = read_config(directory.config)
     with directory.config.open(encoding="utf-8") as file:

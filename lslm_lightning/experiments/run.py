@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from lslm_lightning.contracts import Prediction, Score
 from lslm_lightning.evaluation.predictions import read_predictions
 from lslm_lightning.evaluation.scoring import read_scores
+from lslm_lightning.runs.config import read_config
 from lslm_lightning.runs.directory import RunDirectory
-from lslm_lightning.runs.loading import read_config
 from lslm_lightning.types import JsonObject
 
 if TYPE_CHECKING:

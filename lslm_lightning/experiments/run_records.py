@@ -14,7 +14,7 @@ from lslm_lightning.corpora.locations import cache_directory
 from lslm_lightning.evaluation.contamination import cached_text_index, contaminated
 from lslm_lightning.reports.trained import Trained
 from lslm_lightning.runs import RunDirectory
-from lslm_lightning.runs.loading import read_config
+from lslm_lightning.runs.config import read_config
 from lslm_lightning.tracking.names import flatten
 from lslm_lightning.training.data import TaskData
 

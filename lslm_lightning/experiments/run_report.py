@@ -20,7 +20,10 @@ from lslm_lightning.reports.description import describe, interval_in_words, scor
 from lslm_lightning.reports.escaping import markdown
 from lslm_lightning.reports.formatting import counted, number
 from lslm_lightning.reports.page import write_report
-from lslm_lightning.runs.loading import build, load_weights, read_config
+from lslm_lightning.run_files import CONFIG
+from lslm_lightning.runs.config import read_config
+from lslm_lightning.runs.loading import build
+from lslm_lightning.runs.weights import load_weights
 from lslm_lightning.training.callbacks.evaluation import RunEvaluationCallback
 from lslm_lightning.training.distributed.fsdp import ShardedStrategy
 
@@ -73,7 +76,7 @@ def upload_files(job: "JobCLI", subcommand: str) -> None:
     """
     directory = job.writer.directory
     tracker = job.writer.tracker
-    best = directory.checkpoints / "best.ckpt"
+    best = directory.best
     if subcommand in TRAINING and best.exists():
         for path in (best, *job.model.model_info.files(directory.checkpoints)):
             tracker.log_artifact(path)
@@ -155,6 +158,6 @@ def describe_test(job: "JobCLI", evaluation: RunEvaluation) -> None:
             "Test": f"{digest_line(evaluation.recorded)}, {n_example}",
         },
         job.writer.first_command,
-        run_links(tracker, {"report": "report/index.html", "config.yaml": "config.yaml"}),
+        run_links(tracker, {"report": "report/index.html", CONFIG: CONFIG}),
     )
     tracker.set_description(text)

@@ -10,6 +10,7 @@ from lslm_lightning.experiments.evaluation_records import run_links
 from lslm_lightning.experiments.invocation import command_line
 from lslm_lightning.experiments.job_state import JobState
 from lslm_lightning.reports.description import describe
+from lslm_lightning.run_files import CONFIG
 from lslm_lightning.runs import RunDirectory
 from lslm_lightning.runs.own_runs import register_run
 from lslm_lightning.text.yaml_files import parse_yaml
@@ -54,7 +55,7 @@ class RunWriter:
         self.tracker.log_artifact(self.directory.tokenizer)
         self.tracker.log_hyperparams(self.parameters())
         if not self.state.resumed:
-            links = run_links(self.tracker, {"config.yaml": "config.yaml"})
+            links = run_links(self.tracker, {CONFIG: CONFIG})
             self.tracker.set_description(
                 describe(lead="Not tested yet.", command=self.first_command, links=links)
             )
@@ -103,8 +104,8 @@ class RunWriter:
         config: JsonObject = parse_yaml(self.dumped[1])
         config.pop("config", None)
         config["job"] |= {"name": self.name, "parent": None}
-        if settled := getattr(self.cli.model.backbone, "resolved_config", None):
-            config["model"]["init_args"]["backbone"]["init_args"] |= settled
+        if resolved := getattr(self.cli.model.backbone, "resolved_config", None):
+            config["model"]["init_args"]["backbone"]["init_args"] |= resolved
         if self.cli.model.requirements.decided:
             config["model"]["init_args"] |= self.cli.model.requirements.decided
         if n_step is not None:
@@ -115,15 +116,15 @@ class RunWriter:
             }
         return config
 
-    def write_config(self, n_step: int | None = None, settled: bool = True) -> None:
+    def write_config(self, n_step: int | None = None, is_final: bool = True) -> None:
         """Write config.yaml to the run directory and to MLflow.
 
         Args:
             n_step: number of steps that replaces `job.minutes`; None to keep the settings.
-            settled: whether `n_step` is final, so that it is logged as an MLflow parameter.
+            is_final: whether `n_step` is final, so that it is logged as an MLflow parameter.
         """
         self.directory.save_settings(self.first_command, self.config(n_step))
         register_run(self.directory.config)
         self.tracker.log_artifact(self.directory.config)
-        if n_step is not None and settled:
+        if n_step is not None and is_final:
             self.tracker.log_hyperparams({"max_steps_of_budget": n_step})

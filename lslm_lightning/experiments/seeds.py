@@ -19,8 +19,9 @@ from lslm_lightning.experiments.run_evaluation import digest_line
 from lslm_lightning.files import atomic_write
 from lslm_lightning.reports.description import describe, score_table
 from lslm_lightning.reports.formatting import number
+from lslm_lightning.run_files import CONFIG, METRICS
 from lslm_lightning.runs import RunDirectory
-from lslm_lightning.runs.loading import read_config
+from lslm_lightning.runs.config import read_config
 from lslm_lightning.tracking.tracker import Tracker
 
 
@@ -169,7 +170,7 @@ def train_seed(
             line = seeds_suggestion(newest(parent, name), seed, end, shuffles)
             attach_suggestion(error, line)
         raise
-    written = sorted(parent.path.parent.glob(f"{name}-*/metrics.json"), key=os.path.getmtime)
+    written = sorted(parent.path.parent.glob(f"{name}-*/{METRICS}"), key=os.path.getmtime)
     return None if status or not written else RunDirectory(written[-1].parent)
 
 
@@ -207,7 +208,7 @@ def describe_seeds(trained: TrainedSeeds, summary: Mapping[str, Summary], tracke
             score_table(seed_scores(summary, first_scores)),
             facts={"Test": digest_line(data)},
             command=command_line(),
-            links=run_links(tracker, {"config.yaml": "config.yaml"}),
+            links=run_links(tracker, {CONFIG: CONFIG}),
         )
     )
 
@@ -216,7 +217,7 @@ def newest(parent: RunDirectory, name: str) -> RunDirectory | None:
     """Return the newest run called `name` in the folder of the parent run; None if there is none
     with a config.yaml.
     """
-    found = sorted(parent.path.parent.glob(f"{name}-*/config.yaml"), key=os.path.getmtime)
+    found = sorted(parent.path.parent.glob(f"{name}-*/{CONFIG}"), key=os.path.getmtime)
     return RunDirectory(found[-1].parent) if found else None
 
 

@@ -61,5 +61,5 @@ def start(arguments: Sequence[str], handles_signals: bool = True) -> RunDirector
     restarted = previous_attempt() if arguments[0] in TRAINING else None
     if restarted is None or not restarted.config.exists():
         return perform(arguments, handles_signals=handles_signals)
-    resume_run(str(restarted.path), trust=True, handles_signals=handles_signals)
+    resume_run(restarted, trust=True, handles_signals=handles_signals)
     return restarted

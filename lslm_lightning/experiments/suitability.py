@@ -1,11 +1,9 @@
 """Checks that systems were trained for the task and the languages of an evaluation set."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lslm_lightning.contracts import Purpose, System
-from lslm_lightning.systems.purpose import purpose_of_run
 from lslm_lightning.text.languages import base_language
 
 if TYPE_CHECKING:
@@ -66,19 +64,19 @@ def check_purposes(systems: Mapping[str, System], task: str, data: "TaskData") -
     return told
 
 
-def check_trained_for(checkpoint: str | Path, task: str, data: "TaskData") -> None:
+def check_trained_for(checkpoint: str, purpose: Purpose, task: str, data: "TaskData") -> None:
     """Refuse to score a run's checkpoint on another task or other languages than it was trained
     for.
 
     Args:
         checkpoint: path of the checkpoint.
+        purpose: task and languages that it was trained for.
         task: task that the config scores, such as "translation".
         data: data module of the config.
 
     Raises:
         ValueError: the task differs, or the languages differ and the evaluation generates answers.
     """
-    purpose = purpose_of_run(checkpoint)
     asked = Purpose(task, data.stated_languages)
     differing = mismatch(purpose, asked)
     if "task" in differing or (differing and data.mode != "log_prob"):

@@ -16,11 +16,10 @@ def is_comparison(folder: Path) -> bool:
     """Return whether a folder holds an evaluation or a sweep. Its MLflow run has no single
     configuration.
     """
-    return (
-        (folder / "mlflow.json").is_file()
-        and (folder / "report").is_dir()
-        and not (folder / "config.yaml").exists()
-    )
+    from lslm_lightning.runs import RunDirectory
+
+    own = RunDirectory(folder)
+    return own.record.is_file() and own.report.is_dir() and not own.config.exists()
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +132,7 @@ def whole_config(directory: "RunDirectory") -> JsonObject:
     """Return all settings of a run from its config.yaml. Earlier releases logged them as MLflow
     parameters.
     """
-    from lslm_lightning.runs.loading import read_config
+    from lslm_lightning.runs.config import read_config
 
     config = {} if directory.config.is_symlink() else read_config(directory.config)
     config.pop("config", None)

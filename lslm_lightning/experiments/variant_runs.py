@@ -4,8 +4,9 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from lslm_lightning.run_files import CONFIG
 from lslm_lightning.runs import RunDirectory
-from lslm_lightning.runs.loading import read_config
+from lslm_lightning.runs.config import read_config
 from lslm_lightning.runs.trust import resolve
 from lslm_lightning.training.precision import AUTO, HALF, SINGLE
 from lslm_lightning.types import JsonObject
@@ -43,7 +44,7 @@ class VariantRuns:
 
     def started(self, variant: str) -> list[Path]:
         """Return all run directories of a variant, newest last."""
-        found = self.folder.glob(f"{self.job_name(variant)}-{ID}/config.yaml")
+        found = self.folder.glob(f"{self.job_name(variant)}-{ID}/{CONFIG}")
         return [path.parent for path in sorted(found, key=os.path.getmtime)]
 
     def directories(self, variant: str) -> list[Path]:
@@ -92,7 +93,7 @@ class VariantRuns:
         paths = [
             path
             for path in self.directories(variant)
-            if any((path / "checkpoints").glob("last*.ckpt"))
+            if any(RunDirectory(path).checkpoints.glob("last*.ckpt"))
         ]
         return ["resume", str(paths[-1])] if paths else []
 

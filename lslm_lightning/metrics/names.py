@@ -1,7 +1,6 @@
 """Metrics by name, such as "bleu", "chrf", "rougeL" or "wer", or by class path."""
 
 import difflib
-import importlib
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -87,22 +86,23 @@ def as_metrics(given: "Iterable[MetricLike]") -> list[Metric]:
     return made
 
 
-def metrics_at(class_path: str, init_args: Mapping[str, object] | None = None) -> list[Metric]:
-    """Return the metrics made by the class at a class path, such as "torchmetrics.text.BLEUScore".
+def made_metrics(
+    make: Callable[..., object], class_path: str, init_args: Mapping[str, object] | None = None
+) -> list[Metric]:
+    """Return the metrics that a class makes with these arguments.
 
     Args:
+        make: the class, of this project or of torchmetrics.
+        class_path: import path of the class, for messages.
         init_args: arguments of the class.
 
     Raises:
-        ValueError: there is no such class, it refuses its arguments, or it is not a metric.
+        ValueError: the class refuses its arguments, or it is not a metric.
     """
-    module, _, name = class_path.rpartition(".")
     try:
-        made = vars(importlib.import_module(module))[name](**(init_args or {}))
-        return as_metrics([made])
-    except (ImportError, KeyError, TypeError, ValueError) as error:
-        reason = f"there is no {name} in {module}" if isinstance(error, KeyError) else error
-        raise ValueError(f"metric {class_path}: {reason}") from error
+        return as_metrics([make(**(init_args or {}))])  # type: ignore[list-item]  # checked there
+    except (ImportError, TypeError, ValueError) as error:
+        raise ValueError(f"metric {class_path}: {error}") from error
 
 
 def _fold(name: str) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from lslm_lightning.contracts import Score, metric_label
-from lslm_lightning.evaluation.comparison import SIGNIFICANT, Pair, listed
+from lslm_lightning.evaluation.comparison import SIGNIFICANT, THIS, Pair, listed
 from lslm_lightning.metrics.significance import ENOUGH
 from lslm_lightning.reports.blocks import interval_of
 from lslm_lightning.reports.escaping import markdown
@@ -58,7 +58,7 @@ def draw_conclusion(
     own: Score,
     others: Mapping[str, Score],
     pairs: Sequence[Pair],
-    subject: str = "this run",
+    subject: str = THIS,
     noun: str = "baseline",
 ) -> Conclusion:
     """Return a comparison of a system with each of the others in one metric.

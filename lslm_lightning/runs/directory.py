@@ -11,6 +11,20 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from lslm_lightning.files import atomic_write
+from lslm_lightning.run_files import (
+    BEST,
+    CHECKPOINTS,
+    CONFIG,
+    CURVES,
+    LAST,
+    METRICS,
+    PREDICTIONS,
+    RECORD,
+    REPORT,
+    SAMPLES,
+    SECRETS,
+    TOKENIZER,
+)
 from lslm_lightning.runs.hidden_settings import hidden_values
 from lslm_lightning.safety.redaction import redacted, redacted_settings
 from lslm_lightning.safety.user_files import write_private
@@ -37,47 +51,67 @@ class RunDirectory:
 
     path: Path
 
+    @classmethod
+    def of_checkpoint(cls, checkpoint: Path) -> "RunDirectory":
+        """Return the directory of the run whose folder of checkpoints contains `checkpoint`."""
+        return cls(checkpoint.absolute().parent.parent)
+
     @property
     def config(self) -> Path:
-        return self.path / "config.yaml"
+        return self.path / CONFIG
 
     @property
     def tokenizer(self) -> Path:
-        return self.path / "tokenizer.json"
+        return self.path / TOKENIZER
 
     @property
     def checkpoints(self) -> Path:
         """Folder that contains `best.ckpt` and `last.ckpt`."""
-        return self.path / "checkpoints"
+        return self.path / CHECKPOINTS
+
+    @property
+    def best(self) -> Path:
+        """Path of the best checkpoint by the task's metric."""
+        return self.checkpoints / BEST
 
     @property
     def last(self) -> Path:
         """Path of the newest training checkpoint; `earlier(last, n)` is the n-th checkpoint before
         it.
         """
-        return self.checkpoints / "last.ckpt"
+        return self.checkpoints / LAST
 
     @property
     def predictions(self) -> Path:
         """Folder of the prediction files, named `<split>.jsonl`."""
-        return self.path / "predictions"
+        return self.path / PREDICTIONS
 
     @property
     def metrics(self) -> Path:
         """Path of the JSON file with the final test scores."""
-        return self.path / "metrics.json"
+        return self.path / METRICS
 
     @property
     def curves(self) -> Path:
         """Path of the metric log, with one `{"step", "time" (Unix seconds), "name", "value"}` per
         line.
         """
-        return self.path / "metrics.jsonl"
+        return self.path / CURVES
 
     @property
     def report(self) -> Path:
         """Folder of the report; its first page is `index.html`."""
-        return self.path / "report"
+        return self.path / REPORT
+
+    @property
+    def samples(self) -> Path:
+        """Folder of the outputs logged at validations."""
+        return self.path / SAMPLES
+
+    @property
+    def record(self) -> Path:
+        """Path of the JSON file with facts about the MLflow run."""
+        return self.path / RECORD
 
     @property
     def run_id(self) -> str | None:
@@ -93,7 +127,7 @@ class RunDirectory:
         Raises:
             ValueError: the file is damaged.
         """
-        record = self.path / "mlflow.json"
+        record = self.record
         if not record.exists():
             return {}
         try:
@@ -120,9 +154,9 @@ class RunDirectory:
         Raises:
             ValueError: the run has no checkpoint.
         """
-        for name in ("best.ckpt", "last.ckpt"):
-            if (self.checkpoints / name).exists():
-                return self.checkpoints / name
+        for path in (self.best, self.last):
+            if path.exists():
+                return path
         raise ValueError(
             f"{self.checkpoints} has neither best.ckpt nor last.ckpt: it is not a training run "
             "(but a test, or the parent of several seeds), or it stopped before its first "
@@ -135,7 +169,7 @@ class RunDirectory:
 
         The file is never uploaded.
         """
-        return self.path / "secrets.json"
+        return self.path / SECRETS
 
     def save_settings(self, comment: str, config: Settings) -> None:
         """Write `config` to config.yaml without secrets, and the hidden values to the file
@@ -149,10 +183,7 @@ class RunDirectory:
             write_private(self.secrets, json.dumps(hidden, ensure_ascii=False) + "\n")
         else:
             self.secrets.unlink(missing_ok=True)
-        self.save_config(f"# {one_visible_line(redacted(comment))}\n{dump_yaml(shown)}")
-
-    def save_config(self, text: str) -> None:
-        """Write `text` to config.yaml, atomically."""
+        text = f"# {one_visible_line(redacted(comment))}\n{dump_yaml(shown)}"
         atomic_write(self.config, text)
 
 

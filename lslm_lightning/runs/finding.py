@@ -6,13 +6,17 @@ import re
 import secrets
 import shutil
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lslm_lightning.run_files import CONFIG
+from lslm_lightning.runs.config import config_to_build
 from lslm_lightning.runs.directory import RunDirectory, as_name
 from lslm_lightning.runs.states import META
 from lslm_lightning.safety.paths import did_you_mean
 from lslm_lightning.tracking import Store
+from lslm_lightning.types import JsonObject
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -22,23 +26,58 @@ if TYPE_CHECKING:
 RUN_ID = re.compile("[0-9a-f]{4,32}")  # an MLflow run id, or its first characters
 
 
-def check_run(reference: str) -> None:
-    """Raise ValueError if a reference is neither an existing run nor the form of an MLflow run id.
-
-    MLflow is not asked.
-    """
-    if not RUN_ID.fullmatch(reference):
-        find_run(reference)
-
-
-def find_run(reference: str | Path, root: str | Path = "runs") -> RunDirectory:
-    """Return the directory of a run.
+@dataclass(frozen=True)
+class FoundRun:
+    """Run that a reference names.
 
     Args:
-        reference: a run directory, a file or checkpoint folder inside one, or an MLflow run id or
-            its beginning (at least 4 characters).
+        directory: directory of the run.
+        named_checkpoint: absolute path of the checkpoint that the reference names; None if it names
+            the run.
+        pattern: pattern that selected the run; "" for another reference.
+        n_match: number of suitable runs that match the pattern.
+    """
+
+    directory: RunDirectory
+    named_checkpoint: Path | None = None
+    pattern: str = ""
+    n_match: int = 1
+
+    @property
+    def path(self) -> Path:
+        """Path of the checkpoint that the reference names, else of the run directory."""
+        return self.named_checkpoint or self.directory.path
+
+    @property
+    def checkpoint(self) -> Path:
+        """Path of the named checkpoint, else of the best one; see `RunDirectory.checkpoint`."""
+        return self.named_checkpoint or self.directory.checkpoint()
+
+    @cached_property
+    def config(self) -> JsonObject:
+        """Configuration of the run, read once; see `config_to_build`."""
+        return config_to_build(self.directory.config)
+
+    def __str__(self) -> str:
+        if not self.pattern:
+            return f"run {self.path}"
+        rank = (
+            f"the newest of {self.n_match:,}" if self.n_match > 1 else "the only one that matches"
+        )
+        return f"run {self.pattern}: chose {self.path}, {rank}"
+
+
+def find_run(reference: str | Path, root: str | Path = "runs", is_tested: bool = False) -> FoundRun:
+    """Return the run that a reference names.
+
+    Args:
+        reference: a run directory, a file or checkpoint folder inside one, an MLflow run id or its
+            beginning (at least 4 characters), or a pattern such as `runs/translation/cldr_demo-*`,
+            which selects the newest match.
         root: folder of runs. If the directory of an MLflow run is not on this machine, its
             artifacts are downloaded there.
+        is_tested: let a pattern select among runs with test scores, instead of those with a
+            checkpoint.
 
     Raises:
         ValueError: there is no such run, or more than one.
@@ -46,40 +85,24 @@ def find_run(reference: str | Path, root: str | Path = "runs") -> RunDirectory:
     """
     path = Path(reference).expanduser()
     if path.exists():
-        is_inside_run = path.is_file() or (path / META).exists()
-        for folder in [path, *path.absolute().parents] if is_inside_run else [path]:
-            if (folder / "config.yaml").is_file():
-                return RunDirectory(folder)
-        raise ValueError(f"{path} is not a run directory: it has no config.yaml")
+        checkpoint = path.absolute() if path.is_file() or (path / META).exists() else None
+        for folder in [path] if checkpoint is None else checkpoint.parents:
+            if (found := RunDirectory(folder)).config.is_file():
+                return FoundRun(found, checkpoint)
+        raise ValueError(f"{path} is not a run directory: it has no {CONFIG}")
+    if "*" in str(reference):
+        return newest_match(str(reference), is_tested)
     if RUN_ID.fullmatch(str(reference)):
-        return find_in_mlflow(str(reference), Path(root))
-    suggestion = did_you_mean(path, (file.parent for file in Path(root).glob("*/*/config.yaml")))
+        return FoundRun(find_in_mlflow(str(reference), Path(root)))
+    suggestion = did_you_mean(path, (file.parent for file in Path(root).glob(f"*/*/{CONFIG}")))
     raise ValueError(
         f"there is no run {str(reference)!r}: a run is a directory like {root}/<task>/<name>, or "
         f"an MLflow run id{suggestion}"
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Chosen:
-    """Run selected by a pattern: the newest of the `n_match` suitable runs that match it."""
-
-    pattern: str
-    path: Path
-    n_match: int
-
-    def __str__(self) -> str:
-        rank = (
-            f"the newest of {self.n_match:,}" if self.n_match > 1 else "the only one that matches"
-        )
-        return f"run {self.pattern}: chose {self.path}, {rank}"
-
-
-def choose_run(reference: str, is_tested: bool = False) -> Chosen | None:
-    """Return the run that a pattern such as `runs/translation/cldr_demo-*` selects, the newest
-    match.
-
-    The result is None if `reference` is not a pattern.
+def newest_match(pattern: str, is_tested: bool) -> FoundRun:
+    """Return the newest run that matches a pattern.
 
     Args:
         is_tested: select among runs with test scores, instead of those with a checkpoint.
@@ -87,20 +110,18 @@ def choose_run(reference: str, is_tested: bool = False) -> Chosen | None:
     Raises:
         ValueError: no such run directory matches.
     """
-    if "*" not in reference or Path(reference).exists():
-        return None
-    wanted = "metrics.json" if is_tested else "checkpoints/*.ckpt"
-    matches = [Path(path) for path in glob.glob(str(Path(reference).expanduser()))]
+    matches = [RunDirectory(Path(path)) for path in glob.glob(str(Path(pattern).expanduser()))]
     found = [
-        path for path in matches if (path / "config.yaml").is_file() and any(path.glob(wanted))
+        run
+        for run in matches
+        if run.config.is_file()
+        and (run.metrics.exists() if is_tested else any(run.checkpoints.glob("*.ckpt")))
     ]
     if not found:
         lacking, way = ("that was tested", "test") if is_tested else ("with a checkpoint", "train")
-        raise ValueError(
-            f"no run {lacking} matches {reference!r}; {way} one first, or name another"
-        )
-    newest = max(found, key=lambda path: (path / "config.yaml").stat().st_mtime)
-    return Chosen(reference, newest, len(found))
+        raise ValueError(f"no run {lacking} matches {pattern!r}; {way} one first, or name another")
+    newest = max(found, key=lambda run: run.config.stat().st_mtime)
+    return FoundRun(newest, None, pattern, len(found))
 
 
 def find_in_mlflow(prefix: str, root: Path) -> RunDirectory:
@@ -147,16 +168,16 @@ def fetch(client: "MlflowClient", run: "Run", path: Path) -> None:
         ValueError: the artifacts contain no config.yaml.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".fetch-{secrets.token_hex(4)}")
-    draft.mkdir()  # mkdtemp would ignore the user's umask
+    draft = RunDirectory(path.with_name(f".fetch-{secrets.token_hex(4)}"))
+    draft.path.mkdir()  # mkdtemp would ignore the user's umask
     try:
-        client.download_artifacts(run.info.run_id, "", str(draft))
-        if not (draft / "config.yaml").is_file():
+        client.download_artifacts(run.info.run_id, "", str(draft.path))
+        if not draft.config.is_file():
             raise ValueError(
-                f"the MLflow run {run.info.run_id} has no config.yaml: it is not a training run, "
+                f"the MLflow run {run.info.run_id} has no {CONFIG}: it is not a training run, "
                 "or stopped before it began"
             )
-        (draft / "mlflow.json").write_text(json.dumps({"run_id": run.info.run_id}) + "\n")
-        draft.rename(path)
+        draft.record.write_text(json.dumps({"run_id": run.info.run_id}) + "\n")
+        draft.path.rename(path)
     finally:
-        shutil.rmtree(draft, ignore_errors=True)
+        shutil.rmtree(draft.path, ignore_errors=True)

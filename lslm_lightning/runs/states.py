@@ -53,6 +53,16 @@ def put(draft: Path, path: Path) -> None:
     remove(aside(path))
 
 
+def draft_of_checkpoint(path: Path) -> Path:
+    """Return the temporary path of a checkpoint that is being written, beside its final path."""
+    return path.with_name(f".{path.name}.part")
+
+
+def is_draft(path: Path) -> bool:
+    """Return whether a path is a temporary one that `draft_of_checkpoint` returns."""
+    return path.name.startswith(".") and path.suffix == ".part"
+
+
 def aside(path: Path) -> Path:
     """Return the temporary name that a file or folder at `path` has while it is being replaced."""
     return path.with_name(f".{path.name}.old")
@@ -90,20 +100,14 @@ def read_state(path: Path) -> StateDict:
         Exception: torch's error for a file that is not a checkpoint or contains more than data.
         ValueError: reading the file would take more memory than it has bytes.
     """
-    import torch
-
     if path.suffix == ".safetensors":
         return read_safetensors(path)
-    with zipfile.ZipFile(path if path.is_file() else path / META) as parts:
-        if problem := packing_of(parts):
-            raise ValueError(problem)
-    if path.is_file():
-        state: StateDict = torch.load(path, map_location="cpu", weights_only=True)
-        return state
-    from lslm_lightning.runs.checkpoint_folder import read_parts
+    state = read_plain(path / META if path.is_dir() else path, "cpu")
+    if path.is_dir():
+        from lslm_lightning.runs.checkpoint_folder import read_parts
 
-    header: StateDict = torch.load(path / META, map_location="cpu", weights_only=True)
-    return header | read_parts(path, ["state_dict"])
+        state |= read_parts(path, ["state_dict"])
+    return state
 
 
 def read_header(path: Path) -> StateDict:
@@ -111,13 +115,22 @@ def read_header(path: Path) -> StateDict:
     values.
 
     For a folder, these are the contents of its file `META`. The function takes little time and
-    memory.
+    memory. See `read_state` for its errors.
+    """
+    return read_plain(path / META if path.is_dir() else path, "meta")
+
+
+def read_plain(file: Path, device: str) -> StateDict:
+    """Return the contents of a file written by `torch.save`, with tensors on a device; see
+    `read_state`.
     """
     import torch
 
-    file = path / META if path.is_dir() else path
-    header: StateDict = torch.load(file, map_location="meta", weights_only=True)
-    return header
+    with zipfile.ZipFile(file) as parts:
+        if problem := packing_of(parts):
+            raise ValueError(problem)
+    contents: StateDict = torch.load(file, map_location=device, weights_only=True)
+    return contents
 
 
 def packing_of(parts: zipfile.ZipFile) -> str | None:

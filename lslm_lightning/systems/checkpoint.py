@@ -17,11 +17,11 @@ from lslm_lightning.contracts import (
     Scorer,
 )
 from lslm_lightning.decoding import AnySearch
-from lslm_lightning.runs import Chosen, choose_run, find_run, load_run
-from lslm_lightning.runs.loading import LoadedRun, config_to_build
+from lslm_lightning.runs import FoundRun, find_run, load_run
+from lslm_lightning.runs.loading import LoadedRun
 from lslm_lightning.systems.batches import by_length, whole_texts
 from lslm_lightning.systems.fusion import ShallowFusion
-from lslm_lightning.systems.purpose import purpose_of_run
+from lslm_lightning.systems.purpose import purpose_of
 from lslm_lightning.systems.weights import fingerprint_of
 from lslm_lightning.types import JsonObject
 
@@ -67,33 +67,29 @@ class Checkpoint(Generator, Scorer):
         self.allow_mismatch = allow_mismatch
 
     @cached_property
-    def chosen(self) -> Chosen | None:
-        """Run selected by the pattern; None if `run` is not a pattern.
+    def run(self) -> FoundRun:
+        """Run whose model answers.
 
         Raises:
-            ValueError: no run matches the pattern.
+            ValueError: there is no such run.
         """
-        return choose_run(self.given)
+        return find_run(self.given)
 
-    @property
-    def run(self) -> str:
-        """Reference to the run, with a pattern replaced by the path of the selected run.
-
-        Raises:
-            ValueError: no run matches the pattern.
-        """
-        return self.given if self.chosen is None else str(self.chosen.path)
-
-    def chosen_runs(self) -> list[Chosen]:
+    def chosen_runs(self) -> list[FoundRun]:
         """Return the runs that were selected by patterns, including the run of the fused language
         model.
         """
-        fusion = [] if self.fusion is None else [self.fusion.chosen]
-        return [chosen for chosen in (self.chosen, *fusion) if chosen is not None]
+        runs = [self.run] if self.fusion is None else [self.run, self.fusion.run]
+        return [run for run in runs if run.pattern]
 
     def purposes(self) -> list[Purpose]:
-        """Return the task and the languages that the run was trained for."""
-        return [purpose_of_run(self.run)]
+        """Return the task and the languages that the run was trained for; `Purpose()` if the run
+        cannot be read.
+        """
+        try:
+            return [purpose_of(self.run.directory, self.run.config)]
+        except (ValueError, OSError, RuntimeError):
+            return [Purpose()]
 
     def prepare(self, examples: Sequence[Example]) -> None:
         """Check that the run can be read.
@@ -102,7 +98,7 @@ class Checkpoint(Generator, Scorer):
             ValueError: there is no such run, a number in its config is impossible, or the fused
                 language model does not fit.
         """
-        config_to_build(find_run(self.run).config)
+        _ = self.run.config
         if self.fusion is not None:
             self.fusion.prepare(self.run)
 
@@ -111,7 +107,7 @@ class Checkpoint(Generator, Scorer):
 
         The result is None if some of the weights no longer exist.
         """
-        weights = fingerprint_of(self.run)
+        weights = fingerprint_of(lambda: self.run)
         if self.fusion is None or weights is None:
             return weights
         others = self.fusion.fingerprint()
@@ -210,8 +206,8 @@ class Checkpoint(Generator, Scorer):
 
     @property
     def run_directory(self) -> Path | None:  # type: ignore[override]  # of a pattern, found late
-        """Folder of the run, with its config and learning curves; None if it no longer exists."""
+        """Folder of the run, with its config and learning curves; None if it does not exist."""
         try:
-            return find_run(self.run).path
+            return self.run.directory.path
         except ValueError:
             return None

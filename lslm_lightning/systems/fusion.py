@@ -1,15 +1,13 @@
 """Shallow fusion with a trained language model."""
 
-import hashlib
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from lslm_lightning.decoding import Fusion
 from lslm_lightning.decoding.fusion import check_fusion
-from lslm_lightning.runs import Chosen, choose_run, find_run, load_run
-from lslm_lightning.runs.loading import LoadedRun, config_to_build
-from lslm_lightning.systems.weights import fingerprint_of
+from lslm_lightning.runs import FoundRun, find_run, load_run
+from lslm_lightning.runs.loading import LoadedRun
+from lslm_lightning.systems.weights import digest_of_file, fingerprint_of
 from lslm_lightning.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -37,44 +35,32 @@ class ShallowFusion:
         self.trust = trust
 
     @cached_property
-    def chosen(self) -> Chosen | None:
-        """Run selected by the pattern; None if `run` is not a pattern.
+    def run(self) -> FoundRun:
+        """Run of the language model.
 
         Raises:
-            ValueError: no run matches the pattern.
+            ValueError: there is no such run.
         """
-        return choose_run(self.given)
+        return find_run(self.given)
 
-    @property
-    def run(self) -> str:
-        """Reference to the run, with a pattern replaced by the path of the selected run.
-
-        Raises:
-            ValueError: no run matches the pattern.
-        """
-        return self.given if self.chosen is None else str(self.chosen.path)
-
-    def prepare(self, asking: str) -> None:
+    def prepare(self, asking: FoundRun) -> None:
         """Check that the language model can be read and has the same tokenizer as another run.
 
         Args:
-            asking: reference to the run whose search uses the language model.
+            asking: run whose search uses the language model.
 
         Raises:
             ValueError: there is no such run, a number in its config is impossible, or its tokenizer
                 differs.
         """
-        config_to_build(find_run(self.run).config)
-        own, others = (
-            hashlib.sha256(find_run(run).tokenizer.read_bytes()).hexdigest()
-            for run in (self.run, asking)
-        )
+        _ = self.run.config
+        own, others = (digest_of_file(run.directory.tokenizer) for run in (self.run, asking))
         if own != others:
-            raise self._unknown_tokenizer_error(Path(asking).name)
+            raise self._unknown_tokenizer_error(asking.path.name)
 
     def fingerprint(self) -> str | None:
         """Return a digest of the weights of the language model; None if they no longer exist."""
-        return fingerprint_of(self.run)
+        return fingerprint_of(lambda: self.run)
 
     @cached_property
     def loaded(self) -> LoadedRun:
@@ -103,7 +89,7 @@ class ShallowFusion:
         return Fusion(model.step, end, end, self.weight, self.length_bonus)
 
     def __str__(self) -> str:
-        return f"{self.weight:g} x {Path(self.run).name}" + (
+        return f"{self.weight:g} x {self.run.path.name}" + (
             f", {self.length_bonus:+g} a token" if self.length_bonus else ""
         )
 

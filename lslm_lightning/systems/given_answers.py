@@ -11,12 +11,10 @@ from lslm_lightning.corpora.rows import language_field
 from lslm_lightning.corpora.strict_json import parse
 from lslm_lightning.corpora.text_lines import numbered_lines
 from lslm_lightning.corpora.values import Number, as_text
-from lslm_lightning.runs import find_run
-from lslm_lightning.runs.loading import read_config
+from lslm_lightning.runs import FoundRun, RunDirectory
 from lslm_lightning.runs.trust import only_trusted, resolve
 from lslm_lightning.systems.checkpoint import Checkpoint
 from lslm_lightning.systems.hugging_face import HuggingFaceSystem
-from lslm_lightning.systems.purpose import purpose_of_run
 from lslm_lightning.types import Json, JsonObject
 
 CHUNK = 256  # records that are scored together
@@ -37,7 +35,7 @@ class GivenAnswers(NamedTuple):
 
 
 def read_answers(
-    name: str, source: bytes | BinaryIO, columns: Sequence[str] = ()
+    name: str, source: bytes | BinaryIO, columns: Sequence[str]
 ) -> Iterator[GivenAnswers]:
     """Yield the answers in each line of a JSON Lines file; blank lines are skipped.
 
@@ -56,9 +54,7 @@ def read_answers(
             yield answers_in(parse(location, line), number, location, columns)
 
 
-def answers_in(
-    record: Json, number: int, location: str, columns: Sequence[str] = ()
-) -> GivenAnswers:
+def answers_in(record: Json, number: int, location: str, columns: Sequence[str]) -> GivenAnswers:
     """Return the answers in a record.
 
     Args:
@@ -162,7 +158,7 @@ class AnswerScorer:
 
             run.loaded.task.to(getattr(torch, dtype))
         self._example = run.task.answering.example
-        self.columns = source_columns(run.run)
+        self.columns = source_columns(run.run, run.purposes()[0].languages)
         list(run.log_prob([], []))  # raises CannotError where it scores no answers
         self.system = run
 
@@ -256,21 +252,23 @@ def is_hugging_face(reference: str) -> bool:
     directory.
     """
     folder = Path(reference).expanduser()
-    return (folder / "config.json").is_file() and not (folder / "config.yaml").is_file()
+    return (folder / "config.json").is_file() and not RunDirectory(folder).config.is_file()
 
 
-def source_columns(reference: str) -> tuple[str, ...]:
+def source_columns(run: FoundRun, languages: tuple[str, str] | None) -> tuple[str, ...]:
     """Return the names of the data columns from which a run's task builds the source.
 
     The result is empty if they are unknown.
+
+    Args:
+        languages: source and target language of the run; None if unknown.
     """
-    data = read_config(find_run(reference).config).get("data") or {}
+    data = run.config.get("data") or {}
     try:
         with only_trusted():
             columns = tuple(getattr(resolve(data["class_path"]), "source_fields", ()))
     except (ValueError, KeyError):
         return ()
-    languages = purpose_of_run(reference).languages
     given = data.get("init_args") or {}
     if not columns and languages is not None and "source_language" in given:
         columns = (language_field(languages[0]),)

@@ -17,9 +17,10 @@ from lslm_lightning.contracts import (
     Scorer,
 )
 from lslm_lightning.ngram.interpolation import fitted_weights, mixture_nats
-from lslm_lightning.runs import Chosen, find_run
+from lslm_lightning.runs import FoundRun
 from lslm_lightning.systems.batches import whole_texts
 from lslm_lightning.systems.checkpoint import Checkpoint
+from lslm_lightning.systems.weights import digest_of_file
 from lslm_lightning.types import JsonObject
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ class Interpolation(Scorer):
         """
         self._validation = examples
 
-    def chosen_runs(self) -> list[Chosen]:
+    def chosen_runs(self) -> list[FoundRun]:
         """Return the runs that were selected by patterns."""
         return [chosen for part in self.parts for chosen in part.chosen_runs()]
 
@@ -88,10 +89,7 @@ class Interpolation(Scorer):
         """
         for part in self.parts:
             part.prepare(examples)
-        digests = [
-            hashlib.sha256(find_run(part.run).tokenizer.read_bytes()).hexdigest()
-            for part in self.parts
-        ]
+        digests = [digest_of_file(part.run.directory.tokenizer) for part in self.parts]
         if other := next(
             (
                 part

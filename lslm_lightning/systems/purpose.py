@@ -1,28 +1,45 @@
 """Task and languages of a trained run, read from the run's own files."""
 
-from pathlib import Path
+import json
 
 from lslm_lightning.contracts import Purpose
 from lslm_lightning.corpora.catalogue import read_catalogue
-from lslm_lightning.runs import RunDirectory, find_run
-from lslm_lightning.runs.loading import read_config
+from lslm_lightning.runs import RunDirectory
 from lslm_lightning.task_package import NAMES
+from lslm_lightning.text.languages import canonical
 from lslm_lightning.types import Settings
 
 
-def purpose_of_run(reference: str | Path) -> Purpose:
-    """Return the task and the languages that a run was trained for, read from its config.
+def purpose_of(directory: RunDirectory, config: Settings) -> Purpose:
+    """Return the task and the languages that a run was trained for.
 
-    The result is `Purpose()` if the run cannot be read.
+    Args:
+        directory: directory of the run.
+        config: configuration of the run.
     """
-    try:
-        directory = find_run(reference)
-        config = read_config(directory.config)
-    except (ValueError, OSError, RuntimeError):
-        return Purpose()
     root, _, rest = config["model"]["class_path"].partition(".")
     task = rest.partition(".")[0] if root in NAMES else None
     return Purpose(task, languages_of_run(directory, config.get("data") or {}))
+
+
+def languages_of_answers(directory: RunDirectory, config: Settings) -> tuple[str, str] | None:
+    """Return the source and target language in which a run was trained to answer, as its test has
+    them; None if they are unknown.
+
+    They are those that were stated, else the language that was told from the texts of its corpus
+    and recorded with the scores of its test.
+
+    Args:
+        directory: directory of the run.
+        config: configuration of the run.
+    """
+    try:
+        if (stated := purpose_of(directory, config).languages) is not None:
+            return canonical(stated[0]), canonical(stated[1])
+        told = canonical(json.loads(directory.metrics.read_text("utf-8"))["data"]["languages"])
+        return told, told
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return None  # not tested, or by another release, or with a corpora.yaml that is broken
 
 
 def languages_of_run(directory: RunDirectory, data: Settings) -> tuple[str, str] | None:
@@ -42,7 +59,10 @@ def languages_of_run(directory: RunDirectory, data: Settings) -> tuple[str, str]
         return source, target
     if isinstance(language, str):
         return language, language
-    noted = str(directory.beginning.get("tags", {}).get("languages", "")).split()
+    try:
+        noted = str(directory.beginning.get("tags", {}).get("languages", "")).split()
+    except ValueError:  # it is damaged
+        noted = []
     if noted:
         return noted[0], noted[-1]
     entry = read_catalogue().get(str(given.get("corpus")))

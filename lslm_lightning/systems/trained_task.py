@@ -1,7 +1,7 @@
 """Interfaces of the tasks of trained runs, as far as systems use them; see `training.task.Task`."""
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol, TypeAlias
+from collections.abc import Iterator, Sequence
+from typing import Protocol
 
 import numpy as np
 from torch import Tensor
@@ -9,11 +9,7 @@ from torch import Tensor
 from lslm_lightning.contracts import Answers, Example, Mode, Prediction
 from lslm_lightning.decoding import AnySearch, Fusion
 from lslm_lightning.decoding.search import Nested
-
-TokenNats: TypeAlias = Callable[..., list[np.ndarray]]
-"""Function of rows of ids, and of the number of given ids in each, that returns the nats of each
-id.
-"""
+from lslm_lightning.types import TokenNats
 
 
 class TaskAnswering(Protocol):

@@ -1,25 +1,24 @@
 """Checksums of the weights of a run."""
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 
-from lslm_lightning.runs import find_run
-from lslm_lightning.runs.states import CHECKSUMS, META
+from lslm_lightning.runs import FoundRun
+from lslm_lightning.runs.states import CHECKSUMS
 
 
-def fingerprint_of(reference: str) -> str | None:
-    """Return the SHA-256 of the weights of a run; None if they no longer exist.
+def fingerprint_of(run: Callable[[], FoundRun]) -> str | None:
+    """Return the SHA-256 of the weights of a run; None if the run or its weights no longer exist.
 
     Args:
-        reference: a run directory, a checkpoint in one, or an MLflow run id.
+        run: function that finds the run, or raises ValueError.
     """
     try:
-        directory = find_run(reference)
-        path = Path(reference)
-        path = path if path.is_file() or (path / META).exists() else directory.checkpoint()
-    except ValueError:
+        path = run().checkpoint
+        return digest_of_file(path / CHECKSUMS if path.is_dir() else path)
+    except (ValueError, FileNotFoundError):
         return None
-    return digest_of_file(path / CHECKSUMS if path.is_dir() else path)
 
 
 def digest_of_file(path: Path) -> str:

@@ -31,7 +31,7 @@ def half_width(text: str, punctuation: bool = False) -> str:
     return text.translate(_LETTERS | _PUNCTUATION if punctuation else _LETTERS)
 
 
-def lower_case(text: str, language: str = "en") -> str:
+def lower_case(text: str, language: str) -> str:
     """Return text in lower case by the rules of a language.
 
     In Turkish and Azerbaijani, I becomes ı, and İ becomes i without an extra dot.

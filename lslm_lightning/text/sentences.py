@@ -123,7 +123,7 @@ def joins_with_space(language: str) -> bool:
     )
 
 
-def join_sentences(sentences: Sequence[str], language: str = "en") -> str:
+def join_sentences(sentences: Sequence[str], language: str) -> str:
     """Return the sentences joined into one text, with spaces if the language puts them there."""
     return (" " if joins_with_space(language) else "").join(sentences)
 

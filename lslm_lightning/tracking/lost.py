@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import psutil
 
+from lslm_lightning.run_files import CURVES
+
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
@@ -66,7 +68,7 @@ def end_lost_runs(client: "MlflowClient", experiments: Sequence[str]) -> list[st
         if is_lost(run)
     ]
     for run in lost:
-        curves = Path(run.data.tags.get("lslm.directory", "/")) / "metrics.jsonl"
+        curves = Path(run.data.tags.get("lslm.directory", "/")) / CURVES
         ended = curves.stat().st_mtime if curves.exists() else time.time()
         client.set_terminated(run.info.run_id, "KILLED", round(ended * 1000))
     return [run.info.run_name for run in lost]

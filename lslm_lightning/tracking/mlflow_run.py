@@ -52,8 +52,8 @@ class MlflowRun:
         run_id: str,
         experiment_id: str,
         directory: Path,
-        earlier: Sequence[Point] = (),
-        sent: Mapping[str, int] | None = None,
+        earlier: Sequence[Point],
+        sent: Mapping[str, int] | None,
     ) -> None:
         self.client = client
         self.store = store

@@ -6,6 +6,7 @@ import sqlite3
 from contextlib import suppress
 from pathlib import Path
 
+from lslm_lightning.run_files import RECORD
 from lslm_lightning.tracking.database import ARTIFACTS, connect, location_of, path_of
 from lslm_lightning.tracking.mlflow_internals import forget_location
 from lslm_lightning.types import JsonObject
@@ -114,7 +115,7 @@ def other_project(folder: Path | None, name: str, project: Path) -> Path | None:
 def record_of(directory: Path) -> JsonObject:
     """Return the contents of `mlflow.json` in a run directory; empty if it cannot be read."""
     with suppress(OSError, ValueError):
-        return dict(json.loads((directory / "mlflow.json").read_text(encoding="utf-8")))
+        return dict(json.loads((directory / RECORD).read_text(encoding="utf-8")))
     return {}
 
 

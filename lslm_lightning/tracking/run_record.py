@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lslm_lightning.files import atomic_write
+from lslm_lightning.run_files import RECORD
 from lslm_lightning.safety.redaction import redacted_settings
 from lslm_lightning.types import Json, JsonObject, Settings
 
@@ -18,7 +19,7 @@ class RunRecord:
     """
 
     def __init__(self, directory: Path, warn: Callable[[str], None]) -> None:
-        self.path = directory / "mlflow.json"
+        self.path = directory / RECORD
         self.warn = warn
         self.facts: JsonObject = {}
 

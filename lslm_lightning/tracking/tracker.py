@@ -14,6 +14,7 @@ from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.loggers import Logger
 
 from lslm_lightning.files import atomic_write
+from lslm_lightning.run_files import CURVES, ENVIRONMENT, METRICS, RECORD
 from lslm_lightning.safety import named_servers
 from lslm_lightning.tracking.curves import MetricLog, Point
 from lslm_lightning.tracking.descriptions import DESCRIPTION, sign
@@ -36,7 +37,7 @@ log = logging.getLogger(__name__)
 
 RUN_ID = "LSLM_RUN_ID"  # environment variable: the run of the process that started this one
 STOP_SECONDS = 20.0  # to send what is queued when the run was asked to stop
-WRITTEN = ("metrics.jsonl", "mlflow.json", "environment.txt", "metrics.json")
+WRITTEN = (CURVES, RECORD, ENVIRONMENT, METRICS)
 MOST_PARAMETERS = 100  # in one request; what MLflow takes
 
 
@@ -132,9 +133,9 @@ class Tracker(Logger):
             return
         check_links(self.directory)
         try:
-            self._curves = MetricLog(self.directory / "metrics.jsonl")
+            self._curves = MetricLog(self.directory / CURVES)
             if self._again:
-                atomic_write(self.directory / "environment.txt", environment())
+                atomic_write(self.directory / ENVIRONMENT, environment())
         except OSError as error:
             raise TrackingError(
                 f"cannot write in the run directory: {error.strerror}: {error.filename}"
@@ -159,7 +160,7 @@ class Tracker(Logger):
         self._write_record()
         self._outbox.call(end_lost_runs, self.client, [self._experiment_id])
         if self._again:
-            self.log_artifact(self.directory / "environment.txt")
+            self.log_artifact(self.directory / ENVIRONMENT)
         if self._system_metrics:
             self._monitor = SystemMetrics(self.log_metrics, began)
 
@@ -349,7 +350,7 @@ class Tracker(Logger):
             return
         if self._monitor is not None:
             self._monitor.close()
-        self.log_artifact(self.directory / "metrics.jsonl")
+        self.log_artifact(self.directory / CURVES)
         self._outbox.call(self.run.publish_view)
         # it becomes the status when MLflow has it, or does not answer
         self._record.update({"ending": status})

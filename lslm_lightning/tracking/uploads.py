@@ -6,11 +6,24 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lslm_lightning.run_files import (
+    BEST,
+    CHECKPOINTS,
+    CONFIG,
+    ENVIRONMENT,
+    METRICS,
+    PREDICTIONS,
+    REPORT,
+    SAMPLES,
+    TOKENIZER,
+)
+
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-KEPT = ("config.yaml", "tokenizer.json", "environment.txt", "metrics.json", "checkpoints/best.ckpt")
-FOLDERS = ("report", "samples", "predictions", "checkpoints/best.ckpt")
+BEST_CHECKPOINT = f"{CHECKPOINTS}/{BEST}"  # a file or a folder
+KEPT = (CONFIG, TOKENIZER, ENVIRONMENT, METRICS, BEST_CHECKPOINT)
+FOLDERS = (REPORT, SAMPLES, PREDICTIONS, BEST_CHECKPOINT)
 N_TRY = 3  # attempts, for a store that accepts a file but loses part of it
 
 

@@ -1,6 +1,7 @@
 """Conversion of a time budget in minutes into a number of steps, so that a run is reproducible."""
 
 import copy
+import gc
 import math
 import time
 from bisect import bisect_left
@@ -82,6 +83,7 @@ class Budget(Callback):
                 flush=True,
             )
         step_seconds = self._measure_step(trainer, task)
+        gc.collect()  # a task and its parts refer to each other: frees the copy
         self._validation_seconds = self._measure_validation(trainer, task)
         n_step = self._n_step(trainer, step_seconds)
         first = min(

@@ -27,7 +27,6 @@ LIKE_PARAMETER = (
     *("square_avg", "acc_delta", "sum", "prev"),
 )
 
-ParameterGroup: TypeAlias = JsonObject  # "params" and settings by name
 Changes: TypeAlias = Mapping[str, tuple[Json, Json]]  # values before and now, by name of a setting
 
 
@@ -83,7 +82,7 @@ def is_plain(value: object) -> bool:
     return value is None or isinstance(value, int | float | str)
 
 
-def settings_of(group: ParameterGroup) -> JsonObject:
+def settings_of(group: JsonObject) -> JsonObject:
     """Return the settings of a parameter group by name; `lr` is the rate without the schedule's
     factor.
     """
@@ -93,7 +92,7 @@ def settings_of(group: ParameterGroup) -> JsonObject:
     return found
 
 
-def saved_groups(checkpoint: StateDict) -> list[list[ParameterGroup]]:
+def saved_groups(checkpoint: StateDict) -> list[list[JsonObject]]:
     """Return the parameter groups of each optimizer in a checkpoint, which is a file or a
     folder.
     """
@@ -219,7 +218,7 @@ def _check_shapes(checkpoint: StateDict, shapes: Sequence[Sequence[int]]) -> Non
 
 
 def _try_changes(
-    optimizer_of: OptimizerCallable, groups: list[ParameterGroup], changed: Changes
+    optimizer_of: OptimizerCallable, groups: list[JsonObject], changed: Changes
 ) -> None:
     """Check that an optimizer can continue with changed settings, on a small model: take one step
     with the saved settings, then one with the current settings.
@@ -352,7 +351,7 @@ def keep_patience(trainer: Trainer, states: Mapping[str, StateDict]) -> None:
             state["patience"] = callback.patience
 
 
-def apply_settings(group: ParameterGroup, settings: Settings) -> None:
+def apply_settings(group: JsonObject, settings: Settings) -> None:
     """Change settings of a parameter group in place. A new `lr` is the rate without the schedule's
     factor; the current factor is kept.
     """
@@ -367,7 +366,7 @@ def apply_settings(group: ParameterGroup, settings: Settings) -> None:
             group[name] = value
 
 
-def set_rate(group: ParameterGroup, value: float | torch.Tensor) -> None:
+def set_rate(group: JsonObject, value: float | torch.Tensor) -> None:
     """Change the learning rate of a parameter group in place. A rate that is a tensor is filled,
     since a compiled step reads it.
     """

@@ -1,6 +1,7 @@
 """Choice of the precision in which a model trains fastest, and autocast of its weights."""
 
 import copy
+import gc
 import math
 import time
 from collections.abc import Callable
@@ -165,8 +166,11 @@ def measure_steps(
         device.type == "cuda" and not torch.cuda.is_bf16_supported()
     ):
         return None
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        return step_times(trial_step(task, batch, device), clock)
+    try:
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+            return step_times(trial_step(task, batch, device), clock)
+    finally:
+        gc.collect()  # a task and its parts refer to each other: frees the copies
 
 
 def weights_cast_once(device_type: str) -> AbstractContextManager:

@@ -1,25 +1,23 @@
 """Probabilities of whole texts and passages, computed from the probabilities of their tokens."""
 
 from abc import ABCMeta, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from itertools import groupby
 from time import perf_counter
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import numpy as np
 
 from lslm_lightning.contracts import Answers, Example, Prediction, pair_answers, passages_of
 from lslm_lightning.ngram.spelling import ORDER, Spelling
 from lslm_lightning.text.tokenizer import Tokenizer
+from lslm_lightning.types import TokenNats
 
 # kinds of tokenizer whose unknown tokens are scored by the bytes that they stand for
 WITH_BYTE_MODEL = ("words", "characters")
 UNKNOWN = "<unk>"
-
-TokenNats: TypeAlias = Callable[[Sequence[Sequence[int]], Sequence[int] | None], list[np.ndarray]]
-"""`token_nats(rows, n_given) -> nats`; see `TextScorer.token_nats`."""
 
 
 def texts(examples: Sequence[Example]) -> list[tuple[list[Example], str]]:

@@ -5,6 +5,7 @@ import os
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -19,7 +20,8 @@ from lslm_lightning.decoding import AnySearch, Fusion, Search
 from lslm_lightning.metrics.names import as_metrics
 from lslm_lightning.models.backbone import Backbone
 from lslm_lightning.optim import Schedule, decay_groups
-from lslm_lightning.renamed import TASK_METHODS, renamed_weights
+from lslm_lightning.renamed import TASK_METHODS
+from lslm_lightning.runs.weights import fitting_weights, load_files
 from lslm_lightning.text.tokenizer import Tokenizer
 from lslm_lightning.training.accumulation import MeanNats
 from lslm_lightning.training.answering import Answering
@@ -295,8 +297,11 @@ class Task(LightningModule, ABC):
         self.training_state.save(checkpoint)
 
     def on_load_checkpoint(self, checkpoint: StateDict) -> None:
-        if "state_dict" in checkpoint:  # weights of sharded checkpoints are read elsewhere
-            checkpoint["state_dict"] = renamed_weights(checkpoint["state_dict"])
+        path = Path(str(self.trainer.ckpt_path))
+        if "state_dict" in checkpoint:  # not if a `ShardedStrategy` has loaded the weights
+            weights = fitting_weights(self, checkpoint, path, self.tokenizer)
+            checkpoint["state_dict"] = weights
+        load_files(self, checkpoint, path)
         self.training_state.load(checkpoint)
 
     # Validation and test: exact sums over the split; answers are scored by a callback

@@ -14,7 +14,8 @@ from lslm_lightning.decoding.search import Nested
 from lslm_lightning.ngram.counting import NgramCounter
 from lslm_lightning.ngram.model import NgramModel
 from lslm_lightning.ngram.training import estimated
-from lslm_lightning.runs.states import NGRAM, put, remove
+from lslm_lightning.runs import RunDirectory
+from lslm_lightning.runs.states import NGRAM, draft_of_checkpoint, put, remove
 from lslm_lightning.text.tokenizer import Tokenizer
 from lslm_lightning.tracking.uploads import checksum
 from lslm_lightning.training.batches import WindowBatch
@@ -81,6 +82,8 @@ class NgramInfo(ModelInfo):
         return [folder / NGRAM]
 
     def load_files(self, checkpoint: StateDict, folder: Path) -> None:
+        if self.task.model is not None and self.task.table_checksums == checkpoint["tables"]:
+            return
         self.task.table_checksums = checkpoint["tables"]
         for name, expected in self.task.table_checksums.items():
             path = folder / NGRAM / name
@@ -195,8 +198,8 @@ class NgramTask(LanguageModeling, LanguageModel):
         impossible = {self.tokenizer.pad_id, self.tokenizer.bos_id} - {self.tokenizer.eos_id}
         impossible |= {unknown} if self.closed_vocabulary and unknown is not None else set()
         model = estimated(self.counter, self.bos + 1, self.min_count, sorted(impossible))
-        folder = Path(self.trainer.default_root_dir) / "checkpoints" / NGRAM
-        draft = folder.with_name(f".{NGRAM}.part")
+        folder = RunDirectory(Path(self.trainer.default_root_dir)).checkpoints / NGRAM
+        draft = draft_of_checkpoint(folder)
         remove(draft)
         model.save(draft)
         put(draft, folder)

@@ -10,6 +10,7 @@ import numpy as np
 
 from lslm_lightning.contracts import Example, Prediction
 from lslm_lightning.evaluation.buckets import cut, quartiles
+from lslm_lightning.evaluation.comparison import THIS
 from lslm_lightning.metrics.agreement import ExactMatch, TokenF1
 from lslm_lightning.reports.blocks import Cell, Heading, Section, Table, Text
 from lslm_lightning.reports.marking import MarkedText
@@ -46,10 +47,10 @@ def sections(examples: Sequence[Example], predictions: Sequence[Prediction]) -> 
         for metric in (ExactMatch(examples[0].language), TokenF1(examples[0].language))
     }
     found = [
-        answered(examples, {"this run": own}),
+        answered(examples, {THIS: own}),
         breakdown(examples, columns, "exact match and F1"),
     ]
-    return [*found, *calibration_section(examples, {"this run": own}), marked(examples, own)]
+    return [*found, *calibration_section(examples, {THIS: own}), marked(examples, own)]
 
 
 def compared(

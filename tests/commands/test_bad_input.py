@@ -79,6 +79,7 @@ class Mine(Transformer):
         ),
         (["--model.backbone", "raises.Mine"], ["model.backbone: raises.Mine", "no such library"]),
         (["--model", "Nope"], ["model must be", "package.module.Class", "'Nope'"]),
+        (["--model", "Beam"], ["model must be", "'Beam'", "lslm_lightning.decoding.beam.Beam?"]),
         (["--model", "{a: ["], ["model must be", "no YAML"]),
         (
             ["--model", "tasks.translation.task.TranslationTsk"],

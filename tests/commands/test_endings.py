@@ -19,11 +19,21 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from lslm_lightning import __version__
+from lslm_lightning.__main__ import main
 from tests.commands.conftest import Start, wait_until
 from tests.support.forked_commands import MODULE, Forked, Origin
 from tests.support.waiting import PATIENCE
 
 pytestmark = pytest.mark.slow
+
+
+def test_a_stop_while_the_command_is_imported_is_one_line(monkeypatch, capsys):
+    def stop(arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("lslm_lightning.safety.arguments.given_arguments", stop)
+    assert main(["run"]) == 128 + signal.SIGINT
+    assert capsys.readouterr().err == "lslm: interrupted\n"
 
 
 @pytest.fixture

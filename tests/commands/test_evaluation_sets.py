@@ -89,7 +89,7 @@ def made(
 
 def compared(*runs: Path) -> tuple[list[list], str]:
     """Rows of the table (name, ..., test set if there are several), and the page as text."""
-    table, report, *_ = compare_runs([str(run) for run in runs], None, False, 10, "lslm compare")
+    table, report, *_ = compare_runs([*map(RunDirectory, runs)], None, False, 10, "lslm compare")
     page = write_report(report, Path("page") / runs[0].name)
     words = page.with_name("report.md").read_text("utf-8") + "\n".join(
         str(getattr(n, "text", n)) for n in table.notes

@@ -11,8 +11,9 @@ from torchmetrics.text import CharErrorRate
 
 from lslm_lightning import score
 from lslm_lightning.evaluation.predictions import read_predictions
-from lslm_lightning.experiments.finished_runs import extra_metrics
+from lslm_lightning.experiments.finished_runs import extra_metrics, metrics_of_spec
 from lslm_lightning.runs import load_run
+from lslm_lightning.runs.trust import only_trusted
 from tasks.translation.data import TranslationData
 from tests.support.bert import write_bert
 
@@ -139,3 +140,11 @@ def test_runs_are_compared_by_the_extra_metrics_that_they_share():
     named = finished({"class_path": "os.system", "init_args": {"command": "true"}})
     with pytest.raises(ValueError, match=r"os\.system.* --trust"):
         extra_metrics([named, named])
+
+
+def test_a_metric_is_imported_under_the_same_check_as_every_class():
+    """Also where nothing looked at the config before."""
+    by_name = "lslm_lightning.evaluation.texts.metrics_at"
+    for path in ("os.system", by_name):
+        with only_trusted(training=True), pytest.raises(ValueError, match=rf"{path}.* --trust"):
+            metrics_of_spec({"class_path": path, "init_args": {"class_path": "os.system"}})

@@ -18,6 +18,7 @@ from lslm_lightning.commands.generate import lines
 from lslm_lightning.contracts import Prediction
 from lslm_lightning.decoding import Beam, Greedy, Sampling, Search
 from lslm_lightning.experiments.generation import chosen_search
+from lslm_lightning.runs import FoundRun, RunDirectory
 from lslm_lightning.training.answering import Answering
 from tests.commands.written_runs import write_translator
 from tests.support.waiting import PATIENCE
@@ -112,12 +113,12 @@ class Echo:
 @pytest.fixture
 def answers(lslm, monkeypatch):
     """Lines of output to text that is piped in."""
-    monkeypatch.setattr("lslm_lightning.runs.finding.check_run", lambda reference: None)
-    monkeypatch.setattr(
-        runs,
-        "load_run",
-        lambda reference, trust: SimpleNamespace(task=Echo(), config={"model": {}}),
-    )
+    directory = RunDirectory(Path("RUN"))
+    found = FoundRun(directory)
+    monkeypatch.setattr("lslm_lightning.commands.named_run.find_run", lambda reference: found)
+    config = {"model": {"class_path": "tasks.translation.task.TranslationTask"}}
+    loaded = SimpleNamespace(task=Echo(), config=config, directory=directory)
+    monkeypatch.setattr(runs, "load_run", lambda reference, trust: loaded)
 
     def ask(text: str, *arguments: object) -> list[str]:
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))

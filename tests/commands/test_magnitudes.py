@@ -7,8 +7,7 @@ import pytest
 import yaml
 from jsonargparse import Namespace
 
-from lslm_lightning.experiments.checkpoint_config import config_of
-from lslm_lightning.runs import load_run
+from lslm_lightning.runs import find_run, load_run
 from lslm_lightning.safety.magnitudes import LARGEST, check_magnitudes
 from lslm_lightning.systems.checkpoint import Checkpoint
 from lslm_lightning.systems.fusion import ShallowFusion
@@ -140,8 +139,8 @@ def test_a_run_with_them_is_refused_by_all_who_would_use_its_model(settings, nam
         lambda: load_run(run),
         lambda: load_run(run / "checkpoints" / "best.ckpt", trust=True),
         lambda: Checkpoint(str(run)).prepare([]),
-        lambda: ShallowFusion(str(run)).prepare(str(run)),
-        lambda: config_of(str(run / "checkpoints" / "best.ckpt")),
+        lambda: ShallowFusion(str(run)).prepare(find_run(run)),
+        lambda: find_run(run / "checkpoints" / "best.ckpt").config,
     ]
     for use in users:
         with pytest.raises(ValueError, match=told):
@@ -154,7 +153,7 @@ def test_a_run_of_a_larger_machine_can_be_used(absurd_run):
     config |= {"trainer": {"devices": 100_000}, "data": {"init_args": {"num_workers": 100_000}}}
     (run / "config.yaml").write_text(yaml.safe_dump(config))
     Checkpoint(str(run)).prepare([])
-    assert config_of(str(run / "checkpoints" / "best.ckpt")) == config
+    assert find_run(run / "checkpoints" / "best.ckpt").config == config
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ from mlflow import MlflowClient
 from transformers import GPT2Config, GPT2LMHeadModel, MarianConfig, MarianMTModel
 
 from lslm_lightning.runs import load_run
-from lslm_lightning.runs.loading import read_config
+from lslm_lightning.runs.config import read_config
 from lslm_lightning.systems.hugging_face import HuggingFaceSystem
 from lslm_lightning.systems.hugging_face_scores import token_nats
 from tests import conftest

@@ -20,6 +20,7 @@ from transformers import (
 )
 
 from lslm_lightning.evaluation.predictions import read_predictions
+from lslm_lightning.experiments.generation import Writer
 from lslm_lightning.runs import load_run
 from lslm_lightning.systems.checkpoint import Checkpoint
 from lslm_lightning.training.callbacks.best_score import BestScore
@@ -139,6 +140,10 @@ def test_two_runs_are_tested_used_evaluated_and_compared(lslm, translation, proj
     outcome = lslm("generate", joined, example.source)
     assert outcome.status == 0, outcome.err
     assert outcome.out == f"{found[example.id][0]}\n"
+    writer = Writer(str(joined))
+    assert writer.example("0", example.source).language == data.language, "as in its test"
+    outputs = [p.output for p in writer.answers([e.source for e in data.examples("test")])]
+    assert outputs == [output for output, _ in found.values()]
     checkpoint = "lslm_lightning.systems.checkpoint.Checkpoint"
     systems = {
         run.name[:6]: {"class_path": checkpoint, "init_args": {"run": str(run)}}

@@ -204,6 +204,25 @@ def test_a_damaged_state_is_passed_over_for_the_one_before(harm, lslm, stopped):
     assert "is finished" in again.out
 
 
+def test_the_weights_are_read_once(lslm, stopped, monkeypatch):
+    """Their shapes may be looked at before."""
+    _, run = stopped
+    read = []
+
+    def load(file, map_location=None, load=torch.load, **settings):
+        if map_location != "meta":
+            read.append(Path(file).name)
+        return load(file, map_location=map_location, **settings)
+
+    monkeypatch.setattr(torch, "load", load)
+    own = ["--config", run / "config.yaml", "--ckpt_path", run / "checkpoints/last.ckpt"]
+    assert lslm("validate", *own).status == 0
+    assert read == ["last.ckpt"]
+    read.clear()
+    assert lslm("resume", run).status == 0
+    assert read.count("last.ckpt") == 1
+
+
 def test_all_states_damaged_is_one_line_and_nothing_is_lost(lslm, stopped):
     _, run = stopped
     for path in (run / "checkpoints").glob("last*.ckpt"):

@@ -14,7 +14,7 @@ from mlflow import MlflowClient
 from lslm_lightning.experiments.resuming import command_of
 from lslm_lightning.experiments.variants import Variant
 from lslm_lightning.runs import RunDirectory
-from lslm_lightning.runs.loading import read_config
+from lslm_lightning.runs.config import read_config
 from lslm_lightning.safety.arguments import VARIABLE, given_arguments, hide_arguments
 
 SECRETS = ("c0nfig-secret", "w0rd", "url-pass", "hf-in-use-1", "my-v4riable")

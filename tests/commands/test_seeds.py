@@ -201,7 +201,7 @@ def children(project, monkeypatch):
     ):
         parent = RunDirectory(Path("runs/toy/tiny-1a2b"))
         parent.path.mkdir(parents=True)
-        parent.save_config(
+        parent.config.write_text(
             "model: {class_path: a.B}\ndata: {init_args: {}}\ntrainer: {max_steps: -1}\n"
         )
         told = []
@@ -219,7 +219,7 @@ def children(project, monkeypatch):
             ]
             child = RunDirectory(parent.path.with_name(f"{name}-{seed}"))
             child.path.mkdir()
-            child.save_config("model: {class_path: a.B}\ntrainer: {max_steps: 7}\n")
+            child.config.write_text("model: {class_path: a.B}\ntrainer: {max_steps: 7}\n")
             data = {
                 "corpus": "toy",
                 "split": "test",

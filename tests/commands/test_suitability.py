@@ -219,19 +219,16 @@ def test_the_languages_of_a_marian_model_are_those_of_its_tokenizer(stated, refu
 
 def test_a_checkpoint_is_tested_on_its_own_languages():
     made = run("translation", source_language="en", target_language="de")
-    checkpoint = Path(made.given) / "checkpoints/best.ckpt"
-    check_trained_for(checkpoint, "translation", data("translation", "en", "de"))
+    checkpoint, [purpose] = "best.ckpt", made.purposes()
+    check_trained_for(checkpoint, purpose, "translation", data("translation", "en", "de"))
     with pytest.raises(
         ValueError,
         match="was trained for translation en-de, and this config scores translation en-zh",
     ):
-        check_trained_for(checkpoint, "translation", data("translation", "en", "zh"))
-    model = run("language_modeling", language="en")
-    check_trained_for(
-        Path(model.given) / "checkpoints/best.ckpt",
-        "language_modeling",
-        data("language_modeling", "de"),
-    )
+        check_trained_for(checkpoint, purpose, "translation", data("translation", "en", "zh"))
+    [purpose] = run("language_modeling", language="en").purposes()
+    task = "language_modeling"
+    check_trained_for(checkpoint, purpose, task, data(task, "de"))
 
 
 @pytest.mark.parametrize(
@@ -244,13 +241,13 @@ def test_a_checkpoint_is_tested_on_its_own_languages():
 )
 def test_a_checkpoint_is_tested_by_its_own_task(trained, scored):
     """Networks of several tasks are alike, so that the weights of one fit another."""
-    checkpoint = Path(run(trained, language="en").given) / "checkpoints/best.ckpt"
+    [purpose] = run(trained, language="en").purposes()
     with pytest.raises(
         ValueError, match=f"was trained for {trained} en, and this config scores {scored} en"
     ):
-        check_trained_for(checkpoint, scored, data(scored, "en"))
-    own = Path(run("own", language="en").given) / "checkpoints/best.ckpt"
-    check_trained_for(own, scored, data(scored, "en"))
+        check_trained_for("best.ckpt", purpose, scored, data(scored, "en"))
+    [own] = run("own", language="en").purposes()
+    check_trained_for("best.ckpt", own, scored, data(scored, "en"))
 
 
 def test_what_is_allowed_asks_nobody_anew():

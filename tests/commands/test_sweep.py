@@ -12,7 +12,7 @@ from mlflow import MlflowClient
 from lslm_lightning.__main__ import main
 from lslm_lightning.experiments import sweep as module
 from lslm_lightning.experiments.variants import read_sweep
-from lslm_lightning.runs.loading import read_config
+from lslm_lightning.runs.config import read_config
 from tests.commands.compared_runs import config_of
 from tests.commands.conftest import refused
 from tests.commands.test_pretrained import KINDS, write

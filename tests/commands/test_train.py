@@ -379,19 +379,14 @@ def test_the_precision_is_told_and_kept(
 
 @pytest.mark.parametrize("command", ["validate", "test", "predict"])
 @pytest.mark.parametrize("kept", ["bf16-mixed", "auto", None])
-def test_only_a_training_measures_its_precision(command, kept, tmp_path, monkeypatch):
+def test_only_a_training_measures_its_precision(command, kept, monkeypatch):
     """There may be no training split to measure with."""
-    if kept:
-        (tmp_path / "config.yaml").write_text(
-            f"model: {{class_path: a.B}}\ntrainer: {{precision: {kept}}}\n"
-        )
     monkeypatch.setattr(
         "lslm_lightning.experiments.precision_choice.measure_steps",
         lambda *_: pytest.fail("measured"),
     )
-    state = str(tmp_path / "checkpoints/best.ckpt")
     task = SimpleNamespace(backbone="any")
-    decided = decided_precision("auto", command, state, task, None, "cpu")
+    decided = decided_precision("auto", command, kept, task, None, "cpu")
     assert decided == ("bf16-mixed" if kept == "bf16-mixed" else "32-true")
 
 

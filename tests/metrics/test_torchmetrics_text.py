@@ -15,7 +15,8 @@ from lslm_lightning.evaluation.comparison import compare_systems
 from lslm_lightning.evaluation.diagnostics import run_checks
 from lslm_lightning.evaluation.results import Entry, compute_results
 from lslm_lightning.evaluation.scoring import score as score_examples
-from lslm_lightning.metrics.names import as_metrics, metrics_at
+from lslm_lightning.evaluation.texts import metrics_at
+from lslm_lightning.metrics.names import as_metrics
 from lslm_lightning.metrics.torchmetrics_text import metrics_of
 from tests.support.bert import write_bert
 

@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import yaml
 
 from lslm_lightning.runs import RunDirectory, new_run
 from lslm_lightning.runs.directory import as_name, refuse_links
@@ -61,10 +62,17 @@ def test_a_root_that_cannot_be_written_is_said_in_one_line(project: Path) -> Non
 
 def test_a_configuration_is_kept_as_it_was(project: Path) -> None:
     run = new_run("toy", "one")
-    for text in ("name: 中文\n", "seed_everything: 1  # kept\n"):
-        run.save_config(text)
-        assert run.config.read_text("utf-8") == text
+    for config in ({"name": "中文"}, {"seed_everything": 1}):
+        run.save_settings("lslm run", config)
+        text = run.config.read_text("utf-8")
+        assert text.startswith("# lslm run\n")
+        assert yaml.safe_load(text) == config
     assert [path.name for path in run.path.iterdir()] == ["config.yaml"]
+
+
+def test_a_checkpoint_belongs_to_the_run_two_folders_up(project: Path) -> None:
+    run = new_run("toy", "one")
+    assert RunDirectory.of_checkpoint(run.best).path == run.path.absolute()
 
 
 def test_the_best_checkpoint_goes_before_the_last(project: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from lslm_lightning.commands.named_run import named_run
-from lslm_lightning.runs import choose_run
+from lslm_lightning.runs import find_run
 from lslm_lightning.systems.checkpoint import Checkpoint
 from lslm_lightning.systems.fusion import ShallowFusion
 from lslm_lightning.systems.interpolation import Interpolation
@@ -29,28 +29,47 @@ def runs(project) -> Path:
 
 
 def test_a_pattern_stands_for_the_newest_run_and_says_of_how_many(runs):
-    chosen = choose_run("runs/toy/a-*")
+    chosen = find_run("runs/toy/a-*")
     assert (chosen.path, chosen.n_match) == (runs / "a-2", 3)
     assert str(chosen) == "run runs/toy/a-*: chose runs/toy/a-2, the newest of 3"
     assert (
-        str(choose_run("runs/*/b-*"))
+        str(find_run("runs/*/b-*"))
         == "run runs/*/b-*: chose runs/toy/b-1, the only one that matches"
     )
-    assert choose_run("runs/toy/a-1") is None
+    assert find_run("runs/toy/a-1").pattern == ""
     for pattern in ("runs/toy/c-*", "runs/toy/a-4*", "runs/toy/a-5*"):
         with pytest.raises(ValueError, match="no run with a checkpoint matches"):
-            choose_run(pattern)
+            find_run(pattern)
+
+
+def test_a_checkpoint_names_itself_and_its_run(runs):
+    for name in ("best.ckpt", "step-1.ckpt"):
+        path = runs / "a-1/checkpoints" / name
+        path.touch()
+        found = find_run(path)
+        assert found.checkpoint == path.absolute()
+        assert found.directory.path == (runs / "a-1").absolute()
+    assert find_run(runs / "a-1").checkpoint == runs / "a-1/checkpoints/best.ckpt"
+
+
+def test_the_config_of_a_run_is_read_once(runs):
+    found = find_run("runs/toy/a-1")
+    assert found.config["model"]["class_path"].endswith("TranslationTask")
+    found.directory.config.unlink()
+    assert found.config
 
 
 def test_a_name_with_a_star_is_a_name(runs):
     (runs / "a-*").mkdir()
-    assert choose_run("runs/toy/a-*") is None
+    (runs / "a-*/config.yaml").touch()
+    found = find_run("runs/toy/a-*")
+    assert (found.path, found.pattern) == (runs / "a-*", "")
 
 
 def test_commands_say_on_standard_error_which_run_a_pattern_chose(runs, capsys):
     """Standard output has the answers."""
-    assert named_run("runs/toy/a-*") == "runs/toy/a-2"
-    assert named_run("runs/toy/b-1") == "runs/toy/b-1"
+    assert named_run("runs/toy/a-*").path == runs / "a-2"
+    assert named_run("runs/toy/b-1").path == runs / "b-1"
     said = capsys.readouterr()
     assert said.err == "run runs/toy/a-*: chose runs/toy/a-2, the newest of 3\n"
     assert said.out == ""
@@ -73,7 +92,7 @@ def test_a_pattern_may_stand_for_a_run_that_was_tested(project):
         path.parent.mkdir(parents=True)
         path.touch()
         (project / "runs/toy" / name / "config.yaml").touch()
-    assert choose_run("runs/toy/a-*", is_tested=True).path.name == "a-1"
-    assert choose_run("runs/toy/a-*").path.name == "a-2"
+    assert find_run("runs/toy/a-*", is_tested=True).path.name == "a-1"
+    assert find_run("runs/toy/a-*").path.name == "a-2"
     with pytest.raises(ValueError, match="no run that was tested matches 'runs/toy/a-2\\*'"):
-        choose_run("runs/toy/a-2*", is_tested=True)
+        find_run("runs/toy/a-2*", is_tested=True)

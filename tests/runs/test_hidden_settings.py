@@ -10,8 +10,8 @@ import yaml
 
 from lslm_lightning.configuration.hidden_settings import check_secrets, revealed
 from lslm_lightning.runs import RunDirectory
+from lslm_lightning.runs.config import read_config
 from lslm_lightning.runs.hidden_settings import fits
-from lslm_lightning.runs.loading import read_config
 from lslm_lightning.safety.redaction import KNOWN
 from lslm_lightning.text.yaml_files import ParserLoader, parse_yaml, read_yaml
 
@@ -158,7 +158,7 @@ def test_a_password_that_is_a_common_word_breaks_no_run(tmp_path, monkeypatch):
 
 def test_asterisks_of_the_user_are_no_secret(tmp_path):
     run = RunDirectory(tmp_path)
-    run.save_config("model: {class_path: a.B, init_args: {mark: a***b}}\n")
+    run.config.write_text("model: {class_path: a.B, init_args: {mark: a***b}}\n")
     check_secrets(["run", "--config", str(run.config)])
     assert parsed(run.config)["model"]["init_args"] == {"mark": "a***b"}
 

@@ -99,7 +99,7 @@ def trained(project: Path) -> tuple[RunDirectory, TinyTask]:
     tokenizer = Characters().train(["hello world"])
     task = TinyTask(Block(6, norm, 0.3), tokenizer, scale=2.5)
     run = new_run("tiny", "first")
-    run.save_config(yaml.safe_dump(CONFIG))
+    run.config.write_text(yaml.safe_dump(CONFIG))
     tokenizer.save(run.tokenizer)
     run.checkpoints.mkdir()
     saved = {
@@ -200,7 +200,7 @@ def test_code_from_elsewhere_is_not_run_without_being_trusted(
 def edit(directory: RunDirectory, change: Callable[[dict], object]) -> None:
     config = yaml.safe_load(directory.config.read_text())
     change(config["model"]["init_args"])
-    directory.save_config(yaml.safe_dump(config))
+    directory.config.write_text(yaml.safe_dump(config))
 
 
 def widen(directory: RunDirectory, d_model: int) -> None:

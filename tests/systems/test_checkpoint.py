@@ -1,11 +1,14 @@
 """A trained run as a system: what is on record of how it answers."""
 
+import json
 from types import SimpleNamespace
 
 import pytest
 
 from lslm_lightning.decoding import Beam, CtcGreedy, Greedy
+from lslm_lightning.runs import RunDirectory
 from lslm_lightning.systems.checkpoint import Checkpoint
+from lslm_lightning.systems.purpose import languages_of_answers
 from lslm_lightning.training.answering import Answering
 
 
@@ -33,3 +36,15 @@ def test_where_answers_are_cut_is_on_record(task, limit):
     system = Checkpoint("a run")
     system.__dict__["loaded"] = SimpleNamespace(task=task, checkpoint="best.ckpt")
     assert system.info().get("limit") == limit
+
+
+def test_a_run_answers_in_the_languages_of_its_test(project):
+    run = RunDirectory(project)
+    config = {"model": {"class_path": "tasks.question_answering.extractive.task.ExtractiveTask"}}
+    assert languages_of_answers(run, config) is None, "neither stated nor tested"
+    run.metrics.write_text(json.dumps({"data": {"languages": "und-Latn"}}))
+    assert languages_of_answers(run, config) == ("und-Latn", "und-Latn")
+    config["data"] = {"init_args": {"language": "fra"}}
+    assert languages_of_answers(run, config) == ("fr", "fr")
+    config["data"] = {"init_args": {"source_language": "en", "target_language": "zh"}}
+    assert languages_of_answers(run, config) == ("en", "zh")

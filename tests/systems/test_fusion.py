@@ -85,7 +85,7 @@ class Spelling(Task):
 def saved(name: str, spec: dict, task: Task, tokenizer: Tokenizer, **more: object) -> RunDirectory:
     """A run directory as training leaves it."""
     run = new_run("fusion", name)
-    run.save_config(yaml.safe_dump({"model": spec}))
+    run.config.write_text(yaml.safe_dump({"model": spec}))
     tokenizer.save(run.tokenizer)
     run.checkpoints.mkdir()
     torch.save(
@@ -261,7 +261,7 @@ def test_a_config_names_search_and_model(asking, tokenizer):
     spec = {"class_path": "lslm_lightning.systems.checkpoint.Checkpoint", "init_args": settings}
     built = parser.instantiate(parser.parse_object({"systems": {"fused": spec}})).systems["fused"]
     assert (built.search, built.fusion.weight) == (CtcPrefixBeam(7), 2.0)
-    assert Path(built.fusion.run) == model.path
+    assert built.fusion.run.path == model.path
     assert answer(built).output == "cat"
 
 

@@ -1,5 +1,7 @@
 """Tiny tasks and corpora that train in milliseconds."""
 
+import copy
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -61,6 +63,21 @@ def text_data(text: Path) -> Callable[..., LanguageModelingData]:
         )
 
     return make
+
+
+def copies_of_tasks(monkeypatch: pytest.MonkeyPatch) -> list[weakref.ref[Task]]:
+    """Weak references to the copies of tasks made from now on."""
+    copies = []
+    deepcopy = copy.deepcopy
+
+    def noted(value: object, memo: dict | None = None) -> object:
+        made = deepcopy(value, memo)
+        if isinstance(made, Task):
+            copies.append(weakref.ref(made))
+        return made
+
+    monkeypatch.setattr(copy, "deepcopy", noted)
+    return copies
 
 
 def translation_task(data: TranslationData, dropout: float = 0.1, **settings) -> TranslationTask:

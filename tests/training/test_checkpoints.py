@@ -15,7 +15,7 @@ from lslm_lightning.training.distributed.checkpoint_io import (
     mean_of_weights,
     save_atomically,
 )
-from tests.training.conftest import fit, language_task, translation_task
+from tests.training.conftest import copies_of_tasks, fit, language_task, translation_task
 
 pytestmark = pytest.mark.slow
 
@@ -280,6 +280,19 @@ def test_a_budget_with_windows_and_with_early_validations(translation_data, monk
 def test_a_budget_must_be_more_than_nothing():
     with pytest.raises(ValueError, match="minutes=0"):
         Budget(0, print)
+
+
+def test_the_copy_that_a_budget_measures_is_freed(text_data, monkeypatch):
+    copies = copies_of_tasks(monkeypatch)
+    left = []
+
+    class Look(Callback):
+        def on_train_batch_start(self, *args):
+            left.append([copy() for copy in copies])
+
+    data = text_data()
+    fit(language_task(data), data, [Budget(0.001, lambda *told: None), Look()], max_steps=-1)
+    assert left[0] == [None]
 
 
 class FullDisk(TorchCheckpointIO):

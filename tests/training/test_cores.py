@@ -11,6 +11,7 @@ import torch
 from lslm_lightning.commands import generate
 from lslm_lightning.experiments import evaluating, parallel_predictions
 from lslm_lightning.experiments.parallel_predictions import threads
+from lslm_lightning.runs import FoundRun, RunDirectory
 from lslm_lightning.training import cores
 from lslm_lightning.training.cores import available_cores, limit_threads
 
@@ -146,8 +147,9 @@ def test_processes_that_share_an_evaluation_share_the_cores(monkeypatch, n):
 
 def test_commands_that_answer_limit_their_threads_too(monkeypatch, capsys):
     monkeypatch.setattr(cores, "limit_threads", lambda: "threads: 2 in place of 64")
-    monkeypatch.setattr("lslm_lightning.runs.finding.check_run", lambda run: None)
-    with pytest.raises(ValueError, match="there is no run 'nowhere'"):
+    found = FoundRun(RunDirectory(Path("nowhere")))
+    monkeypatch.setattr("lslm_lightning.commands.named_run.find_run", lambda run: found)
+    with pytest.raises(FileNotFoundError, match="nowhere"):
         generate.main(["generate", "nowhere", "a text"])
     assert capsys.readouterr().err == "threads: 2 in place of 64\n"
     evaluation = SimpleNamespace(

@@ -13,6 +13,7 @@ from lslm_lightning.training.batches import PairBatch, WindowBatch
 from lslm_lightning.training.precision import HALF, SINGLE, StepTimes, measure_steps, step_times
 from lslm_lightning.training.sequence_to_sequence import SequenceToSequenceTask
 from tasks.language_modeling.task import LanguageModelingTask
+from tests.training.conftest import copies_of_tasks
 
 
 class Machine:
@@ -154,6 +155,13 @@ def test_measuring_changes_nothing_of_a_run(task, batch):
     assert all(parameter.grad is None for parameter in task.parameters())
     for name, weight in task.state_dict().items():
         assert torch.equal(weight, before[name])
+
+
+def test_the_copies_that_are_measured_are_freed(monkeypatch):
+    copies = copies_of_tasks(monkeypatch)
+    task, batch = next(tasks())
+    assert measure_steps(task, batch, torch.device("cpu"))
+    assert [copy() for copy in copies] == [None, None]
 
 
 def test_a_device_without_autocast_is_not_measured():

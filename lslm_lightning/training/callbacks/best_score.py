@@ -51,7 +51,15 @@ class BestScore:
         self.step = 0
 
     def restore(self, state: Settings) -> None:
-        """Restore the score, the loss and the conditions of the measurement from a saved state."""
+        """Restore everything that `state` returned."""
+        self.restore_score(state)
+        self.step = state.get("best_step", 0)
+        self.n_equal = state.get("n_alike")
+
+    def restore_score(self, state: Settings) -> None:
+        """Restore only the score, the loss and the conditions of the measurement, which a saved
+        state and the record of a final choice have.
+        """
         self.score = state["best_score"]
         loss = state.get("best_loss")
         self.loss = math.nan if loss is None else loss

@@ -11,6 +11,7 @@ from typing import Literal
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Checkpoint, EarlyStopping, ModelCheckpoint
 
+from lslm_lightning.run_files import BEST
 from lslm_lightning.runs.resume_state import ResumeState
 from lslm_lightning.runs.states import link
 from lslm_lightning.training.callbacks.best_score import BestScore
@@ -219,7 +220,7 @@ class Checkpoints(Checkpoint):
         final = final_record(source.parent)
         is_final = final.get("step") == self.saved_step
         if is_final:  # the best one may be a mean, or the last state
-            self.record.restore(final)
+            self.record.restore_score(final)
         if is_own and self.best_score is not None and trainer.is_global_zero and not is_final:
             if self.record.step == self.saved_step:
                 link(source, self.best)
@@ -227,7 +228,7 @@ class Checkpoints(Checkpoint):
         elif not is_own:
             self.numbered = {}  # the files are another run's
             if self.best_score is not None:
-                self._adopt_best(trainer, source.with_name("best.ckpt"), is_final)
+                self._adopt_best(trainer, source.with_name(BEST), is_final)
         self._drop_incomparable(trainer, task, checkpoint)
         if not is_own and not self.best.exists():
             self.record.score = None
@@ -246,7 +247,8 @@ class Checkpoints(Checkpoint):
         if other.damage is not None:
             return
         if not is_final:
-            self.record.restore(other.header["callbacks"].get(self.state_key) or self.state_dict())
+            saved = other.header["callbacks"].get(self.state_key) or self.state_dict()
+            self.record.restore_score(saved)
         if trainer.is_global_zero:
             self.files.adopt_best(other_best)
         trainer.strategy.barrier("best.ckpt")
@@ -291,8 +293,6 @@ class Checkpoints(Checkpoint):
 
     def load_state_dict(self, state: StateDict) -> None:
         self.record.restore(state)
-        self.record.n_equal = state.get("n_alike")
-        self.record.step = state.get("best_step", 0)
         self.validated_step = state.get("validated_step", 0)
         self.saved_step = state.get("saved_step", 0)
         self.numbered = {

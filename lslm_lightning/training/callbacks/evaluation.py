@@ -12,6 +12,7 @@ import torch.distributed
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from lslm_lightning.contracts import Example, Metric, Prediction, Score
+from lslm_lightning.evaluation.comparison import THIS
 from lslm_lightning.evaluation.diagnostics import Finding, cut_sources, run_checks
 from lslm_lightning.evaluation.predictions import read_predictions, write_predictions
 from lslm_lightning.evaluation.scoring import (
@@ -263,7 +264,7 @@ class RunEvaluationCallback(EvaluationCallback):
         self.findings += [cut] if cut else []
         data = data_of(trainer)
         self.data = data.recorded("test", examples)
-        this_run = {"system": "this run"}  # so that equal runs have equal records
+        this_run = {"system": THIS}  # so that equal runs have equal records
         findings = [
             asdict(finding) | (this_run if finding.system == name else {})
             for finding in self.findings
@@ -283,6 +284,6 @@ class RunEvaluationCallback(EvaluationCallback):
         with trainer.precision_plugin.val_step_context():
             samples = task.answering.samples()
         if samples and trainer.is_global_zero:
-            path = self.directory.path / "samples" / f"step-{trainer.global_step:06d}.txt"
+            path = self.directory.samples / f"step-{trainer.global_step:06d}.txt"
             atomic_write(path, "\n\n".join(samples) + "\n")
             self.tracker.log_artifact(path)

@@ -7,11 +7,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from lslm_lightning.contracts import metric_label
-from lslm_lightning.runs.states import link, put, read_state, synchronize
-from lslm_lightning.training.distributed.checkpoint_io import (
-    draft_of_checkpoint,
-    mean_of_weights,
-)
+from lslm_lightning.runs.states import draft_of_checkpoint, link, put, read_state, synchronize
+from lslm_lightning.training.distributed.checkpoint_io import mean_of_weights
 from lslm_lightning.training.lightning_internals import TaskTrainer, log_at_last_step
 from lslm_lightning.training.task import Task
 from lslm_lightning.types import JsonObject
@@ -53,7 +50,7 @@ class FinalChoice:
         trainer.strategy.barrier("outdated-best.ckpt")
         states = self.files.steps()
         outdated = self.files.outdated() if trainer.enable_validation else []
-        trainer.strategy.barrier("settle")
+        trainer.strategy.barrier("candidates")
         if last_is_new and self.files.last.exists():
             self.validate(self.files.last, "the last state")
         # the following validations are not logged as points of the run's curves
@@ -66,7 +63,7 @@ class FinalChoice:
         if trainer.is_global_zero:
             self.report_equal_scores()
             self.files.write_final(self.result(), [*states, self.files.average, *outdated])
-        trainer.strategy.barrier("settled")
+        trainer.strategy.barrier("final choice")
 
     def validate_mean(self, states: list[Path]) -> None:
         """Validate the mean of the weights of several checkpoints. Does nothing for fewer than two.

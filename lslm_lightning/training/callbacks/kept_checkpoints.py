@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from lslm_lightning.files import atomic_write
+from lslm_lightning.run_files import BEST, LAST
 from lslm_lightning.runs.directory import earlier
 from lslm_lightning.runs.states import link, remove
 from lslm_lightning.training.distributed.checkpoint_io import keep_earlier
@@ -27,8 +28,8 @@ class KeptCheckpoints:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self.best = directory / "best.ckpt"
-        self.last = directory / "last.ckpt"
+        self.best = directory / BEST
+        self.last = directory / LAST
         self.average = directory / "average.ckpt"
 
     def numbered(self, step: int) -> Path:

@@ -14,6 +14,8 @@ from lslm_lightning.runs.directory import earlier
 from lslm_lightning.runs.states import (
     META,
     checksum,
+    draft_of_checkpoint,
+    is_draft,
     link,
     put,
     read_state,
@@ -21,6 +23,7 @@ from lslm_lightning.runs.states import (
     synchronize,
     write_checksums,
 )
+from lslm_lightning.runs.weights import read_checkpoint
 from lslm_lightning.safety.user_files import permit_as_usual
 from lslm_lightning.training.distributed.fsdp import GROUPS, decayed_names, local, with_numbers
 from lslm_lightning.training.token_gradients import NotFiniteError
@@ -64,14 +67,16 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         map_location: Callable[..., object] | None = None,
         weights_only: bool | None = None,
     ) -> StateDict:
-        """Return the content of a checkpoint file or folder, with optimizer states keyed by
-        parameter number.
+        """Return the content of a checkpoint file or folder on the CPU, with optimizer states keyed
+        by parameter number.
+
+        Raises:
+            ValueError: it is not a checkpoint, or contains more than data.
         """
         path = Path(path)
+        saved = read_checkpoint(path)
         if not path.is_dir():
-            content: StateDict = super().load_checkpoint(path, map_location, weights_only)
-            return content
-        saved = read_state(path)
+            return saved
         names = decayed_names(self.task)
         parts = read_parts(path, [f"optimizer_{i}" for i in range(len(saved.get(GROUPS, [])))])
         states = [
@@ -96,16 +101,6 @@ def atomic_file(path: Path) -> Iterator[Path]:
         synchronize(path.parent)
     finally:
         remove(draft)
-
-
-def draft_of_checkpoint(path: Path) -> Path:
-    """Return the temporary path of a checkpoint that is being written, beside its final path."""
-    return path.with_name(f".{path.name}.part")
-
-
-def is_draft(path: Path) -> bool:
-    """Return whether a path is a temporary one that `draft_of_checkpoint` returns."""
-    return path.name.startswith(".") and path.suffix == ".part"
 
 
 def save_atomically(trainer: Trainer, path: Path, n_kept: int = 1) -> None:
