@@ -51,7 +51,8 @@ class ConfigParser(UnabbreviatedParser):
         defaults: bool = True,
         **private: bool,
     ) -> Namespace:
-        """Parse the content of a config, after filling in its hidden secrets.
+        """Parse the content of a config file. Secrets that were hidden as `***` when a run wrote it
+        are filled in from the run's secrets.json first.
 
         jsonargparse calls this method with the config's folder as the working directory.
 

@@ -235,7 +235,7 @@ def mapping_of(node: ast.expr) -> dict[str, ast.expr]:
         LookupError: the expression is not a dictionary literal.
     """
     if not isinstance(node, ast.Dict):
-        raise LookupError(f"{ast.unparse(node)} is no dictionary")
+        raise LookupError(f"{ast.unparse(node)} is no dictionary literal, which alone can be read")
     return {
         key.value: value
         for key, value in zip(node.keys, node.values)

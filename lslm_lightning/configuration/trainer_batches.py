@@ -10,7 +10,8 @@ from lslm_lightning.training.task import Task
 
 
 def check_batches(trainer: Namespace, data: TaskData, world: int) -> None:
-    """Refuse shares of training batches and validation intervals that do not fit the data.
+    """Refuse a `limit_train_batches` or `overfit_batches` of less than one batch, and a
+    `val_check_interval` that does not fit the number of training batches.
 
     Args:
         trainer: Trainer settings.

@@ -268,8 +268,12 @@ def _is_text(value: Json) -> bool:
 
 
 def _positions_example(first: Values, fields: Sequence[str]) -> str:
-    """Return an example that selects columns by position, for a table that may have no header; ""
-    for other files.
+    """Return the end of an error message that shows how to select columns by position, for a CSV or
+    TSV file that may have no header line; "" for other files.
+
+    Args:
+        first: first row of the file.
+        fields: names of the fields that the columns are for.
     """
     file = bare_name(where_of(first).rpartition(":")[0].lower())
     if not file.endswith((".tsv", ".csv")):

@@ -29,6 +29,13 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "alternatives": (list,),
     "finish_reason": (str, _NONE),
 }
+_JSON_TYPES = {
+    str: "a string",
+    int: "an integer",
+    float: "a number",
+    list: "a list",
+    _NONE: "null",
+}
 _DEFAULTS = {field.name: field.default for field in fields(Prediction)}
 
 
@@ -180,7 +187,8 @@ def _prediction(line: bytes) -> Prediction:
         raise ValueError(f"{sorted(unknown)} is not known; a prediction has {list(_TYPES)}")
     for name, value in record.items():
         if not isinstance(value, _TYPES[name]) or isinstance(value, bool):
-            raise ValueError(f"{name}={value!r} is of the wrong type")
+            wanted = " or ".join(_JSON_TYPES[each] for each in _TYPES[name])
+            raise ValueError(f"{name}={value!r} must be {wanted}")
     if tokens := record.get("tokens"):
         if not all(
             isinstance(token, list)

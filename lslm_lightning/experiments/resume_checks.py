@@ -72,13 +72,13 @@ def check_resumable(state: ResumeState, data: TaskData, task: Task, trainer: Nam
     refuse_changes(saved, data.identity, n_share(trainer), trainer.accumulate_grad_batches, limit)
     if 0 < trainer.max_steps < state.step:
         raise ValueError(
-            f"trainer.max_steps={trainer.max_steps}, but {state.path} is of step "
-            f"{state.step} already: set that or more"
+            f"trainer.max_steps={trainer.max_steps}, but {state.path} has done {state.step} steps "
+            "already: set at least as many"
         )
     if 0 < (trainer.max_epochs or -1) < state.epoch:
         raise ValueError(
-            f"trainer.max_epochs={trainer.max_epochs}, but {state.path} is of epoch {state.epoch} "
-            "already: set that or more"
+            f"trainer.max_epochs={trainer.max_epochs}, but {state.path} has finished {state.epoch} "
+            "epochs already: set at least as many"
         )
     if type(task).configure_optimizers is Task.configure_optimizers and "lr_schedulers" in saved:
         refuse_optimizer(

@@ -119,7 +119,8 @@ class Trial:
             found = sorted((self.folder / "runs").glob("*/killed-*"))
             if not found:
                 log = (self.folder / "log").read_text("utf-8", "replace")
-                raise WorkError(f"the run did not begin: {log.strip().splitlines()[-1:]}")
+                last = "".join(log.strip().splitlines()[-1:]) or "it printed nothing"
+                raise WorkError(f"the training that is to be killed did not begin: {last}")
             arguments = ["resume", str(found[0])]
         self.train(arguments)
         return n_middle

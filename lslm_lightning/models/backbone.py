@@ -114,8 +114,9 @@ class Backbone(nn.Module, ABC):
             )
         if (memory is None) != (self.n_encoder_layer == 0):
             raise ValueError(
-                "memory must be given exactly if there is an encoder, but "
-                f"n_encoder_layer={self.n_encoder_layer}"
+                f"memory is {'missing' if memory is None else 'given'}, but n_encoder_layer="
+                f"{self.n_encoder_layer}: give the output of encode() if and only if there is an "
+                "encoder"
             )
 
     def apply_tensor_parallel(self, mesh: "DeviceMesh") -> None:

@@ -318,7 +318,8 @@ def _slices(echo: Mapping[str, Json], text: str) -> list[str]:
         )
     if offsets[-1] >= len(text) and not text.isascii():
         raise EchoError(
-            "without the tokens it is unknown whether its offsets count bytes or characters"
+            "it returned no tokens, so that it is unknown whether its text offsets count bytes or "
+            "characters; use another server, or score ASCII text alone"
         )
     return [text[first:second] for first, second in pairwise(bounds)]
 

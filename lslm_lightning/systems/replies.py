@@ -68,7 +68,10 @@ def known_shapes() -> Iterator[None]:
     try:
         yield
     except WRONG_SHAPE as error:
-        raise ValueError(f"a reply of an unknown shape ({type(error).__name__}: {error})") from None
+        raise ValueError(
+            f"the reply is not built as this API's replies are ({type(error).__name__}: {error}); "
+            "does base_url name an OpenAI-compatible server?"
+        ) from None
 
 
 class Problem(NamedTuple):

@@ -292,7 +292,9 @@ def parse_yaml(text: str, loader: type = ConfigLoader) -> Json:
     try:
         value = yaml.load(text, Loader=loader)
     except (ValueError, TypeError, OverflowError) as error:  # of PyYAML's constructors
-        raise yaml.YAMLError(f"a value cannot be read ({error})") from None
+        raise yaml.YAMLError(
+            f"a number, date or other value cannot be read ({error}); quote it if it is text"
+        ) from None
     if not issubclass(loader, CatalogueLoader):
         value = renamed(value)
     learn_settings(value)  # so that no output shows the secrets of a configuration

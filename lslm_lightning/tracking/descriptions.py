@@ -12,8 +12,8 @@ CUT = "\n\n..."
 
 
 def sign(text: str, longest: int) -> str:
-    """Return the text, shortened to `longest` characters, followed by the signature that `is_own`
-    checks.
+    """Return the text of a description followed by a checksum of it, together at most `longest`
+    characters long. By the checksum, `is_own` knows whether somebody edited the text.
     """
     room = longest - len(signature("")) - len(CUT)
     text = text.strip()

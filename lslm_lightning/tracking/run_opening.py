@@ -53,7 +53,7 @@ class RunOpening:
     is_replaced: bool = False
 
     def create(self, experiment_id: str) -> "Run":
-        """Create a run in the experiment and return it."""
+        """Create a run in an experiment of MLflow and return it."""
         tags = {"mlflow.source.name": "lslm", **self.process_tags(), **self.tags}
         if self.parent_run_id:
             tags["mlflow.parentRunId"] = self.parent_run_id
