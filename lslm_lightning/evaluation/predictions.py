@@ -29,12 +29,13 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "alternatives": (list,),
     "finish_reason": (str, _NONE),
 }
-_JSON_TYPES = {
-    str: "a string",
-    int: "an integer",
-    float: "a number",
-    list: "a list",
-    _NONE: "null",
+_WANTED = {
+    (str,): "a string",
+    (str, _NONE): "a string or null",
+    (int,): "an integer",
+    _NUMBER: "a number",
+    (*_NUMBER, _NONE): "a number or null",
+    (list,): "a list",
 }
 _DEFAULTS = {field.name: field.default for field in fields(Prediction)}
 
@@ -187,8 +188,7 @@ def _prediction(line: bytes) -> Prediction:
         raise ValueError(f"{sorted(unknown)} is not known; a prediction has {list(_TYPES)}")
     for name, value in record.items():
         if not isinstance(value, _TYPES[name]) or isinstance(value, bool):
-            wanted = " or ".join(_JSON_TYPES[each] for each in _TYPES[name])
-            raise ValueError(f"{name}={value!r} must be {wanted}")
+            raise ValueError(f"{name}={value!r} must be {_WANTED[_TYPES[name]]}")
     if tokens := record.get("tokens"):
         if not all(
             isinstance(token, list)

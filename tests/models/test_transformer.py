@@ -105,7 +105,7 @@ def test_misuse_is_refused():
         build(n_encoder_layer=0).encode(x)
     with pytest.raises(ValueError, match="n_decoder_layer=0"):
         build(n_decoder_layer=0).decode(x)
-    with pytest.raises(ValueError, match="memory must be given"):
+    with pytest.raises(ValueError, match="memory is missing"):
         build().decode(x)
-    with pytest.raises(ValueError, match="memory must be given"):
+    with pytest.raises(ValueError, match="memory is given"):
         build(n_encoder_layer=0).decode(x, memory=x)
