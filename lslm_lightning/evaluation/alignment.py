@@ -196,11 +196,15 @@ def score_offsets(
     for column, k in enumerate(range(-NEAR, NEAR + 1)):
         ratios[~is_one[np.clip(np.arange(n) + k, 0, n - 1)], column] = 0
     odds: np.ndarray = ratios - np.maximum(0, ratios[:, NEAR])[:, None]
-    written = [fold(text) for text in outputs]
-    repeated = Counter(written)
-    several = np.array([repeated[text] > 1 for text in written])
-    odds[several] = np.minimum(odds[several], 0)  # an output of several lines
-    odds[[not text for text in written]] = 0  # an empty output
+    numbers: dict[str, int] = {}
+    number = np.array([numbers.setdefault(fold(text), len(numbers)) for text in outputs])
+    is_repeated = np.zeros(n, bool)  # nearby, as by a system that answers neighbours alike
+    for k in range(1, min(NEAR + 1, n)):
+        is_same = number[k:] == number[:-k]
+        is_repeated[k:] |= is_same
+        is_repeated[:-k] |= is_same
+    odds[is_repeated] = np.minimum(odds[is_repeated], 0)
+    odds[[not text.strip() for text in outputs]] = 0
     odds[:, NEAR] = -np.inf
     return odds
 
