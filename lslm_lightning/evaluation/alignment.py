@@ -5,6 +5,10 @@ reference of the same line, with the references a few lines away, and with refer
 correct order, the reference of the same line is the most similar one. In a run that is shifted by
 one line, the reference of the next line is the most similar one.
 
+With 100 lines at chrF 30, a shift of all lines is nearly always found, and one of ten lines in nine
+of ten simulated systems. In most others, only one to three of the ten outputs resemble a reference,
+too few to tell a shift from chance.
+
 Array shapes: N lines, K near offsets, F far lines, C features.
 """
 
@@ -27,11 +31,11 @@ RIDGE = 2.0  # on slopes of standardized features
 LEAST_SHARE = 0.08  # of right references, assumed to be as similar as wrong ones
 MOST = 5.5  # nats of evidence for an offset from one line at most
 BEYOND = -1.9  # nats of evidence for a line beyond the first or last
-LEAST = 4  # lines in a run
+LEAST = 3  # lines in a run
 # longer corpora are sampled: number of blocks, and lines in each
 N_BLOCK = 20
 BLOCK = 500
-CERTAIN = 1.5  # nats above the log number of possible runs; correct orders stayed below 0
+CERTAIN = 1.0  # nats above the log number of possible runs; correct orders stayed below 0
 SWITCH = 4.0  # nats that a change of the offset within a run costs
 
 
