@@ -5,6 +5,10 @@ reference of the same line, with the references a few lines away, and with refer
 correct order, the reference of the same line is the most similar one. In a run that is shifted by
 one line, the reference of the next line is the most similar one.
 
+With 100 lines at chrF 30, a shift of all lines is nearly always found, and one of ten lines in nine
+of ten simulated systems. In most others, only one to three of the ten outputs resemble a reference,
+too few to tell a shift from chance.
+
 Array shapes: N lines, K near offsets, F far lines, C features.
 """
 
@@ -27,11 +31,11 @@ RIDGE = 2.0  # on slopes of standardized features
 LEAST_SHARE = 0.08  # of right references, assumed to be as similar as wrong ones
 MOST = 5.5  # nats of evidence for an offset from one line at most
 BEYOND = -1.9  # nats of evidence for a line beyond the first or last
-LEAST = 4  # lines in a run
+LEAST = 3  # lines in a run
 # longer corpora are sampled: number of blocks, and lines in each
 N_BLOCK = 20
 BLOCK = 500
-CERTAIN = 1.5  # nats above the log number of possible runs; correct orders stayed below 0
+CERTAIN = 1.0  # nats above the log number of possible runs; correct orders stayed below 0
 SWITCH = 4.0  # nats that a change of the offset within a run costs
 
 
@@ -196,11 +200,15 @@ def score_offsets(
     for column, k in enumerate(range(-NEAR, NEAR + 1)):
         ratios[~is_one[np.clip(np.arange(n) + k, 0, n - 1)], column] = 0
     odds: np.ndarray = ratios - np.maximum(0, ratios[:, NEAR])[:, None]
-    written = [fold(text) for text in outputs]
-    repeated = Counter(written)
-    several = np.array([repeated[text] > 1 for text in written])
-    odds[several] = np.minimum(odds[several], 0)  # an output of several lines
-    odds[[not text for text in written]] = 0  # an empty output
+    numbers: dict[str, int] = {}
+    number = np.array([numbers.setdefault(fold(text), len(numbers)) for text in outputs])
+    is_repeated = np.zeros(n, bool)  # nearby, as by a system that answers neighbours alike
+    for k in range(1, min(NEAR + 1, n)):
+        is_same = number[k:] == number[:-k]
+        is_repeated[k:] |= is_same
+        is_repeated[:-k] |= is_same
+    odds[is_repeated] = np.minimum(odds[is_repeated], 0)
+    odds[[not text.strip() for text in outputs]] = 0
     odds[:, NEAR] = -np.inf
     return odds
 

@@ -135,6 +135,21 @@ def test_ten_lines_of_a_weak_system_are_told(keep, by):
     assert 37 <= found.first <= found.last <= 53
 
 
+@pytest.mark.slow
+@settings(max_examples=20, deadline=None, derandomize=True)
+@given(by=st.sampled_from([-5, -2, -1, 1, 3, 5]), seed=st.integers(0, 99), start=st.integers(6, 84))
+def test_outputs_repeated_far_apart_tell_a_shift(by, seed, start):
+    """A weak system gives each answer twice, to lines that share a part of it."""
+    halves = [" ".join(text.split()[:5]) for text in sentences(150, seed)]
+    references = [f"{halves[i % 50]} {halves[50 + i]}" for i in range(100)]
+    outputs = [f"{halves[i % 50]} {halves[50 + i % 50]}" for i in range(100)]
+    assert find_shift(outputs, references) is None
+    moved = [*outputs[:start], *outputs[start + by : start + 10 + by], *outputs[start + 10 :]]
+    found = find_shift(moved, references)
+    assert found.offset == by
+    assert start - 3 <= found.first <= found.last <= start + 13
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_answers_of_their_own_dates_are_no_permutation(seed):
     """Answers share a day, a month or a year with another line alone, as references do with each
