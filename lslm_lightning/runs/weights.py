@@ -60,7 +60,7 @@ def fitting_weights(
     task: "nn.Module", saved: StateDict, path: Path, tokenizer: "Tokenizer"
 ) -> "dict[str, Tensor]":
     """Return the weights of a checkpoint under their current names, after checking that `task` has
-    the same ones.
+    the same ones, unless its `strict_loading` is False.
 
     Args:
         saved: contents of the checkpoint.
@@ -71,6 +71,8 @@ def fitting_weights(
         ValueError: the checkpoint belongs to another model or vocabulary.
     """
     weights = renamed_weights(saved["state_dict"])
+    if not getattr(task, "strict_loading", True):  # Lightning's way to load some of the weights
+        return weights
     built = task.state_dict()
     wrong = {
         name: (weights[name].shape, built[name].shape)
@@ -78,11 +80,11 @@ def fitting_weights(
         if name in weights and weights[name].shape != built[name].shape
     }
     if wrong:
-        raise ValueError(f"{path} does not fit config.yaml: {explain(wrong, tokenizer.vocab_size)}")
+        raise ValueError(f"{path} does not fit the model: {explain(wrong, tokenizer.vocab_size)}")
     if different := sorted(built.keys() ^ weights.keys()):
         owner = "the model" if different[0] in built else "the checkpoint"
         raise ValueError(
-            f"{path} does not fit config.yaml: only {owner} has {different[0]}; the code or the "
+            f"{path} does not fit the model: only {owner} has {different[0]}; the code or the "
             "config has changed since; use the code that trained the run"
         )
     if saved.get("tokenizer_digest", tokenizer.digest) != tokenizer.digest:
@@ -107,7 +109,7 @@ def load_files(task: "LightningModule", saved: StateDict, path: Path) -> None:
         task.model_info.load_files(saved, path.parent)  # type: ignore[union-attr, operator]
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(
-            f"{path} does not fit config.yaml: {type(error).__name__}: {one_line(error)}"
+            f"{path} does not fit the model: {type(error).__name__}: {one_line(error)}"
         ) from None
 
 

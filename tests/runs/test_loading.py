@@ -314,7 +314,7 @@ BREAKS: dict[str, tuple[Callable[[RunDirectory], object], str]] = {
     ),
     "weights that are views of one number": (
         lambda run: put(run, {"embedding.weight": torch.zeros(1).expand(10**9, 10**6)}),
-        "does not fit config.yaml",
+        "does not fit the model",
     ),
     "a pickle that asks for a terabyte": (
         lambda run: allocate(run, 1 << 40),
