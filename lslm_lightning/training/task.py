@@ -310,7 +310,7 @@ class Task(LightningModule, ABC):
         """Return the callbacks that score answers and log the training curve, of those that the
         Trainer does not have already.
         """
-        own = (EvaluationCallback(), Reporter(shown=False))
+        own = (EvaluationCallback(), Reporter(shown=False, tells_resumption=False))
         return [each for each in own if not callbacks_of(self.trainer, type(each))]
 
     def on_validation_epoch_start(self) -> None:

@@ -116,3 +116,23 @@ def test_the_training_loss_is_logged_once_with_or_without_our_reporter(data, mak
         assert losses[-1] < losses[0]
         assert float(trainer.callback_metrics["train/loss"]) == pytest.approx(losses[-1])
     assert curves[0] == curves[1]
+
+
+def test_strict_loading_and_output_are_the_users_own(data, make_trainer, tmp_path, capsys):
+    """A task with a part that the checkpoint lacks, as an adapter, loads where it is not strict."""
+    trainer = make_trainer(max_steps=2, limit_val_batches=0)
+    trainer.fit(make_task(data), data)
+    trainer.save_checkpoint(tmp_path / "first.ckpt")
+    more = make_task(data)
+    more.adapter = torch.nn.Linear(2, 2)
+    capsys.readouterr()
+    with pytest.raises(ValueError, match="only the model has adapter"):
+        make_trainer(max_steps=3).validate(more, data, ckpt_path=tmp_path / "first.ckpt")
+    more.strict_loading = False
+    make_trainer(max_steps=3).validate(
+        more, data, ckpt_path=tmp_path / "first.ckpt", weights_only=False
+    )
+    make_trainer(max_steps=3).fit(
+        make_task(data), data, ckpt_path=tmp_path / "first.ckpt", weights_only=False
+    )
+    assert "resuming from step" not in capsys.readouterr().out

@@ -33,9 +33,11 @@ class Reporter(Callback):
 
     Args:
         shown: False to log the curve without showing progress.
+        tells_resumption: True to print the position from which a resumed run continues.
     """
 
-    def __init__(self, shown: bool = True) -> None:
+    def __init__(self, shown: bool = True, tells_resumption: bool = True) -> None:
+        self.tells_resumption = tells_resumption
         self.display = Display(shown)
         self.curve = TrainingCurve()
         self.training = TrainingDisplay(self.display, self.curve)
@@ -56,7 +58,7 @@ class Reporter(Callback):
     def on_train_start(self, trainer: TaskTrainer, task: Task) -> None:
         is_resumed = self.curve.is_resumed
         self.curve.start(trainer)
-        if is_resumed and trainer.is_global_zero:
+        if is_resumed and self.tells_resumption and trainer.is_global_zero:
             self.print_position(trainer, task)
         if self.is_shown(trainer):
             self.training.start(trainer, task)
