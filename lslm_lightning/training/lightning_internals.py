@@ -100,6 +100,8 @@ def steps_per_validation(trainer: Trainer) -> float:
         return math.inf
     n_epoch = trainer.check_val_every_n_epoch
     n_train = trainer.num_training_batches  # infinite for a stream, whose first epoch never ends
+    if n_epoch and n_epoch > 1 and not math.isfinite(n_train):
+        return math.inf
     if n_epoch and math.isfinite(n_train):
         # counted anew in each epoch, and the last batches of an epoch may lead to none
         n_batch = n_epoch * n_train / max(1, n_train // n_batch)

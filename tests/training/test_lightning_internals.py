@@ -124,12 +124,14 @@ def test_without_validation_there_is_no_number_of_steps_between_two(translation_
     assert steps_per_validation(fit(translation_task(data), data, max_steps=1)) == float("inf")
 
 
-def test_in_the_one_epoch_of_a_stream_validations_are_counted_by_batches() -> None:
+@pytest.mark.parametrize(("n_epoch", "expected"), [(1, 250), (None, 250), (2, float("inf"))])
+def test_in_the_one_epoch_of_a_stream_validations_are_counted_by_batches(n_epoch, expected) -> None:
+    """Lightning validates in no epoch but each `check_val_every_n_epoch`-th."""
     trainer = SimpleNamespace(
         enable_validation=True,
         val_check_batch=500,
-        check_val_every_n_epoch=1,
+        check_val_every_n_epoch=n_epoch,
         num_training_batches=float("inf"),
         accumulate_grad_batches=2,
     )
-    assert steps_per_validation(trainer) == 250
+    assert steps_per_validation(trainer) == expected
