@@ -72,12 +72,14 @@ def quality_figures(
     currencies: Collection[str],
 ) -> list[Scatter]:
     """Return figures of the headline metric against each cost that is known for at least two
-    systems.
+    systems; an empty list without metrics.
 
     Args:
         units: name and size of the unit in which each cost is shown.
         currencies: currencies of all systems; there is no figure of money if they differ.
     """
+    if not results.headline:
+        return []
     metric = {metric.name: metric for metric in metrics}[results.headline]
     label = metric_label(metric.name)
     quality = Heading(label, metric.unit, metric.higher_is_better)

@@ -285,7 +285,7 @@ def outputs_section(
     results: Results, examples: Sequence[Example], metrics: Sequence[Metric]
 ) -> Section | None:
     """Return the section "Samples": the outputs of all systems, with the headline score of each;
-    None without outputs.
+    None without outputs or without metrics.
     """
     written: dict[str, Mapping[str, str | None]] = {
         name: {p.id: p.output for p in entry.predictions}
@@ -297,7 +297,7 @@ def outputs_section(
         for name, texts in written.items()
         if any(text is not None for text in texts.values())
     }
-    if not written:
+    if not written or not results.headline:
         return None
     metric = {m.name: m for m in metrics}[results.headline]
     of_each = {

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -160,6 +161,13 @@ def test_all_reports_have_their_sections_in_one_order():
         if title not in ("Over seeds", "Lengths", "Model and training", "Learning curves")
         and title != "Hard passages"
     ]
+
+
+def test_a_task_without_metrics_has_a_page():
+    results = replace(recorded({"this run": []}), entries={"this run": entry("this run", 20)})
+    made = compose_report("n", "t", NOTHING, results, details_section({}, "", {}), EXAMPLES, [])
+    assert "Samples" not in [section.title for section in made.sections]
+    assert made.sections[-1].title == "Run details"
 
 
 def test_scores_that_were_recorded_have_no_checks_and_no_outputs():
