@@ -1,6 +1,7 @@
 """`lslm sync RUN`: upload records of a run that are missing in MLflow."""
 
 import sys
+from glob import glob
 from pathlib import Path
 
 from lslm_lightning.commands.arguments import Parser
@@ -22,7 +23,9 @@ sweep are skipped: the same command stores those again."""
 def arguments() -> Parser:
     """Build the parser of the command's arguments."""
     parser = Parser("lslm sync", description=DESCRIPTION, allow_abbrev=False)
-    parser.add_argument("runs", nargs="+", metavar="RUN", help="run directories")
+    parser.add_argument(
+        "runs", nargs="+", metavar="RUN", help="run directories, or patterns: all that match"
+    )
     return parser
 
 
@@ -32,7 +35,12 @@ def main(argv: list[str]) -> int:
     from lslm_lightning.runs import find_run
 
     failed = 0
-    for reference in own.runs:
+    references = [
+        each
+        for given in own.runs
+        for each in (sorted(glob(given)) if "*" in given else []) or [given]
+    ]
+    for reference in references:
         if is_comparison(Path(reference)):
             print(
                 f"{reference}: left out, for the same lslm evaluate or lslm sweep stores it again",
@@ -45,6 +53,6 @@ def main(argv: list[str]) -> int:
         except (ValueError, OSError, RuntimeError) as error:  # the others are brought all the same
             failed += 1
             print(f"lslm: {reference}: {error}", file=sys.stderr, flush=True)
-    if failed and len(own.runs) > 1:
-        print(f"lslm: {failed} of {len(own.runs)} runs were not uploaded", file=sys.stderr)
+    if failed and len(references) > 1:
+        print(f"lslm: {failed} of {len(references)} runs were not uploaded", file=sys.stderr)
     return FAILED if failed else DONE

@@ -519,6 +519,10 @@ def test_a_copied_project_goes_on_in_its_own_store(lslm, stopped, project, monke
         only(run.name) / "checkpoints/best.ckpt"
     ).read_bytes()
     assert f"{only(run.name)}: 0 points" in lslm("sync", only(run.name)).out
+    shutil.copytree(only(run.name), only(run.name).with_name("another"))
+    every = lslm("sync", "runs/*/*")
+    assert every.status == 0, every.err
+    assert every.out.count(" were missing") == len(list(Path("runs").glob("*/*"))) > 1
 
 
 class Wobble(Callback):
