@@ -14,7 +14,7 @@ from itertools import pairwise
 from typing import NamedTuple
 from urllib.parse import unquote
 
-from lslm_lightning.long_options import long_options, option_values
+from lslm_lightning.long_options import long_options
 from lslm_lightning.safety.secret_names import (
     CERTAIN,
     POSSIBLE,
@@ -182,10 +182,23 @@ def redacted_settings(value: Json, name: str = "") -> Json:
 def redacted_arguments(words: Sequence[str]) -> list[str]:
     """Return command-line arguments with secrets masked."""
     shown = [redacted(word) for word in words]
-    for name, value, _, i in long_options(words):
-        if value is not None and is_secret(name, value):
-            shown[i] = words[i].removesuffix(value) + MASK
+    for i, value in secrets_of_options(words):
+        shown[i] = words[i].removesuffix(value) + MASK
     return shown
+
+
+def secrets_of_options(words: Sequence[str]) -> list[tuple[int, str]]:
+    """Return the place and the value of each secret that is the value of a command-line option.
+
+    A value may look like a short option: keys may begin with "-".
+    """
+    values = [(name, value, i) for name, value, _, i in long_options(words)]
+    values += [
+        (before.removeprefix("--"), word, i)
+        for i, (before, word) in enumerate(pairwise(words), 1)
+        if before.startswith("--") and "=" not in before and re.match("-[^-]", word)
+    ]
+    return [(i, value) for name, value, i in values if value and is_secret(name, value)]
 
 
 def learn_settings(value: Json, name: str = "") -> None:
@@ -222,7 +235,7 @@ def learn_arguments(words: Sequence[str]) -> None:
             learn_text(word)
         elif "://" in word:
             KNOWN.add(parts_of_addresses(word))
-    KNOWN.add(value for name, value in option_values(words) if is_secret(name, value))
+    KNOWN.add(value for _, value in secrets_of_options(words))
 
 
 def learn_text(text: str) -> None:

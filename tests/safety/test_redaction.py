@@ -237,6 +237,8 @@ def test_settings_by_their_names(name):
         f"--{name}",
         MASK,
     ]
+    assert redacted_arguments([f"--{name}", "-cAb12Cd34"]) == [f"--{name}", MASK]
+    assert redacted_arguments([f"--{name}", "--seed=3"]) == [f"--{name}", "--seed=3"]
     if last != "token":  # which stands in sentences too
         assert "x1" not in redacted(yaml.safe_dump({"a": {last: "x1 and more"}}))
 
