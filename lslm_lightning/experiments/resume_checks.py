@@ -6,7 +6,7 @@ from lslm_lightning.configuration.job import Job
 from lslm_lightning.configuration.tried_trainer import translated
 from lslm_lightning.experiments.preflight import n_share
 from lslm_lightning.runs.resume_state import ResumeState
-from lslm_lightning.runs.weights import check_tensors, fitting_weights, plain_weights
+from lslm_lightning.runs.weights import check_tensors, fitting_weights, load_files, plain_weights
 from lslm_lightning.training.data import TaskData
 from lslm_lightning.training.optimizer_settings import (
     refuse_optimizer,
@@ -103,6 +103,7 @@ def check_weights(state: ResumeState, task: Task) -> None:
             return
         check_tensors(header["state_dict"], have_values=False)
     fitting_weights(task, header, state.path, task.tokenizer)
+    load_files(task, header, state.path)
 
 
 def check_optimizer(task: Task) -> None:
