@@ -246,9 +246,9 @@ def _wrong_type(cause: Cause, found: re.Match[str], parser: "ArgumentParser") ->
     elif "NoneType" in classes:
         wanted.append("null")
     given = paths[0] if paths else cause.value
+    path = _full_path(given) if SPECIFICATION in wanted else ""
     message = (
-        f"{cause.key or 'a value'} must be {' or '.join(wanted)}, but is {_shown(given)}"
-        f"{_full_path(given)}"
+        f"{cause.key or 'a value'} must be {' or '.join(wanted)}, but is {_shown(given)}{path}"
     )
     return message + (_unquoted(cause.key) if "str" in classes else "")
 

@@ -139,8 +139,9 @@ def check_shares(
         n = n_batch_of(name, data, task, tried)
         if n * share < world:
             raise ValueError(
-                f"trainer.{setting}={share} of {n} batches of the {split_of(name)} split is less "
-                "than 1; set 1, or a larger share"
+                f"trainer.{setting}={share} of {n} batches of the "
+                f"{'validation' if name == 'val' else split_of(name)} split is less than 1; set 1, "
+                "or a larger share"
             )
 
 
