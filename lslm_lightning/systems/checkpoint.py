@@ -79,8 +79,9 @@ class Checkpoint(Generator, Scorer):
         """Return the runs that were selected by patterns, including the run of the fused language
         model.
         """
-        runs = [self.run] if self.fusion is None else [self.run, self.fusion.run]
-        return [run for run in runs if run.pattern]
+        own = [self.run] if "*" in str(self.given) else []
+        fused = self.fusion
+        return own if fused is None or "*" not in str(fused.given) else [*own, fused.run]
 
     def purposes(self) -> list[Purpose]:
         """Return the task and the languages that the run was trained for; `Purpose()` if the run
