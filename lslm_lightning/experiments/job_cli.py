@@ -156,8 +156,8 @@ class JobCLI(ExperimentCLI):
             check_resumed_job(job, self.earlier_config.get("job") or {}, trainer.max_steps)
         self.device_type = check_job(self.subcommand, job, trainer, self.checkpoint, task.one_pass)
         self.tried = tried_trainer(trainer)
-        connect_again(self.device_type)
         n_process = n_share(trainer) // trainer.num_nodes
+        connect_again(self.device_type)
         if self.device_type == "cpu" and (message := limit_threads(n_process)):
             rank_zero_print(message)
         self.take_tokenizer()

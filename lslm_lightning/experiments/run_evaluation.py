@@ -189,6 +189,8 @@ def baseline_scores(
     """Score the task's baselines on the test split; return the scores by name.
 
     Args:
+        metrics: metrics of the test, so that each score of the run has one of each baseline beside
+            it.
         n_resample: number of resamples for confidence intervals.
         display: progress display; None for no display.
     """
