@@ -1,0 +1,135 @@
+"""Files of a run and of a report, from where the code defines them."""
+
+import ast
+import re
+from pathlib import Path
+
+from docs.generate import sources
+from docs.generate.markdown import code, plain, table
+from lslm_lightning.configuration.signatures import fields_of, meanings_of, order_of
+from lslm_lightning.configuration.source_tree import tree_of
+from lslm_lightning.runs.directory import RunDirectory
+
+NO_FILE = ("checkpoint",)  # members of RunDirectory that are not files of their own
+
+
+def paths() -> str:
+    """Return a table of the files of a run directory."""
+    root = Path("RUN")
+    rows = []
+    for name, member in vars(RunDirectory).items():
+        if not isinstance(member, property) or name.startswith("_"):
+            continue
+        value = member.fget(RunDirectory(root)) if member.fget else None
+        if isinstance(value, Path):
+            about = (member.__doc__ or "").strip()
+            rows.append((code(str(value.relative_to(root))), plain(opened(about))))
+    return table(("file", "contents"), rows)
+
+
+def opened(docstring: str) -> str:
+    """Return a docstring on one line, without the words that open one about a path."""
+    text = " ".join(docstring.split())
+    for opening in ("Path of the ", "Folder of the ", "Path of "):
+        if text.startswith(opening):
+            text = text.removeprefix(opening)
+            return text[:1].upper() + text[1:]
+    return text
+
+
+def fields(name: str) -> str:
+    """Return a table of the fields of a dataclass or named tuple, which are keys in JSON.
+
+    Raises:
+        ValueError: the project has no class of this name.
+    """
+    definition = sources.class_called(name)
+    order = tuple(order_of(definition))
+    found = fields_of([each for each in order if each is not None]) or ()
+    meanings = meanings_of(definition.node)
+    rows = [
+        (code(each.name), code(each.type), plain(meanings.get(each.name, each.meaning)))
+        for each in found
+    ]
+    return table(("key", "type", "meaning"), rows)
+
+
+def record(module: str, function: str) -> str:
+    """Return a table of the keys of the JSON object that a function writes, from its source.
+
+    Args:
+        module: where the function is.
+        function: assigns a dictionary literal to `record`.
+
+    Raises:
+        ValueError: it does not.
+    """
+    node = sources.function_at(module, function)
+    for each in ast.walk(node) if node is not None else ():
+        if isinstance(each, ast.Assign) and ast.unparse(each.targets[0]) == "record":
+            return table(("key", "from"), record_rows(each.value))
+    raise ValueError(f"{module}.{function} assigns no dictionary to `record`: a page names it")
+
+
+def record_rows(node: ast.expr, prefix: str = "") -> list[tuple[str, str]]:
+    """Return the rows on a dictionary literal and those inside it."""
+    rows: list[tuple[str, str]] = []
+    if not isinstance(node, ast.Dict):
+        return rows
+    for key, value in zip(node.keys, node.values, strict=True):
+        if not isinstance(key, ast.Constant):
+            continue
+        name = prefix + str(key.value)
+        inner = value.value if isinstance(value, ast.DictComp) else value
+        if isinstance(inner, ast.Dict):
+            inside = f"{name}.NAME." if isinstance(value, ast.DictComp) else f"{name}."
+            rows += record_rows(inner, inside)
+        else:
+            rows.append((code(name), code(ast.unparse(inner))))
+    return rows
+
+
+def report_sections(*packages: str) -> str:
+    """Return a table of the sections that reports can have, from the functions that build them."""
+    found: dict[str, tuple[int, str]] = {}
+    for package in packages:
+        for module in sources.modules_of(package):
+            tree = tree_of(module)
+            for node in ast.walk(tree) if tree is not None else ():
+                if not isinstance(node, ast.FunctionDef):
+                    continue
+                own = titles(node)
+                about = about_section(ast.get_docstring(node) or "")
+                for title in own:  # described best by the function that builds nothing else
+                    if title not in found or len(own) < found[title][0]:
+                        found[title] = (len(own), about)
+    rows = [(plain(title), plain(about)) for title, (_, about) in sorted(found.items())]
+    return table(("section", "contents"), rows)
+
+
+def titles(function: ast.FunctionDef) -> list[str]:
+    """Return the titles of sections that a function builds."""
+    calls = [
+        node.args[0]
+        for node in ast.walk(function)
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("Section") and node.args
+    ]
+    return [
+        title.value
+        for title in calls
+        if isinstance(title, ast.Constant) and isinstance(title.value, str)
+    ]
+
+
+OPENING = re.compile(
+    r"((Return|Build|Yield) )?((an?|the) )?(report )?(sections? )?(of an evaluation: )?"
+    r"(\"[^\"]*\"[:,]? ?)?((of|with|on|for|that lists|that compares) )?"
+)
+ENDING = re.compile(r"(; (None|an empty list) [^.;]*|, in a list(, for a run's report)?)")
+
+
+def about_section(docstring: str) -> str:
+    """Return what a section shows, from the docstring of the function that builds it."""
+    text = " ".join(docstring.partition("\n\n")[0].split())
+    text = ENDING.sub("", OPENING.sub("", text, count=1)).strip("; ")
+    return f"{text[:1].upper()}{text[1:]}"
