@@ -21,6 +21,7 @@ templates_path = [str(HOME / "templates")]
 myst_enable_extensions = ["attrs_block", "attrs_inline", "colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 4
 myst_dmath_allow_digits = False
+myst_dmath_allow_space = False
 suppress_warnings = ["myst.header"]  # generated sections may start below the level above them
 
 html_theme = "furo"
@@ -35,5 +36,6 @@ html_show_sphinx = False
 html_use_index = True
 html_domain_indices = False
 add_module_names = False
+smartquotes = False
 python_maximum_signature_line_length = 88
 toc_object_entries_show_parents = "hide"

@@ -9,6 +9,7 @@ from docstring_parser import parse
 import lslm_lightning
 from docs.generate import sources
 from docs.generate.markdown import code, paragraphs, plain
+from lslm_lightning.configuration.signatures import is_dataclass
 from lslm_lightning.configuration.source_tree import definition_of, imported, tree_of
 
 CONTRACTS = "lslm_lightning.contracts."  # types that have a page of their own
@@ -84,10 +85,11 @@ def of_class(module: str, node: ast.ClassDef) -> str:
     """Return the directive of a class with its public methods and properties."""
     constructor = next((each for each in functions(node) if each.name == "__init__"), None)
     arguments = "" if constructor is None else signature(constructor, is_method=True)
+    arguments = arguments.partition(" -> ")[0] or field_arguments(node)
     parts = [description(ast.get_docstring(node) or "")]
     for each in functions(node):
         docstring = ast.get_docstring(each)
-        if each.name.startswith("_") or not docstring:
+        if each.name.startswith("_") or not docstring or docstring.startswith("Deprecated"):
             continue
         marks = {ast.unparse(mark) for mark in each.decorator_list}
         if marks & {"property", "cached_property"}:
@@ -102,6 +104,26 @@ def of_class(module: str, node: ast.ClassDef) -> str:
             parts.append(directive("method", title, description(docstring), options))
     body = "\n\n".join(filter(None, parts))
     return directive("class", f"{module}.{node.name}{arguments}", body, depth=4)
+
+
+def field_arguments(node: ast.ClassDef) -> str:
+    """Return the arguments of a dataclass or a named tuple, from its fields; "" for other
+    classes.
+    """
+    is_tuple = "NamedTuple" in map(ast.unparse, node.bases)
+    if not is_tuple and not is_dataclass(node):
+        return ""
+    fields = [
+        each
+        for each in node.body
+        if isinstance(each, ast.AnnAssign) and not written(each.annotation).startswith("ClassVar")
+    ]
+    shown = [
+        f"{ast.unparse(each.target)}: {written(each.annotation)}"
+        + (f" = {ast.unparse(each.value)}" if each.value is not None else "")
+        for each in fields
+    ]
+    return f"({', '.join(shown)})"
 
 
 def functions(node: ast.ClassDef) -> Iterator[Function]:

@@ -23,7 +23,8 @@ def paths() -> str:
         value = member.fget(RunDirectory(root)) if member.fget else None
         if isinstance(value, Path):
             about = (member.__doc__ or "").strip()
-            rows.append((code(str(value.relative_to(root))), plain(opened(about))))
+            folder = "" if value.suffix else "/"
+            rows.append((code(f"{value.relative_to(root)}{folder}"), plain(opened(about))))
     return table(("file", "contents"), rows)
 
 
