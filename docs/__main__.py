@@ -51,7 +51,8 @@ def build_language(language: str, output: Path) -> int:
         HOME / language,
         output / language,
     ]
-    options = ["-q", "-W", "--keep-going", "-b", "html", "-t", language]
+    anew = ["-E", "-a"]  # what is generated may differ though no page was edited
+    options = ["-q", "-W", "--keep-going", *anew, "-b", "html", "-t", language]
     return run_sphinx([*options, *map(str, folders)])
 
 

@@ -31,12 +31,14 @@ TEXTS: dict[str, Callable[..., str]] = {
     "fields": run_files.fields,
     "metrics": metrics.metrics,
     "python": python_api.members,
+    "python-results": python_api.results,
     "record": run_files.record,
     "report-sections": run_files.report_sections,
     "run-files": run_files.paths,
     "settings": settings.classes,
     "settings-block": settings.block,
     "signature-keys": metrics.signature_keys,
+    "signatures": metrics.signatures,
 }
 
 

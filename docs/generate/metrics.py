@@ -43,7 +43,10 @@ KEYS = {  # of signatures: what each key says
 
 def metrics() -> str:
     """Return a table of the metrics that have names."""
-    return table(("name", "written", "unit", "better", "what"), map(row, *zip(*named("en"))))
+    return table(
+        ("name", "written", "unit", "better", "what"),
+        (row(name, metric) for name, metric in named("en")),
+    )
 
 
 @cache
@@ -66,6 +69,15 @@ def row(name: str, metric: Metric) -> Sequence[str]:
     )
 
 
+def signatures() -> str:
+    """Return a table of the signatures of all metrics in English and Chinese."""
+    rows = [
+        (code(name), code(english.signature), code(chinese.signature))
+        for (name, english), (_, chinese) in zip(named("en"), named("zh"), strict=True)
+    ]
+    return table(("name", "English", "Chinese"), rows)
+
+
 def signature_keys() -> str:
     """Return the table of the keys of signatures, with the values that occur."""
     found: dict[str, set[str]] = {key: set() for key in KEYS} | occurring()
@@ -73,7 +85,7 @@ def signature_keys() -> str:
         (code(key), KEYS.get(key, ""), ", ".join(code(value) for value in sorted(values)))
         for key, values in sorted(found.items())
     ]
-    return table(("key", "what it says", "values, in the languages that rules differ for"), rows)
+    return table(("key", "what it says", "values that occur"), rows)
 
 
 @cache

@@ -19,11 +19,12 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 def members(package: str) -> str:
     """Return the text on all public classes and functions of a package.
 
-    Of `lslm_lightning` itself these are the functions that it exports, and the classes of what they
-    return.
+    Of `lslm_lightning` itself these are the functions that it exports.
     """
     if package == lslm_lightning.__name__:
-        return "\n\n".join(front_door())
+        return "\n\n".join(
+            of_function(node, f"{package}.{name}") for name, _, node in exported_functions()
+        )
     return "\n\n".join(part for module in sources.modules_of(package) for part in of_module(module))
 
 
@@ -43,30 +44,33 @@ def of_module(module: str) -> Iterator[str]:
         yield (
             of_class(module, node)
             if isinstance(node, ast.ClassDef)
-            else of_function(module, node, f"{module}.{node.name}")
+            else of_function(node, f"{module}.{node.name}")
         )
 
 
-def front_door() -> Iterator[str]:
-    """Yield the text on each exported function, then on the classes of their results."""
+def exported_functions() -> Iterator[tuple[str, str, Function]]:
+    """Yield the name, the module and the definition of each function that the package exports."""
     package = lslm_lightning.__name__
-    results: dict[str, tuple[str, ast.ClassDef]] = {}
     for name in sorted(lslm_lightning.__all__, key=str.lower):
-        home, _, original = (imported(package, name) or "").rpartition(".")
-        node = sources.function_at(home, original) if home else None
-        if node is None:
-            definition = definition_of(f"{package}.{name}")
-            if definition is not None:
-                results.setdefault(name, (definition.module, definition.node))
-            continue
-        yield of_function(home, node, f"{package}.{name}")
+        module, _, original = (imported(package, name) or "").rpartition(".")
+        node = sources.function_at(module, original) if module else None
+        if node is not None:
+            yield name, module, node
+
+
+def results() -> str:
+    """Return the text on the classes that the package exports, or that its functions return."""
+    package = lslm_lightning.__name__
+    found: dict[str, tuple[str, ast.ClassDef]] = {}
+    for name in lslm_lightning.__all__:
+        definition = definition_of(f"{package}.{name}")
+        if definition is not None:
+            found[name] = (definition.module, definition.node)
+    for _, module, node in exported_functions():
         for each in ast.walk(node.returns) if node.returns is not None else ():
-            found = returned(home, each)
-            if found is not None:
-                results.setdefault(found[1].name, found)
-    yield "## Results"
-    for _, (module, made) in sorted(results.items()):
-        yield of_class(module, made)
+            if (made := returned(module, each)) is not None:
+                found[made[1].name] = made
+    return "\n\n".join(of_class(*made) for _, made in sorted(found.items()))
 
 
 def returned(module: str, node: ast.AST) -> tuple[str, ast.ClassDef] | None:
@@ -133,11 +137,10 @@ def functions(node: ast.ClassDef) -> Iterator[Function]:
             yield each
 
 
-def of_function(module: str, node: Function, path: str) -> str:
+def of_function(node: Function, path: str) -> str:
     """Return the directive of a function.
 
     Args:
-        module: where it is defined.
         path: import path that users write.
     """
     body = description(ast.get_docstring(node) or "")
