@@ -2,6 +2,7 @@
 from elsewhere, error messages are real, and search finds Chinese words.
 """
 
+import ast
 import re
 import shutil
 import subprocess
@@ -147,6 +148,28 @@ def test_messages_are_those_that_the_commands_print(
     out, err = capfd.readouterr()
     printed = " ".join((out + err).replace(str(project), "/home/me/work").split())
     assert " ".join(message.split()) in printed
+
+
+def texts_of_source() -> str:
+    """All texts in the source, with a mark in place of values that are filled in."""
+    found = []
+    for file in (ROOT / "lslm_lightning").rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            parts = node.values if isinstance(node, ast.JoinedStr) else [node]
+            texts = [part.value if isinstance(part, ast.Constant) else "…" for part in parts]
+            found.append("".join(map(str, texts)))
+    return "\n".join(found)
+
+
+@pytest.mark.slow
+def test_other_messages_are_in_the_source() -> None:
+    source = texts_of_source()
+    shown = re.findall(r"^```text\n(?:lslm: )?(.*?)\n```", source_of(MISTAKES), re.M | re.S)
+    others = [message for message in shown if "…" in message]
+    assert len(others) > 4
+    for message in others:
+        for part in message.split("…"):
+            assert part.strip(" :;") in source, message
 
 
 # The built site
