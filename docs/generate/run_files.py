@@ -2,6 +2,7 @@
 
 import ast
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 from docs.generate import sources
@@ -55,25 +56,35 @@ def fields(name: str) -> str:
     return table(("key", "type", "meaning"), rows)
 
 
-def record(module: str, function: str) -> str:
+def record(function: str, *classes: str) -> str:
     """Return a table of the keys of the JSON object that a function writes, from its source.
 
     Args:
-        module: where the function is.
-        function: assigns a dictionary literal to `record`.
+        function: name of a function that assigns a dictionary literal to `record`.
+        classes: names of classes whose docstrings say what the values are, besides the function's.
 
     Raises:
-        ValueError: it does not.
+        ValueError: no function of this name does.
     """
-    node = sources.function_at(module, function)
-    for each in ast.walk(node) if node is not None else ():
-        if isinstance(each, ast.Assign) and ast.unparse(each.targets[0]) == "record":
-            return table(("key", "from"), record_rows(each.value))
-    raise ValueError(f"{module}.{function} assigns no dictionary to `record`: a page names it")
+    for module in sources.modules_of("lslm_lightning"):
+        node = sources.function_at(module, function)
+        for each in ast.walk(node) if node is not None else ():
+            if isinstance(each, ast.Assign) and ast.unparse(each.targets[0]) == "record":
+                nodes = (node, *(sources.class_called(name).node for name in classes))
+                meanings = {k: v for each in nodes if each for k, v in meanings_of(each).items()}
+                return table(("key", "value"), record_rows(each.value, meanings))
+    raise ValueError(f"no {function} assigns a dictionary to `record`: a page names it")
 
 
-def record_rows(node: ast.expr, prefix: str = "") -> list[tuple[str, str]]:
-    """Return the rows on a dictionary literal and those inside it."""
+def record_rows(
+    node: ast.expr, meanings: Mapping[str, str], prefix: str = ""
+) -> list[tuple[str, str]]:
+    """Return the rows on a dictionary literal and those inside it.
+
+    Args:
+        meanings: descriptions of variables and attributes, by name.
+        prefix: path of the dictionary in the whole record.
+    """
     rows: list[tuple[str, str]] = []
     if not isinstance(node, ast.Dict):
         return rows
@@ -84,9 +95,11 @@ def record_rows(node: ast.expr, prefix: str = "") -> list[tuple[str, str]]:
         inner = value.value if isinstance(value, ast.DictComp) else value
         if isinstance(inner, ast.Dict):
             inside = f"{name}.NAME." if isinstance(value, ast.DictComp) else f"{name}."
-            rows += record_rows(inner, inside)
+            rows += record_rows(inner, meanings, inside)
         else:
-            rows.append((code(name), code(ast.unparse(inner))))
+            names = re.findall(r"\w+", ast.unparse(inner))
+            about = next((meanings[each] for each in names if each in meanings), "")
+            rows.append((code(name), plain(about)))
     return rows
 
 

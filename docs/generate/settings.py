@@ -1,5 +1,6 @@
 """Keys of configs: type, default and meaning, from signatures and docstrings."""
 
+import re
 from collections.abc import Iterable, Sequence
 
 from docs.generate import sources
@@ -64,7 +65,7 @@ def row(setting: Setting) -> Sequence[str]:
     default = setting.shown_default if setting.default is not None else "required"
     return (
         code(setting.name),
-        code(setting.type.replace("'", "").replace('"', "")),
+        code(setting.type if "Literal" in setting.type else re.sub("['\"]", "", setting.type)),
         default if default == "required" else code(default or '""'),
         plain(meaning),
     )
