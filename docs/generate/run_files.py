@@ -115,8 +115,9 @@ def report_sections(*packages: str) -> str:
                 own = titles(node)
                 about = about_section(ast.get_docstring(node) or "")
                 for title in own:  # described best by the function that builds nothing else
-                    if title not in found or len(own) < found[title][0]:
-                        found[title] = (len(own), about)
+                    before = found.get(title, (MANY, ""))
+                    if len(own) < before[0] or not before[1]:
+                        found[title] = (len(own) if about else MANY, about)
     rows = [(plain(title), plain(about)) for title, (_, about) in sorted(found.items())]
     return table(("section", "contents"), rows)
 
@@ -135,6 +136,7 @@ def titles(function: ast.FunctionDef) -> list[str]:
     ]
 
 
+MANY = 99  # sections of one function, more than there are
 OPENING = re.compile(
     r"((Return|Build|Yield) )?((an?|the) )?(report )?(sections? )?(of an evaluation: )?"
     r"(\"[^\"]*\"[:,]? ?)?((of|with|on|for|that lists|that compares) )?"
@@ -143,7 +145,9 @@ ENDING = re.compile(r"(; (None|an empty list) [^.;]*|, in a list(, for a run's r
 
 
 def about_section(docstring: str) -> str:
-    """Return what a section shows, from the docstring of the function that builds it."""
+    """Return what a section shows, from the docstring of the function that builds it; "" where it
+    gives only the title.
+    """
     text = " ".join(docstring.partition("\n\n")[0].split())
-    text = ENDING.sub("", OPENING.sub("", text, count=1)).strip("; ")
-    return f"{text[:1].upper()}{text[1:]}"
+    text = ENDING.sub("", OPENING.sub("", text, count=1)).strip("; .")
+    return f"{text[:1].upper()}{text[1:]}." if text and not text.startswith("and") else ""
