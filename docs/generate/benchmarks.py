@@ -35,7 +35,7 @@ def section(name: str) -> str:
         raise ValueError(f"{path.relative_to(ROOT)} does not exist: a page names it")
     record = Record(path)
     parts = [f"### {name}", plain(about(name))]
-    for made in TABLES[name]:
+    for made in TABLES.get(name, (all_numbers,)):
         headings, rows = made(record.figures)
         parts.append(table(headings, rows, numbers=len(headings) - 1))
     return "\n\n".join([*parts, caption(name, record)])
@@ -287,6 +287,17 @@ def logging_cost(figures: Figures) -> tuple[Sequence[str], Rows]:
         "missing",
         "duplicated",
     )
+
+
+def all_numbers(figures: Figures) -> tuple[Sequence[str], Rows]:
+    """Return the table of a benchmark that has no table of its own: the numbers of each part."""
+    keys = {
+        key: None
+        for found in figures.values()
+        for key, value in found.items()
+        if isinstance(value, int | float)
+    }
+    return parts("part", {key.replace("_", " "): key for key in keys})(figures)
 
 
 TABLES: dict[str, tuple[Maker, ...]] = {
