@@ -14,7 +14,7 @@ ifeq ($(TORCH),cpu)
 CPU_TORCH := $(PIP) --no-deps --index-url https://download.pytorch.org/whl/cpu torch==$(shell sed -n 's/^torch==//p' constraints.txt) &&
 endif
 
-.PHONY: demo test test-fast lint bench bench-faults bench-gpu help
+.PHONY: demo test test-fast lint docs bench bench-faults bench-gpu help
 
 demo: $(READY) ## the three tasks on built-in corpora: three trained, scored, reported runs in minutes
 	@$(BIN)/lslm demo
@@ -27,6 +27,9 @@ test-fast: $(READY) ## the unit tests: no processes, no browser, no training
 
 lint: $(READY) ## ruff check, ruff format and mypy
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/python -m mypy
+
+docs: $(READY) ## the documentation site in English and Chinese, in docs/_build; a warning is an error
+	@$(BIN)/python -m docs
 
 bench: $(READY) ## quality and speed against other implementations, hours (ONLY=name for one; needs LSLM_DATA)
 	@$(BIN)/python -m tests.benchmarks $(ONLY)
@@ -44,7 +47,7 @@ $(READY): pyproject.toml constraints.txt
 	@echo "setting up $(VENV) (a few minutes, once; log in $(VENV)/setup.log)"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "lslm-lightning needs Python 3.11 or newer, this is " + sys.version.split()[0] + "; make PYTHON=python3.12 demo names another")'
 	@$(PYTHON) -m venv $(VENV)
-	@( $(CPU_TORCH) $(PIP) --constraint constraints.txt --editable '.[dev,notebooks]' ) \
+	@( $(CPU_TORCH) $(PIP) --constraint constraints.txt --editable '.[dev,docs,notebooks]' ) \
 	  > $(VENV)/setup.log 2>&1 || { tail -n 5 $(VENV)/setup.log; echo "set-up failed; the whole log is $(VENV)/setup.log"; exit 1; }
 	@touch $@
 	@echo "ready: $(BIN)/lslm --help"

@@ -63,7 +63,8 @@ def with_sets(table: Table, runs: Sequence[Finished], tested: Mapping[str, Found
 
 
 def not_comparable(runs: Sequence[Finished], reasons: Mapping[str, str]) -> Section | None:
-    """Build the report section "Not comparable"; None if `runs` is empty.
+    """Build the report section "Not comparable" with the runs that paired tests leave out, and the
+    reasons; None if there are none.
 
     Args:
         runs: runs that paired tests leave out.

@@ -58,10 +58,12 @@ class RunDirectory:
 
     @property
     def config(self) -> Path:
+        """Path of the file with all settings, defaults included; its first line is the command."""
         return self.path / CONFIG
 
     @property
     def tokenizer(self) -> Path:
+        """Path of the tokenizer, in the format of Hugging Face tokenizers."""
         return self.path / TOKENIZER
 
     @property

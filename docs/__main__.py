@@ -1,0 +1,62 @@
+"""`python -m docs [FOLDER]`: build the site in both languages; any warning is an error."""
+
+import multiprocessing
+import os
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from itertools import repeat
+from pathlib import Path
+
+from sphinx.cmd.build import main as run_sphinx
+
+from docs.generate import filled_in
+
+HOME = Path(__file__).parent
+LANGUAGES = ("en", "zh")
+LANDING = """<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<title>lslm-lightning</title>
+<meta http-equiv="refresh" content="0; url=en/index.html">
+<p><a href="en/index.html">English</a> · <a href="zh/index.html" lang="zh-CN">中文</a></p>
+</html>
+"""
+
+
+def build(output: Path) -> int:
+    """Build the pages of both languages at the same time; return 0 if both are built.
+
+    Args:
+        output: folder of the site; its first page is index.html.
+    """
+    output.mkdir(parents=True, exist_ok=True)
+    os.environ["LSLM_LANG"] = "en"  # what is generated is English whatever the locale
+    for page in sorted(HOME.glob("*/**/*.md")):  # generated once, for the processes that are forked
+        filled_in(page.read_text("utf-8"))
+    can_fork = "fork" in multiprocessing.get_all_start_methods()
+    context = multiprocessing.get_context("fork" if can_fork else "spawn")
+    with ProcessPoolExecutor(len(LANGUAGES), context) as processes:
+        if any([*processes.map(build_language, LANGUAGES, repeat(output))]):
+            return 1
+    (output / "index.html").write_text(LANDING, "utf-8")
+    print(f"site {output / 'index.html'}", flush=True)
+    return 0
+
+
+def build_language(language: str, output: Path) -> int:
+    """Build the pages of one language and return Sphinx's exit status."""
+    folders = [
+        "-c",
+        HOME,
+        "-d",
+        output / ".doctrees" / language,
+        HOME / language,
+        output / language,
+    ]
+    anew = ["-E", "-a"]  # what is generated may differ though no page was edited
+    options = ["-q", "-W", "--keep-going", *anew, "-b", "html", "-t", language]
+    return run_sphinx([*options, *map(str, folders)])
+
+
+if __name__ == "__main__":
+    sys.exit(build(Path(sys.argv[1]).absolute() if sys.argv[1:] else HOME / "_build"))

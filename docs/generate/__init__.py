@@ -1,0 +1,60 @@
+"""Parts of pages that are generated from the code when the site is built.
+
+A line `<!-- generated: NAME ARGUMENT ... -->` of a page is replaced by the text of `NAME`.
+"""
+
+import re
+import shlex
+from collections.abc import Callable
+from functools import cache
+
+from docs.generate import (
+    benchmarks,
+    commands,
+    configs,
+    documents,
+    metrics,
+    python_api,
+    run_files,
+    settings,
+)
+
+MARKER = re.compile(r"^<!-- generated: (.*?) -->$", re.MULTILINE)
+TEXTS: dict[str, Callable[..., str]] = {
+    "benchmarks": benchmarks.tables,
+    "command": commands.command,
+    "configs": configs.configs,
+    "contents": configs.contents,
+    "corpora": configs.corpora,
+    "corpus-keys": configs.corpus_keys,
+    "document": documents.document,
+    "fields": run_files.fields,
+    "metrics": metrics.metrics,
+    "python": python_api.members,
+    "python-results": python_api.results,
+    "record": run_files.record,
+    "report-sections": run_files.report_sections,
+    "run-files": run_files.paths,
+    "settings": settings.classes,
+    "settings-block": settings.block,
+    "signature-keys": metrics.signature_keys,
+    "signatures": metrics.signatures,
+}
+
+
+def filled_in(text: str) -> str:
+    """Return the text of a page with its markers replaced by what they name.
+
+    Raises:
+        ValueError: a marker names no generated text.
+    """
+    return MARKER.sub(lambda marker: text_of(marker[1]), text)
+
+
+@cache
+def text_of(marker: str) -> str:
+    """Return the generated text that a marker names, such as "settings Backbone"."""
+    name, *arguments = shlex.split(marker)
+    if name not in TEXTS:
+        raise ValueError(f"generated: {name} is not known; give one of {', '.join(TEXTS)}")
+    return TEXTS[name](*arguments)

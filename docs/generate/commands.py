@@ -1,0 +1,116 @@
+"""Commands and their options, from the parsers."""
+
+import argparse
+import contextlib
+import io
+import re
+from collections.abc import Iterator, Sequence
+from functools import cache
+from importlib import import_module
+
+from docs.generate.markdown import block, code, plain, table
+from lslm_lightning.__main__ import COMMANDS
+
+TAKES = (argparse.ArgumentParser.parse_args, argparse.ArgumentParser.parse_known_args)
+
+
+class _FoundError(Exception):
+    """Carries the parser of a command to the caller, in place of parsing."""
+
+    def __init__(self, parser: argparse.ArgumentParser) -> None:
+        self.parser = parser
+
+
+def command(name: str) -> str:
+    """Return the text on a command: what it does, examples, options.
+
+    Raises:
+        ValueError: there is no such command.
+    """
+    if name not in COMMANDS:
+        raise ValueError(f"lslm has no command {name}: a page names it; was it renamed?")
+    found = parser_of(name)
+    if isinstance(found, str):
+        return block(found)
+    return "\n\n".join(sections(found, 3))
+
+
+@cache
+def parser_of(name: str) -> argparse.ArgumentParser | str:
+    """Return the parser of a command; the text of its help if it has none."""
+
+    def found(parser: argparse.ArgumentParser, *_: object, **__: object) -> None:
+        raise _FoundError(parser)
+
+    printed = io.StringIO()
+    module = import_module(f"lslm_lightning.commands.{COMMANDS[name][0]}")
+    try:
+        for method in TAKES:
+            setattr(argparse.ArgumentParser, method.__name__, found)
+        with contextlib.redirect_stdout(printed), contextlib.suppress(SystemExit):
+            module.main([name, "--help"])
+    except _FoundError as error:
+        return error.parser
+    finally:
+        for method in TAKES:
+            setattr(argparse.ArgumentParser, method.__name__, method)
+    return printed.getvalue()
+
+
+def sections(parser: argparse.ArgumentParser, level: int) -> Iterator[str]:
+    """Yield the parts of the text on a parser: description with examples, options by group, and the
+    same of its subcommands.
+    """
+    usage = parser.format_usage().removeprefix("usage: ")
+    yield block(" ".join(usage.split()))
+    yield from prose_and_examples(parser.description or "")
+    for group in parser._action_groups:
+        actions = [each for each in group._group_actions if is_shown(each)]
+        if actions:
+            title = {"positional arguments": "Arguments"}.get(str(group.title), str(group.title))
+            yield f"**{plain(title[:1].upper() + title[1:])}**"
+            if group.description:
+                yield plain(group.description)
+            yield table(("option", "default", "meaning"), map(row, actions))
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for inner in action.choices.values():
+                yield f"{'#' * level} {inner.prog}"
+                yield from sections(inner, level + 1)
+
+
+def is_shown(action: argparse.Action) -> bool:
+    """Return whether an action is an option that help texts show, other than --help."""
+    other = isinstance(action, argparse._HelpAction | argparse._SubParsersAction)
+    return not other and action.help != argparse.SUPPRESS
+
+
+def row(action: argparse.Action) -> Sequence[str]:
+    """Return the cells of one option."""
+    names = action.option_strings or [str(action.metavar or action.dest)]
+    value = action.metavar or ("|".join(map(str, action.choices)) if action.choices else None)
+    if value is None and action.nargs != 0:
+        value = action.dest.upper()
+    shown = f" {value}" if action.option_strings and action.nargs != 0 else ""
+    is_given = action.default not in (None, False, argparse.SUPPRESS, {}, [])
+    meaning = action.help or ""
+    if is_given:  # the column beside it has it
+        meaning = re.sub(r" \(default:? [^)]*\)$", "", meaning)
+    return (
+        code(f"{', '.join(names)}{shown}"),
+        code(str(action.default)) if is_given else "",
+        plain(meaning),
+    )
+
+
+def prose_and_examples(description: str) -> Iterator[str]:
+    """Yield the paragraphs of a description; its indented lines are examples, shown as code."""
+    for part in re.split(r"\n\s*\n", description):
+        lines = part.splitlines()
+        if lines and all(line.startswith("  ") for line in lines):
+            yield block(part)
+        elif lines:
+            first = next((i for i, line in enumerate(lines) if line.startswith("  ")), len(lines))
+            yield plain(" ".join(line.strip() for line in lines[:first]))
+            if first < len(lines):
+                yield block("\n".join(lines[first:]))

@@ -1,0 +1,340 @@
+"""Laws of the documentation site: both languages agree, links lead somewhere, nothing is loaded
+from elsewhere, error messages are real, and search finds Chinese words.
+"""
+
+import ast
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from itertools import product
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+from filelock import FileLock
+
+from docs.generate import MARKER, metrics, text_of
+from docs.generate.markdown import plain, table
+from lslm_lightning.__main__ import COMMANDS, main
+from tests.benchmarks.record import RESULTS
+from tests.reports.conftest import Browser
+from tests.support.documents import MISTAKE, MISTAKES, PAGES, ROOT, SITE, commands_in
+from tests.support.documents import text_of as source_of
+
+LANGUAGES = ("en", "zh")
+CELL = re.compile(r"(?<!\\)[|]")  # where cells of a table begin
+LOADS = {"script": "src", "img": "src", "iframe": "src", "source": "src", "link": "href"}
+
+
+# Pages
+
+
+def shape(name: str) -> list[str]:
+    """Levels of headings, kinds of code, figures, tables and markers of a page, in order."""
+    found = []
+    in_code = ""
+    for line in source_of(name).splitlines():
+        if line.startswith(("```", ":::")):
+            in_code = "" if in_code and line.strip("`:") == "" else line
+            found.append(line if "toctree" not in line else "toctree")
+        elif in_code:
+            continue
+        elif heading := re.match(r"#+ ", line):
+            found.append(heading[0])
+        elif line.startswith("|"):
+            found.append(f"row of {len(CELL.split(line))}")
+        elif line.startswith("<!--"):
+            found.append(line)
+        found += re.findall(r"!\[[^]]*\]\(([^)]*)\)", line)
+    return found
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_both_languages_have_the_same_structure(page: str) -> None:
+    assert shape(f"docs/en/{page}") == shape(f"docs/zh/{page}")
+
+
+def test_both_languages_have_the_same_pages() -> None:
+    chinese = {str(path.relative_to(SITE / "zh")) for path in (SITE / "zh").rglob("*.md")}
+    assert set(PAGES) == chinese
+
+
+def test_no_page_is_a_stub() -> None:
+    for page in PAGES:
+        for language in LANGUAGES:
+            assert len(source_of(f"docs/{language}/{page}")) > 60, page
+
+
+def markers() -> list[str]:
+    """The markers of all English pages."""
+    return [marker for page in PAGES for marker in MARKER.findall(source_of(f"docs/en/{page}"))]
+
+
+def test_every_command_is_described() -> None:
+    described = {marker.split()[1] for marker in markers() if marker.startswith("command ")}
+    assert described == COMMANDS.keys()
+
+
+def test_every_measurement_is_shown_once() -> None:
+    shown = [
+        name
+        for marker in markers()
+        if marker.startswith("benchmarks")
+        for name in marker.split()[1:]
+    ]
+    assert sorted(shown) == sorted(path.stem for path in RESULTS.glob("*.json"))
+
+
+# Generated texts
+
+
+def test_text_for_markdown_keeps_code_and_escapes_the_rest() -> None:
+    assert plain("a `b_c*` d_e <f>") == r"a `b_c*` d\_e \<f\>"
+    assert table(("a", "b"), [("`x | y`", "2")], numbers=1).splitlines()[1:] == [
+        "| :--- | ---: |",
+        r"| `x \| y` | 2 |",
+    ]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "marker", ["nothing", "command none", "settings NoClass", "benchmarks none", "python no.module"]
+)
+def test_a_marker_that_names_nothing_is_refused(marker: str) -> None:
+    with pytest.raises(ValueError, match=marker.split()[-1].partition(".")[0]):
+        text_of(marker)
+
+
+@pytest.mark.slow
+def test_settings_have_type_default_and_meaning() -> None:
+    rows = text_of("settings Backbone").splitlines()
+    [row] = [row for row in rows if row.startswith("| `n_kv_head`")]
+    assert "`int \\| None`" in row
+    assert "### Transformer" in rows
+    assert "### Backbone" not in rows
+
+
+def test_options_have_defaults() -> None:
+    text = text_of("command compare")
+    assert re.search(r"\| `--n-resample N` \| `10000` \| ", text)
+
+
+@pytest.mark.slow
+def test_every_key_of_a_signature_is_explained() -> None:
+    assert metrics.occurring().keys() <= metrics.KEYS.keys()
+
+
+# Error messages
+
+
+def mistakes() -> list:
+    """Shell blocks of the page on error messages, and the message that follows each."""
+    found = MISTAKE.findall(source_of(MISTAKES))
+    return [pytest.param(*pair, id=pair[0].splitlines()[-1]) for pair in found]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("script", "message"), mistakes())
+def test_messages_are_those_that_the_commands_print(
+    script: str, message: str, project: Path, capfd: pytest.CaptureFixture
+) -> None:
+    (project / "configs").symlink_to(ROOT / "configs")
+    *preparation, _ = script.splitlines()
+    subprocess.run(["bash", "-ec", "\n".join(preparation)], check=True)
+    [words] = commands_in(script)
+    assert main(words) != 0
+    out, err = capfd.readouterr()
+    printed = " ".join((out + err).replace(str(project), "/home/me/work").split())
+    assert " ".join(message.split()) in printed
+
+
+def texts_of_source() -> str:
+    """All texts in the source, with a mark in place of values that are filled in."""
+    found = []
+    for file in (ROOT / "lslm_lightning").rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            parts = node.values if isinstance(node, ast.JoinedStr) else [node]
+            texts = [part.value if isinstance(part, ast.Constant) else "…" for part in parts]
+            found.append("".join(map(str, texts)))
+    return "\n".join(found)
+
+
+@pytest.mark.slow
+def test_other_messages_are_in_the_source() -> None:
+    source = texts_of_source()
+    shown = re.findall(r"^```text\n(?:lslm: )?(.*?)\n```", source_of(MISTAKES), re.M | re.S)
+    others = [message for message in shown if "…" in message]
+    assert len(others) > 4
+    for message in others:
+        for part in message.split("…"):
+            assert part.strip(" :;") in source, message
+
+
+# The built site
+
+
+@pytest.fixture(scope="session")
+def site(shared: Path) -> Path:
+    """The site, built once for all workers; its warnings are errors."""
+    folder = shared / "site"
+    with FileLock(shared / "site.lock"):
+        if not (folder / "index.html").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            built = subprocess.run(
+                [sys.executable, "-m", "docs", str(folder)],
+                cwd=ROOT,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert built.returncode == 0, built.stdout + built.stderr
+    return folder
+
+
+class Links(HTMLParser):
+    """Anchors, links and loaded files of a page."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.anchors = {""}
+        self.links: list[str] = []
+        self.loaded: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        found = dict(attrs)
+        self.anchors |= {value for name in ("id", "name") if (value := found.get(name))}
+        if tag == "a" and found.get("href"):
+            self.links.append(found["href"] or "")
+        elif found.get(LOADS.get(tag, "")):
+            self.loaded.append(found[LOADS[tag]] or "")
+
+
+@pytest.fixture(scope="session")
+def pages(site: Path) -> dict[Path, Links]:
+    found = {}
+    for path in site.rglob("*.html"):
+        links = Links()
+        links.feed(path.read_text("utf-8"))
+        found[path.resolve()] = links
+    return found
+
+
+@pytest.mark.slow
+def test_all_pages_are_built_in_both_languages(site: Path, pages: dict[Path, Links]) -> None:
+    for language in LANGUAGES:
+        for page in PAGES:
+            assert (site / language / page).with_suffix(".html").resolve() in pages
+
+
+@pytest.mark.slow
+def test_links_and_anchors_lead_somewhere(pages: dict[Path, Links]) -> None:
+    wrong = []
+    for path, page in pages.items():
+        for link in page.links:
+            if re.match(r"https?://[\w.-]+(/|$)", link):
+                continue
+            target, _, anchor = link.partition("#")
+            to = (path.parent / unquote(target)).resolve() if target else path
+            if to not in pages or unquote(anchor) not in pages[to].anchors:
+                wrong.append(f"{path.name}: {link}")
+    assert not wrong, "\n".join(wrong)
+
+
+def outside(site: Path, pages: dict[Path, Links]) -> Iterator[str]:
+    """Whatever a page loads that is not a file of the site."""
+    for path, page in pages.items():
+        for link in page.loaded:
+            file = (path.parent / unquote(link.partition("?")[0].partition("#")[0])).resolve()
+            if re.match(r"\w+:|//", link) or not file.exists():
+                yield f"{path.relative_to(site)} {link}"
+    for style in site.rglob("*.css"):
+        for link in re.findall(r"url\(['\"]?([^)'\"]+)|@import\s+(\S+)", style.read_text("utf-8")):
+            if not re.match(r"data:|#", "".join(link)):
+                yield f"{style.name} {link}"
+
+
+@pytest.mark.slow
+def test_no_page_loads_anything_from_elsewhere(site: Path, pages: dict[Path, Links]) -> None:
+    assert not list(outside(site.resolve(), pages))
+
+
+@pytest.mark.slow
+def test_pages_lead_to_each_other_in_the_other_language(
+    site: Path, pages: dict[Path, Links]
+) -> None:
+    page = pages[(site / "zh/reference/tasks.html").resolve()]
+    assert "../../en/reference/tasks.html" in page.links
+
+
+# In a browser
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    from tests.conftest import CHROMIUM
+
+    if CHROMIUM is None:
+        pytest.skip("needs chromium on the PATH")
+    browser = Browser(tmp_path_factory.mktemp("chromium"))
+    try:
+        browser.connect()
+        yield browser
+    finally:
+        browser.close()
+
+
+RESULTS_SHOWN = "[...document.querySelectorAll('#search-results li a')].map(a => a.textContent)"
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize(
+    ("language", "query", "title"),
+    [
+        ("zh", "置信区间", "术语表"),
+        ("zh", "评测集", "术语表"),
+        ("zh", "检查点", "故障排查"),
+        ("zh", "ROUGE 显著性检验", "指标"),
+        ("en", "confidence intervals", "Glossary"),
+    ],
+)
+def test_search_finds(site: Path, browser: Browser, language: str, query: str, title: str) -> None:
+    browser.open(f"{(site / language / 'search.html').as_uri()}?q={query}")
+    script = (
+        "new Promise(done => { const look = () => /[0-9]|[一-龥]/.test("
+        "(document.querySelector('p.search-summary') || {}).textContent || '')"
+        f" ? done({RESULTS_SHOWN}) : setTimeout(look, 20); look(); }})"
+    )
+    found = browser.call(
+        "Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True
+    )["result"]["value"]
+    assert any(title in each for each in found), found
+
+
+WIDE = """(() => {
+  const scrolls = e => e && e.tagName != 'ARTICLE' &&
+    (['auto', 'scroll'].includes(getComputedStyle(e).overflowX) || scrolls(e.parentElement));
+  const right = document.documentElement.clientWidth;
+  const wide = [...document.querySelectorAll('article *, header *, footer *')].find(
+    e => e.getBoundingClientRect().right > right + 1 && !scrolls(e.parentElement));
+  return wide ? wide.outerHTML.slice(0, 120) : '';
+})()"""  # an element that the reader sees cut, since no box around it scrolls
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_no_page_is_wider_than_the_screen(site: Path, browser: Browser, language: str) -> None:
+    wide = []
+    for page in PAGES:
+        browser.open((site / language / page).with_suffix(".html").as_uri())
+        for width, scheme in product((390, 1280), ("light", "dark")):
+            size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+            browser.call("Emulation.setDeviceMetricsOverride", **size)
+            feature = {"name": "prefers-color-scheme", "value": scheme}
+            browser.call("Emulation.setEmulatedMedia", features=[feature])
+            assert browser.evaluate("innerWidth") == width
+            if found := browser.evaluate(WIDE):
+                wide.append(f"{page}, {width} pixels, {scheme}: {found}")
+    assert not wide, "\n".join(wide)
