@@ -37,7 +37,14 @@ NOTED = {  # types of what mlflow.json has
     **dict.fromkeys(
         ("run_id", "experiment", "store", "directory", "status", "ending", "description"), TEXT
     ),
-    **{"tags": dict, "parameters": dict, "sent": dict, "datasets": list, "began": int | float},
+    **{
+        "tags": dict,
+        "parameters": dict,
+        "sent": dict,
+        "datasets": list,
+        "languages": list,
+        "began": int | float,
+    },
 }
 
 
