@@ -20,7 +20,10 @@ POINTS = [
     {"step": 2, "time": 11.0, "name": "val/bleu", "value": float("nan")},
 ]
 SCORE = {"metric": "bleu", "value": 12.5, "signature": "nrefs:1", "n_example": 2}
-PREDICTIONS = [{"id": "1", "output": "红", "nats": 0.1 + 0.2, "seconds": 0.5}, {"id": "2"}]
+PREDICTIONS = [
+    {"id": "1", "output": "红", "nats": 0.1 + 0.2, "seconds": 0.5},
+    {"id": "2", "output": ""},
+]
 
 MakeRun = Callable[..., Path]
 

@@ -196,6 +196,7 @@ class Beam(Search):
     length_penalty: float = 1.0
     early_stopping: bool = False
     no_repeat_ngram: int = 0
+    needs_equal_lengths = True
 
     def __post_init__(self) -> None:
         check_ngram(self.no_repeat_ngram)

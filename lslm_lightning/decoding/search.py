@@ -76,6 +76,7 @@ class Search(ABC):
 
     no_repeat_ngram: int
     supports_fusion = False  # whether it can use a language model (shallow fusion)
+    needs_equal_lengths = False  # whether the prompts of one call must be equally long
 
     def check_n_best(self, n_best: int) -> None:
         """Check that this search can give `n_best` answers to each source.
@@ -112,7 +113,7 @@ class Search(ABC):
             prefix: (B, P) int64, the first tokens; they count as history for `no_repeat_ngram`.
             encoder_state: encoder output or other data for `step`, one row for each source.
             prefix_length: (B,) length of each prompt, if they differ: row b begins with `prefix[b,
-                :prefix_length[b]]`. Not supported by beam searches.
+                :prefix_length[b]]`. Not supported by a search that `needs_equal_lengths`.
             all_ranks_done: called after each step with True if this process is done; returns True
                 if all processes are done. Until then, a process that is done repeats steps, so that
                 collective operations inside `step` complete.

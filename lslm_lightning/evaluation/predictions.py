@@ -124,7 +124,10 @@ def _open(path: Path, mode: Literal["a", "w"]) -> TextIO:
 
 def _line(prediction: Prediction) -> str:
     if prediction.output is None and prediction.nats is None:
-        raise ValueError(f"prediction {prediction.id!r} has neither output nor nats")
+        raise ValueError(
+            f"the system gave prediction {prediction.id!r} with neither output nor nats: "
+            "generate() must set output, log_prob() must set nats"
+        )
     if prediction.nats is not None and math.isnan(prediction.nats):
         raise ValueError(
             f"prediction {prediction.id!r} has nats=nan: the system failed on this example"
@@ -210,6 +213,8 @@ def _prediction(line: bytes) -> Prediction:
             )
         record["alternatives"] = tuple(Alternative(*each) for each in alternatives)
     prediction = Prediction(**record)
+    if prediction.output is None and prediction.nats is None:
+        raise ValueError(f"prediction {prediction.id!r} has neither output nor nats; add one")
     if prediction.nats is not None and math.isnan(prediction.nats):
         raise ValueError("nats=NaN is no number")
     _check_text("it", prediction)

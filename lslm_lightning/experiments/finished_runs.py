@@ -83,11 +83,11 @@ def open_one(directory: RunDirectory, group: str) -> Finished:
 
 def config_text(run: Finished) -> str:
     """Return the config.yaml of a run as text, with secrets removed. Its first line is a comment
-    with the command.
+    with the command, if the run has one.
     """
-    comment = run.directory.config.read_text("utf-8").partition("\n")[0]
+    command = run.directory.command
     shown = dump_yaml(redacted_settings(run.config))
-    return f"{redacted(comment)}\n{shown}" if comment.startswith("#") else shown
+    return f"# {redacted(command)}\n{shown}" if command else shown
 
 
 def entry(run: Finished, predictions: Sequence[Prediction]) -> Entry:

@@ -157,15 +157,11 @@ class Writer:
         Raises:
             ValueError: a setting is out of range, or does not apply to this task or its search.
         """
-        from lslm_lightning.decoding import Beam
-
         check_magnitudes(vars(settings))
         apply_settings(self.task, settings, n_best)
         if (fusion := fusion_of(self.task, settings, self.device, self.trust)) is not None:
             self.task.answering.use_search(None, fusion)
         self.n_best = n_best
-        if isinstance(self.task.search, Beam) and self.is_language_model:
-            self.batch_size = 1  # beams want prompts of one length
 
     def example(self, id: str, text: str) -> Example:
         """Return the example of a text, in the languages of the run's own test. If these are

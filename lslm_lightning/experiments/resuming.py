@@ -190,10 +190,8 @@ def command_of(directory: "RunDirectory") -> str:
     from lslm_lightning.runs.config import read_config
 
     config = read_config(directory.config)
-    with directory.config.open(encoding="utf-8") as file:
-        line = file.readline()
     try:
-        arguments = shlex.split(line.removeprefix("#"))
+        arguments = shlex.split(directory.command)
     except ValueError as error:
         raise ValueError(
             f"{directory.config}, line 1 is no command line ({error}); write `# lslm run` there"

@@ -63,10 +63,9 @@ class RunWriter:
     @property
     def first_command(self) -> str:
         """Command line that started the run, even if a later command resumed it."""
-        if not self.state.resumed:
-            return command_line(config=self.directory.config)
-        first = self.directory.config.read_text("utf-8").partition("\n")[0]
-        return first.removeprefix("#").strip()
+        if self.state.resumed:
+            return self.directory.command
+        return command_line(config=self.directory.config)
 
     def parameters(self) -> Mapping[str, object]:
         """Return the settings that differ from their defaults, under shortened names, for

@@ -37,7 +37,14 @@ NOTED = {  # types of what mlflow.json has
     **dict.fromkeys(
         ("run_id", "experiment", "store", "directory", "status", "ending", "description"), TEXT
     ),
-    **{"tags": dict, "parameters": dict, "sent": dict, "datasets": list, "began": int | float},
+    **{
+        "tags": dict,
+        "parameters": dict,
+        "sent": dict,
+        "datasets": list,
+        "languages": list,
+        "began": int | float,
+    },
 }
 
 
@@ -173,19 +180,29 @@ class RunDirectory:
         """
         return self.path / SECRETS
 
-    def save_settings(self, comment: str, config: Settings) -> None:
+    @property
+    def command(self) -> str:
+        """Command line that started the run, from the comment at the top of config.yaml; "" if
+        there is no comment.
+        """
+        with self.config.open(encoding="utf-8") as file:
+            line = file.readline()
+        return line.removeprefix("#").strip() if line.startswith("#") else ""
+
+    def save_settings(self, command: str, config: Settings) -> None:
         """Write `config` to config.yaml without secrets, and the hidden values to the file
         `secrets`.
 
         Args:
-            comment: text of the comment line at the top of config.yaml.
+            command: command line that started the run, written as a comment at the top of
+                config.yaml.
         """
         shown = redacted_settings(config)
         if hidden := hidden_values(config, shown):
             write_private(self.secrets, json.dumps(hidden, ensure_ascii=False) + "\n")
         else:
             self.secrets.unlink(missing_ok=True)
-        text = f"# {one_visible_line(redacted(comment))}\n{dump_yaml(shown)}"
+        text = f"# {one_visible_line(redacted(command))}\n{dump_yaml(shown)}"
         atomic_write(self.config, text)
 
 

@@ -1,6 +1,7 @@
 """Task and languages of a trained run, read from the run's own files."""
 
 import json
+import re
 
 from lslm_lightning.contracts import Purpose
 from lslm_lightning.corpora.catalogue import read_catalogue
@@ -36,8 +37,9 @@ def languages_of_answers(directory: RunDirectory, config: Settings) -> tuple[str
     try:
         if (stated := purpose_of(directory, config).languages) is not None:
             return canonical(stated[0]), canonical(stated[1])
-        told = canonical(json.loads(directory.metrics.read_text("utf-8"))["data"]["languages"])
-        return told, told
+        data = json.loads(directory.metrics.read_text("utf-8"))["data"]
+        told = split_codes(str(data["languages"]))
+        return canonical(told[0]), canonical(told[-1])
     except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return None  # not tested, or by another release, or with a corpora.yaml that is broken
 
@@ -60,11 +62,20 @@ def languages_of_run(directory: RunDirectory, data: Settings) -> tuple[str, str]
     if isinstance(language, str):
         return language, language
     try:
-        noted = str(directory.beginning.get("tags", {}).get("languages", "")).split()
+        beginning = directory.beginning
     except ValueError:  # it is damaged
-        noted = []
-    if noted:
-        return noted[0], noted[-1]
+        beginning = {}
+    tag = str(beginning.get("tags", {}).get("languages", ""))
+    # an earlier release only set the tag
+    if noted := beginning.get("languages") or split_codes(tag):
+        return str(noted[0]), str(noted[-1])
     entry = read_catalogue().get(str(given.get("corpus")))
     languages = () if entry is None else entry.languages
     return (languages[0], languages[0]) if languages else None
+
+
+def split_codes(text: str) -> list[str]:
+    """Return the language codes in a text: "en-de" and "en de" are two, "zh-Hans" and "pt-BR" are
+    one, since scripts and regions are written with capitals.
+    """
+    return [code for code in re.split(r"\s|-(?=[a-z]{2,3}(?:-|$))", text) if code]

@@ -5,7 +5,7 @@ import logging
 import os
 import time
 from argparse import Namespace
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -266,6 +266,14 @@ class Tracker(Logger):
             self._record.update({"tags": {**self._record.get("tags", {}), **clean}})
             for name, value in clean.items():
                 self._outbox.call(self.client.set_tag, self._run_id, name, value)
+
+    def set_languages(self, languages: Sequence[str]) -> None:
+        """Tag the run with its languages, such as "en-de", and list them in mlflow.json, where
+        "zh-Hans" is one language and "en", "de" are two.
+        """
+        self.set_tags({"languages": "-".join(dict.fromkeys(languages))})
+        if self._outbox is not None:
+            self._record.update({"languages": list(languages)})
 
     def set_description(self, text: str) -> None:
         """Set the Markdown description of the run, unless a user has edited it or given it as a

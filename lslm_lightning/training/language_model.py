@@ -1,9 +1,10 @@
 """Base class of language models: probabilities of texts, and continuations."""
 
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from time import perf_counter
+from typing import TypeVar
 
 import torch
 import torchmetrics
@@ -23,6 +24,7 @@ from lslm_lightning.training.optimizer_settings import ADAMW, COSINE
 from lslm_lightning.training.scoring import TextScorer
 from lslm_lightning.training.task import LABEL_SMOOTHING, Task
 
+T = TypeVar("T")
 # how texts are continued where nothing else is set
 SAMPLING = Sampling(temperature=0.8, top_p=0.95)
 CONTINUATION_LENGTH = 200
@@ -127,12 +129,16 @@ class LanguageModel(TextScorer, Task):
             for ids in self.tokenizer.encode_batch([e.source for e in examples])
         ]
         if n_best != 1:
-            lists = self.continue_n_best(prompts, self.max_length, n_best)
+            lists = self._by_length(
+                prompts, lambda rows: self.continue_n_best(rows, self.max_length, n_best)
+            )
             seconds = (perf_counter() - began) / max(1, len(examples))
             for example, found in zip(examples, lists, strict=True):
                 yield n_best_prediction(example, found, self.tokenizer, seconds)
             return
-        answers = self.continue_any_length(prompts, self.max_length)
+        answers = self._by_length(
+            prompts, lambda rows: self.continue_any_length(rows, self.max_length)
+        )
         seconds = (perf_counter() - began) / max(1, len(examples))
         for example, ids in zip(examples, answers, strict=True):
             finish = "stop" if ids[-1:] == [self.tokenizer.eos_id] else "length"
@@ -143,6 +149,22 @@ class LanguageModel(TextScorer, Task):
                 seconds=seconds,
                 finish_reason=finish,
             )
+
+    def _by_length(
+        self,
+        prompts: Sequence[Sequence[int]],
+        continue_: Callable[[Sequence[Sequence[int]]], list[T]],
+    ) -> list[T]:
+        """Return the result of `continue_` for each prompt. All prompts are continued in one call,
+        or those of each length in a call of their own if the search needs that.
+        """
+        if not self.search.needs_equal_lengths:
+            return continue_(prompts)
+        results: dict[int, T] = {}
+        for length in {len(prompt) for prompt in prompts}:
+            group = [i for i, prompt in enumerate(prompts) if len(prompt) == length]
+            results |= zip(group, continue_([prompts[i] for i in group]), strict=True)
+        return [results[i] for i in range(len(prompts))]
 
     def continue_any_length(
         self, prompts: Sequence[Sequence[int]], max_length: int

@@ -45,8 +45,8 @@ def _cache(project, monkeypatch):
     monkeypatch.setenv("LSLM_CACHE", str(project / "cache"))
 
 
-def run(task: str, name: str = "a-1", noted: str = "", **data: object) -> Checkpoint:
-    """A system: a run whose config says this of its data, and which noted these languages."""
+def run(task: str, name: str = "a-1", noted: object = None, **data: object) -> Checkpoint:
+    """A system: a run whose config says this of its data, and whose mlflow.json holds `noted`."""
     folder = Path("runs") / task / name
     (folder / "checkpoints").mkdir(parents=True)
     (folder / "checkpoints/best.ckpt").touch()
@@ -56,7 +56,7 @@ def run(task: str, name: str = "a-1", noted: str = "", **data: object) -> Checkp
     }
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
     if noted:
-        (folder / "mlflow.json").write_text(json.dumps({"tags": {"languages": noted}}))
+        (folder / "mlflow.json").write_text(json.dumps(noted))
     return Checkpoint(str(folder))
 
 
@@ -180,8 +180,26 @@ def test_a_language_model_may_read_another_language_and_it_is_told():
     )
 
 
-def test_what_a_run_noted_is_known_where_its_config_does_not_say():
-    assert run("summarization", noted="zh-Hans").purposes()[0].languages == ("zh-Hans", "zh-Hans")
+@pytest.mark.parametrize(
+    ("noted", "languages"),
+    [
+        ({"tags": {"languages": "zh-Hans"}}, ("zh-Hans", "zh-Hans")),
+        ({"tags": {"languages": "pt-BR"}}, ("pt-BR", "pt-BR")),
+        ({"tags": {"languages": "en"}}, ("en", "en")),
+        ({"tags": {"languages": "en-de"}}, ("en", "de")),
+        ({"tags": {"languages": "en de"}}, ("en", "de")),
+        ({"tags": {"languages": "en-zh-Hans"}}, ("en", "zh-Hans")),
+        ({"tags": {"languages": "zh-Hans-en"}}, ("zh-Hans", "en")),
+        ({"tags": {"languages": "pt-br"}, "languages": ["pt-br", "pt-br"]}, ("pt-br", "pt-br")),
+        ({"tags": {"languages": "en-de"}, "languages": ["en", "de"]}, ("en", "de")),
+    ],
+)
+def test_what_a_run_noted_is_known_where_its_config_does_not_say(noted, languages):
+    found = run("summarization", noted=noted)
+    assert found.purposes()[0].languages == languages
+
+
+def test_the_catalogue_knows_languages_that_a_run_did_not_note():
     assert run("summarization", "b-1", corpus="aeslc").purposes()[0].languages == ("en", "en"), (
         "as the catalogue says"
     )

@@ -138,6 +138,8 @@ def test_a_torn_last_line_is_dropped_and_said(tmp_path, caplog):
             '{"id": "7", "output": "a", "finish_reason": 3}',
             "line 2: finish_reason=3 must be a string or null",
         ),
+        ('{"id": "7"}', "line 2: prediction '7' has neither output nor nats"),
+        ('{"id": "7", "n_token": 3}', "line 2: prediction '7' has neither output nor nats"),
         ('{"id": "7", "text": "a"}', r"line 2: \['text'\] is not known"),
         ('{"id": "7", "nats": NaN}', "line 2: nats=NaN is no number"),
         (
@@ -157,7 +159,7 @@ def test_a_wrong_line_is_named(tmp_path, line, message):
 
 
 def test_what_is_no_answer_is_not_written(tmp_path):
-    with pytest.raises(ValueError, match="prediction 'a' has neither output nor nats"):
+    with pytest.raises(ValueError, match="prediction 'a' with neither output nor nats: generate"):
         write_predictions(tmp_path / "p.jsonl", [Prediction("a")])
     with pytest.raises(ValueError, match="prediction 'a' has nats=nan"):
         write_predictions(tmp_path / "p.jsonl", [Prediction("a", nats=float("nan"))])

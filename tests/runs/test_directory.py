@@ -1,12 +1,16 @@
 """A run has a directory of its own."""
 
+import shlex
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import yaml
 
+from lslm_lightning.experiments.finished_runs import Finished, config_text
+from lslm_lightning.experiments.resuming import command_of
 from lslm_lightning.runs import RunDirectory, new_run
+from lslm_lightning.runs.config import read_config
 from lslm_lightning.runs.directory import as_name, refuse_links
 
 
@@ -106,3 +110,20 @@ def test_links_that_lead_out_are_refused(project: Path, name: str, target: str) 
     link.symlink_to(project / target)
     with pytest.raises(ValueError, match=rf"{name} is a link to .*/{target}, .* or add --trust"):
         refuse_links(run, "--trust")
+
+
+def test_the_command_of_a_run_is_what_its_config_says_first(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path)
+    run.save_settings("lslm fit --config 'a b.yaml' --job.name=\"it's\"", {"seed": 1})
+    assert run.command == "lslm fit --config 'a b.yaml' --job.name=\"it's\""
+    assert shlex.split(run.command)[-1] == "--job.name=it's"
+
+
+def test_a_config_without_a_command_is_of_lslm_run(tmp_path: Path) -> None:
+    """Settings in its first line, here with an apostrophe, are no command line."""
+    run = RunDirectory(tmp_path)
+    run.config.write_text("job: {name: it's}\nmodel: {class_path: a.B}\n")
+    assert run.command == ""
+    assert command_of(run) == "run"
+    finished = Finished("a", run, read_config(run.config), [], {}, "a")
+    assert not config_text(finished).startswith("#")

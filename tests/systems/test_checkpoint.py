@@ -44,6 +44,8 @@ def test_a_run_answers_in_the_languages_of_its_test(project):
     assert languages_of_answers(run, config) is None, "neither stated nor tested"
     run.metrics.write_text(json.dumps({"data": {"languages": "und-Latn"}}))
     assert languages_of_answers(run, config) == ("und-Latn", "und-Latn")
+    run.metrics.write_text(json.dumps({"data": {"languages": "en-de"}}))
+    assert languages_of_answers(run, config) == ("en", "de")
     config["data"] = {"init_args": {"language": "fra"}}
     assert languages_of_answers(run, config) == ("fr", "fr")
     config["data"] = {"init_args": {"source_language": "en", "target_language": "zh"}}

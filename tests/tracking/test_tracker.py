@@ -17,6 +17,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from torch.utils.data import DataLoader
 
+from lslm_lightning.runs import RunDirectory
 from lslm_lightning.tracking import Tracker, TrackingError
 from tests.support.slow_connection import Wire
 from tests.support.waiting import PATIENCE, at_most
@@ -88,6 +89,16 @@ def test_parameters_are_flat_and_long_ones_a_hash(tracker: Tracker) -> None:
     assert params["model.init_args.text"].startswith("sha256:")
     assert (params["p0"], params["p229"], params["new"]) == ("0", "229", "1")
     assert tracker.problems == []
+
+
+def test_languages_are_a_tag_and_a_list(tracker: Tracker, run_directory: Path) -> None:
+    """A tag is for people; mlflow.json tells "zh-Hans" from two languages."""
+    tracker.set_languages(["zh-Hans", "zh-Hans"])
+    record = RunDirectory(run_directory).beginning
+    assert (record["tags"]["languages"], record["languages"]) == ("zh-Hans", ["zh-Hans"] * 2)
+    tracker.set_languages(["en", "de"])
+    record = RunDirectory(run_directory).beginning
+    assert (record["tags"]["languages"], record["languages"]) == ("en-de", ["en", "de"])
 
 
 def test_tags_say_where_the_run_is_and_what_made_it(tracker: Tracker, run_directory: Path) -> None:

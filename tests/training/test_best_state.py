@@ -278,6 +278,33 @@ def test_a_last_state_that_is_better_is_not_forgotten_for_the_mean(text_data, tm
     assert values["val/loss"] == pytest.approx(checkpoints.best_score)
 
 
+@pytest.mark.parametrize("start", ["best.ckpt", "last-1.ckpt", "last.ckpt"])
+def test_a_mean_is_adopted_with_its_own_score(start, text_data, tmp_path):
+    """Another run starts from a state of a run whose best state is a mean, not the newest of its
+    states.
+    """
+    rough = language(text_data, optimizer=lambda p: torch.optim.SGD(p, lr=3.0))
+    task, data = rough()
+    first = Checkpoints(tmp_path / "a", average=3)
+    trainer = fit(task, data, [first], max_steps=5, limit_val_batches=1.0, val_check_interval=2)
+    newest = first.best_score
+    first.finalize(trainer, task)
+    assert torch.load(first.best, weights_only=True)["global_step"] == 4
+    assert first.best_score < newest, "the mean is better"
+    adopted = []
+
+    class Recording(Checkpoints):
+        state_key = "Checkpoints"
+
+        def on_train_start(self, trainer, task):
+            adopted.append(self.best_score)
+
+    task, data = rough()
+    source = str(tmp_path / "a" / start)
+    fit(task, data, [Recording(tmp_path / "b")], source, max_steps=6, limit_val_batches=1.0)
+    assert adopted == [first.best_score]
+
+
 @pytest.mark.parametrize(
     "name", ["../../elsewhere/step-00000002.ckpt", "{}/elsewhere/step-00000002.ckpt"]
 )

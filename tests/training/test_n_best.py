@@ -104,16 +104,29 @@ def without_time(predictions: list[Prediction]) -> list[tuple]:
 def test_the_first_of_n_beams_is_the_answer(make):
     """One more answer changes no answer, in batches of unlike sources too."""
     task, _ = make(search=Beam(5), max_length=7)
-    together = [examples(SOURCES)] if make is marian_task else [[e] for e in examples(SOURCES)]
-    for batch in together:
-        alone = list(task.generate(batch))
-        several = list(task.generate(batch, n_best=4))
-        assert without_time(several) == without_time(alone)
-        for prediction in several:
-            [first, *others] = prediction.alternatives
-            assert (first.output, first.nats) == (prediction.output, prediction.nats)
-            assert len(others) == 3
-        assert all(p.nats is None and not p.alternatives for p in alone)
+    batch = examples(SOURCES)
+    answers = list(task.generate(batch))
+    several = list(task.generate(batch, n_best=4))
+    assert without_time(several) == without_time(answers)
+    for prediction in several:
+        [first, *others] = prediction.alternatives
+        assert (first.output, first.nats) == (prediction.output, prediction.nats)
+        assert len(others) == 3
+    assert all(p.nats is None and not p.alternatives for p in answers)
+
+
+@pytest.mark.parametrize("n_best", [1, 2])
+def test_a_language_model_beams_prompts_of_unlike_lengths(n_best):
+    """As `lslm evaluate` asks for them: the answer to each prompt is its answer alone, in order,
+    beyond the context too.
+    """
+    task, _ = gpt2_task(context=8, search=Beam(3), max_length=12)
+    batch = examples(["abc", "fed", "a bee", "", "head", "a bee had a head"])
+    alone = [prediction for each in batch for prediction in task.generate([each], n_best=n_best)]
+    together = list(task.generate(batch, n_best=n_best))
+    assert without_time(together) == without_time(alone)
+    for one, other in zip(together, alone, strict=True):
+        assert [a.output for a in one.alternatives] == [a.output for a in other.alternatives]
 
 
 @pytest.mark.parametrize("make", [gpt2_task, marian_task])

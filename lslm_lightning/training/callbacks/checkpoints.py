@@ -228,25 +228,31 @@ class Checkpoints(Checkpoint):
         elif not is_own:
             self.numbered = {}  # the files are another run's
             if self.best_score is not None:
-                self._adopt_best(trainer, source.with_name(BEST), is_final)
+                self._adopt_best(trainer, source.with_name(BEST))
         self._drop_incomparable(trainer, task, checkpoint)
         if not is_own and not self.best.exists():
             self.record.score = None
 
-    def _adopt_best(self, trainer: Trainer, other_best: Path, is_final: bool) -> None:
+    def _adopt_best(self, trainer: Trainer, other_best: Path) -> None:
         """Take over the best checkpoint of the run that training continues from, which may be newer
         than the resumed checkpoint.
 
+        A final choice of that run has its score, unless the checkpoint is newer. The checkpoint has
+        the score of the time when it was saved, before it was chosen, or before others were
+        averaged into it.
+
         Args:
             other_best: path of the best checkpoint of that run.
-            is_final: whether its score was already restored from the final choice of that run.
         """
         if not other_best.exists():
             return
         other = ResumeState.at(other_best)
         if other.damage is not None:
             return
-        if not is_final:
+        final = final_record(other_best.parent)
+        if final and other.step <= final["step"]:
+            self.record.restore_score(final)
+        else:
             saved = other.header["callbacks"].get(self.state_key) or self.state_dict()
             self.record.restore_score(saved)
         if trainer.is_global_zero:

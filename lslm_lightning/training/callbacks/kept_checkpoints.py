@@ -112,4 +112,7 @@ def final_record(folder: Path) -> JsonObject:
         record = json.loads((folder / FINAL).read_text("utf-8"))
     except (OSError, ValueError, RecursionError):
         return {}
-    return record if isinstance(record, dict) and "best_score" in record else {}
+    is_whole = (
+        isinstance(record, dict) and "best_score" in record and isinstance(record.get("step"), int)
+    )
+    return record if is_whole else {}

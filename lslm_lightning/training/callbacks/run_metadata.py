@@ -89,8 +89,9 @@ class RunMetadata(Callback):
                 "tokenizer": repr(task.tokenizer),
             }
             tags |= {"headline": f"test/{task.headline}"} if task.headline else {}
-            stated = {} if languages is None else {"languages": "-".join(dict.fromkeys(languages))}
-            self.tracker.set_tags(tags | stated)
+            self.tracker.set_tags(tags)
+            if languages is not None:
+                self.tracker.set_languages(languages)
             self._tagged = True
         for split in splits if trainer.is_global_zero else ():
             if split not in self._known:

@@ -29,7 +29,8 @@ from torch.distributed.fsdp import (
 from torch.distributed.tensor import DTensor
 
 from lslm_lightning.optim import decay_groups
-from lslm_lightning.runs.checkpoint_folder import as_os_error, load_into
+from lslm_lightning.renamed import renamed_weights
+from lslm_lightning.runs.checkpoint_folder import PlainReader, as_os_error, load_into
 from lslm_lightning.runs.states import META
 from lslm_lightning.training.lightning_internals import TensorParallelStrategy
 from lslm_lightning.types import Json, StateDict
@@ -87,13 +88,17 @@ class ShardedStrategy(TensorParallelStrategy):
         checkpoint.
 
         Lightning's own method would assign the optimizer states of a file to wrong parameters.
+
+        Raises:
+            ValueError: it is a folder whose weights have names of an earlier release.
         """
         path = Path(self.broadcast(str(checkpoint_path)))
         if path.is_dir():
             return self._load_parts(path)
         saved = torch.load(path, mmap=True, map_location="cpu", weights_only=True)
         options = StateDictOptions(full_state_dict=True)
-        set_model_state_dict(self.whole, saved.pop("state_dict"), options=options)
+        weights = renamed_weights(saved.pop("state_dict"))
+        set_model_state_dict(self.whole, weights, options=options)
         for optimizer, state in zip(
             self.optimizers, saved.get("optimizer_states", []), strict=False
         ):
@@ -102,6 +107,7 @@ class ShardedStrategy(TensorParallelStrategy):
         return saved
 
     def _load_parts(self, folder: Path) -> StateDict:
+        check_names(folder)
         saved = torch.load(folder / META, map_location="cpu", weights_only=True)
         weights = {"state_dict": get_model_state_dict(self.whole)}
         load_into(weights, folder)
@@ -147,6 +153,19 @@ class ShardedStrategy(TensorParallelStrategy):
             self.whole, optimizer, options=StateDictOptions(full_state_dict=True, cpu_offload=True)
         )
         return with_numbers(named, decayed_names(self.whole)) if self.is_global_zero else {}
+
+
+def check_names(folder: Path) -> None:
+    """Raise ValueError if weights in a checkpoint folder have names of an earlier release."""
+    paths = PlainReader(folder).read_metadata().planner_data.values()
+    names = {path[1]: path[1] for path in paths if path[0] == "state_dict"}
+    if old := sorted(names.values() - renamed_weights(names).keys()):
+        raise ValueError(
+            f"{folder} is of an earlier release: its weight {old[0]} has another name now, and "
+            "each process reads only weights of the present names; `lslm consolidate` writes the "
+            "weights to one file, which can be tested and used; go on training with the release "
+            "that began it"
+        )
 
 
 # Data and layers per process
