@@ -81,6 +81,7 @@ class EvaluationCallback(Callback):
     ) -> None:
         self.progress = progress
         self.result: Scores | None = None
+        self.tested: Tested | None = None  # what `result` scores
         self.limited = False  # whether the last test was cut short by a setting of the Trainer
         self._answers: list[Prediction] = []
 
@@ -202,7 +203,8 @@ class EvaluationCallback(Callback):
         for each in self.result.scores:
             if not math.isnan(each.value):
                 task.log(f"test/{each.metric}", each.value)
-        self.end_test(trainer, task, Tested(examples, predictions, metrics))
+        self.tested = Tested(examples, predictions, metrics)
+        self.end_test(trainer, task, self.tested)
 
     def on_predict_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.keep(trainer, "predict", gathered(self._answers))
