@@ -41,10 +41,6 @@ def run_page(job: "JobCLI", evaluation: RunEvaluation, tested: Tested) -> Report
     examples, predictions, metrics = tested
     name = directory.path.name
     results = evaluation.with_outputs(examples, predictions, metrics)
-    findings = [
-        replace(each, system=THIS) if each.system == name else each for each in results.findings
-    ]
-    results = replace(results, findings=findings)
     about = [
         model_section(
             hyperparameters(redacted_settings(job.writer.config())), task.model_info.n_parameter

@@ -259,18 +259,13 @@ class RunEvaluationCallback(EvaluationCallback):
         n_cut, phrase = task.answering.cut_sources(examples)
         if not trainer.is_global_zero:
             return
-        name = self.directory.path.name
-        cut = cut_sources(name, f"{n_cut:,} of {len(examples):,} {phrase}" if n_cut else "")
-        limits = {name: task.answering.limit}
-        self.findings = run_checks(examples, {name: predictions}, metrics, limits)
+        cut = cut_sources(THIS, f"{n_cut:,} of {len(examples):,} {phrase}" if n_cut else "")
+        limits = {THIS: task.answering.limit}
+        self.findings = run_checks(examples, {THIS: predictions}, metrics, limits)
         self.findings += [cut] if cut else []
         data = data_of(trainer)
         self.data = data.recorded("test", examples)
-        this_run = {"system": THIS}  # so that equal runs have equal records
-        findings = [
-            asdict(finding) | (this_run if finding.system == name else {})
-            for finding in self.findings
-        ]
+        findings = map(asdict, self.findings)
         write_scores(self.directory.metrics, self.scores, self.data, findings)
         tags = {
             "corpus.test_digest": self.data["digest"],
