@@ -153,18 +153,21 @@ def write_scores(
     scores: Iterable[Score],
     data: Mapping[str, str],
     findings: Iterable[Mapping[str, str]] = (),
+    facts: Mapping[str, str] | None = None,
 ) -> None:
     """Write scores to `path` as JSON, atomically; nan becomes null and infinity becomes "inf".
 
     Args:
         data: description of the scored data: "corpus", "split" and "digest".
         findings: findings of the sanity checks, each with the keys "check", "system" and "words".
+        facts: "limit" and "cut_sources" of the system, see `Entry.facts`.
     """
     written = [{name: _to_json(value) for name, value in asdict(score).items()} for score in scores]
     record = {
         "data": redacted_settings(dict(data)),
         "scores": written,
         "findings": redacted_settings(list(map(dict, findings))),
+        "facts": redacted_settings(dict(facts or {})),
     }
     text = json.dumps(record, ensure_ascii=False, indent=2, allow_nan=False)
     atomic_write(Path(path), text + "\n")

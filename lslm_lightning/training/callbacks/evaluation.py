@@ -13,8 +13,9 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from lslm_lightning.contracts import Example, Metric, Prediction, Score
 from lslm_lightning.evaluation.comparison import THIS
-from lslm_lightning.evaluation.diagnostics import Finding, cut_sources, run_checks
+from lslm_lightning.evaluation.diagnostics import Finding
 from lslm_lightning.evaluation.predictions import read_predictions, write_predictions
+from lslm_lightning.evaluation.results import Entry, check_entries, cut_facts
 from lslm_lightning.evaluation.scoring import (
     Scores,
     predictions_by_id,
@@ -259,14 +260,14 @@ class RunEvaluationCallback(EvaluationCallback):
         n_cut, phrase = task.answering.cut_sources(examples)
         if not trainer.is_global_zero:
             return
-        cut = cut_sources(THIS, f"{n_cut:,} of {len(examples):,} {phrase}" if n_cut else "")
-        limits = {THIS: task.answering.limit}
-        self.findings = run_checks(examples, {THIS: predictions}, metrics, limits)
-        self.findings += [cut] if cut else []
+        limit = task.answering.limit
+        facts = ({"limit": limit} if limit else {}) | cut_facts(n_cut, len(examples), phrase)
+        entry = Entry(THIS, predictions, facts=facts)
+        self.findings = check_entries(examples, [entry], metrics)
         data = data_of(trainer)
         self.data = data.recorded("test", examples)
         findings = map(asdict, self.findings)
-        write_scores(self.directory.metrics, self.scores, self.data, findings)
+        write_scores(self.directory.metrics, self.scores, self.data, findings, facts)
         tags = {
             "corpus.test_digest": self.data["digest"],
             "corpus.test_languages": self.data["languages"],
