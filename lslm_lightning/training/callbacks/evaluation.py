@@ -143,7 +143,7 @@ class EvaluationCallback(Callback):
             own_ids: ids of the examples that this process answered.
         """
         answers = predictions_by_id(examples, predictions)
-        metrics = task.answering.all_metrics(examples[0].language)
+        metrics = task.answering.metrics_of(examples)
         rows = {}
         for metric in metrics:
             if metric.is_additive:
@@ -194,7 +194,7 @@ class EvaluationCallback(Callback):
                     flush=True,
                 )
             examples = [example for example in examples if example.id in answered]
-        metrics = task.answering.all_metrics(examples[0].language)
+        metrics = task.answering.metrics_of(examples)
         result = (
             score(examples, predictions, metrics)
             if trainer.is_global_zero
