@@ -27,7 +27,7 @@ from lslm_lightning.evaluation.scoring import (
 from lslm_lightning.files import atomic_write
 from lslm_lightning.runs import RunDirectory
 from lslm_lightning.tracking.tracker import Tracker
-from lslm_lightning.training.accumulation import CorpusScore
+from lslm_lightning.training.accumulation import CorpusStatistics
 from lslm_lightning.training.data import TaskData
 from lslm_lightning.training.distributed.fsdp import data_share, splits_layers
 from lslm_lightning.training.lightning_internals import data_of
@@ -148,10 +148,9 @@ class EvaluationCallback(Callback):
         for metric in metrics:
             if metric.is_additive:
                 width = len(metric.statistics(examples[0], answers[examples[0].id]))
-                state = CorpusScore(metric, examples, width).to(task.device)
+                state = CorpusStatistics(metric, examples, width).to(task.device)
                 state.update([answers[e.id] for e in examples if e.id in own_ids])
-                state.compute()
-                rows[metric.name] = state.statistics
+                rows[metric.name] = state.compute()
         for each in score(examples, predictions, metrics, n_resample=0, rows=rows).scores:
             if not math.isnan(each.value):
                 # as a number: a user's own callback may log one under the same name
