@@ -5,7 +5,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lslm_lightning.contracts import Metric, Prediction, Score
+from lslm_lightning.contracts import Metric, Prediction, Score, join_signature, signature_parts
 from lslm_lightning.evaluation.comparison import ANSWERING
 from lslm_lightning.evaluation.results import Entry
 from lslm_lightning.evaluation.scoring import read_scores
@@ -108,11 +108,11 @@ def entry(run: Finished, predictions: Sequence[Prediction]) -> Entry:
     parts = dict.fromkeys(
         part
         for score in run.scores
-        for part in score.signature.split("|")
-        if part.split(":")[0] in ANSWERING
+        for part in signature_parts(score.signature)
+        if part.partition(":")[0] in ANSWERING
     )
     return Entry(
-        run.name, predictions, recorded=run.by_metric, signature="|".join(parts), facts=facts
+        run.name, predictions, recorded=run.by_metric, signature=join_signature(parts), facts=facts
     )
 
 
