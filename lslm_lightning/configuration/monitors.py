@@ -134,7 +134,6 @@ def why_absent(monitor: str, task: Task, data: TaskData, trainer: Settings) -> s
         return ""
     if trainer["limit_val_batches"] == 0:
         return ": trainer.limit_val_batches=0 turns validation off"
-    answered = {f"val/{metric.name}" for metric in task.answering.all_metrics("en")}
-    if monitor in answered and not data.n_validation_example:
+    if not data.n_validation_example and monitor in task.validation.metrics(data.examples("val")):
         return ": data.n_validation_example=0 leaves validation no examples to answer"
     return ""

@@ -14,7 +14,15 @@ from lslm_lightning.contracts.example import (
     by_text,
     passages_of,
 )
-from lslm_lightning.contracts.metric import LABELS, Metric, Score, metric_key, metric_label
+from lslm_lightning.contracts.metric import (
+    LABELS,
+    Metric,
+    Score,
+    join_signature,
+    metric_key,
+    metric_label,
+    signature_parts,
+)
 from lslm_lightning.contracts.system import (
     CannotError,
     Generator,
@@ -42,8 +50,10 @@ __all__ = [
     "System",
     "Token",
     "by_text",
+    "join_signature",
     "metric_key",
     "metric_label",
     "pair_answers",
     "passages_of",
+    "signature_parts",
 ]

@@ -53,6 +53,18 @@ def metric_key(name: str, known: Iterable[str]) -> str:
     return next((key for key in known if name in (key, metric_label(key))), name)
 
 
+def signature_parts(signature: str) -> list[str]:
+    """Return the parts of a signature, such as "case:mixed", in order; "|" separates them."""
+    return [part for part in signature.split("|") if part]
+
+
+def join_signature(parts: Iterable[str]) -> str:
+    """Return the signature that consists of these parts. After an empty first part it begins with
+    "|", as signatures of systems do.
+    """
+    return "|".join(parts)
+
+
 class Metric(ABC):
     """Base class of metrics: the score of a corpus is `score(sum of statistics)`, never a mean of
     scores.

@@ -6,7 +6,7 @@ from itertools import combinations
 
 import numpy as np
 
-from lslm_lightning.contracts import Metric, Score, metric_label
+from lslm_lightning.contracts import Metric, Score, join_signature, metric_label, signature_parts
 from lslm_lightning.metrics.resampling import TEST_RESAMPLES
 from lslm_lightning.metrics.significance import (
     SEED,
@@ -140,12 +140,12 @@ def share_better(first: np.ndarray, second: np.ndarray, higher_is_better: bool) 
 def differing_parts(first: Score, second: Score) -> list[str]:
     """Return the reasons why two scores of one metric cannot be compared; empty if they can.
 
-    A reason is a part of the signature that differs, or a different number of examples. A signature
-    consists of parts `name:value` joined by "|". A part named in `WINDOWS` counts only if both
-    signatures have it; a part named in `FREE` never counts.
+    A reason is a part `name:value` of the signature that differs, or a different number of
+    examples. A part named in `WINDOWS` counts only if both signatures have it; a part named in
+    `FREE` never counts.
     """
     parts = [
-        dict(part.partition(":")[::2] for part in score.signature.split("|") if part)
+        dict(part.partition(":")[::2] for part in signature_parts(score.signature))
         for score in (first, second)
     ]
     names = [name for name in {**parts[0], **parts[1]} if parts[0].get(name) != parts[1].get(name)]
@@ -167,7 +167,8 @@ def comparable_signature(signature: str) -> str:
     """Return the signature without the parts named in `FREE`, which do not affect whether scores
     can be compared.
     """
-    return "|".join(part for part in signature.split("|") if part.partition(":")[0] not in FREE)
+    parts = signature_parts(signature)
+    return join_signature(part for part in parts if part.partition(":")[0] not in FREE)
 
 
 def explain_incomparable(reasons: Mapping[tuple[str, str, str], str]) -> list[str]:

@@ -64,6 +64,16 @@ class Entry:
     facts: Mapping[str, Json] = field(default_factory=dict)
 
 
+def cut_facts(n_cut: int, n_example: int, phrase: str) -> dict[str, str]:
+    """Return the fact "cut_sources" of an entry; empty if no source was truncated.
+
+    Args:
+        n_cut: number of examples whose source was truncated.
+        phrase: phrase that follows "12 of 100", see `System.cut_sources`.
+    """
+    return {"cut_sources": f"{n_cut:,} of {n_example:,} {phrase}"} if n_cut else {}
+
+
 @dataclass(frozen=True)
 class Results:
     """Contents of the report of an evaluation.
@@ -135,7 +145,7 @@ def compute_results(
         for name, found in answered.items()
         if np.isfinite(found.rows[headline]).all()
     }
-    findings = _check(examples, entries, metrics)
+    findings = check_entries(examples, entries, metrics)
     findings += beam_below_greedy(
         _searches(entries), {name: found[headline] for name, found in answered.items()}
     )
@@ -221,7 +231,7 @@ def _compare(
     ]
 
 
-def _check(
+def check_entries(
     examples: Sequence[Example], entries: Sequence[Entry], metrics: Sequence[Metric]
 ) -> list[Finding]:
     """Return the findings of the sanity checks on examples, answers and settings."""

@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lslm_lightning.contracts import Example, Metric, Prediction, Score
+from lslm_lightning.contracts import (
+    Example,
+    Metric,
+    Prediction,
+    Score,
+    join_signature,
+    signature_parts,
+)
 from lslm_lightning.files import atomic_write
 from lslm_lightning.metrics.resampling import INTERVAL_RESAMPLES
 from lslm_lightning.metrics.significance import ENOUGH, SEED, bootstrap_totals, interval
@@ -123,7 +130,7 @@ def with_signature_parts(found: Scores, metrics: Sequence[Metric], answering: st
             "tokens" (the tokenizer) is appended only for metrics that count tokens, the part
             "spelling" (of unknown words) only for the others.
     """
-    parts = [part for part in answering.split("|") if part]
+    parts = signature_parts(answering)
     kinds = {}
     for metric in metrics:
         foreign = "spelling:" if metric.counts_tokens else "tokens:"
@@ -131,7 +138,8 @@ def with_signature_parts(found: Scores, metrics: Sequence[Metric], answering: st
     return replace(
         found,
         scores=[
-            replace(s, signature="|".join([s.signature, *kinds[s.metric]])) for s in found.scores
+            replace(s, signature=join_signature([s.signature, *kinds[s.metric]]))
+            for s in found.scores
         ],
     )
 
@@ -153,18 +161,21 @@ def write_scores(
     scores: Iterable[Score],
     data: Mapping[str, str],
     findings: Iterable[Mapping[str, str]] = (),
+    facts: Mapping[str, str] | None = None,
 ) -> None:
     """Write scores to `path` as JSON, atomically; nan becomes null and infinity becomes "inf".
 
     Args:
         data: description of the scored data: "corpus", "split" and "digest".
         findings: findings of the sanity checks, each with the keys "check", "system" and "words".
+        facts: "limit" and "cut_sources" of the system, see `Entry.facts`.
     """
     written = [{name: _to_json(value) for name, value in asdict(score).items()} for score in scores]
     record = {
         "data": redacted_settings(dict(data)),
         "scores": written,
         "findings": redacted_settings(list(map(dict, findings))),
+        "facts": redacted_settings(dict(facts or {})),
     }
     text = json.dumps(record, ensure_ascii=False, indent=2, allow_nan=False)
     atomic_write(Path(path), text + "\n")

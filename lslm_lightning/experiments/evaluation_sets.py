@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
-from lslm_lightning.contracts import Example, Metric, Prediction, Score
+from lslm_lightning.contracts import Example, Metric, Prediction, Score, signature_parts
 from lslm_lightning.evaluation.evaluation_set import (
     VERSION,
     EvaluationSet,
@@ -190,7 +190,7 @@ def agreement(
         if found.metric not in then:
             continue
         before = then[found.metric]
-        if before.signature.partition("|")[0] != found.signature.partition("|")[0]:
+        if signature_parts(before.signature)[:1] != signature_parts(found.signature)[:1]:
             return False  # the number of references
         if not before.signature.startswith(found.signature) or (
             math.isnan(before.value) and math.isnan(found.value)

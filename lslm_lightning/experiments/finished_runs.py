@@ -5,7 +5,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lslm_lightning.contracts import Metric, Prediction, Score
+from lslm_lightning.contracts import Metric, Prediction, Score, join_signature, signature_parts
 from lslm_lightning.evaluation.comparison import ANSWERING
 from lslm_lightning.evaluation.results import Entry
 from lslm_lightning.evaluation.scoring import read_scores
@@ -26,6 +26,8 @@ class Finished:
 
     Args:
         data: recorded facts about the test set: corpus, split, digest.
+        facts: recorded length limit of answers and number of truncated sources, as in
+            `Entry.facts`.
         group: name shared by runs that differ only in their seed.
     """
 
@@ -34,6 +36,7 @@ class Finished:
     config: JsonObject
     scores: list[Score]
     data: dict[str, str]
+    facts: dict[str, str]
     group: str
 
     @property
@@ -70,13 +73,15 @@ def open_one(directory: RunDirectory, group: str) -> Finished:
             f"{directory.path} has no metrics.json: it was not tested; lslm test --config "
             f"{directory.config} --ckpt_path ..."
         )
-    data = json.loads(directory.metrics.read_text("utf-8")).get("data", {})
+    record = json.loads(directory.metrics.read_text("utf-8"))
+    config = read_config(directory.config)
     return Finished(
         directory.path.name,
         directory,
-        read_config(directory.config),
+        config,
         read_scores(directory.metrics),
-        data,
+        record.get("data", {}),
+        record["facts"] if "facts" in record else recorded_cuts(config, record),
         group,
     )
 
@@ -99,27 +104,27 @@ def entry(run: Finished, predictions: Sequence[Prediction]) -> Entry:
     if size:
         facts["n_parameter"] = size
     facts |= training_flops(run.directory, size)
-    facts |= recorded_cuts(run)
+    facts |= run.facts
     parts = dict.fromkeys(
         part
         for score in run.scores
-        for part in score.signature.split("|")
-        if part.split(":")[0] in ANSWERING
+        for part in signature_parts(score.signature)
+        if part.partition(":")[0] in ANSWERING
     )
     return Entry(
-        run.name, predictions, recorded=run.by_metric, signature="|".join(parts), facts=facts
+        run.name, predictions, recorded=run.by_metric, signature=join_signature(parts), facts=facts
     )
 
 
-def recorded_cuts(run: Finished) -> dict[str, str]:
-    """Return what a run recorded about truncated inputs, as far as it did.
+def recorded_cuts(config: JsonObject, record: JsonObject) -> dict[str, str]:
+    """Return the facts of a run of an earlier release, whose metrics.json does not have them: its
+    length limit from its config, and the text on truncated sources from its findings.
 
-    Returns:
-        `limit`, the run's `max_length`, and `cut_sources`, a text about the sources truncated in
-        its test.
+    Args:
+        record: content of metrics.json.
     """
-    longest = (run.config["model"].get("init_args") or {}).get("max_length")
-    found = json.loads(run.directory.metrics.read_text("utf-8")).get("findings", [])
+    longest = (config["model"].get("init_args") or {}).get("max_length")
+    found = record.get("findings", [])
     cut = [finding["words"] for finding in found if finding["check"] == "cut sources"]
     return ({"limit": f"max_length={longest}"} if longest else {}) | (
         {"cut_sources": cut[0]} if cut else {}

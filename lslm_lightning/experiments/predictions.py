@@ -15,7 +15,7 @@ from lslm_lightning.evaluation.harness import (
     merge_shards,
     read_all_predictions,
 )
-from lslm_lightning.evaluation.results import Entry
+from lslm_lightning.evaluation.results import Entry, cut_facts
 from lslm_lightning.experiments.endings import WorkError
 from lslm_lightning.experiments.failures import failure
 from lslm_lightning.experiments.prediction_files import PredictionFiles
@@ -222,23 +222,16 @@ class PredictionCollector:
             return record
         record |= {"signature": system.signature(self.mode), "facts": {}}
         try:
-            found = facts(system, predictions) | self.truncation(system)
+            found = facts(system, predictions)
+            if self.mode == "generate":
+                n_cut, phrase = system.cut_sources(self.examples)
+                found |= cut_facts(n_cut, len(self.examples), phrase)
             record["facts"] = json.loads(json.dumps(found))
         except BaseException as error:
             print(f"{name}: no facts for the report: {failure(error)}", file=sys.stderr, flush=True)
         else:
             self.files.write_record(name, record)
         return record
-
-    def truncation(self, system: System) -> dict[str, object]:
-        """Return `{"cut_sources": TEXT}`, a text that says how many sources the system truncated;
-        an empty mapping if it truncated none.
-        """
-        if self.mode != "generate":
-            return {}
-        n_cut, explanation = system.cut_sources(self.examples)
-        total = len(self.examples)
-        return {"cut_sources": f"{n_cut:,} of {total:,} {explanation}"} if n_cut else {}
 
 
 def facts(system: System, predictions: Sequence[Prediction]) -> dict[str, object]:

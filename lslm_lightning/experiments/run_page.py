@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from lslm_lightning.configuration.lightning_cli_internals import callback_of
-from lslm_lightning.contracts import Example, Metric, Prediction
+from lslm_lightning.contracts import Example, Prediction
 from lslm_lightning.evaluation.comparison import THIS
-from lslm_lightning.evaluation.predictions import read_predictions
 from lslm_lightning.experiments.invocation import command_line
 from lslm_lightning.experiments.run_evaluation import RunEvaluation
 from lslm_lightning.experiments.run_records import trained, versions
@@ -27,29 +26,21 @@ from lslm_lightning.reports.hyperparameters import hyperparameters
 from lslm_lightning.reports.trained import training_sections
 from lslm_lightning.safety.redaction import redacted_settings
 from lslm_lightning.text.tokenizer import Tokenizer
+from lslm_lightning.training.callbacks.evaluation import Tested
 from lslm_lightning.training.callbacks.progress import Reporter
 
 if TYPE_CHECKING:
     from lslm_lightning.experiments.job_cli import JobCLI
 
 
-def run_page(job: "JobCLI", evaluation: RunEvaluation, metrics: Sequence[Metric]) -> Report:
-    """Build the report of a tested run; the task adds its own sections.
-
-    Args:
-        metrics: metrics that the run was scored with.
-    """
+def run_page(job: "JobCLI", evaluation: RunEvaluation, tested: Tested) -> Report:
+    """Build the report of a tested run; the task adds its own sections."""
     directory = job.writer.directory
     data = job.datamodule
     task = job.model
-    examples = data.examples("test")
-    predictions = read_predictions(directory.predictions / "test.jsonl")
+    examples, predictions, metrics = tested
     name = directory.path.name
     results = evaluation.with_outputs(examples, predictions, metrics)
-    findings = [
-        replace(each, system=THIS) if each.system == name else each for each in results.findings
-    ]
-    results = replace(results, findings=findings)
     about = [
         model_section(
             hyperparameters(redacted_settings(job.writer.config())), task.model_info.n_parameter

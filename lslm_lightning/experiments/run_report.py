@@ -96,11 +96,12 @@ def finish_test(job: "JobCLI") -> None:
     tracker = job.writer.tracker
     test = callback_of(job.trainer, RunEvaluationCallback)
     assert test.result is not None
+    assert test.tested is not None
     if test.limited:
         evaluate_run(test.result, {}, [], "", test.findings, test.data).show(directory.path.name)
         return
     restore_model(job)
-    metrics = job.model.answering.all_metrics(job.datamodule.examples("test")[0].language)
+    metrics = test.tested.metrics
     baselines = baseline_scores(
         job.model, job.datamodule, metrics, display=reporter_of(job).display
     )
@@ -110,7 +111,7 @@ def finish_test(job: "JobCLI") -> None:
     evaluation.show(directory.path.name)
     describe_test(job, evaluation)
     tracker.log_artifact(directory.metrics)
-    write_report(run_page(job, evaluation, metrics), directory.report)
+    write_report(run_page(job, evaluation, test.tested), directory.report)
     tracker.log_artifact(directory.report)
     print(f"report {directory.report / 'index.html'}")
 

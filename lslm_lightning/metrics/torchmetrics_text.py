@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torchmetrics import text
 from torchmetrics.utilities.data import dim_zero_sum
 
-from lslm_lightning.contracts import Example, Metric, Prediction
+from lslm_lightning.contracts import Example, Metric, Prediction, join_signature
 
 LEARNED = tuple(  # need transformers; means over examples unless they weight words by idf
     getattr(text, name) for name in ("BERTScore", "InfoLM") if name in text.__all__
@@ -214,7 +214,7 @@ class _Torchmetrics(Metric):
         parts += [f"{name}:{value}" for name, value in self.computed.settings.items()]
         parts += ["reference:first"] if self.computed.reads_first_reference else []
         parts += [f"output:{self.output}"] if self.output else []
-        return "|".join([*parts, f"torchmetrics:{version('torchmetrics')}"])
+        return join_signature([*parts, f"torchmetrics:{version('torchmetrics')}"])
 
 
 def _squad_answer(

@@ -15,6 +15,8 @@ from lslm_lightning.contracts import (
     Prediction,
     Purpose,
     Scorer,
+    join_signature,
+    signature_parts,
 )
 from lslm_lightning.ngram.interpolation import fitted_weights, mixture_nats
 from lslm_lightning.runs import FoundRun
@@ -155,10 +157,10 @@ class Interpolation(Scorer):
 
         Parts are not repeated, and are in the order of the longest signature of a run.
         """
-        signatures = [task.answering.signature(mode).split("|")[1:] for task in self._tasks]
+        signatures = [signature_parts(task.answering.signature(mode)) for task in self._tasks]
         signatures.sort(key=len, reverse=True)
         parts = dict.fromkeys(part for signature in signatures for part in signature)
-        return "".join(f"|{part}" for part in parts)
+        return join_signature(["", *parts])
 
     def info(self) -> JsonObject:
         """Return the total size of all models, and their weights in the mixture as text."""

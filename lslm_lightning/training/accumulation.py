@@ -123,17 +123,14 @@ def precise(x: Tensor) -> Tensor:
     return x if x.device.type == "mps" else x.double()
 
 
-class CorpusScore(DoubleSums):
-    """Score of a metric over the examples that the processes together have answered. An example
-    that several processes answered counts once.
+class CorpusStatistics(DoubleSums):
+    """Statistics of a metric for the examples that the processes together have answered. An example
+    that several processes answered counts once. `evaluation.scoring.score` computes the score.
 
     Args:
         metric: an additive metric.
         examples: all N examples, the same on every process.
         n_statistic: number D of statistics of the metric.
-
-    Attributes:
-        statistics: statistics of each example over all processes, (N, D), set by `compute`.
     """
 
     rows: Tensor
@@ -146,7 +143,6 @@ class CorpusScore(DoubleSums):
         self.row_of = {example.id: i for i, example in enumerate(examples)}
         self.add_sum("rows", len(examples), n_statistic)
         self.add_sum("n_time", len(examples))
-        self.statistics = np.empty((0, 0))
 
     def update(self, predictions: Sequence[Prediction]) -> None:
         """Add this process's predictions for some of the examples."""
@@ -159,11 +155,10 @@ class CorpusScore(DoubleSums):
         self.rows = self.rows.index_add(0, index, rows)
         self.n_time = self.n_time.index_add(0, index, torch.ones_like(rows[:, 0]))
 
-    def compute(self) -> Tensor:
-        """Return the score, a float32 scalar; nan if a prediction lacks a value that the metric
-        needs.
+    def compute(self) -> np.ndarray:
+        """Return the statistics of each example over all processes, (N, D); nan where a prediction
+        lacks a value that the metric needs.
         """
-        self.statistics = (self.rows / self.n_time[:, None]).cpu().numpy()
-        total = self.statistics.sum(axis=0)
-        value = float("nan") if np.isnan(total).any() else self.metric.score(total)
-        return torch.tensor(value, dtype=torch.float32, device=self.rows.device)
+        # torchmetrics would make a scalar of a tensor (1, 1)
+        statistics: np.ndarray = (self.rows / self.n_time[:, None]).cpu().numpy()
+        return statistics

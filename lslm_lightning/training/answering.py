@@ -93,6 +93,12 @@ class Answering:
         """
         return [*self.task.metrics(language), *self.task.extra_metrics]
 
+    def metrics_of(self, examples: Sequence[Example]) -> list[Metric]:
+        """Return all metrics that score answers to these examples, in the language of the first
+        one; an empty list if there are no examples.
+        """
+        return self.all_metrics(examples[0].language) if examples else []
+
     @torch.no_grad()
     def predict(self, batches: Iterable[Sequence[Example]]) -> Iterator[Prediction]:
         """Yield predictions batch by batch in evaluation mode. The previous training mode is

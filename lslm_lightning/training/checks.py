@@ -96,15 +96,13 @@ def check_distinguishes(task: "Task", data: "TaskData") -> None:
     Raises:
         ValueError: the metric cannot tell the validation references apart.
     """
-    name = task.monitor.removeprefix("val/")
     examples = data.validation_examples()
-    metrics = task.answering.all_metrics(examples[0].language) if examples else []
-    metric = next((metric for metric in metrics if metric.name == name), None)
+    metric = task.validation.metrics(examples).get(task.monitor)
     if metric is None or not is_blind(metric, examples):
         return
     raise ValueError(
-        f"{name}, which selects the best checkpoint, cannot tell the validation references apart: "
-        "a wrong answer has the score of the right one. They are scored as "
+        f"{metric.name}, which selects the best checkpoint, cannot tell the validation references "
+        "apart: a wrong answer has the score of the right one. They are scored as "
         f"language={examples[0].language!r}; set data.language to the language that they are "
         "written in"
     )

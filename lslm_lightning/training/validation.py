@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
 from lightning.pytorch import Trainer
 
+from lslm_lightning.contracts import Example, Metric
 from lslm_lightning.decoding import AnySearch
 from lslm_lightning.evaluation.evaluation_set import evaluation_set
 from lslm_lightning.training.distributed.fsdp import data_share
@@ -44,9 +46,13 @@ class Validation:
         """Return the names of all values that a validation on these data may log. A metric whose
         value is undefined is not logged.
         """
-        examples = data.validation_examples()
-        metrics = self.task.answering.all_metrics(examples[0].language) if examples else []
-        return ["val/loss", *(f"val/{metric.name}" for metric in metrics)]
+        return ["val/loss", *self.metrics(data.validation_examples())]
+
+    def metrics(self, examples: Sequence[Example]) -> dict[str, Metric]:
+        """Return the metrics that score answers to these examples, by the name under which a
+        validation logs them, such as "val/bleu".
+        """
+        return {f"val/{metric.name}": metric for metric in self.task.answering.metrics_of(examples)}
 
     # Sums
 
@@ -82,9 +88,8 @@ class Validation:
         if not limit:
             return {}
         examples = data.validation_examples()
-        metrics = task.answering.all_metrics(examples[0].language) if examples else []
-        signatures = {f"val/{metric.name}": metric.signature for metric in metrics}
-        if task.monitor in signatures:
+        metric = self.metrics(examples).get(task.monitor)
+        if metric is not None:
             limits = {"min_length": task.min_length, "max_length": task.max_length}
             search = [
                 search_settings(task.validation_search or task.search),
@@ -92,7 +97,7 @@ class Validation:
                 task.answering.signature(data.mode),
             ]
             measure = {
-                "metric": f"{task.monitor} {signatures[task.monitor]}",
+                "metric": f"{task.monitor} {metric.signature}",
                 "search": " ".join(search).strip(),
             }
         else:

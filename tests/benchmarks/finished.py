@@ -38,7 +38,7 @@ class Finished:
 
     def baselines(self) -> dict[str, dict[str, float]]:
         """Scores of what needs no model: system -> metric -> value."""
-        metrics = self.task.answering.all_metrics(self.data.examples("test")[0].language)
+        metrics = self.task.answering.metrics_of(self.data.examples("test"))
         found = baseline_scores(self.task, self.data, metrics, n_resample=0)
         return {
             name: {each.metric: each.value for each in result.scores}

@@ -15,7 +15,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag
 
 from lslm_lightning.experiments import leaderboard
-from lslm_lightning.experiments.finished_runs import n_parameter
+from lslm_lightning.experiments.finished_runs import n_parameter, open_one
 from lslm_lightning.runs import RunDirectory
 from lslm_lightning.systems.checkpoint import Checkpoint
 from tasks.translation.data import TranslationData
@@ -106,6 +106,17 @@ def test_two_runs_on_one_page(lslm, two_runs, project):
     assert {row["system"]: pytest.approx(float(row["bleu"])) for row in rows} == {
         name: found["bleu"] for name, found in recorded.items()
     }
+
+
+def test_where_a_run_cuts_is_on_record_and_known_of_an_earlier_release(two_runs):
+    directory = RunDirectory(two_runs[0])
+    facts = open_one(directory, "").facts
+    cut = "10 of 10 sources were read up to max_source_length=3 tokens"
+    assert facts == {"limit": "max_length=20", "cut_sources": cut}
+    record = json.loads(directory.metrics.read_text("utf-8"))
+    assert record.pop("facts") == facts
+    directory.metrics.write_text(json.dumps(record), "utf-8")
+    assert open_one(directory, "").facts == facts
 
 
 def test_seeds_are_compared_with_the_noise_of_training(lslm, two_runs):

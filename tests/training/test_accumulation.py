@@ -11,10 +11,9 @@ import torch
 from torch import multiprocessing
 
 from lslm_lightning.contracts import Example, Prediction
-from lslm_lightning.evaluation.scoring import score
 from lslm_lightning.metrics.bleu import Bleu
 from lslm_lightning.metrics.rouge import Rouge
-from lslm_lightning.training.accumulation import CorpusScore, MeanNats, TrainingSums
+from lslm_lightning.training.accumulation import CorpusStatistics, MeanNats, TrainingSums
 from tests.training.conftest import fit, translation_task
 
 pytestmark = pytest.mark.slow
@@ -93,26 +92,25 @@ def test_the_sums_of_a_curve_are_of_all_processes(tmp_path):
     assert (sums.has_loss, float(sums.loss), int(sums.n_token)) == (False, 0.0, 0)
 
 
-def score_of(metric, *updates):
-    state = CorpusScore(metric, EXAMPLES, len(metric.statistics(EXAMPLES[0], PREDICTIONS[0])))
+def statistics_of(metric, *updates, n=None):
+    width = len(metric.statistics(EXAMPLES[0], PREDICTIONS[0]))
+    state = CorpusStatistics(metric, EXAMPLES[:n], width)
     for predictions in updates:
         state.update(predictions)
-    return float(state.compute()), state.statistics
+    return state.compute()
 
 
 @pytest.mark.parametrize("metric", [Bleu(), Rouge("L")], ids=lambda m: m.name)
 def test_an_example_counts_once_however_often_and_wherever_it_is_answered(metric, tmp_path):
-    whole = score(EXAMPLES, PREDICTIONS, [metric], n_resample=0)
-    wanted = float(np.float32(whole[metric.name].value))
-    once, rows = score_of(metric, PREDICTIONS)
-    assert once == wanted
-    assert np.array_equal(rows, whole.rows[metric.name])
-    again, rows = score_of(metric, PREDICTIONS[3:], PREDICTIONS[:4], PREDICTIONS[3:4])
-    assert again == pytest.approx(wanted, rel=1e-7)
+    wanted = metric.rows(EXAMPLES, PREDICTIONS)
+    assert np.array_equal(statistics_of(metric, PREDICTIONS), wanted)
+    assert np.array_equal(statistics_of(metric, PREDICTIONS[:1], n=1), wanted[:1])
+    again = statistics_of(metric, PREDICTIONS[3:], PREDICTIONS[:4], PREDICTIONS[3:4])
+    np.testing.assert_allclose(again, wanted, rtol=1e-7)
     # a sampler repeats the first, so that both processes have four
     shares = [PREDICTIONS[0::2], [*PREDICTIONS[1::2], PREDICTIONS[0]]]
-    found = in_two_processes(lambda rank: score_of(metric, shares[rank])[0], tmp_path)
-    assert found == [wanted] * 2
+    found = in_two_processes(lambda rank: statistics_of(metric, shares[rank]), tmp_path)
+    assert all(np.array_equal(rows, wanted) for rows in found)
 
 
 def test_states_are_no_part_of_a_checkpoint_and_keep_their_precision():

@@ -8,8 +8,10 @@ import torch
 
 from lslm_lightning.contracts import Example
 from lslm_lightning.metrics.rouge import Rouge
+from lslm_lightning.training.answering import Answering
 from lslm_lightning.training.callbacks.checkpoints import Checkpoints
 from lslm_lightning.training.checks import check_distinguishes
+from lslm_lightning.training.validation import Validation
 
 REFERENCES = {
     "ru": ["новый план", "победа команды", "дождь в городе"],
@@ -21,8 +23,13 @@ REFERENCES = {
 
 def made(language, stated):
     """A task that goes by ROUGE-L, and its validation examples."""
-    answering = SimpleNamespace(all_metrics=lambda code: [Rouge("1", code), Rouge("L", code)])
-    task = SimpleNamespace(monitor="val/rougeL", answering=answering)
+    task = SimpleNamespace(
+        monitor="val/rougeL",
+        metrics=lambda code: [Rouge("1", code), Rouge("L", code)],
+        extra_metrics=[],
+    )
+    task.answering = Answering(task)
+    task.validation = Validation(task)
     exam = [
         Example(str(i), "x", (text,), stated, stated) for i, text in enumerate(REFERENCES[language])
     ]
@@ -39,7 +46,7 @@ def test_a_metric_that_tells_no_reference_from_another_is_refused_before_trainin
 
 def test_what_is_chosen_by_loss_or_on_no_examples_is_not_tried():
     task, data = made("ru", "en")
-    check_distinguishes(SimpleNamespace(monitor="val/loss", answering=task.answering), data)
+    check_distinguishes(SimpleNamespace(monitor="val/loss", validation=task.validation), data)
     check_distinguishes(task, SimpleNamespace(validation_examples=lambda: []))
 
 

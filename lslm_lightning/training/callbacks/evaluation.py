@@ -13,8 +13,9 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from lslm_lightning.contracts import Example, Metric, Prediction, Score
 from lslm_lightning.evaluation.comparison import THIS
-from lslm_lightning.evaluation.diagnostics import Finding, cut_sources, run_checks
+from lslm_lightning.evaluation.diagnostics import Finding
 from lslm_lightning.evaluation.predictions import read_predictions, write_predictions
+from lslm_lightning.evaluation.results import Entry, check_entries, cut_facts
 from lslm_lightning.evaluation.scoring import (
     Scores,
     predictions_by_id,
@@ -26,7 +27,7 @@ from lslm_lightning.evaluation.scoring import (
 from lslm_lightning.files import atomic_write
 from lslm_lightning.runs import RunDirectory
 from lslm_lightning.tracking.tracker import Tracker
-from lslm_lightning.training.accumulation import CorpusScore
+from lslm_lightning.training.accumulation import CorpusStatistics
 from lslm_lightning.training.data import TaskData
 from lslm_lightning.training.distributed.fsdp import data_share, splits_layers
 from lslm_lightning.training.lightning_internals import data_of
@@ -81,6 +82,7 @@ class EvaluationCallback(Callback):
     ) -> None:
         self.progress = progress
         self.result: Scores | None = None
+        self.tested: Tested | None = None  # what `result` scores
         self.limited = False  # whether the last test was cut short by a setting of the Trainer
         self._answers: list[Prediction] = []
 
@@ -141,15 +143,14 @@ class EvaluationCallback(Callback):
             own_ids: ids of the examples that this process answered.
         """
         answers = predictions_by_id(examples, predictions)
-        metrics = task.answering.all_metrics(examples[0].language)
+        metrics = task.answering.metrics_of(examples)
         rows = {}
         for metric in metrics:
             if metric.is_additive:
                 width = len(metric.statistics(examples[0], answers[examples[0].id]))
-                state = CorpusScore(metric, examples, width).to(task.device)
+                state = CorpusStatistics(metric, examples, width).to(task.device)
                 state.update([answers[e.id] for e in examples if e.id in own_ids])
-                state.compute()
-                rows[metric.name] = state.statistics
+                rows[metric.name] = state.compute()
         for each in score(examples, predictions, metrics, n_resample=0, rows=rows).scores:
             if not math.isnan(each.value):
                 # as a number: a user's own callback may log one under the same name
@@ -192,7 +193,7 @@ class EvaluationCallback(Callback):
                     flush=True,
                 )
             examples = [example for example in examples if example.id in answered]
-        metrics = task.answering.all_metrics(examples[0].language)
+        metrics = task.answering.metrics_of(examples)
         result = (
             score(examples, predictions, metrics)
             if trainer.is_global_zero
@@ -202,7 +203,8 @@ class EvaluationCallback(Callback):
         for each in self.result.scores:
             if not math.isnan(each.value):
                 task.log(f"test/{each.metric}", each.value)
-        self.end_test(trainer, task, Tested(examples, predictions, metrics))
+        self.tested = Tested(examples, predictions, metrics)
+        self.end_test(trainer, task, self.tested)
 
     def on_predict_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.keep(trainer, "predict", gathered(self._answers))
@@ -257,19 +259,14 @@ class RunEvaluationCallback(EvaluationCallback):
         n_cut, phrase = task.answering.cut_sources(examples)
         if not trainer.is_global_zero:
             return
-        name = self.directory.path.name
-        cut = cut_sources(name, f"{n_cut:,} of {len(examples):,} {phrase}" if n_cut else "")
-        limits = {name: task.answering.limit}
-        self.findings = run_checks(examples, {name: predictions}, metrics, limits)
-        self.findings += [cut] if cut else []
+        limit = task.answering.limit
+        facts = ({"limit": limit} if limit else {}) | cut_facts(n_cut, len(examples), phrase)
+        entry = Entry(THIS, predictions, facts=facts)
+        self.findings = check_entries(examples, [entry], metrics)
         data = data_of(trainer)
         self.data = data.recorded("test", examples)
-        this_run = {"system": THIS}  # so that equal runs have equal records
-        findings = [
-            asdict(finding) | (this_run if finding.system == name else {})
-            for finding in self.findings
-        ]
-        write_scores(self.directory.metrics, self.scores, self.data, findings)
+        findings = map(asdict, self.findings)
+        write_scores(self.directory.metrics, self.scores, self.data, findings, facts)
         tags = {
             "corpus.test_digest": self.data["digest"],
             "corpus.test_languages": self.data["languages"],
