@@ -101,7 +101,6 @@ class SequenceToSequenceRequirements(DataRequirements):
         data = check_kind(task, data, PairData)  # type: ignore[type-abstract]  # never built
         if task.monitor != "val/loss":
             check_has_validation_score(task, data)
-        self.bind(data)
         limit = task.backbone.max_positions
         splits = [s for s in ("val", "test") if s in data.corpus.splits and limit]
         lengths = [len(ids) for split in splits for ids in task.read(data.examples(split))]
