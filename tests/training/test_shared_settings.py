@@ -27,7 +27,7 @@ def test_sources_are_cut_where_the_model_stops_reading(translation_data):
     data = translation_data(truncate=True)
     fit(translation_task(data, max_source_length=4), data)
     assert data.max_source_length == 4
-    assert data.training_rows.lengths[:, 0].max() == 4
+    assert data.encoded("train").lengths[:, 0].max() == 4
     with pytest.raises(
         ValueError, match=r"model\.max_source_length=None.* set max_source_length=256"
     ):
