@@ -40,8 +40,8 @@ class FrontEnd(ABC):
 
     @abstractmethod
     def read(self, data: bytes, name: str) -> SoundReading:
-        """Return the features (T, F) of a file: float32, on the CPU, deterministic, with at least
-        one frame.
+        """Return the features (T, F) of a file, and remarks on conversions or defects. The features
+        are float32, on the CPU, deterministic, with at least one frame.
 
         Args:
             data: bytes of the file.

@@ -10,7 +10,8 @@ from lslm_lightning.training.task import Task
 
 
 def check_batches(trainer: Namespace, data: TaskData, world: int) -> None:
-    """Refuse a `limit_train_batches` or `overfit_batches` of less than one batch, and a
+    """Refuse a `limit_train_batches` or `overfit_batches` of less than one batch, any share of an
+    epoch of unknown length, `overfit_batches` on a stream or on rows read in order, and a
     `val_check_interval` that does not fit the number of training batches.
 
     Args:

@@ -2,10 +2,11 @@
 into splits.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path, PurePosixPath
+from typing import TypeAlias
 
 from lslm_lightning.corpora.archives import bare_name, read_file, read_members
 from lslm_lightning.corpora.catalogue import CatalogueEntry, DataFile, Split
@@ -32,6 +33,9 @@ from lslm_lightning.corpora.values import Record, location_of
 from lslm_lightning.text.language_names import match_language
 from lslm_lightning.types import Json, Settings
 
+# rows of files that several splits divide, and the position of each row, by the first such split
+Divided: TypeAlias = dict[str, tuple[list[Row], list[float]]]
+
 
 def open_entry(entry: CatalogueEntry, columns: Settings, languages: Sequence[str] = ()) -> Corpus:
     """Return a catalogue entry as a corpus.
@@ -57,13 +61,14 @@ def open_entry(entry: CatalogueEntry, columns: Settings, languages: Sequence[str
         for name, split in entry.splits.items()
     }
     entry = replace(entry, splits=splits)
-    return Corpus(
+    divided: Divided = {}
+    corpus = Corpus(
         name=entry.name,
         task=entry.task,
         languages=tuple(asked) if asked else entry.languages,
         splits=tuple(entry.splits),
-        load=lambda split: _load(entry, split),
-        fingerprint=lambda split: _fingerprint(entry, split),
+        load=lambda split: _load(entry, split, divided),
+        fingerprint=lambda split: _fingerprint(entry, split, corpus.rows),
         read=lambda name: _read(entry, name),
         licence=entry.licence,
         citation=entry.citation,
@@ -73,6 +78,7 @@ def open_entry(entry: CatalogueEntry, columns: Settings, languages: Sequence[str
         sizes={name: split.rows for name, split in splits.items() if split.rows},
         join=entry.join,
     )
+    return corpus
 
 
 def _asked_for(
@@ -110,8 +116,34 @@ def _of_languages(entry: CatalogueEntry, languages: Sequence[str]) -> CatalogueE
     return replace(entry, languages=tuple(languages), splits=splits)
 
 
-def _load(entry: CatalogueEntry, name: str) -> list[Row]:
-    """Return the rows of the split `name`."""
+def _load(entry: CatalogueEntry, name: str, divided: Divided) -> list[Row]:
+    """Return the rows of the split `name`.
+
+    Args:
+        divided: rows that were read before; those of this split are added if others share its
+            files.
+    """
+    share = entry.splits[name].share
+    if share is None:
+        rows = _whole(entry, name)
+    else:
+        rows = _share(entry, name, share, divided)
+        if not rows or not rows[0][entry.required[0]]:
+            raise ValueError(
+                f"corpus {entry.name}: nothing is left for {name}, share {list(share)}; it "
+                "is too small for these shares"
+            )
+    if len(distinct := {row["id"] for row in rows}) < len(rows):
+        raise ValueError(
+            f"corpus {entry.name}: ids must be unique, but {name} has {len(distinct)} for "
+            f"{len(rows)} rows; choose another column"
+            f" for id, or set columns: {{row_id: null}}, which numbers the rows"
+        )
+    return rows
+
+
+def _whole(entry: CatalogueEntry, name: str) -> list[Row]:
+    """Return all rows in the files of the split `name`, also those outside its share."""
     split = entry.splits[name]
     required = entry.required
     records = list(_records(entry, name))
@@ -139,40 +171,33 @@ def _load(entry: CatalogueEntry, name: str) -> list[Row]:
     )
     if split.where is not None:
         rows = select_rows(rows, split.where, f"corpus {entry.name}: splits.{name}.where")
-    if split.share is not None:
-        rows = _share(rows, entry, split, split.share)
-        if not rows or not rows[0][required[0]]:
-            raise ValueError(
-                f"corpus {entry.name}: nothing is left for {name}, share {list(split.share)}; it "
-                "is too small for these shares"
-            )
-    if len(distinct := {row["id"] for row in rows}) < len(rows):
-        raise ValueError(
-            f"corpus {entry.name}: ids must be unique, but {name} has {len(distinct)} for "
-            f"{len(rows)} rows; choose another column"
-            f" for id, or set columns: {{row_id: null}}, which numbers the rows"
-        )
     return rows
 
 
 def _share(
-    rows: list[Row], entry: CatalogueEntry, split: Split, share: tuple[float, float]
+    entry: CatalogueEntry, name: str, share: tuple[float, float], divided: Divided
 ) -> list[Row]:
-    """Return the rows, or the part of each text, that belong to the fraction `share` of the split's
-    files.
+    """Return the rows, or the part of each text, that belong to the fraction `share` of the files
+    of the split `name`.
     """
     low, high = share
+    files = _unshared(entry.splits[name])
+    same = {
+        each: other.share
+        for each, other in entry.splits.items()
+        if other.share and _unshared(other) == files
+    }
+    first = next(iter(same))
+    if first not in divided:
+        rows = _whole(entry, name)
+        positions: list[float] = []
+        if entry.share_of != "characters":
+            groups = group_positions(rows, entry.share_of, entry.seed)
+            positions = without_empty_shares(groups, list(same.values()))
+        divided[first] = rows, positions
+    rows, positions = divided[first]
     if entry.share_of == "characters":
         return [characters_share(row, low, high) for row in rows]
-    same = [
-        other
-        for other in entry.splits.values()
-        if other.share and _unshared(other) == _unshared(split)
-    ]
-    positions = without_empty_shares(
-        group_positions(rows, entry.share_of, entry.seed),
-        [other.share for other in same if other.share],
-    )
     return [row for row, position in zip(rows, positions, strict=True) if low <= position < high]
 
 
@@ -261,11 +286,14 @@ def _parallel_records(
             yield Record(f"{label}:{number}", {language: record[language] for language in part})
 
 
-def _fingerprint(entry: CatalogueEntry, name: str) -> Json:
+def _fingerprint(entry: CatalogueEntry, name: str, rows_of: Callable[[str], Sequence[Row]]) -> Json:
     """Return a JSON value that determines the rows of the split `name`.
 
     It holds the checksums declared in the catalogue; the checksums of files without one, and of
     files that rows name, are computed.
+
+    Args:
+        rows_of: returns the rows of a split.
     """
     files = {file.name: file for file in entry.data_files}
     contents: list[Mapping[str, str]] = []
@@ -274,7 +302,7 @@ def _fingerprint(entry: CatalogueEntry, name: str) -> Json:
             files[file].checksums or {"sha256": cached_checksum(verified_file(entry, files[file]))}
         )
     split = entry.splits[name]
-    contents += _named_files_checksum(entry, name)
+    contents += _named_files_checksum(entry, name, rows_of)
     reading: list[Json] = [
         entry.format,
         entry.header,
@@ -295,14 +323,16 @@ def _fingerprint(entry: CatalogueEntry, name: str) -> Json:
     ]
 
 
-def _named_files_checksum(entry: CatalogueEntry, name: str) -> list[dict[str, str]]:
+def _named_files_checksum(
+    entry: CatalogueEntry, name: str, rows_of: Callable[[str], Sequence[Row]]
+) -> list[dict[str, str]]:
     """Return the checksum of the files that rows name; [] if they lie in folders that the split
     lists.
     """
     fields = FILES.intersection(entry.required)
     if not fields or any(file.endswith("/") for file in entry.split_files(name)):
         return []
-    names = sorted({str(row[field]) for row in _load(entry, name) for field in fields})
+    names = sorted({str(row[field]) for row in rows_of(name) for field in fields})
     return [
         {
             "listing": cached_listing(

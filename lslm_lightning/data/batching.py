@@ -38,7 +38,10 @@ class TokenBudget:
                 f"max_tokens={max_tokens} must be at least 1; 2048 to 8192 suit one device"
             )
         if len(lengths) == 0:
-            raise ValueError("the training split has no examples; check the corpus and max_length")
+            raise ValueError(
+                "no training example is left: check the corpus and the maximal lengths in the "
+                "config"
+            )
         self.lengths = np.asarray(lengths).reshape(len(lengths), -1)
         self.seed = seed
         rounded = _rounded(self.lengths)

@@ -249,7 +249,7 @@ class JobCLI(ExperimentCLI):
         if self.checkpoint:
             start = ResumeState.at(Path(self.checkpoint))
             if self.is_training:
-                check_resumable(start, self.datamodule, self.model, settings)
+                check_resumable(start, self.datamodule, self.model, self.tried, n)
             check_weights(start, self.model)
 
     def precision(self, given: str | int | None) -> str | int | None:

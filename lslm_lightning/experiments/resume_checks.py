@@ -1,10 +1,8 @@
 """Checks that a run can be resumed with the current settings."""
 
-from jsonargparse import Namespace
+from lightning.pytorch import Trainer
 
 from lslm_lightning.configuration.job import Job
-from lslm_lightning.configuration.tried_trainer import translated
-from lslm_lightning.experiments.preflight import n_share
 from lslm_lightning.runs.resume_state import ResumeState
 from lslm_lightning.runs.weights import check_tensors, fitting_weights, load_files, plain_weights
 from lslm_lightning.training.data import TaskData
@@ -49,12 +47,15 @@ def check_resumed_job(job: Job, started: Settings, max_steps: int) -> None:
         )
 
 
-def check_resumable(state: ResumeState, data: TaskData, task: Task, trainer: Namespace) -> None:
+def check_resumable(
+    state: ResumeState, data: TaskData, task: Task, tried: Trainer, world: int
+) -> None:
     """Refuse to resume from a checkpoint that is damaged or does not fit the current settings.
 
     Args:
         state: checkpoint to resume from.
-        trainer: Trainer settings.
+        tried: Trainer from `tried_trainer`.
+        world: number of processes that share the data.
 
     Raises:
         ValueError: the checkpoint is damaged, or is already past the end of training, or a setting
@@ -62,22 +63,16 @@ def check_resumable(state: ResumeState, data: TaskData, task: Task, trainer: Nam
     """
     state.check_intact()
     saved = state.header
-    settings = translated(
-        {
-            name: trainer[name]
-            for name in ("val_check_interval", "check_val_every_n_epoch", "overfit_batches")
-        }
-    )
-    limit = settings.get("limit_train_batches", trainer.limit_train_batches)
-    refuse_changes(saved, data.identity, n_share(trainer), trainer.accumulate_grad_batches, limit)
-    if 0 < trainer.max_steps < state.step:
+    accumulate = tried.accumulate_grad_batches
+    refuse_changes(saved, data.identity, world, accumulate, tried.limit_train_batches)
+    if 0 < tried.max_steps < state.step:
         raise ValueError(
-            f"trainer.max_steps={trainer.max_steps}, but {state.path} has done {state.step} steps "
+            f"trainer.max_steps={tried.max_steps}, but {state.path} has done {state.step} steps "
             "already: set at least as many"
         )
-    if 0 < (trainer.max_epochs or -1) < state.epoch:
+    if 0 < (tried.max_epochs or -1) < state.epoch:
         raise ValueError(
-            f"trainer.max_epochs={trainer.max_epochs}, but {state.path} has finished {state.epoch} "
+            f"trainer.max_epochs={tried.max_epochs}, but {state.path} has finished {state.epoch} "
             "epochs already: set at least as many"
         )
     if type(task).configure_optimizers is Task.configure_optimizers and "lr_schedulers" in saved:

@@ -231,5 +231,5 @@ def check_length(position: Position, n: int) -> None:
     if position.max_length is not None and n > position.max_length:
         raise ValueError(
             f"position.max_length={position.max_length} must be at least the {n} tokens of the "
-            "input; raise it, shorten the input, or use Rotary"
+            "input; raise it, shorten the input, or use Rotary or Sinusoidal"
         )

@@ -94,7 +94,9 @@ def letters_by_script(text: str) -> Counter[str]:
 
 @cache
 def script_of(character: str) -> str | None:
-    """Return the script of a letter; None for any other character."""
+    """Return the ISO 15924 code of the script of a letter, such as "Latn" or "Hani"; None for any
+    other character.
+    """
     match = _scripts().match(character)
     return match.lastgroup if match else None
 

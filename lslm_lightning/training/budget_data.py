@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 from torch.utils.data import DataLoader
@@ -33,7 +33,10 @@ class Rows(Protocol):
     def __getitem__(self, indices: Sequence[int] | np.ndarray) -> Batch: ...
 
 
-class BudgetData(TaskData):
+RowsT = TypeVar("RowsT", bound=Rows)
+
+
+class BudgetData(TaskData, Generic[RowsT]):
     """Data module that batches examples of similar length under a token budget.
 
     Args:
@@ -41,7 +44,7 @@ class BudgetData(TaskData):
             on one device.
     """
 
-    derived = (*TaskData.derived, "training_rows")
+    derived = (*TaskData.derived, "_encoded")
 
     def __init__(
         self,
@@ -67,18 +70,23 @@ class BudgetData(TaskData):
         self.max_tokens = max_tokens
 
     @abstractmethod
-    def encoded(self, split: str) -> Rows:
-        """Return the encoded examples of a split that can be trained on. The numbers of examples
-        left out or cut are stored in `counts`.
+    def encode(self, split: str) -> RowsT:
+        """Encode the examples of a split that can be trained on. The numbers of examples left out
+        or cut are stored in `counts`.
         """
 
     @cached_property
-    def training_rows(self) -> Rows:
-        """The encoded training split, computed once."""
-        return self.encoded("train")
+    def _encoded(self) -> dict[str, RowsT]:
+        return {}
+
+    def encoded(self, split: str) -> RowsT:
+        """Return the encoded examples of a split, which are computed once."""
+        if split not in self._encoded:
+            self._encoded[split] = self.encode(split)
+        return self._encoded[split]
 
     def sizes(self) -> Sizes:
-        rows = self.training_rows
+        rows = self.encoded("train")
         plan = self.plan(rows)
         batches = sorted(plan(0), key=lambda batch: len(batch) * plan.lengths[batch].max(0).sum())
         return Sizes(rows[batches[len(batches) // 2]], rows[batches[-1]], plan.__len__)
@@ -88,7 +96,7 @@ class BudgetData(TaskData):
         return TokenBudget(rows.lengths, self.max_tokens, self.seed)
 
     def train_dataloader(self) -> DataLoader:
-        rows = self.training_rows
+        rows = self.encoded("train")
         plan = self.plan(rows)
         self.counts["train_padding_share"] = plan.padding_share()
         return batch_loader(self.trainer, rows, self.stream(plan), self.num_workers)

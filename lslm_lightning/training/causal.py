@@ -55,7 +55,6 @@ class CausalRequirements(DataRequirements):
     def check(self, data: TaskData) -> None:
         task = self.task
         data = check_kind(task, data, WindowData)
-        self.bind(data)
         longest = task.backbone.max_positions
         if longest is not None and longest < task.context:
             raise ValueError(

@@ -33,7 +33,8 @@ class DataRequirements:
         """
 
     def check(self, data: TaskData) -> None:
-        """Check that the data fit the task, before any long work.
+        """Check that the data, to which `bind` has passed the settings, fit the task, before any
+        long work.
 
         Raises:
             ValueError: two settings that must agree do not, or a text is longer than the model can

@@ -39,7 +39,7 @@ class Pairs:
         )
 
 
-class PairData(BudgetData):
+class PairData(BudgetData[Pairs]):
     """Pairs of texts in batches of a token budget.
 
     Training pairs with an empty source or target are left out; an empty target is kept if
@@ -119,7 +119,7 @@ class PairData(BudgetData):
     def text_key(self) -> str:
         return "source target"
 
-    def encoded(self, split: str) -> Pairs:
+    def encode(self, split: str) -> Pairs:
         texts = [pair for row in self.rows(split) for pair in self.to_pairs(row)]
         tokenizer = self.tokenizer
         source = Ragged(

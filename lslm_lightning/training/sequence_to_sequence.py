@@ -41,7 +41,7 @@ from lslm_lightning.training.data import TaskData
 from lslm_lightning.training.data_requirements import DataRequirements
 from lslm_lightning.training.n_best import n_best_prediction
 from lslm_lightning.training.optimizer_settings import ADAMW, COSINE
-from lslm_lightning.training.pair_data import PairData, Pairs
+from lslm_lightning.training.pair_data import PairData
 from lslm_lightning.training.shared_settings import share_settings
 from lslm_lightning.training.task import LABEL_SMOOTHING, Task
 
@@ -92,16 +92,13 @@ class SequenceToSequenceRequirements(DataRequirements):
     def longest_target(self, data: TaskData) -> int | None:
         if not isinstance(data, PairData):
             return None
-        rows = data.training_rows
-        assert isinstance(rows, Pairs)
-        return int(rows.target.lengths.max(initial=0)) - 1  # without <s>
+        return int(data.encoded("train").target.lengths.max(initial=0)) - 1  # without <s>
 
     def check(self, data: TaskData) -> None:
         task = self.task
         data = check_kind(task, data, PairData)  # type: ignore[type-abstract]  # never built
         if task.monitor != "val/loss":
             check_has_validation_score(task, data)
-        self.bind(data)
         limit = task.backbone.max_positions
         splits = [s for s in ("val", "test") if s in data.corpus.splits and limit]
         lengths = [len(ids) for split in splits for ids in task.read(data.examples(split))]

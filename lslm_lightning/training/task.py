@@ -250,8 +250,7 @@ class Task(LightningModule, ABC):
         """Seed the random generator from the seed of the run and the number of the micro-batch,
         counted over all ranks. Validations and interruptions therefore do not change the training.
         """
-        completed = self.trainer.fit_loop.epoch_loop.batch_progress.total.completed
-        number = data_of(self.trainer).position(completed) + data_share(self.trainer)[0]
+        number = data_of(self.trainer).current_position() + data_share(self.trainer)[0]
         torch.manual_seed(micro_batch_seed(int(os.environ.get("PL_GLOBAL_SEED", "0")), number))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:

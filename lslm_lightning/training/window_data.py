@@ -277,7 +277,9 @@ class WindowData(TaskData):
             self._progress.record(batch)
 
     def state_dict(self) -> StateDict:
-        """Return the positions up to which all ranks have read the stream. Collective."""
+        """Return the position after the last batch that was trained on, for each sequence of the
+        stream, merged over all ranks; empty without a stream. Collective.
+        """
         if self.stream_of_texts is None:
             return {}
         return self._progress.gathered(self.trainer.world_size)

@@ -115,7 +115,7 @@ def stacked(features: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     return torch.nn.utils.rnn.pad_sequence(list(features), batch_first=True), lengths
 
 
-class SpeechData(BudgetData):
+class SpeechData(BudgetData[Recordings]):
     """Speech recognition data. A row has `audio` (the name of a file beside the corpus), `text`,
     and optionally `speaker`.
 
@@ -172,7 +172,6 @@ class SpeechData(BudgetData):
         self.given_language = language
         self.front_end: FrontEnd | None = None
         self.n_vector: VectorCount | None = None
-        self._encoded: dict[str, Recordings] = {}
         self._n_frame: dict[str, int] = {}  # by recording of an evaluation
         self._featured: dict[str, list[Tensor | str]] = {}
 
@@ -188,9 +187,8 @@ class SpeechData(BudgetData):
         if (front_end, n_vector) != (self.front_end, self.n_vector):
             self.front_end = front_end
             self.n_vector = n_vector
-            self._encoded = {}
             self._featured = {}
-            vars(self).pop("training_rows", None)
+            vars(self).pop("_encoded", None)
 
     @cached_property
     def language(self) -> str:
@@ -293,12 +291,7 @@ class SpeechData(BudgetData):
                 f"{where}{reasons[0].removeprefix(where)}{more}; repair the file{way_out}"
             )
 
-    def encoded(self, split: str) -> Recordings:
-        if split not in self._encoded:
-            self._encoded[split] = self._encode(split)
-        return self._encoded[split]
-
-    def _encode(self, split: str) -> Recordings:
+    def encode(self, split: str) -> Recordings:
         tokenizer = self.tokenizer
         examples = self.examples(split)
         features = self._featured.pop(split, None) or self.featured(split)

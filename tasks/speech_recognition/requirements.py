@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from lslm_lightning.training.checks import check_has_validation_score, check_kind
 from lslm_lightning.training.data import TaskData
 from lslm_lightning.training.data_requirements import DataRequirements
-from tasks.speech_recognition.data import Recordings, SpeechData
+from tasks.speech_recognition.data import SpeechData
 
 if TYPE_CHECKING:
     from tasks.speech_recognition.task import SpeechRecognitionTask
@@ -32,9 +32,7 @@ class SpeechRequirements(DataRequirements):
     def longest_target(self, data: TaskData) -> int | None:
         if not isinstance(data, SpeechData):
             return None
-        rows = data.training_rows
-        assert isinstance(rows, Recordings)
-        return int(rows.target.lengths.max(initial=0)) - 1  # without <s>
+        return int(data.encoded("train").target.lengths.max(initial=0)) - 1  # without <s>
 
     def check(self, data: TaskData) -> None:
         data = check_kind(self.task, data, SpeechData)

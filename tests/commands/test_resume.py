@@ -339,6 +339,14 @@ def test_a_refused_resume_leaves_the_run_as_it_was(change, words, lslm, stopped)
     assert client.get_run(run_id).info.status == status == "KILLED"
 
 
+def test_a_run_of_one_batch_starts_from_a_checkpoint_of_one(lslm, config, project):
+    given = ("run", "--config", config("pairs"), "--trainer.fast_dev_run=true")
+    assert lslm(*given, "--job.name=first").status == 0
+    last = only("first-*") / "checkpoints/last.ckpt"
+    outcome = lslm(*given, "--job.name=second", f"--ckpt_path={last}")
+    assert outcome.status == 0, outcome.err
+
+
 def test_a_resume_that_fails_before_its_first_step_can_be_resumed_without_its_settings(
     lslm, stopped
 ):

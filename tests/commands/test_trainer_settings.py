@@ -403,6 +403,14 @@ def test_overfitting_repeats_the_first_batch_and_lowers_its_loss(lslm, translati
             ["--trainer.limit_train_batches=5", "--trainer.accumulate_grad_batches=2"],
             "5 batches an epoch, which must be a multiple",
         ),
+        (
+            [
+                "--model.max_source_length=5",
+                "--data.max_source_length=9",
+                "--data.truncate=true",
+            ],
+            "model.max_source_length=5 and data.max_source_length=9 must be equal",
+        ),
         (["--trainer.strategy=ddp_spawn"], "trainer.strategy=ddp_spawn"),
         (
             ["--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.monitor=val_bleu"],

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from lslm_lightning.corpora import entries
 from lslm_lightning.corpora.column_proposals import columns_as_yaml
 from lslm_lightning.corpora.lookup import open_corpus
 from tests.corpora.conftest import PAIRS
@@ -223,6 +224,19 @@ def test_an_empty_field_is_told_with_its_line(put) -> None:
     put({"test.json": '[{"en": "a", "de": "b"},\n\n{"en": "c", "de": ""}]'}, "d")
     with pytest.raises(ValueError, match=r"^corpus d: test.json: line 3, object 2: de empty"):
         open_corpus("d").rows("test")
+
+
+def test_a_file_that_is_divided_is_read_once(put, monkeypatch) -> None:
+    put({"pairs.tsv": "en\tde\n" + "".join(f"a{i}\tb{i}\n" for i in range(60))}, ".")
+    corpus = open_corpus("pairs.tsv")
+    read = []
+    monkeypatch.setattr(
+        entries,
+        "read_file",
+        lambda path, read_file=entries.read_file: read.append(path) or read_file(path),
+    )
+    ids = [row["id"] for split in corpus.splits for row in corpus.rows(split)]
+    assert (len(ids), len(set(ids)), len(read)) == (60, 60, 1)
 
 
 def test_too_small_to_be_split(put) -> None:

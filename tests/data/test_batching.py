@@ -78,5 +78,5 @@ def test_a_stream_goes_on_where_it_stopped(n_batch, world, done):
 def test_bad_settings_are_named():
     with pytest.raises(ValueError, match="max_tokens=0"):
         TokenBudget(np.array([[1, 1]]), 0)
-    with pytest.raises(ValueError, match="no examples"):
+    with pytest.raises(ValueError, match="no training example is left"):
         TokenBudget(np.zeros((0, 2)), 10)

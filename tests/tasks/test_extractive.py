@@ -408,7 +408,7 @@ def test_task_and_data_must_fit(made, tmp_path):
     with pytest.raises(
         ValueError, match=r"model.max_source_length=300 and data.max_source_length=400"
     ):
-        task_of(data, max_source_length=300).requirements.check(made(max_source_length=400))
+        task_of(data, max_source_length=300).requirements.bind(made(max_source_length=400))
     with pytest.raises(ValueError, match="n_validation_example=0"):
         task_of(data).requirements.check(made(n_validation_example=0))
     few = {

@@ -560,7 +560,7 @@ def test_task_and_data_must_fit(made):
         with pytest.raises(
             ValueError, match=rf"model.{name}=.* and data.{name}={value} must be equal"
         ):
-            task_of(data).requirements.check(made(**{name: value}))
+            task_of(data).requirements.bind(made(**{name: value}))
     with pytest.raises(ValueError, match="n_validation_example=0"):
         task_of(data).requirements.check(made(n_validation_example=0))
     short = Transformer(32, 2, 1, 0, position=lambda *sizes: Learned(*sizes, max_length=30))

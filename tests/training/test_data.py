@@ -90,3 +90,8 @@ def test_own_code_is_that_of_classes_outside_of_the_project(translation_data):
 def test_a_negative_number_is_refused_when_the_data_are_set_up(name, translation_data):
     with pytest.raises(ValueError, match=f"^{name}=-1 must be at least 0$"):
         translation_data(**{name: -1})
+
+
+def test_the_texts_of_a_split_are_encoded_once(translation_data):
+    data = translation_data()
+    assert data.encoded("val") is data.encoded("val")

@@ -27,7 +27,7 @@ def test_sources_are_cut_where_the_model_stops_reading(translation_data):
     data = translation_data(truncate=True)
     fit(translation_task(data, max_source_length=4), data)
     assert data.max_source_length == 4
-    assert data.training_rows.lengths[:, 0].max() == 4
+    assert data.encoded("train").lengths[:, 0].max() == 4
     with pytest.raises(
         ValueError, match=r"model\.max_source_length=None.* set max_source_length=256"
     ):
@@ -63,15 +63,15 @@ def test_documents_are_read_as_far_as_the_model_reads(translation_data):
 def test_both_may_state_what_is_equal(text_data):
     data = text_data(context=16)
     with pytest.warns(FutureWarning, match=r"data\.context=16 repeats model\.context"):
-        language_task(data).requirements.check(data)
+        language_task(data).requirements.bind(data)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        language_task(data).requirements.check(text_data(context=None))
+        language_task(data).requirements.bind(text_data(context=None))
 
 
 def test_what_differs_is_refused_by_name(text_data):
     data = text_data(context=32)
     with pytest.raises(ValueError, match=r"model\.context=16 and data\.context=32 must be equal"):
-        language_task(data).requirements.check(data)
+        language_task(data).requirements.bind(data)
     with pytest.raises(ValueError, match=r"must be equal"):
         fit(language_task(data), data)

@@ -138,7 +138,7 @@ def _parameter(argument: ast.arg, default: ast.expr | None, lines: list[bytes]) 
 
 
 def _text(node: ast.expr, lines: list[bytes]) -> str:
-    """Return the source text of an expression on one line.
+    """Return the source text of an expression as one line.
 
     Args:
         lines: lines of the source in UTF-8, the encoding in which `ast` counts columns.

@@ -53,7 +53,7 @@ class SpanWindows:
         )
 
 
-class SpanData(QuestionData, BudgetData):
+class SpanData(QuestionData, BudgetData[SpanWindows]):
     """Questions with passages that are read in windows, for extractive question answering.
 
     The target of a window is the answer if the window contains all of it, otherwise no answer.
@@ -74,7 +74,7 @@ class SpanData(QuestionData, BudgetData):
         language: as in `GenerativeData`.
     """
 
-    derived = (*BudgetData.derived, "reader", "_windows")
+    derived = (*BudgetData.derived, "reader")
 
     def __init__(
         self,
@@ -122,10 +122,6 @@ class SpanData(QuestionData, BudgetData):
         self.overlap_features = overlap_features is not False
         self.whole_words = whole_words is not False
 
-    @cached_property
-    def _windows(self) -> dict[str, SpanWindows]:
-        return {}
-
     @property
     def reading(self) -> WindowSizes:
         """Sizes of the windows in which passages are read."""
@@ -142,15 +138,7 @@ class SpanData(QuestionData, BudgetData):
         self.reading.check(reader.frame)
         return reader
 
-    def encoded(self, split: str) -> SpanWindows:
-        """Return the windows of the split. They are cached, since computing their features takes
-        long.
-        """
-        if split not in self._windows:
-            self._windows[split] = self._encode(split)
-        return self._windows[split]
-
-    def _encode(self, split: str) -> SpanWindows:
+    def encode(self, split: str) -> SpanWindows:
         questions = self.examples(split)
         whole = [question for question in questions if question.asked and question.passage.strip()]
         rows = []

@@ -103,7 +103,6 @@ class SpanRequirements(DataRequirements):
         task = self.task
         data = check_kind(task, data, SpanData)
         check_has_validation_score(task, data)
-        self.bind(data)
         networks = {
             "backbone": task.backbone,
             "flow.modelling": getattr(task.flow, "modelling", None),

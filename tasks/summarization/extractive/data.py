@@ -132,7 +132,7 @@ class Documents:
         return batch_of(ids, lengths, chosen, self.pad_id)
 
 
-class ExtractiveData(DocumentData, BudgetData):
+class ExtractiveData(DocumentData, BudgetData[Documents]):
     """Documents with their best extracts: at most `k` sentences, chosen by ROUGE
     (`metrics.extraction`).
 
@@ -208,7 +208,7 @@ class ExtractiveData(DocumentData, BudgetData):
     def text_key(self) -> str:
         return "source target"
 
-    def encoded(self, split: str) -> Documents:
+    def encode(self, split: str) -> Documents:
         examples = self.examples(split)
         documents = [split_sentences(e.source, e.source_language) for e in examples]
         best = chosen_once(

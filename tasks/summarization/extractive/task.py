@@ -84,7 +84,6 @@ class ExtractiveRequirements(DataRequirements):
         data = check_kind(task, data, ExtractiveData)
         check_has_validation_score(task, data)
         longest = task.max_source_length
-        self.bind(data)
         for name, network in (
             ("backbone", task.backbone),
             ("sentence_backbone", task.sentence_backbone),
