@@ -13,8 +13,8 @@ from jsonargparse import Namespace
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from lslm_lightning.configuration.allowance import TRUST, allowance
-from lslm_lightning.configuration.config_files import check_files
 from lslm_lightning.configuration.errors import explain
+from lslm_lightning.configuration.given_settings import check_given
 from lslm_lightning.configuration.hidden_settings import check_secrets, revealed
 from lslm_lightning.configuration.job import TRAINER_DEFAULTS, Job, JobTrainer, task_name
 from lslm_lightning.configuration.lightning_cli_internals import HookedCLI, UnabbreviatedParser
@@ -210,8 +210,7 @@ def checked_arguments(
     silence_library_logs()
     with allowance(arguments, resumed):
         try:
-            check_files(arguments)
-            check_secrets(arguments)
+            check_secrets(arguments, check_given(arguments).configs)
         except ValueError as error:
             raise SettingsError(str(error)) from None
         yield [argument for argument in arguments if argument != TRUST]
