@@ -105,8 +105,8 @@ def _checked_file(path: Path, known: Sequence[str]) -> Json:
             f"{'empty' if config is None else type(config).__name__}"
         )
     if dotted := next((key for key in config if known and "." in str(key)), None):
-        outer, _, inner = str(dotted).partition(".")
-        raise ValueError(f"config {path}: {dotted!r} has a dot; write {inner} below {outer}")
+        outer, _, name = str(dotted).partition(".")
+        raise ValueError(f"config {path}: {dotted!r} has a dot; write {name} below {outer}")
     return config
 
 
