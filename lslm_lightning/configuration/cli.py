@@ -13,8 +13,8 @@ from jsonargparse import Namespace
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from lslm_lightning.configuration.allowance import TRUST, allowance
-from lslm_lightning.configuration.config_files import check_files
 from lslm_lightning.configuration.errors import explain
+from lslm_lightning.configuration.given_settings import check_given
 from lslm_lightning.configuration.hidden_settings import check_secrets, revealed
 from lslm_lightning.configuration.job import TRAINER_DEFAULTS, Job, JobTrainer, task_name
 from lslm_lightning.configuration.lightning_cli_internals import HookedCLI, UnabbreviatedParser
@@ -163,19 +163,23 @@ class ExperimentCLI(HookedCLI):
                 check_trust(self.settings[name])
         check_magnitudes(self.settings)
 
-    def dumped(self, skip_default: bool = False) -> str:
-        """Return the settings of the subcommand as YAML.
+    def dumped(self, skip_default: bool = False) -> JsonObject:
+        """Return the settings of the subcommand as in config.yaml, without the config files'
+        names.
 
         Args:
             skip_default: leave out settings that have their default value.
         """
-        return self.subcommand_parser().dump(
+        text = self.subcommand_parser().dump(
             without_enums(self.settings),
             skip_none=False,
             skip_default=skip_default,
             skip_link_targets=True,
             format="yaml",
         )
+        config: JsonObject = parse_yaml(text)
+        config.pop("config", None)
+        return config
 
 
 class SettingsReader(ExperimentCLI):
@@ -210,8 +214,7 @@ def checked_arguments(
     silence_library_logs()
     with allowance(arguments, resumed):
         try:
-            check_files(arguments)
-            check_secrets(arguments)
+            check_secrets(arguments, check_given(arguments).configs)
         except ValueError as error:
             raise SettingsError(str(error)) from None
         yield [argument for argument in arguments if argument != TRUST]
@@ -229,10 +232,7 @@ def read_settings(arguments: Sequence[str]) -> JsonObject:
         ValueError: a config names a class that is not trusted.
     """
     with checked_arguments(arguments) as checked:
-        reader = SettingsReader(checked)
-    config: JsonObject = parse_yaml(reader.dumped())
-    config.pop("config", None)
-    return config
+        return SettingsReader(checked).dumped()
 
 
 def without_enums(settings: Namespace) -> Namespace:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
-from difflib import get_close_matches
 from pathlib import Path
 
 import yaml
@@ -22,25 +21,27 @@ FILES: ContextVar[tuple[Path, ...]] = ContextVar("FILES", default=())  # of the 
 SUFFIXES = (".yaml", ".yml", ".json")
 
 
-def check_files(argv: Sequence[str], known: Sequence[str] = TOP) -> None:
-    """Check every config file and every YAML value on a command line before the parser reads them.
+def check_files(argv: Sequence[str], known: Sequence[str] = TOP) -> dict[str, Json]:
+    """Check every config file and every YAML value on a command line before the parser reads them,
+    and return the contents of the config files by their paths as given.
 
     The parser's own messages would not name the file and the line.
 
     Args:
         argv: arguments of the command.
-        known: keys allowed at the top level of a config; empty to allow all.
+        known: keys of a config, for messages; if empty, dots are allowed in them.
 
     Raises:
-        ValueError: a file is missing, is not UTF-8 or YAML, or has an unknown key at its top level;
-            or some YAML contains a key twice, or another type where text is required.
+        ValueError: a file is missing, is not UTF-8 or YAML, or has no keys, or one with a dot; or
+            some YAML contains a key twice, or another type where text is required.
     """
     given = option_values(argv)
     add_working_directory([value for _, value in given])
     files: list[Path] = []
+    configs: dict[str, Json] = {}
     for name, value in given:
         if name == "config":
-            _check_file(Path(value), known)
+            configs[value] = _checked_file(Path(value), known)
             files.append(Path(value))
         elif value.endswith(SUFFIXES) and Path(value).is_file():
             yaml_of(Path(value))
@@ -48,6 +49,7 @@ def check_files(argv: Sequence[str], known: Sequence[str] = TOP) -> None:
         elif value.lstrip().startswith(("{", "[")):
             _check_inline(name, value)
     FILES.set(tuple(files))
+    return configs
 
 
 def _check_inline(option: str, value: str) -> None:
@@ -86,11 +88,11 @@ def yaml_of(path: Path, loader: type = ParserLoader) -> Json:
     return content
 
 
-def _check_file(path: Path, known: Sequence[str]) -> None:
-    """Check that a config file is readable YAML and has only known keys at its top level.
+def _checked_file(path: Path, known: Sequence[str]) -> Json:
+    """Return the content of a config file, which must be readable YAML with keys.
 
     Args:
-        known: keys allowed at the top level; empty to allow all.
+        known: keys of a config, for messages; if empty, dots are allowed in them.
     """
     config = yaml_of(path)
     for value in nested_texts(config):
@@ -102,11 +104,10 @@ def _check_file(path: Path, known: Sequence[str]) -> None:
             f"config {path} must hold {keys}, but is "
             f"{'empty' if config is None else type(config).__name__}"
         )
-    for key in config:
-        if known and key not in known:
-            near = get_close_matches(str(key), known, 1)
-            other = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
-            raise ValueError(f"config {path}: {key!r} is not known at the top; {other}")
+    if dotted := next((key for key in config if known and "." in str(key)), None):
+        outer, _, name = str(dotted).partition(".")
+        raise ValueError(f"config {path}: {dotted!r} has a dot; write {name} below {outer}")
+    return config
 
 
 def nested_texts(value: object) -> Iterator[str]:

@@ -49,19 +49,24 @@ class Given:
         self.known = known
         self.classes = dict(FIXED)  # of each setting that is a class, its import path
         self.values: JsonObject = {}
+        self.configs: Mapping[str, Json] = {}  # contents of the config files, by path as given
 
-    def take_arguments(self, arguments: Sequence[str]) -> None:
+    def take_arguments(self, arguments: Sequence[str], configs: Mapping[str, Json]) -> None:
         """Check and collect all settings of a command line, including its config files.
+
+        Args:
+            configs: result of `check_files`.
 
         Raises:
             ValueError: a setting or a class does not exist; the message suggests the most similar
                 one.
         """
+        self.configs = configs
         for option in long_options(arguments):
             if option.name == "config":
                 if option.value is None:
                     raise ValueError("--config needs the name of a file: --config FILE")
-                self.take("", yaml_of(Path(option.value)), f"config {option.value}: ")
+                self.take("", configs[option.value], f"config {option.value}: ")
             elif not option.name.endswith("help"):
                 self.take_option(option.name, option.value)
 
@@ -177,7 +182,7 @@ class Given:
         """
         if not setting:
             known: Sequence[str] | None = [*self.known, *also]
-            path = ""
+            path = "" if also else "a config"
         else:
             path = self.class_at(setting)
             settings = settings_of(path) if path else None
@@ -265,9 +270,8 @@ def check_given(arguments: Sequence[str], known: Sequence[str] = TOP) -> Given:
         SettingsError: a setting, class or file does not exist.
     """
     try:
-        check_files(arguments, known)
         given = Given(known)
-        given.take_arguments(arguments)
+        given.take_arguments(arguments, check_files(arguments, known))
         return given
     except ValueError as error:
         refuse(str(error))

@@ -1,6 +1,6 @@
 """Secrets that are hidden in a run's config.yaml, and their restoration for the parser."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import takewhile
 from pathlib import Path
 
@@ -8,28 +8,27 @@ from lslm_lightning.long_options import long_options
 from lslm_lightning.runs.directory import RunDirectory
 from lslm_lightning.runs.hidden_settings import Keys, reveal
 from lslm_lightning.safety.redaction import MASK
-from lslm_lightning.text.yaml_files import ParserLoader, dump_yaml, parse_yaml, read_yaml
+from lslm_lightning.text.yaml_files import ParserLoader, dump_yaml, parse_yaml
 from lslm_lightning.types import Json
 
 
-def check_secrets(argv: Sequence[str]) -> None:
+def check_secrets(argv: Sequence[str], configs: Mapping[str, Json]) -> None:
     """Refuse configs whose hidden secrets are neither in the run's secrets.json nor among the
     arguments.
+
+    Args:
+        configs: contents of the config files, which are modified, by their paths.
 
     Raises:
         ValueError: secrets are missing; the message names the settings.
     """
-    options = [*long_options(argv)]
-    given = {without_init_args(option.name) for option in options}
-    for option in options:
-        path = Path(option.value or "")
-        if option.name != "config" or not path.is_file():
-            continue
-        config = read_yaml(path, loader=ParserLoader)
-        hidden = [without_init_args(".".join(map(str, keys))) for keys in unknown_in(config, path)]
-        if lacking := dict.fromkeys(f"--{name}" for name in hidden if name not in given):
+    given = {without_init_args(option.name) for option in long_options(argv)}
+    for name, config in configs.items():
+        missing = unknown_in(config, Path(name))
+        hidden = [without_init_args(".".join(map(str, keys))) for keys in missing]
+        if lacking := dict.fromkeys(f"--{each}" for each in hidden if each not in given):
             raise ValueError(
-                f"{path} hides secrets that are not on this disk; give each by its option: "
+                f"{name} hides secrets that are not on this disk; give each by its option: "
                 f"{', '.join(lacking)}"
             )
 

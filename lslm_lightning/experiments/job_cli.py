@@ -136,9 +136,7 @@ class JobCLI(ExperimentCLI):
     def before_instantiate_classes(self) -> None:
         """Check settings, devices, output folder and MLflow before anything that takes long."""
         self.began = time.time()
-        job = self.job
         resumed = self.state.resumed
-        self.state.job = job
         name = chosen_name(self, self.state.arguments, resumed is not None)
         self.writer = RunWriter(self, self.state, name)
         self.check_settings()
@@ -148,8 +146,8 @@ class JobCLI(ExperimentCLI):
             for setting, value in ONE_PASS.items():
                 trainer[setting] = value
             self.settings["job"]["minutes"] = None
-            job.minutes = None
             check_one_process(task.__name__, trainer)
+        self.state.job = job = self.job
         if (message := apply_launcher_env(trainer)) and not process_rank():
             print(message, flush=True)
         if resumed:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from lslm_lightning.configuration.subcommands import TRAINING
 from lslm_lightning.exit_status import DONE
+from lslm_lightning.long_options import long_options
 from lslm_lightning.safety.redaction import redacted_arguments
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 OTHERWISE = ("max_", "devices", "num_nodes", "strategy", "accumulate_grad_batches", "enable_")
 # options whose change leaves the curves as they would have been
-SAME_CURVES = ("--config", *(f"--trainer.{name}" for name in OTHERWISE))
+SAME_CURVES = ("config", *(f"trainer.{name}" for name in OTHERWISE))
 STATE = "LSLM_RESUME_FROM"  # tells the processes of one job from which checkpoint they resume
 
 
@@ -108,8 +109,8 @@ def train_on(
     if STATE not in os.environ:  # otherwise this is one of several processes
         os.environ[STATE] = last_state(directory, anew)
     state = os.environ[STATE]
-    options = [each for each in changes if each.startswith("--")]
-    if altered := [each for each in options if not each.startswith(SAME_CURVES)]:
+    options = long_options(changes)
+    if altered := [changes[i] for name, _, i, _ in options if not name.startswith(SAME_CURVES)]:
         given = " ".join(redacted_arguments(altered))
         print(
             f"metrics already logged are kept; changing {given} affects new steps only", flush=True

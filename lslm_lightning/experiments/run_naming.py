@@ -5,6 +5,7 @@ from contextlib import redirect_stderr
 from io import StringIO
 
 from lslm_lightning.configuration.cli import ExperimentCLI
+from lslm_lightning.long_options import long_options
 from lslm_lightning.runs.names import run_name, stem_of, typed_settings
 from lslm_lightning.types import JsonObject
 
@@ -19,7 +20,7 @@ def chosen_name(cli: ExperimentCLI, arguments: Sequence[str], is_resumed: bool) 
         is_resumed: whether a run is resumed, which keeps its name.
     """
     given = cli.job.name
-    is_typed = any(argument.startswith("--job.name") for argument in arguments)
+    is_typed = any(option.name == "job.name" for option in long_options(arguments))
     if is_resumed or (given and is_typed):
         return given or cli.subcommand
     configs = cli.settings.get("config") or []

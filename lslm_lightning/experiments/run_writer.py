@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping
+from copy import deepcopy
 
 from jsonargparse import Namespace
 
@@ -13,7 +14,6 @@ from lslm_lightning.reports.description import describe
 from lslm_lightning.run_files import CONFIG
 from lslm_lightning.runs import RunDirectory
 from lslm_lightning.runs.own_runs import register_run
-from lslm_lightning.text.yaml_files import parse_yaml
 from lslm_lightning.tracking.parameters import short_parameters
 from lslm_lightning.tracking.tracker import Tracker
 from lslm_lightning.types import JsonObject
@@ -34,7 +34,7 @@ class RunWriter:
         self.cli = cli
         self.state = state
         self.name = name
-        self.dumped: tuple[Namespace, str] | None = None  # settings, and what they are as YAML
+        self.dumped: tuple[Namespace, JsonObject] | None = None  # settings, and what is written
 
     @property
     def directory(self) -> RunDirectory:
@@ -73,23 +73,26 @@ class RunWriter:
         """
         config = self.config()
         try:
-            changed: JsonObject = parse_yaml(self.cli.dumped(skip_default=True))
+            changed = self.with_decided(self.cli.dumped(skip_default=True))
         except Exception:  # a class whose defaults cannot be told: then all settings are shown
             log.debug("the defaults are not known", exc_info=True)
             changed = config
-        changed.pop("config", None)
         backbone = (changed.get("model", {}).get("init_args") or {}).get("backbone")
         # which a resumed run's config.yaml has
         for name in getattr(self.cli.model.backbone, "resolved_config", None) or {}:
             if isinstance(backbone, dict):
                 (backbone.get("init_args") or {}).pop(name, None)
+        return short_parameters(config, changed)
+
+    def with_decided(self, config: JsonObject) -> JsonObject:
+        """Return settings with those of the task that the data decided."""
         if self.cli.model.requirements.decided:
-            model = changed.setdefault("model", {})
+            model = config.setdefault("model", {})
             model["init_args"] = {
                 **(model.get("init_args") or {}),
                 **self.cli.model.requirements.decided,
             }
-        return short_parameters(config, changed)
+        return config
 
     def config(self, n_step: int | None = None) -> JsonObject:
         """Return the whole configuration of the run, as written to config.yaml.
@@ -100,13 +103,10 @@ class RunWriter:
         settings = without_enums(self.cli.settings)
         if self.dumped is None or self.dumped[0] != settings:
             self.dumped = settings, self.cli.dumped()
-        config: JsonObject = parse_yaml(self.dumped[1])
-        config.pop("config", None)
+        config = self.with_decided(deepcopy(self.dumped[1]))
         config["job"] |= {"name": self.name, "parent": None}
         if resolved := getattr(self.cli.model.backbone, "resolved_config", None):
             config["model"]["init_args"]["backbone"]["init_args"] |= resolved
-        if self.cli.model.requirements.decided:
-            config["model"]["init_args"] |= self.cli.model.requirements.decided
         if n_step is not None:
             config["trainer"]["max_steps"] = n_step
             config["job"] |= {

@@ -18,7 +18,9 @@ from lslm_lightning.experiments.invocation import command_arguments, command_lin
 from lslm_lightning.experiments.run_evaluation import digest_line
 from lslm_lightning.files import atomic_write
 from lslm_lightning.reports.description import describe, score_table
-from lslm_lightning.reports.formatting import number
+from lslm_lightning.reports.formatting import decimals, number
+from lslm_lightning.reports.scores import heading_of
+from lslm_lightning.reports.terminal import show_conclusion
 from lslm_lightning.run_files import CONFIG, METRICS
 from lslm_lightning.runs import RunDirectory
 from lslm_lightning.runs.config import read_config
@@ -122,6 +124,7 @@ def run_seeds(n: int, first: int, parent: RunDirectory, tracker: Tracker) -> Non
     summary = summarize(trained.scores)
     text = json.dumps({"seeds": n, "summary": summary}, indent=1)
     atomic_write(parent.metrics, text + "\n")
+    show_conclusion([conclusion_on_seeds(trained, summary)])
     show(summary, n, tracker)
     if trained.data:
         print(digest_line(trained.data))
@@ -206,11 +209,33 @@ def describe_seeds(trained: TrainedSeeds, summary: Mapping[str, Summary], tracke
     tracker.set_description(
         describe(
             score_table(seed_scores(summary, first_scores)),
+            lead=f"**{sentence}**" if (sentence := conclusion_on_seeds(trained, summary)) else "",
             facts={"Test": digest_line(data)},
             command=command_line(),
             links=run_links(tracker, {CONFIG: CONFIG}),
         )
     )
+
+
+def conclusion_on_seeds(trained: TrainedSeeds, summary: Mapping[str, Summary]) -> str:
+    """Return the sentence "BLEU 31.2 over 3 seeds (30.9 to 31.5)" on the headline metric; "" for
+    fewer than two scores.
+
+    Args:
+        summary: result of `summarize`.
+    """
+    for child in trained.children.values():
+        headline = child.beginning.get("tags", {}).get("headline", "").rpartition("/")[2]
+        if headline in summary and len(summary[headline]["values"]) > 1:
+            row = summary[headline]
+            values = row["values"].values()
+            places = decimals(values)
+            low, mean, high = (number(x, places) for x in (min(values), row["mean"], max(values)))
+            score = next(each for each in read_scores(child.metrics) if each.metric == headline)
+            unit = f" {shown}" if (shown := heading_of(score).shown_unit) else ""
+            name = metric_label(headline)
+            return f"{name} {mean}{unit} over {len(values)} seeds ({low} to {high})"
+    return ""
 
 
 def newest(parent: RunDirectory, name: str) -> RunDirectory | None:

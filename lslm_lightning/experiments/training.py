@@ -1,7 +1,6 @@
 """Training, validation, test and prediction jobs, from their arguments to their end."""
 
 import os
-import re
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -18,6 +17,7 @@ from lslm_lightning.experiments.endings import EndStatus, WorkError, attach_sugg
 from lslm_lightning.experiments.invocation import command_line
 from lslm_lightning.experiments.job_cli import JobCLI
 from lslm_lightning.experiments.job_state import JobState
+from lslm_lightning.long_options import long_options
 from lslm_lightning.runs import RunDirectory
 from lslm_lightning.training.cores import THREADS
 from lslm_lightning.training.distributed.launch import (
@@ -44,8 +44,11 @@ def perform(
     """
     is_child = follow_parent()
     with checked_arguments(argv, resumed) as checked:
-        arguments = [re.sub(r"^--seeds(?==|$)", "--job.seeds", argument) for argument in checked]
-        state = JobState(arguments, resumed, handles_signals)
+        for option in long_options(checked):
+            if option.name == "seeds":
+                i = option.position
+                checked[i] = checked[i].replace("--seeds", "--job.seeds", 1)
+        state = JobState(checked, resumed, handles_signals)
         run_job(state, is_child)
     assert state.directory is not None
     return state.directory

@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import NamedTuple
 
-from lslm_lightning.configuration.config_files import yaml_of
+from lslm_lightning.configuration.config_files import check_files, yaml_of
 from lslm_lightning.configuration.given_settings import Given, refuse
 from lslm_lightning.evaluation.evaluation_set import EvaluationSet
 from lslm_lightning.exit_status import SettingsError
@@ -174,7 +174,7 @@ def check_settings(config: str, settings: Sequence[str]) -> None:
                     continue
                 if all(isinstance(key, str) for key in part):
                     given.take("", part, f"{config}: {where}: ")
-            given.take_arguments(settings)
+            given.take_arguments(settings, check_files(settings))
             given.check_paths("run")
     except ValueError as error:
         refuse(str(error))

@@ -5,6 +5,7 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from lslm_lightning.long_options import long_options
 from lslm_lightning.runs.directory import as_name
 from lslm_lightning.safety.redaction import redacted_arguments, redacted_settings
 from lslm_lightning.types import Json, Settings
@@ -87,14 +88,8 @@ def typed_settings(arguments: Sequence[str]) -> dict[str, str]:
     Settings such as `job.name` or `trainer.logger`, which do not define it, are left out.
     """
     found: dict[str, str] = {}
-    for i, word in enumerate(arguments):
-        if not re.match(r"--\w", word):
-            continue
-        name, equals, value = word[2:].partition("=")
-        if not equals and i + 1 < len(arguments):
-            following = arguments[i + 1]
-            value = "" if re.match(r"--\w", following) else following
-        found[name.removesuffix("+").removesuffix(".class_path")] = value
+    for option in long_options(arguments):
+        found[option.name.removesuffix("+").removesuffix(".class_path")] = option.value or ""
     return {name: value for name, value in found.items() if not INCIDENTAL.fullmatch(name)}
 
 

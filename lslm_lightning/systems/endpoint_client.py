@@ -35,6 +35,10 @@ if TYPE_CHECKING:
     from lslm_lightning.systems.deadline import DeadlineClient
 
 logger = logging.getLogger(__name__)
+FOREIGN = (
+    "the reply is not built as this API's replies are; does base_url name an OpenAI-compatible "
+    "server?"
+)
 BROKEN_REPLIES = 5  # to one question, before it is given up
 LONGEST_PAUSE = 8.0  # seconds before a request is sent again, where the server names none
 # Errors of the HTTP library, in any version, for a request that did not reach the server
@@ -221,7 +225,7 @@ class EndpointClient:
             try:
                 began = time.perf_counter()
                 content = self._send(request.payload)
-                with known_shapes():
+                with known_shapes(FOREIGN):
                     body = read_body(content)
                     limit = request.most_output or len(json.dumps(body))
                     used = read_usage(body, request.most_input, limit)

@@ -61,17 +61,16 @@ WRONG_SHAPE = (AttributeError, IndexError, KeyError, TypeError, RecursionError)
 
 
 @contextmanager
-def known_shapes() -> Iterator[None]:
-    """Inside the context, turn errors of reading JSON with an unexpected structure into
-    ValueError.
+def known_shapes(message: str) -> Iterator[None]:
+    """Inside the context, turn errors of reading JSON with an unexpected structure into ValueError.
+
+    Args:
+        message: message of the ValueError; the error is added to it.
     """
     try:
         yield
     except WRONG_SHAPE as error:
-        raise ValueError(
-            f"the reply is not built as this API's replies are ({type(error).__name__}: {error}); "
-            "does base_url name an OpenAI-compatible server?"
-        ) from None
+        raise ValueError(f"{message} ({type(error).__name__}: {error})") from None
 
 
 class Problem(NamedTuple):

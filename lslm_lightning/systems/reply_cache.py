@@ -135,7 +135,7 @@ def check_cached(cached: Json) -> None:
     if not isinstance(cached, dict):
         raise ValueError(f"a {type(cached).__name__} and no object")
     if "refused" in cached:
-        with known_shapes():
+        with known_shapes("refused is no list of refusals"):
             for message, parameter, code, status in cached["refused"]:
                 known = isinstance(parameter, str | None) and isinstance(status, int)
                 if not known or not isinstance(message + code, str):

@@ -291,9 +291,11 @@ def parse_yaml(text: str, loader: type = ConfigLoader) -> Json:
     """
     try:
         value = yaml.load(text, Loader=loader)
-    except (ValueError, TypeError, OverflowError) as error:  # of PyYAML's constructors
+    # of PyYAML's constructors
+    except (ValueError, TypeError, OverflowError, LookupError, AttributeError) as error:
         raise yaml.YAMLError(
-            f"a number, date or other value cannot be read ({error}); quote it if it is text"
+            f"a value is not of the type that its form or tag says ({error}); quote it if it is "
+            "text, and remove its tag"
         ) from None
     if not issubclass(loader, CatalogueLoader):
         value = renamed(value)

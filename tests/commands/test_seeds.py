@@ -46,6 +46,8 @@ def test_seeds_are_children_of_one_parent(translation, lslm, origin, project, mo
     assert {r.info.status for r in found} == {"FINISHED"}
     mean = sum(c.data.metrics["test/chrf"] for c in children) / 2
     assert parent.data.metrics["test/chrf"] == pytest.approx(mean, abs=1e-6)
+    sentence = next(line for line in outcome.out.splitlines() if " over 2 seeds (" in line)
+    assert f"**{sentence}**" in parent.data.tags["mlflow.note.content"]
 
     configs = [
         yaml.safe_load(path.read_text())

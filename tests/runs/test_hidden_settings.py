@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from lslm_lightning.configuration.config_files import check_files
 from lslm_lightning.configuration.hidden_settings import check_secrets, revealed
 from lslm_lightning.runs import RunDirectory
 from lslm_lightning.runs.config import read_config
@@ -72,15 +73,20 @@ def test_no_character_of_the_command_breaks_config(tmp_path, character):
     assert read_config(tmp_path / "config.yaml") == {"model": {"class_path": "a.B"}}
 
 
+def check(words: list[str]) -> None:
+    """Check the secrets of the config files among the arguments of a command."""
+    check_secrets(words, check_files(words))
+
+
 def test_a_command_that_parses_it_gets_the_values(run):
-    check_secrets(["run", "--config", str(run.config), "--x=1"])
+    check(["run", "--config", str(run.config), "--x=1"])
     assert parsed(run.config) == CONFIG
 
 
 def test_a_link_to_it_has_the_secrets_beside_the_file(run, tmp_path_factory):
     link = tmp_path_factory.mktemp("other") / "mine.yaml"
     link.symlink_to(run.config)
-    check_secrets(["run", f"--config={link}"])
+    check(["run", f"--config={link}"])
     assert parsed(link) == CONFIG
 
 
@@ -94,8 +100,8 @@ def test_a_secret_that_is_not_there_is_asked_for_by_name(tmp_path):
     for config in (run.config, copy):
         for words in (["--config", str(config)], [f"-c{config}"], [f"--config={config}"]):
             with pytest.raises(ValueError, match=r"its option: --model\.api_key, --model\.x$"):
-                check_secrets(["run", *words])
-            check_secrets(["run", *words, "--model.api_key=other", "--model.init_args.x", "[]"])
+                check(["run", *words])
+            check(["run", *words, "--model.api_key=other", "--model.init_args.x", "[]"])
         assert parsed(config) == {"model": {"class_path": "a.B", "init_args": {"n": 1}}}
 
 
@@ -159,7 +165,7 @@ def test_a_password_that_is_a_common_word_breaks_no_run(tmp_path, monkeypatch):
 def test_asterisks_of_the_user_are_no_secret(tmp_path):
     run = RunDirectory(tmp_path)
     run.config.write_text("model: {class_path: a.B, init_args: {mark: a***b}}\n")
-    check_secrets(["run", "--config", str(run.config)])
+    check(["run", "--config", str(run.config)])
     assert parsed(run.config)["model"]["init_args"] == {"mark": "a***b"}
 
 

@@ -334,7 +334,7 @@ def test_whatever_comes_is_a_reply_or_a_reason(content, streamed):
     """Never a traceback."""
     content = f"data: {json.dumps(content)}\n\ndata: [DONE]" if streamed else content
     try:
-        with known_shapes():
+        with known_shapes("the reply is none"):
             body = read_body(content)
             read_usage(body, 1, 1)
             assert isinstance(read_reply(body)["text"], str)

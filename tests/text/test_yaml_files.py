@@ -1,6 +1,7 @@
 """YAML says what it seems to say, or is refused by line."""
 
 import json
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,8 @@ import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from lslm_lightning.configuration.config_files import check_files
+from lslm_lightning.runs.parser import load_for_parser
 from lslm_lightning.text.yaml_files import (
     CatalogueLoader,
     ConfigLoader,
@@ -246,5 +249,33 @@ def test_many_short_aliases_are_read():
 def test_a_scalar_that_is_not_what_its_tag_says(value, tmp_path):
     path = tmp_path / "a.yaml"
     path.write_text(f"a: {value}")
-    with pytest.raises(ValueError, match=r"a\.yaml is not YAML: a value cannot be read"):
+    with pytest.raises(ValueError, match=r"a\.yaml is not YAML: a value is not of the type"):
         read_yaml(path)
+
+
+TAGS = ("int", "float", "bool", "null", "timestamp", "binary", "set", "omap", "pairs")
+
+
+@pytest.mark.parametrize("tag", TAGS)
+@pytest.mark.parametrize("content", ["x", "''", "é", "2024-99-99", "[1]", "{a: 1}"])
+def test_a_value_is_of_its_tag_or_refused_in_one_line(tag, content, tmp_path):
+    """In configs, catalogues, and values on the command line."""
+    text = f"a: !!{tag} {content}"
+    for loader in LOADERS:
+        try:
+            parse_yaml(text, loader)
+        except yaml.YAMLError:
+            (tmp_path / "a.yaml").write_text(text)
+            with pytest.raises(ValueError, match=r"a\.yaml") as told:
+                read_yaml(tmp_path / "a.yaml", loader=loader)
+            assert "\n" not in str(told.value)
+    with suppress(yaml.YAMLError):
+        load_for_parser(f"!!{tag} {content}")
+    with suppress(ValueError):
+        check_files(["--a", f"{{{text}}}"])
+
+
+@pytest.mark.parametrize(("tag", "content"), [("bool", "x"), ("timestamp", "x"), ("int", "''")])
+def test_what_is_not_of_its_tag_has_a_way_out(tag, content):
+    with pytest.raises(yaml.YAMLError, match=r"not of the type .* remove its tag"):
+        parse_yaml(f"a: !!{tag} {content}", ParserLoader)
