@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from html.parser import HTMLParser
 from itertools import product
 from pathlib import Path
@@ -171,6 +172,32 @@ def test_other_messages_are_in_the_source() -> None:
     for message in others:
         for part in message.split("…"):
             assert part.strip(" :;") in source, message
+
+
+# Output of Python
+
+PYTHON = re.compile(r"^```python\n(.*?)^```\n(?:\n```text\n(.*?)^```)?", re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", [page for page in PAGES if page.startswith("concepts/")])
+def test_python_of_concepts_prints_what_is_shown(page: str, capsys: pytest.CaptureFixture) -> None:
+    names: dict[str, object] = {}
+    with torch_printing():
+        for code, shown in PYTHON.findall(source_of(f"docs/en/{page}")):
+            exec(code, names)
+            assert capsys.readouterr().out == shown, code
+
+
+@contextmanager
+def torch_printing() -> Iterator[None]:
+    """Restore PyTorch's options of printing, which examples set."""
+    import torch
+
+    try:
+        yield
+    finally:
+        torch.set_printoptions(profile="default")
 
 
 # The built site

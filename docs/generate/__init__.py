@@ -13,6 +13,7 @@ from docs.generate import (
     commands,
     configs,
     documents,
+    figures,
     metrics,
     python_api,
     run_files,
@@ -27,8 +28,10 @@ TEXTS: dict[str, Callable[..., str]] = {
     "contents": configs.contents,
     "corpora": configs.corpora,
     "corpus-keys": configs.corpus_keys,
+    "diagram": figures.diagram,
     "document": documents.document,
     "fields": run_files.fields,
+    "masks": figures.masks,
     "metrics": metrics.metrics,
     "python": python_api.members,
     "python-results": python_api.results,
@@ -39,6 +42,9 @@ TEXTS: dict[str, Callable[..., str]] = {
     "settings-block": settings.block,
     "signature-keys": metrics.signature_keys,
     "signatures": metrics.signatures,
+    "size-figure": figures.size_figure,
+    "sweep-figure": figures.sweep_figure,
+    "sweep-table": benchmarks.sweep_table,
 }
 
 

@@ -25,20 +25,31 @@ def tables(*names: str) -> str:
 
 
 def section(name: str) -> str:
-    """Return the section of one benchmark.
-
-    Raises:
-        ValueError: it has no record.
-    """
-    path = RESULTS / f"{name}.json"
-    if not path.is_file():
-        raise ValueError(f"{path.relative_to(ROOT)} does not exist: a page names it")
-    record = Record(path)
+    """Return the section of one benchmark: what it measures, a table, hardware and command."""
+    record = recorded(name)
     parts = [f"### {name}", plain(about(name))]
     for made in TABLES.get(name, (all_numbers,)):
         headings, rows = made(record.figures)
         parts.append(table(headings, rows, numbers=len(headings) - 1))
     return "\n\n".join([*parts, caption(name, record)])
+
+
+def sweep_table(name: str) -> str:
+    """Return the table of a sweep alone."""
+    headings, rows = sweep(recorded(name).figures)
+    return table(headings, rows, numbers=len(headings) - 1)
+
+
+def recorded(name: str) -> Record:
+    """Return the record of a benchmark.
+
+    Raises:
+        ValueError: it has none.
+    """
+    path = RESULTS / f"{name}.json"
+    if not path.is_file():
+        raise ValueError(f"{path.relative_to(ROOT)} does not exist: a page names it")
+    return Record(path)
 
 
 def about(name: str) -> str:
