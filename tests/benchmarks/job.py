@@ -73,7 +73,7 @@ def lslm(
             text=True,
             errors="replace",
         ) as process:
-            for line in process.stdout:
+            for line in process.stdout or ():
                 print(f"    {line}", end="", flush=True)
                 if line.startswith("run "):
                     directories.append(RunDirectory(Path(line.removeprefix("run ").strip())))
