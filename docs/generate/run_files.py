@@ -19,10 +19,10 @@ def paths() -> str:
     root = Path("RUN")
     rows = []
     for name, member in vars(RunDirectory).items():
-        if not isinstance(member, property) or name.startswith("_"):
+        if not isinstance(member, property) or not member.fget or name.startswith("_"):
             continue
-        value = member.fget(RunDirectory(root)) if member.fget else None
-        if isinstance(value, Path):
+        if member.fget.__annotations__["return"] is Path:
+            value = member.fget(RunDirectory(root))
             about = (member.__doc__ or "").strip()
             folder = "" if value.suffix else "/"
             rows.append((code(f"{value.relative_to(root)}{folder}"), plain(opened(about))))
