@@ -23,6 +23,7 @@ OUR_PACKAGES = (
     "torch",
     "builtins",
     "abc",
+    "typing",
 )
 RATE_PREFIX = "lr-"  # how names begin that a LearningRateMonitor makes from the optimizer's
 

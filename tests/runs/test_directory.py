@@ -125,5 +125,5 @@ def test_a_config_without_a_command_is_of_lslm_run(tmp_path: Path) -> None:
     run.config.write_text("job: {name: it's}\nmodel: {class_path: a.B}\n")
     assert run.command == ""
     assert command_of(run) == "run"
-    finished = Finished("a", run, read_config(run.config), [], {}, "a")
+    finished = Finished("a", run, read_config(run.config), [], {}, {}, "a")
     assert not config_text(finished).startswith("#")
