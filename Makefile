@@ -23,7 +23,7 @@ test: $(READY) ## the test suite (LSLM_DATA=folder adds the tests on real corpor
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --durations 10
 
 test-fast: $(READY) ## the unit tests: no processes, no browser, no training
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow and not distributed and not browser"
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --dist worksteal -m "not slow and not distributed and not browser"
 
 lint: $(READY) ## ruff check, ruff format and mypy
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/python -m mypy

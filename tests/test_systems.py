@@ -108,6 +108,7 @@ def taken_for_granted(source: str) -> list[str]:
     return [name for name in found if f'"{asked_as.get(last[name], last[name])}"' not in source]
 
 
+@pytest.mark.slow
 def test_what_other_systems_lack_is_asked_for() -> None:
     files = [*(HOME / "lslm_lightning").rglob("*.py"), *(HOME / "tasks").rglob("*.py")]
     found = {

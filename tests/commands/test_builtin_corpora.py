@@ -6,6 +6,8 @@ import pytest
 
 from lslm_lightning.corpora.builtin import cldr
 
+pytestmark = pytest.mark.slow
+
 CONFIG = Path(__file__).parents[2] / "configs/translation/cldr_demo.yaml"
 
 

@@ -24,6 +24,8 @@ from lslm_lightning.text.recipes import Characters
 from tasks.translation.data import TranslationData
 from tasks.translation.task import TranslationTask
 
+pytestmark = pytest.mark.slow
+
 ROWS = [
     ("red cat", "红猫", "rote Katze"),
     ("one dog", "一狗", "ein Hund"),
@@ -101,7 +103,6 @@ def sets(rows: list[list]) -> list[str]:
     return [row[-1] for row in rows]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("releases", [(NEW, NEW), (OLD, NEW), (NEW, OLD), (OLD, OLD)])
 @pytest.mark.parametrize(("source", "target"), [("en", "de"), ("zh", "en"), ("de", "zh")])
 def test_directions_of_one_corpus_do_not_compare(corpus, releases, source, target):
@@ -139,7 +140,6 @@ def test_a_part_of_the_test_set_is_another(corpus, release):
     assert "Pairs by BLEU" in words
 
 
-@pytest.mark.slow
 def test_the_same_rows_from_another_format_compare_with_other_ids(corpus, project):
     """Ids of the file of lines are those of other rows in the parallel text: pairing goes by
     position.
@@ -266,7 +266,6 @@ def test_two_unknown_sets_are_two(corpus):
     assert "Pairs by" not in words
 
 
-@pytest.mark.slow
 def test_a_pattern_names_a_run_in_the_terminal_and_on_the_page(corpus, capsys):
     for path in (
         made("first-1", OLD, corpus),

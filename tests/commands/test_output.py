@@ -95,6 +95,7 @@ def test_what_an_encoding_lacks_is_spelled_out(environment, work, tmp_path):
     assert (tmp_path / "done").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "shell",
     [

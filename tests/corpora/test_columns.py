@@ -200,6 +200,7 @@ def test_what_is_not_found_is_refused_with_the_words_to_add(
     assert set(fields) <= set(open_corpus("d", proposal, languages, fields).rows("train")[0])
 
 
+@pytest.mark.slow
 def test_columns_that_are_given_are_laid_over_those_found(put) -> None:
     put({"train.csv": "article,summary\na,b\n"}, "d")
     assert open_corpus("d", {"document": "article"}, fields=SUMMARIES).rows("train")[0][

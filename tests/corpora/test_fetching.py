@@ -17,6 +17,8 @@ from lslm_lightning.corpora.lookup import open_corpus
 from tests.corpora.conftest import PAIRS, sha256
 from tests.corpora.test_archives import make_tar, make_zip
 
+pytestmark = pytest.mark.slow
+
 SUMS = {name: sha256(text) for name, text in PAIRS.items()}
 
 

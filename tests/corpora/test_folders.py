@@ -103,6 +103,7 @@ def test_the_checksum_of_a_folder_is_that_of_what_it_was_packed_from(put, alone:
     )
 
 
+@pytest.mark.slow
 def test_names_of_recordings_must_say_what_is_said(put, describe) -> None:
     put({"recordings/seven.wav": "a"}, "data/pets")
     describe(**DIGITS | {"files": {}}, splits=SPLITS)

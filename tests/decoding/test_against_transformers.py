@@ -7,6 +7,8 @@ from torch import Tensor
 from lslm_lightning.decoding import Beam, Greedy, Sampling
 from tests.decoding.network import END, answers
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def _seeded():

@@ -22,6 +22,8 @@ from lslm_lightning.systems.replies import Problem, ProblemError, read_pause
 from tests.support.openai_server import KEY, Raw
 from tests.support.waiting import PATIENCE
 
+pytestmark = pytest.mark.slow
+
 EXAMPLES = [Example(str(i), f"source {i}", ("reference",), question=f"问题 {i}") for i in range(6)]
 ANSWERS = {e.id: f"{e.question}!" for e in EXAMPLES}
 
@@ -602,7 +604,6 @@ DAMAGED = [
 ]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("kept", DAMAGED, ids=range(len(DAMAGED)))
 def test_a_damaged_reply_in_the_cache_is_passed_over_and_named(provider, kept, caplog):
     before = answers(endpoint(provider), EXAMPLES[:2])

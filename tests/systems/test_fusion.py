@@ -30,6 +30,8 @@ from lslm_lightning.training.task import Task
 from tasks.language_modeling.ngram import NgramTask
 from tasks.language_modeling.task import LanguageModelingTask
 
+pytestmark = pytest.mark.slow
+
 TEXTS = ["cat", "cat", "cat", "cap", "bat"]
 QUESTION = [Example("1", "?at", ("cat",))]
 

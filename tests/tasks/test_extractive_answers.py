@@ -39,6 +39,8 @@ from tasks.question_answering.extractive.windows import AnswerWindowBatch, Passa
 from tests.support import question_corpus
 from tests.training.conftest import assert_resumes_exactly, fit
 
+pytestmark = pytest.mark.slow
+
 SMALL = {"max_length": 40, "stride": 8, "max_question_length": 10}
 BACKBONES = {
     "transformer": lambda: (
@@ -315,7 +317,6 @@ def test_nothing_to_choose_from_is_learned_without_harm(made):
     assert all(torch.isfinite(p.grad).all() for p in task.parameters() if p.grad is not None)
 
 
-@pytest.mark.slow
 def test_a_judge_says_the_same_of_all_windows_and_places_tell_them_apart(made):
     """A passage of several windows, the answer in one: the others learn that it is not there."""
 
@@ -363,7 +364,6 @@ def test_words_that_are_not_seen_keep_their_hints(made):
     )
 
 
-@pytest.mark.slow
 @everyone
 def test_a_batch_is_learned_by_heart(made, backbone):
     data = made()
@@ -414,7 +414,6 @@ def test_places_are_found_in_order():
     assert pad.tolist() == [[False, False, False], [False, True, True]]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("backbone", "language"),
     [("transformer", "en"), ("lstm", "zh"), ("bidaf", "en"), ("judged", "zh")],
@@ -574,7 +573,6 @@ def test_task_and_data_must_fit(made):
 # Runs
 
 
-@pytest.mark.slow
 def test_straight_equals_stopped_and_resumed_bit_for_bit(made, tmp_path):
     def parts():
         torch.manual_seed(0)
@@ -587,7 +585,6 @@ def test_straight_equals_stopped_and_resumed_bit_for_bit(made, tmp_path):
     assert_resumes_exactly(parts, tmp_path, 7)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("backbone", ["transformer", "bidaf, judged"])
 def test_a_step_in_shapes_alone(made, backbone):
     """What `lslm plan` needs."""

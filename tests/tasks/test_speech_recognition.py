@@ -257,6 +257,7 @@ def test_recordings_without_a_word_are_left_out_by_name(made, capsys):
     assert data.counts["train_empty_left_out"] == 7
 
 
+@pytest.mark.slow
 def test_the_digest_covers_the_recordings(made, tmp_path):
     before = made().digest("train"), made().digest("test")
     (tmp_path / "spoken/train/3.wav").write_bytes(wav(tones("dddd")))

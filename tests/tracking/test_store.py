@@ -55,6 +55,7 @@ def test_nobody_listens(project: Path) -> None:
     assert f"***@127.0.0.1:{port}" in text
 
 
+@pytest.mark.slow
 def test_nobody_answers(project: Path, silent: int) -> None:
     text = refusal(f"http://me:top%2Dsecret@127.0.0.1:{silent}")
     assert "top" not in text

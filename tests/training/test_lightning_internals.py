@@ -38,6 +38,7 @@ def test_a_trainer_has_the_private_attributes() -> None:
             part = getattr(part, name)
 
 
+@pytest.mark.slow
 def test_no_other_file_of_ours_uses_private_names_of_loops_or_strategies() -> None:
     package = Path(lslm_lightning.__file__).parent
     names = {name for _, name in PRIVATE_NAMES} | {

@@ -15,6 +15,8 @@ from lslm_lightning.training.sequence_to_sequence import SequenceToSequenceTask
 from tasks.language_modeling.task import LanguageModelingTask
 from tests.training.conftest import copies_of_tasks
 
+pytestmark = pytest.mark.slow
+
 
 class Machine:
     """A clock that goes on by what each kind of step takes, in seconds, and notes the steps.

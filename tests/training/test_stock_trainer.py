@@ -15,6 +15,8 @@ from lslm_lightning.training.callbacks.progress import Reporter
 from tasks.translation.data import TranslationData
 from tasks.translation.task import TranslationTask
 
+pytestmark = pytest.mark.slow
+
 BASE_LR = 0.01
 
 
