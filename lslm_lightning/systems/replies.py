@@ -62,10 +62,8 @@ WRONG_SHAPE = (AttributeError, IndexError, KeyError, TypeError, RecursionError)
 
 @contextmanager
 def known_shapes(message: str) -> Iterator[None]:
-    """Inside the context, turn errors of reading JSON with an unexpected structure into ValueError.
-
-    Args:
-        message: message of the ValueError; the error is added to it.
+    """Inside the context, turn errors of reading JSON with an unexpected structure into a
+    ValueError with `message` and the error.
     """
     try:
         yield
