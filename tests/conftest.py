@@ -49,7 +49,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True)
 def own_records(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Records of this user for the tests alone; no secret of one test is hidden in another."""
+    """Records of this user for the tests alone; no secret of one test is hidden in another, and
+    texts are in English whatever the locale.
+    """
+    monkeypatch.setenv("LSLM_LANG", "en")
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.getbasetemp() / "state"))
     KNOWN.forget()
 

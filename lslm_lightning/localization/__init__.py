@@ -1,0 +1,20 @@
+"""Languages of the interface: help, messages and reports in English or Chinese.
+
+All texts are written in English where they are made, and that is what records keep: files, MLflow,
+JSON, CSV and exceptions never depend on the language. A text is translated where a person reads it:
+when a command prints it, or when a report is rendered.
+"""
+
+from lslm_lightning.localization.catalogue import COMMANDS, MESSAGES, REPORTS, SETTINGS, translated
+from lslm_lightning.localization.language import CHINESE, ENGLISH, interface_language
+
+__all__ = [
+    "CHINESE",
+    "COMMANDS",
+    "ENGLISH",
+    "MESSAGES",
+    "REPORTS",
+    "SETTINGS",
+    "interface_language",
+    "translated",
+]
