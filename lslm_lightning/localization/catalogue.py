@@ -31,7 +31,7 @@ class Template(NamedTuple):
     """Entry whose English has fields; texts that lack its longest literal do not fit."""
 
     literal: str
-    pattern: re.Pattern[str]
+    text: str
     translation: str
 
 
@@ -48,7 +48,7 @@ class Catalogue:
         self.templates = [
             Template(
                 max(FIELD.sub("\0", text).split("\0"), key=len),
-                template_pattern(text, entries[text]),
+                text,
                 entries[text],
             )
             for text in templates
@@ -88,7 +88,7 @@ class Catalogue:
         for template in self.templates:
             if template.literal not in text:
                 continue
-            if match := template.pattern.fullmatch(text):
+            if match := template_pattern(template.text, template.translation).fullmatch(text):
                 values = match.groupdict()
 
                 def value_of(field: re.Match[str], values: dict[str, str] = values) -> str:
@@ -104,6 +104,7 @@ def n_literal(template: str) -> int:
     return len(FIELD.sub("", template))
 
 
+@cache
 def template_pattern(template: str, translation: str) -> re.Pattern[str]:
     """Return the regular expression of the texts that a template stands for. A field that occurs
     again stands for the same text.
