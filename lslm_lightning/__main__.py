@@ -130,6 +130,7 @@ def run(argv: list[str]) -> int:
         )
         return 2
     from lslm_lightning.commands.exit_status import exit_status_of
+    from lslm_lightning.configuration.example_configs import with_example_configs
     from lslm_lightning.configuration.pipes import copy_pipes
     from lslm_lightning.configuration.renamed_arguments import renamed_arguments
     from lslm_lightning.experiments.endings import suggest_command
@@ -147,7 +148,7 @@ def run(argv: list[str]) -> int:
         if given[0] in CONFIGURED and (text := help_on_class(given)):
             print(text)
             return 0
-        arguments = renamed_arguments(copy_pipes(given))
+        arguments = renamed_arguments(with_example_configs(copy_pipes(given)))
         if arguments != given and sys.argv[1:] == argv:  # with which other processes are started
             sys.argv[1:] = arguments
         again = "" if is_silent else f"To start again: {command_line(arguments)}"
