@@ -1,4 +1,5 @@
 """The `lslm` command: runs one of its subcommands and imports only what that subcommand needs."""
+# PYTHON_ARGCOMPLETE_OK
 
 import os
 import sys
@@ -65,6 +66,8 @@ USAGE = """usage: lslm COMMAND [OPTIONS]      (lslm COMMAND --help says more)
                                                                                   configuration,
                                                                                   defaults included
 
+Completion with TAB in bash or zsh: eval "$(register-python-argcomplete lslm)"
+
 Exit status: 0 done, 1 the work failed (the reason in one line; --debug shows where), 2 wrong
 arguments, 130 interrupted. Version {version}."""
 
@@ -90,6 +93,10 @@ def main(argv: list[str] | None = None) -> int:
     Args:
         argv: command-line arguments; None for those of this process.
     """
+    if "_ARGCOMPLETE" in os.environ:  # a shell asks how to complete a command line
+        from lslm_lightning.completion import complete
+
+        complete(COMMANDS)
     try:
         # Imported here: before `leave_working_directory` a file json.py of that directory would be.
         from lslm_lightning.safety.output import protect_output

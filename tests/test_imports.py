@@ -71,6 +71,7 @@ LAYERS: dict[str, set[str]] = {
     "systems": {"runs", "contracts", "text", "metrics", "decoding", "corpora", "ngram", "safety"},
     "reports": {"evaluation", "metrics", "contracts", "text", "safety"},
     "commands": EVERYTHING,
+    "completion": EVERYTHING,
     "__main__": EVERYTHING,
     "__init__": {"runs", "evaluation", "experiments"},
 }
