@@ -11,10 +11,11 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check
 
 # PyPI's torch brings several GB of CUDA on Linux. TORCH=cpu installs PyTorch's CPU build instead, and everything else from PyPI.
 ifeq ($(TORCH),cpu)
-CPU_TORCH := $(PIP) --no-deps --index-url https://download.pytorch.org/whl/cpu torch==$(shell sed -n 's/^torch==//p' constraints.txt) &&
+export TORCH_INDEX := https://download.pytorch.org/whl/cpu
+CPU_TORCH := $(PIP) --no-deps --index-url $(TORCH_INDEX) torch==$(shell sed -n 's/^torch==//p' constraints.txt) &&
 endif
 
-.PHONY: demo test test-fast lint docs bench bench-faults bench-gpu help
+.PHONY: demo test test-fast lint docs wheel bench bench-faults bench-gpu help
 
 demo: $(READY) ## the three tasks on built-in corpora: three trained, scored, reported runs in minutes
 	@$(BIN)/lslm demo
@@ -30,6 +31,9 @@ lint: $(READY) ## ruff check, ruff format and mypy
 
 docs: $(READY) ## the documentation site in English and Chinese, in docs/_build; a warning is an error
 	@$(BIN)/python -m docs
+
+wheel: $(READY) ## the wheel, installed in a fresh environment and used in an empty folder; minutes
+	@$(BIN)/python -m tests.wheel
 
 bench: $(READY) ## quality and speed against other implementations, hours (ONLY=name for one; needs LSLM_DATA)
 	@$(BIN)/python -m tests.benchmarks $(ONLY)

@@ -1,4 +1,5 @@
 """The `lslm` command: runs one of its subcommands and imports only what that subcommand needs."""
+# PYTHON_ARGCOMPLETE_OK
 
 import os
 import sys
@@ -65,6 +66,8 @@ USAGE = """usage: lslm COMMAND [OPTIONS]      (lslm COMMAND --help says more)
                                                                                   configuration,
                                                                                   defaults included
 
+Completion with TAB in bash or zsh: eval "$(register-python-argcomplete lslm)"
+
 Exit status: 0 done, 1 the work failed (the reason in one line; --debug shows where), 2 wrong
 arguments, 130 interrupted. Version {version}."""
 
@@ -90,6 +93,10 @@ def main(argv: list[str] | None = None) -> int:
     Args:
         argv: command-line arguments; None for those of this process.
     """
+    if "_ARGCOMPLETE" in os.environ:  # a shell asks how to complete a command line
+        from lslm_lightning.completion import complete
+
+        complete(COMMANDS)
     try:
         # Imported here: before `leave_working_directory` a file json.py of that directory would be.
         from lslm_lightning.safety.output import protect_output
@@ -130,6 +137,7 @@ def run(argv: list[str]) -> int:
         )
         return 2
     from lslm_lightning.commands.exit_status import exit_status_of
+    from lslm_lightning.configuration.example_configs import with_example_configs
     from lslm_lightning.configuration.pipes import copy_pipes
     from lslm_lightning.configuration.renamed_arguments import renamed_arguments
     from lslm_lightning.experiments.endings import suggest_command
@@ -147,7 +155,7 @@ def run(argv: list[str]) -> int:
         if given[0] in CONFIGURED and (text := help_on_class(given)):
             print(text)
             return 0
-        arguments = renamed_arguments(copy_pipes(given))
+        arguments = renamed_arguments(with_example_configs(copy_pipes(given)))
         if arguments != given and sys.argv[1:] == argv:  # with which other processes are started
             sys.argv[1:] = arguments
         again = "" if is_silent else f"To start again: {command_line(arguments)}"

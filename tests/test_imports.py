@@ -11,6 +11,7 @@ FOUNDATION = (
     "files",
     "run_files",
     "exit_status",
+    "extras",
     "localization",
     "long_options",
     "renamed",
@@ -21,6 +22,7 @@ LAYERS: dict[str, set[str]] = {
     "files": set(),
     "run_files": set(),
     "exit_status": set(),
+    "extras": set(),
     "localization": set(),
     "long_options": set(),
     "types": set(),
@@ -69,6 +71,7 @@ LAYERS: dict[str, set[str]] = {
     "systems": {"runs", "contracts", "text", "metrics", "decoding", "corpora", "ngram", "safety"},
     "reports": {"evaluation", "metrics", "contracts", "text", "safety"},
     "commands": EVERYTHING,
+    "completion": EVERYTHING,
     "__main__": EVERYTHING,
     "__init__": {"runs", "evaluation", "experiments"},
 }

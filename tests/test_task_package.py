@@ -1,7 +1,6 @@
 """Both names of the package of tasks mean the same classes, in a checkout and in a wheel."""
 
 import os
-import shutil
 import subprocess
 import sys
 import zipfile
@@ -14,6 +13,7 @@ import pytest
 from lslm_lightning.runs.trust import only_trusted, resolve
 from lslm_lightning.task_package import ALIAS, INSTALLED
 from tests.support.waiting import PATIENCE
+from tests.support.wheels import copy_tree, files_of_wheel
 
 ROOT = Path(__file__).parents[1]
 CONFIG = ROOT / "configs/translation/cldr_demo.yaml"
@@ -43,11 +43,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with what the wheel installs."""
     pytest.importorskip("setuptools")
     folder = tmp_path_factory.mktemp("wheel")
-    tree = folder / "tree"
-    for name in ("lslm_lightning", "tasks"):
-        shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, tree)
+    tree = copy_tree(folder / "tree")
     build = "from setuptools import build_meta; build_meta.build_wheel('..')"
     done = subprocess.run([sys.executable, "-c", build], cwd=tree, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -88,10 +84,8 @@ def test_a_wheel_claims_two_names(wheel: Path) -> None:
     assert names == {"lslm_lightning", "lslm_tasks"}
     [top_level] = wheel.glob("*.dist-info/top_level.txt")
     assert set(top_level.read_text().split()) == names
-    assert (wheel / "lslm_lightning/py.typed").is_file()
-    tasks = sorted(path.relative_to(ROOT / "tasks") for path in (ROOT / "tasks").rglob("*.py"))
-    there = wheel / "lslm_tasks"
-    assert sorted(path.relative_to(there) for path in there.rglob("*.py")) == tasks
+    files = {path.relative_to(wheel).as_posix() for path in wheel.rglob("*") if path.is_file()}
+    assert {file for file in files if ".dist-info/" not in file} == {*files_of_wheel()}
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 import io
 from typing import NamedTuple
 
+from lslm_lightning.audio.sound_files import import_soundfile
 from lslm_lightning.audio.waveform import Waveform
 
 MP3_RATES_HZ = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
@@ -25,7 +26,7 @@ def encodings(rate_hz: int) -> list[Encoding]:
     """Return the formats that can be written at a sample rate on this machine, lossless ones
     first.
     """
-    import soundfile
+    soundfile = import_soundfile()
 
     return (
         [FLAC, MP3]
@@ -36,7 +37,7 @@ def encodings(rate_hz: int) -> list[Encoding]:
 
 def encoded(waveform: Waveform, encoding: Encoding) -> bytes:
     """Return a waveform as the bytes of a sound file with one channel."""
-    import soundfile
+    soundfile = import_soundfile()
 
     file = io.BytesIO()
     samples = waveform.samples.clamp(-1, 1).numpy()

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from lslm_lightning.audio.containers import TruncatedError, repaired
+from lslm_lightning.audio.sound_files import import_soundfile
 from lslm_lightning.safety.limits import max_unpacked, too_large
 
 FULL_SCALE = 1 - 2.0**-15  # the greatest value of 16 bits
@@ -66,7 +67,7 @@ def decode(data: bytes, name: str, n_byte: int) -> DecodedSound:
         soundfile.LibsndfileError: the bytes are not audio, or they are damaged.
         ValueError: there are more frames than a file of this size may have.
     """
-    import soundfile
+    soundfile = import_soundfile()
 
     limit = max_unpacked(n_byte)
     with soundfile.SoundFile(Seekable(data)) as file:
@@ -101,8 +102,9 @@ def read_audio(data: bytes, name: str, sample_rate_hz: int) -> Waveform:
         ValueError: the file is empty, truncated or not audio, or it has no samples or samples that
             are not finite; the message is one line with the name of the file.
     """
-    import soundfile
     from scipy.signal import resample_poly
+
+    soundfile = import_soundfile()
 
     if not data:
         raise ValueError(f"{name} is empty, not audio")

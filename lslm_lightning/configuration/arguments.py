@@ -8,6 +8,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TypeAlias, cast
 
+from lslm_lightning.configuration.example_configs import with_example_configs
 from lslm_lightning.configuration.pipes import FOLDER
 from lslm_lightning.configuration.renamed_arguments import renamed_arguments
 from lslm_lightning.safety.user_files import write_settings
@@ -44,7 +45,7 @@ def config_arguments(config: Config, settings: SettingValues | None = None) -> I
                 write_settings(path, dump_yaml(json.loads(json.dumps(each, default=str))))
                 arguments += ["--config", str(path)]
             elif isinstance(each, str | PathLike):
-                arguments += ["--config", str(each)]
+                arguments += with_example_configs(["--config", str(each)])
             else:
                 raise TypeError(
                     f"config must be the path of a YAML file or a mapping, but is {each!r}"

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import yaml
 
+from lslm_lightning.configuration.example_configs import example_names
 from lslm_lightning.long_options import option_values
 from lslm_lightning.runs.own_code import add_working_directory
 from lslm_lightning.safety.paths import did_you_mean
@@ -80,7 +81,7 @@ def yaml_of(path: Path, loader: type = ParserLoader) -> Json:
     try:
         content = read_yaml(path, f"config {path}", loader)
     except FileNotFoundError:
-        suggestion = did_you_mean(path, Path("configs").glob("*/*.yaml"))
+        suggestion = did_you_mean(path, [*Path("configs").glob("*/*.yaml"), *example_names()])
         raise ValueError(f"config {path} does not exist{suggestion}") from None
     except OSError as error:
         raise ValueError(f"config {path} cannot be read: {error.strerror}") from None

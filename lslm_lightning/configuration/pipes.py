@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from lslm_lightning.configuration.example_configs import short_name
 from lslm_lightning.long_options import long_options
 
 OPTIONS = ("config", "trainer", "model", "data", "job")  # that take a file of YAML
@@ -44,7 +45,8 @@ def copy_pipes(arguments: Sequence[str]) -> list[str]:
 
 
 def command_to_repeat(arguments: Sequence[str], config: Path | None = None) -> list[str]:
-    """Return command-line arguments that still work after the copies of pipes are deleted.
+    """Return command-line arguments that still work after the copies of pipes are deleted. Example
+    configs have their short names.
 
     Args:
         arguments: arguments of the command.
@@ -52,13 +54,13 @@ def command_to_repeat(arguments: Sequence[str], config: Path | None = None) -> l
             pipe. Without it, the new command reads the config from standard input.
     """
     if not any(is_copy(argument) for argument in arguments):
-        return list(arguments)
+        return [short_name(argument) for argument in arguments]
     if config is not None:
         return [*arguments[:1], "--config", str(config)]
     found = []
     for argument in arguments:
         option, mark, _ = argument.rpartition("=")
-        found.append(f"{option}{mark}-" if is_copy(argument) else argument)
+        found.append(f"{option}{mark}-" if is_copy(argument) else short_name(argument))
     return found
 
 

@@ -11,6 +11,7 @@ from typing import Literal, Protocol
 import numpy as np
 
 from lslm_lightning.contracts import Example, Metric, Prediction
+from lslm_lightning.extras import MissingPackageError
 from lslm_lightning.text.chinese import segment
 from lslm_lightning.text.languages import base_language, script_of_language, units_of
 from lslm_lightning.text.normalization import lower_case, normalize
@@ -75,10 +76,8 @@ class JiebaTokenizer:
 
     def __init__(self) -> None:
         if importlib.util.find_spec("jieba") is None:
-            raise ValueError(
-                "words='jieba' of Rouge needs the package jieba: pip install jieba; or leave "
-                "words at 'characters'"
-            )
+            needed = MissingPackageError("jieba", "words='jieba' of Rouge")
+            raise ValueError(f"{needed}; or leave words at 'characters'")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of invalid escapes in its source
             import jieba

@@ -49,10 +49,11 @@ def nearest_path(path: str | Path, others: Iterable[Path] = ()) -> Path | None:
     else:
         return found
     known = list(islice(others, MOST_NAMES))
-    by_name = {other.name: other for other in known}
-    if near := get_close_matches(path.name, by_name, 1, 0.8):
-        return by_name[near[0]]
-    near = get_close_matches(str(path), [str(other) for other in known], 1)
+    names = {other.name for other in known}
+    if near := get_close_matches(path.name, names, 1, 0.8):
+        known = [other for other in known if other.name == near[0]]
+    cutoff = 0.0 if near else 0.6
+    near = get_close_matches(str(path), [str(other) for other in known], 1, cutoff)
     return Path(near[0]) if near else None
 
 

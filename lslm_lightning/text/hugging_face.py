@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
+from lslm_lightning.extras import MissingPackageError
 from lslm_lightning.text.model_sizes import bounds_of, check_sizes
 from lslm_lightning.text.pretrained import PretrainedTokenizer, Roles
 from lslm_lightning.text.recipes import TokenizerFile
@@ -198,9 +199,7 @@ def model_config(path: str) -> "PretrainedConfig":
         from transformers import AutoConfig, PretrainedConfig
         from transformers.utils import logging
     except ImportError:
-        raise ValueError(
-            "pretrained models need the package transformers: pip install 'transformers>=5'"
-        ) from None
+        raise ValueError(MissingPackageError("transformers", "a pretrained model")) from None
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     if Path(path).is_dir() and not Path(path, "config.json").is_file():

@@ -1,0 +1,16 @@
+"""Packages that only some uses need, and the extras of the installation that bring them."""
+
+EXTRAS = {"jieba": "chinese", "soundfile": "audio", "transformers": "hub"}
+
+
+class MissingPackageError(ImportError):
+    """Error for a package that the base installation does not bring.
+
+    Args:
+        package: name of the package, a key of `EXTRAS`.
+        use: what the package is needed for, as the start of a sentence.
+    """
+
+    def __init__(self, package: str, use: str) -> None:
+        extra = f'pip install "lslm-lightning[{EXTRAS[package]}]"'
+        super().__init__(f"{use} needs the package {package}: {extra}")
