@@ -19,7 +19,7 @@ from lslm_lightning.configuration.source_tree import (
     mapping_of,
 )
 from lslm_lightning.localization import SETTINGS, translated
-from lslm_lightning.localization.wrapping import padded, wrapped
+from lslm_lightning.localization.width import padded, wrapped
 from lslm_lightning.runs.own_code import add_working_directory, is_import_path
 from lslm_lightning.task_package import INSTALLED
 
@@ -108,16 +108,16 @@ def whole_help() -> str:
         settings = [each._replace(name=f"--{block}.{each.name}") for each in block_settings(block)]
         lines += [f"{block}:", *explained(settings), ""]
     for place, (base, package) in PLACES.items():
-        lines.append(f"--{place} {say('CLASS; its settings:')} --{place}.help CLASS")
+        lines.append(say(f"--{place} CLASS; its settings: --{place}.help CLASS"))
         lines += [f"  {each.node.name}" for each in subclasses(base, package)]
         lines.append("")
-    options = "-c, --config FILE; --ckpt_path FILE; --seed_everything N; --print_config; --trust"
-    return "\n".join([*lines, f"{say('Other options:')} {options}"])
+    options = "--config FILE, --ckpt_path FILE, --seed_everything N, --print_config, --trust"
+    return "\n".join([*lines, say(f"Other options: {options}")])
 
 
 def first_sentence(definition: Definition) -> str:
     """Return the first sentence of a class's docstring."""
-    return re.split(r"(?<=\.)\s", summary_of(definition), maxsplit=1)[0]
+    return re.split(r"(?<=\.)\s(?=[A-Z])", summary_of(definition), maxsplit=1)[0]
 
 
 def explained(settings: Sequence[Setting]) -> list[str]:

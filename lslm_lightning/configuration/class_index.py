@@ -12,7 +12,6 @@ from lslm_lightning.configuration.signatures import order_of
 from lslm_lightning.configuration.source_tree import Definition, definition_of
 from lslm_lightning.task_package import INSTALLED
 
-
 STATEMENT = re.compile(r"^class (_?[A-Z]\w*)(?:\(([^)]*)\))?", re.MULTILINE)
 
 
@@ -59,15 +58,9 @@ def class_statements() -> tuple[ClassStatement, ...]:
     return tuple(found)
 
 
-@cache
-def all_definitions() -> tuple[Definition, ...]:
-    """Return all public classes of the project, in order of module and place."""
-    found = (definition_of(path) for paths in known_classes().values() for path in paths)
-    return tuple(in_order(filter(None, found)))
-
-
-def in_order(found: Iterable[Definition]) -> list[Definition]:
-    """Return definitions in order of module and place."""
+def in_order(paths: Iterable[str]) -> list[Definition]:
+    """Return the definitions of classes in order of module and place."""
+    found = filter(None, map(definition_of, paths))
     return sorted(found, key=lambda each: (each.module, each.node.lineno))
 
 
@@ -86,9 +79,16 @@ def subclasses(base: str, package: str = "") -> list[Definition]:
     paths = [path for name in names for path in known_classes().get(name, ())]
     return [
         each
-        for each in in_order(filter(None, map(definition_of, paths)))
+        for each in in_order(paths)
         if is_inside(each.module, package) and base in base_names(each) and not is_abstract(each)
     ]
+
+
+def classes_in(package: str) -> list[Definition]:
+    """Return the public classes of a module or package that can be made."""
+    paths = (path for paths in known_classes().values() for path in paths)
+    found = in_order(path for path in paths if is_inside(path, package))
+    return [each for each in found if not is_abstract(each)]
 
 
 @cache

@@ -16,7 +16,7 @@ from lslm_lightning.configuration.given_settings import FIXED
 from lslm_lightning.configuration.signatures import Setting, settings_of, shown
 from lslm_lightning.configuration.source_tree import constant
 from lslm_lightning.configuration.subcommands import LOADERS, TRAINED, TRAINING
-from lslm_lightning.localization.wrapping import display_width, padded, wrapped
+from lslm_lightning.localization.width import padded, text_width, wrapped
 from lslm_lightning.long_options import help_topic, long_options
 
 # of a line, and of the first columns
@@ -199,7 +199,8 @@ def help_of(command: str) -> str:
     given = "" if is_training else " --ckpt_path FILE"
     lines = wrapped(say(SUMMARIES[command]), WIDTH)
     lines += ["", *(f"  {example}" for example in EXAMPLES[command])]
-    lines += ["", f"{say('Usage:')} lslm {command} --config FILE{given} [--KEY VALUE ...]", ""]
+    usage = f"lslm {command} --config FILE{given} [--KEY VALUE ...]"
+    lines += ["", say(f"Usage: {usage}"), ""]
     lines += [row(name, say(text), OPTION) for name, text in options.items()]
     if is_training:
         without = () if command == "run" else ("seeds",)
@@ -248,7 +249,7 @@ def in_columns(setting: Setting, meaning: str) -> str:
         meaning: description of the setting.
     """
     default = say("required") if setting.default is None else setting.shown_default
-    if display_width(default) < DEFAULT:
+    if text_width(default) < DEFAULT:
         return f"  {padded(setting.name, NAME)}{padded(default, DEFAULT)}{meaning}"
     return f"  {padded(setting.name, NAME)}{meaning}\n{' ' * (NAME + 2)}{default}"
 

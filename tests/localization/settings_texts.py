@@ -4,7 +4,6 @@ import ast
 import inspect
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from types import ModuleType
 
 from docs.generate import MARKER, settings
@@ -22,6 +21,7 @@ from lslm_lightning.configuration.signatures import settings_of, summary_of
 from lslm_lightning.configuration.source_tree import Definition, definition_of
 from tests.support.documents import PAGES, SITE
 
+NAME = re.compile(r"\w+")
 LIBRARIES = tuple(  # classes of others that the pages name
     f"lightning.pytorch.callbacks.{name}" for name in ("EarlyStopping", "LearningRateMonitor")
 )
@@ -66,12 +66,13 @@ def texts_said(module: ModuleType) -> Iterator[str]:
 
 def as_template(node: ast.JoinedStr) -> str:
     """Return a formatted string as the template of its translation."""
-    return "".join(
-        part.value
-        if isinstance(part, ast.Constant)
-        else f"{{{re.findall(r'\w+', ast.unparse(part.value))[-1]}}}"
-        for part in node.values
-    )
+    parts = []
+    for part in node.values:
+        if isinstance(part, ast.Constant):
+            parts.append(part.value)
+        elif isinstance(part, ast.FormattedValue):
+            parts.append(f"{{{re.findall(NAME, ast.unparse(part.value))[-1]}}}")
+    return "".join(parts)
 
 
 def nameable() -> list[Definition]:
