@@ -74,7 +74,7 @@ def caption(name: str, record: Record) -> str:
     command = "make bench-faults" if name == "faults" else f"make {target} ONLY={name}"
     hardware = {localized(hardware_of(each)) for each in made}
     dates = sorted(each["date"][:10] for each in made)
-    when = dates[0] if dates[0] == dates[-1] else localized(f"{dates[0]} to {dates[-1]}")
+    when = dates[0] if dates[0] == dates[-1] else f"{dates[0]} – {dates[-1]}"
     commits = sorted({each["commit"].partition(" ")[0] for each in made})
     changed = any(" " in each["commit"] for each in made)
     versions = sorted({each["torch"] for each in made})
@@ -120,7 +120,7 @@ def sweep(figures: Figures) -> tuple[Sequence[str], Rows]:
     rows: Rows = []
     for system, score in found["scores"].items():
         n_parameter = found["parameters"][system]
-        interval = localized(f"{number(score['low'])} to {number(score['high'])}")
+        interval = f"{number(score['low'])} – {number(score['high'])}"
         size = "" if n_parameter is None else f"{n_parameter:,}"
         rows.append((named(system), number(score["value"]), interval, size))
     return ("system", metric_label(found["headline"]), "95 % interval", "parameters"), rows

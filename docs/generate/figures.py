@@ -199,7 +199,7 @@ def diagram(name: str) -> str:
         middle = box.x + box.width / 2
         parts += [
             text((middle, box.y + LINE * (i + 1)), each, anchor="middle")
-            for i, each in enumerate(box.lines)
+            for i, each in enumerate(localized("\n".join(box.lines)).split("\n"))
         ]
     for arrow in found.arrows:
         path = "L".join(f"{x:.1f} {y:.1f}" for x, y in arrow.points)

@@ -83,7 +83,11 @@ def signature_keys() -> str:
     """Return the table of the keys of signatures, with the values that occur."""
     found: dict[str, set[str]] = {key: set() for key in KEYS} | occurring()
     rows = [
-        (code(key), localized(KEYS.get(key, "")), ", ".join(code(value) for value in sorted(values)))
+        (
+            code(key),
+            localized(KEYS.get(key, "")),
+            ", ".join(code(value) for value in sorted(values)),
+        )
         for key, values in sorted(found.items())
     ]
     return table(("key", "what it says", "values that occur"), rows)

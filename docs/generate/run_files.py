@@ -24,9 +24,9 @@ def paths() -> str:
             continue
         if member.fget.__annotations__["return"] is Path:
             value = member.fget(RunDirectory(root))
-            about = (member.__doc__ or "").strip()
+            about = localized(opened((member.__doc__ or "").strip()))
             folder = "" if value.suffix else "/"
-            rows.append((code(f"{value.relative_to(root)}{folder}"), plain(localized(opened(about)))))
+            rows.append((code(f"{value.relative_to(root)}{folder}"), plain(about)))
     return table(("file", "contents"), rows)
 
 

@@ -7,12 +7,7 @@ from docs.generate import sources
 from docs.generate.language import localized
 from docs.generate.markdown import code, paragraphs, plain, table
 from lslm_lightning.configuration.class_help import block_settings, meaning_of
-from lslm_lightning.configuration.class_index import (
-    all_definitions,
-    is_abstract,
-    is_inside,
-    subclasses,
-)
+from lslm_lightning.configuration.class_index import classes_in, subclasses
 from lslm_lightning.configuration.signatures import Setting, settings_of, summary_of
 from lslm_lightning.configuration.source_tree import Definition
 
@@ -38,11 +33,7 @@ def shown(base: str, package: str = "") -> list[Definition]:
     """
     if "." in base:
         list(sources.modules_of(base))
-        found = [
-            each
-            for each in all_definitions()
-            if is_inside(each.module, base) and not is_abstract(each)
-        ]
+        found = classes_in(base)
     else:
         sources.class_called(base)
         found = subclasses(base, package)

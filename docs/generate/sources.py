@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import lslm_lightning
-from lslm_lightning.configuration.class_index import all_definitions
-from lslm_lightning.configuration.source_tree import Definition, file_of, tree_of
+from lslm_lightning.configuration.class_index import known_classes
+from lslm_lightning.configuration.source_tree import Definition, definition_of, file_of, tree_of
 
 ROOT = Path(lslm_lightning.__file__).parents[1]
 
@@ -17,9 +17,9 @@ def class_called(name: str) -> Definition:
     Raises:
         ValueError: the project has no class of this name.
     """
-    for each in all_definitions():
-        if each.node.name == name:
-            return each
+    for path in known_classes().get(name, ()):
+        if (found := definition_of(path)) is not None:
+            return found
     raise ValueError(f"the project has no class {name}: a page names it; was it renamed?")
 
 
