@@ -4,7 +4,7 @@ import ast
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 
-from docs.generate.language import localized
+from docs.generate.language import localized, one_sentence
 from docs.generate.markdown import code, plain, table
 from docs.generate.sources import ROOT
 from lslm_lightning.configuration.source_tree import constant
@@ -86,7 +86,7 @@ def caption(name: str, record: Record) -> str:
         *([localized("with uncommitted changes")] if changed else []),
         when,
     )
-    return f"{{.measured}}\n{'; '.join(parts)}."
+    return f"{{.measured}}\n{one_sentence(parts)}"
 
 
 def hardware_of(circumstances: Mapping[str, Json]) -> str:

@@ -1,7 +1,7 @@
 """Language of generated texts: English as the code has it, or Chinese by the catalogues."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -36,6 +36,12 @@ def localized(text: str) -> str:
         if (found := each.whole(text, 0)) is not None:
             return found
     return text
+
+
+def one_sentence(parts: Iterable[str]) -> str:
+    """Return parts joined by semicolons, as the language writes them, with a full stop."""
+    semicolon, stop = ("; ", ".") if interface_language() == ENGLISH else ("；", "。")
+    return semicolon.join(parts) + stop
 
 
 def colon() -> str:

@@ -30,6 +30,21 @@ PACKAGES = (
     "lightning.pytorch.callbacks",
 )  # whose classes are found by name
 ROLE = re.compile(r":\w+:`~?(?:[\w.]*\.)?(\w+)`")  # of Sphinx, in the docstrings of libraries
+OPTIMIZERS = {  # arguments of `torch.optim`, whose docstrings are made when it is imported
+    "amsgrad": "use the AMSGrad variant.",
+    "betas": "decay rates of the running averages of the gradient and of its square.",
+    "capturable": "allow steps within a CUDA graph; for GPUs.",
+    "dampening": "damping of the momentum.",
+    "differentiable": "record gradients through the step.",
+    "eps": "number added to the denominator, for numerical stability.",
+    "foreach": "update all parameters in one call; null to let torch decide.",
+    "fused": "use the fused kernel, which is faster; null to let torch decide.",
+    "lr": "learning rate at its peak; model.schedule multiplies it.",
+    "maximize": "maximize the loss instead of minimizing it.",
+    "momentum": "factor of the momentum; 0 for none.",
+    "nesterov": "use Nesterov's momentum.",
+    "weight_decay": "weight decay of matrices; vectors have none.",
+}
 PLACES = {  # setting -> base class of what can be given, and the package to look in
     "data": ("TaskData", INSTALLED),
     "data.tokenizer": ("Recipe", ""),
@@ -140,6 +155,8 @@ def default_of(setting: Setting) -> str:
 
 def meaning_of(setting: Setting) -> str:
     """Return the description of a setting without Sphinx's markup."""
+    if not setting.meaning and setting.module.startswith("torch.optim"):
+        return OPTIMIZERS.get(setting.name, "")
     text = ROLE.sub(r"`\1`", setting.meaning.partition(" .. ")[0]).replace("``", "`")
     return re.sub(r"\s*Default: \S+$", "", text)  # which is not always ours
 

@@ -30,6 +30,7 @@ LIBRARIES = tuple(  # classes of others that the pages name
 def settings_texts() -> list[str]:
     """Return the texts in the order in which they are written, each once."""
     found = [*texts_said(help), *texts_said(class_help), *texts_of_sections()]
+    found += class_help.OPTIMIZERS.values()
     for block in FIXED:
         found += map(meaning_of, block_settings(block))
     for each in nameable():
