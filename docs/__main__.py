@@ -1,7 +1,6 @@
 """`python -m docs [FOLDER]`: build the site in both languages; any warning is an error."""
 
 import multiprocessing
-import os
 import sys
 from concurrent.futures import ProcessPoolExecutor
 from itertools import repeat
@@ -30,9 +29,9 @@ def build(output: Path) -> int:
         output: folder of the site; its first page is index.html.
     """
     output.mkdir(parents=True, exist_ok=True)
-    os.environ["LSLM_LANG"] = "en"  # what is generated is English whatever the locale
-    for page in sorted(HOME.glob("*/**/*.md")):  # generated once, for the processes that are forked
-        filled_in(page.read_text("utf-8"))
+    for language in LANGUAGES:  # generated once, for the processes that are forked
+        for page in sorted((HOME / language).rglob("*.md")):
+            filled_in(page.read_text("utf-8"), language)
     can_fork = "fork" in multiprocessing.get_all_start_methods()
     context = multiprocessing.get_context("fork" if can_fork else "spawn")
     with ProcessPoolExecutor(len(LANGUAGES), context) as processes:

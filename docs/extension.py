@@ -38,7 +38,7 @@ class ThemeTranslation(NullTranslations):
 
 def fill_in(app: Sphinx, page: str, source: list[str]) -> None:
     """Replace the markers of a page by generated text."""
-    source[0] = filled_in(source[0])
+    source[0] = filled_in(source[0], Path(app.srcdir).name)
 
 
 def add_other_language(

@@ -152,7 +152,7 @@ def run(argv: list[str]) -> int:
     given = [argument for argument in argv if argument != "--debug"]
 
     def work() -> int:
-        if given[0] in CONFIGURED and (text := help_on_class(given)):
+        if given[0] in CONFIGURED and (text := help_on_settings(given)):
             print(text)
             return 0
         arguments = renamed_arguments(with_example_configs(copy_pipes(given)))
@@ -170,16 +170,15 @@ def run(argv: list[str]) -> int:
         return exit_status_of(work, debug)
 
 
-def help_on_class(argv: list[str]) -> str:
-    """Return the help text for `lslm COMMAND --help CLASS`; "" for other arguments."""
-    from lslm_lightning.long_options import help_topic
+def help_on_settings(argv: list[str]) -> str:
+    """Return the text of `--help CLASS`, `--help all` and `--KEY.help`; "" for other arguments."""
+    from lslm_lightning.long_options import long_options
 
-    topic = help_topic(argv)
-    if not topic:
+    if not any(each.name == "help" or each.name.endswith(".help") for each in long_options(argv)):
         return ""
-    from lslm_lightning.configuration.help import ALL, class_help
+    from lslm_lightning.configuration.help import requested_help
 
-    return "" if topic == ALL else class_help(topic)
+    return requested_help(argv)
 
 
 def leave_working_directory() -> None:

@@ -23,6 +23,9 @@ class Schedule(ABC):
 class _Warmup(Schedule):
     """Schedule whose factor rises linearly over the first `warmup_steps` steps; `_after` gives the
     factor of later steps.
+
+    Args:
+        warmup_steps: number of steps in which the learning rate rises; 0 for none.
     """
 
     warmup_steps: int = 0
@@ -59,6 +62,9 @@ class Constant(_Warmup):
 class Linear(_Warmup):
     """Schedule that falls linearly from 1 after the warm-up to `floor`, reached one step after the
     last.
+
+    Args:
+        floor: factor at the end.
     """
 
     floor: float = 0.0
@@ -71,6 +77,9 @@ class Linear(_Warmup):
 class Cosine(_Warmup):
     """Schedule that falls by half a cosine from 1 after the warm-up to `floor`, reached one step
     after the last (Loshchilov and Hutter 2017, without restarts).
+
+    Args:
+        floor: factor at the end.
     """
 
     floor: float = 0.0
@@ -88,6 +97,10 @@ class WarmupStableDecay(_Warmup):
 
     Before the decay, the factor does not depend on `n_step` (Zhai et al. 2022; Hägele et al. 2024),
     so the number of steps of a budget in minutes can be decided late.
+
+    Args:
+        decay_share: share of all steps, the last ones, in which the learning rate falls.
+        floor: factor at the end.
     """
 
     decay_share: float = 0.3
@@ -112,6 +125,9 @@ class WarmupStableDecay(_Warmup):
 class InverseSquareRoot(_Warmup):
     """Schedule of factor sqrt(warmup_steps / step) after the warm-up (Vaswani et al. 2017, section
     5.3, scaled to a peak of 1). It does not depend on `n_step`.
+
+    Args:
+        warmup_steps: number of steps in which the learning rate rises; 0 for none.
     """
 
     warmup_steps: int = 4000

@@ -19,6 +19,8 @@ from docs.generate import (
     run_files,
     settings,
 )
+from docs.generate.language import language_of_texts
+from lslm_lightning.localization import ENGLISH
 
 MARKER = re.compile(r"^<!-- generated: (.*?) -->$", re.MULTILINE)
 TEXTS: dict[str, Callable[..., str]] = {
@@ -48,19 +50,20 @@ TEXTS: dict[str, Callable[..., str]] = {
 }
 
 
-def filled_in(text: str) -> str:
-    """Return the text of a page with its markers replaced by what they name.
+def filled_in(text: str, language: str) -> str:
+    """Return the text of a page with its markers replaced by what they name, in a language.
 
     Raises:
         ValueError: a marker names no generated text.
     """
-    return MARKER.sub(lambda marker: text_of(marker[1]), text)
+    return MARKER.sub(lambda marker: text_of(marker[1], language), text)
 
 
 @cache
-def text_of(marker: str) -> str:
+def text_of(marker: str, language: str = ENGLISH) -> str:
     """Return the generated text that a marker names, such as "settings Backbone"."""
     name, *arguments = shlex.split(marker)
     if name not in TEXTS:
         raise ValueError(f"generated: {name} is not known; give one of {', '.join(TEXTS)}")
-    return TEXTS[name](*arguments)
+    with language_of_texts(language):
+        return TEXTS[name](*arguments)

@@ -4,6 +4,7 @@ import ast
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 
+from docs.generate.language import localized, one_sentence
 from docs.generate.markdown import code, plain, table
 from docs.generate.sources import ROOT
 from lslm_lightning.configuration.source_tree import constant
@@ -27,17 +28,22 @@ def tables(*names: str) -> str:
 def section(name: str) -> str:
     """Return the section of one benchmark: what it measures, a table, hardware and command."""
     record = recorded(name)
-    parts = [f"### {name}", plain(about(name))]
+    parts = [f"### {name}", plain(localized(about(name)))]
     for made in TABLES.get(name, (all_numbers,)):
         headings, rows = made(record.figures)
-        parts.append(table(headings, rows, numbers=len(headings) - 1))
+        parts.append(numbers_of(headings, rows))
     return "\n\n".join([*parts, caption(name, record)])
 
 
 def sweep_table(name: str) -> str:
     """Return the table of a sweep alone."""
-    headings, rows = sweep(recorded(name).figures)
-    return table(headings, rows, numbers=len(headings) - 1)
+    return numbers_of(*sweep(recorded(name).figures))
+
+
+def numbers_of(headings: Sequence[str], rows: Rows) -> str:
+    """Return a table of numbers, whose first column names what was measured."""
+    named_rows = [(localized(first), *numbers) for first, *numbers in rows]
+    return table(headings, named_rows, numbers=len(headings) - 1)
 
 
 def recorded(name: str) -> Record:
@@ -66,16 +72,21 @@ def caption(name: str, record: Record) -> str:
     made = [record.circumstances(part) for part in record.figures]
     target = "bench-gpu" if name in GPU else "bench"
     command = "make bench-faults" if name == "faults" else f"make {target} ONLY={name}"
-    hardware = {hardware_of(each) for each in made}
+    hardware = {localized(hardware_of(each)) for each in made}
     dates = sorted(each["date"][:10] for each in made)
-    when = dates[0] if dates[0] == dates[-1] else f"{dates[0]} to {dates[-1]}"
+    when = dates[0] if dates[0] == dates[-1] else f"{dates[0]} – {dates[-1]}"
     commits = sorted({each["commit"].partition(" ")[0] for each in made})
-    changed = " (with uncommitted changes)" if any(" " in each["commit"] for each in made) else ""
+    changed = any(" " in each["commit"] for each in made)
     versions = sorted({each["torch"] for each in made})
-    return (
-        f"{{.measured}}\n{code(command)}; {plain(', '.join(sorted(hardware)))}; "
-        f"torch {', '.join(versions)}; commit {', '.join(map(code, commits))}{changed}; {when}."
+    parts = (
+        code(command),
+        plain(", ".join(sorted(hardware))),
+        f"torch {', '.join(versions)}",
+        f"{localized('commit')} {', '.join(map(code, commits))}",
+        *([localized("with uncommitted changes")] if changed else []),
+        when,
     )
+    return f"{{.measured}}\n{one_sentence(parts)}"
 
 
 def hardware_of(circumstances: Mapping[str, Json]) -> str:
@@ -109,7 +120,7 @@ def sweep(figures: Figures) -> tuple[Sequence[str], Rows]:
     rows: Rows = []
     for system, score in found["scores"].items():
         n_parameter = found["parameters"][system]
-        interval = f"{number(score['low'])} to {number(score['high'])}"
+        interval = f"{number(score['low'])} – {number(score['high'])}"
         size = "" if n_parameter is None else f"{n_parameter:,}"
         rows.append((named(system), number(score["value"]), interval, size))
     return ("system", metric_label(found["headline"]), "95 % interval", "parameters"), rows

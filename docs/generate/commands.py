@@ -8,8 +8,11 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 from importlib import import_module
 
+from docs.generate.language import localized
 from docs.generate.markdown import block, code, plain, table
 from lslm_lightning.__main__ import COMMANDS
+from lslm_lightning.localization import COMMANDS as HELP
+from lslm_lightning.localization import ENGLISH, interface_language, translated
 
 TAKES = (argparse.ArgumentParser.parse_args, argparse.ArgumentParser.parse_known_args)
 
@@ -29,15 +32,19 @@ def command(name: str) -> str:
     """
     if name not in COMMANDS:
         raise ValueError(f"lslm has no command {name}: a page names it; was it renamed?")
-    found = parser_of(name)
+    found = parser_of(name, interface_language())
     if isinstance(found, str):
         return block(found)
     return "\n\n".join(sections(found, 3))
 
 
 @cache
-def parser_of(name: str) -> argparse.ArgumentParser | str:
-    """Return the parser of a command; the text of its help if it has none."""
+def parser_of(name: str, language: str = ENGLISH) -> argparse.ArgumentParser | str:
+    """Return the parser of a command; the text of its help if it has none.
+
+    Args:
+        language: that texts are made in now, part of the cache key.
+    """
 
     def found(parser: argparse.ArgumentParser, *_: object, **__: object) -> None:
         raise _FoundError(parser)
@@ -61,16 +68,18 @@ def sections(parser: argparse.ArgumentParser, level: int) -> Iterator[str]:
     """Yield the parts of the text on a parser: description with examples, options by group, and the
     same of its subcommands.
     """
-    usage = parser.format_usage().removeprefix("usage: ")
+    usage = re.sub(r"^\w+(: *|：)", "", parser.format_usage())
     yield block(" ".join(usage.split()))
-    yield from prose_and_examples(parser.description or "")
+    yield from prose_and_examples(translated(parser.description or "", HELP))
     for group in parser._action_groups:
         actions = [each for each in group._group_actions if is_shown(each)]
         if actions:
-            title = {"positional arguments": "Arguments"}.get(str(group.title), str(group.title))
-            yield f"**{plain(title[:1].upper() + title[1:])}**"
+            title = {"positional arguments": "Arguments", "options": "Options"}.get(
+                str(group.title), str(group.title)
+            )
+            yield f"**{plain(localized(title))}**"
             if group.description:
-                yield plain(group.description)
+                yield plain(translated(group.description, HELP))
             yield table(("option", "default", "meaning"), map(row, actions))
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
@@ -99,7 +108,7 @@ def row(action: argparse.Action) -> Sequence[str]:
     return (
         code(f"{', '.join(names)}{shown}"),
         code(str(action.default)) if is_given else "",
-        plain(meaning),
+        plain(translated(meaning, HELP)),
     )
 
 
@@ -111,6 +120,6 @@ def prose_and_examples(description: str) -> Iterator[str]:
             yield block(part)
         elif lines:
             first = next((i for i, line in enumerate(lines) if line.startswith("  ")), len(lines))
-            yield plain(" ".join(line.strip() for line in lines[:first]))
+            yield plain(translated(" ".join(line.strip() for line in lines[:first]), HELP))
             if first < len(lines):
                 yield block("\n".join(lines[first:]))

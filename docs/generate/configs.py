@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from itertools import takewhile
 
+from docs.generate.language import localized
 from docs.generate.markdown import block, code, plain, table
 from docs.generate.sources import ROOT
 from lslm_lightning.corpora.catalogue import PACKAGED
@@ -27,7 +28,7 @@ def configs(folder: str) -> str:
         comments = list(takewhile(is_comment, path.read_text("utf-8").splitlines()))
         about = " ".join(line.lstrip("# ") for line in comments[1:])
         command = re.match(r"# (lslm \w+) ", next(iter(comments), ""))
-        rows.append((code(path.name), code(command[1] if command else ""), plain(about)))
+        rows.append((code(path.name), code(command[1] if command else ""), plain(localized(about))))
     return table(("config", "command", "about"), rows)
 
 
@@ -59,10 +60,10 @@ def corpus_row(name: str, entry: JsonObject) -> Sequence[str]:
     sizes = ", ".join(f"{split} {n:,}" for split, n in splits.items())
     return (
         code(name),
-        plain(str(entry.get("task", "")).replace("_", " ")),
+        plain(localized(str(entry.get("task", "")).replace("_", " "))),
         ", ".join(map(str, entry.get("languages", ()))),
         sizes,
-        plain(str(entry.get("licence", ""))),
+        plain(localized(str(entry.get("licence", "")))),
         plain(str(entry.get("citation", ""))),
     )
 
@@ -77,4 +78,4 @@ def corpus_keys() -> str:
             rows.append([found[1], found[2]])
         elif rows and line.startswith("#  "):
             rows[-1][1] += f" {line.lstrip('# ')}"
-    return table(("key", "meaning"), [(code(key), plain(text)) for key, text in rows])
+    return table(("key", "meaning"), [(code(key), plain(localized(text))) for key, text in rows])

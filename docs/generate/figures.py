@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from html import escape
 
 from docs.generate.benchmarks import caption, named, recorded
+from docs.generate.language import localized
 from lslm_lightning.contracts import Score, metric_label
 from lslm_lightning.reports.axes import WIDTH, Point
 from lslm_lightning.reports.blocks import Heading
@@ -84,7 +85,7 @@ def size_figure(name: str, *left_out: str) -> str:
         ]
     parts.append(text((WIDTH, bottom + 30), "million parameters", "label", "end"))
     about = (
-        f"{label} against millions of parameters; the line joins systems that none beats in both"
+        f"{label} against millions of parameters; the line joins systems that none beats in both."
     )
     return figured(parts, frame.height + 12, about, caption(name, record))
 
@@ -198,7 +199,7 @@ def diagram(name: str) -> str:
         middle = box.x + box.width / 2
         parts += [
             text((middle, box.y + LINE * (i + 1)), each, anchor="middle")
-            for i, each in enumerate(box.lines)
+            for i, each in enumerate(localized("\n".join(box.lines)).split("\n"))
         ]
     for arrow in found.arrows:
         path = "L".join(f"{x:.1f} {y:.1f}" for x, y in arrow.points)
@@ -242,7 +243,7 @@ def masks() -> str:
                 kind = "seen" if sees(t, s) else "hidden"
                 at = f'x="{left + s * CELL:.1f}" y="{20 + t * CELL:.1f}"'
                 parts.append(f'<rect class="{kind}" {at} width="{CELL}" height="{CELL}"/>')
-    about = "Row: query, column: key. Filled where the query sees the key"
+    about = "Row: query, column: key. Filled where the query sees the key."
     return figured(parts, 20 + N_POSITION * CELL + 2, about)
 
 
@@ -257,12 +258,12 @@ def figured(parts: Sequence[str], height: float, about: str, below: str = "") ->
         about: one sentence; shown below the drawing.
         below: Markdown after the figure.
     """
+    about = localized(about)
     drawing = (
         f'<svg viewBox="0 0 {WIDTH} {height:.0f}" role="img" aria-label="{escape(about)}">'
         f"{''.join(parts)}</svg>"
     )
-    shown = f'<figure class="drawing">{drawing}<figcaption>{escape(about)}.</figcaption></figure>'
-    shown = shown.replace("..</figcaption>", ".</figcaption>")
+    shown = f'<figure class="drawing">{drawing}<figcaption>{escape(about)}</figcaption></figure>'
     return f"{shown}\n\n{below}" if below else shown
 
 
@@ -276,5 +277,5 @@ def text(at: Point, shown: str, kind: str = "name", anchor: str = "start") -> st
     x, y = at
     return (
         f'<text class="{kind}" x="{x:.1f}" y="{y + 4:.1f}" text-anchor="{anchor}">'
-        f"{escape(shown)}</text>"
+        f"{escape(localized(shown))}</text>"
     )

@@ -4,6 +4,8 @@ import re
 import textwrap
 from collections.abc import Iterable, Sequence
 
+from docs.generate.language import localized
+
 SPECIAL = re.compile(r"([\\*_<>\[\]$#~{}|])")
 CODE = re.compile(r"(`+[^`]+`+)")
 LEFT, RIGHT = ":---", "---:"
@@ -33,10 +35,11 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[str]], numbers: int =
     """Return a table of cells that are Markdown already.
 
     Args:
+        headings: in English.
         numbers: number of last columns that are aligned to the right.
     """
     aligned = [LEFT] * (len(headings) - numbers) + [RIGHT] * numbers
-    lines = [headings, aligned, *([cell(each) for each in row] for row in rows)]
+    lines = [map(localized, headings), aligned, *([cell(each) for each in row] for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
@@ -46,14 +49,16 @@ def cell(text: str) -> str:
 
 
 def paragraphs(text: str) -> str:
-    """Return a docstring's description: paragraphs, examples after `>>>` as code, lists."""
+    """Return a docstring's description in the language of the page: paragraphs, examples after
+    `>>>` as code, lists.
+    """
     parts = []
     for part in re.split(r"\n\s*\n", text.strip()):
         if part.lstrip().startswith(">>>"):
             parts.append(block(part, "pycon"))
         elif re.match(r"\s*[-*] ", part):
             lines = re.sub(r"\n\s+(?![-*] )", " ", textwrap.dedent(part)).splitlines()
-            parts.append("\n".join(f"- {plain(line.strip()[2:])}" for line in lines))
+            parts.append("\n".join(f"- {plain(localized(line.strip()[2:]))}" for line in lines))
         else:
-            parts.append(plain(" ".join(part.split())))
+            parts.append(plain(localized(" ".join(part.split()))))
     return "\n\n".join(parts)

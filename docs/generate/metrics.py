@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from functools import cache
 
+from docs.generate.language import localized
 from docs.generate.markdown import code, plain, table
 from lslm_lightning.contracts import Metric, metric_label
 from lslm_lightning.metrics.likelihood import (
@@ -62,10 +63,10 @@ def row(name: str, metric: Metric) -> Sequence[str]:
     about = " ".join((type(metric).__doc__ or "").partition("\n\n")[0].split())
     return (
         code(name),
-        metric_label(metric.name),
-        metric.unit,
-        "higher" if metric.higher_is_better else "lower",
-        plain(about),
+        localized(metric_label(metric.name)),
+        localized(metric.unit),
+        localized("higher" if metric.higher_is_better else "lower"),
+        plain(localized(about)),
     )
 
 
@@ -82,7 +83,11 @@ def signature_keys() -> str:
     """Return the table of the keys of signatures, with the values that occur."""
     found: dict[str, set[str]] = {key: set() for key in KEYS} | occurring()
     rows = [
-        (code(key), KEYS.get(key, ""), ", ".join(code(value) for value in sorted(values)))
+        (
+            code(key),
+            localized(KEYS.get(key, "")),
+            ", ".join(code(value) for value in sorted(values)),
+        )
         for key, values in sorted(found.items())
     ]
     return table(("key", "what it says", "values that occur"), rows)

@@ -8,6 +8,7 @@ from docstring_parser import parse
 
 import lslm_lightning
 from docs.generate import sources
+from docs.generate.language import colon, localized
 from docs.generate.markdown import code, paragraphs, plain
 from lslm_lightning.configuration.signatures import is_dataclass
 from lslm_lightning.configuration.source_tree import definition_of, imported, tree_of
@@ -188,21 +189,24 @@ def description(docstring: str) -> str:
     parts = [paragraphs(prose)]
     by_section: dict[str, list[str]] = {}
     for each in found.params:
-        section = "Attributes" if each.args[0] == "attribute" else "Arguments"
-        line = f"- {code(each.arg_name)}: {one_line(each.description)}"
+        section = "Attributes:" if each.args[0] == "attribute" else "Arguments:"
+        line = f"- {code(each.arg_name)}{colon()}{one_line(each.description)}"
         by_section.setdefault(section, []).append(line)
     for name, lines in by_section.items():
-        parts.append(f"{name}:\n\n" + "\n".join(lines))
+        parts.append(f"{localized(name)}\n\n" + "\n".join(lines))
     if found.returns is not None and found.returns.description:
-        verb = "Yields" if found.returns.is_generator else "Returns"
-        kind = f"{found.returns.type_name}: " if found.returns.type_name else ""
-        parts.append(f"{verb}: {plain(kind)}{one_line(found.returns.description)}")
+        verb = localized("Yields" if found.returns.is_generator else "Returns")
+        kind = f"{plain(found.returns.type_name)}{colon()}" if found.returns.type_name else ""
+        parts.append(f"{verb}{colon()}{kind}{one_line(found.returns.description)}")
     if found.raises:
-        lines = [f"- {code(e.type_name or '')}: {one_line(e.description)}" for e in found.raises]
-        parts.append("Raises:\n\n" + "\n".join(lines))
+        lines = [
+            f"- {code(each.type_name or '')}{colon()}{one_line(each.description)}"
+            for each in found.raises
+        ]
+        parts.append(f"{localized('Raises:')}\n\n" + "\n".join(lines))
     return "\n\n".join(parts)
 
 
 def one_line(text: str | None) -> str:
-    """Return a description as Markdown on one line."""
-    return plain(" ".join((text or "").split()))
+    """Return a description as Markdown on one line, in the language of the page."""
+    return plain(localized(" ".join((text or "").split())))

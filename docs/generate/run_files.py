@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from docs.generate import sources
+from docs.generate.language import localized
 from docs.generate.markdown import code, plain, table
 from lslm_lightning.configuration.signatures import fields_of, meanings_of, order_of
 from lslm_lightning.configuration.source_tree import tree_of
@@ -23,9 +24,9 @@ def paths() -> str:
             continue
         if member.fget.__annotations__["return"] is Path:
             value = member.fget(RunDirectory(root))
-            about = (member.__doc__ or "").strip()
+            about = localized(opened((member.__doc__ or "").strip()))
             folder = "" if value.suffix else "/"
-            rows.append((code(f"{value.relative_to(root)}{folder}"), plain(opened(about))))
+            rows.append((code(f"{value.relative_to(root)}{folder}"), plain(about)))
     return table(("file", "contents"), rows)
 
 
@@ -50,7 +51,7 @@ def fields(name: str) -> str:
     found = fields_of([each for each in order if each is not None]) or ()
     meanings = meanings_of(definition.node)
     rows = [
-        (code(each.name), code(each.type), plain(meanings.get(each.name, each.meaning)))
+        (code(each.name), code(each.type), plain(localized(meanings.get(each.name, each.meaning))))
         for each in found
     ]
     return table(("key", "type", "meaning"), rows)
@@ -99,7 +100,7 @@ def record_rows(
         else:
             names = re.findall(r"\w+", ast.unparse(inner))
             about = next((meanings[each] for each in names if each in meanings), "")
-            rows.append((code(name), plain(about)))
+            rows.append((code(name), plain(localized(about))))
     return rows
 
 
@@ -118,7 +119,10 @@ def report_sections(*packages: str) -> str:
                     before = found.get(title, (MANY, ""))
                     if len(own) < before[0] or not before[1]:
                         found[title] = (len(own) if about else MANY, about)
-    rows = [(plain(title), plain(about)) for title, (_, about) in sorted(found.items())]
+    rows = [
+        (plain(localized(title)), plain(localized(about)))
+        for title, (_, about) in sorted(found.items())
+    ]
     return table(("section", "contents"), rows)
 
 

@@ -4,8 +4,10 @@ import re
 from collections.abc import Iterable, Sequence
 
 from docs.generate import sources
+from docs.generate.language import localized
 from docs.generate.markdown import code, paragraphs, plain, table
-from lslm_lightning.configuration.help import block_settings
+from lslm_lightning.configuration.class_help import block_settings, meaning_of
+from lslm_lightning.configuration.class_index import classes_in, subclasses
 from lslm_lightning.configuration.signatures import Setting, settings_of, summary_of
 from lslm_lightning.configuration.source_tree import Definition
 
@@ -20,18 +22,24 @@ def classes(base: str, package: str = "", level: str = "3") -> str:
         package: module or package that they must be in; "" for all.
         level: of the headings.
     """
+    return "\n\n".join(section(each, int(level)) for each in shown(base, package))
+
+
+def shown(base: str, package: str = "") -> list[Definition]:
+    """Return the classes that `classes` describes.
+
+    Raises:
+        ValueError: there are none.
+    """
     if "." in base:
         list(sources.modules_of(base))
-        found = [
-            each
-            for each in sources.all_definitions()
-            if sources.is_inside(each.module, base) and not sources.is_abstract(each)
-        ]
+        found = classes_in(base)
     else:
-        found = sources.subclasses(base, package)
+        sources.class_called(base)
+        found = subclasses(base, package)
     if not found:
         raise ValueError(f"no class derives from {base} in {package or 'the project'}")
-    return "\n\n".join(section(each, int(level)) for each in found)
+    return found
 
 
 def section(definition: Definition, level: int) -> str:
@@ -45,7 +53,7 @@ def section(definition: Definition, level: int) -> str:
     if found:
         parts.append(keys(found))
     elif found is not None:
-        parts.append("It has no keys.")
+        parts.append(localized("It has no keys."))
     return "\n\n".join(filter(None, parts))
 
 
@@ -61,11 +69,10 @@ def keys(found: Iterable[Setting]) -> str:
 
 def row(setting: Setting) -> Sequence[str]:
     """Return the cells of one key."""
-    meaning = setting.meaning.partition(" .. ")[0].replace("``", "`")
     default = setting.shown_default if setting.default is not None else "required"
     return (
         code(setting.name),
         code(setting.type if "Literal" in setting.type else re.sub("['\"]", "", setting.type)),
-        default if default == "required" else code(default or '""'),
-        plain(meaning),
+        localized(default) if default == "required" else code(default or '""'),
+        plain(localized(meaning_of(setting))),
     )

@@ -12,19 +12,12 @@ from lslm_lightning.long_options import help_topic, long_options
 
 def main(argv: list[str]) -> int:
     """Print help or run the job, and return the exit status."""
-    from lslm_lightning.configuration.help import ALL, FIXED, block_help, help_of
+    if help_topic(argv) == "":
+        from lslm_lightning.configuration.help import help_of
 
-    topic = help_topic(argv)
-    if topic == "":
         print(help_of(argv[0]))
         return DONE
-    for block in FIXED:
-        if any(option.name == f"{block}.help" for option in long_options(argv)):
-            print(block_help(block))
-            return DONE
-    if topic == ALL:
-        argv = [argv[0], "--help"]
-    elif not check_training(argv):
+    if not check_training(argv):
         tell_loading()
     from lslm_lightning.experiments.starting import start
 

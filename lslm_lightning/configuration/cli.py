@@ -13,11 +13,16 @@ from jsonargparse import Namespace
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from lslm_lightning.configuration.allowance import TRUST, allowance
+from lslm_lightning.configuration.class_help import block_settings, meaning_of, say
 from lslm_lightning.configuration.errors import explain
-from lslm_lightning.configuration.given_settings import check_given
+from lslm_lightning.configuration.given_settings import FIXED, check_given
 from lslm_lightning.configuration.hidden_settings import check_secrets, revealed
 from lslm_lightning.configuration.job import TRAINER_DEFAULTS, Job, JobTrainer, task_name
-from lslm_lightning.configuration.lightning_cli_internals import HookedCLI, UnabbreviatedParser
+from lslm_lightning.configuration.lightning_cli_internals import (
+    DescribingFormatter,
+    HookedCLI,
+    UnabbreviatedParser,
+)
 from lslm_lightning.exit_status import SettingsError
 from lslm_lightning.runs import RunDirectory
 from lslm_lightning.runs.parser import ArgumentError  # configures jsonargparse
@@ -37,6 +42,17 @@ LEVELS = {  # of loggers whose messages are for those who call Lightning themsel
     "lightning.pytorch.utilities.rank_zero": logging.WARNING,
     "lightning.pytorch.accelerators.cuda": logging.WARNING,
 }
+
+
+class SettingsFormatter(DescribingFormatter):
+    """Help formatter that describes settings as `lslm run --help CLASS` does: in the language of
+    the interface, and those of the Trainer in the words of this project.
+    """
+
+    def described(self, name: str, meaning: str) -> str:
+        block, _, key = name.partition(".")
+        ours = {each.name: each for each in block_settings(block)} if block in FIXED else {}
+        return say(meaning_of(ours[key]) if key in ours else " ".join(meaning.split()))
 
 
 class ConfigParser(UnabbreviatedParser):
@@ -103,7 +119,7 @@ class ExperimentCLI(HookedCLI):
             auto_configure_optimizers=False,
             load_from_checkpoint_support=False,
             parser_class=ConfigParser,
-            parser_kwargs={"prog": "lslm"},
+            parser_kwargs={"prog": "lslm", "formatter_class": SettingsFormatter},
         )
 
     def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]

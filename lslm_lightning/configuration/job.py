@@ -132,6 +132,42 @@ class JobTrainer(TaskTrainer):
         val_check_interval: validate after this many batches, or after this share of an epoch.
         gradient_clip_val: scale gradients down to this norm; null for no clipping.
         precision: 32-true, bf16-mixed, bf16-true, or auto for the faster of the first two.
+        accelerator: kind of device: cpu, gpu, mps, tpu, or auto for the best that there is.
+        strategy: how processes share the work: auto, ddp, or a class; see configs/trainer.
+        devices: number of devices of a machine, a list of their indices, -1 for all, or auto.
+        num_nodes: number of machines.
+        logger: loggers of Lightning besides the run's own records in metrics.jsonl and MLflow.
+        callbacks: additional callbacks: a class path with init_args, or a list of these.
+        fast_dev_run: only try this many batches of each split, without checkpoints and logs.
+        max_epochs: stop after this many epochs; -1 for no limit.
+        min_epochs: train for at least this many epochs, whatever callbacks decide.
+        max_steps: stop after this many optimizer steps; -1 for no limit.
+        min_steps: train for at least this many optimizer steps, whatever callbacks decide.
+        max_time: stop after this time, as DD:HH:MM:SS or a mapping such as {hours: 1}.
+        check_val_every_n_epoch: validate only after every this many epochs; null to count batches
+            across epochs by val_check_interval.
+        num_sanity_val_steps: validation batches to try before training; -1 for all.
+        log_every_n_steps: log training metrics at every this many steps; null for 50.
+        enable_checkpointing: save checkpoints; a run always does.
+        enable_progress_bar: show a line of progress; null for true.
+        enable_model_summary: print a table of the model's layers before training.
+        accumulate_grad_batches: number of batches whose gradients make one optimizer step.
+        gradient_clip_algorithm: what gradient_clip_val limits: norm, or value for each element.
+        deterministic: use deterministic algorithms of PyTorch only; warn to be warned of others.
+        benchmark: let cuDNN try several algorithms and choose the fastest.
+        inference_mode: evaluate under torch.inference_mode instead of torch.no_grad.
+        use_distributed_sampler: replace samplers by distributed ones; the project's data share
+            themselves out among processes already.
+        profiler: measure where time goes: simple, advanced, pytorch, or a class.
+        detect_anomaly: find the operation whose gradient is not finite; slow.
+        barebones: turn off everything but the loop, to measure Lightning's overhead.
+        plugins: plugins of Lightning, such as a cluster environment or a precision plugin.
+        sync_batchnorm: compute the statistics of batch normalization over all processes.
+        reload_dataloaders_every_n_epochs: make the data loaders anew after this many epochs; 0 for
+            never.
+        default_root_dir: folder of Lightning's files; runs are stored in job.root instead.
+        enable_autolog_hparams: let additional loggers record the hyperparameters.
+        model_registry: name in Lightning's model registry, which runs do not use.
     """
 
     def __init__(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 import torch
-from jsonargparse import Namespace
+from jsonargparse import DefaultHelpFormatter, Namespace
 from lightning.fabric import connector
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch import Trainer
@@ -35,6 +35,7 @@ PRIVATE: dict[type, tuple[str, ...]] = {
         "_prepare_subcommand_kwargs",
     ),
     LightningArgumentParser: ("_get_option_tuples",),
+    DefaultHelpFormatter: ("_get_help_string",),
     EarlyStopping: ("_check_on_train_epoch_end",),
     ModelCheckpoint: ("_save_on_train_epoch_end",),
     _AcceleratorConnector: ("is_distributed",),
@@ -88,6 +89,24 @@ class HookedCLI(LightningCLI):
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> JsonObject:
         return super()._prepare_subcommand_kwargs(subcommand) | self.method_arguments(subcommand)
+
+
+class DescribingFormatter(DefaultHelpFormatter):
+    """Help formatter whose descriptions of settings can be replaced."""
+
+    def described(self, name: str, meaning: str) -> str:
+        """Return the description of a setting.
+
+        Args:
+            name: dotted name of the setting.
+            meaning: description in the docstring.
+        """
+        return meaning
+
+    def _get_help_string(self, action: Action) -> str:
+        text = super()._get_help_string(action)
+        given = action.help or ""
+        return f"{self.described(action.dest, given)}{text.removeprefix(given)}" if given else text
 
 
 class UnabbreviatedParser(LightningArgumentParser):

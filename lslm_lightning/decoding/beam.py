@@ -190,6 +190,13 @@ class Beam(Search):
 
     Source: `generate(num_beams=..., early_stopping=False)` of Hugging Face transformers 5, which
     gives the same answers.
+
+    Args:
+        beam_size: number of hypotheses that are kept for each source.
+        length_penalty: exponent of the length that divides log p; 0 for no normalization, more for
+            longer answers.
+        early_stopping: end as soon as `beam_size` hypotheses have ended.
+        no_repeat_ngram: no sequence of this many tokens occurs twice; 0 to allow all.
     """
 
     beam_size: int = 5

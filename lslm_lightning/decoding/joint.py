@@ -131,6 +131,13 @@ class JointBeam(JointSearch):
 
     Source: Watanabe et al. 2017, "Hybrid CTC/attention architecture for end-to-end speech
     recognition", section II.C.
+
+    Args:
+        beam_size: number of hypotheses that are kept for each source.
+        ctc_weight: weight of the CTC score, from 0 to 1; the decoder has the rest.
+        length_penalty: exponent of the length that divides log p; 0 for no normalization, more for
+            longer answers.
+        early_stopping: end as soon as `beam_size` hypotheses have ended.
     """
 
     beam_size: int = 10

@@ -149,6 +149,9 @@ class CtcPrefixBeam(CtcSearch):
 
     Source: Graves 2012, "Supervised sequence labelling with recurrent neural networks", section
     7.5; Hannun et al. 2014, algorithm 1, without a lexicon.
+
+    Args:
+        beam_size: number of prefixes that are kept for each source.
     """
 
     supports_fusion = True

@@ -174,7 +174,11 @@ class _Stepwise(Search):
 
 @dataclass(frozen=True)
 class Greedy(_Stepwise):
-    """Greedy search: always chooses the most likely next token."""
+    """Greedy search: always chooses the most likely next token.
+
+    Args:
+        no_repeat_ngram: no sequence of this many tokens occurs twice; 0 to allow all.
+    """
 
     no_repeat_ngram: int = 0
 
@@ -201,6 +205,14 @@ class Sampling(_Stepwise):
 
     Source: Holtzman et al. 2020, "The curious case of neural text degeneration" (top-p); Fan et al.
     2018 (top-k).
+
+    Args:
+        temperature: divisor of the logits; below 1 for more likely tokens, above 1 for more varied
+            ones.
+        top_k: number of tokens to choose from, the most likely ones; null for all.
+        top_p: probability of the tokens to choose from, the most likely ones; null for all.
+        seed: seed of each call; null to continue torch's global generator.
+        no_repeat_ngram: no sequence of this many tokens occurs twice; 0 to allow all.
     """
 
     temperature: float = 1.0

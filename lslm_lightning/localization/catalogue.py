@@ -129,11 +129,18 @@ def catalogue(kind: str, language: str) -> Catalogue:
 
 
 def entries_of(kind: str, language: str) -> dict[str, str]:
-    """Return the translated entries of a catalogue's file, in its order."""
+    """Return the translated entries of a catalogue, which is a file or a folder of files."""
+    home = FOLDER / language / kind
+    files = sorted(home.glob("*.po")) if home.is_dir() else [home.with_suffix(".po")]
+    return {text: other for file in files for text, other in read_entries(file).items()}
+
+
+def read_entries(file: Path) -> dict[str, str]:
+    """Return the translated entries of a file, in its order."""
     from babel.messages.pofile import read_po
 
-    with (FOLDER / language / f"{kind}.po").open("rb") as file:
-        messages = list(read_po(file, locale=language))
+    with file.open("rb") as stream:
+        messages = list(read_po(stream))
     return {str(each.id): str(each.string) for each in messages if each.id and each.string}
 
 

@@ -12,7 +12,13 @@ from torch import Tensor, nn
 
 
 class FeedForward(nn.Module, ABC):
-    """Base class of feed-forward layers with two matrices: W_2 act(W_1 x)."""
+    """Base class of feed-forward layers with two matrices: W_2 act(W_1 x).
+
+    Args:
+        d_model: size of the vectors between layers; given by the network.
+        d_feedforward: inner size of the feed-forward layers; given by the network.
+        bias: add a bias to each linear map.
+    """
 
     # layers to split under tensor parallelism, see `models.sharding`
     columns = ("inner",)
@@ -64,7 +70,13 @@ class GELU(FeedForward):
 
 
 class GatedFeedForward(nn.Module, ABC):
-    """Base class of gated feed-forward layers: W_2 (act(W_g x) * W_1 x)."""
+    """Base class of gated feed-forward layers: W_2 (act(W_g x) * W_1 x).
+
+    Args:
+        d_model: size of the vectors between layers; given by the network.
+        d_feedforward: inner size of the feed-forward layers; given by the network.
+        bias: add a bias to each linear map.
+    """
 
     columns = ("gate", "inner")
     rows = ("output",)
@@ -110,6 +122,11 @@ class ChainedReLU(nn.Module):
     computed from the hidden layer instead of the input.
 
     An output projection follows only if d_feedforward differs from d_model. Source: this project.
+
+    Args:
+        d_model: size of the vectors between layers; given by the network.
+        d_feedforward: inner size of the feed-forward layers; given by the network.
+        bias: add a bias to each linear map.
     """
 
     def __init__(self, d_model: int, d_feedforward: int, bias: bool = True) -> None:

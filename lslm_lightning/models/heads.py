@@ -25,6 +25,10 @@ class Source(NamedTuple):
 class Head(nn.Module, ABC):
     """Base class of output heads, which map decoder outputs to scores of the next token. Called
     with (vocab_size, d_model).
+
+    Args:
+        vocab_size: number of tokens; given by the task.
+        d_model: size of the vectors between layers; given by the task.
     """
 
     @abstractmethod

@@ -18,6 +18,11 @@ Rotation: TypeAlias = tuple[Tensor, Tensor]
 class Position(nn.Module):
     """Base class of positional encodings, called with (d_model, n_head, d_k). Encoder and decoder
     have one each.
+
+    Args:
+        d_model: size of the vectors between layers; given by the network.
+        n_head: number of attention heads; given by the network.
+        d_k: size of the queries and keys of a head; given by the network.
     """
 
     max_length: int | None = None  # number of positions, if limited

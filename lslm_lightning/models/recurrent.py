@@ -25,6 +25,9 @@ class DecoderAttention(nn.Module):
     If `feeds_back` is False, the module is called with the outputs of the last decoder layer. If it
     is True, `run` runs the first layer with context vectors as additional inputs, and `combine`
     maps context vectors and outputs of the last layer to the final outputs.
+
+    Args:
+        d_model: size of the vectors between layers; given by the network.
     """
 
     feeds_back: bool
@@ -155,6 +158,9 @@ class Recurrent(Backbone, ABC):
 
     Args:
         d_model: size of the output of each layer; each direction of the encoder has half of it.
+        n_encoder_layer: number of encoder layers; 0 for a decoder alone.
+        n_decoder_layer: number of decoder layers; 0 for an encoder alone.
+        dropout: share of the values that are set to zero in training.
         attention: attention of the decoder to the encoder, `Luong` or `Bahdanau`; called with
             d_model.
     """

@@ -20,6 +20,10 @@ class FrameReduction(nn.Module, ABC):
 
     A source of n frames gives `out_length(n)` vectors. They are normalized to variance 1, like
     token embeddings.
+
+    Args:
+        n_feature: number of features of a frame; given by the task.
+        d_model: size of the vectors between layers; given by the task.
     """
 
     stride: int

@@ -27,11 +27,16 @@ class Transformer(Backbone):
     weights. Source: Vaswani et al. 2017.
 
     Args:
+        d_model: size of the vectors between layers.
+        n_head: number of attention heads.
+        n_encoder_layer: number of encoder layers; 0 for a decoder alone.
+        n_decoder_layer: number of decoder layers; 0 for an encoder alone.
         d_feedforward: inner size of the feed-forward layers; 4 * d_model if None.
         d_k: size of the queries and keys of a head; d_model / n_head if None.
         d_v: size of the values of a head; d_model / n_head if None.
         n_kv_head: number of key-value heads, each serving n_head / n_kv_head query heads; n_head if
             None.
+        dropout: share of the values that are set to zero in training.
         position: positional encoding; called with d_model, n_head and d_k, once for the encoder and
             once for the decoder.
         norm: normalization layer; called with d_model, like nn.LayerNorm and nn.RMSNorm.
