@@ -21,11 +21,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Timer
-from typing import Literal
 
 from tests.support.documents import PAGES, SITE
 
@@ -33,7 +32,7 @@ FENCE = re.compile(r"^```(sh|python|yaml)\n(.*?)^```$(?:\n+```text\n(.*?)^```$)?
 SAVED = re.compile(r"`(\w+\.(?:yaml|py))`[^\n]*\n+$")  # as in tests.support.documents
 MARK = re.compile(r"^<!-- (fails|needs: (.+)) -->\n$", re.M)
 LIMIT_MINUTES = 30  # of one block
-OF_THE_READER = ("HOME", "LANG", "LC_ALL", "LSLM_LANG", "OMP_NUM_THREADS", "TERM", "TZ", "USER")
+OF_THE_READER = ("HOME", "LANG", "LC_ALL", "OMP_NUM_THREADS", "TERM", "TZ", "USER")
 
 
 @dataclass(frozen=True)
@@ -42,13 +41,14 @@ class Block:
 
     Args:
         line: number of its first line in the page, from 1.
+        kind: "sh", "python" or "yaml".
         file: name under which it is saved; such a block is not run.
         needs: what this machine may lack; a block with it is skipped.
         message: text that it must print, failing; None where it must succeed.
     """
 
     line: int
-    kind: Literal["sh", "python", "yaml"]
+    kind: str
     code: str
     file: str | None = None
     needs: str | None = None
@@ -87,7 +87,8 @@ def environment(cache: Path) -> dict[str, str]:
     """Return the variables that a reader has: those of a plain shell with `lslm` on its path."""
     known = {name: os.environ[name] for name in OF_THE_READER if name in os.environ}
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    return known | {"PATH": path, "LSLM_CACHE": str(cache), "PYTHONUNBUFFERED": "1"}
+    set_here = {"LSLM_CACHE": str(cache), "LSLM_LANG": "en", "PYTHONUNBUFFERED": "1"}
+    return known | {"PATH": path} | set_here
 
 
 class Shell:
@@ -128,7 +129,7 @@ class Shell:
         return self._read()
 
     def _read(self) -> tuple[int, str]:
-        printed = []
+        printed: list[str] = []
         limit = Timer(60 * LIMIT_MINUTES, self.close)
         limit.start()
         try:
@@ -143,10 +144,8 @@ class Shell:
 
     def close(self) -> None:
         """End the session with all that it started."""
-        try:
+        with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         self.process.wait()
 
 
