@@ -40,9 +40,9 @@ def commands(name: str) -> list[list[str]]:
 
 def commands_in(script: str) -> list[list[str]]:
     """The words of every `lslm ...` line of a script; of a pipe the end, without what stands before
-    the command.
+    the command, and without the files that it reads and writes.
     """
-    text = script.replace("\\\n", " ")
+    text = re.sub(r" [<>] \S+", "", script.replace("\\\n", " "))
     ends = [re.search(r"(?:^|[|] |=\S+ )(lslm .*)", line) for line in text.splitlines()]
     return [shlex.split(re.sub(r"\$\([^)]*\)", "RUN", end[1]))[1:] for end in ends if end]
 

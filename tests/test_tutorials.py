@@ -1,0 +1,70 @@
+"""The tool that follows tutorials does what a reader would do, and stops where one would."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.tutorials import TutorialError, follow
+
+PAGE = """# Title
+
+```sh
+GREETING=hello
+sleep 60 &
+```
+
+Save this as `mine.yaml`:
+
+```yaml
+a: 1
+```
+
+<!-- needs: network -->
+```sh
+exit 3
+```
+
+<!-- fails -->
+```sh
+echo "lslm: a=1 must be $GREETING" >&2
+false
+```
+
+```text
+lslm: a=… must be hello
+```
+
+```sh
+kill $!
+cat mine.yaml
+echo "$GREETING" >> said
+```
+"""
+
+
+def follow_page(text: str, folder: Path) -> None:
+    page = folder / "page.md"
+    page.write_text(text, "utf-8")
+    (folder / "empty").mkdir(exist_ok=True)
+    follow(page, folder / "empty", folder / "state")
+
+
+def test_a_page_is_followed_and_continued(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    follow_page(PAGE, tmp_path)
+    assert "    a: 1\n" in capsys.readouterr().out
+    more = '```sh\necho "$GREETING" again >> said\n```\n'
+    follow_page(PAGE + more, tmp_path)
+    assert (tmp_path / "empty/said").read_text() == "hello\nhello again\n"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line"),
+    [("false", "true", 21), ("must be $", "is $", 21), ("cat", "cat no-such", 30)],
+)
+def test_a_page_that_is_wrong_is_refused_with_the_line(
+    old: str, new: str, line: int, tmp_path: Path
+) -> None:
+    with pytest.raises(TutorialError, match=f"line {line}: "):
+        follow_page(PAGE.replace(old, new), tmp_path)
