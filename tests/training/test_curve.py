@@ -10,6 +10,7 @@ from lightning.pytorch.loggers import Logger
 
 from lslm_lightning.training.callbacks import training_display
 from lslm_lightning.training.callbacks.checkpoints import Checkpoints
+from lslm_lightning.training.callbacks.curve import TrainingCurve
 from lslm_lightning.training.callbacks.interruption import Interruption
 from lslm_lightning.training.callbacks.progress import Reporter
 from lslm_lightning.training.signals import Interrupted
@@ -126,6 +127,15 @@ def test_a_run_that_is_stopped_and_resumed_has_the_same_curve(settings, stop_at,
     found = {step: point for step, point in resumed.points.items() if step > stop_at + 1}
     assert found == rest
     assert reporter.curve.n_token == straight.points[12]["train/tokens"]
+
+
+def test_a_restored_curve_counts_tokens_after_its_last_point():
+    stopped = TrainingCurve()
+    stopped.n_token = 100
+    stopped.add(torch.tensor(1.0), n_target=3, n_token=7)
+    resumed = TrainingCurve()
+    resumed.load_state_dict(stopped.state_dict())
+    assert resumed.n_token_restored == 107
 
 
 def test_no_points_are_logged_where_none_are_wanted(trained):

@@ -62,6 +62,13 @@ class TrainingCurve:
         return self.n_token / self.train_seconds if self.train_seconds else None
 
     @property
+    def n_token_restored(self) -> int:
+        """Number of source and target tokens of all ranks up to the restored state, those after the
+        last point included.
+        """
+        return self.n_token + self._carried[2]
+
+    @property
     def seconds(self) -> float:
         """Seconds of training since the last point of the curve."""
         return max(1e-9, time.monotonic() - self._since)

@@ -70,7 +70,7 @@ class Reporter(Callback):
             f"resuming from step {trainer.global_step} of {task.n_step}, "
             f"epoch {trainer.current_epoch}, "
             f"micro-batch {trainer.datamodule.current_position():,}, "
-            f"{self.curve.n_token:,} tokens seen"
+            f"{self.curve.n_token_restored:,} tokens seen"
             + ("" if rate is None else f", learning rate {rate:.3g}"),
             flush=True,
         )
