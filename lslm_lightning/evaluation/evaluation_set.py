@@ -75,11 +75,14 @@ def _line(example: Example, continues: bool) -> bytes:
 
 def languages_of(examples: Sequence[Example]) -> str:
     """Return the languages of the examples: "en-zh", or "en" if source and references are in one
-    language.
+    language or if there are no sources.
 
     If the examples have several pairs of languages, the pairs are joined by commas.
     """
-    pairs = dict.fromkeys((e.source_language, e.language) for e in examples)
+    pairs = dict.fromkeys(
+        (e.source_language if e.source or e.modality != "text" else e.language, e.language)
+        for e in examples
+    )
     return ", ".join(
         target if source == target else f"{source}-{target}" for source, target in pairs
     )

@@ -100,6 +100,12 @@ def test_codes_of_one_language_are_one(code):
     assert digest([replace(e, language="yue") for e in PAIR]) != digest(PAIR)
 
 
+def test_texts_without_a_source_have_one_language():
+    assert evaluation_set(PAIR).languages == "en-zh"
+    texts = [replace(example, source="") for example in PAIR]
+    assert evaluation_set(texts).languages == "zh"
+
+
 def test_another_order_is_another_set_with_the_same_members():
     there = evaluation_set(PAIR)
     back = evaluation_set(PAIR[::-1])
