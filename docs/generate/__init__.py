@@ -18,6 +18,7 @@ from docs.generate import (
     python_api,
     run_files,
     settings,
+    trained_figures,
 )
 
 MARKER = re.compile(r"^<!-- generated: (.*?) -->$", re.MULTILINE)
@@ -45,6 +46,7 @@ TEXTS: dict[str, Callable[..., str]] = {
     "size-figure": figures.size_figure,
     "sweep-figure": figures.sweep_figure,
     "sweep-table": benchmarks.sweep_table,
+    **trained_figures.TRAINED,
 }
 
 
