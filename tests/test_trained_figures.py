@@ -18,6 +18,15 @@ def test_recorded_attention_is_attention() -> None:
     assert (record["source"][::-1] == record["target"]).all()
 
 
+def test_recorded_curves_fall_below_where_they_began() -> None:
+    record = read_record("curves")
+    assert record["curves"].keys() == record["parameters"].keys()
+    for points in record["curves"].values():
+        steps, losses = zip(*points, strict=True)
+        assert sorted(steps) == list(steps)
+        assert losses[-1] <= losses[0]
+
+
 @pytest.mark.parametrize("name", FIELDS)
 def test_a_record_of_another_format_is_refused(name: str, tmp_path: Path) -> None:
     record = json.loads((FOLDER / f"{name}.json").read_text("utf-8"))
