@@ -75,6 +75,15 @@ def config_of(document: str, words: tuple[str, ...], folder: Path) -> list[str]:
     return found
 
 
+def save_modules(document: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Save the Python files of a document in a folder, from which they can be imported."""
+    for name, text in made_by_the_reader(document).items():
+        if name.endswith(".py"):
+            (folder / name).write_text(text, "utf-8")
+            monkeypatch.delitem(sys.modules, name.removesuffix(".py"), raising=False)
+    monkeypatch.syspath_prepend(folder)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("document", "words"), lines_of(*TRAINING))
 def test_training_lines_parse(
@@ -86,11 +95,7 @@ def test_training_lines_parse(
 ) -> None:
     from lslm_lightning.experiments.starting import start as main
 
-    for name, text in made_by_the_reader(document).items():
-        if name.endswith(".py"):
-            (tmp_path / name).write_text(text, "utf-8")
-            monkeypatch.delitem(sys.modules, name.removesuffix(".py"), raising=False)
-    monkeypatch.syspath_prepend(tmp_path)
+    save_modules(document, tmp_path, monkeypatch)
     if "--help" in words or any(word.endswith(".help") for word in words):
         from lslm_lightning.__main__ import main as lslm
 
@@ -110,10 +115,15 @@ def test_training_lines_parse(
 
 @pytest.mark.parametrize(("document", "words"), lines_of("evaluate"))
 def test_evaluate_lines_parse(
-    document: str, words: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture
+    document: str,
+    words: tuple[str, ...],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
 ) -> None:
     from lslm_lightning.commands.evaluate import main
 
+    save_modules(document, tmp_path, monkeypatch)
     with pytest.raises(SystemExit) as ending:
         main([*config_of(document, words, tmp_path), "--print_config"])
     assert ending.value.code == 0, capsys.readouterr().err
@@ -145,7 +155,9 @@ def test_data_lines_name_what_exists(document: str, words: tuple[str, ...]) -> N
     from lslm_lightning.corpora.catalogue import read_catalogue
 
     if words[1] in ("fetch", "check") and "/" not in words[2]:
-        assert words[2] in {*builtin.CORPORA, *read_catalogue(ROOT / "configs/corpora.yaml")}
+        of_reader = yaml.safe_load(made_by_the_reader(document).get("corpora.yaml", "{}"))
+        known = {*builtin.CORPORA, *read_catalogue(ROOT / "configs/corpora.yaml"), *of_reader}
+        assert words[2] in known
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)

@@ -18,6 +18,7 @@ from docs.generate import (
     python_api,
     run_files,
     settings,
+    trained_figures,
 )
 from docs.generate.language import language_of_texts
 from lslm_lightning.localization import ENGLISH
@@ -47,6 +48,7 @@ TEXTS: dict[str, Callable[..., str]] = {
     "size-figure": figures.size_figure,
     "sweep-figure": figures.sweep_figure,
     "sweep-table": benchmarks.sweep_table,
+    **trained_figures.TRAINED,
 }
 
 

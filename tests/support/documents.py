@@ -14,6 +14,7 @@ DOCUMENTS = tuple(name for pair in PAIRS for name in pair)
 CODE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 MISTAKES = "docs/en/troubleshooting.md"  # has commands that fail, each with its message
 MISTAKE = re.compile(r"^```sh\n(.*?)^```\n+```text\n(.*?)^```", re.M | re.S)
+FAILS = re.compile(r"^<!-- fails -->\n```sh\n(.*?)^```$", re.M | re.S)
 SAVED = re.compile(r"`(\w+\.(?:yaml|py))`[^\n]*\n+```(?:yaml|python)\n(.*?)^```$", re.M | re.S)
 
 
@@ -33,7 +34,9 @@ def commands(name: str) -> list[list[str]]:
     shown to fail.
     """
     shows_mistakes = Path(name).name == Path(MISTAKES).name
-    failing = {script for script, _ in MISTAKE.findall(text_of(name))} if shows_mistakes else ()
+    failing = {*FAILS.findall(text_of(name))}
+    if shows_mistakes:
+        failing |= {script for script, _ in MISTAKE.findall(text_of(name))}
     shown = (block for block in blocks(name, "sh") if block not in failing)
     return commands_in("\n".join(shown))
 
