@@ -49,8 +49,8 @@ def nearest_path(path: str | Path, others: Iterable[Path] = ()) -> Path | None:
     else:
         return found
     known = list(islice(others, MOST_NAMES))
-    names = {other.name for other in known}
-    if near := get_close_matches(path.name, names, 1, 0.8):
+    file_names = dict.fromkeys(other.name for other in known)
+    if near := get_close_matches(path.name, file_names, 1, 0.8):
         known = [other for other in known if other.name == near[0]]
     cutoff = 0.0 if near else 0.6
     near = get_close_matches(str(path), [str(other) for other in known], 1, cutoff)
