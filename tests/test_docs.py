@@ -17,40 +17,22 @@ from urllib.parse import unquote
 import pytest
 from filelock import FileLock
 
+from docs.gallery.corpora import in_chinese, in_english
+from docs.gallery.making import MADE, PAGE, commands_of, stages
 from docs.generate import MARKER, metrics, text_of
 from docs.generate.markdown import plain, table
 from lslm_lightning.__main__ import COMMANDS, main
 from tests.benchmarks.record import RESULTS
 from tests.reports.conftest import Browser
-from tests.support.documents import MISTAKE, MISTAKES, PAGES, ROOT, SITE, commands_in
+from tests.support.documents import MISTAKE, MISTAKES, PAGES, ROOT, SITE, commands_in, shape
 from tests.support.documents import text_of as source_of
 
 LANGUAGES = ("en", "zh")
-CELL = re.compile(r"(?<!\\)[|]")  # where cells of a table begin
+GALLERY = commands_of(source_of(PAGE))
 LOADS = {"script": "src", "img": "src", "iframe": "src", "source": "src", "link": "href"}
 
 
 # Pages
-
-
-def shape(name: str) -> list[str]:
-    """Levels of headings, kinds of code, figures, tables and markers of a page, in order."""
-    found = []
-    in_code = ""
-    for line in source_of(name).splitlines():
-        if line.startswith(("```", ":::")):
-            in_code = "" if in_code and line.strip("`:") == "" else line
-            found.append(line if "toctree" not in line else "toctree")
-        elif in_code:
-            continue
-        elif heading := re.match(r"#+ ", line):
-            found.append(heading[0])
-        elif line.startswith("|"):
-            found.append(f"row of {len(CELL.split(line))}")
-        elif line.startswith("<!--"):
-            found.append(line)
-        found += re.findall(r"!\[[^]]*\]\(([^)]*)\)", line)
-    return found
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -211,7 +193,7 @@ def site(shared: Path) -> Path:
         if not (folder / "index.html").exists():
             shutil.rmtree(folder, ignore_errors=True)
             built = subprocess.run(
-                [sys.executable, "-m", "docs", str(folder)],
+                [sys.executable, "-m", "docs", "--old-gallery", str(folder)],
                 cwd=ROOT,
                 capture_output=True,
                 text=True,
@@ -263,6 +245,8 @@ def test_links_and_anchors_lead_somewhere(pages: dict[Path, Links]) -> None:
         for link in page.links:
             if re.match(r"https?://[\w.-]+(/|$)", link):
                 continue
+            if link.startswith("gallery/") and not MADE.is_dir():
+                continue  # reports that `make docs` makes
             target, _, anchor = link.partition("#")
             to = (path.parent / unquote(target)).resolve() if target else path
             if to not in pages or unquote(anchor) not in pages[to].anchors:
@@ -286,6 +270,36 @@ def outside(site: Path, pages: dict[Path, Links]) -> Iterator[str]:
 @pytest.mark.slow
 def test_no_page_loads_anything_from_elsewhere(site: Path, pages: dict[Path, Links]) -> None:
     assert not list(outside(site.resolve(), pages))
+
+
+def test_the_gallery_has_a_report_in_each_section() -> None:
+    commands = commands_of(source_of(PAGE))
+    assert len(commands) == len(re.findall(r"^## ", source_of(PAGE), re.MULTILINE)) > 6
+    assert commands == commands_of(source_of("docs/zh/gallery.md"))
+    first, then = stages(commands)
+    assert not {"comparison", "evaluation"} & first.keys()
+    assert {**first, **then} == commands
+
+
+def test_numbers_of_the_gallery_differ_in_both_languages() -> None:
+    for name_of in (in_english, in_chinese):
+        assert len(set(map(name_of, range(10_000)))) == 10_000
+    assert in_english(2305) == "two thousand three hundred and five"
+    assert in_chinese(2305) == "二千三百零五"
+
+
+@pytest.fixture(scope="session")
+def reports(site: Path) -> list[Path]:
+    """Reports of the gallery, in both languages."""
+    if not MADE.is_dir():
+        pytest.skip("needs the reports of the gallery, which make docs makes")
+    return [site / f"{language}/gallery/{name}.html" for language in LANGUAGES for name in GALLERY]
+
+
+@pytest.mark.slow
+def test_reports_of_the_gallery_are_small(reports: list[Path]) -> None:
+    for path in reports:
+        assert 10_000 < path.stat().st_size < 1_000_000, path
 
 
 @pytest.mark.slow
@@ -365,3 +379,13 @@ def test_no_page_is_wider_than_the_screen(site: Path, browser: Browser, language
             if found := browser.evaluate(WIDE):
                 wide.append(f"{page}, {width} pixels, {scheme}: {found}")
     assert not wide, "\n".join(wide)
+
+
+@pytest.mark.browser
+def test_no_report_of_the_gallery_is_wider_than_the_screen(
+    reports: list[Path], browser: Browser
+) -> None:
+    for report, dark in product(reports, (False, True)):
+        for width in (390, 1280):
+            browser.open(report.as_uri(), width, dark)
+            assert browser.evaluate("document.documentElement.scrollWidth") <= width, report
