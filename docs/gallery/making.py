@@ -11,7 +11,6 @@ import shlex
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import redirect_stderr, redirect_stdout
 from importlib import import_module
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
@@ -32,6 +31,7 @@ SOURCES = (  # what decides how the reports look
     "lslm_lightning/localization/zh/reports.po",
     "lslm_lightning/reports/**/*",
     "tasks/*/report.py",
+    "tests/support/*_corpus.py",
 )
 LINKED = ("configs", "docs/gallery")  # what commands read, from the root of the repository
 SECTION = re.compile(r'^## .*?href="gallery/(\w+)\.html".*?^```sh\n(.*?)^```$', re.M | re.S)
@@ -54,6 +54,7 @@ def make(folder: Path = MADE) -> None:
     for language in LANGUAGES:
         (folder / language).mkdir(parents=True)
     os.environ["OMP_NUM_THREADS"] = "1"  # two processes share the cores
+    os.environ.pop("MLFLOW_TRACKING_URI", None)  # a server of the user's is not for these runs
     with TemporaryDirectory() as name:
         work = Path(name)
         for linked in LINKED:
@@ -78,7 +79,9 @@ def commands_of(page: str) -> dict[str, list[str]]:
 def stages(commands: Mapping[str, list[str]]) -> list[dict[str, list[str]]]:
     """Return the commands that need no finished run, then those that do."""
     later = {
-        name: lines for name, lines in commands.items() if any("runs/" in line for line in lines)
+        name: lines
+        for name, lines in commands.items()
+        if {"compare", "evaluate"} & {line.split()[1] for line in lines}
     }
     return [{name: commands[name] for name in commands if name not in later}, later]
 
@@ -116,14 +119,12 @@ def make_page(name: str, lines: Sequence[str], work: Path, folder: Path) -> None
 
     os.chdir(work)
     keep_reports(name, folder)
-    with (
-        Path(f"{name}.log").open("w", encoding="utf-8") as log,
-        redirect_stdout(log),
-        redirect_stderr(log),
-    ):
-        for line in lines:
-            if status := main(shlex.split(line)[1:]):
-                sys.exit(status)
+    with Path(f"{name}.log").open("w", encoding="utf-8") as log:
+        for descriptor in (1, 2):  # also of the processes that a command starts
+            os.dup2(log.fileno(), descriptor)
+    for line in lines:
+        if status := main(shlex.split(line)[1:]):
+            sys.exit(status)
 
 
 def keep_reports(name: str, folder: Path) -> None:
