@@ -14,7 +14,7 @@ ifeq ($(TORCH),cpu)
 CPU_TORCH := $(PIP) --no-deps --index-url https://download.pytorch.org/whl/cpu torch==$(shell sed -n 's/^torch==//p' constraints.txt) &&
 endif
 
-.PHONY: demo test test-fast lint docs bench bench-faults bench-gpu help
+.PHONY: demo test test-fast lint docs readme bench bench-faults bench-gpu help
 
 demo: $(READY) ## the three tasks on built-in corpora: three trained, scored, reported runs in minutes
 	@$(BIN)/lslm demo
@@ -30,6 +30,9 @@ lint: $(READY) ## ruff check, ruff format and mypy
 
 docs: $(READY) ## the documentation site in English and Chinese, in docs/_build; a warning is an error
 	@$(BIN)/python -m docs
+
+readme: $(READY) ## screenshots, transcript and tables of both READMEs, from runs of a few minutes (needs chromium)
+	@$(BIN)/python -m docs.readme
 
 bench: $(READY) ## quality and speed against other implementations, hours (ONLY=name for one; needs LSLM_DATA)
 	@$(BIN)/python -m tests.benchmarks $(ONLY)
