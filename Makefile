@@ -15,7 +15,7 @@ export TORCH_INDEX := https://download.pytorch.org/whl/cpu
 CPU_TORCH := $(PIP) --no-deps --index-url $(TORCH_INDEX) torch==$(shell sed -n 's/^torch==//p' constraints.txt) &&
 endif
 
-.PHONY: demo test test-fast lint docs wheel bench bench-faults bench-gpu help
+.PHONY: demo test test-fast lint docs readme wheel bench bench-faults bench-gpu help
 
 demo: $(READY) ## the three tasks on built-in corpora: three trained, scored, reported runs in minutes
 	@$(BIN)/lslm demo
@@ -34,6 +34,9 @@ docs: $(READY) ## the documentation site in English and Chinese, in docs/_build;
 
 wheel: $(READY) ## the wheel, installed in a fresh environment and used in an empty folder; minutes
 	@$(BIN)/python -m tests.wheel
+
+readme: $(READY) ## screenshots, transcript and tables of both READMEs, from runs of a few minutes (needs chromium)
+	@$(BIN)/python -m docs.readme
 
 bench: $(READY) ## quality and speed against other implementations, hours (ONLY=name for one; needs LSLM_DATA)
 	@$(BIN)/python -m tests.benchmarks $(ONLY)

@@ -1,6 +1,8 @@
 """`python -m docs [FOLDER]`: build the site in both languages; any warning is an error."""
 
+import argparse
 import multiprocessing
+import shutil
 import sys
 from concurrent.futures import ProcessPoolExecutor
 from itertools import repeat
@@ -8,6 +10,7 @@ from pathlib import Path
 
 from sphinx.cmd.build import main as run_sphinx
 
+from docs.gallery import making
 from docs.generate import filled_in
 
 HOME = Path(__file__).parent
@@ -37,6 +40,9 @@ def build(output: Path) -> int:
     with ProcessPoolExecutor(len(LANGUAGES), context) as processes:
         if any([*processes.map(build_language, LANGUAGES, repeat(output))]):
             return 1
+    for language in LANGUAGES:
+        if (made := making.MADE / language).is_dir():
+            shutil.copytree(made, output / language / "gallery", dirs_exist_ok=True)
     (output / "index.html").write_text(LANDING, "utf-8")
     print(f"site {output / 'index.html'}", flush=True)
     return 0
@@ -57,5 +63,18 @@ def build_language(language: str, output: Path) -> int:
     return run_sphinx([*options, *map(str, folders)])
 
 
+def main() -> int:
+    """Make the reports of the gallery, build the site, and return the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m docs", description=__doc__)
+    parser.add_argument("folder", nargs="?", type=Path, default=HOME / "_build")
+    parser.add_argument(
+        "--old-gallery", action="store_true", help="take the reports of the gallery as they are"
+    )
+    given = parser.parse_args()
+    if not given.old_gallery:
+        making.make()
+    return build(given.folder.absolute())
+
+
 if __name__ == "__main__":
-    sys.exit(build(Path(sys.argv[1]).absolute() if sys.argv[1:] else HOME / "_build"))
+    sys.exit(main())

@@ -17,40 +17,21 @@ from urllib.parse import unquote
 import pytest
 from filelock import FileLock
 
+from docs.gallery.making import MADE, PAGE, commands_of
 from docs.generate import MARKER, metrics, text_of
 from docs.generate.markdown import plain, table
 from lslm_lightning.__main__ import COMMANDS, main
 from tests.benchmarks.record import RESULTS
 from tests.reports.conftest import Browser
-from tests.support.documents import MISTAKE, MISTAKES, PAGES, ROOT, SITE, commands_in
+from tests.support.documents import MISTAKE, MISTAKES, PAGES, ROOT, SITE, commands_in, shape
 from tests.support.documents import text_of as source_of
 
 LANGUAGES = ("en", "zh")
-CELL = re.compile(r"(?<!\\)[|]")  # where cells of a table begin
+GALLERY = commands_of(source_of(PAGE))
 LOADS = {"script": "src", "img": "src", "iframe": "src", "source": "src", "link": "href"}
 
 
 # Pages
-
-
-def shape(name: str) -> list[str]:
-    """Levels of headings, kinds of code, figures, tables and markers of a page, in order."""
-    found = []
-    in_code = ""
-    for line in source_of(name).splitlines():
-        if line.startswith(("```", ":::")):
-            in_code = "" if in_code and line.strip("`:") == "" else line
-            found.append(line if "toctree" not in line else "toctree")
-        elif in_code:
-            continue
-        elif heading := re.match(r"#+ ", line):
-            found.append(heading[0])
-        elif line.startswith("|"):
-            found.append(f"row of {len(CELL.split(line))}")
-        elif line.startswith("<!--"):
-            found.append(line)
-        found += re.findall(r"!\[[^]]*\]\(([^)]*)\)", line)
-    return found
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -211,7 +192,7 @@ def site(shared: Path) -> Path:
         if not (folder / "index.html").exists():
             shutil.rmtree(folder, ignore_errors=True)
             built = subprocess.run(
-                [sys.executable, "-m", "docs", str(folder)],
+                [sys.executable, "-m", "docs", "--old-gallery", str(folder)],
                 cwd=ROOT,
                 capture_output=True,
                 text=True,
@@ -263,6 +244,8 @@ def test_links_and_anchors_lead_somewhere(pages: dict[Path, Links]) -> None:
         for link in page.links:
             if re.match(r"https?://[\w.-]+(/|$)", link):
                 continue
+            if link.startswith("gallery/") and not MADE.is_dir():
+                continue  # reports that `make docs` makes
             target, _, anchor = link.partition("#")
             to = (path.parent / unquote(target)).resolve() if target else path
             if to not in pages or unquote(anchor) not in pages[to].anchors:
@@ -286,6 +269,20 @@ def outside(site: Path, pages: dict[Path, Links]) -> Iterator[str]:
 @pytest.mark.slow
 def test_no_page_loads_anything_from_elsewhere(site: Path, pages: dict[Path, Links]) -> None:
     assert not list(outside(site.resolve(), pages))
+
+
+@pytest.fixture(scope="session")
+def reports(site: Path) -> list[Path]:
+    """Reports of the gallery, in both languages."""
+    if not MADE.is_dir():
+        pytest.skip("needs the reports of the gallery, which make docs makes")
+    return [site / f"{language}/gallery/{name}.html" for language in LANGUAGES for name in GALLERY]
+
+
+@pytest.mark.slow
+def test_reports_of_the_gallery_are_small(reports: list[Path]) -> None:
+    for path in reports:
+        assert 10_000 < path.stat().st_size < 1_000_000, path
 
 
 @pytest.mark.slow
@@ -350,18 +347,33 @@ WIDE = """(() => {
 })()"""  # an element that the reader sees cut, since no box around it scrolls
 
 
+SCROLLS = "document.documentElement.scrollWidth > innerWidth ? 'scrolls sideways' : ''"
+
+
+def too_wide(browser: Browser, page: Path, script: str) -> Iterator[str]:
+    """Yield what a script finds on a page, on a telephone and on a desktop, light and dark."""
+    browser.open(page.as_uri())
+    for width, scheme in product((390, 1280), ("light", "dark")):
+        size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+        browser.call("Emulation.setDeviceMetricsOverride", **size)
+        feature = {"name": "prefers-color-scheme", "value": scheme}
+        browser.call("Emulation.setEmulatedMedia", features=[feature])
+        assert browser.evaluate("innerWidth") == width
+        if found := browser.evaluate(script):
+            yield f"{page}, {width} pixels, {scheme}: {found}"
+
+
 @pytest.mark.browser
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_no_page_is_wider_than_the_screen(site: Path, browser: Browser, language: str) -> None:
-    wide = []
-    for page in PAGES:
-        browser.open((site / language / page).with_suffix(".html").as_uri())
-        for width, scheme in product((390, 1280), ("light", "dark")):
-            size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
-            browser.call("Emulation.setDeviceMetricsOverride", **size)
-            feature = {"name": "prefers-color-scheme", "value": scheme}
-            browser.call("Emulation.setEmulatedMedia", features=[feature])
-            assert browser.evaluate("innerWidth") == width
-            if found := browser.evaluate(WIDE):
-                wide.append(f"{page}, {width} pixels, {scheme}: {found}")
+    pages = [(site / language / page).with_suffix(".html") for page in PAGES]
+    wide = [found for page in pages for found in too_wide(browser, page, WIDE)]
+    assert not wide, "\n".join(wide)
+
+
+@pytest.mark.browser
+def test_no_report_of_the_gallery_is_wider_than_the_screen(
+    reports: list[Path], browser: Browser
+) -> None:
+    wide = [found for report in reports for found in too_wide(browser, report, SCROLLS)]
     assert not wide, "\n".join(wide)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from functools import cache
 
 from docs.generate import (
+    architecture,
     benchmarks,
     commands,
     configs,
@@ -25,6 +26,7 @@ from lslm_lightning.localization import ENGLISH
 
 MARKER = re.compile(r"^<!-- generated: (.*?) -->$", re.MULTILINE)
 TEXTS: dict[str, Callable[..., str]] = {
+    "architecture": architecture.architecture,
     "benchmarks": benchmarks.tables,
     "command": commands.command,
     "configs": configs.configs,

@@ -15,6 +15,7 @@ CODE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 MISTAKES = "docs/en/troubleshooting.md"  # has commands that fail, each with its message
 MISTAKE = re.compile(r"^```sh\n(.*?)^```\n+```text\n(.*?)^```", re.M | re.S)
 FAILS = re.compile(r"^<!-- fails -->\n```sh\n(.*?)^```$", re.M | re.S)
+CELL = re.compile(r"(?<!\\)[|]")  # where cells of a table begin
 SAVED = re.compile(r"`(\w+\.(?:yaml|py))`[^\n]*\n+```(?:yaml|python)\n(.*?)^```$", re.M | re.S)
 
 
@@ -53,3 +54,23 @@ def commands_in(script: str) -> list[list[str]]:
 def saved_files(name: str) -> dict[str, str]:
     """The files that a document tells its reader to save: the line above the code names them."""
     return dict(SAVED.findall(text_of(name)))
+
+
+def shape(name: str) -> list[str]:
+    """Levels of headings, kinds of code, figures, tables and markers of a page, in order."""
+    found = []
+    in_code = ""
+    for line in text_of(name).splitlines():
+        if line.startswith(("```", ":::")):
+            in_code = "" if in_code and line.strip("`:") == "" else line
+            found.append(line if "toctree" not in line else "toctree")
+        elif in_code:
+            continue
+        elif heading := re.match(r"#+ ", line):
+            found.append(heading[0])
+        elif line.startswith("|"):
+            found.append(f"row of {len(CELL.split(line))}")
+        elif line.startswith("<!--"):
+            found.append(line)
+        found += re.findall(r"!\[[^]]*\]\(([^)]*)\)", line)
+    return found

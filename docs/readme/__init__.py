@@ -1,0 +1,1 @@
+"""Screenshots, transcript, tables and figure of both READMEs, which `make readme` makes."""
