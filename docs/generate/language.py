@@ -6,8 +6,15 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
-from lslm_lightning.localization import COMMANDS, ENGLISH, REPORTS, SETTINGS, interface_language
-from lslm_lightning.localization.catalogue import Catalogue, catalogue, read_entries
+from lslm_lightning.localization import (
+    COMMANDS,
+    ENGLISH,
+    REPORTS,
+    SETTINGS,
+    interface_language,
+    translated,
+)
+from lslm_lightning.localization.catalogue import Catalogue, read_entries
 
 FOLDER = Path(__file__).parent / "zh"
 KINDS = (SETTINGS, COMMANDS, REPORTS)  # of the interface, whose texts pages show too
@@ -29,13 +36,11 @@ def language_of_texts(language: str) -> Iterator[None]:
 
 def localized(text: str) -> str:
     """Return an English text of a page in the language of the texts that are being made."""
-    language = interface_language()
-    if language == ENGLISH or not text:
+    if interface_language() == ENGLISH or not text:
         return text
-    for each in (own_catalogue(), *(catalogue(kind, language) for kind in KINDS)):
-        if (found := each.whole(text, 0)) is not None:
-            return found
-    return text
+    if (found := own_catalogue().whole(text, 0)) is not None:
+        return found
+    return next((shown for kind in KINDS if (shown := translated(text, kind)) != text), text)
 
 
 def one_sentence(parts: Iterable[str]) -> str:
