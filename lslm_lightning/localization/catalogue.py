@@ -4,6 +4,10 @@ The entries of a catalogue are templates: `{name}` stands for any text within a 
 translation repeats. If the translation has `{name!t}`, the field stands for any text, of several
 sentences too, and is translated in turn. So a sentence that was written with numbers and names in
 it can be translated after it was made.
+
+In the English template, `{name!n}` stands for a number alone, and `{name!s}` for any text, of
+several sentences too, which is repeated. In the translation, `{name!l}` is a list such as "a, b and
+c", of which the members are repeated, and `{name!lt}` a list of which they are translated.
 """
 
 import re
@@ -20,10 +24,12 @@ SETTINGS = "settings"  # help of the keys of configurations
 CATALOGUES = (COMMANDS, MESSAGES, REPORTS, SETTINGS)
 
 FOLDER = Path(__file__).parent
-FIELD = re.compile(r"\{(\w+)(!t)?\}")
+FIELD = re.compile(r"\{(\w+)(?:!([lnst]+))?\}")
 SENTENCES = re.compile(r"(?<=[.;])\s+|\n")
 WITHIN_SENTENCE = r"(?:(?!(?<=[.;])\s).)+?"
 ANYTHING = ".+?"
+NUMBER = r"[−+±-]?(?:[\d,]*\.?\d+(?: × 10[⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+)?|∞)|–|nan"
+LIST = re.compile(r",? and |, ")
 MAX_DEPTH = 4  # templates within templates
 
 
@@ -93,7 +99,11 @@ class Catalogue:
 
                 def value_of(field: re.Match[str], values: dict[str, str] = values) -> str:
                     value = values[field[1]]
-                    return self.translated(value, depth + 1) if field[2] else value
+                    marks = field[2] or ""
+                    members = LIST.split(value) if "l" in marks else [value]
+                    if "t" in marks:
+                        members = [self.translated(member, depth + 1) for member in members]
+                    return "、".join(members)
 
                 return FIELD.sub(value_of, template.translation)
         return None
@@ -109,13 +119,14 @@ def template_pattern(template: str, translation: str) -> re.Pattern[str]:
     """Return the regular expression of the texts that a template stands for. A field that occurs
     again stands for the same text.
     """
-    inner = {name for name, mark in FIELD.findall(translation) if mark}
+    inner = {name for name, marks in FIELD.findall(translation) if marks == "t"}
     pattern = ""
     names: set[str] = set()
     end = 0
     for field in FIELD.finditer(template):
         pattern += re.escape(template[end : field.start()])
-        values = ANYTHING if field[1] in inner else WITHIN_SENTENCE
+        values = ANYTHING if field[1] in inner or field[2] == "s" else WITHIN_SENTENCE
+        values = NUMBER if field[2] == "n" else values
         pattern += f"(?P={field[1]})" if field[1] in names else f"(?P<{field[1]}>{values})"
         names.add(field[1])
         end = field.end()
