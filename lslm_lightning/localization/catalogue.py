@@ -5,9 +5,10 @@ translation repeats. If the translation has `{name!t}`, the field stands for any
 sentences too, and is translated in turn. So a sentence that was written with numbers and names in
 it can be translated after it was made.
 
-In the English template, `{name!n}` stands for a number alone, and `{name!s}` for any text, of
-several sentences too, which is repeated. In the translation, `{name!l}` is a list such as "a, b and
-c", of which the members are repeated, and `{name!lt}` a list of which they are translated.
+In the English template, `{name!n}` stands for a number alone, `{name!w}` for a text without spaces,
+and `{name!s}` for any text, of several sentences too, which is repeated. In the translation,
+`{name!l}` is a list such as "a, b and c", of which the members are repeated, and `{name!lt}` a list
+of which they are translated.
 """
 
 import re
@@ -24,11 +25,12 @@ SETTINGS = "settings"  # help of the keys of configurations
 CATALOGUES = (COMMANDS, MESSAGES, REPORTS, SETTINGS)
 
 FOLDER = Path(__file__).parent
-FIELD = re.compile(r"\{(\w+)(?:!([lnst]+))?\}")
+FIELD = re.compile(r"\{(\w+)(?:!([lnstw]+))?\}")
 SENTENCES = re.compile(r"(?<=[.;])\s+|\n")
 WITHIN_SENTENCE = r"(?:(?!(?<=[.;])\s).)+?"
 ANYTHING = ".+?"
 NUMBER = r"[−+±-]?(?:[\d,]*\.?\d+(?: × 10[⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+)?|∞)|–|nan"
+VALUES = {"n": NUMBER, "s": ANYTHING, "w": r"\S+?"}
 LIST = re.compile(r",? and |, ")
 MAX_DEPTH = 4  # templates within templates
 
@@ -50,7 +52,8 @@ class Catalogue:
 
     def __init__(self, entries: dict[str, str]) -> None:
         self.exact = {text: other for text, other in entries.items() if not FIELD.search(text)}
-        templates = sorted(entries.keys() - self.exact.keys(), key=n_literal, reverse=True)
+        templates = [text for text in entries if text not in self.exact]
+        templates.sort(key=n_literal, reverse=True)
         self.templates = [
             Template(
                 max(FIELD.sub("\0", text).split("\0"), key=len),
@@ -125,8 +128,8 @@ def template_pattern(template: str, translation: str) -> re.Pattern[str]:
     end = 0
     for field in FIELD.finditer(template):
         pattern += re.escape(template[end : field.start()])
-        values = ANYTHING if field[1] in inner or field[2] == "s" else WITHIN_SENTENCE
-        values = NUMBER if field[2] == "n" else values
+        usual = ANYTHING if field[1] in inner else WITHIN_SENTENCE
+        values = VALUES.get(field[2], usual)
         pattern += f"(?P={field[1]})" if field[1] in names else f"(?P<{field[1]}>{values})"
         names.add(field[1])
         end = field.end()
@@ -140,11 +143,18 @@ def catalogue(kind: str, language: str) -> Catalogue:
 
 
 def entries_of(kind: str, language: str) -> dict[str, str]:
-    """Return the translated entries of a catalogue's file, in its order."""
+    """Return the translated entries of a catalogue, which is a file or a folder of files."""
+    home = FOLDER / language / kind
+    files = sorted(home.glob("*.po")) if home.is_dir() else [home.with_suffix(".po")]
+    return {text: other for file in files for text, other in read_entries(file).items()}
+
+
+def read_entries(file: Path) -> dict[str, str]:
+    """Return the translated entries of a file, in its order."""
     from babel.messages.pofile import read_po
 
-    with (FOLDER / language / f"{kind}.po").open("rb") as file:
-        messages = list(read_po(file, locale=language))
+    with file.open("rb") as stream:
+        messages = list(read_po(stream))
     return {str(each.id): str(each.string) for each in messages if each.id and each.string}
 
 

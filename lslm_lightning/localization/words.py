@@ -1,5 +1,7 @@
 """Marks that tell words of the interface from data where both occur side by side."""
 
+from collections.abc import Iterable
+
 
 class Term(str):
     """Words of the interface among data, such as "this run" among names of systems: shown in the
@@ -15,6 +17,20 @@ class Verbatim(str):
     """
 
     __slots__ = ()
+
+
+class Joined(str):
+    """Texts of the interface joined by a separator, such as ", ": each is translated on its own."""
+
+    parts: tuple[str, ...]
+    separator: str
+
+    def __new__(cls, parts: Iterable[str], separator: str = ", ") -> "Joined":
+        parts = tuple(parts)
+        joined = super().__new__(cls, separator.join(parts))
+        joined.parts = parts
+        joined.separator = separator
+        return joined
 
 
 def verbatim(name: str) -> str:

@@ -9,19 +9,30 @@ from collections.abc import Iterable
 
 from lslm_lightning.localization import (
     CHINESE,
+    MESSAGES,
     REPORTS,
+    Joined,
     Term,
     Verbatim,
     interface_language,
     translated,
 )
 
+CHINESE_SEPARATORS = {", ": "、", "; ": "；"}
 LANGUAGE_TAGS = {CHINESE: "zh-CN"}  # BCP 47, where it is not the name of the language itself
 
 
 def words(text: str) -> str:
-    """Return words of the interface in its language; `Verbatim` is returned unchanged."""
-    return text if isinstance(text, Verbatim) else translated(text, REPORTS)
+    """Return words of the interface in its language; `Verbatim` is returned unchanged.
+
+    Reasons and remarks that are messages of commands too are translated as such.
+    """
+    if isinstance(text, Verbatim) or interface_language() != CHINESE:
+        return text
+    if isinstance(text, Joined):
+        return CHINESE_SEPARATORS[text.separator].join(map(words, text.parts))
+    shown = translated(text, REPORTS)
+    return translated(text, MESSAGES) if shown == text else shown
 
 
 def sentences(texts: Iterable[str]) -> str:
@@ -32,7 +43,7 @@ def sentences(texts: Iterable[str]) -> str:
 
 def named(text: str) -> str:
     """Return data, such as a name, unchanged; a `Term` in the language of the interface."""
-    return translated(text, REPORTS) if isinstance(text, Term) else text
+    return words(text) if isinstance(text, Term) else text
 
 
 def listed_words(line: str) -> str:
