@@ -6,7 +6,7 @@ sentences too, and is translated in turn. So a sentence that was written with nu
 it can be translated after it was made.
 
 In the English template, `{name!n}` stands for a number alone, `{name!w}` for a text without spaces,
-and `{name!s}` for any text, of several sentences too, which is repeated. In the translation,
+`{name!p}` for a phrase within a sentence and `{name!s}` for any text, of several sentences too. In the translation,
 `{name!l}` is a list such as "a, b and c", of which the members are repeated, and `{name!lt}` a list
 of which they are translated.
 """
@@ -25,12 +25,12 @@ SETTINGS = "settings"  # help of the keys of configurations
 CATALOGUES = (COMMANDS, MESSAGES, REPORTS, SETTINGS)
 
 FOLDER = Path(__file__).parent
-FIELD = re.compile(r"\{(\w+)(?:!([lnstw]+))?\}")
+FIELD = re.compile(r"\{(\w+)(?:!([lnpstw]+))?\}")
 SENTENCES = re.compile(r"(?<=[.;])\s+|\n")
 WITHIN_SENTENCE = r"(?:(?!(?<=[.;])\s).)+?"
 ANYTHING = ".+?"
 NUMBER = r"[−+±-]?(?:[\d,]*\.?\d+(?: × 10[⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+)?|∞)|–|nan"
-VALUES = {"n": NUMBER, "s": ANYTHING, "w": r"\S+?"}
+VALUES = {"n": NUMBER, "p": WITHIN_SENTENCE, "s": ANYTHING, "w": r"\S+?"}
 LIST = re.compile(r",? and |, ")
 MAX_DEPTH = 4  # templates within templates
 
@@ -98,18 +98,36 @@ class Catalogue:
             if template.literal not in text:
                 continue
             if match := template_pattern(template.text, template.translation).fullmatch(text):
-                values = match.groupdict()
-
-                def value_of(field: re.Match[str], values: dict[str, str] = values) -> str:
-                    value = values[field[1]]
-                    marks = field[2] or ""
-                    members = LIST.split(value) if "l" in marks else [value]
-                    if "t" in marks:
-                        members = [self.translated(member, depth + 1) for member in members]
-                    return "、".join(members)
-
-                return FIELD.sub(value_of, template.translation)
+                return self.filled(template.translation, match.groupdict(), depth)
         return None
+
+    def filled(self, translation: str, values: dict[str, str], depth: int) -> str:
+        """Return a translation with the values of its fields."""
+        shown = ""
+        end = 0
+        for field in FIELD.finditer(translation):
+            marks = field[2] or ""
+            value = values[field[1]]
+            members = LIST.split(value) if "l" in marks else [value]
+            if "t" in marks:
+                members = [self.translated(member, depth + 1) for member in members]
+            shown = spaced(spaced(shown, translation[end : field.start()]), "、".join(members))
+            end = field.end()
+        return spaced(shown, translation[end:])
+
+
+def spaced(before: str, after: str) -> str:
+    """Return two texts joined: with a space between a Chinese character and a Latin letter or
+    digit, and without one between two Chinese characters.
+    """
+    if re.search(r"[一-鿿] $", before) and re.match(r"[一-鿿]", after):
+        return before[:-1] + after
+    if re.search(r"[一-鿿]$", before) and re.match(r" [一-鿿]", after):
+        return before + after[1:]
+    sides = before[-1:] + after[:1]
+    return (
+        f"{before}{' ' if re.match(r'[一-鿿][A-Za-z0-9]|[A-Za-z0-9][一-鿿]', sides) else ''}{after}"
+    )
 
 
 def n_literal(template: str) -> int:
