@@ -4,7 +4,7 @@ import re
 from html.parser import HTMLParser
 
 DATA = {"text", "data-examples"}  # classes and attributes of elements that hold texts of a corpus
-LATIN = re.compile(r"[A-Za-z][A-Za-z'’-]+")
+LATIN = re.compile(r"[A-Za-z][A-Za-z_'’-]+")
 VOID = {"meta", "link", "wbr", "input", "img", "image", "path", "rect", "circle"}
 
 
