@@ -224,7 +224,7 @@ class Evaluation:
         changed = " and uncommitted changes" if git.get("git.dirty") == "true" else ""
         facts: dict[str, Cell] = {
             "Corpus": data.corpus.name,
-            "Licence": data.corpus.licence,
+            "Licence": Term(data.corpus.licence),
             "Split": self.spec.split,
             "Languages": found.languages,
             "Digest of the data": found.digest,

@@ -109,7 +109,7 @@ def run_facts(job: "JobCLI") -> dict[str, Cell]:
     cpu = f"CPU, {torch.get_num_threads()} threads"
     facts: dict[str, Cell] = {
         "Corpus": data.corpus.name,
-        "Licence": data.corpus.licence,
+        "Licence": Term(data.corpus.licence),
         "Digest of the data": Code(data.evaluation_set("test").digest),
         "Model": task.model_info.name,
         "Tokenizer": repr(task.tokenizer),

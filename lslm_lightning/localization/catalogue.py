@@ -6,9 +6,9 @@ sentences too, and is translated in turn. So a sentence that was written with nu
 it can be translated after it was made.
 
 In the English template, `{name!n}` stands for a number alone, `{name!w}` for a text without spaces,
-`{name!p}` for a phrase within a sentence and `{name!s}` for any text, of several sentences too. In the translation,
-`{name!l}` is a list such as "a, b and c", of which the members are repeated, and `{name!lt}` a list
-of which they are translated.
+`{name!p}` for a phrase within a sentence and `{name!s}` for any text, of several sentences too. In
+the translation, `{name!l}` is a list such as "a, b and c", of which names without spaces are
+repeated, and `{name!lt}` a list of which all members are translated.
 """
 
 import re
@@ -111,6 +111,8 @@ class Catalogue:
             members = LIST.split(value) if "l" in marks else [value]
             if "t" in marks:
                 members = [self.translated(member, depth + 1) for member in members]
+            elif "l" in marks:
+                members = [self.exact.get(each, each) if " " in each else each for each in members]
             shown = spaced(spaced(shown, translation[end : field.start()]), "、".join(members))
             end = field.end()
         return spaced(shown, translation[end:])
