@@ -7,8 +7,8 @@ it can be translated after it was made.
 
 In the English template, `{name!n}` stands for a number alone, `{name!w}` for a text without spaces,
 `{name!p}` for a phrase within a sentence and `{name!s}` for any text, of several sentences too. In
-the translation, `{name!l}` is a list such as "a, b and c", of which names without spaces are
-repeated, and `{name!lt}` a list of which all members are translated.
+the translation, `{name!l}` is a list of names such as "a, b and c", which are repeated, and
+`{name!lt}` a list of which all members are translated.
 """
 
 import re
@@ -32,6 +32,7 @@ ANYTHING = ".+?"
 NUMBER = r"[−+±-]?(?:[\d,]*\.?\d+(?: × 10[⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+)?|∞)|–|nan"
 VALUES = {"n": NUMBER, "p": WITHIN_SENTENCE, "s": ANYTHING, "w": r"\S+?"}
 LIST = re.compile(r",? and |, ")
+SELF = "this run"  # the only name of a system that is one of the interface
 MAX_DEPTH = 4  # templates within templates
 
 
@@ -112,7 +113,7 @@ class Catalogue:
             if "t" in marks:
                 members = [self.translated(member, depth + 1) for member in members]
             elif "l" in marks:
-                members = [self.exact.get(each, each) if " " in each else each for each in members]
+                members = [self.exact.get(each, each) if each == SELF else each for each in members]
             shown = spaced(spaced(shown, translation[end : field.start()]), "、".join(members))
             end = field.end()
         return spaced(shown, translation[end:])

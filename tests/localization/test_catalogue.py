@@ -82,7 +82,7 @@ def test_translations_repeat_fields_of_the_template_and_are_chinese(kind: str) -
         ("one to nine", "one to nine"),  # a number is asked for
         ("Wrong: a. b", "错误：a. b"),
         ("Both of a, b and this run", "a、b、本次运行的两者"),
-        ("Both of score and Bleu", "score、Bleu 的两者"),  # names stay
+        ("Both of score and no answer", "score、no answer 的两者"),  # names stay
         ("Best in score and F1", "分数、F1 最好"),
     ],
 )
@@ -94,5 +94,6 @@ def test_marks_of_fields(text: str, translation: str) -> None:
         "Best in {metrics}": "{metrics!lt} 最好",
         "this run": "本次运行",
         "score": "分数",
+        "no answer": "无答案",
     }
     assert Catalogue(entries).translated(text) == translation
