@@ -19,7 +19,7 @@ from lslm_lightning.metrics.significance import (
 # parts of a signature that describe how a system answers
 ANSWERING = ("context", "stride", "source", "tokens", "spelling")
 
-THIS = Term("this run")  # stands for the one system that is compared with others
+THIS: str = Term("this run")  # stands for the one system that is compared with others
 SIGNIFICANT = 0.05  # a smaller p is taken for a difference
 
 # scores with different values do not compare; a system without one, a compressor, compares with all

@@ -102,7 +102,7 @@ def details_section(
         blocks.append(Folded(f"The {counted(len(systems), 'system')}", configs))
     if versions:
         title = f"Versions of {counted(len(versions), 'package')}"
-        packages = {Verbatim(name): version for name, version in versions.items()}
+        packages: dict[str, Cell] = {Verbatim(name): version for name, version in versions.items()}
         blocks.append(Folded(title, [Facts(packages)]))
     return Section("Run details", blocks)
 

@@ -36,14 +36,14 @@ CHINESE = {
     "怎么": "怎|如何",
     "什么": "什么|何",
 }
-OTHER = Term("other")
+OTHER: str = Term("other")
 
 
 def sections(examples: Sequence[Example], predictions: Sequence[Prediction]) -> list[Section]:
     """Return the sections of a run's report."""
     by_id = {p.id: p for p in predictions}
     own = [by_id[e.id] for e in examples]
-    columns = {
+    columns: dict[str, np.ndarray] = {
         Term(metric.name): rows_of(metric, examples, own)
         for metric in (ExactMatch(examples[0].language), TokenF1(examples[0].language))
     }
