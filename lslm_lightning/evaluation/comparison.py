@@ -7,6 +7,7 @@ from itertools import combinations
 import numpy as np
 
 from lslm_lightning.contracts import Metric, Score, join_signature, metric_label, signature_parts
+from lslm_lightning.localization import Term
 from lslm_lightning.metrics.resampling import TEST_RESAMPLES
 from lslm_lightning.metrics.significance import (
     SEED,
@@ -18,7 +19,7 @@ from lslm_lightning.metrics.significance import (
 # parts of a signature that describe how a system answers
 ANSWERING = ("context", "stride", "source", "tokens", "spelling")
 
-THIS = "this run"  # stands for the one system that is compared with others
+THIS: str = Term("this run")  # stands for the one system that is compared with others
 SIGNIFICANT = 0.05  # a smaller p is taken for a difference
 
 # scores with different values do not compare; a system without one, a compressor, compares with all

@@ -31,6 +31,7 @@ from lslm_lightning.experiments.shared_test_set import (
     shared_examples,
     split_by_test_set,
 )
+from lslm_lightning.localization import Term, Verbatim
 from lslm_lightning.reports.blocks import Cell, Report, Section, Table
 from lslm_lightning.reports.composition import compose_report, details_section
 from lslm_lightning.reports.conclusion import NOTHING
@@ -247,9 +248,11 @@ class RunComparison:
         facts: dict[str, Cell] = {"Runs": len(self.runs), "Corpus": corpus}
         if first:
             facts |= {"Languages": first.languages, "Digest of the data": first.digest}
-        facts |= {f"Run of {pattern}": line for pattern, line in choices.items()}
+        facts |= {f"Run of {pattern}": Term(line) for pattern, line in choices.items()}
         facts |= {
-            f"Test set of {name}": each.note for name, each in self.tested.items() if each.note
+            f"Test set of {name}": Term(each.note)
+            for name, each in self.tested.items()
+            if each.note
         }
         facts |= {f"{run.name} began": began(run.directory) for run in self.runs}
         configs = {run.name: config_text(run) for run in self.runs}
@@ -259,7 +262,9 @@ class RunComparison:
     def title(self) -> str:
         """Title of the report, made from the names of the runs."""
         groups = list(dict.fromkeys(run.group for run in self.runs))
-        if len(groups) < 3:
+        if len(groups) == 1:
+            return Verbatim(groups[0])
+        if len(groups) == 2:
             return " against ".join(groups)
         return f"{groups[0]} and {len(groups) - 1} others"
 

@@ -14,6 +14,7 @@ from lslm_lightning.evaluation.seeds import compare_seeds
 from lslm_lightning.experiments.evaluation_sets import FoundSet
 from lslm_lightning.experiments.finished_runs import Finished
 from lslm_lightning.experiments.leaderboard import letters
+from lslm_lightning.localization import Term
 from lslm_lightning.reports.blocks import (
     Cell,
     Code,
@@ -54,7 +55,7 @@ def with_sets(table: Table, runs: Sequence[Finished], tested: Mapping[str, Found
             if found
             else f"{corpus}, {tested[first.name].reason}"
         )
-        notes.append(Code(text, f"test set {letter[first.name]}"))
+        notes.append(Code(Term(text), f"test set {letter[first.name]}"))
     notes.append("Scores on different test sets do not compare.")
     rows = [[*row, letter[str(row[0])]] for row in table.rows]
     return replace(

@@ -18,6 +18,7 @@ from lslm_lightning.experiments.failures import failure
 from lslm_lightning.experiments.predictions import PredictionCollector
 from lslm_lightning.experiments.run_records import seen_in_training, trained, versions
 from lslm_lightning.experiments.suitability import MismatchError, check_purposes
+from lslm_lightning.localization import Term, Verbatim
 from lslm_lightning.reports.blocks import Cell, Report, Section
 from lslm_lightning.reports.composition import compose_report, details_section
 from lslm_lightning.reports.evaluation import lead, score_table
@@ -197,7 +198,7 @@ class Evaluation:
         systems = {name: dump_yaml(redacted_settings(spec)) for name, spec in specs.items()}
         facts = self.facts(began, git)
         return compose_report(
-            self.folder.name,
+            Verbatim(self.folder.name),
             self.spec.task_name,
             lead(results, self.metrics, self.baselines()),
             results,
@@ -219,26 +220,27 @@ class Evaluation:
         data = self.spec.data
         found = data.evaluation_set(self.spec.split)
         commit = git.get("git.commit")
+        comparability = data.corpus.comparability
         changed = " and uncommitted changes" if git.get("git.dirty") == "true" else ""
         facts: dict[str, Cell] = {
             "Corpus": data.corpus.name,
-            "Licence": data.corpus.licence,
+            "Licence": Term(data.corpus.licence),
             "Split": self.spec.split,
             "Languages": found.languages,
             "Digest of the data": found.digest,
             "Examples": len(self.examples),
             "Worked examples in questions": self.spec.n_shot,
             "Version of the questions": data.prompt_version or None,
-            **({"Language": data.assumed_language} if data.assumed_language else {}),
-            **({"Comparability": data.corpus.comparability} if data.corpus.comparability else {}),
-            "Git commit": commit and f"{commit}{changed}",
-            "Wall time": f"{number(time.time() - began)} s",
+            **({"Language": Term(data.assumed_language)} if data.assumed_language else {}),
+            **({"Comparability": Term(comparability)} if comparability else {}),
+            "Git commit": commit and Term(f"{commit}{changed}"),
+            "Wall time": Term(f"{number(time.time() - began)} s"),
         }
         facts |= {
-            f"Run of {name}": line.removeprefix(f"system {name}: ")
+            f"Run of {name}": Term(line.removeprefix(f"system {name}: "))
             for name, line in self.choices().items()
         }
-        return facts | {f"Mismatch of {name}": text for name, text in self.mismatches.items()}
+        return facts | {f"Mismatch of {name}": Term(text) for name, text in self.mismatches.items()}
 
     def task_sections(self, results: Results) -> list[Section]:
         """Return the report sections that the task adds."""

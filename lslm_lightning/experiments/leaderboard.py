@@ -15,6 +15,7 @@ from lslm_lightning.contracts import metric_key, metric_label
 from lslm_lightning.evaluation.comparison import comparable_signature
 from lslm_lightning.evaluation.evaluation_set import EvaluationSet, shown, version_of
 from lslm_lightning.experiments.evaluation_sets import find_set
+from lslm_lightning.localization import Term
 from lslm_lightning.reports.blocks import Cell, Code, Heading, Table
 from lslm_lightning.runs import RunDirectory
 from lslm_lightning.tracking import Store
@@ -107,7 +108,7 @@ def row_of(run: "MlflowRun", names: Sequence[str], group: "Group", label: str) -
         run.info.run_name,
         label,
         *(run.data.metrics.get(name) for name in names),
-        kind_of(run),
+        Term(kind_of(run)),
         tags.get("corpus", ""),
         group.shown,
         tags.get("seed"),
@@ -122,7 +123,9 @@ def notes_on(labels: Mapping["Group", str], n_other: int) -> list[Cell]:
         labels: letter of each group.
         n_other: number of runs that are not finished.
     """
-    notes: list[Cell] = [Code(group.description, f"set {label}") for group, label in labels.items()]
+    notes: list[Cell] = [
+        Code(Term(group.description), f"set {label}") for group, label in labels.items()
+    ]
     if any(group.why for group in labels):
         notes.append(
             "An earlier release recorded test sets without languages: its runs stand apart where "

@@ -13,6 +13,7 @@ from lslm_lightning.evaluation.comparison import THIS
 from lslm_lightning.experiments.invocation import command_line
 from lslm_lightning.experiments.run_evaluation import RunEvaluation
 from lslm_lightning.experiments.run_records import trained, versions
+from lslm_lightning.localization import Term, Verbatim
 from lslm_lightning.reports.blocks import Cell, Code, Missing, Report, Section
 from lslm_lightning.reports.composition import (
     compose_report,
@@ -49,7 +50,7 @@ def run_page(job: "JobCLI", evaluation: RunEvaluation, tested: Tested) -> Report
     ]
     command = command_line([job.subcommand, "--config", str(directory.config)])
     return compose_report(
-        name,
+        Verbatim(name),
         job.task_name,
         opening(evaluation, data.corpus.name),
         results,
@@ -108,22 +109,22 @@ def run_facts(job: "JobCLI") -> dict[str, Cell]:
     cpu = f"CPU, {torch.get_num_threads()} threads"
     facts: dict[str, Cell] = {
         "Corpus": data.corpus.name,
-        "Licence": data.corpus.licence,
+        "Licence": Term(data.corpus.licence),
         "Digest of the data": Code(data.evaluation_set("test").digest),
         "Model": task.model_info.name,
         "Tokenizer": repr(task.tokenizer),
         "Seed": None if seed is None else str(seed),
         "Git commit": commit and Code(commit),
         "Uncommitted changes": changed,
-        "Device": torch.cuda.get_device_name() if on_gpu else cpu,
-        "Wall time": duration(time.time() - job.began),
+        "Device": torch.cuda.get_device_name() if on_gpu else Term(cpu),
+        "Wall time": Term(duration(time.time() - job.began)),
         "Tokens per second": reporter_of(job).curve.tokens_per_second,
         "Arguments": job.writer.first_command.removeprefix("lslm "),
     }
     if data.assumed_language:
-        facts["Language"] = data.assumed_language
+        facts["Language"] = Term(data.assumed_language)
     if data.corpus.comparability:
-        facts["Comparability"] = data.corpus.comparability
+        facts["Comparability"] = Term(data.corpus.comparability)
     return {
         name: Missing("not recorded") if value is None else value for name, value in facts.items()
     }

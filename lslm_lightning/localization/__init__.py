@@ -7,6 +7,7 @@ when a command prints it, or when a report is rendered.
 
 from lslm_lightning.localization.catalogue import COMMANDS, MESSAGES, REPORTS, SETTINGS, translated
 from lslm_lightning.localization.language import CHINESE, ENGLISH, interface_language
+from lslm_lightning.localization.words import Joined, Term, Verbatim, verbatim
 
 __all__ = [
     "CHINESE",
@@ -15,6 +16,10 @@ __all__ = [
     "MESSAGES",
     "REPORTS",
     "SETTINGS",
+    "Joined",
+    "Term",
+    "Verbatim",
     "interface_language",
     "translated",
+    "verbatim",
 ]

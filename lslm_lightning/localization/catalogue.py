@@ -4,6 +4,11 @@ The entries of a catalogue are templates: `{name}` stands for any text within a 
 translation repeats. If the translation has `{name!t}`, the field stands for any text, of several
 sentences too, and is translated in turn. So a sentence that was written with numbers and names in
 it can be translated after it was made.
+
+In the English template, `{name!n}` stands for a number alone, `{name!w}` for a text without spaces,
+`{name!p}` for a phrase within a sentence and `{name!s}` for any text, of several sentences too. In
+the translation, `{name!l}` is a list of names such as "a, b and c", which are repeated, and
+`{name!lt}` a list of which all members are translated.
 """
 
 import re
@@ -20,10 +25,14 @@ SETTINGS = "settings"  # help of the keys of configurations
 CATALOGUES = (COMMANDS, MESSAGES, REPORTS, SETTINGS)
 
 FOLDER = Path(__file__).parent
-FIELD = re.compile(r"\{(\w+)(!t)?\}")
+FIELD = re.compile(r"\{(\w+)(?:!([lnpstw]+))?\}")
 SENTENCES = re.compile(r"(?<=[.;])\s+|\n")
 WITHIN_SENTENCE = r"(?:(?!(?<=[.;])\s).)+?"
 ANYTHING = ".+?"
+NUMBER = r"[−+±-]?(?:[\d,]*\.?\d+(?: × 10[⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+)?|∞)|–|nan"
+VALUES = {"n": NUMBER, "p": WITHIN_SENTENCE, "s": ANYTHING, "w": r"\S+?"}
+LIST = re.compile(r",? and |, ")
+SELF = "this run"  # the only name of a system that is one of the interface
 MAX_DEPTH = 4  # templates within templates
 
 
@@ -44,7 +53,8 @@ class Catalogue:
 
     def __init__(self, entries: dict[str, str]) -> None:
         self.exact = {text: other for text, other in entries.items() if not FIELD.search(text)}
-        templates = sorted(entries.keys() - self.exact.keys(), key=n_literal, reverse=True)
+        templates = [text for text in entries if text not in self.exact]
+        templates.sort(key=n_literal, reverse=True)
         self.templates = [
             Template(
                 max(FIELD.sub("\0", text).split("\0"), key=len),
@@ -89,14 +99,38 @@ class Catalogue:
             if template.literal not in text:
                 continue
             if match := template_pattern(template.text, template.translation).fullmatch(text):
-                values = match.groupdict()
-
-                def value_of(field: re.Match[str], values: dict[str, str] = values) -> str:
-                    value = values[field[1]]
-                    return self.translated(value, depth + 1) if field[2] else value
-
-                return FIELD.sub(value_of, template.translation)
+                return self.filled(template.translation, match.groupdict(), depth)
         return None
+
+    def filled(self, translation: str, values: dict[str, str], depth: int) -> str:
+        """Return a translation with the values of its fields."""
+        shown = ""
+        end = 0
+        for field in FIELD.finditer(translation):
+            marks = field[2] or ""
+            value = values[field[1]]
+            members = LIST.split(value) if "l" in marks else [value]
+            if "t" in marks:
+                members = [self.translated(member, depth + 1) for member in members]
+            elif "l" in marks:
+                members = [self.exact.get(each, each) if each == SELF else each for each in members]
+            shown = spaced(spaced(shown, translation[end : field.start()]), "、".join(members))
+            end = field.end()
+        return spaced(shown, translation[end:])
+
+
+def spaced(before: str, after: str) -> str:
+    """Return two texts joined: with a space between a Chinese character and a Latin letter or
+    digit, and without one between two Chinese characters.
+    """
+    if re.search(r"[一-鿿] $", before) and re.match(r"[一-鿿]", after):
+        return before[:-1] + after
+    if re.search(r"[一-鿿]$", before) and re.match(r" [一-鿿]", after):
+        return before + after[1:]
+    sides = before[-1:] + after[:1]
+    return (
+        f"{before}{' ' if re.match(r'[一-鿿][A-Za-z0-9]|[A-Za-z0-9][一-鿿]', sides) else ''}{after}"
+    )
 
 
 def n_literal(template: str) -> int:
@@ -109,13 +143,14 @@ def template_pattern(template: str, translation: str) -> re.Pattern[str]:
     """Return the regular expression of the texts that a template stands for. A field that occurs
     again stands for the same text.
     """
-    inner = {name for name, mark in FIELD.findall(translation) if mark}
+    inner = {name for name, marks in FIELD.findall(translation) if marks == "t"}
     pattern = ""
     names: set[str] = set()
     end = 0
     for field in FIELD.finditer(template):
         pattern += re.escape(template[end : field.start()])
-        values = ANYTHING if field[1] in inner else WITHIN_SENTENCE
+        usual = ANYTHING if field[1] in inner else WITHIN_SENTENCE
+        values = VALUES.get(field[2], usual)
         pattern += f"(?P={field[1]})" if field[1] in names else f"(?P<{field[1]}>{values})"
         names.add(field[1])
         end = field.end()

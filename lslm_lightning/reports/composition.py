@@ -8,6 +8,7 @@ import numpy as np
 
 from lslm_lightning.contracts import Example, Metric
 from lslm_lightning.evaluation.results import Results
+from lslm_lightning.localization import Term, Verbatim
 from lslm_lightning.reports.blocks import (
     Cell,
     Code,
@@ -97,11 +98,12 @@ def details_section(
     if command:
         blocks.append(Code(command, f"To repeat this {kind}"))
     if systems:
-        configs = [Code(text, name) for name, text in systems.items()]
+        configs = [Code(text, Verbatim(name)) for name, text in systems.items()]
         blocks.append(Folded(f"The {counted(len(systems), 'system')}", configs))
     if versions:
         title = f"Versions of {counted(len(versions), 'package')}"
-        blocks.append(Folded(title, [Facts(versions)]))
+        packages: dict[str, Cell] = {Verbatim(name): version for name, version in versions.items()}
+        blocks.append(Folded(title, [Facts(packages)]))
     return Section("Run details", blocks)
 
 
@@ -144,7 +146,9 @@ def length_section(
     }
     (first, lengths), *others = outputs.items()
     values = (
-        {first: lengths} | ({"reference": references} if len(references) else {}) | dict(others)
+        {first: lengths}
+        | ({Term("reference"): references} if len(references) else {})
+        | dict(others)
     )
     return Section(
         "Lengths", [Columns([Histogram(values, unit, f"Length in {unit}"), Facts(facts)])]

@@ -10,6 +10,7 @@ import numpy as np
 from lslm_lightning.contracts import Example, Metric, metric_label
 from lslm_lightning.evaluation.comparison import SIGNIFICANT, THIS
 from lslm_lightning.evaluation.results import Results
+from lslm_lightning.localization import Term, verbatim
 from lslm_lightning.reports.blocks import (
     Cell,
     Folded,
@@ -225,7 +226,9 @@ def pair_table(results: Results, metric: str) -> Table:
             best=pair.p < SIGNIFICANT,
         )
         chances = (round(p, 4) for p in (pair.p, pair.p_randomization, pair.p_bootstrap))
-        rows.append([f"{pair.first} − {pair.second}", difference, 100 * pair.better, *chances])
+        name = f"{pair.first} − {pair.second}"
+        named = Term(name) if THIS in (pair.first, pair.second) else name
+        rows.append([named, difference, 100 * pair.better, *chances])
     columns: list[Heading | str] = [
         "pair",
         f"difference in {metric_label(metric)}",
@@ -248,7 +251,9 @@ def checks_section(results: Results) -> Section:
     """Return the section "Sanity checks": all findings, and a note if test examples were not
     searched for in the training text.
     """
-    rows = [[finding.check, finding.where, finding.words] for finding in results.findings]
+    rows = [
+        [Term(finding.check), finding.where, Term(finding.words)] for finding in results.findings
+    ]
     blocks: list[object] = [
         Table(["check", "where", "finding"], rows)
         if rows
@@ -274,10 +279,11 @@ def breakdown_section(results: Results) -> Section | None:
     for cut in results.buckets:
         systems = list(cut.buckets[0].scores)
         rows: list[list[Cell]] = [
-            [bucket.name, len(bucket.indices), *(bucket.scores[s] for s in systems)]
+            [Term(bucket.name), len(bucket.indices), *(bucket.scores[s] for s in systems)]
             for bucket in cut.buckets
         ]
-        tables.append(Table([cut.title.lower(), "examples", *systems], rows, cut.title, [cut.note]))
+        columns = [cut.title.lower(), "examples", *map(verbatim, systems)]
+        tables.append(Table(columns, rows, cut.title, [cut.note]))
     return Section(f"Breakdown by {metric_label(results.headline)}", tables)
 
 

@@ -8,10 +8,22 @@ from dataclasses import dataclass, replace
 from markupsafe import Markup
 
 from lslm_lightning.reports.samples import Sample, Samples
+from lslm_lightning.reports.words import named, words
 from lslm_lightning.safety.display import safe_values
 
 _IN_SCRIPT = str.maketrans(
     {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
+)
+
+SCRIPT_WORDS = (  # literals of templates/explorer.js that readers see
+    '` … ${(text.length - cut).toLocaleString("en")} more characters`',
+    '"(empty)"',
+    "`reference ${i + 1}`",
+    '"reference"',
+    '`${shown} (evenly spaced, of ${data.total.toLocaleString("en")})`',
+    '`${(start + 1).toLocaleString("en")} to ${(start + here.length).toLocaleString("en")} of '
+    '${found.length.toLocaleString("en")} found, ${all} in all.`',
+    "`Nothing found among ${all} examples.`",
 )
 
 
@@ -70,10 +82,10 @@ class Explorer:
             for sample in self.samples
         ]
         about: Mapping[str, object] = {
-            "systems": systems,
-            "metric": self.metric,
+            "systems": [*map(named, systems)],
+            "metric": words(self.metric),
             "higherIsBetter": self.higher_is_better,
-            "sourceName": self.source_name,
+            "sourceName": words(self.source_name),
             "page": self.page,
             "total": len(self.samples) if self.n_example is None else self.n_example,
             "examples": rows,
@@ -83,6 +95,14 @@ class Explorer:
                 _IN_SCRIPT
             )
         )
+
+
+def localized_script(script: str) -> str:
+    """Return the script of the explorer with its words in the language of the interface."""
+    for literal in SCRIPT_WORDS:
+        quote = literal[0]
+        script = script.replace(literal, f"{quote}{words(literal[1:-1])}{quote}")
+    return script
 
 
 def rounded(score: float | None) -> float | None:

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from lslm_lightning.localization import Term, Verbatim, verbatim
 from lslm_lightning.reports.axes import (
     PlotFrame,
     Point,
@@ -236,12 +237,14 @@ class Histogram:
         """Return the percentages as a table with a row for each bin."""
         edges = self.edges
         shares = self.shares()
-        names = [_bin_name(float(low), float(high)) for low, high in pairwise(edges)]
+        names = [Term(_bin_name(float(low), float(high))) for low, high in pairwise(edges)]
         rows: list[list[Cell]] = [
             [name, *(float(share[i]) for share in shares.values())] for i, name in enumerate(names)
         ]
         counts = {name: len(_finite(values)) for name, values in self.values.items()}
-        headings = [Heading(name, f"% of {counted(n, 'text')}") for name, n in counts.items()]
+        headings = [
+            Heading(verbatim(name), f"% of {counted(n, 'text')}") for name, n in counts.items()
+        ]
         return Table([self.x_label, *headings], rows, self.caption, places=1)
 
 
@@ -317,9 +320,8 @@ class Heatmap:
         rows: list[list[Cell]] = [
             [label, *map(float, row)] for label, row in zip(self.rows, self.values, strict=True)
         ]
-        return Table(
-            [f"{self.row_name} \\ {self.column_name}", *self.columns], rows, self.caption, places=2
-        )
+        columns = [f"{self.row_name} \\ {self.column_name}", *map(Verbatim, self.columns)]
+        return Table(columns, rows, self.caption, places=2)
 
 
 class HeatmapDrawing(NamedTuple):

@@ -10,6 +10,7 @@ from lslm_lightning.reports.axes import WIDTH, Tick, extent, text_width, ticks_a
 from lslm_lightning.reports.blocks import Cell, Interval, Measure, Table
 from lslm_lightning.reports.formatting import decimals, number
 from lslm_lightning.reports.scores import heading_of
+from lslm_lightning.reports.words import named
 
 SIDE = 14.0  # room beside the axis
 ROW = 34.0  # height of a system
@@ -81,7 +82,7 @@ class Intervals:
         for i, (name, score) in enumerate(ordered.items()):
             low, high = map(at, bounds(score) or (score.value, score.value))
             value = number(score.value, places)
-            fitting = shortened(name, WIDTH - text_width(value, 12) - 12)
+            fitting = shortened(named(name), WIDTH - text_width(value, 12) - 12)
             y = i * ROW + 24
             bars.append(Bar(fitting, value, y, at(score.value), low, high, name == self.own))
         step = ticks[1] - ticks[0]

@@ -12,15 +12,16 @@ GIVEN = "given"
 class MarkedText:
     """Text with the expected answer and the given answer marked.
 
-    `wanted` and `given` are character spans [start, end), or None; they may overlap. `words` is a
-    remark, for example that the answer does not occur in the text. `language` is a BCP 47 code.
+    `wanted` and `given` are character spans [start, end), or None; they may overlap. `caption` is
+    data, such as the question. `words` is a remark of one or several sentences, for example that
+    the answer does not occur in the text. `language` is a BCP 47 code.
     """
 
     text: str
     wanted: tuple[int, int] | None = None
     given: tuple[int, int] | None = None
     caption: str = ""
-    words: str = ""
+    words: str | Sequence[str] = ""
     language: str = "en"
 
     def pieces(self) -> Sequence[tuple[str, tuple[str, ...]]]:

@@ -20,11 +20,19 @@ from markupsafe import Markup, escape
 
 from lslm_lightning.files import atomic_write
 from lslm_lightning.reports import escaping
-from lslm_lightning.reports.blocks import Report
-from lslm_lightning.reports.explorer import Explorer
+from lslm_lightning.reports.blocks import Interval, Report
+from lslm_lightning.reports.explorer import Explorer, localized_script
 from lslm_lightning.reports.formatting import number
 from lslm_lightning.reports.recordings import Sound
 from lslm_lightning.reports.samples import Samples
+from lslm_lightning.reports.words import (
+    language_of,
+    listed_words,
+    named,
+    page_language,
+    sentences,
+    words,
+)
 from lslm_lightning.safety.display import safe_text
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -36,17 +44,20 @@ N_CHARACTER = 3000
 def render_html(report: Report, n_sample: int = N_SAMPLE) -> str:
     """Return the HTML page, with at most `n_sample` samples in each block of samples."""
     style = (TEMPLATES / "style.css").read_text("utf-8")
-    script = (
-        (TEMPLATES / "explorer.js").read_text("utf-8") if contains_block(report, Explorer) else ""
-    )
+    if page_language().startswith("zh"):
+        style += (TEMPLATES / "chinese.css").read_text("utf-8")
+    script = ""
+    if contains_block(report, Explorer):
+        script = localized_script((TEMPLATES / "explorer.js").read_text("utf-8"))
     inline = {
         "style": Markup(style),
         "digest": csp_digest(style),
         "script": Markup(script),
         "script_digest": csp_digest(script),
+        "language": page_language(),
     }
     return (
-        _environment("html")
+        _environment("html", page_language())
         .get_template("page.html")
         .render(report=limited(report, n_sample), sounds=contains_block(report, Sound), **inline)
     )
@@ -71,7 +82,8 @@ def render_markdown(report: Report, n_sample: int = N_SAMPLE) -> str:
     """Return the report as Markdown (GitHub's tables), with at most `n_sample` samples in each
     block of samples. Figures become tables, and differences are not marked.
     """
-    text = _environment("md").get_template("page.md").render(report=limited(report, n_sample))
+    template = _environment("md", page_language()).get_template("page.md")
+    text = template.render(report=limited(report, n_sample))
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
 
@@ -112,14 +124,19 @@ def limited(block: object, n_sample: int) -> object:
 
 
 def _plain(value: object, places: int | None = None) -> str:
-    """Return a value as plain text: "yes" or "no", a formatted number, or safe text."""
+    """Return a value as plain text: "yes" or "no", a formatted number, or safe text.
+
+    "yes", "no", intervals and terms are in the language of the interface.
+    """
     if isinstance(value, bool):
-        return "yes" if value else "no"
+        return words("yes" if value else "no")
     if isinstance(value, Integral):
         return number(int(value), places)
     if value is None or isinstance(value, Real):
         return number(None if value is None else float(value), places)
-    return safe_text(value)
+    if isinstance(value, str):
+        return safe_text(named(value))
+    return safe_text(words(str(value)) if isinstance(value, Interval) else value)
 
 
 def _shown(to_format: Callable[[str], str], value: object) -> object:
@@ -135,7 +152,10 @@ def _decimal(value: float, places: int = 1) -> str:
 
 
 @cache
-def _environment(kind: str) -> Environment:
+def _environment(kind: str, language: str) -> Environment:
+    """Return the environment of the templates of a format ("html" or "md"). Each language has its
+    own, since constants in templates are translated once.
+    """
     to_format = {"html": escape, "md": escaping.markdown}[kind]
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
@@ -149,6 +169,10 @@ def _environment(kind: str) -> Environment:
         "kind": lambda block: type(block).__name__.lower(),
         "at": _decimal,
         "plain": _plain,
+        "t": lambda text: words(text) if isinstance(text, str) else sentences(text),
+        "named": named,
+        "listed": listed_words,
+        "language": language_of,
         "breakable": lambda text: escape(safe_text(text)).replace("|", Markup("|<wbr>")),
         "code_span": lambda text: Markup(escaping.code_span(safe_text(text))),
         "in_cell": lambda markup: Markup(escaping.in_cell(markup)),

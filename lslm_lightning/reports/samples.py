@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from lslm_lightning.reports.differences import DifferencePiece, compare
 from lslm_lightning.reports.formatting import counted, number
+from lslm_lightning.reports.words import words
 
 LONG_SOURCE = 400  # characters
 
@@ -93,7 +94,9 @@ class Samples:
         """Return the score of the output of system `name`, such as "chrF 53.21"; "" if there is
         none.
         """
-        return f"{self.metric} {number(sample.scores[name])}" if name in sample.scores else ""
+        if name not in sample.scores:
+            return ""
+        return f"{words(self.metric)} {number(sample.scores[name])}"
 
     def limited(self, n_sample: int, n_character: int) -> "Samples":
         """Return at most `n_sample` samples, evenly spaced from the first. Each text is cut after
@@ -103,7 +106,8 @@ class Samples:
 
         def cut(text: str) -> str:
             rest = len(text) - n_character
-            return f"{text[:n_character]} […{rest:,} more characters]" if rest > 0 else text
+            more = words(f"…{rest:,} more characters")
+            return f"{text[:n_character]} [{more}]" if rest > 0 else text
 
         chosen = [self.samples[i * len(self.samples) // n] for i in range(n)]
         short = [

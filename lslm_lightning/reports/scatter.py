@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from lslm_lightning.localization import Term
 from lslm_lightning.reports.axes import (
     PlotFrame,
     Point,
@@ -16,6 +17,7 @@ from lslm_lightning.reports.axes import (
     ticks_within,
 )
 from lslm_lightning.reports.blocks import Cell, Heading, Table
+from lslm_lightning.reports.words import named
 
 LINE = 13.0  # height of a name
 HALF_MARK = 5.0  # half the size of a mark
@@ -101,7 +103,7 @@ class Scatter:
             for name, (cost, quality) in points.items()
         }
         marks = [
-            Mark(at[name], name, xy, end, name in front)
+            Mark(at[name], named(name), xy, end, name in front)
             for name, (xy, end) in name_positions(at, frame.width).items()
         ]
         path = "".join(
@@ -117,7 +119,7 @@ class Scatter:
             [
                 name,
                 *(v if math.isfinite(v) else None for v in point),
-                "yes" if name in front else "",
+                Term("yes") if name in front else "",
             ]
             for name, point in self.points.items()
         ]
@@ -140,7 +142,7 @@ def name_positions(marks: Mapping[str, Point], width: float) -> dict[str, tuple[
     ]
     found: dict[str, tuple[Point, bool]] = {}
     for name, (x, y) in sorted(marks.items(), key=lambda item: item[1][1]):
-        size = text_width(name)
+        size = text_width(named(name))
         candidates = [(x + 8, y + dy * LINE, False) for dy in (0, -1, 1, -2, 2, -3, 3)] + [
             (x - 8, y + dy * LINE, True) for dy in (0, -1, 1, -2, 2)
         ]

@@ -7,6 +7,7 @@ from itertools import combinations
 
 from lslm_lightning.contracts import Score, metric_label
 from lslm_lightning.evaluation.comparison import differing_parts
+from lslm_lightning.localization import Joined
 from lslm_lightning.reports.blocks import Cell, Code, Heading, Measure, Missing, Table, interval_of
 from lslm_lightning.reports.formatting import counted, decimals
 
@@ -86,7 +87,7 @@ class ScoreTable:
             for key, label in _readings(metric, given):
                 readings.setdefault(key, []).append(label)
         notes: list[Cell] = [
-            Code(signature, f"{', '.join(labels)}; {examples}")
+            Code(signature, Joined([Joined(labels), examples], "; "))
             for (signature, examples), labels in readings.items()
         ]
         if any(score.low is not None for score in scores):

@@ -9,8 +9,9 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from lslm_lightning.evaluation.diagnostics import Finding
-from lslm_lightning.reports.blocks import Code, Heading, Measure, Missing, Table
+from lslm_lightning.reports.blocks import Code, Heading, Interval, Measure, Missing, Table
 from lslm_lightning.reports.formatting import DASH, number
+from lslm_lightning.reports.words import named, words
 from lslm_lightning.safety.display import safe_text
 from lslm_lightning.safety.terminal import console
 
@@ -19,7 +20,7 @@ def show_table(table: Table) -> None:
     """Print a table, followed by the reasons for missing values and the notes, one per line."""
     output = console()
     reasons = table.reasons()
-    title = Text(safe_text(table.caption)) if table.caption else None
+    title = Text(safe_text(words(table.caption))) if table.caption else None
     drawn = RichTable(title=title, title_justify="left")
     for heading, numeric in zip(table.headings(), table.numeric(), strict=True):
         justify: JustifyMethod = "right" if numeric else "left"
@@ -28,7 +29,9 @@ def show_table(table: Table) -> None:
     for row in table.rows:
         drawn.add_row(*(cell(value, places[i], reasons) for i, value in enumerate(row)))
     output.print(drawn)
-    lines = [f"{DASH} ({number}) {safe_text(reason)}" for number, reason in enumerate(reasons, 1)]
+    lines = [
+        f"{DASH} ({number}) {safe_text(words(reason))}" for number, reason in enumerate(reasons, 1)
+    ]
     for line in [*lines, *map(note, table.notes)]:
         output.print(Text(line, "dim"), soft_wrap=not output.is_terminal)
 
@@ -37,7 +40,7 @@ def show_conclusion(sentences: Sequence[str]) -> None:
     """Print a comparison of systems, one sentence per line, the first one in bold."""
     output = console()
     for i, sentence in enumerate(filter(None, sentences)):
-        text = Text(safe_text(sentence), "" if i else "bold")
+        text = Text(safe_text(words(sentence)), "" if i else "bold")
         output.print(text, soft_wrap=not output.is_terminal)  # a line of a log stays one line
 
 
@@ -48,7 +51,11 @@ def show_findings(findings: Sequence[Finding]) -> None:
     output = console()
     for finding in findings:
         output.print(
-            Text(f"! {finding.check} ({finding.where}): {safe_text(finding.words)}", "yellow"),
+            Text(
+                f"! {words(finding.check)} ({named(finding.where)}): "
+                f"{safe_text(words(finding.words))}",
+                "yellow",
+            ),
             soft_wrap=True,
         )
 
@@ -59,9 +66,9 @@ def cell(value: object, places: int | None = None, reasons: Sequence[str] = ()) 
     """
     if isinstance(value, Missing):
         number_of_reason = f"({reasons.index(value.reason) + 1})" if value.reason in reasons else ""
-        return Text(f"{DASH} {number_of_reason or safe_text(value.reason)}", "dim")
+        return Text(f"{DASH} {number_of_reason or safe_text(words(value.reason))}", "dim")
     if isinstance(value, Measure):
-        bounds = f"\n{value.interval}" if value.interval else ""
+        bounds = f"\n{words(str(value.interval))}" if value.interval else ""
         return Text.assemble((str(value), "bold" if value.best else ""), (bounds, "dim"))
     if isinstance(value, Code):
         return Text(safe_text(value.text))
@@ -69,19 +76,19 @@ def cell(value: object, places: int | None = None, reasons: Sequence[str] = ()) 
         return Text(heading_text(value))
     if value is None or isinstance(value, int | float):
         return Text(number(value, places))
-    return Text(safe_text(value))
+    if isinstance(value, Interval):
+        return Text(words(str(value)))
+    return Text(safe_text(named(value) if isinstance(value, str) else value))
 
 
 def note(value: object) -> str:
     """Return the text of a note below a table."""
-    return (
-        f"{safe_text(value.caption)}: {safe_text(value.text)}"
-        if isinstance(value, Code) and value.caption
-        else cell(value).plain
-    )
+    if isinstance(value, Code) and value.caption:
+        return f"{safe_text(words(value.caption))}: {safe_text(named(value.text))}"
+    return safe_text(words(value)) if isinstance(value, str) else cell(value).plain
 
 
 def heading_text(heading: Heading) -> str:
     """Return name, arrow and unit of a heading as text."""
     arrow = {True: " ↑", False: " ↓", None: ""}[heading.higher_is_better]
-    return f"{safe_text(heading.name)}{arrow} {heading.shown_unit}".rstrip()
+    return f"{safe_text(words(heading.name))}{arrow} {words(heading.shown_unit)}".rstrip()

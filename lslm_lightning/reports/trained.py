@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TypedDict
 
 from lslm_lightning.contracts import metric_label
+from lslm_lightning.localization import Term, Verbatim
 from lslm_lightning.reports.blocks import Cell, Columns, Folded, Section, Table, Text
 from lslm_lightning.reports.figures import Curves, Series
 
@@ -72,7 +73,7 @@ def learning_curves(rows: Iterable[Logged]) -> list[object]:
         kept = [split for split in order if len(splits[split]) > 1 or split in VALIDATION]
         if is_curve and kept:
             series = [
-                Series(split or quantity, list(splits[split]), list(splits[split].values()))
+                Series(Term(split or quantity), list(splits[split]), list(splits[split].values()))
                 for split in kept
             ]
             curves = Curves(series, caption=metric_label(quantity).replace("_", " "))
@@ -118,4 +119,5 @@ def config_differences(runs: Sequence[Trained]) -> Section:
             rows.append([key, *values])
     if not rows:
         return Section("Config differences", [Text("The configs are equal.")])
-    return Section("Config differences", [Table(["setting", *(run.name for run in runs)], rows)])
+    columns = ["setting", *(Verbatim(run.name) for run in runs)]
+    return Section("Config differences", [Table(columns, rows)])

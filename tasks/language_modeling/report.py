@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lslm_lightning.contracts import Example, Prediction
+from lslm_lightning.localization import Term, Verbatim, verbatim
 from lslm_lightning.reports.blocks import Cell, Folded, Heading, Section, Table, Text
 from lslm_lightning.reports.figures import Curves, Series
 from lslm_lightning.reports.shading import Shades
@@ -34,7 +35,7 @@ def sections(
     """
     written = [("", text) for text in task.answering.samples()]
     return [
-        *scored(data.examples("test"), {"bits per byte": predictions}),
+        *scored(data.examples("test"), {Term("bits per byte"): predictions}),
         writing({"": written}, data),
     ]
 
@@ -142,7 +143,7 @@ def by_position(
         return None
     rows: list[list[Cell]] = [
         [
-            f"{2**g:,} to {2 ** (g + 1) - 1:,}" if g else "1",
+            Term(f"{2**g:,} to {2 ** (g + 1) - 1:,}" if g else "1"),
             *(
                 cell
                 for name, own in totals.items()
@@ -158,7 +159,7 @@ def by_position(
     for name in totals:
         is_alone = name == "bits per byte"
         columns.append("tokens" if is_alone else f"tokens of {name}")
-        columns.append(Heading(name, "" if is_alone else "bits/byte", False))
+        columns.append(Heading(verbatim(name), "" if is_alone else "bits/byte", False))
     note = (
         "Number of preceding tokens, in the window or the whole text, that a token was predicted "
         "from; windows overlap by context less stride."
@@ -191,7 +192,7 @@ def hardest(
             f"{value:.2f}" if name == "bits per byte" else f"{name} {value:.2f}"
             for name, value in values.items()
         )
-        caption = f"{example.id}: {scores} bits per byte"
+        caption = Term(f"{example.id}: {scores} bits per byte")
         text = example.references[0]
         blocks.append(
             Shades(pieces(text, prediction)[:LONGEST_SHADED], caption, "bits", example.language)
@@ -245,9 +246,10 @@ def writing(written: Mapping[str, Sequence[tuple[str, str]]], data: TaskData) ->
     blocks: list[object] = []
     for name, texts in written.items():
         shown = [
-            Text((f"{prompt} ▸ " if prompt else "") + text, data.language) for prompt, text in texts
+            Text(Verbatim((f"{prompt} ▸ " if prompt else "") + text), data.language)
+            for prompt, text in texts
         ]
-        blocks += [Folded(name, shown)] if name else shown
+        blocks += [Folded(Verbatim(name), shown)] if name else shown
     if known is not None:
         rows: list[list[Cell]] = []
         for name, texts in written.items():

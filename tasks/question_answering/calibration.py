@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from lslm_lightning.localization import Term, verbatim
 from lslm_lightning.reports.blocks import Cell, Columns, Heading, Section, Table
 from lslm_lightning.reports.figures import Curves, Series
 
@@ -55,7 +56,7 @@ def section(found: Mapping[str, Calibration]) -> Section:
     lines = [
         Series(name, each.confidence.tolist(), each.right.tolist()) for name, each in found.items()
     ]
-    lines.append(Series("perfect calibration", [0.0, 100.0], [0.0, 100.0]))
+    lines.append(Series(Term("perfect calibration"), [0.0, 100.0], [0.0, 100.0]))
     rows: list[list[Cell]] = [
         [name, each.error, float((each.confidence * each.n).sum() / each.n.sum())]
         for name, each in found.items()
@@ -88,8 +89,8 @@ def bins(found: Mapping[str, Calibration]) -> Table:
             n = int(each.n[here].sum())
             cells += [n, float(each.right[here][0]) if n else None]
         if any(cells[::2]):
-            rows.append([f"{index * width:.0f} to {(index + 1) * width:.0f} %", *cells])
+            rows.append([Term(f"{index * width:.0f} to {(index + 1) * width:.0f} %"), *cells])
     columns: list[Heading | str] = ["confidence"]
     for name in found:
-        columns += [Heading(name, "answers"), Heading(name, "% right")]
+        columns += [Heading(verbatim(name), "answers"), Heading(verbatim(name), "% right")]
     return Table(columns, rows, "Right answers by bin")

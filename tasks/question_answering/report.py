@@ -11,6 +11,7 @@ import numpy as np
 from lslm_lightning.contracts import Example, Prediction
 from lslm_lightning.evaluation.buckets import cut, quartiles
 from lslm_lightning.evaluation.comparison import THIS
+from lslm_lightning.localization import Term, verbatim
 from lslm_lightning.metrics.agreement import ExactMatch, TokenF1
 from lslm_lightning.reports.blocks import Cell, Heading, Section, Table, Text
 from lslm_lightning.reports.marking import MarkedText
@@ -35,15 +36,15 @@ CHINESE = {
     "怎么": "怎|如何",
     "什么": "什么|何",
 }
-OTHER = "other"
+OTHER: str = Term("other")
 
 
 def sections(examples: Sequence[Example], predictions: Sequence[Prediction]) -> list[Section]:
     """Return the sections of a run's report."""
     by_id = {p.id: p for p in predictions}
     own = [by_id[e.id] for e in examples]
-    columns = {
-        metric.name: rows_of(metric, examples, own)
+    columns: dict[str, np.ndarray] = {
+        Term(metric.name): rows_of(metric, examples, own)
         for metric in (ExactMatch(examples[0].language), TokenF1(examples[0].language))
     }
     found = [
@@ -100,7 +101,7 @@ def answered(examples: Sequence[Example], systems: Mapping[str, Sequence[Predict
                 rows.append(
                     [
                         name,
-                        kind,
+                        Term(kind),
                         int(mask.sum()),
                         *(100 * float(s[mask].mean()) for s in scores),
                         100 * float(given[mask].mean()),
@@ -150,11 +151,15 @@ def breakdown(examples: Sequence[Example], columns: Mapping[str, np.ndarray], wh
     tables = []
     for found in filter(None, cuts):
         rows: list[list[Cell]] = [
-            [bucket.name, len(bucket.indices), *bucket.scores.values()] for bucket in found.buckets
+            [
+                bucket.name if found is cuts[0] else Term(bucket.name),
+                len(bucket.indices),
+                *bucket.scores.values(),
+            ]
+            for bucket in found.buckets
         ]
-        tables.append(
-            Table([found.title.lower(), "questions", *columns], rows, found.title, [found.note])
-        )
+        names = [found.title.lower(), "questions", *map(verbatim, columns)]
+        tables.append(Table(names, rows, found.title, [found.note]))
     return Section(
         f"Breakdown by {what}",
         tables or [Text("There are too few questions for a breakdown.")],
@@ -225,6 +230,4 @@ def in_passage(question: Question, answer: Prediction) -> MarkedText:
         )
     if answer.nats is not None:
         notes.append(f"Confidence {100 * math.exp(-answer.nats):.0f} %.")
-    return MarkedText(
-        question.passage, wanted, given, question.asked, " ".join(notes), question.language
-    )
+    return MarkedText(question.passage, wanted, given, question.asked, notes, question.language)

@@ -15,6 +15,7 @@ from lslm_lightning.audio.front_end import FrontEnd
 from lslm_lightning.contracts import Prediction, metric_label
 from lslm_lightning.decoding.alignment import forced_alignment
 from lslm_lightning.evaluation.buckets import quartiles
+from lslm_lightning.localization import Term, Verbatim, verbatim
 from lslm_lightning.metrics.error_rate import CharacterErrorRate, WordErrorRate, confusions
 from lslm_lightning.reports.blocks import Cell, Folded, Heading, Section, Table, Text
 from lslm_lightning.reports.recordings import Aligned, RecordingPair, Sound, Spectrogram, TimeMark
@@ -37,7 +38,7 @@ def sections(
     by_id = {p.id: p.output or "" for p in predictions}
     examples = data.examples("test")
     outputs = [by_id[example.id] for example in examples]
-    return [*compared(examples, {"output": outputs}), recordings(task, examples, outputs)]
+    return [*compared(examples, {Term("output"): outputs}), recordings(task, examples, outputs)]
 
 
 def compared(
@@ -118,14 +119,14 @@ def breakdown(examples: Sequence[Utterance], texts: Outputs, metric: WordErrorRa
     def table(by: str, masks: Mapping[str, np.ndarray]) -> Table:
         rows: list[list[Cell]] = [
             [
-                name,
+                name if by == "speaker" else Term(name),
                 int(mask.sum()),
                 *(metric.score(own[mask].sum(0)) for own in statistics.values()),
             ]
             for name, mask in masks.items()
         ]
         return Table(
-            [by, "recordings", *(Heading(name, "% WER", False) for name in statistics)],
+            [by, "recordings", *(Heading(verbatim(name), "% WER", False) for name in statistics)],
             rows,
             places=1,
         )
@@ -154,7 +155,7 @@ def confused(examples: Sequence[Utterance], texts: Outputs, metric: WordErrorRat
                 Table(
                     ["reference", "output", "times"],
                     rows,
-                    name if len(texts) > 1 else "",
+                    verbatim(name) if len(texts) > 1 else "",
                     ["∗: no word."],
                 )
             )
@@ -188,7 +189,10 @@ def recordings(
         sound = [sounds[examples[i].id]] if examples[i].id in sounds else []
         blocks.append(
             Folded(
-                f"{examples[i].id}: {outputs[i] or '(empty)'}", [*alignment, *sound, pictures[i]]
+                Verbatim(f"{examples[i].id}: {outputs[i]}")
+                if outputs[i]
+                else f"{examples[i].id}: (empty)",
+                [*alignment, *sound, pictures[i]],
             )
         )
     summary = (

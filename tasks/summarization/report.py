@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from lslm_lightning.contracts import Example, Prediction
+from lslm_lightning.localization import Term
 from lslm_lightning.reports.blocks import Cell, Columns, Heading, Section, Table
 from lslm_lightning.reports.figures import Histogram
 from lslm_lightning.text.chinese import segment
@@ -16,8 +17,8 @@ def sections(data: TaskData, predictions: Sequence[Prediction]) -> list[Section]
     outputs = {p.id: p.output or "" for p in predictions}
     examples = data.examples("test")
     rows: list[list[Cell]] = [
-        ["outputs", *abstractiveness(examples, [outputs[e.id] for e in examples])],
-        ["references", *abstractiveness(examples, [e.references[0] for e in examples])],
+        [Term("outputs"), *abstractiveness(examples, [outputs[e.id] for e in examples])],
+        [Term("references"), *abstractiveness(examples, [e.references[0] for e in examples])],
     ]
     columns = ["", *(f"novel {n}-grams, %" for n in (1, 2, 3)), "words", "compression"]
     notes = [
@@ -64,7 +65,7 @@ def compared(
     }
     if not texts:
         return []
-    every = texts | {"reference": [e.references[0] for e in examples]}
+    every = texts | {Term("reference"): [e.references[0] for e in examples]}
     rows: list[list[Cell]] = [
         [name, *abstractiveness(examples, own), *fragments(examples, own)]
         for name, own in every.items()

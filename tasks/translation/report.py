@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from lslm_lightning.contracts import Example, Prediction
+from lslm_lightning.localization import Term, Verbatim
 from lslm_lightning.metrics.bleu import Bleu
 from lslm_lightning.models.attention import record_attention
 from lslm_lightning.reports.blocks import Cell, Columns, Heading, Section, Table, Text
@@ -70,7 +71,7 @@ def attention_map(task: "TranslationTask", example: Example, output: str) -> Hea
         weights,
         [*rows[1:], "</s>"],
         [*columns[:-1], "</s>"],
-        caption=output,
+        caption=Verbatim(output),
         row_language=example.language,
         column_language=example.source_language,
     )
@@ -177,7 +178,7 @@ def coverage(
 
     rows: list[list[Cell]] = [
         [name, covered(own)]
-        for name, own in (*texts.items(), ("reference", [e.references[0] for e in examples]))
+        for name, own in (*texts.items(), (Term("reference"), [e.references[0] for e in examples]))
     ]
     note = (
         "Share of the source's words that are aligned to some word of the output, by IBM model 1 "
@@ -221,7 +222,7 @@ def maps(
                 matrix,
                 target,
                 segment(example.source),
-                caption=caption,
+                caption=Verbatim(caption),
                 row_language=example.language,
                 column_language=example.source_language,
             )

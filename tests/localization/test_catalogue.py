@@ -71,4 +71,29 @@ def test_translations_repeat_fields_of_the_template_and_are_chinese(kind: str) -
         given = {name for name, _ in FIELD.findall(text)}
         used = {name for name, _ in FIELD.findall(translation)}
         assert used <= given, text
-        assert re.search("[\u4e00-\u9fff]", translation), text
+        words = FIELD.sub("", translation)
+        assert re.search("[\u4e00-\u9fff]", words) or not re.search("[A-Za-z]", words), text
+
+
+@pytest.mark.parametrize(
+    ("text", "translation"),
+    [
+        ("1 to 9", "1 至 9"),
+        ("one to nine", "one to nine"),  # a number is asked for
+        ("Wrong: a. b", "错误：a. b"),
+        ("Both of a, b and this run", "a、b、本次运行的两者"),
+        ("Both of score and no answer", "score、no answer 的两者"),  # names stay
+        ("Best in score and F1", "分数、F1 最好"),
+    ],
+)
+def test_marks_of_fields(text: str, translation: str) -> None:
+    entries = {
+        "{low!n} to {high!n}": "{low} 至 {high}",
+        "Wrong: {reason!s}": "错误：{reason}",
+        "Both of {names}": "{names!l} 的两者",
+        "Best in {metrics}": "{metrics!lt} 最好",
+        "this run": "本次运行",
+        "score": "分数",
+        "no answer": "无答案",
+    }
+    assert Catalogue(entries).translated(text) == translation

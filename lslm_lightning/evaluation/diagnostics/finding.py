@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from lslm_lightning.contracts import Example
+from lslm_lightning.localization import Term
 
 ENOUGH = 20  # texts; shares of fewer are due to chance
 
@@ -26,7 +27,7 @@ class Finding:
     @property
     def where(self) -> str:
         """Name of the system, or "evaluation set"."""
-        return self.system or "evaluation set"
+        return self.system or Term("evaluation set")
 
 
 class Check(Protocol):

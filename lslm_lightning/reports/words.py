@@ -1,0 +1,66 @@
+"""Words of reports in the language of the interface.
+
+Reports are composed in English and translated when they are rendered. Titles, headings, captions,
+notes, labels and names of facts are words of the interface, unless they are `Verbatim`. Cells,
+names of series, outputs and other texts are data, unless they are a `Term`.
+"""
+
+from collections.abc import Iterable
+
+from lslm_lightning.localization import (
+    CHINESE,
+    MESSAGES,
+    REPORTS,
+    Joined,
+    Term,
+    Verbatim,
+    interface_language,
+    translated,
+)
+
+CHINESE_SEPARATORS = {", ": "、", "; ": "；"}
+LANGUAGE_TAGS = {CHINESE: "zh-CN"}  # BCP 47, where it is not the name of the language itself
+
+
+def words(text: str) -> str:
+    """Return words of the interface in its language; `Verbatim` is returned unchanged.
+
+    Reasons and remarks that are messages of commands too are translated as such.
+    """
+    if isinstance(text, Verbatim) or interface_language() != CHINESE:
+        return text
+    if isinstance(text, Joined):
+        return CHINESE_SEPARATORS[text.separator].join(map(words, text.parts))
+    shown = translated(text, REPORTS)
+    return translated(text, MESSAGES) if shown == text else shown
+
+
+def sentences(texts: Iterable[str]) -> str:
+    """Return sentences of the interface in its language, joined to one text."""
+    between = "" if interface_language() == CHINESE else " "
+    return between.join(map(words, texts))
+
+
+def named(text: str) -> str:
+    """Return data, such as a name, unchanged; a `Term` in the language of the interface."""
+    return words(text) if isinstance(text, Term) else text
+
+
+def listed_words(line: str) -> str:
+    """Return a line of several words or settings, separated by commas, with each translated that
+    is a word of the interface.
+    """
+    return ", ".join(map(words, line.split(", ")))
+
+
+def page_language() -> str:
+    """Return the BCP 47 code of the language of the interface."""
+    language = interface_language()
+    return LANGUAGE_TAGS.get(language, language)
+
+
+def language_of(text: str, language: str) -> str:
+    """Return the BCP 47 code of a text as it is shown: the interface's if the text is translated,
+    otherwise `language`.
+    """
+    return language if words(text) == text else page_language()
