@@ -7,6 +7,7 @@ when a command prints it, or when a report is rendered.
 
 from lslm_lightning.localization.catalogue import COMMANDS, MESSAGES, REPORTS, SETTINGS, translated
 from lslm_lightning.localization.language import CHINESE, ENGLISH, interface_language
+from lslm_lightning.localization.width import padded, text_width, wrapped
 
 __all__ = [
     "CHINESE",
@@ -16,5 +17,8 @@ __all__ = [
     "REPORTS",
     "SETTINGS",
     "interface_language",
+    "padded",
+    "text_width",
     "translated",
+    "wrapped",
 ]

@@ -2,8 +2,11 @@
 
 The entries of a catalogue are templates: `{name}` stands for any text within a sentence, which the
 translation repeats. If the translation has `{name!t}`, the field stands for any text, of several
-sentences too, and is translated in turn. So a sentence that was written with numbers and names in
-it can be translated after it was made.
+sentences too or empty, and is translated in turn. So a sentence that was written with numbers and
+names in it can be translated after it was made.
+
+A template of few letters would fit much that it was not written for: its fields stand for single
+words, and one of those that are translated must have a translation.
 """
 
 import re
@@ -22,9 +25,13 @@ CATALOGUES = (COMMANDS, MESSAGES, REPORTS, SETTINGS)
 FOLDER = Path(__file__).parent
 FIELD = re.compile(r"\{(\w+)(!t)?\}")
 SENTENCES = re.compile(r"(?<=[.;])\s+|\n")
+COLON = re.compile(r": +(?=\S)")
+ENDS = {".": "。", ";": "；", ":": "："}
 WITHIN_SENTENCE = r"(?:(?!(?<=[.;])\s).)+?"
-ANYTHING = ".+?"
-MAX_DEPTH = 4  # templates within templates
+ONE_WORD = r"\S+?"
+ANYTHING = ".*?"
+FEW_LETTERS = 8
+MAX_DEPTH = 6  # templates within templates
 
 
 class Template(NamedTuple):
@@ -58,7 +65,7 @@ class Catalogue:
         """Return a text translated: as a whole or, where no entry fits, sentence by sentence.
         Sentences without an entry stay in English.
         """
-        if (whole := self.whole(text, depth)) is not None:
+        if (whole := self.sentence(text, depth)) is not None:
             return whole
         pieces = SENTENCES.split(text)
         if len(pieces) < 2:
@@ -66,10 +73,25 @@ class Catalogue:
         between = [*(found[0] for found in SENTENCES.finditer(text)), ""]
         shown = ""
         for piece, space in zip(pieces, between, strict=True):
-            other = self.whole(piece, depth)
+            other = self.sentence(piece, depth)
             shown += piece if other is None else other
             shown += "" if other is not None and other[-1:] in "。；" and space == " " else space
         return shown
+
+    def sentence(self, text: str, depth: int) -> str | None:
+        """Return the translation of a text by one entry, which may lack its last full stop, or
+        what stands before a colon (`file, line 3: ...`); None if no entry fits.
+        """
+        if (found := self.whole(text, depth)) is not None:
+            return found
+        if (end := ENDS.get(text[-1:])) and (found := self.whole(text[:-1], depth)) is not None:
+            return found + end
+        if depth < MAX_DEPTH:
+            for colon in COLON.finditer(text):
+                rest = self.sentence(text[colon.end() :], depth + 1)
+                if rest is not None:
+                    return f"{self.translated(text[: colon.start()], depth + 1)}：{rest}"
+        return None
 
     def whole(self, text: str, depth: int) -> str | None:
         """Return the translation of a text by one entry; None if no entry fits."""
@@ -88,15 +110,21 @@ class Catalogue:
         for template in self.templates:
             if template.literal not in text:
                 continue
-            if match := template_pattern(template.text, template.translation).fullmatch(text):
-                values = match.groupdict()
-
-                def value_of(field: re.Match[str], values: dict[str, str] = values) -> str:
-                    value = values[field[1]]
-                    return self.translated(value, depth + 1) if field[2] else value
-
-                return FIELD.sub(value_of, template.translation)
+            match = template_pattern(template.text, template.translation).fullmatch(text)
+            if match is None:
+                continue
+            given = match.groupdict()
+            inner = {name for name, mark in FIELD.findall(template.translation) if mark}
+            values = given | {name: self.translated(given[name], depth + 1) for name in inner}
+            if has_few_letters(template.text) and inner and values == given:
+                continue
+            return FIELD.sub(lambda field: values[field[1]], template.translation)
         return None
+
+
+def has_few_letters(template: str) -> bool:
+    """Return whether a template has few letters outside its fields."""
+    return sum(map(str.isalpha, FIELD.sub("", template))) < FEW_LETTERS
 
 
 def n_literal(template: str) -> int:
@@ -110,12 +138,13 @@ def template_pattern(template: str, translation: str) -> re.Pattern[str]:
     again stands for the same text.
     """
     inner = {name for name, mark in FIELD.findall(translation) if mark}
+    plain = ONE_WORD if has_few_letters(template) else WITHIN_SENTENCE
     pattern = ""
     names: set[str] = set()
     end = 0
     for field in FIELD.finditer(template):
         pattern += re.escape(template[end : field.start()])
-        values = ANYTHING if field[1] in inner else WITHIN_SENTENCE
+        values = ANYTHING if field[1] in inner else plain
         pattern += f"(?P={field[1]})" if field[1] in names else f"(?P<{field[1]}>{values})"
         names.add(field[1])
         end = field.end()
