@@ -32,42 +32,21 @@ def arguments() -> Parser:
     config.
     """
     parser = Parser("lslm plan", description=DESCRIPTION, allow_abbrev=False)
-    parser.add_argument(
-        "--config",
-        action="append",
-        required=True,
-        metavar="FILE",
-        help="YAML of a training; several are merged",
-    )
-    parser.add_argument(
-        "--device",
-        default="cpu,h100",
-        metavar="NAME[,NAME]",
-        help="cpu (this machine), a100, h100, ... (default: cpu,h100)",
-    )
-    parser.add_argument(
-        "--devices",
-        type=int,
-        default=8,
-        metavar="N",
-        help="in each machine (default 8; a cpu counts as one)",
-    )
-    parser.add_argument("--nodes", type=int, default=1, metavar="N", help="machines (default 1)")
-    parser.add_argument(
-        "--tokens",
-        type=float,
-        metavar="N",
-        help="to train on, as in 20e9 (default: what the config says)",
-    )
-    parser.add_argument(
-        "--price", type=float, metavar="P", help="of one device for an hour, in any currency"
-    )
-    parser.add_argument(
-        "--vocab-size",
-        type=int,
-        metavar="N",
-        help="plan without a tokenizer, and a language model without its corpus",
-    )
+    of = parser.add_argument_group("Input")
+    config = "YAML file of a training; several are merged"
+    of.add_argument("--config", action="append", required=True, metavar="FILE", help=config)
+    vocabulary = "plan without a tokenizer, and a language model without its corpus"
+    of.add_argument("--vocab-size", type=int, metavar="N", help=vocabulary)
+    tokens = "tokens to train on, as in 20e9 (default: what the config says)"
+    of.add_argument("--tokens", type=float, metavar="N", help=tokens)
+    of = parser.add_argument_group("Hardware")
+    device = "cpu (this machine), a100, h100 and others, separated by commas"
+    of.add_argument("--device", default="cpu,h100", metavar="NAME[,NAME]", help=device)
+    devices = "devices in each machine; a cpu counts as one"
+    of.add_argument("--devices", type=int, default=8, metavar="N", help=devices)
+    of.add_argument("--nodes", type=int, default=1, metavar="N", help="machines")
+    price = "price of one device for an hour, in any currency; adds the cost"
+    of.add_argument("--price", type=float, metavar="P", help=price)
     return parser
 
 

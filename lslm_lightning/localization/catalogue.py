@@ -2,19 +2,20 @@
 
 The entries of a catalogue are templates: `{name}` stands for any text within a sentence, which the
 translation repeats. If the translation has `{name!t}`, the field stands for any text, of several
-sentences too or empty, and is translated in turn. So a sentence that was written with numbers and
-names in it can be translated after it was made.
+sentences too, and is translated in turn. So a sentence that was written with numbers and names in
+it can be translated after it was made.
 
-A template of few letters would fit much that it was not written for: its fields stand for single
-words, and one of those that are translated must have a translation.
+In the English template, `{name!n}` stands for a number alone, `{name!w}` for a text without spaces,
+`{name!p}` for a phrase within a sentence and `{name!s}` for any text, of several sentences too. In
+the translation, `{name!l}` is a list such as "a, b and c", of which the members are repeated, and
+`{name!lt}` a list of which they are translated.
 """
 
+import json
 import re
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
-
-from lslm_lightning.localization.language import ENGLISH, interface_language
 
 COMMANDS = "commands"  # help of commands
 MESSAGES = "messages"  # errors, warnings, progress
@@ -22,16 +23,16 @@ REPORTS = "reports"  # headings, labels and sentences of reports
 SETTINGS = "settings"  # help of the keys of configurations
 CATALOGUES = (COMMANDS, MESSAGES, REPORTS, SETTINGS)
 
+ENTRY = re.compile(r'^msgid ((?:".*"\n)+)msgstr ((?:".*"(?:\n|$))+)', re.MULTILINE)
 FOLDER = Path(__file__).parent
-FIELD = re.compile(r"\{(\w+)(!t)?\}")
+FIELD = re.compile(r"\{(\w+)(?:!([lnpstw]+))?\}")
 SENTENCES = re.compile(r"(?<=[.;])\s+|\n")
-COLON = re.compile(r": +(?=\S)")
-ENDS = {".": "。", ";": "；", ":": "："}
 WITHIN_SENTENCE = r"(?:(?!(?<=[.;])\s).)+?"
-ONE_WORD = r"\S+?"
-ANYTHING = ".*?"
-FEW_LETTERS = 8
-MAX_DEPTH = 6  # templates within templates
+ANYTHING = ".+?"
+NUMBER = r"[−+±-]?(?:[\d,]*\.?\d+(?: × 10[⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+)?|∞)|–|nan"
+VALUES = {"n": NUMBER, "p": WITHIN_SENTENCE, "s": ANYTHING, "w": r"\S+?"}
+LIST = re.compile(r",? and |, ")
+MAX_DEPTH = 4  # templates within templates
 
 
 class Template(NamedTuple):
@@ -51,7 +52,8 @@ class Catalogue:
 
     def __init__(self, entries: dict[str, str]) -> None:
         self.exact = {text: other for text, other in entries.items() if not FIELD.search(text)}
-        templates = sorted(entries.keys() - self.exact.keys(), key=n_literal, reverse=True)
+        templates = [text for text in entries if text not in self.exact]
+        templates.sort(key=n_literal, reverse=True)
         self.templates = [
             Template(
                 max(FIELD.sub("\0", text).split("\0"), key=len),
@@ -65,7 +67,7 @@ class Catalogue:
         """Return a text translated: as a whole or, where no entry fits, sentence by sentence.
         Sentences without an entry stay in English.
         """
-        if (whole := self.sentence(text, depth)) is not None:
+        if (whole := self.whole(text, depth)) is not None:
             return whole
         pieces = SENTENCES.split(text)
         if len(pieces) < 2:
@@ -73,25 +75,10 @@ class Catalogue:
         between = [*(found[0] for found in SENTENCES.finditer(text)), ""]
         shown = ""
         for piece, space in zip(pieces, between, strict=True):
-            other = self.sentence(piece, depth)
+            other = self.whole(piece, depth)
             shown += piece if other is None else other
             shown += "" if other is not None and other[-1:] in "。；" and space == " " else space
         return shown
-
-    def sentence(self, text: str, depth: int) -> str | None:
-        """Return the translation of a text by one entry, which may lack its last full stop, or
-        what stands before a colon (`file, line 3: ...`); None if no entry fits.
-        """
-        if (found := self.whole(text, depth)) is not None:
-            return found
-        if (end := ENDS.get(text[-1:])) and (found := self.whole(text[:-1], depth)) is not None:
-            return found + end
-        if depth < MAX_DEPTH:
-            for colon in COLON.finditer(text):
-                rest = self.sentence(text[colon.end() :], depth + 1)
-                if rest is not None:
-                    return f"{self.translated(text[: colon.start()], depth + 1)}：{rest}"
-        return None
 
     def whole(self, text: str, depth: int) -> str | None:
         """Return the translation of a text by one entry; None if no entry fits."""
@@ -110,21 +97,37 @@ class Catalogue:
         for template in self.templates:
             if template.literal not in text:
                 continue
-            match = template_pattern(template.text, template.translation).fullmatch(text)
-            if match is None:
-                continue
-            given = match.groupdict()
-            inner = {name for name, mark in FIELD.findall(template.translation) if mark}
-            values = given | {name: self.translated(given[name], depth + 1) for name in inner}
-            if has_few_letters(template.text) and inner and values == given:
-                continue
-            return FIELD.sub(lambda field: values[field[1]], template.translation)
+            if match := template_pattern(template.text, template.translation).fullmatch(text):
+                return self.filled(template.translation, match.groupdict(), depth)
         return None
 
+    def filled(self, translation: str, values: dict[str, str], depth: int) -> str:
+        """Return a translation with the values of its fields."""
+        shown = ""
+        end = 0
+        for field in FIELD.finditer(translation):
+            marks = field[2] or ""
+            value = values[field[1]]
+            members = LIST.split(value) if "l" in marks else [value]
+            if "t" in marks:
+                members = [self.translated(member, depth + 1) for member in members]
+            shown = spaced(spaced(shown, translation[end : field.start()]), "、".join(members))
+            end = field.end()
+        return spaced(shown, translation[end:])
 
-def has_few_letters(template: str) -> bool:
-    """Return whether a template has few letters outside its fields."""
-    return sum(map(str.isalpha, FIELD.sub("", template))) < FEW_LETTERS
+
+def spaced(before: str, after: str) -> str:
+    """Return two texts joined: with a space between a Chinese character and a Latin letter or
+    digit, and without one between two Chinese characters.
+    """
+    if re.search(r"[一-鿿] $", before) and re.match(r"[一-鿿]", after):
+        return before[:-1] + after
+    if re.search(r"[一-鿿]$", before) and re.match(r" [一-鿿]", after):
+        return before + after[1:]
+    sides = before[-1:] + after[:1]
+    return (
+        f"{before}{' ' if re.match(r'[一-鿿][A-Za-z0-9]|[A-Za-z0-9][一-鿿]', sides) else ''}{after}"
+    )
 
 
 def n_literal(template: str) -> int:
@@ -137,40 +140,36 @@ def template_pattern(template: str, translation: str) -> re.Pattern[str]:
     """Return the regular expression of the texts that a template stands for. A field that occurs
     again stands for the same text.
     """
-    inner = {name for name, mark in FIELD.findall(translation) if mark}
-    plain = ONE_WORD if has_few_letters(template) else WITHIN_SENTENCE
+    inner = {name for name, marks in FIELD.findall(translation) if marks == "t"}
     pattern = ""
     names: set[str] = set()
     end = 0
     for field in FIELD.finditer(template):
         pattern += re.escape(template[end : field.start()])
-        values = ANYTHING if field[1] in inner else plain
+        usual = ANYTHING if field[1] in inner else WITHIN_SENTENCE
+        values = VALUES.get(field[2], usual)
         pattern += f"(?P={field[1]})" if field[1] in names else f"(?P<{field[1]}>{values})"
         names.add(field[1])
         end = field.end()
     return re.compile(pattern + re.escape(template[end:]), re.DOTALL)
 
 
-@cache
-def catalogue(kind: str, language: str) -> Catalogue:
-    """Return the catalogue of one of `CATALOGUES` in a language other than English."""
-    return Catalogue(entries_of(kind, language))
-
-
 def entries_of(kind: str, language: str) -> dict[str, str]:
-    """Return the translated entries of a catalogue's file, in its order."""
-    from babel.messages.pofile import read_po
-
-    with (FOLDER / language / f"{kind}.po").open("rb") as file:
-        messages = list(read_po(file, locale=language))
-    return {str(each.id): str(each.string) for each in messages if each.id and each.string}
+    """Return the translated entries of a catalogue, which is a file or a folder of files."""
+    home = FOLDER / language / kind
+    files = sorted(home.glob("*.po")) if home.is_dir() else [home.with_suffix(".po")]
+    return {text: other for file in files for text, other in read_entries(file).items()}
 
 
-def translated(text: str, kind: str) -> str:
-    """Return an English text in the language of the interface.
-
-    Args:
-        kind: one of `CATALOGUES`.
+def read_entries(file: Path) -> dict[str, str]:
+    """Return the translated entries of a file, in its order. Of PO files it reads what these have:
+    `msgid` and `msgstr`, each of one or several quoted lines.
     """
-    language = interface_language()
-    return text if language == ENGLISH else catalogue(kind, language).translated(text)
+    found = ENTRY.findall(file.read_text("utf-8"))
+    entries = {text_of(text): text_of(other) for text, other in found}
+    return {text: other for text, other in entries.items() if text and other}
+
+
+def text_of(quoted: str) -> str:
+    """Return the text of quoted lines of a PO file, which are quoted as in JSON."""
+    return "".join(map(json.loads, quoted.splitlines()))

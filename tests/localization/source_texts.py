@@ -119,8 +119,14 @@ class Collector:
                 for argument in call.args:
                     self.collect(argument, scope)
         for name in LABELS:
+            for function, _ in source.functions[name]:
+                for value in function.args.defaults:
+                    self.collect(value, function, words=1)
             for call, scope in source.calls[name]:
-                for argument in (*call.args, *(each.value for each in call.keywords)):
+                given = [*call.args, *(each.value for each in call.keywords)]
+                if name == "translated":
+                    given = given[:1] if ast.unparse(given[-1]) == "MESSAGES" else []
+                for argument in given:
                     self.collect(argument, scope, words=2)
 
         for call, scope in source.calls["Table"]:  # of rich; tables of reports have other texts
@@ -290,6 +296,8 @@ def values_in(node: ast.expr) -> Iterator[ast.expr]:
         case ast.List(elts=elements) | ast.Tuple(elts=elements):
             for element in elements:
                 yield from values_in(element)
+        case ast.GeneratorExp(elt=value) | ast.ListComp(elt=value) | ast.Starred(value=value):
+            yield value
         case ast.Dict(values=values):
             for value in values:
                 yield from values_in(value)
@@ -303,6 +311,8 @@ def assignments(name: str, scope: Scope) -> list[ast.expr]:
     for node in ast.walk(scope) if isinstance(scope, Function) else []:
         if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
             found += [node.value] if name in assigned_names(node) else []
+        if isinstance(node, ast.For) and isinstance(node.target, ast.Name):
+            found += [node.iter] if node.target.id == name else []
         if isinstance(node, ast.NamedExpr) and node.target.id == name:
             found.append(node.value)
         if isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name):
@@ -357,5 +367,9 @@ def collected() -> dict[str, set[str]]:
     """Return the texts and templates in the source that reach users, and the fields of each that
     are texts again.
     """
-    files = sorted([*(ROOT / "lslm_lightning").rglob("*.py"), *(ROOT / "tasks").rglob("*.py")])
-    return Collector(read_source(files)).texts
+    return Collector(read_source(source_files())).texts
+
+
+def source_files() -> list[Path]:
+    """Return the files of the package and the tasks."""
+    return sorted([*(ROOT / "lslm_lightning").rglob("*.py"), *(ROOT / "tasks").rglob("*.py")])

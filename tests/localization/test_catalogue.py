@@ -71,4 +71,5 @@ def test_translations_repeat_fields_of_the_template_and_are_chinese(kind: str) -
         given = {name for name, _ in FIELD.findall(text)}
         used = {name for name, _ in FIELD.findall(translation)}
         assert used <= given, text
-        assert re.search("[\u4e00-\u9fff]", translation), text
+        words = FIELD.sub("", translation)
+        assert re.search("[\u4e00-\u9fff]", words) or not re.search("[A-Za-z]", words), text
