@@ -60,16 +60,14 @@ def arguments() -> Parser:
     config.
     """
     parser = Parser("lslm evaluate", description=DESCRIPTION, allow_abbrev=False)
-    of = parser.add_argument_group("Input")
-    of.add_argument("--config", required=True, metavar="FILE", help="YAML file; its keys are below")
-    of = parser.add_argument_group("Output")
-    of.add_argument("--name", help="name of the evaluation (default: that of FILE)")
-    of.add_argument("--root", default="runs", metavar="FOLDER", help="folder of all runs")
-    of = parser.add_argument_group("Predictions")
+    file = "YAML file; its keys are below"
+    parser.add_argument("--config", required=True, metavar="FILE", help=file)
+    parser.add_argument("--name", help="name of the evaluation (default: that of FILE)")
+    parser.add_argument("--root", default="runs", metavar="FOLDER", help="folder of all runs")
     shared = "processes that share the examples, a GPU each if there are GPUs"
-    of.add_argument("--devices", type=int, default=1, metavar="N", help=shared)
+    parser.add_argument("--devices", type=int, default=1, metavar="N", help=shared)
     fresh = "make all predictions again; earlier ones are kept as *.old"
-    of.add_argument("--fresh", action="store_true", help=fresh)
+    parser.add_argument("--fresh", action="store_true", help=fresh)
     parser.add_argument(
         "--share", help=argparse.SUPPRESS
     )  # I/N: of a process that --devices started

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from lslm_lightning.commands.arguments import Parser
 from lslm_lightning.commands.training import check_training
 from lslm_lightning.exit_status import DONE
+from lslm_lightning.localization import MESSAGES, translated
 from lslm_lightning.safety.magnitudes import check_magnitudes
 
 if TYPE_CHECKING:
@@ -140,7 +141,7 @@ def cells(row: "Estimate", n_token: float | None, price: float | None) -> Iterat
         n_token: number of tokens to train on; None if unknown.
         price: price of one device per hour; None if not given.
     """
-    yield f"  {row.strategy}"
+    yield f"  {translated(row.strategy, MESSAGES)}"
     for value in row.memory:
         yield f"{value / 1e9:.2f}"
     fits = row.total <= row.device.gigabytes * 1e9
@@ -148,7 +149,7 @@ def cells(row: "Estimate", n_token: float | None, price: float | None) -> Iterat
     yield f"{row.tokens_per_second:,.0f}"
     if n_token:
         seconds = n_token / row.tokens_per_second
-        yield duration(seconds) if fits else "too much"
+        yield translated(duration(seconds) if fits else "too much", MESSAGES)
         if price:
             yield f"{price * row.n_device * seconds / 3600:,.0f}" if fits else ""
 

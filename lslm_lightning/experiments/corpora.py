@@ -31,6 +31,7 @@ from lslm_lightning.experiments.corpus_tables import (
     proposals,
     rows_table,
 )
+from lslm_lightning.localization import MESSAGES, padded, translated
 from lslm_lightning.text.languages import units_of
 from lslm_lightning.text.scripts import letters_by_script, units_of_script
 from lslm_lightning.text.yaml_files import CatalogueLoader, MeaningError, parse_yaml
@@ -194,7 +195,8 @@ def check_corpus(console: Console, name: str, columns: Settings | None) -> int:
         ("note", corpus.note),
     ):
         if text:
-            console.print(f"{label}: {text}", soft_wrap=True)
+            told = f"{translated(label, MESSAGES)}: {translated(text, MESSAGES)}"
+            console.print(told, soft_wrap=True)
     if corpus.comparability:
         warnings.append(f"! {corpus.comparability}")
     for warning in warnings:

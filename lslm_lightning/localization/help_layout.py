@@ -1,6 +1,4 @@
-"""Layout of the help of commands, in the language of the interface. It imports nothing but argparse,
-so that --help is fast.
-"""
+"""Layout of the help of commands, in the language of the interface."""
 
 import argparse
 import re

@@ -59,6 +59,8 @@ NOT_SHOWN = {  # texts that the collector finds, but that are data, names, or pa
     "context {context}, batch_size {batch_size}",
     "{name}.statistics(answer, references) {message}{last}",
     "mlflow.json: {strerror}",
+    "{minutes} h {minutes2} min",
+    "{minutes} min {rest} s",
     "(default %(default)s)",
     "a cat sat there",
     "{prog} [OPTIONS]",
@@ -83,7 +85,7 @@ NOT_SHOWN = {  # texts that the collector finds, but that are data, names, or pa
     "{speed} MB/s",
     "LSLM_DATA",
 }
-ARGPARSE = (
+PYTHON = (
     "argument {}: invalid choice: {} (choose from {})",
     "argument {}: invalid {} value: {}",
     "argument {}: expected one argument",
@@ -94,8 +96,9 @@ ARGPARSE = (
     "ambiguous option: {} could match {}",
     "unrecognized arguments: {}",
     "the following arguments are required: {}",
+    "File is not a zip file",  # of zipfile
 )
-FOREIGN = {*ARGPARSE, *map(os.strerror, errno.errorcode)}  # messages of Python and the system
+FOREIGN = {*PYTHON, *map(os.strerror, errno.errorcode)}  # messages of Python and the system
 COUNTS = re.compile(r'"(?:\{split\}|train)_(\w+)"')  # names of what data count, as they are printed
 
 

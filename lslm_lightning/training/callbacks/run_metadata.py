@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 from lightning.pytorch import Callback, Trainer
 
-from lslm_lightning.tracking import Tracker
 from lslm_lightning.localization import MESSAGES, translated
+from lslm_lightning.tracking import Tracker
 from lslm_lightning.training.lightning_internals import TaskTrainer
 from lslm_lightning.training.task import Task
 from lslm_lightning.types import StateDict
