@@ -54,22 +54,33 @@ CONFIGURED = (
     "evaluate",
     "sweep",
 )
-USAGE = """usage: lslm COMMAND [OPTIONS]      (lslm COMMAND --help says more)
+USAGE = """Train and evaluate models that read and write language: language models, translation,
+summarization, question answering, speech recognition.
 
+  lslm demo
+  lslm run --config configs/language_modeling/docstrings_demo.yaml
+  lslm run --config FILE --trainer.max_steps 500      any key of a config can be set like this
+  lslm run --config FILE --print_config      the whole configuration, with defaults
+  lslm run --help      help of a command
+
+usage: lslm COMMAND [OPTIONS]
+
+Commands:
 {commands}
 
-  lslm run --config configs/language_modeling/docstrings_demo.yaml
-  lslm run --config FILE --trainer.max_steps 500 --model.label_smoothing 0.1      every key of a
-                                                                                  config can be set
-                                                                                  here
-  lslm run --config FILE --print_config                                           the whole
-                                                                                  configuration,
-                                                                                  defaults included
+Options:
+  --debug        show where an error occurred: the traceback
+  --version      print the version, {version}
+  -h, --help     show this help message and exit
+
+Environment:
+  LSLM_LANG      language of help, messages and reports: en or zh (default: that of the locale)
+  LSLM_DATA      folder of corpora (default: ./data)
 
 Completion with TAB in bash or zsh: eval "$(register-python-argcomplete lslm)"
 
-Exit status: 0 done, 1 the work failed (the reason in one line; --debug shows where), 2 wrong
-arguments, 130 interrupted. Version {version}."""
+Exit status: 0 done, 1 the work failed (the reason in one line), 2 wrong arguments, 130
+interrupted."""
 
 ENDLESS = ("generate", "ui")  # commands that end by Ctrl-C as they should
 
@@ -83,8 +94,10 @@ def general_text(argv: list[str]) -> str:
         return __version__
     if first not in ("-h", "--help", "help") or (first == "help" and second in COMMANDS):
         return ""
-    rows = "\n".join(f"  {name:<13} {summary}" for name, (_, summary) in COMMANDS.items())
-    return USAGE.format(commands=rows, version=__version__)
+    from lslm_lightning.localization.filled_text import WIDEST, filled_text
+
+    rows = "\n".join(f"  {name:<14} {summary}" for name, (_, summary) in COMMANDS.items())
+    return filled_text(USAGE.format(commands=rows, version=__version__), WIDEST)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -99,10 +112,16 @@ def main(argv: list[str] | None = None) -> int:
         complete(COMMANDS)
     try:
         # Imported here: before `leave_working_directory` a file json.py of that directory would be.
+        from lslm_lightning.localization import interface_language
         from lslm_lightning.safety.output import protect_output
 
         argv = sys.argv[1:] if argv is None else argv
         protect_output(argv[0] if argv else "")
+        try:
+            interface_language()
+        except ValueError as error:
+            print(f"lslm: {error}", file=sys.stderr)
+            return 2
         if text := general_text(argv):
             print(text)
             return 0 if argv else 2
@@ -113,7 +132,9 @@ def main(argv: list[str] | None = None) -> int:
         with guarded_output(), plain_warnings():  # around streams that end no work
             return run(given_arguments(argv))
     except KeyboardInterrupt:  # while the modules of the command are imported
-        print("lslm: interrupted", file=sys.stderr)
+        from lslm_lightning.localization import MESSAGES, translated
+
+        print(f"lslm: {translated('interrupted', MESSAGES)}", file=sys.stderr)
         return INTERRUPTED
 
 

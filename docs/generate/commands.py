@@ -101,7 +101,7 @@ def row(action: argparse.Action) -> Sequence[str]:
     if value is None and action.nargs != 0:
         value = action.dest.upper()
     shown = f" {value}" if action.option_strings and action.nargs != 0 else ""
-    is_given = action.default not in (None, False, argparse.SUPPRESS, {}, [])
+    is_given = action.nargs != 0 and action.default not in (None, argparse.SUPPRESS, {}, [])
     meaning = action.help or ""
     if is_given:  # the column beside it has it
         meaning = re.sub(r" \(default:? [^)]*\)$", "", meaning)

@@ -1,69 +1,21 @@
-"""Argument parser of the commands that do not use LightningCLI. It imports nothing but argparse, so
-that --help is fast.
-"""
+"""Argument parser of the commands that do not use LightningCLI."""
 
 import argparse
 import re
-import textwrap
 from difflib import get_close_matches
 from typing import NoReturn
 
 from lslm_lightning.exit_status import SettingsError
-
-WIDEST = 100  # lines of a description
-
-
-class HelpLayout(argparse.HelpFormatter):
-    """Help formatter that wraps prose to the terminal's width and keeps indented lines.
-
-    In an indented line with two columns, the text of the second column (with its continuation
-    lines) is wrapped within that column.
-    """
-
-    def _fill_text(self, text: str, width: int, indent: str) -> str:
-        blocks: list[str] = []
-        for line in text.splitlines():
-            before = blocks[-1] if blocks else ""
-            is_more_prose = is_prose(line) and is_prose(before)
-            column = second_column(before)
-            n_space = len(line) - len(line.lstrip())
-            is_more = column is not None and n_space >= column and second_column(line) is None
-            if is_more_prose or is_more:
-                blocks[-1] += f" {line.strip()}"
-            else:
-                blocks.append(line)
-        return "\n".join(filled(block, min(width, WIDEST)) for block in blocks)
-
-
-def is_prose(line: str) -> bool:
-    """Return whether a line of a description is prose, that is, starts at the left margin; examples
-    and lists are indented.
-    """
-    return line[:1].strip() != ""
-
-
-def second_column(line: str) -> int | None:
-    """Return the index at which the second column of an indented line starts; None for other lines
-    and for examples.
-    """
-    found = re.match(r" +(?!lslm )\S.*? {2,}", line)
-    return None if found is None else found.end()
-
-
-def filled(block: str, width: int) -> str:
-    """Return a line or paragraph wrapped to `width` characters; an example is not wrapped."""
-    column = second_column(block)
-    is_example = not is_prose(block) and column is None and re.search(r"\blslm ", block)
-    if is_example or len(block) <= width:
-        return block
-    column = column or len(block) - len(block.lstrip())
-    rest = textwrap.wrap(block[column:], width - column, break_on_hyphens=False)
-    return block[:column] + f"\n{' ' * column}".join(rest)
+from lslm_lightning.localization.help_layout import HelpLayout
 
 
 class Parser(argparse.ArgumentParser):
-    """Argument parser that prints one-line error messages with a suggestion for an unknown
-    option.
+    """Argument parser that prints one-line error messages with a suggestion for an unknown option,
+    and help with examples first.
+
+    Args:
+        description: summary and examples, which stand above the usage; a blank line and paragraphs
+            of details, which stand below the options.
     """
 
     def __init__(
@@ -75,8 +27,30 @@ class Parser(argparse.ArgumentParser):
     ) -> None:
         super().__init__(prog, description=description, allow_abbrev=allow_abbrev)
         self.formatter_class = HelpLayout
+        self._positionals.title = "Arguments"
+        self._optionals.title = "Options"
         if color is not None:
             self.color = color
+
+    def format_help(self) -> str:
+        """Return the help: summary, examples, usage, options by group, details."""
+        layout = HelpLayout(f"{self.prog} [OPTIONS]")
+        found = re.match(r".*?\n\n( .*?\n)+?(\n|$)", f"{self.description or ''}\n", re.DOTALL)
+        n_first = found.end() if found else None
+        layout.add_text((self.description or "")[:n_first])
+        named = [each for each in self._actions if each.required or not each.option_strings]
+        layout.add_usage(self.usage, named, ())
+        others = [each for each in self._action_groups if each is not self._optionals]
+        for group in (*others, self._optionals):
+            if group is self._optionals and len(others) > 1 and group.title == "Options":
+                group.title = "Other options"
+            layout.start_section(group.title)
+            layout.add_text(group.description)
+            layout.add_arguments(group._group_actions)
+            layout.end_section()
+        if n_first is not None:
+            layout.add_text((self.description or "")[n_first:])
+        return layout.format_help()
 
     def error(self, message: str) -> NoReturn:
         """Raise `SettingsError` with the message and, for an unknown option, a suggestion."""

@@ -27,28 +27,21 @@ those with the same test set and signature stand together, the best first."""
 def arguments() -> Parser:
     """Build the parser of the command's arguments."""
     parser = Parser("lslm compare", description=DESCRIPTION)
-    parser.add_argument("runs", nargs="*", metavar="RUN", help="two or more")
-    parser.add_argument(
-        "--experiment",
-        help="instead of runs: all runs of an MLflow experiment, which is named after the task",
-    )
-    parser.add_argument(
-        "--metric", help="sort by it (with --experiment), or lead with it: test/bleu"
-    )
-    parser.add_argument(
-        "--n-resample",
-        type=int,
-        default=TEST_RESAMPLES,
-        metavar="N",
-        help="resamples of intervals and paired tests (default %(default)s)",
-    )
-    parser.add_argument("--csv", metavar="FILE", help="write the table there too")
-    parser.add_argument(
-        "--output", metavar="FOLDER", help="of the report (default: runs/<task>/compare-<runs>)"
-    )
-    parser.add_argument(
-        "--trust", action="store_true", help="let configs name classes outside of this project"
-    )
+    parser.add_argument("runs", nargs="*", metavar="RUN", help="finished runs, two or more")
+    of = parser.add_argument_group("Input")
+    whole = "instead of runs: all runs of an MLflow experiment, which is named after the task"
+    of.add_argument("--experiment", metavar="TASK", help=whole)
+    trust = "let configs name classes outside of this project"
+    of.add_argument("--trust", action="store_true", help=trust)
+    of = parser.add_argument_group("Scores")
+    lead = "metric to sort by (with --experiment), or to lead with, such as test/bleu"
+    of.add_argument("--metric", help=f"{lead} (default: that of the task)")
+    resamples = "resamples of intervals and paired tests"
+    of.add_argument("--n-resample", type=int, default=TEST_RESAMPLES, metavar="N", help=resamples)
+    of = parser.add_argument_group("Output")
+    of.add_argument("--csv", metavar="FILE", help="write the table of scores to this file too")
+    folder = "folder of the report (default: runs/<task>/compare-<runs>)"
+    of.add_argument("--output", metavar="FOLDER", help=folder)
     return parser
 
 

@@ -25,12 +25,10 @@ def arguments() -> Parser:
     """Build the parser of the command's arguments."""
     parser = Parser("lslm consolidate", description=DESCRIPTION, allow_abbrev=False)
     parser.add_argument("run", metavar="RUN", help="a run directory or an MLflow run id")
-    parser.add_argument(
-        "--state", choices=("best", "last"), default="best", help="which weights (default: best)"
-    )
-    parser.add_argument(
-        "--output", type=Path, metavar="FILE", help="where to (default: beside the state)"
-    )
+    states = ("best", "last")
+    parser.add_argument("--state", choices=states, default="best", help="checkpoint to export")
+    output = "file to write (default: beside the checkpoint)"
+    parser.add_argument("--output", type=Path, metavar="FILE", help=output)
     return parser
 
 

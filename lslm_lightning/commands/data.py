@@ -20,7 +20,7 @@ DESCRIPTION = """List corpora, fetch their files, check them, prepare texts of a
   lslm data prepare "texts/*.jsonl.gz" --output prepared/texts"""
 ABOUT = {  # of each command, what it does and examples
     "list": (
-        "all corpora: languages, rows, licence, where their files are",
+        "list all corpora: languages, rows, licence, where their files are",
         "  lslm data list",
     ),
     "fetch": (
@@ -48,9 +48,11 @@ def main(argv: list[str]) -> int:
     for name, (summary, examples) in ABOUT.items():
         command = commands.add_parser(name, help=summary, description=f"{summary}\n\n{examples}")
         if name == "fetch":
-            command.add_argument("name", help="a corpus that `lslm data list` shows")
+            known = "a corpus that `lslm data list` shows"
+            command.add_argument("name", metavar="NAME", help=known)
     check = commands.choices["check"]
-    check.add_argument("name", help="a corpus that `lslm data list` shows, a path or a hub id")
+    known = "a corpus that `lslm data list` shows, a path or a hub id"
+    check.add_argument("name", metavar="NAME", help=known)
     check.add_argument(
         "--columns",
         type=columns_given,

@@ -25,7 +25,7 @@ intervals, paired tests, one report.
 The config says:
   task      class of the task, for its metrics: tasks.translation.task.TranslationTask
   data      class_path and init_args of its data
-  split     of the corpus (default test)
+  split     split of the corpus to evaluate on (default test)
   n_shot    few-shot examples in prompts (default 0)
   n_resample  resamples of intervals and paired tests (default 10000)
   metrics   in place of the task's: a list of class_path and init_args, of lslm_lightning.metrics
@@ -42,8 +42,8 @@ The config says:
               interpolation.Interpolation  runs: language models with one tokenizer, mixed; weights
                                            by EM on the validation split
               arpa.Arpa                   path: an n-gram model of KenLM or SRILM
-              baselines.CopySource, FirstSentences, LongestSentence, ExtractiveOracle, UniformBytes,
-              Xz
+              baselines.NAME              without training: CopySource, FirstSentences,
+                                          LongestSentence, ExtractiveOracle, UniformBytes, Xz
 
 A run or a Hugging Face model that states another task or other languages than the data is refused;
 allow_mismatch: true among its init_args scores it anyway. A language model may be scored on other
@@ -60,16 +60,14 @@ def arguments() -> Parser:
     config.
     """
     parser = Parser("lslm evaluate", description=DESCRIPTION, allow_abbrev=False)
-    parser.add_argument("--config", required=True, metavar="FILE", help="YAML")
-    parser.add_argument("--name", help="of the evaluation (default: that of FILE)")
-    parser.add_argument("--root", default="runs", help="folder of all runs (default runs)")
-    shared = "processes that share the examples, a GPU each if there are GPUs (default 1)"
+    file = "YAML file; its keys are below"
+    parser.add_argument("--config", required=True, metavar="FILE", help=file)
+    parser.add_argument("--name", help="name of the evaluation (default: that of FILE)")
+    parser.add_argument("--root", default="runs", metavar="FOLDER", help="folder of all runs")
+    shared = "processes that share the examples, a GPU each if there are GPUs"
     parser.add_argument("--devices", type=int, default=1, metavar="N", help=shared)
-    parser.add_argument(
-        "--fresh",
-        action="store_true",
-        help="make all predictions again; earlier ones are kept as *.old",
-    )
+    fresh = "make all predictions again; earlier ones are kept as *.old"
+    parser.add_argument("--fresh", action="store_true", help=fresh)
     parser.add_argument(
         "--share", help=argparse.SUPPRESS
     )  # I/N: of a process that --devices started

@@ -25,7 +25,7 @@ With `-`, or with text piped in, each line of standard input is one text and giv
 output; with --n-best, N lines with its number, the log p of the answer and the answer between
 tabs."""
 
-SEARCH = "default: as the run was configured, like the options that follow"
+SEARCH = "how to choose tokens (default: as the run was configured, like the options that follow)"
 SEARCH_OPTIONS: dict[str, tuple[type, str, str]] = {  # type, letter and meaning of the value
     "--no-repeat-ngram": (int, "N", "never write the same N tokens twice (default 0: allowed)"),
     "--beam-size": (int, "N", "beam: hypotheses side by side (default 5)"),
@@ -42,10 +42,10 @@ SEARCH_OPTIONS: dict[str, tuple[type, str, str]] = {  # type, letter and meaning
         "RUN",
         "beam: a language model for shallow fusion, a run with the same tokenizer",
     ),
-    "--fusion-weight": (float, "X", "of its log probabilities (default 0.3)"),
+    "--fusion-weight": (float, "X", "weight of its log probabilities (default 0.3)"),
     "--length-bonus": (float, "X", "with --fusion: added for each token (default 0)"),
-    "--max-length": (int, "N", "most new tokens (default: as the run was configured)"),
-    "--min-length": (int, "N", "fewest new tokens (default: as the run was configured)"),
+    "--max-length": (int, "N", "maximum of new tokens (default: as the run was configured)"),
+    "--min-length": (int, "N", "minimum of new tokens (default: as the run was configured)"),
 }
 
 
@@ -70,30 +70,20 @@ def arguments() -> Parser:
         ),
     )
     kinds = ("greedy", "beam", "sampling")
-    parser.add_argument("--search", choices=kinds, help=SEARCH)
+    of = parser.add_argument_group("Search")
+    of.add_argument("--search", choices=kinds, help=SEARCH)
     for option, (kind, letter, meaning) in SEARCH_OPTIONS.items():
-        parser.add_argument(option, type=kind, metavar=letter, help=meaning)
-    parser.add_argument(
-        "--n-best",
-        type=int,
-        default=1,
-        metavar="N",
-        help="beam, sampling: N answers to each text, a line each behind its log p (default 1)",
-    )
-    parser.add_argument("--seed", type=int, default=0, help="of sampling (default 0)")
-    parser.add_argument(
-        "--batch-size",
-        type=int,
-        default=32,
-        metavar="N",
-        help="texts answered together (default 32)",
-    )
-    parser.add_argument("--device", default="auto", help="cpu, cuda, or auto (default)")
-    parser.add_argument(
-        "--trust",
-        action="store_true",
-        help="allow the run's config to name classes outside of this project",
-    )
+        of.add_argument(option, type=kind, metavar=letter, help=meaning)
+    of.add_argument("--seed", type=int, default=0, metavar="N", help="random seed of sampling")
+    n_best = "beam, sampling: answers to each text, each on a line of its own behind its log p"
+    of = parser.add_argument_group("Output")
+    of.add_argument("--n-best", type=int, default=1, metavar="N", help=n_best)
+    of = parser.add_argument_group("Model")
+    together = "texts answered together"
+    of.add_argument("--batch-size", type=int, default=32, metavar="N", help=together)
+    of.add_argument("--device", default="auto", help="cpu, cuda or auto")
+    trust = "let the run's config name classes outside of this project"
+    of.add_argument("--trust", action="store_true", help=trust)
     return parser
 
 

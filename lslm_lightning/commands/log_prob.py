@@ -47,25 +47,14 @@ def arguments() -> Parser:
         metavar="PAIRS",
         help="a file of JSON Lines, compressed or not; - is standard input",
     )
-    parser.add_argument(
-        "--batch-size",
-        type=int,
-        default=16,
-        metavar="N",
-        help="answers that a model of Hugging Face scores together (default 16)",
-    )
-    parser.add_argument("--device", default="auto", help="cpu, cuda, or auto (default)")
-    parser.add_argument(
-        "--dtype",
-        default="auto",
-        choices=DTYPES,
-        help="of the weights while they score (default auto: as they are)",
-    )
-    parser.add_argument(
-        "--trust",
-        action="store_true",
-        help="allow the run's config to name classes outside of this project",
-    )
+    of = parser.add_argument_group("Model")
+    together = "answers that a model of Hugging Face scores together"
+    of.add_argument("--batch-size", type=int, default=16, metavar="N", help=together)
+    of.add_argument("--device", default="auto", help="cpu, cuda or auto")
+    dtype = "type of the weights while they score (default auto: as they are)"
+    of.add_argument("--dtype", default="auto", choices=DTYPES, help=dtype)
+    trust = "let the run's config name classes outside of this project"
+    of.add_argument("--trust", action="store_true", help=trust)
     return parser
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from lslm_lightning.commands.arguments import Parser
 from lslm_lightning.commands.training import check_training
 from lslm_lightning.exit_status import DONE
+from lslm_lightning.localization import MESSAGES, translated
 from lslm_lightning.safety.magnitudes import check_magnitudes
 
 if TYPE_CHECKING:
@@ -32,42 +33,21 @@ def arguments() -> Parser:
     config.
     """
     parser = Parser("lslm plan", description=DESCRIPTION, allow_abbrev=False)
-    parser.add_argument(
-        "--config",
-        action="append",
-        required=True,
-        metavar="FILE",
-        help="YAML of a training; several are merged",
-    )
-    parser.add_argument(
-        "--device",
-        default="cpu,h100",
-        metavar="NAME[,NAME]",
-        help="cpu (this machine), a100, h100, ... (default: cpu,h100)",
-    )
-    parser.add_argument(
-        "--devices",
-        type=int,
-        default=8,
-        metavar="N",
-        help="in each machine (default 8; a cpu counts as one)",
-    )
-    parser.add_argument("--nodes", type=int, default=1, metavar="N", help="machines (default 1)")
-    parser.add_argument(
-        "--tokens",
-        type=float,
-        metavar="N",
-        help="to train on, as in 20e9 (default: what the config says)",
-    )
-    parser.add_argument(
-        "--price", type=float, metavar="P", help="of one device for an hour, in any currency"
-    )
-    parser.add_argument(
-        "--vocab-size",
-        type=int,
-        metavar="N",
-        help="plan without a tokenizer, and a language model without its corpus",
-    )
+    of = parser.add_argument_group("Input")
+    config = "YAML file of a training; several are merged"
+    of.add_argument("--config", action="append", required=True, metavar="FILE", help=config)
+    vocabulary = "plan without a tokenizer, and a language model without its corpus"
+    of.add_argument("--vocab-size", type=int, metavar="N", help=vocabulary)
+    tokens = "tokens to train on, as in 20e9 (default: what the config says)"
+    of.add_argument("--tokens", type=float, metavar="N", help=tokens)
+    of = parser.add_argument_group("Hardware")
+    device = "cpu (this machine), a100, h100 and others, separated by commas"
+    of.add_argument("--device", default="cpu,h100", metavar="NAME[,NAME]", help=device)
+    devices = "devices in each machine; a cpu counts as one"
+    of.add_argument("--devices", type=int, default=8, metavar="N", help=devices)
+    of.add_argument("--nodes", type=int, default=1, metavar="N", help="machines")
+    price = "price of one device for an hour, in any currency; adds the cost"
+    of.add_argument("--price", type=float, metavar="P", help=price)
     return parser
 
 
@@ -161,7 +141,7 @@ def cells(row: "Estimate", n_token: float | None, price: float | None) -> Iterat
         n_token: number of tokens to train on; None if unknown.
         price: price of one device per hour; None if not given.
     """
-    yield f"  {row.strategy}"
+    yield f"  {translated(row.strategy, MESSAGES)}"
     for value in row.memory:
         yield f"{value / 1e9:.2f}"
     fits = row.total <= row.device.gigabytes * 1e9
@@ -169,7 +149,7 @@ def cells(row: "Estimate", n_token: float | None, price: float | None) -> Iterat
     yield f"{row.tokens_per_second:,.0f}"
     if n_token:
         seconds = n_token / row.tokens_per_second
-        yield duration(seconds) if fits else "too much"
+        yield translated(duration(seconds) if fits else "too much", MESSAGES)
         if price:
             yield f"{price * row.n_device * seconds / 3600:,.0f}" if fits else ""
 

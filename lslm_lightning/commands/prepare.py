@@ -21,48 +21,27 @@ provides the validation and test splits)."""
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments to a parser."""
     parser.description = DESCRIPTION
-    parser.add_argument(
-        "source",
-        help=(
-            "a file, a folder, a pattern in quotes, an address (s3://, gs://, https://) or a "
-            'hub id "owner/name"'
-        ),
+    source = (
+        "a file, a folder, a pattern in quotes, an address (s3://, gs://, https://) or a hub id "
+        '"owner/name"'
     )
-    parser.add_argument(
-        "--output", type=Path, required=True, metavar="FOLDER", help="folder for the ids"
-    )
-    parser.add_argument("--column", default="text", help="column of the text (default: text)")
-    parser.add_argument("--split", default="train", help="of a hub data set (default: train)")
-    which = parser.add_mutually_exclusive_group()
-    which.add_argument(
-        "--tokenizer",
-        metavar="FILE",
-        help="a tokenizer.json; by default one is trained on the first texts",
-    )
-    which.add_argument(
-        "--vocab-size",
-        type=int,
-        default=32_000,
-        help="of the tokenizer that is trained (default: 32000)",
-    )
-    parser.add_argument(
-        "--tokenizer-texts",
-        type=int,
-        default=100_000,
-        metavar="N",
-        help="texts it is trained on (default: the first 100000)",
-    )
-    parser.add_argument(
-        "--workers",
-        type=int,
-        default=available_cores(),
-        metavar="N",
-        help="processes (default: one a core, %(default)s)",
-    )
-    parser.add_argument(
-        "--shard-mb",
-        type=float,
-        default=32.0,
-        metavar="MB",
-        help="text in one file of ids, and in each worker's memory (default: 32)",
-    )
+    parser.add_argument("source", metavar="SOURCE", help=source)
+    of = parser.add_argument_group("Input")
+    of.add_argument("--column", default="text", metavar="NAME", help="column of the text")
+    of.add_argument("--split", default="train", metavar="NAME", help="split of a hub data set")
+    of = parser.add_argument_group("Tokenizer")
+    which = of.add_mutually_exclusive_group()
+    file = "a tokenizer.json (default: one is trained on the first texts)"
+    which.add_argument("--tokenizer", metavar="FILE", help=file)
+    size = "entries of the tokenizer that is trained"
+    which.add_argument("--vocab-size", type=int, default=32_000, metavar="N", help=size)
+    first = "first texts, on which it is trained"
+    of.add_argument("--tokenizer-texts", type=int, default=100_000, metavar="N", help=first)
+    of = parser.add_argument_group("Output")
+    output = "folder for the token ids"
+    of.add_argument("--output", type=Path, required=True, metavar="FOLDER", help=output)
+    of = parser.add_argument_group("Processes")
+    workers = "processes, one a core by default (default %(default)s)"
+    of.add_argument("--workers", type=int, default=available_cores(), metavar="N", help=workers)
+    shard = "megabytes of text in one file of ids, and in the memory of each process"
+    of.add_argument("--shard-mb", type=float, default=32.0, metavar="MB", help=shard)

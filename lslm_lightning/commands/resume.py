@@ -7,35 +7,28 @@ from lslm_lightning.experiments.invocation import command_line
 DESCRIPTION = """Resume a run that was stopped: by Ctrl-C, a signal, lack of memory, a full disk, a
 lost machine.
 
-It keeps its directory and its MLflow run. Weights, optimizer, schedule, data order and random state
-continue exactly, so that N uninterrupted steps equal k steps, a kill, and N - k steps. A damaged
-checkpoint is skipped for the one before it.
-
   lslm resume runs/translation/multi30k-1a2b3c4d
   lslm resume RUN --trainer.devices 2        another number of processes
   lslm resume RUN --trainer.max_steps 20000  longer than planned
   lslm resume RUN --model.optimizer.lr 1e-4  with another learning rate from the next step on
 
-Settings that decide the batches (data, tokenizer, batch size) and the class of the optimizer must
-be unchanged. RUN is a run directory or an MLflow run id. A run that you started on this machine may
-name any class. Of any other run, only classes that execute no code of their own and write nothing
-elsewhere are built; --trust lets it name others."""
+It keeps its directory and its MLflow run. Weights, optimizer, schedule, data order and random state
+continue exactly, so that N uninterrupted steps equal k steps, a kill, and N - k steps. A damaged
+checkpoint is skipped for the one before it. Settings that decide the batches (data, tokenizer,
+batch size) and the class of the optimizer must be unchanged. RUN is a run directory or an MLflow
+run id. A run that you started on this machine may name any class. Of any other run, only classes
+that execute no code of their own and write nothing elsewhere are built; --trust lets it name
+others."""
 
 
 def arguments() -> Parser:
     """Build the parser of the command's own options; all other arguments are settings to change."""
     parser = Parser("lslm resume", description=DESCRIPTION, allow_abbrev=False)
     parser.add_argument("run", metavar="RUN", help="a run directory or an MLflow run id")
-    parser.add_argument(
-        "--no-checkpoint",
-        action="store_true",
-        help="train again from step 0; earlier checkpoints and metrics go to before-1/",
-    )
-    parser.add_argument(
-        "--trust",
-        action="store_true",
-        help="let the run name any class; needed for runs that you did not start on this machine",
-    )
+    anew = "train again from step 0; earlier checkpoints and metrics go to before-1/"
+    parser.add_argument("--no-checkpoint", action="store_true", help=anew)
+    trust = "let the run name any class; needed for runs that you did not start on this machine"
+    parser.add_argument("--trust", action="store_true", help=trust)
     return parser
 
 

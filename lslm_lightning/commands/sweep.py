@@ -38,14 +38,13 @@ def arguments() -> Parser:
     runs.
     """
     parser = Parser("lslm sweep", description=DESCRIPTION, allow_abbrev=False)
-    parser.add_argument("--config", required=True, metavar="FILE", help="YAML")
-    parser.add_argument("--name", help="of the sweep (default: that of FILE)")
-    parser.add_argument("--root", default="runs", help="folder of all runs (default runs)")
-    parser.add_argument(
-        "--only",
-        metavar="NAME[,NAME]",
-        help="train these variants now; the report has them and those that are finished",
-    )
+    of = parser.add_argument_group("Input")
+    of.add_argument("--config", required=True, metavar="FILE", help="YAML file; its keys are below")
+    only = "train these variants now (default: all); the report has them and the finished ones"
+    of.add_argument("--only", metavar="NAME[,NAME]", help=only)
+    of = parser.add_argument_group("Output")
+    of.add_argument("--name", help="name of the sweep (default: that of FILE)")
+    of.add_argument("--root", default="runs", metavar="FOLDER", help="folder of all runs")
     return parser
 
 

@@ -21,14 +21,13 @@ def main(argv: list[str]) -> int:
     print the server's address instead.
     """
     parser = Parser(prog="lslm ui", description=DESCRIPTION)
+    parser.add_argument("--port", type=int, default=5000, metavar="N", help="port of the pages")
+    host = "address to listen on; the default is this machine only, and visitors can delete runs"
     parser.add_argument(
-        "--port", type=int, default=5000, metavar="N", help="of the pages (default 5000)"
+        "--host", default="127.0.0.1", metavar="ADDRESS", help=f"{host} (default %(default)s)"
     )
-    host = "address to listen on (default 127.0.0.1: this machine only); visitors can delete runs"
-    parser.add_argument("--host", default="127.0.0.1", help=host)
-    parser.add_argument(
-        "--open", action="store_true", help="open the first link in your web browser too"
-    )
+    opened = "open the first link in your web browser too"
+    parser.add_argument("--open", action="store_true", help=opened)
     options = parser.parse_args(argv[1:])
     store = Store()
     if store.is_server:

@@ -49,22 +49,14 @@ def arguments() -> Parser:
     config.
     """
     parser = Parser("lslm verify-resume", description=DESCRIPTION, allow_abbrev=False)
-    parser.add_argument(
-        "--config",
-        action="append",
-        required=True,
-        metavar="FILE",
-        help="YAML of a training; several are merged",
-    )
-    parser.add_argument(
-        "--steps", type=int, default=20, metavar="N", help="optimizer steps (default 20)"
-    )
-    parser.add_argument(
-        "--kills", type=int, default=2, metavar="N", help="how often it is killed (default 2)"
-    )
-    parser.add_argument(
-        "--seed", type=int, default=0, help="of the moments at which it is killed (default 0)"
-    )
+    of = parser.add_argument_group("Input")
+    config = "YAML file of a training; several are merged"
+    of.add_argument("--config", action="append", required=True, metavar="FILE", help=config)
+    of = parser.add_argument_group("Trial")
+    of.add_argument("--steps", type=int, default=20, metavar="N", help="optimizer steps")
+    of.add_argument("--kills", type=int, default=2, metavar="N", help="how often it is killed")
+    seed = "random seed of the moments at which it is killed"
+    of.add_argument("--seed", type=int, default=0, metavar="N", help=seed)
     return parser
 
 

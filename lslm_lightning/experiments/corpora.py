@@ -31,6 +31,7 @@ from lslm_lightning.experiments.corpus_tables import (
     proposals,
     rows_table,
 )
+from lslm_lightning.localization import MESSAGES, padded, translated
 from lslm_lightning.text.languages import units_of
 from lslm_lightning.text.scripts import letters_by_script, units_of_script
 from lslm_lightning.text.yaml_files import CatalogueLoader, MeaningError, parse_yaml
@@ -80,13 +81,14 @@ def list_corpora(console: Console) -> int:
     table.columns[4].min_width = 10
     for task in dict.fromkeys(corpus.task for corpus in corpora):
         table.add_section()
-        table.add_row(Text(task.replace("_", " "), "bold"))
+        table.add_row(Text(translated(task.replace("_", " "), MESSAGES), "bold"))
         for corpus in (corpus for corpus in corpora if corpus.task == task):
             rows = "\n".join(
                 f"{split} {corpus.sizes[split]:,}" if split in corpus.sizes else split
                 for split in corpus.splits
             )
             where = _where(catalogue[corpus.name]) if corpus.name in catalogue else "built in"
+            where = translated(where, MESSAGES)
             table.add_row(corpus.name, " ".join(corpus.languages), rows, corpus.licence, where)
     console.print(table)
     console.print(
@@ -94,7 +96,8 @@ def list_corpora(console: Console) -> int:
         soft_wrap=True,
     )
     for folder in data_directories():
-        console.print(f"{_label(folder):<11}{folder}/<corpus>/", soft_wrap=True)
+        label = padded(translated(_label(folder), MESSAGES), 11)
+        console.print(f"{label}{folder}/<corpus>/", soft_wrap=True)
     return 0
 
 
@@ -192,7 +195,8 @@ def check_corpus(console: Console, name: str, columns: Settings | None) -> int:
         ("note", corpus.note),
     ):
         if text:
-            console.print(f"{label}: {text}", soft_wrap=True)
+            told = f"{translated(label, MESSAGES)}: {translated(text, MESSAGES)}"
+            console.print(told, soft_wrap=True)
     if corpus.comparability:
         warnings.append(f"! {corpus.comparability}")
     for warning in warnings:
@@ -312,7 +316,7 @@ def check_files(console: Console, entry: CatalogueEntry) -> tuple[list[str], set
     for file in entry.data_files:
         path = local_file(entry, file)
         if path is None:
-            table.add_row(file.name, "", "not here")
+            table.add_row(file.name, "", translated("not here", MESSAGES))
             missing.append(file.name)
             continue
         try:
@@ -322,6 +326,7 @@ def check_files(console: Console, entry: CatalogueEntry) -> tuple[list[str], set
             state = "differs"
             differing.append(file.name)
             problems.append(str(error))
+        state = translated(state, MESSAGES)
         table.add_row(file.name, f"{n_byte(path):,}", state, str(path.parent))
     console.print(table)
     if missing:

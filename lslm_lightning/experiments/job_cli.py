@@ -339,8 +339,8 @@ class JobCLI(ExperimentCLI):
         if process_rank() == 0:
             if not self.state.resumed:
                 self.writer.record()
-            verb = "resuming" if self.state.resumed else "run"
-            print(f"{verb} {self.writer.directory.path}", flush=True)
+            path = self.writer.directory.path
+            print(f"{'resuming' if self.state.resumed else 'run'} {path}", flush=True)
             if self.datamodule.assumed_language:
                 print(self.datamodule.assumed_language, flush=True)
 

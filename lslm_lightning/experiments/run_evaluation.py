@@ -16,6 +16,7 @@ from lslm_lightning.evaluation.evaluation_set import shown
 from lslm_lightning.evaluation.harness import method_of
 from lslm_lightning.evaluation.results import Entry, Results
 from lslm_lightning.evaluation.scoring import Scores, score
+from lslm_lightning.localization import MESSAGES, translated
 from lslm_lightning.metrics.resampling import INTERVAL_RESAMPLES
 from lslm_lightning.reports.conclusion import NOTHING, Conclusion
 from lslm_lightning.reports.evaluation import conclusion_on
@@ -93,14 +94,16 @@ class RunEvaluation:
         """Return a table of scores for the terminal: one row per metric, one column per system."""
         has_interval = any(each.low is not None for each in self.own.scores)
         table = Table(title=Text(title), title_justify="left")
-        interval = ["95 % interval"] if has_interval else []
-        for heading in ("metric", THIS, *interval, *self.baselines):
-            is_name = heading == "metric"
-            table.add_column(Text(heading), overflow="fold", justify="left" if is_name else "right")
+        table.add_column(translated("metric", MESSAGES), overflow="fold")
+        own = [translated(THIS, MESSAGES)]
+        own += [translated("95 % interval", MESSAGES)] if has_interval else []
+        for heading in (*own, *self.baselines):
+            table.add_column(Text(heading), overflow="fold", justify="right")
         for each in self.own.scores:
             arrow = "↑" if each.higher_is_better else "↓"
             unit = heading_of(each).shown_unit
             bounds = "" if each.low is None else f"{number(each.low)} to {number(each.high)}"
+            bounds = translated(bounds, MESSAGES)
             others = [number(found[each.metric].value) for found in self.baselines.values()]
             table.add_row(
                 Text(f"{metric_label(each.metric)} {arrow} {unit}".strip()),

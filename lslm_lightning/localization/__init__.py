@@ -5,8 +5,10 @@ JSON, CSV and exceptions never depend on the language. A text is translated wher
 when a command prints it, or when a report is rendered.
 """
 
-from lslm_lightning.localization.catalogue import COMMANDS, MESSAGES, REPORTS, SETTINGS, translated
+from lslm_lightning.localization.catalogue import COMMANDS, MESSAGES, REPORTS, SETTINGS
 from lslm_lightning.localization.language import CHINESE, ENGLISH, interface_language
+from lslm_lightning.localization.translation import translated
+from lslm_lightning.localization.width import padded, text_width, wrapped
 from lslm_lightning.localization.words import Joined, Term, Verbatim, verbatim
 
 __all__ = [
@@ -20,6 +22,9 @@ __all__ = [
     "Term",
     "Verbatim",
     "interface_language",
+    "padded",
+    "text_width",
     "translated",
     "verbatim",
+    "wrapped",
 ]

@@ -11,12 +11,11 @@ the translation, `{name!l}` is a list of names such as "a, b and c", which are r
 `{name!lt}` a list of which all members are translated.
 """
 
+import json
 import re
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
-
-from lslm_lightning.localization.language import ENGLISH, interface_language
 
 COMMANDS = "commands"  # help of commands
 MESSAGES = "messages"  # errors, warnings, progress
@@ -24,6 +23,7 @@ REPORTS = "reports"  # headings, labels and sentences of reports
 SETTINGS = "settings"  # help of the keys of configurations
 CATALOGUES = (COMMANDS, MESSAGES, REPORTS, SETTINGS)
 
+ENTRY = re.compile(r'^msgid ((?:".*"\n)+)msgstr ((?:".*"(?:\n|$))+)', re.MULTILINE)
 FOLDER = Path(__file__).parent
 FIELD = re.compile(r"\{(\w+)(?:!([lnpstw]+))?\}")
 SENTENCES = re.compile(r"(?<=[.;])\s+|\n")
@@ -157,12 +157,6 @@ def template_pattern(template: str, translation: str) -> re.Pattern[str]:
     return re.compile(pattern + re.escape(template[end:]), re.DOTALL)
 
 
-@cache
-def catalogue(kind: str, language: str) -> Catalogue:
-    """Return the catalogue of one of `CATALOGUES` in a language other than English."""
-    return Catalogue(entries_of(kind, language))
-
-
 def entries_of(kind: str, language: str) -> dict[str, str]:
     """Return the translated entries of a catalogue, which is a file or a folder of files."""
     home = FOLDER / language / kind
@@ -171,19 +165,14 @@ def entries_of(kind: str, language: str) -> dict[str, str]:
 
 
 def read_entries(file: Path) -> dict[str, str]:
-    """Return the translated entries of a file, in its order."""
-    from babel.messages.pofile import read_po
-
-    with file.open("rb") as stream:
-        messages = list(read_po(stream))
-    return {str(each.id): str(each.string) for each in messages if each.id and each.string}
-
-
-def translated(text: str, kind: str) -> str:
-    """Return an English text in the language of the interface.
-
-    Args:
-        kind: one of `CATALOGUES`.
+    """Return the translated entries of a file, in its order. Of PO files it reads what these have:
+    `msgid` and `msgstr`, each of one or several quoted lines.
     """
-    language = interface_language()
-    return text if language == ENGLISH else catalogue(kind, language).translated(text)
+    found = ENTRY.findall(file.read_text("utf-8"))
+    entries = {text_of(text): text_of(other) for text, other in found}
+    return {text: other for text, other in entries.items() if text and other}
+
+
+def text_of(quoted: str) -> str:
+    """Return the text of quoted lines of a PO file, which are quoted as in JSON."""
+    return "".join(map(json.loads, quoted.splitlines()))

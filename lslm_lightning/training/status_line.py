@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from lslm_lightning.localization import MESSAGES, text_width, translated
+
 GAP = "  "
 BAR_WIDTHS = range(6, 25)  # columns of a bar; with less room there is none
 
@@ -37,7 +39,7 @@ def fit_line(
     share: float | None = None,
     style: BarStyle = ASCII_BAR,
 ) -> str:
-    """Join parts to a status line of at most `width` columns.
+    """Join parts, in the language of the interface, to a status line of at most `width` columns.
 
     Args:
         width: columns available; None for no limit and no bar.
@@ -47,17 +49,18 @@ def fit_line(
     forms = [0] * len(parts)
 
     def joined() -> list[str]:
-        return [text for i, part in enumerate(parts) if (text := part.forms[forms[i]])]
+        given = [text for i, part in enumerate(parts) if (text := part.forms[forms[i]])]
+        return [translated(text, MESSAGES) for text in given]
 
     if width is None:
         return GAP.join(joined())
-    while len(GAP.join(joined())) > width:
+    while text_width(GAP.join(joined())) > width:
         shorter = [i for i, part in enumerate(parts) if forms[i] + 1 < len(part.forms)]
         if not shorter:
             return GAP.join(joined())[: max(0, width)]
         forms[max(shorter, key=lambda i: parts[i].ranks[forms[i]])] += 1
     pieces = joined()
-    room = min(width - len(GAP.join(pieces)) - len(GAP), BAR_WIDTHS[-1])
+    room = min(width - text_width(GAP.join(pieces)) - len(GAP), BAR_WIDTHS[-1])
     if share is not None and room in BAR_WIDTHS:
         n_done = round(room * min(1.0, max(0.0, share)))
         pieces.insert(1, style.done * n_done + style.left * (room - n_done))

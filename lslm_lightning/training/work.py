@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable
 
 from lslm_lightning.contracts import metric_label
+from lslm_lightning.localization import MESSAGES, translated
 from lslm_lightning.training.status_line import (
     ASCII_BAR,
     BarStyle,
@@ -70,14 +71,16 @@ class Work:
         """
         number = int(self.done)
         share = self.done % 1
-        unit = f" {self.unit}" if self.unit else ""
+        unit = f" {translated(self.unit, MESSAGES)}" if self.unit else ""
         if self.total is None:
             counted = f"{number:,}{unit}" if number else ""
         elif share and not unit:
             counted = f"{number + 1:,}/{round(self.total):,} at {share:.0%}"
         else:
             counted = f"{number:,}/{round(self.total):,}{unit}"
-        return Part((f"{self.what} {counted}".strip(), counted or self.what), (4,))
+        what = translated(self.what, MESSAGES)
+        counted = translated(counted, MESSAGES)
+        return Part((f"{what} {counted}".strip(), counted or what), (4,))
 
     def times(self) -> list[Part]:
         """Return the parts of the status line with the time elapsed and, if known, the
@@ -210,7 +213,7 @@ class TrainingWork(Work):
         """Return the first part of the status line, the number of steps, such as "step 30/100"."""
         of = "" if self.total is None else f"/{round(self.total):,}"
         counted = f"{int(self.done):,}{of}"
-        return Part((f"{self.what} {counted}", counted), (4,))
+        return Part((f"{translated(self.what, MESSAGES)} {counted}", counted), (4,))
 
     def parts(self) -> list[Part]:
         """Return the parts of the status line: steps, times, loss, speed, and the scores of the

@@ -286,10 +286,9 @@ class SpeechData(BudgetData[Recordings]):
             n = len(reasons)
             total = len(self.examples(split))
             more = f" ({n} of {total} recordings of {split} cannot be read)" if n > 1 else ""
-            where = f"corpus {self.corpus_name}: "
-            raise ValueError(
-                f"{where}{reasons[0].removeprefix(where)}{more}; repair the file{way_out}"
-            )
+            where = f"corpus {self.corpus_name}"
+            reason = f"{reasons[0].removeprefix(f'{where}: ')}{more}"
+            raise ValueError(f"{where}: {reason}; repair the file{way_out}")
 
     def encode(self, split: str) -> Recordings:
         tokenizer = self.tokenizer

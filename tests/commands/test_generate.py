@@ -271,7 +271,7 @@ def test_more_than_a_search_finds_is_refused(arguments, message, translator, cap
             ["generate", "RUN", "--beam-size", "many"],
             "invalid int value: 'many'; lslm generate --help",
         ),
-        (["data", "fetch"], "required: name; lslm data fetch --help"),
+        (["data", "fetch"], "required: NAME; lslm data fetch --help"),
         (["ui", "--prt", "1"], "did you mean --port?"),
         (["demo", "--rot", "x"], "did you mean --root?"),
     ],

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from lightning.pytorch import Callback, Trainer
 
+from lslm_lightning.localization import MESSAGES, translated
 from lslm_lightning.tracking import Tracker
 from lslm_lightning.training.lightning_internals import TaskTrainer
 from lslm_lightning.training.task import Task
@@ -40,7 +41,8 @@ class RunMetadata(Callback):
                 if value and name.startswith("train_")
             }
             counts = (
-                f"{name.removeprefix('train_').replace('_', ' ')} {_exact(value, ',')}"
+                f"{translated(name[len('train_') :].replace('_', ' '), MESSAGES)} "
+                f"{_exact(value, ',')}"
                 for name, value in counted.items()
             )
             print(
