@@ -241,7 +241,7 @@ def test_pairs_one_line_off_are_told(pets: Path, capsys: pytest.CaptureFixture) 
     [
         (["fetch", "pest"], 1, "corpus 'pest' is not in corpora.yaml"),
         (["check", "pest"], 1, "did you mean 'pets'?"),
-        (["check"], 2, "the following arguments are required: name"),
+        (["check"], 2, "the following arguments are required: NAME"),
         (["show"], 2, "invalid choice: 'show'"),
         ([], 2, "required"),
     ],
