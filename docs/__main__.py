@@ -1,7 +1,6 @@
 """`python -m docs [FOLDER]`: build the site in both languages; any warning is an error."""
 
 import argparse
-import multiprocessing
 import shutil
 import sys
 from concurrent.futures import ProcessPoolExecutor
@@ -35,9 +34,7 @@ def build(output: Path) -> int:
     for language in LANGUAGES:  # generated once, for the processes that are forked
         for page in sorted((HOME / language).rglob("*.md")):
             filled_in(page.read_text("utf-8"), language)
-    can_fork = "fork" in multiprocessing.get_all_start_methods()
-    context = multiprocessing.get_context("fork" if can_fork else "spawn")
-    with ProcessPoolExecutor(len(LANGUAGES), context) as processes:
+    with ProcessPoolExecutor(len(LANGUAGES), making.process_context()) as processes:
         if any([*processes.map(build_language, LANGUAGES, repeat(output))]):
             return 1
     for language in LANGUAGES:

@@ -75,7 +75,7 @@ def attention() -> JsonObject:
         source = torch.randint(N_DIGIT, (64, N_SOURCE))
         loss = F.cross_entropy(model(source).flatten(0, 1), source.flip(1).flatten())
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]  # so it is in torch
         optimizer.step()
         schedule.step()
     source = torch.randint(N_DIGIT, (1000, N_SOURCE))

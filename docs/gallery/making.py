@@ -16,9 +16,13 @@ from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 from docs.gallery import corpora
 from docs.generate.sources import ROOT
+
+if TYPE_CHECKING:
+    from multiprocessing.context import ForkContext, SpawnContext
 
 LANGUAGES = ("zh", "en")  # the last is that of the report in the run's folder
 N_PROCESS = 2  # at the same time, of one thread each
@@ -28,7 +32,7 @@ PAGE = "docs/en/gallery.md"
 SOURCES = (  # what decides how the reports look
     PAGE,
     "docs/gallery/*",
-    "lslm_lightning/localization/zh/reports.po",
+    "lslm_lightning/localization/zh/reports/*",
     "lslm_lightning/reports/**/*",
     "tasks/*/report.py",
     "tests/support/*_corpus.py",
@@ -93,8 +97,7 @@ def make_pages(stage: Mapping[str, Sequence[str]], work: Path, folder: Path) -> 
     Raises:
         RuntimeError: a command failed.
     """
-    can_fork = "fork" in multiprocessing.get_all_start_methods()
-    context = multiprocessing.get_context("fork" if can_fork else "spawn")
+    context = process_context()
     waiting = list(stage.items())
     running: dict[int, tuple[str, BaseProcess]] = {}
     while waiting or running:
@@ -111,6 +114,15 @@ def make_pages(stage: Mapping[str, Sequence[str]], work: Path, folder: Path) -> 
                 log = (work / f"{name}.log").read_text("utf-8")
                 raise RuntimeError(f"gallery {name}: a command failed\n{log[-2000:]}")
             print(f"gallery {name}", flush=True)
+
+
+def process_context() -> "ForkContext | SpawnContext":
+    """Return the context that starts processes as copies of this one, or afresh where a system has
+    no copies.
+    """
+    if "fork" in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("fork")
+    return multiprocessing.get_context("spawn")
 
 
 def make_page(name: str, lines: Sequence[str], work: Path, folder: Path) -> None:

@@ -13,7 +13,9 @@ from docs.generate.markdown import block, code, plain, table
 from lslm_lightning.__main__ import COMMANDS
 from lslm_lightning.localization import COMMANDS as HELP
 from lslm_lightning.localization import ENGLISH, interface_language, translated
+from lslm_lightning.localization.filled_text import filled_text
 
+WIDTH = 100  # of examples and lists in two columns
 TAKES = (argparse.ArgumentParser.parse_args, argparse.ArgumentParser.parse_known_args)
 
 
@@ -117,9 +119,9 @@ def prose_and_examples(description: str) -> Iterator[str]:
     for part in re.split(r"\n\s*\n", description):
         lines = part.splitlines()
         if lines and all(line.startswith("  ") for line in lines):
-            yield block(part)
+            yield block(filled_text(part, WIDTH))
         elif lines:
             first = next((i for i, line in enumerate(lines) if line.startswith("  ")), len(lines))
             yield plain(translated(" ".join(line.strip() for line in lines[:first]), HELP))
             if first < len(lines):
-                yield block("\n".join(lines[first:]))
+                yield block(filled_text("\n".join(lines[first:]), WIDTH))

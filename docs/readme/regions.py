@@ -12,7 +12,7 @@ FINGERPRINTS = IMAGES / "fingerprints.json"
 SOURCES = (  # what decides how the pages, the screenshots and the transcript look
     "docs/browser.py",
     "docs/readme/__main__.py",
-    "lslm_lightning/localization/zh/reports.po",
+    "lslm_lightning/localization/zh/reports/*",
     "lslm_lightning/reports/**/*",
     "tasks/translation/report.py",
 )

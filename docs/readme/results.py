@@ -37,7 +37,9 @@ def results(language: str) -> str:
     """Return the tables in one language, each with its caption: what, hardware, command."""
     record = recorded(SWEEP)
     _, rows = sweep(record.figures)
-    shown = [(row[0], row[1], row[2].replace("to", dash(language)), row[3]) for row in rows]
+    shown: list[tuple[str, ...]] = [
+        (row[0], row[1], row[2].replace("to", dash(language)), row[3]) for row in rows
+    ]
     parts = [
         table(HEADINGS[language][SWEEP], shown[1:], numbers=3),  # without uniform bytes
         caption(SWEEP, record, language),

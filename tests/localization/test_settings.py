@@ -24,12 +24,11 @@ from tests.support.documents import PAGES, SITE
 HAN = re.compile("[\u4e00-\u9fff]")
 THREE_WORDS = re.compile(r"(?<![-\w./:`'\"=({\[])[A-Za-z][a-z]+(?: [a-z]+){2}(?![\w(=])")
 
-OF_OTHERS = (  # documents in English, files, help of commands, citations, titles of reports
+OF_OTHERS = (  # documents in English, files, help of commands, citations
     "document ",
     "contents ",
     "command ",
     "corpora",
-    "report-sections ",
 )
 
 
