@@ -4,6 +4,7 @@ import ast
 from functools import cache
 from html import escape
 
+from docs.generate.language import localized
 from docs.generate.sources import ROOT
 
 LIBRARY = "lslm_lightning"
@@ -146,10 +147,11 @@ def arrow(start: tuple[float, float], end: tuple[float, float]) -> list[str]:
 def architecture() -> str:
     """Return the layers as a figure of a page, in the colours of its theme."""
     parts, height = drawing()
-    shown = f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{ABOUT}">'
+    about = localized(ABOUT)
+    shown = f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{about}">'
     return (
         f'<figure class="drawing wide">{shown}{"".join(parts)}</svg>'
-        f"<figcaption>{ABOUT}</figcaption></figure>"
+        f"<figcaption>{about}</figcaption></figure>"
     )
 
 

@@ -371,5 +371,6 @@ def collected() -> dict[str, set[str]]:
 
 
 def source_files() -> list[Path]:
-    """Return the files of the package and the tasks."""
-    return sorted([*(ROOT / "lslm_lightning").rglob("*.py"), *(ROOT / "tasks").rglob("*.py")])
+    """Return the files of the package and the tasks, without those whose texts only pages show."""
+    files = [*(ROOT / "lslm_lightning").rglob("*.py"), *(ROOT / "tasks").rglob("*.py")]
+    return sorted(path for path in files if path.name not in ("explorer.py", "samples.py"))

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from lslm_lightning.localization import MESSAGES
+from lslm_lightning.localization import MESSAGES, REPORTS, SETTINGS
 from lslm_lightning.localization.catalogue import entries_of
 from tests.localization.source_texts import collected, source_files
 
@@ -84,6 +84,11 @@ NOT_SHOWN = {  # texts that the collector finds, but that are data, names, or pa
     "MB",
     "{speed} MB/s",
     "LSLM_DATA",
+    "--config FILE, --ckpt_path FILE, --seed_everything N, --print_config, --trust",
+    "lslm {command} --config FILE{given} [--KEY VALUE ...]",
+    'pip install "lslm-lightning[{extras}]"',
+    "lslm {command} parses nothing",  # our own error
+    "=== lslm {run}",
 }
 PYTHON = (
     "argument {}: invalid choice: {} (choose from {})",
@@ -119,7 +124,8 @@ def texts() -> dict[str, set[str]]:
 
 
 def test_every_message_has_a_translation(texts: dict[str, set[str]]) -> None:
-    translated = set(map(skeleton, entries_of(MESSAGES, "zh")))
+    entries = (entries_of(kind, "zh") for kind in (MESSAGES, REPORTS, SETTINGS))
+    translated = {skeleton(text) for texts in entries for text in texts}
     lacking = [
         text for text in texts if skeleton(text) not in translated | {*map(skeleton, NOT_SHOWN)}
     ]
