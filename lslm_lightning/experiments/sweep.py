@@ -291,7 +291,8 @@ class Sweep:
             elif run := self.runs.finished(name):
                 found[name] = {
                     "class_path": "lslm_lightning.systems.checkpoint.Checkpoint",
-                    "init_args": {"run": str(run)},
+                    # its classes are those that the config of the sweep names
+                    "init_args": {"run": str(run), "trust": True},
                 }
         return found
 

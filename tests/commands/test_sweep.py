@@ -23,6 +23,14 @@ NGRAM = {"class_path": "tasks.language_modeling.ngram.NgramTask"}
 COPY = {"class_path": "lslm_lightning.systems.baselines.CopySource"}
 
 
+OWN_NETWORK = """from lslm_lightning.models.transformer import Transformer
+
+
+class OwnNetwork(Transformer):
+    pass
+"""
+
+
 @pytest.fixture
 def variants(translation, project):
     """Write the config of a sweep over the tiny translation config; keywords add keys."""
@@ -63,7 +71,7 @@ def systems() -> dict:
     return json.loads((path.parent / "metrics.json").read_text())["systems"]
 
 
-def test_variants_are_trained_once_and_stand_on_one_page(lslm, variants, trained):
+def test_variants_are_trained_once_and_stand_on_one_page(lslm, variants, trained, monkeypatch):
     given = {"copy": COPY, "small": None, "deep": {"model.backbone.n_encoder_layer": 2}}
     config = variants(given)
     outcome = lslm("sweep", "--config", config)
@@ -99,17 +107,20 @@ def test_variants_are_trained_once_and_stand_on_one_page(lslm, variants, trained
     )
     assert lslm("sweep", "--config", config).status == 0
     assert len(trained) == 2, "what is finished is not trained again"
+    Path("own_network.py").write_text(OWN_NETWORK)
+    monkeypatch.syspath_prepend(Path.cwd())
     more = variants(
         {
             "copy": COPY,
             "small": None,
             "deep": {"model.backbone.n_encoder_layer": 2},
-            "deeper": {"model.backbone.n_encoder_layer": 3},
+            "own": {"model.backbone": "own_network.OwnNetwork"},
         }
     )
     assert lslm("sweep", "--config", more).status == 0
     assert len(trained) == 3, "a variant that is added is trained"
-    assert list(systems()) == ["copy", "small", "deep", "deeper"]
+    assert list(systems()) == ["copy", "small", "deep", "own"]
+    assert systems()["own"]["scores"], "a class that the config names is trusted"
 
 
 def test_what_was_under_way_is_resumed_and_what_fails_leaves_the_others(lslm, variants, trained):
