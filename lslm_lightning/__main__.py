@@ -76,6 +76,7 @@ Options:
 Environment:
   LSLM_LANG      language of help, messages and reports: en or zh (default: that of the locale)
   LSLM_DATA      folder of corpora (default: ./data)
+  LSLM_CACHE     folder of caches (default: ~/.cache/lslm-lightning)
 
 Completion with TAB in bash or zsh: eval "$(register-python-argcomplete lslm)"
 

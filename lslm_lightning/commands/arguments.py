@@ -8,6 +8,8 @@ from typing import NoReturn
 from lslm_lightning.exit_status import SettingsError
 from lslm_lightning.localization.help_layout import HelpLayout
 
+RUN = "a run directory, an MLflow run id, or a quoted pattern for the newest run that matches"
+
 
 class Parser(argparse.ArgumentParser):
     """Argument parser that prints one-line error messages with a suggestion for an unknown option,

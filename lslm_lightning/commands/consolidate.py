@@ -4,7 +4,7 @@ format.
 
 from pathlib import Path
 
-from lslm_lightning.commands.arguments import Parser
+from lslm_lightning.commands.arguments import RUN, Parser
 from lslm_lightning.exit_status import DONE
 
 DESCRIPTION = """Write the weights of a run to one safetensors file, also where several processes
@@ -24,7 +24,7 @@ It needs memory for the weights once, and no GPU. The checkpoint is left as it i
 def arguments() -> Parser:
     """Build the parser of the command's arguments."""
     parser = Parser("lslm consolidate", description=DESCRIPTION, allow_abbrev=False)
-    parser.add_argument("run", metavar="RUN", help="a run directory or an MLflow run id")
+    parser.add_argument("run", metavar="RUN", help=RUN)
     states = ("best", "last")
     parser.add_argument("--state", choices=states, default="best", help="checkpoint to export")
     output = "file to write (default: beside the checkpoint)"

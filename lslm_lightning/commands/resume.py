@@ -1,6 +1,6 @@
 """`lslm resume RUN`: resume a stopped training exactly where it stopped."""
 
-from lslm_lightning.commands.arguments import Parser
+from lslm_lightning.commands.arguments import RUN, Parser
 from lslm_lightning.experiments.endings import suggest_command
 from lslm_lightning.experiments.invocation import command_line
 
@@ -15,16 +15,15 @@ lost machine.
 It keeps its directory and its MLflow run. Weights, optimizer, schedule, data order and random state
 continue exactly, so that N uninterrupted steps equal k steps, a kill, and N - k steps. A damaged
 checkpoint is skipped for the one before it. Settings that decide the batches (data, tokenizer,
-batch size) and the class of the optimizer must be unchanged. RUN is a run directory or an MLflow
-run id. A run that you started on this machine may name any class. Of any other run, only classes
-that execute no code of their own and write nothing elsewhere are built; --trust lets it name
-others."""
+batch size) and the class of the optimizer must be unchanged. A run that you started on this machine
+may name any class. Of any other run, only classes that execute no code of their own and write
+nothing elsewhere are built; --trust lets it name others."""
 
 
 def arguments() -> Parser:
     """Build the parser of the command's own options; all other arguments are settings to change."""
     parser = Parser("lslm resume", description=DESCRIPTION, allow_abbrev=False)
-    parser.add_argument("run", metavar="RUN", help="a run directory or an MLflow run id")
+    parser.add_argument("run", metavar="RUN", help=RUN)
     anew = "train again from step 0; earlier checkpoints and metrics go to before-1/"
     parser.add_argument("--no-checkpoint", action="store_true", help=anew)
     trust = "let the run name any class; needed for runs that you did not start on this machine"

@@ -1,5 +1,6 @@
 """Handling of how work ends: errors, stops, and the run status reported to MLflow."""
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal, TypeAlias
@@ -7,6 +8,9 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 if TYPE_CHECKING:
     from lslm_lightning.evaluation.results import Results
     from lslm_lightning.tracking.tracker import Tracker
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+MAKE_ROOM = "free space on the disk, or raise your quota or the limit of this shell (`ulimit -f`)"
 
 EndStatus: TypeAlias = Literal["FINISHED", "FAILED", "KILLED"]  # of a run, in MLflow
 
@@ -83,6 +87,8 @@ def one_line(error: BaseException) -> str:
         if isinstance(error, OSError) and error.strerror and error.filename:
             names = [error.filename, error.filename2]  # of a copy, which names the full disk last
             return _plain(f"{' to '.join(str(name) for name in names if name)}: {error.strerror}")
+        if isinstance(error, OSError) and error.errno in NO_ROOM:
+            return f"{error.strerror}; {MAKE_ROOM}"
         message = _plain(str(error))
     except Exception:  # an error of somebody else's, whose own text is broken
         return kind

@@ -1,5 +1,6 @@
 """Real processes and how they end: signals, a server, two processes."""
 
+import errno
 import json
 import os
 import shutil
@@ -20,6 +21,7 @@ from mlflow.entities import Run
 
 from lslm_lightning import __version__
 from lslm_lightning.__main__ import main
+from lslm_lightning.experiments.endings import one_line
 from tests.commands.conftest import Start, wait_until
 from tests.support.forked_commands import MODULE, Forked, Origin
 from tests.support.waiting import PATIENCE
@@ -297,3 +299,10 @@ def test_workers_of_the_suite_share_one_origin(origin, shared, environment, proj
         assert output == f"{__version__}\n", "also after another worker has ended"
         assert process.returncode == 0
         other.close()
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+def test_a_full_disk_is_told_with_a_way_out(number: int) -> None:
+    message = one_line(OSError(number, os.strerror(number)))
+    assert message.startswith(os.strerror(number))
+    assert "free space" in message
