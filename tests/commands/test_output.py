@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from lslm_lightning.experiments.endings import one_line
+from lslm_lightning.experiments.endings import MAKE_ROOM, one_line
 from tests.support.waiting import PATIENCE
 
 # A stand-in for a command: it prints as they do, works on, and says by a file that it came to its
@@ -18,7 +18,6 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 from lslm_lightning.commands.exit_status import exit_status_of
-from lslm_lightning.experiments.endings import one_line
 from lslm_lightning.safety.output import protect_output
 
 def work():
@@ -182,7 +181,7 @@ def test_streams_of_others_are_left_alone(capsys):
     [
         (("/tmp/draft", None, "runs/last.ckpt"), "/tmp/draft to runs/last.ckpt: disk full"),
         (("runs/last.ckpt",), "runs/last.ckpt: disk full"),
-        ((), "[Errno 28] disk full"),
+        ((), f"disk full; {MAKE_ROOM}"),
     ],
 )
 def test_an_error_of_a_file_names_it_and_where_it_was_to_go(names, line):
