@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 from lslm_lightning.commands.exit_status import exit_status_of
+from lslm_lightning.experiments.endings import one_line
 from lslm_lightning.safety.output import protect_output
 
 def work():
