@@ -54,7 +54,7 @@ def prepare_texts(console: Console, own: argparse.Namespace) -> int:
 
     with display.showing(work):
         prepared = prepare(
-            stream, tokenizer, own.output, own.workers, int(own.shard_mb * 1e6), tell
+            stream, tokenizer, own.output, n_worker, int(own.shard_mb * 1e6), tell
         )
     shards = prepared.index["shards"]
     n_token, n_document = (
