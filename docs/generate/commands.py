@@ -37,7 +37,7 @@ def command(name: str) -> str:
         raise ValueError(f"lslm has no command {name}: a page names it; was it renamed?")
     found = parser_of(name, interface_language())
     if isinstance(found, str):
-        return block(found)
+        return block(found, "none")
     return "\n\n".join(sections(found, 3))
 
 
@@ -120,9 +120,9 @@ def prose_and_examples(description: str) -> Iterator[str]:
     for part in re.split(r"\n\s*\n", description):
         lines = part.splitlines()
         if lines and all(line.startswith("  ") for line in lines):
-            yield block(filled_text(part, WIDTH))
+            yield block(filled_text(part, WIDTH), "none")
         elif lines:
             first = next((i for i, line in enumerate(lines) if line.startswith("  ")), len(lines))
             yield plain(translated(" ".join(line.strip() for line in lines[:first]), HELP))
             if first < len(lines):
-                yield block(filled_text("\n".join(lines[first:]), WIDTH))
+                yield block(filled_text("\n".join(lines[first:]), WIDTH), "none")

@@ -125,7 +125,9 @@ def show(
     for (device, _), group in groupby(found, lambda row: (row.device, row.n_device > 1)):
         rows = list(group)
         table.add_section()
-        table.add_row(Text(f"{rows[0].n_device} {times} {translated(device.name, REPORTS)}", "bold"))
+        table.add_row(
+            Text(f"{rows[0].n_device} {times} {translated(device.name, REPORTS)}", "bold")
+        )
         for row in rows:
             table.add_row(*cells(row, n_token, own.price))
     output.print(table)

@@ -215,8 +215,7 @@ def digest_line(data: Mapping[str, str]) -> str:
     Args:
         data: recorded facts about the data set, see `TaskData.recorded`.
     """
-    split = f"{data['split']} split of {data['corpus']}"
-    digest = shown(data["digest"])
+    split, corpus, digest = data["split"], data["corpus"], shown(data["digest"])
     if languages := data.get("languages"):
-        return f"{split}, {languages}: digest {digest}"
-    return f"{split}: digest {digest}"
+        return f"{split} split of {corpus}, {languages}: digest {digest}"
+    return f"{split} split of {corpus}: digest {digest}"
