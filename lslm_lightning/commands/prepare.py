@@ -3,7 +3,6 @@
 import argparse
 from pathlib import Path
 
-
 DESCRIPTION = """Tokenize texts of any size to files of token ids, on all cores and in bounded
 memory; a training maps the files into memory.
 
