@@ -208,7 +208,9 @@ def attribute_value(node: ast.Attribute, module: str) -> tuple[ast.expr, str] | 
         return None
     name = node.value.id
     definition = definition_of(imported(module, name) or f"{module}.{name}")
-    for each in definition.node.body if definition else ():
+    if definition is None:
+        return None
+    for each in definition.node.body:
         if isinstance(each, ast.AnnAssign) and each.value and ast.unparse(each.target) == node.attr:
             return each.value, definition.module
     return None

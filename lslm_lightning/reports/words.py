@@ -41,7 +41,12 @@ def labelled(label: str, text: str) -> str:
     Args:
         text: text that is shown already.
     """
-    return f"{words(label)}{'：' if interface_language() == CHINESE else ': '}{text}"
+    return f"{words(label)}{colon()}{text}"
+
+
+def colon() -> str:
+    """Return the colon behind a label, with the space that follows it in English."""
+    return "：" if interface_language() == CHINESE else ": "
 
 
 def bracketed(text: str, inner: str) -> str:
