@@ -80,8 +80,8 @@ Environment:
 
 Completion with TAB in bash or zsh: eval "$(register-python-argcomplete lslm)"
 
-Exit status: 0 done, 1 the work failed (the reason in one line), 2 wrong arguments, 130
-interrupted."""
+Exit status: 0 done, 1 the work failed (the reason in one line), 2 wrong arguments, 129 hung up
+(SIGHUP), 130 interrupted (SIGINT), 143 terminated (SIGTERM)."""
 
 ENDLESS = ("generate", "ui")  # commands that end by Ctrl-C as they should
 

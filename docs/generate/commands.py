@@ -15,6 +15,7 @@ from lslm_lightning.localization import COMMANDS as HELP
 from lslm_lightning.localization import ENGLISH, interface_language, translated
 from lslm_lightning.localization.filled_text import filled_text
 
+DEFAULT = re.compile(r" ?[(（](?:default|默认)[:：]? ?(?:%\(default\)s|[^)）]*)[)）]$")
 WIDTH = 100  # of examples and lists in two columns
 TAKES = (argparse.ArgumentParser.parse_args, argparse.ArgumentParser.parse_known_args)
 
@@ -36,7 +37,7 @@ def command(name: str) -> str:
         raise ValueError(f"lslm has no command {name}: a page names it; was it renamed?")
     found = parser_of(name, interface_language())
     if isinstance(found, str):
-        return block(found)
+        return block(found, "none")
     return "\n\n".join(sections(found, 3))
 
 
@@ -104,13 +105,13 @@ def row(action: argparse.Action) -> Sequence[str]:
         value = action.dest.upper()
     shown = f" {value}" if action.option_strings and action.nargs != 0 else ""
     is_given = action.nargs != 0 and action.default not in (None, argparse.SUPPRESS, {}, [])
-    meaning = action.help or ""
+    meaning = translated(action.help or "", HELP)
     if is_given:  # the column beside it has it
-        meaning = re.sub(r" \(default:? [^)]*\)$", "", meaning)
+        meaning = DEFAULT.sub("", meaning)
     return (
         code(f"{', '.join(names)}{shown}"),
         code(str(action.default)) if is_given else "",
-        plain(translated(meaning, HELP)),
+        plain(meaning),
     )
 
 
@@ -119,9 +120,9 @@ def prose_and_examples(description: str) -> Iterator[str]:
     for part in re.split(r"\n\s*\n", description):
         lines = part.splitlines()
         if lines and all(line.startswith("  ") for line in lines):
-            yield block(filled_text(part, WIDTH))
+            yield block(filled_text(part, WIDTH), "none")
         elif lines:
             first = next((i for i, line in enumerate(lines) if line.startswith("  ")), len(lines))
             yield plain(translated(" ".join(line.strip() for line in lines[:first]), HELP))
             if first < len(lines):
-                yield block(filled_text("\n".join(lines[first:]), WIDTH))
+                yield block(filled_text("\n".join(lines[first:]), WIDTH), "none")

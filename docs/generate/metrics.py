@@ -15,11 +15,19 @@ from lslm_lightning.metrics.likelihood import (
 from lslm_lightning.metrics.names import metrics_by_name
 
 LANGUAGES = ("en", "zh", "ja", "th", "bo", "de")
-LIKELIHOODS = (BitsPerByte, NatsPerToken, Perplexity, WordPerplexity)
+ABOUT = {  # of metrics whose class has several
+    "chrf++": "chrF++: chrF with word 1- and 2-grams counted as well.",
+    "rouge1": "ROUGE-1: F1 of shared words, mean over examples, from 0 to 100.",
+    "rouge2": "ROUGE-2: F1 of shared pairs of adjacent words, mean over examples, from 0 to 100.",
+    "rougeL": "ROUGE-L: F1 of the longest common subsequence, mean over examples, from 0 to 100.",
+    "rougeLsum": "ROUGE-Lsum: ROUGE-L of summaries, sentence by sentence, from 0 to 100.",
+}
+LIKELIHOODS = (BitsPerByte, NatsPerToken, Perplexity)
 KEYS = {  # of signatures: what each key says
     "asian": "whether East Asian characters are divided",
     "best": "which of several references counts: `max`, the one with the highest score",
     "case": "`mixed`: case counts; `lc`: lower case",
+    "context": "number of tokens in a window of a language model",
     "eff": "effective order: n-gram orders without a match are left out",
     "jiwer": "version of jiwer, which aligns the words",
     "match": "what agrees: `words` in any order, or the `longest-run` of them",
@@ -28,14 +36,19 @@ KEYS = {  # of signatures: what each key says
     "nrefs": "number of references of each example; `var` if it varies",
     "nw": "highest order of word n-grams",
     "punct": "whether punctuation counts",
+    "reasoning": "what was done with the reasoning in an answer",
     "reference": "which of several references is compared",
     "rouge-score": "version of rouge-score",
     "rules": "benchmark whose normalization is followed",
     "sentences": "how a text is divided into sentences",
     "smooth": "how counts of zero are smoothed",
+    "source": "number of tokens of a source that are read",
     "space": "whether spaces are characters",
+    "spelling": "how unknown tokens are spelled out",
     "stem": "how words are reduced to stems",
+    "stride": "number of tokens between windows of a language model",
     "tok": "how texts are divided into the units that are compared",
+    "tokens": "tokenizer whose tokens a system counts",
     "units": "what stands in the place of words",
     "version": "version of sacreBLEU",
     "words": "what counts as a word",
@@ -54,13 +67,15 @@ def metrics() -> str:
 def named(language: str) -> tuple[tuple[str, Metric], ...]:
     """Return all metrics with their names, for answers in a language."""
     likelihoods = ((kind.name, kind()) for kind in LIKELIHOODS)
+    words = (WordPerplexity.name, WordPerplexity(language))
     made = ((name, make(language)) for name, make in metrics_by_name().items())
-    return (*made, *likelihoods)
+    return (*made, *likelihoods, words)
 
 
 def row(name: str, metric: Metric) -> Sequence[str]:
     """Return the cells of one metric."""
-    about = " ".join((type(metric).__doc__ or "").partition("\n\n")[0].split())
+    first = (type(metric).__doc__ or "").partition("\n\n")[0]
+    about = ABOUT.get(name, " ".join(first.split()))
     return (
         code(name),
         localized(metric_label(metric.name)),

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING
 from lslm_lightning.commands.arguments import Parser
 from lslm_lightning.commands.training import check_training
 from lslm_lightning.exit_status import DONE
-from lslm_lightning.localization import MESSAGES, translated
+from lslm_lightning.localization import (
+    CHINESE,
+    MESSAGES,
+    REPORTS,
+    interface_language,
+    translated,
+)
 from lslm_lightning.safety.magnitudes import check_magnitudes
 
 if TYPE_CHECKING:
@@ -115,10 +121,13 @@ def show(
     for column in table.columns:
         column.justify = "left" if column is table.columns[0] else "right"
         column.no_wrap = True
+    times = "×" if interface_language() == CHINESE else "x"
     for (device, _), group in groupby(found, lambda row: (row.device, row.n_device > 1)):
         rows = list(group)
         table.add_section()
-        table.add_row(Text(f"{rows[0].n_device} x {device.name}", "bold"))
+        table.add_row(
+            Text(f"{rows[0].n_device} {times} {translated(device.name, REPORTS)}", "bold")
+        )
         for row in rows:
             table.add_row(*cells(row, n_token, own.price))
     output.print(table)
@@ -141,7 +150,7 @@ def cells(row: "Estimate", n_token: float | None, price: float | None) -> Iterat
         n_token: number of tokens to train on; None if unknown.
         price: price of one device per hour; None if not given.
     """
-    yield f"  {translated(row.strategy, MESSAGES)}"
+    yield f"  {translated(row.strategy, REPORTS)}"
     for value in row.memory:
         yield f"{value / 1e9:.2f}"
     fits = row.total <= row.device.gigabytes * 1e9

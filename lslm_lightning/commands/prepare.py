@@ -3,8 +3,6 @@
 import argparse
 from pathlib import Path
 
-from lslm_lightning.training.cores import available_cores
-
 DESCRIPTION = """Tokenize texts of any size to files of token ids, on all cores and in bounded
 memory; a training maps the files into memory.
 
@@ -41,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     output = "folder for the token ids"
     of.add_argument("--output", type=Path, required=True, metavar="FOLDER", help=output)
     of = parser.add_argument_group("Processes")
-    workers = "processes, one a core by default (default %(default)s)"
-    of.add_argument("--workers", type=int, default=available_cores(), metavar="N", help=workers)
+    workers = "number of processes (default: one a core)"
+    of.add_argument("--workers", type=int, metavar="N", help=workers)
     shard = "megabytes of text in one file of ids, and in the memory of each process"
     of.add_argument("--shard-mb", type=float, default=32.0, metavar="MB", help=shard)

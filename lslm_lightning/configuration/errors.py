@@ -142,10 +142,11 @@ def unknown_name(setting: str, name: str, known: Sequence[str], path: str = "") 
     """
     near = _nearest_key(name, known)
     prefix = f"{setting}." if setting else ""
+    dotted = f"{prefix}{name}"
     if near or not path:
         suggestion = f"; did you mean {prefix}{near}?" if near else ""
-        return f"{prefix}{name} is not known{suggestion}"
-    return f"{prefix}{name} is not known: {path} takes {', '.join(known) or 'nothing'}"
+        return f"{dotted} is not known{suggestion}"
+    return f"{dotted} is not known: {path} takes {', '.join(known) or 'nothing'}"
 
 
 def _denied(cause: Cause, found: re.Match[str], parser: "ArgumentParser") -> str:

@@ -196,6 +196,26 @@ def constant(module: str, name: str) -> ast.expr:
     raise LookupError(f"{module} assigns nothing to {name}")
 
 
+def attribute_value(node: ast.Attribute, module: str) -> tuple[ast.expr, str] | None:
+    """Return the value that a class statement assigns to an attribute, and the module of the class;
+    None if there is none.
+
+    Args:
+        node: the attribute of a class, such as `WindowSizes.stride`.
+        module: module that the expression is written in.
+    """
+    if not isinstance(node.value, ast.Name):
+        return None
+    name = node.value.id
+    definition = definition_of(imported(module, name) or f"{module}.{name}")
+    if definition is None:
+        return None
+    for each in definition.node.body:
+        if isinstance(each, ast.AnnAssign) and each.value and ast.unparse(each.target) == node.attr:
+            return each.value, definition.module
+    return None
+
+
 def written_out(default: ast.expr | None, module: str) -> tuple[ast.expr | None, str]:
     """Resolve a default value as far as the source allows.
 
@@ -210,6 +230,8 @@ def written_out(default: ast.expr | None, module: str) -> tuple[ast.expr | None,
         The resolved expression and the module that it is written in.
     """
     for _ in range(MOST_STEPS):
+        if isinstance(default, ast.Attribute) and (found := attribute_value(default, module)):
+            default, module = found
         if not isinstance(default, ast.Name):
             break
         target = imported(module, default.id) or f"{module}.{default.id}"

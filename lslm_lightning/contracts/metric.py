@@ -204,7 +204,15 @@ def _takes_example(statistics: Callable[..., np.ndarray]) -> bool:
 class Score:
     """Value of a metric with everything that is needed to interpret it.
 
-    `low` and `high` bound the 95 % confidence interval, if one was computed.
+    Attributes:
+        metric: name of the metric.
+        value: the score, in `unit`.
+        unit: unit of the value; "" for none.
+        higher_is_better: whether a higher value is better.
+        signature: what the value depends on, as keys and values.
+        n_example: number of examples that were scored.
+        low: lower bound of the 95 % confidence interval, if one was computed.
+        high: upper bound of the 95 % confidence interval, if one was computed.
     """
 
     metric: str

@@ -33,10 +33,18 @@ FREE = ("source", "spelling", "reasoning")
 class Pair:
     """Comparison of two systems by one metric.
 
-    `difference` is the score of the first system minus that of the second; `low` and `high` bound
-    its 95 % interval. `p_bootstrap` and `p_randomization` are the uncorrected p-values of the two
-    tests; `p` is `p_randomization` corrected for the number of pairs. `better` is the share of
-    examples (0 to 1) on which the first system has the better score; ties count half.
+    Attributes:
+        first: name of the first system.
+        second: name of the second system.
+        metric: name of the metric.
+        difference: score of the first system minus that of the second.
+        low: lower bound of the 95 % interval of the difference.
+        high: upper bound of the 95 % interval of the difference.
+        p_bootstrap: uncorrected p-value of the bootstrap test.
+        p_randomization: uncorrected p-value of the randomization test.
+        p: `p_randomization`, corrected for the number of pairs.
+        better: share of examples (0 to 1) on which the first system has the better score; ties
+            count half.
     """
 
     first: str

@@ -31,7 +31,8 @@ from lslm_lightning.experiments.corpus_tables import (
     proposals,
     rows_table,
 )
-from lslm_lightning.localization import MESSAGES, padded, translated
+from lslm_lightning.localization import MESSAGES, Verbatim, padded, translated
+from lslm_lightning.reports.words import labelled, words
 from lslm_lightning.text.languages import units_of
 from lslm_lightning.text.scripts import letters_by_script, units_of_script
 from lslm_lightning.text.yaml_files import CatalogueLoader, MeaningError, parse_yaml
@@ -189,14 +190,13 @@ def check_corpus(console: Console, name: str, columns: Settings | None) -> int:
     warnings, unreadable = _show_splits(console, corpus, readable)
     problems += unreadable
     for label, text in (
-        ("licence", corpus.licence),
-        ("source", corpus.citation),
-        ("home", corpus.home),
-        ("note", corpus.note),
+        (translated("licence", MESSAGES), corpus.licence),
+        (translated("source", MESSAGES), corpus.citation),
+        (translated("home", MESSAGES), corpus.home),
+        (translated("note", MESSAGES), corpus.note),
     ):
         if text:
-            told = f"{translated(label, MESSAGES)}: {translated(text, MESSAGES)}"
-            console.print(told, soft_wrap=True)
+            console.print(labelled(Verbatim(label), words(text)), soft_wrap=True)
     if corpus.comparability:
         warnings.append(f"! {corpus.comparability}")
     for warning in warnings:

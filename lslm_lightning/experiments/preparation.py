@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from lslm_lightning.safety.magnitudes import check_magnitudes
+from lslm_lightning.training.cores import available_cores
 from lslm_lightning.training.display import Display
 from lslm_lightning.training.status_line import Part
 from lslm_lightning.training.work import Work
@@ -23,6 +24,8 @@ def prepare_texts(console: Console, own: argparse.Namespace) -> int:
     Args:
         own: parsed arguments of the command.
     """
+    if own.workers is None:
+        own.workers = available_cores()
     numbers = ("workers", "vocab_size", "tokenizer_texts", "shard_mb")
     check_magnitudes({name: getattr(own, name) for name in numbers})
     for name in ("workers", "tokenizer_texts", "shard_mb"):

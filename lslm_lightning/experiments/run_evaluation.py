@@ -16,13 +16,14 @@ from lslm_lightning.evaluation.evaluation_set import shown
 from lslm_lightning.evaluation.harness import method_of
 from lslm_lightning.evaluation.results import Entry, Results
 from lslm_lightning.evaluation.scoring import Scores, score
-from lslm_lightning.localization import MESSAGES, translated
+from lslm_lightning.localization import Term
 from lslm_lightning.metrics.resampling import INTERVAL_RESAMPLES
 from lslm_lightning.reports.conclusion import NOTHING, Conclusion
 from lslm_lightning.reports.evaluation import conclusion_on
 from lslm_lightning.reports.formatting import counted, number
 from lslm_lightning.reports.scores import heading_of
 from lslm_lightning.reports.terminal import show_conclusion, show_findings
+from lslm_lightning.reports.words import named, words
 from lslm_lightning.safety.terminal import console
 from lslm_lightning.training.data import TaskData
 from lslm_lightning.training.display import Display
@@ -94,16 +95,15 @@ class RunEvaluation:
         """Return a table of scores for the terminal: one row per metric, one column per system."""
         has_interval = any(each.low is not None for each in self.own.scores)
         table = Table(title=Text(title), title_justify="left")
-        table.add_column(translated("metric", MESSAGES), overflow="fold")
-        own = [translated(THIS, MESSAGES)]
-        own += [translated("95 % interval", MESSAGES)] if has_interval else []
-        for heading in (*own, *self.baselines):
+        table.add_column(words("metric"), overflow="fold")
+        own = [words(THIS), *([words("95 % interval")] if has_interval else [])]
+        for heading in (*own, *map(named, self.baselines)):
             table.add_column(Text(heading), overflow="fold", justify="right")
         for each in self.own.scores:
             arrow = "↑" if each.higher_is_better else "↓"
             unit = heading_of(each).shown_unit
             bounds = "" if each.low is None else f"{number(each.low)} to {number(each.high)}"
-            bounds = translated(bounds, MESSAGES)
+            bounds = words(bounds)
             others = [number(found[each.metric].value) for found in self.baselines.values()]
             table.add_row(
                 Text(f"{metric_label(each.metric)} {arrow} {unit}".strip()),
@@ -119,7 +119,7 @@ class RunEvaluation:
             for each in self.own.scores
         ]
         for line in [*lines, digest_line(self.recorded)]:
-            console().print(Text(line, "dim"), soft_wrap=True)
+            console().print(Text(words(line), "dim"), soft_wrap=True)
 
 
 def evaluate_run(
@@ -205,7 +205,7 @@ def baseline_scores(
         predictions = method_of(system, mode)(examples)
         title = f"baseline {system.name}:"
         answers = list(display.each(title, predictions, len(examples), "answers"))
-        found[system.name] = score(examples, answers, metrics, n_resample)
+        found[Term(system.name)] = score(examples, answers, metrics, n_resample)
     return found
 
 
@@ -215,5 +215,7 @@ def digest_line(data: Mapping[str, str]) -> str:
     Args:
         data: recorded facts about the data set, see `TaskData.recorded`.
     """
-    languages = f", {data['languages']}" if data.get("languages") else ""
-    return f"{data['split']} split of {data['corpus']}{languages}: digest {shown(data['digest'])}"
+    split, corpus, digest = data["split"], data["corpus"], shown(data["digest"])
+    if languages := data.get("languages"):
+        return f"{split} split of {corpus}, {languages}: digest {digest}"
+    return f"{split} split of {corpus}: digest {digest}"

@@ -21,7 +21,8 @@ COMMANDS = "commands"  # help of commands
 MESSAGES = "messages"  # errors, warnings, progress
 REPORTS = "reports"  # headings, labels and sentences of reports
 SETTINGS = "settings"  # help of the keys of configurations
-CATALOGUES = (COMMANDS, MESSAGES, REPORTS, SETTINGS)
+NAMES = "names"  # of baselines, in sentences and tables
+CATALOGUES = (COMMANDS, MESSAGES, NAMES, REPORTS, SETTINGS)
 
 ENTRY = re.compile(r'^msgid ((?:".*"\n)+)msgstr ((?:".*"(?:\n|$))+)', re.MULTILINE)
 FOLDER = Path(__file__).parent
@@ -31,8 +32,9 @@ WITHIN_SENTENCE = r"(?:(?!(?<=[.;])\s).)+?"
 ANYTHING = ".+?"
 NUMBER = r"[−+±-]?(?:[\d,]*\.?\d+(?: × 10[⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+)?|∞)|–|nan"
 VALUES = {"n": NUMBER, "p": WITHIN_SENTENCE, "s": ANYTHING, "w": r"\S+?"}
-LIST = re.compile(r",? and |, ")
+LIST = re.compile(r",? and |(?<!extractive oracle), ")
 SELF = "this run"  # the only name of a system that is one of the interface
+SYSTEMS = {"first", "name", "other", "others", "second", "system", "systems"}  # fields with names
 MAX_DEPTH = 4  # templates within templates
 
 
@@ -49,9 +51,11 @@ class Catalogue:
 
     Args:
         entries: English text or template, and its translation.
+        names: catalogue of names of systems that are translated within sentences; None for none.
     """
 
-    def __init__(self, entries: dict[str, str]) -> None:
+    def __init__(self, entries: dict[str, str], names: "Catalogue | None" = None) -> None:
+        self.names = names
         self.exact = {text: other for text, other in entries.items() if not FIELD.search(text)}
         templates = [text for text in entries if text not in self.exact]
         templates.sort(key=n_literal, reverse=True)
@@ -112,11 +116,21 @@ class Catalogue:
             members = LIST.split(value) if "l" in marks else [value]
             if "t" in marks:
                 members = [self.translated(member, depth + 1) for member in members]
-            elif "l" in marks:
-                members = [self.exact.get(each, each) if each == SELF else each for each in members]
+            elif "l" in marks or field[1] in SYSTEMS:
+                members = [self.name_shown(member, "l" in marks) for member in members]
             shown = spaced(spaced(shown, translation[end : field.start()]), "、".join(members))
             end = field.end()
         return spaced(shown, translation[end:])
+
+    def name_shown(self, name: str, is_member: bool) -> str:
+        """Return the name of a system as it is shown.
+
+        Args:
+            is_member: whether the name is one of a list, in which `SELF` is translated.
+        """
+        if is_member and name == SELF:
+            return self.exact.get(name, name)
+        return self.names.translated(name) if self.names else name
 
 
 def spaced(before: str, after: str) -> str:

@@ -26,6 +26,7 @@ from lslm_lightning.reports.formatting import number
 from lslm_lightning.reports.recordings import Sound
 from lslm_lightning.reports.samples import Samples
 from lslm_lightning.reports.words import (
+    colon,
     language_of,
     listed_words,
     named,
@@ -178,4 +179,5 @@ def _environment(kind: str, language: str) -> Environment:
         "in_cell": lambda markup: Markup(escaping.in_cell(markup)),
         "code_block": lambda text: Markup(escaping.code_block(safe_text(text))),
     }
+    environment.globals["colon"] = colon
     return environment

@@ -11,7 +11,7 @@ from rich.text import Text
 from lslm_lightning.evaluation.diagnostics import Finding
 from lslm_lightning.reports.blocks import Code, Heading, Interval, Measure, Missing, Table
 from lslm_lightning.reports.formatting import DASH, number
-from lslm_lightning.reports.words import named, words
+from lslm_lightning.reports.words import bracketed, labelled, named, words
 from lslm_lightning.safety.display import safe_text
 from lslm_lightning.safety.terminal import console
 
@@ -52,7 +52,7 @@ def show_findings(findings: Sequence[Finding]) -> None:
     for finding in findings:
         output.print(
             Text(
-                f"! {words(finding.check)} ({named(finding.where)}): "
+                f"! {bracketed(words(finding.check), named(finding.where))}"
                 f"{safe_text(words(finding.words))}",
                 "yellow",
             ),
@@ -84,7 +84,7 @@ def cell(value: object, places: int | None = None, reasons: Sequence[str] = ()) 
 def note(value: object) -> str:
     """Return the text of a note below a table."""
     if isinstance(value, Code) and value.caption:
-        return f"{safe_text(words(value.caption))}: {safe_text(named(value.text))}"
+        return safe_text(labelled(value.caption, named(value.text)))
     return safe_text(words(value)) if isinstance(value, str) else cell(value).plain
 
 

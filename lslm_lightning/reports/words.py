@@ -35,6 +35,27 @@ def words(text: str) -> str:
     return translated(text, MESSAGES) if shown == text else shown
 
 
+def labelled(label: str, text: str) -> str:
+    """Return a text behind its label and a colon, both as the language of the interface has them.
+
+    Args:
+        text: text that is shown already.
+    """
+    return f"{words(label)}{colon()}{text}"
+
+
+def colon() -> str:
+    """Return the colon behind a label, with the space that follows it in English."""
+    return "：" if interface_language() == CHINESE else ": "
+
+
+def bracketed(text: str, inner: str) -> str:
+    """Return a text with another in parentheses and a colon, as the language of the interface has
+    them; both are shown already.
+    """
+    return f"{text}（{inner}）：" if interface_language() == CHINESE else f"{text} ({inner}): "
+
+
 def sentences(texts: Iterable[str]) -> str:
     """Return sentences of the interface in its language, joined to one text."""
     between = "" if interface_language() == CHINESE else " "

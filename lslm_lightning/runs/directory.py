@@ -85,9 +85,7 @@ class RunDirectory:
 
     @property
     def last(self) -> Path:
-        """Path of the newest training checkpoint; `earlier(last, n)` is the n-th checkpoint before
-        it.
-        """
+        """Path of the newest training checkpoint."""
         return self.checkpoints / LAST
 
     @property

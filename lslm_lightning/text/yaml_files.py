@@ -320,7 +320,7 @@ def read_yaml(path: Path, name: str = "", loader: type = ConfigLoader) -> Json:
     except UnicodeDecodeError as error:
         raise ValueError(f"{name} is not UTF-8 (byte {error.start}); save it as UTF-8") from None
     except MeaningError as error:
-        raise ValueError(f"{name}, {error}") from None
+        raise ValueError(f"{name}, line {error.line}: {error.problem}") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""

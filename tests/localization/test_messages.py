@@ -101,6 +101,7 @@ PYTHON = (
     "ambiguous option: {} could match {}",
     "unrecognized arguments: {}",
     "the following arguments are required: {}",
+    "the following arguments are required: {}; {} --help",  # with our advice
     "File is not a zip file",  # of zipfile
 )
 FOREIGN = {*PYTHON, *map(os.strerror, errno.errorcode)}  # messages of Python and the system
@@ -109,7 +110,7 @@ COUNTS = re.compile(r'"(?:\{split\}|train)_(\w+)"')  # names of what data count,
 
 def skeleton(text: str) -> str:
     """Return a template with anonymous fields."""
-    return re.sub(r"\{\w+\}", "{}", text)
+    return re.sub(r"\{\w+(!\w+)?\}", "{}", text)
 
 
 def po(text: str) -> str:
