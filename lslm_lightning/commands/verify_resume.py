@@ -109,8 +109,7 @@ def main(argv: list[str]) -> int:
             "every kill came after the training had ended, which proves nothing: set --steps higher"
         )
     print(
-        f"after {own.kills} kills the weights, the optimizer and the schedule are equal to the "
-        "last bit"
+        f"number of kills: {own.kills}; weights, optimizer and schedule are equal to the last bit"
     )
     return DONE
 
