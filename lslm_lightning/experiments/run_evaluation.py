@@ -199,7 +199,7 @@ def baseline_scores(
     """
     display = display or Display(shown=False)
     examples = data.examples("test")
-    found = {}
+    found: dict[str, Scores] = {}
     for system in map(as_system, task.report.baselines(data)):
         mode: Mode = "generate" if isinstance(system, Generator) else "log_prob"
         predictions = method_of(system, mode)(examples)
