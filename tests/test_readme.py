@@ -58,7 +58,8 @@ def test_results_are_those_that_were_recorded(name: str, language: str) -> None:
 
 def test_both_transcripts_have_the_same_numbers() -> None:
     english, chinese = (
-        re.findall(r"(?<![-\w])\d[\d,.]*", region(text_of(name), "transcript")) for name in READMES
+        re.findall(r"(?<![-\w])\d+(?:[,.]\d+)*", region(text_of(name), "transcript"))
+        for name in READMES
     )
     assert len(english) > 10
     assert sorted(english) == sorted(chinese)

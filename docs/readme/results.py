@@ -37,11 +37,8 @@ def results(language: str) -> str:
     """Return the tables in one language, each with its caption: what, hardware, command."""
     record = recorded(SWEEP)
     _, rows = sweep(record.figures)
-    shown: list[tuple[str, ...]] = [
-        (row[0], row[1], row[2].replace("to", dash(language)), row[3]) for row in rows
-    ]
     parts = [
-        table(HEADINGS[language][SWEEP], shown[1:], numbers=3),  # without uniform bytes
+        table(HEADINGS[language][SWEEP], rows[1:], numbers=3),  # without uniform bytes
         caption(SWEEP, record, language),
     ]
     record = recorded(PAIRS)
@@ -54,11 +51,6 @@ def results(language: str) -> str:
         caption(PAIRS, record, language),
     ]
     return "\n\n".join(parts)
-
-
-def dash(language: str) -> str:
-    """Return the word between the ends of an interval."""
-    return "to" if language == "en" else "至"
 
 
 def caption(name: str, record: Record, language: str) -> str:
