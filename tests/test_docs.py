@@ -257,6 +257,8 @@ def outside(site: Path, pages: dict[Path, Links]) -> Iterator[str]:
     """Whatever a page loads that is not a file of the site."""
     for path, page in pages.items():
         for link in page.loaded:
+            if link.startswith("data:"):
+                continue
             file = (path.parent / unquote(link.partition("?")[0].partition("#")[0])).resolve()
             if re.match(r"\w+:|//", link) or not file.exists():
                 yield f"{path.relative_to(site)} {link}"
