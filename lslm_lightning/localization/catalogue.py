@@ -11,7 +11,6 @@ the translation, `{name!l}` is a list of names such as "a, b and c", which are r
 `{name!lt}` a list of which all members are translated.
 """
 
-import json
 import re
 from functools import cache
 from pathlib import Path
@@ -24,7 +23,6 @@ SETTINGS = "settings"  # help of the keys of configurations
 NAMES = "names"  # of baselines, in sentences and tables
 CATALOGUES = (COMMANDS, MESSAGES, NAMES, REPORTS, SETTINGS)
 
-ENTRY = re.compile(r'^msgid ((?:".*"\n)+)msgstr ((?:".*"(?:\n|$))+)', re.MULTILINE)
 FOLDER = Path(__file__).parent
 FIELD = re.compile(r"\{(\w+)(?:!([lnpstw]+))?\}")
 SENTENCES = re.compile(r"(?<=[.;])\s+|\n")
@@ -179,14 +177,9 @@ def entries_of(kind: str, language: str) -> dict[str, str]:
 
 
 def read_entries(file: Path) -> dict[str, str]:
-    """Return the translated entries of a file, in its order. Of PO files it reads what these have:
-    `msgid` and `msgstr`, each of one or several quoted lines.
-    """
-    found = ENTRY.findall(file.read_text("utf-8"))
-    entries = {text_of(text): text_of(other) for text, other in found}
-    return {text: other for text, other in entries.items() if text and other}
+    """Return the translated entries of a PO file, in its order."""
+    from babel.messages.pofile import read_po
 
-
-def text_of(quoted: str) -> str:
-    """Return the text of quoted lines of a PO file, which are quoted as in JSON."""
-    return "".join(map(json.loads, quoted.splitlines()))
+    with file.open("rb") as stream:
+        messages = list(read_po(stream))
+    return {str(each.id): str(each.string) for each in messages if each.id and each.string}

@@ -4,7 +4,13 @@ import re
 
 import pytest
 
-from lslm_lightning.localization.catalogue import CATALOGUES, FIELD, Catalogue, entries_of
+from lslm_lightning.localization.catalogue import (
+    CATALOGUES,
+    FIELD,
+    FOLDER,
+    Catalogue,
+    entries_of,
+)
 from lslm_lightning.localization.language import interface_language
 
 CATALOGUE = Catalogue(
@@ -97,3 +103,12 @@ def test_marks_of_fields(text: str, translation: str) -> None:
         "no answer": "无答案",
     }
     assert Catalogue(entries).translated(text) == translation
+
+
+@pytest.mark.parametrize("kind", CATALOGUES)
+def test_no_text_stands_twice(kind: str) -> None:
+    home = FOLDER / "zh" / kind
+    files = sorted(home.glob("*.po")) or [home.with_suffix(".po")]
+    n_header = len(files)
+    n_entry = sum(len(re.findall("^msgid ", file.read_text("utf-8"), re.M)) for file in files)
+    assert len(entries_of(kind, "zh")) == n_entry - n_header
