@@ -29,7 +29,7 @@ from threading import Timer
 from tests.support.documents import PAGES, SITE
 
 FENCE = re.compile(r"^```(sh|python|yaml)\n(.*?)^```$(?:\n+```text\n(.*?)^```$)?", re.M | re.S)
-SAVED = re.compile(r"`(\w+\.(?:yaml|py))`[^\n]*\n+$")  # as in tests.support.documents
+SAVED = re.compile(r"`((?:\w+/)*\w+\.(?:yaml|py))`[^\n]*\n+$")  # as in tests.support.documents
 MARK = re.compile(r"^<!-- (fails|needs: (.+)) -->\n$", re.M)
 LIMIT_MINUTES = 30  # of one block
 OF_THE_READER = ("HOME", "LANG", "LC_ALL", "OMP_NUM_THREADS", "TERM", "TZ", "USER")
@@ -173,7 +173,9 @@ def do(block: Block, shell: Shell, folder: Path) -> None:
         TutorialError: it ended otherwise than the page says.
     """
     if block.file:
-        (folder / block.file).write_text(block.code, "utf-8")
+        path = folder / block.file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(block.code, "utf-8")
         return
     status, printed = shell.run(block)
     if block.message is None and status:
