@@ -9,13 +9,13 @@ from lslm_lightning.contracts import metric_label
 from lslm_lightning.evaluation.comparison import THIS
 from lslm_lightning.evaluation.evaluation_set import shown
 from lslm_lightning.experiments.evaluation_records import run_links
+from lslm_lightning.experiments.invocation import command_line
 from lslm_lightning.experiments.run_evaluation import (
     RunEvaluation,
     baseline_scores,
     digest_line,
     evaluate_run,
 )
-from lslm_lightning.experiments.invocation import command_line
 from lslm_lightning.experiments.run_page import reporter_of, run_page
 from lslm_lightning.reports.description import describe, interval_in_words, score_table
 from lslm_lightning.reports.escaping import markdown
