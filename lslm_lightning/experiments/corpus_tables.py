@@ -10,7 +10,7 @@ from rich.text import Text
 
 from lslm_lightning.corpora.column_proposals import propose_columns
 from lslm_lightning.corpora.corpus import Corpus
-from lslm_lightning.corpora.rows import FILES, JOINED, Row, where_of
+from lslm_lightning.corpora.rows import FILES, JOINED, Row, references_of, where_of
 from lslm_lightning.corpora.values import Record
 from lslm_lightning.text.languages import units_of
 from lslm_lightning.text.scripts import letters_by_script, units_of_script
@@ -18,6 +18,7 @@ from lslm_lightning.text.yaml_files import dump_yaml
 from lslm_lightning.types import JsonObject, Settings
 
 N_RECORD = 2
+N_QUESTION = 100  # whose answers are looked up in their passages
 WIDTH = 36
 CLASSES = {
     "translation": (
@@ -42,6 +43,11 @@ CLASSES = {
     ),
 }
 """Task and data of the corpora of a task, for the config."""
+SPANS = (
+    "tasks.question_answering.extractive.task.SpanTask",
+    "tasks.question_answering.extractive.data.SpanData",
+)
+"""The same of questions whose answers are spans of their passages."""
 PAIRS = (("document", "summary"), ("context", "question", "answers"), ("audio", "text"), ("text",))
 """Fields of the tasks that a table of unknown columns is compared with."""
 
@@ -171,7 +177,8 @@ def config_of(corpus: Corpus, columns: Settings) -> str:
     task = _task_of(corpus)
     if task not in CLASSES:
         return ""
-    task_class, data_class = CLASSES[task]
+    spans = task == "question_answering" and answers_are_spans(corpus)
+    task_class, data_class = SPANS if spans else CLASSES[task]
     settings: JsonObject = {"corpus": corpus.name}
     if columns:
         settings["columns"] = dict(columns)
@@ -181,6 +188,13 @@ def config_of(corpus: Corpus, columns: Settings) -> str:
         settings["language"] = corpus.languages[0]
     config = {"task": task_class, "data": {"class_path": data_class, "init_args": settings}}
     return dump_yaml(config)
+
+
+def answers_are_spans(corpus: Corpus) -> bool:
+    """Return whether all answers to the first questions of a corpus occur in their passages."""
+    rows = corpus.rows(corpus.splits[0])
+    first = (rows[i] for i in range(min(N_QUESTION, len(rows))))
+    return all(text in row["context"] for row in first for text in references_of(row["answers"]))
 
 
 def proposals(records: Sequence[Record]) -> list[JsonObject]:

@@ -95,9 +95,10 @@ def find_run(reference: str | Path, root: str | Path = "runs", is_tested: bool =
     if RUN_ID.fullmatch(str(reference)):
         return FoundRun(find_in_mlflow(str(reference), Path(root)))
     suggestion = did_you_mean(path, (file.parent for file in Path(root).glob(f"*/*/{CONFIG}")))
+    ways = "; lslm run trains one, lslm ui lists those of MLflow"
     raise ValueError(
         f"there is no run {str(reference)!r}: a run is a directory like {root}/<task>/<name>, or "
-        f"an MLflow run id{suggestion}"
+        f"an MLflow run id{suggestion or ways}"
     )
 
 

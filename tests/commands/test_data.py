@@ -1,6 +1,7 @@
 """`lslm data`, as a user sees it: what it prints, its exit status, how soon it answers."""
 
 import gzip
+import json
 import os
 import subprocess
 import sys
@@ -8,6 +9,7 @@ import wave
 from pathlib import Path
 
 import pytest
+import yaml
 
 from lslm_lightning.__main__ import main
 from lslm_lightning.experiments.corpora import columns_given
@@ -47,6 +49,29 @@ def sha256(data: bytes) -> str:
 
 def describe(project: Path, checksum: str) -> None:
     (project / "configs/corpora.yaml").write_text(CONFIG % checksum)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("answers", "data"),
+    [
+        (["A dog.", ""], "tasks.question_answering.extractive.data.SpanData"),
+        (["A dog.", "Two animals."], "tasks.question_answering.data.GenerativeData"),
+    ],
+)
+def test_spans_are_told_from_free_answers(
+    answers: list[str], data: str, project: Path, capsys: pytest.CaptureFixture
+) -> None:
+    rows = [
+        {"context": "A dog. A big cat.", "question": "Who?", "answers": [text] if text else []}
+        for text in answers
+    ]
+    file = project / "asked/train.jsonl"
+    file.parent.mkdir()
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert main(["data", "check", "asked"]) == 0
+    config = yaml.safe_load(capsys.readouterr().out.partition("same data:")[2])
+    assert config["data"]["class_path"] == data
 
 
 @pytest.mark.slow
