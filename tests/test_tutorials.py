@@ -36,6 +36,11 @@ lslm: a=… must be hello
 
 ```sh
 kill $!
+```
+
+What changes is kept in `mine.yaml`:
+
+```sh
 cat mine.yaml
 echo "$GREETING" >> said
 ```
@@ -61,7 +66,7 @@ def test_a_page_is_followed_and_continued(
 
 @pytest.mark.parametrize(
     ("old", "new", "line"),
-    [("false", "true", 21), ("must be $", "is $", 21), ("cat", "cat no-such", 30)],
+    [("false", "true", 21), ("must be $", "is $", 21), ("cat", "cat no-such", 36)],
 )
 def test_a_page_that_is_wrong_is_refused_with_the_line(
     old: str, new: str, line: int, tmp_path: Path

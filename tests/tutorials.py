@@ -77,7 +77,8 @@ def blocks_of(text: str) -> list[Block]:
         kind, code, shown = match.groups()
         before = text[: match.start()]
         mark = MARK.search(before[before.rfind("\n", 0, -1) + 1 :])
-        saved = SAVED.search(before[: -len(mark[0])] if mark else before)
+        above = before[: -len(mark[0])] if mark else before
+        saved = SAVED.search(above) if kind != "sh" else None
         if saved is None and kind == "yaml":
             continue  # part of a file, to be read only
         fails = mark is not None and mark[1] == "fails"
