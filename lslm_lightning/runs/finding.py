@@ -102,7 +102,7 @@ def find_run(reference: str | Path, root: str | Path = "runs", is_tested: bool =
 
 
 def is_pattern(reference: str | Path) -> bool:
-    """Whether a reference is a pattern with `*` or `?`, and not a path or an id."""
+    """Return whether a reference is a pattern with `*` or `?`, and not a path or an id."""
     return bool({"*", "?"} & {*str(reference)})
 
 

@@ -74,7 +74,7 @@ def tokenized(
 
 
 def is_spaced(text: str) -> bool:
-    """Whether a text has spaces where a tokenizer puts them: before a full stop, between Han."""
+    """Return whether a text has a space where a tokenizer puts one, such as between Han."""
     return bool(SPACED.search(text) or SPACED_HAN.search(text))
 
 
