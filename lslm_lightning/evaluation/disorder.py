@@ -19,7 +19,11 @@ N_QUERY = 800  # outputs at most whose best match among all references is comput
 FEW = 9  # outputs that match another line; a barely trained system has so many by chance
 ALIKE = 0.1  # cosine below which two texts share next to nothing
 CLEAR = 1.3  # factor by which the best match is more similar than the second
-CLEAR_SHARE = 0.22  # least share of outputs with a clear match, unless the system is just poor
+CLEAR_SHARE = 0.26  # least share of outputs with a clear match, unless the system is just poor
+SAME_LEAD = 0.45  # least ratio of the typical leads of matches with other and with own lines
+STRONG = 0.25  # lead of a match that unrelated texts hardly ever have
+FEW_STRONG = 6  # strong matches with other lines
+ENOUGH_OWN = 4  # clear matches with own lines that chance does not explain
 
 
 class Order(NamedTuple):
@@ -39,13 +43,15 @@ class Order(NamedTuple):
 class Matches(NamedTuple):
     """Best matching reference of each of Q outputs.
 
-    `percentile` is the share of references that are less similar to the output than the reference
-    of its own line. `middle` is the same share with equally similar references counted half; it is
-    nan if no reference is similar.
+    `lead` is by how much the best cosine exceeds that of every other pair with the same output or
+    the same reference. `percentile` is the share of references that are less similar to the output
+    than the reference of its own line. `middle` is the same share with equally similar references
+    counted half; it is nan if no reference is similar.
     """
 
     best: np.ndarray  # (Q,) line of the most similar reference
     is_clear: np.ndarray  # (Q,) whether it is much more similar than the others
+    lead: np.ndarray  # (Q,)
     percentile: np.ndarray  # (Q,)
     middle: np.ndarray  # (Q,)
 
@@ -82,7 +88,8 @@ def clear_matches(
             columns[here, best] = -1
         second = np.maximum(rows.max(1), columns.max(1))
         middle[top < ALIKE] = np.nan
-        parts.append(Matches(best, top > CLEAR * second + 0.02, percentile, middle))
+        is_clear = top > CLEAR * second + 0.02
+        parts.append(Matches(best, is_clear, top - second, percentile, middle))
     return Matches(*(np.concatenate(each) for each in zip(*parts, strict=True)))
 
 
@@ -98,8 +105,10 @@ def find_disorder(
     Only clear matches count; poor or vague outputs have few. Lines with an empty reference are left
     out. An answer may fit another question on the same topic, so matches with nearby lines count
     only as often as chance explains. There must be more matches than unrelated references have
-    among themselves. If there are too few, a wrong order is still reported where outputs are no
-    more similar to their own references than to others.
+    among themselves, and matches with other lines must lead about as much as those with own lines.
+    If most outputs are unrelated to any reference, a few strong matches suffice. If there are too
+    few matches with other lines and with own ones, a wrong order is still reported where outputs
+    are no more similar to their own references than to others.
 
     Args:
         n_character: number of characters of each text that are used, from its start.
@@ -123,26 +132,61 @@ def find_disorder(
     if len(queries) > N_QUERY:
         queries = queries[np.linspace(0, len(queries) - 1, N_QUERY).astype(int)]
     out, ref = vectors(outputs, references, n_character)
-    best, is_clear, percentile, middle = clear_matches(out, ref, queries)
-    is_clear &= is_one[1][best]
-    n_own = int((is_clear & (best == queries)).sum())
-    is_far = is_clear & (np.abs(best - queries) > NEAR)
-    is_other = is_clear & (best != queries)
-    share_far = (np.abs(np.arange(len(references)) - queries[:, None]) > NEAR).mean()
+    found = clear_matches(out, ref, queries)
+    is_clear = found.is_clear & is_one[1][found.best]
+    is_strong = is_clear & (found.lead > STRONG)
+    n_own, n_other = count(found.best, queries, is_clear, len(references))
+    n_own_strong, n_other_strong = count(found.best, queries, is_strong, len(references))
     total = len(queries)
-    n_other = min(int(is_other.sum()), round(is_far.sum() / share_far))
-    unclear = (
-        Order(total, n_own, n_other, True) if is_by_chance(middle[~np.isnan(middle)]) else None
+    order = Order(total, n_own, n_other)
+    has_strong = n_other_strong >= max(FEW_STRONG, 0.04 * total) and (
+        n_own_strong <= 2.4 * n_other_strong
     )
     is_half = n_other >= 0.055 * total and n_own >= 0.7 * n_other
-    if n_other < FEW or n_own > 1.7 * n_other or not (is_half or n_other >= 0.12 * total):
-        return unclear
-    if percentile[is_other].mean() > 0.72:
-        return unclear
-    unrelated, is_clear, *_ = clear_matches(ref, ref, queries, own=False)
-    usual = (is_clear & is_one[1][unrelated]).mean()
-    least = max(CLEAR_SHARE, 1.1 * usual) * total
-    return unclear if n_own + n_other < least else Order(total, n_own, n_other)
+    has_clear = n_other >= FEW and n_own <= 1.7 * n_other and (is_half or n_other >= 0.12 * total)
+    if has_clear:
+        is_other = is_clear & (found.best != queries)
+        is_own = is_clear & (found.best == queries)
+        has_clear = found.percentile[is_other].mean() <= 0.72 and not (
+            is_own.any()
+            and np.median(found.lead[is_other]) < SAME_LEAD * np.median(found.lead[is_own])
+        )
+    if has_clear or has_strong:
+        unrelated = clear_matches(ref, ref, queries, own=False)
+        is_usual = unrelated.is_clear & is_one[1][unrelated.best]
+        _, n_usual = count(
+            unrelated.best, queries, is_usual & (unrelated.lead > STRONG), len(lines)
+        )
+        if has_strong and n_other_strong >= n_usual:
+            return order
+        if has_clear and n_own + n_other >= max(CLEAR_SHARE, 0.9 * is_usual.mean()) * total:
+            return order
+    is_related = n_own >= max(ENOUGH_OWN, n_other) or (
+        n_own_strong >= max(ENOUGH_OWN, n_other_strong)
+    )
+    if is_related or not is_by_chance(found.middle[~np.isnan(found.middle)]):
+        return None
+    return order._replace(is_unrelated=True)
+
+
+def count(
+    best: np.ndarray, queries: np.ndarray, is_match: np.ndarray, n_line: int
+) -> tuple[int, int]:
+    """Return how many outputs match the reference of their own line, and of another line.
+
+    Matches with nearby lines count only as often as chance explains.
+
+    Args:
+        best: line (Q,) of the best match of each output.
+        queries: line (Q,) of each output.
+        is_match: whether the match counts (Q,).
+        n_line: number of references.
+    """
+    distance = np.abs(best - queries)
+    share_far = (np.abs(np.arange(n_line) - queries[:, None]) > NEAR).mean()
+    n_other = int((is_match & (distance > 0)).sum())
+    n_far = int((is_match & (distance > NEAR)).sum())
+    return int((is_match & (distance == 0)).sum()), min(n_other, round(n_far / share_far))
 
 
 def is_by_chance(percentile: np.ndarray) -> bool:

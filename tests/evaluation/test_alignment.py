@@ -264,6 +264,42 @@ def test_what_all_outputs_begin_with_hides_no_permutation(n, share):
     assert find_disorder([outputs[order.get(i, i)] for i in range(n)], references)
 
 
+def mixture(n: int, seed: int, share: float = 0.2) -> tuple[list[str], list[str]]:
+    """Return references, and outputs that are right or unrelated."""
+    texts = sentences(2 * n, seed)
+    rng = random.Random(seed)
+    references = texts[:n]
+    others = iter(texts[n:])
+    return references, [text if rng.random() < share else next(others) for text in references]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_fifth_of_right_outputs_tells_the_order(seed):
+    """The others are unrelated to every reference, and say nothing of the order."""
+    references, outputs = mixture(150, seed)
+    assert find_shift(outputs, references) is None
+    assert find_disorder(outputs, references) is None
+    rng = random.Random(seed)
+    for share in (0.5, 1):
+        chosen = rng.sample(range(150), int(share * 150))
+        order = dict(zip(chosen, rng.sample(chosen, len(chosen)), strict=True))
+        assert find_disorder([outputs[order.get(i, i)] for i in range(150)], references)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_weak_matches_with_other_lines_are_no_permutation(seed):
+    """Unrelated outputs share a part with some reference, right ones are copies of theirs."""
+    references, outputs = mixture(150, seed, 0.15)
+    rng = random.Random(seed)
+    other = [
+        f"{text} {' '.join(rng.choice(references).split()[:4])}"
+        if text not in references and rng.random() < 0.3
+        else text
+        for text in outputs
+    ]
+    assert find_disorder(other, references) is None
+
+
 def test_neighbours_that_share_a_subject_are_no_alarm():
     """Questions on one passage: a system that copies the passage fits all of them alike."""
     rng = random.Random(0)
