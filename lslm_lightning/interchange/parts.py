@@ -80,7 +80,8 @@ class ModelParts:
         head_bias: whether the head has a bias.
         scale_embedding: whether token vectors are multiplied by sqrt(d_model).
         dropout: share of the values that are set to zero in training.
-        context: number of tokens in a window; None without windows.
+        context: number of tokens in a window of a language model; number of positions to compute
+            for another model without `max_positions`, None for any.
     """
 
     kind: Kind
@@ -163,7 +164,7 @@ class ModelParts:
             "backbone": class_spec("Transformer", backbone),
             "head": class_spec(self.head, {"bias": self.head_bias}),
             "scale_embedding": self.scale_embedding,
-            **({} if self.context is None else {"context": self.context}),
+            **({"context": self.context} if self.kind == "causal" else {}),
         }
 
 

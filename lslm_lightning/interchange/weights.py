@@ -114,6 +114,21 @@ def fused_by_head(ours: Sequence[str], theirs: str, n_head: int) -> Row:
     return Row(tuple(ours), (theirs,), outward, inward)
 
 
+def copies(ours: str, *theirs: str) -> Row:
+    """Return the row of a weight that they store more than once; one copy is enough to read."""
+
+    def inward(tensors: list[Tensor]) -> list[Tensor]:
+        if not tensors:
+            raise ValueError(f"its weight {theirs[0]} is missing")
+        if any(not torch.equal(tensors[0], other) for other in tensors[1:]):
+            raise ValueError(
+                f"its weights {', '.join(theirs)} must be equal, since our models have one of them"
+            )
+        return tensors[:1]
+
+    return Row((ours,), theirs, lambda tensors: tensors * len(theirs), inward, is_optional=True)
+
+
 def zeros(theirs: str, *shape: int, is_optional: bool = False) -> Row:
     """Return the row of a weight that only they have, and that does nothing if it is zero."""
 

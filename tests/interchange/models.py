@@ -7,6 +7,7 @@ import transformers
 from torch import nn
 
 from lslm_lightning.interchange.layouts import LAYOUTS, Layout
+from lslm_lightning.interchange.layouts.bart import sinusoids
 from lslm_lightning.interchange.layouts.layout import SpecialIds
 from lslm_lightning.interchange.parts import ModelParts
 from lslm_lightning.runs.loading import build
@@ -70,9 +71,30 @@ EXAMPLES: dict[str, list[ModelParts]] = {
     ],
     "gpt2": [
         replace(CAUSAL, **LEARNED),
-        replace(CAUSAL, **LEARNED, **PLAIN, head="LinearHead", n_decoder_layer=1),
+        replace(CAUSAL, **LEARNED, **PLAIN, head="LinearHead"),
         replace(CAUSAL, **LEARNED, feed_forward="ReLU", approximate="", d_feedforward=64),
     ],
+    "pegasus": [
+        replace(CAUSAL, **PAIRS, **SINUSOIDAL, scale_embedding=True),
+        replace(CAUSAL, **PAIRS, **SINUSOIDAL, **PLAIN, head="LinearHead"),
+    ],
+    "marian": [
+        replace(CAUSAL, **PAIRS, **SINUSOIDAL, norm_first=False, head_bias=True, dropout=0.125),
+        replace(CAUSAL, **PAIRS, **SINUSOIDAL, norm_first=False, scale_embedding=True),
+    ],
+    "bart": [
+        replace(CAUSAL, **PAIRS, **LEARNED, norm_first=False, embedding_norm=True),
+        replace(
+            CAUSAL,
+            **{**PAIRS, **LEARNED, **PLAIN, "approximate": ""},
+            norm_first=False,
+            embedding_norm=True,
+            head="LinearHead",
+            feed_forward="ReLU",
+        ),
+    ],
+    "mbart": [replace(CAUSAL, **PAIRS, **LEARNED, embedding_norm=True, scale_embedding=True)],
+    "blenderbot": [replace(CAUSAL, **PAIRS, **LEARNED, head_bias=True)],
 }
 """Parts that each layout can express, several for a layout with several variants."""
 CASES = [(layout, parts) for layout in LAYOUTS for parts in EXAMPLES[layout.model_type]]
@@ -110,13 +132,18 @@ def build_theirs(config: JsonObject) -> nn.Module:
         if parsed.is_encoder_decoder
         else transformers.AutoModelForCausalLM
     )
-    return exact(randomize(auto.from_config(parsed)))
+    model = randomize(auto.from_config(parsed))
+    if parsed.is_encoder_decoder and not parsed.tie_word_embeddings:  # ours have one vocabulary
+        for stack in (model.model.encoder, model.model.decoder):
+            stack.embed_tokens.weight.data.copy_(model.model.shared.weight)
+    return exact(model)
 
 
 def exact(model: nn.Module) -> nn.Module:
     """Let a model of `transformers` compute in float64 what it computes in float32 whatever its
     type: RMSNorm, and the angles of rotary positions, whose frequencies differ from ours by one
-    unit in the last place of float32.
+    unit in the last place of float32. Tables of sinusoids, of which we round the angles to float32
+    and they the sines, are set to ours.
     """
     for module in list(model.modules()):
         for name, child in module.named_children():
@@ -124,6 +151,8 @@ def exact(model: nn.Module) -> nn.Module:
                 norm = nn.RMSNorm(len(child.weight), eps=child.variance_epsilon)
                 norm.weight = child.weight
                 setattr(module, name, norm)
+        if "SinusoidalPositional" in type(module).__name__:
+            module.weight.data.copy_(sinusoids(*module.weight.shape))
         if isinstance(getattr(module, "inv_freq", None), torch.Tensor):
             base = module.config.rope_parameters["rope_theta"]
             n = len(module.inv_freq)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from lslm_lightning.interchange.layouts.bart import Bart, Blenderbot, Marian, MBart, Pegasus
 from lslm_lightning.interchange.layouts.gpt2 import Gpt2
 from lslm_lightning.interchange.layouts.gpt_neox import GptNeoX
 from lslm_lightning.interchange.layouts.layout import Layout, Obstacle
@@ -17,6 +18,11 @@ LAYOUTS: tuple[Layout, ...] = (
     StableLm(),
     Mistral(),
     Qwen2(),
+    Pegasus(),
+    Marian(),
+    Bart(),
+    MBart(),
+    Blenderbot(),
 )
 """All layouts; of several that can express a model, the first is written."""
 
