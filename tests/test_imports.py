@@ -70,6 +70,7 @@ LAYERS: dict[str, set[str]] = {
     },
     "interchange": {
         *("models", "runs", "text", "safety", "training", "contracts", "decoding", "experiments"),
+        *("corpora", "evaluation", "systems"),
     },
     "systems": {"runs", "contracts", "text", "metrics", "decoding", "corpora", "ngram", "safety"},
     "reports": {"evaluation", "metrics", "contracts", "text", "safety"},

@@ -14,6 +14,7 @@ from torch import Tensor
 
 Weights: TypeAlias = Mapping[str, Tensor]
 Convert: TypeAlias = Callable[[list[Tensor]], list[Tensor]]
+FUSED = "queries, keys and values of a layer are one matrix"
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class Row:
         outward: computes their weights from ours.
         inward: computes our weights from theirs.
         is_optional: whether a file may lack their weights.
+        note: how their weights differ from ours, for people; "" if they do not.
     """
 
     ours: tuple[str, ...]
@@ -33,6 +35,7 @@ class Row:
     outward: Convert
     inward: Convert
     is_optional: bool = False
+    note: str = ""
 
 
 def same(ours: str, theirs: str) -> Row:
@@ -42,22 +45,13 @@ def same(ours: str, theirs: str) -> Row:
 
 def transposed(ours: str, theirs: str) -> Row:
     """Return the row of a matrix that they multiply from the other side."""
-    return Row((ours,), (theirs,), transpose, transpose)
+    note = "matrices are transposed"
+    return Row((ours,), (theirs,), transpose, transpose, note=note)
 
 
 def transpose(tensors: list[Tensor]) -> list[Tensor]:
     """Return the tensors with their last two axes exchanged; vectors as they are."""
     return [tensor.mT.contiguous() if tensor.dim() > 1 else tensor for tensor in tensors]
-
-
-def scaled(ours: str, theirs: str, factor: float) -> Row:
-    """Return the row of a weight that they store as ours times `factor`."""
-    return Row(
-        (ours,),
-        (theirs,),
-        lambda tensors: [tensors[0] * factor],
-        lambda tensors: [tensors[0] / factor],
-    )
 
 
 def after_offset(ours: str, theirs: str, n_row: int) -> Row:
@@ -69,6 +63,7 @@ def after_offset(ours: str, theirs: str, n_row: int) -> Row:
         (theirs,),
         lambda tensors: [torch.cat([tensors[0].new_zeros(n_row, tensors[0].size(1)), tensors[0]])],
         lambda tensors: [tensors[0][n_row:].clone()],
+        note=f"learned positions begin behind {n_row} unused vectors" if n_row else "",
     )
 
 
@@ -95,7 +90,7 @@ def fused(ours: Sequence[str], theirs: str, is_transposed: bool = False) -> Row:
         [whole] = transpose(tensors) if is_transposed else tensors
         return [part.clone() for part in whole.chunk(len(ours))]
 
-    return Row(tuple(ours), (theirs,), outward, inward)
+    return Row(tuple(ours), (theirs,), outward, inward, note=FUSED)
 
 
 def fused_by_head(ours: Sequence[str], theirs: str, n_head: int) -> Row:
@@ -111,7 +106,7 @@ def fused_by_head(ours: Sequence[str], theirs: str, n_head: int) -> Row:
         heads = tensors[0].unflatten(0, (n_head, -1))
         return [part.flatten(0, 1).clone() for part in heads.chunk(len(ours), 1)]
 
-    return Row(tuple(ours), (theirs,), outward, inward)
+    return Row(tuple(ours), (theirs,), outward, inward, note=FUSED)
 
 
 def copies(ours: str, *theirs: str) -> Row:
@@ -139,7 +134,8 @@ def zeros(theirs: str, *shape: int, is_optional: bool = False) -> Row:
             )
         return []
 
-    return Row((), (theirs,), lambda _: [torch.zeros(shape)], inward, is_optional)
+    note = "biases that the model lacks are written as zeros"
+    return Row((), (theirs,), lambda _: [torch.zeros(shape)], inward, is_optional, note)
 
 
 def only_ours(ours: str, *shape: int) -> Row:
@@ -169,7 +165,8 @@ def constant(theirs: str, value: Callable[[], Tensor], tolerance: float) -> Row:
                 raise ValueError(f"its weight {theirs} is another table than the one computed here")
         return []
 
-    return Row((), (theirs,), lambda _: [value()], inward, is_optional=True)
+    note = "the table of sinusoidal positions is stored with the weights"
+    return Row((), (theirs,), lambda _: [value()], inward, True, note)
 
 
 def to_theirs(rows: Iterable[Row], ours: Weights) -> dict[str, Tensor]:

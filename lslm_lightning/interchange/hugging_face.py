@@ -1,0 +1,163 @@
+"""Export to a folder that Hugging Face's `transformers` reads."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from lslm_lightning.extras import MissingPackageError
+from lslm_lightning.interchange.layouts import Layout, choose_layout, layout_named
+from lslm_lightning.interchange.layouts.bart import N_POSITION
+from lslm_lightning.interchange.parts import ModelParts
+from lslm_lightning.interchange.search_settings import generation_config
+from lslm_lightning.interchange.targets import ExportedModel, Target
+from lslm_lightning.interchange.tokenizer_export import special_ids, write_tokenizer
+from lslm_lightning.interchange.verification import OtherModel, Verification, compare, in_float64
+from lslm_lightning.interchange.weights import to_theirs
+from lslm_lightning.systems.hugging_face_model import Loaded, load_model
+from lslm_lightning.training.sequence_to_sequence import SequenceToSequenceTask
+
+
+class HuggingFaceTarget(Target):
+    """Folder with config.json, model.safetensors, tokenizer.json and generation_config.json, which
+    `from_pretrained` of `transformers` reads without code of ours.
+    """
+
+    name = "huggingface"
+
+    def layout(self, model: ExportedModel) -> str:
+        check_installed()
+        return chosen_layout(model).model_type
+
+    def write(self, model: ExportedModel, folder: Path) -> list[str]:
+        layout = chosen_layout(model)
+        task = model.task
+        parts = with_positions(model.parts, task)
+        ids = special_ids(task.tokenizer, parts.kind)
+        config = layout.config(parts, ids) | {"dtype": model.dtype}
+        rows = list(layout.rows(parts))
+        weights = to_theirs(rows, task.state_dict())
+        cast = {name: cast_to(name, weight, model.dtype) for name, weight in weights.items()}
+        save_file(cast, folder / "model.safetensors", {"format": "pt"})
+        write_json(folder / "config.json", config)
+        write_json(folder / "generation_config.json", generation_config(task, ids))
+        write_tokenizer(task.tokenizer, parts.kind, longest_input(parts, task), folder)
+        notes = dict.fromkeys(row.note for row in rows if row.note)
+        return [*notes, *(extra_notes(model))]
+
+    def verify(self, model: ExportedModel, folder: Path) -> Verification:
+        dtype: torch.dtype = getattr(torch, model.dtype)
+        task = in_float64(model.task, dtype)
+        loaded = load_model(str(folder), "cpu", "float64")
+        return compare(task, other_model(loaded), model.texts)  # type: ignore[arg-type]
+
+
+def chosen_layout(model: ExportedModel) -> Layout:
+    """Return the layout in which a model is written.
+
+    Raises:
+        ValueError: there is none, or the parts of the model do not fit the one that was named.
+    """
+    if model.layout is None:
+        return choose_layout(model.parts)
+    return choose_layout(model.parts, [layout_named(model.layout)])
+
+
+def with_positions(parts: ModelParts, task: object) -> ModelParts:
+    """Return the parts of a model with enough positions for its longest texts, where the layout
+    stores a table of positions that we compute.
+    """
+    if not isinstance(task, SequenceToSequenceTask) or parts.max_positions is not None:
+        return parts
+    longest = max(task.max_source_length or 0, task.max_length + 1)
+    return replace(parts, context=max(N_POSITION, longest))
+
+
+def longest_input(parts: ModelParts, task: object) -> int | None:
+    """Return the largest number of tokens of an input."""
+    if isinstance(task, SequenceToSequenceTask):
+        limits = (task.max_source_length, parts.max_positions or parts.context)
+        return min((limit for limit in limits if limit is not None), default=None)
+    return parts.context
+
+
+def cast_to(name: str, weight: Tensor, dtype: str) -> Tensor:
+    """Return a weight in a type.
+
+    Raises:
+        ValueError: a value is too large for the type.
+    """
+    cast = weight.to(getattr(torch, dtype))
+    if not torch.isfinite(cast).all():
+        raise ValueError(
+            f"dtype={dtype} cannot hold the weight {name}, whose largest value is "
+            f"{float(weight.abs().max()):.3g}; take bfloat16 or float32"
+        )
+    return cast.contiguous()
+
+
+def extra_notes(model: ExportedModel) -> list[str]:
+    """Return remarks on what a user of the folder must do as the run does."""
+    if model.parts.kind == "causal":
+        return [
+            f"a text begins with {model.task.tokenizer.eos_id}, the id of the end of a text, which "
+            "the tokenizer adds",
+            f"the run reads windows of {model.parts.context} tokens",
+        ]
+    return []
+
+
+def write_json(path: Path, content: object) -> None:
+    """Write a JSON file with an end of line."""
+    path.write_text(f"{json.dumps(content, ensure_ascii=False, indent=2)}\n", "utf-8")
+
+
+def other_model(loaded: Loaded) -> OtherModel:
+    """Return a model of `transformers` as functions on ids, to compare it with ours."""
+    model, tokenizer = loaded
+    pad = tokenizer.pad_token_id
+
+    def read(texts: Sequence[str]) -> list[list[int]]:
+        ids: list[list[int]] = tokenizer(list(texts)).input_ids
+        limit = tokenizer.model_max_length
+        if loaded.reads_sources and any(len(row) > limit for row in ids):
+            ids = tokenizer(list(texts), truncation=True).input_ids
+        return ids
+
+    def logits(source: Tensor, target: Tensor) -> Tensor:
+        if not loaded.reads_sources:
+            return model(target).logits
+        return model(source, decoder_input_ids=target).logits
+
+    def generate(source: Tensor, most: int) -> list[list[int]]:
+        written = model.generate(
+            input_ids=source,
+            attention_mask=(source != pad).long(),
+            do_sample=False,
+            num_beams=1,
+            max_new_tokens=most,
+            no_repeat_ngram_size=0,
+            min_new_tokens=0,
+        )
+        n_given = 1 if loaded.reads_sources else source.size(1)
+        return [up_to_end(row[n_given:].tolist(), loaded.end_ids) for row in written]
+
+    return OtherModel(read, logits, generate)
+
+
+def up_to_end(ids: list[int], ends: Sequence[int]) -> list[int]:
+    """Return ids up to and including the first one that ends a text."""
+    n = next((i + 1 for i, index in enumerate(ids) if index in ends), len(ids))
+    return ids[:n]
+
+
+def check_installed() -> None:
+    """Raise ValueError if `transformers` is not installed."""
+    try:
+        import transformers  # noqa: F401
+    except ImportError:
+        raise ValueError(MissingPackageError("transformers", "the Hugging Face format")) from None
