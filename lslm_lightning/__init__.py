@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from lslm_lightning.experiments.resuming import resume
     from lslm_lightning.experiments.starting import train
     from lslm_lightning.experiments.sweep import sweep
+    from lslm_lightning.interchange.exporting import export_model
     from lslm_lightning.runs.loading import load_run
 
 # oneDNN compiles a kernel for every shape it meets and keeps 1024 of them. Batches of a token
@@ -41,6 +42,7 @@ __all__ = [
     "__version__",
     "compare",
     "evaluate",
+    "export_model",
     "generate",
     "load_run",
     "resume",
@@ -52,6 +54,7 @@ __all__ = [
 LAZY_IMPORTS = {  # module and attribute of each name that is imported when it is first used
     "compare": ("lslm_lightning.experiments.comparing", "compare"),
     "evaluate": ("lslm_lightning.experiments.evaluating", "evaluate"),
+    "export_model": ("lslm_lightning.interchange.exporting", "export_model"),
     "SearchSettings": ("lslm_lightning.experiments.generation", "SearchSettings"),
     "generate": ("lslm_lightning.experiments.generation", "generate"),
     "load_run": ("lslm_lightning.runs.loading", "load_run"),

@@ -148,7 +148,7 @@ def texts_of_run(run: LoadedRun, trust: bool) -> Texts:
                     each for each in data.examples(split)[:200] if each.source or each.references
                 ]
                 if examples:
-                    return texts_of(examples, kind, f"{split} split")
+                    return texts_of(examples, kind, split)
     except (ValueError, OSError, KeyError):
         pass
-    return Texts(OWN_TEXTS, OWN_TEXTS, "texts of our own")
+    return Texts(OWN_TEXTS, OWN_TEXTS, "built in")

@@ -56,7 +56,7 @@ class Texts:
     Args:
         sources: texts that the models read.
         targets: texts that a sequence-to-sequence model writes, for its logits.
-        origin: where they come from, such as "test split".
+        origin: where they come from, the name of a split, or "built in".
     """
 
     sources: tuple[str, ...]

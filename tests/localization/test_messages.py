@@ -30,6 +30,7 @@ NOT_SHOWN = {  # texts that the collector finds, but that are data, names, or pa
     "lslm data",
     "lslm demo",
     "lslm evaluate",
+    "lslm export",
     "lslm generate",
     "lslm log-prob",
     "lslm plan",
@@ -89,6 +90,7 @@ NOT_SHOWN = {  # texts that the collector finds, but that are data, names, or pa
     'pip install "lslm-lightning[{extras}]"',
     "lslm {command} parses nothing",  # our own error
     "=== lslm {run}",
+    "--model.{key} {value}",
 }
 PYTHON = (
     "argument {}: invalid choice: {} (choose from {})",

@@ -159,7 +159,7 @@ def activation_name(parts: ModelParts) -> str:
         for name, known in names.items():
             if known == wanted:
                 return name
-    raise AssertionError(f"obstacles let {wanted} through")
+    raise AssertionError(wanted)
 
 
 def feed_forward_of(
