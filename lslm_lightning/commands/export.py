@@ -13,9 +13,10 @@ this project.
   lslm export RUN --output model --layout starcoder2      where more than one layout fits
 
 The folder for transformers holds config.json, model.safetensors, the tokenizer,
-generation_config.json with the run's search, and README.md, the model card. Before it appears it is
-loaded again: ids, logits and greedy answers to texts of the run's test split must be those of the
-run. A model that no layout can express is refused, with the settings of one that can be exported."""
+generation_config.json with the run's search, and README.md, the model card. Before it appears it
+is loaded again: ids, logits and greedy answers to texts of the run's test split must be those of
+the run. A model that no layout can express is refused, with the settings of one that can be
+exported."""
 
 
 def arguments() -> Parser:
