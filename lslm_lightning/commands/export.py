@@ -42,15 +42,11 @@ def main(argv: list[str]) -> int:
     own = arguments().parse_args(argv[1:])
     from lslm_lightning.commands.named_run import named_run
     from lslm_lightning.interchange.exporting import export_model
+    from lslm_lightning.interchange.verification import agreement_line
 
     given = {"dtype": own.dtype, "layout": own.layout, "trust": own.trust}
     export = export_model(named_run(own.run), own.output, own.to, **given)
     n_mb = export.n_byte / 1e6
     print(f"{export.path}: {export.layout}, {export.n_parameter:,} parameters, {n_mb:,.1f} MB")
-    found = export.verification
-    ties = f", {found.n_tie} after a tie" if found.n_tie else ""
-    print(
-        f"{found.n_text} texts ({found.origin}): logits differ by at most {found.worst:.1e}, "
-        f"{found.n_equal} greedy texts are equal{ties}"
-    )
+    print(agreement_line(export.verification))
     return DONE

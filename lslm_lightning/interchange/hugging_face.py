@@ -4,12 +4,18 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
 from lslm_lightning.extras import MissingPackageError
+from lslm_lightning.interchange.fitting import (
+    FittedModel,
+    has_padding_row,
+    without_padding_row,
+)
 from lslm_lightning.interchange.layouts import Layout, choose_layout, layout_named
 from lslm_lightning.interchange.layouts.bart import N_POSITION
 from lslm_lightning.interchange.parts import ModelParts
@@ -17,9 +23,13 @@ from lslm_lightning.interchange.search_settings import generation_config
 from lslm_lightning.interchange.targets import ExportedModel, Target
 from lslm_lightning.interchange.tokenizer_export import special_ids, write_tokenizer
 from lslm_lightning.interchange.verification import OtherModel, Verification, compare, in_float64
-from lslm_lightning.interchange.weights import to_theirs
+from lslm_lightning.interchange.weights import Weights, to_theirs
 from lslm_lightning.systems.hugging_face_model import Loaded, load_model
+from lslm_lightning.text.hugging_face import NO_CODE
 from lslm_lightning.training.sequence_to_sequence import SequenceToSequenceTask
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
 
 class HuggingFaceTarget(Target):
@@ -36,16 +46,17 @@ class HuggingFaceTarget(Target):
     def write(self, model: ExportedModel, folder: Path) -> list[str]:
         layout = chosen_layout(model)
         task = model.task
-        parts = with_positions(model.parts, task)
-        ids = special_ids(task.tokenizer, parts.kind)
+        parts, ours = written_model(model)
+        parts = with_positions(parts, task)
+        ids = special_ids(task.tokenizer, parts.kind, parts.vocab_size)
         config = layout.config(parts, ids) | {"dtype": model.dtype}
         rows = list(layout.rows(parts))
-        weights = to_theirs(rows, task.state_dict())
+        weights = to_theirs(rows, ours)
         cast = {name: cast_to(name, weight, model.dtype) for name, weight in weights.items()}
         save_file(cast, folder / "model.safetensors", {"format": "pt"})
         write_json(folder / "config.json", config)
         write_json(folder / "generation_config.json", generation_config(task, ids))
-        write_tokenizer(task.tokenizer, parts.kind, longest_input(parts, task), folder)
+        write_tokenizer(task.tokenizer, ids, parts.kind, longest_input(parts, task), folder)
         notes = dict.fromkeys(row.note for row in rows if row.note)
         return [*notes, *(extra_notes(model))]
 
@@ -53,7 +64,7 @@ class HuggingFaceTarget(Target):
         dtype: torch.dtype = getattr(torch, model.dtype)
         task = in_float64(model.task, dtype)
         loaded = load_model(str(folder), "cpu", "float64")
-        return compare(task, other_model(loaded), model.texts)  # type: ignore[arg-type]
+        return compare(task, other_model(loaded, model.task.tokenizer.pad_id), model.texts)
 
 
 def chosen_layout(model: ExportedModel) -> Layout:
@@ -62,9 +73,20 @@ def chosen_layout(model: ExportedModel) -> Layout:
     Raises:
         ValueError: there is none, or the parts of the model do not fit the one that was named.
     """
+    parts, _ = written_model(model)
     if model.layout is None:
-        return choose_layout(model.parts)
-    return choose_layout(model.parts, [layout_named(model.layout)])
+        return choose_layout(parts)
+    return choose_layout(parts, [layout_named(model.layout)])
+
+
+def written_model(model: ExportedModel) -> tuple[ModelParts, dict[str, Tensor]]:
+    """Return the parts and the weights that are written: those of the run, without a row for
+    padding that an import added.
+    """
+    weights = model.task.state_dict()
+    if has_padding_row(model.parts, weights, model.task.tokenizer.pad_id):
+        return without_padding_row(model.parts, weights)
+    return model.parts, weights
 
 
 def with_positions(parts: ModelParts, task: object) -> ModelParts:
@@ -116,10 +138,13 @@ def write_json(path: Path, content: object) -> None:
     path.write_text(f"{json.dumps(content, ensure_ascii=False, indent=2)}\n", "utf-8")
 
 
-def other_model(loaded: Loaded) -> OtherModel:
-    """Return a model of `transformers` as functions on ids, to compare it with ours."""
+def other_model(loaded: Loaded, pad: int) -> OtherModel:
+    """Return a model of `transformers` as functions on ids, to compare it with ours.
+
+    Args:
+        pad: id of padding in what it reads.
+    """
     model, tokenizer = loaded
-    pad = tokenizer.pad_token_id
 
     def read(texts: Sequence[str]) -> list[list[int]]:
         ids: list[list[int]] = tokenizer(list(texts)).input_ids
@@ -147,6 +172,60 @@ def other_model(loaded: Loaded) -> OtherModel:
         return [up_to_end(row[n_given:].tolist(), loaded.end_ids) for row in written]
 
     return OtherModel(read, logits, generate)
+
+
+def imported_model(
+    config: "PretrainedConfig",
+    weights: Weights,
+    tokenizer: "PreTrainedTokenizerBase",
+    model: FittedModel,
+) -> OtherModel:
+    """Return a model of `transformers` that was imported as functions on ids, to compare it with
+    our `model`.
+
+    Args:
+        config: its configuration.
+        weights: its weights, under the names of a model with a head.
+        tokenizer: its tokenizer.
+    """
+    from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, GenerationConfig
+
+    is_pair = bool(config.is_encoder_decoder)
+    kind = AutoModelForSeq2SeqLM if is_pair else AutoModelForCausalLM
+    network = kind.from_config(config, dtype=torch.float64, **NO_CODE)
+    network.load_state_dict(weights, strict=False)
+    network.tie_weights()
+    ours = model.tokenizer
+    pad = ours.pad_id if ours.pad_id < config.vocab_size else ours.eos_id
+    network.generation_config = GenerationConfig(
+        pad_token_id=pad,
+        eos_token_id=ours.eos_id,
+        decoder_start_token_id=ours.bos_id if is_pair else None,
+        bad_words_ids=[[pad]] if model.blocks_padding else None,
+    )
+    other = other_model(Loaded(network.eval(), tokenizer), ours.pad_id)
+    if is_pair:
+        limit = model.parts.max_positions or model.parts.context or N_POSITION
+        return replace(other, read=lambda texts: [cut(ids, limit) for ids in other.read(texts)])
+    start = model.start
+
+    def read(texts: Sequence[str]) -> list[list[int]]:
+        plain = tokenizer(list(texts), add_special_tokens=False).input_ids
+        return [[ours.eos_id, *ids] for ids in plain]
+
+    def begun(ids: Tensor) -> Tensor:
+        return torch.cat([torch.full_like(ids[:, :1], start), ids[:, 1:]], 1)
+
+    return OtherModel(
+        read,
+        lambda source, target: other.logits(source, begun(target)),
+        lambda source, most: other.generate(begun(source), most),
+    )
+
+
+def cut(ids: list[int], longest: int) -> list[int]:
+    """Return the ids of a source, of which those before the last, its end, are cut to a length."""
+    return ids if len(ids) <= longest else [*ids[: longest - 1], ids[-1]]
 
 
 def up_to_end(ids: list[int], ends: Sequence[int]) -> list[int]:

@@ -12,41 +12,42 @@ from lslm_lightning.text.pretrained import PretrainedTokenizer
 from lslm_lightning.text.tokenizer import Tokenizer, backend_of
 from lslm_lightning.types import JsonObject
 
-PAD = "<pad>"
 
+def special_ids(tokenizer: Tokenizer, kind: Kind, vocab_size: int) -> SpecialIds:
+    """Return the ids of the special tokens as a model of a kind uses them.
 
-def special_ids(tokenizer: Tokenizer, kind: Kind) -> SpecialIds:
-    """Return the ids of the special tokens as a model of a kind uses them: our language models
-    begin a text with `</s>`, the end of the text before it.
+    Our language models begin a text with `</s>`, the end of the text before it. If the model has no
+    row for padding, `</s>` takes its place, as usual in `transformers`.
     """
     bos = tokenizer.eos_id if kind == "causal" else tokenizer.bos_id
-    return SpecialIds(tokenizer.pad_id, bos, tokenizer.eos_id)
+    pad = tokenizer.pad_id if tokenizer.pad_id < vocab_size else tokenizer.eos_id
+    return SpecialIds(pad, bos, tokenizer.eos_id)
 
 
-def write_tokenizer(tokenizer: Tokenizer, kind: Kind, longest: int | None, folder: Path) -> None:
+def write_tokenizer(
+    tokenizer: Tokenizer, ids: SpecialIds, kind: Kind, longest: int | None, folder: Path
+) -> None:
     """Write tokenizer.json and tokenizer_config.json of a tokenizer.
 
     A source is read with `</s>` behind it; a text for a language model with `</s>` before it. Text
     that looks like a special token stays text.
 
     Args:
+        ids: ids of the special tokens.
         longest: largest number of tokens that the model reads; None for no limit.
 
     Raises:
         ValueError: `transformers` has no tokenizer like it.
     """
-    ids = special_ids(tokenizer, kind)
     backend, before = backend_and_prefix(tokenizer)
-    if backend.id_to_token(ids.pad) is None:
-        backend.add_special_tokens([PAD])
-    names = {name: backend.id_to_token(index) for name, index in ids._asdict().items()}
-    missing = [name for name, token in names.items() if token is None]
-    if missing:
+    found = {name: backend.id_to_token(index) for name, index in ids._asdict().items()}
+    names = {name: token for name, token in found.items() if token is not None}
+    if missing := sorted(found.keys() - names.keys()):
         raise ValueError(
             f"the tokenizer of the run has no token for {' and '.join(missing)}, and transformers "
             "knows special tokens by name"
         )
-    prefix = [backend.id_to_token(index) for index in before]
+    prefix = [backend.id_to_token(index) or "" for index in before]
     framing = [names["bos"], "$A"] if kind == "causal" else [*prefix, "$A", names["eos"]]
     end = [] if kind == "causal" else [names["eos"]]
     special = {token for token in framing if token != "$A"}

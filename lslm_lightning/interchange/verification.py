@@ -7,13 +7,14 @@ import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
 from lslm_lightning.contracts import Example
 from lslm_lightning.decoding import Greedy
+from lslm_lightning.interchange.fitting import BLOCKED
 from lslm_lightning.training.batches import padded
 from lslm_lightning.training.causal import CausalTask
 from lslm_lightning.training.sequence_to_sequence import SequenceToSequenceTask
@@ -40,13 +41,10 @@ OWN_TEXTS = (
 )
 """Texts in several scripts, for a run whose corpus is not on this machine."""
 
+AnyTask: TypeAlias = CausalTask | SequenceToSequenceTask
 Read: TypeAlias = Callable[[Sequence[str]], list[list[int]]]
-Logits: TypeAlias = Callable[
-    [Tensor, Tensor], Tensor
-]  # (source (B, S), target (B, T)) -> (B, T, V)
-Generate: TypeAlias = Callable[
-    [Tensor, int], list[str]
-]  # (source (B, S), most new tokens) -> texts
+Logits: TypeAlias = Callable[[Tensor, Tensor], Tensor]
+"""Function (source (B, S), target (B, T)) -> logits (B, T, V)."""
 
 
 @dataclass(frozen=True)
@@ -86,11 +84,16 @@ class Verification:
     origin: str
 
     def __str__(self) -> str:
-        ties = f", {self.n_tie} after a tie" if self.n_tie else ""
-        return (
-            f"{self.n_text} texts ({self.origin}): logits differ by at most {self.worst:.1e} "
-            f"(largest {self.largest:.3g}), {self.n_equal} greedy texts are equal{ties}"
-        )
+        return agreement_line(self)
+
+
+def agreement_line(found: Verification) -> str:
+    """Return the result of a comparison as one line of text."""
+    ties = f", {found.n_tie} after a tie" if found.n_tie else ""
+    return (
+        f"{found.n_text} texts ({found.origin}): logits differ by at most {found.worst:.1e}, "
+        f"{found.n_equal} greedy texts are equal{ties}"
+    )
 
 
 @dataclass(frozen=True)
@@ -123,24 +126,30 @@ def texts_of(examples: Sequence[Example], kind: type[nn.Module], origin: str) ->
     return Texts(tuple(example.source for example in chosen), tuple(targets), origin)
 
 
-def in_float64(task: nn.Module, dtype: torch.dtype) -> nn.Module:
+def in_float64(task: AnyTask, dtype: torch.dtype) -> AnyTask:
     """Return a copy of a task that computes in float64, with its weights rounded to a type, and
     whose answers may have any length.
     """
     made = copy.deepcopy(task)
-    made.min_length = 0  # type: ignore[assignment]  # of a task
+    made.min_length = 0
     for module in made.modules():
         if isinstance(module, nn.RMSNorm) and module.eps is None:
             module.eps = torch.finfo(torch.float32).eps
     return made.to(dtype).double().eval()
 
 
+class Inputs(NamedTuple):
+    """Inputs that two models are compared on."""
+
+    sources: list[list[int]]  # ids of each text
+    targets: list[list[int]]  # ids of each target; of a language model, the texts again
+    prompts: Tensor  # (B, S) sources with padding, or beginnings of texts of one length
+    n_new: int  # most new tokens of an answer
+
+
 @torch.no_grad()
 def compare(
-    task: CausalTask | SequenceToSequenceTask,
-    other: OtherModel,
-    texts: Texts,
-    tolerance: float = TOLERANCE,
+    task: AnyTask, other: OtherModel, texts: Texts, tolerance: float = TOLERANCE
 ) -> Verification:
     """Compare the ids, logits and greedy answers of two models, in float64.
 
@@ -153,64 +162,96 @@ def compare(
     Raises:
         ValueError: the models differ; the message says in what.
     """
-    is_causal = isinstance(task, CausalTask)
     ours = our_model(task)
-    sources = ours.read(texts.sources)
-    for text, mine, theirs in zip(texts.sources, sources, other.read(texts.sources), strict=True):
-        if mine != theirs:
-            raise ValueError(
-                f"the text {text[:40]!r} has other ids than in the run: {theirs[:8]} instead of "
-                f"{mine[:8]}"
-            )
-    pad = task.tokenizer.pad_id
-    longest = min(MOST_TOKENS, task.context) if is_causal else longest_text(task)
-    rows = [row[:longest] for row in sources]
-    targets = rows if is_causal else target_rows(task, texts.targets, longest)
-    worst = largest = 0.0
-    for row, target in zip(rows, targets, strict=True):
-        mine, theirs = (
-            model.logits(torch.tensor([row]), torch.tensor([target])) for model in (ours, other)
-        )
-        largest = max(largest, float(mine.abs().max()))
-        worst = max(worst, float((mine - theirs).abs().max()))
+    read = ours.read(texts.sources)
+    compare_ids(texts, read, other.read(texts.sources))
+    if isinstance(task, CausalTask):
+        inputs = inputs_of_texts(task, read)
+    else:
+        inputs = inputs_of_pairs(task, read, texts.targets)
+    worst, largest = difference_of_logits(ours, other, inputs, written_tokens(task))
     limit = tolerance * max(1.0, largest)
     if not worst <= limit:
         raise ValueError(
             f"its logits differ from those of the run by {worst:.3g}, more than {limit:.3g}"
         )
-    n_prompt = min(PROMPT, *map(len, rows)) if is_causal else longest
-    prompts = padded([row[:n_prompt] for row in rows], pad)
-    n_new = NEW_TOKENS if is_causal else min(NEW_TOKENS, longest - 1, task.max_length)
-    n_new = min(n_new, task.context - n_prompt) if is_causal else n_new
-    mine, theirs = (model.generate(prompts, n_new) for model in (ours, other))
+    own, written = (model.generate(inputs.prompts, inputs.n_new) for model in (ours, other))
     n_tie = 0
-    for prompt, own, written in zip(prompts, mine, theirs, strict=True):
-        if own == written:
+    for prompt, mine, theirs in zip(inputs.prompts, own, written, strict=True):
+        if mine == theirs:
             continue
-        if not is_tie(ours.logits, prompt, own, written, limit, task):
+        if not is_tie(ours.logits, prompt, mine, theirs, limit, task):
             raise ValueError(
-                f"it writes {task.tokenizer.decode(written)[:60]!r} where the run writes "
-                f"{task.tokenizer.decode(own)[:60]!r}"
+                f"it writes {task.tokenizer.decode(theirs)[:60]!r} where the run writes "
+                f"{task.tokenizer.decode(mine)[:60]!r}"
             )
         n_tie += 1
-    n_text = len(rows)
+    n_text = len(read)
     return Verification(worst, largest, n_text, n_text - n_tie, n_tie, texts.origin)
 
 
-def longest_text(task: SequenceToSequenceTask) -> int:
-    """Return the largest number of tokens of a text that is compared."""
-    return min(MOST_TOKENS, task.backbone.max_positions or MOST_TOKENS)
+def compare_ids(texts: Texts, ours: list[list[int]], theirs: list[list[int]]) -> None:
+    """Check that two models read texts as the same ids.
+
+    Raises:
+        ValueError: a text has other ids.
+    """
+    for text, mine, other in zip(texts.sources, ours, theirs, strict=True):
+        if mine != other:
+            raise ValueError(
+                f"the text {text[:40]!r} has other ids than in the run: {other[:8]} instead of "
+                f"{mine[:8]}"
+            )
 
 
-def target_rows(
-    task: SequenceToSequenceTask, targets: Sequence[str], longest: int
-) -> list[list[int]]:
-    """Return the ids of target texts from `<s>` on."""
+def inputs_of_texts(task: CausalTask, read: list[list[int]]) -> Inputs:
+    """Return the inputs of a language model."""
+    longest = min(MOST_TOKENS, task.context)
+    rows = [row[:longest] for row in read]
+    n_prompt = min(PROMPT, -(-longest // 2), *map(len, rows))
+    prompts = torch.tensor([row[:n_prompt] for row in rows])
+    return Inputs(rows, rows, prompts, min(NEW_TOKENS, task.context - n_prompt))
+
+
+def inputs_of_pairs(
+    task: SequenceToSequenceTask, read: list[list[int]], targets: Sequence[str]
+) -> Inputs:
+    """Return the inputs of a model that reads one text and writes another."""
+    longest = min(MOST_TOKENS, task.backbone.max_positions or MOST_TOKENS)
+    rows = [row[:longest] for row in read]
     found = task.tokenizer.encode_targets(list(targets))
-    return [[task.tokenizer.bos_id, *ids][:longest] for ids in found]
+    begun = [[task.tokenizer.bos_id, *ids][:longest] for ids in found]
+    n_new = min(NEW_TOKENS, longest - 1, task.max_length)
+    return Inputs(rows, begun, padded(rows, task.tokenizer.pad_id), n_new)
 
 
-def our_model(task: CausalTask | SequenceToSequenceTask) -> OtherModel:
+def difference_of_logits(
+    ours: OtherModel, other: OtherModel, inputs: Inputs, tokens: Tensor
+) -> tuple[float, float]:
+    """Return the largest difference between two logits, and the largest absolute logit.
+
+    Args:
+        tokens: ids of the tokens whose logits are compared.
+    """
+    worst = largest = 0.0
+    for source, target in zip(inputs.sources, inputs.targets, strict=True):
+        ids = (torch.tensor([source]), torch.tensor([target]))
+        mine = ours.logits(*ids)[..., tokens]
+        theirs = other.logits(*ids)[..., tokens]
+        largest = max(largest, float(mine.abs().max()))
+        worst = max(worst, float((mine - theirs).abs().max()))
+    return worst, largest
+
+
+def written_tokens(task: AnyTask) -> Tensor:
+    """Return the ids of the tokens that a task may write: those whose bias does not block them."""
+    bias = getattr(task.head, "bias", None)
+    if bias is None:
+        return torch.arange(task.tokenizer.vocab_size)
+    return (bias > BLOCKED / 2).nonzero()[:, 0]
+
+
+def our_model(task: AnyTask) -> OtherModel:
     """Return our model as functions on ids."""
     if isinstance(task, CausalTask):
         return OtherModel(
@@ -257,7 +298,7 @@ def is_tie(
     own: list[int],
     written: list[int],
     limit: float,
-    task: CausalTask | SequenceToSequenceTask,
+    task: AnyTask,
 ) -> bool:
     """Return whether two answers differ first where their tokens have equal logits.
 

@@ -135,10 +135,12 @@ def test_scores_of_an_export_are_those_of_the_run(
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES.keys())
 def test_tokenizers_are_equal(recipe: Recipe, tmp_path: Path) -> None:
-    from lslm_lightning.interchange.tokenizer_export import write_tokenizer
+    from lslm_lightning.interchange.tokenizer_export import special_ids, write_tokenizer
+
+    kind = "sequence-to-sequence"
 
     ours = recipe.train(CORPUS)
-    write_tokenizer(ours, "sequence-to-sequence", 100, tmp_path)
+    write_tokenizer(ours, special_ids(ours, kind, ours.vocab_size), kind, 100, tmp_path)
     (tmp_path / "config.json").write_text('{"model_type": "pegasus"}')
     theirs = transformers.AutoTokenizer.from_pretrained(tmp_path)
 

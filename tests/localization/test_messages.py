@@ -32,6 +32,8 @@ NOT_SHOWN = {  # texts that the collector finds, but that are data, names, or pa
     "lslm evaluate",
     "lslm export",
     "lslm generate",
+    "lslm import",
+    "lslm import {source} --output {folder}",
     "lslm log-prob",
     "lslm plan",
     "lslm resume",

@@ -26,6 +26,7 @@ class Gpt2(Layout):
     model_type = "gpt2"
     architecture = "GPT2LMHeadModel"
     kind = "causal"
+    prefix = "transformer."
     ignored = r"\.attn\.(bias|masked_bias)$"
 
     def allowed(self, parts: ModelParts) -> Mapping[str, tuple[object, ...]]:

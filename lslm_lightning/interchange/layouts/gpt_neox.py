@@ -30,6 +30,7 @@ class GptNeoX(Layout):
     model_type = "gpt_neox"
     architecture = "GPTNeoXForCausalLM"
     kind = "causal"
+    prefix = "gpt_neox."
     ignored = r"rotary_emb\.inv_freq$|attention\.(bias|masked_bias)$"
 
     def allowed(self, parts: ModelParts) -> Mapping[str, tuple[object, ...]]:

@@ -81,12 +81,14 @@ class Layout(ABC):
         model_type: name of the layout.
         architecture: name of the class that reads it.
         kind: kind of model.
+        prefix: beginning of the names of all weights but those of the head.
         ignored: regular expression of names of weights that have no effect.
     """
 
     model_type: ClassVar[str]
     architecture: ClassVar[str]
     kind: ClassVar[Kind]
+    prefix: ClassVar[str] = "model."
     ignored: ClassVar[str] = r"rotary_emb\.inv_freq$"
 
     @abstractmethod
