@@ -70,7 +70,7 @@ LAYERS: dict[str, set[str]] = {
     },
     "interchange": {
         *("models", "runs", "text", "safety", "training", "contracts", "decoding", "experiments"),
-        *("corpora", "evaluation", "systems"),
+        *("evaluation", "systems"),
     },
     "systems": {"runs", "contracts", "text", "metrics", "decoding", "corpora", "ngram", "safety"},
     "reports": {"evaluation", "metrics", "contracts", "text", "safety"},

@@ -24,6 +24,7 @@ TARGETS: Mapping[str, Target] = {target.name: target for target in (HuggingFaceT
 """All formats, by their name on the command line."""
 
 SPLITS = ("test", "val")
+MOST_EXAMPLES = 200  # of which some may be empty
 
 
 @dataclass(frozen=True)
@@ -85,9 +86,9 @@ def export_model(
     check_output(folder)
     found = reference if isinstance(reference, FoundRun) else str(reference)
     loaded = load_run(found, trust=trust)
-    model = ExportedModel(
-        loaded, read_parts(loaded.task), dtype, layout, texts_of_run(loaded, trust)
-    )
+    parts = read_parts(loaded.task)
+    texts, licence = texts_of_run(loaded, trust)
+    model = ExportedModel(loaded, parts, dtype, layout, texts, licence)
     name = target.layout(model)
     with new_folder(folder) as draft:
         notes = target.write(model, draft)
@@ -133,22 +134,22 @@ def new_folder(folder: Path) -> Iterator[Path]:
         raise
 
 
-def texts_of_run(run: LoadedRun, trust: bool) -> Texts:
-    """Return texts of the run's test or validation split; texts of our own if its corpus is not on
-    this machine.
+def texts_of_run(run: LoadedRun, trust: bool) -> tuple[Texts, str]:
+    """Return texts of the run's test or validation split, and the licence of its corpus; texts of
+    our own if the corpus is not on this machine.
     """
     from lslm_lightning.experiments.evaluation_sets import data_and_task
 
-    kind = type(run.task)
+    licence = "not stated"
     try:
         data, _ = data_and_task(run.directory, {}, trust)
+        licence = data.corpus.licence
         for split in SPLITS:
             if split in data.corpus.splits:
-                examples = [
-                    each for each in data.examples(split)[:200] if each.source or each.references
-                ]
-                if examples:
-                    return texts_of(examples, kind, split)
+                examples = data.examples(split)[:MOST_EXAMPLES]
+                written = [each for each in examples if each.source or each.references]
+                if written:
+                    return texts_of(written, type(run.task), split), licence
     except (ValueError, OSError, KeyError):
         pass
-    return Texts(OWN_TEXTS, OWN_TEXTS, "built in")
+    return Texts(OWN_TEXTS, OWN_TEXTS, "built in"), licence

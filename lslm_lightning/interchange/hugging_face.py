@@ -16,6 +16,7 @@ from lslm_lightning.interchange.fitting import (
     has_padding_row,
     without_padding_row,
 )
+from lslm_lightning.interchange.foreign_weights import SAFE
 from lslm_lightning.interchange.layouts import Layout, choose_layout, layout_named
 from lslm_lightning.interchange.layouts.bart import N_POSITION
 from lslm_lightning.interchange.parts import ModelParts
@@ -24,6 +25,7 @@ from lslm_lightning.interchange.targets import ExportedModel, Target
 from lslm_lightning.interchange.tokenizer_export import special_ids, write_tokenizer
 from lslm_lightning.interchange.verification import OtherModel, Verification, compare, in_float64
 from lslm_lightning.interchange.weights import Weights, to_theirs
+from lslm_lightning.safety.user_files import permit_as_usual
 from lslm_lightning.systems.hugging_face_model import Loaded, load_model
 from lslm_lightning.text.hugging_face import NO_CODE
 from lslm_lightning.training.sequence_to_sequence import SequenceToSequenceTask
@@ -53,7 +55,8 @@ class HuggingFaceTarget(Target):
         rows = list(layout.rows(parts))
         weights = to_theirs(rows, ours)
         cast = {name: cast_to(name, weight, model.dtype) for name, weight in weights.items()}
-        save_file(cast, folder / "model.safetensors", {"format": "pt"})
+        save_file(cast, folder / SAFE, {"format": "pt"})
+        permit_as_usual(folder / SAFE)
         write_json(folder / "config.json", config)
         write_json(folder / "generation_config.json", generation_config(task, ids))
         write_tokenizer(task.tokenizer, ids, parts.kind, longest_input(parts, task), folder)

@@ -4,10 +4,12 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+import lightning
 import torch
 from torch import Tensor
 
 from lslm_lightning.runs.directory import RunDirectory
+from lslm_lightning.safety.user_files import permit_as_usual
 from lslm_lightning.text.tokenizer import Tokenizer
 from lslm_lightning.types import Settings
 
@@ -37,8 +39,10 @@ def write_run(
         "tokenizer_digest": tokenizer.digest,
         "global_step": 0,
         "epoch": 0,
+        "pytorch-lightning_version": lightning.__version__,
     }
     torch.save(state, directory.best)
+    permit_as_usual(directory.best)
     text = json.dumps(record, ensure_ascii=False, indent=2)
     directory.record.write_text(f"{text}\n", "utf-8")
     return directory

@@ -4,14 +4,12 @@ import json
 from collections.abc import Sequence
 
 from lslm_lightning.contracts import Score
-from lslm_lightning.corpora.catalogue import read_catalogue
 from lslm_lightning.evaluation.scoring import read_scores
 from lslm_lightning.interchange.targets import ExportedModel
 from lslm_lightning.interchange.verification import Verification
 from lslm_lightning.runs.directory import RunDirectory
 from lslm_lightning.safety.visible_text import one_visible_line
 from lslm_lightning.systems.purpose import languages_of_answers
-from lslm_lightning.types import JsonObject
 
 PIPELINES = {"translation": "translation", "summarization": "summarization"}
 
@@ -63,7 +61,7 @@ def model_card(
         "",
         f"A {parts.kind} Transformer in the layout {layout}: {stacks}, {parts.d_model} wide, "
         f"{parts.n_head} heads, {parts.vocab_size:,} tokens, weights in {model.dtype}. Trained by "
-        "[lslm-lightning](https://pypi.org/project/lslm-lightning/).",
+        "lslm-lightning.",
         "",
         "```python",
         *(CAUSAL_USE if is_causal else PAIR_USE).splitlines(),
@@ -75,7 +73,7 @@ def model_card(
         "",
         "## Data",
         "",
-        *data_lines(model.run.config, directory),
+        *data_lines(model),
         "",
         "## Conversion",
         "",
@@ -118,18 +116,18 @@ def score_row(score: Score) -> str:
     return f"| {' | '.join(map(plain, cells))} |"
 
 
-def data_lines(config: JsonObject, directory: RunDirectory) -> list[str]:
+def data_lines(model: ExportedModel) -> list[str]:
     """Return the corpus of a run, its licence, and the digest of the test set."""
-    corpus = str(((config.get("data") or {}).get("init_args") or {}).get("corpus", "not stated"))
-    entry = read_catalogue().get(corpus)
+    directory = model.run.directory
+    data = model.run.config.get("data") or {}
+    corpus = str((data.get("init_args") or {}).get("corpus", "not stated"))
     lines = [
         f"- Corpus: {plain(corpus)}",
-        f"- Licence of the corpus: {plain(entry.licence if entry else 'not stated')}",
+        f"- Licence of the corpus: {plain(model.licence)}",
     ]
     if directory.metrics.is_file():
-        data = json.loads(directory.metrics.read_text("utf-8")).get("data", {})
-        if digest := data.get("digest"):
-            lines.append(
-                f"- Test set: {plain(str(data.get('split', 'test')))}, {plain(str(digest))}"
-            )
+        tested = json.loads(directory.metrics.read_text("utf-8")).get("data", {})
+        if digest := tested.get("digest"):
+            split = plain(str(tested.get("split", "test")))
+            lines.append(f"- Test set: {split}, {plain(str(digest))}")
     return lines

@@ -24,6 +24,7 @@ class ExportedModel:
         dtype: type of the weights that are written.
         layout: name of the layout to write; None for the first one that can express the model.
         texts: texts that the written model must treat as ours does.
+        licence: licence of the corpus of the run.
     """
 
     run: LoadedRun
@@ -31,6 +32,7 @@ class ExportedModel:
     dtype: str
     layout: str | None
     texts: Texts
+    licence: str
 
     @property
     def task(self) -> CausalTask | SequenceToSequenceTask:

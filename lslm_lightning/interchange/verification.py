@@ -91,7 +91,7 @@ def agreement_line(found: Verification) -> str:
     """Return the result of a comparison as one line of text."""
     ties = f", {found.n_tie} after a tie" if found.n_tie else ""
     return (
-        f"{found.n_text} texts ({found.origin}): logits differ by at most {found.worst:.1e}, "
+        f"{found.n_text} texts ({found.origin}): logits differ by at most {found.worst:.2g}, "
         f"{found.n_equal} greedy texts are equal{ties}"
     )
 
