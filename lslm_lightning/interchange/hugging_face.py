@@ -23,7 +23,13 @@ from lslm_lightning.interchange.parts import ModelParts
 from lslm_lightning.interchange.search_settings import generation_config
 from lslm_lightning.interchange.targets import ExportedModel, Target
 from lslm_lightning.interchange.tokenizer_export import special_ids, write_tokenizer
-from lslm_lightning.interchange.verification import OtherModel, Verification, compare, in_float64
+from lslm_lightning.interchange.verification import (
+    OtherModel,
+    Verification,
+    compare,
+    copy_to_compare,
+    precision_of,
+)
 from lslm_lightning.interchange.weights import Weights, to_theirs
 from lslm_lightning.safety.user_files import permit_as_usual
 from lslm_lightning.systems.hugging_face_model import Loaded, load_model
@@ -54,7 +60,11 @@ class HuggingFaceTarget(Target):
         config = layout.config(parts, ids) | {"dtype": model.dtype}
         rows = list(layout.rows(parts))
         weights = to_theirs(rows, ours)
-        cast = {name: cast_to(name, weight, model.dtype) for name, weight in weights.items()}
+        computed = {name for row in rows if not row.ours for name in row.theirs}  # not trained
+        cast = {
+            name: weight if name in computed else cast_to(name, weight, model.dtype)
+            for name, weight in weights.items()
+        }
         save_file(cast, folder / SAFE, {"format": "pt"})
         permit_as_usual(folder / SAFE)
         write_json(folder / "config.json", config)
@@ -65,8 +75,9 @@ class HuggingFaceTarget(Target):
 
     def verify(self, model: ExportedModel, folder: Path) -> Verification:
         dtype: torch.dtype = getattr(torch, model.dtype)
-        task = in_float64(model.task, dtype)
-        loaded = load_model(str(folder), "cpu", "float64")
+        task = copy_to_compare(model.task, dtype)
+        precision = str(precision_of(model.task)).removeprefix("torch.")
+        loaded = load_model(str(folder), "cpu", precision)
         return compare(task, other_model(loaded, model.task.tokenizer.pad_id), model.texts)
 
 
@@ -182,6 +193,7 @@ def imported_model(
     weights: Weights,
     tokenizer: "PreTrainedTokenizerBase",
     model: FittedModel,
+    precision: torch.dtype,
 ) -> OtherModel:
     """Return a model of `transformers` that was imported as functions on ids, to compare it with
     our `model`.
@@ -190,12 +202,13 @@ def imported_model(
         config: its configuration.
         weights: its weights, under the names of a model with a head.
         tokenizer: its tokenizer.
+        precision: type in which it computes.
     """
     from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, GenerationConfig
 
     is_pair = bool(config.is_encoder_decoder)
     kind = AutoModelForSeq2SeqLM if is_pair else AutoModelForCausalLM
-    network = kind.from_config(config, dtype=torch.float64, **NO_CODE)
+    network = kind.from_config(config, dtype=precision, **NO_CODE)
     network.load_state_dict(weights, strict=False)
     network.tie_weights()
     ours = model.tokenizer

@@ -30,7 +30,8 @@ from lslm_lightning.interchange.verification import (
     Texts,
     Verification,
     compare,
-    in_float64,
+    copy_to_compare,
+    precision_of,
 )
 from lslm_lightning.interchange.weights import to_ours
 from lslm_lightning.runs.directory import RunDirectory
@@ -133,10 +134,10 @@ def import_model(
     assert isinstance(built, CausalTask | SequenceToSequenceTask)
     check_shapes(source, layout, model, built.state_dict())
     built.load_state_dict(model.weights)
-    other = imported_model(parsed, weights, their_tokenizer(source), model)
+    other = imported_model(parsed, weights, their_tokenizer(source), model, precision_of(built))
     try:
         verification = compare(
-            in_float64(built, torch.float32), other, Texts(OWN_TEXTS, OWN_TEXTS, "built in")
+            copy_to_compare(built, torch.float32), other, Texts(OWN_TEXTS, OWN_TEXTS, "built in")
         )
     except ValueError as error:
         raise ValueError(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from lslm_lightning.contracts import Score
 from lslm_lightning.evaluation.scoring import read_scores
 from lslm_lightning.interchange.targets import ExportedModel
-from lslm_lightning.interchange.verification import Verification
+from lslm_lightning.interchange.verification import Verification, precision_of
 from lslm_lightning.runs.directory import RunDirectory
 from lslm_lightning.safety.visible_text import one_visible_line
 from lslm_lightning.systems.purpose import languages_of_answers
@@ -51,6 +51,7 @@ def model_card(
         **({"pipeline_tag": pipeline} if pipeline else {}),
         **({"language": list(dict.fromkeys(languages))} if languages else {}),
     }
+    precision = str(precision_of(model.task)).removeprefix("torch.")
     stacks = ", ".join(f"{n} {stack} layers" for stack, n in parts.stacks.items())
     lines = [
         "---",
@@ -78,7 +79,7 @@ def model_card(
         "## Conversion",
         "",
         *(f"- {plain(note)}" for note in notes),
-        f"- Compared with the run in float64 on {verification}.",
+        f"- Compared with the run in {precision} on {verification}.",
         "",
     ]
     return "\n".join(lines)

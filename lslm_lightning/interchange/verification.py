@@ -23,6 +23,7 @@ N_TEXT = 20
 MOST_TOKENS = 256  # of a text that is read
 PROMPT = 8  # tokens of a text that a language model continues
 NEW_TOKENS = 32  # of a generated text
+MOST_IN_FLOAT64 = 300_000_000  # weights of a model that is compared in float64
 TOLERANCE = 1e-3  # of the largest logit: angles of positions are computed in float32
 
 OWN_TEXTS = (
@@ -126,16 +127,22 @@ def texts_of(examples: Sequence[Example], kind: type[nn.Module], origin: str) ->
     return Texts(tuple(example.source for example in chosen), tuple(targets), origin)
 
 
-def in_float64(task: AnyTask, dtype: torch.dtype) -> AnyTask:
-    """Return a copy of a task that computes in float64, with its weights rounded to a type, and
-    whose answers may have any length.
+def precision_of(task: AnyTask) -> torch.dtype:
+    """Return the type in which a model is compared: float64, or float32 if it is large."""
+    n_weight = sum(weight.numel() for weight in task.parameters())
+    return torch.float64 if n_weight <= MOST_IN_FLOAT64 else torch.float32
+
+
+def copy_to_compare(task: AnyTask, dtype: torch.dtype) -> AnyTask:
+    """Return a copy of a task that computes in the type of `precision_of`, with its weights rounded
+    to another type, and whose answers may have any length.
     """
     made = copy.deepcopy(task)
     made.min_length = 0
     for module in made.modules():
         if isinstance(module, nn.RMSNorm) and module.eps is None:
             module.eps = torch.finfo(torch.float32).eps
-    return made.to(dtype).double().eval()
+    return made.to(dtype).to(precision_of(task)).eval()
 
 
 class Inputs(NamedTuple):
@@ -151,11 +158,11 @@ class Inputs(NamedTuple):
 def compare(
     task: AnyTask, other: OtherModel, texts: Texts, tolerance: float = TOLERANCE
 ) -> Verification:
-    """Compare the ids, logits and greedy answers of two models, in float64.
+    """Compare the ids, logits and greedy answers of two models.
 
     Args:
-        task: our model, in float64.
-        other: the other model, in float64.
+        task: our model, as `copy_to_compare` returns it.
+        other: the other model, in the same type.
         texts: texts to compare them on.
         tolerance: largest difference of logits, as a share of the largest logit.
 

@@ -181,8 +181,8 @@ def to_theirs(rows: Iterable[Row], ours: Weights) -> dict[str, Tensor]:
         found = [left.pop(name) for name in row.ours]
         theirs |= zip(row.theirs, row.outward(found), strict=True)
     assert not left, f"no row has {sorted(left)}"
-    like = next(iter(ours.values()))
-    return {name: tensor.to(like).contiguous() for name, tensor in theirs.items()}
+    device = next(iter(ours.values())).device
+    return {name: tensor.to(device).contiguous() for name, tensor in theirs.items()}
 
 
 def to_ours(

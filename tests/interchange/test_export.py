@@ -171,6 +171,11 @@ def test_weights_are_rounded_to_a_type(dtype: str, causal_run: Path, tmp_path: P
     assert export.verification.worst < 1e-4
 
 
+def test_tables_that_are_not_trained_are_not_rounded(pair_run: Path, tmp_path: Path) -> None:
+    export = export_model(pair_run, tmp_path / "out", dtype="bfloat16")
+    assert export.verification.worst < 1e-4
+
+
 def test_the_card_has_scores_and_conversion(causal_folder: Path) -> None:
     card = (causal_folder / "README.md").read_text()
     assert "queries, keys and values of a layer are one matrix" in card
