@@ -66,7 +66,7 @@ LAYERS: dict[str, set[str]] = {
     "experiments": {
         *("configuration", "planning", "runs", "text", "safety", "corpora", "data", "tracking"),
         *("training", "contracts", "metrics", "evaluation", "systems", "reports", "ngram"),
-        "decoding",
+        *("decoding", "audio"),
     },
     "interchange": {
         *("models", "runs", "text", "safety", "training", "contracts", "decoding", "experiments"),
