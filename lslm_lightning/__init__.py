@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from lslm_lightning.experiments.resuming import resume
     from lslm_lightning.experiments.starting import train
     from lslm_lightning.experiments.sweep import sweep
+    from lslm_lightning.interchange.exporting import export_model
+    from lslm_lightning.interchange.importing import import_model
     from lslm_lightning.runs.loading import load_run
 
 # oneDNN compiles a kernel for every shape it meets and keeps 1024 of them. Batches of a token
@@ -41,7 +43,9 @@ __all__ = [
     "__version__",
     "compare",
     "evaluate",
+    "export_model",
     "generate",
+    "import_model",
     "load_run",
     "resume",
     "score",
@@ -52,8 +56,10 @@ __all__ = [
 LAZY_IMPORTS = {  # module and attribute of each name that is imported when it is first used
     "compare": ("lslm_lightning.experiments.comparing", "compare"),
     "evaluate": ("lslm_lightning.experiments.evaluating", "evaluate"),
+    "export_model": ("lslm_lightning.interchange.exporting", "export_model"),
     "SearchSettings": ("lslm_lightning.experiments.generation", "SearchSettings"),
     "generate": ("lslm_lightning.experiments.generation", "generate"),
+    "import_model": ("lslm_lightning.interchange.importing", "import_model"),
     "load_run": ("lslm_lightning.runs.loading", "load_run"),
     "resume": ("lslm_lightning.experiments.resuming", "resume"),
     "score": ("lslm_lightning.evaluation.texts", "score_texts"),

@@ -68,12 +68,16 @@ LAYERS: dict[str, set[str]] = {
         *("training", "contracts", "metrics", "evaluation", "systems", "reports", "ngram"),
         *("decoding", "audio"),
     },
+    "interchange": {
+        *("models", "runs", "text", "safety", "training", "contracts", "decoding", "experiments"),
+        *("evaluation", "systems"),
+    },
     "systems": {"runs", "contracts", "text", "metrics", "decoding", "corpora", "ngram", "safety"},
     "reports": {"evaluation", "metrics", "contracts", "text", "safety"},
     "commands": EVERYTHING,
     "completion": EVERYTHING,
     "__main__": EVERYTHING,
-    "__init__": {"runs", "evaluation", "experiments"},
+    "__init__": {"runs", "evaluation", "experiments", "interchange"},
 }
 TORCH_ONLY = {"lightning", "mlflow", "transformers", "datasets", "tokenizers"}
 FILES = sorted([*(ROOT / "lslm_lightning").rglob("*.py"), *(ROOT / "tasks").rglob("*.py")])

@@ -164,6 +164,10 @@ class Tokenizer:
         """Return a context manager that converts errors of the backend to ValueError."""
         return rust_errors(f"{self!r} fails", "it is damaged, or has no token for unknown text")
 
+    def to_json(self) -> str:
+        """Return the content of `tokenizer.json`."""
+        return self._json
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write `tokenizer.json` atomically."""
         atomic_write(Path(path), self._json)

@@ -30,7 +30,10 @@ NOT_SHOWN = {  # texts that the collector finds, but that are data, names, or pa
     "lslm data",
     "lslm demo",
     "lslm evaluate",
+    "lslm export",
     "lslm generate",
+    "lslm import",
+    "lslm import {source} --output {folder}",
     "lslm log-prob",
     "lslm plan",
     "lslm resume",
@@ -89,6 +92,7 @@ NOT_SHOWN = {  # texts that the collector finds, but that are data, names, or pa
     'pip install "lslm-lightning[{extras}]"',
     "lslm {command} parses nothing",  # our own error
     "=== lslm {run}",
+    "--model.{key} {value}",
 }
 PYTHON = (
     "argument {}: invalid choice: {} (choose from {})",

@@ -1,0 +1,52 @@
+"""`lslm export RUN`: write a model to a folder that another library reads."""
+
+from pathlib import Path
+
+from lslm_lightning.commands.arguments import RUN, Parser
+from lslm_lightning.exit_status import DONE
+
+DESCRIPTION = """Write the model of a run to a folder that another library reads without code of
+this project.
+
+  lslm export runs/translation/cldr_demo-1a2b3c4d --to huggingface --output model
+  lslm export RUN --output model --dtype bfloat16
+  lslm export RUN --output model --layout starcoder2      where more than one layout fits
+
+The folder for transformers holds config.json, model.safetensors, the tokenizer,
+generation_config.json with the run's search, and README.md, the model card. Before it appears it
+is loaded again: ids, logits and greedy answers to texts of the run's test split must be those of
+the run. A model that no layout can express is refused, with the settings of one that can be
+exported."""
+
+
+def arguments() -> Parser:
+    """Build the parser of the command's arguments."""
+    parser = Parser("lslm export", description=DESCRIPTION, allow_abbrev=False)
+    parser.add_argument("run", metavar="RUN", help=RUN)
+    formats = ("huggingface",)
+    to = "format: a folder for transformers (default)"
+    parser.add_argument("--to", choices=formats, default="huggingface", help=to)
+    output = "folder to write; it must be new or empty"
+    parser.add_argument("--output", type=Path, metavar="DIR", required=True, help=output)
+    types = ("float32", "float16", "bfloat16")
+    parser.add_argument("--dtype", choices=types, default="float32", help="type of the weights")
+    layout = "llama, gpt_neox, pegasus, ... (default: the first that can express the model)"
+    parser.add_argument("--layout", metavar="NAME", help=layout)
+    trust = "let the run's config name classes outside of this project"
+    parser.add_argument("--trust", action="store_true", help=trust)
+    return parser
+
+
+def main(argv: list[str]) -> int:
+    """Write the folder, print what was written, and return the exit status."""
+    own = arguments().parse_args(argv[1:])
+    from lslm_lightning.commands.named_run import named_run
+    from lslm_lightning.interchange.exporting import export_model
+    from lslm_lightning.interchange.verification import agreement_line
+
+    given = {"dtype": own.dtype, "layout": own.layout, "trust": own.trust}
+    export = export_model(named_run(own.run), own.output, own.to, **given)
+    n_mb = export.n_byte / 1e6
+    print(f"{export.path}: {export.layout}, {export.n_parameter:,} parameters, {n_mb:,.1f} MB")
+    print(agreement_line(export.verification))
+    return DONE

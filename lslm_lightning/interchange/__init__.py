@@ -1,0 +1,1 @@
+"""Models in and out: conversion between runs and the formats of other libraries."""

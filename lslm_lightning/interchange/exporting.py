@@ -1,0 +1,155 @@
+"""Export of the model of a run to the format of another library."""
+
+import os
+import secrets
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lslm_lightning.interchange.hugging_face import HuggingFaceTarget
+from lslm_lightning.interchange.model_card import model_card
+from lslm_lightning.interchange.parts import read_parts
+from lslm_lightning.interchange.targets import DTYPES, ExportedModel, Target
+from lslm_lightning.interchange.verification import OWN_TEXTS, Texts, Verification, texts_of
+from lslm_lightning.runs import FoundRun, load_run
+from lslm_lightning.runs.loading import LoadedRun
+
+if TYPE_CHECKING:
+    from lslm_lightning.experiments.run import Run
+
+TARGETS: Mapping[str, Target] = {target.name: target for target in (HuggingFaceTarget(),)}
+"""All formats, by their name on the command line."""
+
+SPLITS = ("test", "val")
+MOST_EXAMPLES = 200  # of which some may be empty
+
+
+@dataclass(frozen=True)
+class Export:
+    """Exported model.
+
+    Args:
+        path: folder with the model.
+        layout: name of the layout.
+        n_parameter: number of weights of the run.
+        n_byte: size of the files of the folder.
+        notes: remarks on how what was written differs from the run.
+        verification: comparison of the folder with the run.
+    """
+
+    path: Path
+    layout: str
+    n_parameter: int
+    n_byte: int
+    notes: tuple[str, ...]
+    verification: Verification
+
+
+def export_model(
+    run: "str | os.PathLike[str] | Run | FoundRun",
+    output: str | os.PathLike[str],
+    to: str = "huggingface",
+    *,
+    dtype: str = "float32",
+    layout: str | None = None,
+    trust: bool = False,
+) -> Export:
+    """Write the model of a run to a folder that another library reads, as `lslm export` does.
+
+    The folder appears only after the model in it was loaded and compared with the run: ids, logits,
+    and greedy answers to some texts of the run's test split.
+
+    Args:
+        run: a run directory, a checkpoint in one, an MLflow run id, a pattern (stands for the
+            newest run that matches), or the result of `train`.
+        output: folder to write; it must not exist, or be empty.
+        to: format; "huggingface" for `transformers`.
+        dtype: type of the weights: float32, float16 or bfloat16.
+        layout: name of the layout, such as "llama"; by default the first that can express the
+            model.
+        trust: allow the run's config to name any class.
+
+    Raises:
+        ValueError: a setting is wrong, the format cannot express the model, or what was written
+            differs from the run.
+    """
+    target = TARGETS.get(to)
+    if target is None:
+        raise ValueError(f"to={to!r} is not known; there are {', '.join(TARGETS)}")
+    if dtype not in DTYPES:
+        raise ValueError(f"dtype={dtype!r} must be one of {', '.join(DTYPES)}")
+    reference = run if isinstance(run, str | os.PathLike | FoundRun) else run.path
+    folder = Path(output)
+    check_output(folder)
+    found = reference if isinstance(reference, FoundRun) else str(reference)
+    loaded = load_run(found, trust=trust)
+    parts = read_parts(loaded.task)
+    texts, licence = texts_of_run(loaded, trust)
+    model = ExportedModel(loaded, parts, dtype, layout, texts, licence)
+    name = target.layout(model)
+    with new_folder(folder) as draft:
+        notes = target.write(model, draft)
+        try:
+            verification = target.verify(model, draft)
+        except ValueError as error:
+            raise ValueError(
+                f"{output} was not written: the exported model is not that of the run ({error})"
+            ) from None
+        card = model_card(model, name, notes, verification)
+        (draft / "README.md").write_text(card, "utf-8")
+        n_byte = sum(file.stat().st_size for file in draft.iterdir())
+    n_parameter = sum(weight.numel() for weight in loaded.task.parameters())
+    return Export(folder, name, n_parameter, n_byte, tuple(notes), verification)
+
+
+def check_output(folder: Path) -> None:
+    """Check that a folder can be written: it does not exist, or is empty.
+
+    Raises:
+        ValueError: something is there.
+    """
+    if folder.is_dir() and not any(folder.iterdir()):
+        return
+    if folder.exists() or folder.is_symlink():
+        what = "is a folder with files in it" if folder.is_dir() else "is a file"
+        raise ValueError(f"output={folder} {what}; name a folder that is new or empty")
+
+
+@contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """Yield a hidden folder that becomes `folder` when the body ends; if the body raises an error,
+    it is removed and nothing is left.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    draft = folder.parent / f".{folder.name[:50]}.{secrets.token_hex(4)}.part"
+    draft.mkdir()
+    try:
+        yield draft
+        draft.replace(folder)
+    except BaseException:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise
+
+
+def texts_of_run(run: LoadedRun, trust: bool) -> tuple[Texts, str]:
+    """Return texts of the run's test or validation split, and the licence of its corpus; texts of
+    our own if the corpus is not on this machine.
+    """
+    from lslm_lightning.experiments.evaluation_sets import data_and_task
+
+    licence = "not stated"
+    try:
+        data, _ = data_and_task(run.directory, {}, trust)
+        licence = data.corpus.licence
+        for split in SPLITS:
+            if split in data.corpus.splits:
+                examples = data.examples(split)[:MOST_EXAMPLES]
+                written = [each for each in examples if each.source or each.references]
+                if written:
+                    return texts_of(written, type(run.task), split), licence
+    except (ValueError, OSError, KeyError):
+        pass
+    return Texts(OWN_TEXTS, OWN_TEXTS, "built in"), licence

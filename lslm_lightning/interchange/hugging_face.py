@@ -1,0 +1,258 @@
+"""Export to a folder that Hugging Face's `transformers` reads."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from lslm_lightning.extras import MissingPackageError
+from lslm_lightning.interchange.fitting import (
+    FittedModel,
+    has_padding_row,
+    without_padding_row,
+)
+from lslm_lightning.interchange.foreign_weights import SAFE
+from lslm_lightning.interchange.layouts import Layout, choose_layout, layout_named
+from lslm_lightning.interchange.layouts.bart import N_POSITION
+from lslm_lightning.interchange.parts import ModelParts
+from lslm_lightning.interchange.search_settings import generation_config
+from lslm_lightning.interchange.targets import ExportedModel, Target
+from lslm_lightning.interchange.tokenizer_export import special_ids, write_tokenizer
+from lslm_lightning.interchange.verification import (
+    OtherModel,
+    Verification,
+    compare,
+    copy_to_compare,
+    precision_of,
+)
+from lslm_lightning.interchange.weights import Weights, to_theirs
+from lslm_lightning.safety.user_files import permit_as_usual
+from lslm_lightning.systems.hugging_face_model import Loaded, load_model
+from lslm_lightning.text.hugging_face import NO_CODE
+from lslm_lightning.training.sequence_to_sequence import SequenceToSequenceTask
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedTokenizerBase
+
+
+class HuggingFaceTarget(Target):
+    """Folder with config.json, model.safetensors, tokenizer.json and generation_config.json, which
+    `from_pretrained` of `transformers` reads without code of ours.
+    """
+
+    name = "huggingface"
+
+    def layout(self, model: ExportedModel) -> str:
+        check_installed()
+        return chosen_layout(model).model_type
+
+    def write(self, model: ExportedModel, folder: Path) -> list[str]:
+        layout = chosen_layout(model)
+        task = model.task
+        parts, ours = written_model(model)
+        parts = with_positions(parts, task)
+        ids = special_ids(task.tokenizer, parts.kind, parts.vocab_size)
+        config = layout.config(parts, ids) | {"dtype": model.dtype}
+        rows = list(layout.rows(parts))
+        weights = to_theirs(rows, ours)
+        computed = {name for row in rows if not row.ours for name in row.theirs}  # not trained
+        cast = {
+            name: weight if name in computed else cast_to(name, weight, model.dtype)
+            for name, weight in weights.items()
+        }
+        save_file(cast, folder / SAFE, {"format": "pt"})
+        permit_as_usual(folder / SAFE)
+        write_json(folder / "config.json", config)
+        write_json(folder / "generation_config.json", generation_config(task, ids))
+        write_tokenizer(task.tokenizer, ids, parts.kind, longest_input(parts, task), folder)
+        notes = dict.fromkeys(row.note for row in rows if row.note)
+        return [*notes, *(extra_notes(model))]
+
+    def verify(self, model: ExportedModel, folder: Path) -> Verification:
+        dtype: torch.dtype = getattr(torch, model.dtype)
+        task = copy_to_compare(model.task, dtype)
+        precision = str(precision_of(model.task)).removeprefix("torch.")
+        loaded = load_model(str(folder), "cpu", precision)
+        return compare(task, other_model(loaded, model.task.tokenizer.pad_id), model.texts)
+
+
+def chosen_layout(model: ExportedModel) -> Layout:
+    """Return the layout in which a model is written.
+
+    Raises:
+        ValueError: there is none, or the parts of the model do not fit the one that was named.
+    """
+    parts, _ = written_model(model)
+    if model.layout is None:
+        return choose_layout(parts)
+    return choose_layout(parts, [layout_named(model.layout)])
+
+
+def written_model(model: ExportedModel) -> tuple[ModelParts, dict[str, Tensor]]:
+    """Return the parts and the weights that are written: those of the run, without a row for
+    padding that an import added.
+    """
+    weights = model.task.state_dict()
+    if has_padding_row(model.parts, weights, model.task.tokenizer.pad_id):
+        return without_padding_row(model.parts, weights)
+    return model.parts, weights
+
+
+def with_positions(parts: ModelParts, task: object) -> ModelParts:
+    """Return the parts of a model with enough positions for its longest texts, where the layout
+    stores a table of positions that we compute.
+    """
+    if not isinstance(task, SequenceToSequenceTask) or parts.max_positions is not None:
+        return parts
+    longest = max(task.max_source_length or 0, task.max_length + 1)
+    return replace(parts, context=max(N_POSITION, longest))
+
+
+def longest_input(parts: ModelParts, task: object) -> int | None:
+    """Return the largest number of tokens of an input."""
+    if isinstance(task, SequenceToSequenceTask):
+        limits = (task.max_source_length, parts.max_positions or parts.context)
+        return min((limit for limit in limits if limit is not None), default=None)
+    return parts.context
+
+
+def cast_to(name: str, weight: Tensor, dtype: str) -> Tensor:
+    """Return a weight in a type.
+
+    Raises:
+        ValueError: a value is too large for the type.
+    """
+    cast = weight.to(getattr(torch, dtype))
+    if not torch.isfinite(cast).all():
+        raise ValueError(
+            f"dtype={dtype} cannot hold the weight {name}, whose largest value is "
+            f"{float(weight.abs().max()):.3g}; take bfloat16 or float32"
+        )
+    return cast.contiguous()
+
+
+def extra_notes(model: ExportedModel) -> list[str]:
+    """Return remarks on what a user of the folder must do as the run does."""
+    if model.parts.kind == "causal":
+        return [
+            f"a text begins with {model.task.tokenizer.eos_id}, the id of the end of a text, which "
+            "the tokenizer adds",
+            f"the run reads windows of {model.parts.context} tokens",
+        ]
+    return []
+
+
+def write_json(path: Path, content: object) -> None:
+    """Write a JSON file with an end of line."""
+    path.write_text(f"{json.dumps(content, ensure_ascii=False, indent=2)}\n", "utf-8")
+
+
+def other_model(loaded: Loaded, pad: int) -> OtherModel:
+    """Return a model of `transformers` as functions on ids, to compare it with ours.
+
+    Args:
+        pad: id of padding in what it reads.
+    """
+    model, tokenizer = loaded
+
+    def read(texts: Sequence[str]) -> list[list[int]]:
+        ids: list[list[int]] = tokenizer(list(texts)).input_ids
+        limit = tokenizer.model_max_length
+        if loaded.reads_sources and any(len(row) > limit for row in ids):
+            ids = tokenizer(list(texts), truncation=True).input_ids
+        return ids
+
+    def logits(source: Tensor, target: Tensor) -> Tensor:
+        if not loaded.reads_sources:
+            return model(target).logits
+        return model(source, decoder_input_ids=target).logits
+
+    def generate(source: Tensor, most: int) -> list[list[int]]:
+        written = model.generate(
+            input_ids=source,
+            attention_mask=(source != pad).long(),
+            do_sample=False,
+            num_beams=1,
+            max_new_tokens=most,
+            no_repeat_ngram_size=0,
+            min_new_tokens=0,
+        )
+        n_given = 1 if loaded.reads_sources else source.size(1)
+        return [up_to_end(row[n_given:].tolist(), loaded.end_ids) for row in written]
+
+    return OtherModel(read, logits, generate)
+
+
+def imported_model(
+    config: "PretrainedConfig",
+    weights: Weights,
+    tokenizer: "PreTrainedTokenizerBase",
+    model: FittedModel,
+    precision: torch.dtype,
+) -> OtherModel:
+    """Return a model of `transformers` that was imported as functions on ids, to compare it with
+    our `model`.
+
+    Args:
+        config: its configuration.
+        weights: its weights, under the names of a model with a head.
+        tokenizer: its tokenizer.
+        precision: type in which it computes.
+    """
+    from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, GenerationConfig
+
+    is_pair = bool(config.is_encoder_decoder)
+    kind = AutoModelForSeq2SeqLM if is_pair else AutoModelForCausalLM
+    network = kind.from_config(config, dtype=precision, **NO_CODE)
+    network.load_state_dict(weights, strict=False)
+    network.tie_weights()
+    ours = model.tokenizer
+    pad = ours.pad_id if ours.pad_id < config.vocab_size else ours.eos_id
+    network.generation_config = GenerationConfig(
+        pad_token_id=pad,
+        eos_token_id=ours.eos_id,
+        decoder_start_token_id=ours.bos_id if is_pair else None,
+        bad_words_ids=[[pad]] if model.blocks_padding else None,
+    )
+    other = other_model(Loaded(network.eval(), tokenizer), ours.pad_id)
+    if is_pair:
+        limit = model.parts.max_positions or model.parts.context or N_POSITION
+        return replace(other, read=lambda texts: [cut(ids, limit) for ids in other.read(texts)])
+    start = model.start
+
+    def read(texts: Sequence[str]) -> list[list[int]]:
+        plain = tokenizer(list(texts), add_special_tokens=False).input_ids
+        return [[ours.eos_id, *ids] for ids in plain]
+
+    def begun(ids: Tensor) -> Tensor:
+        return torch.cat([torch.full_like(ids[:, :1], start), ids[:, 1:]], 1)
+
+    return OtherModel(
+        read,
+        lambda source, target: other.logits(source, begun(target)),
+        lambda source, most: other.generate(begun(source), most),
+    )
+
+
+def cut(ids: list[int], longest: int) -> list[int]:
+    """Return the ids of a source, of which those before the last, its end, are cut to a length."""
+    return ids if len(ids) <= longest else [*ids[: longest - 1], ids[-1]]
+
+
+def up_to_end(ids: list[int], ends: Sequence[int]) -> list[int]:
+    """Return ids up to and including the first one that ends a text."""
+    n = next((i + 1 for i, index in enumerate(ids) if index in ends), len(ids))
+    return ids[:n]
+
+
+def check_installed() -> None:
+    """Raise ValueError if `transformers` is not installed."""
+    try:
+        import transformers  # noqa: F401
+    except ImportError:
+        raise ValueError(MissingPackageError("transformers", "the Hugging Face format")) from None

@@ -1,0 +1,301 @@
+"""Import of a model of `transformers` as a run of this project."""
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from lslm_lightning.interchange.exporting import check_output, new_folder
+from lslm_lightning.interchange.fitting import (
+    FittedModel,
+    add_padding_row,
+    begin_with_end,
+    block_padding,
+    fit_tokenizer,
+)
+from lslm_lightning.interchange.foreign_weights import SAFE, read_weights, with_prefix
+from lslm_lightning.interchange.hugging_face import check_installed, imported_model
+from lslm_lightning.interchange.layouts import Layout, layout_named
+from lslm_lightning.interchange.made_runs import write_run
+from lslm_lightning.interchange.search_settings import left_behind, task_search
+from lslm_lightning.interchange.verification import (
+    OWN_TEXTS,
+    Texts,
+    Verification,
+    compare,
+    copy_to_compare,
+    precision_of,
+)
+from lslm_lightning.interchange.weights import to_ours
+from lslm_lightning.runs.directory import RunDirectory
+from lslm_lightning.runs.loading import build
+from lslm_lightning.safety.parameters import bounded_parameters, bounds_for
+from lslm_lightning.systems.hugging_face_model import purposes_in_files
+from lslm_lightning.text.hugging_face import (
+    NO_CODE,
+    fast_tokenizer,
+    file_of,
+    is_local,
+    load_pretrained,
+    model_config,
+    reason,
+)
+from lslm_lightning.training.causal import CausalTask
+from lslm_lightning.training.sequence_to_sequence import SequenceToSequenceTask
+from lslm_lightning.types import JsonObject, Settings
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from lslm_lightning.interchange.parts import ModelParts
+
+TASKS: Mapping[str, str] = {
+    "language_modeling": "tasks.language_modeling.task.LanguageModelingTask",
+    "translation": "tasks.translation.task.TranslationTask",
+    "summarization": "tasks.summarization.task.SummarizationTask",
+}
+"""Class of each task that an imported model can have."""
+
+TRANSLATORS = ("marian", "mbart")
+
+
+@dataclass(frozen=True)
+class Import:
+    """Imported model.
+
+    Args:
+        directory: directory of the run.
+        layout: name of the layout of the model.
+        task: name of its task.
+        n_parameter: number of weights.
+        notes: remarks on what differs from the model.
+        verification: comparison of the run with the model.
+    """
+
+    directory: RunDirectory
+    layout: str
+    task: str
+    n_parameter: int
+    notes: tuple[str, ...]
+    verification: Verification
+
+
+def import_model(
+    path: str | os.PathLike[str], output: str | os.PathLike[str], *, task: str | None = None
+) -> Import:
+    """Make a run of a model of `transformers`, as `lslm import` does.
+
+    The run has our Transformer, search and tokenizer, and `load_run`, `generate` and `evaluate`
+    take it. It appears only after its logits and greedy answers were compared with those of
+    `transformers`. Code from the repository of a model is never run.
+
+    Args:
+        path: a folder saved with `save_pretrained`, tokenizer included, or a hub id.
+        output: run directory to write; it must not exist, or be empty.
+        task: language_modeling, translation or summarization; by default told from the layout.
+
+    Raises:
+        ValueError: the model is of another layout, has parts that our models lack, its files are
+            missing or damaged, or the run computes something else.
+    """
+    check_installed()
+    source, folder = os.fspath(path), Path(output)
+    check_output(folder)
+    parsed = model_config(source)
+    config: JsonObject = parsed.to_dict()
+    try:
+        layout = layout_named(str(config.get("model_type")))
+        task = chosen_task(layout, task)
+        weights, files = read_weights(source)
+        weights = with_prefix(weights, layout.prefix)
+        floats = {name: weight.float() for name, weight in weights.items()}
+        generation = generation_settings(source, config)
+        model = fitted_model(source, layout, config, floats, generation)
+    except ValueError as error:
+        raise ValueError(f"{source} cannot be imported: {without(source, error)}") from None
+    is_pair = model.parts.kind == "sequence-to-sequence"
+    arguments = {
+        **model.parts.model_spec(),
+        **task_search(generation, is_pair, model.parts.max_positions or model.parts.context),
+        **({"max_source_length": longest_source(model.parts)} if is_pair else {}),
+    }
+    spec = {"class_path": TASKS[task], "init_args": arguments}
+    n_byte = sum(file.stat().st_size for file in files)
+    name = f"{source}: its config.json does not fit its weights"
+    with bounded_parameters(bounds_for(n_byte, len(weights)), name):
+        built = build(spec, model.tokenizer)
+    assert isinstance(built, CausalTask | SequenceToSequenceTask)
+    check_shapes(source, layout, model, built.state_dict())
+    built.load_state_dict(model.weights)
+    other = imported_model(parsed, weights, their_tokenizer(source), model, precision_of(built))
+    try:
+        verification = compare(
+            copy_to_compare(built, torch.float32), other, Texts(OWN_TEXTS, OWN_TEXTS, "built in")
+        )
+    except ValueError as error:
+        raise ValueError(
+            f"{source} cannot be imported: the run is not the model of transformers ({error})"
+        ) from None
+    if files[0].name != SAFE and files[0].suffix == ".bin":
+        model.tell(f"tensors alone were read from {files[0].name}, and no other pickle")
+    for setting in left_behind(generation):
+        model.tell(f"{setting} was left behind")
+    record = {
+        "began": time.time(),
+        "imported": {
+            "path": source,
+            "layout": layout.model_type,
+            "files": {file.name: digest_of(file) for file in files},
+            "notes": model.notes,
+            "verification": str(verification),
+        },
+        **languages_of(source),
+    }
+    n_parameter = sum(weight.numel() for weight in built.parameters())
+    record["parameters"] = {"n_parameter": n_parameter}
+    with new_folder(folder) as draft:
+        command = f"lslm import {source} --output {folder}"
+        write_run(draft, command, {"model": spec}, model.tokenizer, built.state_dict(), record)
+    return Import(
+        RunDirectory(folder),
+        layout.model_type,
+        task,
+        n_parameter,
+        tuple(model.notes),
+        verification,
+    )
+
+
+def without(source: str, error: ValueError) -> str:
+    """Return the message of an error without the path of the model, which another one states."""
+    return str(error).removeprefix(f"{source}: ").removeprefix(f"{source} ")
+
+
+def chosen_task(layout: Layout, task: str | None) -> str:
+    """Return the name of the task of an imported model.
+
+    Raises:
+        ValueError: there is no such task, or the model is of another kind.
+    """
+    is_causal = layout.kind == "causal"
+    fitting = ["language_modeling"] if is_causal else ["translation", "summarization"]
+    usual = "translation" if layout.model_type in TRANSLATORS else fitting[-1]
+    if task not in (None, *fitting):
+        raise ValueError(f"task={task!r} must be {' or '.join(fitting)} for {layout.model_type}")
+    return task or usual
+
+
+def fitted_model(
+    source: str,
+    layout: Layout,
+    config: Settings,
+    weights: Mapping[str, Tensor],
+    generation: Settings,
+) -> FittedModel:
+    """Return the parts, weights and tokenizer of a model, as our tasks expect them.
+
+    Args:
+        source: a folder, or a hub id.
+        config: content of config.json.
+        weights: weights of the model.
+        generation: settings of generation_config.json.
+    """
+    parts = layout.parts(config, weights)
+    rows = list(layout.rows(parts))
+    ours = to_ours(rows, weights, layout.aliases(parts), layout.ignored)
+    tokenizer = fit_tokenizer(load_pretrained(source), parts.vocab_size)
+    model = FittedModel(parts, ours, tokenizer, [], tokenizer.eos_id)
+    if parts.kind == "causal":
+        model.start = first_of_text(source, tokenizer.eos_id)
+        begin_with_end(model)
+    elif generation.get("bad_words_ids") == [[tokenizer.pad_id]]:
+        block_padding(model)
+    add_padding_row(model)
+    return model
+
+
+def first_of_text(source: str, eos: int) -> int:
+    """Return the id that a tokenizer puts before a text; `eos` if it puts none."""
+    tokenizer = fast_tokenizer(source)
+    ids: list[int] = tokenizer("a").input_ids
+    return ids[0] if ids[:1] == [tokenizer.bos_token_id] else eos
+
+
+def their_tokenizer(source: str) -> "PreTrainedTokenizerBase":
+    """Return the tokenizer of a model as `transformers` has it, to compare it with ours.
+
+    Raises:
+        ValueError: `transformers` cannot read it; the message is one line.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+            source, local_files_only=is_local(source), **NO_CODE
+        )
+    except (OSError, ValueError, ImportError, TypeError, AttributeError, KeyError) as error:
+        raise ValueError(
+            f"{source} has no tokenizer that can be used ({reason(source, error)}); save it there "
+            "as well"
+        ) from None
+    return tokenizer
+
+
+def generation_settings(source: str, config: Settings) -> JsonObject:
+    """Return the settings in generation_config.json that are set; those of config.json for a model
+    without this file.
+    """
+    file = file_of(source, "generation_config.json")
+    if file is None:
+        return dict(config)
+    try:
+        found = json.loads(file.read_text("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"its {file.name} is damaged ({error}); fetch it again") from None
+    if not isinstance(found, dict):
+        raise ValueError(f"its {file.name} is not a JSON object; fetch it again")
+    return found
+
+
+def longest_source(parts: "ModelParts") -> int | None:
+    """Return the number of tokens of a source that a model has positions for."""
+    return parts.max_positions or parts.context
+
+
+def check_shapes(
+    source: str, layout: Layout, model: FittedModel, built: Mapping[str, Tensor]
+) -> None:
+    """Check that weights have the shapes that config.json implies.
+
+    Raises:
+        ValueError: a weight has another shape.
+    """
+    for name, weight in model.weights.items():
+        if name not in built or built[name].shape != weight.shape:
+            expected = tuple(built[name].shape) if name in built else None
+            theirs = next(
+                (row.theirs[0] for row in layout.rows(model.parts) if name in row.ours), name
+            )
+            raise ValueError(
+                f"{source} cannot be imported: its weights and its config.json differ: {theirs} is "
+                f"{tuple(weight.shape)} and {expected}"
+            )
+
+
+def languages_of(source: str) -> JsonObject:
+    """Return the languages that the files of a model state, as a run records them."""
+    stated = [purpose.languages for purpose in purposes_in_files(source) if purpose.languages]
+    return {"languages": list(stated[0])} if len(stated) == 1 else {}
+
+
+def digest_of(file: Path) -> str:
+    """Return the SHA-256 digest, in hex, of a file."""
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()

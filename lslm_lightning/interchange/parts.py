@@ -1,0 +1,285 @@
+"""Description of a Transformer model by its parts, read off a task or written as a config."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from types import MappingProxyType
+from typing import Literal, TypeAlias
+
+import torch
+from torch import nn
+
+from lslm_lightning.models.attention import Attention
+from lslm_lightning.models.embedding import TokenEmbedding
+from lslm_lightning.models.feed_forward import FeedForward, GatedFeedForward
+from lslm_lightning.models.heads import LinearHead, TiedHead
+from lslm_lightning.models.stack import Stack
+from lslm_lightning.models.transformer import Transformer
+from lslm_lightning.training.causal import CausalTask
+from lslm_lightning.training.sequence_to_sequence import SequenceToSequenceTask
+from lslm_lightning.types import JsonObject
+
+Kind: TypeAlias = Literal["causal", "sequence-to-sequence"]
+
+HOMES = (
+    "lslm_lightning.models.positions",
+    "lslm_lightning.models.feed_forward",
+    "lslm_lightning.models.heads",
+    "lslm_lightning.models.transformer",
+    "torch.nn",
+)
+"""Modules whose classes a part names without their path."""
+
+KEYS: Mapping[str, str] = MappingProxyType(
+    {
+        "position_base": "backbone.position.base",
+        "max_positions": "backbone.position.max_length",
+        "norm_eps": "backbone.norm.eps",
+        "norm_bias": "backbone.norm.bias",
+        "feed_forward_bias": "backbone.feed_forward.bias",
+        "approximate": "backbone.feed_forward.approximate",
+        "attention_bias": "backbone.bias",
+        "head": "head",
+        "head_bias": "head.bias",
+        "scale_embedding": "scale_embedding",
+        "context": "context",
+    }
+)
+"""Config key of each part, below `model`; `backbone.<name>` for a part that is not listed."""
+
+
+@dataclass(frozen=True)
+class ModelParts:
+    """Parts of a Transformer model: all that determines its function, except its weights.
+
+    Args:
+        kind: decoder-only language model, or encoder and decoder.
+        vocab_size: number of tokens.
+        d_model: size of the vectors between layers.
+        d_feedforward: inner size of the feed-forward layers.
+        n_encoder_layer: number of encoder layers.
+        n_decoder_layer: number of decoder layers.
+        n_head: number of attention heads.
+        n_kv_head: number of key-value heads.
+        d_k: size of the queries and keys of a head.
+        d_v: size of the values of a head.
+        norm: class of the normalization layers.
+        norm_eps: number that the norm adds to the variance.
+        norm_bias: whether the norm adds a bias.
+        norm_first: pre-norm instead of post-norm.
+        embedding_norm: whether the inputs of each stack are normalized.
+        position: class of the positional encoding.
+        position_base: base of the wavelengths; None for a class without one.
+        max_positions: number of positions; None if unlimited.
+        feed_forward: class of the feed-forward layers.
+        feed_forward_bias: whether these have biases.
+        approximate: how GELU is computed, "none" or "tanh"; "" for another class.
+        attention_bias: whether the projections of attention have biases.
+        head: class of the output head.
+        head_bias: whether the head has a bias.
+        scale_embedding: whether token vectors are multiplied by sqrt(d_model).
+        dropout: share of the values that are set to zero in training.
+        context: number of tokens in a window of a language model; number of positions to compute
+            for another model without `max_positions`, None for any.
+    """
+
+    kind: Kind
+    vocab_size: int
+    d_model: int
+    d_feedforward: int
+    n_encoder_layer: int
+    n_decoder_layer: int
+    n_head: int
+    n_kv_head: int
+    d_k: int
+    d_v: int
+    norm: str = "LayerNorm"
+    norm_eps: float = 1e-5
+    norm_bias: bool = True
+    norm_first: bool = True
+    embedding_norm: bool = False
+    position: str = "Rotary"
+    position_base: float | None = None
+    max_positions: int | None = None
+    feed_forward: str = "GELU"
+    feed_forward_bias: bool = True
+    approximate: str = ""
+    attention_bias: bool = True
+    head: str = "TiedHead"
+    head_bias: bool = False
+    scale_embedding: bool = False
+    dropout: float = 0.0
+    context: int | None = None
+
+    @property
+    def n_layer(self) -> int:
+        """Number of layers of a decoder-only model."""
+        return self.n_decoder_layer
+
+    @property
+    def is_tied(self) -> bool:
+        """True if the head uses the token embedding."""
+        return self.head == "TiedHead"
+
+    @property
+    def stacks(self) -> dict[str, int]:
+        """Number of layers of each stack that the model has, by its name in the backbone."""
+        numbers = {"encoder": self.n_encoder_layer, "decoder": self.n_decoder_layer}
+        return {name: n for name, n in numbers.items() if n}
+
+    def model_spec(self) -> JsonObject:
+        """Return the arguments of a task that build this model: its backbone, head and embedding,
+        as class paths and `init_args`.
+        """
+        norm: JsonObject = {"eps": self.norm_eps}
+        if self.norm == "LayerNorm" and not self.norm_bias:
+            norm["bias"] = False
+        position: JsonObject = {}
+        if self.position_base is not None:
+            position["base"] = self.position_base
+        if self.position == "Learned":
+            position["max_length"] = self.max_positions
+        feed_forward: JsonObject = {"bias": self.feed_forward_bias}
+        if self.feed_forward == "GELU":
+            feed_forward["approximate"] = self.approximate
+        backbone: JsonObject = {
+            "d_model": self.d_model,
+            "n_head": self.n_head,
+            "n_encoder_layer": self.n_encoder_layer,
+            "n_decoder_layer": self.n_decoder_layer,
+            "d_feedforward": self.d_feedforward,
+            "d_k": self.d_k,
+            "d_v": self.d_v,
+            "n_kv_head": self.n_kv_head,
+            "dropout": self.dropout,
+            "position": class_spec(self.position, position),
+            "norm": class_spec(self.norm, norm),
+            "norm_first": self.norm_first,
+            "feed_forward": class_spec(self.feed_forward, feed_forward),
+            "bias": self.attention_bias,
+            "embedding_norm": self.embedding_norm,
+        }
+        return {
+            "backbone": class_spec("Transformer", backbone),
+            "head": class_spec(self.head, {"bias": self.head_bias}),
+            "scale_embedding": self.scale_embedding,
+            **({"context": self.context} if self.kind == "causal" else {}),
+        }
+
+
+def class_spec(name: str, arguments: JsonObject) -> JsonObject:
+    """Return the `class_path` and `init_args` of a class that a part names."""
+    return {"class_path": class_path(name), "init_args": arguments}
+
+
+def class_path(name: str) -> str:
+    """Return the path of a class that a part names."""
+    return next((f"{home}.{name}" for home in HOMES if hasattr(import_module(home), name)), name)
+
+
+def name_of(part: object) -> str:
+    """Return the name of the class of an object: without its path if it stands in `HOMES`."""
+    kind = type(part)
+    if any(getattr(import_module(home), kind.__name__, None) is kind for home in HOMES):
+        return kind.__name__
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def key_of(part: str) -> str:
+    """Return the config key of a field of `ModelParts`, below `model`."""
+    return KEYS.get(part, f"backbone.{part}")
+
+
+class UnknownPartsError(ValueError):
+    """Error: a task is no Transformer model that `ModelParts` can describe."""
+
+
+def read_parts(task: nn.Module) -> ModelParts:
+    """Return the parts of the model of a task.
+
+    Raises:
+        UnknownPartsError: the task is of another kind, or its backbone is no `Transformer`.
+    """
+    if isinstance(task, CausalTask):
+        kind: Kind = "causal"
+    elif isinstance(task, SequenceToSequenceTask):
+        kind = "sequence-to-sequence"
+    else:
+        raise UnknownPartsError(
+            f"model={type(task).__name__} cannot be described by parts: it must be a language "
+            "model (CausalTask) or read one text and write another (SequenceToSequenceTask)"
+        )
+    backbone = task.backbone
+    if type(backbone) is not Transformer or type(task.embedding) is not TokenEmbedding:
+        raise UnknownPartsError(
+            f"model.backbone={type(backbone).__name__} cannot be described by parts: it must be "
+            "lslm_lightning.models.transformer.Transformer"
+        )
+    head = task.head
+    scale = task.embedding.scale
+    if scale is not None and not math.isclose(scale, math.sqrt(backbone.d_model)):
+        raise UnknownPartsError(
+            f"the scale {scale} of the token vectors must be 1 or sqrt(d_model)="
+            f"{math.sqrt(backbone.d_model)}"
+        )
+    known = TiedHead if type(head) is TiedHead else LinearHead
+    return ModelParts(
+        kind=kind,
+        vocab_size=task.embedding.weight.size(0),
+        head=name_of(head),
+        head_bias=isinstance(head, known) and head.bias is not None,
+        scale_embedding=scale is not None,
+        context=task.context if isinstance(task, CausalTask) else None,
+        **backbone_parts(backbone),
+    )
+
+
+def backbone_parts(backbone: Transformer) -> JsonObject:
+    """Return the fields of `ModelParts` that a backbone determines."""
+    stack = next(each for each in (backbone.decoder, backbone.encoder) if each is not None)
+    assert isinstance(stack, Stack)
+    layer = stack.layers[0]
+    attention: Attention = layer.self_attention  # type: ignore[assignment]
+    norm: nn.Module = layer.self_norm  # type: ignore[assignment]
+    feed_forward: nn.Module = layer.feed_forward  # type: ignore[assignment]
+    position = stack.position
+    inner = next((each for each in feed_forward.modules() if isinstance(each, nn.Linear)), None)
+    base = getattr(position, "base", None)
+    return {
+        "d_model": backbone.d_model,
+        "d_feedforward": backbone.d_model if inner is None else inner.out_features,
+        "n_encoder_layer": backbone.n_encoder_layer,
+        "n_decoder_layer": backbone.n_decoder_layer,
+        "n_head": attention.n_head,
+        "n_kv_head": attention.n_kv_head,
+        "d_k": attention.d_k,
+        "d_v": attention.d_v,
+        "norm": name_of_norm(norm),
+        "norm_eps": eps_of(norm),
+        "norm_bias": getattr(norm, "bias", None) is not None,
+        "norm_first": bool(layer.norm_first),
+        "embedding_norm": not isinstance(stack.first, nn.Identity),
+        "position": name_of(position),
+        "position_base": None if base is None else float(base),
+        "max_positions": position.max_length,
+        "feed_forward": name_of(feed_forward),
+        "feed_forward_bias": isinstance(feed_forward, FeedForward | GatedFeedForward)
+        and feed_forward.inner.bias is not None,
+        "approximate": str(getattr(feed_forward, "approximate", "")),
+        "attention_bias": attention.query.bias is not None,
+        "dropout": float(stack.dropout.p),
+    }
+
+
+def name_of_norm(norm: nn.Module) -> str:
+    """Return the name of the class of a norm; one without weights is named with its setting."""
+    name = name_of(norm)
+    has_weight = getattr(norm, "weight", None) is not None
+    return name if has_weight else f"{name}(elementwise_affine=False)"
+
+
+def eps_of(norm: nn.Module) -> float:
+    """Return the number that a norm adds to the variance, in float32 if it depends on the type."""
+    eps = getattr(norm, "eps", None)
+    return torch.finfo(torch.float32).eps if eps is None else float(eps)

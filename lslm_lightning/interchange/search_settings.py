@@ -1,0 +1,132 @@
+"""Search of a task as `generation_config.json` of `transformers`, and back."""
+
+from lslm_lightning.decoding import AnySearch, Beam, Greedy, Sampling
+from lslm_lightning.interchange.layouts.layout import SpecialIds
+from lslm_lightning.training.causal import CausalTask
+from lslm_lightning.training.language_model import CONTINUATION_LENGTH
+from lslm_lightning.training.sequence_to_sequence import SequenceToSequenceTask
+from lslm_lightning.types import JsonObject, Settings
+
+HOME = "lslm_lightning.decoding"
+
+
+def generation_config(task: CausalTask | SequenceToSequenceTask, ids: SpecialIds) -> JsonObject:
+    """Return the content of generation_config.json for the search of a task.
+
+    Raises:
+        ValueError: `transformers` has no search like it.
+    """
+    config: JsonObject = {
+        **settings_of(task.search),
+        "max_new_tokens": task.max_length,
+        "pad_token_id": ids.pad,
+        "bos_token_id": ids.bos,
+        "eos_token_id": ids.eos,
+    }
+    if task.min_length:
+        config["min_new_tokens"] = task.min_length
+    if isinstance(task, SequenceToSequenceTask):
+        config["decoder_start_token_id"] = ids.bos
+    return config
+
+
+def settings_of(search: AnySearch) -> JsonObject:
+    """Return the settings of `transformers` for a search.
+
+    Raises:
+        ValueError: `transformers` has no search like it.
+    """
+    if isinstance(search, Beam):
+        settings: JsonObject = {
+            "do_sample": False,
+            "num_beams": search.beam_size,
+            "length_penalty": search.length_penalty,
+            "early_stopping": search.early_stopping,
+        }
+    elif isinstance(search, Sampling):
+        settings = {
+            "do_sample": True,
+            "num_beams": 1,
+            "temperature": search.temperature,
+            "top_k": search.top_k or 0,
+            "top_p": 1.0 if search.top_p is None else search.top_p,
+        }
+    elif isinstance(search, Greedy):
+        settings = {"do_sample": False, "num_beams": 1}
+    else:
+        raise ValueError(
+            f"model.search={type(search).__name__} is no search of transformers; take Greedy, Beam "
+            "or Sampling"
+        )
+    if search.no_repeat_ngram:
+        settings["no_repeat_ngram_size"] = search.no_repeat_ngram
+    return settings
+
+
+LEFT_BEHIND = (
+    "forced_bos_token_id",
+    "repetition_penalty",
+    "encoder_no_repeat_ngram_size",
+    "encoder_repetition_penalty",
+    "suppress_tokens",
+    "begin_suppress_tokens",
+    "num_beam_groups",
+    "diversity_penalty",
+    "sequence_bias",
+    "min_p",
+    "typical_p",
+)
+"""Settings of generation_config.json that change answers and that no search of ours has."""
+
+MOST_NEW = 512  # tokens of an answer, for a model that states no limit
+
+
+def task_search(generation: Settings, is_pair: bool, positions: int | None) -> JsonObject:
+    """Return the arguments of a task for the search of a model of `transformers`.
+
+    Args:
+        generation: settings of generation_config.json.
+        is_pair: whether the model reads one text and writes another.
+        positions: number of positions of the model; None for no limit.
+    """
+    n_repeat = generation.get("no_repeat_ngram_size") or 0
+    n_beam = generation.get("num_beams") or 1
+    if generation.get("do_sample"):
+        kind = "Sampling"
+        settings: JsonObject = {
+            "temperature": float(generation.get("temperature") or 1.0),
+            "top_k": generation.get("top_k") or None,
+            "top_p": generation.get("top_p"),
+        }
+    elif n_beam > 1:
+        kind = "Beam"
+        penalty = generation.get("length_penalty")
+        settings = {
+            "beam_size": n_beam,
+            "length_penalty": 1.0 if penalty is None else float(penalty),
+            "early_stopping": generation.get("early_stopping") is True,
+        }
+    else:
+        kind = "Greedy"
+        settings = {}
+    settings["no_repeat_ngram"] = n_repeat
+    n_before = 1 if is_pair else 0  # the start of the decoder counts as one
+    longest = generation.get("max_new_tokens")
+    if longest is None and generation.get("max_length") and is_pair:
+        longest = generation["max_length"] - n_before
+    usual = MOST_NEW if is_pair else CONTINUATION_LENGTH
+    longest = min(longest or usual, (positions or MOST_NEW + 1) - 1)
+    shortest = generation.get("min_new_tokens")
+    if shortest is None:
+        shortest = (generation.get("min_length") or 0) - n_before if is_pair else 0
+    return {
+        "search": {"class_path": f"{HOME}.{kind}", "init_args": settings},
+        "max_length": longest,
+        "min_length": max(0, min(shortest, longest)),
+    }
+
+
+def left_behind(generation: Settings) -> list[str]:
+    """Return the settings of generation_config.json that change answers and were not taken over."""
+    found = {name: generation.get(name) for name in LEFT_BEHIND}
+    return [f"{name}={value}" for name, value in found.items() if value]

@@ -1,0 +1,79 @@
+"""Interface of the formats that a model can be exported to."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from lslm_lightning.interchange.parts import ModelParts
+from lslm_lightning.interchange.verification import Texts, Verification
+from lslm_lightning.runs.loading import LoadedRun
+from lslm_lightning.training.causal import CausalTask
+from lslm_lightning.training.sequence_to_sequence import SequenceToSequenceTask
+
+DTYPES = ("float32", "float16", "bfloat16")
+
+
+@dataclass(frozen=True)
+class ExportedModel:
+    """Trained model on its way out.
+
+    Args:
+        run: the run, with its weights loaded.
+        parts: parts of its model.
+        dtype: type of the weights that are written.
+        layout: name of the layout to write; None for the first one that can express the model.
+        texts: texts that the written model must treat as ours does.
+        licence: licence of the corpus of the run.
+    """
+
+    run: LoadedRun
+    parts: ModelParts
+    dtype: str
+    layout: str | None
+    texts: Texts
+    licence: str
+
+    @property
+    def task(self) -> CausalTask | SequenceToSequenceTask:
+        """Task with the trained weights."""
+        task = self.run.task
+        assert isinstance(task, CausalTask | SequenceToSequenceTask)
+        return task
+
+
+class Target(ABC):
+    """Format that a model can be exported to: a folder of files that another library reads.
+
+    Attributes:
+        name: name of the format on the command line.
+    """
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def layout(self, model: ExportedModel) -> str:
+        """Return the name of the layout in which the model is written.
+
+        Raises:
+            ValueError: the format cannot express the model; the message names the parts in the way.
+        """
+
+    @abstractmethod
+    def write(self, model: ExportedModel, folder: Path) -> list[str]:
+        """Write the files of the model into an empty folder.
+
+        Returns:
+            Remarks on how what is written differs from our weights.
+
+        Raises:
+            ValueError: the format cannot express the model.
+        """
+
+    @abstractmethod
+    def verify(self, model: ExportedModel, folder: Path) -> Verification:
+        """Load the folder as its users do, and compare the model with ours.
+
+        Raises:
+            ValueError: the models differ.
+        """

@@ -1,0 +1,89 @@
+"""Tokenizer of a run as files that `AutoTokenizer` reads."""
+
+import json
+from pathlib import Path
+
+import tokenizers
+from tokenizers import processors
+
+from lslm_lightning.interchange.layouts.layout import SpecialIds
+from lslm_lightning.interchange.parts import Kind
+from lslm_lightning.text.pretrained import PretrainedTokenizer
+from lslm_lightning.text.tokenizer import Tokenizer, backend_of
+from lslm_lightning.types import JsonObject
+
+
+def special_ids(tokenizer: Tokenizer, kind: Kind, vocab_size: int) -> SpecialIds:
+    """Return the ids of the special tokens as a model of a kind uses them.
+
+    Our language models begin a text with `</s>`, the end of the text before it. If the model has no
+    row for padding, `</s>` takes its place, as usual in `transformers`.
+    """
+    bos = tokenizer.eos_id if kind == "causal" else tokenizer.bos_id
+    pad = tokenizer.pad_id if tokenizer.pad_id < vocab_size else tokenizer.eos_id
+    return SpecialIds(pad, bos, tokenizer.eos_id)
+
+
+def write_tokenizer(
+    tokenizer: Tokenizer, ids: SpecialIds, kind: Kind, longest: int | None, folder: Path
+) -> None:
+    """Write tokenizer.json and tokenizer_config.json of a tokenizer.
+
+    A source is read with `</s>` behind it; a text for a language model with `</s>` before it. Text
+    that looks like a special token stays text.
+
+    Args:
+        ids: ids of the special tokens.
+        longest: largest number of tokens that the model reads; None for no limit.
+
+    Raises:
+        ValueError: `transformers` has no tokenizer like it.
+    """
+    backend, before = backend_and_prefix(tokenizer)
+    found = {name: backend.id_to_token(index) for name, index in ids._asdict().items()}
+    names = {name: token for name, token in found.items() if token is not None}
+    if missing := sorted(found.keys() - names.keys()):
+        raise ValueError(
+            f"the tokenizer of the run has no token for {' and '.join(missing)}, and transformers "
+            "knows special tokens by name"
+        )
+    prefix = [backend.id_to_token(index) or "" for index in before]
+    framing = [names["bos"], "$A"] if kind == "causal" else [*prefix, "$A", names["eos"]]
+    end = [] if kind == "causal" else [names["eos"]]
+    special = {token for token in framing if token != "$A"}
+    backend.post_processor = processors.TemplateProcessing(
+        single=framing,
+        pair=[*framing, "$B:1", *(f"{token}:1" for token in end)],
+        special_tokens=[(token, backend.token_to_id(token)) for token in sorted(special)],
+    )
+    (folder / "tokenizer.json").write_text(backend.to_str(pretty=True), "utf-8")
+    # no `unk_token`: transformers would leave it out of decoded text, and we keep it
+    config: JsonObject = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "pad_token": names["pad"],
+        "bos_token": names["bos"],
+        "eos_token": names["eos"],
+        "split_special_tokens": True,
+        "clean_up_tokenization_spaces": False,
+        **({} if longest is None else {"model_max_length": longest}),
+    }
+    text = json.dumps(config, ensure_ascii=False, indent=2)
+    (folder / "tokenizer_config.json").write_text(f"{text}\n", "utf-8")
+
+
+def backend_and_prefix(tokenizer: Tokenizer) -> tuple[tokenizers.Tokenizer, list[int]]:
+    """Return a new backend of a tokenizer, and the ids that precede every source.
+
+    Raises:
+        ValueError: the tokenizer has more than one backend, or ids of its own beside it.
+    """
+    layout = json.loads(tokenizer.to_json())
+    if not isinstance(tokenizer, PretrainedTokenizer):
+        return backend_of(json.dumps(layout)), []
+    if layout["ids"] is not None or layout["target"] is not None:
+        raise ValueError(
+            "the tokenizer of the run splits sources and targets by different pieces, as Marian's "
+            "does, and tokenizer.json can hold only one; train with a recipe of "
+            "lslm_lightning.text.recipes"
+        )
+    return backend_of(json.dumps(layout["source"])), list(layout["before"][0])

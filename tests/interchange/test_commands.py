@@ -1,0 +1,48 @@
+"""`lslm export` and `lslm import`: arguments in, two lines out."""
+
+from pathlib import Path
+
+import pytest
+
+from lslm_lightning.commands import export, import_model
+from lslm_lightning.exit_status import SettingsError
+from lslm_lightning.interchange.exporting import TARGETS
+from lslm_lightning.interchange.importing import TASKS
+from lslm_lightning.interchange.layouts import LAYOUTS
+from lslm_lightning.interchange.targets import DTYPES
+from tests.interchange.test_export import PAIRS, make_run
+
+
+def choices(module: object, name: str) -> list[str]:
+    """Return the values that an option of a command may have."""
+    actions = module.arguments()._actions  # type: ignore[attr-defined]
+    return next(list(each.choices) for each in actions if each.dest == name)
+
+
+def test_a_run_leaves_and_enters(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = make_run(tmp_path / "run", PAIRS)
+    assert export.main(["export", str(run), "--output", str(tmp_path / "model")]) == 0
+    first, second = capsys.readouterr().out.splitlines()
+    assert "pegasus" in first
+    assert "greedy texts are equal" in second
+    arguments = [str(tmp_path / "model"), "--output", str(tmp_path / "back")]
+    assert import_model.main(["import", *arguments, "--task", "translation"]) == 0
+    assert "translation, pegasus" in capsys.readouterr().out
+    assert (tmp_path / "back" / "checkpoints" / "best.ckpt").is_file()
+
+
+def test_options_are_those_of_the_functions() -> None:
+    assert choices(export, "to") == list(TARGETS)
+    assert choices(export, "dtype") == list(DTYPES)
+    assert choices(import_model, "task") == list(TASKS)
+    listed = import_model.DESCRIPTION.partition("Layouts: ")[2].rstrip(".").replace("\n", " ")
+    assert listed.split(", ") == sorted(layout.model_type for layout in LAYOUTS)
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments"),
+    [(export, ["export", "run"]), (import_model, ["import", "model"])],
+)
+def test_an_output_is_required(command: object, arguments: list[str]) -> None:
+    with pytest.raises(SettingsError, match="--output"):
+        command.main(arguments)  # type: ignore[attr-defined]

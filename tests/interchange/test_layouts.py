@@ -1,0 +1,187 @@
+"""Weights in the layouts of `transformers`, in both directions, against `transformers` itself."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from lslm_lightning.interchange.layouts import (
+    LAYOUTS,
+    Layout,
+    NoLayoutError,
+    choose_layout,
+    layout_named,
+)
+from lslm_lightning.interchange.parts import ModelParts, read_parts
+from lslm_lightning.interchange.weights import to_ours, to_theirs
+from lslm_lightning.training.task import Task
+from tests.interchange.models import (
+    CASE_NAMES,
+    CASES,
+    CAUSAL,
+    EXAMPLES,
+    IDS,
+    build_task,
+    build_theirs,
+    layout_parts,
+    weights_of,
+)
+
+# float64, and models of two layers
+CLOSE = {"rtol": 0, "atol": 1e-9}
+each_case = pytest.mark.parametrize(("layout", "parts"), CASES, ids=CASE_NAMES)
+
+
+def logits_of(task: Task, ids: torch.Tensor) -> torch.Tensor:
+    """Return the logits (B, T, V) of a task for ids that are both source and target."""
+    if read_parts(task).kind == "causal":
+        return task.logits(ids)
+    memory = task.backbone.encode(task.embedding(ids), ids == IDS.pad)
+    y, _ = task.backbone.decode(task.embedding(ids), memory=memory, memory_pad=ids == IDS.pad)
+    return task.head(y, task.embedding.weight)
+
+
+def their_logits(model: torch.nn.Module, ids: torch.Tensor) -> torch.Tensor:
+    """Return the logits (B, T, V) of a model of `transformers` for ids."""
+    if not model.config.is_encoder_decoder:
+        return model(ids).logits
+    return model(ids, attention_mask=(ids != IDS.pad).long(), decoder_input_ids=ids).logits
+
+
+def some_ids(parts: ModelParts) -> torch.Tensor:
+    """Return ids (3, 9), the last row with padding at its end."""
+    ids = torch.randint(4, parts.vocab_size, (3, 9), generator=torch.Generator().manual_seed(1))
+    ids[2, 6:] = IDS.pad
+    return ids
+
+
+def zero_what_they_lack(layout: Layout, task: Task, parts: ModelParts) -> None:
+    """Set the biases to zero that a layout must find zero."""
+    own = task.state_dict()
+    for row in layout.rows(parts):
+        if not row.theirs:
+            own[row.ours[0]].zero_()
+
+
+@each_case
+def test_parts_are_what_they_build(layout: Layout, parts: ModelParts) -> None:
+    assert read_parts(build_task(parts)) == parts
+
+
+@each_case
+def test_config_gives_the_parts_back(layout: Layout, parts: ModelParts) -> None:
+    _, found = layout_parts(layout, parts)
+    # zeros of theirs for biases that we lack; a table of sinusoids has an end
+    kept = {"dropout", "feed_forward_bias", "attention_bias", "head_bias", "context"}
+    for field in dataclasses.fields(ModelParts):
+        if field.name not in kept:
+            assert getattr(found, field.name) == getattr(parts, field.name), field.name
+
+
+@each_case
+@torch.no_grad()
+def test_exported_weights_give_the_same_logits(layout: Layout, parts: ModelParts) -> None:
+    task = build_task(parts)
+    zero_what_they_lack(layout, task, parts)
+    model = build_theirs(layout.config(parts, IDS))
+    theirs = to_theirs(layout.rows(parts), task.state_dict())
+    missing, unknown = model.load_state_dict(theirs, strict=False)
+    assert not unknown
+    assert set(missing) <= {"lm_head.weight", *layout.aliases(parts)}
+    ids = some_ids(parts)
+    is_real = ids != IDS.pad
+    torch.testing.assert_close(
+        logits_of(task, ids)[is_real], their_logits(model, ids)[is_real], **CLOSE
+    )
+
+
+@each_case
+@torch.no_grad()
+def test_imported_weights_give_the_same_logits(layout: Layout, parts: ModelParts) -> None:
+    model = build_theirs(layout.config(parts, IDS))
+    weights = weights_of(model)
+    config, _ = layout_parts(layout, parts)
+    found = layout.parts(config, weights)
+    task = build_task(found)
+    rows = list(layout.rows(found))
+    task.load_state_dict(to_ours(rows, weights, layout.aliases(found), layout.ignored))
+    ids = some_ids(parts)
+    is_real = ids != IDS.pad
+    torch.testing.assert_close(
+        logits_of(task, ids)[is_real], their_logits(model, ids)[is_real], **CLOSE
+    )
+
+
+@each_case
+def test_out_and_in_again_are_the_same_bits(layout: Layout, parts: ModelParts) -> None:
+    task = build_task(parts)
+    zero_what_they_lack(layout, task, parts)
+    before = task.state_dict()
+    rows = list(layout.rows(parts))
+    after = to_ours(rows, to_theirs(rows, before), layout.aliases(parts), layout.ignored)
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+@each_case
+def test_a_layout_is_chosen_that_has_no_obstacles(layout: Layout, parts: ModelParts) -> None:
+    assert not layout.obstacles(parts)
+    assert not choose_layout(parts).obstacles(parts)
+
+
+def test_every_layout_has_examples() -> None:
+    assert {layout.model_type for layout in LAYOUTS} == EXAMPLES.keys()
+
+
+@pytest.mark.parametrize(
+    ("changes", "key", "option"),
+    [
+        ({"position": "ALiBi"}, "backbone.position=ALiBi", "--model.backbone.position"),
+        ({"head_bias": True}, "head.bias=true", "--model.head.bias false"),
+        ({"norm_first": False}, "backbone.norm_first=false", "--model.backbone.norm_first true"),
+        ({"feed_forward": "ChainedReLU"}, "backbone.feed_forward=ChainedReLU", "GELU"),
+    ],
+)
+def test_parts_in_the_way_are_named(changes: dict[str, object], key: str, option: str) -> None:
+    with pytest.raises(NoLayoutError) as error:
+        choose_layout(dataclasses.replace(CAUSAL, **changes))
+    assert key in str(error.value)
+    assert option in str(error.value)
+
+
+def test_an_unknown_layout_is_named() -> None:
+    with pytest.raises(ValueError, match=r"layout='gpt5' .* gpt2, gpt_neox"):
+        layout_named("gpt5")
+
+
+def test_weights_that_must_be_zero_are_refused_otherwise() -> None:
+    layout = layout_named("gpt_neox")
+    parts = dataclasses.replace(CAUSAL, feed_forward_bias=False)
+    rows = list(layout.rows(parts))
+    theirs = to_theirs(rows, build_task(parts).state_dict())
+    name = "gpt_neox.layers.0.mlp.dense_h_to_4h.bias"
+    theirs[name][3] = 1.0
+    with pytest.raises(ValueError, match=name):
+        to_ours(rows, theirs, {}, layout.ignored)
+    qwen = layout_named("qwen2")
+    [parts] = EXAMPLES["qwen2"]
+    with pytest.raises(ValueError, match=r"output\.bias must be zero"):
+        to_theirs(qwen.rows(parts), build_task(parts).state_dict())
+
+
+def test_missing_and_unknown_weights_are_named() -> None:
+    layout = layout_named("gpt2")
+    [parts, *_] = EXAMPLES["gpt2"]
+    rows = list(layout.rows(parts))
+    theirs = to_theirs(rows, build_task(parts).state_dict())
+    del theirs["transformer.h.1.ln_2.bias"]
+    with pytest.raises(ValueError, match=r"transformer\.h\.1\.ln_2\.bias is missing"):
+        to_ours(rows, theirs, {}, layout.ignored)
+    theirs["transformer.h.1.ln_2.bias"] = torch.zeros(16)
+    theirs["transformer.h.7.ln_1.bias"] = torch.zeros(16)
+    with pytest.raises(ValueError, match=r"transformer\.h\.7\.ln_1\.bias belongs to no part"):
+        to_ours(rows, theirs, {}, layout.ignored)
+    del theirs["transformer.h.7.ln_1.bias"]
+    theirs["lm_head.weight"] = theirs["transformer.wte.weight"] + 1
+    with pytest.raises(ValueError, match=r"lm_head\.weight and transformer\.wte\.weight"):
+        to_ours(rows, theirs, layout.aliases(parts), layout.ignored)
