@@ -112,17 +112,30 @@ def test_every_key_of_a_signature_is_explained() -> None:
 # Error messages
 
 
-def mistakes() -> list:
-    """Shell blocks of the page on error messages, and the message that follows each."""
-    found = MISTAKE.findall(source_of(MISTAKES))
-    return [pytest.param(*pair, id=pair[0].splitlines()[-1]) for pair in found]
+def mistakes(language: str) -> list:
+    """Shell blocks of the page on error messages, and the message that follows each; the Chinese
+    page has the English message first.
+    """
+    found = MISTAKE.findall(source_of(MISTAKES.replace("/en/", f"/{language}/")))
+    return [
+        pytest.param(language, script, message, id=f"{script.splitlines()[-1]} {language}")
+        for script, message in (
+            (script, text if language == "en" else text.splitlines()[-1]) for script, text in found
+        )
+    ]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("script", "message"), mistakes())
+@pytest.mark.parametrize(("language", "script", "message"), [*mistakes("en"), *mistakes("zh")])
 def test_messages_are_those_that_the_commands_print(
-    script: str, message: str, project: Path, capfd: pytest.CaptureFixture
+    language: str,
+    script: str,
+    message: str,
+    project: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture,
 ) -> None:
+    monkeypatch.setenv("LSLM_LANG", language)
     (project / "configs").symlink_to(ROOT / "configs")
     *preparation, _ = script.splitlines()
     subprocess.run(["bash", "-ec", "\n".join(preparation)], check=True)

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from docs.generate.commands import parser_of
 from lslm_lightning.__main__ import COMMANDS
+from lslm_lightning.completion import parser_of
 from lslm_lightning.experiments.variants import read_sweep
 from tests.support.documents import (
     DOCUMENTS,
@@ -135,8 +135,7 @@ WITH_SETTINGS = ("plan", "resume", "sweep", "verify-resume")  # any key of a con
 
 @pytest.mark.parametrize(("document", "words"), lines_of(*OTHERS))
 def test_other_lines_parse(document: str, words: tuple[str, ...]) -> None:
-    parser = parser_of(words[0])
-    assert not isinstance(parser, str)
+    parser = parser_of(COMMANDS[words[0]][0], words[0])
     if "--help" in words:
         return
     known, settings = parser.parse_known_args(list(words[1:]))

@@ -68,7 +68,7 @@ LAYERS: dict[str, set[str]] = {
     "experiments": {
         *("configuration", "planning", "runs", "text", "safety", "corpora", "data", "tracking"),
         *("training", "contracts", "metrics", "evaluation", "systems", "reports", "ngram"),
-        "decoding",
+        *("decoding", "audio"),
     },
     "systems": {"runs", "contracts", "text", "metrics", "decoding", "corpora", "ngram", "safety"},
     "reports": {"evaluation", "metrics", "contracts", "text", "safety"},

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.tutorials import TutorialError, follow
+from tests.tutorials import TutorialError, follow, not_printed
 
 PAGE = """# Title
 
@@ -36,6 +36,11 @@ lslm: a=… must be hello
 
 ```sh
 kill $!
+```
+
+What changes is kept in `mine.yaml`:
+
+```sh
 cat mine.yaml
 echo "$GREETING" >> said
 ```
@@ -61,10 +66,29 @@ def test_a_page_is_followed_and_continued(
 
 @pytest.mark.parametrize(
     ("old", "new", "line"),
-    [("false", "true", 21), ("must be $", "is $", 21), ("cat", "cat no-such", 30)],
+    [("false", "true", 21), ("must be $", "is $", 21), ("cat", "cat no-such", 36)],
 )
 def test_a_page_that_is_wrong_is_refused_with_the_line(
     old: str, new: str, line: int, tmp_path: Path
 ) -> None:
     with pytest.raises(TutorialError, match=f"line {line}: "):
         follow_page(PAGE.replace(old, new), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("shown", "missing"),
+    [
+        ("run demo-0123abcd\n…\nreport demo-0123abcd", []),
+        ("step 2/2  9:17 elapsed  0:01 left  loss 1.5  9 tokens/s", []),
+        ("step 2/2 … val 3", []),
+        ("step 1/2\nrun demo-89abcdef", ["run demo-…"]),
+        ("step 2/2  0:38 elapsed  0:00 left  loss 1.6", ["step 2/2  … elapsed  … left  loss 1.6"]),
+    ],
+)
+def test_lines_that_were_not_printed_are_found(shown: str, missing: list[str]) -> None:
+    printed = """run demo-89abcdef
+step 1/2  0:10 elapsed
+step 2/2  0:38 elapsed  0:00 left  loss 1.5  2,919 tokens/s  val 3
+report demo-89abcdef
+"""
+    assert not_printed(printed, shown) == missing

@@ -8,6 +8,10 @@ A comment in the line above a block marks what is special:
     <!-- fails -->            the last command of the block must fail, and print the `text` block
                               that follows; `…` there stands for anything
 
+Lines of other `text` blocks that were not printed are listed: digits may differ from machine to
+machine, so they do not end it. `…` and `...` stand for anything, and any time, speed or id will do.
+With `LSLM_LANG=zh` the commands speak Chinese, and what they print is not compared.
+
 Exit status: 0 all blocks did what the page says, 1 one did not.
 """
 
@@ -29,9 +33,14 @@ from threading import Timer
 from tests.support.documents import PAGES, SITE
 
 FENCE = re.compile(r"^```(sh|python|yaml)\n(.*?)^```$(?:\n+```text\n(.*?)^```$)?", re.M | re.S)
-SAVED = re.compile(r"`(\w+\.(?:yaml|py))`[^\n]*\n+$")  # as in tests.support.documents
+SAVED = re.compile(r"`((?:\w+/)*\w+\.(?:yaml|py))`[^\n]*\n+$")  # as in tests.support.documents
 MARK = re.compile(r"^<!-- (fails|needs: (.+)) -->\n$", re.M)
+ELLIPSIS = re.compile(r"…|\.\.\.")
+CHANGING = re.compile(
+    r"[\d.:]+(?= ?(?:elapsed|left|ms|s\b|h\b|min\b))|[\d,]+(?= tokens/s)|(?<=-)[0-9a-f]{8}\b"
+)
 LIMIT_MINUTES = 30  # of one block
+INTERFACE = os.environ.get("LSLM_LANG", "en")  # language of the outputs; pages show English ones
 OF_THE_READER = ("HOME", "LANG", "LC_ALL", "OMP_NUM_THREADS", "TERM", "TZ", "USER")
 
 
@@ -45,6 +54,7 @@ class Block:
         file: name under which it is saved; such a block is not run.
         needs: what this machine may lack; a block with it is skipped.
         message: text that it must print, failing; None where it must succeed.
+        shown: text that the page shows below it; empty where it shows none.
     """
 
     line: int
@@ -53,6 +63,7 @@ class Block:
     file: str | None = None
     needs: str | None = None
     message: str | None = None
+    shown: str = ""
 
 
 class TutorialError(RuntimeError):
@@ -66,7 +77,8 @@ def blocks_of(text: str) -> list[Block]:
         kind, code, shown = match.groups()
         before = text[: match.start()]
         mark = MARK.search(before[before.rfind("\n", 0, -1) + 1 :])
-        saved = SAVED.search(before[: -len(mark[0])] if mark else before)
+        above = before[: -len(mark[0])] if mark else before
+        saved = SAVED.search(above) if kind != "sh" else None
         if saved is None and kind == "yaml":
             continue  # part of a file, to be read only
         fails = mark is not None and mark[1] == "fails"
@@ -78,6 +90,7 @@ def blocks_of(text: str) -> list[Block]:
                 file=saved and saved[1],
                 needs=mark and mark[2],
                 message=(shown or "") if fails else None,
+                shown=shown or "",
             )
         )
     return found
@@ -87,7 +100,7 @@ def environment(cache: Path) -> dict[str, str]:
     """Return the variables that a reader has: those of a plain shell with `lslm` on its path."""
     known = {name: os.environ[name] for name in OF_THE_READER if name in os.environ}
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    set_here = {"LSLM_CACHE": str(cache), "LSLM_LANG": "en", "PYTHONUNBUFFERED": "1"}
+    set_here = {"LSLM_CACHE": str(cache), "LSLM_LANG": INTERFACE, "PYTHONUNBUFFERED": "1"}
     return known | {"PATH": path} | set_here
 
 
@@ -166,6 +179,18 @@ def contains(printed: str, message: str) -> bool:
     return re.search(".*?".join(parts), " ".join(printed.split())) is not None
 
 
+def not_printed(printed: str, shown: str) -> list[str]:
+    """Return the lines of `shown` that `printed` lacks, or has only before the lines above them."""
+    missing = []
+    text, position = CHANGING.sub("…", printed), 0
+    for line in CHANGING.sub("…", shown).splitlines():
+        parts = [re.escape(part.strip()) for part in ELLIPSIS.split(line)]
+        match = re.compile("[^\n]*".join(parts)).search(text, position)
+        position = match.end() if match else position
+        missing += [] if match else [line]
+    return missing
+
+
 def do(block: Block, shell: Shell, folder: Path) -> None:
     """Save or run a block.
 
@@ -173,15 +198,21 @@ def do(block: Block, shell: Shell, folder: Path) -> None:
         TutorialError: it ended otherwise than the page says.
     """
     if block.file:
-        (folder / block.file).write_text(block.code, "utf-8")
+        path = folder / block.file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(block.code, "utf-8")
         return
     status, printed = shell.run(block)
     if block.message is None and status:
         raise TutorialError(f"line {block.line}: the block failed with status {status}")
     if block.message is not None and not status:
         raise TutorialError(f"line {block.line}: the block should fail, but did not")
-    if block.message is not None and not contains(printed, block.message):
+    english = INTERFACE == "en"
+    if block.message is not None and english and not contains(printed, block.message):
         raise TutorialError(f"line {block.line}: the block failed, but not with the message shown")
+    if block.message is None and english:
+        for line in not_printed(printed, block.shown):
+            print(f"--- shown, but not printed: {line}", flush=True)
 
 
 def follow(page: Path, folder: Path, state: Path) -> None:

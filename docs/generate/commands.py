@@ -1,30 +1,20 @@
 """Commands and their options, from the parsers."""
 
 import argparse
-import contextlib
-import io
 import re
 from collections.abc import Iterator, Sequence
-from functools import cache
-from importlib import import_module
 
 from docs.generate.language import localized
 from docs.generate.markdown import block, code, plain, table
 from lslm_lightning.__main__ import COMMANDS
+from lslm_lightning.completion import WITHOUT_PARSER, parser_of
+from lslm_lightning.configuration.help import help_of
 from lslm_lightning.localization import COMMANDS as HELP
-from lslm_lightning.localization import ENGLISH, interface_language, translated
+from lslm_lightning.localization import translated
 from lslm_lightning.localization.filled_text import filled_text
 
 DEFAULT = re.compile(r" ?[(（](?:default|默认)[:：]? ?(?:%\(default\)s|[^)）]*)[)）]$")
 WIDTH = 100  # of examples and lists in two columns
-TAKES = (argparse.ArgumentParser.parse_args, argparse.ArgumentParser.parse_known_args)
-
-
-class _FoundError(Exception):
-    """Carries the parser of a command to the caller, in place of parsing."""
-
-    def __init__(self, parser: argparse.ArgumentParser) -> None:
-        self.parser = parser
 
 
 def command(name: str) -> str:
@@ -35,36 +25,10 @@ def command(name: str) -> str:
     """
     if name not in COMMANDS:
         raise ValueError(f"lslm has no command {name}: a page names it; was it renamed?")
-    found = parser_of(name, interface_language())
-    if isinstance(found, str):
-        return block(found, "none")
-    return "\n\n".join(sections(found, 3))
-
-
-@cache
-def parser_of(name: str, language: str = ENGLISH) -> argparse.ArgumentParser | str:
-    """Return the parser of a command; the text of its help if it has none.
-
-    Args:
-        language: that texts are made in now, part of the cache key.
-    """
-
-    def found(parser: argparse.ArgumentParser, *_: object, **__: object) -> None:
-        raise _FoundError(parser)
-
-    printed = io.StringIO()
-    module = import_module(f"lslm_lightning.commands.{COMMANDS[name][0]}")
-    try:
-        for method in TAKES:
-            setattr(argparse.ArgumentParser, method.__name__, found)
-        with contextlib.redirect_stdout(printed), contextlib.suppress(SystemExit):
-            module.main([name, "--help"])
-    except _FoundError as error:
-        return error.parser
-    finally:
-        for method in TAKES:
-            setattr(argparse.ArgumentParser, method.__name__, method)
-    return printed.getvalue()
+    module, _ = COMMANDS[name]
+    if module == WITHOUT_PARSER:
+        return block(help_of(name), "none")
+    return "\n\n".join(sections(parser_of(module, name), 3))
 
 
 def sections(parser: argparse.ArgumentParser, level: int) -> Iterator[str]:

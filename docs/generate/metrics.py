@@ -42,7 +42,8 @@ KEYS = {  # of signatures: what each key says
     "rules": "benchmark whose normalization is followed",
     "sentences": "how a text is divided into sentences",
     "smooth": "how counts of zero are smoothed",
-    "source": "number of tokens of a source that are read",
+    "source": "number of tokens of a source that are read: `400`, its first; `384-by-128`, all, in "
+    "windows of 384 that start 128 apart",
     "space": "whether spaces are characters",
     "spelling": "how unknown tokens are spelled out",
     "stem": "how words are reduced to stems",

@@ -15,6 +15,8 @@ class SpecAugment(nn.Module):
     Args:
         n_frequency_mask: number of frequency bands masked per recording.
         frequency_width: maximum width of a band in features; widths are uniform from 0 to this.
+            The default is the paper's, for 80 features; set a third of the number of features or
+            less. Wider masks keep a small model from learning.
         n_time_mask: number of time intervals masked per recording.
         time_width: maximum length of an interval in frames; lengths are uniform from 0.
         time_share: maximum fraction of a recording that one interval covers.

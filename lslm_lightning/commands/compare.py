@@ -6,7 +6,7 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from lslm_lightning.commands.arguments import Parser
+from lslm_lightning.commands.arguments import TRUST_HELP, Parser
 from lslm_lightning.exit_status import WRONG_ARGUMENTS
 from lslm_lightning.metrics.resampling import TEST_RESAMPLES
 
@@ -31,8 +31,7 @@ def arguments() -> Parser:
     of = parser.add_argument_group("Input")
     whole = "instead of runs: all runs of an MLflow experiment, which is named after the task"
     of.add_argument("--experiment", metavar="TASK", help=whole)
-    trust = "let configs name classes outside of this project"
-    of.add_argument("--trust", action="store_true", help=trust)
+    of.add_argument("--trust", action="store_true", help=TRUST_HELP)
     of = parser.add_argument_group("Scores")
     lead = "metric to sort by (with --experiment), or to lead with, such as test/bleu"
     of.add_argument("--metric", help=f"{lead} (default: that of the task)")

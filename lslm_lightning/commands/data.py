@@ -31,7 +31,7 @@ ABOUT = {  # of each command, what it does and examples
         "verify the files; show columns, first rows, lengths of each split, and a config",
         (
             "  lslm data check multi30k\n  lslm data check data/mine.csv --columns '{document: "
-            "article, summary: highlights}'"
+            "article, summary: highlights}'\n  lslm data check numbers --data spoken.SpokenData"
         ),
     ),
 }
@@ -60,6 +60,8 @@ def main(argv: list[str]) -> int:
         metavar="MAPPING",
         help="fields and their columns, as in '{en: english, de: german}'",
     )
+    of_task = "data class of a task of your own, such as spoken.SpokenData: which fields it reads"
+    check.add_argument("--data", metavar="CLASS", help=of_task)
     prepare.add_arguments(
         commands.add_parser(
             "prepare",
@@ -78,4 +80,4 @@ def main(argv: list[str]) -> int:
         return list_corpora(console)
     if arguments.command == "fetch":
         return fetch_files(console, arguments.name)
-    return check_corpus(console, arguments.name, arguments.columns)
+    return check_corpus(console, arguments.name, arguments.columns, arguments.data)

@@ -35,9 +35,12 @@ The config says:
               checkpoint.Checkpoint       run: a run directory, a checkpoint in one, an MLflow run
                                           id, or a pattern for the newest of several; search
                                           replaces the run's own; fusion: a run of a language model
-                                          for shallow fusion
+                                          for shallow fusion; trust: true for a
+                                          run that names classes outside of this
+                                          project and torch, such as your own
               hugging_face.HuggingFaceSystem    path: a folder or a hub id
-              endpoint.Endpoint           model, base_url, prices, budget: a hosted model
+              endpoint.Endpoint           model, base_url, key_variable (of the environment, with
+                                          the key), prices, budget: a hosted model
               outputs.Outputs             path: what another tool wrote
               interpolation.Interpolation  runs: language models with one tokenizer, mixed; weights
                                            by EM on the validation split
@@ -51,7 +54,9 @@ texts and languages; this is printed.
 
 Any key can be set here: --split val, --data.target_language de. An evaluation that was interrupted
 continues when the same command is given again. Predictions on disk are never made again, also when
-systems are added, unless --fresh is given. If a system fails (its server is down, its budget is
+systems are added, unless --fresh is given. Replies of a hosted model are recorded in LSLM_CACHE for
+all evaluations, and --fresh takes them from there: to ask the server anew, give --fresh and set
+LSLM_CACHE to an empty folder. If a system fails (its server is down, its budget is
 spent, it raises an error), the others are still scored and reported, and the exit status is 1."""
 
 
@@ -66,7 +71,10 @@ def arguments() -> Parser:
     parser.add_argument("--root", default="runs", metavar="FOLDER", help="folder of all runs")
     shared = "processes that share the examples, a GPU each if there are GPUs"
     parser.add_argument("--devices", type=int, default=1, metavar="N", help=shared)
-    fresh = "make all predictions again; earlier ones are kept as *.old"
+    fresh = (
+        "make all predictions again; earlier ones are kept as *.old, and replies that are "
+        "recorded are used (see below)"
+    )
     parser.add_argument("--fresh", action="store_true", help=fresh)
     parser.add_argument(
         "--share", help=argparse.SUPPRESS

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import fields
 from typing import TYPE_CHECKING
 
-from lslm_lightning.commands.arguments import Parser
+from lslm_lightning.commands.arguments import TRUST_HELP, Parser
 from lslm_lightning.exit_status import DONE, WRONG_ARGUMENTS
 from lslm_lightning.safety.magnitudes import check_magnitudes
 
@@ -82,8 +82,7 @@ def arguments() -> Parser:
     together = "texts answered together"
     of.add_argument("--batch-size", type=int, default=32, metavar="N", help=together)
     of.add_argument("--device", default="auto", help="cpu, cuda or auto")
-    trust = "let the run's config name classes outside of this project"
-    of.add_argument("--trust", action="store_true", help=trust)
+    of.add_argument("--trust", action="store_true", help=TRUST_HELP)
     return parser
 
 

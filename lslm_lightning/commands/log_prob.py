@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import BinaryIO
 
-from lslm_lightning.commands.arguments import Parser
+from lslm_lightning.commands.arguments import TRUST_HELP, Parser
 from lslm_lightning.exit_status import WRONG_ARGUMENTS
 
 DTYPES = ("auto", "float32", "float64", "bfloat16", "float16")
@@ -53,8 +53,7 @@ def arguments() -> Parser:
     of.add_argument("--device", default="auto", help="cpu, cuda or auto")
     dtype = "type of the weights while they score (default auto: as they are)"
     of.add_argument("--dtype", default="auto", choices=DTYPES, help=dtype)
-    trust = "let the run's config name classes outside of this project"
-    of.add_argument("--trust", action="store_true", help=trust)
+    of.add_argument("--trust", action="store_true", help=TRUST_HELP)
     return parser
 
 

@@ -28,8 +28,10 @@ DESCRIPTION = """Estimate memory, throughput, time and cost of a config without 
   lslm plan --config mine.yaml --vocab-size 32000 --model.backbone.n_decoder_layer 48
 
 Any key of the config can be set here. The table has a row for each way to use the devices: one of
-them alone, and the strategies of configs/trainer. Its last columns are the time for all tokens, and
-its cost. Memory is that of tensors, computed from shapes alone; a GPU needs about 1 GB more for
+them alone, and the strategies of configs/trainer. Its last columns are the time for all tokens of
+the training, and its cost. Tokens are those of sources and targets together (in speech, frames and
+target tokens), as in the progress line of a training, so the tokens/s of both can be compared.
+Memory is that of tensors, computed from shapes alone; a GPU needs about 1 GB more for
 itself. Times follow from the work of each kernel and from peak rates in data sheets, scaled by the
 usual efficiency: take them as orders of magnitude. The CPU of this machine is measured."""
 
@@ -44,7 +46,7 @@ def arguments() -> Parser:
     of.add_argument("--config", action="append", required=True, metavar="FILE", help=config)
     vocabulary = "plan without a tokenizer, and a language model without its corpus"
     of.add_argument("--vocab-size", type=int, metavar="N", help=vocabulary)
-    tokens = "tokens to train on, as in 20e9 (default: what the config says)"
+    tokens = "source and target tokens to train on, as in 20e9 (default: by the config)"
     of.add_argument("--tokens", type=float, metavar="N", help=tokens)
     of = parser.add_argument_group("Hardware")
     device = "cpu (this machine), a100, h100 and others, separated by commas"
@@ -107,9 +109,9 @@ def show(
     output.print(
         f"{usual.n_parameter:,} parameters: {len(blocks)} blocks with {sum(blocks):,} together, "
         f"and {rest:,}\n"
-        f"{usual.n_token:,} tokens in a micro-batch, {plan.accumulate} of these in a step on "
-        "each device;"
-        f" {usual.flops / usual.n_token / 1e9:,.3g} GFLOP a token, forward and backward; "
+        f"{usual.n_token:,} tokens in a micro-batch ({plan.usual_batch.n_source_token:,} source + "
+        f"{plan.usual_batch.n_token:,} target), {plan.accumulate} of these in a step on each "
+        f"device; {usual.flops / usual.n_token / 1e9:,.3g} GFLOP a token, forward and backward; "
         f"{precisions(plan, devices)}",
         soft_wrap=True,
     )
@@ -118,8 +120,12 @@ def show(
         output.print(f"{usual.n_trained:,} of these parameters are trained ({share:.3%})")
     n_token = own.tokens or plan.n_token
     columns = ["GB a device", "weights", "grads", "optim.", "activ.", "in all", "tokens/s"]
-    columns += [short(n_token)] if n_token else []
-    columns += ["cost"] if n_token and own.price else []
+    if n_token:
+        output.print(
+            f"{n_token:,.0f} tokens in the whole training: time and cost are for all of these",
+            soft_wrap=True,
+        )
+        columns += ["time", "cost"] if own.price else ["time"]
     table = Table(*columns, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
     for column in table.columns:
         column.justify = "left" if column is table.columns[0] else "right"
@@ -172,11 +178,3 @@ def duration(seconds: float) -> str:
         if seconds >= 2 * size:
             return f"{seconds / size:,.1f} {unit}"
     return f"{seconds:.0f} s"
-
-
-def short(n: float) -> str:
-    """Return a number as short text, such as "1.2M" for 1,200,000."""
-    for letter, size in (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
-        if n >= size:
-            return f"{n / size:.3g}{letter}"
-    return f"{n:.0f}"

@@ -32,13 +32,13 @@ def arguments() -> Parser:
 def main(argv: list[str]) -> int:
     """Upload missing records of each run in turn, and return the exit status."""
     own = arguments().parse_args(argv[1:])
-    from lslm_lightning.runs import find_run
+    from lslm_lightning.runs import find_run, is_pattern
 
     failed = 0
     references = [
         each
         for given in own.runs
-        for each in (sorted(glob(given)) if "*" in given else []) or [given]
+        for each in (sorted(glob(given)) if is_pattern(given) else []) or [given]
     ]
     for reference in references:
         if is_comparison(Path(reference)):

@@ -6,6 +6,7 @@ The proposals are shown to the user; they are never applied.
 import difflib
 import re
 from collections.abc import Mapping, Sequence
+from typing import TypeGuard
 
 from lslm_lightning.corpora.archives import bare_name
 from lslm_lightning.corpora.chat import content_key, is_chat
@@ -70,8 +71,8 @@ def propose_columns(first: Values, fields: Sequence[str], by_order: bool = True)
 
     Args:
         first: the first record of the file.
-        by_order: whether fields without a column of a usual name get the remaining text columns, in
-            order.
+        by_order: whether fields without a column of a usual name get the remaining text columns:
+            those of a text or a document the longest first, others in the order of the file.
     """
     columns: JsonObject = {}
     chosen: set[str] = set()
@@ -108,6 +109,8 @@ def propose_columns(first: Values, fields: Sequence[str], by_order: bool = True)
             columns[field] = found
             chosen.add(found)
     left = [path for path in texts if path not in chosen]
+    if fields[:1] in (("text",), ("document",)):
+        left.sort(key=lambda path: len(texts[path]), reverse=True)
     for field in fields:
         if by_order and field not in columns and left:
             columns[field] = left.pop(0)
@@ -146,16 +149,17 @@ def unknown_columns_message(name: str, first: Values) -> str:
     to try.
     """
     texts = _text_columns(first)
-    examples = [columns_as_yaml({"text": texts[0]})] if texts else []
+    examples = [columns_as_yaml(propose_columns(first, ("text",)))] if texts else []
     if has_own_id(first) and (language := next((key for key in texts if is_short_code(key)), None)):
         examples.append(
             columns_as_yaml({language: language, "id": "id"}) + " where id is Indonesian"
         )
     if len(texts) > 1:
         pair = propose_columns(first, ("document", "summary"))
-        examples += [columns_as_yaml(pair), columns_as_yaml({"en": texts[0], "zh": texts[1]})]
+        examples += [columns_as_yaml(pair), columns_as_yaml(dict(zip(("en", "zh"), texts)))]
     way_out = (
-        f"say what they are, for example {' or '.join(examples)}"
+        f"say what they are, for example {' or '.join(examples)}; for a task of your own, "
+        "lslm data check takes --data CLASS"
         if examples
         else "no column holds text"
     )
@@ -211,16 +215,16 @@ def _turn_path(turns: Sequence[Settings], column: str, position: int, n_field: i
     return f"{column}.{start}.{key}"
 
 
-def _text_columns(first: Values) -> list[str]:
-    """Return the columns, and dotted paths of inner columns, that hold a text or a list of
-    texts.
+def _text_columns(first: Values) -> dict[str, str]:
+    """Return the text in each column, and dotted path of an inner column, that holds a text or a
+    list of texts.
     """
-    found = []
+    found: dict[str, str] = {}
     for key, value in first.items():
         if key == "id" and not has_own_id(first):
             continue
         if paths := _texts_of_languages(key, value):
-            found += paths
+            found |= paths
             continue
         inner = (
             value[0]
@@ -228,20 +232,19 @@ def _text_columns(first: Values) -> list[str]:
             else value
         )
         if isinstance(inner, Mapping):
-            found += (
-                [f"{key}.{name}" for name, part in inner.items() if _is_text(part)]
-                if not is_chat(value)
-                else []
-            )
+            if not is_chat(value):
+                found |= {
+                    f"{key}.{name}": "".join(part) for name, part in inner.items() if _is_text(part)
+                }
         elif _is_text(value) and key != "id":
-            found.append(key)
+            found[key] = "".join(value)
     return found
 
 
-def _texts_of_languages(key: str, value: Json) -> list[str]:
-    """Return the dotted paths of the texts in a list of objects that each state their language.
+def _texts_of_languages(key: str, value: Json) -> dict[str, str]:
+    """Return the texts, by their dotted paths, in a list of objects that each state their language.
 
-    Such a list is [{lang: en, text: ...}, {lang: de, text: ...}]; the result is [] for any other
+    Such a list is [{lang: en, text: ...}, {lang: de, text: ...}]; the result is {} for any other
     value.
     """
     if (
@@ -249,19 +252,23 @@ def _texts_of_languages(key: str, value: Json) -> list[str]:
         or len(value) < 2
         or not all(isinstance(part, Mapping) for part in value)
     ):
-        return []
+        return {}
     codes = [
         name
         for name in value[0]
         if all(isinstance(part.get(name), str) and is_language(part[name]) for part in value)
     ]
     if len(codes) != 1:
-        return []
+        return {}
     texts = [name for name, text in value[0].items() if name not in codes and _is_text(text)]
-    return [f"{key}.{position}.{name}" for position in range(len(value)) for name in texts]
+    return {
+        f"{key}.{position}.{name}": "".join(part.get(name) or "")
+        for position, part in enumerate(value)
+        for name in texts
+    }
 
 
-def _is_text(value: Json) -> bool:
+def _is_text(value: Json) -> TypeGuard[str | list[str]]:
     return isinstance(value, str) or (
         isinstance(value, list) and bool(value) and all(isinstance(part, str) for part in value)
     )

@@ -80,9 +80,7 @@ class Corpus:
 
     def _require(self, split: str) -> None:
         if split not in self.splits:
+            note = f" {self.note}" if self.note else ""
             raise ValueError(
-                (
-                    f"corpus {self.name} has no split {split!r}; it has {', '.join(self.splits)}. "
-                    f"{self.note}"
-                ).strip()
+                f"corpus {self.name} has no split {split!r}; it has {', '.join(self.splits)}.{note}"
             )

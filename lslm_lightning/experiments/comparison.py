@@ -11,7 +11,10 @@ from lslm_lightning.evaluation.diagnostics import Finding
 from lslm_lightning.evaluation.results import Results, compute_results
 from lslm_lightning.evaluation.scoring import Scores
 from lslm_lightning.experiments.comparison_sections import (
+    compare_recipes,
     not_comparable,
+    recipes_lead,
+    recipes_of,
     seeds_section,
     with_sets,
 )
@@ -180,14 +183,18 @@ class RunComparison:
         if len(shared.examples) == len(shared.data.examples("test")):
             of_task = self.task.report_class.comparison(shared.data, "test", predictions)
         apart = [run for run in self.runs if run.name in self.apart]
+        headline = {metric.name: metric for metric in metrics}[results.headline]
+        recipes = recipes_of(ranked, results)
+        tests = compare_recipes(recipes, headline, self.n_resample)
+        are_recipes = tests and sum(map(len, recipes.values())) == len(ranked)
         beside_scores = [
             not_comparable(apart, self.apart),
-            seeds_section(ranked, results, metrics, self.n_resample),
+            seeds_section(recipes, headline, tests),
         ]
         report = compose_report(
             self.title,
             self.task_name,
-            lead(results, metrics),
+            recipes_lead(recipes, headline, tests) if are_recipes else lead(results, metrics),
             results,
             details,
             shared.examples,

@@ -3,14 +3,15 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
+from math import nan
 from statistics import fmean, stdev
 
 from lslm_lightning.contracts import Metric, metric_label
-from lslm_lightning.evaluation.comparison import SIGNIFICANT
+from lslm_lightning.evaluation.comparison import SIGNIFICANT, Pair
 from lslm_lightning.evaluation.evaluation_set import shown
 from lslm_lightning.evaluation.results import Results
 from lslm_lightning.evaluation.scoring import Scores
-from lslm_lightning.evaluation.seeds import compare_seeds
+from lslm_lightning.evaluation.seeds import SeedComparison, compare_seeds
 from lslm_lightning.experiments.evaluation_sets import FoundSet
 from lslm_lightning.experiments.finished_runs import Finished
 from lslm_lightning.experiments.leaderboard import letters
@@ -25,7 +26,13 @@ from lslm_lightning.reports.blocks import (
     Text,
     interval_of,
 )
+from lslm_lightning.reports.conclusion import Conclusion
+from lslm_lightning.reports.evaluation import leading
 from lslm_lightning.reports.scores import ScoreTable
+
+RecipeTests = Mapping[tuple[str, str], SeedComparison]  # by the names of both recipes
+
+OVER_SEEDS = "These scores are means over seeds, and the test accounts for the seeds as well."
 
 
 def with_sets(table: Table, runs: Sequence[Finished], tested: Mapping[str, FoundSet]) -> Table:
@@ -79,68 +86,101 @@ def not_comparable(runs: Sequence[Finished], reasons: Mapping[str, str]) -> Sect
     )
 
 
-def seeds_section(
-    runs: Sequence[Finished], results: Results, metrics: Sequence[Metric], n_resample: int
-) -> Section | None:
-    """Build the report section "Over seeds" for groups of runs that differ only in their seed.
-
-    The section has the mean and the standard deviation of each group, and Welch's t tests between
-    groups.
+def recipes_of(runs: Sequence[Finished], results: Results) -> dict[str, list[Scores]]:
+    """Return the scores of all seeds of each recipe that was trained with several.
 
     Args:
-        runs: finished runs.
+        runs: finished runs; those of a recipe differ only in their seed.
         results: results of the comparison.
-        metrics: metrics that the runs were scored with.
-        n_resample: number of resamples for the deviation that comes from the test examples.
-
-    Returns:
-        None if no group has more than one run.
     """
-    groups: dict[str, list[str]] = {}
+    groups: dict[str, list[Scores]] = {}
     for run in runs:
-        groups.setdefault(run.group, []).append(run.name)
-    several = {group: names for group, names in groups.items() if len(names) > 1}
-    if not several:
-        return None
-    metric = {m.name: m for m in metrics}[results.headline]
-    scores = {
-        group: [own for name in names if (own := results.scores[name]) is not None]
-        for group, names in several.items()
+        if (own := results.scores[run.name]) is not None:
+            groups.setdefault(run.group, []).append(own)
+    return {group: scores for group, scores in groups.items() if len(scores) > 1}
+
+
+def compare_recipes(
+    recipes: Mapping[str, Sequence[Scores]], metric: Metric, n_resample: int
+) -> RecipeTests:
+    """Return Welch's t test of each two recipes.
+
+    Args:
+        recipes: scores of the seeds of each recipe, from `recipes_of`.
+        metric: metric that is tested.
+        n_resample: number of resamples for the deviation that comes from the test examples.
+    """
+    rows = {name: [own.rows[metric.name] for own in seeds] for name, seeds in recipes.items()}
+    return {
+        (first, second): compare_seeds(metric, rows[first], rows[second], n_resample)
+        for first, second in combinations(rows, 2)
     }
-    values = {group: [own[metric.name].value for own in found] for group, found in scores.items()}
-    rows: list[list[Cell]] = [[group, len(v), fmean(v), stdev(v)] for group, v in values.items()]
+
+
+def recipes_lead(
+    recipes: Mapping[str, Sequence[Scores]], metric: Metric, tests: RecipeTests
+) -> Conclusion:
+    """Return a sentence on the recipe with the best mean score, and whether its lead over the
+    second is significant.
+
+    Args:
+        recipes: scores of the seeds of each recipe, from `recipes_of`.
+        metric: metric to rank by.
+        tests: tests of the recipes by this metric, from `compare_recipes`.
+    """
+    means: dict[str, Scores | None] = {}
+    for name, seeds in recipes.items():
+        values = [own[metric.name].value for own in seeds]
+        score = replace(seeds[0][metric.name], value=fmean(values), low=None, high=None)
+        means[name] = Scores([score], [], {})
+    pairs = [
+        Pair(*names, metric.name, test.difference, test.low, test.high, test.p, test.p, test.p, nan)
+        for names, test in tests.items()
+    ]
+    found = leading(Results(metric.name, {}, means, pairs, [], [], []), [metric])
+    return replace(found, details=(*found.details, OVER_SEEDS))
+
+
+def seeds_section(
+    recipes: Mapping[str, Sequence[Scores]], metric: Metric, tests: RecipeTests
+) -> Section | None:
+    """Build the report section "Over seeds" with the mean and the standard deviation of each
+    recipe, and the tests between recipes; None without recipes.
+
+    Args:
+        recipes: scores of the seeds of each recipe, from `recipes_of`.
+        metric: metric that is shown.
+        tests: tests of the recipes by this metric, from `compare_recipes`.
+    """
+    if not recipes:
+        return None
+    values = {name: [own[metric.name].value for own in seeds] for name, seeds in recipes.items()}
+    rows: list[list[Cell]] = [[name, len(v), fmean(v), stdev(v)] for name, v in values.items()]
     blocks: list[object] = [
         Table(["recipe", "seeds", Heading(f"mean {metric_label(metric.name)}"), "deviation"], rows)
     ]
-    if len(several) > 1:
-        blocks.append(recipe_table(metric, scores, n_resample))
+    if tests:
+        blocks.append(recipe_table(metric, tests))
     return Section("Over seeds", blocks)
 
 
-def recipe_table(metric: Metric, scores: Mapping[str, Sequence[Scores]], n_resample: int) -> Table:
-    """Build a table of Welch's t tests between groups of runs.
+def recipe_table(metric: Metric, tests: RecipeTests) -> Table:
+    """Build a table of tests between recipes.
 
     Args:
-        metric: metric that is tested.
-        scores: for each group, the scores of its seeds.
-        n_resample: number of resamples for the deviation that comes from the test examples.
+        metric: metric that was tested.
+        tests: tests of the recipes, from `compare_recipes`.
     """
-    rows: list[list[Cell]] = []
-    for first, second in combinations(scores, 2):
-        one, two = ([own.rows[metric.name] for own in scores[group]] for group in (first, second))
-        found = compare_seeds(metric, one, two, n_resample)
-        difference = Measure(
-            found.difference, interval_of(found.low, found.high), best=found.p < SIGNIFICANT
-        )
-        rows.append(
-            [
-                f"{first} − {second}",
-                difference,
-                found.p,
-                found.test_deviation,
-                found.training_deviation,
-            ]
-        )
+    rows: list[list[Cell]] = [
+        [
+            f"{first} − {second}",
+            Measure(test.difference, interval_of(test.low, test.high), best=test.p < SIGNIFICANT),
+            test.p,
+            test.test_deviation,
+            test.training_deviation,
+        ]
+        for (first, second), test in tests.items()
+    ]
     columns = [
         "recipes",
         f"difference in {metric_label(metric.name)}",

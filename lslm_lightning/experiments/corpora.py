@@ -6,7 +6,6 @@ from argparse import ArgumentTypeError
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from statistics import fmean
 
 import yaml
 from rich import box
@@ -26,17 +25,21 @@ from lslm_lightning.corpora.rows import Row, references_of
 from lslm_lightning.evaluation.pair_alignment import describe_pairs
 from lslm_lightning.experiments.corpus_tables import (
     N_RECORD,
+    add_lengths,
     columns_table,
     config_of,
+    measure_recordings,
     proposals,
     rows_table,
 )
 from lslm_lightning.localization import MESSAGES, Verbatim, padded, translated
 from lslm_lightning.reports.words import labelled, words
-from lslm_lightning.text.languages import units_of
-from lslm_lightning.text.scripts import letters_by_script, units_of_script
+from lslm_lightning.runs.own_code import add_working_directory
+from lslm_lightning.runs.trust import resolve
 from lslm_lightning.text.yaml_files import CatalogueLoader, MeaningError, parse_yaml
 from lslm_lightning.types import JsonObject, Settings
+
+REQUIRED = ("train", "val", "test")  # splits
 
 
 def columns_given(text: str) -> JsonObject:
@@ -161,20 +164,29 @@ def checksum_state(file: DataFile) -> str:
     return "checksum agrees" if file.checksums else "no checksum known"
 
 
-def check_corpus(console: Console, name: str, columns: Settings | None) -> int:
+def check_corpus(
+    console: Console, name: str, columns: Settings | None, data: str | None = None
+) -> int:
     """Verify the files of a corpus, read all splits, and print statistics and an example config.
 
     Args:
         name: name or path of the corpus.
         columns: column of each field; None for the columns that the corpus defines.
+        data: import path of the data class of a user's task, which reads the corpus; None for a
+            corpus of a task that is told from its fields.
 
     Returns:
         1 if there are faults, which are printed to standard error; otherwise 0.
     """
     columns = dict(columns or {})
+    fields = fields_of(data) if data else ()
     try:
-        entry = find_entry(name, columns)
-        corpus = open_corpus(name, columns) if entry is None else open_entry(entry, columns)
+        entry = find_entry(name, columns, fields=fields)
+        corpus = (
+            open_corpus(name, columns, fields=fields)
+            if entry is None
+            else open_entry(entry, columns)
+        )
     except ValueError:
         _show_unknown(console, name, columns)
         raise
@@ -187,8 +199,7 @@ def check_corpus(console: Console, name: str, columns: Settings | None) -> int:
     readable = [
         split for split in corpus.splits if not (entry and faulty & set(entry.split_files(split)))
     ]
-    warnings, unreadable = _show_splits(console, corpus, readable)
-    problems += unreadable
+    problems += _show_splits(console, corpus, readable)
     for label, text in (
         (translated("licence", MESSAGES), corpus.licence),
         (translated("source", MESSAGES), corpus.citation),
@@ -198,10 +209,8 @@ def check_corpus(console: Console, name: str, columns: Settings | None) -> int:
         if text:
             console.print(labelled(Verbatim(label), words(text)), soft_wrap=True)
     if corpus.comparability:
-        warnings.append(f"! {corpus.comparability}")
-    for warning in warnings:
-        console.print(warning, style="yellow", soft_wrap=True)
-    if not problems and (config := config_of(corpus, columns)):
+        console.print(f"! {corpus.comparability}", style="yellow", soft_wrap=True)
+    if not problems and not data and (config := config_of(corpus, columns)):
         console.print(
             "\nconfig of lslm evaluate, but for its systems; lslm run takes the same data:",
             soft_wrap=True,
@@ -212,13 +221,30 @@ def check_corpus(console: Console, name: str, columns: Settings | None) -> int:
     return 1 if problems else 0
 
 
-def _show_splits(
-    console: Console, corpus: Corpus, splits: Sequence[str]
-) -> tuple[list[str], list[str]]:
-    """Print a table with statistics of splits.
+def fields_of(data: str) -> Sequence[str]:
+    """Return the fields of a row that a data class reads.
+
+    Args:
+        data: import path of the class.
+
+    Raises:
+        ValueError: the class cannot be imported, or states no fields.
+    """
+    add_working_directory(data)
+    fields: Sequence[str] = getattr(resolve(data), "fields", ())
+    if isinstance(fields, str) or not fields or not all(isinstance(each, str) for each in fields):
+        raise ValueError(
+            f"--data={data} must be a data class with `fields`, the names of the fields that it "
+            "reads of a row; leave it out for the five tasks that come with the package"
+        )
+    return fields
+
+
+def _show_splits(console: Console, corpus: Corpus, splits: Sequence[str]) -> list[str]:
+    """Print a table with statistics of splits, and warnings.
 
     Returns:
-        Warnings, and faults that make a split unreadable.
+        Faults that make a split unreadable.
     """
     table = Table(
         "split",
@@ -243,14 +269,27 @@ def _show_splits(
                     f"corpus {corpus.name}: {split} has {len(rows)} rows, but "
                     f"{corpus.sizes[split]} are declared"
                 )
-            _add_lengths(table, corpus, split, rows)
+            recordings = measure_recordings(corpus, rows)
+            if unread := recordings.unread:
+                warnings += [
+                    f"! {split}: {len(unread):,} of {len(rows):,} recordings cannot be read, "
+                    f"{unread[0]} is one"
+                ]
+            add_lengths(table, corpus, split, rows, recordings.seconds)
             if warning := misaligned_rows(corpus, rows):
-                warnings.append(f"! {split}: {warning}; are both sides in one order?")
+                warnings += [f"! {split}: {warning}; are both sides in one order?"]
         except (ValueError, OSError) as error:
             problems.append(str(error))
+    if missing := [split for split in REQUIRED if split not in corpus.splits]:
+        warnings += [
+            f"! {corpus.name} has no {', '.join(missing)}: lslm run needs train, val and test, "
+            "lslm evaluate needs test"
+        ]
     if table.rows:
         console.print(table)
-    return warnings, problems
+    for warning in warnings:
+        console.print(warning, style="yellow", soft_wrap=True)
+    return problems
 
 
 def _show_columns(
@@ -335,35 +374,3 @@ def check_files(console: Console, entry: CatalogueEntry) -> tuple[list[str], set
             "gets what is missing"
         )
     return problems, {*missing, *differing}
-
-
-def _texts_of(value: str | list[str]) -> list[str]:
-    """Return a field value as a list of texts; a single text becomes a list of one."""
-    return [value] if isinstance(value, str) else value
-
-
-def _add_lengths(table: Table, corpus: Corpus, split: str, rows: Sequence[Row]) -> None:
-    """Add one row per field of a split to the table: number of examples, mean and maximum length,
-    digest.
-    """
-    digest = corpus.digest(split)[:12]
-    for number, field in enumerate(corpus.fields):
-        texts = [text for row in rows for text in _texts_of(row.get(field, []))]
-        if not texts:  # of lists that may be empty
-            continue
-        language = field if corpus.task == "translation" else next(iter(corpus.languages), "")
-        letters = letters_by_script("".join(texts[:100])).most_common(1)
-        units = (
-            units_of(language) if language else units_of_script(letters[0][0] if letters else "")
-        )
-        n_word = f"{fmean(len(text.split()) for text in texts):,.1f}" if units == "words" else ""
-        label = field if len(texts) == len(rows) else f"{field} x {len(texts) / len(rows):.3g}"
-        first = ("", "", "") if number else (split, f"{len(rows):,}", digest)
-        table.add_row(
-            *first[:2],
-            label,
-            f"{fmean(map(len, texts)):,.1f}",
-            n_word,
-            f"{max(map(len, texts)):,}",
-            first[2],
-        )

@@ -1,6 +1,8 @@
 """Tables and example configs that `lslm data check` prints."""
 
 from collections.abc import Mapping, Sequence
+from statistics import fmean
+from typing import NamedTuple
 
 from rich import box
 from rich.table import Table
@@ -8,12 +10,15 @@ from rich.text import Text
 
 from lslm_lightning.corpora.column_proposals import propose_columns
 from lslm_lightning.corpora.corpus import Corpus
-from lslm_lightning.corpora.rows import JOINED, where_of
+from lslm_lightning.corpora.rows import FILES, JOINED, Row, references_of, where_of
 from lslm_lightning.corpora.values import Record
+from lslm_lightning.text.languages import units_of
+from lslm_lightning.text.scripts import letters_by_script, units_of_script
 from lslm_lightning.text.yaml_files import dump_yaml
 from lslm_lightning.types import JsonObject, Settings
 
 N_RECORD = 2
+N_QUESTION = 100  # whose answers are looked up in their passages
 WIDTH = 36
 CLASSES = {
     "translation": (
@@ -38,6 +43,11 @@ CLASSES = {
     ),
 }
 """Task and data of the corpora of a task, for the config."""
+SPANS = (
+    "tasks.question_answering.extractive.task.SpanTask",
+    "tasks.question_answering.extractive.data.SpanData",
+)
+"""The same of questions whose answers are spans of their passages."""
 PAIRS = (("document", "summary"), ("context", "question", "answers"), ("audio", "text"), ("text",))
 """Fields of the tasks that a table of unknown columns is compared with."""
 
@@ -86,6 +96,77 @@ def rows_table(corpus: Corpus, split: str) -> Table:
     return table
 
 
+class MeasuredRecordings(NamedTuple):
+    """Lengths of the recordings of a split, and those that are missing.
+
+    Attributes:
+        seconds: length of each recording whose format is known; none without the package soundfile.
+        unread: names of the files that cannot be read.
+    """
+
+    seconds: list[float]
+    unread: list[str]
+
+
+def measure_recordings(corpus: Corpus, rows: Sequence[Row]) -> MeasuredRecordings:
+    """Read the recordings that rows name, and return their lengths."""
+    found = MeasuredRecordings([], [])
+    for name in [str(row[field]) for field in FILES.intersection(corpus.fields) for row in rows]:
+        from lslm_lightning.audio.sound_files import seconds_of  # imports torch
+
+        try:
+            seconds = seconds_of(corpus.read(name))
+        except (ValueError, OSError):
+            found.unread.append(name)
+            continue
+        if seconds is not None:
+            found.seconds.append(seconds)
+    return found
+
+
+def add_lengths(
+    table: Table, corpus: Corpus, split: str, rows: Sequence[Row], seconds: Sequence[float]
+) -> None:
+    """Add one row per field of a split to the table: number of examples, mean and maximum length,
+    digest.
+
+    Args:
+        seconds: lengths of the recordings that the rows name.
+    """
+    digest = corpus.digest(split)[:12]
+    for number, field in enumerate(corpus.fields):
+        texts = [text for row in rows for text in _texts_of(row.get(field, []))]
+        if not texts:  # of lists that may be empty
+            continue
+        label = field if len(texts) == len(rows) else f"{field} x {len(texts) / len(rows):.3g}"
+        first = ("", "", "") if number else (split, f"{len(rows):,}", digest)
+        if field in FILES:
+            lengths = (
+                [f"{fmean(seconds):,.1f} s", "", f"{max(seconds):,.1f} s"]
+                if seconds
+                else ["", "", ""]
+            )
+        else:
+            lengths = _lengths_of_texts(corpus, field, texts)
+        table.add_row(*first[:2], label, *lengths, first[2])
+
+
+def _lengths_of_texts(corpus: Corpus, field: str, texts: Sequence[str]) -> list[str]:
+    """Return the mean length of texts in characters and in words, and the length of the longest
+    one; the mean in words is "" in a language that is not counted in words.
+    """
+    language = field if corpus.task == "translation" else next(iter(corpus.languages), "")
+    letters = letters_by_script("".join(texts[:100])).most_common(1)
+    units = units_of(language) if language else units_of_script(letters[0][0] if letters else "")
+    n_word = f"{fmean(len(text.split()) for text in texts):,.1f}" if units == "words" else ""
+    return [f"{fmean(map(len, texts)):,.1f}", n_word, f"{max(map(len, texts)):,}"]
+
+
+def _texts_of(value: str | list[str]) -> list[str]:
+    """Return a field value as a list of texts; a single text becomes a list of one."""
+    return [value] if isinstance(value, str) else value
+
+
 def config_of(corpus: Corpus, columns: Settings) -> str:
     """Return an example config for `lslm evaluate` on a corpus as YAML, without systems; "" if the
     task is unknown.
@@ -96,7 +177,8 @@ def config_of(corpus: Corpus, columns: Settings) -> str:
     task = _task_of(corpus)
     if task not in CLASSES:
         return ""
-    task_class, data_class = CLASSES[task]
+    spans = task == "question_answering" and answers_are_spans(corpus)
+    task_class, data_class = SPANS if spans else CLASSES[task]
     settings: JsonObject = {"corpus": corpus.name}
     if columns:
         settings["columns"] = dict(columns)
@@ -106,6 +188,13 @@ def config_of(corpus: Corpus, columns: Settings) -> str:
         settings["language"] = corpus.languages[0]
     config = {"task": task_class, "data": {"class_path": data_class, "init_args": settings}}
     return dump_yaml(config)
+
+
+def answers_are_spans(corpus: Corpus) -> bool:
+    """Return whether all answers to the first questions of a corpus occur in their passages."""
+    rows = corpus.rows(corpus.splits[0])
+    first = (rows[i] for i in range(min(N_QUESTION, len(rows))))
+    return all(text in row["context"] for row in first for text in references_of(row["answers"]))
 
 
 def proposals(records: Sequence[Record]) -> list[JsonObject]:

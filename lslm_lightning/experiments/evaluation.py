@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from lslm_lightning.contracts import Example, Metric, Prediction
+from lslm_lightning.contracts import Example, Metric, Prediction, metric_label
+from lslm_lightning.evaluation.comparison import Pair
 from lslm_lightning.evaluation.duck_typing import as_system
 from lslm_lightning.evaluation.results import Results, compute_results, write_results
 from lslm_lightning.experiments.endings import WorkError, final_status
@@ -21,6 +22,7 @@ from lslm_lightning.experiments.suitability import MismatchError, check_purposes
 from lslm_lightning.localization import Term, Verbatim
 from lslm_lightning.reports.blocks import Cell, Report, Section
 from lslm_lightning.reports.composition import compose_report, details_section
+from lslm_lightning.reports.conclusion import p_value_text
 from lslm_lightning.reports.evaluation import lead, score_table
 from lslm_lightning.reports.formatting import number
 from lslm_lightning.reports.page import write_report
@@ -300,11 +302,30 @@ class Evaluation:
             output.print(Text(refusal, "yellow"))
         if assumed := self.spec.data.assumed_language:
             output.print(Text(assumed), soft_wrap=True)
-        for pair in results.pairs:
-            is_told = frozenset((pair.first, pair.second)) in conclusion.pairs
-            if pair.metric == results.headline and not is_told:
-                bounds = f" ({pair.low:.2f} to {pair.high:.2f}), p = {pair.p:.3g}"
-                tested = ", no test is possible" if math.isnan(pair.p) else bounds
-                line = f"{pair.first} − {pair.second}: {pair.difference:+.2f}{tested}"
-                output.print(Text(line, "bold" if pair.p < 0.05 else "dim"))
+        others = [
+            pair
+            for pair in results.pairs
+            if pair.metric == results.headline
+            and frozenset((pair.first, pair.second)) not in conclusion.pairs
+        ]
+        if others:
+            label = metric_label(results.headline)
+            output.print(
+                f"Other differences in {label}, with 95 % intervals and Holm-corrected p:",
+                soft_wrap=True,
+            )
+        for pair in others:
+            output.print(pair_line(pair), style="bold" if pair.p < 0.05 else "dim", soft_wrap=True)
         show_findings(results.findings)
+
+
+def pair_line(pair: Pair) -> str:
+    """Return the difference of two systems as a line of text, such as "a − b: +1.50 (0.20 to 2.81),
+    p = 0.03".
+    """
+    sign = "+" if pair.difference > 0 else ""
+    difference = f"{pair.first} − {pair.second}: {sign}{number(pair.difference, 2)}"
+    if math.isnan(pair.p):
+        return f"{difference}, no test is possible"
+    bounds = f"{number(pair.low, 2)} to {number(pair.high, 2)}"
+    return f"{difference} ({bounds}), {p_value_text(pair.p)}"

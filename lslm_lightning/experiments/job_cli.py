@@ -346,6 +346,11 @@ class JobCLI(ExperimentCLI):
         if process_rank() == 0:
             if not self.state.resumed:
                 self.writer.record()
+            if changed := self.state.changed:
+                print(
+                    f"metrics already logged are kept; changing {changed} affects new steps only",
+                    flush=True,
+                )
             path = self.writer.directory.path
             print(f"{'resuming' if self.state.resumed else 'run'} {path}", flush=True)
             if self.datamodule.assumed_language:

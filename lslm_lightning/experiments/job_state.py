@@ -19,6 +19,7 @@ class JobState:
         arguments: arguments of the command, the subcommand first.
         resumed: directory of the run that is resumed; None for a new run.
         handles_signals: whether the job handles signals that ask its process to stop.
+        changed: settings that a resumed run changes and that alter its curves, as arguments.
 
     Attributes:
         job: settings of the `job` block, once parsed.
@@ -31,6 +32,7 @@ class JobState:
     arguments: Sequence[str]
     resumed: RunDirectory | None = None
     handles_signals: bool = True
+    changed: str = ""
     job: Job | None = None
     directory: RunDirectory | None = None
     tracker: Tracker | None = None

@@ -138,10 +138,17 @@ def notes_on(labels: Mapping["Group", str], n_other: int) -> list[Cell]:
 
 
 def brief(table: Table) -> Table:
-    """Return the table without the columns `corpus` and `data`, whose content the notes repeat."""
-    kept = [
-        i for i, heading in enumerate(table.headings()) if heading.name not in ("corpus", "data")
-    ]
+    """Return the table for a terminal, which is narrow: without the columns `corpus` and `data`,
+    whose content the notes repeat, and without `kind` and `seed` where they are the same for all.
+    """
+    names = [heading.name for heading in table.headings()]
+    alike = {
+        name
+        for name, values in zip(names, zip(*table.rows, strict=True), strict=True)
+        if len(set(map(str, values))) == 1
+    }
+    dropped = {"corpus", "data", *(alike & {"kind", "seed"})}
+    kept = [i for i, name in enumerate(names) if name not in dropped]
     return replace(
         table,
         columns=[table.columns[i] for i in kept],

@@ -110,14 +110,11 @@ def train_on(
         os.environ[STATE] = last_state(directory, anew)
     state = os.environ[STATE]
     options = long_options(changes)
-    if altered := [changes[i] for name, _, i, _ in options if not name.startswith(SAME_CURVES)]:
-        given = " ".join(redacted_arguments(altered))
-        print(
-            f"metrics already logged are kept; changing {given} affects new steps only", flush=True
-        )
+    altered = [changes[i] for name, _, i, _ in options if not name.startswith(SAME_CURVES)]
+    changed = " ".join(redacted_arguments(altered))
     try:
         arguments = [*train_arguments, f"--ckpt_path={state or 'null'}"]
-        perform(arguments, directory, handles_signals)
+        perform(arguments, directory, handles_signals, changed)
         return DONE
     finally:
         os.environ.pop(STATE, None)

@@ -9,6 +9,7 @@ from lslm_lightning.contracts import metric_label
 from lslm_lightning.evaluation.comparison import THIS
 from lslm_lightning.evaluation.evaluation_set import shown
 from lslm_lightning.experiments.evaluation_records import run_links
+from lslm_lightning.experiments.invocation import command_line
 from lslm_lightning.experiments.run_evaluation import (
     RunEvaluation,
     baseline_scores,
@@ -21,6 +22,7 @@ from lslm_lightning.reports.escaping import markdown
 from lslm_lightning.reports.formatting import counted, number
 from lslm_lightning.reports.page import write_report
 from lslm_lightning.run_files import CONFIG
+from lslm_lightning.runs import RunDirectory
 from lslm_lightning.runs.config import read_config
 from lslm_lightning.runs.loading import build
 from lslm_lightning.runs.weights import load_weights
@@ -45,8 +47,18 @@ def finish(job: "JobCLI", subcommand: str) -> None:
     if subcommand == "predict":
         print(f"predictions {directory.predictions / 'predict.jsonl'}")
     upload_files(job, subcommand)
+    if subcommand == "fit":
+        show_checkpoint(directory)
     if subcommand in ("test", "run"):
         finish_test(job)
+
+
+def show_checkpoint(directory: RunDirectory) -> None:
+    """Print the path of the checkpoint to use after a training, and the command that tests it."""
+    checkpoint = directory.checkpoint()
+    print(f"checkpoint {checkpoint}")
+    test = ["test", "--config", str(directory.config), "--ckpt_path", str(checkpoint)]
+    print(f"To test it: {command_line(test)}")
 
 
 def show_validation(job: "JobCLI") -> None:

@@ -34,6 +34,7 @@ def perform(
     argv: Sequence[str],
     resumed: RunDirectory | None = None,
     handles_signals: bool = True,
+    changed: str = "",
 ) -> RunDirectory:
     """Run the job of a command and return its run directory.
 
@@ -41,6 +42,7 @@ def perform(
         argv: arguments of the command, the subcommand first.
         resumed: directory of the run to resume; None for a new run.
         handles_signals: whether signals that ask the process to stop are handled during the job.
+        changed: settings that a resumed run changes and that alter its curves, as arguments.
     """
     is_child = follow_parent()
     with checked_arguments(argv, resumed) as checked:
@@ -48,7 +50,7 @@ def perform(
             if option.name == "seeds":
                 i = option.position
                 checked[i] = checked[i].replace("--seeds", "--job.seeds", 1)
-        state = JobState(checked, resumed, handles_signals)
+        state = JobState(checked, resumed, handles_signals, changed)
         run_job(state, is_child)
     assert state.directory is not None
     return state.directory

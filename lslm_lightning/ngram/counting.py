@@ -1,12 +1,15 @@
 """N-gram counting in bounded memory: sorted runs on disk, merged one range of words at a time."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import numpy as np
+from numpy.lib.format import open_memmap
 
 N_ROW = 4_000_000  # that are sorted at once
+MAX_OPEN = 64  # runs that are merged at once; each has two files, and systems allow few open ones
 
 
 class CountRows(NamedTuple):
@@ -130,9 +133,9 @@ class NgramCounter:
         self.bos = bos
         self.folder = folder
         self.n_row = n_row
-        self.runs: list[CountRows] = []
+        self.runs: list[Path] = []  # paths of their files without the extensions
         while self._stem(len(self.runs)).with_suffix(".counts.npy").exists():
-            self.runs.append(map_rows(self._stem(len(self.runs))))
+            self.runs.append(self._stem(len(self.runs)))
 
     def _stem(self, number: int) -> Path:
         return self.folder / f"run-{number}"
@@ -162,14 +165,25 @@ class NgramCounter:
         """
         for part in pieces(ids, self.bos, self.n_row):
             rows = distinct(self.packing.pack(windows(part, self.packing.order, self.bos)))
-            self.runs.append(spill(rows, self._stem(len(self.runs))))
+            stem = self._stem(len(self.runs))
+            spill(rows, stem)
+            self.runs.append(stem)
 
     def rows(self) -> Iterator[CountRows]:
         """Yield all n-grams in suffix order, in chunks of about `n_row`.
 
         N-grams with the same last word are in the same chunk.
         """
-        yield from merged(self.runs, self.packing, self.n_row)
+        with TemporaryDirectory(prefix="merged-", dir=self.folder) as folder:
+            stems = self.runs
+            while len(stems) > MAX_OPEN:
+                level = Path(folder) / str(len(stems))
+                level.mkdir()
+                groups = [stems[i : i + MAX_OPEN] for i in range(0, len(stems), MAX_OPEN)]
+                stems = [level / f"run-{number}" for number in range(len(groups))]
+                for group, stem in zip(groups, stems, strict=True):
+                    merge_on_disk(group, stem, self.packing, self.n_row)
+            yield from merged([map_rows(stem) for stem in stems], self.packing, self.n_row)
 
 
 def pieces(ids: np.ndarray, bos: int, n_row: int) -> Iterator[np.ndarray]:
@@ -187,8 +201,8 @@ def pieces(ids: np.ndarray, bos: int, n_row: int) -> Iterator[np.ndarray]:
     yield from (part for part in np.split(ids, cuts) if len(part))
 
 
-def spill(rows: CountRows, stem: Path) -> CountRows:
-    """Write rows to disk, and return them memory-mapped.
+def spill(rows: CountRows, stem: Path) -> None:
+    """Write rows to disk.
 
     The file of counts is written last and renamed when complete, so its presence means that the run
     is whole.
@@ -200,7 +214,6 @@ def spill(rows: CountRows, stem: Path) -> CountRows:
         path = stem.with_suffix(f".{name}.npy")
         np.save(path.with_suffix(".part.npy"), values)
         path.with_suffix(".part.npy").replace(path)
-    return map_rows(stem)
 
 
 def map_rows(stem: Path) -> CountRows:
@@ -236,3 +249,26 @@ def merged(runs: list[CountRows], packing: Packing, n_row: int) -> Iterator[Coun
                 if len(parts) == 1
                 else distinct(*(np.concatenate(values, -1) for values in zip(*parts, strict=True)))
             )
+
+
+def merge_on_disk(stems: Sequence[Path], stem: Path, packing: Packing, n_row: int) -> None:
+    """Merge several sorted runs on disk into one, in the memory of about `n_row` rows.
+
+    Args:
+        stems: paths of the runs' files without their extensions.
+        stem: the same of the merged run.
+        n_row: number of n-grams that are sorted at a time.
+    """
+    runs = [map_rows(each) for each in stems]
+    most = max(1, sum(len(run.counts) for run in runs))  # an empty file cannot be mapped
+    drafts = [stem.with_suffix(f".{name}.draft.npy") for name in CountRows._fields]
+    keys = open_memmap(drafts[0], "w+", np.uint64, (packing.n_key, most))
+    counts = open_memmap(drafts[1], "w+", np.int64, (most,))
+    n = 0
+    for part in merged(runs, packing, n_row):
+        end = n + len(part.counts)
+        keys[:, n:end], counts[n:end] = part
+        n = end
+    spill(CountRows(keys[:, :n], counts[:n]), stem)
+    for draft in drafts:
+        draft.unlink()

@@ -18,7 +18,7 @@ from lslm_lightning.planning.devices import Device
 from lslm_lightning.text.recipes import Bytes
 from lslm_lightning.text.tokenizer import Tokenizer
 from lslm_lightning.training.adapted import freeze_base
-from lslm_lightning.training.batches import Batch
+from lslm_lightning.training.batches import Batch, total_tokens
 from lslm_lightning.training.data import TaskData
 from lslm_lightning.training.footprint import Footprint, KernelWork, footprint
 from lslm_lightning.training.precision import AUTO, StepTimes
@@ -97,8 +97,10 @@ class Plan:
 
     @property
     def n_token(self) -> int | None:
-        """Number of tokens that one device trains on in the whole training; None if unknown."""
-        return self.n_batch and self.n_batch * self.usual_batch.n_token
+        """Number of source and target tokens that one device trains on in the whole training; None
+        if unknown.
+        """
+        return self.n_batch and self.n_batch * total_tokens(self.usual_batch)
 
     @property
     def n_byte(self) -> int:
@@ -143,7 +145,7 @@ class Estimate:
         strategy: "one device", or the name of a file in configs/trainer.
         memory: bytes per device at peak use, for weights, gradients, optimizer states, and
             activations with temporary tensors.
-        tokens_per_second: throughput of all devices together.
+        tokens_per_second: throughput of all devices together, in source and target tokens.
     """
 
     device: Device

@@ -73,7 +73,7 @@ def find_run(reference: str | Path, root: str | Path = "runs", is_tested: bool =
     Args:
         reference: a run directory, a file or checkpoint folder inside one, an MLflow run id or its
             beginning (at least 4 characters), or a pattern such as `runs/translation/cldr_demo-*`,
-            which selects the newest match.
+            which selects the newest match; `*` is any text, `?` any character.
         root: folder of runs. If the directory of an MLflow run is not on this machine, its
             artifacts are downloaded there.
         is_tested: let a pattern select among runs with test scores, instead of those with a
@@ -90,15 +90,21 @@ def find_run(reference: str | Path, root: str | Path = "runs", is_tested: bool =
             if (found := RunDirectory(folder)).config.is_file():
                 return FoundRun(found, checkpoint)
         raise ValueError(f"{path} is not a run directory: it has no {CONFIG}")
-    if "*" in str(reference):
+    if is_pattern(reference):
         return newest_match(str(reference), is_tested)
     if RUN_ID.fullmatch(str(reference)):
         return FoundRun(find_in_mlflow(str(reference), Path(root)))
     suggestion = did_you_mean(path, (file.parent for file in Path(root).glob(f"*/*/{CONFIG}")))
+    ways = "; lslm run trains one, lslm ui lists those of MLflow"
     raise ValueError(
         f"there is no run {str(reference)!r}: a run is a directory like {root}/<task>/<name>, or "
-        f"an MLflow run id{suggestion}"
+        f"an MLflow run id{suggestion or ways}"
     )
+
+
+def is_pattern(reference: str | Path) -> bool:
+    """Return whether a reference is a pattern with `*` or `?`, and not a path or an id."""
+    return bool({"*", "?"} & {*str(reference)})
 
 
 def newest_match(pattern: str, is_tested: bool) -> FoundRun:

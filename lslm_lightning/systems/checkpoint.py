@@ -17,7 +17,7 @@ from lslm_lightning.contracts import (
     Scorer,
 )
 from lslm_lightning.decoding import AnySearch
-from lslm_lightning.runs import FoundRun, find_run, load_run
+from lslm_lightning.runs import FoundRun, find_run, is_pattern, load_run
 from lslm_lightning.runs.loading import LoadedRun
 from lslm_lightning.systems.batches import by_length, whole_texts
 from lslm_lightning.systems.fusion import ShallowFusion
@@ -79,9 +79,9 @@ class Checkpoint(Generator, Scorer):
         """Return the runs that were selected by patterns, including the run of the fused language
         model.
         """
-        own = [self.run] if "*" in str(self.given) else []
+        own = [self.run] if is_pattern(self.given) else []
         fused = self.fusion
-        return own if fused is None or "*" not in str(fused.given) else [*own, fused.run]
+        return own if fused is None or not is_pattern(fused.given) else [*own, fused.run]
 
     def purposes(self) -> list[Purpose]:
         """Return the task and the languages that the run was trained for; `Purpose()` if the run

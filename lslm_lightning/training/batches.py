@@ -92,3 +92,10 @@ class Batch(Protocol):
     @property
     def n_source_token(self) -> int:
         """Number of source tokens, or of frames in speech."""
+
+
+def total_tokens(batch: Batch) -> int:
+    """Return the number of source and target tokens of a batch (frames are source tokens), which
+    the throughput of a training and of its plan counts.
+    """
+    return batch.n_token + batch.n_source_token

@@ -19,9 +19,9 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
 from lslm_lightning.optim import decay_groups
+from lslm_lightning.training.batches import Batch, total_tokens
 
 if TYPE_CHECKING:
-    from lslm_lightning.training.batches import Batch
     from lslm_lightning.training.task import Task
 
 ROUNDED_TO = 512  # bytes, by CUDA's caching allocator
@@ -78,7 +78,7 @@ class Footprint:
         moments: after each allocation and release, the bytes in use besides weights and gradients,
             and the bytes of gradients.
         step: kernels of the forward and backward pass.
-        n_token: number of target tokens of the micro-batch.
+        n_token: number of source and target tokens of the micro-batch.
         n_position: number of input positions of the micro-batch, including padding.
     """
 
@@ -121,7 +121,7 @@ class Footprint:
         return max(moments, key=sum)
 
 
-def footprint(task: "Task", batch: "Batch", bfloat16: bool, smoothing: float = 0.0) -> Footprint:
+def footprint(task: "Task", batch: Batch, bfloat16: bool, smoothing: float = 0.0) -> Footprint:
     """Return the memory and work of a training step on a GPU with fused kernels.
 
     Args:
@@ -157,7 +157,7 @@ def footprint(task: "Task", batch: "Batch", bfloat16: bool, smoothing: float = 0
         sum(map(size, states)),
         moments,
         tuple(ledger.work),
-        batch.n_token,
+        total_tokens(batch),
         n_position,
     )
 

@@ -66,7 +66,8 @@ class SpeechRecognitionTask(Task):
             features.
         subsampling: called with the number of features and d_model: `Subsampling`, or `Stacking`
             for cepstra.
-        augment: masking of features in training; called without arguments.
+        augment: masking of features in training; called without arguments. The default widths suit
+            80 features and a large model; with fewer, or a small one, set narrower ones.
         tempo: largest random change of the speed of recordings in training, as a share: 0.1 for 10
             %.
         ctc_weight: weight of CTC in the loss, from 1 (CTC alone) to 0 (decoder alone); 0.3 is usual

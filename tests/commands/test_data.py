@@ -1,12 +1,15 @@
 """`lslm data`, as a user sees it: what it prints, its exit status, how soon it answers."""
 
 import gzip
+import json
 import os
 import subprocess
 import sys
+import wave
 from pathlib import Path
 
 import pytest
+import yaml
 
 from lslm_lightning.__main__ import main
 from lslm_lightning.experiments.corpora import columns_given
@@ -46,6 +49,29 @@ def sha256(data: bytes) -> str:
 
 def describe(project: Path, checksum: str) -> None:
     (project / "configs/corpora.yaml").write_text(CONFIG % checksum)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("answers", "data"),
+    [
+        (["A dog.", ""], "tasks.question_answering.extractive.data.SpanData"),
+        (["A dog.", "Two animals."], "tasks.question_answering.data.GenerativeData"),
+    ],
+)
+def test_spans_are_told_from_free_answers(
+    answers: list[str], data: str, project: Path, capsys: pytest.CaptureFixture
+) -> None:
+    rows = [
+        {"context": "A dog. A big cat.", "question": "Who?", "answers": [text] if text else []}
+        for text in answers
+    ]
+    file = project / "asked/train.jsonl"
+    file.parent.mkdir()
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert main(["data", "check", "asked"]) == 0
+    config = yaml.safe_load(capsys.readouterr().out.partition("same data:")[2])
+    assert config["data"]["class_path"] == data
 
 
 @pytest.mark.slow
@@ -406,3 +432,55 @@ def test_check_names_file_and_line(
     out, err = capsys.readouterr()
     assert "train.jsonl:2: text 2 of the 2 in de is empty" in err
     assert "task: " not in out
+
+
+def test_check_reads_what_the_data_class_of_an_own_task_reads(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setenv("LSLM_CACHE", str(project / "cache"))
+    monkeypatch.setattr(sys, "path", [*sys.path, str(project)])
+    (project / "spoken_numbers.py").write_text(
+        "class Spoken:\n    fields = ('written', 'read')\n\n\nclass Nothing:\n    pass\n"
+    )
+    rows = "".join(f"{i},number {i}\n" for i in range(100))
+    (project / "numbers.csv").write_text(f"written,read\n{rows}")
+    assert main(["data", "check", "numbers.csv"]) == 1
+    assert "--data CLASS" in capsys.readouterr().err
+    assert main(["data", "check", "numbers.csv", "--data", "spoken_numbers.Spoken"]) == 0
+    assert {"written", "read"} <= set(capsys.readouterr().out.split())
+    assert main(["data", "check", "numbers.csv", "--data", "spoken_numbers.Nothing"]) == 1
+    assert "--data=spoken_numbers.Nothing" in capsys.readouterr().err
+
+
+def test_recordings_are_measured_and_what_a_training_lacks_is_told(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    pytest.importorskip("soundfile")
+    monkeypatch.setenv("LSLM_CACHE", str(project / "cache"))
+    monkeypatch.setenv("COLUMNS", "200")
+    folder = project / "calls"
+    folder.mkdir()
+    for number, seconds in enumerate((1, 3)):
+        with wave.open(str(folder / f"{number}.wav"), "wb") as file:
+            file.setparams((1, 2, 8000, 0, "NONE", ""))
+            file.writeframes(bytes(2 * 8000 * seconds))
+    (folder / "train.csv").write_text("audio,text\n0.wav,a\n1.wav,b\n2.wav,c\n")
+    assert main(["data", "check", "calls"]) == 0
+    out = capsys.readouterr().out
+    assert ["train", "3", "audio", "2.0", "s", "3.0", "s"] in [
+        line.split()[:7] for line in out.splitlines()
+    ]
+    [missing, absent] = [line for line in out.splitlines() if line.startswith("!")]
+    assert "1 of 3" in missing
+    assert "2.wav" in missing
+    assert "calls has no val, test" in absent
+
+
+def test_the_longest_column_is_proposed_as_text(
+    project: Path, capsys: pytest.CaptureFixture
+) -> None:
+    (project / "poems.csv").write_text("heading,lines\nSpring,In spring one sleeps till late.\n")
+    assert main(["data", "check", "poems.csv"]) == 1
+    out, err = capsys.readouterr()
+    assert "columns: {text: lines}" in out
+    assert "{document: lines, summary: heading}" in err

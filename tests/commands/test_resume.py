@@ -259,7 +259,9 @@ def test_what_decides_the_batches_must_be_as_it_was(change, words, lslm, stopped
         path = pairs / "train.en"
         path.write_text(path.read_text("utf-8").replace("red", "rot"), "utf-8")
     before = (run / "checkpoints/last.ckpt").read_bytes()
-    refused(lslm("resume", run, *(change or [])), 1, *words)
+    outcome = lslm("resume", run, *(change or []))
+    refused(outcome, 1, *words)
+    assert not change or change[0] not in outcome.out, "what is refused has no effect to tell of"
     assert (run / "checkpoints/last.ckpt").read_bytes() == before
     if change is not None:
         assert lslm("resume", run).status == 0, "a refusal leaves the run as it was"

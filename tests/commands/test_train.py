@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import shutil
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -123,6 +124,19 @@ def test_a_run_leaves_all_that_is_needed(lslm, translation, only_run):
     } <= artifacts
     stored = mlflow_client().download_artifacts(run.info.run_id, "metrics.jsonl")
     assert Path(stored).read_text() == directory.curves.read_text()
+
+
+def test_a_training_ends_with_the_command_that_tests_it(lslm, translation, only_run):
+    outcome = lslm("fit", "--config", translation)
+    assert outcome.status == 0, outcome.err
+    directory = RunDirectory(only_run())
+    *_, said, way = outcome.out.splitlines()
+    assert said == f"checkpoint {directory.best}"
+    program, *words = shlex.split(way.partition(": ")[2])
+    assert program == "lslm"
+    tested = lslm(*words)
+    assert tested.status == 0, tested.err
+    assert "BLEU" in tested.out
 
 
 def test_scores_can_be_computed_again_from_what_was_written(lslm, translation, only_run):

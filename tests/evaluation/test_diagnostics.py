@@ -81,6 +81,15 @@ def test_what_is_wrong_with_answers_is_found(spoil, check):
     assert (check, "it") in checks(examples, [spoil(e) for e in examples])
 
 
+def test_spaces_that_a_reference_has_too_are_right():
+    dates = [f"{2000 + i}年5月{i % 28 + 1}日 星期日" for i in range(40)]
+    rows = [(str(i), f"day {i}", date) for i, date in enumerate(dates)]
+    as_they_are = [Example(i, source, (date,), "zh-Hant", "en") for i, source, date in rows]
+    joined = [Example(i, source, (date.replace(" ", ""),), "zh") for i, source, date in rows]
+    assert ("tokenized text", "it") not in checks(as_they_are, dates)
+    assert ("tokenized text", "it") in checks(joined, dates)
+
+
 def test_a_scorer_that_drops_characters_is_named():
     examples = examples_in("zh")
     outputs = [e.references[0] for e in examples]

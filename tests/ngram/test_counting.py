@@ -1,11 +1,14 @@
 """Counts are those of a dictionary, however little memory there is."""
 
+import subprocess
+import sys
 from collections import Counter, defaultdict
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from lslm_lightning.ngram import counting
 from lslm_lightning.ngram.counting import NgramCounter, Packing, windows
 from lslm_lightning.ngram.estimation import adjusted_counts
 from tests.ngram.conftest import BOS, VOCAB, as_ids
@@ -87,3 +90,33 @@ def test_counting_goes_on_where_it_stopped(sentences, tmp_path: Path):
         assert all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
     with pytest.raises(ValueError, match="3 of the 4 runs"):
         NgramCounter(3, VOCAB, BOS, tmp_path / "stopped").keep(4)
+
+
+def test_runs_that_are_merged_on_disk_give_the_same_counts(sentences, tmp_path: Path, monkeypatch):
+    """Also with n-grams that need two integers, and with several levels of merging."""
+    counter = NgramCounter(5, 2**14, BOS, tmp_path)
+    for sentence in sentences[:40]:
+        counter.add(as_ids([sentence]))
+    at_once = list(counter.rows())
+    monkeypatch.setattr(counting, "MAX_OPEN", 3)
+    by_level = list(counter.rows())
+    assert counter.packing.n_key == 2
+    for one, other in zip(at_once, by_level, strict=True):
+        assert all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+    assert not [*tmp_path.glob("merged-*")]
+
+
+@pytest.mark.slow
+def test_many_small_batches_need_few_open_files():
+    code = """
+import resource
+import numpy as np
+from lslm_lightning.ngram.training import train
+
+batches = [np.array([1, 3 + i % 5, 3 + i % 7, 2]) for i in range(400)]
+resource.setrlimit(resource.RLIMIT_NOFILE, (200, 200))
+few = train(iter(batches), 2, 12, 1)
+one = train([np.concatenate(batches)], 2, 12, 1)
+assert np.array_equal(few.log_probs(batches[0]), one.log_probs(batches[0]))
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)

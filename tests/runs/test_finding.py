@@ -36,6 +36,9 @@ def test_a_pattern_stands_for_the_newest_run_and_says_of_how_many(runs):
         str(find_run("runs/*/b-*"))
         == "run runs/*/b-*: chose runs/toy/b-1, the only one that matches"
     )
+    assert (find_run("runs/toy/a-?").path, find_run("runs/toy/a-?").n_match) == (runs / "a-2", 3)
+    with pytest.raises(ValueError, match="no run with a checkpoint matches 'runs/toy/a-\\?\\?'"):
+        find_run("runs/toy/a-??")
     assert find_run("runs/toy/a-1").pattern == ""
     for pattern in ("runs/toy/c-*", "runs/toy/a-4*", "runs/toy/a-5*"):
         with pytest.raises(ValueError, match="no run with a checkpoint matches"):

@@ -16,7 +16,9 @@ MISTAKES = "docs/en/troubleshooting.md"  # has commands that fail, each with its
 MISTAKE = re.compile(r"^```sh\n(.*?)^```\n+```text\n(.*?)^```", re.M | re.S)
 FAILS = re.compile(r"^<!-- fails -->\n```sh\n(.*?)^```$", re.M | re.S)
 CELL = re.compile(r"(?<!\\)[|]")  # where cells of a table begin
-SAVED = re.compile(r"`(\w+\.(?:yaml|py))`[^\n]*\n+```(?:yaml|python)\n(.*?)^```$", re.M | re.S)
+SAVED = re.compile(
+    r"`((?:\w+/)*\w+\.(?:yaml|py))`[^\n]*\n+```(?:yaml|python)\n(.*?)^```$", re.M | re.S
+)
 
 
 @cache

@@ -12,7 +12,8 @@ from lslm_lightning.models.heads import PointerGenerator
 from lslm_lightning.models.sharding import shrink_layers
 from lslm_lightning.models.transformer import Transformer
 from lslm_lightning.text.recipes import Bytes
-from lslm_lightning.training.batches import PairBatch, WindowBatch
+from lslm_lightning.training.batches import PairBatch, WindowBatch, total_tokens
+from lslm_lightning.training.callbacks.curve import TrainingCurve
 from lslm_lightning.training.footprint import footprint
 from tasks.language_modeling.task import LanguageModelingTask
 from tasks.translation.task import TranslationTask
@@ -77,6 +78,14 @@ def test_memory_is_what_a_profiler_sees(make, batch):
     assert found.state_bytes == pytest.approx(8 * found.n_parameter, rel=1e-3), (
         "two moments of float32"
     )
+
+
+def test_tokens_are_counted_as_in_the_curve_of_a_training():
+    batch = pairs()
+    curve = TrainingCurve()
+    curve.add(None, batch.n_token, total_tokens(batch))
+    found = footprint(*on_meta(translator, batch), bfloat16=False)
+    assert found.n_token == int(curve.sums.n_token) == B * (20 + 24)
 
 
 def test_operations_are_those_that_torch_counts():

@@ -81,7 +81,7 @@ def run_checks(
         of_system = [
             empty(system, texts, examples, reasoned),
             *(check(system, texts, examples) for check in CHECKS),
-            tokenized(system, texts, "outputs"),
+            tokenized(system, texts, "outputs", examples),
             None if counting is None or counting.check in known else counting,
             constant(system, texts, examples, sighted),
             unicode_forms(system, in_order(predictions, examples), examples, metrics),

@@ -44,15 +44,19 @@ def mixed_up_references(examples: Sequence[Example]) -> Finding | None:
     return Finding("references transposed", "", message)
 
 
-def tokenized(system: str, texts: Sequence[str], what: str) -> Finding | None:
+def tokenized(
+    system: str, texts: Sequence[str], what: str, examples: Sequence[Example] = ()
+) -> Finding | None:
     """Return a finding if at least half of the texts contain the spaces of a tokenizer, else None.
 
     Metrics would tokenize such texts a second time.
 
     Args:
         what: name of the texts in the message: "outputs" or "references".
+        examples: those of outputs; spaces that a reference has as well are right.
     """
-    spaced = sum(bool(SPACED.search(text) or SPACED_HAN.search(text)) for text in texts)
+    expected = [any(map(is_spaced, e.references)) for e in examples] or [False] * len(texts)
+    spaced = sum(is_spaced(x) and not right for x, right in zip(texts, expected, strict=True))
     could = sum(
         bool(
             PUNCTUATED.search(text)
@@ -67,6 +71,11 @@ def tokenized(system: str, texts: Sequence[str], what: str) -> Finding | None:
         f'{share(spaced, could)} {what} look tokenized (" .", "@@", "我 们"): detokenize them first'
     )
     return Finding("tokenized text", system, message)
+
+
+def is_spaced(text: str) -> bool:
+    """Return whether a text has a space where a tokenizer puts one, such as between Han."""
+    return bool(SPACED.search(text) or SPACED_HAN.search(text))
 
 
 def empty(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 from lightning.pytorch import Callback, Trainer
 from torch import Tensor
 
-from lslm_lightning.training.batches import Batch
+from lslm_lightning.training.batches import Batch, total_tokens
 from lslm_lightning.training.callbacks.curve import TrainingCurve, learning_rate
 from lslm_lightning.training.callbacks.training_display import TrainingDisplay
 from lslm_lightning.training.display import Display
@@ -85,7 +85,7 @@ class Reporter(Callback):
     ) -> None:
         # a model that is not trained by gradients has no outputs
         loss = outputs["loss"] if outputs else None
-        self.curve.add(loss, batch.n_token, batch.n_token + batch.n_source_token)
+        self.curve.add(loss, batch.n_token, total_tokens(batch))
         is_step = not is_accumulating(trainer)
         if is_step and self.curve.has_point(trainer, task):
             self.curve.log(trainer, task, self.curve.totals())
