@@ -26,15 +26,17 @@ ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
 
 class Adapter(ABC):
-    """Base class of adapters: small trained parts beside the frozen layers of a network.
+    """Base class of adapters: small trained parts beside the frozen layers of a network."""
 
-    Attributes:
-        also_train: parts of the model that are trained beside the adapter.
-        base: run or checkpoint whose weights are adapted; None for a pretrained network.
-    """
+    @property
+    @abstractmethod
+    def also_train(self) -> Sequence[str]:
+        """Names of the parts of the model that are trained beside the adapter."""
 
-    also_train: Sequence[str]
-    base: str | None
+    @property
+    @abstractmethod
+    def base(self) -> str | None:
+        """Run or checkpoint whose weights are adapted; None for a pretrained network."""
 
     @property
     @abstractmethod

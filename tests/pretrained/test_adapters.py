@@ -7,22 +7,33 @@ import pytest
 import torch
 from peft import PeftModel
 from torch.profiler import ProfilerActivity, profile
-from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, GPT2Config, GPT2LMHeadModel
+from transformers import (
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoModelForSeq2SeqLM,
+    GPT2Config,
+    GPT2LMHeadModel,
+)
 
 from lslm_lightning.adapters import DoRA, LoRA, merged
 from lslm_lightning.adapters.low_rank import BASE, is_of_adapter
+from lslm_lightning.adapters.targets import FEED_FORWARD_OUTPUT
 from lslm_lightning.models.transformer import Transformer
 from lslm_lightning.optim import decay_groups
 from lslm_lightning.pretrained.decoder import PretrainedDecoder
+from lslm_lightning.pretrained.encoder import PretrainedEncoder
 from lslm_lightning.pretrained.encoder_decoder import PretrainedEncoderDecoder
+from lslm_lightning.runs.weights import fitting_weights
 from lslm_lightning.text.hugging_face import HuggingFaceTokenizer
 from lslm_lightning.text.recipes import Bytes
 from lslm_lightning.training.adapted import freeze_base, save_adapter
 from lslm_lightning.training.batches import WindowBatch
 from lslm_lightning.training.footprint import footprint
 from tasks.language_modeling.task import LanguageModelingTask
+from tasks.question_answering.extractive.task import SpanTask
 from tasks.translation.task import TranslationTask
 from tests.pretrained.conftest import EOS, WORDS, pairs, save
+from tests.support.bert import write_bert
 
 B = 8
 T = 64
@@ -234,3 +245,50 @@ def test_a_plan_is_within_five_percent_of_a_step(of, adapter, larger):
     peak = max(accumulate(n for _, n in events))
     estimate = task.model_info.n_byte + found.state_bytes + sum(found.peak())
     assert estimate == pytest.approx(task.model_info.n_byte + state_bytes + peak, rel=0.05)
+
+
+def test_an_adapter_of_an_encoder(tmp_path):
+    """Parts of the task that have no pretrained weights are trained; the folder for peft has the
+    network alone.
+    """
+    path = write_bert(tmp_path / "bert", "abcdefgh")
+    backbone = PretrainedEncoder(path)
+    sizes = {"max_length": 32, "stride": 8, "max_question_length": 8}
+    task = SpanTask(
+        backbone,
+        HuggingFaceTokenizer(path).train(),
+        overlap_features=False,
+        adapter=LoRA(rank=2, targets=["query", FEED_FORWARD_OUTPUT]),
+        **sizes,
+    )
+    freeze_base(task)
+    backbone.load_pretrained_weights()
+    trained = {name for name, p in task.named_parameters() if p.requires_grad}
+    outside = {name for name, _ in task.named_parameters() if not name.startswith("backbone.")}
+    assert outside
+    assert outside < trained
+    assert all(is_of_adapter(name) for name in trained - outside)
+    assert task.model_info.n_trainable == sum(
+        p.numel() for p in task.parameters() if p.requires_grad
+    )
+    for name, p in backbone.named_parameters():
+        if is_of_adapter(name):
+            p.data.add_(torch.randn_like(p) * 0.3)
+    task.eval()
+    save_adapter(task, tmp_path / "adapter")
+    network = AutoModel.from_pretrained(path).eval()
+    ids = torch.arange(5, 11)[None]
+    y = backbone.encode(ids)
+    assert (network(ids).last_hidden_state - y).abs().max() > 1e-2
+    theirs = PeftModel.from_pretrained(network, tmp_path / "adapter").eval()
+    torch.testing.assert_close(theirs(ids).last_hidden_state, y, rtol=0, atol=1e-6)
+    torch.testing.assert_close(merged(task).backbone.encode(ids), y, rtol=0, atol=1e-5)
+
+
+def test_a_checkpoint_of_another_adapter_or_of_none_does_not_fit(gpt2):
+    """The weights of one are never taken for those of another."""
+    task = pretrained(gpt2, LoRA(rank=2))
+    for other in (None, LoRA(rank=4), DoRA(rank=2), LoRA(rank=2, targets=["inner"])):
+        saved = {"state_dict": pretrained(gpt2, other).state_dict()}
+        with pytest.raises(ValueError, match="does not fit the model"):
+            fitting_weights(task, saved, gpt2 / "best.ckpt", task.tokenizer)
