@@ -30,6 +30,7 @@ LAYERS: dict[str, set[str]] = {
     "task_package": set(),
     "safety": set(),
     "models": set(),
+    "adapters": {"models"},
     "ngram": set(),
     "text": {"safety"},
     "audio": {"safety"},
@@ -41,11 +42,12 @@ LAYERS: dict[str, set[str]] = {
     "data": {"corpora", "text", "safety"},
     "evaluation": {"metrics", "contracts", "text", "safety"},
     "tracking": {"contracts", "safety"},
-    "pretrained": {"models", "text", "safety"},
+    "pretrained": {"adapters", "models", "text", "safety"},
     "runs": {"tracking", "text", "safety"},
     "training": {
         *(
             "models",
+            "adapters",
             "ngram",
             "text",
             "corpora",

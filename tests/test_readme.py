@@ -138,7 +138,7 @@ def test_parts_exist(language: str) -> None:
         text_of(f"docs/{language}/reference/models.md"),
         re.MULTILINE,
     )
-    assert len(rows) == 9
+    assert len(rows) == 10
     for module, classes in rows:
         for part in re.findall(r"`([A-Z]\w+)`", classes):
             assert hasattr(import_module(module), part), f"{module}.{part}"

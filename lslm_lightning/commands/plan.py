@@ -115,6 +115,9 @@ def show(
         f"{precisions(plan, devices)}",
         soft_wrap=True,
     )
+    if usual.n_trained < usual.n_parameter:
+        share = usual.n_trained / usual.n_parameter
+        output.print(f"{usual.n_trained:,} of these parameters are trained ({share:.3%})")
     n_token = own.tokens or plan.n_token
     columns = ["GB a device", "weights", "grads", "optim.", "activ.", "in all", "tokens/s"]
     if n_token:

@@ -49,6 +49,7 @@ PLACES = {  # setting -> base class of what can be given, and the package to loo
     "data": ("TaskData", INSTALLED),
     "data.tokenizer": ("Recipe", ""),
     "model": ("Task", INSTALLED),
+    "model.adapter": ("Adapter", ""),
     "model.backbone": ("Backbone", ""),
     "model.backbone.position": ("Position", ""),
     "model.head": ("Head", "lslm_lightning.models"),

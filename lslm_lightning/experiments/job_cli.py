@@ -28,6 +28,7 @@ from lslm_lightning.experiments.precision_choice import decided_precision, tell_
 from lslm_lightning.experiments.preflight import (
     check_job,
     check_one_process,
+    check_whole_layers,
     is_sharded,
     n_share,
     read_splits,
@@ -53,6 +54,7 @@ from lslm_lightning.systems.purpose import purpose_of
 from lslm_lightning.text.tokenizer import Tokenizer
 from lslm_lightning.tracking import Store
 from lslm_lightning.tracking.tracker import Tracker
+from lslm_lightning.training.adapted import check_base, freeze_base
 from lslm_lightning.training.budget import Budget
 from lslm_lightning.training.callbacks.checkpoints import Checkpoints
 from lslm_lightning.training.callbacks.evaluation import RunEvaluationCallback
@@ -224,6 +226,11 @@ class JobCLI(ExperimentCLI):
             ValueError: a setting does not fit.
         """
         settings = self.settings["trainer"]
+        if self.model.adapter is not None:
+            check_whole_layers(settings)
+        freeze_base(self.model)
+        if self.is_training and not self.checkpoint:
+            check_base(self.model)
         self.model.requirements.bind(self.datamodule)
         if self.is_training:
             self.model.requirements.choose_max_length(self.datamodule)

@@ -207,6 +207,19 @@ def check_one_process(task: str, trainer: Namespace) -> None:
         )
 
 
+def check_whole_layers(trainer: Namespace) -> None:
+    """Raise ValueError if processes compute each layer together; used for layers that have an
+    adapter.
+    """
+    n = (getattr(trainer.strategy, "init_args", None) or {}).get("tensor_parallel_size", 1)
+    if n > 1:
+        raise ValueError(
+            f"trainer.strategy.init_args.tensor_parallel_size={n} cannot split layers that have an "
+            "adapter: set it to 1, which shards them (configs/trainer/fsdp.yaml), or leave out "
+            "model.adapter"
+        )
+
+
 def check_devices(trainer: Namespace) -> str:
     """Check that the devices in the Trainer settings exist, and return their type, "cpu" or "cuda".
 

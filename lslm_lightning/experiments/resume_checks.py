@@ -64,7 +64,8 @@ def check_resumable(
     state.check_intact()
     saved = state.header
     accumulate = tried.accumulate_grad_batches
-    refuse_changes(saved, data.identity, world, accumulate, tried.limit_train_batches)
+    identity = task.training_state.identity(data)
+    refuse_changes(saved, identity, world, accumulate, tried.limit_train_batches)
     if 0 < tried.max_steps < state.step:
         raise ValueError(
             f"trainer.max_steps={tried.max_steps}, but {state.path} has done {state.step} steps "

@@ -44,7 +44,9 @@ def run_page(job: "JobCLI", evaluation: RunEvaluation, tested: Tested) -> Report
     results = evaluation.with_outputs(examples, predictions, metrics)
     about = [
         model_section(
-            hyperparameters(redacted_settings(job.writer.config())), task.model_info.n_parameter
+            hyperparameters(redacted_settings(job.writer.config())),
+            task.model_info.n_parameter,
+            task.model_info.n_trainable,
         ),
         *training_sections([trained(directory, name)], results.headline),
     ]

@@ -91,9 +91,14 @@ def timing(predictions: Sequence[Prediction]) -> dict[str, float]:
 
 def training_flops(directory: RunDirectory, n_parameter: int | None) -> dict[str, float]:
     """Return the estimated training compute, `{"training_flops": 6 * parameters * training
-    tokens}`.
+    tokens}`. Frozen parameters beside an adapter count 4 times instead of 6, since they have no
+    gradients.
 
     The mapping is empty if either number is unknown. Source: Kaplan et al. 2020, section 2.1.
     """
     n_token = trained(directory, "").n_token
-    return {"training_flops": 6.0 * n_parameter * n_token} if n_parameter and n_token else {}
+    if not n_parameter or not n_token:
+        return {}
+    noted = str(directory.beginning.get("parameters", {}).get("n_trainable", ""))
+    n_trained = int(noted) if noted.isdecimal() else n_parameter
+    return {"training_flops": (4.0 * n_parameter + 2.0 * n_trained) * n_token}

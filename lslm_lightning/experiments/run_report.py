@@ -81,7 +81,7 @@ def show_validation(job: "JobCLI") -> None:
 
 
 def upload_files(job: "JobCLI", subcommand: str) -> None:
-    """Upload the best checkpoint after a training, and all predictions, to MLflow.
+    """Upload the best checkpoint and its adapter after a training, and all predictions, to MLflow.
 
     Args:
         subcommand: "run", "fit", "validate", "test" or "predict".
@@ -92,6 +92,8 @@ def upload_files(job: "JobCLI", subcommand: str) -> None:
     if subcommand in TRAINING and best.exists():
         for path in (best, *job.model.model_info.files(directory.checkpoints)):
             tracker.log_artifact(path)
+        if directory.adapter.is_dir():
+            tracker.log_artifact(directory.adapter)
     for path in sorted(directory.predictions.glob("*.jsonl")):
         if path.stem in ("test", "predict"):
             tracker.log_table(path)
@@ -162,6 +164,8 @@ def describe_test(job: "JobCLI", evaluation: RunEvaluation) -> None:
         f"Sanity checks found: **{markdown(checks)}**" if checks else "",
     ]
     size = f", {task.model_info.n_parameter:,} parameters" if task.model_info.n_parameter else ""
+    if task.adapter is not None:
+        size += f", {task.model_info.n_trainable:,} of them trained"
     n_example = counted(len(evaluation.own.ids), "example")
     text = describe(
         score_table(scores),

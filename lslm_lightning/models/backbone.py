@@ -38,6 +38,9 @@ class Backbone(nn.Module, ABC):
     can then be carried along an endless text.
     """
 
+    path: str | None = None
+    """Folder or hub id of the pretrained weights; None if the network has none."""
+
     tokenizer_digest: str | None = None
     """Digest of the tokenizer whose ids the network needs; None if any tokenizer will do."""
 
@@ -78,6 +81,11 @@ class Backbone(nn.Module, ABC):
         """Load pretrained weights, unless weights were loaded already. Called when training begins;
         does nothing by default.
         """
+
+    @property
+    def network(self) -> nn.Module:
+        """Network that gets an adapter; by default this module."""
+        return self
 
     @property
     def max_positions(self) -> int | None:

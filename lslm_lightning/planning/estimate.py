@@ -17,6 +17,7 @@ from lslm_lightning.data.batching import limited
 from lslm_lightning.planning.devices import Device
 from lslm_lightning.text.recipes import Bytes
 from lslm_lightning.text.tokenizer import Tokenizer
+from lslm_lightning.training.adapted import freeze_base
 from lslm_lightning.training.batches import Batch, total_tokens
 from lslm_lightning.training.data import TaskData
 from lslm_lightning.training.footprint import Footprint, KernelWork, footprint
@@ -172,6 +173,7 @@ def planned(arguments: Sequence[str], vocab_size: int | None) -> Plan:
         blueprint = Blueprint(checked, vocab_size)
     blueprint.model.requirements.bind(blueprint.datamodule)
     task = blueprint.model
+    freeze_base(task)
     trainer = blueprint.settings["trainer"]
     sizes = blueprint.datamodule.sizes()
     n_batch = (
@@ -220,7 +222,8 @@ def estimates(plan: Plan, device: Device, n: int, n_node: int) -> list[Estimate]
         found += [replicated(plan, device, n, n_node), sharded(plan, device, n, n_node, 1)]
         # heads, units or devices that do not share out, or a network without a plan
         with suppress(ValueError):
-            found.append(sharded(plan, device, n, n_node, 2))
+            if plan.task.adapter is None:  # whose layers are not split
+                found.append(sharded(plan, device, n, n_node, 2))
     return found
 
 
@@ -236,15 +239,16 @@ def replicated(plan: Plan, device: Device, n: int, n_node: int) -> Estimate:
     most = plan.footprint(usual=False)
     usual = plan.footprint(usual=True)
     weights = plan.n_byte_weight * most.n_parameter
+    trained = plan.n_byte_weight * most.n_trained
     other, gradients = most.peak(1.0, plan.accumulate > 1)
     if world > 1:
-        gradients += weights
+        gradients += trained
     forth_and_back = compute_seconds(device, usual.step, plan.n_byte == HALF)
-    exchange = 2 * (world - 1) / world * weights / speed_between(device, n_node)
+    exchange = 2 * (world - 1) / world * trained / speed_between(device, n_node)
     hidden = forth_and_back * 2 / 3  # of the last backward pass
     seconds = (
         plan.accumulate * forth_and_back
-        + update_seconds(device, weights, most.state_bytes)
+        + update_seconds(device, trained, most.state_bytes)
         + max(0.0, exchange - hidden)
     )
     memory = (weights, gradients, most.state_bytes, other)
@@ -276,14 +280,17 @@ def sharded(plan: Plan, device: Device, n: int, n_node: int, together: int) -> E
     n_share = n * n_node // together
     most, usual = (plan.footprint(usual, together, cast=True) for usual in (False, True))
     block = max(most.parameters[:-1], default=0)
+    trained_block = max(most.trained[:-1], default=0)
     rest = most.parameters[-1]
     weights = plan.n_byte_weight * most.n_parameter / n_share
+    trained = plan.n_byte_weight * most.n_trained / n_share
     state_bytes = most.state_bytes * plan.n_byte_weight / plan.n_byte / n_share
     other, gradients = most.peak(plan.n_byte_weight / plan.n_byte / n_share, plan.accumulate > 1)
     gathered = plan.n_byte * (rest + 2 * block)
-    summed = plan.n_byte * (rest + block) + plan.n_byte_weight * block
+    summed = plan.n_byte * (most.trained[-1] + trained_block) + plan.n_byte_weight * trained_block
     # gathered twice, and summed
-    exchanged = (n_share - 1) / n_share * most.n_parameter * (2 * plan.n_byte + plan.n_byte_weight)
+    gathered_twice = 2 * plan.n_byte * most.n_parameter
+    exchanged = (n_share - 1) / n_share * (gathered_twice + plan.n_byte_weight * most.n_trained)
     # forward, and backward
     backbone = plan.task.backbone
     assert backbone is not None
@@ -295,7 +302,7 @@ def sharded(plan: Plan, device: Device, n: int, n_node: int, together: int) -> E
         1e9 * device.link
     )
     seconds = plan.accumulate * max(forth_and_back, exchanged / speed_between(device, n_node))
-    seconds += update_seconds(device, weights, state_bytes)
+    seconds += update_seconds(device, trained, state_bytes)
     # in a validation, for which all weights are gathered once
     whole = plan.n_byte * most.n_parameter
     memory = (weights, gradients, state_bytes, max(other + gathered + summed, whole))
@@ -331,7 +338,7 @@ def update_seconds(device: Device, weights: float, state_bytes: float) -> float:
     scaling, norm, clipping and update.
 
     Args:
-        weights: size of the weights in bytes.
+        weights: size of the trained weights in bytes.
         state_bytes: size of the optimizer states in bytes.
     """
     return (2 * weights + 6 * weights + 2 * state_bytes) / (

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 import torch
 from torch import Tensor, nn
 
+from lslm_lightning.adapters.low_rank import adapted_names, is_of_adapter, start_from_base
 from lslm_lightning.models.backbone import Backbone
 from lslm_lightning.models.heads import Head, Source, TiedHead
 from lslm_lightning.safety.parameters import Bounds, bounded_parameters
@@ -81,6 +82,7 @@ class Pretrained(Backbone):
     # arguments of that class that leave out parts of the model
     optional_parts: Mapping[str, bool] = {}
     model: "PreTrainedModel"
+    path: str
 
     def __init__(
         self, path: str, config: JsonObject | None = None, tokenizer_digest: str | None = None
@@ -227,13 +229,19 @@ class Pretrained(Backbone):
                 f"{self.path}: its weights and its config.json differ: no layer has the weight "
                 f"{spare[0]}"
             )
-        self.load_state_dict(
-            {f"model.{name}": weight for name, weight in network.state_dict().items()}
-        )
+        own = self.state_dict()
+        weights = {f"model.{name}": weight for name, weight in network.state_dict().items()}
+        untrained = {name: weight for name, weight in own.items() if is_of_adapter(name)}
+        self.load_state_dict(adapted_names(weights, own) | untrained)
+        start_from_base(self)
 
     def blocks(self) -> list[nn.Module]:
         names = self.model._no_split_modules or ()
         return [module for module in self.model.modules() if type(module).__name__ in names]
+
+    @property
+    def network(self) -> nn.Module:
+        return self.model
 
     @property
     def device(self) -> torch.device:

@@ -107,14 +107,19 @@ def details_section(
     return Section("Run details", blocks)
 
 
-def model_section(hyperparameters: Mapping[str, str], n_parameter: int | None) -> Section | None:
+def model_section(
+    hyperparameters: Mapping[str, str], n_parameter: int | None, n_trainable: int | None = None
+) -> Section | None:
     """Return the section on the architecture, hyperparameters and size of a run; None if nothing
     of it is known.
 
     Args:
         hyperparameters: line of text about the model or its training, by title.
+        n_trainable: number of the parameters that are trained; not shown if all are.
     """
     size: dict[str, Cell] = {} if n_parameter is None else {"Parameters": n_parameter}
+    if n_trainable is not None and n_trainable != n_parameter:
+        size["Trainable parameters"] = n_trainable
     facts = {**hyperparameters, **size}
     return Section("Model and training", [Settings(facts)]) if facts else None
 

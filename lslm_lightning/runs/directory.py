@@ -12,6 +12,7 @@ from filelock import FileLock, Timeout
 
 from lslm_lightning.files import atomic_write
 from lslm_lightning.run_files import (
+    ADAPTER,
     BEST,
     CHECKPOINTS,
     CONFIG,
@@ -87,6 +88,11 @@ class RunDirectory:
     def last(self) -> Path:
         """Path of the newest training checkpoint."""
         return self.checkpoints / LAST
+
+    @property
+    def adapter(self) -> Path:
+        """Folder of the adapter of the best checkpoint, in the layout of the package `peft`."""
+        return self.path / ADAPTER
 
     @property
     def predictions(self) -> Path:

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils._pytree import tree_map
 
+from lslm_lightning.adapters.low_rank import Adapter
 from lslm_lightning.contracts import Metric
 from lslm_lightning.decoding import Search
 from lslm_lightning.decoding.search import Nested, reorder
@@ -116,6 +117,7 @@ class CausalTask(LanguageModel):
         schedule: Schedule = COSINE,
         label_smoothing: float = LABEL_SMOOTHING,
         extra_metrics: list[Metric | torchmetrics.Metric] | None = None,
+        adapter: Adapter | None = None,
     ) -> None:
         super().__init__(
             backbone,
@@ -127,6 +129,7 @@ class CausalTask(LanguageModel):
             schedule=schedule,
             label_smoothing=label_smoothing,
             extra_metrics=extra_metrics,
+            adapter=adapter,
         )
         if backbone.n_encoder_layer:
             raise ValueError(

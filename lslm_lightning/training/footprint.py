@@ -31,17 +31,8 @@ ValueT = TypeVar("ValueT")
 # Functions that autocast computes in bfloat16, and in float32; others keep the precision of their
 # inputs.
 # Source: PyTorch's documentation of torch.amp, "CUDA Ops that can autocast".
-HALF = {
-    F.linear,
-    F.conv1d,
-    F.conv2d,
-    F.scaled_dot_product_attention,
-    torch.matmul,
-    torch.mm,
-    torch.bmm,
-    torch.addmm,
-    torch.baddbmm,
-}
+HALF = {F.linear, F.conv1d, F.conv2d, F.scaled_dot_product_attention}
+HALF |= {torch.matmul, torch.mm, torch.bmm, torch.addmm, torch.baddbmm}
 HALF |= {Tensor.matmul, Tensor.__matmul__, Tensor.__rmatmul__, Tensor.mm, Tensor.bmm}
 SINGLE = {
     F.layer_norm,
@@ -82,6 +73,7 @@ class Footprint:
     Args:
         parameters: number of parameters of each block that FSDP unshards at once, then the number
             of parameters outside of blocks.
+        trained: number of those of `parameters` that are trained, the others being frozen.
         state_bytes: size of the optimizer's state in bytes.
         moments: after each allocation and release, the bytes in use besides weights and gradients,
             and the bytes of gradients.
@@ -91,6 +83,7 @@ class Footprint:
     """
 
     parameters: tuple[int, ...]
+    trained: tuple[int, ...]
     state_bytes: int
     moments: tuple[tuple[int, int], ...]
     step: tuple[KernelWork, ...]
@@ -99,8 +92,13 @@ class Footprint:
 
     @property
     def n_parameter(self) -> int:
-        """Number of parameters that are trained."""
+        """Number of parameters, frozen ones included."""
         return sum(self.parameters)
+
+    @property
+    def n_trained(self) -> int:
+        """Number of parameters that are trained."""
+        return sum(self.trained)
 
     @property
     def flops(self) -> float:
@@ -149,11 +147,13 @@ def footprint(task: "Task", batch: Batch, bfloat16: bool, smoothing: float = 0.0
     gradients = {ledger.number(p.grad) for p in parameters if p.grad is not None}
     moments = tuple(ledger.moments(gradients))
     states = states_of(task.optimizer_of(decay_groups(task)))
-    blocks = [sum(p.numel() for p in block.parameters()) for block in task.backbone.blocks()]
-    rest = sum(p.numel() for p in parameters) - sum(blocks)
+    blocks = [list(block.parameters()) for block in task.backbone.blocks()]
+    in_blocks = {id(p) for block in blocks for p in block}
+    groups = [*blocks, [p for p in task.parameters() if id(p) not in in_blocks]]
     n_position = sum(t.numel() for t in batch if isinstance(t, Tensor) and t.dtype == torch.int64)
     return Footprint(
-        (*blocks, rest),
+        tuple(sum(p.numel() for p in group) for group in groups),
+        tuple(sum(p.numel() for p in group if p.requires_grad) for group in groups),
         sum(map(size, states)),
         moments,
         tuple(ledger.work),

@@ -11,6 +11,7 @@ import torchmetrics
 from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor
 
+from lslm_lightning.adapters.low_rank import Adapter
 from lslm_lightning.contracts import Example, Metric, Prediction
 from lslm_lightning.decoding import Decoded, Sampling, Search
 from lslm_lightning.decoding.search import Nested
@@ -57,8 +58,11 @@ class LanguageModel(TextScorer, Task):
         schedule: Schedule = COSINE,
         label_smoothing: float = LABEL_SMOOTHING,
         extra_metrics: list[Metric | torchmetrics.Metric] | None = None,
+        adapter: Adapter | None = None,
     ) -> None:
-        super().__init__(backbone, tokenizer, optimizer, schedule, label_smoothing, extra_metrics)
+        super().__init__(
+            backbone, tokenizer, optimizer, schedule, label_smoothing, extra_metrics, adapter
+        )
         check_lengths(min_length, max_length)
         self.search = search
         self.max_length = max_length

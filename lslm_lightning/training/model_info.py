@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lslm_lightning.optim import n_parameter
+from lslm_lightning.training.adapted import trained_parameters
 from lslm_lightning.types import StateDict
 
 if TYPE_CHECKING:
@@ -29,12 +30,18 @@ class ModelInfo:
 
     @property
     def n_parameter(self) -> int:
-        """Number of scalar parameters that are learned from the training split."""
+        """Number of scalar parameters, those of an adapter's frozen base included."""
         return n_parameter(self.task.parameters())
 
     @property
+    def n_trainable(self) -> int:
+        """Number of scalar parameters that are learned from the training split."""
+        adapter = self.task.adapter
+        return self.n_parameter if adapter is None else n_parameter(trained_parameters(self.task))
+
+    @property
     def n_byte(self) -> int:
-        """Size of the learned parameters in memory, in bytes."""
+        """Size of the parameters in memory, in bytes."""
         return sum(p.numel() * p.element_size() for p in self.task.parameters())
 
     def files(self, folder: Path) -> list[Path]:

@@ -12,6 +12,7 @@ from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor
 from torch.nn import functional as F
 
+from lslm_lightning.adapters.low_rank import Adapter
 from lslm_lightning.contracts import (
     Answers,
     CannotError,
@@ -157,8 +158,11 @@ class SequenceToSequenceTask(Task):
         schedule: Schedule = COSINE,
         label_smoothing: float = LABEL_SMOOTHING,
         extra_metrics: list[Metric | torchmetrics.Metric] | None = None,
+        adapter: Adapter | None = None,
     ) -> None:
-        super().__init__(backbone, tokenizer, optimizer, schedule, label_smoothing, extra_metrics)
+        super().__init__(
+            backbone, tokenizer, optimizer, schedule, label_smoothing, extra_metrics, adapter
+        )
         if not backbone.n_encoder_layer or not backbone.n_decoder_layer:
             raise ValueError(
                 f"n_encoder_layer={backbone.n_encoder_layer} and "

@@ -15,6 +15,7 @@ from lightning.pytorch.cli import OptimizerCallable
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
+from lslm_lightning.adapters.low_rank import Adapter
 from lslm_lightning.contracts import Example, Metric, Prediction
 from lslm_lightning.decoding import AnySearch, Fusion, Search
 from lslm_lightning.metrics.names import as_metrics
@@ -24,6 +25,7 @@ from lslm_lightning.renamed import TASK_METHODS
 from lslm_lightning.runs.weights import fitting_weights, load_files
 from lslm_lightning.text.tokenizer import Tokenizer
 from lslm_lightning.training.accumulation import MeanNats
+from lslm_lightning.training.adapted import adapt, freeze_base, load_base
 from lslm_lightning.training.answering import Answering
 from lslm_lightning.training.batches import Batch, EvaluationBatch
 from lslm_lightning.training.callbacks.evaluation import EvaluationCallback
@@ -87,6 +89,8 @@ class Task(LightningModule, ABC):
             only.
         extra_metrics: additional metrics that score answers in validation and test, from
             lslm_lightning.metrics or torchmetrics.text.
+        adapter: low-rank adapter of the backbone, which is then frozen; by default all weights are
+            trained.
 
     Attributes:
         monitor: name of the logged value that selects the best checkpoint.
@@ -161,6 +165,7 @@ class Task(LightningModule, ABC):
         schedule: Schedule = COSINE,
         label_smoothing: float = LABEL_SMOOTHING,
         extra_metrics: list[Metric | torchmetrics.Metric] | None = None,
+        adapter: Adapter | None = None,
     ) -> None:
         super().__init__()
         if not 0.0 <= label_smoothing < 1.0:
@@ -173,7 +178,10 @@ class Task(LightningModule, ABC):
                 f"{tokenizer!r}: give data.tokenizer the recipe"
                 " lslm_lightning.text.hugging_face.HuggingFaceTokenizer with the same path"
             )
+        if adapter is not None and backbone is not None:
+            adapt(backbone, adapter)
         self.backbone = backbone
+        self.adapter = adapter
         self.tokenizer = tokenizer
         self.optimizer_of = optimizer_builder(optimizer)
         self.schedule = schedule
@@ -208,14 +216,16 @@ class Task(LightningModule, ABC):
     # Training
 
     def setup(self, stage: str) -> None:
-        """Pass settings of the model to the data module. Load pretrained weights into the backbone,
-        unless training resumes from a checkpoint.
+        """Pass settings of the model to the data module. Load pretrained weights and freeze those
+        of an adapter's base; a training that resumes has its weights in the checkpoint.
         """
         data = getattr(self.trainer, "datamodule", None)  # none with bare DataLoaders
         if isinstance(data, TaskData):
             self.requirements.bind(data)
-        if stage == "fit" and not self.is_resuming and self.backbone is not None:
-            self.backbone.load_pretrained_weights()
+        if stage == "fit":
+            freeze_base(self)
+        if stage == "fit" and not self.is_resuming:
+            load_base(self)
 
     def configure_model(self) -> None:
         """Shard the weights over the processes if the Trainer's strategy is a `ShardedStrategy`."""

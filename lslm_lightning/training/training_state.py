@@ -30,6 +30,13 @@ class TrainingState:
     def _data(self) -> TaskData:
         return data_of(self.task.trainer)
 
+    def identity(self, data: TaskData) -> dict[str, str]:
+        """Return what must not change when training resumes, as text by name: `TaskData.identity`,
+        and the settings of an adapter.
+        """
+        adapter = self.task.adapter
+        return {**data.identity, **({} if adapter is None else adapter.identity)}
+
     def save(self, checkpoint: StateDict) -> None:
         """Add the position in the data and the training settings to a checkpoint."""
         trainer = self.task.trainer
@@ -38,7 +45,7 @@ class TrainingState:
         checkpoint["world_size"] = data_share(trainer)[1]
         checkpoint["accumulate"] = trainer.accumulate_grad_batches
         checkpoint["position"] = data.current_position()
-        checkpoint["data"] = data.identity
+        checkpoint["data"] = self.identity(data)
         checkpoint["limit_train_batches"] = trainer.limit_train_batches
         checkpoint["optimizers"] = [recorded(optimizer) for optimizer in trainer.optimizers]
         checkpoint["schedules"] = [
@@ -62,7 +69,8 @@ class TrainingState:
         now = data_share(trainer)[1]
         accumulate = trainer.accumulate_grad_batches
         data = self._data
-        refuse_changes(checkpoint, data.identity, now, accumulate, trainer.limit_train_batches)
+        identity = self.identity(data)
+        refuse_changes(checkpoint, identity, now, accumulate, trainer.limit_train_batches)
         progress = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
         reopen_epoch(checkpoint["loops"]["fit_loop"]["epoch_progress"], progress)
         if before != now:
@@ -129,7 +137,7 @@ def refuse_changes(
 
     Args:
         checkpoint: saved state; may be of an earlier release, which recorded fewer settings.
-        identity: `TaskData.identity` of the current data.
+        identity: `TrainingState.identity` of the current data and model.
         world_size: current number of processes that read different data.
         accumulate: current value of `trainer.accumulate_grad_batches`.
         limit: current value of `trainer.limit_train_batches`, which decides the length of an epoch.

@@ -14,6 +14,7 @@ import torchmetrics
 from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor, nn
 
+from lslm_lightning.adapters.low_rank import Adapter
 from lslm_lightning.audio.front_end import FrontEnd, Waveforms
 from lslm_lightning.audio.spec_augment import SpecAugment
 from lslm_lightning.audio.tempo import retimed
@@ -112,13 +113,16 @@ class SpeechRecognitionTask(Task):
         schedule: Schedule = COSINE,
         label_smoothing: float = LABEL_SMOOTHING,
         extra_metrics: list[Metric | torchmetrics.Metric] | None = None,
+        adapter: Adapter | None = None,
     ) -> None:
         if backbone.tokenizer_digest is not None:
             raise ValueError(
                 f"backbone={type(backbone).__name__} reads token ids, not sound: choose a "
                 "Transformer or an LSTM"
             )
-        super().__init__(backbone, tokenizer, optimizer, schedule, label_smoothing, extra_metrics)
+        super().__init__(
+            backbone, tokenizer, optimizer, schedule, label_smoothing, extra_metrics, adapter
+        )
         check_network(backbone, ctc_weight, tempo)
         check_lengths(min_length, max_length)
         self.front_end = front_end

@@ -12,8 +12,10 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Checkpoint, EarlyStopping, ModelCheckpoint
 
 from lslm_lightning.run_files import BEST
+from lslm_lightning.runs.directory import RunDirectory
 from lslm_lightning.runs.resume_state import ResumeState
 from lslm_lightning.runs.states import link
+from lslm_lightning.training.adapted import save_adapter
 from lslm_lightning.training.callbacks.best_score import BestScore
 from lslm_lightning.training.callbacks.final_choice import FinalChoice
 from lslm_lightning.training.callbacks.kept_checkpoints import KeptCheckpoints, final_record
@@ -183,9 +185,12 @@ class Checkpoints(Checkpoint):
 
         The last state (if it was not validated yet) and the mean of the numbered checkpoints are
         validated, and become `best.ckpt` if they score better. A file records the result, so that a
-        resumed run does not repeat the choice.
+        resumed run does not repeat the choice. The adapter of a task is saved beside the folder of
+        checkpoints.
         """
         FinalChoice(self, trainer, task).run()
+        if task.adapter is not None and trainer.is_global_zero and self.best.exists():
+            save_adapter(task, RunDirectory.of_checkpoint(self.best).adapter, self.best)
 
     def has_final_best(self, step: int) -> bool:
         """Return whether the final best checkpoint was already chosen, after `step` steps and under

@@ -14,6 +14,7 @@ import torchmetrics
 from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor, nn
 
+from lslm_lightning.adapters.low_rank import Adapter
 from lslm_lightning.contracts import Alternative, Example, Metric, Mode, Prediction
 from lslm_lightning.models.backbone import Backbone
 from lslm_lightning.models.dropout import Dropout
@@ -180,8 +181,11 @@ class SpanTask(QuestionAnsweringTask):
         schedule: Schedule = COSINE,
         label_smoothing: float = LABEL_SMOOTHING,
         extra_metrics: list[Metric | torchmetrics.Metric] | None = None,
+        adapter: Adapter | None = None,
     ) -> None:
-        super().__init__(backbone, tokenizer, optimizer, schedule, label_smoothing, extra_metrics)
+        super().__init__(
+            backbone, tokenizer, optimizer, schedule, label_smoothing, extra_metrics, adapter
+        )
         check_encodes_only("backbone", backbone, "finds answers")
         for name, value in (
             ("max_answer_length", max_answer_length),

@@ -12,6 +12,7 @@ import torchmetrics
 from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor, nn
 
+from lslm_lightning.adapters.low_rank import Adapter
 from lslm_lightning.contracts import Example, Metric, Mode, Prediction
 from lslm_lightning.metrics.extraction import words_of
 from lslm_lightning.models.backbone import Backbone
@@ -137,8 +138,11 @@ class ExtractiveTask(Summarizer):
         schedule: Schedule = COSINE,
         label_smoothing: float = LABEL_SMOOTHING,
         extra_metrics: list[Metric | torchmetrics.Metric] | None = None,
+        adapter: Adapter | None = None,
     ) -> None:
-        super().__init__(backbone, tokenizer, optimizer, schedule, label_smoothing, extra_metrics)
+        super().__init__(
+            backbone, tokenizer, optimizer, schedule, label_smoothing, extra_metrics, adapter
+        )
         if k < 1:
             raise ValueError(
                 f"k={k} of ExtractiveTask must be at least 1 sentence; the usual length of a "

@@ -1,0 +1,222 @@
+"""Training of an adapter: which parameters are trained, and the weights that they start from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from lslm_lightning.adapters.low_rank import (
+    Adapter,
+    adapted_names,
+    add_adapter,
+    is_of_adapter,
+    merged,
+    start_from_base,
+)
+from lslm_lightning.models.backbone import Backbone
+from lslm_lightning.runs.finding import FoundRun, find_run
+from lslm_lightning.runs.loading import load_run
+from lslm_lightning.runs.states import read_header, read_state
+from lslm_lightning.runs.trust import is_restricted
+from lslm_lightning.runs.weights import fitting_weights
+from lslm_lightning.training.peft_layout import write_adapter
+
+if TYPE_CHECKING:
+    from lslm_lightning.training.task import Task
+
+IN_NETWORK = {"embedding": "get_input_embeddings", "head": "get_output_embeddings"}
+
+
+def adapt(backbone: Backbone, adapter: Adapter) -> None:
+    """Add an adapter to a backbone, whose other parameters are frozen.
+
+    Raises:
+        MissingPackageError: `peft` is not installed.
+        ValueError: the base is not clear, or the adapter does not fit the network.
+    """
+    name = type(backbone).__name__
+    if backbone.path is None and adapter.base is None:
+        raise ValueError(
+            f"model.adapter: {name} has no pretrained weights to adapt; set model.adapter.base to "
+            "a run that has trained it"
+        )
+    if backbone.path is not None and adapter.base is not None:
+        raise ValueError(
+            f"model.adapter.base={adapter.base} and the pretrained weights of {backbone.path} "
+            "cannot both be adapted: leave out model.adapter.base"
+        )
+    add_adapter(backbone, adapter)
+
+
+def freeze_base(task: Task) -> None:
+    """Make only those parameters of a task trainable that are trained beside its frozen base.
+
+    Without an adapter, nothing is changed.
+
+    Raises:
+        ValueError: `also_train` names a part that the model does not have.
+    """
+    if task.adapter is not None:
+        trained = set(map(id, trained_parameters(task)))
+        for parameter in task.parameters():
+            parameter.requires_grad_(id(parameter) in trained)
+
+
+def trained_parameters(task: Task) -> Iterator[nn.Parameter]:
+    """Yield the parameters of a task that are trained, each at least once: all of them, or those of
+    the adapter, of the parts that `also_train` names, and of parts without pretrained weights.
+
+    Raises:
+        ValueError: `also_train` names a part that the model does not have.
+    """
+    adapter = task.adapter
+    backbone = task.backbone
+    if adapter is None or backbone is None:
+        yield from task.parameters()
+        return
+    yield from (p for name, p in backbone.named_parameters() if is_of_adapter(name))
+    if backbone.path is not None:
+        inside = set(map(id, backbone.parameters()))
+        yield from (p for p in task.parameters() if id(p) not in inside)
+    for name in adapter.also_train:
+        yield from part_of(task, backbone, name).parameters()
+
+
+def part_of(task: Task, backbone: Backbone, name: str) -> nn.Module:
+    """Return the part of a task that has a name: a module beside the backbone, or the embedding or
+    head inside of a pretrained network.
+
+    Raises:
+        ValueError: there is no such part with parameters.
+    """
+    found = {**dict(task.named_children()), **pretrained_ends(backbone)}
+    parts = {
+        name: module
+        for name, module in found.items()
+        if module is not backbone and list(module.parameters())
+    }
+    if name not in parts:
+        raise ValueError(
+            f"model.adapter.also_train: the model has no part {name!r} with weights of its own; "
+            f"choose from {', '.join(sorted(parts)) or 'none'}"
+        )
+    return parts[name]
+
+
+def pretrained_ends(backbone: Backbone) -> dict[str, nn.Module]:
+    """Return the embedding and the head inside of a pretrained network, as far as it has them."""
+    ends = {
+        name: getattr(backbone.network, method, lambda: None)()
+        for name, method in IN_NETWORK.items()
+    }
+    return {name: module for name, module in ends.items() if module is not None}
+
+
+# The base of a network of our own
+
+
+def check_base(task: Task) -> None:
+    """Check that the run `model.adapter.base` exists and fits the task. Does nothing for an adapter
+    of a pretrained network.
+
+    Raises:
+        ValueError: there is no such run, or its weights or its tokenizer do not fit.
+    """
+    if task.adapter is None or task.adapter.base is None:
+        return
+    found = found_base(task.adapter.base)
+    header = read_header(found.checkpoint)
+    if digest := header.get("tokenizer_digest"):
+        check_tokenizer(task, found, digest)
+    weights = header.get("state_dict")
+    if weights is not None and not any(map(is_of_adapter, weights)):
+        own = task.state_dict()
+        untrained = {name: weight for name, weight in own.items() if is_of_adapter(name)}
+        header["state_dict"] = adapted_names(weights, own) | untrained
+        fitting_weights(task, header, found.checkpoint, task.tokenizer)
+
+
+def load_base(task: Task) -> None:
+    """Load the weights that are adapted: pretrained ones, or those of the run
+    `model.adapter.base`, with its own adapter merged into them.
+
+    Raises:
+        ValueError: there is no such run, or its weights or its tokenizer do not fit.
+    """
+    if task.backbone is not None:
+        task.backbone.load_pretrained_weights()
+    if task.adapter is None or task.adapter.base is None:
+        return
+    found = found_base(task.adapter.base)
+    with torch.random.fork_rng([]):
+        run = load_run(found, trust=not is_restricted())
+    check_tokenizer(task, found, run.tokenizer.digest)
+    own = task.state_dict()
+    weights = adapted_names(merged(run.task).state_dict(), own)
+    weights |= {name: weight for name, weight in own.items() if is_of_adapter(name)}
+    saved = {"state_dict": weights}
+    task.load_state_dict(fitting_weights(task, saved, run.checkpoint, task.tokenizer))
+    start_from_base(task)
+
+
+def found_base(base: str) -> FoundRun:
+    """Return the run that `model.adapter.base` names.
+
+    Raises:
+        ValueError: there is no such run.
+    """
+    try:
+        return find_run(base)
+    except ValueError as error:
+        raise ValueError(f"model.adapter.base={base} cannot be adapted: {error}") from None
+
+
+def check_tokenizer(task: Task, found: FoundRun, digest: str) -> None:
+    """Raise ValueError if a base was trained with another tokenizer than that of the task."""
+    if digest != task.tokenizer.digest:
+        raise ValueError(
+            f"model.adapter.base={found.path} was trained with another tokenizer; set "
+            "data.tokenizer to lslm_lightning.text.recipes.TokenizerFile with path="
+            f"{found.directory.tokenizer}"
+        )
+
+
+# The adapter in the layout of peft
+
+
+def save_adapter(task: Task, folder: Path, checkpoint: Path | None = None) -> None:
+    """Write the adapter of a task in the layout of `peft`: `adapter_config.json` and
+    `adapter_model.safetensors`.
+
+    `peft.PeftModel.from_pretrained(base, folder)` adds it to its base.
+
+    Args:
+        checkpoint: checkpoint whose weights are written; None for the task's own weights.
+
+    Raises:
+        ValueError: the task has no adapter.
+    """
+    adapter = task.adapter
+    backbone = task.backbone
+    if adapter is None or backbone is None:
+        raise ValueError(f"this {type(task).__name__} has no adapter to save: set model.adapter")
+    weights = task.state_dict() if checkpoint is None else read_state(checkpoint)["state_dict"]
+    trained = set(map(id, trained_parameters(task)))
+    whole = [  # tied weights belong to several
+        name
+        for name, module in backbone.network.named_modules()
+        if not is_of_adapter(name)
+        and any(id(p) in trained for p in module.parameters(recurse=False))
+    ]
+    prefix = next(name for name, module in task.named_modules() if module is backbone.network)
+    inside = {
+        name.removeprefix(f"{prefix}."): weight
+        for name, weight in weights.items()
+        if name.startswith(f"{prefix}.")
+    }
+    kind = (bool(backbone.n_encoder_layer), bool(backbone.n_decoder_layer))
+    write_adapter(backbone.network, inside, whole, kind, backbone.path or adapter.base, folder)
