@@ -194,10 +194,12 @@ def alarms(figures: Mapping[str, Figures], smoke: bool) -> Figures:
 
 
 def checks(figures: Mapping[str, Figures]) -> list[Check]:
-    """Require the right order never to be called wrong, and wrong orders of all lines to be told.
+    """Require that simulated systems in the right order are never reported, and that wrong orders
+    of all lines are told.
 
-    Of a tenth of the lines no check can tell all: at chrF 30 only one or two of ten outputs of some
-    systems resemble their references.
+    Of a tenth of the lines no check can tell all: where one output in five is right, ten lines have
+    two that tell. At chrF 30, paragraphs of wikitext-2 have one word in twenty right; unrelated
+    ones reach 28.
     """
     rows = []
     for level in LEVELS:
@@ -210,8 +212,8 @@ def checks(figures: Mapping[str, Figures]) -> list[Check]:
 
 
 BENCHMARK = Benchmark(
-    about="outputs in a wrong order: the share of 100 simulated outputs told, and false alarms",
-    minutes=25,
+    about="outputs in a wrong order: the share told, by kind, and false alarms",
+    minutes=7,
     parts={f"chrF {level}": partial(told, level) for level in LEVELS} | {"clean outputs": alarms},
     checks=checks,
     needs=("LSLM_DATA",),
