@@ -4,13 +4,17 @@ what it says.
 
 import json
 import math
+import random
 from pathlib import Path
 
 import pytest
+import sacrebleu
 
 from tests.benchmarks import __main__ as harness
 from tests.benchmarks.benchmark import Benchmark, Check, table
 from tests.benchmarks.record import Record
+from tests.evaluation.test_alignment import sentences
+from tests.support.misaligned import NOISES, Texts, disorders, simulate
 
 
 class Bench:
@@ -173,3 +177,20 @@ def test_every_benchmark_is_listed(capsys) -> None:
         *harness.ORDER,
         *harness.GPU,
     ]
+
+
+def test_perfect_outputs_in_any_wrong_order_are_told() -> None:
+    references = sentences(100)
+    for seed in range(3):
+        wrong = disorders(references, random.Random(seed))
+        assert [kind for kind, found in wrong.items() if not found.is_told(references)] == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("noise", NOISES)
+def test_simulated_systems_are_as_good_as_asked_for(noise: str) -> None:
+    every = sentences(300)
+    texts = Texts(every[:100], every[100:], " ")
+    outputs = simulate(NOISES[noise], texts, 40, "seed")
+    assert 40 <= sacrebleu.corpus_chrf(outputs, [texts.references]).score < 42
+    assert outputs == simulate(NOISES[noise], texts, 40, "seed")

@@ -5,9 +5,9 @@ reference of the same line, with the references a few lines away, and with refer
 correct order, the reference of the same line is the most similar one. In a run that is shifted by
 one line, the reference of the next line is the most similar one.
 
-With 100 lines at chrF 30, a shift of all lines is nearly always found, and one of ten lines in nine
-of ten simulated systems. In most others, only one to three of the ten outputs resemble a reference,
-too few to tell a shift from chance.
+With 100 lines at chrF 30, a shift of all lines is always found, and one of ten lines in eight of
+ten simulated systems (`tests/benchmarks/misalignment.py`). In most others, only one to three of the
+ten outputs resemble a reference, too few to tell a shift from chance.
 
 Array shapes: N lines, K near offsets, F far lines, C features.
 """

@@ -20,6 +20,7 @@ from tests.benchmarks.record import RESULTS, Record, present_circumstances
 
 ORDER = (
     "significance",
+    "misalignment",
     "ngram",
     "prepare",
     "logging_cost",
