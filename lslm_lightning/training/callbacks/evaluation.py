@@ -207,7 +207,11 @@ class EvaluationCallback(Callback):
         self.end_test(trainer, task, self.tested)
 
     def on_predict_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.keep(trainer, "predict", gathered(self._answers))
+        predictions = gathered(self._answers)
+        data = data_of(trainer)
+        if isinstance(data, TaskData):
+            predictions = in_order(predictions, data.examples("test"))
+        self.keep(trainer, "predict", predictions)
 
     @property
     def scores(self) -> list[Score]:
