@@ -292,6 +292,7 @@ EXPLANATIONS: dict[str, "Callable[[Cause, re.Match[str], ArgumentParser], str]"]
     r"No module named '([\w.]+)'": _no_such_name,
     r"^Not a valid subclass of (\w+)": _wrong_kind,
     r"^Import path (\S+ )?does not correspond to a subclass of (\w+)": _wrong_class,
+    r"^Expected '([\w.]+)' to be a subclass of <class '(?:\w+\.)*(\w+)'>": _wrong_class,
     r"^Expected an instantiatable class, but.* is abstract": _abstract,
     r"^'(\w+)' object has no attribute 'keys'": _no_mapping,
     r"^Expected an? ": _wrong_type,

@@ -158,7 +158,7 @@ def spaced(before: str, after: str) -> str:
     """
     if re.search(r"[一-鿿] $", before) and re.match(r"[一-鿿]", after):
         return before[:-1] + after
-    if re.search(r"[一-鿿]$", before) and re.match(r" [一-鿿]", after):
+    if re.search(r"[一-鿿。；]$", before) and re.match(r" [一-鿿]", after):
         return before + after[1:]
     sides = before[-1:] + after[:1]
     return (
