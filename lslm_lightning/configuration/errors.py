@@ -194,8 +194,9 @@ def no_such_name(setting: str, path: str, module: str, name: str, known: Sequenc
     near = get_close_matches(name, known, 1, 0.7)
     where = f"{module} has no {name}" if module else f"there is no module {name}"
     suggestion = f"; did you mean {module}.{near[0]}?".replace(" .", " ") if near else ""
-    prefix = f"{setting}: " if setting else ""
-    return f"{prefix}{path} cannot be imported: {where}{suggestion}"
+    if setting:
+        return f"{setting}: {path} cannot be imported: {where}{suggestion}"
+    return f"{path} cannot be imported: {where}{suggestion}"
 
 
 def _wrong_kind(cause: Cause, found: re.Match[str], parser: "ArgumentParser") -> str:
@@ -271,11 +272,12 @@ FRAME = (
     r"|Parser key \"[\w.]+\".*:$|^Problem with given class_path .*:$"
 )
 SPECIFICATION = "an import path package.module.Class (or class_path and init_args)"
+NO_YAML = ", which is no YAML"
 TYPES = {
     "int": "a whole number",
     "float": "a number",
     "bool": "true or false",
-    "str": "text",
+    "str": "a text",
     "dict": "a mapping",
     "list": "a list",
     "NoneType": "null",
@@ -290,6 +292,7 @@ EXPLANATIONS: dict[str, "Callable[[Cause, re.Match[str], ArgumentParser], str]"]
     r"No module named '([\w.]+)'": _no_such_name,
     r"^Not a valid subclass of (\w+)": _wrong_kind,
     r"^Import path (\S+ )?does not correspond to a subclass of (\w+)": _wrong_class,
+    r"^Expected '([\w.]+)' to be a subclass of <class '(?:\w+\.)*(\w+)'>": _wrong_class,
     r"^Expected an instantiatable class, but.* is abstract": _abstract,
     r"^'(\w+)' object has no attribute 'keys'": _no_mapping,
     r"^Expected an? ": _wrong_type,
@@ -304,7 +307,7 @@ def _shown(value: str) -> str:
     try:
         plain = isinstance(yaml.safe_load(value), str)
     except yaml.YAMLError:
-        return f"{short!r}, which is no YAML"
+        return repr(short) + NO_YAML
     return repr(short) if plain or not value else short
 
 

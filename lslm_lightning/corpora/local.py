@@ -236,8 +236,11 @@ def _tables(path: Path, files: Sequence[File]) -> list[File]:
         tables = readable  # documents: of those some may be called test_of_time.txt
     if not tables:
         archives = [file.name for file in files if file.name.lower().endswith(ARCHIVES)]
-        way_out = f"; unpack {archives[0]} and give that folder as the corpus" if archives else ""
-        raise ValueError(f"{path}: holds {HELD}{way_out}")
+        if archives:
+            raise ValueError(
+                f"{path}: holds {HELD}; unpack {archives[0]} and give that folder as the corpus"
+            )
+        raise ValueError(f"{path}: holds {HELD}")
     formats = sorted({file.form for file in tables})
     if len(formats) > 1:
         names = some_of([file.name for file in tables])

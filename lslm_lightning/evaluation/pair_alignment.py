@@ -70,9 +70,11 @@ def describe_pairs(sources: Sequence[str], targets: Sequence[str]) -> str:
     """
     by_words = find_shift(sources, targets, 300, PAIR_BLOCK, PAIR_CERTAIN)
     if shift := by_words or find_length_shift(sources, targets):
-        sign = "share words and numbers" if by_words else "agree in length"
-        lines = f"sources of about lines {shift.first:,} to {shift.last:,}"
-        return f"{lines} {sign} with the targets {shift} rather than with their own"
+        return (
+            f"sources of about lines {shift.first:,} to {shift.last:,} "
+            f"{'share words and numbers' if by_words else 'agree in length'} "
+            f"with the targets {shift} rather than with their own"
+        )
     if (order := find_disorder(sources, targets, 300, PAIR_BLOCK)) and not order.is_unrelated:
         return (
             f"{order.n_other:,} of {order.n_line:,} inspected sources share words and numbers with "

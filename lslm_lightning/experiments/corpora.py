@@ -85,7 +85,7 @@ def list_corpora(console: Console) -> int:
     table.columns[4].min_width = 10
     for task in dict.fromkeys(corpus.task for corpus in corpora):
         table.add_section()
-        table.add_row(Text(translated(task.replace("_", " "), MESSAGES), "bold"))
+        table.add_row(Text(words(task.replace("_", " ")), "bold"))
         for corpus in (corpus for corpus in corpora if corpus.task == task):
             rows = "\n".join(
                 f"{split} {corpus.sizes[split]:,}" if split in corpus.sizes else split
@@ -93,7 +93,8 @@ def list_corpora(console: Console) -> int:
             )
             where = _where(catalogue[corpus.name]) if corpus.name in catalogue else "built in"
             where = translated(where, MESSAGES)
-            table.add_row(corpus.name, " ".join(corpus.languages), rows, corpus.licence, where)
+            licence = words(corpus.licence)
+            table.add_row(corpus.name, " ".join(corpus.languages), rows, licence, where)
     console.print(table)
     console.print(
         f"docstrings has documents for language modeling too. Your own corpora go into {USERS}.",
@@ -127,7 +128,8 @@ def _where(entry: CatalogueEntry) -> str:
         for folder in data_directories()
         if any(path and path.is_relative_to(folder) for path in found.values())
     ]
-    where = entry.folder or ", ".join(map(_label, folders))
+    labels = (translated(_label(folder), MESSAGES) for folder in folders)
+    where = entry.folder or ", ".join(labels)
     return where + (f", but not {', '.join(missing)}" if missing else "")
 
 

@@ -12,6 +12,7 @@ from lslm_lightning.corpora.column_proposals import propose_columns
 from lslm_lightning.corpora.corpus import Corpus
 from lslm_lightning.corpora.rows import FILES, JOINED, Row, references_of, where_of
 from lslm_lightning.corpora.values import Record
+from lslm_lightning.localization import MESSAGES, translated
 from lslm_lightning.text.languages import units_of
 from lslm_lightning.text.scripts import letters_by_script, units_of_script
 from lslm_lightning.text.yaml_files import dump_yaml
@@ -78,9 +79,10 @@ def columns_table(records: Sequence[Record], columns: Settings) -> Table:
             for column, field in fields
             if column == str(name) or column.startswith(f"{name}.")
         ]
+        first = next((value for value in values if value is not None), None)
         cells = [
             printable(str(name)),
-            type_of(next((value for value in values if value is not None), None)),
+            translated(type_of(first), MESSAGES),
             ", ".join(used),
         ]
         table.add_row(*map(Text, [*cells, *(shortened(value) for value in values)]))

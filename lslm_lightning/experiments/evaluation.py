@@ -28,6 +28,7 @@ from lslm_lightning.reports.formatting import number
 from lslm_lightning.reports.page import write_report
 from lslm_lightning.reports.terminal import show_conclusion, show_findings, show_table
 from lslm_lightning.reports.trained import Trained, training_sections
+from lslm_lightning.reports.words import words
 from lslm_lightning.runs.directory import RunDirectory, check_name
 from lslm_lightning.safety.redaction import redacted, redacted_settings
 from lslm_lightning.safety.terminal import console
@@ -315,7 +316,9 @@ class Evaluation:
                 soft_wrap=True,
             )
         for pair in others:
-            output.print(pair_line(pair), style="bold" if pair.p < 0.05 else "dim", soft_wrap=True)
+            output.print(
+                words(pair_line(pair)), style="bold" if pair.p < 0.05 else "dim", soft_wrap=True
+            )
         show_findings(results.findings)
 
 

@@ -72,7 +72,7 @@ def tell_slow_precision(
     if times and times.bfloat16 > times.float32:
         rank_zero_print(
             f"precision: {HALF}, as trainer.precision says; it is slower here "
-            f"({times.describe(HALF)}), and trainer.precision={AUTO} would take the faster"
+            f"({times.timing_of(HALF)}), and trainer.precision={AUTO} would take the faster"
         )
     # so that the processes that this one starts do not measure again
     os.environ[DECIDED] = HALF
@@ -89,7 +89,7 @@ def faster_precision(task: Task, data: TaskData, device_type: str) -> str:
     if times is None:
         rank_zero_print(f"precision: {SINGLE} (bfloat16 is not supported on {device_type})")
         return SINGLE
-    rank_zero_print(f"precision: {times.faster} ({times.describe(times.faster)})")
+    rank_zero_print(f"precision: {times.faster} ({times.timing_of(times.faster)})")
     return times.faster
 
 

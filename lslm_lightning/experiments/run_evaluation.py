@@ -106,7 +106,7 @@ class RunEvaluation:
             bounds = words(bounds)
             others = [number(found[each.metric].value) for found in self.baselines.values()]
             table.add_row(
-                Text(f"{metric_label(each.metric)} {arrow} {unit}".strip()),
+                Text(f"{words(metric_label(each.metric))} {arrow} {words(unit)}".strip()),
                 Text(number(each.value), "bold"),
                 *map(Text, [*([bounds] if has_interval else []), *others]),
             )

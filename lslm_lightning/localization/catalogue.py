@@ -6,8 +6,9 @@ sentences too, and is translated in turn. So a sentence that was written with nu
 it can be translated after it was made.
 
 In the English template, `{name!n}` stands for a number alone, `{name!w}` for a text without spaces,
-`{name!p}` for a phrase within a sentence and `{name!s}` for any text, of several sentences too. In
-the translation, `{name!l}` is a list of names such as "a, b and c", which are repeated, and
+`{name!c}` for a text without colons, `{name!p}` for a phrase within a sentence, `{name!m}` for a
+mapping on one line of YAML, and `{name!s}` for any text, of several sentences too. In the
+translation, `{name!l}` is a list of names such as "a, b and c", which are repeated, and
 `{name!lt}` a list of which all members are translated.
 """
 
@@ -24,12 +25,20 @@ NAMES = "names"  # of baselines, in sentences and tables
 CATALOGUES = (COMMANDS, MESSAGES, NAMES, REPORTS, SETTINGS)
 
 FOLDER = Path(__file__).parent
-FIELD = re.compile(r"\{(\w+)(?:!([lnpstw]+))?\}")
+FIELD = re.compile(r"\{(\w+)(?:!([clmnpstw]+))?\}")
 SENTENCES = re.compile(r"(?<=[.;])\s+|\n")
 WITHIN_SENTENCE = r"(?:(?!(?<=[.;])\s).)+?"
 ANYTHING = ".+?"
 NUMBER = r"[−+±-]?(?:[\d,]*\.?\d+(?: × 10[⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+)?|∞)|–|nan"
-VALUES = {"n": NUMBER, "p": WITHIN_SENTENCE, "s": ANYTHING, "w": r"\S+?"}
+MAPPING = r"\w+: \{[^{}]*\}"
+VALUES = {
+    "c": r"[^:]+?",
+    "m": MAPPING,
+    "n": NUMBER,
+    "p": WITHIN_SENTENCE,
+    "s": ANYTHING,
+    "w": r"\S+?",
+}
 LIST = re.compile(r",? and |(?<!extractive oracle), ")
 SELF = "this run"  # the only name of a system that is one of the interface
 SYSTEMS = {"first", "name", "other", "others", "second", "system", "systems"}  # fields with names
@@ -79,6 +88,8 @@ class Catalogue:
         shown = ""
         for piece, space in zip(pieces, between, strict=True):
             other = self.whole(piece, depth)
+            if other is None and shown.endswith("；"):  # entries may begin with a semicolon
+                other = (self.whole(f"; {piece}", depth) or "")[1:] or None
             shown += piece if other is None else other
             shown += "" if other is not None and other[-1:] in "。；" and space == " " else space
         return shown
@@ -113,12 +124,22 @@ class Catalogue:
             value = values[field[1]]
             members = LIST.split(value) if "l" in marks else [value]
             if "t" in marks:
-                members = [self.translated(member, depth + 1) for member in members]
-            elif "l" in marks or field[1] in SYSTEMS:
+                members = [self.part_shown(member, depth + 1) for member in members]
+            elif "l" in marks or (self.names and field[1] in SYSTEMS):
                 members = [self.name_shown(member, "l" in marks) for member in members]
+            elif not marks:
+                members = [self.value_shown(value, depth + 1)]
             shown = spaced(spaced(shown, translation[end : field.start()]), "、".join(members))
             end = field.end()
         return spaced(shown, translation[end:])
+
+    def part_shown(self, part: str, depth: int) -> str:
+        """Return the value of a field that is translated."""
+        return self.translated(part, depth)
+
+    def value_shown(self, value: str, depth: int) -> str:
+        """Return the value of a field without a mark."""
+        return value
 
     def name_shown(self, name: str, is_member: bool) -> str:
         """Return the name of a system as it is shown.
@@ -137,7 +158,7 @@ def spaced(before: str, after: str) -> str:
     """
     if re.search(r"[一-鿿] $", before) and re.match(r"[一-鿿]", after):
         return before[:-1] + after
-    if re.search(r"[一-鿿]$", before) and re.match(r" [一-鿿]", after):
+    if re.search(r"[一-鿿。；]$", before) and re.match(r" [一-鿿]", after):
         return before + after[1:]
     sides = before[-1:] + after[:1]
     return (

@@ -3,14 +3,16 @@
 from functools import cache
 
 from lslm_lightning.localization.catalogue import (
+    FOLDER,
     MESSAGES,
     NAMES,
     REPORTS,
     Catalogue,
     entries_of,
+    read_entries,
 )
 from lslm_lightning.localization.language import ENGLISH, interface_language
-from lslm_lightning.localization.messages import MessageCatalogue
+from lslm_lightning.localization.messages import MessageCatalogue, has_few_letters
 
 
 @cache
@@ -19,8 +21,20 @@ def catalogue(kind: str, language: str) -> Catalogue:
     if kind == REPORTS:
         names = entries_of(NAMES, language)
         return Catalogue(entries_of(kind, language) | names, Catalogue(names))
-    made = MessageCatalogue if kind == MESSAGES else Catalogue
-    return made(entries_of(kind, language))
+    if kind == MESSAGES:
+        return MessageCatalogue(quoted_entries(language) | entries_of(kind, language))
+    return Catalogue(entries_of(kind, language))
+
+
+def quoted_entries(language: str) -> dict[str, str]:
+    """Return the entries of reports that messages quote: names of metrics, and sentences. Shorter
+    texts would fit data.
+    """
+    names = read_entries(FOLDER / language / REPORTS / "metrics.po")
+    every = entries_of(REPORTS, language)
+    return names | {
+        text: other for text, other in every.items() if " " in text and not has_few_letters(text)
+    }
 
 
 def translated(text: str, kind: str) -> str:

@@ -45,7 +45,7 @@ class StepTimes:
         """
         return HALF if self.bfloat16 <= WORTHWHILE * self.float32 else SINGLE
 
-    def describe(self, precision: str) -> str:
+    def timing_of(self, precision: str) -> str:
         """Return a phrase with the times of a step in both precisions, such as "a step takes 41 ms,
         75 ms in float32".
 

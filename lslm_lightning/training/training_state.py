@@ -152,7 +152,7 @@ def refuse_changes(
         saved[name] = str(checkpoint.get("accumulate"))
         now[name] = str(accumulate)
     elif "carried" in checkpoint:
-        name = "the number of processes, each with contiguous rows of its own,"
+        name = "the number of processes that each read contiguous rows"
         saved[name] = str(checkpoint.get("world_size"))
         now[name] = str(world_size)
     if "limit_train_batches" in checkpoint:

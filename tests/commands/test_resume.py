@@ -734,5 +734,5 @@ def test_rows_in_order_have_their_processes_and_two_train_what_one_does(together
         [list(layer) for layer in one["carried"][0]], carried, rtol=0, atol=1e-4
     )
     more = ("--trainer.max_steps=30", "--trainer.devices=1", "--trainer.strategy=auto")
-    words = "the number of processes, each with contiguous rows of its own, (2 then, 1 now) changed"
+    words = "the number of processes that each read contiguous rows (2 then, 1 now) changed"
     refused(lslm("resume", only("two-*"), *more), 1, words)

@@ -102,13 +102,16 @@ class Collector:
     """Collects the texts of a source.
 
     Attributes:
-        texts: text or template, and whether each of its fields is composed of texts again.
+        texts: text or template, and the texts that each of its fields that is composed of texts
+            may stand for.
+        lists: texts and their fields that stand for several values, joined.
     """
 
     def __init__(self, source: Source) -> None:
         self.source = source
-        self.texts: dict[str, set[str]] = {}
-        self.seen: dict[tuple[int, int, int], bool] = {}
+        self.texts: dict[str, dict[str, set[str]]] = {}
+        self.lists: set[tuple[str, str]] = set()
+        self.seen: dict[tuple[int, int, int], set[str]] = {}
         for statement, scope in source.raises:
             if isinstance(statement.exc, ast.Call) and called_name(statement.exc)[:1].isupper():
                 for argument in statement.exc.args:
@@ -118,6 +121,10 @@ class Collector:
             for call, scope in source.calls[name]:
                 for argument in call.args:
                     self.collect(argument, scope)
+        for table in source.constants["EXPLANATIONS"]:
+            for name in map(ast.unparse, values_in(table)):
+                for function, _ in source.functions[name]:
+                    self.collect_all(returned(function), function, 0)
         for name in LABELS:
             for function, _ in source.functions[name]:
                 for value in function.args.defaults:
@@ -134,8 +141,9 @@ class Collector:
                 if isinstance(argument, ast.Constant | ast.Starred):
                     self.collect(argument, scope, words=2)
 
-    def collect(self, node: ast.expr, scope: Scope, words: int = 0) -> bool:
-        """Add the texts that an expression stands for; return whether it has any.
+    def collect(self, node: ast.expr, scope: Scope, words: int = 0) -> set[str]:
+        """Add the texts that an expression stands for, and those of their fields; return the texts
+        of the expression.
 
         Args:
             words: add single words too, here and where values come from, in so many steps.
@@ -143,34 +151,40 @@ class Collector:
         key = (id(node), id(scope), words)
         if key in self.seen:
             return self.seen[key]
-        self.seen[key] = False
+        found = self.seen[key] = set()
+        inner = max(0, words - 1)
         for form in self.forms(node, scope):
             names = field_names(form)
             template = "".join(names[part] if isinstance(part, Piece) else part for part in form)
             text = template.strip()
+            if len(form) == 1 and isinstance(form[0], Piece):
+                found |= self.follow(form[0].node, scope, inner)
+                continue
             if not re.search("[A-Za-z]{2,}", FIELD.sub("", text)) or not (words or " " in text):
+                for part in names:
+                    self.follow(part.node, scope, inner)
                 continue
             template = PROGRAM.sub("", text)
-            fields = self.texts.setdefault(template, set())
-            fields |= {
-                name
-                for part, name in names.items()
-                if self.follow(part.node, scope, max(0, words - 1))
-            }
-            self.seen[key] = True
-        self.seen[key] |= self.follow(node, scope, max(0, words - 1))
-        return self.seen[key]
+            found.add(template)
+            fields = self.texts.setdefault(template, defaultdict(set))
+            for part, name in names.items():
+                if is_joined(part.node):
+                    self.lists.add((template, name))
+                if texts := self.follow(part.node, scope, inner):
+                    fields[name] |= texts
+        self.follow(node, scope, inner)
+        return found
 
-    def collect_all(self, nodes: list[ast.expr], scope: Scope, words: int) -> bool:
-        """Add the texts of several expressions; return whether there are any."""
-        found = False
+    def collect_all(self, nodes: list[ast.expr], scope: Scope, words: int) -> set[str]:
+        """Add the texts of several expressions; return them."""
+        found: set[str] = set()
         for node in nodes:
             found |= self.collect(node, scope, words)
         return found
 
-    def follow(self, node: ast.expr, scope: Scope, words: int) -> bool:
-        """Collect the texts of the values in an expression; return whether there are any."""
-        found = False
+    def follow(self, node: ast.expr, scope: Scope, words: int) -> set[str]:
+        """Collect the texts of the values in an expression; return them."""
+        found: set[str] = set()
         for value in values_in(node):
             if isinstance(value, ast.Name):
                 given = assignments(value.id, scope)
@@ -183,16 +197,18 @@ class Collector:
                 for function, _ in self.source.functions[called_name(value)]:
                     given = returned(function)
                     found |= self.collect_all(given, function, words)
+            else:
+                found |= self.collect(value, scope, words)
         return found
 
-    def follow_parameter(self, name: str, scope: Scope, words: int) -> bool:
-        """Collect the arguments that calls give to a parameter; return whether they have texts."""
+    def follow_parameter(self, name: str, scope: Scope, words: int) -> set[str]:
+        """Collect the arguments that calls give to a parameter; return their texts."""
         if not isinstance(scope, Function):
-            return False
+            return set()
         names = [each.arg for each in (*scope.args.posonlyargs, *scope.args.args)]
         keywords = [each.arg for each in scope.args.kwonlyargs]
         if name not in (*names, *keywords):
-            return False
+            return set()
         defaults = zip(
             (
                 *scope.args.args[len(scope.args.args) - len(scope.args.defaults) :],
@@ -268,6 +284,11 @@ def is_text(node: ast.expr) -> bool:
     return False
 
 
+def is_joined(node: ast.expr) -> bool:
+    """Return whether an expression joins values by commas."""
+    return ast.unparse(node).startswith("', '.join(")
+
+
 def values_in(node: ast.expr) -> Iterator[ast.expr]:
     """Yield the values of an expression that may be texts: names and calls."""
     match node:
@@ -277,14 +298,17 @@ def values_in(node: ast.expr) -> Iterator[ast.expr]:
                 if node.func.attr == "join":
                     for argument in node.args:
                         yield from values_in(argument)
-                if node.func.attr in ("removeprefix", "removesuffix", "strip", "rstrip"):
+                if node.func.attr in ("removeprefix", "removesuffix", "strip", "rstrip", "get"):
                     yield from values_in(node.func.value)
             if isinstance(node, ast.Call) and called_name(node) in ("Text", "partial"):
                 for argument in node.args:
                     yield from values_in(argument)
-        case ast.JoinedStr(values=values) | ast.BoolOp(values=values):
+        case ast.JoinedStr(values=values):
             for value in values:
                 yield from values_in(value)
+        case ast.BoolOp(values=values):
+            for value in values:
+                yield from [value] if is_text(value) else values_in(value)
         case ast.FormattedValue(value=value):
             yield from values_in(value)
         case ast.BinOp(op=ast.Add(), left=left, right=right):
@@ -295,12 +319,12 @@ def values_in(node: ast.expr) -> Iterator[ast.expr]:
             yield from values_in(orelse)
         case ast.List(elts=elements) | ast.Tuple(elts=elements):
             for element in elements:
-                yield from values_in(element)
+                yield from [element] if is_text(element) else values_in(element)
         case ast.GeneratorExp(elt=value) | ast.ListComp(elt=value) | ast.Starred(value=value):
-            yield value
+            yield from values_in(value) if isinstance(value, ast.Call) else [value]
         case ast.Dict(values=values):
             for value in values:
-                yield from values_in(value)
+                yield from [value] if is_text(value) else values_in(value)
         case ast.Subscript(value=value):
             yield from values_in(value)
 
@@ -363,11 +387,9 @@ def field_names(form: Form) -> dict[Piece, str]:
     return names
 
 
-def collected() -> dict[str, set[str]]:
-    """Return the texts and templates in the source that reach users, and the fields of each that
-    are texts again.
-    """
-    return Collector(read_source(source_files())).texts
+def collected() -> Collector:
+    """Return the texts and templates in the source that reach users."""
+    return Collector(read_source(source_files()))
 
 
 def source_files() -> list[Path]:

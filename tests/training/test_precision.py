@@ -113,7 +113,7 @@ def test_a_step_that_cannot_be_done_in_bfloat16_is_no_error(n_done):
     ],
 )
 def test_both_figures_are_told(times, line):
-    assert times.describe(times.faster) == line
+    assert times.timing_of(times.faster) == line
 
 
 def tasks():

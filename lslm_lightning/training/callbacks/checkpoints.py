@@ -283,7 +283,7 @@ class Checkpoints(Checkpoint):
             fate = (
                 "validated again after training"
                 if self._is_outdated
-                else "discarded, since its weights are not here"
+                else "discarded because its weights are not here"
             )
             others = f"; reset: {', '.join(reset)}" if reset else ""
             print(
