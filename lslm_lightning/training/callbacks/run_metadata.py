@@ -31,8 +31,10 @@ class RunMetadata(Callback):
         backbone = task.model_info.name
         if not task.one_pass:
             self.tracker.log_hyperparams({"n_parameter": task.model_info.n_parameter})
-        if task.adapter is not None:
-            self.tracker.log_hyperparams({"n_trainable": task.model_info.n_trainable})
+        n_parameter = task.model_info.n_parameter
+        n_trainable = task.model_info.n_trainable
+        if n_trainable != n_parameter:
+            self.tracker.log_hyperparams({"n_trainable": n_trainable})
         self.tracker.log_hyperparams(
             {f"data.{name}": _exact(value) for name, value in data.counts.items() if value}
         )
@@ -51,8 +53,6 @@ class RunMetadata(Callback):
                 f"{data.corpus.name}: " + (", ".join(counts) or f"trained on {data.batching()}"),
                 flush=True,
             )
-            n_parameter = task.model_info.n_parameter
-            n_trainable = task.model_info.n_trainable
             if n_trainable != n_parameter:
                 size = f"{backbone}: {n_parameter:,} parameters, {n_trainable:,} of them trained"
             else:
