@@ -4,12 +4,12 @@ import json
 import logging
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Literal, Self, TextIO
 
-from lslm_lightning.contracts import Alternative, OutputsError, Prediction, Token
+from lslm_lightning.contracts import Alternative, Example, OutputsError, Prediction, Token
 from lslm_lightning.files import atomic_write
 from lslm_lightning.text.surrogates import lone_surrogate
 
@@ -111,6 +111,12 @@ def read_predictions(path: str | os.PathLike[str]) -> list[Prediction]:
         OutputsError: a line is not a prediction; the message names the line and the reason.
     """
     return _parse(Path(path).read_bytes(), path)
+
+
+def in_order(predictions: Iterable[Prediction], examples: Sequence[Example]) -> list[Prediction]:
+    """Return predictions in the order of their examples; those without an example come last."""
+    position = {example.id: i for i, example in enumerate(examples)}
+    return sorted(predictions, key=lambda p: position.get(p.id, len(position)))
 
 
 def partial_path(path: Path) -> Path:

@@ -92,9 +92,3 @@ def total_score(
 ) -> float:
     """Return the corpus score of the predictions by one metric."""
     return float(metric.score(metric.rows(examples, predictions).sum(0)))
-
-
-def in_order(predictions: Sequence[Prediction], examples: Sequence[Example]) -> list[Prediction]:
-    """Return the predictions in the order of the examples."""
-    by_id = {p.id: p for p in predictions}
-    return [by_id[e.id] for e in examples]

@@ -33,7 +33,7 @@ class TaskReport:
         """Return the sections that only this task adds to the report of a run.
 
         Args:
-            predictions: the model's answers to the test split.
+            predictions: the model's answers to `data.examples("test")`, in the same order.
         """
         return []
 

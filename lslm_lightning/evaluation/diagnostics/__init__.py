@@ -28,7 +28,7 @@ from lslm_lightning.evaluation.diagnostics.outputs import (
     tokenized,
     unicode_forms,
 )
-from lslm_lightning.evaluation.unicode_forms import in_order
+from lslm_lightning.evaluation.predictions import in_order
 
 __all__ = [
     "Check",

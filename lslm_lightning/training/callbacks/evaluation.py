@@ -14,7 +14,11 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lslm_lightning.contracts import Example, Metric, Prediction, Score
 from lslm_lightning.evaluation.comparison import THIS
 from lslm_lightning.evaluation.diagnostics import Finding
-from lslm_lightning.evaluation.predictions import read_predictions, write_predictions
+from lslm_lightning.evaluation.predictions import (
+    in_order,
+    read_predictions,
+    write_predictions,
+)
 from lslm_lightning.evaluation.results import Entry, check_entries, cut_facts
 from lslm_lightning.evaluation.scoring import (
     Scores,
@@ -39,8 +43,8 @@ ExampleBatches: TypeAlias = Iterable[Sequence[Example]]
 
 
 class Tested(NamedTuple):
-    """Examples of a test, the model's predictions for them, and the metrics that score the
-    predictions.
+    """Examples of a test, the model's predictions for them in the same order, and the metrics that
+    score the predictions.
     """
 
     examples: Sequence[Example]
@@ -180,7 +184,8 @@ class EvaluationCallback(Callback):
         if not isinstance(data, TaskData):
             return
         examples = data.examples("test")
-        predictions = self.keep(trainer, "test", gathered(self._answers))
+        # batches are grouped by length
+        predictions = self.keep(trainer, "test", in_order(gathered(self._answers), examples))
         limit = trainer.limit_test_batches
         fast = trainer.fast_dev_run  # type: ignore[attr-defined]
         if fast or isinstance(limit, int) or limit < 1.0:
