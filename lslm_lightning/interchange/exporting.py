@@ -5,15 +5,15 @@ import secrets
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lslm_lightning.interchange.hugging_face import HuggingFaceTarget
 from lslm_lightning.interchange.model_card import model_card
 from lslm_lightning.interchange.parts import read_parts
-from lslm_lightning.interchange.targets import DTYPES, ExportedModel, Target
-from lslm_lightning.interchange.verification import OWN_TEXTS, Texts, Verification, texts_of
+from lslm_lightning.interchange.targets import DTYPES, NOT_STATED, ExportedModel, Target
+from lslm_lightning.interchange.verification import BUILT_IN, Texts, Verification, texts_of
 from lslm_lightning.runs import FoundRun, load_run
 from lslm_lightning.runs.loading import LoadedRun
 
@@ -87,9 +87,10 @@ def export_model(
     found = reference if isinstance(reference, FoundRun) else str(reference)
     loaded = load_run(found, trust=trust)
     parts = read_parts(loaded.task)
-    texts, licence = texts_of_run(loaded, trust)
-    model = ExportedModel(loaded, parts, dtype, layout, texts, licence)
+    model = ExportedModel(loaded, parts, dtype, layout)
     name = target.layout(model)
+    texts, licence = texts_of_run(loaded, trust)
+    model = replace(model, texts=texts, licence=licence)
     with new_folder(folder) as draft:
         notes = target.write(model, draft)
         try:
@@ -140,7 +141,7 @@ def texts_of_run(run: LoadedRun, trust: bool) -> tuple[Texts, str]:
     """
     from lslm_lightning.experiments.evaluation_sets import data_and_task
 
-    licence = "not stated"
+    licence = NOT_STATED
     try:
         data, _ = data_and_task(run.directory, {}, trust)
         licence = data.corpus.licence
@@ -152,4 +153,4 @@ def texts_of_run(run: LoadedRun, trust: bool) -> tuple[Texts, str]:
                     return texts_of(written, type(run.task), split), licence
     except (ValueError, OSError, KeyError):
         pass
-    return Texts(OWN_TEXTS, OWN_TEXTS, "built in"), licence
+    return BUILT_IN, licence

@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,14 +20,13 @@ from lslm_lightning.interchange.fitting import (
     block_padding,
     fit_tokenizer,
 )
-from lslm_lightning.interchange.foreign_weights import SAFE, read_weights, with_prefix
+from lslm_lightning.interchange.foreign_weights import read_weights, with_prefix
 from lslm_lightning.interchange.hugging_face import check_installed, imported_model
 from lslm_lightning.interchange.layouts import Layout, layout_named
 from lslm_lightning.interchange.made_runs import write_run
 from lslm_lightning.interchange.search_settings import left_behind, task_search
 from lslm_lightning.interchange.verification import (
-    OWN_TEXTS,
-    Texts,
+    BUILT_IN,
     Verification,
     compare,
     copy_to_compare,
@@ -52,9 +51,7 @@ from lslm_lightning.training.sequence_to_sequence import SequenceToSequenceTask
 from lslm_lightning.types import JsonObject, Settings
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
-
-    from lslm_lightning.interchange.parts import ModelParts
+    from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
 TASKS: Mapping[str, str] = {
     "language_modeling": "tasks.language_modeling.task.LanguageModelingTask",
@@ -108,69 +105,123 @@ def import_model(
     check_installed()
     source, folder = os.fspath(path), Path(output)
     check_output(folder)
-    parsed = model_config(source)
-    config: JsonObject = parsed.to_dict()
-    try:
-        layout = layout_named(str(config.get("model_type")))
-        task = chosen_task(layout, task)
-        weights, files = read_weights(source)
-        weights = with_prefix(weights, layout.prefix)
-        floats = {name: weight.float() for name, weight in weights.items()}
-        generation = generation_settings(source, config)
-        model = fitted_model(source, layout, config, floats, generation)
-    except ValueError as error:
-        raise ValueError(f"{source} cannot be imported: {without(source, error)}") from None
-    is_pair = model.parts.kind == "sequence-to-sequence"
-    arguments = {
-        **model.parts.model_spec(),
-        **task_search(generation, is_pair, model.parts.max_positions or model.parts.context),
-        **({"max_source_length": longest_source(model.parts)} if is_pair else {}),
-    }
-    spec = {"class_path": TASKS[task], "init_args": arguments}
-    n_byte = sum(file.stat().st_size for file in files)
+    foreign = read_foreign(source, task)
+    layout, model = foreign.layout, foreign.model
+    spec = {"class_path": TASKS[foreign.task], "init_args": task_arguments(foreign)}
+    n_byte = sum(file.stat().st_size for file in foreign.files)
     name = f"{source}: its config.json does not fit its weights"
-    with bounded_parameters(bounds_for(n_byte, len(weights)), name):
+    with bounded_parameters(bounds_for(n_byte, len(foreign.weights)), name):
         built = build(spec, model.tokenizer)
     assert isinstance(built, CausalTask | SequenceToSequenceTask)
     check_shapes(source, layout, model, built.state_dict())
     built.load_state_dict(model.weights)
-    other = imported_model(parsed, weights, their_tokenizer(source), model, precision_of(built))
-    try:
-        verification = compare(
-            copy_to_compare(built, torch.float32), other, Texts(OWN_TEXTS, OWN_TEXTS, "built in")
-        )
-    except ValueError as error:
-        raise ValueError(
-            f"{source} cannot be imported: the run is not the model of transformers ({error})"
-        ) from None
-    if files[0].name != SAFE and files[0].suffix == ".bin":
-        model.tell(f"tensors alone were read from {files[0].name}, and no other pickle")
-    for setting in left_behind(generation):
+    verification = compared(foreign, built)
+    if foreign.files[0].suffix == ".bin":
+        model.tell(f"tensors alone were read from {foreign.files[0].name}, and no other pickle")
+    for setting in left_behind(foreign.generation):
         model.tell(f"{setting} was left behind")
-    record = {
-        "began": time.time(),
-        "imported": {
-            "path": source,
-            "layout": layout.model_type,
-            "files": {file.name: digest_of(file) for file in files},
-            "notes": model.notes,
-            "verification": str(verification),
-        },
-        **languages_of(source),
-    }
     n_parameter = sum(weight.numel() for weight in built.parameters())
-    record["parameters"] = {"n_parameter": n_parameter}
+    record = {**origin(foreign, verification), "parameters": {"n_parameter": n_parameter}}
     with new_folder(folder) as draft:
         command = f"lslm import {source} --output {folder}"
         write_run(draft, command, {"model": spec}, model.tokenizer, built.state_dict(), record)
-    return Import(
-        RunDirectory(folder),
-        layout.model_type,
-        task,
-        n_parameter,
-        tuple(model.notes),
-        verification,
-    )
+    notes = tuple(model.notes)
+    directory = RunDirectory(folder)
+    return Import(directory, layout.model_type, foreign.task, n_parameter, notes, verification)
+
+
+@dataclass(frozen=True)
+class ForeignModel:
+    """Model of `transformers` as its files have it, and as our tasks expect it.
+
+    Args:
+        source: a folder, or a hub id.
+        layout: its layout.
+        task: name of the task that it becomes.
+        config: its configuration.
+        generation: settings of generation_config.json.
+        weights: its weights.
+        files: files of its weights.
+        model: the same model with our parts, weights and tokenizer.
+    """
+
+    source: str
+    layout: Layout
+    task: str
+    config: "PretrainedConfig"
+    generation: JsonObject
+    weights: Mapping[str, Tensor]
+    files: Sequence[Path]
+    model: FittedModel
+
+
+def read_foreign(source: str, task: str | None) -> ForeignModel:
+    """Return a model in a folder or on the hub.
+
+    Args:
+        task: name of the task that it becomes; None to tell it from the layout.
+
+    Raises:
+        ValueError: the model cannot be imported; the message is one line.
+    """
+    config = model_config(source)
+    settings: JsonObject = config.to_dict()
+    try:
+        layout = layout_named(str(settings.get("model_type")))
+        task = chosen_task(layout, task)
+        weights, files = read_weights(source)
+        weights = with_prefix(weights, layout.prefix)
+        floats = {name: weight.float() for name, weight in weights.items()}
+        generation = generation_settings(source, settings)
+        model = fitted_model(source, layout, settings, floats, generation)
+    except ValueError as error:
+        raise ValueError(f"{source} cannot be imported: {without(source, error)}") from None
+    return ForeignModel(source, layout, task, config, generation, weights, files, model)
+
+
+def task_arguments(foreign: ForeignModel) -> JsonObject:
+    """Return the arguments of the task that a model becomes."""
+    parts = foreign.model.parts
+    is_pair = parts.kind == "sequence-to-sequence"
+    positions = parts.max_positions or parts.context
+    return {
+        **parts.model_spec(),
+        **task_search(foreign.generation, is_pair, positions),
+        **({"max_source_length": positions} if is_pair else {}),
+    }
+
+
+def compared(foreign: ForeignModel, built: CausalTask | SequenceToSequenceTask) -> Verification:
+    """Compare a task with the model of `transformers` that it was made from.
+
+    Raises:
+        ValueError: they differ.
+    """
+    tokenizer = their_tokenizer(foreign.source)
+    precision = precision_of(built)
+    other = imported_model(foreign.config, foreign.weights, tokenizer, foreign.model, precision)
+    try:
+        return compare(copy_to_compare(built, torch.float32), other, BUILT_IN)
+    except ValueError as error:
+        raise ValueError(
+            f"{foreign.source} cannot be imported: the run is not the model of transformers "
+            f"({error})"
+        ) from None
+
+
+def origin(foreign: ForeignModel, verification: Verification) -> JsonObject:
+    """Return the facts about the origin of a model that its run records."""
+    return {
+        "began": time.time(),
+        "imported": {
+            "path": foreign.source,
+            "layout": foreign.layout.model_type,
+            "files": {file.name: digest_of(file) for file in foreign.files},
+            "notes": foreign.model.notes,
+            "verification": str(verification),
+        },
+        **languages_of(foreign.source),
+    }
 
 
 def without(source: str, error: ValueError) -> str:
@@ -262,11 +313,6 @@ def generation_settings(source: str, config: Settings) -> JsonObject:
     if not isinstance(found, dict):
         raise ValueError(f"its {file.name} is not a JSON object; fetch it again")
     return found
-
-
-def longest_source(parts: "ModelParts") -> int | None:
-    """Return the number of tokens of a source that a model has positions for."""
-    return parts.max_positions or parts.context
 
 
 def check_shapes(

@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import ClassVar
 
 from lslm_lightning.interchange.parts import ModelParts
-from lslm_lightning.interchange.verification import Texts, Verification
+from lslm_lightning.interchange.verification import BUILT_IN, Texts, Verification
 from lslm_lightning.runs.loading import LoadedRun
 from lslm_lightning.training.causal import CausalTask
 from lslm_lightning.training.sequence_to_sequence import SequenceToSequenceTask
 
 DTYPES = ("float32", "float16", "bfloat16")
+NOT_STATED = "not stated"
 
 
 @dataclass(frozen=True)
@@ -31,8 +32,8 @@ class ExportedModel:
     parts: ModelParts
     dtype: str
     layout: str | None
-    texts: Texts
-    licence: str
+    texts: Texts = BUILT_IN
+    licence: str = NOT_STATED
 
     @property
     def task(self) -> CausalTask | SequenceToSequenceTask:

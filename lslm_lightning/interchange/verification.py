@@ -26,22 +26,6 @@ NEW_TOKENS = 32  # of a generated text
 MOST_IN_FLOAT64 = 300_000_000  # weights of a model that is compared in float64
 TOLERANCE = 1e-3  # of the largest logit: angles of positions are computed in float32
 
-OWN_TEXTS = (
-    "Monday, 3 May 2021: three men are at work.",
-    "Two dogs play in the snow, and a child looks on.",
-    "Ein Mann in einer blauen Jacke steht auf einer Leiter.",
-    "Une femme lit un livre dans un café à Paris.",
-    "El perro marrón corre por la playa.",
-    "Быстрая коричневая лиса прыгает через ленивую собаку.",
-    "一只棕色的狗在雪地里奔跑。",
-    "日本語の文を読んで、書きます。",
-    "한국어 문장을 읽고 씁니다.",
-    "الرجل يقرأ كتابا في الحديقة.",
-    "अंग्रेज़ी और हिन्दी के वाक्य।",
-    "def forward(self, x): return x + 1",
-)
-"""Texts in several scripts, for a run whose corpus is not on this machine."""
-
 AnyTask: TypeAlias = CausalTask | SequenceToSequenceTask
 Read: TypeAlias = Callable[[Sequence[str]], list[list[int]]]
 Logits: TypeAlias = Callable[[Tensor, Tensor], Tensor]
@@ -61,6 +45,24 @@ class Texts:
     sources: tuple[str, ...]
     targets: tuple[str, ...]
     origin: str
+
+
+SCRIPTS = (
+    "Monday, 3 May 2021: three men are at work.",
+    "Two dogs play in the snow, and a child looks on.",
+    "Ein Mann in einer blauen Jacke steht auf einer Leiter.",
+    "Une femme lit un livre dans un café à Paris.",
+    "El perro marrón corre por la playa.",
+    "Быстрая коричневая лиса прыгает через ленивую собаку.",
+    "一只棕色的狗在雪地里奔跑。",
+    "日本語の文を読んで、書きます。",
+    "한국어 문장을 읽고 씁니다.",
+    "الرجل يقرأ كتابا في الحديقة.",
+    "अंग्रेज़ी और हिन्दी के वाक्य।",
+    "def forward(self, x): return x + 1",
+)
+BUILT_IN = Texts(SCRIPTS, SCRIPTS, "built in")
+"""Texts in several scripts, for a run whose corpus is not on this machine."""
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,9 @@ from lslm_lightning.interchange.exporting import export_model
 from lslm_lightning.interchange.hugging_face import HuggingFaceTarget
 from lslm_lightning.interchange.layouts import NoLayoutError
 from lslm_lightning.interchange.made_runs import write_run
-from lslm_lightning.interchange.parts import ModelParts
+from lslm_lightning.interchange.parts import ModelParts, UnknownPartsError
 from lslm_lightning.runs import load_run
+from lslm_lightning.runs.loading import build
 from lslm_lightning.systems.checkpoint import Checkpoint
 from lslm_lightning.systems.hugging_face import HuggingFaceSystem
 from lslm_lightning.text.recipes import BytePair, Bytes, Characters, Recipe, Unigram, Words
@@ -29,6 +30,10 @@ from tests.interchange.models import CAUSAL, EXAMPLES, TOKENIZER, build_task, ex
 BEAM = {"class_path": "lslm_lightning.decoding.Beam", "init_args": {"beam_size": 5}}
 TEXTS = ["the quick fox", "brown dogs jump", "狐狸", "the the lazy dogs"]
 PAIRS = EXAMPLES["pegasus"][0]
+LSTM = {
+    "class_path": "lslm_lightning.models.recurrent.LSTM",
+    "init_args": {"d_model": 8, "n_encoder_layer": 0, "n_decoder_layer": 1},
+}
 RECIPES: dict[str, Recipe] = {
     "byte pairs": BytePair(vocab_size=300),
     "lower case": BytePair(vocab_size=300, lowercase=True),
@@ -191,6 +196,15 @@ def test_a_model_without_a_layout_is_refused(tmp_path: Path) -> None:
         error.value
     )
     assert not (tmp_path / "out").exists()
+
+
+def test_a_network_of_another_kind_is_refused(tmp_path: Path) -> None:
+    spec = task_spec(CAUSAL, backbone=LSTM)
+    task = build(spec, TOKENIZER)
+    (tmp_path / "run").mkdir()
+    write_run(tmp_path / "run", "", {"model": spec}, TOKENIZER, task.state_dict(), {})
+    with pytest.raises(UnknownPartsError, match=r"model\.backbone=LSTM"):
+        export_model(tmp_path / "run", tmp_path / "out")
 
 
 @pytest.mark.parametrize(

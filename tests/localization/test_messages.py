@@ -106,6 +106,12 @@ NOT_SHOWN = {  # texts that the collector finds, but that are data, names, or pa
     "lslm {command} parses nothing",  # our own error
     "=== lslm {run}",
     "--model.{key} {value}",
+    "Monday, 3 May 2021: three men are at work.",
+    "Two dogs play in the snow, and a child looks on.",
+    "Ein Mann in einer blauen Jacke steht auf einer Leiter.",
+    "Une femme lit un livre dans un café à Paris.",
+    "El perro marrón corre por la playa.",
+    "def forward(self, x): return x + 1",
 }
 PYTHON = (
     "argument {}: invalid choice: {} (choose from {})",
