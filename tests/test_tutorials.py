@@ -1,10 +1,13 @@
 """The tool that follows tutorials does what a reader would do, and stops where one would."""
 
+from code import InteractiveConsole
 from pathlib import Path
+from types import CodeType
 
 import pytest
 
-from tests.tutorials import TutorialError, follow, not_printed
+from tests.support.documents import PAGES, SITE
+from tests.tutorials import TutorialError, blocks_of, follow, not_printed
 
 PAGE = """# Title
 
@@ -92,3 +95,23 @@ step 2/2  0:38 elapsed  0:00 left  loss 1.5  2,919 tokens/s  val 3
 report demo-89abcdef
 """
     assert not_printed(printed, shown) == missing
+
+
+class Parser(InteractiveConsole):
+    """Interactive session that compiles what is pasted and runs none of it."""
+
+    def runcode(self, code: CodeType) -> None:
+        pass
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_python_blocks_can_be_pasted_into_a_session(
+    page: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """There a statement with an indented block ends with an empty line, and only with one."""
+    for block in blocks_of((SITE / "en" / page).read_text("utf-8")):
+        if block.kind == "python" and block.file is None:
+            session = Parser()
+            unfinished = [session.push(line) for line in [*block.code.splitlines(), ""]][-1]
+            assert not capsys.readouterr().err, f"line {block.line}"
+            assert not unfinished, f"line {block.line}"

@@ -93,7 +93,9 @@ class Metric(ABC):
     def signature(self) -> str:
         """Text that states tokenizer, normalization, version and so on.
 
-        Two scores can be compared only if their signatures are equal.
+        Two scores can be compared only if their signatures are equal, apart from the parts that a
+        system may choose (`source`, `spelling`, `reasoning`) and from `context` and `stride` where
+        one of the systems has none.
         """
 
     @abstractmethod

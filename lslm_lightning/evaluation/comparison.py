@@ -180,6 +180,14 @@ def comparable_signature(signature: str) -> str:
     return join_signature(part for part in parts if part.partition(":")[0] not in FREE)
 
 
+def without_windows(signature: str) -> str:
+    """Return the signature without the parts named in `WINDOWS`: scores that have none compare with
+    scores that differ in nothing else.
+    """
+    parts = signature_parts(signature)
+    return join_signature(part for part in parts if part.partition(":")[0] not in WINDOWS)
+
+
 def explain_incomparable(reasons: Mapping[tuple[str, str, str], str]) -> list[str]:
     """Return sentences that say which scores are not ranked against which others, and why.
 

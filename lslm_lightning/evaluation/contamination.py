@@ -1,4 +1,4 @@
-"""Test contamination: examples of an evaluation set that occur in the training text."""
+"""Test contamination: examples of an evaluation set that overlap with the training text."""
 
 import hashlib
 import os

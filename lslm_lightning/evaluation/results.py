@@ -82,7 +82,7 @@ class Results:
         headline: name of the main metric.
         scores: scores by system; None for a system that could not answer.
         refusals: sentences that say which scores cannot be compared, and why.
-        contaminated: mask (N,) of the examples that occur in the training text.
+        contaminated: mask (N,) of the examples that overlap with the training text.
         clean: value of the main metric on the other examples, by system; empty without
             contamination.
     """
@@ -121,7 +121,7 @@ def compute_results(
     Args:
         headline: name of the main metric, one of `metrics`.
         known: training texts of the systems, for the breakdown by rare words.
-        contaminated: mask (N,) of the examples that occur in the training text.
+        contaminated: mask (N,) of the examples that overlap with the training text.
         n_resample: number of samples of each bootstrap and randomization test, and of the bootstrap
             for intervals.
     """
@@ -255,10 +255,10 @@ def _searches(entries: Sequence[Entry]) -> dict[str, tuple[str, str]]:
 
 
 def _contamination(contaminated: np.ndarray) -> Finding:
-    """Return the finding that examples, given as a mask (N,), occur in the training text."""
+    """Return the finding that examples, a mask (N,), overlap with the training text."""
     message = (
-        f"{int(contaminated.sum()):,} of {len(contaminated):,} examples occur in the training "
-        "text; scores on the others are reported separately"
+        f"{int(contaminated.sum()):,} of {len(contaminated):,} examples overlap with the training "
+        "text (at least half of their 8-grams); the report has the scores on the others"
     )
     return Finding("contamination", "", message)
 

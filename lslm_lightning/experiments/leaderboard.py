@@ -4,7 +4,7 @@ import inspect
 import json
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -12,7 +12,7 @@ from string import ascii_uppercase
 from typing import TYPE_CHECKING
 
 from lslm_lightning.contracts import metric_key, metric_label
-from lslm_lightning.evaluation.comparison import comparable_signature
+from lslm_lightning.evaluation.comparison import comparable_signature, without_windows
 from lslm_lightning.evaluation.evaluation_set import EvaluationSet, shown, version_of
 from lslm_lightning.experiments.evaluation_sets import find_set
 from lslm_lightning.localization import Term
@@ -35,7 +35,8 @@ def leaderboard(experiment: str, metric: str | None = None) -> Table:
     other, the best first.
 
     Runs are comparable if they were scored on the same evaluation set with the same metric
-    signature.
+    signature. A compressor, whose scores have no `context`, stands with every language model that
+    differs in nothing else.
 
     Args:
         experiment: name of the MLflow experiment.
@@ -55,8 +56,9 @@ def leaderboard(experiment: str, metric: str | None = None) -> Table:
             f"{', '.join(sorted(logged)) or 'no metrics'}"
         )
     known: dict[str, TaskData] = {}
-    groups = {run.info.run_id: group_of(run, names[0], known) for run in runs}
-    sizes = Counter(groups.values())
+    own = {run.info.run_id: group_of(run, names[0], known) for run in runs}
+    groups = {of_run: ranked_in(group, own.values()) for of_run, group in own.items()}
+    sizes = Counter(group for members in groups.values() for group in members)
     labels = {group: letters(i) for i, (group, _) in enumerate(sizes.most_common())}
     order = [*labels]
     down = lower_is_better(names[0], runs)
@@ -64,10 +66,15 @@ def leaderboard(experiment: str, metric: str | None = None) -> Table:
     def position(run: "MlflowRun") -> tuple[int, float]:
         value = run.data.metrics.get(names[0], math.nan)
         rank = math.inf if math.isnan(value) else value if down else -value
-        return order.index(groups[run.info.run_id]), rank
+        return min(order.index(group) for group in groups[run.info.run_id]), rank
 
     rows: list[list[Cell]] = [
-        row_of(run, names, groups[run.info.run_id], labels[groups[run.info.run_id]])
+        row_of(
+            run,
+            names,
+            own[run.info.run_id],
+            ", ".join(labels[group] for group in order if group in groups[run.info.run_id]),
+        )
         for run in sorted(runs, key=position)
     ]
     headings = [
@@ -101,7 +108,7 @@ def row_of(run: "MlflowRun", names: Sequence[str], group: "Group", label: str) -
     Args:
         names: MLflow names of the metrics to show.
         group: group of comparable scores that the run belongs to.
-        label: letter of this group.
+        label: letter of this group, or letters of the groups with which the run is ranked.
     """
     tags = run.data.tags
     return [
@@ -258,6 +265,20 @@ def group_of(run: "MlflowRun", name: str, known: dict[str, TaskData]) -> Group:
     return Group(
         (own,), signature, shown(digest) if digest else "", corpus, "its languages are not known"
     )
+
+
+def ranked_in(group: Group, groups: Iterable[Group]) -> set[Group]:
+    """Return the groups in which scores of a group are ranked: itself or, if the scores have no
+    windows, those that differ in nothing but their windows.
+    """
+    if group.signature != without_windows(group.signature):
+        return {group}
+    return {
+        other
+        for other in groups
+        if other.key == group.key
+        and other.signature != group.signature == without_windows(other.signature)
+    } or {group}
 
 
 def n_validation_example(params: Mapping[str, str]) -> str:

@@ -362,6 +362,21 @@ def test_parts_of_a_signature_that_may_differ_separate_no_runs(logged):
     assert groups("rouge1") == ["other rules", "reads 800 a baseline reads 400"]
 
 
+def test_scores_without_windows_are_ranked_with_those_that_have_them(logged):
+    """As `lslm compare` and `lslm sweep` rank them; sizes of windows separate language models."""
+    logged("xz", {"bits": 3.0}, signature="nrefs:1", up=False)
+    logged("wide", {"bits": 2.0}, signature="nrefs:1|context:64|stride:32", up=False)
+    logged("five grams", {"bits": 1.0}, signature="nrefs:1", up=False)
+    assert groups("bits") == ["five grams wide xz"]
+    logged("far", {"bits": 1.5}, signature="nrefs:1|context:128|stride:64", up=False)
+    logged("by words", {"bits": 0.5}, signature="nrefs:1|tokens:words", up=False)
+    table = leaderboard.leaderboard("translation", "bits")
+    sets = {row[0]: row[1] for row in table.rows}
+    assert sets["xz"] == sets["five grams"] == "A, B"
+    assert {sets["wide"], sets["far"]} == {"A", "B"}
+    assert sets["by words"] == "C"
+
+
 def test_old_runs_are_told_apart_by_languages_and_unknown_ones_stand_alone(logged):
     """The last release recorded one digest of files for all directions."""
     files = "ab" * 32
