@@ -10,8 +10,8 @@ from lslm_lightning.localization.help_layout import HelpLayout
 
 RUN = "a run directory, an MLflow run id, or a quoted pattern for the newest run that matches"
 TRUST_HELP = (
-    "let a config name any class, which then runs its code; needed for runs that name classes "
-    "outside of this project and torch, such as your own"
+    "let the run name any class, which then runs its code; needed for all runs that name classes "
+    "outside of this project and torch, your own runs too"
 )
 
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from lslm_lightning.commands.arguments import RUN, Parser
+from lslm_lightning.commands.arguments import RUN, TRUST_HELP, Parser
 from lslm_lightning.exit_status import DONE
 
 DESCRIPTION = """Write the model of a run to a folder that another library reads without code of
@@ -32,8 +32,7 @@ def arguments() -> Parser:
     parser.add_argument("--dtype", choices=types, default="float32", help="type of the weights")
     layout = "llama, gpt_neox, pegasus, ... (default: the first that can express the model)"
     parser.add_argument("--layout", metavar="NAME", help=layout)
-    trust = "let the run's config name classes outside of this project"
-    parser.add_argument("--trust", action="store_true", help=trust)
+    parser.add_argument("--trust", action="store_true", help=TRUST_HELP)
     return parser
 
 

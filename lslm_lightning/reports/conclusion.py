@@ -91,8 +91,9 @@ def draw_conclusion(
     for outcome, names in groups.items():
         if names:
             whom = group_phrase(names, len(tests), noun, "any" if outcome == "unsure" else "all")
-            why = reason([tests[name] for name in names])
-            parts.append(sentence_of(outcome, whom, label, "" if parts else subject, why))
+            tested = [tests[name] for name in names]
+            why, what = reason(tested, own), sought(tested)
+            parts.append(sentence_of(outcome, whom, label, "" if parts else subject, what, why))
     details = [describe_pair(pair, known[name], name) for name, pair in tests.items()]
     worst = next(outcome for outcome in OUTCOMES if groups[outcome])
     compared = frozenset(frozenset((pair.first, pair.second)) for pair in tests.values())
@@ -160,17 +161,12 @@ def describe_pair(pair: Pair, other: Score, name: str) -> str:
         name: name of the second system.
     """
     outcome = outcome_of(pair, other.higher_is_better)
-    words = {"worse": "worse than", "unsure": "no sure difference from", "better": "better than"}
+    words = {"worse": "worse than", "unsure": f"no {sought([pair])} from", "better": "better than"}
     against = f"{words[outcome]} {quoted(name)} ({metric_label(other.metric)} {shown(other)})"
     if not pair.difference:
         return f"{against}: the scores are equal."
     if math.isnan(pair.p):
-        why = (
-            "one example says nothing about chance"
-            if other.n_example < ENOUGH
-            else "resampled scores are not defined"
-        )
-        return f"{against}: no test is possible, because {why}."
+        return f"{against}: {reason([pair], other)}."
     places = (
         max(0, 2 - math.floor(math.log10(abs(pair.difference))))
         if math.isfinite(pair.difference)
@@ -186,25 +182,44 @@ def describe_pair(pair: Pair, other: Score, name: str) -> str:
     )
 
 
-def reason(pairs: Sequence[Pair]) -> str:
-    """Return the reason why no test of these pairs shows a sure difference."""
-    if all(pair.difference == 0 for pair in pairs):
-        return "the scores are equal"
-    return (
-        "no test is possible"
-        if all(math.isnan(pair.p) for pair in pairs)
-        else "chance could explain it"
-    )
+def is_untested(pairs: Sequence[Pair]) -> bool:
+    """Return whether none of these pairs, whose scores are not all equal, could be tested."""
+    return all(math.isnan(pair.p) for pair in pairs) and any(pair.difference for pair in pairs)
 
 
-def sentence_of(outcome: Outcome, whom: str, label: str, subject: str, why: str) -> str:
-    """Return one sentence of a summary: the subject, the outcome, and the systems compared.
+def sought(pairs: Sequence[Pair]) -> str:
+    """Return what there is none of between the systems of pairs without a sure difference."""
+    return "test of the difference" if is_untested(pairs) else "sure difference"
+
+
+def reason(pairs: Sequence[Pair], score: Score) -> str:
+    """Return the reason why no test of these pairs shows a sure difference.
+
+    Args:
+        score: score of one of the systems, for the size of the test set.
+    """
+    if is_untested(pairs):
+        return (
+            "the test set has only one example"
+            if score.n_example < ENOUGH
+            else "resampled scores are not defined"
+        )
+    equal = all(pair.difference == 0 for pair in pairs)
+    return "the scores are equal" if equal else "chance could explain it"
+
+
+def sentence_of(
+    outcome: Outcome, whom: str, label: str, subject: str, sought_for: str, why: str
+) -> str:
+    """Return one sentence of a summary: the subject, the outcome, and the systems compared, such as
+    "There is no test of the difference between this run and the baseline ...".
 
     Args:
         whom: phrase for the other systems, from `group_phrase`.
         label: name of the metric.
         subject: name of the system; "" in the sentences after the first, which omit the metric,
             too.
+        sought_for: what there is none of if the outcome is "unsure", from `sought`.
         why: reason for the outcome "unsure".
     """
     metric = f" in {label}" if subject else ""
@@ -214,7 +229,7 @@ def sentence_of(outcome: Outcome, whom: str, label: str, subject: str, why: str)
             if subject and not whom.startswith("any")
             else f"from {whom}"
         )
-        return f"There is no sure difference {what}{metric}: {why}."
+        return f"There is no {sought_for} {what}{metric}: {why}."
     return f"{capitalized(subject) or 'It'} is {outcome} than {whom}{metric}."
 
 
