@@ -154,7 +154,9 @@ def test_data_lines_name_what_exists(document: str, words: tuple[str, ...]) -> N
     from lslm_lightning.corpora.catalogue import read_catalogue
 
     if words[1] in ("fetch", "check") and "/" not in words[2]:
-        of_reader = yaml.safe_load(made_by_the_reader(document).get("corpora.yaml", "{}"))
+        made = made_by_the_reader(document)
+        catalogues = [text for name, text in made.items() if Path(name).name == "corpora.yaml"]
+        of_reader = {name for text in catalogues for name in yaml.safe_load(text)}
         known = {*builtin.CORPORA, *read_catalogue(ROOT / "configs/corpora.yaml"), *of_reader}
         assert words[2] in known
 

@@ -79,7 +79,7 @@ def model_card(
         "## Conversion",
         "",
         *(f"- {plain(note)}" for note in notes),
-        f"- Compared with the run in {precision} on {verification}.",
+        f"- Compared with the run in {precision}; {verification}.",
         "",
     ]
     return "\n".join(lines)

@@ -94,8 +94,8 @@ def agreement_line(found: Verification) -> str:
     """Return the result of a comparison as one line of text."""
     ties = f", {found.n_tie} after a tie" if found.n_tie else ""
     return (
-        f"{found.n_text} texts ({found.origin}): logits differ by at most {found.worst:.2g}, "
-        f"{found.n_equal} greedy texts are equal{ties}"
+        f"texts compared ({found.origin}): {found.n_text}; logits differ by at most "
+        f"{found.worst:.2g}; equal greedy texts: {found.n_equal}{ties}"
     )
 
 
