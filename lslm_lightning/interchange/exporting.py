@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lslm_lightning.adapters import merged
 from lslm_lightning.interchange.hugging_face import HuggingFaceTarget
 from lslm_lightning.interchange.model_card import model_card
 from lslm_lightning.interchange.parts import read_parts
@@ -86,6 +87,9 @@ def export_model(
     check_output(folder)
     found = reference if isinstance(reference, FoundRun) else str(reference)
     loaded = load_run(found, trust=trust)
+    is_adapted = getattr(loaded.task, "adapter", None) is not None
+    if is_adapted:
+        loaded = replace(loaded, task=merged(loaded.task))
     parts = read_parts(loaded.task)
     model = ExportedModel(loaded, parts, dtype, layout)
     name = target.layout(model)
@@ -93,6 +97,8 @@ def export_model(
     model = replace(model, texts=texts, licence=licence)
     with new_folder(folder) as draft:
         notes = target.write(model, draft)
+        if is_adapted:
+            notes.append("the adapter was merged into the weights")
         try:
             verification = target.verify(model, draft)
         except ValueError as error:

@@ -11,6 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
+from lslm_lightning.adapters import DoRA, LoRA
+from lslm_lightning.adapters.low_rank import is_of_adapter
 from lslm_lightning.contracts import Example
 from lslm_lightning.decoding import Beam, Greedy
 from lslm_lightning.interchange import exporting
@@ -157,6 +159,25 @@ def test_tokenizers_are_equal(recipe: Recipe, tmp_path: Path) -> None:
 
     check()
     assert theirs("a", "b").input_ids[-1] == ours.eos_id
+
+
+@pytest.mark.parametrize("kind", [LoRA, DoRA])
+def test_an_adapter_is_merged_into_the_weights(kind: type[LoRA], tmp_path: Path) -> None:
+    name = f"lslm_lightning.adapters.{kind.__name__}"
+    adapter = {"class_path": name, "init_args": {"rank": 2, "base": "runs/base"}}
+    run = make_run(tmp_path / "run", CAUSAL, adapter=adapter)
+    task = load_run(run).task
+    assert any(is_of_adapter(weight) for weight in task.state_dict())
+    export = export_model(run, tmp_path / "out")
+    assert "the adapter was merged into the weights" in export.notes
+    ids = torch.tensor([[TOKENIZER.eos_id, *TOKENIZER.encode("the quick fox")]])
+    theirs = loaded(export.path, transformers.AutoModelForCausalLM)(ids).logits
+    ours = task.double().logits(ids)
+    torch.testing.assert_close(theirs, ours, rtol=0, atol=1e-4)
+    for weight, value in task.named_parameters():
+        if is_of_adapter(weight):
+            value.data.zero_()
+    assert not torch.allclose(task.logits(ids), ours, atol=1e-2), "the adapter has an effect"
 
 
 def test_long_sources_are_cut_alike(tmp_path: Path) -> None:
