@@ -16,7 +16,7 @@ from lslm_lightning.adapters.low_rank import is_of_adapter
 from lslm_lightning.contracts import Example
 from lslm_lightning.decoding import Beam, Greedy
 from lslm_lightning.interchange import exporting
-from lslm_lightning.interchange.exporting import export_model
+from lslm_lightning.interchange.exporting import check_output, export_model, new_folder
 from lslm_lightning.interchange.hugging_face import HuggingFaceTarget
 from lslm_lightning.interchange.layouts import NoLayoutError
 from lslm_lightning.interchange.made_runs import write_run
@@ -254,6 +254,35 @@ def test_files_are_not_overwritten(causal_run: Path, tmp_path: Path) -> None:
         export_model(causal_run, tmp_path / "kept.txt")
     (tmp_path / "empty").mkdir()
     assert export_model(causal_run, tmp_path / "empty").path == tmp_path / "empty"
+
+
+def test_folders_that_cannot_be_replaced_are_refused_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    (tmp_path / "link").symlink_to(here)
+    for output in (".", "../here", here, tmp_path / "link"):
+        with pytest.raises(ValueError, match=r"is the working directory, .* name a folder in it"):
+            export_model("no run", output)
+    with pytest.raises(ValueError, match=r"output=/ is a mount point, .* name a folder in it"):
+        export_model("no run", "/")
+    (here / "loop").symlink_to("loop")
+    with pytest.raises(ValueError, match="output=loop is a link to itself"):
+        export_model("no run", "loop")
+
+
+def test_a_folder_behind_a_link_is_written(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    for name in ("empty", "new"):
+        link = tmp_path / f"link to {name}"
+        link.symlink_to(name)
+        check_output(link)
+        with new_folder(link) as draft:
+            (draft / "file").write_text("")
+        assert link.is_symlink()
+        assert [path.name for path in (tmp_path / name).iterdir()] == ["file"]
 
 
 def test_a_model_that_differs_is_not_kept(
