@@ -97,6 +97,11 @@ class LoRA(Adapter):
                 f"model.adapter.targets={self.targets!r} must be a list of at least one linear "
                 "layer, such as [query, value]"
             )
+        if isinstance(self.also_train, str):
+            raise ValueError(
+                f"model.adapter.also_train={self.also_train!r} must be a list of parts of the "
+                "model, such as [embedding, head]"
+            )
 
     @property
     def identity(self) -> dict[str, str]:

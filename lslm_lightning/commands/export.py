@@ -1,5 +1,6 @@
 """`lslm export RUN`: write a model to a folder that another library reads."""
 
+import os
 from pathlib import Path
 
 from lslm_lightning.commands.arguments import RUN, TRUST_HELP, Parser
@@ -43,8 +44,9 @@ def main(argv: list[str]) -> int:
     from lslm_lightning.interchange.exporting import export_model
     from lslm_lightning.interchange.verification import agreement_line
 
+    output = os.path.expanduser(own.output)
     given = {"dtype": own.dtype, "layout": own.layout, "trust": own.trust}
-    export = export_model(named_run(own.run), own.output, own.to, **given)
+    export = export_model(named_run(own.run), output, own.to, **given)
     n_mb = export.n_byte / 1e6
     print(f"{export.path}: {export.layout}, {export.n_parameter:,} parameters, {n_mb:,.1f} MB")
     print(agreement_line(export.verification))

@@ -38,7 +38,8 @@ def main(argv: list[str]) -> int:
     from lslm_lightning.interchange.importing import import_model
     from lslm_lightning.interchange.verification import agreement_line
 
-    found = import_model(os.path.expanduser(own.path), own.output, task=own.task)
+    source, output = os.path.expanduser(own.path), os.path.expanduser(own.output)
+    found = import_model(source, output, task=own.task)
     path = found.directory.path
     print(f"{path}: {found.task}, {found.layout}, {found.n_parameter:,} parameters")
     for note in found.notes:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lslm_lightning.adapters import merged
 from lslm_lightning.interchange.hugging_face import HuggingFaceTarget
 from lslm_lightning.interchange.model_card import model_card
 from lslm_lightning.interchange.parts import read_parts
@@ -86,6 +87,9 @@ def export_model(
     check_output(folder)
     found = reference if isinstance(reference, FoundRun) else str(reference)
     loaded = load_run(found, trust=trust)
+    is_adapted = getattr(loaded.task, "adapter", None) is not None
+    if is_adapted:
+        loaded = replace(loaded, task=merged(loaded.task))
     parts = read_parts(loaded.task)
     model = ExportedModel(loaded, parts, dtype, layout)
     name = target.layout(model)
@@ -93,6 +97,8 @@ def export_model(
     model = replace(model, texts=texts, licence=licence)
     with new_folder(folder) as draft:
         notes = target.write(model, draft)
+        if is_adapted:
+            notes.append("the adapter was merged into the weights")
         try:
             verification = target.verify(model, draft)
         except ValueError as error:
@@ -107,16 +113,36 @@ def export_model(
 
 
 def check_output(folder: Path) -> None:
-    """Check that a folder can be written: it does not exist, or is empty.
+    """Check that a folder can be written: it, or what it is a link to, does not exist, or is empty
+    and can be replaced.
 
     Raises:
-        ValueError: something is there.
+        ValueError: something is there, or the folder cannot be replaced.
     """
+    given, folder = folder, resolved(folder)
+    if folder == Path.cwd() or folder.is_mount():
+        what = "is a mount point" if folder.is_mount() else "is the working directory"
+        raise ValueError(f"output={given} {what}, which cannot be replaced; name a folder in it")
     if folder.is_dir() and not any(folder.iterdir()):
         return
-    if folder.exists() or folder.is_symlink():
+    if folder.exists():
         what = "is a folder with files in it" if folder.is_dir() else "is a file"
-        raise ValueError(f"output={folder} {what}; name a folder that is new or empty")
+        raise ValueError(f"output={given} {what}; name a folder that is new or empty")
+
+
+def resolved(folder: Path) -> Path:
+    """Return the absolute path of a folder without links.
+
+    Raises:
+        ValueError: its links have no end.
+    """
+    try:
+        found = folder.resolve()
+    except RuntimeError:  # of Python before 3.13
+        found = folder
+    if found.is_symlink():
+        raise ValueError(f"output={folder} is a link to itself; name a folder that is new or empty")
+    return found
 
 
 @contextmanager
@@ -124,6 +150,7 @@ def new_folder(folder: Path) -> Iterator[Path]:
     """Yield a hidden folder that becomes `folder` when the body ends; if the body raises an error,
     it is removed and nothing is left.
     """
+    folder = resolved(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     draft = folder.parent / f".{folder.name[:50]}.{secrets.token_hex(4)}.part"
     draft.mkdir()

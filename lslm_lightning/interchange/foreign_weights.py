@@ -97,6 +97,7 @@ def read_pickled(file: Path) -> dict[str, Tensor]:
     try:
         weights = read_plain(file, "cpu")
         check_tensors(weights)
+        check_storage(weights)
     except Exception as error:
         reason = " ".join(str(error).split())[:200]
         raise ValueError(
@@ -104,6 +105,19 @@ def read_pickled(file: Path) -> dict[str, Tensor]:
             "save_pretrained, which writes safetensors"
         ) from None
     return dict(weights)
+
+
+def check_storage(weights: Mapping[str, Tensor]) -> None:
+    """Check that no tensor repeats the bytes that a file stores for it: a copy of one that does may
+    take any amount of memory.
+
+    Raises:
+        ValueError: a tensor has more bytes than its storage.
+    """
+    for name, weight in weights.items():
+        n_byte, n_stored = weight.numel() * weight.element_size(), weight.untyped_storage().nbytes()
+        if n_byte > n_stored:
+            raise ValueError(f"{name!r} has {n_byte:,} bytes, of which {n_stored:,} are stored")
 
 
 def with_prefix(weights: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -31,6 +31,7 @@ from lslm_lightning.interchange.verification import (
     precision_of,
 )
 from lslm_lightning.interchange.weights import Weights, to_theirs
+from lslm_lightning.runs.weights import one_line
 from lslm_lightning.safety.user_files import permit_as_usual
 from lslm_lightning.systems.hugging_face_model import Loaded, load_model
 from lslm_lightning.text.hugging_face import NO_CODE
@@ -203,13 +204,22 @@ def imported_model(
         weights: its weights, under the names of a model with a head.
         tokenizer: its tokenizer.
         precision: type in which it computes.
+
+    Raises:
+        ValueError: the weights do not fit the configuration.
     """
     from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, GenerationConfig
 
     is_pair = bool(config.is_encoder_decoder)
     kind = AutoModelForSeq2SeqLM if is_pair else AutoModelForCausalLM
     network = kind.from_config(config, dtype=precision, **NO_CODE)
-    network.load_state_dict(weights, strict=False)
+    try:
+        network.load_state_dict(weights, strict=False)
+    except RuntimeError as error:
+        raise ValueError(
+            f"{config.name_or_path} cannot be imported: its weights do not fit its config.json "
+            f"({one_line(error)[:200]}); fetch both files again"
+        ) from None
     network.tie_weights()
     ours = model.tokenizer
     pad = ours.pad_id if ours.pad_id < config.vocab_size else ours.eos_id

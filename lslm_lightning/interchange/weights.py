@@ -149,19 +149,25 @@ def only_ours(ours: str, *shape: int) -> Row:
     return Row((ours,), (), outward, lambda _: [torch.zeros(shape)])
 
 
-def constant(theirs: str, value: Callable[[], Tensor], tolerance: float) -> Row:
+def constant(
+    theirs: str, shape: tuple[int, int], value: Callable[[], Tensor], tolerance: float
+) -> Row:
     """Return the row of a table that they store and we compute.
 
     Args:
+        shape: shape of the table, which theirs must have before ours is computed.
         value: computes the table.
         tolerance: largest difference between their table and ours.
     """
 
     def inward(tensors: list[Tensor]) -> list[Tensor]:
         for tensor in tensors:
-            ours = value().to(tensor)
-            known = ours[: len(tensor)]
-            if known.shape != tensor.shape or (known - tensor).abs().max() > tolerance:
+            if tensor.shape != shape:
+                raise ValueError(
+                    f"its weight {theirs} is {tuple(tensor.shape)} and must be {shape}, as its "
+                    "config.json states; fetch both files again"
+                )
+            if not ((value().to(tensor) - tensor).abs() <= tolerance).all():
                 raise ValueError(f"its weight {theirs} is another table than the one computed here")
         return []
 

@@ -135,6 +135,20 @@ class Gate:
         return is_trusted and (package not in NAMES or is_task_package(package))
 
 
+class UntrustedClassError(ValueError):
+    """Error: an untrusted run names a class that it may not use.
+
+    Args:
+        shown: import path of the class, for messages.
+    """
+
+    def __init__(self, shown: str) -> None:
+        super().__init__(
+            f"the run wants to use {shown}, which an untrusted run may not use; {ADVICE}"
+        )
+        self.shown = shown
+
+
 GATE: ContextVar[Gate | None] = ContextVar("GATE", default=None)
 
 
@@ -242,11 +256,11 @@ def is_plain(value: object) -> bool:
 
 
 def refuse(path: str) -> NoReturn:
-    """Raise ValueError for an import path that is not trusted; the message names the option that
-    permits it.
+    """Raise `UntrustedClassError` for an import path that is not trusted; the message names the
+    option that permits it.
     """
     shown = path if all(map(str.isidentifier, path.split("."))) else repr(path[:80])
-    raise ValueError(f"the run wants to use {shown}, which an untrusted run may not use; {ADVICE}")
+    raise UntrustedClassError(shown)
 
 
 def refuse_denied(message: str) -> None:

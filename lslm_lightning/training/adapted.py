@@ -19,9 +19,9 @@ from lslm_lightning.adapters.low_rank import (
 )
 from lslm_lightning.models.backbone import Backbone
 from lslm_lightning.runs.finding import FoundRun, find_run
-from lslm_lightning.runs.loading import load_run
+from lslm_lightning.runs.loading import load_run, without_extra_metrics
 from lslm_lightning.runs.states import read_header, read_state
-from lslm_lightning.runs.trust import is_restricted
+from lslm_lightning.runs.trust import UntrustedClassError, check_trust
 from lslm_lightning.runs.weights import fitting_weights
 from lslm_lightning.training.peft_layout import write_adapter
 
@@ -124,7 +124,8 @@ def check_base(task: Task) -> None:
     of a pretrained network.
 
     Raises:
-        ValueError: there is no such run, or its weights or its tokenizer do not fit.
+        ValueError: there is no such run, it names classes that are not trusted, or its weights or
+            its tokenizer do not fit.
     """
     if task.adapter is None or task.adapter.base is None:
         return
@@ -153,7 +154,7 @@ def load_base(task: Task) -> None:
         return
     found = found_base(task.adapter.base)
     with torch.random.fork_rng([]):
-        run = load_run(found, trust=not is_restricted())
+        run = load_run(found)
     check_tokenizer(task, found, run.tokenizer.digest)
     own = task.state_dict()
     weights = adapted_names(merged(run.task).state_dict(), own)
@@ -164,15 +165,23 @@ def load_base(task: Task) -> None:
 
 
 def found_base(base: str) -> FoundRun:
-    """Return the run that `model.adapter.base` names.
+    """Return the run that `model.adapter.base` names. No class that it names is imported unless
+    untrusted runs may use it.
 
     Raises:
-        ValueError: there is no such run.
+        ValueError: there is no such run, or it names a class that is not trusted.
     """
     try:
-        return find_run(base)
+        found = find_run(base)
+        check_trust(without_extra_metrics(found.config["model"]))
+    except UntrustedClassError as error:
+        raise ValueError(
+            f"model.adapter.base={base} names {error.shown}, whose code is not run for a base; "
+            "name a base whose classes are those of lslm_lightning, its tasks and torch"
+        ) from None
     except ValueError as error:
         raise ValueError(f"model.adapter.base={base} cannot be adapted: {error}") from None
+    return found
 
 
 def check_tokenizer(task: Task, found: FoundRun, digest: str) -> None:

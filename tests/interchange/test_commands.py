@@ -31,6 +31,17 @@ def test_a_run_leaves_and_enters(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert (tmp_path / "back" / "checkpoints" / "best.ckpt").is_file()
 
 
+@pytest.mark.parametrize(("command", "name"), [(export, "export"), (import_model, "import")])
+def test_a_tilde_in_an_output_is_the_home(
+    command: object, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    run = make_run(tmp_path / "run", PAIRS)
+    (tmp_path / "taken").write_text("")
+    with pytest.raises(ValueError, match=f"output={tmp_path}/taken is a file"):
+        command.main([name, str(run), "--output=~/taken"])  # type: ignore[attr-defined]
+
+
 def test_options_are_those_of_the_functions() -> None:
     assert choices(export, "to") == list(TARGETS)
     assert choices(export, "dtype") == list(DTYPES)

@@ -11,10 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
+from lslm_lightning.adapters import DoRA, LoRA
+from lslm_lightning.adapters.low_rank import is_of_adapter
 from lslm_lightning.contracts import Example
 from lslm_lightning.decoding import Beam, Greedy
 from lslm_lightning.interchange import exporting
-from lslm_lightning.interchange.exporting import export_model
+from lslm_lightning.interchange.exporting import check_output, export_model, new_folder
 from lslm_lightning.interchange.hugging_face import HuggingFaceTarget
 from lslm_lightning.interchange.layouts import NoLayoutError
 from lslm_lightning.interchange.made_runs import write_run
@@ -159,6 +161,25 @@ def test_tokenizers_are_equal(recipe: Recipe, tmp_path: Path) -> None:
     assert theirs("a", "b").input_ids[-1] == ours.eos_id
 
 
+@pytest.mark.parametrize("kind", [LoRA, DoRA])
+def test_an_adapter_is_merged_into_the_weights(kind: type[LoRA], tmp_path: Path) -> None:
+    name = f"lslm_lightning.adapters.{kind.__name__}"
+    adapter = {"class_path": name, "init_args": {"rank": 2, "base": "runs/base"}}
+    run = make_run(tmp_path / "run", CAUSAL, adapter=adapter)
+    task = load_run(run).task
+    assert any(is_of_adapter(weight) for weight in task.state_dict())
+    export = export_model(run, tmp_path / "out")
+    assert "the adapter was merged into the weights" in export.notes
+    ids = torch.tensor([[TOKENIZER.eos_id, *TOKENIZER.encode("the quick fox")]])
+    theirs = loaded(export.path, transformers.AutoModelForCausalLM)(ids).logits
+    ours = task.double().logits(ids)
+    torch.testing.assert_close(theirs, ours, rtol=0, atol=1e-4)
+    for weight, value in task.named_parameters():
+        if is_of_adapter(weight):
+            value.data.zero_()
+    assert not torch.allclose(task.logits(ids), ours, atol=1e-2), "the adapter has an effect"
+
+
 def test_long_sources_are_cut_alike(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", PAIRS, max_source_length=7)
     export = export_model(run, tmp_path / "out")
@@ -233,6 +254,35 @@ def test_files_are_not_overwritten(causal_run: Path, tmp_path: Path) -> None:
         export_model(causal_run, tmp_path / "kept.txt")
     (tmp_path / "empty").mkdir()
     assert export_model(causal_run, tmp_path / "empty").path == tmp_path / "empty"
+
+
+def test_folders_that_cannot_be_replaced_are_refused_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    (tmp_path / "link").symlink_to(here)
+    for output in (".", "../here", here, tmp_path / "link"):
+        with pytest.raises(ValueError, match=r"is the working directory, .* name a folder in it"):
+            export_model("no run", output)
+    with pytest.raises(ValueError, match=r"output=/ is a mount point, .* name a folder in it"):
+        export_model("no run", "/")
+    (here / "loop").symlink_to("loop")
+    with pytest.raises(ValueError, match="output=loop is a link to itself"):
+        export_model("no run", "loop")
+
+
+def test_a_folder_behind_a_link_is_written(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    for name in ("empty", "new"):
+        link = tmp_path / f"link to {name}"
+        link.symlink_to(name)
+        check_output(link)
+        with new_folder(link) as draft:
+            (draft / "file").write_text("")
+        assert link.is_symlink()
+        assert [path.name for path in (tmp_path / name).iterdir()] == ["file"]
 
 
 def test_a_model_that_differs_is_not_kept(

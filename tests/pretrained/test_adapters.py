@@ -108,6 +108,12 @@ def test_an_adapter_of_a_causal_language_model(kind, causal, tmp_path):
     torch.testing.assert_close(theirs(IDS).logits, y, rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize("setting", ["targets", "also_train"])
+def test_a_text_is_not_taken_for_a_list_of_letters(setting):
+    with pytest.raises(ValueError, match=rf"model\.adapter\.{setting}='head' must be a list"):
+        LoRA(**{setting: "head"})
+
+
 @pytest.mark.parametrize("also", [["head"], ["embedding", "head"]])
 def test_parts_that_are_trained_too_are_saved_with_the_adapter(also, causal, tmp_path):
     """Tied weights are one: what trains the head trains the embedding."""

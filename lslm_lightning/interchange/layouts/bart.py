@@ -166,8 +166,8 @@ class BartLike(Layout):
         theirs = f"model.{stack}.embed_positions.weight"
         if self.position == "Learned":
             return after_offset(f"backbone.{stack}.position.weight", theirs, self.offset)
-        table = partial(sinusoids, self.n_position(parts), parts.d_model)
-        return constant(theirs, table, TABLE_TOLERANCE)
+        shape = self.n_position(parts), parts.d_model
+        return constant(theirs, shape, partial(sinusoids, *shape), TABLE_TOLERANCE)
 
     def aliases(self, parts: ModelParts) -> Mapping[str, str]:
         if not parts.is_tied:

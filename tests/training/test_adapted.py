@@ -1,0 +1,29 @@
+"""Bases of adapters: what the run `model.adapter.base` may make a training do."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from lslm_lightning.adapters import LoRA
+from lslm_lightning.interchange.made_runs import write_run
+from lslm_lightning.training.adapted import check_base, load_base
+from tests.interchange.models import CAUSAL, TOKENIZER, build_task, task_spec
+
+
+@pytest.mark.parametrize("check", [check_base, load_base])
+def test_a_base_cannot_import_foreign_code(check, tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "evilmod.py").write_text(
+        "from lslm_lightning.models.heads import TiedHead\n\nclass Head2(TiedHead):\n    pass\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    spec = task_spec(CAUSAL, head={"class_path": "evilmod.Head2"})
+    weights = build_task(CAUSAL).float().state_dict()
+    base = tmp_path / "base"
+    base.mkdir()
+    write_run(base, "lslm test", {"model": spec}, TOKENIZER, weights, {})
+    task = build_task(CAUSAL)
+    task.adapter = LoRA(rank=2, base=str(base))
+    with pytest.raises(ValueError, match=r"model\.adapter\.base=.* names evilmod\.Head2"):
+        check(task)
+    assert "evilmod" not in sys.modules
