@@ -172,7 +172,7 @@ def read_foreign(source: str, task: str | None) -> ForeignModel:
         weights, files = read_weights(source)
         weights = with_prefix(weights, layout.prefix)
         floats = {name: weight.float() for name, weight in weights.items()}
-        generation = generation_settings(source, settings)
+        generation = generation_settings(source)
         model = fitted_model(source, layout, settings, floats, generation)
     except ValueError as error:
         raise ValueError(f"{source} cannot be imported: {without(source, error)}") from None
@@ -299,13 +299,16 @@ def their_tokenizer(source: str) -> "PreTrainedTokenizerBase":
     return tokenizer
 
 
-def generation_settings(source: str, config: Settings) -> JsonObject:
+def generation_settings(source: str) -> JsonObject:
     """Return the settings in generation_config.json that are set; those of config.json for a model
     without this file.
     """
     file = file_of(source, "generation_config.json")
     if file is None:
-        return dict(config)
+        from transformers import PretrainedConfig
+
+        # as the file has them: the parsed configuration has no settings of a search
+        return PretrainedConfig.get_config_dict(source, local_files_only=is_local(source))[0]
     try:
         found = json.loads(file.read_text("utf-8"))
     except (ValueError, RecursionError) as error:

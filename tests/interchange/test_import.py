@@ -165,6 +165,20 @@ def test_settings_of_the_search_are_kept(tmp_path: Path) -> None:
     assert len(record["imported"]["files"]["model.safetensors"]) == 64
 
 
+def test_settings_of_the_search_in_an_old_config_are_kept(tmp_path: Path) -> None:
+    folder = their_folder(tmp_path / "old", "pegasus", **PEGASUS)
+    (folder / "generation_config.json").unlink()
+    old = {"num_beams": 4, "length_penalty": 0.8, "max_length": 20, "bad_words_ids": [[0]]}
+    source = edited(folder, tmp_path / "theirs", **old)
+    import_model(source, tmp_path / "run")
+    task = load_run(tmp_path / "run").task
+    theirs = transformers.AutoModelForSeq2SeqLM.from_pretrained(source).generation_config
+    assert task.search == Beam(theirs.num_beams, theirs.length_penalty)
+    assert task.max_length == theirs.max_length - 1 == 19
+    assert theirs.bad_words_ids == [[task.tokenizer.pad_id]]
+    assert task.head.bias[task.tokenizer.pad_id] < -1000
+
+
 def test_shards_and_pickled_tensors_are_read(tmp_path: Path) -> None:
     source = their_folder(tmp_path / "theirs", "gpt2", **GPT2)
     weights = load_file(source / "model.safetensors")
