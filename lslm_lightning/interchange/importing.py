@@ -19,6 +19,7 @@ from lslm_lightning.interchange.fitting import (
     begin_with_end,
     block_padding,
     fit_tokenizer,
+    with_end,
 )
 from lslm_lightning.interchange.foreign_weights import read_weights, with_prefix
 from lslm_lightning.interchange.hugging_face import check_installed, imported_model
@@ -199,7 +200,10 @@ def compared(foreign: ForeignModel, built: CausalTask | SequenceToSequenceTask) 
     """
     tokenizer = their_tokenizer(foreign.source)
     precision = precision_of(built)
-    other = imported_model(foreign.config, foreign.weights, tokenizer, foreign.model, precision)
+    start = foreign.generation.get("decoder_start_token_id")
+    other = imported_model(
+        foreign.config, foreign.weights, tokenizer, foreign.model, precision, start
+    )
     try:
         return compare(copy_to_compare(built, torch.float32), other, BUILT_IN)
     except ValueError as error:
@@ -261,8 +265,13 @@ def fitted_model(
     parts = layout.parts(config, weights)
     rows = list(layout.rows(parts))
     ours = to_ours(rows, weights, layout.aliases(parts), layout.ignored)
-    tokenizer = fit_tokenizer(load_pretrained(source), parts.vocab_size)
+    loaded = load_pretrained(source, generation.get("decoder_start_token_id"))
+    tokenizer = fit_tokenizer(loaded, parts.vocab_size)
+    ends = end_ids(generation) or [tokenizer.eos_id]
+    if tokenizer.eos_id not in ends and parts.kind == "causal":
+        tokenizer = with_end(tokenizer, ends[0])
     model = FittedModel(parts, ours, tokenizer, [], tokenizer.eos_id)
+    check_end(model, ends)
     if parts.kind == "causal":
         model.start = first_of_text(source, tokenizer.eos_id)
         begin_with_end(model)
@@ -270,6 +279,34 @@ def fitted_model(
         block_padding(model)
     add_padding_row(model)
     return model
+
+
+def end_ids(generation: Settings) -> list[int]:
+    """Return the ids that end an answer in the settings of generation_config.json."""
+    ids = generation.get("eos_token_id")
+    return ids if isinstance(ids, list) else [] if ids is None else [ids]
+
+
+def check_end(model: FittedModel, ends: Sequence[int]) -> None:
+    """Note the ids that end an answer of a model and not of the run, which has one.
+
+    Args:
+        ends: ids that end an answer of the model.
+
+    Raises:
+        ValueError: the id that ends a text in the run is not among them.
+    """
+    eos = model.tokenizer.eos_id
+    if eos not in ends:
+        raise ValueError(
+            f"its generation_config.json has eos_token_id={ends[0]}, and its tokenizer ends texts "
+            f"with {eos}; give both the same"
+        )
+    if others := [index for index in ends if index != eos]:
+        model.tell(
+            f"an answer ends with id {eos} alone; these end one of the model too: "
+            f"{', '.join(map(str, others))}"
+        )
 
 
 def first_of_text(source: str, eos: int) -> int:
