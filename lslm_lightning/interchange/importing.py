@@ -273,6 +273,7 @@ def fitted_model(
     model = FittedModel(parts, ours, tokenizer, [], tokenizer.eos_id)
     check_end(model, ends)
     if parts.kind == "causal":
+        tell_context(model, config)
         model.start = first_of_text(source, tokenizer.eos_id)
         begin_with_end(model)
     elif generation.get("bad_words_ids") == [[tokenizer.pad_id]]:
@@ -307,6 +308,14 @@ def check_end(model: FittedModel, ends: Sequence[int]) -> None:
             f"an answer ends with id {eos} alone; these end one of the model too: "
             f"{', '.join(map(str, others))}"
         )
+
+
+def tell_context(model: FittedModel, config: Settings) -> None:
+    """Note that a run reads shorter windows than its model."""
+    context = model.parts.context
+    longest = config.get("max_position_embeddings") or config.get("n_positions")
+    if context is not None and longest is not None and context < longest:
+        model.tell(f"the run reads windows of {context:,} tokens, and the model up to {longest:,}")
 
 
 def first_of_text(source: str, eos: int) -> int:

@@ -313,6 +313,11 @@ def test_attention_windows_bound_the_context(tmp_path: Path) -> None:
     roles = {"pad": "<pad>", "bos": "</s>", "eos": "</s>"}
     folder = their_folder(tmp_path / "theirs", "mistral", roles=roles)
     source = edited(folder, tmp_path / "windowed", sliding_window=8)
-    import_model(source, tmp_path / "run")
+    found = import_model(source, tmp_path / "run")
     parts: ModelParts = read_parts(load_run(tmp_path / "run").task)
     assert parts.context == 8
+    assert "the run reads windows of 8 tokens, and the model up to 32" in found.notes
+    source = edited(folder, tmp_path / "long", max_position_embeddings=2048)
+    found = import_model(source, tmp_path / "cut")
+    assert "the run reads windows of 1,024 tokens, and the model up to 2,048" in found.notes
+    assert not any("windows" in note for note in import_model(folder, tmp_path / "whole").notes)
