@@ -119,7 +119,7 @@ def import_model(
     verification = compared(foreign, built)
     if foreign.files[0].suffix == ".bin":
         model.tell(f"tensors alone were read from {foreign.files[0].name}, and no other pickle")
-    for setting in left_behind(foreign.generation):
+    for setting in left_behind(foreign.generation, blocks_padding=model.blocks_padding):
         model.tell(f"{setting} was left behind")
     n_parameter = sum(weight.numel() for weight in built.parameters())
     record = {**origin(foreign, verification), "parameters": {"n_parameter": n_parameter}}

@@ -68,6 +68,7 @@ LEFT_BEHIND: Settings = {
     "repetition_penalty": 1.0,
     "encoder_no_repeat_ngram_size": 0,
     "encoder_repetition_penalty": 1.0,
+    "bad_words_ids": [],
     "suppress_tokens": [],
     "begin_suppress_tokens": [],
     "num_beam_groups": 1,
@@ -130,14 +131,21 @@ def task_search(generation: Settings, is_pair: bool, positions: int | None) -> J
     }
 
 
-def left_behind(generation: Settings) -> list[str]:
-    """Return the settings of generation_config.json that change answers and were not taken over."""
+def left_behind(generation: Settings, *, blocks_padding: bool = False) -> list[str]:
+    """Return the settings of generation_config.json that change answers and were not taken over.
+
+    Args:
+        generation: settings of generation_config.json.
+        blocks_padding: whether `bad_words_ids` was taken over, which forbids padding alone.
+    """
     found = {name: generation.get(name) for name in LEFT_BEHIND}
     lost = {
         name: value
         for name, value in found.items()
         if value is not None and value != LEFT_BEHIND[name]
     }
+    if blocks_padding:
+        lost.pop("bad_words_ids", None)
     n_beam = generation.get("num_beams") or 1
     if n_beam > 1 and generation.get("do_sample"):
         lost["num_beams"] = n_beam  # beams that are sampled

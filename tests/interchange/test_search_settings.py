@@ -46,3 +46,9 @@ def test_settings_that_change_nothing_are_not_noted() -> None:
 )
 def test_searches_that_ours_lack_are_noted(generation: JsonObject, expected: list[str]) -> None:
     assert left_behind(generation) == expected
+
+
+def test_words_that_are_forbidden_are_noted_unless_they_are_padding() -> None:
+    generation = {"bad_words_ids": [[7]]}
+    assert left_behind(generation) == ["bad_words_ids=[[7]]"]
+    assert left_behind(generation, blocks_padding=True) == []
