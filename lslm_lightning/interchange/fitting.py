@@ -78,6 +78,13 @@ def fit_tokenizer(tokenizer: PretrainedTokenizer, n_row: int) -> PretrainedToken
     return PretrainedTokenizer.from_json(json.dumps(layout, ensure_ascii=False))
 
 
+def with_end(tokenizer: PretrainedTokenizer, eos: int) -> PretrainedTokenizer:
+    """Return a tokenizer whose texts end with another id."""
+    layout = json.loads(tokenizer.to_json())
+    layout["roles"]["eos"] = eos
+    return PretrainedTokenizer.from_json(json.dumps(layout, ensure_ascii=False))
+
+
 def add_padding_row(model: FittedModel) -> None:
     """Add a row for the padding of a tokenizer whose model has none; it is never written."""
     n_row = model.parts.vocab_size

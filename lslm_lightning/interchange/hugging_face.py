@@ -34,7 +34,7 @@ from lslm_lightning.interchange.weights import Weights, to_theirs
 from lslm_lightning.runs.weights import one_line
 from lslm_lightning.safety.user_files import permit_as_usual
 from lslm_lightning.systems.hugging_face_model import Loaded, load_model
-from lslm_lightning.text.hugging_face import NO_CODE
+from lslm_lightning.text.hugging_face import NO_CODE, first
 from lslm_lightning.training.sequence_to_sequence import SequenceToSequenceTask
 
 if TYPE_CHECKING:
@@ -195,6 +195,7 @@ def imported_model(
     tokenizer: "PreTrainedTokenizerBase",
     model: FittedModel,
     precision: torch.dtype,
+    start: int | None,
 ) -> OtherModel:
     """Return a model of `transformers` that was imported as functions on ids, to compare it with
     our `model`.
@@ -204,6 +205,7 @@ def imported_model(
         weights: its weights, under the names of a model with a head.
         tokenizer: its tokenizer.
         precision: type in which it computes.
+        start: id that its answers start with; None for that of its configuration.
 
     Raises:
         ValueError: the weights do not fit the configuration.
@@ -226,21 +228,20 @@ def imported_model(
     network.generation_config = GenerationConfig(
         pad_token_id=pad,
         eos_token_id=ours.eos_id,
-        decoder_start_token_id=ours.bos_id if is_pair else None,
+        decoder_start_token_id=first(start, getattr(config, "decoder_start_token_id", None)),
         bad_words_ids=[[pad]] if model.blocks_padding else None,
     )
     other = other_model(Loaded(network.eval(), tokenizer), ours.pad_id)
     if is_pair:
         limit = model.parts.max_positions or model.parts.context or N_POSITION
         return replace(other, read=lambda texts: [cut(ids, limit) for ids in other.read(texts)])
-    start = model.start
 
     def read(texts: Sequence[str]) -> list[list[int]]:
         plain = tokenizer(list(texts), add_special_tokens=False).input_ids
         return [[ours.eos_id, *ids] for ids in plain]
 
     def begun(ids: Tensor) -> Tensor:
-        return torch.cat([torch.full_like(ids[:, :1], start), ids[:, 1:]], 1)
+        return torch.cat([torch.full_like(ids[:, :1], model.start), ids[:, 1:]], 1)
 
     return OtherModel(
         read,

@@ -19,6 +19,7 @@ from lslm_lightning.interchange.fitting import (
     begin_with_end,
     block_padding,
     fit_tokenizer,
+    with_end,
 )
 from lslm_lightning.interchange.foreign_weights import read_weights, with_prefix
 from lslm_lightning.interchange.hugging_face import check_installed, imported_model
@@ -118,7 +119,7 @@ def import_model(
     verification = compared(foreign, built)
     if foreign.files[0].suffix == ".bin":
         model.tell(f"tensors alone were read from {foreign.files[0].name}, and no other pickle")
-    for setting in left_behind(foreign.generation):
+    for setting in left_behind(foreign.generation, blocks_padding=model.blocks_padding):
         model.tell(f"{setting} was left behind")
     n_parameter = sum(weight.numel() for weight in built.parameters())
     record = {**origin(foreign, verification), "parameters": {"n_parameter": n_parameter}}
@@ -172,7 +173,7 @@ def read_foreign(source: str, task: str | None) -> ForeignModel:
         weights, files = read_weights(source)
         weights = with_prefix(weights, layout.prefix)
         floats = {name: weight.float() for name, weight in weights.items()}
-        generation = generation_settings(source, settings)
+        generation = generation_settings(source)
         model = fitted_model(source, layout, settings, floats, generation)
     except ValueError as error:
         raise ValueError(f"{source} cannot be imported: {without(source, error)}") from None
@@ -199,7 +200,10 @@ def compared(foreign: ForeignModel, built: CausalTask | SequenceToSequenceTask) 
     """
     tokenizer = their_tokenizer(foreign.source)
     precision = precision_of(built)
-    other = imported_model(foreign.config, foreign.weights, tokenizer, foreign.model, precision)
+    start = foreign.generation.get("decoder_start_token_id")
+    other = imported_model(
+        foreign.config, foreign.weights, tokenizer, foreign.model, precision, start
+    )
     try:
         return compare(copy_to_compare(built, torch.float32), other, BUILT_IN)
     except ValueError as error:
@@ -261,15 +265,57 @@ def fitted_model(
     parts = layout.parts(config, weights)
     rows = list(layout.rows(parts))
     ours = to_ours(rows, weights, layout.aliases(parts), layout.ignored)
-    tokenizer = fit_tokenizer(load_pretrained(source), parts.vocab_size)
+    loaded = load_pretrained(source, generation.get("decoder_start_token_id"))
+    tokenizer = fit_tokenizer(loaded, parts.vocab_size)
+    ends = end_ids(generation) or [tokenizer.eos_id]
+    if tokenizer.eos_id not in ends and parts.kind == "causal":
+        tokenizer = with_end(tokenizer, ends[0])
     model = FittedModel(parts, ours, tokenizer, [], tokenizer.eos_id)
+    check_end(model, ends)
     if parts.kind == "causal":
+        tell_context(model, config)
         model.start = first_of_text(source, tokenizer.eos_id)
         begin_with_end(model)
     elif generation.get("bad_words_ids") == [[tokenizer.pad_id]]:
         block_padding(model)
     add_padding_row(model)
     return model
+
+
+def end_ids(generation: Settings) -> list[int]:
+    """Return the ids that end an answer in the settings of generation_config.json."""
+    ids = generation.get("eos_token_id")
+    return ids if isinstance(ids, list) else [] if ids is None else [ids]
+
+
+def check_end(model: FittedModel, ends: Sequence[int]) -> None:
+    """Note the ids that end an answer of a model and not of the run, which has one.
+
+    Args:
+        ends: ids that end an answer of the model.
+
+    Raises:
+        ValueError: the id that ends a text in the run is not among them.
+    """
+    eos = model.tokenizer.eos_id
+    if eos not in ends:
+        raise ValueError(
+            f"its generation_config.json has eos_token_id={ends[0]}, and its tokenizer ends texts "
+            f"with {eos}; give both the same"
+        )
+    if others := [index for index in ends if index != eos]:
+        model.tell(
+            f"an answer ends with id {eos} alone; these end one of the model too: "
+            f"{', '.join(map(str, others))}"
+        )
+
+
+def tell_context(model: FittedModel, config: Settings) -> None:
+    """Note that a run reads shorter windows than its model."""
+    context = model.parts.context
+    longest = config.get("max_position_embeddings") or config.get("n_positions")
+    if context is not None and longest is not None and context < longest:
+        model.tell(f"the run reads windows of {context:,} tokens, and the model up to {longest:,}")
 
 
 def first_of_text(source: str, eos: int) -> int:
@@ -299,13 +345,16 @@ def their_tokenizer(source: str) -> "PreTrainedTokenizerBase":
     return tokenizer
 
 
-def generation_settings(source: str, config: Settings) -> JsonObject:
+def generation_settings(source: str) -> JsonObject:
     """Return the settings in generation_config.json that are set; those of config.json for a model
     without this file.
     """
     file = file_of(source, "generation_config.json")
     if file is None:
-        return dict(config)
+        from transformers import PretrainedConfig
+
+        # as the file has them: the parsed configuration has no settings of a search
+        return PretrainedConfig.get_config_dict(source, local_files_only=is_local(source))[0]
     try:
         found = json.loads(file.read_text("utf-8"))
     except (ValueError, RecursionError) as error:

@@ -63,21 +63,25 @@ def settings_of(search: AnySearch) -> JsonObject:
     return settings
 
 
-LEFT_BEHIND = (
-    "forced_bos_token_id",
-    "repetition_penalty",
-    "encoder_no_repeat_ngram_size",
-    "encoder_repetition_penalty",
-    "suppress_tokens",
-    "begin_suppress_tokens",
-    "num_beam_groups",
-    "diversity_penalty",
-    "sequence_bias",
-    "min_p",
-    "typical_p",
-)
-"""Settings of generation_config.json that change answers and that no search of ours has."""
+LEFT_BEHIND: Settings = {
+    "forced_bos_token_id": None,
+    "repetition_penalty": 1.0,
+    "encoder_no_repeat_ngram_size": 0,
+    "encoder_repetition_penalty": 1.0,
+    "bad_words_ids": [],
+    "suppress_tokens": [],
+    "begin_suppress_tokens": [],
+    "num_beam_groups": 1,
+    "diversity_penalty": 0.0,
+    "sequence_bias": {},
+    "min_p": 0.0,
+    "typical_p": 1.0,
+}
+"""Settings of generation_config.json that change answers and that no search of ours has, each with
+the value that changes nothing.
+"""
 
+USUAL_TOP_K = 50  # of transformers, where generation_config.json has none; 0 turns it off
 MOST_NEW = 512  # tokens of an answer, for a model that states no limit
 
 
@@ -93,9 +97,10 @@ def task_search(generation: Settings, is_pair: bool, positions: int | None) -> J
     n_beam = generation.get("num_beams") or 1
     if generation.get("do_sample"):
         kind = "Sampling"
+        top_k = generation.get("top_k")
         settings: JsonObject = {
             "temperature": float(generation.get("temperature") or 1.0),
-            "top_k": generation.get("top_k") or None,
+            "top_k": (USUAL_TOP_K if top_k is None else top_k) or None,
             "top_p": generation.get("top_p"),
         }
     elif n_beam > 1:
@@ -126,7 +131,24 @@ def task_search(generation: Settings, is_pair: bool, positions: int | None) -> J
     }
 
 
-def left_behind(generation: Settings) -> list[str]:
-    """Return the settings of generation_config.json that change answers and were not taken over."""
+def left_behind(generation: Settings, *, blocks_padding: bool = False) -> list[str]:
+    """Return the settings of generation_config.json that change answers and were not taken over.
+
+    Args:
+        generation: settings of generation_config.json.
+        blocks_padding: whether `bad_words_ids` was taken over, which forbids padding alone.
+    """
     found = {name: generation.get(name) for name in LEFT_BEHIND}
-    return [f"{name}={value}" for name, value in found.items() if value]
+    lost = {
+        name: value
+        for name, value in found.items()
+        if value is not None and value != LEFT_BEHIND[name]
+    }
+    if blocks_padding:
+        lost.pop("bad_words_ids", None)
+    n_beam = generation.get("num_beams") or 1
+    if n_beam > 1 and generation.get("do_sample"):
+        lost["num_beams"] = n_beam  # beams that are sampled
+    elif n_beam > 1 and generation.get("early_stopping") == "never":
+        lost["early_stopping"] = "never"
+    return [f"{name}={value}" for name, value in lost.items()]

@@ -65,6 +65,7 @@ def write_tokenizer(
         "eos_token": names["eos"],
         "split_special_tokens": True,
         "clean_up_tokenization_spaces": False,
+        "padding_side": "left" if kind == "causal" else "right",
         **({} if longest is None else {"model_max_length": longest}),
     }
     text = json.dumps(config, ensure_ascii=False, indent=2)

@@ -241,12 +241,19 @@ def difference_of_logits(
 
     Args:
         tokens: ids of the tokens whose logits are compared.
+
+    Raises:
+        ValueError: a logit is infinite or no number.
     """
     worst = largest = 0.0
     for source, target in zip(inputs.sources, inputs.targets, strict=True):
         ids = (torch.tensor([source]), torch.tensor([target]))
         mine = ours.logits(*ids)[..., tokens]
         theirs = other.logits(*ids)[..., tokens]
+        if not torch.isfinite(mine).all():  # `max` would drop NaN
+            raise ValueError("logits of the run are infinite or NaN; its weights are damaged")
+        if not torch.isfinite(theirs).all():
+            raise ValueError("its logits are infinite or NaN; its weights are damaged")
         largest = max(largest, float(mine.abs().max()))
         worst = max(worst, float((mine - theirs).abs().max()))
     return worst, largest

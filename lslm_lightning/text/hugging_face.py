@@ -66,20 +66,22 @@ class HuggingFaceTokenizer(TokenizerFile):
         return load_pretrained(self.path) if is_folder else load_from_hub(self.path)
 
 
-def load_pretrained(path: str) -> PretrainedTokenizer:
+def load_pretrained(path: str, start: int | None = None) -> PretrainedTokenizer:
     """Return the tokenizer of a model in a folder or on the hub.
 
     Args:
         path: a folder or a hub id.
+        start: id that answers start with; None for that of config.json.
 
     Raises:
         ValueError: there is no tokenizer, or it does not meet the requirements of `Tokenizer`.
     """
     config = model_config(path)
     of_text = config if config.is_encoder_decoder else config.get_text_config()
-    pad, eos, start = (
+    pad, eos, configured = (
         getattr(of_text, f"{name}_token_id", None) for name in ("pad", "eos", "decoder_start")
     )
+    start = first(start, configured)
     if config.model_type == "marian" and (tokenizer := _marian(path, pad, start, eos)) is not None:
         return tokenizer
     if not any(file_of(path, name) for name in FILES):

@@ -124,6 +124,20 @@ def test_beams_of_a_language_model_are_equal(causal_run: Path, causal_folder: Pa
             assert written.tolist() == ours
 
 
+def test_prompts_of_a_batch_are_continued_as_each_alone(causal_folder: Path) -> None:
+    model = loaded(causal_folder, transformers.AutoModelForCausalLM)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(causal_folder)
+    prompts = ["the quick brown fox", "狐狸"]
+    settings = {"max_new_tokens": 8, "min_new_tokens": 8, "num_beams": 1}
+    batch = tokenizer(prompts, return_tensors="pt", padding=True)
+    together = model.generate(**batch, **settings)[:, -8:].tolist()
+    alone = [
+        model.generate(**tokenizer(prompt, return_tensors="pt"), **settings)[0, -8:].tolist()
+        for prompt in prompts
+    ]
+    assert together == alone
+
+
 def test_scores_of_an_export_are_those_of_the_run(
     causal_run: Path, causal_folder: Path, pair_run: Path, pair_folder: Path
 ) -> None:

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from tokenizers import processors
 
 from lslm_lightning.contracts import Example
-from lslm_lightning.decoding import Beam
+from lslm_lightning.decoding import Beam, Greedy
 from lslm_lightning.interchange.exporting import export_model
 from lslm_lightning.interchange.importing import import_model
 from lslm_lightning.interchange.layouts import layout_named
@@ -165,6 +165,46 @@ def test_settings_of_the_search_are_kept(tmp_path: Path) -> None:
     assert len(record["imported"]["files"]["model.safetensors"]) == 64
 
 
+def test_settings_of_the_search_in_an_old_config_are_kept(tmp_path: Path) -> None:
+    folder = their_folder(tmp_path / "old", "pegasus", **PEGASUS)
+    (folder / "generation_config.json").unlink()
+    old = {"num_beams": 4, "length_penalty": 0.8, "max_length": 20, "bad_words_ids": [[0]]}
+    source = edited(folder, tmp_path / "theirs", **old)
+    import_model(source, tmp_path / "run")
+    task = load_run(tmp_path / "run").task
+    theirs = transformers.AutoModelForSeq2SeqLM.from_pretrained(source).generation_config
+    assert task.search == Beam(theirs.num_beams, theirs.length_penalty)
+    assert task.max_length == theirs.max_length - 1 == 19
+    assert theirs.bad_words_ids == [[task.tokenizer.pad_id]]
+    assert task.head.bias[task.tokenizer.pad_id] < -1000
+
+
+def test_starts_and_ends_are_those_of_the_model(tmp_path: Path) -> None:
+    start = 5
+    settings = {"decoder_start_token_id": start, "eos_token_id": [TOKENIZER.eos_id, 9]}
+    source = their_folder(tmp_path / "theirs", "pegasus", **PEGASUS, generation=settings)
+    found = import_model(source, tmp_path / "run")
+    task = load_run(tmp_path / "run").task
+    model = transformers.AutoModelForSeq2SeqLM.from_pretrained(source).eval()
+    own = model.generation_config
+    assert [task.tokenizer.bos_id, task.tokenizer.eos_id] == [start, own.eos_token_id[0]]
+    assert [note[-3:] for note in found.notes if note.startswith("an answer ends")] == [": 9"]
+    source_ids = torch.tensor([[*TOKENIZER.encode("the quick"), TOKENIZER.eos_id]])
+    theirs = model.generate(source_ids, max_new_tokens=6, eos_token_id=own.eos_token_id[0])
+    ours = task.decode(source_ids, Greedy(), 6)
+    assert theirs[0].tolist() == [start, *ours.ids[0, : ours.n_token[0]].tolist()]
+    settings = {"eos_token_id": 9}
+    source = their_folder(tmp_path / "differs", "pegasus", **PEGASUS, generation=settings)
+    with pytest.raises(ValueError, match="eos_token_id=9, and its tokenizer ends texts with 2"):
+        import_model(source, tmp_path / "none")
+
+
+def test_a_language_model_ends_with_the_end_of_its_search(tmp_path: Path) -> None:
+    source = their_folder(tmp_path / "theirs", "gpt2", **GPT2, generation={"eos_token_id": 9})
+    import_model(source, tmp_path / "run")
+    assert load_run(tmp_path / "run").task.tokenizer.eos_id == 9
+
+
 def test_shards_and_pickled_tensors_are_read(tmp_path: Path) -> None:
     source = their_folder(tmp_path / "theirs", "gpt2", **GPT2)
     weights = load_file(source / "model.safetensors")
@@ -273,6 +313,11 @@ def test_attention_windows_bound_the_context(tmp_path: Path) -> None:
     roles = {"pad": "<pad>", "bos": "</s>", "eos": "</s>"}
     folder = their_folder(tmp_path / "theirs", "mistral", roles=roles)
     source = edited(folder, tmp_path / "windowed", sliding_window=8)
-    import_model(source, tmp_path / "run")
+    found = import_model(source, tmp_path / "run")
     parts: ModelParts = read_parts(load_run(tmp_path / "run").task)
     assert parts.context == 8
+    assert "the run reads windows of 8 tokens, and the model up to 32" in found.notes
+    source = edited(folder, tmp_path / "long", max_position_embeddings=2048)
+    found = import_model(source, tmp_path / "cut")
+    assert "the run reads windows of 1,024 tokens, and the model up to 2,048" in found.notes
+    assert not any("windows" in note for note in import_model(folder, tmp_path / "whole").notes)

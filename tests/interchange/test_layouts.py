@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 import torch
+import transformers
 
 from lslm_lightning.interchange.layouts import (
     LAYOUTS,
@@ -131,6 +132,23 @@ def test_a_layout_is_chosen_that_has_no_obstacles(layout: Layout, parts: ModelPa
 
 def test_every_layout_has_examples() -> None:
     assert {layout.model_type for layout in LAYOUTS} == EXAMPLES.keys()
+
+
+OLD = ("rope_theta", "partial_rotary_factor", "rotary_emb_base", "rotary_pct")
+
+
+@pytest.mark.parametrize(
+    ("layout", "parts"), [case for case in CASES if case[1].position == "Rotary"]
+)
+def test_rotary_positions_are_read_without_the_newer_setting(
+    layout: Layout, parts: ModelParts
+) -> None:
+    written = layout.config(dataclasses.replace(parts, position_base=500.0), IDS)
+    older = {name: value for name, value in written.items() if name != "rope_parameters"}
+    newer = {name: value for name, value in written.items() if name not in OLD}
+    expected = {"rope_type": "default", "rope_theta": 500.0, "partial_rotary_factor": 1.0}
+    for config in (written, older, newer):
+        assert transformers.AutoConfig.for_model(**config).rope_parameters == expected
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from lslm_lightning.interchange.layouts.layout import (
     head_size,
     require,
     rope_base,
-    rope_parameters,
+    rope_settings,
 )
 from lslm_lightning.interchange.parts import ModelParts
 from lslm_lightning.interchange.weights import Row, Weights, fused_by_head, same, zeros
@@ -64,7 +64,9 @@ class GptNeoX(Layout):
             "layer_norm_eps": parts.norm_eps,
             "attention_bias": parts.attention_bias,
             "use_parallel_residual": False,
-            "rope_parameters": rope_parameters(parts),
+            **rope_settings(parts),
+            "rotary_emb_base": parts.position_base,  # of transformers 4
+            "rotary_pct": 1.0,
             "tie_word_embeddings": parts.is_tied,
             "pad_token_id": ids.pad,
             "bos_token_id": ids.bos,

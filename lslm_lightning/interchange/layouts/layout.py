@@ -188,9 +188,12 @@ def rope_base(config: Settings) -> float:
     return float(rope.get("rope_theta", 10_000.0))
 
 
-def rope_parameters(parts: ModelParts) -> JsonObject:
-    """Return the setting `rope_parameters` of config.json."""
-    return {"rope_type": "default", "rope_theta": parts.position_base, "partial_rotary_factor": 1.0}
+def rope_settings(parts: ModelParts) -> JsonObject:
+    """Return the settings of rotary positions in config.json, which `transformers` 5 reads from
+    `rope_parameters` and 4 from settings of their own.
+    """
+    own = {"rope_theta": parts.position_base, "partial_rotary_factor": 1.0}
+    return {"rope_parameters": {"rope_type": "default", **own}, **own}
 
 
 def is_nonzero(weights: Weights, name: str) -> bool:

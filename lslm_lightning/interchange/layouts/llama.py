@@ -12,7 +12,7 @@ from lslm_lightning.interchange.layouts.layout import (
     head_size,
     require,
     rope_base,
-    rope_parameters,
+    rope_settings,
 )
 from lslm_lightning.interchange.parts import ModelParts
 from lslm_lightning.interchange.weights import Row, Weights, only_ours, same
@@ -60,7 +60,7 @@ class LlamaLike(Layout):
             "max_position_embeddings": parts.context,
             "hidden_act": activation_name(parts),
             self.eps_name: parts.norm_eps,
-            "rope_parameters": rope_parameters(parts),
+            **rope_settings(parts),
             "tie_word_embeddings": parts.is_tied,
             "pad_token_id": ids.pad,
             "bos_token_id": ids.bos,
