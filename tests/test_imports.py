@@ -72,7 +72,7 @@ LAYERS: dict[str, set[str]] = {
     },
     "interchange": {
         *("models", "runs", "text", "safety", "training", "contracts", "decoding", "experiments"),
-        *("evaluation", "systems"),
+        *("evaluation", "systems", "adapters"),
     },
     "systems": {"runs", "contracts", "text", "metrics", "decoding", "corpora", "ngram", "safety"},
     "reports": {"evaluation", "metrics", "contracts", "text", "safety"},

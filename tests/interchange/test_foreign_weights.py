@@ -39,4 +39,4 @@ def test_weights_that_do_not_fit_their_config_are_refused() -> None:
     config = transformers.GPT2Config(vocab_size=8, n_embd=4, n_head=2, n_layer=1)
     weights = {"transformer.wte.weight": torch.zeros(9, 4)}
     with pytest.raises(ValueError, match=r"do not fit its config\.json .*wte\.weight"):
-        imported_model(config, weights, None, None, torch.float32)  # type: ignore[arg-type]
+        imported_model(config, weights, None, None, torch.float32, None)  # type: ignore[arg-type]
