@@ -28,36 +28,32 @@ The config says:
   split     split of the corpus to evaluate on (default test)
   n_shot    few-shot examples in prompts (default 0)
   n_resample  resamples of intervals and paired tests (default 10000)
-  metrics   in place of the task's: a list of class_path and init_args, of lslm_lightning.metrics
-            or torchmetrics.text; the task's main metric comes first if it is among them, else the
-            first of the list
+  metrics   in place of the task's: class_path and init_args, of lslm_lightning.metrics or
+            torchmetrics.text; the task's main metric leads, or else the first
   systems   a name for each -> its class_path and init_args, of lslm_lightning.systems:
               checkpoint.Checkpoint       run: a run directory, a checkpoint in one, an MLflow run
                                           id, or a pattern for the newest of several; search
                                           replaces the run's own; fusion: a run of a language model
-                                          for shallow fusion; trust: true for a
-                                          run that names classes outside of this
-                                          project and torch, such as your own
+                                          for shallow fusion; trust: true for your own classes
               hugging_face.HuggingFaceSystem    path: a folder or a hub id
-              endpoint.Endpoint           model, base_url, key_variable (of the environment, with
-                                          the key), prices, budget: a hosted model
+              endpoint.Endpoint           model, base_url, key_variable (name of the
+                                          variable), prices, budget
               outputs.Outputs             path: what another tool wrote
-              interpolation.Interpolation  runs: language models with one tokenizer, mixed; weights
-                                           by EM on the validation split
+              interpolation.Interpolation  runs: language models with one tokenizer, weighted on
+                                           validation data
               arpa.Arpa                   path: an n-gram model of KenLM or SRILM
               baselines.NAME              without training: CopySource, FirstSentences,
                                           LongestSentence, ExtractiveOracle, UniformBytes, Xz
 
 A run or a Hugging Face model that states another task or other languages than the data is refused;
 allow_mismatch: true among its init_args scores it anyway. A language model may be scored on other
-texts and languages; this is printed.
+texts and languages.
 
 Any key can be set here: --split val, --data.target_language de. An evaluation that was interrupted
-continues when the same command is given again. Predictions on disk are never made again, also when
-systems are added, unless --fresh is given. Replies of a hosted model are recorded in LSLM_CACHE for
-all evaluations, and --fresh takes them from there: to ask the server anew, give --fresh and set
-LSLM_CACHE to an empty folder. If a system fails (its server is down, its budget is
-spent, it raises an error), the others are still scored and reported, and the exit status is 1."""
+continues when the same command is given again. Predictions on disk are kept, also when systems are
+added, unless --fresh is given. Replies of a hosted model are recorded in LSLM_CACHE: to ask the
+server anew, give --fresh and set LSLM_CACHE to an empty folder. If a system fails, the others are
+still scored and reported, and the exit status is 1."""
 
 
 def arguments() -> Parser:
@@ -69,7 +65,7 @@ def arguments() -> Parser:
     parser.add_argument("--config", required=True, metavar="FILE", help=file)
     parser.add_argument("--name", help="name of the evaluation (default: that of FILE)")
     parser.add_argument("--root", default="runs", metavar="FOLDER", help="folder of all runs")
-    shared = "processes that share the examples, a GPU each if there are GPUs"
+    shared = "processes that share the examples, one a GPU"
     parser.add_argument("--devices", type=int, default=1, metavar="N", help=shared)
     fresh = (
         "make all predictions again; earlier ones are kept as *.old, and replies that are "

@@ -122,7 +122,7 @@ OPTIONS = {
     "--ckpt_path FILE": "",
     "--seed_everything N": "",
     "--print_config": "print all settings and exit; =comments explains them",
-    "--trust": "let the config.yaml of a run not started here name any class",
+    "--trust": "let a run not started here name any class",
 }
 MORE = {
     "--help CLASS": "settings of a class, e.g. Transformer",

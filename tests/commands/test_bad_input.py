@@ -238,12 +238,12 @@ NORWAY = "line 2: no is false to YAML; write 'no' in quotes"
         (
             "job:\n  name: on",
             [],
-            ["job.name must be text or null", "mine.yaml, line 2", "write 'on' in quotes"],
+            ["job.name must be a text or null", "mine.yaml, line 2", "write 'on' in quotes"],
         ),
         (
             "job:\n  name: 1e3",
             [],
-            ["job.name must be text or null", "mine.yaml, line 2", "write '1e3' in quotes"],
+            ["job.name must be a text or null", "mine.yaml, line 2", "write '1e3' in quotes"],
         ),
     ],
 )

@@ -12,6 +12,7 @@ from lslm_lightning.ngram import counting
 from lslm_lightning.ngram.counting import NgramCounter, Packing, windows
 from lslm_lightning.ngram.estimation import adjusted_counts
 from tests.ngram.conftest import BOS, VOCAB, as_ids
+from tests.support.waiting import PATIENCE
 
 
 def grams(sentences, n):
@@ -119,4 +120,4 @@ few = train(iter(batches), 2, 12, 1)
 one = train([np.concatenate(batches)], 2, 12, 1)
 assert np.array_equal(few.log_probs(batches[0]), one.log_probs(batches[0]))
 """
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=PATIENCE)
