@@ -39,20 +39,19 @@ from lslm_lightning.runs.loading import build
 from lslm_lightning.safety.parameters import bounded_parameters, bounds_for
 from lslm_lightning.systems.hugging_face_model import purposes_in_files
 from lslm_lightning.text.hugging_face import (
-    NO_CODE,
     fast_tokenizer,
     file_of,
     is_local,
     load_pretrained,
     model_config,
-    reason,
+    read_tokenizer,
 )
 from lslm_lightning.training.causal import CausalTask
 from lslm_lightning.training.sequence_to_sequence import SequenceToSequenceTask
 from lslm_lightning.types import JsonObject, Settings
 
 if TYPE_CHECKING:
-    from transformers import PretrainedConfig, PreTrainedTokenizerBase
+    from transformers import PretrainedConfig
 
 TASKS: Mapping[str, str] = {
     "language_modeling": "tasks.language_modeling.task.LanguageModelingTask",
@@ -198,7 +197,7 @@ def compared(foreign: ForeignModel, built: CausalTask | SequenceToSequenceTask) 
     Raises:
         ValueError: they differ.
     """
-    tokenizer = their_tokenizer(foreign.source)
+    tokenizer = read_tokenizer(foreign.source)
     precision = precision_of(built)
     start = foreign.generation.get("decoder_start_token_id")
     other = imported_model(
@@ -323,26 +322,6 @@ def first_of_text(source: str, eos: int) -> int:
     tokenizer = fast_tokenizer(source)
     ids: list[int] = tokenizer("a").input_ids
     return ids[0] if ids[:1] == [tokenizer.bos_token_id] else eos
-
-
-def their_tokenizer(source: str) -> "PreTrainedTokenizerBase":
-    """Return the tokenizer of a model as `transformers` has it, to compare it with ours.
-
-    Raises:
-        ValueError: `transformers` cannot read it; the message is one line.
-    """
-    from transformers import AutoTokenizer
-
-    try:
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
-            source, local_files_only=is_local(source), **NO_CODE
-        )
-    except (OSError, ValueError, ImportError, TypeError, AttributeError, KeyError) as error:
-        raise ValueError(
-            f"{source} has no tokenizer that can be used ({reason(source, error)}); save it there "
-            "as well"
-        ) from None
-    return tokenizer
 
 
 def generation_settings(source: str) -> JsonObject:

@@ -19,7 +19,7 @@ from lslm_lightning.text.tokenizer import Tokenizer, backend_of, rust_errors, si
 from lslm_lightning.types import Settings
 
 if TYPE_CHECKING:
-    from transformers import PretrainedConfig, PreTrainedTokenizerFast
+    from transformers import PretrainedConfig, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 SIDES = ("source.spm", "target.spm")  # of Marian
 FILES = (
@@ -238,17 +238,17 @@ def check_runs_no_code(config: Settings) -> None:
             check_runs_no_code(value)
 
 
-def fast_tokenizer(path: str) -> "PreTrainedTokenizerFast":
-    """Return the `transformers` tokenizer of a model, which must have a Rust backend.
+def read_tokenizer(path: str) -> "PreTrainedTokenizerBase":
+    """Return the tokenizer of a model as `transformers` has it.
 
     Raises:
-        ValueError: there is no such tokenizer; the message is one line with the reason.
+        ValueError: `transformers` cannot read it; the message is one line with the reason.
     """
     from transformers import AutoTokenizer
 
     try:
         with rust_errors("it fails", "fetch it again"):
-            tokenizer = AutoTokenizer.from_pretrained(
+            tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
                 path, local_files_only=is_local(path), **NO_CODE
             )
     except (OSError, ValueError, ImportError, TypeError, AttributeError, KeyError) as error:
@@ -256,6 +256,16 @@ def fast_tokenizer(path: str) -> "PreTrainedTokenizerFast":
             f"{path} has no tokenizer that can be used ({reason(path, error)}); save it there as "
             "well"
         ) from None
+    return tokenizer
+
+
+def fast_tokenizer(path: str) -> "PreTrainedTokenizerFast":
+    """Return the `transformers` tokenizer of a model, which must have a Rust backend.
+
+    Raises:
+        ValueError: there is no such tokenizer; the message is one line with the reason.
+    """
+    tokenizer = read_tokenizer(path)
     if not getattr(tokenizer, "is_fast", False):
         raise ValueError(
             f"{path}: {type(tokenizer).__name__} has no tokenizer.json; save it once more as a "
