@@ -28,7 +28,7 @@ from tests.localization.chinese_reports import reports
 from tests.localization.pages import LATIN, latin_words
 
 ROOT = Path(__file__).parents[2]
-NAMES = "BLEU chrF TER WER CER CTC CPU GPU IBM Holm Welch Kaplan Grusky et al"
+NAMES = "BLEU chrF TER WER CER CTC CPU GPU IBM Holm Welch Kaplan Grusky et al gram"
 SETTINGS = "lslm evaluate compare context stride max_length max_tokens data.language"
 UNITS = "ms MB TFLOP nat"
 KNOWN = {*NAMES.split(), *SETTINGS.split(), *UNITS.split()}
