@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NoReturn
 from urllib.request import urlopen
 
 from lslm_lightning.experiments.child_process import KILL, signal_group
-from lslm_lightning.localization import MESSAGES, padded, translated
+from lslm_lightning.localization import REPORTS, padded, translated
 from lslm_lightning.tracking import Store, TrackingError
 from lslm_lightning.tracking.store import CREDENTIALS
 from lslm_lightning.tracking.views import TAG, links, publish
@@ -69,7 +69,7 @@ def show_links(address: str, experiments: Mapping[str, str], is_opened: bool) ->
         print(f"{name}:", flush=True)
         for what, page in links(number).items():
             addresses.append(f"{address}/{page}")
-            print(f"  {padded(translated(what, MESSAGES), 12)}  {addresses[-1]}", flush=True)
+            print(f"  {padded(translated(what, REPORTS), 12)}  {addresses[-1]}", flush=True)
     if is_opened:
         webbrowser.open(addresses[:2][-1])
 
