@@ -5,6 +5,7 @@ from contextlib import suppress
 from lslm_lightning.commands.arguments import Parser
 from lslm_lightning.experiments.dashboard import check_port, published, serve, show_links
 from lslm_lightning.tracking import Store, TrackingError
+from lslm_lightning.tracking.database import check_exists
 from lslm_lightning.tracking.lost import end_lost_runs
 
 DESCRIPTION = """Serve MLflow's web interface for the runs of this folder, or of
@@ -40,11 +41,7 @@ def main(argv: list[str]) -> int:
                     options.open,
                 )
         return 0
-    if store.file and not store.file.exists():
-        raise ValueError(
-            f"there are no runs here: {store.file} does not exist; run this in the folder where "
-            "you trained"
-        )
+    check_exists(store.file)
     check_port(options.host, options.port)
     client = store.client()
     # one line, where it is no store

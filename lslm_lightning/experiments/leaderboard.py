@@ -19,6 +19,7 @@ from lslm_lightning.localization import Term
 from lslm_lightning.reports.blocks import Cell, Code, Heading, Table
 from lslm_lightning.runs import RunDirectory
 from lslm_lightning.tracking import Store
+from lslm_lightning.tracking.database import check_exists
 from lslm_lightning.tracking.lost import end_lost_runs
 from lslm_lightning.tracking.views import NO_SCORES
 from lslm_lightning.training.data import TaskData
@@ -168,6 +169,7 @@ def runs_of(experiment: str) -> tuple[list["MlflowRun"], int]:
     are not finished.
     """
     store = Store()
+    check_exists(store.file)
     client = store.client()
     found = store.request(lambda: client.get_experiment_by_name(experiment))
     if found is None:

@@ -16,6 +16,7 @@ from lslm_lightning.runs.directory import RunDirectory, as_name
 from lslm_lightning.runs.states import META
 from lslm_lightning.safety.paths import did_you_mean
 from lslm_lightning.tracking import Store
+from lslm_lightning.tracking.database import check_exists
 from lslm_lightning.types import JsonObject
 
 if TYPE_CHECKING:
@@ -139,6 +140,7 @@ def find_in_mlflow(prefix: str, root: Path) -> RunDirectory:
         ValueError: there is no such run, or more than one.
     """
     store = Store()
+    check_exists(store.file)
     client = store.client()
     found = store.request(lambda: search(client, prefix))
     if len(found) != 1:

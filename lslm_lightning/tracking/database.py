@@ -153,6 +153,19 @@ def check_address(uri: str) -> None:
 # Tables
 
 
+def check_exists(file: Path | None) -> None:
+    """Check that a store to read runs from is there; None stands for a store that is no file.
+
+    Raises:
+        ValueError: the file does not exist.
+    """
+    if file and not file.exists():
+        raise ValueError(
+            f"there are no runs here: {file} does not exist; run this in the folder where you "
+            "trained"
+        )
+
+
 def prepare(file: Path) -> None:
     """Create the store if there is none, and migrate a store of an older MLflow.
 

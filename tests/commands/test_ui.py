@@ -9,12 +9,15 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
 
 from lslm_lightning.commands.ui import main
+from lslm_lightning.experiments.leaderboard import leaderboard
+from lslm_lightning.runs import find_run
 from lslm_lightning.tracking import Store
 from lslm_lightning.tracking.lost import process_tags
 from tests.support.mlflow_server import free_port
@@ -60,9 +63,17 @@ def test_a_server_has_its_own_pages(
     assert "secret" not in said
 
 
-def test_without_runs_there_is_nothing_to_open(project: Path) -> None:
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda: main(["ui"]),
+        lambda: leaderboard("language_modeling"),
+        lambda: find_run("0123abcd"),
+    ],
+)
+def test_what_reads_runs_makes_no_store(read: Callable[[], object], project: Path) -> None:
     with pytest.raises(ValueError, match=r"there are no runs here: .*mlflow\.db"):
-        main(["ui"])
+        read()
     assert not list(project.iterdir())
 
 

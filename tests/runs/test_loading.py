@@ -382,6 +382,8 @@ def test_a_safetensors_file_that_lies_is_refused(
 class Server(SimpleNamespace):
     """An MLflow server with one run, in an experiment of that name."""
 
+    file = None
+
     def client(self) -> "Server":
         return self
 
