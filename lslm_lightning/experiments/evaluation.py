@@ -160,10 +160,10 @@ class Evaluation:
         store(self, tracker, results)
         print(f"report {page}", flush=True)
         if failed := [
-            f"{name} ({entry.reason})" for name, entry in results.entries.items() if entry.failed
+            f"{name}: {entry.reason}" for name, entry in results.entries.items() if entry.failed
         ]:
             error = WorkError(
-                f"{len(failed)} of {len(results.entries)} systems failed, {'; '.join(failed)}; "
+                f"{len(failed)} of {len(results.entries)} systems failed; {'; '.join(failed)}; "
                 "the same command asks for their missing predictions"
             )
             error.results = results

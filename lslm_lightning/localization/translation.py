@@ -27,10 +27,11 @@ def catalogue(kind: str, language: str) -> Catalogue:
 
 
 def quoted_entries(language: str) -> dict[str, str]:
-    """Return the entries of reports that messages quote: names of metrics, and sentences. Shorter
-    texts would fit data.
+    """Return the entries of reports that messages quote: names of metrics and of scripts, and
+    sentences. Shorter texts would fit data.
     """
-    names = read_entries(FOLDER / language / REPORTS / "metrics.po")
+    folder = FOLDER / language / REPORTS
+    names = read_entries(folder / "metrics.po") | read_entries(folder / "scripts.po")
     every = entries_of(REPORTS, language)
     return names | {
         text: other for text, other in every.items() if " " in text and not has_few_letters(text)

@@ -7,7 +7,7 @@ from itertools import combinations
 
 from lslm_lightning.contracts import Score, metric_label
 from lslm_lightning.evaluation.comparison import differing_parts
-from lslm_lightning.localization import Joined
+from lslm_lightning.localization import Joined, verbatim
 from lslm_lightning.reports.blocks import Cell, Code, Heading, Measure, Missing, Table, interval_of
 from lslm_lightning.reports.formatting import counted, decimals
 
@@ -63,7 +63,7 @@ class ScoreTable:
         scores = [score for row in self.systems.values() for score in row]
         columns: list[Heading | str] = [Heading("system")]
         rows: dict[str, list[Cell]] = {system: [system] for system in self.systems}
-        readings: dict[tuple[str, str], list[str]] = {}
+        readings: dict[tuple[str, ...], list[str]] = {}
         for metric in dict.fromkeys(score.metric for score in scores):
             found = {
                 system: score
@@ -84,11 +84,11 @@ class ScoreTable:
                 ranked = best is not None and system in given and system not in self.apart
                 is_best = ranked and given[system].value == best
                 row.append(self._cell(system, metric, found.get(system), places, is_best))
-            for key, label in _readings(metric, given):
-                readings.setdefault(key, []).append(label)
+            for reading in _readings(given):
+                readings.setdefault(reading, []).append(metric_label(metric))
         notes: list[Cell] = [
-            Code(signature, Joined([Joined(labels), examples], "; "))
-            for (signature, examples), labels in readings.items()
+            Code(signature, Joined([Joined(labels), *about], "; "))
+            for (signature, *about), labels in readings.items()
         ]
         if any(score.low is not None for score in scores):
             notes.insert(0, "With each score: its 95 % confidence interval.")
@@ -111,19 +111,20 @@ def best_value(scores: Sequence[Score]) -> float | None:
     return (max if scores[0].higher_is_better else min)(score.value for score in scores)
 
 
-def _readings(metric: str, scores: Mapping[str, Score]) -> list[tuple[tuple[str, str], str]]:
-    """Return the signatures of the scores in a metric, as ((signature, number of examples), label).
-
-    Systems with equal signatures share one entry. If there are several entries, the label names the
-    systems of each, and states whether the scores are not ranked.
+def _readings(scores: Mapping[str, Score]) -> list[tuple[str, ...]]:
+    """Return the signatures of the scores in a metric, each with what a note says of it: the
+    systems, and whether the scores are not ranked, if there are several signatures; the number of
+    examples.
     """
-    label = metric_label(metric)
     kinds: dict[tuple[str, str], list[str]] = {}
     for system, score in scores.items():
         kinds.setdefault(
             (score.signature or "no signature", counted(score.n_example, "example")), []
         ).append(system)
     if len(kinds) == 1:
-        return [(key, label) for key in kinds]
-    ranked = "" if best_value(list(scores.values())) is not None else " (not ranked)"
-    return [(key, f"{label} of {', '.join(systems)}{ranked}") for key, systems in kinds.items()]
+        return list(kinds)
+    ranked = [] if best_value(list(scores.values())) is not None else ["not ranked"]
+    return [
+        (signature, Joined(map(verbatim, systems)), *ranked, examples)
+        for (signature, examples), systems in kinds.items()
+    ]

@@ -79,7 +79,7 @@ class Ledger:
                     currency = self.prices.currency if self.prices else ""
                     raise BudgetError(
                         f"budget={self.budget:g} {currency}: {self.spent:.4f} is spent, and the "
-                        f"next request may cost {price:.4f}"
+                        f"next request may cost {price:.4f}, so raise budget"
                     )
                 self._changed.wait()
             self.reserved += price

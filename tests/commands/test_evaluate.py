@@ -340,7 +340,7 @@ def refused_at_the_end(outcome, *words):
     assert outcome.status == 1
     assert "report runs/translation/evaluation-" in outcome.out
     last = outcome.err.rstrip().rpartition("\n")[2]
-    assert last.startswith("lslm: 1 of 3 systems failed, hosted ("), last
+    assert last.startswith("lslm: 1 of 3 systems failed; hosted: "), last
     assert all(word in last for word in words), last
 
 
