@@ -112,9 +112,11 @@ def real_data() -> Path:
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def server(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Iterator[str]:
     """The address of an MLflow server with a store and an artifact folder of its own."""
-    with mlflow_server(tmp_path_factory.mktemp("server")) as address:
+    folder = tmp_path_factory.mktemp("server")
+    shutil.copy(empty_store, folder)
+    with mlflow_server(folder) as address:
         yield address
 
 
