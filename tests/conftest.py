@@ -14,6 +14,8 @@ from filelock import FileLock
 from hypothesis import settings
 from mlflow import MlflowClient
 
+from lslm_lightning.corpora.builtin import cache, cldr, docstrings
+from lslm_lightning.corpora.builtin.cache import Splits
 from lslm_lightning.safety.redaction import KNOWN
 from tests.support.mlflow_server import mlflow_server
 from tests.support.openai_server import KEY, Provider
@@ -168,6 +170,23 @@ def empty_store(shared: Path) -> Path:
             path.parent.mkdir(exist_ok=True)
             MlflowClient(f"sqlite:///{path}").search_experiments()
     return path
+
+
+@pytest.fixture(scope="session", autouse=True)
+def builtin_corpora_are_made_once(shared: Path) -> Iterator[None]:
+    """Keep the rows of built-in corpora for all tests in one cache, whatever cache a test has; it
+    takes ten seconds to make them.
+    """
+
+    def load_or_make(*about: Any) -> Splits:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("LSLM_CACHE", str(shared / "corpora"))
+            return cache.load_or_make(*about)
+
+    with pytest.MonkeyPatch.context() as patch:
+        for corpus in (cldr, docstrings):
+            patch.setattr(corpus, "load_or_make", load_or_make)
+        yield
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from tests.support.waiting import PATIENCE, at_most
 
 pytestmark = [pytest.mark.slow, pytest.mark.distributed]
 
-TWO = ("--trainer.strategy=ddp", "--trainer.val_check_interval=20")
+TWO = ("--trainer.strategy=ddp", "--trainer.val_check_interval=10")
 NAMES = [f"BERTScore_{n}" for n in ("precision", "recall", "f1")]
 FAILING = """
 import os
@@ -40,7 +40,7 @@ def with_metric(translation: Path):
         config = yaml.safe_load(translation.read_text())
         config["model"]["init_args"]["extra_metrics"] = [spec]
         config["data"]["init_args"]["n_validation_example"] = 5
-        config["trainer"] |= {"max_steps": 40, "enable_progress_bar": False}
+        config["trainer"] |= {"max_steps": 20, "enable_progress_bar": False}
         translation.write_text(yaml.safe_dump(config))
         return translation
 
