@@ -46,8 +46,9 @@ class Validations(Callback):
         self.steps.append(trainer.global_step)
 
 
-@pytest.mark.parametrize("workers", [0, 1])
-@pytest.mark.parametrize("micro_batch", [0, 2, 3, 5, 6])
+@pytest.mark.parametrize(
+    ("micro_batch", "workers"), [(0, 0), (2, 0), (3, 0), (5, 0), (6, 0), (2, 1), (5, 1)]
+)
 def test_an_interrupted_run_goes_on_bit_for_bit(micro_batch, workers, translation_data, tmp_path):
     """In the middle of an accumulation window, and where a validation is due, too."""
 
