@@ -7,6 +7,8 @@ ONLY ?=
 # One worker more than cores: many tests wait for other processes.
 WORKERS ?= $(shell $(PYTHON) -c "import os; print(os.cpu_count() + 1)")
 export MLFLOW_DISABLE_TELEMETRY := true
+# Hundreds of processes import this package in a test run: compiled once, whatever the shell says.
+unexport PYTHONDONTWRITEBYTECODE
 PIP := $(BIN)/python -m pip install --disable-pip-version-check
 
 # PyPI's torch brings several GB of CUDA on Linux. TORCH=cpu installs PyTorch's CPU build instead, and everything else from PyPI.

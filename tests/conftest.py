@@ -1,5 +1,6 @@
 """Every test has a cache, a store and a working directory of its own where it asks for them."""
 
+import gc
 import os
 import shutil
 import subprocess
@@ -13,6 +14,8 @@ from filelock import FileLock
 from hypothesis import settings
 from mlflow import MlflowClient
 
+from lslm_lightning.corpora.builtin import cache, cldr, docstrings
+from lslm_lightning.corpora.builtin.cache import Splits
 from lslm_lightning.safety.redaction import KNOWN
 from tests.support.mlflow_server import mlflow_server
 from tests.support.openai_server import KEY, Provider
@@ -45,6 +48,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for worker in range(n_worker)
         for item in (*long[worker::n_worker], *others[worker * size : (worker + 1) * size])
     ]
+
+
+def pytest_collection_finish() -> None:
+    """Leave what all tests share, a million objects of modules and tests, out of each search for
+    garbage.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
@@ -103,9 +114,11 @@ def real_data() -> Path:
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def server(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Iterator[str]:
     """The address of an MLflow server with a store and an artifact folder of its own."""
-    with mlflow_server(tmp_path_factory.mktemp("server")) as address:
+    folder = tmp_path_factory.mktemp("server")
+    shutil.copy(empty_store, folder)
+    with mlflow_server(folder) as address:
         yield address
 
 
@@ -157,6 +170,23 @@ def empty_store(shared: Path) -> Path:
             path.parent.mkdir(exist_ok=True)
             MlflowClient(f"sqlite:///{path}").search_experiments()
     return path
+
+
+@pytest.fixture(scope="session", autouse=True)
+def builtin_corpora_are_made_once(shared: Path) -> Iterator[None]:
+    """Keep the rows of built-in corpora for all tests in one cache, whatever cache a test has; it
+    takes ten seconds to make them.
+    """
+
+    def load_or_make(*about: Any) -> Splits:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("LSLM_CACHE", str(shared / "corpora"))
+            return cache.load_or_make(*about)
+
+    with pytest.MonkeyPatch.context() as patch:
+        for corpus in (cldr, docstrings):
+            patch.setattr(corpus, "load_or_make", load_or_make)
+        yield
 
 
 @pytest.fixture

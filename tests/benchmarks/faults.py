@@ -22,7 +22,14 @@ from tests.support.mlflow_server import free_port, mlflow_server
 from tests.support.slow_connection import Wire
 from tests.tracking.older import make_older_store
 
-KINDS = ("pairs", "windows", "stream")
+KINDS = {  # of data, each on these numbers of processes
+    "pairs": (1, 2),
+    "windows": (1, 2),
+    "stream": (1, 2),
+    "spans": (1,),
+    "rows": (2,),
+    "recordings": (2,),
+}
 N_MOMENT = 20
 AWAY_SECONDS = 60.0
 N_STORE = 30
@@ -339,13 +346,17 @@ def checks(figures: Mapping[str, Figures]) -> list[Check]:
     return rows
 
 
-PARTS = {f"{kind}, {n} process{'es' * (n > 1)}": kills(kind, n) for kind in KINDS for n in (1, 2)}
+PARTS = {
+    f"{kind}, {n} process{'es' * (n > 1)}": kills(kind, n)
+    for kind, numbers in KINDS.items()
+    for n in numbers
+}
 BENCHMARK = Benchmark(
     (
         "runs and makers of stores killed at random moments, and an MLflow server that is away for "
         "a minute"
     ),
-    45,
+    60,
     {"stores": stores, **PARTS, "uploads": uploads, "server away": server_away},
     checks,
 )

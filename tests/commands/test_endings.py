@@ -24,6 +24,7 @@ from lslm_lightning.__main__ import main
 from lslm_lightning.experiments.endings import one_line
 from tests.commands.conftest import Start, wait_until
 from tests.support.forked_commands import MODULE, Forked, Origin
+from tests.support.multi30k import write_part
 from tests.support.waiting import PATIENCE
 
 pytestmark = pytest.mark.slow
@@ -139,7 +140,7 @@ def scores(run: Path) -> list[dict]:
     return json.loads((run / "metrics.json").read_text())["scores"]
 
 
-def scores_of_one_process(run: Path, start: Start, **variables: str) -> list[dict]:
+def scores_of_one_process(run: Path, start: Start) -> list[dict]:
     """The scores of a run's best checkpoint in one process."""
     words = ("test", "--config", run / "config.yaml", "--ckpt_path", run / "checkpoints/best.ckpt")
     process = start(
@@ -150,7 +151,6 @@ def scores_of_one_process(run: Path, start: Start, **variables: str) -> list[dic
         1,
         "--trainer.strategy",
         "auto",
-        **variables,
     )
     output, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, output
@@ -228,15 +228,15 @@ STEPS = (
 
 
 @pytest.mark.distributed
-def test_two_processes_score_real_data_as_one_does(real_data, start, run_on):
+def test_two_processes_score_real_data_as_one_does(real_data, start, run_on, project):
     """Compare in double precision: padding of a batch must decide no token."""
+    part = write_part(project / "part", real_data, train=600, val=40, test=301)
     config = Path(__file__).parents[2] / "configs/translation/multi30k_en_de_cpu.yaml"
     words = ("run", "--config", config, *TWO, *SMALL, *SHORT, *STEPS, "--trainer.precision=64-true")
-    folder = {"LSLM_DATA": str(real_data)}
-    run_on(2, *words, **folder)
+    run_on(2, *words, "--data.corpus", part)
     [run] = Path("runs/translation").iterdir()
-    assert {score["n_example"] for score in scores(run)} == {1000}
-    assert scores_of_one_process(run, start, **folder) == scores(run)
+    assert {score["n_example"] for score in scores(run)} == {301}
+    assert scores_of_one_process(run, start) == scores(run)
 
 
 @pytest.mark.distributed

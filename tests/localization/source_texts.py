@@ -11,6 +11,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import product
 from pathlib import Path
 
@@ -112,6 +113,10 @@ class Collector:
         self.texts: dict[str, dict[str, set[str]]] = {}
         self.lists: set[tuple[str, str]] = set()
         self.seen: dict[tuple[int, int, int], set[str]] = {}
+        self.keys: dict[Scope, list[str]] = defaultdict(list)  # under which a function is called
+        for key, functions in source.functions.items():
+            for function in {function for function, _ in functions}:
+                self.keys[function].append(key)
         for statement, scope in source.raises:
             if isinstance(statement.exc, ast.Call) and called_name(statement.exc)[:1].isupper():
                 for argument in statement.exc.args:
@@ -219,13 +224,8 @@ class Collector:
         )
         given = [value for each, value in defaults if value and each.arg == name]
         found = self.collect_all(given, NOWHERE, words)
-        called = [
-            key
-            for key, functions in self.source.functions.items()
-            if any(function is scope for function, _ in functions)
-        ]
         n_self = names[:1] in (["self"], ["cls"])
-        for key in called:
+        for key in self.keys[scope]:
             for call, caller in self.source.calls[key]:
                 given = [each.value for each in call.keywords if each.arg == name]
                 if name in names:
@@ -331,19 +331,27 @@ def values_in(node: ast.expr) -> Iterator[ast.expr]:
 
 def assignments(name: str, scope: Scope) -> list[ast.expr]:
     """Return what a function assigns to a name."""
-    found = []
+    return all_assignments(scope).get(name, [])
+
+
+@cache
+def all_assignments(scope: Scope) -> dict[str, list[ast.expr]]:
+    """Return what a function assigns to each of its names."""
+    found: dict[str, list[ast.expr]] = defaultdict(list)
     for node in ast.walk(scope) if isinstance(scope, Function) else []:
         if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
-            found += [node.value] if name in assigned_names(node) else []
+            for name in {*assigned_names(node)}:
+                found[name].append(node.value)
         if isinstance(node, ast.For) and isinstance(node.target, ast.Name):
-            found += [node.iter] if node.target.id == name else []
-        if isinstance(node, ast.NamedExpr) and node.target.id == name:
-            found.append(node.value)
+            found[node.target.id].append(node.iter)
+        if isinstance(node, ast.NamedExpr):
+            found[node.target.id].append(node.value)
         if isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name):
-            found += [node.value] if node.target.id == name else []
+            found[node.target.id].append(node.value)
     return found
 
 
+@cache
 def returned(function: Function) -> list[ast.expr]:
     """Return what a function returns or yields."""
     return [

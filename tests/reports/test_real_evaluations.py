@@ -12,6 +12,7 @@ import yaml
 from lslm_lightning.__main__ import main
 from lslm_lightning.metrics.rouge import Rouge
 from tasks.translation.data import TranslationData
+from tests.support.multi30k import write_part
 from tests.support.openai_server import KEY, Provider
 from tests.systems.tiny import save_gpt2, save_marian
 
@@ -72,12 +73,13 @@ def values(folder: Path) -> dict[str, dict[str, float]]:
 
 
 @pytest.fixture(scope="module")
-def translations(folder):
+def translations(folder, real_data):
     """Return two checkpoints of different size, a tiny Marian, an endpoint that often fails, a file
     of outputs, and a copying baseline.
     """
     root = Path(__file__).parents[2]
     config = root / "configs/translation/multi30k_en_de_cpu.yaml"
+    corpus = str(write_part(folder / "part", real_data, train=2000, val=40, test=300))
     small = (
         "--job.minutes=null",
         "--trainer.max_steps=12",
@@ -105,10 +107,10 @@ def translations(folder):
             *layers,
             f"--job.name=w{width}",
             "--data.n_validation_example=2",
+            f"--data.corpus={corpus}",
         )
-    examples = TranslationData("multi30k", source_language="en", target_language="de").examples(
-        "test"
-    )
+    data = {"corpus": corpus, "source_language": "en", "target_language": "de"}
+    examples = TranslationData(**data).examples("test")
     known = {e.source: e.references[0] for e in examples}
     Path("theirs.txt").write_text(
         "".join(f"{' '.join(e.references[0].split()[:-1])} .\n" for e in examples), "utf-8"
@@ -142,7 +144,6 @@ def translations(folder):
         "theirs": spec("outputs.Outputs", path="theirs.txt"),
         "copy": spec("baselines.CopySource"),
     }
-    data = {"corpus": "multi30k", "source_language": "en", "target_language": "de"}
     try:
         yield evaluate("six", "translation", data, systems)
     finally:
@@ -242,7 +243,10 @@ def test_three_references_of_dialogsum(folder):
 
 
 @pytest.mark.browser
-def test_bits_of_wikitext(folder, browser):
+def test_bits_of_wikitext(folder, real_data, browser):
+    part = folder / "wikitext"
+    part.mkdir()
+    (part / "test.txt").write_bytes((real_data / "wikitext-2/test.txt").read_bytes()[:400_000])
     systems = {
         "gpt2": spec(
             "hugging_face.HuggingFaceSystem",
@@ -252,7 +256,7 @@ def test_bits_of_wikitext(folder, browser):
         "xz": spec("baselines.Xz"),
         "uniform": spec("baselines.UniformBytes"),
     }
-    found = evaluate("articles", "language_modeling", {"corpus": "wikitext-2"}, systems)
+    found = evaluate("articles", "language_modeling", {"corpus": str(part)}, systems)
     scores = values(found)
     assert scores["uniform"]["bits_per_byte"] == pytest.approx(8)
     assert 1 < scores["xz"]["bits_per_byte"] < 3

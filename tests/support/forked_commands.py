@@ -6,6 +6,7 @@ time.
 """
 
 import fcntl
+import gc
 import json
 import os
 import select
@@ -226,6 +227,8 @@ def serve(number: int) -> None:
     for name in PRELOADED:
         import_module(name)
     draw_less(setattr)
+    gc.collect()
+    gc.freeze()  # forked processes share what is never looked at
 
     listener = socket.socket(fileno=number)
     running: dict[int, socket.socket] = {}

@@ -91,7 +91,8 @@ class Provider:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
         self._server.handle_error = lambda *about: None  # a client that hung up
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        # by default a server looks twice a second whether it is to end
+        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}/v1"
 
     def content(self, path: str, body: dict[str, Any]) -> dict[str, Any]:

@@ -28,6 +28,11 @@ EXAMPLES = [Example(str(i), f"source {i}", ("reference",), question=f"问题 {i}
 ANSWERS = {e.id: f"{e.question}!" for e in EXAMPLES}
 
 
+@pytest.fixture(autouse=True)
+def no_long_pauses(monkeypatch):
+    monkeypatch.setattr("lslm_lightning.systems.endpoint_client.LONGEST_PAUSE", 0.01)
+
+
 def endpoint(provider, **settings):
     return Endpoint("tiny", base_url=provider.url, **({"max_retries": 3} | settings))
 
@@ -637,7 +642,10 @@ def test_threads_that_fail_at_once_tell_it_once(provider, caplog, monkeypatch):
 
     monkeypatch.setattr("lslm_lightning.systems.reply_cache.write_reply", fail)
     # a slow warning: all come before it ends
-    monkeypatch.setattr("logging.Logger.isEnabledFor", lambda *_: time.sleep(0.05) or True)
+    monkeypatch.setattr(
+        "logging.Logger.isEnabledFor",
+        lambda self, level: time.sleep(0.05 * self.name.startswith("lslm_lightning")) or True,
+    )
     assert answers(endpoint(provider, concurrency=len(EXAMPLES))) == ANSWERS
     assert len([r for r in caplog.records if "replies cannot be cached in" in r.message]) == 1
 
@@ -704,14 +712,14 @@ def test_a_server_that_sends_a_byte_now_and_then_is_late(kind, dripping, provide
     system = Endpoint(
         "m",
         base_url=dripping(DRIPS[kind]),
-        timeout_seconds=1.0,
+        timeout_seconds=0.25,
         max_retries=0,
         max_tokens=7,
         prices=Prices(1e6, 1e6),
     )
     with pytest.raises(
         EndpointError,
-        match=r"no reply to '0' in 1 requests: no complete reply in timeout_seconds=1",
+        match=r"no reply to '0' in 1 requests: no complete reply in timeout_seconds=0.25",
     ):
         list(system.generate(EXAMPLES[:1]))
     facts = system.info()

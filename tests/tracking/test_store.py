@@ -30,7 +30,7 @@ def stranger() -> Iterator[int]:
     with http.server.ThreadingHTTPServer(
         ("127.0.0.1", 0), http.server.SimpleHTTPRequestHandler
     ) as web:
-        threading.Thread(target=web.serve_forever, daemon=True).start()
+        threading.Thread(target=web.serve_forever, args=(0.01,), daemon=True).start()
         yield web.server_port
         web.shutdown()
 

@@ -40,7 +40,7 @@ def stranger(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, list[Any]]]
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "my-own-password")
     monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "my-own-token")
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Listener) as web:
-        threading.Thread(target=web.serve_forever, daemon=True).start()
+        threading.Thread(target=web.serve_forever, args=(0.01,), daemon=True).start()
         yield f"http://127.0.0.1:{web.server_port}", seen
         web.shutdown()
 

@@ -115,18 +115,28 @@ def test_each_step_is_in_one_point_of_the_curve(settings, trained):
         before = step
 
 
+@pytest.fixture(scope="module")
+def undisturbed():
+    """The points of undisturbed runs, by settings."""
+    return {}
+
+
 @pytest.mark.parametrize("stop_at", [0, 4, 5, 11])
 @pytest.mark.parametrize("settings", [CASES[2] | {"max_steps": 12}, CASES[4], CASES[5]], ids=str)
-def test_a_run_that_is_stopped_and_resumed_has_the_same_curve(settings, stop_at, trained):
-    straight, _ = trained("straight", **settings)
+def test_a_run_that_is_stopped_and_resumed_has_the_same_curve(
+    settings, stop_at, trained, undisturbed
+):
+    if str(settings) not in undisturbed:
+        undisturbed[str(settings)] = trained("straight", **settings)[0].points
+    straight = undisturbed[str(settings)]
     with pytest.raises(Interrupted):
         trained("stopped", first := SignalAt(stop_at), **settings)
     resumed, reporter = trained("stopped", resume=True, **settings)
     assert first.left < 0
-    rest = {step: point for step, point in straight.points.items() if step > stop_at + 1}
+    rest = {step: point for step, point in straight.items() if step > stop_at + 1}
     found = {step: point for step, point in resumed.points.items() if step > stop_at + 1}
     assert found == rest
-    assert reporter.curve.n_token == straight.points[12]["train/tokens"]
+    assert reporter.curve.n_token == straight[12]["train/tokens"]
 
 
 def test_a_restored_curve_counts_tokens_after_its_last_point():

@@ -65,7 +65,9 @@ is_pinned = pytest.mark.skipif(
 
 
 def pythons() -> list[str]:
-    """Return one interpreter of every version from 3.11 on, found on PATH or in pyenv's folder."""
+    """Return the interpreter of this test, and that of the newest other version from 3.11 on that
+    is found on PATH or in pyenv's folder.
+    """
     folders = [*os.get_exec_path()]
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
     folders += [str(path) for path in sorted(pyenv.glob("versions/*/bin"))]
@@ -75,7 +77,8 @@ def pythons() -> list[str]:
             path = shutil.which(f"python3.{minor}", path=folder)
             if path and f"3.{minor}" not in found and _runs(path):
                 found[f"3.{minor}"] = path
-    return list(found.values())
+    newest = max(found, key=lambda version: int(version.partition(".")[2]))
+    return list(dict.fromkeys((sys.executable, found[newest])))
 
 
 def _runs(python: str) -> bool:
