@@ -265,12 +265,14 @@ class RunModel(TemplateLM):
         given = normalize_gen_kwargs(dict(request.args[1]), N_NEW)
         stops = handle_stop_sequences(given.pop("until", None), eos=None)
         n_new = int(given.pop("max_gen_toks"))
-        other = sorted(UNSUPPORTED & given.keys())
-        if given.get("do_sample") or other:
+        unknown = sorted(UNSUPPORTED & given.keys())
+        if given.get("do_sample"):
+            unknown.append("do_sample")
+        if unknown:
             raise ValueError(
-                f"the task asks for {other[0] if other else 'do_sample'}, and runs answer lm_eval "
-                "by greedy search; set do_sample=False in its generation_kwargs, or give "
-                "--gen_kwargs do_sample=False"
+                f"the task asks for {', '.join(unknown)}, and runs answer lm_eval by greedy "
+                "search; set do_sample=False in its generation_kwargs, or give --gen_kwargs "
+                "do_sample=False"
             )
         if n_new >= self.max_length and self.backend == "causal":
             raise ValueError(
