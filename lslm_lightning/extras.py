@@ -1,6 +1,12 @@
 """Packages that only some uses need, and the extras of the installation that bring them."""
 
-EXTRAS = {"jieba": "chinese", "peft": "hub", "soundfile": "audio", "transformers": "hub"}
+EXTRAS = {
+    "jieba": "chinese",
+    "lm_eval": "lm-eval",
+    "peft": "hub",
+    "soundfile": "audio",
+    "transformers": "hub",
+}
 
 
 class MissingPackageError(ImportError):

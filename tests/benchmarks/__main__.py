@@ -25,6 +25,7 @@ ORDER = (
     "prepare",
     "logging_cost",
     "faults",
+    "exports",
     "beam_speed",
     "ctc_speed",
     "train_speed",

@@ -1,0 +1,1 @@
+"""Classes with which other libraries use the runs of this project."""

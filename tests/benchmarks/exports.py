@@ -1,0 +1,144 @@
+"""Exported models in the libraries that read them, each in an environment of its own."""
+
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import venv
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import yaml
+
+from lslm_lightning import export_model
+from lslm_lightning.corpora.lookup import open_corpus
+from lslm_lightning.runs import RunDirectory
+from tests.benchmarks.benchmark import Benchmark, Check, Figures
+from tests.benchmarks.job import HOME, JobError, environment_of, lslm
+
+STEPS = 300
+N_ITEM = 60
+N_CHOICE = 4
+LM_EVAL = "lm_eval==0.4.13"
+TOLERANCE = 1e-4  # of log-likelihoods of a choice, in nats
+OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+LANGUAGE_MODEL = ("configs/language_modeling/docstrings_demo.yaml",)
+TRANSLATION = (
+    "configs/translation/cldr_demo.yaml",
+    "--model.backbone.position=lslm_lightning.models.positions.Sinusoidal",
+)
+
+
+@contextmanager
+def environment(*packages: str) -> Iterator[Path]:
+    """Python of a new environment with some packages besides those of this one."""
+    with tempfile.TemporaryDirectory(prefix="environment-") as folder:
+        venv.create(folder, with_pip=True)
+        python = Path(folder, "bin", "python")
+        [site] = Path(folder).glob("lib/python3*/site-packages")
+        ours = [path for path in sys.path if Path(path).name == "site-packages"]
+        (site / "ours.pth").write_text("\n".join([str(HOME), *ours]), "utf-8")
+        install = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        constraints = ["--constraint", str(HOME / "constraints.txt")]
+        done = subprocess.run([*install, *constraints, *packages], env=environment_of())
+        if done.returncode:
+            raise JobError(f"{' '.join(packages)} could not be installed")
+        yield python
+
+
+def trained(config: tuple[str, ...], smoke: bool) -> RunDirectory:
+    """A run of a demo config, of few steps."""
+    words = [f"--trainer.max_steps={2 if smoke else STEPS}", "--job.minutes=null"]
+    [run] = lslm("fit", "--config", *config, *words)
+    return run
+
+
+def items(run: RunDirectory, n: int) -> list[dict[str, object]]:
+    """Test examples of a run as multiple choice: a text, how it goes on, and other ends."""
+    chance = random.Random(0)
+    if run.path.parent.name == "translation":
+        rows = open_corpus("cldr", languages=("en", "fr")).rows("test")[:400]
+        pairs = [(row["en"], row["fr"]) for row in rows]
+    else:
+        texts = [row["text"] for row in open_corpus("docstrings").rows("test")]
+        texts = [text[:300] for text in texts if len(text) > 80]
+        pairs = [(text[: len(text) // 2], text[len(text) // 2 :]) for text in texts]
+    found = []
+    for query, right in chance.sample(pairs, n):
+        choices = [right, *(chance.choice(pairs)[1] for _ in range(N_CHOICE - 1))]
+        chance.shuffle(choices)
+        found.append({"query": query, "choices": choices, "gold": choices.index(right)})
+    return found
+
+
+def write_tasks(folder: Path, rows: list[dict[str, object]], is_causal: bool) -> None:
+    """Write tasks of lm_eval on one file: multiple choice, generation, and of a language model the
+    perplexity of texts.
+    """
+    data = folder / "items.jsonl"
+    data.write_text("".join(f"{json.dumps(row)}\n" for row in rows), "utf-8")
+    shared = {
+        "dataset_path": "json",
+        "dataset_kwargs": {"data_files": {"test": str(data)}},
+        "test_split": "test",
+        "target_delimiter": "",
+        "doc_to_text": "{{query}}",
+    }
+    choice = {"output_type": "multiple_choice", "doc_to_choice": "{{choices}}"}
+    choice |= {"doc_to_target": "{{gold}}", "metric_list": [{"metric": "acc"}]}
+    written = {"output_type": "generate_until", "doc_to_target": "{{choices[gold]}}"}
+    written |= {"generation_kwargs": {"until": ["\n"], "max_gen_toks": 24, "do_sample": False}}
+    written |= {"metric_list": [{"metric": "exact_match"}]}
+    whole = {"output_type": "loglikelihood_rolling", "doc_to_text": ""}
+    whole |= {"doc_to_target": "{{query}}", "metric_list": [{"metric": "bits_per_byte"}]}
+    tasks = {"choice": choice, "written": written} | ({"perplexity": whole} if is_causal else {})
+    for name, task in tasks.items():
+        text = yaml.safe_dump({"task": name, **shared, **task}, allow_unicode=True)
+        (folder / f"{name}.yaml").write_text(text, "utf-8")
+
+
+def lm_eval_answers(figures: Mapping[str, Figures], smoke: bool) -> Figures:
+    """Return how the answers of runs to lm_eval differ from those of their exports."""
+    found = {}
+    with environment(LM_EVAL) as python, tempfile.TemporaryDirectory() as folder:
+        for config in (LANGUAGE_MODEL, TRANSLATION):
+            run = trained(config, smoke)
+            name = run.path.parent.name
+            export, tasks = Path(folder, f"{name}-export"), Path(folder, f"{name}-tasks")
+            export_model(run.path, export)
+            tasks.mkdir()
+            write_tasks(tasks, items(run, 4 if smoke else N_ITEM), name == "language_modeling")
+            peer = Path(__file__).with_name("lm_eval_peer.py")
+            done = subprocess.run(
+                [str(python), str(peer), str(run.path), str(export), str(tasks)],
+                env={**environment_of(), **OFFLINE, "HF_HOME": os.path.join(folder, "home")},
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            if done.returncode:
+                raise JobError(f"lm_eval ended with status {done.returncode}")
+            answers = json.loads(done.stdout.splitlines()[-1])
+            found |= {f"{name}, {task}": each for task, each in answers.items()}
+    return {"package": LM_EVAL, "python": sys.version.split()[0], "tasks": found}
+
+
+def checks(figures: Mapping[str, Figures]) -> list[Check]:
+    """Require equal answers."""
+    rows = []
+    for name, task in figures["lm_eval"]["tasks"].items():
+        rows.append(
+            Check(f"{name}: answers not equal, of {task['answers']}", task["not equal"], "<=", 0)
+        )
+        rows.append(Check("  largest difference, nats", task["worst difference"], "<=", TOLERANCE))
+    return rows
+
+
+BENCHMARK = Benchmark(
+    about="exported models in other libraries, against the run that they are from",
+    minutes=6,
+    parts={"lm_eval": lm_eval_answers},
+    checks=checks,
+)
