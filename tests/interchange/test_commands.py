@@ -7,7 +7,7 @@ import pytest
 from lslm_lightning.commands import export, import_model
 from lslm_lightning.exit_status import SettingsError
 from lslm_lightning.interchange.exporting import TARGETS
-from lslm_lightning.interchange.importing import TASKS
+from lslm_lightning.interchange.foreign_model import TASKS
 from lslm_lightning.interchange.layouts import LAYOUTS
 from lslm_lightning.interchange.targets import DTYPES
 from tests.interchange.test_export import PAIRS, make_run
