@@ -94,7 +94,7 @@ def add_padding_row(model: FittedModel) -> None:
         if name in model.weights:
             weight = model.weights[name]
             model.weights[name] = torch.cat([weight, weight.new_zeros(1, weight.size(1))])
-    bias = model.weights.get(BIAS, torch.zeros(n_row))
+    bias = bias_of(model)
     model.weights[BIAS] = torch.cat([bias, bias.new_tensor([BLOCKED])])
     model.parts = replace(model.parts, vocab_size=n_row + 1, head_bias=True)
     model.tell(f"a row for padding was added, with id {n_row}, that is never written")
@@ -104,11 +104,17 @@ def block_padding(model: FittedModel) -> None:
     """Keep a model from writing padding, where its search must not."""
     model.blocks_padding = True
     pad = model.tokenizer.pad_id
-    bias = model.weights.get(BIAS, torch.zeros(model.parts.vocab_size)).clone()
+    bias = bias_of(model).clone()
     bias[pad] = BLOCKED
     model.weights[BIAS] = bias
     model.parts = replace(model.parts, head_bias=True)
     model.tell(f"the bias of the head keeps the model from writing padding, id {pad}")
+
+
+def bias_of(model: FittedModel) -> Tensor:
+    """Return the bias (V,) of the head of a model, zeros if it has none."""
+    zeros = model.weights[EMBEDDING].new_zeros(model.parts.vocab_size)
+    return model.weights.get(BIAS, zeros)
 
 
 def begin_with_end(model: FittedModel) -> None:

@@ -1,5 +1,6 @@
 """Models of `transformers` as their files have them, and as our tasks expect them."""
 
+import gc
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -52,9 +53,10 @@ class ForeignModel:
         task: name of the task that it becomes.
         config: its configuration.
         generation: settings of generation_config.json.
-        weights: its weights.
+        weights: its weights, in the type in which it is compared.
         files: files of its weights.
-        model: the same model with our parts, weights and tokenizer.
+        model: the same model with our parts and tokenizer, and our weights, which share memory
+            with its own where they are the same.
     """
 
     source: str
@@ -62,9 +64,15 @@ class ForeignModel:
     task: str
     config: "PretrainedConfig"
     generation: JsonObject
-    weights: Mapping[str, Tensor]
+    weights: dict[str, Tensor]
     files: Sequence[Path]
     model: FittedModel
+
+    def forget_weights(self) -> None:
+        """Let go of the weights, so that memory holds those of the run alone."""
+        self.weights.clear()
+        self.model.weights.clear()
+        gc.collect()  # a network of transformers refers to itself
 
 
 def read_foreign(source: str, task: str | None) -> ForeignModel:
@@ -83,9 +91,8 @@ def read_foreign(source: str, task: str | None) -> ForeignModel:
         task = chosen_task(layout, task)
         weights, files = read_weights(source)
         weights = with_prefix(weights, layout.prefix)
-        floats = {name: weight.float() for name, weight in weights.items()}
         generation = generation_settings(source)
-        model = fitted_model(source, layout, settings, floats, generation)
+        model = fitted_model(source, layout, settings, weights, generation)
     except ValueError as error:
         raise ValueError(f"{source} cannot be imported: {without(source, error)}") from None
     return ForeignModel(source, layout, task, config, generation, weights, files, model)
@@ -127,7 +134,9 @@ def fitted_model(
     """
     parts = layout.parts(config, weights)
     rows = list(layout.rows(parts))
-    ours = to_ours(rows, weights, layout.aliases(parts), layout.ignored)
+    found = to_ours(rows, weights, layout.aliases(parts), layout.ignored)
+    dtype = next(iter(weights.values())).dtype
+    ours = {name: weight.to(dtype) for name, weight in found.items()}
     loaded = load_pretrained(source, generation.get("decoder_start_token_id"))
     tokenizer = fit_tokenizer(loaded, parts.vocab_size)
     ends = end_ids(generation) or [tokenizer.eos_id]

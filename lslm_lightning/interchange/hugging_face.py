@@ -11,11 +11,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from lslm_lightning.extras import MissingPackageError
-from lslm_lightning.interchange.fitting import (
-    FittedModel,
-    has_padding_row,
-    without_padding_row,
-)
+from lslm_lightning.interchange.fitting import has_padding_row, without_padding_row
+from lslm_lightning.interchange.foreign_model import ForeignModel
 from lslm_lightning.interchange.foreign_weights import SAFE
 from lslm_lightning.interchange.layouts import Layout, choose_layout, layout_named
 from lslm_lightning.interchange.layouts.bart import N_POSITION
@@ -30,15 +27,14 @@ from lslm_lightning.interchange.verification import (
     copy_to_compare,
     precision_of,
 )
-from lslm_lightning.interchange.weights import Weights, to_theirs
-from lslm_lightning.runs.weights import one_line
+from lslm_lightning.interchange.weights import to_theirs
 from lslm_lightning.safety.user_files import permit_as_usual
 from lslm_lightning.systems.hugging_face_model import Loaded, load_model
 from lslm_lightning.text.hugging_face import NO_CODE, first
 from lslm_lightning.training.sequence_to_sequence import SequenceToSequenceTask
 
 if TYPE_CHECKING:
-    from transformers import PretrainedConfig, PreTrainedTokenizerBase
+    from transformers import PreTrainedTokenizerBase
 
 
 class HuggingFaceTarget(Target):
@@ -189,46 +185,45 @@ def other_model(loaded: Loaded, pad: int) -> OtherModel:
     return OtherModel(read, logits, generate)
 
 
-def imported_model(
-    config: "PretrainedConfig",
-    weights: Weights,
-    tokenizer: "PreTrainedTokenizerBase",
-    model: FittedModel,
-    precision: torch.dtype,
-    start: int | None,
-) -> OtherModel:
-    """Return a model of `transformers` that was imported as functions on ids, to compare it with
-    our `model`.
+def imported_model(foreign: ForeignModel, tokenizer: "PreTrainedTokenizerBase") -> OtherModel:
+    """Return a model of `transformers` that was read as functions on ids, to compare it with ours.
+    It shares memory with the weights that were read.
 
     Args:
-        config: its configuration.
-        weights: its weights, under the names of a model with a head.
         tokenizer: its tokenizer.
-        precision: type in which it computes.
-        start: id that its answers start with; None for that of its configuration.
 
     Raises:
         ValueError: the weights do not fit the configuration.
     """
-    from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, GenerationConfig
+    import transformers
 
+    model, config = foreign.model, foreign.config
     is_pair = bool(config.is_encoder_decoder)
-    kind = AutoModelForSeq2SeqLM if is_pair else AutoModelForCausalLM
-    network = kind.from_config(config, dtype=precision, **NO_CODE)
-    try:
-        network.load_state_dict(weights, strict=False)
-    except RuntimeError as error:
+    network, loading = getattr(transformers, foreign.layout.architecture).from_pretrained(
+        None,
+        config=config,
+        state_dict=foreign.weights,
+        dtype=next(iter(foreign.weights.values())).dtype,
+        ignore_mismatched_sizes=True,
+        output_loading_info=True,
+        use_kernels=False,
+        **NO_CODE,
+    )
+    for name, *shapes in loading["mismatched_keys"]:
+        there, expected = map(tuple, shapes)
         raise ValueError(
-            f"{config.name_or_path} cannot be imported: its weights do not fit its config.json "
-            f"({one_line(error)[:200]}); fetch both files again"
-        ) from None
-    network.tie_weights()
+            f"{foreign.source} cannot be imported: its weight {name} is {there}, and its "
+            f"config.json states {expected}; fetch both files again"
+        )
     ours = model.tokenizer
     pad = ours.pad_id if ours.pad_id < config.vocab_size else ours.eos_id
-    network.generation_config = GenerationConfig(
+    network.generation_config = transformers.GenerationConfig(
         pad_token_id=pad,
         eos_token_id=ours.eos_id,
-        decoder_start_token_id=first(start, getattr(config, "decoder_start_token_id", None)),
+        decoder_start_token_id=first(
+            foreign.generation.get("decoder_start_token_id"),
+            getattr(config, "decoder_start_token_id", None),
+        ),
         bad_words_ids=[[pad]] if model.blocks_padding else None,
     )
     other = other_model(Loaded(network.eval(), tokenizer), ours.pad_id)

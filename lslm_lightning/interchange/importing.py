@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lslm_lightning.interchange.exporting import check_output, new_folder
-from lslm_lightning.interchange.fitting import FittedModel
 from lslm_lightning.interchange.foreign_model import (
     TASKS,
     ForeignModel,
@@ -19,7 +18,6 @@ from lslm_lightning.interchange.foreign_model import (
     read_foreign,
 )
 from lslm_lightning.interchange.hugging_face import check_installed, imported_model
-from lslm_lightning.interchange.layouts import Layout
 from lslm_lightning.interchange.made_runs import write_run
 from lslm_lightning.interchange.search_settings import left_behind, task_search
 from lslm_lightning.interchange.verification import (
@@ -27,15 +25,14 @@ from lslm_lightning.interchange.verification import (
     Verification,
     compare,
     copy_to_compare,
-    precision_of,
 )
 from lslm_lightning.runs.directory import RunDirectory
 from lslm_lightning.runs.loading import build
-from lslm_lightning.safety.parameters import bounded_parameters, bounds_for
+from lslm_lightning.safety.parameters import bounded_parameters, bounds_for, without_memory
 from lslm_lightning.text.hugging_face import read_tokenizer
 from lslm_lightning.training.causal import CausalTask
 from lslm_lightning.training.sequence_to_sequence import SequenceToSequenceTask
-from lslm_lightning.types import JsonObject
+from lslm_lightning.types import JsonObject, Settings
 
 
 @dataclass(frozen=True)
@@ -83,13 +80,7 @@ def import_model(
     foreign = read_foreign(source, task)
     layout, model = foreign.layout, foreign.model
     spec = {"class_path": TASKS[foreign.task], "init_args": task_arguments(foreign)}
-    n_byte = sum(file.stat().st_size for file in foreign.files)
-    name = f"{source}: its config.json does not fit its weights"
-    with bounded_parameters(bounds_for(n_byte, len(foreign.weights)), name):
-        built = build(spec, model.tokenizer)
-    assert isinstance(built, CausalTask | SequenceToSequenceTask)
-    check_shapes(source, layout, model, built.state_dict())
-    built.load_state_dict(model.weights)
+    built = built_task(foreign, spec)
     verification = compared(foreign, built)
     if foreign.files[0].suffix == ".bin":
         model.tell(f"tensors alone were read from {foreign.files[0].name}, and no other pickle")
@@ -97,12 +88,41 @@ def import_model(
         model.tell(f"{setting} was left behind")
     n_parameter = sum(weight.numel() for weight in built.parameters())
     record = {**origin(foreign, verification), "parameters": {"n_parameter": n_parameter}}
+    foreign.forget_weights()
+    in_float32(built)
     with new_folder(folder) as draft:
         command = f"lslm import {source} --output {folder}"
         write_run(draft, command, {"model": spec}, model.tokenizer, built.state_dict(), record)
     notes = tuple(model.notes)
     directory = RunDirectory(folder)
     return Import(directory, layout.model_type, foreign.task, n_parameter, notes, verification)
+
+
+def built_task(foreign: ForeignModel, spec: Settings) -> CausalTask | SequenceToSequenceTask:
+    """Return the task that a model becomes, with its weights, of which no copies are made.
+
+    Args:
+        spec: class_path and init_args of the task.
+
+    Raises:
+        ValueError: the weights do not fit config.json.
+    """
+    n_byte = sum(file.stat().st_size for file in foreign.files)
+    name = f"{foreign.source}: its config.json does not fit its weights"
+    with bounded_parameters(bounds_for(n_byte, len(foreign.weights)), name), without_memory():
+        built = build(spec, foreign.model.tokenizer)
+    assert isinstance(built, CausalTask | SequenceToSequenceTask)
+    check_shapes(foreign, built.state_dict())
+    built.load_state_dict(foreign.model.weights, assign=True)
+    return built.eval()
+
+
+def in_float32(task: nn.Module) -> None:
+    """Convert the weights of a task one by one, each in memory of its own."""
+    for weight in task.parameters():
+        weight.data = weight.data.to(
+            torch.float32, copy=True, memory_format=torch.contiguous_format
+        )
 
 
 def task_arguments(foreign: ForeignModel) -> JsonObject:
@@ -123,14 +143,10 @@ def compared(foreign: ForeignModel, built: CausalTask | SequenceToSequenceTask) 
     Raises:
         ValueError: they differ.
     """
-    tokenizer = read_tokenizer(foreign.source)
-    precision = precision_of(built)
-    start = foreign.generation.get("decoder_start_token_id")
-    other = imported_model(
-        foreign.config, foreign.weights, tokenizer, foreign.model, precision, start
-    )
+    other = imported_model(foreign, read_tokenizer(foreign.source))
+    dtype = next(built.parameters()).dtype
     try:
-        return compare(copy_to_compare(built, torch.float32), other, BUILT_IN)
+        return compare(copy_to_compare(built, dtype), other, BUILT_IN)
     except ValueError as error:
         raise ValueError(
             f"{foreign.source} cannot be imported: the run is not the model of transformers "
@@ -153,23 +169,26 @@ def origin(foreign: ForeignModel, verification: Verification) -> JsonObject:
     }
 
 
-def check_shapes(
-    source: str, layout: Layout, model: FittedModel, built: Mapping[str, Tensor]
-) -> None:
-    """Check that weights have the shapes that config.json implies.
+def check_shapes(foreign: ForeignModel, built: Mapping[str, Tensor]) -> None:
+    """Check that a model has the weights that config.json implies, in their shapes.
+
+    Args:
+        built: weights of our model for this config.json.
 
     Raises:
-        ValueError: a weight has another shape.
+        ValueError: a weight is missing, has no place, or has another shape.
     """
-    for name, weight in model.weights.items():
-        if name not in built or built[name].shape != weight.shape:
-            expected = tuple(built[name].shape) if name in built else None
-            theirs = next(
-                (row.theirs[0] for row in layout.rows(model.parts) if name in row.ours), name
-            )
+    weights, model = foreign.model.weights, foreign.model
+    names = {ours: row.theirs for row in foreign.layout.rows(model.parts) for ours in row.ours}
+    for name in dict.fromkeys([*weights, *built]):
+        shapes = [
+            str(tuple(each[name].shape)) if name in each else "absent" for each in (weights, built)
+        ]
+        if shapes[0] != shapes[1]:
+            theirs = next(iter(names.get(name, ())), name)
             raise ValueError(
-                f"{source} cannot be imported: its weights and its config.json differ: {theirs} is "
-                f"{tuple(weight.shape)} and {expected}"
+                f"{foreign.source} cannot be imported: its weights and its config.json differ: "
+                f"{theirs} is {shapes[0]} and must be {shapes[1]}; fetch both files again"
             )
 
 

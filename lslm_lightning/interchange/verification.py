@@ -130,16 +130,24 @@ def texts_of(examples: Sequence[Example], kind: type[nn.Module], origin: str) ->
 
 
 def precision_of(task: AnyTask) -> torch.dtype:
-    """Return the type in which a model is compared: float64, or float32 if it is large."""
-    n_weight = sum(weight.numel() for weight in task.parameters())
+    """Return the type in which a task is compared."""
+    return precision_for(sum(weight.numel() for weight in task.parameters()))
+
+
+def precision_for(n_weight: int) -> torch.dtype:
+    """Return the type in which a model with `n_weight` weights is compared: float64, or float32 if
+    it is large.
+    """
     return torch.float64 if n_weight <= MOST_IN_FLOAT64 else torch.float32
 
 
 def copy_to_compare(task: AnyTask, dtype: torch.dtype) -> AnyTask:
     """Return a copy of a task that computes in the type of `precision_of`, with its weights rounded
-    to another type, and whose answers may have any length.
+    to another type, and whose answers may have any length. Weights that are of these types already
+    are shared.
     """
-    made = copy.deepcopy(task)
+    shared = {id(each): nn.Parameter(each.detach()) for each in task.parameters()}
+    made = copy.deepcopy(task, shared)
     made.min_length = 0
     for module in made.modules():
         if isinstance(module, nn.RMSNorm) and module.eps is None:

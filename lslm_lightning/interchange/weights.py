@@ -51,7 +51,7 @@ def transposed(ours: str, theirs: str) -> Row:
 
 def transpose(tensors: list[Tensor]) -> list[Tensor]:
     """Return the tensors with their last two axes exchanged; vectors as they are."""
-    return [tensor.mT.contiguous() if tensor.dim() > 1 else tensor for tensor in tensors]
+    return [tensor.mT if tensor.dim() > 1 else tensor for tensor in tensors]
 
 
 def after_offset(ours: str, theirs: str, n_row: int) -> Row:
@@ -62,7 +62,7 @@ def after_offset(ours: str, theirs: str, n_row: int) -> Row:
         (ours,),
         (theirs,),
         lambda tensors: [torch.cat([tensors[0].new_zeros(n_row, tensors[0].size(1)), tensors[0]])],
-        lambda tensors: [tensors[0][n_row:].clone()],
+        lambda tensors: [tensors[0][n_row:]],
         note=f"learned positions begin behind {n_row} unused vectors" if n_row else "",
     )
 
@@ -73,7 +73,7 @@ def as_row(ours: str, theirs: str) -> Row:
         (ours,),
         (theirs,),
         lambda tensors: [tensors[0][None]],
-        lambda tensors: [tensors[0][0].clone()],
+        lambda tensors: [tensors[0][0]],
     )
 
 
@@ -88,7 +88,7 @@ def fused(ours: Sequence[str], theirs: str, is_transposed: bool = False) -> Row:
 
     def inward(tensors: list[Tensor]) -> list[Tensor]:
         [whole] = transpose(tensors) if is_transposed else tensors
-        return [part.clone() for part in whole.chunk(len(ours))]
+        return list(whole.chunk(len(ours)))
 
     return Row(tuple(ours), (theirs,), outward, inward, note=FUSED)
 
@@ -104,7 +104,7 @@ def fused_by_head(ours: Sequence[str], theirs: str, n_head: int) -> Row:
 
     def inward(tensors: list[Tensor]) -> list[Tensor]:
         heads = tensors[0].unflatten(0, (n_head, -1))
-        return [part.flatten(0, 1).clone() for part in heads.chunk(len(ours), 1)]
+        return [part.flatten(0, 1) for part in heads.chunk(len(ours), 1)]
 
     return Row(tuple(ours), (theirs,), outward, inward, note=FUSED)
 
@@ -197,7 +197,7 @@ def to_ours(
     aliases: Mapping[str, str],
     ignored: str,
 ) -> dict[str, Tensor]:
-    """Return our weights for theirs.
+    """Return our weights for theirs, which may share memory with them.
 
     Args:
         aliases: other name -> name in the rows, for weights that they may store twice.
