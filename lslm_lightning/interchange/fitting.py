@@ -31,6 +31,7 @@ class FittedModel:
         tokenizer: tokenizer whose ids the weights have rows for.
         notes: remarks on what was changed.
         start: id that the model of `transformers` expects before a text.
+        adds_start: whether its tokenizer puts it there.
         blocks_padding: whether its search must not write padding.
     """
 
@@ -39,6 +40,7 @@ class FittedModel:
     tokenizer: PretrainedTokenizer
     notes: list[str]
     start: int
+    adds_start: bool = False
     blocks_padding: bool = False
 
     def tell(self, note: str) -> None:

@@ -27,6 +27,7 @@ from lslm_lightning.text.hugging_face import (
     is_local,
     load_pretrained,
     model_config,
+    read_before,
 )
 from lslm_lightning.types import JsonObject, Settings
 
@@ -144,9 +145,12 @@ def fitted_model(
         tokenizer = with_end(tokenizer, ends[0])
     model = FittedModel(parts, ours, tokenizer, [], tokenizer.eos_id)
     check_end(model, ends)
+    tell_dropout(model, layout, config)
     if parts.kind == "causal":
         tell_context(model, config)
-        model.start = first_of_text(source, tokenizer.eos_id)
+        first = first_of_text(source, tokenizer.eos_id)
+        model.adds_start = first is not None
+        model.start = tokenizer.eos_id if first is None else first
         begin_with_end(model)
     elif generation.get("bad_words_ids") == [[tokenizer.pad_id]]:
         block_padding(model)
@@ -190,11 +194,28 @@ def tell_context(model: FittedModel, config: Settings) -> None:
         model.tell(f"the run reads windows of {context:,} tokens, and the model up to {longest:,}")
 
 
-def first_of_text(source: str, eos: int) -> int:
-    """Return the id that a tokenizer puts before a text; `eos` if it puts none."""
-    tokenizer = fast_tokenizer(source)
-    ids: list[int] = tokenizer("a").input_ids
-    return ids[0] if ids[:1] == [tokenizer.bos_token_id] else eos
+def tell_dropout(model: FittedModel, layout: Layout, config: Settings) -> None:
+    """Note the shares of values that training sets to zero in a model and not in its run."""
+    ours = dict.fromkeys(layout.dropouts, model.parts.dropout)
+    for name, share in config.items():
+        is_of_model = "drop" in name and not name.startswith(("summary_", "classifier_"))
+        if is_of_model and isinstance(share, float | int) and share and share != ours.get(name):
+            model.tell(f"{name}={share}, which acts in training alone, was left behind")
+
+
+def first_of_text(source: str, eos: int) -> int | None:
+    """Return the id that a tokenizer puts before a text; None if it puts none.
+
+    Raises:
+        ValueError: it puts several, or more than the end of a text after it.
+    """
+    before, _ = read_before(source, fast_tokenizer(source), eos)
+    if len(before) > 1:
+        raise ValueError(
+            f"its tokenizer puts {len(before)} ids before a text, {before}, and our language "
+            "models read one there; save a tokenizer that adds one or none"
+        )
+    return before[0] if before else None
 
 
 def generation_settings(source: str) -> JsonObject:

@@ -11,13 +11,17 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from lslm_lightning.extras import MissingPackageError
-from lslm_lightning.interchange.fitting import has_padding_row, without_padding_row
+from lslm_lightning.interchange.fitting import (
+    FittedModel,
+    has_padding_row,
+    without_padding_row,
+)
 from lslm_lightning.interchange.foreign_model import ForeignModel
 from lslm_lightning.interchange.foreign_weights import SAFE
 from lslm_lightning.interchange.layouts import Layout, choose_layout, layout_named
 from lslm_lightning.interchange.layouts.bart import N_POSITION
 from lslm_lightning.interchange.parts import ModelParts
-from lslm_lightning.interchange.search_settings import generation_config
+from lslm_lightning.interchange.search_settings import generation_config, most_new
 from lslm_lightning.interchange.targets import ExportedModel, Target
 from lslm_lightning.interchange.tokenizer_export import special_ids, write_tokenizer
 from lslm_lightning.interchange.verification import (
@@ -31,6 +35,7 @@ from lslm_lightning.interchange.weights import to_theirs
 from lslm_lightning.safety.user_files import permit_as_usual
 from lslm_lightning.systems.hugging_face_model import Loaded, load_model
 from lslm_lightning.text.hugging_face import NO_CODE, first
+from lslm_lightning.training.causal import CausalTask
 from lslm_lightning.training.sequence_to_sequence import SequenceToSequenceTask
 
 if TYPE_CHECKING:
@@ -65,14 +70,17 @@ class HuggingFaceTarget(Target):
         save_file(cast, folder / SAFE, {"format": "pt"})
         permit_as_usual(folder / SAFE)
         write_json(folder / "config.json", config)
-        write_json(folder / "generation_config.json", generation_config(task, ids))
+        search = generation_config(task, ids, parts.max_positions)
+        write_json(folder / "generation_config.json", search)
         write_tokenizer(task.tokenizer, ids, parts.kind, longest_input(parts, task), folder)
         notes = dict.fromkeys(row.note for row in rows if row.note)
-        return [*notes, *(extra_notes(model))]
+        return [*notes, *extra_notes(model, layout, parts)]
 
     def verify(self, model: ExportedModel, folder: Path) -> Verification:
         dtype: torch.dtype = getattr(torch, model.dtype)
         task = copy_to_compare(model.task, dtype)
+        if isinstance(task, SequenceToSequenceTask):
+            task.max_source_length = longest_input(with_positions(model.parts, task), task)
         precision = str(precision_of(model.task)).removeprefix("torch.")
         loaded = load_model(str(folder), "cpu", precision)
         return compare(task, other_model(loaded, model.task.tokenizer.pad_id), model.texts)
@@ -133,15 +141,32 @@ def cast_to(name: str, weight: Tensor, dtype: str) -> Tensor:
     return cast.contiguous()
 
 
-def extra_notes(model: ExportedModel) -> list[str]:
-    """Return remarks on what a user of the folder must do as the run does."""
-    if model.parts.kind == "causal":
-        return [
-            f"a text begins with {model.task.tokenizer.eos_id}, the id of the end of a text, which "
-            "the tokenizer adds",
-            f"the run reads windows of {model.parts.context} tokens",
+def extra_notes(model: ExportedModel, layout: Layout, parts: ModelParts) -> list[str]:
+    """Return remarks on what a user of the folder must do as the run does, and on what the layout
+    has no place for.
+
+    Args:
+        parts: parts that are written.
+    """
+    task = model.task
+    notes = []
+    if isinstance(task, CausalTask):
+        notes += [
+            f"a text begins with {task.tokenizer.eos_id}, the id of the end of a text, which the "
+            "tokenizer adds",
+            f"the run reads windows of {parts.context} tokens",
         ]
-    return []
+    elif task.max_source_length is None:
+        longest = longest_input(parts, task)
+        notes.append(f"sources are cut to {longest:,} tokens, as many as there are positions")
+    most = most_new(task, parts.max_positions)
+    if most < task.max_length:
+        notes.append(f"answers have at most {most:,} tokens, as many as there are positions")
+    if parts.dropout and not layout.dropouts:
+        notes.append(
+            f"dropout={parts.dropout}, which acts in training alone, has no place in the layout"
+        )
+    return notes
 
 
 def write_json(path: Path, content: object) -> None:
@@ -232,8 +257,7 @@ def imported_model(foreign: ForeignModel, tokenizer: "PreTrainedTokenizerBase") 
         return replace(other, read=lambda texts: [cut(ids, limit) for ids in other.read(texts)])
 
     def read(texts: Sequence[str]) -> list[list[int]]:
-        plain = tokenizer(list(texts), add_special_tokens=False).input_ids
-        return [[ours.eos_id, *ids] for ids in plain]
+        return [begin_as_ours(ids, model) for ids in tokenizer(list(texts)).input_ids]
 
     def begun(ids: Tensor) -> Tensor:
         return torch.cat([torch.full_like(ids[:, :1], model.start), ids[:, 1:]], 1)
@@ -243,6 +267,18 @@ def imported_model(foreign: ForeignModel, tokenizer: "PreTrainedTokenizerBase") 
         lambda source, target: other.logits(source, begun(target)),
         lambda source, most: other.generate(begun(source), most),
     )
+
+
+def begin_as_ours(ids: list[int], model: FittedModel) -> list[int]:
+    """Return the ids of a text from the tokenizer of a language model as our models read it, which
+    has the end of the text before it in the place of its own start, and none of its own.
+    """
+    eos = model.tokenizer.eos_id
+    if ids[-1:] == [eos]:
+        ids = ids[:-1]
+    if not model.adds_start:
+        return [eos, *ids]
+    return [eos, *ids[1:]] if ids[:1] == [model.start] else ids
 
 
 def cut(ids: list[int], longest: int) -> list[int]:

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shlex
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -91,11 +92,27 @@ def import_model(
     foreign.forget_weights()
     in_float32(built)
     with new_folder(folder) as draft:
-        command = f"lslm import {source} --output {folder}"
-        write_run(draft, command, {"model": spec}, model.tokenizer, built.state_dict(), record)
+        write_run(
+            draft,
+            command_of(source, folder, task),
+            {"model": spec},
+            model.tokenizer,
+            built.state_dict(),
+            record,
+        )
     notes = tuple(model.notes)
     directory = RunDirectory(folder)
     return Import(directory, layout.model_type, foreign.task, n_parameter, notes, verification)
+
+
+def command_of(source: str, folder: Path, task: str | None) -> str:
+    """Return the command line of an import, as a shell reads it.
+
+    Args:
+        task: value of the option; None if it was not given.
+    """
+    chosen = [] if task is None else ["--task", task]
+    return shlex.join(["lslm", "import", source, "--output", str(folder), *chosen])
 
 
 def built_task(foreign: ForeignModel, spec: Settings) -> CausalTask | SequenceToSequenceTask:

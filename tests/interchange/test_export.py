@@ -21,6 +21,7 @@ from lslm_lightning.interchange.hugging_face import HuggingFaceTarget
 from lslm_lightning.interchange.layouts import NoLayoutError
 from lslm_lightning.interchange.made_runs import write_run
 from lslm_lightning.interchange.parts import ModelParts, UnknownPartsError
+from lslm_lightning.interchange.verification import Texts
 from lslm_lightning.runs import load_run
 from lslm_lightning.runs.loading import build
 from lslm_lightning.systems.checkpoint import Checkpoint
@@ -200,6 +201,37 @@ def test_long_sources_are_cut_alike(tmp_path: Path) -> None:
     tokenizer = transformers.AutoTokenizer.from_pretrained(export.path)
     [ids] = load_run(run).task.read([Example("0", "the quick brown fox", ())])
     assert tokenizer("the quick brown fox", truncation=True).input_ids == ids
+
+
+def test_sources_longer_than_the_positions_are_cut_and_noted(
+    pair_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = Texts(("the quick " * 200,), ("x",), "test")
+    monkeypatch.setattr(exporting, "texts_of_run", lambda run, trust: (texts, "not stated"))
+    export = export_model(pair_run, tmp_path / "out")
+    assert "sources are cut to 1,024 tokens, as many as there are positions" in export.notes
+    tokenizer = transformers.AutoTokenizer.from_pretrained(export.path)
+    assert len(tokenizer("the quick " * 200, truncation=True).input_ids) == 1024
+
+
+def test_answers_are_no_longer_than_the_positions(tmp_path: Path) -> None:
+    parts = EXAMPLES["gpt2"][0]
+    run = make_run(tmp_path / "run", parts, max_length=500, min_length=400)
+    export = export_model(run, tmp_path / "out")
+    model = loaded(export.path, transformers.AutoModelForCausalLM)
+    first = torch.tensor([[TOKENIZER.eos_id]])
+    assert model.generate(first, num_beams=1).size(1) == parts.max_positions
+    assert "answers have at most 31 tokens, as many as there are positions" in export.notes
+
+
+def test_dropout_without_a_place_is_noted(tmp_path: Path) -> None:
+    for name, is_kept in (("llama", False), ("gpt_neox", True)):
+        parts = replace(EXAMPLES[name][0], dropout=0.25)
+        export = export_model(make_run(tmp_path / name, parts), tmp_path / f"{name} out")
+        noted = [note for note in export.notes if note.startswith("dropout=0.25")]
+        assert bool(noted) != is_kept
+        kept = json.loads((export.path / "config.json").read_text()).get("hidden_dropout")
+        assert kept == (0.25 if is_kept else None)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])

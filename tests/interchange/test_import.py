@@ -1,6 +1,7 @@
 """Models of `transformers` as runs of ours, and bad files that are refused."""
 
 import json
+import shlex
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -8,13 +9,21 @@ from pathlib import Path
 import pytest
 import torch
 import transformers
+import yaml
 from safetensors.torch import load_file, save_file
 from tokenizers import processors
 
+from lslm_lightning.commands import import_model as import_command
 from lslm_lightning.contracts import Example
 from lslm_lightning.decoding import Beam, Greedy
 from lslm_lightning.interchange.exporting import export_model
-from lslm_lightning.interchange.importing import import_model
+from lslm_lightning.interchange.foreign_model import TASKS, read_foreign
+from lslm_lightning.interchange.importing import (
+    built_task,
+    compared,
+    import_model,
+    task_arguments,
+)
 from lslm_lightning.interchange.layouts import layout_named
 from lslm_lightning.interchange.layouts.layout import SpecialIds
 from lslm_lightning.interchange.parts import ModelParts, read_parts
@@ -203,6 +212,54 @@ def test_a_language_model_ends_with_the_end_of_its_search(tmp_path: Path) -> Non
     source = their_folder(tmp_path / "theirs", "gpt2", **GPT2, generation={"eos_token_id": 9})
     import_model(source, tmp_path / "run")
     assert load_run(tmp_path / "run").task.tokenizer.eos_id == 9
+
+
+@pytest.mark.parametrize("adds", ["<s> <s> $A", "<pad> <s> $A </s>"])
+def test_more_than_one_id_before_a_text_is_refused(adds: str, tmp_path: Path) -> None:
+    source = their_folder(tmp_path / "theirs", "llama", **{**LLAMA, "adds": adds})
+    with pytest.raises(ValueError, match="puts 2 ids before a text"):
+        import_model(source, tmp_path / "run")
+
+
+def test_the_start_of_a_text_is_compared(tmp_path: Path) -> None:
+    folder = their_folder(tmp_path / "theirs", "llama", **{**LLAMA, "adds": "<s> $A </s>"})
+    foreign = read_foreign(str(folder), None)
+    spec = {"class_path": TASKS[foreign.task], "init_args": task_arguments(foreign)}
+    built = built_task(foreign, spec)
+    assert compared(foreign, built).worst < 1e-4
+    for changes in ({"start": 7}, {"adds_start": False}):
+        other = replace(foreign, model=replace(foreign.model, **changes))
+        with pytest.raises(ValueError, match="has other ids than in the run"):
+            compared(other, built)
+
+
+def test_dropout_that_is_left_behind_is_noted(gpt2: Path, tmp_path: Path) -> None:
+    settings = {
+        "attn_pdrop": 0.25,
+        "resid_pdrop": 0.5,
+        "embd_pdrop": 0.5,
+        "summary_first_dropout": 1,
+    }
+    source = edited(gpt2, tmp_path / "theirs", **settings)
+    notes = import_model(source, tmp_path / "run").notes
+    assert [note for note in notes if "drop" in note] == [
+        "attn_pdrop=0.25, which acts in training alone, was left behind"
+    ]
+    config = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
+    assert config["model"]["init_args"]["backbone"]["init_args"]["dropout"] == 0.5
+
+
+def test_the_recorded_command_makes_the_run_again(
+    gpt2: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import_model(gpt2, tmp_path / "my run", task="language_modeling")
+    config = tmp_path / "my run" / "config.yaml"
+    first = config.read_text()
+    command = shlex.split(first.splitlines()[0].removeprefix("# "))
+    assert command[-2:] == ["--task", "language_modeling"]
+    shutil.rmtree(tmp_path / "my run")
+    assert import_command.main(command[1:]) == 0
+    assert config.read_text() == first
 
 
 def test_shards_and_pickled_tensors_are_read(tmp_path: Path) -> None:

@@ -53,6 +53,7 @@ class BartLike(Layout):
     """
 
     kind = "sequence-to-sequence"
+    dropouts = ("dropout",)
     norm_first: ClassVar[bool]
     embedding_norm: ClassVar[bool]
     position: ClassVar[str]

@@ -27,6 +27,7 @@ class Gpt2(Layout):
     architecture = "GPT2LMHeadModel"
     kind = "causal"
     prefix = "transformer."
+    dropouts = ("resid_pdrop", "embd_pdrop")
     ignored = r"\.attn\.(bias|masked_bias)$"
 
     def allowed(self, parts: ModelParts) -> Mapping[str, tuple[object, ...]]:

@@ -31,6 +31,7 @@ class GptNeoX(Layout):
     architecture = "GPTNeoXForCausalLM"
     kind = "causal"
     prefix = "gpt_neox."
+    dropouts = ("hidden_dropout",)
     ignored = r"rotary_emb\.inv_freq$|attention\.(bias|masked_bias)$"
 
     def allowed(self, parts: ModelParts) -> Mapping[str, tuple[object, ...]]:

@@ -83,6 +83,7 @@ class Layout(ABC):
         kind: kind of model.
         prefix: beginning of the names of all weights but those of the head.
         ignored: regular expression of names of weights that have no effect.
+        dropouts: settings of config.json that our models have as `dropout`.
     """
 
     model_type: ClassVar[str]
@@ -90,6 +91,7 @@ class Layout(ABC):
     kind: ClassVar[Kind]
     prefix: ClassVar[str] = "model."
     ignored: ClassVar[str] = r"rotary_emb\.inv_freq$"
+    dropouts: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def allowed(self, parts: ModelParts) -> Mapping[str, tuple[object, ...]]:
