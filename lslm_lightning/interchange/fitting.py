@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from lslm_lightning.interchange.parts import ModelParts
+from lslm_lightning.models.heads import BLOCKED
 from lslm_lightning.text.pretrained import PretrainedTokenizer
 from lslm_lightning.text.tokenizer import backend_of
 
-BLOCKED = -10_000.0  # bias of a token that is never written; fits into float16
 EMBEDDING = "embedding.weight"
 HEAD = "head.weight"
 BIAS = "head.bias"
@@ -96,9 +96,10 @@ def add_padding_row(model: FittedModel) -> None:
         if name in model.weights:
             weight = model.weights[name]
             model.weights[name] = torch.cat([weight, weight.new_zeros(1, weight.size(1))])
-    bias = bias_of(model)
-    model.weights[BIAS] = torch.cat([bias, bias.new_tensor([BLOCKED])])
-    model.parts = replace(model.parts, vocab_size=n_row + 1, head_bias=True)
+    if BIAS in model.weights:
+        bias = model.weights[BIAS]
+        model.weights[BIAS] = torch.cat([bias, bias.new_zeros(1)])
+    model.parts = replace(model.parts, vocab_size=n_row + 1, blocked_ids=(n_row,))
     model.tell(f"a row for padding was added, with id {n_row}, that is never written")
 
 
@@ -141,12 +142,9 @@ def begin_with_end(model: FittedModel) -> None:
     )
 
 
-def has_padding_row(parts: ModelParts, weights: Mapping[str, Tensor], pad: int) -> bool:
-    """Return whether the last row of a language model is padding that `add_padding_row` added."""
-    if parts.kind != "causal" or not parts.head_bias or pad != parts.vocab_size - 1:
-        return False
-    bias = weights[BIAS]
-    return bool(bias[pad] == BLOCKED) and not bias[:pad].any()
+def has_padding_row(parts: ModelParts, pad: int) -> bool:
+    """Return whether the last row of a model is padding that `add_padding_row` added."""
+    return parts.blocked_ids == (pad,) and pad == parts.vocab_size - 1
 
 
 def without_padding_row(
@@ -154,8 +152,5 @@ def without_padding_row(
 ) -> tuple[ModelParts, dict[str, Tensor]]:
     """Return a model without the row for padding that `add_padding_row` added."""
     n_row = parts.vocab_size - 1
-    kept = {name: weight for name, weight in weights.items() if name != BIAS}
-    for name in (EMBEDDING, HEAD):
-        if name in kept:
-            kept[name] = kept[name][:n_row]
-    return replace(parts, vocab_size=n_row, head_bias=False), kept
+    rows = {name: weights[name][:n_row] for name in (EMBEDDING, HEAD, BIAS) if name in weights}
+    return replace(parts, vocab_size=n_row, blocked_ids=()), {**weights, **rows}

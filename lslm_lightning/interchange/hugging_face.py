@@ -11,11 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from lslm_lightning.extras import MissingPackageError
-from lslm_lightning.interchange.fitting import (
-    FittedModel,
-    has_padding_row,
-    without_padding_row,
-)
+from lslm_lightning.interchange.fitting import FittedModel
 from lslm_lightning.interchange.foreign_model import ForeignModel
 from lslm_lightning.interchange.foreign_weights import SAFE
 from lslm_lightning.interchange.layouts import Layout, choose_layout, layout_named
@@ -51,12 +47,12 @@ class HuggingFaceTarget(Target):
 
     def layout(self, model: ExportedModel) -> str:
         check_installed()
-        return chosen_layout(model).model_type
+        return choose_layout(model.written[0], model.layout).model_type
 
     def write(self, model: ExportedModel, folder: Path) -> list[str]:
-        layout = chosen_layout(model)
+        layout = layout_named(self.layout(model))
         task = model.task
-        parts, ours = written_model(model)
+        parts, ours = model.written
         parts = with_positions(parts, task)
         ids = special_ids(task.tokenizer, parts.kind, parts.vocab_size)
         config = layout.config(parts, ids) | {"dtype": model.dtype}
@@ -80,32 +76,10 @@ class HuggingFaceTarget(Target):
         dtype: torch.dtype = getattr(torch, model.dtype)
         task = copy_to_compare(model.task, dtype)
         if isinstance(task, SequenceToSequenceTask):
-            task.max_source_length = longest_input(with_positions(model.parts, task), task)
+            task.max_source_length = longest_input(with_positions(model.written[0], task), task)
         precision = str(precision_of(model.task)).removeprefix("torch.")
         loaded = load_model(str(folder), "cpu", precision)
         return compare(task, other_model(loaded, model.task.tokenizer.pad_id), model.texts)
-
-
-def chosen_layout(model: ExportedModel) -> Layout:
-    """Return the layout in which a model is written.
-
-    Raises:
-        ValueError: there is none, or the parts of the model do not fit the one that was named.
-    """
-    parts, _ = written_model(model)
-    if model.layout is None:
-        return choose_layout(parts)
-    return choose_layout(parts, [layout_named(model.layout)])
-
-
-def written_model(model: ExportedModel) -> tuple[ModelParts, dict[str, Tensor]]:
-    """Return the parts and the weights that are written: those of the run, without a row for
-    padding that an import added.
-    """
-    weights = model.task.state_dict()
-    if has_padding_row(model.parts, weights, model.task.tokenizer.pad_id):
-        return without_padding_row(model.parts, weights)
-    return model.parts, weights
 
 
 def with_positions(parts: ModelParts, task: object) -> ModelParts:
@@ -195,8 +169,9 @@ def other_model(loaded: Loaded, pad: int) -> OtherModel:
         return model(source, decoder_input_ids=target).logits
 
     def generate(source: Tensor, most: int) -> list[list[int]]:
+        n_row = model.config.get_text_config().vocab_size  # none for padding, perhaps
         written = model.generate(
-            input_ids=source,
+            input_ids=source.clamp(max=n_row - 1),
             attention_mask=(source != pad).long(),
             do_sample=False,
             num_beams=1,

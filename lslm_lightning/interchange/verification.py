@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from lslm_lightning.contracts import Example
 from lslm_lightning.decoding import Greedy
-from lslm_lightning.interchange.fitting import BLOCKED
+from lslm_lightning.models.heads import BLOCKED, Projection
 from lslm_lightning.training.batches import padded
 from lslm_lightning.training.causal import CausalTask
 from lslm_lightning.training.sequence_to_sequence import SequenceToSequenceTask
@@ -268,11 +268,11 @@ def difference_of_logits(
 
 
 def written_tokens(task: AnyTask) -> Tensor:
-    """Return the ids of the tokens that a task may write: those whose bias does not block them."""
-    bias = getattr(task.head, "bias", None)
-    if bias is None:
+    """Return the ids of the tokens that a task may write: those that its head does not block."""
+    offsets = task.head.offsets if isinstance(task.head, Projection) else None
+    if offsets is None:
         return torch.arange(task.tokenizer.vocab_size)
-    return (bias > BLOCKED / 2).nonzero()[:, 0]
+    return (offsets > BLOCKED / 2).nonzero()[:, 0]
 
 
 def our_model(task: AnyTask) -> OtherModel:

@@ -121,7 +121,8 @@ def without_memory() -> Iterator[None]:
             return None
         return Parameter(parameter.to("meta"), parameter.requires_grad)
 
-    handle = register_module_parameter_registration_hook(emptied)
+    # torch registers what the hook returns
+    handle = register_module_parameter_registration_hook(emptied)  # type: ignore[arg-type]
     try:
         yield
     finally:

@@ -20,8 +20,9 @@ from lslm_lightning.interchange.exporting import check_output, export_model, new
 from lslm_lightning.interchange.hugging_face import HuggingFaceTarget
 from lslm_lightning.interchange.layouts import NoLayoutError
 from lslm_lightning.interchange.made_runs import write_run
-from lslm_lightning.interchange.parts import ModelParts, UnknownPartsError
+from lslm_lightning.interchange.parts import ModelParts, UnknownPartsError, read_parts
 from lslm_lightning.interchange.verification import Texts
+from lslm_lightning.models.embedding import TokenEmbedding
 from lslm_lightning.runs import load_run
 from lslm_lightning.runs.loading import build
 from lslm_lightning.systems.checkpoint import Checkpoint
@@ -253,6 +254,7 @@ def test_the_card_has_scores_and_conversion(causal_folder: Path) -> None:
     assert "queries, keys and values of a layer are one matrix" in card
     assert "logits differ by at most" in card
     assert "The run was not tested." in card
+    assert "Trained by lslm-lightning." in card
 
 
 def test_a_model_without_a_layout_is_refused(tmp_path: Path) -> None:
@@ -263,6 +265,17 @@ def test_a_model_without_a_layout_is_refused(tmp_path: Path) -> None:
         error.value
     )
     assert not (tmp_path / "out").exists()
+
+
+class LargerEmbedding(TokenEmbedding):
+    """Embedding of a task of a user's own."""
+
+
+def test_an_embedding_of_another_class_is_named() -> None:
+    task = build_task(CAUSAL)
+    task.embedding = LargerEmbedding(TOKENIZER.vocab_size, CAUSAL.d_model)
+    with pytest.raises(UnknownPartsError, match=r"the embedding LargerEmbedding .*embedding\.TokenEmbedding"):
+        read_parts(task)
 
 
 def test_a_network_of_another_kind_is_refused(tmp_path: Path) -> None:
@@ -280,8 +293,9 @@ def test_a_network_of_another_kind_is_refused(tmp_path: Path) -> None:
         ({"to": "onyx"}, "to='onyx' .* huggingface"),
         ({"dtype": "int4"}, "dtype='int4' .* float16"),
         ({"layout": "gpt5"}, "layout='gpt5' .* llama"),
-        ({"layout": "gpt2"}, r"backbone\.position=Rotary"),
-        ({"layout": "bart"}, "causal, and bart is sequence-to-sequence"),
+        ({"layout": "gpt2"}, r"layout=gpt2 cannot .* backbone\.position=Rotary"),
+        ({"layout": "llama"}, r"backbone\.norm=LayerNorm .*; as it is, .* gpt_neox, starcoder2$"),
+        ({"layout": "bart"}, "layout=bart is for sequence-to-sequence .* causal; .* gpt_neox"),
     ],
 )
 def test_wrong_settings_are_named(

@@ -26,6 +26,7 @@ from lslm_lightning.interchange.importing import (
 )
 from lslm_lightning.interchange.layouts import layout_named
 from lslm_lightning.interchange.layouts.layout import SpecialIds
+from lslm_lightning.interchange.made_runs import write_run
 from lslm_lightning.interchange.parts import ModelParts, read_parts
 from lslm_lightning.runs import load_run
 from lslm_lightning.systems.checkpoint import Checkpoint
@@ -142,15 +143,29 @@ def test_marian_with_pieces_of_each_side(tmp_path: Path) -> None:
         export_model(tmp_path / "run", tmp_path / "again")
 
 
+def trained_names(model_type: str, weights: dict[str, torch.Tensor]) -> list[str]:
+    """Return the names of weights that are trained: no tables of positions or zeros."""
+    return [
+        name
+        for name in weights
+        if not (model_type == "pegasus" and ("embed_positions" in name or "logits_bias" in name))
+    ]
+
+
 @pytest.mark.parametrize("name", ["gpt2 without padding", "pegasus", "gpt_neox with rows to spare"])
 def test_in_and_out_again_are_the_same_bits(name: str, tmp_path: Path) -> None:
     model_type, settings = CASES[name]
     source = their_folder(tmp_path / "theirs", model_type, **settings)
     import_model(source, tmp_path / "run")
-    export_model(tmp_path / "run", tmp_path / "again", layout=model_type)
+    export = export_model(tmp_path / "run", tmp_path / "again", layout=model_type)
     before = load_file(source / "model.safetensors")
     after = load_file(tmp_path / "again" / "model.safetensors")
     assert all(torch.equal(after[key], before[key]) for key in before)
+    n_weight = sum(before[row].numel() for row in trained_names(model_type, before))
+    card = (tmp_path / "again" / "README.md").read_text()
+    assert "Imported by lslm-lightning from theirs, and not trained further." in card
+    assert f"{n_weight:,} weights" in card
+    assert export.n_parameter == n_weight
 
 
 def test_settings_of_the_search_are_kept(tmp_path: Path) -> None:
@@ -378,3 +393,26 @@ def test_attention_windows_bound_the_context(tmp_path: Path) -> None:
     found = import_model(source, tmp_path / "cut")
     assert "the run reads windows of 1,024 tokens, and the model up to 2,048" in found.notes
     assert not any("windows" in note for note in import_model(folder, tmp_path / "whole").notes)
+
+
+def test_an_imported_model_that_is_trained_further_can_leave_again(
+    gpt2: Path, tmp_path: Path
+) -> None:
+    import_model(gpt2, tmp_path / "run")
+    run = load_run(tmp_path / "run")
+    pad = run.tokenizer.pad_id
+    optimizer = torch.optim.SGD(run.task.parameters(), lr=0.1)
+    ids = torch.tensor([[run.tokenizer.eos_id, *run.tokenizer.encode("the quick brown fox")]])
+    torch.nn.functional.cross_entropy(run.task.logits(ids)[0, :-1], ids[0, 1:]).backward()
+    optimizer.step()
+    config = {"model": run.config["model"]}
+    (tmp_path / "trained").mkdir()
+    write_run(tmp_path / "trained", "", config, run.tokenizer, run.task.state_dict(), {})
+    export = export_model(tmp_path / "trained", tmp_path / "out")
+    assert export.layout == "gpt2"
+    assert "Trained by lslm-lightning." in (export.path / "README.md").read_text()
+    assert run.task.logits(ids)[..., pad].max() < -9000
+    before = load_file(gpt2 / "model.safetensors")
+    after = load_file(tmp_path / "out" / "model.safetensors")
+    assert before["transformer.wte.weight"].shape == after["transformer.wte.weight"].shape
+    assert not torch.equal(before["transformer.wte.weight"], after["transformer.wte.weight"])

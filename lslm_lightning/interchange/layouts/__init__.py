@@ -44,31 +44,40 @@ def layout_named(model_type: str) -> Layout:
     raise ValueError(f"layout={model_type!r} is not known; there are {known}")
 
 
-def choose_layout(parts: ModelParts, layouts: Sequence[Layout] = LAYOUTS) -> Layout:
-    """Return the first of some layouts that can express a model.
+def choose_layout(parts: ModelParts, name: str | None = None) -> Layout:
+    """Return the layout of a name, or the first one that can express a model.
 
     Raises:
-        NoLayoutError: none can; the message names the parts in the way of the nearest one, and the
-            options of a config that it can express.
+        ValueError: there is no layout of this name.
+        NoLayoutError: no layout can express the model, or the one that was named cannot; the
+            message names the parts in the way, and the options of a config that it can express.
     """
-    fitting = [layout for layout in layouts if layout.kind == parts.kind]
-    if not fitting:
+    named = None if name is None else layout_named(name)
+    alike = [layout for layout in LAYOUTS if layout.kind == parts.kind]
+    fitting = [layout for layout in alike if not layout.obstacles(parts)]
+    if named is None and fitting:
+        return fitting[0]
+    if named is None:
+        nearest = min(alike, key=lambda layout: len(layout.obstacles(parts)))
         raise NoLayoutError(
-            f"the model is {parts.kind}, and {layouts[0].model_type} is {layouts[0].kind}"
+            "no layout of transformers can express this model; in the way of the nearest, "
+            f"{nearest.model_type}: {explain(nearest.obstacles(parts))}"
         )
-    obstacles = {layout: layout.obstacles(parts) for layout in fitting}
-    for layout, found in obstacles.items():
-        if not found:
-            return layout
-    nearest = min(obstacles, key=lambda layout: len(obstacles[layout]))
-    raise NoLayoutError(explain(nearest, obstacles[nearest]))
-
-
-def explain(nearest: Layout, obstacles: Sequence[Obstacle]) -> str:
-    """Return a message about a model that no layout can express."""
-    in_the_way = ", ".join(map(str, obstacles))
-    options = " ".join(obstacle.option() for obstacle in obstacles)
-    return (
-        "no layout of transformers can express this model; in the way of the nearest, "
-        f"{nearest.model_type}: {in_the_way}. Trained with {options}, a model can be exported"
+    if named in fitting:
+        return named
+    others = ", ".join(layout.model_type for layout in fitting)
+    way_out = f"; as it is, it can be exported as {others}" if others else ""
+    if named not in alike:
+        raise NoLayoutError(
+            f"layout={name} is for {named.kind} models, and this one is {parts.kind}{way_out}"
+        )
+    raise NoLayoutError(
+        f"layout={name} cannot express this model: {explain(named.obstacles(parts))}{way_out}"
     )
+
+
+def explain(obstacles: Sequence[Obstacle]) -> str:
+    """Return the parts in the way of a layout, and the options of a config that it can express."""
+    in_the_way = ", ".join(map(str, obstacles))
+    options = " ".join(dict.fromkeys(obstacle.option() for obstacle in obstacles))
+    return f"{in_the_way}. Trained with {options}, a model can be exported"

@@ -13,7 +13,7 @@ from lslm_lightning.interchange.layouts.layout import (
     SpecialIds,
     activation_name,
     feed_forward_of,
-    head_size,
+    heads,
     is_nonzero,
     require,
 )
@@ -69,9 +69,7 @@ class BartLike(Layout):
             "norm_bias": (True,),
             "norm_eps": (1e-5,),
             "feed_forward": ("GELU", "ReLU"),
-            "n_kv_head": (parts.n_head,),
-            "d_k": head_size(parts),
-            "d_v": head_size(parts),
+            **heads(parts),
             "head": ("TiedHead", "LinearHead"),
         }
 

@@ -9,7 +9,7 @@ from lslm_lightning.interchange.layouts.layout import (
     SpecialIds,
     activation_name,
     feed_forward_of,
-    head_size,
+    heads,
     require,
 )
 from lslm_lightning.interchange.parts import ModelParts
@@ -38,9 +38,7 @@ class Gpt2(Layout):
             "embedding_norm": (False,),
             "position": ("Learned",),
             "feed_forward": ("GELU", "ReLU"),
-            "n_kv_head": (parts.n_head,),
-            "d_k": head_size(parts),
-            "d_v": head_size(parts),
+            **heads(parts),
             "head": ("TiedHead", "LinearHead"),
             "head_bias": (False,),
             "scale_embedding": (False,),

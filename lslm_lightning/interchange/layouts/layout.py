@@ -71,6 +71,8 @@ def is_class(value: object) -> TypeGuard[str]:
 
 def shown(value: object) -> str:
     """Return a value as a config has it."""
+    if isinstance(value, tuple):
+        return str(list(value))
     return str(value).lower() if isinstance(value, bool) or value is None else str(value)
 
 
@@ -127,15 +129,35 @@ class Layout(ABC):
         """Return the parts of a model that this layout cannot express."""
         return [
             Obstacle(key_of(name), value, values)
-            for name, values in self.allowed(parts).items()
+            for name, values in {**self.allowed(parts), "blocked_ids": ((),)}.items()
             if (value := getattr(parts, name)) not in values
         ]
 
 
-def head_size(parts: ModelParts) -> tuple[object, ...]:
-    """Return the only size of a head in a layout that computes it as d_model / n_head."""
-    size = parts.d_model / parts.n_head
-    return (int(size) if size.is_integer() else size,)
+def heads(
+    parts: ModelParts, *, is_grouped: bool = False, is_rotary: bool = False
+) -> dict[str, tuple[object, ...]]:
+    """Return the numbers and sizes of heads in a layout whose heads are d_model / n_head wide: the
+    number nearest to that of a model if it does not divide d_model.
+
+    Args:
+        is_grouped: whether several heads may share their keys and values.
+        is_rotary: whether positions rotate pairs of features, so that sizes are even.
+    """
+    d_model, n_kv = parts.d_model, parts.n_kv_head
+    fitting = [
+        n
+        for n in range(1, d_model + 1)
+        if d_model % n == 0 and not (is_rotary and d_model // n % 2)
+    ]
+    n_head = min(fitting or [1], key=lambda n: (abs(n - parts.n_head), n))
+    size = d_model // n_head
+    return {
+        "n_head": (n_head,),
+        "n_kv_head": (n_kv if is_grouped and n_head % n_kv == 0 else n_head,),
+        "d_k": (size,),
+        "d_v": (size,),
+    }
 
 
 def require(config: Settings, **expected: object) -> None:

@@ -9,7 +9,7 @@ from lslm_lightning.interchange.layouts.layout import (
     SpecialIds,
     activation_name,
     feed_forward_of,
-    head_size,
+    heads,
     require,
     rope_base,
     rope_settings,
@@ -37,6 +37,7 @@ class LlamaLike(Layout):
     eps_name = "rms_norm_eps"
 
     def allowed(self, parts: ModelParts) -> Mapping[str, tuple[object, ...]]:
+        size = parts.d_k + parts.d_k % 2  # positions rotate pairs of features
         return {
             "position": ("Rotary",),
             "norm_first": (True,),
@@ -44,7 +45,8 @@ class LlamaLike(Layout):
             "head": ("TiedHead", "LinearHead"),
             "head_bias": (False,),
             "scale_embedding": (False,),
-            "d_v": (parts.d_k,),
+            "d_k": (size,),
+            "d_v": (size,),
         }
 
     def config(self, parts: ModelParts, ids: SpecialIds) -> JsonObject:
@@ -210,6 +212,7 @@ class Qwen2(LlamaLike):
             "norm": ("RMSNorm",),
             "feed_forward": ("SwiGLU", "GEGLU"),
             "attention_bias": (True,),
+            "has_output_bias": (False,),
             "feed_forward_bias": (False,),
         }
 
@@ -244,7 +247,8 @@ class StableLm(LlamaLike):
             "norm_bias": (True,),
             "feed_forward": ("SwiGLU", "GEGLU"),
             "feed_forward_bias": (False,),
-            "d_k": head_size(parts),
+            "has_output_bias": (False,),
+            **heads(parts, is_grouped=True, is_rotary=True),
         }
 
     def own_config(self, parts: ModelParts) -> JsonObject:
