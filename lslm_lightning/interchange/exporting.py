@@ -103,7 +103,8 @@ def export_model(
             verification = target.verify(model, draft)
         except ValueError as error:
             raise ValueError(
-                f"{output} was not written: the exported model is not that of the run ({error})"
+                f"{output} was not written: the exported model is not that of the run ({error}); "
+                "another --layout or --dtype float32 may help"
             ) from None
         card = model_card(model, name, notes, verification)
         (draft / "README.md").write_text(card, "utf-8")

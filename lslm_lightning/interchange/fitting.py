@@ -74,7 +74,8 @@ def fit_tokenizer(tokenizer: PretrainedTokenizer, n_row: int) -> PretrainedToken
     backend.add_special_tokens([f"<unused_{i}>" for i in range(n_known, n_row)])
     if max(backend.get_vocab().values()) + 1 != n_row:
         raise ValueError(
-            f"its tokenizer numbers {n_known:,} tokens with gaps, and its model has {n_row:,} rows"
+            f"its tokenizer numbers {n_known:,} tokens with gaps, and its model has {n_row:,} "
+            "rows; give the tokenizer a token for each id, and save it again"
         )
     layout["source"] = json.loads(backend.to_str())
     return PretrainedTokenizer.from_json(json.dumps(layout, ensure_ascii=False))

@@ -229,14 +229,14 @@ def read_parts(task: nn.Module) -> ModelParts:
     if type(backbone) is not Transformer:
         raise UnknownPartsError(
             f"model.backbone={type(backbone).__name__} cannot be described by parts: it must be "
-            "lslm_lightning.models.transformer.Transformer"
+            "lslm_lightning.models.transformer.Transformer; train with it to export"
         )
     head = task.head
     scale = task.embedding.scale
     if scale is not None and not math.isclose(scale, math.sqrt(backbone.d_model)):
         raise UnknownPartsError(
             f"the scale {scale} of the token vectors must be 1 or sqrt(d_model)="
-            f"{math.sqrt(backbone.d_model)}"
+            f"{math.sqrt(backbone.d_model)}; set model.scale_embedding to false or true"
         )
     known = TiedHead if type(head) is TiedHead else LinearHead
     return ModelParts(

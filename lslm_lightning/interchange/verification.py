@@ -259,9 +259,14 @@ def difference_of_logits(
         mine = ours.logits(*ids)[..., tokens]
         theirs = other.logits(*ids)[..., tokens]
         if not torch.isfinite(mine).all():  # `max` would drop NaN
-            raise ValueError("logits of the run are infinite or NaN; its weights are damaged")
+            raise ValueError(
+                "logits of the run are infinite or NaN; its weights are damaged: take an earlier "
+                "checkpoint"
+            )
         if not torch.isfinite(theirs).all():
-            raise ValueError("its logits are infinite or NaN; its weights are damaged")
+            raise ValueError(
+                "its logits are infinite or NaN; its weights are damaged: fetch its files again"
+            )
         largest = max(largest, float(mine.abs().max()))
         worst = max(worst, float((mine - theirs).abs().max()))
     return worst, largest

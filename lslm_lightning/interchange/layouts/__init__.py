@@ -1,11 +1,9 @@
 """Layouts of models of `transformers`."""
 
-from collections.abc import Sequence
-
 from lslm_lightning.interchange.layouts.bart import Bart, Blenderbot, Marian, MBart, Pegasus
 from lslm_lightning.interchange.layouts.gpt2 import Gpt2
 from lslm_lightning.interchange.layouts.gpt_neox import GptNeoX
-from lslm_lightning.interchange.layouts.layout import Layout, Obstacle
+from lslm_lightning.interchange.layouts.layout import Layout
 from lslm_lightning.interchange.layouts.llama import Llama, Mistral, Qwen2, StableLm
 from lslm_lightning.interchange.layouts.starcoder2 import Starcoder2
 from lslm_lightning.interchange.parts import ModelParts
@@ -57,27 +55,28 @@ def choose_layout(parts: ModelParts, name: str | None = None) -> Layout:
     fitting = [layout for layout in alike if not layout.obstacles(parts)]
     if named is None and fitting:
         return fitting[0]
-    if named is None:
-        nearest = min(alike, key=lambda layout: len(layout.obstacles(parts)))
-        raise NoLayoutError(
-            "no layout of transformers can express this model; in the way of the nearest, "
-            f"{nearest.model_type}: {explain(nearest.obstacles(parts))}"
-        )
     if named in fitting:
         return named
-    others = ", ".join(layout.model_type for layout in fitting)
-    way_out = f"; as it is, it can be exported as {others}" if others else ""
-    if named not in alike:
+    if named is not None and named not in alike:
+        others = ", ".join(layout.model_type for layout in fitting or alike)
         raise NoLayoutError(
-            f"layout={name} is for {named.kind} models, and this one is {parts.kind}{way_out}"
+            f"layout={name} is for {named.kind} models, and this one is {parts.kind}; take {others}"
         )
-    raise NoLayoutError(
-        f"layout={name} cannot express this model: {explain(named.obstacles(parts))}{way_out}"
-    )
-
-
-def explain(obstacles: Sequence[Obstacle]) -> str:
-    """Return the parts in the way of a layout, and the options of a config that it can express."""
+    nearest = named or min(alike, key=lambda layout: len(layout.obstacles(parts)))
+    obstacles = nearest.obstacles(parts)
     in_the_way = ", ".join(map(str, obstacles))
     options = " ".join(dict.fromkeys(obstacle.option() for obstacle in obstacles))
-    return f"{in_the_way}. Trained with {options}, a model can be exported"
+    if named is None:
+        raise NoLayoutError(
+            "no layout of transformers can express this model; in the way of the nearest, "
+            f"{nearest.model_type}: {in_the_way}. Trained with {options}, a model can be exported"
+        )
+    if fitting:
+        others = ", ".join(layout.model_type for layout in fitting)
+        raise NoLayoutError(
+            f"layout={name} cannot express this model, and {others} can; in the way: {in_the_way}"
+        )
+    raise NoLayoutError(
+        f"layout={name} cannot express this model; in the way: {in_the_way}. Trained with "
+        f"{options}, a model can be exported"
+    )

@@ -174,7 +174,7 @@ def require(config: Settings, **expected: object) -> None:
         if name in config and config[name] not in values:
             raise ValueError(
                 f"its config.json has {name}={shown(config[name])}, and our models have only "
-                f"{' or '.join(map(shown, values))}"
+                f"{' or '.join(map(shown, values))}; import a model with that"
             )
 
 
