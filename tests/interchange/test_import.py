@@ -28,6 +28,7 @@ from lslm_lightning.interchange.layouts import layout_named
 from lslm_lightning.interchange.layouts.layout import SpecialIds
 from lslm_lightning.interchange.made_runs import write_run
 from lslm_lightning.interchange.parts import ModelParts, read_parts
+from lslm_lightning.interchange.verification import BUILT_IN
 from lslm_lightning.runs import load_run
 from lslm_lightning.systems.checkpoint import Checkpoint
 from lslm_lightning.systems.hugging_face import HuggingFaceSystem
@@ -108,12 +109,14 @@ def test_a_run_computes_what_the_model_does(
     source = their_folder(tmp_path / "theirs", model_type, **settings)
     found = import_model(source, tmp_path / "run")
     assert found.layout == model_type
-    assert found.verification.n_equal + found.verification.n_tie == found.verification.n_text
+    assert found.verification.n_text == len(BUILT_IN.sources)
+    assert found.verification.n_tie == 0, "random logits"
+    assert found.verification.largest > 0
+    assert found.verification.worst < 1e-4
     run = load_run(tmp_path / "run")
     examples = [Example(str(i), text, (text,)) for i, text in enumerate(TEXTS)]
     ours = Checkpoint(str(tmp_path / "run"), search=Beam(3), device="cpu")
     theirs = HuggingFaceSystem(str(source), n_beam=3, max_new_tokens=9, device="cpu")
-    run.task.max_length = 9
     if read_parts(run.task).kind == "causal":
         scored = [p.nats for p in ours.log_prob(examples)]
         assert scored == pytest.approx([p.nats for p in theirs.log_prob(examples)], rel=1e-4)
@@ -292,6 +295,10 @@ def test_shards_and_pickled_tensors_are_read(tmp_path: Path) -> None:
     where = {name: shard for shard, inside in shards.items() for name in inside}
     (source / "model.safetensors.index.json").write_text(json.dumps({"weight_map": where}))
     import_model(source, tmp_path / "shards")
+    pickled, sharded = (load_run(tmp_path / name).task for name in ("pickled", "shards"))
+    own = sharded.state_dict()
+    assert own["backbone.decoder.last.weight"].equal(weights["transformer.ln_f.weight"])
+    assert all(value.equal(own[name]) for name, value in pickled.state_dict().items())
     (source / "b.safetensors").unlink()
     with pytest.raises(ValueError, match=r"lacks b\.safetensors"):
         import_model(source, tmp_path / "missing")

@@ -81,6 +81,7 @@ def test_config_gives_the_parts_back(layout: Layout, parts: ModelParts) -> None:
     for field in dataclasses.fields(ModelParts):
         if field.name not in kept:
             assert getattr(found, field.name) == getattr(parts, field.name), field.name
+    assert found.dropout == (parts.dropout if layout.dropouts else 0)
 
 
 @each_case
@@ -129,9 +130,12 @@ def test_out_and_in_again_are_the_same_bits(layout: Layout, parts: ModelParts) -
 
 
 @each_case
-def test_a_layout_is_chosen_that_has_no_obstacles(layout: Layout, parts: ModelParts) -> None:
-    assert not layout.obstacles(parts)
-    assert not choose_layout(parts).obstacles(parts)
+def test_the_layout_that_is_named_is_chosen_else_the_first(
+    layout: Layout, parts: ModelParts
+) -> None:
+    assert choose_layout(parts, layout.model_type) is layout
+    expressing = [other for other in LAYOUTS if parts in EXAMPLES[other.model_type]]
+    assert LAYOUTS.index(choose_layout(parts)) <= LAYOUTS.index(expressing[0])
 
 
 def test_every_layout_has_examples() -> None:

@@ -75,9 +75,7 @@ class BartLike(Layout):
 
     def config(self, parts: ModelParts, ids: SpecialIds) -> JsonObject:
         return {
-            "architectures": [self.architecture],
-            "model_type": self.model_type,
-            "vocab_size": parts.vocab_size,
+            **self.common_config(parts, ids),
             "d_model": parts.d_model,
             "encoder_layers": parts.n_encoder_layer,
             "decoder_layers": parts.n_decoder_layer,
@@ -91,11 +89,7 @@ class BartLike(Layout):
             "attention_dropout": 0.0,
             "activation_dropout": 0.0,
             "scale_embedding": parts.scale_embedding,
-            "tie_word_embeddings": parts.is_tied,
             "is_encoder_decoder": True,
-            "pad_token_id": ids.pad,
-            "bos_token_id": ids.bos,
-            "eos_token_id": ids.eos,
             "decoder_start_token_id": ids.bos,
             "forced_bos_token_id": None,
             "forced_eos_token_id": None,

@@ -105,6 +105,18 @@ class Layout(ABC):
     def config(self, parts: ModelParts, ids: SpecialIds) -> JsonObject:
         """Return the content of config.json."""
 
+    def common_config(self, parts: ModelParts, ids: SpecialIds) -> JsonObject:
+        """Return the settings of config.json that all layouts have."""
+        return {
+            "architectures": [self.architecture],
+            "model_type": self.model_type,
+            "vocab_size": parts.vocab_size,
+            "tie_word_embeddings": parts.is_tied,
+            "pad_token_id": ids.pad,
+            "bos_token_id": ids.bos,
+            "eos_token_id": ids.eos,
+        }
+
     @abstractmethod
     def parts(self, config: Settings, weights: Weights) -> ModelParts:
         """Return the parts of a model.
@@ -157,6 +169,26 @@ def heads(
         "n_kv_head": (n_kv if is_grouped and n_head % n_kv == 0 else n_head,),
         "d_k": (size,),
         "d_v": (size,),
+    }
+
+
+def of_gpt(parts: ModelParts, position: str) -> dict[str, tuple[object, ...]]:
+    """Return the values that each part may have in a layout with the blocks of GPT-2.
+
+    Args:
+        position: class of the positional encoding.
+    """
+    return {
+        "norm": ("LayerNorm",),
+        "norm_bias": (True,),
+        "norm_first": (True,),
+        "embedding_norm": (False,),
+        "position": (position,),
+        "feed_forward": ("GELU", "ReLU"),
+        **heads(parts, is_rotary=position == "Rotary"),
+        "head": ("TiedHead", "LinearHead"),
+        "head_bias": (False,),
+        "scale_embedding": (False,),
     }
 
 

@@ -51,9 +51,7 @@ class LlamaLike(Layout):
 
     def config(self, parts: ModelParts, ids: SpecialIds) -> JsonObject:
         return {
-            "architectures": [self.architecture],
-            "model_type": self.model_type,
-            "vocab_size": parts.vocab_size,
+            **self.common_config(parts, ids),
             "hidden_size": parts.d_model,
             "intermediate_size": parts.d_feedforward,
             "num_hidden_layers": parts.n_layer,
@@ -63,10 +61,6 @@ class LlamaLike(Layout):
             "hidden_act": activation_name(parts),
             self.eps_name: parts.norm_eps,
             **rope_settings(parts),
-            "tie_word_embeddings": parts.is_tied,
-            "pad_token_id": ids.pad,
-            "bos_token_id": ids.bos,
-            "eos_token_id": ids.eos,
             **self.own_config(parts),
         }
 
@@ -233,7 +227,7 @@ class Qwen2(LlamaLike):
 
 
 class StableLm(LlamaLike):
-    """StableLM: LayerNorm with gated feed-forward layers."""
+    """StableLM: LayerNorm with gated feed-forward layers, if all features are rotated."""
 
     model_type = "stablelm"
     architecture = "StableLmForCausalLM"
