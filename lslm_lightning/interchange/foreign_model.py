@@ -41,6 +41,7 @@ TASKS: Mapping[str, str] = {
 }
 """Class of each task that an imported model can have."""
 
+SMALL = 10**7  # bytes of weights that may stay in memory until Python collects them
 TRANSLATORS = ("marian", "mbart")
 
 
@@ -71,9 +72,11 @@ class ForeignModel:
 
     def forget_weights(self) -> None:
         """Let go of the weights, so that memory holds those of the run alone."""
+        n_byte = sum(weight.nbytes for weight in self.weights.values())
         self.weights.clear()
         self.model.weights.clear()
-        gc.collect()  # a network of transformers refers to itself
+        if n_byte > SMALL:
+            gc.collect()  # a network of transformers refers to itself
 
 
 def read_foreign(source: str, task: str | None) -> ForeignModel:
