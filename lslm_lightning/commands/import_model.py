@@ -6,7 +6,7 @@ from pathlib import Path
 from lslm_lightning.commands.arguments import Parser
 from lslm_lightning.exit_status import DONE
 
-DESCRIPTION = """Make a run of a model of transformers, which generate, evaluate and compare take.
+DESCRIPTION = """Make a run of a model of transformers, which generate, evaluate and log-prob take.
 
   lslm import Helsinki-NLP/opus-mt-en-de --output runs/translation/opus
   lslm import FOLDER --output runs/language_modeling/gpt2
@@ -15,8 +15,9 @@ DESCRIPTION = """Make a run of a model of transformers, which generate, evaluate
 The run has the Transformer, the search and the tokenizer of this project, and the weights of the
 model. Before it appears, its ids, logits and greedy answers to texts in several scripts are
 compared with those of transformers. Weights are read from safetensors, or as tensors alone from
-pytorch_model.bin; code from the repository of a model is never run. Layouts: bart, blenderbot,
-gpt2, gpt_neox, llama, marian, mbart, mistral, pegasus, qwen2, stablelm, starcoder2."""
+pytorch_model.bin; code from the repository of a model is never run. A model with a part
+that the Transformer here lacks is refused. Layouts: bart, blenderbot, gpt2, gpt_neox, llama,
+marian, mbart, mistral, pegasus, qwen2, stablelm, starcoder2."""
 
 
 def arguments() -> Parser:

@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from shlex import quote
 
 from lslm_lightning.contracts import Metric, Prediction, Score, join_signature, signature_parts
 from lslm_lightning.evaluation.comparison import ANSWERING
@@ -68,13 +69,18 @@ def open_one(directory: RunDirectory, group: str) -> Finished:
     Raises:
         ValueError: the run was not tested.
     """
+    config = read_config(directory.config)
+    if not directory.metrics.exists() and "data" not in config:
+        raise ValueError(
+            f"{directory.path} has no metrics.json: an imported model has no test set of its own; "
+            "name the run among the systems of `lslm evaluate --config FILE`"
+        )
     if not directory.metrics.exists():
         raise ValueError(
             f"{directory.path} has no metrics.json: it was not tested; lslm test --config "
-            f"{directory.config} --ckpt_path ..."
+            f"{quote(str(directory.config))} --ckpt_path {quote(str(directory.best))}"
         )
     record = json.loads(directory.metrics.read_text("utf-8"))
-    config = read_config(directory.config)
     return Finished(
         directory.path.name,
         directory,

@@ -35,7 +35,7 @@ class Export:
     Args:
         path: folder with the model.
         layout: name of the layout.
-        n_parameter: number of weights of the run.
+        n_parameter: number of weights of the model that was written.
         n_byte: size of the files of the folder.
         notes: remarks on how what was written differs from the run.
         verification: comparison of the folder with the run.
@@ -94,7 +94,7 @@ def export_model(
     model = ExportedModel(loaded, parts, dtype, layout)
     name = target.layout(model)
     texts, licence = texts_of_run(loaded, trust)
-    model = replace(model, texts=texts, licence=licence)
+    model = replace(model, layout=name, texts=texts, licence=licence)
     with new_folder(folder) as draft:
         notes = target.write(model, draft)
         if is_adapted:
@@ -103,12 +103,13 @@ def export_model(
             verification = target.verify(model, draft)
         except ValueError as error:
             raise ValueError(
-                f"{output} was not written: the exported model is not that of the run ({error})"
+                f"{output} was not written: the exported model is not that of the run ({error}); "
+                "another --layout or --dtype float32 may help"
             ) from None
         card = model_card(model, name, notes, verification)
         (draft / "README.md").write_text(card, "utf-8")
         n_byte = sum(file.stat().st_size for file in draft.iterdir())
-    n_parameter = sum(weight.numel() for weight in loaded.task.parameters())
+    n_parameter = sum(weight.numel() for weight in model.written[1].values())
     return Export(folder, name, n_parameter, n_byte, tuple(notes), verification)
 
 

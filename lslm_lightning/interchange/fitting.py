@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from lslm_lightning.interchange.parts import ModelParts
+from lslm_lightning.models.heads import BLOCKED
 from lslm_lightning.text.pretrained import PretrainedTokenizer
 from lslm_lightning.text.tokenizer import backend_of
 
-BLOCKED = -10_000.0  # bias of a token that is never written; fits into float16
 EMBEDDING = "embedding.weight"
 HEAD = "head.weight"
 BIAS = "head.bias"
@@ -31,6 +31,7 @@ class FittedModel:
         tokenizer: tokenizer whose ids the weights have rows for.
         notes: remarks on what was changed.
         start: id that the model of `transformers` expects before a text.
+        adds_start: whether its tokenizer puts it there.
         blocks_padding: whether its search must not write padding.
     """
 
@@ -39,6 +40,7 @@ class FittedModel:
     tokenizer: PretrainedTokenizer
     notes: list[str]
     start: int
+    adds_start: bool = False
     blocks_padding: bool = False
 
     def tell(self, note: str) -> None:
@@ -72,7 +74,8 @@ def fit_tokenizer(tokenizer: PretrainedTokenizer, n_row: int) -> PretrainedToken
     backend.add_special_tokens([f"<unused_{i}>" for i in range(n_known, n_row)])
     if max(backend.get_vocab().values()) + 1 != n_row:
         raise ValueError(
-            f"its tokenizer numbers {n_known:,} tokens with gaps, and its model has {n_row:,} rows"
+            f"its tokenizer numbers {n_known:,} tokens with gaps, and its model has {n_row:,} "
+            "rows; give the tokenizer a token for each id, and save it again"
         )
     layout["source"] = json.loads(backend.to_str())
     return PretrainedTokenizer.from_json(json.dumps(layout, ensure_ascii=False))
@@ -94,9 +97,10 @@ def add_padding_row(model: FittedModel) -> None:
         if name in model.weights:
             weight = model.weights[name]
             model.weights[name] = torch.cat([weight, weight.new_zeros(1, weight.size(1))])
-    bias = model.weights.get(BIAS, torch.zeros(n_row))
-    model.weights[BIAS] = torch.cat([bias, bias.new_tensor([BLOCKED])])
-    model.parts = replace(model.parts, vocab_size=n_row + 1, head_bias=True)
+    if BIAS in model.weights:
+        bias = model.weights[BIAS]
+        model.weights[BIAS] = torch.cat([bias, bias.new_zeros(1)])
+    model.parts = replace(model.parts, vocab_size=n_row + 1, blocked_ids=(n_row,))
     model.tell(f"a row for padding was added, with id {n_row}, that is never written")
 
 
@@ -104,11 +108,17 @@ def block_padding(model: FittedModel) -> None:
     """Keep a model from writing padding, where its search must not."""
     model.blocks_padding = True
     pad = model.tokenizer.pad_id
-    bias = model.weights.get(BIAS, torch.zeros(model.parts.vocab_size)).clone()
+    bias = bias_of(model).clone()
     bias[pad] = BLOCKED
     model.weights[BIAS] = bias
     model.parts = replace(model.parts, head_bias=True)
     model.tell(f"the bias of the head keeps the model from writing padding, id {pad}")
+
+
+def bias_of(model: FittedModel) -> Tensor:
+    """Return the bias (V,) of the head of a model, zeros if it has none."""
+    zeros = model.weights[EMBEDDING].new_zeros(model.parts.vocab_size)
+    return model.weights.get(BIAS, zeros)
 
 
 def begin_with_end(model: FittedModel) -> None:
@@ -133,12 +143,9 @@ def begin_with_end(model: FittedModel) -> None:
     )
 
 
-def has_padding_row(parts: ModelParts, weights: Mapping[str, Tensor], pad: int) -> bool:
-    """Return whether the last row of a language model is padding that `add_padding_row` added."""
-    if parts.kind != "causal" or not parts.head_bias or pad != parts.vocab_size - 1:
-        return False
-    bias = weights[BIAS]
-    return bool(bias[pad] == BLOCKED) and not bias[:pad].any()
+def has_padding_row(parts: ModelParts, pad: int) -> bool:
+    """Return whether the last row of a model is padding that `add_padding_row` added."""
+    return parts.blocked_ids == (pad,) and pad == parts.vocab_size - 1
 
 
 def without_padding_row(
@@ -146,8 +153,5 @@ def without_padding_row(
 ) -> tuple[ModelParts, dict[str, Tensor]]:
     """Return a model without the row for padding that `add_padding_row` added."""
     n_row = parts.vocab_size - 1
-    kept = {name: weight for name, weight in weights.items() if name != BIAS}
-    for name in (EMBEDDING, HEAD):
-        if name in kept:
-            kept[name] = kept[name][:n_row]
-    return replace(parts, vocab_size=n_row, head_bias=False), kept
+    rows = {name: weights[name][:n_row] for name in (EMBEDDING, HEAD, BIAS) if name in weights}
+    return replace(parts, vocab_size=n_row, blocked_ids=()), {**weights, **rows}

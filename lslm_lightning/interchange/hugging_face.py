@@ -11,16 +11,13 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from lslm_lightning.extras import MissingPackageError
-from lslm_lightning.interchange.fitting import (
-    FittedModel,
-    has_padding_row,
-    without_padding_row,
-)
+from lslm_lightning.interchange.fitting import FittedModel
+from lslm_lightning.interchange.foreign_model import ForeignModel
 from lslm_lightning.interchange.foreign_weights import SAFE
 from lslm_lightning.interchange.layouts import Layout, choose_layout, layout_named
 from lslm_lightning.interchange.layouts.bart import N_POSITION
 from lslm_lightning.interchange.parts import ModelParts
-from lslm_lightning.interchange.search_settings import generation_config
+from lslm_lightning.interchange.search_settings import generation_config, most_new
 from lslm_lightning.interchange.targets import ExportedModel, Target
 from lslm_lightning.interchange.tokenizer_export import special_ids, write_tokenizer
 from lslm_lightning.interchange.verification import (
@@ -30,15 +27,15 @@ from lslm_lightning.interchange.verification import (
     copy_to_compare,
     precision_of,
 )
-from lslm_lightning.interchange.weights import Weights, to_theirs
-from lslm_lightning.runs.weights import one_line
+from lslm_lightning.interchange.weights import to_theirs
 from lslm_lightning.safety.user_files import permit_as_usual
 from lslm_lightning.systems.hugging_face_model import Loaded, load_model
 from lslm_lightning.text.hugging_face import NO_CODE, first
+from lslm_lightning.training.causal import CausalTask
 from lslm_lightning.training.sequence_to_sequence import SequenceToSequenceTask
 
 if TYPE_CHECKING:
-    from transformers import PretrainedConfig, PreTrainedTokenizerBase
+    from transformers import PreTrainedTokenizerBase
 
 
 class HuggingFaceTarget(Target):
@@ -50,12 +47,12 @@ class HuggingFaceTarget(Target):
 
     def layout(self, model: ExportedModel) -> str:
         check_installed()
-        return chosen_layout(model).model_type
+        return choose_layout(model.written[0], model.layout).model_type
 
     def write(self, model: ExportedModel, folder: Path) -> list[str]:
-        layout = chosen_layout(model)
+        layout = layout_named(self.layout(model))
         task = model.task
-        parts, ours = written_model(model)
+        parts, ours = model.written
         parts = with_positions(parts, task)
         ids = special_ids(task.tokenizer, parts.kind, parts.vocab_size)
         config = layout.config(parts, ids) | {"dtype": model.dtype}
@@ -69,39 +66,20 @@ class HuggingFaceTarget(Target):
         save_file(cast, folder / SAFE, {"format": "pt"})
         permit_as_usual(folder / SAFE)
         write_json(folder / "config.json", config)
-        write_json(folder / "generation_config.json", generation_config(task, ids))
+        search = generation_config(task, ids, parts.max_positions)
+        write_json(folder / "generation_config.json", search)
         write_tokenizer(task.tokenizer, ids, parts.kind, longest_input(parts, task), folder)
         notes = dict.fromkeys(row.note for row in rows if row.note)
-        return [*notes, *(extra_notes(model))]
+        return [*notes, *extra_notes(model, layout, parts)]
 
     def verify(self, model: ExportedModel, folder: Path) -> Verification:
         dtype: torch.dtype = getattr(torch, model.dtype)
         task = copy_to_compare(model.task, dtype)
+        if isinstance(task, SequenceToSequenceTask):
+            task.max_source_length = longest_input(with_positions(model.written[0], task), task)
         precision = str(precision_of(model.task)).removeprefix("torch.")
         loaded = load_model(str(folder), "cpu", precision)
         return compare(task, other_model(loaded, model.task.tokenizer.pad_id), model.texts)
-
-
-def chosen_layout(model: ExportedModel) -> Layout:
-    """Return the layout in which a model is written.
-
-    Raises:
-        ValueError: there is none, or the parts of the model do not fit the one that was named.
-    """
-    parts, _ = written_model(model)
-    if model.layout is None:
-        return choose_layout(parts)
-    return choose_layout(parts, [layout_named(model.layout)])
-
-
-def written_model(model: ExportedModel) -> tuple[ModelParts, dict[str, Tensor]]:
-    """Return the parts and the weights that are written: those of the run, without a row for
-    padding that an import added.
-    """
-    weights = model.task.state_dict()
-    if has_padding_row(model.parts, weights, model.task.tokenizer.pad_id):
-        return without_padding_row(model.parts, weights)
-    return model.parts, weights
 
 
 def with_positions(parts: ModelParts, task: object) -> ModelParts:
@@ -137,15 +115,32 @@ def cast_to(name: str, weight: Tensor, dtype: str) -> Tensor:
     return cast.contiguous()
 
 
-def extra_notes(model: ExportedModel) -> list[str]:
-    """Return remarks on what a user of the folder must do as the run does."""
-    if model.parts.kind == "causal":
-        return [
-            f"a text begins with {model.task.tokenizer.eos_id}, the id of the end of a text, which "
-            "the tokenizer adds",
-            f"the run reads windows of {model.parts.context} tokens",
+def extra_notes(model: ExportedModel, layout: Layout, parts: ModelParts) -> list[str]:
+    """Return remarks on what a user of the folder must do as the run does, and on what the layout
+    has no place for.
+
+    Args:
+        parts: parts that are written.
+    """
+    task = model.task
+    notes = []
+    if isinstance(task, CausalTask):
+        notes += [
+            f"a text begins with {task.tokenizer.eos_id}, the id of the end of a text, which the "
+            "tokenizer adds",
+            f"the run reads windows of {parts.context} tokens",
         ]
-    return []
+    elif task.max_source_length is None:
+        longest = longest_input(parts, task)
+        notes.append(f"sources are cut to {longest:,} tokens, as many as there are positions")
+    most = most_new(task, parts.max_positions)
+    if most < task.max_length:
+        notes.append(f"answers have at most {most:,} tokens, as many as there are positions")
+    if parts.dropout and not layout.dropouts:
+        notes.append(
+            f"dropout={parts.dropout}, which acts in training alone, has no place in the layout"
+        )
+    return notes
 
 
 def write_json(path: Path, content: object) -> None:
@@ -174,8 +169,9 @@ def other_model(loaded: Loaded, pad: int) -> OtherModel:
         return model(source, decoder_input_ids=target).logits
 
     def generate(source: Tensor, most: int) -> list[list[int]]:
+        n_row = model.config.get_text_config().vocab_size  # none for padding, perhaps
         written = model.generate(
-            input_ids=source,
+            input_ids=source.clamp(max=n_row - 1),
             attention_mask=(source != pad).long(),
             do_sample=False,
             num_beams=1,
@@ -189,46 +185,45 @@ def other_model(loaded: Loaded, pad: int) -> OtherModel:
     return OtherModel(read, logits, generate)
 
 
-def imported_model(
-    config: "PretrainedConfig",
-    weights: Weights,
-    tokenizer: "PreTrainedTokenizerBase",
-    model: FittedModel,
-    precision: torch.dtype,
-    start: int | None,
-) -> OtherModel:
-    """Return a model of `transformers` that was imported as functions on ids, to compare it with
-    our `model`.
+def imported_model(foreign: ForeignModel, tokenizer: "PreTrainedTokenizerBase") -> OtherModel:
+    """Return a model of `transformers` that was read as functions on ids, to compare it with ours.
+    It shares memory with the weights that were read.
 
     Args:
-        config: its configuration.
-        weights: its weights, under the names of a model with a head.
         tokenizer: its tokenizer.
-        precision: type in which it computes.
-        start: id that its answers start with; None for that of its configuration.
 
     Raises:
         ValueError: the weights do not fit the configuration.
     """
-    from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, GenerationConfig
+    import transformers
 
+    model, config = foreign.model, foreign.config
     is_pair = bool(config.is_encoder_decoder)
-    kind = AutoModelForSeq2SeqLM if is_pair else AutoModelForCausalLM
-    network = kind.from_config(config, dtype=precision, **NO_CODE)
-    try:
-        network.load_state_dict(weights, strict=False)
-    except RuntimeError as error:
+    network, loading = getattr(transformers, foreign.layout.architecture).from_pretrained(
+        None,
+        config=config,
+        state_dict=foreign.weights,
+        dtype=next(iter(foreign.weights.values())).dtype,
+        ignore_mismatched_sizes=True,
+        output_loading_info=True,
+        use_kernels=False,
+        **NO_CODE,
+    )
+    for name, *shapes in loading["mismatched_keys"]:
+        there, expected = map(tuple, shapes)
         raise ValueError(
-            f"{config.name_or_path} cannot be imported: its weights do not fit its config.json "
-            f"({one_line(error)[:200]}); fetch both files again"
-        ) from None
-    network.tie_weights()
+            f"{foreign.source} cannot be imported: its weight {name} is {there}, and its "
+            f"config.json states {expected}; fetch both files again"
+        )
     ours = model.tokenizer
     pad = ours.pad_id if ours.pad_id < config.vocab_size else ours.eos_id
-    network.generation_config = GenerationConfig(
+    network.generation_config = transformers.GenerationConfig(
         pad_token_id=pad,
         eos_token_id=ours.eos_id,
-        decoder_start_token_id=first(start, getattr(config, "decoder_start_token_id", None)),
+        decoder_start_token_id=first(
+            foreign.generation.get("decoder_start_token_id"),
+            getattr(config, "decoder_start_token_id", None),
+        ),
         bad_words_ids=[[pad]] if model.blocks_padding else None,
     )
     other = other_model(Loaded(network.eval(), tokenizer), ours.pad_id)
@@ -237,8 +232,7 @@ def imported_model(
         return replace(other, read=lambda texts: [cut(ids, limit) for ids in other.read(texts)])
 
     def read(texts: Sequence[str]) -> list[list[int]]:
-        plain = tokenizer(list(texts), add_special_tokens=False).input_ids
-        return [[ours.eos_id, *ids] for ids in plain]
+        return [begin_as_ours(ids, model) for ids in tokenizer(list(texts)).input_ids]
 
     def begun(ids: Tensor) -> Tensor:
         return torch.cat([torch.full_like(ids[:, :1], model.start), ids[:, 1:]], 1)
@@ -248,6 +242,18 @@ def imported_model(
         lambda source, target: other.logits(source, begun(target)),
         lambda source, most: other.generate(begun(source), most),
     )
+
+
+def begin_as_ours(ids: list[int], model: FittedModel) -> list[int]:
+    """Return the ids of a text from the tokenizer of a language model as our models read it, which
+    has the end of the text before it in the place of its own start, and none of its own.
+    """
+    eos = model.tokenizer.eos_id
+    if ids[-1:] == [eos]:
+        ids = ids[:-1]
+    if not model.adds_start:
+        return [eos, *ids]
+    return [eos, *ids[1:]] if ids[:1] == [model.start] else ids
 
 
 def cut(ids: list[int], longest: int) -> list[int]:

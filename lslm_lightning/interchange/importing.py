@@ -1,29 +1,24 @@
 """Import of a model of `transformers` as a run of this project."""
 
 import hashlib
-import json
 import os
+import shlex
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lslm_lightning.interchange.exporting import check_output, new_folder
-from lslm_lightning.interchange.fitting import (
-    FittedModel,
-    add_padding_row,
-    begin_with_end,
-    block_padding,
-    fit_tokenizer,
-    with_end,
+from lslm_lightning.interchange.foreign_model import (
+    TASKS,
+    ForeignModel,
+    languages_of,
+    read_foreign,
 )
-from lslm_lightning.interchange.foreign_weights import read_weights, with_prefix
 from lslm_lightning.interchange.hugging_face import check_installed, imported_model
-from lslm_lightning.interchange.layouts import Layout, layout_named
 from lslm_lightning.interchange.made_runs import write_run
 from lslm_lightning.interchange.search_settings import left_behind, task_search
 from lslm_lightning.interchange.verification import (
@@ -31,36 +26,14 @@ from lslm_lightning.interchange.verification import (
     Verification,
     compare,
     copy_to_compare,
-    precision_of,
 )
-from lslm_lightning.interchange.weights import to_ours
 from lslm_lightning.runs.directory import RunDirectory
 from lslm_lightning.runs.loading import build
-from lslm_lightning.safety.parameters import bounded_parameters, bounds_for
-from lslm_lightning.systems.hugging_face_model import purposes_in_files
-from lslm_lightning.text.hugging_face import (
-    fast_tokenizer,
-    file_of,
-    is_local,
-    load_pretrained,
-    model_config,
-    read_tokenizer,
-)
+from lslm_lightning.safety.parameters import bounded_parameters, bounds_for, without_memory
+from lslm_lightning.text.hugging_face import read_tokenizer
 from lslm_lightning.training.causal import CausalTask
 from lslm_lightning.training.sequence_to_sequence import SequenceToSequenceTask
 from lslm_lightning.types import JsonObject, Settings
-
-if TYPE_CHECKING:
-    from transformers import PretrainedConfig
-
-TASKS: Mapping[str, str] = {
-    "language_modeling": "tasks.language_modeling.task.LanguageModelingTask",
-    "translation": "tasks.translation.task.TranslationTask",
-    "summarization": "tasks.summarization.task.SummarizationTask",
-}
-"""Class of each task that an imported model can have."""
-
-TRANSLATORS = ("marian", "mbart")
 
 
 @dataclass(frozen=True)
@@ -108,13 +81,7 @@ def import_model(
     foreign = read_foreign(source, task)
     layout, model = foreign.layout, foreign.model
     spec = {"class_path": TASKS[foreign.task], "init_args": task_arguments(foreign)}
-    n_byte = sum(file.stat().st_size for file in foreign.files)
-    name = f"{source}: its config.json does not fit its weights"
-    with bounded_parameters(bounds_for(n_byte, len(foreign.weights)), name):
-        built = build(spec, model.tokenizer)
-    assert isinstance(built, CausalTask | SequenceToSequenceTask)
-    check_shapes(source, layout, model, built.state_dict())
-    built.load_state_dict(model.weights)
+    built = built_task(foreign, spec)
     verification = compared(foreign, built)
     if foreign.files[0].suffix == ".bin":
         model.tell(f"tensors alone were read from {foreign.files[0].name}, and no other pickle")
@@ -122,61 +89,57 @@ def import_model(
         model.tell(f"{setting} was left behind")
     n_parameter = sum(weight.numel() for weight in built.parameters())
     record = {**origin(foreign, verification), "parameters": {"n_parameter": n_parameter}}
+    foreign.forget_weights()
+    in_float32(built)
     with new_folder(folder) as draft:
-        command = f"lslm import {source} --output {folder}"
-        write_run(draft, command, {"model": spec}, model.tokenizer, built.state_dict(), record)
+        write_run(
+            draft,
+            command_of(source, folder, task),
+            {"model": spec},
+            model.tokenizer,
+            built.state_dict(),
+            record,
+        )
     notes = tuple(model.notes)
     directory = RunDirectory(folder)
     return Import(directory, layout.model_type, foreign.task, n_parameter, notes, verification)
 
 
-@dataclass(frozen=True)
-class ForeignModel:
-    """Model of `transformers` as its files have it, and as our tasks expect it.
+def command_of(source: str, folder: Path, task: str | None) -> str:
+    """Return the command line of an import, as a shell reads it.
 
     Args:
-        source: a folder, or a hub id.
-        layout: its layout.
-        task: name of the task that it becomes.
-        config: its configuration.
-        generation: settings of generation_config.json.
-        weights: its weights.
-        files: files of its weights.
-        model: the same model with our parts, weights and tokenizer.
+        task: value of the option; None if it was not given.
     """
-
-    source: str
-    layout: Layout
-    task: str
-    config: "PretrainedConfig"
-    generation: JsonObject
-    weights: Mapping[str, Tensor]
-    files: Sequence[Path]
-    model: FittedModel
+    chosen = [] if task is None else ["--task", task]
+    return shlex.join(["lslm", "import", source, "--output", str(folder), *chosen])
 
 
-def read_foreign(source: str, task: str | None) -> ForeignModel:
-    """Return a model in a folder or on the hub.
+def built_task(foreign: ForeignModel, spec: Settings) -> CausalTask | SequenceToSequenceTask:
+    """Return the task that a model becomes, with its weights, of which no copies are made.
 
     Args:
-        task: name of the task that it becomes; None to tell it from the layout.
+        spec: class_path and init_args of the task.
 
     Raises:
-        ValueError: the model cannot be imported; the message is one line.
+        ValueError: the weights do not fit config.json.
     """
-    config = model_config(source)
-    settings: JsonObject = config.to_dict()
-    try:
-        layout = layout_named(str(settings.get("model_type")))
-        task = chosen_task(layout, task)
-        weights, files = read_weights(source)
-        weights = with_prefix(weights, layout.prefix)
-        floats = {name: weight.float() for name, weight in weights.items()}
-        generation = generation_settings(source)
-        model = fitted_model(source, layout, settings, floats, generation)
-    except ValueError as error:
-        raise ValueError(f"{source} cannot be imported: {without(source, error)}") from None
-    return ForeignModel(source, layout, task, config, generation, weights, files, model)
+    n_byte = sum(file.stat().st_size for file in foreign.files)
+    name = f"{foreign.source}: its config.json does not fit its weights"
+    with bounded_parameters(bounds_for(n_byte, len(foreign.weights)), name), without_memory():
+        built = build(spec, foreign.model.tokenizer)
+    assert isinstance(built, CausalTask | SequenceToSequenceTask)
+    check_shapes(foreign, built.state_dict())
+    built.load_state_dict(foreign.model.weights, assign=True)
+    return built.eval()
+
+
+def in_float32(task: nn.Module) -> None:
+    """Convert the weights of a task one by one, each in memory of its own."""
+    for weight in task.parameters():
+        weight.data = weight.data.to(
+            torch.float32, copy=True, memory_format=torch.contiguous_format
+        )
 
 
 def task_arguments(foreign: ForeignModel) -> JsonObject:
@@ -197,14 +160,10 @@ def compared(foreign: ForeignModel, built: CausalTask | SequenceToSequenceTask) 
     Raises:
         ValueError: they differ.
     """
-    tokenizer = read_tokenizer(foreign.source)
-    precision = precision_of(built)
-    start = foreign.generation.get("decoder_start_token_id")
-    other = imported_model(
-        foreign.config, foreign.weights, tokenizer, foreign.model, precision, start
-    )
+    other = imported_model(foreign, read_tokenizer(foreign.source))
+    dtype = next(built.parameters()).dtype
     try:
-        return compare(copy_to_compare(built, torch.float32), other, BUILT_IN)
+        return compare(copy_to_compare(built, dtype), other, BUILT_IN)
     except ValueError as error:
         raise ValueError(
             f"{foreign.source} cannot be imported: the run is not the model of transformers "
@@ -227,146 +186,27 @@ def origin(foreign: ForeignModel, verification: Verification) -> JsonObject:
     }
 
 
-def without(source: str, error: ValueError) -> str:
-    """Return the message of an error without the path of the model, which another one states."""
-    return str(error).removeprefix(f"{source}: ").removeprefix(f"{source} ")
-
-
-def chosen_task(layout: Layout, task: str | None) -> str:
-    """Return the name of the task of an imported model.
-
-    Raises:
-        ValueError: there is no such task, or the model is of another kind.
-    """
-    is_causal = layout.kind == "causal"
-    fitting = ["language_modeling"] if is_causal else ["translation", "summarization"]
-    usual = "translation" if layout.model_type in TRANSLATORS else fitting[-1]
-    if task not in (None, *fitting):
-        raise ValueError(f"task={task!r} must be {' or '.join(fitting)} for {layout.model_type}")
-    return task or usual
-
-
-def fitted_model(
-    source: str,
-    layout: Layout,
-    config: Settings,
-    weights: Mapping[str, Tensor],
-    generation: Settings,
-) -> FittedModel:
-    """Return the parts, weights and tokenizer of a model, as our tasks expect them.
+def check_shapes(foreign: ForeignModel, built: Mapping[str, Tensor]) -> None:
+    """Check that a model has the weights that config.json implies, in their shapes.
 
     Args:
-        source: a folder, or a hub id.
-        config: content of config.json.
-        weights: weights of the model.
-        generation: settings of generation_config.json.
-    """
-    parts = layout.parts(config, weights)
-    rows = list(layout.rows(parts))
-    ours = to_ours(rows, weights, layout.aliases(parts), layout.ignored)
-    loaded = load_pretrained(source, generation.get("decoder_start_token_id"))
-    tokenizer = fit_tokenizer(loaded, parts.vocab_size)
-    ends = end_ids(generation) or [tokenizer.eos_id]
-    if tokenizer.eos_id not in ends and parts.kind == "causal":
-        tokenizer = with_end(tokenizer, ends[0])
-    model = FittedModel(parts, ours, tokenizer, [], tokenizer.eos_id)
-    check_end(model, ends)
-    if parts.kind == "causal":
-        tell_context(model, config)
-        model.start = first_of_text(source, tokenizer.eos_id)
-        begin_with_end(model)
-    elif generation.get("bad_words_ids") == [[tokenizer.pad_id]]:
-        block_padding(model)
-    add_padding_row(model)
-    return model
-
-
-def end_ids(generation: Settings) -> list[int]:
-    """Return the ids that end an answer in the settings of generation_config.json."""
-    ids = generation.get("eos_token_id")
-    return ids if isinstance(ids, list) else [] if ids is None else [ids]
-
-
-def check_end(model: FittedModel, ends: Sequence[int]) -> None:
-    """Note the ids that end an answer of a model and not of the run, which has one.
-
-    Args:
-        ends: ids that end an answer of the model.
+        built: weights of our model for this config.json.
 
     Raises:
-        ValueError: the id that ends a text in the run is not among them.
+        ValueError: a weight is missing, has no place, or has another shape.
     """
-    eos = model.tokenizer.eos_id
-    if eos not in ends:
-        raise ValueError(
-            f"its generation_config.json has eos_token_id={ends[0]}, and its tokenizer ends texts "
-            f"with {eos}; give both the same"
-        )
-    if others := [index for index in ends if index != eos]:
-        model.tell(
-            f"an answer ends with id {eos} alone; these end one of the model too: "
-            f"{', '.join(map(str, others))}"
-        )
-
-
-def tell_context(model: FittedModel, config: Settings) -> None:
-    """Note that a run reads shorter windows than its model."""
-    context = model.parts.context
-    longest = config.get("max_position_embeddings") or config.get("n_positions")
-    if context is not None and longest is not None and context < longest:
-        model.tell(f"the run reads windows of {context:,} tokens, and the model up to {longest:,}")
-
-
-def first_of_text(source: str, eos: int) -> int:
-    """Return the id that a tokenizer puts before a text; `eos` if it puts none."""
-    tokenizer = fast_tokenizer(source)
-    ids: list[int] = tokenizer("a").input_ids
-    return ids[0] if ids[:1] == [tokenizer.bos_token_id] else eos
-
-
-def generation_settings(source: str) -> JsonObject:
-    """Return the settings in generation_config.json that are set; those of config.json for a model
-    without this file.
-    """
-    file = file_of(source, "generation_config.json")
-    if file is None:
-        from transformers import PretrainedConfig
-
-        # as the file has them: the parsed configuration has no settings of a search
-        return PretrainedConfig.get_config_dict(source, local_files_only=is_local(source))[0]
-    try:
-        found = json.loads(file.read_text("utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"its {file.name} is damaged ({error}); fetch it again") from None
-    if not isinstance(found, dict):
-        raise ValueError(f"its {file.name} is not a JSON object; fetch it again")
-    return found
-
-
-def check_shapes(
-    source: str, layout: Layout, model: FittedModel, built: Mapping[str, Tensor]
-) -> None:
-    """Check that weights have the shapes that config.json implies.
-
-    Raises:
-        ValueError: a weight has another shape.
-    """
-    for name, weight in model.weights.items():
-        if name not in built or built[name].shape != weight.shape:
-            expected = tuple(built[name].shape) if name in built else None
-            theirs = next(
-                (row.theirs[0] for row in layout.rows(model.parts) if name in row.ours), name
-            )
+    weights, model = foreign.model.weights, foreign.model
+    names = {ours: row.theirs for row in foreign.layout.rows(model.parts) for ours in row.ours}
+    for name in dict.fromkeys([*weights, *built]):
+        shapes = [
+            str(tuple(each[name].shape)) if name in each else "absent" for each in (weights, built)
+        ]
+        if shapes[0] != shapes[1]:
+            theirs = next(iter(names.get(name, ())), name)
             raise ValueError(
-                f"{source} cannot be imported: its weights and its config.json differ: {theirs} is "
-                f"{tuple(weight.shape)} and {expected}"
+                f"{foreign.source} cannot be imported: its weights and its config.json differ: "
+                f"{theirs} is {shapes[0]} and must be {shapes[1]}; fetch both files again"
             )
-
-
-def languages_of(source: str) -> JsonObject:
-    """Return the languages that the files of a model state, as a run records them."""
-    stated = [purpose.languages for purpose in purposes_in_files(source) if purpose.languages]
-    return {"languages": list(stated[0])} if len(stated) == 1 else {}
 
 
 def digest_of(file: Path) -> str:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 
 from lslm_lightning.contracts import Score
 from lslm_lightning.evaluation.scoring import read_scores
@@ -41,7 +42,8 @@ def model_card(
         verification: comparison of the folder with the run.
     """
     directory = model.run.directory
-    parts = model.parts
+    parts, weights = model.written
+    n_parameter = sum(weight.numel() for weight in weights.values())
     is_causal = parts.kind == "causal"
     languages = languages_of_answers(directory, model.run.config)
     task = model.run.config["model"]["class_path"].split(".")[1]
@@ -61,8 +63,8 @@ def model_card(
         f"# {plain(directory.path.name)}",
         "",
         f"A {parts.kind} Transformer in the layout {layout}: {stacks}, {parts.d_model} wide, "
-        f"{parts.n_head} heads, {parts.vocab_size:,} tokens, weights in {model.dtype}. Trained by "
-        "lslm-lightning.",
+        f"{parts.n_head} heads, {parts.vocab_size:,} tokens, {n_parameter:,} weights in "
+        f"{model.dtype}. {origin_of(directory)}",
         "",
         "```python",
         *(CAUSAL_USE if is_causal else PAIR_USE).splitlines(),
@@ -83,6 +85,16 @@ def model_card(
         "",
     ]
     return "\n".join(lines)
+
+
+def origin_of(directory: RunDirectory) -> str:
+    """Return a sentence on where the weights of a run come from."""
+    record = json.loads(directory.record.read_text("utf-8")) if directory.record.is_file() else {}
+    if not (imported := record.get("imported")):
+        return "Trained by lslm-lightning."
+    name = Path(imported["path"])
+    source = name.name if name.is_absolute() or name.exists() else str(name)
+    return f"Imported by lslm-lightning from {plain(source)}, and not trained further."
 
 
 def plain(text: str) -> str:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from types import MappingProxyType
 from typing import Literal, TypeAlias
@@ -40,8 +40,10 @@ KEYS: Mapping[str, str] = MappingProxyType(
         "feed_forward_bias": "backbone.feed_forward.bias",
         "approximate": "backbone.feed_forward.approximate",
         "attention_bias": "backbone.bias",
+        "has_output_bias": "backbone.bias",
         "head": "head",
         "head_bias": "head.bias",
+        "blocked_ids": "head.blocked_ids",
         "scale_embedding": "scale_embedding",
         "context": "context",
     }
@@ -76,8 +78,10 @@ class ModelParts:
         feed_forward_bias: whether these have biases.
         approximate: how GELU is computed, "none" or "tanh"; "" for another class.
         attention_bias: whether the projections of attention have biases.
+        has_output_bias: whether a bias behind attention is not zero; told from the weights.
         head: class of the output head.
         head_bias: whether the head has a bias.
+        blocked_ids: tokens that the head never writes.
         scale_embedding: whether token vectors are multiplied by sqrt(d_model).
         dropout: share of the values that are set to zero in training.
         context: number of tokens in a window of a language model; number of positions to compute
@@ -106,8 +110,10 @@ class ModelParts:
     feed_forward_bias: bool = True
     approximate: str = ""
     attention_bias: bool = True
+    has_output_bias: bool = field(default=False, compare=False)
     head: str = "TiedHead"
     head_bias: bool = False
+    blocked_ids: tuple[int, ...] = ()
     scale_embedding: bool = False
     dropout: float = 0.0
     context: int | None = None
@@ -143,6 +149,9 @@ class ModelParts:
         feed_forward: JsonObject = {"bias": self.feed_forward_bias}
         if self.feed_forward == "GELU":
             feed_forward["approximate"] = self.approximate
+        head: JsonObject = {"bias": self.head_bias}
+        if self.blocked_ids:
+            head["blocked_ids"] = list(self.blocked_ids)
         backbone: JsonObject = {
             "d_model": self.d_model,
             "n_head": self.n_head,
@@ -162,7 +171,7 @@ class ModelParts:
         }
         return {
             "backbone": class_spec("Transformer", backbone),
-            "head": class_spec(self.head, {"bias": self.head_bias}),
+            "head": class_spec(self.head, head),
             "scale_embedding": self.scale_embedding,
             **({"context": self.context} if self.kind == "causal" else {}),
         }
@@ -211,17 +220,23 @@ def read_parts(task: nn.Module) -> ModelParts:
             "model (CausalTask) or read one text and write another (SequenceToSequenceTask)"
         )
     backbone = task.backbone
-    if type(backbone) is not Transformer or type(task.embedding) is not TokenEmbedding:
+    if type(task.embedding) is not TokenEmbedding:
+        raise UnknownPartsError(
+            f"the embedding {type(task.embedding).__name__} of the model cannot be described by "
+            "parts: it must be lslm_lightning.models.embedding.TokenEmbedding; train a task that "
+            "keeps it"
+        )
+    if type(backbone) is not Transformer:
         raise UnknownPartsError(
             f"model.backbone={type(backbone).__name__} cannot be described by parts: it must be "
-            "lslm_lightning.models.transformer.Transformer"
+            "lslm_lightning.models.transformer.Transformer; train with it to export"
         )
     head = task.head
     scale = task.embedding.scale
     if scale is not None and not math.isclose(scale, math.sqrt(backbone.d_model)):
         raise UnknownPartsError(
             f"the scale {scale} of the token vectors must be 1 or sqrt(d_model)="
-            f"{math.sqrt(backbone.d_model)}"
+            f"{math.sqrt(backbone.d_model)}; set model.scale_embedding to false or true"
         )
     known = TiedHead if type(head) is TiedHead else LinearHead
     return ModelParts(
@@ -229,6 +244,7 @@ def read_parts(task: nn.Module) -> ModelParts:
         vocab_size=task.embedding.weight.size(0),
         head=name_of(head),
         head_bias=isinstance(head, known) and head.bias is not None,
+        blocked_ids=head.blocked_ids if isinstance(head, known) else (),
         scale_embedding=scale is not None,
         context=task.context if isinstance(task, CausalTask) else None,
         **backbone_parts(backbone),
@@ -268,6 +284,11 @@ def backbone_parts(backbone: Transformer) -> JsonObject:
         and feed_forward.inner.bias is not None,
         "approximate": str(getattr(feed_forward, "approximate", "")),
         "attention_bias": attention.query.bias is not None,
+        "has_output_bias": any(
+            bool(module.output.bias.any())
+            for module in backbone.modules()
+            if isinstance(module, Attention) and module.output.bias is not None
+        ),
         "dropout": float(stack.dropout.p),
     }
 

@@ -10,24 +10,36 @@ from lslm_lightning.types import JsonObject, Settings
 HOME = "lslm_lightning.decoding"
 
 
-def generation_config(task: CausalTask | SequenceToSequenceTask, ids: SpecialIds) -> JsonObject:
+def generation_config(
+    task: CausalTask | SequenceToSequenceTask, ids: SpecialIds, positions: int | None
+) -> JsonObject:
     """Return the content of generation_config.json for the search of a task.
+
+    Args:
+        positions: number of positions of the model that is written; None for no limit.
 
     Raises:
         ValueError: `transformers` has no search like it.
     """
     config: JsonObject = {
         **settings_of(task.search),
-        "max_new_tokens": task.max_length,
+        "max_new_tokens": most_new(task, positions),
         "pad_token_id": ids.pad,
         "bos_token_id": ids.bos,
         "eos_token_id": ids.eos,
     }
     if task.min_length:
-        config["min_new_tokens"] = task.min_length
+        config["min_new_tokens"] = min(task.min_length, config["max_new_tokens"])
     if isinstance(task, SequenceToSequenceTask):
         config["decoder_start_token_id"] = ids.bos
     return config
+
+
+def most_new(task: CausalTask | SequenceToSequenceTask, positions: int | None) -> int:
+    """Return the largest number of tokens of an answer: that of the task, where a model with so
+    many positions can write it behind the first token.
+    """
+    return min(task.max_length, positions - 1) if positions else task.max_length
 
 
 def settings_of(search: AnySearch) -> JsonObject:

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from torch import Tensor
+
+from lslm_lightning.interchange.fitting import has_padding_row, without_padding_row
 from lslm_lightning.interchange.parts import ModelParts
 from lslm_lightning.interchange.verification import BUILT_IN, Texts, Verification
 from lslm_lightning.runs.loading import LoadedRun
@@ -41,6 +44,16 @@ class ExportedModel:
         task = self.run.task
         assert isinstance(task, CausalTask | SequenceToSequenceTask)
         return task
+
+    @property
+    def written(self) -> tuple[ModelParts, dict[str, Tensor]]:
+        """Parts and weights that are written: those of the run, without a row for padding that an
+        import added.
+        """
+        weights = self.task.state_dict()
+        if has_padding_row(self.parts, self.task.tokenizer.pad_id):
+            return without_padding_row(self.parts, weights)
+        return self.parts, weights
 
 
 class Target(ABC):

@@ -45,7 +45,7 @@ def write_tokenizer(
     if missing := sorted(found.keys() - names.keys()):
         raise ValueError(
             f"the tokenizer of the run has no token for {' and '.join(missing)}, and transformers "
-            "knows special tokens by name"
+            "knows special tokens by name; train with a recipe of lslm_lightning.text.recipes"
         )
     prefix = [backend.id_to_token(index) or "" for index in before]
     framing = [names["bos"], "$A"] if kind == "causal" else [*prefix, "$A", names["eos"]]

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from lslm_lightning.contracts import Example
 from lslm_lightning.decoding import Greedy
-from lslm_lightning.interchange.fitting import BLOCKED
+from lslm_lightning.models.heads import BLOCKED, Projection
 from lslm_lightning.training.batches import padded
 from lslm_lightning.training.causal import CausalTask
 from lslm_lightning.training.sequence_to_sequence import SequenceToSequenceTask
@@ -130,16 +130,24 @@ def texts_of(examples: Sequence[Example], kind: type[nn.Module], origin: str) ->
 
 
 def precision_of(task: AnyTask) -> torch.dtype:
-    """Return the type in which a model is compared: float64, or float32 if it is large."""
-    n_weight = sum(weight.numel() for weight in task.parameters())
+    """Return the type in which a task is compared."""
+    return precision_for(sum(weight.numel() for weight in task.parameters()))
+
+
+def precision_for(n_weight: int) -> torch.dtype:
+    """Return the type in which a model with `n_weight` weights is compared: float64, or float32 if
+    it is large.
+    """
     return torch.float64 if n_weight <= MOST_IN_FLOAT64 else torch.float32
 
 
 def copy_to_compare(task: AnyTask, dtype: torch.dtype) -> AnyTask:
     """Return a copy of a task that computes in the type of `precision_of`, with its weights rounded
-    to another type, and whose answers may have any length.
+    to another type, and whose answers may have any length. Weights that are of these types already
+    are shared.
     """
-    made = copy.deepcopy(task)
+    shared = {id(each): nn.Parameter(each.detach()) for each in task.parameters()}
+    made = copy.deepcopy(task, shared)
     made.min_length = 0
     for module in made.modules():
         if isinstance(module, nn.RMSNorm) and module.eps is None:
@@ -251,20 +259,25 @@ def difference_of_logits(
         mine = ours.logits(*ids)[..., tokens]
         theirs = other.logits(*ids)[..., tokens]
         if not torch.isfinite(mine).all():  # `max` would drop NaN
-            raise ValueError("logits of the run are infinite or NaN; its weights are damaged")
+            raise ValueError(
+                "logits of the run are infinite or NaN; its weights are damaged: take an earlier "
+                "checkpoint"
+            )
         if not torch.isfinite(theirs).all():
-            raise ValueError("its logits are infinite or NaN; its weights are damaged")
+            raise ValueError(
+                "its logits are infinite or NaN; its weights are damaged: fetch its files again"
+            )
         largest = max(largest, float(mine.abs().max()))
         worst = max(worst, float((mine - theirs).abs().max()))
     return worst, largest
 
 
 def written_tokens(task: AnyTask) -> Tensor:
-    """Return the ids of the tokens that a task may write: those whose bias does not block them."""
-    bias = getattr(task.head, "bias", None)
-    if bias is None:
+    """Return the ids of the tokens that a task may write: those that its head does not block."""
+    offsets = task.head.offsets if isinstance(task.head, Projection) else None
+    if offsets is None:
         return torch.arange(task.tokenizer.vocab_size)
-    return (bias > BLOCKED / 2).nonzero()[:, 0]
+    return (offsets > BLOCKED / 2).nonzero()[:, 0]
 
 
 def our_model(task: AnyTask) -> OtherModel:

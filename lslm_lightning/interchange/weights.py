@@ -51,7 +51,7 @@ def transposed(ours: str, theirs: str) -> Row:
 
 def transpose(tensors: list[Tensor]) -> list[Tensor]:
     """Return the tensors with their last two axes exchanged; vectors as they are."""
-    return [tensor.mT.contiguous() if tensor.dim() > 1 else tensor for tensor in tensors]
+    return [tensor.mT if tensor.dim() > 1 else tensor for tensor in tensors]
 
 
 def after_offset(ours: str, theirs: str, n_row: int) -> Row:
@@ -62,7 +62,7 @@ def after_offset(ours: str, theirs: str, n_row: int) -> Row:
         (ours,),
         (theirs,),
         lambda tensors: [torch.cat([tensors[0].new_zeros(n_row, tensors[0].size(1)), tensors[0]])],
-        lambda tensors: [tensors[0][n_row:].clone()],
+        lambda tensors: [tensors[0][n_row:]],
         note=f"learned positions begin behind {n_row} unused vectors" if n_row else "",
     )
 
@@ -73,7 +73,7 @@ def as_row(ours: str, theirs: str) -> Row:
         (ours,),
         (theirs,),
         lambda tensors: [tensors[0][None]],
-        lambda tensors: [tensors[0][0].clone()],
+        lambda tensors: [tensors[0][0]],
     )
 
 
@@ -88,7 +88,7 @@ def fused(ours: Sequence[str], theirs: str, is_transposed: bool = False) -> Row:
 
     def inward(tensors: list[Tensor]) -> list[Tensor]:
         [whole] = transpose(tensors) if is_transposed else tensors
-        return [part.clone() for part in whole.chunk(len(ours))]
+        return list(whole.chunk(len(ours)))
 
     return Row(tuple(ours), (theirs,), outward, inward, note=FUSED)
 
@@ -104,7 +104,7 @@ def fused_by_head(ours: Sequence[str], theirs: str, n_head: int) -> Row:
 
     def inward(tensors: list[Tensor]) -> list[Tensor]:
         heads = tensors[0].unflatten(0, (n_head, -1))
-        return [part.flatten(0, 1).clone() for part in heads.chunk(len(ours), 1)]
+        return [part.flatten(0, 1) for part in heads.chunk(len(ours), 1)]
 
     return Row(tuple(ours), (theirs,), outward, inward, note=FUSED)
 
@@ -114,10 +114,11 @@ def copies(ours: str, *theirs: str) -> Row:
 
     def inward(tensors: list[Tensor]) -> list[Tensor]:
         if not tensors:
-            raise ValueError(f"its weight {theirs[0]} is missing")
+            raise ValueError(f"its weight {theirs[0]} is missing; fetch its files again")
         if any(not torch.equal(tensors[0], other) for other in tensors[1:]):
             raise ValueError(
                 f"its weights {', '.join(theirs)} must be equal, since our models have one of them"
+                "; import a model with one vocabulary"
             )
         return tensors[:1]
 
@@ -130,7 +131,8 @@ def zeros(theirs: str, *shape: int, is_optional: bool = False) -> Row:
     def inward(tensors: list[Tensor]) -> list[Tensor]:
         if tensors and tensors[0].any():
             raise ValueError(
-                f"its weight {theirs} must be zero, since our model has nothing like it"
+                f"its weight {theirs} must be zero, since our model has nothing like it; import a "
+                "model without it"
             )
         return []
 
@@ -143,7 +145,10 @@ def only_ours(ours: str, *shape: int) -> Row:
 
     def outward(tensors: list[Tensor]) -> list[Tensor]:
         if tensors[0].any():
-            raise ValueError(f"the weight {ours} must be zero, since the layout has none like it")
+            raise ValueError(
+                f"the weight {ours} must be zero, since the layout has none like it; take another "
+                "--layout"
+            )
         return []
 
     return Row((ours,), (), outward, lambda _: [torch.zeros(shape)])
@@ -168,7 +173,10 @@ def constant(
                     "config.json states; fetch both files again"
                 )
             if not ((value().to(tensor) - tensor).abs() <= tolerance).all():
-                raise ValueError(f"its weight {theirs} is another table than the one computed here")
+                raise ValueError(
+                    f"its weight {theirs} is another table than the one computed here; import a "
+                    "model that was not trained beyond it"
+                )
         return []
 
     note = "the table of sinusoidal positions is stored with the weights"
@@ -197,7 +205,7 @@ def to_ours(
     aliases: Mapping[str, str],
     ignored: str,
 ) -> dict[str, Tensor]:
-    """Return our weights for theirs.
+    """Return our weights for theirs, which may share memory with them.
 
     Args:
         aliases: other name -> name in the rows, for weights that they may store twice.
@@ -213,17 +221,19 @@ def to_ours(
         copy = left.pop(alias)
         if not torch.equal(left.setdefault(name, copy), copy):
             raise ValueError(
-                f"its weights {alias} and {name} must be equal, since config.json ties them"
+                f"its weights {alias} and {name} must be equal, since config.json ties them; if "
+                "they are not meant to be, set tie_word_embeddings to false there"
             )
     ours: dict[str, Tensor] = {}
     for row in rows:
         found = [left.pop(name) for name in row.theirs if name in left]
         if len(found) < len(row.theirs) and not row.is_optional:
             missing = next(name for name in row.theirs if name not in theirs)
-            raise ValueError(f"its weight {missing} is missing")
+            raise ValueError(f"its weight {missing} is missing; fetch its files again")
         ours |= zip(row.ours, row.inward(found), strict=True)
     if left:
         raise ValueError(
-            f"its weight {min(left)} belongs to no part of its layout, and {len(left) - 1} others"
+            f"its weight {min(left)} belongs to no part of its layout, and {len(left) - 1} others; "
+            "fetch its config.json again, or import a model without adapters and other heads"
         )
     return ours

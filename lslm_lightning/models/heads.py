@@ -5,6 +5,7 @@ vocabulary.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -12,6 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lslm_lightning.models.piecewise import piecewise_nats
+
+BLOCKED = -10_000.0  # score of a token that is never written; fits into float16
 
 
 class Source(NamedTuple):
@@ -71,6 +74,28 @@ class Projection(Head):
     before scores are computed.
     """
 
+    blocked: Tensor | None
+
+    def __init__(self, vocab_size: int, bias: bool, blocked_ids: Sequence[int]) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(vocab_size)) if bias else None
+        self.blocked_ids = tuple(blocked_ids)
+        if any(not 0 <= index < vocab_size for index in self.blocked_ids):
+            raise ValueError(
+                f"model.head.blocked_ids={list(blocked_ids)} must be ids of the vocabulary, from 0 "
+                f"to {vocab_size - 1}"
+            )
+        blocked = torch.zeros(vocab_size)
+        blocked[list(self.blocked_ids)] = BLOCKED
+        self.register_buffer("blocked", blocked if self.blocked_ids else None, persistent=False)
+
+    @property
+    def offsets(self) -> Tensor | None:
+        """Number (V,) that is added to the score of each token; None for none."""
+        if self.bias is None or self.blocked is None:
+            return self.blocked if self.bias is None else self.bias
+        return self.bias + self.blocked
+
     @abstractmethod
     def vectors(self, embedding: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return the matrix W (V, D) and the bias b (V,), or None for no bias."""
@@ -100,14 +125,16 @@ class TiedHead(Projection):
 
     Args:
         bias: add a trained number to the score of each token.
+        blocked_ids: tokens that are never written: their scores are lowered by a fixed number.
     """
 
-    def __init__(self, vocab_size: int, d_model: int, bias: bool = False) -> None:
-        super().__init__()
-        self.bias = nn.Parameter(torch.zeros(vocab_size)) if bias else None
+    def __init__(
+        self, vocab_size: int, d_model: int, bias: bool = False, blocked_ids: Sequence[int] = ()
+    ) -> None:
+        super().__init__(vocab_size, bias, blocked_ids)
 
     def vectors(self, embedding: Tensor) -> tuple[Tensor, Tensor | None]:
-        return embedding, self.bias
+        return embedding, self.offsets
 
 
 class LinearHead(Projection):
@@ -115,15 +142,17 @@ class LinearHead(Projection):
 
     Args:
         bias: add a trained number to the score of each token.
+        blocked_ids: tokens that are never written: their scores are lowered by a fixed number.
     """
 
-    def __init__(self, vocab_size: int, d_model: int, bias: bool = False) -> None:
-        super().__init__()
+    def __init__(
+        self, vocab_size: int, d_model: int, bias: bool = False, blocked_ids: Sequence[int] = ()
+    ) -> None:
+        super().__init__(vocab_size, bias, blocked_ids)
         self.weight = nn.Parameter(torch.randn(vocab_size, d_model) * d_model**-0.5)
-        self.bias = nn.Parameter(torch.zeros(vocab_size)) if bias else None
 
     def vectors(self, embedding: Tensor) -> tuple[Tensor, Tensor | None]:
-        return self.weight, self.bias
+        return self.weight, self.offsets
 
 
 class PointerGenerator(Head):

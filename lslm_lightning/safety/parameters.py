@@ -108,5 +108,26 @@ def bounded_parameters(bounds: Bounds, name: str, counts_meta: bool = False) -> 
         handle.remove()
 
 
+@contextmanager
+def without_memory() -> Iterator[None]:
+    """Build modules inside this context with parameters on the meta device, which take no memory;
+    buffers are built as usual. The parameters must be assigned before use.
+    """
+    from torch.nn import Parameter
+    from torch.nn.modules.module import register_module_parameter_registration_hook
+
+    def emptied(module: "Module", name: str, parameter: "Parameter | None") -> "Parameter | None":
+        if parameter is None:
+            return None
+        return Parameter(parameter.to("meta"), parameter.requires_grad)
+
+    # torch registers what the hook returns
+    handle = register_module_parameter_registration_hook(emptied)  # type: ignore[arg-type]
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
 class TooManyError(RuntimeError):
     """Error: a model has more parameters than fit its weights."""

@@ -21,7 +21,7 @@ from lslm_lightning.models.backbone import Backbone
 from lslm_lightning.runs.finding import FoundRun, find_run
 from lslm_lightning.runs.loading import load_run, without_extra_metrics
 from lslm_lightning.runs.states import read_header, read_state
-from lslm_lightning.runs.trust import UntrustedClassError, check_trust
+from lslm_lightning.runs.trust import UntrustedClassError, check_trust, only_trusted
 from lslm_lightning.runs.weights import fitting_weights
 from lslm_lightning.training.peft_layout import write_adapter
 
@@ -129,7 +129,7 @@ def check_base(task: Task) -> None:
     """
     if task.adapter is None or task.adapter.base is None:
         return
-    found = found_base(task.adapter.base)
+    found = found_base(task, task.adapter.base)
     header = read_header(found.checkpoint)
     if digest := header.get("tokenizer_digest"):
         check_tokenizer(task, found, digest)
@@ -152,9 +152,9 @@ def load_base(task: Task) -> None:
         task.backbone.load_pretrained_weights()
     if task.adapter is None or task.adapter.base is None:
         return
-    found = found_base(task.adapter.base)
-    with torch.random.fork_rng([]):
-        run = load_run(found)
+    found = found_base(task, task.adapter.base)
+    with torch.random.fork_rng([]), only_trusted(module_classes(task)):
+        run = load_run(found, trust=True)  # as far as this context allows
     check_tokenizer(task, found, run.tokenizer.digest)
     own = task.state_dict()
     weights = adapted_names(merged(run.task).state_dict(), own)
@@ -164,20 +164,29 @@ def load_base(task: Task) -> None:
     start_from_base(task)
 
 
-def found_base(base: str) -> FoundRun:
+def module_classes(task: Task) -> set[str]:
+    """Return the import paths of the classes of the modules of a task, which its own config names,
+    so that its user trusts them.
+    """
+    kinds = {type(module) for module in task.modules()}
+    return {f"{kind.__module__}.{kind.__qualname__}" for kind in kinds}
+
+
+def found_base(task: Task, base: str) -> FoundRun:
     """Return the run that `model.adapter.base` names. No class that it names is imported unless
-    untrusted runs may use it.
+    untrusted runs may use it, or a module of the task is of this class.
 
     Raises:
         ValueError: there is no such run, or it names a class that is not trusted.
     """
     try:
         found = find_run(base)
-        check_trust(without_extra_metrics(found.config["model"]))
+        with only_trusted(module_classes(task)):
+            check_trust(without_extra_metrics(found.config["model"]))
     except UntrustedClassError as error:
         raise ValueError(
             f"model.adapter.base={base} names {error.shown}, whose code is not run for a base; "
-            "name a base whose classes are those of lslm_lightning, its tasks and torch"
+            "name a base whose classes are those of this model, of lslm_lightning and of torch"
         ) from None
     except ValueError as error:
         raise ValueError(f"model.adapter.base={base} cannot be adapted: {error}") from None

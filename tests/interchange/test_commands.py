@@ -6,10 +6,12 @@ import pytest
 
 from lslm_lightning.commands import export, import_model
 from lslm_lightning.exit_status import SettingsError
+from lslm_lightning.experiments.finished_runs import open_run
 from lslm_lightning.interchange.exporting import TARGETS
-from lslm_lightning.interchange.importing import TASKS
+from lslm_lightning.interchange.foreign_model import TASKS
 from lslm_lightning.interchange.layouts import LAYOUTS
 from lslm_lightning.interchange.targets import DTYPES
+from lslm_lightning.runs.directory import RunDirectory
 from tests.interchange.test_export import PAIRS, make_run
 
 
@@ -29,6 +31,8 @@ def test_a_run_leaves_and_enters(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert import_model.main(["import", *arguments, "--task", "translation"]) == 0
     assert "translation, pegasus" in capsys.readouterr().out
     assert (tmp_path / "back" / "checkpoints" / "best.ckpt").is_file()
+    with pytest.raises(ValueError, match="an imported model has no test set of its own; name"):
+        open_run(RunDirectory(tmp_path / "back"))
 
 
 @pytest.mark.parametrize(("command", "name"), [(export, "export"), (import_model, "import")])

@@ -20,7 +20,9 @@ from lslm_lightning.interchange.exporting import check_output, export_model, new
 from lslm_lightning.interchange.hugging_face import HuggingFaceTarget
 from lslm_lightning.interchange.layouts import NoLayoutError
 from lslm_lightning.interchange.made_runs import write_run
-from lslm_lightning.interchange.parts import ModelParts, UnknownPartsError
+from lslm_lightning.interchange.parts import ModelParts, UnknownPartsError, read_parts
+from lslm_lightning.interchange.verification import Texts
+from lslm_lightning.models.embedding import TokenEmbedding
 from lslm_lightning.runs import load_run
 from lslm_lightning.runs.loading import build
 from lslm_lightning.systems.checkpoint import Checkpoint
@@ -202,6 +204,37 @@ def test_long_sources_are_cut_alike(tmp_path: Path) -> None:
     assert tokenizer("the quick brown fox", truncation=True).input_ids == ids
 
 
+def test_sources_longer_than_the_positions_are_cut_and_noted(
+    pair_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = Texts(("the quick " * 200,), ("x",), "test")
+    monkeypatch.setattr(exporting, "texts_of_run", lambda run, trust: (texts, "not stated"))
+    export = export_model(pair_run, tmp_path / "out")
+    assert "sources are cut to 1,024 tokens, as many as there are positions" in export.notes
+    tokenizer = transformers.AutoTokenizer.from_pretrained(export.path)
+    assert len(tokenizer("the quick " * 200, truncation=True).input_ids) == 1024
+
+
+def test_answers_are_no_longer_than_the_positions(tmp_path: Path) -> None:
+    parts = EXAMPLES["gpt2"][0]
+    run = make_run(tmp_path / "run", parts, max_length=500, min_length=400)
+    export = export_model(run, tmp_path / "out")
+    model = loaded(export.path, transformers.AutoModelForCausalLM)
+    first = torch.tensor([[TOKENIZER.eos_id]])
+    assert model.generate(first, num_beams=1).size(1) == parts.max_positions
+    assert "answers have at most 31 tokens, as many as there are positions" in export.notes
+
+
+def test_dropout_without_a_place_is_noted(tmp_path: Path) -> None:
+    for name, is_kept in (("llama", False), ("gpt_neox", True)):
+        parts = replace(EXAMPLES[name][0], dropout=0.25)
+        export = export_model(make_run(tmp_path / name, parts), tmp_path / f"{name} out")
+        noted = [note for note in export.notes if note.startswith("dropout=0.25")]
+        assert bool(noted) != is_kept
+        kept = json.loads((export.path / "config.json").read_text()).get("hidden_dropout")
+        assert kept == (0.25 if is_kept else None)
+
+
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_weights_are_rounded_to_a_type(dtype: str, causal_run: Path, tmp_path: Path) -> None:
     export = export_model(causal_run, tmp_path / "out", dtype=dtype)
@@ -221,6 +254,7 @@ def test_the_card_has_scores_and_conversion(causal_folder: Path) -> None:
     assert "queries, keys and values of a layer are one matrix" in card
     assert "logits differ by at most" in card
     assert "The run was not tested." in card
+    assert "Trained by lslm-lightning." in card
 
 
 def test_a_model_without_a_layout_is_refused(tmp_path: Path) -> None:
@@ -231,6 +265,19 @@ def test_a_model_without_a_layout_is_refused(tmp_path: Path) -> None:
         error.value
     )
     assert not (tmp_path / "out").exists()
+
+
+class LargerEmbedding(TokenEmbedding):
+    """Embedding of a task of a user's own."""
+
+
+def test_an_embedding_of_another_class_is_named() -> None:
+    task = build_task(CAUSAL)
+    task.embedding = LargerEmbedding(TOKENIZER.vocab_size, CAUSAL.d_model)
+    with pytest.raises(
+        UnknownPartsError, match=r"the embedding LargerEmbedding .*embedding\.TokenEmbedding"
+    ):
+        read_parts(task)
 
 
 def test_a_network_of_another_kind_is_refused(tmp_path: Path) -> None:
@@ -248,8 +295,12 @@ def test_a_network_of_another_kind_is_refused(tmp_path: Path) -> None:
         ({"to": "onyx"}, "to='onyx' .* huggingface"),
         ({"dtype": "int4"}, "dtype='int4' .* float16"),
         ({"layout": "gpt5"}, "layout='gpt5' .* llama"),
-        ({"layout": "gpt2"}, r"backbone\.position=Rotary"),
-        ({"layout": "bart"}, "causal, and bart is sequence-to-sequence"),
+        ({"layout": "gpt2"}, r"layout=gpt2 cannot .*backbone\.position=Rotary"),
+        (
+            {"layout": "llama"},
+            "layout=llama .*, and gpt_neox, starcoder2 can; in the way: .*norm=LayerNorm",
+        ),
+        ({"layout": "bart"}, "layout=bart is for sequence-to-sequence .* causal; take gpt_neox"),
     ],
 )
 def test_wrong_settings_are_named(

@@ -1,6 +1,7 @@
 """Models of `transformers` as runs of ours, and bad files that are refused."""
 
 import json
+import shlex
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -8,16 +9,26 @@ from pathlib import Path
 import pytest
 import torch
 import transformers
+import yaml
 from safetensors.torch import load_file, save_file
 from tokenizers import processors
 
+from lslm_lightning.commands import import_model as import_command
 from lslm_lightning.contracts import Example
 from lslm_lightning.decoding import Beam, Greedy
 from lslm_lightning.interchange.exporting import export_model
-from lslm_lightning.interchange.importing import import_model
+from lslm_lightning.interchange.foreign_model import TASKS, read_foreign
+from lslm_lightning.interchange.importing import (
+    built_task,
+    compared,
+    import_model,
+    task_arguments,
+)
 from lslm_lightning.interchange.layouts import layout_named
 from lslm_lightning.interchange.layouts.layout import SpecialIds
+from lslm_lightning.interchange.made_runs import write_run
 from lslm_lightning.interchange.parts import ModelParts, read_parts
+from lslm_lightning.interchange.verification import BUILT_IN
 from lslm_lightning.runs import load_run
 from lslm_lightning.systems.checkpoint import Checkpoint
 from lslm_lightning.systems.hugging_face import HuggingFaceSystem
@@ -98,12 +109,14 @@ def test_a_run_computes_what_the_model_does(
     source = their_folder(tmp_path / "theirs", model_type, **settings)
     found = import_model(source, tmp_path / "run")
     assert found.layout == model_type
-    assert found.verification.n_equal + found.verification.n_tie == found.verification.n_text
+    assert found.verification.n_text == len(BUILT_IN.sources)
+    assert found.verification.n_tie == 0, "random logits"
+    assert found.verification.largest > 0
+    assert found.verification.worst < 1e-4
     run = load_run(tmp_path / "run")
     examples = [Example(str(i), text, (text,)) for i, text in enumerate(TEXTS)]
     ours = Checkpoint(str(tmp_path / "run"), search=Beam(3), device="cpu")
     theirs = HuggingFaceSystem(str(source), n_beam=3, max_new_tokens=9, device="cpu")
-    run.task.max_length = 9
     if read_parts(run.task).kind == "causal":
         scored = [p.nats for p in ours.log_prob(examples)]
         assert scored == pytest.approx([p.nats for p in theirs.log_prob(examples)], rel=1e-4)
@@ -133,15 +146,29 @@ def test_marian_with_pieces_of_each_side(tmp_path: Path) -> None:
         export_model(tmp_path / "run", tmp_path / "again")
 
 
+def trained_names(model_type: str, weights: dict[str, torch.Tensor]) -> list[str]:
+    """Return the names of weights that are trained: no tables of positions or zeros."""
+    return [
+        name
+        for name in weights
+        if not (model_type == "pegasus" and ("embed_positions" in name or "logits_bias" in name))
+    ]
+
+
 @pytest.mark.parametrize("name", ["gpt2 without padding", "pegasus", "gpt_neox with rows to spare"])
 def test_in_and_out_again_are_the_same_bits(name: str, tmp_path: Path) -> None:
     model_type, settings = CASES[name]
     source = their_folder(tmp_path / "theirs", model_type, **settings)
     import_model(source, tmp_path / "run")
-    export_model(tmp_path / "run", tmp_path / "again", layout=model_type)
+    export = export_model(tmp_path / "run", tmp_path / "again", layout=model_type)
     before = load_file(source / "model.safetensors")
     after = load_file(tmp_path / "again" / "model.safetensors")
     assert all(torch.equal(after[key], before[key]) for key in before)
+    n_weight = sum(before[row].numel() for row in trained_names(model_type, before))
+    card = (tmp_path / "again" / "README.md").read_text()
+    assert "Imported by lslm-lightning from theirs, and not trained further." in card
+    assert f"{n_weight:,} weights" in card
+    assert export.n_parameter == n_weight
 
 
 def test_settings_of_the_search_are_kept(tmp_path: Path) -> None:
@@ -205,6 +232,54 @@ def test_a_language_model_ends_with_the_end_of_its_search(tmp_path: Path) -> Non
     assert load_run(tmp_path / "run").task.tokenizer.eos_id == 9
 
 
+@pytest.mark.parametrize("adds", ["<s> <s> $A", "<pad> <s> $A </s>"])
+def test_more_than_one_id_before_a_text_is_refused(adds: str, tmp_path: Path) -> None:
+    source = their_folder(tmp_path / "theirs", "llama", **{**LLAMA, "adds": adds})
+    with pytest.raises(ValueError, match="puts 2 ids before a text"):
+        import_model(source, tmp_path / "run")
+
+
+def test_the_start_of_a_text_is_compared(tmp_path: Path) -> None:
+    folder = their_folder(tmp_path / "theirs", "llama", **{**LLAMA, "adds": "<s> $A </s>"})
+    foreign = read_foreign(str(folder), None)
+    spec = {"class_path": TASKS[foreign.task], "init_args": task_arguments(foreign)}
+    built = built_task(foreign, spec)
+    assert compared(foreign, built).worst < 1e-4
+    for changes in ({"start": 7}, {"adds_start": False}):
+        other = replace(foreign, model=replace(foreign.model, **changes))
+        with pytest.raises(ValueError, match="has other ids than in the run"):
+            compared(other, built)
+
+
+def test_dropout_that_is_left_behind_is_noted(gpt2: Path, tmp_path: Path) -> None:
+    settings = {
+        "attn_pdrop": 0.25,
+        "resid_pdrop": 0.5,
+        "embd_pdrop": 0.5,
+        "summary_first_dropout": 1,
+    }
+    source = edited(gpt2, tmp_path / "theirs", **settings)
+    notes = import_model(source, tmp_path / "run").notes
+    assert [note for note in notes if "drop" in note] == [
+        "attn_pdrop=0.25, which acts in training alone, was left behind"
+    ]
+    config = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
+    assert config["model"]["init_args"]["backbone"]["init_args"]["dropout"] == 0.5
+
+
+def test_the_recorded_command_makes_the_run_again(
+    gpt2: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import_model(gpt2, tmp_path / "my run", task="language_modeling")
+    config = tmp_path / "my run" / "config.yaml"
+    first = config.read_text()
+    command = shlex.split(first.splitlines()[0].removeprefix("# "))
+    assert command[-2:] == ["--task", "language_modeling"]
+    shutil.rmtree(tmp_path / "my run")
+    assert import_command.main(command[1:]) == 0
+    assert config.read_text() == first
+
+
 def test_shards_and_pickled_tensors_are_read(tmp_path: Path) -> None:
     source = their_folder(tmp_path / "theirs", "gpt2", **GPT2)
     weights = load_file(source / "model.safetensors")
@@ -220,6 +295,10 @@ def test_shards_and_pickled_tensors_are_read(tmp_path: Path) -> None:
     where = {name: shard for shard, inside in shards.items() for name in inside}
     (source / "model.safetensors.index.json").write_text(json.dumps({"weight_map": where}))
     import_model(source, tmp_path / "shards")
+    pickled, sharded = (load_run(tmp_path / name).task for name in ("pickled", "shards"))
+    own = sharded.state_dict()
+    assert own["backbone.decoder.last.weight"].equal(weights["transformer.ln_f.weight"])
+    assert all(value.equal(own[name]) for name, value in pickled.state_dict().items())
     (source / "b.safetensors").unlink()
     with pytest.raises(ValueError, match=r"lacks b\.safetensors"):
         import_model(source, tmp_path / "missing")
@@ -321,3 +400,26 @@ def test_attention_windows_bound_the_context(tmp_path: Path) -> None:
     found = import_model(source, tmp_path / "cut")
     assert "the run reads windows of 1,024 tokens, and the model up to 2,048" in found.notes
     assert not any("windows" in note for note in import_model(folder, tmp_path / "whole").notes)
+
+
+def test_an_imported_model_that_is_trained_further_can_leave_again(
+    gpt2: Path, tmp_path: Path
+) -> None:
+    import_model(gpt2, tmp_path / "run")
+    run = load_run(tmp_path / "run")
+    pad = run.tokenizer.pad_id
+    optimizer = torch.optim.SGD(run.task.parameters(), lr=0.1)
+    ids = torch.tensor([[run.tokenizer.eos_id, *run.tokenizer.encode("the quick brown fox")]])
+    torch.nn.functional.cross_entropy(run.task.logits(ids)[0, :-1], ids[0, 1:]).backward()
+    optimizer.step()
+    config = {"model": run.config["model"]}
+    (tmp_path / "trained").mkdir()
+    write_run(tmp_path / "trained", "", config, run.tokenizer, run.task.state_dict(), {})
+    export = export_model(tmp_path / "trained", tmp_path / "out")
+    assert export.layout == "gpt2"
+    assert "Trained by lslm-lightning." in (export.path / "README.md").read_text()
+    assert run.task.logits(ids)[..., pad].max() < -9000
+    before = load_file(gpt2 / "model.safetensors")
+    after = load_file(tmp_path / "out" / "model.safetensors")
+    assert before["transformer.wte.weight"].shape == after["transformer.wte.weight"].shape
+    assert not torch.equal(before["transformer.wte.weight"], after["transformer.wte.weight"])

@@ -1,6 +1,7 @@
 """Weights in the layouts of `transformers`, in both directions, against `transformers` itself."""
 
 import dataclasses
+from dataclasses import replace
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from lslm_lightning.interchange.layouts import (
     choose_layout,
     layout_named,
 )
-from lslm_lightning.interchange.parts import ModelParts, read_parts
+from lslm_lightning.interchange.parts import ModelParts, key_of, read_parts
 from lslm_lightning.interchange.weights import to_ours, to_theirs
 from lslm_lightning.training.task import Task
 from tests.interchange.models import (
@@ -21,7 +22,10 @@ from tests.interchange.models import (
     CASES,
     CAUSAL,
     EXAMPLES,
+    GATED,
     IDS,
+    LEARNED,
+    PAIRS,
     build_task,
     build_theirs,
     layout_parts,
@@ -77,6 +81,7 @@ def test_config_gives_the_parts_back(layout: Layout, parts: ModelParts) -> None:
     for field in dataclasses.fields(ModelParts):
         if field.name not in kept:
             assert getattr(found, field.name) == getattr(parts, field.name), field.name
+    assert found.dropout == (parts.dropout if layout.dropouts else 0)
 
 
 @each_case
@@ -125,9 +130,12 @@ def test_out_and_in_again_are_the_same_bits(layout: Layout, parts: ModelParts) -
 
 
 @each_case
-def test_a_layout_is_chosen_that_has_no_obstacles(layout: Layout, parts: ModelParts) -> None:
-    assert not layout.obstacles(parts)
-    assert not choose_layout(parts).obstacles(parts)
+def test_the_layout_that_is_named_is_chosen_else_the_first(
+    layout: Layout, parts: ModelParts
+) -> None:
+    assert choose_layout(parts, layout.model_type) is layout
+    expressing = [other for other in LAYOUTS if parts in EXAMPLES[other.model_type]]
+    assert LAYOUTS.index(choose_layout(parts)) <= LAYOUTS.index(expressing[0])
 
 
 def test_every_layout_has_examples() -> None:
@@ -165,6 +173,51 @@ def test_parts_in_the_way_are_named(changes: dict[str, object], key: str, option
         choose_layout(dataclasses.replace(CAUSAL, **changes))
     assert key in str(error.value)
     assert option in str(error.value)
+
+
+ODD = {
+    "three heads": replace(CAUSAL, n_head=3, n_kv_head=3, d_k=6, d_v=6),
+    "wide heads": replace(CAUSAL, **LEARNED, n_head=16, n_kv_head=1, d_k=1, d_v=8),
+    "another norm": replace(CAUSAL, **GATED, norm_first=False, head_bias=True),
+    "a table of distances": replace(CAUSAL, position="ALiBi", position_base=None),
+    "pairs": replace(CAUSAL, **PAIRS, n_head=3, n_kv_head=1, scale_embedding=True),
+    "blocked": replace(CAUSAL, blocked_ids=(4, 5), feed_forward="ReLU", approximate=""),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.model_type)
+@pytest.mark.parametrize("parts", ODD.values(), ids=ODD.keys())
+def test_advice_can_be_followed(parts: ModelParts, layout: Layout) -> None:
+    if layout.kind != parts.kind:
+        return
+    advised = {}
+    for obstacle in layout.obstacles(parts):
+        assert obstacle.option().endswith("[]") or not obstacle.option().endswith("]")
+        fields = [
+            each.name for each in dataclasses.fields(parts) if key_of(each.name) == obstacle.key
+        ]
+        advised |= dict.fromkeys(fields, obstacle.allowed[0])
+    if advised.get("position") == "Learned":
+        advised |= {"position_base": None, "max_positions": 32}
+    if advised.get("position") in ("Rotary", "Sinusoidal"):
+        advised |= {"position_base": 10_000.0, "max_positions": None}
+    if advised.get("feed_forward") == "GELU":
+        advised["approximate"] = "none"
+    followed = replace(parts, **advised)
+    assert layout.obstacles(followed) == []
+    assert layout.obstacles(read_parts(build_task(followed))) == layout.obstacles(
+        replace(followed, has_output_bias=followed.attention_bias)
+    )
+
+
+@pytest.mark.parametrize("name", ["stablelm", "qwen2"])
+def test_a_trained_bias_behind_attention_is_an_obstacle(name: str) -> None:
+    parts = next(each for each in EXAMPLES[name] if each.attention_bias)
+    task = build_task(parts)
+    [obstacle] = layout_named(name).obstacles(read_parts(task))
+    assert obstacle.option() == "--model.backbone.bias false"
+    zero_what_they_lack(layout_named(name), task, parts)
+    assert layout_named(name).obstacles(read_parts(task)) == []
 
 
 def test_an_unknown_layout_is_named() -> None:

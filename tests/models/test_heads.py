@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from lslm_lightning.models.heads import LinearHead, PointerGenerator, Source, TiedHead
+from lslm_lightning.models.heads import LinearHead, PointerGenerator, Projection, Source, TiedHead
 
 V = 9
 D = 6
@@ -159,3 +159,22 @@ def test_nats_of_a_pointer_are_those_of_its_mixture():
         rtol=0,
         atol=1e-12,
     )
+
+
+@pytest.mark.parametrize("kind", [TiedHead, LinearHead])
+@pytest.mark.parametrize("bias", [False, True])
+def test_blocked_tokens_are_never_written_and_the_block_is_not_trained(
+    kind: type[Projection], bias: bool
+) -> None:
+    torch.manual_seed(0)
+    plain, blocked = kind(V, D, bias), kind(V, D, bias, blocked_ids=[1, 3])
+    assert blocked.state_dict().keys() == plain.state_dict().keys()
+    blocked.load_state_dict(plain.state_dict())
+    y, embedding = torch.randn(2, 3, D), torch.randn(V, D)
+    probabilities = blocked(y, embedding).softmax(-1)
+    kept = [i for i in range(V) if i not in (1, 3)]
+    assert not probabilities[..., [1, 3]].any()
+    expected = plain(y, embedding)[..., kept].softmax(-1)
+    torch.testing.assert_close(probabilities[..., kept], expected)
+    with pytest.raises(ValueError, match=r"blocked_ids=\[99\] must be ids of the vocabulary"):
+        kind(V, D, blocked_ids=[99])

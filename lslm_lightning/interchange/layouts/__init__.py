@@ -1,11 +1,9 @@
 """Layouts of models of `transformers`."""
 
-from collections.abc import Sequence
-
 from lslm_lightning.interchange.layouts.bart import Bart, Blenderbot, Marian, MBart, Pegasus
 from lslm_lightning.interchange.layouts.gpt2 import Gpt2
 from lslm_lightning.interchange.layouts.gpt_neox import GptNeoX
-from lslm_lightning.interchange.layouts.layout import Layout, Obstacle
+from lslm_lightning.interchange.layouts.layout import Layout
 from lslm_lightning.interchange.layouts.llama import Llama, Mistral, Qwen2, StableLm
 from lslm_lightning.interchange.layouts.starcoder2 import Starcoder2
 from lslm_lightning.interchange.parts import ModelParts
@@ -44,31 +42,41 @@ def layout_named(model_type: str) -> Layout:
     raise ValueError(f"layout={model_type!r} is not known; there are {known}")
 
 
-def choose_layout(parts: ModelParts, layouts: Sequence[Layout] = LAYOUTS) -> Layout:
-    """Return the first of some layouts that can express a model.
+def choose_layout(parts: ModelParts, name: str | None = None) -> Layout:
+    """Return the layout of a name, or the first one that can express a model.
 
     Raises:
-        NoLayoutError: none can; the message names the parts in the way of the nearest one, and the
-            options of a config that it can express.
+        ValueError: there is no layout of this name.
+        NoLayoutError: no layout can express the model, or the one that was named cannot; the
+            message names the parts in the way, and the options of a config that it can express.
     """
-    fitting = [layout for layout in layouts if layout.kind == parts.kind]
-    if not fitting:
+    named = None if name is None else layout_named(name)
+    alike = [layout for layout in LAYOUTS if layout.kind == parts.kind]
+    fitting = [layout for layout in alike if not layout.obstacles(parts)]
+    if named is None and fitting:
+        return fitting[0]
+    if named in fitting:
+        return named
+    if named is not None and named not in alike:
+        others = ", ".join(layout.model_type for layout in fitting or alike)
         raise NoLayoutError(
-            f"the model is {parts.kind}, and {layouts[0].model_type} is {layouts[0].kind}"
+            f"layout={name} is for {named.kind} models, and this one is {parts.kind}; take {others}"
         )
-    obstacles = {layout: layout.obstacles(parts) for layout in fitting}
-    for layout, found in obstacles.items():
-        if not found:
-            return layout
-    nearest = min(obstacles, key=lambda layout: len(obstacles[layout]))
-    raise NoLayoutError(explain(nearest, obstacles[nearest]))
-
-
-def explain(nearest: Layout, obstacles: Sequence[Obstacle]) -> str:
-    """Return a message about a model that no layout can express."""
+    nearest = named or min(alike, key=lambda layout: len(layout.obstacles(parts)))
+    obstacles = nearest.obstacles(parts)
     in_the_way = ", ".join(map(str, obstacles))
-    options = " ".join(obstacle.option() for obstacle in obstacles)
-    return (
-        "no layout of transformers can express this model; in the way of the nearest, "
-        f"{nearest.model_type}: {in_the_way}. Trained with {options}, a model can be exported"
+    options = " ".join(dict.fromkeys(obstacle.option() for obstacle in obstacles))
+    if named is None:
+        raise NoLayoutError(
+            "no layout of transformers can express this model; in the way of the nearest, "
+            f"{nearest.model_type}: {in_the_way}. Trained with {options}, a model can be exported"
+        )
+    if fitting:
+        others = ", ".join(layout.model_type for layout in fitting)
+        raise NoLayoutError(
+            f"layout={name} cannot express this model, and {others} can; in the way: {in_the_way}"
+        )
+    raise NoLayoutError(
+        f"layout={name} cannot express this model; in the way: {in_the_way}. Trained with "
+        f"{options}, a model can be exported"
     )

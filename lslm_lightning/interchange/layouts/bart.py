@@ -13,7 +13,7 @@ from lslm_lightning.interchange.layouts.layout import (
     SpecialIds,
     activation_name,
     feed_forward_of,
-    head_size,
+    heads,
     is_nonzero,
     require,
 )
@@ -53,6 +53,7 @@ class BartLike(Layout):
     """
 
     kind = "sequence-to-sequence"
+    dropouts = ("dropout",)
     norm_first: ClassVar[bool]
     embedding_norm: ClassVar[bool]
     position: ClassVar[str]
@@ -68,17 +69,13 @@ class BartLike(Layout):
             "norm_bias": (True,),
             "norm_eps": (1e-5,),
             "feed_forward": ("GELU", "ReLU"),
-            "n_kv_head": (parts.n_head,),
-            "d_k": head_size(parts),
-            "d_v": head_size(parts),
+            **heads(parts),
             "head": ("TiedHead", "LinearHead"),
         }
 
     def config(self, parts: ModelParts, ids: SpecialIds) -> JsonObject:
         return {
-            "architectures": [self.architecture],
-            "model_type": self.model_type,
-            "vocab_size": parts.vocab_size,
+            **self.common_config(parts, ids),
             "d_model": parts.d_model,
             "encoder_layers": parts.n_encoder_layer,
             "decoder_layers": parts.n_decoder_layer,
@@ -92,11 +89,7 @@ class BartLike(Layout):
             "attention_dropout": 0.0,
             "activation_dropout": 0.0,
             "scale_embedding": parts.scale_embedding,
-            "tie_word_embeddings": parts.is_tied,
             "is_encoder_decoder": True,
-            "pad_token_id": ids.pad,
-            "bos_token_id": ids.bos,
-            "eos_token_id": ids.eos,
             "decoder_start_token_id": ids.bos,
             "forced_bos_token_id": None,
             "forced_eos_token_id": None,

@@ -9,7 +9,7 @@ from lslm_lightning.interchange.layouts.layout import (
     SpecialIds,
     activation_name,
     feed_forward_of,
-    head_size,
+    of_gpt,
     require,
 )
 from lslm_lightning.interchange.parts import ModelParts
@@ -27,29 +27,15 @@ class Gpt2(Layout):
     architecture = "GPT2LMHeadModel"
     kind = "causal"
     prefix = "transformer."
+    dropouts = ("resid_pdrop", "embd_pdrop")
     ignored = r"\.attn\.(bias|masked_bias)$"
 
     def allowed(self, parts: ModelParts) -> Mapping[str, tuple[object, ...]]:
-        return {
-            "norm": ("LayerNorm",),
-            "norm_bias": (True,),
-            "norm_first": (True,),
-            "embedding_norm": (False,),
-            "position": ("Learned",),
-            "feed_forward": ("GELU", "ReLU"),
-            "n_kv_head": (parts.n_head,),
-            "d_k": head_size(parts),
-            "d_v": head_size(parts),
-            "head": ("TiedHead", "LinearHead"),
-            "head_bias": (False,),
-            "scale_embedding": (False,),
-        }
+        return of_gpt(parts, "Learned")
 
     def config(self, parts: ModelParts, ids: SpecialIds) -> JsonObject:
         return {
-            "architectures": [self.architecture],
-            "model_type": self.model_type,
-            "vocab_size": parts.vocab_size,
+            **self.common_config(parts, ids),
             "n_embd": parts.d_model,
             "n_inner": parts.d_feedforward,
             "n_layer": parts.n_layer,
@@ -61,10 +47,6 @@ class Gpt2(Layout):
             "attn_pdrop": 0.0,
             "layer_norm_epsilon": parts.norm_eps,
             "scale_attn_weights": True,
-            "tie_word_embeddings": parts.is_tied,
-            "pad_token_id": ids.pad,
-            "bos_token_id": ids.bos,
-            "eos_token_id": ids.eos,
         }
 
     def parts(self, config: Settings, weights: Weights) -> ModelParts:

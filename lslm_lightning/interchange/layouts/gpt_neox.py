@@ -1,4 +1,4 @@
-"""Layout of GPT-NeoX and Pythia."""
+"""Layout of GPT-NeoX."""
 
 from collections.abc import Iterator, Mapping
 
@@ -9,7 +9,7 @@ from lslm_lightning.interchange.layouts.layout import (
     SpecialIds,
     activation_name,
     feed_forward_of,
-    head_size,
+    of_gpt,
     require,
     rope_base,
     rope_settings,
@@ -23,37 +23,23 @@ NORMS = {"self_norm": "input_layernorm", "feed_forward_norm": "post_attention_la
 
 
 class GptNeoX(Layout):
-    """GPT-NeoX with a sequential residual stream: LayerNorm, GELU, rotary positions, one matrix for
-    queries, keys and values.
+    """GPT-NeoX with a sequential residual stream, unlike Pythia: LayerNorm, GELU, rotary positions,
+    one matrix for queries, keys and values.
     """
 
     model_type = "gpt_neox"
     architecture = "GPTNeoXForCausalLM"
     kind = "causal"
     prefix = "gpt_neox."
+    dropouts = ("hidden_dropout",)
     ignored = r"rotary_emb\.inv_freq$|attention\.(bias|masked_bias)$"
 
     def allowed(self, parts: ModelParts) -> Mapping[str, tuple[object, ...]]:
-        return {
-            "norm": ("LayerNorm",),
-            "norm_bias": (True,),
-            "norm_first": (True,),
-            "embedding_norm": (False,),
-            "position": ("Rotary",),
-            "feed_forward": ("GELU", "ReLU"),
-            "n_kv_head": (parts.n_head,),
-            "d_k": head_size(parts),
-            "d_v": head_size(parts),
-            "head": ("TiedHead", "LinearHead"),
-            "head_bias": (False,),
-            "scale_embedding": (False,),
-        }
+        return of_gpt(parts, "Rotary")
 
     def config(self, parts: ModelParts, ids: SpecialIds) -> JsonObject:
         return {
-            "architectures": [self.architecture],
-            "model_type": self.model_type,
-            "vocab_size": parts.vocab_size,
+            **self.common_config(parts, ids),
             "hidden_size": parts.d_model,
             "intermediate_size": parts.d_feedforward,
             "num_hidden_layers": parts.n_layer,
@@ -67,10 +53,6 @@ class GptNeoX(Layout):
             **rope_settings(parts),
             "rotary_emb_base": parts.position_base,  # of transformers 4
             "rotary_pct": 1.0,
-            "tie_word_embeddings": parts.is_tied,
-            "pad_token_id": ids.pad,
-            "bos_token_id": ids.bos,
-            "eos_token_id": ids.eos,
         }
 
     def parts(self, config: Settings, weights: Weights) -> ModelParts:

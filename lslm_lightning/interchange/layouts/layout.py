@@ -71,6 +71,8 @@ def is_class(value: object) -> TypeGuard[str]:
 
 def shown(value: object) -> str:
     """Return a value as a config has it."""
+    if isinstance(value, tuple):
+        return str(list(value))
     return str(value).lower() if isinstance(value, bool) or value is None else str(value)
 
 
@@ -83,6 +85,7 @@ class Layout(ABC):
         kind: kind of model.
         prefix: beginning of the names of all weights but those of the head.
         ignored: regular expression of names of weights that have no effect.
+        dropouts: settings of config.json that our models have as `dropout`.
     """
 
     model_type: ClassVar[str]
@@ -90,6 +93,7 @@ class Layout(ABC):
     kind: ClassVar[Kind]
     prefix: ClassVar[str] = "model."
     ignored: ClassVar[str] = r"rotary_emb\.inv_freq$"
+    dropouts: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def allowed(self, parts: ModelParts) -> Mapping[str, tuple[object, ...]]:
@@ -100,6 +104,18 @@ class Layout(ABC):
     @abstractmethod
     def config(self, parts: ModelParts, ids: SpecialIds) -> JsonObject:
         """Return the content of config.json."""
+
+    def common_config(self, parts: ModelParts, ids: SpecialIds) -> JsonObject:
+        """Return the settings of config.json that all layouts have."""
+        return {
+            "architectures": [self.architecture],
+            "model_type": self.model_type,
+            "vocab_size": parts.vocab_size,
+            "tie_word_embeddings": parts.is_tied,
+            "pad_token_id": ids.pad,
+            "bos_token_id": ids.bos,
+            "eos_token_id": ids.eos,
+        }
 
     @abstractmethod
     def parts(self, config: Settings, weights: Weights) -> ModelParts:
@@ -125,15 +141,55 @@ class Layout(ABC):
         """Return the parts of a model that this layout cannot express."""
         return [
             Obstacle(key_of(name), value, values)
-            for name, values in self.allowed(parts).items()
+            for name, values in {**self.allowed(parts), "blocked_ids": ((),)}.items()
             if (value := getattr(parts, name)) not in values
         ]
 
 
-def head_size(parts: ModelParts) -> tuple[object, ...]:
-    """Return the only size of a head in a layout that computes it as d_model / n_head."""
-    size = parts.d_model / parts.n_head
-    return (int(size) if size.is_integer() else size,)
+def heads(
+    parts: ModelParts, *, is_grouped: bool = False, is_rotary: bool = False
+) -> dict[str, tuple[object, ...]]:
+    """Return the numbers and sizes of heads in a layout whose heads are d_model / n_head wide: the
+    number nearest to that of a model if it does not divide d_model.
+
+    Args:
+        is_grouped: whether several heads may share their keys and values.
+        is_rotary: whether positions rotate pairs of features, so that sizes are even.
+    """
+    d_model, n_kv = parts.d_model, parts.n_kv_head
+    fitting = [
+        n
+        for n in range(1, d_model + 1)
+        if d_model % n == 0 and not (is_rotary and d_model // n % 2)
+    ]
+    n_head = min(fitting or [1], key=lambda n: (abs(n - parts.n_head), n))
+    size = d_model // n_head
+    return {
+        "n_head": (n_head,),
+        "n_kv_head": (n_kv if is_grouped and n_head % n_kv == 0 else n_head,),
+        "d_k": (size,),
+        "d_v": (size,),
+    }
+
+
+def of_gpt(parts: ModelParts, position: str) -> dict[str, tuple[object, ...]]:
+    """Return the values that each part may have in a layout with the blocks of GPT-2.
+
+    Args:
+        position: class of the positional encoding.
+    """
+    return {
+        "norm": ("LayerNorm",),
+        "norm_bias": (True,),
+        "norm_first": (True,),
+        "embedding_norm": (False,),
+        "position": (position,),
+        "feed_forward": ("GELU", "ReLU"),
+        **heads(parts, is_rotary=position == "Rotary"),
+        "head": ("TiedHead", "LinearHead"),
+        "head_bias": (False,),
+        "scale_embedding": (False,),
+    }
 
 
 def require(config: Settings, **expected: object) -> None:
@@ -150,7 +206,7 @@ def require(config: Settings, **expected: object) -> None:
         if name in config and config[name] not in values:
             raise ValueError(
                 f"its config.json has {name}={shown(config[name])}, and our models have only "
-                f"{' or '.join(map(shown, values))}"
+                f"{' or '.join(map(shown, values))}; import a model with that"
             )
 
 

@@ -9,7 +9,7 @@ from lslm_lightning.interchange.layouts.layout import (
     SpecialIds,
     activation_name,
     feed_forward_of,
-    head_size,
+    heads,
     require,
     rope_base,
     rope_settings,
@@ -37,6 +37,7 @@ class LlamaLike(Layout):
     eps_name = "rms_norm_eps"
 
     def allowed(self, parts: ModelParts) -> Mapping[str, tuple[object, ...]]:
+        size = parts.d_k + parts.d_k % 2  # positions rotate pairs of features
         return {
             "position": ("Rotary",),
             "norm_first": (True,),
@@ -44,14 +45,13 @@ class LlamaLike(Layout):
             "head": ("TiedHead", "LinearHead"),
             "head_bias": (False,),
             "scale_embedding": (False,),
-            "d_v": (parts.d_k,),
+            "d_k": (size,),
+            "d_v": (size,),
         }
 
     def config(self, parts: ModelParts, ids: SpecialIds) -> JsonObject:
         return {
-            "architectures": [self.architecture],
-            "model_type": self.model_type,
-            "vocab_size": parts.vocab_size,
+            **self.common_config(parts, ids),
             "hidden_size": parts.d_model,
             "intermediate_size": parts.d_feedforward,
             "num_hidden_layers": parts.n_layer,
@@ -61,10 +61,6 @@ class LlamaLike(Layout):
             "hidden_act": activation_name(parts),
             self.eps_name: parts.norm_eps,
             **rope_settings(parts),
-            "tie_word_embeddings": parts.is_tied,
-            "pad_token_id": ids.pad,
-            "bos_token_id": ids.bos,
-            "eos_token_id": ids.eos,
             **self.own_config(parts),
         }
 
@@ -210,6 +206,7 @@ class Qwen2(LlamaLike):
             "norm": ("RMSNorm",),
             "feed_forward": ("SwiGLU", "GEGLU"),
             "attention_bias": (True,),
+            "has_output_bias": (False,),
             "feed_forward_bias": (False,),
         }
 
@@ -230,7 +227,7 @@ class Qwen2(LlamaLike):
 
 
 class StableLm(LlamaLike):
-    """StableLM: LayerNorm with gated feed-forward layers."""
+    """StableLM: LayerNorm with gated feed-forward layers, if all features are rotated."""
 
     model_type = "stablelm"
     architecture = "StableLmForCausalLM"
@@ -244,7 +241,8 @@ class StableLm(LlamaLike):
             "norm_bias": (True,),
             "feed_forward": ("SwiGLU", "GEGLU"),
             "feed_forward_bias": (False,),
-            "d_k": head_size(parts),
+            "has_output_bias": (False,),
+            **heads(parts, is_grouped=True, is_rotary=True),
         }
 
     def own_config(self, parts: ModelParts) -> JsonObject:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from lslm_lightning.interchange.layouts.layout import ACTIVATIONS, feed_forward_of, head_size
+from lslm_lightning.interchange.layouts.layout import ACTIVATIONS, feed_forward_of, heads
 from lslm_lightning.interchange.layouts.llama import LlamaLike
 from lslm_lightning.interchange.parts import ModelParts
 from lslm_lightning.types import JsonObject, Settings
@@ -23,7 +23,7 @@ class Starcoder2(LlamaLike):
             "norm_bias": (True,),
             "feed_forward": ("GELU", "ReLU"),
             "feed_forward_bias": (parts.attention_bias,),
-            "d_k": head_size(parts),
+            **heads(parts, is_grouped=True, is_rotary=True),
         }
 
     def own_config(self, parts: ModelParts) -> JsonObject:
