@@ -1,6 +1,12 @@
 """Packages that only some uses need, and the extras of the installation that bring them."""
 
-EXTRAS = {"jieba": "chinese", "peft": "hub", "soundfile": "audio", "transformers": "hub"}
+EXTRAS = {
+    "ctranslate2": "export",
+    "jieba": "chinese",
+    "peft": "hub",
+    "soundfile": "audio",
+    "transformers": "hub",
+}
 
 
 class MissingPackageError(ImportError):

@@ -13,13 +13,10 @@ from torch import Tensor
 from lslm_lightning.extras import MissingPackageError
 from lslm_lightning.interchange.fitting import (
     FittedModel,
-    has_padding_row,
-    without_padding_row,
 )
 from lslm_lightning.interchange.foreign_weights import SAFE
 from lslm_lightning.interchange.layouts import Layout, choose_layout, layout_named
 from lslm_lightning.interchange.layouts.bart import N_POSITION
-from lslm_lightning.interchange.parts import ModelParts
 from lslm_lightning.interchange.search_settings import generation_config
 from lslm_lightning.interchange.targets import ExportedModel, Target
 from lslm_lightning.interchange.tokenizer_export import special_ids, write_tokenizer
@@ -31,14 +28,36 @@ from lslm_lightning.interchange.verification import (
     precision_of,
 )
 from lslm_lightning.interchange.weights import Weights, to_theirs
+from lslm_lightning.interchange.written import (
+    cast_to,
+    extra_notes,
+    longest_input,
+    with_positions,
+    written_model,
+)
 from lslm_lightning.runs.weights import one_line
 from lslm_lightning.safety.user_files import permit_as_usual
 from lslm_lightning.systems.hugging_face_model import Loaded, load_model
 from lslm_lightning.text.hugging_face import NO_CODE, first
-from lslm_lightning.training.sequence_to_sequence import SequenceToSequenceTask
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedTokenizerBase
+
+
+CAUSAL_USE = """from transformers import AutoModelForCausalLM, AutoTokenizer
+
+tokenizer = AutoTokenizer.from_pretrained("FOLDER")
+model = AutoModelForCausalLM.from_pretrained("FOLDER")
+ids = tokenizer("TEXT", return_tensors="pt").input_ids
+print(tokenizer.decode(model.generate(ids)[0], skip_special_tokens=True))
+"""
+PAIR_USE = """from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
+
+tokenizer = AutoTokenizer.from_pretrained("FOLDER")
+model = AutoModelForSeq2SeqLM.from_pretrained("FOLDER")
+sources = tokenizer(["TEXT"], return_tensors="pt", padding=True, truncation=True)
+print(tokenizer.batch_decode(model.generate(**sources), skip_special_tokens=True))
+"""
 
 
 class HuggingFaceTarget(Target):
@@ -47,15 +66,19 @@ class HuggingFaceTarget(Target):
     """
 
     name = "huggingface"
+    library = "transformers"
 
     def layout(self, model: ExportedModel) -> str:
         check_installed()
         return chosen_layout(model).model_type
 
+    def usage_code(self, model: ExportedModel) -> str:
+        return CAUSAL_USE if model.parts.kind == "causal" else PAIR_USE
+
     def write(self, model: ExportedModel, folder: Path) -> list[str]:
         layout = chosen_layout(model)
         task = model.task
-        parts, ours = written_model(model)
+        parts, ours = written_model(model.task, model.parts)
         parts = with_positions(parts, task)
         ids = special_ids(task.tokenizer, parts.kind, parts.vocab_size)
         config = layout.config(parts, ids) | {"dtype": model.dtype}
@@ -88,64 +111,10 @@ def chosen_layout(model: ExportedModel) -> Layout:
     Raises:
         ValueError: there is none, or the parts of the model do not fit the one that was named.
     """
-    parts, _ = written_model(model)
+    parts, _ = written_model(model.task, model.parts)
     if model.layout is None:
         return choose_layout(parts)
     return choose_layout(parts, [layout_named(model.layout)])
-
-
-def written_model(model: ExportedModel) -> tuple[ModelParts, dict[str, Tensor]]:
-    """Return the parts and the weights that are written: those of the run, without a row for
-    padding that an import added.
-    """
-    weights = model.task.state_dict()
-    if has_padding_row(model.parts, weights, model.task.tokenizer.pad_id):
-        return without_padding_row(model.parts, weights)
-    return model.parts, weights
-
-
-def with_positions(parts: ModelParts, task: object) -> ModelParts:
-    """Return the parts of a model with enough positions for its longest texts, where the layout
-    stores a table of positions that we compute.
-    """
-    if not isinstance(task, SequenceToSequenceTask) or parts.max_positions is not None:
-        return parts
-    longest = max(task.max_source_length or 0, task.max_length + 1)
-    return replace(parts, context=max(N_POSITION, longest))
-
-
-def longest_input(parts: ModelParts, task: object) -> int | None:
-    """Return the largest number of tokens of an input."""
-    if isinstance(task, SequenceToSequenceTask):
-        limits = (task.max_source_length, parts.max_positions or parts.context)
-        return min((limit for limit in limits if limit is not None), default=None)
-    return parts.context
-
-
-def cast_to(name: str, weight: Tensor, dtype: str) -> Tensor:
-    """Return a weight in a type.
-
-    Raises:
-        ValueError: a value is too large for the type.
-    """
-    cast = weight.to(getattr(torch, dtype))
-    if not torch.isfinite(cast).all():
-        raise ValueError(
-            f"dtype={dtype} cannot hold the weight {name}, whose largest value is "
-            f"{float(weight.abs().max()):.3g}; take bfloat16 or float32"
-        )
-    return cast.contiguous()
-
-
-def extra_notes(model: ExportedModel) -> list[str]:
-    """Return remarks on what a user of the folder must do as the run does."""
-    if model.parts.kind == "causal":
-        return [
-            f"a text begins with {model.task.tokenizer.eos_id}, the id of the end of a text, which "
-            "the tokenizer adds",
-            f"the run reads windows of {model.parts.context} tokens",
-        ]
-    return []
 
 
 def write_json(path: Path, content: object) -> None:

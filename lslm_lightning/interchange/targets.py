@@ -48,9 +48,13 @@ class Target(ABC):
 
     Attributes:
         name: name of the format on the command line.
+        library: name of the library that reads it, for the model card.
+        dtypes: types of weights that it can have.
     """
 
     name: ClassVar[str]
+    library: ClassVar[str]
+    dtypes: ClassVar[tuple[str, ...]] = DTYPES
 
     @abstractmethod
     def layout(self, model: ExportedModel) -> str:
@@ -59,6 +63,10 @@ class Target(ABC):
         Raises:
             ValueError: the format cannot express the model; the message names the parts in the way.
         """
+
+    @abstractmethod
+    def usage_code(self, model: ExportedModel) -> str:
+        """Return lines of Python that use the model in a folder called FOLDER."""
 
     @abstractmethod
     def write(self, model: ExportedModel, folder: Path) -> list[str]:

@@ -1,0 +1,211 @@
+"""CTranslate2 as an engine: searches and probabilities of a model in its format.
+
+Axes: B rows, m answers of each row, T time.
+"""
+
+import json
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lslm_lightning.adapters import merged
+from lslm_lightning.decoding import Beam, Decoded, Greedy, Search
+from lslm_lightning.decoding.engine import Engine
+from lslm_lightning.interchange.ctranslate2_files import check_installed, write_model
+from lslm_lightning.interchange.parts import read_parts
+from lslm_lightning.training.causal import CausalTask
+from lslm_lightning.training.sequence_to_sequence import SequenceToSequenceTask
+from lslm_lightning.types import JsonObject
+
+if TYPE_CHECKING:
+    from ctranslate2 import GenerationResult, TranslationResult
+
+NO_PENALTY = 1e-9  # length ** this is 1 in float32; at 0 they end at the first answer
+PATIENCE = 2.0  # a search without `early_stopping` ends after this many answers for each beam
+TEXTS_AT_ONCE = 32  # texts that are scored together
+
+
+def search_options(search: Search) -> JsonObject:
+    """Return the options of CTranslate2 for a search.
+
+    Raises:
+        ValueError: it has no search like it.
+    """
+    if type(search) is Greedy:
+        options: JsonObject = {"beam_size": 1, "length_penalty": 0.0}
+    elif type(search) is Beam:
+        options = {
+            "beam_size": search.beam_size,
+            "length_penalty": search.length_penalty or NO_PENALTY,
+            "patience": 1.0 if search.early_stopping else PATIENCE,
+        }
+    else:
+        raise ValueError(
+            f"search={type(search).__name__} is no search of the engine ctranslate2; take Greedy "
+            "or Beam"
+        )
+    if search.no_repeat_ngram:
+        options["no_repeat_ngram_size"] = search.no_repeat_ngram
+    return options
+
+
+class CTranslate2Engine(Engine):
+    """Model in a folder in the format of CTranslate2.
+
+    Args:
+        folder: folder with model.bin, config.json and the vocabulary.
+        dtype: type of the weights.
+        eos_id: id that ends an answer.
+        device: "cpu" or "cuda".
+
+    Raises:
+        ValueError: it cannot be read.
+    """
+
+    name = "ctranslate2"
+
+    def __init__(self, folder: Path, dtype: str, eos_id: int, device: str = "cpu") -> None:
+        import ctranslate2
+
+        self.version = ctranslate2.__version__
+        self.dtype = dtype
+        self.eos_id = eos_id
+        self.n_byte = (folder / "model.bin").stat().st_size
+        tokens = folder / "vocabulary.json"
+        self.is_causal = tokens.is_file()
+        if not self.is_causal:
+            tokens = folder / "shared_vocabulary.json"
+        self.tokens: list[str] = json.loads(tokens.read_text("utf-8"))
+        self.ids = {token: index for index, token in enumerate(self.tokens)}
+        kind = ctranslate2.Generator if self.is_causal else ctranslate2.Translator
+        is_rounded = dtype in ("float16", "bfloat16")
+        computed = "float32" if is_rounded and device == "cpu" else "default"
+        threads = torch.get_num_threads()
+        try:
+            self.model = kind(
+                str(folder), device=device, compute_type=computed, intra_threads=threads
+            )
+        except (RuntimeError, ValueError) as error:
+            raise ValueError(f"CTranslate2 cannot read the model on {device}: {error}") from None
+
+    @classmethod
+    def of_task(cls, task: nn.Module, dtype: str, device: str = "cpu") -> Self:
+        check_installed()
+        made = merged(task) if getattr(task, "adapter", None) is not None else task
+        parts = read_parts(made)
+        assert isinstance(made, CausalTask | SequenceToSequenceTask)
+        with tempfile.TemporaryDirectory(prefix="lslm-ctranslate2-") as folder:
+            write_model(made, parts, dtype, Path(folder))
+            return cls(Path(folder), dtype, made.tokenizer.eos_id, device)
+
+    def check_search(self, search: Search, min_length: int = 0) -> None:
+        search_options(search)
+        n_repeat = search.no_repeat_ngram
+        settings = {"no_repeat_ngram": n_repeat, "min_length": min_length}
+        if isinstance(search, Beam):
+            for name, value in settings.items():
+                if value:
+                    raise ValueError(
+                        f"{name}={value} has another meaning in the beam search of the engine "
+                        "ctranslate2: it gives the probability of the tokens that are not allowed "
+                        "to the others; leave it out, or take Greedy"
+                    )
+        if n_repeat and self.is_causal:
+            raise ValueError(
+                f"no_repeat_ngram={n_repeat} of a language model counts the prompt, and the engine "
+                "ctranslate2 does not; leave it out"
+            )
+
+    def named(self, rows: Sequence[Sequence[int]]) -> list[list[str]]:
+        """Return the tokens of rows of ids."""
+        return [[self.tokens[index] for index in row] for row in rows]
+
+    def find_answers(
+        self,
+        rows: Sequence[Sequence[int]],
+        search: Search,
+        max_length: int,
+        min_length: int = 0,
+        n_best: int = 1,
+    ) -> Decoded:
+        self.check_search(search, min_length)
+        options: JsonObject = {
+            **search_options(search),
+            "num_hypotheses": n_best,
+            "return_scores": True,
+            "return_end_token": True,
+        }
+        try:
+            if self.is_causal:
+                results = self.model.generate_batch(
+                    self.named(rows),
+                    include_prompt_in_result=False,
+                    max_length=max_length,
+                    min_length=min_length,
+                    **options,
+                )
+            else:
+                results = self.model.translate_batch(
+                    self.named(rows),
+                    max_input_length=0,
+                    max_decoding_length=max_length,
+                    min_decoding_length=min_length,
+                    **options,
+                )
+        except RuntimeError as error:
+            raise ValueError(f"CTranslate2 cannot answer: {error}") from None
+        return self.decoded(results, float(options["length_penalty"]), n_best)
+
+    def decoded(
+        self,
+        results: "Sequence[TranslationResult | GenerationResult]",
+        length_penalty: float,
+        n_best: int,
+    ) -> Decoded:
+        """Return results of CTranslate2 as those of our searches."""
+        found: list[tuple[list[int], float]] = []
+        for result in results:
+            texts = result.sequences if self.is_causal else result.hypotheses
+            pairs = zip(texts, result.scores, strict=True)
+            own = [([self.ids[token] for token in text], score) for text, score in pairs]
+            found += own + [([], 0.0)] * (n_best - len(own))
+        n_token = torch.tensor([len(ids) for ids, _ in found])
+        ids = torch.full((len(found), max(1, int(n_token.max()))), self.eos_id)
+        for row, (own_ids, _) in zip(ids, found, strict=True):
+            row[: len(own_ids)] = torch.tensor(own_ids, dtype=torch.int64)
+        score = torch.tensor([score for _, score in found])
+        return Decoded(ids, n_token, score, score * n_token.float() ** length_penalty)
+
+    def nats(
+        self, rows: Sequence[Sequence[int]], targets: Sequence[Sequence[int]] | None = None
+    ) -> list[np.ndarray]:
+        options: JsonObject = {"max_batch_size": TEXTS_AT_ONCE, "max_input_length": 0}
+        if targets is None:
+            results = self.model.score_batch(self.named(rows), **options)
+        else:
+            inner = [row[1:-1] for row in targets]
+            results = self.model.score_batch(self.named(rows), self.named(inner), **options)
+        return [-np.array(result.log_probs, np.float64) for result in results]
+
+    def logits(self, source: Tensor, target: Tensor) -> Tensor:
+        """Return the logits (1, T, V) after each of `target` (1, T), given a source (1, S) unless
+        it is a language model.
+        """
+        [ids] = target.tolist()
+        if self.is_causal:
+            return torch.tensor(np.array(self.model.forward_batch([ids])))
+        [result] = self.model.translate_batch(
+            self.named(source.tolist()),
+            self.named([ids[1:]]),
+            beam_size=1,
+            max_input_length=0,
+            max_decoding_length=len(ids),
+            min_decoding_length=0,
+            return_logits_vocab=True,
+        )
+        return torch.tensor(np.stack([np.array(each) for each in result.logits[0]]))[None]
