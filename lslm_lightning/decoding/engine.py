@@ -16,7 +16,7 @@ ENGINES = {
 """Class path of each engine, by its name on the command line."""
 
 
-class Engine(ABC):
+class InferenceEngine(ABC):
     """Program that computes a trained model in place of PyTorch: it searches answers and gives
     probabilities. Everything else, such as reading texts, stays with the task.
 
@@ -31,6 +31,9 @@ class Engine(ABC):
     version: str
     dtype: str
     n_byte: int
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.version}, {self.dtype}"
 
     @classmethod
     @abstractmethod
@@ -93,7 +96,9 @@ class Engine(ABC):
         """
 
 
-def open_engine(name: str, task: nn.Module, dtype: str = "float32", device: str = "cpu") -> Engine:
+def open_engine(
+    name: str, task: nn.Module, dtype: str = "float32", device: str = "cpu"
+) -> InferenceEngine:
     """Return the engine of a name, with the model of a task.
 
     Raises:
@@ -104,5 +109,5 @@ def open_engine(name: str, task: nn.Module, dtype: str = "float32", device: str 
     if path is None:
         raise ValueError(f"engine={name!r} is not known; there are {', '.join(ENGINES)}")
     module, _, kind = path.rpartition(".")
-    engine: type[Engine] = getattr(import_module(module), kind)
+    engine: type[InferenceEngine] = getattr(import_module(module), kind)
     return engine.of_task(task, dtype, device)

@@ -15,18 +15,20 @@ from torch import Tensor, nn
 
 from lslm_lightning.adapters import merged
 from lslm_lightning.decoding import Beam, Decoded, Greedy, Search
-from lslm_lightning.decoding.engine import Engine
+from lslm_lightning.decoding.engine import InferenceEngine
 from lslm_lightning.interchange.ctranslate2_files import check_installed, write_model
+from lslm_lightning.interchange.ctranslate2_stopping import Answer, first_end, last_step
 from lslm_lightning.interchange.parts import read_parts
 from lslm_lightning.training.causal import CausalTask
 from lslm_lightning.training.sequence_to_sequence import SequenceToSequenceTask
 from lslm_lightning.types import JsonObject
 
 if TYPE_CHECKING:
-    from ctranslate2 import GenerationResult, TranslationResult
+    pass
 
 NO_PENALTY = 1e-9  # length ** this is 1 in float32; at 0 they end at the first answer
-PATIENCE = 2.0  # a search without `early_stopping` ends after this many answers for each beam
+PATIENCE = 3.0  # answers for each beam that a search finds before it is asked where it stops
+EMPTY = Answer([], 0.0)
 TEXTS_AT_ONCE = 32  # texts that are scored together
 
 
@@ -42,7 +44,6 @@ def search_options(search: Search) -> JsonObject:
         options = {
             "beam_size": search.beam_size,
             "length_penalty": search.length_penalty or NO_PENALTY,
-            "patience": 1.0 if search.early_stopping else PATIENCE,
         }
     else:
         raise ValueError(
@@ -54,7 +55,7 @@ def search_options(search: Search) -> JsonObject:
     return options
 
 
-class CTranslate2Engine(Engine):
+class CTranslate2Engine(InferenceEngine):
     """Model in a folder in the format of CTranslate2.
 
     Args:
@@ -134,20 +135,88 @@ class CTranslate2Engine(Engine):
         n_best: int = 1,
     ) -> Decoded:
         self.check_search(search, min_length)
-        options: JsonObject = {
-            **search_options(search),
+        if isinstance(search, Beam) and search.beam_size > 1 and not search.early_stopping:
+            found = self.answers_to_the_end(rows, search, max_length)
+        else:
+            limits = (max_length, min_length)
+            found = self.raw_answers(rows, search_options(search), *limits, n_best)
+        flat = [each for own in found for each in (own + [EMPTY] * n_best)[:n_best]]
+        return decoded(flat, getattr(search, "length_penalty", 0.0), self.eos_id)
+
+    def answers_to_the_end(
+        self, rows: Sequence[Sequence[int]], search: Beam, max_length: int
+    ) -> list[list[Answer]]:
+        """Return the answers that have ended when our search stops, the best first.
+
+        It is continued for longer where it would not have stopped yet.
+        """
+        answers: list[list[Answer]] = [[] for _ in rows]
+        left = list(range(len(rows)))
+        patience = PATIENCE
+        while left:
+            options = search_options(search) | {"patience": patience}
+            n_best = round(search.beam_size * patience)
+            own_rows = [rows[i] for i in left]
+            found = self.raw_answers(own_rows, options, max_length, 0, n_best)
+            beginnings = self.log_p_of_beginnings(own_rows, found, search.beam_size)
+            undecided = []
+            for i, own, log_p in zip(left, found, beginnings, strict=True):
+                n = last_step(own, log_p, search.beam_size, search.length_penalty, max_length)
+                if n is None:
+                    undecided.append(i)
+                else:
+                    answers[i] = [each for each in own if len(each.ids) <= n]
+            left = undecided
+            patience *= 2
+        return answers
+
+    def log_p_of_beginnings(
+        self, rows: Sequence[Sequence[int]], found: Sequence[list[Answer]], beam_size: int
+    ) -> list[list[np.ndarray | None]]:
+        """Return, for each answer to each row, the log p of its first 1, 2, ... tokens; None if it
+        ended no later than `first_end`.
+        """
+        owners = [
+            (i, k)
+            for i, own in enumerate(found)
+            for k, answer in enumerate(own)
+            if len(answer.ids) > first_end(own, beam_size)
+        ]
+        beginnings: list[list[np.ndarray | None]] = [[None] * len(own) for own in found]
+        if not owners:
+            return beginnings
+        texts = [found[i][k].ids for i, k in owners]
+        whole = [ids if ids[-1] == self.eos_id else [*ids, self.eos_id] for ids in texts]
+        sources = [rows[i] for i, _ in owners]
+        if self.is_causal:
+            joined = [[*row, *ids] for row, ids in zip(sources, whole, strict=True)]
+            nats = self.nats(joined)
+        else:
+            nats = self.nats(sources, [[self.eos_id, *ids] for ids in whole])
+        for (i, k), ids, values in zip(owners, whole, nats, strict=True):
+            beginnings[i][k] = -np.cumsum(values[len(values) - len(ids) :])
+        return beginnings
+
+    def raw_answers(
+        self,
+        rows: Sequence[Sequence[int]],
+        options: JsonObject,
+        max_length: int,
+        min_length: int,
+        n_best: int,
+    ) -> list[list[Answer]]:
+        """Return at most `n_best` answers of CTranslate2 to each row, the best first."""
+        given: JsonObject = {
+            **options,
             "num_hypotheses": n_best,
             "return_scores": True,
             "return_end_token": True,
         }
         try:
             if self.is_causal:
+                limits = {"max_length": max_length, "min_length": min_length}
                 results = self.model.generate_batch(
-                    self.named(rows),
-                    include_prompt_in_result=False,
-                    max_length=max_length,
-                    min_length=min_length,
-                    **options,
+                    self.named(rows), include_prompt_in_result=False, **limits, **given
                 )
             else:
                 results = self.model.translate_batch(
@@ -155,31 +224,21 @@ class CTranslate2Engine(Engine):
                     max_input_length=0,
                     max_decoding_length=max_length,
                     min_decoding_length=min_length,
-                    **options,
+                    **given,
                 )
         except RuntimeError as error:
             raise ValueError(f"CTranslate2 cannot answer: {error}") from None
-        return self.decoded(results, float(options["length_penalty"]), n_best)
-
-    def decoded(
-        self,
-        results: "Sequence[TranslationResult | GenerationResult]",
-        length_penalty: float,
-        n_best: int,
-    ) -> Decoded:
-        """Return results of CTranslate2 as those of our searches."""
-        found: list[tuple[list[int], float]] = []
-        for result in results:
-            texts = result.sequences if self.is_causal else result.hypotheses
-            pairs = zip(texts, result.scores, strict=True)
-            own = [([self.ids[token] for token in text], score) for text, score in pairs]
-            found += own + [([], 0.0)] * (n_best - len(own))
-        n_token = torch.tensor([len(ids) for ids, _ in found])
-        ids = torch.full((len(found), max(1, int(n_token.max()))), self.eos_id)
-        for row, (own_ids, _) in zip(ids, found, strict=True):
-            row[: len(own_ids)] = torch.tensor(own_ids, dtype=torch.int64)
-        score = torch.tensor([score for _, score in found])
-        return Decoded(ids, n_token, score, score * n_token.float() ** length_penalty)
+        return [
+            [
+                Answer([self.ids[token] for token in text], score)
+                for text, score in zip(
+                    result.sequences if self.is_causal else result.hypotheses,
+                    result.scores,
+                    strict=True,
+                )
+            ]
+            for result in results
+        ]
 
     def nats(
         self, rows: Sequence[Sequence[int]], targets: Sequence[Sequence[int]] | None = None
@@ -209,3 +268,19 @@ class CTranslate2Engine(Engine):
             return_logits_vocab=True,
         )
         return torch.tensor(np.stack([np.array(each) for each in result.logits[0]]))[None]
+
+
+def decoded(answers: Sequence[Answer], length_penalty: float, eos_id: int) -> Decoded:
+    """Return answers as those of our searches.
+
+    Args:
+        answers: answers to all rows, equally many to each.
+        length_penalty: exponent of the length in their scores.
+        eos_id: id that fills the end of a row.
+    """
+    n_token = torch.tensor([len(answer.ids) for answer in answers])
+    ids = torch.full((len(answers), max(1, int(n_token.max()))), eos_id)
+    for row, answer in zip(ids, answers, strict=True):
+        row[: len(answer.ids)] = torch.tensor(answer.ids, dtype=torch.int64)
+    score = torch.tensor([answer.score for answer in answers])
+    return Decoded(ids, n_token, score, score * n_token.float() ** length_penalty)

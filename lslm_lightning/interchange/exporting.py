@@ -73,7 +73,7 @@ def export_model(
         to: format: "huggingface" for `transformers`, or "ctranslate2".
         dtype: type of the weights: float32, float16 or bfloat16; for "ctranslate2" also int8.
         layout: name of the layout, such as "llama"; by default the first that can express the
-            model. "ctranslate2" has one for each kind of model.
+            model.
         trust: allow the run's config to name any class.
 
     Raises:

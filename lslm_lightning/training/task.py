@@ -18,7 +18,7 @@ from torch import Tensor
 from lslm_lightning.adapters.low_rank import Adapter
 from lslm_lightning.contracts import Example, Metric, Prediction
 from lslm_lightning.decoding import AnySearch, Fusion, Search
-from lslm_lightning.decoding.engine import Engine
+from lslm_lightning.decoding.engine import InferenceEngine
 from lslm_lightning.metrics.names import as_metrics
 from lslm_lightning.models.backbone import Backbone
 from lslm_lightning.optim import Schedule, decay_groups
@@ -124,7 +124,7 @@ class Task(LightningModule, ABC):
     validation_search: AnySearch | None = None
     searches: tuple[type, ...] = (Search,)
     fusion: Fusion | None = None
-    engine: Engine | None = None
+    engine: InferenceEngine | None = None
     finds_n_best = False
     max_length: int | None = None
     min_length: int | None = None

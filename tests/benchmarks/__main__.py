@@ -26,6 +26,7 @@ ORDER = (
     "logging_cost",
     "faults",
     "beam_speed",
+    "exports_speed",
     "ctc_speed",
     "train_speed",
     "lstm_speed",

@@ -11,18 +11,23 @@ import pytest
 import tokenizers
 import torch
 
+from lslm_lightning.commands import generate
 from lslm_lightning.contracts import Example
 from lslm_lightning.decoding import Beam, Greedy, Sampling, Search
 from lslm_lightning.decoding.engine import open_engine
+from lslm_lightning.exit_status import WRONG_ARGUMENTS
 from lslm_lightning.interchange import exporting
 from lslm_lightning.interchange.ctranslate2_engine import CTranslate2Engine
 from lslm_lightning.interchange.ctranslate2_files import tokens_of
+from lslm_lightning.interchange.ctranslate2_stopping import Answer, first_end, last_step
 from lslm_lightning.interchange.ctranslate2_target import CTranslate2Target
 from lslm_lightning.interchange.exporting import export_model
 from lslm_lightning.interchange.layouts import NoLayoutError
 from lslm_lightning.interchange.parts import ModelParts
 from lslm_lightning.interchange.verification import logits_of_pairs
 from lslm_lightning.runs import load_run
+from lslm_lightning.systems.checkpoint import Checkpoint
+from lslm_lightning.systems.engine import Engine
 from lslm_lightning.training.sequence_to_sequence import SequenceToSequenceTask
 from lslm_lightning.training.task import Task
 from tests.interchange import models
@@ -75,7 +80,7 @@ def answers(task: Task, search: Search, n_best: int = 1) -> list[list[int]]:
         ids = zip(found.ids.tolist(), found.n_token.tolist(), strict=True)
         return [row[:n] for row, n in ids]
     task.search = search
-    return [task.continue_any_length([row], task.max_length)[0] for row in rows_of(task)]
+    return [task.continue_any_length([row], task.max_length)[0] for row in rows_of(task)[:2]]
 
 
 @pytest.mark.parametrize("parts", FITTING.values(), ids=FITTING.keys())
@@ -101,7 +106,7 @@ def test_logits_are_equal(parts: ModelParts) -> None:
 def test_answers_are_equal(parts: ModelParts) -> None:
     task = build_task(parts, max_length=20)
     searches = [Greedy(), Beam(4, early_stopping=True), Beam(3, 0.0, early_stopping=True)]
-    searches += [Beam(2, 2.0, early_stopping=True), Beam(4, -1.0, early_stopping=True)]
+    searches += [Beam(4), Beam(3, 0.5), Beam(4, -1.0, early_stopping=True)]
     ours = [answers(task, search) for search in searches]
     task.engine = open_engine("ctranslate2", task)
     assert [answers(task, search) for search in searches] == ours
@@ -257,3 +262,48 @@ def test_a_model_that_differs_is_not_kept(
     with pytest.raises(ValueError, match="logits differ from those of the run by"):
         export_model(run, tmp_path / "out", to="ctranslate2")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_search_stops_where_ours_does() -> None:
+    answers_found = [Answer([5, 2], -2.0), Answer([5, 6, 2], -1.0), Answer([5, 7, 7, 2], -0.9)]
+    beginning = np.log([0.5, 0.2, 0.1, 0.1])
+    assert first_end(answers_found, 2) == 3
+    unfinished = float(beginning[2] / 3)  # of the third answer when the second ended
+    beginnings = [None, None, beginning]
+    assert unfinished > -2.0, "better than the worst that ended"
+    assert last_step(answers_found, beginnings, 2, 1.0, 9) is None, "and then nothing is known"
+    assert last_step(answers_found, beginnings, 2, 1.0, 4) == 4
+    worse = [None, None, beginning - 5]
+    assert last_step(answers_found, worse, 2, 1.0, 9) == 3
+
+
+def test_a_system_answers_like_the_run(run: Path) -> None:
+    search = Beam(3, early_stopping=True)
+    ours = Checkpoint(str(run), search, device="cpu")
+    system = Engine(str(run), search=search, device="cpu")
+    system.prepare(EXAMPLES_OF_TEXTS)
+    answers_of = [
+        {p.id: (p.output, p.n_token, p.finish_reason) for p in each.generate(EXAMPLES_OF_TEXTS)}
+        for each in (ours, system)
+    ]
+    assert answers_of[0] == answers_of[1]
+    assert system.signature("generate") == ours.signature("generate")
+    assert system.fingerprint() != ours.fingerprint()
+    int8 = Engine(str(run), dtype="int8", device="cpu")
+    assert int8.fingerprint() != system.fingerprint()
+    assert int8.info()["memory_bytes"] < system.info()["memory_bytes"]
+    assert str(system.info()["engine"]).startswith("ctranslate2 ")
+    with pytest.raises(ValueError, match="engine='x' is not known"):
+        Engine(str(run), engine="x")
+
+
+def test_generate_takes_an_engine(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["generate", str(run), TEXTS[0], "--search", "greedy"]
+    printed = []
+    for more in ([], ["--engine", "ctranslate2"]):
+        assert generate.main([*words, *more]) == 0
+        printed.append(capsys.readouterr().out)
+    assert printed[0] == printed[1]
+    words[-1] = "sampling"
+    assert generate.main([*words, "--engine", "ctranslate2"]) == WRONG_ARGUMENTS
+    assert "search=Sampling is no search of the engine ctranslate2" in capsys.readouterr().err
