@@ -84,7 +84,8 @@ def arguments() -> Parser:
     of.add_argument("--device", default="auto", help="cpu, cuda or auto")
     of.add_argument("--engine", choices=("ctranslate2",), help="compute in place of PyTorch")
     types = ("float32", "float16", "bfloat16", "int8")
-    of.add_argument("--dtype", choices=types, default="float32", help="weights in the engine")
+    dtype = "weights: float16, bfloat16, int8"
+    of.add_argument("--dtype", choices=types, metavar="T", default="float32", help=dtype)
     of.add_argument("--trust", action="store_true", help=TRUST_HELP)
     return parser
 

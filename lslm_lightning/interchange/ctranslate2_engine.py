@@ -5,7 +5,8 @@ Axes: B rows, m answers of each row, T time.
 
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -212,7 +213,7 @@ class CTranslate2Engine(InferenceEngine):
             "return_scores": True,
             "return_end_token": True,
         }
-        try:
+        with errors_told():
             if self.is_causal:
                 limits = {"max_length": max_length, "min_length": min_length}
                 results = self.model.generate_batch(
@@ -226,8 +227,6 @@ class CTranslate2Engine(InferenceEngine):
                     min_decoding_length=min_length,
                     **given,
                 )
-        except RuntimeError as error:
-            raise ValueError(f"CTranslate2 cannot answer: {error}") from None
         return [
             [
                 Answer([self.ids[token] for token in text], score)
@@ -244,11 +243,9 @@ class CTranslate2Engine(InferenceEngine):
         self, rows: Sequence[Sequence[int]], targets: Sequence[Sequence[int]] | None = None
     ) -> list[np.ndarray]:
         options: JsonObject = {"max_batch_size": TEXTS_AT_ONCE, "max_input_length": 0}
-        if targets is None:
-            results = self.model.score_batch(self.named(rows), **options)
-        else:
-            inner = [row[1:-1] for row in targets]
-            results = self.model.score_batch(self.named(rows), self.named(inner), **options)
+        inner = [] if targets is None else [self.named([row[1:-1] for row in targets])]
+        with errors_told():
+            results = self.model.score_batch(self.named(rows), *inner, **options)
         return [-np.array(result.log_probs, np.float64) for result in results]
 
     def logits(self, source: Tensor, target: Tensor) -> Tensor:
@@ -268,6 +265,15 @@ class CTranslate2Engine(InferenceEngine):
             return_logits_vocab=True,
         )
         return torch.tensor(np.stack([np.array(each) for each in result.logits[0]]))[None]
+
+
+@contextmanager
+def errors_told() -> Iterator[None]:
+    """Turn errors of CTranslate2, such as a text longer than its positions, into ValueError."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise ValueError(f"CTranslate2 cannot answer: {error}") from None
 
 
 def decoded(answers: Sequence[Answer], length_penalty: float, eos_id: int) -> Decoded:

@@ -307,3 +307,13 @@ def test_generate_takes_an_engine(run: Path, capsys: pytest.CaptureFixture[str])
     words[-1] = "sampling"
     assert generate.main([*words, "--engine", "ctranslate2"]) == WRONG_ARGUMENTS
     assert "search=Sampling is no search of the engine ctranslate2" in capsys.readouterr().err
+
+
+def test_texts_longer_than_the_positions_are_told() -> None:
+    task = build_task(FITTING["mbart"])
+    task.engine = open_engine("ctranslate2", task)
+    source = torch.full((1, 40), 5)
+    with pytest.raises(ValueError, match=r"CTranslate2 cannot answer: .*position"):
+        task.decode(source, Greedy())
+    with pytest.raises(ValueError, match=r"CTranslate2 cannot answer: .*position"):
+        task.target_nats(source.tolist(), [[TOKENIZER.bos_id, TOKENIZER.eos_id]])
