@@ -7,6 +7,7 @@ import json
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from copy import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -20,6 +21,7 @@ from lslm_lightning.decoding.engine import InferenceEngine
 from lslm_lightning.interchange.ctranslate2_files import check_installed, write_model
 from lslm_lightning.interchange.ctranslate2_stopping import Answer, first_end, last_step
 from lslm_lightning.interchange.parts import read_parts
+from lslm_lightning.interchange.verification import AnyTask, logits_of_pairs
 from lslm_lightning.training.causal import CausalTask
 from lslm_lightning.training.sequence_to_sequence import SequenceToSequenceTask
 from lslm_lightning.types import JsonObject
@@ -67,6 +69,10 @@ class CTranslate2Engine(InferenceEngine):
 
     Raises:
         ValueError: it cannot be read.
+
+    Attributes:
+        task: task that answers sources without tokens, which CTranslate2 does not read; None to
+            answer them with nothing.
     """
 
     name = "ctranslate2"
@@ -77,6 +83,7 @@ class CTranslate2Engine(InferenceEngine):
         self.version = ctranslate2.__version__
         self.dtype = dtype
         self.eos_id = eos_id
+        self.task: AnyTask | None = None
         self.n_byte = (folder / "model.bin").stat().st_size
         tokens = folder / "vocabulary.json"
         self.is_causal = tokens.is_file()
@@ -103,7 +110,9 @@ class CTranslate2Engine(InferenceEngine):
         assert isinstance(made, CausalTask | SequenceToSequenceTask)
         with tempfile.TemporaryDirectory(prefix="lslm-ctranslate2-") as folder:
             write_model(made, parts, dtype, Path(folder))
-            return cls(Path(folder), dtype, made.tokenizer.eos_id, device)
+            engine = cls(Path(folder), dtype, made.tokenizer.eos_id, device)
+        engine.task = made
+        return engine
 
     def check_search(self, search: Search, min_length: int = 0) -> None:
         search_options(search)
@@ -136,13 +145,51 @@ class CTranslate2Engine(InferenceEngine):
         n_best: int = 1,
     ) -> Decoded:
         self.check_search(search, min_length)
-        if isinstance(search, Beam) and search.beam_size > 1 and not search.early_stopping:
-            found = self.answers_to_the_end(rows, search, max_length)
-        else:
-            limits = (max_length, min_length)
-            found = self.raw_answers(rows, search_options(search), *limits, n_best)
-        flat = [each for own in found for each in (own + [EMPTY] * n_best)[:n_best]]
+        found = self.all_answers(
+            [row for row in rows if not self.is_empty(row)], search, max_length, min_length, n_best
+        )
+        rest = iter(found)
+        whole = [
+            self.answers_to_nothing(search, max_length, min_length, n_best)
+            if self.is_empty(row)
+            else next(rest)
+            for row in rows
+        ]
+        flat = [each for own in whole for each in (own + [EMPTY] * n_best)[:n_best]]
         return decoded(flat, getattr(search, "length_penalty", 0.0), self.eos_id)
+
+    def is_empty(self, row: Sequence[int]) -> bool:
+        """Return whether a row is a source without tokens, which CTranslate2 does not read."""
+        return not self.is_causal and list(row) == [self.eos_id] and self.task is not None
+
+    def answers_to_nothing(
+        self, search: Search, max_length: int, min_length: int, n_best: int
+    ) -> list[Answer]:
+        """Return the answers of our own task to a source without tokens, the best first."""
+        assert isinstance(self.task, SequenceToSequenceTask)
+        own = copy(self.task)
+        own.engine = None
+        own.min_length = min_length
+        source = torch.tensor([[self.eos_id]], device=own.device)
+        found = own.decode(source, search, max_length, n_best)
+        answers = zip(found.ids.tolist(), found.n_token.tolist(), found.score.tolist(), strict=True)
+        return [Answer(ids[:n], score) for ids, n, score in answers if n]
+
+    def all_answers(
+        self,
+        rows: Sequence[Sequence[int]],
+        search: Search,
+        max_length: int,
+        min_length: int,
+        n_best: int,
+    ) -> list[list[Answer]]:
+        """Return the answers to each row, the best first, in the order of our search."""
+        if not rows:
+            return []
+        if isinstance(search, Beam) and search.beam_size > 1 and not search.early_stopping:
+            return self.answers_to_the_end(rows, search, max_length)
+        options = search_options(search)
+        return self.raw_answers(rows, options, max_length, min_length, n_best)
 
     def answers_to_the_end(
         self, rows: Sequence[Sequence[int]], search: Beam, max_length: int
@@ -163,10 +210,11 @@ class CTranslate2Engine(InferenceEngine):
             undecided = []
             for i, own, log_p in zip(left, found, beginnings, strict=True):
                 n = last_step(own, log_p, search.beam_size, search.length_penalty, max_length)
-                if n is None:
+                if n is None and patience < max_length:  # beyond, it has searched to the end
                     undecided.append(i)
                 else:
-                    answers[i] = [each for each in own if len(each.ids) <= n]
+                    last = max_length if n is None else n
+                    answers[i] = [each for each in own if len(each.ids) <= last]
             left = undecided
             patience *= 2
         return answers
@@ -255,6 +303,9 @@ class CTranslate2Engine(InferenceEngine):
         [ids] = target.tolist()
         if self.is_causal:
             return torch.tensor(np.array(self.model.forward_batch([ids])))
+        if self.is_empty(source[0].tolist()):
+            assert isinstance(self.task, SequenceToSequenceTask)
+            return logits_of_pairs(self.task, source, target)
         [result] = self.model.translate_batch(
             self.named(source.tolist()),
             self.named([ids[1:]]),

@@ -23,6 +23,7 @@ from lslm_lightning.training.batches import unpadded
 
 MOST_TARGET = 64  # tokens of a target whose logits are compared, one step after the other
 TOLERANCE = 1e-3  # of the largest logit: it computes in float32
+EMPTY_NOTE = "a source without tokens, which the library does not read, gets an empty answer"
 INT8_NOTE = "weights are rounded to 8 bits, and answers may differ from those of the run"
 PAIR_USE = """import ctranslate2
 from tokenizers import Tokenizer
@@ -81,7 +82,8 @@ class CTranslate2Target(Target):
     def write(self, model: ExportedModel, folder: Path) -> list[str]:
         notes = write_model(model.task, model.parts, model.dtype, folder)
         int8 = [INT8_NOTE] if model.dtype == "int8" else []
-        return [*notes, *int8, *extra_notes(model)]
+        empty = [EMPTY_NOTE] if model.parts.kind != "causal" else []
+        return [*notes, *int8, *empty, *extra_notes(model)]
 
     def verify(self, model: ExportedModel, folder: Path) -> Verification:
         if model.dtype != "int8":
@@ -102,6 +104,7 @@ def compare_folder(model: ExportedModel, folder: Path, dtype: str) -> Verificati
     is_int8 = dtype == "int8"
     task = copy_to_compare(model.task, torch.float32 if is_int8 else getattr(torch, dtype))
     engine = CTranslate2Engine(folder, dtype, model.task.tokenizer.eos_id)
+    engine.task = task
     other = other_model(engine, folder, model.task.tokenizer.pad_id)
     return compare(task, other, model.texts, TOLERANCE, is_exact=not is_int8)
 

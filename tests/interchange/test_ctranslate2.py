@@ -55,13 +55,7 @@ FITTING: dict[str, ModelParts] = {
     "gpt2": EXAMPLES["gpt2"][0],
     "alibi": replace(CAUSAL, **ALIBI),
 }
-TEXTS = [
-    "the quick fox",
-    "brown dogs jump",
-    "狐狸",
-    "the the lazy dogs",
-    "over the quick brown dog",
-]
+TEXTS = ["the quick fox", "", "brown dogs jump", "狐狸", "the the lazy dogs", "over the dog"]
 EXAMPLES_OF_TEXTS = [Example(str(i), text, (text[::-1],)) for i, text in enumerate(TEXTS)]
 
 
@@ -230,7 +224,9 @@ def test_a_folder_is_verified_and_used_without_us(dtype: str, run: Path, tmp_pat
     task.search = Greedy()
     ours = [p.output for p in task.answer(EXAMPLES_OF_TEXTS)]
     if dtype == "float32":
-        assert used(export.path, TEXTS) == ours
+        assert used(export.path, TEXTS) == [
+            answer if text else "" for answer, text in zip(ours, TEXTS, strict=True)
+        ]
     if dtype == "int8":
         assert "8 bits" in card
     else:
