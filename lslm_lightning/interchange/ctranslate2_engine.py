@@ -91,6 +91,8 @@ class CTranslate2Engine(InferenceEngine):
             tokens = folder / "shared_vocabulary.json"
         self.tokens: list[str] = json.loads(tokens.read_text("utf-8"))
         self.ids = {token: index for index, token in enumerate(self.tokens)}
+        config = json.loads((folder / "config.json").read_text("utf-8"))
+        self.bos_id = self.ids[config["bos_token"]]
         kind = ctranslate2.Generator if self.is_causal else ctranslate2.Translator
         is_rounded = dtype in ("float16", "bfloat16")
         computed = "float32" if is_rounded and device == "cpu" else "default"
@@ -150,7 +152,7 @@ class CTranslate2Engine(InferenceEngine):
         )
         rest = iter(found)
         whole = [
-            self.answers_to_nothing(search, max_length, min_length, n_best)
+            self.answers_to_nothing(row, search, max_length, min_length, n_best)
             if self.is_empty(row)
             else next(rest)
             for row in rows
@@ -159,18 +161,21 @@ class CTranslate2Engine(InferenceEngine):
         return decoded(flat, getattr(search, "length_penalty", 0.0), self.eos_id)
 
     def is_empty(self, row: Sequence[int]) -> bool:
-        """Return whether a row is a source without tokens, which CTranslate2 does not read."""
-        return not self.is_causal and list(row) == [self.eos_id] and self.task is not None
+        """Return whether a row is a source of special tokens alone, which CTranslate2 does not
+        read.
+        """
+        is_special = set(row) <= {self.bos_id, self.eos_id}
+        return not self.is_causal and is_special and self.task is not None
 
     def answers_to_nothing(
-        self, search: Search, max_length: int, min_length: int, n_best: int
+        self, row: Sequence[int], search: Search, max_length: int, min_length: int, n_best: int
     ) -> list[Answer]:
-        """Return the answers of our own task to a source without tokens, the best first."""
+        """Return the answers of our own task to a source of special tokens, the best first."""
         assert isinstance(self.task, SequenceToSequenceTask)
         own = copy(self.task)
         own.engine = None
         own.min_length = min_length
-        source = torch.tensor([[self.eos_id]], device=own.device)
+        source = torch.tensor([list(row)], device=own.device)
         found = own.decode(source, search, max_length, n_best)
         answers = zip(found.ids.tolist(), found.n_token.tolist(), found.score.tolist(), strict=True)
         return [Answer(ids[:n], score) for ids, n, score in answers if n]
@@ -255,6 +260,8 @@ class CTranslate2Engine(InferenceEngine):
         n_best: int,
     ) -> list[list[Answer]]:
         """Return at most `n_best` answers of CTranslate2 to each row, the best first."""
+        if self.is_causal and len({len(row) for row in rows}) > 1:  # it would repeat the prompts
+            return self.by_length(rows, options, max_length, min_length, n_best)
         given: JsonObject = {
             **options,
             "num_hypotheses": n_best,
@@ -286,6 +293,21 @@ class CTranslate2Engine(InferenceEngine):
             ]
             for result in results
         ]
+
+    def by_length(
+        self, rows: Sequence[Sequence[int]], options: JsonObject, *limits: int
+    ) -> list[list[Answer]]:
+        """Return the answers to each row, of which those of one length are asked for together.
+
+        Args:
+            limits: the other arguments of `raw_answers`.
+        """
+        found: dict[int, list[Answer]] = {}
+        for length in {len(row) for row in rows}:
+            group = [i for i, row in enumerate(rows) if len(row) == length]
+            own = self.raw_answers([rows[i] for i in group], options, *limits)
+            found |= zip(group, own, strict=True)
+        return [found[i] for i in range(len(rows))]
 
     def nats(
         self, rows: Sequence[Sequence[int]], targets: Sequence[Sequence[int]] | None = None

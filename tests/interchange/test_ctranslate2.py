@@ -74,7 +74,8 @@ def answers(task: Task, search: Search, n_best: int = 1) -> list[list[int]]:
         ids = zip(found.ids.tolist(), found.n_token.tolist(), strict=True)
         return [row[:n] for row, n in ids]
     task.search = search
-    return [task.continue_any_length([row], task.max_length)[0] for row in rows_of(task)[:2]]
+    rows = rows_of(task)[:3]
+    return task._by_length(rows, lambda found: task.continue_any_length(found, task.max_length))
 
 
 @pytest.mark.parametrize("parts", FITTING.values(), ids=FITTING.keys())
