@@ -7,7 +7,7 @@ from pathlib import Path
 import tokenizers
 import torch
 
-from lslm_lightning.decoding import Greedy
+from lslm_lightning.decoding import Beam, Greedy
 from lslm_lightning.interchange.ctranslate2_engine import CTranslate2Engine, search_options
 from lslm_lightning.interchange.ctranslate2_files import DTYPES, check_installed, write_model
 from lslm_lightning.interchange.ctranslate2_layout import layout_name
@@ -24,6 +24,7 @@ from lslm_lightning.training.batches import unpadded
 MOST_TARGET = 64  # tokens of a target whose logits are compared, one step after the other
 TOLERANCE = 1e-3  # of the largest logit: it computes in float32
 EMPTY_NOTE = "a source without tokens, which the library does not read, gets an empty answer"
+EARLY_NOTE = "the library ends a beam search when as many answers as beams have ended"
 INT8_NOTE = "weights are rounded to 8 bits, and answers may differ from those of the run"
 PAIR_USE = """import ctranslate2
 from tokenizers import Tokenizer
@@ -83,7 +84,9 @@ class CTranslate2Target(Target):
         notes = write_model(model.task, model.parts, model.dtype, folder)
         int8 = [INT8_NOTE] if model.dtype == "int8" else []
         empty = [EMPTY_NOTE] if model.parts.kind != "causal" else []
-        return [*notes, *int8, *empty, *extra_notes(model)]
+        search = model.task.search
+        early = [EARLY_NOTE] if isinstance(search, Beam) and not search.early_stopping else []
+        return [*notes, *int8, *empty, *early, *extra_notes(model)]
 
     def verify(self, model: ExportedModel, folder: Path) -> Verification:
         if model.dtype != "int8":
