@@ -1,6 +1,7 @@
 """Packages that only some uses need, and the extras of the installation that bring them."""
 
 EXTRAS = {
+    "ctranslate2": "export",
     "jieba": "chinese",
     "lm_eval": "lm-eval",
     "peft": "hub",

@@ -82,6 +82,10 @@ def arguments() -> Parser:
     together = "texts answered together"
     of.add_argument("--batch-size", type=int, default=32, metavar="N", help=together)
     of.add_argument("--device", default="auto", help="cpu, cuda or auto")
+    of.add_argument("--engine", choices=("ctranslate2",), help="compute in place of PyTorch")
+    types = ("float32", "float16", "bfloat16", "int8")
+    dtype = "weights: float16, bfloat16, int8"
+    of.add_argument("--dtype", choices=types, metavar="T", default="float32", help=dtype)
     of.add_argument("--trust", action="store_true", help=TRUST_HELP)
     return parser
 
@@ -131,6 +135,8 @@ def main(argv: list[str]) -> int:
     writer = Writer(run, own.seed, own.batch_size, own.device, own.trust)
     try:
         writer.search_by(SearchSettings(**given | {"fusion": fusion}), own.n_best)
+        if own.engine is not None:
+            writer.task.answering.use_engine(own.engine, own.dtype)
     except ValueError as error:
         return refuse(str(error))
     is_piped = own.text in (None, "-")

@@ -50,8 +50,9 @@ class Entry:
         facts: numbers and names for reports: "n_parameter", "seconds_per_example",
             "tokens_per_second", "memory_bytes", "training_flops", "money" and its "currency",
             "weights" and "search"; "limit", the setting at which answers are cut, such as
-            "max_length=128"; "left_out", the settings that a server did not accept; "cut_sources",
-            how many sources were truncated.
+            "max_length=128"; "engine", what computed the model in place of PyTorch; "left_out", the
+            settings that a server did not accept; "cut_sources", how many sources were
+            truncated.
     """
 
     name: str

@@ -67,6 +67,8 @@ def generate(
     batch_size: int = 32,
     device: str = "auto",
     trust: bool = False,
+    engine: str | None = None,
+    dtype: str = "float32",
 ) -> list[Prediction]:
     """Generate answers to texts with a trained model, as `lslm generate` does; return one
     prediction per text.
@@ -82,10 +84,12 @@ def generate(
         batch_size: number of texts per batch.
         device: cpu, cuda, or auto.
         trust: allow the run's config to name any class.
+        engine: program that computes the model in place of PyTorch: "ctranslate2".
+        dtype: type of the weights in the engine; "int8" is fast.
 
     Raises:
-        ValueError: the run does not exist, or a setting is out of range or does not apply to the
-            search.
+        ValueError: the run does not exist, the engine cannot compute its model, or a setting is out
+            of range or does not apply to the search.
     """
     from lslm_lightning.experiments.library import library_call
 
@@ -97,6 +101,8 @@ def generate(
     with library_call(["generate", reference]):
         writer = Writer(reference, seed, batch_size, device, trust)
         writer.search_by(settings, n_best)
+        if engine is not None:
+            writer.task.answering.use_engine(engine, dtype)
         return list(writer.answers(texts))
 
 

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lslm_lightning.adapters import merged
+from lslm_lightning.interchange.ctranslate2_target import CTranslate2Target
 from lslm_lightning.interchange.hugging_face import HuggingFaceTarget
 from lslm_lightning.interchange.model_card import model_card
 from lslm_lightning.interchange.parts import read_parts
-from lslm_lightning.interchange.targets import DTYPES, NOT_STATED, ExportedModel, Target
+from lslm_lightning.interchange.targets import NOT_STATED, ExportedModel, Target
 from lslm_lightning.interchange.verification import BUILT_IN, Texts, Verification, texts_of
 from lslm_lightning.runs import FoundRun, load_run
 from lslm_lightning.runs.loading import LoadedRun
@@ -21,7 +22,9 @@ from lslm_lightning.runs.loading import LoadedRun
 if TYPE_CHECKING:
     from lslm_lightning.experiments.run import Run
 
-TARGETS: Mapping[str, Target] = {target.name: target for target in (HuggingFaceTarget(),)}
+TARGETS: Mapping[str, Target] = {
+    target.name: target for target in (HuggingFaceTarget(), CTranslate2Target())
+}
 """All formats, by their name on the command line."""
 
 SPLITS = ("test", "val")
@@ -67,8 +70,8 @@ def export_model(
         run: a run directory, a checkpoint in one, an MLflow run id, a pattern (stands for the
             newest run that matches), or the result of `train`.
         output: folder to write; it must not exist, or be empty.
-        to: format; "huggingface" for `transformers`.
-        dtype: type of the weights: float32, float16 or bfloat16.
+        to: format: "huggingface" for `transformers`, or "ctranslate2".
+        dtype: type of the weights: float32, float16 or bfloat16; for "ctranslate2" also int8.
         layout: name of the layout, such as "llama"; by default the first that can express the
             model.
         trust: allow the run's config to name any class.
@@ -80,8 +83,8 @@ def export_model(
     target = TARGETS.get(to)
     if target is None:
         raise ValueError(f"to={to!r} is not known; there are {', '.join(TARGETS)}")
-    if dtype not in DTYPES:
-        raise ValueError(f"dtype={dtype!r} must be one of {', '.join(DTYPES)}")
+    if dtype not in target.dtypes:
+        raise ValueError(f"dtype={dtype!r} must be one of {', '.join(target.dtypes)}")
     reference = run if isinstance(run, str | os.PathLike | FoundRun) else run.path
     folder = Path(output)
     check_output(folder)
@@ -106,7 +109,7 @@ def export_model(
                 f"{output} was not written: the exported model is not that of the run ({error}); "
                 "another --layout or --dtype float32 may help"
             ) from None
-        card = model_card(model, name, notes, verification)
+        card = model_card(target, model, name, notes, verification)
         (draft / "README.md").write_text(card, "utf-8")
         n_byte = sum(file.stat().st_size for file in draft.iterdir())
     n_parameter = sum(weight.numel() for weight in model.written[1].values())

@@ -143,15 +143,16 @@ def begin_with_end(model: FittedModel) -> None:
     )
 
 
-def has_padding_row(parts: ModelParts, pad: int) -> bool:
-    """Return whether the last row of a model is padding that `add_padding_row` added."""
-    return parts.blocked_ids == (pad,) and pad == parts.vocab_size - 1
-
-
-def without_padding_row(
-    parts: ModelParts, weights: Mapping[str, Tensor]
+def without_added_row(
+    parts: ModelParts, weights: Mapping[str, Tensor], pad: int
 ) -> tuple[ModelParts, dict[str, Tensor]]:
-    """Return a model without the row for padding that `add_padding_row` added."""
+    """Return a model without the last row, if that is the padding that `add_padding_row` added.
+
+    Args:
+        pad: id of padding.
+    """
+    if parts.blocked_ids != (pad,) or pad != parts.vocab_size - 1:
+        return parts, dict(weights)
     n_row = parts.vocab_size - 1
     rows = {name: weights[name][:n_row] for name in (EMBEDDING, HEAD, BIAS) if name in weights}
     return replace(parts, vocab_size=n_row, blocked_ids=()), {**weights, **rows}

@@ -14,10 +14,9 @@ from lslm_lightning.extras import MissingPackageError
 from lslm_lightning.interchange.fitting import FittedModel
 from lslm_lightning.interchange.foreign_model import ForeignModel
 from lslm_lightning.interchange.foreign_weights import SAFE
-from lslm_lightning.interchange.layouts import Layout, choose_layout, layout_named
+from lslm_lightning.interchange.layouts import choose_layout, layout_named
 from lslm_lightning.interchange.layouts.bart import N_POSITION
-from lslm_lightning.interchange.parts import ModelParts
-from lslm_lightning.interchange.search_settings import generation_config, most_new
+from lslm_lightning.interchange.search_settings import generation_config
 from lslm_lightning.interchange.targets import ExportedModel, Target
 from lslm_lightning.interchange.tokenizer_export import special_ids, write_tokenizer
 from lslm_lightning.interchange.verification import (
@@ -28,14 +27,35 @@ from lslm_lightning.interchange.verification import (
     precision_of,
 )
 from lslm_lightning.interchange.weights import to_theirs
+from lslm_lightning.interchange.written import (
+    cast_to,
+    extra_notes,
+    longest_input,
+    with_positions,
+)
 from lslm_lightning.safety.user_files import permit_as_usual
 from lslm_lightning.systems.hugging_face_model import Loaded, load_model
 from lslm_lightning.text.hugging_face import NO_CODE, first
-from lslm_lightning.training.causal import CausalTask
 from lslm_lightning.training.sequence_to_sequence import SequenceToSequenceTask
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+
+CAUSAL_USE = """from transformers import AutoModelForCausalLM, AutoTokenizer
+
+tokenizer = AutoTokenizer.from_pretrained("FOLDER")
+model = AutoModelForCausalLM.from_pretrained("FOLDER")
+ids = tokenizer("TEXT", return_tensors="pt").input_ids
+print(tokenizer.decode(model.generate(ids)[0], skip_special_tokens=True))
+"""
+PAIR_USE = """from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
+
+tokenizer = AutoTokenizer.from_pretrained("FOLDER")
+model = AutoModelForSeq2SeqLM.from_pretrained("FOLDER")
+sources = tokenizer(["TEXT"], return_tensors="pt", padding=True, truncation=True)
+print(tokenizer.batch_decode(model.generate(**sources), skip_special_tokens=True))
+"""
 
 
 class HuggingFaceTarget(Target):
@@ -44,10 +64,14 @@ class HuggingFaceTarget(Target):
     """
 
     name = "huggingface"
+    library = "transformers"
 
     def layout(self, model: ExportedModel) -> str:
         check_installed()
         return choose_layout(model.written[0], model.layout).model_type
+
+    def usage_code(self, model: ExportedModel) -> str:
+        return CAUSAL_USE if model.parts.kind == "causal" else PAIR_USE
 
     def write(self, model: ExportedModel, folder: Path) -> list[str]:
         layout = layout_named(self.layout(model))
@@ -69,8 +93,12 @@ class HuggingFaceTarget(Target):
         search = generation_config(task, ids, parts.max_positions)
         write_json(folder / "generation_config.json", search)
         write_tokenizer(task.tokenizer, ids, parts.kind, longest_input(parts, task), folder)
-        notes = dict.fromkeys(row.note for row in rows if row.note)
-        return [*notes, *extra_notes(model, layout, parts)]
+        notes = [*dict.fromkeys(row.note for row in rows if row.note), *extra_notes(task, parts)]
+        if parts.dropout and not layout.dropouts:
+            notes.append(
+                f"dropout={parts.dropout}, which acts in training alone, has no place in the layout"
+            )
+        return notes
 
     def verify(self, model: ExportedModel, folder: Path) -> Verification:
         dtype: torch.dtype = getattr(torch, model.dtype)
@@ -80,67 +108,6 @@ class HuggingFaceTarget(Target):
         precision = str(precision_of(model.task)).removeprefix("torch.")
         loaded = load_model(str(folder), "cpu", precision)
         return compare(task, other_model(loaded, model.task.tokenizer.pad_id), model.texts)
-
-
-def with_positions(parts: ModelParts, task: object) -> ModelParts:
-    """Return the parts of a model with enough positions for its longest texts, where the layout
-    stores a table of positions that we compute.
-    """
-    if not isinstance(task, SequenceToSequenceTask) or parts.max_positions is not None:
-        return parts
-    longest = max(task.max_source_length or 0, task.max_length + 1)
-    return replace(parts, context=max(N_POSITION, longest))
-
-
-def longest_input(parts: ModelParts, task: object) -> int | None:
-    """Return the largest number of tokens of an input."""
-    if isinstance(task, SequenceToSequenceTask):
-        limits = (task.max_source_length, parts.max_positions or parts.context)
-        return min((limit for limit in limits if limit is not None), default=None)
-    return parts.context
-
-
-def cast_to(name: str, weight: Tensor, dtype: str) -> Tensor:
-    """Return a weight in a type.
-
-    Raises:
-        ValueError: a value is too large for the type.
-    """
-    cast = weight.to(getattr(torch, dtype))
-    if not torch.isfinite(cast).all():
-        raise ValueError(
-            f"dtype={dtype} cannot hold the weight {name}, whose largest value is "
-            f"{float(weight.abs().max()):.3g}; take bfloat16 or float32"
-        )
-    return cast.contiguous()
-
-
-def extra_notes(model: ExportedModel, layout: Layout, parts: ModelParts) -> list[str]:
-    """Return remarks on what a user of the folder must do as the run does, and on what the layout
-    has no place for.
-
-    Args:
-        parts: parts that are written.
-    """
-    task = model.task
-    notes = []
-    if isinstance(task, CausalTask):
-        notes += [
-            f"a text begins with {task.tokenizer.eos_id}, the id of the end of a text, which the "
-            "tokenizer adds",
-            f"the run reads windows of {parts.context} tokens",
-        ]
-    elif task.max_source_length is None:
-        longest = longest_input(parts, task)
-        notes.append(f"sources are cut to {longest:,} tokens, as many as there are positions")
-    most = most_new(task, parts.max_positions)
-    if most < task.max_length:
-        notes.append(f"answers have at most {most:,} tokens, as many as there are positions")
-    if parts.dropout and not layout.dropouts:
-        notes.append(
-            f"dropout={parts.dropout}, which acts in training alone, has no place in the layout"
-        )
-    return notes
 
 
 def write_json(path: Path, content: object) -> None:

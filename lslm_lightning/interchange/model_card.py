@@ -6,7 +6,7 @@ from pathlib import Path
 
 from lslm_lightning.contracts import Score
 from lslm_lightning.evaluation.scoring import read_scores
-from lslm_lightning.interchange.targets import ExportedModel
+from lslm_lightning.interchange.targets import ExportedModel, Target
 from lslm_lightning.interchange.verification import Verification, precision_of
 from lslm_lightning.runs.directory import RunDirectory
 from lslm_lightning.safety.visible_text import one_visible_line
@@ -14,29 +14,19 @@ from lslm_lightning.systems.purpose import languages_of_answers
 
 PIPELINES = {"translation": "translation", "summarization": "summarization"}
 
-CAUSAL_USE = """from transformers import AutoModelForCausalLM, AutoTokenizer
-
-tokenizer = AutoTokenizer.from_pretrained("FOLDER")
-model = AutoModelForCausalLM.from_pretrained("FOLDER")
-ids = tokenizer("TEXT", return_tensors="pt").input_ids
-print(tokenizer.decode(model.generate(ids)[0], skip_special_tokens=True))
-"""
-PAIR_USE = """from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
-
-tokenizer = AutoTokenizer.from_pretrained("FOLDER")
-model = AutoModelForSeq2SeqLM.from_pretrained("FOLDER")
-sources = tokenizer(["TEXT"], return_tensors="pt", padding=True, truncation=True)
-print(tokenizer.batch_decode(model.generate(**sources), skip_special_tokens=True))
-"""
-
 
 def model_card(
-    model: ExportedModel, layout: str, notes: Sequence[str], verification: Verification
+    target: Target,
+    model: ExportedModel,
+    layout: str,
+    notes: Sequence[str],
+    verification: Verification,
 ) -> str:
     """Return the text of a model card: scores with their signatures, data and licence, how the
     weights were written, and the comparison with the run.
 
     Args:
+        target: format of the model.
         layout: name of the layout.
         notes: remarks on how what is written differs from the run.
         verification: comparison of the folder with the run.
@@ -49,7 +39,7 @@ def model_card(
     task = model.run.config["model"]["class_path"].split(".")[1]
     pipeline = "text-generation" if is_causal else PIPELINES.get(task, "")
     front = {
-        "library_name": "transformers",
+        "library_name": target.library,
         **({"pipeline_tag": pipeline} if pipeline else {}),
         **({"language": list(dict.fromkeys(languages))} if languages else {}),
     }
@@ -67,7 +57,7 @@ def model_card(
         f"{model.dtype}. {origin_of(directory)}",
         "",
         "```python",
-        *(CAUSAL_USE if is_causal else PAIR_USE).splitlines(),
+        *target.usage_code(model).splitlines(),
         "```",
         "",
         "## Scores",

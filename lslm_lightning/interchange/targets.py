@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from lslm_lightning.interchange.fitting import has_padding_row, without_padding_row
+from lslm_lightning.interchange.fitting import without_added_row
 from lslm_lightning.interchange.parts import ModelParts
 from lslm_lightning.interchange.verification import BUILT_IN, Texts, Verification
 from lslm_lightning.runs.loading import LoadedRun
@@ -50,10 +50,8 @@ class ExportedModel:
         """Parts and weights that are written: those of the run, without a row for padding that an
         import added.
         """
-        weights = self.task.state_dict()
-        if has_padding_row(self.parts, self.task.tokenizer.pad_id):
-            return without_padding_row(self.parts, weights)
-        return self.parts, weights
+        task = self.task
+        return without_added_row(self.parts, task.state_dict(), task.tokenizer.pad_id)
 
 
 class Target(ABC):
@@ -61,9 +59,13 @@ class Target(ABC):
 
     Attributes:
         name: name of the format on the command line.
+        library: name of the library that reads it, for the model card.
+        dtypes: types of weights that it can have.
     """
 
     name: ClassVar[str]
+    library: ClassVar[str]
+    dtypes: ClassVar[tuple[str, ...]] = DTYPES
 
     @abstractmethod
     def layout(self, model: ExportedModel) -> str:
@@ -72,6 +74,10 @@ class Target(ABC):
         Raises:
             ValueError: the format cannot express the model; the message names the parts in the way.
         """
+
+    @abstractmethod
+    def usage_code(self, model: ExportedModel) -> str:
+        """Return lines of Python that use the model in a folder called FOLDER."""
 
     @abstractmethod
     def write(self, model: ExportedModel, folder: Path) -> list[str]:

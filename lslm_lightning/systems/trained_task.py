@@ -8,6 +8,7 @@ from torch import Tensor
 
 from lslm_lightning.contracts import Answers, Example, Mode, Prediction
 from lslm_lightning.decoding import AnySearch, Fusion
+from lslm_lightning.decoding.engine import InferenceEngine
 from lslm_lightning.decoding.search import Nested
 from lslm_lightning.types import TokenNats
 
@@ -24,6 +25,10 @@ class TaskAnswering(Protocol):
         """Set the search algorithm and the fused language model for answers; None keeps those of
         the task.
         """
+        ...
+
+    def use_engine(self, name: str, dtype: str) -> None:
+        """Let an engine compute the model in place of PyTorch; see `decoding.engine`."""
         ...
 
     def example(self, id: str, given: str) -> Example:
@@ -63,6 +68,7 @@ class TrainedTask(Protocol):
     modality: str
     search: object | None
     finds_n_best: bool
+    engine: InferenceEngine | None
 
     @property
     def answering(self) -> TaskAnswering: ...

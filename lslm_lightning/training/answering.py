@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from lslm_lightning.contracts import Example, Metric, Mode, Prediction
-from lslm_lightning.decoding import AnySearch, CtcSearch, Fusion
+from lslm_lightning.decoding import AnySearch, CtcSearch, Fusion, Search
+from lslm_lightning.decoding.engine import open_engine
 from lslm_lightning.decoding.search import no_sync
 from lslm_lightning.text.identification import language_by_letters
 from lslm_lightning.training.distributed.fsdp import agreement, splits_layers
@@ -147,6 +148,32 @@ class Answering:
         if task._trainer is not None and splits_layers(task.trainer):
             return agreement(task.trainer)
         return no_sync
+
+    def use_engine(self, name: str, dtype: str) -> None:
+        """Let an engine compute the model in place of PyTorch.
+
+        Args:
+            name: name of the engine, as in `decoding.engine.ENGINES`.
+            dtype: type of the weights.
+
+        Raises:
+            ValueError: there is no such engine, it is not installed, or it cannot express the model
+                or the search.
+        """
+        self.task.engine = open_engine(name, self.task, dtype, self.task.device.type)
+        self.check_engine()
+
+    def check_engine(self) -> None:
+        """Raise ValueError if the engine has no search like that of the task."""
+        task = self.task
+        if task.engine is None or task.search is None:
+            return
+        if not isinstance(task.search, Search):
+            raise ValueError(
+                f"search={type(task.search).__name__} is no search of the engine "
+                f"{task.engine.name}; take Greedy or Beam"
+            )
+        task.engine.check_search(task.search, task.min_length or 0)
 
     def use_search(self, search: AnySearch | None, fusion: Fusion | None = None) -> None:
         """Set the search and the language model with which the task answers. None keeps the current

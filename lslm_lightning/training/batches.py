@@ -99,3 +99,8 @@ def total_tokens(batch: Batch) -> int:
     the throughput of a training and of its plan counts.
     """
     return batch.n_token + batch.n_source_token
+
+
+def unpadded(ids: Tensor, pad_id: int) -> list[list[int]]:
+    """Return the rows of padded ids (B, T), without padding."""
+    return [[index for index in row if index != pad_id] for row in ids.tolist()]

@@ -267,6 +267,13 @@ class CausalTask(LanguageModel):
             ]
         ).to(self.device)
         losses = torch.zeros(is_scored.shape, dtype=torch.float64)
+        if self.engine is not None:
+            computed = self.engine.nats(rows)
+            for row, values, (start, first, end) in zip(losses, computed, windows, strict=True):
+                row[first - 1 - start : end - 1 - start] = torch.from_numpy(
+                    values[first - 1 - start :]
+                )
+            return losses
         state = None
         n_read = n_before
         for offset in range(0, is_scored.size(1), self.context):

@@ -105,6 +105,9 @@ class LanguageModel(TextScorer, Task):
             generator: source of random numbers for `Sampling`.
             n_best: number of continuations of each prompt.
         """
+        shortest = min(max(0, min_length), max_length)
+        if self.engine is not None:
+            return self.engine.find_answers(prompts, self.search, max_length, shortest, n_best)
         start = padded(prompts, self.tokenizer.pad_id).to(self.device)
         length = torch.tensor([len(p) for p in prompts], device=self.device)
         search = self.search if n_best == 1 else partial(self.search, n_best=n_best)
@@ -114,7 +117,7 @@ class LanguageModel(TextScorer, Task):
             (),
             self.tokenizer.eos_id,
             max_length,
-            min(max(0, min_length), max_length),
+            shortest,
             prefix_length=length,
             all_ranks_done=self.answering.all_ranks_done,
             generator=generator,

@@ -30,7 +30,7 @@ from lslm_lightning.models.heads import Head, Source, TiedHead, upcast_to_float3
 from lslm_lightning.optim import Schedule
 from lslm_lightning.text.tokenizer import Tokenizer
 from lslm_lightning.training.answering import Answering
-from lslm_lightning.training.batches import PairBatch, padded
+from lslm_lightning.training.batches import PairBatch, padded, unpadded
 from lslm_lightning.training.checks import (
     LONGEST,
     MIN_LENGTH,
@@ -219,6 +219,11 @@ class SequenceToSequenceTask(Task):
             max_length: most tokens of an answer; None for the task's `max_length`.
             n_best: number of answers to each source.
         """
+        longest = max_length or self.max_length
+        shortest = min(self.min_length, longest)
+        if self.engine is not None:
+            rows = unpadded(source, self.tokenizer.pad_id)
+            return self.engine.find_answers(rows, search, longest, shortest, n_best)
         pad = source == self.tokenizer.pad_id
         memory = self.backbone.encode(self.embedding(source), pad)
 
@@ -231,7 +236,6 @@ class SequenceToSequenceTask(Task):
 
         start = torch.full((len(source), 1), self.tokenizer.bos_id, device=source.device)
         shared = (self.backbone.precompute_cross_attention(memory), Source(memory, source, pad))
-        longest = max_length or self.max_length
         find = search if n_best == 1 else partial(search, n_best=n_best)
         return find(
             step,
@@ -239,7 +243,7 @@ class SequenceToSequenceTask(Task):
             shared,
             self.tokenizer.eos_id,
             longest,
-            min(self.min_length, longest),
+            shortest,
             all_ranks_done=self.answering.all_ranks_done,
         )
 
@@ -318,6 +322,8 @@ class SequenceToSequenceTask(Task):
                 that they have at most `SCORED_TOKENS` tokens, since each token needs a score for
                 the whole vocabulary.
         """
+        if self.engine is not None:
+            return self.engine.nats(sources, targets)
         pad = self.tokenizer.pad_id
         nats = [np.zeros(0)] * len(targets)
         order = sorted(range(len(targets)), key=lambda i: (-len(targets[i]), -len(sources[i])))

@@ -18,6 +18,7 @@ from torch import Tensor
 from lslm_lightning.adapters.low_rank import Adapter
 from lslm_lightning.contracts import Example, Metric, Prediction
 from lslm_lightning.decoding import AnySearch, Fusion, Search
+from lslm_lightning.decoding.engine import InferenceEngine
 from lslm_lightning.metrics.names import as_metrics
 from lslm_lightning.models.backbone import Backbone
 from lslm_lightning.optim import Schedule, decay_groups
@@ -103,6 +104,7 @@ class Task(LightningModule, ABC):
         validation_search: search used in validation; None to use `search`.
         searches: supported kinds of search, the preferred one first.
         fusion: language model that the search combines with this model.
+        engine: program that computes the model in place of PyTorch; None for PyTorch.
         finds_n_best: whether `generate` takes `n_best`, for several answers to one source.
         max_length: most tokens of an answer; None for a task without such a limit.
         min_length: fewest tokens of an answer; None for a task without such a limit.
@@ -122,6 +124,7 @@ class Task(LightningModule, ABC):
     validation_search: AnySearch | None = None
     searches: tuple[type, ...] = (Search,)
     fusion: Fusion | None = None
+    engine: InferenceEngine | None = None
     finds_n_best = False
     max_length: int | None = None
     min_length: int | None = None

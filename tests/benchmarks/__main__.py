@@ -27,6 +27,7 @@ ORDER = (
     "faults",
     "exports",
     "beam_speed",
+    "exports_speed",
     "ctc_speed",
     "train_speed",
     "lstm_speed",

@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from lslm_lightning.commands import export, import_model
+from lslm_lightning.commands import export, generate, import_model
+from lslm_lightning.decoding.engine import ENGINES
 from lslm_lightning.exit_status import SettingsError
 from lslm_lightning.experiments.finished_runs import open_run
+from lslm_lightning.interchange.ctranslate2_target import CTranslate2Target
 from lslm_lightning.interchange.exporting import TARGETS
 from lslm_lightning.interchange.foreign_model import TASKS
 from lslm_lightning.interchange.layouts import LAYOUTS
@@ -48,7 +50,10 @@ def test_a_tilde_in_an_output_is_the_home(
 
 def test_options_are_those_of_the_functions() -> None:
     assert choices(export, "to") == list(TARGETS)
-    assert choices(export, "dtype") == list(DTYPES)
+    assert choices(export, "dtype") == list(CTranslate2Target.dtypes)
+    assert set(choices(export, "dtype")) >= set(DTYPES)
+    assert choices(generate, "engine") == list(ENGINES)
+    assert choices(generate, "dtype") == list(CTranslate2Target.dtypes)
     assert choices(import_model, "task") == list(TASKS)
     listed = import_model.DESCRIPTION.partition("Layouts: ")[2].rstrip(".").replace("\n", " ")
     assert listed.split(", ") == sorted(layout.model_type for layout in LAYOUTS)

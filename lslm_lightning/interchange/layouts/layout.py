@@ -139,11 +139,16 @@ class Layout(ABC):
 
     def obstacles(self, parts: ModelParts) -> list[Obstacle]:
         """Return the parts of a model that this layout cannot express."""
-        return [
-            Obstacle(key_of(name), value, values)
-            for name, values in {**self.allowed(parts), "blocked_ids": ((),)}.items()
-            if (value := getattr(parts, name)) not in values
-        ]
+        return obstacles_of(parts, {**self.allowed(parts), "blocked_ids": ((),)})
+
+
+def obstacles_of(parts: ModelParts, allowed: Mapping[str, tuple[object, ...]]) -> list[Obstacle]:
+    """Return the parts of a model that have none of the values allowed."""
+    return [
+        Obstacle(key_of(name), value, values)
+        for name, values in allowed.items()
+        if (value := getattr(parts, name)) not in values
+    ]
 
 
 def heads(

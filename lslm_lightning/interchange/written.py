@@ -1,0 +1,68 @@
+"""Lengths, types and remarks of a model that is written for another library."""
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from lslm_lightning.interchange.layouts.bart import N_POSITION
+from lslm_lightning.interchange.parts import ModelParts
+from lslm_lightning.interchange.search_settings import most_new
+from lslm_lightning.interchange.verification import AnyTask
+from lslm_lightning.training.causal import CausalTask
+from lslm_lightning.training.sequence_to_sequence import SequenceToSequenceTask
+
+
+def with_positions(parts: ModelParts, task: object) -> ModelParts:
+    """Return the parts of a model with enough positions for its longest texts, where the layout
+    stores a table of positions that we compute.
+    """
+    if not isinstance(task, SequenceToSequenceTask) or parts.max_positions is not None:
+        return parts
+    longest = max(task.max_source_length or 0, task.max_length + 1)
+    return replace(parts, context=max(N_POSITION, longest))
+
+
+def longest_input(parts: ModelParts, task: object) -> int | None:
+    """Return the largest number of tokens of an input."""
+    if isinstance(task, SequenceToSequenceTask):
+        limits = (task.max_source_length, parts.max_positions or parts.context)
+        return min((limit for limit in limits if limit is not None), default=None)
+    return parts.context
+
+
+def cast_to(name: str, weight: Tensor, dtype: str) -> Tensor:
+    """Return a weight in a type.
+
+    Raises:
+        ValueError: a value is too large for the type.
+    """
+    cast = weight.to(getattr(torch, dtype))
+    if not torch.isfinite(cast).all():
+        raise ValueError(
+            f"dtype={dtype} cannot hold the weight {name}, whose largest value is "
+            f"{float(weight.abs().max()):.3g}; take bfloat16 or float32"
+        )
+    return cast.contiguous()
+
+
+def extra_notes(task: AnyTask, parts: ModelParts) -> list[str]:
+    """Return remarks on what a user of the folder must do as the run does, and on lengths that have
+    no place in it.
+
+    Args:
+        parts: parts that are written.
+    """
+    notes = []
+    if isinstance(task, CausalTask):
+        notes += [
+            f"a text begins with {task.tokenizer.eos_id}, the id of the end of a text, which the "
+            "tokenizer adds",
+            f"the run reads windows of {parts.context} tokens",
+        ]
+    elif task.max_source_length is None and (longest := longest_input(parts, task)) is not None:
+        notes.append(f"sources are cut to {longest:,} tokens, as many as there are positions")
+    most = most_new(task, parts.max_positions)
+    if most < task.max_length:
+        notes.append(f"answers have at most {most:,} tokens, as many as there are positions")
+    return notes
