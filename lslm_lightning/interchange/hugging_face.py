@@ -47,7 +47,8 @@ CAUSAL_USE = """from transformers import AutoModelForCausalLM, AutoTokenizer
 tokenizer = AutoTokenizer.from_pretrained("FOLDER")
 model = AutoModelForCausalLM.from_pretrained("FOLDER")
 ids = tokenizer("TEXT", return_tensors="pt").input_ids
-print(tokenizer.decode(model.generate(ids)[0], skip_special_tokens=True))
+output = model.generate(ids, max_new_tokens=LENGTH)
+print(tokenizer.decode(output[0], skip_special_tokens=True))
 """
 PAIR_USE = """from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
@@ -71,7 +72,9 @@ class HuggingFaceTarget(Target):
         return choose_layout(model.written[0], model.layout).model_type
 
     def usage_code(self, model: ExportedModel) -> str:
-        return CAUSAL_USE if model.parts.kind == "causal" else PAIR_USE
+        if model.parts.kind != "causal":
+            return PAIR_USE
+        return CAUSAL_USE.replace("LENGTH", str(model.task.max_length))
 
     def write(self, model: ExportedModel, folder: Path) -> list[str]:
         layout = layout_named(self.layout(model))

@@ -15,27 +15,33 @@ def generation_config(
 ) -> JsonObject:
     """Return the content of generation_config.json for the search of a task.
 
+    Lengths are those of whole outputs, so that a caller may give either limit of `generate`: a
+    language model writes until its context is full, another model at most as much as the task does
+    behind the start.
+
     Args:
         positions: number of positions of the model that is written; None for no limit.
 
     Raises:
         ValueError: `transformers` has no search like it.
     """
+    is_causal = isinstance(task, CausalTask)
+    longest = task.context if isinstance(task, CausalTask) else most_new(task, positions) + 1
     config: JsonObject = {
         **settings_of(task.search),
-        "max_new_tokens": most_new(task, positions),
+        "max_length": longest,
         "pad_token_id": ids.pad,
         "bos_token_id": ids.bos,
         "eos_token_id": ids.eos,
     }
     if task.min_length:
-        config["min_new_tokens"] = min(task.min_length, config["max_new_tokens"])
-    if isinstance(task, SequenceToSequenceTask):
+        config["min_new_tokens"] = min(task.min_length, longest - 1)
+    if not is_causal:
         config["decoder_start_token_id"] = ids.bos
     return config
 
 
-def most_new(task: CausalTask | SequenceToSequenceTask, positions: int | None) -> int:
+def most_new(task: SequenceToSequenceTask, positions: int | None) -> int:
     """Return the largest number of tokens of an answer: that of the task, where a model with so
     many positions can write it behind the first token.
     """

@@ -60,7 +60,8 @@ def extra_notes(task: AnyTask, parts: ModelParts) -> list[str]:
             "tokenizer adds",
             f"the run reads windows of {parts.context} tokens",
         ]
-    elif task.max_source_length is None and (longest := longest_input(parts, task)) is not None:
+        return notes
+    if task.max_source_length is None and (longest := longest_input(parts, task)) is not None:
         notes.append(f"sources are cut to {longest:,} tokens, as many as there are positions")
     most = most_new(task, parts.max_positions)
     if most < task.max_length:
