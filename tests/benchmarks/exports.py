@@ -75,8 +75,9 @@ def items(run: RunDirectory, n: int) -> list[dict[str, object]]:
 
 
 def write_tasks(folder: Path, rows: list[dict[str, object]], is_causal: bool) -> None:
-    """Write tasks of lm_eval on one file: multiple choice, generation, and of a language model the
-    perplexity of texts.
+    """Write tasks of lm_eval on one file: multiple choice, and of a language model generation and
+    the perplexity of texts. (Of an encoder-decoder lm_eval adds the length of the source to the
+    most tokens of an answer.)
     """
     data = folder / "items.jsonl"
     data.write_text("".join(f"{json.dumps(row)}\n" for row in rows), "utf-8")
@@ -94,7 +95,7 @@ def write_tasks(folder: Path, rows: list[dict[str, object]], is_causal: bool) ->
     written |= {"metric_list": [{"metric": "exact_match"}]}
     whole = {"output_type": "loglikelihood_rolling", "doc_to_text": ""}
     whole |= {"doc_to_target": "{{query}}", "metric_list": [{"metric": "bits_per_byte"}]}
-    tasks = {"choice": choice, "written": written} | ({"perplexity": whole} if is_causal else {})
+    tasks = {"choice": choice} | ({"written": written, "perplexity": whole} if is_causal else {})
     for name, task in tasks.items():
         text = yaml.safe_dump({"task": name, **shared, **task}, allow_unicode=True)
         (folder / f"{name}.yaml").write_text(text, "utf-8")
