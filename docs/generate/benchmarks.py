@@ -311,6 +311,17 @@ def logging_cost(figures: Figures) -> tuple[Sequence[str], Rows]:
     )
 
 
+def exports(figures: Figures) -> tuple[Sequence[str], Rows]:
+    """Return the table of runs and their exports, each asked the same by lm_eval."""
+    tasks = {
+        name.replace("_", " "): found | {"millionths": 1e6 * found["worst difference"]}
+        for name, found in figures["lm_eval"]["tasks"].items()
+    }
+    keys = {"answers": "answers", "not equal": "not equal"}
+    keys["largest difference, millionths of a nat"] = "millionths"
+    return parts("lm_eval, a run against its export", keys)(tasks)
+
+
 def all_numbers(figures: Figures) -> tuple[Sequence[str], Rows]:
     """Return the table of a benchmark that has no table of its own: the numbers of each part."""
     keys = {
@@ -337,6 +348,7 @@ TABLES: dict[str, tuple[Maker, ...]] = {
         ),
     ),
     "docstrings": (docstrings,),
+    "exports": (exports,),
     "faults": (
         parts(
             "runs that were killed",
