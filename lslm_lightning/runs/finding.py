@@ -125,8 +125,14 @@ def newest_match(pattern: str, is_tested: bool) -> FoundRun:
         and (run.metrics.exists() if is_tested else any(run.checkpoints.glob("*.ckpt")))
     ]
     if not found:
-        lacking, way = ("that was tested", "test") if is_tested else ("with a checkpoint", "train")
-        raise ValueError(f"no run {lacking} matches {pattern!r}; {way} one first, or name another")
+        if is_tested:
+            raise ValueError(
+                f"no run that was tested matches {pattern!r}; test one first with lslm test "
+                "--config RUN/config.yaml --ckpt_path RUN/checkpoints/best.ckpt, or name another"
+            )
+        raise ValueError(
+            f"no run with a checkpoint matches {pattern!r}; train one first, or name another"
+        )
     newest = max(found, key=lambda run: run.config.stat().st_mtime)
     return FoundRun(newest, None, pattern, len(found))
 
