@@ -18,7 +18,8 @@ from tqdm import tqdm
 
 from lslm_lightning.decoding import Greedy
 from lslm_lightning.extras import MissingPackageError
-from lslm_lightning.models.heads import Source, upcast_to_float32
+from lslm_lightning.interchange.verification import logits_of_pairs
+from lslm_lightning.models.heads import upcast_to_float32
 from lslm_lightning.runs import load_run
 from lslm_lightning.training.batches import padded
 from lslm_lightning.training.causal import CausalTask
@@ -299,15 +300,6 @@ class RunModel(TemplateLM):
     def _padded(self, rows: Sequence[Sequence[int]]) -> Tensor:
         """Return rows of ids as one tensor (B, longest) on the device of the model."""
         return padded(rows, self.task.tokenizer.pad_id).to(self._device)
-
-
-def logits_of_pairs(task: SequenceToSequenceTask, source: Tensor, target: Tensor) -> Tensor:
-    """Return the logits (B, T, V) after each of `target` (B, T), given padded sources (B, S)."""
-    pad = source == task.tokenizer.pad_id
-    memory = task.backbone.encode(task.embedding(source), pad)
-    y, _ = task.backbone.decode(task.embedding(target), memory=memory, memory_pad=pad)
-    logits: Tensor = task.head(y, task.embedding.weight, Source(memory, source, pad))
-    return logits
 
 
 def dtype_named(name: str) -> torch.dtype:

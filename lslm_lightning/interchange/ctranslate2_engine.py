@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from copy import copy
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 import numpy as np
 import torch
@@ -25,9 +25,6 @@ from lslm_lightning.interchange.verification import AnyTask, logits_of_pairs
 from lslm_lightning.training.causal import CausalTask
 from lslm_lightning.training.sequence_to_sequence import SequenceToSequenceTask
 from lslm_lightning.types import JsonObject
-
-if TYPE_CHECKING:
-    pass
 
 NO_PENALTY = 1e-9  # length ** this is 1 in float32; at 0 they end at the first answer
 PATIENCE = 3.0  # answers for each beam that a search finds before it is asked where it stops

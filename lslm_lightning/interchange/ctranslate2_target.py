@@ -26,23 +26,19 @@ TOLERANCE = 1e-3  # of the largest logit: it computes in float32
 EMPTY_NOTE = "a source without tokens, which the library does not read, gets an empty answer"
 EARLY_NOTE = "the library ends a beam search when as many answers as beams have ended"
 INT8_NOTE = "weights are rounded to 8 bits, and answers may differ from those of the run"
-PAIR_USE = """import ctranslate2
+READ_USE = """import ctranslate2
 from tokenizers import Tokenizer
 
 tokenizer = Tokenizer.from_file("FOLDER/tokenizer.json")
 tokenizer.encode_special_tokens = True  # text that looks like one stays text
-model = ctranslate2.Translator("FOLDER")
+"""
+PAIR_USE = """model = ctranslate2.Translator("FOLDER")
 sources = [tokenizer.encode(text).tokens for text in ["TEXT"]]
 for result in model.translate_batch(sources, {options}):
     ids = [tokenizer.token_to_id(token) for token in result.hypotheses[0]]
     print(tokenizer.decode(ids))
 """
-CAUSAL_USE = """import ctranslate2
-from tokenizers import Tokenizer
-
-tokenizer = Tokenizer.from_file("FOLDER/tokenizer.json")
-tokenizer.encode_special_tokens = True  # text that looks like one stays text
-model = ctranslate2.Generator("FOLDER")
+CAUSAL_USE = """model = ctranslate2.Generator("FOLDER")
 prompts = [tokenizer.encode(text).tokens for text in ["TEXT"]]
 for result in model.generate_batch(prompts, {options}):
     print(tokenizer.decode(result.sequences_ids[0]))
@@ -77,7 +73,7 @@ class CTranslate2Target(Target):
         if is_causal:
             options["include_prompt_in_result"] = False
         text = ", ".join(f"{name}={value}" for name, value in options.items())
-        return (CAUSAL_USE if is_causal else PAIR_USE).replace("{options}", text)
+        return READ_USE + (CAUSAL_USE if is_causal else PAIR_USE).replace("{options}", text)
 
     def write(self, model: ExportedModel, folder: Path) -> list[str]:
         notes = write_model(model.task, model.parts, model.dtype, folder)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from lslm_lightning.contracts import Example
 from lslm_lightning.decoding import Greedy
-from lslm_lightning.models.heads import BLOCKED, Projection
+from lslm_lightning.models.heads import BLOCKED, Projection, Source
 from lslm_lightning.training.batches import padded
 from lslm_lightning.training.causal import CausalTask
 from lslm_lightning.training.sequence_to_sequence import SequenceToSequenceTask
@@ -323,7 +323,7 @@ def logits_of_pairs(task: SequenceToSequenceTask, source: Tensor, target: Tensor
     pad = source == task.tokenizer.pad_id
     memory = task.backbone.encode(task.embedding(source), pad)
     y, _ = task.backbone.decode(task.embedding(target), memory=memory, memory_pad=pad)
-    logits: Tensor = task.head(y, task.embedding.weight)
+    logits: Tensor = task.head(y, task.embedding.weight, Source(memory, source, pad))
     return logits
 
 
