@@ -190,6 +190,7 @@ class ExperimentCLI(HookedCLI):
             without_enums(self.settings),
             skip_none=False,
             skip_default=skip_default,
+            skip_validation=True,  # they were checked when they were parsed
             skip_link_targets=True,
             format="yaml",
         )
