@@ -85,7 +85,8 @@ def environment() -> str:
     """Return the Python version, the platform and all installed packages as a pip requirements
     file.
     """
-    installed = {(found.metadata["Name"] or "").lower(): found.version for found in distributions()}
+    described = (found.metadata for found in distributions())  # each read parses a file
+    installed = {(each["Name"] or "").lower(): each["Version"] for each in described}
     lines = [
         f"# Python {sys.version.split()[0]}",
         f"# {platform.platform()}",
