@@ -53,6 +53,17 @@ PRELOADED = (
     ),
 )
 
+WARM_CLASSES = (  # whose source is read, with that of their bases, wherever a config names them
+    "lightning.pytorch.Trainer",
+    "lslm_lightning.models.transformer.Transformer",
+    *(
+        f"tasks.{task}{kind}"
+        for task in ("translation.Translation", "language_modeling.LanguageModeling")
+        for kind in ("Task", "Data")
+    ),
+    "torch.optim.AdamW",
+)
+
 
 class Forked:
     """Like `subprocess.Popen` with output and errors in one text pipe, as far as tests need it."""
@@ -220,12 +231,28 @@ def of_torchrun(n: int, port: int, attempt: int = 0) -> list[dict[str, str]]:
     return [{**shared, "RANK": str(i), "LOCAL_RANK": str(i)} for i in range(n)]
 
 
+def warm_up() -> None:
+    """Import, and fill caches of what is the same in every process: source code and versions of
+    installed packages, and compiled templates of reports.
+    """
+    for name in PRELOADED:
+        import_module(name)
+    module = partial(import_module, package=MODULE)
+    module(".tracking.environment").environment()
+    for form, page in (("html", "page.html"), ("md", "page.md")):
+        templates = module(".reports.page")._environment(form, "en")
+        for template in (page, *templates.list_templates(extensions=[form])):
+            templates.get_template(template)
+    settings_of = module(".configuration.signatures").settings_of
+    for path in WARM_CLASSES:
+        settings_of(path)
+
+
 def serve(number: int) -> None:
     """Import, then fork as often as asked at the listening socket `number`, and tell how each
     process ended.
     """
-    for name in PRELOADED:
-        import_module(name)
+    warm_up()
     draw_less(setattr)
     gc.collect()
     gc.freeze()  # forked processes share what is never looked at
