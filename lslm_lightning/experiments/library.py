@@ -4,10 +4,12 @@ import logging
 import os
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 
 from lslm_lightning.exit_status import SettingsError
 from lslm_lightning.experiments.invocation import running_command
+from lslm_lightning.localization import ENGLISH, interface_language
+from lslm_lightning.safety.terminal import guarded_output
 
 
 @contextmanager
@@ -15,7 +17,8 @@ def library_call(arguments: Sequence[str]) -> Iterator[None]:
     """Run the body as a command would, then restore the caller's process state.
 
     Environment variables, warning filters, logger levels, random states and the number of torch
-    threads are restored. Signal handlers, `sys.argv` and streams are never changed.
+    threads are restored. Signal handlers and `sys.argv` are never changed, and output streams only
+    during the body where messages are to be translated.
 
     Args:
         arguments: arguments of the command that the call corresponds to; they are shown in records.
@@ -35,6 +38,7 @@ def library_call(arguments: Sequence[str]) -> Iterator[None]:
             warnings.catch_warnings(),
             kept_random_states(),
             running_command(arguments, is_call=True),
+            nullcontext() if interface_language() == ENGLISH else guarded_output(),
         ):
             yield
     except SettingsError as error:

@@ -6,10 +6,10 @@ sentences too, and is translated in turn. So a sentence that was written with nu
 it can be translated after it was made.
 
 In the English template, `{name!n}` stands for a number alone, `{name!w}` for a text without spaces,
-`{name!c}` for a text without colons, `{name!p}` for a phrase within a sentence, `{name!m}` for a
-mapping on one line of YAML, and `{name!s}` for any text, of several sentences too. In the
-translation, `{name!l}` is a list of names such as "a, b and c", which are repeated, and
-`{name!lt}` a list of which all members are translated.
+`{name!c}` for a text without colons, `{name!b}` for one without brackets, `{name!p}` for a phrase
+within a sentence, `{name!m}` for a mapping on one line of YAML, and `{name!s}` for any text, of
+several sentences too. In the translation, `{name!l}` is a list of names such as "a, b and c", which
+are repeated, and `{name!lt}` a list of which all members are translated.
 """
 
 import re
@@ -25,13 +25,14 @@ NAMES = "names"  # of baselines, in sentences and tables
 CATALOGUES = (COMMANDS, MESSAGES, NAMES, REPORTS, SETTINGS)
 
 FOLDER = Path(__file__).parent
-FIELD = re.compile(r"\{(\w+)(?:!([clmnpstw]+))?\}")
+FIELD = re.compile(r"\{(\w+)(?:!([bclmnpstw]+))?\}")
 SENTENCES = re.compile(r"(?<=[.;])\s+|\n")
 WITHIN_SENTENCE = r"(?:(?!(?<=[.;])\s).)+?"
 ANYTHING = ".+?"
 NUMBER = r"[−+±-]?(?:[\d,]*\.?\d+(?: × 10[⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+)?|∞)|–|nan"
 MAPPING = r"\w+: \{[^{}]*\}"
 VALUES = {
+    "b": r"[^()]+?",
     "c": r"[^:]+?",
     "m": MAPPING,
     "n": NUMBER,

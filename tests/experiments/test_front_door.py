@@ -9,6 +9,7 @@ import yaml
 import lslm_lightning
 from lslm_lightning import SearchSettings, compare, evaluate, generate, resume, train
 from tests.commands.conftest import write_translation
+from tests.commands.test_chinese import english_lines
 from tests.conftest import write_pairs
 from tests.support.process_state import changes, process_state
 
@@ -62,6 +63,15 @@ def test_a_run_has_scores_predictions_a_report_and_a_model(runs):
 
 def test_a_third_training_leaves_the_process_as_it_was(runs, unchanged):
     train("tiny.yaml", {"trainer.max_steps": 1}, test=False)
+
+
+def test_a_call_prints_in_the_language_of_the_interface(runs, unchanged, capsys):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LSLM_LANG", "zh")
+        train("tiny.yaml", {"trainer.max_steps": 1}, test=False, name="chinese")
+    printed = capsys.readouterr()
+    assert "运行" in printed.out
+    assert english_lines(printed.out) == []
 
 
 def test_a_run_goes_on(runs, unchanged):
