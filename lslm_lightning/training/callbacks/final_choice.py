@@ -107,19 +107,32 @@ class FinalChoice:
         score = values.get(task.monitor)
         if score is None:
             return
-        best = self.record.score
-        if trainer.is_global_zero:
-            beside = f", of the best one {best:.4g}" if best is not None else ""
-            is_tie = score == best and task.monitor != "val/loss"
-            tie = " (equal: the lower val/loss wins)" if is_tie else ""
-            print(f"{metric_label(task.monitor)} of {name} {score:.4g}{beside}{tie}", flush=True)
         loss = values.get("val/loss", math.nan)
-        if self.record.is_worse_than(score, loss, task.higher_is_better):
+        is_best = self.record.is_worse_than(score, loss, task.higher_is_better)
+        if trainer.is_global_zero:
+            beside = self.compared(score, is_best)
+            print(f"{metric_label(task.monitor)} of {name} {score:.4g}{beside}", flush=True)
+        if is_best:
             self.record.score = score
             self.record.loss = loss
             if trainer.is_global_zero:
                 self.promote_to_best(path)
         trainer.strategy.barrier("best.ckpt")
+
+    def compared(self, score: float, is_best: bool) -> str:
+        """Return how a score compares with that of best.ckpt, as the end of a sentence.
+
+        Args:
+            is_best: whether the checkpoint with the score becomes best.ckpt.
+        """
+        best = self.record.score
+        if best is None:
+            return ""
+        if score == best and self.task.monitor != "val/loss":
+            return f", equal to that of best.ckpt ({best:.4g}): the lower val/loss wins"
+        if is_best:
+            return f", better than that of best.ckpt ({best:.4g}): it takes its place"
+        return f", not better than that of best.ckpt ({best:.4g})"
 
     def promote_to_best(self, path: Path) -> None:
         """Make a checkpoint the best one. Buffers of the task that its validation has calibrated
