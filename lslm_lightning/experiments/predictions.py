@@ -186,7 +186,8 @@ class PredictionCollector:
             nonlocal work
             if work is None:  # nothing is shown of a system that has answered all
                 number = f"{list(self.systems).index(name) + 1} of {len(self.systems)}"
-                work = Work(f"system {number}, {name}:{title}", total, "answers", start=done)
+                what = f"system {number}, {name}:{title}" if title else f"system {number}, {name}:"
+                work = Work(what, total, "answers", start=done)
                 self.display.show(work)
             work.update(done)
             self.display.tell(work)

@@ -1,5 +1,6 @@
 """Translation of texts into the language of the interface."""
 
+import re
 from functools import cache
 
 from lslm_lightning.localization.catalogue import (
@@ -14,6 +15,8 @@ from lslm_lightning.localization.catalogue import (
 from lslm_lightning.localization.language import ENGLISH, interface_language
 from lslm_lightning.localization.messages import MessageCatalogue, has_few_letters
 
+COUNTED = re.compile(r"\{n!n\} [a-z ]+")
+
 
 @cache
 def catalogue(kind: str, language: str) -> Catalogue:
@@ -27,14 +30,16 @@ def catalogue(kind: str, language: str) -> Catalogue:
 
 
 def quoted_entries(language: str) -> dict[str, str]:
-    """Return the entries of reports that messages quote: names of metrics and of scripts, and
-    sentences. Shorter texts would fit data.
+    """Return the entries of reports that messages quote: names of metrics and of scripts, numbers
+    with what they count, and sentences. Other short texts would fit data.
     """
     folder = FOLDER / language / REPORTS
     names = read_entries(folder / "metrics.po") | read_entries(folder / "scripts.po")
     every = entries_of(REPORTS, language)
     return names | {
-        text: other for text, other in every.items() if " " in text and not has_few_letters(text)
+        text: other
+        for text, other in every.items()
+        if " " in text and (COUNTED.fullmatch(text) or not has_few_letters(text))
     }
 
 

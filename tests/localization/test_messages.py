@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from lslm_lightning.interchange.layouts.layout import Obstacle
 from lslm_lightning.localization import MESSAGES, REPORTS, SETTINGS, translated
 from lslm_lightning.localization.catalogue import FIELD, entries_of
 from tests.localization.source_texts import Collector, collected, source_files
@@ -164,7 +165,8 @@ def test_every_message_has_a_translation(texts: dict[str, dict[str, set[str]]]) 
 def test_every_translation_is_of_a_message(texts: dict[str, dict[str, set[str]]]) -> None:
     sources = "".join(path.read_text("utf-8") for path in source_files())
     counts = {name.replace("_", " ") for name in COUNTS.findall(sources)} | {"too long left out"}
-    used = set(map(skeleton, texts)) | FOREIGN | counts
+    obstacle = str(Obstacle("{key}", "{value}", ("{allowed}",)))
+    used = set(map(skeleton, [*texts, obstacle])) | FOREIGN | counts
     unused = [text for text in entries_of(MESSAGES, "zh") if skeleton(text) not in used]
     assert not unused
 
