@@ -42,8 +42,12 @@ def check_installed() -> None:
 
 
 def has_llama_cpp() -> bool:
-    """Return whether the Python package of llama.cpp is installed."""
-    return find_spec("llama_cpp") is not None
+    """Return whether the Python package of llama.cpp is installed, with its library."""
+    try:
+        import llama_cpp  # noqa: F401
+    except (ImportError, OSError, RuntimeError):  # what it raises without its library
+        return False
+    return True
 
 
 def read_by_transformers(
