@@ -1,7 +1,9 @@
 """Packages that only some uses need, and the extras of the installation that bring them."""
 
 EXTRAS = {
+    "accelerate": "hub",
     "ctranslate2": "export",
+    "gguf": "export",
     "jieba": "chinese",
     "lm_eval": "lm-eval",
     "peft": "hub",

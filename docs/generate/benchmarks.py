@@ -322,6 +322,19 @@ def exports(figures: Figures) -> tuple[Sequence[str], Rows]:
     return parts("lm_eval, a run against its export", keys)(tasks)
 
 
+def exports_gguf(figures: Figures) -> tuple[Sequence[str], Rows]:
+    """Return the table of GGUF files in llama.cpp, against the runs that they are from."""
+    files = {
+        f"{name}, {dtype}": found
+        for name, types in figures["llama_cpp"].items()
+        for dtype, found in types.items()
+        if dtype != "ours"
+    }
+    keys = {"texts": "texts", "other ids": "other ids", "prompts": "prompts"}
+    keys |= {"equal greedy texts": "equal", "of the others, first different at a tie": "ties"}
+    return parts("GGUF in llama.cpp", {**keys, "tokens/s": "tokens_per_second"})(files)
+
+
 def all_numbers(figures: Figures) -> tuple[Sequence[str], Rows]:
     """Return the table of a benchmark that has no table of its own: the numbers of each part."""
     keys = {
@@ -349,6 +362,7 @@ TABLES: dict[str, tuple[Maker, ...]] = {
     ),
     "docstrings": (docstrings,),
     "exports": (exports,),
+    "exports_gguf": (exports_gguf,),
     "faults": (
         parts(
             "runs that were killed",

@@ -14,7 +14,7 @@ from lslm_lightning.interchange.ctranslate2_layout import (
 )
 from lslm_lightning.interchange.fitting import without_added_row
 from lslm_lightning.interchange.parts import ModelParts
-from lslm_lightning.interchange.tokenizer_export import special_ids, write_tokenizer
+from lslm_lightning.interchange.tokenizer_export import special_ids, tokens_of, write_tokenizer
 from lslm_lightning.interchange.verification import AnyTask
 from lslm_lightning.interchange.weights import to_theirs
 from lslm_lightning.interchange.written import cast_to, longest_input, with_positions
@@ -76,18 +76,3 @@ def write_model(task: AnyTask, parts: ModelParts, dtype: str, folder: Path) -> l
     spec.save(str(folder))
     permit_as_usual(folder / "model.bin")
     return list(dict.fromkeys(row.note for row in table if row.note))
-
-
-def tokens_of(backend: tokenizers.Tokenizer, n: int) -> list[str]:
-    """Return a name for each of `n` ids, no two alike: the token, or one that no text has."""
-    known = {i: backend.id_to_token(i) for i in range(n)}
-    taken = {token for token in known.values() if token is not None}
-    tokens = []
-    for i, token in known.items():
-        if token is None:
-            token = f"<unused_{i}>"
-            while token in taken:
-                token = f"{token}_"
-            taken.add(token)
-        tokens.append(token)
-    return tokens

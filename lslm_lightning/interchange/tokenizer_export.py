@@ -88,3 +88,18 @@ def backend_and_prefix(tokenizer: Tokenizer) -> tuple[tokenizers.Tokenizer, list
             "lslm_lightning.text.recipes"
         )
     return backend_of(json.dumps(layout["source"])), list(layout["before"][0])
+
+
+def tokens_of(backend: tokenizers.Tokenizer, n: int) -> list[str]:
+    """Return a name for each of `n` ids, no two alike: the token, or one that no text has."""
+    known = {i: backend.id_to_token(i) for i in range(n)}
+    taken = {token for token in known.values() if token is not None}
+    tokens = []
+    for i, token in known.items():
+        if token is None:
+            token = f"<unused_{i}>"
+            while token in taken:
+                token = f"{token}_"
+            taken.add(token)
+        tokens.append(token)
+    return tokens

@@ -189,6 +189,19 @@ def read_before(
 # Files of a model
 
 
+def import_quietly() -> None:
+    """Import `transformers`, without code from the hub, progress bars and messages but errors.
+
+    Raises:
+        ImportError: it is not installed.
+    """
+    os.environ.setdefault("USE_HUB_KERNELS", "NO")  # code from the hub; asked at import
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+
+
 def model_config(path: str) -> "PretrainedConfig":
     """Return the configuration of a `transformers` model.
 
@@ -196,14 +209,11 @@ def model_config(path: str) -> "PretrainedConfig":
         ValueError: there is no usable configuration, or `transformers` is not installed; the
             message is one line with the reason.
     """
-    os.environ.setdefault("USE_HUB_KERNELS", "NO")  # code from the hub; asked at import
     try:
+        import_quietly()
         from transformers import AutoConfig, PretrainedConfig
-        from transformers.utils import logging
     except ImportError:
         raise ValueError(MissingPackageError("transformers", "a pretrained model")) from None
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
     if Path(path).is_dir() and not Path(path, "config.json").is_file():
         raise ValueError(
             f"{path} is no model that can be used: it has no config.json; save the model there "

@@ -263,7 +263,7 @@ def find_token(backend: tokenizers.Tokenizer, names: Sequence[str]) -> str | Non
     return next((name for name in names if backend.token_to_id(name) is not None), None)
 
 
-def _steps(layout: JsonObject, part: str) -> list[JsonObject]:
+def steps_of(layout: JsonObject, part: str) -> list[JsonObject]:
     """Return the normalizers, pre-tokenizers or decoders in a parsed tokenizer.json; a sequence is
     expanded.
 
@@ -279,7 +279,7 @@ def _steps(layout: JsonObject, part: str) -> list[JsonObject]:
 def _kind(layout: JsonObject) -> str:
     """Return the family of a tokenizer, such as "byte-bpe", from its parsed tokenizer.json."""
     model = layout["model"]
-    byte_level = any(step["type"] == "ByteLevel" for step in _steps(layout, "pre_tokenizer"))
+    byte_level = any(step["type"] == "ByteLevel" for step in steps_of(layout, "pre_tokenizer"))
     if model["type"] == "BPE" and byte_level:
         return "byte-bpe" if model["merges"] else "bytes"
     if model["type"] == "BPE":
@@ -290,7 +290,7 @@ def _kind(layout: JsonObject) -> str:
 def _knows_all_bytes(layout: JsonObject) -> bool:
     """Return whether the tokenizer is byte-level and has a token for every byte."""
     model = layout["model"]
-    steps = _steps(layout, "pre_tokenizer")
+    steps = steps_of(layout, "pre_tokenizer")
     return (
         model["type"] == "BPE"
         and set(ByteLevel.alphabet()) <= set(model["vocab"])
@@ -301,14 +301,14 @@ def _knows_all_bytes(layout: JsonObject) -> bool:
 
 def _is_lossless(layout: JsonObject) -> bool:
     """Return whether no step of a byte-level tokenizer adds or removes text."""
-    steps = _steps(layout, "pre_tokenizer")
+    steps = steps_of(layout, "pre_tokenizer")
     return (
-        not _steps(layout, "normalizer")
+        not steps_of(layout, "normalizer")
         and all(step["type"] in ("ByteLevel", "Split", "Digits", "Punctuation") for step in steps)
         and not any(
             step.get("add_prefix_space") or step.get("behavior") == "Removed" for step in steps
         )
-        and [step["type"] for step in _steps(layout, "decoder")] == ["ByteLevel"]
+        and [step["type"] for step in steps_of(layout, "decoder")] == ["ByteLevel"]
         and not any(
             token["lstrip"] or token["rstrip"]
             for token in layout["added_tokens"]

@@ -18,12 +18,12 @@ from lslm_lightning.decoding.engine import open_engine
 from lslm_lightning.exit_status import WRONG_ARGUMENTS
 from lslm_lightning.interchange import exporting
 from lslm_lightning.interchange.ctranslate2_engine import CTranslate2Engine
-from lslm_lightning.interchange.ctranslate2_files import tokens_of
 from lslm_lightning.interchange.ctranslate2_stopping import Answer, first_end, last_step
 from lslm_lightning.interchange.ctranslate2_target import CTranslate2Target
 from lslm_lightning.interchange.exporting import export_model
 from lslm_lightning.interchange.layouts import NoLayoutError
 from lslm_lightning.interchange.parts import ModelParts
+from lslm_lightning.interchange.tokenizer_export import tokens_of
 from lslm_lightning.interchange.verification import logits_of_pairs
 from lslm_lightning.runs import load_run
 from lslm_lightning.systems.checkpoint import Checkpoint

@@ -1,5 +1,7 @@
 """Layouts of models of `transformers`."""
 
+from collections.abc import Sequence
+
 from lslm_lightning.interchange.layouts.bart import Bart, Blenderbot, Marian, MBart, Pegasus
 from lslm_lightning.interchange.layouts.gpt2 import Gpt2
 from lslm_lightning.interchange.layouts.gpt_neox import GptNeoX
@@ -29,29 +31,38 @@ class NoLayoutError(ValueError):
     """Error: no layout can express a model."""
 
 
-def layout_named(model_type: str) -> Layout:
+def layout_named(model_type: str, layouts: Sequence[Layout] = LAYOUTS) -> Layout:
     """Return the layout of a name.
 
     Raises:
         ValueError: there is no such layout.
     """
-    for layout in LAYOUTS:
+    for layout in layouts:
         if layout.model_type == model_type:
             return layout
-    known = ", ".join(sorted(layout.model_type for layout in LAYOUTS))
+    known = ", ".join(sorted(layout.model_type for layout in layouts))
     raise ValueError(f"layout={model_type!r} is not known; there are {known}")
 
 
-def choose_layout(parts: ModelParts, name: str | None = None) -> Layout:
+def choose_layout(
+    parts: ModelParts,
+    name: str | None = None,
+    layouts: Sequence[Layout] = LAYOUTS,
+    library: str = "transformers",
+) -> Layout:
     """Return the layout of a name, or the first one that can express a model.
+
+    Args:
+        layouts: layouts to choose from, at least one for models of this kind.
+        library: name of the library that has them, for messages.
 
     Raises:
         ValueError: there is no layout of this name.
         NoLayoutError: no layout can express the model, or the one that was named cannot; the
             message names the parts in the way, and the options of a config that it can express.
     """
-    named = None if name is None else layout_named(name)
-    alike = [layout for layout in LAYOUTS if layout.kind == parts.kind]
+    named = None if name is None else layout_named(name, layouts)
+    alike = [layout for layout in layouts if layout.kind == parts.kind]
     fitting = [layout for layout in alike if not layout.obstacles(parts)]
     if named is None and fitting:
         return fitting[0]
@@ -68,7 +79,7 @@ def choose_layout(parts: ModelParts, name: str | None = None) -> Layout:
     options = " ".join(dict.fromkeys(obstacle.option() for obstacle in obstacles))
     if named is None:
         raise NoLayoutError(
-            "no layout of transformers can express this model; in the way of the nearest, "
+            f"no layout of {library} can express this model; in the way of the nearest, "
             f"{nearest.model_type}: {in_the_way}. Trained with {options}, a model can be exported"
         )
     if fitting:
