@@ -30,6 +30,8 @@ def arguments() -> Parser:
     tasks = ("language_modeling", "translation", "summarization")
     task = "task of the run (default: told from the layout)"
     parser.add_argument("--task", choices=tasks, help=task)
+    prefix = "text before each input, such as 'summarize: ' (default: what the model states)"
+    parser.add_argument("--prefix", metavar="TEXT", help=prefix)
     return parser
 
 
@@ -40,7 +42,7 @@ def main(argv: list[str]) -> int:
     from lslm_lightning.interchange.verification import agreement_line
 
     source, output = os.path.expanduser(own.path), os.path.expanduser(own.output)
-    found = import_model(source, output, task=own.task)
+    found = import_model(source, output, task=own.task, prefix=own.prefix)
     path = found.directory.path
     print(f"{path}: {found.task}, {found.layout}, {found.n_parameter:,} parameters")
     for note in found.notes:

@@ -19,6 +19,7 @@ from lslm_lightning.interchange.fitting import (
 )
 from lslm_lightning.interchange.foreign_weights import read_weights, with_prefix
 from lslm_lightning.interchange.layouts import Layout, layout_named
+from lslm_lightning.interchange.prompts import imported_prompt
 from lslm_lightning.interchange.weights import to_ours
 from lslm_lightning.systems.hugging_face_model import purposes_in_files
 from lslm_lightning.text.hugging_face import (
@@ -79,11 +80,12 @@ class ForeignModel:
             gc.collect()  # a network of transformers refers to itself
 
 
-def read_foreign(source: str, task: str | None) -> ForeignModel:
+def read_foreign(source: str, task: str | None, prefix: str | None = None) -> ForeignModel:
     """Return a model in a folder or on the hub.
 
     Args:
         task: name of the task that it becomes; None to tell it from the layout.
+        prefix: text before each input; None for that of the model.
 
     Raises:
         ValueError: the model cannot be imported; the message is one line.
@@ -97,6 +99,7 @@ def read_foreign(source: str, task: str | None) -> ForeignModel:
         weights = with_prefix(weights, layout.prefix)
         generation = generation_settings(source)
         model = fitted_model(source, layout, settings, weights, generation)
+        model.prompt = imported_prompt(source, model, settings, task, prefix)
     except ValueError as error:
         raise ValueError(f"{source} cannot be imported: {without(source, error)}") from None
     return ForeignModel(source, layout, task, config, generation, weights, files, model)

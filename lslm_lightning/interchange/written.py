@@ -7,6 +7,7 @@ from torch import Tensor
 
 from lslm_lightning.interchange.layouts.bart import N_POSITION
 from lslm_lightning.interchange.parts import ModelParts
+from lslm_lightning.interchange.prompts import prompt_notes
 from lslm_lightning.interchange.search_settings import most_new
 from lslm_lightning.interchange.verification import AnyTask
 from lslm_lightning.training.causal import CausalTask
@@ -53,7 +54,7 @@ def extra_notes(task: AnyTask, parts: ModelParts) -> list[str]:
     Args:
         parts: parts that are written.
     """
-    notes = []
+    notes = prompt_notes(task.prompt, isinstance(task, CausalTask))
     if isinstance(task, CausalTask):
         notes += [
             f"a text begins with {task.tokenizer.eos_id}, the id of the end of a text, which the "
