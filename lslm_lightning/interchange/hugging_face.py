@@ -51,15 +51,17 @@ ids = tokenizer("TEXT", return_tensors="pt").input_ids
 output = model.generate(ids, max_new_tokens=LENGTH)
 print(tokenizer.decode(output[0], skip_special_tokens=True))
 """
-CHAT_USE = CAUSAL_USE.replace(
-    """ids = tokenizer("TEXT", return_tensors="pt").input_ids
-""",
-    """turns = [{"role": "user", "content": "TEXT"}]
-ids = tokenizer.apply_chat_template(
-    turns, add_generation_prompt=True, return_tensors="pt", return_dict=False
+CHAT_USE = """from transformers import AutoModelForCausalLM, AutoTokenizer
+
+tokenizer = AutoTokenizer.from_pretrained("FOLDER")
+model = AutoModelForCausalLM.from_pretrained("FOLDER")
+turns = [{"role": "user", "content": "TEXT"}]
+inputs = tokenizer.apply_chat_template(
+    turns, add_generation_prompt=True, return_tensors="pt", return_dict=True
 )
-""",
-)
+output = model.generate(**inputs, max_new_tokens=LENGTH)
+print(tokenizer.decode(output[0], skip_special_tokens=True))
+"""
 PAIR_USE = """from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 tokenizer = AutoTokenizer.from_pretrained("FOLDER")

@@ -42,8 +42,7 @@ def imported_prompt(
             f"{listed(codes)}"
         )
     if prefix:
-        what = "question" if is_causal else "source"
-        model.tell(f"each {what} is read behind {prefix!r}")
+        model.tell(prefix_note(prefix, is_causal))
     if not is_causal:
         return Prompt(prefix)
     fast = fast_tokenizer(source)
@@ -73,7 +72,7 @@ def stated_prefix(model: FittedModel, config: Settings, task: str, codes: Sequen
         codes: codes of target languages that the tokenizer has.
     """
     if codes:
-        model.tell(f"its tokenizer has codes of target languages, for `prefix`: {listed(codes)}")
+        model.tell(f"no target language was named; give the code of one as prefix: {listed(codes)}")
         return ""
     own = config.get("prefix")
     if isinstance(own, str):
@@ -87,7 +86,7 @@ def stated_prefix(model: FittedModel, config: Settings, task: str, codes: Sequen
         and isinstance(settings.get("prefix"), str)
     }
     if len(known) > 1:
-        model.tell(f"its config.json has prefixes, for `prefix`: {listed(list(known))}")
+        model.tell(f"no prefix was chosen among those of its config.json: {listed(list(known))}")
     return next(iter(known)) if len(known) == 1 else ""
 
 
@@ -112,7 +111,7 @@ def why_not(prompt: Prompt, fast: "PreTrainedTokenizerFast", model: FittedModel)
     except ValueError as error:
         return str(error)
     if ours != theirs:
-        return "texts in it have other ids than in transformers"
+        return "its ids differ from those of transformers"
     if not all(ours):
         return "it writes nothing"
     if model.start != eos and any(eos in row for row in ours):
@@ -158,12 +157,18 @@ def compare_prompts(task: AnyTask, loaded: Loaded, texts: Sequence[str]) -> None
             )
 
 
+def prefix_note(prefix: str, is_causal: bool) -> str:
+    """Return a remark on a prefix."""
+    if is_causal:
+        return f"each question is read behind {prefix!r}"
+    return f"each source is read behind {prefix!r}"
+
+
 def prompt_notes(prompt: Prompt, is_causal: bool) -> list[str]:
     """Return remarks on what a user of an exported model must put around its inputs."""
     if prompt == NO_PROMPT:
         return []
-    what = "question" if is_causal else "source"
-    notes = [f"each {what} is read behind {prompt.prefix!r}"] if prompt.prefix else []
+    notes = [prefix_note(prompt.prefix, is_causal)] if prompt.prefix else []
     if prompt.chat_template:
-        notes.append("questions are put into the chat template of the tokenizer")
+        notes.append("questions are put into its chat template")
     return notes

@@ -16,9 +16,10 @@ from lslm_lightning.training.sequence_to_sequence import SequenceToSequenceTask
 
 def with_positions(parts: ModelParts, task: object) -> ModelParts:
     """Return the parts of a model with enough positions for its longest texts, where the layout
-    stores a table of positions that we compute.
+    stores a table of positions that we compute, or states their number.
     """
-    if not isinstance(task, SequenceToSequenceTask) or parts.max_positions is not None:
+    is_pair = isinstance(task, SequenceToSequenceTask)
+    if not is_pair or parts.max_positions is not None or parts.position == "RelativeBuckets":
         return parts
     longest = max(task.max_source_length or 0, task.max_length + 1)
     return replace(parts, context=max(N_POSITION, longest))

@@ -132,7 +132,7 @@ def test_training_reads_the_prefix(tmp_path: Path) -> None:
     import_model(folder, tmp_path / "run", prefix=PREFIX, task="translation")
     task = load_run(tmp_path / "run").task
     assert isinstance(task, SequenceToSequenceTask)
-    data = TwoPairs("none", source_language="en", target_language="de")
+    data = TwoPairs("cldr", source_language="en", target_language="de")
     data._tokenizer = task.tokenizer
     task.requirements.bind(data)
     pairs = data.encode("train")
