@@ -34,7 +34,7 @@ from lslm_lightning.systems.checkpoint import Checkpoint
 from lslm_lightning.systems.hugging_face import HuggingFaceSystem
 from lslm_lightning.text.recipes import BytePair
 from lslm_lightning.text.tokenizer import backend_of
-from tests.interchange.models import EXAMPLES, IDS, build_theirs
+from tests.interchange.models import EXAMPLES, GEGLU, IDS, build_theirs
 from tests.interchange.test_export import CORPUS, TEXTS
 from tests.text.test_hugging_face import IDS as MARIAN
 from tests.text.test_hugging_face import SOURCE, TARGET, pieces
@@ -85,6 +85,7 @@ def their_folder(
 GPT2 = {"roles": {"eos": "</s>"}}
 LLAMA = {"roles": {"bos": "<s>", "eos": "</s>"}, "adds": "<s> $A"}
 PEGASUS = {"roles": {"pad": "<pad>", "bos": "<s>", "eos": "</s>"}, "adds": "$A </s>"}
+T5_1_1 = {**GEGLU, "approximate": "tanh", "head": "LinearHead"}
 CASES = {
     "gpt2 without padding": ("gpt2", GPT2),
     "gpt_neox with rows to spare": ("gpt_neox", {**GPT2, "n_row": N_TOKEN + 5}),
@@ -99,6 +100,8 @@ CASES = {
     "bart with a start token": ("bart", {**PEGASUS, "adds": "<s> $A </s>"}),
     "mbart": ("mbart", PEGASUS),
     "blenderbot": ("blenderbot", PEGASUS),
+    "t5": ("t5", {**PEGASUS, "generation": {"decoder_start_token_id": 0}}),
+    "t5 1.1": ("t5", {**PEGASUS, **T5_1_1}),
 }
 
 
@@ -155,7 +158,9 @@ def trained_names(model_type: str, weights: dict[str, torch.Tensor]) -> list[str
     ]
 
 
-@pytest.mark.parametrize("name", ["gpt2 without padding", "pegasus", "gpt_neox with rows to spare"])
+@pytest.mark.parametrize(
+    "name", ["gpt2 without padding", "pegasus", "gpt_neox with rows to spare", "t5"]
+)
 def test_in_and_out_again_are_the_same_bits(name: str, tmp_path: Path) -> None:
     model_type, settings = CASES[name]
     source = their_folder(tmp_path / "theirs", model_type, **settings)
