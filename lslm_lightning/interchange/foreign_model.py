@@ -42,6 +42,7 @@ TASKS: Mapping[str, str] = {
 }
 """Class of each task that an imported model can have."""
 
+ENCODERS = ("albert", "bert", "distilbert", "electra", "roberta", "xlm-roberta")
 SMALL = 10**7  # bytes of weights that may stay in memory until Python collects them
 TRANSLATORS = ("marian", "mbart")
 
@@ -93,7 +94,7 @@ def read_foreign(source: str, task: str | None, prefix: str | None = None) -> Fo
     config = model_config(source)
     settings: JsonObject = config.to_dict()
     try:
-        layout = layout_named(str(settings.get("model_type")))
+        layout = layout_of(str(settings.get("model_type")))
         task = chosen_task(layout, task)
         weights, files = read_weights(source)
         weights = with_prefix(weights, layout.prefix)
@@ -103,6 +104,22 @@ def read_foreign(source: str, task: str | None, prefix: str | None = None) -> Fo
     except ValueError as error:
         raise ValueError(f"{source} cannot be imported: {without(source, error)}") from None
     return ForeignModel(source, layout, task, config, generation, weights, files, model)
+
+
+def layout_of(model_type: str) -> Layout:
+    """Return the layout of a model in a config.json.
+
+    Raises:
+        ValueError: there is none; the message names where an encoder can be used.
+    """
+    if model_type in ENCODERS:
+        raise ValueError(
+            f"models of the type {model_type} read and do not write, and runs here are made of "
+            "models that write; use its encoder as the backbone of a SpanTask, "
+            "lslm_lightning.pretrained.encoder.PretrainedEncoder with this path, and train the "
+            "head for answers"
+        )
+    return layout_named(model_type)
 
 
 def without(source: str, error: ValueError) -> str:

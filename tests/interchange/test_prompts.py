@@ -104,17 +104,28 @@ def test_a_task_prefix_is_part_of_the_run_and_leaves_with_it(tmp_path: Path) -> 
     source = edited(folder, tmp_path / "theirs", **T5_LIKE)
     assert import_model(source, tmp_path / "run", task="summarization").notes
     assert load_run(tmp_path / "run").task.prompt == Prompt(PREFIX)
-    assert answers(tmp_path / "run") == their_answers(source, PREFIX)
-    assert answers(tmp_path / "run") != their_answers(source)
+    ours = answers(tmp_path / "run")
+    assert ours == their_answers(source, PREFIX)
+    assert ours != their_answers(source)
     export = export_model(tmp_path / "run", tmp_path / "out", layout="pegasus")
     assert f"each source is read behind {PREFIX!r}" in export.notes
     assert f'tokenizer(["{PREFIX}TEXT"]' in (tmp_path / "out" / "README.md").read_text()
-    assert their_answers(tmp_path / "out", PREFIX) == answers(tmp_path / "run")
+    assert their_answers(tmp_path / "out", PREFIX) == ours
     import_model(tmp_path / "out", tmp_path / "again")
     assert load_run(tmp_path / "again").task.prompt == Prompt(PREFIX)
     found = import_model(source, tmp_path / "two", task="translation")
     assert any("French" in note and "German" in note for note in found.notes)
     assert load_run(tmp_path / "two").task.prompt == Prompt()
+
+
+def test_a_prefix_leaves_for_ctranslate2_too(tmp_path: Path) -> None:
+    pytest.importorskip("ctranslate2")
+    folder = their_folder(tmp_path / "theirs", "pegasus", **PEGASUS)
+    import_model(folder, tmp_path / "run", prefix=PREFIX)
+    export = export_model(tmp_path / "run", tmp_path / "out", "ctranslate2")
+    assert export.verification.n_equal == export.verification.n_text
+    assert f"each source is read behind {PREFIX!r}" in export.notes
+    assert f'["{PREFIX}TEXT"]' in (tmp_path / "out" / "README.md").read_text()
 
 
 class TwoPairs(TranslationData):
@@ -159,7 +170,8 @@ def test_a_chat_template_is_part_of_the_run_and_leaves_with_it(tmp_path: Path) -
     turns = [{"role": "user", "content": TEXTS[0]}]
     ids = tokenizer.apply_chat_template(turns, add_generation_prompt=True, return_dict=False)
     assert load_run(tmp_path / "run").task.prompts(QUESTIONS)[0] == ids
-    assert answers(tmp_path / "run") == their_answers(source)
+    written = answers(tmp_path / "run")
+    assert written == their_answers(source)
     ours = Checkpoint(str(tmp_path / "run"), device="cpu")
     theirs = HuggingFaceSystem(str(source), device="cpu")
     given = {example.id: ["a dog"] for example in QUESTIONS}
@@ -168,9 +180,9 @@ def test_a_chat_template_is_part_of_the_run_and_leaves_with_it(tmp_path: Path) -
     )
     export_model(tmp_path / "run", tmp_path / "out", layout="llama")
     assert "apply_chat_template" in (tmp_path / "out" / "README.md").read_text()
-    assert their_answers(tmp_path / "out") == answers(tmp_path / "run")
+    assert their_answers(tmp_path / "out") == written
     import_model(tmp_path / "out", tmp_path / "again")
-    assert answers(tmp_path / "again") == answers(tmp_path / "run")
+    assert answers(tmp_path / "again") == written
     export_model(tmp_path / "again", tmp_path / "twice", layout="llama")
     before, after = (load_file(tmp_path / name / "model.safetensors") for name in ("out", "twice"))
     assert all(after[name].equal(before[name]) for name in before)
@@ -184,7 +196,6 @@ HARMFUL = "{{ ''.__class__.__mro__[1].__subclasses__() }}"
     [
         ("{{ messages[0].content }}</s>", "writes id 2, the end of a text"),
         ("{% if %}", "cannot be rendered"),
-        ("{{ raise_exception('no system') }}", "no system"),
         (HARMFUL, "cannot be rendered"),
         ("{{ '' }}", "writes nothing"),
     ],

@@ -28,7 +28,7 @@ PLAIN = EXAMPLES["t5"][0]
 ODD = replace(PLAIN, d_model=24, n_head=3, n_kv_head=3, d_k=6, d_v=6, n_bucket=6, max_distance=4)
 
 
-@pytest.mark.parametrize("parts", EXAMPLES["t5"], ids=["1.0", "gelu", "silu", "tied 1.1"])
+@pytest.mark.parametrize("parts", EXAMPLES["t5"][:2], ids=["tied", "with a head"])
 def test_searches_find_the_same_answers(parts: ModelParts, tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", parts)
     export = export_model(run, tmp_path / "out")
