@@ -18,8 +18,8 @@ def with_positions(parts: ModelParts, task: object) -> ModelParts:
     """Return the parts of a model with enough positions for its longest texts, where the layout
     stores a table of positions that we compute, or states their number.
     """
-    is_pair = isinstance(task, SequenceToSequenceTask)
-    if not is_pair or parts.max_positions is not None or parts.position == "RelativeBuckets":
+    has_no_table = parts.max_positions is not None or parts.position == "RelativeBuckets"
+    if not isinstance(task, SequenceToSequenceTask) or has_no_table:
         return parts
     longest = max(task.max_source_length or 0, task.max_length + 1)
     return replace(parts, context=max(N_POSITION, longest))

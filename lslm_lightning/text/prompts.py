@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from lslm_lightning.extras import MissingPackageError
 from lslm_lightning.text.tokenizer import Tokenizer
+from lslm_lightning.types import JsonObject
 
 
 @dataclass(frozen=True)
@@ -60,20 +61,16 @@ class Prompt:
         except ImportError:
             raise MissingPackageError("transformers", "A chat template") from None
         turns = [{"role": "user", "content": question}]
+        values: JsonObject = {"add_generation_prompt": True, **self.special_tokens}
         try:
-            found, _ = render_jinja_template(
-                [turns],
-                chat_template=self.chat_template,
-                add_generation_prompt=True,
-                **self.special_tokens,
-            )
+            found = render_jinja_template([turns], chat_template=self.chat_template, **values)
         except Exception as error:  # what a template does is the choice of its author
             reason = " ".join(str(error).split())[:200] or type(error).__name__
             raise ValueError(
                 f"chat_template cannot be rendered for a question ({reason}); correct it, or set "
                 'model.prompt.chat_template to ""'
             ) from None
-        return str(found[0])
+        return str(found[0][0])  # of the texts, and of what is no text in them
 
 
 NO_PROMPT = Prompt()
