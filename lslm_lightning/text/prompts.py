@@ -67,8 +67,8 @@ class Prompt:
         except Exception as error:  # what a template does is the choice of its author
             reason = " ".join(str(error).split())[:200] or type(error).__name__
             raise ValueError(
-                f"chat_template cannot be rendered for a question ({reason}); correct it, or set "
-                'model.prompt.chat_template to ""'
+                f"chat_template cannot be rendered for a question ({reason}); correct it where it "
+                "stands, or leave it out"
             ) from None
         return str(found[0][0])  # of the texts, and of what is no text in them
 
