@@ -10,14 +10,18 @@ DESCRIPTION = """Make a run of a model of transformers, which generate, evaluate
 
   lslm import Helsinki-NLP/opus-mt-en-de --output runs/translation/opus
   lslm import FOLDER --output runs/language_modeling/gpt2
+  lslm import google-t5/t5-small --task summarization --output runs/summarization/t5
+  lslm import Helsinki-NLP/opus-mt-en-mul --prefix ">>deu<< " --output runs/translation/german
   lslm generate runs/translation/opus "A dog runs."
+
+A task prefix, the code of a target language and a chat template become part of the run.
 
 The run has the Transformer, the search and the tokenizer of this project, and the weights of the
 model. Before it appears, its ids, logits and greedy answers to texts in several scripts are
 compared with those of transformers. Weights are read from safetensors, or as tensors alone from
 pytorch_model.bin; code from the repository of a model is never run. A model with a part
 that the Transformer here lacks is refused. Layouts: bart, blenderbot, gpt2, gpt_neox, llama,
-marian, mbart, mistral, pegasus, qwen2, stablelm, starcoder2."""
+marian, mbart, mistral, pegasus, qwen2, stablelm, starcoder2, t5."""
 
 
 def arguments() -> Parser:
@@ -30,6 +34,8 @@ def arguments() -> Parser:
     tasks = ("language_modeling", "translation", "summarization")
     task = "task of the run (default: told from the layout)"
     parser.add_argument("--task", choices=tasks, help=task)
+    prefix = "text before each input, such as 'summarize: ' (default: what the model states)"
+    parser.add_argument("--prefix", metavar="TEXT", help=prefix)
     return parser
 
 
@@ -40,7 +46,7 @@ def main(argv: list[str]) -> int:
     from lslm_lightning.interchange.verification import agreement_line
 
     source, output = os.path.expanduser(own.path), os.path.expanduser(own.output)
-    found = import_model(source, output, task=own.task)
+    found = import_model(source, output, task=own.task, prefix=own.prefix)
     path = found.directory.path
     print(f"{path}: {found.task}, {found.layout}, {found.n_parameter:,} parameters")
     for note in found.notes:

@@ -22,7 +22,8 @@ ACTIVATIONS = {
     ("GELU", "none"): "GELU",
     ("GELU", "tanh"): "GELUTanh",
     ("SwiGLU", ""): "SWISH",
-    ("GEGLU", ""): "GELU",
+    ("GEGLU", "none"): "GELU",
+    ("GEGLU", "tanh"): "GELUTanh",
 }
 """Their name of the activation function, by class and approximation of a feed-forward layer."""
 READ = ("query", "key", "value")

@@ -14,6 +14,7 @@ from torch import Tensor
 from lslm_lightning.interchange.parts import ModelParts
 from lslm_lightning.models.heads import BLOCKED
 from lslm_lightning.text.pretrained import PretrainedTokenizer
+from lslm_lightning.text.prompts import NO_PROMPT, Prompt
 from lslm_lightning.text.tokenizer import backend_of
 
 EMBEDDING = "embedding.weight"
@@ -33,6 +34,7 @@ class FittedModel:
         start: id that the model of `transformers` expects before a text.
         adds_start: whether its tokenizer puts it there.
         blocks_padding: whether its search must not write padding.
+        prompt: text around its inputs.
     """
 
     parts: ModelParts
@@ -42,6 +44,7 @@ class FittedModel:
     start: int
     adds_start: bool = False
     blocks_padding: bool = False
+    prompt: Prompt = NO_PROMPT
 
     def tell(self, note: str) -> None:
         """Add a remark."""

@@ -19,6 +19,7 @@ from lslm_lightning.interchange.fitting import (
 )
 from lslm_lightning.interchange.foreign_weights import read_weights, with_prefix
 from lslm_lightning.interchange.layouts import Layout, layout_named
+from lslm_lightning.interchange.prompts import imported_prompt
 from lslm_lightning.interchange.weights import to_ours
 from lslm_lightning.systems.hugging_face_model import purposes_in_files
 from lslm_lightning.text.hugging_face import (
@@ -41,6 +42,7 @@ TASKS: Mapping[str, str] = {
 }
 """Class of each task that an imported model can have."""
 
+ENCODERS = ("albert", "bert", "distilbert", "electra", "roberta", "xlm-roberta")
 SMALL = 10**7  # bytes of weights that may stay in memory until Python collects them
 TRANSLATORS = ("marian", "mbart")
 
@@ -79,11 +81,12 @@ class ForeignModel:
             gc.collect()  # a network of transformers refers to itself
 
 
-def read_foreign(source: str, task: str | None) -> ForeignModel:
+def read_foreign(source: str, task: str | None, prefix: str | None = None) -> ForeignModel:
     """Return a model in a folder or on the hub.
 
     Args:
         task: name of the task that it becomes; None to tell it from the layout.
+        prefix: text before each input; None for that of the model.
 
     Raises:
         ValueError: the model cannot be imported; the message is one line.
@@ -91,15 +94,32 @@ def read_foreign(source: str, task: str | None) -> ForeignModel:
     config = model_config(source)
     settings: JsonObject = config.to_dict()
     try:
-        layout = layout_named(str(settings.get("model_type")))
+        layout = layout_of(str(settings.get("model_type")))
         task = chosen_task(layout, task)
         weights, files = read_weights(source)
         weights = with_prefix(weights, layout.prefix)
         generation = generation_settings(source)
         model = fitted_model(source, layout, settings, weights, generation)
+        model.prompt = imported_prompt(source, model, settings, task, prefix)
     except ValueError as error:
         raise ValueError(f"{source} cannot be imported: {without(source, error)}") from None
     return ForeignModel(source, layout, task, config, generation, weights, files, model)
+
+
+def layout_of(model_type: str) -> Layout:
+    """Return the layout of a model in a config.json.
+
+    Raises:
+        ValueError: there is none; the message names where an encoder can be used.
+    """
+    if model_type in ENCODERS:
+        raise ValueError(
+            f"models of the type {model_type} read and do not write, and runs here are made of "
+            "models that write; use its encoder as the backbone of a SpanTask, "
+            "lslm_lightning.pretrained.encoder.PretrainedEncoder with this path, and train the "
+            "head for answers"
+        )
+    return layout_named(model_type)
 
 
 def without(source: str, error: ValueError) -> str:

@@ -16,6 +16,7 @@ from lslm_lightning.interchange.foreign_model import ForeignModel
 from lslm_lightning.interchange.foreign_weights import SAFE
 from lslm_lightning.interchange.layouts import choose_layout, layout_named
 from lslm_lightning.interchange.layouts.bart import N_POSITION
+from lslm_lightning.interchange.prompts import compare_prompts
 from lslm_lightning.interchange.search_settings import generation_config
 from lslm_lightning.interchange.targets import ExportedModel, Target
 from lslm_lightning.interchange.tokenizer_export import special_ids, write_tokenizer
@@ -50,6 +51,17 @@ ids = tokenizer("TEXT", return_tensors="pt").input_ids
 output = model.generate(ids, max_new_tokens=LENGTH)
 print(tokenizer.decode(output[0], skip_special_tokens=True))
 """
+CHAT_USE = """from transformers import AutoModelForCausalLM, AutoTokenizer
+
+tokenizer = AutoTokenizer.from_pretrained("FOLDER")
+model = AutoModelForCausalLM.from_pretrained("FOLDER")
+turns = [{"role": "user", "content": "TEXT"}]
+inputs = tokenizer.apply_chat_template(
+    turns, add_generation_prompt=True, return_tensors="pt", return_dict=True
+)
+output = model.generate(**inputs, max_new_tokens=LENGTH)
+print(tokenizer.decode(output[0], skip_special_tokens=True))
+"""
 PAIR_USE = """from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 tokenizer = AutoTokenizer.from_pretrained("FOLDER")
@@ -74,7 +86,8 @@ class HuggingFaceTarget(Target):
     def usage_code(self, model: ExportedModel) -> str:
         if model.parts.kind != "causal":
             return PAIR_USE
-        return CAUSAL_USE.replace("LENGTH", str(model.task.max_length))
+        code = CHAT_USE if model.task.prompt.chat_template else CAUSAL_USE
+        return code.replace("LENGTH", str(model.task.max_length))
 
     def write(self, model: ExportedModel, folder: Path) -> list[str]:
         layout = layout_named(self.layout(model))
@@ -83,6 +96,8 @@ class HuggingFaceTarget(Target):
         parts = with_positions(parts, task)
         ids = special_ids(task.tokenizer, parts.kind, parts.vocab_size)
         config = layout.config(parts, ids) | {"dtype": model.dtype}
+        if task.prompt.prefix:
+            config["prefix"] = task.prompt.prefix
         rows = list(layout.rows(parts))
         weights = to_theirs(rows, ours)
         computed = {name for row in rows if not row.ours for name in row.theirs}  # not trained
@@ -95,7 +110,8 @@ class HuggingFaceTarget(Target):
         write_json(folder / "config.json", config)
         search = generation_config(task, ids, parts.max_positions)
         write_json(folder / "generation_config.json", search)
-        write_tokenizer(task.tokenizer, ids, parts.kind, longest_input(parts, task), folder)
+        longest = longest_input(parts, task)
+        write_tokenizer(task.tokenizer, ids, parts.kind, longest, folder, task.prompt)
         notes = [*dict.fromkeys(row.note for row in rows if row.note), *extra_notes(task, parts)]
         if parts.dropout and not layout.dropouts:
             notes.append(
@@ -110,6 +126,7 @@ class HuggingFaceTarget(Target):
             task.max_source_length = longest_input(with_positions(model.written[0], task), task)
         precision = str(precision_of(model.task)).removeprefix("torch.")
         loaded = load_model(str(folder), "cpu", precision)
+        compare_prompts(task, loaded, model.texts.sources)
         return compare(task, other_model(loaded, model.task.tokenizer.pad_id), model.texts)
 
 

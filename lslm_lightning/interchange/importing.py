@@ -20,6 +20,7 @@ from lslm_lightning.interchange.foreign_model import (
 )
 from lslm_lightning.interchange.hugging_face import check_installed, imported_model
 from lslm_lightning.interchange.made_runs import write_run
+from lslm_lightning.interchange.prompts import prompt_spec
 from lslm_lightning.interchange.search_settings import left_behind, task_search
 from lslm_lightning.interchange.verification import (
     BUILT_IN,
@@ -58,7 +59,11 @@ class Import:
 
 
 def import_model(
-    path: str | os.PathLike[str], output: str | os.PathLike[str], *, task: str | None = None
+    path: str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    *,
+    task: str | None = None,
+    prefix: str | None = None,
 ) -> Import:
     """Make a run of a model of `transformers`, as `lslm import` does.
 
@@ -70,6 +75,8 @@ def import_model(
         path: a folder saved with `save_pretrained`, tokenizer included, or a hub id.
         output: run directory to write; it must not exist, or be empty.
         task: language_modeling, translation or summarization; by default told from the layout.
+        prefix: text before each input, such as "summarize: " for T5, or ">>zho<< " for a
+            multilingual Marian model; by default the one that the files of the model state.
 
     Raises:
         ValueError: the model is of another layout, has parts that our models lack, its files are
@@ -78,7 +85,7 @@ def import_model(
     check_installed()
     source, folder = os.fspath(path), Path(output)
     check_output(folder)
-    foreign = read_foreign(source, task)
+    foreign = read_foreign(source, task, prefix)
     layout, model = foreign.layout, foreign.model
     spec = {"class_path": TASKS[foreign.task], "init_args": task_arguments(foreign)}
     built = built_task(foreign, spec)
@@ -94,7 +101,7 @@ def import_model(
     with new_folder(folder) as draft:
         write_run(
             draft,
-            command_of(source, folder, task),
+            command_of(source, folder, task, prefix),
             {"model": spec},
             model.tokenizer,
             built.state_dict(),
@@ -105,13 +112,15 @@ def import_model(
     return Import(directory, layout.model_type, foreign.task, n_parameter, notes, verification)
 
 
-def command_of(source: str, folder: Path, task: str | None) -> str:
+def command_of(source: str, folder: Path, task: str | None, prefix: str | None) -> str:
     """Return the command line of an import, as a shell reads it.
 
     Args:
         task: value of the option; None if it was not given.
+        prefix: value of the option; None if it was not given.
     """
     chosen = [] if task is None else ["--task", task]
+    chosen += [] if prefix is None else [f"--prefix={prefix}"]
     return shlex.join(["lslm", "import", source, "--output", str(folder), *chosen])
 
 
@@ -151,6 +160,7 @@ def task_arguments(foreign: ForeignModel) -> JsonObject:
         **parts.model_spec(),
         **task_search(foreign.generation, is_pair, positions),
         **({"max_source_length": positions} if is_pair else {}),
+        **prompt_spec(foreign.model.prompt),
     }
 
 

@@ -57,7 +57,7 @@ def model_card(
         f"{model.dtype}. {origin_of(directory)}",
         "",
         "```python",
-        *target.usage_code(model).splitlines(),
+        *target.usage_code(model).replace('"TEXT"', before_text(model)).splitlines(),
         "```",
         "",
         "## Scores",
@@ -75,6 +75,11 @@ def model_card(
         "",
     ]
     return "\n".join(lines)
+
+
+def before_text(model: ExportedModel) -> str:
+    """Return the literal "TEXT" of Python code, behind the prefix of the run."""
+    return json.dumps(f"{model.task.prompt.prefix}TEXT", ensure_ascii=False)
 
 
 def origin_of(directory: RunDirectory) -> str:

@@ -35,6 +35,8 @@ KEYS: Mapping[str, str] = MappingProxyType(
     {
         "position_base": "backbone.position.base",
         "max_positions": "backbone.position.max_length",
+        "n_bucket": "backbone.position.n_bucket",
+        "max_distance": "backbone.position.max_distance",
         "norm_eps": "backbone.norm.eps",
         "norm_bias": "backbone.norm.bias",
         "feed_forward_bias": "backbone.feed_forward.bias",
@@ -74,6 +76,9 @@ class ModelParts:
         position: class of the positional encoding.
         position_base: base of the wavelengths; None for a class without one.
         max_positions: number of positions; None if unlimited.
+        n_bucket: number of values of a head of `RelativeBuckets`; None for another class.
+        max_distance: distance from which on `RelativeBuckets` has one value; None for another
+            class.
         feed_forward: class of the feed-forward layers.
         feed_forward_bias: whether these have biases.
         approximate: how GELU is computed, "none" or "tanh"; "" for another class.
@@ -106,6 +111,8 @@ class ModelParts:
     position: str = "Rotary"
     position_base: float | None = None
     max_positions: int | None = None
+    n_bucket: int | None = None
+    max_distance: int | None = None
     feed_forward: str = "GELU"
     feed_forward_bias: bool = True
     approximate: str = ""
@@ -146,8 +153,10 @@ class ModelParts:
             position["base"] = self.position_base
         if self.position == "Learned":
             position["max_length"] = self.max_positions
+        if self.position == "RelativeBuckets":
+            position |= {"n_bucket": self.n_bucket, "max_distance": self.max_distance}
         feed_forward: JsonObject = {"bias": self.feed_forward_bias}
-        if self.feed_forward == "GELU":
+        if self.feed_forward in ("GELU", "GEGLU"):
             feed_forward["approximate"] = self.approximate
         head: JsonObject = {"bias": self.head_bias}
         if self.blocked_ids:
@@ -279,6 +288,8 @@ def backbone_parts(backbone: Transformer) -> JsonObject:
         "position": name_of(position),
         "position_base": None if base is None else float(base),
         "max_positions": position.max_length,
+        "n_bucket": getattr(position, "n_bucket", None),
+        "max_distance": getattr(position, "max_distance", None),
         "feed_forward": name_of(feed_forward),
         "feed_forward_bias": isinstance(feed_forward, FeedForward | GatedFeedForward)
         and feed_forward.inner.bias is not None,

@@ -8,7 +8,9 @@ from tokenizers import processors
 
 from lslm_lightning.interchange.layouts.layout import SpecialIds
 from lslm_lightning.interchange.parts import Kind
+from lslm_lightning.interchange.prompts import exported_template
 from lslm_lightning.text.pretrained import PretrainedTokenizer
+from lslm_lightning.text.prompts import NO_PROMPT, Prompt
 from lslm_lightning.text.tokenizer import Tokenizer, backend_of
 from lslm_lightning.types import JsonObject
 
@@ -25,16 +27,23 @@ def special_ids(tokenizer: Tokenizer, kind: Kind, vocab_size: int) -> SpecialIds
 
 
 def write_tokenizer(
-    tokenizer: Tokenizer, ids: SpecialIds, kind: Kind, longest: int | None, folder: Path
+    tokenizer: Tokenizer,
+    ids: SpecialIds,
+    kind: Kind,
+    longest: int | None,
+    folder: Path,
+    prompt: Prompt = NO_PROMPT,
 ) -> None:
     """Write tokenizer.json and tokenizer_config.json of a tokenizer.
 
     A source is read with `</s>` behind it; a text for a language model with `</s>` before it. Text
-    that looks like a special token stays text.
+    that looks like a special token stays text, but for a model with a chat template, which names
+    such tokens.
 
     Args:
         ids: ids of the special tokens.
         longest: largest number of tokens that the model reads; None for no limit.
+        prompt: prompt of the model, whose chat template is written.
 
     Raises:
         ValueError: `transformers` has no tokenizer like it.
@@ -63,11 +72,13 @@ def write_tokenizer(
         "pad_token": names["pad"],
         "bos_token": names["bos"],
         "eos_token": names["eos"],
-        "split_special_tokens": True,
+        "split_special_tokens": not prompt.chat_template,
         "clean_up_tokenization_spaces": False,
         "padding_side": "left" if kind == "causal" else "right",
         **({} if longest is None else {"model_max_length": longest}),
     }
+    if prompt.chat_template:
+        config["chat_template"] = exported_template(prompt, config)
     text = json.dumps(config, ensure_ascii=False, indent=2)
     (folder / "tokenizer_config.json").write_text(f"{text}\n", "utf-8")
 

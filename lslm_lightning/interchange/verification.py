@@ -189,7 +189,9 @@ def compare(
     """
     ours = our_model(task)
     read = ours.read(texts.sources)
-    compare_ids(texts, read, other.read(texts.sources))
+    is_causal = isinstance(task, CausalTask)
+    given = texts.sources if is_causal else [task.prompt.text(text) for text in texts.sources]
+    compare_ids(texts, read, other.read(given))
     if isinstance(task, CausalTask):
         inputs = inputs_of_texts(task, read)
     else:

@@ -67,6 +67,28 @@ def after_offset(ours: str, theirs: str, n_row: int) -> Row:
     )
 
 
+def scaled(ours: str, theirs: str, factor: float, note: str) -> Row:
+    """Return the row of a weight that is theirs times a factor."""
+    return Row(
+        (ours,),
+        (theirs,),
+        lambda tensors: [tensors[0] / factor],
+        lambda tensors: [tensors[0] * factor],
+        note=note,
+    )
+
+
+def or_copy(ours: tuple[str, str], theirs: tuple[str, str]) -> Row:
+    """Return the row of two weights, of which they store one if both are the same."""
+
+    def inward(tensors: list[Tensor]) -> list[Tensor]:
+        if not tensors:
+            raise ValueError(f"its weight {theirs[0]} is missing; fetch its files again")
+        return [tensors[0], tensors[-1]]
+
+    return Row(ours, theirs, list, inward, is_optional=True)
+
+
 def as_row(ours: str, theirs: str) -> Row:
     """Return the row of a vector (V,) that they store as a matrix (1, V)."""
     return Row(

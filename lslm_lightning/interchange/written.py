@@ -7,6 +7,7 @@ from torch import Tensor
 
 from lslm_lightning.interchange.layouts.bart import N_POSITION
 from lslm_lightning.interchange.parts import ModelParts
+from lslm_lightning.interchange.prompts import prompt_notes
 from lslm_lightning.interchange.search_settings import most_new
 from lslm_lightning.interchange.verification import AnyTask
 from lslm_lightning.training.causal import CausalTask
@@ -15,9 +16,10 @@ from lslm_lightning.training.sequence_to_sequence import SequenceToSequenceTask
 
 def with_positions(parts: ModelParts, task: object) -> ModelParts:
     """Return the parts of a model with enough positions for its longest texts, where the layout
-    stores a table of positions that we compute.
+    stores a table of positions that we compute, or states their number.
     """
-    if not isinstance(task, SequenceToSequenceTask) or parts.max_positions is not None:
+    has_no_table = parts.max_positions is not None or parts.position == "RelativeBuckets"
+    if not isinstance(task, SequenceToSequenceTask) or has_no_table:
         return parts
     longest = max(task.max_source_length or 0, task.max_length + 1)
     return replace(parts, context=max(N_POSITION, longest))
@@ -53,7 +55,7 @@ def extra_notes(task: AnyTask, parts: ModelParts) -> list[str]:
     Args:
         parts: parts that are written.
     """
-    notes = []
+    notes = prompt_notes(task.prompt, isinstance(task, CausalTask))
     if isinstance(task, CausalTask):
         notes += [
             f"a text begins with {task.tokenizer.eos_id}, the id of the end of a text, which the "

@@ -59,10 +59,7 @@ class GELU(FeedForward):
         self, d_model: int, d_feedforward: int, bias: bool = True, approximate: str = "none"
     ) -> None:
         super().__init__(d_model, d_feedforward, bias)
-        if approximate not in ("none", "tanh"):
-            raise ValueError(
-                f"feed_forward.approximate={approximate!r} must be one of 'none', 'tanh'"
-            )
+        check_approximation(approximate)
         self.approximate = approximate
 
     def activate(self, inner: Tensor) -> Tensor:
@@ -110,11 +107,28 @@ class SwiGLU(GatedFeedForward):
 class GEGLU(GatedFeedForward):
     """Gated feed-forward layer with GELU: W_2 (gelu(W_g x) * W_1 x).
 
-    Source: Shazeer 2020, "GLU Variants Improve Transformer", equation 6.
+    Source: Shazeer 2020, "GLU Variants Improve Transformer", equation 6. T5 1.1 computes GELU by
+    the tanh approximation.
+
+    Args:
+        approximate: "none" to compute GELU exactly, or "tanh" for the approximation.
     """
 
+    def __init__(
+        self, d_model: int, d_feedforward: int, bias: bool = False, approximate: str = "none"
+    ) -> None:
+        super().__init__(d_model, d_feedforward, bias)
+        check_approximation(approximate)
+        self.approximate = approximate
+
     def activate(self, gate: Tensor) -> Tensor:
-        return F.gelu(gate)
+        return F.gelu(gate, approximate=self.approximate)
+
+
+def check_approximation(approximate: str) -> None:
+    """Raise ValueError if there is no such way to compute GELU."""
+    if approximate not in ("none", "tanh"):
+        raise ValueError(f"feed_forward.approximate={approximate!r} must be one of 'none', 'tanh'")
 
 
 class ChainedReLU(nn.Module):

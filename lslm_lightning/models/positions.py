@@ -7,6 +7,7 @@ rows are alike, otherwise (N, T). Angles and distances are computed in float32 w
 Buffers would be rounded by `model.bfloat16()`, whose 8 bits cannot tell position 1000 from 1001.
 """
 
+import math
 from typing import TypeAlias
 
 import torch
@@ -26,6 +27,7 @@ class Position(nn.Module):
     """
 
     max_length: int | None = None  # number of positions, if limited
+    is_causal = False  # in a decoder, where the network sets it: queries see no later keys
 
     def __init__(self, d_model: int, n_head: int, d_k: int) -> None:
         super().__init__()
@@ -140,6 +142,59 @@ class ALiBi(Position):
         distance = (positions[..., None] - torch.arange(n_key, device=device)).abs()  # (..., T, S)
         bias = -slopes[:, None, None] * distance.unsqueeze(-3)  # (..., H, T, S)
         return bias if bias.dim() == 4 else bias[None]
+
+
+class RelativeBuckets(Position):
+    """Learned bias of attention scores for each head and distance. Small distances have a value
+    each, larger ones share one with others near them, and all from `max_distance` share one.
+
+    In an encoder, half of the buckets are for keys after the query. Source: Raffel et al. 2020,
+    "Exploring the Limits of Transfer Learning with a Unified Text-to-Text Transformer" (T5),
+    section 2.1. T5 does not divide scores by sqrt(d_k), and attention here does.
+
+    Args:
+        n_bucket: number of values of a head.
+        max_distance: distance from which on all keys are in one bucket.
+    """
+
+    def __init__(
+        self, d_model: int, n_head: int, d_k: int, n_bucket: int = 32, max_distance: int = 128
+    ) -> None:
+        super().__init__(d_model, n_head, d_k)
+        if n_bucket < 4 or n_bucket % 2:
+            raise ValueError(
+                f"position.n_bucket={n_bucket} must be even and at least 4; 32 is usual"
+            )
+        if max_distance <= n_bucket // 2:
+            raise ValueError(
+                f"position.max_distance={max_distance} must be above n_bucket / 2 = "
+                f"{n_bucket // 2}, since so many distances have a bucket each; take "
+                f"{4 * n_bucket}"
+            )
+        self.n_bucket = n_bucket
+        self.max_distance = max_distance
+        self.weight = nn.Parameter(torch.randn(n_bucket, n_head) * d_model**-0.5)
+
+    def score_bias(self, positions: Tensor, n_key: int) -> Tensor:
+        offset = torch.arange(n_key, device=positions.device) - positions[..., None]  # (..., T, S)
+        bias = self.weight[self.buckets(offset)].movedim(-1, -3)  # (..., H, T, S)
+        bias = bias.to(torch.promote_types(bias.dtype, torch.float32))
+        return bias if bias.dim() == 4 else bias[None]
+
+    def buckets(self, offset: Tensor) -> Tensor:
+        """Return the bucket of each offset, the position of a key minus that of a query: int64 of
+        the same shape.
+        """
+        n = self.n_bucket if self.is_causal else self.n_bucket // 2
+        distance = (-offset).clamp(min=0) if self.is_causal else offset.abs()
+        n_exact = n // 2
+        # from n_exact on, bounds are spaced geometrically up to max_distance
+        ratio = (distance.clamp(min=n_exact).float() / n_exact).log() / math.log(
+            self.max_distance / n_exact
+        )
+        shared = (n_exact + (ratio * (n - n_exact)).long()).clamp(max=n - 1)
+        bucket = torch.where(distance < n_exact, distance, shared)
+        return bucket if self.is_causal else bucket + n * (offset > 0)
 
 
 def angles(positions: Tensor, width: int, base: float) -> Tensor:

@@ -13,6 +13,7 @@ from torch.distributed.tensor.parallel import (
 )
 
 from lslm_lightning.models.attention import Attention
+from lslm_lightning.models.positions import RelativeBuckets
 
 
 def split_layers(network: nn.Module, mesh: DeviceMesh) -> None:
@@ -26,8 +27,10 @@ def split_layers(network: nn.Module, mesh: DeviceMesh) -> None:
     Source: Shoeybi et al. 2019, "Megatron-LM", section 3.
 
     Raises:
-        ValueError: a number of heads or units is no multiple of the number of processes.
+        ValueError: a number of heads or units is no multiple of the number of processes, or a
+            module cannot be split.
     """
+    check_splits(network)
     for module in network.modules():
         columns = getattr(module, "columns", ())
         rows = getattr(module, "rows", ())
@@ -52,6 +55,7 @@ def shrink_layers(network: nn.Module, n: int) -> None:
     """
     if not any(getattr(module, "columns", ()) for module in network.modules()):
         raise ValueError(f"{type(network).__name__} has no plan for tensor parallelism")
+    check_splits(network)
     for module in network.modules():
         for name in getattr(module, "columns", ()):
             linear = getattr(module, name)
@@ -68,6 +72,19 @@ def shrink_layers(network: nn.Module, n: int) -> None:
             linear.weight = nn.Parameter(
                 linear.weight.detach()[:, : linear.in_features // n].clone()
             )
+
+
+def check_splits(network: nn.Module) -> None:
+    """Check that every process gets whole gradients for the weights that all processes have.
+
+    Raises:
+        ValueError: a positional encoding has a weight for each head.
+    """
+    if any(isinstance(module, RelativeBuckets) for module in network.modules()):
+        raise ValueError(
+            "position=RelativeBuckets has no plan for tensor parallelism: set "
+            "tensor_parallel_size=1, or choose another positional encoding"
+        )
 
 
 def require_multiple(name: str, value: int, n: int) -> None:

@@ -97,17 +97,21 @@ class Transformer(Backbone):
                 attention, cross_attention, inner, lambda: norm(d_model), norm_first, dropout
             )
 
-        def stack(layers: list[Layer]) -> Stack | None:
+        def stack(layers: list[Layer], is_causal: bool) -> Stack | None:
             if not layers:
                 return None
             first = norm(d_model) if embedding_norm else nn.Identity()
             last = norm(d_model) if norm_first else nn.Identity()
             positions = position(d_model, n_head, d_k)
+            positions.is_causal = is_causal
             return Stack(layers, positions, first, last, dropout, activation_checkpointing)
 
-        self.encoder = stack([layer("encoder", cross=False) for _ in range(n_encoder_layer)])
+        self.encoder = stack(
+            [layer("encoder", cross=False) for _ in range(n_encoder_layer)], is_causal=False
+        )
         self.decoder = stack(
-            [layer("self", cross=n_encoder_layer > 0) for _ in range(n_decoder_layer)]
+            [layer("self", cross=n_encoder_layer > 0) for _ in range(n_decoder_layer)],
+            is_causal=True,
         )
 
     def blocks(self) -> list[nn.Module]:

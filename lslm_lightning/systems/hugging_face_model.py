@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeGuard
 
 from lslm_lightning.contracts import Example, Purpose
 from lslm_lightning.safety.parameters import bounded_parameters
-from lslm_lightning.text.hugging_face import NO_CODE, file_of, is_local, model_config, reason
+from lslm_lightning.text.hugging_face import (
+    NO_CODE,
+    file_of,
+    is_local,
+    model_config,
+    prompt_of,
+    reason,
+)
 from lslm_lightning.text.languages import base_language, name_of_language
 from lslm_lightning.text.model_sizes import bounds_of
 from lslm_lightning.types import JsonObject
@@ -125,13 +132,7 @@ class Loaded(NamedTuple):
         """
         if self.reads_sources:
             return prefix + example.source
-        question = prefix + (example.question or example.source)
-        if self.tokenizer.chat_template is None:
-            return question
-        turns = [{"role": "user", "content": question}]
-        return str(
-            self.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
-        )
+        return prompt_of(self.tokenizer, prefix).text(example.question or example.source)
 
     def vocabulary_digest(self) -> str:
         """Return 8 hexadecimal digits that identify the class and the vocabulary of the

@@ -13,6 +13,7 @@ from urllib.request import Request, urlopen
 from lslm_lightning.extras import MissingPackageError
 from lslm_lightning.text.model_sizes import bounds_of, check_sizes
 from lslm_lightning.text.pretrained import PretrainedTokenizer, Roles
+from lslm_lightning.text.prompts import Prompt
 from lslm_lightning.text.recipes import TokenizerFile
 from lslm_lightning.text.sentencepiece import read_pieces
 from lslm_lightning.text.tokenizer import Tokenizer, backend_of, rust_errors, size_of
@@ -282,6 +283,20 @@ def fast_tokenizer(path: str) -> "PreTrainedTokenizerFast":
             "fast tokenizer"
         )
     return tokenizer  # type: ignore[return-value]  # as `is_fast` says
+
+
+def prompt_of(tokenizer: "PreTrainedTokenizerBase", prefix: str = "") -> Prompt:
+    """Return the prompt of a causal model: its chat template, if its tokenizer has one.
+
+    Args:
+        prefix: text before each question.
+    """
+    if tokenizer.chat_template is None:
+        return Prompt(prefix)
+    names = {
+        name: token for name, token in tokenizer.special_tokens_map.items() if type(token) is str
+    }
+    return Prompt(prefix, tokenizer.get_chat_template(), names)
 
 
 def file_of(path: str, name: str) -> Path | None:

@@ -5,6 +5,7 @@ padding.
 import hashlib
 import json
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -15,6 +16,7 @@ from lslm_lightning.text.tokenizer import Tokenizer, backend_of, size_of
 from lslm_lightning.types import Settings
 
 SPACE = "▁"
+CODE = re.compile(r">>[^<>\s]+<<")  # of a target language, in multilingual Marian models
 
 
 class Roles(NamedTuple):
@@ -41,7 +43,13 @@ class PretrainedTokenizer(Tokenizer):
         ids: piece -> id, if the ids of the backends are not the ids of the model.
         before: ids that precede every source text, and every target text: `<s>` for BART, a
             language for NLLB.
+
+    Attributes:
+        language_codes: codes of target languages, such as ">>zho<<", that a source may begin with,
+            as in multilingual Marian models.
     """
+
+    language_codes: Sequence[str] = ()
 
     def __init__(
         self,
@@ -66,6 +74,7 @@ class PretrainedTokenizer(Tokenizer):
         self._target.encode_special_tokens = True
         if ids is not None:
             self.unk_id = ids["<unk>"]
+            self.language_codes = [piece for piece in ids if CODE.fullmatch(piece)]
             self._pieces = {index: piece for piece, index in ids.items() if index not in roles}
         known = (source.get_vocab() if ids is None else ids).values()
         self.vocab_size = size_of([*roles, *known])
@@ -74,10 +83,23 @@ class PretrainedTokenizer(Tokenizer):
         return self.encode_batch([text])[0]
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-        return self._encode(self._backend, self._before[0], texts)
+        if not self.language_codes:
+            return self._encode(self._backend, self._before[0], texts)
+        codes, rests = zip(*map(self._split_code, texts), strict=True) if texts else ((), ())
+        rows = self._encode(self._backend, self._before[0], rests)
+        return [[*code, *ids] for code, ids in zip(codes, rows, strict=True)]
 
     def encode_targets(self, texts: Sequence[str]) -> list[list[int]]:
         return self._encode(self._target, self._before[1], texts)
+
+    def _split_code(self, text: str) -> tuple[list[int], str]:
+        """Return the id of the code of a target language that a source begins with, if the
+        vocabulary has it, and the text behind it.
+        """
+        found = CODE.match(text) if self.language_codes else None
+        if found is None or self._ids is None or found[0] not in self._ids:
+            return [], text
+        return [self._ids[found[0]]], text[found.end() :]
 
     def _encode(
         self, backend: tokenizers.Tokenizer, before: Sequence[int], texts: Sequence[str]
@@ -89,10 +111,14 @@ class PretrainedTokenizer(Tokenizer):
         return [[*before, *self._ids_of(encoding)] for encoding in encodings]
 
     def encode_with_offsets(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
+        code, rest = self._split_code(text)
         with self._errors():
-            encoding = self._backend.encode(text, add_special_tokens=False)
+            encoding = self._backend.encode(rest, add_special_tokens=False)
         before = self._before[0]
-        return [*before, *self._ids_of(encoding)], [(0, 0)] * len(before) + encoding.offsets
+        ids = [*code, *before, *self._ids_of(encoding)]
+        n = len(text) - len(rest)
+        spans = [(start + n, end + n) for start, end in encoding.offsets]
+        return ids, [(0, n)] * len(code) + [(n, n)] * len(before) + spans
 
     def _ids_of(self, encoding: tokenizers.Encoding) -> list[int]:
         """Return the model's ids for an encoded text."""

@@ -9,6 +9,7 @@ import json
 import os
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -103,6 +104,17 @@ class Tokenizer:
         with self._errors():
             encodings = self._backend.encode_batch_fast(texts, add_special_tokens=False)
         return [encoding.ids for encoding in encodings]
+
+    def encode_with_special_tokens(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return the ids of each text; names of special tokens in it are these tokens."""
+        with self._errors():
+            encodings = self._unguarded.encode_batch_fast(texts, add_special_tokens=False)
+        return [encoding.ids for encoding in encodings]
+
+    @cached_property
+    def _unguarded(self) -> tokenizers.Tokenizer:
+        """Backend that reads names of special tokens as these tokens."""
+        return backend_of(self._backend.to_str())
 
     def entries(self) -> dict[int, str]:
         """Return id -> token in order of ids, without special tokens and `<unk>`.

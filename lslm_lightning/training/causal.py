@@ -19,6 +19,7 @@ from lslm_lightning.models.backbone import Backbone, State
 from lslm_lightning.models.embedding import TokenEmbedding
 from lslm_lightning.models.heads import Head, TiedHead, upcast_to_float32
 from lslm_lightning.optim import Schedule
+from lslm_lightning.text.prompts import NO_PROMPT, Prompt
 from lslm_lightning.text.tokenizer import Tokenizer
 from lslm_lightning.training.batches import WindowBatch, padded
 from lslm_lightning.training.checks import MIN_LENGTH, check_kind
@@ -110,6 +111,7 @@ class CausalTask(LanguageModel):
         context: int = CONTEXT,
         stride: int | None = None,
         scale_embedding: bool | None = None,
+        prompt: Prompt = NO_PROMPT,
         search: Search = SAMPLING,
         max_length: int = CONTINUATION_LENGTH,
         min_length: int = MIN_LENGTH,
@@ -122,6 +124,7 @@ class CausalTask(LanguageModel):
         super().__init__(
             backbone,
             tokenizer,
+            prompt=prompt,
             search=search,
             max_length=max_length,
             min_length=min_length,

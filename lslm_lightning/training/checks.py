@@ -6,6 +6,7 @@ from lslm_lightning.evaluation.diagnostics import is_blind
 
 if TYPE_CHECKING:
     from lslm_lightning.models.backbone import Backbone
+    from lslm_lightning.text.prompts import Prompt
     from lslm_lightning.training.data import TaskData
     from lslm_lightning.training.task import Task
 
@@ -70,6 +71,15 @@ def longest_answer(longest_target: int, min_length: int = 0) -> int:
         min_length: fewest tokens of an answer.
     """
     return max(1, min_length, min(LONGEST, longest_target + -(-longest_target // 2)))
+
+
+def check_has_no_template(prompt: "Prompt") -> None:
+    """Raise ValueError if a prompt has a chat template, which is for language models alone."""
+    if prompt.chat_template:
+        raise ValueError(
+            "prompt.chat_template must be empty for a task that reads sources, since chat "
+            "templates are for language models; use prompt.prefix"
+        )
 
 
 def check_lengths(min_length: int, max_length: int | None) -> None:

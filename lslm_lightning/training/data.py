@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 from lslm_lightning.contracts import Example, Mode
 from lslm_lightning.data.batching import BatchStream
 from lslm_lightning.evaluation.evaluation_set import EvaluationSet, evaluation_set
+from lslm_lightning.text.prompts import NO_PROMPT, Prompt
 from lslm_lightning.text.recipes import BytePair, Recipe
 from lslm_lightning.training.batches import Batch
 from lslm_lightning.training.corpus_data import CorpusData
@@ -54,6 +55,7 @@ class TaskData(CorpusData):
     """Ability that an evaluation needs: generated text, or the probability of a text."""
 
     prompt_version = ""  # version of the wording of `question`
+    prompt: Prompt = NO_PROMPT  # text around each source; that of the model
 
     train_stream: BatchStream | None = None  # batches of the current training
 
@@ -196,7 +198,7 @@ class TaskData(CorpusData):
         """Return the number of tokens that the model reads of each source, including `</s>`."""
         return [
             self.read_length(len(ids) + 1)
-            for ids in self.tokenizer.encode_batch([e.source for e in examples])
+            for ids in self.prompt.ids(self.tokenizer, [e.source for e in examples])
         ]
 
     def evaluation_batches(

@@ -17,6 +17,7 @@ from lslm_lightning.decoding import Decoded, Sampling, Search
 from lslm_lightning.decoding.search import Nested
 from lslm_lightning.models.backbone import Backbone
 from lslm_lightning.optim import Schedule
+from lslm_lightning.text.prompts import NO_PROMPT, Prompt
 from lslm_lightning.text.tokenizer import Tokenizer
 from lslm_lightning.training.batches import padded
 from lslm_lightning.training.checks import MIN_LENGTH, check_lengths
@@ -37,6 +38,7 @@ class LanguageModel(TextScorer, Task):
     Arguments that are not listed are those of `Task`.
 
     Args:
+        prompt: text around each input that is continued or answered.
         search: search that generates continuations.
         max_length: most new tokens of a continuation.
         min_length: fewest new tokens of a continuation.
@@ -51,6 +53,7 @@ class LanguageModel(TextScorer, Task):
         self,
         backbone: Backbone | None,
         tokenizer: Tokenizer,
+        prompt: Prompt = NO_PROMPT,
         search: Search = SAMPLING,
         max_length: int = CONTINUATION_LENGTH,
         min_length: int = MIN_LENGTH,
@@ -64,6 +67,7 @@ class LanguageModel(TextScorer, Task):
             backbone, tokenizer, optimizer, schedule, label_smoothing, extra_metrics, adapter
         )
         check_lengths(min_length, max_length)
+        self.prompt = prompt
         self.search = search
         self.max_length = max_length
         self.min_length = min_length
@@ -99,7 +103,7 @@ class LanguageModel(TextScorer, Task):
         prompt and its continuation must fit into `max_context`.
 
         Args:
-            prompts: ids of each prompt, `</s>` first.
+            prompts: ids of each prompt, as `prompts` returns them.
             max_length: most new tokens of a continuation.
             min_length: fewest new tokens of a continuation.
             generator: source of random numbers for `Sampling`.
@@ -131,10 +135,7 @@ class LanguageModel(TextScorer, Task):
             ValueError: the search cannot find `n_best` continuations.
         """
         began = perf_counter()
-        prompts = [
-            [self.tokenizer.eos_id, *ids]
-            for ids in self.tokenizer.encode_batch([e.source for e in examples])
-        ]
+        prompts = self.prompts(examples)
         if n_best != 1:
             lists = self._by_length(
                 prompts, lambda rows: self.continue_n_best(rows, self.max_length, n_best)

@@ -122,9 +122,10 @@ class PairData(BudgetData[Pairs]):
     def encode(self, split: str) -> Pairs:
         texts = [pair for row in self.rows(split) for pair in self.to_pairs(row)]
         tokenizer = self.tokenizer
-        source = Ragged(
-            [*ids, tokenizer.eos_id] for ids in tokenizer.encode_batch([s for s, _ in texts])
-        )
+        sources = [source for source, _ in texts]
+        plain = tokenizer.encode_batch(sources)
+        read = self.prompt.ids(tokenizer, sources) if self.prompt.prefix else plain
+        source = Ragged([*ids, tokenizer.eos_id] for ids in read)
         target = Ragged(
             [tokenizer.bos_id, *ids, tokenizer.eos_id]
             for ids in tokenizer.encode_targets([t for _, t in texts])
@@ -135,7 +136,7 @@ class PairData(BudgetData[Pairs]):
         nothing = [
             len(encode([""])[0]) for encode in (tokenizer.encode_batch, tokenizer.encode_targets)
         ]
-        empty = source.lengths < 2 + nothing[0]
+        empty = np.array([len(ids) <= nothing[0] for ids in plain], dtype=bool)
         if not self.may_be_empty:
             empty |= target.lengths < 3 + nothing[1]
         long = "cut" if self.truncate or split != "train" else "too_long_left_out"

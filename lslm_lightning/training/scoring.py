@@ -12,6 +12,7 @@ import numpy as np
 
 from lslm_lightning.contracts import Answers, Example, Prediction, pair_answers, passages_of
 from lslm_lightning.ngram.spelling import ORDER, Spelling
+from lslm_lightning.text.prompts import NO_PROMPT, Prompt
 from lslm_lightning.text.tokenizer import Tokenizer
 from lslm_lightning.types import TokenNats
 
@@ -48,6 +49,7 @@ class TextScorer(metaclass=ABCMeta):
     """
 
     tokenizer: Tokenizer
+    prompt: Prompt = NO_PROMPT  # text around each source
 
     @abstractmethod
     def token_nats(
@@ -112,6 +114,15 @@ class TextScorer(metaclass=ABCMeta):
     def _row(self, ids: Sequence[int]) -> list[int]:
         return [self.tokenizer.eos_id, *ids, self.tokenizer.eos_id]
 
+    def prompts(self, examples: Sequence[Example]) -> list[list[int]]:
+        """Return the ids of what is read before an answer to each example: its source behind
+        `</s>`, or its question, if there is one, in the chat template of the prompt.
+        """
+        is_chat = bool(self.prompt.chat_template)
+        inputs = [(is_chat and e.question) or e.source for e in examples]
+        start = self.prompt.start(self.tokenizer.eos_id)
+        return [[*start, *ids] for ids in self.prompt.ids(self.tokenizer, inputs)]
+
     def scored(self, examples: Sequence[Example], token_nats: TokenNats) -> Iterator[Prediction]:
         """Yield the predictions of `log_prob` for the references of examples.
 
@@ -147,12 +158,11 @@ class TextScorer(metaclass=ABCMeta):
         pairs = pair_answers(examples, answers)
         if not pairs:
             return
-        sources = self.tokenizer.encode_batch([example.source for example, _ in pairs])
+        prompts = self.prompts([example for example, _ in pairs])
         encoded = [self.tokenizer.encode_with_offsets(answer) for _, answer in pairs]
-        rows = [
-            self._row([*source, *ids]) for source, (ids, _) in zip(sources, encoded, strict=True)
-        ]
-        n_given = [1 + len(source) for source in sources]
+        end = self.tokenizer.eos_id
+        rows = [[*given, *ids, end] for given, (ids, _) in zip(prompts, encoded, strict=True)]
+        n_given = [len(given) for given in prompts]
         nats = token_nats(rows, n_given)
         seconds = (perf_counter() - began) / max(1, len(pairs))
         for (example, answer), (_, offsets), row, n, values in zip(

@@ -28,22 +28,19 @@ from lslm_lightning.models.backbone import Backbone
 from lslm_lightning.models.embedding import TokenEmbedding
 from lslm_lightning.models.heads import Head, Source, TiedHead, upcast_to_float32
 from lslm_lightning.optim import Schedule
+from lslm_lightning.text.prompts import NO_PROMPT, Prompt
 from lslm_lightning.text.tokenizer import Tokenizer
 from lslm_lightning.training.answering import Answering
 from lslm_lightning.training.batches import PairBatch, padded, unpadded
 from lslm_lightning.training.checks import (
     LONGEST,
     MIN_LENGTH,
-    check_has_validation_score,
-    check_kind,
+    check_has_no_template,
     check_lengths,
 )
-from lslm_lightning.training.data import TaskData
-from lslm_lightning.training.data_requirements import DataRequirements
 from lslm_lightning.training.n_best import n_best_prediction
 from lslm_lightning.training.optimizer_settings import ADAMW, COSINE
-from lslm_lightning.training.pair_data import PairData
-from lslm_lightning.training.shared_settings import share_settings
+from lslm_lightning.training.pair_requirements import SequenceToSequenceRequirements
 from lslm_lightning.training.task import LABEL_SMOOTHING, Task
 
 SCORED_TOKENS = 2048  # most tokens of given answers that are scored at a time
@@ -56,7 +53,7 @@ class SequenceToSequenceAnswering(Answering):
 
     def cut_sources(self, examples: Sequence[Example]) -> tuple[int, str]:
         longest = self.task.max_source_length
-        uncut = self.task.tokenizer.encode_batch([e.source for e in examples])
+        uncut = self.task.prompt.ids(self.task.tokenizer, [e.source for e in examples])
         n_cut = sum(len(ids) + 1 > (longest or math.inf) for ids in uncut)
         return n_cut, f"sources were read up to max_source_length={longest} tokens"
 
@@ -71,47 +68,6 @@ class SequenceToSequenceAnswering(Answering):
         task.decode(
             task.padded_sources(examples), task.validation_search, min(longest, task.max_length)
         )
-
-
-class SequenceToSequenceRequirements(DataRequirements):
-    """Requirements of a `SequenceToSequenceTask`: texts fit into the positions of its backbone."""
-
-    task: "SequenceToSequenceTask"
-
-    def bind(self, data: TaskData) -> None:
-        if not isinstance(data, PairData) or not data.truncate:
-            return
-        longest = self.task.max_source_length
-        if longest is None:
-            raise ValueError(
-                "model.max_source_length=None does not fit data.truncate=true, which cuts sources "
-                f"where the model stops reading: set max_source_length={data.max_source_length} of "
-                "the model"
-            )
-        share_settings(data, {"max_source_length": longest})
-
-    def longest_target(self, data: TaskData) -> int | None:
-        if not isinstance(data, PairData):
-            return None
-        return int(data.encoded("train").target.lengths.max(initial=0)) - 1  # without <s>
-
-    def check(self, data: TaskData) -> None:
-        task = self.task
-        data = check_kind(task, data, PairData)  # type: ignore[type-abstract]  # never built
-        if task.monitor != "val/loss":
-            check_has_validation_score(task, data)
-        limit = task.backbone.max_positions
-        splits = [s for s in ("val", "test") if s in data.corpus.splits and limit]
-        lengths = [len(ids) for split in splits for ids in task.read(data.examples(split))]
-        longest = max(
-            [*lengths, task.max_length + 1, data.max_source_length, data.max_target_length + 1]
-        )
-        if limit and longest > limit:
-            raise ValueError(
-                f"max_length={limit} of the backbone's positions is below the {longest} tokens of "
-                "the longest text; raise it, or lower model.max_source_length, model.max_length "
-                "and those of data"
-            )
 
 
 class SequenceToSequenceTask(Task):
@@ -131,6 +87,7 @@ class SequenceToSequenceTask(Task):
             for all.
         scale_embedding: multiply token vectors by sqrt(d_model), to match the scale of the outputs
             of layers.
+        prompt: text around each source, in training too; without chat template.
     """
 
     backbone: Backbone
@@ -154,6 +111,7 @@ class SequenceToSequenceTask(Task):
         min_length: int = MIN_LENGTH,
         max_source_length: int | None = None,
         scale_embedding: bool = True,
+        prompt: Prompt = NO_PROMPT,
         optimizer: OptimizerCallable = ADAMW,
         schedule: Schedule = COSINE,
         label_smoothing: float = LABEL_SMOOTHING,
@@ -169,6 +127,8 @@ class SequenceToSequenceTask(Task):
                 f"n_decoder_layer={backbone.n_decoder_layer} must both be at least 1:"
                 " this task reads one text and writes another"
             )
+        check_has_no_template(prompt)
+        self.prompt = prompt
         self.search = search
         self.validation_search = validation_search
         check_lengths(min_length, max_length)
@@ -183,11 +143,13 @@ class SequenceToSequenceTask(Task):
         self.head = head_module  # after the embedding: optimizers number parameters in this order
 
     def read(self, examples: Sequence[Example]) -> list[list[int]]:
-        """Return the ids of each source with `</s>` at the end, cut to `max_source_length`."""
+        """Return the ids of each source, with the prompt around it and `</s>` at the end, cut to
+        `max_source_length`.
+        """
         longest = None if self.max_source_length is None else self.max_source_length - 1
         return [
             [*ids[:longest], self.tokenizer.eos_id]
-            for ids in self.tokenizer.encode_batch([e.source for e in examples])
+            for ids in self.prompt.ids(self.tokenizer, [e.source for e in examples])
         ]
 
     def padded_sources(self, examples: Sequence[Example]) -> Tensor:

@@ -44,15 +44,20 @@ GATED = {
     "feed_forward": "SwiGLU",
     "approximate": "",
 }
+GEGLU = {"feed_forward": "GEGLU", "approximate": "none"}
 LEARNED = {"position": "Learned", "position_base": None, "max_positions": 32}
 SINUSOIDAL = {"position": "Sinusoidal"}
 PLAIN = {"attention_bias": False, "feed_forward_bias": False}
 PAIRS = {"kind": "sequence-to-sequence", "n_encoder_layer": 2, "context": None}
+BUCKETS = {"position": "RelativeBuckets", "position_base": None, "n_bucket": 8, "max_distance": 12}
+T5 = {**PAIRS, **GATED, **PLAIN, **BUCKETS}
+ONE_DECODER = {"n_decoder_layer": 1, "norm_eps": 1e-5}
+WIDE = {"n_head": 2, "n_kv_head": 2, "d_k": 16, "d_v": 16}
 EXAMPLES: dict[str, list[ModelParts]] = {
     "llama": [
         replace(CAUSAL, **GATED, **PLAIN, n_kv_head=2, d_k=6, d_v=6, head="LinearHead"),
         replace(CAUSAL, **GATED, n_head=8, d_k=2, d_v=2),
-        replace(CAUSAL, **{**GATED, "feed_forward": "GEGLU"}, feed_forward_bias=False),
+        replace(CAUSAL, **GATED | GEGLU, feed_forward_bias=False),
     ],
     "mistral": [replace(CAUSAL, **GATED, **PLAIN, n_kv_head=1, position_base=500.0)],
     "qwen2": [replace(CAUSAL, **GATED, feed_forward_bias=False, n_kv_head=2)],
@@ -94,6 +99,12 @@ EXAMPLES: dict[str, list[ModelParts]] = {
         ),
     ],
     "mbart": [replace(CAUSAL, **PAIRS, **LEARNED, embedding_norm=True, scale_embedding=True)],
+    "t5": [
+        replace(CAUSAL, **T5 | {"feed_forward": "ReLU", "approximate": ""}, dropout=0.25),
+        replace(CAUSAL, **T5 | GEGLU | ONE_DECODER, head="LinearHead"),
+        replace(CAUSAL, **T5 | WIDE, head="LinearHead"),
+        replace(CAUSAL, **T5 | GEGLU | {"approximate": "tanh"}),
+    ],
     "blenderbot": [replace(CAUSAL, **PAIRS, **LEARNED, head_bias=True)],
 }
 """Parts that each layout can express, several for a layout with several variants."""
@@ -132,7 +143,11 @@ def build_theirs(config: JsonObject) -> nn.Module:
         if parsed.is_encoder_decoder
         else transformers.AutoModelForCausalLM
     )
-    model = randomize(auto.from_config(parsed))
+    model = auto.from_config(parsed)
+    if not config["tie_word_embeddings"]:  # T5 ties them whatever its config says
+        head = model.get_output_embeddings()
+        head.weight = nn.Parameter(head.weight.detach().clone())
+    model = randomize(model)
     if parsed.is_encoder_decoder and not parsed.tie_word_embeddings:  # ours have one vocabulary
         for stack in (model.model.encoder, model.model.decoder):
             stack.embed_tokens.weight.data.copy_(model.model.shared.weight)
@@ -147,7 +162,7 @@ def exact(model: nn.Module) -> nn.Module:
     """
     for module in list(model.modules()):
         for name, child in module.named_children():
-            if type(child).__name__.endswith("RMSNorm"):
+            if type(child).__name__.endswith(("RMSNorm", "T5LayerNorm")):
                 norm = nn.RMSNorm(len(child.weight), eps=child.variance_epsilon)
                 norm.weight = child.weight
                 setattr(module, name, norm)

@@ -31,19 +31,19 @@ from lslm_lightning.systems.engine import Engine
 from lslm_lightning.training.sequence_to_sequence import SequenceToSequenceTask
 from lslm_lightning.training.task import Task
 from tests.interchange import models
-from tests.interchange.models import CAUSAL, EXAMPLES, GATED, PLAIN, TOKENIZER, build_task
+from tests.interchange.models import CAUSAL, EXAMPLES, GATED, GEGLU, PLAIN, TOKENIZER, build_task
 from tests.interchange.test_export import make_run
 
 ctranslate2 = pytest.importorskip("ctranslate2")
 
 PAIRS = replace(CAUSAL, **models.PAIRS, scale_embedding=True)  # with the default parts
 ALIBI = {"position": "ALiBi", "position_base": None}
-GEGLU = {"feed_forward": "GEGLU", "approximate": ""}
 FITTING: dict[str, ModelParts] = {
     "default": PAIRS,
     "gated": replace(PAIRS, **GATED, **PLAIN, head="LinearHead", head_bias=True),
     "grouped keys": replace(PAIRS, **GATED, n_kv_head=2),
     "heads of any size": replace(PAIRS, **GEGLU, n_kv_head=1, d_k=6, d_v=6),
+    "gates by tanh": replace(PAIRS, **GEGLU | {"approximate": "tanh"}),
     "rotary after norm": replace(PAIRS, norm_first=False, approximate="tanh"),
     "no bias of norms": replace(PAIRS, norm_bias=False, norm_eps=1e-3, position_base=300.0),
     "pegasus": EXAMPLES["pegasus"][0],

@@ -34,7 +34,7 @@ from lslm_lightning.systems.checkpoint import Checkpoint
 from lslm_lightning.systems.hugging_face import HuggingFaceSystem
 from lslm_lightning.text.recipes import BytePair
 from lslm_lightning.text.tokenizer import backend_of
-from tests.interchange.models import EXAMPLES, IDS, build_theirs
+from tests.interchange.models import EXAMPLES, GEGLU, IDS, build_theirs
 from tests.interchange.test_export import CORPUS, TEXTS
 from tests.text.test_hugging_face import IDS as MARIAN
 from tests.text.test_hugging_face import SOURCE, TARGET, pieces
@@ -85,6 +85,7 @@ def their_folder(
 GPT2 = {"roles": {"eos": "</s>"}}
 LLAMA = {"roles": {"bos": "<s>", "eos": "</s>"}, "adds": "<s> $A"}
 PEGASUS = {"roles": {"pad": "<pad>", "bos": "<s>", "eos": "</s>"}, "adds": "$A </s>"}
+T5_1_1 = {**GEGLU, "approximate": "tanh", "head": "LinearHead"}
 CASES = {
     "gpt2 without padding": ("gpt2", GPT2),
     "gpt_neox with rows to spare": ("gpt_neox", {**GPT2, "n_row": N_TOKEN + 5}),
@@ -99,6 +100,8 @@ CASES = {
     "bart with a start token": ("bart", {**PEGASUS, "adds": "<s> $A </s>"}),
     "mbart": ("mbart", PEGASUS),
     "blenderbot": ("blenderbot", PEGASUS),
+    "t5": ("t5", {**PEGASUS, "generation": {"decoder_start_token_id": 0}}),
+    "t5 1.1": ("t5", {**PEGASUS, **T5_1_1}),
 }
 
 
@@ -155,7 +158,9 @@ def trained_names(model_type: str, weights: dict[str, torch.Tensor]) -> list[str
     ]
 
 
-@pytest.mark.parametrize("name", ["gpt2 without padding", "pegasus", "gpt_neox with rows to spare"])
+@pytest.mark.parametrize(
+    "name", ["gpt2 without padding", "pegasus", "gpt_neox with rows to spare", "t5"]
+)
 def test_in_and_out_again_are_the_same_bits(name: str, tmp_path: Path) -> None:
     model_type, settings = CASES[name]
     source = their_folder(tmp_path / "theirs", model_type, **settings)
@@ -375,6 +380,14 @@ def test_pickles_of_more_than_tensors_are_refused(
     (source / "model.safetensors").write_bytes(b"\xff" * 64)
     with pytest.raises(ValueError, match="damaged or incomplete"):
         import_model(source, tmp_path / "run")
+
+
+def test_an_encoder_is_told_where_it_can_be_used(tmp_path: Path) -> None:
+    config = transformers.BertConfig(vocab_size=9, hidden_size=8, num_attention_heads=2)
+    transformers.BertForQuestionAnswering(config).save_pretrained(tmp_path / "theirs")
+    with pytest.raises(ValueError, match=r"type bert read .*\.PretrainedEncoder with") as error:
+        import_model(tmp_path / "theirs", tmp_path / "run")
+    assert "\n" not in str(error.value)
 
 
 def test_other_mistakes_are_named(gpt2: Path, tmp_path: Path) -> None:

@@ -201,7 +201,10 @@ def test_advice_can_be_followed(parts: ModelParts, layout: Layout) -> None:
         advised |= {"position_base": None, "max_positions": 32}
     if advised.get("position") in ("Rotary", "Sinusoidal"):
         advised |= {"position_base": 10_000.0, "max_positions": None}
-    if advised.get("feed_forward") == "GELU":
+    if advised.get("position") == "RelativeBuckets":
+        advised |= {"position_base": None, "max_positions": None}
+        advised |= {"n_bucket": 8, "max_distance": 12}
+    if advised.get("feed_forward") in ("GELU", "GEGLU"):
         advised["approximate"] = "none"
     followed = replace(parts, **advised)
     assert layout.obstacles(followed) == []

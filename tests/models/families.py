@@ -12,12 +12,26 @@ from torch import nn
 
 from lslm_lightning.models.backbone import Backbone
 from lslm_lightning.models.feed_forward import GEGLU, GELU, ChainedReLU, ReLU, SwiGLU
-from lslm_lightning.models.positions import ALiBi, Learned, NoPositionalEncoding, Rotary, Sinusoidal
+from lslm_lightning.models.positions import (
+    ALiBi,
+    Learned,
+    NoPositionalEncoding,
+    RelativeBuckets,
+    Rotary,
+    Sinusoidal,
+)
 from lslm_lightning.models.recurrent import GRU, LSTM, RNN, Bahdanau, Recurrent
 from lslm_lightning.models.transformer import Transformer
 
 D_MODEL = 16
-POSITIONS = [Sinusoidal, partial(Learned, max_length=32), Rotary, ALiBi, NoPositionalEncoding]
+POSITIONS = [
+    Sinusoidal,
+    partial(Learned, max_length=32),
+    Rotary,
+    ALiBi,
+    partial(RelativeBuckets, n_bucket=4, max_distance=5),
+    NoPositionalEncoding,
+]
 NORMS = [nn.LayerNorm, nn.RMSNorm]
 FEED_FORWARDS = [ReLU, GELU, partial(GELU, approximate="tanh"), SwiGLU, GEGLU, ChainedReLU]
 SIZES = [

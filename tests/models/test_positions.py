@@ -4,8 +4,16 @@ from functools import partial
 
 import pytest
 import torch
+from transformers.models.t5.modeling_t5 import T5Attention
 
-from lslm_lightning.models.positions import ALiBi, Learned, Rotary, Sinusoidal, rotate
+from lslm_lightning.models.positions import (
+    ALiBi,
+    Learned,
+    RelativeBuckets,
+    Rotary,
+    Sinusoidal,
+    rotate,
+)
 from tests.models.families import build
 
 
@@ -42,6 +50,34 @@ def test_alibi_is_the_formula():
     assert bias.shape == (1, 8, 2, 7)
     for head, query, key in [(0, 0, 6), (3, 1, 0), (7, 1, 5)]:
         assert bias[0, head, query, key].item() == -abs([2, 5][query] - key) * 2.0 ** -(head + 1)
+
+
+@pytest.mark.parametrize(("n_bucket", "max_distance"), [(32, 128), (8, 12), (4, 3), (20, 11)])
+@pytest.mark.parametrize("is_causal", [True, False])
+def test_buckets_are_those_of_t5(is_causal: bool, n_bucket: int, max_distance: int):
+    position = RelativeBuckets(16, 4, 4, n_bucket, max_distance)
+    position.is_causal = is_causal
+    offset = torch.arange(-3 * max_distance, 3 * max_distance)
+    theirs = T5Attention._relative_position_bucket(offset, not is_causal, n_bucket, max_distance)
+    assert torch.equal(position.buckets(offset), theirs)
+    bias = position.score_bias(torch.tensor([[3, 4], [0, 9]]), 7)
+    assert bias.shape == (2, 4, 2, 7)
+    [bucket] = position.buckets(torch.tensor([2 - 9]))
+    assert torch.equal(bias[1, :, 1, 2], position.weight[bucket])
+
+
+def test_only_the_encoder_looks_ahead():
+    model = build(position=RelativeBuckets)
+    assert [stack.position.is_causal for stack in (model.encoder, model.decoder)] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [({"n_bucket": 5}, "must be even and at least 4"), ({"max_distance": 16}, "must be above")],
+)
+def test_wrong_buckets_are_refused(settings: dict[str, int], expected: str):
+    with pytest.raises(ValueError, match=expected):
+        RelativeBuckets(16, 4, 4, **settings)
 
 
 def test_learned_positions_refuse_what_has_no_vector():

@@ -8,6 +8,7 @@ from lslm_lightning.interchange.layouts.gpt_neox import GptNeoX
 from lslm_lightning.interchange.layouts.layout import Layout
 from lslm_lightning.interchange.layouts.llama import Llama, Mistral, Qwen2, StableLm
 from lslm_lightning.interchange.layouts.starcoder2 import Starcoder2
+from lslm_lightning.interchange.layouts.t5 import T5
 from lslm_lightning.interchange.parts import ModelParts
 
 LAYOUTS: tuple[Layout, ...] = (
@@ -23,6 +24,7 @@ LAYOUTS: tuple[Layout, ...] = (
     Bart(),
     MBart(),
     Blenderbot(),
+    T5(),
 )
 """All layouts; of several that can express a model, the first is written."""
 

@@ -23,8 +23,15 @@ ACTIVATIONS: Mapping[str, tuple[str, str]] = {
 activation function.
 """
 
-GATES: Mapping[str, tuple[str, str]] = {"silu": ("SwiGLU", ""), "gelu": ("GEGLU", "")}
-"""Class of a gated feed-forward layer, by their name of the activation function."""
+GATES: Mapping[str, tuple[str, str]] = {
+    "silu": ("SwiGLU", ""),
+    "gelu": ("GEGLU", "none"),
+    "gelu_pytorch_tanh": ("GEGLU", "tanh"),
+    "gelu_new": ("GEGLU", "tanh"),
+}
+"""Class of a gated feed-forward layer, and how it computes GELU, by their name of the activation
+function.
+"""
 
 
 class SpecialIds(NamedTuple):
