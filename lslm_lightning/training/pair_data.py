@@ -166,7 +166,8 @@ class PairData(BudgetData[Pairs]):
 
     def batching(self) -> str:
         long = "cut" if self.truncate else "left out"
+        prefix = f", prefix {self.prompt.prefix!r}" if self.prompt.prefix else ""
         return (
             f"max_tokens {self.max_tokens}, sources above {self.max_source_length} and "
-            f"targets above {self.max_target_length} {long}"
+            f"targets above {self.max_target_length} {long}{prefix}"
         )

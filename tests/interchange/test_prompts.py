@@ -145,7 +145,10 @@ def test_training_reads_the_prefix(tmp_path: Path) -> None:
     assert isinstance(task, SequenceToSequenceTask)
     data = TwoPairs("cldr", source_language="en", target_language="de")
     data._tokenizer = task.tokenizer
+    without = data.identity
+    del data.identity
     task.requirements.bind(data)
+    assert data.identity != without, "a training with another prefix has other batches"
     pairs = data.encode("train")
     assert [pairs.source[0].tolist()] == task.read([Example("0", "the fox", ())])
     assert len(pairs) == 1, "an empty source is empty behind a prefix too"
