@@ -13,6 +13,7 @@ from lslm_lightning.decoding.search import Decoded, Search
 
 ENGINES = {
     "ctranslate2": "lslm_lightning.interchange.ctranslate2_engine.CTranslate2Engine",
+    "onnxruntime": "lslm_lightning.interchange.onnx_engine.OnnxRuntimeEngine",
 }
 """Class path of each engine, by its name on the command line."""
 
