@@ -13,6 +13,7 @@ from lslm_lightning.adapters import merged
 from lslm_lightning.interchange.ctranslate2_target import CTranslate2Target
 from lslm_lightning.interchange.hugging_face import HuggingFaceTarget
 from lslm_lightning.interchange.model_card import model_card
+from lslm_lightning.interchange.onnx_target import OnnxTarget
 from lslm_lightning.interchange.parts import read_parts
 from lslm_lightning.interchange.targets import NOT_STATED, ExportedModel, Target
 from lslm_lightning.interchange.verification import BUILT_IN, Texts, Verification, texts_of
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from lslm_lightning.experiments.run import Run
 
 TARGETS: Mapping[str, Target] = {
-    target.name: target for target in (HuggingFaceTarget(), CTranslate2Target())
+    target.name: target for target in (HuggingFaceTarget(), CTranslate2Target(), OnnxTarget())
 }
 """All formats, by their name on the command line."""
 
@@ -70,8 +71,9 @@ def export_model(
         run: a run directory, a checkpoint in one, an MLflow run id, a pattern (stands for the
             newest run that matches), or the result of `train`.
         output: folder to write; it must not exist, or be empty.
-        to: format: "huggingface" for `transformers`, or "ctranslate2".
-        dtype: type of the weights: float32, float16 or bfloat16; for "ctranslate2" also int8.
+        to: format: "huggingface" for `transformers`, "ctranslate2", or "onnx".
+        dtype: type of the weights: float32, float16 or bfloat16; for "ctranslate2" and "onnx" also
+            int8.
         layout: name of the layout, such as "llama"; by default the first that can express the
             model.
         trust: allow the run's config to name any class.
