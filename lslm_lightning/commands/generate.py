@@ -82,7 +82,8 @@ def arguments() -> Parser:
     together = "texts answered together"
     of.add_argument("--batch-size", type=int, default=32, metavar="N", help=together)
     of.add_argument("--device", default="auto", help="cpu, cuda or auto")
-    of.add_argument("--engine", choices=("ctranslate2",), help="compute in place of PyTorch")
+    engines = ("ctranslate2", "onnxruntime")
+    of.add_argument("--engine", choices=engines, help="compute in place of PyTorch")
     types = ("float32", "float16", "bfloat16", "int8")
     dtype = "weights: float16, bfloat16, int8"
     of.add_argument("--dtype", choices=types, metavar="T", default="float32", help=dtype)

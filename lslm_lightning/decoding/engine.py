@@ -6,12 +6,14 @@ from importlib import import_module
 from typing import ClassVar, Self
 
 import numpy as np
+import torch
 from torch import nn
 
 from lslm_lightning.decoding.search import Decoded, Search
 
 ENGINES = {
     "ctranslate2": "lslm_lightning.interchange.ctranslate2_engine.CTranslate2Engine",
+    "onnxruntime": "lslm_lightning.interchange.onnx_engine.OnnxRuntimeEngine",
 }
 """Class path of each engine, by its name on the command line."""
 
@@ -69,6 +71,7 @@ class InferenceEngine(ABC):
         max_length: int,
         min_length: int = 0,
         n_best: int = 1,
+        generator: torch.Generator | None = None,
     ) -> Decoded:
         """Return the answers to sources, or the continuations of prompts.
 
@@ -78,6 +81,7 @@ class InferenceEngine(ABC):
             max_length: most new tokens, the end included.
             min_length: fewest new tokens.
             n_best: number of answers to each row; see `Decoded`.
+            generator: source of random numbers for `Sampling`, instead of its seed.
 
         Raises:
             ValueError: the engine has no search like it.

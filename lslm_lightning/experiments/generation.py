@@ -84,7 +84,8 @@ def generate(
         batch_size: number of texts per batch.
         device: cpu, cuda, or auto.
         trust: allow the run's config to name any class.
-        engine: program that computes the model in place of PyTorch: "ctranslate2".
+        engine: program that computes the model in place of PyTorch: "ctranslate2" or
+            "onnxruntime".
         dtype: type of the weights in the engine; "int8" is fast.
 
     Raises:

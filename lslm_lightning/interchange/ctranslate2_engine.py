@@ -142,6 +142,7 @@ class CTranslate2Engine(InferenceEngine):
         max_length: int,
         min_length: int = 0,
         n_best: int = 1,
+        generator: torch.Generator | None = None,
     ) -> Decoded:
         self.check_search(search, min_length)
         found = self.all_answers(

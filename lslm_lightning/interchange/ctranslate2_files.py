@@ -14,7 +14,12 @@ from lslm_lightning.interchange.ctranslate2_layout import (
 )
 from lslm_lightning.interchange.fitting import without_added_row
 from lslm_lightning.interchange.parts import ModelParts
-from lslm_lightning.interchange.tokenizer_export import special_ids, tokens_of, write_tokenizer
+from lslm_lightning.interchange.tokenizer_export import (
+    cut_sources,
+    special_ids,
+    tokens_of,
+    write_tokenizer,
+)
 from lslm_lightning.interchange.verification import AnyTask
 from lslm_lightning.interchange.weights import to_theirs
 from lslm_lightning.interchange.written import cast_to, longest_input, with_positions
@@ -61,11 +66,10 @@ def write_model(task: AnyTask, parts: ModelParts, dtype: str, folder: Path) -> l
     ids = special_ids(task.tokenizer, parts.kind, parts.vocab_size)
     is_causal = parts.kind == "causal"
     write_tokenizer(task.tokenizer, ids, parts.kind, longest_input(parts, task), folder)
-    backend = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
     longest = None if is_causal else longest_input(parts, task)
     if longest is not None:
-        backend.enable_truncation(longest)
-        (folder / "tokenizer.json").write_text(backend.to_str(pretty=True), "utf-8")
+        cut_sources(folder, longest)
+    backend = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
     add_vocabulary(spec, tokens_of(backend, parts.vocab_size), ids, is_causal)
     spec.validate()
     spec.optimize(None if dtype == "float32" else dtype)

@@ -18,7 +18,7 @@ from lslm_lightning.interchange.verification import (
     compare,
     copy_to_compare,
 )
-from lslm_lightning.interchange.written import extra_notes
+from lslm_lightning.interchange.written import INT8_NOTE, extra_notes
 from lslm_lightning.training.batches import unpadded
 
 MOST_TARGET = 64  # tokens of a target whose logits are compared, one step after the other
@@ -26,7 +26,6 @@ TOLERANCE = 1e-3  # of the largest logit: it computes in float32
 CHAT_NOTE = "the folder has no place for the template; `--engine ctranslate2` uses that of the run"
 EMPTY_NOTE = "a source without tokens, which the library does not read, gets an empty answer"
 EARLY_NOTE = "the library ends a beam search when as many answers as beams have ended"
-INT8_NOTE = "weights are rounded to 8 bits, and answers may differ from those of the run"
 READ_USE = """import ctranslate2
 from tokenizers import Tokenizer
 

@@ -14,6 +14,7 @@ from lslm_lightning.interchange.ctranslate2_target import CTranslate2Target
 from lslm_lightning.interchange.gguf_target import GgufTarget
 from lslm_lightning.interchange.hugging_face import HuggingFaceTarget
 from lslm_lightning.interchange.model_card import model_card
+from lslm_lightning.interchange.onnx_target import OnnxTarget
 from lslm_lightning.interchange.parts import read_parts
 from lslm_lightning.interchange.targets import NOT_STATED, ExportedModel, Target
 from lslm_lightning.interchange.verification import BUILT_IN, Texts, Verification, texts_of
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
     from lslm_lightning.experiments.run import Run
 
 TARGETS: Mapping[str, Target] = {
-    target.name: target for target in (HuggingFaceTarget(), CTranslate2Target(), GgufTarget())
+    target.name: target
+    for target in (HuggingFaceTarget(), CTranslate2Target(), OnnxTarget(), GgufTarget())
 }
 """All formats, by their name on the command line."""
 
@@ -71,9 +73,10 @@ def export_model(
         run: a run directory, a checkpoint in one, an MLflow run id, a pattern (stands for the
             newest run that matches), or the result of `train`.
         output: folder to write; it must not exist, or be empty.
-        to: format: "huggingface" for `transformers`, "ctranslate2", or "gguf" for llama.cpp.
-        dtype: type of the weights: float32, float16 or bfloat16; for "ctranslate2" and "gguf" also
-            int8.
+        to: format: "huggingface" for `transformers`, "ctranslate2", "onnx", or "gguf" for
+            llama.cpp.
+        dtype: type of the weights: float32, float16 or bfloat16; for "ctranslate2", "onnx" and
+            "gguf" also int8.
         layout: name of the layout, such as "llama"; by default the first that can express the
             model.
         trust: allow the run's config to name any class.

@@ -83,6 +83,16 @@ def write_tokenizer(
     (folder / "tokenizer_config.json").write_text(f"{text}\n", "utf-8")
 
 
+def cut_sources(folder: Path, longest: int) -> None:
+    """Let the tokenizer.json of a folder cut texts to `longest` tokens, the end included, for
+    programs that do not read tokenizer_config.json.
+    """
+    path = folder / "tokenizer.json"
+    backend = tokenizers.Tokenizer.from_file(str(path))
+    backend.enable_truncation(longest)
+    path.write_text(backend.to_str(pretty=True), "utf-8")
+
+
 def backend_and_prefix(tokenizer: Tokenizer) -> tuple[tokenizers.Tokenizer, list[int]]:
     """Return a new backend of a tokenizer, and the ids that precede every source.
 

@@ -118,9 +118,11 @@ class OtherModel:
     most_target: int | None = None
 
 
-def texts_of(examples: Sequence[Example], kind: type[nn.Module], origin: str) -> Texts:
-    """Return the texts of examples that a task of a kind reads and writes, at most `N_TEXT`."""
-    chosen = examples[:N_TEXT]
+def texts_of(
+    examples: Sequence[Example], kind: type[nn.Module], origin: str, most: int = N_TEXT
+) -> Texts:
+    """Return the texts of examples that a task of a kind reads and writes, at most `most`."""
+    chosen = examples[:most]
     if issubclass(kind, CausalTask):
         texts = [
             example.references[0] if example.references else example.source for example in chosen

@@ -13,6 +13,8 @@ from lslm_lightning.interchange.verification import AnyTask
 from lslm_lightning.training.causal import CausalTask
 from lslm_lightning.training.sequence_to_sequence import SequenceToSequenceTask
 
+INT8_NOTE = "weights are rounded to 8 bits, and answers may differ from those of the run"
+
 
 def with_positions(parts: ModelParts, task: object) -> ModelParts:
     """Return the parts of a model with enough positions for its longest texts, where the layout

@@ -163,7 +163,7 @@ class CrossAttention(Attention):
         key, value = (
             self.precompute_cross_attention(memory) if isinstance(memory, Tensor) else memory
         )
-        beams = x.reshape(len(key), -1, x.size(-1))  # (B, k * T, D)
+        beams = x.reshape(key.size(0), -1, x.size(-1))  # (B, k * T, D)
         query = self.query(beams).unflatten(-1, (-1, self.d_k)).transpose(1, 2)  # (B, H, k * T, K)
         return self.attend(query, key, value, mask).view_as(x)
 
@@ -218,6 +218,8 @@ def append(buffer: Tensor, new: Tensor, context: AttentionContext) -> Tensor:
         buffer: (N, G, C, K) keys or values, of which at most C positions are in use.
         new: (N, G, T, K) keys or values of the new positions.
     """
+    if torch.compiler.is_exporting():  # a graph has no buffers with room
+        return torch.cat([buffer, new], 2)
     if context.length > buffer.size(2) or (
         torch.is_grad_enabled() and (buffer.requires_grad or new.requires_grad)
     ):

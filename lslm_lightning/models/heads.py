@@ -218,7 +218,7 @@ class PointerGenerator(Head):
         """Return the outputs grouped by source (B, k * T, D), their attention weights on the source
         (B, k * T, S), and the logit of the gate (B, k * T, 1).
         """
-        beams = y.reshape(len(source.memory), -1, y.size(-1))
+        beams = y.reshape(source.memory.size(0), -1, y.size(-1))
         scores = self.query(beams) @ source.memory.mT * y.size(-1) ** -0.5
         if source.pad is not None:
             scores = scores.masked_fill(source.pad[:, None], torch.finfo(scores.dtype).min)

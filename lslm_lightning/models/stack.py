@@ -211,15 +211,21 @@ def causal_context(position: Position, x: Tensor, past: int | Tensor) -> Attenti
         return AttentionContext(positions, length, rotation, None, causal=True)
     if bias is None and n == 1 and positions.dim() == 1:
         return AttentionContext(positions, length, rotation, None, causal=False)
-    visible = torch.arange(length, device=x.device) <= positions[..., None]  # (T, S) or (N, T, S)
-    visible = visible if positions.dim() == 1 else visible[:, None]  # or (N, 1, T, S)
-    return AttentionContext(
-        positions,
-        length,
-        rotation,
-        visible if bias is None else bias.masked_fill(~visible, BLOCKED),
-        causal=False,
-    )
+    mask = causal_mask(positions, length, bias)
+    return AttentionContext(positions, length, rotation, mask, causal=False)
+
+
+def causal_mask(positions: Tensor, length: int, bias: Tensor | None) -> Tensor:
+    """Return the mask of queries at `positions`, (T,) or (N, T), that see the keys at their own
+    position and before: bool (T, S) or (N, 1, T, S), or the bias where one is given.
+
+    Args:
+        length: number of keys.
+        bias: (1 or N, H, T, S), added to the attention scores; None for none.
+    """
+    visible = torch.arange(length, device=positions.device) <= positions[..., None]
+    visible = visible if positions.dim() == 1 else visible[:, None]
+    return visible if bias is None else bias.masked_fill(~visible, BLOCKED)
 
 
 def check_length(position: Position, n: int) -> None:

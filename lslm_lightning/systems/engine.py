@@ -23,9 +23,9 @@ class Engine(Checkpoint):
 
     Args:
         run: run, as in `Checkpoint`.
-        engine: inference engine: "ctranslate2".
+        engine: inference engine: "ctranslate2" or "onnxruntime".
         dtype: type of the weights in the engine: float32, float16, bfloat16 or int8.
-        search: search algorithm that replaces the one of the run; Greedy or Beam.
+        search: search algorithm that replaces the one of the run; for ctranslate2 Greedy or Beam.
         batch_size: number of sources answered together; it does not affect the scores.
         device: "cpu", "cuda", "cuda:1"; "auto" uses a GPU if there is one.
         trust: allow the run's config to name classes outside of this project.

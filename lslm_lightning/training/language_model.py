@@ -111,7 +111,9 @@ class LanguageModel(TextScorer, Task):
         """
         shortest = min(max(0, min_length), max_length)
         if self.engine is not None:
-            return self.engine.find_answers(prompts, self.search, max_length, shortest, n_best)
+            return self.engine.find_answers(
+                prompts, self.search, max_length, shortest, n_best, generator
+            )
         start = padded(prompts, self.tokenizer.pad_id).to(self.device)
         length = torch.tensor([len(p) for p in prompts], device=self.device)
         search = self.search if n_best == 1 else partial(self.search, n_best=n_best)

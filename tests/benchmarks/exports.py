@@ -30,6 +30,9 @@ TRANSLATION = (
     "configs/translation/cldr_demo.yaml",
     "--model.backbone.position=lslm_lightning.models.positions.Sinusoidal",
 )
+SUMMARIZATION = ("configs/summarization/docstrings_demo.yaml",)
+N_TEXT = 200
+LOGITS = 1e-4  # largest difference of logits in ONNX
 
 
 @contextmanager
@@ -126,9 +129,47 @@ def lm_eval_answers(figures: Mapping[str, Figures], smoke: bool) -> Figures:
     return {"package": LM_EVAL, "python": sys.version.split()[0], "tasks": found}
 
 
+def onnx_answers(figures: Mapping[str, Figures], smoke: bool) -> Figures:
+    """Return how logits and greedy answers of exported graphs differ from those of their runs: a
+    language model, a translator, and a summarizer whose head copies from the source.
+    """
+    import onnxruntime
+
+    from lslm_lightning.experiments.evaluation_sets import data_and_task
+    from lslm_lightning.interchange.onnx_target import OnnxTarget
+    from lslm_lightning.interchange.parts import read_parts
+    from lslm_lightning.interchange.targets import ExportedModel
+    from lslm_lightning.interchange.verification import texts_of
+    from lslm_lightning.runs import load_run
+
+    found = {}
+    for config in (LANGUAGE_MODEL, TRANSLATION, SUMMARIZATION):
+        run = trained(config, smoke)
+        loaded = load_run(str(run.path))
+        data, _ = data_and_task(run, {}, trust=False)
+        examples = [each for each in data.examples("test") if each.source or each.references]
+        texts = texts_of(examples, type(loaded.task), "test", 8 if smoke else N_TEXT)
+        model = ExportedModel(loaded, read_parts(loaded.task), "float32", None, texts)
+        with tempfile.TemporaryDirectory() as folder:
+            OnnxTarget().write(model, Path(folder))
+            result = OnnxTarget().verify(model, Path(folder))
+        found[run.path.parent.name] = {
+            "texts": result.n_text,
+            "not equal": result.n_text - result.n_equal,
+            "ties": result.n_tie,
+            "worst difference": result.worst,
+            "largest logit": result.largest,
+        }
+    return {"package": f"onnxruntime=={onnxruntime.__version__}", "tasks": found}
+
+
 def checks(figures: Mapping[str, Figures]) -> list[Check]:
     """Require equal answers."""
     rows = []
+    for name, task in figures.get("onnx", {}).get("tasks", {}).items():
+        what = f"{name}, ONNX: greedy texts not equal, of {task['texts']}"
+        rows.append(Check(what, task["not equal"], "<=", 0))
+        rows.append(Check("  largest difference of logits", task["worst difference"], "<=", LOGITS))
     for name, task in figures["lm_eval"]["tasks"].items():
         rows.append(
             Check(f"{name}: answers not equal, of {task['answers']}", task["not equal"], "<=", 0)
@@ -139,7 +180,7 @@ def checks(figures: Mapping[str, Figures]) -> list[Check]:
 
 BENCHMARK = Benchmark(
     about="exported models in other libraries, against the run that they are from",
-    minutes=6,
-    parts={"lm_eval": lm_eval_answers},
+    minutes=10,
+    parts={"lm_eval": lm_eval_answers, "onnx": onnx_answers},
     checks=checks,
 )

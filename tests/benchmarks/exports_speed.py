@@ -1,4 +1,6 @@
-"""A translator of Multi30k in CTranslate2 and `transformers`: the same answers, and how fast."""
+"""A translator of Multi30k in CTranslate2, onnxruntime and `transformers`: the same answers, and
+how fast.
+"""
 
 import statistics
 import tempfile
@@ -18,7 +20,11 @@ FORMATS = {
     "transformers": ("huggingface", "float32"),
     "ctranslate2_float32": ("ctranslate2", "float32"),
     "ctranslate2_int8": ("ctranslate2", "int8"),
+    "onnxruntime_float32": ("onnx", "float32"),
+    "onnxruntime_int8": ("onnx", "int8"),
 }
+ENGINES = {"ctranslate2": "ctranslate2", "onnx": "onnxruntime"}
+"""Engine that computes each format in place of PyTorch."""
 BATCH = 32
 TIE = 1e-4  # difference of log p per token that roundings of float32 can turn
 
@@ -67,11 +73,11 @@ def answers(done: Mapping[str, Figures], smoke: bool) -> Figures:
     found: dict[str, Answers] = {}
     with tempfile.TemporaryDirectory() as folder:
         path = export_model(reference, Path(folder, "transformers")).path
-        systems = {"ours": ours(run.task, None), "transformers": transformers(path, run.task)}
+        systems = {"ours": ours(run.task), "transformers": transformers(path, run.task)}
         systems |= {
-            name: ours(run.task, dtype)
+            name: ours(run.task, ENGINES[to], dtype)
             for name, (to, dtype) in FORMATS.items()
-            if to == "ctranslate2"
+            if to in ENGINES
         }
         for _ in range(1 if smoke else 3):
             for name, answer in systems.items():
@@ -101,12 +107,14 @@ def agreement(ours: Answers, theirs: Answers) -> Figures:
     }
 
 
-def ours(task: object, dtype: str | None) -> Callable[[Sequence[Example]], Answers]:
-    """The task's own search, with weights of a type in CTranslate2, or in PyTorch without one."""
+def ours(
+    task: object, engine_name: str | None = None, dtype: str = "float32"
+) -> Callable[[Sequence[Example]], Answers]:
+    """The task's own search, with weights of a type in an engine, or in PyTorch without one."""
     from lslm_lightning.decoding.engine import open_engine
     from lslm_lightning.systems.batches import by_length
 
-    engine = None if dtype is None else open_engine("ctranslate2", task, dtype)
+    engine = None if engine_name is None else open_engine(engine_name, task, dtype)
 
     def answer(examples: Sequence[Example]) -> Answers:
         task.engine = engine
@@ -140,12 +148,16 @@ def checks(figures: Mapping[str, Figures]) -> list[Check]:
     """Equal answers, BLEU of int8, and the speeds."""
     found = figures["answers"]
     exact, int8 = found["ctranslate2_float32"], found["ctranslate2_int8"]
+    onnx, onnx_int8 = found["onnxruntime_float32"], found["onnxruntime_int8"]
     return [
         Check("equal beam-5 sentences, CTranslate2 float32, %", exact["equal"], ">=", 99.5),
         Check("of the others, with equal log p", exact["ties"]),
+        Check("equal beam-5 sentences, onnxruntime float32, %", onnx["equal"], ">=", 99.5),
+        Check("of the others, with equal log p", onnx["ties"]),
         Check("equal beam-5 sentences, transformers, %", found["transformers"]["equal"]),
         Check("BLEU of ours", found["ours"]["bleu"]),
         Check("loss of BLEU in int8", exact["bleu"] - int8["bleu"], "<=", 0.3),
+        Check("loss of BLEU in int8, onnxruntime", onnx["bleu"] - onnx_int8["bleu"], "<=", 0.3),
         *(
             Check(f"sentences/s, {name}", own["sentences_per_second"])
             for name, own in found.items()
@@ -155,7 +167,7 @@ def checks(figures: Mapping[str, Figures]) -> list[Check]:
 
 
 BENCHMARK = Benchmark(
-    about="a translator of Multi30k in CTranslate2 and transformers: equal answers and speed",
+    about="a translator of Multi30k in CTranslate2, onnxruntime and transformers: equal answers",
     minutes=40,
     parts={"training": training, "exports": exports, "answers": answers},
     checks=checks,

@@ -1,0 +1,149 @@
+"""Export to a folder of graphs in ONNX, which onnxruntime computes."""
+
+import json
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import tokenizers
+import torch
+from torch import Tensor
+
+from lslm_lightning.decoding import Greedy
+from lslm_lightning.interchange.onnx_engine import OnnxRuntimeEngine
+from lslm_lightning.interchange.onnx_files import DTYPES, check_installed, write_model
+from lslm_lightning.interchange.onnx_graphs import OPSET
+from lslm_lightning.interchange.search_settings import generation_config
+from lslm_lightning.interchange.targets import ExportedModel, Target
+from lslm_lightning.interchange.tokenizer_export import cut_sources, special_ids, write_tokenizer
+from lslm_lightning.interchange.verification import (
+    OtherModel,
+    Verification,
+    compare,
+    copy_to_compare,
+)
+from lslm_lightning.interchange.written import INT8_NOTE, extra_notes, longest_input
+from lslm_lightning.training.batches import unpadded
+from lslm_lightning.training.sequence_to_sequence import SequenceToSequenceTask
+
+TOLERANCE = 1e-4  # of the largest logit: it computes in float32
+STEP_NOTE = "the decoder computes one step; search, such as the loop above, is left to its user"
+STORED_NOTE = "weights are stored in 16 bits and computed with in float32"
+READ_USE = """import json
+
+import numpy as np
+import onnxruntime
+from tokenizers import Tokenizer
+
+tokenizer = Tokenizer.from_file("FOLDER/tokenizer.json")
+tokenizer.encode_special_tokens = True  # text that looks like one stays text
+with open("FOLDER/config.json") as file:
+    config = json.load(file)
+decoder = onnxruntime.InferenceSession("FOLDER/decoder.onnx")
+"""
+PAIR_USE = """encoder = onnxruntime.InferenceSession("FOLDER/encoder.onnx")
+tokenizer.enable_padding(pad_id=config["pad_id"])
+source = np.array([row.ids for row in tokenizer.encode_batch(["TEXT"])])
+names = [each.name for each in encoder.get_outputs()]
+given = {"source": source, **dict(zip(names, encoder.run(None, {"source": source})))}
+ids = np.full((len(source), 1), config["bos_id"])
+"""
+CAUSAL_USE = """given = {}
+ids = np.array([tokenizer.encode("TEXT").ids])
+"""
+LOOP_USE = """past = {
+    each.name: np.zeros((len(ids), each.shape[1], 0, each.shape[3]), np.float32)
+    for each in decoder.get_inputs()
+    if each.name.startswith("past")
+}
+answers = []
+while len(answers) < config["max_length"]:  # greedy search
+    logits, *present = decoder.run(None, {"ids": ids, **past, **given})
+    past = dict(zip(past, present))
+    ids = logits[:, -1:].argmax(-1)
+    answers.append(ids)
+    if (np.hstack(answers) == config["eos_id"]).any(1).all():
+        break
+for row in np.hstack(answers).tolist():
+    print(tokenizer.decode(row[: (row + [config["eos_id"]]).index(config["eos_id"])]))
+"""
+
+
+class OnnxTarget(Target):
+    """Folder with encoder.onnx and decoder.onnx, their description in config.json, and
+    tokenizer.json.
+    """
+
+    name = "onnx"
+    library = "onnxruntime"
+    dtypes = DTYPES
+
+    def layout(self, model: ExportedModel) -> str:
+        check_installed()
+        name = f"opset{OPSET}"
+        if model.layout not in (None, name):
+            raise ValueError(f"layout={model.layout!r} must be {name} for ONNX; leave it out")
+        return name
+
+    def usage_code(self, model: ExportedModel) -> str:
+        use = CAUSAL_USE if model.parts.kind == "causal" else PAIR_USE
+        return READ_USE + use + LOOP_USE
+
+    def write(self, model: ExportedModel, folder: Path) -> list[str]:
+        task, parts = model.task, model.parts
+        write_model(task, model.dtype, folder)
+        ids = special_ids(task.tokenizer, parts.kind, parts.vocab_size)
+        longest = longest_input(parts, task)
+        write_tokenizer(task.tokenizer, ids, parts.kind, longest, folder)
+        if parts.kind != "causal" and longest is not None:
+            cut_sources(folder, longest)
+        search = generation_config(task, ids, parts.max_positions)
+        text = json.dumps(search, ensure_ascii=False, indent=2)
+        (folder / "generation_config.json").write_text(f"{text}\n", "utf-8")
+        notes = {"float32": [], "int8": [INT8_NOTE]}.get(model.dtype, [STORED_NOTE])
+        return [STEP_NOTE, *notes, *extra_notes(task, parts)]
+
+    def verify(self, model: ExportedModel, folder: Path) -> Verification:
+        if model.dtype == "int8":  # which differs; what it was made from must not
+            with tempfile.TemporaryDirectory(prefix="lslm-onnx-") as exact:
+                write_model(model.task, "float32", Path(exact))
+                compare_folder(model, Path(exact), folder / "tokenizer.json")
+        return compare_folder(model, folder, folder / "tokenizer.json")
+
+
+def compare_folder(model: ExportedModel, folder: Path, tokenizer: Path) -> Verification:
+    """Compare the model in a folder with that of the run.
+
+    Args:
+        tokenizer: file with the tokenizer that was written.
+
+    Raises:
+        ValueError: the models differ; of one in int8, in more than its roundings.
+    """
+    engine = OnnxRuntimeEngine(folder)
+    is_int8 = engine.dtype == "int8"
+    task = copy_to_compare(model.task, torch.float32 if is_int8 else getattr(torch, engine.dtype))
+    if isinstance(task, SequenceToSequenceTask):
+        task.max_source_length = longest_input(model.parts, task)
+    other = other_model(engine, tokenizer)
+    return compare(task, other, model.texts, TOLERANCE, is_exact=not is_int8)
+
+
+def other_model(engine: OnnxRuntimeEngine, tokenizer: Path) -> OtherModel:
+    """Return the model of an engine as functions on ids, to compare it with ours.
+
+    Args:
+        tokenizer: file with the tokenizer that was written.
+    """
+    backend = tokenizers.Tokenizer.from_file(str(tokenizer))
+    backend.encode_special_tokens = True
+
+    def read(texts: Sequence[str]) -> list[list[int]]:
+        return [encoding.ids for encoding in backend.encode_batch(list(texts))]
+
+    def generate(source: Tensor, most: int) -> list[list[int]]:
+        rows = source.tolist() if engine.encoder is None else unpadded(source, engine.pad_id)
+        found = engine.find_answers(rows, Greedy(), most)
+        return [ids[:n] for ids, n in zip(found.ids.tolist(), found.n_token.tolist(), strict=True)]
+
+    return OtherModel(read, engine.logits, generate)
