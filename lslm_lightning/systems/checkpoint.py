@@ -19,6 +19,7 @@ from lslm_lightning.contracts import (
 from lslm_lightning.decoding import AnySearch
 from lslm_lightning.runs import FoundRun, find_run, is_pattern, load_run
 from lslm_lightning.runs.loading import LoadedRun
+from lslm_lightning.runs.registered import short_name
 from lslm_lightning.systems.batches import by_length, whole_texts
 from lslm_lightning.systems.fusion import ShallowFusion
 from lslm_lightning.systems.purpose import purpose_of
@@ -63,7 +64,7 @@ class Checkpoint(Generator, Scorer):
         self.device = device
         self.trust = trust
         self.fusion = fusion
-        self.name = Path(run).name
+        self.name = short_name(run)
         self.allow_mismatch = allow_mismatch
 
     @cached_property
