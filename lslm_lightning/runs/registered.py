@@ -26,6 +26,7 @@ LATEST = "latest"
 REFERENCE = re.compile(
     rf"{SCHEME}(?:(?P<model>m-\w+)|(?P<name>[^/@:'\"]+)(?:@(?P<alias>[^/@]+)|/(?P<version>\w+)))"
 )
+LOGGED = re.compile(r"\bm-[0-9a-f]{32}\b")  # id of a logged model, in an address
 IN_MODEL = "data/run"  # folder of the run among the files of a model
 MOST_NAMES = 200  # registered models compared with a name that does not exist
 
@@ -83,6 +84,8 @@ def look_up(client: "MlflowClient", store: Store, reference: str) -> RegisteredR
     number = version_number(client, store, model, parts["alias"], parts["version"])
     version = store.request(lambda: client.get_model_version(model.name, number))
     shown = f"{SCHEME}{model.name}/{number}"
+    if CHECKPOINT not in version.tags and (named := LOGGED.search(version.source or "")):
+        return logged(client, store, named[0], shown)  # registered on a page of MLflow
     if not version.run_id or CHECKPOINT not in version.tags:
         raise ValueError(not_ours(shown))
     return RegisteredRun(
@@ -94,14 +97,19 @@ def look_up(client: "MlflowClient", store: Store, reference: str) -> RegisteredR
     )
 
 
-def logged(client: "MlflowClient", store: Store, model_id: str) -> RegisteredRun:
+def logged(
+    client: "MlflowClient", store: Store, model_id: str, name: str | None = None
+) -> RegisteredRun:
     """Return the run of a logged model.
+
+    Args:
+        name: reference to the model, for messages; by default it is made of its id.
 
     Raises:
         ValueError: there is no such model, or it is not one of this package.
     """
     found = unless_missing(store, lambda: client.get_logged_model(model_id))
-    shown = f"{SCHEME}{model_id}"
+    shown = name or f"{SCHEME}{model_id}"
     if found is None:
         raise ValueError(f"MLflow at {store} has no model {shown}; see `lslm ui`")
     if not found.source_run_id or CHECKPOINT not in found.tags:

@@ -14,9 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lslm_lightning.run_files import CURVES
 from lslm_lightning.tracking.curves import Point, read_points
 from lslm_lightning.tracking.mlflow_run import LONGEST_DIGEST, MlflowRun
 from lslm_lightning.tracking.names import LONGEST_TAG, mlflow_name
+from lslm_lightning.tracking.run_opening import user_name
 from lslm_lightning.tracking.run_record import RunRecord
 from lslm_lightning.types import Json, JsonObject
 
@@ -91,7 +93,7 @@ class ModelUpload:
         if known := facts.get("model_id"):
             return self.run.client.get_logged_model(known)
         tags = {name: self.record.get("tags", {}).get(name) for name in SHOWN}
-        tags |= self.tags(facts)
+        tags |= {"mlflow.source.name": "lslm", "mlflow.user": user_name(), **self.tags(facts)}
         if not facts["registered"]:
             tags[EXTERNAL] = "true"
         name = self.run.directory.name
@@ -131,7 +133,7 @@ class ModelUpload:
             self.run.client.log_outputs(self.run.run_id, [LoggedModelOutput(model.model_id, 0)])
         datasets = self.record.get("datasets", [])
         by_split = {split: (name, digest) for name, digest, split, _ in datasets}
-        points = points_of_checkpoint(read_points(self.run.directory / "metrics.jsonl"), facts)
+        points = points_of_checkpoint(read_points(self.run.directory / CURVES), facts)
         self.run.client.log_batch(
             self.run.run_id, [self.metric(point, model.model_id, by_split) for point in points]
         )
@@ -211,6 +213,7 @@ class ModelUpload:
                 model.artifact_location,
                 self.run.run_id,
                 {**self.tags(facts), MODEL: model.model_id},
+                description=self.description(facts),
                 await_creation_for=0,
                 model_id=model.model_id,
             )
@@ -220,6 +223,13 @@ class ModelUpload:
             )
             versions = list(versions_of(self.run.client, name))
         return {"version": str(own.version), "best": self.choose_best(name, own, versions)}
+
+    def description(self, facts: JsonObject) -> str:
+        """Return a line on a version: its scores, and its run."""
+        points = points_of_checkpoint(read_points(self.run.directory / CURVES), facts)
+        shown = {facts["metric"], str(facts["metric"]).replace("val/", "test/", 1)}
+        scores = [f"{each.name} {each.value:.4g}" for each in points if each.name in shown]
+        return ", ".join([*scores, f"run {self.run.directory.name}"])
 
     def choose_best(
         self, name: str, own: "ModelVersion", versions: Sequence["ModelVersion"]

@@ -85,6 +85,14 @@ def test_a_version_has_the_weights_that_were_registered(register: Register) -> N
     assert directory.best.read_text() == "second"
 
 
+def test_a_model_registered_on_a_page_of_mlflow_is_its_run(register: Register) -> None:
+    directory = register("first")
+    model = client().get_logged_model(directory.beginning["model"]["model_id"])
+    client().create_registered_model("chosen")
+    client().create_model_version("chosen", model.artifact_location, await_creation_for=0)
+    assert find_run("models:/chosen/1").directory.path == directory.path.absolute()
+
+
 def test_a_version_outlives_its_run_and_its_directory(register: Register) -> None:
     directory = register("first")
     shutil.rmtree(directory.path)
