@@ -2,9 +2,7 @@
 process and over HTTP, without pickled objects and without the folder that the run was made in.
 """
 
-import json
 import shutil
-import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
@@ -22,15 +20,16 @@ from packaging.requirements import Requirement
 
 from lslm_lightning import generate, load_run
 from lslm_lightning.experiments.generation import SearchSettings
-from lslm_lightning.experiments.mlflow_model import is_model_of, model_facts, write_model
+from lslm_lightning.experiments.mlflow_model import is_model_of, model_facts
 from lslm_lightning.experiments.project_wheel import pinned_requirements, write_wheel
 from lslm_lightning.integrations.mlflow_model import rows_as_texts
 from lslm_lightning.models.transformer import Transformer
 from lslm_lightning.runs import RunDirectory
+from lslm_lightning.runs.trust import UntrustedClassError
 from tasks.translation.task import TranslationTask
 from tests.commands.conftest import lslm, only_run, translation  # noqa: F401 - fixtures
 from tests.commands.written_runs import TRANSLATION, write_language_model, write_run
-from tests.support.waiting import PATIENCE
+from tests.support.mlflow_models import write_mlflow_model
 from tests.training.tiny_tasks import tokenizer_of
 
 TEXTS = ["abc", "a de", "dd", ""]
@@ -48,14 +47,6 @@ def write_short_translator(folder: Path) -> Path:
     return write_run(folder, config, task)
 
 
-def written(directory: Path, folder: Path) -> dict[str, Any]:
-    """Write the MLflow model of a run to `folder`, and return the facts of it."""
-    task = load_run(directory).task
-    facts = model_facts(task, RunDirectory(directory), "letters", None)
-    write_model(folder, facts, RunDirectory(directory))
-    return facts
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("write", [write_short_translator, write_language_model])
 def test_predictions_are_the_answers_of_generate(
@@ -66,7 +57,7 @@ def test_predictions_are_the_answers_of_generate(
     texts = TEXTS[:-1]
     expected = [each.output for each in generate(run, texts)]
     shorter = [each.output for each in generate(run, texts, short)]
-    facts = written(run, tmp_path / "model")
+    facts = write_mlflow_model(run, tmp_path / "model")
     shutil.rmtree(run)
     model = mlflow.pyfunc.load_model(str(tmp_path / "model"))
     assert model.predict(texts) == expected
@@ -88,7 +79,7 @@ def test_a_model_holds_the_run_the_code_and_its_requirements_and_no_objects(
 ) -> None:
     run = write_short_translator(tmp_path / "runs/letters/a-1")
     (run / "secrets.json").write_text("{}")
-    written(run, tmp_path / "model")
+    write_mlflow_model(run, tmp_path / "model")
     names = {
         path.relative_to(tmp_path / "model").as_posix()
         for path in (tmp_path / "model").rglob("*")
@@ -145,8 +136,8 @@ def test_rows_are_texts_as_a_user_types_them() -> None:
 
 def test_facts_of_a_stranger_name_no_files_outside_of_the_run(tmp_path: Path) -> None:
     run = write_short_translator(tmp_path / "a-1")
-    facts = model_facts(load_run(run).task, RunDirectory(run), "letters", None)
     directory = RunDirectory(run)
+    facts = model_facts(load_run(run).task, directory, "letters", None)
     assert is_model_of(facts, directory)
     for files in (["../../secret"], ["/etc/passwd"], ["a/b"], [None]):
         assert not is_model_of({**facts, "files": files}, directory)
@@ -174,6 +165,10 @@ def test_a_registered_model_answers_as_its_run(
     expected = [lslm("generate", run, text).out.removesuffix("\n") for text in texts]
     assert all(expected), lslm("generate", run, texts[0])
     assert lslm("generate", "models:/words@best", texts[0]).out == f"{expected[0]}\n"
+    with monkeypatch.context() as patch:  # what another store lacks is brought by sync
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{Path.cwd()}/mlflow.db")
+        assert lslm("sync", run).status == 0
+        assert lslm("generate", "models:/words@best", texts[1]).out == f"{expected[1]}\n"
     shutil.rmtree(run)
     model = mlflow.pyfunc.load_model("models:/words@best")
     assert model.predict(texts) == expected
@@ -210,17 +205,17 @@ def test_a_model_brings_the_users_own_code(tmp_path: Path, monkeypatch: pytest.M
     config["model"]["class_path"] = "mine.Mine"
     (run / "config.yaml").write_text(yaml.safe_dump(config))
     monkeypatch.chdir(tmp_path / "project")
-    task = load_run(run, trust=True).task
-    facts = model_facts(task, RunDirectory(run), "letters", None)
-    write_model(tmp_path / "model", facts, RunDirectory(run))
-    shutil.rmtree(tmp_path / "project")
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    write_mlflow_model(run, tmp_path / "model", trust=True)
     monkeypatch.chdir(tmp_path)
-    program = (
-        "import json, mlflow\n"
-        f"print(json.dumps(mlflow.pyfunc.load_model('model').predict({TEXTS[:2]!r})))\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=PATIENCE
-    )
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout.splitlines()[-1]) == expected
+    shutil.rmtree(tmp_path / "project")
+    sys.path.remove(str(tmp_path / "project"))
+    monkeypatch.delitem(sys.modules, "mine")
+    try:
+        model = mlflow.pyfunc.load_model("model")
+        assert model.predict(TEXTS[:2]) == expected
+        assert Path(sys.modules["mine"].__file__).is_relative_to(tmp_path / "model/code")
+    finally:
+        sys.modules.pop("mine", None)
+    with pytest.raises(UntrustedClassError, match=r"wants to use mine\.Mine"):
+        load_run(tmp_path / "model/data/run")
