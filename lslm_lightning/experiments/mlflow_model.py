@@ -93,10 +93,10 @@ def search_parameters(task: "Task") -> list[list[object]]:
     values = {name: getattr(search, name) for name in OPTIONS if name in own}
     if not isinstance(search, CtcSearch):
         values |= {"max_length": task.max_length, "min_length": task.min_length}
-    hints = get_type_hints(SearchSettings)
+    types = get_type_hints(SearchSettings)
     found: list[list[object]] = []
     for name, value in sorted(values.items()):
-        kind = next(each for each in get_args(hints[name]) if each in TYPES)
+        kind = next(each for each in get_args(types[name]) if each in TYPES)
         found.append([name, TYPES[kind], None if value is None else kind(value)])
     return [*found, *([["seed", TYPES[int], 0]] if "seed" in own else [])]
 
@@ -223,7 +223,9 @@ def own_code(directory: RunDirectory) -> list[str]:
     for name in sorted(names):
         source = source_of(name)
         if source is None:
-            raise ValueError(f"the code of {name}, which config.yaml names, is not found")
+            raise ValueError(
+                f"the code of {name}, which config.yaml names, is not found; put it on the path"
+            )
         path = Path(source)
         found.append(str(path.parent if path.name == "__init__.py" else path))
     return found

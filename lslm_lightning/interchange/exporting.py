@@ -67,8 +67,8 @@ def export_model(
     and greedy answers to some texts of the run's test split.
 
     Args:
-        run: a run directory, a checkpoint in one, an MLflow run id, a pattern (stands for the
-            newest run that matches), or the result of `train`.
+        run: a run directory, a checkpoint in one, an MLflow run id, `models:/NAME@best`, a
+            pattern (stands for the newest run that matches), or the result of `train`.
         output: folder to write; it must not exist, or be empty.
         to: format: "huggingface" for `transformers`, or "ctranslate2".
         dtype: type of the weights: float32, float16 or bfloat16; for "ctranslate2" also int8.

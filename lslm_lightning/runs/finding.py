@@ -110,8 +110,8 @@ def find_run(reference: str | Path, root: str | Path = "runs", is_tested: bool =
     suggestion = did_you_mean(path, (file.parent for file in Path(root).glob(f"*/*/{CONFIG}")))
     ways = "; lslm run trains one, lslm ui lists those of MLflow"
     raise ValueError(
-        f"there is no run {str(reference)!r}: a run is a directory like {root}/<task>/<name>, or "
-        f"an MLflow run id{suggestion or ways}"
+        f"there is no run {str(reference)!r}: a run is a directory like {root}/<task>/<name>, an "
+        f"MLflow run id, or a registered model (models:/NAME@best){suggestion or ways}"
     )
 
 

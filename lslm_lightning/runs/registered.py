@@ -149,8 +149,8 @@ def existing(client: "MlflowClient", store: Store, name: str) -> "RegisteredMode
     found = store.request(lambda: client.search_registered_models(max_results=MOST_NAMES))
     names = [each.name for each in found]
     near = get_close_matches(name, names, 1)
-    hint = f"did you mean {near[0]}?" if near else known("it has", names, "it has none")
-    raise ValueError(f"MLflow at {store} has no registered model {name!r}; {hint}")
+    others = f"did you mean {near[0]}?" if near else known_names(names)
+    raise ValueError(f"MLflow at {store} has no registered model {name!r}; {others}")
 
 
 def version_number(
@@ -168,7 +168,7 @@ def version_number(
     if alias:
         if alias in model.aliases:
             return str(model.aliases[alias])
-        others = known("it has", [f"@{each}" for each in model.aliases], "it has none")
+        others = known_names(f"@{each}" for each in model.aliases)
         raise ValueError(f"{SCHEME}{model.name} has no alias @{alias}; {others}")
     numbers = store.request(
         lambda: sorted(int(each.version) for each in versions_of(client, model.name))
@@ -177,15 +177,15 @@ def version_number(
         return str(numbers[-1])
     if version is not None and version.isdecimal() and int(version) in numbers:
         return str(int(version))
-    others = known("it has", [str(number) for number in numbers], "it has none")
+    others = known_names(map(str, numbers))
     raise ValueError(f"{SCHEME}{model.name} has no version {version}; {others}")
 
 
-def known(verb: str, names: Iterable[str], otherwise: str) -> str:
-    """Return a phrase with at most ten names, or `otherwise` without any."""
+def known_names(names: Iterable[str]) -> str:
+    """Return a phrase with the last ten of some names."""
     listed = list(names)
-    more = ", ..." if len(listed) > 10 else ""
-    return f"{verb} {', '.join(listed[-10:])}{more}" if listed else otherwise
+    shown = ", ".join([*(["..."] if len(listed) > 10 else []), *listed[-10:]])
+    return f"it has {shown}" if listed else "it has none"
 
 
 def unless_missing(store: Store, question: Callable[[], T]) -> T | None:

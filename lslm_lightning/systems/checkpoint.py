@@ -34,9 +34,9 @@ class Checkpoint(Generator, Scorer):
     """Trained model of a run, loaded when it is first used.
 
     Args:
-        run: a run directory, a checkpoint file inside one, an MLflow run id, or a pattern such as
-            `runs/translation/cldr_demo-*`, which selects the newest matching run directory with a
-            checkpoint.
+        run: a run directory, a checkpoint file inside one, an MLflow run id, a registered model
+            such as `models:/NAME@best`, or a pattern such as `runs/translation/cldr_demo-*`, which
+            selects the newest matching run directory with a checkpoint.
         search: search algorithm that replaces the one of the run.
         batch_size: number of sources answered together; it does not affect the scores.
         device: "cpu", "cuda", "cuda:1"; "auto" uses a GPU if there is one.
