@@ -322,6 +322,18 @@ def exports(figures: Figures) -> tuple[Sequence[str], Rows]:
     return parts("lm_eval, a run against its export", keys)(tasks)
 
 
+def mlflow_models(figures: Figures) -> tuple[Sequence[str], Rows]:
+    """Return the table of a registered model in an environment of its own requirements."""
+    found = figures["fresh"]
+    rows = {
+        f"mlflow models {name}": {**found, "not equal": n}
+        for name, n in found["not equal"].items()
+    }
+    keys = {"texts": "texts", "not equal": "not equal", "packages": "requirements"}
+    keys["size of the model, MB"] = "megabytes"
+    return parts("a registered model, against lslm generate", keys)(rows)
+
+
 def all_numbers(figures: Figures) -> tuple[Sequence[str], Rows]:
     """Return the table of a benchmark that has no table of its own: the numbers of each part."""
     keys = {
@@ -349,6 +361,7 @@ TABLES: dict[str, tuple[Maker, ...]] = {
     ),
     "docstrings": (docstrings,),
     "exports": (exports,),
+    "mlflow_models": (mlflow_models,),
     "faults": (
         parts(
             "runs that were killed",

@@ -5,7 +5,7 @@ of the run in the model. Nothing is unpickled but plain tensors; see `runs.loadi
 """
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -48,13 +48,21 @@ class ServedRun:
                 the run's own.
 
         Raises:
-            ValueError: the columns are others, or a setting is out of range.
-            FileNotFoundError: there is no such sound file.
+            MlflowException: the columns are others, a setting is out of range, or there is no such
+                sound file.
         """
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return self.answers(rows_as_texts(data, self.columns), params or {})
+        except (ValueError, OSError) as error:  # a server shows clients no other message
+            raise MlflowException.invalid_parameter_value(str(error)) from error
+
+    def answers(self, texts: Sequence[str], params: Mapping[str, object]) -> list[str]:
+        """Return the answers to texts; see `predict`."""
         import torch
 
-        texts = rows_as_texts(data, self.columns)
-        given = {**self.defaults, **(params or {})}
+        given = {**self.defaults, **params}
         seed = given.pop("seed", 0)
         changed = {name: plain(value) for name, value in given.items() if self.is_new(name, value)}
         task = self.writer.task

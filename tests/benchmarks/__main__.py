@@ -26,6 +26,7 @@ ORDER = (
     "logging_cost",
     "faults",
     "exports",
+    "mlflow_models",
     "beam_speed",
     "exports_speed",
     "ctc_speed",

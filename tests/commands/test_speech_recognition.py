@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 import yaml
+from mlflow.exceptions import MlflowException
 
 from tests.commands.conftest import refused
 from tests.commands.test_processes import ended, same_curves, scores
@@ -104,7 +105,7 @@ def test_from_recordings_to_reports(config, project, lslm):
     assert lslm("generate", run, files[2]).out == f"{answers['test.jsonl:3']}\n"
     model = pyfunc_of(run, project / "model")
     assert model.predict(files) == list(answers.values())
-    with pytest.raises(FileNotFoundError, match=r"'none.wav' is no file"):
+    with pytest.raises(MlflowException, match=r"'none\.wav' is no file"):
         model.predict(["none.wav"])
     assert lslm("generate", run, files[2], "--search", "greedy").status == 0
     outcome = lslm("generate", run, files[2], "--search", "greedy", "--max-length", "3")

@@ -16,6 +16,7 @@ import pytest
 import torch
 import yaml
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 from packaging.requirements import Requirement
 
 from lslm_lightning import generate, load_run
@@ -32,6 +33,10 @@ from tests.commands.written_runs import TRANSLATION, write_language_model, write
 from tests.support.mlflow_models import write_mlflow_model
 from tests.training.tiny_tasks import tokenizer_of
 
+REFUSED = (
+    "the first column is 'id', but a table of texts has the column 'source' alone; give it that "
+    "name, or pass a list of texts"
+)
 TEXTS = ["abc", "a de", "dd", ""]
 
 
@@ -64,9 +69,9 @@ def test_predictions_are_the_answers_of_generate(
     assert model.predict(texts, {"max_length": 5}) == shorter != expected
     assert model.predict(pd.DataFrame({"source": texts})) == expected, "settings are of one call"
     assert model.predict(pd.Series(texts)) == expected
-    with pytest.raises(ValueError, match="the column 'source' alone"):
+    with pytest.raises(MlflowException, match="the column 'source' alone"):
         model.predict(pd.DataFrame({"id": texts, "source": texts}))
-    with pytest.raises(ValueError, match="max_length"):
+    with pytest.raises(MlflowException, match="max_length=-1"):
         model.predict(texts, {"max_length": -1})
     inputs, params = model.metadata.signature.inputs, model.metadata.signature.params
     assert [str(each.type) for each in inputs] == ["DataType.string"]
@@ -187,6 +192,8 @@ def answers_over_http(model: Any, texts: list[str]) -> list[str]:
     from mlflow.pyfunc.scoring_server import init
 
     client = TestClient(init(model))
+    refused = client.post("/invocations", json={"dataframe_records": [{"id": "1"}]})
+    assert (refused.status_code, refused.json()["message"]) == (400, REFUSED)
     for body in ({"inputs": texts}, {"dataframe_records": [{"source": text} for text in texts]}):
         response = client.post("/invocations", json=body)
         assert response.status_code == 200, response.text
