@@ -1,5 +1,6 @@
 """End of a job: print scores, upload files to MLflow, write the report."""
 
+import logging
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -9,6 +10,7 @@ from lslm_lightning.configuration.subcommands import TRAINING
 from lslm_lightning.contracts import metric_label
 from lslm_lightning.evaluation.comparison import THIS
 from lslm_lightning.evaluation.evaluation_set import shown
+from lslm_lightning.experiments.endings import one_line
 from lslm_lightning.experiments.evaluation_records import run_links
 from lslm_lightning.experiments.invocation import command_line
 from lslm_lightning.experiments.mlflow_model import model_facts, write_model
@@ -35,6 +37,8 @@ from lslm_lightning.types import JsonObject
 if TYPE_CHECKING:
     from lslm_lightning.experiments.job_cli import JobCLI
     from lslm_lightning.training.task import Task
+
+log = logging.getLogger(__name__)
 
 
 def finish(job: "JobCLI", subcommand: str) -> None:
@@ -64,9 +68,13 @@ def log_model(job: "JobCLI") -> None:
     """
     directory = job.writer.directory
     tracker = job.writer.tracker
-    examples = job.datamodule.validation_examples()
-    example = next(iter(examples), None)
-    facts = model_facts(job.model, directory, job.job.registered_model, example)
+    try:
+        examples = job.datamodule.validation_examples()
+        example = next(iter(examples), None)
+        facts = model_facts(job.model, directory, job.job.registered_model, example)
+    except Exception as error:  # the run itself is complete
+        log.warning("the model is not logged in MLflow: %s", one_line(error))
+        return
     tracker.log_model(facts, partial(write_model, directory=directory))
     if job.job.registered_model and tracker.flush() and (line := registration(tracker.model)):
         print(line)
