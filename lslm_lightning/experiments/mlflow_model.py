@@ -27,9 +27,11 @@ from lslm_lightning.safety.paths import is_inside
 from lslm_lightning.task_package import NAMES
 from lslm_lightning.tracking.names import hash_of
 from lslm_lightning.training.callbacks.kept_checkpoints import final_record
-from lslm_lightning.types import JsonObject
+from lslm_lightning.types import Json, JsonObject
 
 if TYPE_CHECKING:
+    from mlflow.models import ModelSignature
+
     from lslm_lightning.contracts import Example
     from lslm_lightning.decoding import AnySearch
     from lslm_lightning.training.task import Task
@@ -79,7 +81,7 @@ def model_facts(
     return facts
 
 
-def search_parameters(task: "Task") -> list[list[object]]:
+def search_parameters(task: "Task") -> list[list[Json]]:
     """Return name, MLflow type and default of each parameter of a prediction: the settings of the
     search and the lengths of the run, which a prediction may replace, and the seed of a search that
     draws.
@@ -89,12 +91,12 @@ def search_parameters(task: "Task") -> list[list[object]]:
     search: AnySearch | None = task.search
     if search is None:
         return []
-    own = {field.name for field in fields(search)} if is_dataclass(search) else set()
+    own: set[str] = {field.name for field in fields(search)} if is_dataclass(search) else set()
     values = {name: getattr(search, name) for name in OPTIONS if name in own}
     if not isinstance(search, CtcSearch):
         values |= {"max_length": task.max_length, "min_length": task.min_length}
     types = get_type_hints(SearchSettings)
-    found: list[list[object]] = []
+    found: list[list[Json]] = []
     for name, value in sorted(values.items()):
         kind = next(each for each in get_args(types[name]) if each in TYPES)
         found.append([name, TYPES[kind], None if value is None else kind(value)])
@@ -231,7 +233,7 @@ def own_code(directory: RunDirectory) -> list[str]:
     return found
 
 
-def signature_of(columns: Sequence[str], parameters: Sequence[Sequence[object]]) -> object:
+def signature_of(columns: Sequence[str], parameters: Sequence[Sequence[Json]]) -> "ModelSignature":
     """Return MLflow's signature of a model that answers texts.
 
     A single column has no name, so that a list of texts is taken as well as a table.
@@ -240,11 +242,12 @@ def signature_of(columns: Sequence[str], parameters: Sequence[Sequence[object]])
     from mlflow.types.schema import ColSpec, ParamSchema, ParamSpec, Schema
 
     names = [None] if len(columns) == 1 else columns
-    return ModelSignature(
-        inputs=Schema([ColSpec("string", name) for name in names]),
-        outputs=Schema([ColSpec("string")]),
-        params=ParamSchema([ParamSpec(*each) for each in parameters]) if parameters else None,
-    )
+    inputs = Schema([ColSpec("string", name) for name in names])
+    outputs = Schema([ColSpec("string")])
+    if not parameters:
+        return ModelSignature(inputs, outputs)
+    params = [ParamSpec(name, kind, default) for name, kind, default in parameters]
+    return ModelSignature(inputs, outputs, ParamSchema(params))
 
 
 def example_of(columns: Sequence[str], texts: Sequence[str]) -> object:

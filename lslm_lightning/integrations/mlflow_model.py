@@ -5,12 +5,12 @@ of the run in the model. Nothing is unpickled but plain tensors; see `runs.loadi
 """
 
 import threading
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from lslm_lightning.experiments.generation import SearchSettings, Writer
 from lslm_lightning.experiments.mlflow_model import search_parameters
+from lslm_lightning.types import JsonObject, Settings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,13 +32,11 @@ class ServedRun:
         self.writer = Writer(path, batch_size=batch_size, device=device, trust=trust)
         task = self.writer.task
         self.columns = task.answering.columns
-        self.defaults = {name: default for name, _, default in search_parameters(task)}
+        self.defaults: JsonObject = {name: default for name, _, default in search_parameters(task)}
         self._own = task.search, task.max_length, task.min_length
         self._lock = threading.Lock()  # a server calls from several threads
 
-    def predict(
-        self, data: "pd.DataFrame", params: Mapping[str, object] | None = None
-    ) -> list[str]:
+    def predict(self, data: "pd.DataFrame", params: Settings | None = None) -> list[str]:
         """Return the answer to each row.
 
         Args:
@@ -58,17 +56,19 @@ class ServedRun:
         except (ValueError, OSError) as error:  # a server shows clients no other message
             raise MlflowException.invalid_parameter_value(str(error)) from error
 
-    def answers(self, texts: Sequence[str], params: Mapping[str, object]) -> list[str]:
+    def answers(self, texts: Sequence[str], params: Settings) -> list[str]:
         """Return the answers to texts; see `predict`."""
         import torch
 
-        given = {**self.defaults, **params}
+        given: JsonObject = {**self.defaults, **params}
         seed = given.pop("seed", 0)
-        changed = {name: plain(value) for name, value in given.items() if self.is_new(name, value)}
+        changed: JsonObject = {
+            name: plain(value) for name, value in given.items() if self.is_new(name, value)
+        }
         task = self.writer.task
         with self._lock:
             try:
-                self.writer.search_by(replace(SearchSettings(), **changed))
+                self.writer.search_by(SearchSettings(**changed))
                 torch.manual_seed(int(str(seed)))
                 return [each.output or "" for each in self.writer.answers(texts)]
             finally:
@@ -106,7 +106,7 @@ def rows_as_texts(data: "pd.DataFrame", columns: tuple[str, ...]) -> list[str]:
     ]
 
 
-def _load_pyfunc(path: str, model_config: Mapping[str, object] | None = None) -> ServedRun:
+def _load_pyfunc(path: str, model_config: Settings | None = None) -> ServedRun:
     """Return the model of the run at `path`; MLflow calls this function by its name.
 
     Args:
