@@ -193,7 +193,8 @@ def answers_over_http(model: Any, texts: list[str]) -> list[str]:
 
     client = TestClient(init(model))
     refused = client.post("/invocations", json={"dataframe_records": [{"id": "1"}]})
-    assert (refused.status_code, refused.json()["message"]) == (400, REFUSED)
+    assert refused.status_code == 400
+    assert refused.json()["message"].endswith(REFUSED)
     for body in ({"inputs": texts}, {"dataframe_records": [{"source": text} for text in texts]}):
         response = client.post("/invocations", json=body)
         assert response.status_code == 200, response.text
