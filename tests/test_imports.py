@@ -74,7 +74,7 @@ LAYERS: dict[str, set[str]] = {
         *("models", "runs", "text", "safety", "training", "contracts", "decoding", "experiments"),
         *("evaluation", "systems", "adapters"),
     },
-    "integrations": {"decoding", "interchange", "models", "runs", "training"},
+    "integrations": {"decoding", "experiments", "interchange", "models", "runs", "training"},
     "systems": {"runs", "contracts", "text", "metrics", "decoding", "corpora", "ngram", "safety"},
     "reports": {"evaluation", "metrics", "contracts", "text", "safety"},
     "commands": EVERYTHING,

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from lslm_lightning.experiments.project_wheel import ENTRY_POINTS, wheel_files
 from lslm_lightning.runs.trust import only_trusted, resolve
 from lslm_lightning.task_package import ALIAS, INSTALLED
 from tests.support.waiting import PATIENCE
@@ -86,6 +87,20 @@ def test_a_wheel_claims_two_names(wheel: Path) -> None:
     assert set(top_level.read_text().split()) == names
     files = {path.relative_to(wheel).as_posix() for path in wheel.rglob("*") if path.is_file()}
     assert {file for file in files if ".dist-info/" not in file} == {*files_of_wheel()}
+
+
+@pytest.mark.slow
+def test_the_wheel_of_a_model_has_the_same_files(wheel: Path) -> None:
+    files = {
+        path.relative_to(wheel).as_posix(): path.read_bytes()
+        for path in wheel.rglob("*")
+        if path.is_file() and ".dist-info" not in path.parent.name
+    }
+    assert dict(wheel_files()) == {
+        name: content for name, content in files.items() if "LICENSE" not in name
+    }
+    [entry_points] = wheel.glob("*.dist-info/entry_points.txt")
+    assert entry_points.read_text() == ENTRY_POINTS
 
 
 @pytest.mark.slow

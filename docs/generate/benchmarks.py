@@ -335,6 +335,17 @@ def exports_gguf(figures: Figures) -> tuple[Sequence[str], Rows]:
     return parts("GGUF in llama.cpp", {**keys, "tokens/s": "tokens_per_second"})(files)
 
 
+def mlflow_models(figures: Figures) -> tuple[Sequence[str], Rows]:
+    """Return the table of a registered model in an environment of its own requirements."""
+    found = figures["fresh"]
+    rows = {
+        f"mlflow models {name}": {**found, "not equal": n} for name, n in found["not equal"].items()
+    }
+    keys = {"texts": "texts", "not equal": "not equal", "packages": "requirements"}
+    keys["size of the model, MB"] = "megabytes"
+    return parts("a registered model, against lslm generate", keys)(rows)
+
+
 def all_numbers(figures: Figures) -> tuple[Sequence[str], Rows]:
     """Return the table of a benchmark that has no table of its own: the numbers of each part."""
     keys = {
@@ -363,6 +374,7 @@ TABLES: dict[str, tuple[Maker, ...]] = {
     "docstrings": (docstrings,),
     "exports": (exports,),
     "exports_gguf": (exports_gguf,),
+    "mlflow_models": (mlflow_models,),
     "faults": (
         parts(
             "runs that were killed",

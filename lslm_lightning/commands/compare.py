@@ -16,12 +16,12 @@ differences in their configs, curves, costs, outputs.
   lslm compare runs/translation/a-1234abcd runs/translation/b-5678abcd
   lslm compare --experiment translation --metric test/bleu --csv scores.csv
 
-A RUN is a run directory, an MLflow run id, or a pattern in quotes for the newest run that matches;
-the parent of several seeds (lslm run --seeds) stands for its children, and two such parents are
-compared by a test that accounts for the variation between seeds. Scores with different signatures
-or test sets are shown and not ranked; test sets are equal if their languages, sources and
-references are, in order, whatever the files and ids. Of an experiment all finished runs are shown;
-those with the same test set and signature stand together, the best first."""
+A RUN is a run directory, an MLflow run id, models:/NAME@best, or a pattern in quotes for the newest
+run that matches; the parent of several seeds (lslm run --seeds) stands for its children, and two
+such parents are compared by a test that accounts for the variation between seeds. Scores with
+different signatures or test sets are shown and not ranked; test sets are equal if their languages,
+sources and references are, in order, whatever the files and ids. Of an experiment all finished runs
+are shown; those with the same test set and signature stand together, the best first."""
 
 
 def arguments() -> Parser:

@@ -56,8 +56,8 @@ def arguments() -> Parser:
         "run",
         metavar="RUN",
         help=(
-            "a run directory (runs/<task>/<run>), a checkpoint in one, an MLflow run id, or a "
-            "pattern in quotes for the newest run"
+            "a run directory (runs/<task>/<run>), a checkpoint in one, an MLflow run id, "
+            "models:/NAME@best, or a pattern in quotes for the newest run"
         ),
     )
     parser.add_argument(

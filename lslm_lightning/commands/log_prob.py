@@ -38,8 +38,9 @@ def arguments() -> Parser:
         "run",
         metavar="RUN",
         help=(
-            "a run directory (runs/<task>/<run>), a checkpoint in one, an MLflow run id, a pattern "
-            "in quotes for the newest run, or a folder with a model of Hugging Face"
+            "a run directory (runs/<task>/<run>), a checkpoint in one, an MLflow run id, "
+            "models:/NAME@best, a pattern in quotes for the newest run, or a folder with a model "
+            "of Hugging Face"
         ),
     )
     parser.add_argument(

@@ -56,6 +56,7 @@ JOB = HelpSection(
         "save_every_steps": "save a checkpoint every N steps",
         "save_every_minutes": "save a checkpoint every N minutes",
         "seeds": "train with N seeds; same as --seeds N",
+        "registered_model": "register the model in MLflow by this name",
         "tags": "MLflow tags to add, e.g. '{group: a}'",
     },
 )
@@ -134,7 +135,6 @@ EXAMPLES = {
     "run": (
         "lslm run --config configs/language_modeling/docstrings_demo.yaml",
         "lslm run --config mine.yaml --trainer.max_steps 500 --model.optimizer.lr 1e-3",
-        "lslm run --config mine.yaml --model.backbone.d_model 128 --job.name narrow",
         "lslm run --config mine.yaml --config configs/trainer/ddp.yaml --seeds 3",
     ),
     "fit": (

@@ -72,6 +72,10 @@ class Job:
             null for never.
         seeds: train with this many seeds one after the other, as child runs of one parent (lslm run
             only).
+        registered_model: register the best checkpoint in MLflow under this name, as a new version
+            that MLflow can load and serve; the alias `best` is given to the version with the best
+            score on the validation split. Default: no registration, and no second upload of the
+            checkpoint.
         parent: MLflow run id of the parent run.
         tags: additional tags for MLflow.
     """
@@ -86,6 +90,7 @@ class Job:
     save_every_steps: int | None = None
     save_every_minutes: float | None = 10.0
     seeds: int = 1
+    registered_model: str | None = None
     parent: str | None = None
     tags: dict[str, str] = field(default_factory=dict)
 

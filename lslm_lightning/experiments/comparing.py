@@ -57,8 +57,8 @@ def compare(
     """Compare finished runs as `lslm compare` does: scores with intervals, paired tests, a report.
 
     Args:
-        runs: two or more run directories, MLflow run ids, patterns (each stands for the newest run
-            that matches), or results of `train`.
+        runs: two or more run directories, MLflow run ids, registered models (`models:/NAME@best`),
+            patterns (each stands for the newest run that matches), or results of `train`.
         metric: name of the metric to rank by. Default: the headline metric of the task.
         n_resample: number of resamples for confidence intervals and paired tests.
         output: folder for the report. Default: runs/<task>/compare-<runs>-<time>.

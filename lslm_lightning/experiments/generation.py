@@ -74,8 +74,8 @@ def generate(
     prediction per text.
 
     Args:
-        run: a run directory, a checkpoint in one, an MLflow run id, a pattern (stands for the
-            newest run that matches), or the result of `train`.
+        run: a run directory, a checkpoint in one, an MLflow run id, `models:/NAME@best`, a
+            pattern (stands for the newest run that matches), or the result of `train`.
         texts: texts to continue, translate, summarize or answer; for speech, audio files to
             transcribe.
         settings: settings of the decoding search.

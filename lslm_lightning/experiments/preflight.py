@@ -47,6 +47,8 @@ def check_job(
     """
     if job.name is not None:
         check_name(job.name, "job.name")
+    if job.registered_model is not None:
+        check_name(job.registered_model, "job.registered_model")
     for name in ("keep_last", "keep_best", "save_every_steps", "save_every_minutes"):
         if (value := getattr(job, name)) is not None and value <= 0:
             raise ValueError(f"job.{name}={value} must be more than 0")

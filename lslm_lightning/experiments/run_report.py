@@ -1,5 +1,7 @@
 """End of a job: print scores, upload files to MLflow, write the report."""
 
+import logging
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -8,8 +10,10 @@ from lslm_lightning.configuration.subcommands import TRAINING
 from lslm_lightning.contracts import metric_label
 from lslm_lightning.evaluation.comparison import THIS
 from lslm_lightning.evaluation.evaluation_set import shown
+from lslm_lightning.experiments.endings import one_line
 from lslm_lightning.experiments.evaluation_records import run_links
 from lslm_lightning.experiments.invocation import command_line
+from lslm_lightning.experiments.mlflow_model import model_facts, write_model
 from lslm_lightning.experiments.run_evaluation import (
     RunEvaluation,
     baseline_scores,
@@ -28,10 +32,13 @@ from lslm_lightning.runs.loading import build
 from lslm_lightning.runs.weights import load_weights
 from lslm_lightning.training.callbacks.evaluation import RunEvaluationCallback
 from lslm_lightning.training.distributed.fsdp import ShardedStrategy
+from lslm_lightning.types import JsonObject
 
 if TYPE_CHECKING:
     from lslm_lightning.experiments.job_cli import JobCLI
     from lslm_lightning.training.task import Task
+
+log = logging.getLogger(__name__)
 
 
 def finish(job: "JobCLI", subcommand: str) -> None:
@@ -51,6 +58,40 @@ def finish(job: "JobCLI", subcommand: str) -> None:
         show_checkpoint(directory)
     if subcommand in ("test", "run"):
         finish_test(job)
+    if subcommand in TRAINING and directory.best.exists():
+        log_model(job)
+
+
+def log_model(job: "JobCLI") -> None:
+    """Log the best checkpoint of a training as a model in MLflow, and print the version under which
+    it was registered.
+    """
+    directory = job.writer.directory
+    tracker = job.writer.tracker
+    try:
+        examples = job.datamodule.validation_examples()
+        example = next(iter(examples), None)
+        facts = model_facts(job.model, directory, job.job.registered_model, example)
+    except Exception as error:  # the run itself is complete
+        log.warning("the model is not logged in MLflow: %s", one_line(error))
+        return
+    tracker.log_model(facts, partial(write_model, directory=directory))
+    if job.job.registered_model and tracker.flush() and (line := registration(tracker.model)):
+        print(line)
+
+
+def registration(facts: JsonObject) -> str:
+    """Return a line on the registered version of a model and on the best version, as far as they
+    are known.
+    """
+    name, version, best = facts.get("registered"), facts.get("version"), facts.get("best")
+    if version is None:
+        return ""
+    if best is None:
+        return f"registered models:/{name}/{version}"
+    if best == version:
+        return f"registered models:/{name}/{version}, which is now @best"
+    return f"registered models:/{name}/{version}; @best is version {best}"
 
 
 def show_checkpoint(directory: RunDirectory) -> None:

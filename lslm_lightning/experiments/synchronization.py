@@ -1,6 +1,7 @@
 """Upload of records that exist in a run directory but are missing in MLflow."""
 
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -114,18 +115,30 @@ def upload(tracker: "Tracker", directory: "RunDirectory") -> Brought:
     files = tracker.run.missing_files()
     for name in files:
         tracker.log_artifact(directory.path / name)
+    log_model(tracker, directory)
     if not tracker.flush():
         raise TrackingError(
             f"MLflow at {tracker.store} does not answer: {'; '.join(tracker.problems)}"
         )
     left = [*tracker.run.missing_files(), *chain(*tracker.run.missing_records(config, tags))]
     left += dict.fromkeys(point.name for point in tracker.run.missing_points())
+    if tracker.model.get("registered") and not tracker.model.get("version"):
+        left.append(f"the model {tracker.model['registered']}")
     if left:
         raise TrackingError(
             f"MLflow at {tracker.store} has not taken {', '.join(left)}; "
             f"{'; '.join(tracker.problems)}"
         )
     return Brought(tracker.run.n_missing, files, parameters, missing_tags)
+
+
+def log_model(tracker: "Tracker", directory: "RunDirectory") -> None:
+    """Log the model that a run has recorded, unless its best checkpoint is another one by now."""
+    from lslm_lightning.experiments.mlflow_model import is_model_of, write_model
+
+    facts = directory.beginning.get("model")
+    if facts is not None and is_model_of(facts, directory):
+        tracker.log_model(facts, partial(write_model, directory=directory))
 
 
 def whole_config(directory: "RunDirectory") -> JsonObject:

@@ -70,8 +70,8 @@ class RunModel(TemplateLM):
     >>> lm_eval.simple_evaluate(model=model, tasks=["lambada_openai"])
 
     Args:
-        run: a run directory, a checkpoint in one, an MLflow run id, or a pattern, which stands for
-            the newest run that matches.
+        run: a run directory, a checkpoint in one, an MLflow run id, `models:/NAME@best`, or a
+            pattern, which stands for the newest run that matches.
         batch_size: number of requests that the model reads together.
         device: "cpu", "cuda", "cuda:1"; "auto" uses a GPU if there is one.
         dtype: type of the weights: "float32", "float64", "bfloat16", "float16"; "auto" leaves them

@@ -70,8 +70,8 @@ def export_model(
     and greedy answers to some texts of the run's test split.
 
     Args:
-        run: a run directory, a checkpoint in one, an MLflow run id, a pattern (stands for the
-            newest run that matches), or the result of `train`.
+        run: a run directory, a checkpoint in one, an MLflow run id, `models:/NAME@best`, a
+            pattern (stands for the newest run that matches), or the result of `train`.
         output: folder to write; it must not exist, or be empty.
         to: format: "huggingface" for `transformers`, "ctranslate2", "onnx", or "gguf" for
             llama.cpp.

@@ -41,6 +41,7 @@ NOTED = {  # types of what mlflow.json has
     **{
         "tags": dict,
         "parameters": dict,
+        "model": dict,
         "sent": dict,
         "datasets": list,
         "languages": list,

@@ -1,10 +1,12 @@
-"""Search for run directories by path, checkpoint, pattern or MLflow run id."""
+"""Search for run directories by path, checkpoint, pattern, MLflow run id or registered model."""
 
 import glob
 import json
 import re
 import secrets
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +15,13 @@ from typing import TYPE_CHECKING
 from lslm_lightning.run_files import CONFIG
 from lslm_lightning.runs.config import config_to_build
 from lslm_lightning.runs.directory import RunDirectory, as_name
+from lslm_lightning.runs.registered import (
+    fetch_files,
+    has_weights,
+    is_registered,
+    look_up,
+    unless_missing,
+)
 from lslm_lightning.runs.states import META
 from lslm_lightning.safety.paths import did_you_mean
 from lslm_lightning.tracking import Store
@@ -73,8 +82,9 @@ def find_run(reference: str | Path, root: str | Path = "runs", is_tested: bool =
 
     Args:
         reference: a run directory, a file or checkpoint folder inside one, an MLflow run id or its
-            beginning (at least 4 characters), or a pattern such as `runs/translation/cldr_demo-*`,
-            which selects the newest match; `*` is any text, `?` any character.
+            beginning (at least 4 characters), a registered model such as `models:/NAME@best`, or a
+            pattern such as `runs/translation/cldr_demo-*`, which selects the newest match; `*` is
+            any text, `?` any character.
         root: folder of runs. If the directory of an MLflow run is not on this machine, its
             artifacts are downloaded there.
         is_tested: let a pattern select among runs with test scores, instead of those with a
@@ -84,6 +94,8 @@ def find_run(reference: str | Path, root: str | Path = "runs", is_tested: bool =
         ValueError: there is no such run, or more than one.
         TrackingError: MLflow does not answer.
     """
+    if is_registered(reference):
+        return FoundRun(find_registered(str(reference), Path(root)))
     path = Path(reference).expanduser()
     if path.exists():
         checkpoint = path.absolute() if path.is_file() or (path / META).exists() else None
@@ -98,8 +110,8 @@ def find_run(reference: str | Path, root: str | Path = "runs", is_tested: bool =
     suggestion = did_you_mean(path, (file.parent for file in Path(root).glob(f"*/*/{CONFIG}")))
     ways = "; lslm run trains one, lslm ui lists those of MLflow"
     raise ValueError(
-        f"there is no run {str(reference)!r}: a run is a directory like {root}/<task>/<name>, or "
-        f"an MLflow run id{suggestion or ways}"
+        f"there is no run {str(reference)!r}: a run is a directory like {root}/<task>/<name>, an "
+        f"MLflow run id, or a registered model (models:/NAME@best){suggestion or ways}"
     )
 
 
@@ -145,16 +157,34 @@ def find_in_mlflow(prefix: str, root: Path) -> RunDirectory:
     Raises:
         ValueError: there is no such run, or more than one.
     """
-    store = Store()
-    check_exists(store.file)
-    client = store.client()
+    store, client = opened_store()
     found = store.request(lambda: search(client, prefix))
     if len(found) != 1:
         what = "no run" if not found else "more than one run"
         raise ValueError(
             f"MLflow at {store} has {what} whose id begins with {prefix!r}; see `lslm ui`"
         )
-    run = found[0]
+    return directory_of(client, store, found[0], root)
+
+
+def opened_store() -> "tuple[Store, MlflowClient]":
+    """Return the user's store and a client of it.
+
+    Raises:
+        TrackingError: the store does not exist, or cannot be used.
+    """
+    store = Store()
+    check_exists(store.file)
+    return store, store.client()
+
+
+def directory_of(client: "MlflowClient", store: Store, run: "Run", root: Path) -> RunDirectory:
+    """Return the directory of an MLflow run: where the run was made, or else a copy of its
+    artifacts inside `root`, which are downloaded unless they were before.
+
+    Raises:
+        ValueError: the artifacts contain no config.yaml.
+    """
     here = RunDirectory(Path(run.data.tags.get("lslm.directory", "/")))
     if here.config.is_file() and here.run_id == run.info.run_id:
         return here
@@ -164,6 +194,33 @@ def find_in_mlflow(prefix: str, root: Path) -> RunDirectory:
     copy = RunDirectory(folder / f"{as_name(here.path.name or 'run')}-{run.info.run_id[:8]}")
     if not copy.path.exists():
         fetch(client, run, copy.path)
+    return copy
+
+
+def find_registered(reference: str, root: Path) -> RunDirectory:
+    """Return the directory of the run of a registered model, with the checkpoint that was
+    registered.
+
+    If the run is gone, or has another best checkpoint by now, the model's own files are downloaded
+    to a folder inside `root`.
+
+    Raises:
+        ValueError: there is no such model, version or alias, or it was not made by this package.
+        TrackingError: MLflow does not answer.
+    """
+    store, client = opened_store()
+    found = look_up(client, store, reference)
+    run = unless_missing(store, lambda: client.get_run(found.run_id))
+    if run is not None and run.info.lifecycle_stage == "active":
+        directory = directory_of(client, store, run, root)
+        if has_weights(directory, found.checkpoint):
+            return directory
+    copy = RunDirectory(root.absolute() / found.folder)
+    if not copy.path.exists():
+        with new_folder(copy.path) as draft:
+            fetch_files(store, found, draft)
+            if not RunDirectory(draft).config.is_file():
+                raise ValueError(f"the files of {found.shown} have no {CONFIG}")
     return copy
 
 
@@ -181,17 +238,27 @@ def fetch(client: "MlflowClient", run: "Run", path: Path) -> None:
     Raises:
         ValueError: the artifacts contain no config.yaml.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = RunDirectory(path.with_name(f".fetch-{secrets.token_hex(4)}"))
-    draft.path.mkdir()  # mkdtemp would ignore the user's umask
-    try:
-        client.download_artifacts(run.info.run_id, "", str(draft.path))
+    with new_folder(path) as folder:
+        draft = RunDirectory(folder)
+        client.download_artifacts(run.info.run_id, "", str(folder))
         if not draft.config.is_file():
             raise ValueError(
                 f"the MLflow run {run.info.run_id} has no {CONFIG}: it is not a training run, "
                 "or stopped before it began"
             )
         draft.record.write_text(json.dumps({"run_id": run.info.run_id}) + "\n")
-        draft.path.rename(path)
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Yield an empty hidden folder that is renamed to `path` if the body raises no error, and
+    deleted otherwise.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".fetch-{secrets.token_hex(4)}")
+    draft.mkdir()  # mkdtemp would ignore the user's umask
+    try:
+        yield draft
+        draft.rename(path)
     finally:
-        shutil.rmtree(draft.path, ignore_errors=True)
+        shutil.rmtree(draft, ignore_errors=True)

@@ -1,10 +1,11 @@
-"""Checks of checkpoint files by their checksums, since torch does not detect a flipped bit."""
+"""Checksums of checkpoints, and checks by them, since torch does not detect a flipped bit."""
 
+import hashlib
 import zipfile
 import zlib
 from pathlib import Path
 
-from lslm_lightning.runs.states import damage_of_folder, packing_of
+from lslm_lightning.runs.states import CHECKSUMS, damage_of_folder, packing_of
 
 
 def damage(path: Path) -> str | None:
@@ -26,3 +27,14 @@ def damage(path: Path) -> str | None:
             raise
         return f"it is truncated, or not a checkpoint ({error})"
     return None if broken is None else f"the checksum of its part {broken} is wrong"
+
+
+def weights_digest(checkpoint: Path) -> str:
+    """Return the SHA-256 of a checkpoint: of the file, or of the list of checksums of a folder.
+
+    Raises:
+        FileNotFoundError: there is no such checkpoint.
+    """
+    path = checkpoint / CHECKSUMS if checkpoint.is_dir() else checkpoint
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -18,7 +18,7 @@ LONGEST_STEM = 100  # bytes of the stem of a config
 LONGEST_BYTES = 160  # of the whole name, so that a folder's 255 have room for ids and seeds
 INCIDENTAL = re.compile(  # settings that do not define the experiment
     r"config|print_config|ckpt_path|trust"
-    r"|job\.(name|root|parent|tags|seeds|keep_\w+|save_every_\w+)(\..*)?"
+    r"|job\.(name|root|parent|tags|seeds|registered_model|keep_\w+|save_every_\w+)(\..*)?"
     r"|trainer\.(enable_\w+|logger|profiler|log_every_n_steps|num_sanity_val_steps"
     r"|default_root_dir|detect_anomaly|barebones|model_registry|val_check_interval"
     r"|check_val_every_n_epoch|limit_val_batches)(\..*)?"

@@ -19,6 +19,7 @@ from lslm_lightning.contracts import (
 from lslm_lightning.decoding import AnySearch
 from lslm_lightning.runs import FoundRun, find_run, is_pattern, load_run
 from lslm_lightning.runs.loading import LoadedRun
+from lslm_lightning.runs.registered import short_name
 from lslm_lightning.systems.batches import by_length, whole_texts
 from lslm_lightning.systems.fusion import ShallowFusion
 from lslm_lightning.systems.purpose import purpose_of
@@ -33,9 +34,9 @@ class Checkpoint(Generator, Scorer):
     """Trained model of a run, loaded when it is first used.
 
     Args:
-        run: a run directory, a checkpoint file inside one, an MLflow run id, or a pattern such as
-            `runs/translation/cldr_demo-*`, which selects the newest matching run directory with a
-            checkpoint.
+        run: a run directory, a checkpoint file inside one, an MLflow run id, a registered model
+            such as `models:/NAME@best`, or a pattern such as `runs/translation/cldr_demo-*`, which
+            selects the newest matching run directory with a checkpoint.
         search: search algorithm that replaces the one of the run.
         batch_size: number of sources answered together; it does not affect the scores.
         device: "cpu", "cuda", "cuda:1"; "auto" uses a GPU if there is one.
@@ -63,7 +64,7 @@ class Checkpoint(Generator, Scorer):
         self.device = device
         self.trust = trust
         self.fusion = fusion
-        self.name = Path(run).name
+        self.name = short_name(run)
         self.allow_mismatch = allow_mismatch
 
     @cached_property

@@ -4,13 +4,13 @@ import hashlib
 from collections.abc import Sequence
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import cast
 
 from lslm_lightning.contracts import Example
 from lslm_lightning.decoding import AnySearch
 from lslm_lightning.decoding.engine import ENGINES
 from lslm_lightning.runs.loading import LoadedRun
+from lslm_lightning.runs.registered import short_name
 from lslm_lightning.systems.checkpoint import Checkpoint
 from lslm_lightning.systems.trained_task import TrainedTask
 from lslm_lightning.types import JsonObject
@@ -49,7 +49,7 @@ class Engine(Checkpoint):
             raise ValueError(f"engine={engine!r} is not known; there are {', '.join(ENGINES)}")
         self.engine = engine
         self.dtype = dtype
-        self.name = f"{Path(run).name} ({engine}, {dtype})"
+        self.name = f"{short_name(run)} ({engine}, {dtype})"
 
     def prepare(self, examples: Sequence[Example]) -> None:
         """Check that the engine can compute the run.

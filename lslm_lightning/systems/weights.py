@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lslm_lightning.runs import FoundRun
-from lslm_lightning.runs.states import CHECKSUMS
+from lslm_lightning.runs.integrity import weights_digest
 
 
 def fingerprint_of(run: Callable[[], FoundRun]) -> str | None:
@@ -15,8 +15,7 @@ def fingerprint_of(run: Callable[[], FoundRun]) -> str | None:
         run: function that finds the run, or raises ValueError.
     """
     try:
-        path = run().checkpoint
-        return digest_of_file(path / CHECKSUMS if path.is_dir() else path)
+        return weights_digest(run().checkpoint)
     except (ValueError, FileNotFoundError):
         return None
 

@@ -13,6 +13,12 @@ from lslm_lightning.types import JsonObject
 
 log = logging.getLogger(__name__)
 
+LOCATIONS = (  # tables and columns with addresses of the files of models
+    ("logged_models", "artifact_location"),
+    ("model_versions", "source"),
+    ("model_versions", "storage_location"),
+)
+
 
 def repoint(file: Path, artifacts: Path) -> None:
     """Update a store that was moved or copied with its project folder to refer to the new folder.
@@ -34,6 +40,7 @@ def repoint(file: Path, artifacts: Path) -> None:
             if before := other_project(path_of(location or ""), name, project):
                 query = "UPDATE experiments SET artifact_location = ? WHERE experiment_id = ?"
                 store.execute(query, (here, number))
+                repoint_models(store, location, here)
                 log.warning(
                     "%s was moved or copied here from %s: artifacts are now stored in %s",
                     *(file, before, artifacts / name),
@@ -42,6 +49,27 @@ def repoint(file: Path, artifacts: Path) -> None:
             query += " AND substr(artifact_uri, 1, ?) != ?"
             for run_id, uri in store.execute(query, (number, len(here) + 1, f"{here}/")).fetchall():
                 repoint_run(store, project, run_id, path_of(uri or ""), name)
+
+
+def repoint_models(store: sqlite3.Connection, before: str, here: str) -> None:
+    """Update the locations of the files of an experiment's models, registered or not. Those whose
+    files exist only in the old folder keep it.
+
+    Args:
+        store: connection to the SQLite file of the store.
+        before: artifact location of the experiment until now.
+        here: its artifact location from now on.
+    """
+    for table, column in LOCATIONS:
+        query = f"SELECT DISTINCT {column} FROM {table} WHERE substr({column}, 1, ?) = ?"
+        for (old,) in store.execute(query, (len(before) + 1, f"{before}/")).fetchall():
+            new = here + old[len(before) :]
+            old_path, new_path = path_of(old), path_of(new)
+            if (new_path and new_path.exists()) or not (old_path and old_path.exists()):
+                query = f"UPDATE {table} SET {column} = ? WHERE {column} = ?"
+                store.execute(query, (new, old))
+                if new_path is not None:
+                    forget_location(new_path.parent.name)  # .../<id of the model>/artifacts
 
 
 def adopt_run(file: Path, artifacts: Path, run_id: str) -> None:

@@ -10,7 +10,7 @@ from lslm_lightning.types import Json, JsonObject, Settings
 SECTIONS = ("model", "data", "trainer", "job", "system")
 CLASSES = {"model": "task_class", "data": "data_class"}  # names of the classes of whole sections
 # settings of where a run is stored, not of how it was trained
-LEFT_OUT = ("job.name.", "job.root.", "job.parent.", "job.tags.")
+LEFT_OUT = ("job.name.", "job.root.", "job.parent.", "job.tags.", "job.registered_model.")
 TAKEN = ("seed",)  # the tag of `seed_everything`
 # packages whose class names are unique without the module
 KNOWN_PACKAGES = ("lslm_lightning", *NAMES, "torch")

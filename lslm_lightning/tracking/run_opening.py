@@ -128,5 +128,10 @@ class RunOpening:
             **self.git,
             "lslm.directory": str(self.directory.absolute()),
             **process_tags(),
-            "mlflow.user": os.environ.get("USER") or os.environ.get("USERNAME") or "unknown",
+            "mlflow.user": user_name(),
         }
+
+
+def user_name() -> str:
+    """Return the name of the user, as MLflow shows it."""
+    return os.environ.get("USER") or os.environ.get("USERNAME") or "unknown"

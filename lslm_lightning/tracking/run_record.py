@@ -5,9 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lslm_lightning.files import atomic_write
-from lslm_lightning.run_files import RECORD
+from lslm_lightning.run_files import CURVES, ENVIRONMENT, METRICS, RECORD
 from lslm_lightning.safety.redaction import redacted_settings
+from lslm_lightning.tracking.store import TrackingError
 from lslm_lightning.types import Json, JsonObject, Settings
+
+WRITTEN = (CURVES, RECORD, ENVIRONMENT, METRICS)
 
 
 class RunRecord:
@@ -47,3 +50,32 @@ class RunRecord:
             self.write(facts)
         except OSError as error:
             self.warn(f"mlflow.json: {error.strerror}")
+
+    @property
+    def model(self) -> JsonObject:
+        """Facts of the logged model; empty if there is none."""
+        return dict(self.facts.get("model") or {})
+
+    def begin_model(self, facts: JsonObject) -> None:
+        """Record the facts of a model. What the store said of it before is kept if the checkpoint
+        and the registered name are the same.
+        """
+        known = self.model
+        is_known = all(known.get(name) == facts[name] for name in ("checkpoint", "registered"))
+        self.update({"model": {**(known if is_known else {}), **facts}})
+
+    def add_to_model(self, facts: JsonObject) -> JsonObject:
+        """Record further facts of the model, and return all that are recorded."""
+        self.update({"model": {**self.model, **facts}})
+        return self.model
+
+
+def check_links(directory: Path) -> None:
+    """Raise TrackingError if a file that the run would write in its directory is a symbolic
+    link.
+    """
+    for name in WRITTEN:
+        if (path := directory / name).is_symlink():
+            raise TrackingError(
+                f"{path} is a symbolic link, and the run would write to its target: remove it"
+            )

@@ -5,7 +5,7 @@ import logging
 import os
 import time
 from argparse import Namespace
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -14,21 +14,22 @@ from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.loggers import Logger
 
 from lslm_lightning.files import atomic_write
-from lslm_lightning.run_files import CURVES, ENVIRONMENT, METRICS, RECORD
+from lslm_lightning.run_files import CURVES, ENVIRONMENT
 from lslm_lightning.safety import named_servers
 from lslm_lightning.tracking.curves import MetricLog, Point
 from lslm_lightning.tracking.descriptions import DESCRIPTION, sign
 from lslm_lightning.tracking.environment import environment, git_state
+from lslm_lightning.tracking.logged_models import ModelUpload
 from lslm_lightning.tracking.lost import end_lost_runs
 from lslm_lightning.tracking.mlflow_run import LONGEST_DIGEST, MlflowRun
 from lslm_lightning.tracking.names import LONGEST_TAG, clean_text, mlflow_parameters, mlflow_tags
 from lslm_lightning.tracking.outbox import Outbox
 from lslm_lightning.tracking.run_opening import RunOpening
-from lslm_lightning.tracking.run_record import RunRecord
+from lslm_lightning.tracking.run_record import RunRecord, check_links
 from lslm_lightning.tracking.store import Store, TrackingError
 from lslm_lightning.tracking.system import SystemMetrics
 from lslm_lightning.tracking.uploads import links_of
-from lslm_lightning.types import Settings
+from lslm_lightning.types import JsonObject, Settings
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -37,7 +38,6 @@ log = logging.getLogger(__name__)
 
 RUN_ID = "LSLM_RUN_ID"  # environment variable: the run of the process that started this one
 STOP_SECONDS = 20.0  # to send what is queued when the run was asked to stop
-WRITTEN = (CURVES, RECORD, ENVIRONMENT, METRICS)
 MOST_PARAMETERS = 100  # in one request; what MLflow takes
 
 
@@ -335,6 +335,24 @@ class Tracker(Logger):
         ):
             self._outbox.call(self.run.send_table, Path(path), limit)
 
+    def log_model(self, facts: JsonObject, write: Callable[[Path, JsonObject], None]) -> None:
+        """Log the best checkpoint as a model, linked to the metrics and data sets logged so far,
+        and register it if its facts name a model; see `logged_models`.
+
+        Args:
+            facts: facts of the checkpoint, which mlflow.json keeps under "model".
+            write: writes the files of a registered model into a folder.
+        """
+        if self._outbox is not None:
+            self._record.begin_model(facts)
+            upload = ModelUpload(self.run, self.task, self._record)
+            self._outbox.call(upload.send, write)
+
+    @property
+    def model(self) -> JsonObject:
+        """Facts of the logged model, with its registered version; empty before `log_model`."""
+        return self._record.model
+
     # The end
 
     def flush(self) -> bool:
@@ -378,15 +396,4 @@ class Tracker(Logger):
                 "MLflow at %s: %s. Everything is kept in the run directory; `lslm sync %s` uploads "
                 "later what is missing.",
                 *(self.store, problem, self.directory),
-            )
-
-
-def check_links(directory: Path) -> None:
-    """Raise TrackingError if a file that the run would write in its directory is a symbolic
-    link.
-    """
-    for name in WRITTEN:
-        if (path := directory / name).is_symlink():
-            raise TrackingError(
-                f"{path} is a symbolic link, and the run would write to its target: remove it"
             )

@@ -28,9 +28,12 @@ class Answering:
     Attributes:
         calibrates: True if `calibrate` of the subclass chooses settings, which are then saved with
             the best checkpoint.
+        columns: names of the lines that the text of `example` consists of, where texts come as rows
+            of a table; all but the last are one line each.
     """
 
     calibrates = False
+    columns: tuple[str, ...] = ("source",)
 
     def __init__(self, task: Task) -> None:
         self.task = task

@@ -19,6 +19,8 @@ from tasks.question_answering.data import Question, as_question
 class QuestionAnswering(Answering):
     """Answers to questions that a user types."""
 
+    columns = ("question", "context")
+
     @classmethod
     def example(cls, id: str, text: str) -> Question:
         """Return a question from text of the form: question, line end or tab, passage."""

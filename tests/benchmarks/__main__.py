@@ -27,6 +27,7 @@ ORDER = (
     "faults",
     "exports",
     "exports_gguf",
+    "mlflow_models",
     "beam_speed",
     "exports_speed",
     "ctc_speed",

@@ -50,6 +50,7 @@ def test_wrong_words_are_named_with_the_nearest_right_one(lslm, translation, arg
         (["--trainer.devices", "0"], ["trainer.devices=0"]),
         (["--job.minutes", "-1", "--trainer.max_steps", "-1"], ["minutes=-1"]),
         (["--job.name", "a/b"], ["name='a/b'"]),
+        (["--job.registered_model", "a@b"], ["job.registered_model='a@b'", "try 'a_b'"]),
         (["--ckpt_path", "nowhere.ckpt"], ["nowhere.ckpt"]),
     ],
 )

@@ -15,6 +15,7 @@ from lslm_lightning.ngram.counting import NgramCounter
 from lslm_lightning.runs import load_run
 from lslm_lightning.training import window_data
 from tests.commands.conftest import refused
+from tests.support.mlflow_models import pyfunc_of
 
 pytestmark = pytest.mark.slow
 
@@ -80,7 +81,10 @@ def test_a_run_is_like_all_others(lslm, config, only_run):
         path for path in Path("runs/language_modeling").iterdir() if path.name != directory.name
     ]
     assert scores(other) == scores(directory)
-    assert lslm("generate", directory, "red ", "--max-length", 5).status == 0
+    outcome = lslm("generate", directory, "red ", "--max-length", 5)
+    assert outcome.status == 0
+    model = pyfunc_of(directory, Path("model"))
+    assert model.predict(["red "], {"max_length": 5}) == [outcome.out.removesuffix("\n")]
 
 
 def test_the_model_as_an_arpa_file_says_the_same(lslm, config, only_run, text):

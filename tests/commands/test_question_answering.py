@@ -6,6 +6,7 @@ import json
 import math
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 import yaml
@@ -31,6 +32,7 @@ from tests.commands.compared_runs import config_of, only, points
 from tests.commands.conftest import refused
 from tests.commands.test_processes import ended
 from tests.support import question_corpus
+from tests.support.mlflow_models import pyfunc_of
 
 pytestmark = pytest.mark.slow
 
@@ -144,6 +146,9 @@ def test_two_runs_are_tested_used_evaluated_and_compared(lslm, translation, proj
     assert writer.example("0", example.source).language == data.language, "as in its test"
     outputs = [p.output for p in writer.answers([e.source for e in data.examples("test")])]
     assert outputs == [output for output, _ in found.values()]
+    table = pd.DataFrame([e.source.split("\n", 1) for e in data.examples("test")])
+    table.columns = ["question", "context"]
+    assert pyfunc_of(joined, project / "model").predict(table[["context", "question"]]) == outputs
     checkpoint = "lslm_lightning.systems.checkpoint.Checkpoint"
     systems = {
         run.name[:6]: {"class_path": checkpoint, "init_args": {"run": str(run)}}

@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 import soundfile
 import yaml
+from mlflow.exceptions import MlflowException
 
 from tests.commands.conftest import refused
 from tests.commands.test_processes import ended, same_curves, scores
+from tests.support.mlflow_models import pyfunc_of
 from tests.support.tone_corpus import RATE_HZ, tones, wav, write_spoken
 
 pytestmark = pytest.mark.slow
@@ -101,6 +103,10 @@ def test_from_recordings_to_reports(config, project, lslm):
     assert len(answers) == 6
     files = [f"spoken/test/{i}.wav" for i in range(6)]
     assert lslm("generate", run, files[2]).out == f"{answers['test.jsonl:3']}\n"
+    model = pyfunc_of(run, project / "model")
+    assert model.predict(files) == list(answers.values())
+    with pytest.raises(MlflowException, match=r"'none\.wav' is no file"):
+        model.predict(["none.wav"])
     assert lslm("generate", run, files[2], "--search", "greedy").status == 0
     outcome = lslm("generate", run, files[2], "--search", "greedy", "--max-length", "3")
     assert outcome.status == 2

@@ -302,7 +302,7 @@ def test_what_cannot_be_meant_is_refused(store: Path, address: str) -> None:
 
 @pytest.fixture
 def before(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project with one run that has an artifact."""
+    """A project with one run that has an artifact and a registered model."""
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     folder = tmp_path / "before"
     (folder / "runs/toy/a-1").mkdir(parents=True)
@@ -312,6 +312,11 @@ def before(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -
         experiment, tags={"lslm.directory": f"{folder}/runs/toy/a-1"}
     ).info.run_id
     client.log_text(run, "first", "note.txt")
+    model = client.create_logged_model(experiment, "a-1", run)
+    (folder / "x.txt").write_text("a file of a model")
+    client.log_model_artifact(model.model_id, str(folder / "x.txt"))
+    client.create_registered_model("toy")
+    client.create_model_version("toy", model.artifact_location, run, await_creation_for=0)
     noted = f'{{"run_id": "{run}", "store": "sqlite:///{folder}/mlflow.db"}}'
     (folder / "runs/toy/a-1/mlflow.json").write_text(noted)
     return folder
@@ -341,6 +346,11 @@ def test_a_project_takes_its_store_along(before: Path, kind: str, name: str) -> 
     client.log_text(run, "second", "second.txt")
     assert (after / "mlartifacts/toy" / run / "artifacts/second.txt").exists()
     assert Path(client.download_artifacts(run, "note.txt")).read_text() == "first"
+    [model] = client.search_logged_models([client.get_run(run).info.experiment_id])
+    assert [each.path for each in client.list_logged_model_artifacts(model.model_id)] == ["x.txt"]
+    source = database.path_of(client.get_model_version_download_uri("toy", "1"))
+    assert (source / "x.txt").exists()
+    assert source.is_relative_to(after)
     assert recorded_store(original, after / "runs/toy/a-1") == f"sqlite:///{after}/mlflow.db"
     assert before.exists() == (kind == "copied")
     if kind == "copied":

@@ -1,0 +1,159 @@
+"""Models of runs in MLflow: what is linked, which version is the best, and what repetition does."""
+
+from collections.abc import Callable, Iterator
+from itertools import count
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from mlflow import MlflowClient
+
+from lslm_lightning.tracking import Tracker
+from lslm_lightning.tracking.curves import Point
+from lslm_lightning.tracking.logged_models import best_of, points_of_checkpoint
+
+NAMES = (f"dates-{number}" for number in count())  # the server is shared by all tests
+FACTS = {
+    "checkpoint": "0" * 64,
+    "registered": None,
+    "metric": "val/bleu",
+    "score": 2.5,
+    "loss": 3.0,
+    "higher_is_better": True,
+    "conditions": "c1",
+}
+CURVE = {1: (1.0, 4.0), 2: (2.5, 3.5), 3: (2.5, 3.0), 4: (2.0, 2.5)}  # step: (bleu, loss)
+
+Log = Callable[..., Tracker]
+
+
+@pytest.fixture
+def log(address: str, run_directory: Path) -> Iterator[Log]:
+    """Log the model of a new run whose facts are `FACTS` but for some."""
+    made = []
+
+    def start(**changed: Any) -> Tracker:
+        directory = run_directory.with_name(f"run-{len(made)}")
+        directory.mkdir()
+        tracker = Tracker("toy", directory.name, directory, address, system_metrics=False)
+        made.append(tracker)
+        tracker.start()
+        tracker.set_tags({"corpus": "cldr"})
+        tracker.log_hyperparams({"d_model": 64})
+        for step, (bleu, loss) in CURVE.items():
+            tracker.log_metrics({"val/bleu": bleu, "val/loss": loss}, step)
+        tracker.log_metrics({"test/bleu": 2.25}, 4)
+        tracker.log_dataset("cldr", "5:" + "ab" * 32, "val", "https://example.org")
+        tracker.log_dataset("cldr", "6:" + "cd" * 32, "test", "https://example.org")
+        tracker.log_model({**FACTS, **changed}, write)
+        assert tracker.flush()
+        return tracker
+
+    yield start
+    for tracker in made:
+        tracker.end("FINISHED")
+
+
+def write(folder: Path, facts: dict[str, Any]) -> None:
+    (folder / "data").mkdir(parents=True)
+    (folder / "MLmodel").write_text("flavors: {}\n")
+    (folder / "data/weights").write_bytes(b"w" * 1000)
+
+
+def test_a_model_has_the_metrics_of_its_checkpoint_on_their_data_sets(log: Log) -> None:
+    tracker = log()
+    client = tracker.client
+    model = client.get_logged_model(tracker.model["model_id"])
+    assert (model.status, model.source_run_id) == ("READY", tracker.version)
+    assert model.tags["mlflow.model.isExternal"] == "true"
+    assert model.tags["corpus"] == "cldr"
+    assert model.params == {"d_model": "64"}
+    found = {each.key: (each.step, each.value, each.dataset_digest) for each in model.metrics}
+    assert found == {
+        "val/bleu": (3, 2.5, ("5:" + "ab" * 32)[:36]),
+        "val/loss": (3, 3.0, ("5:" + "ab" * 32)[:36]),
+        "test/bleu": (4, 2.25, ("6:" + "cd" * 32)[:36]),
+    }
+    run = client.get_run(tracker.version)
+    assert [each.model_id for each in run.outputs.model_outputs] == [model.model_id]
+    for name in ("val/bleu", "val/loss"):
+        assert len(client.get_metric_history(tracker.version, name)) == len(CURVE)
+    assert client.list_logged_model_artifacts(model.model_id) == []
+
+
+def test_best_is_the_version_with_the_best_comparable_score(log: Log) -> None:
+    name = next(NAMES)
+
+    def register(score: float, conditions: str | None = "c1") -> tuple[str, str | None]:
+        facts = {"registered": name, "score": score, "conditions": conditions}
+        model = log(**facts, checkpoint=f"{score}").model
+        return model["version"], model["best"]
+
+    assert register(2.5) == ("1", "1")
+    assert register(2.0) == ("2", "1")
+    assert register(3.0) == ("3", "3")
+    assert register(9.0, "c2") == ("4", "3")  # of another validation split
+    assert register(9.0, None) == ("5", "3")  # not validated
+    assert register(3.0) == ("6", "3")
+
+
+def test_what_is_sent_again_is_there_once(log: Log) -> None:
+    name = next(NAMES)
+    tracker = log(registered=name)
+    client = tracker.client
+    known = tracker.model
+    for _ in range(2):
+        tracker.log_model({**FACTS, "registered": name}, lambda *_: pytest.fail("written again"))
+        assert tracker.flush()
+    # as where the process was killed before it had noted that the version was made
+    tracker._record.add_to_model({"version": None})
+    tracker.log_model({**FACTS, "registered": name}, lambda *_: pytest.fail("written again"))
+    assert tracker.flush()
+    assert tracker.model == known
+    assert tracker.problems == []
+    [version] = client.search_model_versions(f"name='{name}'")
+    assert version.run_id == tracker.version
+    assert len(client.get_run(tracker.version).outputs.model_outputs) == 1
+    entries = client.list_logged_model_artifacts(known["model_id"], "data")
+    assert [(each.path, each.file_size) for each in entries] == [("data/weights", 1000)]
+    assert not list(tracker.directory.glob(".mlflow-model*"))
+    later = {**FACTS, "registered": name, "checkpoint": "1" * 64, "score": 4.0}
+    tracker.log_model(later, write)
+    assert tracker.flush()
+    assert (tracker.model["version"], tracker.model["best"]) == ("2", "2")
+
+
+def test_a_model_that_cannot_be_written_is_told_and_the_run_goes_on(
+    log: Log, caplog: pytest.LogCaptureFixture
+) -> None:
+    tracker = log()
+
+    def fail(folder: Path, facts: dict[str, Any]) -> None:
+        folder.mkdir()
+        raise ValueError("no code for mine.Model")
+
+    tracker.log_model({**FACTS, "registered": next(NAMES)}, fail)
+    assert tracker.flush()
+    assert [each for each in tracker.problems if "no code for mine.Model" in each]
+    assert not list(tracker.directory.glob(".mlflow-model*"))
+    tracker.log_metrics({"test/ter": 1.0}, 4)
+    tracker.end("FINISHED")
+    run = MlflowClient(tracker.store.uri).get_run(tracker.run.run_id)
+    assert (run.info.status, run.data.metrics["test/ter"]) == ("FINISHED", 1.0)
+
+
+def test_a_mean_of_checkpoints_has_no_point_of_training() -> None:
+    points = [Point(name, value, 1, 0) for name, value in (("val/bleu", 2.0), ("test/bleu", 3.0))]
+    assert points_of_checkpoint(points, {**FACTS, "score": 2.75}) == points[1:]
+    assert points_of_checkpoint(points, {**FACTS, "score": 2.0, "loss": None}) == points
+
+
+@pytest.mark.parametrize(("higher", "best"), [("true", 2), ("false", 3)])
+def test_the_best_of_equals_is_the_first(higher: str, best: int) -> None:
+    scores = {1: "nan", 2: "5.0", 3: "1.0", 4: "5.0", 5: "1.0", 6: "edited"}
+    versions = [
+        SimpleNamespace(version=number, tags={"lslm.score": score, "lslm.higher_is_better": higher})
+        for number, score in scores.items()
+    ]
+    assert best_of(versions).version == best
