@@ -339,7 +339,8 @@ def mlflow_models(figures: Figures) -> tuple[Sequence[str], Rows]:
     """Return the table of a registered model in an environment of its own requirements."""
     found = figures["fresh"]
     rows = {
-        f"mlflow models {name}": {**found, "not equal": n} for name, n in found["not equal"].items()
+        f"`mlflow models {name}`": {**found, "not equal": n}
+        for name, n in found["not equal"].items()
     }
     keys = {"texts": "texts", "not equal": "not equal", "packages": "requirements"}
     keys["size of the model, MB"] = "megabytes"
