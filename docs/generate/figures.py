@@ -5,7 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from docs.generate.benchmarks import caption, named, recorded
+from docs.generate.benchmark_tables import named
+from docs.generate.benchmarks import caption, recorded
 from docs.generate.language import localized
 from lslm_lightning.contracts import Score, metric_label
 from lslm_lightning.reports.axes import WIDTH, Point

@@ -2,7 +2,8 @@
 
 import re
 
-from docs.generate.benchmarks import hardware_of, multi30k, recorded, sweep
+from docs.generate.benchmark_tables import multi30k, sweep
+from docs.generate.benchmarks import hardware_of, recorded
 from docs.generate.markdown import table
 from tests.benchmarks.record import Record
 
