@@ -14,14 +14,13 @@ DESCRIPTION = """Make a run of a model of transformers, which generate, evaluate
   lslm import Helsinki-NLP/opus-mt-en-mul --prefix ">>deu<< " --output runs/translation/german
   lslm generate runs/translation/opus "A dog runs."
 
-A task prefix, the code of a target language and a chat template become part of the run.
-
 The run has the Transformer, the search and the tokenizer of this project, and the weights of the
-model. Before it appears, its ids, logits and greedy answers to texts in several scripts are
-compared with those of transformers. Weights are read from safetensors, or as tensors alone from
-pytorch_model.bin; code from the repository of a model is never run. A model with a part
-that the Transformer here lacks is refused. Layouts: bart, blenderbot, gpt2, gpt_neox, llama,
-marian, mbart, mistral, pegasus, qwen2, stablelm, starcoder2, t5."""
+model; a task prefix, the code of a target language and a chat template become part of it. Before it
+appears, its ids, logits and greedy answers to texts in several scripts are compared with those of
+transformers. Weights are read from safetensors, or as tensors alone from pytorch_model.bin; code
+from the repository of a model is never run. A model with a part that the Transformer here lacks is
+refused. Layouts: bart, blenderbot, gpt2, gpt_neox, llama, marian, mbart, mistral, pegasus, qwen2,
+stablelm, starcoder2, t5."""
 
 
 def arguments() -> Parser:

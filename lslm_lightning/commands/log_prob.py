@@ -37,11 +37,7 @@ def arguments() -> Parser:
     parser.add_argument(
         "run",
         metavar="RUN",
-        help=(
-            "a run directory (runs/<task>/<run>), a checkpoint in one, an MLflow run id, "
-            "models:/NAME@best, a pattern in quotes for the newest run, or a folder with a model "
-            "of Hugging Face"
-        ),
+        help="a run, as in lslm generate, or a folder with a model of Hugging Face",
     )
     parser.add_argument(
         "pairs",

@@ -218,7 +218,7 @@ def test_a_model_brings_the_users_own_code(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.chdir(tmp_path)
     shutil.rmtree(tmp_path / "project")
     sys.path.remove(str(tmp_path / "project"))
-    monkeypatch.delitem(sys.modules, "mine")
+    del sys.modules["mine"]
     try:
         model = mlflow.pyfunc.load_model("model")
         assert model.predict(TEXTS[:2]) == expected
