@@ -60,7 +60,7 @@ def model_card(
         *target.usage_code(model).replace('"TEXT"', before_text(model)).splitlines(),
         "```",
         "",
-        "## Scores",
+        "## Scores of the run",
         "",
         *score_lines(directory),
         "",
