@@ -150,7 +150,8 @@ def fetch_files(console: Console, name: str) -> int:
             f"corpus {name!r} is not in corpora.yaml, so its files are not known; {other}"
         )
     entry = catalogue[name]
-    console.print(f"{name}, licence: {entry.licence}", soft_wrap=True)
+    licence = translated("licence", MESSAGES)
+    console.print(f"{name}, {licence}: {entry.licence}", soft_wrap=True)
     for file in entry.data_files:
         here = local_file(entry, file)
         path = verified_file(entry, file)
