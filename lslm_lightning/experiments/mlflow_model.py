@@ -26,7 +26,9 @@ from lslm_lightning.runs.weights import read_checkpoint
 from lslm_lightning.safety.paths import is_inside
 from lslm_lightning.task_package import NAMES
 from lslm_lightning.tracking.names import hash_of
+from lslm_lightning.tracking.uploads import links_of
 from lslm_lightning.training.callbacks.kept_checkpoints import final_record
+from lslm_lightning.training.language_model import LanguageModel
 from lslm_lightning.types import Json, JsonObject
 
 if TYPE_CHECKING:
@@ -116,7 +118,8 @@ def input_example(task: "Task", example: "Example | None") -> list[str]:
 def needed_packages(task: "Task", directory: RunDirectory) -> list[str]:
     """Return the packages beyond the base installation that answering needs, keys of `EXTRAS`."""
     found = {MODALITIES[task.modality]} if task.modality in MODALITIES else set()
-    if PRETRAINED in directory.config.read_text("utf-8"):
+    is_chat = isinstance(task, LanguageModel) and bool(task.prompt.chat_template)
+    if is_chat or PRETRAINED in directory.config.read_text("utf-8"):
         found.add("transformers")
     if task.adapter is not None:
         found |= {"peft", "transformers"}
@@ -128,10 +131,15 @@ def needed_packages(task: "Task", directory: RunDirectory) -> list[str]:
 def is_model_of(facts: JsonObject, directory: RunDirectory) -> bool:
     """Return whether recorded facts are complete and describe the best checkpoint of a run.
 
-    A run directory may come from somebody else, so the names of files are checked too.
+    A run directory may come from somebody else, so the names of files are checked too, and links
+    are not followed.
     """
     needed = {*BASIC, *(SERVED if facts.get("registered") else ())}
-    if not needed <= facts.keys() or not all(map(is_file_name, facts.get("files", []))):
+    names = facts.get("files", [])
+    if not needed <= facts.keys() or not all(map(is_file_name, names)):
+        return False
+    files = [directory.best, *(directory.checkpoints / name for name in names)]
+    if any(links_of(file, directory.path) for file in files):
         return False
     try:
         return bool(weights_digest(directory.best) == facts["checkpoint"])

@@ -89,8 +89,14 @@ def rows_as_texts(data: "pd.DataFrame", columns: tuple[str, ...]) -> list[str]:
     """Return the rows of a table as texts, as a user types them for `lslm generate`.
 
     Raises:
-        ValueError: the table has other columns.
+        ValueError: the table has other columns, or a row lacks a value.
     """
+    lacking = data.isna().to_numpy().any(1).nonzero()[0]
+    if len(lacking):
+        raise ValueError(
+            f"row {lacking[0] + 1} of {len(data)} lacks a value; leave the row out, or give an "
+            "empty text"
+        )
     if len(columns) == 1:
         name = data.columns[0]
         if isinstance(name, str) and name not in NAMES:

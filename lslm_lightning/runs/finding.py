@@ -186,7 +186,7 @@ def directory_of(client: "MlflowClient", store: Store, run: "Run", root: Path) -
         ValueError: the artifacts contain no config.yaml.
     """
     here = RunDirectory(Path(run.data.tags.get("lslm.directory", "/")))
-    if here.config.is_file() and here.run_id == run.info.run_id:
+    if is_here(run):
         return here
     experiment = store.request(lambda: client.get_experiment(run.info.experiment_id)).name
     store.check_artifacts(run.info.artifact_uri)
@@ -197,12 +197,18 @@ def directory_of(client: "MlflowClient", store: Store, run: "Run", root: Path) -
     return copy
 
 
+def is_here(run: "Run") -> bool:
+    """Return whether the directory that an MLflow run names is on this machine."""
+    here = RunDirectory(Path(run.data.tags.get("lslm.directory", "/")))
+    return here.config.is_file() and bool(here.run_id == run.info.run_id)
+
+
 def find_registered(reference: str, root: Path) -> RunDirectory:
     """Return the directory of the run of a registered model, with the checkpoint that was
     registered.
 
-    If the run is gone, or has another best checkpoint by now, the model's own files are downloaded
-    to a folder inside `root`.
+    If the directory is not on this machine, or has another best checkpoint by now, the model's own
+    files are downloaded to a folder inside `root`; of a model without any, those of the run.
 
     Raises:
         ValueError: there is no such model, version or alias, or it was not made by this package.
@@ -211,10 +217,16 @@ def find_registered(reference: str, root: Path) -> RunDirectory:
     store, client = opened_store()
     found = look_up(client, store, reference)
     run = unless_missing(store, lambda: client.get_run(found.run_id))
-    if run is not None and run.info.lifecycle_stage == "active":
+    is_active = run is not None and run.info.lifecycle_stage == "active"
+    if run is not None and is_active and (found.location is None or is_here(run)):
         directory = directory_of(client, store, run, root)
         if has_weights(directory, found.checkpoint):
             return directory
+    if found.location is None:
+        raise ValueError(
+            f"{found.shown} has no files of its own, and its run is deleted or has another best "
+            "checkpoint by now; name the run itself, or register a model (job.registered_model)"
+        )
     copy = RunDirectory(root.absolute() / found.folder)
     if not copy.path.exists():
         with new_folder(copy.path) as draft:

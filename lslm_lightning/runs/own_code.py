@@ -14,6 +14,7 @@ from pathlib import Path
 from lslm_lightning.runs.trust import is_restricted
 from lslm_lightning.task_package import AliasLoader
 
+JINJA = ("{{", "{%", "{#")  # with which templates of text begin
 IMPORT_PATH = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)+")
 
 
@@ -44,6 +45,8 @@ def paths_in(value: object) -> Iterator[str]:
     if isinstance(value, str):
         if is_import_path(value):
             yield value
+        elif value.lstrip().startswith(JINJA):
+            return
         elif value.lstrip()[:1] in ("{", "[") or "class_path" in value:
             yield from IMPORT_PATH.findall(value)
     elif isinstance(value, Mapping):

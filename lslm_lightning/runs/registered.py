@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING, TypeVar
 from lslm_lightning.runs.directory import RunDirectory, as_name
 from lslm_lightning.runs.integrity import weights_digest
 from lslm_lightning.tracking import Store
-from lslm_lightning.tracking.logged_models import CHECKPOINT, MODEL, TASK, versions_of
+from lslm_lightning.tracking.logged_models import (
+    CHECKPOINT,
+    EXTERNAL,
+    MODEL,
+    TASK,
+    versions_of,
+)
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -39,7 +45,7 @@ class RegisteredRun:
         shown: reference with the number of the version, for messages.
         run_id: id of the MLflow run.
         checkpoint: SHA-256 of the checkpoint that was registered; None if it is not recorded.
-        location: address of the model's files; None if it has none of its own.
+        location: address of the model's files; None if they are artifacts of the run alone.
         folder: folder for a copy, named after task and model, relative to the folder of runs.
     """
 
@@ -118,7 +124,7 @@ def logged(
         shown,
         found.source_run_id,
         found.tags[CHECKPOINT],
-        found.artifact_location,
+        None if EXTERNAL in found.tags else found.artifact_location,
         folder_of(found.tags, found.name, model_id),
     )
 
@@ -223,7 +229,7 @@ def fetch_files(store: Store, found: RegisteredRun, draft: Path) -> None:
     """
     from mlflow.artifacts import download_artifacts
 
-    assert found.location is not None
+    assert found.location is not None  # else there is nothing to download
     store.check_artifacts(found.location)
     uri = f"{found.location.rstrip('/')}/{IN_MODEL}"
     try:

@@ -137,6 +137,8 @@ def test_rows_are_texts_as_a_user_types_them() -> None:
     ]
     for name in ("source", "prompt", "text", 0):
         assert rows_as_texts(pd.DataFrame({name: ["a", "b"]}), ("source",)) == ["a", "b"]
+    with pytest.raises(ValueError, match="row 2 of 2 lacks a value"):
+        rows_as_texts(pd.DataFrame({"source": ["a", None]}), ("source",))
 
 
 def test_facts_of_a_stranger_name_no_files_outside_of_the_run(tmp_path: Path) -> None:
@@ -147,6 +149,9 @@ def test_facts_of_a_stranger_name_no_files_outside_of_the_run(tmp_path: Path) ->
     for files in (["../../secret"], ["/etc/passwd"], ["a/b"], [None]):
         assert not is_model_of({**facts, "files": files}, directory)
     assert not is_model_of({"registered": "letters"}, directory)
+    (tmp_path / "secret").write_text("key")
+    (directory.checkpoints / "link").symlink_to(tmp_path / "secret")
+    assert not is_model_of({**facts, "files": ["link"]}, directory)
     directory.best.write_bytes(b"another")
     assert not is_model_of(facts, directory)
 

@@ -68,6 +68,7 @@ def test_a_class_of_the_users_brings_its_directory_last(
         {"corpus": "pairs", "columns": {"source": "answers.text"}, "text": "mine.", "n": 3},
         ["run", "--config", "mine.yaml", "mine"],
         [{"mine": "no path"}],
+        {"chat_template": "{% for turn in class_path %}{{ mine.Turn }}{% endfor %}"},
     ],
     ids=str,
 )

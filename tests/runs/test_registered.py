@@ -96,11 +96,13 @@ def test_a_model_registered_on_a_page_of_mlflow_is_its_run(register: Register) -
 def test_a_version_outlives_its_run_and_its_directory(register: Register) -> None:
     directory = register("first")
     shutil.rmtree(directory.path)
-    copy = find_run("models:/dates@best")  # of the artifacts of the run
+    run_id = client().get_model_version("dates", "1").run_id
+    shutil.rmtree(Path(client().get_run(run_id).info.artifact_uri.removeprefix("file://")))
+    copy = find_run("models:/dates@best")  # of the model's own files
     assert copy.checkpoint.read_text() == "first"
     shutil.rmtree(copy.directory.path)
-    client().delete_run(copy.directory.run_id or client().get_model_version("dates", "1").run_id)
-    copy = find_run("models:/dates@best")  # of the model's own files
+    client().delete_run(run_id)
+    copy = find_run("models:/dates@best")
     assert copy.checkpoint.read_text() == "first"
     assert not list(Path("runs/toy").glob(".*"))
 
