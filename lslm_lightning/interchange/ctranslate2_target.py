@@ -23,7 +23,6 @@ from lslm_lightning.training.batches import unpadded
 
 MOST_TARGET = 64  # tokens of a target whose logits are compared, one step after the other
 TOLERANCE = 1e-3  # of the largest logit: it computes in float32
-CHAT_NOTE = "the folder has no place for the template; `--engine ctranslate2` uses that of the run"
 EMPTY_NOTE = "a source without tokens, which the library does not read, gets an empty answer"
 EARLY_NOTE = "the library ends a beam search when as many answers as beams have ended"
 READ_USE = """import ctranslate2
@@ -82,8 +81,7 @@ class CTranslate2Target(Target):
         search = model.task.search
         early = [EARLY_NOTE] if isinstance(search, Beam) and not search.early_stopping else []
         extra = extra_notes(model.task, model.written[0])
-        chat = [CHAT_NOTE] if model.task.prompt.chat_template else []
-        return [*notes, *int8, *empty, *early, *extra, *chat]
+        return [*notes, *int8, *empty, *early, *extra]
 
     def verify(self, model: ExportedModel, folder: Path) -> Verification:
         if model.dtype != "int8":

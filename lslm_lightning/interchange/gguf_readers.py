@@ -88,8 +88,6 @@ def opened_by_llama_cpp(path: Path, task: AnyTask) -> Iterator[OtherModel]:
     import llama_cpp
 
     assert isinstance(task, CausalTask)
-    quiet = llama_cpp.llama_log_callback(lambda level, text, data: None)
-    llama_cpp.llama_log_set(quiet, None)
     n_thread = torch.get_num_threads()
     model = llama_cpp.Llama(
         str(path),

@@ -1,12 +1,12 @@
 """Export to a GGUF file, which llama.cpp reads."""
 
 import tempfile
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import torch
 
-from lslm_lightning.decoding import Sampling
+from lslm_lightning.decoding import Sampling, Search
 from lslm_lightning.interchange.gguf_files import DTYPES, FILE, rounded, write_file
 from lslm_lightning.interchange.gguf_layout import gguf_layout
 from lslm_lightning.interchange.gguf_readers import (
@@ -29,6 +29,9 @@ from lslm_lightning.interchange.written import extra_notes
 
 INT8_NOTE = "weights are rounded to 8 bits (Q8_0), and answers may differ from those of the run"
 LLAMA_CPP_TOLERANCE = 1e-2  # of the largest logit: it reads GELU from a table in float16
+READ_NOTE = "the file was read again by transformers, and by llama.cpp"
+UNREAD_NOTE = "the file was read again by transformers; llama-cpp-python was not installed"
+SHARED = ("temperature", "top_k", "top_p", "seed")  # settings of sampling that llama.cpp has
 LATE_NOTE = "llama.cpp applies `top_p` before the temperature, and the run after it"
 USE = """from llama_cpp import Llama
 
@@ -76,7 +79,11 @@ class GgufTarget(Target):
         search = model.task.search
         has_top_p = isinstance(search, Sampling) and search.top_p is not None
         late = [LATE_NOTE] if has_top_p else []
-        return [*notes, *int8, *late, *extra_notes(model.task, model.written[0])]
+        left = settings_left(search, model.task.min_length)
+        lost = [f"llama.cpp is asked without {' and '.join(left)} of the run"] if left else []
+        read = [READ_NOTE if has_llama_cpp() else UNREAD_NOTE]
+        extra = extra_notes(model.task, model.written[0])
+        return [*notes, *int8, *late, *lost, *read, *extra]
 
     def _write(self, model: ExportedModel, dtype: str, folder: Path) -> list[str]:
         """Write the file with weights of a type."""
@@ -119,6 +126,17 @@ class GgufTarget(Target):
                     compare(task, reader, model.texts, LLAMA_CPP_TOLERANCE)
                 except ValueError as error:
                     raise ValueError(f"in llama.cpp {error}") from None
+
+
+def settings_left(search: Search, min_length: int) -> list[str]:
+    """Return the settings of a search, and the least length, that the usage code leaves out."""
+    given = [field for field in fields(search) if field.name not in SHARED]  # type: ignore[arg-type]
+    left = [
+        f"{field.name}={value}"
+        for field in given
+        if (value := getattr(search, field.name)) != field.default or field.name == "beam_size"
+    ]
+    return [*left, *([f"min_length={min_length}"] if min_length else [])]
 
 
 def with_rounded_weights(task: AnyTask, dtype: str) -> AnyTask:

@@ -114,7 +114,7 @@ def word_step(step: Settings) -> tuple[object, ...]:
         return kind, step["individual_digits"]
     if kind == "Split" and step["behavior"] == "Isolated" and not step["invert"]:
         return kind, step["pattern"].get("Regex")
-    return (kind, step)
+    return kind, json.dumps(step, sort_keys=True)
 
 
 def token_types(layout: Settings, backend: tokenizers.Tokenizer, n: int) -> list[int]:

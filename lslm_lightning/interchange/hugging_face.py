@@ -112,7 +112,8 @@ class HuggingFaceTarget(Target):
         write_json(folder / "generation_config.json", search)
         longest = longest_input(parts, task)
         write_tokenizer(task.tokenizer, ids, parts.kind, longest, folder, task.prompt)
-        notes = [*dict.fromkeys(row.note for row in rows if row.note), *extra_notes(task, parts)]
+        extra = extra_notes(task, parts, has_template=True)
+        notes = [*dict.fromkeys(row.note for row in rows if row.note), *extra]
         if parts.dropout and not layout.dropouts:
             notes.append(
                 f"dropout={parts.dropout}, which acts in training alone, has no place in the layout"

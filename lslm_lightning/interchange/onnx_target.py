@@ -26,6 +26,7 @@ from lslm_lightning.interchange.written import INT8_NOTE, extra_notes, longest_i
 from lslm_lightning.training.batches import unpadded
 from lslm_lightning.training.sequence_to_sequence import SequenceToSequenceTask
 
+MOST_BYTES = 1.5e9  # of weights in one file, which must stay below 2 GB with all else
 TOLERANCE = 1e-4  # of the largest logit: it computes in float32
 STEP_NOTE = "the decoder computes one step; search, such as the loop above, is left to its user"
 STORED_NOTE = "weights are stored in 16 bits and computed with in float32"
@@ -47,9 +48,11 @@ source = np.array([row.ids for row in tokenizer.encode_batch(["TEXT"])])
 names = [each.name for each in encoder.get_outputs()]
 given = {"source": source, **dict(zip(names, encoder.run(None, {"source": source})))}
 ids = np.full((len(source), 1), config["bos_id"])
+most = config["max_length"]
 """
 CAUSAL_USE = """given = {}
 ids = np.array([tokenizer.encode("TEXT").ids])
+most = min(config["max_length"], config["context"] + 1 - ids.shape[1])
 """
 LOOP_USE = """past = {
     each.name: np.zeros((len(ids), each.shape[1], 0, each.shape[3]), np.float32)
@@ -57,7 +60,7 @@ LOOP_USE = """past = {
     if each.name.startswith("past")
 }
 answers = []
-while len(answers) < config["max_length"]:  # greedy search
+while len(answers) < most:  # greedy search
     logits, *present = decoder.run(None, {"ids": ids, **past, **given})
     past = dict(zip(past, present))
     ids = logits[:, -1:].argmax(-1)
@@ -83,6 +86,12 @@ class OnnxTarget(Target):
         name = f"opset{OPSET}"
         if model.layout not in (None, name):
             raise ValueError(f"layout={model.layout!r} must be {name} for ONNX; leave it out")
+        n_byte = 4 * sum(weight.numel() for weight in model.task.parameters())
+        if model.dtype != "float32" and n_byte > MOST_BYTES:
+            raise ValueError(
+                f"dtype={model.dtype}: a graph of {n_byte / 1e9:.1f} GB in float32 can be written "
+                f"in float32 only, as those above {MOST_BYTES / 1e9:.1f} GB; leave --dtype out"
+            )
         return name
 
     def usage_code(self, model: ExportedModel) -> str:
@@ -92,7 +101,7 @@ class OnnxTarget(Target):
     def write(self, model: ExportedModel, folder: Path) -> list[str]:
         task, parts = model.task, model.parts
         write_model(task, model.dtype, folder)
-        ids = special_ids(task.tokenizer, parts.kind, parts.vocab_size)
+        ids = special_ids(task.tokenizer, parts.kind, model.written[0].vocab_size)
         longest = longest_input(parts, task)
         write_tokenizer(task.tokenizer, ids, parts.kind, longest, folder)
         if parts.kind != "causal" and longest is not None:

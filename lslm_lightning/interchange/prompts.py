@@ -164,11 +164,19 @@ def prefix_note(prefix: str, is_causal: bool) -> str:
     return f"each source is read behind {prefix!r}"
 
 
-def prompt_notes(prompt: Prompt, is_causal: bool) -> list[str]:
-    """Return remarks on what a user of an exported model must put around its inputs."""
+def prompt_notes(prompt: Prompt, is_causal: bool, has_template: bool = True) -> list[str]:
+    """Return remarks on what a user of a model must put around its inputs.
+
+    Args:
+        has_template: whether its tokenizer comes with the chat template.
+    """
     if prompt == NO_PROMPT:
         return []
     notes = [prefix_note(prompt.prefix, is_causal)] if prompt.prefix else []
     if prompt.chat_template:
-        notes.append("questions are put into its chat template")
+        notes.append(
+            "questions are put into its chat template"
+            if has_template
+            else "the run puts questions into its chat template, for which the folder has no place"
+        )
     return notes

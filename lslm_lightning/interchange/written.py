@@ -50,14 +50,15 @@ def cast_to(name: str, weight: Tensor, dtype: str) -> Tensor:
     return cast.contiguous()
 
 
-def extra_notes(task: AnyTask, parts: ModelParts) -> list[str]:
+def extra_notes(task: AnyTask, parts: ModelParts, has_template: bool = False) -> list[str]:
     """Return remarks on what a user of the folder must do as the run does, and on lengths that have
     no place in it.
 
     Args:
         parts: parts that are written.
+        has_template: whether the folder holds the chat template of the run.
     """
-    notes = prompt_notes(task.prompt, isinstance(task, CausalTask))
+    notes = prompt_notes(task.prompt, isinstance(task, CausalTask), has_template)
     if isinstance(task, CausalTask):
         notes += [
             f"a text begins with {task.tokenizer.eos_id}, the id of the end of a text, which the "

@@ -11,7 +11,7 @@ import pytest
 import torch
 import transformers
 
-from lslm_lightning.decoding import Sampling
+from lslm_lightning.decoding import Beam, Sampling
 from lslm_lightning.interchange import exporting
 from lslm_lightning.interchange.exporting import export_model
 from lslm_lightning.interchange.gguf_files import DTYPES, FILE
@@ -198,8 +198,7 @@ class FakeLlama:
 def test_llama_cpp_must_agree_where_it_is_installed(
     dtype: str, runs: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    names = {"llama_log_callback": lambda f: f, "llama_log_set": lambda *_: None}
-    names |= {"Llama": FakeLlama, "GGML_TYPE_F32": 0}
+    names = {"Llama": FakeLlama, "GGML_TYPE_F32": 0}
     monkeypatch.setitem(sys.modules, "llama_cpp", SimpleNamespace(**names))
     monkeypatch.setattr(FakeLlama, "task", load_run(runs("biases")).task.eval(), raising=False)
     export_model(runs("biases"), tmp_path / "out", to="gguf", dtype=dtype)
@@ -238,3 +237,13 @@ def test_the_card_samples_as_the_run_does(runs: Callable[..., Path], tmp_path: P
     card = (export_model(run, tmp_path / "out", to="gguf").path / "README.md").read_text()
     assert "temperature=0.7, top_k=0, top_p=0.5, min_p=0.0)" in card
     assert "`top_p` before the temperature" in card
+
+
+def test_the_card_names_what_llama_cpp_is_asked_without(tmp_path: Path) -> None:
+    search = {
+        "class_path": f"{Beam.__module__}.Beam",
+        "init_args": {"beam_size": 3, "no_repeat_ngram": 2},
+    }
+    run = make_run(tmp_path / "run", FITTING["biases"], BYTES, search=search)
+    card = (export_model(run, tmp_path / "out", to="gguf").path / "README.md").read_text()
+    assert "without beam_size=3 and no_repeat_ngram=2 of the run" in card.replace("\\", "")

@@ -162,6 +162,22 @@ def with_split(pattern: str, ignores_merges: bool = False) -> Tokenizer:
     return Tokenizer(backend)
 
 
+@pytest.mark.parametrize(
+    "way",
+    [
+        pre_tokenizers.Whitespace(),
+        pre_tokenizers.ByteLevel(add_prefix_space=True),
+        pre_tokenizers.Split(" ", "removed"),
+    ],
+    ids=["words", "prefix space", "removed"],
+)
+def test_other_ways_to_split_are_refused(way: pre_tokenizers.PreTokenizer) -> None:
+    backend = tokenizers.Tokenizer.from_str(BYTES.to_json())
+    backend.pre_tokenizer = way
+    with pytest.raises(ValueError, match=r"llama\.cpp splits text into other words"):
+        read_vocabulary(Tokenizer(backend), backend.get_vocab_size())
+
+
 def test_ways_to_split_words_are_known_by_name() -> None:
     from transformers.integrations.gguf.gguf_tokenizer_mapping import GGUF_PRE_TOKENIZER_SPLITS
 

@@ -21,6 +21,7 @@ from lslm_lightning.decoding import Beam, Greedy, Sampling, Search
 from lslm_lightning.decoding.engine import open_engine
 from lslm_lightning.interchange import exporting, onnx_files
 from lslm_lightning.interchange.exporting import Export, export_model
+from lslm_lightning.interchange.importing import import_model
 from lslm_lightning.interchange.made_runs import write_run
 from lslm_lightning.interchange.onnx_graphs import (
     DecoderGraph,
@@ -40,6 +41,7 @@ from lslm_lightning.training.sequence_to_sequence import SequenceToSequenceTask
 from lslm_lightning.training.task import Task
 from tests.interchange import models
 from tests.interchange.models import CAUSAL, GATED, LEARNED, PLAIN, TOKENIZER, build_task, task_spec
+from tests.interchange.test_import import LLAMA, their_folder
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -369,6 +371,22 @@ def test_settings_are_checked(tmp_path: Path) -> None:
     task.embedding.weight.data[0, 0] = 1e6
     with pytest.raises(ValueError, match=r"dtype=float16 cannot hold the weight embedding\.weight"):
         open_engine("onnxruntime", task, "float16")
+
+
+@pytest.mark.slow
+def test_an_imported_model_without_padding_leaves(tmp_path: Path) -> None:
+    import_model(their_folder(tmp_path / "theirs", "llama", **LLAMA), tmp_path / "run")
+    assert export_model(tmp_path / "run", tmp_path / "out", to="onnx").verification.n_equal
+
+
+def test_graphs_too_large_for_a_type_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lslm_lightning.interchange.onnx_target.MOST_BYTES", 1000)
+    (tmp_path / "run").mkdir()
+    run = make_run(tmp_path / "run", "causal")
+    with pytest.raises(ValueError, match=r"dtype=int8: a graph of .*leave --dtype out"):
+        export_model(run, tmp_path / "out", to="onnx", dtype="int8")
 
 
 @pytest.mark.slow
