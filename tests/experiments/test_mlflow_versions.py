@@ -4,15 +4,20 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from lslm_lightning.experiments.mlflow_model import model_facts
+from lslm_lightning.experiments import run_report
+from lslm_lightning.experiments.mlflow_model import SERVED, model_facts
 from lslm_lightning.models.transformer import Transformer
 from lslm_lightning.runs import RunDirectory
+from lslm_lightning.runs.integrity import weights_digest
+from lslm_lightning.tracking import Tracker
 from lslm_lightning.training.callbacks.kept_checkpoints import FINAL
 from lslm_lightning.training.task import Task
+from lslm_lightning.types import JsonObject
 from tasks.language_modeling.task import LanguageModelingTask
 from tasks.translation.task import TranslationTask
 from tests.training.tiny_tasks import tokenizer_of
@@ -66,3 +71,45 @@ def test_losses_are_comparable_only_per_equal_token_and_window(
     assert conditions(language_model()) == conditions(tasks[0]) is not None
     # BLEU is of texts
     assert conditions(translator()) == conditions(translator("abcdef ")) is not None
+
+
+def facts_of(directory: RunDirectory, name: str) -> JsonObject:
+    facts = {"checkpoint": weights_digest(directory.best), "registered": name, "metric": "val/bleu"}
+    facts |= {"score": 1.0, "loss": None, "higher_is_better": True, "conditions": "c"}
+    return facts | {name: [] for name in SERVED}
+
+
+def write(folder: Path, facts: JsonObject, directory: RunDirectory) -> None:
+    folder.mkdir()
+    (folder / "MLmodel").write_text("flavors: {}\n")
+
+
+def job_of(directory: RunDirectory, run_id: str | None = None) -> Any:
+    tracker = Tracker("toy", "a-1", directory.path, run_id=run_id, system_metrics=False)
+    tracker.start()
+    return SimpleNamespace(
+        writer=SimpleNamespace(directory=directory, tracker=tracker),
+        datamodule=SimpleNamespace(validation_examples=lambda: []),
+        model=None,
+        job=SimpleNamespace(registered_model="words"),
+    )
+
+
+def test_a_job_tells_the_version_that_it_registered_itself(
+    directory: RunDirectory, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A resumed run without a better checkpoint would tell which version was the best before."""
+    monkeypatch.setattr(run_report, "model_facts", lambda *_: facts_of(directory, "words"))
+    monkeypatch.setattr(run_report, "write_model", write)
+    run_id = None
+    for content, expected in (
+        (b"first", "registered models:/words/1, which is now @best\n"),
+        (b"first", ""),
+        (b"second", "registered models:/words/2; @best is version 1\n"),
+    ):
+        directory.best.write_bytes(content)
+        job = job_of(directory, run_id)
+        run_id = job.writer.tracker.version
+        run_report.log_model(job)
+        job.writer.tracker.end("FINISHED")
+        assert capsys.readouterr().out == expected
