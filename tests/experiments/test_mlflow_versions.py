@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from lslm_lightning.experiments import run_report
+from lslm_lightning.experiments import run_report, synchronization
 from lslm_lightning.experiments.mlflow_model import SERVED, model_facts
 from lslm_lightning.models.transformer import Transformer
 from lslm_lightning.runs import RunDirectory
 from lslm_lightning.runs.integrity import weights_digest
-from lslm_lightning.tracking import Tracker
+from lslm_lightning.tracking import Tracker, TrackingError
 from lslm_lightning.training.callbacks.kept_checkpoints import FINAL
 from lslm_lightning.training.task import Task
 from lslm_lightning.types import JsonObject
@@ -113,3 +113,27 @@ def test_a_job_tells_the_version_that_it_registered_itself(
         run_report.log_model(job)
         job.writer.tracker.end("FINISHED")
         assert capsys.readouterr().out == expected
+
+
+def test_sync_succeeds_where_the_best_checkpoint_is_another_one_by_now(
+    directory: RunDirectory, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As where training goes on after MLflow was not reachable at the end, and is killed."""
+    job = job_of(directory)
+    job.writer.tracker._record.begin_model(facts_of(directory, "words"))
+    job.writer.tracker.end("FINISHED")
+    directory.best.write_bytes(b"second")
+    synchronization.sync(directory)
+    line = capsys.readouterr().out
+    assert line.count("\n") == 1
+    assert "best.ckpt is another one" in line
+    assert f"lslm resume {directory.path}\n" in line
+    assert job.writer.tracker.client.search_model_versions("name='words'") == []
+
+    def fail(folder: Path, facts: JsonObject, directory: RunDirectory) -> None:
+        raise ValueError("no code for mine.Model")
+
+    directory.best.write_bytes(b"first")
+    monkeypatch.setattr("lslm_lightning.experiments.mlflow_model.write_model", fail)
+    with pytest.raises(TrackingError, match=r"the model words; .*no code for mine\.Model"):
+        synchronization.sync(directory)
