@@ -62,7 +62,6 @@ def model_facts(
         example: example whose source is the input example.
     """
     final = final_record(directory.checkpoints)
-    conditions = json.dumps(final.get("measured"), sort_keys=True)
     facts: JsonObject = {
         "checkpoint": weights_digest(directory.best),
         "registered": registered_model,
@@ -70,7 +69,7 @@ def model_facts(
         "score": final.get("best_score"),
         "loss": final.get("best_loss"),
         "higher_is_better": task.higher_is_better,
-        "conditions": hash_of(conditions) if final.get("measured") else None,
+        "conditions": conditions_of(task, final.get("measured")),
     }
     if registered_model is not None:
         facts |= {
@@ -81,6 +80,28 @@ def model_facts(
             "files": [path.name for path in task.model_info.files(directory.checkpoints)],
         }
     return facts
+
+
+def conditions_of(task: "Task", measured: dict[str, str] | None) -> str | None:
+    """Return a digest of what besides the weights decides the score of a checkpoint: two scores are
+    comparable if they have the same; None if the checkpoint was not validated.
+
+    A loss is in nats per token, so that the tokenizer, and the windows of a language model, belong
+    to its conditions too.
+
+    Args:
+        measured: the conditions that `final_record` has.
+    """
+    from lslm_lightning.training.causal import CausalTask
+
+    if not measured:
+        return None
+    conditions: JsonObject = dict(measured)
+    if task.monitor == "val/loss":
+        conditions["tokenizer"] = task.tokenizer.digest
+        if isinstance(task, CausalTask):
+            conditions |= {"context": task.context, "stride": task.stride}
+    return hash_of(json.dumps(conditions, sort_keys=True))
 
 
 def search_parameters(task: "Task") -> list[list[Json]]:

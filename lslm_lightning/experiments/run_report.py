@@ -32,7 +32,7 @@ from lslm_lightning.runs.loading import build
 from lslm_lightning.runs.weights import load_weights
 from lslm_lightning.training.callbacks.evaluation import RunEvaluationCallback
 from lslm_lightning.training.distributed.fsdp import ShardedStrategy
-from lslm_lightning.types import JsonObject
+from lslm_lightning.types import Json, JsonObject
 
 if TYPE_CHECKING:
     from lslm_lightning.experiments.job_cli import JobCLI
@@ -64,10 +64,11 @@ def finish(job: "JobCLI", subcommand: str) -> None:
 
 def log_model(job: "JobCLI") -> None:
     """Log the best checkpoint of a training as a model in MLflow, and print the version under which
-    it was registered.
+    it was registered, unless an earlier process registered it: other versions may be newer by now.
     """
     directory = job.writer.directory
     tracker = job.writer.tracker
+    before = version_of(tracker.model)
     try:
         examples = job.datamodule.validation_examples()
         example = next(iter(examples), None)
@@ -76,8 +77,18 @@ def log_model(job: "JobCLI") -> None:
         log.warning("the model is not logged in MLflow: %s", one_line(error))
         return
     tracker.log_model(facts, partial(write_model, directory=directory))
-    if job.job.registered_model and tracker.flush() and (line := registration(tracker.model)):
+    if not job.job.registered_model or not tracker.flush():
+        return
+    after = tracker.model
+    if version_of(after) != before and (line := registration(after)):
         print(line)
+
+
+def version_of(facts: JsonObject) -> tuple[Json, Json]:
+    """Return the id and the registered version of a model, as far as they are known; versions of
+    two stores may have the same number, but not the same id.
+    """
+    return facts.get("model_id"), facts.get("version")
 
 
 def registration(facts: JsonObject) -> str:

@@ -115,14 +115,14 @@ def upload(tracker: "Tracker", directory: "RunDirectory") -> Brought:
     files = tracker.run.missing_files()
     for name in files:
         tracker.log_artifact(directory.path / name)
-    log_model(tracker, directory)
+    is_queued = log_model(tracker, directory)
     if not tracker.flush():
         raise TrackingError(
             f"MLflow at {tracker.store} does not answer: {'; '.join(tracker.problems)}"
         )
     left = [*tracker.run.missing_files(), *chain(*tracker.run.missing_records(config, tags))]
     left += dict.fromkeys(point.name for point in tracker.run.missing_points())
-    if tracker.model.get("registered") and not tracker.model.get("version"):
+    if is_queued and tracker.model.get("registered") and not tracker.model.get("version"):
         left.append(f"the model {tracker.model['registered']}")
     if left:
         raise TrackingError(
@@ -132,13 +132,28 @@ def upload(tracker: "Tracker", directory: "RunDirectory") -> Brought:
     return Brought(tracker.run.n_missing, files, parameters, missing_tags)
 
 
-def log_model(tracker: "Tracker", directory: "RunDirectory") -> None:
-    """Log the model that a run has recorded, unless its best checkpoint is another one by now."""
+def log_model(tracker: "Tracker", directory: "RunDirectory") -> bool:
+    """Log the model that a run has recorded, unless its best checkpoint is another one by now.
+
+    Returns:
+        Whether the model is logged. If it should be registered and is not, a line says why.
+    """
+    from lslm_lightning.experiments.invocation import command_line
     from lslm_lightning.experiments.mlflow_model import is_model_of, write_model
 
     facts = directory.beginning.get("model")
-    if facts is not None and is_model_of(facts, directory):
+    if facts is None:
+        return False
+    if is_model_of(facts, directory):
         tracker.log_model(facts, partial(write_model, directory=directory))
+        return True
+    if name := facts.get("registered"):
+        resume = command_line(["resume", str(directory.path)])
+        print(
+            f"best.ckpt is another one by now than the one recorded for {name}; training to the "
+            f"end registers it: {resume}"
+        )
+    return False
 
 
 def whole_config(directory: "RunDirectory") -> JsonObject:

@@ -42,6 +42,7 @@ VERSIONS = "mlflow.modelVersions"  # MLflow's tag of a model with its registered
 SHOWN = ("corpus", "languages", "model", "tokenizer", "headline", "interval")  # tags of the run
 DRAFT = ".mlflow-model"  # folder in the run directory, while the files are written
 PAGE = 1000  # versions in one answer
+MOST_ROUNDS = 5  # of choosing the best version, while other jobs register theirs
 OUTCOME = ("model_id", "run_id", "uploaded", "version", "best")  # facts that the store has decided
 
 
@@ -205,7 +206,7 @@ class ModelUpload:
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
-        versions = list(versions_of(self.run.client, name))
+        versions = versions_of(self.run.client, name)
         own = next((each for each in versions if each.tags.get(MODEL) == model.model_id), None)
         if own is None:
             own = self.run.client.create_model_version(
@@ -221,8 +222,7 @@ class ModelUpload:
             self.run.client.set_logged_model_tags(
                 model.model_id, {VERSIONS: json.dumps(registered)}
             )
-            versions = list(versions_of(self.run.client, name))
-        return {"version": str(own.version), "best": self.choose_best(name, own, versions)}
+        return {"version": str(own.version), "best": self.choose_best(name, own)}
 
     def description(self, facts: JsonObject) -> str:
         """Return a line on a version: its scores, and its run."""
@@ -231,25 +231,30 @@ class ModelUpload:
         scores = [f"{each.name} {each.value:.4g}" for each in points if each.name in shown]
         return ", ".join([*scores, f"run {self.run.directory.name}"])
 
-    def choose_best(
-        self, name: str, own: "ModelVersion", versions: Sequence["ModelVersion"]
-    ) -> str | None:
+    def choose_best(self, name: str, own: "ModelVersion") -> str | None:
         """Give the alias `best` to the version with the best score among those whose scores are
         comparable with that of `own`, and return the version that has it then.
 
-        A version whose score is not comparable keeps the alias.
+        A version whose score is not comparable keeps the alias. Other jobs may register versions
+        meanwhile: the alias is read before the versions, so that these are not the older, and the
+        choice is repeated until it finds the alias where it belongs.
         """
-        aliases = self.run.client.get_registered_model(name).aliases
-        holder = next(
-            (each for each in versions if str(each.version) == str(aliases.get(BEST))), None
-        )
+        client = self.run.client
         conditions = own.tags.get(CONDITIONS)
-        if conditions is None or (holder is not None and holder.tags.get(CONDITIONS) != conditions):
-            return None if holder is None else str(holder.version)
-        best = best_of([each for each in versions if each.tags.get(CONDITIONS) == conditions])
-        if holder is None or str(holder.version) != str(best.version):
-            self.run.client.set_registered_model_alias(name, BEST, str(best.version))
-        return str(best.version)
+        chosen = None
+        for _ in range(MOST_ROUNDS):
+            number = client.get_registered_model(name).aliases.get(BEST)
+            holder = None if number is None else client.get_model_version(name, str(number))
+            held = None if holder is None else str(holder.version)
+            if conditions is None or (holder and holder.tags.get(CONDITIONS) != conditions):
+                return held
+            known = [own, *([holder] if holder else []), *versions_of(client, name)]
+            best = best_of([each for each in known if each.tags.get(CONDITIONS) == conditions])
+            chosen = str(best.version)
+            if chosen == held:
+                break
+            client.set_registered_model_alias(name, BEST, chosen)
+        return chosen
 
 
 def best_of(versions: Sequence["ModelVersion"]) -> "ModelVersion":

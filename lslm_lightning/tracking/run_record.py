@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from threading import RLock
 
 from lslm_lightning.files import atomic_write
 from lslm_lightning.run_files import CURVES, ENVIRONMENT, METRICS, RECORD
@@ -16,6 +17,8 @@ WRITTEN = (CURVES, RECORD, ENVIRONMENT, METRICS)
 class RunRecord:
     """Facts about a run in MLflow, kept in `mlflow.json` so that the run can be resumed and synced.
 
+    Threads take turns in changing it.
+
     Args:
         directory: the run directory.
         warn: receives a line if the file cannot be written.
@@ -25,6 +28,7 @@ class RunRecord:
         self.path = directory / RECORD
         self.warn = warn
         self.facts: JsonObject = {}
+        self.lock = RLock()
 
     def read(self) -> None:
         """Read the recorded facts from the file, if it exists."""
@@ -41,8 +45,9 @@ class RunRecord:
         Raises:
             OSError: the file cannot be written.
         """
-        self.facts |= facts
-        atomic_write(self.path, json.dumps(redacted_settings(self.facts)) + "\n")
+        with self.lock:
+            self.facts |= facts
+            atomic_write(self.path, json.dumps(redacted_settings(self.facts)) + "\n")
 
     def update(self, facts: Settings) -> None:
         """Add facts as `write` does, but only warn if the file cannot be written."""
@@ -60,14 +65,16 @@ class RunRecord:
         """Record the facts of a model. What the store said of it before is kept if the checkpoint
         and the registered name are the same.
         """
-        known = self.model
-        is_known = all(known.get(name) == facts[name] for name in ("checkpoint", "registered"))
-        self.update({"model": {**(known if is_known else {}), **facts}})
+        with self.lock:
+            known = self.model
+            is_known = all(known.get(name) == facts[name] for name in ("checkpoint", "registered"))
+            self.update({"model": {**(known if is_known else {}), **facts}})
 
     def add_to_model(self, facts: JsonObject) -> JsonObject:
         """Record further facts of the model, and return all that are recorded."""
-        self.update({"model": {**self.model, **facts}})
-        return self.model
+        with self.lock:
+            self.update({"model": {**self.model, **facts}})
+            return self.model
 
 
 def check_links(directory: Path) -> None:

@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 from mlflow import MlflowClient
+from mlflow.store.entities import PagedList
 
 from lslm_lightning.tracking import Tracker
 from lslm_lightning.tracking.curves import Point
-from lslm_lightning.tracking.logged_models import best_of, points_of_checkpoint
+from lslm_lightning.tracking.logged_models import ModelUpload, best_of, points_of_checkpoint
+from lslm_lightning.tracking.run_record import RunRecord
 
 NAMES = (f"dates-{number}" for number in count())  # the server is shared by all tests
 FACTS = {
@@ -96,6 +98,52 @@ def test_best_is_the_version_with_the_best_comparable_score(log: Log) -> None:
     assert register(9.0, "c2") == ("4", "3")  # of another validation split
     assert register(9.0, None) == ("5", "3")  # not validated
     assert register(3.0) == ("6", "3")
+
+
+class SharedRegistry:
+    """Client of a registry in which another job registers the best version, with the alias, before
+    the given call of this one.
+    """
+
+    def __init__(self, meanwhile: int) -> None:
+        self.versions: list[SimpleNamespace] = []
+        self.add({"lslm.score": "2.0", "lslm.conditions": "c1"})
+        self.aliases = {"best": 1}
+        self.n_left = meanwhile
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        if self.n_left == 0:
+            self.add({**self.versions[0].tags, "lslm.score": "9.0"})
+            self.aliases["best"] = self.versions[-1].version
+        self.n_left -= 1
+        return {
+            "create_registered_model": lambda name: None,
+            "get_registered_model": lambda name: SimpleNamespace(aliases=dict(self.aliases)),
+            "search_model_versions": lambda *_, page_token: PagedList(self.versions, page_token),
+            "get_model_version": lambda name, version: self.versions[int(version) - 1],
+            "create_model_version": lambda name, source, run_id, tags, **_: self.add(tags),
+            "set_logged_model_tags": lambda *_: None,
+            "set_registered_model_alias": lambda name, alias, version: self.aliases.update(
+                {alias: int(version)}
+            ),
+        }[name]
+
+    def add(self, tags: dict[str, str]) -> SimpleNamespace:
+        tags = {**tags, "lslm.higher_is_better": "true"}
+        self.versions.append(SimpleNamespace(version=len(self.versions) + 1, tags=tags))
+        return self.versions[-1]
+
+
+@pytest.mark.parametrize("meanwhile", range(10))
+def test_best_is_right_whenever_another_job_registers(tmp_path: Path, meanwhile: int) -> None:
+    registry = SharedRegistry(meanwhile)
+    run: Any = SimpleNamespace(client=registry, run_id="r", directory=tmp_path)
+    upload = ModelUpload(run, "toy", RunRecord(tmp_path, pytest.fail))
+    model: Any = SimpleNamespace(model_id="m", artifact_location="")
+    found = upload.register(model, {**FACTS, "registered": "dates"})
+    best = max(registry.versions, key=lambda each: float(each.tags["lslm.score"])).version
+    assert registry.aliases == {"best": best}
+    assert found["best"] == str(best)
 
 
 def test_what_is_sent_again_is_there_once(log: Log) -> None:

@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from threading import Event, Thread
 
 import pytest
 from hypothesis import given
@@ -15,9 +16,11 @@ from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
 from lslm_lightning.commands.sync import main
-from lslm_lightning.tracking import Tracker, TrackingError
+from lslm_lightning.tracking import Tracker, TrackingError, run_record
 from lslm_lightning.tracking.names import LONGEST_NAME, mlflow_name, mlflow_names
 from lslm_lightning.tracking.outbox import send_in_parts
+from lslm_lightning.tracking.run_record import RunRecord
+from tests.support.waiting import PATIENCE
 
 
 def begun(directory: Path, **settings: object) -> Tracker:
@@ -31,6 +34,29 @@ def ended(tracker: Tracker) -> Run:
     """Its run, when all is stored."""
     tracker.end("FINISHED")
     return MlflowClient(tracker.store.uri).get_run(tracker.version)
+
+
+def test_facts_that_two_threads_record_are_all_in_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A write that is delayed does not undo the next one."""
+    record = RunRecord(tmp_path, pytest.fail)
+    is_writing, has_written = Event(), Event()
+
+    def write_late(path: Path, text: str) -> None:
+        if not is_writing.is_set():
+            is_writing.set()
+            has_written.wait(0.2)  # which the other thread reaches only if it is not kept waiting
+        path.write_text(text)
+
+    monkeypatch.setattr(run_record, "atomic_write", write_late)
+    sender = Thread(target=record.add_to_model, args=({"version": "1"},))
+    sender.start()
+    assert is_writing.wait(PATIENCE)
+    record.update({"status": "FINISHED"})
+    has_written.set()
+    sender.join()
+    assert json.loads(record.path.read_text()) == {"model": {"version": "1"}, "status": "FINISHED"}
 
 
 # What is refused
