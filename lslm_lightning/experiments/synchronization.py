@@ -133,21 +133,30 @@ def upload(tracker: "Tracker", directory: "RunDirectory") -> Brought:
 
 
 def log_model(tracker: "Tracker", directory: "RunDirectory") -> bool:
-    """Log the model that a run has recorded, unless its best checkpoint is another one by now.
+    """Log the model that a run has recorded, unless its best checkpoint is another one by now. A
+    model of somebody else's run is not registered: its code would be trusted from then on.
 
     Returns:
         Whether the model is logged. If it should be registered and is not, a line says why.
     """
     from lslm_lightning.experiments.invocation import command_line
     from lslm_lightning.experiments.mlflow_model import is_model_of, write_model
+    from lslm_lightning.runs.own_runs import is_own_run
 
     facts = directory.beginning.get("model")
     if facts is None:
         return False
+    name = facts.get("registered")
+    if name and not is_own_run(directory.config):
+        print(
+            f"the model is not registered as {name}: config.yaml of the run was written elsewhere, "
+            "and what is registered may run its code; train it here to register it"
+        )
+        return False
     if is_model_of(facts, directory):
         tracker.log_model(facts, partial(write_model, directory=directory))
         return True
-    if name := facts.get("registered"):
+    if name:
         resume = command_line(["resume", str(directory.path)])
         print(
             f"best.ckpt is another one by now than the one recorded for {name}; training to the "

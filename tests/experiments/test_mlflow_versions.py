@@ -14,6 +14,7 @@ from lslm_lightning.experiments.mlflow_model import SERVED, model_facts
 from lslm_lightning.models.transformer import Transformer
 from lslm_lightning.runs import RunDirectory
 from lslm_lightning.runs.integrity import weights_digest
+from lslm_lightning.runs.own_runs import register_run
 from lslm_lightning.tracking import Tracker, TrackingError
 from lslm_lightning.training.callbacks.kept_checkpoints import FINAL
 from lslm_lightning.training.task import Task
@@ -122,6 +123,9 @@ def test_sync_succeeds_where_the_best_checkpoint_is_another_one_by_now(
     job = job_of(directory)
     job.writer.tracker._record.begin_model(facts_of(directory, "words"))
     job.writer.tracker.end("FINISHED")
+    synchronization.sync(directory)
+    assert "is not registered as words: config.yaml" in capsys.readouterr().out
+    register_run(directory.config)
     directory.best.write_bytes(b"second")
     synchronization.sync(directory)
     line = capsys.readouterr().out
