@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import fields
 from typing import TYPE_CHECKING
 
-from lslm_lightning.commands.arguments import TRUST_HELP, Parser
+from lslm_lightning.commands.arguments import RUN, TRUST_HELP, Parser
 from lslm_lightning.exit_status import DONE, WRONG_ARGUMENTS
 from lslm_lightning.safety.magnitudes import check_magnitudes
 
@@ -55,10 +55,7 @@ def arguments() -> Parser:
     parser.add_argument(
         "run",
         metavar="RUN",
-        help=(
-            "a run directory (runs/<task>/<run>), a checkpoint in one, an MLflow run id, "
-            "models:/NAME@best, or a pattern in quotes for the newest run"
-        ),
+        help=RUN,
     )
     parser.add_argument(
         "text",
