@@ -76,7 +76,8 @@ def metadata_files(
         folder: folder of these files in the wheel.
         files: the other files of the wheel.
     """
-    known = installed().read_text("METADATA") or ""
+    package = installed()  # of a checkout that is the working directory, in an .egg-info
+    known = package.read_text("METADATA") or package.read_text("PKG-INFO") or ""
     described = re.sub("(?m)^Version: .*$", f"Version: {version}", known, count=1)
     found = {
         f"{folder}/METADATA": described.encode(),
