@@ -8,7 +8,7 @@ from typing import NoReturn
 from lslm_lightning.exit_status import SettingsError
 from lslm_lightning.localization.help_layout import HelpLayout
 
-RUN = "a run directory, an MLflow run id, models:/NAME@best, or a quoted pattern for the newest run"
+RUN = "a run directory or MLflow id, models:/NAME@best, or a quoted pattern for the newest run"
 TRUST_HELP = (
     "let the run name any class, which then runs its code; needed for all runs that name classes "
     "outside of this project and torch, your own runs too"
