@@ -1,7 +1,7 @@
 """Export to a GGUF file, which llama.cpp reads."""
 
 import tempfile
-from dataclasses import fields, replace
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 
 import torch
@@ -130,11 +130,12 @@ class GgufTarget(Target):
 
 def settings_left(search: Search, min_length: int) -> list[str]:
     """Return the settings of a search, and the least length, that the usage code leaves out."""
-    given = [field for field in fields(search) if field.name not in SHARED]  # type: ignore[arg-type]
+    own = fields(search) if is_dataclass(search) else ()
     left = [
         f"{field.name}={value}"
-        for field in given
-        if (value := getattr(search, field.name)) != field.default or field.name == "beam_size"
+        for field in own
+        if field.name not in SHARED
+        and ((value := getattr(search, field.name)) != field.default or field.name == "beam_size")
     ]
     return [*left, *([f"min_length={min_length}"] if min_length else [])]
 
