@@ -39,23 +39,30 @@ def ended(tracker: Tracker) -> Run:
 def test_facts_that_two_threads_record_are_all_in_the_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A write that is delayed does not undo the next one."""
+    """Nothing is written while another write is under way, which would undo it."""
     record = RunRecord(tmp_path, pytest.fail)
-    is_writing, has_written = Event(), Event()
+    is_writing, may_write = Event(), Event()
+    at_work: list[str] = []
 
     def write_late(path: Path, text: str) -> None:
-        if not is_writing.is_set():
-            is_writing.set()
-            has_written.wait(0.2)  # which the other thread reaches only if it is not kept waiting
+        at_work.append(text)
+        assert len(at_work) == 1, "two writes at once"
+        is_writing.set()
+        assert may_write.wait(PATIENCE)
         path.write_text(text)
+        at_work.clear()
 
     monkeypatch.setattr(run_record, "atomic_write", write_late)
-    sender = Thread(target=record.add_to_model, args=({"version": "1"},))
-    sender.start()
+    threads = [
+        Thread(target=record.add_to_model, args=({"version": "1"},)),
+        Thread(target=record.update, args=({"status": "FINISHED"},)),
+    ]
+    threads[0].start()
     assert is_writing.wait(PATIENCE)
-    record.update({"status": "FINISHED"})
-    has_written.set()
-    sender.join()
+    threads[1].start()
+    may_write.set()
+    for thread in threads:
+        thread.join()
     assert json.loads(record.path.read_text()) == {"model": {"version": "1"}, "status": "FINISHED"}
 
 
