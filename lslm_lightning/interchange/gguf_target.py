@@ -1,7 +1,7 @@
 """Export to a GGUF file, which llama.cpp reads."""
 
 import tempfile
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import Field, fields, is_dataclass, replace
 from pathlib import Path
 
 import torch
@@ -130,7 +130,7 @@ class GgufTarget(Target):
 
 def settings_left(search: Search, min_length: int) -> list[str]:
     """Return the settings of a search, and the least length, that the usage code leaves out."""
-    own = fields(search) if is_dataclass(search) else ()
+    own: tuple[Field[object], ...] = fields(search) if is_dataclass(search) else ()
     left = [
         f"{field.name}={value}"
         for field in own
