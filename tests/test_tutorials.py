@@ -67,6 +67,12 @@ def test_a_page_is_followed_and_continued(
     assert (tmp_path / "empty/said").read_text() == "hello\nhello again\n"
 
 
+def test_jobs_that_are_killed_as_they_start_end_no_block(tmp_path: Path) -> None:
+    block = "```sh\nsleep 60 &\nkill $!\nwait $! || true\n```\n\n"
+    with pytest.raises(TutorialError, match="the block failed with status 1"):
+        follow_page(block * 9 + "```sh\nfalse\n```\n", tmp_path)
+
+
 @pytest.mark.parametrize(
     ("old", "new", "line"),
     [("false", "true", 21), ("must be $", "is $", 21), ("cat", "cat no-such", 36)],

@@ -121,7 +121,9 @@ class Shell:
             start_new_session=True,
         )
         self.end = f"--- end of block {os.urandom(8).hex()} status"
-        self._send(f"trap 'printf \"\\n{self.end} %s\\n\" $?' EXIT\nset -o pipefail")
+        # a job that is killed before its program runs is a copy of this shell, with the same trap
+        told = f'printf "\\n{self.end} %s\\n" $status'
+        self._send(f"trap 'status=$?; [ $BASHPID = $$ ] && {told}' EXIT\nset -o pipefail")
         self._send(f"[ -f '{state}/variables' ] && source '{state}/variables' 2> /dev/null")
 
     def _send(self, script: str) -> None:
