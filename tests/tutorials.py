@@ -136,11 +136,11 @@ class Shell:
         file = self.state / "block"
         file.write_text(block.code, "utf-8")
         script = f"source '{file}' < /dev/null" if block.kind == "sh" else f"python - < '{file}'"
+        run = f"set -e; {script}; status=$?; set +e"
         if block.message is not None:
-            self._send(f"set +e; ( set -e; {script} ); status=$?")
-        else:
-            self._send(f"set -e; {script}; status=$?; set +e")
-        self._send(f"declare -p > '{self.state}/variables'; printf '\\n{self.end} %s\\n' $status")
+            run = f"set +e; ( set -e; {script} ); status=$?"
+        told = f"declare -p > '{self.state}/variables'; printf '\\n{self.end} %s\\n' $status"
+        self._send(f"{run}\n{told}")  # at once: the first line may end the shell, which reads no more
         return self._read()
 
     def _read(self) -> tuple[int, str]:
