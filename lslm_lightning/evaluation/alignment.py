@@ -37,6 +37,7 @@ N_BLOCK = 20
 BLOCK = 500
 CERTAIN = 1.0  # nats above the log number of possible runs; correct orders stayed below 0
 SWITCH = 4.0  # nats that a change of the offset within a run costs
+LONG = 16  # bytes of a text that two people hardly write independently
 
 
 class Shift(NamedTuple):
@@ -177,6 +178,37 @@ def compare_offsets(out: "csr_matrix", ref: "csr_matrix") -> tuple[np.ndarray, n
     return similar, features
 
 
+def equal_texts(outputs: Sequence[str], references: Sequence[str]) -> np.ndarray:
+    """Return whether each output is the reference at a near offset (N, K), letter by letter; False
+    for short texts.
+    """
+    n = len(outputs)
+    is_equal = np.zeros((n, 2 * NEAR + 1), bool)
+    for i, text in enumerate(outputs):
+        if len(text.encode()) >= LONG:
+            for j in range(max(0, i - NEAR), min(n, i + NEAR + 1)):
+                is_equal[i, j - i + NEAR] = text == references[j]
+    return is_equal
+
+
+def equal_log_ratio(is_equal: np.ndarray) -> np.ndarray:
+    """Return the log likelihood ratio (K,) that the reference at a near offset is the right one for
+    an output that equals it.
+
+    Outputs equal right references as often as at the offset with the most equal pairs, and wrong
+    ones as often as at all offsets but this and the one in question.
+
+    Args:
+        is_equal: whether each output equals the reference at a near offset (N, K).
+    """
+    n_line, n_offset = is_equal.shape
+    n_equal = is_equal.sum(0)
+    right = int(n_equal.argmax())
+    n_wrong = n_equal.sum() - n_equal[right] - np.where(np.arange(n_offset) == right, 0, n_equal)
+    share: np.ndarray = (n_wrong + 0.5) / (n_line * (n_offset - 2))
+    return np.log((n_equal[right] + 0.5) / n_line / share)
+
+
 def score_offsets(
     outputs: Sequence[str], references: Sequence[str], n_character: int
 ) -> np.ndarray | None:
@@ -197,6 +229,8 @@ def score_offsets(
     similar, features = compare_offsets(*vectors(outputs, references, n_character))
     ratios = log_ratios(features)
     ratios = np.where(similar <= 0, np.minimum(ratios, 0), ratios)
+    is_equal = equal_texts([fold(text) for text in outputs], folded)
+    ratios = np.where(is_equal, np.maximum(ratios, equal_log_ratio(is_equal)), ratios)
     for column, k in enumerate(range(-NEAR, NEAR + 1)):
         ratios[~is_one[np.clip(np.arange(n) + k, 0, n - 1)], column] = 0
     odds: np.ndarray = ratios - np.maximum(0, ratios[:, NEAR])[:, None]

@@ -4,25 +4,26 @@ Array shapes: N lines, Q matched outputs, G hashed n-grams.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from lslm_lightning.evaluation.alignment import BLOCK, ENOUGH, NEAR, fold, sample
+from lslm_lightning.evaluation.alignment import BLOCK, ENOUGH, LONG, NEAR, fold, sample
 from lslm_lightning.evaluation.similarity import vectors
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
 N_QUERY = 800  # outputs at most whose best match among all references is computed
-FEW = 9  # outputs that match another line; a barely trained system has so many by chance
 ALIKE = 0.1  # cosine below which two texts share next to nothing
+SAME = 0.6  # cosine above which two references count as one
 CLEAR = 1.3  # factor by which the best match is more similar than the second
-CLEAR_SHARE = 0.26  # least share of outputs with a clear match, unless the system is just poor
-SAME_LEAD = 0.45  # least ratio of the typical leads of matches with other and with own lines
 STRONG = 0.25  # lead of a match that unrelated texts hardly ever have
+FEW = 8  # outputs that match another line; a barely trained system has so many by chance
 FEW_STRONG = 6  # strong matches with other lines
+FEW_EQUAL = 2  # outputs that are the reference of another line, letter by letter
+SAME_LEAD = 0.45  # least ratio of the typical leads of matches with other and with own lines
 ENOUGH_OWN = 4  # clear matches with own lines that chance does not explain
 
 
@@ -40,24 +41,64 @@ class Order(NamedTuple):
     is_unrelated: bool = False
 
 
+class Count(NamedTuple):
+    """Number of outputs that match the reference of their own line, and of another line."""
+
+    own: int
+    other: int
+
+
 class Matches(NamedTuple):
     """Best matching reference of each of Q outputs.
 
-    `lead` is by how much the best cosine exceeds that of every other pair with the same output or
-    the same reference. `percentile` is the share of references that are less similar to the output
-    than the reference of its own line. `middle` is the same share with equally similar references
-    counted half; it is nan if no reference is similar.
+    References that are much like each other count as one. `lead` is by how much the best cosine
+    exceeds that of every other pair with the same output or the same reference. `percentile` is the
+    share of references that are less similar to the output than the reference of its own line.
+    `middle` is the same share with equally similar references counted half; it is nan if no
+    reference is similar.
     """
 
+    line: np.ndarray  # (Q,) line of the output
     best: np.ndarray  # (Q,) line of the most similar reference
-    is_clear: np.ndarray  # (Q,) whether it is much more similar than the others
+    is_own: np.ndarray  # (Q,) whether that is the reference of the output's own line
+    is_clear: np.ndarray  # (Q,) whether it is unique, and much more similar than the others
     lead: np.ndarray  # (Q,)
     percentile: np.ndarray  # (Q,)
     middle: np.ndarray  # (Q,)
 
+    @property
+    def is_strong(self) -> np.ndarray:
+        """Whether matches (Q,) are clear and have a lead that unrelated texts hardly ever have."""
+        return self.is_clear & (self.lead > STRONG)
+
+    def count(self, is_match: np.ndarray, n_line: int) -> Count:
+        """Return how many outputs match their own and another reference.
+
+        Matches with nearby lines count only as often as chance explains.
+
+        Args:
+            is_match: whether a match counts (Q,).
+            n_line: number of references.
+        """
+        is_other = is_match & ~self.is_own
+        is_far = np.abs(self.best - self.line) > NEAR
+        share_far = (np.abs(np.arange(n_line) - self.line[:, None]) > NEAR).mean()
+        n_other = min(int(is_other.sum()), round((is_other & is_far).sum() / share_far))
+        return Count(int((is_match & self.is_own).sum()), n_other)
+
+    def leads_are_alike(self) -> bool:
+        """Return whether clear matches with other lines look as those with own lines do: about as
+        far ahead of the second, and the own reference is not much like the output.
+        """
+        own, other = (self.is_clear & is_match for is_match in (self.is_own, ~self.is_own))
+        is_far_behind = own.any() and (
+            np.median(self.lead[other]) < SAME_LEAD * np.median(self.lead[own])
+        )
+        return bool(self.percentile[other].mean() <= 0.72 and not is_far_behind)
+
 
 def clear_matches(
-    out: "csr_matrix", ref: "csr_matrix", queries: np.ndarray, own: bool = True
+    out: "csr_matrix", ref: "csr_matrix", queries: np.ndarray, is_unique: np.ndarray
 ) -> Matches:
     """Return the best matching reference of each output in `queries`.
 
@@ -66,31 +107,44 @@ def clear_matches(
 
     Args:
         out: unit vectors (N, G) of outputs.
-        ref: unit vectors (N, G) of references.
-        queries: lines (Q,) of the outputs to match.
-        own: whether a text may match the text of its own line; False where `out` and `ref` are both
+        ref: unit vectors (N, G) of references. If it is `out`, each reference is matched with other
             references.
+        queries: lines (Q,) of the outputs to match.
+        is_unique: whether each reference is that of one line only (N,).
     """
     parts: list[Matches] = []
     for part in np.array_split(queries, max(1, len(queries) // 200)):
         here = np.arange(len(part))
         rows = (out[part] @ ref.T).toarray()  # (Q, N)
-        percentile = (rows < rows[here, part][:, None]).mean(1)
-        middle = (percentile + (rows <= rows[here, part][:, None]).mean(1)) / 2
-        if not own:
-            rows[here, part] = -1
+        own = rows[here, part][:, None]
+        percentile = (rows < own).mean(1)
+        middle = (percentile + (rows <= own).mean(1)) / 2
+        is_alike = rows > SAME if out is ref else np.zeros_like(rows, bool)
+        rows[is_alike] = -1
         best = rows.argmax(1)
         top = rows[here, best]
-        rows[here, best] = -1
+        is_same = (ref[best] @ ref.T).toarray() > SAME  # (Q, N)
+        is_same[here, best] = True
+        rows[is_same] = -1
         columns = (ref[best] @ out.T).toarray()
         columns[here, part] = -1
-        if not own:
-            columns[here, best] = -1
-        second = np.maximum(rows.max(1), columns.max(1))
+        columns[is_alike] = -1
+        if out is ref:
+            columns[is_same] = -1
+        # as many outputs may be as similar as there are references that count as one
+        n_same = 0 if out is ref else is_same.sum(1) - 1
+        second = np.maximum(rows.max(1), -np.sort(-columns, 1)[here, n_same])
         middle[top < ALIKE] = np.nan
-        is_clear = top > CLEAR * second + 0.02
-        parts.append(Matches(best, is_clear, top - second, percentile, middle))
+        is_clear = (top > CLEAR * second + 0.02) & is_unique[best]
+        is_own = is_same[here, part]
+        parts.append(Matches(part, best, is_own, is_clear, top - second, percentile, middle))
     return Matches(*(np.concatenate(each) for each in zip(*parts, strict=True)))
+
+
+def is_once(texts: Sequence[str]) -> np.ndarray:
+    """Return whether each of N texts is not empty and differs from all others (N,)."""
+    counts = Counter(texts)
+    return np.array([bool(text) and counts[text] == 1 for text in texts])
 
 
 def find_disorder(
@@ -104,89 +158,77 @@ def find_disorder(
 
     Only clear matches count; poor or vague outputs have few. Lines with an empty reference are left
     out. An answer may fit another question on the same topic, so matches with nearby lines count
-    only as often as chance explains. There must be more matches than unrelated references have
-    among themselves, and matches with other lines must lead about as much as those with own lines.
-    If most outputs are unrelated to any reference, a few strong matches suffice. If there are too
-    few matches with other lines and with own ones, a wrong order is still reported where outputs
-    are no more similar to their own references than to others.
+    only as often as chance explains.
 
     Args:
         n_character: number of characters of each text that are used, from its start.
         block: lines in each block that is sampled from a long corpus.
     """
     lines = sample(len(references), block=block)
-    outputs = [outputs[i] for i in lines]
-    references = [references[i] for i in lines]
-    folded = [[fold(text) for text in texts] for texts in (outputs, references)]
-    counts = [Counter(texts) for texts in folded]
-    is_one = [
-        np.array([bool(text) and count[text] == 1 for text in texts])
-        for texts, count in zip(folded, counts, strict=True)
-    ]
-    has_own = np.array([bool(text) for text in folded[1]])
-    queries = np.flatnonzero(is_one[0] & has_own)
-    n_written = sum(bool(text) and known for text, known in zip(folded[0], has_own, strict=True))
+    folded, other = ([fold(texts[i]) for i in lines] for texts in (outputs, references))
+    is_unique = is_once(other)
+    queries = np.flatnonzero(is_once(folded) & np.array([bool(text) for text in other]))
+    n_written = sum(bool(text and reference) for text, reference in zip(folded, other, strict=True))
     # most outputs belong to several lines
-    if min(len(queries), is_one[1].sum()) < ENOUGH or len(queries) < n_written / 4:
+    if min(len(queries), is_unique.sum()) < ENOUGH or len(queries) < n_written / 4:
         return None
     if len(queries) > N_QUERY:
         queries = queries[np.linspace(0, len(queries) - 1, N_QUERY).astype(int)]
-    out, ref = vectors(outputs, references, n_character)
-    found = clear_matches(out, ref, queries)
-    is_clear = found.is_clear & is_one[1][found.best]
-    is_strong = is_clear & (found.lead > STRONG)
-    n_own, n_other = count(found.best, queries, is_clear, len(references))
-    n_own_strong, n_other_strong = count(found.best, queries, is_strong, len(references))
-    total = len(queries)
-    order = Order(total, n_own, n_other)
-    has_strong = n_other_strong >= max(FEW_STRONG, 0.04 * total) and (
-        n_own_strong <= 2.4 * n_other_strong
-    )
-    is_half = n_other >= 0.055 * total and n_own >= 0.7 * n_other
-    has_clear = n_other >= FEW and n_own <= 1.7 * n_other and (is_half or n_other >= 0.12 * total)
-    if has_clear:
-        is_other = is_clear & (found.best != queries)
-        is_own = is_clear & (found.best == queries)
-        has_clear = found.percentile[is_other].mean() <= 0.72 and not (
-            is_own.any()
-            and np.median(found.lead[is_other]) < SAME_LEAD * np.median(found.lead[is_own])
-        )
-    if has_clear or has_strong:
-        unrelated = clear_matches(ref, ref, queries, own=False)
-        is_usual = unrelated.is_clear & is_one[1][unrelated.best]
-        _, n_usual = count(
-            unrelated.best, queries, is_usual & (unrelated.lead > STRONG), len(lines)
-        )
-        if has_strong and n_other_strong >= n_usual:
-            return order
-        if has_clear and n_own + n_other >= max(CLEAR_SHARE, 0.9 * is_usual.mean()) * total:
-            return order
-    is_related = n_own >= max(ENOUGH_OWN, n_other) or (
-        n_own_strong >= max(ENOUGH_OWN, n_other_strong)
+    out, ref = vectors([outputs[i] for i in lines], [references[i] for i in lines], n_character)
+    found = clear_matches(out, ref, queries, is_unique)
+    pairs = ((folded[line], other[best]) for line, best in zip(queries, found.best, strict=True))
+    is_equal = np.array([text == best and len(text.encode()) >= LONG for text, best in pairs])
+    order = Order(len(queries), *found.count(found.is_clear, len(other)))
+    if has_equal_to_others(found, is_equal & is_unique[found.best], len(other)) or (
+        has_more_than_usual(found, lambda: clear_matches(ref, ref, queries, is_unique), len(other))
+    ):
+        return order
+    strong = found.count(found.is_strong, len(other))
+    is_related = order.n_own >= max(ENOUGH_OWN, order.n_other) or (
+        strong.own >= max(ENOUGH_OWN, strong.other)
     )
     if is_related or not is_by_chance(found.middle[~np.isnan(found.middle)]):
         return None
     return order._replace(is_unrelated=True)
 
 
-def count(
-    best: np.ndarray, queries: np.ndarray, is_match: np.ndarray, n_line: int
-) -> tuple[int, int]:
-    """Return how many outputs match the reference of their own line, and of another line.
-
-    Matches with nearby lines count only as often as chance explains.
+def has_equal_to_others(found: Matches, is_equal: np.ndarray, n_line: int) -> bool:
+    """Return whether enough outputs are, letter by letter, the references of other lines.
 
     Args:
-        best: line (Q,) of the best match of each output.
-        queries: line (Q,) of each output.
-        is_match: whether the match counts (Q,).
+        is_equal: whether an output is the reference that it matches (Q,).
         n_line: number of references.
     """
-    distance = np.abs(best - queries)
-    share_far = (np.abs(np.arange(n_line) - queries[:, None]) > NEAR).mean()
-    n_other = int((is_match & (distance > 0)).sum())
-    n_far = int((is_match & (distance > NEAR)).sum())
-    return int((is_match & (distance == 0)).sum()), min(n_other, round(n_far / share_far))
+    equal = found.count(is_equal, n_line)
+    return equal.other >= max(FEW_EQUAL, 0.02 * len(is_equal)) and equal.own <= 4 * equal.other
+
+
+def has_more_than_usual(
+    found: Matches, match_references: Callable[[], Matches], n_line: int
+) -> bool:
+    """Return whether more outputs match other lines than unrelated texts on the same subjects do.
+
+    Enough matches must be strong, or clear and like those with own lines.
+
+    Args:
+        match_references: matches references with other references.
+        n_line: number of references.
+    """
+    total = len(found.line)
+    clear, strong = (found.count(each, n_line) for each in (found.is_clear, found.is_strong))
+    has_clear = clear.other >= max(FEW, 0.055 * total) and clear.own <= 1.7 * clear.other
+    has_clear = has_clear and found.leads_are_alike()
+    has_strong = strong.other >= max(FEW_STRONG, 0.04 * total)
+    has_strong = has_strong and strong.own <= 2.4 * strong.other
+    if not (has_clear or has_strong):
+        return False
+    usual = match_references()
+    n_clear, n_strong = (
+        usual.count(each, n_line).other for each in (usual.is_clear, usual.is_strong)
+    )
+    return (has_strong and strong.other >= n_strong) or (
+        has_clear and clear.other >= n_clear + 2 * np.sqrt(n_clear)
+    )
 
 
 def is_by_chance(percentile: np.ndarray) -> bool:

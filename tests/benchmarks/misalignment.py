@@ -13,16 +13,19 @@ import numpy as np
 
 from lslm_lightning.corpora.lookup import open_corpus
 from lslm_lightning.corpora.rows import references_of
+from lslm_lightning.evaluation.disorder import clear_matches
 from lslm_lightning.evaluation.similarity import vectors
 from lslm_lightning.text.sentences import split_sentences
 from tests.benchmarks.benchmark import Benchmark, Check, Figures
-from tests.support.misaligned import NOISES, Texts, disorders, is_alarm, simulate
+from tests.support.misaligned import NOISES, Disorder, Texts, disorders, is_alarm, simulate
 
 N_LINE = 100
 LEVELS = (30, 40, 50)
 SEED = 0
 LEAST = 0.99  # share of wrong orders of all lines that are told
 WHOLE = ("all shifted", "all permuted")
+RUNS = ("a tenth rotated", "a tenth moved")
+ENOUGH_LINES = 3  # of a run, that tell its offset
 N_FEW = (12, 60)  # distinct references of a set that has few
 
 
@@ -91,10 +94,21 @@ def sample_texts(origin: Origin, chance: random.Random) -> Texts:
     return Texts(distinct[:N_LINE], distinct[N_LINE:], " " if has_spaces else "")
 
 
+def n_telling(wrong: Disorder, references: Sequence[str]) -> int:
+    """Return how many lines of a run tell its offset: their outputs are much more like the
+    references they belong to than like all others.
+    """
+    run = np.arange(wrong.start, wrong.stop)
+    is_unique = np.ones(len(references), bool)
+    found = clear_matches(*vectors(wrong.outputs, references), run, is_unique)
+    return max(int((found.is_clear & (found.best - run == k)).sum()) for k in wrong.offsets)
+
+
 def told(level: int, figures: Mapping[str, Figures], smoke: bool) -> Figures:
     """Return the shares of wrong orders that are told, by kind, and the number of false alarms."""
     n_alarm = 0
     shares: dict[str, dict[str, list[bool]]] = defaultdict(lambda: defaultdict(list))
+    telling: dict[int, list[bool]] = defaultdict(list)
     for origin in ORIGINS[:1] if smoke else ORIGINS:
         texts = sample_texts(origin, random.Random(f"{SEED} {origin}"))
         for name, noise in NOISES.items():
@@ -104,6 +118,9 @@ def told(level: int, figures: Mapping[str, Figures], smoke: bool) -> Figures:
             n_alarm += is_alarm(outputs, texts.references)
             for kind, wrong in disorders(outputs, random.Random(seed)).items():
                 shares[kind][name].append(wrong.is_told(texts.references))
+                if kind in RUNS:
+                    n = min(ENOUGH_LINES, n_telling(wrong, texts.references))
+                    telling[n].append(shares[kind][name][-1])
     by_noise = {
         kind: {name: [sum(found), len(found)] for name, found in each.items()}
         for kind, each in shares.items()
@@ -115,6 +132,7 @@ def told(level: int, figures: Mapping[str, Figures], smoke: bool) -> Figures:
         "false alarms": n_alarm,
         **{kind: float(n_told / n) for kind, (n_told, n) in sums.items()},
         "told by noise": by_noise,
+        "told by lines that tell": {str(n): [sum(t), len(t)] for n, t in sorted(telling.items())},
     }
 
 
@@ -208,6 +226,11 @@ def checks(figures: Mapping[str, Figures]) -> list[Check]:
         for kind in part["told by noise"]:
             goal = LEAST if kind in WHOLE else None
             rows.append(Check(f"  {kind}", part[kind], ">=", goal))
+        telling = part["told by lines that tell"]
+        n_told, n = telling[str(ENOUGH_LINES)]
+        rows.append(Check("  runs with three lines or more that tell", n_told / n, ">=", 0.97))
+        n_none = sum(telling.get(k, [0, 0])[1] for k in ("0", "1"))
+        rows.append(Check("  runs with at most one line that tells", n_none))
     return [*rows, Check("clean outputs: false alarms", figures["clean outputs"]["false alarms"])]
 
 

@@ -249,6 +249,34 @@ def test_answers_to_other_questions_on_the_passage_are_no_permutation(share_unan
     assert find_shift(outputs, references) is None
 
 
+def half_permuted(texts: list[str], seed: int = 3) -> list[str]:
+    rng = random.Random(seed)
+    chosen = rng.sample(range(len(texts)), len(texts) // 2)
+    order = dict(zip(chosen, rng.sample(chosen, len(chosen)), strict=True))
+    return [texts[order.get(i, i)] for i in range(len(texts))]
+
+
+def test_references_that_are_alike_hide_no_permutation():
+    """Each reference stands twice, with another word at its end."""
+    rng = random.Random(3)
+    twice = zip(sentences(100, 3)[::2], sentences(100, 4), sentences(100, 5), strict=False)
+    references = [f"{a} {end.split()[0]}" for a, *ends in twice for end in ends]
+    outputs = [" ".join(w for w in text.split() if rng.random() < 0.5) for text in references]
+    assert find_disorder(outputs, references) is None
+    assert not find_disorder(half_permuted(outputs), references).is_unrelated
+
+
+def test_a_few_answers_that_are_word_for_word_those_of_others_are_told():
+    """One output in eight is right and all others are unrelated."""
+    references = sentences(100, 3)
+    outputs = [
+        a if i % 8 == 0 else b
+        for i, (a, b) in enumerate(zip(references, sentences(100, 9), strict=True))
+    ]
+    assert find_disorder(outputs, references) is None
+    assert not find_disorder(half_permuted(outputs), references).is_unrelated
+
+
 @pytest.mark.parametrize("share", [0.5, 1])
 @pytest.mark.parametrize("n", [100, 300])
 def test_what_all_outputs_begin_with_hides_no_permutation(n, share):
