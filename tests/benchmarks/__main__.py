@@ -30,6 +30,7 @@ ORDER = (
     "mlflow_models",
     "beam_speed",
     "exports_speed",
+    "export_positions",
     "ctc_speed",
     "train_speed",
     "lstm_speed",
