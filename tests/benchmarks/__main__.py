@@ -26,6 +26,7 @@ ORDER = (
     "logging_cost",
     "faults",
     "exports",
+    "exports_transformers",
     "exports_gguf",
     "mlflow_models",
     "beam_speed",
