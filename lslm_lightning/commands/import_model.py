@@ -19,8 +19,8 @@ model; a task prefix, the code of a target language and a chat template become p
 appears, its ids, logits and greedy answers to texts in several scripts are compared with those of
 transformers. Weights are read from safetensors, or as tensors alone from pytorch_model.bin; code
 from the repository of a model is never run. A model with a part that the Transformer here lacks is
-refused. Layouts: bart, blenderbot, gpt2, gpt_neox, llama, marian, mbart, mistral, pegasus, qwen2,
-stablelm, starcoder2, t5."""
+refused. Layouts: bart, bert, blenderbot, electra, gpt2, gpt_neox, llama, marian, mbart, mistral,
+pegasus, qwen2, stablelm, starcoder2, t5."""
 
 
 def arguments() -> Parser:
@@ -30,7 +30,7 @@ def arguments() -> Parser:
     parser.add_argument("path", metavar="PATH", help=path)
     output = "run directory to write; it must be new or empty"
     parser.add_argument("--output", type=Path, metavar="RUN", required=True, help=output)
-    tasks = ("language_modeling", "translation", "summarization")
+    tasks = ("language_modeling", "translation", "summarization", "question_answering")
     task = "task of the run (default: told from the layout)"
     parser.add_argument("--task", choices=tasks, help=task)
     prefix = "text before each input, such as 'summarize: ' (default: what the model states)"

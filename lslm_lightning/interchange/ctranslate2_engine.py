@@ -21,8 +21,7 @@ from lslm_lightning.decoding.engine import InferenceEngine
 from lslm_lightning.interchange.ctranslate2_files import check_installed, write_model
 from lslm_lightning.interchange.ctranslate2_stopping import Answer, first_end, last_step
 from lslm_lightning.interchange.parts import read_parts
-from lslm_lightning.interchange.verification import AnyTask, logits_of_pairs
-from lslm_lightning.training.causal import CausalTask
+from lslm_lightning.interchange.verification import AnyTask, logits_of_pairs, writing
 from lslm_lightning.training.sequence_to_sequence import SequenceToSequenceTask
 from lslm_lightning.types import JsonObject
 
@@ -104,9 +103,8 @@ class CTranslate2Engine(InferenceEngine):
     @classmethod
     def of_task(cls, task: nn.Module, dtype: str, device: str = "cpu") -> Self:
         check_installed()
-        made = merged(task) if getattr(task, "adapter", None) is not None else task
+        made = writing(merged(task) if getattr(task, "adapter", None) is not None else task)
         parts = read_parts(made)
-        assert isinstance(made, CausalTask | SequenceToSequenceTask)
         with tempfile.TemporaryDirectory(prefix="lslm-ctranslate2-") as folder:
             write_model(made, parts, dtype, Path(folder))
             engine = cls(Path(folder), dtype, made.tokenizer.eos_id, device)

@@ -16,10 +16,12 @@ from lslm_lightning.interchange.hugging_face import HuggingFaceTarget
 from lslm_lightning.interchange.model_card import model_card
 from lslm_lightning.interchange.onnx_target import OnnxTarget
 from lslm_lightning.interchange.parts import read_parts
+from lslm_lightning.interchange.span_verification import BUILT_IN_QUESTIONS
 from lslm_lightning.interchange.targets import NOT_STATED, ExportedModel, Target
 from lslm_lightning.interchange.verification import BUILT_IN, Texts, Verification, texts_of
 from lslm_lightning.runs import FoundRun, load_run
 from lslm_lightning.runs.loading import LoadedRun
+from lslm_lightning.training.span_model import SpanModel
 
 if TYPE_CHECKING:
     from lslm_lightning.experiments.run import Run
@@ -99,6 +101,11 @@ def export_model(
     if is_adapted:
         loaded = replace(loaded, task=merged(loaded.task))
     parts = read_parts(loaded.task)
+    if parts.kind not in target.kinds:
+        raise ValueError(
+            f"to={to!r} is for {' and '.join(target.kinds)} models, and this one is {parts.kind}; "
+            "take to=huggingface"
+        )
     model = ExportedModel(loaded, parts, dtype, layout)
     name = target.layout(model)
     texts, licence = texts_of_run(loaded, trust)
@@ -117,8 +124,7 @@ def export_model(
         card = model_card(target, model, name, notes, verification)
         (draft / "README.md").write_text(card, "utf-8")
         n_byte = sum(file.stat().st_size for file in draft.iterdir())
-    n_parameter = sum(weight.numel() for weight in model.written[1].values())
-    return Export(folder, name, n_parameter, n_byte, tuple(notes), verification)
+    return Export(folder, name, model.n_parameter, n_byte, tuple(notes), verification)
 
 
 def check_output(folder: Path) -> None:
@@ -189,4 +195,4 @@ def texts_of_run(run: LoadedRun, trust: bool) -> tuple[Texts, str]:
                     return texts_of(written, type(run.task), split), licence
     except (ValueError, OSError, KeyError):
         pass
-    return BUILT_IN, licence
+    return BUILT_IN_QUESTIONS if isinstance(run.task, SpanModel) else BUILT_IN, licence

@@ -2,6 +2,8 @@
 
 import gc
 import json
+import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +21,7 @@ from lslm_lightning.interchange.fitting import (
 )
 from lslm_lightning.interchange.foreign_weights import read_weights, with_prefix
 from lslm_lightning.interchange.layouts import Layout, layout_named
+from lslm_lightning.interchange.parts import Kind
 from lslm_lightning.interchange.prompts import imported_prompt
 from lslm_lightning.interchange.weights import to_ours
 from lslm_lightning.systems.hugging_face_model import purposes_in_files
@@ -39,10 +42,18 @@ TASKS: Mapping[str, str] = {
     "language_modeling": "tasks.language_modeling.task.LanguageModelingTask",
     "translation": "tasks.translation.task.TranslationTask",
     "summarization": "tasks.summarization.task.SummarizationTask",
+    "question_answering": "tasks.question_answering.extractive.task.SpanTask",
 }
 """Class of each task that an imported model can have."""
 
-ENCODERS = ("albert", "bert", "distilbert", "electra", "roberta", "xlm-roberta")
+FITTING: Mapping[Kind, tuple[str, ...]] = {
+    "causal": ("language_modeling",),
+    "sequence-to-sequence": ("translation", "summarization"),
+    "span-extraction": ("question_answering",),
+}
+"""Tasks that a model of each kind can have, the usual one last."""
+
+ENCODERS = ("albert", "distilbert", "roberta", "xlm-roberta")
 SMALL = 10**7  # bytes of weights that may stay in memory until Python collects them
 TRANSLATORS = ("marian", "mbart")
 
@@ -98,8 +109,12 @@ def read_foreign(source: str, task: str | None, prefix: str | None = None) -> Fo
         task = chosen_task(layout, task)
         weights, files = read_weights(source)
         weights = with_prefix(weights, layout.prefix)
+        added = layout.new_weights(settings, weights)
+        weights |= added
         generation = generation_settings(source)
         model = fitted_model(source, layout, settings, weights, generation)
+        if added:
+            model.tell(f"{' and '.join(added)} are not in its files and were made anew; train them")
         model.prompt = imported_prompt(source, model, settings, task, prefix)
     except ValueError as error:
         raise ValueError(f"{source} cannot be imported: {without(source, error)}") from None
@@ -114,10 +129,9 @@ def layout_of(model_type: str) -> Layout:
     """
     if model_type in ENCODERS:
         raise ValueError(
-            f"models of the type {model_type} read and do not write, and runs here are made of "
-            "models that write; use its encoder as the backbone of a SpanTask, "
-            "lslm_lightning.pretrained.encoder.PretrainedEncoder with this path, and train the "
-            "head for answers"
+            f"encoders of the type {model_type} have no layout here, unlike bert and electra; take "
+            "lslm_lightning.pretrained.encoder.PretrainedEncoder with this path as the backbone of "
+            "a SpanTask, and train the head for answers"
         )
     return layout_named(model_type)
 
@@ -133,8 +147,7 @@ def chosen_task(layout: Layout, task: str | None) -> str:
     Raises:
         ValueError: there is no such task, or the model is of another kind.
     """
-    is_causal = layout.kind == "causal"
-    fitting = ["language_modeling"] if is_causal else ["translation", "summarization"]
+    fitting = FITTING[layout.kind]
     usual = "translation" if layout.model_type in TRANSLATORS else fitting[-1]
     if task not in (None, *fitting):
         raise ValueError(f"task={task!r} must be {' or '.join(fitting)} for {layout.model_type}")
@@ -167,8 +180,12 @@ def fitted_model(
     if tokenizer.eos_id not in ends and parts.kind == "causal":
         tokenizer = with_end(tokenizer, ends[0])
     model = FittedModel(parts, ours, tokenizer, [], tokenizer.eos_id)
-    check_end(model, ends)
     tell_dropout(model, layout, config)
+    tell_unused(model, layout, weights)
+    if parts.kind != "span-extraction":
+        check_end(model, ends)
+    elif math.isinf(parts.threshold):
+        model.tell("every question gets an answer: its config.json has no no_answer_threshold")
     if parts.kind == "causal":
         tell_context(model, config)
         first = first_of_text(source, tokenizer.eos_id)
@@ -224,6 +241,13 @@ def tell_dropout(model: FittedModel, layout: Layout, config: Settings) -> None:
         is_of_model = "drop" in name and not name.startswith(("summary_", "classifier_"))
         if is_of_model and isinstance(share, float | int) and share and share != ours.get(name):
             model.tell(f"{name}={share}, which acts in training alone, was left behind")
+
+
+def tell_unused(model: FittedModel, layout: Layout, weights: Mapping[str, Tensor]) -> None:
+    """Note the parts of a model that its run has no use for."""
+    found = (re.match(layout.unused, name) for name in weights)
+    for part in dict.fromkeys(each[0] for each in found if each):
+        model.tell(f"{part} was left behind")
 
 
 def first_of_text(source: str, eos: int) -> int | None:

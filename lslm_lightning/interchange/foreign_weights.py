@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
 SAFE = "model.safetensors"
 PICKLED = "pytorch_model.bin"
-OTHERS = re.compile(r"^(head\.|lm_head\.|final_logits_bias$|cls\.|qa_outputs\.)")
+OTHERS = re.compile(
+    r"^(head\.|lm_head\.|final_logits_bias$|cls\.|qa_outputs\.|discriminator_|generator_)"
+)
 
 
 def read_weights(path: str) -> tuple[dict[str, Tensor], list[Path]]:

@@ -18,6 +18,7 @@ from lslm_lightning.interchange.layouts import choose_layout, layout_named
 from lslm_lightning.interchange.layouts.bart import N_POSITION
 from lslm_lightning.interchange.prompts import compare_prompts
 from lslm_lightning.interchange.search_settings import generation_config
+from lslm_lightning.interchange.span_verification import compare_spans, exported_reader
 from lslm_lightning.interchange.targets import ExportedModel, Target
 from lslm_lightning.interchange.tokenizer_export import special_ids, write_tokenizer
 from lslm_lightning.interchange.verification import (
@@ -38,9 +39,10 @@ from lslm_lightning.safety.user_files import permit_as_usual
 from lslm_lightning.systems.hugging_face_model import Loaded, load_model
 from lslm_lightning.text.hugging_face import NO_CODE, first
 from lslm_lightning.training.sequence_to_sequence import SequenceToSequenceTask
+from lslm_lightning.training.span_model import SpanModel
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
 CAUSAL_USE = """from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -69,6 +71,15 @@ model = AutoModelForSeq2SeqLM.from_pretrained("FOLDER")
 sources = tokenizer(["TEXT"], return_tensors="pt", padding=True, truncation=True)
 print(tokenizer.batch_decode(model.generate(**sources), skip_special_tokens=True))
 """
+SPAN_USE = """from transformers import AutoModelForQuestionAnswering, AutoTokenizer
+
+tokenizer = AutoTokenizer.from_pretrained("FOLDER")
+model = AutoModelForQuestionAnswering.from_pretrained("FOLDER")
+given = tokenizer("QUESTION", "PASSAGE", return_tensors="pt", truncation="only_second")
+output = model(**given)
+start, end = output.start_logits.argmax(), output.end_logits.argmax()
+print(tokenizer.decode(given.input_ids[0, start : end + 1]))
+"""
 
 
 class HuggingFaceTarget(Target):
@@ -78,6 +89,7 @@ class HuggingFaceTarget(Target):
 
     name = "huggingface"
     library = "transformers"
+    kinds = ("causal", "sequence-to-sequence", "span-extraction")
 
     def layout(self, model: ExportedModel) -> str:
         check_installed()
@@ -85,13 +97,13 @@ class HuggingFaceTarget(Target):
 
     def usage_code(self, model: ExportedModel) -> str:
         if model.parts.kind != "causal":
-            return PAIR_USE
+            return PAIR_USE if model.parts.kind == "sequence-to-sequence" else SPAN_USE
         code = CHAT_USE if model.task.prompt.chat_template else CAUSAL_USE
         return code.replace("LENGTH", str(model.task.max_length))
 
     def write(self, model: ExportedModel, folder: Path) -> list[str]:
         layout = layout_named(self.layout(model))
-        task = model.task
+        task = model.any_task
         parts, ours = model.written
         parts = with_positions(parts, task)
         ids = special_ids(task.tokenizer, parts.kind, parts.vocab_size)
@@ -108,8 +120,9 @@ class HuggingFaceTarget(Target):
         save_file(cast, folder / SAFE, {"format": "pt"})
         permit_as_usual(folder / SAFE)
         write_json(folder / "config.json", config)
-        search = generation_config(task, ids, parts.max_positions)
-        write_json(folder / "generation_config.json", search)
+        if not isinstance(task, SpanModel):
+            search = generation_config(task, ids, parts.max_positions)
+            write_json(folder / "generation_config.json", search)
         longest = longest_input(parts, task)
         write_tokenizer(task.tokenizer, ids, parts.kind, longest, folder, task.prompt)
         extra = extra_notes(task, parts, has_template=True)
@@ -122,7 +135,10 @@ class HuggingFaceTarget(Target):
 
     def verify(self, model: ExportedModel, folder: Path) -> Verification:
         dtype: torch.dtype = getattr(torch, model.dtype)
-        task = copy_to_compare(model.task, dtype)
+        task = copy_to_compare(model.any_task, dtype)
+        if isinstance(task, SpanModel):
+            read = exported_reader(folder, precision_of(task))
+            return compare_spans(task, read, model.texts)
         if isinstance(task, SequenceToSequenceTask):
             task.max_source_length = longest_input(with_positions(model.written[0], task), task)
         precision = str(precision_of(model.task)).removeprefix("torch.")
@@ -173,6 +189,35 @@ def other_model(loaded: Loaded, pad: int) -> OtherModel:
     return OtherModel(read, logits, generate)
 
 
+def imported_network(foreign: ForeignModel) -> "PreTrainedModel":
+    """Return a network of `transformers` with the weights that were read, in evaluation mode. It
+    shares memory with them.
+
+    Raises:
+        ValueError: the weights do not fit the configuration.
+    """
+    import transformers
+
+    network, loading = getattr(transformers, foreign.layout.architecture).from_pretrained(
+        None,
+        config=foreign.config,
+        state_dict=foreign.weights,
+        dtype=next(iter(foreign.weights.values())).dtype,
+        ignore_mismatched_sizes=True,
+        output_loading_info=True,
+        use_kernels=False,
+        **NO_CODE,
+    )
+    for name, *shapes in loading["mismatched_keys"]:
+        there, expected = map(tuple, shapes)
+        raise ValueError(
+            f"{foreign.source} cannot be imported: its weight {name} is {there}, and its "
+            f"config.json states {expected}; fetch both files again"
+        )
+    made: PreTrainedModel = network.eval()
+    return made
+
+
 def imported_model(foreign: ForeignModel, tokenizer: "PreTrainedTokenizerBase") -> OtherModel:
     """Return a model of `transformers` that was read as functions on ids, to compare it with ours.
     It shares memory with the weights that were read.
@@ -187,22 +232,7 @@ def imported_model(foreign: ForeignModel, tokenizer: "PreTrainedTokenizerBase") 
 
     model, config = foreign.model, foreign.config
     is_pair = bool(config.is_encoder_decoder)
-    network, loading = getattr(transformers, foreign.layout.architecture).from_pretrained(
-        None,
-        config=config,
-        state_dict=foreign.weights,
-        dtype=next(iter(foreign.weights.values())).dtype,
-        ignore_mismatched_sizes=True,
-        output_loading_info=True,
-        use_kernels=False,
-        **NO_CODE,
-    )
-    for name, *shapes in loading["mismatched_keys"]:
-        there, expected = map(tuple, shapes)
-        raise ValueError(
-            f"{foreign.source} cannot be imported: its weight {name} is {there}, and its "
-            f"config.json states {expected}; fetch both files again"
-        )
+    network = imported_network(foreign)
     ours = model.tokenizer
     pad = ours.pad_id if ours.pad_id < config.vocab_size else ours.eos_id
     network.generation_config = transformers.GenerationConfig(
@@ -214,7 +244,8 @@ def imported_model(foreign: ForeignModel, tokenizer: "PreTrainedTokenizerBase") 
         ),
         bad_words_ids=[[pad]] if model.blocks_padding else None,
     )
-    other = other_model(Loaded(network.eval(), tokenizer), ours.pad_id)
+    loaded = Loaded(network, tokenizer)  # type: ignore[arg-type]  # as in `load_model`
+    other = other_model(loaded, ours.pad_id)
     if is_pair:
         limit = model.parts.max_positions or model.parts.context or N_POSITION
         return replace(other, read=lambda texts: [cut(ids, limit) for ids in other.read(texts)])

@@ -18,12 +18,23 @@ from lslm_lightning.interchange.foreign_model import (
     languages_of,
     read_foreign,
 )
-from lslm_lightning.interchange.hugging_face import check_installed, imported_model
+from lslm_lightning.interchange.hugging_face import (
+    check_installed,
+    imported_model,
+    imported_network,
+)
 from lslm_lightning.interchange.made_runs import write_run
+from lslm_lightning.interchange.parts import ModelParts
 from lslm_lightning.interchange.prompts import prompt_spec
 from lslm_lightning.interchange.search_settings import left_behind, task_search
+from lslm_lightning.interchange.span_verification import (
+    BUILT_IN_QUESTIONS,
+    compare_spans,
+    reader_of,
+)
 from lslm_lightning.interchange.verification import (
     BUILT_IN,
+    AnyTask,
     Verification,
     compare,
     copy_to_compare,
@@ -34,7 +45,10 @@ from lslm_lightning.safety.parameters import bounded_parameters, bounds_for, wit
 from lslm_lightning.text.hugging_face import read_tokenizer
 from lslm_lightning.training.causal import CausalTask
 from lslm_lightning.training.sequence_to_sequence import SequenceToSequenceTask
+from lslm_lightning.training.span_model import SpanModel
 from lslm_lightning.types import JsonObject, Settings
+
+WINDOW = 384  # tokens of question and passage that a model reads at once, if it has so many
 
 
 @dataclass(frozen=True)
@@ -74,7 +88,8 @@ def import_model(
     Args:
         path: a folder saved with `save_pretrained`, tokenizer included, or a hub id.
         output: run directory to write; it must not exist, or be empty.
-        task: language_modeling, translation or summarization; by default told from the layout.
+        task: language_modeling, translation, summarization or question_answering; by default told
+            from the layout.
         prefix: text before each input, such as "summarize: " for T5, or ">>zho<< " for a
             multilingual Marian model; by default the one that the files of the model state.
 
@@ -124,7 +139,7 @@ def command_of(source: str, folder: Path, task: str | None, prefix: str | None) 
     return shlex.join(["lslm", "import", source, "--output", str(folder), *chosen])
 
 
-def built_task(foreign: ForeignModel, spec: Settings) -> CausalTask | SequenceToSequenceTask:
+def built_task(foreign: ForeignModel, spec: Settings) -> AnyTask | SpanModel:
     """Return the task that a model becomes, with its weights, of which no copies are made.
 
     Args:
@@ -137,7 +152,7 @@ def built_task(foreign: ForeignModel, spec: Settings) -> CausalTask | SequenceTo
     name = f"{foreign.source}: its config.json does not fit its weights"
     with bounded_parameters(bounds_for(n_byte, len(foreign.weights)), name), without_memory():
         built = build(spec, foreign.model.tokenizer)
-    assert isinstance(built, CausalTask | SequenceToSequenceTask)
+    assert isinstance(built, CausalTask | SequenceToSequenceTask | SpanModel)
     check_shapes(foreign, built.state_dict())
     built.load_state_dict(foreign.model.weights, assign=True)
     return built.eval()
@@ -154,6 +169,8 @@ def in_float32(task: nn.Module) -> None:
 def task_arguments(foreign: ForeignModel) -> JsonObject:
     """Return the arguments of the task that a model becomes."""
     parts = foreign.model.parts
+    if parts.kind == "span-extraction":
+        return {**parts.model_spec(), **window_sizes(parts), "whole_words": False}
     is_pair = parts.kind == "sequence-to-sequence"
     positions = parts.max_positions or parts.context
     return {
@@ -164,16 +181,31 @@ def task_arguments(foreign: ForeignModel) -> JsonObject:
     }
 
 
-def compared(foreign: ForeignModel, built: CausalTask | SequenceToSequenceTask) -> Verification:
+def window_sizes(parts: ModelParts) -> JsonObject:
+    """Return the arguments of a task for the windows in which it reads passages: the usual ones
+    where the model has as many positions.
+    """
+    longest = min(WINDOW, parts.max_positions or WINDOW)
+    return {
+        "max_length": longest,
+        "stride": longest // 3,
+        "max_question_length": longest // 6,
+    }
+
+
+def compared(foreign: ForeignModel, built: AnyTask | SpanModel) -> Verification:
     """Compare a task with the model of `transformers` that it was made from.
 
     Raises:
         ValueError: they differ.
     """
-    other = imported_model(foreign, read_tokenizer(foreign.source))
-    dtype = next(built.parameters()).dtype
+    tokenizer = read_tokenizer(foreign.source)
+    copied = copy_to_compare(built, next(built.parameters()).dtype)
     try:
-        return compare(copy_to_compare(built, dtype), other, BUILT_IN)
+        if isinstance(copied, SpanModel):
+            read = reader_of(imported_network(foreign), tokenizer)
+            return compare_spans(copied, read, BUILT_IN_QUESTIONS)
+        return compare(copied, imported_model(foreign, tokenizer), BUILT_IN)
     except ValueError as error:
         raise ValueError(
             f"{foreign.source} cannot be imported: the run is not the model of transformers "

@@ -12,7 +12,11 @@ from lslm_lightning.runs.directory import RunDirectory
 from lslm_lightning.safety.visible_text import one_visible_line
 from lslm_lightning.systems.purpose import languages_of_answers
 
-PIPELINES = {"translation": "translation", "summarization": "summarization"}
+PIPELINES = {
+    "translation": "translation",
+    "summarization": "summarization",
+    "question_answering": "question-answering",
+}
 
 
 def model_card(
@@ -32,8 +36,7 @@ def model_card(
         verification: comparison of the folder with the run.
     """
     directory = model.run.directory
-    parts, weights = model.written
-    n_parameter = sum(weight.numel() for weight in weights.values())
+    parts, _ = model.written
     is_causal = parts.kind == "causal"
     languages = languages_of_answers(directory, model.run.config)
     task = model.run.config["model"]["class_path"].split(".")[1]
@@ -43,7 +46,7 @@ def model_card(
         **({"pipeline_tag": pipeline} if pipeline else {}),
         **({"language": list(dict.fromkeys(languages))} if languages else {}),
     }
-    precision = str(precision_of(model.task)).removeprefix("torch.")
+    precision = str(precision_of(model.any_task)).removeprefix("torch.")
     stacks = ", ".join(f"{n} {stack} layers" for stack, n in parts.stacks.items())
     lines = [
         "---",
@@ -53,8 +56,8 @@ def model_card(
         f"# {plain(directory.path.name)}",
         "",
         f"A {parts.kind} Transformer in the layout {layout}: {stacks}, {parts.d_model} wide, "
-        f"{parts.n_head} heads, {parts.vocab_size:,} tokens, {n_parameter:,} weights in "
-        f"{model.dtype}. {origin_of(directory)}",
+        f"{parts.n_head} heads, {parts.vocab_size:,} tokens, {model.n_parameter:,} weights "
+        f"in {model.dtype}. {origin_of(directory)}",
         "",
         "```python",
         *target.usage_code(model).replace('"TEXT"', before_text(model)).splitlines(),
@@ -79,7 +82,7 @@ def model_card(
 
 def before_text(model: ExportedModel) -> str:
     """Return the literal "TEXT" of Python code, behind the prefix of the run."""
-    return json.dumps(f"{model.task.prompt.prefix}TEXT", ensure_ascii=False)
+    return json.dumps(f"{model.any_task.prompt.prefix}TEXT", ensure_ascii=False)
 
 
 def origin_of(directory: RunDirectory) -> str:

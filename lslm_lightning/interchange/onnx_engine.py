@@ -19,9 +19,8 @@ from lslm_lightning.decoding import Decoded, Nested, Search
 from lslm_lightning.decoding.engine import InferenceEngine
 from lslm_lightning.interchange.onnx_files import CONFIG, check_installed, write_model
 from lslm_lightning.interchange.parts import read_parts
+from lslm_lightning.interchange.verification import writing
 from lslm_lightning.training.batches import padded
-from lslm_lightning.training.causal import CausalTask
-from lslm_lightning.training.sequence_to_sequence import SequenceToSequenceTask
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -68,9 +67,8 @@ class OnnxRuntimeEngine(InferenceEngine):
                 f"device={device}: the engine onnxruntime computes on the CPU; take device=cpu "
                 "(--device cpu), or the engine ctranslate2"
             )
-        made = merged(task) if getattr(task, "adapter", None) is not None else task
+        made = writing(merged(task) if getattr(task, "adapter", None) is not None else task)
         read_parts(made)
-        assert isinstance(made, CausalTask | SequenceToSequenceTask)
         with tempfile.TemporaryDirectory(prefix="lslm-onnx-") as folder:
             write_model(made, dtype, Path(folder))
             return cls(Path(folder))

@@ -18,9 +18,10 @@ from lslm_lightning.models.stack import Stack
 from lslm_lightning.models.transformer import Transformer
 from lslm_lightning.training.causal import CausalTask
 from lslm_lightning.training.sequence_to_sequence import SequenceToSequenceTask
+from lslm_lightning.training.span_model import SpanModel
 from lslm_lightning.types import JsonObject
 
-Kind: TypeAlias = Literal["causal", "sequence-to-sequence"]
+Kind: TypeAlias = Literal["causal", "sequence-to-sequence", "span-extraction"]
 
 HOMES = (
     "lslm_lightning.models.positions",
@@ -48,6 +49,9 @@ KEYS: Mapping[str, str] = MappingProxyType(
         "blocked_ids": "head.blocked_ids",
         "scale_embedding": "scale_embedding",
         "context": "context",
+        "flow": "flow",
+        "overlap_features": "overlap_features",
+        "answerability_head": "answerability_head",
     }
 )
 """Config key of each part, below `model`; `backbone.<name>` for a part that is not listed."""
@@ -58,7 +62,7 @@ class ModelParts:
     """Parts of a Transformer model: all that determines its function, except its weights.
 
     Args:
-        kind: decoder-only language model, or encoder and decoder.
+        kind: decoder-only language model, encoder and decoder, or encoder that finds a span.
         vocab_size: number of tokens.
         d_model: size of the vectors between layers.
         d_feedforward: inner size of the feed-forward layers.
@@ -91,6 +95,12 @@ class ModelParts:
         dropout: share of the values that are set to zero in training.
         context: number of tokens in a window of a language model; number of positions to compute
             for another model without `max_positions`, None for any.
+        flow: class of the module that encodes two texts on their own; None if they are read as one.
+        overlap_features: whether tokens are embedded with more features than their segment.
+        answerability_head: class of the module that decides whether there is a span; None if the
+            scores of the first token do.
+        threshold: log-odds that no span needs against the best one; infinite if there always is
+            one.
     """
 
     kind: Kind
@@ -124,6 +134,10 @@ class ModelParts:
     scale_embedding: bool = False
     dropout: float = 0.0
     context: int | None = None
+    flow: str | None = None
+    overlap_features: bool = False
+    answerability_head: str | None = None
+    threshold: float = field(default=math.inf, compare=False)
 
     @property
     def n_layer(self) -> int:
@@ -178,12 +192,14 @@ class ModelParts:
             "bias": self.attention_bias,
             "embedding_norm": self.embedding_norm,
         }
-        return {
+        spec: JsonObject = {
             "backbone": class_spec("Transformer", backbone),
-            "head": class_spec(self.head, head),
             "scale_embedding": self.scale_embedding,
-            **({"context": self.context} if self.kind == "causal" else {}),
         }
+        if self.kind == "span-extraction":
+            return {**spec, "overlap_features": self.overlap_features}
+        spec["head"] = class_spec(self.head, head)
+        return {**spec, **({"context": self.context} if self.kind == "causal" else {})}
 
 
 def class_spec(name: str, arguments: JsonObject) -> JsonObject:
@@ -223,41 +239,61 @@ def read_parts(task: nn.Module) -> ModelParts:
         kind: Kind = "causal"
     elif isinstance(task, SequenceToSequenceTask):
         kind = "sequence-to-sequence"
+    elif isinstance(task, SpanModel):
+        kind = "span-extraction"
     else:
         raise UnknownPartsError(
             f"model={type(task).__name__} cannot be described by parts: it must be a language "
-            "model (CausalTask) or read one text and write another (SequenceToSequenceTask)"
+            "model (CausalTask), read one text and write another (SequenceToSequenceTask), or find "
+            "a span (SpanModel)"
         )
     backbone = task.backbone
+    if type(backbone) is not Transformer:
+        raise UnknownPartsError(
+            f"model.backbone={type(backbone).__name__} cannot be described by parts: it must be "
+            "lslm_lightning.models.transformer.Transformer; train with it to export"
+        )
     if type(task.embedding) is not TokenEmbedding:
         raise UnknownPartsError(
             f"the embedding {type(task.embedding).__name__} of the model cannot be described by "
             "parts: it must be lslm_lightning.models.embedding.TokenEmbedding; train a task that "
             "keeps it"
         )
-    if type(backbone) is not Transformer:
-        raise UnknownPartsError(
-            f"model.backbone={type(backbone).__name__} cannot be described by parts: it must be "
-            "lslm_lightning.models.transformer.Transformer; train with it to export"
-        )
-    head = task.head
     scale = task.embedding.scale
     if scale is not None and not math.isclose(scale, math.sqrt(backbone.d_model)):
         raise UnknownPartsError(
             f"the scale {scale} of the token vectors must be 1 or sqrt(d_model)="
             f"{math.sqrt(backbone.d_model)}; set model.scale_embedding to false or true"
         )
-    known = TiedHead if type(head) is TiedHead else LinearHead
     return ModelParts(
         kind=kind,
         vocab_size=task.embedding.weight.size(0),
-        head=name_of(head),
-        head_bias=isinstance(head, known) and head.bias is not None,
-        blocked_ids=head.blocked_ids if isinstance(head, known) else (),
         scale_embedding=scale is not None,
         context=task.context if isinstance(task, CausalTask) else None,
+        **(span_parts(task) if isinstance(task, SpanModel) else head_parts(task.head)),
         **backbone_parts(backbone),
     )
+
+
+def head_parts(head: nn.Module) -> JsonObject:
+    """Return the fields of `ModelParts` that an output head determines."""
+    known = TiedHead if type(head) is TiedHead else LinearHead
+    return {
+        "head": name_of(head),
+        "head_bias": isinstance(head, known) and head.bias is not None,
+        "blocked_ids": head.blocked_ids if isinstance(head, known) else (),
+    }
+
+
+def span_parts(task: SpanModel) -> JsonObject:
+    """Return the fields of `ModelParts` that only models which find a span have."""
+    flow, head = task.flow, task.answerability_head
+    return {
+        "flow": None if flow is None else name_of(flow),
+        "overlap_features": len(list(task.marks.parameters())) > 1,
+        "answerability_head": None if head is None else name_of(head),
+        "threshold": float(task.threshold),
+    }
 
 
 def backbone_parts(backbone: Transformer) -> JsonObject:

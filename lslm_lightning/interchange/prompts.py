@@ -30,9 +30,17 @@ def imported_prompt(
         prefix: prefix that the user gave; None for that of the model.
 
     Raises:
-        ValueError: the prefix begins with the code of a language that the model does not have.
+        ValueError: the prefix begins with the code of a language that the model does not have, or
+            the task has none.
     """
     is_causal = model.parts.kind == "causal"
+    if model.parts.kind == "span-extraction":
+        if prefix:
+            raise ValueError(
+                f"prefix={prefix!r} has no place in question_answering, which reads question and "
+                "passage as they are; leave it out"
+            )
+        return NO_PROMPT
     codes = model.tokenizer.language_codes
     if prefix is None:
         prefix = stated_prefix(model, config, task, codes)

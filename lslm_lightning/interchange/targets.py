@@ -8,11 +8,12 @@ from typing import ClassVar
 from torch import Tensor
 
 from lslm_lightning.interchange.fitting import without_added_row
-from lslm_lightning.interchange.parts import ModelParts
+from lslm_lightning.interchange.parts import Kind, ModelParts
 from lslm_lightning.interchange.verification import BUILT_IN, Texts, Verification
 from lslm_lightning.runs.loading import LoadedRun
 from lslm_lightning.training.causal import CausalTask
 from lslm_lightning.training.sequence_to_sequence import SequenceToSequenceTask
+from lslm_lightning.training.span_model import SpanModel
 
 DTYPES = ("float32", "float16", "bfloat16")
 NOT_STATED = "not stated"
@@ -40,9 +41,16 @@ class ExportedModel:
 
     @property
     def task(self) -> CausalTask | SequenceToSequenceTask:
-        """Task with the trained weights."""
-        task = self.run.task
+        """Task with the trained weights, which writes text."""
+        task = self.any_task
         assert isinstance(task, CausalTask | SequenceToSequenceTask)
+        return task
+
+    @property
+    def any_task(self) -> CausalTask | SequenceToSequenceTask | SpanModel:
+        """Task with the trained weights, whether or not it writes."""
+        task = self.run.task
+        assert isinstance(task, CausalTask | SequenceToSequenceTask | SpanModel)
         return task
 
     @property
@@ -50,8 +58,13 @@ class ExportedModel:
         """Parts and weights that are written: those of the run, without a row for padding that an
         import added.
         """
-        task = self.task
+        task = self.any_task
         return without_added_row(self.parts, task.state_dict(), task.tokenizer.pad_id)
+
+    @property
+    def n_parameter(self) -> int:
+        """Number of weights that are written; a single number, such as a threshold, is none."""
+        return sum(weight.numel() for weight in self.written[1].values() if weight.dim())
 
 
 class Target(ABC):
@@ -61,11 +74,13 @@ class Target(ABC):
         name: name of the format on the command line.
         library: name of the library that reads it, for the model card.
         dtypes: types of weights that it can have.
+        kinds: kinds of models that it can have.
     """
 
     name: ClassVar[str]
     library: ClassVar[str]
     dtypes: ClassVar[tuple[str, ...]] = DTYPES
+    kinds: ClassVar[tuple[Kind, ...]] = ("causal", "sequence-to-sequence")
 
     @abstractmethod
     def layout(self, model: ExportedModel) -> str:

@@ -11,7 +11,7 @@ from lslm_lightning.interchange.parts import Kind
 from lslm_lightning.interchange.prompts import exported_template
 from lslm_lightning.text.pretrained import PretrainedTokenizer
 from lslm_lightning.text.prompts import NO_PROMPT, Prompt
-from lslm_lightning.text.tokenizer import Tokenizer, backend_of
+from lslm_lightning.text.tokenizer import Frame, Tokenizer, backend_of
 from lslm_lightning.types import JsonObject
 
 
@@ -36,9 +36,9 @@ def write_tokenizer(
 ) -> None:
     """Write tokenizer.json and tokenizer_config.json of a tokenizer.
 
-    A source is read with `</s>` behind it; a text for a language model with `</s>` before it. Text
-    that looks like a special token stays text, but for a model with a chat template, which names
-    such tokens.
+    A source is read with `</s>` behind it; a text for a language model with `</s>` before it;
+    question and passage with the ids of `Tokenizer.frame` around them. Text that looks like a
+    special token stays text, but for a model with a chat template, which names such tokens.
 
     Args:
         ids: ids of the special tokens.
@@ -56,31 +56,51 @@ def write_tokenizer(
             f"the tokenizer of the run has no token for {' and '.join(missing)}, and transformers "
             "knows special tokens by name; train with a recipe of lslm_lightning.text.recipes"
         )
-    prefix = [backend.id_to_token(index) or "" for index in before]
-    framing = [names["bos"], "$A"] if kind == "causal" else [*prefix, "$A", names["eos"]]
-    end = [] if kind == "causal" else [names["eos"]]
-    special = {token for token in framing if token != "$A"}
+    frame = frame_of(tokenizer, kind, ids, before)
+    special = {i: backend.id_to_token(i) or "" for part in frame[:3] for i in part}
+    start, between, end = ([special[i] for i in part] for part in frame[:3])
+    first, second = frame.kinds
     backend.post_processor = processors.TemplateProcessing(
-        single=framing,
-        pair=[*framing, "$B:1", *(f"{token}:1" for token in end)],
-        special_tokens=[(token, backend.token_to_id(token)) for token in sorted(special)],
+        single=[*start, "$A", *end],
+        pair=[
+            *(f"{token}:{first}" for token in (*start, "$A", *between)),
+            *(f"{token}:{second}" for token in ("$B", *end)),
+        ],
+        special_tokens=[(token, i) for i, token in special.items()],
     )
     (folder / "tokenizer.json").write_text(backend.to_str(pretty=True), "utf-8")
+    is_span = kind == "span-extraction"
+    roles = ("cls", "sep") if is_span else ("bos", "eos")
+    inputs = ["input_ids", "token_type_ids", "attention_mask"]
     # no `unk_token`: transformers would leave it out of decoded text, and we keep it
     config: JsonObject = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "pad_token": names["pad"],
-        "bos_token": names["bos"],
-        "eos_token": names["eos"],
+        f"{roles[0]}_token": names["bos"],
+        f"{roles[1]}_token": names["eos"],
         "split_special_tokens": not prompt.chat_template,
         "clean_up_tokenization_spaces": False,
         "padding_side": "left" if kind == "causal" else "right",
         **({} if longest is None else {"model_max_length": longest}),
+        **({"model_input_names": inputs} if is_span else {}),
     }
     if prompt.chat_template:
         config["chat_template"] = exported_template(prompt, config)
     text = json.dumps(config, ensure_ascii=False, indent=2)
     (folder / "tokenizer_config.json").write_text(f"{text}\n", "utf-8")
+
+
+def frame_of(tokenizer: Tokenizer, kind: Kind, ids: SpecialIds, prefix: list[int]) -> Frame:
+    """Return the ids that a model of a kind reads around its texts.
+
+    Args:
+        prefix: ids that precede every source.
+    """
+    if kind == "span-extraction":
+        return tokenizer.frame()
+    if kind == "causal":
+        return Frame([ids.bos], [], [], (0, 1))
+    return Frame(prefix, [ids.eos], [ids.eos], (0, 1))
 
 
 def cut_sources(folder: Path, longest: int) -> None:

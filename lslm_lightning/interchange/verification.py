@@ -7,7 +7,7 @@ import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,7 @@ from lslm_lightning.models.heads import BLOCKED, Projection, Source
 from lslm_lightning.training.batches import padded
 from lslm_lightning.training.causal import CausalTask
 from lslm_lightning.training.sequence_to_sequence import SequenceToSequenceTask
+from lslm_lightning.training.task import Task
 
 N_TEXT = 20
 MOST_TOKENS = 256  # of a text that is read
@@ -27,6 +28,7 @@ MOST_IN_FLOAT64 = 300_000_000  # weights of a model that is compared in float64
 TOLERANCE = 1e-3  # of the largest logit: angles of positions are computed in float32
 
 AnyTask: TypeAlias = CausalTask | SequenceToSequenceTask
+TaskT = TypeVar("TaskT", bound=Task)
 Read: TypeAlias = Callable[[Sequence[str]], list[list[int]]]
 Logits: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 """Function (source (B, S), target (B, T)) -> logits (B, T, V)."""
@@ -134,7 +136,21 @@ def texts_of(
     return Texts(tuple(example.source for example in chosen), tuple(targets), origin)
 
 
-def precision_of(task: AnyTask) -> torch.dtype:
+def writing(task: nn.Module) -> AnyTask:
+    """Return a task that writes text, for an engine.
+
+    Raises:
+        ValueError: it writes none.
+    """
+    if not isinstance(task, AnyTask):
+        raise ValueError(
+            f"model={type(task).__name__} writes no text token by token, which an engine does; "
+            "leave engine out"
+        )
+    return task
+
+
+def precision_of(task: nn.Module) -> torch.dtype:
     """Return the type in which a task is compared."""
     return precision_for(sum(weight.numel() for weight in task.parameters()))
 
@@ -146,14 +162,15 @@ def precision_for(n_weight: int) -> torch.dtype:
     return torch.float64 if n_weight <= MOST_IN_FLOAT64 else torch.float32
 
 
-def copy_to_compare(task: AnyTask, dtype: torch.dtype) -> AnyTask:
+def copy_to_compare(task: TaskT, dtype: torch.dtype) -> TaskT:
     """Return a copy of a task that computes in the type of `precision_of`, with its weights rounded
     to another type, and whose answers may have any length. Weights that are of these types already
     are shared.
     """
     shared = {id(each): nn.Parameter(each.detach()) for each in task.parameters()}
     made = copy.deepcopy(task, shared)
-    made.min_length = 0
+    if isinstance(made, AnyTask):
+        made.min_length = 0
     for module in made.modules():
         if isinstance(module, nn.RMSNorm) and module.eps is None:
             module.eps = torch.finfo(torch.float32).eps
@@ -274,18 +291,27 @@ def difference_of_logits(
         ids = (torch.tensor([source]), torch.tensor([target]))
         mine = ours.logits(*ids)[..., tokens]
         theirs = other.logits(*ids)[..., tokens]
-        if not torch.isfinite(mine).all():  # `max` would drop NaN
-            raise ValueError(
-                "logits of the run are infinite or NaN; its weights are damaged: take an earlier "
-                "checkpoint"
-            )
-        if not torch.isfinite(theirs).all():
-            raise ValueError(
-                "its logits are infinite or NaN; its weights are damaged: fetch its files again"
-            )
+        check_finite(mine, theirs)
         largest = max(largest, float(mine.abs().max()))
         worst = max(worst, float((mine - theirs).abs().max()))
     return worst, largest
+
+
+def check_finite(ours: Tensor, theirs: Tensor) -> None:
+    """Check that all logits of two models are numbers; `max` would drop NaN.
+
+    Raises:
+        ValueError: a logit is infinite or no number.
+    """
+    if not torch.isfinite(ours).all():
+        raise ValueError(
+            "logits of the run are infinite or NaN; its weights are damaged: take an earlier "
+            "checkpoint"
+        )
+    if not torch.isfinite(theirs).all():
+        raise ValueError(
+            "its logits are infinite or NaN; its weights are damaged: fetch its files again"
+        )
 
 
 def written_tokens(task: AnyTask) -> Tensor:

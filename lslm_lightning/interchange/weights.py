@@ -176,6 +176,11 @@ def only_ours(ours: str, *shape: int) -> Row:
     return Row((ours,), (), outward, lambda _: [torch.zeros(shape)])
 
 
+def setting(ours: str, value: float) -> Row:
+    """Return the row of a number that we store with the weights, and they in config.json."""
+    return Row((ours,), (), lambda _: [], lambda _: [torch.tensor(value)])
+
+
 def constant(
     theirs: str, shape: tuple[int, int], value: Callable[[], Tensor], tolerance: float
 ) -> Row:

@@ -12,6 +12,7 @@ from lslm_lightning.interchange.search_settings import most_new
 from lslm_lightning.interchange.verification import AnyTask
 from lslm_lightning.training.causal import CausalTask
 from lslm_lightning.training.sequence_to_sequence import SequenceToSequenceTask
+from lslm_lightning.training.span_model import SpanModel
 
 INT8_NOTE = "weights are rounded to 8 bits, and answers may differ from those of the run"
 
@@ -32,7 +33,7 @@ def longest_input(parts: ModelParts, task: object) -> int | None:
     if isinstance(task, SequenceToSequenceTask):
         limits = (task.max_source_length, parts.max_positions or parts.context)
         return min((limit for limit in limits if limit is not None), default=None)
-    return parts.context
+    return parts.context or parts.max_positions
 
 
 def cast_to(name: str, weight: Tensor, dtype: str) -> Tensor:
@@ -50,7 +51,9 @@ def cast_to(name: str, weight: Tensor, dtype: str) -> Tensor:
     return cast.contiguous()
 
 
-def extra_notes(task: AnyTask, parts: ModelParts, has_template: bool = False) -> list[str]:
+def extra_notes(
+    task: AnyTask | SpanModel, parts: ModelParts, has_template: bool = False
+) -> list[str]:
     """Return remarks on what a user of the folder must do as the run does, and on lengths that have
     no place in it.
 
@@ -58,6 +61,8 @@ def extra_notes(task: AnyTask, parts: ModelParts, has_template: bool = False) ->
         parts: parts that are written.
         has_template: whether the folder holds the chat template of the run.
     """
+    if isinstance(task, SpanModel):
+        return [*task.answer_rules(), "the pooler of AutoModel has no weights in the folder"]
     notes = prompt_notes(task.prompt, isinstance(task, CausalTask), has_template)
     if isinstance(task, CausalTask):
         notes += [

@@ -21,6 +21,7 @@ IDS = SpecialIds(TOKENIZER.pad_id, TOKENIZER.bos_id, TOKENIZER.eos_id)
 TASKS = {
     "causal": "tasks.language_modeling.task.LanguageModelingTask",
     "sequence-to-sequence": "tasks.translation.task.TranslationTask",
+    "span-extraction": "tasks.question_answering.extractive.task.SpanTask",
 }
 CAUSAL = ModelParts(
     kind="causal",
@@ -52,6 +53,14 @@ PAIRS = {"kind": "sequence-to-sequence", "n_encoder_layer": 2, "context": None}
 BUCKETS = {"position": "RelativeBuckets", "position_base": None, "n_bucket": 8, "max_distance": 12}
 T5 = {**PAIRS, **GATED, **PLAIN, **BUCKETS}
 ONE_DECODER = {"n_decoder_layer": 1, "norm_eps": 1e-5}
+SPANS = {
+    "kind": "span-extraction",
+    "n_encoder_layer": 2,
+    "n_decoder_layer": 0,
+    "norm_first": False,
+    "embedding_norm": True,
+    "context": None,
+}
 WIDE = {"n_head": 2, "n_kv_head": 2, "d_k": 16, "d_v": 16}
 EXAMPLES: dict[str, list[ModelParts]] = {
     "llama": [
@@ -105,6 +114,11 @@ EXAMPLES: dict[str, list[ModelParts]] = {
         replace(CAUSAL, **T5 | WIDE, head="LinearHead"),
         replace(CAUSAL, **T5 | GEGLU | {"approximate": "tanh"}),
     ],
+    "bert": [
+        replace(CAUSAL, **SPANS, **LEARNED, norm_eps=1e-12, dropout=0.125, threshold=2.5),
+        replace(CAUSAL, **SPANS, **LEARNED, **PLAIN, approximate="tanh"),
+    ],
+    "electra": [replace(CAUSAL, **SPANS, **LEARNED)],
     "blenderbot": [replace(CAUSAL, **PAIRS, **LEARNED, head_bias=True)],
 }
 """Parts that each layout can express, several for a layout with several variants."""
@@ -138,12 +152,7 @@ def build_theirs(config: JsonObject) -> nn.Module:
     """Return a model of `transformers` for the content of a config.json, in float64."""
     torch.manual_seed(0)
     parsed = transformers.AutoConfig.for_model(**config)
-    auto = (
-        transformers.AutoModelForSeq2SeqLM
-        if parsed.is_encoder_decoder
-        else transformers.AutoModelForCausalLM
-    )
-    model = auto.from_config(parsed)
+    model = getattr(transformers, config["architectures"][0])(parsed)
     if not config["tie_word_embeddings"]:  # T5 ties them whatever its config says
         head = model.get_output_embeddings()
         head.weight = nn.Parameter(head.weight.detach().clone())

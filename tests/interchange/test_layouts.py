@@ -16,6 +16,7 @@ from lslm_lightning.interchange.layouts import (
 )
 from lslm_lightning.interchange.parts import ModelParts, key_of, read_parts
 from lslm_lightning.interchange.weights import to_ours, to_theirs
+from lslm_lightning.training.span_model import SpanModel
 from lslm_lightning.training.task import Task
 from tests.interchange.models import (
     CASE_NAMES,
@@ -26,6 +27,7 @@ from tests.interchange.models import (
     IDS,
     LEARNED,
     PAIRS,
+    SPANS,
     build_task,
     build_theirs,
     layout_parts,
@@ -41,6 +43,9 @@ def logits_of(task: Task, ids: torch.Tensor) -> torch.Tensor:
     """Return the logits (B, T, V) of a task for ids that are both source and target."""
     if read_parts(task).kind == "causal":
         return task.logits(ids)
+    if isinstance(task, SpanModel):
+        x = task.marks(task.embedding(ids), segments_of(ids))
+        return task.ends(task.backbone.encode(x, ids == IDS.pad))
     memory = task.backbone.encode(task.embedding(ids), ids == IDS.pad)
     y, _ = task.backbone.decode(task.embedding(ids), memory=memory, memory_pad=ids == IDS.pad)
     return task.head(y, task.embedding.weight)
@@ -48,9 +53,18 @@ def logits_of(task: Task, ids: torch.Tensor) -> torch.Tensor:
 
 def their_logits(model: torch.nn.Module, ids: torch.Tensor) -> torch.Tensor:
     """Return the logits (B, T, V) of a model of `transformers` for ids."""
-    if not model.config.is_encoder_decoder:
-        return model(ids).logits
-    return model(ids, attention_mask=(ids != IDS.pad).long(), decoder_input_ids=ids).logits
+    given = {"attention_mask": (ids != IDS.pad).long()}
+    if model.config.is_encoder_decoder:
+        return model(ids, **given, decoder_input_ids=ids).logits
+    if not model.can_generate():
+        output = model(ids, **given, token_type_ids=segments_of(ids))
+        return torch.stack([output.start_logits, output.end_logits], -1)
+    return model(ids).logits
+
+
+def segments_of(ids: torch.Tensor) -> torch.Tensor:
+    """Return the segments (B, T) of ids (B, T): the second begins at the fifth token."""
+    return (torch.arange(ids.size(1)) > 3).long().expand_as(ids)
 
 
 def some_ids(parts: ModelParts) -> torch.Tensor:
@@ -60,12 +74,12 @@ def some_ids(parts: ModelParts) -> torch.Tensor:
     return ids
 
 
-def zero_what_they_lack(layout: Layout, task: Task, parts: ModelParts) -> None:
-    """Set the biases to zero that a layout must find zero."""
+def set_what_they_lack(layout: Layout, task: Task, parts: ModelParts) -> None:
+    """Set weights that a layout lacks to what it reads for them, such as zero for a bias."""
     own = task.state_dict()
     for row in layout.rows(parts):
         if not row.theirs:
-            own[row.ours[0]].zero_()
+            own[row.ours[0]].copy_(row.inward([])[0])
 
 
 @each_case
@@ -88,7 +102,7 @@ def test_config_gives_the_parts_back(layout: Layout, parts: ModelParts) -> None:
 @torch.no_grad()
 def test_exported_weights_give_the_same_logits(layout: Layout, parts: ModelParts) -> None:
     task = build_task(parts)
-    zero_what_they_lack(layout, task, parts)
+    set_what_they_lack(layout, task, parts)
     model = build_theirs(layout.config(parts, IDS))
     theirs = to_theirs(layout.rows(parts), task.state_dict())
     missing, unknown = model.load_state_dict(theirs, strict=False)
@@ -121,7 +135,7 @@ def test_imported_weights_give_the_same_logits(layout: Layout, parts: ModelParts
 @each_case
 def test_out_and_in_again_are_the_same_bits(layout: Layout, parts: ModelParts) -> None:
     task = build_task(parts)
-    zero_what_they_lack(layout, task, parts)
+    set_what_they_lack(layout, task, parts)
     before = task.state_dict()
     rows = list(layout.rows(parts))
     after = to_ours(rows, to_theirs(rows, before), layout.aliases(parts), layout.ignored)
@@ -181,6 +195,13 @@ ODD = {
     "another norm": replace(CAUSAL, **GATED, norm_first=False, head_bias=True),
     "a table of distances": replace(CAUSAL, position="ALiBi", position_base=None),
     "pairs": replace(CAUSAL, **PAIRS, n_head=3, n_kv_head=1, scale_embedding=True),
+    "two networks": replace(
+        CAUSAL,
+        **SPANS | {"norm_first": True, "n_head": 3, "scale_embedding": True},
+        overlap_features=True,
+        flow="tasks.question_answering.AttentionFlow",
+        answerability_head="tasks.question_answering.AnswerabilityHead",
+    ),
     "blocked": replace(CAUSAL, blocked_ids=(4, 5), feed_forward="ReLU", approximate=""),
 }
 
@@ -219,7 +240,7 @@ def test_a_trained_bias_behind_attention_is_an_obstacle(name: str) -> None:
     task = build_task(parts)
     [obstacle] = layout_named(name).obstacles(read_parts(task))
     assert obstacle.option() == "--model.backbone.bias false"
-    zero_what_they_lack(layout_named(name), task, parts)
+    set_what_they_lack(layout_named(name), task, parts)
     assert layout_named(name).obstacles(read_parts(task)) == []
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from lslm_lightning.interchange.layouts.bart import Bart, Blenderbot, Marian, MBart, Pegasus
+from lslm_lightning.interchange.layouts.bert import Bert, Electra
 from lslm_lightning.interchange.layouts.gpt2 import Gpt2
 from lslm_lightning.interchange.layouts.gpt_neox import GptNeoX
 from lslm_lightning.interchange.layouts.layout import Layout
@@ -25,6 +26,8 @@ LAYOUTS: tuple[Layout, ...] = (
     MBart(),
     Blenderbot(),
     T5(),
+    Bert(),
+    Electra(),
 )
 """All layouts; of several that can express a model, the first is written."""
 

@@ -177,6 +177,20 @@ def pair(ours: str, theirs: str) -> Iterator[Row]:
         yield same(f"{ours}.{kind}", f"{theirs}.{kind}")
 
 
+def linear(ours: str, theirs: str, size: int, has_bias: bool) -> Iterator[Row]:
+    """Yield the rows of a linear layer, whose bias they have in any case.
+
+    Args:
+        size: number of its outputs.
+        has_bias: whether ours has a bias.
+    """
+    yield same(f"{ours}.weight", f"{theirs}.weight")
+    if has_bias:
+        yield same(f"{ours}.bias", f"{theirs}.bias")
+    else:
+        yield zeros(f"{theirs}.bias", size)
+
+
 def layer_rows(parts: ModelParts, ours: str, theirs: str, has_cross: bool) -> Iterator[Row]:
     """Yield the rows of one layer.
 
@@ -189,20 +203,13 @@ def layer_rows(parts: ModelParts, ours: str, theirs: str, has_cross: bool) -> It
         if branch == "cross_attention" and not has_cross:
             continue
         for own, other in PROJECTIONS.items():
-            name, other = f"{ours}.{branch}.{own}", f"{theirs}.{attention}.{other}"
-            yield same(f"{name}.weight", f"{other}.weight")
-            if parts.attention_bias:
-                yield same(f"{name}.bias", f"{other}.bias")
-            else:
-                yield zeros(f"{other}.bias", parts.d_model)
+            names = f"{ours}.{branch}.{own}", f"{theirs}.{attention}.{other}"
+            yield from linear(*names, parts.d_model, parts.attention_bias)
         yield from pair(f"{ours}.{norm}", f"{theirs}.{other_norm}")
     sizes = {"inner": ("fc1", parts.d_feedforward), "output": ("fc2", parts.d_model)}
     for own, (other, size) in sizes.items():
-        yield same(f"{ours}.feed_forward.{own}.weight", f"{theirs}.{other}.weight")
-        if parts.feed_forward_bias:
-            yield same(f"{ours}.feed_forward.{own}.bias", f"{theirs}.{other}.bias")
-        else:
-            yield zeros(f"{theirs}.{other}.bias", size)
+        names = f"{ours}.feed_forward.{own}", f"{theirs}.{other}"
+        yield from linear(*names, size, parts.feed_forward_bias)
     yield from pair(f"{ours}.feed_forward_norm", f"{theirs}.final_layer_norm")
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import ClassVar, NamedTuple, TypeGuard
 
 import torch
+from torch import Tensor
 
 from lslm_lightning.interchange.parts import Kind, ModelParts, class_path, key_of
 from lslm_lightning.interchange.weights import Row, Weights
@@ -80,7 +81,9 @@ def shown(value: object) -> str:
     """Return a value as a config has it."""
     if isinstance(value, tuple):
         return str(list(value))
-    return str(value).lower() if isinstance(value, bool) or value is None else str(value)
+    if value is None:
+        return "null"
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 class Layout(ABC):
@@ -92,6 +95,7 @@ class Layout(ABC):
         kind: kind of model.
         prefix: beginning of the names of all weights but those of the head.
         ignored: regular expression of names of weights that have no effect.
+        unused: regular expression of the beginnings of names of weights that a run has no use for.
         dropouts: settings of config.json that our models have as `dropout`.
     """
 
@@ -100,6 +104,7 @@ class Layout(ABC):
     kind: ClassVar[Kind]
     prefix: ClassVar[str] = "model."
     ignored: ClassVar[str] = r"rotary_emb\.inv_freq$"
+    unused: ClassVar[str] = r"(?!)"
     dropouts: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
@@ -142,6 +147,10 @@ class Layout(ABC):
 
     def aliases(self, parts: ModelParts) -> Mapping[str, str]:
         """Return second names of weights that they may store twice, and the names in the table."""
+        return {}
+
+    def new_weights(self, config: Settings, weights: Weights) -> dict[str, Tensor]:
+        """Return weights of theirs that a file without a head lacks, made anew in float32."""
         return {}
 
     def obstacles(self, parts: ModelParts) -> list[Obstacle]:

@@ -22,19 +22,12 @@ from lslm_lightning.models.heads import TiedHead, upcast_to_float32
 from lslm_lightning.optim import Schedule
 from lslm_lightning.text.tokenizer import Tokenizer
 from lslm_lightning.training.batches import on_device
-from lslm_lightning.training.checks import (
-    check_encodes_only,
-    check_has_validation_score,
-    check_kind,
-)
-from lslm_lightning.training.data import TaskData
-from lslm_lightning.training.data_requirements import DataRequirements
+from lslm_lightning.training.checks import check_encodes_only
 from lslm_lightning.training.optimizer_settings import ADAMW, COSINE
-from lslm_lightning.training.shared_settings import share_settings
+from lslm_lightning.training.span_model import ScoredPair, SpanModel
 from lslm_lightning.training.task import LABEL_SMOOTHING
 from tasks.question_answering.data import Question, as_question
 from tasks.question_answering.extractive.answerability import AnswerabilityHead
-from tasks.question_answering.extractive.data import SpanData
 from tasks.question_answering.extractive.decoding import (
     apply_threshold,
     best_threshold,
@@ -42,6 +35,7 @@ from tasks.question_answering.extractive.decoding import (
     span_scores,
 )
 from tasks.question_answering.extractive.features import FEATURE_SIZES, unpack_features
+from tasks.question_answering.extractive.requirements import SpanRequirements
 from tasks.question_answering.extractive.windows import (
     AnswerWindowBatch,
     Passage,
@@ -87,42 +81,7 @@ class SpanAnswering(QuestionAnswering):
         ]
 
 
-class SpanRequirements(DataRequirements):
-    """Requirements of a `SpanTask` on its data: the same windows as the task, within the positions
-    of its encoders.
-    """
-
-    task: "SpanTask"
-
-    def bind(self, data: TaskData) -> None:
-        if isinstance(data, SpanData):
-            reader = self.task.reader
-            words = {"overlap_features": reader.overlap_features, "whole_words": reader.whole_words}
-            share_settings(data, {**vars(self.task.sizes), **words})
-
-    def check(self, data: TaskData) -> None:
-        task = self.task
-        data = check_kind(task, data, SpanData)
-        check_has_validation_score(task, data)
-        networks = {
-            "backbone": task.backbone,
-            "flow.modelling": getattr(task.flow, "modelling", None),
-        }
-        most = task.sizes.max_length
-        for name, network in networks.items():
-            if (
-                network is not None
-                and network.max_positions is not None
-                and network.max_positions < most
-            ):
-                raise ValueError(
-                    f"max_length={network.max_positions} of the positions of {name} must be at "
-                    f"least max_length={most}, the maximal number of tokens of a window; raise it, "
-                    "or lower that of the windows"
-                )
-
-
-class SpanTask(QuestionAnsweringTask):
+class SpanTask(QuestionAnsweringTask, SpanModel):
     """Extractive question answering: an encoder reads question and passage and scores each token as
     the first and as the last token of the answer. The first token of all, `<s>`, stands for no
     answer. Source: Devlin et al. 2019, sections 4.2 and 4.3.
@@ -156,10 +115,10 @@ class SpanTask(QuestionAnsweringTask):
             answer is one of the candidates.
         word_dropout: share of tokens that lose their word embedding in training, so that only their
             features remain.
+        scale_embedding: multiply token vectors by sqrt(d_model), to match the scale of the outputs
+            of layers.
     """
 
-    backbone: Backbone
-    threshold: Tensor
     answering_class = SpanAnswering
     requirements_class = SpanRequirements
 
@@ -177,6 +136,7 @@ class SpanTask(QuestionAnsweringTask):
         whole_words: bool = True,
         answerability_head: Callable[[int], AnswerabilityHead] | None = None,
         word_dropout: float = 0.0,
+        scale_embedding: bool = True,
         optimizer: OptimizerCallable = ADAMW,
         schedule: Schedule = COSINE,
         label_smoothing: float = LABEL_SMOOTHING,
@@ -202,9 +162,8 @@ class SpanTask(QuestionAnsweringTask):
         self.sizes = WindowSizes(max_length, stride, max_question_length)
         self.reader = WindowReader(tokenizer, self.sizes, overlap_features, whole_words)
         self.sizes.check(self.reader.frame)
-        self.embedding, _ = backbone.embedding_and_head(
-            tokenizer.vocab_size, TiedHead, scale_embedding=True
-        )
+        embedding, _ = backbone.embedding_and_head(tokenizer.vocab_size, TiedHead, scale_embedding)
+        self.embedding = embedding  # type: ignore[assignment]
         self.marks = backbone.feature_embeddings(
             (KINDS, *(FEATURE_SIZES if overlap_features else ()))
         )
@@ -239,6 +198,14 @@ class SpanTask(QuestionAnsweringTask):
 
         The first token of all stands for no answer; with the head, for an answer in another window.
         """
+        scores, log_odds = self.token_scores(batch)
+        least = torch.finfo(scores.dtype).min
+        return scores.masked_fill(~batch.candidate, least).log_softmax(1), log_odds
+
+    def token_scores(self, batch: AnswerWindowBatch) -> tuple[Tensor, Tensor | None]:
+        """Return the scores (B, S, 2) of all tokens as start and as end, and the log-odds (B,) of
+        an answer from the answerability head, or None without the head.
+        """
         kinds = [
             batch.kind,
             *(unpack_features(batch.features) if self.reader.overlap_features else ()),
@@ -253,13 +220,8 @@ class SpanTask(QuestionAnsweringTask):
             if self.flow is None
             else self.flow(self.backbone, x, batch)
         )
-        scores = upcast_to_float32(self.ends(y))
-        log_probs = scores.masked_fill(~batch.candidate, torch.finfo(scores.dtype).min).log_softmax(
-            1
-        )
-        return log_probs, None if self.answerability_head is None else self.answerability_head(
-            x, batch
-        )
+        head = self.answerability_head
+        return upcast_to_float32(self.ends(y)), None if head is None else head(x, batch)
 
     def loss(self, batch: AnswerWindowBatch, label_smoothing: float = LABEL_SMOOTHING) -> Tensor:
         """Return the nats of start and end, summed over all windows.
@@ -337,6 +299,34 @@ class SpanTask(QuestionAnsweringTask):
         for first in range(0, len(windows), n):
             batch = self.reader.batch(windows[first : first + n])
             yield from self.scores(on_device(batch, self.device)).double().cpu().numpy()
+
+    @torch.no_grad()
+    def first_windows(self, examples: Sequence[Example]) -> list[ScoredPair]:
+        readings = self.reader.read([as_question(example) for example in examples])
+        batch = self.reader.batch([windows[0] for _, windows in readings])
+        scores, _ = self.token_scores(on_device(batch, self.device))
+        return [
+            ScoredPair(ids[:n].tolist(), kinds[:n].tolist(), row[:n])
+            for ids, kinds, row, n in zip(
+                batch.source, batch.kind, scores, (~batch.source_pad).sum(1), strict=True
+            )
+        ]
+
+    def answer_rules(self) -> list[str]:
+        sizes = self.sizes
+        rules = [
+            f"a passage is read in windows of {sizes.max_length} tokens, each {sizes.stride} after "
+            f"the one before, behind at most {sizes.max_question_length} tokens of the question",
+            f"an answer has at most {self.max_answer_length} tokens",
+        ]
+        if self.reader.whole_words:
+            rules.append("an answer begins and ends at the border of a word")
+        if math.isfinite(threshold := float(self.threshold)):
+            rules.append(
+                "there is no answer where the scores of the first token exceed those of the best "
+                f"answer by more than {threshold:.4g}"
+            )
+        return rules
 
     def passage_answers(
         self,
