@@ -46,7 +46,11 @@ def imported_prompt(
     if not is_causal:
         return Prompt(prefix)
     fast = fast_tokenizer(source)
-    prompt = prompt_of(fast, prefix)
+    try:
+        prompt = prompt_of(fast, prefix)
+    except ValueError as error:
+        model.tell(f"its chat template was left behind: {error}")
+        return Prompt(prefix)
     if not prompt.chat_template:
         return prompt
     used = {name: text for name, text in prompt.special_tokens.items() if text_of(prompt, name)}
