@@ -40,7 +40,16 @@ from lslm_lightning.training.causal import CausalTask
 from lslm_lightning.training.sequence_to_sequence import SequenceToSequenceTask
 from lslm_lightning.training.task import Task
 from tests.interchange import models
-from tests.interchange.models import CAUSAL, GATED, LEARNED, PLAIN, TOKENIZER, build_task, task_spec
+from tests.interchange.models import (
+    BUCKETS,
+    CAUSAL,
+    GATED,
+    LEARNED,
+    PLAIN,
+    TOKENIZER,
+    build_task,
+    task_spec,
+)
 from tests.interchange.test_import import LLAMA, their_folder
 
 onnx = pytest.importorskip("onnx")
@@ -56,7 +65,7 @@ LSTM = {
 POINTER = {"class_path": "lslm_lightning.models.heads.PointerGenerator"}
 MODELS: dict[str, tuple[ModelParts, dict[str, object]]] = {
     "pairs": (
-        replace(PAIRS, **GATED, **PLAIN, n_kv_head=2, d_v=6),
+        replace(PAIRS, **GATED, **PLAIN, **BUCKETS, n_kv_head=2, d_v=6),
         {"head": POINTER, "max_source_length": 9, "scale_embedding": True},
     ),
     "causal": (
@@ -67,6 +76,7 @@ MODELS: dict[str, tuple[ModelParts, dict[str, object]]] = {
 }
 """Parts of models that together have all kinds, and more arguments of their tasks."""
 SEVERAL = [
+    PAIRS,
     replace(CAUSAL, position="Sinusoidal"),
     replace(CAUSAL, position="NoPositionalEncoding", position_base=None, approximate="tanh"),
     replace(PAIRS, position="ALiBi", position_base=None, n_kv_head=1),
