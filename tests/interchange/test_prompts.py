@@ -94,7 +94,7 @@ def test_a_source_may_begin_with_a_code(tmp_path: Path) -> None:
 PREFIX = "summarize: "
 T5_LIKE = {
     "task_specific_params": {
-        "summarization": {"prefix": PREFIX},
+        "summarization": {"prefix": PREFIX, "num_beams": 3},
         "translation_en_to_de": {"prefix": "translate English to German: "},
         "translation_en_to_fr": {"prefix": "translate English to French: "},
     }
@@ -105,7 +105,8 @@ def test_a_task_prefix_is_part_of_the_run_and_leaves_with_it(tmp_path: Path) -> 
     folder = their_folder(tmp_path / "plain", "pegasus", **PEGASUS)
     source = edited(folder, tmp_path / "theirs", **T5_LIKE)
     assert import_model(source, tmp_path / "run", task="summarization").notes
-    assert load_run(tmp_path / "run").task.prompt == Prompt(PREFIX)
+    task = load_run(tmp_path / "run").task
+    assert (task.prompt, task.search.beam_size) == (Prompt(PREFIX), 3)
     ours = answers(tmp_path / "run")
     assert ours == their_answers(source, PREFIX)
     assert ours != their_answers(source)
