@@ -174,8 +174,9 @@ def is_file_name(name: object) -> bool:
 # The folder
 
 
-def write_model(folder: Path, facts: JsonObject, directory: RunDirectory) -> None:
-    """Write the MLflow model of a run into the folder `folder`, which must not exist.
+def write_model(folder: Path, facts: JsonObject, directory: RunDirectory) -> str:
+    """Write the MLflow model of a run into the folder `folder`, which must not exist; return the
+    digest of its weights.
 
     Args:
         facts: what `model_facts` returned.
@@ -219,6 +220,7 @@ def write_model(folder: Path, facts: JsonObject, directory: RunDirectory) -> Non
             link(directory.checkpoints / name, copy.checkpoints / name)
         model.model_size_bytes = sum(path.stat().st_size for path in folder.rglob("*"))
         model.save(str(folder / "MLmodel"))
+        return weights_digest(copy.best)
     finally:
         shutil.rmtree(staged, ignore_errors=True)
 
