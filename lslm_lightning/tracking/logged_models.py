@@ -141,11 +141,39 @@ class ModelUpload:
         known = [] if outputs is None else [each.model_id for each in outputs.model_outputs]
         if model.model_id not in known:
             self.run.client.log_outputs(self.run.run_id, [LoggedModelOutput(model.model_id, 0)])
+        self.send_metrics(model.model_id, facts)
+
+    def link_tested(self, facts: JsonObject) -> None:
+        """Link the model of another run, which this run tested, to this run and to the scores of
+        the test. A refusal by the store is ignored, as in `send`.
+
+        Args:
+            facts: facts of the other run's model.
+
+        Raises:
+            Exception: an error of MLflow that passes.
+        """
+        from mlflow.entities import LoggedModelInput
+
+        model_id = facts["model_id"]
+        try:
+            inputs = self.run.client.get_run(self.run.run_id).inputs
+            known = [] if inputs is None else [each.model_id for each in inputs.model_inputs]
+            if model_id not in known:
+                self.run.client.log_inputs(self.run.run_id, models=[LoggedModelInput(model_id)])
+            self.send_metrics(model_id, facts)
+        except Exception as error:
+            if self.run.store.is_passing(error):
+                raise
+            log.debug("model %s has no scores of this run", model_id, exc_info=True)
+
+    def send_metrics(self, model_id: str, facts: JsonObject) -> None:
+        """Store the points of this run that measure a checkpoint as metrics of its model."""
         datasets = self.record.get("datasets", [])
         by_split = {split: (name, digest) for name, digest, split, _ in datasets}
         points = points_of_checkpoint(read_points(self.run.directory / CURVES), facts)
         self.run.client.log_batch(
-            self.run.run_id, [self.metric(point, model.model_id, by_split) for point in points]
+            self.run.run_id, [self.metric(point, model_id, by_split) for point in points]
         )
 
     def metric(self, point: Point, model_id: str, by_split: dict[str, tuple[str, str]]) -> "Metric":

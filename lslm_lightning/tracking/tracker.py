@@ -348,6 +348,18 @@ class Tracker(Logger):
             upload = ModelUpload(self.run, self.task, self._record)
             self._outbox.call(upload.send, write)
 
+    def log_tested_model(self, facts: JsonObject) -> None:
+        """Link the model of another run, whose checkpoint this run has tested, to the scores that
+        were logged so far.
+
+        Args:
+            facts: facts of the model, which mlflow.json keeps under "tested_model".
+        """
+        if self._outbox is not None:
+            self._record.update({"tested_model": facts})
+            upload = ModelUpload(self.run, self.task, self._record)
+            self._outbox.call(upload.link_tested, facts)
+
     @property
     def model(self) -> JsonObject:
         """Facts of the logged model, with its registered version; empty before `log_model`."""
