@@ -138,10 +138,11 @@ class TwoPairs(TranslationData):
         return [
             {"id": "0", "en": "the fox", "de": "der Fuchs"},
             {"id": "1", "en": "", "de": "nichts"},
+            {"id": "2", "en": "a b c", "de": "a b c"},
         ]
 
 
-def test_training_reads_the_prefix(tmp_path: Path) -> None:
+def test_training_reads_the_prefix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = their_folder(tmp_path / "theirs", "pegasus", **PEGASUS)
     import_model(folder, tmp_path / "run", prefix=PREFIX, task="translation")
     task = load_run(tmp_path / "run").task
@@ -152,9 +153,17 @@ def test_training_reads_the_prefix(tmp_path: Path) -> None:
     del data.identity
     task.requirements.bind(data)
     assert data.identity != without, "a training with another prefix has other batches"
+    encoded: list[str] = []
+    encode = type(task.tokenizer).encode_batch
+    monkeypatch.setattr(
+        type(task.tokenizer),
+        "encode_batch",
+        lambda self, texts: encoded.extend(texts) or encode(self, texts),
+    )
     pairs = data.encode("train")
+    assert [text for text in encoded if "fox" in text] == [f"{PREFIX}the fox"], "encoded once"
     assert [pairs.source[0].tolist()] == task.read([Example("0", "the fox", ())])
-    assert len(pairs) == 1, "an empty source is empty behind a prefix too"
+    assert len(pairs) == 2, "an empty source is empty behind a prefix too"
 
 
 def chat_folder(folder: Path, template: str | dict[str, str]) -> Path:
