@@ -40,6 +40,11 @@ class Adapter(ABC):
 
     @property
     @abstractmethod
+    def start(self) -> str | None:
+        """Folder with an adapter in the layout of `peft` to start from; None for a new one."""
+
+    @property
+    @abstractmethod
     def identity(self) -> dict[str, str]:
         """Settings that must not change when training resumes, by name."""
 
@@ -72,6 +77,8 @@ class LoRA(Adapter):
             head. New parts, which have no pretrained weights, are always trained.
         base: run or checkpoint whose weights are adapted; only for a network that has no pretrained
             weights of its own.
+        start: folder with adapter_config.json and adapter_model.safetensors, as `peft` saves an
+            adapter, to start from; null for a new adapter.
     """
 
     rank: int = 8
@@ -80,6 +87,7 @@ class LoRA(Adapter):
     targets: Sequence[str] = ("query", "value")
     also_train: Sequence[str] = ()
     base: str | None = None
+    start: str | None = None
 
     use_dora: ClassVar[bool] = False
 

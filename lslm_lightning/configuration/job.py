@@ -74,8 +74,8 @@ class Job:
             only).
         registered_model: register the best checkpoint in MLflow under this name, as a new version
             that MLflow can load and serve; the alias `best` is given to the version with the best
-            score on the validation split. Default: no registration, and no second upload of the
-            checkpoint.
+            score on the validation split. `lslm test` registers that of a finished run. Default: no
+            registration, and no second upload of the checkpoint.
         parent: MLflow run id of the parent run.
         tags: additional tags for MLflow.
     """

@@ -4,7 +4,8 @@ import json
 import math
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -242,10 +243,13 @@ def _rows(
         known: the statistics, if they have been computed already.
 
     Raises:
-        ValueError: only some of the answers can be scored.
+        ValueError: only some of the answers can be scored, or the metric fails.
     """
     predictions = [answers[example.id] for example in examples]
-    rows = metric.rows(examples, predictions) if known is None else known
+    with naming(metric):
+        rows = metric.rows(examples, predictions) if known is None else known
+        if rows.ndim != 2:
+            raise ValueError("statistics must return a vector of numbers for each example")
     undefined = np.isnan(rows).any(axis=1)
     if not undefined.all():
         lacking = [
@@ -257,8 +261,22 @@ def _rows(
     return rows
 
 
+@contextmanager
+def naming(metric: Metric) -> Iterator[None]:
+    """Name a metric in errors of its own code, such as a sum that it unpacks into too many numbers.
+
+    Raises:
+        ValueError: the body raised an error that wrong values cause.
+    """
+    try:
+        yield
+    except (ValueError, TypeError, IndexError) as error:
+        raise ValueError(f"metric {metric.name}: {error}") from error
+
+
 def _score(metric: Metric, rows: np.ndarray, totals: np.ndarray | None, n_reference: str) -> Score:
-    value = math.nan if np.isnan(rows).any() else metric.score(rows.sum(axis=0))
+    with naming(metric):
+        value = math.nan if np.isnan(rows).any() else metric.score(rows.sum(axis=0))
     low, high = (None, None) if totals is None or math.isnan(value) else interval(metric, totals)
     signature = f"nrefs:{n_reference}|{metric.signature}"
     return Score(
@@ -272,7 +290,8 @@ def _corpus_score(
     """Return the score of a metric that is defined only for the whole corpus; it has no
     interval.
     """
-    value = metric.corpus_score(examples, [answers[example.id] for example in examples])
+    with naming(metric):
+        value = metric.corpus_score(examples, [answers[example.id] for example in examples])
     signature = f"nrefs:{n_reference}|{metric.signature}"
     return Score(metric.name, value, metric.unit, metric.higher_is_better, signature, len(examples))
 

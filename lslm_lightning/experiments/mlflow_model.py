@@ -14,17 +14,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, get_args, get_type_hints
 
 from lslm_lightning.experiments.generation import OPTIONS, SearchSettings
+from lslm_lightning.experiments.needed_code import needed_code
 from lslm_lightning.experiments.project_wheel import pinned_requirements, write_wheel
 from lslm_lightning.extras import EXTRAS
 from lslm_lightning.runs import RunDirectory
 from lslm_lightning.runs.config import config_to_build
 from lslm_lightning.runs.integrity import weights_digest
-from lslm_lightning.runs.own_code import packages_in
-from lslm_lightning.runs.own_runs import OFFERED, source_of
 from lslm_lightning.runs.states import link
 from lslm_lightning.runs.weights import read_checkpoint
 from lslm_lightning.safety.paths import is_inside
-from lslm_lightning.task_package import NAMES
 from lslm_lightning.tracking.names import hash_of
 from lslm_lightning.tracking.uploads import links_of
 from lslm_lightning.training.callbacks.kept_checkpoints import final_record
@@ -176,8 +174,9 @@ def is_file_name(name: object) -> bool:
 # The folder
 
 
-def write_model(folder: Path, facts: JsonObject, directory: RunDirectory) -> None:
-    """Write the MLflow model of a run into the folder `folder`, which must not exist.
+def write_model(folder: Path, facts: JsonObject, directory: RunDirectory) -> str:
+    """Write the MLflow model of a run into the folder `folder`, which must not exist; return the
+    digest of its weights.
 
     Args:
         facts: what `model_facts` returned.
@@ -195,7 +194,7 @@ def write_model(folder: Path, facts: JsonObject, directory: RunDirectory) -> Non
     draft.path.mkdir(parents=True)
     try:
         write_run(draft, directory)
-        code = own_code(directory)
+        code = needed_code(config_to_build(directory.config)["model"])
         wheel = write_wheel(staged / WHEELS)
         model = Model(run_id=facts.get("run_id"), model_id=facts.get("model_id"))
         pyfunc.save_model(
@@ -203,14 +202,14 @@ def write_model(folder: Path, facts: JsonObject, directory: RunDirectory) -> Non
             mlflow_model=model,
             loader_module=LOADER,
             data_path=str(draft.path),
-            code_paths=code or None,
+            code_paths=list(code.files) or None,
             signature=signature_of(facts["columns"], facts["parameters"]),
             input_example=example_of(facts["columns"], facts["example"]),
             pip_requirements=[
                 f"{WHEELS}/{wheel.name}",
-                *pinned_requirements({EXTRAS[name] for name in facts["packages"]}),
+                *pinned_requirements({EXTRAS[name] for name in facts["packages"]}, code.packages),
             ],
-            model_config={"device": "auto", "batch_size": 32, "trust": bool(code)},
+            model_config={"device": "auto", "batch_size": 32, "trust": code.needs_trust},
         )
         (folder / WHEELS).mkdir()
         wheel.rename(folder / WHEELS / wheel.name)
@@ -221,6 +220,7 @@ def write_model(folder: Path, facts: JsonObject, directory: RunDirectory) -> Non
             link(directory.checkpoints / name, copy.checkpoints / name)
         model.model_size_bytes = sum(path.stat().st_size for path in folder.rglob("*"))
         model.save(str(folder / "MLmodel"))
+        return weights_digest(copy.best)
     finally:
         shutil.rmtree(staged, ignore_errors=True)
 
@@ -240,26 +240,6 @@ def write_weights(path: Path, checkpoint: Path) -> None:
 
     state = read_checkpoint(checkpoint)
     torch.save({name: value for name, value in state.items() if name not in FOR_RESUMING}, path)
-
-
-def own_code(directory: RunDirectory) -> list[str]:
-    """Return the paths of the user's own packages and modules that the model of a run names.
-
-    Raises:
-        ValueError: one of them is not found.
-    """
-    config = config_to_build(directory.config)
-    names = packages_in(config["model"]) - OFFERED - {*NAMES, "lslm_lightning"}
-    found = []
-    for name in sorted(names):
-        source = source_of(name)
-        if source is None:
-            raise ValueError(
-                f"the code of {name}, which config.yaml names, is not found; put it on the path"
-            )
-        path = Path(source)
-        found.append(str(path.parent if path.name == "__init__.py" else path))
-    return found
 
 
 def signature_of(columns: Sequence[str], parameters: Sequence[Sequence[Json]]) -> "ModelSignature":

@@ -96,7 +96,7 @@ def record_digest(content: bytes) -> str:
     return f"sha256={digest},{len(content)}"
 
 
-def pinned_requirements(extras: Iterable[str] = ()) -> list[str]:
+def pinned_requirements(extras: Iterable[str] = (), more: Iterable[str] = ()) -> list[str]:
     """Return all packages that this project needs, those that they need included, with their
     installed versions: `numpy==2.3.1`.
 
@@ -105,6 +105,7 @@ def pinned_requirements(extras: Iterable[str] = ()) -> list[str]:
 
     Args:
         extras: extras of the project that are needed besides its base.
+        more: other packages that are needed, by their names on a registry.
 
     Raises:
         ValueError: the project is not installed, so that its requirements are unknown.
@@ -115,6 +116,7 @@ def pinned_requirements(extras: Iterable[str] = ()) -> list[str]:
     found: dict[str, str] = {}
     seen: set[tuple[str, str]] = set()
     waiting = [(installed(), extra) for extra in ("", *extras)]
+    waiting += [(distribution(name), "") for name in more]
     while waiting:
         package, extra = waiting.pop()
         name = canonicalize_name(package.metadata["Name"])

@@ -10,6 +10,7 @@ from lslm_lightning.configuration.subcommands import TRAINING
 from lslm_lightning.contracts import metric_label
 from lslm_lightning.evaluation.comparison import THIS
 from lslm_lightning.evaluation.evaluation_set import shown
+from lslm_lightning.experiments import tested_model
 from lslm_lightning.experiments.endings import one_line
 from lslm_lightning.experiments.evaluation_records import run_links
 from lslm_lightning.experiments.invocation import command_line
@@ -60,6 +61,8 @@ def finish(job: "JobCLI", subcommand: str) -> None:
         finish_test(job)
     if subcommand in TRAINING and directory.best.exists():
         log_model(job)
+    if subcommand == "test" and job.checkpoint is not None:
+        finish_tested_model(job, Path(job.checkpoint))
 
 
 def log_model(job: "JobCLI") -> None:
@@ -82,6 +85,22 @@ def log_model(job: "JobCLI") -> None:
     after = tracker.model
     if version_of(after) != before and (line := registration(after)):
         print(line)
+
+
+def finish_tested_model(job: "JobCLI", checkpoint: Path) -> None:
+    """Register the model of a checkpoint that was tested, if `job.registered_model` names it, and
+    link it to the scores of the test.
+    """
+    name = job.job.registered_model
+    try:
+        if name:
+            example = next(iter(job.datamodule.examples("test")), None)
+            if line := registration(tested_model.register(name, checkpoint, job.model, example)):
+                print(line)
+        if not callback_of(job.trainer, RunEvaluationCallback).limited:
+            tested_model.link_scores(job.writer.tracker, checkpoint)
+    except Exception as error:  # the test itself is complete
+        log.warning("the model is not logged in MLflow: %s", one_line(error))
 
 
 def version_of(facts: JsonObject) -> tuple[Json, Json]:

@@ -1,5 +1,7 @@
 """Upload of records that exist in a run directory but are missing in MLflow."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
@@ -50,6 +52,19 @@ def sync(directory: "RunDirectory") -> Brought:
         TrackingError: MLflow does not answer or did not store everything, or the run was deleted
             there.
     """
+    with reopened(directory) as tracker:
+        brought = upload(tracker, directory)
+    return replace(brought, n_point=tracker.run.n_missing)
+
+
+@contextmanager
+def reopened(directory: "RunDirectory") -> "Iterator[Tracker]":
+    """Yield a started tracker of a run that no process works on, which ends as it did before.
+
+    Raises:
+        ValueError: the run is being trained, or it has no MLflow run.
+        TrackingError: MLflow does not answer, or the run was deleted there.
+    """
     from lslm_lightning.runs.directory import locked
 
     noted = directory.beginning
@@ -59,7 +74,7 @@ def sync(directory: "RunDirectory") -> Brought:
     try:
         tracker = started_tracker(directory)
         try:
-            brought = upload(tracker, directory)
+            yield tracker
         finally:
             curves = directory.curves
             status = noted.get("ending") or noted.get("status", "RUNNING")
@@ -68,7 +83,6 @@ def sync(directory: "RunDirectory") -> Brought:
             tracker.end("KILLED" if status == "RUNNING" else status, ended)
     finally:
         lock.release()
-    return replace(brought, n_point=tracker.run.n_missing)
 
 
 def started_tracker(directory: "RunDirectory") -> "Tracker":
@@ -112,6 +126,8 @@ def upload(tracker: "Tracker", directory: "RunDirectory") -> Brought:
     for path in sorted(directory.predictions.glob("*.jsonl")):
         if path.stem in ("test", "predict"):
             tracker.log_table(path)
+    if tested := noted.get("tested_model"):
+        tracker.log_tested_model(tested)
     files = tracker.run.missing_files()
     for name in files:
         tracker.log_artifact(directory.path / name)
@@ -141,17 +157,12 @@ def log_model(tracker: "Tracker", directory: "RunDirectory") -> bool:
     """
     from lslm_lightning.experiments.invocation import command_line
     from lslm_lightning.experiments.mlflow_model import is_model_of, write_model
-    from lslm_lightning.runs.own_runs import is_own_run
 
     facts = directory.beginning.get("model")
     if facts is None:
         return False
     name = facts.get("registered")
-    if name and not is_own_run(directory.config):
-        print(
-            f"the model is not registered as {name}: config.yaml of the run was written elsewhere, "
-            "and what is registered may run its code; train it here to register it"
-        )
+    if name and not may_register(name, directory):
         return False
     if is_model_of(facts, directory):
         tracker.log_model(facts, partial(write_model, directory=directory))
@@ -162,6 +173,24 @@ def log_model(tracker: "Tracker", directory: "RunDirectory") -> bool:
             f"best.ckpt is another one by now than the one recorded for {name}; training to the "
             f"end registers it: {resume}"
         )
+    return False
+
+
+def may_register(name: str, directory: "RunDirectory") -> bool:
+    """Return whether this user has made a run, so that its model may be registered; print a line if
+    not.
+
+    Args:
+        name: name under which it would be registered.
+    """
+    from lslm_lightning.runs.own_runs import is_own_run
+
+    if is_own_run(directory.config):
+        return True
+    print(
+        f"the model is not registered as {name}: config.yaml of the run was written elsewhere, and "
+        "what is registered may run its code; train it here to register it"
+    )
     return False
 
 

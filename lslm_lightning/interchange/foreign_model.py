@@ -23,6 +23,7 @@ from lslm_lightning.interchange.foreign_weights import read_weights, with_prefix
 from lslm_lightning.interchange.layouts import Layout, layout_named
 from lslm_lightning.interchange.parts import Kind
 from lslm_lightning.interchange.prompts import imported_prompt
+from lslm_lightning.interchange.search_settings import search_of_task
 from lslm_lightning.interchange.weights import to_ours
 from lslm_lightning.systems.hugging_face_model import purposes_in_files
 from lslm_lightning.text.hugging_face import (
@@ -67,7 +68,7 @@ class ForeignModel:
         layout: its layout.
         task: name of the task that it becomes.
         config: its configuration.
-        generation: settings of generation_config.json.
+        generation: settings of generation_config.json, or of its task in config.json.
         weights: its weights, in the type in which it is compared.
         files: files of its weights.
         model: the same model with our parts and tokenizer, and our weights, which share memory
@@ -116,6 +117,7 @@ def read_foreign(source: str, task: str | None, prefix: str | None = None) -> Fo
         if added:
             model.tell(f"{' and '.join(added)} are not in its files and were made anew; train them")
         model.prompt = imported_prompt(source, model, settings, task, prefix)
+        generation = search_of_task(generation, settings, task, model.prompt.prefix, model.tell)
     except ValueError as error:
         raise ValueError(f"{source} cannot be imported: {without(source, error)}") from None
     return ForeignModel(source, layout, task, config, generation, weights, files, model)

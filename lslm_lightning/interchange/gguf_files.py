@@ -37,6 +37,10 @@ TYPES: Mapping[str, tuple[str, str]] = {
 DTYPES = tuple(TYPES)
 FILE = "model.gguf"
 BLOCK = 32  # weights of a row that are rounded to 8 bits together
+WIDE_NOTE = (
+    "llama.cpp reads this file since its pull request 21245, and llama-cpp-python since version "
+    "0.3.21: biases of queries had to be d_model long before"
+)
 VECTORS_NOTE = "norms and biases stay in float32, as llama.cpp reads them"
 
 
@@ -80,6 +84,8 @@ def write_file(
     writer.close()
     permit_as_usual(path)
     notes = [PERMUTED_NOTE] if layout.model_type == "llama" else []
+    if parts.attention_bias and parts.n_head * parts.d_k != parts.d_model:
+        notes.append(WIDE_NOTE)
     if dtype != "float32":
         notes.append(VECTORS_NOTE)
     stored = [stored_type(weight, dtype) for weight in weights.values()]

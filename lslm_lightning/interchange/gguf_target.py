@@ -25,9 +25,8 @@ from lslm_lightning.interchange.verification import (
     copy_to_compare,
     precision_of,
 )
-from lslm_lightning.interchange.written import extra_notes
+from lslm_lightning.interchange.written import INT8_NOTE, extra_notes
 
-INT8_NOTE = "weights are rounded to 8 bits (Q8_0), and answers may differ from those of the run"
 LLAMA_CPP_TOLERANCE = 1e-2  # of the largest logit: it reads GELU from a table in float16
 READ_NOTE = "the file was read again by transformers, and by llama.cpp"
 UNREAD_NOTE = "the file was read again by transformers; llama-cpp-python was not installed"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from lslm_lightning.extras import MissingPackageError
@@ -22,13 +22,14 @@ from lslm_lightning.interchange.span_verification import compare_spans, exported
 from lslm_lightning.interchange.targets import ExportedModel, Target
 from lslm_lightning.interchange.tokenizer_export import special_ids, write_tokenizer
 from lslm_lightning.interchange.verification import (
+    AnyTask,
     OtherModel,
     Verification,
     compare,
     copy_to_compare,
     precision_of,
 )
-from lslm_lightning.interchange.weights import to_theirs
+from lslm_lightning.interchange.weights import to_ours, to_theirs
 from lslm_lightning.interchange.written import (
     cast_to,
     extra_notes,
@@ -134,8 +135,9 @@ class HuggingFaceTarget(Target):
         return notes
 
     def verify(self, model: ExportedModel, folder: Path) -> Verification:
-        dtype: torch.dtype = getattr(torch, model.dtype)
-        task = copy_to_compare(model.any_task, dtype)
+        task = copy_to_compare(model.any_task, torch.float32)
+        if model.dtype != "float32":
+            self._take_written_weights(model, folder, task)
         if isinstance(task, SpanModel):
             read = exported_reader(folder, precision_of(task))
             return compare_spans(task, read, model.texts)
@@ -145,6 +147,30 @@ class HuggingFaceTarget(Target):
         loaded = load_model(str(folder), "cpu", precision)
         compare_prompts(task, loaded, model.texts.sources)
         return compare(task, other_model(loaded, model.task.tokenizer.pad_id), model.texts)
+
+    def _take_written_weights(
+        self, model: ExportedModel, folder: Path, task: AnyTask | SpanModel
+    ) -> None:
+        """Replace the weights of a copy of the task by those in the file, as our model reads them:
+        a factor between both was applied before their type was rounded.
+
+        Raises:
+            ValueError: a weight differs from that of the run by more than the rounding.
+        """
+        layout = layout_named(self.layout(model))
+        rows = layout.rows(with_positions(model.written[0], task))
+        kept = {key: tensor.double() for key, tensor in load_file(folder / SAFE).items()}
+        written = to_ours(rows, kept, {}, layout.ignored)
+        limits = torch.finfo(getattr(torch, model.dtype))
+        for name, weight in task.state_dict().items():
+            if not weight.dim():  # a setting, which is stored as it is
+                continue
+            n_row = len(written[name])  # a row for padding was not written, perhaps
+            found = written[name].to(weight)
+            if not torch.allclose(found, weight[:n_row], 2 * limits.eps, limits.smallest_normal):
+                raise ValueError(f"its weight {name} is another than in the run")
+            written[name] = torch.cat([found, weight[n_row:]])
+        task.load_state_dict(written, assign=True)
 
 
 def write_json(path: Path, content: object) -> None:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
 Tensors: TypeAlias = tuple[Tensor, ...]
-MOST_LOGITS = 2**24  # numbers that one call of the decoder returns, unless it reads one token
+MOST_LOGITS = 2**24  # numbers that one call of the decoder returns where texts are scored
 MOST_TOKENS = 256  # tokens of a row that one call reads of a prompt
 TEXTS_AT_ONCE = 32  # texts that are scored together
 
@@ -56,7 +56,7 @@ class OnnxRuntimeEngine(InferenceEngine):
         self.decoder = open_graph(folder / config["decoder"])
         inputs = self.decoder.get_inputs()
         self.past = [each for each in inputs if each.name.startswith("past.")]
-        names = {each.name for each in self.past} | {"ids"}
+        names = {each.name for each in self.past} | {"ids", "wanted"}
         self.shared = [each.name for each in inputs if each.name not in names]
 
     @classmethod
@@ -113,27 +113,37 @@ class OnnxRuntimeEngine(InferenceEngine):
         self.check_length(source.size(1))
         return source, *map(torch.from_numpy, self.encoder.run(None, {"source": source.numpy()}))
 
+    def encode_each(self, rows: Sequence[tuple[int, ...]]) -> Tensors:
+        """Return what `encode` does, after it has encoded equal sources once."""
+        different = list(dict.fromkeys(rows))
+        index = torch.tensor([different.index(row) for row in rows])
+        return tuple(each[index] for each in self.encode(different))
+
     def step(self, ids: Tensor, state: Nested, shared: Nested) -> tuple[Tensor, Nested]:
         """Return the logits (N, V) after the last of `ids` (N, T), as `decoding.search.Step`."""
-        width = max(1, min(MOST_TOKENS, MOST_LOGITS // (len(ids) * self.vocab_size)))
-        for piece in ids.split(width, 1):
-            logits, state = self.decode(piece, state, shared)
-        return logits[:, -1], state
+        for piece in ids.split(MOST_TOKENS, 1):
+            last = torch.tensor([piece.size(1) - 1])
+            logits, state = self.decode(piece, state, shared, last)
+        return logits[:, 0], state
 
-    def decode(self, ids: Tensor, state: Tensors | None, shared: Tensors) -> tuple[Tensor, Tensors]:
-        """Return the logits (N, T, V) after each of `ids` (N, T), and the new state.
+    def decode(
+        self, ids: Tensor, state: Tensors | None, shared: Tensors, wanted: Tensor | None = None
+    ) -> tuple[Tensor, Tensors]:
+        """Return the logits (N, W, V) after some of `ids` (N, T), and the new state.
 
         Args:
             state: keys and values of each layer for earlier ids; None at first.
             shared: what `encode` returns; () for a language model.
+            wanted: indices (W,) of the logits; None for all.
         """
         if state is None:
             state = tuple(
                 torch.zeros(len(ids), each.shape[1], 0, each.shape[3]) for each in self.past
             )
         self.check_length(state[0].size(2) + ids.size(1))
-        names = ["ids", *(each.name for each in self.past), *self.shared]
-        tensors = (ids, *state, *shared)
+        wanted = torch.arange(ids.size(1)) if wanted is None else wanted
+        names = ["ids", "wanted", *(each.name for each in self.past), *self.shared]
+        tensors = (ids, wanted, *state, *shared)
         inputs = {
             name: tensor.contiguous().numpy() for name, tensor in zip(names, tensors, strict=True)
         }
@@ -152,13 +162,14 @@ class OnnxRuntimeEngine(InferenceEngine):
         self, rows: Sequence[Sequence[int]], targets: Sequence[Sequence[int]] | None = None
     ) -> list[np.ndarray]:
         texts = rows if targets is None else targets
+        sources = [() if targets is None else tuple(row) for row in rows]
         nats = [np.zeros(0)] * len(texts)
-        order = sorted(range(len(texts)), key=lambda i: -len(texts[i]))
+        order = by_source(sources, [len(text) for text in texts])
         while order:
             most = MOST_LOGITS // (len(texts[order[0]]) * self.vocab_size)
             n = max(1, min(TEXTS_AT_ONCE, most))
             chunk, order = order[:n], order[n:]
-            shared = () if targets is None else self.encode([rows[i] for i in chunk])
+            shared = () if targets is None else self.encode_each([sources[i] for i in chunk])
             ids = padded([texts[i] for i in chunk], self.pad_id)
             logits, _ = self.decode(ids[:, :-1], None, shared)
             log_p = logits.log_softmax(-1).gather(-1, ids[:, 1:, None])[..., 0]
@@ -172,6 +183,18 @@ class OnnxRuntimeEngine(InferenceEngine):
         """
         shared = () if self.encoder is None else self.encode(source.tolist())
         return self.decode(target, None, shared)[0]
+
+
+def by_source(sources: Sequence[tuple[int, ...]], lengths: Sequence[int]) -> list[int]:
+    """Return the indices of texts by decreasing length, those with equal sources together: at the
+    place of the longest of them.
+    """
+    longest: dict[tuple[int, ...], int] = {}
+    for source, length in zip(sources, lengths, strict=True):
+        longest[source] = max(longest.get(source, 0), length)
+    return sorted(
+        range(len(sources)), key=lambda i: (-longest[sources[i]], sources[i], -lengths[i])
+    )
 
 
 def open_graph(path: Path) -> "InferenceSession":

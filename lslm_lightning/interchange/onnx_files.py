@@ -30,7 +30,8 @@ QUANTIZED = ["Gather", "MatMul"]  # operations whose weights are rounded to int8
 INPUTS: JsonObject = {
     "ids": "int64 (rows, length), the next tokens of each row; the first is bos_id",
     "past.*": "float32 (rows, heads, past, size), keys and values before ids; at first past is 0",
-    "logits": "float32 (rows, length, vocab_size), scores of the token after each of ids",
+    "wanted": "int64 (wanted), indices of those ids after which logits are returned",
+    "logits": "float32 (rows, wanted, vocab_size), scores of the token after each of these ids",
     "present.*": "past.* of the next step",
 }
 SOURCE_INPUTS: JsonObject = {

@@ -25,7 +25,7 @@ from lslm_lightning.training.sequence_to_sequence import SequenceToSequenceTask
 OPSET = 20
 ENCODER = "encoder.onnx"
 DECODER = "decoder.onnx"
-EXAMPLE = {"sources": 2, "source_length": 3, "rows": 4, "length": 2, "past": 3}
+EXAMPLE = {"sources": 2, "source_length": 3, "rows": 4, "length": 2, "past": 3, "wanted": 2}
 """Size of each axis in the inputs that are traced; all of them may differ when a graph is used."""
 
 Layers: TypeAlias = tuple[KeyValue, ...]  # keys and values of each layer
@@ -35,6 +35,7 @@ Axes: TypeAlias = dict[int, str]  # names of the axes of a tensor whose sizes ma
 class GraphInput(NamedTuple):
     """Argument of a graph: a tensor, or the keys and values of all layers."""
 
+    argument: str  # of `forward`
     names: list[str]  # of its tensors, in their order
     example: Tensor | Layers
     axes: Axes | tuple[tuple[Axes, Axes], ...]  # of its tensors, nested like them
@@ -99,8 +100,9 @@ class DecoderGraph(nn.Module):
         source: Tensor | None = None,
         cross: Layers | None = None,
         memory: Tensor | None = None,
+        wanted: Tensor | None = None,
     ) -> tuple[Tensor, Layers]:
-        """Return the logits after each of `ids` (N, T) int64, and `past` with the keys and values
+        """Return the logits after some of `ids` (N, T) int64, and `past` with the keys and values
         of these ids behind it.
 
         Args:
@@ -108,6 +110,8 @@ class DecoderGraph(nn.Module):
             source: ids (B, S) of the sources; None for a language model.
             cross: keys and values of the cross-attention, from the encoder.
             memory: encoder output (B, S, D), for a head that copies from it.
+            wanted: indices (W,) into T of the logits that are returned, which cost most where the
+                vocabulary is large; None for all.
         """
         model = self.model
         position = model.decoder.position
@@ -119,6 +123,7 @@ class DecoderGraph(nn.Module):
         pad = None if source is None else source == model.pad_id
         seen = None if pad is None else ~pad[:, None, None]
         y, layers = model.decoder(model.embedding(ids), context, past, cross, seen)
+        y = y if wanted is None else y.index_select(1, wanted)
         copied = None if source is None or memory is None else Source(memory, source, pad)
         return model.head(y, model.embedding.weight, copied), layers
 
@@ -141,11 +146,12 @@ def write_graphs(task: AnyTask, folder: Path, dtype: torch.dtype = torch.float32
     past = no_past(model.decoder, EXAMPLE["rows"], EXAMPLE["past"])
     ids = torch.zeros(EXAMPLE["rows"], EXAMPLE["length"], dtype=torch.int64)
     inputs = [
-        GraphInput(["ids"], ids, {0: "rows", 1: "length"}),
-        GraphInput(layer_names("past", n_layer), past, ((axes, axes),) * n_layer),
+        GraphInput("ids", ["ids"], ids, {0: "rows", 1: "length"}),
+        GraphInput("past", layer_names("past", n_layer), past, ((axes, axes),) * n_layer),
     ]
     if model.has_encoder:
         inputs += write_encoder(model, task.tokenizer.eos_id, folder / ENCODER)
+    inputs.append(GraphInput("wanted", ["wanted"], torch.arange(EXAMPLE["wanted"]), {0: "wanted"}))
     outputs = ["logits", *layer_names("present", n_layer)]
     export(DecoderGraph(model), inputs, outputs, folder / DECODER)
 
@@ -159,13 +165,15 @@ def write_encoder(model: TracedModel, eos_id: int, path: Path) -> list[GraphInpu
     """
     encoder = EncoderGraph(model)
     ids = torch.full((EXAMPLE["sources"], EXAMPLE["source_length"]), eos_id)
-    source = GraphInput(["source"], ids, {0: "sources", 1: "source_length"})
+    source = GraphInput("source", ["source"], ids, {0: "sources", 1: "source_length"})
     with torch.no_grad():
         cross, memory = encoder(ids)
     axes: Axes = {0: "sources", 2: "source_length"}
-    found = [GraphInput(layer_names("cross", len(cross)), cross, ((axes, axes),) * len(cross))]
+    names = layer_names("cross", len(cross))
+    found = [GraphInput("cross", names, cross, ((axes, axes),) * len(cross))]
     if memory is not None:
-        found.append(GraphInput(["memory"], memory, {0: "sources", 1: "source_length"}))
+        axes = {0: "sources", 1: "source_length"}
+        found.append(GraphInput("memory", ["memory"], memory, axes))
     export(encoder, [source], [name for each in found for name in each.names], path)
     return [source, *found]
 
@@ -192,7 +200,7 @@ def export(
     """Write the graph of a module to a file.
 
     Args:
-        inputs: its arguments, with which it is traced.
+        inputs: its arguments, with which it is traced, in the order of `forward`.
         outputs: name of each output tensor.
 
     Raises:
@@ -204,11 +212,11 @@ def export(
         try:
             program = torch.onnx.export(
                 graph,
-                tuple(each.example for each in inputs),
+                kwargs={each.argument: each.example for each in inputs},
                 dynamo=True,
                 verbose=False,
                 opset_version=OPSET,
-                dynamic_shapes=tuple(each.axes for each in inputs),
+                dynamic_shapes={each.argument: each.axes for each in inputs},
                 input_names=[name for each in inputs for name in each.names],
                 output_names=list(outputs),
             )

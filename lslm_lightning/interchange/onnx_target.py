@@ -61,9 +61,10 @@ LOOP_USE = """past = {
 }
 answers = []
 while len(answers) < most:  # greedy search
+    given["wanted"] = np.array([ids.shape[1] - 1])  # the last
     logits, *present = decoder.run(None, {"ids": ids, **past, **given})
     past = dict(zip(past, present))
-    ids = logits[:, -1:].argmax(-1)
+    ids = logits.argmax(-1)
     answers.append(ids)
     if (np.hstack(answers) == config["eos_id"]).any(1).all():
         break

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from lslm_lightning.contracts import Example
 from lslm_lightning.interchange.fitting import FittedModel
+from lslm_lightning.interchange.search_settings import settings_by_name
 from lslm_lightning.interchange.verification import SCRIPTS, AnyTask
 from lslm_lightning.systems.hugging_face_model import Loaded
 from lslm_lightning.text.hugging_face import fast_tokenizer, prompt_of
@@ -54,7 +55,11 @@ def imported_prompt(
     if not is_causal:
         return Prompt(prefix)
     fast = fast_tokenizer(source)
-    prompt = prompt_of(fast, prefix)
+    try:
+        prompt = prompt_of(fast, prefix)
+    except ValueError as error:
+        model.tell(f"its chat template was left behind: {error}")
+        return Prompt(prefix)
     if not prompt.chat_template:
         return prompt
     used = {name: text for name, text in prompt.special_tokens.items() if text_of(prompt, name)}
@@ -85,13 +90,10 @@ def stated_prefix(model: FittedModel, config: Settings, task: str, codes: Sequen
     own = config.get("prefix")
     if isinstance(own, str):
         return own
-    tasks = config.get("task_specific_params")
     known = {
         settings["prefix"]: None
-        for name, settings in (tasks if isinstance(tasks, Mapping) else {}).items()
-        if name.startswith(task)
-        and isinstance(settings, Mapping)
-        and isinstance(settings.get("prefix"), str)
+        for settings in settings_by_name(config, task).values()
+        if isinstance(settings.get("prefix"), str)
     }
     if len(known) > 1:
         model.tell(f"no prefix was chosen among those of its config.json: {listed(list(known))}")

@@ -1,5 +1,7 @@
 """Search of a task as `generation_config.json` of `transformers`, and back."""
 
+from collections.abc import Callable, Mapping
+
 from lslm_lightning.decoding import AnySearch, Beam, Greedy, Sampling
 from lslm_lightning.interchange.layouts.layout import SpecialIds
 from lslm_lightning.training.causal import CausalTask
@@ -99,6 +101,14 @@ LEFT_BEHIND: Settings = {
 the value that changes nothing.
 """
 
+SEARCH = (
+    *("do_sample", "num_beams", "length_penalty", "early_stopping", "no_repeat_ngram_size"),
+    *("temperature", "top_k", "top_p", "max_length", "max_new_tokens", "min_length"),
+    *("min_new_tokens", *LEFT_BEHIND),
+)
+"""Settings of `transformers` that are about a search."""
+
+RIVALS = {"max_length": "max_new_tokens", "min_length": "min_new_tokens"}  # which win over them
 USUAL_TOP_K = 50  # of transformers, where generation_config.json has none; 0 turns it off
 MOST_NEW = 512  # tokens of an answer, for a model that states no limit
 
@@ -170,3 +180,47 @@ def left_behind(generation: Settings, *, blocks_padding: bool = False) -> list[s
     elif n_beam > 1 and generation.get("early_stopping") == "never":
         lost["early_stopping"] = "never"
     return [f"{name}={value}" for name, value in lost.items()]
+
+
+def settings_by_name(config: Settings, task: str) -> dict[str, Settings]:
+    """Return the settings for a task in `task_specific_params` of a config.json, by their names,
+    such as "translation_en_to_de".
+    """
+    tasks = config.get("task_specific_params")
+    return {
+        name: settings
+        for name, settings in (tasks if isinstance(tasks, Mapping) else {}).items()
+        if name.startswith(task) and isinstance(settings, Mapping)
+    }
+
+
+def search_of_task(
+    generation: JsonObject, config: Settings, task: str, prefix: str, tell: Callable[[str], None]
+) -> JsonObject:
+    """Return the settings of generation_config.json, with those for a task in config.json in their
+    place.
+
+    Args:
+        generation: settings of generation_config.json.
+        config: content of config.json.
+        task: name of the task that the model becomes.
+        prefix: text before each input, which tells languages apart.
+        tell: takes a remark on what was chosen.
+    """
+    known = settings_by_name(config, task)
+    of_prefix = {name: each for name, each in known.items() if each.get("prefix") == prefix != ""}
+    chosen = of_prefix or ({task: known[task]} if task in known else known)
+    searches = {
+        name: {key: each[key] for key in SEARCH if each.get(key) is not None}
+        for name, each in chosen.items()
+    }
+    found = next(iter(searches.values()), {})
+    if any(each != found for each in searches.values()):
+        tell(f"no search was chosen among those of its config.json: {', '.join(searches)}")
+        return generation
+    if not found:
+        return generation
+    stated = ", ".join(f"{name}={value}" for name, value in found.items())
+    tell(f"its search is that of its config.json for {task}: {stated}")
+    rivals = {RIVALS[name] for name in RIVALS.keys() & found.keys()}
+    return {**{name: value for name, value in generation.items() if name not in rivals}, **found}

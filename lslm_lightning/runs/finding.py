@@ -233,6 +233,16 @@ def find_registered(reference: str, root: Path) -> RunDirectory:
             fetch_files(store, found, draft)
             if not RunDirectory(draft).config.is_file():
                 raise ValueError(f"the files of {found.shown} have no {CONFIG}")
+            if not has_weights(RunDirectory(draft), found.weights):
+                raise ValueError(
+                    f"the files of {found.shown} have other weights than those that were "
+                    "registered; register the model anew, or name another version"
+                )
+    elif not has_weights(copy, found.weights):
+        raise ValueError(
+            f"{copy.path} has other weights than {found.shown}, of which it was a copy; move it "
+            "away to fetch the model again, or name the folder itself"
+        )
     return copy
 
 

@@ -18,6 +18,7 @@ from lslm_lightning.tracking.logged_models import (
     EXTERNAL,
     MODEL,
     TASK,
+    WEIGHTS,
     versions_of,
 )
 
@@ -45,6 +46,7 @@ class RegisteredRun:
         shown: reference with the number of the version, for messages.
         run_id: id of the MLflow run.
         checkpoint: SHA-256 of the checkpoint that was registered; None if it is not recorded.
+        weights: SHA-256 of the checkpoint among the model's files; None if it is not recorded.
         location: address of the model's files; None if they are artifacts of the run alone.
         folder: folder for a copy, named after task and model, relative to the folder of runs.
     """
@@ -52,6 +54,7 @@ class RegisteredRun:
     shown: str
     run_id: str
     checkpoint: str | None
+    weights: str | None
     location: str | None
     folder: Path
 
@@ -98,6 +101,7 @@ def look_up(client: "MlflowClient", store: Store, reference: str) -> RegisteredR
         shown,
         version.run_id,
         version.tags[CHECKPOINT],
+        version.tags.get(WEIGHTS),
         store.request(lambda: client.get_model_version_download_uri(model.name, number)),
         folder_of(version.tags, model.name, version.tags.get(MODEL, number)),
     )
@@ -124,6 +128,7 @@ def logged(
         shown,
         found.source_run_id,
         found.tags[CHECKPOINT],
+        found.tags.get(WEIGHTS),
         None if EXTERNAL in found.tags else found.artifact_location,
         folder_of(found.tags, found.name, model_id),
     )

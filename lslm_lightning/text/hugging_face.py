@@ -35,6 +35,7 @@ FILES = (
 """Files of a vocabulary; without any of them `transformers` makes a tokenizer without tokens."""
 
 NO_CODE = {"trust_remote_code": False}  # of every call of `transformers`
+DEFAULT = "default"  # name of a chat template among several
 ATTENTIONS = ("attn_implementation", "_attn_implementation", "_attn_implementation_internal")
 ATTENTION = ("eager", "sdpa", "flex_attention")
 KERNELS = ("use_kernels", "kernel_config", "kernels_config")
@@ -286,17 +287,30 @@ def fast_tokenizer(path: str) -> "PreTrainedTokenizerFast":
 
 
 def prompt_of(tokenizer: "PreTrainedTokenizerBase", prefix: str = "") -> Prompt:
-    """Return the prompt of a causal model: its chat template, if its tokenizer has one.
+    """Return the prompt of a causal model: its chat template, if its tokenizer has one. Of several,
+    it is the one called "default".
 
     Args:
         prefix: text before each question.
+
+    Raises:
+        ValueError: none of several templates is called so.
     """
-    if tokenizer.chat_template is None:
+    templates = tokenizer.chat_template  # a mapping, where they have names
+    if not templates:
         return Prompt(prefix)
+    if isinstance(templates, str):
+        templates = {DEFAULT: templates}
+    elif len(templates) > 1 and DEFAULT not in templates:
+        raise ValueError(
+            f"its tokenizer has the chat templates {', '.join(sorted(templates))}, and none is "
+            f"called {DEFAULT}; call one so"
+        )
+    template: str = templates.get(DEFAULT) or next(iter(templates.values()))
     names = {
         name: token for name, token in tokenizer.special_tokens_map.items() if type(token) is str
     }
-    return Prompt(prefix, tokenizer.get_chat_template(), names)
+    return Prompt(prefix, template, names)
 
 
 def file_of(path: str, name: str) -> Path | None:

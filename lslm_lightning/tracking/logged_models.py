@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from lslm_lightning.run_files import CURVES
 from lslm_lightning.tracking.curves import Point, read_points
@@ -29,8 +29,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+WriteModel: TypeAlias = Callable[[Path, JsonObject], str]
+"""Function that writes the files of a model with some facts into a folder, and returns the SHA-256
+of the checkpoint among them.
+"""
+
 BEST = "best"  # alias of the version with the best score on the validation split
 CHECKPOINT = "lslm.checkpoint"  # tag: SHA-256 of the checkpoint; marks models of this package
+WEIGHTS = "lslm.weights"  # tag: SHA-256 of the checkpoint among the model's own files
 CONDITIONS = "lslm.conditions"  # tag: two scores with the same value are comparable
 SCORE = "lslm.score"
 METRIC = "lslm.metric"
@@ -43,7 +49,8 @@ SHOWN = ("corpus", "languages", "model", "tokenizer", "headline", "interval")  #
 DRAFT = ".mlflow-model"  # folder in the run directory, while the files are written
 PAGE = 1000  # versions in one answer
 MOST_ROUNDS = 5  # of choosing the best version, while other jobs register theirs
-OUTCOME = ("model_id", "run_id", "uploaded", "version", "best")  # facts that the store has decided
+# facts that the store has decided, or has the files for
+OUTCOME = ("model_id", "run_id", "uploaded", "weights", "version", "best")
 
 
 @dataclass(frozen=True)
@@ -60,14 +67,14 @@ class ModelUpload:
     task: str
     record: RunRecord
 
-    def send(self, write: Callable[[Path, JsonObject], None]) -> None:
+    def send(self, write_model: WriteModel) -> None:
         """Store the model of which `mlflow.json` has the facts, as far as MLflow lacks it.
 
         Without a name to register it under, a refusal by the store is ignored: some servers know no
         LoggedModel.
 
         Args:
-            write: writes the model's files into a folder.
+            write_model: writes the model's files into a folder.
 
         Raises:
             Exception: an error of MLflow, or of writing the files.
@@ -79,8 +86,8 @@ class ModelUpload:
             model = self.logged_model(facts)
             self.link(model, facts)
             if facts["registered"] and not facts.get("uploaded"):
-                self.upload(model, facts, write)
-                facts = self.record.add_to_model({"uploaded": True})
+                weights = self.upload(model, facts, write_model)
+                facts = self.record.add_to_model({"uploaded": True, "weights": weights})
             self.run.client.finalize_logged_model(model.model_id, "READY")
             if facts["registered"] and not facts.get("version"):
                 self.record.add_to_model(self.register(model, facts))
@@ -112,6 +119,8 @@ class ModelUpload:
     def tags(self, facts: JsonObject) -> dict[str, str]:
         """Return tags that state the checkpoint, and the score by which it was chosen."""
         found: dict[str, Json] = {CHECKPOINT: facts["checkpoint"], TASK: self.task}
+        if facts.get("weights"):
+            found[WEIGHTS] = facts["weights"]
         if facts["score"] is not None and facts["conditions"]:
             found |= {
                 METRIC: facts["metric"],
@@ -132,11 +141,39 @@ class ModelUpload:
         known = [] if outputs is None else [each.model_id for each in outputs.model_outputs]
         if model.model_id not in known:
             self.run.client.log_outputs(self.run.run_id, [LoggedModelOutput(model.model_id, 0)])
+        self.send_metrics(model.model_id, facts)
+
+    def link_tested(self, facts: JsonObject) -> None:
+        """Link the model of another run, which this run tested, to this run and to the scores of
+        the test. A refusal by the store is ignored, as in `send`.
+
+        Args:
+            facts: facts of the other run's model.
+
+        Raises:
+            Exception: an error of MLflow that passes.
+        """
+        from mlflow.entities import LoggedModelInput
+
+        model_id = facts["model_id"]
+        try:
+            inputs = self.run.client.get_run(self.run.run_id).inputs
+            known = [] if inputs is None else [each.model_id for each in inputs.model_inputs]
+            if model_id not in known:
+                self.run.client.log_inputs(self.run.run_id, models=[LoggedModelInput(model_id)])
+            self.send_metrics(model_id, facts)
+        except Exception as error:
+            if self.run.store.is_passing(error):
+                raise
+            log.debug("model %s has no scores of this run", model_id, exc_info=True)
+
+    def send_metrics(self, model_id: str, facts: JsonObject) -> None:
+        """Store the points of this run that measure a checkpoint as metrics of its model."""
         datasets = self.record.get("datasets", [])
         by_split = {split: (name, digest) for name, digest, split, _ in datasets}
         points = points_of_checkpoint(read_points(self.run.directory / CURVES), facts)
         self.run.client.log_batch(
-            self.run.run_id, [self.metric(point, model.model_id, by_split) for point in points]
+            self.run.run_id, [self.metric(point, model_id, by_split) for point in points]
         )
 
     def metric(self, point: Point, model_id: str, by_split: dict[str, tuple[str, str]]) -> "Metric":
@@ -154,13 +191,9 @@ class ModelUpload:
             dataset_digest=digest and digest[:LONGEST_DIGEST],
         )
 
-    def upload(
-        self,
-        model: "LoggedModel",
-        facts: JsonObject,
-        write: Callable[[Path, JsonObject], None],
-    ) -> None:
-        """Write the files of the model and upload them.
+    def upload(self, model: "LoggedModel", facts: JsonObject, write_model: WriteModel) -> str:
+        """Write the files of the model and upload them; return the SHA-256 of its checkpoint, which
+        is a tag of the model too.
 
         Raises:
             RuntimeError: the store accepts the files but lacks some of them.
@@ -169,7 +202,7 @@ class ModelUpload:
         draft = self.run.directory / DRAFT
         shutil.rmtree(draft, ignore_errors=True)
         try:
-            write(draft, facts)
+            weights = write_model(draft, facts)
             self.run.client.log_model_artifacts(model.model_id, str(draft))
             sizes = dict(self.sizes(model.model_id))
             for path in sorted(draft.rglob("*")):
@@ -179,6 +212,8 @@ class ModelUpload:
                         f"the store has {sizes.get(name) or 0:,} of {path.stat().st_size:,} bytes "
                         f"of {name} of the model"
                     )
+            self.run.client.set_logged_model_tags(model.model_id, {WEIGHTS: weights})
+            return weights
         finally:
             shutil.rmtree(draft, ignore_errors=True)
 

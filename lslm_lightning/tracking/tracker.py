@@ -5,7 +5,7 @@ import logging
 import os
 import time
 from argparse import Namespace
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -19,7 +19,7 @@ from lslm_lightning.safety import named_servers
 from lslm_lightning.tracking.curves import MetricLog, Point
 from lslm_lightning.tracking.descriptions import DESCRIPTION, sign
 from lslm_lightning.tracking.environment import environment, git_state
-from lslm_lightning.tracking.logged_models import ModelUpload
+from lslm_lightning.tracking.logged_models import ModelUpload, WriteModel
 from lslm_lightning.tracking.lost import end_lost_runs
 from lslm_lightning.tracking.mlflow_run import LONGEST_DIGEST, MlflowRun
 from lslm_lightning.tracking.names import LONGEST_TAG, clean_text, mlflow_parameters, mlflow_tags
@@ -335,18 +335,30 @@ class Tracker(Logger):
         ):
             self._outbox.call(self.run.send_table, Path(path), limit)
 
-    def log_model(self, facts: JsonObject, write: Callable[[Path, JsonObject], None]) -> None:
+    def log_model(self, facts: JsonObject, write: WriteModel) -> None:
         """Log the best checkpoint as a model, linked to the metrics and data sets logged so far,
         and register it if its facts name a model; see `logged_models`.
 
         Args:
             facts: facts of the checkpoint, which mlflow.json keeps under "model".
-            write: writes the files of a registered model into a folder.
+            write: writes the files of a registered model.
         """
         if self._outbox is not None:
             self._record.begin_model(facts)
             upload = ModelUpload(self.run, self.task, self._record)
             self._outbox.call(upload.send, write)
+
+    def log_tested_model(self, facts: JsonObject) -> None:
+        """Link the model of another run, whose checkpoint this run has tested, to the scores that
+        were logged so far.
+
+        Args:
+            facts: facts of the model, which mlflow.json keeps under "tested_model".
+        """
+        if self._outbox is not None:
+            self._record.update({"tested_model": facts})
+            upload = ModelUpload(self.run, self.task, self._record)
+            self._outbox.call(upload.link_tested, facts)
 
     @property
     def model(self) -> JsonObject:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from lslm_lightning.adapters.low_rank import (
     Adapter,
@@ -23,7 +23,7 @@ from lslm_lightning.runs.loading import load_run, without_extra_metrics
 from lslm_lightning.runs.states import read_header, read_state
 from lslm_lightning.runs.trust import UntrustedClassError, check_trust, only_trusted
 from lslm_lightning.runs.weights import fitting_weights
-from lslm_lightning.training.peft_layout import write_adapter
+from lslm_lightning.training.peft_layout import read_adapter, write_adapter
 
 if TYPE_CHECKING:
     from lslm_lightning.training.task import Task
@@ -120,14 +120,17 @@ def pretrained_ends(backbone: Backbone) -> dict[str, nn.Module]:
 
 
 def check_base(task: Task) -> None:
-    """Check that the run `model.adapter.base` exists and fits the task. Does nothing for an adapter
-    of a pretrained network.
+    """Check that the run `model.adapter.base` and the adapter `model.adapter.start` exist and fit
+    the task, as far as they are given.
 
     Raises:
         ValueError: there is no such run, it names classes that are not trusted, or its weights or
             its tokenizer do not fit.
     """
-    if task.adapter is None or task.adapter.base is None:
+    if task.adapter is None:
+        return
+    started_weights(task)
+    if task.adapter.base is None:
         return
     found = found_base(task, task.adapter.base)
     header = read_header(found.checkpoint)
@@ -143,16 +146,40 @@ def check_base(task: Task) -> None:
 
 def load_base(task: Task) -> None:
     """Load the weights that are adapted: pretrained ones, or those of the run
-    `model.adapter.base`, with its own adapter merged into them.
+    `model.adapter.base`, with its own adapter merged into them; and those of the adapter
+    `model.adapter.start`.
+
+    Raises:
+        ValueError: there is no such run or adapter, or its weights or its tokenizer do not fit.
+    """
+    if task.backbone is not None:
+        task.backbone.load_pretrained_weights()
+    if task.adapter is not None and task.adapter.base is not None:
+        load_run_as_base(task, task.adapter.base)
+    if weights := started_weights(task):
+        assert task.backbone is not None
+        task.backbone.network.load_state_dict(weights, strict=False)
+
+
+def started_weights(task: Task) -> dict[str, Tensor]:
+    """Return the weights of the adapter `model.adapter.start` by their names in the network; none
+    if it is not given.
+
+    Raises:
+        ValueError: there is no such adapter, or it has other settings or layers.
+    """
+    if task.adapter is None or task.adapter.start is None or task.backbone is None:
+        return {}
+    return read_adapter(task.backbone.network, Path(task.adapter.start))
+
+
+def load_run_as_base(task: Task, base: str) -> None:
+    """Load the weights of a run, with its own adapter merged into them, as those that are adapted.
 
     Raises:
         ValueError: there is no such run, or its weights or its tokenizer do not fit.
     """
-    if task.backbone is not None:
-        task.backbone.load_pretrained_weights()
-    if task.adapter is None or task.adapter.base is None:
-        return
-    found = found_base(task, task.adapter.base)
+    found = found_base(task, base)
     with torch.random.fork_rng([]), only_trusted(module_classes(task)):
         run = load_run(found, trust=True)  # as far as this context allows
     check_tokenizer(task, found, run.tokenizer.digest)

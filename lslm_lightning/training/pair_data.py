@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from lslm_lightning.text.recipes import BytePair, Recipe
 from lslm_lightning.training.batches import PairBatch, Ragged, padded
@@ -123,8 +124,7 @@ class PairData(BudgetData[Pairs]):
         texts = [pair for row in self.rows(split) for pair in self.to_pairs(row)]
         tokenizer = self.tokenizer
         sources = [source for source, _ in texts]
-        plain = tokenizer.encode_batch(sources)
-        read = self.prompt.ids(tokenizer, sources) if self.prompt.prefix else plain
+        read = self.prompt.ids(tokenizer, sources)
         source = Ragged([*ids, tokenizer.eos_id] for ids in read)
         target = Ragged(
             [tokenizer.bos_id, *ids, tokenizer.eos_id]
@@ -133,12 +133,10 @@ class PairData(BudgetData[Pairs]):
         too_long = (source.lengths > self.max_source_length) | (
             target.lengths > self.max_target_length + 1
         )
-        nothing = [
-            len(encode([""])[0]) for encode in (tokenizer.encode_batch, tokenizer.encode_targets)
-        ]
-        empty = np.array([len(ids) <= nothing[0] for ids in plain], dtype=bool)
+        empty = self._are_empty(sources, read)
         if not self.may_be_empty:
-            empty |= target.lengths < 3 + nothing[1]
+            [nothing] = tokenizer.encode_targets([""])
+            empty |= target.lengths < 3 + len(nothing)
         long = "cut" if self.truncate or split != "train" else "too_long_left_out"
         self.counts |= {
             f"{split}_pairs": len(texts),
@@ -154,6 +152,24 @@ class PairData(BudgetData[Pairs]):
             self._cut(target, self.max_target_length + 1),
             tokenizer.pad_id,
         )
+
+    def _are_empty(self, sources: list[str], read: list[list[int]]) -> npt.NDArray[np.bool_]:
+        """Return whether each source has no more tokens than the empty text.
+
+        Args:
+            read: ids of each source behind the prefix, where it may share a token with it.
+        """
+        tokenizer = self.tokenizer
+        [nothing] = tokenizer.encode_batch([""])
+        longest = len(nothing)
+        empty = np.array([len(ids) <= longest for ids in read], dtype=bool)
+        if not self.prompt.prefix:
+            return empty
+        [before] = self.prompt.ids(tokenizer, [""])
+        short = [i for i, ids in enumerate(read) if len(ids) <= len(before) + longest + 1]
+        plain = tokenizer.encode_batch([sources[i] for i in short])
+        empty[short] = [len(ids) <= longest for ids in plain]
+        return empty
 
     def _cut(self, rows: Ragged, longest: int) -> Ragged:
         """Cut each row to at most `longest` ids. A row that is cut keeps its last id, `</s>`."""

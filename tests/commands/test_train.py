@@ -17,7 +17,7 @@ from lslm_lightning.evaluation.predictions import read_predictions
 from lslm_lightning.evaluation.scoring import score
 from lslm_lightning.experiments.precision_choice import decided_precision
 from lslm_lightning.reports.formatting import number
-from lslm_lightning.runs import load_run
+from lslm_lightning.runs import find_run, load_run
 from lslm_lightning.runs.directory import RunDirectory
 from lslm_lightning.tracking.views import TAG, state_of
 from lslm_lightning.training.precision import StepTimes
@@ -194,10 +194,18 @@ def test_fit_then_test_of_its_checkpoint_gives_what_run_gives(lslm, translation,
     directory = RunDirectory(only_run())
     config = directory.config
     best = directory.checkpoints / "best.ckpt"
-    assert lslm("test", "--config", config, "--ckpt_path", best).status == 0
+    arguments = ["test", "--config", config, "--ckpt_path", best]
+    done = lslm(*arguments, "--job.registered_model", "words")
+    assert done.status == 0
+    assert "registered models:/words/1, which is now @best\n" in done.out, done.err
     [tested] = [p for p in Path("runs/translation").iterdir() if p != directory.path]
     assert (tested / "metrics.json").read_text() == directory.metrics.read_text()
     assert sorted(r.info.status for r in runs()) == ["FINISHED", "FINISHED"]
+    model = mlflow_client().get_logged_model(directory.beginning["model"]["model_id"])
+    assert model.source_run_id == directory.run_id
+    scores = {each.run_id: each.value for each in model.metrics if each.key == "test/bleu"}
+    assert scores.keys() == {directory.run_id, RunDirectory(tested).run_id}
+    assert find_run("models:/words@best").directory.path == directory.path.absolute()
     validated = lslm("validate", "--config", config, "--ckpt_path", best)
     assert validated.status == 0, validated.err
     assert (

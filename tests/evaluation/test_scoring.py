@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sacrebleu.metrics import BLEU
 
-from lslm_lightning.contracts import Example, Prediction, Score
+from lslm_lightning.contracts import Example, Metric, Prediction, Score
 from lslm_lightning.evaluation.comparison import differing_parts
 from lslm_lightning.evaluation.predictions import read_predictions, write_predictions
 from lslm_lightning.evaluation.scoring import read_scores, score, with_signature_parts, write_scores
@@ -172,3 +172,36 @@ def test_how_unknown_words_are_spelled_is_each_systems_own_affair():
         for part in ("|spelling:bytes-6", "")
     )
     assert not differing_parts(spelled, bytes_alone)
+
+
+class Odd(Metric):
+    """Metric whose statistics may not fit its formula."""
+
+    name, unit, higher_is_better, signature = "odd", "%", True, "version:1"
+
+    def __init__(self, found: object) -> None:
+        self.found = found
+
+    def statistics(self, example: Example, prediction: Prediction) -> np.ndarray:
+        return self.found(prediction)
+
+    def score(self, total: np.ndarray) -> float:
+        right, count = total
+        return right / count
+
+
+@pytest.mark.parametrize(
+    ("found", "reason"),
+    [
+        (lambda _: np.ones(3), "too many values to unpack"),
+        (lambda _: np.ones(1), "not enough values to unpack"),
+        (lambda _: 1.0, "a vector of numbers for each example"),
+        (lambda each: np.ones(int(each.id) + 1), "must have the same shape"),
+        (lambda each: each.nats + 1, "NoneType"),
+    ],
+)
+def test_a_metric_that_fails_is_named(found, reason):
+    examples = [Example(str(i), "a", ("b",)) for i in range(2)]
+    predictions = [Prediction(str(i), "b") for i in range(2)]
+    with pytest.raises(ValueError, match=rf"^metric odd: .*{reason}"):
+        score(examples, predictions, [Odd(found)])

@@ -80,9 +80,10 @@ def facts_of(directory: RunDirectory, name: str) -> JsonObject:
     return facts | {name: [] for name in SERVED}
 
 
-def write(folder: Path, facts: JsonObject, directory: RunDirectory) -> None:
+def write(folder: Path, facts: JsonObject, directory: RunDirectory) -> str:
     folder.mkdir()
     (folder / "MLmodel").write_text("flavors: {}\n")
+    return "d" * 64
 
 
 def job_of(directory: RunDirectory, run_id: str | None = None) -> Any:

@@ -22,6 +22,7 @@ from packaging.requirements import Requirement
 from lslm_lightning import generate, load_run
 from lslm_lightning.experiments.generation import SearchSettings
 from lslm_lightning.experiments.mlflow_model import is_model_of, model_facts
+from lslm_lightning.experiments.needed_code import NeededCode, needed_code
 from lslm_lightning.experiments.project_wheel import pinned_requirements, write_wheel
 from lslm_lightning.integrations.mlflow_model import rows_as_texts
 from lslm_lightning.models.transformer import Transformer
@@ -113,8 +114,8 @@ def test_requirements_are_pinned_and_closed() -> None:
     assert {"torch", "lightning", "mlflow", "tokenizers", "filelock"} <= names
     assert not names & {"lslm-lightning", "pytest", "jieba", "ruff"}
     assert all(len(each.specifier) == 1 and "+" not in str(each) for each in pinned)
-    more = set(pinned_requirements(["chinese"])) - {str(each) for each in pinned}
-    assert [line.partition("=")[0] for line in more] == ["jieba"]
+    more = set(pinned_requirements(["chinese"], ["iniconfig"])) - {str(each) for each in pinned}
+    assert {line.partition("=")[0] for line in more} == {"iniconfig", "jieba"}
 
 
 def test_the_wheel_of_equal_files_has_one_name(tmp_path: Path) -> None:
@@ -210,10 +211,10 @@ def answers_over_http(model: Any, texts: list[str]) -> list[str]:
 def test_a_model_brings_the_users_own_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = write_short_translator(tmp_path / "project/runs/letters/a-1")
     expected = [each.output for each in generate(run, TEXTS[:2])]
-    source = (
-        "from tasks.translation.task import TranslationTask\nclass Mine(TranslationTask): ...\n"
-    )
+    source = "from my_layers import Base\nclass Mine(Base): ...\n"
     (tmp_path / "project/mine.py").write_text(source)
+    source = "from tasks.translation.task import TranslationTask as Base\n"
+    (tmp_path / "project/my_layers.py").write_text(source)
     config = yaml.safe_load((run / "config.yaml").read_text())
     config["model"]["class_path"] = "mine.Mine"
     (run / "config.yaml").write_text(yaml.safe_dump(config))
@@ -223,12 +224,39 @@ def test_a_model_brings_the_users_own_code(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.chdir(tmp_path)
     shutil.rmtree(tmp_path / "project")
     sys.path.remove(str(tmp_path / "project"))
-    del sys.modules["mine"]
+    for name in ("mine", "my_layers"):
+        del sys.modules[name]
     try:
         model = mlflow.pyfunc.load_model("model")
         assert model.predict(TEXTS[:2]) == expected
         assert Path(sys.modules["mine"].__file__).is_relative_to(tmp_path / "model/code")
     finally:
-        sys.modules.pop("mine", None)
+        for name in ("mine", "my_layers"):
+            sys.modules.pop(name, None)
     with pytest.raises(UntrustedClassError, match=r"wants to use mine\.Mine"):
         load_run(tmp_path / "model/data/run")
+
+
+def test_own_files_are_followed_and_packages_are_required(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = {
+        "mine.py": "import json\nimport my_layers.attention\nfrom .near import x\n",
+        "my_layers/attention.py": "def f():\n    from my_constants import WIDTH\n",
+        "my_layers/old.py": "print 1",
+        "my_constants.py": "import jieba\nimport tasks.translation\nimport nowhere_at_all\n",
+        "json.py": "",
+        "other.py": "",
+    }
+    for name, source in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(source)
+    monkeypatch.chdir(tmp_path)
+    code = needed_code({"class_path": "mine.Mine", "init_args": {"net": "yaml.SafeLoader"}})
+    own = ("mine.py", "my_constants.py", "my_layers")
+    assert code == NeededCode(
+        tuple(str(tmp_path / name) for name in own), ("PyYAML", "jieba"), True
+    )
+    assert needed_code({"class_path": "torch.nn.Linear"}) == NeededCode((), (), False)
+    with pytest.raises(ValueError, match="the code of nowhere, which config"):
+        needed_code({"class_path": "nowhere.Mine"})

@@ -41,7 +41,7 @@ FITTING: dict[str, ModelParts] = {
         head="LinearHead",
         position_base=300.0,
     ),
-    "biases": replace(CAUSAL, **GATED, **SIZES, d_k=8, d_v=8),
+    "biases": replace(CAUSAL, **GATED, **SIZES, n_head=2, n_kv_head=2, d_k=8, d_v=8),
     "starcoder2": replace(
         CAUSAL, **SIZES, n_kv_head=1, d_k=8, d_v=8, approximate="tanh", position_base=300.0
     ),
@@ -75,6 +75,7 @@ def test_logits_and_answers_are_equal(name: str, runs: Callable[..., Path], tmp_
     assert {path.name for path in export.path.iterdir()} == {"README.md", "model.gguf"}
     found = export.verification
     assert found.n_equal + found.n_tie == found.n_text == len(SCRIPTS)
+    assert any("0.3.21" in note for note in export.notes) == (name == "biases"), "queries are wide"
     given = {"biases": {"attention_bias": True, "mlp_bias": True}}.get(name, {})
     if name == "starcoder2":
         given = {"rope_parameters": {"rope_type": "default", "rope_theta": 300.0}}

@@ -40,7 +40,16 @@ from lslm_lightning.training.causal import CausalTask
 from lslm_lightning.training.sequence_to_sequence import SequenceToSequenceTask
 from lslm_lightning.training.task import Task
 from tests.interchange import models
-from tests.interchange.models import CAUSAL, GATED, LEARNED, PLAIN, TOKENIZER, build_task, task_spec
+from tests.interchange.models import (
+    BUCKETS,
+    CAUSAL,
+    GATED,
+    LEARNED,
+    PLAIN,
+    TOKENIZER,
+    build_task,
+    task_spec,
+)
 from tests.interchange.test_import import LLAMA, their_folder
 
 onnx = pytest.importorskip("onnx")
@@ -56,7 +65,7 @@ LSTM = {
 POINTER = {"class_path": "lslm_lightning.models.heads.PointerGenerator"}
 MODELS: dict[str, tuple[ModelParts, dict[str, object]]] = {
     "pairs": (
-        replace(PAIRS, **GATED, **PLAIN, n_kv_head=2, d_v=6),
+        replace(PAIRS, **GATED, **PLAIN, **BUCKETS, n_kv_head=2, d_v=6),
         {"head": POINTER, "max_source_length": 9, "scale_embedding": True},
     ),
     "causal": (
@@ -67,6 +76,7 @@ MODELS: dict[str, tuple[ModelParts, dict[str, object]]] = {
 }
 """Parts of models that together have all kinds, and more arguments of their tasks."""
 SEVERAL = [
+    PAIRS,
     replace(CAUSAL, position="Sinusoidal"),
     replace(CAUSAL, position="NoPositionalEncoding", position_base=None, approximate="tanh"),
     replace(PAIRS, position="ALiBi", position_base=None, n_kv_head=1),
@@ -190,7 +200,9 @@ def test_what_is_traced_computes_the_model(parts: ModelParts) -> None:
     with exporting_to_a_graph():
         first, past = decoder(target[:, :3], past, *given)
         rest, _ = decoder(target[:, 3:], past, *given)
+        last, _ = decoder(target[:, 3:], past, *given, wanted=torch.tensor([rest.size(1) - 1]))
     torch.testing.assert_close(torch.cat([first, rest], 1), ours, rtol=0, atol=1e-12)
+    torch.testing.assert_close(last, ours[:, -1:], rtol=0, atol=1e-12)
 
 
 @pytest.mark.slow
@@ -207,7 +219,9 @@ def test_answers_are_equal(name: str, kept: Callable[[str], tuple[Path, Task]]) 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["pairs", "causal"])
-def test_probabilities_are_equal(name: str, kept: Callable[[str], tuple[Path, Task]]) -> None:
+def test_probabilities_are_equal(
+    name: str, kept: Callable[[str], tuple[Path, Task]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     _, task = kept(name)
     task.search = Beam(4, 1.5)
     given = [("one", "the fox"), ("", "dog")]
@@ -220,8 +234,13 @@ def test_probabilities_are_equal(name: str, kept: Callable[[str], tuple[Path, Ta
         return [each.nats for each in [*scored, *best]]
 
     ours = found()
-    task.engine = open_engine("onnxruntime", task)
+    task.engine = engine = open_engine("onnxruntime", task)
+    n_encoded = []
+    encode = engine.encode
+    monkeypatch.setattr(engine, "encode", lambda rows: n_encoded.append(len(rows)) or encode(rows))
     np.testing.assert_allclose(found(), ours, rtol=0, atol=1e-4)
+    if name == "pairs":
+        assert n_encoded[0] == 2, "each source of two texts is encoded once"
 
 
 @pytest.mark.slow
@@ -231,7 +250,15 @@ def test_long_texts_are_read_in_pieces(
     _, task = kept("causal")
     engine = open_engine("onnxruntime", task)
     ids = torch.randint(5, TOKENIZER.vocab_size, (2, 9))
+    every, _ = engine.decode(ids, None, ())
+    sizes = []
+    decode = engine.decode
+    monkeypatch.setattr(
+        engine, "decode", lambda *given: sizes.append((made := decode(*given))[0].shape) or made
+    )
     whole, _ = engine.step(ids, None, ())
+    torch.testing.assert_close(whole, every[:, -1], rtol=0, atol=1e-5)
+    assert sizes == [(2, 1, TOKENIZER.vocab_size)], "logits of the last token alone"
     monkeypatch.setattr("lslm_lightning.interchange.onnx_engine.MOST_TOKENS", 2)
     pieces, state = engine.step(ids, None, ())
     torch.testing.assert_close(pieces, whole, rtol=0, atol=1e-5)
@@ -297,7 +324,8 @@ def test_the_config_describes_the_graphs(
             [key] = [key for key in config["inputs"] if fnmatch(each.name, key)]
             told.add(key)
             assert isinstance(each.shape[0], str), "any number of rows"
-            assert isinstance(each.shape[2 if "." in each.name else 1], str), "of any length"
+            if each.name != "wanted":
+                assert isinstance(each.shape[2 if "." in each.name else 1], str), "of any length"
     assert told == set(config["inputs"])
     assert config["max_positions"] == (32 if name == "learned" else None)
 

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import transformers
@@ -17,6 +18,7 @@ from lslm_lightning.interchange.layouts.layout import SpecialIds
 from lslm_lightning.runs import load_run
 from lslm_lightning.systems.checkpoint import Checkpoint
 from lslm_lightning.systems.hugging_face import HuggingFaceSystem
+from lslm_lightning.text.hugging_face import prompt_of
 from lslm_lightning.text.prompts import Prompt
 from lslm_lightning.training.sequence_to_sequence import SequenceToSequenceTask
 from tasks.translation import TranslationData
@@ -92,7 +94,7 @@ def test_a_source_may_begin_with_a_code(tmp_path: Path) -> None:
 PREFIX = "summarize: "
 T5_LIKE = {
     "task_specific_params": {
-        "summarization": {"prefix": PREFIX},
+        "summarization": {"prefix": PREFIX, "num_beams": 3},
         "translation_en_to_de": {"prefix": "translate English to German: "},
         "translation_en_to_fr": {"prefix": "translate English to French: "},
     }
@@ -103,7 +105,8 @@ def test_a_task_prefix_is_part_of_the_run_and_leaves_with_it(tmp_path: Path) -> 
     folder = their_folder(tmp_path / "plain", "pegasus", **PEGASUS)
     source = edited(folder, tmp_path / "theirs", **T5_LIKE)
     assert import_model(source, tmp_path / "run", task="summarization").notes
-    assert load_run(tmp_path / "run").task.prompt == Prompt(PREFIX)
+    task = load_run(tmp_path / "run").task
+    assert (task.prompt, task.search.beam_size) == (Prompt(PREFIX), 3)
     ours = answers(tmp_path / "run")
     assert ours == their_answers(source, PREFIX)
     assert ours != their_answers(source)
@@ -135,10 +138,11 @@ class TwoPairs(TranslationData):
         return [
             {"id": "0", "en": "the fox", "de": "der Fuchs"},
             {"id": "1", "en": "", "de": "nichts"},
+            {"id": "2", "en": "a b c", "de": "a b c"},
         ]
 
 
-def test_training_reads_the_prefix(tmp_path: Path) -> None:
+def test_training_reads_the_prefix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = their_folder(tmp_path / "theirs", "pegasus", **PEGASUS)
     import_model(folder, tmp_path / "run", prefix=PREFIX, task="translation")
     task = load_run(tmp_path / "run").task
@@ -149,13 +153,21 @@ def test_training_reads_the_prefix(tmp_path: Path) -> None:
     del data.identity
     task.requirements.bind(data)
     assert data.identity != without, "a training with another prefix has other batches"
+    encoded: list[str] = []
+    encode = type(task.tokenizer).encode_batch
+    monkeypatch.setattr(
+        type(task.tokenizer),
+        "encode_batch",
+        lambda self, texts: encoded.extend(texts) or encode(self, texts),
+    )
     pairs = data.encode("train")
+    assert [text for text in encoded if "fox" in text] == [f"{PREFIX}the fox"], "encoded once"
     assert [pairs.source[0].tolist()] == task.read([Example("0", "the fox", ())])
-    assert len(pairs) == 1, "an empty source is empty behind a prefix too"
+    assert len(pairs) == 2, "an empty source is empty behind a prefix too"
 
 
-def chat_folder(folder: Path, template: str) -> Path:
-    """Save a Llama model with a chat template."""
+def chat_folder(folder: Path, template: str | dict[str, str]) -> Path:
+    """Save a Llama model with a chat template, or several with names."""
     made = their_folder(folder, "llama", **LLAMA)
     tokenizer = transformers.AutoTokenizer.from_pretrained(made)
     tokenizer.chat_template = template
@@ -211,6 +223,27 @@ def test_a_template_that_cannot_be_used_is_left_behind(
     [note] = [note for note in found.notes if note.startswith("its chat template was left behind")]
     assert reason in note
     assert "\n" not in note
+    assert load_run(tmp_path / "run").task.prompt == Prompt()
+
+
+@pytest.mark.parametrize(
+    ("names", "chosen"),
+    [(["rag"], "rag"), (["rag", "default"], "default"), (["rag", "tool_use"], None)],
+)
+def test_templates_with_names(names: list[str], chosen: str | None) -> None:
+    templates = {name: f"{{{{ '{name}' }}}}" for name in names}
+    tokenizer = SimpleNamespace(chat_template=templates, special_tokens_map={})
+    if chosen:
+        assert prompt_of(tokenizer).text("a question") == chosen
+        return
+    with pytest.raises(ValueError, match=r"chat templates rag, tool_use, and none .* default"):
+        prompt_of(tokenizer)
+
+
+def test_templates_without_a_default_are_left_behind(tmp_path: Path) -> None:
+    source = chat_folder(tmp_path / "theirs", {"rag": CHAT, "tool_use": CHAT})
+    found = import_model(source, tmp_path / "run")
+    assert any("left behind" in note and "rag, tool_use" in note for note in found.notes)
     assert load_run(tmp_path / "run").task.prompt == Prompt()
 
 

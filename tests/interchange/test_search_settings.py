@@ -6,7 +6,12 @@ import transformers
 from transformers.generation.logits_process import TopKLogitsWarper
 
 from lslm_lightning.interchange.layouts import layout_named
-from lslm_lightning.interchange.search_settings import LEFT_BEHIND, left_behind, task_search
+from lslm_lightning.interchange.search_settings import (
+    LEFT_BEHIND,
+    left_behind,
+    search_of_task,
+    task_search,
+)
 from lslm_lightning.types import JsonObject, Settings
 from tests.interchange.models import EXAMPLES, IDS, build_theirs
 
@@ -52,3 +57,43 @@ def test_words_that_are_forbidden_are_noted_unless_they_are_padding() -> None:
     generation = {"bad_words_ids": [[7]]}
     assert left_behind(generation) == ["bad_words_ids=[[7]]"]
     assert left_behind(generation, blocks_padding=True) == []
+
+
+CNN: Settings = {"num_beams": 4, "min_length": 56, "length_penalty": 2.0}
+XSUM: Settings = {"num_beams": 6, "min_length": 11, "length_penalty": 1.0}
+GERMAN: Settings = {"num_beams": 4, "max_length": 300, "prefix": "to German: "}
+FRENCH: Settings = {**GERMAN, "prefix": "to French: "}
+
+
+@pytest.mark.parametrize(
+    ("stated", "task", "prefix", "expected"),
+    [
+        ({"summarization": CNN, "summarization_xsum": XSUM}, "summarization", "", CNN),
+        ({"summarization_cnn": CNN, "summarization_xsum": XSUM}, "summarization", "", None),
+        ({"summarization_cnn": CNN, "summarization_xsum": XSUM}, "translation", "", {}),
+        ({"translation_de": GERMAN, "translation_fr": FRENCH}, "translation", "", GERMAN),
+        ({"translation_de": GERMAN, "translation_x": XSUM}, "translation", "to German: ", GERMAN),
+        ({"summarization": {"prefix": "short: "}}, "summarization", "short: ", {}),
+        (None, "summarization", "", {}),
+    ],
+)
+def test_the_search_of_a_task_is_taken(
+    stated: object, task: str, prefix: str, expected: Settings | None
+) -> None:
+    given = {"num_beams": 1, "max_new_tokens": 20, "repetition_penalty": 1.1}
+    notes: list[str] = []
+    config = {"task_specific_params": stated}
+    found = search_of_task(given, config, task, prefix, notes.append)
+    note = "".join(notes)
+    assert found.get("prefix") is None
+    if not expected:
+        assert found == given
+        assert ("xsum" in note) == (expected is None)
+        return
+    spec = task_search(found, True, None)
+    assert spec["search"]["init_args"]["beam_size"] == expected["num_beams"]
+    assert spec["max_length"] == expected.get("max_length", 21) - 1
+    shortest = expected.get("min_length", 1) - 1
+    assert spec["min_length"] == min(shortest, spec["max_length"])
+    assert f"num_beams={expected['num_beams']}" in note
+    assert left_behind(found) == ["repetition_penalty=1.1"]

@@ -11,10 +11,12 @@ from safetensors.torch import load_file, save_file
 from lslm_lightning.contracts import Example
 from lslm_lightning.decoding import Beam, Greedy
 from lslm_lightning.interchange.exporting import export_model
+from lslm_lightning.interchange.hugging_face import HuggingFaceTarget
 from lslm_lightning.interchange.importing import import_model
 from lslm_lightning.interchange.layouts import layout_named
 from lslm_lightning.interchange.layouts.layout import SpecialIds
 from lslm_lightning.interchange.parts import ModelParts, read_parts
+from lslm_lightning.interchange.targets import ExportedModel
 from lslm_lightning.interchange.weights import to_ours, to_theirs
 from lslm_lightning.runs import load_run
 from tests.interchange.models import EXAMPLES, IDS, build_task, build_theirs
@@ -63,6 +65,24 @@ def test_logits_in_float32_and_with_sizes_that_are_no_powers(tmp_path: Path) -> 
         back = to_ours(rows, to_theirs(rows, task.state_dict()), {}, T5.ignored)
         for name, weight in task.state_dict().items():
             torch.testing.assert_close(back[name], weight, rtol=2e-7, atol=0)
+
+
+def test_sizes_that_are_no_powers_are_exported_in_16_bits(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", ODD)
+    export = export_model(run, tmp_path / "out", dtype="float16")
+    assert export.verification.n_tie == 0
+
+
+def test_a_weight_of_another_value_is_found_in_16_bits(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", ODD)
+    model = ExportedModel(load_run(run), read_parts(load_run(run).task), "bfloat16", None)
+    target = HuggingFaceTarget()
+    target.write(model, tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    weights["encoder.final_layer_norm.weight"] *= 1.02
+    save_file(weights, tmp_path / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ValueError, match=r"backbone\.encoder\.last\.weight is another"):
+        target.verify(model, tmp_path)
 
 
 def test_a_model_with_pieces_of_its_tokenizer_becomes_a_run(tmp_path: Path) -> None:

@@ -45,11 +45,12 @@ def register(project: Path, empty_store: Path) -> Register:
     return finish
 
 
-def save(folder: Path, content: str) -> None:
+def save(folder: Path, content: str) -> str:
     inside = RunDirectory(folder / "data/run")
     inside.checkpoints.mkdir(parents=True)
     inside.config.write_text(CONFIG)
-    inside.best.write_text(content)
+    inside.best.write_text(f"{content}, alone")  # without the state of the optimizer
+    return weights_digest(inside.best)
 
 
 def client() -> MlflowClient:
@@ -79,7 +80,7 @@ def test_a_version_has_the_weights_that_were_registered(register: Register) -> N
     assert find_run("models:/dates/2").directory.path == directory.path.absolute()
     for _ in range(2):  # the copy is used again
         older = find_run("models:/dates/1")
-        assert older.checkpoint.read_text() == "first"
+        assert older.checkpoint.read_text() == "first, alone"
         assert older.directory.path.parent == Path("runs/toy").absolute()
         assert older.directory.config.read_text() == CONFIG
     assert directory.best.read_text() == "second"
@@ -99,12 +100,30 @@ def test_a_version_outlives_its_run_and_its_directory(register: Register) -> Non
     run_id = client().get_model_version("dates", "1").run_id
     shutil.rmtree(Path(client().get_run(run_id).info.artifact_uri.removeprefix("file://")))
     copy = find_run("models:/dates@best")  # of the model's own files
-    assert copy.checkpoint.read_text() == "first"
+    assert copy.checkpoint.read_text() == "first, alone"
     shutil.rmtree(copy.directory.path)
     client().delete_run(run_id)
     copy = find_run("models:/dates@best")
-    assert copy.checkpoint.read_text() == "first"
+    assert copy.checkpoint.read_text() == "first, alone"
     assert not list(Path("runs/toy").glob(".*"))
+
+
+def test_a_copy_with_other_weights_is_refused(register: Register) -> None:
+    shutil.rmtree(register("first").path)
+    version = client().get_model_version("dates", "1")
+    model_id = version.tags["lslm.model"]
+    copy = find_run("models:/dates@best").directory
+    copy.best.write_text("trained on")
+    message = refusal("models:/dates@best")
+    assert f"{copy.path} has other weights than models:/dates/1" in message
+    shutil.rmtree(copy.path)
+    files = client().get_logged_model(model_id).artifact_location.removeprefix("file://")
+    RunDirectory(Path(files) / "data/run").best.write_text("changed")
+    for name in ("dates/1", model_id):
+        assert f"files of models:/{name} have other weights" in refusal(f"models:/{name}")
+    assert not copy.path.exists()
+    client().delete_model_version_tag("dates", "1", "lslm.weights")  # of an earlier release
+    assert find_run("models:/dates/1").checkpoint.read_text() == "changed"
 
 
 def test_what_is_not_there_is_told_with_what_is(register: Register) -> None:
