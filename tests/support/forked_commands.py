@@ -18,7 +18,7 @@ import termios
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from functools import partial
+from functools import cache, partial
 from importlib import import_module
 from pathlib import Path
 from typing import IO
@@ -26,12 +26,13 @@ from typing import IO
 from filelock import FileLock
 
 MODULE = "lslm_lightning"
+ROOT = Path(__file__).parents[2]
 # in place of the length of an order: who sends it uses the origin until the connection ends
 LEASE = bytes(8)
 PRELOADED = (
     *(
         f"lslm_lightning.experiments.{name}"
-        for name in ("training", "resuming", "evaluation_spec", "evaluation", "comparison")
+        for name in ("starting", "resuming", "evaluation_spec", "evaluation", "comparison")
     ),
     *(
         f"tasks.{task}.{part}"
@@ -40,7 +41,7 @@ PRELOADED = (
     ),
     *(
         "mlflow",
-        "mlflow.store.tracking.sqlalchemy_store",
+        "mlflow.store.tracking.sqlalchemy_workspace_store",
         "mlflow.tracking.client",
         "mlflow.store.artifact.local_artifact_repo",
     ),
@@ -62,6 +63,11 @@ WARM_CLASSES = (  # whose source is read, with that of their bases, wherever a c
         for kind in ("Task", "Data")
     ),
     "torch.optim.AdamW",
+)
+WARM_CONFIGS = (
+    "translation/cldr_demo.yaml",
+    "language_modeling/docstrings_demo.yaml",
+    "summarization/docstrings_demo.yaml",
 )
 
 
@@ -196,9 +202,7 @@ class Origin:
                 "-c",
                 f"from tests.support.forked_commands import serve; serve({number})",
             ]
-            subprocess.Popen(
-                command, pass_fds=[number], env=dict(environment), cwd=Path(__file__).parents[2]
-            )
+            subprocess.Popen(command, pass_fds=[number], env=dict(environment), cwd=ROOT)
 
 
 def draw_less(assign: Callable[[object, str, object], None]) -> None:
@@ -231,12 +235,19 @@ def of_torchrun(n: int, port: int, attempt: int = 0) -> list[dict[str, str]]:
     return [{**shared, "RANK": str(i), "LOCAL_RANK": str(i)} for i in range(n)]
 
 
+def look_up_schema_once() -> None:
+    """Let MLflow read its migrations of databases only once, not for every store that it opens."""
+    utils = import_module("mlflow.store.db.utils")
+    utils._get_latest_schema_revision = cache(utils._get_latest_schema_revision)
+
+
 def warm_up() -> None:
     """Import, and fill caches of what is the same in every process: source code and versions of
     installed packages, and compiled templates of reports.
     """
     for name in PRELOADED:
         import_module(name)
+    look_up_schema_once()
     module = partial(import_module, package=MODULE)
     module(".tracking.environment").environment()
     for form, page in (("html", "page.html"), ("md", "page.md")):
@@ -246,6 +257,10 @@ def warm_up() -> None:
     settings_of = module(".configuration.signatures").settings_of
     for path in WARM_CLASSES:
         settings_of(path)
+    module(".tracking.mlflow_internals").latest_revision()
+    read_settings = module(".configuration.cli").read_settings
+    for config in WARM_CONFIGS:  # jsonargparse keeps the parser of each class
+        read_settings(["run", f"--config={ROOT / 'configs' / config}"])
 
 
 def serve(number: int) -> None:
