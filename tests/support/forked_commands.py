@@ -1,4 +1,5 @@
-"""Processes of `python -m lslm_lightning` that need not import anything: forked from one that has.
+"""Processes of `python -m lslm_lightning`, or of a script, that need not import anything: forked
+from one that has.
 
 Each is a process of its own, with its own environment, working directory, output and signals; only
 the ten seconds in which torch, lightning and mlflow are imported are spent once instead of every
@@ -153,10 +154,12 @@ class Origin:
         environment: Mapping[str, str],
         directory: Path,
         terminal: int | None = None,
+        script: Path | None = None,
     ) -> Forked:
         """Fork a process of `python -m lslm_lightning ARGUMENTS`.
 
         Args:
+            script: a Python file that is run instead.
             terminal: its controlling terminal, for all it reads and writes; default: it writes into
                 a pipe.
         """
@@ -168,7 +171,8 @@ class Origin:
             "environment": dict(environment),
             "directory": str(directory),
         }
-        text = json.dumps(order | {"terminal": terminal is not None}).encode()
+        order |= {"terminal": terminal is not None, "script": script and str(script)}
+        text = json.dumps(order).encode()
         connection = self._connect()
         socket.send_fds(connection, [len(text).to_bytes(8, "big")], [write])
         connection.sendall(text)
@@ -308,7 +312,7 @@ def serve(number: int) -> None:
 
 
 def become(order: Mapping[str, object], output: int) -> None:
-    """Run `python -m lslm_lightning` in the forked process, and exit."""
+    """Run `python -m lslm_lightning`, or a script, in the forked process, and exit."""
     import runpy
 
     given = os.open(os.devnull, os.O_RDONLY)
@@ -331,11 +335,14 @@ def become(order: Mapping[str, object], output: int) -> None:
     rank_zero_only.rank = int(
         os.environ.get("RANK", os.environ.get("LOCAL_RANK", os.environ.get("SLURM_PROCID", 0)))
     )
-    sys.argv = [MODULE, *order["arguments"]]
+    sys.argv = [order["script"] or MODULE, *order["arguments"]]
     sys.path[0] = ""
     status = 0
     try:
-        runpy.run_module(MODULE, run_name="__main__", alter_sys=True)
+        if order["script"]:
+            runpy.run_path(order["script"], run_name="__main__")
+        else:
+            runpy.run_module(MODULE, run_name="__main__", alter_sys=True)
     except SystemExit as error:
         status = error.code if isinstance(error.code, int) else 0 if error.code is None else 1
     except BaseException:
