@@ -140,7 +140,8 @@ class Shell:
         if block.message is not None:
             run = f"set +e; ( set -e; {script} ); status=$?"
         told = f"declare -p > '{self.state}/variables'; printf '\\n{self.end} %s\\n' $status"
-        self._send(f"{run}\n{told}")  # at once: the first line may end the shell, which reads no more
+        # at once: the first line may end the shell, which reads no more
+        self._send(f"{run}\n{told}")
         return self._read()
 
     def _read(self) -> tuple[int, str]:
