@@ -17,6 +17,7 @@ from mlflow import MlflowClient
 from lslm_lightning.corpora.builtin import cache, cldr, docstrings
 from lslm_lightning.corpora.builtin.cache import Splits
 from lslm_lightning.safety.redaction import KNOWN
+from tests.support.forked_commands import Origin, look_up_schema_once
 from tests.support.mlflow_server import mlflow_server
 from tests.support.openai_server import KEY, Provider
 from tests.support.waiting import make_interruptible
@@ -26,6 +27,7 @@ ROOT = Path(__file__).parents[1]
 settings.register_profile("whatever the load", deadline=None, derandomize=True)
 settings.load_profile("whatever the load")
 make_interruptible()
+look_up_schema_once()
 # workers know it as "", which is another folder after a test's chdir
 sys.path.append(str(ROOT))
 CHROMIUM = next(
@@ -159,6 +161,15 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder that all workers of this session share."""
     own = tmp_path_factory.getbasetemp()
     return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+@pytest.fixture(scope="session")
+def origin(shared: Path) -> Iterator[Origin]:
+    """Has imported what the command needs."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("LSLM_RUN", "PL_GLOBAL"))}
+    found = Origin(kept | {"OMP_NUM_THREADS": "1"}, shared)
+    yield found
+    found.close()
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -61,9 +62,10 @@ def track(project: Path, uri: str, name: str, score: float, parameters: dict[str
 
 
 @pytest.fixture(scope="module")
-def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pages]:
+def pages(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Iterator[Pages]:
     """Those of three finished runs."""
     project = tmp_path_factory.mktemp("project")
+    shutil.copy(empty_store, project)
     uri = f"sqlite:///{project}/mlflow.db"
     track(project, uri, "small-run", 21.5, {"optimizer.lr": 0.25})
     track(project, uri, "better-run", 31.5, {"optimizer.lr": 0.25, "backbone.dropout": 0.75})

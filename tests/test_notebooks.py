@@ -39,18 +39,20 @@ def test_from_the_first_cell_to_the_last(project, pairs, empty_store, monkeypatc
     }
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    outputs = []
-    for path in NOTEBOOKS:
-        notebook = nbformat.read(path, as_version=4)
-        client = nbclient.NotebookClient(
-            notebook,
-            timeout=round(PATIENCE),
-            resources={"metadata": {"path": str(project / "notebooks")}},
-        )
-        client.execute()
-        outputs.append(nbformat.writes(notebook))
-    assert "image/png" in outputs[0]
-    assert "signature" in outputs[0]
+    first, second = (nbformat.read(path, as_version=4) for path in NOTEBOOKS)
+    # one kernel, which imports all once, and in which the second finds no name of the first
+    begin_anew = nbformat.v4.new_code_cell("%cd -q notebooks\n%reset -f")
+    for i, cell in enumerate(second.cells):
+        cell.id = f"second-{i}"
+    both = nbformat.v4.new_notebook(cells=[*first.cells, begin_anew, *second.cells])
+    nbclient.NotebookClient(
+        both,
+        timeout=round(PATIENCE),
+        resources={"metadata": {"path": str(project / "notebooks")}},
+    ).execute()
+    output = nbformat.writes(first)
+    assert "image/png" in output
+    assert "signature" in output
     names = {path.name.partition("-")[0] for path in (project / "runs/translation").iterdir()}
     assert {"first", "narrow", "compare", "searches"} <= names
     assert len(list((project / "runs/translation").glob("*/report/index.html"))) == 4

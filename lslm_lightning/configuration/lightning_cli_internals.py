@@ -62,6 +62,30 @@ class HookedCLI(LightningCLI):
         """Return the parser of the subcommand's settings."""
         return self._parser(self.subcommand)
 
+    def parsed(self, arguments: Sequence[str], checks: bool = True) -> Namespace:
+        """Return the settings that arguments give, with defaults.
+
+        Args:
+            arguments: arguments of the command line after the subcommand.
+            checks: whether required and unknown settings and wrong values are refused.
+        """
+        parser = self.subcommand_parser()
+        vars(parser).pop("parent_parser", None)  # which would print for --print_config in its place
+        return parser.parse_args(list(arguments), _skip_validation=not checks)
+
+    def parse_arguments(  # type: ignore[override]  # a list of arguments, never None
+        self, parser: LightningArgumentParser, args: Sequence[str]
+    ) -> None:
+        """Parse the command line with the parser of the subcommand alone.
+
+        The parser around it would parse and check all settings a second time.
+
+        Args:
+            parser: parser of all subcommands.
+            args: arguments of the command line, the subcommand first.
+        """
+        self.config = Namespace({"subcommand": args[0], args[0]: self.parsed(args[1:])})
+
     def check_seed(self) -> None:
         """Check `seed_everything` before the random generators are seeded with it."""
 

@@ -33,8 +33,8 @@ def chosen_name(cli: ExperimentCLI, arguments: Sequence[str], is_resumed: bool) 
 
 
 def parsed_alone(cli: ExperimentCLI, config: str) -> JsonObject:
-    """Return the configuration that one config file gives without other settings; empty if the file
-    is incomplete.
+    """Return the configuration that one config file gives without other settings; empty if the
+    parser cannot read the file alone.
 
     Args:
         cli: command line interface whose parser is used.
@@ -42,7 +42,6 @@ def parsed_alone(cli: ExperimentCLI, config: str) -> JsonObject:
     """
     try:
         with redirect_stderr(StringIO()):
-            found = cli.parser.parse_args([cli.subcommand, f"--config={config}"])
+            return dict(cli.parsed([f"--config={config}"], checks=False).as_dict())
     except (SystemExit, Exception):
         return {}
-    return dict(found[cli.subcommand].as_dict())

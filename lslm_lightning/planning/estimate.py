@@ -75,7 +75,7 @@ class Plan:
         accumulate: number of micro-batches per optimizer step.
         precision: Trainer precision; may be "auto".
         n_batch: number of micro-batches on one device in the whole training; None if unknown.
-        found: cache of the footprints.
+        found: cache of the footprints, of every precision.
     """
 
     task: Task
@@ -84,7 +84,7 @@ class Plan:
     accumulate: int
     precision: str
     n_batch: int | None
-    found: dict[tuple[bool, int, bool], Footprint] = field(default_factory=dict)
+    found: dict[tuple[str, bool, int, bool], Footprint] = field(default_factory=dict)
 
     def decided_for(self, device: Device) -> "Plan":
         """Return the plan with the precision `auto` resolved for a device, according to the
@@ -93,7 +93,7 @@ class Plan:
         if self.precision != AUTO:
             return self
         single, half = device.teraflops
-        return replace(self, precision=StepTimes(1 / single, 1 / half).faster, found={})
+        return replace(self, precision=StepTimes(1 / single, 1 / half).faster)
 
     @property
     def n_token(self) -> int | None:
@@ -122,7 +122,8 @@ class Plan:
                 it gathers them.
         """
         usual = usual and self.usual_batch is not self.largest_batch
-        if (usual, n_part, cast) not in self.found:
+        key = (self.precision, usual, n_part, cast)
+        if key not in self.found:
             task = deepcopy(self.task)
             if n_part > 1:
                 assert task.backbone is not None
@@ -130,10 +131,10 @@ class Plan:
             if self.n_byte_weight == HALF or (cast and self.n_byte == HALF):
                 task.to(torch.bfloat16)
             batch = self.usual_batch if usual else self.largest_batch
-            self.found[usual, n_part, cast] = footprint(
+            self.found[key] = footprint(
                 task, batch, self.precision == "bf16-mixed", task.label_smoothing
             )
-        return self.found[usual, n_part, cast]
+        return self.found[key]
 
 
 @dataclass(frozen=True)

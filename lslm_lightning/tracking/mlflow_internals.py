@@ -7,6 +7,7 @@ installed version has all names in `INTERNAL_NAMES`.
 import sqlite3
 import sys
 import warnings
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,7 @@ INTERNAL_NAMES = (
 )
 
 
+@cache
 def latest_revision() -> str:
     """Return the revision of the database schema that the installed MLflow uses."""
     from mlflow.store.db.utils import _get_latest_schema_revision

@@ -145,15 +145,6 @@ def environment(project: Path) -> dict[str, str]:
     }
 
 
-@pytest.fixture(scope="session")
-def origin(shared: Path) -> Iterator[Origin]:
-    """Has imported what the command needs."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("LSLM_RUN", "PL_GLOBAL"))}
-    found = Origin(kept | {"OMP_NUM_THREADS": "1"}, shared)
-    yield found
-    found.close()
-
-
 @pytest.fixture
 def together(start: Start) -> Callable[..., list[Forked]]:
     """Start the processes of one command, as torchrun would; `attempt` counts its restarts, which

@@ -86,19 +86,24 @@ def test_recurrent_networks_are_planned_without_tensor_parallelism():
     """Translation, with a bidirectional encoder and attention; a language model over contiguous
     rows.
     """
-    lstm = ["--model.backbone=lslm_lightning.models.recurrent.LSTM", "--model.backbone.d_model=256"]
+    lstm = [
+        "--model.backbone=lslm_lightning.models.recurrent.LSTM",
+        "--model.backbone.d_model=256",
+        "--model.backbone.n_decoder_layer=1",
+    ]
     pairs = [
         "--config",
         str(ROOT / "configs/translation/cldr_demo.yaml"),
         *lstm,
+        "--model.backbone.n_encoder_layer=1",
         "--trainer.max_steps=1000",
-        "--model.max_source_length=16",
-        "--model.max_length=16",
+        "--model.max_source_length=4",
+        "--model.max_length=4",
     ]
     rows = [
         *lstm,
         "--model.backbone.n_encoder_layer=0",
-        "--model.context=16",
+        "--model.context=4",
         "--data.contiguous=true",
     ]
     for given in (

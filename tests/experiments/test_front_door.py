@@ -1,6 +1,7 @@
 """The whole way from a plain Python file: train, go on, evaluate, compare, twice in one process."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -19,9 +20,10 @@ CHECKPOINT = "lslm_lightning.systems.checkpoint.Checkpoint"
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory):
+def project(tmp_path_factory, empty_store):
     """A folder with a corpus and a config, which is the working directory meanwhile."""
     folder = tmp_path_factory.mktemp("front")
+    shutil.copy(empty_store, folder)
     write_translation(folder / "tiny.yaml", write_pairs(folder / "pairs"))
     before = os.getcwd()
     with pytest.MonkeyPatch.context() as patch:

@@ -2,14 +2,14 @@
 
 import json
 import os
-import subprocess
-import sys
+import shutil
 from pathlib import Path
 
 import pytest
 
 from tests.commands.conftest import write_translation
 from tests.conftest import write_pairs
+from tests.support.forked_commands import Origin
 from tests.support.waiting import PATIENCE
 
 SCRIPT = """
@@ -55,24 +55,20 @@ with open("found.json", "w") as file:
 
 
 @pytest.mark.slow
-def test_twice_in_one_process(tmp_path: Path) -> None:
+def test_twice_in_one_process(tmp_path: Path, origin: Origin, empty_store: Path) -> None:
     write_translation(tmp_path / "tiny.yaml", write_pairs(tmp_path / "pairs"))
-    (tmp_path / "experiment.py").write_text(SCRIPT)
+    script = tmp_path / "experiment.py"
+    script.write_text(SCRIPT)
+    shutil.copy(empty_store, tmp_path)
     environment = {
         **os.environ,
         "LSLM_CACHE": str(tmp_path / "cache"),
         "OMP_NUM_THREADS": "1",
         "PYTHONPATH": str(Path(__file__).parents[2]),
     }
-    done = subprocess.run(
-        [sys.executable, "experiment.py"],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-    )
-    assert done.returncode == 0, done.stderr
+    done = origin.fork([], environment, tmp_path, script=script)
+    output, _ = done.communicate(PATIENCE)
+    assert done.returncode == 0, output
     both = json.loads((tmp_path / "found.json").read_text())
     for found in both:
         assert found["changes"] == []

@@ -4,6 +4,7 @@ systems, DialogSum, wikitext-2.
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -23,9 +24,10 @@ N_FAULT = ("broken", 429, 500, "slow", "empty", "cut", 503)
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory, real_data):
+def folder(tmp_path_factory, real_data, empty_store):
     """Return a working directory with cache and store of its own."""
     folder = tmp_path_factory.mktemp("evaluations")
+    shutil.copy(empty_store, folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setenv("LSLM_CACHE", str(folder / "cache"))

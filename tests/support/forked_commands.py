@@ -1,4 +1,5 @@
-"""Processes of `python -m lslm_lightning` that need not import anything: forked from one that has.
+"""Processes of `python -m lslm_lightning`, or of a script, that need not import anything: forked
+from one that has.
 
 Each is a process of its own, with its own environment, working directory, output and signals; only
 the ten seconds in which torch, lightning and mlflow are imported are spent once instead of every
@@ -18,7 +19,7 @@ import termios
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from functools import partial
+from functools import cache, partial
 from importlib import import_module
 from pathlib import Path
 from typing import IO
@@ -26,12 +27,13 @@ from typing import IO
 from filelock import FileLock
 
 MODULE = "lslm_lightning"
+ROOT = Path(__file__).parents[2]
 # in place of the length of an order: who sends it uses the origin until the connection ends
 LEASE = bytes(8)
 PRELOADED = (
     *(
         f"lslm_lightning.experiments.{name}"
-        for name in ("training", "resuming", "evaluation_spec", "evaluation", "comparison")
+        for name in ("starting", "resuming", "evaluation_spec", "evaluation", "comparison")
     ),
     *(
         f"tasks.{task}.{part}"
@@ -40,7 +42,7 @@ PRELOADED = (
     ),
     *(
         "mlflow",
-        "mlflow.store.tracking.sqlalchemy_store",
+        "mlflow.store.tracking.sqlalchemy_workspace_store",
         "mlflow.tracking.client",
         "mlflow.store.artifact.local_artifact_repo",
     ),
@@ -62,6 +64,11 @@ WARM_CLASSES = (  # whose source is read, with that of their bases, wherever a c
         for kind in ("Task", "Data")
     ),
     "torch.optim.AdamW",
+)
+WARM_CONFIGS = (
+    "translation/cldr_demo.yaml",
+    "language_modeling/docstrings_demo.yaml",
+    "summarization/docstrings_demo.yaml",
 )
 
 
@@ -147,10 +154,12 @@ class Origin:
         environment: Mapping[str, str],
         directory: Path,
         terminal: int | None = None,
+        script: Path | None = None,
     ) -> Forked:
         """Fork a process of `python -m lslm_lightning ARGUMENTS`.
 
         Args:
+            script: a Python file that is run instead.
             terminal: its controlling terminal, for all it reads and writes; default: it writes into
                 a pipe.
         """
@@ -162,7 +171,8 @@ class Origin:
             "environment": dict(environment),
             "directory": str(directory),
         }
-        text = json.dumps(order | {"terminal": terminal is not None}).encode()
+        order |= {"terminal": terminal is not None, "script": script and str(script)}
+        text = json.dumps(order).encode()
         connection = self._connect()
         socket.send_fds(connection, [len(text).to_bytes(8, "big")], [write])
         connection.sendall(text)
@@ -196,9 +206,7 @@ class Origin:
                 "-c",
                 f"from tests.support.forked_commands import serve; serve({number})",
             ]
-            subprocess.Popen(
-                command, pass_fds=[number], env=dict(environment), cwd=Path(__file__).parents[2]
-            )
+            subprocess.Popen(command, pass_fds=[number], env=dict(environment), cwd=ROOT)
 
 
 def draw_less(assign: Callable[[object, str, object], None]) -> None:
@@ -231,12 +239,19 @@ def of_torchrun(n: int, port: int, attempt: int = 0) -> list[dict[str, str]]:
     return [{**shared, "RANK": str(i), "LOCAL_RANK": str(i)} for i in range(n)]
 
 
+def look_up_schema_once() -> None:
+    """Let MLflow read its migrations of databases only once, not for every store that it opens."""
+    utils = import_module("mlflow.store.db.utils")
+    utils._get_latest_schema_revision = cache(utils._get_latest_schema_revision)
+
+
 def warm_up() -> None:
     """Import, and fill caches of what is the same in every process: source code and versions of
     installed packages, and compiled templates of reports.
     """
     for name in PRELOADED:
         import_module(name)
+    look_up_schema_once()
     module = partial(import_module, package=MODULE)
     module(".tracking.environment").environment()
     for form, page in (("html", "page.html"), ("md", "page.md")):
@@ -246,6 +261,10 @@ def warm_up() -> None:
     settings_of = module(".configuration.signatures").settings_of
     for path in WARM_CLASSES:
         settings_of(path)
+    module(".tracking.mlflow_internals").latest_revision()
+    read_settings = module(".configuration.cli").read_settings
+    for config in WARM_CONFIGS:  # jsonargparse keeps the parser of each class
+        read_settings(["run", f"--config={ROOT / 'configs' / config}"])
 
 
 def serve(number: int) -> None:
@@ -293,7 +312,7 @@ def serve(number: int) -> None:
 
 
 def become(order: Mapping[str, object], output: int) -> None:
-    """Run `python -m lslm_lightning` in the forked process, and exit."""
+    """Run `python -m lslm_lightning`, or a script, in the forked process, and exit."""
     import runpy
 
     given = os.open(os.devnull, os.O_RDONLY)
@@ -316,11 +335,14 @@ def become(order: Mapping[str, object], output: int) -> None:
     rank_zero_only.rank = int(
         os.environ.get("RANK", os.environ.get("LOCAL_RANK", os.environ.get("SLURM_PROCID", 0)))
     )
-    sys.argv = [MODULE, *order["arguments"]]
+    sys.argv = [order["script"] or MODULE, *order["arguments"]]
     sys.path[0] = ""
     status = 0
     try:
-        runpy.run_module(MODULE, run_name="__main__", alter_sys=True)
+        if order["script"]:
+            runpy.run_path(order["script"], run_name="__main__")
+        else:
+            runpy.run_module(MODULE, run_name="__main__", alter_sys=True)
     except SystemExit as error:
         status = error.code if isinstance(error.code, int) else 0 if error.code is None else 1
     except BaseException:
