@@ -56,6 +56,7 @@ JOB = HelpSection(
         "save_every_steps": "save a checkpoint every N steps",
         "save_every_minutes": "save a checkpoint every N minutes",
         "seeds": "train with N seeds; same as --seeds N",
+        "start": "start from the weights of this run",
         "registered_model": "register the model in MLflow by this name",
         "tags": "MLflow tags to add, e.g. '{group: a}'",
     },

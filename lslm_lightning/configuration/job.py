@@ -72,6 +72,9 @@ class Job:
             null for never.
         seeds: train with this many seeds one after the other, as child runs of one parent (lslm run
             only).
+        start: start from the weights of this run, of the same model and tokenizer: a directory, a
+            pattern or models:/NAME@ALIAS. Default: random weights, or the pretrained ones of the
+            backbone.
         registered_model: register the best checkpoint in MLflow under this name, as a new version
             that MLflow can load and serve; the alias `best` is given to the version with the best
             score on the validation split. `lslm test` registers that of a finished run. Default: no
@@ -90,6 +93,7 @@ class Job:
     save_every_steps: int | None = None
     save_every_minutes: float | None = 10.0
     seeds: int = 1
+    start: str | None = None
     registered_model: str | None = None
     parent: str | None = None
     tags: dict[str, str] = field(default_factory=dict)

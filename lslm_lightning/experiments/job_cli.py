@@ -54,7 +54,7 @@ from lslm_lightning.systems.purpose import purpose_of
 from lslm_lightning.text.tokenizer import Tokenizer
 from lslm_lightning.tracking import Store
 from lslm_lightning.tracking.tracker import Tracker
-from lslm_lightning.training.adapted import check_base, freeze_base
+from lslm_lightning.training.adapted import check_start, freeze_base
 from lslm_lightning.training.budget import Budget
 from lslm_lightning.training.callbacks.checkpoints import Checkpoints
 from lslm_lightning.training.callbacks.evaluation import RunEvaluationCallback
@@ -230,7 +230,8 @@ class JobCLI(ExperimentCLI):
             check_whole_layers(settings)
         freeze_base(self.model)
         if self.is_training and not self.checkpoint:
-            check_base(self.model)
+            self.model.start = self.job.start
+            check_start(self.model)
         self.model.requirements.bind(self.datamodule)
         if self.is_training:
             self.model.requirements.choose_max_length(self.datamodule)

@@ -19,6 +19,7 @@ FIXED_AT_START = {  # settings of a job that only a new run uses
     "name": "it keeps its directory; leave it out, or rename the directory",
     "root": "it keeps its directory; leave it out, or move the directory",
     "parent": "it keeps its MLflow run; leave it out",
+    "start": "it goes on from its own weights; leave it out, or start a new run",
     "seeds": "it is of one seed; leave it out, and give lslm run --seeds for several",
 }
 

@@ -1,10 +1,10 @@
-"""Training of an adapter: which parameters are trained, and the weights that they start from."""
+"""Weights that training starts from, and the parameters trained beside the base of an adapter."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +24,7 @@ from lslm_lightning.runs.states import read_header, read_state
 from lslm_lightning.runs.trust import UntrustedClassError, check_trust, only_trusted
 from lslm_lightning.runs.weights import fitting_weights
 from lslm_lightning.training.peft_layout import read_adapter, write_adapter
+from lslm_lightning.types import StateDict
 
 if TYPE_CHECKING:
     from lslm_lightning.training.task import Task
@@ -119,34 +120,34 @@ def pretrained_ends(backbone: Backbone) -> dict[str, nn.Module]:
 # The base of a network of our own
 
 
-def check_base(task: Task) -> None:
-    """Check that the run `model.adapter.base` and the adapter `model.adapter.start` exist and fit
-    the task, as far as they are given.
+def check_start(task: Task) -> None:
+    """Check that the weights which training starts from exist and fit the task, as far as they are
+    given: those of the run `job.start` or `model.adapter.base`, and of the adapter
+    `model.adapter.start`.
 
     Raises:
         ValueError: there is no such run, it names classes that are not trusted, or its weights or
             its tokenizer do not fit.
     """
-    if task.adapter is None:
-        return
     started_weights(task)
-    if task.adapter.base is None:
+    start = start_of(task)
+    if start is None:
         return
-    found = found_base(task, task.adapter.base)
+    found = found_start(task, start)
     header = read_header(found.checkpoint)
     if digest := header.get("tokenizer_digest"):
-        check_tokenizer(task, found, digest)
+        check_tokenizer(task, start, found, digest)
     weights = header.get("state_dict")
     if weights is not None and not any(map(is_of_adapter, weights)):
         own = task.state_dict()
         untrained = {name: weight for name, weight in own.items() if is_of_adapter(name)}
         header["state_dict"] = adapted_names(weights, own) | untrained
-        fitting_weights(task, header, found.checkpoint, task.tokenizer)
+        fitted(task, start, header, found.checkpoint)
 
 
-def load_base(task: Task) -> None:
-    """Load the weights that are adapted: pretrained ones, or those of the run
-    `model.adapter.base`, with its own adapter merged into them; and those of the adapter
+def load_start(task: Task) -> None:
+    """Load the weights that training starts from: pretrained ones; or those of the run `job.start`
+    or `model.adapter.base`, with its own adapter merged into them; and those of the adapter
     `model.adapter.start`.
 
     Raises:
@@ -154,11 +155,42 @@ def load_base(task: Task) -> None:
     """
     if task.backbone is not None:
         task.backbone.load_pretrained_weights()
-    if task.adapter is not None and task.adapter.base is not None:
-        load_run_as_base(task, task.adapter.base)
+    if start := start_of(task):
+        load_weights_of(task, start)
     if weights := started_weights(task):
         assert task.backbone is not None
         task.backbone.network.load_state_dict(weights, strict=False)
+
+
+class Start(NamedTuple):
+    """Run whose weights training starts from, and the setting that names it."""
+
+    setting: str
+    run: str
+
+    def __str__(self) -> str:
+        return f"{self.setting}={self.run}"
+
+
+def start_of(task: Task) -> Start | None:
+    """Return the run whose weights training starts from; None if there is none.
+
+    Raises:
+        ValueError: a run is given for the whole model, which has an adapter or no weights.
+    """
+    base = None if task.adapter is None else task.adapter.base
+    if task.start is None:
+        return None if base is None else Start("model.adapter.base", base)
+    start = Start("job.start", task.start)
+    if task.adapter is not None:
+        raise ValueError(
+            f"{start} and model.adapter cannot both be given: name the run as model.adapter.base"
+        )
+    if not any(parameter.requires_grad for parameter in task.parameters()):
+        raise ValueError(
+            f"{start}: {type(task).__name__} has no weights to start from; leave it out"
+        )
+    return start
 
 
 def started_weights(task: Task) -> dict[str, Tensor]:
@@ -173,22 +205,35 @@ def started_weights(task: Task) -> dict[str, Tensor]:
     return read_adapter(task.backbone.network, Path(task.adapter.start))
 
 
-def load_run_as_base(task: Task, base: str) -> None:
-    """Load the weights of a run, with its own adapter merged into them, as those that are adapted.
+def load_weights_of(task: Task, start: Start) -> None:
+    """Load the weights of a run, with its own adapter merged into them.
 
     Raises:
         ValueError: there is no such run, or its weights or its tokenizer do not fit.
     """
-    found = found_base(task, base)
+    found = found_start(task, start)
     with torch.random.fork_rng([]), only_trusted(module_classes(task)):
         run = load_run(found, trust=True)  # as far as this context allows
-    check_tokenizer(task, found, run.tokenizer.digest)
+    check_tokenizer(task, start, found, run.tokenizer.digest)
     own = task.state_dict()
     weights = adapted_names(merged(run.task).state_dict(), own)
     weights |= {name: weight for name, weight in own.items() if is_of_adapter(name)}
     saved = {"state_dict": weights}
-    task.load_state_dict(fitting_weights(task, saved, run.checkpoint, task.tokenizer))
-    start_from_base(task)
+    task.load_state_dict(fitted(task, start, saved, run.checkpoint))
+    if task.adapter is not None:
+        start_from_base(task)
+
+
+def fitted(task: Task, start: Start, saved: StateDict, checkpoint: Path) -> StateDict:
+    """Return the weights of a checkpoint, which must fit the task.
+
+    Raises:
+        ValueError: they do not.
+    """
+    try:
+        return fitting_weights(task, saved, checkpoint, task.tokenizer)
+    except ValueError as error:
+        raise ValueError(f"{start} cannot be started from: {error}") from None
 
 
 def module_classes(task: Task) -> set[str]:
@@ -199,32 +244,32 @@ def module_classes(task: Task) -> set[str]:
     return {f"{kind.__module__}.{kind.__qualname__}" for kind in kinds}
 
 
-def found_base(task: Task, base: str) -> FoundRun:
-    """Return the run that `model.adapter.base` names. No class that it names is imported unless
-    untrusted runs may use it, or a module of the task is of this class.
+def found_start(task: Task, start: Start) -> FoundRun:
+    """Return the run that training starts from. No class that it names is imported unless untrusted
+    runs may use it, or a module of the task is of this class.
 
     Raises:
         ValueError: there is no such run, or it names a class that is not trusted.
     """
     try:
-        found = find_run(base)
+        found = find_run(start.run)
         with only_trusted(module_classes(task)):
             check_trust(without_extra_metrics(found.config["model"]))
     except UntrustedClassError as error:
         raise ValueError(
-            f"model.adapter.base={base} names {error.shown}, whose code is not run for a base; "
-            "name a base whose classes are those of this model, of lslm_lightning and of torch"
+            f"{start} names {error.shown}, whose code is not run for weights to start from; name a "
+            "run whose classes are those of this model, of lslm_lightning and of torch"
         ) from None
     except ValueError as error:
-        raise ValueError(f"model.adapter.base={base} cannot be adapted: {error}") from None
+        raise ValueError(f"{start} cannot be started from: {error}") from None
     return found
 
 
-def check_tokenizer(task: Task, found: FoundRun, digest: str) -> None:
-    """Raise ValueError if a base was trained with another tokenizer than that of the task."""
+def check_tokenizer(task: Task, start: Start, found: FoundRun, digest: str) -> None:
+    """Raise ValueError if a run was trained with another tokenizer than that of the task."""
     if digest != task.tokenizer.digest:
         raise ValueError(
-            f"model.adapter.base={found.path} was trained with another tokenizer; set "
+            f"{start.setting}={found.path} was trained with another tokenizer; set "
             "data.tokenizer to lslm_lightning.text.recipes.TokenizerFile with path="
             f"{found.directory.tokenizer}"
         )

@@ -26,7 +26,7 @@ from lslm_lightning.renamed import TASK_METHODS
 from lslm_lightning.runs.weights import fitting_weights, load_files
 from lslm_lightning.text.tokenizer import Tokenizer
 from lslm_lightning.training.accumulation import MeanNats
-from lslm_lightning.training.adapted import adapt, freeze_base, load_base
+from lslm_lightning.training.adapted import adapt, freeze_base, load_start
 from lslm_lightning.training.answering import Answering
 from lslm_lightning.training.batches import Batch, EvaluationBatch
 from lslm_lightning.training.callbacks.evaluation import EvaluationCallback
@@ -113,6 +113,7 @@ class Task(LightningModule, ABC):
             progress on long texts.
         is_candidate: whether the current validation decides if a checkpoint becomes the best one.
         is_resuming: whether a checkpoint is about to be loaded.
+        start: run whose weights training starts from; None for random or pretrained ones.
     """
 
     monitor = "val/loss"
@@ -132,6 +133,7 @@ class Task(LightningModule, ABC):
     on_scored: Callable[[float], None] | None = None
     is_candidate = False
     is_resuming = False
+    start: str | None = None
 
     answering_class: ClassVar[type[Answering]] = Answering
     validation_class: ClassVar[type[Validation]] = Validation
@@ -219,8 +221,8 @@ class Task(LightningModule, ABC):
     # Training
 
     def setup(self, stage: str) -> None:
-        """Pass settings of the model to the data module. Load pretrained weights and freeze those
-        of an adapter's base; a training that resumes has its weights in the checkpoint.
+        """Pass settings of the model to the data module. Load the weights that training starts
+        from, unless it resumes and has them in the checkpoint, and freeze an adapter's base.
         """
         data = getattr(self.trainer, "datamodule", None)  # none with bare DataLoaders
         if isinstance(data, TaskData):
@@ -228,7 +230,7 @@ class Task(LightningModule, ABC):
         if stage == "fit":
             freeze_base(self)
         if stage == "fit" and not self.is_resuming:
-            load_base(self)
+            load_start(self)
 
     def configure_model(self) -> None:
         """Shard the weights over the processes if the Trainer's strategy is a `ShardedStrategy`."""

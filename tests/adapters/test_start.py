@@ -10,7 +10,7 @@ import torch
 from lslm_lightning.adapters import DoRA, LoRA
 from lslm_lightning.adapters.low_rank import add_adapter, is_of_adapter
 from lslm_lightning.models.transformer import Transformer
-from lslm_lightning.training.adapted import check_base, load_base
+from lslm_lightning.training.adapted import check_start, load_start
 from lslm_lightning.training.peft_layout import CONFIG, WEIGHTS, write_adapter
 
 
@@ -22,7 +22,7 @@ def adapted(adapter: LoRA, seed: int = 0) -> Any:
     for name, parameter in backbone.named_parameters():
         if is_of_adapter(name):
             parameter.data.normal_()
-    return SimpleNamespace(backbone=backbone, adapter=adapter)
+    return SimpleNamespace(start=None, backbone=backbone, adapter=adapter)
 
 
 def saved(folder: Path, adapter: LoRA) -> dict[str, torch.Tensor]:
@@ -39,8 +39,8 @@ def test_training_starts_from_an_adapter_and_keeps_the_base(
     kept = saved(tmp_path, kind(rank=2))
     task = adapted(kind(rank=2, start=str(tmp_path)), seed=1)
     before = {name: weight.clone() for name, weight in task.backbone.state_dict().items()}
-    check_base(task)
-    load_base(task)
+    check_start(task)
+    load_start(task)
     for name, weight in task.backbone.state_dict().items():
         wanted = kept if is_of_adapter(name) else before
         assert torch.equal(weight, wanted[name]), name
@@ -63,15 +63,15 @@ def test_an_adapter_that_does_not_fit_is_refused(
     task = adapted(adapter)
     task.adapter = LoRA(start=str(tmp_path))
     with pytest.raises(ValueError, match=expected):
-        check_base(task)
+        check_start(task)
 
 
 @pytest.mark.parametrize("name", [CONFIG, WEIGHTS])
 def test_a_folder_that_cannot_be_read_is_refused(name: str, tmp_path: Path) -> None:
     task = adapted(LoRA(rank=2, start=str(tmp_path)))
     with pytest.raises(ValueError, match="has no adapter of peft that can be read"):
-        check_base(task)
+        check_start(task)
     saved(tmp_path, LoRA(rank=2))
     (tmp_path / name).write_bytes(b"x")
     with pytest.raises(ValueError, match="has no adapter of peft that can be read"):
-        check_base(task)
+        check_start(task)

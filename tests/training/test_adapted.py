@@ -9,11 +9,11 @@ import torch
 from lslm_lightning.adapters import LoRA
 from lslm_lightning.interchange.made_runs import write_run
 from lslm_lightning.models.heads import TiedHead
-from lslm_lightning.training.adapted import check_base, load_base
+from lslm_lightning.training.adapted import check_start, load_start
 from tests.interchange.models import CAUSAL, TOKENIZER, build_task, task_spec
 
 
-@pytest.mark.parametrize("check", [check_base, load_base])
+@pytest.mark.parametrize("check", [check_start, load_start])
 def test_a_base_cannot_import_foreign_code(check, tmp_path: Path, monkeypatch) -> None:
     (tmp_path / "evilmod.py").write_text(
         "from lslm_lightning.models.heads import TiedHead\n\nclass Head2(TiedHead):\n    pass\n"
@@ -45,10 +45,12 @@ def test_a_base_of_the_classes_of_the_task_is_loaded(tmp_path: Path) -> None:
     adapter = {"class_path": "lslm_lightning.adapters.LoRA"}
     adapter["init_args"] = {"rank": 2, "base": str(base)}
     task = build_task(CAUSAL, head=head, adapter=adapter).float()
-    check_base(task)
-    load_base(task)
+    check_start(task)
+    load_start(task)
     torch.testing.assert_close(task.embedding.weight, weights["embedding.weight"], rtol=0, atol=0)
     other = build_task(CAUSAL, adapter=adapter)
-    for check in (check_base, load_base):
-        with pytest.raises(ValueError, match=r"OwnHead.*whose code is not run for a base"):
+    for check in (check_start, load_start):
+        with pytest.raises(
+            ValueError, match=r"OwnHead.*whose code is not run for weights to start from"
+        ):
             check(other)
