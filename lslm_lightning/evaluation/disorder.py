@@ -68,7 +68,7 @@ class Matches(NamedTuple):
 
     @property
     def is_strong(self) -> np.ndarray:
-        """Whether matches (Q,) are clear and have a lead that unrelated texts hardly ever have."""
+        """Mask (Q,) of clear matches whose lead unrelated texts hardly ever have."""
         return self.is_clear & (self.lead > STRONG)
 
     def count(self, is_match: np.ndarray, n_line: int) -> Count:
