@@ -27,7 +27,10 @@ from tests.support.documents import (
 )
 
 TRAINING = ("run", "fit", "validate", "test", "predict")
-CONFIG_OF_RUN = "$RUN/config.yaml"
+CONFIGS_OF_RUNS = {  # of the page that makes each run
+    "$RUN/config.yaml": "mine.yaml",
+    "runs/translation/back/config.yaml": "portable.yaml",
+}
 LINES = [
     pytest.param(name, words, id=" ".join(words))
     for words, name in {
@@ -66,7 +69,7 @@ def config_of(document: str, words: tuple[str, ...], folder: Path) -> list[str]:
     found = list(words)
     for i, word in enumerate(words):
         if i and words[i - 1] == "--config":
-            name = "mine.yaml" if word == CONFIG_OF_RUN else word
+            name = CONFIGS_OF_RUNS.get(word, word)
             if name in made:
                 path = folder / name
                 path.write_text(made[name], "utf-8")

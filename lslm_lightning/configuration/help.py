@@ -110,7 +110,6 @@ DATA = HelpSection(
         "corpus": "name in `lslm data list`, path or hub id",
         "tokenizer": "class; trained on the training split",
         "max_tokens": "tokens of a batch, padding included",
-        "n_validation_example": "examples answered in each validation",
     },
 )
 TEST_DATA = DATA._replace(
