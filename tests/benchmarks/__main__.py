@@ -27,6 +27,7 @@ ORDER = (
     "faults",
     "exports",
     "exports_gguf",
+    "exports_litert",
     "mlflow_models",
     "beam_speed",
     "exports_speed",
