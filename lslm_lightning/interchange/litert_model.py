@@ -37,7 +37,7 @@ class LiteRtModel:
         """
         return self.decode(target, self.encode(source))
 
-    def find_answers(self, source: Tensor, most: int) -> list[list[int]]:
+    def answers(self, source: Tensor, most: int) -> list[list[int]]:
         """Return the greedy answers to padded sources (B, S), or continuations of texts (B, T) of
         one length, with at most `most` tokens.
         """
@@ -51,7 +51,7 @@ class LiteRtModel:
         """
         if "encode" not in self.signatures:
             return ()
-        rows = self.padded(source, self.config["source_length"], self.config["pad_id"])
+        rows = fixed(source, self.config["source_length"], self.config["pad_id"])
         found = [{"source": row, **self.signatures["encode"](source=row)} for row in rows]
         self.names = list(found[0])
         return tuple(
@@ -74,13 +74,13 @@ class LiteRtModel:
             shared: what `encode` returns, a row for each of `ids`.
         """
         logits = []
-        for i, row in enumerate(self.padded(ids, self.config["length"], self.config["eos_id"])):
+        for i, row in enumerate(fixed(ids, self.config["length"], self.config["eos_id"])):
             given = {name: each[i : i + 1].numpy() for name, each in zip(self.names, shared)}
             logits.append(self.signatures["decode"](ids=row, **given)["logits"])
         return torch.from_numpy(np.concatenate(logits))[:, : ids.size(1)]
 
-    @staticmethod
-    def padded(ids: Tensor, length: int, pad_id: int) -> list[np.ndarray]:
-        """Return each row of `ids` (N, T) as an array (1, length) int32."""
-        rows = F.pad(ids, (0, length - ids.size(1)), value=pad_id).to(torch.int32)
-        return [row[None].numpy() for row in rows]
+
+def fixed(ids: Tensor, length: int, pad_id: int) -> list[np.ndarray]:
+    """Return each row of `ids` (N, T) as an array (1, length) int32, with padding behind it."""
+    rows = F.pad(ids, (0, length - ids.size(1)), value=pad_id).to(torch.int32)
+    return [row[None].numpy() for row in rows]

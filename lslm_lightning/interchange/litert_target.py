@@ -109,7 +109,7 @@ class LiteRtTarget(Target):
         read = read_with(folder / "tokenizer.json", lengths.source)
         try:
             made = LiteRtModel(folder)
-            other = OtherModel(read, made.logits, made.find_answers, lengths.target)
+            other = OtherModel(read, made.logits, made.answers, lengths.target)
             return compare(task, other, model.texts, TOLERANCE)
         except RuntimeError as error:  # of an operation that was converted all the same
             reason = str(error).splitlines()[0]

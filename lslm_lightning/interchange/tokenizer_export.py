@@ -104,7 +104,11 @@ def read_with(path: Path, longest: int | None = None) -> Callable[[Sequence[str]
     backend.encode_special_tokens = True
     if longest is not None:
         backend.enable_truncation(longest)
-    return lambda texts: [encoding.ids for encoding in backend.encode_batch(list(texts))]
+
+    def read(texts: Sequence[str]) -> list[list[int]]:
+        return [encoding.ids for encoding in backend.encode_batch(list(texts))]
+
+    return read
 
 
 def backend_and_prefix(tokenizer: Tokenizer) -> tuple[tokenizers.Tokenizer, list[int]]:
