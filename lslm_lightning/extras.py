@@ -2,9 +2,11 @@
 
 EXTRAS = {
     "accelerate": "hub",
+    "ai_edge_litert": "litert",
     "ctranslate2": "export",
     "gguf": "export",
     "jieba": "chinese",
+    "litert_torch": "litert",
     "lm_eval": "lm-eval",
     "onnx": "export",
     "onnxruntime": "export",

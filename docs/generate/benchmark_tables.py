@@ -236,6 +236,27 @@ def exports(figures: Figures) -> tuple[Sequence[str], Rows]:
     return parts("lm_eval, a run against its export", keys)(tasks)
 
 
+def equal_texts(part: str, first: str) -> Maker:
+    """Return a function that makes a table of exported models, each compared with its run on equal
+    texts.
+
+    Args:
+        part: name of the part of the record.
+        first: heading of the first column, the name of the task.
+    """
+
+    def made(figures: Figures) -> tuple[Sequence[str], Rows]:
+        tasks = {
+            name.replace("_", " "): found | {"millionths": 1e6 * found["worst difference"]}
+            for name, found in figures[part]["tasks"].items()
+        }
+        keys = {"texts": "texts", "not equal": "not equal"}
+        keys["largest difference of logits, millionths"] = "millionths"
+        return parts(first, keys)(tasks)
+
+    return made
+
+
 def exports_gguf(figures: Figures) -> tuple[Sequence[str], Rows]:
     """Return the table of GGUF files in llama.cpp, against the runs that they are from."""
     files = {
@@ -287,8 +308,9 @@ TABLES: dict[str, tuple[Maker, ...]] = {
         ),
     ),
     "docstrings": (docstrings,),
-    "exports": (exports,),
+    "exports": (exports, equal_texts("onnx", "ONNX in onnxruntime")),
     "exports_gguf": (exports_gguf,),
+    "exports_litert": (equal_texts("litert", "LiteRT, without PyTorch"),),
     "mlflow_models": (mlflow_models,),
     "faults": (
         parts(

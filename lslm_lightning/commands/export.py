@@ -15,28 +15,30 @@ this project.
   lslm export RUN --output model --to ctranslate2 --dtype int8
   lslm export RUN --output model --to onnx
   lslm export RUN --output model --to gguf                for llama.cpp
+  lslm export RUN --output model --to litert --layout 128x64      for sources and answers so long
 
 The folder for transformers holds config.json, model.safetensors, the tokenizer,
 generation_config.json with the run's search, and README.md, the model card; that for CTranslate2
 holds model.bin, the tokenizer and the card; that for ONNX encoder.onnx and decoder.onnx, one step
 with its keys and values, a description of their inputs, the tokenizer and the card; that for
-llama.cpp model.gguf and the card. Before a folder appears it is loaded again: ids, logits and
-greedy answers to texts of the run's test split must be those of the run; of int8, the share of
-equal answers is printed. A model that cannot be expressed is refused, with the settings of one that
-can be exported."""
+llama.cpp model.gguf and the card; that for LiteRT (TensorFlow Lite) model.tflite, for texts up to a
+fixed length, a description of it, the tokenizer and the card. Before a folder appears it is loaded
+again: ids, logits and greedy answers to texts of the run's test split must be those of the run; of
+int8, the share of equal answers is printed. A model that cannot be expressed is refused, with the
+settings of one that can be exported."""
 
 
 def arguments() -> Parser:
     """Build the parser of the command's arguments."""
     parser = Parser("lslm export", description=DESCRIPTION, allow_abbrev=False)
     parser.add_argument("run", metavar="RUN", help=RUN)
-    formats = ("huggingface", "ctranslate2", "onnx", "gguf")
-    to = "reader of the folder: transformers (default), CTranslate2, onnxruntime or llama.cpp"
+    formats = ("huggingface", "ctranslate2", "onnx", "gguf", "litert")
+    to = "reader: transformers (default), CTranslate2, onnxruntime, llama.cpp or LiteRT"
     parser.add_argument("--to", choices=formats, default="huggingface", help=to)
     output = "folder to write; it must be new or empty"
     parser.add_argument("--output", type=Path, metavar="DIR", required=True, help=output)
     types = ("float32", "float16", "bfloat16", "int8")
-    dtype = "type of the weights; int8 is for ctranslate2, onnx and gguf"
+    dtype = "type of the weights; int8 is for ctranslate2, onnx and gguf, float32 for all"
     parser.add_argument("--dtype", choices=types, default="float32", help=dtype)
     layout = "llama, gpt_neox, pegasus, ... (default: the first that can express the model)"
     parser.add_argument("--layout", metavar="NAME", help=layout)

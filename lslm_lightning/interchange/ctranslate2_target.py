@@ -1,10 +1,8 @@
 """Export to a folder that CTranslate2 reads."""
 
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 
-import tokenizers
 import torch
 
 from lslm_lightning.decoding import Beam, Greedy
@@ -12,11 +10,13 @@ from lslm_lightning.interchange.ctranslate2_engine import CTranslate2Engine, sea
 from lslm_lightning.interchange.ctranslate2_files import DTYPES, check_installed, write_model
 from lslm_lightning.interchange.ctranslate2_layout import layout_name
 from lslm_lightning.interchange.targets import ExportedModel, Target
+from lslm_lightning.interchange.tokenizer_export import read_with
 from lslm_lightning.interchange.verification import (
     OtherModel,
     Verification,
     compare,
     copy_to_compare,
+    rows_of,
 )
 from lslm_lightning.interchange.written import INT8_NOTE, extra_notes
 from lslm_lightning.training.batches import unpadded
@@ -113,15 +113,10 @@ def other_model(engine: CTranslate2Engine, folder: Path, pad: int) -> OtherModel
     Args:
         pad: id of padding in what it reads.
     """
-    tokenizer = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
-    tokenizer.encode_special_tokens = True
-
-    def read(texts: Sequence[str]) -> list[list[int]]:
-        return [encoding.ids for encoding in tokenizer.encode_batch(list(texts))]
+    read = read_with(folder / "tokenizer.json")
 
     def generate(source: torch.Tensor, most: int) -> list[list[int]]:
         rows = source.tolist() if engine.is_causal else unpadded(source, pad)
-        found = engine.find_answers(rows, Greedy(), most)
-        return [ids[:n] for ids, n in zip(found.ids.tolist(), found.n_token.tolist(), strict=True)]
+        return rows_of(engine.find_answers(rows, Greedy(), most))
 
     return OtherModel(read, engine.logits, generate, None if engine.is_causal else MOST_TARGET)

@@ -13,6 +13,7 @@ from lslm_lightning.adapters import merged
 from lslm_lightning.interchange.ctranslate2_target import CTranslate2Target
 from lslm_lightning.interchange.gguf_target import GgufTarget
 from lslm_lightning.interchange.hugging_face import HuggingFaceTarget
+from lslm_lightning.interchange.litert_target import LiteRtTarget
 from lslm_lightning.interchange.model_card import model_card
 from lslm_lightning.interchange.onnx_target import OnnxTarget
 from lslm_lightning.interchange.parts import read_parts
@@ -28,7 +29,13 @@ if TYPE_CHECKING:
 
 TARGETS: Mapping[str, Target] = {
     target.name: target
-    for target in (HuggingFaceTarget(), CTranslate2Target(), OnnxTarget(), GgufTarget())
+    for target in (
+        HuggingFaceTarget(),
+        CTranslate2Target(),
+        OnnxTarget(),
+        GgufTarget(),
+        LiteRtTarget(),
+    )
 }
 """All formats, by their name on the command line."""
 
@@ -75,12 +82,13 @@ def export_model(
         run: a run directory, a checkpoint in one, an MLflow run id, `models:/NAME@best`, a
             pattern (stands for the newest run that matches), or the result of `train`.
         output: folder to write; it must not exist, or be empty.
-        to: format: "huggingface" for `transformers`, "ctranslate2", "onnx", or "gguf" for
-            llama.cpp.
+        to: format: "huggingface" for `transformers`, "ctranslate2", "onnx", "gguf" for llama.cpp,
+            or "litert".
         dtype: type of the weights: float32, float16 or bfloat16; for "ctranslate2", "onnx" and
-            "gguf" also int8.
+            "gguf" also int8; for "litert" float32 alone.
         layout: name of the layout, such as "llama"; by default the first that can express the
-            model.
+            model. For "litert", lengths of the inputs in tokens: "256", or "256x64" for sources
+            and answers.
         trust: allow the run's config to name any class.
 
     Raises:

@@ -16,9 +16,8 @@ from lslm_lightning.interchange.onnx_graphs import (
     quiet,
     write_graphs,
 )
-from lslm_lightning.interchange.search_settings import most_new
 from lslm_lightning.interchange.verification import AnyTask
-from lslm_lightning.interchange.written import cast_to
+from lslm_lightning.interchange.written import cast_to, ids_and_lengths
 from lslm_lightning.safety.user_files import permit_as_usual
 from lslm_lightning.training.causal import CausalTask
 from lslm_lightning.types import JsonObject
@@ -87,28 +86,12 @@ def description(task: AnyTask, dtype: str) -> JsonObject:
     """Return the content of config.json: files, ids and lengths that a program needs to use the
     graphs, and the meaning of their inputs and outputs.
     """
-    tokenizer = task.tokenizer
-    positions = task.backbone.max_positions
-    shared: JsonObject = {
-        "decoder": DECODER,
-        "dtype": dtype,
-        "vocab_size": task.embedding.weight.size(0),
-        "pad_id": tokenizer.pad_id,
-        "eos_id": tokenizer.eos_id,
-        "max_positions": positions,
-    }
+    files = {"decoder": DECODER, "dtype": dtype}
     if isinstance(task, CausalTask):
-        more = {"bos_id": tokenizer.eos_id, "max_length": task.max_length, "context": task.context}
-        return {"kind": "causal", **shared, **more, "inputs": INPUTS}
+        return {**ids_and_lengths(task), **files, "inputs": INPUTS}
     copied = COPY_INPUTS if TracedModel(task).copies_source else {}
-    return {
-        "kind": "sequence-to-sequence",
-        "encoder": ENCODER,
-        **shared,
-        "bos_id": tokenizer.bos_id,
-        "max_length": most_new(task, positions),
-        "inputs": SOURCE_INPUTS | copied | INPUTS,
-    }
+    inputs = SOURCE_INPUTS | copied | INPUTS
+    return {**ids_and_lengths(task), "encoder": ENCODER, **files, "inputs": inputs}
 
 
 def quantize(path: Path, output: Path) -> None:

@@ -139,8 +139,7 @@ def write_graphs(task: AnyTask, folder: Path, dtype: torch.dtype = torch.float32
     Raises:
         ValueError: `torch.onnx` cannot trace the model.
     """
-    shared = {id(each): nn.Parameter(each.detach()) for each in task.parameters()}
-    model = copy.deepcopy(TracedModel(task), shared).cpu().to(dtype).float().eval()
+    model = copy_to_trace(task, dtype)
     n_layer = len(model.decoder.layers)
     axes: Axes = {0: "rows", 2: "past"}
     past = no_past(model.decoder, EXAMPLE["rows"], EXAMPLE["past"])
@@ -154,6 +153,12 @@ def write_graphs(task: AnyTask, folder: Path, dtype: torch.dtype = torch.float32
     inputs.append(GraphInput("wanted", ["wanted"], torch.arange(EXAMPLE["wanted"]), {0: "wanted"}))
     outputs = ["logits", *layer_names("present", n_layer)]
     export(DecoderGraph(model), inputs, outputs, folder / DECODER)
+
+
+def copy_to_trace(task: AnyTask, dtype: torch.dtype = torch.float32) -> TracedModel:
+    """Return the modules of a task that computes in float32 with its weights rounded to a type."""
+    shared = {id(each): nn.Parameter(each.detach()) for each in task.parameters()}
+    return copy.deepcopy(TracedModel(task), shared).cpu().to(dtype).float().eval()
 
 
 def write_encoder(model: TracedModel, eos_id: int, path: Path) -> list[GraphInput]:
@@ -221,19 +226,19 @@ def export(
                 output_names=list(outputs),
             )
         except torch.onnx.OnnxExporterError as error:
-            raise ValueError(why(error)) from None
+            raise ValueError(why(error, "torch.onnx")) from None
     assert program is not None
     ClearMetadataAndDocStringPass()(program.model)
     program.save(path)
 
 
-def why(error: BaseException) -> str:
-    """Return a message about a model that `torch.onnx` cannot trace."""
+def why(error: BaseException, package: str) -> str:
+    """Return a message about a model that a package cannot trace."""
     while error.__cause__ is not None:
         error = error.__cause__
     reason = str(error).strip().splitlines() or [type(error).__name__]
     return (
-        f"torch.onnx cannot trace this model: {reason[0]}; a part of your own must not choose "
+        f"{package} cannot trace this model: {reason[0]}; a part of your own must not choose "
         "between operations by the values of tensors; train with the parts of "
         "lslm_lightning.models, or export --to huggingface"
     )

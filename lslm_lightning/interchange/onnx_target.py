@@ -1,11 +1,8 @@
 """Export to a folder of graphs in ONNX, which onnxruntime computes."""
 
-import json
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 
-import tokenizers
 import torch
 from torch import Tensor
 
@@ -13,16 +10,21 @@ from lslm_lightning.decoding import Greedy
 from lslm_lightning.interchange.onnx_engine import OnnxRuntimeEngine
 from lslm_lightning.interchange.onnx_files import DTYPES, check_installed, write_model
 from lslm_lightning.interchange.onnx_graphs import OPSET
-from lslm_lightning.interchange.search_settings import generation_config
 from lslm_lightning.interchange.targets import ExportedModel, Target
-from lslm_lightning.interchange.tokenizer_export import cut_sources, special_ids, write_tokenizer
+from lslm_lightning.interchange.tokenizer_export import read_with
 from lslm_lightning.interchange.verification import (
     OtherModel,
     Verification,
     compare,
     copy_to_compare,
+    rows_of,
 )
-from lslm_lightning.interchange.written import INT8_NOTE, extra_notes, longest_input
+from lslm_lightning.interchange.written import (
+    INT8_NOTE,
+    extra_notes,
+    longest_input,
+    write_tokenizer_and_search,
+)
 from lslm_lightning.training.batches import unpadded
 from lslm_lightning.training.sequence_to_sequence import SequenceToSequenceTask
 
@@ -102,14 +104,7 @@ class OnnxTarget(Target):
     def write(self, model: ExportedModel, folder: Path) -> list[str]:
         task, parts = model.task, model.parts
         write_model(task, model.dtype, folder)
-        ids = special_ids(task.tokenizer, parts.kind, model.written[0].vocab_size)
-        longest = longest_input(parts, task)
-        write_tokenizer(task.tokenizer, ids, parts.kind, longest, folder)
-        if parts.kind != "causal" and longest is not None:
-            cut_sources(folder, longest)
-        search = generation_config(task, ids, parts.max_positions)
-        text = json.dumps(search, ensure_ascii=False, indent=2)
-        (folder / "generation_config.json").write_text(f"{text}\n", "utf-8")
+        write_tokenizer_and_search(model, longest_input(parts, task), folder)
         notes = {"float32": [], "int8": [INT8_NOTE]}.get(model.dtype, [STORED_NOTE])
         return [STEP_NOTE, *notes, *extra_notes(task, parts)]
 
@@ -145,15 +140,9 @@ def other_model(engine: OnnxRuntimeEngine, tokenizer: Path) -> OtherModel:
     Args:
         tokenizer: file with the tokenizer that was written.
     """
-    backend = tokenizers.Tokenizer.from_file(str(tokenizer))
-    backend.encode_special_tokens = True
-
-    def read(texts: Sequence[str]) -> list[list[int]]:
-        return [encoding.ids for encoding in backend.encode_batch(list(texts))]
 
     def generate(source: Tensor, most: int) -> list[list[int]]:
         rows = source.tolist() if engine.encoder is None else unpadded(source, engine.pad_id)
-        found = engine.find_answers(rows, Greedy(), most)
-        return [ids[:n] for ids, n in zip(found.ids.tolist(), found.n_token.tolist(), strict=True)]
+        return rows_of(engine.find_answers(rows, Greedy(), most))
 
-    return OtherModel(read, engine.logits, generate)
+    return OtherModel(read_with(tokenizer), engine.logits, generate)

@@ -1,6 +1,7 @@
 """Tokenizer of a run as files that `AutoTokenizer` reads."""
 
 import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import tokenizers
@@ -111,6 +112,23 @@ def cut_sources(folder: Path, longest: int) -> None:
     backend = tokenizers.Tokenizer.from_file(str(path))
     backend.enable_truncation(longest)
     path.write_text(backend.to_str(pretty=True), "utf-8")
+
+
+def read_with(path: Path, longest: int | None = None) -> Callable[[Sequence[str]], list[list[int]]]:
+    """Return a function from texts to ids, by a tokenizer.json that was written.
+
+    Args:
+        longest: largest number of tokens of a text, which is cut; None for what the file says.
+    """
+    backend = tokenizers.Tokenizer.from_file(str(path))
+    backend.encode_special_tokens = True
+    if longest is not None:
+        backend.enable_truncation(longest)
+
+    def read(texts: Sequence[str]) -> list[list[int]]:
+        return [encoding.ids for encoding in backend.encode_batch(list(texts))]
+
+    return read
 
 
 def backend_and_prefix(tokenizer: Tokenizer) -> tuple[tokenizers.Tokenizer, list[int]]:

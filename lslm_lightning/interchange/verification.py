@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from lslm_lightning.contracts import Example
-from lslm_lightning.decoding import Greedy
+from lslm_lightning.decoding import Decoded, Greedy
 from lslm_lightning.models.heads import BLOCKED, Projection, Source
 from lslm_lightning.training.batches import padded
 from lslm_lightning.training.causal import CausalTask
@@ -344,8 +344,7 @@ def causal_ids(task: CausalTask, texts: Sequence[str]) -> list[list[int]]:
 
 def continue_greedily(task: CausalTask, prompts: Tensor, most: int) -> list[list[int]]:
     """Return the greedy continuations of prompts (B, T) of one length."""
-    found = Greedy()(task.step, prompts, (), task.tokenizer.eos_id, most)
-    return [ids[:n] for ids, n in zip(found.ids.tolist(), found.n_token.tolist(), strict=True)]
+    return rows_of(Greedy()(task.step, prompts, (), task.tokenizer.eos_id, most))
 
 
 def logits_of_pairs(task: SequenceToSequenceTask, source: Tensor, target: Tensor) -> Tensor:
@@ -359,7 +358,11 @@ def logits_of_pairs(task: SequenceToSequenceTask, source: Tensor, target: Tensor
 
 def answer_greedily(task: SequenceToSequenceTask, source: Tensor, most: int) -> list[list[int]]:
     """Return the greedy answers to padded sources (B, S)."""
-    found = task.decode(source, Greedy(), most)
+    return rows_of(task.decode(source, Greedy(), most))
+
+
+def rows_of(found: Decoded) -> list[list[int]]:
+    """Return the ids of each answer of a search."""
     return [ids[:n] for ids, n in zip(found.ids.tolist(), found.n_token.tolist(), strict=True)]
 
 

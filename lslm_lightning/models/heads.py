@@ -180,9 +180,7 @@ class PointerGenerator(Head):
         gate = upcast_to_float32(gate)
         # (B, k * T, V)
         write = upcast_to_float32(F.linear(beams, embedding)).log_softmax(-1) + F.logsigmoid(gate)
-        copy = torch.zeros_like(write).scatter_add(
-            -1, source.ids[:, None].expand_as(copied), copied
-        )
+        copy = self.sum_by_token(copied, source.ids, write.size(-1))
         # tokens not in the source have a probability of almost 0
         copy = copy.clamp_min(torch.finfo(copy.dtype).tiny).log() + F.logsigmoid(-gate)
         return torch.logaddexp(write, copy).view(*y.shape[:-1], -1)
@@ -213,6 +211,13 @@ class PointerGenerator(Head):
         copy = copy.clamp_min(torch.finfo(copy.dtype).tiny).log() + F.logsigmoid(-gate)
         target_log_p = torch.logaddexp(write.gather(-1, target[real][:, None]), copy)
         return -(1 - label_smoothing) * target_log_p.sum() - label_smoothing * write.mean(-1).sum()
+
+    def sum_by_token(self, copied: Tensor, ids: Tensor, vocab_size: int) -> Tensor:
+        """Return the sums (B, N, V) of the weights `copied` (B, N, S) of source positions, whose
+        tokens are `ids` (B, S), for each token of the vocabulary.
+        """
+        sums = copied.new_zeros(*copied.shape[:-1], vocab_size)
+        return sums.scatter_add(-1, ids[:, None].expand_as(copied), copied)
 
     def _attend_to_source(self, y: Tensor, source: Source) -> tuple[Tensor, Tensor, Tensor]:
         """Return the outputs grouped by source (B, k * T, D), their attention weights on the source

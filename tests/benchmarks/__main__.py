@@ -28,6 +28,7 @@ ORDER = (
     "exports",
     "exports_transformers",
     "exports_gguf",
+    "exports_litert",
     "mlflow_models",
     "beam_speed",
     "exports_speed",

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import venv
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -35,20 +35,38 @@ N_TEXT = 200
 LOGITS = 1e-4  # largest difference of logits in ONNX
 
 
+class InstallError(JobError):
+    """A package could not be installed."""
+
+
 @contextmanager
-def environment(*packages: str) -> Iterator[Path]:
-    """Python of a new environment with some packages besides those of this one."""
+def environment(
+    *packages: str, pins: Sequence[str] | None = None, is_bare: bool = False
+) -> Iterator[Path]:
+    """Python of a new environment with some packages besides those of this one.
+
+    Args:
+        pins: packages that must have the versions of this environment; None for all.
+        is_bare: whether the environment does not see the packages of this one.
+
+    Raises:
+        InstallError: a package could not be installed.
+    """
     with tempfile.TemporaryDirectory(prefix="environment-") as folder:
         venv.create(folder, with_pip=True)
         python = Path(folder, "bin", "python")
-        [site] = Path(folder).glob("lib/python3*/site-packages")
-        ours = [path for path in sys.path if Path(path).name == "site-packages"]
-        (site / "ours.pth").write_text("\n".join([str(HOME), *ours]), "utf-8")
+        if not is_bare:
+            [site] = Path(folder).glob("lib/python3*/site-packages")
+            ours = [path for path in sys.path if Path(path).name == "site-packages"]
+            (site / "ours.pth").write_text("\n".join([str(HOME), *ours]), "utf-8")
+        lines = (HOME / "constraints.txt").read_text("utf-8").splitlines(keepends=True)
+        kept = [line for line in lines if pins is None or line.partition("==")[0] in pins]
+        constraints = Path(folder, "constraints.txt")
+        constraints.write_text("".join(kept), "utf-8")
         install = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        constraints = ["--constraint", str(HOME / "constraints.txt")]
-        done = subprocess.run([*install, *constraints, *packages], env=environment_of())
-        if done.returncode:
-            raise JobError(f"{' '.join(packages)} could not be installed")
+        command = [*install, "--constraint", str(constraints), *packages]
+        if subprocess.run(command, env=environment_of()).returncode:
+            raise InstallError(f"{' '.join(packages)} could not be installed")
         yield python
 
 
