@@ -205,8 +205,9 @@ def equal_log_ratio(is_equal: np.ndarray) -> np.ndarray:
     n_equal = is_equal.sum(0)
     right = int(n_equal.argmax())
     n_wrong = n_equal.sum() - n_equal[right] - np.where(np.arange(n_offset) == right, 0, n_equal)
-    share: np.ndarray = (n_wrong + 0.5) / (n_line * (n_offset - 2))
-    return np.log((n_equal[right] + 0.5) / n_line / share)
+    share = (n_wrong + 0.5) / (n_line * (n_offset - 2))
+    ratio: np.ndarray = np.log((n_equal[right] + 0.5) / n_line / share)
+    return ratio
 
 
 def score_offsets(

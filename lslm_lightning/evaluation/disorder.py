@@ -71,7 +71,7 @@ class Matches(NamedTuple):
         """Mask (Q,) of clear matches whose lead unrelated texts hardly ever have."""
         return self.is_clear & (self.lead > STRONG)
 
-    def count(self, is_match: np.ndarray, n_line: int) -> Count:
+    def count_matches(self, is_match: np.ndarray, n_line: int) -> Count:
         """Return how many outputs match their own and another reference.
 
         Matches with nearby lines count only as often as chance explains.
@@ -178,12 +178,12 @@ def find_disorder(
     found = clear_matches(out, ref, queries, is_unique)
     pairs = ((folded[line], other[best]) for line, best in zip(queries, found.best, strict=True))
     is_equal = np.array([text == best and len(text.encode()) >= LONG for text, best in pairs])
-    order = Order(len(queries), *found.count(found.is_clear, len(other)))
+    order = Order(len(queries), *found.count_matches(found.is_clear, len(other)))
     if has_equal_to_others(found, is_equal & is_unique[found.best], len(other)) or (
         has_more_than_usual(found, lambda: clear_matches(ref, ref, queries, is_unique), len(other))
     ):
         return order
-    strong = found.count(found.is_strong, len(other))
+    strong = found.count_matches(found.is_strong, len(other))
     is_related = order.n_own >= max(ENOUGH_OWN, order.n_other) or (
         strong.own >= max(ENOUGH_OWN, strong.other)
     )
@@ -199,7 +199,7 @@ def has_equal_to_others(found: Matches, is_equal: np.ndarray, n_line: int) -> bo
         is_equal: whether an output is the reference that it matches (Q,).
         n_line: number of references.
     """
-    equal = found.count(is_equal, n_line)
+    equal = found.count_matches(is_equal, n_line)
     return equal.other >= max(FEW_EQUAL, 0.02 * len(is_equal)) and equal.own <= 4 * equal.other
 
 
@@ -215,7 +215,9 @@ def has_more_than_usual(
         n_line: number of references.
     """
     total = len(found.line)
-    clear, strong = (found.count(each, n_line) for each in (found.is_clear, found.is_strong))
+    clear, strong = (
+        found.count_matches(each, n_line) for each in (found.is_clear, found.is_strong)
+    )
     has_clear = clear.other >= max(FEW, 0.055 * total) and clear.own <= 1.7 * clear.other
     has_clear = has_clear and found.leads_are_alike()
     has_strong = strong.other >= max(FEW_STRONG, 0.04 * total)
@@ -224,7 +226,7 @@ def has_more_than_usual(
         return False
     usual = match_references()
     n_clear, n_strong = (
-        usual.count(each, n_line).other for each in (usual.is_clear, usual.is_strong)
+        usual.count_matches(each, n_line).other for each in (usual.is_clear, usual.is_strong)
     )
     return (has_strong and strong.other >= n_strong) or (
         has_clear and clear.other >= n_clear + 2 * np.sqrt(n_clear)
