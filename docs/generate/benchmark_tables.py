@@ -270,6 +270,41 @@ def exports_gguf(figures: Figures) -> tuple[Sequence[str], Rows]:
     return parts("GGUF in llama.cpp", {**keys, "tokens/s": "tokens_per_second"})(files)
 
 
+def exports_speed(figures: Figures) -> tuple[Sequence[str], Rows]:
+    """Return the table of a translator in several libraries: speed, BLEU, equal answers, size."""
+    systems = {
+        engine_label(name): {**found, "mb": figures["exports"].get(name, {}).get("mb")}
+        for name, found in figures["answers"].items()
+    }
+    keys = {"sentences/s": "sentences_per_second", "BLEU": "bleu", "equal answers, %": "equal"}
+    return parts("beam 5", {**keys, "size, MB": "mb"})(systems)
+
+
+def engine_label(name: str) -> str:
+    """Return a library and the type of its weights, such as "CTranslate2, int8"."""
+    library, _, dtype = name.partition("_")
+    label = {"ours": OURS, "ctranslate2": "CTranslate2"}.get(library, library)
+    return f"{label}, {dtype}" if dtype else label
+
+
+def exports_transformers(figures: Figures) -> tuple[Sequence[str], Rows]:
+    """Return the table of the layouts of transformers, each in both directions."""
+    rows: Rows = []
+    for way in ("exported", "imported"):
+        for name, found in figures[way].items():
+            numbers = (found[key] for key in ("answers", "not equal", "ties"))
+            rows.append((f"{name}, {way}", f"{found['worst']:.1e}", *map(shown, numbers)))
+    headings = ("layout", "largest difference of logits", "answers", "not equal", "ties")
+    return headings, rows
+
+
+def export_positions(figures: Figures) -> tuple[Sequence[str], Rows]:
+    """Return the table of positions of a translator: scores after the same number of steps."""
+    rows = [(name, *found["scores"].values()) for name, found in figures.items()]
+    metrics = next(iter(figures.values()))["scores"]
+    return aligned(rows, "positions", *map(metric_label, metrics))
+
+
 def mlflow_models(figures: Figures) -> tuple[Sequence[str], Rows]:
     """Return the table of a registered model in an environment of its own requirements."""
     found = figures["fresh"]
@@ -310,6 +345,9 @@ TABLES: dict[str, tuple[Maker, ...]] = {
     "docstrings": (docstrings,),
     "exports": (exports, equal_texts("onnx", "ONNX in onnxruntime")),
     "exports_gguf": (exports_gguf,),
+    "export_positions": (export_positions,),
+    "exports_speed": (exports_speed,),
+    "exports_transformers": (exports_transformers,),
     "exports_litert": (equal_texts("litert", "LiteRT, without PyTorch"),),
     "mlflow_models": (mlflow_models,),
     "faults": (

@@ -12,9 +12,11 @@ from lslm_lightning.extras import MissingPackageError
 from lslm_lightning.interchange.onnx_graphs import (
     DECODER,
     ENCODER,
+    GREEDY,
     TracedModel,
     quiet,
     write_graphs,
+    write_greedy,
 )
 from lslm_lightning.interchange.verification import AnyTask
 from lslm_lightning.interchange.written import cast_to, ids_and_lengths
@@ -38,6 +40,13 @@ SOURCE_INPUTS: JsonObject = {
     "cross.*": "outputs of the encoder, which the decoder reads at every step; each source may "
     "have several rows, one behind the other",
 }
+GREEDY_INPUTS: JsonObject = {
+    "ids": "int64 (rows, length), the given ids of each row, and any ids in place of the others",
+    "n_given": "int64 (), number of ids in front that are given; 1 with bos_id where there are "
+    "sources",
+    "answers": "int64 (rows, length), ids with the answers behind the given ones; after an answer "
+    "eos_id",
+}
 COPY_INPUTS: JsonObject = {"memory": "output of the encoder, from which the decoder copies tokens"}
 
 
@@ -50,13 +59,14 @@ def check_installed() -> None:
             raise ValueError(MissingPackageError(package, "the format ONNX")) from None
 
 
-def write_model(task: AnyTask, dtype: str, folder: Path) -> None:
+def write_model(task: AnyTask, dtype: str, folder: Path, has_loop: bool = False) -> None:
     """Write the graphs of a task, and config.json, which describes them, into a folder.
 
     Args:
         task: task with trained weights and without an adapter.
         dtype: type of the weights, one of `DTYPES`. The graphs compute in float32, except products
             with weights in int8.
+        has_loop: write a graph of a whole greedy search, too; not in int8.
 
     Raises:
         ValueError: the model cannot be traced, or the type cannot hold a weight.
@@ -74,24 +84,29 @@ def write_model(task: AnyTask, dtype: str, folder: Path) -> None:
         for name, weight in task.state_dict().items():
             cast_to(name, weight, dtype)
         write_graphs(task, folder, getattr(torch, dtype))
+    if has_loop:
+        write_greedy(task, folder / GREEDY, getattr(torch, dtype))
+    if dtype in ("float16", "bfloat16"):
         for path in list(folder.glob("*.onnx")):
             store_in_16_bits(path, dtype)
     for path in folder.glob("*.onnx*"):
         permit_as_usual(path)
-    text = json.dumps(description(task, dtype), ensure_ascii=False, indent=2)
+    text = json.dumps(description(task, dtype, has_loop), ensure_ascii=False, indent=2)
     (folder / CONFIG).write_text(f"{text}\n", "utf-8")
 
 
-def description(task: AnyTask, dtype: str) -> JsonObject:
+def description(task: AnyTask, dtype: str, has_loop: bool = False) -> JsonObject:
     """Return the content of config.json: files, ids and lengths that a program needs to use the
     graphs, and the meaning of their inputs and outputs.
     """
-    files = {"decoder": DECODER, "dtype": dtype}
+    files: JsonObject = {"decoder": DECODER, "dtype": dtype, "inputs": INPUTS}
+    if has_loop:
+        files |= {"greedy": GREEDY, "inputs of greedy": GREEDY_INPUTS}
     if isinstance(task, CausalTask):
-        return {**ids_and_lengths(task), **files, "inputs": INPUTS}
+        return {**ids_and_lengths(task), **files}
     copied = COPY_INPUTS if TracedModel(task).copies_source else {}
-    inputs = SOURCE_INPUTS | copied | INPUTS
-    return {**ids_and_lengths(task), "encoder": ENCODER, **files, "inputs": inputs}
+    files["inputs"] = SOURCE_INPUTS | copied | INPUTS
+    return {**ids_and_lengths(task), "encoder": ENCODER, **files}
 
 
 def quantize(path: Path, output: Path) -> None:

@@ -14,6 +14,7 @@ from typing import NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor, nn
+from torch._higher_order_ops.while_loop import while_loop
 
 from lslm_lightning.interchange.verification import AnyTask
 from lslm_lightning.models.attention import AttentionContext, KeyValue, SelfAttention
@@ -25,6 +26,7 @@ from lslm_lightning.training.sequence_to_sequence import SequenceToSequenceTask
 OPSET = 20
 ENCODER = "encoder.onnx"
 DECODER = "decoder.onnx"
+GREEDY = "greedy.onnx"
 EXAMPLE = {"sources": 2, "source_length": 3, "rows": 4, "length": 2, "past": 3, "wanted": 2}
 """Size of each axis in the inputs that are traced; all of them may differ when a graph is used."""
 
@@ -126,6 +128,67 @@ class DecoderGraph(nn.Module):
         y = y if wanted is None else y.index_select(1, wanted)
         copied = None if source is None or memory is None else Source(memory, source, pad)
         return model.head(y, model.embedding.weight, copied), layers
+
+
+class GreedyGraph(nn.Module):
+    """Greedy search as a whole, with the loop over its steps.
+
+    A step reads the text so far again: the tensors of a loop cannot grow, as keys and values would.
+    """
+
+    def __init__(self, model: TracedModel, eos_id: int) -> None:
+        super().__init__()
+        self.model = model
+        self.eos_id = eos_id
+        self.encoder = EncoderGraph(model) if model.has_encoder else None
+        self.decoder = DecoderGraph(model)
+
+    def forward(self, ids: Tensor, n_given: Tensor, source: Tensor | None = None) -> Tensor:
+        """Return `ids` (N, T) int64 with answers in the place of all but the first `n_given` ()
+        ids, and `eos_id` behind their ends, for sources (N, S).
+        """
+        cross, memory = (None, None) if self.encoder is None else self.encoder(source)
+        position = torch.arange(ids.size(1), device=ids.device)
+        start = torch.where(position < n_given, ids, self.eos_id)
+        past = no_past(self.model.decoder, ids.size(0), 0)
+
+        def goes_on(n: Tensor, ids: Tensor, done: Tensor) -> Tensor:
+            return (n < ids.size(1)) & ~done.all()
+
+        def step(n: Tensor, ids: Tensor, done: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+            logits, _ = self.decoder(ids, past, source, cross, memory, wanted=(n - 1)[None])
+            token = torch.where(done, self.eos_id, logits[:, 0].argmax(-1))
+            written = torch.where(position == n, token[:, None], ids)
+            return n + 1, written, done | (token == self.eos_id)
+
+        done = torch.zeros_like(ids[:, 0], dtype=torch.bool)
+        answers: Tensor = while_loop(goes_on, step, (n_given.clone(), start, done))[1]
+        return answers
+
+
+def write_greedy(task: AnyTask, path: Path, dtype: torch.dtype = torch.float32) -> None:
+    """Write the graph of a whole greedy search; it computes in float32.
+
+    Args:
+        task: task with trained weights, without an adapter, whose backbone is a `Transformer`.
+        dtype: type that the weights are rounded to.
+
+    Raises:
+        ValueError: `torch.onnx` cannot trace the model.
+    """
+    model = copy_to_trace(task, dtype)
+    eos = task.tokenizer.eos_id
+    shape = EXAMPLE["sources"], EXAMPLE["length"] + 1
+    ids = torch.full(shape, eos)
+    inputs = [
+        GraphInput("ids", ["ids"], ids, {0: "rows", 1: "length"}),
+        GraphInput("n_given", ["n_given"], torch.tensor(1), {}),
+    ]
+    if model.has_encoder:
+        source = torch.full((EXAMPLE["sources"], EXAMPLE["source_length"] + 1), eos)
+        axes: Axes = {0: "rows", 1: "source_length"}
+        inputs.append(GraphInput("source", ["source"], source, axes))
+    export(GreedyGraph(model, eos), inputs, ["answers"], path)
 
 
 def write_graphs(task: AnyTask, folder: Path, dtype: torch.dtype = torch.float32) -> None:

@@ -224,7 +224,8 @@ class PointerGenerator(Head):
         (B, k * T, S), and the logit of the gate (B, k * T, 1).
         """
         beams = y.reshape(source.memory.size(0), -1, y.size(-1))
-        scores = self.query(beams) @ source.memory.mT * y.size(-1) ** -0.5
+        # not `.mT`, which a traced loop takes for a second input with the same values
+        scores = self.query(beams) @ source.memory.transpose(1, 2) * y.size(-1) ** -0.5
         if source.pad is not None:
             scores = scores.masked_fill(source.pad[:, None], torch.finfo(scores.dtype).min)
         attention = upcast_to_float32(scores).softmax(-1)

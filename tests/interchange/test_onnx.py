@@ -32,7 +32,7 @@ from lslm_lightning.interchange.onnx_graphs import (
 )
 from lslm_lightning.interchange.onnx_target import OnnxTarget
 from lslm_lightning.interchange.parts import ModelParts
-from lslm_lightning.interchange.verification import logits_of_pairs, written_tokens
+from lslm_lightning.interchange.verification import BUILT_IN, logits_of_pairs, written_tokens
 from lslm_lightning.runs import load_run
 from lslm_lightning.systems.checkpoint import Checkpoint
 from lslm_lightning.systems.engine import Engine
@@ -296,9 +296,14 @@ def test_the_code_of_the_card_needs_no_torch(
         *("README.md", "config.json", "decoder.onnx", "generation_config.json"),
         *("tokenizer.json", "tokenizer_config.json"),
     }
-    card = (export.path / "README.md").read_text()
+    check_code(export.path, run)
+
+
+def check_code(folder: Path, run: Path) -> None:
+    """Check that the code of a model card answers as the run does, without PyTorch."""
+    card = (folder / "README.md").read_text()
     code = card.partition("```python\n")[2].partition("```")[0]
-    code = code.replace("FOLDER", str(export.path)).replace("TEXT", TEXTS[0])
+    code = code.replace("FOLDER", str(folder)).replace("TEXT", TEXTS[0])
     blocked = "import sys\nsys.modules['torch'] = sys.modules['lslm_lightning'] = None\n"
     done = subprocess.run([sys.executable, "-c", blocked + code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -306,6 +311,24 @@ def test_the_code_of_the_card_needs_no_torch(
     task.search = Greedy()
     [ours] = task.generate(EXAMPLES[:1])
     assert done.stdout == f"{ours.output}\n"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "dtype"), [("pairs", "float16"), ("learned", "float32")])
+def test_a_whole_search_is_one_graph(
+    name: str, dtype: str, kept: Callable[[str], tuple[Path, Task]], tmp_path: Path
+) -> None:
+    run, _ = kept(name)
+    layout = {"to": "onnx", "layout": "opset20-greedy"}
+    export = export_model(run, tmp_path / "out", dtype=dtype, **layout)
+    assert export.verification.n_equal + export.verification.n_tie == len(BUILT_IN.sources)
+    check_code(export.path, run)
+    config = json.loads((export.path / "config.json").read_text())
+    session = onnxruntime.InferenceSession(export.path / config["greedy"])
+    names = {each.name for each in [*session.get_inputs(), *session.get_outputs()]}
+    assert names - {"source"} == set(config["inputs of greedy"])
+    with pytest.raises(ValueError, match="dtype=int8 cannot be written with layout=opset20-gr"):
+        export_model(run, tmp_path / "other", dtype="int8", **layout)
 
 
 @pytest.mark.slow
@@ -392,7 +415,9 @@ def test_settings_are_checked(tmp_path: Path) -> None:
         open_engine("onnxruntime", task, device="cuda")
     (tmp_path / "run").mkdir()
     run = make_run(tmp_path / "run", "causal")
-    with pytest.raises(ValueError, match="layout='llama' must be opset20 for ONNX; leave it out"):
+    with pytest.raises(
+        ValueError, match="layout='llama' must be opset20 or opset20-greedy for ONNX; leave it out"
+    ):
         export_model(run, tmp_path / "out", to="onnx", layout="llama")
     with pytest.raises(ValueError, match="dtype='int4' must be one of float32"):
         export_model(run, tmp_path / "out", to="onnx", dtype="int4")
