@@ -281,10 +281,10 @@ def exports_speed(figures: Figures) -> tuple[Sequence[str], Rows]:
 
 
 def engine_label(name: str) -> str:
-    """Return a library and the type of its weights, such as "CTranslate2, int8"."""
+    """Return a library and the type of its weights, such as "CTranslate2 int8"."""
     library, _, dtype = name.partition("_")
     label = {"ours": OURS, "ctranslate2": "CTranslate2"}.get(library, library)
-    return f"{label}, {dtype}" if dtype else label
+    return f"{label} {dtype}" if dtype else label
 
 
 def exports_transformers(figures: Figures) -> tuple[Sequence[str], Rows]:
