@@ -37,7 +37,7 @@ N_BLOCK = 20
 BLOCK = 500
 CERTAIN = 1.0  # nats above the log number of possible runs; correct orders stayed below 0
 SWITCH = 4.0  # nats that a change of the offset within a run costs
-LONG = 16  # bytes of a text that two people hardly write independently
+LONG = 24  # bytes of a text that two people hardly write independently
 
 
 class Shift(NamedTuple):

@@ -179,7 +179,7 @@ def find_disorder(
     pairs = ((folded[line], other[best]) for line, best in zip(queries, found.best, strict=True))
     is_equal = np.array([text == best and len(text.encode()) >= LONG for text, best in pairs])
     order = Order(len(queries), *found.count_matches(found.is_clear, len(other)))
-    if has_equal_to_others(found, is_equal & is_unique[found.best], len(other)) or (
+    if has_equal_to_others(found, is_equal & found.is_clear, len(other)) or (
         has_more_than_usual(found, lambda: clear_matches(ref, ref, queries, is_unique), len(other))
     ):
         return order
