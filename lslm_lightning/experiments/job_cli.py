@@ -54,7 +54,7 @@ from lslm_lightning.systems.purpose import purpose_of
 from lslm_lightning.text.tokenizer import Tokenizer
 from lslm_lightning.tracking import Store
 from lslm_lightning.tracking.tracker import Tracker
-from lslm_lightning.training.adapted import check_start, freeze_base
+from lslm_lightning.training.adapted import check_start, freeze_base, pinned_start
 from lslm_lightning.training.budget import Budget
 from lslm_lightning.training.callbacks.checkpoints import Checkpoints
 from lslm_lightning.training.callbacks.evaluation import RunEvaluationCallback
@@ -142,6 +142,8 @@ class JobCLI(ExperimentCLI):
         name = chosen_name(self, self.state.arguments, resumed is not None)
         self.writer = RunWriter(self, self.state, name)
         self.check_settings()
+        if self.is_training and not resumed and (start := self.settings["job"]["start"]):
+            self.settings["job"]["start"] = pinned_start(start, self.checkpoint)
         trainer = self.settings["trainer"]
         task: type[Task] = resolve(self.settings["model"].class_path)
         if task.one_pass:

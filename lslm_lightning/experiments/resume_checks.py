@@ -36,7 +36,7 @@ def check_resumed_job(job: Job, started: Settings, max_steps: int) -> None:
     """
     for name, why in FIXED_AT_START.items():
         now = getattr(job, name)
-        before = started.get(name, now)
+        before = started.get(name, getattr(Job(), name))
         if now != before:
             raise ValueError(
                 f"job.{name}={now} changes nothing in a run that was started with {before}: {why}"

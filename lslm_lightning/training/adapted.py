@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from lslm_lightning.adapters.low_rank import (
+    BASE,
     Adapter,
     adapted_names,
     add_adapter,
@@ -18,9 +20,10 @@ from lslm_lightning.adapters.low_rank import (
     start_from_base,
 )
 from lslm_lightning.models.backbone import Backbone
-from lslm_lightning.runs.finding import FoundRun, find_run
+from lslm_lightning.runs.finding import find_run
 from lslm_lightning.runs.loading import load_run, without_extra_metrics
-from lslm_lightning.runs.states import read_header, read_state
+from lslm_lightning.runs.own_runs import is_own_run
+from lslm_lightning.runs.states import read_state
 from lslm_lightning.runs.trust import UntrustedClassError, check_trust, only_trusted
 from lslm_lightning.runs.weights import fitting_weights
 from lslm_lightning.training.peft_layout import read_adapter, write_adapter
@@ -28,6 +31,9 @@ from lslm_lightning.types import StateDict
 
 if TYPE_CHECKING:
     from lslm_lightning.training.task import Task
+
+TRAINING_ALONE = ("training", "p", "inplace", "dropout", "activation_checkpointing", "path")
+"""Attributes of modules that change nothing in what a trained model computes."""
 
 IN_NETWORK = {"embedding": "get_input_embeddings", "head": "get_output_embeddings"}
 
@@ -130,19 +136,8 @@ def check_start(task: Task) -> None:
             its tokenizer do not fit.
     """
     started_weights(task)
-    start = start_of(task)
-    if start is None:
-        return
-    found = found_start(task, start)
-    header = read_header(found.checkpoint)
-    if digest := header.get("tokenizer_digest"):
-        check_tokenizer(task, start, found, digest)
-    weights = header.get("state_dict")
-    if weights is not None and not any(map(is_of_adapter, weights)):
-        own = task.state_dict()
-        untrained = {name: weight for name, weight in own.items() if is_of_adapter(name)}
-        header["state_dict"] = adapted_names(weights, own) | untrained
-        fitted(task, start, header, found.checkpoint)
+    if start := start_of(task):
+        weights_of(task, start)
 
 
 def load_start(task: Task) -> None:
@@ -160,6 +155,27 @@ def load_start(task: Task) -> None:
     if weights := started_weights(task):
         assert task.backbone is not None
         task.backbone.network.load_state_dict(weights, strict=False)
+
+
+def pinned_start(start: str, checkpoint: str | None) -> str:
+    """Return the absolute path of the run that `job.start` names now: a pattern or an alias may
+    name another later.
+
+    Args:
+        checkpoint: checkpoint that training goes on from; None for a training from its start.
+
+    Raises:
+        ValueError: there is no such run, or there is a checkpoint.
+    """
+    if checkpoint is not None:
+        raise ValueError(
+            f"job.start={start} and ckpt_path={checkpoint} cannot both be given: a checkpoint has "
+            "its own weights; leave one of them out"
+        )
+    try:
+        return str(find_run(start).path.resolve())
+    except ValueError as error:
+        raise ValueError(f"{Start('job.start', start)} cannot be started from: {error}") from None
 
 
 class Start(NamedTuple):
@@ -211,29 +227,69 @@ def load_weights_of(task: Task, start: Start) -> None:
     Raises:
         ValueError: there is no such run, or its weights or its tokenizer do not fit.
     """
-    found = found_start(task, start)
-    with torch.random.fork_rng([]), only_trusted(module_classes(task)):
-        run = load_run(found, trust=True)  # as far as this context allows
-    check_tokenizer(task, start, found, run.tokenizer.digest)
-    own = task.state_dict()
-    weights = adapted_names(merged(run.task).state_dict(), own)
-    weights |= {name: weight for name, weight in own.items() if is_of_adapter(name)}
-    saved = {"state_dict": weights}
-    task.load_state_dict(fitted(task, start, saved, run.checkpoint))
+    task.load_state_dict(weights_of(task, start))
     if task.adapter is not None:
         start_from_base(task)
 
 
-def fitted(task: Task, start: Start, saved: StateDict, checkpoint: Path) -> StateDict:
-    """Return the weights of a checkpoint, which must fit the task.
+def weights_of(task: Task, start: Start) -> StateDict:
+    """Return the weights of a run, with its own adapter merged into them, under the names of a
+    task.
 
     Raises:
-        ValueError: they do not.
+        ValueError: there is no such run, or its weights, settings or tokenizer do not fit.
     """
     try:
-        return fitting_weights(task, saved, checkpoint, task.tokenizer)
+        found = find_run(start.run)
+        own_run = is_own_run(found.directory.config)
+        allowed = nullcontext() if own_run else only_trusted(module_classes(task))
+        with torch.random.fork_rng([]), allowed:
+            if not own_run:
+                check_trust(without_extra_metrics(found.config["model"]))
+            run = load_run(found, trust=True)  # as far as this context allows
+        if run.tokenizer.digest != task.tokenizer.digest:
+            raise ValueError(
+                f"{found.path} was trained with another tokenizer; set data.tokenizer to "
+                f"lslm_lightning.text.recipes.TokenizerFile with path={found.directory.tokenizer}"
+            )
+        network = merged(run.task)
+        own = task.state_dict()
+        weights = adapted_names(network.state_dict(), own)
+        weights |= {name: weight for name, weight in own.items() if is_of_adapter(name)}
+        fitting = fitting_weights(task, {"state_dict": weights}, run.checkpoint, task.tokenizer)
+        check_alike(task, network)
+    except UntrustedClassError as error:
+        raise ValueError(
+            f"{start} names {error.shown}, whose code is not run for weights to start from; name a "
+            "run whose classes are those of this model, of lslm_lightning and of torch"
+        ) from None
     except ValueError as error:
         raise ValueError(f"{start} cannot be started from: {error}") from None
+    return fitting
+
+
+def check_alike(task: Task, other: nn.Module) -> None:
+    """Check that the modules of two models compute alike, so that weights mean the same in both.
+
+    Adapters, and settings of training alone, may differ.
+
+    Raises:
+        ValueError: a setting of a module differs.
+    """
+    theirs = dict(other.named_modules())
+    for name, module in task.named_modules():
+        plain = name.replace(f".{BASE}", "")
+        if not name or plain not in theirs or is_of_adapter(name):
+            continue
+        for key, value in vars(module).items():
+            known = vars(theirs[plain])
+            if key in TRAINING_ALONE or not isinstance(value, bool | int | float | str):
+                continue
+            if not key.startswith("_") and key in known and known[key] != value:
+                raise ValueError(
+                    f"its {plain}.{key} is {known[key]}, and that of this model {value}; give both "
+                    "the same settings"
+                )
 
 
 def module_classes(task: Task) -> set[str]:
@@ -242,37 +298,6 @@ def module_classes(task: Task) -> set[str]:
     """
     kinds = {type(module) for module in task.modules()}
     return {f"{kind.__module__}.{kind.__qualname__}" for kind in kinds}
-
-
-def found_start(task: Task, start: Start) -> FoundRun:
-    """Return the run that training starts from. No class that it names is imported unless untrusted
-    runs may use it, or a module of the task is of this class.
-
-    Raises:
-        ValueError: there is no such run, or it names a class that is not trusted.
-    """
-    try:
-        found = find_run(start.run)
-        with only_trusted(module_classes(task)):
-            check_trust(without_extra_metrics(found.config["model"]))
-    except UntrustedClassError as error:
-        raise ValueError(
-            f"{start} names {error.shown}, whose code is not run for weights to start from; name a "
-            "run whose classes are those of this model, of lslm_lightning and of torch"
-        ) from None
-    except ValueError as error:
-        raise ValueError(f"{start} cannot be started from: {error}") from None
-    return found
-
-
-def check_tokenizer(task: Task, start: Start, found: FoundRun, digest: str) -> None:
-    """Raise ValueError if a run was trained with another tokenizer than that of the task."""
-    if digest != task.tokenizer.digest:
-        raise ValueError(
-            f"{start.setting}={found.path} was trained with another tokenizer; set "
-            "data.tokenizer to lslm_lightning.text.recipes.TokenizerFile with path="
-            f"{found.directory.tokenizer}"
-        )
 
 
 # The adapter in the layout of peft

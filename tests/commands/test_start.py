@@ -1,6 +1,7 @@
 """Training that starts from the weights of a run."""
 
 import pytest
+import yaml
 
 from lslm_lightning.runs import load_run
 from tests.commands.compared_runs import config_of
@@ -19,6 +20,8 @@ def test_training_starts_from_the_weights_of_a_run(base, lslm, translation, proj
     outcome = lslm("run", "--config", path, *QUICK, *STILL, f"--job.start={base}")
     assert outcome.status == 0, outcome.err
     same(load_run(only("next-*")).task.state_dict(), load_run(base).task.state_dict())
+    start = only("next-*") / "config.yaml"
+    assert yaml.safe_load(start.read_text())["job"]["start"] == str(base.resolve())
     base.rename(project / "elsewhere")
     more = ("--trainer.max_steps=4", "--model.optimizer.lr=0.1")
     outcome = lslm("resume", only("next-*"), *more)
@@ -31,6 +34,7 @@ def test_training_starts_from_the_weights_of_a_run(base, lslm, translation, proj
     ("options", "told"),
     [
         (["--model.backbone.d_model=32"], "does not fit the model"),
+        (["--model.backbone.n_head=4"], "self_attention.n_head is 2"),
         (["--data.tokenizer=lslm_lightning.text.recipes.Bytes"], "another tokenizer"),
         (["--job.start=nowhere"], "nowhere cannot be started from"),
     ],
