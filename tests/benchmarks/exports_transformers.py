@@ -27,6 +27,7 @@ N_TEXT = 60
 N_SCORED = 300
 N_STRING = 10_000
 MOST = 12  # tokens of an answer
+LONGEST = 512  # tokens of a source, for a model that cuts none
 TIE = 1e-4  # nats between two tokens whose order roundings of float32 can turn
 SCRIPTS = ((0x20, 0x7F), (0xA0, 0x24F), (0x370, 0x52F), (0x590, 0x6FF), (0x900, 0x97F))
 SCRIPTS += ((0xE00, 0xE7F), (0x1100, 0x11FF), (0x3040, 0x30FF), (0x4E00, 0x9FFF))
@@ -73,13 +74,19 @@ def strings(n: int) -> Iterator[str]:
 def ours_exported(model_type: str, folder: Path) -> Path:
     """Write a random run of ours and its export; return the folder of both."""
     from lslm_lightning.interchange.exporting import export_model
-    from tests.interchange.models import EXAMPLES
-    from tests.interchange.test_export import make_run
+    from lslm_lightning.interchange.layouts import layout_named
+    from lslm_lightning.interchange.made_runs import write_run
+    from tests.interchange.models import EXAMPLES, build_task, task_spec
     from tests.interchange.test_import import N_TOKEN, TOKENIZER
+    from tests.interchange.test_layouts import set_what_they_lack
 
     parts = replace(EXAMPLES[model_type][0], vocab_size=N_TOKEN)
-    run = make_run(folder / "run", parts, TOKENIZER)
-    export_model(run, folder / "theirs", layout=model_type)
+    task = build_task(parts, TOKENIZER, max_length=MOST).float()
+    set_what_they_lack(layout_named(model_type), task, parts)
+    (folder / "run").mkdir()
+    config = {"model": task_spec(parts, max_length=MOST)}
+    write_run(folder / "run", "lslm benchmark", config, TOKENIZER, task.state_dict(), {})
+    export_model(folder / "run", folder / "theirs", layout=model_type)
     return folder
 
 
@@ -112,13 +119,22 @@ def opened(folder: Path, dtype: torch.dtype) -> Pair:
     return Pair(task, exact(theirs) if dtype == torch.float64 else theirs, tokenizer)
 
 
+def longest_source(pair: Pair) -> int:
+    """Return the number of tokens that sources are cut to."""
+    ours = pair.ours
+    if ours.max_source_length is None:
+        ours.max_source_length = ours.backbone.max_positions or LONGEST
+    return ours.max_source_length
+
+
 def prompts(pair: Pair, n: int) -> list[list[int]]:
     """Return the ids of the texts as the model reads them, checked to be equal on both sides."""
     from lslm_lightning.contracts import Example
 
-    theirs = [pair.tokenizer(text).input_ids for text in texts(n)]
     if pair.is_causal:
-        return [row[:16] for row in theirs]
+        return [pair.tokenizer(text).input_ids[:16] for text in texts(n)]
+    cut = {"truncation": True, "max_length": longest_source(pair)}
+    theirs = [pair.tokenizer(text, **cut).input_ids for text in texts(n)]
     ours = pair.ours.read([Example(str(i), text, ()) for i, text in enumerate(texts(n))])
     assert ours == theirs, "ids of sources differ"
     return ours
