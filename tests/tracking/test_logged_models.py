@@ -89,6 +89,26 @@ def test_a_model_has_the_metrics_of_its_checkpoint_on_their_data_sets(log: Log) 
     assert client.list_logged_model_artifacts(model.model_id) == []
 
 
+def test_only_a_model_of_the_tested_checkpoint_gets_scores(
+    log: Log, caplog: pytest.LogCaptureFixture
+) -> None:
+    tracker, tester = log(), log(checkpoint="1" * 64)
+    facts = {**FACTS, "model_id": tracker.model["model_id"]}
+
+    def testers() -> set[str]:
+        model = tracker.client.get_logged_model(facts["model_id"])
+        return {each.run_id for each in model.metrics}
+
+    for stranger in ({"checkpoint": "1" * 64}, {"checkpoint": None}):
+        tester.log_tested_model({**facts, **stranger})
+        assert tester.flush()
+        assert testers() == {tracker.version}
+    assert caplog.text.count("is of another checkpoint: it gets no scores") == 2
+    tester.log_tested_model(facts)
+    assert tester.flush()
+    assert testers() == {tracker.version, tester.version}
+
+
 def test_a_run_is_found_in_the_store_of_its_project_wherever_that_is(
     store: Path, run_directory: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
