@@ -202,7 +202,7 @@ def write_model(folder: Path, facts: JsonObject, directory: RunDirectory) -> str
             mlflow_model=model,
             loader_module=LOADER,
             data_path=str(draft.path),
-            code_paths=list(code.files) or None,
+            code_paths=copies_of(code.files, staged / "code") or None,
             signature=signature_of(facts["columns"], facts["parameters"]),
             input_example=example_of(facts["columns"], facts["example"]),
             pip_requirements=[
@@ -232,6 +232,21 @@ def write_run(draft: RunDirectory, directory: RunDirectory) -> None:
             shutil.copyfile(path, draft.path / path.name)
     known = {name: value for name, value in directory.beginning.items() if name in KEPT}
     draft.record.write_text(json.dumps(known) + "\n", "utf-8")
+
+
+def copies_of(files: Sequence[str], folder: Path) -> list[str]:
+    """Copy files and folders of code into a folder, without hidden files and links that lead
+    nowhere, and return the paths of the copies.
+    """
+    folder.mkdir()
+    copies = [folder / Path(file).name for file in files]
+    hidden = shutil.ignore_patterns("__pycache__", ".*")
+    for file, copy in zip(files, copies, strict=True):
+        if Path(file).is_dir():
+            shutil.copytree(file, copy, ignore=hidden, ignore_dangling_symlinks=True)
+        else:
+            shutil.copyfile(file, copy)
+    return [str(copy) for copy in copies]
 
 
 def write_weights(path: Path, checkpoint: Path) -> None:

@@ -95,7 +95,9 @@ def finish_tested_model(job: "JobCLI", checkpoint: Path) -> None:
     try:
         if name:
             example = next(iter(job.datamodule.examples("test")), None)
-            if line := registration(tested_model.register(name, checkpoint, job.model, example)):
+            test = job.writer.directory
+            facts = tested_model.register(name, checkpoint, job.model, example, test)
+            if line := registration(facts):
                 print(line)
         if not callback_of(job.trainer, RunEvaluationCallback).limited:
             tested_model.link_scores(job.writer.tracker, checkpoint)

@@ -2,6 +2,7 @@
 registration.
 """
 
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,36 +10,84 @@ from typing import TYPE_CHECKING
 from lslm_lightning.experiments.mlflow_model import model_facts, write_model
 from lslm_lightning.experiments.synchronization import may_register, reopened
 from lslm_lightning.runs import RunDirectory
+from lslm_lightning.runs.config import read_config
 from lslm_lightning.runs.integrity import weights_digest
 
 if TYPE_CHECKING:
     from lslm_lightning.contracts import Example
     from lslm_lightning.tracking.tracker import Tracker
     from lslm_lightning.training.task import Task
-    from lslm_lightning.types import JsonObject
+    from lslm_lightning.types import Json, JsonObject
 
 
 def link_scores(tracker: "Tracker", checkpoint: Path) -> None:
-    """Link the scores of a test to the model of the checkpoint, where both are in one store.
+    """Link the scores of a test to the model of the checkpoint, where both are in one store and the
+    model was tested as its run recorded it.
 
     Args:
         tracker: tracker of the run that tested.
         checkpoint: checkpoint that it tested.
     """
-    noted = RunDirectory.of_checkpoint(checkpoint).beginning
-    facts = noted.get("model") or {}
-    is_there = bool(facts.get("model_id")) and noted.get("store") == str(tracker.store)
-    if is_there and weights_digest(checkpoint) == facts["checkpoint"]:
-        tracker.log_tested_model(facts)
+    directory = RunDirectory.of_checkpoint(checkpoint)
+    facts = directory.beginning.get("model") or {}
+    if not facts.get("model_id") or not is_stored_with(directory, tracker):
+        return
+    if weights_digest(checkpoint) != facts.get("checkpoint"):
+        return
+    if other := other_settings(directory, RunDirectory(tracker.directory)):
+        print(
+            f"the scores are not linked to the model in MLflow: its run has other values of {other}"
+        )
+        return
+    tracker.log_tested_model(facts)
 
 
-def register(name: str, checkpoint: Path, task: "Task", example: "Example | None") -> "JsonObject":
+def is_stored_with(directory: RunDirectory, tracker: "Tracker") -> bool:
+    """Return whether a run, whose project may have been moved, is in the store of a tracker."""
+    from lslm_lightning.tracking.store import Store, store_beside
+
+    noted = directory.beginning
+    store = Store(noted.get("store") or "none")
+    if store.file:
+        store = Store(f"sqlite:///{store_beside(store.file, noted, directory.path.absolute())}")
+    return store.is_same(tracker.store)
+
+
+def other_settings(directory: RunDirectory, test: RunDirectory) -> str:
+    """Return the names of the settings of the model that a test of a run has changed; empty if
+    there are none.
+    """
+    first, second = (read_config(each.config)["model"] for each in (directory, test))
+    return ", ".join(f"`{name}`" for name in differing(first, second, "model"))
+
+
+def differing(first: "Json", second: "Json", name: str) -> "Iterator[str]":
+    """Yield the names of the settings that two configurations have with different values.
+
+    What only one of them has is no difference: it may be of another release of this project.
+
+    Args:
+        name: name of the setting that has both values.
+    """
+    if isinstance(first, dict) and isinstance(second, dict):
+        for key in filter(second.__contains__, first):
+            inner = name if key in ("class_path", "init_args") else f"{name}.{key}"
+            yield from differing(first[key], second[key], inner)
+    elif first != second:
+        yield name
+
+
+def register(
+    name: str, checkpoint: Path, task: "Task", example: "Example | None", test: RunDirectory
+) -> "JsonObject":
     """Register the model of a finished run under a name, unless it is registered so.
 
     Args:
         checkpoint: best checkpoint of the run.
         task: task of the run.
         example: example whose source is the input example.
+        test: directory of the test that registers it, whose model must have the settings of the
+            run: they become those of its predictions.
 
     Returns:
         The facts of the model; empty if nothing was registered, which a line explains.
@@ -51,6 +100,12 @@ def register(name: str, checkpoint: Path, task: "Task", example: "Example | None
     directory = RunDirectory.of_checkpoint(checkpoint)
     if checkpoint.resolve() != directory.best.resolve():
         print(f"the model is not registered as {name}: ckpt_path must be {directory.best}")
+        return {}
+    if other := other_settings(directory, test):
+        print(
+            f"the model is not registered as {name}: its run has other values of {other}; leave "
+            "them unchanged in the test"
+        )
         return {}
     facts = model_facts(task, directory, name, example)
     known = directory.beginning.get("model") or {}

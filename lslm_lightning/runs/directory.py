@@ -42,6 +42,7 @@ NOTED = {  # types of what mlflow.json has
         "tags": dict,
         "parameters": dict,
         "model": dict,
+        "tested_model": dict,
         "sent": dict,
         "datasets": list,
         "languages": list,

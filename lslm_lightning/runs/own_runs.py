@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import sys
-from importlib.machinery import PathFinder
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 
 from lslm_lightning.runs.own_code import packages_in
@@ -65,7 +65,11 @@ def source_of(package: str) -> str | None:
 
     The search covers `sys.path` and the working directory.
     """
-    spec = PathFinder.find_spec(package, [*sys.path, str(Path.cwd())])
+    return path_of(PathFinder.find_spec(package, [*sys.path, str(Path.cwd())]))
+
+
+def path_of(spec: ModuleSpec | None) -> str | None:
+    """Return the path of the file or folder that a module is imported from; None if it has none."""
     if spec is None:
         return None
     source = spec.origin or next(iter(spec.submodule_search_locations or ()), None)

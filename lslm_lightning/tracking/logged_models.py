@@ -145,7 +145,8 @@ class ModelUpload:
 
     def link_tested(self, facts: JsonObject) -> None:
         """Link the model of another run, which this run tested, to this run and to the scores of
-        the test. A refusal by the store is ignored, as in `send`.
+        the test, if the model is of the tested checkpoint: the run directory that names the model
+        may come from somebody else. A refusal by the store is ignored, as in `send`.
 
         Args:
             facts: facts of the other run's model.
@@ -155,8 +156,14 @@ class ModelUpload:
         """
         from mlflow.entities import LoggedModelInput
 
-        model_id = facts["model_id"]
+        model_id = facts.get("model_id", "")
         try:
+            checkpoint = self.run.client.get_logged_model(model_id).tags.get(CHECKPOINT)
+            if checkpoint is None or checkpoint != facts.get("checkpoint"):
+                log.warning(
+                    "MLflow's model %s is of another checkpoint: it gets no scores", model_id
+                )
+                return
             inputs = self.run.client.get_run(self.run.run_id).inputs
             known = [] if inputs is None else [each.model_id for each in inputs.model_inputs]
             if model_id not in known:

@@ -194,13 +194,18 @@ def test_fit_then_test_of_its_checkpoint_gives_what_run_gives(lslm, translation,
     directory = RunDirectory(only_run())
     config = directory.config
     best = directory.checkpoints / "best.ckpt"
-    arguments = ["test", "--config", config, "--ckpt_path", best]
-    done = lslm(*arguments, "--job.registered_model", "words")
+    arguments = ["test", "--config", config, "--ckpt_path", best, "--job.registered_model", "words"]
+    other = lslm(*arguments, "--model.min_length", "2", "--job.name", "other")
+    for kept in ("the model is not registered as words", "the scores are not linked to the model"):
+        [line] = [line for line in other.out.splitlines() if line.startswith(kept)]
+        assert "other values of `model.min_length`" in line
+    shutil.rmtree(next(Path("runs/translation").glob("other-*")))
+    done = lslm(*arguments)
     assert done.status == 0
     assert "registered models:/words/1, which is now @best\n" in done.out, done.err
     [tested] = [p for p in Path("runs/translation").iterdir() if p != directory.path]
     assert (tested / "metrics.json").read_text() == directory.metrics.read_text()
-    assert sorted(r.info.status for r in runs()) == ["FINISHED", "FINISHED"]
+    assert sorted(r.info.status for r in runs()) == ["FINISHED"] * 3
     model = mlflow_client().get_logged_model(directory.beginning["model"]["model_id"])
     assert model.source_run_id == directory.run_id
     scores = {each.run_id: each.value for each in model.metrics if each.key == "test/bleu"}

@@ -2,11 +2,14 @@
 process and over HTTP, without pickled objects and without the folder that the run was made in.
 """
 
+import json
 import shutil
 import sys
 import zipfile
 from collections.abc import Callable
 from copy import deepcopy
+from importlib.machinery import ModuleSpec
+from importlib.util import spec_from_file_location
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +24,8 @@ from packaging.requirements import Requirement
 
 from lslm_lightning import generate, load_run
 from lslm_lightning.experiments.generation import SearchSettings
-from lslm_lightning.experiments.mlflow_model import is_model_of, model_facts
-from lslm_lightning.experiments.needed_code import NeededCode, needed_code
+from lslm_lightning.experiments.mlflow_model import copies_of, is_model_of, model_facts
+from lslm_lightning.experiments.needed_code import NeededCode, is_from_sources, needed_code
 from lslm_lightning.experiments.project_wheel import pinned_requirements, write_wheel
 from lslm_lightning.integrations.mlflow_model import rows_as_texts
 from lslm_lightning.models.transformer import Transformer
@@ -241,16 +244,20 @@ def test_own_files_are_followed_and_packages_are_required(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     files = {
-        "mine.py": "import json\nimport my_layers.attention\nfrom .near import x\n",
+        "mine.py": "import json\nimport my_layers.attention\nfrom .near import x\nimport wandbx\n",
         "my_layers/attention.py": "def f():\n    from my_constants import WIDTH\n",
         "my_layers/old.py": "print 1",
         "my_constants.py": "import jieba\nimport tasks.translation\nimport nowhere_at_all\n",
         "json.py": "",
         "other.py": "",
+        "wandbx/.env": "KEY=secret",
+        "wandbx/.cache.py": "",
     }
     for name, source in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(source)
+    (tmp_path / "my_layers/.#attention.py").symlink_to("me@here.1")  # a lock of Emacs
+    (tmp_path / "my_layers/data.py").mkdir()
     monkeypatch.chdir(tmp_path)
     code = needed_code({"class_path": "mine.Mine", "init_args": {"net": "yaml.SafeLoader"}})
     own = ("mine.py", "my_constants.py", "my_layers")
@@ -260,3 +267,52 @@ def test_own_files_are_followed_and_packages_are_required(
     assert needed_code({"class_path": "torch.nn.Linear"}) == NeededCode((), (), False)
     with pytest.raises(ValueError, match="the code of nowhere, which config"):
         needed_code({"class_path": "nowhere.Mine"})
+    copies = tmp_path / "copies"
+    copies_of(code.files, copies)
+    assert {path.relative_to(copies).as_posix() for path in copies.rglob("*.py")} == {
+        *(name for name in files if name.startswith("my_")),
+        "mine.py",
+        "my_layers/data.py",
+    }
+
+
+def test_code_of_a_hook_is_own_and_a_shared_name_requires_what_is_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "elsewhere/hooked.py"
+    path.parent.mkdir()
+    path.write_text("from google.protobuf import message\n")
+
+    class Hook:
+        @staticmethod
+        def find_spec(name: str, *_: object) -> ModuleSpec | None:
+            return spec_from_file_location(name, path) if name == "hooked" else None
+
+    assert needed_code({"class_path": "torch.nn.Linear"}).files == ()
+    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path, Hook])
+    owners = {"google": ["protobuf", "google-auth"]}
+    monkeypatch.setattr(f"{needed_code.__module__}.owners", lambda: owners)
+    code = needed_code({"class_path": "hooked.Mine"})
+    assert code == NeededCode((str(path),), ("protobuf",), True)
+
+
+@pytest.mark.parametrize(
+    ("origin", "is_own"),
+    [
+        ({"url": "file:///tmp/mine-1-py3-none-any.whl", "archive_info": {}}, True),
+        ({"url": "https://example.org/mine-1-py3-none-any.whl", "archive_info": {}}, False),
+        ({"url": "file:///tmp/mine", "dir_info": {"editable": True}}, True),
+        ({"url": "https://example.org/mine.git", "vcs_info": {}}, True),
+        ({}, False),
+    ],
+)
+def test_what_was_installed_from_a_file_is_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, origin: dict[str, Any], is_own: bool
+) -> None:
+    info = tmp_path / "mine-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: mine\nVersion: 1\n")
+    (info / "RECORD").write_text("mine.py,,\n")
+    (info / "direct_url.json").write_text(json.dumps(origin))
+    monkeypatch.syspath_prepend(tmp_path)
+    assert is_from_sources("mine") == is_own

@@ -1,5 +1,6 @@
 """Models of runs in MLflow: what is linked, which version is the best, and what repetition does."""
 
+import shutil
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
@@ -10,10 +11,13 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.store.entities import PagedList
 
+from lslm_lightning.experiments.tested_model import is_stored_with
+from lslm_lightning.runs import RunDirectory
 from lslm_lightning.tracking import Tracker
 from lslm_lightning.tracking.curves import Point
 from lslm_lightning.tracking.logged_models import ModelUpload, best_of, points_of_checkpoint
 from lslm_lightning.tracking.run_record import RunRecord
+from lslm_lightning.tracking.store import Store
 
 NAMES = (f"dates-{number}" for number in count())  # the server is shared by all tests
 FACTS = {
@@ -83,6 +87,43 @@ def test_a_model_has_the_metrics_of_its_checkpoint_on_their_data_sets(log: Log) 
     for name in ("val/bleu", "val/loss"):
         assert len(client.get_metric_history(tracker.version, name)) == len(CURVE)
     assert client.list_logged_model_artifacts(model.model_id) == []
+
+
+def test_only_a_model_of_the_tested_checkpoint_gets_scores(
+    log: Log, caplog: pytest.LogCaptureFixture
+) -> None:
+    tracker, tester = log(), log(checkpoint="1" * 64)
+    facts = {**FACTS, "model_id": tracker.model["model_id"]}
+
+    def testers() -> set[str]:
+        model = tracker.client.get_logged_model(facts["model_id"])
+        return {each.run_id for each in model.metrics}
+
+    for stranger in ({"checkpoint": "1" * 64}, {"checkpoint": None}):
+        tester.log_tested_model({**facts, **stranger})
+        assert tester.flush()
+        assert testers() == {tracker.version}
+    assert caplog.text.count("is of another checkpoint: it gets no scores") == 2
+    tester.log_tested_model(facts)
+    assert tester.flush()
+    assert testers() == {tracker.version, tester.version}
+
+
+def test_a_run_is_found_in_the_store_of_its_project_wherever_that_is(
+    store: Path, run_directory: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    project = store.parent
+    tracker = Tracker("toy", "a", run_directory, f"sqlite:///{store}", system_metrics=False)
+    tracker.start()
+    tracker.end("FINISHED")
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    link, moved = elsewhere / "link", elsewhere / "moved"
+    link.symlink_to(project)
+    shutil.copytree(project, moved)
+    runs = [folder / run_directory.relative_to(project) for folder in (project, link, moved)]
+    for folder, is_there in ((project, [1, 1, 0]), (link, [1, 1, 0]), (moved, [0, 0, 1])):
+        here: Any = SimpleNamespace(store=Store(f"sqlite:///{folder / store.name}"))
+        assert [is_stored_with(RunDirectory(run), here) for run in runs] == is_there
 
 
 def test_best_is_the_version_with_the_best_comparable_score(log: Log) -> None:
