@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 SAFE = "model.safetensors"
 PICKLED = "pytorch_model.bin"
 OTHERS = re.compile(
-    r"^(head\.|lm_head\.|final_logits_bias$|cls\.|qa_outputs\.|discriminator_|generator_)"
+    r"^(head\.|lm_head\.|final_logits_bias$|cls\.|qa_outputs\.|classifier\.|discriminator_|"
+    r"generator_)"
 )
 
 

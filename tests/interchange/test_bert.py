@@ -41,6 +41,7 @@ LEFT = {  # by the class of a checkpoint: what its run has no use for
     "BertModel": ["bert.pooler"],
     "BertForMaskedLM": ["cls.predictions"],
     "BertForPreTraining": ["bert.pooler", "cls.predictions", "cls.seq_relationship"],
+    "BertForSequenceClassification": ["bert.pooler", "classifier"],
     "BertForQuestionAnswering": [],
     "ElectraForPreTraining": ["discriminator_predictions"],
 }
@@ -203,6 +204,8 @@ def test_a_folder_gives_the_scores_and_the_states_of_the_run(exported: Path) -> 
     assert 'pipeline_tag: "question-answering"' in card
     assert "windows of 40 tokens, each 12 after the one before" in card
     assert "by more than 2.5" in card
+    assert "whitespace in a question becomes single spaces" in card
+    assert "of several windows, an answer has its highest sum" in card
 
 
 def test_out_and_in_again_are_the_same_bits(exported: Path, tmp_path: Path) -> None:

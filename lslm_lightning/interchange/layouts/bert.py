@@ -39,7 +39,7 @@ class Bert(Layout):
     architecture = "BertForQuestionAnswering"
     kind = "span-extraction"
     prefix = "bert."
-    unused = r"bert\.pooler|cls\.predictions|cls\.seq_relationship"
+    unused = r"bert\.pooler|cls\.predictions|cls\.seq_relationship|classifier"
     ignored = rf"embeddings\.position_ids$|^({unused})\."
     dropouts = ("hidden_dropout_prob",)
 
@@ -149,7 +149,7 @@ class Electra(Bert):
     model_type = "electra"
     architecture = "ElectraForQuestionAnswering"
     prefix = "electra."
-    unused = "discriminator_predictions|generator_predictions|generator_lm_head"
+    unused = "discriminator_predictions|generator_predictions|generator_lm_head|classifier"
     ignored = rf"embeddings\.position_ids$|^({unused})\."
 
     def own_config(self, parts: ModelParts) -> JsonObject:
