@@ -40,7 +40,7 @@ def arguments() -> Parser:
     types = ("float32", "float16", "bfloat16", "int8")
     dtype = "type of the weights; int8 is for ctranslate2, onnx and gguf, float32 for all"
     parser.add_argument("--dtype", choices=types, default="float32", help=dtype)
-    layout = "llama, gpt_neox, pegasus, ... (default: the first that can express the model)"
+    layout = "llama, pegasus, ...; onnx: opset20-greedy; litert: 128x64 (default: one that fits)"
     parser.add_argument("--layout", metavar="NAME", help=layout)
     parser.add_argument("--trust", action="store_true", help=TRUST_HELP)
     return parser

@@ -4,7 +4,7 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 SAFE = "model.safetensors"
 PICKLED = "pytorch_model.bin"
 OTHERS = re.compile(
-    r"^(head\.|lm_head\.|final_logits_bias$|cls\.|qa_outputs\.|discriminator_|generator_)"
+    r"^(head\.|lm_head\.|final_logits_bias$|cls\.|qa_outputs\.|classifier\.|discriminator_|"
+    r"generator_)"
 )
 
 
@@ -103,16 +104,21 @@ def weight_files(path: str, name: str) -> Iterator[Path]:
         yield file
 
 
-def read_safe(file: Path, dtype: torch.dtype) -> Iterator[tuple[str, Tensor]]:
+def read_safe(
+    file: Path, dtype: torch.dtype, wanted: Collection[str] | None = None
+) -> Iterator[tuple[str, Tensor]]:
     """Yield the names and the tensors of a safetensors file, converted to a type.
 
     The file is opened for each tensor: memory that maps it is given back before the next.
+
+    Args:
+        wanted: names to read, of which the file may lack some; None for all.
 
     Raises:
         ValueError: the file is damaged.
     """
     with opened(file) as whole:
-        names = list(whole.keys())
+        names = [name for name in whole.keys() if wanted is None or name in wanted]  # noqa: SIM118
     for name in names:
         with opened(file) as one:
             yield name, one.get_tensor(name).to(dtype)

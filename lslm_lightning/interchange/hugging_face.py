@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from lslm_lightning.extras import MissingPackageError
 from lslm_lightning.interchange.fitting import FittedModel
 from lslm_lightning.interchange.foreign_model import ForeignModel
-from lslm_lightning.interchange.foreign_weights import SAFE
+from lslm_lightning.interchange.foreign_weights import SAFE, read_safe
 from lslm_lightning.interchange.layouts import choose_layout, layout_named
 from lslm_lightning.interchange.layouts.bart import N_POSITION
 from lslm_lightning.interchange.prompts import compare_prompts
@@ -158,18 +158,20 @@ class HuggingFaceTarget(Target):
             ValueError: a weight differs from that of the run by more than the rounding.
         """
         layout = layout_named(self.layout(model))
-        rows = layout.rows(with_positions(model.written[0], task))
-        kept = {key: tensor.double() for key, tensor in load_file(folder / SAFE).items()}
-        written = to_ours(rows, kept, {}, layout.ignored)
+        precision = precision_of(task)
         limits = torch.finfo(getattr(torch, model.dtype))
-        for name, weight in task.state_dict().items():
-            if not weight.dim():  # a setting, which is stored as it is
-                continue
-            n_row = len(written[name])  # a row for padding was not written, perhaps
-            found = written[name].to(weight)
-            if not torch.allclose(found, weight[:n_row], 2 * limits.eps, limits.smallest_normal):
-                raise ValueError(f"its weight {name} is another than in the run")
-            written[name] = torch.cat([found, weight[n_row:]])
+        weights = task.state_dict()
+        written: dict[str, Tensor] = {}
+        for row in layout.rows(with_positions(model.written[0], task)):
+            theirs = dict(read_safe(folder / SAFE, precision, row.theirs))
+            for name, found in to_ours([row], theirs, {}, layout.ignored).items():
+                written[name] = found
+                if not found.dim():  # a setting, which is stored as it is
+                    continue
+                same, rest = weights[name].tensor_split([len(found)])  # no row for padding, perhaps
+                if not torch.allclose(found, same, 2 * limits.eps, limits.smallest_normal):
+                    raise ValueError(f"its weight {name} is another than in the run")
+                written[name] = torch.cat([found, rest])
         task.load_state_dict(written, assign=True)
 
 

@@ -5,8 +5,8 @@ Axes: S source time, T time, D d_model, V vocabulary, G n_kv_head, K d_k or d_v.
 
 import io
 import json
-from collections.abc import Callable, Mapping
-from contextlib import redirect_stdout
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
 from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
@@ -198,14 +198,31 @@ def convert(
             converter.add_signature(name, module, sample_kwargs=dict(inputs[name]))
         try:
             converter.convert().export(str(path))
+        except (OSError, MemoryError):  # no fault of the model
+            raise
         except Exception as error:  # of many kinds, from several libraries
             raise ValueError(why(error, "litert_torch")) from None
 
 
 def open_model(path: Path) -> dict[str, Runner]:
-    """Return the signatures of a file of LiteRT, by name."""
+    """Return the signatures of a file of LiteRT, by name.
+
+    Raises:
+        ValueError: LiteRT cannot compute the model; calls of a signature raise it, too.
+    """
     from ai_edge_litert.interpreter import Interpreter
 
-    interpreter = Interpreter(str(path), num_threads=torch.get_num_threads())
-    names = interpreter.get_signature_list()
-    return {name: interpreter.get_signature_runner(name) for name in names}
+    with computing():
+        interpreter = Interpreter(str(path), num_threads=torch.get_num_threads())
+        names = interpreter.get_signature_list()
+        return {name: computing()(interpreter.get_signature_runner(name)) for name in names}
+
+
+@contextmanager
+def computing() -> Iterator[None]:
+    """Raise ValueError for an operation that was converted and that LiteRT cannot compute."""
+    try:
+        yield
+    except RuntimeError as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"LiteRT cannot compute this model: {reason}") from None

@@ -166,8 +166,8 @@ class OnnxRuntimeEngine(InferenceEngine):
         nats = [np.zeros(0)] * len(texts)
         order = by_source(sources, [len(text) for text in texts])
         while order:
-            most = MOST_LOGITS // (len(texts[order[0]]) * self.vocab_size)
-            n = max(1, min(TEXTS_AT_ONCE, most))
+            longest = max(len(texts[i]) for i in order[:TEXTS_AT_ONCE])
+            n = max(1, min(TEXTS_AT_ONCE, MOST_LOGITS // (longest * self.vocab_size)))
             chunk, order = order[:n], order[n:]
             shared = () if targets is None else self.encode_each([sources[i] for i in chunk])
             ids = padded([texts[i] for i in chunk], self.pad_id)

@@ -42,6 +42,7 @@ def reader_of(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") ->
             truncation="only_second",
             max_length=most,
             padding=True,
+            padding_side="right",
             return_tensors="pt",
         )
         output = model(**given)

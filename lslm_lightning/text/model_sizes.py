@@ -12,6 +12,12 @@ LAYERS = re.compile(r"(^|_)(layers?|blocks?|depths?|types)$")
 LABELS = re.compile(r"(^|_)(labels|classes)$")
 # may be large, and no module has that size
 FREE = re.compile(r"theta|base|freq|timescale|seed|window|len|scale|_ids?$")
+# no model has fewer than one of them
+POSITIVE = re.compile(
+    r"vocab_size|hidden_size|intermediate_size|d_(model|ff|kv)|n_(embd|layer|head|inner)|head_dim|"
+    r"num_(heads|layers|decoder_layers|hidden_layers|attention_heads|key_value_heads)|"
+    r"(encoder|decoder)_(layers|attention_heads|ffn_dim)"
+)
 MOST_LAYERS = 10_000
 MOST_LABELS = 1_000_000
 MOST = 1 << 27  # of any other size
@@ -27,11 +33,17 @@ def bounds_of(path: str) -> Bounds:
 
 def check_sizes(config: Settings, bounds: Bounds) -> None:
     """Raise ValueError if a configuration has more layers, labels or units than its weights can
-    have.
+    have, or no layers, heads or units.
 
     The check runs before anything of that size is allocated. The message states the setting and the
     largest accepted value.
     """
+    for name, value in config.items():
+        is_size = isinstance(value, int) and POSITIVE.fullmatch(name)
+        if is_size and value < 1:
+            raise ValueError(
+                f"its config.json has {name}={value}, which must be at least 1; fetch it again"
+            )
     n_layer = MOST_LAYERS if bounds.n_layer is None else bounds.n_layer
     n_unit = MOST if bounds.n_parameter is None else max(MOST, bounds.n_parameter)
     for name, value in whole_numbers(config):

@@ -16,11 +16,13 @@ from lslm_lightning.decoding.engine import ENGINES
 from lslm_lightning.interchange.exporting import TARGETS, export_model
 from lslm_lightning.interchange.importing import import_model
 from lslm_lightning.interchange.layouts import NoLayoutError
+from lslm_lightning.interchange.layouts.bert import threshold_of
 from lslm_lightning.interchange.made_runs import write_run
 from lslm_lightning.interchange.span_verification import (
     BUILT_IN_QUESTIONS,
     QUESTIONS,
     compare_spans,
+    reader_of,
 )
 from lslm_lightning.interchange.verification import SCRIPTS
 from lslm_lightning.runs import load_run
@@ -39,6 +41,7 @@ LEFT = {  # by the class of a checkpoint: what its run has no use for
     "BertModel": ["bert.pooler"],
     "BertForMaskedLM": ["cls.predictions"],
     "BertForPreTraining": ["bert.pooler", "cls.predictions", "cls.seq_relationship"],
+    "BertForSequenceClassification": ["bert.pooler", "classifier"],
     "BertForQuestionAnswering": [],
     "ElectraForPreTraining": ["discriminator_predictions"],
 }
@@ -201,6 +204,8 @@ def test_a_folder_gives_the_scores_and_the_states_of_the_run(exported: Path) -> 
     assert 'pipeline_tag: "question-answering"' in card
     assert "windows of 40 tokens, each 12 after the one before" in card
     assert "by more than 2.5" in card
+    assert "whitespace in a question becomes single spaces" in card
+    assert "of several windows, an answer has its highest sum" in card
 
 
 def test_out_and_in_again_are_the_same_bits(exported: Path, tmp_path: Path) -> None:
@@ -325,6 +330,24 @@ def test_models_that_bert_differs_from_are_refused(theirs: Path, tmp_path: Path)
     with pytest.raises(ValueError, match=r"type roberta .*\.PretrainedEncoder with") as error:
         import_model(tmp_path / "roberta", tmp_path / "run")
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("value", ["1.5", [1], True, float("nan"), -float("inf")])
+def test_a_threshold_that_is_no_number_is_refused(value: object) -> None:
+    with pytest.raises(ValueError, match=r"has no_answer_threshold=.* must be a finite number"):
+        threshold_of({"no_answer_threshold": value})
+
+
+def test_no_threshold_answers_every_question() -> None:
+    assert threshold_of({}) == threshold_of({"no_answer_threshold": None}) == float("inf")
+    assert threshold_of({"no_answer_threshold": -1}) == -1.0
+
+
+def test_a_tokenizer_that_pads_on_the_left_is_read_too(theirs: Path, imported: SpanTask) -> None:
+    tokenizer = transformers.AutoTokenizer.from_pretrained(theirs, padding_side="left")
+    model = transformers.AutoModelForQuestionAnswering.from_pretrained(theirs, dtype=torch.float64)
+    found = compare_spans(imported, reader_of(model.eval(), tokenizer), BUILT_IN_QUESTIONS)
+    assert found.n_equal == len(QUESTIONS)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from lslm_lightning.adapters import DoRA, LoRA
 from lslm_lightning.adapters.low_rank import is_of_adapter
 from lslm_lightning.contracts import Example
 from lslm_lightning.decoding import Beam, Greedy
-from lslm_lightning.interchange import exporting
+from lslm_lightning.interchange import exporting, hugging_face, verification
 from lslm_lightning.interchange.exporting import check_output, export_model, new_folder
 from lslm_lightning.interchange.hugging_face import HuggingFaceTarget
 from lslm_lightning.interchange.layouts import NoLayoutError
@@ -242,6 +242,21 @@ def test_weights_are_rounded_to_a_type(dtype: str, causal_run: Path, tmp_path: P
     assert {weight.dtype for weight in weights.values()} == {getattr(torch, dtype)}
     assert json.loads((export.path / "config.json").read_text())["dtype"] == dtype
     assert export.verification.worst < 1e-4
+
+
+def test_written_weights_are_compared_one_at_a_time(
+    causal_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verification, "MOST_IN_FLOAT64", 0)
+    read, given = hugging_face.read_safe, set()
+
+    def recording(file: Path, dtype: torch.dtype, names: tuple[str, ...]) -> object:
+        given.add((dtype, len(names)))
+        return read(file, dtype, names)
+
+    monkeypatch.setattr(hugging_face, "read_safe", recording)
+    export_model(causal_run, tmp_path / "out", dtype="bfloat16")
+    assert given == {(torch.float32, 1)}
 
 
 def test_tables_that_are_not_trained_are_not_rounded(pair_run: Path, tmp_path: Path) -> None:

@@ -181,14 +181,38 @@ def test_a_model_that_differs_is_not_kept(
 
 
 def test_an_operation_that_litert_lacks_is_told(
-    exported: Callable[..., tuple[Path, Export]], monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def fail(path: Path) -> dict[str, Runner]:
+    def fail(*args: object, **given: object) -> None:
         raise RuntimeError("Node number 8 (STABLEHLO_SCATTER) failed to prepare.\nmore")
 
-    monkeypatch.setattr(litert_model, "open_model", fail)
-    with pytest.raises(ValueError, match=r"LiteRT cannot compute this model: Node number 8"):
-        exported("causal")
+    opened = SimpleNamespace(
+        get_signature_list=lambda: ["decode"], get_signature_runner=lambda name: fail
+    )
+    interpreter = SimpleNamespace(Interpreter=lambda *args, **given: opened)
+    monkeypatch.setitem(sys.modules, "ai_edge_litert", SimpleNamespace(interpreter=interpreter))
+    monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", interpreter)
+    told = r"LiteRT cannot compute this model: Node number 8"
+    runner = litert_files.open_model(Path("model.tflite"))["decode"]
+    with pytest.raises(ValueError, match=told):
+        runner(ids=None)
+    interpreter.Interpreter = fail
+    with pytest.raises(ValueError, match=told):
+        litert_files.open_model(Path("model.tflite"))
+
+
+@pytest.mark.parametrize("error", [OSError("No space left on device"), MemoryError()])
+def test_a_full_disk_is_no_fault_of_the_model(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(path: str) -> None:
+        raise error
+
+    converter = SimpleNamespace(convert=lambda: SimpleNamespace(export=fail))
+    library = SimpleNamespace(Converter=lambda: converter)
+    monkeypatch.setitem(sys.modules, "litert_torch", library)
+    with pytest.raises(type(error)):
+        litert_files.convert({}, {}, Path("model.tflite"))
 
 
 def test_a_package_that_is_missing_is_named(

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from lslm_lightning.commands import generate
 from lslm_lightning.contracts import Example
@@ -23,6 +24,7 @@ from lslm_lightning.interchange import exporting, onnx_files
 from lslm_lightning.interchange.exporting import Export, export_model
 from lslm_lightning.interchange.importing import import_model
 from lslm_lightning.interchange.made_runs import write_run
+from lslm_lightning.interchange.onnx_engine import OnnxRuntimeEngine
 from lslm_lightning.interchange.onnx_graphs import (
     DecoderGraph,
     EncoderGraph,
@@ -241,6 +243,26 @@ def test_probabilities_are_equal(
     np.testing.assert_allclose(found(), ours, rtol=0, atol=1e-4)
     if name == "pairs":
         assert n_encoded[0] == 2, "each source of two texts is encoded once"
+
+
+def test_texts_are_scored_within_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where texts with one source are together, the next need not be the longest."""
+    engine = object.__new__(OnnxRuntimeEngine)
+    engine.pad_id, engine.vocab_size = 0, 3
+    sizes = []
+
+    def decode(ids: Tensor, *given: object) -> tuple[Tensor, tuple[Tensor, ...]]:
+        sizes.append(ids.numel() + len(ids))
+        return torch.zeros(*ids.shape, 3), ()
+
+    monkeypatch.setattr(engine, "decode", decode)
+    monkeypatch.setattr(engine, "encode_each", lambda rows: ())
+    monkeypatch.setattr("lslm_lightning.interchange.onnx_engine.MOST_LOGITS", 30)
+    sources = [[1], [1], [2], [2], [2]]
+    targets = [[1] * n for n in (10, 2, 9, 3, 3)]
+    found = engine.nats(sources, targets)
+    assert [len(each) for each in found] == [9, 1, 8, 2, 2]
+    assert sizes == [10, 2, 9, 6]
 
 
 @pytest.mark.slow

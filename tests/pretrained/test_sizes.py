@@ -113,6 +113,23 @@ def test_many_small_tensors_are_stopped_by_their_number():
     assert len(built) <= 50
 
 
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"model_type": "bert", "num_attention_heads": 0},
+        {"model_type": "llama", "num_attention_heads": 0},
+        {"model_type": "gpt2", "n_head": -1},
+        {"model_type": "bart", "encoder_attention_heads": 0},
+        {"model_type": "t5", "d_kv": 0},
+    ],
+)
+def test_a_model_without_heads_or_units_is_refused(config, tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    name = list(config)[1]
+    with pytest.raises(ValueError, match=f"has {name}={config[name]}, which must be at least 1"):
+        model_config(str(tmp_path))
+
+
 def test_the_user_may_allow_more(causal, tmp_path, monkeypatch):
     path = claiming(causal, tmp_path / "copy", n_layer=1_500, num_hidden_layers=1_500)
     with pytest.raises(ValueError, match="1,500"):

@@ -39,7 +39,7 @@ class Bert(Layout):
     architecture = "BertForQuestionAnswering"
     kind = "span-extraction"
     prefix = "bert."
-    unused = r"bert\.pooler|cls\.predictions|cls\.seq_relationship"
+    unused = r"bert\.pooler|cls\.predictions|cls\.seq_relationship|classifier"
     ignored = rf"embeddings\.position_ids$|^({unused})\."
     dropouts = ("hidden_dropout_prob",)
 
@@ -108,7 +108,7 @@ class Bert(Layout):
             position="Learned",
             max_positions=config["max_position_embeddings"],
             dropout=config["hidden_dropout_prob"],
-            threshold=config.get(THRESHOLD, math.inf),
+            threshold=threshold_of(config),
             **feed_forward_of(config, "hidden_act", ACTIVATIONS),
         )
 
@@ -149,11 +149,29 @@ class Electra(Bert):
     model_type = "electra"
     architecture = "ElectraForQuestionAnswering"
     prefix = "electra."
-    unused = "discriminator_predictions|generator_predictions|generator_lm_head"
+    unused = "discriminator_predictions|generator_predictions|generator_lm_head|classifier"
     ignored = rf"embeddings\.position_ids$|^({unused})\."
 
     def own_config(self, parts: ModelParts) -> JsonObject:
         return {"embedding_size": parts.d_model}
+
+
+def threshold_of(config: Settings) -> float:
+    """Return the threshold of no answer in a config.json; infinity if there is none.
+
+    Raises:
+        ValueError: it is no finite number.
+    """
+    value = config.get(THRESHOLD)
+    if value is None:
+        return math.inf
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not math.isfinite(value):
+        raise ValueError(
+            f"its config.json has {THRESHOLD}={value!r}, which must be a finite number; "
+            "correct it, or remove it, and every question gets an answer"
+        )
+    return float(value)
 
 
 def layer_rows(parts: ModelParts, ours: str, theirs: str) -> Iterator[Row]:

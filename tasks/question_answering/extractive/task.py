@@ -317,6 +317,10 @@ class SpanTask(QuestionAnsweringTask, SpanModel):
         rules = [
             f"a passage is read in windows of {sizes.max_length} tokens, each {sizes.stride} after "
             f"the one before, behind at most {sizes.max_question_length} tokens of the question",
+            "whitespace in a question becomes single spaces, with none around it",
+            "scores are the log-softmax of the logits in a window, over the first token and those "
+            "where an answer may begin, or end; of several windows, an answer has its highest "
+            "sum, and the first token its lowest",
             f"an answer has at most {self.max_answer_length} tokens",
         ]
         if self.reader.whole_words:
