@@ -4,7 +4,7 @@ import json
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from os import PathLike
+from os import PathLike, fspath
 from pathlib import Path
 from typing import TypeAlias, cast
 
@@ -42,7 +42,7 @@ def config_arguments(config: Config, settings: SettingValues | None = None) -> I
         for number, each in enumerate(configs):
             if isinstance(each, Mapping):
                 path = Path(folder, f"config{number or ''}.yaml")
-                write_settings(path, dump_yaml(json.loads(json.dumps(each, default=str))))
+                write_settings(path, dump_yaml(json.loads(json.dumps(each, default=_as_text))))
                 arguments += ["--config", str(path)]
             elif isinstance(each, str | PathLike):
                 arguments += with_example_configs(["--config", str(each)])
@@ -63,6 +63,13 @@ def setting_arguments(settings: SettingValues) -> list[str]:
     for name, value in settings.items():
         if not isinstance(name, str):
             raise TypeError(f"settings: {name!r} must be a text, as in 'trainer.max_steps'")
-        text = value if isinstance(value, str) else json.dumps(value, default=str)
+        if isinstance(value, PathLike):
+            value = fspath(value)
+        text = value if isinstance(value, str) else json.dumps(value, default=_as_text)
         arguments.append(f"--{name}={text}")
     return arguments
+
+
+def _as_text(value: object) -> str:
+    """Return the path of a path or run, and the text of any other value."""
+    return fspath(value) if isinstance(value, PathLike) else str(value)

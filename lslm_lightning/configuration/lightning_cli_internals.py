@@ -71,7 +71,9 @@ class HookedCLI(LightningCLI):
         """
         parser = self.subcommand_parser()
         vars(parser).pop("parent_parser", None)  # which would print for --print_config in its place
-        return parser.parse_args(list(arguments), _skip_validation=not checks)
+        # the parser prints once it has read the next file, so the option comes after every file
+        last = sorted(arguments, key=lambda given: given.partition("=")[0] == "--print_config")
+        return parser.parse_args(last, _skip_validation=not checks)
 
     def parse_arguments(  # type: ignore[override]  # a list of arguments, never None
         self, parser: LightningArgumentParser, args: Sequence[str]

@@ -10,6 +10,7 @@ from typing import TypeVar
 import numpy as np
 
 from lslm_lightning.contracts import Example, Metric
+from lslm_lightning.evaluation.scoring import naming
 from lslm_lightning.text.chinese import segment
 from lslm_lightning.text.languages import base_language
 
@@ -61,7 +62,8 @@ def cut(
     for name, mask in groups.items():
         indices = np.flatnonzero(mask)
         if len(indices) >= smallest:
-            scores = {system: metric.score(row[indices].sum(0)) for system, row in rows.items()}
+            with naming(metric):
+                scores = {system: metric.score(row[indices].sum(0)) for system, row in rows.items()}
             buckets.append(Bucket(name, indices, scores))
     return Buckets(title, note, buckets) if len(buckets) > 1 else None
 

@@ -7,6 +7,7 @@ from itertools import combinations
 import numpy as np
 
 from lslm_lightning.contracts import Metric, Score, join_signature, metric_label, signature_parts
+from lslm_lightning.evaluation.scoring import naming
 from lslm_lightning.localization import Term
 from lslm_lightning.metrics.resampling import TEST_RESAMPLES
 from lslm_lightning.metrics.significance import (
@@ -76,23 +77,25 @@ def compare_systems(
         comparable: returns whether two systems may be ranked against each other; other pairs are
             neither tested nor counted in the correction of the p-values.
     """
-    defined = {
-        name: found
-        for name, found in rows.items()
-        if np.isfinite(found).all() and np.isfinite(metric.score(found.sum(0)))
-    }
+    with naming(metric):
+        defined = {
+            name: found
+            for name, found in rows.items()
+            if np.isfinite(found).all() and np.isfinite(metric.score(found.sum(0)))
+        }
     if len(defined) < 2:
         return []
     pairs = [pair for pair in combinations(defined, 2) if comparable(*pair)]
     if not pairs:
         return []
-    bootstrap = bootstrap_pairs(metric, defined, n_resample, seed, pairs)
-    randomization = randomization_pairs(metric, defined, n_resample, seed, pairs)
+    with naming(metric):
+        bootstrap = bootstrap_pairs(metric, defined, n_resample, seed, pairs)
+        randomization = randomization_pairs(metric, defined, n_resample, seed, pairs)
+        each = {
+            name: np.array([metric.score_alone(row) for row in found])
+            for name, found in defined.items()
+        }
     corrected = dict(zip(randomization, holm(list(randomization.values())), strict=True))
-    each = {
-        name: np.array([metric.score_alone(row) for row in found])
-        for name, found in defined.items()
-    }
     return [
         Pair(
             *pair,

@@ -28,7 +28,7 @@ from lslm_lightning.evaluation.diagnostics import (
     left_out,
     run_checks,
 )
-from lslm_lightning.evaluation.scoring import Scores, score, with_signature_parts
+from lslm_lightning.evaluation.scoring import Scores, naming, score, with_signature_parts
 from lslm_lightning.files import atomic_write
 from lslm_lightning.metrics.resampling import TEST_RESAMPLES
 from lslm_lightning.safety.redaction import redacted_settings
@@ -154,7 +154,8 @@ def compute_results(
     if contaminated is not None and contaminated.any():
         findings.append(_contamination(contaminated))
         if not contaminated.all():
-            clean = {name: main.score(row[~contaminated].sum(0)) for name, row in rows.items()}
+            with naming(main):
+                clean = {name: main.score(row[~contaminated].sum(0)) for name, row in rows.items()}
     written = any(p.output is not None for entry in entries for p in entry.predictions)
     return Results(
         headline,

@@ -270,14 +270,16 @@ def naming(metric: Metric) -> Iterator[None]:
     """
     try:
         yield
-    except (ValueError, TypeError, IndexError) as error:
-        raise ValueError(f"metric {metric.name}: {error}") from error
+    except (ValueError, TypeError, LookupError, ArithmeticError, AttributeError) as error:
+        reason = repr(error) if isinstance(error, KeyError) else error  # whose text is a bare key
+        raise ValueError(f"metric {metric.name}: {reason}") from error
 
 
 def _score(metric: Metric, rows: np.ndarray, totals: np.ndarray | None, n_reference: str) -> Score:
     with naming(metric):
         value = math.nan if np.isnan(rows).any() else metric.score(rows.sum(axis=0))
-    low, high = (None, None) if totals is None or math.isnan(value) else interval(metric, totals)
+        bounds = None if totals is None or math.isnan(value) else interval(metric, totals)
+    low, high = bounds or (None, None)
     signature = f"nrefs:{n_reference}|{metric.signature}"
     return Score(
         metric.name, value, metric.unit, metric.higher_is_better, signature, len(rows), low, high

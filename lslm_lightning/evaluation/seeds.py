@@ -8,6 +8,7 @@ import numpy as np
 from scipy.stats import t as student
 
 from lslm_lightning.contracts import Metric
+from lslm_lightning.evaluation.scoring import naming
 from lslm_lightning.metrics.resampling import TEST_RESAMPLES
 from lslm_lightning.metrics.significance import ENOUGH, SEED, bootstrap_totals
 
@@ -53,9 +54,12 @@ def compare_seeds(
             the runs have rows of different examples.
     """
     _check_runs(first, second)
-    values = [np.array([metric.score(rows.sum(0)) for rows in group]) for group in (first, second)]
+    with naming(metric):
+        values = [
+            np.array([metric.score(rows.sum(0)) for rows in group]) for group in (first, second)
+        ]
+        of_test = _variance_over_examples(metric, first, second, n_resample, seed)
     difference = float(values[0].mean() - values[1].mean())
-    of_test = _variance_over_examples(metric, first, second, n_resample, seed)
     of_seeds = [float(np.var(value, ddof=1)) / len(value) for value in values]
     n_example = len(first[0])
     training_deviation = math.sqrt(sum(of_seeds))

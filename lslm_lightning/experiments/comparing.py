@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from os import PathLike
+from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -82,7 +82,7 @@ def compare(
         raise ValueError(
             f"n_resample={n_resample} must be at least 1; {TEST_RESAMPLES} suits most test sets"
         )
-    named = [str(run if isinstance(run, str | PathLike) else run.path) for run in runs]
+    named = [fspath(run) for run in runs]
     compared = [find_run(run, is_tested=True) for run in named]
     from lslm_lightning.experiments.comparison import compare_runs  # slow to import
     from lslm_lightning.reports.page import write_report

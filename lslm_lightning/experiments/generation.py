@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from itertools import islice
-from os import PathLike
+from os import PathLike, fspath
 from typing import TYPE_CHECKING, Literal, Protocol, cast, runtime_checkable
 
 from lslm_lightning.contracts import Example, Prediction
@@ -98,7 +98,7 @@ def generate(
         raise ValueError(f"texts must be a list of texts, but is {texts!r}")
     if batch_size < 1 or n_best < 1:
         raise ValueError(f"batch_size={batch_size} and n_best={n_best} must be at least 1")
-    reference = str(run if isinstance(run, str | PathLike) else run.path)
+    reference = fspath(run)
     with library_call(["generate", reference]):
         writer = Writer(reference, seed, batch_size, device, trust)
         writer.search_by(settings, n_best)

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 
 class Run:
-    """Trained run. Its files are read when an attribute is first used.
+    """Trained run. Its files are read when an attribute is first used. As a path it is the run
+    directory.
 
     Args:
         directory: run directory.
@@ -31,6 +32,9 @@ class Run:
     def __init__(self, directory: RunDirectory) -> None:
         self.directory = directory
         self.path = directory.path
+
+    def __fspath__(self) -> str:
+        return str(self.path)
 
     def __repr__(self) -> str:
         scores = ", ".join(f"{name} {score.value:.4g}" for name, score in self.scores.items())

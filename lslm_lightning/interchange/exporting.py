@@ -100,10 +100,9 @@ def export_model(
         raise ValueError(f"to={to!r} is not known; there are {', '.join(TARGETS)}")
     if dtype not in target.dtypes:
         raise ValueError(f"dtype={dtype!r} must be one of {', '.join(target.dtypes)}")
-    reference = run if isinstance(run, str | os.PathLike | FoundRun) else run.path
     folder = Path(output)
     check_output(folder)
-    found = reference if isinstance(reference, FoundRun) else str(reference)
+    found = run if isinstance(run, FoundRun) else os.fspath(run)
     loaded = load_run(found, trust=trust)
     is_adapted = getattr(loaded.task, "adapter", None) is not None
     if is_adapted:

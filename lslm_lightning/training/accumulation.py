@@ -8,6 +8,7 @@ import torchmetrics
 from torch import Tensor, nn
 
 from lslm_lightning.contracts import Example, Metric, Prediction
+from lslm_lightning.evaluation.scoring import naming
 
 
 class DoubleSums(torchmetrics.Metric):
@@ -149,7 +150,8 @@ class CorpusStatistics(DoubleSums):
         if not predictions:
             return
         indices = [self.row_of[p.id] for p in predictions]
-        statistics = self.metric.rows([self.examples[i] for i in indices], predictions)
+        with naming(self.metric):
+            statistics = self.metric.rows([self.examples[i] for i in indices], predictions)
         rows = torch.as_tensor(statistics, dtype=torch.float64, device=self.rows.device)
         index = torch.tensor(indices, device=self.rows.device)
         self.rows = self.rows.index_add(0, index, rows)

@@ -23,6 +23,7 @@ KINDS = {  # (encodes, decodes): task types of peft, which decide the class of i
 OUTSIDE = "base_model.model."  # before the names of weights
 OF_ADAPTER = re.compile(r"\.(lora_\w+)(?:\.weight)?$")  # end of a name in a file
 ALIKE = {"r": "rank", "lora_alpha": "alpha"}  # settings that must be equal, and ours of the same
+RESCALING = ("use_rslora", "rank_pattern", "alpha_pattern")  # settings that change the scale
 
 
 def write_adapter(
@@ -97,6 +98,12 @@ def read_adapter(network: nn.Module, folder: Path) -> dict[str, Tensor]:
             f"model.adapter.start={folder} is an adapter of another kind than model.adapter; a "
             "LoRA starts from a LoRA, and a DoRA from a DoRA"
         )
+    for name in RESCALING:
+        if described.get(name):
+            raise ValueError(
+                f"model.adapter.start={folder} has {name}={described[name]} in {CONFIG}, but "
+                "model.adapter scales every layer by alpha / rank; name an adapter without it"
+            )
     for name, ours in ALIKE.items():
         if given[name] != getattr(own, name):
             raise ValueError(

@@ -1,5 +1,6 @@
 """An adapter of peft on the disk is the start of another one."""
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -75,3 +76,15 @@ def test_a_folder_that_cannot_be_read_is_refused(name: str, tmp_path: Path) -> N
     (tmp_path / name).write_bytes(b"x")
     with pytest.raises(ValueError, match="has no adapter of peft that can be read"):
         check_start(task)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("use_rslora", True), ("rank_pattern", {"query": 2}), ("alpha_pattern", {"query": 32})],
+)
+def test_an_adapter_of_another_scale_is_refused(name: str, value: object, tmp_path: Path) -> None:
+    saved(tmp_path, LoRA(rank=2))
+    described = json.loads((tmp_path / CONFIG).read_text("utf-8"))
+    (tmp_path / CONFIG).write_text(json.dumps(described | {name: value}))
+    with pytest.raises(ValueError, match=rf"model\.adapter\.start=.* has {name}="):
+        check_start(adapted(LoRA(rank=2, start=str(tmp_path))))

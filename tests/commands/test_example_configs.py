@@ -3,11 +3,14 @@
 from pathlib import Path
 
 import pytest
+import yaml
 
 from lslm_lightning.configuration.arguments import config_arguments
 from lslm_lightning.configuration.config_files import yaml_of
 from lslm_lightning.configuration.example_configs import FOLDER, with_example_configs
 from lslm_lightning.experiments.invocation import command_line
+from lslm_lightning.experiments.run import Run
+from lslm_lightning.runs.directory import RunDirectory
 
 NAME = "configs/translation/cldr_demo.yaml"
 EXAMPLE = FOLDER / "translation/cldr_demo.yaml"
@@ -38,6 +41,14 @@ def test_a_config_that_is_not_here_is_the_projects(
 def test_calls_from_python_find_it_too() -> None:
     with config_arguments([NAME, {"seed_everything": 1}]) as arguments:
         assert arguments[:2] == ["--config", str(EXAMPLE)]
+
+
+def test_paths_and_runs_are_given_as_they_are_written() -> None:
+    run = Run(RunDirectory(Path("runs/one")))
+    settings = {"job.root": Path("runsx"), "job.start": run, "a.b": [Path("c"), run]}
+    with config_arguments({"job": {"start": run}}, settings) as (_, path, *arguments):
+        assert yaml.safe_load(Path(path).read_text()) == {"job": {"start": "runs/one"}}
+    assert arguments == ["--job.root=runsx", "--job.start=runs/one", '--a.b=["c", "runs/one"]']
 
 
 def test_a_config_that_is_here_comes_first(capsys: pytest.CaptureFixture[str]) -> None:

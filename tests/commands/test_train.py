@@ -247,12 +247,22 @@ def test_a_run_killed_in_its_test_goes_on_with_the_test(lslm, translation, only_
     assert (other / "metrics.json").exists()
 
 
-def test_shell_overrides_and_print_config(lslm, translation, only_run):
-    printed = lslm(
-        "run", "--config", translation, "--model.label_smoothing", "0.25", "--print_config"
-    )
-    assert printed.status == 0
-    assert yaml.safe_load(printed.out)["model"]["init_args"]["label_smoothing"] == 0.25
+@pytest.mark.parametrize("option", ["", "=comments", "=skip_default"])
+def test_the_settings_are_printed_wherever_the_option_stands(option, lslm, translation):
+    Path("more.yaml").write_text("seed_everything: 7\n")
+    configs = [["--config", str(translation)], ["--config", "more.yaml"]]
+    changed = "--model.label_smoothing=0.25"
+    words = [*configs[0], *configs[1], changed]
+    outcomes = [
+        lslm("run", *words[:place], f"--print_config{option}", *words[place:])
+        for place in (0, 2, len(words))
+    ]
+    assert [outcome.status for outcome in outcomes] == [0, 0, 0]
+    assert outcomes[0].out == outcomes[1].out == outcomes[2].out
+    found = yaml.safe_load(outcomes[0].out)
+    assert found["model"]["init_args"]["label_smoothing"] == 0.25
+    assert found["seed_everything"] == 7
+    assert ("enable_model_summary" in found["trainer"]) == (option != "=skip_default")
     assert not Path("runs").exists()
 
 

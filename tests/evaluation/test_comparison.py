@@ -12,6 +12,7 @@ from lslm_lightning.evaluation.comparison import (
     explain_incomparable,
     share_better,
 )
+from lslm_lightning.evaluation.seeds import compare_seeds
 from lslm_lightning.metrics.significance import holm, paired_bootstrap, paired_randomization
 from tests.metrics.test_significance import Mean, mean_rows
 
@@ -33,6 +34,23 @@ def test_all_pairs_agree_with_each_pair_alone():
         )
         assert pair.p_randomization == pytest.approx(randomization.p)
         assert pair.p >= pair.p_randomization
+
+
+class Ratio(Mean):
+    """Metric that cannot score a draw without the one example that counts."""
+
+    name = "ratio"
+
+    def score(self, total: np.ndarray) -> float:
+        return 1 / int(total[0])
+
+
+def test_a_metric_that_fails_in_a_test_is_named():
+    rows = np.stack([np.arange(8) == 0, np.ones(8)], axis=1).astype(float)
+    with pytest.raises(ValueError, match=r"^metric ratio: .*zero"):
+        compare_systems(Ratio(), {"a": rows, "b": rows}, n_resample=50)
+    with pytest.raises(ValueError, match=r"^metric ratio: .*zero"):
+        compare_seeds(Ratio(), [rows, rows], [rows, rows], 50)
 
 
 def test_holm_on_the_example_of_the_textbook():

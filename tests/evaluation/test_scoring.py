@@ -186,7 +186,9 @@ class Odd(Metric):
         return self.found(prediction)
 
     def score(self, total: np.ndarray) -> float:
-        right, count = total
+        count, right = total
+        if not right:
+            raise ZeroDivisionError("none are right")
         return right / count
 
 
@@ -198,6 +200,10 @@ class Odd(Metric):
         (lambda _: 1.0, "a vector of numbers for each example"),
         (lambda each: np.ones(int(each.id) + 1), "must have the same shape"),
         (lambda each: each.nats + 1, "NoneType"),
+        (lambda each: each.answer, "no attribute 'answer'"),
+        (lambda each: {}[each.id], r"KeyError\('0'\)"),
+        (lambda _: 1 // 0, "division"),
+        (lambda each: np.array([1, each.id == "1"]), "none are right"),  # only when drawn twice
     ],
 )
 def test_a_metric_that_fails_is_named(found, reason):

@@ -9,6 +9,7 @@ import regex
 
 from lslm_lightning.contracts import Example, Metric, Prediction, metric_label
 from lslm_lightning.evaluation.diagnostics.finding import ENOUGH, Finding
+from lslm_lightning.evaluation.scoring import naming
 from lslm_lightning.text.chinese import segment
 from lslm_lightning.text.normalization import normalize
 from lslm_lightning.text.scripts import letters_by_script, units_of_script
@@ -119,7 +120,8 @@ def is_blind(metric: Metric, examples: Sequence[Example]) -> bool:
 
 def score_of(metric: Metric, output: str, example: Example) -> float:
     """Return the score of a single output for an example."""
-    return metric.score_alone(metric.statistics(example, Prediction(example.id, output)))
+    with naming(metric):
+        return metric.score_alone(metric.statistics(example, Prediction(example.id, output)))
 
 
 def letters_only(text: str) -> str:
@@ -156,8 +158,10 @@ def out_of_reach(metric: Metric, examples: Sequence[Example]) -> Finding | None:
     for example in (e for e in examples if e.references[0].strip()):
         text, *_ = example.references
         only = replace(example, references=(text,))
-        total = total + metric.statistics(only, Prediction(example.id, text))
-        if metric.score(total) != 0:  # nan, of a metric that reads no text, is no 0
+        with naming(metric):
+            total = total + metric.statistics(only, Prediction(example.id, text))
+            value = metric.score(total)
+        if value != 0:  # nan, of a metric that reads no text, is no 0
             return None
     if not np.any(total):
         return None
