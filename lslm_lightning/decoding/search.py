@@ -211,7 +211,8 @@ def write_back(whole: NamedTuple, rows: NamedTuple) -> None:
     """
     if rows is not whole:
         for all_rows, part in zip(whole[1:], rows[1:], strict=True):
-            all_rows.index_copy_(0, rows[0], part)
+            if part is not all_rows:  # a field that no step changes
+                all_rows.index_copy_(0, rows[0], part)
 
 
 def wait_for_others(
