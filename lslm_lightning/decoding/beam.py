@@ -258,8 +258,8 @@ class Beam(Search):
         active_source = encoder_state
         (logits, state) = step(prefix, None, encoder_state)
         log_p = self._log_p(logits)  # (A, V) at first, then (A k, V)
-        limits = [prefix.new_full(prefix.shape[:1], n) for n in (min_length, max_length)]
-        beams = whole = first_beams(prefix, self.beam_size, *limits, log_p.dtype, n_best)
+        shortest, longest = (prefix.new_full(prefix.shape[:1], n) for n in (min_length, max_length))
+        beams = whole = first_beams(prefix, self.beam_size, shortest, longest, log_p.dtype, n_best)
         for n in range(1, max_length + 1):
             t = prefix.size(1) + n - 1
             forbid_repeats(
