@@ -47,17 +47,19 @@ class Logits:
         bias: number that is added to the logit of a token.
         presence: subtracted from the logit of each token that the answer has.
         frequency: subtracted for each time that the answer has the token.
+        written: new tokens that came before those of the search.
     """
 
     bias: Mapping[int, float] = field(default_factory=dict)
     presence: float = 0.0
     frequency: float = 0.0
+    written: Sequence[int] = ()
 
     def change(self, logits: Tensor, ids: Sequence[int]) -> None:
         """Change the logits (V,) of the token after the new tokens `ids`, in place."""
         change = dict(self.bias)
         if self.presence or self.frequency:
-            for token, n in Counter(ids).items():
+            for token, n in Counter([*self.written, *ids]).items():
                 change[token] = change.get(token, 0.0) - self.presence - self.frequency * n
         if change:
             index = torch.tensor(list(change), device=logits.device)
@@ -116,6 +118,7 @@ class RunningBatch(ABC):
         self.eos_id = eos_id
         self.state = RowPool()
         self.shared = RowPool()  # encoder states
+        self.device = torch.device("cpu")  # of the logits
 
     @property
     @abstractmethod
@@ -135,6 +138,22 @@ class RunningBatch(ABC):
     @abstractmethod
     def advance(self) -> None:
         """Find the next token of every row; jobs that are done leave the batch."""
+
+    @property
+    @abstractmethod
+    def jobs(self) -> list[Job]:
+        """Jobs that are in the batch."""
+
+    def fail(self, message: str) -> None:
+        """End all jobs with an error, and empty the batch."""
+        for job in self.jobs:
+            job.error = message
+        self.clear()
+
+    def clear(self) -> None:
+        """Remove all rows."""
+        self.state.clear()
+        self.shared.clear()
 
     def computed(self, ids: Tensor) -> Tensor:
         """Return the logits (N, V) after the next ids (N, 1), and keep the new state."""
@@ -169,7 +188,16 @@ class StepwiseBatch(RunningBatch):
     def n_row(self) -> int:
         return len(self._rows)
 
+    @property
+    def jobs(self) -> list[Job]:
+        return [row.job for row in self._rows]
+
+    def clear(self) -> None:
+        super().clear()
+        self._rows = []
+
     def join(self, jobs: Sequence[Job], logits: Tensor, state: Nested, shared: Nested) -> None:
+        self.device = logits.device
         rows = [_Row(job, i) for job in jobs for i in range(job.n_best)]
         owner = torch.tensor([a for a, job in enumerate(jobs) for _ in range(job.n_best)])
         ended = set(self._choose(rows, logits[owner.to(logits.device)]))
@@ -186,7 +214,7 @@ class StepwiseBatch(RunningBatch):
         if not self._rows:
             return
         ids = torch.tensor([[row.ids[-1]] for row in self._rows])
-        logits = self.computed(ids)
+        logits = self.computed(ids.to(self.device))
         self._remove(self._choose(self._rows, logits))
 
     def _remove(self, gone: Sequence[int]) -> None:
@@ -278,6 +306,15 @@ class BeamBatch(RunningBatch):
     @property
     def n_row(self) -> int:
         return len(self._jobs) * self.search.beam_size
+
+    @property
+    def jobs(self) -> list[Job]:
+        return self._jobs
+
+    def clear(self) -> None:
+        super().clear()
+        self._jobs = []
+        self._beams = None
 
     def join(self, jobs: Sequence[Job], logits: Tensor, state: Nested, shared: Nested) -> None:
         log_p = log_probabilities(logits)

@@ -41,6 +41,7 @@ class SearchCall(NamedTuple):
     max_length: int  # most new tokens
     min_length: int  # fewest new tokens
     n_best: int  # number of continuations of each prompt
+    answers: Sequence[int]  # index of the answer that each prompt ends with; none at first
 
 
 class LanguageModel(TextScorer, Task):
@@ -236,7 +237,7 @@ class LanguageModel(TextScorer, Task):
         """
         room = self._room(prompts, max_length)
         windows = [self._window(prompt) for prompt in prompts]
-        lists = yield SearchCall(windows, room, min(max(0, min_length), room), n_best)
+        lists = yield SearchCall(windows, room, min(max(0, min_length), room), n_best, ())
         if room == max_length:
             return lists
         owners = [i for i, found in enumerate(lists) for _ in found]
@@ -249,7 +250,7 @@ class LanguageModel(TextScorer, Task):
             written = len(rows[going[0]]) - starts[going[0]]  # as much by each that goes on
             room = self._room([rows[i] for i in going], max_length - written)
             least = min(max(0, min_length - written), room)
-            more = yield SearchCall(windows, room, least, 1)
+            more = yield SearchCall(windows, room, least, 1, going)
             for i, [(ids, score)] in zip(going, more, strict=True):
                 rows[i] += ids
                 log_p[i] += score

@@ -24,6 +24,7 @@ from lslm_lightning.contracts import (
 )
 from lslm_lightning.decoding import Beam, Decoded, Greedy, Search
 from lslm_lightning.decoding.search import Nested
+from lslm_lightning.models.attention import record_attention
 from lslm_lightning.models.backbone import Backbone
 from lslm_lightning.models.embedding import TokenEmbedding
 from lslm_lightning.models.heads import Head, Source, TiedHead, upcast_to_float32
@@ -227,6 +228,23 @@ class SequenceToSequenceTask(Task):
         shared = self.encoder_state(source)
         start = torch.full((len(rows), 1), self.tokenizer.bos_id, device=self.device)
         return *self.step(start, None, shared), shared
+
+    @torch.no_grad()
+    def cross_attention(self, source: Sequence[int], answer: Sequence[int]) -> Tensor | None:
+        """Return the attention (T, S) from each of T tokens of an answer to each of S tokens of its
+        source: mean over the heads of the last decoder layer. None if there is none.
+
+        Args:
+            source: ids of the source, as `read` gives them.
+            answer: ids of the answer.
+        """
+        ids = torch.tensor([source], device=self.device)
+        before = torch.tensor([[self.tokenizer.bos_id, *answer][: len(answer)]], device=self.device)
+        with record_attention() as record:
+            self.backbone.decode(
+                self.embedding(before), memory=self.backbone.encode(self.embedding(ids))
+            )
+        return record.cross[-1][0].float().mean(0).cpu() if record.cross else None
 
     # Probabilities
 
