@@ -5,7 +5,7 @@ its events on.
 import asyncio
 import logging
 import multiprocessing
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import suppress
 from itertools import count
 from multiprocessing.connection import Connection
@@ -97,7 +97,7 @@ class EngineClient:
         process.join()
         self._call(self._ended, process.exitcode)
 
-    def _call(self, function, *arguments: object) -> None:  # type: ignore[no-untyped-def]
+    def _call(self, function: Callable[..., object], *arguments: object) -> None:
         with suppress(RuntimeError):  # the loop is closed
             self._loop.call_soon_threadsafe(function, *arguments)
 

@@ -13,9 +13,10 @@ class ServingError(ValueError):
     """A request cannot be answered; the message is one line for the client.
 
     Attributes:
-        kind: "invalid" (the request is wrong), "not_found" (there is no such model), "too_long" (a text has too many tokens),
-            "unsupported" (the model has no such ability), "timeout", "overloaded" (the queue is
-            full), "unavailable" (the engine is being started again) or "internal".
+        kind: "invalid" (the request is wrong), "not_found" (there is no such model), "too_long" (a
+            text has too many tokens), "unsupported" (the model has no such ability), "timeout",
+            "overloaded" (the queue is full), "unavailable" (the engine is being started again) or
+            "internal".
         parameter: field of the request that is wrong; None if it is none.
     """
 

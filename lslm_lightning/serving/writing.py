@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import torch
 
-from lslm_lightning.decoding import AnySearch
+from lslm_lightning.decoding import AnySearch, Search
 from lslm_lightning.decoding.beam import Beam
 from lslm_lightning.decoding.running import Job, Logits, Written
 from lslm_lightning.decoding.stepwise import Stepwise
