@@ -147,8 +147,8 @@ class PromptReader(SourceReader):
             n = len(prompt) + limits.max_length
             if longest is not None and n > longest + 1:
                 raise ServingError(
-                    f"logprobs: prompt and answer of a beam search may have {n:,} tokens, more than "
-                    f"the {longest:,} that the model reads at once; lower max_tokens to "
+                    f"logprobs: prompt and answer of a beam search may have {n:,} tokens, and "
+                    f"the model reads {longest:,} at once; lower max_tokens to "
                     f"{longest + 1 - len(prompt)}, or leave it out",
                     "unsupported",
                     "logprobs",
