@@ -21,11 +21,13 @@ def spans(tiny_run) -> WholeModel:
 
 def test_a_span_is_where_the_answer_stands_in_the_passage(spans):
     # every word stands twice: only its place tells which is meant
-    passages = ["fox dogs fox dogs", "the quick fox the quick fox", "敏捷的狐狸敏捷的狐狸"]
+    passages = ["fox dogs fox dogs", "the fox the fox", "敏捷的狐狸敏捷的狐狸"]
     requests = [
         AnswerRequest(i, "bert", source=f"the fox\n{passage}") for i, passage in enumerate(passages)
     ]
-    found = answers_of(answered(Engine([spans]), requests))
+    events = answered(Engine([spans]), requests)
+    found = answers_of(events)
+    assert len(found) == len(requests), events
     for request, passage in zip(requests, passages, strict=True):
         [answer] = found[request.id].answers
         [expected] = spans.task.generate([spans.example(str(request.source))])
