@@ -5,7 +5,8 @@
   if (keyField) {
     keyField.value = stored((storage) => storage.getItem("lslm-key")) ?? "";
     keyField.addEventListener("input", () => stored((storage) => storage.setItem("lslm-key", keyField.value)));
-    document.querySelector("[data-key]").hidden = false;
+    keyField.form.addEventListener("submit", (event) => event.preventDefault());
+    keyField.form.hidden = false;
   }
 
   const reason = async (response) => {

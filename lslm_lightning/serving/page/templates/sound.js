@@ -77,7 +77,7 @@ const spectrogram = (samples) => {
   };
   dark.addEventListener("change", draw);
   draw();
-  return element("figure", {}, canvas, element("figcaption", { class: "aside" }, words));
+  return element("figure", {}, canvas, element("p", { class: "axis" }, words));
 };
 
 let address = null; // of the sound in the player
