@@ -122,7 +122,16 @@ def found(question: str, passage: str) -> Answer:
 
 def continued(source: str, n: int) -> Answer:
     """Return words, each less probable than the one before."""
-    words = [HOSTILE if "hostile" in source else "so", "红", "👍🏽", "cat", "\n", "runs", "one", "two"]
+    words = [
+        HOSTILE if "hostile" in source else "so",
+        "红",
+        "👍🏽",
+        "cat",
+        "\n",
+        "runs",
+        "one",
+        "two",
+    ]
     text = ""
     tokens = []
     for i in range(n):
@@ -148,7 +157,9 @@ def add_routes(app: FastAPI, engine: ScriptedEngine) -> None:
     async def translate(body: dict) -> dict:
         asked = request_of(body, body["q"], n=1 + body["alternatives"])
         best, *others = (await engine.answer(asked)).answers
-        attention = {name: getattr(best.attention, name) for name in ("source", "target", "weights")}
+        attention = {
+            name: getattr(best.attention, name) for name in ("source", "target", "weights")
+        }
         return {
             "translatedText": best.text,
             "alternatives": [each.text for each in others],

@@ -62,21 +62,39 @@ def shade_of(probability: float) -> int:
     return sum(100 * probability <= bound for bound in BOUNDS)
 
 
-def blocks_of(function: str, form: Form, answered: Answered, model: ModelInfo) -> list[object]:
+def blocks_of(
+    function: str, form: Form, answered: Sequence[Answered], model: ModelInfo
+) -> list[object]:
     """Return the blocks that show the answers to a form.
 
     Args:
         function: name of the function of the page.
+        answered: answers to each request of the form.
     """
-    best = answered.answers[0]
-    blocks = SHOWN[function](form, answered.answers, model)
-    if best.finish_reason in ENDINGS:
-        blocks.append(Text(ENDINGS[best.finish_reason]))
-    if answered.n_cut_token:
-        blocks.append(
-            Text(f"The last {answered.n_cut_token:,} tokens were not read: the text is too long.")
-        )
+    answers: Sequence[Answer] = answered[0].answers
+    if len(answered) > 1:
+        answers = joined(lines_of(form, "text"), [each.answers for each in answered])
+    blocks = SHOWN[function](form, answers, model)
+    reasons = {each.answers[0].finish_reason for each in answered}
+    blocks += [Text(ENDINGS[reason]) for reason in ENDINGS if reason in reasons]
+    if n_cut := sum(each.n_cut_token for each in answered):
+        blocks.append(Text(f"The last {n_cut:,} tokens were not read: the text is too long."))
     return blocks
+
+
+def joined(text: str, answers: Sequence[Sequence[Answer]]) -> list[Answer]:
+    """Return the answers to the lines of a text as answers to the text: the k-th has the k-th
+    answer to each line, or the last where there are fewer.
+
+    Args:
+        answers: answers to each line that is not blank.
+    """
+    whole = []
+    for k in range(max(map(len, answers))):
+        lines = (each[min(k, len(each) - 1)].text for each in answers)
+        filled = "\n".join(next(lines) if line.strip() else "" for line in text.splitlines())
+        whole.append(Answer(filled, "stop", 0))
+    return whole
 
 
 def text_block(answer: Answer, model: ModelInfo) -> MarkedText:
@@ -105,7 +123,9 @@ def translation_blocks(form: Form, answers: Sequence[Answer], model: ModelInfo) 
     blocks: list[object] = [text_block(best, model)]
     if len(answers) > 1:
         rows: list[list[Cell]] = [[each.text, each.log_p] for each in answers]
-        blocks.append(Table(["output", "log p"], rows, "Alternatives", places=3))
+        n = 1 if best.log_p is None else 2
+        columns = ["output", "log p"][:n]
+        blocks.append(Table(columns, [row[:n] for row in rows], "Alternatives", places=3))
     else:
         blocks.append(facts_of(best))
     if best.attention is not None and best.attention.weights:

@@ -14,7 +14,6 @@ from lslm_lightning.localization import CHINESE, ENGLISH, interface_language
 from lslm_lightning.reports.page import TEMPLATES as REPORTS
 from lslm_lightning.reports.page import csp_digest, template_environment
 from lslm_lightning.reports.words import page_language, words
-from lslm_lightning.safety.display import safe_text
 from lslm_lightning.serving.page.answers import ATTENTION, BOUNDS, NO_ANSWER, legend_of_shades
 from lslm_lightning.serving.page.functions import FUNCTIONS, N_ALTERNATIVE, N_TOP, PageFunction
 from lslm_lightning.serving.protocol import ModelInfo

@@ -8,6 +8,7 @@ from lslm_lightning.experiments.generation import SearchSettings
 from lslm_lightning.serving.protocol import AnswerRequest, ModelInfo, ServingError
 
 Form = Mapping[str, str]  # values of the fields of a form, by name
+NewId = Callable[[], int]
 
 MOST_ALTERNATIVES = 4
 N_ALTERNATIVE = 2
@@ -25,13 +26,14 @@ class PageFunction:
         name: name in forms.
         task: task of the models that it is for.
         title: heading, in English.
-        request: function that returns the request of a filled form to a model, with its number.
+        requests: function that returns the requests of a filled form to a model, numbered by the
+            function that it is given.
     """
 
     name: str
     task: str
     title: str
-    request: Callable[[Form, ModelInfo, int], AnswerRequest]
+    requests: Callable[[Form, ModelInfo, NewId], list[AnswerRequest]]
 
     def models(self, models: Sequence[ModelInfo]) -> list[ModelInfo]:
         """Return the models that the form can be sent to."""
@@ -44,57 +46,65 @@ class PageFunction:
         return [model for model in models if model.task == self.task]
 
 
-def translate(form: Form, model: ModelInfo, id: int) -> AnswerRequest:
-    """Return the request for the translation of a text, with alternatives from a beam search."""
+def translate(form: Form, model: ModelInfo, new_id: NewId) -> list[AnswerRequest]:
+    """Return the requests for the translations of the lines of a text, with alternatives from a
+    beam search.
+    """
     n = 1
     if "n_best" in model.abilities:
         n += whole_number(form, "alternatives", 0, MOST_ALTERNATIVES) or 0
-    return AnswerRequest(
-        id,
-        model.name,
-        source=text_of(form, "text"),
-        settings=SearchSettings(search="beam" if n > 1 else None),
-        n=n,
-        best_of=n,
-        with_attention="attention" in model.abilities,
-    )
+    lines = [line.strip() for line in text_of(form, "text").splitlines() if line.strip()]
+    return [
+        AnswerRequest(
+            new_id(),
+            model.name,
+            source=line,
+            settings=SearchSettings(search="beam" if n > 1 else None),
+            n=n,
+            best_of=n,
+            with_attention="attention" in model.abilities and len(lines) == 1,
+        )
+        for line in lines
+    ]
 
 
-def summarize(form: Form, model: ModelInfo, id: int) -> AnswerRequest:
+def summarize(form: Form, model: ModelInfo, new_id: NewId) -> list[AnswerRequest]:
     """Return the request for the summary of a text."""
-    return AnswerRequest(id, model.name, source=text_of(form, "text"))
+    return [AnswerRequest(new_id(), model.name, source=text_of(form, "text"))]
 
 
-def ask(form: Form, model: ModelInfo, id: int) -> AnswerRequest:
+def ask(form: Form, model: ModelInfo, new_id: NewId) -> list[AnswerRequest]:
     """Return the request for the answer to a question in a passage."""
     question = " ".join(text_of(form, "question").split())  # a line break ends the question
-    return AnswerRequest(id, model.name, source=f"{question}\n{text_of(form, 'passage')}")
+    source = f"{question}\n{text_of(form, 'passage')}"
+    return [AnswerRequest(new_id(), model.name, source=source)]
 
 
-def continue_text(form: Form, model: ModelInfo, id: int) -> AnswerRequest:
+def continue_text(form: Form, model: ModelInfo, new_id: NewId) -> list[AnswerRequest]:
     """Return the request for the continuation of a text, which may be empty."""
     temperature = positive_number(form, "temperature", HOTTEST)
-    is_sampled = bool(temperature)
-    search = None if temperature is None else "sampling" if is_sampled else "greedy"
-    return AnswerRequest(
-        id,
-        model.name,
-        source=lines_of(form, "text"),
-        settings=SearchSettings(
-            search=search,
-            temperature=temperature if is_sampled else None,
-            max_length=whole_number(form, "max_tokens", 1, LARGEST),
-        ),
-        seed=whole_number(form, "seed", 0, LARGEST) or 0,
-        n_top=N_TOP if "stop" in model.abilities else None,
+    settings = SearchSettings(
+        search=None if temperature is None else "sampling" if temperature else "greedy",
+        temperature=temperature or None,
+        max_length=whole_number(form, "max_tokens", 1, LARGEST),
     )
+    return [
+        AnswerRequest(
+            new_id(),
+            model.name,
+            source=lines_of(form, "text"),
+            settings=settings,
+            seed=whole_number(form, "seed", 0, LARGEST) or 0,
+            n_top=N_TOP if "stop" in model.abilities else None,
+        )
+    ]
 
 
-def transcribe(form: Form, model: ModelInfo, id: int) -> AnswerRequest:
+def transcribe(form: Form, model: ModelInfo, new_id: NewId) -> list[AnswerRequest]:
     """Return the request for the transcript of the sound file at the path `sound`."""
     if not form.get("sound"):
         raise ServingError("sound is missing; choose a file", parameter="sound")
-    return AnswerRequest(id, model.name, source=form["sound"])
+    return [AnswerRequest(new_id(), model.name, source=form["sound"])]
 
 
 FUNCTIONS = (
@@ -117,9 +127,7 @@ def chosen_function(form: Form) -> PageFunction:
         if function.name == name:
             return function
     names = ", ".join(function.name for function in FUNCTIONS)
-    raise ServingError(
-        f"function={name[:N_SHOWN]!r} must be one of {names}", parameter="function"
-    )
+    raise ServingError(f"function={name[:N_SHOWN]!r} must be one of {names}", parameter="function")
 
 
 def chosen_model(form: Form, function: PageFunction, models: Sequence[ModelInfo]) -> ModelInfo:

@@ -2,7 +2,7 @@
 the same page.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Protocol
@@ -54,7 +54,7 @@ class PageEngine(Protocol):
         """Return the answers to a request."""
 
 
-Answering = Callable[[Request, str | None, AnswerRequest], Awaitable[Answered]]
+Answering = Callable[[Request, str | None, Sequence[AnswerRequest]], Awaitable[Sequence[Answered]]]
 
 
 def add_page(
@@ -67,31 +67,38 @@ def add_page(
     """Add the page at / to a server.
 
     Args:
-        answer: function that answers a request of a form by the rules of all routes: it gets the
-            HTTP request, the key that was typed (None for none) and the request to the engine, and
-            raises `ServingError` or `HTTPException`. By default the engine is asked without checks.
+        answer: function that answers a form by the rules of all routes: it gets the HTTP request,
+            the key that was typed (None for none) and the requests to the engine, and raises
+            `ServingError` or `HTTPException`. By default the engine is asked without checks.
         needs_key: whether the server demands a key; the page then has a field for it.
     """
 
-    async def unchecked(request: Request, key: str | None, wanted: AnswerRequest) -> Answered:
-        return await engine.answer(wanted)
+    async def unchecked(
+        request: Request, key: str | None, wanted: Sequence[AnswerRequest]
+    ) -> Sequence[Answered]:
+        return [await engine.answer(each) for each in wanted]
 
     answering = answer or unchecked
 
-    def respond(request: Request, filled: Filled | None = None, status: int = 200) -> Response:
+    def respond(
+        request: Request,
+        filled: Filled | None = None,
+        status: int = 200,
+        more: Mapping[str, str] | None = None,
+    ) -> Response:
         if status == 200 and not engine.is_ready:
             status = 503
         with interface_in(requested_language(request)):
             page = render_page(engine.models, engine.is_ready, needs_key, filled)
-            headers = {
-                "Content-Security-Policy": security_policy(),
-                "Cache-Control": "no-store",
-                "Vary": "Accept-Language",
-                "Referrer-Policy": "same-origin",
-                "X-Content-Type-Options": "nosniff",
-            }
+            policy = security_policy()
+        headers = {
+            "Content-Security-Policy": policy,
+            "Cache-Control": "no-store",
+            "Vary": "Accept-Language",
+            **(more or {}),
+        }
         if status in (429, 503):
-            headers["Retry-After"] = RETRY_SECONDS
+            headers.setdefault("Retry-After", RETRY_SECONDS)
         return HTMLResponse(page, status, headers)
 
     async def show(request: Request) -> Response:
@@ -112,17 +119,18 @@ def add_page(
                             file.write(part)
                         file.flush()
                         values["sound"] = file.name
-                    wanted = function.request(values, model, engine.new_id())
+                    wanted = function.requests(values, model, engine.new_id)
                     answered = await answering(request, key, wanted)
             blocks = blocks_of(function.name, values, answered, model)
             return respond(request, Filled(function.name, values, blocks))
         except ServingError as error:
-            status, message = STATUS.get(error.kind, 500), str(error)
+            status, message, more = STATUS.get(error.kind, 500), str(error), None
         except HTTPException as error:
-            status, message = error.status_code, str(error.detail)
+            status, message, more = error.status_code, str(error.detail), error.headers
         # the client knows its file by another name
         message = message.replace(values.get("sound") or "\0", "sound")
-        return respond(request, Filled(values.get("function", ""), values, (), message), status)
+        filled = Filled(values.get("function", ""), values, (), message)
+        return respond(request, filled, status, more)
 
     app.add_api_route("/", show, methods=["GET", "HEAD"], include_in_schema=False)
     app.add_api_route("/", send, methods=["POST"], include_in_schema=False)

@@ -53,12 +53,17 @@
       const q = form.elements.text.value;
       const { abilities, source, target } = model;
       const alternatives = abilities.includes("n_best") ? given(form, "alternatives") ?? 0 : 0;
-      const answer = await ask("translate", { q, source: source ?? "auto", target: target ?? undefined, alternatives, model: model.name, attention: abilities.includes("attention") }, signal);
+      const isLine = q.trim().split(/\r?\n/).length === 1; // lines are translated one by one
+      const attention = abilities.includes("attention") && isLine;
+      const search = alternatives ? "beam" : undefined;
+      const answer = await ask("translate", { q, source: source ?? "auto", target: target ?? "auto", alternatives, search, model: model.name, attention }, signal);
       const texts = [answer.translatedText, ...(answer.alternatives ?? [])];
-      const scores = abilities.includes("log_prob") ? (await ask("log_prob", { source: q, answers: texts, model: model.name }, signal)).scores : [];
+      const scores = abilities.includes("log_prob") && isLine
+        ? (await ask("log_prob", { source: q.trim(), answers: texts, model: model.name }, signal)).scores : [];
+      const rows = texts.map((text, i) => (scores.length ? [text, scores[i].log_prob] : [text]));
       return [
         textBlock(texts[0], language(target)),
-        ...(texts.length > 1 ? [table(t("Alternatives"), [t("output"), t("log p")], texts.map((text, i) => [text, scores[i]?.log_prob ?? null]))]
+        ...(texts.length > 1 ? [table(t("Alternatives"), [t("output"), t("log p")].slice(0, rows[0].length), rows)]
           : scores.length ? [facts({ [t("log p")]: scores[0].log_prob })] : []),
         ...(answer.attention?.weights?.length ? [heatmap(answer.attention, language(source), language(target))] : []),
       ];
@@ -95,7 +100,7 @@
           const found = choice.logprobs;
           found?.tokens.forEach((token, i) => {
             first ??= found.text_offset[i];
-            tokens.push({ text: token, logP: found.token_logprobs[i], offset: found.text_offset[i] - first, top: Object.entries(found.top_logprobs?.[i] ?? {}) });
+            tokens.push({ text: token, logP: found.token_logprobs[i], offset: found.text_offset[i] - first, top: Object.entries(found.top_logprobs?.[i] ?? {}).sort((a, b) => b[1] - a[1]) });
           });
         }
         if (isDue) continue;
