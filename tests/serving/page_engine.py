@@ -22,7 +22,7 @@ from lslm_lightning.serving.protocol import (
 )
 
 HOSTILE = "<script>window.hit = 1</script><img src=x onerror='window.hit = 1'>"
-KEY = "a-key"
+KEY = "lslm-0123456789"
 ALL = frozenset(
     ("generate", "sample", "beam", "n_best", "log_prob", "attention", "span", "stream", "stop")
 )

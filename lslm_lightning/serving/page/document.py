@@ -10,7 +10,7 @@ from re import findall
 
 from markupsafe import Markup
 
-from lslm_lightning.localization import CHINESE, ENGLISH, interface_language
+from lslm_lightning.localization import CHINESE, ENGLISH, MESSAGES, interface_language, translated
 from lslm_lightning.reports.page import TEMPLATES as REPORTS
 from lslm_lightning.reports.page import csp_digest, template_environment
 from lslm_lightning.reports.words import page_language, words
@@ -127,6 +127,7 @@ def render_page(
             is_ready=is_ready,
             needs_key=needs_key,
             filled=filled,
+            error=translated(filled.error, MESSAGES) if filled else "",
             n_alternative=N_ALTERNATIVE,
             pair=language_pair,
             given=partial(given, filled),
