@@ -115,7 +115,7 @@ class Browser:
             "result"
         ].get("value")
 
-    def press(self, key):
+    def press(self, key, control=False):
         code, text = KEYS[key]
         for kind in ("keyDown", "keyUp"):
             self.call(
@@ -125,6 +125,7 @@ class Browser:
                 code=key,
                 windowsVirtualKeyCode=code,
                 text=text,
+                modifiers=2 * control,
             )
 
     def screenshot(self, whole=False):

@@ -45,7 +45,7 @@ class PageEngine(Protocol):
 
     @property
     def is_ready(self) -> bool:
-        """Whether they can be asked."""
+        """True if they can be asked."""
 
     def new_id(self) -> int:
         """Return a number for a request."""
