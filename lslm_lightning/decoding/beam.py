@@ -31,10 +31,15 @@ from lslm_lightning.decoding.search import (
 EMPTY = -1.0e9  # score of an empty beam
 
 
-class _Beams(NamedTuple):
-    """Hypotheses of the sources that are still in the batch."""
+class Beams(NamedTuple):
+    """Hypotheses of the sources that are still in the batch. Sources may have written different
+    numbers of tokens.
+    """
 
     row: Tensor  # (A,) index of the source
+    n: Tensor  # (A,) new tokens so far
+    shortest: Tensor  # (A,) fewest new tokens
+    longest: Tensor  # (A,) most new tokens
     history: Tensor  # (A, k, L) prefix and new tokens of the unfinished hypotheses
     running: Tensor  # (A, k) their log p
     ended: Tensor  # (A, k) scores of the best finished hypotheses, decreasing
@@ -61,27 +66,35 @@ class _Beams(NamedTuple):
         )
 
 
-def _first_beams(
-    prefix: Tensor, n_beam: int, max_length: int, dtype: torch.dtype, n_best: int
-) -> _Beams:
-    """Return the initial beams of each source: one hypothesis that holds the prefix, and k - 1
-    empty beams.
+def first_beams(
+    prefix: Tensor, n_beam: int, shortest: Tensor, longest: Tensor, dtype: torch.dtype, n_best: int
+) -> Beams:
+    """Return the initial beams of each source: one hypothesis that holds the prefix (B, P), and
+    k - 1 empty beams.
+
+    Args:
+        shortest: (B,) fewest new tokens.
+        longest: (B,) most new tokens.
+        dtype: type of the scores.
     """
     n_source, width = prefix.shape
-    history = prefix.new_zeros(n_source, n_beam, width + max_length)
+    history = prefix.new_zeros(n_source, n_beam, width + int(longest.max()))
     history[..., :width] = prefix[:, None]
     ended = torch.full((n_source, n_beam), EMPTY, dtype=dtype, device=prefix.device)
     running = ended.clone()
     running[:, 0] = 0  # a single beam at first, or all would become the same
-    zero = torch.zeros_like(prefix[:, 0])
-    return _Beams(
-        torch.arange(n_source).to(prefix),
+    row = torch.arange(n_source).to(prefix)
+    return Beams(
+        row,
+        torch.zeros_like(row),
+        shortest,
+        longest,
         history,
         running,
         ended,
         history[:, :n_best].clone(),
-        torch.zeros_like(prefix[:, :1]).repeat(1, n_best),
-        zero.bool(),
+        prefix.new_zeros(n_source, n_best),
+        torch.zeros_like(row).bool(),
     )
 
 
@@ -94,14 +107,14 @@ class _Candidates(NamedTuple):
     ends: Tensor  # bool
 
 
-def _candidates(log_p: Tensor, running: Tensor, eos_id: int, last: bool) -> _Candidates:
+def _candidates(log_p: Tensor, running: Tensor, eos_id: int, last: Tensor) -> _Candidates:
     """Return the 2 k best continuations of each source. Even if the best k all end, k others remain
     unfinished.
 
     Args:
         log_p: (A k, V) log p of the next token; (A, V) at the first step.
         running: (A, k) log p of the hypotheses.
-        last: True at the maximum length, where all continuations end.
+        last: (A,) bool, True at the maximum length, where all continuations end.
     """
     (n_source, n_beam) = running.shape
     vocab_size = log_p.size(-1)
@@ -112,20 +125,20 @@ def _candidates(log_p: Tensor, running: Tensor, eos_id: int, last: bool) -> _Can
     )
     score, index = score.flatten(1).topk(2 * n_beam)
     token = index % vocab_size
-    return _Candidates(score, index // vocab_size, token, (token == eos_id) | last)
+    return _Candidates(score, index // vocab_size, token, (token == eos_id) | last[:, None])
 
 
-def _extended(history: Tensor, parent: Tensor, token: Tensor, t: int) -> Tensor:
+def _extended(history: Tensor, parent: Tensor, token: Tensor, t: Tensor) -> Tensor:
     """Return the histories (A, c, L) of the beams `parent` (A, c), with `token` (A, c) written at
-    position `t`.
+    position `t` (A,).
     """
     longer = history.gather(1, parent[..., None].expand(-1, -1, history.size(-1)))
-    longer[..., t] = token
-    return longer
+    at = t[:, None, None].expand(*token.shape, 1)
+    return longer.scatter_(2, at, token[..., None])
 
 
 def _kept(
-    beams: _Beams, candidates: _Candidates, score: Tensor, t: int, n: int
+    beams: Beams, candidates: _Candidates, score: Tensor, t: Tensor, n: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Return the m best finished hypotheses (A, m, L) and their numbers of new tokens (A, m), after
     adding the hypotheses that end in this step. Of equal scores, the older hypothesis stays.
@@ -133,8 +146,8 @@ def _kept(
     Args:
         candidates: continuations in this step.
         score: (A, k) scores of the continuations that end, -inf for the others.
-        t: position of the new token.
-        n: number of new tokens.
+        t: (A,) position of the new token.
+        n: (A,) number of new tokens.
     """
     n_best = beams.best.size(1)
     if n_best == 1:
@@ -155,7 +168,7 @@ def _kept(
     new = _extended(
         beams.history, candidates.parent.gather(1, index), candidates.token.gather(1, index), t
     )
-    return new.where(is_new[..., None], old), n_old.masked_fill(is_new, n)
+    return new.where(is_new[..., None], old), n[:, None].where(is_new, n_old)
 
 
 def _follow(state: Nested, parent: Tensor, keep: Tensor | None, first: bool) -> Nested:
@@ -245,7 +258,8 @@ class Beam(Search):
         active_source = encoder_state
         (logits, state) = step(prefix, None, encoder_state)
         log_p = self._log_p(logits)  # (A, V) at first, then (A k, V)
-        beams = whole = _first_beams(prefix, self.beam_size, max_length, log_p.dtype, n_best)
+        shortest, longest = (prefix.new_full(prefix.shape[:1], n) for n in (min_length, max_length))
+        beams = whole = first_beams(prefix, self.beam_size, shortest, longest, log_p.dtype, n_best)
         for n in range(1, max_length + 1):
             t = prefix.size(1) + n - 1
             forbid_repeats(
@@ -254,11 +268,7 @@ class Beam(Search):
                 self.no_repeat_ngram,
                 eos_id,
             )
-            if n <= min_length:
-                log_p[:, eos_id] = -torch.inf
-            candidates = _candidates(log_p, beams.running, eos_id, n == max_length)
-            lost = ~(candidates.score[:, 0] > -torch.inf) & ~beams.done
-            beams, parent = self._advance(beams, candidates, t, n)
+            beams, parent, lost = self.advance(beams, log_p, eos_id, prefix.size(1))
             on_host = torch.cat((parent, beams.done[:, None], lost[:, None]), 1).cpu()
             parent, done, lost = torch.split(on_host, [self.beam_size, 1, 1], 1)
             check_probabilities(lost, n)
@@ -282,14 +292,24 @@ class Beam(Search):
         """
         return log_probabilities(logits)
 
-    def _advance(
-        self, beams: _Beams, candidates: _Candidates, t: int, n: int
-    ) -> tuple[_Beams, Tensor]:
-        """Return the beams after their `n`-th new token at position `t`, and the index (A, k) of
-        the beam that each new beam continues.
+    def advance(
+        self, beams: Beams, log_p: Tensor, eos_id: int, width: int
+    ) -> tuple[Beams, Tensor, Tensor]:
+        """Return the beams after their next token, the index (A, k) of the beam that each new beam
+        continues, and a mask (A,) of the sources for which no token is possible.
+
+        Args:
+            log_p: (A k, V) log p of the next token; (A, V) at the first step. Overwritten.
+            width: length of the prefix in the histories.
         """
         k = self.beam_size
-        length = n**self.length_penalty
+        n = beams.n + 1
+        t = width + beams.n
+        of_end = log_p.view(len(n), -1, log_p.size(-1))[..., eos_id]  # (A, k) or (A, 1)
+        of_end.masked_fill_((n <= beams.shortest)[:, None], -torch.inf)
+        candidates = _candidates(log_p, beams.running, eos_id, n == beams.longest)
+        lost = ~(candidates.score[:, 0] > -torch.inf) & ~beams.done
+        length = n.double().pow(self.length_penalty).to(candidates.score)[:, None]
         score = candidates.score[:, :k] / length
         score = score.masked_fill(~candidates.ends[:, :k] | beams.done[:, None], -torch.inf)
         ended = torch.cat((beams.ended, score), 1).topk(k).values
@@ -297,10 +317,22 @@ class Beam(Search):
 
         score, index = (candidates.score + candidates.ends * EMPTY).topk(k)
         worst = ended[:, -1]
-        done = beams.done | ~(score[:, 0] / length > worst)
+        done = beams.done | ~(score[:, 0] / length[:, 0] > worst)
         if self.early_stopping:
             done |= worst > EMPTY
         parent = candidates.parent.gather(1, index)
         token = candidates.token.gather(1, index)
         history = _extended(beams.history, parent, token, t)
-        return _Beams(beams.row, history, score, ended, best, n_token, done), parent
+        after = Beams(
+            beams.row,
+            n,
+            beams.shortest,
+            beams.longest,
+            history,
+            score,
+            ended,
+            best,
+            n_token,
+            done,
+        )
+        return after, parent, lost

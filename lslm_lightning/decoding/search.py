@@ -45,12 +45,14 @@ class Decoded(NamedTuple):
         return self.ids.gather(1, last)[:, 0] != eos_id
 
     def n_best_lists(self, n_best: int) -> list[list[tuple[list[int], float]]]:
-        """Return for each source its answers as (new token ids, log p), the best first."""
-        assert self.log_p is not None
+        """Return for each source its answers as (new token ids, log p), the best first; the score
+        stands for log p where the search gives none.
+        """
+        scores = self.score if self.log_p is None else self.log_p
         answers = [
             (ids[:n], log_p)
             for ids, n, log_p in zip(
-                self.ids.tolist(), self.n_token.tolist(), self.log_p.tolist(), strict=True
+                self.ids.tolist(), self.n_token.tolist(), scores.tolist(), strict=True
             )
         ]
         return [
@@ -211,7 +213,8 @@ def write_back(whole: NamedTuple, rows: NamedTuple) -> None:
     """
     if rows is not whole:
         for all_rows, part in zip(whole[1:], rows[1:], strict=True):
-            all_rows.index_copy_(0, rows[0], part)
+            if part is not all_rows:  # a field that no step changes
+                all_rows.index_copy_(0, rows[0], part)
 
 
 def wait_for_others(

@@ -103,19 +103,25 @@ def _best_first(decoded: Decoded, n_best: int) -> Decoded:
     return Decoded(ids, n_token, score, score)
 
 
-class _Stepwise(Search):
+class Stepwise(Search):
     """Base class of searches that choose the next token of each row from its log p."""
 
     @abstractmethod
-    def _chooser(
-        self, prefix: Tensor, n_step: int, generator: torch.Generator | None
-    ) -> Callable[[Tensor, Tensor, int], Tensor]:
-        """Return a function `choose(log_p (A, V), row (A,), number of the step) -> token (A,)`.
+    def choose(self, log_p: Tensor, uniform: Tensor | None) -> Tensor:
+        """Return the next token (A,) of each row.
 
         Args:
-            prefix: (B, P) prompts.
-            n_step: largest number of steps.
+            log_p: (A, V) log p of the next token.
+            uniform: (A,) numbers from 0 to below 1, of a search that draws; else None.
         """
+
+    def uniform(
+        self, n_row: int, n_step: int, generator: torch.Generator | None = None
+    ) -> Tensor | None:
+        """Return the random numbers (n_row, n_step) of all steps, for `choose`; None for a search
+        that does not draw.
+        """
+        return None
 
     @torch.inference_mode(False)  # otherwise autocast casts all weights again at every step
     @torch.no_grad()
@@ -145,7 +151,8 @@ class _Stepwise(Search):
         state = None
         ids = prefix[:, :first]
         last = rows.history.size(1) - 1
-        choose = self._chooser(prefix, last + 1 - first, generator)
+        uniform = self.uniform(len(prefix), last + 1 - first, generator)
+        uniform = None if uniform is None else uniform.to(prefix.device)
         every = steps_between_checks(prefix.device) if all_ranks_done is no_sync else 1
         for t in range(first, last + 1):
             logits, state = step(ids, state, active_source)
@@ -153,7 +160,8 @@ class _Stepwise(Search):
             forbid_repeats(log_p, rows.history[:, :t], self.no_repeat_ngram, eos_id)
             if min_length:
                 log_p[:, eos_id].masked_fill_(rows.prompt_length + min_length > t, -torch.inf)
-            rows.append(t, choose(log_p, rows.row, t - first), log_p, eos_id, max_length)
+            token = self.choose(log_p, None if uniform is None else uniform[rows.row, t - first])
+            rows.append(t, token, log_p, eos_id, max_length)
             if t < last and (t - first) % every:
                 ids = rows.history[:, t, None]
                 continue
@@ -173,7 +181,7 @@ class _Stepwise(Search):
 
 
 @dataclass(frozen=True)
-class Greedy(_Stepwise):
+class Greedy(Stepwise):
     """Greedy search: always chooses the most likely next token.
 
     Args:
@@ -185,14 +193,12 @@ class Greedy(_Stepwise):
     def __post_init__(self) -> None:
         check_ngram(self.no_repeat_ngram)
 
-    def _chooser(
-        self, prefix: Tensor, n_step: int, generator: torch.Generator | None
-    ) -> Callable[[Tensor, Tensor, int], Tensor]:
-        return lambda log_p, row, n: log_p.argmax(-1)
+    def choose(self, log_p: Tensor, uniform: Tensor | None) -> Tensor:
+        return log_p.argmax(-1)
 
 
 @dataclass(frozen=True)
-class Sampling(_Stepwise):
+class Sampling(Stepwise):
     """Sampling from the distribution of the model. `temperature` scales the logits; `top_k` keeps
     the k most likely tokens; `top_p` keeps the fewest tokens that together have this probability.
 
@@ -242,21 +248,19 @@ class Sampling(_Stepwise):
         if n_best < 1:
             raise ValueError(f"n_best={n_best} must be at least 1 answer")
 
-    def _chooser(
-        self, prefix: Tensor, n_step: int, generator: torch.Generator | None
-    ) -> Callable[[Tensor, Tensor, int], Tensor]:
+    def uniform(
+        self, n_row: int, n_step: int, generator: torch.Generator | None = None
+    ) -> Tensor | None:
         if generator is None and self.seed is not None:
             generator = torch.Generator().manual_seed(self.seed)
         device = "cpu" if generator is None else generator.device
-        uniform = torch.rand(len(prefix), n_step, generator=generator, device=device).to(
-            prefix.device
-        )
-        return lambda log_p, row, n: self._draw(log_p, uniform[row, n])
+        return torch.rand(n_row, n_step, generator=generator, device=device)
 
-    def _draw(self, log_p: Tensor, uniform: Tensor) -> Tensor:
+    def choose(self, log_p: Tensor, uniform: Tensor | None) -> Tensor:
         """Return the tokens (A,) at which the cumulative distribution of log_p (A, V) exceeds
         `uniform` (A,).
         """
+        assert uniform is not None
         tokens = None
         if self.top_k is not None and self.top_k < log_p.size(-1):
             log_p, tokens = log_p.topk(self.top_k)

@@ -38,6 +38,9 @@ class Backbone(nn.Module, ABC):
     can then be carried along an endless text.
     """
 
+    has_ragged_state = True
+    """True if rows that have read different numbers of inputs may have one state."""
+
     path: str | None = None
     """Folder or hub id of the pretrained weights; None if the network has none."""
 
@@ -165,6 +168,12 @@ class Backbone(nn.Module, ABC):
         `memory` (B, S, D), as a nested tuple of batch-first tensors. They are computed once for
         each source.
         """
+
+    def state_prefix(self, state: State, n: int) -> State:
+        """Return the decoder state after the first n inputs of every row, given the state after at
+        least as many; None if it does not hold it.
+        """
+        return None
 
     @abstractmethod
     def decode(

@@ -146,6 +146,10 @@ class Transformer(Backbone):
         layers = self.decoder.cross_attentions()
         return tuple(layer.precompute_cross_attention(memory) for layer in layers)
 
+    def state_prefix(self, state: State, n: int) -> State:
+        caches = tuple((keys[:, :, :n], values[:, :, :n]) for keys, values in state[0])
+        return caches, torch.full_like(state[1], n)
+
     def decode(
         self,
         x: Tensor,

@@ -15,6 +15,8 @@ class PretrainedDecoder(Pretrained):
     The decoder state is the keys and values of all positions, padding included: `pad` is ignored.
     """
 
+    has_ragged_state = False
+
     auto_class = "AutoModelForCausalLM"
     model_kind = "a causal language model"
     is_encoder_decoder = False

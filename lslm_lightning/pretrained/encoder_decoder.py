@@ -20,6 +20,8 @@ class PretrainedEncoderDecoder(Pretrained):
     is precomputed. `pad` of `decode` is ignored.
     """
 
+    has_ragged_state = False
+
     auto_class = "AutoModelForSeq2SeqLM"
     model_kind = "an encoder and a decoder"
     is_encoder_decoder = True

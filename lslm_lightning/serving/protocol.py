@@ -13,9 +13,10 @@ class ServingError(ValueError):
     """A request cannot be answered; the message is one line for the client.
 
     Attributes:
-        kind: "invalid" (the request is wrong), "too_long" (a text has too many tokens),
-            "unsupported" (the model has no such ability), "timeout", "overloaded" (the queue is
-            full), "unavailable" (the engine is being started again) or "internal".
+        kind: "invalid" (the request is wrong), "not_found" (there is no such model), "too_long" (a
+            text has too many tokens), "unsupported" (the model has no such ability), "timeout",
+            "overloaded" (the queue is full), "unavailable" (the engine is being started again) or
+            "internal".
         parameter: field of the request that is wrong; None if it is none.
     """
 
@@ -26,6 +27,30 @@ class ServingError(ValueError):
 
 
 # To the engine
+
+
+@dataclass(frozen=True)
+class EngineSettings:
+    """Settings of an engine.
+
+    Args:
+        names: name of each run in requests; by default that of its directory or registered model.
+        device: cpu, cuda, or auto.
+        engine: program that computes the models in place of PyTorch: "ctranslate2" or
+            "onnxruntime".
+        dtype: type of the weights in that program.
+        n_row: most rows of a model's batches: answers, or hypotheses of beam searches.
+        trust: allow the configs of the runs to name any class.
+        n_thread: threads of torch; None for the cores of the machine.
+    """
+
+    names: tuple[str, ...] = ()
+    device: str = "auto"
+    engine: str | None = None
+    dtype: str = "float32"
+    n_row: int = 320
+    trust: bool = False
+    n_thread: int | None = None
 
 
 @dataclass(frozen=True)
@@ -177,8 +202,8 @@ class TokenInfo:
 
 @dataclass(frozen=True)
 class Attention:
-    """Attention from the tokens of an answer to those of its source, averaged over heads and
-    layers.
+    """Attention from the tokens of an answer to those of its source: mean over the heads of the
+    last decoder layer.
 
     Attributes:
         source: text of each of S tokens of the source.

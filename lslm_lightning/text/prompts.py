@@ -31,7 +31,7 @@ class Prompt:
             ValueError: the template fails; the message is one line.
         """
         whole = self.prefix + given
-        return self._rendered(whole) if self.chat_template else whole
+        return self._rendered([("user", whole)]) if self.chat_template else whole
 
     def ids(self, tokenizer: Tokenizer, inputs: Sequence[str]) -> list[list[int]]:
         """Return the ids of what the model reads for each input. Names of special tokens are text,
@@ -54,21 +54,34 @@ class Prompt:
         """
         return [] if self.chat_template else [token]
 
-    def _rendered(self, question: str) -> str:
-        """Return the template for a conversation of one turn."""
+    def conversation(self, tokenizer: Tokenizer, turns: Sequence[tuple[str, str]]) -> list[int]:
+        """Return the ids of what a chat model reads before its next turn.
+
+        Args:
+            turns: role ("system", "user" or "assistant") and text of each turn so far.
+
+        Raises:
+            ValueError: the template fails, or there is none.
+        """
+        if not self.chat_template:
+            raise ValueError("the model has no chat_template; give a prompt in place of messages")
+        return tokenizer.encode_with_special_tokens([self._rendered(turns)])[0]
+
+    def _rendered(self, given: Sequence[tuple[str, str]]) -> str:
+        """Return the template for a conversation of (role, text) pairs."""
         try:
             from transformers.utils.chat_template_utils import render_jinja_template
         except ImportError:
             raise MissingPackageError("transformers", "A chat template") from None
-        turns = [{"role": "user", "content": question}]
+        turns = [{"role": role, "content": text} for role, text in given]
         values: JsonObject = {"add_generation_prompt": True, **self.special_tokens}
         try:
             found = render_jinja_template([turns], chat_template=self.chat_template, **values)
         except Exception as error:  # what a template does is the choice of its author
             reason = " ".join(str(error).split())[:200] or type(error).__name__
             raise ValueError(
-                f"chat_template cannot be rendered for a question ({reason}); correct it where it "
-                "stands, or leave it out"
+                f"chat_template cannot be rendered for this conversation ({reason}); correct it "
+                "where it stands, or leave it out"
             ) from None
         return str(found[0][0])  # of the texts, and of what is no text in them
 

@@ -172,6 +172,10 @@ class Tokenizer:
         with self._errors():
             return self._backend.decode(ids, skip_special_tokens=True)
 
+    def name(self, id: int) -> str:
+        """Return the name of an id in the vocabulary; "" if there is no such id."""
+        return self._backend.id_to_token(id) or ""
+
     def _errors(self) -> AbstractContextManager[None]:
         """Return a context manager that converts errors of the backend to ValueError."""
         return rust_errors(f"{self!r} fails", "it is damaged, or has no token for unknown text")

@@ -309,3 +309,21 @@ class CausalTask(LanguageModel):
     def step(self, ids: Tensor, state: Nested, shared: Nested) -> tuple[Tensor, Nested]:
         y, state = self.backbone.decode(self.embedding(ids), state=state)
         return self.head(y[:, -1:], self.embedding.weight)[:, -1], state
+
+    def first_step(
+        self, rows: Sequence[Sequence[int]], state: Nested = None
+    ) -> tuple[Tensor, Nested, Nested]:
+        """Return (logits (B, V) of the token after each row, state, no encoder state) for the ids
+        of prompts.
+
+        Args:
+            state: state after the tokens before the rows; None at the beginning of a text.
+        """
+        ids = padded(rows, self.tokenizer.pad_id).to(self.device)
+        length = torch.tensor([len(row) for row in rows], device=self.device)
+        pad = torch.arange(ids.size(1), device=self.device) >= length[:, None]
+        y, state = self.backbone.decode(
+            self.embedding(ids), pad=pad if pad.any() else None, state=state
+        )
+        last = (length - 1)[:, None, None].expand(-1, 1, y.size(-1))
+        return self.head(y.gather(1, last), self.embedding.weight)[:, -1], state, ()

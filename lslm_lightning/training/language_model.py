@@ -1,10 +1,10 @@
 """Base class of language models: probabilities of texts, and continuations."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from functools import partial
 from time import perf_counter
-from typing import TypeVar
+from typing import NamedTuple, TypeAlias, TypeVar
 
 import torch
 import torchmetrics
@@ -27,9 +27,21 @@ from lslm_lightning.training.scoring import TextScorer
 from lslm_lightning.training.task import LABEL_SMOOTHING, Task
 
 T = TypeVar("T")
+# for each prompt, answers as (new ids, log probability)
+FoundLists: TypeAlias = list[list[tuple[list[int], float]]]
 # how texts are continued where nothing else is set
 SAMPLING = Sampling(temperature=0.8, top_p=0.95)
 CONTINUATION_LENGTH = 200
+
+
+class SearchCall(NamedTuple):
+    """Call of a search for continuations of prompts that fit into the context of a model."""
+
+    prompts: Sequence[Sequence[int]]  # ids of each
+    max_length: int  # most new tokens
+    min_length: int  # fewest new tokens
+    n_best: int  # number of continuations of each prompt
+    answers: Sequence[int]  # index of the answer that each prompt ends with; none at first
 
 
 class LanguageModel(TextScorer, Task):
@@ -182,9 +194,7 @@ class LanguageModel(TextScorer, Task):
         """Return the new ids of a continuation of each prompt. It may exceed `max_context`: when
         the limit is reached, the model continues from the last half of the context.
         """
-        rows = [list(prompt) for prompt in prompts]
-        self._continue(rows, [len(prompt) for prompt in prompts], max_length, self._generator())
-        return [row[len(prompt) :] for row, prompt in zip(rows, prompts, strict=True)]
+        return [ids for [(ids, _)] in self.continue_n_best(prompts, max_length, 1)]
 
     def continue_n_best(
         self, prompts: Sequence[Sequence[int]], max_length: int, n_best: int
@@ -202,20 +212,51 @@ class LanguageModel(TextScorer, Task):
         if not prompts:
             return []
         generator = self._generator()
+        plan = self.continuations(prompts, max_length, self.min_length, n_best)
+        try:
+            call = next(plan)
+            while True:
+                decoded = self.continue_rows(
+                    call.prompts, call.max_length, call.min_length, generator, call.n_best
+                )
+                call = plan.send(decoded.n_best_lists(call.n_best))
+        except StopIteration as end:
+            return list(end.value)
+
+    def continuations(
+        self, prompts: Sequence[Sequence[int]], max_length: int, min_length: int, n_best: int = 1
+    ) -> Generator[SearchCall, FoundLists, FoundLists]:
+        """Yield the searches whose answers make up the continuations of prompts, and return the
+        continuations, as `continue_n_best` does. Whoever runs the searches sends their answers.
+
+        Args:
+            prompts: ids of each prompt.
+            max_length: most new tokens of a continuation.
+            min_length: fewest new tokens of a continuation.
+            n_best: number of continuations of each prompt.
+        """
         room = self._room(prompts, max_length)
         windows = [self._window(prompt) for prompt in prompts]
-        decoded = self.continue_rows(windows, room, self.min_length, generator, n_best)
-        lists = decoded.n_best_lists(n_best)
+        lists = yield SearchCall(windows, room, min(max(0, min_length), room), n_best, ())
         if room == max_length:
             return lists
         owners = [i for i, found in enumerate(lists) for _ in found]
         starts = [len(prompts[i]) for i in owners]
         rows = [[*prompts[i], *ids] for i, found in enumerate(lists) for ids, _ in found]
-        more = self._continue(rows, starts, max_length, generator)
         log_p = [log_p for found in lists for _, log_p in found]
+        going = list(range(len(rows)))
+        while going := [i for i in going if not self._has_ended(rows[i], starts[i], max_length)]:
+            windows = [self._window(rows[i]) for i in going]
+            written = len(rows[going[0]]) - starts[going[0]]  # as much by each that goes on
+            room = self._room([rows[i] for i in going], max_length - written)
+            least = min(max(0, min_length - written), room)
+            more = yield SearchCall(windows, room, least, 1, going)
+            for i, [(ids, score)] in zip(going, more, strict=True):
+                rows[i] += ids
+                log_p[i] += score
         whole: list[list[tuple[list[int], float]]] = [[] for _ in prompts]
-        for owner, start, row, before, after in zip(owners, starts, rows, log_p, more, strict=True):
-            whole[owner].append((row[start:], before + after))
+        for owner, start, row, score in zip(owners, starts, rows, log_p, strict=True):
+            whole[owner].append((row[start:], score))
         return [sorted(found, key=lambda pair: -pair[1]) for found in whole]
 
     def _generator(self) -> torch.Generator | None:
@@ -236,44 +277,6 @@ class LanguageModel(TextScorer, Task):
         if self.max_context is None or not rows:
             return max_length
         return min(self.max_context + 1 - max(len(self._window(row)) for row in rows), max_length)
-
-    def _continue(
-        self,
-        rows: list[list[int]],
-        starts: Sequence[int],
-        max_length: int,
-        generator: torch.Generator | None,
-    ) -> list[float]:
-        """Continue each row in place until it ends or has `max_length` tokens after its prompt.
-        Return the log probability of the new tokens of each row.
-
-        Args:
-            rows: ids of each prompt and of its continuation so far.
-            starts: number of tokens of each row's prompt.
-            max_length: most tokens of a continuation.
-            generator: source of random numbers for `Sampling`.
-        """
-        log_p = [0.0] * len(rows)
-        going = [i for i, row in enumerate(rows) if not self._has_ended(row, starts[i], max_length)]
-        while going:
-            windows = [self._window(rows[i]) for i in going]
-            written = len(rows[going[0]]) - starts[going[0]]  # as much by each that goes on
-            room = self._room([rows[i] for i in going], max_length - written)
-            decoded = self.continue_rows(
-                windows, max_length=room, min_length=self.min_length - written, generator=generator
-            )
-            scores = decoded.score if decoded.log_p is None else decoded.log_p
-            for i, ids, n, score in zip(
-                going,
-                decoded.ids.tolist(),
-                decoded.n_token.tolist(),
-                scores.tolist(),
-                strict=True,
-            ):
-                rows[i] += ids[:n]
-                log_p[i] += score
-            going = [i for i in going if not self._has_ended(rows[i], starts[i], max_length)]
-        return log_p
 
     def _has_ended(self, row: Sequence[int], start: int, max_length: int) -> bool:
         """Return whether a row has `</s>` or `max_length` tokens after its prompt of `start`

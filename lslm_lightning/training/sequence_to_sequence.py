@@ -24,6 +24,7 @@ from lslm_lightning.contracts import (
 )
 from lslm_lightning.decoding import Beam, Decoded, Greedy, Search
 from lslm_lightning.decoding.search import Nested
+from lslm_lightning.models.attention import record_attention
 from lslm_lightning.models.backbone import Backbone
 from lslm_lightning.models.embedding import TokenEmbedding
 from lslm_lightning.models.heads import Head, Source, TiedHead, upcast_to_float32
@@ -186,28 +187,64 @@ class SequenceToSequenceTask(Task):
         if self.engine is not None:
             rows = unpadded(source, self.tokenizer.pad_id)
             return self.engine.find_answers(rows, search, longest, shortest, n_best)
-        pad = source == self.tokenizer.pad_id
-        memory = self.backbone.encode(self.embedding(source), pad)
-
-        def step(ids: Tensor, state: Nested, shared: Nested) -> tuple[Tensor, Nested]:
-            keys_and_values, source = shared
-            y, state = self.backbone.decode(
-                self.embedding(ids), memory=keys_and_values, memory_pad=source.pad, state=state
-            )
-            return self.head(y[:, -1:], self.embedding.weight, source)[:, -1], state
-
         start = torch.full((len(source), 1), self.tokenizer.bos_id, device=source.device)
-        shared = (self.backbone.precompute_cross_attention(memory), Source(memory, source, pad))
         find = search if n_best == 1 else partial(search, n_best=n_best)
         return find(
-            step,
+            self.step,
             start,
-            shared,
+            self.encoder_state(source),
             self.tokenizer.eos_id,
             longest,
             shortest,
             all_ranks_done=self.answering.all_ranks_done,
         )
+
+    def encoder_state(self, source: Tensor) -> Nested:
+        """Return what `step` needs of padded sources (B, S) int64, as a nested tuple."""
+        pad = source == self.tokenizer.pad_id
+        memory = self.backbone.encode(self.embedding(source), pad)
+        return self.backbone.precompute_cross_attention(memory), Source(memory, source, pad)
+
+    def step(self, ids: Tensor, state: Nested, shared: Nested) -> tuple[Tensor, Nested]:
+        """Return (logits (N, V) of the token after the last id of each row, new state). Searches
+        call this function repeatedly.
+
+        Args:
+            ids: next tokens of each row, (N, t) int64.
+            state: state after the tokens before `ids`; None at the first call.
+            shared: encoder state of B sources; rows i k to i k + k - 1 belong to source i.
+        """
+        keys_and_values, source = shared
+        y, state = self.backbone.decode(
+            self.embedding(ids), memory=keys_and_values, memory_pad=source.pad, state=state
+        )
+        return self.head(y[:, -1:], self.embedding.weight, source)[:, -1], state
+
+    def first_step(self, rows: Sequence[Sequence[int]]) -> tuple[Tensor, Nested, Nested]:
+        """Return (logits (B, V) of the first token of answers, state, encoder state) for the ids of
+        sources, as `read` gives them.
+        """
+        source = padded(rows, self.tokenizer.pad_id).to(self.device)
+        shared = self.encoder_state(source)
+        start = torch.full((len(rows), 1), self.tokenizer.bos_id, device=self.device)
+        return *self.step(start, None, shared), shared
+
+    @torch.no_grad()
+    def cross_attention(self, source: Sequence[int], answer: Sequence[int]) -> Tensor | None:
+        """Return the attention (T, S) from each of T tokens of an answer to each of S tokens of its
+        source: mean over the heads of the last decoder layer. None if there is none.
+
+        Args:
+            source: ids of the source, as `read` gives them.
+            answer: ids of the answer.
+        """
+        ids = torch.tensor([source], device=self.device)
+        before = torch.tensor([[self.tokenizer.bos_id, *answer][: len(answer)]], device=self.device)
+        with record_attention() as record:
+            self.backbone.decode(
+                self.embedding(before), memory=self.backbone.encode(self.embedding(ids))
+            )
+        return record.cross[-1][0].float().mean(0).cpu() if record.cross else None
 
     # Probabilities
 

@@ -7,12 +7,10 @@ from functools import reduce
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from lslm_lightning.contracts import Example, Prediction
 from lslm_lightning.localization import Term, Verbatim
 from lslm_lightning.metrics.bleu import Bleu
-from lslm_lightning.models.attention import record_attention
 from lslm_lightning.reports.blocks import Cell, Columns, Heading, Section, Table, Text
 from lslm_lightning.reports.figures import Heatmap
 from lslm_lightning.text.chinese import segment
@@ -50,26 +48,21 @@ def sections(
     return [Section("Attention", [Text(legend), *maps])]
 
 
-@torch.no_grad()
 def attention_map(task: "TranslationTask", example: Example, output: str) -> Heatmap | None:
     """Return the cross-attention of the last decoder layer, averaged over heads, when the decoder
     reads `output`. None if the backbone has no cross-attention.
     """
     tokenizer = task.tokenizer
-    source = torch.tensor(
-        [[*tokenizer.encode(example.source), tokenizer.eos_id]], device=task.device
+    source, target = (
+        [*tokenizer.encode(text), tokenizer.eos_id] for text in (example.source, output)
     )
-    target = torch.tensor([[tokenizer.bos_id, *tokenizer.encode(output)]], device=task.device)
-    with record_attention() as record:
-        memory = task.backbone.encode(task.embedding(source))
-        task.backbone.decode(task.embedding(target), memory=memory)
-    if not record.cross:
+    weights = task.cross_attention(source, target)
+    if weights is None:
         return None
-    weights = record.cross[-1][0].float().mean(0).cpu().numpy()  # (T, S)
-    columns, rows = (pieces(tokenizer, ids[0].tolist()) for ids in (source, target))
+    columns, rows = (pieces(tokenizer, ids) for ids in (source, target))
     return Heatmap(
-        weights,
-        [*rows[1:], "</s>"],
+        weights.numpy(),
+        [*rows[:-1], "</s>"],
         [*columns[:-1], "</s>"],
         caption=Verbatim(output),
         row_language=example.language,

@@ -1,0 +1,420 @@
+"""Searches in a running batch, which sources join and leave at every token (continuous batching).
+
+Axes: N rows in the batch, A sources, k beams, V vocabulary.
+"""
+
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from lslm_lightning.decoding.beam import Beam, Beams, first_beams
+from lslm_lightning.decoding.row_pool import RowPool, moved
+from lslm_lightning.decoding.search import (
+    Nested,
+    Search,
+    Step,
+    forbid_repeats,
+    log_probabilities,
+    reorder,
+)
+from lslm_lightning.decoding.stepwise import Stepwise
+
+__all__ = ["BeamBatch", "Job", "Logits", "RunningBatch", "StepwiseBatch", "Written"]
+
+
+class Written(NamedTuple):
+    """Token that a row has written.
+
+    `top` has the most probable tokens in its place, as (token, log p), if a job asks for them.
+    """
+
+    row: int  # index of the answer of its job
+    token: int
+    log_p: float
+    top: Sequence[tuple[int, float]]
+
+
+@dataclass(frozen=True)
+class Logits:
+    """Changes of the logits of an answer, as the API of OpenAI defines them.
+
+    Args:
+        bias: number that is added to the logit of a token.
+        presence: subtracted from the logit of each token that the answer has.
+        frequency: subtracted for each time that the answer has the token.
+        written: new tokens that came before those of the search.
+    """
+
+    bias: Mapping[int, float] = field(default_factory=dict)
+    presence: float = 0.0
+    frequency: float = 0.0
+    written: Sequence[int] = ()
+
+    def change(self, logits: Tensor, ids: Sequence[int]) -> None:
+        """Change the logits (V,) of the token after the new tokens `ids`, in place."""
+        change = dict(self.bias)
+        if self.presence or self.frequency:
+            for token, n in Counter([*self.written, *ids]).items():
+                change[token] = change.get(token, 0.0) - self.presence - self.frequency * n
+        if change:
+            index = torch.tensor(list(change), device=logits.device)
+            logits[index] += torch.tensor(list(change.values())).to(logits)
+
+
+@dataclass(eq=False)
+class Job:
+    """One source or prompt whose answers are searched.
+
+    Args:
+        search: search that finds the answers.
+        prompt: ids before the answer, which count as history for `no_repeat_ngram`.
+        longest: most new tokens.
+        shortest: fewest new tokens.
+        n_best: number of answers.
+        uniform: random numbers (n_best, longest) of a search that draws.
+        logits: changes of the logits, of a search that writes one token at a time.
+        n_top: number of most probable tokens that `on_token` gets.
+        on_token: called for each token of a search that writes one at a time; returns True if the
+            answer ends with this token.
+
+    Attributes:
+        found: answers as (new ids, log p), in the order of their rows; of a beam search the best
+            first. Empty until the job is done.
+        is_done: True once `found` is complete.
+        error: reason why the job has failed; None if it has not.
+        is_cancelled: set to True to remove the job from its batch at the next token.
+    """
+
+    search: Search
+    prompt: Sequence[int]
+    longest: int
+    shortest: int = 0
+    n_best: int = 1
+    uniform: Tensor | None = None
+    logits: Logits | None = None
+    n_top: int = 0
+    on_token: Callable[[Written], bool] | None = None
+    found: list[tuple[list[int], float]] = field(default_factory=list)
+    is_done: bool = False
+    error: str | None = None
+    is_cancelled: bool = False
+
+
+class RunningBatch(ABC):
+    """Rows that a model continues together, token by token.
+
+    Args:
+        step: step function of the model.
+        eos_id: end-of-sequence token.
+    """
+
+    def __init__(self, step: Step, eos_id: int) -> None:
+        self.step = step
+        self.eos_id = eos_id
+        self.state = RowPool()
+        self.shared = RowPool()  # encoder states
+        self.device = torch.device("cpu")  # of the logits
+
+    @property
+    @abstractmethod
+    def n_row(self) -> int:
+        """Number of rows that the next step computes."""
+
+    @abstractmethod
+    def join(self, jobs: Sequence[Job], logits: Tensor, state: Nested, shared: Nested) -> None:
+        """Add jobs, and find the first token of each.
+
+        Args:
+            logits: (A, V) logits of the first new token of each job.
+            state: state of the model after the prompt of each job, A rows.
+            shared: encoder state of each job, A rows.
+        """
+
+    @abstractmethod
+    def advance(self) -> None:
+        """Find the next token of every row; jobs that are done leave the batch."""
+
+    @property
+    @abstractmethod
+    def jobs(self) -> list[Job]:
+        """Jobs that are in the batch."""
+
+    def fail(self, message: str) -> None:
+        """End all jobs with an error, and empty the batch."""
+        for job in self.jobs:
+            job.error = message
+        self.clear()
+
+    def clear(self) -> None:
+        """Remove all rows."""
+        self.state.clear()
+        self.shared.clear()
+
+    def computed(self, ids: Tensor) -> Tensor:
+        """Return the logits (N, V) after the next ids (N, 1), and keep the new state."""
+        logits, state = self.step(ids, self.state.rows, self.shared.rows)
+        self.state.update(state)
+        return logits
+
+
+class _Row:
+    """Row of a `StepwiseBatch`: one answer of a job."""
+
+    def __init__(self, job: Job, index: int) -> None:
+        self.job = job
+        self.index = index
+        self.ids: list[int] = []
+        self.log_p = 0.0
+
+    def group(self) -> Stepwise:
+        """Return the search; rows of one search choose together."""
+        assert isinstance(self.job.search, Stepwise)
+        return self.job.search
+
+
+class StepwiseBatch(RunningBatch):
+    """Rows of searches that write one token at a time. Each may have another search."""
+
+    def __init__(self, step: Step, eos_id: int) -> None:
+        super().__init__(step, eos_id)
+        self._rows: list[_Row] = []
+
+    @property
+    def n_row(self) -> int:
+        return len(self._rows)
+
+    @property
+    def jobs(self) -> list[Job]:
+        return [row.job for row in self._rows]
+
+    def clear(self) -> None:
+        super().clear()
+        self._rows = []
+
+    def join(self, jobs: Sequence[Job], logits: Tensor, state: Nested, shared: Nested) -> None:
+        self.device = logits.device
+        rows = [_Row(job, i) for job in jobs for i in range(job.n_best)]
+        owner = torch.tensor([a for a, job in enumerate(jobs) for _ in range(job.n_best)])
+        ended = set(self._choose(rows, logits[owner.to(logits.device)]))
+        stay = [i for i in range(len(rows)) if i not in ended]
+        if stay:
+            state, shared = reorder((state, shared), owner[stay])
+            self.state.join(state, len(stay))
+            self.shared.join(shared, len(stay))
+            self._rows += [rows[i] for i in stay]
+
+    def advance(self) -> None:
+        gone = [i for i, row in enumerate(self._rows) if row.job.is_cancelled]
+        self._remove(gone)
+        if not self._rows:
+            return
+        ids = torch.tensor([[row.ids[-1]] for row in self._rows])
+        logits = self.computed(ids.to(self.device))
+        self._remove(self._choose(self._rows, logits))
+
+    def _remove(self, gone: Sequence[int]) -> None:
+        if gone:
+            order = self.state.leave(gone)
+            self.shared.leave(gone)
+            self._rows = [self._rows[i] for i in order]
+
+    def _choose(self, rows: Sequence[_Row], logits: Tensor) -> list[int]:
+        """Append the next token to each row; return the indices of the rows that end."""
+        logits = logits.clone()  # may be a view of what a graph or a module keeps
+        for row, of_row in zip(rows, logits, strict=True):
+            if row.job.logits is not None:
+                row.job.logits.change(of_row, row.ids)
+        log_p = log_probabilities(logits)
+        for i, row in enumerate(rows):
+            if row.job.search.no_repeat_ngram:
+                history = torch.tensor([[*row.job.prompt, *row.ids]], device=log_p.device)
+                n = row.job.search.no_repeat_ngram
+                forbid_repeats(log_p[i : i + 1], history, n, self.eos_id)
+            if len(row.ids) < row.job.shortest:
+                log_p[i, self.eos_id] = -torch.inf
+        token = torch.zeros(len(rows), dtype=torch.int64, device=log_p.device)
+        groups: dict[Stepwise, list[int]] = {}
+        for i, row in enumerate(rows):
+            groups.setdefault(row.group(), []).append(i)
+        for search, members in groups.items():
+            uniform = [
+                rows[i].job.uniform[rows[i].index, len(rows[i].ids)]  # type: ignore[index]
+                for i in members
+                if rows[i].job.uniform is not None
+            ]
+            drawn = torch.stack(uniform).to(log_p.device) if uniform else None
+            token[members] = search.choose(log_p[members], drawn)
+        chosen = log_p.gather(1, token[:, None])[:, 0]
+        tops = self._tops(rows, log_p)
+        ended = []
+        for i, (row, id, value) in enumerate(
+            zip(rows, token.tolist(), chosen.tolist(), strict=True)
+        ):
+            if self._write(row, Written(row.index, id, value, tops[i])):
+                ended.append(i)
+        return ended
+
+    def _tops(self, rows: Sequence[_Row], log_p: Tensor) -> list[list[tuple[int, float]]]:
+        """Return the most probable tokens of each row that asks for them."""
+        n_top = [min(row.job.n_top, log_p.size(1)) for row in rows]
+        if not any(n_top):
+            return [[] for _ in rows]
+        values, tokens = log_p.topk(max(n_top))
+        return [
+            list(zip(ids[:n], row[:n], strict=True))
+            for ids, row, n in zip(tokens.tolist(), values.tolist(), n_top, strict=True)
+        ]
+
+    def _write(self, row: _Row, written: Written) -> bool:
+        """Append a token to a row; return whether the row ends."""
+        job = row.job
+        if not -torch.inf < written.log_p <= 0.01:
+            job.error = no_probability(len(row.ids) + 1)
+            job.is_cancelled = True
+        if job.is_cancelled:
+            return True
+        row.ids.append(written.token)
+        row.log_p += written.log_p
+        stops = job.on_token is not None and job.on_token(written)
+        ends = stops or written.token == self.eos_id or len(row.ids) == job.longest
+        if ends:
+            if not job.found:
+                job.found = [([], 0.0)] * job.n_best
+            job.found[row.index] = (row.ids, row.log_p)
+            job.is_done = all(ids for ids, _ in job.found)
+        return ends
+
+
+class BeamBatch(RunningBatch):
+    """Sources of one beam search.
+
+    Args:
+        search: the search of all jobs.
+    """
+
+    def __init__(self, step: Step, eos_id: int, search: Beam) -> None:
+        super().__init__(step, eos_id)
+        self.search = search
+        self._jobs: list[Job] = []
+        self._beams: Beams | None = None
+
+    @property
+    def n_row(self) -> int:
+        return len(self._jobs) * self.search.beam_size
+
+    @property
+    def jobs(self) -> list[Job]:
+        return self._jobs
+
+    def clear(self) -> None:
+        super().clear()
+        self._jobs = []
+        self._beams = None
+
+    def join(self, jobs: Sequence[Job], logits: Tensor, state: Nested, shared: Nested) -> None:
+        log_p = log_probabilities(logits)
+        shortest, longest = (
+            torch.tensor(each, device=logits.device)
+            for each in ([job.shortest for job in jobs], [job.longest for job in jobs])
+        )
+        nothing = longest.new_zeros(len(jobs), 0)
+        n_beam = self.search.beam_size
+        new = first_beams(nothing, n_beam, shortest, longest, log_p.dtype, n_beam)
+        new, _, ended = self._found(jobs, new, log_p)
+        stay = torch.tensor([i for i in range(len(jobs)) if i not in ended], dtype=torch.int64)
+        if not len(stay):
+            return
+        self.state.join(reorder(state, stay.repeat_interleave(n_beam)), len(stay) * n_beam)
+        self.shared.join(reorder(shared, stay), len(stay))
+        new = reorder(new, stay)
+        self._beams = new if self._beams is None else Beams(*map(joined, self._beams, new))
+        self._jobs += [jobs[i] for i in stay.tolist()]
+
+    def advance(self) -> None:
+        self._remove([i for i, job in enumerate(self._jobs) if job.is_cancelled])
+        beams = self._beams
+        if beams is None:
+            return
+        last = (beams.n - 1)[:, None, None].expand(-1, self.search.beam_size, 1)
+        logits = self.computed(beams.history.gather(2, last).view(-1, 1))
+        self._beams, parent, ended = self._found(self._jobs, beams, log_probabilities(logits))
+        rows = parent + torch.arange(len(parent))[:, None] * self.search.beam_size
+        self._remove(sorted(ended), rows)
+
+    def _remove(self, gone: Sequence[int], rows: Tensor | None = None) -> None:
+        """Remove jobs.
+
+        Args:
+            gone: their indices.
+            rows: (A, k) index of the row that each row of the batch continues; None for itself.
+        """
+        k = self.search.beam_size
+        order = torch.tensor(moved(len(self._jobs), gone), dtype=torch.int64)
+        if rows is None:
+            rows = torch.arange(len(self._jobs) * k).view(-1, k)
+        rows = rows[order].flatten()
+        if len(rows) != self.state.n_row or (rows != torch.arange(len(rows))).any():
+            self.state.reorder(rows)
+        if not gone:
+            return
+        self.shared.leave(gone)
+        self._jobs = [self._jobs[i] for i in order.tolist()]
+        self._beams = reorder(self._beams, order) if self._jobs else None
+
+    def _found(
+        self, jobs: Sequence[Job], beams: Beams, log_p: Tensor
+    ) -> tuple[Beams, Tensor, set[int]]:
+        """Return the beams after their next token, the beam (A, k) that each continues, and the
+        indices of the jobs that end, whose answers are stored.
+        """
+        self._forbid(jobs, beams, log_p)
+        beams, parent, lost = self.search.advance(beams, log_p, self.eos_id, 0)
+        is_done = beams.done | (beams.n == beams.longest)
+        ends, fails = (flags.tolist() for flags in (is_done, lost))
+        ended = {i for i, (end, fail) in enumerate(zip(ends, fails, strict=True)) if end or fail}
+        if ended:
+            index = torch.tensor(sorted(ended))
+            answers = reorder(beams, index).answer(0, self.eos_id, self.search.length_penalty)
+            lists = answers.n_best_lists(self.search.beam_size)
+            for i, found in zip(sorted(ended), lists, strict=True):
+                if fails[i]:
+                    jobs[i].error = no_probability(int(beams.n[i]))
+                jobs[i].found = found[: jobs[i].n_best]
+                jobs[i].is_done = True
+        return beams, parent.cpu(), ended
+
+    def _forbid(self, jobs: Sequence[Job], beams: Beams, log_p: Tensor) -> None:
+        """Forbid the tokens that would repeat an n-gram of a prompt and a hypothesis."""
+        if not self.search.no_repeat_ngram:
+            return
+        of_source = log_p.view(len(jobs), -1, log_p.size(-1))
+        for job, history, n, rows in zip(
+            jobs, beams.history, beams.n.tolist(), of_source, strict=True
+        ):
+            prompt = torch.tensor(job.prompt).to(history).expand(len(rows), -1)
+            text = torch.cat((prompt, history[: len(rows), :n]), 1)
+            forbid_repeats(rows, text, self.search.no_repeat_ngram, self.eos_id)
+
+
+def joined(all_rows: Tensor, new: Tensor) -> Tensor:
+    """Return both tensors as rows of one; the last axis of the narrower is padded with 0."""
+    if all_rows.dim() < 3:
+        return torch.cat((all_rows, new))
+    width = max(all_rows.size(-1), new.size(-1))
+    return torch.cat(
+        [torch.nn.functional.pad(part, (0, width - part.size(-1))) for part in (all_rows, new)]
+    )
+
+
+def no_probability(n_step: int) -> str:
+    """Return the message for a job for which no token has a finite probability."""
+    return (
+        f"after {n_step} steps the model gives no usable probability: NaN or infinite logits, or "
+        "min_length and no_repeat_ngram leave no token; check the checkpoint and the precision, or "
+        "relax these settings"
+    )

@@ -1,0 +1,297 @@
+"""Models of a server: what they can do, and how they answer requests."""
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Literal, cast
+
+from lslm_lightning.contracts import CannotError, Example
+from lslm_lightning.experiments.generation import SearchSettings, apply_settings
+from lslm_lightning.runs.loading import LoadedRun
+from lslm_lightning.safety.magnitudes import check_magnitudes
+from lslm_lightning.serving.protocol import (
+    Answer,
+    Answered,
+    AnswerRequest,
+    Event,
+    ModelInfo,
+    Refusal,
+    Request,
+    ScoredAnswer,
+    ScoredAnswers,
+    ScoreRequest,
+    ServingError,
+)
+from lslm_lightning.serving.writing import Limits
+from lslm_lightning.systems.purpose import languages_of_answers, purpose_of
+from lslm_lightning.text.prompts import Prompt
+
+if TYPE_CHECKING:
+    from lslm_lightning.experiments.generation import WritingTask
+    from lslm_lightning.systems.trained_task import ScoringTask
+    from lslm_lightning.training.task import Task
+
+OPTION = re.compile("--([a-z]+(?:-[a-z]+)*)")  # of the command line
+
+
+class ServedModel(ABC):
+    """Trained model that answers requests.
+
+    Args:
+        name: name by which requests call it.
+        run: reference of the run, as the user gave it.
+        loaded: run with its weights on the device.
+
+    Attributes:
+        info: description for clients.
+        is_retired: True once another version has its name; it ends what it has begun.
+    """
+
+    def __init__(self, name: str, run: str, loaded: LoadedRun) -> None:
+        self.name = name
+        self.task = cast("Task", loaded.task)
+        self.tokenizer = loaded.tokenizer
+        self.languages = languages_of_answers(loaded.directory, loaded.config)
+        self.is_retired = False
+        self.info = self._info(run, loaded)
+
+    def _info(self, run: str, loaded: LoadedRun) -> ModelInfo:
+        task = self.task
+        abilities = set(self.abilities())
+        if hasattr(task, "log_prob"):
+            abilities.add("log_prob")
+        prompt = getattr(task, "prompt", None)
+        if isinstance(prompt, Prompt) and prompt.chat_template:
+            abilities.add("chat")
+        if task.finds_n_best:
+            abilities.add("n_best")
+        source, target = self.languages or (None, None)
+        front_end = getattr(task, "front_end", None)
+        is_sound = front_end is None or type(front_end).__name__ == "Waveforms"
+        return ModelInfo(
+            self.name,
+            run,
+            purpose_of(loaded.directory, loaded.config).task,
+            frozenset(abilities),
+            source,
+            target,
+            ("audio" if is_sound else "frames") if task.modality != "text" else "text",
+            task.max_length,
+            self.max_context,
+            self.tokenizer.vocab_size,
+            task.model_info.n_parameter,
+            int(loaded.checkpoint.stat().st_mtime),
+        )
+
+    @abstractmethod
+    def abilities(self) -> Iterator[str]:
+        """Yield the abilities of `ModelInfo` that depend on how it answers."""
+
+    @property
+    def max_context(self) -> int | None:
+        """Most tokens of a prompt or source that it reads; None for no limit."""
+        for name in ("max_context", "max_source_length"):
+            if (found := getattr(self.task, name, None)) is not None:
+                return int(found)
+        return None
+
+    @property
+    @abstractmethod
+    def n_waiting(self) -> int:
+        """Number of requests that wait."""
+
+    @property
+    @abstractmethod
+    def n_running(self) -> int:
+        """Number of requests that are being answered."""
+
+    @property
+    def n_row(self) -> int:
+        """Number of rows of its batches."""
+        return 0
+
+    @property
+    def is_busy(self) -> bool:
+        """True while it has something to do."""
+        return self.n_waiting + self.n_running > 0
+
+    @abstractmethod
+    def take(self, request: Request) -> None:
+        """Begin a request.
+
+        Raises:
+            ServingError: the request cannot be answered.
+        """
+
+    @abstractmethod
+    def cancel(self, id: int) -> None:
+        """Drop a request; do nothing if it is not known."""
+
+    @abstractmethod
+    def work(self) -> list[Event]:
+        """Do a part of what there is to do: a token of each running answer, or a whole request.
+        Return the events for clients.
+        """
+
+    def example(self, text: str) -> Example:
+        """Return the example of a text, in the languages of the run's own test."""
+        try:
+            found = self.task.answering.example("request", text)
+        except OSError as error:
+            raise ServingError(str(error), parameter="file") from None
+        if self.languages is None:
+            return found
+        source, target = self.languages
+        return replace(found, source_language=source, language=target)
+
+    @contextmanager
+    def set_up(self, settings: SearchSettings, n: int) -> Iterator[Limits]:
+        """Give the task the search of a request; the one of the run returns at the end.
+
+        Args:
+            n: number of answers.
+
+        Raises:
+            ServingError: a setting is out of range, or does not apply to the task or its search.
+        """
+        task = self.task
+        before = (task.search, task.max_length, getattr(task, "min_length", None))
+        try:
+            if settings.fusion is not None:
+                raise ServingError("fusion is no setting of a request; leave it out")
+            check_magnitudes(vars(settings))
+            apply_settings(task, settings, n)
+            yield Limits(task.search, task.max_length or 0, getattr(task, "min_length", 0) or 0)
+        except ServingError:
+            raise
+        except ValueError as error:
+            raise ServingError(as_field(str(error))) from None
+        finally:
+            task.search, task.max_length = before[:2]
+            if before[2] is not None:
+                task.min_length = before[2]
+
+    def score(self, request: ScoreRequest) -> ScoredAnswers:
+        """Return the log probabilities of given answers.
+
+        Raises:
+            ServingError: the model gives none, or a text is too long.
+        """
+        if "log_prob" not in self.info.abilities:
+            raise ServingError(
+                f"model={self.name!r} gives no log probabilities; ask for answers", "unsupported"
+            )
+        task = cast("ScoringTask", self.task)
+        try:
+            if request.source is None:
+                texts = [
+                    replace(self.example(""), id=str(i), references=(text,))
+                    for i, text in enumerate(request.answers)
+                ]
+                found = list(task.log_prob(texts))
+            else:
+                example = self.example(request.source)
+                found = list(task.log_prob([example], [list(request.answers)]))
+        except CannotError as error:
+            raise ServingError(f"{error}; give a source", "unsupported", "source") from None
+        except ValueError as error:
+            raise ServingError(str(error), "too_long") from None
+        scores = [ScoredAnswer(-(p.nats or 0.0), p.n_token) for p in found]
+        return ScoredAnswers(request.id, tuple(scores))
+
+
+class WholeModel(ServedModel):
+    """Model that answers one request after the other, each as a whole: searches over frames, spans
+    and sentences, n-gram models, and models that another engine computes.
+    """
+
+    def __init__(self, name: str, run: str, loaded: LoadedRun) -> None:
+        super().__init__(name, run, loaded)
+        self._waiting: list[Request] = []
+
+    def abilities(self) -> Iterator[str]:
+        yield "answer"
+        if self.task.search is not None:
+            yield "generate"
+            names = [kind.__name__ for kind in self.task.searches]
+            yield from ("beam", "sample") if "Search" in names else ("beam",)
+
+    @property
+    def n_waiting(self) -> int:
+        return len(self._waiting)
+
+    @property
+    def n_running(self) -> int:
+        return 0
+
+    def take(self, request: Request) -> None:
+        if isinstance(request, AnswerRequest):
+            given = {
+                "stop": request.stop,
+                "logit_bias": request.logit_bias,
+                "presence_penalty": request.presence_penalty,
+                "frequency_penalty": request.frequency_penalty,
+                "logprobs": request.n_top is not None,
+                "echo": request.echo,
+                "messages": request.messages,
+                "prompt": not isinstance(request.source, str),
+                "attention": request.with_attention,
+            }
+            if wrong := [name for name, value in given.items() if value]:
+                raise ServingError(
+                    f"{', '.join(wrong)}: {type(self.task).__name__} does not write token by token "
+                    "here; leave it out, and give text",
+                    "unsupported",
+                    wrong[0],
+                )
+            with self.set_up(request.settings, request.best_of):
+                pass
+        self._waiting.append(request)
+
+    def cancel(self, id: int) -> None:
+        self._waiting = [request for request in self._waiting if request.id != id]
+
+    def work(self) -> list[Event]:
+        if not self._waiting:
+            return []
+        request = self._waiting.pop(0)
+        try:
+            if isinstance(request, ScoreRequest):
+                return [self.score(request)]
+            assert isinstance(request, AnswerRequest)
+            return [self._answer(request)]
+        except ServingError as error:
+            return [refusal(request, error)]
+
+    def _answer(self, request: AnswerRequest) -> Event:
+        import torch
+
+        assert isinstance(request.source, str)
+        n = request.best_of
+        example = self.example(request.source)
+        with self.set_up(request.settings, n), torch.random.fork_rng(devices=[]):
+            torch.manual_seed(request.seed)
+            more = {} if n == 1 else {"n_best": n}
+            [found] = cast("WritingTask", self.task).generate([example], **more)
+        reason: Literal["length", "stop"] = "length" if found.finish_reason == "length" else "stop"
+        log_p = None if found.nats is None else -found.nats
+        if n > 1:
+            answers = tuple(
+                Answer(each.output, reason, 0, -each.nats)
+                for each in found.alternatives[: request.n]
+            )
+        else:
+            answers = (Answer(found.output or "", reason, found.n_token, log_p),)
+        return Answered(request.id, answers, len(example.text), n_token=found.n_token)
+
+
+def refusal(request: Request, error: ServingError) -> Refusal:
+    """Return the event that refuses a request."""
+    return Refusal(request.id, str(error), error.kind, error.parameter)
+
+
+def as_field(message: str) -> str:
+    """Return a message with the names of requests' fields in place of command-line options."""
+    return OPTION.sub(lambda option: option[1].replace("-", "_"), message)

@@ -1,0 +1,242 @@
+"""Models that write the answers to many requests token by token in running batches."""
+
+import logging
+from collections import deque
+from collections.abc import Iterator, Sequence
+
+import torch
+
+from lslm_lightning.decoding.beam import Beam
+from lslm_lightning.decoding.running import BeamBatch, RunningBatch, StepwiseBatch
+from lslm_lightning.decoding.search import reorder
+from lslm_lightning.decoding.stepwise import Stepwise
+from lslm_lightning.runs.loading import LoadedRun
+from lslm_lightning.serving.prompts import SourceReader, reader_of
+from lslm_lightning.serving.protocol import (
+    Answered,
+    AnswerRequest,
+    Event,
+    Refusal,
+    Request,
+    ScoreRequest,
+    ServingError,
+)
+from lslm_lightning.serving.served_model import ServedModel, refusal
+from lslm_lightning.serving.writing import WaitingJob, Writing
+
+logger = logging.getLogger(__name__)
+PROMPT_TOKENS = 4096  # padding included, of prompts that are read in one call
+
+
+class StepwiseModel(ServedModel):
+    """Model of token-by-token answers. Requests join and leave its running batches at every token.
+
+    Args:
+        name: name by which requests call it.
+        run: reference of the run, as the user gave it.
+        loaded: run with its weights on the device.
+        n_row: most rows of all batches: answers, or hypotheses of beam searches.
+    """
+
+    def __init__(self, name: str, run: str, loaded: LoadedRun, n_row: int) -> None:
+        self.reader: SourceReader = reader_of(loaded.task, loaded.tokenizer)  # type: ignore[arg-type]
+        super().__init__(name, run, loaded)
+        self.most_rows = n_row
+        self._writings: dict[int, Writing] = {}
+        self._direct: deque[Request] = deque()
+        self._waiting: deque[WaitingJob] = deque()
+        self._batches: dict[Beam | None, RunningBatch] = {}
+
+    def abilities(self) -> Iterator[str]:
+        yield from ("generate", "sample", "beam", "stream", "stop")
+        yield from self.reader.abilities()
+
+    @property
+    def n_waiting(self) -> int:
+        return len({id(each.writing) for each in self._waiting}) + len(self._direct)
+
+    @property
+    def n_running(self) -> int:
+        return len(self._writings) - len({id(each.writing) for each in self._waiting})
+
+    @property
+    def n_row(self) -> int:
+        return sum(batch.n_row for batch in self._batches.values())
+
+    def take(self, request: Request) -> None:
+        if isinstance(request, ScoreRequest):
+            self._direct.append(request)
+            return
+        assert isinstance(request, AnswerRequest)
+        if request.echo and request.settings.max_length == 0:
+            self.reader.check_echo(request)
+            self._direct.append(request)
+            return
+        with self.set_up(request.settings, request.best_of) as limits:
+            pass
+        if isinstance(limits.search, Beam):
+            check_beam(request)
+        if self.needed_rows(limits.search, request.best_of) > self.most_rows:
+            raise ServingError(
+                f"beam_size or best_of asks for more than the {self.most_rows} rows that this "
+                "server computes at once; ask for fewer",
+                "invalid",
+            )
+        writing = self.reader.writing(request, limits, self.example)
+        self._writings[request.id] = writing
+        self._waiting += writing.start()
+
+    @staticmethod
+    def needed_rows(search: object, n: int) -> int:
+        """Return the number of rows of a search for `n` answers."""
+        return search.beam_size if isinstance(search, Beam) else n
+
+    def cancel(self, id: int) -> None:
+        self._direct = deque(request for request in self._direct if request.id != id)
+        if (writing := self._writings.pop(id, None)) is not None:
+            writing.cancel()
+            self._waiting = deque(each for each in self._waiting if each.writing is not writing)
+
+    def work(self) -> list[Event]:
+        if self._direct:
+            request = self._direct.popleft()
+            try:
+                if isinstance(request, ScoreRequest):
+                    found: Event = self.score(request)
+                else:
+                    assert isinstance(request, AnswerRequest)
+                    found = self.reader.echo(request, self.example)
+            except ServingError as error:
+                found = refusal(request, error)
+            return [found, *self._write()]
+        return self._write()
+
+    # Writing
+
+    @torch.no_grad()
+    def _write(self) -> list[Event]:
+        """Write a token of every running answer, after requests that wait have joined."""
+        self._admit()
+        for key, batch in list(self._batches.items()):
+            if batch.n_row:
+                self._run(batch)
+            if not batch.n_row:
+                del self._batches[key]
+        return [event for writing in list(self._writings.values()) for event in self._news(writing)]
+
+    def _run(self, batch: RunningBatch) -> None:
+        """Write a token of every answer of a batch. An error ends the answers of the batch."""
+        try:
+            batch.advance()
+        except (ValueError, RuntimeError) as error:
+            logger.exception("a step of %s failed", self.name)
+            batch.fail(" ".join(str(error).split())[:300])
+
+    def _admit(self) -> None:
+        """Read the prompts of jobs for which there is room, and add them to their batches."""
+        while self._waiting:
+            n_row = self.n_row
+            width = 0
+            group: list[WaitingJob] = []
+            while self._waiting:
+                job = self._waiting[0].job
+                n_new = self.needed_rows(job.search, job.n_best)
+                width = max(width, len(self._waiting[0].ids))
+                is_full = n_row + n_new > self.most_rows
+                is_long = bool(group) and width * (len(group) + 1) > PROMPT_TOKENS
+                if is_full or is_long:
+                    break
+                n_row += n_new
+                group.append(self._waiting.popleft())
+            if not group:
+                return
+            self._read(group)
+
+    def _read(self, group: Sequence[WaitingJob]) -> None:
+        """Read the prompts of jobs in one call, and add the jobs to their batches. If the call
+        fails, each is read on its own, so that only those fail that must.
+        """
+        try:
+            found = list(self.reader.first_steps(group))
+        except (ValueError, RuntimeError) as error:
+            if len(group) == 1:
+                group[0].job.error = " ".join(str(error).split())[:300]
+                return
+            for each in group:
+                self._read([each])
+            return
+        for first in found:
+            members: dict[Beam | None, list[int]] = {}
+            for row, i in enumerate(first.jobs):
+                search = group[i].job.search
+                members.setdefault(search if isinstance(search, Beam) else None, []).append(row)
+            for beam, rows in members.items():
+                jobs = [group[first.jobs[row]].job for row in rows]
+                index = torch.tensor(rows)
+                logits, state, shared = reorder(tuple(first[1:]), index)
+                self._batch(beam).join(jobs, logits, state, shared)
+
+    def _batch(self, search: Beam | None) -> RunningBatch:
+        """Return the batch of a beam search; for None, that of all other searches."""
+        if search not in self._batches:
+            step, eos_id = self.reader.step, self.tokenizer.eos_id
+            self._batches[search] = (
+                StepwiseBatch(step, eos_id) if search is None else BeamBatch(step, eos_id, search)
+            )
+        return self._batches[search]
+
+    def _news(self, writing: Writing) -> list[Event]:
+        """Return what there is to send of the answers to a request."""
+        id = writing.request.id
+        try:
+            if writing.error is not None:
+                raise ServingError(writing.error, "internal")
+            if not writing.is_waiting:
+                more = writing.proceed()
+                self._waiting += more
+                if not more:
+                    return self._end(writing)
+            if writing.is_late:
+                writing.cancel()
+                self._waiting = deque(e for e in self._waiting if e.writing is not writing)
+                return self._end(writing)
+        except ServingError as error:
+            self.cancel(id)
+            return [Refusal(id, str(error), error.kind, error.parameter)]
+        if writing.request.streams and isinstance(writing.limits.search, Stepwise):
+            return list(writing.pieces(is_last=False))
+        return []
+
+    def _end(self, writing: Writing) -> list[Event]:
+        """Return the last events of a request, which is done or late."""
+        request = writing.request
+        answers = self.reader.finished(writing, writing.answers())
+        pieces: list[Event] = list(writing.pieces(is_last=True)) if request.streams else []
+        del self._writings[request.id]
+        n_token = sum(len(text.ids) for text in writing.texts)
+        return [
+            *pieces,
+            Answered(
+                request.id, answers, writing.n_prompt, writing.n_cached, n_token, writing.n_cut
+            ),
+        ]
+
+
+def check_beam(request: AnswerRequest) -> None:
+    """Check that a request asks for nothing that beam search does not have.
+
+    Raises:
+        ServingError: it does.
+    """
+    given = {
+        "logit_bias": request.logit_bias,
+        "presence_penalty": request.presence_penalty,
+        "frequency_penalty": request.frequency_penalty,
+    }
+    if wrong := [name for name, value in given.items() if value]:
+        raise ServingError(
+            f"{', '.join(wrong)} does not apply to beam search; give search: greedy, or a "
+            "temperature",
+            "unsupported",
+            wrong[0],
+        )
