@@ -1,25 +1,31 @@
-"""Deterministic engine for the page, and the routes that its script calls."""
+"""Deterministic engine for the page, and a server of it."""
 
 import asyncio
-import json
 import math
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
-from fastapi import FastAPI, UploadFile
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.types import ASGIApp
 
+from lslm_lightning.serving.app import ServedApp
+from lslm_lightning.serving.keys import ApiKeys, KeyDigest, digest_of
+from lslm_lightning.serving.limits import ServingLimits
+from lslm_lightning.serving.page import add_page
 from lslm_lightning.serving.protocol import (
     Answer,
     Answered,
     AnswerRequest,
     Attention,
+    EngineLoad,
     ModelInfo,
     Piece,
+    ScoredAnswer,
+    ScoredAnswers,
+    ScoreRequest,
     ServingError,
     TokenInfo,
 )
+from lslm_lightning.serving.visits import AccessLog
 
 HOSTILE = "<script>window.hit = 1</script><img src=x onerror='window.hit = 1'>"
 KEY = "lslm-0123456789"
@@ -62,13 +68,25 @@ class ScriptedEngine:
     A text with "refuse" in it is refused by name.
     """
 
+    load = EngineLoad(0, 0, 0, 0)
+    n_restart = 0
+
     def __init__(self, models: tuple[ModelInfo, ...] = MODELS) -> None:
         self.models = models
         self.is_ready = True
         self.asked: list[AnswerRequest] = []
 
     def new_id(self) -> int:
-        return len(self.asked)
+        return len(self.asked) + 1
+
+    async def start(self) -> None:
+        """Nothing to start."""
+
+    async def wait_ready(self) -> None:
+        """Nothing to wait for."""
+
+    async def stop(self, seconds: float) -> None:
+        """Nothing to stop."""
 
     async def answer(self, request: AnswerRequest) -> Answered:
         self.asked.append(request)
@@ -94,7 +112,31 @@ class ScriptedEngine:
         for token in answered.answers[0].tokens:
             await asyncio.sleep(0)
             yield Piece(request.id, 0, token.text, (token,))
+        yield Piece(request.id, 0, "", (), answered.answers[0].finish_reason)
         yield answered
+
+    async def score(self, request: ScoreRequest) -> ScoredAnswers:
+        assert request.source is not None
+        n_word = len(request.source.split())
+        missing = [n_word - len(each.split()) for each in request.answers]
+        scores = (ScoredAnswer(-1.25 * (n + 1), n_word - n) for n in missing)
+        return ScoredAnswers(request.id, tuple(scores))
+
+
+def page_app(
+    engine: ScriptedEngine, limits: ServingLimits | None = None, key: str | None = None
+) -> ASGIApp:
+    """Return the application of a server with the page.
+
+    Args:
+        key: key that it demands; None for none.
+    """
+    keys = None if key is None else ApiKeys((KeyDigest("ada", digest_of(key)),))
+    log = AccessLog(lambda line: None)
+    app = ServedApp(engine, limits, keys, log)
+    if not any(getattr(route, "path", "") == "/" for route in app.routes.routes):
+        add_page(app.routes, app.service)
+    return app.asgi
 
 
 def translated(source: str, i: int) -> Answer:
@@ -141,69 +183,3 @@ def continued(source: str, n: int) -> Answer:
         tokens.append(TokenInfo(piece, i, log_p, len(text), top))
         text += piece
     return Answer(text, "length", n, sum(token.log_p or 0 for token in tokens), tuple(tokens))
-
-
-def add_routes(app: FastAPI, engine: ScriptedEngine) -> None:
-    """Add the routes that the script of the page calls, in the shape of the real ones."""
-
-    def request_of(body: dict[str, object], source: str, **more: object) -> AnswerRequest:
-        return AnswerRequest(0, str(body["model"]), source=source, **more)  # type: ignore[arg-type]
-
-    @app.exception_handler(ServingError)
-    async def refuse(_: Request, error: ServingError) -> Response:
-        return JSONResponse({"error": {"message": str(error)}}, 400)
-
-    @app.post("/translate")
-    async def translate(body: dict) -> dict:
-        asked = request_of(body, body["q"], n=1 + body["alternatives"])
-        best, *others = (await engine.answer(asked)).answers
-        attention = {
-            name: getattr(best.attention, name) for name in ("source", "target", "weights")
-        }
-        return {
-            "translatedText": best.text,
-            "alternatives": [each.text for each in others],
-            "attention": attention,
-        }
-
-    @app.post("/log_prob")
-    async def log_prob(body: dict) -> dict:
-        return {"scores": [{"log_prob": -1.25 * (i + 1)} for i in range(len(body["answers"]))]}
-
-    @app.post("/summarize")
-    async def summarize(body: dict) -> dict:
-        answered = await engine.answer(request_of(body, body["text"]))
-        return {"summary": answered.answers[0].text}
-
-    @app.post("/answer")
-    async def answer(body: dict) -> dict:
-        source = f"{body['question']}\n{body['context']}"
-        best = (await engine.answer(request_of(body, source))).answers[0]
-        start, end = best.span or (None, None)
-        scores = {"log_prob": best.log_p, "no_answer_score": best.no_answer_score}
-        return {"answer": best.text, "start": start, "end": end, **scores}
-
-    @app.post("/v1/completions")
-    async def complete(body: dict) -> Response:
-        engine.asked.append(request_of(body, body["prompt"]))
-        if "refuse" in body["prompt"]:
-            raise ServingError("prompt has 9 tokens, at most 5 are read; cut it")
-        best = continued(body["prompt"], body.get("max_tokens") or 8)
-
-        def lines():
-            for token in best.tokens:
-                logprobs = {
-                    "tokens": [token.text],
-                    "token_logprobs": [token.log_p],
-                    "text_offset": [len(body["prompt"]) + token.offset],
-                    "top_logprobs": [{text: log_p for text, _, log_p in token.top}],
-                }
-                part = {"choices": [{"index": 0, "text": token.text, "logprobs": logprobs}]}
-                yield f"data: {json.dumps(part)}\n\n"
-            yield "data: [DONE]\n\n"
-
-        return StreamingResponse(lines(), media_type="text/event-stream")
-
-    @app.post("/v1/audio/transcriptions")
-    async def transcribe(file: UploadFile) -> dict:
-        return {"text": f"{len(await file.read())} bytes"}

@@ -10,12 +10,10 @@ from dataclasses import replace
 
 import pytest
 import uvicorn
-from fastapi import FastAPI
 
-from lslm_lightning.serving.page import add_page
 from tests.conftest import CHROMIUM
 from tests.reports.conftest import Browser
-from tests.serving.page_engine import HOSTILE, KEY, MODELS, ScriptedEngine, add_routes, model
+from tests.serving.page_engine import HOSTILE, KEY, MODELS, ScriptedEngine, model, page_app
 
 pytestmark = [
     pytest.mark.browser,
@@ -63,12 +61,10 @@ NAMED |= {"navigation", "table", "searchbox", "checkbox"}
 
 
 @contextlib.contextmanager
-def served(engine: ScriptedEngine, **more: object) -> Iterator[str]:
+def served(engine: ScriptedEngine, key: str | None = None) -> Iterator[str]:
     """Serve a page; the value is its address."""
-    app = FastAPI()
-    add_routes(app, engine)
-    add_page(app, engine, **more)  # type: ignore[arg-type]
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="critical"))
+    app = page_app(engine, key=key)
+    server = uvicorn.Server(uvicorn.Config(app, port=0, lifespan="off", log_level="critical"))
     thread = threading.Thread(target=server.run)
     ready = threading.Event()
     startup = server.startup
@@ -104,7 +100,7 @@ def engine() -> ScriptedEngine:
 
 @pytest.fixture(scope="module")
 def address(engine: ScriptedEngine) -> Iterator[str]:
-    with served(engine, needs_key=True) as found:
+    with served(engine, KEY) as found:
         yield found
 
 
@@ -114,6 +110,10 @@ def fill(browser: Browser, function: str, fields: dict[str, str]) -> str:
     for name, value in fields.items():
         browser.evaluate(f"{form}.elements.{name}.value = {json.dumps(value)}")
     return form
+
+
+def type_key(browser: Browser) -> None:
+    browser.evaluate(f"key.value = {KEY!r}; key.dispatchEvent(new Event('input'))")
 
 
 def send(browser: Browser, function: str, fields: dict[str, str]) -> str:
@@ -132,6 +132,7 @@ def test_every_function_answers(
     browser: Browser, address: str, language: str, width: int, dark: bool
 ) -> None:
     browser.open(f"{address}?lang={language}", width, dark)
+    type_key(browser)
     fields = FORMS | {"translate": {"text": "A man in blue", "alternatives": "2"}}
     shown = {function: send(browser, function, fields[function]) for function in FORMS}
     assert shown["translate"].startswith("blue in man A")
@@ -140,6 +141,9 @@ def test_every_function_answers(
     assert "Paris" in shown["ask"]
     assert "The dog so 红 👍🏽 cat" in shown["continue"]
     assert browser.evaluate("document.querySelector('mark').innerText").endswith("Paris")
+    unknown = send(browser, "ask", {"question": "Who is Ada?"})
+    assert "4.5" in unknown
+    assert "Ada" not in unknown
     assert browser.evaluate("document.querySelectorAll('.heat rect').length") == 16
     shades = browser.evaluate("[...document.querySelectorAll('.shades .text [title]')].length")
     assert shades == 16
@@ -214,7 +218,10 @@ def test_the_policy_forbids_other_scripts_and_other_servers(browser: Browser, ad
 
 def test_the_key_stays_in_the_tab(browser: Browser, address: str) -> None:
     browser.open(address)
-    browser.evaluate(f"key.value = {KEY!r}; key.dispatchEvent(new Event('input'))")
+    browser.evaluate("sessionStorage.clear(); key.value = ''")
+    send(browser, "summarize", FORMS["summarize"])
+    assert "key" in browser.evaluate("document.querySelectorAll('[data-error]')[1].innerText")
+    type_key(browser)
     send(browser, "summarize", FORMS["summarize"])
     browser.call("Page.reload")
     browser.wait_for(f"document.readyState == 'complete' && key.value == {KEY!r}")
@@ -229,11 +236,11 @@ def test_the_key_stays_in_the_tab(browser: Browser, address: str) -> None:
     assert browser.evaluate("localStorage.length") == 0
     assert browser.evaluate("document.cookie") == ""
     assert KEY not in browser.evaluate("location.href")
-    browser.evaluate("sessionStorage.clear()")
 
 
 def test_a_recording_is_sent_as_wav(browser: Browser, engine: ScriptedEngine, address: str) -> None:
     browser.open(address, dark=True)
+    type_key(browser)
     record = "document.querySelector('[data-record] button')"
     browser.evaluate(f"{record}.click()")
     browser.wait_for(f"{record}.textContent === 'Stop recording'")
@@ -280,6 +287,7 @@ def test_the_keyboard_is_enough(browser: Browser, address: str) -> None:
         )
         assert width >= 2
     assert visited[:3] == ["translate-model", "translate-text", "translate-alternatives"]
+    type_key(browser)
     fill(browser, "summarize", FORMS["summarize"])
     browser.evaluate("document.getElementById('summarize-text').focus()")
     browser.press("Enter", control=True)

@@ -21,10 +21,7 @@ ATTENTION = "Attention of each token of the output to each token of the source."
 TOKENS = "Tokens and their probabilities"
 NO_ANSWER = "The model finds no answer in the passage."
 BOUNDS = [100 * 2**-edge for edge in EDGES]  # percent between the shades
-ENDINGS = {
-    "length": "The answer ends here because it has the most tokens that were asked for.",
-    "timeout": "The answer ends here because its time is over.",
-}
+CUT = "The answer ends here because it has the most tokens that were asked for."
 
 
 @dataclass(frozen=True)
@@ -75,8 +72,8 @@ def blocks_of(
     if len(answered) > 1:
         answers = joined(lines_of(form, "text"), [each.answers for each in answered])
     blocks = SHOWN[function](form, answers, model)
-    reasons = {each.answers[0].finish_reason for each in answered}
-    blocks += [Text(ENDINGS[reason]) for reason in ENDINGS if reason in reasons]
+    if any(each.answers[0].finish_reason == "length" for each in answered):
+        blocks.append(Text(CUT))
     if n_cut := sum(each.n_cut_token for each in answered):
         blocks.append(Text(f"The last {n_cut:,} tokens were not read: the text is too long."))
     return blocks

@@ -14,7 +14,13 @@ from lslm_lightning.localization import CHINESE, ENGLISH, MESSAGES, interface_la
 from lslm_lightning.reports.page import TEMPLATES as REPORTS
 from lslm_lightning.reports.page import csp_digest, template_environment
 from lslm_lightning.reports.words import page_language, words
-from lslm_lightning.serving.page.answers import ATTENTION, BOUNDS, NO_ANSWER, legend_of_shades
+from lslm_lightning.serving.page.answers import (
+    ATTENTION,
+    BOUNDS,
+    CUT,
+    NO_ANSWER,
+    legend_of_shades,
+)
 from lslm_lightning.serving.page.functions import FUNCTIONS, N_ALTERNATIVE, N_TOP, PageFunction
 from lslm_lightning.serving.protocol import ModelInfo
 
@@ -71,7 +77,8 @@ def security_policy() -> str:
 
 def script_words() -> dict[str, str]:
     """Return the words of the script by their English, in the language of the interface."""
-    return {text: words(text) for text in (*findall(r'\bt\("([^"]+)"', script()), ATTENTION)}
+    texts = findall(r'\bt\("([^"]+)"', script())
+    return {text: words(text) for text in (*texts, ATTENTION, CUT, NO_ANSWER)}
 
 
 def language_name(code: str) -> str:
@@ -168,5 +175,6 @@ def about(models: Sequence[ModelInfo]) -> dict[str, object]:
         "legend": [words(text) for text in legend_of_shades()],
         "nTop": N_TOP,
         "attention": ATTENTION,
+        "cut": CUT,
         "noAnswer": NO_ANSWER,
     }

@@ -1,21 +1,23 @@
-"""Forms of the page: the models that each is for, and the request that it makes."""
+"""Forms of the page: the models that each is for, and the requests that it makes."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from lslm_lightning.experiments.generation import SearchSettings
+from lslm_lightning.serving.errors import shown
+from lslm_lightning.serving.fields import SearchFields
 from lslm_lightning.serving.protocol import AnswerRequest, ModelInfo, ServingError
+from lslm_lightning.serving.service import AnswerService
+from lslm_lightning.serving.task_requests import TranscriptionFields
+from lslm_lightning.serving.task_routes import task_request, transcriber
 
 Form = Mapping[str, str]  # values of the fields of a form, by name
-NewId = Callable[[], int]
 
 MOST_ALTERNATIVES = 4
 N_ALTERNATIVE = 2
 N_TOP = 5  # of the most probable tokens in the place of each token
 HOTTEST = 2.0  # temperature
 LARGEST = 2**31 - 1
-N_SHOWN = 40  # characters of a wrong value
 
 
 @dataclass(frozen=True)
@@ -26,14 +28,15 @@ class PageFunction:
         name: name in forms.
         task: task of the models that it is for.
         title: heading, in English.
-        requests: function that returns the requests of a filled form to a model, numbered by the
-            function that it is given.
+        purpose: what its models do, for messages.
+        requests: function that returns the requests of a filled form to a model.
     """
 
     name: str
     task: str
     title: str
-    requests: Callable[[Form, ModelInfo, NewId], list[AnswerRequest]]
+    purpose: str
+    requests: Callable[[AnswerService, Form, ModelInfo], list[AnswerRequest]]
 
     def models(self, models: Sequence[ModelInfo]) -> list[ModelInfo]:
         """Return the models that the form can be sent to."""
@@ -46,73 +49,74 @@ class PageFunction:
         return [model for model in models if model.task == self.task]
 
 
-def translate(form: Form, model: ModelInfo, new_id: NewId) -> list[AnswerRequest]:
+def translate(service: AnswerService, form: Form, model: ModelInfo) -> list[AnswerRequest]:
     """Return the requests for the translations of the lines of a text, with alternatives from a
     beam search.
     """
     n = 1
     if "n_best" in model.abilities:
         n += whole_number(form, "alternatives", 0, MOST_ALTERNATIVES) or 0
+    fields = SearchFields.model_validate({"search": "beam"} if n > 1 else {})
     lines = [line.strip() for line in text_of(form, "text").splitlines() if line.strip()]
+    service.check_texts("text", [*map(len, lines)], n)
+    has_attention = "attention" in model.abilities and len(lines) == 1
     return [
-        AnswerRequest(
-            new_id(),
-            model.name,
-            source=line,
-            settings=SearchSettings(search="beam" if n > 1 else None),
+        replace(
+            task_request(service, model, fields, line),
             n=n,
             best_of=n,
-            with_attention="attention" in model.abilities and len(lines) == 1,
+            with_attention=has_attention,
         )
         for line in lines
     ]
 
 
-def summarize(form: Form, model: ModelInfo, new_id: NewId) -> list[AnswerRequest]:
+def summarize(service: AnswerService, form: Form, model: ModelInfo) -> list[AnswerRequest]:
     """Return the request for the summary of a text."""
-    return [AnswerRequest(new_id(), model.name, source=text_of(form, "text"))]
+    text = text_of(form, "text")
+    service.check_texts("text", [len(text)])
+    return [task_request(service, model, SearchFields.model_validate({}), text)]
 
 
-def ask(form: Form, model: ModelInfo, new_id: NewId) -> list[AnswerRequest]:
+def ask(service: AnswerService, form: Form, model: ModelInfo) -> list[AnswerRequest]:
     """Return the request for the answer to a question in a passage."""
     question = " ".join(text_of(form, "question").split())  # a line break ends the question
     source = f"{question}\n{text_of(form, 'passage')}"
-    return [AnswerRequest(new_id(), model.name, source=source)]
+    service.check_texts("passage", [len(source)])
+    return [task_request(service, model, SearchFields.model_validate({}), source)]
 
 
-def continue_text(form: Form, model: ModelInfo, new_id: NewId) -> list[AnswerRequest]:
+def continue_text(service: AnswerService, form: Form, model: ModelInfo) -> list[AnswerRequest]:
     """Return the request for the continuation of a text, which may be empty."""
-    temperature = positive_number(form, "temperature", HOTTEST)
-    settings = SearchSettings(
-        search=None if temperature is None else "sampling" if temperature else "greedy",
-        temperature=temperature or None,
-        max_length=whole_number(form, "max_tokens", 1, LARGEST),
-    )
-    return [
-        AnswerRequest(
-            new_id(),
-            model.name,
-            source=lines_of(form, "text"),
-            settings=settings,
-            seed=whole_number(form, "seed", 0, LARGEST) or 0,
-            n_top=N_TOP if "stop" in model.abilities else None,
-        )
-    ]
+    given = {
+        "temperature": positive_number(form, "temperature", HOTTEST),
+        "max_tokens": whole_number(form, "max_tokens", 1, LARGEST),
+        "seed": whole_number(form, "seed", 0, LARGEST),
+    }
+    fields = SearchFields.model_validate(given)
+    text = lines_of(form, "text")
+    service.check_texts("text", [len(text)])
+    n_top = N_TOP if "stop" in model.abilities else None
+    return [replace(task_request(service, model, fields, text), n_top=n_top)]
 
 
-def transcribe(form: Form, model: ModelInfo, new_id: NewId) -> list[AnswerRequest]:
+def transcribe(service: AnswerService, form: Form, model: ModelInfo) -> list[AnswerRequest]:
     """Return the request for the transcript of the sound file at the path `sound`."""
     if not form.get("sound"):
         raise ServingError("sound is missing; choose a file", parameter="sound")
-    return [AnswerRequest(new_id(), model.name, source=form["sound"])]
+    return [task_request(service, model, SearchFields.model_validate({}), form["sound"])]
 
 
 FUNCTIONS = (
-    PageFunction("translate", "translation", "Translate", translate),
-    PageFunction("summarize", "summarization", "Summarize", summarize),
-    PageFunction("ask", "question_answering", "Ask about a passage", ask),
-    PageFunction("continue", "language_modeling", "Continue a text", continue_text),
-    PageFunction("transcribe", "speech_recognition", "Transcribe speech", transcribe),
+    PageFunction("translate", "translation", "Translate", "translates", translate),
+    PageFunction("summarize", "summarization", "Summarize", "summarizes", summarize),
+    PageFunction("ask", "question_answering", "Ask about a passage", "answers questions", ask),
+    PageFunction(
+        "continue", "language_modeling", "Continue a text", "continues texts", continue_text
+    ),
+    PageFunction(
+        "transcribe", "speech_recognition", "Transcribe speech", "transcribes speech", transcribe
+    ),
 )
 
 
@@ -127,33 +131,19 @@ def chosen_function(form: Form) -> PageFunction:
         if function.name == name:
             return function
     names = ", ".join(function.name for function in FUNCTIONS)
-    raise ServingError(f"function={name[:N_SHOWN]!r} must be one of {names}", parameter="function")
+    raise ServingError(f"function={shown(name)} must be one of {names}", parameter="function")
 
 
-def chosen_model(form: Form, function: PageFunction, models: Sequence[ModelInfo]) -> ModelInfo:
-    """Return the model that a form names; the first one that it can be sent to if it names none.
+def chosen_model(service: AnswerService, form: Form, function: PageFunction) -> ModelInfo:
+    """Return the model that a form names; the first of its task if it names none.
 
     Raises:
-        ServingError: no such model is served, or it does not take this form.
+        ApiError: no such model is served, it has another task, or it reads no sound.
     """
-    able = function.models(models)
-    name = form.get("model") or (able[0].name if able else "")
-    for model in function.all_models(models):
-        if model.name == name and model in able:
-            return model
-        if model.name == name:
-            raise ServingError(
-                f"model={name!r} reads frames of features, no sound; choose a model that reads "
-                "sound",
-                "unsupported",
-                "model",
-            )
-    names = ", ".join(model.name for model in able) or "none"
-    raise ServingError(
-        f"model={name[:N_SHOWN]!r} cannot do this; the models that can: {names}",
-        "unsupported",
-        "model",
-    )
+    name = form.get("model") or None
+    if function.task == "speech_recognition":
+        return transcriber(service, TranscriptionFields.model_validate({"model": name}))
+    return service.model(name, lambda each: each.task == function.task, function.purpose)
 
 
 def lines_of(form: Form, name: str) -> str:
@@ -184,10 +174,8 @@ def whole_number(form: Form, name: str, low: int, high: int) -> int | None:
         return None
     is_digits = given.isascii() and given.isdigit() and len(given) <= len(str(high))
     if not is_digits or not low <= int(given) <= high:
-        raise ServingError(
-            f"{name}={given[:N_SHOWN]!r} must be a whole number from {low} to {high}",
-            parameter=name,
-        )
+        message = f"{name}={shown(given)} must be a whole number from {low} to {high}"
+        raise ServingError(message, parameter=name)
     return int(given)
 
 
@@ -205,7 +193,6 @@ def positive_number(form: Form, name: str, high: float) -> float | None:
     except ValueError:
         value = math.nan
     if not 0 <= value <= high:
-        raise ServingError(
-            f"{name}={given[:N_SHOWN]!r} must be a number from 0 to {high:g}", parameter=name
-        )
+        message = f"{name}={shown(given)} must be a number from 0 to {high:g}"
+        raise ServingError(message, parameter=name)
     return value

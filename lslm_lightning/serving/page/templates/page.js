@@ -90,13 +90,14 @@
       const body = { model: model.name, prompt, temperature: given(form, "temperature"), max_tokens: given(form, "max_tokens"), seed: given(form, "seed"), stream, logprobs };
       const response = await send("v1/completions", body, signal);
       const tokens = [];
-      let [text, first] = ["", null];
+      let [text, first, reason] = ["", null, null];
       const draw = () => shades(prompt, text, tokens, language(model.target));
       let isDue = false;
       for await (const part of stream ? events(response) : [await response.json()]) {
         if (part.error) throw new Error(part.error.message ?? String(part.error));
         for (const choice of part.choices ?? []) {
           text += choice.text;
+          reason = choice.finish_reason ?? reason;
           const found = choice.logprobs;
           found?.tokens.forEach((token, i) => {
             first ??= found.text_offset[i];
@@ -107,7 +108,7 @@
         isDue = true;
         requestAnimationFrame(() => { isDue = false; if (!signal.aborted) show(draw()); });
       }
-      return [draw(), ...(tokens.length ? [tokenTable(tokens)] : [])];
+      return [draw(), ...(tokens.length ? [tokenTable(tokens)] : []), ...(reason === "length" ? [paragraph(t(about.cut))] : [])];
     },
     transcribe: async (form, model, signal) => {
       const body = new FormData();
