@@ -12,6 +12,7 @@ from starlette.testclient import TestClient
 from lslm_lightning.localization import interface_in
 from lslm_lightning.reports.page import csp_digest
 from lslm_lightning.serving.limits import ServingLimits
+from lslm_lightning.serving.page.answers import MOST_DRAWN, NOT_DRAWN
 from lslm_lightning.serving.page.document import script_words, security_policy
 from tests.localization.pages import latin_words
 from tests.serving.page_engine import HOSTILE, KEY, MODELS, ScriptedEngine, model, page_app
@@ -156,6 +157,13 @@ def test_forms_work_without_a_script(function: str) -> None:
         assert f"</span>{passage[slice(*answers[0].span)]}</mark>" in response.text
     for token in answers[0].tokens:
         assert f">{escape(token.text)}</span>" in response.text
+
+
+def test_attention_is_drawn_as_far_as_it_can_be_seen() -> None:
+    for n, is_drawn in ((MOST_DRAWN, True), (MOST_DRAWN + 1, False)):
+        response = sent(client(ScriptedEngine()), "translate", text="a " * n)
+        assert len(Elements(response.text).all("rect")) == (n * n if is_drawn else 0)
+        assert (NOT_DRAWN in response.text.partition("<script")[0]) != is_drawn
 
 
 def test_a_sound_is_read_from_a_file_that_exists_while_it_is_asked_for() -> None:

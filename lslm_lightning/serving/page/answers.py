@@ -19,6 +19,8 @@ from lslm_lightning.serving.protocol import Answer, Answered, ModelInfo, TokenIn
 UNDETERMINED = "und"
 ATTENTION = "Attention of each token of the output to each token of the source."
 TOKENS = "Tokens and their probabilities"
+MOST_DRAWN = 64  # tokens of a source, and of an output, whose attention is drawn
+NOT_DRAWN = f"Attention is drawn for texts of up to {MOST_DRAWN} tokens."
 NO_ANSWER = "The model finds no answer in the passage."
 BOUNDS = [100 * 2**-edge for edge in EDGES]  # percent between the shades
 CUT = "The answer ends here because it has the most tokens that were asked for."
@@ -125,12 +127,15 @@ def translation_blocks(form: Form, answers: Sequence[Answer], model: ModelInfo) 
         blocks.append(Table(columns, [row[:n] for row in rows], "Alternatives", places=3))
     else:
         blocks.append(facts_of(best))
-    if best.attention is not None and best.attention.weights:
+    attention = best.attention
+    if attention is not None and max(map(len, (attention.source, attention.target))) > MOST_DRAWN:
+        blocks.append(Text(NOT_DRAWN))
+    elif attention is not None and attention.weights:
         blocks.append(
             Heatmap(
-                best.attention.weights,
-                best.attention.target,
-                best.attention.source,
+                attention.weights,
+                attention.target,
+                attention.source,
                 caption=ATTENTION,
                 row_language=model.target_language or UNDETERMINED,
                 column_language=model.source_language or UNDETERMINED,
@@ -181,12 +186,12 @@ def pieces_of(answer: Answer) -> list[tuple[str, int | None, str]]:
     """Return (text, shade, title) of each piece of an answer. Tokens that begin in the same
     character, such as bytes, are one piece.
     """
-    starts = sorted({token.offset for token in answer.tokens})
-    if not starts or starts[0]:
-        starts = [0, *starts]
+    by_start: dict[int, list[TokenInfo]] = {0: []}
+    for token in answer.tokens:
+        by_start.setdefault(token.offset, []).append(token)
     pieces: list[tuple[str, int | None, str]] = []
-    for start, end in pairwise([*starts, len(answer.text)]):
-        known = [token for token in answer.tokens if token.offset == start]
+    for start, end in pairwise([*sorted(by_start), len(answer.text)]):
+        known = by_start[start]
         log_p = sum(token.log_p for token in known if token.log_p is not None)
         shade = shade_of(math.exp(log_p)) if known else None
         title = f"{number(percent(log_p))} % ({likely(known[-1])})" if known else ""

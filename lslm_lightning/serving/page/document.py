@@ -18,7 +18,9 @@ from lslm_lightning.serving.page.answers import (
     ATTENTION,
     BOUNDS,
     CUT,
+    MOST_DRAWN,
     NO_ANSWER,
+    NOT_DRAWN,
     legend_of_shades,
 )
 from lslm_lightning.serving.page.functions import FUNCTIONS, N_ALTERNATIVE, N_TOP, PageFunction
@@ -78,7 +80,7 @@ def security_policy() -> str:
 def script_words() -> dict[str, str]:
     """Return the words of the script by their English, in the language of the interface."""
     texts = findall(r'\bt\("([^"]+)"', script())
-    return {text: words(text) for text in (*texts, ATTENTION, CUT, NO_ANSWER)}
+    return {text: words(text) for text in (*texts, ATTENTION, CUT, NO_ANSWER, NOT_DRAWN)}
 
 
 def language_name(code: str) -> str:
@@ -177,4 +179,6 @@ def about(models: Sequence[ModelInfo]) -> dict[str, object]:
         "attention": ATTENTION,
         "cut": CUT,
         "noAnswer": NO_ANSWER,
+        "mostDrawn": MOST_DRAWN,
+        "notDrawn": NOT_DRAWN,
     }

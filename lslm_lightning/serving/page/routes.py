@@ -2,6 +2,7 @@
 the same page.
 """
 
+import asyncio
 from collections.abc import Mapping
 from contextlib import ExitStack
 
@@ -36,7 +37,7 @@ def add_page(app: FastAPI, service: AnswerService) -> None:
     """
     engine = service.engine
 
-    def respond(
+    async def respond(
         request: Request,
         filled: Filled | None = None,
         status: int = 200,
@@ -47,12 +48,14 @@ def add_page(app: FastAPI, service: AnswerService) -> None:
             status = 503
             headers["Retry-After"] = str(RESTART_SECONDS)
         with interface_in(requested_language(request)):
-            page = render_page(engine.models, engine.is_ready, bool(service.keys), filled)
             headers["Content-Security-Policy"] = security_policy()
+            page = await asyncio.to_thread(  # a long answer takes some tenths of a second
+                render_page, engine.models, engine.is_ready, bool(service.keys), filled
+            )
         return HTMLResponse(page, status, headers)
 
     async def show(request: Request) -> Response:
-        return respond(request)
+        return await respond(request)
 
     async def send(request: Request) -> Response:
         values: dict[str, str] = {}
@@ -69,13 +72,13 @@ def add_page(app: FastAPI, service: AnswerService) -> None:
                 wanted = function.requests(service, values, model)
                 answered = await service.answers(request, wanted)
                 blocks = blocks_of(function.name, values, answered, model)
-                return respond(request, Filled(function.name, values, blocks))
+                return await respond(request, Filled(function.name, values, blocks))
             except (HTTPException, ServingError) as failure:
                 error = as_api_error(failure) if isinstance(failure, ServingError) else failure
         # the client knows its file by another name
         message = str(error.detail).replace(values.get("sound") or "\0", "sound")
         filled = Filled(values.get("function", ""), values, (), message)
-        return respond(request, filled, error.status_code, error.headers)
+        return await respond(request, filled, error.status_code, error.headers)
 
     app.add_api_route("/", show, methods=["GET", "HEAD"], include_in_schema=False)
     app.add_api_route("/", send, methods=["POST"], include_in_schema=False)

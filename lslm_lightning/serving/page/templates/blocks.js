@@ -55,6 +55,7 @@ const shortened = (label, n = 14) => {
 
 // Weights in shades of the accent colour, tokens of the output down and of the source across.
 const heatmap = ({ source, target, weights }, sourceLanguage, targetLanguage) => {
+  if (Math.max(source.length, target.length) > about.mostDrawn) return paragraph(t(about.notDrawn));
   const [rows, columns] = [target.map((label) => shortened(label)), source.map((label) => shortened(label))];
   const strongest = Math.max(...weights.flat(), 1e-9);
   const isUpright = columns.every((label) => [...label].length === 1);
@@ -83,10 +84,12 @@ const likely = (token) => token.top.map(([text, logP]) => `${shownToken(text)} $
 // A continuation with each token shaded by its probability; those that begin in the same character are one piece.
 const shades = (prefix, text, tokens, language) => {
   const characters = [...text];
-  const starts = [...new Set([0, ...tokens.map((token) => token.offset)])].sort((a, b) => a - b);
+  const byStart = new Map([[0, []]]);
+  for (const token of tokens) byStart.set(token.offset, [...(byStart.get(token.offset) ?? []), token]);
+  const starts = [...byStart.keys()].sort((a, b) => a - b);
   const pieces = starts.map((start, i) => {
     const piece = characters.slice(start, starts[i + 1] ?? characters.length).join("");
-    const known = tokens.filter((token) => token.offset === start && token.logP !== null);
+    const known = byStart.get(start).filter((token) => token.logP !== null);
     if (!piece || !known.length) return piece;
     const p = percent(known.reduce((sum, token) => sum + token.logP, 0));
     return element("span", { class: `h${about.bounds.filter((bound) => p <= bound).length}`, title: `${number(p)} % (${likely(known.at(-1))})` }, piece);
