@@ -203,7 +203,7 @@ def pieces_of(answer: Answer) -> list[tuple[str, int | None, str]]:
 def likely(token: TokenInfo) -> str:
     """Return the most probable tokens in the place of a token, with percentages."""
     return ", ".join(
-        f"{shown_token(text)} {number(percent(log_p), 1)} %" for text, _, log_p in token.top
+        f"{shown_token(text)} {number(percent(log_p), 1)}\u00a0%" for text, _, log_p in token.top
     )
 
 

@@ -79,7 +79,7 @@ const heatmap = ({ source, target, weights }, sourceLanguage, targetLanguage) =>
 
 const percent = (logP) => 100 * Math.exp(logP);
 const shownToken = (text) => text.replaceAll("\n", "⏎").replace(/^ /, "␣");
-const likely = (token) => token.top.map(([text, logP]) => `${shownToken(text)} ${number(percent(logP), 1)} %`).join(", ");
+const likely = (token) => token.top.map(([text, logP]) => `${shownToken(text)} ${number(percent(logP), 1)}\u00a0%`).join(", ");
 
 // A continuation with each token shaded by its probability; those that begin in the same character are one piece.
 const shades = (prefix, text, tokens, language) => {
