@@ -12,7 +12,7 @@ from lslm_lightning.serving.errors import ApiError
 from lslm_lightning.serving.keys import ApiKeys, new_key, read_keys
 from lslm_lightning.serving.limits import ServingLimits
 from lslm_lightning.serving.protocol import EngineLoad
-from tests.serving.conftest import KEY, KEYS, Served, running_server
+from tests.serving.http_server import KEY, KEYS, Served, running_server
 from tests.support.waiting import PATIENCE
 
 BODY = {"prompt": "a secret text"}

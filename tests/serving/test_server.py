@@ -15,7 +15,7 @@ from lslm_lightning.serving import server as server_module
 from lslm_lightning.serving import service as service_module
 from lslm_lightning.serving.limits import ServingLimits
 from lslm_lightning.serving.server import ServerSettings, is_loopback, listening_socket
-from tests.serving.conftest import RunningServer, running_server
+from tests.serving.http_server import RunningServer, running_server
 from tests.support.waiting import PATIENCE
 
 WORK = "/v1/completions"
