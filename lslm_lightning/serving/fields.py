@@ -9,8 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from lslm_lightning.experiments.generation import SearchSettings
+from lslm_lightning.serving.admission import check_limit
 from lslm_lightning.serving.errors import ApiError, printable
-from lslm_lightning.serving.limits import ServingLimits, check_limit
+from lslm_lightning.serving.limits import ServingLimits
 from lslm_lightning.types import Json, JsonObject
 
 LARGEST = 2**63 - 1
@@ -125,7 +126,7 @@ class SearchFields(RequestFields):
         """
         check_limit("max_tokens", self.max_tokens, limits.max_tokens, "--max-tokens")
         check_limit("min_tokens", self.min_tokens, limits.max_tokens, "--max-tokens")
-        check_limit("beam_size", self.beam_size, limits.beams, "--max-beams")
+        check_limit("beam_size", self.beam_size, limits.beams, "--beams")
         kind = self.kind
         if kind == "sampling" and self.temperature == 0:
             message = "temperature=0 is no sampling; leave search out, or give a temperature"

@@ -9,10 +9,11 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from lslm_lightning.serving.admission import Admission
 from lslm_lightning.serving.engine_interface import ServingEngine
 from lslm_lightning.serving.errors import GONE, ApiError, error_response, unavailable
 from lslm_lightning.serving.keys import ApiKeys, bearer_key
-from lslm_lightning.serving.limits import Admission, ServingLimits
+from lslm_lightning.serving.limits import ServingLimits
 from lslm_lightning.serving.measures import ServerMeasures
 from lslm_lightning.serving.visits import AccessLog, Visit, given_id
 
@@ -128,7 +129,7 @@ class Gateway:
         except HTTPException as error:
             await fail(error)
         except TimeoutError:
-            await fail(ApiError(504, f"no answer in {most:g} s (--timeout); ask for less"))
+            await fail(ApiError(504, f"no answer in {most:g} s (--seconds); ask for less"))
         except ConnectionError:  # the client went away
             return
         except Exception:
@@ -187,8 +188,8 @@ class Gateway:
     def _most_bytes(self, path: str) -> tuple[int, str]:
         """Return the most bytes of a body, and the option that sets them."""
         if path == SOUND:
-            return self.limits.sound_bytes, "--max-sound-mb"
-        return self.limits.body_bytes, "--max-body-mb"
+            return int(1e6 * self.limits.sound_mb), "--sound-mb"
+        return int(1e6 * self.limits.body_mb), "--body-mb"
 
     def _counted(self, scope: Scope, headers: Headers, receive: Receive) -> Receive:
         """Return `receive` with limits: bytes of the body, and the time in which it comes."""

@@ -4,9 +4,12 @@ import hashlib
 import hmac
 import re
 import secrets
+import sys
 from os import PathLike
 from pathlib import Path
 from typing import NamedTuple
+
+from lslm_lightning.exit_status import DONE
 
 NAME = re.compile(r"[\w.@-]{1,64}")
 ENTRY = re.compile(r"(?P<name>\S+)\s+sha256:(?P<digest>[0-9a-fA-F]{64})")
@@ -51,13 +54,15 @@ def digest_of(key: str) -> bytes:
     return hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()
 
 
-def read_keys(path: str | PathLike[str]) -> ApiKeys:
+def read_keys(path: str | PathLike[str] | None) -> ApiKeys:
     """Read a file of keys: a line for each, `name sha256:digest`; lines that begin with # are
-    comments.
+    comments. Without a file, no key is needed.
 
     Raises:
         ValueError: the file cannot be read, has no key, or a line is wrong.
     """
+    if path is None:
+        return ApiKeys()
     try:
         lines = Path(path).read_text("utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -91,6 +96,19 @@ def new_key(name: str) -> tuple[str, str]:
         raise ValueError(f"--new-key {name!r} must be 1 to 64 letters, digits, or . _ @ -")
     key = f"lslm-{secrets.token_urlsafe(32)}"
     return key, f"{name} sha256:{digest_of(key).hex()}"
+
+
+def print_new_key(name: str) -> int:
+    """Print a random key on standard error, and its line in a file of keys on standard output;
+    return the exit status.
+
+    Raises:
+        ValueError: the name is not allowed.
+    """
+    key, line = new_key(name)
+    print(f"{name} needs this key, which is not shown again: {key}", file=sys.stderr)
+    print(line)
+    return DONE
 
 
 def bearer_key(authorization: str) -> str:

@@ -9,6 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Send
 
+from lslm_lightning.serving.admission import check_limit
 from lslm_lightning.serving.documents import (
     CHAT,
     COMPLETION,
@@ -17,7 +18,6 @@ from lslm_lightning.serving.documents import (
     described,
 )
 from lslm_lightning.serving.errors import ApiError, as_api_error, error_body, json_response
-from lslm_lightning.serving.limits import check_limit
 from lslm_lightning.serving.openai_answers import (
     chat_choice,
     chat_delta,
@@ -152,7 +152,7 @@ def completion_requests(
     prompts = fields.prompts
     best_of = fields.best_of or fields.n or 1
     service.check_texts("prompt", [len(prompt) for prompt in prompts], best_of)
-    check_limit("best_of", best_of, service.limits.answers, "--max-answers")
+    check_limit("best_of", best_of, service.limits.answers, "--answers")
     for prompt in prompts:
         if isinstance(prompt, tuple) and (id := max(prompt)) >= model.vocab_size:
             message = f"prompt has the token id {id}, and {model.name} has ids below"

@@ -143,6 +143,16 @@ class PromptReader(SourceReader):
     ) -> Writing:
         prompt = self._prompt(request, example)
         longest = self.task.max_context
+        if isinstance(limits.search, Beam) and request.n_top is not None:
+            n = len(prompt) + limits.max_length
+            if longest is not None and n > longest + 1:
+                raise ServingError(
+                    f"logprobs: prompt and answer of a beam search may have {n:,} tokens, and "
+                    f"the model reads {longest:,} at once; lower max_tokens to "
+                    f"{longest + 1 - len(prompt)}, or leave it out",
+                    "unsupported",
+                    "logprobs",
+                )
         n_cut = 0 if longest is None else len(prompt) - len(self.task._window(prompt))
         plan = self.task.continuations(
             [prompt], limits.max_length, limits.min_length, request.best_of
@@ -192,7 +202,9 @@ class PromptReader(SourceReader):
             return text, ()
         given = AnswerText(self.tokenizer, has_tokens=True)
         given.ids = list(ids)
-        log_p = self._text_log_p(prompt)[len(prompt) - len(ids) - 1 :]
+        # as a text is scored, whose end takes part in the windows
+        row = [*prompt, self.tokenizer.eos_id]
+        log_p = self._text_log_p(row)[len(prompt) - len(ids) - 1 : -1]
         tokens = self.tokens(log_p, given, request.n_top)
         offsets = self.tokenizer.encode_with_offsets(text)
         if offsets[0] == list(ids):  # exact also where a text is not its decoded tokens

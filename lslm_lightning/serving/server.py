@@ -39,7 +39,7 @@ class ServerSettings:
         trusted_proxies: addresses or networks of proxies whose X-Forwarded-For and
             X-Forwarded-Proto are believed.
         grace: seconds for requests under way when the server ends.
-        is_insecure: listen beyond this machine without keys.
+        insecure: listen beyond this machine without keys.
     """
 
     host: str = "127.0.0.1"
@@ -48,7 +48,7 @@ class ServerSettings:
     tls_key: str | None = None
     trusted_proxies: tuple[str, ...] = ()
     grace: float = 30.0
-    is_insecure: bool = False
+    insecure: bool = False
 
     def check(self, has_keys: bool) -> None:
         """Check that the settings agree with each other.
@@ -61,7 +61,7 @@ class ServerSettings:
         """
         if not 0 <= self.port <= 65_535:
             raise ValueError(f"--port {self.port} must be from 0 to 65535")
-        if not has_keys and not self.is_insecure and not is_loopback(self.host):
+        if not has_keys and not self.insecure and not is_loopback(self.host):
             raise ValueError(
                 f"--host {self.host} lets other machines in, without keys; give --keys FILE, or "
                 "--insecure if all who can reach it may use it"

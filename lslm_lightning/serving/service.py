@@ -9,10 +9,11 @@ from typing import NamedTuple, TypeVar
 from starlette.requests import Request
 from starlette.types import Receive
 
+from lslm_lightning.serving.admission import check_limit
 from lslm_lightning.serving.engine_interface import ServingEngine
 from lslm_lightning.serving.errors import ApiError, shown, unavailable
 from lslm_lightning.serving.keys import ApiKeys
-from lslm_lightning.serving.limits import ServingLimits, check_limit
+from lslm_lightning.serving.limits import ServingLimits
 from lslm_lightning.serving.measures import ServerMeasures
 from lslm_lightning.serving.protocol import (
     Answered,
@@ -111,14 +112,14 @@ class AnswerService:
             ApiError: there are too many texts, characters or answers.
         """
         limits = self.limits
-        check_limit("n", n, limits.answers, "--max-answers")
+        check_limit("n", n, limits.answers, "--answers")
         n_text = len(sizes) * n
         if n_text > limits.texts:
             message = f"{name} asks for {n_text:,} answers, and may for {limits.texts:,} at most"
-            raise ApiError(400, f"{message} (--max-texts); send several requests", parameter=name)
+            raise ApiError(400, f"{message} (--texts); send several requests", parameter=name)
         if (total := sum(sizes)) > limits.characters:
             message = f"{name} has {total:,} characters, and may have {limits.characters:,} at most"
-            raise ApiError(400, f"{message} (--max-characters); send less", parameter=name)
+            raise ApiError(400, f"{message} (--characters); send less", parameter=name)
 
     async def answers(self, http: Request, requests: Sequence[AnswerRequest]) -> list[Answered]:
         """Return the answers to each text, while the client waits.

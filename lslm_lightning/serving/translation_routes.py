@@ -6,6 +6,7 @@ from dataclasses import replace
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from lslm_lightning.serving.admission import check_limit
 from lslm_lightning.serving.documents import (
     DETECTED,
     LANGUAGES,
@@ -15,7 +16,6 @@ from lslm_lightning.serving.documents import (
 )
 from lslm_lightning.serving.errors import ApiError, json_response, shown
 from lslm_lightning.serving.languages import detect, detected, fits_language, language_cards
-from lslm_lightning.serving.limits import check_limit
 from lslm_lightning.serving.markup import MarkupText, split_lines, split_markup
 from lslm_lightning.serving.protocol import Answer, AnswerRequest, Attention, ModelInfo
 from lslm_lightning.serving.service import AnswerService, visit_of
@@ -116,7 +116,7 @@ async def translations(
     """
     documents = [fields.q] if isinstance(fields.q, str) else fields.q
     n = 1 + (fields.alternatives or 0)
-    check_limit("alternatives", fields.alternatives, service.limits.answers - 1, "--max-answers")
+    check_limit("alternatives", fields.alternatives, service.limits.answers - 1, "--answers")
     service.check_texts("q", [len(each) for each in documents], n)
     is_markup = fields.format == "html"
     if is_markup and (fields.alternatives or fields.attention):

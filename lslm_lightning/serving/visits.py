@@ -1,4 +1,4 @@
-"""What is known of one HTTP request, for the log and the figures."""
+"""Record of one HTTP request, for the log and the figures."""
 
 import json
 import re

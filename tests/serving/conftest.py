@@ -1,122 +1,76 @@
-"""A server of the small engine: in this process, and with a real socket in a thread."""
+"""Runs of tiny models with random weights, in float64; servers of the small engine."""
 
-import asyncio
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
 
 import pytest
-import uvicorn
-from starlette.testclient import TestClient
 
-from lslm_lightning.serving.app import ServedApp
-from lslm_lightning.serving.keys import ApiKeys, KeyDigest, digest_of
-from lslm_lightning.serving.limits import ServingLimits
-from lslm_lightning.serving.server import (
-    GracefulServer,
-    ServerSettings,
-    listening_socket,
-    uvicorn_config,
-)
-from lslm_lightning.serving.visits import AccessLog
-from tests.serving.small_engine import SmallEngine
-from tests.support.waiting import PATIENCE
+from lslm_lightning.experiments.generation import SearchSettings, Writer
+from lslm_lightning.interchange.made_runs import write_run
+from lslm_lightning.runs import load_run
+from lslm_lightning.runs.loading import build
+from lslm_lightning.serving.engine import Engine
+from lslm_lightning.serving.protocol import Answered, AnswerRequest, Event
+from lslm_lightning.serving.served_model import ServedModel
+from lslm_lightning.serving.stepwise_model import StepwiseModel
+from tests.interchange.models import EXAMPLES, TASKS, TOKENIZER, randomize, task_spec
+from tests.serving.http_server import RunningServer, Served, running_server
 
-KEY = "key-of-ada"
-KEYS = ApiKeys((KeyDigest("ada", digest_of(KEY)), KeyDigest("bob", digest_of("key-of-bob"))))
-
-
-class Served:
-    """The application, with the lines of its log."""
-
-    def __init__(
-        self,
-        limits: ServingLimits | None = None,
-        keys: ApiKeys | None = None,
-        origins: tuple[str, ...] = (),
-    ) -> None:
-        self.engine = SmallEngine()
-        self.lines: list[str] = []
-        self.app = ServedApp(self.engine, limits, keys, AccessLog(self.lines.append), origins)
-        self.client = TestClient(self.app.asgi, raise_server_exceptions=False)
+SEED = 0
+LSTM = {
+    "class_path": "lslm_lightning.models.recurrent.LSTM",
+    "init_args": {"d_model": 16, "n_encoder_layer": 0, "n_decoder_layer": 2},
+}
+SPECS = {
+    "rotary": task_spec(EXAMPLES["llama"][0], context=12),
+    "learned": task_spec(EXAMPLES["gpt2"][0]),
+    "lstm": {"class_path": TASKS["causal"], "init_args": {"backbone": LSTM}},
+    "t5": task_spec(EXAMPLES["t5"][0]),
+    "bart": task_spec(EXAMPLES["bart"][0]),
+    "attending lstm": {
+        "class_path": TASKS["sequence-to-sequence"],
+        "init_args": {
+            "backbone": {**LSTM, "init_args": LSTM["init_args"] | {"n_encoder_layer": 1}}
+        },
+    },
+}
+LANGUAGE_MODELS = ("rotary", "learned", "lstm")
 
 
-class RunningServer(Served):
-    """The application behind a real socket; `url` is its address."""
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Return a function that gives the run directory of a model in `SPECS`."""
 
-    url: str
-    server: GracefulServer
-    loop: asyncio.AbstractEventLoop
-    thread: threading.Thread
+    @cache
+    def make(name: str) -> Path:
+        import torch
 
-    def call(self, function: Callable[[], object]) -> None:
-        """Call a function in the server's event loop, and wait until it is done."""
-        done = threading.Event()
+        torch.manual_seed(SEED)
+        task = randomize(build(SPECS[name], TOKENIZER))
+        folder = tmp_path_factory.mktemp(name.replace(" ", "_"))
+        write_run(
+            folder, "lslm test", {"model": SPECS[name]}, TOKENIZER, task.float().state_dict(), {}
+        )
+        return folder
 
-        def run() -> None:
-            function()
-            done.set()
-
-        self.loop.call_soon_threadsafe(run)
-        assert done.wait(PATIENCE)
-
-    def wait_until(self, condition: Callable[[], object]) -> None:
-        """Wait until a condition holds, looked at in the server's event loop."""
-
-        async def poll() -> None:
-            while not condition():
-                await asyncio.sleep(0.001)
-
-        asyncio.run_coroutine_threadsafe(poll(), self.loop).result(PATIENCE)
-
-    def close_gate(self) -> None:
-        """Hold all answers back."""
-        self.call(lambda: setattr(self.engine, "gate", asyncio.Event()))
-
-    def open_gate(self) -> None:
-        """Let the answers go."""
-        gate = self.engine.gate
-        assert gate is not None
-        self.call(gate.set)
+    return make
 
 
-@contextmanager
-def running_server(
-    limits: ServingLimits | None = None,
-    keys: ApiKeys | None = None,
-    grace: float = PATIENCE,
-    settings: ServerSettings | None = None,
-) -> Iterator[RunningServer]:
-    """Run a server in a thread until the end of the `with` statement."""
-    served = RunningServer(limits, keys)
-    started = threading.Event()
+@pytest.fixture(scope="session")
+def served(tiny_run: Callable[[str], Path]) -> Callable[..., ServedModel]:
+    """Return a function that gives the served model of a run in float64."""
 
-    class Server(GracefulServer):
-        async def startup(self, sockets: list | None = None) -> None:
-            await super().startup(sockets)
-            served.loop = asyncio.get_running_loop()
-            started.set()
+    def make(name: str, n_row: int = 64) -> ServedModel:
+        loaded = load_run(tiny_run(name))
+        loaded.task.double()
+        return StepwiseModel(name, str(tiny_run(name)), loaded, n_row)
 
-    with listening_socket("127.0.0.1", 0) as listener:
-        served.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        config: uvicorn.Config = uvicorn_config(served.app, settings or ServerSettings())
-        served.server = Server(config, served.app.gateway, grace)
-        thread = threading.Thread(target=lambda: served.server.run(sockets=[listener]))
-        served.thread = thread
-        thread.start()
-        try:
-            assert started.wait(PATIENCE)
-            yield served
-        finally:
-            if served.engine.gate is not None and thread.is_alive():
-                served.loop.call_soon_threadsafe(served.engine.gate.set)
-            served.server.should_exit = True
-            thread.join(PATIENCE)
-            assert not thread.is_alive()
+    return make
 
 
 @pytest.fixture
-def served() -> Served:
+def site() -> Served:
     return Served()
 
 
@@ -124,3 +78,32 @@ def served() -> Served:
 def running() -> Iterator[RunningServer]:
     with running_server() as server:
         yield server
+
+
+def generated(
+    run: Path, text: str, settings: SearchSettings, n: int = 1, seed: int = 0
+) -> list[str]:
+    """Answers of `lslm generate` to one text, in float64."""
+    writer = Writer(str(run), seed)
+    writer.task.double()
+    writer.search_by(settings, n)
+    [found] = writer.answers([text])
+    return [each.output for each in found.alternatives] if n > 1 else [found.output or ""]
+
+
+def answered(engine: Engine, requests: list[AnswerRequest], every: int = 1) -> list[Event]:
+    """Events of requests, one of which begins at every so many steps."""
+    waiting = list(requests)
+    events: list[Event] = []
+    n_step = 0
+    while waiting or engine.is_busy:
+        if waiting and n_step % every == 0:
+            events += engine.take(waiting.pop(0))
+        events += engine.work()
+        n_step += 1
+        assert n_step < 5000
+    return events
+
+
+def answers_of(events: list[Event]) -> dict[int, Answered]:
+    return {event.id: event for event in events if isinstance(event, Answered)}

@@ -9,7 +9,7 @@ import pytest
 from lslm_lightning.experiments.generation import SearchSettings
 from lslm_lightning.serving.protocol import AnswerRequest, ServingError
 from lslm_lightning.systems.echo import read_echo, score_passage
-from tests.serving.conftest import RunningServer, Served
+from tests.serving.http_server import RunningServer, Served
 from tests.serving.small_engine import log_p
 
 NO_SEARCH = SearchSettings()
@@ -21,8 +21,8 @@ def client(running: RunningServer) -> Iterator[openai.OpenAI]:
         yield client
 
 
-def last_request(served: Served) -> AnswerRequest:
-    request = served.engine.requests[-1]
+def last_request(site: Served) -> AnswerRequest:
+    request = site.engine.requests[-1]
     assert isinstance(request, AnswerRequest)
     return request
 
@@ -95,9 +95,9 @@ def test_logprobs_have_the_forms_of_completions_and_of_chat(client: openai.OpenA
     assert all(len(token.top_logprobs) == 1 for token in content)
 
 
-def test_an_echo_is_scored_as_systems_endpoint_reads_it(served: Served) -> None:
+def test_an_echo_is_scored_as_systems_endpoint_reads_it(site: Served) -> None:
     asked = {"prompt": "a context, a passage", "echo": True, "max_tokens": 0, "logprobs": 0}
-    body = served.client.post("/v1/completions", json=asked).json()
+    body = site.client.post("/v1/completions", json=asked).json()
     context, passage = "a context,", " a passage"
     nats, n_token = score_passage(read_echo(body, body["choices"][0]), context, passage)
     assert n_token == len(passage)
@@ -140,24 +140,24 @@ def test_chat_needs_a_template_and_says_who_has_one(client: openai.OpenAI) -> No
     ],
 )
 def test_fields_are_settings_of_the_search(
-    served: Served, fields: dict[str, object], expected: SearchSettings
+    site: Served, fields: dict[str, object], expected: SearchSettings
 ) -> None:
-    reply = served.client.post("/v1/completions", json={"prompt": "a", **fields})
+    reply = site.client.post("/v1/completions", json={"prompt": "a", **fields})
     assert reply.status_code == 200, reply.text
-    assert last_request(served).settings == expected
+    assert last_request(site).settings == expected
 
 
-def test_a_seed_is_random_only_where_sampling_is_asked_for(served: Served) -> None:
+def test_a_seed_is_random_only_where_sampling_is_asked_for(site: Served) -> None:
     def seed(**fields: object) -> int:
-        served.client.post("/v1/completions", json={"prompt": "a", **fields})
-        return last_request(served).seed
+        site.client.post("/v1/completions", json={"prompt": "a", **fields})
+        return last_request(site).seed
 
     assert seed() == 0
     assert seed(seed=5, temperature=1) == 5
     assert seed(temperature=1) != seed(temperature=1)
 
 
-def test_all_other_fields_reach_the_engine(served: Served) -> None:
+def test_all_other_fields_reach_the_engine(site: Served) -> None:
     fields = {
         "n": 2,
         "best_of": 3,
@@ -167,24 +167,24 @@ def test_all_other_fields_reach_the_engine(served: Served) -> None:
         "frequency_penalty": -0.5,
         "logprobs": 4,
     }
-    served.client.post("/v1/completions", json={"prompt": "a", **fields})
-    request = last_request(served)
+    site.client.post("/v1/completions", json={"prompt": "a", **fields})
+    request = last_request(site)
     assert (request.n, request.best_of, request.stop) == (2, 3, ("x", "y"))
     assert request.logit_bias == ((5, -100.0),)
     assert (request.presence_penalty, request.frequency_penalty) == (0.5, -0.5)
     assert request.n_top == 4
 
 
-def test_fields_that_change_nothing_are_ignored(served: Served) -> None:
+def test_fields_that_change_nothing_are_ignored(site: Served) -> None:
     ignored = {"user": "u", "metadata": {"a": 1}, "store": True, "service_tier": "auto"}
     neutral = {"suffix": None, "stop": None, "logprobs": None, "n": None}
-    plain = served.client.post("/v1/completions", json={"prompt": "a"}).json()
-    other = served.client.post("/v1/completions", json={"prompt": "a", **ignored, **neutral})
+    plain = site.client.post("/v1/completions", json={"prompt": "a"}).json()
+    other = site.client.post("/v1/completions", json={"prompt": "a", **ignored, **neutral})
     assert other.status_code == 200
     assert other.json()["choices"] == plain["choices"]
     chat = {"messages": [{"role": "user", "content": "a"}], "model": "talker"}
     neutral = {"tools": [], "response_format": {"type": "text"}, "tool_choice": "none"}
-    assert served.client.post("/v1/chat/completions", json=chat | neutral).status_code == 200
+    assert site.client.post("/v1/chat/completions", json=chat | neutral).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -215,26 +215,26 @@ def test_fields_that_change_nothing_are_ignored(served: Served) -> None:
     ],
 )
 def test_a_wrong_field_is_refused_by_name(
-    served: Served, route: str, field: str, value: object
+    site: Served, route: str, field: str, value: object
 ) -> None:
     required = {"prompt": "a"} if route == "completions" else {"messages": [], "model": "talker"}
     if route != "completions":
         required["messages"] = [{"role": "user", "content": "a"}]
     body = json.dumps(required | {field: value})
     headers = {"Content-Type": "application/json"}
-    reply = served.client.post(f"/v1/{route}", content=body, headers=headers)
+    reply = site.client.post(f"/v1/{route}", content=body, headers=headers)
     assert reply.status_code == 400
     error = reply.json()["error"]
     assert error["param"] == field
     assert field in error["message"]
     assert "\n" not in error["message"]
-    assert not served.engine.requests
+    assert not site.engine.requests
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[1]", b"{\xff}", b"[" * 50_000, b"null", b'"a"'])
-def test_a_body_that_is_no_object_is_refused(served: Served, body: bytes) -> None:
+def test_a_body_that_is_no_object_is_refused(site: Served, body: bytes) -> None:
     headers = {"Content-Type": "application/json"}
-    reply = served.client.post("/v1/completions", content=body, headers=headers)
+    reply = site.client.post("/v1/completions", content=body, headers=headers)
     assert reply.status_code == 400
     assert reply.json()["error"]["type"] == "invalid_request_error"
 
@@ -248,20 +248,20 @@ def test_a_body_that_is_no_object_is_refused(served: Served, body: bytes) -> Non
 )
 @pytest.mark.parametrize("streams", [False, True])
 def test_errors_of_the_engine_have_their_status(
-    served: Served, kind: str, status: int, streams: bool
+    site: Served, kind: str, status: int, streams: bool
 ) -> None:
-    served.engine.failure = ServingError("the reason", kind, "prompt")
-    reply = served.client.post("/v1/completions", json={"prompt": "a", "stream": streams})
+    site.engine.failure = ServingError("the reason", kind, "prompt")
+    reply = site.client.post("/v1/completions", json={"prompt": "a", "stream": streams})
     assert reply.status_code == status
     assert reply.json()["error"]["message"] == "the reason"
     assert reply.json()["error"]["param"] == "prompt"
     assert ("Retry-After" in reply.headers) == (status in (429, 503))
 
 
-def test_no_model_answers_before_all_are_ready(served: Served) -> None:
-    served.engine.is_ready = False
+def test_no_model_answers_before_all_are_ready(site: Served) -> None:
+    site.engine.is_ready = False
     for method, path in (("GET", "/ready"), ("GET", "/v1/models"), ("POST", "/v1/completions")):
-        reply = served.client.request(method, path, json={"prompt": "a"})
+        reply = site.client.request(method, path, json={"prompt": "a"})
         assert reply.status_code == 503
         assert int(reply.headers["Retry-After"]) >= 1
-    assert served.client.get("/health").status_code == 200
+    assert site.client.get("/health").status_code == 200

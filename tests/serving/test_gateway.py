@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from lslm_lightning.serving.admission import Admission
+from lslm_lightning.serving.errors import ApiError
 from lslm_lightning.serving.keys import ApiKeys, new_key, read_keys
-from lslm_lightning.serving.limits import Admission, ApiError, ServingLimits
+from lslm_lightning.serving.limits import ServingLimits
 from lslm_lightning.serving.protocol import EngineLoad
-from tests.serving.conftest import KEY, KEYS, Served, running_server
+from tests.serving.http_server import KEY, KEYS, Served, running_server
 from tests.support.waiting import PATIENCE
 
 BODY = {"prompt": "a secret text"}
@@ -92,7 +94,7 @@ def test_probes_and_descriptions_need_no_key() -> None:
 
 
 def test_a_body_is_measured_before_and_while_it_is_read() -> None:
-    served = Served(ServingLimits(body_bytes=100, sound_bytes=200))
+    served = Served(ServingLimits(body_mb=1e-4, sound_mb=2e-4))
     headers = {"Content-Type": "application/json"}
     whole = served.client.post(WORK, content=b"x" * 101, headers=headers)
     parts = served.client.post(WORK, content=iter([b"x" * 60, b"x" * 60]), headers=headers)
@@ -107,13 +109,13 @@ def test_a_body_is_measured_before_and_while_it_is_read() -> None:
 @pytest.mark.parametrize(
     ("limits", "fields", "option"),
     [
-        ({"characters": 3}, {"prompt": "abcd"}, "--max-characters"),
-        ({"characters": 3}, {"prompt": [1, 2, 3, 4]}, "--max-characters"),
-        ({"texts": 1}, {"prompt": ["a", "b"]}, "--max-texts"),
-        ({"texts": 3}, {"prompt": ["a", "b"], "n": 2}, "--max-texts"),
-        ({"answers": 1}, {"prompt": "a", "best_of": 2}, "--max-answers"),
+        ({"characters": 3}, {"prompt": "abcd"}, "--characters"),
+        ({"characters": 3}, {"prompt": [1, 2, 3, 4]}, "--characters"),
+        ({"texts": 1}, {"prompt": ["a", "b"]}, "--texts"),
+        ({"texts": 3}, {"prompt": ["a", "b"], "n": 2}, "--texts"),
+        ({"answers": 1}, {"prompt": "a", "best_of": 2}, "--answers"),
         ({"max_tokens": 5}, {"prompt": "a", "max_tokens": 6}, "--max-tokens"),
-        ({"beams": 2}, {"prompt": "a", "beam_size": 3}, "--max-beams"),
+        ({"beams": 2}, {"prompt": "a", "beam_size": 3}, "--beams"),
     ],
 )
 def test_a_request_beyond_a_limit_names_field_and_option(

@@ -15,7 +15,7 @@ from lslm_lightning.serving import server as server_module
 from lslm_lightning.serving import service as service_module
 from lslm_lightning.serving.limits import ServingLimits
 from lslm_lightning.serving.server import ServerSettings, is_loopback, listening_socket
-from tests.serving.conftest import RunningServer, running_server
+from tests.serving.http_server import RunningServer, running_server
 from tests.support.waiting import PATIENCE
 
 WORK = "/v1/completions"
@@ -104,7 +104,7 @@ def test_a_connection_without_a_request_is_closed(monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_body_that_is_too_large_is_answered_and_dropped() -> None:
-    with running_server(ServingLimits(body_bytes=1000)) as server:
+    with running_server(ServingLimits(body_mb=1e-3)) as server:
         body = b"x" * 4_000_000  # more than the buffers of a socket hold
         with connect(server) as connection:
             connection.sendall(request_bytes(body))
@@ -164,7 +164,7 @@ def test_loopback_is_this_machine_alone(host: str, expected: bool) -> None:
     assert is_loopback(host) == expected
     settings = ServerSettings(host=host)
     settings.check(has_keys=True)
-    ServerSettings(host=host, is_insecure=True).check(has_keys=False)
+    ServerSettings(host=host, insecure=True).check(has_keys=False)
     if expected:
         settings.check(has_keys=False)
     else:

@@ -1,0 +1,223 @@
+"""Laws of the engine: answers do not depend on what else is being answered."""
+
+import random
+from dataclasses import replace
+
+import pytest
+
+from lslm_lightning.contracts import Example
+from lslm_lightning.experiments.generation import SearchSettings
+from lslm_lightning.serving.engine import Engine
+from lslm_lightning.serving.protocol import (
+    AnswerRequest,
+    Cancel,
+    Piece,
+    Refusal,
+    ScoredAnswers,
+    ScoreRequest,
+)
+from tests.serving.conftest import LANGUAGE_MODELS, SPECS, answered, answers_of, generated
+
+TEXTS = ["the quick", "fox", "over lazy dogs. the fox jumps", "敏捷的棕色狐狸", "j"]
+SEARCHES = [
+    (SearchSettings(search="greedy", max_length=9), 1),
+    (SearchSettings(search="sampling", temperature=1.2, max_length=14), 1),
+    (SearchSettings(search="sampling", top_p=0.8, max_length=20, min_length=3), 3),
+    (SearchSettings(search="beam", beam_size=3, max_length=8), 1),
+    (SearchSettings(search="beam", beam_size=4, max_length=11, length_penalty=0.5), 2),
+    (SearchSettings(search="greedy", no_repeat_ngram=2, max_length=15), 1),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SPECS)
+def test_answers_are_those_of_generate_whatever_else_is_in_the_batch(name, served, tiny_run):
+    model = served(name)
+    chance = random.Random(0)
+    requests = []
+    for i in range(18):
+        settings, n = SEARCHES[i % len(SEARCHES)]
+        text = TEXTS[chance.randrange(len(TEXTS))]
+        requests.append(
+            AnswerRequest(i + 1, name, source=text, settings=settings, n=n, best_of=n, seed=i % 4)
+        )
+    chance.shuffle(requests)
+    found = answers_of(answered(Engine([model]), requests, every=2))
+    assert len(found) == len(requests)
+    for request in requests:
+        expected = generated(
+            tiny_run(name), str(request.source), request.settings, request.n, request.seed
+        )
+        assert [answer.text for answer in found[request.id].answers] == expected, request
+
+
+@pytest.mark.parametrize("name", ["rotary", "lstm", "t5"])
+def test_streamed_parts_are_the_answer_and_log_p_of_tokens_adds_up(name, served):
+    engine = Engine([served(name)])
+    requests = [
+        AnswerRequest(
+            i,
+            name,
+            source=TEXTS[i % len(TEXTS)],
+            settings=SearchSettings(search="sampling", max_length=15),
+            n=2,
+            best_of=2,
+            n_top=3,
+            seed=i,
+            streams=True,
+        )
+        for i in range(1, 6)
+    ]
+    events = answered(engine, requests)
+    for id, whole in answers_of(events).items():
+        for index, answer in enumerate(whole.answers):
+            parts = [e for e in events if isinstance(e, Piece) and (e.id, e.index) == (id, index)]
+            assert "".join(part.text for part in parts) == answer.text
+            assert [token for part in parts for token in part.tokens] == list(answer.tokens)
+            assert [part.finish_reason for part in parts[:-1]] == [None] * (len(parts) - 1)
+            assert parts[-1].finish_reason == answer.finish_reason
+            assert sum(token.log_p for token in answer.tokens) == pytest.approx(answer.log_p)
+            assert len(answer.tokens) == answer.n_token
+            for token in answer.tokens:
+                assert len(token.top) == 3
+                assert [p for *_, p in token.top] == sorted((p for *_, p in token.top))[::-1]
+
+
+@pytest.mark.parametrize("name", ["learned", "bart"])
+def test_log_p_of_the_tokens_of_a_beam_search_adds_up_to_that_of_the_answer(name, served):
+    request = AnswerRequest(
+        1,
+        name,
+        source="the fox",
+        settings=SearchSettings(search="beam", beam_size=3, max_length=9),
+        n=3,
+        best_of=3,
+        n_top=1,
+    )
+    found = answers_of(answered(Engine([served(name)]), [request]))[1]
+    for answer in found.answers:
+        assert sum(token.log_p for token in answer.tokens) == pytest.approx(answer.log_p, abs=1e-6)
+        special = "</s>" if answer.finish_reason == "stop" else ""
+        assert "".join(token.text for token in answer.tokens) == answer.text + special
+
+
+def test_a_prompt_that_is_echoed_has_the_log_p_of_scoring(served):
+    model = served("rotary")
+    text = "the quick brown fox jumps over lazy dogs"
+    settings = SearchSettings(max_length=0)
+    request = AnswerRequest(1, "rotary", source=text, settings=settings, n_top=2, echo=True)
+    [answer] = answers_of(answered(Engine([model]), [request]))[1].answers
+    assert answer.text == text
+    assert [token.offset for token in answer.tokens] == list(range(len(text)))
+    [scored] = model.task.log_prob([Example("1", "", (text,))])
+    of_tokens = [-token.nats for token in scored.tokens]
+    assert [token.log_p for token in answer.tokens] == pytest.approx(of_tokens[:-1], abs=1e-4)
+    longer = replace(request, settings=SearchSettings(search="greedy", max_length=5))
+    [answer] = answers_of(answered(Engine([model]), [longer]))[1].answers
+    assert answer.text.startswith(text)
+    assert len(answer.tokens) == len(text) + answer.n_token
+    assert "".join(token.text for token in answer.tokens if token.text != "</s>") == answer.text
+
+
+def test_a_text_of_stop_ends_an_answer_and_is_no_part_of_it(served):
+    engine = Engine([served("rotary")])
+    settings = SearchSettings(search="sampling", max_length=40)
+    whole = AnswerRequest(1, "rotary", source="fox", settings=settings, seed=3)
+    text = answers_of(answered(engine, [whole]))[1].answers[0].text
+    stop = text[8:10]
+    first = text.find(stop)
+    for streams in (False, True):
+        request = replace(whole, stop=("zzzz", stop), streams=streams)
+        events = answered(engine, [request])
+        [answer] = answers_of(events)[1].answers
+        assert answer.text == text[:first]
+        assert answer.finish_reason == "stop"
+        assert answer.n_token < 40
+        if streams:
+            assert "".join(e.text for e in events if isinstance(e, Piece)) == answer.text
+
+
+def test_prompts_that_begin_alike_are_read_once(served):
+    model = served("learned", 64)
+    engine = Engine([model])
+    settings = SearchSettings(search="greedy", max_length=4)
+    shared = "the quick brown fox "
+    requests = [
+        AnswerRequest(i, "learned", source=shared + end, settings=settings)
+        for i, end in enumerate(["", "dog", "dogs", "j"], 1)
+    ]
+    expected = [
+        answers_of(answered(Engine([served("learned")]), [each]))[each.id].answers
+        for each in requests
+    ]
+    found = answers_of(answered(engine, requests, every=3))
+    assert [found[each.id].answers[0].text for each in requests] == [a[0].text for a in expected]
+    n_shared = 1 + len(shared)
+    assert found[1].n_cached_token == 0
+    assert found[2].n_cached_token == n_shared
+    assert found[3].n_cached_token == n_shared + len("dog")
+    assert found[4].n_cached_token == n_shared
+
+
+def test_requests_that_are_dropped_or_refused_leave_nothing_behind(served):
+    model = served("rotary", 8)
+    engine = Engine([model])
+    settings = SearchSettings(search="greedy", max_length=30)
+    for i in range(1, 21):
+        engine.take(AnswerRequest(i, "rotary", source="fox", settings=settings))
+    engine.work()
+    assert model.n_row <= 8
+    assert model.n_running + model.n_waiting == 20
+    for i in range(1, 21):
+        engine.take(Cancel(i))
+    engine.work()
+    assert not engine.is_busy
+    assert model.n_row == 0
+    wrong = [
+        AnswerRequest(1, "no model", source="fox"),
+        AnswerRequest(2, "rotary", source=(10**9,)),
+        AnswerRequest(3, "rotary", source="fox", settings=SearchSettings(top_p=2.0)),
+        AnswerRequest(4, "rotary", source="fox", settings=SearchSettings(beam_size=3)),
+        AnswerRequest(5, "rotary", source="fox", n=9, best_of=9, settings=settings),
+        AnswerRequest(6, "rotary", messages=(("user", "fox"),)),
+        AnswerRequest(
+            7,
+            "rotary",
+            source="fox",
+            settings=SearchSettings(search="beam", max_length=30),
+            n_top=1,
+        ),
+    ]
+    events = answered(engine, wrong)
+    assert [event.id for event in events if isinstance(event, Refusal)] == [1, 2, 3, 4, 5, 6, 7]
+    assert all("--" not in event.message for event in events if isinstance(event, Refusal))
+
+
+def test_a_request_whose_time_is_over_gives_what_it_has(served):
+    engine = Engine([served("rotary")])
+    settings = SearchSettings(search="sampling", max_length=4000)
+    request = AnswerRequest(1, "rotary", 0.2, source="fox", settings=settings)
+    [answer] = answers_of(answered(engine, [request]))[1].answers
+    assert answer.finish_reason in ("timeout", "stop")
+    beam = replace(request, settings=SearchSettings(search="beam", max_length=4000), max_seconds=0)
+    [event] = [e for e in answered(engine, [beam]) if isinstance(e, Refusal)]
+    assert event.kind == "timeout"
+
+
+@pytest.mark.parametrize("name", ["rotary", "t5"])
+def test_scores_are_those_of_the_task(name, served):
+    model = served(name)
+    answers = ("jumps", "over the fox", "")
+    source = None if name in LANGUAGE_MODELS else "the quick"
+    [found] = [
+        event
+        for event in answered(
+            Engine([model]), [ScoreRequest(1, name, source=source, answers=answers)]
+        )
+        if isinstance(event, ScoredAnswers)
+    ]
+    for text, scored in zip(answers, found.answers, strict=True):
+        example = Example("1", source or "", (text,))
+        [expected] = model.task.log_prob([example], None if source is None else [[text]])
+        assert scored.log_p == pytest.approx(-expected.nats)
+        assert scored.n_token == expected.n_token
