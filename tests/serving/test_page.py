@@ -203,7 +203,7 @@ def test_the_rules_of_the_server_hold_for_forms_too() -> None:
         assert len(re.findall(r'role="alert"[^>]*>[^<]', response.text)) == (status != 200)
     assert "retry-after" in response.headers
     assert len(engine.asked) == 1
-    page = client(engine, limits=ServingLimits(body_bytes=99, characters=9, max_tokens=9))
+    page = client(engine, limits=ServingLimits(body_mb=99e-6, characters=9, max_tokens=9))
     assert sent(page, "summarize", text="x" * 10).status_code == 400
     assert sent(page, "continue", max_tokens="10").status_code == 400
     assert sent(page, "summarize", text="x" * 100).status_code == 413
