@@ -134,8 +134,8 @@ def translation_blocks(form: Form, answers: Sequence[Answer], model: ModelInfo) 
         blocks.append(
             Heatmap(
                 attention.weights,
-                attention.target,
-                attention.source,
+                [*map(shown_token, attention.target)],
+                [*map(shown_token, attention.source)],
                 caption=ATTENTION,
                 row_language=model.target_language or UNDETERMINED,
                 column_language=model.source_language or UNDETERMINED,
@@ -213,6 +213,8 @@ def percent(log_p: float | None) -> float:
 
 
 def shown_token(text: str) -> str:
-    """Return the text of a token with visible white space at its ends."""
-    text = text.replace("\n", "⏎")
+    """Return the text of a token as it is shown by itself: line breaks and a space before it are
+    visible, and "·" stands for a part of a character.
+    """
+    text = text.replace("\n", "⏎").replace("\ufffd", "·")
     return f"␣{text[1:]}" if text.startswith(" ") else text

@@ -43,13 +43,15 @@ const table = (caption, headings, rows) => {
 
 const folded = (title, ...children) => element("details", { class: "data" }, element("summary", {}, title), ...children);
 
+const shownToken = (text) => text.replaceAll("\n", "⏎").replaceAll("\ufffd", "·").replace(/^ /, "␣");
+
 const ruler = document.createElement("canvas").getContext("2d");
 const textWidth = (text) => {
   ruler.font = `12px ${getComputedStyle(document.body).fontFamily}`;
   return ruler.measureText(text).width;
 };
 const shortened = (label, n = 14) => {
-  const characters = [...label.replaceAll("\n", "⏎")];
+  const characters = [...shownToken(label)];
   return characters.length <= n ? characters.join("") : `${characters.slice(0, n - 1).join("")}…`;
 };
 
@@ -78,7 +80,6 @@ const heatmap = ({ source, target, weights }, sourceLanguage, targetLanguage) =>
 };
 
 const percent = (logP) => 100 * Math.exp(logP);
-const shownToken = (text) => text.replaceAll("\n", "⏎").replace(/^ /, "␣");
 const likely = (token) => token.top.map(([text, logP]) => `${shownToken(text)} ${number(percent(logP), 1)}\u00a0%`).join(", ");
 
 // A continuation with each token shaded by its probability; those that begin in the same character are one piece.
