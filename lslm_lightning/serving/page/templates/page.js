@@ -36,9 +36,10 @@
 
   // Server-sent events until the end. Source: HTML Living Standard, section 9.2.
   const events = async function* (response) {
+    const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
     let rest = "";
-    for await (const part of response.body.pipeThrough(new TextDecoderStream())) {
-      const lines = (rest + part).split(/\r?\n/);
+    for (let part = await reader.read(); !part.done; part = await reader.read()) {
+      const lines = (rest + part.value).split(/\r?\n/);
       rest = lines.pop();
       for (const line of lines) if (line.startsWith("data:") && line.slice(5).trim() !== "[DONE]") yield JSON.parse(line.slice(5));
     }
