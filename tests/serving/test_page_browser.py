@@ -307,6 +307,17 @@ def test_a_running_answer_can_be_stopped(browser: Browser, address: str) -> None
     browser.wait_for(f"{form}.querySelector('[data-status]').textContent === 'Stopped.'")
 
 
+def test_the_page_opens_when_the_models_are_ready(browser: Browser) -> None:
+    engine = ScriptedEngine(())
+    engine.is_ready = False
+    with served(engine) as address:
+        browser.open(address)
+        assert browser.evaluate("document.querySelector('[data-starting]').checkVisibility()")
+        engine.models, engine.is_ready = MODELS, True
+        browser.wait_for("document.querySelectorAll('[data-function]').length")
+        assert browser.evaluate("document.querySelector('[data-starting]')") is None
+
+
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_the_page_works_without_a_script(browser: Browser, address: str, language: str) -> None:
     browser.call("Emulation.setScriptExecutionDisabled", value=True)

@@ -160,8 +160,9 @@
   if (starting) {
     const look = async () => {
       const response = await fetch("ready").catch(() => null);
-      if (response?.ok) location.reload();
-      else setTimeout(look, 2000);
+      if (!response?.ok) setTimeout(look, 2000);
+      else if (document.querySelector("[data-function]")) starting.remove(); // keeps what was typed
+      else location.reload();
     };
     look();
   }
