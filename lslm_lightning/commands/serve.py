@@ -79,7 +79,7 @@ def main(argv: list[str]) -> int:
         from lslm_lightning.serving.protocol import EngineSettings
         from lslm_lightning.serving.server import ServerSettings, run_server
     except ModuleNotFoundError as error:
-        raise MissingPackageError(str(error.name), "lslm serve") from None
+        raise MissingPackageError(str(error.name), "The server") from None
     try:
         if own.new_key is not None:
             return print_new_key(own.new_key)

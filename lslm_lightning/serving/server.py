@@ -72,15 +72,18 @@ class ServerSettings:
             try:
                 ipaddress.ip_network(proxy)
             except ValueError:
-                message = "must be an address or a network, such as 10.0.0.0/8"
-                raise ValueError(f"--trusted-proxy {proxy} {message}") from None
+                raise ValueError(
+                    f"--trusted-proxy {proxy} must be an address or a network, such as 10.0.0.0/8"
+                ) from None
         if self.tls_cert is not None:
             try:
                 ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(self.tls_cert, self.tls_key)
             except (OSError, ssl.SSLError) as error:
                 reason = error.strerror or str(error)
-                files = f"--tls-cert {self.tls_cert} and --tls-key {self.tls_key}"
-                raise ValueError(f"{files} must be PEM files that fit: {reason}") from None
+                raise ValueError(
+                    f"--tls-cert {self.tls_cert} and --tls-key {self.tls_key} must be PEM files "
+                    f"that fit: {reason}"
+                ) from None
 
 
 def is_loopback(host: str) -> bool:
