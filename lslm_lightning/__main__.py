@@ -36,6 +36,7 @@ COMMANDS = {
         "consolidate",
         "write the weights of several processes to one safetensors file",
     ),
+    "serve": ("serve", "answer requests over HTTP, by OpenAI's and LibreTranslate's API"),
     "export": ("export", "write a model to a folder that transformers reads"),
     "import": ("import_model", "make a run of a model of transformers"),
     "sync": ("sync", "upload to MLflow what a run has on disk and MLflow lacks"),
@@ -85,7 +86,7 @@ Completion with TAB in bash or zsh: eval "$(register-python-argcomplete lslm)"
 Exit status: 0 done, 1 the work failed (the reason in one line), 2 wrong arguments, 129 hung up
 (SIGHUP), 130 interrupted (SIGINT), 143 terminated (SIGTERM)."""
 
-ENDLESS = ("generate", "ui")  # commands that end by Ctrl-C as they should
+ENDLESS = ("generate", "serve", "ui")  # commands that end by Ctrl-C as they should
 
 
 def general_text(argv: list[str]) -> str:

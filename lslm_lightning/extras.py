@@ -4,6 +4,7 @@ EXTRAS = {
     "accelerate": "hub",
     "ai_edge_litert": "litert",
     "ctranslate2": "export",
+    "fastapi": "serve",
     "gguf": "export",
     "jieba": "chinese",
     "litert_torch": "litert",
@@ -12,8 +13,11 @@ EXTRAS = {
     "onnxruntime": "export",
     "onnxscript": "export",
     "peft": "hub",
+    "prometheus_client": "serve",
+    "python_multipart": "serve",
     "soundfile": "audio",
     "transformers": "hub",
+    "uvicorn": "serve",
 }
 
 

@@ -74,6 +74,10 @@ LAYERS: dict[str, set[str]] = {
         *("models", "runs", "text", "safety", "training", "contracts", "decoding", "experiments"),
         *("evaluation", "systems", "adapters"),
     },
+    "serving": {
+        *("contracts", "experiments", "training", "decoding", "models", "runs", "systems", "text"),
+        *("audio", "safety", "corpora", "reports"),
+    },
     "integrations": {"decoding", "experiments", "interchange", "models", "runs", "training"},
     "systems": {"runs", "contracts", "text", "metrics", "decoding", "corpora", "ngram", "safety"},
     "reports": {"evaluation", "metrics", "contracts", "text", "safety"},

@@ -110,6 +110,30 @@ def tell_language(texts: Sequence[str]) -> Told:
     return Told(identified or code, script, n, several)
 
 
+def likely_languages(text: str, n: int = 3) -> list[tuple[str, float]]:
+    """Return the most probable languages of a text as (BCP 47 code, probability) pairs, the best
+    first; an empty list for a text without letters.
+
+    A language that the letters determine has the probability 1. Not for use by several threads at
+    the same time.
+
+    Args:
+        n: number of languages at most.
+    """
+    code = language_by_letters(text)
+    if not code.startswith(UNDETERMINED):
+        return [(code, 1.0)]
+    identifier = _identifier()
+    if not (labels := _labels(main_script(text))):
+        return []
+    identifier.set_languages([*labels, NO_LANGUAGE])
+    try:
+        ranked = identifier.rank(text)
+    finally:
+        identifier.set_languages(None)
+    return [(label, float(sure)) for label, sure in ranked if label != NO_LANGUAGE][:n]
+
+
 def _writing(text: str) -> str:
     """Return the script of a text; "Hani" for Chinese and Japanese, "" for a text without
     letters.
@@ -140,9 +164,7 @@ def _identified(script: str, texts: Sequence[str]) -> tuple[str | None, tuple[st
     languages if there are several.
     """
     identifier = _identifier()
-    labels = [label for label in identifier.labels if re.fullmatch(r"[a-z]{2}", label)]
-    labels = [label for label in labels if script_of_language(label) == script]
-    if not labels:
+    if not (labels := _labels(script)):
         return None, ()
     identifier.set_languages([*labels, NO_LANGUAGE])
     try:
@@ -159,6 +181,12 @@ def _identified(script: str, texts: Sequence[str]) -> tuple[str | None, tuple[st
     if len(others) > 1:
         return None, tuple(map(name_of_language, others))
     return (code if code != NO_LANGUAGE and probability >= SURE else None), ()
+
+
+def _labels(script: str) -> list[str]:
+    """Return the languages of a script that py3langid knows."""
+    labels = [label for label in _identifier().labels if re.fullmatch(r"[a-z]{2}", label)]
+    return [label for label in labels if script_of_language(label) == script]
 
 
 def _only_language(script: str) -> str | None:

@@ -14,8 +14,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -50,29 +50,44 @@ Ask = Callable[["Client", int], Awaitable[tuple[int, list[float]]]]
 
 
 class Client:
-    """Connections to a server on this machine."""
+    """Connections to a server on this machine; an asynchronous context manager."""
 
     def __init__(self, port: int) -> None:
-        import httpx
+        import aiohttp
 
-        limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
-        self.http = httpx.AsyncClient(
-            base_url=f"http://127.0.0.1:{port}", timeout=600, limits=limits
+        self.http = aiohttp.ClientSession(
+            f"http://127.0.0.1:{port}", connector=aiohttp.TCPConnector(limit=0)
         )
+
+    async def __aenter__(self) -> "Client":
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self.http.close()
+
+    async def status(self, route: str, body: Mapping[str, Any] | None = None) -> int:
+        """Return the status of an answer; 0 where there is no server."""
+        try:
+            method = "GET" if body is None else "POST"
+            async with self.http.request(method, route, json=body) as reply:
+                await reply.read()
+                return reply.status
+        except OSError:
+            return 0
 
     async def post(self, route: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Return the answer to a request that must succeed."""
-        reply = await self.http.post(route, json=body)
-        assert reply.status_code == 200, reply.text
-        return dict(reply.json())
+        async with self.http.post(route, json=body) as reply:
+            assert reply.status == 200, await reply.text()
+            return dict(await reply.json())
 
     async def lines(self, route: str, body: Mapping[str, Any]) -> AsyncIterator[str]:
         """Yield the data of the events of a stream."""
-        async with self.http.stream("POST", route, json=body) as reply:
-            assert reply.status_code == 200, await reply.aread()
-            async for line in reply.aiter_lines():
-                if line.startswith("data: "):
-                    yield line.removeprefix("data: ")
+        async with self.http.post(route, json=body) as reply:
+            assert reply.status == 200, await reply.text()
+            async for line in reply.content:
+                if line.startswith(b"data: "):
+                    yield line.decode().removeprefix("data: ").strip()
 
 
 class Server:
@@ -92,20 +107,11 @@ class Server:
             words, env=environment_of(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
 
-    async def wait(self, route: str) -> None:
-        """Wait until a route answers 200."""
-        client = Client(self.port)
-        while True:
+    async def wait(self, client: Client) -> None:
+        """Wait until the server is ready."""
+        while await client.status("/ready") != 200:
             assert self.process.poll() is None, f"the server ended: {self.process.args}"
             assert time.monotonic() - self.began < START, "the server does not become ready"
-            try:
-                if (await client.http.get(route)).status_code == 200:
-                    return
-            except OSError:
-                pass
-            except Exception as error:
-                if type(error).__name__ not in ("ConnectError", "ReadError"):
-                    raise
             await asyncio.sleep(0.05)
 
     def processes(self) -> list[Any]:
@@ -138,12 +144,14 @@ class Server:
             self.process.kill()
 
 
-@contextmanager
-def running(*command: str) -> Iterator[Server]:
-    """Start a server, and end it."""
+@asynccontextmanager
+async def running(*command: str) -> AsyncIterator[tuple[Server, Client]]:
+    """Start a server, wait until it is ready, and end it."""
     server = Server(*command)
     try:
-        yield server
+        async with Client(server.port) as client:
+            await server.wait(client)
+            yield server, client
     finally:
         server.end()
 
@@ -153,6 +161,11 @@ def ours(*runs: str) -> tuple[str, ...]:
     names = [word for i in range(len(runs)) for word in ("--name", f"m{i}")]
     limits = ("--requests", "2000", "--requests-per-key", "2000", "--queue", "4000")
     return (sys.executable, "-m", "lslm_lightning", "serve", *runs, *names, *limits)
+
+
+def both(done: Mapping[str, Figures]) -> tuple[str, ...]:
+    """Return the command of our server with both models."""
+    return ours(done["models"]["language_model"], done["models"]["translator"])
 
 
 def models(done: Mapping[str, Figures], smoke: bool) -> Figures:
@@ -169,9 +182,7 @@ def start(done: Mapping[str, Figures], smoke: bool) -> Figures:
     """
 
     async def measure() -> Figures:
-        with running(*ours(done["models"]["language_model"])) as server:
-            await server.wait("/ready")
-            client = Client(server.port)
+        async with running(*ours(done["models"]["language_model"])) as (server, client):
             body = {"model": "m0", "prompt": "def f(", "max_tokens": 8}
             await client.post("/v1/completions", body)
             first = time.monotonic() - server.began
@@ -184,8 +195,7 @@ def start(done: Mapping[str, Figures], smoke: bool) -> Figures:
             killed = time.monotonic()
             statuses = []
             while not statuses or statuses[-1] != 200:
-                reply = await client.http.post("/v1/completions", json=body)
-                statuses.append(reply.status_code)
+                statuses.append(await client.status("/v1/completions", body))
                 await asyncio.sleep(0.02)
             return {
                 "first_answer_s": first,
@@ -201,16 +211,13 @@ def load(done: Mapping[str, Figures], smoke: bool) -> Figures:
     """Tokens per second and latencies of both models, by number of clients."""
 
     async def measure() -> Figures:
-        with running(
-            *ours(done["models"]["language_model"], done["models"]["translator"])
-        ) as server:
-            await server.wait("/ready")
+        async with running(*both(done)) as (server, client):
             figures = {}
             for name, ask in (("language_model", continued), ("translator", translated)):
-                await volley(server.port, ask, 8, 2.0)  # warm
+                await volley(client, ask, 8, 2.0)  # warm
                 for n in CLIENTS:
                     seconds = 2.0 if smoke else SECONDS
-                    figures[f"{name}_{n}"] = await volley(server.port, ask, n, seconds)
+                    figures[f"{name}_{n}"] = await volley(client, ask, n, seconds)
             return figures
 
     return asyncio.run(measure())
@@ -251,7 +258,7 @@ async def translated(client: Client, number: int) -> tuple[int, list[float]]:
     return reply["usage"]["completion_tokens"], [time.monotonic()]
 
 
-async def volley(port: int, ask: Ask, n_client: int, seconds: float) -> Figures:
+async def volley(client: Client, ask: Ask, n_client: int, seconds: float) -> Figures:
     """Let clients ask again and again; return tokens per second, requests per second, and the
     latencies in milliseconds: of the first part, of each later token, and of the whole.
     """
@@ -263,7 +270,7 @@ async def volley(port: int, ask: Ask, n_client: int, seconds: float) -> Figures:
     began = time.monotonic()
     end = began + seconds
 
-    async def use(client: Client) -> None:
+    async def use() -> None:
         nonlocal n_token
         while time.monotonic() < end:
             sent = time.monotonic()
@@ -274,8 +281,7 @@ async def volley(port: int, ask: Ask, n_client: int, seconds: float) -> Figures:
                 first.append(times[0] - sent)
                 each.append((times[-1] - times[0]) / (len(times) - 1))
 
-    client = Client(port)
-    await asyncio.gather(*(use(client) for _ in range(n_client)))
+    await asyncio.gather(*(use() for _ in range(n_client)))
     took = time.monotonic() - began
     return {
         "tokens_per_second": n_token / took,
@@ -308,12 +314,11 @@ def peer(done: Mapping[str, Figures], smoke: bool) -> Figures:
         for name, ask in (("language_model", peer_continued), ("translator", peer_translated)):
             path = export_model(done["models"][name], folder / name, "huggingface").path
             script = str(HOME / "tests/benchmarks/serving_peer.py")
-            with running(sys.executable, script, str(path)) as server:
-                await server.wait("/ready")
-                await volley(server.port, ask, 2, 2.0)
+            async with running(sys.executable, script, str(path)) as (_, client):
+                await volley(client, ask, 2, 2.0)
                 for n in PEER_CLIENTS:
                     seconds = 2.0 if smoke else SECONDS
-                    figures[f"{name}_{n}"] = await volley(server.port, ask, n, seconds)
+                    figures[f"{name}_{n}"] = await volley(client, ask, n, seconds)
         return figures
 
     with tempfile.TemporaryDirectory() as folder:
@@ -342,11 +347,7 @@ def memory(done: Mapping[str, Figures], smoke: bool) -> Figures:
     n_warm = 50 if smoke else WARM
 
     async def measure() -> Figures:
-        with running(
-            *ours(done["models"]["language_model"], done["models"]["translator"])
-        ) as server:
-            await server.wait("/ready")
-            client = Client(server.port)
+        async with running(*both(done)) as (server, client):
             numbers = iter(range(n_all))
 
             async def use(upto: int) -> None:
@@ -395,11 +396,7 @@ def answers(done: Mapping[str, Figures], smoke: bool) -> Figures:
         return found["tokens"], found["token_logprobs"]
 
     async def measure() -> Figures:
-        with running(
-            *ours(done["models"]["language_model"], done["models"]["translator"])
-        ) as server:
-            await server.wait("/ready")
-            client = Client(server.port)
+        async with running(*both(done)) as (server, client):
             figures: dict[str, Any] = {}
             for name, model in (("language_model", "m0"), ("translator", "m1")):
                 alone = [await ask(client, model, i) for i in range(n_all)]

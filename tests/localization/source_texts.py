@@ -21,6 +21,8 @@ SINKS = (
     *("suggest_command", "attach_suggestion", "refuse", "each"),
 )
 LABELS = ("Work", "TrainingWork", "PreparationWork", "Part", "translated")
+# files of the server whose texts its terminal shows; those of the others go to its clients
+SHOWN_BY_SERVE = ("engine_client.py", "functions.py", "keys.py", "limits.py", "server.py")
 FIELD = re.compile(r"\{\w+\}")
 PROGRAM = re.compile(r"^lslm( [a-z-]+)?: ")  # before errors of commands
 MOST_FORMS = 12  # of one f-string with alternatives in it
@@ -401,6 +403,13 @@ def collected() -> Collector:
 
 
 def source_files() -> list[Path]:
-    """Return the files of the package and the tasks, without those whose texts only pages show."""
+    """Return the files of the package and the tasks, without those whose texts only pages show, or
+    are sent to clients of a server, which may speak another language than its machine.
+    """
     files = [*(ROOT / "lslm_lightning").rglob("*.py"), *(ROOT / "tasks").rglob("*.py")]
-    return sorted(path for path in files if path.name not in ("explorer.py", "samples.py"))
+    return sorted(
+        path
+        for path in files
+        if path.name not in ("explorer.py", "samples.py")
+        and ("serving" not in path.parts or path.name in SHOWN_BY_SERVE)
+    )

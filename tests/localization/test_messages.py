@@ -51,6 +51,7 @@ NOT_SHOWN = {  # texts that the collector finds, but that are data, names, or pa
     "lslm log-prob",
     "lslm plan",
     "lslm resume",
+    "lslm serve",
     "lslm sweep",
     "lslm sync",
     "lslm ui",

@@ -1,7 +1,7 @@
-"""Runs of tiny models with random weights, in float64."""
+"""Runs of tiny models with random weights, in float64; servers of the small engine."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -17,6 +17,7 @@ from lslm_lightning.serving.protocol import Answered, AnswerRequest, Event
 from lslm_lightning.serving.served_model import ServedModel
 from lslm_lightning.serving.stepwise_model import StepwiseModel
 from tests.interchange.models import EXAMPLES, TASKS, TOKENIZER, randomize, task_spec
+from tests.serving.http_server import RunningServer, Served, running_server
 
 SEED = 0
 LSTM = {
@@ -70,6 +71,17 @@ def served(tiny_run: Callable[[str], Path]) -> Callable[..., ServedModel]:
         return StepwiseModel(name, str(tiny_run(name)), loaded, n_row)
 
     return make
+
+
+@pytest.fixture
+def site() -> Served:
+    return Served()
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[RunningServer]:
+    with running_server() as server:
+        yield server
 
 
 def generated(

@@ -1,0 +1,169 @@
+"""ASGI application of `lslm serve`: all routes behind the gateway."""
+
+from collections.abc import Sequence
+
+from fastapi import APIRouter, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import Response
+
+from lslm_lightning import __version__
+from lslm_lightning.serving.documents import MEANINGS, STATE, ErrorBody, described
+from lslm_lightning.serving.engine_interface import ServingEngine
+from lslm_lightning.serving.errors import (
+    answer_failure,
+    answer_gone,
+    answer_http_exception,
+    answer_serving_error,
+    answer_validation_error,
+    json_response,
+    unavailable,
+)
+from lslm_lightning.serving.gateway import OPEN, Gateway
+from lslm_lightning.serving.keys import ApiKeys
+from lslm_lightning.serving.limits import ServingLimits
+from lslm_lightning.serving.measures import CONTENT_TYPE, ServerMeasures
+from lslm_lightning.serving.openai_routes import openai_routes
+from lslm_lightning.serving.protocol import ServingError
+from lslm_lightning.serving.service import AnswerService
+from lslm_lightning.serving.task_routes import task_routes
+from lslm_lightning.serving.translation_routes import translation_routes
+from lslm_lightning.serving.visits import AccessLog
+from lslm_lightning.types import JsonObject
+
+ABOUT = """Trained models behind HTTP: OpenAI's API under `/v1`, LibreTranslate's API, and routes
+for summaries, answers and log probabilities."""
+HANDLERS = (
+    (HTTPException, answer_http_exception),
+    (ServingError, answer_serving_error),
+    (RequestValidationError, answer_validation_error),
+    (ConnectionError, answer_gone),
+    (Exception, answer_failure),
+)
+EXPOSED = ("X-Request-Id", "Retry-After")
+
+
+class ServingApp(FastAPI):
+    """Routes whose OpenAPI document has the statuses that they really return."""
+
+    def openapi(self) -> JsonObject:
+        """Return the OpenAPI document."""
+        if self.openapi_schema is None:
+            document: JsonObject = super().openapi()
+            for methods in document["paths"].values():
+                for operation in methods.values():
+                    operation["responses"].pop("422", None)
+            for name in ("HTTPValidationError", "ValidationError"):
+                document["components"]["schemas"].pop(name, None)
+            document["components"]["securitySchemes"] = {
+                "key": {"type": "http", "scheme": "bearer"}
+            }
+            document["security"] = [{}, {"key": []}]
+            self.openapi_schema = document
+        return self.openapi_schema
+
+
+class ServedApp:
+    """Application of a server, and its gateway.
+
+    Args:
+        engine: engine with the models.
+        limits: limits of requests.
+        keys: keys of clients; empty if none is needed.
+        log: log of requests.
+        allowed_origins: origins of web pages that may use the server from browsers.
+
+    Attributes:
+        service: service that the routes share.
+        gateway: gateway before the routes.
+        asgi: the ASGI application.
+    """
+
+    def __init__(
+        self,
+        engine: ServingEngine,
+        limits: ServingLimits | None = None,
+        keys: ApiKeys | None = None,
+        log: AccessLog | None = None,
+        allowed_origins: Sequence[str] = (),
+    ) -> None:
+        limits = limits or ServingLimits()
+        keys = keys or ApiKeys()
+        measures = ServerMeasures(engine)
+        self.service = AnswerService(engine, limits, measures, keys)
+        self.routes = self._routes()
+        paths = frozenset(self.routes.openapi()["paths"]) | OPEN
+        log = log or AccessLog()
+        self.gateway = Gateway(self.routes, engine, limits, keys, log, measures, paths)
+        self.asgi = (
+            CORSMiddleware(
+                self.gateway,
+                allow_origins=allowed_origins,
+                allow_methods=["GET", "POST"],
+                allow_headers=["Authorization", "Content-Type", "X-Request-Id"],
+                expose_headers=EXPOSED,
+            )
+            if allowed_origins
+            else self.gateway
+        )
+
+    def _routes(self) -> ServingApp:
+        """Return all routes."""
+        app = ServingApp(
+            title="lslm serve",
+            version=__version__,
+            description=ABOUT,
+            docs_url=None,
+            redoc_url=None,
+        )
+        for kind, handler in HANDLERS:
+            app.add_exception_handler(kind, handler)
+        app.include_router(openai_routes(self.service))
+        app.include_router(translation_routes(self.service))
+        app.include_router(task_routes(self.service))
+        app.include_router(self._state_routes())
+
+        @app.get("/spec", include_in_schema=False)
+        async def specification() -> Response:
+            """Return the OpenAPI document where LibreTranslate's clients look for it."""
+            return json_response(app.openapi())
+
+        return app
+
+    def _state_routes(self) -> APIRouter:
+        """Return the routes that tell the state of the server."""
+        routes = APIRouter(tags=["State"])
+        service = self.service
+
+        @routes.get("/health", summary="Whether the server lives", responses=described(STATE, 500))
+        async def health() -> Response:
+            """Answer as long as the process lives."""
+            return json_response({"status": "ok"})
+
+        @routes.get(
+            "/ready",
+            summary="Whether the models are ready",
+            responses=described(STATE, 500, 503),
+        )
+        async def ready() -> Response:
+            """Answer 200 if the models are ready and the server takes requests, else 503."""
+            if self.gateway.is_ending:
+                raise unavailable("the server ends; ask again when it is back")
+            service.models()
+            return json_response({"status": "ready"})
+
+        @routes.get(
+            "/metrics",
+            summary="Figures for Prometheus",
+            responses={
+                200: {"description": "The figures.", "content": {"text/plain": {}}},
+                401: {"description": MEANINGS[401], "model": ErrorBody},
+            },
+            response_class=Response,
+        )
+        async def metrics(_: Request) -> Response:
+            """Return counters, gauges and histograms."""
+            return Response(service.measures.text(), media_type=CONTENT_TYPE)
+
+        return routes

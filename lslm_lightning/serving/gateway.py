@@ -1,0 +1,252 @@
+"""Gateway in front of the routes: keys, limits, log, and the end of the server."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from lslm_lightning.serving.admission import Admission
+from lslm_lightning.serving.engine_interface import ServingEngine
+from lslm_lightning.serving.errors import GONE, ApiError, error_response, unavailable
+from lslm_lightning.serving.keys import ApiKeys, bearer_key
+from lslm_lightning.serving.limits import ServingLimits
+from lslm_lightning.serving.measures import ServerMeasures
+from lslm_lightning.serving.visits import AccessLog, Visit, given_id
+
+logger = logging.getLogger(__name__)
+SLACK = 30.0  # seconds beyond the limits, in which a slow client may read the end of an answer
+DRAIN_BYTES = 8_000_000  # of a refused body that are read, so that its sender reads the answer
+DRAIN_SECONDS = 5.0
+# answered without a key: what probes and browsers ask before they can have one
+OPEN = frozenset(("/", "/health", "/ready", "/openapi.json", "/spec", "/languages"))
+OPEN |= {"/frontend/settings"}
+KEY_IN_BODY = frozenset(("/", "/translate", "/detect"))  # whose key may be a field of the body
+WHILE_ENDING = frozenset(("/health", "/ready", "/metrics"))  # answered until the very end
+SOUND = "/v1/audio/transcriptions"
+HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+}
+
+
+class Gateway:
+    """ASGI application that lets requests through to the routes.
+
+    It refuses those without a key, beyond the limits or at the end of the server, counts the bytes
+    of bodies while they are read, adds headers to responses, and logs and counts each request.
+
+    Args:
+        app: the routes.
+        engine: engine whose queue is limited.
+        limits: limits of requests.
+        keys: keys of clients; empty to let everybody through.
+        log: log of requests.
+        measures: figures of requests.
+        paths: paths of the routes, by which requests are counted that do not reach one.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        engine: ServingEngine,
+        limits: ServingLimits,
+        keys: ApiKeys,
+        log: AccessLog,
+        measures: ServerMeasures,
+        paths: frozenset[str] = frozenset(),
+    ) -> None:
+        self.app = app
+        self.limits = limits
+        self.keys = keys
+        self.log = log
+        self.measures = measures
+        self.paths = paths
+        self.admission = Admission(limits, lambda: engine.load.n_waiting)
+        self.is_ending = False
+        self.n_running = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        client = scope.get("client")
+        visit = Visit(
+            time.perf_counter(),
+            scope["method"],
+            scope["path"],
+            client[0] if client else "",
+            given_id(headers.get("x-request-id", "")),
+        )
+        scope["state"] = {**scope.get("state", {}), "visit": visit, "gateway": self}
+        self.n_running += 1
+        self.measures.under_way.inc()
+        try:
+            await self._answer(scope, headers, visit, receive, send)
+        finally:
+            self.n_running -= 1
+            self.measures.under_way.dec()
+            if visit.is_counted:
+                self.admission.leave(visit.key_name if visit.is_key_counted else None)
+            known = visit.path if visit.path in self.paths else "other"
+            visit.route = getattr(scope.get("route"), "path", known)
+            visit.status = visit.status or GONE
+            seconds = time.perf_counter() - visit.began
+            self.measures.add_visit(visit, seconds)
+            self.log.add(visit, seconds)
+
+    async def _answer(
+        self, scope: Scope, headers: Headers, visit: Visit, receive: Receive, send: Send
+    ) -> None:
+        """Check a request, let the routes answer it, and answer errors."""
+
+        async def send_on(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                visit.status = message["status"]
+                add_headers(message, visit.id)
+            await send(message)
+
+        async def fail(error: HTTPException) -> None:
+            if visit.status:  # the response has begun: the server ends the connection
+                return
+            if error.status_code == 413:
+                await drain(receive)
+            await error_response(scope["path"], error)(scope, receive, send_on)
+
+        most = self.limits.seconds + self.limits.body_seconds + SLACK
+        try:
+            async with asyncio.timeout(most):
+                self._check(scope, headers, visit)
+                await self.app(scope, self._counted(scope, headers, receive), send_on)
+        except HTTPException as error:
+            await fail(error)
+        except TimeoutError:
+            await fail(ApiError(504, f"no answer in {most:g} s (--seconds); ask for less"))
+        except ConnectionError:  # the client went away
+            return
+        except Exception:
+            logger.exception("Request %s failed", visit.id)
+            await fail(ApiError(500, f"the server failed; request id {visit.id}"))
+
+    def _check(self, scope: Scope, headers: Headers, visit: Visit) -> None:
+        """Check what is known before the body is read.
+
+        Raises:
+            ApiError: the request is refused.
+        """
+        path = scope["path"]
+        if self.is_ending and path not in WHILE_ENDING:
+            raise unavailable("the server ends; ask again when it is back")
+        is_work = scope["method"] == "POST"
+        if is_work:
+            self.admission.enter()
+            visit.is_counted = True
+        most, option = self._most_bytes(path)
+        length = headers.get("content-length", "")
+        if length.isdecimal() and int(length[:20]) > most:
+            raise too_large(most, option)
+        is_open = path in OPEN and not is_work
+        key = bearer_key(headers.get("authorization", ""))
+        if not is_open and (key or path not in KEY_IN_BODY):
+            self.admit(visit, key)
+
+    def admit(self, visit: Visit, key: str) -> None:
+        """Check the key of a request and the limits of that key.
+
+        Routes whose key is a field of the body call this before any work.
+
+        Args:
+            key: key that the client sent; "" for none.
+
+        Raises:
+            ApiError: there is no such key, or its limit is reached.
+        """
+        if visit.key_name is not None:  # admitted by the header
+            return
+        caller = visit.address
+        if self.keys:
+            name = self.keys.name_of(key) if key else None
+            if name is None:
+                what = "is not known" if key else "is missing"
+                message = f"the API key {what}; send it as Authorization: Bearer KEY"
+                raise ApiError(401, message, code="invalid_api_key")
+            visit.key_name = caller = name
+            if visit.is_counted:
+                self.admission.enter_key(name)
+                visit.is_key_counted = True
+        if visit.is_counted:
+            self.admission.check_rate(caller)
+
+    def _most_bytes(self, path: str) -> tuple[int, str]:
+        """Return the most bytes of a body, and the option that sets them."""
+        if path == SOUND:
+            return int(1e6 * self.limits.sound_mb), "--sound-mb"
+        return int(1e6 * self.limits.body_mb), "--body-mb"
+
+    def _counted(self, scope: Scope, headers: Headers, receive: Receive) -> Receive:
+        """Return `receive` with limits: bytes of the body, and the time in which it comes."""
+        most, option = self._most_bytes(scope["path"])
+        deadline = asyncio.get_running_loop().time() + self.limits.body_seconds
+        n_byte = 0
+        is_complete = False
+
+        async def receive_counted() -> Message:
+            nonlocal n_byte, is_complete
+            if is_complete:  # what follows is the end of the connection, whenever it comes
+                return await receive()
+            try:
+                async with asyncio.timeout_at(deadline):
+                    message = await receive()
+            except TimeoutError:
+                seconds = f"{self.limits.body_seconds:g} s"
+                raise ApiError(408, f"the body did not come in {seconds}", closes=True) from None
+            n_byte += len(message.get("body", b""))
+            if n_byte > most:
+                if message.get("more_body", False):
+                    await drain(receive)
+                raise too_large(most, option)
+            is_complete = not message.get("more_body", False)
+            return message
+
+        return receive_counted
+
+
+def too_large(most: int, option: str) -> ApiError:
+    """Return the error for a body of more than `most` bytes."""
+    message = f"the body must be at most {most:,} bytes, the limit of this server ({option})"
+    return ApiError(413, message, closes=True)
+
+
+async def drain(receive: Receive) -> None:
+    """Read and drop a part of a body that is too large, so that its sender gets to the answer."""
+    n_byte = 0
+    try:
+        async with asyncio.timeout(DRAIN_SECONDS):
+            while n_byte < DRAIN_BYTES:
+                message = await receive()
+                n_byte += len(message.get("body", b""))
+                if not message.get("more_body", False):
+                    return
+    except TimeoutError:
+        return
+
+
+def add_headers(message: Message, id: str, more: Mapping[str, str] = HEADERS) -> None:
+    """Add the headers of all responses to the start of one; those that it has stay.
+
+    Args:
+        id: id of the request.
+        more: names and values of headers.
+    """
+    headers = MutableHeaders(scope=message)
+    for name, value in more.items():
+        headers.setdefault(name, value)
+    headers["X-Request-Id"] = id

@@ -1,0 +1,265 @@
+"""HTTP server: its socket, its end, and connections that say nothing."""
+
+import asyncio
+import errno
+import ipaddress
+import resource
+import socket
+import ssl
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from types import FrameType
+
+import h11
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from lslm_lightning.serving.app import ServedApp
+from lslm_lightning.serving.engine_interface import ServingEngine
+from lslm_lightning.serving.gateway import Gateway
+
+HEADER_SECONDS = 30.0  # in which a connection must send the headers of a request
+MOST_FILES = 65_536  # open files of the process, each connection being one
+CLOSING_SECONDS = 1  # for connections that are closed at the end
+STOPPING_SECONDS = 10.0  # for the engine to end
+
+
+@dataclass(frozen=True)
+class ServerSettings:
+    """Settings of the HTTP server.
+
+    Args:
+        host: address to listen on.
+        port: port to listen on; 0 for any that is free.
+        tls_cert: file with the certificate chain, in PEM; None for HTTP without TLS.
+        tls_key: file with the private key, in PEM.
+        trusted_proxies: addresses or networks of proxies whose X-Forwarded-For and
+            X-Forwarded-Proto are believed.
+        grace: seconds for requests under way when the server ends.
+        insecure: listen beyond this machine without keys.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    tls_cert: str | None = None
+    tls_key: str | None = None
+    trusted_proxies: tuple[str, ...] = ()
+    grace: float = 30.0
+    insecure: bool = False
+
+    def check(self, has_keys: bool) -> None:
+        """Check that the settings agree with each other.
+
+        Args:
+            has_keys: clients need keys.
+
+        Raises:
+            ValueError: they do not.
+        """
+        if not 0 <= self.port <= 65_535:
+            raise ValueError(f"--port {self.port} must be from 0 to 65535")
+        if not has_keys and not self.insecure and not is_loopback(self.host):
+            raise ValueError(
+                f"--host {self.host} lets other machines in, without keys; give --keys FILE, or "
+                "--insecure if all who can reach it may use it"
+            )
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ValueError("--tls-cert and --tls-key belong together; give both or none")
+        for proxy in self.trusted_proxies:
+            try:
+                ipaddress.ip_network(proxy)
+            except ValueError:
+                raise ValueError(
+                    f"--trusted-proxy {proxy} must be an address or a network, such as 10.0.0.0/8"
+                ) from None
+        if self.tls_cert is not None:
+            try:
+                ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(self.tls_cert, self.tls_key)
+            except (OSError, ssl.SSLError) as error:
+                reason = error.strerror or str(error)
+                raise ValueError(
+                    f"--tls-cert {self.tls_cert} and --tls-key {self.tls_key} must be PEM files "
+                    f"that fit: {reason}"
+                ) from None
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether an address is reached from this machine alone."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+class PatientProtocol(H11Protocol):
+    """Connection that is closed if it does not send the headers of a request in time."""
+
+    header_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin a connection."""
+        super().connection_made(transport)
+        self._expect_headers()
+
+    def on_response_complete(self) -> None:
+        """End a response."""
+        super().on_response_complete()
+        self._expect_headers()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End a connection."""
+        if self.header_timer is not None:
+            self.header_timer.cancel()
+        super().connection_lost(exc)
+
+    def _expect_headers(self) -> None:
+        if self.header_timer is not None:
+            self.header_timer.cancel()
+        self.header_timer = self.loop.call_later(HEADER_SECONDS, self._close_if_silent)
+
+    def _close_if_silent(self) -> None:
+        if self.conn.their_state is h11.IDLE and not self.transport.is_closing():
+            self.transport.close()
+
+
+class GracefulServer(uvicorn.Server):
+    """Server that, when it is told to end, refuses new requests and answers those under way.
+
+    Args:
+        config: configuration of uvicorn.
+        gateway: gateway that refuses requests and counts those under way.
+        grace: seconds for requests under way.
+    """
+
+    def __init__(self, config: uvicorn.Config, gateway: Gateway, grace: float) -> None:
+        super().__init__(config)
+        self.gateway = gateway
+        self.grace = grace
+        self.deadline = 0.0
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin the end at the first signal; end at once at the second."""
+        if self.gateway.is_ending:
+            self.force_exit = self.should_exit = True
+        self.gateway.is_ending = True
+        self.deadline = time.monotonic() + self.grace
+
+    async def on_tick(self, counter: int) -> bool:
+        """Return whether the server ends; called ten times a second."""
+        if self.gateway.is_ending:
+            is_done = self.gateway.n_running == 0 or time.monotonic() >= self.deadline
+            self.should_exit = self.should_exit or is_done
+        return await super().on_tick(counter)
+
+
+def listening_socket(host: str, port: int) -> socket.socket:
+    """Return a socket that listens on a host and port.
+
+    Raises:
+        ValueError: it cannot.
+    """
+    try:
+        family, *_, address = socket.getaddrinfo(
+            host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        return socket.create_server(address[:2], family=family, backlog=2048)
+    except (OSError, OverflowError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        way_out = ""
+        if getattr(error, "errno", None) in (errno.EADDRINUSE, errno.EACCES):
+            way_out = f"; try --port {port + 1 if 1023 < port < 65535 else 8000}"
+        raise ValueError(f"cannot listen on {host}, port {port}: {reason}{way_out}") from None
+
+
+def allow_many_connections() -> None:
+    """Raise the number of files that this process may open."""
+    with suppress(ValueError, OSError):
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        most = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
+
+
+def uvicorn_config(app: ServedApp, settings: ServerSettings) -> uvicorn.Config:
+    """Return the configuration of uvicorn."""
+    return uvicorn.Config(
+        app.asgi,
+        loop="asyncio",
+        http=PatientProtocol,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=list(settings.trusted_proxies),
+        timeout_keep_alive=int(HEADER_SECONDS),
+        timeout_graceful_shutdown=CLOSING_SECONDS,
+        ssl_certfile=settings.tls_cert,
+        ssl_keyfile=settings.tls_key,
+    )
+
+
+async def serve(
+    app: ServedApp, settings: ServerSettings, listener: socket.socket, ready: Callable[[str], None]
+) -> None:
+    """Start the engine and answer requests until a signal ends the server.
+
+    Args:
+        listener: socket on which to answer.
+        ready: function that is called with the address once the models are ready.
+
+    Raises:
+        ServingError: a model cannot be loaded.
+    """
+    config = uvicorn_config(app, settings)
+    server = GracefulServer(config, app.gateway, settings.grace)
+    engine: ServingEngine = app.service.engine
+
+    async def wait_ready() -> None:
+        try:
+            await engine.wait_ready()
+        except BaseException:
+            server.should_exit = True
+            raise
+        ready(address_of(listener, is_tls=settings.tls_cert is not None))
+
+    await engine.start()
+    waiting = asyncio.create_task(wait_ready())
+    try:
+        await server.serve(sockets=[listener])
+        if waiting.done():
+            waiting.result()
+    finally:
+        waiting.cancel()
+        await engine.stop(STOPPING_SECONDS)
+
+
+def address_of(listener: socket.socket, is_tls: bool) -> str:
+    """Return the address of a server for people."""
+    host, port, *_ = listener.getsockname()
+    shown = f"[{host}]" if ":" in host else host
+    return f"http{'s' if is_tls else ''}://{shown}:{port}"
+
+
+def run_server(app: ServedApp, settings: ServerSettings) -> None:
+    """Answer requests until a signal ends the server; say on standard output when it is ready.
+
+    Raises:
+        ServingError: a model cannot be loaded.
+        ValueError: the server cannot listen.
+    """
+
+    def ready(address: str) -> None:
+        names = ", ".join(model.name for model in app.service.engine.models)
+        print(f"{address} serves {names}", flush=True)
+
+    allow_many_connections()
+    with listening_socket(settings.host, settings.port) as listener:
+        if not is_loopback(settings.host) and settings.tls_cert is None:
+            message = "keys and texts are not encrypted; use TLS, here or in a proxy"
+            print(f"lslm serve: {message}", file=sys.stderr, flush=True)
+        asyncio.run(serve(app, settings, listener, ready))

@@ -1,0 +1,204 @@
+"""Routes of the other tasks: summaries, answers, log probabilities, transcripts."""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from fastapi import APIRouter, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
+from starlette.datastructures import UploadFile
+from starlette.responses import PlainTextResponse, Response
+
+from lslm_lightning.experiments.generation import SearchSettings
+from lslm_lightning.serving.documents import (
+    ANSWER,
+    SCORES,
+    SUMMARY,
+    TRANSCRIPTION,
+    described,
+)
+from lslm_lightning.serving.errors import ApiError, json_response, shown
+from lslm_lightning.serving.fields import SearchFields
+from lslm_lightning.serving.languages import fits_language
+from lslm_lightning.serving.openai_answers import finite
+from lslm_lightning.serving.protocol import AnswerRequest, ModelInfo, ScoreRequest
+from lslm_lightning.serving.service import AnswerService
+from lslm_lightning.serving.task_requests import (
+    QuestionFields,
+    ScoreFields,
+    SummaryFields,
+    TranscriptionFields,
+    form_schema,
+    read_form,
+)
+
+SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".opus", ".aiff", ".au", ".m4a", ".webm")
+BLOCK = 1 << 20  # bytes of a sound that are copied at once
+
+
+def task_routes(service: AnswerService) -> APIRouter:
+    """Return the routes of the tasks that have no API of their own, and of transcription."""
+    routes = APIRouter()
+
+    @routes.post(
+        "/summarize", tags=["Tasks"], summary="Summarize texts", responses=described(SUMMARY)
+    )
+    async def summarize(fields: SummaryFields, http: Request) -> Response:
+        """Summarize one or more texts."""
+        model = service.model(fields.model, lambda each: each.task == "summarization", "summarizes")
+        texts = [fields.text] if isinstance(fields.text, str) else fields.text
+        service.check_texts("text", [len(text) for text in texts])
+        requests = [task_request(service, model, fields, text) for text in texts]
+        found = [each.answers[0].text for each in await service.answers(http, requests)]
+        summary = found if isinstance(fields.text, list) else found[0]
+        return json_response({"summary": summary, "model": model.name})
+
+    @routes.post(
+        "/answer", tags=["Tasks"], summary="Answer a question", responses=described(ANSWER)
+    )
+    async def answer(fields: QuestionFields, http: Request) -> Response:
+        """Answer a question on a passage."""
+        model = service.model(
+            fields.model, lambda each: each.task == "question_answering", "answers questions"
+        )
+        question = " ".join(fields.question.split())
+        if not question:
+            raise ApiError(400, "question must not be empty", parameter="question")
+        service.check_texts("context", [len(question) + len(fields.context)])
+        request = task_request(service, model, fields, f"{question}\n{fields.context}")
+        best = (await service.answers(http, [request]))[0].answers[0]
+        start, end = best.span or (None, None)
+        return json_response(
+            {
+                "answer": best.text,
+                "start": start,
+                "end": end,
+                "log_prob": None if best.log_p is None else finite(best.log_p),
+                "no_answer_score": best.no_answer_score,
+                "model": model.name,
+            }
+        )
+
+    @routes.post("/log_prob", tags=["Tasks"], summary="Score texts", responses=described(SCORES))
+    async def log_prob(fields: ScoreFields, http: Request) -> Response:
+        """Return log probabilities: of answers after a source, or of whole texts."""
+        answers, source = scored_texts(fields)
+        service.check_texts("answers", [len(each) for each in [*answers, source or ""]])
+        model = service.model(
+            fields.model,
+            lambda each: (
+                "log_prob" in each.abilities
+                and (source is not None or each.task in ("language_modeling", None))
+            ),
+            "gives log probabilities of these",
+        )
+        request = ScoreRequest(
+            id=service.engine.new_id(),
+            model=model.name,
+            max_seconds=service.limits.seconds,
+            source=source,
+            answers=tuple(answers),
+        )
+        found = (await service.scores(http, [request]))[0].answers
+        scores = [{"log_prob": finite(each.log_p), "n_token": each.n_token} for each in found]
+        return json_response({"scores": scores, "model": model.name})
+
+    @routes.post(
+        "/v1/audio/transcriptions",
+        tags=["OpenAI"],
+        summary="Transcribe a sound",
+        responses=described(TRANSCRIPTION),
+        openapi_extra=form_schema(TranscriptionFields, {"file": "Sound file."}),
+    )
+    async def transcribe(http: Request) -> Response:
+        """Transcribe a sound file."""
+        if not http.headers.get("content-type", "").startswith("multipart/form-data"):
+            raise ApiError(400, "the body must be multipart/form-data with the field file")
+        given = await read_form(http)
+        sound = (await http.form()).get("file")
+        if not isinstance(sound, UploadFile):
+            message = "file is missing: it must be a sound file"
+            raise ApiError(400, message, parameter="file")
+        try:
+            fields = TranscriptionFields.model_validate(given, strict=False)
+        except ValidationError as error:
+            raise RequestValidationError(error.errors(include_url=False)) from None
+        model = transcriber(service, fields)
+        search = SearchFields.model_validate({"temperature": fields.temperature or None})
+        with sound_file(sound) as path:
+            request = task_request(service, model, search, str(path))
+            text = (await service.answers(http, [request]))[0].answers[0].text
+        if fields.response_format == "text":
+            return PlainTextResponse(f"{text}\n")
+        return json_response({"text": text})
+
+    return routes
+
+
+def task_request(
+    service: AnswerService, model: ModelInfo, fields: SearchFields, source: str
+) -> AnswerRequest:
+    """Return the request to the engine for the answer to one text.
+
+    Raises:
+        ApiError: a field is beyond a limit.
+    """
+    settings = fields.settings(service.limits, model.max_length)
+    is_own = all(value is None for name, value in fields if name in SearchFields.model_fields)
+    if model.task in ("question_answering", "speech_recognition") and is_own:
+        settings = SearchSettings()  # some of these models write nothing token by token
+    return AnswerRequest(
+        id=service.engine.new_id(),
+        model=model.name,
+        max_seconds=service.limits.seconds,
+        source=source,
+        settings=settings,
+        seed=fields.chosen_seed,
+    )
+
+
+def scored_texts(fields: ScoreFields) -> tuple[list[str], str | None]:
+    """Return the texts to score, and what stands before them.
+
+    Raises:
+        ApiError: the fields are neither `text` alone nor `source` and `answers`.
+    """
+    if fields.text is not None and fields.source is None and fields.answers is None:
+        return ([fields.text] if isinstance(fields.text, str) else fields.text), None
+    if fields.text is None and fields.answers is not None:
+        return fields.answers, fields.source
+    message = "give text alone, or answers with the source that stands before them"
+    raise ApiError(400, message, parameter="text" if fields.answers else "answers")
+
+
+def transcriber(service: AnswerService, fields: TranscriptionFields) -> ModelInfo:
+    """Return the model that transcribes sounds.
+
+    Raises:
+        ApiError: there is none, it reads no sound, or the speech is in another language.
+    """
+    model = service.model(
+        fields.model, lambda each: each.task == "speech_recognition", "transcribes speech"
+    )
+    if model.modality != "audio":
+        message = f"model={model.name} reads ready features ({model.modality}) and no sound"
+        raise ApiError(400, message, parameter="model")
+    language = model.target_language or model.source_language
+    if fields.language and not fits_language(language, fields.language):
+        message = f"language={shown(fields.language)} is not that of {model.name}, {language}"
+        raise ApiError(400, message, parameter="language")
+    return model
+
+
+@contextmanager
+def sound_file(sound: UploadFile) -> Iterator[Path]:
+    """Write an uploaded sound to a file that exists inside the `with` statement."""
+    suffix = Path(sound.filename or "").suffix.lower()
+    with tempfile.TemporaryDirectory(prefix="lslm-sound-") as folder:
+        path = Path(folder, f"sound{suffix if suffix in SUFFIXES else '.wav'}")
+        with path.open("wb") as file:
+            while block := sound.file.read(BLOCK):
+                file.write(block)
+        yield path
