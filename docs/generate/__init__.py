@@ -18,6 +18,7 @@ from docs.generate import (
     metrics,
     python_api,
     run_files,
+    serving,
     settings,
     trained_figures,
 )
@@ -41,7 +42,9 @@ TEXTS: dict[str, Callable[..., str]] = {
     "python": python_api.members,
     "python-results": python_api.results,
     "record": run_files.record,
+    "refused-fields": serving.refused,
     "report-sections": run_files.report_sections,
+    "request-fields": serving.fields,
     "run-files": run_files.paths,
     "settings": settings.classes,
     "settings-block": settings.block,

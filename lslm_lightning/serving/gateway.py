@@ -26,7 +26,7 @@ OPEN = frozenset(("/", "/health", "/ready", "/openapi.json", "/spec", "/language
 OPEN |= {"/frontend/settings"}
 KEY_IN_BODY = frozenset(("/", "/translate", "/detect"))  # whose key may be a field of the body
 WHILE_ENDING = frozenset(("/health", "/ready", "/metrics"))  # answered until the very end
-SOUND = "/v1/audio/transcriptions"
+SOUND = frozenset(("/", "/v1/audio/transcriptions"))  # whose bodies may have a sound
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -187,7 +187,7 @@ class Gateway:
 
     def _most_bytes(self, path: str) -> tuple[int, str]:
         """Return the most bytes of a body, and the option that sets them."""
-        if path == SOUND:
+        if path in SOUND:
             return int(1e6 * self.limits.sound_mb), "--sound-mb"
         return int(1e6 * self.limits.body_mb), "--body-mb"
 

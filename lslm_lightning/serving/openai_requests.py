@@ -58,13 +58,19 @@ class OpenAIFields(SearchFields):
     stop: str | Annotated[list[str], Field(max_length=4)] | None = Field(
         None, description="Texts that end an answer."
     )
-    presence_penalty: Penalty | None = None
-    frequency_penalty: Penalty | None = None
+    presence_penalty: Penalty | None = Field(
+        None, description="Subtracted from the logit of each token that the answer has."
+    )
+    frequency_penalty: Penalty | None = Field(
+        None, description="Subtracted from it for each time that the answer has the token."
+    )
     logit_bias: dict[str, Bias] | None = Field(
         None, description="From token id to the number added to its logit."
     )
     stream: bool | None = Field(None, description="Send the answer in parts, as it is written.")
-    stream_options: StreamOptions | None = None
+    stream_options: StreamOptions | None = Field(
+        None, description="`include_usage` sends the numbers of tokens at the end of a stream."
+    )
     user: object = Field(None, description=IGNORED)
     metadata: object = Field(None, description=IGNORED)
     store: object = Field(None, description=IGNORED)
@@ -154,7 +160,9 @@ class ChatFields(OpenAIFields):
         "verbosity": ("medium",),
         "web_search_options": (),
     }
-    messages: Annotated[list[ChatMessage], Field(min_length=1)]
+    messages: Annotated[list[ChatMessage], Field(min_length=1)] = Field(
+        description="The conversation: objects with `role` and `content`."
+    )
     max_completion_tokens: int | None = Field(
         None, ge=1, le=10**7, description="Newer name of max_tokens."
     )

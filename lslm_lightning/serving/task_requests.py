@@ -17,6 +17,7 @@ FormT = TypeVar("FormT", bound=RequestFields)
 FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
 Texts = str | Annotated[list[str], Field(min_length=1)]
 MODEL = "Name of a model; the first that fits if left out."
+IGNORED = "Accepted and ignored: it cannot change the answer."
 KEY = "API key, where the server needs one and Authorization has none."
 
 
@@ -39,7 +40,7 @@ class TranslationFields(SearchFields):
     attention: bool | None = Field(None, description="Return the attention to the source.")
     model: str | None = Field(None, description=MODEL)
     api_key: str | None = Field(None, description=KEY)
-    secret: object = Field(None, description="Accepted and ignored.")
+    secret: object = Field(None, description=IGNORED)
 
 
 class DetectionFields(RequestFields):
@@ -48,7 +49,7 @@ class DetectionFields(RequestFields):
     model_config = ConfigDict(json_schema_extra={"examples": [{"q": "What language is this?"}]})
     q: Texts = Field(description="Text whose language is wanted; of a list, that of all.")
     api_key: str | None = Field(None, description=KEY)
-    secret: object = Field(None, description="Accepted and ignored.")
+    secret: object = Field(None, description=IGNORED)
 
 
 class SummaryFields(SearchFields):
@@ -69,7 +70,7 @@ class QuestionFields(SearchFields):
             "examples": [{"question": "Who wrote it?", "context": "Ada wrote the first program."}]
         }
     )
-    question: str
+    question: str = Field(description="Question, on one line.")
     context: str = Field(description="Passage that has the answer.")
     model: str | None = Field(None, description=MODEL)
 
@@ -109,8 +110,12 @@ class TranscriptionFields(RequestFields):
     }
     model: str | None = Field(None, description=MODEL)
     language: str | None = Field(None, max_length=64, description="Language of the speech.")
-    response_format: Literal["json", "text"] | None = None
-    temperature: float | None = Field(None, ge=0, le=1)
+    response_format: Literal["json", "text"] | None = Field(
+        None, description="Form of the answer; JSON if left out."
+    )
+    temperature: float | None = Field(
+        None, ge=0, le=1, description="Temperature of sampling; 0 keeps the run's own search."
+    )
 
 
 async def read_fields(http: Request, kind: type[FormT]) -> FormT:

@@ -1,0 +1,113 @@
+"""The OpenAPI document, and bodies of any shape."""
+
+import json
+from functools import cache
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from lslm_lightning.serving.fields import RequestFields
+from lslm_lightning.serving.openai_requests import ChatFields, CompletionFields
+from lslm_lightning.serving.task_requests import (
+    DetectionFields,
+    QuestionFields,
+    ScoreFields,
+    SummaryFields,
+    TranslationFields,
+)
+from tests.serving.http_server import Served
+
+CLASSES: dict[str, type[RequestFields]] = {
+    "/v1/completions": CompletionFields,
+    "/v1/chat/completions": ChatFields,
+    "/translate": TranslationFields,
+    "/detect": DetectionFields,
+    "/summarize": SummaryFields,
+    "/answer": QuestionFields,
+    "/log_prob": ScoreFields,
+}
+ATOMS = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.text(max_size=5),
+    st.sampled_from(["en", "zh", "auto", "letters", "html", "\ud800", "\0", "<script>", "1e999"]),
+)
+VALUES = st.recursive(
+    ATOMS,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=4), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+
+
+@cache
+def site() -> Served:
+    return Served()
+
+
+@cache
+def document() -> dict:
+    found: dict = site().client.get("/openapi.json").json()
+    return found
+
+
+def bodies(path: str) -> st.SearchStrategy:
+    """Return bodies with fields of a request, most of them wrong; and whatever else JSON has."""
+    names = [*CLASSES[path].model_fields, *CLASSES[path].refused, "foo"]
+    required = {name for name, field in CLASSES[path].model_fields.items() if field.is_required()}
+    some = st.dictionaries(st.sampled_from(names), VALUES, max_size=4)
+    filled = st.fixed_dictionaries(dict.fromkeys(sorted(required), st.text(max_size=5)))
+    return st.one_of(VALUES, some, st.builds(lambda a, b: a | b, filled, some))
+
+
+@pytest.mark.parametrize("path", CLASSES)
+def test_any_body_has_a_documented_status_and_a_line_for_people(path: str) -> None:
+    documented = document()["paths"][path]["post"]["responses"].keys()
+
+    @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(bodies(path))
+    def ask(body: object) -> None:
+        headers = {"Content-Type": "application/json"}
+        reply = site().client.post(path, content=json.dumps(body), headers=headers)
+        assert str(reply.status_code) in documented
+        assert reply.status_code < 500, (body, reply.text)
+        if reply.status_code != 200:
+            error = reply.json()["error"]
+            message = error["message"] if path.startswith("/v1/") else error
+            assert message
+            assert message.isprintable()
+
+    ask()
+
+
+def test_every_route_documents_its_answer_and_its_errors() -> None:
+    for path, methods in document()["paths"].items():
+        for method, operation in methods.items():
+            assert "422" not in operation["responses"], path
+            assert operation["summary"], path
+            for status, response in operation["responses"].items():
+                assert response["description"], (path, status)
+            if method == "post":
+                needed = {"400", "401", "408", "413", "429", "500", "503"}
+                assert needed <= operation["responses"].keys(), path
+            [(_, content), *_] = operation["responses"]["200"]["content"].items()
+            assert "example" in content or path == "/metrics", path
+
+
+def test_examples_are_answered() -> None:
+    schemas = document()["components"]["schemas"]
+    n_asked = 0
+    for path in CLASSES:
+        content = document()["paths"][path]["post"]["requestBody"]["content"]["application/json"]
+        name = content["schema"].get("$ref", "").rpartition("/")[2]
+        examples = schemas[name]["examples"] if name else content["examples"].values()
+        for example in examples:
+            body = example.get("value", example)
+            reply = site().client.post(path, json=body)
+            assert reply.status_code == 200, (path, body, reply.text)
+            n_asked += 1
+    assert n_asked >= len(CLASSES)
