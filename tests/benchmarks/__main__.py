@@ -33,6 +33,7 @@ ORDER = (
     "beam_speed",
     "exports_speed",
     "serving",
+    "serving_clients",
     "export_positions",
     "ctc_speed",
     "train_speed",

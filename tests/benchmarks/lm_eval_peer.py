@@ -43,26 +43,24 @@ def pairs(ours: object, theirs: object) -> Iterator[tuple[object, object]]:
         yield ours, theirs
 
 
+def differences(ours: list[object], theirs: list[object]) -> dict[str, float]:
+    """Number of answers, how many are not equal, and the largest difference of two numbers."""
+    found = [pair for each, other in zip(ours, theirs, strict=True) for pair in pairs(each, other)]
+    numbers = [(a, b) for a, b in found if isinstance(a, float)]
+    return {
+        "answers": len(ours),
+        "not equal": sum(a != b for a, b in found if not isinstance(a, float)),
+        "worst difference": max((abs(a - b) for a, b in numbers), default=0.0),
+    }
+
+
 def compare(run: str, export: str, tasks: Path) -> dict[str, dict[str, float]]:
     """Differences between the answers of a run and those of its export, by task."""
     from lm_eval.models.huggingface import HFLM
 
     own = RunModel(run, batch_size=8, device="cpu")
     others = answers(HFLM(pretrained=export, device="cpu", dtype="float32", batch_size=8), tasks)
-    results = {}
-    for task, ours in answers(own, tasks).items():
-        found = [
-            pair
-            for each, other in zip(ours, others[task], strict=True)
-            for pair in pairs(each, other)
-        ]
-        numbers = [(a, b) for a, b in found if isinstance(a, float)]
-        results[task] = {
-            "answers": len(ours),
-            "not equal": sum(a != b for a, b in found if not isinstance(a, float)),
-            "worst difference": max((abs(a - b) for a, b in numbers), default=0.0),
-        }
-    return results
+    return {task: differences(ours, others[task]) for task, ours in answers(own, tasks).items()}
 
 
 if __name__ == "__main__":

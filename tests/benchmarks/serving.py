@@ -211,7 +211,7 @@ def load(done: Mapping[str, Figures], smoke: bool) -> Figures:
     """Tokens per second and latencies of both models, by number of clients."""
 
     async def measure() -> Figures:
-        async with running(*both(done)) as (server, client):
+        async with running(*both(done)) as (_, client):
             figures = {}
             for name, ask in (("language_model", continued), ("translator", translated)):
                 await volley(client, ask, 8, 2.0)  # warm
@@ -396,7 +396,7 @@ def answers(done: Mapping[str, Figures], smoke: bool) -> Figures:
         return found["tokens"], found["token_logprobs"]
 
     async def measure() -> Figures:
-        async with running(*both(done)) as (server, client):
+        async with running(*both(done)) as (_, client):
             figures: dict[str, Any] = {}
             for name, model in (("language_model", "m0"), ("translator", "m1")):
                 alone = [await ask(client, model, i) for i in range(n_all)]
