@@ -149,7 +149,7 @@ class Gateway:
         if is_work:
             self.admission.enter()
             visit.is_counted = True
-        most, option = self._most_bytes(path)
+        most, option = self._most_bytes(path, headers)
         length = headers.get("content-length", "")
         if length.isdecimal() and int(length[:20]) > most:
             raise too_large(most, option)
@@ -185,15 +185,16 @@ class Gateway:
         if visit.is_counted:
             self.admission.check_rate(caller)
 
-    def _most_bytes(self, path: str) -> tuple[int, str]:
+    def _most_bytes(self, path: str, headers: Headers) -> tuple[int, str]:
         """Return the most bytes of a body, and the option that sets them."""
-        if path in SOUND:
+        has_file = headers.get("content-type", "").startswith("multipart/form-data")
+        if path in SOUND or (path == "/" and has_file):  # the form of the page
             return int(1e6 * self.limits.sound_mb), "--sound-mb"
         return int(1e6 * self.limits.body_mb), "--body-mb"
 
     def _counted(self, scope: Scope, headers: Headers, receive: Receive) -> Receive:
         """Return `receive` with limits: bytes of the body, and the time in which it comes."""
-        most, option = self._most_bytes(scope["path"])
+        most, option = self._most_bytes(scope["path"], headers)
         deadline = asyncio.get_running_loop().time() + self.limits.body_seconds
         n_byte = 0
         is_complete = False

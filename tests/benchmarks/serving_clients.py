@@ -58,9 +58,7 @@ def evaluation(done: Mapping[str, Figures], smoke: bool) -> Figures:
     async def measure() -> Figures:
         async with running(*both(done)) as (server, _):
             return {
-                name: await asyncio.to_thread(
-                    scores, name, done["models"][name], model, server.port
-                )
+                name: await asyncio.to_thread(scores, done["models"][name], model, server.port)
                 for name, model in (("translator", "m1"), ("language_model", "m0"))
             }
 
