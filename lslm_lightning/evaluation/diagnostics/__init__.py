@@ -11,6 +11,7 @@ from lslm_lightning.evaluation.diagnostics.endings import (
     beam_below_greedy,
     cut_sources,
     left_out,
+    other_model,
     unfinished,
 )
 from lslm_lightning.evaluation.diagnostics.finding import Check, Finding, in_systems_order
@@ -20,6 +21,7 @@ from lslm_lightning.evaluation.diagnostics.metrics import (
     is_blind,
     miscounted,
     out_of_reach,
+    unseen,
 )
 from lslm_lightning.evaluation.diagnostics.outputs import (
     CHECKS,
@@ -27,6 +29,7 @@ from lslm_lightning.evaluation.diagnostics.outputs import (
     mixed_up_references,
     tokenized,
     unicode_forms,
+    written_forms,
 )
 from lslm_lightning.evaluation.predictions import in_order
 
@@ -38,6 +41,7 @@ __all__ = [
     "in_systems_order",
     "is_blind",
     "left_out",
+    "other_model",
     "run_checks",
     "unfinished",
 ]
@@ -78,13 +82,15 @@ def run_checks(
         texts = outputs[system]
         counting = miscounted(system, texts, metrics)
         reasoned = {p.id for p in predictions if p.finish_reason == "reasoning"}
+        ordered = in_order(predictions, examples)
         of_system = [
             empty(system, texts, examples, reasoned),
             *(check(system, texts, examples) for check in CHECKS),
             tokenized(system, texts, "outputs", examples),
             None if counting is None or counting.check in known else counting,
             constant(system, texts, examples, sighted),
-            unicode_forms(system, in_order(predictions, examples), examples, metrics),
+            unicode_forms(system, ordered, examples, metrics),
+            *written_forms(system, ordered, examples, metrics),
         ]
         findings += [finding for finding in of_system if finding is not None]
     return findings
@@ -103,6 +109,7 @@ def _check_references(
         mixed_up_references(examples),
         tokenized("", references, "references"),
         miscounted("", references, metrics),
+        unseen(examples, metrics),
         cannot_tell_apart(blind),
         *(out_of_reach(metric, examples) for metric in metrics if metric not in blind),
     ]

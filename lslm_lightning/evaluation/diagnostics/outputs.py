@@ -11,6 +11,11 @@ from lslm_lightning.evaluation.alignment import find_shift
 from lslm_lightning.evaluation.diagnostics.finding import ENOUGH, Check, Finding, share, shorten
 from lslm_lightning.evaluation.disorder import find_disorder
 from lslm_lightning.evaluation.unicode_forms import describe_forms
+from lslm_lightning.evaluation.written_forms import (
+    PUNCTUATION,
+    describe_wrapping,
+    describe_writing,
+)
 from lslm_lightning.text.chinese import segment
 from lslm_lightning.text.languages import base_language, name_of_script
 from lslm_lightning.text.reasoning import has_reasoning
@@ -232,9 +237,51 @@ def unicode_forms(
     return Finding("Unicode forms", system, message) if message else None
 
 
+def written_forms(
+    system: str,
+    predictions: Sequence[Prediction],
+    examples: Sequence[Example],
+    metrics: Sequence[Metric],
+) -> list[Finding]:
+    """Return findings on differences in writing, and on text around the answers, that lower
+    scores.
+    """
+    about = predictions, examples, metrics
+    if found := [Finding("ways of writing", system, words) for words in describe_writing(*about)]:
+        return found
+    # only then: entities and the like consist of marks, and may stand around all answers
+    if wrapping := describe_wrapping(*about):
+        return [Finding("text around answers", system, wrapping)]
+    marks = describe_writing(*about, (PUNCTUATION,))
+    return [Finding("ways of writing", system, words) for words in marks]
+
+
+def echoed(system: str, texts: Sequence[str], examples: Sequence[Example]) -> Finding | None:
+    """Return a finding on outputs that repeat their source or question before the answer, or None
+    if there are few.
+    """
+
+    def repeats(text: str, example: Example) -> bool:
+        asked = [t for t in (example.text.strip(), example.question.strip()) if t]
+        return any(
+            text.startswith(t) and len(text) > len(t) and not example.references[0].startswith(t)
+            for t in asked
+        )
+
+    n = sum(repeats(text.strip(), e) for text, e in zip(texts, examples, strict=True))
+    if n < max(3, 0.05 * len(texts)):
+        return None
+    message = (
+        f"{share(n, len(texts))} outputs begin with their whole source or question, which is "
+        "scored with the answer; remove it"
+    )
+    return Finding("repeated sources", system, message)
+
+
 CHECKS: tuple[Check, ...] = (
     repeated,
     looping,
+    echoed,
     wrong_script,
     wrong_language,
     misaligned,
