@@ -14,11 +14,13 @@ from typing import NamedTuple
 import regex
 
 from lslm_lightning.contracts import Example, Metric, Prediction, metric_label
-from lslm_lightning.evaluation.unicode_forms import LEAST, total_score
+from lslm_lightning.evaluation.unicode_forms import total_score
 
 ENOUGH = 20  # outputs; what fewer share is due to chance
 RATIO = 0.5  # rates whose difference is a larger part of the larger rate differ
-RELATIVE = 0.02  # least change of a score that is reported, as a part of the score
+LEAST = 0.5  # change of a score that is reported
+RELATIVE = 0.02  # the same, as a part of the score
+USUAL = 0.1  # the same, for differences that are usual between good answers
 SHARED = (0.99, 0.5)  # parts of the outputs that begin or end alike, in the order tried
 RARE = 0.05  # part of the references that may do so as well
 LOOKALIKES = str.maketrans(  # of Cyrillic and Greek
@@ -77,11 +79,13 @@ class Form(NamedTuple):
         name: what is counted, in the plural.
         pattern: what is replaced.
         plain: function that returns what stands for a match in the common form.
+        least: change of a score that is reported, as a part of the score.
     """
 
     name: str
     pattern: "regex.Pattern[str]"
     plain: Callable[[str], str]
+    least: float = RELATIVE
 
     def fold(self, text: str) -> str:
         """Return the text in the common form."""
@@ -93,13 +97,13 @@ class Form(NamedTuple):
         return sum(self.plain(match) != match for match in found)
 
 
-def form(name: str, pattern: str, plain: Callable[[str], str]) -> Form:
+def form(name: str, pattern: str, plain: Callable[[str], str], least: float = RELATIVE) -> Form:
     """Return a form whose pattern is in the syntax of `regex`, version 1."""
-    return Form(name, regex.compile(pattern, regex.VERSION1), plain)
+    return Form(name, regex.compile(pattern, regex.VERSION1), plain, least)
 
 
 FORMS = (
-    form("capital letters", r"\p{Lu}", str.lower),
+    form("capital letters", r"\p{Lu}", str.lower, USUAL),
     form(
         "typographic quotation marks and dashes",
         r"[[\p{Quotation_Mark}\p{Dash}\u02bc]--[-'\"\uff01-\uff5e]]",  # wide ones: Unicode forms
@@ -108,7 +112,8 @@ FORMS = (
     form("digits of other scripts", r"[\p{Nd}--[0-9\uff10-\uff19]]", decimal_digit),
     form(
         "vowel marks and stretched letters",  # of Arabic and Hebrew
-        r"[\u0610-\u061a\u064b-\u065f\u0670\u0640\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7]",
+        r"[\u0610-\u061a\u064b-\u065f\u0670\u0640"
+        r"\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7]",
         lambda _: "",
     ),
     form(
@@ -128,7 +133,7 @@ FORMS = (
 )
 
 
-PUNCTUATION = form("punctuation marks", r"\p{P}", lambda _: "")
+PUNCTUATION = form("punctuation marks", r"\p{P}", lambda _: "", USUAL)
 
 
 def describe_writing(
@@ -153,7 +158,7 @@ def describe_writing(
             continue
         folded = [replace(p, output=each.fold(p.output or "")) for p in predictions]
         alike = [replace(e, references=tuple(map(each.fold, e.references))) for e in examples]
-        if gains := improvements(metrics, (predictions, examples), (folded, alike)):
+        if gains := improvements(metrics, (predictions, examples), (folded, alike), each.least):
             yield (
                 f"{each.name} differ ({counts[0]:,} in outputs, {counts[1]:,} in references); "
                 f"scores as written, and without the difference: {gains}"
@@ -186,7 +191,7 @@ def describe_wrapping(
     n = sum(text.startswith(begin) and text.endswith(end) for text in outputs)
     if sum(not p.output for p in bare) > n / 2:  # it is the answer
         return ""
-    gains = improvements(metrics, (predictions, examples), (bare, examples))
+    gains = improvements(metrics, (predictions, examples), (bare, examples), USUAL)
     if not gains:
         return ""
     shown = " and ".join(
@@ -226,15 +231,19 @@ def improvements(
     metrics: Sequence[Metric],
     written: tuple[Sequence[Prediction], Sequence[Example]],
     common: tuple[Sequence[Prediction], Sequence[Example]],
+    least: float,
 ) -> str:
     """Return the scores of two pairs of predictions and examples by those metrics that improve in
     the second, such as "BLEU 12.00 and 30.00"; "" if none does.
+
+    Args:
+        least: change that is an improvement, as a part of the score.
     """
     found = []
     for metric in metrics:
         now = total_score(metric, *written)
         then = total_score(metric, *common)
         gain = then - now if metric.higher_is_better else now - then
-        if gain >= max(LEAST, RELATIVE * abs(now), RELATIVE * abs(then)):
+        if gain >= max(LEAST, least * abs(now), least * abs(then)):
             found.append(f"{metric_label(metric.name)} {now:.2f} and {then:.2f}")
     return ", ".join(found)

@@ -35,7 +35,7 @@ def texts_in(language):
 def findings(language, change, metrics=None, of_reference=lambda text: text, source=""):
     texts = texts_in(language)
     examples = [
-        Example(str(i), source or f"{i} x", (of_reference(text),), language, "xx")
+        Example(str(i), source or f"{i} x", (of_reference(text),), language, language)
         for i, text in enumerate(texts)
     ]
     answers = {"it": [Prediction(str(i), change(text)) for i, text in enumerate(texts)]}
@@ -136,7 +136,7 @@ def test_text_around_all_or_most_answers_is_told(begin, end):
         return f"{begin}{text}{end}"
 
     [found] = findings("de", around)
-    assert "and 100.00" in found.words
+    assert "and 0.00" in found.words  # WER
     assert repr(begin or end) in found.words
     assert findings("de", around, None, around) == []
     most = [around(text) if i % 4 else text for i, text in enumerate(texts_in("de"))]
@@ -187,3 +187,18 @@ def test_references_in_which_a_metric_sees_nothing_are_told(metric, unseen):
     assert "unseen references" not in checks(texts)
     assert "unseen references" in checks([unseen, *texts])
     assert "unseen references" not in checks(["", *texts])  # a question without an answer
+
+
+def test_words_that_are_wrong_have_no_way_of_writing():
+    """A baseline that copies the source, or repeats one answer, is told as such alone."""
+    texts = texts_in("de")
+    sources = [text.lower() for text in texts_in("en")]
+    examples = [
+        Example(str(i), f"{source} {i}", (text,), "de", "en")
+        for i, (source, text) in enumerate(zip(sources, texts, strict=True))
+    ]
+    for outputs in (sources, [texts[0].lower()] * len(texts)):
+        answers = [Prediction(e.id, text) for e, text in zip(examples, outputs, strict=True)]
+        found = {f.check for f in run_checks(examples, {"it": answers}, [Chrf()])}
+        assert "ways of writing" not in found
+        assert found & {"wrong language", "repeated outputs"}

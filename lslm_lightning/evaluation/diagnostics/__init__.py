@@ -46,6 +46,9 @@ __all__ = [
     "unfinished",
 ]
 
+# findings on outputs whose words are wrong, however they are written
+UNLIKE = {"repeated outputs", "wrong language", "wrong script"}
+
 
 def run_checks(
     examples: Sequence[Example],
@@ -83,15 +86,17 @@ def run_checks(
         counting = miscounted(system, texts, metrics)
         reasoned = {p.id for p in predictions if p.finish_reason == "reasoning"}
         ordered = in_order(predictions, examples)
+        of_outputs = [check(system, texts, examples) for check in CHECKS]
         of_system = [
             empty(system, texts, examples, reasoned),
-            *(check(system, texts, examples) for check in CHECKS),
+            *of_outputs,
             tokenized(system, texts, "outputs", examples),
             None if counting is None or counting.check in known else counting,
             constant(system, texts, examples, sighted),
             unicode_forms(system, ordered, examples, metrics),
-            *written_forms(system, ordered, examples, metrics),
         ]
+        if not {f.check for f in of_outputs if f} & UNLIKE:
+            of_system += written_forms(system, ordered, examples, metrics)
         findings += [finding for finding in of_system if finding is not None]
     return findings
 
