@@ -16,7 +16,7 @@ from lslm_lightning.evaluation.written_forms import (
     describe_wrapping,
     describe_writing,
 )
-from lslm_lightning.text.chinese import segment
+from lslm_lightning.text.chinese import segment, variant_of_han
 from lslm_lightning.text.languages import base_language, name_of_script
 from lslm_lightning.text.reasoning import has_reasoning
 from lslm_lightning.text.scripts import letters_by_script
@@ -166,6 +166,26 @@ def wrong_script(system: str, texts: Sequence[str], examples: Sequence[Example])
     return Finding("wrong script", system, message)
 
 
+def wrong_variant(system: str, texts: Sequence[str], examples: Sequence[Example]) -> Finding | None:
+    """Return a finding on outputs in Traditional Chinese characters whose references are in
+    Simplified ones, or the reverse; None if there are few.
+    """
+    pairs = [
+        (variant_of_han(text), variant_of_han(e.references[0]))
+        for text, e in zip(texts, examples, strict=True)
+        if base_language(e.language) == "zh"
+    ]
+    n = Counter(written for written, wanted in pairs if written and wanted and written != wanted)
+    if len(pairs) < ENOUGH or n.total() <= 0.05 * len(pairs):
+        return None
+    kind = "Simplified" if n["Hans"] > n["Hant"] else "Traditional"
+    message = (
+        f"{share(n.total(), len(texts))} outputs are in {kind} Chinese characters, their "
+        "references are not"
+    )
+    return Finding("wrong script", system, message)
+
+
 def wrong_language(
     system: str, texts: Sequence[str], examples: Sequence[Example]
 ) -> Finding | None:
@@ -283,6 +303,7 @@ CHECKS: tuple[Check, ...] = (
     looping,
     echoed,
     wrong_script,
+    wrong_variant,
     wrong_language,
     misaligned,
     reasoning,
