@@ -101,7 +101,8 @@ def read_audio(data: bytes, name: str, sample_rate_hz: int) -> Waveform:
 
     Raises:
         ValueError: the file is empty, truncated or not audio, it has no samples or samples that are
-            not finite, or its channels cancel each other; the message is one line with the name of the file.
+            not finite, or its channels cancel each other; the message is one line with the name of
+            the file.
     """
     from scipy.signal import resample_poly
 
