@@ -102,6 +102,7 @@ def form(name: str, pattern: str, plain: Callable[[str], str], least: float = RE
     return Form(name, regex.compile(pattern, regex.VERSION1), plain, least)
 
 
+MISREAD = form("characters of UTF-8 read as Latin-1", r"[^\x00-\x7f]+", decoded_again)
 FORMS = (
     form("capital letters", r"\p{Lu}", str.lower, USUAL),
     form(
@@ -123,7 +124,7 @@ FORMS = (
     ),
     form("HTML entities", r"&(?:#\w+|\w+);", html.unescape),
     form("backslash escapes", r'(?:\\u[0-9a-fA-F]{4})+|\\[nrt"/\\]', unescaped),
-    form("characters of UTF-8 read as Latin-1", r"[^\x00-\x7f]+", decoded_again),
+    MISREAD,
     form(  # <unk> is a word that a model does not know
         "special tokens",
         r"</?s>|<(?:pad|bos|eos|start_of_turn|end_of_turn)>|<\|[\w ]+\|>"

@@ -96,6 +96,23 @@ def test_the_other_characters_of_chinese_are_found(is_simplified):
     assert ("wrong script", "it") not in checks(mixed[:20] + examples[20:], wrong[:20] + right[20:])
 
 
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda text: text.replace("ß", "\ufffd"),
+        lambda text: text.encode().decode("latin-1"),
+        lambda text: text.encode().decode("cp1252", "ignore"),
+        lambda text: text.replace("ß", "\ufffd\ufffd"),
+    ],
+)
+def test_damaged_references_are_found(spoil):
+    examples = [replace(e, references=(f"Große {e.references[0]}",)) for e in examples_in()]
+    damaged = [replace(e, references=(spoil(e.references[0]),)) for e in examples]
+    for rows in (damaged, [*damaged[:2], *examples[2:]]):
+        assert ("damaged text", "") in checks(rows, [e.references[0] for e in rows])
+    assert ("damaged text", "") not in checks(examples, [e.references[0] for e in examples])
+
+
 def test_spaces_that_a_reference_has_too_are_right():
     dates = [f"{2000 + i}年5月{i % 28 + 1}日 星期日" for i in range(40)]
     rows = [(str(i), f"day {i}", date) for i, date in enumerate(dates)]

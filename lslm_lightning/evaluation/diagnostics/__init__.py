@@ -25,6 +25,7 @@ from lslm_lightning.evaluation.diagnostics.metrics import (
 )
 from lslm_lightning.evaluation.diagnostics.outputs import (
     CHECKS,
+    damaged,
     empty,
     mixed_up_references,
     tokenized,
@@ -112,6 +113,7 @@ def _check_references(
     references = [e.references[0] for e in examples]
     findings = [
         mixed_up_references(examples),
+        damaged(examples),
         tokenized("", references, "references"),
         miscounted("", references, metrics),
         unseen(examples, metrics),

@@ -12,6 +12,7 @@ from lslm_lightning.evaluation.diagnostics.finding import ENOUGH, Check, Finding
 from lslm_lightning.evaluation.disorder import find_disorder
 from lslm_lightning.evaluation.unicode_forms import describe_forms
 from lslm_lightning.evaluation.written_forms import (
+    MISREAD,
     PUNCTUATION,
     describe_wrapping,
     describe_writing,
@@ -47,6 +48,21 @@ def mixed_up_references(examples: Sequence[Example]) -> Finding | None:
         "may be transposed; give each example the list of its own references"
     )
     return Finding("references transposed", "", message)
+
+
+def damaged(examples: Sequence[Example]) -> Finding | None:
+    """Return a finding if at least 1 % of the examples have damaged references, else None.
+
+    U+FFFD stands for bytes that were lost, and "Ã¼" for "ü" that was read in another encoding.
+    """
+    n = sum(any("\ufffd" in r or MISREAD.n_changed([r]) for r in e.references) for e in examples)
+    if not n or n < 0.01 * len(examples):
+        return None
+    message = (
+        f"{share(n, len(examples))} references are damaged: they contain U+FFFD, or UTF-8 read as "
+        "Latin-1 (Ã¼ for ü); convert them anew from the original"
+    )
+    return Finding("damaged text", "", message)
 
 
 def tokenized(
