@@ -18,6 +18,7 @@ SAMPLE_BYTES = 2  # that a sample unpacks to: 16 bits
 LOWEST_RATE_HZ = 1000  # below it there is no speech, and resampling would need gigabytes
 HIGHEST_RATE_HZ = 768_000
 LARGEST_FACTOR = 200_000  # of resampling, whose filter has 20 times as many numbers
+CANCELLED = 1e-3  # energy of averaged channels over that of unrelated ones
 LARGEST_SAMPLE = 1e12  # full scale is 1; the energy of more is not finite in float32
 
 
@@ -99,8 +100,9 @@ def read_audio(data: bytes, name: str, sample_rate_hz: int) -> Waveform:
         sample_rate_hz: rate of the result.
 
     Raises:
-        ValueError: the file is empty, truncated or not audio, or it has no samples or samples that
-            are not finite; the message is one line with the name of the file.
+        ValueError: the file is empty, truncated or not audio, it has no samples or samples that are
+            not finite, or its channels cancel each other; the message is one line with the name of
+            the file.
     """
     from scipy.signal import resample_poly
 
@@ -140,9 +142,13 @@ def read_audio(data: bytes, name: str, sample_rate_hz: int) -> Waveform:
         )
         raise ValueError(f"{name} has {rate} samples a second, {rule}")
     samples = channels.mean(1)
+    n_channel = channels.shape[1]
+    if n_channel * (samples**2).mean() < CANCELLED * (channels**2).mean():
+        raise ValueError(
+            f"{name} has {n_channel} channels that cancel each other where they are averaged; keep "
+            "one of them: ffmpeg -i FILE -af 'pan=mono|c0=c0' NEW_FILE"
+        )
     if rate != sample_rate_hz:
         samples = resample_poly(samples, up, down)
     clipped = float((np.abs(channels) >= FULL_SCALE).mean())
-    return Waveform(
-        torch.from_numpy(samples).float(), sample_rate_hz, rate, channels.shape[1], clipped
-    )
+    return Waveform(torch.from_numpy(samples).float(), sample_rate_hz, rate, n_channel, clipped)

@@ -12,7 +12,7 @@ import stat
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, BinaryIO
@@ -94,8 +94,48 @@ def decompressed(
     elif kind == "gz":
         opened = gzip.GzipFile(fileobj=file, mode="rb")
     else:
-        opened = {"bz2": bz2.BZ2File, "xz": lzma.LZMAFile}[kind](file)
+        opened = Streams(file, bz2.BZ2Decompressor if kind == "bz2" else lzma.LZMADecompressor)
     return io.BufferedReader(Bounded(opened, name, file, max_bytes), BUFFER)
+
+
+class Streams(io.RawIOBase):
+    """Unpacked bytes of the consecutive bzip2 or xz streams of a file.
+
+    The readers of the standard library stop without an error where something else follows a stream,
+    such as another one that is damaged.
+
+    Args:
+        make: function that returns a decompressor for one stream.
+    """
+
+    def __init__(
+        self, file: BinaryIO, make: Callable[[], bz2.BZ2Decompressor | lzma.LZMADecompressor]
+    ) -> None:
+        self.file = file
+        self.make = make
+        self.decompressor = make()
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: "WriteableBuffer") -> int:
+        view = memoryview(buffer).cast("B")
+        unpacked = b""
+        while not unpacked:
+            packed = b""
+            if self.decompressor.eof:
+                packed = self.decompressor.unused_data or self.file.read(BUFFER)
+                while packed and not packed.strip(b"\0"):  # streams may be padded
+                    packed = self.file.read(BUFFER)
+                if not packed:
+                    return 0
+                packed = packed.lstrip(b"\0")
+                self.decompressor = self.make()
+            elif self.decompressor.needs_input and not (packed := self.file.read(BUFFER)):
+                raise EOFError("the file ends within a stream")
+            unpacked = self.decompressor.decompress(packed, len(view))
+        view[: len(unpacked)] = unpacked
+        return len(unpacked)
 
 
 class Bounded(io.RawIOBase):
@@ -110,7 +150,11 @@ class Bounded(io.RawIOBase):
     """
 
     def __init__(
-        self, stream: io.BufferedIOBase, name: str, packed: BinaryIO, max_bytes: int | None
+        self,
+        stream: io.BufferedIOBase | io.RawIOBase,
+        name: str,
+        packed: BinaryIO,
+        max_bytes: int | None,
     ) -> None:
         self.stream = stream
         self.name = name

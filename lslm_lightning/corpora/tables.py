@@ -43,11 +43,14 @@ def _csv_rows(name: str, source: Source) -> Iterator[tuple[int, list[str]]]:
     limit = sys.maxsize if isinstance(source, bytes) else max_line()
     # of this process; its default, 131,072 characters, is less than a long document has
     csv.field_size_limit(limit)
-    table = csv.reader(_csv_lines(name, source), strict=True)
+    lines: list[str] = []  # of the current row
+    table = csv.reader(_kept(_csv_lines(name, source), lines), strict=True)
     first_line = 1
     filled = False
     try:
         for row in table:
+            _check_quotes(f"{name}: line {first_line}", row, lines)
+            lines.clear()
             if row:
                 filled = filled or any(value and not value.isspace() for value in row)
                 yield table.line_num, [value.replace(INNER_RETURN, "\r") for value in row]
@@ -58,6 +61,34 @@ def _csv_rows(name: str, source: Source) -> Iterator[tuple[int, list[str]]]:
             "quoted value must be doubled"
         ) from None
     check_filled(name, "text" if filled else "")
+
+
+def _kept(lines: Iterator[str], kept: list[str]) -> Iterator[str]:
+    """Yield lines unchanged, and append each to `kept`."""
+    for line in lines:
+        kept.append(line)
+        yield line
+
+
+def _check_quotes(where: str, row: Sequence[str], lines: Sequence[str]) -> None:
+    """Raise ValueError if a value has a space before its opening quote, so that its quotes would
+    become a part of the text.
+
+    Args:
+        where: file and line, for the message.
+        row: values as they are read.
+        lines: lines of the row in the file.
+    """
+    if not any(value[:1] == " " and value.lstrip(" ")[:1] == '"' for value in row):
+        return
+    if [value.lstrip(" ") for value in row] == [
+        value.lstrip(" ") for value in next(csv.reader(lines, skipinitialspace=True))
+    ]:
+        return
+    raise ValueError(
+        f"{where}: has a space before a quote, which would make the quotes a part of the text; "
+        "remove the spaces after the commas"
+    )
 
 
 def _csv_lines(name: str, source: Source) -> Iterator[str]:
@@ -91,6 +122,11 @@ def _table(
                 _check_header(f"{name}: line {number}", row)
                 title = row[0] if len(row) == 1 else ""
                 continue
+        if header and len(row) > 1 and row == names:
+            raise ValueError(
+                f"{name}: line {number}: has the names of the columns again, as where files were "
+                "joined; remove it"
+            )
         if len(row) != len(names):
             blank = "is blank; it " if row == [""] else ""
             raise ValueError(

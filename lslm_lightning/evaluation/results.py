@@ -26,6 +26,7 @@ from lslm_lightning.evaluation.diagnostics import (
     cut_sources,
     in_systems_order,
     left_out,
+    other_model,
     run_checks,
 )
 from lslm_lightning.evaluation.scoring import Scores, naming, score, with_signature_parts
@@ -51,8 +52,8 @@ class Entry:
             "tokens_per_second", "memory_bytes", "training_flops", "money" and its "currency",
             "weights" and "search"; "limit", the setting at which answers are cut, such as
             "max_length=128"; "engine", what computed the model in place of PyTorch; "left_out", the
-            settings that a server did not accept; "cut_sources", how many sources were
-            truncated.
+            settings that a server did not accept; "answered_as", the models that answered where
+            they are not the one that was asked; "cut_sources", how many sources were truncated.
     """
 
     name: str
@@ -242,6 +243,7 @@ def check_entries(
     findings = run_checks(examples, answers, metrics, limits)
     of_settings = [
         *(left_out(entry.name, entry.facts.get("left_out", {})) for entry in entries),
+        *(other_model(entry.name, entry.facts.get("answered_as", [])) for entry in entries),
         *(cut_sources(entry.name, entry.facts.get("cut_sources", "")) for entry in entries),
     ]
     return findings + [finding for finding in of_settings if finding is not None]

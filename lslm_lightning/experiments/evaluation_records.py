@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 # facts that hold settings which a system found itself: from an endpoint's server, from a Hugging
 # Face folder
-FOUND = ("replaced", "left_out", "generation_config", "generation_config_set_aside")
+FOUND = ("replaced", "left_out", "answered_as", "generation_config", "generation_config_set_aside")
 
 
 def store(evaluation: "Evaluation", tracker: Tracker, results: Results) -> None:

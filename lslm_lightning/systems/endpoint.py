@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -27,6 +27,7 @@ from lslm_lightning.systems.endpoint_client import (
 )
 from lslm_lightning.systems.ledger import Ledger, Prices
 from lslm_lightning.systems.refusals import Refusals
+from lslm_lightning.systems.reply_cache import read_cached
 from lslm_lightning.text.reasoning import has_reasoning, strip_reasoning
 from lslm_lightning.types import JsonObject
 
@@ -37,6 +38,10 @@ MOST_CONCURRENT = 1000
 MOST_RETRIES = 100
 MOST_SECONDS = 86_400
 MOST_WRITTEN = 10**7
+# of questions that a server has cut: their number, their tokens, and longest by shortest
+ENOUGH_CUT = 3
+LEAST_CUT = 256
+UNLIKE = 1.2
 FREE = ("max_tokens", "temperature", "seed", "stop")  # parameters that a server may refuse
 # not to be set by `extra`
 RESERVED = (*FREE, "model", "messages", "prompt", "echo", "n", "best_of", "stream")
@@ -249,6 +254,28 @@ class Endpoint(Generator, Scorer):
         else:
             yield from self.echo.score_answers(pair_answers(self._sent(examples), answers))
 
+    def cut_sources(self, examples: Sequence[Example]) -> tuple[int, str]:
+        """Return the number of questions that the server seems to have truncated, and an
+        explanation.
+
+        These are questions of unlike lengths for which it counts the same, highest number of
+        tokens. See `System.cut_sources`.
+        """
+        sizes: dict[int, list[int]] = {}
+        for example in self._sent(examples):
+            payload = self.refusals.apply(self._request(example).payload)
+            reply = read_cached(self.client.cache.path(payload)) or {}
+            size = len((example.question or example.source).encode())
+            sizes.setdefault(reply.get("n_input", 0), []).append(size)
+        most = max(sizes, default=0)
+        cut = sizes.get(most, [])
+        if most < LEAST_CUT or len(cut) < ENOUGH_CUT or max(cut) < UNLIKE * min(cut):
+            return 0, ""
+        return len(cut), (
+            f"questions of unlike lengths were {most:,} tokens to the server, which seems to have "
+            "cut them; raise its context"
+        )
+
     def signature(self, mode: Mode) -> str:
         """Return the parts of a score's signature that describe how answers are made in this mode.
 
@@ -271,7 +298,12 @@ class Endpoint(Generator, Scorer):
         replaced = self.refusals.replaced | self.echo.refusals.replaced
         if self.sends != "question":
             asked["sends"] = self.sends
-        found = {"asked_with": asked, "replaced": replaced, "left_out": self.refusals.left_out}
+        found = {
+            "asked_with": asked,
+            "replaced": replaced,
+            "left_out": self.refusals.left_out,
+            "answered_as": other_models(self.model, self.client.answered_as),
+        }
         found = redacted_settings(json.loads(json.dumps(found, ensure_ascii=False, default=str)))
         if self.most_output and "max_tokens" not in found["left_out"]:
             found["limit"] = f"{self.limit_name}={self.most_output}"
@@ -279,6 +311,18 @@ class Endpoint(Generator, Scorer):
         lost = {"requests_lost": ledger.n_lost} if ledger.n_lost else {}
         counts = {"tokens_read": ledger.n_input, "tokens_written": ledger.n_output}
         return {**counts, "requests": ledger.n_request, **lost, **money, **found}
+
+
+def other_models(asked: str, answered: Collection[str]) -> list[str]:
+    """Return the models that replies name where these are several, or another than was asked.
+
+    A dated version (gpt-4o-2024-08-06), and a name without its provider (openai/gpt-4o), are the
+    model that was asked.
+    """
+    wanted = asked.lower().rpartition("/")[2]
+    others = [name for name in answered if wanted not in name.lower()]
+    others = [name for name in others if name.lower().rpartition("/")[2] not in wanted]
+    return sorted(answered if len(answered) > 1 else others)
 
 
 def check_range(name: str, value: float, least: float, most: float) -> None:

@@ -124,6 +124,7 @@ class EndpointClient:
         self.timeout_seconds = timeout_seconds
         self.ledger = ledger
         self.cache = ReplyCache(base_url, kind)
+        self.answered_as: set[str] = set()  # models that replies name
         learn_secret(os.environ.get(key_variable))
         learn_address(base_url)
 
@@ -166,6 +167,7 @@ class EndpointClient:
             self._enter_losses(path)
             if (cached := read_cached(path)) is not None and "refused" not in cached:
                 self.ledger.enter(0.0, cached["n_input"], cached["n_output"], cached=True)
+                self.answered_as.update([cached["model"]] if "model" in cached else [])
                 return cached
             for problem in cached["refused"] if cached else []:  # of an earlier evaluation
                 with suppress(RefusedError):
@@ -178,6 +180,7 @@ class EndpointClient:
                 self._learn(refusals, error.problem, sent)
                 continue
             self.cache.write(path, reply)
+            self.answered_as.update([reply["model"]] if "model" in reply else [])
             if sent != payload and not (first := self.cache.path(payload)).exists():
                 self.cache.write(first, {"refused": [list(each) for each in refusals.problems]})
             return reply
@@ -230,6 +233,8 @@ class EndpointClient:
                     limit = request.most_output or len(json.dumps(body))
                     used = read_usage(body, request.most_input, limit)
                     reply = read_reply(body)
+                    if isinstance(body.get("model"), str):
+                        reply["model"] = body["model"]
                 seconds = time.perf_counter() - began
                 return reply | {"n_input": used[0], "n_output": used[1], "seconds": seconds}
             except ProblemError as error:

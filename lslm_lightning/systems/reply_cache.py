@@ -23,6 +23,7 @@ FIELDS: dict[str, tuple[type, ...]] = {  # of a cached reply, and their types
     "seconds": (int, float),
     "finish": (str, type(None)),
     "reasoning": (bool,),
+    "model": (str,),
     "tokens": (list,),
     "offsets": (list,),
     "logprobs": (list,),

@@ -1,6 +1,8 @@
 """CJK characters, and segmentation of text that is written without spaces."""
 
 import re
+from contextlib import suppress
+from functools import lru_cache
 
 import regex
 
@@ -56,3 +58,25 @@ def cjk_share(text: str) -> float:
 def segment_with_offsets(text: str) -> list[tuple[str, tuple[int, int]]]:
     """Return the units of `segment`, each with its character offsets [start, end) in `text`."""
     return [(match.group(), match.span()) for match in _PIECE.finditer(text)]
+
+
+def variant_of_han(text: str) -> str:
+    """Return "Hans" if a Chinese text is in Simplified characters, "Hant" if it is in Traditional
+    ones, and "" if it has as many of both, or none that tells.
+
+    GB 2312 encodes Simplified characters alone, Big5 Traditional ones alone.
+    """
+    found = sum(map(_variant, text))
+    return "Hans" if found > 0 else "Hant" if found < 0 else ""
+
+
+@lru_cache(maxsize=50_000)
+def _variant(character: str) -> int:
+    """Return 1 for a Simplified character, -1 for a Traditional one, and 0 for any other."""
+    found = 0
+    if re.match(f"[{_HAN}]", character):
+        for encoding, weight in (("gb2312", 1), ("big5", -1)):
+            with suppress(UnicodeEncodeError):
+                character.encode(encoding)
+                found += weight
+    return found

@@ -62,6 +62,23 @@ def test_channels_are_averaged():
     np.testing.assert_allclose(found.samples.numpy(), (left + right) / 2, atol=1e-7)
 
 
+@pytest.mark.parametrize("n_channel", [2, 4])
+@pytest.mark.parametrize("other", [-1.0, -0.97])
+def test_channels_of_opposite_phase_are_no_silence(n_channel, other):
+    """As recorders with one cable wired the wrong way round write them."""
+    one = tone(440, 500)
+    channels = np.stack([one, other * one] * (n_channel // 2), 1)
+    with pytest.raises(ValueError, match=f"^a.wav has {n_channel} channels that cancel each other"):
+        read_audio(written(channels, subtype="FLOAT"), "a.wav", RATE)
+
+
+@pytest.mark.parametrize("n_channel", [1, 2, 6])
+def test_silence_and_unrelated_or_single_channels_are_read(n_channel):
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, (4000, n_channel))
+    for channels in (np.zeros((500, n_channel)), noise, noise * ([0.0] * (n_channel - 1) + [1.0])):
+        assert read_audio(written(channels), "a", RATE).n_channel == n_channel
+
+
 def test_samples_at_full_scale_are_counted():
     samples = np.zeros(100)
     samples[:10] = 1.0

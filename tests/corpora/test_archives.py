@@ -1,12 +1,15 @@
 """Archives give back what was packed, and are refused when they are broken, unsafe or bombs."""
 
+import bz2
 import gzip
 import io
+import lzma
 import tarfile
 import zipfile
 from pathlib import Path
 from stat import S_IFLNK
 
+import pyarrow
 import pytest
 
 from lslm_lightning.corpora.archives import read_file, read_members
@@ -58,6 +61,48 @@ def test_truncated_archive(make, name: str, keep: float, tmp_path: Path) -> None
     path.write_bytes(path.read_bytes()[: int(keep * path.stat().st_size)])
     with pytest.raises(ValueError, match=r"not a readable archive .*get it again"):
         read_members(path, "*")
+
+
+def zstandard(data: bytes) -> bytes:
+    return pyarrow.compress(data, codec="zstd", asbytes=True)
+
+
+STREAMS = pytest.mark.parametrize(
+    ("pack", "ending"),
+    [(gzip.compress, "gz"), (bz2.compress, "bz2"), (lzma.compress, "xz"), (zstandard, "zst")],
+)
+
+
+@STREAMS
+@pytest.mark.parametrize("size", [0, 5, 3 << 20])
+def test_all_streams_of_a_packed_file_are_read(
+    pack, ending: str, size: int, tmp_path: Path
+) -> None:
+    """As `cat`, pbzip2, pixz and pzstd write them."""
+    parts = [b"first\n", bytes(range(256)) * (size // 256), b"x" * size, b"last\n"]
+    path = tmp_path / f"a.txt.{ending}"
+    path.write_bytes(b"".join(map(pack, parts)))
+    assert read_file(path) == b"".join(parts)
+
+
+@STREAMS
+@pytest.mark.parametrize("rest", ["cut", "changed", b"what is no stream", b"\0\0\0\0x"])
+def test_a_damaged_second_stream_is_no_end(
+    pack, ending: str, rest: bytes | str, tmp_path: Path
+) -> None:
+    second = pack(b"last\n" * 99)
+    if isinstance(rest, str):
+        rest = second[:-9] if rest == "cut" else b"Z" + second[1:]
+    path = tmp_path / f"a.txt.{ending}"
+    path.write_bytes(pack(b"first\n") + rest)
+    with pytest.raises(ValueError, match=rf"a\.txt\.{ending}: not a complete .*get it again"):
+        read_file(path)
+
+
+def test_streams_may_be_padded(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt.xz"
+    path.write_bytes(lzma.compress(b"first\n") + bytes(8) + lzma.compress(b"last\n") + bytes(4))
+    assert read_file(path) == b"first\nlast\n"
 
 
 @MAKERS

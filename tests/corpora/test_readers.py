@@ -1,5 +1,6 @@
 """Each format read into the records that were written; each fault named by file and line."""
 
+import csv
 import io
 import json
 
@@ -94,6 +95,34 @@ def test_tables() -> None:
 def test_rows_of_another_width_are_located(form: str, data: str) -> None:
     with pytest.raises(ValueError, match=r"^f: line 2: has 1 columns where the first line has 2"):
         read(form, data)
+
+
+@pytest.mark.parametrize(
+    "row",
+    ['a, "b"', '"a", "b"', 'a, "b, c"', 'a,  "b"', ' "a",b', 'a, "b ""c"""', 'a, "two\nlines"'],
+)
+def test_a_space_before_a_quote_does_not_make_the_quote_text(row: str) -> None:
+    with pytest.raises(ValueError, match=r"x\.csv: line 3: .*space before a quote"):
+        list(READERS["csv"]("x.csv", f"en,de\nc,d\n{row}\n".encode(), True))
+
+
+@pytest.mark.parametrize("values", [[' "b" ', "a"], [" b", ' ""'], ["a", ' b "c"'], [" ", '"']])
+def test_quotes_that_are_text_stay(values: list[str]) -> None:
+    table = io.StringIO(newline="")
+    csv.writer(table, quoting=csv.QUOTE_ALL).writerows([["en", "de"], values])
+    [row] = READERS["csv"]("x.csv", table.getvalue().encode(), True)
+    assert [row["en"], row["de"]] == values
+
+
+@pytest.mark.parametrize(("form", "mark"), [("csv", ","), ("tsv", "\t")])
+def test_names_of_columns_between_rows_are_refused(form: str, mark: str) -> None:
+    rows = [["en", "de"], ["en", "x"], ["de", "en"], ["en", "de"], ["a", "b"]]
+    data = "".join(mark.join(row) + "\n" for row in rows).encode()
+    with pytest.raises(ValueError, match=rf"x\.{form}: line 4: .*names of the columns again"):
+        list(READERS[form](f"x.{form}", data, True))
+    assert len(list(READERS[form](f"x.{form}", data, False))) == len(rows)  # no names are stated
+    one = b"text\na\ntext\n"
+    assert len(list(READERS[form](f"x.{form}", one, True))) == 2  # a word, perhaps
 
 
 def test_csv_with_an_open_quote() -> None:

@@ -2,6 +2,7 @@
 
 import random
 import unicodedata
+from dataclasses import replace
 
 import pytest
 import regex
@@ -79,6 +80,37 @@ def test_healthy_answers_have_no_findings(language):
 def test_what_is_wrong_with_answers_is_found(spoil, check):
     examples = examples_in()
     assert (check, "it") in checks(examples, [spoil(e) for e in examples])
+
+
+@pytest.mark.parametrize("is_simplified", [True, False])
+def test_the_other_characters_of_chinese_are_found(is_simplified):
+    simplified = [e.references[0] for e in examples_in("zh")]
+    table = str.maketrans("号园车边", "號園車邊")
+    traditional = [text.translate(table) for text in simplified]
+    right, wrong = (simplified, traditional) if is_simplified else (traditional, simplified)
+    rows = zip(examples_in("zh"), right, strict=True)
+    examples = [replace(example, references=(text,)) for example, text in rows]
+    assert ("wrong script", "it") in checks(examples, wrong)
+    assert ("wrong script", "it") not in checks(examples, right)
+    mixed = [replace(e, references=(text,)) for e, text in zip(examples, wrong, strict=True)]
+    assert ("wrong script", "it") not in checks(mixed[:20] + examples[20:], wrong[:20] + right[20:])
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda text: text.replace("ß", "\ufffd"),
+        lambda text: text.encode().decode("latin-1"),
+        lambda text: text.encode().decode("cp1252", "ignore"),
+        lambda text: text.replace("ß", "\ufffd\ufffd"),
+    ],
+)
+def test_damaged_references_are_found(spoil):
+    examples = [replace(e, references=(f"Große {e.references[0]}",)) for e in examples_in()]
+    damaged = [replace(e, references=(spoil(e.references[0]),)) for e in examples]
+    for rows in (damaged, [*damaged[:2], *examples[2:]]):
+        assert ("damaged text", "") in checks(rows, [e.references[0] for e in rows])
+    assert ("damaged text", "") not in checks(examples, [e.references[0] for e in examples])
 
 
 def test_spaces_that_a_reference_has_too_are_right():

@@ -8,13 +8,13 @@ import socket
 import threading
 import time
 from contextlib import suppress
-from itertools import chain, count, repeat
+from itertools import chain, count, cycle, repeat
 
 import pytest
 
 from lslm_lightning.contracts import CannotError, Example
 from lslm_lightning.corpora.locations import cache_directory
-from lslm_lightning.evaluation.diagnostics import run_checks
+from lslm_lightning.evaluation.diagnostics import other_model, run_checks
 from lslm_lightning.metrics.likelihood import BitsPerByte
 from lslm_lightning.systems.endpoint import Endpoint, EndpointError
 from lslm_lightning.systems.ledger import BudgetError, Prices
@@ -511,6 +511,66 @@ def test_what_a_model_takes_is_learned_from_its_server_once(provider, caplog):
     again = endpoint(provider, concurrency=1, max_tokens=20)
     assert len(answers(again, many[::-1])) == 40, "all from the cache, what was refused as well"
     assert again.info()["left_out"] == {"temperature": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("asked", "named", "told"),
+    [
+        ("tiny", ["tiny"], []),
+        ("gpt-4o", ["gpt-4o-2024-08-06"], []),
+        ("openai/gpt-4o", ["gpt-4o-2024-08-06"], []),
+        ("gpt-4o:free", ["openai/gpt-4o"], []),
+        ("gpt-4o", ["qwen2.5-7b-instruct"], ["qwen2.5-7b-instruct"]),
+        ("llama3.1:8b", ["llama3.2:1b"], ["llama3.2:1b"]),
+        ("gpt-4o", ["gpt-4o-2024-05-13", "gpt-4o-2024-08-06"], None),
+        ("tiny", [None], []),
+        ("tiny", [7], []),
+    ],
+)
+def test_a_model_that_was_not_asked_is_told(provider, asked, named, told):
+    """Servers that ignore the name, or change the model behind it, answer nevertheless."""
+    usual = provider.content
+    names = cycle(named)
+    provider.content = lambda path, body: usual(path, body) | {"model": next(names)}
+    told = named if told is None else told
+    for _ in range(2):  # from the server, and from the cache
+        system = Endpoint(asked, base_url=provider.url)
+        assert answers(system) == ANSWERS
+        assert system.info().get("answered_as", []) == told
+        found = other_model("it", system.info().get("answered_as", []))
+        assert all(name in found.words for name in told) if told else found is None
+    assert len(provider.requests) == len(EXAMPLES)
+
+
+@pytest.mark.parametrize(
+    ("limit", "n_cut"),
+    [(300, 3), (400, 0), (100, 0), (10**6, 0)],
+    ids=["cut", "too few", "too short", "whole"],
+)
+def test_questions_that_a_server_cuts_are_told(provider, limit, n_cut):
+    """As servers do whose context is shorter than that of the model."""
+    usual = provider.content
+
+    def content(path, body):
+        reply = usual(path, body)
+        reply["usage"]["prompt_tokens"] = min(reply["usage"]["prompt_tokens"], limit)
+        return reply
+
+    provider.content = content
+    examples = [Example(str(i), "x" * (50 + 100 * i), ("x",)) for i in range(6)]
+    system = endpoint(provider)
+    list(system.generate(examples))
+    for asked in (system, endpoint(provider)):  # which has answered nothing itself
+        n, phrase = asked.cut_sources(examples)
+        assert n == n_cut
+        assert (f"{limit:,} tokens" in phrase) == (n_cut > 0)
+
+
+def test_questions_of_one_length_are_not_cut(provider):
+    examples = [Example(str(i), f"{i:300}", ("x",)) for i in range(9)]
+    system = endpoint(provider)
+    list(system.generate(examples))
+    assert system.cut_sources(examples) == (0, "")
 
 
 def test_explicit_settings_are_sent_as_they_are(provider):

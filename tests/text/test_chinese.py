@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lslm_lightning.text.chinese import cjk_share, segment
+from lslm_lightning.text.chinese import cjk_share, segment, variant_of_han
 
 
 def is_cjk(character: str) -> bool:
@@ -71,3 +71,22 @@ def test_segments(text, pieces):
 def test_segments_lose_only_white_space(text):
     assert "".join("".join(segment(text)).split()) == "".join(text.split())
     assert all(len(piece) == 1 for piece in segment(text) if is_cjk(piece[0]))
+
+
+@pytest.mark.parametrize(
+    ("simplified", "traditional"),
+    [
+        ("后来我们发现这个国家的经济发展很快", "後來我們發現這個國家的經濟發展很快"),
+        ("他说北京今天下雨", "他說北京今天下雨"),
+        ("iPhone 15卖3.5万。", "iPhone 15賣3.5萬。"),
+        ("书", "書"),
+    ],
+)
+def test_simplified_and_traditional_characters_are_told_apart(simplified, traditional):
+    assert variant_of_han(simplified) == "Hans"
+    assert variant_of_han(traditional) == "Hant"
+
+
+@pytest.mark.parametrize("text", ["", "abc 15", "书書", "中文", "一二三", "서울", "ひらがな", "😀"])
+def test_what_both_share_tells_nothing(text):
+    assert variant_of_han(text) == ""

@@ -11,6 +11,7 @@ from lslm_lightning.evaluation.diagnostics.endings import (
     beam_below_greedy,
     cut_sources,
     left_out,
+    other_model,
     unfinished,
 )
 from lslm_lightning.evaluation.diagnostics.finding import Check, Finding, in_systems_order
@@ -20,13 +21,16 @@ from lslm_lightning.evaluation.diagnostics.metrics import (
     is_blind,
     miscounted,
     out_of_reach,
+    unseen,
 )
 from lslm_lightning.evaluation.diagnostics.outputs import (
     CHECKS,
+    damaged,
     empty,
     mixed_up_references,
     tokenized,
     unicode_forms,
+    written_forms,
 )
 from lslm_lightning.evaluation.predictions import in_order
 
@@ -38,9 +42,13 @@ __all__ = [
     "in_systems_order",
     "is_blind",
     "left_out",
+    "other_model",
     "run_checks",
     "unfinished",
 ]
+
+# findings on outputs whose words are wrong, however they are written
+UNLIKE = {"repeated outputs", "wrong language", "wrong script"}
 
 
 def run_checks(
@@ -78,14 +86,18 @@ def run_checks(
         texts = outputs[system]
         counting = miscounted(system, texts, metrics)
         reasoned = {p.id for p in predictions if p.finish_reason == "reasoning"}
+        ordered = in_order(predictions, examples)
+        of_outputs = [check(system, texts, examples) for check in CHECKS]
         of_system = [
             empty(system, texts, examples, reasoned),
-            *(check(system, texts, examples) for check in CHECKS),
+            *of_outputs,
             tokenized(system, texts, "outputs", examples),
             None if counting is None or counting.check in known else counting,
             constant(system, texts, examples, sighted),
-            unicode_forms(system, in_order(predictions, examples), examples, metrics),
+            unicode_forms(system, ordered, examples, metrics),
         ]
+        if not {f.check for f in of_outputs if f} & UNLIKE:
+            of_system += written_forms(system, ordered, examples, metrics)
         findings += [finding for finding in of_system if finding is not None]
     return findings
 
@@ -101,8 +113,10 @@ def _check_references(
     references = [e.references[0] for e in examples]
     findings = [
         mixed_up_references(examples),
+        damaged(examples),
         tokenized("", references, "references"),
         miscounted("", references, metrics),
+        unseen(examples, metrics),
         cannot_tell_apart(blind),
         *(out_of_reach(metric, examples) for metric in metrics if metric not in blind),
     ]

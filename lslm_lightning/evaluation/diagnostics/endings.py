@@ -65,6 +65,21 @@ def left_out(system: str, parameters: Mapping[str, object]) -> Finding | None:
     return Finding("settings left out", system, f"{given} {reason}, which may change answers")
 
 
+def other_model(system: str, names: Sequence[str]) -> Finding | None:
+    """Return a finding about a hosted model whose replies name other models, or None.
+
+    Args:
+        names: these models.
+    """
+    if not names:
+        return None
+    message = (
+        f"the server names {', '.join(names)} as what answered; check that it serves the model "
+        "that was asked"
+    )
+    return Finding("another model", system, message)
+
+
 def cut_sources(system: str, message: str) -> Finding | None:
     """Return a finding about truncated sources with this message, or None if the message is ""."""
     return Finding("cut sources", system, message) if message else None

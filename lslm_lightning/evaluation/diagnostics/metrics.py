@@ -8,7 +8,7 @@ import numpy as np
 import regex
 
 from lslm_lightning.contracts import Example, Metric, Prediction, metric_label
-from lslm_lightning.evaluation.diagnostics.finding import ENOUGH, Finding
+from lslm_lightning.evaluation.diagnostics.finding import ENOUGH, Finding, share
 from lslm_lightning.evaluation.scoring import naming
 from lslm_lightning.text.chinese import segment
 from lslm_lightning.text.normalization import normalize
@@ -17,6 +17,7 @@ from lslm_lightning.text.scripts import letters_by_script, units_of_script
 # Variation selectors and keycaps are marks of symbols, not of letters.
 LETTER = regex.compile(r"[[\p{L}\p{M}\p{N}]--[\p{Variation_Selector}\u20e3]]", regex.VERSION1)
 PROBED = 50  # references that a metric is tried on
+UNSEEN = 0.01  # part of the references
 
 
 def miscounted(system: str, texts: Sequence[str], metrics: Sequence[Metric]) -> Finding | None:
@@ -54,6 +55,27 @@ def miscounted(system: str, texts: Sequence[str], metrics: Sequence[Metric]) -> 
                 f"{name} takes {size:.0f} characters of {texts_of} for one word; check its language"
             )
             return Finding("unsegmented text", system, message)
+    return None
+
+
+def unseen(examples: Sequence[Example], metrics: Sequence[Metric]) -> Finding | None:
+    """Return a finding if a metric finds nothing to compare in at least 1 % of the references, such
+    as emoji or another script, so that it scores right answers to them as wrong, or wrong ones as
+    right; else None.
+    """
+    for metric in metrics:
+        n = 0
+        for example in examples:
+            texts = [text for text in example.references if text.strip()]
+            counted = [metric.counted(text) for text in texts]
+            n += bool(texts) and all(units == [] for units in counted)
+        if n and n >= UNSEEN * len(examples):
+            name = metric_label(metric.name)
+            message = (
+                f"{name} finds nothing to compare in {share(n, len(examples))} references, so "
+                "that it cannot tell right answers to them from wrong ones; check its language"
+            )
+            return Finding("unseen references", "", message)
     return None
 
 

@@ -11,7 +11,13 @@ from lslm_lightning.evaluation.alignment import find_shift
 from lslm_lightning.evaluation.diagnostics.finding import ENOUGH, Check, Finding, share, shorten
 from lslm_lightning.evaluation.disorder import find_disorder
 from lslm_lightning.evaluation.unicode_forms import describe_forms
-from lslm_lightning.text.chinese import segment
+from lslm_lightning.evaluation.written_forms import (
+    MISREAD,
+    PUNCTUATION,
+    describe_wrapping,
+    describe_writing,
+)
+from lslm_lightning.text.chinese import segment, variant_of_han
 from lslm_lightning.text.languages import base_language, name_of_script
 from lslm_lightning.text.reasoning import has_reasoning
 from lslm_lightning.text.scripts import letters_by_script
@@ -42,6 +48,21 @@ def mixed_up_references(examples: Sequence[Example]) -> Finding | None:
         "may be transposed; give each example the list of its own references"
     )
     return Finding("references transposed", "", message)
+
+
+def damaged(examples: Sequence[Example]) -> Finding | None:
+    """Return a finding if at least 1 % of the examples have damaged references, else None.
+
+    U+FFFD stands for bytes that were lost, and "Ã¼" for "ü" that was read in another encoding.
+    """
+    n = sum(any("\ufffd" in r or MISREAD.n_changed([r]) for r in e.references) for e in examples)
+    if not n or n < 0.01 * len(examples):
+        return None
+    message = (
+        f"{share(n, len(examples))} references are damaged: they contain U+FFFD, or UTF-8 read as "
+        "Latin-1 (Ã¼ for ü); convert them anew from the original"
+    )
+    return Finding("damaged text", "", message)
 
 
 def tokenized(
@@ -161,6 +182,26 @@ def wrong_script(system: str, texts: Sequence[str], examples: Sequence[Example])
     return Finding("wrong script", system, message)
 
 
+def wrong_variant(system: str, texts: Sequence[str], examples: Sequence[Example]) -> Finding | None:
+    """Return a finding on outputs in Traditional Chinese characters whose references are in
+    Simplified ones, or the reverse; None if there are few.
+    """
+    pairs = [
+        (variant_of_han(text), variant_of_han(e.references[0]))
+        for text, e in zip(texts, examples, strict=True)
+        if base_language(e.language) == "zh"
+    ]
+    n = Counter(written for written, wanted in pairs if written and wanted and written != wanted)
+    if len(pairs) < ENOUGH or n.total() <= 0.05 * len(pairs):
+        return None
+    kind = "Simplified" if n["Hans"] > n["Hant"] else "Traditional"
+    message = (
+        f"{share(n.total(), len(texts))} outputs are in {kind} Chinese characters, their "
+        "references are not"
+    )
+    return Finding("wrong script", system, message)
+
+
 def wrong_language(
     system: str, texts: Sequence[str], examples: Sequence[Example]
 ) -> Finding | None:
@@ -232,10 +273,53 @@ def unicode_forms(
     return Finding("Unicode forms", system, message) if message else None
 
 
+def written_forms(
+    system: str,
+    predictions: Sequence[Prediction],
+    examples: Sequence[Example],
+    metrics: Sequence[Metric],
+) -> list[Finding]:
+    """Return findings on differences in writing, and on text around the answers, that lower
+    scores.
+    """
+    about = predictions, examples, metrics
+    if found := [Finding("ways of writing", system, words) for words in describe_writing(*about)]:
+        return found
+    # only then: entities and the like consist of marks, and may stand around all answers
+    if wrapping := describe_wrapping(*about):
+        return [Finding("text around answers", system, wrapping)]
+    marks = describe_writing(*about, (PUNCTUATION,))
+    return [Finding("ways of writing", system, words) for words in marks]
+
+
+def echoed(system: str, texts: Sequence[str], examples: Sequence[Example]) -> Finding | None:
+    """Return a finding on outputs that repeat their source or question before the answer, or None
+    if there are few.
+    """
+
+    def repeats(text: str, example: Example) -> bool:
+        asked = [t for t in (example.text.strip(), example.question.strip()) if t]
+        return any(
+            text.startswith(t) and len(text) > len(t) and not example.references[0].startswith(t)
+            for t in asked
+        )
+
+    n = sum(repeats(text.strip(), e) for text, e in zip(texts, examples, strict=True))
+    if n < max(3, 0.05 * len(texts)):
+        return None
+    message = (
+        f"{share(n, len(texts))} outputs begin with their whole source or question, which is "
+        "scored with the answer; remove it"
+    )
+    return Finding("repeated sources", system, message)
+
+
 CHECKS: tuple[Check, ...] = (
     repeated,
     looping,
+    echoed,
     wrong_script,
+    wrong_variant,
     wrong_language,
     misaligned,
     reasoning,
