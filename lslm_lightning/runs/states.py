@@ -2,6 +2,8 @@
 
 import json
 import os
+import pickle
+import re
 import shutil
 import zipfile
 from collections.abc import Mapping
@@ -14,6 +16,7 @@ from lslm_lightning.types import StateDict
 META = "meta.pt"  # in a folder: everything but weights and moments, written by rank 0
 NGRAM = "ngram"  # tables of an n-gram model, beside its checkpoints
 CHECKSUMS = "checksums.json"  # in a folder: CRC-32 of each file
+REFUSED = re.compile(r"unsupported [^\n]*?(?=\.?(?:\s*\n|\s*$|\s+Please))", re.I)  # by torch.load
 
 
 # Names
@@ -123,13 +126,21 @@ def read_header(path: Path) -> StateDict:
 def read_plain(file: Path, device: str) -> StateDict:
     """Return the contents of a file written by `torch.save`, with tensors on a device; see
     `read_state`.
+
+    Raises:
+        ValueError: the file contains more than data. The message is without torch's advice to load
+            it nevertheless, which would run its code.
     """
     import torch
 
     with zipfile.ZipFile(file) as parts:
         if problem := packing_of(parts):
             raise ValueError(problem)
-    contents: StateDict = torch.load(file, map_location=device, weights_only=True)
+    try:
+        contents: StateDict = torch.load(file, map_location=device, weights_only=True)
+    except pickle.UnpicklingError as error:
+        found = REFUSED.search(str(error))
+        raise ValueError(found[0] if found else "it contains more than data") from None
     return contents
 
 
