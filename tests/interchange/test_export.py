@@ -1,6 +1,7 @@
 """Folders that `transformers` reads, and what stands in their way."""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from lslm_lightning.adapters import DoRA, LoRA
 from lslm_lightning.adapters.low_rank import is_of_adapter
 from lslm_lightning.contracts import Example
 from lslm_lightning.decoding import Beam, Greedy
+from lslm_lightning.experiments.endings import one_line
 from lslm_lightning.interchange import exporting, hugging_face, verification
 from lslm_lightning.interchange.exporting import check_output, export_model, new_folder
 from lslm_lightning.interchange.hugging_face import HuggingFaceTarget
@@ -363,6 +365,37 @@ def test_a_folder_behind_a_link_is_written(tmp_path: Path) -> None:
             (draft / "file").write_text("")
         assert link.is_symlink()
         assert [path.name for path in (tmp_path / name).iterdir()] == ["file"]
+
+
+def write_with_rust(folder: Path) -> None:
+    save_file({"a": torch.zeros(500_000)}, folder / "a.safetensors")
+
+
+def write_with_torch(folder: Path) -> None:
+    write_run(folder, "lslm", {"model": {}}, TOKENIZER, {"a": torch.zeros(500_000)}, {})
+
+
+def write_with_python(folder: Path) -> None:
+    (folder / "a").write_bytes(bytes(2_000_000))
+
+
+@pytest.mark.parametrize("write", [write_with_rust, write_with_torch, write_with_python])
+def test_a_full_disk_is_named_and_nothing_is_left(
+    write: Callable[[Path], None], tmp_path: Path
+) -> None:
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, before[1]))  # acts like a full disk
+    try:
+        with (
+            pytest.raises(OSError, match="File too large") as error,
+            new_folder(tmp_path / "out") as draft,
+        ):
+            write(draft)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert one_line(error.value).startswith(f"{tmp_path / 'out'}: File too large; free space")
+    assert not [*tmp_path.iterdir()]
 
 
 def test_a_model_that_differs_is_not_kept(
