@@ -138,21 +138,27 @@ def export_model(
 
 
 def check_output(folder: Path) -> None:
-    """Check that a folder can be written: it, or what it is a link to, does not exist, or is empty
-    and can be replaced.
+    """Check that a folder can be written: it, or what it is a link to, does not exist and can be
+    made, or is empty and can be replaced.
 
     Raises:
-        ValueError: something is there, or the folder cannot be replaced.
+        ValueError: something is there, or the folder cannot be made or replaced.
     """
     given, folder = folder, resolved(folder)
     if folder == Path.cwd() or folder.is_mount():
         what = "is a mount point" if folder.is_mount() else "is the working directory"
         raise ValueError(f"output={given} {what}, which cannot be replaced; name a folder in it")
-    if folder.is_dir() and not any(folder.iterdir()):
-        return
-    if folder.exists():
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         what = "is a folder with files in it" if folder.is_dir() else "is a file"
         raise ValueError(f"output={given} {what}; name a folder that is new or empty")
+    # it is written beside its place, and renamed
+    home = next(each for each in folder.parents if each.exists())
+    if not home.is_dir():
+        raise ValueError(f"output={given} is below {home}, which is a file; name a folder")
+    if not os.access(home, os.W_OK | os.X_OK):
+        raise ValueError(
+            f"output={given} is in {home}, where you may not write; name another folder"
+        )
 
 
 def resolved(folder: Path) -> Path:

@@ -1,6 +1,7 @@
 """Folders that `transformers` reads, and what stands in their way."""
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -350,6 +351,12 @@ def test_folders_that_cannot_be_replaced_are_refused_before_the_work(
             export_model("no run", output)
     with pytest.raises(ValueError, match=r"output=/ is a mount point, .* name a folder in it"):
         export_model("no run", "/")
+    (here / "file").write_text("")
+    with pytest.raises(ValueError, match=r"output=file/a/b is below .*, which is a file"):
+        export_model("no run", "file/a/b")
+    monkeypatch.setattr(os, "access", lambda path, mode: not (mode & os.W_OK and path == here))
+    with pytest.raises(ValueError, match=r"output=a/b is in .*, where you may not write"):
+        export_model("no run", "a/b")
     (here / "loop").symlink_to("loop")
     with pytest.raises(ValueError, match="output=loop is a link to itself"):
         export_model("no run", "loop")
