@@ -17,7 +17,7 @@ from lslm_lightning.runs.trust import (
     resolve,
 )
 from lslm_lightning.runs.weights import load_weights, one_line
-from lslm_lightning.safety.parameters import bounded_parameters, bounds_for
+from lslm_lightning.safety.parameters import bounded_parameters, bounds_for, without_memory
 from lslm_lightning.types import JsonObject, Settings
 
 if TYPE_CHECKING:
@@ -40,13 +40,17 @@ class LoadedRun:
     checkpoint: Path
 
 
-def load_run(reference: str | Path | FoundRun, trust: bool = False) -> LoadedRun:
+def load_run(
+    reference: str | Path | FoundRun, trust: bool = False, have_values: bool = True
+) -> LoadedRun:
     """Load the model of a run with the weights of its best checkpoint.
 
     Args:
         reference: a run that was found, or a reference as in `find_run`; one that names a
             checkpoint selects this checkpoint.
         trust: allow any class that the run names, not only classes of this package and of torch.
+        have_values: False for a model on the meta device, which takes no memory, after checking
+            that the weights fit.
 
     Raises:
         ValueError: something is missing, damaged or not trusted, or parts of the run do not fit
@@ -75,9 +79,10 @@ def load_run(reference: str | Path | FoundRun, trust: bool = False) -> LoadedRun
         bounds_for(n_byte, n_byte // SMALLEST_TENSOR),
         f"config.yaml does not fit {checkpoint}, which has {n_byte:,} bytes",
     )
-    with nullcontext() if trust else only_trusted(), bounded:
+    memory = nullcontext() if have_values else without_memory()
+    with nullcontext() if trust else only_trusted(), bounded, memory:
         task = build(model, tokenizer)
-    load_weights(task, checkpoint, tokenizer)
+    load_weights(task, checkpoint, tokenizer, have_values)
     return LoadedRun(directory, config, tokenizer, task.eval(), checkpoint)
 
 

@@ -123,6 +123,15 @@ def read_header(path: Path) -> StateDict:
     return read_plain(path / META if path.is_dir() else path, "meta")
 
 
+def read_shapes(path: Path) -> StateDict:
+    """Return the contents of a checkpoint with complete weights under "state_dict", on the meta
+    device; those of a folder have their values. See `read_state` for its errors.
+    """
+    if path.is_dir():
+        return read_state(path)
+    return read_safetensors(path, "meta") if path.suffix == ".safetensors" else read_header(path)
+
+
 def read_plain(file: Path, device: str) -> StateDict:
     """Return the contents of a file written by `torch.save`, with tensors on a device; see
     `read_state`.
@@ -164,14 +173,20 @@ def packing_of(parts: zipfile.ZipFile) -> str | None:
     return None
 
 
-def read_safetensors(path: Path) -> StateDict:
+def read_safetensors(path: Path, device: str = "cpu") -> StateDict:
     """Return the weights, under "state_dict", and the metadata of a safetensors file written by
-    `lslm consolidate`.
+    `lslm consolidate`, with tensors on a device.
     """
+    import torch
     from safetensors import safe_open
 
     with safe_open(path, "pt") as file:
-        weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        names = file.keys()
+        if device == "meta":
+            shapes = {name: file.get_slice(name).get_shape() for name in names}
+            weights = {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}
+        else:
+            weights = {name: file.get_tensor(name) for name in names}
         return {**(file.metadata() or {}), "state_dict": weights}
 
 

@@ -39,6 +39,7 @@ def test_training_starts_from_the_weights_of_a_run(base, lslm, translation, proj
     refused(outcome, 1, "job.start=", "own weights")
 
 
+@pytest.mark.parametrize("command", ["run", "plan"])
 @pytest.mark.parametrize(
     ("options", "told"),
     [
@@ -48,10 +49,16 @@ def test_training_starts_from_the_weights_of_a_run(base, lslm, translation, proj
         (["--job.start=nowhere"], "nowhere cannot be started from"),
     ],
 )
-def test_a_run_that_does_not_fit_is_refused(options, told, base, lslm, translation):
+def test_a_run_that_does_not_fit_is_refused(command, options, told, base, lslm, translation):
     path = config_of("windows", translation)
-    outcome = lslm("run", "--config", path, *QUICK, f"--job.start={base}", *options)
+    outcome = lslm(command, "--config", path, *QUICK, f"--job.start={base}", *options)
     refused(outcome, 1, told)
+
+
+def test_a_training_that_starts_from_a_run_is_planned(base, lslm, translation):
+    path = config_of("windows", translation)
+    outcome = lslm("plan", "--config", path, *QUICK, f"--job.start={base}")
+    assert outcome.status == 0, outcome.err
 
 
 def test_an_adapter_has_a_base_instead(base, lslm, translation):
