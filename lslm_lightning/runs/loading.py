@@ -40,21 +40,27 @@ class LoadedRun:
     checkpoint: Path
 
 
-def load_run(
-    reference: str | Path | FoundRun, trust: bool = False, have_values: bool = True
-) -> LoadedRun:
+def load_run(reference: str | Path | FoundRun, trust: bool = False) -> LoadedRun:
     """Load the model of a run with the weights of its best checkpoint.
 
     Args:
         reference: a run that was found, or a reference as in `find_run`; one that names a
             checkpoint selects this checkpoint.
         trust: allow any class that the run names, not only classes of this package and of torch.
-        have_values: False for a model on the meta device, which takes no memory, after checking
-            that the weights fit.
 
     Raises:
         ValueError: something is missing, damaged or not trusted, or parts of the run do not fit
             together.
+    """
+    return run_with_weights(reference, trust, have_values=True)
+
+
+def run_with_weights(reference: str | Path | FoundRun, trust: bool, have_values: bool) -> LoadedRun:
+    """Load the model of a run; see `load_run`.
+
+    Args:
+        have_values: False for a model on the meta device, which takes no memory, after checking
+            that the weights fit.
     """
     found = reference if isinstance(reference, FoundRun) else find_run(reference)
     directory = found.directory

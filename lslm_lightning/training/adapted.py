@@ -21,7 +21,7 @@ from lslm_lightning.adapters.low_rank import (
 )
 from lslm_lightning.models.backbone import Backbone
 from lslm_lightning.runs.finding import find_run
-from lslm_lightning.runs.loading import load_run, without_extra_metrics
+from lslm_lightning.runs.loading import run_with_weights, without_extra_metrics
 from lslm_lightning.runs.own_runs import is_own_run
 from lslm_lightning.runs.states import read_state
 from lslm_lightning.runs.trust import UntrustedClassError, check_trust, only_trusted
@@ -249,7 +249,7 @@ def weights_of(task: Task, start: Start, have_values: bool = True) -> StateDict:
         with torch.random.fork_rng([]), allowed:
             if not own_run:
                 check_trust(without_extra_metrics(found.config["model"]))
-            run = load_run(found, trust=True, have_values=have_values)  # as this context allows
+            run = run_with_weights(found, True, have_values)  # as far as this context allows
         if run.tokenizer.digest != task.tokenizer.digest:
             raise ValueError(
                 f"{found.path} was trained with another tokenizer; set data.tokenizer to "
