@@ -36,7 +36,10 @@ COMMANDS = {
         "consolidate",
         "write the weights of several processes to one safetensors file",
     ),
-    "export": ("export", "write a model to a folder that transformers reads"),
+    "export": (
+        "export",
+        "write a model for transformers, CTranslate2, onnxruntime, llama.cpp or LiteRT",
+    ),
     "import": ("import_model", "make a run of a model of transformers"),
     "sync": ("sync", "upload to MLflow what a run has on disk and MLflow lacks"),
     "data": ("data", "list, fetch and check corpora"),
