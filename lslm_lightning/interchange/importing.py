@@ -132,10 +132,12 @@ def import_model(
 @contextmanager
 def naming(source: str) -> Iterator[None]:
     """Convert any error of reading or computing a model inside the context, whose files may hold
-    anything, to a ValueError that names it.
+    anything, to a ValueError that names it. Errors of the disk, and missing packages, stay.
     """
     try:
         yield
+    except (OSError, ImportError):
+        raise
     except Exception as error:
         reason = " ".join(str(error).split())
         if isinstance(error, ValueError):

@@ -5,6 +5,7 @@ import shlex
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from tokenizers import processors
 from lslm_lightning.commands import import_model as import_command
 from lslm_lightning.contracts import Example
 from lslm_lightning.decoding import Beam, Greedy
+from lslm_lightning.interchange import importing
 from lslm_lightning.interchange.exporting import export_model
 from lslm_lightning.interchange.foreign_model import TASKS, read_foreign
 from lslm_lightning.interchange.importing import (
@@ -384,6 +386,19 @@ def test_settings_of_a_search_that_are_no_numbers_are_refused(
     with pytest.raises(ValueError, match=f"{stated}{name}") as error:
         import_model(source, tmp_path / "run")
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left"), ImportError("needs a package")])
+def test_an_error_that_is_not_of_the_model_stays(
+    error: Exception, gpt2: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> NoReturn:
+        raise error
+
+    monkeypatch.setattr(importing, "read_foreign", fail)
+    with pytest.raises(type(error)) as raised:
+        import_model(gpt2, tmp_path / "run")
+    assert raised.value is error
 
 
 def test_a_tokenizer_that_does_not_fit_is_refused(gpt2: Path, tmp_path: Path) -> None:
