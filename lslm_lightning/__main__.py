@@ -37,7 +37,10 @@ COMMANDS = {
         "write the weights of several processes to one safetensors file",
     ),
     "serve": ("serve", "answer requests over HTTP, by OpenAI's and LibreTranslate's API"),
-    "export": ("export", "write a model to a folder that transformers reads"),
+    "export": (
+        "export",
+        "write a model for transformers, CTranslate2, onnxruntime, llama.cpp or LiteRT",
+    ),
     "import": ("import_model", "make a run of a model of transformers"),
     "sync": ("sync", "upload to MLflow what a run has on disk and MLflow lacks"),
     "data": ("data", "list, fetch and check corpora"),

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import pytest
 
 from lslm_lightning.tracking import Tracker
+from lslm_lightning.types import JsonObject
 from tests.conftest import CHROMIUM
 from tests.reports.conftest import Browser
 from tests.support.mlflow_server import free_port
@@ -30,6 +31,11 @@ class Pages(NamedTuple):
 
     run: str
     links: dict[str, str]
+
+
+def no_files(folder: Path, facts: JsonObject) -> str:
+    """Write the files of a model that is not registered, which has none."""
+    raise AssertionError(folder)
 
 
 def track(project: Path, uri: str, name: str, score: float, parameters: dict[str, object]) -> None:
@@ -57,6 +63,11 @@ def track(project: Path, uri: str, name: str, score: float, parameters: dict[str
             step,
         )
     tracker.log_metrics({"test/bleu": score}, 3)
+    tracker.log_dataset("multi30k", "ab" * 32, "test", "https://example.org/multi30k")
+    facts = {"metric": "val/bleu", "score": score, "loss": 2.0, "higher_is_better": True}
+    tracker.log_model(
+        {"checkpoint": "0" * 64, "registered": None, "conditions": "c", **facts}, no_files
+    )
     tracker.end("FINISHED")
     assert tracker.problems == []
 
@@ -97,7 +108,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Iterat
         process.stdout.readline()
         assert f"http://127.0.0.1:{port}" in process.stdout.readline()
         assert process.stdout.readline() == "translation:\n"
-        found = [process.stdout.readline().strip().rpartition("  ") for _ in range(3)]
+        found = [process.stdout.readline().strip().rpartition("  ") for _ in range(4)]
         yield Pages(
             f"http://127.0.0.1:{port}/{tracker.page}",
             {name.strip(): address for name, _, address in found},
@@ -213,3 +224,13 @@ def test_the_link_to_the_charts_begins_with_scores_of_tests_and_validations(
     ]
     assert min(places) > -1, shown
     assert places == sorted(places)
+
+
+def test_the_link_to_the_models_shows_them_with_their_scores_on_their_data(
+    pages: Pages, browser: Browser
+) -> None:
+    texts = ("better-run", "small-run", "test/bleu", "val/loss", "31.5", "multi30k", "Ready")
+    # columns out of sight are not drawn
+    page = seen(browser, pages.links["models"], *texts, width=3600)
+    assert [text for text in texts if text not in page] == []
+    assert browser.evaluate("document.querySelector('h2').innerText") == "Models"

@@ -233,7 +233,7 @@ def merged(model: ModuleT) -> ModuleT:
     """
     whole = deepcopy(model)
     for name, layer in list(adapted_layers(whole)):
-        layer.merge(safe_merge=True)
+        layer.merge(safe_merge=not next(layer.parameters()).is_meta)  # which has no values to check
         parent, _, last = name.rpartition(".")
         setattr(whole.get_submodule(parent), last, layer.get_base_layer())
     for module in whole.modules():

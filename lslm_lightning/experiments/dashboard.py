@@ -57,7 +57,7 @@ def has_runs(client: "MlflowClient", experiment_id: str) -> bool:
 
 
 def show_links(address: str, experiments: Mapping[str, str], is_opened: bool) -> None:
-    """Print links to the saved views of experiments.
+    """Print links to the saved views and the models of experiments.
 
     Args:
         address: URL of the MLflow server.

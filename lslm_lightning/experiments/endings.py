@@ -86,7 +86,8 @@ def one_line(error: BaseException) -> str:
     try:
         if isinstance(error, OSError) and error.strerror and error.filename:
             names = [error.filename, error.filename2]  # of a copy, which names the full disk last
-            return _plain(f"{' to '.join(str(name) for name in names if name)}: {error.strerror}")
+            told = _plain(f"{' to '.join(str(name) for name in names if name)}: {error.strerror}")
+            return f"{told}; {MAKE_ROOM}" if error.errno in NO_ROOM else told
         if isinstance(error, OSError) and error.errno in NO_ROOM:
             return f"{error.strerror}; {MAKE_ROOM}"
         message = _plain(str(error))

@@ -7,6 +7,7 @@ from os import PathLike, fspath
 from typing import TYPE_CHECKING, Literal, Protocol, cast, runtime_checkable
 
 from lslm_lightning.contracts import Example, Prediction
+from lslm_lightning.devices import usable_device
 from lslm_lightning.safety.magnitudes import check_magnitudes
 
 if TYPE_CHECKING:
@@ -148,9 +149,7 @@ class Writer:
         self.n_answer = 0
         self.n_cut = 0
         self.batch_size = batch_size
-        self.device = device
-        if device == "auto":
-            self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.device = usable_device(device)
         self.trust = trust
         self.task.to(self.device)
         torch.manual_seed(seed)

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -123,6 +124,8 @@ def run_facts(job: "JobCLI") -> dict[str, Cell]:
         "Tokens per second": reporter_of(job).curve.tokens_per_second,
         "Arguments": job.writer.first_command.removeprefix("lslm "),
     }
+    if start := start_shown(job):
+        facts["Weights to start from"] = Code(start)
     if data.assumed_language:
         facts["Language"] = Term(data.assumed_language)
     if data.corpus.comparability:
@@ -130,6 +133,18 @@ def run_facts(job: "JobCLI") -> dict[str, Cell]:
     return {
         name: Missing("not recorded") if value is None else value for name, value in facts.items()
     }
+
+
+def start_shown(job: "JobCLI") -> str | None:
+    """Return the path of the run whose weights training started from, relative to the working
+    directory if it is inside; None if there is none.
+    """
+    trained = job.earlier_config or job.settings  # of the run that is resumed or tested
+    start = (trained.get("job") or {}).get("start")
+    if start is None:
+        return None
+    here = Path.cwd()
+    return str(Path(start).relative_to(here) if Path(start).is_relative_to(here) else start)
 
 
 def reporter_of(job: "JobCLI") -> Reporter:

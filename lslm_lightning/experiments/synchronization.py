@@ -126,7 +126,7 @@ def upload(tracker: "Tracker", directory: "RunDirectory") -> Brought:
     for path in sorted(directory.predictions.glob("*.jsonl")):
         if path.stem in ("test", "predict"):
             tracker.log_table(path)
-    if tested := noted.get("tested_model"):
+    if (tested := noted.get("tested_model")) and may_link(directory):
         tracker.log_tested_model(tested)
     files = tracker.run.missing_files()
     for name in files:
@@ -190,6 +190,21 @@ def may_register(name: str, directory: "RunDirectory") -> bool:
     print(
         f"the model is not registered as {name}: config.yaml of the run was written elsewhere, and "
         "what is registered may run its code; train it here to register it"
+    )
+    return False
+
+
+def may_link(directory: "RunDirectory") -> bool:
+    """Return whether this user has made a run, so that its scores may be linked to the model which
+    it says that it tested; print a line if not.
+    """
+    from lslm_lightning.runs.own_runs import is_own_run
+
+    if is_own_run(directory.config):
+        return True
+    print(
+        "the scores are not linked to a model in MLflow: config.yaml of the run was written "
+        "elsewhere, and its mlflow.json may name any model; test the model here to link them"
     )
     return False
 

@@ -17,6 +17,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from lslm_lightning.decoding import Greedy
+from lslm_lightning.devices import usable_device
 from lslm_lightning.extras import MissingPackageError
 from lslm_lightning.interchange.verification import logits_of_pairs
 from lslm_lightning.models.heads import upcast_to_float32
@@ -108,8 +109,7 @@ class RunModel(TemplateLM):
             raise ValueError(f"batch_size={batch_size} must be a number, at least 1")
         self.batch_size = int(batch_size)
         self.run = loaded.directory
-        auto = "cuda" if torch.cuda.is_available() else "cpu"
-        self._device = torch.device(auto if device in ("auto", "", None) else device)
+        self._device = torch.device(usable_device(device or "auto"))
         task = task.eval().to(self._device)
         self.task = task if dtype == "auto" else task.to(dtype_named(dtype))
         self.backend = "causal" if isinstance(task, CausalTask) else "seq2seq"

@@ -1,6 +1,7 @@
 """Export of the model of a run to the format of another library."""
 
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lslm_lightning.adapters import merged
+from lslm_lightning.experiments.endings import NO_ROOM
 from lslm_lightning.interchange.ctranslate2_target import CTranslate2Target
 from lslm_lightning.interchange.gguf_target import GgufTarget
 from lslm_lightning.interchange.hugging_face import HuggingFaceTarget
@@ -39,6 +41,7 @@ TARGETS: Mapping[str, Target] = {
 }
 """All formats, by their name on the command line."""
 
+IN_RUST = re.compile(r"\(os error (\d+)\)")  # as libraries in Rust name an error of the system
 SPLITS = ("test", "val")
 MOST_EXAMPLES = 200  # of which some may be empty
 
@@ -135,21 +138,27 @@ def export_model(
 
 
 def check_output(folder: Path) -> None:
-    """Check that a folder can be written: it, or what it is a link to, does not exist, or is empty
-    and can be replaced.
+    """Check that a folder can be written: it, or what it is a link to, does not exist and can be
+    made, or is empty and can be replaced.
 
     Raises:
-        ValueError: something is there, or the folder cannot be replaced.
+        ValueError: something is there, or the folder cannot be made or replaced.
     """
     given, folder = folder, resolved(folder)
     if folder == Path.cwd() or folder.is_mount():
         what = "is a mount point" if folder.is_mount() else "is the working directory"
         raise ValueError(f"output={given} {what}, which cannot be replaced; name a folder in it")
-    if folder.is_dir() and not any(folder.iterdir()):
-        return
-    if folder.exists():
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         what = "is a folder with files in it" if folder.is_dir() else "is a file"
         raise ValueError(f"output={given} {what}; name a folder that is new or empty")
+    # it is written beside its place, and renamed
+    home = next(each for each in folder.parents if each.exists())
+    if not home.is_dir():
+        raise ValueError(f"output={given} is below {home}, which is a file; name a folder")
+    if not os.access(home, os.W_OK | os.X_OK):
+        raise ValueError(
+            f"output={given} is in {home}, where you may not write; name another folder"
+        )
 
 
 def resolved(folder: Path) -> Path:
@@ -171,17 +180,36 @@ def resolved(folder: Path) -> Path:
 def new_folder(folder: Path) -> Iterator[Path]:
     """Yield a hidden folder that becomes `folder` when the body ends; if the body raises an error,
     it is removed and nothing is left.
+
+    Raises:
+        OSError: the disk is full, in whatever words the library that writes says so.
     """
-    folder = resolved(folder)
+    given, folder = folder, resolved(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     draft = folder.parent / f".{folder.name[:50]}.{secrets.token_hex(4)}.part"
     draft.mkdir()
     try:
         yield draft
         draft.replace(folder)
-    except BaseException:
-        shutil.rmtree(draft, ignore_errors=True)
+    except Exception as error:
+        if (number := system_error(error)) in NO_ROOM:
+            raise OSError(number, os.strerror(number), os.fspath(given)) from error
         raise
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def system_error(error: BaseException | None) -> int | None:
+    """Return the number of the operating system's error behind an error of a library; None if there
+    is none.
+    """
+    while error is not None and not isinstance(error, ValueError):
+        if isinstance(error, OSError):
+            return error.errno
+        if found := IN_RUST.search(str(error)):
+            return int(found[1])
+        error = error.__context__
+    return None
 
 
 def texts_of_run(run: LoadedRun, trust: bool) -> tuple[Texts, str]:

@@ -23,7 +23,7 @@ from lslm_lightning.interchange.foreign_weights import read_weights, with_prefix
 from lslm_lightning.interchange.layouts import Layout, layout_named
 from lslm_lightning.interchange.parts import Kind
 from lslm_lightning.interchange.prompts import imported_prompt
-from lslm_lightning.interchange.search_settings import search_of_task
+from lslm_lightning.interchange.search_settings import check_numbers, search_of_task
 from lslm_lightning.interchange.weights import to_ours
 from lslm_lightning.systems.hugging_face_model import purposes_in_files
 from lslm_lightning.text.hugging_face import (
@@ -101,25 +101,22 @@ def read_foreign(source: str, task: str | None, prefix: str | None = None) -> Fo
         prefix: text before each input; None for that of the model.
 
     Raises:
-        ValueError: the model cannot be imported; the message is one line.
+        Exception: the model cannot be imported: `transformers` may raise anything for its files.
     """
     config = model_config(source)
     settings: JsonObject = config.to_dict()
-    try:
-        layout = layout_of(str(settings.get("model_type")))
-        task = chosen_task(layout, task)
-        weights, files = read_weights(source)
-        weights = with_prefix(weights, layout.prefix)
-        added = layout.new_weights(settings, weights)
-        weights |= added
-        generation = generation_settings(source)
-        model = fitted_model(source, layout, settings, weights, generation)
-        if added:
-            model.tell(f"{' and '.join(added)} are not in its files and were made anew; train them")
-        model.prompt = imported_prompt(source, model, settings, task, prefix)
-        generation = search_of_task(generation, settings, task, model.prompt.prefix, model.tell)
-    except ValueError as error:
-        raise ValueError(f"{source} cannot be imported: {without(source, error)}") from None
+    layout = layout_of(str(settings.get("model_type")))
+    task = chosen_task(layout, task)
+    weights, files = read_weights(source)
+    weights = with_prefix(weights, layout.prefix)
+    added = layout.new_weights(settings, weights)
+    weights |= added
+    generation = generation_settings(source)
+    model = fitted_model(source, layout, settings, weights, generation)
+    if added:
+        model.tell(f"{' and '.join(added)} are not in its files and were made anew; train them")
+    model.prompt = imported_prompt(source, model, settings, task, prefix)
+    generation = search_of_task(generation, settings, task, model.prompt.prefix, model.tell)
     return ForeignModel(source, layout, task, config, generation, weights, files, model)
 
 
@@ -136,11 +133,6 @@ def layout_of(model_type: str) -> Layout:
             "a SpanTask, and train the head for answers"
         )
     return layout_named(model_type)
-
-
-def without(source: str, error: ValueError) -> str:
-    """Return the message of an error without the path of the model, which another one states."""
-    return str(error).removeprefix(f"{source}: ").removeprefix(f"{source} ")
 
 
 def chosen_task(layout: Layout, task: str | None) -> str:
@@ -270,19 +262,25 @@ def first_of_text(source: str, eos: int) -> int | None:
 def generation_settings(source: str) -> JsonObject:
     """Return the settings in generation_config.json that are set; those of config.json for a model
     without this file.
+
+    Raises:
+        ValueError: the file is damaged, or a setting of the search is no such number.
     """
     file = file_of(source, "generation_config.json")
     if file is None:
         from transformers import PretrainedConfig
 
         # as the file has them: the parsed configuration has no settings of a search
-        return PretrainedConfig.get_config_dict(source, local_files_only=is_local(source))[0]
+        stated = PretrainedConfig.get_config_dict(source, local_files_only=is_local(source))[0]
+        check_numbers(stated, "config.json")
+        return stated
     try:
         found = json.loads(file.read_text("utf-8"))
     except (ValueError, RecursionError) as error:
         raise ValueError(f"its {file.name} is damaged ({error}); fetch it again") from None
     if not isinstance(found, dict):
         raise ValueError(f"its {file.name} is not a JSON object; fetch it again")
+    check_numbers(found, file.name)
     return found
 
 

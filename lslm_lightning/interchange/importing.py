@@ -4,7 +4,8 @@ import hashlib
 import os
 import shlex
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -100,11 +101,12 @@ def import_model(
     check_installed()
     source, folder = os.fspath(path), Path(output)
     check_output(folder)
-    foreign = read_foreign(source, task, prefix)
-    layout, model = foreign.layout, foreign.model
-    spec = {"class_path": TASKS[foreign.task], "init_args": task_arguments(foreign)}
-    built = built_task(foreign, spec)
-    verification = compared(foreign, built)
+    with naming(source):
+        foreign = read_foreign(source, task, prefix)
+        layout, model = foreign.layout, foreign.model
+        spec = {"class_path": TASKS[foreign.task], "init_args": task_arguments(foreign)}
+        built = built_task(foreign, spec)
+        verification = compared(foreign, built)
     if foreign.files[0].suffix == ".bin":
         model.tell(f"tensors alone were read from {foreign.files[0].name}, and no other pickle")
     for setting in left_behind(foreign.generation, blocks_padding=model.blocks_padding):
@@ -125,6 +127,26 @@ def import_model(
     notes = tuple(model.notes)
     directory = RunDirectory(folder)
     return Import(directory, layout.model_type, foreign.task, n_parameter, notes, verification)
+
+
+@contextmanager
+def naming(source: str) -> Iterator[None]:
+    """Convert any error of reading or computing a model inside the context, whose files may hold
+    anything, to a ValueError that names it. Errors of the disk, and missing packages, stay.
+    """
+    try:
+        yield
+    except (OSError, ImportError):
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        if isinstance(error, ValueError):
+            if reason.startswith(f"{source} "):  # it says already what is wrong with which model
+                raise
+            reason = reason.removeprefix(f"{source}: ")
+        else:
+            reason = f"{type(error).__name__}: {reason}"
+        raise ValueError(f"{source} cannot be imported: {reason}") from error
 
 
 def command_of(source: str, folder: Path, task: str | None, prefix: str | None) -> str:

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from lslm_lightning.runs.directory import RunDirectory
-from lslm_lightning.safety.user_files import permit_as_usual
 from lslm_lightning.text.tokenizer import Tokenizer
 from lslm_lightning.types import Settings
 
@@ -41,8 +40,8 @@ def write_run(
         "epoch": 0,
         "pytorch-lightning_version": lightning.__version__,
     }
-    torch.save(state, directory.best)
-    permit_as_usual(directory.best)
+    with directory.best.open("wb") as file:  # an error of torch's own file names no cause
+        torch.save(state, file)
     text = json.dumps(record, ensure_ascii=False, indent=2)
     directory.record.write_text(f"{text}\n", "utf-8")
     return directory

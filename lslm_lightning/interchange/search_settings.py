@@ -111,6 +111,35 @@ SEARCH = (
 RIVALS = {"max_length": "max_new_tokens", "min_length": "min_new_tokens"}  # which win over them
 USUAL_TOP_K = 50  # of transformers, where generation_config.json has none; 0 turns it off
 MOST_NEW = 512  # tokens of an answer, for a model that states no limit
+IDS = ("eos_token_id", "decoder_start_token_id")
+SIZES = ("num_beams", "no_repeat_ngram_size", "top_k", *RIVALS, *RIVALS.values())
+SHARES = ("temperature", "top_p", "length_penalty")
+
+
+def check_numbers(settings: Settings, file: str) -> None:
+    """Check that settings of a search are numbers, where a file of a model states them.
+
+    Args:
+        file: name of the file.
+
+    Raises:
+        ValueError: one is not.
+    """
+    for name in (*IDS, *SIZES, *SHARES):
+        value = settings.get(name)
+        for each in value if name in IDS and isinstance(value, list) else [value]:
+            is_whole = type(each) is int  # True and False are no numbers
+            if each is None or (name in SHARES and (is_whole or isinstance(each, float))):
+                continue
+            if name in SHARES:
+                raise ValueError(
+                    f"its {file} has {name}={each!r}, which must be a number; change it"
+                )
+            if not is_whole or each < 0:
+                raise ValueError(
+                    f"its {file} has {name}={each!r}, which must be a whole number of at least 0; "
+                    "change it"
+                )
 
 
 def task_search(generation: Settings, is_pair: bool, positions: int | None) -> JsonObject:
@@ -208,6 +237,8 @@ def search_of_task(
         tell: takes a remark on what was chosen.
     """
     known = settings_by_name(config, task)
+    for settings in known.values():
+        check_numbers(settings, "config.json")
     of_prefix = {name: each for name, each in known.items() if each.get("prefix") == prefix != ""}
     chosen = of_prefix or ({task: known[task]} if task in known else known)
     searches = {

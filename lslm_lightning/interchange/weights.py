@@ -260,7 +260,8 @@ def to_ours(
         ours |= zip(row.ours, row.inward(found), strict=True)
     if left:
         raise ValueError(
-            f"its weight {min(left)} belongs to no part of its layout, and {len(left) - 1} others; "
-            "fetch its config.json again, or import a model without adapters and other heads"
+            f"its weight {min(left)} belongs to no part of its layout (such weights: "
+            f"{len(left):,}); fetch its config.json again, or import a model without adapters and "
+            "other heads"
         )
     return ours

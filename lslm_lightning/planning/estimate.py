@@ -17,7 +17,7 @@ from lslm_lightning.data.batching import limited
 from lslm_lightning.planning.devices import Device
 from lslm_lightning.text.recipes import Bytes
 from lslm_lightning.text.tokenizer import Tokenizer
-from lslm_lightning.training.adapted import freeze_base
+from lslm_lightning.training.adapted import check_start, freeze_base
 from lslm_lightning.training.batches import Batch, total_tokens
 from lslm_lightning.training.data import TaskData
 from lslm_lightning.training.footprint import Footprint, KernelWork, footprint
@@ -175,6 +175,9 @@ def planned(arguments: Sequence[str], vocab_size: int | None) -> Plan:
     blueprint.model.requirements.bind(blueprint.datamodule)
     task = blueprint.model
     freeze_base(task)
+    if vocab_size is None:  # else the tokenizer is a stand-in, which fits no run
+        task.start = blueprint.settings["job"]["start"]
+        check_start(task)
     trainer = blueprint.settings["trainer"]
     sizes = blueprint.datamodule.sizes()
     n_batch = (

@@ -5,10 +5,10 @@ import json
 import re
 import secrets
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ from lslm_lightning.run_files import CONFIG
 from lslm_lightning.runs.config import config_to_build
 from lslm_lightning.runs.directory import RunDirectory, as_name
 from lslm_lightning.runs.registered import (
+    RegisteredRun,
     fetch_files,
     has_weights,
     is_registered,
@@ -192,8 +193,7 @@ def directory_of(client: "MlflowClient", store: Store, run: "Run", root: Path) -
     store.check_artifacts(run.info.artifact_uri)
     folder = root.absolute() / as_name(experiment)  # an MLflow name may be any text, even ../../x
     copy = RunDirectory(folder / f"{as_name(here.path.name or 'run')}-{run.info.run_id[:8]}")
-    if not copy.path.exists():
-        fetch(client, run, copy.path)
+    make_folder(copy.path, partial(fetch, client, run))
     return copy
 
 
@@ -228,17 +228,8 @@ def find_registered(reference: str, root: Path) -> RunDirectory:
             "checkpoint by now; name the run itself, or register a model (job.registered_model)"
         )
     copy = RunDirectory(root.absolute() / found.folder)
-    if not copy.path.exists():
-        with new_folder(copy.path) as draft:
-            fetch_files(store, found, draft)
-            if not RunDirectory(draft).config.is_file():
-                raise ValueError(f"the files of {found.shown} have no {CONFIG}")
-            if not has_weights(RunDirectory(draft), found.weights):
-                raise ValueError(
-                    f"the files of {found.shown} have other weights than those that were "
-                    "registered; register the model anew, or name another version"
-                )
-    elif not has_weights(copy, found.weights):
+    is_new = make_folder(copy.path, partial(fetch_registered, store, found))
+    if not is_new and not has_weights(copy, found.weights):
         raise ValueError(
             f"{copy.path} has other weights than {found.shown}, of which it was a copy; move it "
             "away to fetch the model again, or name the folder itself"
@@ -254,33 +245,73 @@ def search(client: "MlflowClient", prefix: str) -> "list[Run]":
     )
 
 
-def fetch(client: "MlflowClient", run: "Run", path: Path) -> None:
-    """Download the artifacts of a run to `path`; the folder appears only when all have arrived.
+def fetch(client: "MlflowClient", run: "Run", folder: Path) -> None:
+    """Download the artifacts of a run to a folder.
 
     Raises:
         ValueError: the artifacts contain no config.yaml.
     """
-    with new_folder(path) as folder:
-        draft = RunDirectory(folder)
-        client.download_artifacts(run.info.run_id, "", str(folder))
-        if not draft.config.is_file():
-            raise ValueError(
-                f"the MLflow run {run.info.run_id} has no {CONFIG}: it is not a training run, "
-                "or stopped before it began"
-            )
-        draft.record.write_text(json.dumps({"run_id": run.info.run_id}) + "\n")
+    draft = RunDirectory(folder)
+    client.download_artifacts(run.info.run_id, "", str(folder))
+    if not draft.config.is_file():
+        raise ValueError(
+            f"the MLflow run {run.info.run_id} has no {CONFIG}: it is not a training run, or "
+            "stopped before it began"
+        )
+    draft.record.write_text(json.dumps({"run_id": run.info.run_id}) + "\n")
 
 
-@contextmanager
-def new_folder(path: Path) -> Iterator[Path]:
-    """Yield an empty hidden folder that is renamed to `path` if the body raises no error, and
-    deleted otherwise.
+def fetch_registered(store: Store, found: RegisteredRun, folder: Path) -> None:
+    """Download the files of a registered model to a folder.
+
+    Raises:
+        ValueError: they cannot be read, are no run, or have other weights than were registered.
     """
+    fetch_files(store, found, folder)
+    if not RunDirectory(folder).config.is_file():
+        raise ValueError(f"the files of {found.shown} have no {CONFIG}")
+    if not has_weights(RunDirectory(folder), found.weights):
+        raise ValueError(
+            f"the files of {found.shown} have other weights than those that were registered; "
+            "register the model anew, or name another version"
+        )
+
+
+def make_folder(path: Path, fill: Callable[[Path], None]) -> bool:
+    """Make a folder that appears only when it is complete, unless it exists, and return whether it
+    is new. Of processes that want it at once, one makes it, and the others wait.
+
+    Args:
+        fill: writes the content of the folder; if it raises an error, nothing is left.
+    """
+    from filelock import FileLock
+
+    if path.exists():
+        return False
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".fetch-{secrets.token_hex(4)}")
-    draft.mkdir()  # mkdtemp would ignore the user's umask
+    lock = path.with_name(f".{path.name}.lock")
+    with FileLock(lock):
+        try:
+            if path.exists():
+                return False
+            draft.mkdir()  # mkdtemp would ignore the user's umask
+            fill(draft)
+            return is_first(draft, path)
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+            with suppress(OSError):
+                lock.unlink()  # who waits for it has the file, and finds the folder
+
+
+def is_first(draft: Path, path: Path) -> bool:
+    """Rename a folder and return True, or return False if another process has made it meanwhile,
+    as one on another machine may.
+    """
     try:
-        yield draft
         draft.rename(path)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
+    except OSError:
+        if not path.exists():
+            raise
+        return False
+    return True

@@ -17,7 +17,7 @@ from lslm_lightning.runs.trust import (
     resolve,
 )
 from lslm_lightning.runs.weights import load_weights, one_line
-from lslm_lightning.safety.parameters import bounded_parameters, bounds_for
+from lslm_lightning.safety.parameters import bounded_parameters, bounds_for, without_memory
 from lslm_lightning.types import JsonObject, Settings
 
 if TYPE_CHECKING:
@@ -52,6 +52,16 @@ def load_run(reference: str | Path | FoundRun, trust: bool = False) -> LoadedRun
         ValueError: something is missing, damaged or not trusted, or parts of the run do not fit
             together.
     """
+    return run_with_weights(reference, trust, have_values=True)
+
+
+def run_with_weights(reference: str | Path | FoundRun, trust: bool, have_values: bool) -> LoadedRun:
+    """Load the model of a run; see `load_run`.
+
+    Args:
+        have_values: False for a model on the meta device, which takes no memory, after checking
+            that the weights fit.
+    """
     found = reference if isinstance(reference, FoundRun) else find_run(reference)
     directory = found.directory
     config = found.config
@@ -75,9 +85,10 @@ def load_run(reference: str | Path | FoundRun, trust: bool = False) -> LoadedRun
         bounds_for(n_byte, n_byte // SMALLEST_TENSOR),
         f"config.yaml does not fit {checkpoint}, which has {n_byte:,} bytes",
     )
-    with nullcontext() if trust else only_trusted(), bounded:
+    memory = nullcontext() if have_values else without_memory()
+    with nullcontext() if trust else only_trusted(), bounded, memory:
         task = build(model, tokenizer)
-    load_weights(task, checkpoint, tokenizer)
+    load_weights(task, checkpoint, tokenizer, have_values)
     return LoadedRun(directory, config, tokenizer, task.eval(), checkpoint)
 
 

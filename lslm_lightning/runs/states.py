@@ -2,6 +2,8 @@
 
 import json
 import os
+import pickle
+import re
 import shutil
 import zipfile
 from collections.abc import Mapping
@@ -14,6 +16,7 @@ from lslm_lightning.types import StateDict
 META = "meta.pt"  # in a folder: everything but weights and moments, written by rank 0
 NGRAM = "ngram"  # tables of an n-gram model, beside its checkpoints
 CHECKSUMS = "checksums.json"  # in a folder: CRC-32 of each file
+REFUSED = re.compile(r"unsupported [^\n]*?(?=\.?(?:\s*\n|\s*$|\s+Please))", re.I)  # by torch.load
 
 
 # Names
@@ -120,16 +123,33 @@ def read_header(path: Path) -> StateDict:
     return read_plain(path / META if path.is_dir() else path, "meta")
 
 
+def read_shapes(path: Path) -> StateDict:
+    """Return the contents of a checkpoint with complete weights under "state_dict", on the meta
+    device; those of a folder have their values. See `read_state` for its errors.
+    """
+    if path.is_dir():
+        return read_state(path)
+    return read_safetensors(path, "meta") if path.suffix == ".safetensors" else read_header(path)
+
+
 def read_plain(file: Path, device: str) -> StateDict:
     """Return the contents of a file written by `torch.save`, with tensors on a device; see
     `read_state`.
+
+    Raises:
+        ValueError: the file contains more than data. The message is without torch's advice to load
+            it nevertheless, which would run its code.
     """
     import torch
 
     with zipfile.ZipFile(file) as parts:
         if problem := packing_of(parts):
             raise ValueError(problem)
-    contents: StateDict = torch.load(file, map_location=device, weights_only=True)
+    try:
+        contents: StateDict = torch.load(file, map_location=device, weights_only=True)
+    except pickle.UnpicklingError as error:
+        found = REFUSED.search(str(error))
+        raise ValueError(found[0] if found else "it contains more than data") from None
     return contents
 
 
@@ -153,14 +173,20 @@ def packing_of(parts: zipfile.ZipFile) -> str | None:
     return None
 
 
-def read_safetensors(path: Path) -> StateDict:
+def read_safetensors(path: Path, device: str = "cpu") -> StateDict:
     """Return the weights, under "state_dict", and the metadata of a safetensors file written by
-    `lslm consolidate`.
+    `lslm consolidate`, with tensors on a device.
     """
+    import torch
     from safetensors import safe_open
 
     with safe_open(path, "pt") as file:
-        weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        names = file.keys()
+        if device == "meta":
+            shapes = {name: file.get_slice(name).get_shape() for name in names}
+            weights = {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}
+        else:
+            weights = {name: file.get_tensor(name) for name in names}
         return {**(file.metadata() or {}), "state_dict": weights}
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lslm_lightning.renamed import renamed_weights
-from lslm_lightning.runs.states import read_state
+from lslm_lightning.runs.states import read_shapes, read_state
 from lslm_lightning.types import StateDict
 
 if TYPE_CHECKING:
@@ -16,30 +16,38 @@ if TYPE_CHECKING:
     from lslm_lightning.text.tokenizer import Tokenizer
 
 
-def load_weights(task: "LightningModule", path: Path, tokenizer: "Tokenizer") -> None:
+def load_weights(
+    task: "LightningModule", path: Path, tokenizer: "Tokenizer", have_values: bool = True
+) -> None:
     """Load the weights of a checkpoint into `task`.
 
     Args:
         tokenizer: tokenizer of the run, which must be the one of the checkpoint.
+        have_values: False to read no values, and to check only that the weights fit.
 
     Raises:
         ValueError: the file is not a checkpoint, files beside it are missing, it contains more than
             data, or it belongs to another model or vocabulary.
     """
-    saved = read_checkpoint(path)
-    task.load_state_dict(fitting_weights(task, saved, path, tokenizer))
+    saved = read_checkpoint(path, have_values)
+    weights = fitting_weights(task, saved, path, tokenizer)
+    if have_values:
+        task.load_state_dict(weights)
     load_files(task, saved, path)
 
 
-def read_checkpoint(path: Path) -> StateDict:
+def read_checkpoint(path: Path, have_values: bool = True) -> StateDict:
     """Return the contents of a checkpoint on the CPU; see `read_state`.
+
+    Args:
+        have_values: False for tensors without values; see `read_shapes`.
 
     Raises:
         ValueError: the file is not a checkpoint, or contains more than data.
     """
     with plain_weights(path):
-        saved = read_state(path)
-        check_tensors(saved["state_dict"])
+        saved = read_state(path) if have_values else read_shapes(path)
+        check_tensors(saved["state_dict"], have_values)
     return saved
 
 

@@ -17,6 +17,7 @@ from lslm_lightning.contracts import (
     Scorer,
 )
 from lslm_lightning.decoding import AnySearch
+from lslm_lightning.devices import usable_device
 from lslm_lightning.runs import FoundRun, find_run, is_pattern, load_run
 from lslm_lightning.runs.loading import LoadedRun
 from lslm_lightning.runs.registered import short_name
@@ -120,14 +121,8 @@ class Checkpoint(Generator, Scorer):
     @cached_property
     def loaded(self) -> LoadedRun:
         """Run with its weights on the device, set up to answer with `search` and `fusion`."""
-        import torch
-
+        device = usable_device(self.device)
         loaded = load_run(self.run, trust=self.trust)
-        device = (
-            ("cuda" if torch.cuda.is_available() else "cpu")
-            if self.device == "auto"
-            else self.device
-        )
         loaded.task.to(device)
         fusion = None if self.fusion is None else self.fusion.over(loaded.tokenizer, device)
         cast("TrainedTask", loaded.task).answering.use_search(self.search, fusion)

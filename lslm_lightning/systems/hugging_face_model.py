@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeGuard
 
 from lslm_lightning.contracts import Example, Purpose
+from lslm_lightning.devices import usable_device
 from lslm_lightning.safety.parameters import bounded_parameters
 from lslm_lightning.text.hugging_face import (
     NO_CODE,
@@ -160,8 +161,7 @@ def load_model(path: str, device: str, dtype: str) -> Loaded:
 
     config = model_config(path)
     options = {"local_files_only": is_local(path), **NO_CODE}
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = usable_device(device)
     if dtype == "auto":
         weights = torch.float32 if device == "cpu" else "auto"
     else:

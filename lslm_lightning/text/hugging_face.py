@@ -226,7 +226,9 @@ def model_config(path: str) -> "PretrainedConfig":
         check_runs_no_code(described)
         check_sizes(described, bounds_of(path))
         return AutoConfig.from_pretrained(path, local_files_only=is_local(path), **NO_CODE)
-    except (OSError, ValueError) as error:
+    except (
+        Exception
+    ) as error:  # a class for each of its types reads the file, and may raise anything
         raise ValueError(f"{path} is no model that can be used: {reason(path, error)}") from None
 
 
@@ -350,10 +352,16 @@ def hub_answers(timeout_seconds: float = 5) -> bool:
 
 
 def reason(path: str, error: Exception) -> str:
-    """Return the first sentence of an error on one line, or that the hub cannot be reached."""
+    """Return the first sentence of an error on one line, with its type where it is a programmer's,
+    or that the hub cannot be reached.
+    """
     if not Path(path).is_dir() and is_local(path):
         return (
             "it is no folder here, was not fetched before, and the Hugging Face hub cannot be "
             "reached"
         )
-    return " ".join(str(error).split()).partition(". ")[0][:300] or type(error).__name__
+    kind = type(error).__name__
+    sentence = " ".join(str(error).split()).partition(". ")[0][:300]
+    if isinstance(error, OSError | ValueError | ImportError):
+        return sentence or kind
+    return f"{kind}: {sentence}" if sentence else kind

@@ -1,7 +1,7 @@
 """Creation of a run in MLflow, or reopening of the run that is recorded in a run directory."""
 
+import getpass
 import logging
-import os
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -133,5 +133,8 @@ class RunOpening:
 
 
 def user_name() -> str:
-    """Return the name of the user, as MLflow shows it."""
-    return os.environ.get("USER") or os.environ.get("USERNAME") or "unknown"
+    """Return the name of the user, as MLflow shows it; "unknown" where the system has none."""
+    try:
+        return getpass.getuser()
+    except (ImportError, KeyError, OSError):  # KeyError before Python 3.13
+        return "unknown"

@@ -88,14 +88,17 @@ def publish(client: "MlflowClient", experiment_id: str) -> None:
 
 
 def links(experiment_id: str) -> dict[str, str]:
-    """Return the addresses of an experiment's views in MLflow's web UI, starting with `#`, by
-    label.
+    """Return the addresses of an experiment's views and models in MLflow's web UI, starting with
+    `#`, by label.
     """
-    page = f"#/experiments/{experiment_id}/runs?workflowType=machine_learning&compareRunsMode="
+    home = f"#/experiments/{experiment_id}"
+    training = "workflowType=machine_learning"  # where the pages have other names otherwise
+    page = f"{home}/runs?{training}&compareRunsMode="
     return {
         "best first": f"{page}TABLE&viewStateShareKey={KEY}",
         "charts": f"{page}CHART&viewStateShareKey={KEY}",
         "newest first": f"{page}TABLE&viewStateShareKey={NESTED}",
+        "models": f"{home}/models?{training}",
     }
 
 

@@ -21,7 +21,7 @@ from lslm_lightning.adapters.low_rank import (
 )
 from lslm_lightning.models.backbone import Backbone
 from lslm_lightning.runs.finding import find_run
-from lslm_lightning.runs.loading import load_run, without_extra_metrics
+from lslm_lightning.runs.loading import run_with_weights, without_extra_metrics
 from lslm_lightning.runs.own_runs import is_own_run
 from lslm_lightning.runs.states import read_state
 from lslm_lightning.runs.trust import UntrustedClassError, check_trust, only_trusted
@@ -137,7 +137,7 @@ def check_start(task: Task) -> None:
     """
     started_weights(task)
     if start := start_of(task):
-        weights_of(task, start)
+        weights_of(task, start, have_values=False)
 
 
 def load_start(task: Task) -> None:
@@ -232,9 +232,12 @@ def load_weights_of(task: Task, start: Start) -> None:
         start_from_base(task)
 
 
-def weights_of(task: Task, start: Start) -> StateDict:
+def weights_of(task: Task, start: Start, have_values: bool = True) -> StateDict:
     """Return the weights of a run, with its own adapter merged into them, under the names of a
     task.
+
+    Args:
+        have_values: False to read no values, and to check only that the weights fit.
 
     Raises:
         ValueError: there is no such run, or its weights, settings or tokenizer do not fit.
@@ -246,13 +249,13 @@ def weights_of(task: Task, start: Start) -> StateDict:
         with torch.random.fork_rng([]), allowed:
             if not own_run:
                 check_trust(without_extra_metrics(found.config["model"]))
-            run = load_run(found, trust=True)  # as far as this context allows
+            run = run_with_weights(found, True, have_values)  # as far as this context allows
         if run.tokenizer.digest != task.tokenizer.digest:
             raise ValueError(
                 f"{found.path} was trained with another tokenizer; set data.tokenizer to "
                 f"lslm_lightning.text.recipes.TokenizerFile with path={found.directory.tokenizer}"
             )
-        network = merged(run.task)
+        network = run.task if getattr(run.task, "adapter", None) is None else merged(run.task)
         own = task.state_dict()
         weights = adapted_names(network.state_dict(), own)
         weights |= {name: weight for name, weight in own.items() if is_of_adapter(name)}

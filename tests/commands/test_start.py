@@ -1,5 +1,7 @@
 """Training that starts from the weights of a run."""
 
+from pathlib import Path
+
 import pytest
 import yaml
 
@@ -15,6 +17,10 @@ QUICK = ("--trainer.max_steps=2", "--trainer.val_check_interval=2", "--job.name=
 STILL = ("--model.optimizer=torch.optim.SGD", "--model.optimizer.lr=0")
 
 
+def report_of(run: Path) -> str:
+    return (run / "report" / "report.md").read_text("utf-8")
+
+
 def test_training_starts_from_the_weights_of_a_run(base, lslm, translation, project):
     path = config_of("windows", translation)
     outcome = lslm("run", "--config", path, *QUICK, *STILL, f"--job.start={base}")
@@ -22,14 +28,18 @@ def test_training_starts_from_the_weights_of_a_run(base, lslm, translation, proj
     same(load_run(only("next-*")).task.state_dict(), load_run(base).task.state_dict())
     start = only("next-*") / "config.yaml"
     assert yaml.safe_load(start.read_text())["job"]["start"] == str(base.resolve())
+    shown = str(base.resolve().relative_to(project))
+    assert f"- Weights to start from: `{shown}`" in report_of(only("next-*"))
     base.rename(project / "elsewhere")
     more = ("--trainer.max_steps=4", "--model.optimizer.lr=0.1")
     outcome = lslm("resume", only("next-*"), *more)
     assert outcome.status == 0, outcome.err
+    assert shown in report_of(only("next-*"))
     outcome = lslm("resume", only("next-*"), f"--job.start={project}")
     refused(outcome, 1, "job.start=", "own weights")
 
 
+@pytest.mark.parametrize("command", ["run", "plan"])
 @pytest.mark.parametrize(
     ("options", "told"),
     [
@@ -39,10 +49,16 @@ def test_training_starts_from_the_weights_of_a_run(base, lslm, translation, proj
         (["--job.start=nowhere"], "nowhere cannot be started from"),
     ],
 )
-def test_a_run_that_does_not_fit_is_refused(options, told, base, lslm, translation):
+def test_a_run_that_does_not_fit_is_refused(command, options, told, base, lslm, translation):
     path = config_of("windows", translation)
-    outcome = lslm("run", "--config", path, *QUICK, f"--job.start={base}", *options)
+    outcome = lslm(command, "--config", path, *QUICK, f"--job.start={base}", *options)
     refused(outcome, 1, told)
+
+
+def test_a_training_that_starts_from_a_run_is_planned(base, lslm, translation):
+    path = config_of("windows", translation)
+    outcome = lslm("plan", "--config", path, *QUICK, f"--job.start={base}")
+    assert outcome.status == 0, outcome.err
 
 
 def test_an_adapter_has_a_base_instead(base, lslm, translation):

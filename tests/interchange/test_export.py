@@ -1,6 +1,8 @@
 """Folders that `transformers` reads, and what stands in their way."""
 
 import json
+import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from lslm_lightning.adapters import DoRA, LoRA
 from lslm_lightning.adapters.low_rank import is_of_adapter
 from lslm_lightning.contracts import Example
 from lslm_lightning.decoding import Beam, Greedy
+from lslm_lightning.experiments.endings import one_line
 from lslm_lightning.interchange import exporting, hugging_face, verification
 from lslm_lightning.interchange.exporting import check_output, export_model, new_folder
 from lslm_lightning.interchange.hugging_face import HuggingFaceTarget
@@ -348,6 +351,12 @@ def test_folders_that_cannot_be_replaced_are_refused_before_the_work(
             export_model("no run", output)
     with pytest.raises(ValueError, match=r"output=/ is a mount point, .* name a folder in it"):
         export_model("no run", "/")
+    (here / "file").write_text("")
+    with pytest.raises(ValueError, match=r"output=file/a/b is below .*, which is a file"):
+        export_model("no run", "file/a/b")
+    monkeypatch.setattr(os, "access", lambda path, mode: not (mode & os.W_OK and path == here))
+    with pytest.raises(ValueError, match=r"output=a/b is in .*, where you may not write"):
+        export_model("no run", "a/b")
     (here / "loop").symlink_to("loop")
     with pytest.raises(ValueError, match="output=loop is a link to itself"):
         export_model("no run", "loop")
@@ -363,6 +372,37 @@ def test_a_folder_behind_a_link_is_written(tmp_path: Path) -> None:
             (draft / "file").write_text("")
         assert link.is_symlink()
         assert [path.name for path in (tmp_path / name).iterdir()] == ["file"]
+
+
+def write_with_rust(folder: Path) -> None:
+    save_file({"a": torch.zeros(500_000)}, folder / "a.safetensors")
+
+
+def write_with_torch(folder: Path) -> None:
+    write_run(folder, "lslm", {"model": {}}, TOKENIZER, {"a": torch.zeros(500_000)}, {})
+
+
+def write_with_python(folder: Path) -> None:
+    (folder / "a").write_bytes(bytes(2_000_000))
+
+
+@pytest.mark.parametrize("write", [write_with_rust, write_with_torch, write_with_python])
+def test_a_full_disk_is_named_and_nothing_is_left(
+    write: Callable[[Path], None], tmp_path: Path
+) -> None:
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, before[1]))  # acts like a full disk
+    try:
+        with (
+            pytest.raises(OSError, match="File too large") as error,
+            new_folder(tmp_path / "out") as draft,
+        ):
+            write(draft)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert one_line(error.value).startswith(f"{tmp_path / 'out'}: File too large; free space")
+    assert not [*tmp_path.iterdir()]
 
 
 def test_a_model_that_differs_is_not_kept(

@@ -1,15 +1,19 @@
 """From what a user calls a run to its directory: patterns."""
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 
 from lslm_lightning.commands.named_run import named_run
 from lslm_lightning.runs import find_run
+from lslm_lightning.runs.finding import make_folder
 from lslm_lightning.systems.checkpoint import Checkpoint
 from lslm_lightning.systems.fusion import ShallowFusion
 from lslm_lightning.systems.interpolation import Interpolation
+from tests.support.waiting import PATIENCE
 
 
 @pytest.fixture
@@ -99,3 +103,50 @@ def test_a_pattern_may_stand_for_a_run_that_was_tested(project):
     assert find_run("runs/toy/a-*").path.name == "a-2"
     with pytest.raises(ValueError, match="no run that was tested matches 'runs/toy/a-2\\*'"):
         find_run("runs/toy/a-2*", is_tested=True)
+
+
+def test_a_folder_that_several_want_at_once_is_made_once(tmp_path):
+    """As the processes of a training on several devices do, which all read the run it starts
+    from.
+    """
+    path = tmp_path / "runs" / "copy"
+    together = Barrier(4)
+    filled = []
+
+    def fill(folder: Path) -> None:
+        filled.append(folder)
+        (folder / "config.yaml").write_text("model: {}")
+
+    def want(_: int) -> bool:
+        together.wait(PATIENCE)
+        return make_folder(path, fill)
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sorted(pool.map(want, range(4))) == [False, False, False, True]
+    assert len(filled) == 1
+    assert [each.name for each in path.iterdir()] == ["config.yaml"]
+
+
+def test_a_folder_that_cannot_be_made_leaves_the_way_free(tmp_path):
+    def fail(folder: Path) -> None:
+        (folder / "half").write_text("")
+        raise ValueError("the connection broke")
+
+    with pytest.raises(ValueError, match="the connection broke"):
+        make_folder(tmp_path / "copy", fail)
+    assert not [*tmp_path.iterdir()]
+    assert make_folder(tmp_path / "copy", lambda folder: None)
+
+
+def test_a_folder_that_another_machine_makes_first_is_taken(tmp_path):
+    """Locks do not always reach over networks."""
+    path = tmp_path / "copy"
+
+    def fill(folder: Path) -> None:
+        (folder / "mine").write_text("")
+        path.mkdir()
+        (path / "theirs").write_text("")
+
+    assert not make_folder(path, fill)
+    assert [each.name for each in path.iterdir()] == ["theirs"]
+    assert [each.name for each in tmp_path.iterdir()] == ["copy"]

@@ -413,9 +413,7 @@ def test_an_experiment_of_any_name_is_fetched_into_the_folder_of_runs(
     )
     monkeypatch.setattr("lslm_lightning.runs.finding.Store", lambda: Server(name=name))
     monkeypatch.setattr("lslm_lightning.runs.finding.search", lambda client, prefix: [run])
-    monkeypatch.setattr(
-        "lslm_lightning.runs.finding.fetch", lambda client, run, path: path.mkdir(parents=True)
-    )
+    monkeypatch.setattr("lslm_lightning.runs.finding.fetch", lambda client, run, folder: None)
     found = find_run("0123456789").path
     assert found.resolve().parent.parent == Path("runs").resolve()
     assert name != "tiny" or found.parent.name == "tiny"

@@ -4,6 +4,8 @@ import copy
 import os
 import pickle
 import zipfile
+from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ from torch.distributed.checkpoint.metadata import Metadata
 
 from lslm_lightning.runs.checkpoint_folder import load_into, read_parts
 from lslm_lightning.runs.integrity import damage
-from lslm_lightning.runs.states import META, read_state
+from lslm_lightning.runs.states import META, read_header, read_state
 
 
 @pytest.fixture
@@ -203,3 +205,15 @@ def test_a_state_that_takes_more_memory_than_it_has_bytes(
     LARGER[words](file)
     with pytest.raises((ValueError, zipfile.BadZipFile), match=words):
         read_state(path)
+
+
+@pytest.mark.parametrize("read", [read_state, read_header])
+@pytest.mark.parametrize(("protocol", "words"), [(2, "fractions.Fraction"), (4, "operand")])
+def test_more_than_data_is_refused_without_the_advice_to_load_it_nevertheless(
+    read: Callable[[Path], object], protocol: int, words: str, tmp_path: Path
+) -> None:
+    torch.save({"state_dict": Fraction(1, 2)}, tmp_path / "a.ckpt", pickle_protocol=protocol)
+    with pytest.raises(ValueError, match=words) as error:
+        read(tmp_path / "a.ckpt")
+    assert "\n" not in str(error.value)
+    assert "weights_only" not in str(error.value)

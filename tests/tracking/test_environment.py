@@ -1,11 +1,13 @@
-"""What is asked of git runs nothing that the working directory's repository has in it."""
+"""What is recorded of the code and the user; git runs nothing that the repository has in it."""
 
 import subprocess
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
 from lslm_lightning.tracking.environment import git_state
+from lslm_lightning.tracking.run_opening import user_name
 
 WHO = ("-c", "user.name=a", "-c", "user.email=a@b.c")
 
@@ -46,3 +48,18 @@ def test_commands_of_a_strangers_repository_are_not_run(repository: Path) -> Non
     (repository / "a").write_text("a")  # a new time, so that git must look at its content
     assert git_state()["git.commit"]
     assert not (repository / "run").exists()
+
+
+def test_the_user_has_a_name_where_no_variable_states_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The password database has it then, in containers and under cron; for some ids it has none."""
+    pwd = pytest.importorskip("pwd")
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", lambda uid: ("ada", "x", uid))
+    assert user_name() == "ada"
+
+    def getpwuid(uid: int) -> NoReturn:
+        raise KeyError(f"uid not found: {uid}")
+
+    monkeypatch.setattr(pwd, "getpwuid", getpwuid)
+    assert user_name() == "unknown"

@@ -14,9 +14,11 @@ from mlflow import MlflowClient
 
 from lslm_lightning.experiments.synchronization import sync
 from lslm_lightning.runs import RunDirectory
+from lslm_lightning.runs.own_runs import register_run
 from lslm_lightning.safety import named_servers
 from lslm_lightning.safety.user_files import state_directory
 from lslm_lightning.tracking import Store, Tracker, TrackingError
+from lslm_lightning.tracking.logged_models import CHECKPOINT
 from lslm_lightning.tracking.store import recorded_store, store_of_run
 from lslm_lightning.tracking.uploads import links_of, local_files
 
@@ -164,6 +166,28 @@ def test_a_database_of_a_run_keeps_files_in_its_folder(
         tracker.start()
         tracker.end("FINISHED")
         assert [*(project / "elsewhere").glob("*/artifacts/metrics.jsonl")]
+
+
+def test_scores_of_a_stranger_are_not_linked_to_a_model(store, project, run_directory, capsys):
+    """Else a forged record could give the model of somebody else any score."""
+    client = MlflowClient(f"sqlite:///{store}")
+    experiment = client.create_experiment("of others")
+    tags = {CHECKPOINT: "0" * 64}
+    model = client.create_logged_model(experiment, "precious", tags=tags)
+    tracker = Tracker("toy", "first", run_directory, system_metrics=False)
+    tracker.start()
+    tracker.log_metrics({"test/bleu": 100.0}, 1)
+    tracker.end("FINISHED")
+    run = RunDirectory(run_directory)
+    run.config.write_text("model: {class_path: a.B}\n")
+    forged = {"model_id": model.model_id, "checkpoint": "0" * 64}
+    facts = {**forged, "metric": "val/bleu", "score": 1.0, "loss": 1.0}
+    run.record.write_text(json.dumps({**json.loads(run.record.read_text()), "tested_model": facts}))
+    for n_score in (0, 1):
+        sync(run)
+        assert len(client.get_logged_model(model.model_id).metrics or []) == n_score
+        assert ("not linked" in capsys.readouterr().out) == (n_score == 0)
+        register_run(run.config)  # as the commands of this user do
 
 
 @pytest.mark.parametrize("name", ["metrics.jsonl", "mlflow.json", "environment.txt"])
