@@ -19,7 +19,7 @@ from lslm_lightning.serving.served_model import ServedModel, one_line, refusal
 logger = logging.getLogger(__name__)
 
 
-class Engine:
+class EngineCore:
     """Models of a server and the requests that they answer side by side.
 
     Attributes:

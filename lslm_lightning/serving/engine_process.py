@@ -10,7 +10,7 @@ from time import monotonic, sleep
 
 from lslm_lightning.runs import find_run
 from lslm_lightning.runs.registered import is_registered
-from lslm_lightning.serving.engine import Engine, load_model
+from lslm_lightning.serving.engine import EngineCore, load_model
 from lslm_lightning.serving.protocol import EngineSettings, Event, Message, Models, Refusal
 from lslm_lightning.serving.served_model import ServedModel, one_line
 from lslm_lightning.training.cores import available_cores, limit_threads
@@ -38,7 +38,7 @@ def run_engine(
         print(message, file=sys.stderr, flush=True)
     torch.set_num_threads(settings.n_thread or available_cores())
     try:
-        engine = Engine([load_model(name, run, settings) for name, run in runs])
+        engine = EngineCore([load_model(name, run, settings) for name, run in runs])
     except (ValueError, OSError, RuntimeError) as error:
         connection.send([Refusal(0, one_line(error), "invalid")])
         return
@@ -59,7 +59,7 @@ class EngineLoop:
     def __init__(
         self,
         connection: Connection,
-        engine: Engine,
+        engine: EngineCore,
         runs: Sequence[tuple[str, str]],
         settings: EngineSettings,
     ) -> None:

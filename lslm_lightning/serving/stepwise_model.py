@@ -3,6 +3,7 @@
 import logging
 from collections import deque
 from collections.abc import Iterator, Sequence
+from typing import cast
 
 import torch
 
@@ -23,6 +24,7 @@ from lslm_lightning.serving.protocol import (
 )
 from lslm_lightning.serving.served_model import ServedModel, refusal
 from lslm_lightning.serving.writing import WaitingJob, Writing
+from lslm_lightning.training.task import Task
 
 logger = logging.getLogger(__name__)
 PROMPT_TOKENS = 4096  # padding included, of prompts that are read in one call
@@ -39,7 +41,7 @@ class StepwiseModel(ServedModel):
     """
 
     def __init__(self, name: str, run: str, loaded: LoadedRun, n_row: int) -> None:
-        self.reader: SourceReader = reader_of(loaded.task, loaded.tokenizer)  # type: ignore[arg-type]
+        self.reader: SourceReader = reader_of(cast(Task, loaded.task), loaded.tokenizer)
         super().__init__(name, run, loaded)
         self.most_rows = n_row
         self._writings: dict[int, Writing] = {}

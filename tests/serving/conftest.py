@@ -12,7 +12,7 @@ from lslm_lightning.experiments.generation import SearchSettings, Writer
 from lslm_lightning.interchange.made_runs import write_run
 from lslm_lightning.runs import load_run
 from lslm_lightning.runs.loading import build
-from lslm_lightning.serving.engine import Engine
+from lslm_lightning.serving.engine import EngineCore
 from lslm_lightning.serving.protocol import Answered, AnswerRequest, Event
 from lslm_lightning.serving.served_model import ServedModel
 from lslm_lightning.serving.stepwise_model import StepwiseModel
@@ -106,7 +106,7 @@ def generated(
     return [each.output for each in found.alternatives] if n > 1 else [found.output or ""]
 
 
-def answered(engine: Engine, requests: list[AnswerRequest], every: int = 1) -> list[Event]:
+def answered(engine: EngineCore, requests: list[AnswerRequest], every: int = 1) -> list[Event]:
     """Events of requests, one of which begins at every so many steps."""
     waiting = list(requests)
     events: list[Event] = []

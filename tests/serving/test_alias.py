@@ -11,7 +11,7 @@ import torch
 from lslm_lightning.experiments.generation import SearchSettings
 from lslm_lightning.runs import RunDirectory
 from lslm_lightning.runs.integrity import weights_digest
-from lslm_lightning.serving.engine import Engine, load_model
+from lslm_lightning.serving.engine import EngineCore, load_model
 from lslm_lightning.serving.engine_process import AliasWatch
 from lslm_lightning.serving.protocol import AnswerRequest, EngineSettings
 from lslm_lightning.tracking import Tracker
@@ -55,7 +55,7 @@ def test_an_alias_that_moves_is_read_again(tiny_run, project, empty_store):
 
     reference = "models:/letters@best"
     watch = AliasWatch([("m", reference)], EngineSettings())
-    engine = Engine([load_model("m", reference, EngineSettings())])
+    engine = EngineCore([load_model("m", reference, EngineSettings())])
     assert list(watch.moved()) == []
     engine.take(AnswerRequest(1, "m", source="fox", settings=SETTINGS))
     events = engine.work()

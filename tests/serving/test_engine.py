@@ -8,7 +8,7 @@ import pytest
 from lslm_lightning.contracts import Example
 from lslm_lightning.decoding import Greedy
 from lslm_lightning.experiments.generation import SearchSettings
-from lslm_lightning.serving.engine import Engine
+from lslm_lightning.serving.engine import EngineCore
 from lslm_lightning.serving.prompts import parts
 from lslm_lightning.serving.protocol import (
     AnswerPart,
@@ -44,7 +44,7 @@ def test_answers_are_those_of_generate_whatever_else_is_in_the_batch(name, serve
             AnswerRequest(i + 1, name, source=text, settings=settings, n=n, best_of=n, seed=i % 4)
         )
     chance.shuffle(requests)
-    found = answers_of(answered(Engine([model]), requests, every=2))
+    found = answers_of(answered(EngineCore([model]), requests, every=2))
     assert len(found) == len(requests)
     for request in requests:
         expected = generated(
@@ -55,7 +55,7 @@ def test_answers_are_those_of_generate_whatever_else_is_in_the_batch(name, serve
 
 @pytest.mark.parametrize("name", ["rotary", "lstm", "t5"])
 def test_streamed_parts_are_the_answer_and_log_p_of_tokens_adds_up(name, served):
-    engine = Engine([served(name)])
+    engine = EngineCore([served(name)])
     requests = [
         AnswerRequest(
             i,
@@ -98,7 +98,7 @@ def test_log_p_of_the_tokens_of_a_beam_search_adds_up_to_that_of_the_answer(name
         best_of=3,
         n_top=1,
     )
-    found = answers_of(answered(Engine([served(name)]), [request]))[1]
+    found = answers_of(answered(EngineCore([served(name)]), [request]))[1]
     for answer in found.answers:
         assert sum(token.log_p for token in answer.tokens) == pytest.approx(answer.log_p, abs=1e-6)
         special = "</s>" if answer.finish_reason == "stop" else ""
@@ -110,21 +110,21 @@ def test_a_prompt_that_is_echoed_has_the_log_p_of_scoring(served):
     text = "the quick brown fox jumps over lazy dogs"
     settings = SearchSettings(max_length=0)
     request = AnswerRequest(1, "rotary", source=text, settings=settings, n_top=2, echo=True)
-    [answer] = answers_of(answered(Engine([model]), [request]))[1].answers
+    [answer] = answers_of(answered(EngineCore([model]), [request]))[1].answers
     assert answer.text == text
     assert [token.offset for token in answer.tokens] == list(range(len(text)))
     [scored] = model.task.log_prob([Example("1", "", (text,))])
     of_tokens = [-token.nats for token in scored.tokens]
     assert [token.log_p for token in answer.tokens] == pytest.approx(of_tokens[:-1], abs=1e-4)
     longer = replace(request, settings=SearchSettings(search="greedy", max_length=5))
-    [answer] = answers_of(answered(Engine([model]), [longer]))[1].answers
+    [answer] = answers_of(answered(EngineCore([model]), [longer]))[1].answers
     assert answer.text.startswith(text)
     assert len(answer.tokens) == len(text) + answer.n_token
     assert "".join(token.text for token in answer.tokens if token.text != "</s>") == answer.text
 
 
 def test_a_text_of_stop_ends_an_answer_and_is_no_part_of_it(served):
-    engine = Engine([served("rotary")])
+    engine = EngineCore([served("rotary")])
     settings = SearchSettings(search="sampling", max_length=40)
     whole = AnswerRequest(1, "rotary", source="fox", settings=settings, seed=3)
     text = answers_of(answered(engine, [whole]))[1].answers[0].text
@@ -143,7 +143,7 @@ def test_a_text_of_stop_ends_an_answer_and_is_no_part_of_it(served):
 
 def test_prompts_that_begin_alike_are_read_once(served):
     model = served("learned", 64)
-    engine = Engine([model])
+    engine = EngineCore([model])
     settings = SearchSettings(search="greedy", max_length=4)
     shared = "the quick brown fox "
     requests = [
@@ -151,7 +151,7 @@ def test_prompts_that_begin_alike_are_read_once(served):
         for i, end in enumerate(["", "dog", "dogs", "j"], 1)
     ]
     expected = [
-        answers_of(answered(Engine([served("learned")]), [each]))[each.id].answers
+        answers_of(answered(EngineCore([served("learned")]), [each]))[each.id].answers
         for each in requests
     ]
     found = answers_of(answered(engine, requests, every=3))
@@ -165,7 +165,7 @@ def test_prompts_that_begin_alike_are_read_once(served):
 
 def test_requests_that_are_dropped_or_refused_leave_nothing_behind(served):
     model = served("rotary", 8)
-    engine = Engine([model])
+    engine = EngineCore([model])
     settings = SearchSettings(search="greedy", max_length=30)
     for i in range(1, 21):
         engine.take(AnswerRequest(i, "rotary", source="fox", settings=settings))
@@ -198,7 +198,7 @@ def test_requests_that_are_dropped_or_refused_leave_nothing_behind(served):
 
 
 def test_a_request_whose_time_is_over_gives_what_it_has(served):
-    engine = Engine([served("rotary")])
+    engine = EngineCore([served("rotary")])
     settings = SearchSettings(search="sampling", max_length=4000)
     request = AnswerRequest(1, "rotary", 0.2, source="fox", settings=settings)
     [answer] = answers_of(answered(engine, [request]))[1].answers
@@ -216,7 +216,7 @@ def test_scores_are_those_of_the_task(name, served):
     [found] = [
         event
         for event in answered(
-            Engine([model]), [ScoreRequest(1, name, source=source, answers=answers)]
+            EngineCore([model]), [ScoreRequest(1, name, source=source, answers=answers)]
         )
         if isinstance(event, ScoredAnswers)
     ]
@@ -236,7 +236,7 @@ def test_a_conversation_is_read_in_the_template_of_the_model(served, tiny_run):
         AnswerRequest(2, "chat", messages=turns[:1], settings=settings),
         AnswerRequest(3, "chat", source="fox", settings=settings),
     ]
-    found = answers_of(answered(Engine([model]), requests))
+    found = answers_of(answered(EngineCore([model]), requests))
     ids = model.tokenizer.encode("u fox. a dog. u the j. a ")
     assert "chat" in model.info.abilities
     model.task.search = Greedy()

@@ -4,7 +4,7 @@ import pytest
 
 from lslm_lightning.experiments.generation import SearchSettings
 from lslm_lightning.runs import load_run
-from lslm_lightning.serving.engine import Engine
+from lslm_lightning.serving.engine import EngineCore
 from lslm_lightning.serving.protocol import AnswerRequest, Refusal
 from lslm_lightning.serving.whole_model import WholeModel
 from tests.serving.conftest import answered, answers_of
@@ -25,7 +25,7 @@ def test_a_span_is_where_the_answer_stands_in_the_passage(spans):
     requests = [
         AnswerRequest(i, "bert", source=f"the fox\n{passage}") for i, passage in enumerate(passages)
     ]
-    events = answered(Engine([spans]), requests)
+    events = answered(EngineCore([spans]), requests)
     found = answers_of(events)
     assert len(found) == len(requests), events
     for request, passage in zip(requests, passages, strict=True):
@@ -49,7 +49,7 @@ def test_what_is_written_at_once_refuses_what_it_cannot_do(spans):
         AnswerRequest(3, "bert", source="fox\nthe fox", settings=SearchSettings(beam_size=2)),
         AnswerRequest(4, "bert", source="fox\nthe fox", n=2, best_of=2),
     ]
-    events = answered(Engine([spans]), wrong)
+    events = answered(EngineCore([spans]), wrong)
     assert [event.id for event in events if isinstance(event, Refusal)] == [1, 2, 3, 4]
 
 
@@ -65,8 +65,8 @@ def test_answers_of_another_engine_are_those_of_pytorch(served, tiny_run):
         )
         for i, (text, n) in enumerate((text, n) for text in TEXTS for n in (1, 3))
     ]
-    ours = answers_of(answered(Engine([served("pegasus")]), requests))
-    theirs = answers_of(answered(Engine([fast]), requests))
+    ours = answers_of(answered(EngineCore([served("pegasus")]), requests))
+    theirs = answers_of(answered(EngineCore([fast]), requests))
     for request in requests:
         assert [a.text for a in theirs[request.id].answers] == [
             a.text for a in ours[request.id].answers
