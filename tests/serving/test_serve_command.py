@@ -45,11 +45,12 @@ def test_a_run_is_served_until_a_signal(tiny_run: Callable[[str], Path]) -> None
         client = openai.OpenAI(base_url=f"{url}/v1", api_key="none")
         prompts = ["the", "fox", "a dog"]
         asked = {"model": "tiny", "max_tokens": 5}
-        local = generate(run, prompts, SearchSettings(max_length=5), batch_size=1)
+        settings = SearchSettings(max_length=5)
+        local = [each.output for prompt in prompts for each in generate(run, [prompt], settings)]
         found = client.completions.create(**asked, prompt=prompts)
-        assert [choice.text for choice in found.choices] == [each.output for each in local]
+        assert [choice.text for choice in found.choices] == local
         parts = client.completions.create(**asked, prompt="the", stream=True)
-        assert "".join(part.choices[0].text for part in parts) == local[0].output
+        assert "".join(part.choices[0].text for part in parts) == local[0]
     finally:
         server.send_signal(signal.SIGTERM)
         assert server.wait() == DONE

@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 
 import pytest
 
@@ -91,6 +91,20 @@ def test_a_body_that_does_not_come_is_answered_408() -> None:
             connection.sendall(request_bytes(b"{", length=100))
             assert b" 408 " in connection.recv(100)
         assert post(server, {"prompt": "a"})[0] == 200
+
+
+def test_bodies_that_do_not_come_keep_nobody_out() -> None:
+    with running_server(ServingLimits(requests=2)) as server, ExitStack() as stack:
+        for _ in range(5):
+            connection = stack.enter_context(connect(server))
+            connection.sendall(request_bytes(b"{", length=100))
+        server.wait_until(lambda: server.app.gateway.n_running == 5)
+        assert post(server, {"prompt": "a"})[0] == 200
+        for _ in range(5):
+            connection = stack.enter_context(connect(server))
+            connection.sendall(request_bytes(b"{", length=100))
+        server.wait_until(lambda: server.app.gateway.n_running == 8)
+        assert post(server, {"prompt": "a"})[0] == 429
 
 
 def test_a_connection_without_a_request_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
