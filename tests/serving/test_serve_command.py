@@ -5,14 +5,17 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import openai
 import pytest
 
+from lslm_lightning.commands import serve
 from lslm_lightning.commands.serve import main
 from lslm_lightning.exit_status import DONE, SettingsError
 from lslm_lightning.experiments.generation import SearchSettings, generate
+from lslm_lightning.extras import EXTRAS, MissingPackageError
 from lslm_lightning.serving.keys import read_keys
 
 IMPORTS = """
@@ -83,3 +86,15 @@ def test_a_new_key_is_one_for_its_file(tmp_path: Path, capsys: pytest.CaptureFix
     file = tmp_path / "keys"
     file.write_text(printed.out)
     assert read_keys(file).name_of(printed.err.split()[-1]) == "ada"
+
+
+@pytest.mark.parametrize("package", [name for name, extra in EXTRAS.items() if extra == "serve"])
+def test_a_missing_package_is_named_with_its_extra(
+    package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def found(name: str) -> object:
+        return None if name == package else find_spec(name)
+
+    monkeypatch.setattr(serve, "find_spec", found)
+    with pytest.raises(MissingPackageError, match=rf"{package}.*\[serve\]"):
+        main(["serve", "run"])

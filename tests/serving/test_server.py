@@ -2,12 +2,16 @@
 
 import http.client
 import json
+import shutil
 import signal
 import socket
+import ssl
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
+from pathlib import Path
 
 import pytest
 
@@ -162,6 +166,32 @@ def test_an_idle_server_ends_at_once() -> None:
         server.call(lambda: server.server.handle_exit(signal.SIGTERM, None))
         server.thread.join(PATIENCE)
         assert time.monotonic() - began < PATIENCE / 10
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate")
+def test_a_server_with_a_certificate_speaks_tls(tmp_path: Path) -> None:
+    names = certificate(tmp_path)
+    settings = ServerSettings(**names)
+    settings.check(has_keys=False)
+    with running_server(settings=settings) as server:
+        context = ssl.create_default_context(cafile=names["tls_cert"])
+        with connect(server) as plain, context.wrap_socket(plain, server_hostname="a") as safe:
+            safe.sendall(request_bytes(b'{"prompt": "a"}'))
+            assert b" 200 " in safe.recv(100)
+    other = certificate(tmp_path / "other")
+    with pytest.raises(ValueError, match="--tls-key"):
+        ServerSettings(**names | {"tls_key": other["tls_key"]}).check(has_keys=False)
+
+
+def certificate(folder: Path) -> dict[str, str]:
+    """Settings of a server with a new certificate of its own, for the host "a"."""
+    folder.mkdir(exist_ok=True)
+    files = {"tls_cert": str(folder / "cert.pem"), "tls_key": str(folder / "key.pem")}
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
+    command += ["-subj", "/CN=a", "-addext", "subjectAltName=DNS:a"]
+    command += ["-out", files["tls_cert"], "-keyout", files["tls_key"]]
+    subprocess.run(command, check=True, capture_output=True)
+    return files
 
 
 # Settings
