@@ -16,6 +16,7 @@ class AnswerText:
         tokenizer: tokenizer of the ids.
         stop: texts that end the answer, and are not part of it.
         has_tokens: keep `TokenInfo` of each token.
+        is_read: keep `text` up to date at each token; otherwise it is known at the end.
         offset: number of characters before the answer, for offsets of tokens.
 
     Attributes:
@@ -32,11 +33,13 @@ class AnswerText:
         stop: Sequence[str] = (),
         has_tokens: bool = False,
         offset: int = 0,
+        is_read: bool = True,
     ) -> None:
         self.tokenizer = tokenizer
         self.stop = stop
         self.has_tokens = has_tokens
         self.offset = offset
+        self.is_read = is_read
         self.ids: list[int] = []
         self.log_p = 0.0
         self.text = ""
@@ -50,6 +53,8 @@ class AnswerText:
         self.ids.append(written.token)
         self.log_p += written.log_p
         before = len(self.text)
+        if not self.is_read:
+            return False
         self._grow(self.tokenizer.decode(self.ids).rstrip(INCOMPLETE))
         if self.has_tokens:
             top = tuple((self.piece(id), id, log_p) for id, log_p in written.top)

@@ -14,7 +14,7 @@ from lslm_lightning.serving.protocol import (
     Refusal,
     ServingError,
 )
-from lslm_lightning.serving.served_model import ServedModel, WholeModel, refusal
+from lslm_lightning.serving.served_model import ServedModel, one_line, refusal
 
 logger = logging.getLogger(__name__)
 
@@ -112,6 +112,7 @@ def load_model(name: str, run: str, settings: EngineSettings) -> ServedModel:
     from lslm_lightning.decoding.stepwise import Stepwise
     from lslm_lightning.runs.loading import load_run
     from lslm_lightning.serving.stepwise_model import StepwiseModel
+    from lslm_lightning.serving.whole_model import WholeModel
     from lslm_lightning.training.causal import CausalTask
     from lslm_lightning.training.sequence_to_sequence import SequenceToSequenceTask
     from lslm_lightning.training.task import Task
@@ -139,8 +140,3 @@ def device_of(settings: EngineSettings) -> str:
     if settings.device != "auto":
         return settings.device
     return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def one_line(error: Exception) -> str:
-    """Return the message of an error as one line."""
-    return " ".join(str(error).split())[:300] or type(error).__name__

@@ -9,9 +9,9 @@ from threading import Thread
 from time import monotonic
 
 from lslm_lightning.runs.registered import is_registered
-from lslm_lightning.serving.engine import Engine, load_model, one_line
+from lslm_lightning.serving.engine import Engine, load_model
 from lslm_lightning.serving.protocol import EngineSettings, Event, Message, Models, Refusal
-from lslm_lightning.serving.served_model import ServedModel
+from lslm_lightning.serving.served_model import ServedModel, one_line
 from lslm_lightning.training.cores import available_cores, limit_threads
 
 logger = logging.getLogger(__name__)

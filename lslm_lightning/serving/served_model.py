@@ -5,16 +5,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, cast
 
 from lslm_lightning.contracts import CannotError, Example
 from lslm_lightning.experiments.generation import SearchSettings, apply_settings
 from lslm_lightning.runs.loading import LoadedRun
 from lslm_lightning.safety.magnitudes import check_magnitudes
 from lslm_lightning.serving.protocol import (
-    Answer,
-    Answered,
-    AnswerRequest,
     Event,
     ModelInfo,
     Refusal,
@@ -29,7 +26,6 @@ from lslm_lightning.systems.purpose import languages_of_answers, purpose_of
 from lslm_lightning.text.prompts import Prompt
 
 if TYPE_CHECKING:
-    from lslm_lightning.experiments.generation import WritingTask
     from lslm_lightning.systems.trained_task import ScoringTask
     from lslm_lightning.training.task import Task
 
@@ -202,94 +198,14 @@ class ServedModel(ABC):
         return ScoredAnswers(request.id, tuple(scores))
 
 
-class WholeModel(ServedModel):
-    """Model that answers one request after the other, each as a whole: searches over frames, spans
-    and sentences, n-gram models, and models that another engine computes.
-    """
-
-    def __init__(self, name: str, run: str, loaded: LoadedRun) -> None:
-        super().__init__(name, run, loaded)
-        self._waiting: list[Request] = []
-
-    def abilities(self) -> Iterator[str]:
-        yield "answer"
-        if self.task.search is not None:
-            yield "generate"
-            names = [kind.__name__ for kind in self.task.searches]
-            yield from ("beam", "sample") if "Search" in names else ("beam",)
-
-    @property
-    def n_waiting(self) -> int:
-        return len(self._waiting)
-
-    @property
-    def n_running(self) -> int:
-        return 0
-
-    def take(self, request: Request) -> None:
-        if isinstance(request, AnswerRequest):
-            given = {
-                "stop": request.stop,
-                "logit_bias": request.logit_bias,
-                "presence_penalty": request.presence_penalty,
-                "frequency_penalty": request.frequency_penalty,
-                "logprobs": request.n_top is not None,
-                "echo": request.echo,
-                "messages": request.messages,
-                "prompt": not isinstance(request.source, str),
-                "attention": request.with_attention,
-            }
-            if wrong := [name for name, value in given.items() if value]:
-                raise ServingError(
-                    f"{', '.join(wrong)}: {type(self.task).__name__} does not write token by token "
-                    "here; leave it out, and give text",
-                    "unsupported",
-                    wrong[0],
-                )
-            with self.set_up(request.settings, request.best_of):
-                pass
-        self._waiting.append(request)
-
-    def cancel(self, id: int) -> None:
-        self._waiting = [request for request in self._waiting if request.id != id]
-
-    def work(self) -> list[Event]:
-        if not self._waiting:
-            return []
-        request = self._waiting.pop(0)
-        try:
-            if isinstance(request, ScoreRequest):
-                return [self.score(request)]
-            assert isinstance(request, AnswerRequest)
-            return [self._answer(request)]
-        except ServingError as error:
-            return [refusal(request, error)]
-
-    def _answer(self, request: AnswerRequest) -> Event:
-        import torch
-
-        assert isinstance(request.source, str)
-        n = request.best_of
-        example = self.example(request.source)
-        with self.set_up(request.settings, n), torch.random.fork_rng(devices=[]):
-            torch.manual_seed(request.seed)
-            more = {} if n == 1 else {"n_best": n}
-            [found] = cast("WritingTask", self.task).generate([example], **more)
-        reason: Literal["length", "stop"] = "length" if found.finish_reason == "length" else "stop"
-        log_p = None if found.nats is None else -found.nats
-        if n > 1:
-            answers = tuple(
-                Answer(each.output, reason, 0, -each.nats)
-                for each in found.alternatives[: request.n]
-            )
-        else:
-            answers = (Answer(found.output or "", reason, found.n_token, log_p),)
-        return Answered(request.id, answers, len(example.text), n_token=found.n_token)
-
-
 def refusal(request: Request, error: ServingError) -> Refusal:
     """Return the event that refuses a request."""
     return Refusal(request.id, str(error), error.kind, error.parameter)
+
+
+def one_line(error: Exception) -> str:
+    """Return the message of an error as one line."""
+    return " ".join(str(error).split())[:300] or type(error).__name__
 
 
 def as_field(message: str) -> str:

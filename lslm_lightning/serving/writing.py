@@ -83,9 +83,11 @@ class Writing:
         self._deadline = monotonic() + request.max_seconds
         self._generator = torch.Generator().manual_seed(request.seed)
         has_tokens = request.n_top is not None
+        is_read = has_tokens or request.streams or bool(request.stop)
         offset = len(echo[0]) if echo else 0
         self.texts = [
-            AnswerText(tokenizer, request.stop, has_tokens, offset) for _ in range(request.best_of)
+            AnswerText(tokenizer, request.stop, has_tokens, offset, is_read)
+            for _ in range(request.best_of)
         ]
         self._order = list(range(request.best_of))  # index of the text of each answer of the plan
         self._owners: list[int] = []  # index of the first text of each job

@@ -24,6 +24,15 @@ class ScoredPair(NamedTuple):
     scores: Tensor  # (S, 2) of each token as the first and as the last of the span
 
 
+class MarkedAnswer(NamedTuple):
+    """Answer that is a span of a text."""
+
+    output: str  # empty for no answer
+    span: tuple[int, int] | None  # character offsets [start, end) in the text; None for no answer
+    nats: float  # negative log probability
+    no_answer_score: float  # log p of no answer less log p of the best span
+
+
 class SpanModel(Task):
     """Base class of tasks whose encoder reads two texts as one sequence, and scores each token as
     the first and as the last of a span of the second text.
@@ -50,6 +59,10 @@ class SpanModel(Task):
     @abstractmethod
     def first_windows(self, examples: Sequence[Example]) -> list[ScoredPair]:
         """Return the first window of each example, with scores as `ends` gives them."""
+
+    @abstractmethod
+    def marked_answer(self, example: Example) -> MarkedAnswer:
+        """Return the answer to an example, as `generate` gives it, with its place in the text."""
 
     @abstractmethod
     def answer_rules(self) -> list[str]:

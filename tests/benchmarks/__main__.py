@@ -32,6 +32,7 @@ ORDER = (
     "mlflow_models",
     "beam_speed",
     "exports_speed",
+    "serving",
     "export_positions",
     "ctc_speed",
     "train_speed",

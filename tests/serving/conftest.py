@@ -1,6 +1,8 @@
 """Runs of tiny models with random weights, in float64; servers of the small engine."""
 
+import math
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -28,6 +30,8 @@ SPECS = {
     "lstm": {"class_path": TASKS["causal"], "init_args": {"backbone": LSTM}},
     "t5": task_spec(EXAMPLES["t5"][0]),
     "bart": task_spec(EXAMPLES["bart"][0]),
+    "pegasus": task_spec(EXAMPLES["pegasus"][0]),
+    "bert": task_spec(replace(EXAMPLES["bert"][0], threshold=math.inf)),
     "attending lstm": {
         "class_path": TASKS["sequence-to-sequence"],
         "init_args": {
@@ -81,11 +85,17 @@ def running() -> Iterator[RunningServer]:
 
 
 def generated(
-    run: Path, text: str, settings: SearchSettings, n: int = 1, seed: int = 0
+    run: Path,
+    text: str,
+    settings: SearchSettings,
+    n: int = 1,
+    seed: int = 0,
+    is_double: bool = True,
 ) -> list[str]:
-    """Answers of `lslm generate` to one text, in float64."""
+    """Answers of `lslm generate` to one text, in float64 or float32."""
     writer = Writer(str(run), seed)
-    writer.task.double()
+    if is_double:
+        writer.task.double()
     writer.search_by(settings, n)
     [found] = writer.answers([text])
     return [each.output for each in found.alternatives] if n > 1 else [found.output or ""]

@@ -30,7 +30,7 @@ SEARCHES = [
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", SPECS)
+@pytest.mark.parametrize("name", [name for name in SPECS if name != "bert"])
 def test_answers_are_those_of_generate_whatever_else_is_in_the_batch(name, served, tiny_run):
     model = served(name)
     chance = random.Random(0)

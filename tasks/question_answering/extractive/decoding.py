@@ -80,6 +80,27 @@ def ranked_answers(
     return [*(Alternative(*each) for each in found.items()), Alternative("", total - nothing)]
 
 
+def best_span(
+    scores: np.ndarray, text: str, passage: Passage, answer: str
+) -> tuple[int, int] | None:
+    """Return the character offsets [start, end) of the best-scored span with the text `answer`;
+    None if there is none.
+
+    Args:
+        scores: (N, L) from `span_scores`.
+        text: text of the passage.
+        passage: tokens of the passage.
+    """
+    for index in np.argsort(-scores.ravel(), kind="stable"):
+        first, length = divmod(int(index), scores.shape[1])
+        if not math.isfinite(scores[first, length]):
+            return None
+        if span_text(text, passage.offsets, first, first + length) == answer:
+            start = text.index(answer, passage.offsets[first][0])
+            return start, start + len(answer)
+    return None
+
+
 def apply_threshold(answers: Sequence[Alternative], threshold: float) -> list[Alternative]:
     """Return the answers sorted by nats, after lowering the log p of no answer by `threshold`. An
     infinite threshold removes no answer from the list.

@@ -24,12 +24,13 @@ from lslm_lightning.text.tokenizer import Tokenizer
 from lslm_lightning.training.batches import on_device
 from lslm_lightning.training.checks import check_encodes_only
 from lslm_lightning.training.optimizer_settings import ADAMW, COSINE
-from lslm_lightning.training.span_model import ScoredPair, SpanModel
+from lslm_lightning.training.span_model import MarkedAnswer, ScoredPair, SpanModel
 from lslm_lightning.training.task import LABEL_SMOOTHING
 from tasks.question_answering.data import Question, as_question
 from tasks.question_answering.extractive.answerability import AnswerabilityHead
 from tasks.question_answering.extractive.decoding import (
     apply_threshold,
+    best_span,
     best_threshold,
     ranked_answers,
     span_scores,
@@ -311,6 +312,18 @@ class SpanTask(QuestionAnsweringTask, SpanModel):
                 batch.source, batch.kind, scores, (~batch.source_pad).sum(1), strict=True
             )
         ]
+
+    @torch.no_grad()
+    def marked_answer(self, example: Example) -> MarkedAnswer:
+        question = as_question(example)
+        [(passage, windows)] = self.reader.read([question])
+        pairs = zip(windows, self.window_scores(windows), strict=True)
+        scores, nothing = span_scores(pairs, len(passage.ids), self.max_answer_length)
+        text = question.passage
+        found = ranked_answers(scores, nothing, text, passage, self.n_alternative)
+        best = apply_threshold(found, self.active_threshold)[0]
+        span = best_span(scores, text, passage, best.output) if best.output else None
+        return MarkedAnswer(best.output, span, best.nats, found[0].nats - found[-1].nats)
 
     def answer_rules(self) -> list[str]:
         sizes = self.sizes
