@@ -76,7 +76,7 @@ LAYERS: dict[str, set[str]] = {
     },
     "serving": {
         *("contracts", "experiments", "training", "decoding", "models", "runs", "systems", "text"),
-        *("audio", "safety", "corpora"),
+        *("audio", "safety", "corpora", "reports"),
     },
     "integrations": {"decoding", "experiments", "interchange", "models", "runs", "training"},
     "systems": {"runs", "contracts", "text", "metrics", "decoding", "corpora", "ngram", "safety"},

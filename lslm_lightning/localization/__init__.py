@@ -6,7 +6,14 @@ when a command prints it, or when a report is rendered.
 """
 
 from lslm_lightning.localization.catalogue import COMMANDS, MESSAGES, REPORTS, SETTINGS
-from lslm_lightning.localization.language import CHINESE, ENGLISH, interface_language
+from lslm_lightning.localization.language import (
+    CHINESE,
+    ENGLISH,
+    LANGUAGES,
+    interface_in,
+    interface_language,
+    language_code,
+)
 from lslm_lightning.localization.translation import translated
 from lslm_lightning.localization.width import padded, text_width, wrapped
 from lslm_lightning.localization.words import Joined, Term, Verbatim, verbatim
@@ -15,13 +22,16 @@ __all__ = [
     "CHINESE",
     "COMMANDS",
     "ENGLISH",
+    "LANGUAGES",
     "MESSAGES",
     "REPORTS",
     "SETTINGS",
     "Joined",
     "Term",
     "Verbatim",
+    "interface_in",
     "interface_language",
+    "language_code",
     "padded",
     "text_width",
     "translated",

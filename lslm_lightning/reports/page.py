@@ -58,7 +58,7 @@ def render_html(report: Report, n_sample: int = N_SAMPLE) -> str:
         "language": page_language(),
     }
     return (
-        _environment("html", page_language())
+        template_environment("html", page_language())
         .get_template("page.html")
         .render(report=limited(report, n_sample), sounds=contains_block(report, Sound), **inline)
     )
@@ -83,7 +83,7 @@ def render_markdown(report: Report, n_sample: int = N_SAMPLE) -> str:
     """Return the report as Markdown (GitHub's tables), with at most `n_sample` samples in each
     block of samples. Figures become tables, and differences are not marked.
     """
-    template = _environment("md", page_language()).get_template("page.md")
+    template = template_environment("md", page_language()).get_template("page.md")
     text = template.render(report=limited(report, n_sample))
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
@@ -153,13 +153,16 @@ def _decimal(value: float, places: int = 1) -> str:
 
 
 @cache
-def _environment(kind: str, language: str) -> Environment:
+def template_environment(kind: str, language: str, *folders: Path) -> Environment:
     """Return the environment of the templates of a format ("html" or "md"). Each language has its
     own, since constants in templates are translated once.
+
+    Args:
+        folders: folders of templates of other pages, which may import those of reports.
     """
     to_format = {"html": escape, "md": escaping.markdown}[kind]
     environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
+        loader=FileSystemLoader([*folders, TEMPLATES]),
         autoescape=True,
         finalize=partial(_shown, to_format),
         undefined=StrictUndefined,

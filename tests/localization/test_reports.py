@@ -24,6 +24,7 @@ from lslm_lightning.reports.conclusion import draw_conclusion, qualified, score_
 from lslm_lightning.reports.explorer import SCRIPT_WORDS, localized_script
 from lslm_lightning.reports.page import TEMPLATES
 from lslm_lightning.reports.words import words
+from lslm_lightning.serving.page.document import TEMPLATES as PAGE_OF_SERVER
 from tests.localization.chinese_reports import reports
 from tests.localization.pages import LATIN, latin_words
 
@@ -171,7 +172,8 @@ def test_no_entry_is_left_over() -> None:
         for node in ast.walk(ast.parse(path.read_text("utf-8")))
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
     )
-    known += " ".join(path.read_text("utf-8") for path in TEMPLATES.iterdir())
+    pages = [*TEMPLATES.iterdir(), *PAGE_OF_SERVER.iterdir()]
+    known += " ".join(path.read_text("utf-8") for path in pages)
     known = " ".join(known.replace("_", " ").split()).lower()
     folder = FOLDER / "zh" / "reports"
     others = read_entries(folder / "scripts.po")  # names that CLDR gives

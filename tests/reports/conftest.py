@@ -6,6 +6,7 @@ import json
 import os
 import select
 import subprocess
+import time
 
 import pytest
 
@@ -15,6 +16,7 @@ from tests.support.waiting import PATIENCE
 OPTIONS = (
     "--headless=new --no-sandbox --disable-gpu --no-first-run --disable-background-networking "
     "--disable-component-update --disable-sync "
+    "--use-fake-device-for-media-stream --use-fake-ui-for-media-stream "
     "--remote-debugging-pipe"
 )
 KEYS = {"Tab": (9, ""), "Enter": (13, "\r")}  # code, text
@@ -101,12 +103,19 @@ class Browser:
         while not any(method == "Page.loadEventFired" for method, _ in self.events):
             self._message()
 
+    def wait_for(self, expression):
+        """Wait until an expression is true."""
+        deadline = time.monotonic() + PATIENCE
+        while not self.evaluate(f"Boolean({expression})"):
+            assert time.monotonic() < deadline, f"never true: {expression}"
+            time.sleep(0.02)
+
     def evaluate(self, expression):
         return self.call("Runtime.evaluate", expression=expression, returnByValue=True)[
             "result"
         ].get("value")
 
-    def press(self, key):
+    def press(self, key, control=False):
         code, text = KEYS[key]
         for kind in ("keyDown", "keyUp"):
             self.call(
@@ -116,6 +125,7 @@ class Browser:
                 code=key,
                 windowsVirtualKeyCode=code,
                 text=text,
+                modifiers=2 * control,
             )
 
     def screenshot(self, whole=False):

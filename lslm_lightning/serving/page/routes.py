@@ -1,0 +1,101 @@
+"""Routes of the page: it is shown at /, and a form that is sent without JavaScript is answered by
+the same page.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import ExitStack
+
+from fastapi import FastAPI
+from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+
+from lslm_lightning.localization import (
+    LANGUAGES,
+    interface_in,
+    interface_language,
+    language_code,
+)
+from lslm_lightning.serving.errors import RESTART_SECONDS, as_api_error
+from lslm_lightning.serving.page.answers import blocks_of
+from lslm_lightning.serving.page.document import Filled, render_page, security_policy
+from lslm_lightning.serving.page.functions import chosen_function, chosen_model
+from lslm_lightning.serving.protocol import ServingError
+from lslm_lightning.serving.service import AnswerService
+from lslm_lightning.serving.task_routes import sound_file
+from lslm_lightning.serving.translation_routes import admit
+
+N_FIELD = 12  # of a form, at most
+
+
+def add_page(app: FastAPI, service: AnswerService) -> None:
+    """Add the page at / to the routes of a server, behind its gateway.
+
+    Forms keep to the keys and limits of the other routes.
+    """
+    engine = service.engine
+
+    async def respond(
+        request: Request,
+        filled: Filled | None = None,
+        status: int = 200,
+        more: Mapping[str, str] | None = None,
+    ) -> Response:
+        headers = {"Vary": "Accept-Language", **(more or {})}
+        if status == 200 and not engine.is_ready:
+            status = 503
+            headers["Retry-After"] = str(RESTART_SECONDS)
+        with interface_in(requested_language(request)):
+            headers["Content-Security-Policy"] = security_policy()
+            page = await asyncio.to_thread(  # a long answer takes some tenths of a second
+                render_page, engine.models, engine.is_ready, bool(service.keys), filled
+            )
+        return HTMLResponse(page, status, headers)
+
+    async def show(request: Request) -> Response:
+        return await respond(request)
+
+    async def send(request: Request) -> Response:
+        values: dict[str, str] = {}
+        with ExitStack() as files:
+            try:
+                form = await request.form(max_files=1, max_fields=N_FIELD)
+                values = {name: text for name, text in form.items() if isinstance(text, str)}
+                admit(request, values.pop("key", None))
+                function = chosen_function(values)
+                model = chosen_model(service, values, function)
+                sound = form.get("sound")
+                if isinstance(sound, UploadFile) and sound.size:
+                    values["sound"] = str(files.enter_context(sound_file(sound)))
+                wanted = function.requests(service, values, model)
+                answered = await service.answers(request, wanted)
+                blocks = blocks_of(function.name, values, answered, model)
+                return await respond(request, Filled(function.name, values, blocks))
+            except (HTTPException, ServingError) as failure:
+                error = as_api_error(failure) if isinstance(failure, ServingError) else failure
+        # the client knows its file by another name
+        message = str(error.detail).replace(values.get("sound") or "\0", "sound")
+        filled = Filled(values.get("function", ""), values, (), message)
+        return await respond(request, filled, error.status_code, error.headers)
+
+    app.add_api_route("/", show, methods=["GET", "HEAD"], include_in_schema=False)
+    app.add_api_route("/", send, methods=["POST"], include_in_schema=False)
+
+
+def requested_language(request: Request) -> str:
+    """Return the language of the page: that of `?lang=`, or else the one of `Accept-Language` with
+    the highest weight, or else that of the server.
+    """
+    if (named := language_code(request.query_params.get("lang", ""))) in LANGUAGES:
+        return named
+    weights: dict[str, float] = {}
+    for part in request.headers.get("accept-language", "").split(","):
+        code, _, weight = part.partition(";q=")
+        try:
+            weights.setdefault(language_code(code.strip()), float(weight or 1))
+        except ValueError:
+            continue
+    known = [code for code in weights if code in LANGUAGES and weights[code] > 0]
+    return max(known, key=weights.__getitem__) if known else interface_language()

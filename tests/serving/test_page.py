@@ -1,0 +1,272 @@
+"""Page of `lslm serve` as a document: what it allows, what it shows, what its forms answer."""
+
+import asyncio
+import re
+from dataclasses import replace
+from html import escape, unescape
+from html.parser import HTMLParser
+
+import pytest
+from starlette.testclient import TestClient
+
+from lslm_lightning.localization import interface_in
+from lslm_lightning.reports.page import csp_digest
+from lslm_lightning.serving.limits import ServingLimits
+from lslm_lightning.serving.page.answers import MOST_DRAWN, NOT_DRAWN
+from lslm_lightning.serving.page.document import script_words, security_policy
+from tests.localization.pages import latin_words
+from tests.serving.page_engine import HOSTILE, KEY, MODELS, ScriptedEngine, model, page_app
+
+FORMS = {
+    "translate": {"text": "一 二 三", "alternatives": "2"},
+    "summarize": {"text": "一 二 三"},
+    "ask": {"question": "谁是 小明？", "passage": "这是 小明 。"},
+    "continue": {"text": "一", "max_tokens": "2"},
+}
+WRONG = {  # fields of a form, and what the message names
+    "translate": [
+        ({"text": " "}, "text"),
+        ({"text": "x", "alternatives": "9"}, "alternatives=9"),
+    ],
+    "ask": [({"question": "谁", "passage": ""}, "passage")],
+    "continue": [
+        ({"temperature": "hot"}, "temperature=hot"),
+        ({"temperature": "nan"}, "temperature=nan"),
+        ({"seed": "-1"}, "seed=-1"),
+        ({"max_tokens": "9" * 99}, "max_tokens="),
+    ],
+    "summarize": [({"text": "x", "model": "gpt"}, "model=gpt")],
+    "transcribe": [({"model": "digits"}, "model=digits"), ({}, "sound")],
+    "dance": [({}, "function=dance")],
+}
+
+
+def client(engine: ScriptedEngine, language: str = "en", **more) -> TestClient:
+    return TestClient(page_app(engine, **more), headers={"Accept-Language": language})
+
+
+def sent(page: TestClient, function: str, **fields: str):
+    return page.post("/", data={"function": function, **fields})
+
+
+class Elements(HTMLParser):
+    """Elements of a page as (tag, attributes)."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str]]] = []
+        self.feed(page)
+        self.close()
+
+    def handle_starttag(self, tag, attributes):
+        self.found.append((tag, {name: value or "" for name, value in attributes}))
+
+    def all(self, tag: str) -> list[dict[str, str]]:
+        return [attributes for name, attributes in self.found if name == tag]
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_the_policy_allows_the_script_and_style_of_the_page_alone(language: str) -> None:
+    response = client(ScriptedEngine(), language).get("/")
+    rules = dict(
+        rule.split(" ", 1) for rule in response.headers["content-security-policy"].split("; ")
+    )
+    assert rules["default-src"] == "'none'"
+    for tag, rule in (("script", "script-src"), ("style", "style-src")):
+        own = re.findall(rf"<{tag}>(.*?)</{tag}>", response.text, re.DOTALL)
+        assert [f"'sha256-{csp_digest(text)}'" for text in own] == rules[rule].split()
+    assert rules["require-trusted-types-for"] == "'script'"
+    attributes = [name for _, own in Elements(response.text).found for name in own]
+    assert not [name for name in attributes if name == "style" or name.startswith("on")]
+
+
+def test_nothing_comes_from_elsewhere() -> None:
+    page = client(ScriptedEngine()).get("/").text
+    addresses = [
+        own[name]
+        for _, own in Elements(page).found
+        for name in ("href", "src", "action", "formaction", "data")
+        if name in own
+    ]
+    assert addresses
+    assert not [each for each in addresses if not each.startswith(("#", "?lang=", "data:"))]
+    assert "url(" not in page
+    assert "@import" not in page
+    assert "innerHTML" not in page
+
+
+def test_every_model_that_can_do_it_is_offered() -> None:
+    elements = Elements(client(ScriptedEngine()).get("/").text)
+    assert {own["data-function"] for own in elements.all("form")} == {*FORMS, "transcribe"}
+    offered = {own["value"] for own in elements.all("option")}
+    offered |= {own["value"] for own in elements.all("input") if own["name"] == "model"}
+    assert offered == {each.name for each in MODELS if each.modality != "frames"}
+    alone = Elements(client(ScriptedEngine(MODELS[2:3])).get("/").text)
+    assert [own["data-function"] for own in alone.all("form")] == ["summarize"]
+
+
+def test_hostile_text_stays_text() -> None:
+    engine = ScriptedEngine(
+        (*(replace(each, name=each.name + HOSTILE) for each in MODELS), model(HOSTILE, "own"))
+    )
+    page = client(engine)
+    tags = {tag for tag, _ in Elements(page.get("/").text).found}
+    for function in FORMS:
+        fields = dict.fromkeys(("text", "question", "passage"), f"hostile </textarea>{HOSTILE}")
+        response = sent(page, function, **fields)
+        assert response.status_code == 200
+        elements = Elements(response.text)
+        assert len(elements.all("script")) == 2
+        assert not elements.all("img")
+        assert {tag for tag, _ in elements.found} - tags <= {"article", "dl", "dt", "dd"} | {
+            *("figure", "figcaption", "svg", "g", "rect", "text", "mark", "small"),
+            *("table", "caption", "thead", "tbody", "tr", "th", "td", "details", "summary"),
+        }
+        for value in (f"model {HOSTILE}", HOSTILE):
+            refused = sent(page, function, model=value, **fields)
+            assert refused.status_code in (400, 404)
+            assert len(Elements(refused.text).all("script")) == 2
+
+
+class Texts(HTMLParser):
+    """Text of a page, without its script and style."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.text = ""
+        self.feed(re.sub(r"<(script|style)[ >].*?</\1>", "", page, flags=re.DOTALL))
+        self.close()
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+@pytest.mark.parametrize("function", FORMS)
+def test_forms_work_without_a_script(function: str) -> None:
+    engine = ScriptedEngine()
+    response = sent(client(engine), function, **FORMS[function])
+    assert response.status_code == 200
+    [asked] = engine.asked
+    answers = asyncio.run(engine.answer(asked)).answers
+    assert len(answers) == 1 + int(FORMS[function].get("alternatives", 0))
+    text = Texts(response.text).text
+    for each in answers:
+        assert each.text in text
+    if answers[0].span is not None:
+        passage = FORMS[function]["passage"]
+        assert f"</span>{passage[slice(*answers[0].span)]}</mark>" in response.text
+    for token in answers[0].tokens:
+        assert f">{escape(token.text)}</span>" in response.text
+
+
+def test_attention_is_drawn_as_far_as_it_can_be_seen() -> None:
+    for n, is_drawn in ((MOST_DRAWN, True), (MOST_DRAWN + 1, False)):
+        response = sent(client(ScriptedEngine()), "translate", text="a " * n)
+        assert len(Elements(response.text).all("rect")) == (n * n if is_drawn else 0)
+        assert (NOT_DRAWN in response.text.partition("<script")[0]) != is_drawn
+
+
+def test_a_sound_is_read_from_a_file_that_exists_while_it_is_asked_for() -> None:
+    page = client(ScriptedEngine())
+    sound = ("a.wav", b"RIFF" * 1000, "audio/wav")
+    response = page.post("/", data={"function": "transcribe"}, files={"sound": sound})
+    assert "4000 bytes" in response.text
+
+
+def test_each_line_is_translated() -> None:
+    engine = ScriptedEngine()
+    response = sent(client(engine), "translate", text="a b\r\n\r\nc d", alternatives="1")
+    assert [each.source for each in engine.asked] == ["a b", "c d"]
+    assert "b a\n\nd c<" in response.text
+    assert "b\n\nd<" in response.text
+
+
+@pytest.mark.parametrize("function", WRONG)
+def test_a_wrong_field_is_named_and_keeps_what_was_typed(function: str) -> None:
+    engine = ScriptedEngine()
+    for fields, named in WRONG[function]:
+        response = sent(client(engine), function, **fields)
+        assert response.status_code in (400, 404)
+        [message] = re.findall(r'role="alert"[^>]*>([^<]+)</p>', response.text)
+        assert unescape(message).startswith(named)
+        assert escape(fields.get("text", "")) in response.text
+    assert engine.asked == []
+
+
+def test_the_rules_of_the_server_hold_for_forms_too() -> None:
+    engine = ScriptedEngine()
+    page = client(engine, limits=ServingLimits(rate=1.0, characters=9, max_tokens=9), key=KEY)
+    for key, status in (("", 401), (f"{KEY}?", 401), (KEY, 200), (KEY, 429)):
+        response = sent(page, "summarize", text="x", key=key)
+        assert response.status_code == status
+        assert KEY not in response.text
+        assert len(re.findall(r'role="alert"[^>]*>[^<]', response.text)) == (status != 200)
+    assert "retry-after" in response.headers
+    assert len(engine.asked) == 1
+    page = client(engine, limits=ServingLimits(body_mb=99e-6, characters=9, max_tokens=9))
+    assert sent(page, "summarize", text="x" * 10).status_code == 400
+    assert sent(page, "continue", max_tokens="10").status_code == 400
+    assert sent(page, "summarize", text="x" * 100).status_code == 413
+    assert len(engine.asked) == 1
+    assert 'type="password"' not in page.get("/").text
+
+
+def test_a_page_whose_models_are_not_ready_says_so() -> None:
+    engine = ScriptedEngine(())
+    engine.is_ready = False
+    response = client(engine).get("/")
+    assert response.status_code == 503
+    assert "retry-after" in response.headers
+
+
+@pytest.mark.parametrize(
+    ("query", "accepted", "language"),
+    [
+        ("", "de, zh-CN;q=0.8, en;q=0.5", "zh-CN"),
+        ("", "en;q=0.5, zh;q=0.1", "en"),
+        ("", "zh;q=0", "en"),
+        ("", "fr, x;q=high", "en"),
+        ("?lang=zh", "en", "zh-CN"),
+        ("?lang=fr", "zh", "zh-CN"),
+    ],
+)
+def test_the_reader_chooses_the_language(query: str, accepted: str, language: str) -> None:
+    page = client(ScriptedEngine(), accepted).get(f"/{query}").text
+    assert Elements(page).all("html") == [{"lang": language}]
+
+
+def test_every_text_is_chinese_in_chinese() -> None:
+    """Names of models and fields, and the link to the English page, alone are in Latin letters."""
+    known = {"lslm", "serve", "English", "HTTPS", "localhost", "API", "log", "so"}
+    models = (*(replace(each, name=f"{i}") for i, each in enumerate(MODELS)), model("9", "own"))
+    engine = ScriptedEngine(models)
+    page = client(engine, "zh", key=KEY)
+    pages = [page.get("/").text]
+    pages += [sent(page, function, **FORMS[function], key=KEY).text for function in FORMS]
+    engine.is_ready = False
+    pages.append(page.get("/").text)
+    engine.is_ready = True
+    for each in pages:
+        assert latin_words(each, known) == []
+    for function, cases in WRONG.items():
+        for fields, _ in cases:
+            if "model" in fields:  # a message of all routes
+                continue
+            shown = sent(page, function, **fields, key=KEY).text.replace("&#39;", " ")
+            names = {function, "function", "model", *fields, *FORMS, "transcribe", "hot", "nan"}
+            names |= {"gpt", "digits", "sound", "passage"}
+            assert latin_words(shown, known | names) == []
+    with interface_in("zh"):
+        spoken = script_words()
+        assert len(spoken) > 20
+        for english, chinese in spoken.items():
+            assert re.search("[一-鿿]", chinese), english
+            assert set(re.findall(r"\{\w+\}", chinese)) == set(re.findall(r"\{\w+\}", english))
+
+
+def test_the_policy_depends_on_the_language_of_the_style_alone() -> None:
+    policies = []
+    for language in ("en", "zh"):
+        with interface_in(language):
+            policies.append(re.sub(r"style-src '[^']+'", "", security_policy()))
+    assert policies[0] == policies[1]

@@ -1,0 +1,344 @@
+"""Page of `lslm serve` in a real browser."""
+
+import contextlib
+import io
+import json
+import threading
+import wave
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+import uvicorn
+
+from tests.conftest import CHROMIUM
+from tests.reports.conftest import Browser
+from tests.serving.page_engine import HOSTILE, KEY, MODELS, ScriptedEngine, model, page_app
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="needs chromium on the PATH"),
+]
+
+FORMS = {
+    "translate": {"text": "A man in a blue jacket\non a ladder", "alternatives": "2"},
+    "summarize": {"text": "one two three four five six seven"},
+    "ask": {"question": "Who wrote about Paris?", "passage": "😀 It is set in Paris. Paris!"},
+    "continue": {"text": "The dog", "max_tokens": "16"},
+}
+NUMBERS = ("alternatives", "max_tokens")
+NOISE = ("Log.entryAdded", "Runtime.exceptionThrown", "Runtime.consoleAPICalled")
+# Smallest contrast of all texts with what is behind them (WCAG 2.2, 1.4.3), composed by the browser
+CONTRAST = """(() => {
+  const canvas = document.createElement("canvas").getContext("2d", {willReadFrequently: true});
+  const light = ([r, g, b]) => [r, g, b].map(v => v / 255)
+    .map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+  const painted = colours => {
+    for (const colour of colours) { canvas.fillStyle = colour; canvas.fillRect(0, 0, 1, 1); }
+    return light(canvas.getImageData(0, 0, 1, 1).data);
+  };
+  let worst = [99, ""];
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    const owner = walker.currentNode.parentElement;
+    if (!walker.currentNode.data.trim() || !owner.checkVisibility()) continue;
+    if (owner.closest("script, style, .spoken, :disabled")) continue;
+    const behind = [];
+    for (let each = owner; each; each = each.parentElement)
+      behind.unshift(getComputedStyle(each).backgroundColor);
+    const style = getComputedStyle(owner);
+    const ink = owner instanceof SVGElement ? style.fill : style.color;
+    const [a, b] = [painted(behind), painted([...behind, ink])];
+    const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+    if (ratio < worst[0]) worst = [ratio, walker.currentNode.data];
+  }
+  return worst;
+})()"""
+FITS = "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
+NAMED = {"textbox", "button", "combobox", "spinbutton", "img", "image", "link", "region"}
+NAMED |= {"navigation", "table", "searchbox", "checkbox"}
+
+
+@contextlib.contextmanager
+def served(engine: ScriptedEngine, key: str | None = None) -> Iterator[str]:
+    """Serve a page; the value is its address."""
+    app = page_app(engine, key=key)
+    server = uvicorn.Server(uvicorn.Config(app, port=0, lifespan="off", log_level="critical"))
+    thread = threading.Thread(target=server.run)
+    ready = threading.Event()
+    startup = server.startup
+
+    async def started(**sockets: object) -> None:
+        await startup(**sockets)  # type: ignore[arg-type]
+        ready.set()
+
+    server.startup = started  # type: ignore[assignment,method-assign]
+    thread.start()
+    ready.wait()
+    try:
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/"
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    browser = Browser(tmp_path_factory.mktemp("chromium"))
+    try:
+        browser.connect()
+        yield browser
+    finally:
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def engine() -> ScriptedEngine:
+    return ScriptedEngine()
+
+
+@pytest.fixture(scope="module")
+def address(engine: ScriptedEngine) -> Iterator[str]:
+    with served(engine, KEY) as found:
+        yield found
+
+
+def fill(browser: Browser, function: str, fields: dict[str, str]) -> str:
+    """Fill a form; return the expression that is its element."""
+    form = f"document.querySelector('[data-function={function}]')"
+    for name, value in fields.items():
+        browser.evaluate(f"{form}.elements.{name}.value = {json.dumps(value)}")
+    return form
+
+
+def type_key(browser: Browser) -> None:
+    browser.evaluate(f"key.value = {KEY!r}; key.dispatchEvent(new Event('input'))")
+
+
+def send(browser: Browser, function: str, fields: dict[str, str]) -> str:
+    """Send a form and wait for its end; return the text below it."""
+    form = fill(browser, function, fields)
+    browser.evaluate(f"{form}.requestSubmit()")
+    browser.wait_for(f"{form}.querySelector('[data-stop]').hidden")
+    return browser.evaluate(f"{form}.parentElement.querySelector('[data-result]').innerText")
+
+
+@pytest.mark.parametrize(
+    ("language", "width", "dark"),
+    [("en", 1280, False), ("zh", 390, True), ("zh", 1280, False), ("en", 390, True)],
+)
+def test_every_function_answers(
+    browser: Browser, address: str, language: str, width: int, dark: bool
+) -> None:
+    browser.open(f"{address}?lang={language}", width, dark)
+    type_key(browser)
+    fields = FORMS | {"translate": {"text": "A man in blue", "alternatives": "2"}}
+    shown = {function: send(browser, function, fields[function]) for function in FORMS}
+    assert shown["translate"].startswith("blue in man A")
+    assert "−2.500" in shown["translate"]
+    assert shown["summarize"] == "one two three four five six"
+    assert "Paris" in shown["ask"]
+    assert "The dog so 红 👍🏽 cat" in shown["continue"]
+    assert browser.evaluate("document.querySelector('mark').innerText").endswith("Paris")
+    unknown = send(browser, "ask", {"question": "Who is Ada?"})
+    assert "4.5" in unknown
+    assert "Ada" not in unknown
+    assert browser.evaluate("document.querySelectorAll('.heat rect').length") == 16
+    shades = browser.evaluate("[...document.querySelectorAll('.shades .text [title]')].length")
+    assert shades == 16
+    assert [each for each in browser.events if each[0] in NOISE and "[DOM]" not in str(each)] == []
+    asked = {
+        parameters["request"]["url"]
+        for method, parameters in browser.events
+        if method == "Network.requestWillBeSent"
+    }
+    assert all(url.startswith((address, "data:")) for url in asked)
+    assert browser.evaluate(FITS)
+    browser.evaluate("document.querySelectorAll('details').forEach(each => each.open = true)")
+    ratio, text = browser.evaluate(CONTRAST)
+    assert ratio >= 4.5, text
+    nodes = browser.call("Accessibility.getFullAXTree")["nodes"]
+    roles = {node["nodeId"]: node["role"]["value"] for node in nodes if not node["ignored"]}
+    assert {"textbox", "button", "combobox", "spinbutton", "main", "navigation"} <= {
+        *roles.values()
+    }
+    unnamed = [
+        node["role"]["value"]
+        for node in nodes
+        if node["nodeId"] in roles
+        and node["role"]["value"] in NAMED
+        and not node.get("name", {}).get("value")
+    ]
+    assert unnamed == []
+
+
+def test_hostile_text_stays_text(browser: Browser) -> None:
+    engine = ScriptedEngine(
+        (*(replace(each, name=each.name + HOSTILE) for each in MODELS), model(HOSTILE, "own"))
+    )
+    with served(engine) as address:
+        browser.open(address, 390)
+        n_element = "document.querySelectorAll('script, img, iframe, object').length"
+        before = browser.evaluate(n_element)
+        for function, fields in FORMS.items():
+            hostile = {name: f"hostile {HOSTILE}" for name in fields if name not in NUMBERS}
+            assert HOSTILE.split()[0] in send(browser, function, hostile)
+        send(browser, "summarize", {"text": f"refuse {HOSTILE}"})
+        assert HOSTILE in browser.evaluate(
+            "[...document.querySelectorAll('[role=alert]')].map(each => each.innerText).join('')"
+        )
+        assert browser.evaluate(n_element) == before
+        assert browser.evaluate("window.hit") is None
+        assert browser.evaluate(FITS)
+
+
+def test_the_policy_forbids_other_scripts_and_other_servers(browser: Browser, address: str) -> None:
+    browser.open(address)
+    acts = """
+      window.refused = [];
+      addEventListener("securitypolicyviolation", e => refused.push(e.effectiveDirective));
+      const script = document.createElement("script");
+      for (const act of [
+        () => { document.body.innerHTML = "<b>x</b>"; },
+        () => { eval("window.hit = 1"); },
+        () => { script.append("window.hit = 1"); document.body.append(script); },
+      ]) try { act(); } catch (error) { refused.push(error.name); }
+      const picture = new Image();
+      picture.src = "http://127.0.0.1:9/x.png";
+      fetch("http://127.0.0.1:9/").catch(error => refused.push(error.name));
+    """
+    browser.call("Runtime.evaluate", expression=acts, allowUnsafeEvalBlockedByCSP=False)
+    for rule in ("connect-src", "img-src", "require-trusted-types-for"):
+        browser.wait_for(f"refused.includes('{rule}')")
+    assert {"TypeError", "EvalError"} <= {*browser.evaluate("refused")}
+    assert browser.evaluate("window.hit") is None
+    assert browser.evaluate("document.querySelector('b')") is None
+
+
+def test_the_key_stays_in_the_tab(browser: Browser, address: str) -> None:
+    browser.open(address)
+    browser.evaluate("sessionStorage.clear(); key.value = ''")
+    send(browser, "summarize", FORMS["summarize"])
+    assert "key" in browser.evaluate("document.querySelectorAll('[data-error]')[1].innerText")
+    type_key(browser)
+    send(browser, "summarize", FORMS["summarize"])
+    browser.call("Page.reload")
+    browser.wait_for(f"document.readyState == 'complete' && key.value == {KEY!r}")
+    send(browser, "summarize", FORMS["summarize"])
+    sent = [
+        parameters["headers"].get("Authorization", parameters["headers"].get("authorization"))
+        for method, parameters in browser.events
+        if method == "Network.requestWillBeSentExtraInfo"
+        and parameters["headers"].get(":path", "summarize").endswith("summarize")
+    ]
+    assert f"Bearer {KEY}" in sent
+    assert browser.evaluate("localStorage.length") == 0
+    assert browser.evaluate("document.cookie") == ""
+    assert KEY not in browser.evaluate("location.href")
+
+
+def test_a_recording_is_sent_as_wav(browser: Browser, engine: ScriptedEngine, address: str) -> None:
+    browser.open(address, dark=True)
+    type_key(browser)
+    record = "document.querySelector('[data-record] button')"
+    browser.evaluate(f"{record}.click()")
+    browser.wait_for(f"{record}.textContent === 'Stop recording'")
+    browser.evaluate("new Promise(done => setTimeout(done, 500)).then(() => window.heard = true)")
+    browser.wait_for("window.heard")
+    browser.evaluate(f"{record}.click()")
+    browser.wait_for("document.querySelector('canvas')")
+    file = "document.querySelector('[type=file]').files[0]"
+    browser.evaluate(
+        f"{file}.arrayBuffer().then(data => {{ window.wav = [...new Uint8Array(data)] }})"
+    )
+    browser.wait_for("window.wav")
+    data = bytes(browser.evaluate("window.wav"))
+    with wave.open(io.BytesIO(data)) as sound:
+        assert (sound.getnchannels(), sound.getframerate()) == (1, 16_000)
+        assert sound.getnframes() > 0
+        seconds = sound.getnframes() / 16_000
+    label = browser.evaluate("document.querySelector('canvas').getAttribute('aria-label')")
+    assert f"{seconds:.1f} s" in label
+    assert send(browser, "transcribe", {}) == f"{len(data)} bytes"
+
+
+def test_recording_is_refused_where_the_browser_forbids_it(browser: Browser, address: str) -> None:
+    script = "Object.defineProperty(Navigator.prototype, 'mediaDevices', {value: undefined})"
+    [added] = browser.call("Page.addScriptToEvaluateOnNewDocument", source=script).values()
+    browser.open(address)
+    assert browser.evaluate("document.querySelector('[data-record] button').disabled")
+    assert "HTTPS" in browser.evaluate("document.querySelector('[data-record]').innerText")
+    browser.call("Page.removeScriptToEvaluateOnNewDocument", identifier=added)
+
+
+def test_the_keyboard_is_enough(browser: Browser, address: str) -> None:
+    browser.open(address)
+    browser.press("Tab")
+    assert browser.evaluate("document.activeElement.className") == "skip"
+    browser.press("Enter")
+    assert browser.evaluate("document.activeElement.id") == "main"
+    visited = []
+    for _ in range(5):
+        browser.press("Tab")
+        visited.append(browser.evaluate("document.activeElement.id || document.activeElement.type"))
+        width = browser.evaluate(
+            "parseFloat(getComputedStyle(document.activeElement).outlineWidth)"
+        )
+        assert width >= 2
+    assert visited[:3] == ["translate-model", "translate-text", "translate-alternatives"]
+    type_key(browser)
+    fill(browser, "summarize", FORMS["summarize"])
+    browser.evaluate("document.getElementById('summarize-text').focus()")
+    browser.press("Enter", control=True)
+    browser.wait_for("document.querySelectorAll('.result .sample').length")
+
+
+def test_a_running_answer_can_be_stopped(browser: Browser, address: str) -> None:
+    browser.open(address)
+    browser.evaluate(
+        "window.fetch = (_, {signal}) => new Promise((_, fail) => "
+        "signal.addEventListener('abort', () => fail(signal.reason)))"
+    )
+    form = fill(browser, "continue", FORMS["continue"])
+    browser.evaluate(f"{form}.requestSubmit()")
+    browser.wait_for(f"!{form}.querySelector('[data-stop]').hidden")
+    browser.evaluate(f"{form}.querySelector('[data-stop]').click()")
+    browser.wait_for(f"{form}.querySelector('[data-status]').textContent === 'Stopped.'")
+
+
+def test_the_page_opens_when_the_models_are_ready(browser: Browser) -> None:
+    engine = ScriptedEngine(())
+    engine.is_ready = False
+    with served(engine) as address:
+        browser.open(address)
+        assert browser.evaluate("document.querySelector('[data-starting]').checkVisibility()")
+        engine.models, engine.is_ready = MODELS, True
+        browser.wait_for("document.querySelectorAll('[data-function]').length")
+        assert browser.evaluate("document.querySelector('[data-starting]')") is None
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_the_page_works_without_a_script(browser: Browser, address: str, language: str) -> None:
+    browser.call("Emulation.setScriptExecutionDisabled", value=True)
+    try:
+        browser.open(f"{address}?lang={language}", 390)
+        root = browser.call("DOM.getDocument")["root"]["nodeId"]
+        form = "form[data-function=summarize]"
+        for field, value in (("textarea", "one two <b>three"), ("[type=password]", KEY)):
+            found = browser.call("DOM.querySelector", nodeId=root, selector=f"{form} {field}")
+            browser.call("DOM.focus", nodeId=found["nodeId"])
+            browser.call("Input.insertText", text=value)
+        browser.events.clear()
+        browser.press("Enter")
+        browser.wait_for("document.querySelector('.result .sample')")
+        assert browser.evaluate("document.documentElement.lang").startswith(language)
+        shown = browser.evaluate("document.querySelector('.result .sample').innerText")
+        assert shown == "one two <b>three"
+        assert browser.evaluate(
+            "document.querySelector('.result .sample').getBoundingClientRect().top < innerHeight"
+        )
+        assert browser.evaluate(FITS)
+        assert browser.evaluate("document.querySelector('[type=password]')?.value ?? ''") == ""
+    finally:
+        browser.call("Emulation.setScriptExecutionDisabled", value=False)
