@@ -24,7 +24,7 @@ from lslm_lightning.decoding.search import (
 )
 from lslm_lightning.decoding.stepwise import Stepwise
 
-__all__ = ["BeamBatch", "Job", "Logits", "RunningBatch", "StepwiseBatch", "Written"]
+__all__ = ["BeamBatch", "Logits", "RunningBatch", "SearchJob", "StepwiseBatch", "Written"]
 
 
 class Written(NamedTuple):
@@ -67,7 +67,7 @@ class Logits:
 
 
 @dataclass(eq=False)
-class Job:
+class SearchJob:
     """One source or prompt whose answers are searched.
 
     Args:
@@ -126,7 +126,9 @@ class RunningBatch(ABC):
         """Number of rows that the next step computes."""
 
     @abstractmethod
-    def join(self, jobs: Sequence[Job], logits: Tensor, state: Nested, shared: Nested) -> None:
+    def join(
+        self, jobs: Sequence[SearchJob], logits: Tensor, state: Nested, shared: Nested
+    ) -> None:
         """Add jobs, and find the first token of each.
 
         Args:
@@ -141,7 +143,7 @@ class RunningBatch(ABC):
 
     @property
     @abstractmethod
-    def jobs(self) -> list[Job]:
+    def jobs(self) -> list[SearchJob]:
         """Jobs that are in the batch."""
 
     def fail(self, message: str) -> None:
@@ -165,7 +167,7 @@ class RunningBatch(ABC):
 class _Row:
     """Row of a `StepwiseBatch`: one answer of a job."""
 
-    def __init__(self, job: Job, index: int) -> None:
+    def __init__(self, job: SearchJob, index: int) -> None:
         self.job = job
         self.index = index
         self.ids: list[int] = []
@@ -189,14 +191,16 @@ class StepwiseBatch(RunningBatch):
         return len(self._rows)
 
     @property
-    def jobs(self) -> list[Job]:
+    def jobs(self) -> list[SearchJob]:
         return [row.job for row in self._rows]
 
     def clear(self) -> None:
         super().clear()
         self._rows = []
 
-    def join(self, jobs: Sequence[Job], logits: Tensor, state: Nested, shared: Nested) -> None:
+    def join(
+        self, jobs: Sequence[SearchJob], logits: Tensor, state: Nested, shared: Nested
+    ) -> None:
         self.device = logits.device
         rows = [_Row(job, i) for job in jobs for i in range(job.n_best)]
         owner = torch.tensor([a for a, job in enumerate(jobs) for _ in range(job.n_best)])
@@ -300,7 +304,7 @@ class BeamBatch(RunningBatch):
     def __init__(self, step: Step, eos_id: int, search: Beam) -> None:
         super().__init__(step, eos_id)
         self.search = search
-        self._jobs: list[Job] = []
+        self._jobs: list[SearchJob] = []
         self._beams: Beams | None = None
 
     @property
@@ -308,7 +312,7 @@ class BeamBatch(RunningBatch):
         return len(self._jobs) * self.search.beam_size
 
     @property
-    def jobs(self) -> list[Job]:
+    def jobs(self) -> list[SearchJob]:
         return self._jobs
 
     def clear(self) -> None:
@@ -316,7 +320,9 @@ class BeamBatch(RunningBatch):
         self._jobs = []
         self._beams = None
 
-    def join(self, jobs: Sequence[Job], logits: Tensor, state: Nested, shared: Nested) -> None:
+    def join(
+        self, jobs: Sequence[SearchJob], logits: Tensor, state: Nested, shared: Nested
+    ) -> None:
         log_p = log_probabilities(logits)
         shortest, longest = (
             torch.tensor(each, device=logits.device)
@@ -367,7 +373,7 @@ class BeamBatch(RunningBatch):
         self._beams = reorder(self._beams, order) if self._jobs else None
 
     def _found(
-        self, jobs: Sequence[Job], beams: Beams, log_p: Tensor
+        self, jobs: Sequence[SearchJob], beams: Beams, log_p: Tensor
     ) -> tuple[Beams, Tensor, set[int]]:
         """Return the beams after their next token, the beam (A, k) that each continues, and the
         indices of the jobs that end, whose answers are stored.
@@ -388,7 +394,7 @@ class BeamBatch(RunningBatch):
                 jobs[i].is_done = True
         return beams, parent.cpu(), ended
 
-    def _forbid(self, jobs: Sequence[Job], beams: Beams, log_p: Tensor) -> None:
+    def _forbid(self, jobs: Sequence[SearchJob], beams: Beams, log_p: Tensor) -> None:
         """Forbid the tokens that would repeat an n-gram of a prompt and a hypothesis."""
         if not self.search.no_repeat_ngram:
             return

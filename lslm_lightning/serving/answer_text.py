@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from lslm_lightning.decoding.running import Written
-from lslm_lightning.serving.protocol import Answer, TokenInfo
+from lslm_lightning.serving.protocol import ServedAnswer, TokenInfo
 from lslm_lightning.text.tokenizer import Tokenizer
 
 INCOMPLETE = "\ufffd"  # stands for bytes that are no whole character yet
@@ -94,7 +94,7 @@ class AnswerText:
         is_stop = self.is_stopped or self.ids[-1:] == [self.tokenizer.eos_id]
         return "stop" if is_stop else "length"
 
-    def answer(self, is_late: bool = False) -> Answer:
+    def answer(self, is_late: bool = False) -> ServedAnswer:
         """Return the whole answer.
 
         Args:
@@ -103,7 +103,7 @@ class AnswerText:
         if not self.is_stopped:
             self._grow(self.tokenizer.decode(self.ids))
         reason = self.finish_reason
-        return Answer(
+        return ServedAnswer(
             self.text,
             "timeout" if is_late and reason == "length" else reason,  # type: ignore[arg-type]
             len(self.ids),

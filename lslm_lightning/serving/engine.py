@@ -9,9 +9,9 @@ from lslm_lightning.serving.protocol import (
     EngineSettings,
     Event,
     Message,
-    ModelInfo,
     Models,
     Refusal,
+    ServedModelInfo,
     ServingError,
 )
 from lslm_lightning.serving.served_model import ServedModel, one_line, refusal
@@ -32,7 +32,7 @@ class Engine:
         self._retired: list[ServedModel] = []
 
     @property
-    def infos(self) -> tuple[ModelInfo, ...]:
+    def infos(self) -> tuple[ServedModelInfo, ...]:
         """Description of each model."""
         return tuple(model.info for model in self.models.values())
 

@@ -17,19 +17,19 @@ from typing import TypeVar
 from lslm_lightning.serving.engine_start import start_engine
 from lslm_lightning.serving.protocol import (
     Answered,
+    AnswerPart,
     AnswerRequest,
     Cancel,
     EngineLoad,
+    EngineRequest,
     EngineSettings,
     Event,
     Message,
-    ModelInfo,
     Models,
-    Piece,
     Refusal,
-    Request,
     ScoredAnswers,
     ScoreRequest,
+    ServedModelInfo,
     ServingError,
 )
 
@@ -58,7 +58,7 @@ class EngineClient:
     def __init__(self, runs: Sequence[str], settings: EngineSettings | None = None) -> None:
         self.settings = settings or EngineSettings()
         self.runs = named(runs, self.settings.names)
-        self.models: tuple[ModelInfo, ...] = ()
+        self.models: tuple[ServedModelInfo, ...] = ()
         self.is_ready = False
         self.load = EngineLoad(0, 0, 0, 0)
         self.n_restart = 0
@@ -163,7 +163,7 @@ class EngineClient:
             raise ServingError(DOWN, "unavailable")
         self._outbox.put(message)
 
-    async def _events(self, request: Request) -> AsyncGenerator[Event]:
+    async def _events(self, request: EngineRequest) -> AsyncGenerator[Event]:
         """Yield the events of a request. If the generator is closed, the request is dropped."""
         queue: asyncio.Queue[Event] = asyncio.Queue()
         self._queues[request.id] = queue
@@ -173,7 +173,7 @@ class EngineClient:
             self._send(request)
             while not is_over:
                 event = await queue.get()
-                is_over = not isinstance(event, Piece)
+                is_over = not isinstance(event, AnswerPart)
                 if isinstance(event, Refusal):
                     raise ServingError(event.message, event.kind, event.parameter)
                 yield event
@@ -183,7 +183,7 @@ class EngineClient:
                 with suppress(ServingError):
                     self._send(Cancel(request.id))
 
-    async def stream(self, request: AnswerRequest) -> AsyncGenerator[Piece | Answered]:
+    async def stream(self, request: AnswerRequest) -> AsyncGenerator[AnswerPart | Answered]:
         """Yield the parts of the answers to a request that streams, and the whole at the end. If
         the generator is closed, the request is dropped.
 
@@ -193,7 +193,7 @@ class EngineClient:
         events = self._events(request)
         try:
             async for event in events:
-                assert isinstance(event, Piece | Answered)
+                assert isinstance(event, AnswerPart | Answered)
                 yield event
         finally:
             await events.aclose()
@@ -214,7 +214,7 @@ class EngineClient:
         """
         return await self._last(request, ScoredAnswers)
 
-    async def _last(self, request: Request, kind: type[E]) -> E:
+    async def _last(self, request: EngineRequest, kind: type[E]) -> E:
         events = self._events(request)
         try:
             async for event in events:

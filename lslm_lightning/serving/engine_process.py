@@ -3,11 +3,12 @@
 import logging
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection
 from threading import Thread
-from time import monotonic
+from time import monotonic, sleep
 
+from lslm_lightning.runs import find_run
 from lslm_lightning.runs.registered import is_registered
 from lslm_lightning.serving.engine import Engine, load_model
 from lslm_lightning.serving.protocol import EngineSettings, Event, Message, Models, Refusal
@@ -67,8 +68,8 @@ class EngineLoop:
         self._new: list[ServedModel] = []  # loaded by the thread
         aliases = [(name, run) for name, run in runs if is_registered(run)]
         if aliases:
-            watch = (aliases, settings, self._new.append)
-            Thread(target=watch_aliases, args=watch, daemon=True).start()
+            watch = AliasWatch(aliases, settings)
+            Thread(target=watch.run, args=(self._new.append,), daemon=True).start()
         self._waits = ALIAS_SECONDS if aliases else None
 
     def run(self) -> None:
@@ -94,30 +95,40 @@ class EngineLoop:
                 return
 
 
-def watch_aliases(
-    aliases: Sequence[tuple[str, str]],
-    settings: EngineSettings,
-    announce: Callable[[ServedModel], object],
-) -> None:
-    """Load the model of a registered name again when its alias or its newest version moves.
+class AliasWatch:
+    """Runs that are registered under an alias, or as the newest version of a name, which may move.
 
     Args:
         aliases: name and reference of each run.
         settings: settings of the engine.
-        announce: called with each model that was loaded.
     """
-    from time import sleep
 
-    from lslm_lightning.runs import find_run
+    def __init__(self, aliases: Sequence[tuple[str, str]], settings: EngineSettings) -> None:
+        self.aliases = aliases
+        self.settings = settings
+        self._known = {name: weights_of(run) for name, run in aliases}
 
-    known = {name: str(find_run(run).checkpoint) for name, run in aliases}
-    while True:
-        sleep(ALIAS_SECONDS)
-        for name, run in aliases:
+    def moved(self) -> Iterator[ServedModel]:
+        """Yield the models of the names that stand for other weights than before, loaded again."""
+        for name, run in self.aliases:
             try:
-                checkpoint = str(find_run(run).checkpoint)
-                if checkpoint != known[name]:
-                    announce(load_model(name, run, settings))
-                    known[name] = checkpoint
+                weights = weights_of(run)
+                if weights != self._known[name]:
+                    yield load_model(name, run, self.settings)
+                    self._known[name] = weights
             except (ValueError, OSError, RuntimeError) as error:
                 logger.warning("%s is not read again: %s", run, one_line(error))
+
+    def run(self, announce: Callable[[ServedModel], object]) -> None:
+        """Call `announce` with each model that has moved, for ever."""
+        while True:
+            sleep(ALIAS_SECONDS)
+            for model in self.moved():
+                announce(model)
+
+
+def weights_of(run: str) -> tuple[str, int, int]:
+    """Return the path, time and size of the weights that a reference stands for."""
+    path = find_run(run).checkpoint
+    facts = path.stat()
+    return str(path), facts.st_mtime_ns, facts.st_size

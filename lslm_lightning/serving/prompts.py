@@ -15,10 +15,10 @@ from lslm_lightning.decoding.search import Nested, log_probabilities
 from lslm_lightning.serving.answer_text import AnswerText
 from lslm_lightning.serving.prompt_cache import PromptCache
 from lslm_lightning.serving.protocol import (
-    Answer,
     Answered,
     AnswerRequest,
-    Attention,
+    AttentionMap,
+    ServedAnswer,
     ServingError,
     TokenInfo,
 )
@@ -30,7 +30,7 @@ from lslm_lightning.training.sequence_to_sequence import SequenceToSequenceTask
 from lslm_lightning.training.task import Task
 
 
-class FirstStep(NamedTuple):
+class ReadPrompts(NamedTuple):
     """Result of reading the prompts or sources of some jobs."""
 
     jobs: Sequence[int]  # their indices
@@ -65,7 +65,7 @@ class SourceReader(ABC):
         """
 
     @abstractmethod
-    def first_steps(self, group: Sequence[WaitingJob]) -> Iterator[FirstStep]:
+    def first_steps(self, group: Sequence[WaitingJob]) -> Iterator[ReadPrompts]:
         """Yield the first steps of jobs, several in one call where that is faster."""
 
     @abstractmethod
@@ -90,7 +90,9 @@ class SourceReader(ABC):
         """
         raise NotImplementedError
 
-    def finished(self, writing: Writing, answers: Sequence[Answer]) -> tuple[Answer, ...]:
+    def finished(
+        self, writing: Writing, answers: Sequence[ServedAnswer]
+    ) -> tuple[ServedAnswer, ...]:
         """Return answers with what is computed once they are complete: the log p of the tokens of a
         beam search, and attention.
         """
@@ -168,7 +170,7 @@ class PromptReader(SourceReader):
     def echo(self, request: AnswerRequest, example: Callable[[str], Example]) -> Answered:
         prompt = self._prompt(request, example)
         text, tokens = self._echo(request, prompt)
-        answer = Answer(text, "length", 0, tokens=tokens)
+        answer = ServedAnswer(text, "length", 0, tokens=tokens)
         return Answered(request.id, (answer,) * request.n, len(prompt))
 
     def _prompt(self, request: AnswerRequest, example: Callable[[str], Example]) -> list[int]:
@@ -225,7 +227,7 @@ class PromptReader(SourceReader):
         size = (0, self.tokenizer.vocab_size)
         return torch.cat(parts) if parts else torch.zeros(size)
 
-    def first_steps(self, group: Sequence[WaitingJob]) -> Iterator[FirstStep]:
+    def first_steps(self, group: Sequence[WaitingJob]) -> Iterator[ReadPrompts]:
         unknown = []
         for i, each in enumerate(group):
             n, state = self.cache.find(each.ids)
@@ -233,12 +235,12 @@ class PromptReader(SourceReader):
                 unknown.append(i)
                 continue
             each.writing.n_cached = n
-            found = FirstStep([i], *self.task.first_step([each.ids[n:]], state))
+            found = ReadPrompts([i], *self.task.first_step([each.ids[n:]], state))
             self.cache.add(each.ids, found.state, 0)
             yield found
         if unknown:
             rows = [group[i].ids for i in unknown]
-            found = FirstStep(unknown, *self.task.first_step(rows))
+            found = ReadPrompts(unknown, *self.task.first_step(rows))
             for at, row in enumerate(rows):
                 self.cache.add(row, found.state, at)
             yield found
@@ -302,9 +304,9 @@ class TranslationReader(SourceReader):
             request, self.tokenizer, limits, plan, ids, history, n_whole, n_whole - len(ids)
         )
 
-    def first_steps(self, group: Sequence[WaitingJob]) -> Iterator[FirstStep]:
+    def first_steps(self, group: Sequence[WaitingJob]) -> Iterator[ReadPrompts]:
         rows = [each.ids for each in group]
-        yield FirstStep(range(len(rows)), *self.task.first_step(rows))
+        yield ReadPrompts(range(len(rows)), *self.task.first_step(rows))
 
     @torch.no_grad()
     def answer_log_p(self, writing: Writing, ids: Sequence[int]) -> Tensor:
@@ -314,7 +316,9 @@ class TranslationReader(SourceReader):
         y, _ = task.backbone.decode(task.embedding(before), memory=memory, memory_pad=source.pad)
         return log_probabilities(task.head(y, task.embedding.weight, source)[0]).cpu()
 
-    def finished(self, writing: Writing, answers: Sequence[Answer]) -> tuple[Answer, ...]:
+    def finished(
+        self, writing: Writing, answers: Sequence[ServedAnswer]
+    ) -> tuple[ServedAnswer, ...]:
         found = super().finished(writing, answers)
         if not writing.request.with_attention:
             return found
@@ -323,11 +327,11 @@ class TranslationReader(SourceReader):
             for answer, text in zip(found, writing.texts, strict=False)
         )
 
-    def _attention(self, source: Sequence[int], ids: Sequence[int]) -> Attention | None:
+    def _attention(self, source: Sequence[int], ids: Sequence[int]) -> AttentionMap | None:
         weights = self.task.cross_attention(source, ids)
         if weights is None:
             return None
-        return Attention(
+        return AttentionMap(
             tuple(self._shown(source)),
             tuple(self._shown(ids)),
             tuple(tuple(row) for row in weights.tolist()),

@@ -54,7 +54,7 @@ class EngineSettings:
 
 
 @dataclass(frozen=True)
-class Request:
+class EngineRequest:
     """Request to the engine.
 
     Args:
@@ -70,7 +70,7 @@ class Request:
 
 
 @dataclass(frozen=True)
-class AnswerRequest(Request):
+class AnswerRequest(EngineRequest):
     """Request for answers to one text: a continuation, translation, summary, answer or transcript.
 
     Without any setting, the answer is that of `lslm generate` for the same text and seed.
@@ -95,7 +95,7 @@ class AnswerRequest(Request):
             for no log p of tokens.
         echo: put the prompt before the answer, with the log p of its tokens if `n_top` is given.
             With `settings.max_length` 0, the answer is the prompt alone.
-        streams: send a `Piece` for each part of the answers, before the `Answered` at the end.
+        streams: send a `AnswerPart` for each part of the answers, before the `Answered` at the end.
             Answers of a beam search come in one piece.
         with_attention: return the attention from the tokens of the answer to those of the source.
     """
@@ -117,7 +117,7 @@ class AnswerRequest(Request):
 
 
 @dataclass(frozen=True)
-class ScoreRequest(Request):
+class ScoreRequest(EngineRequest):
     """Request for the log probabilities of given answers after a source, or of a text.
 
     Args:
@@ -145,7 +145,7 @@ class Cancel:
 
 
 @dataclass(frozen=True)
-class ModelInfo:
+class ServedModelInfo:
     """Description of a model that is served.
 
     Attributes:
@@ -201,7 +201,7 @@ class TokenInfo:
 
 
 @dataclass(frozen=True)
-class Attention:
+class AttentionMap:
     """Attention from the tokens of an answer to those of its source: mean over the heads of the
     last decoder layer.
 
@@ -217,7 +217,7 @@ class Attention:
 
 
 @dataclass(frozen=True)
-class Answer:
+class ServedAnswer:
     """Answer of a model.
 
     Attributes:
@@ -241,7 +241,7 @@ class Answer:
     tokens: tuple[TokenInfo, ...] = ()
     span: tuple[int, int] | None = None
     no_answer_score: float | None = None
-    attention: Attention | None = None
+    attention: AttentionMap | None = None
 
 
 @dataclass(frozen=True)
@@ -258,7 +258,7 @@ class ScoredAnswer:
 
 
 @dataclass(frozen=True)
-class Piece:
+class AnswerPart:
     """Next part of an answer of a request that streams.
 
     Attributes:
@@ -283,7 +283,7 @@ class Answered:
     Attributes:
         id: number of the request.
         answers: the `n` answers, the best first; of a request that streams, in the order of
-            `Piece.index`.
+            `AnswerPart.index`.
         n_prompt_token: number of tokens of the prompt or source.
         n_cached_token: number of these that the prompt cache had.
         n_token: number of new tokens of all answers that were searched.
@@ -292,7 +292,7 @@ class Answered:
     """
 
     id: int
-    answers: tuple[Answer, ...]
+    answers: tuple[ServedAnswer, ...]
     n_prompt_token: int
     n_cached_token: int = 0
     n_token: int = 0
@@ -330,7 +330,7 @@ class Models:
         models: all models, in the order of the command line.
     """
 
-    models: tuple[ModelInfo, ...]
+    models: tuple[ServedModelInfo, ...]
 
 
 @dataclass(frozen=True)
@@ -351,4 +351,4 @@ class EngineLoad:
 
 
 Message: TypeAlias = AnswerRequest | ScoreRequest | Cancel
-Event: TypeAlias = Piece | Answered | ScoredAnswers | Refusal | Models | EngineLoad
+Event: TypeAlias = AnswerPart | Answered | ScoredAnswers | Refusal | Models | EngineLoad

@@ -7,18 +7,19 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
+from lslm_lightning.audio.front_end import Frames
 from lslm_lightning.contracts import CannotError, Example
 from lslm_lightning.experiments.generation import SearchSettings, apply_settings
 from lslm_lightning.runs.loading import LoadedRun
 from lslm_lightning.safety.magnitudes import check_magnitudes
 from lslm_lightning.serving.protocol import (
+    EngineRequest,
     Event,
-    ModelInfo,
     Refusal,
-    Request,
     ScoredAnswer,
     ScoredAnswers,
     ScoreRequest,
+    ServedModelInfo,
     ServingError,
 )
 from lslm_lightning.serving.writing import Limits
@@ -53,7 +54,7 @@ class ServedModel(ABC):
         self.is_retired = False
         self.info = self._info(run, loaded)
 
-    def _info(self, run: str, loaded: LoadedRun) -> ModelInfo:
+    def _info(self, run: str, loaded: LoadedRun) -> ServedModelInfo:
         task = self.task
         abilities = set(self.abilities())
         if hasattr(task, "log_prob"):
@@ -65,15 +66,17 @@ class ServedModel(ABC):
             abilities.add("n_best")
         source, target = self.languages or (None, None)
         front_end = getattr(task, "front_end", None)
-        is_sound = front_end is None or type(front_end).__name__ == "Waveforms"
-        return ModelInfo(
+        modality = "frames" if isinstance(front_end, Frames) else "audio"
+        if task.modality == "text":
+            modality = "text"
+        return ServedModelInfo(
             self.name,
             run,
             purpose_of(loaded.directory, loaded.config).task,
             frozenset(abilities),
             source,
             target,
-            ("audio" if is_sound else "frames") if task.modality != "text" else "text",
+            modality,
             task.max_length,
             self.max_context,
             self.tokenizer.vocab_size,
@@ -83,7 +86,7 @@ class ServedModel(ABC):
 
     @abstractmethod
     def abilities(self) -> Iterator[str]:
-        """Yield the abilities of `ModelInfo` that depend on how it answers."""
+        """Yield the abilities of `ServedModelInfo` that depend on how it answers."""
 
     @property
     def max_context(self) -> int | None:
@@ -114,7 +117,7 @@ class ServedModel(ABC):
         return self.n_waiting + self.n_running > 0
 
     @abstractmethod
-    def take(self, request: Request) -> None:
+    def take(self, request: EngineRequest) -> None:
         """Begin a request.
 
         Raises:
@@ -198,7 +201,7 @@ class ServedModel(ABC):
         return ScoredAnswers(request.id, tuple(scores))
 
 
-def refusal(request: Request, error: ServingError) -> Refusal:
+def refusal(request: EngineRequest, error: ServingError) -> Refusal:
     """Return the event that refuses a request."""
     return Refusal(request.id, str(error), error.kind, error.parameter)
 

@@ -15,9 +15,9 @@ from lslm_lightning.serving.prompts import SourceReader, reader_of
 from lslm_lightning.serving.protocol import (
     Answered,
     AnswerRequest,
+    EngineRequest,
     Event,
     Refusal,
-    Request,
     ScoreRequest,
     ServingError,
 )
@@ -43,7 +43,7 @@ class StepwiseModel(ServedModel):
         super().__init__(name, run, loaded)
         self.most_rows = n_row
         self._writings: dict[int, Writing] = {}
-        self._direct: deque[Request] = deque()
+        self._direct: deque[EngineRequest] = deque()
         self._waiting: deque[WaitingJob] = deque()
         self._batches: dict[Beam | None, RunningBatch] = {}
 
@@ -63,7 +63,7 @@ class StepwiseModel(ServedModel):
     def n_row(self) -> int:
         return sum(batch.n_row for batch in self._batches.values())
 
-    def take(self, request: Request) -> None:
+    def take(self, request: EngineRequest) -> None:
         if isinstance(request, ScoreRequest):
             self._direct.append(request)
             return

@@ -10,12 +10,12 @@ from lslm_lightning.contracts import Prediction
 from lslm_lightning.decoding.stepwise import Sampling
 from lslm_lightning.runs.loading import LoadedRun
 from lslm_lightning.serving.protocol import (
-    Answer,
     Answered,
     AnswerRequest,
+    EngineRequest,
     Event,
-    Request,
     ScoreRequest,
+    ServedAnswer,
     ServingError,
 )
 from lslm_lightning.serving.served_model import ServedModel, one_line, refusal
@@ -38,7 +38,7 @@ class WholeModel(ServedModel):
 
     def __init__(self, name: str, run: str, loaded: LoadedRun, batch_size: int = 16) -> None:
         super().__init__(name, run, loaded)
-        self._waiting: list[Request] = []
+        self._waiting: list[EngineRequest] = []
         self.batch_size = batch_size
 
     def abilities(self) -> Iterator[str]:
@@ -58,7 +58,7 @@ class WholeModel(ServedModel):
     def n_running(self) -> int:
         return 0
 
-    def take(self, request: Request) -> None:
+    def take(self, request: EngineRequest) -> None:
         if isinstance(request, AnswerRequest):
             given = {
                 "stop": request.stop,
@@ -99,7 +99,7 @@ class WholeModel(ServedModel):
                 return [refusal(group[0], kind)]
         return [event for each in group for event in self._alone(each)]
 
-    def _alone(self, request: Request) -> list[Event]:
+    def _alone(self, request: EngineRequest) -> list[Event]:
         """Return the answer to one request of a batch that failed, or its refusal."""
         self._waiting.insert(0, request)
         size, self.batch_size = self.batch_size, 1
@@ -108,7 +108,7 @@ class WholeModel(ServedModel):
         finally:
             self.batch_size = size
 
-    def _next_group(self) -> list[Request]:
+    def _next_group(self) -> list[EngineRequest]:
         """Return the requests to answer next, no longer waiting: the first, and those that may
         share its batch, as their answers are not drawn and have the same settings.
         """
@@ -156,17 +156,19 @@ class WholeModel(ServedModel):
         ]
 
 
-def answers_of(prediction: Prediction, n: int) -> tuple[Answer, ...]:
+def answers_of(prediction: Prediction, n: int) -> tuple[ServedAnswer, ...]:
     """Return the `n` best answers of a prediction."""
     reason: Literal["length", "stop"] = "length" if prediction.finish_reason == "length" else "stop"
     log_p = None if prediction.nats is None else -prediction.nats
-    others = [Answer(each.output, reason, 0, -each.nats) for each in prediction.alternatives[1:n]]
-    return Answer(prediction.output or "", reason, prediction.n_token, log_p), *others
+    others = [
+        ServedAnswer(each.output, reason, 0, -each.nats) for each in prediction.alternatives[1:n]
+    ]
+    return ServedAnswer(prediction.output or "", reason, prediction.n_token, log_p), *others
 
 
-def span_answer(found: MarkedAnswer) -> Answer:
+def span_answer(found: MarkedAnswer) -> ServedAnswer:
     """Return the answer that a model marked in its passage."""
-    return Answer(
+    return ServedAnswer(
         found.output,
         "stop",
         0,

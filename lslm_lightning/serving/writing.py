@@ -8,10 +8,16 @@ import torch
 
 from lslm_lightning.decoding import AnySearch, Search
 from lslm_lightning.decoding.beam import Beam
-from lslm_lightning.decoding.running import Job, Logits, Written
+from lslm_lightning.decoding.running import Logits, SearchJob, Written
 from lslm_lightning.decoding.stepwise import Stepwise
 from lslm_lightning.serving.answer_text import AnswerText
-from lslm_lightning.serving.protocol import Answer, AnswerRequest, Piece, ServingError, TokenInfo
+from lslm_lightning.serving.protocol import (
+    AnswerPart,
+    AnswerRequest,
+    ServedAnswer,
+    ServingError,
+    TokenInfo,
+)
 from lslm_lightning.text.tokenizer import Tokenizer
 from lslm_lightning.training.language_model import FoundLists, SearchCall
 
@@ -25,10 +31,10 @@ class Limits(NamedTuple):
 
 
 class WaitingJob(NamedTuple):
-    """Job that waits for room in a batch."""
+    """SearchJob that waits for room in a batch."""
 
     writing: "Writing"
-    job: Job
+    job: SearchJob
     ids: Sequence[int]  # that the model reads first
 
 
@@ -75,7 +81,7 @@ class Writing:
         self.n_prompt = n_prompt
         self.n_cut = n_cut
         self.n_cached = 0
-        self.jobs: list[Job] = []
+        self.jobs: list[SearchJob] = []
         self._plan = plan
         self._history = history
         self._eos_id = tokenizer.eos_id
@@ -124,7 +130,7 @@ class Writing:
             self._complete(end.value[0])
             return []
 
-    def _found(self, job: Job) -> list[tuple[list[int], float]]:
+    def _found(self, job: SearchJob) -> list[tuple[list[int], float]]:
         """Return the answers of a job. One that was ended by a text of `stop` gets the end of
         sequence, so that the plan does not continue it.
         """
@@ -158,7 +164,7 @@ class Writing:
         for i, prompt in enumerate(call.prompts):
             owner = self._order[call.answers[i]] if call.answers else 0
             history = prompt if self._history is None else self._history
-            job = Job(search, history, call.max_length, call.min_length, call.n_best)
+            job = SearchJob(search, history, call.max_length, call.min_length, call.n_best)
             if uniform is not None:
                 job.uniform = uniform[i * call.n_best : (i + 1) * call.n_best]
             if isinstance(search, Stepwise):
@@ -198,7 +204,7 @@ class Writing:
         """Reason why a job has failed; None if none has."""
         return next((job.error for job in self.jobs if job.error), None)
 
-    def pieces(self, is_last: bool) -> list[Piece]:
+    def pieces(self, is_last: bool) -> list[AnswerPart]:
         """Return the parts of answers that were not sent before.
 
         Args:
@@ -215,7 +221,7 @@ class Writing:
             ends = is_last or text.is_stopped
             if part or tokens or ends:
                 reason = self._reason(text) if ends else None
-                pieces.append(Piece(self.request.id, i, part, tokens, reason))
+                pieces.append(AnswerPart(self.request.id, i, part, tokens, reason))
                 self._n_sent.add(i)
             if ends:
                 self._ended.add(i)
@@ -225,7 +231,7 @@ class Writing:
         reason = text.finish_reason
         return "timeout" if reason == "length" and self.is_late and self.is_waiting else reason
 
-    def answers(self) -> tuple[Answer, ...]:
+    def answers(self) -> tuple[ServedAnswer, ...]:
         """Return the answers, the best first; of a request that streams, in the order of their
         parts.
         """
@@ -245,7 +251,7 @@ class Writing:
             return tuple(found)
         before, tokens = self._echo
         return tuple(
-            Answer(
+            ServedAnswer(
                 before + answer.text,
                 answer.finish_reason,
                 answer.n_token,

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Literal
 
 from lslm_lightning.contracts import (
@@ -52,8 +53,8 @@ RECORDED = (  # settings that change answers
 
 
 class Endpoint(Generator, Scorer):
-    """Hosted model that receives the question of each example (`Example.question`) and replies with
-    the answer.
+    """Hosted model that receives the question of each example (`Example.question`), or its source
+    alone, and replies with the answer.
 
     Requests that fail with 429 or 5xx, or time out, are sent again after growing pauses, unless the
     server reports an exhausted quota. Every answer is cached, so repeating an evaluation costs
@@ -82,6 +83,8 @@ class Endpoint(Generator, Scorer):
         extra: additional parameters of the provider, sent unchanged: {reasoning_effort: low},
             {top_k: 1}, {max_completion_tokens: 2000}, which replaces max_tokens.
         strip_reasoning: remove reasoning, such as `<think>` blocks, from the answers.
+        sends: "question", which says what to do, or "source" alone, for a model that was trained
+            for the task, such as one behind `lslm serve`.
     """
 
     # one ledger counts the cost of the evaluation, answers of earlier attempts included
@@ -106,6 +109,7 @@ class Endpoint(Generator, Scorer):
         budget: float | None = None,
         extra: JsonObject | None = None,
         strip_reasoning: bool = False,
+        sends: Literal["question", "source"] = "question",
     ) -> None:
         check_range("concurrency", concurrency, 1, MOST_CONCURRENT)
         check_range("max_retries", max_retries, 0, MOST_RETRIES)
@@ -126,6 +130,7 @@ class Endpoint(Generator, Scorer):
         self.concurrency = concurrency
         self.extra = extra or {}
         self.strip_reasoning = strip_reasoning
+        self.sends = sends
         self.limit_name = (
             "max_completion_tokens" if "max_completion_tokens" in self.extra else "max_tokens"
         )
@@ -171,7 +176,13 @@ class Endpoint(Generator, Scorer):
 
     def generate(self, examples: Sequence[Example]) -> Iterator[Prediction]:
         """Yield the predictions in the order in which the answers arrive."""
-        yield from answer_in_parallel(self._answer, examples, self.concurrency)
+        yield from answer_in_parallel(self._answer, self._sent(examples), self.concurrency)
+
+    def _sent(self, examples: Sequence[Example]) -> Sequence[Example]:
+        """Return the examples with what is sent of them."""
+        if self.sends == "question":
+            return examples
+        return [replace(example, question="") for example in examples]
 
     def _answer(self, example: Example) -> Prediction:
         try:
@@ -236,7 +247,7 @@ class Endpoint(Generator, Scorer):
         if answers is None:
             yield from self.echo.score_passages(examples)
         else:
-            yield from self.echo.score_answers(pair_answers(examples, answers))
+            yield from self.echo.score_answers(pair_answers(self._sent(examples), answers))
 
     def signature(self, mode: Mode) -> str:
         """Return the parts of a score's signature that describe how answers are made in this mode.
@@ -258,6 +269,8 @@ class Endpoint(Generator, Scorer):
             name: value for name in RECORDED if (value := getattr(self, name)) not in (None, {})
         }
         replaced = self.refusals.replaced | self.echo.refusals.replaced
+        if self.sends != "question":
+            asked["sends"] = self.sends
         found = {"asked_with": asked, "replaced": replaced, "left_out": self.refusals.left_out}
         found = redacted_settings(json.loads(json.dumps(found, ensure_ascii=False, default=str)))
         if self.most_output and "max_tokens" not in found["left_out"]:

@@ -8,7 +8,7 @@ import torch
 
 from lslm_lightning.decoding import Beam, Greedy, Sampling, Search
 from lslm_lightning.decoding.row_pool import RowPool, moved
-from lslm_lightning.decoding.running import BeamBatch, Job, Logits, StepwiseBatch, Written
+from lslm_lightning.decoding.running import BeamBatch, Logits, SearchJob, StepwiseBatch, Written
 from lslm_lightning.decoding.search import reorder
 from tests.decoding.network import END, Network, question
 
@@ -44,7 +44,7 @@ def alone(network, search: Search, source, n_best: int, seed: int, shortest: int
     return found.n_best_lists(n_best)[0]
 
 
-def run(batch, network, jobs: Sequence[Job], sources, chance: random.Random) -> int:
+def run(batch, network, jobs: Sequence[SearchJob], sources, chance: random.Random) -> int:
     """Let jobs join at random times, several at once; return the most rows of a step."""
     waiting = list(range(len(jobs)))
     most = 0
@@ -71,7 +71,7 @@ def test_answers_of_many_searches_are_those_of_each_alone():
         longest = chance.randint(1, LENGTH)
         shortest = chance.randint(0, longest)
         uniform = search.uniform(n_best, longest, torch.Generator().manual_seed(i))
-        jobs.append(Job(search, [1], longest, shortest, n_best, uniform))
+        jobs.append(SearchJob(search, [1], longest, shortest, n_best, uniform))
         expected.append(alone(network, search, source, n_best, i, shortest, longest))
     most = run(StepwiseBatch(network, END), network, jobs, sources, chance)
     assert most > 5
@@ -90,7 +90,7 @@ def test_beams_that_join_late_are_those_of_each_source_alone(search):
     least = [chance.randint(0, n) for n in lengths]
     n_best = min(2, search.beam_size)
     jobs = [
-        Job(search, [1], longest, shortest, n_best)
+        SearchJob(search, [1], longest, shortest, n_best)
         for longest, shortest in zip(lengths, least, strict=True)
     ]
     most = run(BeamBatch(network, END, search), network, jobs, sources, chance)
@@ -107,7 +107,7 @@ def test_a_job_that_is_cancelled_leaves_and_the_others_keep_their_answers():
         _, sources = question(5)
         batch = batch_of(network, END)
         search = Greedy() if isinstance(batch, StepwiseBatch) else batch.search
-        jobs = [Job(search, [1], 10) for _ in sources]
+        jobs = [SearchJob(search, [1], 10) for _ in sources]
         logits, state = network(torch.ones(5, 1, dtype=torch.long), None, sources)
         batch.join(jobs, logits, state, sources)
         batch.advance()
@@ -126,7 +126,7 @@ def test_changed_logits_are_those_of_the_formula():
     network = Network(end_bias=-9.0)
     _, sources = question(1)
     rules = Logits({3: 2.0, 4: -100.0}, presence=0.7, frequency=0.4)
-    job = Job(Greedy(), [1], 10, logits=rules)
+    job = SearchJob(Greedy(), [1], 10, logits=rules)
     batch = StepwiseBatch(network, END)
     logits, state = network(torch.ones(1, 1, dtype=torch.long), None, sources)
     batch.join([job], logits, state, sources)
@@ -153,7 +153,7 @@ def test_tokens_are_told_with_the_most_probable_ones_and_end_an_answer_on_reques
         told.append(written)
         return len(told) == 4
 
-    job = Job(Greedy(), [1], 10, n_top=3, on_token=on_token)
+    job = SearchJob(Greedy(), [1], 10, n_top=3, on_token=on_token)
     batch = StepwiseBatch(network, END)
     logits, state = network(torch.ones(1, 1, dtype=torch.long), None, sources)
     batch.join([job], logits, state, sources)
@@ -174,7 +174,7 @@ def test_numbers_that_are_none_fail_one_job_alone():
     _, sources = question(2)
     for batch in (StepwiseBatch(network, END), BeamBatch(network, END, Beam(2))):
         search = Greedy() if isinstance(batch, StepwiseBatch) else batch.search
-        jobs = [Job(search, [1], 5), Job(search, [1], 5)]
+        jobs = [SearchJob(search, [1], 5), SearchJob(search, [1], 5)]
         logits, state = network(torch.ones(2, 1, dtype=torch.long), None, sources)
         logits[0] = torch.nan
         batch.join(jobs, logits, state, sources)

@@ -24,8 +24,13 @@ LSTM = {
     "class_path": "lslm_lightning.models.recurrent.LSTM",
     "init_args": {"d_model": 16, "n_encoder_layer": 0, "n_decoder_layer": 2},
 }
+TEMPLATE = (
+    "{% for m in messages %}{{ m.role[0] }} {{ m.content }}. {% endfor %}"
+    "{% if add_generation_prompt %}a {% endif %}"
+)
 SPECS = {
     "rotary": task_spec(EXAMPLES["llama"][0], context=12),
+    "chat": task_spec(EXAMPLES["llama"][0], prompt={"chat_template": TEMPLATE}),
     "learned": task_spec(EXAMPLES["gpt2"][0]),
     "lstm": {"class_path": TASKS["causal"], "init_args": {"backbone": LSTM}},
     "t5": task_spec(EXAMPLES["t5"][0]),

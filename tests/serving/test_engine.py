@@ -6,12 +6,13 @@ from dataclasses import replace
 import pytest
 
 from lslm_lightning.contracts import Example
+from lslm_lightning.decoding import Greedy
 from lslm_lightning.experiments.generation import SearchSettings
 from lslm_lightning.serving.engine import Engine
 from lslm_lightning.serving.protocol import (
+    AnswerPart,
     AnswerRequest,
     Cancel,
-    Piece,
     Refusal,
     ScoredAnswers,
     ScoreRequest,
@@ -30,7 +31,7 @@ SEARCHES = [
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in SPECS if name != "bert"])
+@pytest.mark.parametrize("name", [name for name in SPECS if name not in ("bert", "chat")])
 def test_answers_are_those_of_generate_whatever_else_is_in_the_batch(name, served, tiny_run):
     model = served(name)
     chance = random.Random(0)
@@ -71,7 +72,9 @@ def test_streamed_parts_are_the_answer_and_log_p_of_tokens_adds_up(name, served)
     events = answered(engine, requests)
     for id, whole in answers_of(events).items():
         for index, answer in enumerate(whole.answers):
-            parts = [e for e in events if isinstance(e, Piece) and (e.id, e.index) == (id, index)]
+            parts = [
+                e for e in events if isinstance(e, AnswerPart) and (e.id, e.index) == (id, index)
+            ]
             assert "".join(part.text for part in parts) == answer.text
             assert [token for part in parts for token in part.tokens] == list(answer.tokens)
             assert [part.finish_reason for part in parts[:-1]] == [None] * (len(parts) - 1)
@@ -134,7 +137,7 @@ def test_a_text_of_stop_ends_an_answer_and_is_no_part_of_it(served):
         assert answer.finish_reason == "stop"
         assert answer.n_token < 40
         if streams:
-            assert "".join(e.text for e in events if isinstance(e, Piece)) == answer.text
+            assert "".join(e.text for e in events if isinstance(e, AnswerPart)) == answer.text
 
 
 def test_prompts_that_begin_alike_are_read_once(served):
@@ -221,3 +224,23 @@ def test_scores_are_those_of_the_task(name, served):
         [expected] = model.task.log_prob([example], None if source is None else [[text]])
         assert scored.log_p == pytest.approx(-expected.nats)
         assert scored.n_token == expected.n_token
+
+
+def test_a_conversation_is_read_in_the_template_of_the_model(served, tiny_run):
+    model = served("chat")
+    settings = SearchSettings(search="greedy", max_length=6)
+    turns = (("user", "fox"), ("assistant", "dog"), ("user", "the j"))
+    requests = [
+        AnswerRequest(1, "chat", messages=turns, settings=settings),
+        AnswerRequest(2, "chat", messages=turns[:1], settings=settings),
+        AnswerRequest(3, "chat", source="fox", settings=settings),
+    ]
+    found = answers_of(answered(Engine([model]), requests))
+    ids = model.tokenizer.encode("u fox. a dog. u the j. a ")
+    assert "chat" in model.info.abilities
+    model.task.search = Greedy()
+    [expected] = model.task.continue_any_length([ids], 6)
+    assert found[1].answers[0].text == model.tokenizer.decode(expected)
+    assert found[1].n_prompt_token == len(ids)
+    assert found[2].answers[0].text == found[3].answers[0].text
+    assert generated(tiny_run("chat"), "fox", settings) == [found[2].answers[0].text]

@@ -10,9 +10,9 @@ import pytest
 from lslm_lightning.experiments.generation import SearchSettings
 from lslm_lightning.serving.engine_client import EngineClient, named
 from lslm_lightning.serving.protocol import (
+    AnswerPart,
     AnswerRequest,
     EngineSettings,
-    Piece,
     ScoreRequest,
     ServingError,
 )
@@ -53,7 +53,7 @@ def test_a_killed_engine_refuses_what_it_had_and_soon_answers_again(tiny_run):
         endless = SearchSettings(search="sampling", max_length=10**6, min_length=10**6)
         request = AnswerRequest(client.new_id(), "a", source="fox", settings=endless, streams=True)
         stream = client.stream(request)
-        assert isinstance(await anext(stream), Piece)
+        assert isinstance(await anext(stream), AnswerPart)
         await stream.aclose()  # the client has gone
         end = time.monotonic() + PATIENCE
         while client.load.n_running and time.monotonic() < end:

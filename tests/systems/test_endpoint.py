@@ -373,6 +373,14 @@ def test_stripping_changes_no_question_and_stands_in_the_signature(provider):
     )
 
 
+def test_a_model_of_the_task_gets_the_source_alone(provider):
+    system = endpoint(provider, kind="completions", sends="source")
+    assert answers(system) == {e.id: f"{e.source}!" for e in EXAMPLES}
+    assert {request["prompt"] for request in provider.requests} == {e.source for e in EXAMPLES}
+    assert system.info()["asked_with"]["sends"] == "source"
+    assert "sends" not in endpoint(provider).info()["asked_with"]
+
+
 def test_a_reply_that_an_older_version_kept_is_still_an_answer(provider, tmp_path):
     answers(endpoint(provider))
     for path in (tmp_path / "cache" / "answers").rglob("*.json"):
