@@ -25,6 +25,7 @@ from lslm_lightning.serving.keys import ApiKeys
 from lslm_lightning.serving.limits import ServingLimits
 from lslm_lightning.serving.measures import CONTENT_TYPE, ServerMeasures
 from lslm_lightning.serving.openai_routes import openai_routes
+from lslm_lightning.serving.page import add_page
 from lslm_lightning.serving.protocol import ServingError
 from lslm_lightning.serving.service import AnswerService
 from lslm_lightning.serving.task_routes import task_routes
@@ -123,6 +124,8 @@ class ServedApp:
         app.include_router(translation_routes(self.service))
         app.include_router(task_routes(self.service))
         app.include_router(self._state_routes())
+
+        add_page(app, self.service)
 
         @app.get("/spec", include_in_schema=False)
         async def specification() -> Response:

@@ -5,12 +5,12 @@ from typing import Protocol
 
 from lslm_lightning.serving.protocol import (
     Answered,
+    AnswerPart,
     AnswerRequest,
     EngineLoad,
-    ModelInfo,
-    Piece,
     ScoredAnswers,
     ScoreRequest,
+    ServedModelInfo,
 )
 
 
@@ -22,7 +22,7 @@ class ServingEngine(Protocol):
     """
 
     @property
-    def models(self) -> tuple[ModelInfo, ...]:
+    def models(self) -> tuple[ServedModelInfo, ...]:
         """Models that are served, in the order of the command line; empty until they are ready."""
 
     @property
@@ -50,7 +50,7 @@ class ServingEngine(Protocol):
     def new_id(self) -> int:
         """Return the number of the next request."""
 
-    def stream(self, request: AnswerRequest) -> AsyncGenerator[Piece | Answered, None]:
+    def stream(self, request: AnswerRequest) -> AsyncGenerator[AnswerPart | Answered, None]:
         """Yield the parts of the answers, and their end. Closing the generator cancels the
         request.
         """

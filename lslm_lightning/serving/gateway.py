@@ -127,7 +127,7 @@ class Gateway:
         try:
             async with asyncio.timeout(most):
                 self._check(scope, headers, visit)
-                await self.app(scope, self._counted(visit, receive), send_on)
+                await self.app(scope, self._counted(visit, headers, receive), send_on)
         except HTTPException as error:
             await fail(error)
         except TimeoutError:
@@ -150,7 +150,7 @@ class Gateway:
         visit.is_work = scope["method"] == "POST"
         if visit.is_work:
             self.admission.check_bodies(self.n_running)
-        most, option = self._most_bytes(path)
+        most, option = self._most_bytes(path, headers)
         length = headers.get("content-length", "")
         if length.isdecimal() and int(length[:20]) > most:
             raise too_large(most, option)
@@ -186,17 +186,17 @@ class Gateway:
         if visit.is_work:
             self.admission.check_rate(caller)
 
-    def _most_bytes(self, path: str) -> tuple[int, str]:
+    def _most_bytes(self, path: str, headers: Headers) -> tuple[int, str]:
         """Return the most bytes of a body, and the option that sets them."""
-        if path in SOUND:
+        if path in SOUND and headers.get("content-type", "").startswith("multipart/"):
             return int(1e6 * self.limits.sound_mb), "--sound-mb"
         return int(1e6 * self.limits.body_mb), "--body-mb"
 
-    def _counted(self, visit: Visit, receive: Receive) -> Receive:
+    def _counted(self, visit: Visit, headers: Headers, receive: Receive) -> Receive:
         """Return `receive` with limits: bytes of the body, and the time in which it comes. A
         request counts as one that is being answered once its body is there.
         """
-        most, option = self._most_bytes(visit.path)
+        most, option = self._most_bytes(visit.path, headers)
         deadline = asyncio.get_running_loop().time() + self.limits.body_seconds
         n_byte = 0
         is_complete = False

@@ -4,7 +4,7 @@ import asyncio
 import threading
 from collections.abc import Sequence
 
-from lslm_lightning.serving.protocol import ModelInfo
+from lslm_lightning.serving.protocol import ServedModelInfo
 from lslm_lightning.text.identification import LENGTH, likely_languages
 from lslm_lightning.text.languages import UNDETERMINED, base_language, name_of_language
 from lslm_lightning.types import JsonObject
@@ -19,7 +19,7 @@ def fits_language(own: str | None, wanted: str | None) -> bool:
     return own.lower() == wanted.lower() or base_language(own) == base_language(wanted)
 
 
-def language_cards(models: Sequence[ModelInfo]) -> list[JsonObject]:
+def language_cards(models: Sequence[ServedModelInfo]) -> list[JsonObject]:
     """Return the languages of translation models as LibreTranslate lists them."""
     targets: dict[str, list[str]] = {}
     for model in models:

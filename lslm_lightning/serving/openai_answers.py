@@ -5,7 +5,13 @@ import time
 import uuid
 from collections.abc import Mapping, Sequence
 
-from lslm_lightning.serving.protocol import Answer, Answered, ModelInfo, Piece, TokenInfo
+from lslm_lightning.serving.protocol import (
+    Answered,
+    AnswerPart,
+    ServedAnswer,
+    ServedModelInfo,
+    TokenInfo,
+)
 from lslm_lightning.types import JsonObject
 
 LEAST = -9999.0  # stands for a log p of minus infinity, as in OpenAI's answers
@@ -39,7 +45,9 @@ def usage(answered: Sequence[Answered]) -> JsonObject:
     }
 
 
-def completion_choice(index: int, answer: Answer | Piece, with_logprobs: bool) -> JsonObject:
+def completion_choice(
+    index: int, answer: ServedAnswer | AnswerPart, with_logprobs: bool
+) -> JsonObject:
     """Return a choice of `/v1/completions`, or a part of one."""
     return {
         "index": index,
@@ -73,7 +81,7 @@ def completion_logprobs(tokens: Sequence[TokenInfo]) -> JsonObject:
     }
 
 
-def chat_choice(index: int, answer: Answer, with_logprobs: bool) -> JsonObject:
+def chat_choice(index: int, answer: ServedAnswer, with_logprobs: bool) -> JsonObject:
     """Return a choice of `/v1/chat/completions`."""
     return {
         "index": index,
@@ -119,7 +127,7 @@ def finite(log_p: float) -> float:
     return max(LEAST, log_p) if not math.isnan(log_p) else LEAST
 
 
-def model_card(model: ModelInfo) -> JsonObject:
+def model_card(model: ServedModelInfo) -> JsonObject:
     """Return a model as `/v1/models` lists it, with what OpenAI's list does not have under
     "lslm".
     """

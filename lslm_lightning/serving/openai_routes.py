@@ -29,9 +29,9 @@ from lslm_lightning.serving.openai_answers import (
 from lslm_lightning.serving.openai_requests import ChatFields, CompletionFields, OpenAIFields
 from lslm_lightning.serving.protocol import (
     Answered,
+    AnswerPart,
     AnswerRequest,
-    ModelInfo,
-    Piece,
+    ServedModelInfo,
     ServingError,
 )
 from lslm_lightning.serving.service import AnswerService, TextEvent, unless_gone
@@ -98,7 +98,7 @@ def openai_routes(service: AnswerService) -> APIRouter:
             ]
             return json_response({**start, "choices": choices, "usage": usage(found)})
 
-        def parts(number: int, piece: Piece) -> list[JsonObject]:
+        def parts(number: int, piece: AnswerPart) -> list[JsonObject]:
             return [completion_choice(number * n + piece.index, piece, with_logprobs)]
 
         events = service.events(http, requests)
@@ -123,7 +123,7 @@ def openai_routes(service: AnswerService) -> APIRouter:
             return json_response({**start, "choices": choices, "usage": usage(found)})
         begun: set[int] = set()
 
-        def parts(_: int, piece: Piece) -> list[JsonObject]:
+        def parts(_: int, piece: AnswerPart) -> list[JsonObject]:
             found = []
             if piece.index not in begun:
                 begun.add(piece.index)
@@ -142,7 +142,7 @@ def openai_routes(service: AnswerService) -> APIRouter:
 
 
 def completion_requests(
-    service: AnswerService, model: ModelInfo, fields: CompletionFields
+    service: AnswerService, model: ServedModelInfo, fields: CompletionFields
 ) -> list[AnswerRequest]:
     """Return the requests to the engine for a request of `/v1/completions`, one for each prompt.
 
@@ -174,7 +174,9 @@ def completion_requests(
     ]
 
 
-def chat_request(service: AnswerService, model: ModelInfo, fields: ChatFields) -> AnswerRequest:
+def chat_request(
+    service: AnswerService, model: ServedModelInfo, fields: ChatFields
+) -> AnswerRequest:
     """Return the request to the engine for a request of `/v1/chat/completions`.
 
     Raises:
@@ -201,7 +203,7 @@ def chat_request(service: AnswerService, model: ModelInfo, fields: ChatFields) -
 
 def answer_request(
     service: AnswerService,
-    model: ModelInfo,
+    model: ServedModelInfo,
     fields: OpenAIFields,
     source: str | tuple[int, ...],
     *,
@@ -242,7 +244,7 @@ def answer_request(
     )
 
 
-def biases(fields: OpenAIFields, model: ModelInfo) -> tuple[tuple[int, float], ...]:
+def biases(fields: OpenAIFields, model: ServedModelInfo) -> tuple[tuple[int, float], ...]:
     """Return the numbers added to logits, by token id.
 
     Raises:
@@ -261,7 +263,7 @@ async def event_stream(
     http: Request,
     start: JsonObject,
     events: AsyncGenerator[TextEvent, None],
-    parts: Callable[[int, Piece], Sequence[JsonObject]],
+    parts: Callable[[int, AnswerPart], Sequence[JsonObject]],
     sends_usage: bool,
 ) -> Response:
     """Return the response that sends answers in parts, once the first part is known.

@@ -17,11 +17,11 @@ from lslm_lightning.serving.limits import ServingLimits
 from lslm_lightning.serving.measures import ServerMeasures
 from lslm_lightning.serving.protocol import (
     Answered,
+    AnswerPart,
     AnswerRequest,
-    ModelInfo,
-    Piece,
     ScoredAnswers,
     ScoreRequest,
+    ServedModelInfo,
     ServingError,
 )
 from lslm_lightning.serving.visits import Visit
@@ -38,7 +38,7 @@ class TextEvent(NamedTuple):
     """Part of the answers to one of several texts; `number` is the index of the text."""
 
     number: int
-    event: Piece | Answered
+    event: AnswerPart | Answered
 
 
 class AnswerService:
@@ -63,7 +63,7 @@ class AnswerService:
         self.measures = measures
         self.keys = keys
 
-    def models(self) -> tuple[ModelInfo, ...]:
+    def models(self) -> tuple[ServedModelInfo, ...]:
         """Return the models that are served.
 
         Raises:
@@ -73,7 +73,9 @@ class AnswerService:
             raise unavailable("the models are being loaded; ask again soon")
         return self.engine.models
 
-    def model(self, name: str | None, fits: Callable[[ModelInfo], bool], purpose: str) -> ModelInfo:
+    def model(
+        self, name: str | None, fits: Callable[[ServedModelInfo], bool], purpose: str
+    ) -> ServedModelInfo:
         """Return the model of a name, or the first that fits if the name is None.
 
         Args:

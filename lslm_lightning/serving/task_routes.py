@@ -23,7 +23,7 @@ from lslm_lightning.serving.errors import ApiError, json_response, shown
 from lslm_lightning.serving.fields import SearchFields
 from lslm_lightning.serving.languages import fits_language
 from lslm_lightning.serving.openai_answers import finite
-from lslm_lightning.serving.protocol import AnswerRequest, ModelInfo, ScoreRequest
+from lslm_lightning.serving.protocol import AnswerRequest, ScoreRequest, ServedModelInfo
 from lslm_lightning.serving.service import AnswerService
 from lslm_lightning.serving.task_requests import (
     QuestionFields,
@@ -138,7 +138,7 @@ def task_routes(service: AnswerService) -> APIRouter:
 
 
 def task_request(
-    service: AnswerService, model: ModelInfo, fields: SearchFields, source: str
+    service: AnswerService, model: ServedModelInfo, fields: SearchFields, source: str
 ) -> AnswerRequest:
     """Return the request to the engine for the answer to one text.
 
@@ -173,7 +173,7 @@ def scored_texts(fields: ScoreFields) -> tuple[list[str], str | None]:
     raise ApiError(400, message, parameter="text" if fields.answers else "answers")
 
 
-def transcriber(service: AnswerService, fields: TranscriptionFields) -> ModelInfo:
+def transcriber(service: AnswerService, fields: TranscriptionFields) -> ServedModelInfo:
     """Return the model that transcribes sounds.
 
     Raises:

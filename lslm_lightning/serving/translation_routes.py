@@ -17,7 +17,12 @@ from lslm_lightning.serving.documents import (
 from lslm_lightning.serving.errors import ApiError, json_response, shown
 from lslm_lightning.serving.languages import detect, detected, fits_language, language_cards
 from lslm_lightning.serving.markup import MarkupText, split_lines, split_markup
-from lslm_lightning.serving.protocol import Answer, AnswerRequest, Attention, ModelInfo
+from lslm_lightning.serving.protocol import (
+    AnswerRequest,
+    AttentionMap,
+    ServedAnswer,
+    ServedModelInfo,
+)
 from lslm_lightning.serving.service import AnswerService, visit_of
 from lslm_lightning.serving.task_requests import (
     DetectionFields,
@@ -159,7 +164,7 @@ async def translations(
     return answer
 
 
-def filled_in(parts: MarkupText, answers: Sequence[Sequence[Answer]], n: int) -> list[str]:
+def filled_in(parts: MarkupText, answers: Sequence[Sequence[ServedAnswer]], n: int) -> list[str]:
     """Return a document with its best translations, followed by alternatives: the k-th has the
     k-th answer to each line, or the last where there are fewer. Repeated ones are left out.
 
@@ -171,10 +176,10 @@ def filled_in(parts: MarkupText, answers: Sequence[Sequence[Answer]], n: int) ->
     return list(dict.fromkeys(ways))
 
 
-def attention_body(answers: Sequence[Sequence[Answer]]) -> JsonObject:
+def attention_body(answers: Sequence[Sequence[ServedAnswer]]) -> JsonObject:
     """Return the attention of the best answer to a document of one line."""
     attention = answers[0][0].attention if answers else None
-    attention = attention or Attention((), (), ())
+    attention = attention or AttentionMap((), (), ())
     return {
         "source": list(attention.source),
         "target": list(attention.target),
@@ -184,7 +189,7 @@ def attention_body(answers: Sequence[Sequence[Answer]]) -> JsonObject:
 
 async def translator(
     service: AnswerService, fields: TranslationFields, documents: Sequence[str]
-) -> tuple[ModelInfo, list[JsonObject]]:
+) -> tuple[ServedModelInfo, list[JsonObject]]:
     """Return the model for the languages of a request, and the language of each document if it is
     to be detected.
 
@@ -192,7 +197,7 @@ async def translator(
         ApiError: no model translates between the languages.
     """
 
-    def fits(model: ModelInfo, source: str | None = None) -> bool:
+    def fits(model: ServedModelInfo, source: str | None = None) -> bool:
         return (
             model.task == "translation"
             and fits_language(model.target_language, fields.target)

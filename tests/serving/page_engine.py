@@ -10,18 +10,17 @@ from starlette.types import ASGIApp
 from lslm_lightning.serving.app import ServedApp
 from lslm_lightning.serving.keys import ApiKeys, KeyDigest, digest_of
 from lslm_lightning.serving.limits import ServingLimits
-from lslm_lightning.serving.page import add_page
 from lslm_lightning.serving.protocol import (
-    Answer,
     Answered,
+    AnswerPart,
     AnswerRequest,
-    Attention,
+    AttentionMap,
     EngineLoad,
-    ModelInfo,
-    Piece,
     ScoredAnswer,
     ScoredAnswers,
     ScoreRequest,
+    ServedAnswer,
+    ServedModelInfo,
     ServingError,
     TokenInfo,
 )
@@ -34,7 +33,7 @@ ALL = frozenset(
 )
 
 
-def model(name: str, task: str | None, **changes: object) -> ModelInfo:
+def model(name: str, task: str | None, **changes: object) -> ServedModelInfo:
     """Return a model that can do everything."""
     given: dict[str, object] = {
         "run": f"runs/{name}",
@@ -48,7 +47,7 @@ def model(name: str, task: str | None, **changes: object) -> ModelInfo:
         "n_parameter": 1000,
         "created": 0,
     }
-    return ModelInfo(name=name, task=task, **(given | changes))  # type: ignore[arg-type]
+    return ServedModelInfo(name=name, task=task, **(given | changes))  # type: ignore[arg-type]
 
 
 MODELS = (
@@ -71,7 +70,7 @@ class ScriptedEngine:
     load = EngineLoad(0, 0, 0, 0)
     n_restart = 0
 
-    def __init__(self, models: tuple[ModelInfo, ...] = MODELS) -> None:
+    def __init__(self, models: tuple[ServedModelInfo, ...] = MODELS) -> None:
         self.models = models
         self.is_ready = True
         self.asked: list[AnswerRequest] = []
@@ -102,17 +101,17 @@ class ScriptedEngine:
         elif info.task == "language_modeling":
             answers = (continued(source, request.settings.max_length or 8),)
         elif info.task == "speech_recognition":
-            answers = (Answer(f"{len(Path(source).read_bytes())} bytes", "stop", 2, -0.5),)
+            answers = (ServedAnswer(f"{len(Path(source).read_bytes())} bytes", "stop", 2, -0.5),)
         else:
-            answers = (Answer(" ".join(source.split()[:6]), "stop", 6, -2.5),)
+            answers = (ServedAnswer(" ".join(source.split()[:6]), "stop", 6, -2.5),)
         return Answered(request.id, answers, len(source.split()), n_token=8)
 
-    async def stream(self, request: AnswerRequest) -> AsyncGenerator[Piece | Answered, None]:
+    async def stream(self, request: AnswerRequest) -> AsyncGenerator[AnswerPart | Answered, None]:
         answered = await self.answer(request)
         for token in answered.answers[0].tokens:
             await asyncio.sleep(0)
-            yield Piece(request.id, 0, token.text, (token,))
-        yield Piece(request.id, 0, "", (), answered.answers[0].finish_reason)
+            yield AnswerPart(request.id, 0, token.text, (token,))
+        yield AnswerPart(request.id, 0, "", (), answered.answers[0].finish_reason)
         yield answered
 
     async def score(self, request: ScoreRequest) -> ScoredAnswers:
@@ -133,13 +132,10 @@ def page_app(
     """
     keys = None if key is None else ApiKeys((KeyDigest("ada", digest_of(key)),))
     log = AccessLog(lambda line: None)
-    app = ServedApp(engine, limits, keys, log)
-    if not any(getattr(route, "path", "") == "/" for route in app.routes.routes):
-        add_page(app.routes, app.service)
-    return app.asgi
+    return ServedApp(engine, limits, keys, log).asgi
 
 
-def translated(source: str, i: int) -> Answer:
+def translated(source: str, i: int) -> ServedAnswer:
     """Return the words of a source backwards, without the first `i`."""
     words = source.split()
     target = tuple(reversed(words[i:]))
@@ -148,21 +144,21 @@ def translated(source: str, i: int) -> Answer:
         tuple((8.0 if s == n - 1 - r else 1.0) / (n + 7) for s in range(n))
         for r in range(len(target))
     )
-    attention = Attention(tuple(words), target, weights)
-    return Answer(" ".join(target), "stop", n, -1.25 * (i + 1), attention=attention)
+    attention = AttentionMap(tuple(words), target, weights)
+    return ServedAnswer(" ".join(target), "stop", n, -1.25 * (i + 1), attention=attention)
 
 
-def found(question: str, passage: str) -> Answer:
+def found(question: str, passage: str) -> ServedAnswer:
     """Return the last word of a question where the passage has it."""
     wanted = question.rstrip("?？").split()[-1]
     start = passage.find(wanted)
     if start < 0:
-        return Answer("", "stop", 0, -0.1, no_answer_score=4.5)
+        return ServedAnswer("", "stop", 0, -0.1, no_answer_score=4.5)
     span = (start, start + len(wanted))
-    return Answer(wanted, "stop", 1, -0.7, span=span, no_answer_score=-3.25)
+    return ServedAnswer(wanted, "stop", 1, -0.7, span=span, no_answer_score=-3.25)
 
 
-def continued(source: str, n: int) -> Answer:
+def continued(source: str, n: int) -> ServedAnswer:
     """Return words, each less probable than the one before."""
     words = [
         HOSTILE if "hostile" in source else "so",
@@ -182,4 +178,4 @@ def continued(source: str, n: int) -> Answer:
         top = ((" a<b>", 1, math.log(0.5)), (piece, 2, log_p))
         tokens.append(TokenInfo(piece, i, log_p, len(text), top))
         text += piece
-    return Answer(text, "length", n, sum(token.log_p or 0 for token in tokens), tuple(tokens))
+    return ServedAnswer(text, "length", n, sum(token.log_p or 0 for token in tokens), tuple(tokens))

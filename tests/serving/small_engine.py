@@ -6,17 +6,17 @@ from dataclasses import dataclass, field
 from itertools import count
 
 from lslm_lightning.serving.protocol import (
-    Answer,
     Answered,
+    AnswerPart,
     AnswerRequest,
-    Attention,
+    AttentionMap,
     EngineLoad,
-    ModelInfo,
-    Piece,
-    Request,
+    EngineRequest,
     ScoredAnswer,
     ScoredAnswers,
     ScoreRequest,
+    ServedAnswer,
+    ServedModelInfo,
     ServingError,
     TokenInfo,
 )
@@ -31,8 +31,8 @@ def model(
     target: str | None = None,
     modality: str = "text",
     abilities: tuple[str, ...] = ABILITIES,
-) -> ModelInfo:
-    return ModelInfo(
+) -> ServedModelInfo:
+    return ServedModelInfo(
         name=name,
         run=f"runs/{name}",
         task=task,
@@ -85,12 +85,12 @@ class SmallEngine:
     `gate_at` on); `failure` is raised in place of answers.
     """
 
-    models: tuple[ModelInfo, ...] = MODELS
+    models: tuple[ServedModelInfo, ...] = MODELS
     is_ready: bool = True
     load: EngineLoad = IDLE
     n_restart: int = 0
     failure: ServingError | None = None
-    requests: list[Request] = field(default_factory=list)
+    requests: list[EngineRequest] = field(default_factory=list)
     cancelled: list[int] = field(default_factory=list)
     gate: asyncio.Event | None = None
     gate_at: int = 0
@@ -112,7 +112,7 @@ class SmallEngine:
     async def stop(self, seconds: float) -> None:
         self.is_stopped = True
 
-    async def _work(self, request: Request) -> None:
+    async def _work(self, request: EngineRequest) -> None:
         self.requests.append(request)
         if self.failure is not None:
             raise self.failure
@@ -144,10 +144,10 @@ class SmallEngine:
             attention = None
             if request.with_attention:
                 weights = tuple((1 / len(prompt),) * len(prompt) for _ in text)
-                attention = Attention(tuple(prompt), tuple(text), weights)
+                attention = AttentionMap(tuple(prompt), tuple(text), weights)
             span = (0, min(3, len(text))) if "\n" in prompt else None
             answers.append(
-                Answer(
+                ServedAnswer(
                     text=text,
                     finish_reason="length" if is_cut else "stop",
                     n_token=n_new,
@@ -172,7 +172,7 @@ class SmallEngine:
         await self._work(request)
         return self._answered(request)
 
-    async def stream(self, request: AnswerRequest) -> AsyncGenerator[Piece | Answered, None]:
+    async def stream(self, request: AnswerRequest) -> AsyncGenerator[AnswerPart | Answered, None]:
         is_done = False
         try:
             await self._work(request)
@@ -182,8 +182,8 @@ class SmallEngine:
                     await asyncio.sleep(0)
                     if self.gate is not None and i == self.gate_at:
                         await self.gate.wait()
-                    yield Piece(request.id, k, character, answer.tokens[i : i + 1])
-                yield Piece(request.id, k, "", (), answer.finish_reason)
+                    yield AnswerPart(request.id, k, character, answer.tokens[i : i + 1])
+                yield AnswerPart(request.id, k, "", (), answer.finish_reason)
             yield answered
             is_done = True
         finally:

@@ -14,7 +14,7 @@ from lslm_lightning.reports.formatting import number
 from lslm_lightning.reports.marking import MarkedText
 from lslm_lightning.reports.shading import EDGES
 from lslm_lightning.serving.page.functions import Form, lines_of
-from lslm_lightning.serving.protocol import Answer, Answered, ModelInfo, TokenInfo
+from lslm_lightning.serving.protocol import Answered, ServedAnswer, ServedModelInfo, TokenInfo
 
 UNDETERMINED = "und"
 ATTENTION = "Attention of each token of the output to each token of the source."
@@ -62,7 +62,7 @@ def shade_of(probability: float) -> int:
 
 
 def blocks_of(
-    function: str, form: Form, answered: Sequence[Answered], model: ModelInfo
+    function: str, form: Form, answered: Sequence[Answered], model: ServedModelInfo
 ) -> list[object]:
     """Return the blocks that show the answers to a form.
 
@@ -70,7 +70,7 @@ def blocks_of(
         function: name of the function of the page.
         answered: answers to each request of the form.
     """
-    answers: Sequence[Answer] = answered[0].answers
+    answers: Sequence[ServedAnswer] = answered[0].answers
     if len(answered) > 1:
         answers = joined(lines_of(form, "text"), [each.answers for each in answered])
     blocks = SHOWN[function](form, answers, model)
@@ -81,7 +81,7 @@ def blocks_of(
     return blocks
 
 
-def joined(text: str, answers: Sequence[Sequence[Answer]]) -> list[Answer]:
+def joined(text: str, answers: Sequence[Sequence[ServedAnswer]]) -> list[ServedAnswer]:
     """Return the answers to the lines of a text as answers to the text: the k-th has the k-th
     answer to each line, or the last where there are fewer.
 
@@ -92,28 +92,32 @@ def joined(text: str, answers: Sequence[Sequence[Answer]]) -> list[Answer]:
     for k in range(max(map(len, answers))):
         lines = (each[min(k, len(each) - 1)].text for each in answers)
         filled = "\n".join(next(lines) if line.strip() else "" for line in text.splitlines())
-        whole.append(Answer(filled, "stop", 0))
+        whole.append(ServedAnswer(filled, "stop", 0))
     return whole
 
 
-def text_block(answer: Answer, model: ModelInfo) -> MarkedText:
+def text_block(answer: ServedAnswer, model: ServedModelInfo) -> MarkedText:
     """Return the block of the text of an answer."""
     return MarkedText(answer.text, language=model.target_language or UNDETERMINED)
 
 
-def figures_of(answer: Answer) -> list[object]:
+def figures_of(answer: ServedAnswer) -> list[object]:
     """Return the block of the figures of an answer, if it has any."""
     figures = {"log p": answer.log_p, "no-answer score": answer.no_answer_score}
     known: dict[str, Cell] = {name: each for name, each in figures.items() if each is not None}
     return [Facts(known)] if known else []
 
 
-def plain_blocks(form: Form, answers: Sequence[Answer], model: ModelInfo) -> list[object]:
+def plain_blocks(
+    form: Form, answers: Sequence[ServedAnswer], model: ServedModelInfo
+) -> list[object]:
     """Return the blocks of an answer that is a text."""
     return [text_block(answers[0], model), *figures_of(answers[0])]
 
 
-def translation_blocks(form: Form, answers: Sequence[Answer], model: ModelInfo) -> list[object]:
+def translation_blocks(
+    form: Form, answers: Sequence[ServedAnswer], model: ServedModelInfo
+) -> list[object]:
     """Return the blocks of a translation: its text, alternatives, and attention."""
     best = answers[0]
     blocks: list[object] = [text_block(best, model)]
@@ -141,7 +145,9 @@ def translation_blocks(form: Form, answers: Sequence[Answer], model: ModelInfo) 
     return blocks
 
 
-def passage_blocks(form: Form, answers: Sequence[Answer], model: ModelInfo) -> list[object]:
+def passage_blocks(
+    form: Form, answers: Sequence[ServedAnswer], model: ServedModelInfo
+) -> list[object]:
     """Return the blocks of an answer, marked in its passage where the model tells its span."""
     best = answers[0]
     blocks: list[object] = [text_block(best, model) if best.text else Text(NO_ANSWER)]
@@ -151,7 +157,9 @@ def passage_blocks(form: Form, answers: Sequence[Answer], model: ModelInfo) -> l
     return [*blocks, *figures_of(best)]
 
 
-def continuation_blocks(form: Form, answers: Sequence[Answer], model: ModelInfo) -> list[object]:
+def continuation_blocks(
+    form: Form, answers: Sequence[ServedAnswer], model: ServedModelInfo
+) -> list[object]:
     """Return the blocks of a continuation: its tokens shaded by their probabilities, and a table of
     these.
     """
@@ -170,7 +178,7 @@ def continuation_blocks(form: Form, answers: Sequence[Answer], model: ModelInfo)
     return blocks
 
 
-SHOWN: dict[str, Callable[[Form, Sequence[Answer], ModelInfo], list[object]]] = {
+SHOWN: dict[str, Callable[[Form, Sequence[ServedAnswer], ServedModelInfo], list[object]]] = {
     "translate": translation_blocks,
     "summarize": plain_blocks,
     "ask": passage_blocks,
@@ -179,7 +187,7 @@ SHOWN: dict[str, Callable[[Form, Sequence[Answer], ModelInfo], list[object]]] = 
 }
 
 
-def pieces_of(answer: Answer) -> list[tuple[str, int | None, str]]:
+def pieces_of(answer: ServedAnswer) -> list[tuple[str, int | None, str]]:
     """Return (text, shade, title) of each piece of an answer. Tokens that begin in the same
     character, such as bytes, are one piece.
     """

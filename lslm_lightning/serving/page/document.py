@@ -24,7 +24,7 @@ from lslm_lightning.serving.page.answers import (
     legend_of_shades,
 )
 from lslm_lightning.serving.page.functions import FUNCTIONS, N_ALTERNATIVE, N_TOP, PageFunction
-from lslm_lightning.serving.protocol import ModelInfo
+from lslm_lightning.serving.protocol import ServedModelInfo
 
 TEMPLATES = Path(__file__).parent / "templates"
 SCRIPTS = ("blocks.js", "sound.js", "page.js")
@@ -95,7 +95,7 @@ def language_name(code: str) -> str:
         return code
 
 
-def language_pair(model: ModelInfo) -> str:
+def language_pair(model: ServedModelInfo) -> str:
     """Return the languages of a model, "English → German"; one of them if they are the same, and
     "" if they are unknown.
     """
@@ -104,7 +104,7 @@ def language_pair(model: ModelInfo) -> str:
 
 
 def render_page(
-    models: Sequence[ModelInfo], is_ready: bool, needs_key: bool, filled: Filled | None = None
+    models: Sequence[ServedModelInfo], is_ready: bool, needs_key: bool, filled: Filled | None = None
 ) -> str:
     """Return the page in the language of the interface.
 
@@ -155,12 +155,12 @@ def given(filled: Filled | None, function: PageFunction, name: str, standard: ob
     return filled.values.get(name, "")
 
 
-def has_ability(models: Sequence[ModelInfo], ability: str) -> bool:
+def has_ability(models: Sequence[ServedModelInfo], ability: str) -> bool:
     """Return whether a model has an ability."""
     return any(ability in model.abilities for model in models)
 
 
-def about(models: Sequence[ModelInfo]) -> dict[str, object]:
+def about(models: Sequence[ServedModelInfo]) -> dict[str, object]:
     """Return what the script knows: models, words, and bounds of shades."""
     return {
         "words": script_words(),

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from lslm_lightning.serving.errors import shown
 from lslm_lightning.serving.fields import SearchFields
-from lslm_lightning.serving.protocol import AnswerRequest, ModelInfo, ServingError
+from lslm_lightning.serving.protocol import AnswerRequest, ServedModelInfo, ServingError
 from lslm_lightning.serving.service import AnswerService
 from lslm_lightning.serving.task_requests import TranscriptionFields
 from lslm_lightning.serving.task_routes import task_request, transcriber
@@ -36,20 +36,20 @@ class PageFunction:
     task: str
     title: str
     purpose: str
-    requests: Callable[[AnswerService, Form, ModelInfo], list[AnswerRequest]]
+    requests: Callable[[AnswerService, Form, ServedModelInfo], list[AnswerRequest]]
 
-    def models(self, models: Sequence[ModelInfo]) -> list[ModelInfo]:
+    def models(self, models: Sequence[ServedModelInfo]) -> list[ServedModelInfo]:
         """Return the models that the form can be sent to."""
         return [model for model in self.all_models(models) if model.modality != "frames"]
 
-    def all_models(self, models: Sequence[ModelInfo]) -> list[ModelInfo]:
+    def all_models(self, models: Sequence[ServedModelInfo]) -> list[ServedModelInfo]:
         """Return the models of the task, with those that read ready features and so take no form
         of the page.
         """
         return [model for model in models if model.task == self.task]
 
 
-def translate(service: AnswerService, form: Form, model: ModelInfo) -> list[AnswerRequest]:
+def translate(service: AnswerService, form: Form, model: ServedModelInfo) -> list[AnswerRequest]:
     """Return the requests for the translations of the lines of a text, with alternatives from a
     beam search.
     """
@@ -71,14 +71,14 @@ def translate(service: AnswerService, form: Form, model: ModelInfo) -> list[Answ
     ]
 
 
-def summarize(service: AnswerService, form: Form, model: ModelInfo) -> list[AnswerRequest]:
+def summarize(service: AnswerService, form: Form, model: ServedModelInfo) -> list[AnswerRequest]:
     """Return the request for the summary of a text."""
     text = text_of(form, "text")
     service.check_texts("text", [len(text)])
     return [task_request(service, model, SearchFields.model_validate({}), text)]
 
 
-def ask(service: AnswerService, form: Form, model: ModelInfo) -> list[AnswerRequest]:
+def ask(service: AnswerService, form: Form, model: ServedModelInfo) -> list[AnswerRequest]:
     """Return the request for the answer to a question in a passage."""
     question = " ".join(text_of(form, "question").split())  # a line break ends the question
     source = f"{question}\n{text_of(form, 'passage')}"
@@ -86,7 +86,9 @@ def ask(service: AnswerService, form: Form, model: ModelInfo) -> list[AnswerRequ
     return [task_request(service, model, SearchFields.model_validate({}), source)]
 
 
-def continue_text(service: AnswerService, form: Form, model: ModelInfo) -> list[AnswerRequest]:
+def continue_text(
+    service: AnswerService, form: Form, model: ServedModelInfo
+) -> list[AnswerRequest]:
     """Return the request for the continuation of a text, which may be empty."""
     given = {
         "temperature": positive_number(form, "temperature", HOTTEST),
@@ -100,7 +102,7 @@ def continue_text(service: AnswerService, form: Form, model: ModelInfo) -> list[
     return [replace(task_request(service, model, fields, text), n_top=n_top)]
 
 
-def transcribe(service: AnswerService, form: Form, model: ModelInfo) -> list[AnswerRequest]:
+def transcribe(service: AnswerService, form: Form, model: ServedModelInfo) -> list[AnswerRequest]:
     """Return the request for the transcript of the sound file at the path `sound`."""
     if not form.get("sound"):
         raise ServingError("sound is missing; choose a file", parameter="sound")
@@ -134,7 +136,7 @@ def chosen_function(form: Form) -> PageFunction:
     raise ServingError(f"function={shown(name)} must be one of {names}", parameter="function")
 
 
-def chosen_model(service: AnswerService, form: Form, function: PageFunction) -> ModelInfo:
+def chosen_model(service: AnswerService, form: Form, function: PageFunction) -> ServedModelInfo:
     """Return the model that a form names; the first of its task if it names none.
 
     Raises:
