@@ -1,8 +1,10 @@
 """`lslm serve RUN ...`: answer requests over HTTP with trained models."""
 
+from importlib.util import find_spec
+
 from lslm_lightning.commands.arguments import RUN, TRUST_HELP, Parser
 from lslm_lightning.exit_status import DONE, SettingsError
-from lslm_lightning.extras import MissingPackageError
+from lslm_lightning.extras import EXTRAS, MissingPackageError
 from lslm_lightning.serving.limits import ServingLimits, limits_of
 
 DESCRIPTION = """Answer requests over HTTP with trained models, by OpenAI's and LibreTranslate's
@@ -72,14 +74,15 @@ def arguments() -> Parser:
 def main(argv: list[str]) -> int:
     """Serve the runs until a signal ends the server, and return the exit status."""
     own = arguments().parse_args(argv[1:])
-    try:
-        from lslm_lightning.serving.app import ServedApp
-        from lslm_lightning.serving.engine_client import EngineClient
-        from lslm_lightning.serving.keys import print_new_key, read_keys
-        from lslm_lightning.serving.protocol import EngineSettings
-        from lslm_lightning.serving.server import ServerSettings, run_server
-    except ModuleNotFoundError as error:
-        raise MissingPackageError(str(error.name), "The server") from None
+    for package in (name for name, extra in EXTRAS.items() if extra == "serve"):
+        if find_spec(package) is None:
+            raise MissingPackageError(package, "The server")
+    from lslm_lightning.serving.app import ServedApp
+    from lslm_lightning.serving.engine_client import EngineClient
+    from lslm_lightning.serving.keys import print_new_key, read_keys
+    from lslm_lightning.serving.protocol import EngineSettings
+    from lslm_lightning.serving.server import ServerSettings, run_server
+
     try:
         if own.new_key is not None:
             return print_new_key(own.new_key)

@@ -9,6 +9,7 @@ from lslm_lightning.serving.errors import ApiError
 from lslm_lightning.serving.limits import ServingLimits
 
 MOST_CALLERS = 10_000  # whose rate is known; those that were silent longest are forgotten
+OPEN_PER_REQUEST = 4  # requests whose body is being read, for each that may be answered
 PAUSE = 1  # seconds that a client is asked to wait when the server is full
 
 
@@ -74,17 +75,21 @@ class Admission:
             raise _too_many(f"{n_waiting} texts wait for the models", "--queue")
         self.n_running += 1
 
-    def leave(self, key_name: str | None) -> None:
-        """Count a request that ends.
+    def leave(self) -> None:
+        """Count a request that ends, for which `enter` was called."""
+        self.n_running -= 1
+
+    def check_bodies(self, n_open: int) -> None:
+        """Check that not too many clients are sending a body.
 
         Args:
-            key_name: name of its key; None if `enter_key` was not called, or refused it.
+            n_open: number of requests whose response has not ended.
+
+        Raises:
+            ApiError: there are too many.
         """
-        self.n_running -= 1
-        if key_name is not None:
-            self.n_by_key[key_name] -= 1
-            if not self.n_by_key[key_name]:
-                del self.n_by_key[key_name]
+        if n_open > OPEN_PER_REQUEST * self.limits.requests:
+            raise _too_many(f"{n_open} requests are open", "--requests")
 
     def enter_key(self, key_name: str) -> None:
         """Count a request of a key.
@@ -97,6 +102,12 @@ class Admission:
             message = f"{n_running} requests of this key are being answered"
             raise _too_many(message, "--requests-per-key")
         self.n_by_key[key_name] += 1
+
+    def leave_key(self, key_name: str) -> None:
+        """Count a request of a key that ends, for which `enter_key` was called."""
+        self.n_by_key[key_name] -= 1
+        if not self.n_by_key[key_name]:
+            del self.n_by_key[key_name]
 
     def check_rate(self, caller: str) -> None:
         """Count a request towards the rate of a caller.

@@ -95,7 +95,9 @@ class Gateway:
             self.n_running -= 1
             self.measures.under_way.dec()
             if visit.is_counted:
-                self.admission.leave(visit.key_name if visit.is_key_counted else None)
+                self.admission.leave()
+            if visit.is_key_counted:
+                self.admission.leave_key(visit.key_name or "")
             known = visit.path if visit.path in self.paths else "other"
             visit.route = getattr(scope.get("route"), "path", known)
             visit.status = visit.status or GONE
@@ -125,7 +127,7 @@ class Gateway:
         try:
             async with asyncio.timeout(most):
                 self._check(scope, headers, visit)
-                await self.app(scope, self._counted(scope, headers, receive), send_on)
+                await self.app(scope, self._counted(visit, headers, receive), send_on)
         except HTTPException as error:
             await fail(error)
         except TimeoutError:
@@ -145,15 +147,14 @@ class Gateway:
         path = scope["path"]
         if self.is_ending and path not in WHILE_ENDING:
             raise unavailable("the server ends; ask again when it is back")
-        is_work = scope["method"] == "POST"
-        if is_work:
-            self.admission.enter()
-            visit.is_counted = True
+        visit.is_work = scope["method"] == "POST"
+        if visit.is_work:
+            self.admission.check_bodies(self.n_running)
         most, option = self._most_bytes(path, headers)
         length = headers.get("content-length", "")
         if length.isdecimal() and int(length[:20]) > most:
             raise too_large(most, option)
-        is_open = path in OPEN and not is_work
+        is_open = path in OPEN and not visit.is_work
         key = bearer_key(headers.get("authorization", ""))
         if not is_open and (key or path not in KEY_IN_BODY):
             self.admit(visit, key)
@@ -179,22 +180,23 @@ class Gateway:
                 message = f"the API key {what}; send it as Authorization: Bearer KEY"
                 raise ApiError(401, message, code="invalid_api_key")
             visit.key_name = caller = name
-            if visit.is_counted:
+            if visit.is_work:
                 self.admission.enter_key(name)
                 visit.is_key_counted = True
-        if visit.is_counted:
+        if visit.is_work:
             self.admission.check_rate(caller)
 
     def _most_bytes(self, path: str, headers: Headers) -> tuple[int, str]:
         """Return the most bytes of a body, and the option that sets them."""
-        has_file = headers.get("content-type", "").startswith("multipart/form-data")
-        if path in SOUND or (path == "/" and has_file):  # the form of the page
+        if path in SOUND and headers.get("content-type", "").startswith("multipart/"):
             return int(1e6 * self.limits.sound_mb), "--sound-mb"
         return int(1e6 * self.limits.body_mb), "--body-mb"
 
-    def _counted(self, scope: Scope, headers: Headers, receive: Receive) -> Receive:
-        """Return `receive` with limits: bytes of the body, and the time in which it comes."""
-        most, option = self._most_bytes(scope["path"], headers)
+    def _counted(self, visit: Visit, headers: Headers, receive: Receive) -> Receive:
+        """Return `receive` with limits: bytes of the body, and the time in which it comes. A
+        request counts as one that is being answered once its body is there.
+        """
+        most, option = self._most_bytes(visit.path, headers)
         deadline = asyncio.get_running_loop().time() + self.limits.body_seconds
         n_byte = 0
         is_complete = False
@@ -215,6 +217,9 @@ class Gateway:
                     await drain(receive)
                 raise too_large(most, option)
             is_complete = not message.get("more_body", False)
+            if is_complete and visit.is_work and message["type"] == "http.request":
+                self.admission.enter()
+                visit.is_counted = True
             return message
 
         return receive_counted

@@ -10,7 +10,6 @@ from starlette.types import ASGIApp
 from lslm_lightning.serving.app import ServedApp
 from lslm_lightning.serving.keys import ApiKeys, KeyDigest, digest_of
 from lslm_lightning.serving.limits import ServingLimits
-from lslm_lightning.serving.page import add_page
 from lslm_lightning.serving.protocol import (
     Answered,
     AnswerPart,
@@ -133,10 +132,7 @@ def page_app(
     """
     keys = None if key is None else ApiKeys((KeyDigest("ada", digest_of(key)),))
     log = AccessLog(lambda line: None)
-    app = ServedApp(engine, limits, keys, log)
-    if not any(getattr(route, "path", "") == "/" for route in app.routes.routes):
-        add_page(app.routes, app.service)
-    return app.asgi
+    return ServedApp(engine, limits, keys, log).asgi
 
 
 def translated(source: str, i: int) -> ServedAnswer:

@@ -5,14 +5,17 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import openai
 import pytest
 
+from lslm_lightning.commands import serve
 from lslm_lightning.commands.serve import main
 from lslm_lightning.exit_status import DONE, SettingsError
 from lslm_lightning.experiments.generation import SearchSettings, generate
+from lslm_lightning.extras import EXTRAS, MissingPackageError
 from lslm_lightning.serving.keys import read_keys
 
 IMPORTS = """
@@ -45,11 +48,12 @@ def test_a_run_is_served_until_a_signal(tiny_run: Callable[[str], Path]) -> None
         client = openai.OpenAI(base_url=f"{url}/v1", api_key="none")
         prompts = ["the", "fox", "a dog"]
         asked = {"model": "tiny", "max_tokens": 5}
-        local = generate(run, prompts, SearchSettings(max_length=5), batch_size=1)
+        settings = SearchSettings(max_length=5)
+        local = [each.output for prompt in prompts for each in generate(run, [prompt], settings)]
         found = client.completions.create(**asked, prompt=prompts)
-        assert [choice.text for choice in found.choices] == [each.output for each in local]
+        assert [choice.text for choice in found.choices] == local
         parts = client.completions.create(**asked, prompt="the", stream=True)
-        assert "".join(part.choices[0].text for part in parts) == local[0].output
+        assert "".join(part.choices[0].text for part in parts) == local[0]
     finally:
         server.send_signal(signal.SIGTERM)
         assert server.wait() == DONE
@@ -82,3 +86,15 @@ def test_a_new_key_is_one_for_its_file(tmp_path: Path, capsys: pytest.CaptureFix
     file = tmp_path / "keys"
     file.write_text(printed.out)
     assert read_keys(file).name_of(printed.err.split()[-1]) == "ada"
+
+
+@pytest.mark.parametrize("package", [name for name, extra in EXTRAS.items() if extra == "serve"])
+def test_a_missing_package_is_named_with_its_extra(
+    package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def found(name: str) -> object:
+        return None if name == package else find_spec(name)
+
+    monkeypatch.setattr(serve, "find_spec", found)
+    with pytest.raises(MissingPackageError, match=rf"{package}.*\[serve\]"):
+        main(["serve", "run"])

@@ -2,12 +2,16 @@
 
 import http.client
 import json
+import shutil
 import signal
 import socket
+import ssl
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
+from pathlib import Path
 
 import pytest
 
@@ -93,6 +97,20 @@ def test_a_body_that_does_not_come_is_answered_408() -> None:
         assert post(server, {"prompt": "a"})[0] == 200
 
 
+def test_bodies_that_do_not_come_keep_nobody_out() -> None:
+    with running_server(ServingLimits(requests=2)) as server, ExitStack() as stack:
+        for _ in range(5):
+            connection = stack.enter_context(connect(server))
+            connection.sendall(request_bytes(b"{", length=100))
+        server.wait_until(lambda: server.app.gateway.n_running == 5)
+        assert post(server, {"prompt": "a"})[0] == 200
+        for _ in range(5):
+            connection = stack.enter_context(connect(server))
+            connection.sendall(request_bytes(b"{", length=100))
+        server.wait_until(lambda: server.app.gateway.n_running == 8)
+        assert post(server, {"prompt": "a"})[0] == 429
+
+
 def test_a_connection_without_a_request_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server_module, "HEADER_SECONDS", 0.05)
     with running_server() as server:
@@ -148,6 +166,32 @@ def test_an_idle_server_ends_at_once() -> None:
         server.call(lambda: server.server.handle_exit(signal.SIGTERM, None))
         server.thread.join(PATIENCE)
         assert time.monotonic() - began < PATIENCE / 10
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate")
+def test_a_server_with_a_certificate_speaks_tls(tmp_path: Path) -> None:
+    names = certificate(tmp_path)
+    settings = ServerSettings(**names)
+    settings.check(has_keys=False)
+    with running_server(settings=settings) as server:
+        context = ssl.create_default_context(cafile=names["tls_cert"])
+        with connect(server) as plain, context.wrap_socket(plain, server_hostname="a") as safe:
+            safe.sendall(request_bytes(b'{"prompt": "a"}'))
+            assert b" 200 " in safe.recv(100)
+    other = certificate(tmp_path / "other")
+    with pytest.raises(ValueError, match="--tls-key"):
+        ServerSettings(**names | {"tls_key": other["tls_key"]}).check(has_keys=False)
+
+
+def certificate(folder: Path) -> dict[str, str]:
+    """Settings of a server with a new certificate of its own, for the host "a"."""
+    folder.mkdir(exist_ok=True)
+    files = {"tls_cert": str(folder / "cert.pem"), "tls_key": str(folder / "key.pem")}
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
+    command += ["-subj", "/CN=a", "-addext", "subjectAltName=DNS:a"]
+    command += ["-out", files["tls_cert"], "-keyout", files["tls_key"]]
+    subprocess.run(command, check=True, capture_output=True)
+    return files
 
 
 # Settings

@@ -255,7 +255,7 @@ def warm_up() -> None:
     module = partial(import_module, package=MODULE)
     module(".tracking.environment").environment()
     for form, page in (("html", "page.html"), ("md", "page.md")):
-        templates = module(".reports.page")._environment(form, "en")
+        templates = module(".reports.page").template_environment(form, "en")
         for template in (page, *templates.list_templates(extensions=[form])):
             templates.get_template(template)
     settings_of = module(".configuration.signatures").settings_of

@@ -101,21 +101,18 @@ def text_block(answer: ServedAnswer, model: ServedModelInfo) -> MarkedText:
     return MarkedText(answer.text, language=model.target_language or UNDETERMINED)
 
 
-def facts_of(answer: ServedAnswer) -> Facts:
-    """Return the block of the figures of an answer."""
-    facts: dict[str, Cell] = {}
-    if answer.log_p is not None:
-        facts["log p"] = answer.log_p
-    if answer.no_answer_score is not None:
-        facts["no-answer score"] = answer.no_answer_score
-    return Facts(facts)
+def figures_of(answer: ServedAnswer) -> list[object]:
+    """Return the block of the figures of an answer, if it has any."""
+    figures = {"log p": answer.log_p, "no-answer score": answer.no_answer_score}
+    known: dict[str, Cell] = {name: each for name, each in figures.items() if each is not None}
+    return [Facts(known)] if known else []
 
 
 def plain_blocks(
     form: Form, answers: Sequence[ServedAnswer], model: ServedModelInfo
 ) -> list[object]:
     """Return the blocks of an answer that is a text."""
-    return [text_block(answers[0], model), facts_of(answers[0])]
+    return [text_block(answers[0], model), *figures_of(answers[0])]
 
 
 def translation_blocks(
@@ -130,7 +127,7 @@ def translation_blocks(
         columns = ["output", "log p"][:n]
         blocks.append(Table(columns, [row[:n] for row in rows], "Alternatives", places=3))
     else:
-        blocks.append(facts_of(best))
+        blocks += figures_of(best)
     attention = best.attention
     if attention is not None and max(map(len, (attention.source, attention.target))) > MOST_DRAWN:
         blocks.append(Text(NOT_DRAWN))
@@ -157,7 +154,7 @@ def passage_blocks(
     if best.span is not None:
         language = model.source_language or UNDETERMINED
         blocks.append(MarkedText(lines_of(form, "passage"), given=best.span, language=language))
-    return [*blocks, facts_of(best)]
+    return [*blocks, *figures_of(best)]
 
 
 def continuation_blocks(

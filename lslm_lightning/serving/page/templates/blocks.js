@@ -26,8 +26,11 @@ const textBlock = (text, language, span = null) => {
   return element("article", { class: "sample marked" }, element("div", { class: "text", lang: language, dir: "auto" }, ...parts));
 };
 
-const facts = (values) => element("dl", { class: "facts" }, ...Object.entries(values).map(([name, value]) =>
-  element("div", {}, element("dt", {}, name), element("dd", {}, number(value)))));
+const facts = (values) => {
+  const known = Object.entries(values).filter(([, value]) => (value ?? null) !== null);
+  return known.length ? [element("dl", { class: "facts" }, ...known.map(([name, value]) =>
+    element("div", {}, element("dt", {}, name), element("dd", {}, number(value)))))] : [];
+};
 
 // Cells that are no text are numbers, on the right; a heading may be [name, unit].
 const table = (caption, headings, rows) => {

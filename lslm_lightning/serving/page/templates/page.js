@@ -65,7 +65,7 @@
       return [
         textBlock(texts[0], language(target)),
         ...(texts.length > 1 ? [table(t("Alternatives"), [t("output"), t("log p")].slice(0, rows[0].length), rows)]
-          : scores.length ? [facts({ [t("log p")]: scores[0].log_prob })] : []),
+          : facts({ [t("log p")]: scores[0]?.log_prob })),
         ...(answer.attention?.weights?.length ? [heatmap(answer.attention, language(source), language(target))] : []),
       ];
     },
@@ -81,7 +81,7 @@
       return [
         answer.answer ? textBlock(answer.answer, language(model.target)) : paragraph(t(about.noAnswer)),
         ...(isMarked ? [textBlock(passage, language(model.source), [answer.start, answer.end])] : []),
-        facts(Object.fromEntries(Object.entries(figures).filter(([, value]) => (value ?? null) !== null))),
+        ...facts(figures),
       ];
     },
     continue: async (form, model, signal, show) => {
