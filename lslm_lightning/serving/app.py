@@ -126,8 +126,6 @@ class ServedApp:
         app.include_router(self._state_routes())
         add_page(app, self.service)
 
-        add_page(app, self.service)
-
         @app.get("/spec", include_in_schema=False)
         async def specification() -> Response:
             """Return the OpenAPI document where LibreTranslate's clients look for it."""
