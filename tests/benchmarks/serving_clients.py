@@ -16,7 +16,6 @@ from lslm_lightning import evaluate, export_model, generate
 from lslm_lightning.runs import RunDirectory
 from tests.benchmarks.benchmark import Benchmark, Check, Figures
 from tests.benchmarks.exports import (
-    LM_EVAL,
     OFFLINE,
     TOLERANCE,
     environment,
@@ -28,6 +27,7 @@ from tests.benchmarks.serving import both, running
 
 LANGUAGE_MODEL = "language_modeling/docstrings_demo.yaml"
 TRANSLATOR = "translation/cldr_demo.yaml"
+LM_EVAL = "lm_eval[api]==0.4.13"
 LIBRE_TRANSLATE = "libretranslatepy==2.1.4"
 N_ITEM = 40
 SENTENCES = ("Monday, 3 May", "Spain", "two days ago", "<b>Monday</b>")
