@@ -208,11 +208,11 @@ class PromptReader(SourceReader):
         row = [*prompt, self.tokenizer.eos_id]
         log_p = self._text_log_p(row)[len(prompt) - len(ids) - 1 : -1]
         tokens = self.tokens(log_p, given, request.n_top)
-        offsets = self.tokenizer.encode_with_offsets(text)
-        if offsets[0] == list(ids):  # exact also where a text is not its decoded tokens
+        encoded, offsets = self.tokenizer.encode_with_offsets(text)
+        if encoded == list(ids):  # exact also where a text is not its decoded tokens
             tokens = tuple(
                 replace(token, text=text[start:end], offset=start)
-                for token, (start, end) in zip(tokens, offsets[1], strict=True)
+                for token, (start, end) in zip(tokens, parts(offsets, len(text)), strict=True)
             )
         return text, tokens
 
@@ -343,6 +343,22 @@ class TranslationReader(SourceReader):
         text.ids = list(ids[:1])
         for id in ids:
             yield self.tokenizer.name(id) if id == self.tokenizer.eos_id else text.piece(id)
+
+
+def parts(offsets: Sequence[tuple[int, int]], n_character: int) -> Iterator[tuple[int, int]]:
+    """Yield offsets [start, end) of the tokens of a text that cover each character once: one of
+    several tokens belongs to the first, and one of none, such as a space between words, to the
+    next.
+
+    Args:
+        offsets: offsets of each token, as a tokenizer gives them.
+        n_character: length of the text.
+    """
+    last = 0
+    for i, (_, end) in enumerate(offsets, 1):
+        end = n_character if i == len(offsets) else max(last, end)
+        yield last, end
+        last = end
 
 
 def reader_of(task: Task, tokenizer: Tokenizer) -> SourceReader:

@@ -9,6 +9,7 @@ from lslm_lightning.contracts import Example
 from lslm_lightning.decoding import Greedy
 from lslm_lightning.experiments.generation import SearchSettings
 from lslm_lightning.serving.engine import Engine
+from lslm_lightning.serving.prompts import parts
 from lslm_lightning.serving.protocol import (
     AnswerPart,
     AnswerRequest,
@@ -244,3 +245,17 @@ def test_a_conversation_is_read_in_the_template_of_the_model(served, tiny_run):
     assert found[1].n_prompt_token == len(ids)
     assert found[2].answers[0].text == found[3].answers[0].text
     assert generated(tiny_run("chat"), "fox", settings) == [found[2].answers[0].text]
+
+
+@pytest.mark.parametrize(
+    ("offsets", "expected"),
+    [
+        ([(0, 2), (2, 3)], ["ab", "c"]),
+        ([(0, 1), (1, 2), (1, 2), (2, 3)], ["a", "b", "", "c"]),  # two parts of a character
+        ([(0, 2), (1, 2), (2, 3)], ["ab", "", "c"]),
+        ([(1, 2)], ["abc"]),  # what belongs to no token
+        ([], []),
+    ],
+)
+def test_tokens_of_a_prompt_add_up_to_it(offsets, expected):
+    assert ["abc"[start:end] for start, end in parts(offsets, 3)] == expected
