@@ -230,7 +230,7 @@ def answer_request(
         max_seconds=service.limits.seconds,
         source=source,
         messages=messages,
-        settings=fields.settings(service.limits, model.max_length),
+        settings=fields.settings(service.limits, model),
         n=fields.n or 1,
         best_of=best_of,
         seed=fields.chosen_seed,

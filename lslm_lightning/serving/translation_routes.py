@@ -139,7 +139,7 @@ async def translations(
         id=0,
         model=model.name,
         max_seconds=service.limits.seconds,
-        settings=fields.settings(service.limits, model.max_length),
+        settings=fields.settings(service.limits, model),
         n=n,
         best_of=n,
         seed=fields.chosen_seed,
