@@ -134,6 +134,9 @@ class SearchFields(RequestFields):
                 if (value := getattr(self, name)) not in neutral:
                     message = f"{name}={value} belongs to sampling, not to {kind}; leave one out"
                     raise ApiError(400, message, parameter=name)
+        if self.max_tokens is not None and (self.min_tokens or 0) > self.max_tokens:
+            message = f"min_tokens={self.min_tokens} must be at most max_tokens={self.max_tokens}"
+            raise ApiError(400, message, parameter="min_tokens")
         sampled = {name: getattr(self, name) for name in SAMPLED} if kind == "sampling" else {}
         if sampled.get("top_k") in (-1, 0):
             sampled["top_k"] = None
