@@ -12,6 +12,7 @@ from lslm_lightning.experiments.generation import SearchSettings
 from lslm_lightning.serving.admission import check_limit
 from lslm_lightning.serving.errors import ApiError, printable
 from lslm_lightning.serving.limits import ServingLimits
+from lslm_lightning.serving.protocol import ServedModelInfo
 from lslm_lightning.types import Json, JsonObject
 
 LARGEST = 2**63 - 1
@@ -114,12 +115,9 @@ class SearchFields(RequestFields):
             return "greedy"
         return "sampling" if any(getattr(self, name) is not None for name in SAMPLED) else None
 
-    def settings(self, limits: ServingLimits, most: int | None) -> SearchSettings:
-        """Return the settings of the search.
-
-        Args:
-            limits: limits of the server.
-            most: most new tokens in the model's own settings; None for no limit.
+    def settings(self, limits: ServingLimits, model: ServedModelInfo) -> SearchSettings:
+        """Return the settings of the search. A model that writes token by token gets the limit of
+        the server, if it has none or a higher one.
 
         Raises:
             ApiError: a number is above a limit, or two fields contradict each other.
@@ -136,12 +134,16 @@ class SearchFields(RequestFields):
                 if (value := getattr(self, name)) not in neutral:
                     message = f"{name}={value} belongs to sampling, not to {kind}; leave one out"
                     raise ApiError(400, message, parameter=name)
+        if self.max_tokens is not None and (self.min_tokens or 0) > self.max_tokens:
+            message = f"min_tokens={self.min_tokens} must be at most max_tokens={self.max_tokens}"
+            raise ApiError(400, message, parameter="min_tokens")
         sampled = {name: getattr(self, name) for name in SAMPLED} if kind == "sampling" else {}
         if sampled.get("top_k") in (-1, 0):
             sampled["top_k"] = None
         longest = self.max_tokens
-        if longest is None and (most is None or most > limits.max_tokens):
-            longest = limits.max_tokens
+        if longest is None and "generate" in model.abilities:
+            is_within = model.max_length is not None and model.max_length <= limits.max_tokens
+            longest = None if is_within else limits.max_tokens
         return SearchSettings(
             search=kind,
             no_repeat_ngram=self.no_repeat_ngram,

@@ -9,9 +9,10 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from lslm_lightning.serving.addresses import host_name, is_loopback
 from lslm_lightning.serving.admission import Admission
 from lslm_lightning.serving.engine_interface import ServingEngine
-from lslm_lightning.serving.errors import GONE, ApiError, error_response, unavailable
+from lslm_lightning.serving.errors import GONE, ApiError, error_response, shown, unavailable
 from lslm_lightning.serving.keys import ApiKeys, bearer_key
 from lslm_lightning.serving.limits import ServingLimits
 from lslm_lightning.serving.measures import ServerMeasures
@@ -50,6 +51,10 @@ class Gateway:
         log: log of requests.
         measures: figures of requests.
         paths: paths of the routes, by which requests are counted that do not reach one.
+
+    Attributes:
+        is_for_loopback: refuse requests whose Host is another name than this machine's, which a
+            browser sends for a page that had its own name lead here.
     """
 
     def __init__(
@@ -70,6 +75,7 @@ class Gateway:
         self.paths = paths
         self.admission = Admission(limits, lambda: engine.load.n_waiting)
         self.is_ending = False
+        self.is_for_loopback = False
         self.n_running = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -150,6 +156,10 @@ class Gateway:
         visit.is_work = scope["method"] == "POST"
         if visit.is_work:
             self.admission.check_bodies(self.n_running)
+            host = headers.get("host", "")
+            if self.is_for_loopback and not is_loopback(host_name(host)):
+                message = f"Host={shown(host)} must be a name of this machine, such as localhost"
+                raise ApiError(400, f"{message}; --keys or --insecure allows others")
         most, option = self._most_bytes(path, headers)
         length = headers.get("content-length", "")
         if length.isdecimal() and int(length[:20]) > most:

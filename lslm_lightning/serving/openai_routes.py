@@ -221,6 +221,10 @@ def answer_request(
     Raises:
         ApiError: a field is beyond a limit, or contradicts another one.
     """
+    if best_of > 1 and fields.kind == "greedy":
+        name = "n" if (fields.n or 1) > 1 else "best_of"
+        message = f"{name}={best_of} needs a search with several answers, and this one is greedy"
+        raise ApiError(400, f"{message}; give a temperature or beam_size", parameter=name)
     if fields.stream_options is not None and not fields.stream:
         message = "stream_options comes with stream=true; leave it out"
         raise ApiError(400, message, parameter="stream_options")
@@ -230,7 +234,7 @@ def answer_request(
         max_seconds=service.limits.seconds,
         source=source,
         messages=messages,
-        settings=fields.settings(service.limits, model.max_length),
+        settings=fields.settings(service.limits, model),
         n=fields.n or 1,
         best_of=best_of,
         seed=fields.chosen_seed,

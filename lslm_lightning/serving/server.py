@@ -17,6 +17,7 @@ import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from lslm_lightning.serving.addresses import is_loopback
 from lslm_lightning.serving.app import ServedApp
 from lslm_lightning.serving.engine_interface import ServingEngine
 from lslm_lightning.serving.gateway import Gateway
@@ -84,14 +85,6 @@ class ServerSettings:
                     f"--tls-cert {self.tls_cert} and --tls-key {self.tls_key} must be PEM files "
                     f"that fit: {reason}"
                 ) from None
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether an address is reached from this machine alone."""
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 class PatientProtocol(H11Protocol):
@@ -258,6 +251,8 @@ def run_server(app: ServedApp, settings: ServerSettings) -> None:
         print(f"{address} serves {names}", flush=True)
 
     allow_many_connections()
+    has_keys = bool(app.service.keys)
+    app.gateway.is_for_loopback = not (has_keys or settings.insecure)
     with listening_socket(settings.host, settings.port) as listener:
         if not is_loopback(settings.host) and settings.tls_cert is None:
             message = "keys and texts are not encrypted; use TLS, here or in a proxy"

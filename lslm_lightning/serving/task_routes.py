@@ -11,7 +11,6 @@ from pydantic import ValidationError
 from starlette.datastructures import UploadFile
 from starlette.responses import PlainTextResponse, Response
 
-from lslm_lightning.experiments.generation import SearchSettings
 from lslm_lightning.serving.documents import (
     ANSWER,
     SCORES,
@@ -145,16 +144,12 @@ def task_request(
     Raises:
         ApiError: a field is beyond a limit.
     """
-    settings = fields.settings(service.limits, model.max_length)
-    is_own = all(value is None for name, value in fields if name in SearchFields.model_fields)
-    if model.task in ("question_answering", "speech_recognition") and is_own:
-        settings = SearchSettings()  # some of these models write nothing token by token
     return AnswerRequest(
         id=service.engine.new_id(),
         model=model.name,
         max_seconds=service.limits.seconds,
         source=source,
-        settings=settings,
+        settings=fields.settings(service.limits, model),
         seed=fields.chosen_seed,
     )
 

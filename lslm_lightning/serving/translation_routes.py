@@ -135,11 +135,14 @@ async def translations(
     if fields.attention and any(len(each.texts) > 1 for each in parts):
         message = "attention belongs to texts of one line; send the lines of q as a list"
         raise ApiError(400, message, parameter="attention")
+    settings = fields.settings(service.limits, model)
+    if n > 1 and settings.search is None and "beam" in model.abilities:
+        settings = replace(settings, search="beam")  # greedy search finds no alternatives
     request = AnswerRequest(
         id=0,
         model=model.name,
         max_seconds=service.limits.seconds,
-        settings=fields.settings(service.limits, model.max_length),
+        settings=settings,
         n=n,
         best_of=n,
         seed=fields.chosen_seed,

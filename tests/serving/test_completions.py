@@ -147,6 +147,16 @@ def test_fields_are_settings_of_the_search(
     assert last_request(site).settings == expected
 
 
+def test_greedy_search_has_one_answer(site: Served) -> None:
+    for field in ("n", "best_of"):
+        asked = {"prompt": "a", "temperature": 0, field: 2}
+        error = site.client.post("/v1/completions", json=asked).json()["error"]
+        assert error["param"] == field
+        assert "beam_size" in error["message"]
+    assert not site.engine.requests
+    assert site.client.post("/v1/completions", json=asked | {"beam_size": 2}).status_code == 200
+
+
 def test_a_seed_is_random_only_where_sampling_is_asked_for(site: Served) -> None:
     def seed(**fields: object) -> int:
         site.client.post("/v1/completions", json={"prompt": "a", **fields})
@@ -205,6 +215,7 @@ def test_fields_that_change_nothing_are_ignored(site: Served) -> None:
         ("completions", "max_tokens", 0),
         ("completions", "stream_options", {"include_usage": True}),
         ("completions", "seed", 2**64),
+        ("completions", "min_tokens", 10**6),
         ("completions", "n", True),
         ("chat/completions", "tools", [{"type": "function"}]),
         ("chat/completions", "response_format", {"type": "json_object"}),

@@ -271,6 +271,21 @@ def test_only_named_origins_may_use_the_server_from_a_page() -> None:
     assert "Access-Control-Allow-Origin" not in other.headers
 
 
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        *((host, 200) for host in ("localhost", "LOCALHOST:80", "127.0.0.1:8000", "[::1]:8000")),
+        *((host, 400) for host in ("evil.example:8000", "127.0.0.1.evil", "10.0.0.1", "")),
+    ],
+)
+def test_a_name_that_a_page_led_here_is_refused(host: str, status: int) -> None:
+    served = Served()
+    asked = {"json": BODY, "headers": {"Host": host}}
+    assert served.client.post(WORK, **asked).status_code == 200
+    served.app.gateway.is_for_loopback = True
+    assert served.client.post(WORK, **asked).status_code == status
+
+
 def test_an_error_of_our_own_is_answered_and_has_no_details() -> None:
     served = Served()
     served.engine.failure = RuntimeError("a secret of the engine")  # type: ignore[assignment]

@@ -17,8 +17,9 @@ import pytest
 
 from lslm_lightning.serving import server as server_module
 from lslm_lightning.serving import service as service_module
+from lslm_lightning.serving.addresses import is_loopback
 from lslm_lightning.serving.limits import ServingLimits
-from lslm_lightning.serving.server import ServerSettings, is_loopback, listening_socket
+from lslm_lightning.serving.server import ServerSettings, listening_socket
 from tests.serving.http_server import RunningServer, running_server
 from tests.support.waiting import PATIENCE
 

@@ -6,6 +6,7 @@ import openai
 import pytest
 
 from lslm_lightning.experiments.generation import SearchSettings
+from lslm_lightning.serving.limits import ServingLimits
 from lslm_lightning.serving.protocol import AnswerRequest, ScoreRequest
 from tests.serving.http_server import RunningServer, Served
 from tests.serving.small_engine import log_p
@@ -32,6 +33,14 @@ def test_a_question_is_asked_as_lslm_generate_takes_it(site: Served) -> None:
     assert found["no_answer_score"] == -1.5
     assert found["model"] == "questions"
     assert site.client.post("/answer", json=asked | {"question": " "}).status_code == 400
+
+
+def test_a_model_that_does_not_write_gets_no_limit_of_tokens() -> None:
+    served = Served(ServingLimits(max_tokens=5))
+    served.client.post("/answer", json={"question": "who?", "context": "Ada"})
+    assert served.engine.requests[-1].settings == SearchSettings()
+    served.client.post("/summarize", json={"text": "a"})
+    assert served.engine.requests[-1].settings == SearchSettings(max_length=5)
 
 
 def test_texts_and_answers_are_scored(site: Served) -> None:

@@ -39,6 +39,17 @@ def test_numbers_of_a_form_are_texts(site: Served) -> None:
     assert settings == SearchSettings(search="beam", beam_size=4)
 
 
+def test_alternatives_come_from_a_beam_search_unless_another_is_asked_for(site: Served) -> None:
+    def search(**fields: object) -> object:
+        site.client.post("/translate", json=ASKED | fields)
+        return site.engine.requests[-1].settings.search
+
+    assert search() is None
+    assert search(alternatives=0) is None
+    assert search(alternatives=1) == "beam"
+    assert search(alternatives=1, temperature=0.5) == "sampling"
+
+
 @pytest.mark.parametrize(
     ("change", "field"),
     [
