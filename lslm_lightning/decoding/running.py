@@ -229,10 +229,11 @@ class StepwiseBatch(RunningBatch):
 
     def _choose(self, rows: Sequence[_Row], logits: Tensor) -> list[int]:
         """Append the next token to each row; return the indices of the rows that end."""
-        logits = logits.clone()  # may be a view of what a graph or a module keeps
-        for row, of_row in zip(rows, logits, strict=True):
-            if row.job.logits is not None:
-                row.job.logits.change(of_row, row.ids)
+        changed = [i for i, row in enumerate(rows) if row.job.logits is not None]
+        if changed:
+            logits = logits.clone()  # may be a view of what a module keeps
+        for i in changed:
+            rows[i].job.logits.change(logits[i], rows[i].ids)  # type: ignore[union-attr]
         log_p = log_probabilities(logits)
         for i, row in enumerate(rows):
             if row.job.search.no_repeat_ngram:

@@ -1,6 +1,7 @@
 """Text of an answer that is being written, token by token."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from lslm_lightning.decoding.running import Written
 from lslm_lightning.serving.protocol import ServedAnswer, TokenInfo
@@ -46,6 +47,9 @@ class AnswerText:
         self.tokens: list[TokenInfo] = []
         self.is_stopped = False
         self._n_sent = 0  # characters
+        self._first = 0  # ids from here are decoded together with the next
+        self._upto = 0  # ids up to here are in `_known`
+        self._known = ""
         self._n_sent_token = 0
 
     def push(self, written: Written) -> bool:
@@ -55,7 +59,7 @@ class AnswerText:
         before = len(self.text)
         if not self.is_read:
             return False
-        self._grow(self.tokenizer.decode(self.ids).rstrip(INCOMPLETE))
+        self._grow(self._decoded())
         if self.has_tokens:
             top = tuple((self.piece(id), id, log_p) for id, log_p in written.top)
             shown = self.text[before:] or (
@@ -65,6 +69,17 @@ class AnswerText:
                 TokenInfo(shown, written.token, written.log_p, self.offset + before, top)
             )
         return self.is_stopped
+
+    def _decoded(self) -> str:
+        """Return the complete characters of all ids. The last ids are decoded again with those
+        before them, so that a token costs the same wherever it stands.
+        """
+        before = self.tokenizer.decode(self.ids[self._first : self._upto])
+        both = self.tokenizer.decode(self.ids[self._first :])
+        if len(both) > len(before) and not both.endswith(INCOMPLETE):
+            self._known += both[len(before) :]
+            self._first, self._upto = self._upto, len(self.ids)
+        return self._known
 
     def finish(self, ids: Sequence[int], log_p: float) -> None:
         """Replace the answer by whole ids and their log probability."""
@@ -83,10 +98,23 @@ class AnswerText:
             self._grow(self.tokenizer.decode(self.ids))
         end = len(self.text) if is_last else len(self.text) - self._n_held()
         text = self.text[self._n_sent : end]
-        tokens = tuple(self.tokens[self._n_sent_token :])
         self._n_sent = max(self._n_sent, end)
-        self._n_sent_token = len(self.tokens)
-        return text, tokens
+        known = self._kept_tokens()[self._n_sent_token :]
+        last = self.offset + self._n_sent
+        whole = [token for token in known if is_last or token.offset + len(token.text) <= last]
+        self._n_sent_token += len(whole)
+        return text, tuple(whole)
+
+    def _kept_tokens(self) -> list[TokenInfo]:
+        """Return the tokens of the text; the last of them is cut where a text of `stop` begins."""
+        if not self.is_stopped:
+            return self.tokens
+        end = self.offset + len(self.text)
+        return [
+            replace(token, text=token.text[: end - token.offset])
+            for token in self.tokens
+            if token.offset < end
+        ]
 
     @property
     def finish_reason(self) -> str:
@@ -108,7 +136,7 @@ class AnswerText:
             "timeout" if is_late and reason == "length" else reason,  # type: ignore[arg-type]
             len(self.ids),
             self.log_p,
-            tuple(self.tokens),
+            tuple(self._kept_tokens()),
         )
 
     def piece(self, id: int) -> str:

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterator, Sequence
 
+from lslm_lightning.devices import usable_device
 from lslm_lightning.serving.protocol import (
     Cancel,
     EngineLoad,
@@ -79,7 +80,11 @@ class EngineCore:
         """Do a part of the work of each model, and return the events for clients."""
         events: list[Event] = []
         for model in list(self._all()):
-            events += model.work()
+            try:
+                events += model.work()
+            except Exception as error:  # of a task's own code; the other models go on
+                logger.exception("%s failed", model.name)
+                events += model.fail(one_line(error))
         self._retired = [model for model in self._retired if model.is_busy]
         self.n_token += sum(getattr(event, "n_token", 0) for event in events)
         return events
@@ -119,7 +124,7 @@ def load_model(name: str, run: str, settings: EngineSettings) -> ServedModel:
 
     loaded = load_run(run, trust=settings.trust)
     task = cast(Task, loaded.task)
-    task.to(device_of(settings))
+    task.to(usable_device(settings.device))
     if settings.engine is not None:
         task.answering.use_engine(settings.engine, settings.dtype)
     is_stepwise = (
@@ -131,12 +136,3 @@ def load_model(name: str, run: str, settings: EngineSettings) -> ServedModel:
     if is_stepwise:
         return StepwiseModel(name, run, loaded, settings.n_row)
     return WholeModel(name, run, loaded)
-
-
-def device_of(settings: EngineSettings) -> str:
-    """Return the device of the models."""
-    import torch
-
-    if settings.device != "auto":
-        return settings.device
-    return "cuda" if torch.cuda.is_available() else "cpu"

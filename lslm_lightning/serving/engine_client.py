@@ -3,6 +3,7 @@ its events on.
 """
 
 import asyncio
+import atexit
 import logging
 import multiprocessing
 from collections.abc import AsyncGenerator, Callable, Sequence
@@ -77,33 +78,48 @@ class EngineClient:
         """Start the engine's process, and return at once."""
         self._loop = asyncio.get_running_loop()
         self._context.set_forkserver_preload(["lslm_lightning.serving.preloaded"])
+        atexit.register(self._kill)  # before multiprocessing waits for the engine
         self._launch()
+
+    def _kill(self) -> None:
+        """End the engine at once."""
+        if self._process is not None and self._process.is_alive():
+            self._process.kill()
 
     def _launch(self) -> None:
         Thread(target=self._supervise, daemon=True).start()
 
     def _supervise(self) -> None:
         """Start a process, and pass its events to the event loop until it ends."""
+        exit_code = None
+        try:
+            exit_code = self._run_process()
+        except Exception:  # it could not be started, or sent what nobody understands
+            logger.exception("the engine failed")
+        self._call(self._ended, exit_code)
+
+    def _run_process(self) -> int | None:
+        """Start a process, and pass its events on until it ends; return its exit status."""
         ours, theirs = self._context.Pipe()
         process = self._context.Process(
             target=start_engine, args=(theirs, self.runs, self.settings), daemon=True
         )
         process.start()
         theirs.close()
-        self._call(self._connected, ours, process)
+        self._process = process
+        self._call(self._connected, ours)
         with suppress(EOFError, ConnectionResetError, OSError):
             while True:
                 self._call(self._receive, ours.recv())
         process.join()
-        self._call(self._ended, process.exitcode)
+        return process.exitcode
 
     def _call(self, function: Callable[..., object], *arguments: object) -> None:
         with suppress(RuntimeError):  # the loop is closed
             self._loop.call_soon_threadsafe(function, *arguments)
 
-    def _connected(self, connection: Connection, process: BaseProcess) -> None:
+    def _connected(self, connection: Connection) -> None:
         self._connection = connection
-        self._process = process
         self._outbox = SimpleQueue()
         # sending may have to wait for the engine, and the event loop must not
         Thread(target=send_all, args=(connection, self._outbox), daemon=True).start()
@@ -232,8 +248,8 @@ class EngineClient:
             await asyncio.sleep(0.05)
         if self._connection is not None:
             self._connection.close()
-        if self._process is not None and self._process.is_alive():
-            self._process.kill()
+        self._kill()
+        atexit.unregister(self._kill)
 
 
 def send_all(connection: Connection, outbox: "SimpleQueue[Message | None]") -> None:

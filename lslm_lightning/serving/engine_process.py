@@ -4,6 +4,7 @@ import logging
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from threading import Thread
 from time import monotonic, sleep
@@ -37,13 +38,16 @@ def run_engine(
     if message := limit_threads():
         print(message, file=sys.stderr, flush=True)
     torch.set_num_threads(settings.n_thread or available_cores())
-    try:
-        engine = EngineCore([load_model(name, run, settings) for name, run in runs])
-    except (ValueError, OSError, RuntimeError) as error:
-        connection.send([Refusal(0, one_line(error), "invalid")])
-        return
-    connection.send([Models(engine.infos)])
-    EngineLoop(connection, engine, runs, settings).run()
+    with suppress(OSError):  # the other process has gone
+        try:
+            # before the weights are read, so that no move is overlooked
+            watch = AliasWatch([(n, run) for n, run in runs if is_registered(run)], settings)
+            engine = EngineCore([load_model(name, run, settings) for name, run in runs])
+        except Exception as error:
+            connection.send([Refusal(0, one_line(error), "invalid")])
+            return
+        connection.send([Models(engine.infos)])
+        EngineLoop(connection, engine, watch).run()
 
 
 class EngineLoop:
@@ -52,25 +56,16 @@ class EngineLoop:
     Args:
         connection: receives messages, and sends lists of events.
         engine: the engine.
-        runs: name and reference of each run.
-        settings: settings of the engine.
+        watch: names that may move.
     """
 
-    def __init__(
-        self,
-        connection: Connection,
-        engine: EngineCore,
-        runs: Sequence[tuple[str, str]],
-        settings: EngineSettings,
-    ) -> None:
+    def __init__(self, connection: Connection, engine: EngineCore, watch: "AliasWatch") -> None:
         self.connection = connection
         self.engine = engine
         self._new: list[ServedModel] = []  # loaded by the thread
-        aliases = [(name, run) for name, run in runs if is_registered(run)]
-        if aliases:
-            watch = AliasWatch(aliases, settings)
+        if watch.aliases:
             Thread(target=watch.run, args=(self._new.append,), daemon=True).start()
-        self._waits = ALIAS_SECONDS if aliases else None
+        self._waits = ALIAS_SECONDS if watch.aliases else None
 
     def run(self) -> None:
         """Work until the connection is closed."""
@@ -84,7 +79,7 @@ class EngineLoop:
                     events += self.engine.take(message)
                     waits = 0.0
                 while self._new:
-                    events.append(self.engine.replace(self._new.pop()))
+                    events.append(self.engine.replace(self._new.pop(0)))
                 events += self.engine.work()
                 if monotonic() - told >= LOAD_SECONDS or not self.engine.is_busy:
                     events.append(self.engine.load)
@@ -116,7 +111,7 @@ class AliasWatch:
                 if weights != self._known[name]:
                     yield load_model(name, run, self.settings)
                     self._known[name] = weights
-            except (ValueError, OSError, RuntimeError) as error:
+            except Exception as error:  # whatever it is, the next look may succeed
                 logger.warning("%s is not read again: %s", run, one_line(error))
 
     def run(self, announce: Callable[[ServedModel], object]) -> None:

@@ -256,7 +256,8 @@ def biases(fields: OpenAIFields, model: ServedModelInfo) -> tuple[tuple[int, flo
     """
     found = {}
     for key, bias in (fields.logit_bias or {}).items():
-        if not (key.isascii() and key.isdecimal() and int(key[:12]) < model.vocab_size):
+        is_short = key.isascii() and key.isdecimal() and len(key) <= len(str(model.vocab_size))
+        if not (is_short and int(key) < model.vocab_size):
             message = f"logit_bias has the key {key[:20]!r}, which must be a token id below"
             raise ApiError(400, f"{message} {model.vocab_size:,}", parameter="logit_bias")
         found[int(key)] = bias

@@ -1,9 +1,9 @@
 """Reading of prompts and sources: from the text of a request to the first token of its answer."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -11,7 +11,7 @@ from torch import Tensor
 from lslm_lightning.contracts import Example
 from lslm_lightning.decoding.beam import Beam
 from lslm_lightning.decoding.running import Written
-from lslm_lightning.decoding.search import Nested, log_probabilities
+from lslm_lightning.decoding.search import Nested, log_probabilities, reorder
 from lslm_lightning.serving.answer_text import AnswerText
 from lslm_lightning.serving.prompt_cache import PromptCache
 from lslm_lightning.serving.protocol import (
@@ -28,6 +28,8 @@ from lslm_lightning.training.causal import CausalTask
 from lslm_lightning.training.language_model import SearchCall
 from lslm_lightning.training.sequence_to_sequence import SequenceToSequenceTask
 from lslm_lightning.training.task import Task
+
+T = TypeVar("T")
 
 
 class ReadPrompts(NamedTuple):
@@ -69,8 +71,8 @@ class SourceReader(ABC):
         """Yield the first steps of jobs, several in one call where that is faster."""
 
     @abstractmethod
-    def answer_log_p(self, writing: Writing, ids: Sequence[int]) -> Tensor:
-        """Return log p (T, V) of each of T tokens of an answer, given its source."""
+    def scored_answer(self, writing: Writing, ids: Sequence[int], n_top: int) -> list[Written]:
+        """Return the tokens of an answer with their log p, given its source."""
 
     def check_echo(self, request: AnswerRequest) -> None:
         """Check that the model can put the prompt of a request before its answers.
@@ -84,9 +86,11 @@ class SourceReader(ABC):
             "echo",
         )
 
-    def echo(self, request: AnswerRequest, example: Callable[[str], Example]) -> Answered:
+    def echo(
+        self, request: AnswerRequest, example: Callable[[str], Example]
+    ) -> Generator[None, None, Answered]:
         """Return the prompt of a request as its answer, with the log p of its tokens if they are
-        asked for.
+        asked for. Yield between parts of the work.
         """
         raise NotImplementedError
 
@@ -102,30 +106,50 @@ class SourceReader(ABC):
         return tuple(
             replace(
                 answer,
-                tokens=self.tokens(self.answer_log_p(writing, text.ids), text, request.n_top),
+                tokens=self.tokens(self.scored_answer(writing, text.ids, request.n_top), text),
             )
             for answer, text in zip(answers, writing.texts, strict=False)
         )
 
-    def tokens(self, log_p: Tensor, answer: AnswerText, n_top: int) -> tuple[TokenInfo, ...]:
+    def tokens(self, scored: Sequence[Written], answer: AnswerText) -> tuple[TokenInfo, ...]:
         """Return the tokens of an answer.
 
         Args:
-            log_p: (T, V) of the tokens.
+            scored: its tokens with their log p.
             answer: the answer.
-            n_top: number of most probable tokens in place of each.
         """
         shown = AnswerText(self.tokenizer, answer.stop, True, answer.offset)
-        for id, row in zip(answer.ids, log_p, strict=True):
-            shown.push(written(row, id, n_top))
-        return tuple(shown.tokens)
+        for each in scored:
+            if shown.push(each):
+                break
+        return shown.answer().tokens
 
 
-def written(log_p: Tensor, id: int, n_top: int) -> Written:
-    """Return a token as a batch tells it, from the log p (V,) in its place."""
-    values, tokens = log_p.topk(min(n_top, len(log_p)))
-    top = list(zip(tokens.tolist(), values.tolist(), strict=True))
-    return Written(0, id, float(log_p[id]), top)
+def written(log_p: Tensor, ids: Sequence[int], n_top: int) -> list[Written]:
+    """Return tokens as a batch tells them.
+
+    Args:
+        log_p: (T, V) log p in the place of each token.
+        ids: T tokens.
+        n_top: number of most probable tokens in each place.
+    """
+    values, tokens = log_p.topk(min(n_top, log_p.size(1)))
+    chosen = log_p.gather(1, torch.tensor(ids, device=log_p.device)[:, None])[:, 0]
+    places = zip(ids, chosen.tolist(), tokens.tolist(), values.tolist(), strict=True)
+    return [
+        Written(0, id, value, list(zip(top, top_values, strict=True)))
+        for id, value, top, top_values in places
+    ]
+
+
+def finished(steps: Generator[None, None, T]) -> T:
+    """Return the result of work that is done in parts."""
+    try:
+        while True:
+            next(steps)
+    except StopIteration as end:
+        found: T = end.value
+        return found
 
 
 class PromptReader(SourceReader):
@@ -159,7 +183,7 @@ class PromptReader(SourceReader):
         plan = self.task.continuations(
             [prompt], limits.max_length, limits.min_length, request.best_of
         )
-        echo = self._echo(request, prompt) if request.echo else None
+        echo = finished(self._echo(request, prompt)) if request.echo else None
         return Writing(
             request, self.tokenizer, limits, plan, prompt, None, len(prompt), n_cut, echo
         )
@@ -167,9 +191,11 @@ class PromptReader(SourceReader):
     def check_echo(self, request: AnswerRequest) -> None:
         return
 
-    def echo(self, request: AnswerRequest, example: Callable[[str], Example]) -> Answered:
+    def echo(
+        self, request: AnswerRequest, example: Callable[[str], Example]
+    ) -> Generator[None, None, Answered]:
         prompt = self._prompt(request, example)
-        text, tokens = self._echo(request, prompt)
+        text, tokens = yield from self._echo(request, prompt)
         answer = ServedAnswer(text, "length", 0, tokens=tokens)
         return Answered(request.id, (answer,) * request.n, len(prompt))
 
@@ -183,21 +209,17 @@ class PromptReader(SourceReader):
                 return task.prompts([example(request.source)])[0]
         except ValueError as error:
             raise ServingError(str(error), parameter="messages") from None
-        wrong = [i for i in request.source if not 0 <= i < self.tokenizer.vocab_size]
-        if wrong:
-            raise ServingError(
-                f"prompt has the token {wrong[0]}, but must have numbers from 0 to "
-                f"{self.tokenizer.vocab_size - 1}",
-                parameter="prompt",
-            )
+        check_ids(request.source, self.tokenizer)
         start = task.prompt.start(self.tokenizer.eos_id)
         is_begun = list(request.source[: len(start)]) == start
         return [*(() if is_begun else start), *request.source]
 
     def _echo(
         self, request: AnswerRequest, prompt: Sequence[int]
-    ) -> tuple[str, tuple[TokenInfo, ...]]:
-        """Return the text of a prompt, and its tokens if their log p is asked for."""
+    ) -> Generator[None, None, tuple[str, tuple[TokenInfo, ...]]]:
+        """Return the text of a prompt, and its tokens if their log p is asked for. Yield between
+        windows.
+        """
         ids = prompt[len(self.task.prompt.start(self.tokenizer.eos_id)) :]
         text = request.source if isinstance(request.source, str) else self.tokenizer.decode(ids)
         if request.n_top is None:
@@ -206,8 +228,11 @@ class PromptReader(SourceReader):
         given.ids = list(ids)
         # as a text is scored, whose end takes part in the windows
         row = [*prompt, self.tokenizer.eos_id]
-        log_p = self._text_log_p(row)[len(prompt) - len(ids) - 1 : -1]
-        tokens = self.tokens(log_p, given, request.n_top)
+        scored: list[Written] = []
+        for window in self._scored_windows(row, request.n_top):
+            scored += window
+            yield
+        tokens = self.tokens(scored[len(prompt) - len(ids) - 1 : -1], given)
         encoded, offsets = self.tokenizer.encode_with_offsets(text)
         if encoded == list(ids):  # exact also where a text is not its decoded tokens
             tokens = tuple(
@@ -216,38 +241,36 @@ class PromptReader(SourceReader):
             )
         return text, tokens
 
-    @torch.no_grad()
-    def _text_log_p(self, ids: Sequence[int]) -> Tensor:
-        """Return log p (n - 1, V) of each id but the first, in the windows of scoring."""
-        parts = []
+    def _scored_windows(self, ids: Sequence[int], n_top: int) -> Iterator[list[Written]]:
+        """Yield each id but the first with its log p, in the windows of scoring."""
         for window in self.task.windows(ids):
             row = torch.tensor([ids[window.start : window.end - 1]], device=self.task.device)
-            logits = self.task.logits(row)[0, window.first - 1 - window.start :]
-            parts.append(log_probabilities(logits).cpu())
-        size = (0, self.tokenizer.vocab_size)
-        return torch.cat(parts) if parts else torch.zeros(size)
+            with torch.no_grad():
+                logits = self.task.logits(row)[0, window.first - 1 - window.start :]
+            yield written(log_probabilities(logits), ids[window.first : window.end], n_top)
 
     def first_steps(self, group: Sequence[WaitingJob]) -> Iterator[ReadPrompts]:
-        unknown = []
-        for i, each in enumerate(group):
-            n, state = self.cache.find(each.ids)
-            if not n:
-                unknown.append(i)
-                continue
-            each.writing.n_cached = n
-            found = ReadPrompts([i], *self.task.first_step([each.ids[n:]], state))
-            self.cache.add(each.ids, found.state, 0)
-            yield found
-        if unknown:
-            rows = [group[i].ids for i in unknown]
-            found = ReadPrompts(unknown, *self.task.first_step(rows))
-            for at, row in enumerate(rows):
-                self.cache.add(row, found.state, at)
-            yield found
+        found = [self.cache.find(each.ids) for each in group]
+        members: dict[tuple[int, ...], list[int]] = {}
+        for i, (n, _) in enumerate(found):
+            members.setdefault(tuple(group[i].ids[:n]), []).append(i)
+        for prefix, jobs in members.items():
+            n = len(prefix)
+            state = found[jobs[0]][1]
+            if n:
+                state = reorder(state, torch.zeros(len(jobs), dtype=torch.int64))
+            rows = [group[i].ids for i in jobs]
+            first = ReadPrompts(jobs, *self.task.first_step([row[n:] for row in rows], state))
+            for at, (i, row) in enumerate(zip(jobs, rows, strict=True)):
+                if group[i].writing.is_first_search:
+                    group[i].writing.n_cached = n
+                self.cache.add(row, first.state, at)
+            yield first
 
-    def answer_log_p(self, writing: Writing, ids: Sequence[int]) -> Tensor:
+    def scored_answer(self, writing: Writing, ids: Sequence[int], n_top: int) -> list[Written]:
         row = [*writing.prompt, *ids]
-        return self._text_log_p(row)[-len(ids) :]
+        scored = [each for window in self._scored_windows(row, n_top) for each in window]
+        return scored[-len(ids) :] if ids else []
 
 
 class TranslationReader(SourceReader):
@@ -284,6 +307,7 @@ class TranslationReader(SourceReader):
             [whole] = task.prompt.ids(self.tokenizer, [source])
             n_whole = len(whole) + 1
         else:
+            check_ids(source, self.tokenizer)
             ids = [*source, self.tokenizer.eos_id]
             n_whole = len(ids)
         longest = task.backbone.max_positions
@@ -309,12 +333,15 @@ class TranslationReader(SourceReader):
         yield ReadPrompts(range(len(rows)), *self.task.first_step(rows))
 
     @torch.no_grad()
-    def answer_log_p(self, writing: Writing, ids: Sequence[int]) -> Tensor:
+    def scored_answer(self, writing: Writing, ids: Sequence[int], n_top: int) -> list[Written]:
+        if not ids:
+            return []
         task = self.task
         memory, source = task.encoder_state(torch.tensor([writing.prompt], device=task.device))
         before = torch.tensor([[self.tokenizer.bos_id, *ids[:-1]]], device=task.device)
         y, _ = task.backbone.decode(task.embedding(before), memory=memory, memory_pad=source.pad)
-        return log_probabilities(task.head(y, task.embedding.weight, source)[0]).cpu()
+        logits = task.head(y, task.embedding.weight, source)[0]
+        return written(log_probabilities(logits), ids, n_top)
 
     def finished(
         self, writing: Writing, answers: Sequence[ServedAnswer]
@@ -328,7 +355,7 @@ class TranslationReader(SourceReader):
         )
 
     def _attention(self, source: Sequence[int], ids: Sequence[int]) -> AttentionMap | None:
-        weights = self.task.cross_attention(source, ids)
+        weights = self.task.cross_attention(source, ids) if ids else None
         if weights is None:
             return None
         return AttentionMap(
@@ -359,6 +386,21 @@ def parts(offsets: Sequence[tuple[int, int]], n_character: int) -> Iterator[tupl
         end = n_character if i == len(offsets) else max(last, end)
         yield last, end
         last = end
+
+
+def check_ids(ids: Sequence[int], tokenizer: Tokenizer) -> None:
+    """Check that a vocabulary has all token ids.
+
+    Raises:
+        ServingError: it lacks one.
+    """
+    wrong = [i for i in ids if not 0 <= i < tokenizer.vocab_size]
+    if wrong:
+        raise ServingError(
+            f"prompt has the token {wrong[0]}, but must have numbers from 0 to "
+            f"{tokenizer.vocab_size - 1}",
+            parameter="prompt",
+        )
 
 
 def reader_of(task: Task, tokenizer: Tokenizer) -> SourceReader:

@@ -224,9 +224,9 @@ class ServedAnswer:
         text: text of the answer.
         finish_reason: "stop" at the end of sequence or a text of `stop`, else "length" or
             "timeout".
-        n_token: number of new tokens, the end of sequence included.
-        log_p: log probability of the answer; None where the search gives none.
-        tokens: tokens with their log p, if asked for.
+        n_token: number of new tokens, the end of sequence and a text of `stop` included.
+        log_p: log probability of these tokens; None where the search gives none.
+        tokens: tokens of the text with their log p, if asked for.
         span: offsets (first, one past the last) of the answer in the passage, for a model that
             marks it; None otherwise, or without an answer.
         no_answer_score: how much the model prefers to give no answer, as it compares it with its

@@ -43,7 +43,6 @@ class ServedModel(ABC):
 
     Attributes:
         info: description for clients.
-        is_retired: True once another version has its name; it ends what it has begun.
     """
 
     def __init__(self, name: str, run: str, loaded: LoadedRun) -> None:
@@ -51,7 +50,6 @@ class ServedModel(ABC):
         self.task = cast("Task", loaded.task)
         self.tokenizer = loaded.tokenizer
         self.languages = languages_of_answers(loaded.directory, loaded.config)
-        self.is_retired = False
         self.info = self._info(run, loaded)
 
     def _info(self, run: str, loaded: LoadedRun) -> ServedModelInfo:
@@ -134,6 +132,10 @@ class ServedModel(ABC):
         Return the events for clients.
         """
 
+    @abstractmethod
+    def fail(self, message: str) -> list[Event]:
+        """Refuse all requests, after an error that is nobody's in particular."""
+
     def example(self, text: str) -> Example:
         """Return the example of a text, in the languages of the run's own test."""
         try:
@@ -158,15 +160,14 @@ class ServedModel(ABC):
         task = self.task
         before = (task.search, task.max_length, getattr(task, "min_length", None))
         try:
-            if settings.fusion is not None:
-                raise ServingError("fusion is no setting of a request; leave it out")
-            check_magnitudes(vars(settings))
-            apply_settings(task, settings, n)
+            try:
+                if settings.fusion is not None:
+                    raise ValueError("fusion is no setting of a request; leave it out")
+                check_magnitudes(vars(settings))
+                apply_settings(task, settings, n)
+            except ValueError as error:
+                raise ServingError(as_field(str(error))) from None
             yield Limits(task.search, task.max_length or 0, getattr(task, "min_length", 0) or 0)
-        except ServingError:
-            raise
-        except ValueError as error:
-            raise ServingError(as_field(str(error))) from None
         finally:
             task.search, task.max_length = before[:2]
             if before[2] is not None:
@@ -196,7 +197,8 @@ class ServedModel(ABC):
         except CannotError as error:
             raise ServingError(f"{error}; give a source", "unsupported", "source") from None
         except ValueError as error:
-            raise ServingError(str(error), "too_long") from None
+            kind = "too_long" if "tokens" in str(error) else "invalid"
+            raise ServingError(str(error), kind) from None
         scores = [ScoredAnswer(-(p.nats or 0.0), p.n_token) for p in found]
         return ScoredAnswers(request.id, tuple(scores))
 

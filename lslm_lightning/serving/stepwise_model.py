@@ -2,7 +2,7 @@
 
 import logging
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import cast
 
 import torch
@@ -22,12 +22,13 @@ from lslm_lightning.serving.protocol import (
     ScoreRequest,
     ServingError,
 )
-from lslm_lightning.serving.served_model import ServedModel, refusal
+from lslm_lightning.serving.served_model import ServedModel, one_line, refusal
 from lslm_lightning.serving.writing import WaitingJob, Writing
 from lslm_lightning.training.task import Task
 
 logger = logging.getLogger(__name__)
 PROMPT_TOKENS = 4096  # padding included, of prompts that are read in one call
+POSITIONS = 2**19  # most positions of all rows of a model's batches, padding included
 
 
 class StepwiseModel(ServedModel):
@@ -45,9 +46,10 @@ class StepwiseModel(ServedModel):
         super().__init__(name, run, loaded)
         self.most_rows = n_row
         self._writings: dict[int, Writing] = {}
-        self._direct: deque[EngineRequest] = deque()
+        self._direct: deque[tuple[EngineRequest, Generator[None, None, Event]]] = deque()
         self._waiting: deque[WaitingJob] = deque()
         self._batches: dict[Beam | None, RunningBatch] = {}
+        self._n_position = 0
 
     def abilities(self) -> Iterator[str]:
         yield from ("generate", "sample", "beam", "stream", "stop")
@@ -67,12 +69,12 @@ class StepwiseModel(ServedModel):
 
     def take(self, request: EngineRequest) -> None:
         if isinstance(request, ScoreRequest):
-            self._direct.append(request)
+            self._direct.append((request, self._steps(request)))
             return
         assert isinstance(request, AnswerRequest)
         if request.echo and request.settings.max_length == 0:
             self.reader.check_echo(request)
-            self._direct.append(request)
+            self._direct.append((request, self._steps(request)))
             return
         with self.set_up(request.settings, request.best_of) as limits:
             pass
@@ -94,24 +96,49 @@ class StepwiseModel(ServedModel):
         return search.beam_size if isinstance(search, Beam) else n
 
     def cancel(self, id: int) -> None:
-        self._direct = deque(request for request in self._direct if request.id != id)
+        self._direct = deque(each for each in self._direct if each[0].id != id)
         if (writing := self._writings.pop(id, None)) is not None:
             writing.cancel()
             self._waiting = deque(each for each in self._waiting if each.writing is not writing)
 
     def work(self) -> list[Event]:
-        if self._direct:
-            request = self._direct.popleft()
-            try:
-                if isinstance(request, ScoreRequest):
-                    found: Event = self.score(request)
-                else:
-                    assert isinstance(request, AnswerRequest)
-                    found = self.reader.echo(request, self.example)
-            except ServingError as error:
-                found = refusal(request, error)
-            return [found, *self._write()]
-        return self._write()
+        return [*self._direct_step(), *self._write()]
+
+    def fail(self, message: str) -> list[Event]:
+        ids = [*self._writings, *(request.id for request, _ in self._direct)]
+        self._writings.clear()
+        self._direct.clear()
+        self._waiting.clear()
+        self._batches.clear()
+        return [Refusal(id, message, "internal") for id in ids]
+
+    def _direct_step(self) -> list[Event]:
+        """Do a part of the first request that writes no tokens: its scores, or a window of a prompt
+        that is echoed.
+        """
+        if not self._direct:
+            return []
+        request, steps = self._direct[0]
+        try:
+            next(steps)
+            return []
+        except StopIteration as end:
+            found: Event = end.value
+        except ServingError as error:
+            found = refusal(request, error)
+        except Exception as error:  # of a task's own code; the other requests go on
+            logger.exception("request %d failed", request.id)
+            found = Refusal(request.id, one_line(error), "internal")
+        self._direct.popleft()
+        return [found]
+
+    def _steps(self, request: EngineRequest) -> Generator[None, None, Event]:
+        """Do a request that writes no tokens, and return its answer."""
+        if isinstance(request, ScoreRequest):
+            return self.score(request)
+        assert isinstance(request, AnswerRequest)
+        found = yield from self.reader.echo(request, self.example)
+        return found
 
     # Writing
 
@@ -130,28 +157,31 @@ class StepwiseModel(ServedModel):
         """Write a token of every answer of a batch. An error ends the answers of the batch."""
         try:
             batch.advance()
-        except (ValueError, RuntimeError) as error:
+        except Exception as error:  # such as a lack of memory; the other batches go on
             logger.exception("a step of %s failed", self.name)
-            batch.fail(" ".join(str(error).split())[:300])
+            batch.fail(one_line(error))
 
     def _admit(self) -> None:
-        """Read the prompts of jobs for which there is room, and add them to their batches."""
+        """Read the prompts of some jobs for which there is room, and add them to their batches."""
+        n_row = self.n_row
+        if not n_row:
+            self._n_position = 0  # of the longest row since the batches were empty
+        width = 0
+        group: list[WaitingJob] = []
         while self._waiting:
-            n_row = self.n_row
-            width = 0
-            group: list[WaitingJob] = []
-            while self._waiting:
-                job = self._waiting[0].job
-                n_new = self.needed_rows(job.search, job.n_best)
-                width = max(width, len(self._waiting[0].ids))
-                is_full = n_row + n_new > self.most_rows
-                is_long = bool(group) and width * (len(group) + 1) > PROMPT_TOKENS
-                if is_full or is_long:
-                    break
-                n_row += n_new
-                group.append(self._waiting.popleft())
-            if not group:
-                return
+            job, ids = self._waiting[0].job, self._waiting[0].ids
+            n_new = self.needed_rows(job.search, job.n_best)
+            n_position = max(self._n_position, len(ids) + job.longest)
+            width = max(width, len(ids))
+            is_full = n_row + n_new > self.most_rows or (
+                n_row > 0 and (n_row + n_new) * n_position > POSITIONS
+            )
+            if is_full or (group and width * (len(group) + 1) > PROMPT_TOKENS):
+                break
+            n_row += n_new
+            self._n_position = n_position
+            group.append(self._waiting.popleft())
+        if group:
             self._read(group)
 
     def _read(self, group: Sequence[WaitingJob]) -> None:
@@ -160,9 +190,9 @@ class StepwiseModel(ServedModel):
         """
         try:
             found = list(self.reader.first_steps(group))
-        except (ValueError, RuntimeError) as error:
+        except Exception as error:
             if len(group) == 1:
-                group[0].job.error = " ".join(str(error).split())[:300]
+                group[0].job.error = one_line(error)
                 return
             for each in group:
                 self._read([each])
@@ -176,7 +206,14 @@ class StepwiseModel(ServedModel):
                 jobs = [group[first.jobs[row]].job for row in rows]
                 index = torch.tensor(rows)
                 logits, state, shared = reorder(tuple(first[1:]), index)
-                self._batch(beam).join(jobs, logits, state, shared)
+                batch = self._batch(beam)
+                try:
+                    batch.join(jobs, logits, state, shared)
+                except Exception as error:  # such as a lack of memory
+                    logger.exception("requests cannot join a batch of %s", self.name)
+                    for job in jobs:
+                        job.error = one_line(error)
+                    batch.fail(one_line(error))
 
     def _batch(self, search: Beam | None) -> RunningBatch:
         """Return the batch of a beam search; for None, that of all other searches."""
@@ -205,6 +242,10 @@ class StepwiseModel(ServedModel):
         except ServingError as error:
             self.cancel(id)
             return [Refusal(id, str(error), error.kind, error.parameter)]
+        except Exception as error:  # the other requests go on
+            logger.exception("request %d failed", id)
+            self.cancel(id)
+            return [Refusal(id, one_line(error), "internal")]
         if writing.request.streams and isinstance(writing.limits.search, Stepwise):
             return list(writing.pieces(is_last=False))
         return []
@@ -214,7 +255,7 @@ class StepwiseModel(ServedModel):
         request = writing.request
         answers = self.reader.finished(writing, writing.answers())
         pieces: list[Event] = list(writing.pieces(is_last=True)) if request.streams else []
-        del self._writings[request.id]
+        self._writings.pop(request.id)
         n_token = sum(len(text.ids) for text in writing.texts)
         return [
             *pieces,

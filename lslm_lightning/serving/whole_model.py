@@ -1,12 +1,14 @@
 """Models that answer requests as a whole, not token by token."""
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal, cast
+from time import monotonic
+from typing import TYPE_CHECKING, cast
 
 import torch
 
-from lslm_lightning.contracts import Prediction
+from lslm_lightning.contracts import Example, Prediction
 from lslm_lightning.decoding.stepwise import Sampling
 from lslm_lightning.runs.loading import LoadedRun
 from lslm_lightning.serving.protocol import (
@@ -14,15 +16,20 @@ from lslm_lightning.serving.protocol import (
     AnswerRequest,
     EngineRequest,
     Event,
+    Refusal,
     ScoreRequest,
     ServedAnswer,
     ServingError,
 )
 from lslm_lightning.serving.served_model import ServedModel, one_line, refusal
+from lslm_lightning.training.language_model import LanguageModel
+from lslm_lightning.training.sequence_to_sequence import SequenceToSequenceTask
 from lslm_lightning.training.span_model import MarkedAnswer, SpanModel
 
 if TYPE_CHECKING:
     from lslm_lightning.experiments.generation import WritingTask
+
+logger = logging.getLogger(__name__)
 
 
 class WholeModel(ServedModel):
@@ -39,6 +46,7 @@ class WholeModel(ServedModel):
     def __init__(self, name: str, run: str, loaded: LoadedRun, batch_size: int = 16) -> None:
         super().__init__(name, run, loaded)
         self._waiting: list[EngineRequest] = []
+        self._deadlines: dict[int, float] = {}
         self.batch_size = batch_size
 
     def abilities(self) -> Iterator[str]:
@@ -80,7 +88,13 @@ class WholeModel(ServedModel):
                 )
             with self.set_up(request.settings, request.best_of):
                 pass
+        self._deadlines[request.id] = monotonic() + request.max_seconds
         self._waiting.append(request)
+
+    def fail(self, message: str) -> list[Event]:
+        ids = [each.id for each in self._waiting]
+        self._waiting.clear()
+        return [Refusal(id, message, "internal") for id in ids]
 
     def cancel(self, id: int) -> None:
         self._waiting = [request for request in self._waiting if request.id != id]
@@ -89,24 +103,36 @@ class WholeModel(ServedModel):
         if not self._waiting:
             return []
         group = self._next_group()
+        late = [each for each in group if monotonic() > self._deadlines.pop(each.id, 0.0)]
+        group = [each for each in group if each not in late]
+        events: list[Event] = [
+            Refusal(
+                each.id,
+                f"the time of {each.max_seconds:g} seconds is over before the request is begun",
+                "timeout",
+            )
+            for each in late
+        ]
+        return [*events, *self._done(group)] if group else events
+
+    def _done(self, group: Sequence[EngineRequest]) -> list[Event]:
+        """Return the answers to requests. If they fail together, each is done on its own, so that
+        only those fail that must.
+        """
         try:
             if isinstance(group[0], ScoreRequest):
                 return [self.score(group[0])]
             return self._answers([each for each in group if isinstance(each, AnswerRequest)])
-        except (ValueError, RuntimeError, OSError) as error:
+        except ServingError as error:
             if len(group) == 1:
-                kind = error if isinstance(error, ServingError) else ServingError(one_line(error))
-                return [refusal(group[0], kind)]
-        return [event for each in group for event in self._alone(each)]
-
-    def _alone(self, request: EngineRequest) -> list[Event]:
-        """Return the answer to one request of a batch that failed, or its refusal."""
-        self._waiting.insert(0, request)
-        size, self.batch_size = self.batch_size, 1
-        try:
-            return self.work()
-        finally:
-            self.batch_size = size
+                return [refusal(group[0], error)]
+        except Exception as error:  # of a task's own code; the other requests go on
+            if len(group) == 1:
+                # of a sound, what a user sent may be damaged
+                kind = "internal" if self.info.modality == "text" else "invalid"
+                logger.exception("request %d failed", group[0].id)
+                return [Refusal(group[0].id, one_line(error), kind)]
+        return [event for each in group for event in self._done([each])]
 
     def _next_group(self) -> list[EngineRequest]:
         """Return the requests to answer next, no longer waiting: the first, and those that may
@@ -134,36 +160,51 @@ class WholeModel(ServedModel):
         """Return the answers to requests with the same settings."""
         first = requests[0]
         examples = [replace(self.example(str(each.source)), id=str(each.id)) for each in requests]
+        n_prompt = [self._n_prompt(example) for example in examples]
         if isinstance(self.task, SpanModel):
             marked = [self.task.marked_answer(example) for example in examples]
             return [
-                Answered(each.id, (span_answer(found),), len(example.text))
-                for each, example, found in zip(requests, examples, marked, strict=True)
+                Answered(each.id, (span_answer(found),), n)
+                for each, n, found in zip(requests, n_prompt, marked, strict=True)
             ]
         more = {} if first.best_of == 1 else {"n_best": first.best_of}
         with self.set_up(first.settings, first.best_of), torch.random.fork_rng(devices=[]):
             torch.manual_seed(first.seed)
             writer = cast("WritingTask", self.task)
-            found = {each.id: each for each in writer.generate(examples, **more)}
+            predictions = {each.id: each for each in writer.generate(examples, **more)}
         return [
-            Answered(
-                each.id,
-                answers_of(found[str(each.id)], each.n),
-                len(self.tokenizer.encode(example.source)) if self.info.modality == "text" else 0,
-                n_token=found[str(each.id)].n_token,
-            )
-            for each, example in zip(requests, examples, strict=True)
+            self._answered(each, predictions[str(each.id)], n)
+            for each, n in zip(requests, n_prompt, strict=True)
         ]
 
+    def _n_prompt(self, example: Example) -> int:
+        """Return the number of tokens that the model reads of an example; 0 for sound."""
+        task = self.task
+        if isinstance(task, SequenceToSequenceTask):
+            return len(task.read([example])[0])
+        if isinstance(task, LanguageModel):
+            return len(task.prompts([example])[0])
+        return len(self.tokenizer.encode(example.source)) if task.modality == "text" else 0
 
-def answers_of(prediction: Prediction, n: int) -> tuple[ServedAnswer, ...]:
-    """Return the `n` best answers of a prediction."""
-    reason: Literal["length", "stop"] = "length" if prediction.finish_reason == "length" else "stop"
-    log_p = None if prediction.nats is None else -prediction.nats
-    others = [
-        ServedAnswer(each.output, reason, 0, -each.nats) for each in prediction.alternatives[1:n]
-    ]
-    return ServedAnswer(prediction.output or "", reason, prediction.n_token, log_p), *others
+    def _answered(self, request: AnswerRequest, found: Prediction, n_prompt: int) -> Answered:
+        """Return the answers of a prediction. Those but the best are counted by their texts, as a
+        task does not tell how they ended.
+        """
+        first = ServedAnswer(
+            found.output or "",
+            "length" if found.finish_reason == "length" else "stop",
+            found.n_token,
+            None if found.nats is None else -found.nats,
+        )
+        others = [
+            ServedAnswer(
+                each.output, "stop", len(self.tokenizer.encode(each.output)) + 1, -each.nats
+            )
+            for each in found.alternatives[1:]
+        ]
+        n_token = sum(answer.n_token for answer in (first, *others))
+        answers = (first, *others)[: request.n]
+        return Answered(request.id, answers, n_prompt, n_token=n_token)
 
 
 def span_answer(found: MarkedAnswer) -> ServedAnswer:

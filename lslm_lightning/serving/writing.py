@@ -97,12 +97,17 @@ class Writing:
         ]
         self._order = list(range(request.best_of))  # index of the text of each answer of the plan
         self._owners: list[int] = []  # index of the first text of each job
-        self._n_sent: set[int] = set()  # texts whose beginning was sent
+        self._begun: set[int] = set()  # texts whose beginning was sent
         self._ended: set[int] = set()  # texts whose end was sent
 
     def start(self) -> list[WaitingJob]:
         """Return the jobs of the first search."""
         return self._jobs_of(next(self._plan))
+
+    @property
+    def is_first_search(self) -> bool:
+        """True until the answers of the first search are found."""
+        return not any(text.ids for text in self.texts)
 
     @property
     def is_waiting(self) -> bool:
@@ -118,7 +123,9 @@ class Writing:
         """Return the jobs of the next search, after those of the current one are done; an empty
         list if all answers are complete.
         """
-        found = [self._found(job) for job in self.jobs]
+        found = [
+            self._found(job, first) for job, first in zip(self.jobs, self._owners, strict=True)
+        ]
         is_first = len(found) == 1 and len(found[0]) == len(self._order)
         if is_first and isinstance(self.limits.search, Stepwise):
             order = sorted(range(len(found[0])), key=lambda i: -found[0][i][1])
@@ -130,17 +137,16 @@ class Writing:
             self._complete(end.value[0])
             return []
 
-    def _found(self, job: SearchJob) -> list[tuple[list[int], float]]:
+    def _found(self, job: SearchJob, first: int) -> list[tuple[list[int], float]]:
         """Return the answers of a job. One that was ended by a text of `stop` gets the end of
         sequence, so that the plan does not continue it.
+
+        Args:
+            first: index of the text of its first answer.
         """
-        if not self.request.stop:
-            return job.found
         return [
-            ([*ids, self._eos_id], log_p)
-            if len(ids) < job.longest and ids[-1:] != [self._eos_id]
-            else (ids, log_p)
-            for ids, log_p in job.found
+            ([*ids, self._eos_id] if self.texts[first + i].is_stopped else ids, log_p)
+            for i, (ids, log_p) in enumerate(job.found)
         ]
 
     def _complete(self, found: Sequence[tuple[list[int], float]]) -> None:
@@ -160,6 +166,7 @@ class Writing:
             else None
         )
         self.jobs = []
+        self._owners = []
         waiting = []
         for i, prompt in enumerate(call.prompts):
             owner = self._order[call.answers[i]] if call.answers else 0
@@ -172,6 +179,7 @@ class Writing:
                 job.logits = self._logits(self.texts[owner])
                 job.on_token = self._listener(owner)
             self.jobs.append(job)
+            self._owners.append(owner)
             waiting.append(WaitingJob(self, job, prompt))
         return waiting
 
@@ -214,15 +222,15 @@ class Writing:
         for i, text in enumerate(self.texts[: self.request.n]):
             if i in self._ended:
                 continue
-            part, tokens = text.next_part(is_last or text.is_stopped)
-            if i not in self._n_sent and self._echo and (part or tokens or is_last):
+            ends = is_last or text.is_stopped
+            part, tokens = text.next_part(ends)
+            if i not in self._begun and self._echo and (part or tokens or ends):
                 part = self._echo[0] + part
                 tokens = (*self._echo[1], *tokens)
-            ends = is_last or text.is_stopped
             if part or tokens or ends:
                 reason = self._reason(text) if ends else None
                 pieces.append(AnswerPart(self.request.id, i, part, tokens, reason))
-                self._n_sent.add(i)
+                self._begun.add(i)
             if ends:
                 self._ended.add(i)
         return pieces
