@@ -113,7 +113,7 @@ class AnswerText:
         return [
             replace(token, text=token.text[: end - token.offset])
             for token in self.tokens
-            if token.offset < end
+            if token.offset < end or (token.offset == end and not token.text)
         ]
 
     @property

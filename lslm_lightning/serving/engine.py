@@ -29,6 +29,9 @@ class EngineCore:
 
     def __init__(self, models: Sequence[ServedModel]) -> None:
         self.models = {model.name: model for model in models}
+        if len(self.models) < len(models):
+            names = ", ".join(model.name for model in models)
+            raise ValueError(f"two runs have one name: {names}; give names with --name")
         self.n_token = 0
         self._retired: list[ServedModel] = []
 
@@ -105,7 +108,7 @@ def load_model(name: str, run: str, settings: EngineSettings) -> ServedModel:
     """Load the model of a run.
 
     Args:
-        name: name of the model in requests.
+        name: name of the model in requests; "" for that of the run directory.
         run: reference of the run, as in `find_run`.
 
     Raises:
@@ -123,6 +126,7 @@ def load_model(name: str, run: str, settings: EngineSettings) -> ServedModel:
     from lslm_lightning.training.task import Task
 
     loaded = load_run(run, trust=settings.trust)
+    name = name or loaded.directory.path.name
     task = cast(Task, loaded.task)
     task.to(usable_device(settings.device))
     if settings.engine is not None:

@@ -101,17 +101,20 @@ class EngineClient:
     def _run_process(self) -> int | None:
         """Start a process, and pass its events on until it ends; return its exit status."""
         ours, theirs = self._context.Pipe()
+        life, our_life = self._context.Pipe(duplex=False)  # ends with this process
         process = self._context.Process(
-            target=start_engine, args=(theirs, self.runs, self.settings), daemon=True
+            target=start_engine, args=(theirs, life, self.runs, self.settings), daemon=True
         )
         process.start()
         theirs.close()
+        life.close()
         self._process = process
         self._call(self._connected, ours)
         with suppress(EOFError, ConnectionResetError, OSError):
             while True:
                 self._call(self._receive, ours.recv())
         process.join()
+        our_life.close()
         return process.exitcode
 
     def _call(self, function: Callable[..., object], *arguments: object) -> None:
@@ -274,12 +277,16 @@ def named(runs: Sequence[str], names: Sequence[str]) -> tuple[tuple[str, str], .
             f"names has {len(names)} entries for {len(runs)} runs; give one for each"
         )
     found = tuple(names) or tuple(default_name(run) for run in runs)
-    if twice := sorted({name for name in found if found.count(name) > 1}):
+    if twice := sorted({name for name in found if name and found.count(name) > 1}):
         raise ServingError(f"two runs have the name {twice[0]!r}; give names with --name")
     return tuple(zip(found, runs, strict=True))
 
 
 def default_name(run: str) -> str:
-    """Return the name of a run in requests: that of the registered model, or of the folder."""
+    """Return the name of a run in requests: that of the registered model, or of the folder. A
+    pattern is named by the engine, which finds its run; its name is "" until then.
+    """
+    if any(letter in run for letter in "*?["):
+        return ""
     name = run.removeprefix("models:/").rstrip("/")
     return name if run.startswith("models:/") else name.rpartition("/")[2] or run

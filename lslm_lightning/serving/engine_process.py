@@ -1,6 +1,7 @@
 """Process in which the engine of a server runs."""
 
 import logging
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -22,17 +23,22 @@ ALIAS_SECONDS = 10.0  # between two looks at the version of an alias
 
 
 def run_engine(
-    connection: Connection, runs: Sequence[tuple[str, str]], settings: EngineSettings
+    connection: Connection,
+    life: Connection,
+    runs: Sequence[tuple[str, str]],
+    settings: EngineSettings,
 ) -> None:
     """Answer the requests that arrive on a connection, until it is closed.
 
     Args:
         connection: receives messages, and sends lists of events.
+        life: connection whose end means that the other process has gone.
         runs: name and reference of each run.
         settings: settings of the engine.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the other process ends this one
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    Thread(target=end_with, args=(life,), daemon=True).start()
     import torch
 
     if message := limit_threads():
@@ -48,6 +54,13 @@ def run_engine(
             return
         connection.send([Models(engine.infos)])
         EngineLoop(connection, engine, watch).run()
+
+
+def end_with(life: Connection) -> None:
+    """End this process, whatever it computes, when a connection ends."""
+    with suppress(EOFError, OSError):
+        life.recv()
+    os._exit(0)
 
 
 class EngineLoop:

@@ -7,9 +7,12 @@ from lslm_lightning.serving.protocol import EngineSettings
 
 
 def start_engine(
-    connection: Connection, runs: Sequence[tuple[str, str]], settings: EngineSettings
+    connection: Connection,
+    life: Connection,
+    runs: Sequence[tuple[str, str]],
+    settings: EngineSettings,
 ) -> None:
     """Run an engine; see `run_engine`."""
     from lslm_lightning.serving.engine_process import run_engine
 
-    run_engine(connection, runs, settings)
+    run_engine(connection, life, runs, settings)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from lslm_lightning.systems.trained_task import ScoringTask
     from lslm_lightning.training.task import Task
 
+SCORED_TOKENS = 16_384  # of one text that is scored
 OPTION = re.compile("--([a-z]+(?:-[a-z]+)*)")  # of the command line
 
 
@@ -184,13 +185,21 @@ class ServedModel(ABC):
                 f"model={self.name!r} gives no log probabilities; ask for answers", "unsupported"
             )
         task = cast("ScoringTask", self.task)
+        texts = request.answers if request.source is None else (request.source, *request.answers)
+        for text in texts:
+            if (n := len(self.tokenizer.encode(text))) > SCORED_TOKENS:
+                raise ServingError(
+                    f"a text has {n:,} tokens, and at most {SCORED_TOKENS:,} are scored at once; "
+                    "score it in parts",
+                    "too_long",
+                )
         try:
             if request.source is None:
-                texts = [
+                examples = [
                     replace(self.example(""), id=str(i), references=(text,))
                     for i, text in enumerate(request.answers)
                 ]
-                found = list(task.log_prob(texts))
+                found = list(task.log_prob(examples))
             else:
                 example = self.example(request.source)
                 found = list(task.log_prob([example], [list(request.answers)]))

@@ -3,6 +3,8 @@
 import logging
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
+from dataclasses import replace
+from time import monotonic
 from typing import cast
 
 import torch
@@ -19,6 +21,8 @@ from lslm_lightning.serving.protocol import (
     EngineRequest,
     Event,
     Refusal,
+    ScoredAnswer,
+    ScoredAnswers,
     ScoreRequest,
     ServingError,
 )
@@ -134,8 +138,18 @@ class StepwiseModel(ServedModel):
 
     def _steps(self, request: EngineRequest) -> Generator[None, None, Event]:
         """Do a request that writes no tokens, and return its answer."""
+        deadline = monotonic() + request.max_seconds
         if isinstance(request, ScoreRequest):
-            return self.score(request)
+            scores: list[ScoredAnswer] = []
+            for answer in request.answers:
+                scores += self.score(replace(request, answers=(answer,))).answers
+                yield
+                if monotonic() > deadline:
+                    raise ServingError(
+                        f"the time of {request.max_seconds:g} seconds is over; score fewer texts",
+                        "timeout",
+                    )
+            return ScoredAnswers(request.id, tuple(scores))
         assert isinstance(request, AnswerRequest)
         found = yield from self.reader.echo(request, self.example)
         return found

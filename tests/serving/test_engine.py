@@ -259,3 +259,88 @@ def test_a_conversation_is_read_in_the_template_of_the_model(served, tiny_run):
 )
 def test_tokens_of_a_prompt_add_up_to_it(offsets, expected):
     assert ["abc"[start:end] for start, end in parts(offsets, 3)] == expected
+
+
+def test_what_one_request_breaks_ends_that_request_alone(served):
+    """Errors of any kind, at every place where work is done."""
+    model = served("rotary")
+    engine = EngineCore([model])
+    settings = SearchSettings(search="greedy", max_length=9)
+    good = AnswerRequest(1, "rotary", source="fox", settings=settings)
+    [expected] = answers_of(answered(EngineCore([served("rotary")]), [good]))[1].answers
+    read = model.reader.first_steps
+
+    def first_steps(group):
+        if any(each.writing.request.id == 2 for each in group):
+            raise KeyError("of a user's own code")
+        return read(group)
+
+    model.reader.first_steps = first_steps
+    engine.take(good)
+    events = engine.work()
+    broken = [
+        AnswerRequest(2, "rotary", source="j", settings=settings),
+        AnswerRequest(3, "rotary", source="a\ud83d", settings=settings, echo=True, n_top=1),
+        ScoreRequest(4, "rotary", answers=("a\ud83d",)),
+    ]
+    events += answered(engine, broken)
+    refused = [event.id for event in events if isinstance(event, Refusal)]
+    assert sorted(refused) == [2, 3, 4]
+    assert answers_of(events)[1].answers[0].text == expected.text
+    assert not engine.is_busy
+    assert model.n_row == 0
+
+
+def test_attention_of_an_answer_that_never_began_is_none(served):
+    model = served("bart", 1)
+    engine = EngineCore([model])
+    settings = SearchSettings(search="greedy", max_length=20)
+    running = AnswerRequest(1, "bart", source="fox", settings=settings)
+    late = AnswerRequest(2, "bart", 0.0, source="j", settings=settings, with_attention=True)
+    found = answers_of(answered(engine, [running, late]))
+    [answer] = found[2].answers
+    assert (answer.text, answer.attention, answer.finish_reason) == ("", None, "timeout")
+    assert found[1].answers[0].finish_reason != "timeout"
+
+
+def test_attention_has_a_row_for_each_token_of_the_answer(served):
+    settings = SearchSettings(search="greedy", max_length=7)
+    request = AnswerRequest(1, "bart", source="the fox", settings=settings, with_attention=True)
+    [answer] = answers_of(answered(EngineCore([served("bart")]), [request]))[1].answers
+    assert len(answer.attention.weights) == len(answer.attention.target) == answer.n_token
+    for row in answer.attention.weights:
+        assert len(row) == len(answer.attention.source) == len("the fox") + 1
+        assert sum(row) == pytest.approx(1.0, abs=1e-5)
+
+
+@pytest.mark.slow
+def test_a_text_of_stop_ends_an_answer_wherever_its_window_ends(served):
+    engine = EngineCore([served("rotary")])
+    settings = SearchSettings(search="sampling", max_length=40)
+    whole = AnswerRequest(1, "rotary", source="fox", settings=settings, seed=3, n_top=0)
+    tokens = answers_of(answered(engine, [whole]))[1].answers[0].tokens
+    text = "".join(token.text for token in tokens)
+    ends = [i for i in range(4, len(text) - 1) if text.find(text[i - 2 : i]) == i - 2]
+    assert len(ends) > 10
+    for end in ends:
+        request = replace(whole, stop=(text[end - 2 : end],), streams=True)
+        events = answered(engine, [request])
+        [answer] = answers_of(events)[1].answers
+        n = next(
+            n for n in range(len(tokens) + 1) if len("".join(t.text for t in tokens[:n])) >= end
+        )
+        assert answer.n_token == n
+        assert answer.text == text[: end - 2]
+        assert "".join(token.text for token in answer.tokens) == answer.text
+        parts = [event for event in events if isinstance(event, AnswerPart)]
+        assert "".join(part.text for part in parts) == answer.text
+        assert [token for part in parts for token in part.tokens] == list(answer.tokens)
+
+
+def test_cached_tokens_are_those_of_the_prompt_alone(served):
+    engine = EngineCore([served("rotary")])
+    settings = SearchSettings(search="greedy", max_length=40)
+    for i in range(1, 3):
+        request = AnswerRequest(i, "rotary", source="fox", settings=settings)
+        found = answers_of(answered(engine, [request]))[i]
+        assert found.n_cached_token <= found.n_prompt_token == len("fox") + 1
