@@ -318,8 +318,8 @@ def test_a_text_of_stop_ends_an_answer_wherever_its_window_ends(served):
     engine = EngineCore([served("rotary")])
     settings = SearchSettings(search="sampling", max_length=40)
     whole = AnswerRequest(1, "rotary", source="fox", settings=settings, seed=3, n_top=0)
-    tokens = answers_of(answered(engine, [whole]))[1].answers[0].tokens
-    text = "".join(token.text for token in tokens)
+    [answer] = answers_of(answered(engine, [whole]))[1].answers
+    tokens, text = answer.tokens, answer.text
     ends = [i for i in range(4, len(text) - 1) if text.find(text[i - 2 : i]) == i - 2]
     assert len(ends) > 10
     for end in ends:
