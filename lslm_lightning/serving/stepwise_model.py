@@ -68,6 +68,10 @@ class StepwiseModel(ServedModel):
         return len(self._writings) - len({id(each.writing) for each in self._waiting})
 
     @property
+    def is_busy(self) -> bool:
+        return bool(self._writings or self._direct)
+
+    @property
     def n_row(self) -> int:
         return sum(batch.n_row for batch in self._batches.values())
 
