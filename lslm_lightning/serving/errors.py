@@ -56,7 +56,6 @@ class ApiError(HTTPException):
         parameter: field of the request that is wrong; None if it is none.
         code: OpenAI's code of the error.
         retry_after: seconds after which the client may try again.
-        closes: end the connection, whose body was not read.
     """
 
     def __init__(
@@ -66,13 +65,10 @@ class ApiError(HTTPException):
         parameter: str | None = None,
         code: str | None = None,
         retry_after: int | None = None,
-        closes: bool = False,
     ) -> None:
         headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
         if status == 401:
             headers["WWW-Authenticate"] = "Bearer"
-        if closes:
-            headers["Connection"] = "close"
         super().__init__(status, message, headers)
         self.parameter = parameter
         self.code = code

@@ -91,6 +91,7 @@ class Gateway:
             scope["path"],
             client[0] if client else "",
             given_id(headers.get("x-request-id", "")),
+            is_unread=headers.get("content-length", "0") != "0" or "transfer-encoding" in headers,
         )
         scope["state"] = {**scope.get("state", {}), "visit": visit, "gateway": self}
         self.n_running += 1
@@ -114,19 +115,27 @@ class Gateway:
     async def _answer(
         self, scope: Scope, headers: Headers, visit: Visit, receive: Receive, send: Send
     ) -> None:
-        """Check a request, let the routes answer it, and answer errors."""
+        """Check a request, let the routes answer it, and answer errors. An answer to a request
+        whose body was not read ends the connection.
+        """
+        closes = False
 
         async def send_on(message: Message) -> None:
+            nonlocal closes
             if message["type"] == "http.response.start":
-                visit.status = message["status"]
+                visit.status = visit.status or message["status"]
                 add_headers(message, visit.id)
+                if closes := visit.is_unread:
+                    MutableHeaders(scope=message)["Connection"] = "close"
+            elif closes and not message.get("more_body", False):
+                await send({**message, "more_body": True})
+                await drain(receive)
+                message = {"type": "http.response.body"}
             await send(message)
 
         async def fail(error: HTTPException) -> None:
             if visit.status:  # the response has begun: the server ends the connection
                 return
-            if error.status_code == 413:
-                await drain(receive)
             await error_response(scope["path"], error)(scope, receive, send_on)
 
         most = self.limits.seconds + self.limits.body_seconds + SLACK
@@ -220,14 +229,17 @@ class Gateway:
                     message = await receive()
             except TimeoutError:
                 seconds = f"{self.limits.body_seconds:g} s"
-                raise ApiError(408, f"the body did not come in {seconds}", closes=True) from None
+                raise ApiError(408, f"the body did not come in {seconds}") from None
+            if message["type"] == "http.disconnect":
+                visit.is_unread = False
+                visit.status = GONE
+                raise ConnectionError("the client went away before its body was there")
             n_byte += len(message.get("body", b""))
-            if n_byte > most:
-                if message.get("more_body", False):
-                    await drain(receive)
-                raise too_large(most, option)
             is_complete = not message.get("more_body", False)
-            if is_complete and visit.is_work and message["type"] == "http.request":
+            visit.is_unread = not is_complete
+            if n_byte > most:
+                raise too_large(most, option)
+            if is_complete and visit.is_work:
                 self.admission.enter()
                 visit.is_counted = True
             return message
@@ -238,11 +250,11 @@ class Gateway:
 def too_large(most: int, option: str) -> ApiError:
     """Return the error for a body of more than `most` bytes."""
     message = f"the body must be at most {most:,} bytes, the limit of this server ({option})"
-    return ApiError(413, message, closes=True)
+    return ApiError(413, message)
 
 
 async def drain(receive: Receive) -> None:
-    """Read and drop a part of a body that is too large, so that its sender gets to the answer."""
+    """Read and drop a part of a body that is not wanted, so that its sender gets to the answer."""
     n_byte = 0
     try:
         async with asyncio.timeout(DRAIN_SECONDS):
