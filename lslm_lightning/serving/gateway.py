@@ -101,6 +101,7 @@ class Gateway:
         finally:
             self.n_running -= 1
             self.measures.under_way.dec()
+            self._leave_body(visit)
             if visit.is_counted:
                 self.admission.leave()
             if visit.is_key_counted:
@@ -126,6 +127,7 @@ class Gateway:
                 visit.status = visit.status or message["status"]
                 add_headers(message, visit.id)
                 if closes := visit.is_unread:
+                    self._leave_body(visit)
                     MutableHeaders(scope=message)["Connection"] = "close"
             elif closes and not message.get("more_body", False):
                 await send({**message, "more_body": True})
@@ -164,19 +166,21 @@ class Gateway:
             raise unavailable("the server ends; ask again when it is back")
         visit.is_work = scope["method"] == "POST"
         if visit.is_work:
-            self.admission.check_bodies(self.n_running)
             host = headers.get("host", "")
             if self.is_for_loopback and not is_loopback(host_name(host)):
                 message = f"Host={shown(host)} must be a name of this machine, such as localhost"
                 raise ApiError(400, f"{message}; --keys or --insecure allows others")
-        most, option = self._most_bytes(path, headers)
-        length = headers.get("content-length", "")
-        if length.isdecimal() and int(length[:20]) > most:
-            raise too_large(most, option)
         is_open = path in OPEN and not visit.is_work
         key = bearer_key(headers.get("authorization", ""))
         if not is_open and (key or path not in KEY_IN_BODY):
             self.admit(visit, key)
+        if visit.is_work and visit.key_name is None:
+            self.admission.enter_body(visit.address, bool(self.keys))
+            visit.is_body_counted = True
+        most, option = self._most_bytes(visit, headers)
+        length = headers.get("content-length", "")
+        if length.isdecimal() and int(length[:20]) > most:
+            raise too_large(most, option)
 
     def admit(self, visit: Visit, key: str) -> None:
         """Check the key of a request and the limits of that key.
@@ -204,10 +208,29 @@ class Gateway:
                 visit.is_key_counted = True
         if visit.is_work:
             self.admission.check_rate(caller)
+        if self.keys and visit.is_body_counted:  # the key was in the body
+            self._leave_body(visit)
+            self._enter(visit)
 
-    def _most_bytes(self, path: str, headers: Headers) -> tuple[int, str]:
-        """Return the most bytes of a body, and the option that sets them."""
-        if path in SOUND and headers.get("content-type", "").startswith("multipart/"):
+    def _enter(self, visit: Visit) -> None:
+        """Count a request that is being answered from now on."""
+        self.admission.enter()
+        visit.is_counted = True
+
+    def _leave_body(self, visit: Visit) -> None:
+        """Count a request no more among those without a key, if it was."""
+        if visit.is_body_counted:
+            visit.is_body_counted = False
+            self.admission.leave_body(visit.address)
+
+    def _most_bytes(self, visit: Visit, headers: Headers) -> tuple[int, str]:
+        """Return the most bytes of a body, and the option that sets them. A sound is read from
+        clients whose key is known.
+        """
+        is_known = not self.keys or visit.key_name is not None
+        if not is_known and visit.path in SOUND:
+            return int(1e6 * self.limits.body_mb), "--body-mb; more with a key in Authorization"
+        if visit.path in SOUND and headers.get("content-type", "").startswith("multipart/"):
             return int(1e6 * self.limits.sound_mb), "--sound-mb"
         return int(1e6 * self.limits.body_mb), "--body-mb"
 
@@ -215,7 +238,7 @@ class Gateway:
         """Return `receive` with limits: bytes of the body, and the time in which it comes. A
         request counts as one that is being answered once its body is there.
         """
-        most, option = self._most_bytes(visit.path, headers)
+        most, option = self._most_bytes(visit, headers)
         deadline = asyncio.get_running_loop().time() + self.limits.body_seconds
         n_byte = 0
         is_complete = False
@@ -239,9 +262,8 @@ class Gateway:
             visit.is_unread = not is_complete
             if n_byte > most:
                 raise too_large(most, option)
-            if is_complete and visit.is_work:
-                self.admission.enter()
-                visit.is_counted = True
+            if is_complete and visit.is_work and not (self.keys and visit.is_body_counted):
+                self._enter(visit)
             return message
 
         return receive_counted

@@ -21,7 +21,7 @@ from lslm_lightning.serving import service as service_module
 from lslm_lightning.serving.addresses import is_loopback
 from lslm_lightning.serving.limits import ServingLimits
 from lslm_lightning.serving.server import ServerSettings, listening_socket
-from tests.serving.http_server import KEYS, RunningServer, running_server
+from tests.serving.http_server import KEY, KEYS, RunningServer, running_server
 from tests.support.waiting import PATIENCE
 
 WORK = "/v1/completions"
@@ -38,10 +38,10 @@ def connect(server: RunningServer) -> socket.socket:
     return socket.create_connection((host, int(port)), timeout=PATIENCE)
 
 
-def post(server: RunningServer, fields: dict[str, object]) -> tuple[int, str]:
+def post(server: RunningServer, fields: dict[str, object], key: str = "") -> tuple[int, str]:
     host = server.url.removeprefix("http://")
     with closing(http.client.HTTPConnection(host, timeout=PATIENCE)) as connection:
-        headers = {"Content-Type": "application/json"}
+        headers = {"Content-Type": "application/json", "Authorization": f"Bearer {key}"}
         connection.request("POST", WORK, json.dumps(fields), headers)
         reply = connection.getresponse()
         return reply.status, reply.read().decode()
@@ -109,8 +109,20 @@ def test_bodies_that_do_not_come_keep_nobody_out() -> None:
         for _ in range(5):
             connection = stack.enter_context(connect(server))
             connection.sendall(request_bytes(b"{", length=100))
-        server.wait_until(lambda: server.app.gateway.n_running == 8)
+        server.wait_until(lambda: server.app.gateway.admission.n_body.total() == 8)
         assert post(server, {"prompt": "a"})[0] == 429
+
+
+def test_clients_without_a_key_keep_none_out_that_have_one() -> None:
+    with running_server(ServingLimits(requests=2), KEYS) as server, ExitStack() as stack:
+        for _ in range(12):
+            connection = stack.enter_context(connect(server))
+            connection.sendall(request_bytes(b"{", length=100, path="/translate"))
+        bodies = server.app.gateway.admission.n_body
+        server.wait_until(lambda: bodies.total() == 8)
+        assert post(server, {"prompt": "a"}, KEY)[0] == 200
+        assert post(server, {"prompt": "a"})[0] == 401
+    assert not bodies
 
 
 def test_a_connection_without_a_request_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
