@@ -33,7 +33,7 @@ TYPES = {  # OpenAI's name of the errors of a status
 }
 RULES = {  # of fields that have one of several types
     "prompt": "a text, a list of texts, a list of token ids, or a list of lists of token ids",
-    "stop": "a text, or a list of at most 4 texts",
+    "stop": "a text of at most 256 characters, or a list of at most 4 of them",
     "content": "a text, or a list of parts such as {type: text, text: ...}",
     "q": "a text or a list of texts",
     "text": "a text or a list of texts",
@@ -160,12 +160,15 @@ def wrong_fields(errors: Sequence[Json]) -> ApiError:
     if first["type"] == "json_invalid":
         what = f"the body is no JSON: {context.get('error')} at character {places[-1]}"
         return ApiError(400, f"{what}; send one JSON object")
+    if "name" in context:
+        places = [*places, shown(context["name"])]
     if "field" in context:
         return ApiError(400, first["msg"], parameter=str(context["field"]))
     if not places:
         return ApiError(400, "the body must be one JSON object, sent as application/json")
     name = str(places[0])
     field = ".".join(str(each) for each in places if isinstance(each, int) or each.isidentifier())
+    field = field or name
     last = next((each for each in reversed(places) if each in RULES), name)
     is_union = sum(name in each["loc"] for each in errors) > 1 or last != name
     if first["type"] == "missing":

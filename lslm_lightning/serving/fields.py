@@ -41,11 +41,14 @@ class RequestFields(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def check_refused(cls, given: Json) -> Json:
-        """Return the fields without those that change nothing; refuse those that would, and half
-        surrogate pairs, which are no characters.
+        """Return the fields without those that change nothing; refuse those that would, the first
+        unknown one, and half surrogate pairs, which are no characters.
         """
         if not isinstance(given, dict):
             return given
+        for name in given:
+            if name not in cls.model_fields and name not in cls.refused:
+                raise PydanticCustomError("extra_forbidden", "unknown", {"name": name})
         if (name := broken_text(given)) is not None:
             message = f"{name} has half a surrogate pair, which is no character; leave it out"
             raise PydanticCustomError("broken_text", "{message}", _context(name, message))

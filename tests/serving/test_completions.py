@@ -209,6 +209,8 @@ def test_fields_that_change_nothing_are_ignored(site: Served) -> None:
         ("completions", "prompt", [2**31]),
         ("completions", "prompt", "\ud800"),
         ("completions", "stop", ["a"] * 5),
+        ("completions", "stop", "a" * 257),
+        ("completions", "stop", ["a" * 257]),
         ("completions", "logit_bias", {"x": 1}),
         ("completions", "logit_bias", {"5": 101}),
         ("completions", "best_of", 0),

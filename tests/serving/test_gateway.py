@@ -82,6 +82,8 @@ def test_keys_come_in_the_header_or_in_the_body_of_libretranslate() -> None:
     wrong = served.client.post("/translate", json=asked | {"api_key": "x"})
     assert wrong.status_code == 401
     assert isinstance(wrong.json()["error"], str)
+    for body in ({"q": 1, "nothing": 1}, {"api_key": 1}, [1]):
+        assert served.client.post("/translate", json=body).status_code == 401
 
 
 def test_probes_and_descriptions_need_no_key() -> None:

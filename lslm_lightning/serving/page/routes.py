@@ -24,8 +24,8 @@ from lslm_lightning.serving.page.document import Filled, render_page, security_p
 from lslm_lightning.serving.page.functions import chosen_function, chosen_model
 from lslm_lightning.serving.protocol import ServingError
 from lslm_lightning.serving.service import AnswerService
+from lslm_lightning.serving.task_requests import admit
 from lslm_lightning.serving.task_routes import sound_file
-from lslm_lightning.serving.translation_routes import admit
 
 N_FIELD = 12  # of a form, at most
 
