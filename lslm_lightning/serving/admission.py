@@ -47,7 +47,7 @@ class Admission:
 
     Args:
         limits: limits to keep.
-        n_waiting: function that returns the number of texts that wait in the engine.
+        n_waiting: function that returns the number of texts that wait for room in the engine.
         clock: function that returns the time in seconds.
     """
 
@@ -73,8 +73,7 @@ class Admission:
         """
         if self.n_running >= self.limits.requests:
             raise _too_many(f"{self.n_running} requests are being answered", "--requests")
-        if (n_waiting := self.n_waiting()) >= self.limits.queue:
-            raise _too_many(f"{n_waiting} texts wait for the models", "--queue")
+        check_queue(self.n_waiting(), self.limits)
         self.n_running += 1
 
     def leave(self) -> None:
@@ -154,6 +153,16 @@ def _too_many(what: str, option: str, seconds: int = PAUSE) -> ApiError:
     """
     message = f"{what}, the limit of this server ({option}); try again in {seconds} s"
     return ApiError(429, message, code="rate_limit_exceeded", retry_after=seconds)
+
+
+def check_queue(n_waiting: int, limits: ServingLimits) -> None:
+    """Check that not too many texts wait for room in the engine.
+
+    Raises:
+        ApiError: there are too many.
+    """
+    if n_waiting >= limits.queue:
+        raise _too_many(f"{n_waiting} texts wait for the models", "--queue")
 
 
 def check_limit(name: str, value: int | None, most: int, option: str) -> None:

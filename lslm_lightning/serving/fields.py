@@ -87,7 +87,7 @@ class SearchFields(RequestFields):
     )
     beam_size: int | None = Field(None, ge=1, le=10_000, description="Hypotheses of a beam search.")
     length_penalty: float | None = Field(
-        None, ge=-100, le=100, description="Of a beam search; above 1 favours long answers."
+        None, ge=-10, le=10, description="Of a beam search; above 1 favours long answers."
     )
     no_repeat_ngram: int | None = Field(
         None, ge=0, le=10**7, description="Never write the same tokens of this number twice."

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
@@ -11,7 +11,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lslm_lightning.serving.addresses import host_name, is_loopback
 from lslm_lightning.serving.admission import Admission
-from lslm_lightning.serving.engine_interface import ServingEngine
 from lslm_lightning.serving.errors import GONE, ApiError, error_response, shown, unavailable
 from lslm_lightning.serving.keys import ApiKeys, bearer_key
 from lslm_lightning.serving.limits import ServingLimits
@@ -45,7 +44,7 @@ class Gateway:
 
     Args:
         app: the routes.
-        engine: engine whose queue is limited.
+        n_waiting: function that returns the number of texts that wait for room in the engine.
         limits: limits of requests.
         keys: keys of clients; empty to let everybody through.
         log: log of requests.
@@ -60,7 +59,7 @@ class Gateway:
     def __init__(
         self,
         app: ASGIApp,
-        engine: ServingEngine,
+        n_waiting: Callable[[], int],
         limits: ServingLimits,
         keys: ApiKeys,
         log: AccessLog,
@@ -73,7 +72,7 @@ class Gateway:
         self.log = log
         self.measures = measures
         self.paths = paths
-        self.admission = Admission(limits, lambda: engine.load.n_waiting)
+        self.admission = Admission(limits, n_waiting)
         self.is_ending = False
         self.is_for_loopback = False
         self.n_running = 0

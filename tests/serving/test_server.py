@@ -125,6 +125,21 @@ def test_clients_without_a_key_keep_none_out_that_have_one() -> None:
     assert not bodies
 
 
+def test_texts_wait_from_the_moment_they_are_asked_for() -> None:
+    asked: dict[str, object] = {"prompt": ["a"] * 3}
+    with running_server(ServingLimits(queue=3)) as server:
+        server.close_gate()  # and the figures of the engine stay those of an idle one
+        first = threading.Thread(target=post, args=(server, asked))
+        first.start()
+        server.wait_until(lambda: len(server.engine.requests) == 3)
+        assert [post(server, asked | {"stream": more})[0] for more in (False, True)] == [429] * 2
+        server.open_gate()
+        first.join(PATIENCE)
+        for more in (False, True):
+            assert server.app.service.n_text == 0
+            assert post(server, asked | {"stream": more})[0] == 200
+
+
 def test_a_connection_without_a_request_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server_module, "HEADER_SECONDS", 0.05)
     with running_server() as server:
