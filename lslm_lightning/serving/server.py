@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import ipaddress
+import math
 import resource
 import socket
 import ssl
@@ -61,6 +62,8 @@ class ServerSettings:
         """
         if not 0 <= self.port <= 65_535:
             raise ValueError(f"--port {self.port} must be from 0 to 65535")
+        if not 0 <= self.grace < math.inf:
+            raise ValueError(f"--grace {self.grace} must be a number of seconds, 0 or more")
         if not has_keys and not self.insecure and not is_loopback(self.host):
             raise ValueError(
                 f"--host {self.host} lets other machines in, without keys; give --keys FILE, or "
