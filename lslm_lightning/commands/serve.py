@@ -88,6 +88,8 @@ def main(argv: list[str]) -> int:
             return print_new_key(own.new_key)
         if not own.runs:
             raise ValueError("RUN is missing; name one or more runs")
+        if own.batch_rows < 1:
+            raise ValueError(f"--batch-rows {own.batch_rows} must be at least 1")
         keys = read_keys(own.keys)
         limits = limits_of(vars(own))
         reached = own.host, own.port, own.tls_cert, own.tls_key, own.trusted_proxy

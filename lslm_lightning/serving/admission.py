@@ -9,7 +9,8 @@ from lslm_lightning.serving.errors import ApiError
 from lslm_lightning.serving.limits import ServingLimits
 
 MOST_CALLERS = 10_000  # whose rate is known; those that were silent longest are forgotten
-OPEN_PER_REQUEST = 4  # requests whose body is being read, for each that may be answered
+OPEN_PER_REQUEST = 4  # requests without a known key, for each that may be answered
+BODIES_PER_ADDRESS = 16  # of them, whose key is to come in the body
 PAUSE = 1  # seconds that a client is asked to wait when the server is full
 
 
@@ -46,7 +47,7 @@ class Admission:
 
     Args:
         limits: limits to keep.
-        n_waiting: function that returns the number of texts that wait in the engine.
+        n_waiting: function that returns the number of texts that wait for room in the engine.
         clock: function that returns the time in seconds.
     """
 
@@ -61,6 +62,7 @@ class Admission:
         self.clock = clock
         self.n_running = 0
         self.n_by_key: Counter[str] = Counter()
+        self.n_body: Counter[str] = Counter()  # requests without a known key, by address
         self.buckets: OrderedDict[str, TokenBucket] = OrderedDict()
 
     def enter(self) -> None:
@@ -71,25 +73,36 @@ class Admission:
         """
         if self.n_running >= self.limits.requests:
             raise _too_many(f"{self.n_running} requests are being answered", "--requests")
-        if (n_waiting := self.n_waiting()) >= self.limits.queue:
-            raise _too_many(f"{n_waiting} texts wait for the models", "--queue")
+        check_queue(self.n_waiting(), self.limits)
         self.n_running += 1
 
     def leave(self) -> None:
         """Count a request that ends, for which `enter` was called."""
         self.n_running -= 1
 
-    def check_bodies(self, n_open: int) -> None:
-        """Check that not too many clients are sending a body.
+    def enter_body(self, address: str, needs_key: bool) -> None:
+        """Count a request of a client without a known key; `leave_body` must follow.
 
         Args:
-            n_open: number of requests whose response has not ended.
+            address: address of the client.
+            needs_key: its key is to come in its body, and until then each address has few.
 
         Raises:
             ApiError: there are too many.
         """
-        if n_open > OPEN_PER_REQUEST * self.limits.requests:
+        n_open = self.n_body.total()
+        if n_open >= OPEN_PER_REQUEST * self.limits.requests:
             raise _too_many(f"{n_open} requests are open", "--requests")
+        if needs_key and self.n_body[address] >= BODIES_PER_ADDRESS:
+            message = f"{BODIES_PER_ADDRESS} requests of this address have shown no key yet"
+            raise _too_many(message, "a key in Authorization avoids it")
+        self.n_body[address] += 1
+
+    def leave_body(self, address: str) -> None:
+        """Count a request no more, for which `enter_body` was called."""
+        self.n_body[address] -= 1
+        if not self.n_body[address]:
+            del self.n_body[address]
 
     def enter_key(self, key_name: str) -> None:
         """Count a request of a key.
@@ -140,6 +153,16 @@ def _too_many(what: str, option: str, seconds: int = PAUSE) -> ApiError:
     """
     message = f"{what}, the limit of this server ({option}); try again in {seconds} s"
     return ApiError(429, message, code="rate_limit_exceeded", retry_after=seconds)
+
+
+def check_queue(n_waiting: int, limits: ServingLimits) -> None:
+    """Check that not too many texts wait for room in the engine.
+
+    Raises:
+        ApiError: there are too many.
+    """
+    if n_waiting >= limits.queue:
+        raise _too_many(f"{n_waiting} texts wait for the models", "--queue")
 
 
 def check_limit(name: str, value: int | None, most: int, option: str) -> None:

@@ -96,7 +96,9 @@ class ServedApp:
         self.routes = self._routes()
         paths = frozenset(self.routes.openapi()["paths"]) | OPEN
         log = log or AccessLog()
-        self.gateway = Gateway(self.routes, engine, limits, keys, log, measures, paths)
+        self.gateway = Gateway(
+            self.routes, self.service.n_waiting, limits, keys, log, measures, paths
+        )
         self.asgi = (
             CORSMiddleware(
                 self.gateway,

@@ -195,9 +195,9 @@ class AnswerBody(BaseModel):
 
 
 class ScoreCard(BaseModel):
-    """Log probability of one text."""
+    """Log probability of one text; null for a probability of 0."""
 
-    log_prob: float
+    log_prob: float | None
     n_token: int
 
 

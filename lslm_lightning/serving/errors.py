@@ -33,7 +33,7 @@ TYPES = {  # OpenAI's name of the errors of a status
 }
 RULES = {  # of fields that have one of several types
     "prompt": "a text, a list of texts, a list of token ids, or a list of lists of token ids",
-    "stop": "a text, or a list of at most 4 texts",
+    "stop": "a text of at most 256 characters, or a list of at most 4 of them",
     "content": "a text, or a list of parts such as {type: text, text: ...}",
     "q": "a text or a list of texts",
     "text": "a text or a list of texts",
@@ -56,7 +56,6 @@ class ApiError(HTTPException):
         parameter: field of the request that is wrong; None if it is none.
         code: OpenAI's code of the error.
         retry_after: seconds after which the client may try again.
-        closes: end the connection, whose body was not read.
     """
 
     def __init__(
@@ -66,13 +65,10 @@ class ApiError(HTTPException):
         parameter: str | None = None,
         code: str | None = None,
         retry_after: int | None = None,
-        closes: bool = False,
     ) -> None:
         headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
         if status == 401:
             headers["WWW-Authenticate"] = "Bearer"
-        if closes:
-            headers["Connection"] = "close"
         super().__init__(status, message, headers)
         self.parameter = parameter
         self.code = code
@@ -164,12 +160,15 @@ def wrong_fields(errors: Sequence[Json]) -> ApiError:
     if first["type"] == "json_invalid":
         what = f"the body is no JSON: {context.get('error')} at character {places[-1]}"
         return ApiError(400, f"{what}; send one JSON object")
+    if "name" in context:
+        places = [*places, shown(context["name"])]
     if "field" in context:
         return ApiError(400, first["msg"], parameter=str(context["field"]))
     if not places:
         return ApiError(400, "the body must be one JSON object, sent as application/json")
     name = str(places[0])
     field = ".".join(str(each) for each in places if isinstance(each, int) or each.isidentifier())
+    field = field or name
     last = next((each for each in reversed(places) if each in RULES), name)
     is_union = sum(name in each["loc"] for each in errors) > 1 or last != name
     if first["type"] == "missing":

@@ -41,11 +41,14 @@ class RequestFields(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def check_refused(cls, given: Json) -> Json:
-        """Return the fields without those that change nothing; refuse those that would, and half
-        surrogate pairs, which are no characters.
+        """Return the fields without those that change nothing; refuse those that would, the first
+        unknown one, and half surrogate pairs, which are no characters.
         """
         if not isinstance(given, dict):
             return given
+        for name in given:
+            if name not in cls.model_fields and name not in cls.refused:
+                raise PydanticCustomError("extra_forbidden", "unknown", {"name": name})
         if (name := broken_text(given)) is not None:
             message = f"{name} has half a surrogate pair, which is no character; leave it out"
             raise PydanticCustomError("broken_text", "{message}", _context(name, message))
@@ -84,7 +87,7 @@ class SearchFields(RequestFields):
     )
     beam_size: int | None = Field(None, ge=1, le=10_000, description="Hypotheses of a beam search.")
     length_penalty: float | None = Field(
-        None, ge=-100, le=100, description="Of a beam search; above 1 favours long answers."
+        None, ge=-10, le=10, description="Of a beam search; above 1 favours long answers."
     )
     no_repeat_ngram: int | None = Field(
         None, ge=0, le=10**7, description="Never write the same tokens of this number twice."

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
@@ -11,7 +11,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lslm_lightning.serving.addresses import host_name, is_loopback
 from lslm_lightning.serving.admission import Admission
-from lslm_lightning.serving.engine_interface import ServingEngine
 from lslm_lightning.serving.errors import GONE, ApiError, error_response, shown, unavailable
 from lslm_lightning.serving.keys import ApiKeys, bearer_key
 from lslm_lightning.serving.limits import ServingLimits
@@ -45,7 +44,7 @@ class Gateway:
 
     Args:
         app: the routes.
-        engine: engine whose queue is limited.
+        n_waiting: function that returns the number of texts that wait for room in the engine.
         limits: limits of requests.
         keys: keys of clients; empty to let everybody through.
         log: log of requests.
@@ -60,7 +59,7 @@ class Gateway:
     def __init__(
         self,
         app: ASGIApp,
-        engine: ServingEngine,
+        n_waiting: Callable[[], int],
         limits: ServingLimits,
         keys: ApiKeys,
         log: AccessLog,
@@ -73,7 +72,7 @@ class Gateway:
         self.log = log
         self.measures = measures
         self.paths = paths
-        self.admission = Admission(limits, lambda: engine.load.n_waiting)
+        self.admission = Admission(limits, n_waiting)
         self.is_ending = False
         self.is_for_loopback = False
         self.n_running = 0
@@ -91,6 +90,7 @@ class Gateway:
             scope["path"],
             client[0] if client else "",
             given_id(headers.get("x-request-id", "")),
+            is_unread=headers.get("content-length", "0") != "0" or "transfer-encoding" in headers,
         )
         scope["state"] = {**scope.get("state", {}), "visit": visit, "gateway": self}
         self.n_running += 1
@@ -100,6 +100,7 @@ class Gateway:
         finally:
             self.n_running -= 1
             self.measures.under_way.dec()
+            self._leave_body(visit)
             if visit.is_counted:
                 self.admission.leave()
             if visit.is_key_counted:
@@ -114,19 +115,28 @@ class Gateway:
     async def _answer(
         self, scope: Scope, headers: Headers, visit: Visit, receive: Receive, send: Send
     ) -> None:
-        """Check a request, let the routes answer it, and answer errors."""
+        """Check a request, let the routes answer it, and answer errors. An answer to a request
+        whose body was not read ends the connection.
+        """
+        closes = False
 
         async def send_on(message: Message) -> None:
+            nonlocal closes
             if message["type"] == "http.response.start":
-                visit.status = message["status"]
+                visit.status = visit.status or message["status"]
                 add_headers(message, visit.id)
+                if closes := visit.is_unread:
+                    self._leave_body(visit)
+                    MutableHeaders(scope=message)["Connection"] = "close"
+            elif closes and not message.get("more_body", False):
+                await send({**message, "more_body": True})
+                await drain(receive)
+                message = {"type": "http.response.body"}
             await send(message)
 
         async def fail(error: HTTPException) -> None:
             if visit.status:  # the response has begun: the server ends the connection
                 return
-            if error.status_code == 413:
-                await drain(receive)
             await error_response(scope["path"], error)(scope, receive, send_on)
 
         most = self.limits.seconds + self.limits.body_seconds + SLACK
@@ -155,19 +165,21 @@ class Gateway:
             raise unavailable("the server ends; ask again when it is back")
         visit.is_work = scope["method"] == "POST"
         if visit.is_work:
-            self.admission.check_bodies(self.n_running)
             host = headers.get("host", "")
             if self.is_for_loopback and not is_loopback(host_name(host)):
                 message = f"Host={shown(host)} must be a name of this machine, such as localhost"
                 raise ApiError(400, f"{message}; --keys or --insecure allows others")
-        most, option = self._most_bytes(path, headers)
-        length = headers.get("content-length", "")
-        if length.isdecimal() and int(length[:20]) > most:
-            raise too_large(most, option)
         is_open = path in OPEN and not visit.is_work
         key = bearer_key(headers.get("authorization", ""))
         if not is_open and (key or path not in KEY_IN_BODY):
             self.admit(visit, key)
+        if visit.is_work and visit.key_name is None:
+            self.admission.enter_body(visit.address, bool(self.keys))
+            visit.is_body_counted = True
+        most, option = self._most_bytes(visit, headers)
+        length = headers.get("content-length", "")
+        if length.isdecimal() and int(length[:20]) > most:
+            raise too_large(most, option)
 
     def admit(self, visit: Visit, key: str) -> None:
         """Check the key of a request and the limits of that key.
@@ -195,10 +207,29 @@ class Gateway:
                 visit.is_key_counted = True
         if visit.is_work:
             self.admission.check_rate(caller)
+        if self.keys and visit.is_body_counted:  # the key was in the body
+            self._leave_body(visit)
+            self._enter(visit)
 
-    def _most_bytes(self, path: str, headers: Headers) -> tuple[int, str]:
-        """Return the most bytes of a body, and the option that sets them."""
-        if path in SOUND and headers.get("content-type", "").startswith("multipart/"):
+    def _enter(self, visit: Visit) -> None:
+        """Count a request that is being answered from now on."""
+        self.admission.enter()
+        visit.is_counted = True
+
+    def _leave_body(self, visit: Visit) -> None:
+        """Count a request no more among those without a key, if it was."""
+        if visit.is_body_counted:
+            visit.is_body_counted = False
+            self.admission.leave_body(visit.address)
+
+    def _most_bytes(self, visit: Visit, headers: Headers) -> tuple[int, str]:
+        """Return the most bytes of a body, and the option that sets them. A sound is read from
+        clients whose key is known.
+        """
+        is_known = not self.keys or visit.key_name is not None
+        if not is_known and visit.path in SOUND:
+            return int(1e6 * self.limits.body_mb), "--body-mb; more with a key in Authorization"
+        if visit.path in SOUND and headers.get("content-type", "").startswith("multipart/"):
             return int(1e6 * self.limits.sound_mb), "--sound-mb"
         return int(1e6 * self.limits.body_mb), "--body-mb"
 
@@ -206,7 +237,7 @@ class Gateway:
         """Return `receive` with limits: bytes of the body, and the time in which it comes. A
         request counts as one that is being answered once its body is there.
         """
-        most, option = self._most_bytes(visit.path, headers)
+        most, option = self._most_bytes(visit, headers)
         deadline = asyncio.get_running_loop().time() + self.limits.body_seconds
         n_byte = 0
         is_complete = False
@@ -220,16 +251,18 @@ class Gateway:
                     message = await receive()
             except TimeoutError:
                 seconds = f"{self.limits.body_seconds:g} s"
-                raise ApiError(408, f"the body did not come in {seconds}", closes=True) from None
+                raise ApiError(408, f"the body did not come in {seconds}") from None
+            if message["type"] == "http.disconnect":
+                visit.is_unread = False
+                visit.status = GONE
+                raise ConnectionError("the client went away before its body was there")
             n_byte += len(message.get("body", b""))
-            if n_byte > most:
-                if message.get("more_body", False):
-                    await drain(receive)
-                raise too_large(most, option)
             is_complete = not message.get("more_body", False)
-            if is_complete and visit.is_work and message["type"] == "http.request":
-                self.admission.enter()
-                visit.is_counted = True
+            visit.is_unread = not is_complete
+            if n_byte > most:
+                raise too_large(most, option)
+            if is_complete and visit.is_work and not (self.keys and visit.is_body_counted):
+                self._enter(visit)
             return message
 
         return receive_counted
@@ -238,11 +271,11 @@ class Gateway:
 def too_large(most: int, option: str) -> ApiError:
     """Return the error for a body of more than `most` bytes."""
     message = f"the body must be at most {most:,} bytes, the limit of this server ({option})"
-    return ApiError(413, message, closes=True)
+    return ApiError(413, message)
 
 
 async def drain(receive: Receive) -> None:
-    """Read and drop a part of a body that is too large, so that its sender gets to the answer."""
+    """Read and drop a part of a body that is not wanted, so that its sender gets to the answer."""
     n_byte = 0
     try:
         async with asyncio.timeout(DRAIN_SECONDS):

@@ -1,5 +1,6 @@
 """Limits of requests."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
@@ -43,16 +44,16 @@ class ServingLimits:
     def __post_init__(self) -> None:
         for each in fields(self):
             value = getattr(self, each.name)
-            if not value > 0 and (each.name, value) != ("rate", 0):
+            if not 0 < value < math.inf and (each.name, value) != ("rate", 0):
                 option = f"--{each.name.replace('_', '-')}"
-                raise ValueError(f"{option} {value} must be above 0")
+                raise ValueError(f"{option} {value} must be a number above 0")
 
 
 def limits_of(options: Mapping[str, Json]) -> ServingLimits:
     """Return the limits that options of a command give; other options are left out.
 
     Raises:
-        ValueError: one is not above 0.
+        ValueError: one is no finite number above 0.
     """
     names = {each.name for each in fields(ServingLimits)} & options.keys()
     return ServingLimits(**{name: options[name] for name in names})

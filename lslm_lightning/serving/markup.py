@@ -1,13 +1,25 @@
 """Texts inside a document, which are translated while its tags and line breaks stay."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from html import escape, unescape
-from html.parser import HTMLParser
 
 KEPT = ("script", "style", "code", "pre", "textarea")  # whose texts are not translated
+RAW = ("script", "style", "textarea")  # whose contents have no tags
 VOID = ("area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "wbr")
+# What is no text. Each alternative ends at the end of the document at the latest, so that none
+# fails after it has read far: the time is proportional to the length.
+MARKUP = re.compile(
+    r"""<(?:!--.*?(?:-->|\Z)
+    |!\[CDATA\[.*?(?:\]\]>|\Z)
+    |(?P<end>/?)(?P<tag>[a-zA-Z][^\s/>]*)
+     (?:[^>=]|=\s*(?:"[^"]*(?:"|\Z)|'[^']*(?:'|\Z)|[^\s>]*))*(?:>|\Z)
+    |[!?/][^>]*(?:>|\Z))""",
+    re.DOTALL | re.VERBOSE,
+)
+ATTRIBUTE = re.compile(r"""([^\s=/>]+)\s*(?:=\s*(?:"([^"]*)"|'([^']*)'|([^\s>]*)))?""")
 
 
 @dataclass
@@ -25,6 +37,17 @@ class MarkupText:
     texts: list[str] = field(default_factory=list)
     is_markup: bool = True
 
+    def add(self, raw: str) -> None:
+        """Add a text of HTML, with entities."""
+        text = characters(raw)
+        stripped = text.strip()
+        if not stripped:
+            self.parts.append(raw)
+            return
+        start = len(text) - len(text.lstrip())
+        self.parts += [text[:start], None, text[start + len(stripped) :]]
+        self.texts.append(" ".join(stripped.split()))
+
     def filled(self, translations: Iterable[str]) -> str:
         """Return the document with translations in place of its texts; in HTML, `<`, `>` and `&`
         in them become entities.
@@ -36,94 +59,48 @@ class MarkupText:
         return "".join(next(remaining) if part is None else part for part in self.parts)
 
 
-class MarkupParser(HTMLParser):
-    """Parser that finds the texts of a document. A text ends at each tag."""
-
-    def __init__(self) -> None:
-        super().__init__(convert_charrefs=False)
-        self.found = MarkupText()
-        self.text = ""
-        self.raw = ""
-        self.kept: list[str] = []
-
-    def _end_text(self) -> None:
-        """Add the text before a tag."""
-        text, raw = self.text, self.raw
-        self.text = self.raw = ""
-        if not text.strip() or self.kept:
-            self.found.parts.append(raw)
-            return
-        stripped = text.strip()
-        before = text[: len(text) - len(text.lstrip())]
-        self.found.parts += [before, None, text[len(text.rstrip()) :]]
-        self.found.texts.append(" ".join(stripped.split()))
-
-    def _add(self, raw: str) -> None:
-        self._end_text()
-        self.found.parts.append(raw)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Keep a tag; nothing inside is translated if it says so."""
-        self._add(self.get_starttag_text() or "")
-        is_kept = tag in KEPT or ("translate", "no") in attrs
-        if tag not in VOID and (is_kept or self.kept):
-            self.kept.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Keep a tag that has no contents."""
-        self._add(self.get_starttag_text() or "")
-
-    def handle_endtag(self, tag: str) -> None:
-        """Keep the end of a tag."""
-        self._add(f"</{tag}>")
-        if tag in self.kept:
-            del self.kept[len(self.kept) - 1 - self.kept[::-1].index(tag) :]
-
-    def handle_data(self, data: str) -> None:
-        """Collect text."""
-        self.text += data
-        self.raw += data
-
-    def handle_entityref(self, name: str) -> None:
-        """Collect a named character."""
-        self._character(f"&{name};")
-
-    def handle_charref(self, name: str) -> None:
-        """Collect a numbered character."""
-        self._character(f"&#{name};")
-
-    def _character(self, raw: str) -> None:
-        self.text += unescape(raw)
-        self.raw += raw
-
-    def handle_comment(self, data: str) -> None:
-        """Keep a comment."""
-        self._add(f"<!--{data}-->")
-
-    def handle_decl(self, decl: str) -> None:
-        """Keep a declaration."""
-        self._add(f"<!{decl}>")
-
-    def handle_pi(self, data: str) -> None:
-        """Keep a processing instruction."""
-        self._add(f"<?{data}>")
-
-    def unknown_decl(self, data: str) -> None:
-        """Keep a declaration of another kind."""
-        self._add(f"<![{data}]>")
-
-    def close(self) -> None:
-        """End the document."""
-        super().close()
-        self._end_text()
-
-
 def split_markup(document: str) -> MarkupText:
-    """Return the texts of an HTML document."""
-    parser = MarkupParser()
-    parser.feed(document)
-    parser.close()
-    return parser.found
+    """Return the texts of an HTML document. A text ends at each tag."""
+    found = MarkupText()
+    kept = ""  # name of the outermost tag whose contents are not translated
+    depth = 0  # number of open tags of that name
+    position = 0
+    while (match := MARKUP.search(document, position)) is not None:
+        before, raw, position = document[position : match.start()], match[0], match.end()
+        if kept:
+            found.parts.append(before)
+        else:
+            found.add(before)
+        found.parts.append(raw)
+        tag = (match["tag"] or "").lower()
+        if match["end"]:
+            depth -= tag == kept
+            kept = kept if depth else ""
+        elif tag and tag not in VOID and not raw.endswith("/>"):
+            if not kept and (tag in KEPT or is_fixed(raw)):
+                kept = tag
+            depth += tag == kept
+            if tag in RAW:
+                end = re.compile(rf"</{tag}(?![^\s/>])", re.IGNORECASE).search(document, position)
+                position, start = end.start() if end else len(document), position
+                found.parts.append(document[start:position])
+    (found.parts.append if kept else found.add)(document[position:])
+    return found
+
+
+def is_fixed(tag: str) -> bool:
+    """Return whether a tag says that its contents are not to be translated."""
+    return "translate" in tag.lower() and any(
+        name.lower() == "translate" and "no" in values for name, *values in ATTRIBUTE.findall(tag)
+    )
+
+
+def characters(raw: str) -> str:
+    """Return a text with characters in place of entities."""
+    try:
+        return unescape(raw)
+    except ValueError:  # a number of thousands of digits
+        return raw
 
 
 def split_lines(text: str) -> MarkupText:

@@ -123,7 +123,7 @@ def _entry(text: str, log_p: float) -> JsonObject:
 
 
 def finite(log_p: float) -> float:
-    """Return a log probability that JSON can express."""
+    """Return the log probability of a token, as OpenAI's answers express it."""
     return max(LEAST, log_p) if not math.isnan(log_p) else LEAST
 
 

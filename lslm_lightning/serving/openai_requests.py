@@ -1,13 +1,18 @@
 """Requests of OpenAI's API, as far as they are supported."""
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, TypeVar
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, field_validator
 
+from lslm_lightning.serving.errors import shown
 from lslm_lightning.serving.fields import Penalty, RequestFields, SearchFields
 from lslm_lightning.types import Json
 
+T = TypeVar("T")
 TokenId = Annotated[int, Field(ge=0, le=2**31)]
+StopText = Annotated[str, Field(max_length=256)]
+FewList = Annotated[list[T], Field(fail_fast=True)]  # one error, whatever is wrong
+Tokens = Annotated[FewList[TokenId], Field(min_length=1)]
 Bias = Annotated[float, Field(ge=-100, le=100)]
 IGNORED = "Accepted and ignored: it cannot change the answer."
 
@@ -32,7 +37,7 @@ class ChatMessage(RequestFields):
         "reasoning_content": ("",),
     }
     role: Literal["system", "developer", "user", "assistant"]
-    content: str | list[TextPart]
+    content: str | FewList[TextPart]
     name: str | None = Field(None, description=IGNORED)
 
     @property
@@ -55,7 +60,7 @@ class OpenAIFields(SearchFields):
 
     model: str | None = Field(None, description="Name of a model; the first that fits if left out.")
     n: int | None = Field(None, ge=1, le=10_000, description="Answers to each prompt.")
-    stop: str | Annotated[list[str], Field(max_length=4)] | None = Field(
+    stop: StopText | Annotated[FewList[StopText], Field(max_length=4)] | None = Field(
         None, description="Texts that end an answer."
     )
     presence_penalty: Penalty | None = Field(
@@ -78,6 +83,16 @@ class OpenAIFields(SearchFields):
     prompt_cache_key: object = Field(None, description=IGNORED)
     prompt_cache_retention: object = Field(None, description=IGNORED)
     safety_identifier: object = Field(None, description=IGNORED)
+
+    @field_validator("logit_bias", mode="before")
+    @classmethod
+    def check_bias(cls, given: Json) -> Json:
+        """Return the biases; the first that is no number in range is refused for all."""
+        for key, bias in given.items() if isinstance(given, dict) else ():
+            is_number = isinstance(bias, int | float) and not isinstance(bias, bool)
+            if not is_number or not -100 <= bias <= 100:
+                raise ValueError(f"must have numbers from -100 to 100, and has {shown(key)}")
+        return given
 
     @property
     def stops(self) -> tuple[str, ...]:
@@ -105,9 +120,9 @@ class CompletionFields(OpenAIFields):
     refused: ClassVar[dict[str, tuple[Json, ...]]] = {"suffix": ("",)}
     prompt: (
         str
-        | Annotated[list[str], Field(min_length=1)]
-        | Annotated[list[TokenId], Field(min_length=1)]
-        | Annotated[list[Annotated[list[TokenId], Field(min_length=1)]], Field(min_length=1)]
+        | Annotated[FewList[str], Field(min_length=1)]
+        | Tokens
+        | Annotated[FewList[Tokens], Field(min_length=1)]
     ) = Field(description="Text to continue, or token ids; a list of either for several.")
     best_of: int | None = Field(
         None, ge=1, le=10_000, description="Answers to search, of which the best `n` are returned."
@@ -160,7 +175,7 @@ class ChatFields(OpenAIFields):
         "verbosity": ("medium",),
         "web_search_options": (),
     }
-    messages: Annotated[list[ChatMessage], Field(min_length=1)] = Field(
+    messages: Annotated[FewList[ChatMessage], Field(min_length=1)] = Field(
         description="The conversation: objects with `role` and `content`."
     )
     max_completion_tokens: int | None = Field(

@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import ipaddress
+import math
 import resource
 import socket
 import ssl
@@ -13,7 +14,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from types import FrameType
 
-import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -22,7 +22,7 @@ from lslm_lightning.serving.app import ServedApp
 from lslm_lightning.serving.engine_interface import ServingEngine
 from lslm_lightning.serving.gateway import Gateway
 
-HEADER_SECONDS = 30.0  # in which a connection must send the headers of a request
+HEADER_SECONDS = 30.0  # in which a connection must send the headers of a request, or read an answer
 MOST_FILES = 65_536  # open files of the process, each connection being one
 CLOSING_SECONDS = 1  # for connections that are closed at the end
 STOPPING_SECONDS = 10.0  # for the engine to end
@@ -62,6 +62,8 @@ class ServerSettings:
         """
         if not 0 <= self.port <= 65_535:
             raise ValueError(f"--port {self.port} must be from 0 to 65535")
+        if not 0 <= self.grace < math.inf:
+            raise ValueError(f"--grace {self.grace} must be a number of seconds, 0 or more")
         if not has_keys and not self.insecure and not is_loopback(self.host):
             raise ValueError(
                 f"--host {self.host} lets other machines in, without keys; give --keys FILE, or "
@@ -88,34 +90,43 @@ class ServerSettings:
 
 
 class PatientProtocol(H11Protocol):
-    """Connection that is closed if it does not send the headers of a request in time."""
+    """Connection that is closed if it does not send the headers of a request in time, and aborted
+    if it does not read the rest of an answer in time.
+    """
 
-    header_timer: asyncio.TimerHandle | None = None
+    timer: asyncio.TimerHandle | None = None
+    n_unread = 0  # bytes of an answer that the client had not read at the last look
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin a connection."""
         super().connection_made(transport)
-        self._expect_headers()
+        self._watch()
 
     def on_response_complete(self) -> None:
         """End a response."""
         super().on_response_complete()
-        self._expect_headers()
+        self._watch()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End a connection."""
-        if self.header_timer is not None:
-            self.header_timer.cancel()
+        if self.timer is not None:
+            self.timer.cancel()
         super().connection_lost(exc)
 
-    def _expect_headers(self) -> None:
-        if self.header_timer is not None:
-            self.header_timer.cancel()
-        self.header_timer = self.loop.call_later(HEADER_SECONDS, self._close_if_silent)
+    def _watch(self) -> None:
+        if self.timer is not None:
+            self.timer.cancel()
+        self.timer = self.loop.call_later(HEADER_SECONDS, self._end_if_silent)
 
-    def _close_if_silent(self) -> None:
-        if self.conn.their_state is h11.IDLE and not self.transport.is_closing():
+    def _end_if_silent(self) -> None:
+        n_unread = self.transport.get_write_buffer_size()
+        if self.transport.is_closing() or (self.flow.write_paused and n_unread == self.n_unread):
+            self.transport.abort()
+            return
+        self.n_unread = n_unread
+        if self.cycle is None or self.cycle.response_complete:
             self.transport.close()
+        self._watch()
 
 
 class GracefulServer(uvicorn.Server):

@@ -2,14 +2,22 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
-from contextlib import aclosing
+from collections.abc import (
+    AsyncGenerator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Iterable,
+    Iterator,
+    Sequence,
+)
+from contextlib import aclosing, contextmanager
 from typing import NamedTuple, TypeVar
 
 from starlette.requests import Request
 from starlette.types import Receive
 
-from lslm_lightning.serving.admission import check_limit
+from lslm_lightning.serving.admission import check_limit, check_queue
 from lslm_lightning.serving.engine_interface import ServingEngine
 from lslm_lightning.serving.errors import ApiError, shown, unavailable
 from lslm_lightning.serving.keys import ApiKeys
@@ -62,6 +70,26 @@ class AnswerService:
         self.limits = limits
         self.measures = measures
         self.keys = keys
+        self.n_text = 0  # that the engine was asked for and has not answered
+
+    def n_waiting(self) -> int:
+        """Return the number of texts that wait for room in the engine, with those on their way."""
+        load = self.engine.load
+        return max(load.n_waiting, self.n_text - load.n_running)
+
+    @contextmanager
+    def _counted(self, n: int) -> Iterator[None]:
+        """Count texts inside the `with` statement.
+
+        Raises:
+            ApiError: too many wait.
+        """
+        check_queue(self.n_waiting(), self.limits)
+        self.n_text += n
+        try:
+            yield
+        finally:
+            self.n_text -= n
 
     def models(self) -> tuple[ServedModelInfo, ...]:
         """Return the models that are served.
@@ -131,9 +159,11 @@ class AnswerService:
             ApiError: the time is over.
             ClientGoneError: the client went away; the engine was told.
         """
-        found = await self._all(http, [self.engine.answer(each) for each in requests])
+        found = await self._all(http, len(requests), map(self.engine.answer, requests))
         for request, answered in zip(requests, found, strict=True):
             self._add(http, request.model, answered)
+            if not answered.answers:
+                raise ServingError("the search found no answer; ask for another one", "internal")
             if any(answer.finish_reason == "timeout" for answer in answered.answers):
                 raise self._late()
         return found
@@ -142,7 +172,7 @@ class AnswerService:
         """Return the scores of each request, while the client waits; the errors are those of
         `answers`.
         """
-        return await self._all(http, [self.engine.score(each) for each in requests])
+        return await self._all(http, len(requests), map(self.engine.score, requests))
 
     async def events(
         self, http: Request, requests: Sequence[AnswerRequest]
@@ -170,26 +200,30 @@ class AnswerService:
                 events.put_nowait(None)
 
         visit = visit_of(http)
-        following = asyncio.create_task(follow_all())
-        try:
-            while (item := await events.get()) is not None:
-                if isinstance(item.event, Answered):
-                    self._add(http, requests[item.number].model, item.event)
-                elif item.event.finish_reason == "timeout":
-                    raise self._late()
-                elif visit.first_seconds is None and item.event.text:
-                    visit.first_seconds = time.perf_counter() - visit.began
-                yield item
-                await asyncio.sleep(0)  # others run, however much is ready
-            await following
-        finally:
-            following.cancel()
+        with self._counted(len(requests)):
+            following = asyncio.create_task(follow_all())
+            try:
+                while (item := await events.get()) is not None:
+                    if isinstance(item.event, Answered):
+                        self._add(http, requests[item.number].model, item.event)
+                    elif item.event.finish_reason == "timeout":
+                        raise self._late()
+                    elif visit.first_seconds is None and item.event.text:
+                        visit.first_seconds = time.perf_counter() - visit.began
+                    yield item
+                    await asyncio.sleep(0)  # others run, however much is ready
+                await following
+            finally:
+                following.cancel()
 
-    async def _all(self, http: Request, work: Sequence[Coroutine[object, object, T]]) -> list[T]:
-        """Return the results of all coroutines, in time and while the client waits."""
+    async def _all(
+        self, http: Request, n: int, work: Iterable[Coroutine[object, object, T]]
+    ) -> list[T]:
+        """Return the results of `n` coroutines, in time and while the client waits."""
         try:
-            async with asyncio.timeout(self.limits.seconds + GUARD):
-                return await unless_gone(http.receive, together(work))
+            with self._counted(n):
+                async with asyncio.timeout(self.limits.seconds + GUARD):
+                    return await unless_gone(http.receive, together([*work]))
         except TimeoutError:
             raise self._late() from None
 

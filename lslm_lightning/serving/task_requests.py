@@ -11,11 +11,12 @@ from starlette.requests import Request
 
 from lslm_lightning.serving.errors import ApiError
 from lslm_lightning.serving.fields import RequestFields, SearchFields
+from lslm_lightning.serving.service import visit_of
 from lslm_lightning.types import Json, JsonObject
 
 FormT = TypeVar("FormT", bound=RequestFields)
 FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
-Texts = str | Annotated[list[str], Field(min_length=1)]
+Texts = str | Annotated[list[str], Field(min_length=1, fail_fast=True)]
 MODEL = "Name of a model; the first that fits if left out."
 IGNORED = "Accepted and ignored: it cannot change the answer."
 KEY = "API key, where the server needs one and Authorization has none."
@@ -88,7 +89,7 @@ class ScoreFields(RequestFields):
     )
     text: Texts | None = Field(None, description="Text to score, or a list of them.")
     source: str | None = Field(None, description="Text that stands before the answers.")
-    answers: Annotated[list[str], Field(min_length=1)] | None = Field(
+    answers: Annotated[list[str], Field(min_length=1, fail_fast=True)] | None = Field(
         None, description="Answers to score."
     )
     model: str | None = Field(None, description=MODEL)
@@ -119,18 +120,28 @@ class TranscriptionFields(RequestFields):
 
 
 async def read_fields(http: Request, kind: type[FormT]) -> FormT:
-    """Return the fields of a body of JSON or of a form.
+    """Return the fields of a body of JSON or of a form, whose key is checked before them.
 
     Raises:
         RequestValidationError: a field is wrong.
-        ApiError: the body is neither.
+        ApiError: the body is neither, there is no such key, or its limit is reached.
     """
     given = await read_object(http)
+    admit(http, given.get("api_key") if isinstance(given, dict) else None)
     is_form = not _is_json(http)
     try:
         return kind.model_validate(given, strict=not is_form)
     except ValidationError as error:
         raise RequestValidationError(error.errors(include_url=False)) from None
+
+
+def admit(http: Request, key: Json) -> None:
+    """Check the key of a request whose key may be a field of its body.
+
+    Raises:
+        ApiError: there is no such key, or its limit is reached.
+    """
+    http.scope["state"]["gateway"].admit(visit_of(http), key if isinstance(key, str) else "")
 
 
 async def read_object(http: Request) -> Json:

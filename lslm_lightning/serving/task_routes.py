@@ -1,5 +1,6 @@
 """Routes of the other tasks: summaries, answers, log probabilities, transcripts."""
 
+import math
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,7 +22,6 @@ from lslm_lightning.serving.documents import (
 from lslm_lightning.serving.errors import ApiError, json_response, shown
 from lslm_lightning.serving.fields import SearchFields
 from lslm_lightning.serving.languages import fits_language
-from lslm_lightning.serving.openai_answers import finite
 from lslm_lightning.serving.protocol import AnswerRequest, ScoreRequest, ServedModelInfo
 from lslm_lightning.serving.service import AnswerService
 from lslm_lightning.serving.task_requests import (
@@ -74,7 +74,7 @@ def task_routes(service: AnswerService) -> APIRouter:
                 "answer": best.text,
                 "start": start,
                 "end": end,
-                "log_prob": None if best.log_p is None else finite(best.log_p),
+                "log_prob": exact(best.log_p),
                 "no_answer_score": best.no_answer_score,
                 "model": model.name,
             }
@@ -101,7 +101,7 @@ def task_routes(service: AnswerService) -> APIRouter:
             answers=tuple(answers),
         )
         found = (await service.scores(http, [request]))[0].answers
-        scores = [{"log_prob": finite(each.log_p), "n_token": each.n_token} for each in found]
+        scores = [{"log_prob": exact(each.log_p), "n_token": each.n_token} for each in found]
         return json_response({"scores": scores, "model": model.name})
 
     @routes.post(
@@ -152,6 +152,11 @@ def task_request(
         settings=fields.settings(service.limits, model),
         seed=fields.chosen_seed,
     )
+
+
+def exact(log_p: float | None) -> float | None:
+    """Return the log probability of a text; None for minus infinity, which JSON does not have."""
+    return log_p if log_p is not None and math.isfinite(log_p) else None
 
 
 def scored_texts(fields: ScoreFields) -> tuple[list[str], str | None]:

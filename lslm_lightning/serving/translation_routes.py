@@ -23,7 +23,7 @@ from lslm_lightning.serving.protocol import (
     ServedAnswer,
     ServedModelInfo,
 )
-from lslm_lightning.serving.service import AnswerService, visit_of
+from lslm_lightning.serving.service import AnswerService
 from lslm_lightning.serving.task_requests import (
     DetectionFields,
     TranslationFields,
@@ -49,7 +49,6 @@ def translation_routes(service: AnswerService) -> APIRouter:
     async def translate(http: Request) -> Response:
         """Translate one or more texts, line by line."""
         fields = await read_fields(http, TranslationFields)
-        admit(http, fields.api_key)
         return json_response(await translations(service, http, fields))
 
     @routes.post(
@@ -61,7 +60,6 @@ def translation_routes(service: AnswerService) -> APIRouter:
     async def detect_language(http: Request) -> Response:
         """Detect the language of a text; the most probable languages come first."""
         fields = await read_fields(http, DetectionFields)
-        admit(http, fields.api_key)
         texts = [fields.q] if isinstance(fields.q, str) else fields.q
         service.check_texts("q", [len(each) for each in texts])
         found = await detect("\n".join(texts))
@@ -99,15 +97,6 @@ def translation_routes(service: AnswerService) -> APIRouter:
         )
 
     return routes
-
-
-def admit(http: Request, key: str | None) -> None:
-    """Check the key of a request whose key may be a field of its body.
-
-    Raises:
-        ApiError: there is no such key, or its limit is reached.
-    """
-    http.scope["state"]["gateway"].admit(visit_of(http), key or "")
 
 
 async def translations(

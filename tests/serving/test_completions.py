@@ -7,7 +7,7 @@ import openai
 import pytest
 
 from lslm_lightning.experiments.generation import SearchSettings
-from lslm_lightning.serving.protocol import AnswerRequest, ServingError
+from lslm_lightning.serving.protocol import Answered, AnswerRequest, ServingError
 from lslm_lightning.systems.echo import read_echo, score_passage
 from tests.serving.http_server import RunningServer, Served
 from tests.serving.small_engine import log_p
@@ -209,6 +209,9 @@ def test_fields_that_change_nothing_are_ignored(site: Served) -> None:
         ("completions", "prompt", [2**31]),
         ("completions", "prompt", "\ud800"),
         ("completions", "stop", ["a"] * 5),
+        ("completions", "length_penalty", -11),
+        ("completions", "stop", "a" * 257),
+        ("completions", "stop", ["a" * 257]),
         ("completions", "logit_bias", {"x": 1}),
         ("completions", "logit_bias", {"5": 101}),
         ("completions", "best_of", 0),
@@ -267,6 +270,14 @@ def test_errors_of_the_engine_have_their_status(
     assert reply.json()["error"]["message"] == "the reason"
     assert reply.json()["error"]["param"] == "prompt"
     assert ("Retry-After" in reply.headers) == (status in (429, 503))
+
+
+def test_an_answer_without_a_text_is_an_error(
+    site: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    none = Answered(0, (), 1)
+    monkeypatch.setattr(site.engine, "_answered", lambda request: none)
+    assert site.client.post("/v1/completions", json={"prompt": "a"}).status_code == 500
 
 
 def test_no_model_answers_before_all_are_ready(site: Served) -> None:

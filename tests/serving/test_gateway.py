@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lslm_lightning.serving.admission import Admission
+from lslm_lightning.serving.admission import BODIES_PER_ADDRESS, Admission
 from lslm_lightning.serving.errors import ApiError
 from lslm_lightning.serving.keys import ApiKeys, new_key, read_keys
 from lslm_lightning.serving.limits import ServingLimits
@@ -82,6 +82,8 @@ def test_keys_come_in_the_header_or_in_the_body_of_libretranslate() -> None:
     wrong = served.client.post("/translate", json=asked | {"api_key": "x"})
     assert wrong.status_code == 401
     assert isinstance(wrong.json()["error"], str)
+    for body in ({"q": 1, "nothing": 1}, {"api_key": 1}, [1]):
+        assert served.client.post("/translate", json=body).status_code == 401
 
 
 def test_probes_and_descriptions_need_no_key() -> None:
@@ -104,6 +106,26 @@ def test_a_body_is_measured_before_and_while_it_is_read() -> None:
     sound = "/v1/audio/transcriptions"
     assert served.client.post(sound, files={"file": ("a.wav", b"x" * 201)}).status_code == 413
     assert len(served.engine.requests) == 1
+
+
+def test_a_sound_is_read_once_the_key_is_known() -> None:
+    served = Served(ServingLimits(body_mb=1e-3, sound_mb=1), KEYS)
+    asked = {"data": {"function": "transcribe"}, "files": {"sound": ("a.wav", b"x" * 10_000)}}
+    asked["data"]["key"] = KEY
+    assert served.client.post("/", **asked).status_code == 413
+    assert not served.engine.requests
+    assert served.client.post("/", **asked, headers=bearer(KEY)).status_code == 200
+
+
+def test_requests_without_a_key_are_few_for_each_address() -> None:
+    admission = Admission(ServingLimits(), lambda: 0)
+    for _ in range(BODIES_PER_ADDRESS):
+        admission.enter_body("a", True)
+    with pytest.raises(ApiError, match="Authorization"):
+        admission.enter_body("a", True)
+    admission.enter_body("b", True)
+    admission.leave_body("a")
+    admission.enter_body("a", True)
 
 
 @pytest.mark.parametrize(

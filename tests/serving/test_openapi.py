@@ -6,6 +6,7 @@ from functools import cache
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from lslm_lightning.serving.fields import RequestFields
 from lslm_lightning.serving.openai_requests import ChatFields, CompletionFields
@@ -82,6 +83,33 @@ def test_any_body_has_a_documented_status_and_a_line_for_people(path: str) -> No
             assert message.isprintable()
 
     ask()
+
+
+@pytest.mark.parametrize(
+    ("path", "field", "wrong"),
+    [
+        ("/v1/completions", "prompt", [1.5] * 20_000),
+        ("/v1/completions", "prompt", [[]] * 20_000),
+        ("/v1/completions", "prompt", [[1, "a"]] * 20_000),
+        ("/v1/completions", "stop", [1] * 20_000),
+        ("/v1/completions", "logit_bias", dict.fromkeys(map(str, range(20_000)), "x")),
+        ("/v1/chat/completions", "messages", [{}] * 20_000),
+        ("/v1/chat/completions", "messages", [{"role": "user", "content": [1] * 20_000}]),
+        ("/translate", "q", [1] * 20_000),
+        ("/log_prob", "answers", [1] * 20_000),
+        ("/summarize", "a0", {f"a{i}": 1 for i in range(20_000)}),
+        ("/v1/chat/completions", "messages", [{f"a{i}": 1 for i in range(20_000)}]),
+    ],
+)
+def test_a_body_has_few_errors_however_much_is_wrong(path: str, field: str, wrong: object) -> None:
+    body = wrong if field == "a0" else {field: wrong}
+    with pytest.raises(ValidationError) as failed:
+        CLASSES[path].model_validate(body)
+    assert failed.value.error_count() < 20
+    required = {"q": "a", "source": "en", "target": "zh"} if path == "/translate" else {}
+    reply = site().client.post(path, json={**required, **body})
+    assert reply.status_code == 400
+    assert field in reply.text
 
 
 def test_every_route_documents_its_answer_and_its_errors() -> None:

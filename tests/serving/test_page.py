@@ -5,6 +5,7 @@ import re
 from dataclasses import replace
 from html import escape, unescape
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 from starlette.testclient import TestClient
@@ -171,6 +172,15 @@ def test_a_sound_is_read_from_a_file_that_exists_while_it_is_asked_for() -> None
     sound = ("a.wav", b"RIFF" * 1000, "audio/wav")
     response = page.post("/", data={"function": "transcribe"}, files={"sound": sound})
     assert "4000 bytes" in response.text
+
+
+def test_a_path_in_place_of_a_sound_is_not_read(tmp_path: Path) -> None:
+    engine = ScriptedEngine()
+    for path in (__file__, str(tmp_path / "nowhere")):
+        response = sent(client(engine), "transcribe", sound=path)
+        assert response.status_code == 400
+        assert path not in response.text
+    assert engine.asked == []
 
 
 def test_each_line_is_translated() -> None:

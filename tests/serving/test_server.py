@@ -15,12 +15,13 @@ from pathlib import Path
 
 import pytest
 
+from lslm_lightning.serving import gateway as gateway_module
 from lslm_lightning.serving import server as server_module
 from lslm_lightning.serving import service as service_module
 from lslm_lightning.serving.addresses import is_loopback
 from lslm_lightning.serving.limits import ServingLimits
 from lslm_lightning.serving.server import ServerSettings, listening_socket
-from tests.serving.http_server import RunningServer, running_server
+from tests.serving.http_server import KEY, KEYS, RunningServer, running_server
 from tests.support.waiting import PATIENCE
 
 WORK = "/v1/completions"
@@ -37,10 +38,10 @@ def connect(server: RunningServer) -> socket.socket:
     return socket.create_connection((host, int(port)), timeout=PATIENCE)
 
 
-def post(server: RunningServer, fields: dict[str, object]) -> tuple[int, str]:
+def post(server: RunningServer, fields: dict[str, object], key: str = "") -> tuple[int, str]:
     host = server.url.removeprefix("http://")
     with closing(http.client.HTTPConnection(host, timeout=PATIENCE)) as connection:
-        headers = {"Content-Type": "application/json"}
+        headers = {"Content-Type": "application/json", "Authorization": f"Bearer {key}"}
         connection.request("POST", WORK, json.dumps(fields), headers)
         reply = connection.getresponse()
         return reply.status, reply.read().decode()
@@ -108,8 +109,35 @@ def test_bodies_that_do_not_come_keep_nobody_out() -> None:
         for _ in range(5):
             connection = stack.enter_context(connect(server))
             connection.sendall(request_bytes(b"{", length=100))
-        server.wait_until(lambda: server.app.gateway.n_running == 8)
+        server.wait_until(lambda: server.app.gateway.admission.n_body.total() == 8)
         assert post(server, {"prompt": "a"})[0] == 429
+
+
+def test_clients_without_a_key_keep_none_out_that_have_one() -> None:
+    with running_server(ServingLimits(requests=2), KEYS) as server, ExitStack() as stack:
+        for _ in range(12):
+            connection = stack.enter_context(connect(server))
+            connection.sendall(request_bytes(b"{", length=100, path="/translate"))
+        bodies = server.app.gateway.admission.n_body
+        server.wait_until(lambda: bodies.total() == 8)
+        assert post(server, {"prompt": "a"}, KEY)[0] == 200
+        assert post(server, {"prompt": "a"})[0] == 401
+    assert not bodies
+
+
+def test_texts_wait_from_the_moment_they_are_asked_for() -> None:
+    asked: dict[str, object] = {"prompt": ["a"] * 3}
+    with running_server(ServingLimits(queue=3)) as server:
+        server.close_gate()  # and the figures of the engine stay those of an idle one
+        first = threading.Thread(target=post, args=(server, asked))
+        first.start()
+        server.wait_until(lambda: len(server.engine.requests) == 3)
+        assert [post(server, asked | {"stream": more})[0] for more in (False, True)] == [429] * 2
+        server.open_gate()
+        first.join(PATIENCE)
+        for more in (False, True):
+            assert server.app.service.n_text == 0
+            assert post(server, asked | {"stream": more})[0] == 200
 
 
 def test_a_connection_without_a_request_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,6 +148,43 @@ def test_a_connection_without_a_request_is_closed(monkeypatch: pytest.MonkeyPatc
             assert silent.recv(1) == b""
             assert slow.recv(1) == b""
         assert post(server, {"prompt": "a"})[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "length", "status"), [(WORK, 99, 401), ("/", 10**7, 413), ("/nowhere", 99, 401)]
+)
+def test_an_answer_before_the_body_ends_the_connection(
+    path: str, length: int, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gateway_module, "DRAIN_SECONDS", 0.05)
+    with running_server(keys=KEYS) as server, connect(server) as connection:
+        connection.sendall(request_bytes(b"{", length=length, path=path))
+        received = b""
+        while part := connection.recv(1000):
+            received += part
+        assert f" {status} ".encode() in received
+        assert b"connection: close" in received.lower()
+
+
+def test_a_connection_that_reads_no_answer_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_module, "HEADER_SECONDS", 0.05)
+    with running_server() as server, socket.socket() as deaf:
+        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024)
+        host, port = server.url.removeprefix("http://").split(":")
+        deaf.connect((host, int(port)))
+        deaf.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: a\r\n\r\n" * 400)
+        server.wait_until(lambda: server.server.server_state.connections)
+        server.wait_until(lambda: not server.server.server_state.connections)
+
+
+@pytest.mark.parametrize("path", [WORK, "/translate"])
+def test_a_client_that_goes_away_in_its_body_is_no_failure(path: str) -> None:
+    with running_server() as server:
+        with connect(server) as connection:
+            connection.sendall(request_bytes(b"{", length=100, path=path))
+            server.wait_until(lambda: server.app.gateway.n_running)
+        server.wait_until(lambda: server.lines)
+        assert json.loads(server.lines[-1])["status"] == 499
 
 
 def test_a_body_that_is_too_large_is_answered_and_dropped() -> None:

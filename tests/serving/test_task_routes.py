@@ -1,5 +1,6 @@
 """Summaries, answers, log probabilities and transcripts."""
 
+import math
 from pathlib import Path
 
 import openai
@@ -8,6 +9,7 @@ import pytest
 from lslm_lightning.experiments.generation import SearchSettings
 from lslm_lightning.serving.limits import ServingLimits
 from lslm_lightning.serving.protocol import AnswerRequest, ScoreRequest
+from lslm_lightning.serving.task_routes import exact
 from tests.serving.http_server import RunningServer, Served
 from tests.serving.small_engine import log_p
 
@@ -48,6 +50,10 @@ def test_texts_and_answers_are_scored(site: Served) -> None:
     expected = [sum(map(log_p, text)) for text in ("ab", "c")]
     assert [each["log_prob"] for each in whole["scores"]] == pytest.approx(expected)
     assert [each["n_token"] for each in whole["scores"]] == [2, 1]
+    long = "h" * 20_000  # whose log p is below the least that OpenAI's answers have for a token
+    scores = site.client.post("/log_prob", json={"text": long}).json()["scores"]
+    assert scores[0]["log_prob"] == pytest.approx(len(long) * log_p("h"))
+    assert [exact(each) for each in (None, -math.inf, math.nan)] == [None] * 3
     request = site.engine.requests[-1]
     assert isinstance(request, ScoreRequest)
     assert request.source is None

@@ -1,5 +1,6 @@
 """LibreTranslate's API, as its clients ask it, and texts inside documents."""
 
+import time
 from html import unescape
 from html.parser import HTMLParser
 
@@ -184,8 +185,23 @@ DOCUMENTS = [
     "no tags at all & an ampersand",
     "<p>unclosed <i>tags",
     "a < b and <3",
+    "<p title=\"a > b\" class='>' id=it's>one</P ><br>two",
     "",
 ]
+CLOSED = ["<![CDATA[x > y]]>", "</P >", "<!-- foo", "<div a='>", "<script>a</b>", "</>", "<?x"]
+HOSTILE = [
+    "<a a='",
+    "<a",
+    "<!--",
+    "<![CDATA[",
+    "<!",
+    "<?",
+    "</",
+    "<pre>",
+    "<p translate=",
+    '<a b="',
+]
+HOSTILE += ["<script>", "&#9", "<a a= ", " "]
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
@@ -199,12 +215,30 @@ def test_tags_stay_and_texts_are_translated(document: str) -> None:
     assert unescape(same).split() == unescape(document).split()
 
 
+@pytest.mark.parametrize("raw", CLOSED)
+def test_what_is_no_text_comes_back_as_it_was(raw: str) -> None:
+    found = split_markup(f"<b>one</b>{raw}")
+    assert found.texts == ["one"]
+    assert found.filled(["two"]) == f"<b>two</b>{raw}"
+
+
+@pytest.mark.parametrize("piece", HOSTILE)
+def test_the_time_of_a_document_is_proportional_to_its_length(piece: str) -> None:
+    for document in (piece * (50_000 // len(piece)), piece * 5000 + "</x>" * 5000):
+        began = time.process_time()
+        split_markup(document)
+        assert time.process_time() - began < 1
+    assert split_markup(f"&#{'9' * 5000};a").texts
+
+
 def test_code_is_not_translated_and_answers_add_no_tags() -> None:
     found = split_markup("<script>if (a<b) x()</script><p>a</p><p translate='no'>b<i>c</i></p>d")
     assert found.texts == ["a", "d"]
     filled = found.filled(["<script>bad()</script>", "e"])
     assert [tag for tag, _ in read(filled).tags] == ["script", "p", "p", "i"]
     assert "<script>if (a<b) x()</script>" in filled
+    nested = split_markup("<pre>a<pre>b</pre>c<br translate=no></pre>d<p TRANSLATE = 'no'/>e")
+    assert nested.texts == ["d", "e"]
 
 
 def test_markup_is_translated_through_the_api(site: Served) -> None:

@@ -24,8 +24,8 @@ from lslm_lightning.serving.page.document import Filled, render_page, security_p
 from lslm_lightning.serving.page.functions import chosen_function, chosen_model
 from lslm_lightning.serving.protocol import ServingError
 from lslm_lightning.serving.service import AnswerService
+from lslm_lightning.serving.task_requests import admit
 from lslm_lightning.serving.task_routes import sound_file
-from lslm_lightning.serving.translation_routes import admit
 
 N_FIELD = 12  # of a form, at most
 
@@ -59,24 +59,26 @@ def add_page(app: FastAPI, service: AnswerService) -> None:
 
     async def send(request: Request) -> Response:
         values: dict[str, str] = {}
+        path = ""  # of the uploaded sound, never of a text that the client sends
         with ExitStack() as files:
             try:
                 form = await request.form(max_files=1, max_fields=N_FIELD)
                 values = {name: text for name, text in form.items() if isinstance(text, str)}
+                values.pop("sound", None)
                 admit(request, values.pop("key", None))
                 function = chosen_function(values)
                 model = chosen_model(service, values, function)
                 sound = form.get("sound")
                 if isinstance(sound, UploadFile) and sound.size:
-                    values["sound"] = str(files.enter_context(sound_file(sound)))
-                wanted = function.requests(service, values, model)
+                    path = str(files.enter_context(sound_file(sound)))
+                wanted = function.requests(service, {**values, "sound": path}, model)
                 answered = await service.answers(request, wanted)
                 blocks = blocks_of(function.name, values, answered, model)
                 return await respond(request, Filled(function.name, values, blocks))
             except (HTTPException, ServingError) as failure:
                 error = as_api_error(failure) if isinstance(failure, ServingError) else failure
         # the client knows its file by another name
-        message = str(error.detail).replace(values.get("sound") or "\0", "sound")
+        message = str(error.detail).replace(path or "\0", "sound")
         filled = Filled(values.get("function", ""), values, (), message)
         return await respond(request, filled, error.status_code, error.headers)
 
