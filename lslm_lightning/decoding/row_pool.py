@@ -65,8 +65,8 @@ class RowPool:
             sizes = [max(pair) for pair in zip(part.shape[1:], new.shape[1:], strict=True)]
             room = self._buffers[i]
             if not self._has_room(i, n_all, sizes):
-                has_rows = room is None or n_all > len(room)
-                n_room = max(n_all, 2 * self.n_row) if has_rows else len(room)
+                n_room = len(room) if room is not None else 0
+                n_room = max(n_all, 2 * self.n_row) if n_all > n_room else n_room
                 room = empty(part, n_room, sizes)
                 corner(room, part).copy_(part)
                 self._buffers[i] = room
