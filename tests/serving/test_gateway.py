@@ -88,6 +88,11 @@ def test_keys_come_in_the_header_or_in_the_body_of_libretranslate() -> None:
 
 def test_probes_and_descriptions_need_no_key() -> None:
     served = Served(keys=KEYS)
+    assert served.client.head("/health").status_code == 200
+    assert served.client.head("/ready").status_code == 200
+    refused = served.client.delete("/v1/models", headers=bearer(KEY))
+    assert refused.status_code == 405
+    assert "GET" in refused.json()["error"]["message"]
     for path in ("/health", "/ready", "/openapi.json", "/languages", "/frontend/settings"):
         assert served.client.get(path).status_code == 200, path
 
