@@ -3,7 +3,7 @@
 from importlib.util import find_spec
 
 from lslm_lightning.commands.arguments import RUN, TRUST_HELP, Parser
-from lslm_lightning.exit_status import DONE, SettingsError
+from lslm_lightning.exit_status import SettingsError
 from lslm_lightning.extras import EXTRAS, MissingPackageError
 from lslm_lightning.serving.limits import ServingLimits, limits_of
 
@@ -91,14 +91,12 @@ def main(argv: list[str]) -> int:
         if own.batch_rows < 1:
             raise ValueError(f"--batch-rows {own.batch_rows} must be at least 1")
         keys = read_keys(own.keys)
-        limits = limits_of(vars(own))
         reached = own.host, own.port, own.tls_cert, own.tls_key, own.trusted_proxy
         settings = ServerSettings(*reached, own.grace, own.insecure)
         settings.check(bool(keys))
         computed = own.device, own.engine, own.dtype, own.batch_rows, own.trust
         engine = EngineClient(own.runs, EngineSettings(own.name, *computed))
-        app = ServedApp(engine, limits, keys, None, own.allow_origin)
+        app = ServedApp(engine, limits_of(vars(own)), keys, None, own.allow_origin)
     except ValueError as error:
         raise SettingsError(str(error)) from None
-    run_server(app, settings)
-    return DONE
+    return run_server(app, settings)

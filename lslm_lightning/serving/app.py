@@ -140,11 +140,13 @@ class ServedApp:
         routes = APIRouter(tags=["State"])
         service = self.service
 
+        @routes.head("/health", include_in_schema=False)
         @routes.get("/health", summary="Whether the server lives", responses=described(STATE, 500))
         async def health() -> Response:
             """Answer as long as the process lives."""
             return json_response({"status": "ok"})
 
+        @routes.head("/ready", include_in_schema=False)
         @routes.get(
             "/ready",
             summary="Whether the models are ready",

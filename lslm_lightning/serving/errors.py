@@ -35,7 +35,7 @@ RULES = {  # of fields that have one of several types
     "prompt": "a text, a list of texts, a list of token ids, or a list of lists of token ids",
     "stop": "a text of at most 256 characters, or a list of at most 4 of them",
     "content": "a text, or a list of parts such as {type: text, text: ...}",
-    "q": "a text or a list of texts",
+    "q": "a text that is not empty, or a list of texts",
     "text": "a text or a list of texts",
 }
 BOUNDS = {
@@ -118,6 +118,8 @@ def answer_http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if error.status_code in (404, 405) and not isinstance(error, ApiError):
         way_out = "GET /openapi.json lists the routes"
+        if methods := (error.headers or {}).get("Allow"):
+            way_out = f"this path takes {methods}"
         what = f"{request.method} {shown(request.url.path)} is no route of this server"
         error = HTTPException(error.status_code, f"{what}; {way_out}", error.headers)
     elif error.detail == "There was an error parsing the body":
@@ -193,7 +195,8 @@ def rule_of(kind: str, context: Mapping[str, Json], message: str) -> str:
     """
     if kind in BOUNDS:
         name, words = BOUNDS[kind]
-        return f"must be {words} {context[name]:.20g}"
+        bound = context[name]
+        return f"must be {words} {bound if isinstance(bound, int) else f'{bound:g}'}"
     if kind in LENGTHS:
         name, words = LENGTHS[kind]
         return f"must have {words} {context[name]} entries"

@@ -17,10 +17,12 @@ from types import FrameType
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from lslm_lightning.exit_status import DONE
 from lslm_lightning.serving.addresses import is_loopback
 from lslm_lightning.serving.app import ServedApp
 from lslm_lightning.serving.engine_interface import ServingEngine
 from lslm_lightning.serving.gateway import Gateway
+from lslm_lightning.serving.visits import log_as_json
 
 HEADER_SECONDS = 30.0  # in which a connection must send the headers of a request, or read an answer
 MOST_FILES = 65_536  # open files of the process, each connection being one
@@ -249,8 +251,9 @@ def address_of(listener: socket.socket, is_tls: bool) -> str:
     return f"http{'s' if is_tls else ''}://{shown}:{port}"
 
 
-def run_server(app: ServedApp, settings: ServerSettings) -> None:
-    """Answer requests until a signal ends the server; say on standard output when it is ready.
+def run_server(app: ServedApp, settings: ServerSettings) -> int:
+    """Answer requests until a signal ends the server, and return the exit status; say on standard
+    output when it is ready.
 
     Raises:
         ServingError: a model cannot be loaded.
@@ -262,6 +265,7 @@ def run_server(app: ServedApp, settings: ServerSettings) -> None:
         print(f"{address} serves {names}", flush=True)
 
     allow_many_connections()
+    log_as_json()
     has_keys = bool(app.service.keys)
     app.gateway.is_for_loopback = not (has_keys or settings.insecure)
     with listening_socket(settings.host, settings.port) as listener:
@@ -269,3 +273,4 @@ def run_server(app: ServedApp, settings: ServerSettings) -> None:
             message = "keys and texts are not encrypted; use TLS, here or in a proxy"
             print(f"lslm serve: {message}", file=sys.stderr, flush=True)
         asyncio.run(serve(app, settings, listener, ready))
+    return DONE

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal, TypeVar
 
 from fastapi.exceptions import RequestValidationError
 from pydantic import ConfigDict, Field, ValidationError
-from starlette.datastructures import UploadFile
+from starlette.datastructures import ImmutableMultiDict, UploadFile
 from starlette.requests import Request
 
 from lslm_lightning.serving.errors import ApiError
@@ -16,7 +16,9 @@ from lslm_lightning.types import Json, JsonObject
 
 FormT = TypeVar("FormT", bound=RequestFields)
 FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
-Texts = str | Annotated[list[str], Field(min_length=1, fail_fast=True)]
+TextList = Annotated[list[str], Field(min_length=1, fail_fast=True)]
+Texts = str | TextList
+GivenTexts = Annotated[str, Field(min_length=1)] | TextList
 MODEL = "Name of a model; the first that fits if left out."
 IGNORED = "Accepted and ignored: it cannot change the answer."
 KEY = "API key, where the server needs one and Authorization has none."
@@ -33,7 +35,7 @@ class TranslationFields(SearchFields):
             ]
         }
     )
-    q: Texts = Field(description="Text to translate, or a list of them.")
+    q: GivenTexts = Field(description="Text to translate, or a list of them.")
     source: str = Field(max_length=64, description="Language of the text, or auto.")
     target: str = Field(max_length=64, description="Language of the translation.")
     format: Literal["text", "html"] | None = Field(None, description="Form of the text.")
@@ -48,7 +50,7 @@ class DetectionFields(RequestFields):
     """Request for the language of a text, as LibreTranslate's `/detect`."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"q": "What language is this?"}]})
-    q: Texts = Field(description="Text whose language is wanted; of a list, that of all.")
+    q: GivenTexts = Field(description="Text whose language is wanted; of a list, that of all.")
     api_key: str | None = Field(None, description=KEY)
     secret: object = Field(None, description=IGNORED)
 
@@ -89,9 +91,7 @@ class ScoreFields(RequestFields):
     )
     text: Texts | None = Field(None, description="Text to score, or a list of them.")
     source: str | None = Field(None, description="Text that stands before the answers.")
-    answers: Annotated[list[str], Field(min_length=1, fail_fast=True)] | None = Field(
-        None, description="Answers to score."
-    )
+    answers: TextList | None = Field(None, description="Answers to score.")
     model: str | None = Field(None, description=MODEL)
 
 
@@ -145,7 +145,7 @@ def admit(http: Request, key: Json) -> None:
 
 
 async def read_object(http: Request) -> Json:
-    """Return the JSON value of a body, or the fields of a form.
+    """Return the JSON value of a body, or the fields of the address and of a form.
 
     Raises:
         ApiError: the body is neither.
@@ -157,10 +157,13 @@ async def read_object(http: Request) -> Json:
         except (ValueError, RecursionError):
             message = "the body is no JSON in UTF-8; send one JSON object"
             raise ApiError(400, message) from None
-    if not http.headers.get("content-type", "").startswith(FORMS):
+    found = _by_name(http.query_params)
+    if http.headers.get("content-type", "").startswith(FORMS):
+        found = {**await read_form(http), **found}
+    elif not found:
         message = "the body must be JSON or a form; Content-Type says neither"
         raise ApiError(400, message)
-    return {name: value for name, value in (await read_form(http)).items() if value != ""}
+    return {name: value for name, value in found.items() if value != ""}
 
 
 async def read_form(http: Request) -> Mapping[str, Json]:
@@ -169,10 +172,14 @@ async def read_form(http: Request) -> Mapping[str, Json]:
     Raises:
         ApiError: the form is broken.
     """
-    form = await http.form(max_files=1, max_fields=100)
+    return _by_name(await http.form(max_files=1, max_fields=100))
+
+
+def _by_name(given: ImmutableMultiDict[str, Json]) -> JsonObject:
+    """Return texts by name; several of one name are a list."""
     found: JsonObject = {}
-    for name in form:
-        values = [each for each in form.getlist(name) if not isinstance(each, UploadFile)]
+    for name in given:
+        values = [each for each in given.getlist(name) if not isinstance(each, UploadFile)]
         if values:
             found[name] = values if len(values) > 1 else values[0]
     return found

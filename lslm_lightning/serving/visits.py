@@ -1,6 +1,7 @@
 """Record of one HTTP request, for the log and the figures."""
 
 import json
+import logging
 import re
 import sys
 import uuid
@@ -90,6 +91,28 @@ class AccessLog:
             "address": visit.address,
         }
         self.write(json.dumps(line))
+
+
+class JsonFormatter(logging.Formatter):
+    """Format of other lines of the log, such as warnings of libraries: one JSON object each."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line of a record."""
+        line = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(line)
+
+
+def log_as_json() -> None:
+    """Write warnings of this process to standard error, each as a line of JSON."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(JsonFormatter())
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
 
 
 def _write_to_standard_error(line: str) -> None:

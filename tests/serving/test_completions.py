@@ -245,6 +245,12 @@ def test_a_wrong_field_is_refused_by_name(
     assert not site.engine.requests
 
 
+def test_a_bound_is_told_as_it_is(site: Served) -> None:
+    for field, value, bound in (("seed", 2**64, 2**63 - 1), ("top_k", 10**8, 10**7)):
+        reply = site.client.post("/v1/completions", json={"prompt": "a", field: value})
+        assert reply.json()["error"]["message"].endswith(f" {bound}")
+
+
 @pytest.mark.parametrize("body", [b"", b"{", b"[1]", b"{\xff}", b"[" * 50_000, b"null", b'"a"'])
 def test_a_body_that_is_no_object_is_refused(site: Served, body: bytes) -> None:
     headers = {"Content-Type": "application/json"}

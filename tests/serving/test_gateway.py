@@ -1,6 +1,8 @@
 """Keys, limits, log, figures and headers, in front of all routes."""
 
 import json
+import logging
+import sys
 import threading
 from contextlib import suppress
 from pathlib import Path
@@ -12,6 +14,7 @@ from lslm_lightning.serving.errors import ApiError
 from lslm_lightning.serving.keys import ApiKeys, new_key, read_keys
 from lslm_lightning.serving.limits import ServingLimits
 from lslm_lightning.serving.protocol import EngineLoad
+from lslm_lightning.serving.visits import JsonFormatter
 from tests.serving.http_server import KEY, KEYS, Served, running_server
 from tests.support.waiting import PATIENCE
 
@@ -88,6 +91,11 @@ def test_keys_come_in_the_header_or_in_the_body_of_libretranslate() -> None:
 
 def test_probes_and_descriptions_need_no_key() -> None:
     served = Served(keys=KEYS)
+    assert served.client.head("/health").status_code == 200
+    assert served.client.head("/ready").status_code == 200
+    refused = served.client.delete("/v1/models", headers=bearer(KEY))
+    assert refused.status_code == 405
+    assert "GET" in refused.json()["error"]["message"]
     for path in ("/health", "/ready", "/openapi.json", "/languages", "/frontend/settings"):
         assert served.client.get(path).status_code == 200, path
 
@@ -235,6 +243,17 @@ def test_the_log_has_a_line_of_json_without_texts_and_keys() -> None:
     assert (second["route"], second["status"], second["key"]) == (WORK, 401, None)
     whole = "\n".join(served.lines)
     assert not any(secret in whole for secret in (KEY, "wrong", BODY["prompt"]))
+
+
+def test_warnings_are_lines_of_json_too() -> None:
+    try:
+        raise ValueError("a\nb")
+    except ValueError:
+        record = logging.LogRecord("x", logging.WARNING, "", 0, "c\n%s", ("d",), sys.exc_info())
+    line = JsonFormatter().format(record)
+    assert "\n" not in line
+    assert json.loads(line)["message"] == "c\nd"
+    assert "ValueError" in json.loads(line)["traceback"]
 
 
 def test_a_dangerous_id_of_a_request_is_replaced() -> None:

@@ -13,6 +13,8 @@ from tests.serving.http_server import Served
 from tests.serving.small_engine import model
 
 ASKED = {"q": "good day", "source": "en", "target": "zh"}
+LANGUAGES = {"source": "en", "target": "zh"}
+FORMS = ("json", "data", "params")
 ENGLISH = "This is a sentence that was written in English"
 GERMAN = "Das ist ein deutscher Satz, und niemand zweifelt daran"
 
@@ -31,6 +33,14 @@ def test_a_list_is_translated_text_by_text(site: Served) -> None:
     found = site.client.post("/translate", json=asked).json()
     assert found["translatedText"] == ["A", "B\nC", ""]
     assert found["alternatives"] == [["A1", "A2"], ["B1\nC1", "B2\nC2"], []]
+
+
+def test_fields_may_stand_in_the_address(site: Served) -> None:
+    whole = site.client.post("/translate", params=ASKED)
+    apart = site.client.post("/translate", params={"q": "good day"}, data={"q": "no"} | LANGUAGES)
+    assert whole.json() == apart.json() == {"translatedText": "GOOD DAY"}
+    empty = [site.client.post("/translate", **{form: ASKED | {"q": ""}}) for form in FORMS]
+    assert [reply.status_code for reply in empty] == [400] * len(FORMS)
 
 
 def test_numbers_of_a_form_are_texts(site: Served) -> None:
