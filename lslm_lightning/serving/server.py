@@ -4,7 +4,6 @@ import asyncio
 import errno
 import ipaddress
 import math
-import resource
 import socket
 import ssl
 import sys
@@ -12,6 +11,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from importlib.util import find_spec
 from types import FrameType
 
 import uvicorn
@@ -181,7 +181,11 @@ def listening_socket(host: str, port: int) -> socket.socket:
 
 
 def allow_many_connections() -> None:
-    """Raise the number of files that this process may open."""
+    """Raise the number of files that this process may open, where the system has such a limit."""
+    if find_spec("resource") is None:
+        return
+    import resource
+
     with suppress(ValueError, OSError):
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         most = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)

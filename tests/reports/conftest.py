@@ -6,12 +6,11 @@ import json
 import os
 import select
 import subprocess
-import time
 
 import pytest
 
 from tests.conftest import CHROMIUM
-from tests.support.waiting import PATIENCE
+from tests.support.waiting import PATIENCE, wait_until
 
 OPTIONS = (
     "--headless=new --no-sandbox --disable-gpu --no-first-run --disable-background-networking "
@@ -105,10 +104,7 @@ class Browser:
 
     def wait_for(self, expression):
         """Wait until an expression is true."""
-        deadline = time.monotonic() + PATIENCE
-        while not self.evaluate(f"Boolean({expression})"):
-            assert time.monotonic() < deadline, f"never true: {expression}"
-            time.sleep(0.02)
+        wait_until(lambda: self.evaluate(f"Boolean({expression})"), expression)
 
     def evaluate(self, expression):
         return self.call("Runtime.evaluate", expression=expression, returnByValue=True)[

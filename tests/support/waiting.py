@@ -4,7 +4,7 @@ of.
 
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 PATIENCE = 600.0  # seconds after which something hangs, however slow and busy the machine is
@@ -19,6 +19,18 @@ def at_most(seconds: float) -> Iterator[None]:
     yield
     took = time.monotonic() - began
     assert took < 10 * seconds, f"took {took:.1f} s, {seconds:g} s are expected on a quiet machine"
+
+
+def wait_until(condition: Callable[[], object], what: str) -> None:
+    """Wait until a condition holds.
+
+    Args:
+        what: the condition in words, for the message where it never does.
+    """
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, f"never true: {what}"
+        time.sleep(0.02)
 
 
 def make_interruptible() -> None:
