@@ -10,7 +10,8 @@ from typing import cast
 import torch
 
 from lslm_lightning.decoding.beam import Beam
-from lslm_lightning.decoding.running import BeamBatch, RunningBatch, StepwiseBatch
+from lslm_lightning.decoding.running import RunningBatch, StepwiseBatch
+from lslm_lightning.decoding.running_beams import BeamBatch
 from lslm_lightning.decoding.search import reorder
 from lslm_lightning.decoding.stepwise import Stepwise
 from lslm_lightning.runs.loading import LoadedRun

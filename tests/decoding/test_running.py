@@ -8,7 +8,8 @@ import torch
 
 from lslm_lightning.decoding import Beam, Greedy, Sampling, Search
 from lslm_lightning.decoding.row_pool import RowPool, moved
-from lslm_lightning.decoding.running import BeamBatch, Logits, SearchJob, StepwiseBatch, Written
+from lslm_lightning.decoding.running import Logits, SearchJob, StepwiseBatch, Written
+from lslm_lightning.decoding.running_beams import BeamBatch
 from lslm_lightning.decoding.search import reorder
 from tests.decoding.network import END, Network, question
 
