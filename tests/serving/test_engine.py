@@ -9,7 +9,7 @@ from lslm_lightning.contracts import Example
 from lslm_lightning.decoding import Greedy
 from lslm_lightning.experiments.generation import SearchSettings
 from lslm_lightning.serving.engine import EngineCore
-from lslm_lightning.serving.prompts import parts
+from lslm_lightning.serving.prompt_tokens import parts
 from lslm_lightning.serving.protocol import (
     AnswerPart,
     AnswerRequest,
