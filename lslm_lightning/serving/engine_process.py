@@ -1,8 +1,6 @@
 """Process in which the engine of a server runs."""
 
 import logging
-import os
-import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -13,6 +11,7 @@ from time import monotonic, sleep
 from lslm_lightning.runs import find_run
 from lslm_lightning.runs.registered import is_registered
 from lslm_lightning.serving.engine import EngineCore, load_model
+from lslm_lightning.serving.process_life import follow
 from lslm_lightning.serving.protocol import EngineSettings, Event, Message, Models, Refusal
 from lslm_lightning.serving.served_model import ServedModel, one_line
 from lslm_lightning.training.cores import available_cores, limit_threads
@@ -36,9 +35,7 @@ def run_engine(
         runs: name and reference of each run.
         settings: settings of the engine.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the other process ends this one
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    Thread(target=end_with, args=(life,), daemon=True).start()
+    follow(life)
     import torch
 
     if message := limit_threads():
@@ -54,13 +51,6 @@ def run_engine(
             return
         connection.send([Models(engine.infos)])
         EngineLoop(connection, engine, watch).run()
-
-
-def end_with(life: Connection) -> None:
-    """End this process, whatever it computes, when a connection ends."""
-    with suppress(EOFError, OSError):
-        life.recv()
-    os._exit(0)
 
 
 class EngineLoop:
