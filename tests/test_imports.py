@@ -78,7 +78,7 @@ LAYERS: dict[str, set[str]] = {
     },
     "serving": {
         *("contracts", "experiments", "training", "decoding", "models", "runs", "systems", "text"),
-        *("audio", "safety", "corpora", "reports"),
+        *("audio", "safety", "corpora", "reports", "tracking"),
     },
     "integrations": {"decoding", "experiments", "interchange", "models", "runs", "training"},
     "systems": {"runs", "contracts", "text", "metrics", "decoding", "corpora", "ngram", "safety"},

@@ -6,6 +6,7 @@ from lslm_lightning.commands.arguments import RUN, TRUST_HELP, Parser
 from lslm_lightning.exit_status import SettingsError
 from lslm_lightning.extras import EXTRAS, MissingPackageError
 from lslm_lightning.serving.limits import ServingLimits, limits_of
+from lslm_lightning.serving.options import OPTIONS
 
 DESCRIPTION = """Answer requests over HTTP with trained models, by OpenAI's and LibreTranslate's
 API, and show a page for people.
@@ -16,20 +17,6 @@ API, and show a page for people.
   lslm serve RUN --host 0.0.0.0 --keys keys.txt --tls-cert chain.pem --tls-key key.pem
 
 Without --keys, only this machine may ask. SIGTERM and Ctrl-C answer what was begun, then end."""
-LIMITS = {  # option, and the letter and meaning of its value
-    "--max-tokens": ("N", "new tokens of an answer"),
-    "--beams": ("N", "hypotheses of a beam search"),
-    "--answers": ("N", "answers to a text"),
-    "--texts": ("N", "texts of a request"),
-    "--characters": ("N", "characters of a request"),
-    "--body-mb": ("X", "megabytes of a request"),
-    "--sound-mb": ("X", "megabytes of a request with sound"),
-    "--requests": ("N", "requests at the same time"),
-    "--requests-per-key": ("N", "of these, with the same key"),
-    "--queue": ("N", "texts that wait for the models"),
-    "--seconds": ("X", "time for the answer to a request"),
-    "--rate": ("N", "requests a minute of a key; 0 for any number"),
-}
 ENGINES = ("ctranslate2", "onnxruntime")
 TYPES = ("float32", "float16", "bfloat16", "int8")
 
@@ -49,9 +36,13 @@ def arguments() -> Parser:
     of.add_argument("--allow-origin", metavar="URL", action="append", default=[], help=origin)
     grace = "seconds to end what was begun"
     of.add_argument("--grace", type=float, default=30.0, metavar="X", help=grace)
+    share = "share of requests to trace in MLflow"
+    of.add_argument("--trace", type=float, default=0.0, metavar="X", help=share)
+    texts = "put their texts into the traces"
+    of.add_argument("--trace-texts", action="store_true", help=texts)
     of = parser.add_argument_group("Keys")
     of.add_argument("--keys", metavar="FILE", help="a line for each key: a name and sha256:DIGEST")
-    new = "print the line of a new key, and the key on standard error"
+    new = "print a new key, and its line for the file"
     of.add_argument("--new-key", metavar="NAME", help=new)
     of.add_argument("--insecure", action="store_true", help="let other machines ask without keys")
     of = parser.add_argument_group("Models")
@@ -65,7 +56,7 @@ def arguments() -> Parser:
     of.add_argument("--batch-rows", type=int, default=320, metavar="N", help="rows of a batch")
     of.add_argument("--trust", action="store_true", help=TRUST_HELP)
     of = parser.add_argument_group("Limits")
-    for option, (letter, meaning) in LIMITS.items():
+    for option, (letter, meaning) in OPTIONS.items():
         default = getattr(ServingLimits, option.strip("-").replace("-", "_"))
         of.add_argument(option, type=type(default), default=default, metavar=letter, help=meaning)
     return parser
@@ -82,6 +73,7 @@ def main(argv: list[str]) -> int:
     from lslm_lightning.serving.keys import print_new_key, read_keys
     from lslm_lightning.serving.protocol import EngineSettings
     from lslm_lightning.serving.server import ServerSettings, run_server
+    from lslm_lightning.serving.traces import TraceSettings
 
     try:
         if own.new_key is not None:
@@ -96,7 +88,8 @@ def main(argv: list[str]) -> int:
         settings.check(bool(keys))
         computed = own.device, own.engine, own.dtype, own.batch_rows, own.trust
         engine = EngineClient(own.runs, EngineSettings(own.name, *computed))
-        app = ServedApp(engine, limits_of(vars(own)), keys, None, own.allow_origin)
+        traces = TraceSettings(own.trace, own.trace_texts)
+        app = ServedApp(engine, limits_of(vars(own)), keys, None, own.allow_origin, traces)
     except ValueError as error:
         raise SettingsError(str(error)) from None
     return run_server(app, settings)

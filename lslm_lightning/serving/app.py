@@ -29,6 +29,8 @@ from lslm_lightning.serving.page import add_page
 from lslm_lightning.serving.protocol import ServingError
 from lslm_lightning.serving.service import AnswerService
 from lslm_lightning.serving.task_routes import task_routes
+from lslm_lightning.serving.tracer import RequestTracer
+from lslm_lightning.serving.traces import TraceSettings
 from lslm_lightning.serving.translation_routes import translation_routes
 from lslm_lightning.serving.visits import AccessLog
 from lslm_lightning.types import JsonObject
@@ -74,9 +76,11 @@ class ServedApp:
         keys: keys of clients; empty if none is needed.
         log: log of requests.
         allowed_origins: origins of web pages that may use the server from browsers.
+        traces: which requests are traced; by default none.
 
     Attributes:
         service: service that the routes share.
+        tracer: sample of the requests that are traced.
         gateway: gateway before the routes.
         asgi: the ASGI application.
     """
@@ -88,6 +92,7 @@ class ServedApp:
         keys: ApiKeys | None = None,
         log: AccessLog | None = None,
         allowed_origins: Sequence[str] = (),
+        traces: TraceSettings | None = None,
     ) -> None:
         limits = limits or ServingLimits()
         keys = keys or ApiKeys()
@@ -96,8 +101,13 @@ class ServedApp:
         self.routes = self._routes()
         paths = frozenset(self.routes.openapi()["paths"]) | OPEN
         log = log or AccessLog()
+
+        def home() -> str:
+            return engine.models[0].directory if engine.models else ""
+
+        self.tracer = RequestTracer(traces or TraceSettings(), measures.add_traces, home)
         self.gateway = Gateway(
-            self.routes, self.service.n_waiting, limits, keys, log, measures, paths
+            self.routes, self.service.n_waiting, limits, keys, log, measures, self.tracer, paths
         )
         self.asgi = (
             CORSMiddleware(

@@ -15,6 +15,7 @@ from lslm_lightning.serving.errors import GONE, ApiError, error_response, shown,
 from lslm_lightning.serving.keys import ApiKeys, bearer_key
 from lslm_lightning.serving.limits import ServingLimits
 from lslm_lightning.serving.measures import ServerMeasures
+from lslm_lightning.serving.tracer import RequestTracer
 from lslm_lightning.serving.visits import AccessLog, Visit, given_id
 
 logger = logging.getLogger(__name__)
@@ -49,6 +50,7 @@ class Gateway:
         keys: keys of clients; empty to let everybody through.
         log: log of requests.
         measures: figures of requests.
+        tracer: sample of the requests that are traced.
         paths: paths of the routes, by which requests are counted that do not reach one.
 
     Attributes:
@@ -64,6 +66,7 @@ class Gateway:
         keys: ApiKeys,
         log: AccessLog,
         measures: ServerMeasures,
+        tracer: RequestTracer,
         paths: frozenset[str] = frozenset(),
     ) -> None:
         self.app = app
@@ -71,6 +74,7 @@ class Gateway:
         self.keys = keys
         self.log = log
         self.measures = measures
+        self.tracer = tracer
         self.paths = paths
         self.admission = Admission(limits, n_waiting)
         self.is_ending = False
@@ -111,6 +115,7 @@ class Gateway:
             seconds = time.perf_counter() - visit.began
             self.measures.add_visit(visit, seconds)
             self.log.add(visit, seconds)
+            self.tracer.end(visit, seconds)
 
     async def _answer(
         self, scope: Scope, headers: Headers, visit: Visit, receive: Receive, send: Send
@@ -215,6 +220,7 @@ class Gateway:
         """Count a request that is being answered from now on."""
         self.admission.enter()
         visit.is_counted = True
+        visit.trace = self.tracer.sample()
 
     def _leave_body(self, visit: Visit) -> None:
         """Count a request no more among those without a key, if it was."""

@@ -45,6 +45,9 @@ class ServerMeasures:
         self.prompt_tokens = _tokens("prompt", "Tokens of prompts and sources.", registry)
         self.cached_tokens = _tokens("cached_prompt", "Those in the prompt cache.", registry)
         self.tokens = _tokens("generated", "Tokens of answers.", registry)
+        self.traces = Counter(
+            "lslm_traces", "Traces of requests by outcome.", ("outcome",), registry=registry
+        )
         self.under_way = Gauge(
             "lslm_requests_under_way", "Requests that are being answered.", registry=registry
         )
@@ -74,6 +77,10 @@ class ServerMeasures:
         self.prompt_tokens.labels(model).inc(answered.n_prompt_token)
         self.cached_tokens.labels(model).inc(answered.n_cached_token)
         self.tokens.labels(model).inc(answered.n_token)
+
+    def add_traces(self, outcome: str, n: int) -> None:
+        """Add traces of requests that were written or lost."""
+        self.traces.labels(outcome).inc(n)
 
     def text(self) -> bytes:
         """Return all figures in Prometheus' text format."""

@@ -164,6 +164,7 @@ class ServedModelInfo:
         vocab_size: number of tokens.
         n_parameter: number of parameters.
         created: time of its weights, in seconds since 1970.
+        directory: run directory; "" if it has none.
     """
 
     name: str
@@ -178,6 +179,7 @@ class ServedModelInfo:
     vocab_size: int
     n_parameter: int
     created: int
+    directory: str = ""
 
 
 @dataclass(frozen=True)
@@ -277,6 +279,24 @@ class AnswerPart:
 
 
 @dataclass(frozen=True)
+class AnswerTimes:
+    """Times of the answers to one text in the engine, in Unix seconds.
+
+    Attributes:
+        begun: it began to read the prompt, or to answer as a whole; None if it did not.
+        read: it had read the prompt and found the first token; None if it did not, or if the model
+            answers as a whole.
+        ended: all answers were found.
+        n_row: rows of the model's batches, those of the request included, when it joined them.
+    """
+
+    begun: float | None
+    read: float | None
+    ended: float
+    n_row: int
+
+
+@dataclass(frozen=True)
 class Answered:
     """End of an `AnswerRequest`.
 
@@ -289,6 +309,7 @@ class Answered:
         n_token: number of new tokens of all answers that were searched.
         n_cut_token: number of tokens of the prompt or source that were not read, because it is too
             long; a request is not refused for them where `lslm generate` cuts too.
+        times: times in the engine; None where it tells none.
     """
 
     id: int
@@ -297,6 +318,7 @@ class Answered:
     n_cached_token: int = 0
     n_token: int = 0
     n_cut_token: int = 0
+    times: AnswerTimes | None = None
 
 
 @dataclass(frozen=True)

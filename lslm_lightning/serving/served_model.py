@@ -81,6 +81,7 @@ class ServedModel(ABC):
             self.tokenizer.vocab_size,
             task.model_info.n_parameter,
             int(loaded.checkpoint.stat().st_mtime),
+            str(loaded.directory.path.absolute()),
         )
 
     @abstractmethod

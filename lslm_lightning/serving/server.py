@@ -238,6 +238,7 @@ async def serve(
         ready(address_of(listener, is_tls=settings.tls_cert is not None))
 
     await engine.start()
+    app.tracer.start()
     waiting = asyncio.create_task(wait_ready())
     try:
         await server.serve(sockets=[listener])
@@ -246,6 +247,7 @@ async def serve(
     finally:
         waiting.cancel()
         await engine.stop(STOPPING_SECONDS)
+        await app.tracer.stop(STOPPING_SECONDS)
 
 
 def address_of(listener: socket.socket, is_tls: bool) -> str:

@@ -159,9 +159,10 @@ class AnswerService:
             ApiError: the time is over.
             ClientGoneError: the client went away; the engine was told.
         """
+        began = time.time()
         found = await self._all(http, len(requests), map(self.engine.answer, requests))
         for request, answered in zip(requests, found, strict=True):
-            self._add(http, request.model, answered)
+            self._add(http, request, answered, began)
             if not answered.answers:
                 raise ServingError("the search found no answer; ask for another one", "internal")
             if any(answer.finish_reason == "timeout" for answer in answered.answers):
@@ -200,12 +201,13 @@ class AnswerService:
                 events.put_nowait(None)
 
         visit = visit_of(http)
+        began = time.time()
         with self._counted(len(requests)):
             following = asyncio.create_task(follow_all())
             try:
                 while (item := await events.get()) is not None:
                     if isinstance(item.event, Answered):
-                        self._add(http, requests[item.number].model, item.event)
+                        self._add(http, requests[item.number], item.event, began)
                     elif item.event.finish_reason == "timeout":
                         raise self._late()
                     elif visit.first_seconds is None and item.event.text:
@@ -231,12 +233,20 @@ class AnswerService:
         limit = f"{self.limits.seconds:g} s"
         return ApiError(504, f"no answer in {limit}, the limit of this server; ask for less")
 
-    def _add(self, http: Request, model: str, answered: Answered) -> None:
-        """Add the tokens of an answer to the figures."""
+    def _add(self, http: Request, request: AnswerRequest, answered: Answered, began: float) -> None:
+        """Add an answer to the figures, and to the trace of the request if it has one.
+
+        Args:
+            began: time at which the engine was asked, in Unix seconds.
+        """
         visit = visit_of(http)
         visit.n_prompt_token += answered.n_prompt_token
         visit.n_token += answered.n_token
-        self.measures.add_answer(model, answered)
+        self.measures.add_answer(request.model, answered)
+        if visit.trace is not None:
+            model = next((m for m in self.engine.models if m.name == request.model), None)
+            if model is not None:
+                visit.trace.add(request, answered, model, began)
 
 
 def visit_of(http: Request) -> Visit:

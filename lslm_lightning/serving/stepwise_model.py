@@ -207,6 +207,8 @@ class StepwiseModel(ServedModel):
         """Read the prompts of jobs in one call, and add the jobs to their batches. If the call
         fails, each is read on its own, so that only those fail that must.
         """
+        for each in group:
+            each.writing.begin()
         try:
             found = list(self.reader.first_steps(group))
         except Exception as error:
@@ -233,6 +235,9 @@ class StepwiseModel(ServedModel):
                     for job in jobs:
                         job.error = one_line(error)
                     batch.fail(one_line(error))
+        n_row = self.n_row
+        for each in group:
+            each.writing.join(n_row)
 
     def _batch(self, search: Beam | None) -> RunningBatch:
         """Return the batch of a beam search; for None, that of all other searches."""
@@ -276,12 +281,9 @@ class StepwiseModel(ServedModel):
         pieces: list[Event] = list(writing.pieces(is_last=True)) if request.streams else []
         self._writings.pop(request.id)
         n_token = sum(len(text.ids) for text in writing.texts)
-        return [
-            *pieces,
-            Answered(
-                request.id, answers, writing.n_prompt, writing.n_cached, n_token, writing.n_cut
-            ),
-        ]
+        n_prompt = (writing.n_prompt, writing.n_cached)
+        end = Answered(request.id, answers, *n_prompt, n_token, writing.n_cut, writing.times)
+        return [*pieces, end]
 
 
 def check_beam(request: AnswerRequest) -> None:

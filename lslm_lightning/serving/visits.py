@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from lslm_lightning.serving.traces import RequestTrace
+
 GIVEN_ID = re.compile(r"[\w.:-]{1,64}", re.ASCII)
 
 
@@ -33,6 +35,7 @@ class Visit:
         is_body_counted: True while `Admission.enter_body` counts it.
         is_counted: True once `Admission.enter` counted the request.
         is_key_counted: True once `Admission.enter_key` counted it too.
+        trace: what is told of it in a trace; None if it is not traced.
     """
 
     began: float
@@ -51,6 +54,7 @@ class Visit:
     is_body_counted: bool = False
     is_counted: bool = False
     is_key_counted: bool = False
+    trace: RequestTrace | None = None
 
 
 def given_id(value: str) -> str:

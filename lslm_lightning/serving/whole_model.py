@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from time import monotonic
+from time import monotonic, time
 from typing import TYPE_CHECKING, cast
 
 import torch
@@ -14,6 +14,7 @@ from lslm_lightning.runs.loading import LoadedRun
 from lslm_lightning.serving.protocol import (
     Answered,
     AnswerRequest,
+    AnswerTimes,
     EngineRequest,
     Event,
     Refusal,
@@ -94,9 +95,11 @@ class WholeModel(ServedModel):
     def fail(self, message: str) -> list[Event]:
         ids = [each.id for each in self._waiting]
         self._waiting.clear()
+        self._deadlines.clear()
         return [Refusal(id, message, "internal") for id in ids]
 
     def cancel(self, id: int) -> None:
+        self._deadlines.pop(id, None)
         self._waiting = [request for request in self._waiting if request.id != id]
 
     def work(self) -> list[Event]:
@@ -105,6 +108,7 @@ class WholeModel(ServedModel):
         group = self._next_group()
         late = [each for each in group if monotonic() > self._deadlines.pop(each.id, 0.0)]
         group = [each for each in group if each not in late]
+        begun = time()
         events: list[Event] = [
             Refusal(
                 each.id,
@@ -113,7 +117,11 @@ class WholeModel(ServedModel):
             )
             for each in late
         ]
-        return [*events, *self._done(group)] if group else events
+        for event in self._done(group) if group else ():
+            if isinstance(event, Answered):
+                event = replace(event, times=AnswerTimes(begun, None, time(), len(group)))
+            events.append(event)
+        return events
 
     def _done(self, group: Sequence[EngineRequest]) -> list[Event]:
         """Return the answers to requests. If they fail together, each is done on its own, so that

@@ -1,7 +1,7 @@
 """Answers to one request, which a model writes token by token."""
 
 from collections.abc import Callable, Generator, Sequence
-from time import monotonic
+from time import monotonic, time
 from typing import NamedTuple
 
 import torch
@@ -14,6 +14,7 @@ from lslm_lightning.serving.answer_text import AnswerText
 from lslm_lightning.serving.protocol import (
     AnswerPart,
     AnswerRequest,
+    AnswerTimes,
     ServedAnswer,
     ServingError,
     TokenInfo,
@@ -82,6 +83,9 @@ class Writing:
         self.n_cut = n_cut
         self.n_cached = 0
         self.jobs: list[SearchJob] = []
+        self._begun_at: float | None = None
+        self._read_at: float | None = None
+        self._n_row = 0
         self._plan = plan
         self._history = history
         self._eos_id = tokenizer.eos_id
@@ -99,6 +103,25 @@ class Writing:
         self._owners: list[int] = []  # index of the first text of each job
         self._begun: set[int] = set()  # texts whose beginning was sent
         self._ended: set[int] = set()  # texts whose end was sent
+
+    def begin(self) -> None:
+        """Keep the time at which a prompt begins to be read, if it is the first."""
+        self._begun_at = self._begun_at or time()
+
+    def join(self, n_row: int) -> None:
+        """Keep the time at which the first prompt was read.
+
+        Args:
+            n_row: rows of the batches that it joined.
+        """
+        if self._read_at is None:
+            self._read_at = time()
+            self._n_row = n_row
+
+    @property
+    def times(self) -> AnswerTimes:
+        """Times until now, for answers that are complete."""
+        return AnswerTimes(self._begun_at, self._read_at, time(), self._n_row)
 
     def start(self) -> list[WaitingJob]:
         """Return the jobs of the first search."""

@@ -22,7 +22,14 @@ SINKS = (
 )
 LABELS = ("Work", "TrainingWork", "PreparationWork", "Part", "translated")
 # files of the server whose texts its terminal shows; those of the others go to its clients
-SHOWN_BY_SERVE = ("engine_client.py", "functions.py", "keys.py", "limits.py", "server.py")
+SHOWN_BY_SERVE = (
+    "engine_client.py",
+    "functions.py",
+    "keys.py",
+    "limits.py",
+    "server.py",
+    "traces.py",
+)
 FIELD = re.compile(r"\{\w+\}")
 PROGRAM = re.compile(r"^lslm( [a-z-]+)?: ")  # before errors of commands
 MOST_FORMS = 12  # of one f-string with alternatives in it

@@ -17,6 +17,7 @@ from lslm_lightning.serving.server import (
     listening_socket,
     uvicorn_config,
 )
+from lslm_lightning.serving.traces import TraceSettings
 from lslm_lightning.serving.visits import AccessLog
 from tests.serving.small_engine import SmallEngine
 from tests.support.waiting import PATIENCE
@@ -33,10 +34,12 @@ class Served:
         limits: ServingLimits | None = None,
         keys: ApiKeys | None = None,
         origins: tuple[str, ...] = (),
+        traces: TraceSettings | None = None,
     ) -> None:
         self.engine = SmallEngine()
         self.lines: list[str] = []
-        self.app = ServedApp(self.engine, limits, keys, AccessLog(self.lines.append), origins)
+        log = AccessLog(self.lines.append)
+        self.app = ServedApp(self.engine, limits, keys, log, origins, traces)
         self.client = TestClient(self.app.asgi, raise_server_exceptions=False)
 
 

@@ -9,6 +9,7 @@ from lslm_lightning.serving.protocol import (
     Answered,
     AnswerPart,
     AnswerRequest,
+    AnswerTimes,
     AttentionMap,
     EngineLoad,
     EngineRequest,
@@ -74,6 +75,7 @@ def token(character: str, offset: int, n_top: int, is_first: bool = False) -> To
 
 
 IDLE = EngineLoad(0, 0, 0, 0)
+TIMES = AnswerTimes(begun=11.0, read=13.0, ended=17.0, n_row=5)
 
 
 @dataclass
@@ -159,7 +161,7 @@ class SmallEngine:
                 )
             )
         n_token = sum(answer.n_token for answer in answers)
-        return Answered(request.id, tuple(answers), len(prompt), n_token=n_token)
+        return Answered(request.id, tuple(answers), len(prompt), n_token=n_token, times=TIMES)
 
     def _prompt(self, request: AnswerRequest) -> str:
         if request.messages is not None:
