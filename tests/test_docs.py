@@ -66,6 +66,7 @@ def test_every_measurement_is_shown_once() -> None:
         for marker in markers()
         if marker.startswith("benchmarks")
         for name in marker.split()[1:]
+        if not marker.startswith("benchmarks-to-come") or (RESULTS / f"{name}.json").exists()
     ]
     assert sorted(shown) == sorted(path.stem for path in RESULTS.glob("*.json"))
 

@@ -29,6 +29,8 @@ MARKER = re.compile(r"^<!-- generated: (.*?) -->$", re.MULTILINE)
 TEXTS: dict[str, Callable[..., str]] = {
     "architecture": architecture.architecture,
     "benchmarks": benchmarks.tables,
+    "benchmarks-to-come": benchmarks.tables_to_come,
+    "capacity": benchmarks.capacity,
     "command": commands.command,
     "configs": configs.configs,
     "contents": configs.contents,

@@ -4,13 +4,17 @@ import ast
 from collections.abc import Mapping, Sequence
 
 from docs.generate.benchmark_tables import TABLES, Rows, all_numbers, sweep
-from docs.generate.language import localized, one_sentence
+from docs.generate.language import colon, localized, one_sentence
 from docs.generate.markdown import code, plain, table
+from docs.generate.serving_capacity import capacity_tables, under_load
 from docs.generate.sources import ROOT
 from lslm_lightning.configuration.source_tree import constant
 from lslm_lightning.types import Json
 from tests.benchmarks.__main__ import GPU, WRAPPED
 from tests.benchmarks.record import RESULTS, Record
+
+SERVING = "serving"
+MAKERS = {**TABLES, SERVING: (under_load,)}
 
 
 def tables(*names: str) -> str:
@@ -18,11 +22,29 @@ def tables(*names: str) -> str:
     return "\n\n".join(section(name) for name in names)
 
 
+def tables_to_come(*names: str) -> str:
+    """Return a section for each benchmark that has a record, and a line for each other."""
+    return "\n\n".join(section(name) if has_record(name) else to_come(name) for name in names)
+
+
+def to_come(name: str) -> str:
+    """Return the line on a benchmark that has no record."""
+    return f"{localized('Not measured yet')}{colon()}{code(f'make bench ONLY={name}')}"
+
+
+def capacity() -> str:
+    """Return the tables of users that a machine carries, and how they were measured."""
+    if not has_record(SERVING):
+        return to_come(SERVING)
+    record = recorded(SERVING)
+    return f"{capacity_tables(record.figures)}\n\n{caption(SERVING, record)}"
+
+
 def section(name: str) -> str:
     """Return the section of one benchmark: what it measures, a table, hardware and command."""
     record = recorded(name)
     parts = [f"### {name}", plain(localized(about(name)))]
-    for made in TABLES.get(name, (all_numbers,)):
+    for made in MAKERS.get(name, (all_numbers,)):
         headings, rows = made(record.figures)
         parts.append(numbers_of(headings, rows))
     return "\n\n".join([*parts, caption(name, record)])
@@ -37,6 +59,11 @@ def numbers_of(headings: Sequence[str], rows: Rows) -> str:
     """Return a table of numbers, whose first column names what was measured."""
     named_rows = [(localized(first), *numbers) for first, *numbers in rows]
     return table(headings, named_rows, numbers=len(headings) - 1)
+
+
+def has_record(name: str) -> bool:
+    """Return whether a benchmark has a record."""
+    return (RESULTS / f"{name}.json").is_file()
 
 
 def recorded(name: str) -> Record:

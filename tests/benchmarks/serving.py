@@ -480,7 +480,7 @@ def checks(figures: Mapping[str, Figures]) -> list[Check]:
 
 
 BENCHMARK = Benchmark(
-    about="lslm serve under load, beside a plain server of transformers",
+    about="load on lslm serve, beside a plain server of transformers",
     minutes=35,
     parts={
         "models": models,

@@ -175,7 +175,7 @@ def checks(figures: Mapping[str, Figures]) -> list[Check]:
 
 
 BENCHMARK = Benchmark(
-    about="lslm serve asked by evaluation, lm_eval and LibreTranslate's client",
+    about="clients of others that ask lslm serve: evaluation, lm_eval, LibreTranslate's",
     minutes=20,
     parts={
         "models": models,
