@@ -33,8 +33,9 @@ class Served:
         limits: ServingLimits | None = None,
         keys: ApiKeys | None = None,
         origins: tuple[str, ...] = (),
+        engine: SmallEngine | None = None,
     ) -> None:
-        self.engine = SmallEngine()
+        self.engine = engine or SmallEngine()
         self.lines: list[str] = []
         self.app = ServedApp(self.engine, limits, keys, AccessLog(self.lines.append), origins)
         self.client = TestClient(self.app.asgi, raise_server_exceptions=False)
@@ -85,9 +86,10 @@ def running_server(
     keys: ApiKeys | None = None,
     grace: float = PATIENCE,
     settings: ServerSettings | None = None,
+    engine: SmallEngine | None = None,
 ) -> Iterator[RunningServer]:
     """Run a server in a thread until the end of the `with` statement."""
-    served = RunningServer(limits, keys)
+    served = RunningServer(limits, keys, engine=engine)
     started = threading.Event()
 
     class Server(GracefulServer):
