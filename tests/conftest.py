@@ -18,7 +18,7 @@ from lslm_lightning.corpora.builtin import cache, cldr, docstrings
 from lslm_lightning.corpora.builtin.cache import Splits
 from lslm_lightning.safety.redaction import KNOWN
 from tests.support.browser import CHROMIUM, Browser
-from tests.support.forked_commands import Origin, look_up_schema_once
+from tests.support.forked_commands import Origin, look_up_once
 from tests.support.mlflow_server import mlflow_server
 from tests.support.openai_server import KEY, Provider
 from tests.support.waiting import make_interruptible
@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[1]
 settings.register_profile("whatever the load", deadline=None, derandomize=True)
 settings.load_profile("whatever the load")
 make_interruptible()
-look_up_schema_once()
+look_up_once()
 # workers know it as "", which is another folder after a test's chdir
 sys.path.append(str(ROOT))
 

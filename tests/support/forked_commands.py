@@ -239,10 +239,17 @@ def of_torchrun(n: int, port: int, attempt: int = 0) -> list[dict[str, str]]:
     return [{**shared, "RANK": str(i), "LOCAL_RANK": str(i)} for i in range(n)]
 
 
-def look_up_schema_once() -> None:
-    """Let MLflow read its migrations of databases only once, not for every store that it opens."""
-    utils = import_module("mlflow.store.db.utils")
-    utils._get_latest_schema_revision = cache(utils._get_latest_schema_revision)
+def look_up_once() -> None:
+    """Let a process read only once what is installed: migrations of MLflow's databases, not for
+    every store that it opens; entry points, not for every `Trainer`; versions, not for every page.
+    """
+    for path in (
+        "mlflow.store.db.utils._get_latest_schema_revision",
+        "lightning.fabric.utilities.registry.entry_points",
+        "lslm_lightning.experiments.run_records.version",
+    ):
+        module, _, name = path.rpartition(".")
+        setattr(import_module(module), name, cache(getattr(import_module(module), name)))
 
 
 def warm_up() -> None:
@@ -251,7 +258,7 @@ def warm_up() -> None:
     """
     for name in PRELOADED:
         import_module(name)
-    look_up_schema_once()
+    look_up_once()
     module = partial(import_module, package=MODULE)
     module(".tracking.environment").environment()
     for form, page in (("html", "page.html"), ("md", "page.md")):
