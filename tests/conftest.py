@@ -17,7 +17,8 @@ from mlflow import MlflowClient
 from lslm_lightning.corpora.builtin import cache, cldr, docstrings
 from lslm_lightning.corpora.builtin.cache import Splits
 from lslm_lightning.safety.redaction import KNOWN
-from tests.support.forked_commands import Origin, look_up_schema_once
+from tests.support.browser import CHROMIUM, Browser
+from tests.support.forked_commands import Origin, look_up_once
 from tests.support.mlflow_server import mlflow_server
 from tests.support.openai_server import KEY, Provider
 from tests.support.waiting import make_interruptible
@@ -27,12 +28,9 @@ ROOT = Path(__file__).parents[1]
 settings.register_profile("whatever the load", deadline=None, derandomize=True)
 settings.load_profile("whatever the load")
 make_interruptible()
-look_up_schema_once()
+look_up_once()
 # workers know it as "", which is another folder after a test's chdir
 sys.path.append(str(ROOT))
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
 
 WORDS = ["red", "green", "blue", "one", "two", "three", "cat", "dog", "bird", "runs", "sleeps"]
 
@@ -122,6 +120,19 @@ def server(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Itera
     shutil.copy(empty_store, folder)
     with mlflow_server(folder) as address:
         yield address
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """Chromium, started once; without it the test is skipped."""
+    if CHROMIUM is None:
+        pytest.skip("needs chromium on the PATH")
+    browser = Browser(tmp_path_factory.mktemp("chromium"))
+    try:
+        browser.connect()
+        yield browser
+    finally:
+        browser.close()
 
 
 @pytest.fixture

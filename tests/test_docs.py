@@ -22,7 +22,7 @@ from docs.generate import MARKER, metrics, text_of
 from docs.generate.markdown import plain, table
 from lslm_lightning.__main__ import COMMANDS, main
 from tests.benchmarks.record import RESULTS
-from tests.reports.conftest import Browser
+from tests.support.browser import Browser
 from tests.support.documents import MISTAKE, MISTAKES, PAGES, ROOT, SITE, commands_in, shape
 from tests.support.documents import text_of as source_of
 
@@ -310,20 +310,6 @@ def test_pages_lead_to_each_other_in_the_other_language(
 
 
 # In a browser
-
-
-@pytest.fixture(scope="session")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    from tests.conftest import CHROMIUM
-
-    if CHROMIUM is None:
-        pytest.skip("needs chromium on the PATH")
-    browser = Browser(tmp_path_factory.mktemp("chromium"))
-    try:
-        browser.connect()
-        yield browser
-    finally:
-        browser.close()
 
 
 RESULTS_SHOWN = "[...document.querySelectorAll('#search-results li a')].map(a => a.textContent)"

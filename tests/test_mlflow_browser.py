@@ -15,15 +15,11 @@ import pytest
 
 from lslm_lightning.tracking import Tracker
 from lslm_lightning.types import JsonObject
-from tests.conftest import CHROMIUM
-from tests.reports.conftest import Browser
+from tests.support.browser import Browser
 from tests.support.mlflow_server import free_port
 from tests.support.waiting import PATIENCE
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="needs chromium on the PATH"),
-]
+pytestmark = pytest.mark.browser
 
 
 class Pages(NamedTuple):
@@ -116,16 +112,6 @@ def pages(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Iterat
     finally:
         process.send_signal(signal.SIGINT)
         process.wait(PATIENCE)
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    browser = Browser(tmp_path_factory.mktemp("chromium"))
-    try:
-        browser.connect()
-        yield browser
-    finally:
-        browser.close()
 
 
 def seen(browser: Browser, address: str, *wanted: str, width: int = 1280) -> str:

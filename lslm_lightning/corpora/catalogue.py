@@ -6,7 +6,7 @@ import difflib
 import fnmatch
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 from lslm_lightning.corpora.checksums import MEMBERS
@@ -169,8 +169,8 @@ def read_catalogue(users: Path = USERS) -> dict[str, CatalogueEntry]:
         ValueError: a file is not YAML, or an entry has an unknown, missing or invalid key.
     """
     merged: dict[str, JsonObject] = {}
-    for path in (PACKAGED, users):
-        for name, about in _read_yaml(path).items():
+    for path, entries in ((PACKAGED, _packaged()), (users, _read_yaml(users))):
+        for name, about in entries.items():
             if not isinstance(about, Mapping):
                 raise ValueError(
                     f"{path}: {name} must be a mapping with task, languages, format and splits, "
@@ -178,6 +178,11 @@ def read_catalogue(users: Path = USERS) -> dict[str, CatalogueEntry]:
                 )
             merged[name] = merged.get(name, {}) | dict(about)
     return {name: _entry(name, about) for name, about in merged.items()}
+
+
+@cache
+def _packaged() -> Settings:
+    return _read_yaml(PACKAGED)
 
 
 def _read_yaml(path: Path) -> Settings:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
@@ -67,6 +68,15 @@ class ServingApp(FastAPI):
         return self.openapi_schema
 
 
+def documented_paths(router: APIRouter) -> set[str]:
+    """Return the paths that the OpenAPI document has of a router."""
+    return {
+        route.path_format
+        for route in router.routes
+        if isinstance(route, APIRoute) and route.include_in_schema
+    }
+
+
 class ServedApp:
     """Application of a server, and its gateway.
 
@@ -98,8 +108,14 @@ class ServedApp:
         keys = keys or ApiKeys()
         measures = ServerMeasures(engine)
         self.service = AnswerService(engine, limits, measures, keys)
-        self.routes = self._routes()
-        paths = frozenset(self.routes.openapi()["paths"]) | OPEN
+        routers = (
+            openai_routes(self.service),
+            translation_routes(self.service),
+            task_routes(self.service),
+            self._state_routes(),
+        )
+        self.routes = self._routes(routers)
+        paths = frozenset(path for router in routers for path in documented_paths(router)) | OPEN
         log = log or AccessLog()
 
         def home() -> str:
@@ -121,8 +137,8 @@ class ServedApp:
             else self.gateway
         )
 
-    def _routes(self) -> ServingApp:
-        """Return all routes."""
+    def _routes(self, routers: Sequence[APIRouter]) -> ServingApp:
+        """Return the application of all routes: those of `routers`, the page and the document."""
         app = ServingApp(
             title="lslm serve",
             version=__version__,
@@ -132,10 +148,8 @@ class ServedApp:
         )
         for kind, handler in HANDLERS:
             app.add_exception_handler(kind, handler)
-        app.include_router(openai_routes(self.service))
-        app.include_router(translation_routes(self.service))
-        app.include_router(task_routes(self.service))
-        app.include_router(self._state_routes())
+        for router in routers:
+            app.include_router(router)
         add_page(app, self.service)
 
         @app.get("/spec", include_in_schema=False)

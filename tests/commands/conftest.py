@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import pytest
@@ -143,6 +144,24 @@ def environment(project: Path) -> dict[str, str]:
         "OMP_NUM_THREADS": "1",
         "PYTHONPATH": str(Path(__file__).parents[2]),
     }
+
+
+@pytest.fixture
+def forked_shares(
+    environment: dict[str, str], project: Path, origin: Origin, monkeypatch: pytest.MonkeyPatch
+) -> list[Forked]:
+    """Processes that `lslm evaluate --devices` starts from here on, which are forked."""
+    forked: list[Forked] = []
+
+    def popen(command: list[str], env: dict[str, str], **settings: object) -> Forked:
+        assert command[:3] == [sys.executable, "-m", MODULE]
+        assert settings == {"stdin": subprocess.PIPE, "process_group": 0}
+        forked.append(origin.fork(command[3:], environment | env, project, has_input=True))
+        return forked[-1]
+
+    stand_in = SimpleNamespace(Popen=popen, PIPE=subprocess.PIPE)
+    monkeypatch.setattr("lslm_lightning.experiments.parallel_predictions.subprocess", stand_in)
+    return forked
 
 
 @pytest.fixture

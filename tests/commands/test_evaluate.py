@@ -286,7 +286,9 @@ def test_what_was_answered_before_a_kill_is_never_asked_again(
     ], "the next command has marked the first"
 
 
-def test_processes_and_batches_change_no_digit(start, lslm, evaluation, translation, provider):
+def test_processes_and_batches_change_no_digit(
+    lslm, forked_shares, evaluation, translation, provider
+):
     """A checkpoint's answers by two processes, and in batches of 1 and 64; an endpoint is asked
     once, whatever the number of processes.
     """
@@ -301,11 +303,9 @@ def test_processes_and_batches_change_no_digit(start, lslm, evaluation, translat
         "init_args": {"model": "m", "base_url": provider.url},
     }
     config = evaluation(one=ours[1], many=ours[64], hosted=endpoint)
-    process = start(
-        "-m", "lslm_lightning", "evaluate", "--config", config, "--devices", 2, OPENAI_API_KEY=KEY
-    )
-    output, _ = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 0, output
+    outcome = lslm("evaluate", "--config", config, "--devices", 2)
+    assert outcome.status == 0, outcome.err
+    assert [share.returncode for share in forked_shares] == [0, 0]
     assert len(provider.requests) == 10
     shared = systems()
     assert shared["one"]["scores"] == shared["many"]["scores"]

@@ -58,7 +58,7 @@ def validated(run: Path) -> dict[tuple[int, str], float]:
 
 
 def test_a_learned_metric_scores_alike_on_one_process_and_on_two(
-    with_metric, lslm, together, pairs, project
+    with_metric, lslm, together, forked_shares, pairs, project
 ):
     """In the validations of a training, in its test, and in an evaluation by two of what one
     trained.
@@ -95,6 +95,7 @@ def test_a_learned_metric_scores_alike_on_one_process_and_on_two(
     path.write_text(yaml.safe_dump(evaluation))
     outcome = lslm("evaluate", "--config", path, "--name", "by-2", "--devices", 2)
     assert outcome.status == 0, outcome.err
+    assert [share.returncode for share in forked_shares] == [0, 0]
     [record] = Path("runs/translation").glob("by-2-*/metrics.json")
     found = of_bert(json.loads(record.read_text())["systems"]["run"]["scores"])
     assert {name: score["value"] for name, score in found.items()} == {

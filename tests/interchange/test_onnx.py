@@ -290,10 +290,13 @@ def test_long_texts_are_read_in_pieces(
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "int8"])
 def test_other_types_are_verified(
-    dtype: str, kept: Callable[[str], tuple[Path, Task]], tmp_path: Path
+    dtype: str,
+    kept: Callable[[str], tuple[Path, Task]],
+    exports: Callable[[str], tuple[Path, Export]],
+    tmp_path: Path,
 ) -> None:
     run, _ = kept("pairs")
-    exact = export_model(run, tmp_path / "exact", to="onnx")
+    _, exact = exports("pairs")
     export = export_model(run, tmp_path / "out", to="onnx", dtype=dtype)
     assert export.n_byte < exact.n_byte
     card = (export.path / "README.md").read_text()

@@ -35,8 +35,9 @@ class Served:
         keys: ApiKeys | None = None,
         origins: tuple[str, ...] = (),
         traces: TraceSettings | None = None,
+        engine: SmallEngine | None = None,
     ) -> None:
-        self.engine = SmallEngine()
+        self.engine = engine or SmallEngine()
         self.lines: list[str] = []
         log = AccessLog(self.lines.append)
         self.app = ServedApp(self.engine, limits, keys, log, origins, traces)
@@ -88,9 +89,10 @@ def running_server(
     keys: ApiKeys | None = None,
     grace: float = PATIENCE,
     settings: ServerSettings | None = None,
+    engine: SmallEngine | None = None,
 ) -> Iterator[RunningServer]:
     """Run a server in a thread until the end of the `with` statement."""
-    served = RunningServer(limits, keys)
+    served = RunningServer(limits, keys, engine=engine)
     started = threading.Event()
 
     class Server(GracefulServer):

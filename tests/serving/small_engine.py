@@ -1,7 +1,7 @@
 """A small deterministic engine: answers are made of the source, without any model."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 from itertools import count
 
@@ -78,16 +78,68 @@ IDLE = EngineLoad(0, 0, 0, 0)
 TIMES = AnswerTimes(begun=11.0, read=13.0, ended=17.0, n_row=5)
 
 
+def log_p_of(text: str) -> float:
+    return sum(map(log_p, text))
+
+
+def prompt_of(request: AnswerRequest) -> str:
+    if request.messages is not None:
+        return "|".join(f"{role}:{text}" for role, text in request.messages)
+    if isinstance(request.source, str):
+        return request.source
+    return "".join(map(chr, request.source))
+
+
+def in_capitals(model: ServedModelInfo, request: AnswerRequest) -> tuple[ServedAnswer, ...]:
+    """Return the source in capitals (and its number, from the second on); each character is a
+    token.
+    """
+    prompt = prompt_of(request)
+    most = request.settings.max_length
+    answers = []
+    for k in range(request.n):
+        text = prompt.upper() + (str(k) if k else "")
+        text = text if most is None else text[:most]
+        for stop in request.stop:
+            text = text.split(stop)[0]
+        is_cut = most is not None and len(text) == most
+        n_new = len(text)
+        text = prompt + text if request.echo else text
+        tokens = tuple(
+            token(c, i, request.n_top, request.echo and i == 0)
+            for i, c in enumerate(text)
+            if request.n_top is not None
+        )
+        attention = None
+        if request.with_attention:
+            weights = tuple((1 / len(prompt),) * len(prompt) for _ in text)
+            attention = AttentionMap(tuple(prompt), tuple(text), weights)
+        span = (0, min(3, len(text))) if "\n" in prompt else None
+        answers.append(
+            ServedAnswer(
+                text=text,
+                finish_reason="length" if is_cut else "stop",
+                n_token=n_new,
+                log_p=log_p_of(text),
+                tokens=tokens,
+                span=span,
+                no_answer_score=-1.5 if span else None,
+                attention=attention,
+            )
+        )
+    return tuple(answers)
+
+
 @dataclass
 class SmallEngine:
-    """Answers with the source in capitals (and its number, from the second on), character by
-    character: each character is a token.
+    """Answers as a function of the model and the request does, token by token.
 
-    `gate` holds all answers back while it is closed (those of a stream from the character number
+    `gate` holds all answers back while it is closed (those of a stream from the token number
     `gate_at` on); `failure` is raised in place of answers.
     """
 
     models: tuple[ServedModelInfo, ...] = MODELS
+    answers: Callable[[ServedModelInfo, AnswerRequest], tuple[ServedAnswer, ...]] = in_capitals
     is_ready: bool = True
     load: EngineLoad = IDLE
     n_restart: int = 0
@@ -127,48 +179,11 @@ class SmallEngine:
             raise
 
     def _answered(self, request: AnswerRequest) -> Answered:
-        prompt = self._prompt(request)
-        most = request.settings.max_length
-        answers = []
-        for k in range(request.n):
-            text = prompt.upper() + (str(k) if k else "")
-            text = text if most is None else text[:most]
-            for stop in request.stop:
-                text = text.split(stop)[0]
-            is_cut = most is not None and len(text) == most
-            n_new = len(text)
-            text = prompt + text if request.echo else text
-            tokens = tuple(
-                token(c, i, request.n_top, request.echo and i == 0)
-                for i, c in enumerate(text)
-                if request.n_top is not None
-            )
-            attention = None
-            if request.with_attention:
-                weights = tuple((1 / len(prompt),) * len(prompt) for _ in text)
-                attention = AttentionMap(tuple(prompt), tuple(text), weights)
-            span = (0, min(3, len(text))) if "\n" in prompt else None
-            answers.append(
-                ServedAnswer(
-                    text=text,
-                    finish_reason="length" if is_cut else "stop",
-                    n_token=n_new,
-                    log_p=sum(map(log_p, text)),
-                    tokens=tokens,
-                    span=span,
-                    no_answer_score=-1.5 if span else None,
-                    attention=attention,
-                )
-            )
+        model = next(each for each in self.models if each.name == request.model)
+        answers = self.answers(model, request)
         n_token = sum(answer.n_token for answer in answers)
-        return Answered(request.id, tuple(answers), len(prompt), n_token=n_token, times=TIMES)
-
-    def _prompt(self, request: AnswerRequest) -> str:
-        if request.messages is not None:
-            return "|".join(f"{role}:{text}" for role, text in request.messages)
-        if isinstance(request.source, str):
-            return request.source
-        return "".join(map(chr, request.source))
+        n_prompt = len(prompt_of(request))
+        return Answered(request.id, answers, n_prompt, n_token=n_token, times=TIMES)
 
     async def answer(self, request: AnswerRequest) -> Answered:
         await self._work(request)
@@ -180,11 +195,12 @@ class SmallEngine:
             await self._work(request)
             answered = self._answered(request)
             for k, answer in enumerate(answered.answers):
-                for i, character in enumerate(answer.text):
+                pieces = [token.text for token in answer.tokens] or answer.text
+                for i, piece in enumerate(pieces):
                     await asyncio.sleep(0)
                     if self.gate is not None and i == self.gate_at:
                         await self.gate.wait()
-                    yield AnswerPart(request.id, k, character, answer.tokens[i : i + 1])
+                    yield AnswerPart(request.id, k, piece, answer.tokens[i : i + 1])
                 yield AnswerPart(request.id, k, "", (), answer.finish_reason)
             yield answered
             is_done = True
@@ -194,5 +210,5 @@ class SmallEngine:
 
     async def score(self, request: ScoreRequest) -> ScoredAnswers:
         await self._work(request)
-        found = [ScoredAnswer(sum(map(log_p, text)), len(text)) for text in request.answers]
+        found = [ScoredAnswer(log_p_of(text), len(text)) for text in request.answers]
         return ScoredAnswers(request.id, tuple(found))

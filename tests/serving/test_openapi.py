@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from lslm_lightning.serving.fields import RequestFields
+from lslm_lightning.serving.gateway import OPEN
 from lslm_lightning.serving.openai_requests import ChatFields, CompletionFields
 from lslm_lightning.serving.task_requests import (
     DetectionFields,
@@ -124,6 +125,10 @@ def test_every_route_documents_its_answer_and_its_errors() -> None:
                 assert needed <= operation["responses"].keys(), path
             [(_, content), *_] = operation["responses"]["200"]["content"].items()
             assert "example" in content or path == "/metrics", path
+
+
+def test_requests_that_reach_no_route_are_counted_by_every_documented_path() -> None:
+    assert site().app.gateway.paths == document()["paths"].keys() | OPEN
 
 
 def test_examples_are_answered() -> None:

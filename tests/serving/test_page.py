@@ -16,7 +16,9 @@ from lslm_lightning.serving.limits import ServingLimits
 from lslm_lightning.serving.page.answers import MOST_DRAWN, NOT_DRAWN
 from lslm_lightning.serving.page.document import script_words, security_policy
 from tests.localization.pages import latin_words
-from tests.serving.page_engine import HOSTILE, KEY, MODELS, ScriptedEngine, model, page_app
+from tests.serving.http_server import KEY, KEYS, Served
+from tests.serving.page_answers import HOSTILE, by_task
+from tests.serving.small_engine import MODELS, SmallEngine, model
 
 FORMS = {
     "translate": {"text": "一 二 三", "alternatives": "2"},
@@ -36,14 +38,16 @@ WRONG = {  # fields of a form, and what the message names
         ({"seed": "-1"}, "seed=-1"),
         ({"max_tokens": "9" * 99}, "max_tokens="),
     ],
-    "summarize": [({"text": "x", "model": "gpt"}, "model=gpt")],
-    "transcribe": [({"model": "digits"}, "model=digits"), ({}, "sound")],
+    "summarize": [({"text": "x", "model": "letters"}, "model=letters")],
+    "transcribe": [({"model": "frames"}, "model=frames"), ({}, "sound")],
     "dance": [({}, "function=dance")],
 }
 
 
-def client(engine: ScriptedEngine, language: str = "en", **more) -> TestClient:
-    return TestClient(page_app(engine, **more), headers={"Accept-Language": language})
+def client(engine: SmallEngine | None = None, language: str = "en", **more) -> TestClient:
+    page = Served(engine=engine or SmallEngine(answers=by_task), **more).client
+    page.headers["Accept-Language"] = language
+    return page
 
 
 def sent(page: TestClient, function: str, **fields: str):
@@ -68,7 +72,7 @@ class Elements(HTMLParser):
 
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_the_policy_allows_the_script_and_style_of_the_page_alone(language: str) -> None:
-    response = client(ScriptedEngine(), language).get("/")
+    response = client(language=language).get("/")
     rules = dict(
         rule.split(" ", 1) for rule in response.headers["content-security-policy"].split("; ")
     )
@@ -82,7 +86,7 @@ def test_the_policy_allows_the_script_and_style_of_the_page_alone(language: str)
 
 
 def test_nothing_comes_from_elsewhere() -> None:
-    page = client(ScriptedEngine()).get("/").text
+    page = client().get("/").text
     addresses = [
         own[name]
         for _, own in Elements(page).found
@@ -97,18 +101,23 @@ def test_nothing_comes_from_elsewhere() -> None:
 
 
 def test_every_model_that_can_do_it_is_offered() -> None:
-    elements = Elements(client(ScriptedEngine()).get("/").text)
+    elements = Elements(client().get("/").text)
     assert {own["data-function"] for own in elements.all("form")} == {*FORMS, "transcribe"}
     offered = {own["value"] for own in elements.all("option")}
     offered |= {own["value"] for own in elements.all("input") if own["name"] == "model"}
     assert offered == {each.name for each in MODELS if each.modality != "frames"}
-    alone = Elements(client(ScriptedEngine(MODELS[2:3])).get("/").text)
+    alone = Elements(
+        client(SmallEngine(tuple(each for each in MODELS if each.task == "summarization")))
+        .get("/")
+        .text
+    )
     assert [own["data-function"] for own in alone.all("form")] == ["summarize"]
 
 
 def test_hostile_text_stays_text() -> None:
-    engine = ScriptedEngine(
-        (*(replace(each, name=each.name + HOSTILE) for each in MODELS), model(HOSTILE, "own"))
+    engine = SmallEngine(
+        (*(replace(each, name=each.name + HOSTILE) for each in MODELS), model(HOSTILE, "own")),
+        by_task,
     )
     page = client(engine)
     tags = {tag for tag, _ in Elements(page.get("/").text).found}
@@ -144,10 +153,10 @@ class Texts(HTMLParser):
 
 @pytest.mark.parametrize("function", FORMS)
 def test_forms_work_without_a_script(function: str) -> None:
-    engine = ScriptedEngine()
+    engine = SmallEngine(answers=by_task)
     response = sent(client(engine), function, **FORMS[function])
     assert response.status_code == 200
-    [asked] = engine.asked
+    [asked] = engine.requests
     answers = asyncio.run(engine.answer(asked)).answers
     assert len(answers) == 1 + int(FORMS[function].get("alternatives", 0))
     text = Texts(response.text).text
@@ -162,67 +171,67 @@ def test_forms_work_without_a_script(function: str) -> None:
 
 def test_attention_is_drawn_as_far_as_it_can_be_seen() -> None:
     for n, is_drawn in ((MOST_DRAWN, True), (MOST_DRAWN + 1, False)):
-        response = sent(client(ScriptedEngine()), "translate", text="a " * n)
+        response = sent(client(), "translate", text="a " * n)
         assert len(Elements(response.text).all("rect")) == (n * n if is_drawn else 0)
         assert (NOT_DRAWN in response.text.partition("<script")[0]) != is_drawn
 
 
 def test_a_sound_is_read_from_a_file_that_exists_while_it_is_asked_for() -> None:
-    page = client(ScriptedEngine())
+    page = client()
     sound = ("a.wav", b"RIFF" * 1000, "audio/wav")
     response = page.post("/", data={"function": "transcribe"}, files={"sound": sound})
     assert "4000 bytes" in response.text
 
 
 def test_a_path_in_place_of_a_sound_is_not_read(tmp_path: Path) -> None:
-    engine = ScriptedEngine()
+    engine = SmallEngine(answers=by_task)
     for path in (__file__, str(tmp_path / "nowhere")):
         response = sent(client(engine), "transcribe", sound=path)
         assert response.status_code == 400
         assert path not in response.text
-    assert engine.asked == []
+    assert engine.requests == []
 
 
 def test_each_line_is_translated() -> None:
-    engine = ScriptedEngine()
+    engine = SmallEngine(answers=by_task)
     response = sent(client(engine), "translate", text="a b\r\n\r\nc d", alternatives="1")
-    assert [each.source for each in engine.asked] == ["a b", "c d"]
+    assert [each.source for each in engine.requests] == ["a b", "c d"]
     assert "b a\n\nd c<" in response.text
     assert "b\n\nd<" in response.text
 
 
 @pytest.mark.parametrize("function", WRONG)
 def test_a_wrong_field_is_named_and_keeps_what_was_typed(function: str) -> None:
-    engine = ScriptedEngine()
+    engine = SmallEngine(answers=by_task)
     for fields, named in WRONG[function]:
         response = sent(client(engine), function, **fields)
         assert response.status_code in (400, 404)
         [message] = re.findall(r'role="alert"[^>]*>([^<]+)</p>', response.text)
         assert unescape(message).startswith(named)
         assert escape(fields.get("text", "")) in response.text
-    assert engine.asked == []
+    assert engine.requests == []
 
 
 def test_the_rules_of_the_server_hold_for_forms_too() -> None:
-    engine = ScriptedEngine()
-    page = client(engine, limits=ServingLimits(rate=1.0, characters=9, max_tokens=9), key=KEY)
+    engine = SmallEngine(answers=by_task)
+    page = client(engine, limits=ServingLimits(rate=1.0, characters=9, max_tokens=9), keys=KEYS)
     for key, status in (("", 401), (f"{KEY}?", 401), (KEY, 200), (KEY, 429)):
         response = sent(page, "summarize", text="x", key=key)
         assert response.status_code == status
         assert KEY not in response.text
         assert len(re.findall(r'role="alert"[^>]*>[^<]', response.text)) == (status != 200)
     assert "retry-after" in response.headers
-    assert len(engine.asked) == 1
+    assert len(engine.requests) == 1
     page = client(engine, limits=ServingLimits(body_mb=99e-6, characters=9, max_tokens=9))
     assert sent(page, "summarize", text="x" * 10).status_code == 400
     assert sent(page, "continue", max_tokens="10").status_code == 400
     assert sent(page, "summarize", text="x" * 100).status_code == 413
-    assert len(engine.asked) == 1
+    assert len(engine.requests) == 1
     assert 'type="password"' not in page.get("/").text
 
 
 def test_a_page_whose_models_are_not_ready_says_so() -> None:
-    engine = ScriptedEngine(())
+    engine = SmallEngine(())
     engine.is_ready = False
     response = client(engine).get("/")
     assert response.status_code == 503
@@ -241,7 +250,7 @@ def test_a_page_whose_models_are_not_ready_says_so() -> None:
     ],
 )
 def test_the_reader_chooses_the_language(query: str, accepted: str, language: str) -> None:
-    page = client(ScriptedEngine(), accepted).get(f"/{query}").text
+    page = client(language=accepted).get(f"/{query}").text
     assert Elements(page).all("html") == [{"lang": language}]
 
 
@@ -249,8 +258,8 @@ def test_every_text_is_chinese_in_chinese() -> None:
     """Names of models and fields, and the link to the English page, alone are in Latin letters."""
     known = {"lslm", "serve", "English", "HTTPS", "localhost", "API", "log", "so"}
     models = (*(replace(each, name=f"{i}") for i, each in enumerate(MODELS)), model("9", "own"))
-    engine = ScriptedEngine(models)
-    page = client(engine, "zh", key=KEY)
+    engine = SmallEngine(models, by_task)
+    page = client(engine, "zh", keys=KEYS)
     pages = [page.get("/").text]
     pages += [sent(page, function, **FORMS[function], key=KEY).text for function in FORMS]
     engine.is_ready = False
@@ -264,7 +273,7 @@ def test_every_text_is_chinese_in_chinese() -> None:
                 continue
             shown = sent(page, function, **fields, key=KEY).text.replace("&#39;", " ")
             names = {function, "function", "model", *fields, *FORMS, "transcribe", "hot", "nan"}
-            names |= {"gpt", "digits", "sound", "passage"}
+            names |= {"letters", "frames", "sound", "passage"}
             assert latin_words(shown, known | names) == []
     with interface_in("zh"):
         spoken = script_words()

@@ -1,24 +1,19 @@
 """Page of `lslm serve` in a real browser."""
 
-import contextlib
 import io
 import json
-import threading
 import wave
 from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-import uvicorn
 
-from tests.conftest import CHROMIUM
-from tests.reports.conftest import Browser
-from tests.serving.page_engine import HOSTILE, KEY, MODELS, ScriptedEngine, model, page_app
+from tests.serving.http_server import KEY, KEYS, running_server
+from tests.serving.page_answers import HOSTILE, by_task
+from tests.serving.small_engine import MODELS, SmallEngine, log_p_of, model
+from tests.support.browser import Browser
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="needs chromium on the PATH"),
-]
+pytestmark = pytest.mark.browser
 
 FORMS = {
     "translate": {"text": "A man in a blue jacket\non a ladder", "alternatives": "2"},
@@ -60,48 +55,10 @@ NAMED = {"textbox", "button", "combobox", "spinbutton", "img", "image", "link", 
 NAMED |= {"navigation", "table", "searchbox", "checkbox"}
 
 
-@contextlib.contextmanager
-def served(engine: ScriptedEngine, key: str | None = None) -> Iterator[str]:
-    """Serve a page; the value is its address."""
-    app = page_app(engine, key=key)
-    server = uvicorn.Server(uvicorn.Config(app, port=0, lifespan="off", log_level="critical"))
-    thread = threading.Thread(target=server.run)
-    ready = threading.Event()
-    startup = server.startup
-
-    async def started(**sockets: object) -> None:
-        await startup(**sockets)  # type: ignore[arg-type]
-        ready.set()
-
-    server.startup = started  # type: ignore[assignment,method-assign]
-    thread.start()
-    ready.wait()
-    try:
-        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/"
-    finally:
-        server.should_exit = True
-        thread.join()
-
-
 @pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    browser = Browser(tmp_path_factory.mktemp("chromium"))
-    try:
-        browser.connect()
-        yield browser
-    finally:
-        browser.close()
-
-
-@pytest.fixture(scope="module")
-def engine() -> ScriptedEngine:
-    return ScriptedEngine()
-
-
-@pytest.fixture(scope="module")
-def address(engine: ScriptedEngine) -> Iterator[str]:
-    with served(engine, KEY) as found:
-        yield found
+def address() -> Iterator[str]:
+    with running_server(keys=KEYS, engine=SmallEngine(answers=by_task)) as server:
+        yield f"{server.url}/"
 
 
 def fill(browser: Browser, function: str, fields: dict[str, str]) -> str:
@@ -136,7 +93,7 @@ def test_every_function_answers(
     fields = FORMS | {"translate": {"text": "A man in blue", "alternatives": "2"}}
     shown = {function: send(browser, function, fields[function]) for function in FORMS}
     assert shown["translate"].startswith("blue in man A")
-    assert "−2.500" in shown["translate"]
+    assert f"−{-log_p_of('blue in man'):.3f}" in shown["translate"]
     assert shown["summarize"] == "one two three four five six"
     assert "Paris" in shown["ask"]
     assert "The dog so 红 👍🏽 cat" in shown["continue"]
@@ -174,11 +131,12 @@ def test_every_function_answers(
 
 
 def test_hostile_text_stays_text(browser: Browser) -> None:
-    engine = ScriptedEngine(
-        (*(replace(each, name=each.name + HOSTILE) for each in MODELS), model(HOSTILE, "own"))
+    engine = SmallEngine(
+        (*(replace(each, name=each.name + HOSTILE) for each in MODELS), model(HOSTILE, "own")),
+        by_task,
     )
-    with served(engine) as address:
-        browser.open(address, 390)
+    with running_server(engine=engine) as server:
+        browser.open(f"{server.url}/", 390)
         n_element = "document.querySelectorAll('script, img, iframe, object').length"
         before = browser.evaluate(n_element)
         for function, fields in FORMS.items():
@@ -238,7 +196,7 @@ def test_the_key_stays_in_the_tab(browser: Browser, address: str) -> None:
     assert KEY not in browser.evaluate("location.href")
 
 
-def test_a_recording_is_sent_as_wav(browser: Browser, engine: ScriptedEngine, address: str) -> None:
+def test_a_recording_is_sent_as_wav(browser: Browser, address: str) -> None:
     browser.open(address, dark=True)
     type_key(browser)
     record = "document.querySelector('[data-record] button')"
@@ -308,10 +266,9 @@ def test_a_running_answer_can_be_stopped(browser: Browser, address: str) -> None
 
 
 def test_the_page_opens_when_the_models_are_ready(browser: Browser) -> None:
-    engine = ScriptedEngine(())
-    engine.is_ready = False
-    with served(engine) as address:
-        browser.open(address)
+    engine = SmallEngine((), is_ready=False)
+    with running_server(engine=engine) as server:
+        browser.open(f"{server.url}/")
         assert browser.evaluate("document.querySelector('[data-starting]').checkVisibility()")
         engine.models, engine.is_ready = MODELS, True
         browser.wait_for("document.querySelectorAll('[data-function]').length")

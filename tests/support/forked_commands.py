@@ -75,10 +75,13 @@ WARM_CONFIGS = (
 class Forked:
     """Like `subprocess.Popen` with output and errors in one text pipe, as far as tests need it."""
 
-    def __init__(self, connection: socket.socket, pid: int, stdout: IO[str]) -> None:
+    def __init__(
+        self, connection: socket.socket, pid: int, stdout: IO[str], stdin: IO[bytes] | None
+    ) -> None:
         self._connection = connection
         self.pid = pid
         self.stdout = stdout
+        self.stdin = stdin
         self.args = MODULE
         self.returncode = None
 
@@ -155,10 +158,12 @@ class Origin:
         directory: Path,
         terminal: int | None = None,
         script: Path | None = None,
+        has_input: bool = False,
     ) -> Forked:
         """Fork a process of `python -m lslm_lightning ARGUMENTS`.
 
         Args:
+            has_input: whether it reads from a pipe, not from /dev/null.
             script: a Python file that is run instead.
             terminal: its controlling terminal, for all it reads and writes; default: it writes into
                 a pipe.
@@ -172,15 +177,22 @@ class Origin:
             "directory": str(directory),
         }
         order |= {"terminal": terminal is not None, "script": script and str(script)}
+        given, stdin = os.open(os.devnull, os.O_RDONLY), None
+        if has_input:
+            os.close(given)
+            given, end = os.pipe()
+            stdin = os.fdopen(end, "wb")
         text = json.dumps(order).encode()
         connection = self._connect()
-        socket.send_fds(connection, [len(text).to_bytes(8, "big")], [write])
+        socket.send_fds(connection, [len(text).to_bytes(8, "big")], [write, given])
         connection.sendall(text)
         os.close(write)
+        os.close(given)
         return Forked(
             connection,
             int(connection.recv(64)),
             os.fdopen(read, "r", encoding="utf-8", errors="replace"),
+            stdin,
         )
 
     def close(self) -> None:
@@ -239,10 +251,17 @@ def of_torchrun(n: int, port: int, attempt: int = 0) -> list[dict[str, str]]:
     return [{**shared, "RANK": str(i), "LOCAL_RANK": str(i)} for i in range(n)]
 
 
-def look_up_schema_once() -> None:
-    """Let MLflow read its migrations of databases only once, not for every store that it opens."""
-    utils = import_module("mlflow.store.db.utils")
-    utils._get_latest_schema_revision = cache(utils._get_latest_schema_revision)
+def look_up_once() -> None:
+    """Let a process read only once what is installed: migrations of MLflow's databases, not for
+    every store that it opens; entry points, not for every `Trainer`; versions, not for every page.
+    """
+    for path in (
+        "mlflow.store.db.utils._get_latest_schema_revision",
+        "lightning.fabric.utilities.registry.entry_points",
+        "lslm_lightning.experiments.run_records.version",
+    ):
+        module, _, name = path.rpartition(".")
+        setattr(import_module(module), name, cache(getattr(import_module(module), name)))
 
 
 def warm_up() -> None:
@@ -251,7 +270,7 @@ def warm_up() -> None:
     """
     for name in PRELOADED:
         import_module(name)
-    look_up_schema_once()
+    look_up_once()
     module = partial(import_module, package=MODULE)
     module(".tracking.environment").environment()
     for form, page in (("html", "page.html"), ("md", "page.md")):
@@ -295,27 +314,31 @@ def serve(number: int) -> None:
         if listener not in ready:
             continue
         connection, _ = listener.accept()
-        head, descriptors, *_ = socket.recv_fds(connection, len(LEASE), 1)
+        head, descriptors, *_ = socket.recv_fds(connection, len(LEASE), 2)
         if head == LEASE:
             leases.add(connection)
             continue
         order = json.loads(connection.recv(int.from_bytes(head, "big"), socket.MSG_WAITALL))
-        [output] = descriptors
         if pid := os.fork():
-            os.close(output)
+            for descriptor in descriptors:
+                os.close(descriptor)
             connection.sendall(str(pid).encode())
             running[pid] = connection
         else:
             for inherited in (listener, connection, *leases, *running.values()):
                 inherited.close()
-            become(order, output)
+            become(order, *descriptors)
 
 
-def become(order: Mapping[str, object], output: int) -> None:
-    """Run `python -m lslm_lightning`, or a script, in the forked process, and exit."""
+def become(order: Mapping[str, object], output: int, given: int) -> None:
+    """Run `python -m lslm_lightning`, or a script, in the forked process, and exit.
+
+    Args:
+        output: where it writes.
+        given: where it reads, unless it has a terminal.
+    """
     import runpy
 
-    given = os.open(os.devnull, os.O_RDONLY)
     if order["terminal"]:
         os.setsid()
         fcntl.ioctl(output, termios.TIOCSCTTY, 0)
@@ -324,6 +347,8 @@ def become(order: Mapping[str, object], output: int) -> None:
     os.dup2(output, 1)
     os.dup2(output, 2)
     os.close(output)
+    if given > 2 and given != output:
+        os.close(given)
     os.environ.clear()
     os.environ.update(order["environment"])
     os.chdir(order["directory"])

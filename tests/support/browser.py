@@ -5,13 +5,14 @@ import fcntl
 import json
 import os
 import select
+import shutil
 import subprocess
 
-import pytest
-
-from tests.conftest import CHROMIUM
 from tests.support.waiting import PATIENCE, wait_until
 
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
 OPTIONS = (
     "--headless=new --no-sandbox --disable-gpu --no-first-run --disable-background-networking "
     "--disable-component-update --disable-sync "
@@ -148,15 +149,3 @@ class Browser:
         self.process.kill()
         self.process.wait()
         os.close(self.answer)
-
-
-@pytest.fixture(scope="session")
-def browser(tmp_path_factory):
-    if CHROMIUM is None:
-        pytest.skip("needs chromium on the PATH")
-    browser = Browser(tmp_path_factory.mktemp("chromium"))
-    try:
-        browser.connect()
-        yield browser
-    finally:
-        browser.close()
