@@ -63,7 +63,8 @@ async def exchange(
     try:
         async with asyncio.timeout(patience):
             while (line := await reader.readline()).startswith(b"HTTP/1.1 1"):
-                await reader.readuntil(b"\r\n\r\n" if line.endswith(b"Continue\r\n") else b"\n")
+                while (await reader.readline()).strip():  # the rest of an interim answer
+                    pass
     except TimeoutError:
         return NOTHING
     except (OSError, asyncio.IncompleteReadError, ValueError):
@@ -250,7 +251,7 @@ ONE = f"POST {WORK} HTTP/1.1\r\nHost: localhost\r\nKEY\r\n{JSON}\r\n"
 PROTOCOL = {
     "HTTP/1.0": Kind(raw("GET /health HTTP/1.0\r\n\r\n"), frozenset(("200",))),
     "HTTP/0.9": Kind(raw("GET /health\r\n\r\n"), frozenset(("400",))),
-    "HTTP/2": Kind(raw("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), frozenset(("400",))),
+    "HTTP/2": Kind(raw("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), frozenset(("400", "401"))),
     "TLS": Kind(
         lambda _: [b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\x00" * 500],
         frozenset(("400",)),

@@ -17,6 +17,11 @@ from tests.benchmarks.hostile_clients import NOTHING, WORK, Kind, exchange
 from tests.benchmarks.serving import Client, Server, ours, prompt, running
 
 ROUNDS = 2  # of each attack; memory is measured before the first and after each
+FIRST: dict[str, dict[str, Any]] = {
+    "/detect": {"q": "What language is this?"},
+    "/log_prob": {"model": "m0", "text": "def f(x): return x"},
+    "/translate": {"q": "<p>Monday", "source": "auto", "target": "zh", "format": "html"},
+}
 SETTLING = 3.0  # seconds before memory is measured
 
 Attack = Callable[["Scene"], Awaitable[None]]
@@ -138,6 +143,8 @@ async def scene(done: Mapping[str, Figures], smoke: bool) -> AsyncIterator[Scene
             warm = Neighbour(client)
             for _ in range(4 if smoke else 100):
                 await warm.ask()
+            for route, body in FIRST.items():  # what is loaded when it is first used
+                assert await client.status(route, body) == 200, route
             yield Scene(server, client, bad, log, smoke)
 
 
@@ -178,8 +185,9 @@ def attacked(attack: Attack, rounds: int = ROUNDS) -> Part:
                 "others_median_s": statistics.median(meanwhile),
                 "others_longest_s": max(meanwhile),
                 "memory_mb": memory,
-                "growth_percent": 100 * (memory[-1] / memory[0] - 1),
-                "growth_mb": memory[-1] - memory[0],
+                "first_percent": 100 * (memory[1] / memory[0] - 1),
+                "growth_percent": 100 * (memory[-1] / memory[-2] - 1),
+                "growth_mb": memory[-1] - memory[-2],
                 "files": files,
                 "tracebacks": found.tracebacks(),
             }
