@@ -385,6 +385,18 @@ TABLES: dict[str, tuple[Maker, ...]] = {
             peak_megabytes="peak memory, MB",
         ),
     ),
+    "serving_hostile": (
+        parts(
+            "attack on a server",
+            {
+                "requests": "n_request",
+                "longest wait of others before, s": "calm_longest_s",
+                "and meanwhile, s": "others_longest_s",
+                "memory added, %": "growth_percent",
+            },
+            lambda found: "others_longest_s" in found,
+        ),
+    ),
     "sharded_gpu": (
         parts(
             "model",

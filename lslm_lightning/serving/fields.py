@@ -42,16 +42,16 @@ class RequestFields(BaseModel):
     @classmethod
     def check_refused(cls, given: Json) -> Json:
         """Return the fields without those that change nothing; refuse those that would, the first
-        unknown one, and half surrogate pairs, which are no characters.
+        unknown one, half surrogate pairs, which are no characters, and values that are nested
+        too deeply for any of what follows.
         """
         if not isinstance(given, dict):
             return given
         for name in given:
             if name not in cls.model_fields and name not in cls.refused:
                 raise PydanticCustomError("extra_forbidden", "unknown", {"name": name})
-        if (name := broken_text(given)) is not None:
-            message = f"{name} has half a surrogate pair, which is no character; leave it out"
-            raise PydanticCustomError("broken_text", "{message}", _context(name, message))
+        if (found := unreadable(given)) is not None:
+            raise PydanticCustomError("unreadable", "{message}", _context(*found))
         kept = {}
         for name, value in given.items():
             if name not in cls.refused:
@@ -62,13 +62,20 @@ class RequestFields(BaseModel):
         return kept
 
 
-def broken_text(given: JsonObject) -> str | None:
-    """Return the name of a field with half a surrogate pair; None if there is none."""
+def unreadable(given: JsonObject) -> tuple[str, str] | None:
+    """Return the name of a field that nothing can read, and the message on it; None if there is
+    none.
+    """
     for name, value in given.items():
         try:
             json.dumps({name: value}, ensure_ascii=False, default=str).encode()
         except UnicodeEncodeError:
-            return printable(name)
+            field = printable(name)
+            message = f"{field} has half a surrogate pair, which is no character; leave it out"
+            return field, message
+        except RecursionError:
+            field = printable(name)
+            return field, f"{field} is nested too deeply; send less"
     return None
 
 

@@ -9,6 +9,8 @@ from lslm_lightning.decoding.running import Written
 from lslm_lightning.serving.protocol import ServingError
 from lslm_lightning.text.tokenizer import Tokenizer
 
+SOURCE_TOKENS = 4096  # of a source that an encoder without a limit of its own reads in one call
+
 
 def written(log_p: Tensor, ids: Sequence[int], n_top: int) -> list[Written]:
     """Return tokens as a batch tells them.
@@ -55,4 +57,25 @@ def check_ids(ids: Sequence[int], tokenizer: Tokenizer) -> None:
             f"prompt has the token {wrong[0]}, but must have numbers from 0 to "
             f"{tokenizer.vocab_size - 1}",
             parameter="prompt",
+        )
+
+
+def check_source(n_token: int, longest: int | None) -> None:
+    """Check that an encoder can read a source in one call, whose time grows with the square of its
+    length and in which no other request is answered.
+
+    Args:
+        n_token: number of tokens.
+        longest: most positions of the model; None for any number.
+
+    Raises:
+        ServingError: it is too long.
+    """
+    most = longest or SOURCE_TOKENS
+    if n_token > most:
+        reader = "this server" if longest is None else "the model"
+        raise ServingError(
+            f"the text has {n_token:,} tokens, and {reader} reads at most {most:,}; shorten it, or "
+            "give it in parts",
+            "too_long",
         )

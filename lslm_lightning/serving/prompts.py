@@ -14,7 +14,7 @@ from lslm_lightning.decoding.running import Written
 from lslm_lightning.decoding.search import Nested, log_probabilities, reorder
 from lslm_lightning.serving.answer_text import AnswerText
 from lslm_lightning.serving.prompt_cache import PromptCache
-from lslm_lightning.serving.prompt_tokens import check_ids, parts, written
+from lslm_lightning.serving.prompt_tokens import check_ids, check_source, parts, written
 from lslm_lightning.serving.protocol import (
     Answered,
     AnswerRequest,
@@ -291,13 +291,8 @@ class TranslationReader(SourceReader):
             ids = [*source, self.tokenizer.eos_id]
             n_whole = len(ids)
         longest = task.backbone.max_positions
+        check_source(len(ids), longest)
         if longest is not None:
-            if len(ids) > longest:
-                raise ServingError(
-                    f"the text has {len(ids):,} tokens, and the model reads at most {longest:,}; "
-                    "shorten it, or give it in parts",
-                    "too_long",
-                )
             limits = limits._replace(
                 max_length=min(limits.max_length, longest),
                 min_length=min(limits.min_length, longest),

@@ -12,6 +12,7 @@ from lslm_lightning.contracts import CannotError, Example
 from lslm_lightning.experiments.generation import SearchSettings, apply_settings
 from lslm_lightning.runs.loading import LoadedRun
 from lslm_lightning.safety.magnitudes import check_magnitudes
+from lslm_lightning.serving.prompt_tokens import SOURCE_TOKENS, check_source
 from lslm_lightning.serving.protocol import (
     EngineRequest,
     Event,
@@ -25,6 +26,7 @@ from lslm_lightning.serving.protocol import (
 from lslm_lightning.serving.writing import Limits
 from lslm_lightning.systems.purpose import languages_of_answers, purpose_of
 from lslm_lightning.text.prompts import Prompt
+from lslm_lightning.training.sequence_to_sequence import SequenceToSequenceTask
 
 if TYPE_CHECKING:
     from lslm_lightning.systems.trained_task import ScoringTask
@@ -186,14 +188,14 @@ class ServedModel(ABC):
                 f"model={self.name!r} gives no log probabilities; ask for answers", "unsupported"
             )
         task = cast("ScoringTask", self.task)
-        texts = request.answers if request.source is None else (request.source, *request.answers)
-        for text in texts:
-            if (n := len(self.tokenizer.encode(text))) > SCORED_TOKENS:
-                raise ServingError(
-                    f"a text has {n:,} tokens, and at most {SCORED_TOKENS:,} are scored at once; "
-                    "score it in parts",
-                    "too_long",
-                )
+        if request.source is not None:
+            self._check_scored(request.source, SCORED_TOKENS)
+            if isinstance(self.task, SequenceToSequenceTask):
+                [ids] = self.task.read([self.example(request.source)])
+                check_source(len(ids), self.task.backbone.max_positions)
+        is_decoded = isinstance(self.task, SequenceToSequenceTask)
+        for text in request.answers:
+            self._check_scored(text, SOURCE_TOKENS if is_decoded else SCORED_TOKENS)
         try:
             if request.source is None:
                 examples = [
@@ -211,6 +213,16 @@ class ServedModel(ABC):
             raise ServingError(str(error), kind) from None
         scores = [ScoredAnswer(-(p.nats or 0.0), p.n_token) for p in found]
         return ScoredAnswers(request.id, tuple(scores))
+
+    def _check_scored(self, text: str, most: int) -> None:
+        """Check the length of a text to score.
+
+        Raises:
+            ServingError: it has more than `most` tokens.
+        """
+        if (n := len(self.tokenizer.encode(text))) > most:
+            message = f"a text has {n:,} tokens, and at most {most:,} are scored at once"
+            raise ServingError(f"{message}; score it in parts", "too_long")
 
 
 def refusal(request: EngineRequest, error: ServingError) -> Refusal:

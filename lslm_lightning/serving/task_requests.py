@@ -177,12 +177,11 @@ async def read_form(http: Request) -> Mapping[str, Json]:
 
 def _by_name(given: ImmutableMultiDict[str, Json]) -> JsonObject:
     """Return texts by name; several of one name are a list."""
-    found: JsonObject = {}
-    for name in given:
-        values = [each for each in given.getlist(name) if not isinstance(each, UploadFile)]
-        if values:
-            found[name] = values if len(values) > 1 else values[0]
-    return found
+    found: dict[str, list[Json]] = {}
+    for name, value in given.multi_items():
+        if not isinstance(value, UploadFile):
+            found.setdefault(name, []).append(value)
+    return {name: values if len(values) > 1 else values[0] for name, values in found.items()}
 
 
 def _is_json(http: Request) -> bool:

@@ -11,6 +11,7 @@ import torch
 from lslm_lightning.contracts import Example, Prediction
 from lslm_lightning.decoding.stepwise import Sampling
 from lslm_lightning.runs.loading import LoadedRun
+from lslm_lightning.serving.prompt_tokens import check_source
 from lslm_lightning.serving.protocol import (
     Answered,
     AnswerRequest,
@@ -89,6 +90,9 @@ class WholeModel(ServedModel):
                 )
             with self.set_up(request.settings, request.best_of):
                 pass
+            if isinstance(self.task, SequenceToSequenceTask):
+                n_token = self._n_prompt(self.example(str(request.source)))
+                check_source(n_token, self.task.backbone.max_positions)
         self._deadlines[request.id] = monotonic() + request.max_seconds
         self._waiting.append(request)
 

@@ -34,6 +34,7 @@ ORDER = (
     "exports_speed",
     "serving",
     "serving_clients",
+    "serving_hostile",
     "export_positions",
     "ctc_speed",
     "train_speed",

@@ -43,20 +43,28 @@ WARM = 1_000  # of these, after which it is measured first
 CALM = 300  # answers that are compared with those of a quiet server
 TIE = 1e-4  # difference of log p that roundings of float32 can turn
 WORDS = ("return", "the", "number", "of", "rows", "in", "a", "list", "that", "function", "takes")
-START = 120.0  # seconds until a server must be ready
+FAR_LIMITS = ("--requests", "2000", "--requests-per-key", "2000", "--queue", "4000")
+START = 300.0  # seconds until a server must be ready, on a busy machine too
 
 Ask = Callable[["Client", int], Awaitable[tuple[int, list[float]]]]
 """One request: ask(client, number) -> (new tokens, times at which parts arrived)."""
 
 
 class Client:
-    """Connections to a server on this machine; an asynchronous context manager."""
+    """Connections to a server on this machine; an asynchronous context manager.
 
-    def __init__(self, port: int) -> None:
+    Args:
+        port: port of the server.
+        key: API key; "" for none.
+    """
+
+    def __init__(self, port: int, key: str = "") -> None:
         import aiohttp
 
         self.http = aiohttp.ClientSession(
-            f"http://127.0.0.1:{port}", connector=aiohttp.TCPConnector(limit=0)
+            f"http://127.0.0.1:{port}",
+            connector=aiohttp.TCPConnector(limit=0),
+            headers={"Authorization": f"Bearer {key}"} if key else None,
         )
 
     async def __aenter__(self) -> "Client":
@@ -95,17 +103,19 @@ class Server:
 
     Args:
         command: command that takes `--port`.
+        log: file for its standard error; None to drop it.
     """
 
-    def __init__(self, *command: str) -> None:
+    def __init__(self, *command: str, log: Path | None = None) -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
         self.began = time.monotonic()
         words = [*command, "--port", str(self.port)]
-        self.process = subprocess.Popen(
-            words, env=environment_of(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
+        with open(log or os.devnull, "ab") as errors:
+            self.process = subprocess.Popen(
+                words, env=environment_of(), stdout=subprocess.DEVNULL, stderr=errors
+            )
 
     async def wait(self, client: Client) -> None:
         """Wait until the server is ready."""
@@ -145,22 +155,29 @@ class Server:
 
 
 @asynccontextmanager
-async def running(*command: str) -> AsyncIterator[tuple[Server, Client]]:
-    """Start a server, wait until it is ready, and end it."""
-    server = Server(*command)
+async def running(
+    *command: str, key: str = "", log: Path | None = None
+) -> AsyncIterator[tuple[Server, Client]]:
+    """Start a server, wait until it is ready, and end it.
+
+    Args:
+        command: command that takes `--port`.
+        key: API key of the client; "" for none.
+        log: file for the server's standard error; None to drop it.
+    """
+    server = Server(*command, log=log)
     try:
-        async with Client(server.port) as client:
+        async with Client(server.port, key) as client:
             await server.wait(client)
             yield server, client
     finally:
         server.end()
 
 
-def ours(*runs: str) -> tuple[str, ...]:
+def ours(*runs: str, options: Sequence[str] = FAR_LIMITS) -> tuple[str, ...]:
     """Return the command of our server; the runs are called m0, m1 and so on."""
     names = [word for i in range(len(runs)) for word in ("--name", f"m{i}")]
-    limits = ("--requests", "2000", "--requests-per-key", "2000", "--queue", "4000")
-    return (sys.executable, "-m", "lslm_lightning", "serve", *runs, *names, *limits)
+    return (sys.executable, "-m", "lslm_lightning", "serve", *runs, *names, *options)
 
 
 def both(done: Mapping[str, Figures]) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from lslm_lightning.contracts import Example
 from lslm_lightning.decoding import Greedy
 from lslm_lightning.experiments.generation import SearchSettings
 from lslm_lightning.serving.engine import EngineCore
-from lslm_lightning.serving.prompt_tokens import parts
+from lslm_lightning.serving.prompt_tokens import SOURCE_TOKENS, parts
 from lslm_lightning.serving.protocol import (
     AnswerPart,
     AnswerRequest,
@@ -344,3 +344,28 @@ def test_cached_tokens_are_those_of_the_prompt_alone(served):
         request = AnswerRequest(i, "rotary", source="fox", settings=settings)
         found = answers_of(answered(engine, [request]))[i]
         assert found.n_cached_token <= found.n_prompt_token == len("fox") + 1
+
+
+@pytest.mark.parametrize("name", ["t5", "attending lstm"])
+def test_a_source_that_would_stop_all_others_is_refused(name, served):
+    engine = EngineCore([served(name)])
+    settings = SearchSettings(search="greedy", max_length=3)
+    long = "j " * SOURCE_TOKENS
+    requests = [
+        AnswerRequest(1, name, source=long, settings=settings),
+        AnswerRequest(2, name, source=(5,) * SOURCE_TOKENS, settings=settings),
+        ScoreRequest(3, name, source=long, answers=("j",)),
+        ScoreRequest(4, name, source="j", answers=(long,)),
+        AnswerRequest(5, name, source="j", settings=settings),
+    ]
+    events = answered(engine, requests)
+    refused = {event.id: event for event in events if isinstance(event, Refusal)}
+    assert set(refused) == {1, 2, 3, 4}
+    assert {event.kind for event in refused.values()} == {"too_long"}
+    assert set(answers_of(events)) == {5}
+
+
+def test_a_source_of_the_length_that_is_read_is_answered(served):
+    request = AnswerRequest(1, "t5", source=(5,) * (SOURCE_TOKENS - 1))
+    request = replace(request, settings=SearchSettings(search="greedy", max_length=2))
+    assert set(answers_of(answered(EngineCore([served("t5")]), [request]))) == {1}

@@ -1,6 +1,7 @@
 """The OpenAPI document, and bodies of any shape."""
 
 import json
+from contextlib import suppress
 from functools import cache
 
 import pytest
@@ -111,6 +112,25 @@ def test_a_body_has_few_errors_however_much_is_wrong(path: str, field: str, wron
     reply = site().client.post(path, json={**required, **body})
     assert reply.status_code == 400
     assert field in reply.text
+
+
+@pytest.mark.parametrize("path", CLASSES)
+def test_a_value_of_any_depth_is_answered(path: str) -> None:
+    fields = CLASSES[path].model_fields
+    required = {name: "a" for name, field in fields.items() if field.is_required()}
+    for depth in (10, 500, 990, 100_000):
+        value: object = 1
+        for _ in range(depth):
+            value = [value]
+        for name in [*fields, *CLASSES[path].refused]:
+            with suppress(ValidationError):
+                CLASSES[path].model_validate(required | {name: value})
+    ignored = {"/v1/completions": "metadata", "/v1/chat/completions": "user"}.get(path, "secret")
+    headers = {"Content-Type": "application/json"}
+    text = json.dumps(required)[:-1] + (", " if required else "") + f'"{ignored}": '
+    for depth in range(880, 1020, 2):
+        content = text + "[" * depth + "]" * depth + "}"
+        assert site().client.post(path, content=content, headers=headers).status_code in (200, 400)
 
 
 def test_every_route_documents_its_answer_and_its_errors() -> None:

@@ -1,12 +1,15 @@
 """LibreTranslate's API, as its clients ask it, and texts inside documents."""
 
+import asyncio
 from html import unescape
 from html.parser import HTMLParser
 
 import pytest
+from starlette.requests import Request
 
 from lslm_lightning.experiments.generation import SearchSettings
 from lslm_lightning.serving.markup import split_lines, split_markup
+from lslm_lightning.serving.task_requests import read_object
 from lslm_lightning.text.identification import likely_languages, tell_language
 from tests.serving.http_server import Served
 from tests.serving.small_engine import model
@@ -41,6 +44,15 @@ def test_fields_may_stand_in_the_address(site: Served) -> None:
     assert whole.json() == apart.json() == {"translatedText": "GOOD DAY"}
     empty = [site.client.post("/translate", **{form: ASKED | {"q": ""}}) for form in FORMS]
     assert [reply.status_code for reply in empty] == [400] * len(FORMS)
+
+
+def test_the_time_for_the_fields_of_an_address_grows_with_their_number() -> None:
+    names = [f"f{i}" for i in range(30_000)]
+    query = "&".join(f"{name}=1" for name in names).encode()
+    http = Request({"type": "http", "query_string": query, "headers": []})
+    with at_most(1):
+        found = asyncio.run(read_object(http))
+    assert found == dict.fromkeys(names, "1")
 
 
 def test_numbers_of_a_form_are_texts(site: Served) -> None:

@@ -5,6 +5,7 @@ import pytest
 from lslm_lightning.experiments.generation import SearchSettings
 from lslm_lightning.runs import load_run
 from lslm_lightning.serving.engine import EngineCore
+from lslm_lightning.serving.prompt_tokens import SOURCE_TOKENS
 from lslm_lightning.serving.protocol import AnswerRequest, Refusal
 from lslm_lightning.serving.whole_model import WholeModel
 from tests.serving.conftest import answered, answers_of
@@ -51,6 +52,14 @@ def test_what_is_written_at_once_refuses_what_it_cannot_do(spans):
     ]
     events = answered(EngineCore([spans]), wrong)
     assert [event.id for event in events if isinstance(event, Refusal)] == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("name", ["t5", "bart"])
+def test_a_source_that_would_stop_all_others_is_refused(name, tiny_run):
+    engine = EngineCore([WholeModel(name, name, load_run(tiny_run(name)))])
+    wrong = AnswerRequest(1, name, source="j " * SOURCE_TOKENS)
+    [event] = [e for e in answered(engine, [wrong]) if isinstance(e, Refusal)]
+    assert event.kind == "too_long"
 
 
 @pytest.mark.slow
