@@ -200,7 +200,7 @@ class Gateway:
             if name is None:
                 what = "is not known" if key else "is missing"
                 message = f"the API key {what}; send it as Authorization: Bearer KEY"
-                raise ApiError(401, message, code="invalid_api_key")
+                raise ApiError(401, message)
             visit.key_name = caller = name
             if visit.is_work:
                 self.admission.enter_key(name)

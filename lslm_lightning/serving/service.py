@@ -19,7 +19,7 @@ from starlette.types import Receive
 
 from lslm_lightning.serving.admission import check_limit, check_queue
 from lslm_lightning.serving.engine_interface import ServingEngine
-from lslm_lightning.serving.errors import ApiError, shown, unavailable
+from lslm_lightning.serving.errors import ApiError, beyond_limit, shown, unavailable
 from lslm_lightning.serving.keys import ApiKeys
 from lslm_lightning.serving.limits import ServingLimits
 from lslm_lightning.serving.measures import ServerMeasures
@@ -146,10 +146,10 @@ class AnswerService:
         n_text = len(sizes) * n
         if n_text > limits.texts:
             message = f"{name} asks for {n_text:,} answers, and may for {limits.texts:,} at most"
-            raise ApiError(400, f"{message} (--texts); send several requests", parameter=name)
+            raise beyond_limit(f"{message} (--texts); send several requests", name)
         if (total := sum(sizes)) > limits.characters:
             message = f"{name} has {total:,} characters, and may have {limits.characters:,} at most"
-            raise ApiError(400, f"{message} (--characters); send less", parameter=name)
+            raise beyond_limit(f"{message} (--characters); send less", name)
 
     async def answers(self, http: Request, requests: Sequence[AnswerRequest]) -> list[Answered]:
         """Return the answers to each text, while the client waits.
