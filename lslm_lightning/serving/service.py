@@ -162,8 +162,7 @@ class AnswerService:
         found = await self._all(http, len(requests), map(self.engine.answer, requests))
         for request, answered in zip(requests, found, strict=True):
             self._add(http, request.model, answered)
-            if not answered.answers:
-                raise ServingError("the search found no answer; ask for another one", "internal")
+            check_found(answered)
             if any(answer.finish_reason == "timeout" for answer in answered.answers):
                 raise self._late()
         return found
@@ -206,6 +205,7 @@ class AnswerService:
                 while (item := await events.get()) is not None:
                     if isinstance(item.event, Answered):
                         self._add(http, requests[item.number].model, item.event)
+                        check_found(item.event)
                     elif item.event.finish_reason == "timeout":
                         raise self._late()
                     elif visit.first_seconds is None and item.event.text:
@@ -243,6 +243,16 @@ def visit_of(http: Request) -> Visit:
     """Return what is known of a request."""
     visit: Visit = http.scope["state"]["visit"]
     return visit
+
+
+def check_found(answered: Answered) -> None:
+    """Check that a search has found an answer.
+
+    Raises:
+        ServingError: it has found none, as a beam search whose hypotheses are all forbidden.
+    """
+    if not answered.answers:
+        raise ServingError("the search found no answer; ask for another one", "internal")
 
 
 async def together(work: Sequence[Coroutine[object, object, T]]) -> list[T]:
