@@ -25,7 +25,7 @@ from lslm_lightning.serving.keys import ApiKeys
 from lslm_lightning.serving.limits import ServingLimits
 from lslm_lightning.serving.measures import CONTENT_TYPE, ServerMeasures
 from lslm_lightning.serving.openai_routes import openai_routes
-from lslm_lightning.serving.page import add_page
+from lslm_lightning.serving.page import ErrorPage, add_page
 from lslm_lightning.serving.protocol import ServingError
 from lslm_lightning.serving.service import AnswerService
 from lslm_lightning.serving.task_routes import task_routes
@@ -93,12 +93,13 @@ class ServedApp:
         keys = keys or ApiKeys()
         measures = ServerMeasures(engine)
         self.service = AnswerService(engine, limits, measures, keys)
-        self.routes = self._routes()
+        self.routes, self._error_page = self._routes()
         paths = frozenset(self.routes.openapi()["paths"]) | OPEN
         log = log or AccessLog()
         self.gateway = Gateway(
             self.routes, self.service.n_waiting, limits, keys, log, measures, paths
         )
+        self.gateway.error_page = self._error_page
         self.asgi = (
             CORSMiddleware(
                 self.gateway,
@@ -111,8 +112,8 @@ class ServedApp:
             else self.gateway
         )
 
-    def _routes(self) -> ServingApp:
-        """Return all routes."""
+    def _routes(self) -> tuple[ServingApp, ErrorPage]:
+        """Return all routes, and the function that shows an error on the page."""
         app = ServingApp(
             title="lslm serve",
             version=__version__,
@@ -126,14 +127,14 @@ class ServedApp:
         app.include_router(translation_routes(self.service))
         app.include_router(task_routes(self.service))
         app.include_router(self._state_routes())
-        add_page(app, self.service)
+        error_page = add_page(app, self.service)
 
         @app.get("/spec", include_in_schema=False)
         async def specification() -> Response:
             """Return the OpenAPI document where LibreTranslate's clients look for it."""
             return json_response(app.openapi())
 
-        return app
+        return app, error_page
 
     def _state_routes(self) -> APIRouter:
         """Return the routes that tell the state of the server."""

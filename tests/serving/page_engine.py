@@ -92,7 +92,8 @@ class ScriptedEngine:
         source = request.source
         assert isinstance(source, str)
         if "refuse" in source:
-            raise ServingError(f"text={source!r} has 9 tokens, at most 5 are read; cut it")
+            message = f"text={source!r} has 9 tokens, at most 5 are read; cut it"
+            raise ServingError(message, parameter="text")
         info = next(each for each in self.models if each.name == request.model)
         if info.task == "translation":
             answers = tuple(translated(source, i) for i in range(request.n))

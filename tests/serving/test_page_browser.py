@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import re
 import threading
 import wave
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from dataclasses import replace
 import pytest
 import uvicorn
 
+from lslm_lightning.serving.limits import ServingLimits
 from tests.conftest import CHROMIUM
 from tests.reports.conftest import Browser
 from tests.serving.page_engine import HOSTILE, KEY, MODELS, ScriptedEngine, model, page_app
@@ -61,9 +63,11 @@ NAMED |= {"navigation", "table", "searchbox", "checkbox"}
 
 
 @contextlib.contextmanager
-def served(engine: ScriptedEngine, key: str | None = None) -> Iterator[str]:
+def served(
+    engine: ScriptedEngine, key: str | None = None, limits: ServingLimits | None = None
+) -> Iterator[str]:
     """Serve a page; the value is its address."""
-    app = page_app(engine, key=key)
+    app = page_app(engine, limits, key=key)
     server = uvicorn.Server(uvicorn.Config(app, port=0, lifespan="off", log_level="critical"))
     thread = threading.Thread(target=server.run)
     ready = threading.Event()
@@ -236,6 +240,46 @@ def test_the_key_stays_in_the_tab(browser: Browser, address: str) -> None:
     assert browser.evaluate("localStorage.length") == 0
     assert browser.evaluate("document.cookie") == ""
     assert KEY not in browser.evaluate("location.href")
+
+
+def test_errors_of_the_server_are_chinese_on_the_chinese_page(browser: Browser) -> None:
+    """What the server says of itself, in English, follows where it has numbers that help."""
+    alert = "document.querySelector('[data-function=summarize] [role=alert]')"
+    cases = [
+        (ServingLimits(), "", "one", "密钥", False),
+        (ServingLimits(characters=40), KEY, "a" * 41, "限制", True),
+        (ServingLimits(), KEY, "refuse", "要摘要的文本", True),
+        (ServingLimits(rate=0.01), KEY, "one", " 秒后重试", False),
+    ]
+    for limits, key, text, said, has_detail in cases:
+        with served(ScriptedEngine(), KEY, limits) as address:
+            browser.open(f"{address}?lang=zh")
+            browser.evaluate(f"sessionStorage.clear(); key.value = {key!r}")
+            for _ in range(1 + bool(limits.rate)):
+                send(browser, "summarize", {"text": text})
+            assert said in browser.evaluate(f"{alert}.firstChild.data")
+            detail = browser.evaluate(f"{alert}.querySelector('[lang=en]')?.innerText")
+            assert bool(detail) == has_detail
+            whole = browser.evaluate(f"{alert}.innerText")
+            latin = set(re.findall("[A-Za-z]+", whole.replace(detail or "", "")))
+            assert latin <= {"API"}
+
+
+def test_a_sound_that_is_too_large_is_not_sent(browser: Browser, engine: ScriptedEngine) -> None:
+    with served(engine, None, ServingLimits(sound_mb=0.001)) as address:
+        browser.open(f"{address}?lang=zh")
+        browser.evaluate(
+            "const files = new DataTransfer();"
+            "files.items.add(new File([new Uint8Array(1001)], 'a.wav'));"
+            "document.querySelector('[type=file]').files = files.files"
+        )
+        browser.events.clear()
+        send(browser, "transcribe", {})
+        shown = browser.evaluate(
+            "document.querySelector('[data-function=transcribe] [role=alert]').innerText"
+        )
+        assert "0.001 MB" in shown
+        assert not [each for each in browser.events if each[0] == "Network.requestWillBeSent"]
 
 
 def test_a_recording_is_sent_as_wav(browser: Browser, engine: ScriptedEngine, address: str) -> None:
