@@ -5,7 +5,7 @@ import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable
 
-from lslm_lightning.serving.errors import ApiError
+from lslm_lightning.serving.errors import ApiError, beyond_limit
 from lslm_lightning.serving.limits import ServingLimits
 
 MOST_CALLERS = 10_000  # whose rate is known; those that were silent longest are forgotten
@@ -152,7 +152,7 @@ def _too_many(what: str, option: str, seconds: int = PAUSE) -> ApiError:
         seconds: time after which the client may try again.
     """
     message = f"{what}, the limit of this server ({option}); try again in {seconds} s"
-    return ApiError(429, message, code="rate_limit_exceeded", retry_after=seconds)
+    return ApiError(429, message, retry_after=seconds)
 
 
 def check_queue(n_waiting: int, limits: ServingLimits) -> None:
@@ -177,4 +177,4 @@ def check_limit(name: str, value: int | None, most: int, option: str) -> None:
     """
     if value is not None and value > most:
         message = f"{name}={value} must be at most {most:,}, the limit of this server ({option})"
-        raise ApiError(400, message, parameter=name)
+        raise beyond_limit(message, name)

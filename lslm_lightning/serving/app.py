@@ -26,7 +26,7 @@ from lslm_lightning.serving.keys import ApiKeys
 from lslm_lightning.serving.limits import ServingLimits
 from lslm_lightning.serving.measures import CONTENT_TYPE, ServerMeasures
 from lslm_lightning.serving.openai_routes import openai_routes
-from lslm_lightning.serving.page import add_page
+from lslm_lightning.serving.page import ErrorPage, add_page
 from lslm_lightning.serving.protocol import ServingError
 from lslm_lightning.serving.service import AnswerService
 from lslm_lightning.serving.task_routes import task_routes
@@ -114,7 +114,7 @@ class ServedApp:
             task_routes(self.service),
             self._state_routes(),
         )
-        self.routes = self._routes(routers)
+        self.routes, self._error_page = self._routes(routers)
         paths = frozenset(path for router in routers for path in documented_paths(router)) | OPEN
         log = log or AccessLog()
 
@@ -125,6 +125,7 @@ class ServedApp:
         self.gateway = Gateway(
             self.routes, self.service.n_waiting, limits, keys, log, measures, self.tracer, paths
         )
+        self.gateway.error_page = self._error_page
         self.asgi = (
             CORSMiddleware(
                 self.gateway,
@@ -137,8 +138,10 @@ class ServedApp:
             else self.gateway
         )
 
-    def _routes(self, routers: Sequence[APIRouter]) -> ServingApp:
-        """Return the application of all routes: those of `routers`, the page and the document."""
+    def _routes(self, routers: Sequence[APIRouter]) -> tuple[ServingApp, ErrorPage]:
+        """Return the application of all routes (those of `routers`, the page and the document), and
+        the function that shows an error on the page.
+        """
         app = ServingApp(
             title="lslm serve",
             version=__version__,
@@ -150,14 +153,14 @@ class ServedApp:
             app.add_exception_handler(kind, handler)
         for router in routers:
             app.include_router(router)
-        add_page(app, self.service)
+        error_page = add_page(app, self.service)
 
         @app.get("/spec", include_in_schema=False)
         async def specification() -> Response:
             """Return the OpenAPI document where LibreTranslate's clients look for it."""
             return json_response(app.openapi())
 
-        return app
+        return app, error_page
 
     def _state_routes(self) -> APIRouter:
         """Return the routes that tell the state of the server."""

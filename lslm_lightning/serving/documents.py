@@ -36,9 +36,11 @@ class OpenAIErrorBody(BaseModel):
 
 
 class ErrorBody(BaseModel):
-    """Body of an error of the other routes."""
+    """Body of an error of the other routes; with its code and the wrong field, if it has them."""
 
     error: str
+    code: str | None = None
+    param: str | None = None
 
 
 class ModelDetail(BaseModel):

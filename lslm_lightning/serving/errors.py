@@ -18,12 +18,22 @@ STATUS = {  # of each kind of `ServingError`
     "invalid": 400,
     "too_long": 400,
     "unsupported": 400,
+    "not_found": 404,
     "timeout": 504,
     "overloaded": 429,
     "unavailable": 503,
     "internal": 500,
 }
-CODES = {"too_long": "context_length_exceeded", "overloaded": "rate_limit_exceeded"}
+CODES = {"too_long": "context_length_exceeded", "not_found": "model_not_found"}
+STATUS_CODES = {  # codes of the errors of a status, unless they have others
+    401: "invalid_api_key",
+    408: "body_timeout",
+    413: "body_too_large",
+    429: "rate_limit_exceeded",
+    500: "server_error",
+    503: "unavailable",
+    504: "timeout",
+}
 TYPES = {  # OpenAI's name of the errors of a status
     401: "authentication_error",
     429: "rate_limit_error",
@@ -54,7 +64,7 @@ class ApiError(HTTPException):
         status: HTTP status.
         message: one line for the client.
         parameter: field of the request that is wrong; None if it is none.
-        code: OpenAI's code of the error.
+        code: code of the error, OpenAI's where it has one; by default that of the status.
         retry_after: seconds after which the client may try again.
     """
 
@@ -71,12 +81,17 @@ class ApiError(HTTPException):
             headers["WWW-Authenticate"] = "Bearer"
         super().__init__(status, message, headers)
         self.parameter = parameter
-        self.code = code
+        self.code = code or STATUS_CODES.get(status)
 
 
 def unavailable(message: str) -> ApiError:
     """Return the error for a request that comes while the engine starts or the server ends."""
-    return ApiError(503, message, code="unavailable", retry_after=RESTART_SECONDS)
+    return ApiError(503, message, retry_after=RESTART_SECONDS)
+
+
+def beyond_limit(message: str, parameter: str) -> ApiError:
+    """Return the error for a field that is beyond a limit of the server."""
+    return ApiError(400, message, parameter, "limit_exceeded")
 
 
 def as_api_error(error: ServingError) -> ApiError:
@@ -96,10 +111,11 @@ def error_response(path: str, error: HTTPException) -> Response:
 def error_body(path: str, error: HTTPException) -> JsonObject:
     """Return the JSON object of an error."""
     message = " ".join(printable(str(error.detail)).split())
-    if not path.startswith("/v1/"):
-        return {"error": message}
     parameter = error.parameter if isinstance(error, ApiError) else None
     code = error.code if isinstance(error, ApiError) else None
+    if not path.startswith("/v1/"):
+        known = {"code": code, "param": parameter}
+        return {"error": message, **{name: value for name, value in known.items() if value}}
     kind = TYPES.get(error.status_code, "invalid_request_error")
     return {"error": {"message": message, "type": kind, "param": parameter, "code": code}}
 

@@ -3,10 +3,12 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lslm_lightning.serving.addresses import host_name, is_loopback
@@ -56,6 +58,7 @@ class Gateway:
     Attributes:
         is_for_loopback: refuse requests whose Host is another name than this machine's, which a
             browser sends for a page that had its own name lead here.
+        error_page: function that returns an error as the page at /; None without a page.
     """
 
     def __init__(
@@ -79,6 +82,7 @@ class Gateway:
         self.admission = Admission(limits, n_waiting)
         self.is_ending = False
         self.is_for_loopback = False
+        self.error_page: Callable[[Request, HTTPException], Awaitable[Response]] | None = None
         self.n_running = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -142,7 +146,10 @@ class Gateway:
         async def fail(error: HTTPException) -> None:
             if visit.status:  # the response has begun: the server ends the connection
                 return
-            await error_response(scope["path"], error)(scope, receive, send_on)
+            response = error_response(scope["path"], error)
+            if scope["path"] == "/" and self.error_page is not None:
+                response = await self.error_page(Request(scope), error)
+            await response(scope, receive, send_on)
 
         most = self.limits.seconds + self.limits.body_seconds + SLACK
         try:
@@ -205,7 +212,7 @@ class Gateway:
             if name is None:
                 what = "is not known" if key else "is missing"
                 message = f"the API key {what}; send it as Authorization: Bearer KEY"
-                raise ApiError(401, message, code="invalid_api_key")
+                raise ApiError(401, message)
             visit.key_name = caller = name
             if visit.is_work:
                 self.admission.enter_key(name)

@@ -19,7 +19,7 @@ from starlette.types import Receive
 
 from lslm_lightning.serving.admission import check_limit, check_queue
 from lslm_lightning.serving.engine_interface import ServingEngine
-from lslm_lightning.serving.errors import ApiError, shown, unavailable
+from lslm_lightning.serving.errors import ApiError, beyond_limit, shown, unavailable
 from lslm_lightning.serving.keys import ApiKeys
 from lslm_lightning.serving.limits import ServingLimits
 from lslm_lightning.serving.measures import ServerMeasures
@@ -146,10 +146,10 @@ class AnswerService:
         n_text = len(sizes) * n
         if n_text > limits.texts:
             message = f"{name} asks for {n_text:,} answers, and may for {limits.texts:,} at most"
-            raise ApiError(400, f"{message} (--texts); send several requests", parameter=name)
+            raise beyond_limit(f"{message} (--texts); send several requests", name)
         if (total := sum(sizes)) > limits.characters:
             message = f"{name} has {total:,} characters, and may have {limits.characters:,} at most"
-            raise ApiError(400, f"{message} (--characters); send less", parameter=name)
+            raise beyond_limit(f"{message} (--characters); send less", name)
 
     async def answers(self, http: Request, requests: Sequence[AnswerRequest]) -> list[Answered]:
         """Return the answers to each text, while the client waits.
@@ -163,8 +163,7 @@ class AnswerService:
         found = await self._all(http, len(requests), map(self.engine.answer, requests))
         for request, answered in zip(requests, found, strict=True):
             self._add(http, request, answered, began)
-            if not answered.answers:
-                raise ServingError("the search found no answer; ask for another one", "internal")
+            check_found(answered)
             if any(answer.finish_reason == "timeout" for answer in answered.answers):
                 raise self._late()
         return found
@@ -208,6 +207,7 @@ class AnswerService:
                 while (item := await events.get()) is not None:
                     if isinstance(item.event, Answered):
                         self._add(http, requests[item.number], item.event, began)
+                        check_found(item.event)
                     elif item.event.finish_reason == "timeout":
                         raise self._late()
                     elif visit.first_seconds is None and item.event.text:
@@ -253,6 +253,16 @@ def visit_of(http: Request) -> Visit:
     """Return what is known of a request."""
     visit: Visit = http.scope["state"]["visit"]
     return visit
+
+
+def check_found(answered: Answered) -> None:
+    """Check that a search has found an answer.
+
+    Raises:
+        ServingError: it has found none, as a beam search whose hypotheses are all forbidden.
+    """
+    if not answered.answers:
+        raise ServingError("the search found no answer; ask for another one", "internal")
 
 
 async def together(work: Sequence[Coroutine[object, object, T]]) -> list[T]:

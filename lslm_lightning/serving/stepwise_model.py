@@ -1,7 +1,8 @@
 """Models that write the answers to many requests token by token in running batches."""
 
+import heapq
 import logging
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
 from time import monotonic
@@ -50,9 +51,13 @@ class StepwiseModel(ServedModel):
         self.reader: SourceReader = reader_of(cast(Task, loaded.task), loaded.tokenizer)
         super().__init__(name, run, loaded)
         self.most_rows = n_row
+        # all by id of the request, so that no step looks at requests that wait for their turn
         self._writings: dict[int, Writing] = {}
-        self._direct: deque[tuple[EngineRequest, Generator[None, None, Event]]] = deque()
-        self._waiting: deque[WaitingJob] = deque()
+        self._active: dict[int, Writing] = {}  # of which a job is or was in a batch
+        self._waiting: OrderedDict[int, deque[WaitingJob]] = OrderedDict()
+        self._deadlines: list[tuple[float, int]] = []  # heap; those of ended requests stay a while
+        self._direct: OrderedDict[int, tuple[EngineRequest, Generator[None, None, Event]]]
+        self._direct = OrderedDict()
         self._batches: dict[Beam | None, RunningBatch] = {}
         self._n_position = 0
 
@@ -62,11 +67,11 @@ class StepwiseModel(ServedModel):
 
     @property
     def n_waiting(self) -> int:
-        return len({id(each.writing) for each in self._waiting}) + len(self._direct)
+        return len(self._waiting) + len(self._direct)
 
     @property
     def n_running(self) -> int:
-        return len(self._writings) - len({id(each.writing) for each in self._waiting})
+        return len(self._writings) - len(self._waiting)
 
     @property
     def is_busy(self) -> bool:
@@ -78,12 +83,12 @@ class StepwiseModel(ServedModel):
 
     def take(self, request: EngineRequest) -> None:
         if isinstance(request, ScoreRequest):
-            self._direct.append((request, self._steps(request)))
+            self._direct[request.id] = (request, self._steps(request, self._deadline(request)))
             return
         assert isinstance(request, AnswerRequest)
         if request.echo and request.settings.max_length == 0:
             self.reader.check_echo(request)
-            self._direct.append((request, self._steps(request)))
+            self._direct[request.id] = (request, self._steps(request, self._deadline(request)))
             return
         with self.set_up(request.settings, request.best_of) as limits:
             pass
@@ -96,8 +101,23 @@ class StepwiseModel(ServedModel):
                 "invalid",
             )
         writing = self.reader.writing(request, limits, self.example)
+        jobs = writing.start()
         self._writings[request.id] = writing
-        self._waiting += writing.start()
+        heapq.heappush(self._deadlines, (writing.deadline, request.id))
+        self._wait(writing, jobs)
+
+    @staticmethod
+    def _deadline(request: EngineRequest) -> float:
+        return monotonic() + request.max_seconds
+
+    def _wait(self, writing: Writing, jobs: Sequence[WaitingJob]) -> None:
+        """Let the jobs of a request wait for room, behind those of all others."""
+        id = writing.request.id
+        if jobs:
+            self._active.pop(id, None)
+            self._waiting[id] = deque(jobs)
+        else:  # its answers need no model
+            self._active[id] = writing
 
     @staticmethod
     def needed_rows(search: object, n: int) -> int:
@@ -105,19 +125,27 @@ class StepwiseModel(ServedModel):
         return search.beam_size if isinstance(search, Beam) else n
 
     def cancel(self, id: int) -> None:
-        self._direct = deque(each for each in self._direct if each[0].id != id)
-        if (writing := self._writings.pop(id, None)) is not None:
+        self._direct.pop(id, None)
+        if (writing := self._writings.get(id)) is not None:
             writing.cancel()
-            self._waiting = deque(each for each in self._waiting if each.writing is not writing)
+            self._forget(id)
+
+    def _forget(self, id: int) -> None:
+        """Drop what is known of a request whose answers are written token by token."""
+        self._writings.pop(id, None)
+        self._active.pop(id, None)
+        self._waiting.pop(id, None)
 
     def work(self) -> list[Event]:
         return [*self._direct_step(), *self._write()]
 
     def fail(self, message: str) -> list[Event]:
-        ids = [*self._writings, *(request.id for request, _ in self._direct)]
+        ids = [*self._writings, *self._direct]
         self._writings.clear()
-        self._direct.clear()
+        self._active.clear()
         self._waiting.clear()
+        self._deadlines.clear()
+        self._direct.clear()
         self._batches.clear()
         return [Refusal(id, message, "internal") for id in ids]
 
@@ -127,7 +155,7 @@ class StepwiseModel(ServedModel):
         """
         if not self._direct:
             return []
-        request, steps = self._direct[0]
+        request, steps = next(iter(self._direct.values()))
         try:
             next(steps)
             return []
@@ -138,12 +166,11 @@ class StepwiseModel(ServedModel):
         except Exception as error:  # of a task's own code; the other requests go on
             logger.exception("request %d failed", request.id)
             found = Refusal(request.id, one_line(error), "internal")
-        self._direct.popleft()
+        del self._direct[request.id]
         return [found]
 
-    def _steps(self, request: EngineRequest) -> Generator[None, None, Event]:
+    def _steps(self, request: EngineRequest, deadline: float) -> Generator[None, None, Event]:
         """Do a request that writes no tokens, and return its answer."""
-        deadline = monotonic() + request.max_seconds
         if isinstance(request, ScoreRequest):
             scores: list[ScoredAnswer] = []
             for answer in request.answers:
@@ -170,7 +197,19 @@ class StepwiseModel(ServedModel):
                 self._run(batch)
             if not batch.n_row:
                 del self._batches[key]
-        return [event for writing in list(self._writings.values()) for event in self._news(writing)]
+        writings = [*self._active.values(), *self._late()]
+        return [event for writing in writings for event in self._news(writing)]
+
+    def _late(self) -> Iterator[Writing]:
+        """Yield the requests that wait and whose time is over."""
+        while self._deadlines:
+            _, id = self._deadlines[0]
+            writing = self._writings.get(id)
+            if writing is not None and not writing.is_late:
+                return
+            heapq.heappop(self._deadlines)
+            if writing is not None and id not in self._active:
+                yield writing
 
     def _run(self, batch: RunningBatch) -> None:
         """Write a token of every answer of a batch. An error ends the answers of the batch."""
@@ -188,7 +227,8 @@ class StepwiseModel(ServedModel):
         width = 0
         group: list[WaitingJob] = []
         while self._waiting:
-            job, ids = self._waiting[0].job, self._waiting[0].ids
+            id, jobs = next(iter(self._waiting.items()))
+            job, ids = jobs[0].job, jobs[0].ids
             n_new = self.needed_rows(job.search, job.n_best)
             n_position = max(self._n_position, len(ids) + job.longest)
             width = max(width, len(ids))
@@ -199,7 +239,10 @@ class StepwiseModel(ServedModel):
                 break
             n_row += n_new
             self._n_position = n_position
-            group.append(self._waiting.popleft())
+            group.append(jobs.popleft())
+            self._active[id] = self._writings[id]
+            if not jobs:
+                del self._waiting[id]
         if group:
             self._read(group)
 
@@ -256,12 +299,11 @@ class StepwiseModel(ServedModel):
                 raise ServingError(writing.error, "internal")
             if not writing.is_waiting:
                 more = writing.proceed()
-                self._waiting += more
                 if not more:
                     return self._end(writing)
+                self._wait(writing, more)
             if writing.is_late:
                 writing.cancel()
-                self._waiting = deque(e for e in self._waiting if e.writing is not writing)
                 return self._end(writing)
         except ServingError as error:
             self.cancel(id)
@@ -279,7 +321,7 @@ class StepwiseModel(ServedModel):
         request = writing.request
         answers = self.reader.finished(writing, writing.answers())
         pieces: list[Event] = list(writing.pieces(is_last=True)) if request.streams else []
-        self._writings.pop(request.id)
+        self._forget(request.id)
         n_token = sum(len(text.ids) for text in writing.texts)
         n_prompt = (writing.n_prompt, writing.n_cached)
         end = Answered(request.id, answers, *n_prompt, n_token, writing.n_cut, writing.times)

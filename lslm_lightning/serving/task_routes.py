@@ -22,7 +22,12 @@ from lslm_lightning.serving.documents import (
 from lslm_lightning.serving.errors import ApiError, json_response, shown
 from lslm_lightning.serving.fields import SearchFields
 from lslm_lightning.serving.languages import fits_language
-from lslm_lightning.serving.protocol import AnswerRequest, ScoreRequest, ServedModelInfo
+from lslm_lightning.serving.protocol import (
+    AnswerRequest,
+    ScoreRequest,
+    ServedModelInfo,
+    ServingError,
+)
 from lslm_lightning.serving.service import AnswerService
 from lslm_lightning.serving.task_requests import (
     QuestionFields,
@@ -126,7 +131,7 @@ def task_routes(service: AnswerService) -> APIRouter:
             raise RequestValidationError(error.errors(include_url=False)) from None
         model = transcriber(service, fields)
         search = SearchFields.model_validate({"temperature": fields.temperature or None})
-        with sound_file(sound) as path:
+        with sound_file(sound, "file") as path:
             request = task_request(service, model, search, str(path))
             text = (await service.answers(http, [request]))[0].answers[0].text
         if fields.response_format == "text":
@@ -193,12 +198,25 @@ def transcriber(service: AnswerService, fields: TranscriptionFields) -> ServedMo
 
 
 @contextmanager
-def sound_file(sound: UploadFile) -> Iterator[Path]:
-    """Write an uploaded sound to a file that exists inside the `with` statement."""
+def sound_file(sound: UploadFile, name: str) -> Iterator[Path]:
+    """Write an uploaded sound to a file that exists inside the `with` statement.
+
+    Args:
+        name: field of the sound, by which errors name it in place of the path, which is nobody's
+            business.
+
+    Raises:
+        ServingError: the statement raised one.
+    """
     suffix = Path(sound.filename or "").suffix.lower()
     with tempfile.TemporaryDirectory(prefix="lslm-sound-") as folder:
         path = Path(folder, f"sound{suffix if suffix in SUFFIXES else '.wav'}")
         with path.open("wb") as file:
             while block := sound.file.read(BLOCK):
                 file.write(block)
-        yield path
+        try:
+            yield path
+        except ServingError as error:
+            message = str(error).replace(str(path), name)
+            wrong = error.parameter if message == str(error) else name
+            raise ServingError(message, error.kind, wrong) from None

@@ -1,15 +1,18 @@
 """Models that answer requests as a whole, not token by token."""
 
 import logging
+from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import islice
 from time import monotonic, time
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import torch
 
 from lslm_lightning.contracts import Example, Prediction
 from lslm_lightning.decoding.stepwise import Sampling
+from lslm_lightning.experiments.generation import SearchSettings
 from lslm_lightning.runs.loading import LoadedRun
 from lslm_lightning.serving.prompt_tokens import check_source
 from lslm_lightning.serving.protocol import (
@@ -34,6 +37,16 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
+class WaitingRequest(NamedTuple):
+    """Request that waits, and the end of its time; requests of one `kind` may share a batch, and
+    one without a kind stands alone.
+    """
+
+    request: EngineRequest
+    deadline: float
+    kind: tuple[SearchSettings, int] | None
+
+
 class WholeModel(ServedModel):
     """Model that answers requests as a whole, not token by token: searches over frames, spans
     and sentences, n-gram models, and models that another engine computes.
@@ -47,8 +60,8 @@ class WholeModel(ServedModel):
 
     def __init__(self, name: str, run: str, loaded: LoadedRun, batch_size: int = 16) -> None:
         super().__init__(name, run, loaded)
-        self._waiting: list[EngineRequest] = []
-        self._deadlines: dict[int, float] = {}
+        self._waiting: OrderedDict[int, WaitingRequest] = OrderedDict()
+        self._alike: dict[tuple[SearchSettings, int], OrderedDict[int, WaitingRequest]] = {}
         self.batch_size = batch_size
 
     def abilities(self) -> Iterator[str]:
@@ -69,6 +82,7 @@ class WholeModel(ServedModel):
         return 0
 
     def take(self, request: EngineRequest) -> None:
+        kind: tuple[SearchSettings, int] | None = None
         if isinstance(request, AnswerRequest):
             given = {
                 "stop": request.stop,
@@ -89,29 +103,37 @@ class WholeModel(ServedModel):
                     wrong[0],
                 )
             with self.set_up(request.settings, request.best_of):
-                pass
+                is_drawn = isinstance(self.task.search, Sampling)
             if isinstance(self.task, SequenceToSequenceTask):
                 n_token = self._n_prompt(self.example(str(request.source)))
                 check_source(n_token, self.task.backbone.max_positions)
-        self._deadlines[request.id] = monotonic() + request.max_seconds
-        self._waiting.append(request)
+            kind = None if is_drawn else (request.settings, request.best_of)
+        waiting = WaitingRequest(request, monotonic() + request.max_seconds, kind)
+        self._waiting[request.id] = waiting
+        if kind is not None:
+            self._alike.setdefault(kind, OrderedDict())[request.id] = waiting
 
     def fail(self, message: str) -> list[Event]:
-        ids = [each.id for each in self._waiting]
+        ids = [*self._waiting]
         self._waiting.clear()
-        self._deadlines.clear()
+        self._alike.clear()
         return [Refusal(id, message, "internal") for id in ids]
 
     def cancel(self, id: int) -> None:
-        self._deadlines.pop(id, None)
-        self._waiting = [request for request in self._waiting if request.id != id]
+        if (waiting := self._waiting.pop(id, None)) is None or waiting.kind is None:
+            return
+        alike = self._alike[waiting.kind]
+        del alike[id]
+        if not alike:
+            del self._alike[waiting.kind]
 
     def work(self) -> list[Event]:
         if not self._waiting:
             return []
-        group = self._next_group()
-        late = [each for each in group if monotonic() > self._deadlines.pop(each.id, 0.0)]
-        group = [each for each in group if each not in late]
+        now = monotonic()
+        members = self._next_group()
+        late = [each.request for each in members if now > each.deadline]
+        group = [each.request for each in members if now <= each.deadline]
         begun = time()
         events: list[Event] = [
             Refusal(
@@ -146,27 +168,17 @@ class WholeModel(ServedModel):
                 return [Refusal(group[0].id, one_line(error), kind)]
         return [event for each in group for event in self._done([each])]
 
-    def _next_group(self) -> list[EngineRequest]:
+    def _next_group(self) -> list[WaitingRequest]:
         """Return the requests to answer next, no longer waiting: the first, and those that may
         share its batch, as their answers are not drawn and have the same settings.
         """
-        first = self._waiting[0]
+        first = next(iter(self._waiting.values()))
         group = [first]
-        if isinstance(first, AnswerRequest) and not self._draws(first):
-            like = (first.settings, first.best_of)
-            group += [
-                each
-                for each in self._waiting[1:]
-                if isinstance(each, AnswerRequest) and (each.settings, each.best_of) == like
-            ][: self.batch_size - 1]
-        chosen = {each.id for each in group}
-        self._waiting = [each for each in self._waiting if each.id not in chosen]
+        if first.kind is not None:
+            group = [*islice(self._alike[first.kind].values(), self.batch_size)]
+        for each in group:
+            self.cancel(each.request.id)
         return group
-
-    def _draws(self, request: AnswerRequest) -> bool:
-        """Return whether the answers to a request are drawn by random numbers."""
-        with self.set_up(request.settings, request.best_of):
-            return isinstance(self.task.search, Sampling)
 
     def _answers(self, requests: Sequence[AnswerRequest]) -> list[Event]:
         """Return the answers to requests with the same settings."""

@@ -62,6 +62,7 @@ class Writing:
 
     Attributes:
         jobs: jobs of the current search.
+        deadline: end of the time of the request, in seconds of `time.monotonic`.
     """
 
     def __init__(
@@ -90,7 +91,7 @@ class Writing:
         self._history = history
         self._eos_id = tokenizer.eos_id
         self._echo = echo
-        self._deadline = monotonic() + request.max_seconds
+        self.deadline = monotonic() + request.max_seconds
         self._generator = torch.Generator().manual_seed(request.seed)
         has_tokens = request.n_top is not None
         is_read = has_tokens or request.streams or bool(request.stop)
@@ -140,7 +141,7 @@ class Writing:
     @property
     def is_late(self) -> bool:
         """True if the time of the request is over."""
-        return monotonic() > self._deadline
+        return monotonic() > self.deadline
 
     def proceed(self) -> list[WaitingJob]:
         """Return the jobs of the next search, after those of the current one are done; an empty

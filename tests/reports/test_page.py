@@ -197,6 +197,28 @@ def test_words_stand_out_from_paper_in_light_and_dark():
         assert contrast(palette["ink"], palette["wash"]) >= 4.5
 
 
+def test_words_stand_out_from_every_shade_in_light_and_dark():
+    style = (TEMPLATES / "style.css").read_text("utf-8").partition("@media print")[0]
+    palettes = [
+        dict(re.findall(r"--(\w+): (#\w{6})", block))
+        for block in re.findall(r":root \{(.*?)\}", style, re.DOTALL)[:2]
+    ]
+    rules = re.findall(r"^( *)\.(h\d) \{ background: color-mix\(.*? (\d+)%", style, re.MULTILINE)
+    light = {name: int(share) for indent, name, share in rules if not indent}
+    dark = light | {name: int(share) for indent, name, share in rules if indent}
+    assert list(light) == [f"h{i}" for i in range(1, 6)]
+    for palette, shares in zip(palettes, (light, dark), strict=True):
+        assert sorted(shares.values()) == list(shares.values())
+        for name, share in shares.items():
+            accent, paper = (
+                np.array([int(palette[key][i : i + 2], 16) for i in (1, 3, 5)])
+                for key in ("accent", "paper")
+            )
+            mixed = np.rint((share * accent + (100 - share) * paper) / 100).astype(int)
+            colour = "#" + "".join(f"{channel:02x}" for channel in mixed)
+            assert contrast(palette["ink"], colour) >= 4.5, (name, palette)
+
+
 def test_samples_carry_their_language():
     sample = Sample(
         "1",

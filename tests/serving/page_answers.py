@@ -22,7 +22,8 @@ def by_task(model: ServedModelInfo, request: AnswerRequest) -> tuple[ServedAnswe
     source = request.source
     assert isinstance(source, str)
     if "refuse" in source:
-        raise ServingError(f"text={source!r} has 9 tokens, at most 5 are read; cut it")
+        message = f"text={source!r} has 9 tokens, at most 5 are read; cut it"
+        raise ServingError(message, parameter="text")
     if model.task == "translation":
         return tuple(translated(source, i) for i in range(request.n))
     if model.task == "question_answering":

@@ -264,6 +264,7 @@ def test_a_body_that_is_no_object_is_refused(site: Served, body: bytes) -> None:
     [
         *((kind, 400) for kind in ("invalid", "too_long", "unsupported")),
         *(("timeout", 504), ("overloaded", 429), ("unavailable", 503), ("internal", 500)),
+        ("not_found", 404),
     ],
 )
 @pytest.mark.parametrize("streams", [False, True])
@@ -278,12 +279,31 @@ def test_errors_of_the_engine_have_their_status(
     assert ("Retry-After" in reply.headers) == (status in (429, 503))
 
 
-def test_an_answer_without_a_text_is_an_error(
-    site: Served, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("streams", [False, True])
+@pytest.mark.parametrize("n", [1, 2])
+def test_a_search_that_finds_nothing_is_an_error_however_it_is_sent(
+    site: Served, monkeypatch: pytest.MonkeyPatch, streams: bool, n: int
 ) -> None:
-    none = Answered(0, (), 1)
-    monkeypatch.setattr(site.engine, "_answered", lambda request: none)
-    assert site.client.post("/v1/completions", json={"prompt": "a"}).status_code == 500
+    """The last of `n` texts has no answer; before that, a stream has sent those of the others."""
+    whole = site.engine._answered
+
+    def found(request: AnswerRequest) -> Answered:
+        answered = whole(request)
+        return Answered(0, (), 1) if request.source == "b" else answered
+
+    monkeypatch.setattr(site.engine, "_answered", found)
+    asked = {"prompt": ["a", "b"][-n:], "stream": streams}
+    reply = site.client.post("/v1/completions", json=asked)
+    if streams and reply.status_code == 200:
+        assert n == 2
+        lines = [line.removeprefix("data: ") for line in reply.text.splitlines() if line]
+        assert "[DONE]" not in lines
+        error = json.loads(lines[-1])["error"]
+    else:
+        assert reply.status_code == 500
+        error = reply.json()["error"]
+    assert "no answer" in error["message"]
+    assert error["code"] == "server_error"
 
 
 def test_no_model_answers_before_all_are_ready(site: Served) -> None:

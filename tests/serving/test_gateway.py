@@ -103,6 +103,31 @@ def test_probes_and_descriptions_need_no_key() -> None:
 # Limits
 
 
+@pytest.mark.parametrize("path", [WORK, "/translate"])
+def test_every_error_has_a_code_that_programs_can_read(path: str) -> None:
+    """It is beside the message of LibreTranslate's form, and in OpenAI's."""
+    long, text = {"q": "aaaa", "prompt": "aaaa"}, {"q": "a", "prompt": "a"}
+    cases: list[tuple[str, ServingLimits, dict[str, str], str]] = [
+        ("invalid_api_key", ServingLimits(), text, "x"),
+        ("limit_exceeded", ServingLimits(characters=3), long, KEY),
+        ("body_too_large", ServingLimits(body_mb=1e-6), text, KEY),
+        ("model_not_found", ServingLimits(), text | {"model": "nobody"}, KEY),
+        ("rate_limit_exceeded", ServingLimits(rate=0.01), text, KEY),
+    ]
+    name = "prompt" if path == WORK else "q"
+    more = {} if path == WORK else {"source": "en", "target": "zh"}
+    for code, limits, fields, key in cases:
+        given = {each: value for each, value in fields.items() if each in (name, "model")}
+        served = Served(limits, KEYS)
+        for _ in range(1 + bool(limits.rate)):
+            reply = served.client.post(path, json=given | more, headers=bearer(key))
+        body = reply.json()
+        known = body["error"] if path == WORK else body
+        assert known["code"] == code
+        wrong = {"limit_exceeded": name, "model_not_found": "model"}
+        assert known.get("param") == wrong.get(code)
+
+
 def test_a_body_is_measured_before_and_while_it_is_read() -> None:
     served = Served(ServingLimits(body_mb=1e-4, sound_mb=2e-4))
     headers = {"Content-Type": "application/json"}

@@ -12,9 +12,13 @@ from starlette.testclient import TestClient
 
 from lslm_lightning.localization import interface_in
 from lslm_lightning.reports.page import csp_digest
+from lslm_lightning.reports.words import words
+from lslm_lightning.serving.errors import ApiError
 from lslm_lightning.serving.limits import ServingLimits
-from lslm_lightning.serving.page.answers import MOST_DRAWN, NOT_DRAWN
+from lslm_lightning.serving.page.answers import EMPTY, MOST_DRAWN, NOT_DRAWN
 from lslm_lightning.serving.page.document import script_words, security_policy
+from lslm_lightning.serving.page.problems import PROBLEMS, explained, problem_words
+from lslm_lightning.serving.protocol import ServedAnswer
 from tests.localization.pages import latin_words
 from tests.serving.http_server import KEY, KEYS, Served
 from tests.serving.page_answers import HOSTILE, by_task
@@ -183,6 +187,18 @@ def test_a_sound_is_read_from_a_file_that_exists_while_it_is_asked_for() -> None
     assert "4000 bytes" in response.text
 
 
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_an_empty_answer_is_said_to_be_empty(language: str) -> None:
+    silent = (ServedAnswer(" ", "stop", 1, -0.5),)
+    page = client(SmallEngine(answers=lambda model, request: silent), language)
+    sound = {"files": {"sound": ("a.wav", b"RIFF")}, "data": {"function": "transcribe"}}
+    with interface_in(language):
+        expected = words(EMPTY)
+    for response in (page.post("/", **sound), sent(page, "summarize", text="x")):
+        assert escape(expected) in response.text.partition("<script")[0]
+    assert expected not in page.get("/").text.partition("<script")[0]
+
+
 def test_a_path_in_place_of_a_sound_is_not_read(tmp_path: Path) -> None:
     engine = SmallEngine(answers=by_task)
     for path in (__file__, str(tmp_path / "nowhere")):
@@ -230,6 +246,66 @@ def test_the_rules_of_the_server_hold_for_forms_too() -> None:
     assert 'type="password"' not in page.get("/").text
 
 
+DETAIL = re.compile(r'<span class="detail" lang="en" dir="ltr">.*?</span>', re.DOTALL)
+
+
+def alerts(page: str) -> list[str]:
+    """Return the errors that a page shows, each after the function of its form."""
+    found = re.findall(r'(?:data-function="(\w+)"|role="alert"[^>]*>(.*?)</p>)', page, re.DOTALL)
+    function, shown = "", []
+    for name, error in found:
+        function = name or function
+        shown += [f"{function}: {error}"] if error else []
+    return shown
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_a_body_that_is_not_read_is_answered_by_the_page(language: str) -> None:
+    """In its language, below the form that was sent, with what can be sent there."""
+    limits = ServingLimits(body_mb=0.002, sound_mb=0.004)
+    sound = {"files": {"sound": ("a.wav", b"x" * 3000)}, "data": {"function": "transcribe"}}
+    small = {**sound, "files": {"sound": ("a.wav", b"x" * 1000)}}
+    known = {"API", "JavaScript", "MB", "HTTPS", "localhost", "English", "lslm", "serve"}
+    for key in (None, KEY):
+        page = client(language=language, limits=limits, keys=KEYS if key else None)
+        shown = page.get("/").text
+        note = "0.002 MB" in shown.partition('id="transcribe-sound"')[2].partition("</div>")[0]
+        assert note == (key is not None)
+        form = next(
+            own for own in Elements(shown).all("form") if own.get("data-function") == "transcribe"
+        )
+        address = f"/{form['action'].partition('#')[0]}"
+        found = page.post(address, **sound)
+        assert found.status_code == (200 if key is None else 413)
+        if key is not None:
+            [error] = alerts(found.text)
+            assert error.startswith("transcribe: ")
+            assert "0.002 MB" in error
+            if language == "zh":
+                assert latin_words(f"<p>{error.partition(': ')[2]}</p>", known) == []
+            sent = {**small, "data": {**small["data"], "key": key}}
+            assert "1000 bytes" in page.post(address, **sent).text
+
+
+@pytest.mark.parametrize("code", PROBLEMS)
+def test_an_error_of_the_server_is_said_in_the_words_of_the_page(code: str) -> None:
+    error = ApiError(429, "message for programs", code=code, retry_after=7)
+    with interface_in("zh"):
+        words, detail = explained(error, 25.0)
+        assert re.search("[一-鿿]", words)
+        assert "message" not in words
+        assert "{" not in words
+        assert detail in ("", "message for programs")
+        assert words.format(megabytes=25, seconds=7) == words
+        assert problem_words()[code].format(megabytes=25, seconds=7) == words
+    with interface_in("en"):
+        assert explained(error, 25.0) in ((words_of(code), ""), ("message for programs", ""))
+
+
+def words_of(code: str) -> str:
+    return PROBLEMS[code].format(megabytes=25, seconds=7)
+
+
 def test_a_page_whose_models_are_not_ready_says_so() -> None:
     engine = SmallEngine(())
     engine.is_ready = False
@@ -257,6 +333,7 @@ def test_the_reader_chooses_the_language(query: str, accepted: str, language: st
 def test_every_text_is_chinese_in_chinese() -> None:
     """Names of models and fields, and the link to the English page, alone are in Latin letters."""
     known = {"lslm", "serve", "English", "HTTPS", "localhost", "API", "log", "so"}
+    known |= {"JavaScript", "MB"}
     models = (*(replace(each, name=f"{i}") for i, each in enumerate(MODELS)), model("9", "own"))
     engine = SmallEngine(models, by_task)
     page = client(engine, "zh", keys=KEYS)
@@ -269,9 +346,9 @@ def test_every_text_is_chinese_in_chinese() -> None:
         assert latin_words(each, known) == []
     for function, cases in WRONG.items():
         for fields, _ in cases:
-            if "model" in fields:  # a message of all routes
-                continue
-            shown = sent(page, function, **fields, key=KEY).text.replace("&#39;", " ")
+            shown = DETAIL.sub("", sent(page, function, **fields, key=KEY).text)
+            shown = shown.replace("&#39;", " ")
+            assert alerts(shown) != []
             names = {function, "function", "model", *fields, *FORMS, "transcribe", "hot", "nan"}
             names |= {"letters", "frames", "sound", "passage"}
             assert latin_words(shown, known | names) == []

@@ -2,12 +2,14 @@
 
 import io
 import json
+import re
 import wave
 from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 
+from lslm_lightning.serving.limits import ServingLimits
 from tests.serving.http_server import KEY, KEYS, running_server
 from tests.serving.page_answers import HOSTILE, by_task
 from tests.serving.small_engine import MODELS, SmallEngine, log_p_of, model
@@ -194,6 +196,47 @@ def test_the_key_stays_in_the_tab(browser: Browser, address: str) -> None:
     assert browser.evaluate("localStorage.length") == 0
     assert browser.evaluate("document.cookie") == ""
     assert KEY not in browser.evaluate("location.href")
+
+
+def test_errors_of_the_server_are_chinese_on_the_chinese_page(browser: Browser) -> None:
+    """What the server says of itself, in English, follows where it has numbers that help."""
+    alert = "document.querySelector('[data-function=summarize] [role=alert]')"
+    cases = [
+        (ServingLimits(), "", "one", "密钥", False),
+        (ServingLimits(characters=40), KEY, "a" * 41, "限制", True),
+        (ServingLimits(), KEY, "refuse", "要摘要的文本", True),
+        (ServingLimits(rate=0.01), KEY, "one", " 秒后重试", False),
+    ]
+    for limits, key, text, said, has_detail in cases:
+        with running_server(limits, KEYS, engine=SmallEngine(answers=by_task)) as server:
+            browser.open(f"{server.url}/?lang=zh")
+            browser.evaluate(f"sessionStorage.clear(); key.value = {key!r}")
+            for _ in range(1 + bool(limits.rate)):
+                send(browser, "summarize", {"text": text})
+            assert said in browser.evaluate(f"{alert}.firstChild.data")
+            detail = browser.evaluate(f"{alert}.querySelector('[lang=en]')?.innerText")
+            assert bool(detail) == has_detail
+            whole = browser.evaluate(f"{alert}.innerText")
+            latin = set(re.findall("[A-Za-z]+", whole.replace(detail or "", "")))
+            assert latin <= {"API"}
+
+
+def test_a_sound_that_is_too_large_is_not_sent(browser: Browser) -> None:
+    limits = ServingLimits(sound_mb=0.001)
+    with running_server(limits, engine=SmallEngine(answers=by_task)) as server:
+        browser.open(f"{server.url}/?lang=zh")
+        browser.evaluate(
+            "const files = new DataTransfer();"
+            "files.items.add(new File([new Uint8Array(1001)], 'a.wav'));"
+            "document.querySelector('[type=file]').files = files.files"
+        )
+        browser.events.clear()
+        send(browser, "transcribe", {})
+        shown = browser.evaluate(
+            "document.querySelector('[data-function=transcribe] [role=alert]').innerText"
+        )
+        assert "0.001 MB" in shown
+        assert not [each for each in browser.events if each[0] == "Network.requestWillBeSent"]
 
 
 def test_a_recording_is_sent_as_wav(browser: Browser, address: str) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from lslm_lightning.experiments.generation import SearchSettings
 from lslm_lightning.serving.limits import ServingLimits
-from lslm_lightning.serving.protocol import AnswerRequest, ScoreRequest
+from lslm_lightning.serving.protocol import Answered, AnswerRequest, ScoreRequest, ServingError
 from lslm_lightning.serving.task_routes import exact
 from tests.serving.http_server import RunningServer, Served
 from tests.serving.small_engine import log_p
@@ -140,3 +140,17 @@ def test_a_transcription_needs_a_file(site: Served) -> None:
         reply = site.client.post(TRANSCRIBE, **body)
         assert reply.status_code == 400
         assert "file" in reply.json()["error"]["message"]
+
+
+def test_an_error_of_a_sound_names_its_field_and_no_path_of_the_server(
+    site: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(request: AnswerRequest) -> Answered:
+        raise ServingError(f"{request.source} is cut off: 4 of 9 bytes are there")
+
+    monkeypatch.setattr(site.engine, "_answered", broken)
+    files = {"file": ("a.wav", b"RIFF")}
+    reply = site.client.post(TRANSCRIBE, files=files, data={"model": "digits"})
+    assert reply.status_code == 400
+    assert reply.json()["error"]["message"] == "file is cut off: 4 of 9 bytes are there"
+    assert reply.json()["error"]["param"] == "file"

@@ -2,6 +2,6 @@
 Chinese, which works without JavaScript too.
 """
 
-from lslm_lightning.serving.page.routes import add_page
+from lslm_lightning.serving.page.routes import ErrorPage, add_page
 
-__all__ = ["add_page"]
+__all__ = ["ErrorPage", "add_page"]

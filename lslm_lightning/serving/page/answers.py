@@ -23,6 +23,7 @@ MOST_DRAWN = 64  # tokens of a source, and of an output, whose attention is draw
 NOT_DRAWN = f"Attention is drawn for texts of up to {MOST_DRAWN} tokens."
 NO_ANSWER = "The model finds no answer in the passage."
 BOUNDS = [100 * 2**-edge for edge in EDGES]  # percent between the shades
+EMPTY = "The answer is empty."
 CUT = "The answer ends here because it has the most tokens that were asked for."
 
 
@@ -96,8 +97,10 @@ def joined(text: str, answers: Sequence[Sequence[ServedAnswer]]) -> list[ServedA
     return whole
 
 
-def text_block(answer: ServedAnswer, model: ServedModelInfo) -> MarkedText:
+def text_block(answer: ServedAnswer, model: ServedModelInfo) -> MarkedText | Text:
     """Return the block of the text of an answer."""
+    if not answer.text.strip():
+        return Text(EMPTY)
     return MarkedText(answer.text, language=model.target_language or UNDETERMINED)
 
 

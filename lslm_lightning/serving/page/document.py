@@ -10,20 +10,23 @@ from re import findall
 
 from markupsafe import Markup
 
-from lslm_lightning.localization import CHINESE, ENGLISH, MESSAGES, interface_language, translated
+from lslm_lightning.localization import CHINESE, ENGLISH, interface_language
 from lslm_lightning.reports.page import TEMPLATES as REPORTS
 from lslm_lightning.reports.page import csp_digest, template_environment
 from lslm_lightning.reports.words import page_language, words
+from lslm_lightning.serving.limits import ServingLimits
 from lslm_lightning.serving.page.answers import (
     ATTENTION,
     BOUNDS,
     CUT,
+    EMPTY,
     MOST_DRAWN,
     NO_ANSWER,
     NOT_DRAWN,
     legend_of_shades,
 )
 from lslm_lightning.serving.page.functions import FUNCTIONS, N_ALTERNATIVE, N_TOP, PageFunction
+from lslm_lightning.serving.page.problems import DETAILED, REFUSED, most_megabytes, problem_words
 from lslm_lightning.serving.protocol import ServedModelInfo
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -39,13 +42,15 @@ class Filled:
         function: name of the function.
         values: what was given, by name of the field; without a key.
         blocks: answer as blocks of a report.
-        error: reason in English why there is none.
+        error: reason why there is none, in the language of the interface.
+        detail: what more the server says of it, in English.
     """
 
     function: str
     values: Mapping[str, str]
     blocks: Sequence[object] = ()
     error: str = ""
+    detail: str = ""
 
 
 @cache
@@ -80,7 +85,9 @@ def security_policy() -> str:
 def script_words() -> dict[str, str]:
     """Return the words of the script by their English, in the language of the interface."""
     texts = findall(r'\bt\("([^"]+)"', script())
-    return {text: words(text) for text in (*texts, ATTENTION, CUT, NO_ANSWER, NOT_DRAWN)}
+    return {
+        text: words(text) for text in (*texts, ATTENTION, CUT, EMPTY, NO_ANSWER, NOT_DRAWN, REFUSED)
+    }
 
 
 def language_name(code: str) -> str:
@@ -103,13 +110,25 @@ def language_pair(model: ServedModelInfo) -> str:
     return " → ".join(map(language_name, codes))
 
 
+def described_model(model: ServedModelInfo) -> str:
+    """Return the name of a model with its languages, if they are known."""
+    pair = language_pair(model)
+    brackets = "（{}）" if interface_language() == CHINESE else " ({})"
+    return model.name + (brackets.format(pair) if pair else "")
+
+
 def render_page(
-    models: Sequence[ServedModelInfo], is_ready: bool, needs_key: bool, filled: Filled | None = None
+    models: Sequence[ServedModelInfo],
+    limits: ServingLimits,
+    is_ready: bool,
+    needs_key: bool,
+    filled: Filled | None = None,
 ) -> str:
     """Return the page in the language of the interface.
 
     Args:
         models: models that are served.
+        limits: limits of requests.
         is_ready: False while the engine starts.
         needs_key: whether the server demands a key.
         filled: form that was sent, with its answer.
@@ -123,6 +142,7 @@ def render_page(
         for able in [function.models(models)]
     ]
     shown = {function.task for function, _, _ in forms}
+    sendable = {function.name for function, able, _ in forms if able}
     return (
         template_environment("html", language, TEMPLATES)
         .get_template("serving.html")
@@ -132,18 +152,20 @@ def render_page(
             other_name=other_name,
             code=language,
             forms=forms,
+            sendable=sendable,
             others=[model.name for model in models if model.task not in shown],
             is_ready=is_ready,
             needs_key=needs_key,
             filled=filled,
-            error=translated(filled.error, MESSAGES) if filled else "",
             n_alternative=N_ALTERNATIVE,
-            pair=language_pair,
+            described=described_model,
             given=partial(given, filled),
             has_ability=has_ability,
             style=Markup(style(language)),
             script=Markup(script()),
-            about=about(models),
+            about=about(models, limits),
+            unscripted_mb=most_megabytes(limits, has_sound=True, needs_key=needs_key),
+            has_less_unscripted=needs_key and limits.body_mb < limits.sound_mb,
         )
     )
 
@@ -160,10 +182,13 @@ def has_ability(models: Sequence[ServedModelInfo], ability: str) -> bool:
     return any(ability in model.abilities for model in models)
 
 
-def about(models: Sequence[ServedModelInfo]) -> dict[str, object]:
-    """Return what the script knows: models, words, and bounds of shades."""
+def about(models: Sequence[ServedModelInfo], limits: ServingLimits) -> dict[str, object]:
+    """Return what the script knows: models, words, limits, and bounds of shades."""
     return {
         "words": script_words(),
+        "problems": problem_words(),
+        "detailed": DETAILED,
+        "megabytes": {"sound": limits.sound_mb, "text": limits.body_mb},
         "models": {
             model.name: {
                 "name": model.name,
@@ -178,6 +203,7 @@ def about(models: Sequence[ServedModelInfo]) -> dict[str, object]:
         "nTop": N_TOP,
         "attention": ATTENTION,
         "cut": CUT,
+        "empty": EMPTY,
         "noAnswer": NO_ANSWER,
         "mostDrawn": MOST_DRAWN,
         "notDrawn": NOT_DRAWN,

@@ -3,7 +3,7 @@ the same page.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import ExitStack
 
 from fastapi import FastAPI
@@ -22,16 +22,19 @@ from lslm_lightning.serving.errors import RESTART_SECONDS, as_api_error
 from lslm_lightning.serving.page.answers import blocks_of
 from lslm_lightning.serving.page.document import Filled, render_page, security_policy
 from lslm_lightning.serving.page.functions import chosen_function, chosen_model
+from lslm_lightning.serving.page.problems import explained, most_megabytes
 from lslm_lightning.serving.protocol import ServingError
 from lslm_lightning.serving.service import AnswerService
 from lslm_lightning.serving.task_requests import admit
 from lslm_lightning.serving.task_routes import sound_file
 
+ErrorPage = Callable[[Request, HTTPException], Awaitable[Response]]
 N_FIELD = 12  # of a form, at most
 
 
-def add_page(app: FastAPI, service: AnswerService) -> None:
-    """Add the page at / to the routes of a server, behind its gateway.
+def add_page(app: FastAPI, service: AnswerService) -> ErrorPage:
+    """Add the page at / to the routes of a server, behind its gateway, and return the function that
+    shows an error on the page.
 
     Forms keep to the keys and limits of the other routes.
     """
@@ -50,18 +53,34 @@ def add_page(app: FastAPI, service: AnswerService) -> None:
         with interface_in(requested_language(request)):
             headers["Content-Security-Policy"] = security_policy()
             page = await asyncio.to_thread(  # a long answer takes some tenths of a second
-                render_page, engine.models, engine.is_ready, bool(service.keys), filled
+                render_page,
+                engine.models,
+                service.limits,
+                engine.is_ready,
+                bool(service.keys),
+                filled,
             )
         return HTMLResponse(page, status, headers)
 
     async def show(request: Request) -> Response:
         return await respond(request)
 
+    async def refuse(
+        request: Request, error: HTTPException, values: Mapping[str, str] | None = None
+    ) -> Response:
+        values = values or {}
+        # the address has the function too, for a body that is not read
+        function = values.get("function") or request.query_params.get("function", "")
+        most = most_megabytes(service.limits, function == "transcribe", bool(service.keys))
+        with interface_in(requested_language(request)):
+            filled = Filled(function, values, (), *explained(error, most))
+        return await respond(request, filled, error.status_code, error.headers)
+
     async def send(request: Request) -> Response:
         values: dict[str, str] = {}
         path = ""  # of the uploaded sound, never of a text that the client sends
-        with ExitStack() as files:
-            try:
+        try:
+            with ExitStack() as files:
                 form = await request.form(max_files=1, max_fields=N_FIELD)
                 values = {name: text for name, text in form.items() if isinstance(text, str)}
                 values.pop("sound", None)
@@ -70,20 +89,18 @@ def add_page(app: FastAPI, service: AnswerService) -> None:
                 model = chosen_model(service, values, function)
                 sound = form.get("sound")
                 if isinstance(sound, UploadFile) and sound.size:
-                    path = str(files.enter_context(sound_file(sound)))
+                    path = str(files.enter_context(sound_file(sound, "sound")))
                 wanted = function.requests(service, {**values, "sound": path}, model)
                 answered = await service.answers(request, wanted)
-                blocks = blocks_of(function.name, values, answered, model)
-                return await respond(request, Filled(function.name, values, blocks))
-            except (HTTPException, ServingError) as failure:
-                error = as_api_error(failure) if isinstance(failure, ServingError) else failure
-        # the client knows its file by another name
-        message = str(error.detail).replace(path or "\0", "sound")
-        filled = Filled(values.get("function", ""), values, (), message)
-        return await respond(request, filled, error.status_code, error.headers)
+        except (HTTPException, ServingError) as failure:
+            error = as_api_error(failure) if isinstance(failure, ServingError) else failure
+            return await refuse(request, error, values)
+        blocks = blocks_of(function.name, values, answered, model)
+        return await respond(request, Filled(function.name, values, blocks))
 
     app.add_api_route("/", show, methods=["GET", "HEAD"], include_in_schema=False)
     app.add_api_route("/", send, methods=["POST"], include_in_schema=False)
+    return refuse
 
 
 def requested_language(request: Request) -> str:

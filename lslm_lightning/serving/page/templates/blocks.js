@@ -1,7 +1,8 @@
 "use strict";
 // Builds what blocks.html and figures.html build on the server; text reaches the page as text nodes alone.
 const about = JSON.parse(document.querySelector("[data-about]").textContent);
-const t = (text, values = {}) => about.words[text].replace(/\{(\w+)\}/g, (_, name) => values[name]);
+const inserted = (text, values) => text.replace(/\{(\w+)\}/g, (_, name) => values[name]);
+const t = (text, values = {}) => inserted(about.words[text], values);
 
 const filled = (made, attributes, children) => {
   for (const [name, value] of Object.entries(attributes)) if (value !== null) made.setAttribute(name, value);
@@ -25,6 +26,8 @@ const textBlock = (text, language, span = null) => {
     : [cut(0, span[0]), element("mark", { class: "given" }, element("span", { class: "spoken" }, t("given: ")), cut(...span)), cut(span[1])];
   return element("article", { class: "sample marked" }, element("div", { class: "text", lang: language, dir: "auto" }, ...parts));
 };
+
+const answerBlock = (text, language) => (text.trim() ? textBlock(text, language) : paragraph(t(about.empty)));
 
 const facts = (values) => {
   const known = Object.entries(values).filter(([, value]) => (value ?? null) !== null);

@@ -9,14 +9,33 @@
     keyField.form.hidden = false;
   }
 
+  // An error of the API, which has its code and the field that is wrong, in one of two forms.
+  const refusal = ({ error, ...more }, seconds = "3") => {
+    const known = typeof error === "string" ? { ...more, message: error } : error;
+    return Object.assign(new Error(known.message), { isRefusal: true, code: known.code, param: known.param, seconds });
+  };
   const reason = async (response) => {
     const text = await response.text();
+    const seconds = response.headers.get("Retry-After") ?? undefined;
     try {
-      const { error } = JSON.parse(text);
-      return error.message ?? String(error);
+      return refusal(JSON.parse(text), seconds);
     } catch {
-      return `${response.status} ${response.statusText}`;
+      return refusal({ error: `${response.status} ${response.statusText}` }, seconds);
     }
+  };
+  const fieldOf = { q: "text", prompt: "text", source: "text", answers: "text", context: "passage", file: "sound" };
+
+  // An error in the words of the page, by its code; its message in English follows where that tells more.
+  const explained = (error, form) => {
+    if (!error.isRefusal) return [error.message];
+    const known = about.problems[error.code];
+    const hasDetails = !known || about.detailed.includes(error.code);
+    if (hasDetails && document.documentElement.lang === "en") return [error.message];
+    const field = form.elements[fieldOf[error.param] ?? error.param]?.labels?.[0]?.textContent;
+    const megabytes = form.elements.sound ? about.megabytes.sound : about.megabytes.text;
+    const words = known ? inserted(known, { megabytes, seconds: error.seconds })
+      : field ? t("The server refuses the field “{field}”.", { field }) : t("The server refuses this.");
+    return hasDetails ? [words, element("span", { class: "detail", lang: "en", dir: "ltr" }, error.message)] : [words];
   };
 
   const send = async (path, body, signal) => {
@@ -29,7 +48,7 @@
     } catch (error) {
       throw error.name === "AbortError" ? error : new Error(t("The server cannot be reached."));
     }
-    if (!response.ok) throw new Error(await reason(response));
+    if (!response.ok) throw await reason(response);
     return response;
   };
   const ask = async (...request) => (await send(...request)).json();
@@ -63,7 +82,7 @@
         ? (await ask("log_prob", { source: q.trim(), answers: texts, model: model.name }, signal)).scores : [];
       const rows = texts.map((text, i) => (scores.length ? [text, scores[i].log_prob] : [text]));
       return [
-        textBlock(texts[0], language(target)),
+        answerBlock(texts[0], language(target)),
         ...(texts.length > 1 ? [table(t("Alternatives"), [t("output"), t("log p")].slice(0, rows[0].length), rows)]
           : facts({ [t("log p")]: scores[0]?.log_prob })),
         ...(answer.attention?.weights?.length ? [heatmap(answer.attention, language(source), language(target))] : []),
@@ -71,7 +90,7 @@
     },
     summarize: async (form, model, signal) => {
       const { summary } = await ask("summarize", { text: form.elements.text.value, model: model.name }, signal);
-      return [textBlock(summary, language(model.target))];
+      return [answerBlock(summary, language(model.target))];
     },
     ask: async (form, model, signal) => {
       const passage = form.elements.passage.value;
@@ -95,7 +114,7 @@
       const draw = () => shades(prompt, text, tokens, language(model.target));
       let isDue = false;
       for await (const part of stream ? events(response) : [await response.json()]) {
-        if (part.error) throw new Error(part.error.message ?? String(part.error));
+        if (part.error) throw refusal(part);
         for (const choice of part.choices ?? []) {
           text += choice.text;
           reason = choice.finish_reason ?? reason;
@@ -113,10 +132,12 @@
     },
     transcribe: async (form, model, signal) => {
       const body = new FormData();
-      body.append("file", form.elements.sound.files[0]);
+      const [file] = form.elements.sound.files;
+      if (file.size > 1e6 * about.megabytes.sound) throw refusal({ error: "", code: "body_too_large" }); // else the connection ends
+      body.append("file", file);
       body.append("model", model.name);
       const { text } = await ask("v1/audio/transcriptions", body, signal);
-      return [textBlock(text, language(model.target))];
+      return [answerBlock(text, language(model.target))];
     },
   };
 
@@ -124,7 +145,7 @@
     const [status, problem, stop] = ["status", "error", "stop"].map((name) => form.querySelector(`[data-${name}]`));
     const result = form.parentElement.querySelector("[data-result]");
     const tell = (text) => { status.textContent = text; };
-    const fail = (text) => { tell(""); problem.textContent = text; };
+    const fail = (...words) => { tell(""); problem.replaceChildren(...words); };
     let running = null;
     stop.addEventListener("click", () => running?.abort());
     form.addEventListener("keydown", (event) => { if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) form.requestSubmit(); });
@@ -147,7 +168,7 @@
       } catch (error) {
         if (running !== own) return;
         if (error.name === "AbortError") tell(t("Stopped."));
-        else fail(error.message);
+        else fail(...explained(error, form));
       }
       running = null;
       stop.hidden = true;
