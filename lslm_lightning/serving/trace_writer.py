@@ -146,19 +146,20 @@ def add_spans(trace: RequestTrace, target: TraceTarget) -> str:
     if trace.has_texts:
         inputs = [text.source for text in trace.texts]
         outputs = [text.answers for text in trace.texts]
+    facts: JsonObject = {
+        "request_id": trace.id,
+        "status": trace.status,
+        "model": model,
+        "texts": trace.n_text,
+        "prompt_tokens": trace.n_prompt_token,
+        "tokens": trace.n_token,
+        "first_token_seconds": first_token_seconds(trace),
+    }
     root = mlflow.start_span_no_context(
         f"{trace.method} {trace.route}",
         SpanType.CHAIN,
         inputs=inputs,
-        attributes={
-            "request_id": trace.id,
-            "status": trace.status,
-            "model": model,
-            "texts": trace.n_text,
-            "prompt_tokens": trace.n_prompt_token,
-            "tokens": trace.n_token,
-            "first_token_seconds": first_token_seconds(trace),
-        },
+        attributes=facts,
         tags={"lslm.request_id": trace.id},
         metadata={"mlflow.source.name": "lslm serve", **target.links},
         experiment_id=target.experiment_id,
@@ -179,22 +180,23 @@ def add_text(text: TextTrace, root: "LiveSpan") -> None:
     import mlflow
     from mlflow.entities import SpanType
 
+    facts: JsonObject = {
+        "mlflow.llm.model": text.model,
+        "mlflow.chat.tokenUsage": {
+            "input_tokens": text.n_prompt_token,
+            "output_tokens": text.n_token,
+            "total_tokens": text.n_prompt_token + text.n_token,
+        },
+        "cached_prompt_tokens": text.n_cached_token,
+        "finish_reasons": list(text.reasons),
+        "batch_rows": None if text.times is None else text.times.n_row,
+    }
     span = mlflow.start_span_no_context(
         "answer",
         SpanType.LLM,
         root,
         inputs=text.source,
-        attributes={
-            "mlflow.llm.model": text.model,
-            "mlflow.chat.tokenUsage": {
-                "input_tokens": text.n_prompt_token,
-                "output_tokens": text.n_token,
-                "total_tokens": text.n_prompt_token + text.n_token,
-            },
-            "cached_prompt_tokens": text.n_cached_token,
-            "finish_reasons": list(text.reasons),
-            "batch_rows": None if text.times is None else text.times.n_row,
-        },
+        attributes=facts,
         start_time_ns=nanoseconds(text.began),
     )
     for name, began, ended in phases_of(text):

@@ -31,6 +31,7 @@ from lslm_lightning.serving.traces import (
 )
 from lslm_lightning.serving.visits import Visit
 from lslm_lightning.tracking import Tracker
+from lslm_lightning.tracking import store as store_module
 from lslm_lightning.types import JsonObject
 from tests.serving.conftest import answered, answers_of
 from tests.serving.http_server import KEY, KEYS, Served
@@ -296,6 +297,7 @@ def test_a_server_has_traces_as_a_file_has_them(
     server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
+    monkeypatch.setattr(store_module, "ANSWER_SECONDS", PATIENCE)  # of a busy machine
     monkeypatch.setenv("MLFLOW_ENABLE_ASYNC_TRACE_LOGGING", "false")
     outcome = TraceWriter().write_all([traced(), traced(status=503)])
     assert (outcome.n_written, outcome.problem) == (2, None)
