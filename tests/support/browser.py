@@ -1,7 +1,6 @@
 """A browser for tests: Chromium, driven over its debugging pipe, so that no driver is needed."""
 
 import base64
-import fcntl
 import json
 import os
 import select
@@ -28,6 +27,8 @@ class Browser:
     """
 
     def __init__(self, profile):
+        import fcntl  # not on Windows
+
         (read, self.command) = os.pipe()
         (self.answer, write) = os.pipe()
         # above 3 and 4, where Chromium reads and writes
