@@ -25,7 +25,7 @@ RELATED = 0.65  # mean share of references less similar to outputs than their ow
 SURE = float(np.log(1000))  # evidence in nats; correct orders stayed below 5.5
 MOST_OWN = 2.0  # nats of evidence needed, per squared standard error that own matches are ahead
 FEW_EQUAL = 2  # outputs that are the reference of another line, letter by letter
-ENOUGH_OWN = 4  # clear matches with own lines that chance does not explain
+RELATED_OWN = float(np.log(100))  # nats of evidence for matches with own lines
 
 
 class Order(NamedTuple):
@@ -180,7 +180,7 @@ def find_disorder(
         has_more_than_usual(found, lambda: clear_matches(ref, ref, queries, is_unique), len(other))
     ):
         return order
-    is_related = order.n_own >= max(ENOUGH_OWN, order.n_other)
+    is_related = exceeds_chance(n_own, n_other, len(other))
     if is_related or not is_by_chance(found.middle[~np.isnan(found.middle)]):
         return None
     return order._replace(is_unrelated=True)
@@ -207,6 +207,8 @@ def has_more_than_usual(
     them there must be many more than chance explains, and their own references no more similar to
     them than others are. Where outputs are permuted, matches with other lines lead by as much as
     those with own lines: the further these are ahead at any lead, the more evidence is needed.
+    Where no more outputs match their own lines than by chance, leads that differ a bit count as
+    equal.
 
     Args:
         match_references: matches references with other references.
@@ -224,9 +226,20 @@ def has_more_than_usual(
     is_tried = (percentile <= RELATED) & (poisson_surprise(other, 1.0) >= needed)
     if not is_tried.any():
         return False
+    tried = leads[is_tried, None]
     usual = match_references()
-    expected = USUAL * usual.count_matches(usual.lead >= leads[is_tried, None], n_line).other
-    return bool((poisson_surprise(other[is_tried], np.maximum(expected, 1)) >= needed).any())
+    similar, alike = (
+        usual.count_matches(usual.lead >= least, n_line).other
+        for least in (tried, tried - LEAST_LEAD)
+    )
+    is_related = exceeds_chance(own[is_tried], other[is_tried], n_line)
+    expected = np.maximum(np.where(is_related, USUAL * similar, alike), 1)
+    return bool((poisson_surprise(other[is_tried], expected) >= needed).any())
+
+
+def exceeds_chance(own: np.ndarray, other: np.ndarray, n_line: int) -> np.ndarray:
+    """Return whether more outputs match their own lines than if they matched any line as often."""
+    return poisson_surprise(own, (own + other) / n_line) >= RELATED_OWN
 
 
 def poisson_surprise(n: np.ndarray, expected: np.ndarray | float) -> np.ndarray:

@@ -209,6 +209,15 @@ def real(figures: Mapping[str, Figures], smoke: bool) -> Figures:
     return {**tally.figures(), "systems of less than chrF 30": n_poor}
 
 
+def bound(name: str, figures: Mapping[str, Figures], smoke: bool) -> Figures:
+    """Return of another part the shares of wrong orders that an oracle is sure of, by kind."""
+    part = figures[name]
+    return {
+        "systems": part["systems"],
+        **{kind: found["is sure"] for kind, found in part["oracle"].items()},
+    }
+
+
 def answers(origin: Origin) -> Iterator[tuple[str, list[str], list[str]]]:
     """Yield the name, the outputs and the references of systems in the right order, on a hundred
     lines of different references each.
@@ -343,6 +352,7 @@ BENCHMARK = Benchmark(
     parts={
         **{f"chrF {level}": partial(told, level) for level in LEVELS},
         REAL: real,
+        **{f"oracle, {name}": partial(bound, name) for name in ("chrF 30", REAL)},
         "clean outputs": alarms,
     },
     checks=checks,
