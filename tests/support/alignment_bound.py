@@ -78,7 +78,7 @@ def log_ratios(similar: np.ndarray) -> np.ndarray:
 
     The ratios are those of right and wrong pairs with about the same margin, which is by how much
     an output and a reference are more similar to each other than to all others. They rise with the
-    margin, by isotonic regression.
+    margin, by isotonic regression on the same pairs, and so flatter the oracle a bit.
 
     Args:
         similar: similarity (N, N) of outputs in the right order to references.
