@@ -19,12 +19,13 @@ N_QUERY = 800  # outputs at most whose best match among all references is comput
 ALIKE = 0.1  # cosine below which two texts share next to nothing
 SAME = 0.6  # cosine above which two references count as one
 CLEAR = 1.3  # factor by which the best match is more similar than the second
-STRONG = 0.25  # lead of a match that unrelated texts hardly ever have
-FEW = 8  # outputs that match another line; a barely trained system has so many by chance
-FEW_STRONG = 6  # strong matches with other lines
+LEAST_LEAD = 0.15  # of the matches that are counted; the log of such a factor
+USUAL = 0.75  # matches with other lines expected by chance, per such match among references
+RELATED = 0.65  # mean share of references less similar to outputs than their own, if it is right
+SURE = float(np.log(1000))  # evidence in nats; correct orders stayed below 5.5
+MOST_OWN = 2.0  # nats of evidence needed, per squared standard error that own matches are ahead
 FEW_EQUAL = 2  # outputs that are the reference of another line, letter by letter
-SAME_LEAD = 0.45  # least ratio of the typical leads of matches with other and with own lines
-ENOUGH_OWN = 4  # clear matches with own lines that chance does not explain
+RELATED_OWN = float(np.log(100))  # nats of evidence for matches with own lines
 
 
 class Order(NamedTuple):
@@ -42,17 +43,18 @@ class Order(NamedTuple):
 
 
 class Count(NamedTuple):
-    """Number of outputs that match the reference of their own line, and of another line."""
+    """Numbers of outputs that match the reference of their own line, and of another line."""
 
-    own: int
-    other: int
+    own: np.ndarray
+    other: np.ndarray
 
 
 class Matches(NamedTuple):
     """Best matching reference of each of Q outputs.
 
-    References that are much like each other count as one. `lead` is by how much the best cosine
-    exceeds that of every other pair with the same output or the same reference. `percentile` is the
+    References that are much like each other count as one. `lead` is the log ratio of the best
+    cosine to that of every other pair with the same output or the same reference; it is minus
+    infinity if the best cosine is low, or the reference that of several lines. `percentile` is the
     share of references that are less similar to the output than the reference of its own line.
     `middle` is the same share with equally similar references counted half; it is nan if no
     reference is similar.
@@ -61,40 +63,34 @@ class Matches(NamedTuple):
     line: np.ndarray  # (Q,) line of the output
     best: np.ndarray  # (Q,) line of the most similar reference
     is_own: np.ndarray  # (Q,) whether that is the reference of the output's own line
-    is_clear: np.ndarray  # (Q,) whether it is unique, and much more similar than the others
     lead: np.ndarray  # (Q,)
     percentile: np.ndarray  # (Q,)
     middle: np.ndarray  # (Q,)
 
     @property
-    def is_strong(self) -> np.ndarray:
-        """Mask (Q,) of clear matches whose lead unrelated texts hardly ever have."""
-        return self.is_clear & (self.lead > STRONG)
+    def is_clear(self) -> np.ndarray:
+        """Mask (Q,) of matches that are much more similar than all others."""
+        return self.lead > np.log(CLEAR)
+
+    @property
+    def is_other(self) -> np.ndarray:
+        """Mask (Q,) of matches with other lines."""
+        return ~self.is_own & (self.lead > LEAST_LEAD)
 
     def count_matches(self, is_match: np.ndarray, n_line: int) -> Count:
-        """Return how many outputs match their own and another reference.
+        """Return how many outputs match their own and another reference, for each of several masks.
 
         Matches with nearby lines count only as often as chance explains.
 
         Args:
-            is_match: whether a match counts (Q,).
+            is_match: whether a match counts (..., Q).
             n_line: number of references.
         """
         is_other = is_match & ~self.is_own
         is_far = np.abs(self.best - self.line) > NEAR
         share_far = (np.abs(np.arange(n_line) - self.line[:, None]) > NEAR).mean()
-        n_other = min(int(is_other.sum()), round((is_other & is_far).sum() / share_far))
-        return Count(int((is_match & self.is_own).sum()), n_other)
-
-    def leads_are_alike(self) -> bool:
-        """Return whether clear matches with other lines look as those with own lines do: about as
-        far ahead of the second, and the own reference is not much like the output.
-        """
-        own, other = (self.is_clear & is_match for is_match in (self.is_own, ~self.is_own))
-        is_far_behind = own.any() and (
-            np.median(self.lead[other]) < SAME_LEAD * np.median(self.lead[own])
-        )
-        return bool(self.percentile[other].mean() <= 0.72 and not is_far_behind)
+        n_far = np.round((is_other & is_far).sum(-1) / share_far).astype(int)
+        return Count((is_match & self.is_own).sum(-1), np.minimum(is_other.sum(-1), n_far))
 
 
 def clear_matches(
@@ -135,9 +131,9 @@ def clear_matches(
         n_same = 0 if out is ref else is_same.sum(1) - 1
         second = np.maximum(rows.max(1), -np.sort(-columns, 1)[here, n_same])
         middle[top < ALIKE] = np.nan
-        is_clear = (top > CLEAR * second + 0.02) & is_unique[best]
-        is_own = is_same[here, part]
-        parts.append(Matches(part, best, is_own, is_clear, top - second, percentile, middle))
+        lead = np.log((top + 0.02) / (np.maximum(second, 0) + 0.02))
+        lead[(top < ALIKE) | ~is_unique[best]] = -np.inf
+        parts.append(Matches(part, best, is_same[here, part], lead, percentile, middle))
     return Matches(*(np.concatenate(each) for each in zip(*parts, strict=True)))
 
 
@@ -178,15 +174,13 @@ def find_disorder(
     found = clear_matches(out, ref, queries, is_unique)
     pairs = ((folded[line], other[best]) for line, best in zip(queries, found.best, strict=True))
     is_equal = np.array([text == best and len(text.encode()) >= LONG for text, best in pairs])
-    order = Order(len(queries), *found.count_matches(found.is_clear, len(other)))
+    n_own, n_other = found.count_matches(found.is_clear, len(other))
+    order = Order(len(queries), int(n_own), int(n_other))
     if has_equal_to_others(found, is_equal & found.is_clear, len(other)) or (
         has_more_than_usual(found, lambda: clear_matches(ref, ref, queries, is_unique), len(other))
     ):
         return order
-    strong = found.count_matches(found.is_strong, len(other))
-    is_related = order.n_own >= max(ENOUGH_OWN, order.n_other) or (
-        strong.own >= max(ENOUGH_OWN, strong.other)
-    )
+    is_related = exceeds_chance(n_own, n_other, len(other))
     if is_related or not is_by_chance(found.middle[~np.isnan(found.middle)]):
         return None
     return order._replace(is_unrelated=True)
@@ -200,7 +194,8 @@ def has_equal_to_others(found: Matches, is_equal: np.ndarray, n_line: int) -> bo
         n_line: number of references.
     """
     equal = found.count_matches(is_equal, n_line)
-    return equal.other >= max(FEW_EQUAL, 0.02 * len(is_equal)) and equal.own <= 4 * equal.other
+    is_enough = equal.other >= max(FEW_EQUAL, 0.02 * len(is_equal))
+    return bool(is_enough and equal.own <= 4 * equal.other)
 
 
 def has_more_than_usual(
@@ -208,29 +203,54 @@ def has_more_than_usual(
 ) -> bool:
     """Return whether more outputs match other lines than unrelated texts on the same subjects do.
 
-    Enough matches must be strong, or clear and like those with own lines.
+    Outputs are counted whose match has at least a given lead, for all leads that occur. At one of
+    them there must be many more than chance explains, and their own references no more similar to
+    them than others are. Where outputs are permuted, matches with other lines lead by as much as
+    those with own lines: the further these are ahead at any lead, the more evidence is needed.
+    Where no more outputs match their own lines than by chance, leads that differ a bit count as
+    equal.
 
     Args:
         match_references: matches references with other references.
         n_line: number of references.
     """
-    total = len(found.line)
-    clear, strong = (
-        found.count_matches(each, n_line) for each in (found.is_clear, found.is_strong)
-    )
-    has_clear = clear.other >= max(FEW, 0.055 * total) and clear.own <= 1.7 * clear.other
-    has_clear = has_clear and found.leads_are_alike()
-    has_strong = strong.other >= max(FEW_STRONG, 0.04 * total)
-    has_strong = has_strong and strong.own <= 2.4 * strong.other
-    if not (has_clear or has_strong):
+    leads = np.unique(found.lead[found.lead > LEAST_LEAD])
+    if not found.is_other.any():
         return False
+    is_match = found.lead >= leads[:, None]  # (L, Q)
+    own, other = found.count_matches(is_match, n_line)
+    deficit = max(0.0, float(((own - other) / np.sqrt(np.maximum(own + other, 1))).max()))
+    is_other = is_match & found.is_other
+    percentile = (is_other * found.percentile).sum(1) / np.maximum(is_other.sum(1), 1)
+    needed = max(SURE, MOST_OWN * deficit**2)
+    is_tried = (percentile <= RELATED) & (poisson_surprise(other, 1.0) >= needed)
+    if not is_tried.any():
+        return False
+    tried = leads[is_tried, None]
     usual = match_references()
-    n_clear, n_strong = (
-        usual.count_matches(each, n_line).other for each in (usual.is_clear, usual.is_strong)
+    similar, alike = (
+        usual.count_matches(usual.lead >= least, n_line).other
+        for least in (tried, tried - LEAST_LEAD)
     )
-    return (has_strong and strong.other >= n_strong) or (
-        has_clear and clear.other >= n_clear + 2 * np.sqrt(n_clear)
-    )
+    is_related = exceeds_chance(own[is_tried], other[is_tried], n_line)
+    expected = np.maximum(np.where(is_related, USUAL * similar, alike), 1)
+    return bool((poisson_surprise(other[is_tried], expected) >= needed).any())
+
+
+def exceeds_chance(own: np.ndarray, other: np.ndarray, n_line: int) -> np.ndarray:
+    """Return whether more outputs match their own lines than if they matched any line as often."""
+    return poisson_surprise(own, (own + other) / n_line) >= RELATED_OWN
+
+
+def poisson_surprise(n: np.ndarray, expected: np.ndarray | float) -> np.ndarray:
+    """Return minus the log of the probability of at least `n` events where `expected` of them are
+    expected on average; infinite where it is too small for a float.
+    """
+    from scipy.special import gammainc
+
+    with np.errstate(divide="ignore"):
+        surprise: np.ndarray = np.where(n > 0, -np.log(gammainc(np.maximum(n, 1), expected)), 0)
+    return surprise
 
 
 def is_by_chance(percentile: np.ndarray) -> bool:

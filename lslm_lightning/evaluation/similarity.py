@@ -63,7 +63,7 @@ def vectors(
     found = [ngrams(texts, n_character) for texts in (outputs, references)]
     n = len(references)
     frequency = np.maximum(*(np.bincount(matrix.indices, minlength=1 << N_BIT) for matrix in found))
-    weight = np.log((n + 1) / (frequency + 1)).astype(np.float32)
+    weight = np.log((n + 1) / np.arange(1, n + 2)).astype(np.float32)[frequency]
     for matrix in found:
         matrix.data *= weight[matrix.indices]
         length = np.sqrt(np.asarray(matrix.multiply(matrix).sum(1)).ravel())

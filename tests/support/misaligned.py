@@ -109,10 +109,12 @@ def simulate(noise: Noise, texts: Texts, level: float, seed: str) -> list[str] |
 
 class Disorder(NamedTuple):
     """Outputs out of order: those of lines `start` to `stop` fit references at one of `offsets`;
-    without offsets, outputs are permuted.
+    without offsets, outputs are permuted. The right reference of output i is that of line
+    `lines[i]`.
     """
 
     outputs: list[str]
+    lines: list[int]
     start: int
     stop: int
     offsets: tuple[int, ...] = ()
@@ -136,23 +138,34 @@ def disorders(outputs: list[str], chance: random.Random) -> Mapping[str, Disorde
     at one end of the run some are lost, at the other doubled.
     """
     n = len(outputs)
+    every = list(range(n))
     whole, moved = chance.choices(OFFSETS, k=2)
     few = chance.randint(1, 5)
-    half = chance.sample(range(n), n // 2)
+    half = chance.sample(every, n // 2)
     order = dict(zip(half, chance.sample(half, n // 2), strict=True))
     start = chance.randrange(6, n - n // 10 - 6)
     stop = start + n // 10
-    before, run, after = outputs[:start], outputs[start:stop], outputs[stop:]
-    rotated = [*before, *run[few:], *run[:few], *after]
-    lost = [*before, *outputs[start + moved : stop + moved], *after]
-    return {
-        "all shifted": Disorder(
-            outputs[whole:] + outputs[:whole], 0, n, (whole, whole - n, whole + n)
+    before, run, after = every[:start], every[start:stop], every[stop:]
+    found = {
+        "all shifted": (every[whole:] + every[:whole], 0, n, (whole, whole - n, whole + n)),
+        "all permuted": (chance.sample(every, n), 0, n),
+        "half permuted": ([order.get(i, i) for i in every], 0, n),
+        "a tenth rotated": (
+            [*before, *run[few:], *run[:few], *after],
+            start,
+            stop,
+            (few, few - n // 10),
         ),
-        "all permuted": Disorder(chance.sample(outputs, n), 0, n),
-        "half permuted": Disorder([outputs[order.get(i, i)] for i in range(n)], 0, n),
-        "a tenth rotated": Disorder(rotated, start, stop, (few, few - n // 10)),
-        "a tenth moved": Disorder(lost, start, stop, (moved,)),
+        "a tenth moved": (
+            [*before, *every[start + moved : stop + moved], *after],
+            start,
+            stop,
+            (moved,),
+        ),
+    }
+    return {
+        kind: Disorder([outputs[i] for i in lines], lines, *at)
+        for kind, (lines, *at) in found.items()
     }
 
 
