@@ -11,6 +11,7 @@ from time import monotonic, sleep
 from lslm_lightning.runs import find_run
 from lslm_lightning.runs.registered import is_registered
 from lslm_lightning.serving.engine import EngineCore, load_model
+from lslm_lightning.serving.idle_memory import IDLE_SECONDS, give_back_memory
 from lslm_lightning.serving.process_life import follow
 from lslm_lightning.serving.protocol import EngineSettings, Event, Message, Models, Refusal
 from lslm_lightning.serving.served_model import ServedModel, one_line
@@ -69,6 +70,7 @@ class EngineLoop:
         if watch.aliases:
             Thread(target=watch.run, args=(self._new.append,), daemon=True).start()
         self._waits = ALIAS_SECONDS if watch.aliases else None
+        self._holds_memory = True  # that may be free
 
     def run(self) -> None:
         """Work until the connection is closed."""
@@ -77,8 +79,12 @@ class EngineLoop:
             events: list[Event] = []
             try:
                 waits = 0.0 if self.engine.is_busy else self._waits
+                if waits != 0.0 and self._holds_memory and not self.connection.poll(IDLE_SECONDS):
+                    give_back_memory()
+                    self._holds_memory = False
                 while self.connection.poll(waits):
                     message: Message = self.connection.recv()
+                    self._holds_memory = True
                     events += self.engine.take(message)
                     waits = 0.0
                 while self._new:

@@ -22,6 +22,7 @@ from lslm_lightning.serving.addresses import is_loopback
 from lslm_lightning.serving.app import ServedApp
 from lslm_lightning.serving.engine_interface import ServingEngine
 from lslm_lightning.serving.gateway import Gateway
+from lslm_lightning.serving.idle_memory import IDLE_SECONDS, give_back_memory
 from lslm_lightning.serving.visits import log_as_json
 
 HEADER_SECONDS = 30.0  # in which a connection must send the headers of a request, or read an answer
@@ -145,6 +146,8 @@ class GracefulServer(uvicorn.Server):
         self.gateway = gateway
         self.grace = grace
         self.deadline = 0.0
+        self._n_seen = 0  # requests
+        self._idle_since: float | None = None  # None if free memory is given back
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin the end at the first signal; end at once at the second."""
@@ -158,7 +161,18 @@ class GracefulServer(uvicorn.Server):
         if self.gateway.is_ending:
             is_done = self.gateway.n_running == 0 or time.monotonic() >= self.deadline
             self.should_exit = self.should_exit or is_done
+        self._give_back_memory()
         return await super().on_tick(counter)
+
+    def _give_back_memory(self) -> None:
+        """Give back free memory once there has been nothing to do for a while."""
+        now = time.monotonic()
+        n_request = self.server_state.total_requests
+        if self.gateway.n_running or n_request != self._n_seen:
+            self._n_seen, self._idle_since = n_request, now
+        elif self._idle_since is not None and now - self._idle_since >= IDLE_SECONDS:
+            self._idle_since = None
+            give_back_memory()
 
 
 def listening_socket(host: str, port: int) -> socket.socket:
