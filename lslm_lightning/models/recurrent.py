@@ -6,6 +6,7 @@ layer is a fused module of `torch.nn`, which computes all time steps in one call
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from functools import cache
 from typing import cast
 
 import torch
@@ -265,6 +266,12 @@ def run(
         lengths: (N,) number of real inputs of each row; None if no row is padded.
         state: state before x; None for zeros.
     """
+    if isinstance(layer, nn.LSTM) and x.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
+        dtype = torch.get_autocast_dtype("cpu")
+        if dtype != torch.float32 and not _can_compute_lstm(dtype):
+            state = None if state is None else tuple(part.float() for part in state)
+            with torch.autocast("cpu", enabled=False):
+                return run(layer, x.float(), lengths, state)
     given = None if state is None else to_torch_state(tuple(part[None] for part in state))
     if lengths is None:
         y, after = layer(x, given)
@@ -277,6 +284,19 @@ def run(
     return y, after if lengths.all() else keep_padded_rows(
         (lengths == 0).to(x.device), after, state
     )
+
+
+@cache
+def _can_compute_lstm(dtype: torch.dtype) -> bool:
+    """Return whether this processor computes an LSTM in a precision of 16 bits. torch raises an
+    error on those without AVX-512, where it computes all other layers.
+    """
+    try:
+        with torch.random.fork_rng(devices=[]), torch.autocast("cpu", dtype=dtype):
+            nn.LSTM(1, 1, batch_first=True)(torch.zeros(1, 1, 1))
+    except RuntimeError:
+        return False
+    return True
 
 
 def keep_padded_rows(stays: Tensor, after: LayerState, before: LayerState | None) -> LayerState:
