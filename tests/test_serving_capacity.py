@@ -1,6 +1,5 @@
 """The tables of users that a machine carries: Little's law, and pages with and without a record."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -8,16 +7,8 @@ import pytest
 from docs.generate import benchmarks
 from docs.generate.language import language_of_texts
 from docs.generate.serving_capacity import MODELS, PAUSE, WAITS, Load, most_users
-from tests.benchmarks.serving import CLIENTS, PEER_CLIENTS, percentiles
-
-CIRCUMSTANCES = {
-    "date": "2030-01-01 00:00",
-    "commit": "0123456789",
-    "torch": "2",
-    "device": "a processor",
-    "threads": 2,
-    "bfloat16": True,
-}
+from tests.benchmarks.serving import CLIENTS, PEER_CLIENTS
+from tests.support.serving_record import write_record
 
 
 @pytest.mark.parametrize(("n_user", "answer", "pause"), [(7, 2, 5), (12, 3, 30), (5, 1, 0)])
@@ -43,13 +34,6 @@ def test_no_load_counts_in_which_requests_wait_too_long() -> None:
     assert most_users(found, 0.05) is None
 
 
-def volley(n: int, is_streamed: bool) -> dict[str, object]:
-    """Figures as `volley` of the benchmark has them, for `n` clients."""
-    latencies = percentiles([100.0 * n] * 100)
-    figures = {"tokens_per_second": 50.0 * n, "requests_per_second": 2.0 * n, "whole_ms": latencies}
-    return figures | ({"first_ms": percentiles([10.0 * n] * 100)} if is_streamed else {})
-
-
 @pytest.fixture
 def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(benchmarks, "RESULTS", tmp_path)
@@ -63,20 +47,7 @@ def test_pages_have_the_tables_as_soon_as_there_is_a_record(language: str, resul
         for text in (benchmarks.capacity(), benchmarks.tables_to_come("serving")):
             assert "make bench ONLY=serving" in text
             assert "|" not in text
-        load = {
-            f"{model}_{n}": volley(n, model == "language_model")
-            for model in MODELS
-            for n in CLIENTS
-        }
-        peer = {
-            f"{model}_{n}": volley(n, is_streamed=False) for model in MODELS for n in PEER_CLIENTS
-        }
-        parts = {"start": {"first_answer_s": 1.0}, "load": load, "peer": peer}
-        record = {
-            name: {"figures": figures, "circumstances": CIRCUMSTANCES}
-            for name, figures in parts.items()
-        }
-        results.write_text(json.dumps(record))
+        write_record(results)
         capacity, section = benchmarks.capacity(), benchmarks.tables_to_come("serving")
     rows = [line for line in capacity.splitlines() if line.startswith("| ")]
     assert len(rows) == 2 + len(MODELS) + 2 + len(MODELS) * len(CLIENTS)

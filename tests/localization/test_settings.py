@@ -5,8 +5,8 @@ from functools import cache
 
 import pytest
 
-from docs.generate import MARKER, text_of
-from docs.generate.language import FOLDER
+from docs.generate import MARKER, benchmarks, text_of
+from docs.generate.language import FOLDER, language_of_texts
 from lslm_lightning.configuration.class_help import block_help, class_help
 from lslm_lightning.configuration.help import help_of
 from lslm_lightning.configuration.subcommands import TRAINED, TRAINING
@@ -20,6 +20,7 @@ from lslm_lightning.localization.catalogue import (
 from lslm_lightning.localization.width import padded, text_width, wrapped
 from tests.localization.settings_texts import settings_texts
 from tests.support.documents import PAGES, SITE
+from tests.support.serving_record import write_record
 
 HAN = re.compile("[\u4e00-\u9fff]")
 THREE_WORDS = re.compile(r"(?<![-\w./:`'\"=({\[])[A-Za-z][a-z]+(?: [a-z]+){2}(?![\w(=])")
@@ -84,9 +85,10 @@ def test_columns_of_chinese_texts_are_as_wide_as_they_look() -> None:
 
 
 @pytest.mark.slow
-def test_generated_parts_of_chinese_pages_are_chinese(monkeypatch) -> None:
+def test_generated_parts_of_chinese_pages_are_chinese(monkeypatch, tmp_path) -> None:
     """Every cell, paragraph or label of three English words has Chinese characters; code is left
-    out. No entry of the catalogue of pages is left over.
+    out. No entry of the catalogue of pages is left over, with and without a record of a benchmark
+    that comes later.
     """
     used: set[str] = set()
     whole = Catalogue.whole
@@ -107,8 +109,16 @@ def test_generated_parts_of_chinese_pages_are_chinese(monkeypatch) -> None:
         if THREE_WORDS.search(part) and not HAN.search(part)
     ]
     assert not english, "\n".join(english)
+    monkeypatch.setattr(benchmarks, "RESULTS", tmp_path)
+    monkeypatch.setattr(benchmarks, "ROOT", tmp_path)
+    with language_of_texts("zh"):
+        for _ in range(2):
+            benchmarks.capacity()
+            benchmarks.tables_to_come("serving")
+            write_record(tmp_path / "serving.json")
     entries = {text for path in FOLDER.glob("*.po") for text in read_entries(path)}
-    assert not [text for text in entries - used if not FIELD.search(text)], "on no page"
+    left = [text for text in entries - used if not FIELD.search(text)]
+    assert not left, "\n".join(["on no page:", *left])
 
 
 def parts_of(text: str) -> list[str]:
