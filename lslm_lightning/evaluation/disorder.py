@@ -70,7 +70,8 @@ class Matches(NamedTuple):
     @property
     def is_clear(self) -> np.ndarray:
         """Mask (Q,) of matches that are much more similar than all others."""
-        return self.lead > np.log(CLEAR)
+        is_clear: np.ndarray = self.lead > np.log(CLEAR)
+        return is_clear
 
     @property
     def is_other(self) -> np.ndarray:
