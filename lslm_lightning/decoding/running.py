@@ -75,7 +75,7 @@ class SearchJob:
         longest: most new tokens.
         shortest: fewest new tokens.
         n_best: number of answers.
-        uniform: random numbers (n_best, longest) of a search that draws.
+        keys: random integers (n_best, longest) of a search that draws.
         logits: changes of the logits, of a search that writes one token at a time.
         n_top: number of most probable tokens that `on_token` gets.
         on_token: called for each token of a search that writes one at a time; returns True if the
@@ -94,7 +94,7 @@ class SearchJob:
     longest: int
     shortest: int = 0
     n_best: int = 1
-    uniform: Tensor | None = None
+    keys: Tensor | None = None
     logits: Logits | None = None
     n_top: int = 0
     on_token: Callable[[Written], bool] | None = None
@@ -246,12 +246,12 @@ class StepwiseBatch(RunningBatch):
         for i, row in enumerate(rows):
             groups.setdefault(row.group(), []).append(i)
         for search, members in groups.items():
-            uniform = [
-                rows[i].job.uniform[rows[i].index, len(rows[i].ids)]  # type: ignore[index]
+            keys = [
+                rows[i].job.keys[rows[i].index, len(rows[i].ids)]  # type: ignore[index]
                 for i in members
-                if rows[i].job.uniform is not None
+                if rows[i].job.keys is not None
             ]
-            drawn = torch.stack(uniform).to(log_p.device) if uniform else None
+            drawn = torch.stack(keys).to(log_p.device) if keys else None
             token[members] = search.choose(log_p[members], drawn)
         chosen = log_p.gather(1, token[:, None])[:, 0]
         tops = self._tops(rows, log_p)

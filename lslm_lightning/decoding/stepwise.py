@@ -107,18 +107,18 @@ class Stepwise(Search):
     """Base class of searches that choose the next token of each row from its log p."""
 
     @abstractmethod
-    def choose(self, log_p: Tensor, uniform: Tensor | None) -> Tensor:
+    def choose(self, log_p: Tensor, key: Tensor | None) -> Tensor:
         """Return the next token (A,) of each row.
 
         Args:
             log_p: (A, V) log p of the next token.
-            uniform: (A,) numbers from 0 to below 1, of a search that draws; else None.
+            key: (A,) random integers, of a search that draws; else None.
         """
 
-    def uniform(
+    def random_keys(
         self, n_row: int, n_step: int, generator: torch.Generator | None = None
     ) -> Tensor | None:
-        """Return the random numbers (n_row, n_step) of all steps, for `choose`; None for a search
+        """Return the random integers (n_row, n_step) of all steps, for `choose`; None for a search
         that does not draw.
         """
         return None
@@ -151,8 +151,8 @@ class Stepwise(Search):
         state = None
         ids = prefix[:, :first]
         last = rows.history.size(1) - 1
-        uniform = self.uniform(len(prefix), last + 1 - first, generator)
-        uniform = None if uniform is None else uniform.to(prefix.device)
+        keys = self.random_keys(len(prefix), last + 1 - first, generator)
+        keys = None if keys is None else keys.to(prefix.device)
         every = steps_between_checks(prefix.device) if all_ranks_done is no_sync else 1
         for t in range(first, last + 1):
             logits, state = step(ids, state, active_source)
@@ -160,7 +160,7 @@ class Stepwise(Search):
             forbid_repeats(log_p, rows.history[:, :t], self.no_repeat_ngram, eos_id)
             if min_length:
                 log_p[:, eos_id].masked_fill_(rows.prompt_length + min_length > t, -torch.inf)
-            token = self.choose(log_p, None if uniform is None else uniform[rows.row, t - first])
+            token = self.choose(log_p, None if keys is None else keys[rows.row, t - first])
             rows.append(t, token, log_p, eos_id, max_length)
             if t < last and (t - first) % every:
                 ids = rows.history[:, t, None]
@@ -193,7 +193,7 @@ class Greedy(Stepwise):
     def __post_init__(self) -> None:
         check_ngram(self.no_repeat_ngram)
 
-    def choose(self, log_p: Tensor, uniform: Tensor | None) -> Tensor:
+    def choose(self, log_p: Tensor, key: Tensor | None) -> Tensor:
         return log_p.argmax(-1)
 
 
@@ -205,12 +205,14 @@ class Sampling(Stepwise):
     The `n_best` answers are drawn independently, so an answer may occur twice. The answer with the
     highest log p under the model comes first.
 
-    One uniform number for each token is drawn in advance. The same seed thus gives the same answers
-    on every device, whichever rows finish early. Each call starts again from `seed`; None continues
-    torch's global generator.
+    One key for each row and token is drawn in advance. Each candidate gets random noise that
+    depends on the key and the candidate alone, and the best sum of log p and noise is chosen
+    (Gumbel-max). The same seed thus gives the same answers on every device, whichever rows finish
+    early, unless rounding decides between two sums or on the last token of `top_k` or `top_p`. Each
+    call starts again from `seed`; None continues torch's global generator.
 
     Source: Holtzman et al. 2020, "The curious case of neural text degeneration" (top-p); Fan et al.
-    2018 (top-k).
+    2018 (top-k); Maddison et al. 2014, "A* sampling" (Gumbel-max).
 
     Args:
         temperature: divisor of the logits; below 1 for more likely tokens, above 1 for more varied
@@ -248,31 +250,72 @@ class Sampling(Stepwise):
         if n_best < 1:
             raise ValueError(f"n_best={n_best} must be at least 1 answer")
 
-    def uniform(
+    def random_keys(
         self, n_row: int, n_step: int, generator: torch.Generator | None = None
     ) -> Tensor | None:
         if generator is None and self.seed is not None:
             generator = torch.Generator().manual_seed(self.seed)
         device = "cpu" if generator is None else generator.device
-        return torch.rand(n_row, n_step, generator=generator, device=device)
+        return torch.randint(2**63 - 1, (n_row, n_step), generator=generator, device=device)
 
-    def choose(self, log_p: Tensor, uniform: Tensor | None) -> Tensor:
-        """Return the tokens (A,) at which the cumulative distribution of log_p (A, V) exceeds
-        `uniform` (A,).
-        """
-        assert uniform is not None
+    def choose(self, log_p: Tensor, key: Tensor | None) -> Tensor:
+        assert key is not None
+        log_p = (log_p - log_p.amax(-1, keepdim=True)) / self.temperature
         tokens = None
         if self.top_k is not None and self.top_k < log_p.size(-1):
             log_p, tokens = log_p.topk(self.top_k)
-        elif self.top_p is not None:
-            log_p, tokens = log_p.sort(descending=True)
-        p = torch.softmax((log_p - log_p.amax(-1, keepdim=True)) / self.temperature, -1)
-        if self.top_p is not None:
-            p = p.masked_fill(p.cumsum(-1) - p >= self.top_p, 0)
+        if self.top_p is not None and self.top_p < 1:
+            log_p, order = _nucleus(log_p, self.top_p)
+            tokens = order if tokens is None else tokens.gather(1, order)
+        if tokens is None:
+            return _drawn(log_p, key, torch.arange(log_p.size(-1), device=log_p.device))
+        return tokens.gather(1, _drawn(log_p, key, tokens)[:, None])[:, 0]
+
+
+def _nucleus(log_p: Tensor, top_p: float) -> tuple[Tensor, Tensor]:
+    """Return the log p (A, K) of the fewest tokens that together have probability `top_p`, the most
+    likely first, and their indices (A, K). The log p of a token beyond these is minus infinity.
+
+    Args:
+        log_p: (A, V) log p, up to a constant for each row; at most 0.
+        top_p: share of the whole probability.
+    """
+    n_token = log_p.size(-1)
+    total = log_p.exp().sum(-1, keepdim=True)
+    # few tokens mostly suffice; a GPU sorts all of them faster than its answer can be waited for
+    for n in (256, n_token) if log_p.is_cpu and n_token > 256 else (n_token,):
+        found, order = log_p.topk(n) if n < n_token else log_p.sort(descending=True)
+        p = found.exp() / total
         upto = p.cumsum(-1)
-        total = upto[:, -1]
-        # a token at the total itself may have no probability
-        below_total = total.nextafter(torch.zeros_like(total))
-        wanted = torch.minimum(uniform.to(total) * total, below_total)
-        choice = torch.searchsorted(upto, wanted[:, None], right=True).clamp(max=p.size(-1) - 1)
-        return (choice if tokens is None else tokens.gather(1, choice))[:, 0]
+        if n < n_token and bool((upto[:, -1] >= top_p).all()):
+            break
+    return found.masked_fill(upto - p >= top_p, -torch.inf), order
+
+
+def _drawn(log_p: Tensor, key: Tensor, tokens: Tensor) -> Tensor:
+    """Return the index (A,) of a token of each row, drawn with the probabilities of log_p.
+
+    Args:
+        log_p: (A, V) log p, up to a constant for each row.
+        key: (A,) random integers.
+        tokens: ids (A, V) or (V,) of the tokens.
+    """
+    low, high = key.to(torch.int32)[:, None], (key >> 32).to(torch.int32)[:, None]
+    bits = _mixed(_mixed(tokens.to(torch.int32) * _GOLDEN + low) + high)
+    uniform = (bits >> 1 & 2**31 - 1).to(log_p.dtype).add_(0.5).mul_(2**-31)
+    exponential = uniform.clamp_(max=1 - 2**-24).neg_().log1p_().neg_()  # 1 has no logarithm
+    return (log_p - exponential.log_()).argmax(-1)
+
+
+_GOLDEN = 0x9E3779B9 - 2**32  # 2^32 divided by the golden ratio, as a signed number
+
+
+def _mixed(bits: Tensor) -> Tensor:
+    """Return 32-bit integers in which each bit depends on every bit of those given.
+
+    Source: Wellons 2018, "Prospecting for hash functions" (lowbias32).
+    """
+    for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B - 2**32)):
+        above = (bits >> shift).bitwise_and_((1 << 32 - shift) - 1)  # >> keeps the sign
+        bits = above.bitwise_xor_(bits).mul_(factor)
+    return bits ^ (bits >> 16 & 0xFFFF)

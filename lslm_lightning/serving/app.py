@@ -45,7 +45,7 @@ HANDLERS = (
     (ConnectionError, answer_gone),
     (Exception, answer_failure),
 )
-EXPOSED = ("X-Request-Id", "Retry-After")
+EXPOSED = ("X-Request-Id", "Retry-After", "X-Should-Retry")
 
 
 class ServingApp(FastAPI):
@@ -114,7 +114,7 @@ class ServedApp:
             task_routes(self.service),
             self._state_routes(),
         )
-        self.routes, self._error_page = self._routes(routers)
+        self.routes, error_page = self._routes(routers)
         paths = frozenset(path for router in routers for path in documented_paths(router)) | OPEN
         log = log or AccessLog()
 
@@ -125,7 +125,7 @@ class ServedApp:
         self.gateway = Gateway(
             self.routes, self.service.n_waiting, limits, keys, log, measures, self.tracer, paths
         )
-        self.gateway.error_page = self._error_page
+        self.gateway.error_page = error_page
         self.asgi = (
             CORSMiddleware(
                 self.gateway,

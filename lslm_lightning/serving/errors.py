@@ -24,7 +24,12 @@ STATUS = {  # of each kind of `ServingError`
     "unavailable": 503,
     "internal": 500,
 }
-CODES = {"too_long": "context_length_exceeded", "not_found": "model_not_found"}
+UNSUPPORTED = "unsupported_value"  # code of what a model of this server cannot do
+CODES = {
+    "too_long": "context_length_exceeded",
+    "not_found": "model_not_found",
+    "unsupported": UNSUPPORTED,
+}
 STATUS_CODES = {  # codes of the errors of a status, unless they have others
     401: "invalid_api_key",
     408: "body_timeout",
@@ -77,6 +82,8 @@ class ApiError(HTTPException):
         retry_after: int | None = None,
     ) -> None:
         headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
+        if status == 504:  # it would take as long again, and OpenAI's clients ask twice more
+            headers["X-Should-Retry"] = "false"
         if status == 401:
             headers["WWW-Authenticate"] = "Bearer"
         super().__init__(status, message, headers)
@@ -181,7 +188,8 @@ def wrong_fields(errors: Sequence[Json]) -> ApiError:
     if "name" in context:
         places = [*places, shown(context["name"])]
     if "field" in context:
-        return ApiError(400, first["msg"], parameter=str(context["field"]))
+        code = UNSUPPORTED if first["type"] == "refused_field" else None
+        return ApiError(400, first["msg"], str(context["field"]), code)
     if not places:
         return ApiError(400, "the body must be one JSON object, sent as application/json")
     name = str(places[0])

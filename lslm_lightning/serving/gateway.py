@@ -204,7 +204,7 @@ class Gateway:
         Raises:
             ApiError: there is no such key, or its limit is reached.
         """
-        if visit.key_name is not None:  # admitted by the header
+        if visit.is_admitted:  # by the header
             return
         caller = visit.address
         if self.keys:
@@ -219,6 +219,7 @@ class Gateway:
                 visit.is_key_counted = True
         if visit.is_work:
             self.admission.check_rate(caller)
+        visit.is_admitted = True
         if self.keys and visit.is_body_counted:  # the key was in the body
             self._leave_body(visit)
             self._enter(visit)

@@ -14,6 +14,7 @@ StopText = Annotated[str, Field(max_length=256)]
 FewList = Annotated[list[T], Field(fail_fast=True)]  # one error, whatever is wrong
 Tokens = Annotated[FewList[TokenId], Field(min_length=1)]
 Bias = Annotated[float, Field(ge=-100, le=100)]
+MOST_BIASES = 1024  # each costs time at every token of the answer
 IGNORED = "Accepted and ignored: it cannot change the answer."
 
 
@@ -70,7 +71,9 @@ class OpenAIFields(SearchFields):
         None, description="Subtracted from it for each time that the answer has the token."
     )
     logit_bias: dict[str, Bias] | None = Field(
-        None, description="From token id to the number added to its logit."
+        None,
+        max_length=MOST_BIASES,
+        description=f"From token id to the number added to its logit; at most {MOST_BIASES:,}.",
     )
     stream: bool | None = Field(None, description="Send the answer in parts, as it is written.")
     stream_options: StreamOptions | None = Field(
@@ -87,7 +90,11 @@ class OpenAIFields(SearchFields):
     @field_validator("logit_bias", mode="before")
     @classmethod
     def check_bias(cls, given: Json) -> Json:
-        """Return the biases; the first that is no number in range is refused for all."""
+        """Return the biases. Too many are refused before any is looked at, and the first that is no
+        number in range is refused for all.
+        """
+        if isinstance(given, dict) and len(given) > MOST_BIASES:
+            raise ValueError(f"must have at most {MOST_BIASES:,} entries, and has {len(given):,}")
         for key, bias in given.items() if isinstance(given, dict) else ():
             is_number = isinstance(bias, int | float) and not isinstance(bias, bool)
             if not is_number or not -100 <= bias <= 100:

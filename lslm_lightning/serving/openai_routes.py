@@ -83,62 +83,82 @@ def openai_routes(service: AnswerService) -> APIRouter:
     @routes.post("/completions", summary="Continue texts", responses=described(COMPLETION))
     async def complete(fields: CompletionFields, http: Request) -> Response:
         """Continue one or more texts, or answer them as the model's task does."""
-        model = service.model(fields.model, lambda each: each.modality == "text", "takes texts")
-        requests = completion_requests(service, model, fields)
-        start = head("cmpl", "text_completion", model.name)
-        n = fields.n or 1
-        with_logprobs = fields.logprobs is not None
-
-        if not fields.stream:
-            found = await service.answers(http, requests)
-            choices = [
-                completion_choice(i * n + k, answer, with_logprobs)
-                for i, answered in enumerate(found)
-                for k, answer in enumerate(answered.answers)
-            ]
-            return json_response({**start, "choices": choices, "usage": usage(found)})
-
-        def parts(number: int, piece: AnswerPart) -> list[JsonObject]:
-            return [completion_choice(number * n + piece.index, piece, with_logprobs)]
-
-        events = service.events(http, requests)
-        return await event_stream(http, start, events, parts, fields.sends_usage)
+        return await completion(service, http, fields)
 
     @routes.post("/chat/completions", summary="Continue a conversation", responses=described(CHAT))
     async def chat(fields: ChatFields, http: Request) -> Response:
         """Write the next message of a conversation."""
-        model = service.model(
-            fields.model,
-            lambda each: "chat" in each.abilities,
-            "has a chat template; /v1/completions takes its texts as they are",
-        )
-        request = chat_request(service, model, fields)
-        start = head("chatcmpl", "chat.completion", model.name)
-        if not fields.stream:
-            found = await service.answers(http, [request])
-            choices = [
-                chat_choice(k, answer, bool(fields.logprobs))
-                for k, answer in enumerate(found[0].answers)
-            ]
-            return json_response({**start, "choices": choices, "usage": usage(found)})
-        begun: set[int] = set()
-
-        def parts(_: int, piece: AnswerPart) -> list[JsonObject]:
-            found = []
-            if piece.index not in begun:
-                begun.add(piece.index)
-                found.append(chat_delta(piece.index, {"role": "assistant", "content": ""}))
-            if piece.text or piece.tokens:
-                found.append(chat_delta(piece.index, {"content": piece.text}, piece.tokens))
-            if piece.finish_reason:
-                found.append(chat_delta(piece.index, {}, (), piece.finish_reason))
-            return found
-
-        events = service.events(http, [request])
-        start["object"] = "chat.completion.chunk"
-        return await event_stream(http, start, events, parts, fields.sends_usage)
+        return await next_message(service, http, fields)
 
     return routes
+
+
+async def completion(service: AnswerService, http: Request, fields: CompletionFields) -> Response:
+    """Return the completions of one or more prompts, whole or as a stream.
+
+    Raises:
+        ApiError: a field is wrong, or the time is over.
+        ServingError: the engine refuses it, or fails.
+    """
+    model = service.model(fields.model, lambda each: each.modality == "text", "takes texts")
+    requests = completion_requests(service, model, fields)
+    start = head("cmpl", "text_completion", model.name)
+    n = fields.n or 1
+    with_logprobs = fields.logprobs is not None
+
+    if not fields.stream:
+        found = await service.answers(http, requests)
+        choices = [
+            completion_choice(i * n + k, answer, with_logprobs)
+            for i, answered in enumerate(found)
+            for k, answer in enumerate(answered.answers)
+        ]
+        return json_response({**start, "choices": choices, "usage": usage(found)})
+
+    def parts(number: int, piece: AnswerPart) -> list[JsonObject]:
+        return [completion_choice(number * n + piece.index, piece, with_logprobs)]
+
+    events = service.events(http, requests)
+    return await event_stream(http, start, events, parts, fields.sends_usage)
+
+
+async def next_message(service: AnswerService, http: Request, fields: ChatFields) -> Response:
+    """Return the next message of a conversation, whole or as a stream.
+
+    Raises:
+        ApiError: a field is wrong, or the time is over.
+        ServingError: the engine refuses it, or fails.
+    """
+    model = service.model(
+        fields.model,
+        lambda each: "chat" in each.abilities,
+        "has a chat template; /v1/completions takes its texts as they are",
+    )
+    request = chat_request(service, model, fields)
+    start = head("chatcmpl", "chat.completion", model.name)
+    if not fields.stream:
+        found = await service.answers(http, [request])
+        choices = [
+            chat_choice(k, answer, bool(fields.logprobs))
+            for k, answer in enumerate(found[0].answers)
+        ]
+        return json_response({**start, "choices": choices, "usage": usage(found)})
+    begun: set[int] = set()
+
+    def parts(_: int, piece: AnswerPart) -> list[JsonObject]:
+        found = []
+        if piece.index not in begun:
+            begun.add(piece.index)
+            found.append(chat_delta(piece.index, {"role": "assistant", "content": ""}))
+        if piece.text or piece.tokens:
+            found.append(chat_delta(piece.index, {"content": piece.text}, piece.tokens))
+        if piece.finish_reason:
+            found.append(chat_delta(piece.index, {}, (), piece.finish_reason))
+        return found
+
+    events = service.events(http, [request])
+    start["object"] = "chat.completion.chunk"
+    return await event_stream(http, start, events, parts, fields.sends_usage)
 
 
 def completion_requests(

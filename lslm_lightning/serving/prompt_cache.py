@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 
 import torch
 from torch import Tensor
@@ -10,7 +11,9 @@ from torch.utils import _pytree as pytree
 from lslm_lightning.decoding.search import Nested, reorder
 
 LEAST = 16  # tokens that prompts must share; fewer are read as fast
-N_BYTE = 256 * 2**20  # of all states
+# of all states: as many as the weights have, but not fewer or more
+LEAST_BYTE = 64 * 2**20
+MOST_BYTE = 256 * 2**20
 Prefix = Callable[[Nested, int], Nested]
 
 
@@ -23,7 +26,7 @@ class PromptCache:
         n_byte: most bytes of all states.
     """
 
-    def __init__(self, prefix: Prefix, n_byte: int = N_BYTE) -> None:
+    def __init__(self, prefix: Prefix, n_byte: int) -> None:
         self.prefix = prefix
         self.n_byte = n_byte
         self._states: OrderedDict[tuple[int, ...], tuple[Nested, int]] = OrderedDict()
@@ -61,12 +64,7 @@ class PromptCache:
         own = self.prefix(reorder(state, torch.tensor([row])), len(key))
         if own is None:
             return
-        own = pytree.tree_map_only(Tensor, torch.clone, own)
-        size = sum(
-            part.numel() * part.element_size()
-            for part in pytree.tree_leaves(own)
-            if isinstance(part, Tensor)
-        )
+        own, size = in_one_piece(own)
         if size > self.n_byte:
             return
         self._states[key] = (own, size)
@@ -74,6 +72,27 @@ class PromptCache:
         while self._size > self.n_byte:
             _, (_, dropped) = self._states.popitem(last=False)
             self._size -= dropped
+
+
+def in_one_piece(state: Nested) -> tuple[Nested, int]:
+    """Return a copy of a state whose tensors lie in one buffer, and the bytes of the buffer.
+
+    Thousands of small blocks that live long would each keep the pages at their ends in use.
+    """
+    parts, structure = pytree.tree_flatten(state)
+    tensors = [part for part in parts if isinstance(part, Tensor)]
+    starts = list(accumulate((-(-part.nbytes // 64) * 64 for part in tensors), initial=0))
+    if not tensors:
+        return state, 0
+    buffer = torch.empty(starts[-1], dtype=torch.uint8, device=tensors[0].device)
+    copies = iter(
+        [
+            buffer[at : at + part.nbytes].view(part.dtype).view(part.shape).copy_(part)
+            for at, part in zip(starts, tensors, strict=False)
+        ]
+    )
+    own = [next(copies) if isinstance(part, Tensor) else part for part in parts]
+    return pytree.tree_unflatten(own, structure), starts[-1]
 
 
 def common(first: Sequence[int], second: Sequence[int], least: int) -> int:

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,10 +13,9 @@ from lslm_lightning.decoding.beam import Beam
 from lslm_lightning.decoding.running import Written
 from lslm_lightning.decoding.search import Nested, log_probabilities, reorder
 from lslm_lightning.serving.answer_text import AnswerText
-from lslm_lightning.serving.prompt_cache import PromptCache
+from lslm_lightning.serving.prompt_cache import LEAST_BYTE, MOST_BYTE, PromptCache
 from lslm_lightning.serving.prompt_tokens import check_ids, check_source, parts, written
 from lslm_lightning.serving.protocol import (
-    Answered,
     AnswerRequest,
     AttentionMap,
     ServedAnswer,
@@ -30,7 +29,13 @@ from lslm_lightning.training.language_model import SearchCall
 from lslm_lightning.training.sequence_to_sequence import SequenceToSequenceTask
 from lslm_lightning.training.task import Task
 
-T = TypeVar("T")
+
+class Echo(NamedTuple):
+    """Prompt that comes before an answer."""
+
+    text: str
+    tokens: tuple[TokenInfo, ...]  # if their log p is asked for
+    n_prompt: int  # tokens that the model reads
 
 
 class ReadPrompts(NamedTuple):
@@ -54,7 +59,11 @@ class SourceReader(ABC):
 
     @abstractmethod
     def writing(
-        self, request: AnswerRequest, limits: Limits, example: Callable[[str], Example]
+        self,
+        request: AnswerRequest,
+        limits: Limits,
+        example: Callable[[str], Example],
+        echo: Echo | None = None,
     ) -> Writing:
         """Return the answers to a request, which are not begun yet.
 
@@ -62,6 +71,7 @@ class SourceReader(ABC):
             request: the request.
             limits: its search and lengths.
             example: function that returns the example of a text.
+            echo: prompt that comes before each answer; None for none.
 
         Raises:
             ServingError: the source does not fit the model.
@@ -85,9 +95,9 @@ class SourceReader(ABC):
 
     def echo(
         self, request: AnswerRequest, example: Callable[[str], Example]
-    ) -> Generator[None, None, Answered]:
-        """Return the prompt of a request as its answer, with the log p of its tokens if they are
-        asked for. Yield between parts of the work.
+    ) -> Generator[None, None, Echo]:
+        """Return the prompt of a request, with the log p of its tokens if they are asked for. Yield
+        between parts of the work.
         """
         raise no_echo()
 
@@ -122,16 +132,6 @@ class SourceReader(ABC):
         return shown.answer().tokens
 
 
-def finished(steps: Generator[None, None, T]) -> T:
-    """Return the result of work that is done in parts."""
-    try:
-        while True:
-            next(steps)
-    except StopIteration as end:
-        found: T = end.value
-        return found
-
-
 class PromptReader(SourceReader):
     """Reader of the prompts of a language model, with a cache of prompts that begin alike."""
 
@@ -139,13 +139,19 @@ class PromptReader(SourceReader):
         self.task = task
         self.tokenizer = tokenizer
         self.step = task.step
-        self.cache = PromptCache(task.backbone.state_prefix)
+        n_weight_byte = sum(weights.nbytes for weights in task.parameters())
+        n_byte = min(max(n_weight_byte, LEAST_BYTE), MOST_BYTE)
+        self.cache = PromptCache(task.backbone.state_prefix, n_byte)
 
     def abilities(self) -> Iterator[str]:
         yield "echo"
 
     def writing(
-        self, request: AnswerRequest, limits: Limits, example: Callable[[str], Example]
+        self,
+        request: AnswerRequest,
+        limits: Limits,
+        example: Callable[[str], Example],
+        echo: Echo | None = None,
     ) -> Writing:
         prompt = self._prompt(request, example)
         longest = self.task.max_context
@@ -163,21 +169,20 @@ class PromptReader(SourceReader):
         plan = self.task.continuations(
             [prompt], limits.max_length, limits.min_length, request.best_of
         )
-        echo = finished(self._echo(request, prompt)) if request.echo else None
         return Writing(
-            request, self.tokenizer, limits, plan, prompt, None, len(prompt), n_cut, echo
+            request,
+            self.tokenizer,
+            limits,
+            plan,
+            prompt,
+            None,
+            len(prompt),
+            n_cut,
+            echo and echo[:2],
         )
 
     def check_echo(self, request: AnswerRequest) -> None:
         return
-
-    def echo(
-        self, request: AnswerRequest, example: Callable[[str], Example]
-    ) -> Generator[None, None, Answered]:
-        prompt = self._prompt(request, example)
-        text, tokens = yield from self._echo(request, prompt)
-        answer = ServedAnswer(text, "length", 0, tokens=tokens)
-        return Answered(request.id, (answer,) * request.n, len(prompt))
 
     def _prompt(self, request: AnswerRequest, example: Callable[[str], Example]) -> list[int]:
         """Return the ids of the prompt, which begin with the token that begins a text."""
@@ -194,16 +199,14 @@ class PromptReader(SourceReader):
         is_begun = list(request.source[: len(start)]) == start
         return [*(() if is_begun else start), *request.source]
 
-    def _echo(
-        self, request: AnswerRequest, prompt: Sequence[int]
-    ) -> Generator[None, None, tuple[str, tuple[TokenInfo, ...]]]:
-        """Return the text of a prompt, and its tokens if their log p is asked for. Yield between
-        windows.
-        """
+    def echo(
+        self, request: AnswerRequest, example: Callable[[str], Example]
+    ) -> Generator[None, None, Echo]:
+        prompt = self._prompt(request, example)
         ids = prompt[len(self.task.prompt.start(self.tokenizer.eos_id)) :]
         text = request.source if isinstance(request.source, str) else self.tokenizer.decode(ids)
         if request.n_top is None:
-            return text, ()
+            return Echo(text, (), len(prompt))
         given = AnswerText(self.tokenizer, has_tokens=True)
         given.ids = list(ids)
         # as a text is scored, whose end takes part in the windows
@@ -219,7 +222,7 @@ class PromptReader(SourceReader):
                 replace(token, text=text[start:end], offset=start)
                 for token, (start, end) in zip(tokens, parts(offsets, len(text)), strict=True)
             )
-        return text, tokens
+        return Echo(text, tokens, len(prompt))
 
     def _scored_windows(self, ids: Sequence[int], n_top: int) -> Iterator[list[Written]]:
         """Yield each id but the first with its log p, in the windows of scoring."""
@@ -268,11 +271,13 @@ class TranslationReader(SourceReader):
             yield "attention"
 
     def writing(
-        self, request: AnswerRequest, limits: Limits, example: Callable[[str], Example]
+        self,
+        request: AnswerRequest,
+        limits: Limits,
+        example: Callable[[str], Example],
+        echo: Echo | None = None,
     ) -> Writing:
         task = self.task
-        if request.echo:
-            self.check_echo(request)
         if request.messages is not None:
             raise ServingError(
                 f"messages: {type(task).__name__} reads a source, no conversation; give prompt",

@@ -4,6 +4,7 @@ import asyncio
 import errno
 import ipaddress
 import math
+import re
 import socket
 import ssl
 import sys
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from types import FrameType
 
+import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -26,6 +28,19 @@ from lslm_lightning.serving.idle_memory import IDLE_SECONDS, give_back_memory
 from lslm_lightning.serving.visits import log_as_json
 
 HEADER_SECONDS = 30.0  # in which a connection must send the headers of a request, or read an answer
+MOST_LINES = 128  # before the body of a request; each is looked at by itself, which takes time
+HEAD_END = re.compile(rb"\n\r?\n")
+MANY_LINES = f"a request has at most {MOST_LINES} lines before its body\n".encode()
+TOO_MANY_LINES = b"\r\n".join(
+    (
+        b"HTTP/1.1 431 Request Header Fields Too Large",
+        b"Content-Type: text/plain; charset=utf-8",
+        b"Content-Length: %d" % len(MANY_LINES),
+        b"Connection: close",
+        b"",
+        MANY_LINES,
+    )
+)
 MOST_FILES = 65_536  # open files of the process, each connection being one
 CLOSING_SECONDS = 1  # for connections that are closed at the end
 STOPPING_SECONDS = 10.0  # for the engine to end
@@ -93,8 +108,8 @@ class ServerSettings:
 
 
 class PatientProtocol(H11Protocol):
-    """Connection that is closed if it does not send the headers of a request in time, and aborted
-    if it does not read the rest of an answer in time.
+    """Connection that is closed if it does not send the headers of a request in time or sends too
+    many, and aborted if it does not read the rest of an answer in time.
     """
 
     timer: asyncio.TimerHandle | None = None
@@ -104,6 +119,18 @@ class PatientProtocol(H11Protocol):
         """Begin a connection."""
         super().connection_made(transport)
         self._watch()
+
+    def handle_events(self) -> None:
+        """Look at what has come. A head of too many lines is refused unread."""
+        if self.conn.their_state is h11.IDLE:
+            came = self.conn.trailing_data[0]
+            end = HEAD_END.search(came)
+            if came.count(b"\n", 0, end.start() + 1 if end else len(came)) > MOST_LINES:
+                self.logger.warning("a request with more than %d lines before its body", MOST_LINES)
+                self.transport.write(TOO_MANY_LINES)
+                self.transport.close()
+                return
+        super().handle_events()
 
     def on_response_complete(self) -> None:
         """End a response."""

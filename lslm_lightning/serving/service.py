@@ -19,7 +19,13 @@ from starlette.types import Receive
 
 from lslm_lightning.serving.admission import check_limit, check_queue
 from lslm_lightning.serving.engine_interface import ServingEngine
-from lslm_lightning.serving.errors import ApiError, beyond_limit, shown, unavailable
+from lslm_lightning.serving.errors import (
+    UNSUPPORTED,
+    ApiError,
+    beyond_limit,
+    shown,
+    unavailable,
+)
 from lslm_lightning.serving.keys import ApiKeys
 from lslm_lightning.serving.limits import ServingLimits
 from lslm_lightning.serving.measures import ServerMeasures
@@ -118,7 +124,8 @@ class AnswerService:
         others = f"; those that do: {', '.join(each.name for each in fitting)}" if fitting else ""
         if name is None:
             if not fitting:
-                raise ApiError(400, f"no model of this server {purpose}", parameter="model")
+                message = f"no model of this server {purpose}"
+                raise ApiError(400, message, "model", UNSUPPORTED)
             return fitting[0]
         found = next((each for each in models if each.name == name), None)
         if found is None:
@@ -127,7 +134,7 @@ class AnswerService:
             raise ApiError(404, message, parameter="model", code="model_not_found")
         if found not in fitting:
             message = f"model={name} is none that {purpose}{others}"
-            raise ApiError(400, message, parameter="model")
+            raise ApiError(400, message, "model", UNSUPPORTED)
         return found
 
     def check_texts(self, name: str, sizes: Sequence[int], n: int = 1) -> None:

@@ -16,7 +16,7 @@ from lslm_lightning.decoding.running_beams import BeamBatch
 from lslm_lightning.decoding.search import reorder
 from lslm_lightning.decoding.stepwise import Stepwise
 from lslm_lightning.runs.loading import LoadedRun
-from lslm_lightning.serving.prompts import SourceReader, reader_of
+from lslm_lightning.serving.prompts import Echo, SourceReader, reader_of
 from lslm_lightning.serving.protocol import (
     Answered,
     AnswerRequest,
@@ -26,10 +26,11 @@ from lslm_lightning.serving.protocol import (
     ScoredAnswer,
     ScoredAnswers,
     ScoreRequest,
+    ServedAnswer,
     ServingError,
 )
 from lslm_lightning.serving.served_model import ServedModel, one_line, refusal
-from lslm_lightning.serving.writing import WaitingJob, Writing
+from lslm_lightning.serving.writing import Limits, WaitingJob, Writing
 from lslm_lightning.training.task import Task
 
 logger = logging.getLogger(__name__)
@@ -56,7 +57,7 @@ class StepwiseModel(ServedModel):
         self._active: dict[int, Writing] = {}  # of which a job is or was in a batch
         self._waiting: OrderedDict[int, deque[WaitingJob]] = OrderedDict()
         self._deadlines: list[tuple[float, int]] = []  # heap; those of ended requests stay a while
-        self._direct: OrderedDict[int, tuple[EngineRequest, Generator[None, None, Event]]]
+        self._direct: OrderedDict[int, tuple[EngineRequest, Generator[None, None, Event | None]]]
         self._direct = OrderedDict()
         self._batches: dict[Beam | None, RunningBatch] = {}
         self._n_position = 0
@@ -82,13 +83,15 @@ class StepwiseModel(ServedModel):
         return sum(batch.n_row for batch in self._batches.values())
 
     def take(self, request: EngineRequest) -> None:
+        deadline = monotonic() + request.max_seconds
         if isinstance(request, ScoreRequest):
-            self._direct[request.id] = (request, self._steps(request, self._deadline(request)))
+            self._direct[request.id] = (request, self._scores(request, deadline))
             return
         assert isinstance(request, AnswerRequest)
-        if request.echo and request.settings.max_length == 0:
+        if request.echo:
             self.reader.check_echo(request)
-            self._direct[request.id] = (request, self._steps(request, self._deadline(request)))
+        if request.echo and request.settings.max_length == 0:
+            self._direct[request.id] = (request, self._echoed(request, deadline))
             return
         with self.set_up(request.settings, request.best_of) as limits:
             pass
@@ -100,15 +103,23 @@ class StepwiseModel(ServedModel):
                 "server computes at once; ask for fewer",
                 "invalid",
             )
-        writing = self.reader.writing(request, limits, self.example)
+        if request.echo:
+            self._direct[request.id] = (request, self._echoed(request, deadline, limits))
+        else:
+            self._begin(self.reader.writing(request, limits, self.example), deadline)
+
+    def _begin(self, writing: Writing, deadline: float) -> None:
+        """Let the answers to a request wait for room.
+
+        Args:
+            deadline: end of the time of the request.
+        """
+        writing.deadline = deadline
+        request = writing.request
         jobs = writing.start()
         self._writings[request.id] = writing
         heapq.heappush(self._deadlines, (writing.deadline, request.id))
         self._wait(writing, jobs)
-
-    @staticmethod
-    def _deadline(request: EngineRequest) -> float:
-        return monotonic() + request.max_seconds
 
     def _wait(self, writing: Writing, jobs: Sequence[WaitingJob]) -> None:
         """Let the jobs of a request wait for room, behind those of all others."""
@@ -150,41 +161,54 @@ class StepwiseModel(ServedModel):
         return [Refusal(id, message, "internal") for id in ids]
 
     def _direct_step(self) -> list[Event]:
-        """Do a part of the first request that writes no tokens: its scores, or a window of a prompt
-        that is echoed.
+        """Do a part of a request that writes no tokens, in turn with the others: a text that is
+        scored, or a window of a prompt that is echoed.
         """
         if not self._direct:
             return []
         request, steps = next(iter(self._direct.values()))
         try:
             next(steps)
+            self._direct.move_to_end(request.id)
             return []
         except StopIteration as end:
-            found: Event = end.value
+            found: Event | None = end.value
         except ServingError as error:
             found = refusal(request, error)
         except Exception as error:  # of a task's own code; the other requests go on
             logger.exception("request %d failed", request.id)
             found = Refusal(request.id, one_line(error), "internal")
         del self._direct[request.id]
-        return [found]
+        return [] if found is None else [found]
 
-    def _steps(self, request: EngineRequest, deadline: float) -> Generator[None, None, Event]:
-        """Do a request that writes no tokens, and return its answer."""
-        if isinstance(request, ScoreRequest):
-            scores: list[ScoredAnswer] = []
-            for answer in request.answers:
-                scores += self.score(replace(request, answers=(answer,))).answers
+    def _scores(self, request: ScoreRequest, deadline: float) -> Generator[None, None, Event]:
+        """Return the log p of each answer of a request. Yield between them."""
+        scores: list[ScoredAnswer] = []
+        for answer in request.answers:
+            scores += self.score(replace(request, answers=(answer,))).answers
+            yield
+            check_time(request, deadline)
+        return ScoredAnswers(request.id, tuple(scores))
+
+    def _echoed(
+        self, request: AnswerRequest, deadline: float, limits: Limits | None = None
+    ) -> Generator[None, None, Event | None]:
+        """Read the prompt that a request asks for before its answers, and begin these; without
+        `limits`, return it as the answer. Yield between parts of it.
+        """
+        reading = self.reader.echo(request, self.example)
+        try:
+            while True:
+                next(reading)
                 yield
-                if monotonic() > deadline:
-                    raise ServingError(
-                        f"the time of {request.max_seconds:g} seconds is over; score fewer texts",
-                        "timeout",
-                    )
-            return ScoredAnswers(request.id, tuple(scores))
-        assert isinstance(request, AnswerRequest)
-        found = yield from self.reader.echo(request, self.example)
-        return found
+                check_time(request, deadline)
+        except StopIteration as end:
+            echo: Echo = end.value
+        if limits is not None:
+            self._begin(self.reader.writing(request, limits, self.example, echo), deadline)
+            return None
+        answer = ServedAnswer(echo.text, "length", 0, tokens=echo.tokens)
+        return Answered(request.id, (answer,) * request.n, echo.n_prompt)
 
     # Writing
 
@@ -326,6 +350,20 @@ class StepwiseModel(ServedModel):
         n_prompt = (writing.n_prompt, writing.n_cached)
         end = Answered(request.id, answers, *n_prompt, n_token, writing.n_cut, writing.times)
         return [*pieces, end]
+
+
+def check_time(request: EngineRequest, deadline: float) -> None:
+    """Check that a request has time left.
+
+    Args:
+        deadline: end of its time.
+
+    Raises:
+        ServingError: it has none.
+    """
+    if monotonic() > deadline:
+        message = f"the time of {request.max_seconds:g} seconds is over; score fewer texts"
+        raise ServingError(message, "timeout")
 
 
 def check_beam(request: AnswerRequest) -> None:

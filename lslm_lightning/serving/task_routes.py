@@ -19,7 +19,7 @@ from lslm_lightning.serving.documents import (
     TRANSCRIPTION,
     described,
 )
-from lslm_lightning.serving.errors import ApiError, json_response, shown
+from lslm_lightning.serving.errors import UNSUPPORTED, ApiError, json_response, shown
 from lslm_lightning.serving.fields import SearchFields
 from lslm_lightning.serving.languages import fits_language
 from lslm_lightning.serving.protocol import (
@@ -37,6 +37,7 @@ from lslm_lightning.serving.task_requests import (
     form_schema,
     read_form,
 )
+from lslm_lightning.types import JsonObject
 
 SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".opus", ".aiff", ".au", ".m4a", ".webm")
 BLOCK = 1 << 20  # bytes of a sound that are copied at once
@@ -64,50 +65,12 @@ def task_routes(service: AnswerService) -> APIRouter:
     )
     async def answer(fields: QuestionFields, http: Request) -> Response:
         """Answer a question on a passage."""
-        model = service.model(
-            fields.model, lambda each: each.task == "question_answering", "answers questions"
-        )
-        question = " ".join(fields.question.split())
-        if not question:
-            raise ApiError(400, "question must not be empty", parameter="question")
-        service.check_texts("context", [len(question) + len(fields.context)])
-        request = task_request(service, model, fields, f"{question}\n{fields.context}")
-        best = (await service.answers(http, [request]))[0].answers[0]
-        start, end = best.span or (None, None)
-        return json_response(
-            {
-                "answer": best.text,
-                "start": start,
-                "end": end,
-                "log_prob": exact(best.log_p),
-                "no_answer_score": best.no_answer_score,
-                "model": model.name,
-            }
-        )
+        return json_response(await passage_answer(service, http, fields))
 
     @routes.post("/log_prob", tags=["Tasks"], summary="Score texts", responses=described(SCORES))
     async def log_prob(fields: ScoreFields, http: Request) -> Response:
         """Return log probabilities: of answers after a source, or of whole texts."""
-        answers, source = scored_texts(fields)
-        service.check_texts("answers", [len(each) for each in [*answers, source or ""]])
-        model = service.model(
-            fields.model,
-            lambda each: (
-                "log_prob" in each.abilities
-                and (source is not None or each.task in ("language_modeling", None))
-            ),
-            "gives log probabilities of these",
-        )
-        request = ScoreRequest(
-            id=service.engine.new_id(),
-            model=model.name,
-            max_seconds=service.limits.seconds,
-            source=source,
-            answers=tuple(answers),
-        )
-        found = (await service.scores(http, [request]))[0].answers
-        scores = [{"log_prob": exact(each.log_p), "n_token": each.n_token} for each in found]
-        return json_response({"scores": scores, "model": model.name})
+        return json_response(await log_probabilities(service, http, fields))
 
     @routes.post(
         "/v1/audio/transcriptions",
@@ -118,27 +81,98 @@ def task_routes(service: AnswerService) -> APIRouter:
     )
     async def transcribe(http: Request) -> Response:
         """Transcribe a sound file."""
-        if not http.headers.get("content-type", "").startswith("multipart/form-data"):
-            raise ApiError(400, "the body must be multipart/form-data with the field file")
-        given = await read_form(http)
-        sound = (await http.form()).get("file")
-        if not isinstance(sound, UploadFile):
-            message = "file is missing: it must be a sound file"
-            raise ApiError(400, message, parameter="file")
-        try:
-            fields = TranscriptionFields.model_validate(given, strict=False)
-        except ValidationError as error:
-            raise RequestValidationError(error.errors(include_url=False)) from None
-        model = transcriber(service, fields)
-        search = SearchFields.model_validate({"temperature": fields.temperature or None})
-        with sound_file(sound, "file") as path:
-            request = task_request(service, model, search, str(path))
-            text = (await service.answers(http, [request]))[0].answers[0].text
-        if fields.response_format == "text":
-            return PlainTextResponse(f"{text}\n")
-        return json_response({"text": text})
+        return await transcript(service, http)
 
     return routes
+
+
+async def passage_answer(
+    service: AnswerService, http: Request, fields: QuestionFields
+) -> JsonObject:
+    """Return the answer to a question on a passage.
+
+    Raises:
+        ApiError: a field is wrong, or the time is over.
+        ServingError: the engine refuses it, or fails.
+    """
+    model = service.model(
+        fields.model, lambda each: each.task == "question_answering", "answers questions"
+    )
+    question = " ".join(fields.question.split())
+    if not question:
+        raise ApiError(400, "question must not be empty", parameter="question")
+    service.check_texts("context", [len(question) + len(fields.context)])
+    request = task_request(service, model, fields, f"{question}\n{fields.context}")
+    best = (await service.answers(http, [request]))[0].answers[0]
+    start, end = best.span or (None, None)
+    return {
+        "answer": best.text,
+        "start": start,
+        "end": end,
+        "log_prob": exact(best.log_p),
+        "no_answer_score": best.no_answer_score,
+        "model": model.name,
+    }
+
+
+async def log_probabilities(
+    service: AnswerService, http: Request, fields: ScoreFields
+) -> JsonObject:
+    """Return the log probabilities of answers after a source, or of whole texts.
+
+    Raises:
+        ApiError: a field is wrong, or the time is over.
+        ServingError: the engine refuses it, or fails.
+    """
+    answers, source = scored_texts(fields)
+    service.check_texts("answers", [len(each) for each in [*answers, source or ""]])
+    model = service.model(
+        fields.model,
+        lambda each: (
+            "log_prob" in each.abilities
+            and (source is not None or each.task in ("language_modeling", None))
+        ),
+        "gives log probabilities of these",
+    )
+    request = ScoreRequest(
+        id=service.engine.new_id(),
+        model=model.name,
+        max_seconds=service.limits.seconds,
+        source=source,
+        answers=tuple(answers),
+    )
+    found = (await service.scores(http, [request]))[0].answers
+    scores = [{"log_prob": exact(each.log_p), "n_token": each.n_token} for each in found]
+    return {"scores": scores, "model": model.name}
+
+
+async def transcript(service: AnswerService, http: Request) -> Response:
+    """Return the transcript of the sound file of a form, in the form of text that it asks for.
+
+    Raises:
+        ApiError: a field is wrong, or the time is over.
+        RequestValidationError: a field is wrong.
+        ServingError: the engine refuses it, or fails.
+    """
+    if not http.headers.get("content-type", "").startswith("multipart/form-data"):
+        raise ApiError(400, "the body must be multipart/form-data with the field file")
+    given = await read_form(http)
+    sound = (await http.form()).get("file")
+    if not isinstance(sound, UploadFile):
+        message = "file is missing: it must be a sound file"
+        raise ApiError(400, message, parameter="file")
+    try:
+        fields = TranscriptionFields.model_validate(given, strict=False)
+    except ValidationError as error:
+        raise RequestValidationError(error.errors(include_url=False)) from None
+    model = transcriber(service, fields)
+    search = SearchFields.model_validate({"temperature": fields.temperature or None})
+    with sound_file(sound, "file") as path:
+        request = task_request(service, model, search, str(path))
+        text = (await service.answers(http, [request]))[0].answers[0].text
+    if fields.response_format == "text":
+        return PlainTextResponse(f"{text}\n")
+    return json_response({"text": text})
 
 
 def task_request(
@@ -189,11 +223,11 @@ def transcriber(service: AnswerService, fields: TranscriptionFields) -> ServedMo
     )
     if model.modality != "audio":
         message = f"model={model.name} reads ready features ({model.modality}) and no sound"
-        raise ApiError(400, message, parameter="model")
+        raise ApiError(400, message, "model", UNSUPPORTED)
     language = model.target_language or model.source_language
     if fields.language and not fits_language(language, fields.language):
         message = f"language={shown(fields.language)} is not that of {model.name}, {language}"
-        raise ApiError(400, message, parameter="language")
+        raise ApiError(400, message, "language", UNSUPPORTED)
     return model
 
 

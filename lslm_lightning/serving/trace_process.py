@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection
 
+from lslm_lightning.garbage import collect_rarely
 from lslm_lightning.serving.process_life import follow
 from lslm_lightning.serving.trace_writer import TraceWriter
 from lslm_lightning.serving.traces import RequestTrace
@@ -27,6 +28,7 @@ def write_traces(connection: Connection, life: Connection) -> None:
         life: connection whose end means that the other process has gone.
     """
     follow(life)
+    collect_rarely()
     logging.disable(logging.CRITICAL)  # errors are told with the outcome
     if hasattr(os, "nice"):
         os.nice(19)  # the models come first

@@ -14,7 +14,7 @@ from lslm_lightning.serving.documents import (
     TRANSLATION,
     described,
 )
-from lslm_lightning.serving.errors import ApiError, json_response, shown
+from lslm_lightning.serving.errors import UNSUPPORTED, ApiError, json_response, shown
 from lslm_lightning.serving.languages import detect, detected, fits_language, language_cards
 from lslm_lightning.serving.markup import MarkupText, split_lines, split_markup
 from lslm_lightning.serving.protocol import (
@@ -75,28 +75,35 @@ def translation_routes(service: AnswerService) -> APIRouter:
     )
     async def frontend_settings() -> Response:
         """Return what LibreTranslate's clients ask before they show a form."""
-        cards = language_cards(service.models())
-        source = next((card for card in cards if card["targets"]), {"code": "auto", "name": ""})
-        target = next(iter(source.get("targets", [])), source["code"])
-        named = {card["code"]: card["name"] for card in cards}
-        return json_response(
-            {
-                "apiKeys": bool(service.keys),
-                "keyRequired": bool(service.keys),
-                "charLimit": service.limits.characters,
-                "batchLimit": service.limits.texts,
-                "filesTranslation": False,
-                "supportedFilesFormat": [],
-                "frontendTimeout": 500,
-                "suggestions": False,
-                "language": {
-                    "source": {"code": "auto", "name": "Auto Detect"},
-                    "target": {"code": target, "name": named.get(target, target)},
-                },
-            }
-        )
+        return json_response(settings_for_clients(service))
 
     return routes
+
+
+def settings_for_clients(service: AnswerService) -> JsonObject:
+    """Return the settings that LibreTranslate's clients ask for.
+
+    Raises:
+        ApiError: the models are not ready.
+    """
+    cards = language_cards(service.models())
+    source = next((card for card in cards if card["targets"]), {"code": "auto", "name": ""})
+    target = next(iter(source.get("targets", [])), source["code"])
+    named = {card["code"]: card["name"] for card in cards}
+    return {
+        "apiKeys": bool(service.keys),
+        "keyRequired": bool(service.keys),
+        "charLimit": service.limits.characters,
+        "batchLimit": service.limits.texts,
+        "filesTranslation": False,
+        "supportedFilesFormat": [],
+        "frontendTimeout": 500,
+        "suggestions": False,
+        "language": {
+            "source": {"code": "auto", "name": "Auto Detect"},
+            "target": {"code": target, "name": named.get(target, target)},
+        },
+    }
 
 
 async def translations(
@@ -227,4 +234,4 @@ def unsupported(name: str, code: str) -> ApiError:
         name: field with the language.
     """
     message = f"{name}={shown(code)} is not supported; GET /languages lists what is"
-    return ApiError(400, message, parameter=name)
+    return ApiError(400, message, name, UNSUPPORTED)

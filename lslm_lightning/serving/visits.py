@@ -32,6 +32,7 @@ class Visit:
         first_seconds: seconds until the first part of a streamed answer; None without one.
         is_unread: True while a part of its body was not read.
         is_work: True if it asks for work, not for what is known.
+        is_admitted: True once its key and its rate were checked.
         is_body_counted: True while `Admission.enter_body` counts it.
         is_counted: True once `Admission.enter` counted the request.
         is_key_counted: True once `Admission.enter_key` counted it too.
@@ -51,6 +52,7 @@ class Visit:
     first_seconds: float | None = None
     is_unread: bool = False
     is_work: bool = False
+    is_admitted: bool = False
     is_body_counted: bool = False
     is_counted: bool = False
     is_key_counted: bool = False

@@ -184,8 +184,8 @@ class Writing:
         search = self.limits.search
         assert isinstance(search, Search)
         n_row = len(call.prompts) * call.n_best
-        uniform = (
-            search.uniform(n_row, call.max_length, self._generator)
+        keys = (
+            search.random_keys(n_row, call.max_length, self._generator)
             if isinstance(search, Stepwise)
             else None
         )
@@ -196,8 +196,8 @@ class Writing:
             owner = self._order[call.answers[i]] if call.answers else 0
             history = prompt if self._history is None else self._history
             job = SearchJob(search, history, call.max_length, call.min_length, call.n_best)
-            if uniform is not None:
-                job.uniform = uniform[i * call.n_best : (i + 1) * call.n_best]
+            if keys is not None:
+                job.keys = keys[i * call.n_best : (i + 1) * call.n_best]
             if isinstance(search, Stepwise):
                 job.n_top = self.request.n_top or 0
                 job.logits = self._logits(self.texts[owner])

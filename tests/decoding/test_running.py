@@ -71,8 +71,8 @@ def test_answers_of_many_searches_are_those_of_each_alone():
         n_best = 3 if isinstance(search, Sampling) and i % 2 else 1
         longest = chance.randint(1, LENGTH)
         shortest = chance.randint(0, longest)
-        uniform = search.uniform(n_best, longest, torch.Generator().manual_seed(i))
-        jobs.append(SearchJob(search, [1], longest, shortest, n_best, uniform))
+        keys = search.random_keys(n_best, longest, torch.Generator().manual_seed(i))
+        jobs.append(SearchJob(search, [1], longest, shortest, n_best, keys))
         expected.append(alone(network, search, source, n_best, i, shortest, longest))
     most = run(StepwiseBatch(network, END), network, jobs, sources, chance)
     assert most > 5

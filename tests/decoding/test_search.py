@@ -183,6 +183,45 @@ def test_sampling_draws_from_the_distribution(search):
     assert chi_square < 28, "p < 0.001 at 9 degrees of freedom"
 
 
+@pytest.mark.parametrize(
+    "search", [Sampling(), Sampling(top_k=1000), Sampling(top_p=0.99)], ids=str
+)
+def test_rounding_changes_hardly_a_draw(search):
+    n = 5_000
+    log_p = torch.randn(n, 2048).log_softmax(-1)
+    rounded = log_p * (1 + 2e-7 * torch.randn_like(log_p))
+    key = search.random_keys(n, 1)[:, 0]
+    assert search.choose(log_p, key).ne(search.choose(rounded, key)).sum() <= 2
+
+
+@pytest.mark.parametrize("top_p", [0.3, 0.9, 0.9999, 1.0])
+def test_few_tokens_of_a_large_vocabulary_are_those_of_a_full_sort(top_p):
+    # a peaked and a flat distribution in one batch
+    log_p = torch.stack([scale * torch.randn(3000).double() for scale in (9.0, 0.1)])
+    log_p = log_p.log_softmax(-1)
+    p, order = log_p.exp().sort(descending=True)
+    is_cut = torch.zeros_like(log_p, dtype=torch.bool).scatter(1, order, p.cumsum(1) - p >= top_p)
+    rows, kept = (
+        each.repeat_interleave(2000, 0) for each in (log_p, log_p.masked_fill(is_cut, -torch.inf))
+    )
+    keys = Sampling().random_keys(len(rows), 1)[:, 0]
+    assert torch.equal(Sampling(top_p=top_p).choose(rows, keys), Sampling().choose(kept, keys))
+
+
+def test_tokens_of_a_row_are_drawn_independently():
+    # the next token, and that of a row whose key differs by one, tell nothing about this one
+    n = 40_000
+    log_p = torch.zeros(1, 8).log_softmax(-1).expand(n, -1)
+    keys = Sampling().random_keys(n, 1)[:, 0]
+    first, second, shifted = (
+        Sampling().choose(log_p, key) for key in (keys, keys.roll(1), keys + 1)
+    )
+    for other in (second, shifted):
+        count = torch.zeros(64).index_add_(0, 8 * first + other, torch.ones(n))
+        chi_square = ((count - n / 64) ** 2 / (n / 64)).sum()
+        assert chi_square < 104, "p < 0.001 at 63 degrees of freedom"
+
+
 def test_chance_comes_from_the_seed():
     network = Network()
     (start, sources) = question()

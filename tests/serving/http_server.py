@@ -22,8 +22,10 @@ from lslm_lightning.serving.visits import AccessLog
 from tests.serving.small_engine import SmallEngine
 from tests.support.waiting import PATIENCE
 
-KEY = "key-of-ada"
-KEYS = ApiKeys((KeyDigest("ada", digest_of(KEY)), KeyDigest("bob", digest_of("key-of-bob"))))
+KEY = "key-of-lovelace"
+# No name of digits and a to f: an id of random digits could hold it.
+HOLDER = "lovelace"
+KEYS = ApiKeys((KeyDigest(HOLDER, digest_of(KEY)), KeyDigest("bob", digest_of("key-of-bob"))))
 
 
 class Served:

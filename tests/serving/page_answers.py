@@ -75,7 +75,8 @@ def continued(source: str, n: int) -> ServedAnswer:
     for i in range(n):
         piece = f" {words[i % len(words)]}"
         log_p = -0.2 * (i % 64) ** 1.5
-        top = ((" a<b>", 1, math.log(0.5)), (piece, 2, log_p))
+        others = [(f" {1000 + j}", 3 + j, math.log(0.05)) for j in range(3)]
+        top = ((" a<b>", 1, math.log(0.5)), (piece, 2, log_p), *others)
         tokens.append(TokenInfo(piece, i, log_p, len(text), top))
         text += piece
     return ServedAnswer(text, "length", n, sum(token.log_p or 0 for token in tokens), tuple(tokens))

@@ -214,6 +214,7 @@ def test_fields_that_change_nothing_are_ignored(site: Served) -> None:
         ("completions", "stop", ["a" * 257]),
         ("completions", "logit_bias", {"x": 1}),
         ("completions", "logit_bias", {"5": 101}),
+        ("completions", "logit_bias", dict.fromkeys(map(str, range(1025)), 1)),
         ("completions", "best_of", 0),
         ("completions", "max_tokens", 0),
         ("completions", "stream_options", {"include_usage": True}),
@@ -243,6 +244,15 @@ def test_a_wrong_field_is_refused_by_name(
     assert field in error["message"]
     assert "\n" not in error["message"]
     assert not site.engine.requests
+
+
+def test_as_many_biases_are_read_as_the_document_says(site: Served) -> None:
+    schemas = site.client.get("/openapi.json").json()["components"]["schemas"]
+    fields = schemas["CompletionFields"]["properties"]["logit_bias"]["anyOf"]
+    most = next(each["maxProperties"] for each in fields if each["type"] == "object")
+    for n, status in ((most, 200), (most + 1, 400)):
+        asked = {"prompt": "a", "logit_bias": {str(i): 1 for i in range(n)}}
+        assert site.client.post("/v1/completions", json=asked).status_code == status
 
 
 def test_a_bound_is_told_as_it_is(site: Served) -> None:

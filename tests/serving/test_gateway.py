@@ -15,7 +15,7 @@ from lslm_lightning.serving.keys import ApiKeys, new_key, read_keys
 from lslm_lightning.serving.limits import ServingLimits
 from lslm_lightning.serving.protocol import EngineLoad
 from lslm_lightning.serving.visits import JsonFormatter
-from tests.serving.http_server import KEY, KEYS, Served, running_server
+from tests.serving.http_server import HOLDER, KEY, KEYS, Served, running_server
 from tests.support.waiting import PATIENCE
 
 BODY = {"prompt": "a secret text"}
@@ -113,6 +113,7 @@ def test_every_error_has_a_code_that_programs_can_read(path: str) -> None:
         ("body_too_large", ServingLimits(body_mb=1e-6), text, KEY),
         ("model_not_found", ServingLimits(), text | {"model": "nobody"}, KEY),
         ("rate_limit_exceeded", ServingLimits(rate=0.01), text, KEY),
+        ("unsupported_value", ServingLimits(), text | {"model": "frames"}, KEY),
     ]
     name = "prompt" if path == WORK else "q"
     more = {} if path == WORK else {"source": "en", "target": "zh"}
@@ -124,7 +125,7 @@ def test_every_error_has_a_code_that_programs_can_read(path: str) -> None:
         body = reply.json()
         known = body["error"] if path == WORK else body
         assert known["code"] == code
-        wrong = {"limit_exceeded": name, "model_not_found": "model"}
+        wrong = {"limit_exceeded": name, "model_not_found": "model", "unsupported_value": "model"}
         assert known.get("param") == wrong.get(code)
 
 
@@ -244,6 +245,17 @@ def test_the_rate_is_kept_for_each_caller() -> None:
     assert n_admitted("ada") == 10
 
 
+@pytest.mark.parametrize("headers", [{}, bearer("none")])
+@pytest.mark.parametrize("path", [WORK, "/translate", "/detect"])
+def test_a_request_counts_once_towards_the_rate(path: str, headers: dict[str, str]) -> None:
+    """Also where no key is needed and one is sent, as OpenAI's clients always do."""
+    served = Served(ServingLimits(rate=2))
+    body = {"q": "a", "source": "en", "target": "zh"}
+    body = {WORK: {"prompt": "a"}, "/detect": {"q": "a"}}.get(path, body)
+    found = [served.client.post(path, json=body, headers=headers).status_code for _ in range(3)]
+    assert found == [200, 200, 429]
+
+
 def test_a_rate_is_answered_with_a_time_to_wait() -> None:
     served = Served(ServingLimits(rate=1), KEYS)
     replies = [
@@ -262,7 +274,7 @@ def test_the_log_has_a_line_of_json_without_texts_and_keys() -> None:
     served.client.post(WORK, json=BODY, headers=bearer("wrong"))
     first, second = map(json.loads, served.lines)
     assert reply.headers["X-Request-Id"] == first["id"] == "my-id"
-    assert (first["route"], first["status"], first["key"]) == (WORK, 200, "ada")
+    assert (first["route"], first["status"], first["key"]) == (WORK, 200, HOLDER)
     assert first["prompt_tokens"] == len(BODY["prompt"])
     assert first["tokens"] == len(BODY["prompt"])
     assert (second["route"], second["status"], second["key"]) == (WORK, 401, None)

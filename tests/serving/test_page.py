@@ -30,21 +30,18 @@ FORMS = {
     "ask": {"question": "谁是 小明？", "passage": "这是 小明 。"},
     "continue": {"text": "一", "max_tokens": "2"},
 }
-WRONG = {  # fields of a form, and what the message names
-    "translate": [
-        ({"text": " "}, "text"),
-        ({"text": "x", "alternatives": "9"}, "alternatives=9"),
-    ],
+WRONG = {  # fields of a form, and the one that the message names by its label
+    "translate": [({"text": " "}, "text"), ({"text": "x", "alternatives": "9"}, "alternatives")],
     "ask": [({"question": "谁", "passage": ""}, "passage")],
     "continue": [
-        ({"temperature": "hot"}, "temperature=hot"),
-        ({"temperature": "nan"}, "temperature=nan"),
-        ({"seed": "-1"}, "seed=-1"),
-        ({"max_tokens": "9" * 99}, "max_tokens="),
+        ({"temperature": "hot"}, "temperature"),
+        ({"temperature": "nan"}, "temperature"),
+        ({"seed": "-1"}, "seed"),
+        ({"max_tokens": "9" * 99}, "max_tokens"),
     ],
-    "summarize": [({"text": "x", "model": "letters"}, "model=letters")],
-    "transcribe": [({"model": "frames"}, "model=frames"), ({}, "sound")],
-    "dance": [({}, "function=dance")],
+    "summarize": [({"text": "refuse"}, "text"), ({"text": "x", "model": "letters"}, "model")],
+    "transcribe": [({"model": "frames"}, "model"), ({}, "sound")],
+    "dance": [({}, "")],
 }
 
 
@@ -216,16 +213,44 @@ def test_each_line_is_translated() -> None:
     assert "b\n\nd<" in response.text
 
 
+def label_on(page: str, function: str, field: str) -> str:
+    """Return the label of a field as a page shows it; of a choice with one option, none is shown,
+    and it is that of another form.
+    """
+    found = re.findall(rf'<label for="(\w+)-{field}">([^<]+)</label>', page)
+    return dict(found).get(function) or found[0][1]
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
 @pytest.mark.parametrize("function", WRONG)
-def test_a_wrong_field_is_named_and_keeps_what_was_typed(function: str) -> None:
+def test_a_wrong_field_is_named_and_keeps_what_was_typed(function: str, language: str) -> None:
+    """By its label; what another part of the server says in English names the parameter."""
     engine = SmallEngine(answers=by_task)
+    page = client(engine, language)
     for fields, named in WRONG[function]:
-        response = sent(client(engine), function, **fields)
+        response = sent(page, function, **fields)
         assert response.status_code in (400, 404)
-        [message] = re.findall(r'role="alert"[^>]*>([^<]+)</p>', response.text)
-        assert unescape(message).startswith(named)
+        [message] = alerts(response.text)
+        words, *detail = unescape(message.partition(": ")[2]).split("<span")
+        if named and (label := label_on(page.get("/").text, function, named)):
+            assert f"“{label}”" in words or words.startswith(f"{named}=")
+            assert f"“{label}”" in words or language == "en"
+        assert bool(detail) <= (language == "zh")
         assert escape(fields.get("text", "")) in response.text
-    assert engine.requests == []
+    assert len(engine.requests) == (function == "summarize")
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_a_small_probability_is_not_shown_as_none(language: str) -> None:
+    """Percentages have one decimal; in Chinese nothing stands before their sign."""
+    words = Texts(sent(client(language=language), "continue", text="a", max_tokens="60").text).text
+    words = words.partition("Most tokens" if language == "en" else "最多词元数")[2]
+    sign = "\u00a0%" if language == "en" else "%"
+    assert f"50.0{sign}" in words
+    assert f"0.1{sign}" in words
+    assert f"<{sign[:-1]}0.1{sign}" in words
+    assert not re.search(r"[^.\d]0(\.0+)?\s*%", words)
+    assert re.search(r"\d\s%", words) is None or language == "en"
 
 
 def test_the_rules_of_the_server_hold_for_forms_too() -> None:
@@ -349,8 +374,7 @@ def test_every_text_is_chinese_in_chinese() -> None:
             shown = DETAIL.sub("", sent(page, function, **fields, key=KEY).text)
             shown = shown.replace("&#39;", " ")
             assert alerts(shown) != []
-            names = {function, "function", "model", *fields, *FORMS, "transcribe", "hot", "nan"}
-            names |= {"letters", "frames", "sound", "passage"}
+            names = {*(word for text in fields.values() for word in text.split()), "letters"}
             assert latin_words(shown, known | names) == []
     with interface_in("zh"):
         spoken = script_words()

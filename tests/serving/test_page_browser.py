@@ -106,6 +106,13 @@ def test_every_function_answers(
     assert browser.evaluate("document.querySelectorAll('.heat rect').length") == 16
     shades = browser.evaluate("[...document.querySelectorAll('.shades .text [title]')].length")
     assert shades == 16
+    form = "document.querySelector('[data-function=continue]')"
+    table = browser.evaluate(f"{form}.parentElement.querySelector('table').textContent")
+    sign = "%" if language == "zh" else "\u00a0%"
+    assert f"50.0{sign}" in table
+    assert f"<{sign[:-1]}0.1{sign}" in table
+    assert "0.000" in table
+    assert re.search(r"[^.\d]0\.0+(?!\d)", table) is None
     assert [each for each in browser.events if each[0] in NOISE and "[DOM]" not in str(each)] == []
     asked = {
         parameters["request"]["url"]
@@ -316,6 +323,41 @@ def test_the_page_opens_when_the_models_are_ready(browser: Browser) -> None:
         engine.models, engine.is_ready = MODELS, True
         browser.wait_for("document.querySelectorAll('[data-function]').length")
         assert browser.evaluate("document.querySelector('[data-starting]')") is None
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize("has_script", [True, False])
+def test_a_table_is_the_same_with_a_script_and_without(
+    browser: Browser, language: str, has_script: bool
+) -> None:
+    """No heading of a number is broken, and spaces of tokens are visible."""
+    with running_server(engine=SmallEngine(answers=by_task)) as server:
+        browser.open(f"{server.url}/?lang={language}", 390)
+        form = "document.querySelector('[data-function=continue]')"
+        fields = {"text": "The dog", "max_tokens": "4"}
+        if has_script:
+            send(browser, "continue", fields)
+        else:
+            fill(browser, "continue", fields)
+            browser.events.clear()
+            browser.evaluate(f"{form}.submit()")
+            browser.wait_for("document.querySelector('details')")
+        browser.evaluate("document.querySelector('details').open = true")
+        [(highest, lowest)] = browser.evaluate(
+            "[...document.querySelectorAll('thead .number')].map(each => {"
+            "const range = document.createRange(); range.selectNodeContents(each);"
+            "const ends = [...range.getClientRects()].map(rectangle => rectangle.bottom);"
+            "return [Math.min(...ends), Math.max(...ends)]})"
+        )
+        assert lowest - highest < 10  # pixels: the letters of one line
+        cells = browser.evaluate(
+            "[...document.querySelectorAll('tbody tr')].map(each => each.cells[2].innerText)"
+        )
+        assert len(cells) == 4
+        for cell in cells:
+            shown = re.findall(r"␣(\S+)\xa0[<\d]", cell)
+            assert len(shown) == cell.count(",") + 1
+        assert browser.evaluate(FITS)
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])

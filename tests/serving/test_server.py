@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
 
+import h11
 import pytest
 
 from lslm_lightning.serving import gateway as gateway_module
@@ -19,7 +20,7 @@ from lslm_lightning.serving import server as server_module
 from lslm_lightning.serving import service as service_module
 from lslm_lightning.serving.addresses import is_loopback
 from lslm_lightning.serving.limits import ServingLimits
-from lslm_lightning.serving.server import ServerSettings, listening_socket
+from lslm_lightning.serving.server import MOST_LINES, ServerSettings, listening_socket
 from tests.serving.http_server import KEY, KEYS, RunningServer, running_server
 from tests.support.waiting import PATIENCE, at_most
 
@@ -163,6 +164,45 @@ def test_an_answer_before_the_body_ends_the_connection(
             received += part
         assert f" {status} ".encode() in received
         assert b"connection: close" in received.lower()
+
+
+@pytest.mark.parametrize("before", [b"", b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n"])
+@pytest.mark.parametrize("end", [b"\r\n", b"\n"])
+def test_a_head_of_many_lines_is_refused_and_one_with_a_long_body_is_not(
+    before: bytes, end: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Behind another request too, and before its own end is there."""
+    parsed: list[int] = []
+    parse = h11.Connection.next_event
+
+    def next_event(self: h11.Connection) -> object:
+        event = parse(self)
+        if isinstance(event, h11.Request):
+            parsed.append(len(event.headers))
+        return event
+
+    monkeypatch.setattr(h11.Connection, "next_event", next_event)
+    line = b"X: y" + end
+    body = b'{"prompt":' + end * 10 * MOST_LINES + b'"a"}'
+    post = request_bytes(body).replace(b"\r\n", end)
+    host = b"GET /health HTTP/1.1" + end + b"Host: a" + end
+    with running_server() as server:
+        for sent, status in (
+            (post, b"200"),
+            (post.replace(end * 2, end + line * (MOST_LINES - 6) + end, 1), b"200"),
+            (b"GET /health HTTP/1.1" + end + line * MOST_LINES + b"Host: a" + end * 2, b"431"),
+            (b"GET /health HTTP/1.1" + end + line * (MOST_LINES + 9), b"431"),
+            (host + line * (MOST_LINES - 2) + end, b"200"),
+            (host + line * (MOST_LINES - 1) + end, b"431"),
+        ):
+            with connect(server) as connection:
+                connection.sendall(before + sent)
+                received = b""
+                while b" %s " % status not in received.replace(b" 200 ", b"", bool(before)):
+                    part = connection.recv(1000)
+                    assert part, received
+                    received += part
+    assert max(parsed) < MOST_LINES
 
 
 def test_a_connection_that_reads_no_answer_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:

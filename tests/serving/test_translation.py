@@ -100,6 +100,8 @@ def test_a_wrong_field_is_refused_by_name(site: Served, change: dict, field: str
     reply = site.client.post("/translate", json=asked)
     assert reply.status_code == 400
     assert field in reply.json()["error"]
+    if change.get(field) and field in ("source", "target", "model"):
+        assert (reply.json()["code"], reply.json()["param"]) == ("unsupported_value", field)
     assert not site.engine.requests
 
 

@@ -1,7 +1,10 @@
-"""Law of the engine: the work for one request does not grow with those that wait for their turn."""
+"""Laws of the engine: the work for one request does not grow with those that wait for their turn,
+and no request is answered alone while others wait.
+"""
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from types import FrameType
 
 import pytest
@@ -9,9 +12,16 @@ import pytest
 from lslm_lightning.experiments.generation import SearchSettings
 from lslm_lightning.runs import load_run
 from lslm_lightning.serving.engine import EngineCore
-from lslm_lightning.serving.protocol import AnswerRequest, Cancel, EngineRequest, ScoreRequest
+from lslm_lightning.serving.protocol import (
+    AnswerRequest,
+    Cancel,
+    EngineRequest,
+    Refusal,
+    ScoreRequest,
+)
 from lslm_lightning.serving.served_model import ServedModel
 from lslm_lightning.serving.whole_model import WholeModel
+from tests.serving.conftest import answered, answers_of
 
 GREEDY = SearchSettings(search="greedy", max_length=20)
 
@@ -94,3 +104,34 @@ def test_requests_that_wait_end_in_time_and_leave_nothing_behind(
         engine.take(Cancel(id))
     engine.work()
     assert not engine.is_busy
+
+
+def test_texts_are_scored_in_turn_with_those_of_others(served):
+    engine = EngineCore([served("rotary")])
+    long = ScoreRequest(1, "rotary", answers=("fox",) * 9)
+    short = ScoreRequest(2, "rotary", answers=("fox",))
+    found = [event.id for event in answered(engine, [long, short]) if event.id]
+    assert found == [2, 1]
+
+
+@pytest.mark.parametrize("max_length", [0, 3])
+def test_others_are_answered_while_a_long_prompt_is_scored(served, max_length):
+    """Its windows are read one by one; its time counts from its arrival."""
+    engine = EngineCore([served("rotary")])
+    settings = SearchSettings(search="greedy", max_length=max_length)
+    long = AnswerRequest(
+        1, "rotary", source="the quick fox " * 20, settings=settings, n_top=1, echo=True
+    )
+    short = AnswerRequest(2, "rotary", source="fox", settings=replace(settings, max_length=9))
+    assert engine.take(long) == engine.take(short) == []
+    events = []
+    while engine.is_busy:
+        events += engine.work()
+    assert [*answers_of(events)] == [2, 1]
+    assert engine.take(replace(long, max_seconds=0.0)) == []
+    events = []
+    while engine.is_busy:
+        events += engine.work()
+    [refused] = events
+    assert isinstance(refused, Refusal)
+    assert refused.kind == "timeout"

@@ -14,7 +14,7 @@ KEY = "sk-secret-of-the-test"
 
 
 class Raw(NamedTuple):
-    """A reply of any kind; `body` is JSON, or a text as it is."""
+    """A reply of any kind; `body` is JSON, or a text or bytes as they are."""
 
     body: Any
     status: int = 200
@@ -79,14 +79,15 @@ class Provider:
                     }
                 if fault == "empty":
                     content = content | {"choices": []}
-                text = content if isinstance(content, str) else json.dumps(content)
+                text = content if isinstance(content, str | bytes) else json.dumps(content)
                 if fault == "broken":
                     text = "<html>bad gateway</html>"
+                sent = text if isinstance(text, bytes) else text.encode()
                 self.send_response(status)
                 self.send_header("Content-Type", kind)
-                self.send_header("Content-Length", str(len(text.encode())))
+                self.send_header("Content-Length", str(len(sent)))
                 self.end_headers()
-                self.wfile.write(text.encode())
+                self.wfile.write(sent)
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True

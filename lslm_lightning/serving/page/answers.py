@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from lslm_lightning.localization import Verbatim
+from lslm_lightning.localization import CHINESE, Verbatim, interface_language
 from lslm_lightning.reports.blocks import Cell, Facts, Folded, Heading, Table, Text
 from lslm_lightning.reports.figures import Heatmap
 from lslm_lightning.reports.formatting import number
@@ -23,6 +23,7 @@ MOST_DRAWN = 64  # tokens of a source, and of an output, whose attention is draw
 NOT_DRAWN = f"Attention is drawn for texts of up to {MOST_DRAWN} tokens."
 NO_ANSWER = "The model finds no answer in the passage."
 BOUNDS = [100 * 2**-edge for edge in EDGES]  # percent between the shades
+FAINT = 0.05  # percent, below which one decimal shows nothing
 EMPTY = "The answer is empty."
 CUT = "The answer ends here because it has the most tokens that were asked for."
 
@@ -202,7 +203,7 @@ def pieces_of(answer: ServedAnswer) -> list[tuple[str, int | None, str]]:
         known = by_start[start]
         log_p = sum(token.log_p for token in known if token.log_p is not None)
         shade = shade_of(math.exp(log_p)) if known else None
-        title = f"{number(percent(log_p))} % ({likely(known[-1])})" if known else ""
+        title = f"{number(percent(log_p))}{percent_sign()} ({likely(known[-1])})" if known else ""
         if end > start:
             pieces.append((answer.text[start:end], shade, title))
     return pieces
@@ -211,8 +212,23 @@ def pieces_of(answer: ServedAnswer) -> list[tuple[str, int | None, str]]:
 def likely(token: TokenInfo) -> str:
     """Return the most probable tokens in the place of a token, with percentages."""
     return ", ".join(
-        f"{shown_token(text)} {number(percent(log_p), 1)}\u00a0%" for text, _, log_p in token.top
+        f"{shown_token(text)}\u00a0{percentage(percent(log_p))}" for text, _, log_p in token.top
     )
+
+
+def percent_sign() -> str:
+    """Return the percent sign as the language of the interface sets it behind a number."""
+    return "%" if interface_language() == CHINESE else "\u00a0%"
+
+
+def faint() -> str:
+    """Return the text for a percentage that would be rounded to 0."""
+    return "<0.1%" if interface_language() == CHINESE else "<\u00a00.1\u00a0%"
+
+
+def percentage(value: float) -> str:
+    """Return a percentage as text with one decimal."""
+    return faint() if value < FAINT else f"{number(value, 1)}{percent_sign()}"
 
 
 def percent(log_p: float | None) -> float:
@@ -221,8 +237,7 @@ def percent(log_p: float | None) -> float:
 
 
 def shown_token(text: str) -> str:
-    """Return the text of a token as it is shown by itself: line breaks and a space before it are
-    visible, and "·" stands for a part of a character.
+    """Return the text of a token as it is shown by itself: line breaks and spaces are visible, and
+    "·" stands for a part of a character.
     """
-    text = text.replace("\n", "⏎").replace("\ufffd", "·")
-    return f"␣{text[1:]}" if text.startswith(" ") else text
+    return text.replace("\n", "⏎").replace("\ufffd", "·").replace(" ", "␣")

@@ -20,13 +20,22 @@ from lslm_lightning.serving.page.answers import (
     BOUNDS,
     CUT,
     EMPTY,
+    FAINT,
     MOST_DRAWN,
     NO_ANSWER,
     NOT_DRAWN,
+    faint,
     legend_of_shades,
+    percent_sign,
 )
-from lslm_lightning.serving.page.functions import FUNCTIONS, N_ALTERNATIVE, N_TOP, PageFunction
-from lslm_lightning.serving.page.problems import DETAILED, REFUSED, most_megabytes, problem_words
+from lslm_lightning.serving.page.functions import (
+    FIELD_OF,
+    FUNCTIONS,
+    N_ALTERNATIVE,
+    N_TOP,
+    PageFunction,
+)
+from lslm_lightning.serving.page.problems import DETAILED, most_megabytes, problem_words
 from lslm_lightning.serving.protocol import ServedModelInfo
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -85,9 +94,7 @@ def security_policy() -> str:
 def script_words() -> dict[str, str]:
     """Return the words of the script by their English, in the language of the interface."""
     texts = findall(r'\bt\("([^"]+)"', script())
-    return {
-        text: words(text) for text in (*texts, ATTENTION, CUT, EMPTY, NO_ANSWER, NOT_DRAWN, REFUSED)
-    }
+    return {text: words(text) for text in (*texts, ATTENTION, CUT, EMPTY, NO_ANSWER, NOT_DRAWN)}
 
 
 def language_name(code: str) -> str:
@@ -187,6 +194,7 @@ def about(models: Sequence[ServedModelInfo], limits: ServingLimits) -> dict[str,
     return {
         "words": script_words(),
         "problems": problem_words(),
+        "fieldOf": FIELD_OF,
         "detailed": DETAILED,
         "megabytes": {"sound": limits.sound_mb, "text": limits.body_mb},
         "models": {
@@ -199,6 +207,7 @@ def about(models: Sequence[ServedModelInfo], limits: ServingLimits) -> dict[str,
             for model in models
         },
         "bounds": BOUNDS,
+        "percent": {"least": FAINT, "faint": faint(), "sign": percent_sign()},
         "legend": [words(text) for text in legend_of_shades()],
         "nTop": N_TOP,
         "attention": ATTENTION,

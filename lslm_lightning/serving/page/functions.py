@@ -4,8 +4,10 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from lslm_lightning.serving.errors import shown
+from lslm_lightning.reports.words import words
+from lslm_lightning.serving.errors import ApiError, shown
 from lslm_lightning.serving.fields import SearchFields
+from lslm_lightning.serving.page.problems import OWN
 from lslm_lightning.serving.protocol import AnswerRequest, ServedModelInfo, ServingError
 from lslm_lightning.serving.service import AnswerService
 from lslm_lightning.serving.task_requests import TranscriptionFields
@@ -13,6 +15,10 @@ from lslm_lightning.serving.task_routes import task_request, transcriber
 
 Form = Mapping[str, str]  # values of the fields of a form, by name
 
+NO_FILE = "“{field}” is empty; choose a file."
+NO_TEXT = "“{field}” is empty; type a text."
+NO_NUMBER = "“{field}” must be a number from 0 to {high}, not {given}."
+NO_WHOLE_NUMBER = "“{field}” must be a whole number from {low} to {high}, not {given}."
 MOST_ALTERNATIVES = 4
 N_ALTERNATIVE = 2
 N_TOP = 5  # of the most probable tokens in the place of each token
@@ -29,6 +35,7 @@ class PageFunction:
         task: task of the models that it is for.
         title: heading, in English.
         purpose: what its models do, for messages.
+        labels: label of each field, in English, by its name.
         requests: function that returns the requests of a filled form to a model.
     """
 
@@ -36,6 +43,7 @@ class PageFunction:
     task: str
     title: str
     purpose: str
+    labels: Mapping[str, str]
     requests: Callable[[AnswerService, Form, ServedModelInfo], list[AnswerRequest]]
 
     def models(self, models: Sequence[ServedModelInfo]) -> list[ServedModelInfo]:
@@ -105,21 +113,67 @@ def continue_text(
 def transcribe(service: AnswerService, form: Form, model: ServedModelInfo) -> list[AnswerRequest]:
     """Return the request for the transcript of the sound file at the path `sound`."""
     if not form.get("sound"):
-        raise ServingError("sound is missing; choose a file", parameter="sound")
+        raise wrong_field(form, "sound", NO_FILE)
     return [task_request(service, model, SearchFields.model_validate({}), form["sound"])]
 
 
+MODEL = "Model"
 FUNCTIONS = (
-    PageFunction("translate", "translation", "Translate", "translates", translate),
-    PageFunction("summarize", "summarization", "Summarize", "summarizes", summarize),
-    PageFunction("ask", "question_answering", "Ask about a passage", "answers questions", ask),
     PageFunction(
-        "continue", "language_modeling", "Continue a text", "continues texts", continue_text
+        "translate",
+        "translation",
+        "Translate",
+        "translates",
+        {"model": MODEL, "text": "Text to translate", "alternatives": "Alternatives"},
+        translate,
     ),
     PageFunction(
-        "transcribe", "speech_recognition", "Transcribe speech", "transcribes speech", transcribe
+        "summarize",
+        "summarization",
+        "Summarize",
+        "summarizes",
+        {"model": MODEL, "text": "Text to summarize"},
+        summarize,
+    ),
+    PageFunction(
+        "ask",
+        "question_answering",
+        "Ask about a passage",
+        "answers questions",
+        {"model": MODEL, "question": "Question", "passage": "Passage that has the answer"},
+        ask,
+    ),
+    PageFunction(
+        "continue",
+        "language_modeling",
+        "Continue a text",
+        "continues texts",
+        {
+            "model": MODEL,
+            "text": "Beginning of the text",
+            "temperature": "Temperature",
+            "max_tokens": "Most tokens",
+            "seed": "Seed",
+        },
+        continue_text,
+    ),
+    PageFunction(
+        "transcribe",
+        "speech_recognition",
+        "Transcribe speech",
+        "transcribes speech",
+        {"model": MODEL, "sound": "Sound file"},
+        transcribe,
     ),
 )
+FIELD_OF = {  # field of a form, by the parameter that an error of the engine or of a route names
+    "q": "text",
+    "prompt": "text",
+    "source": "text",
+    "answers": "text",
+    "context": "passage",
+    "file": "sound",
+}
 
 
 def chosen_function(form: Form) -> PageFunction:
@@ -148,6 +202,22 @@ def chosen_model(service: AnswerService, form: Form, function: PageFunction) -> 
     return service.model(name, lambda each: each.task == function.task, function.purpose)
 
 
+def label_of(form: Form, parameter: str | None) -> str:
+    """Return the label, in English, of the field that an error names; "" if the form has none."""
+    labels = next((each.labels for each in FUNCTIONS if each.name == form.get("function")), {})
+    return labels.get(FIELD_OF.get(parameter or "", parameter or ""), "")
+
+
+def wrong_field(form: Form, name: str, rule: str, **values: object) -> ApiError:
+    """Return the error for a field of a form, in the language of the interface.
+
+    Args:
+        rule: sentence in English, with {field} for the label and further fields for `values`.
+    """
+    label = words(label_of(form, name))
+    return ApiError(400, words(rule).format(field=label, **values), name, OWN)
+
+
 def lines_of(form: Form, name: str) -> str:
     """Return the text of a field, with the line feeds that browsers send as CR LF."""
     return form.get(name, "").replace("\r\n", "\n")
@@ -157,11 +227,11 @@ def text_of(form: Form, name: str) -> str:
     """Return the text of a field.
 
     Raises:
-        ServingError: it is empty.
+        ApiError: it is empty.
     """
     text = lines_of(form, name)
     if not text.strip():
-        raise ServingError(f"{name} is empty; type a text", parameter=name)
+        raise wrong_field(form, name, NO_TEXT)
     return text
 
 
@@ -169,15 +239,14 @@ def whole_number(form: Form, name: str, low: int, high: int) -> int | None:
     """Return the number in a field; None if it is empty.
 
     Raises:
-        ServingError: it is no whole number, or out of range.
+        ApiError: it is no whole number, or out of range.
     """
     given = form.get(name, "").strip()
     if not given:
         return None
     is_digits = given.isascii() and given.isdigit() and len(given) <= len(str(high))
     if not is_digits or not low <= int(given) <= high:
-        message = f"{name}={shown(given)} must be a whole number from {low} to {high}"
-        raise ServingError(message, parameter=name)
+        raise wrong_field(form, name, NO_WHOLE_NUMBER, given=shown(given), low=low, high=high)
     return int(given)
 
 
@@ -185,7 +254,7 @@ def positive_number(form: Form, name: str, high: float) -> float | None:
     """Return the number in a field; None if it is empty.
 
     Raises:
-        ServingError: it is no number, or out of range.
+        ApiError: it is no number, or out of range.
     """
     given = form.get(name, "").strip()
     if not given:
@@ -195,6 +264,5 @@ def positive_number(form: Form, name: str, high: float) -> float | None:
     except ValueError:
         value = math.nan
     if not 0 <= value <= high:
-        message = f"{name}={shown(given)} must be a number from 0 to {high:g}"
-        raise ServingError(message, parameter=name)
+        raise wrong_field(form, name, NO_NUMBER, given=shown(given), high=f"{high:g}")
     return value

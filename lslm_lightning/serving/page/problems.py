@@ -2,7 +2,7 @@
 
 from starlette.exceptions import HTTPException
 
-from lslm_lightning.localization import ENGLISH, MESSAGES, interface_language, translated
+from lslm_lightning.localization import ENGLISH, interface_language
 from lslm_lightning.reports.words import words
 from lslm_lightning.serving.errors import RESTART_SECONDS, ApiError
 from lslm_lightning.serving.limits import ServingLimits
@@ -19,26 +19,31 @@ PROBLEMS = {
     "timeout": "There was no answer in the time that a request has; ask for less.",
     "unavailable": "The models are being loaded, or the server ends; try again in {seconds} s.",
 }
+OWN = "wrong_field"  # code of errors that the page itself finds, in the language of the interface
 DETAILED = ("context_length_exceeded", "limit_exceeded")  # whose messages have numbers
 REFUSED = "The server refuses this."
+REFUSED_FIELD = "The server refuses the field “{field}”."
 
 
-def explained(error: HTTPException, megabytes: float) -> tuple[str, str]:
+def explained(error: HTTPException, megabytes: float, label: str = "") -> tuple[str, str]:
     """Return an error in the language of the interface, and its message in English where that tells
     more; "" where it does not.
 
     Args:
         megabytes: most megabytes of what was sent.
+        label: label, in English, of the field that is wrong; "" if it is none of the form.
     """
     message = str(error.detail)
     code = error.code if isinstance(error, ApiError) else None
+    if code == OWN:
+        return message, ""
     known = PROBLEMS.get(code or "")
     has_details = known is None or code in DETAILED
     if interface_language() == ENGLISH and has_details:
         return message, ""
     if known is None:
-        own = translated(message, MESSAGES)  # one of the page's own forms
-        return (words(REFUSED), message) if own == message else (own, "")
+        shown = words(REFUSED_FIELD).format(field=words(label)) if label else words(REFUSED)
+        return shown, message
     seconds = (error.headers or {}).get("Retry-After", RESTART_SECONDS)
     shown = words(known).format(megabytes=f"{megabytes:g}", seconds=seconds)
     return shown, message if has_details else ""

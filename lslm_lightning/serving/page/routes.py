@@ -18,10 +18,10 @@ from lslm_lightning.localization import (
     interface_language,
     language_code,
 )
-from lslm_lightning.serving.errors import RESTART_SECONDS, as_api_error
+from lslm_lightning.serving.errors import RESTART_SECONDS, ApiError, as_api_error
 from lslm_lightning.serving.page.answers import blocks_of
 from lslm_lightning.serving.page.document import Filled, render_page, security_policy
-from lslm_lightning.serving.page.functions import chosen_function, chosen_model
+from lslm_lightning.serving.page.functions import chosen_function, chosen_model, label_of
 from lslm_lightning.serving.page.problems import explained, most_megabytes
 from lslm_lightning.serving.protocol import ServingError
 from lslm_lightning.serving.service import AnswerService
@@ -72,8 +72,10 @@ def add_page(app: FastAPI, service: AnswerService) -> ErrorPage:
         # the address has the function too, for a body that is not read
         function = values.get("function") or request.query_params.get("function", "")
         most = most_megabytes(service.limits, function == "transcribe", bool(service.keys))
+        parameter = error.parameter if isinstance(error, ApiError) else None
+        label = label_of({"function": function}, parameter)
         with interface_in(requested_language(request)):
-            filled = Filled(function, values, (), *explained(error, most))
+            filled = Filled(function, values, (), *explained(error, most, label))
         return await respond(request, filled, error.status_code, error.headers)
 
     async def send(request: Request) -> Response:
@@ -90,12 +92,14 @@ def add_page(app: FastAPI, service: AnswerService) -> ErrorPage:
                 sound = form.get("sound")
                 if isinstance(sound, UploadFile) and sound.size:
                     path = str(files.enter_context(sound_file(sound, "sound")))
-                wanted = function.requests(service, {**values, "sound": path}, model)
+                with interface_in(requested_language(request)):
+                    wanted = function.requests(service, {**values, "sound": path}, model)
                 answered = await service.answers(request, wanted)
         except (HTTPException, ServingError) as failure:
             error = as_api_error(failure) if isinstance(failure, ServingError) else failure
             return await refuse(request, error, values)
-        blocks = blocks_of(function.name, values, answered, model)
+        with interface_in(requested_language(request)):
+            blocks = blocks_of(function.name, values, answered, model)
         return await respond(request, Filled(function.name, values, blocks))
 
     app.add_api_route("/", show, methods=["GET", "HEAD"], include_in_schema=False)

@@ -36,10 +36,10 @@ const facts = (values) => {
 };
 
 // Cells that are no text are numbers, on the right; a heading may be [name, unit].
-const table = (caption, headings, rows) => {
+const table = (caption, headings, rows, places = 3) => {
   const isNumber = headings.map((_, i) => rows.every((row) => typeof row[i] !== "string"));
   const kind = (i) => (isNumber[i] ? "number" : null);
-  const cell = (value) => (typeof value === "string" ? element("bdi", {}, value) : number(value, 3));
+  const cell = (value) => (typeof value === "string" ? element("bdi", {}, value) : number(value, places));
   return element("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": caption }, element("table", {},
     element("caption", {}, caption),
     element("thead", {}, element("tr", {}, ...headings.map((name, i) => element("th", { scope: "col", class: kind(i) }, name)))),
@@ -49,7 +49,7 @@ const table = (caption, headings, rows) => {
 
 const folded = (title, ...children) => element("details", { class: "data" }, element("summary", {}, title), ...children);
 
-const shownToken = (text) => text.replaceAll("\n", "⏎").replaceAll("\ufffd", "·").replace(/^ /, "␣");
+const shownToken = (text) => text.replaceAll("\n", "⏎").replaceAll("\ufffd", "·").replaceAll(" ", "␣");
 
 const ruler = document.createElement("canvas").getContext("2d");
 const textWidth = (text) => {
@@ -82,11 +82,12 @@ const heatmap = ({ source, target, weights }, sourceLanguage, targetLanguage) =>
   return element("figure", {}, element("figcaption", {}, t(about.attention)),
     element("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": t(about.attention) }, drawing),
     element("p", { class: "axis" }, t("output down, source across; strongest {n}", { n: number(strongest) })),
-    folded(t("Numbers"), table(t("Numbers"), [`${t("output")} \\ ${t("source")}`, ...source], target.map((label, i) => [label, ...weights[i]]))));
+    folded(t("Numbers"), table(t(about.attention), [`${t("output")} \\ ${t("source")}`, ...source.map(shownToken)], target.map((label, i) => [shownToken(label), ...weights[i]]))));
 };
 
 const percent = (logP) => 100 * Math.exp(logP);
-const likely = (token) => token.top.map(([text, logP]) => `${shownToken(text)} ${number(percent(logP), 1)}\u00a0%`).join(", ");
+const percentage = (value) => (value < about.percent.least ? about.percent.faint : `${number(value, 1)}${about.percent.sign}`);
+const likely = (token) => token.top.map(([text, logP]) => `${shownToken(text)}\u00a0${percentage(percent(logP))}`).join(", ");
 
 // A continuation with each token shaded by its probability; those that begin in the same character are one piece.
 const shades = (prefix, text, tokens, language) => {
@@ -99,7 +100,7 @@ const shades = (prefix, text, tokens, language) => {
     const known = byStart.get(start).filter((token) => token.logP !== null);
     if (!piece || !known.length) return piece;
     const p = percent(known.reduce((sum, token) => sum + token.logP, 0));
-    return element("span", { class: `h${about.bounds.filter((bound) => p <= bound).length}`, title: `${number(p)} % (${likely(known.at(-1))})` }, piece);
+    return element("span", { class: `h${about.bounds.filter((bound) => p <= bound).length}`, title: `${number(p)}${about.percent.sign} (${likely(known.at(-1))})` }, piece);
   });
   const legend = about.legend.flatMap((words, i) => [" ", element("span", { class: `h${i}` }, words)]);
   return element("figure", { class: "shades" },
@@ -108,4 +109,4 @@ const shades = (prefix, text, tokens, language) => {
 };
 
 const tokenTable = (tokens) => folded(t("Numbers"), table(t("Tokens and their probabilities"), [t("token"), `${t("probability")} %`, t("likely tokens")],
-  tokens.filter((token) => token.logP !== null).map((token) => [shownToken(token.text), percent(token.logP), likely(token)])));
+  tokens.filter((token) => token.logP !== null).map((token) => [shownToken(token.text), percent(token.logP), likely(token)]), null));

@@ -23,7 +23,6 @@
       return refusal({ error: `${response.status} ${response.statusText}` }, seconds);
     }
   };
-  const fieldOf = { q: "text", prompt: "text", source: "text", answers: "text", context: "passage", file: "sound" };
 
   // An error in the words of the page, by its code; its message in English follows where that tells more.
   const explained = (error, form) => {
@@ -31,7 +30,7 @@
     const known = about.problems[error.code];
     const hasDetails = !known || about.detailed.includes(error.code);
     if (hasDetails && document.documentElement.lang === "en") return [error.message];
-    const field = form.elements[fieldOf[error.param] ?? error.param]?.labels?.[0]?.textContent;
+    const field = form.elements[about.fieldOf[error.param] ?? error.param]?.labels?.[0]?.textContent;
     const megabytes = form.elements.sound ? about.megabytes.sound : about.megabytes.text;
     const words = known ? inserted(known, { megabytes, seconds: error.seconds })
       : field ? t("The server refuses the field “{field}”.", { field }) : t("The server refuses this.");
