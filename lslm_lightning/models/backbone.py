@@ -41,6 +41,9 @@ class Backbone(nn.Module, ABC):
     has_ragged_state = True
     """True if rows that have read different numbers of inputs may have one state."""
 
+    can_compile = False
+    """True if `torch.compile` makes one graph of `encode` and `decode` in training."""
+
     path: str | None = None
     """Folder or hub id of the pretrained weights; None if the network has none."""
 

@@ -115,9 +115,13 @@ class Projection(Head):
         # selecting rows would make the host wait for the device, and padding is cheap
         if y.device.type != "cpu":
             return cross_entropy_sum(self(y, embedding), target, pad_id, label_smoothing)
-        real = target != pad_id
-        y, target = (y.flatten(0, -2), target.flatten()) if real.all() else (y[real], target[real])
-        return piecewise_nats(y, *self.vectors(embedding), target, label_smoothing)
+        return piecewise_nats(
+            y.flatten(0, -2),
+            *self.vectors(embedding),
+            target.flatten(),
+            label_smoothing,
+            pad_id,
+        )
 
 
 class TiedHead(Projection):

@@ -49,6 +49,8 @@ class Transformer(Backbone):
             activations. In training, `decode` then returns no state.
     """
 
+    can_compile = True
+
     def __init__(
         self,
         d_model: int = 256,

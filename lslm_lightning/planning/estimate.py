@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from lslm_lightning.configuration.cli import ExperimentCLI, checked_arguments
+from lslm_lightning.configuration.errors import cause_of
 from lslm_lightning.data.batching import limited
 from lslm_lightning.planning.devices import Device
 from lslm_lightning.text.recipes import Bytes
@@ -171,7 +172,10 @@ def planned(arguments: Sequence[str], vocab_size: int | None) -> Plan:
         SettingsError, ValueError: the config is wrong.
     """
     with checked_arguments(["fit", *arguments]) as checked, torch.device("meta"):
-        blueprint = Blueprint(checked, vocab_size)
+        try:
+            blueprint = Blueprint(checked, vocab_size)
+        except ValueError as error:
+            raise cause_of(error)  # noqa: B904 (as it came, with its own traceback)
     blueprint.model.requirements.bind(blueprint.datamodule)
     task = blueprint.model
     freeze_base(task)

@@ -284,9 +284,15 @@ def check_alike(task: Task, other: nn.Module) -> None:
         plain = name.replace(f".{BASE}", "")
         if not name or plain not in theirs or is_of_adapter(name):
             continue
+        kind = type(theirs[plain])
+        if not isinstance(module, kind) and not hasattr(module, BASE):
+            raise ValueError(
+                f"its {plain} is {kind.__name__}, and that of this model {type(module).__name__}; "
+                "give both the same settings"
+            )
         for key, value in vars(module).items():
             known = vars(theirs[plain])
-            if key in TRAINING_ALONE or not isinstance(value, bool | int | float | str):
+            if key in TRAINING_ALONE or not isinstance(value, bool | int | float | str | tuple):
                 continue
             if not key.startswith("_") and key in known and known[key] != value:
                 raise ValueError(

@@ -15,7 +15,12 @@ from torch.nn.parallel import DistributedDataParallel
 
 from lslm_lightning.optim import Schedule
 from lslm_lightning.training.batches import Batch
-from lslm_lightning.training.lightning_internals import data_of, steps_per_validation
+from lslm_lightning.training.callbacks.compilation import Compilation
+from lslm_lightning.training.lightning_internals import (
+    callbacks_of,
+    data_of,
+    steps_per_validation,
+)
 from lslm_lightning.training.task import Task
 from lslm_lightning.training.token_gradients import LOSS_DIVISOR
 
@@ -39,7 +44,7 @@ class _Learner(nn.Module):
         self.task = task
 
     def forward(self, batch: Batch) -> Tensor:
-        return self.task.loss(batch, self.task.label_smoothing) / LOSS_DIVISOR
+        return self.task.training_loss(batch) / LOSS_DIVISOR
 
 
 class Budget(Callback):
@@ -57,7 +62,7 @@ class Budget(Callback):
     resumes with the last estimate, which config.yaml holds.
 
     Args:
-        minutes: wall time of `fit` from the first step on.
+        minutes: wall time of `fit` from the first step on, and of compiling the step before.
         record: function that is called with the number of steps and whether it is final, to write
             the number into config.yaml.
     """
@@ -76,7 +81,9 @@ class Budget(Callback):
         task = cast(Task, pl_module)
         if trainer.global_step:  # a resumed run has its number of steps
             return
-        self._began = time.monotonic()
+        # compiling counts
+        before = sum(each.seconds for each in callbacks_of(trainer, Compilation))
+        self._began = time.monotonic() - before
         if trainer.is_global_zero:
             print(
                 f"timing steps and a validation, to plan {self.minutes:g} minutes of training",

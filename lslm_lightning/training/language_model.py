@@ -4,7 +4,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Generator, Iterator, Sequence
 from functools import partial
 from time import perf_counter
-from typing import NamedTuple, TypeAlias, TypeVar
+from typing import ClassVar, NamedTuple, TypeAlias, TypeVar
 
 import torch
 import torchmetrics
@@ -24,7 +24,7 @@ from lslm_lightning.training.checks import MIN_LENGTH, check_lengths
 from lslm_lightning.training.n_best import n_best_prediction
 from lslm_lightning.training.optimizer_settings import ADAMW, COSINE
 from lslm_lightning.training.scoring import TextScorer
-from lslm_lightning.training.task import LABEL_SMOOTHING, Task
+from lslm_lightning.training.task import LABEL_SMOOTHING, SEARCH_SETTINGS, Task
 
 T = TypeVar("T")
 # for each prompt, answers as (new ids, log probability)
@@ -57,6 +57,7 @@ class LanguageModel(TextScorer, Task):
     """
 
     finds_n_best = True
+    changeable: ClassVar[Sequence[str]] = (*SEARCH_SETTINGS, "prompt")
     search: Search
     max_length: int
     min_length: int

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from lslm_lightning.adapters.low_rank import NAME, is_of_adapter
 from lslm_lightning.files import atomic_write
+from lslm_lightning.text.json_texts import parse_json
 
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
@@ -83,7 +84,7 @@ def read_adapter(network: nn.Module, folder: Path) -> dict[str, Tensor]:
     configs: dict[str, LoraConfig] = vars(network)["peft_config"]
     own = configs[NAME]
     try:
-        described = json.loads((folder / CONFIG).read_text("utf-8"))
+        described = parse_json((folder / CONFIG).read_text("utf-8"))
         tensors = load_file(folder / WEIGHTS)
         kind = (described["peft_type"], bool(described.get("use_dora")))
         given = {name: described[name] for name in ALIKE}

@@ -42,7 +42,7 @@ from lslm_lightning.training.checks import (
 from lslm_lightning.training.n_best import n_best_prediction
 from lslm_lightning.training.optimizer_settings import ADAMW, COSINE
 from lslm_lightning.training.pair_requirements import SequenceToSequenceRequirements
-from lslm_lightning.training.task import LABEL_SMOOTHING, Task
+from lslm_lightning.training.task import LABEL_SMOOTHING, SEARCH_SETTINGS, Task
 
 SCORED_TOKENS = 2048  # most tokens of given answers that are scored at a time
 
@@ -98,6 +98,7 @@ class SequenceToSequenceTask(Task):
     max_length: int
     min_length: int
     finds_n_best = True
+    changeable = (*SEARCH_SETTINGS, "prompt", "max_source_length")
     answering_class = SequenceToSequenceAnswering
     requirements_class = SequenceToSequenceRequirements
 

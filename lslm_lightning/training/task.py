@@ -29,8 +29,10 @@ from lslm_lightning.training.accumulation import MeanNats
 from lslm_lightning.training.adapted import adapt, freeze_base, load_start
 from lslm_lightning.training.answering import Answering
 from lslm_lightning.training.batches import Batch, EvaluationBatch
+from lslm_lightning.training.callbacks.compilation import Compilation
 from lslm_lightning.training.callbacks.evaluation import EvaluationCallback
 from lslm_lightning.training.callbacks.progress import Reporter
+from lslm_lightning.training.compilation import Compile, CompiledLoss
 from lslm_lightning.training.data import TaskData
 from lslm_lightning.training.data_requirements import DataRequirements
 from lslm_lightning.training.distributed.fsdp import (
@@ -59,6 +61,7 @@ from lslm_lightning.training.validation import Validation
 from lslm_lightning.types import StateDict
 
 LABEL_SMOOTHING = 0.0
+SEARCH_SETTINGS = ("search", "validation_search", "max_length", "min_length")
 
 
 class Task(LightningModule, ABC):
@@ -80,6 +83,10 @@ class Task(LightningModule, ABC):
     - `requirements_class`: demands on the data module (`DataRequirements`);
     - `report_class`: baselines and sections of reports (`TaskReport`);
     - `model_info_class`: name, size and files of the model (`ModelInfo`).
+
+    A task whose constructor has arguments that do not change what its network computes, such as
+    weights of the loss and settings of a search, lists their names in `changeable`, beside those of
+    its base classes. Only these may differ from the run that trained a checkpoint.
 
     Args:
         backbone: maps vectors to vectors; None for a model that is no neural network.
@@ -114,6 +121,8 @@ class Task(LightningModule, ABC):
         is_candidate: whether the current validation decides if a checkpoint becomes the best one.
         is_resuming: whether a checkpoint is about to be loaded.
         start: run whose weights training starts from; None for random or pretrained ones.
+        compile_mode: whether training steps are compiled: True, False or "auto".
+        compiled_loss: the compiled loss, while training uses one; None otherwise.
     """
 
     monitor = "val/loss"
@@ -134,7 +143,15 @@ class Task(LightningModule, ABC):
     is_candidate = False
     is_resuming = False
     start: str | None = None
+    compile_mode: Compile = False
+    compiled_loss: CompiledLoss | None = None
 
+    changeable: ClassVar[Sequence[str]] = (
+        "optimizer",
+        "schedule",
+        "label_smoothing",
+        "extra_metrics",
+    )
     answering_class: ClassVar[type[Answering]] = Answering
     validation_class: ClassVar[type[Validation]] = Validation
     requirements_class: ClassVar[type[DataRequirements]] = DataRequirements
@@ -266,11 +283,22 @@ class Task(LightningModule, ABC):
         counted over all ranks. Validations and interruptions therefore do not change the training.
         """
         number = data_of(self.trainer).current_position() + data_share(self.trainer)[0]
-        torch.manual_seed(micro_batch_seed(int(os.environ.get("PL_GLOBAL_SEED", "0")), number))
+        seed = micro_batch_seed(int(os.environ.get("PL_GLOBAL_SEED", "0")), number)
+        if self.device.type == "cpu":
+            # torch.manual_seed notes the whole call stack for each kind of device that is absent
+            torch.default_generator.manual_seed(seed)
+        else:
+            torch.manual_seed(seed)
+
+    def training_loss(self, batch: Batch) -> Tensor:
+        """Return the loss to train by, which is compiled if `compiled_loss` is set."""
+        if self.compiled_loss is None:
+            return self.loss(batch, self.label_smoothing)
+        return self.compiled_loss(self, batch, self.label_smoothing)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         data_of(self.trainer).trained_on(batch)
-        nats = self.loss(batch, self.label_smoothing)
+        nats = self.training_loss(batch)
         self.window.n_token += batch.n_token
         if self.trainer.world_size > 1:
             # the ranks look together, at the end of the window
@@ -321,10 +349,14 @@ class Task(LightningModule, ABC):
     # Validation and test: exact sums over the split; answers are scored by a callback
 
     def configure_callbacks(self) -> list[Callback]:
-        """Return the callbacks that score answers and log the training curve, of those that the
-        Trainer does not have already.
+        """Return the callbacks that compile the step, score answers and log the training curve, of
+        those that the Trainer does not have already.
         """
-        own = (EvaluationCallback(), Reporter(shown=False, tells_resumption=False))
+        own = (
+            Compilation(),
+            EvaluationCallback(),
+            Reporter(shown=False, tells_resumption=False),
+        )
         return [each for each in own if not callbacks_of(self.trainer, type(each))]
 
     def on_validation_epoch_start(self) -> None:

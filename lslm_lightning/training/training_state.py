@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from lslm_lightning.optim import decay_groups
@@ -164,6 +164,18 @@ def refuse_changes(
         for name, value in now.items()
         if saved.get(name, value) != value
     ]
+    refuse_changed(changed)
+
+
+def refuse_changed(changed: Sequence[str]) -> None:
+    """Raise an error if settings differ from those of a checkpoint.
+
+    Args:
+        changed: settings that differ, each with its value in the checkpoint and its current value.
+
+    Raises:
+        ValueError: there is such a setting; the message names all of them.
+    """
     if changed:
         raise ValueError(
             f"since the checkpoint was saved, {' and '.join(changed)} changed; restore the old "

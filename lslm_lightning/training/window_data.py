@@ -1,5 +1,6 @@
 """Windows of running text for language modeling."""
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 
@@ -10,6 +11,7 @@ from torch.utils.data import DataLoader
 from lslm_lightning.contracts import Example
 from lslm_lightning.corpora.locations import cache_directory
 from lslm_lightning.corpora.rows import text_of
+from lslm_lightning.data.canaries import Canaries
 from lslm_lightning.data.packing import Chunks, Contiguous, Windows, in_order, pack, packed_name
 from lslm_lightning.data.prepared import Prepared
 from lslm_lightning.data.sharded_streams import ShardedStreams
@@ -63,6 +65,8 @@ class WindowData(TaskData):
             trained.
         language: language code of the texts, for word counts and fonts; by default the language of
             the corpus, or else the language identified from the texts.
+        canaries: random texts to plant among the training texts, by which `lslm audit` measures
+            what the model memorizes; null for none.
     """
 
     fields = ("text",)
@@ -84,6 +88,7 @@ class WindowData(TaskData):
         buffer: int = 1000,
         n_tokenizer_text: int = 100_000,
         contiguous: bool = False,
+        canaries: Canaries | None = None,
     ) -> None:
         if stream is not None and prepared is not None:
             raise ValueError(
@@ -95,6 +100,12 @@ class WindowData(TaskData):
                 "data.contiguous=true reads texts in order, and data.stream shuffles them; set "
                 "only one of them"
             )
+        if canaries is not None and (stream is not None or prepared is not None):
+            raise ValueError(
+                "data.canaries are planted in the training split of the corpus, which is not read "
+                "with data.stream or data.prepared; set only one of them"
+            )
+        self.canaries = canaries
         self.prepared = None if prepared is None else Prepared.open(prepared)
         if self.prepared is not None:
             tokenizer = TokenizerFile(str(self.prepared.tokenizer))
@@ -126,9 +137,12 @@ class WindowData(TaskData):
         self._n_byte: dict[str, int] = {}
 
     def texts(self, split: str) -> Iterable[str]:
-        """Yield the documents of a split."""
-        for row in self.rows(split):
-            yield text_of(row["text"], self.corpus.join)
+        """Return the documents of a split, with the canaries among those of the training split."""
+        rows = self.rows(split)
+        texts = (text_of(row["text"], self.corpus.join) for row in rows)
+        if self.canaries is None or split != "train":
+            return texts
+        return self.canaries.insert(texts, len(rows))
 
     def training_texts(self) -> Iterable[str]:
         if self.stream_of_texts is not None:
@@ -140,6 +154,9 @@ class WindowData(TaskData):
         return None if self.has_own_training_texts else super().available_training_texts
 
     def digest(self, split: str) -> str:
+        if split == "train" and self.canaries is not None:
+            content = f"{super().digest(split)} {self.canaries.key()}"
+            return hashlib.sha256(content.encode()).hexdigest()
         if split != "train" or not self.has_own_training_texts:
             return super().digest(split)
         source = self.stream_of_texts or self.prepared
@@ -199,7 +216,7 @@ class WindowData(TaskData):
         path = (
             cache_directory()
             / "packed"
-            / packed_name(f"{self.corpus.digest(split)}{self.own_code()}", self.tokenizer.digest)
+            / packed_name(f"{self.digest(split)}{self.own_code()}", self.tokenizer.digest)
         )
         ids = pack(self.texts(split), self.tokenizer, path)
         self.counts[f"{split}_tokens"] = len(ids) - 1

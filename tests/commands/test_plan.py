@@ -148,6 +148,7 @@ def test_a_model_that_does_not_fit_is_said(lslm):
         (["--model.backbone.n_head", "7"], 1, "n_head=7 must divide d_model=16"),
         (["--model.backbone.d_modle", "7"], 2, "d_modle"),
         (["--data.corpus", "nowhere"], 1, "nowhere"),
+        (["--data.target_language", "german"], 1, "lslm: target_language: language='german' must"),
     ],
 )
 def test_what_cannot_be_planned_is_one_line(words, status, said, lslm, translation):

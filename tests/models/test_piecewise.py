@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from lslm_lightning.models import piecewise
-from lslm_lightning.models.piecewise import piecewise_nats
+from lslm_lightning.models.piecewise import _nats_and_gradients, piecewise_nats
 
 N = 50
 D = 6
@@ -65,6 +65,28 @@ def test_under_autocast_it_is_as_near_to_the_truth_as_cross_entropy():
             ]
         )
     assert all(ours < 1.5 * theirs for ours, theirs in zip(*far, strict=True))
+
+
+@pytest.mark.parametrize("n_pad", [0, 7, N])
+def test_padding_costs_nothing_and_has_no_gradient(n_pad):
+    parts, target = inputs(True)
+    target[torch.randperm(N)[:n_pad]] = V - 1
+    ours = piecewise_nats(*parts, target, 0.1, pad_id=V - 1)
+    theirs = F.cross_entropy(
+        F.linear(*parts), target, reduction="sum", ignore_index=V - 1, label_smoothing=0.1
+    )
+    torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=0)
+    torch.testing.assert_close(gradients(ours, parts), gradients(theirs, parts), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("trains_weight", [False, True])
+def test_the_operator_keeps_what_it_promises_to_torch_compile(bias, trains_weight):
+    """Its outputs have the promised shapes and types, and share no memory with its inputs."""
+    parts, target = inputs(bias, torch.float32)
+    y, weight, b = (*(part.detach() for part in parts), None)[:3]
+    options = (0.1, 3, torch.bfloat16, True, trains_weight)
+    torch.library.opcheck(_nats_and_gradients, (y, weight, b, target, *options))
 
 
 def test_nothing_to_predict_costs_nothing():

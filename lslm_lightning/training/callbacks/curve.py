@@ -105,13 +105,16 @@ class TrainingCurve:
         """Return (loss, number of target tokens, number of target and source tokens) since the last
         point, summed over all ranks. Collective.
         """
-        sums = self.sums.clone()
-        if self._trainer is not None and self._trainer.world_size > 1:
+        carried = torch.tensor(self._carried, dtype=torch.float64)
+        if self._trainer is None or self._trainer.world_size == 1:
+            totals = self.sums.own()
+        else:
+            sums = self.sums.clone()
             sums.n_alike = self._trainer.world_size // data_share(self._trainer)[1]
             sums.to(self._trainer.strategy.root_device)
-        sums.update(None, 0, 0)  # needed even if there was no step
-        carried = torch.tensor(self._carried, dtype=torch.float64)
-        loss, n_target, n_token = (sums.compute() + carried).tolist()
+            sums.update(None, 0, 0)  # needed even if there was no step
+            totals = sums.compute()
+        loss, n_target, n_token = (totals + carried).tolist()
         return loss, round(n_target), round(n_token)
 
     @staticmethod
