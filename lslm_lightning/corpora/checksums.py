@@ -14,6 +14,7 @@ from lslm_lightning.files import atomic_write
 from lslm_lightning.safety.paths import check_is_file
 
 MEMBERS = "members "
+SMALL = 1 << 20  # bytes that are read anew as fast as their cached checksum
 
 
 def checksum(path: Path, algorithm: str) -> str:
@@ -79,16 +80,15 @@ def cached_listing(files: Mapping[str, Path | None]) -> str:
 
 
 def _cached(files: Iterable[Path], what: str, compute: Callable[[], str]) -> str:
-    """Return `compute()`, from the cache while the files are unchanged.
+    """Return `compute()`, from the cache while the files are unchanged; small files are not cached.
 
     Args:
         what: name of the quantity computed; part of the cache key.
     """
-    versions = [
-        [str(file.resolve()), *((s := file.stat()).st_size, s.st_mtime_ns)]
-        for file in files
-        if file.is_file()
-    ]
+    states = [(file, file.stat()) for file in files if file.is_file()]
+    if sum(state.st_size for _, state in states) < SMALL:
+        return compute()
+    versions = [[str(file.resolve()), s.st_size, s.st_mtime_ns] for file, s in states]
     note = (
         cache_directory()
         / "checksums"

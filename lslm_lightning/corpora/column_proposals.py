@@ -223,8 +223,8 @@ def _text_columns(first: Values) -> dict[str, str]:
     for key, value in first.items():
         if key == "id" and not has_own_id(first):
             continue
-        if paths := _texts_of_languages(key, value):
-            found |= paths
+        if paths := language_paths(key, value):
+            found |= dict.fromkeys(paths.values(), "")
             continue
         inner = (
             value[0]
@@ -241,30 +241,30 @@ def _text_columns(first: Values) -> dict[str, str]:
     return found
 
 
-def _texts_of_languages(key: str, value: Json) -> dict[str, str]:
-    """Return the texts, by their dotted paths, in a list of objects that each state their language.
+def language_paths(key: str, value: Json) -> dict[str, str]:
+    """Return language -> path of its text, for a list of objects that each state a language of
+    their own and have one text, such as [{lang: en, text: ...}, {lang: de, text: ...}]; {} for any
+    other value.
 
-    Such a list is [{lang: en, text: ...}, {lang: de, text: ...}]; the result is {} for any other
-    value.
+    Args:
+        key: name of the column that has the value.
     """
-    if (
-        not isinstance(value, list)
-        or len(value) < 2
-        or not all(isinstance(part, Mapping) for part in value)
-    ):
+    if not isinstance(value, list) or not all(isinstance(part, Mapping) for part in value):
         return {}
-    codes = [
+    stated = [
         name
-        for name in value[0]
+        for name in (value[0] if len(value) > 1 else ())
         if all(isinstance(part.get(name), str) and is_language(part[name]) for part in value)
     ]
-    if len(codes) != 1:
+    if len(stated) != 1 or len({part[stated[0]] for part in value}) < len(value):
         return {}
-    texts = [name for name, text in value[0].items() if name not in codes and _is_text(text)]
+    texts = [name for name, text in value[0].items() if name not in stated and _is_text(text)]
+    if len(texts) != 1:
+        return {}
     return {
-        f"{key}.{position}.{name}": "".join(part.get(name) or "")
-        for position, part in enumerate(value)
-        for name in texts
+        part[stated[0]]: f"{key}.{stated[0]}={part[stated[0]]}.{texts[0]}"
+        for part in value
+        if _is_text(part.get(texts[0]))
     }
 
 

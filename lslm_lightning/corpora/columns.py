@@ -8,6 +8,7 @@ from lslm_lightning.corpora.column_proposals import (
     folded_name,
     has_own_id,
     is_short_code,
+    language_paths,
     missing_columns_message,
     unknown_columns_message,
 )
@@ -44,8 +45,9 @@ def find_columns(
     """Return the column of each field, found from the first record of a file.
 
     A column is recognized by the name of a field, in any case, or by the code or name of a
-    language. Objects whose keys are languages (`translation: {en, de}`) and SQuAD's `answers` are
-    searched too. A list of chat turns becomes `text`.
+    language. Objects whose keys are languages (`translation: {en, de}`), lists of objects that
+    state their language, and SQuAD's `answers` are searched too. A list of chat turns becomes
+    `text`.
 
     Args:
         name: name of the file, for messages.
@@ -137,7 +139,7 @@ def _find_by_name(
 
 def _nested_language_columns(key: str, value: Json) -> dict[str, str]:
     """Return language -> path for an object whose keys are all languages, as in `translation: {en,
-    de}`; {} for any other value.
+    de}`, or for a list of objects that each state their language; {} for any other value.
     """
     if (
         isinstance(value, Mapping)
@@ -145,7 +147,7 @@ def _nested_language_columns(key: str, value: Json) -> dict[str, str]:
         and all(isinstance(inner, str) and is_language(inner) for inner in value)
     ):
         return {inner: f"{key}.{inner}" for inner in value}
-    return {}
+    return language_paths(key, value)
 
 
 def _stated_language_columns(

@@ -80,6 +80,7 @@ TYPOGRAPHY = frozenset("“”„‘’‚«»‹›–—…€°§·©®™×�
 N_LATIN = 3
 N_OTHER = 12
 MARGIN = 0.12
+WIDE_MARGIN = 0.3  # for a reading that looks unusual
 SAMPLE = 1 << 16
 
 
@@ -89,6 +90,7 @@ class DecodedBytes(NamedTuple):
     encoding: str
     text: str
     score: float
+    is_usual: bool = True  # in letter case and in how often its characters are used
 
 
 def not_utf8(where: str, data: bytes, at: int, offset: int = 0, known: str = "") -> str:
@@ -170,10 +172,20 @@ def detect(data: bytes) -> tuple[list[DecodedBytes], bool]:
         familiar = _familiarity(encoding, text)
         score = familiar - match.chaos + match.coherence
         if familiar > 0.5 and (text not in best or score > best[text].score):
-            best[text] = DecodedBytes(encoding, text, score)
+            is_usual = not _is_in_capitals(text) and match.chaos < 0.1 and familiar > 0.75
+            best[text] = DecodedBytes(encoding, text, score, is_usual)
     ranked = sorted(best.values(), key=lambda each: -each.score)
-    close = [each for each in ranked if each.score > ranked[0].score - MARGIN]
+    margin = MARGIN if ranked and ranked[0].is_usual else WIDE_MARGIN
+    close = [each for each in ranked if each.score > ranked[0].score - margin]
     return close, len(close) == 1 and _is_enough(close[0])
+
+
+def _is_in_capitals(text: str) -> bool:
+    """Return whether most letters of a text are capitals outside of ASCII, as where KOI8-R reads
+    Hebrew.
+    """
+    n_capital = sum(c.isupper() and not c.isascii() for c in text)
+    return 2 * n_capital > sum(map(str.isalpha, text))
 
 
 def _decoded(data: bytes, encoding: str) -> str | None:
@@ -213,8 +225,9 @@ def _familiarity(encoding: str, text: str) -> float:
     if encoding in LATIN:
         if len(other) > 2 * len(re.findall(r"[a-z]", text)):
             return 0.0
-        # a sign inside a word
-        inner = len(re.findall(r"(?<=[^\W\d_])[«»“”„‹›€§©®™…£¥¼½¾](?=[^\W\d_])", text))
+        # a sign inside a word, or one that opens a sentence behind a letter
+        sign = r"(?<=[^\W\d_])(?:[«»“”„‹›€§©®™…£¥¼½¾](?=[^\W\d_])|[¡¿])"
+        inner = len(re.findall(sign, text))
         known = max(sum(c in letters for c in other) for letters in LATIN[encoding].split())
         return (known - inner) / len(other) if other else 1.0 - inner
     letters = rf"[{SCRIPTS[encoding]}]"

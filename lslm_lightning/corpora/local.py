@@ -149,11 +149,11 @@ def _folder(
     tables = _tables(path, files)
     form = tables[0].form
     found, header = _find_columns(path / tables[0].name, form, columns, fields, languages)
-    left_out = [file.name for file in files if file.form and file not in tables]
+    names = [file.name for file in tables]
+    left_out = sorted({file.name for file in files if file.form} - {*names}, key=natural)
     if not tables[0].split and form == "text":
-        return _documents(path, [file.name for file in tables], found)
+        return _documents(path, names, found)
     if not tables[0].split:
-        names = [file.name for file in tables]
         note = (
             "One file" if len(names) == 1 else f"{len(names)} files without a split in their names"
         )

@@ -374,7 +374,7 @@ def _values(record: Values, column: Json) -> list[Json]:
     """Return the value of a column in a list; [] if the record lacks the column.
 
     "a.b" is key b of the object in column a, or of each object of a list. "a.0.b" is key b of the
-    first object of the list, "a.-1.b" of the last.
+    first object of the list, "a.-1.b" of the last, and "a.lang=en.b" of those whose `lang` is "en".
     """
     if column in record:
         return [record[column]]
@@ -388,12 +388,13 @@ def _inner_values(value: Json, path: str) -> list[Json]:
         return _values(value, path)
     if not isinstance(value, list | tuple):
         return []
-    number, _, rest = path.partition(".")
-    if re.fullmatch(r"-?[0-9]+", number):
-        index = int(number)
-        chosen = [value[index]] if -len(value) <= index < len(value) else []
-        return [
-            found for part in chosen for found in (_inner_values(part, rest) if rest else [part])
-        ]
-    inner = [_inner_values(part, path) for part in value]
-    return [[found for part in inner for found in part]] if all(inner) else []
+    chosen, _, rest = path.partition(".")
+    key, is_equal, stated = chosen.partition("=")
+    if is_equal:
+        parts = [part for part in value if isinstance(part, Mapping) and part.get(key) == stated]
+    elif re.fullmatch(r"-?[0-9]+", chosen):
+        parts = [value[int(chosen)]] if -len(value) <= int(chosen) < len(value) else []
+    else:
+        inner = [_inner_values(part, path) for part in value]
+        return [[found for part in inner for found in part]] if all(inner) else []
+    return [found for part in parts for found in (_inner_values(part, rest) if rest else [part])]

@@ -9,24 +9,13 @@ from typing import NoReturn
 
 from lslm_lightning.corpora.values import Number
 from lslm_lightning.safety.limits import too_large
-from lslm_lightning.types import Json, JsonObject
+from lslm_lightning.text.json_texts import object_of
+from lslm_lightning.types import Json
 
 _WHITE = re.compile(r"[ \t\n\r]*")
 
 
-def _pairs(pairs: list[tuple[str, Json]]) -> JsonObject:
-    """Return a dict of the pairs; raise ValueError if a key occurs twice."""
-    values = dict(pairs)
-    if len(values) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in values if names.count(name) > 1)
-        raise ValueError(
-            f"the key {twice!r} stands twice in one object; leave one out, or rename it"
-        )
-    return values
-
-
-DECODER = json.JSONDecoder(object_pairs_hook=_pairs, parse_float=Number, parse_int=Number)
+DECODER = json.JSONDecoder(object_pairs_hook=object_of, parse_float=Number, parse_int=Number)
 
 
 def parse(where: str, text: str) -> Json:

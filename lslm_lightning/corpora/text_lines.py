@@ -4,6 +4,7 @@ import codecs
 import io
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
 from lslm_lightning.corpora.archives import refuse_pointer
@@ -33,6 +34,18 @@ def decode(name: str, source: Source) -> str:
 def lines_of(name: str, source: Source) -> list[str]:
     """Return all lines without their line ends; only LF and CRLF end a line, as for `wc -l`."""
     return [line for _, line in require_text(name, numbered_lines(name, source))]
+
+
+def read_entries(path: Path) -> list[str]:
+    """Return the entries of a list in a UTF-8 file, such as names of people: one a line; blank
+    lines are skipped.
+
+    Raises:
+        ValueError: the file is empty or not UTF-8.
+        OSError: the file cannot be read.
+    """
+    with path.open("rb") as file:
+        return [line.strip() for line in lines_of(str(path), file) if line.strip()]
 
 
 def numbered_lines(name: str, source: Source) -> Iterator[tuple[int, str]]:

@@ -3,9 +3,11 @@ and resumable after an interruption.
 """
 
 import json
+import logging
 import os
 import time
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -16,15 +18,25 @@ from typing import NamedTuple
 import numpy as np
 from filelock import FileLock, Timeout
 
-from lslm_lightning.data.prepared import INDEX, JOURNAL, TOKENIZER, Prepared, dtype_of, is_shard
+from lslm_lightning.data.prepared import (
+    INDEX,
+    JOURNAL,
+    TOKENIZER,
+    Prepared,
+    dtype_of,
+    is_shard,
+    redactions_of,
+)
 from lslm_lightning.data.stream import Stream
-from lslm_lightning.data.workers import run_parallel
 from lslm_lightning.files import atomic_write, draft_of
 from lslm_lightning.safety.redaction import redacted
+from lslm_lightning.text.personal_data import PersonalDataFinder, Redaction
 from lslm_lightning.text.tokenizer import Tokenizer
 from lslm_lightning.text.tokenizer_files import load_tokenizer
 from lslm_lightning.types import JsonObject
+from lslm_lightning.workers import run_parallel
 
+log = logging.getLogger(__name__)
 CHUNK = 256  # documents that are encoded at once
 
 
@@ -36,6 +48,7 @@ class Progress:
     n_document: int
     n_byte: int  # of UTF-8 text
     n_token: int
+    redactions: Counter[str]  # personal data that were replaced, by kind
     n_byte_new: int  # of this call
     seconds: float  # of this call
 
@@ -51,6 +64,7 @@ def prepare(
     n_worker: int,
     shard_bytes: int,
     on_progress: Callable[[Progress], None] = lambda _: None,
+    redacts: PersonalDataFinder | None = None,
 ) -> Prepared:
     """Encode all documents of a stream in order, with `</s>` after each, and return the folder of
     shards.
@@ -63,10 +77,12 @@ def prepare(
         n_worker: number of processes that encode.
         shard_bytes: minimum size of the text in a shard, in bytes of UTF-8.
         on_progress: called after each shard.
+        redacts: finds the personal data that placeholders replace; None to leave the texts as they
+            are.
 
     Raises:
-        ValueError: the folder was begun with other texts, another tokenizer or another
-            `shard_bytes`, another process is preparing it, or the stream is empty.
+        ValueError: the folder was begun with other texts, another tokenizer, `shard_bytes` or
+            redaction, another process is preparing it, or the stream is empty.
         OSError: the folder cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -83,9 +99,11 @@ def prepare(
             "tokenizer": tokenizer.digest,
             "shard_bytes": shard_bytes,
         }
+        if redacts is not None:
+            identity["redaction"] = redacts.description
         shards = _resume(folder, identity, tokenizer)
         dtype = dtype_of(tokenizer.vocab_size)
-        made = _encode_shards(stream, folder, len(shards), n_worker, shard_bytes, dtype)
+        made = _encode_shards(stream, folder, len(shards), n_worker, shard_bytes, dtype, redacts)
         _record_shards(folder, shards, made, on_progress)
         if not shards:
             raise ValueError(f"{stream.path} has no text")
@@ -129,6 +147,7 @@ def _record_shards(
                     n_document=sum(s["n_document"] for s in shards),
                     n_byte=n_byte,
                     n_token=sum(s["n_token"] for s in shards),
+                    redactions=redactions_of(shards),
                     n_byte_new=n_byte - n_before,
                     seconds=time.monotonic() - began,
                 )
@@ -166,7 +185,8 @@ def _resume(folder: Path, identity: JsonObject, tokenizer: Tokenizer) -> list[Js
             f"{journal} is damaged: its first line is no object; delete the folder, or give another"
         )
     if rows[0] != identity:
-        other = ", ".join(name for name in identity if rows[0].get(name) != identity[name])
+        names = dict.fromkeys([*identity, *rows[0]])
+        other = ", ".join(name for name in names if rows[0].get(name) != identity.get(name))
         raise ValueError(
             f"{folder} was begun with another {other}: give that one again, or another folder"
         )
@@ -202,13 +222,17 @@ class _Texts(NamedTuple):
 
 
 def _shards(stream: Stream, shard_bytes: int) -> Iterator[_Texts]:
-    """Yield the documents that are not blank, in groups of at least `shard_bytes` bytes of text;
-    the last group may be smaller.
+    """Yield the documents that the stream keeps, in groups of at least `shard_bytes` bytes of text;
+    the last group may be smaller. The number of those left out is logged.
     """
+    n_blank = 0
     content = bytearray()
     ends = []
     for part in range(stream.n_shard):
-        for text in filter(str.strip, stream.documents(part)):
+        for text in stream.documents(part):
+            if not stream.keeps(text):
+                n_blank += 1
+                continue
             content += text.encode()
             ends.append(len(content))
             if len(content) >= shard_bytes:
@@ -217,45 +241,63 @@ def _shards(stream: Stream, shard_bytes: int) -> Iterator[_Texts]:
                 ends = []
     if ends:
         yield _Texts(bytes(content), ends)
+    if n_blank:
+        log.warning("%s: %d blank texts are left out", stream.path, n_blank)
 
 
 def _encode_shards(
-    stream: Stream, folder: Path, n_done: int, n_worker: int, shard_bytes: int, dtype: np.dtype
+    stream: Stream,
+    folder: Path,
+    n_done: int,
+    n_worker: int,
+    shard_bytes: int,
+    dtype: np.dtype,
+    redacts: PersonalDataFinder | None,
 ) -> Iterator[JsonObject]:
     """Encode and write the shards from number `n_done` on, and yield the journal entry of each."""
     shards = islice(enumerate(_shards(stream, shard_bytes)), n_done, None)
     parts = ((texts, folder / f"shard-{number:05d}.ids", dtype) for number, texts in shards)
-    start = partial(_load, str(folder / TOKENIZER))
+    start = partial(_load, str(folder / TOKENIZER), redacts)
     return run_parallel(_encode, parts, n_worker, start)
 
 
-_tokenizer: Tokenizer | None = None  # of a worker
+# of a worker
+_tokenizer: Tokenizer | None = None
+_finder: PersonalDataFinder | None = None
 
 
-def _load(path: str) -> None:
-    """Load the tokenizer of this worker process from `path`."""
-    global _tokenizer
+def _load(path: str, redacts: PersonalDataFinder | None) -> None:
+    """Load the tokenizer of this worker process from `path`, and keep what it redacts."""
+    global _tokenizer, _finder
     _tokenizer = load_tokenizer(path)
+    _finder = redacts
 
 
 def _encode(texts: _Texts, path: Path, dtype: np.dtype) -> JsonObject:
     """Write one shard and return its journal entry; the worker must have called `_load`."""
     assert _tokenizer is not None
     eos_id = _tokenizer.eos_id
+    redaction = None if _finder is None else Redaction(_finder)
+    n_byte = 0
     n_token = 0
     crc = 0
     with draft_of(path, durable=True) as draft, draft.open("wb") as file:
         for chunk in texts.chunks():
+            if redaction is not None:
+                chunk = [redaction(text) for text in chunk]
+            n_byte += sum(len(text.encode()) for text in chunk)
             rows = _tokenizer.encode_batch(chunk)
             ids = np.fromiter((n for row in rows for n in (*row, eos_id)), dtype)
             content = ids.tobytes()
             file.write(content)
             crc = zlib.crc32(content, crc)
             n_token = n_token + len(ids)
+    counts: JsonObject = {} if redaction is None else {"redactions": dict(redaction.counts)}
     return {
         "file": path.name,
         "n_document": len(texts.ends),
-        "n_byte": len(texts.content),
+        "n_byte": n_byte,
         "n_token": n_token,
         "crc32": crc,
+        **counts,
     }

@@ -4,6 +4,8 @@ memory-mapped shards.
 
 import hashlib
 import json
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +24,14 @@ JOURNAL = "shards.jsonl"
 def dtype_of(vocab_size: int) -> np.dtype:
     """Return the smallest supported integer type for the ids of a vocabulary: uint16 or int32."""
     return np.dtype(np.uint16 if vocab_size <= 2**16 else np.int32)
+
+
+def redactions_of(shards: Iterable[JsonObject]) -> Counter[str]:
+    """Return the number of personal data that were replaced in shards, by kind."""
+    total: Counter[str] = Counter()
+    for shard in shards:
+        total.update(shard.get("redactions", {}))
+    return total
 
 
 class ShardedIds:
@@ -120,10 +130,18 @@ class Prepared:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256, in hex, of the lengths and CRC-32 checksums of all shards."""
-        return hashlib.sha256(
-            json.dumps([(s["n_token"], s["crc32"]) for s in self.index["shards"]]).encode()
-        ).hexdigest()
+        """SHA-256, in hex, of the lengths and CRC-32 checksums of all shards, and of what was
+        redacted.
+        """
+        about: list[Json] = [[s["n_token"], s["crc32"]] for s in self.index["shards"]]
+        if "redaction" in self.index:
+            about.append(self.index["redaction"])
+        return hashlib.sha256(json.dumps(about).encode()).hexdigest()
+
+    @property
+    def redactions(self) -> Counter[str]:
+        """Number of personal data that placeholders have replaced, by kind."""
+        return redactions_of(self.index["shards"])
 
     @cached_property
     def ids(self) -> ShardedIds:

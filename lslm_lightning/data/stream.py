@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from lslm_lightning.corpora.archives import BUFFER, bare_name, refused_where_damaged, unpacked
 from lslm_lightning.corpora.arrow_records import read_arrow, read_parquet
@@ -45,12 +45,14 @@ class Stream:
         column: name of the column of texts; "a.b" is column b of the objects in column a.
         split: name of a split of a hub data set.
         storage_options: arguments for the fsspec file system, such as {"anon": true}.
+        empty: treatment of blank texts, as in corpora.yaml: "refuse", "keep" or "drop".
     """
 
     path: str
     column: str = "text"
     split: str = "train"
     storage_options: JsonObject = field(default_factory=dict)
+    empty: Literal["refuse", "keep", "drop"] = "refuse"
 
     @cached_property
     def files(self) -> list[tuple[str, int]]:
@@ -98,7 +100,7 @@ class Stream:
     @cached_property
     def digest(self) -> str:
         """SHA-256, in hex, of the column and the names and sizes of the files, or the revision of a
-        hub data set.
+        hub data set, and of whether blank texts are kept.
         """
         if self.files:
             about: Json = [(address.rpartition("/")[2], size) for address, size in self.files]
@@ -106,7 +108,8 @@ class Stream:
             from huggingface_hub import HfApi
 
             about = [self.path, self.split, HfApi().dataset_info(self.path.partition(":")[0]).sha]
-        return hashlib.sha256(json.dumps([about, self.column]).encode()).hexdigest()
+        kept = ["keep"] if self.empty == "keep" else []
+        return hashlib.sha256(json.dumps([about, self.column, *kept]).encode()).hexdigest()
 
     @cached_property
     def data(self) -> "IterableDataset":
@@ -146,15 +149,16 @@ class Stream:
         return len(self.files)
 
     def documents(self, shard: int, first: int = 0) -> Iterator[str]:
-        """Yield the texts of one shard, including empty ones, as `corpus:` reads them from these
-        files.
+        """Yield the texts of one shard as `corpus:` reads them from these files, including blank
+        ones that are to be dropped.
 
         Args:
             shard: index of the shard, from 0.
             first: number of texts to skip.
 
         Raises:
-            ValueError: a value cannot be read or is not text; the message states file and line.
+            ValueError: a value cannot be read, is not text, or is blank and `empty` refuses it; the
+                message states file and line.
         """
         outer = self.column.partition(".")[0]
         columns = {"text": self.column}
@@ -166,7 +170,17 @@ class Stream:
                 raise ValueError(
                     f"{location_of(record)}: has no column {self.column!r}; it has {present}"
                 )
-            yield text_of(to_row(record, columns, ("text",))["text"], "")
+            text = text_of(to_row(record, columns, ("text",))["text"], "")
+            if self.empty == "refuse" and not text.strip():
+                raise ValueError(
+                    f"{location_of(record)}: {self.column} is empty; correct the file, or set "
+                    "empty: keep or empty: drop for this stream (lslm data prepare --empty drop)"
+                )
+            yield text
+
+    def keeps(self, text: str) -> bool:
+        """Return whether `empty` keeps a text: it is not blank, or blank ones are kept."""
+        return self.empty == "keep" or bool(text.strip())
 
     def _records(self, shard: int) -> Iterator[Record]:
         """Yield the records of the file with index `shard`."""

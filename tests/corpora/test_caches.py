@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from lslm_lightning.corpora.builtin.cache import load_or_make
-from lslm_lightning.corpora.checksums import cached_checksum
+from lslm_lightning.corpora.checksums import SMALL, cached_checksum
 from lslm_lightning.data.packing import pack
 from lslm_lightning.data.prepare import prepare
 from lslm_lightning.data.prepared import INDEX, JOURNAL, Prepared
@@ -24,12 +24,13 @@ from tasks.summarization.extractive.oracle import chosen_once
 
 DOCUMENTS = [["One dog ran.", "It was late.", "A cat slept."], ["Rain fell.", "The sun shone."]]
 SUMMARIES = [["A dog ran."], ["It rained."]]
+LARGE = b"x" * SMALL
 
 
 def checksum_of(folder: Path) -> str:
     path = folder / "text"
     if not path.exists():
-        path.write_text("text")
+        path.write_bytes(LARGE)
     return cached_checksum(path)
 
 
@@ -171,4 +172,13 @@ def test_a_damaged_n_gram_model_is_named(facts: str, tmp_path: Path) -> None:
 
 
 def test_checksums_are_those_of_the_files(alone: Path) -> None:
-    assert checksum_of(alone) == hashlib.sha256(b"text").hexdigest()
+    assert checksum_of(alone) == hashlib.sha256(LARGE).hexdigest()
+
+
+def test_small_files_leave_nothing_in_the_cache(alone: Path) -> None:
+    files = [alone / f"{i}.txt" for i in range(20)]
+    for path in files:
+        path.write_text(path.name)
+    sums = {cached_checksum(path) for path in files}
+    assert sums == {hashlib.sha256(path.name.encode()).hexdigest() for path in files}
+    assert not any(path.is_file() for path in (alone / "cache").rglob("*"))

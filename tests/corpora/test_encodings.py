@@ -28,6 +28,7 @@ GERMAN = "Grüße aus München! Die Kinder spielen draußen, und die Tür ist ge
 FRENCH = "L'été dernier, nous avons mangé des crêpes à la plage près de la forêt.\n"
 CZECH = "Příliš žluťoučký kůň úpěl ďábelské ódy.\nDnes je krásný den.\n"
 HUNGARIAN = "Az őszi erdőben szép virágok nyílnak. Jó napot kívánok!\n"
+HEBREW = "אתמול הלכנו למוזיאון.\nמחר יהיה מזג אוויר טוב.\n" * 3
 TEXTS = [
     ("cp1251", "Windows-1251", RUSSIAN),
     ("koi8_r", "KOI8-R", RUSSIAN),
@@ -124,6 +125,9 @@ def test_other_encodings_that_name_themselves():
         (b"\x80\x81\x82\xff\xfe\x01", "80 81 82 ff fe 01: find out"),
         (bytes(range(128, 256)), "80 81 82 83 84 85 86 87: find out"),
         (HUNGARIAN.encode("cp1250"), "Windows-1250 ('Az őszi erdő')"),
+        (HEBREW.encode("cp1255"), "or Windows-1255 ('אתמול הלכנו ')"),  # KOI8-R has capitals there
+        (("แมวนอนบนหลังคา\n" * 3).encode("cp874"), "or Windows-874 ('แมวนอนบนหลัง')"),
+        (("Kočka spí na střeše.\n" * 3).encode("cp852"), "9f 6b 61"),  # ¡ stands before letters
     ],
 )
 def test_what_cannot_be_told_is_not_guessed(data, shown):

@@ -138,17 +138,18 @@ def test_corrupt_and_truncated_files(change, put, describe, alone: Path) -> None
 def test_a_checksum_is_computed_once_per_version(
     put, alone: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    put({"f": "one"}, ".")
+    one, two = (text * checksums.SMALL for text in "12")
+    put({"f": one}, ".")
     path = alone / "f"
     computed = []
     monkeypatch.setattr(
         checksums, "checksum", lambda *arguments: computed.append(1) or checksum(*arguments)
     )
-    assert [cached_checksum(path) for _ in range(3)] == [sha256("one")] * 3
+    assert [cached_checksum(path) for _ in range(3)] == [sha256(one)] * 3
     assert len(computed) == 1
-    path.write_text("two")
+    path.write_text(two)
     os.utime(path, ns=(1, 1))
-    assert cached_checksum(path) == sha256("two")
+    assert cached_checksum(path) == sha256(two)
     assert len(computed) == 2
 
 

@@ -6,7 +6,9 @@ import json
 import re
 from pathlib import Path
 
+import pyarrow
 import pytest
+from pyarrow import parquet
 
 from lslm_lightning.corpora import entries
 from lslm_lightning.corpora.column_proposals import columns_as_yaml
@@ -213,11 +215,31 @@ def test_numbered_columns_are_proposed_as_references(text: str, named: dict, put
             open_corpus("d", languages=("en", "de"))
 
 
-def test_texts_that_say_their_language_are_proposed_by_position(put) -> None:
-    turns = [{"lang": "en", "text": "a"}, {"lang": "de", "text": "b"}]
-    put({"test.jsonl": json.dumps({"pair": turns}) + "\n"}, "d")
-    with pytest.raises(ValueError, match=re.escape("columns: {en: pair.0.text, de: pair.1.text}")):
-        open_corpus("d", languages=("en", "de"))
+@pytest.mark.parametrize("name", ["test.jsonl", "test.parquet"])
+def test_texts_that_say_their_language_are_read_by_it_in_any_order(name, put) -> None:
+    """By position, a row that has the other order would have its sides exchanged."""
+    pair = [{"language": "en", "text": "a"}, {"language": "de", "text": "b"}]
+    rows = [{"translation": pair}, {"translation": pair[::-1]}]
+    table = io.BytesIO()
+    parquet.write_table(pyarrow.Table.from_pylist(rows), table)
+    lines = "".join(json.dumps(row) + "\n" for row in rows)
+    put({name: lines if name == "test.jsonl" else table.getvalue()}, "d")
+    stated = {code: f"translation.language={code}.text" for code in ("en", "de")}
+    for corpus in (
+        open_corpus("d"),
+        open_corpus("d", languages=("en", "de")),
+        open_corpus("d", stated),
+    ):
+        assert corpus.languages == ("en", "de")
+        assert [(row["en"], row["de"]) for row in corpus.rows("test")] == [("a", "b")] * 2
+
+
+def test_a_row_without_one_of_the_languages_is_named(put) -> None:
+    both = [{"lang": "en", "text": "a"}, {"lang": "de", "text": "b"}]
+    rows = [both, both[:1]]
+    put({"test.jsonl": "".join(json.dumps({"pair": row}) + "\n" for row in rows)}, "d")
+    with pytest.raises(ValueError, match=r"test.jsonl:2: no column 'pair.lang=de.text' for de"):
+        open_corpus("d").rows("test")
 
 
 def test_an_empty_field_is_told_with_its_line(put) -> None:

@@ -127,7 +127,7 @@ def read(name: str, data: bytes) -> list[str]:
 
 
 def streamed(path: Path) -> list[str]:
-    return list(Stream(str(path)).documents(0))
+    return list(Stream(str(path), empty="keep").documents(0))
 
 
 @settings(max_examples=60, deadline=None)
@@ -208,6 +208,43 @@ def test_a_data_set_of_the_hub_has_the_same_texts(tmp_path, monkeypatch):
             FIRST,
             *NASTY,
         ]
+
+
+BLANK = ["first", " \u3000 ", "third"]
+FOLDED = {"refuse": None, "keep": BLANK, "drop": [BLANK[0], BLANK[2]]}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name", ["a.csv", "a.tsv", "a.jsonl", "b.jsonl", "a.json", "a.parquet", "a.arrow", "a.txt"]
+)
+@pytest.mark.parametrize("empty", FOLDED)
+def test_a_blank_text_is_refused_kept_or_dropped_by_every_road(empty, name, describe, put):
+    """A corpus, a stream, and what is prepared of it: the same texts, or the same line named."""
+    lines = "\n".join([*BLANK, ""]).encode()
+    put({name: lines if name == "a.txt" else written(BLANK)[name]}, "data/pets")
+    form = "lines" if name == "a.txt" else name[2:]
+    split = {"train": name}
+    describe(task="language_modeling", languages=["en"], format=form, splits=split, empty=empty)
+    stream = Stream(f"data/pets/{name}", empty=empty)
+    tokenizer = Bytes().train()
+
+    def prepared():
+        made = prepare(stream, tokenizer, Path("ids"), 1, 10**9)
+        ids = np.asarray(made.ids[np.arange(1, len(made.ids))])
+        parts = np.split(ids, np.flatnonzero(ids == tokenizer.eos_id) + 1)[:-1]
+        return [tokenizer.decode(part[:-1].tolist()) for part in parts]
+
+    for road in (
+        lambda: [row["text"] for row in open_corpus("pets").rows("train")],
+        lambda: [*filter(stream.keeps, stream.documents(0))],
+        prepared,
+    ):
+        if FOLDED[empty] is None:
+            with pytest.raises(ValueError, match=rf"{name}:.*text (is )?empty.*drop"):
+                road()
+        else:
+            assert road() == FOLDED[empty]
 
 
 def table_of(values: list, kind: pyarrow.DataType) -> bytes:

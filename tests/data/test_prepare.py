@@ -21,6 +21,7 @@ from lslm_lightning.data.packing import pack
 from lslm_lightning.data.prepare import prepare
 from lslm_lightning.data.prepared import INDEX, JOURNAL, TOKENIZER, Prepared, ShardedIds, dtype_of
 from lslm_lightning.data.stream import Stream
+from lslm_lightning.text.personal_data import PersonalDataFinder, Redaction
 from lslm_lightning.text.recipes import Bytes, Characters
 from lslm_lightning.text.tokenizer_files import load_tokenizer
 from tasks.language_modeling.data import LanguageModelingData
@@ -48,7 +49,8 @@ def shards(folder: Path) -> dict[str, bytes]:
 
 
 def made(texts: Path, folder: Path, tokenizer=None, n_worker: int = 2) -> Prepared:
-    return prepare(Stream(str(texts)), tokenizer or Bytes().train(), folder, n_worker, SHARD_BYTES)
+    stream = Stream(str(texts), empty="drop")
+    return prepare(stream, tokenizer or Bytes().train(), folder, n_worker, SHARD_BYTES)
 
 
 @given(st.lists(st.lists(st.integers(0, 255), max_size=5), min_size=1, max_size=6), st.data())
@@ -72,6 +74,41 @@ def test_the_ids_are_those_of_all_texts_in_order(n_worker, texts, tmp_path):
     assert all(part["n_byte"] >= SHARD_BYTES for part in parts[:-1])
     assert sum(part["n_byte"] for part in parts) == sum(len(text.encode()) for text in TEXTS)
     assert sum(part["n_document"] for part in parts) == len(TEXTS)
+
+
+@pytest.mark.parametrize("n_worker", [1, 2])
+def test_redacted_ids_are_those_of_the_redacted_texts(n_worker, tmp_path):
+    """And other rules of redaction make other data, whatever they replace."""
+    rows = [f"{text}，电话13800138{i:03d}, a{i}@example.com" for i, text in enumerate(TEXTS)]
+    file = tmp_path / "texts.jsonl"
+    file.write_text("".join(json.dumps({"text": row}) + "\n" for row in rows))
+    stream = Stream(str(file))
+    finder = PersonalDataFinder(["email", "phone"], names=["Ann Lee"])
+    tokenizer = Bytes().train()
+    folder = tmp_path / "ids"
+    redacted = prepare(stream, tokenizer, folder, n_worker, SHARD_BYTES, redacts=finder)
+    expected = np.asarray(pack([*map(Redaction(finder), rows)], tokenizer, tmp_path / "packed"))
+    assert np.array_equal(redacted.ids[np.arange(len(redacted.ids))], expected)
+    assert redacted.redactions == {"email": len(TEXTS), "phone": len(TEXTS)}
+    before = shards(folder)
+    (folder / "shard-00002.ids").unlink()
+    assert prepare(stream, tokenizer, folder, 1, SHARD_BYTES, redacts=finder) == redacted
+    assert shards(folder) == before
+    for other in (None, PersonalDataFinder(["email"])):
+        with pytest.raises(ValueError, match="begun with another redaction"):
+            prepare(stream, tokenizer, folder, 1, SHARD_BYTES, redacts=other)
+    plain = made(file, tmp_path / "plain", tokenizer)
+    with pytest.raises(ValueError, match="begun with another redaction"):
+        prepare(stream, tokenizer, plain.folder, 1, SHARD_BYTES, redacts=finder)
+    digests = {
+        prepare(stream, tokenizer, tmp_path / kind, 1, SHARD_BYTES, redacts=each).digest
+        for kind, each in (
+            ("none", None),
+            ("iban", PersonalDataFinder(["iban"])),
+            ("ip", PersonalDataFinder(["ip_address"])),
+        )
+    }
+    assert len(digests) == 3
 
 
 def test_ids_take_two_bytes_where_they_fit():
@@ -142,6 +179,7 @@ def test_a_killed_preparation_goes_on_and_leaves_no_process(texts, tmp_path):
         "--vocab-size=300",
         "--tokenizer-texts=500",
         "--workers=2",
+        "--empty=drop",
     ]
     words += ["--shard-mb=0.02", "--output"]
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
@@ -166,7 +204,8 @@ def test_a_killed_preparation_goes_on_and_leaves_no_process(texts, tmp_path):
         "what was done is not done again"
     )
     straight = tmp_path / "straight"
-    prepare(Stream(str(texts)), load_tokenizer(killed / TOKENIZER), straight, 1, 20_000)
+    stream = Stream(str(texts), empty="drop")
+    prepare(stream, load_tokenizer(killed / TOKENIZER), straight, 1, 20_000)
     assert shards(killed) == shards(straight)
     assert (killed / INDEX).read_text() == (straight / INDEX).read_text()
 
@@ -189,6 +228,11 @@ def wait_for(folder: Path, n_shard: int, process: subprocess.Popen) -> dict[str,
         (["texts", "--column", "body"], "has no column 'body'; it has text"),
         (["texts", "--workers", "0"], "--workers=0 must be more than 0"),
         (["texts", "--tokenizer", "none.json"], "none.json"),
+        (["texts", "--redact-personal-data", "mail"], "'mail'"),
+        (["texts", "--redact-personal-data", "name"], "--names FILE"),
+        (["texts", "--names", "texts"], "--names=texts needs --redact-personal-data"),
+        (["texts", "--redact-personal-data", "email", "--names", "texts"], "--names=texts"),
+        (["texts", "--redact-personal-data", "--names", "none.txt"], "none.txt"),
     ],
 )
 def test_what_cannot_be_prepared_is_one_line(words, said, texts, tmp_path, monkeypatch, capfd):

@@ -269,13 +269,13 @@ def test_a_data_set_of_the_hub_is_checked_like_a_file(hub):
     ]
     for i in range(2):
         (hub / f"train-{i}.jsonl").write_text("\n".join(rows[2 * i : 2 * i + 2]) + "\n")
-    stream = Stream("owner/name")
+    stream = Stream("owner/name", empty="keep")
     assert stream.n_shard == 2
     assert list(stream.documents(0)) == ["a", ""]
     assert list(stream.documents(1, 1)) == ["d"]
     with pytest.raises(ValueError, match="owner/name: train, part 2, row 1: text has a NUL"):
         list(stream.documents(1))
-    assert Stream("owner/name", "n").head(9) == ["1.5", "2.0", "", "3.0"]
+    assert Stream("owner/name", "n", empty="keep").head(9) == ["1.5", "2.0", "", "3.0"]
     with pytest.raises(ValueError, match="owner/name has no column 'body'; it has text, n"):
         _ = Stream("owner/name", "body").n_shard
 
@@ -286,8 +286,8 @@ def test_cells_of_a_data_set_of_the_hub_are_as_they_are_written(hub):
         csv.writer(file).writerows([["text", "n"], *rows])
     for i, column in enumerate(("text", "n")):
         assert (
-            Stream("owner/name", column).head(9)
-            == Stream(str(hub), column).head(9)
+            Stream("owner/name", column, empty="keep").head(9)
+            == Stream(str(hub), column, empty="keep").head(9)
             == [row[i] for row in rows]
         )
 
@@ -297,6 +297,6 @@ def test_a_stream_without_texts_says_so(tmp_path, tokenizer):
     with pytest.raises(ValueError, match=r"has no text in 1 files"):
         next(
             ShardedStreams(
-                Stream(str(tmp_path / "a.txt")), tokenizer, CONTEXT, BATCH, n_lane=4
+                Stream(str(tmp_path / "a.txt"), empty="drop"), tokenizer, CONTEXT, BATCH, n_lane=4
             ).read(1)
         )
