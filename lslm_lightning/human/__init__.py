@@ -1,0 +1,3 @@
+"""Human evaluation: blinded sheets for annotators, and scores, agreement and tests of what comes
+back.
+"""
