@@ -27,6 +27,11 @@ SCRIPT_WORDS = (  # literals of templates/explorer.js that readers see
 )
 
 
+def in_script(text: str) -> Markup:
+    """Return JSON in which no text can close the script element that holds it."""
+    return Markup(text.translate(_IN_SCRIPT))
+
+
 @dataclass(frozen=True, slots=True)
 class Explorer:
     """Examples of a test set with the outputs of all systems. A script in the page searches and
@@ -90,11 +95,7 @@ class Explorer:
             "total": len(self.samples) if self.n_example is None else self.n_example,
             "examples": rows,
         }
-        return Markup(
-            json.dumps(safe_values(about), ensure_ascii=False, allow_nan=False).translate(
-                _IN_SCRIPT
-            )
-        )
+        return in_script(json.dumps(safe_values(about), ensure_ascii=False, allow_nan=False))
 
 
 def localized_script(script: str) -> str:

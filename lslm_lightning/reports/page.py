@@ -40,6 +40,8 @@ TEMPLATES = Path(__file__).parent / "templates"
 MAX_BYTES = 5_000_000
 N_SAMPLE = 40
 N_CHARACTER = 3000
+INDEX = "index.html"  # names of the files of a report
+MARKDOWN = "report.md"
 
 
 def render_html(report: Report, n_sample: int = N_SAMPLE) -> str:
@@ -97,6 +99,28 @@ def write_report(report: Report, directory: str | os.PathLike[str]) -> Path:
     Raises:
         ValueError: the page exceeds 5 MB even with one sample.
     """
+    directory = Path(directory)
+    page, n_sample = fitting_html(report)
+    atomic_write(directory / MARKDOWN, render_markdown(report, n_sample))
+    path = directory / INDEX
+    atomic_write(path, page)
+    return path
+
+
+def write_page(report: Report, path: Path) -> Path:
+    """Write a report as one HTML page alone, and return its path; see `write_report`."""
+    page, _ = fitting_html(report)
+    atomic_write(path, page)
+    return path
+
+
+def fitting_html(report: Report) -> tuple[bytes, int]:
+    """Return the HTML page in UTF-8, and the number of samples in each of its blocks, with which it
+    stays below 5 MB.
+
+    Raises:
+        ValueError: the page exceeds 5 MB even with one sample.
+    """
     n_sample = N_SAMPLE
     while len(page := render_html(report, n_sample).encode()) >= MAX_BYTES:
         if n_sample == 1:
@@ -105,11 +129,7 @@ def write_report(report: Report, directory: str | os.PathLike[str]) -> Path:
                 "smaller figures and tables"
             )
         n_sample //= 2
-    directory = Path(directory)
-    atomic_write(directory / "report.md", render_markdown(report, n_sample))
-    path = directory / "index.html"
-    atomic_write(path, page)
-    return path
+    return page, n_sample
 
 
 def limited(block: object, n_sample: int) -> object:

@@ -84,7 +84,7 @@ class ScoreTable:
                 ranked = best is not None and system in given and system not in self.apart
                 is_best = ranked and given[system].value == best
                 row.append(self._cell(system, metric, found.get(system), places, is_best))
-            for reading in _readings(given):
+            for reading in _readings(given, self.apart):
                 readings.setdefault(reading, []).append(metric_label(metric))
         notes: list[Cell] = [
             Code(signature, Joined([Joined(labels), *about], "; "))
@@ -111,20 +111,29 @@ def best_value(scores: Sequence[Score]) -> float | None:
     return (max if scores[0].higher_is_better else min)(score.value for score in scores)
 
 
-def _readings(scores: Mapping[str, Score]) -> list[tuple[str, ...]]:
+def _readings(scores: Mapping[str, Score], apart: Collection[str]) -> list[tuple[str, ...]]:
     """Return the signatures of the scores in a metric, each with what a note says of it: the
-    systems, and whether the scores are not ranked, if there are several signatures; the number of
-    examples.
+    systems, and whether the scores are not ranked, if there are several signatures or test sets;
+    the number of examples.
+
+    Args:
+        apart: systems evaluated on another test set.
     """
-    kinds: dict[tuple[str, str], list[str]] = {}
+    kinds: dict[tuple[str, str, bool], list[str]] = {}
     for system, score in scores.items():
-        kinds.setdefault(
-            (score.signature or "no signature", counted(score.n_example, "example")), []
-        ).append(system)
+        signature = score.signature or "no signature"
+        examples = counted(score.n_example, "example")
+        kinds.setdefault((signature, examples, system in apart), []).append(system)
     if len(kinds) == 1:
-        return list(kinds)
-    ranked = [] if best_value(list(scores.values())) is not None else ["not ranked"]
+        return [(signature, examples) for signature, examples, _ in kinds]
+    together = [score for system, score in scores.items() if system not in apart]
+    is_ranked = best_value(together) is not None
     return [
-        (signature, Joined(map(verbatim, systems)), *ranked, examples)
-        for (signature, examples), systems in kinds.items()
+        (
+            signature,
+            Joined(map(verbatim, systems)),
+            *([] if is_ranked and not is_apart else ["not ranked"]),
+            examples,
+        )
+        for (signature, examples, is_apart), systems in kinds.items()
     ]
