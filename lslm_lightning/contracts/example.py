@@ -3,7 +3,7 @@
 import math
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from operator import attrgetter
 from typing import NamedTuple
@@ -59,6 +59,13 @@ class Example:
             ValueError, OSError: the file cannot be read.
         """
         return self.source.encode("utf-8", "surrogatepass")
+
+    def with_content(self, content: bytes) -> "Example":
+        """Return the example with another content; see `content`.
+
+        A subclass for another modality keeps its source, which is a name.
+        """
+        return replace(self, source=content.decode("utf-8", "surrogatepass"))
 
     @property
     def length(self) -> int:

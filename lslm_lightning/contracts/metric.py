@@ -118,6 +118,14 @@ class Metric(ABC):
     def score(self, total: np.ndarray) -> float:
         """Return the score for summed statistics (D,); nan if it is undefined."""
 
+    def scores(self, totals: np.ndarray) -> np.ndarray:
+        """Return `score` of each row of summed statistics (R, D), float64 (R,), for resampling.
+
+        Override the method if all rows can be computed at once. In a class that overrides `score`
+        alone, it calls that.
+        """
+        return np.fromiter(map(self.score, totals), dtype=np.float64, count=len(totals))
+
     def corpus_score(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> float:
         """Return the score of a whole corpus; nan if a prediction lacks a value that the metric
         needs.
@@ -140,9 +148,11 @@ class Metric(ABC):
 
     def __init_subclass__(cls) -> None:
         """Adapt a `statistics` method written for the last release, and accept calls in the old
-        form.
+        form. Keep `scores` from following the `score` of a base class.
         """
         super().__init_subclass__()
+        if "score" in vars(cls) and "scores" not in vars(cls):
+            cls.scores = Metric.scores  # type: ignore[method-assign]
         name = "statistics"
         method = vars(cls).get(name)
         # once: a dataclass with slots is a new class with the same method

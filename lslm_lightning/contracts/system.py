@@ -138,6 +138,12 @@ class System(ABC):
         """
         return []
 
+    def told_languages(self) -> tuple[str, str] | None:
+        """Return the languages of sources and answers as they were told from the texts that the
+        system was trained on; None if they are unknown.
+        """
+        return None
+
     def __init_subclass__(cls) -> None:
         """Give methods and attributes named as in the last release their new names, with a
         warning.

@@ -5,6 +5,7 @@ Array shapes: N lines, Q matched outputs, G hashed n-grams.
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -23,6 +24,8 @@ LEAST_LEAD = 0.15  # of the matches that are counted; the log of such a factor
 USUAL = 0.75  # matches with other lines expected by chance, per such match among references
 RELATED = 0.65  # mean share of references less similar to outputs than their own, if it is right
 SURE = float(np.log(1000))  # evidence in nats; correct orders stayed below 5.5
+LIKELY = 1.0  # evidence in nats, if outputs fit their own references no better than others
+MOST_UNRELATED = 0.6  # highest mean share of references less similar than the own, if unrelated
 MOST_OWN = 2.0  # nats of evidence needed, per squared standard error that own matches are ahead
 FEW_EQUAL = 2  # outputs that are the reference of another line, letter by letter
 RELATED_OWN = float(np.log(100))  # nats of evidence for matches with own lines
@@ -31,9 +34,9 @@ RELATED_OWN = float(np.log(100))  # nats of evidence for matches with own lines
 class Order(NamedTuple):
     """Result of matching outputs with references.
 
-    `n_line` outputs were inspected. `n_own` of them clearly match the reference of their own line,
-    and `n_other` the reference of another line. `is_unrelated` is True if outputs are no more
-    similar to the references of their own lines than to other references.
+    `n_line` outputs, or references where outputs repeat, were inspected. `n_own` of them clearly
+    match the text of their own line, and `n_other` that of another line. `is_unrelated` is True if
+    outputs are no more similar to the references of their own lines than to other references.
     """
 
     n_line: int
@@ -55,9 +58,10 @@ class Matches(NamedTuple):
     References that are much like each other count as one. `lead` is the log ratio of the best
     cosine to that of every other pair with the same output or the same reference; it is minus
     infinity if the best cosine is low, or the reference that of several lines. `percentile` is the
-    share of references that are less similar to the output than the reference of its own line.
-    `middle` is the same share with equally similar references counted half; it is nan if no
-    reference is similar.
+    share of references that are less similar to the output than the reference of its own line;
+    `percentile_of_best` is the share of outputs that are less similar to the matched reference than
+    the output of its line. `middle` is
+    `percentile` with equally similar references counted half; it is nan if no reference is similar.
     """
 
     line: np.ndarray  # (Q,) line of the output
@@ -65,6 +69,7 @@ class Matches(NamedTuple):
     is_own: np.ndarray  # (Q,) whether that is the reference of the output's own line
     lead: np.ndarray  # (Q,)
     percentile: np.ndarray  # (Q,)
+    percentile_of_best: np.ndarray  # (Q,)
     middle: np.ndarray  # (Q,)
 
     @property
@@ -110,9 +115,10 @@ def clear_matches(
         is_unique: whether each reference is that of one line only (N,).
     """
     parts: list[Matches] = []
+    out_by_gram, ref_by_gram = (matrix.T.tocsr() for matrix in (out, ref))  # (G, N)
     for part in np.array_split(queries, max(1, len(queries) // 200)):
         here = np.arange(len(part))
-        rows = (out[part] @ ref.T).toarray()  # (Q, N)
+        rows = (out[part] @ ref_by_gram).toarray()  # (Q, N)
         own = rows[here, part][:, None]
         percentile = (rows < own).mean(1)
         middle = (percentile + (rows <= own).mean(1)) / 2
@@ -120,10 +126,11 @@ def clear_matches(
         rows[is_alike] = -1
         best = rows.argmax(1)
         top = rows[here, best]
-        is_same = (ref[best] @ ref.T).toarray() > SAME  # (Q, N)
+        is_same = (ref[best] @ ref_by_gram).toarray() > SAME  # (Q, N)
         is_same[here, best] = True
         rows[is_same] = -1
-        columns = (ref[best] @ out.T).toarray()
+        columns = (ref[best] @ out_by_gram).toarray()  # (Q, N)
+        percentile_of_best = (columns < columns[here, best][:, None]).mean(1)
         columns[here, part] = -1
         columns[is_alike] = -1
         if out is ref:
@@ -134,14 +141,16 @@ def clear_matches(
         middle[top < ALIKE] = np.nan
         lead = np.log((top + 0.02) / (np.maximum(second, 0) + 0.02))
         lead[(top < ALIKE) | ~is_unique[best]] = -np.inf
-        parts.append(Matches(part, best, is_same[here, part], lead, percentile, middle))
+        parts.append(
+            Matches(part, best, is_same[here, part], lead, percentile, percentile_of_best, middle)
+        )
     return Matches(*(np.concatenate(each) for each in zip(*parts, strict=True)))
 
 
 def is_once(texts: Sequence[str]) -> np.ndarray:
     """Return whether each of N texts is not empty and differs from all others (N,)."""
     counts = Counter(texts)
-    return np.array([bool(text) and counts[text] == 1 for text in texts])
+    return np.array([bool(text) and counts[text] == 1 for text in texts], bool)
 
 
 def find_disorder(
@@ -155,7 +164,8 @@ def find_disorder(
 
     Only clear matches count; poor or vague outputs have few. Lines with an empty reference are left
     out. An answer may fit another question on the same topic, so matches with nearby lines count
-    only as often as chance explains.
+    only as often as chance explains. If most outputs are those of several lines, references are
+    matched with outputs instead.
 
     Args:
         n_character: number of characters of each text that are used, from its start.
@@ -164,27 +174,64 @@ def find_disorder(
     lines = sample(len(references), block=block)
     folded, other = ([fold(texts[i]) for i in lines] for texts in (outputs, references))
     is_unique = is_once(other)
-    queries = np.flatnonzero(is_once(folded) & np.array([bool(text) for text in other]))
-    n_written = sum(bool(text and reference) for text, reference in zip(folded, other, strict=True))
-    # most outputs belong to several lines
-    if min(len(queries), is_unique.sum()) < ENOUGH or len(queries) < n_written / 4:
+    is_written, is_asked = (
+        np.array([bool(text) for text in texts], bool) for texts in (folded, other)
+    )
+    queries = np.flatnonzero(is_once(folded) & is_asked)
+    is_repetitive = len(queries) < max(ENOUGH, (is_written & is_asked).sum() / 4)
+    if is_repetitive:
+        queries = np.flatnonzero(is_unique & is_written)
+    if min(len(queries), is_unique.sum()) < ENOUGH:
         return None
     if len(queries) > N_QUERY:
         queries = queries[np.linspace(0, len(queries) - 1, N_QUERY).astype(int)]
     out, ref = vectors([outputs[i] for i in lines], [references[i] for i in lines], n_character)
+    match_references = cache(lambda: clear_matches(ref, ref, queries, is_unique))
+    if is_repetitive:
+        found = clear_matches(ref, out, queries, is_written)
+        n_own, n_other = found.count_matches(found.is_clear, len(other))
+        if has_more_than_usual(second_clearest(found, folded), match_references, len(other)):
+            return Order(len(queries), int(n_own), int(n_other))
+        return None
     found = clear_matches(out, ref, queries, is_unique)
     pairs = ((folded[line], other[best]) for line, best in zip(queries, found.best, strict=True))
     is_equal = np.array([text == best and len(text.encode()) >= LONG for text, best in pairs])
     n_own, n_other = found.count_matches(found.is_clear, len(other))
     order = Order(len(queries), int(n_own), int(n_other))
     if has_equal_to_others(found, is_equal & found.is_clear, len(other)) or (
-        has_more_than_usual(found, lambda: clear_matches(ref, ref, queries, is_unique), len(other))
+        has_more_than_usual(found, match_references, len(other))
     ):
         return order
     is_related = exceeds_chance(n_own, n_other, len(other))
-    if is_related or not is_by_chance(found.middle[~np.isnan(found.middle)]):
+    middle = found.middle[~np.isnan(found.middle)]
+    if is_related or not is_by_chance(middle):
+        return None
+    if middle.mean() + margin(len(middle)) > MOST_UNRELATED and not has_more_than_usual(
+        found, match_references, len(other), LIKELY
+    ):
         return None
     return order._replace(is_unrelated=True)
+
+
+def second_clearest(found: Matches, texts: Sequence[str]) -> Matches:
+    """Return matches of references with outputs, of which only the second clearest one of each text
+    of an output with own lines counts, and that with other lines.
+
+    A text that was written for several lines fits several references, wherever these are; by chance
+    it fits one, or many on one subject.
+
+    Args:
+        found: best matching output of each of Q references.
+        texts: outputs (N).
+    """
+    n_clearer: Counter[tuple[str, bool]] = Counter()
+    lead = np.full(len(found.lead), -np.inf)
+    for i in np.argsort(-found.lead, kind="stable"):
+        match = texts[found.best[i]], bool(found.is_own[i])
+        if n_clearer[match] == 1:
+            lead[i] = found.lead[i]
+        n_clearer[match] += 1
+    return found._replace(lead=lead)
 
 
 def has_equal_to_others(found: Matches, is_equal: np.ndarray, n_line: int) -> bool:
@@ -200,20 +247,21 @@ def has_equal_to_others(found: Matches, is_equal: np.ndarray, n_line: int) -> bo
 
 
 def has_more_than_usual(
-    found: Matches, match_references: Callable[[], Matches], n_line: int
+    found: Matches, match_references: Callable[[], Matches], n_line: int, sure: float = SURE
 ) -> bool:
     """Return whether more outputs match other lines than unrelated texts on the same subjects do.
 
     Outputs are counted whose match has at least a given lead, for all leads that occur. At one of
     them there must be many more than chance explains, and their own references no more similar to
-    them than others are. Where outputs are permuted, matches with other lines lead by as much as
-    those with own lines: the further these are ahead at any lead, the more evidence is needed.
-    Where no more outputs match their own lines than by chance, leads that differ a bit count as
-    equal.
+    them than others are, and so for the lines that they match. Where outputs are permuted, matches
+    with other lines lead by as much as those with own lines: the further these are ahead at any
+    lead, the more evidence is needed. Where no more outputs match their own lines than by chance,
+    leads that differ a bit count as equal.
 
     Args:
         match_references: matches references with other references.
         n_line: number of references.
+        sure: evidence needed, in nats.
     """
     leads = np.unique(found.lead[found.lead > LEAST_LEAD])
     if not found.is_other.any():
@@ -222,9 +270,14 @@ def has_more_than_usual(
     own, other = found.count_matches(is_match, n_line)
     deficit = max(0.0, float(((own - other) / np.sqrt(np.maximum(own + other, 1))).max()))
     is_other = is_match & found.is_other
-    percentile = (is_other * found.percentile).sum(1) / np.maximum(is_other.sum(1), 1)
-    needed = max(SURE, MOST_OWN * deficit**2)
-    is_tried = (percentile <= RELATED) & (poisson_surprise(other, 1.0) >= needed)
+    n_each = np.maximum(is_other.sum(1), 1)
+    percentile, percentile_of_best = (
+        (is_other * each).sum(1) / n_each for each in (found.percentile, found.percentile_of_best)
+    )
+    needed = max(sure, MOST_OWN * deficit**2)
+    is_tried = (np.maximum(percentile, percentile_of_best) <= RELATED) & (
+        poisson_surprise(other, 1.0) >= needed
+    )
     if not is_tried.any():
         return False
     tried = leads[is_tried, None]
@@ -254,11 +307,16 @@ def poisson_surprise(n: np.ndarray, expected: np.ndarray | float) -> np.ndarray:
     return surprise
 
 
+def margin(n: int) -> float:
+    """Return 3 standard errors of the mean of n uniform random numbers from 0 to 1."""
+    return 3 / float(np.sqrt(12 * n))
+
+
 def is_by_chance(percentile: np.ndarray) -> bool:
     """Return whether the mean of percentiles (n,), from 0 to 1, is less than 3 standard errors
     above the mean of uniform random numbers.
 
-    The result is False if there are fewer than `ENOUGH` percentiles.
+    The result is False if there are fewer than 2 * `ENOUGH` percentiles.
     """
     n = len(percentile)
-    return n >= ENOUGH and bool(percentile.mean() < 0.5 + 3 / np.sqrt(12 * n))
+    return n >= 2 * ENOUGH and bool(percentile.mean() < 0.5 + margin(n))

@@ -112,6 +112,9 @@ class _Adapter(System):
     def purposes(self) -> Sequence[Purpose]:
         return self._method("purposes", super().purposes)()
 
+    def told_languages(self) -> tuple[str, str] | None:
+        return self._method("told_languages", super().told_languages)()
+
 
 class _GeneratorAdapter(_Adapter, Generator):
     """Adapter of a duck-typed system that writes answers."""

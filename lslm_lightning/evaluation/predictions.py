@@ -11,6 +11,7 @@ from typing import Literal, Self, TextIO
 
 from lslm_lightning.contracts import Alternative, Example, OutputsError, Prediction, Token
 from lslm_lightning.files import atomic_write
+from lslm_lightning.text.json_texts import parse_json
 from lslm_lightning.text.surrogates import lone_surrogate
 
 logger = logging.getLogger(__name__)
@@ -190,7 +191,7 @@ def _warn_torn(path: str | os.PathLike[str]) -> None:
 
 
 def _prediction(line: bytes) -> Prediction:
-    record = json.loads(line.decode("utf-8"))
+    record = parse_json(line.decode("utf-8"))
     if not isinstance(record, dict) or "id" not in record:
         raise ValueError('expected a JSON object with "id" and "output" or "nats"')
     if unknown := record.keys() - _TYPES.keys():

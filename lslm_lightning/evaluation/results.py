@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -23,12 +24,15 @@ from lslm_lightning.evaluation.comparison import (
 from lslm_lightning.evaluation.diagnostics import (
     Finding,
     beam_below_greedy,
+    check_set,
     cut_sources,
     in_systems_order,
     left_out,
     other_model,
     run_checks,
+    unused_outputs,
 )
+from lslm_lightning.evaluation.measurement import Measured, measure_all
 from lslm_lightning.evaluation.scoring import Scores, naming, score, with_signature_parts
 from lslm_lightning.files import atomic_write
 from lslm_lightning.metrics.resampling import TEST_RESAMPLES
@@ -53,7 +57,8 @@ class Entry:
             "weights" and "search"; "limit", the setting at which answers are cut, such as
             "max_length=128"; "engine", what computed the model in place of PyTorch; "left_out", the
             settings that a server did not accept; "answered_as", the models that answered where
-            they are not the one that was asked; "cut_sources", how many sources were truncated.
+            they are not the one that was asked; "unused_outputs", how many outputs of a file have
+            ids of no example, and how many it has; "cut_sources", how many sources were truncated.
     """
 
     name: str
@@ -117,6 +122,7 @@ def compute_results(
     known: Sequence[str] | None = None,
     contaminated: np.ndarray | None = None,
     n_resample: int = TEST_RESAMPLES,
+    n_worker: int = 1,
 ) -> Results:
     """Compute scores, comparisons and sanity checks from predictions, without running the systems.
 
@@ -126,19 +132,12 @@ def compute_results(
         contaminated: mask (N,) of the examples that overlap with the training text.
         n_resample: number of samples of each bootstrap and randomization test, and of the bootstrap
             for intervals.
+        n_worker: number of processes at most that compute statistics; see `measure_all`.
     """
-    scored = [_scored(entry, examples, metrics, n_resample) for entry in entries]
-    entries = [entry for entry, _ in scored]
-    scores = {
-        entry.name: None if found is None else _with_recorded(found, entry)
-        for entry, found in scored
-    }
-    outdated = {
-        (entry.name, metric): reason
-        for entry, found in scored
-        if found is not None
-        for metric, reason in _outdated(found, entry).items()
-    }
+    answers = _answers(entries)
+    of_set = check_set(examples, answers, metrics)
+    measured = measure_all(answers, examples, metrics, of_set, _limits(entries), n_worker)
+    entries, scores, outdated = score_entries(examples, entries, metrics, n_resample, measured)
     answered = {name: found for name, found in scores.items() if found is not None}
     pairs, refusals = _compare(metrics, answered, outdated, n_resample)
     main = next(metric for metric in metrics if metric.name == headline)
@@ -147,7 +146,11 @@ def compute_results(
         for name, found in answered.items()
         if np.isfinite(found.rows[headline]).all()
     }
-    findings = check_entries(examples, entries, metrics)
+    findings = [
+        *of_set.findings,
+        *(f for entry in entries if not entry.reason for f in measured[entry.name].findings),
+        *check_settings(entries),
+    ]
     findings += beam_below_greedy(
         _searches(entries), {name: found[headline] for name, found in answered.items()}
     )
@@ -168,6 +171,51 @@ def compute_results(
         standard_buckets(examples, main, rows, known) if written and rows else [],
         contaminated,
         clean,
+    )
+
+
+class ScoredEntries(NamedTuple):
+    """Entries and their scores by name: None if the predictions could not be scored, which the
+    entry states then. `outdated` has reasons why recorded scores cannot be compared with those
+    computed now, by (name of the entry, metric).
+    """
+
+    entries: list[Entry]
+    scores: dict[str, Scores | None]
+    outdated: dict[tuple[str, str], str]
+
+
+def score_entries(
+    examples: Sequence[Example],
+    entries: Sequence[Entry],
+    metrics: Sequence[Metric],
+    n_resample: int,
+    measured: Mapping[str, Measured] | None = None,
+) -> ScoredEntries:
+    """Score the predictions of entries; scores that an earlier run recorded replace those computed
+    now.
+
+    Args:
+        n_resample: number of bootstrap samples for intervals; 0 omits the intervals.
+        measured: statistics that have been computed already, by name of the entry.
+    """
+    known = measured or {}
+    scored = [
+        _scored(entry, examples, metrics, n_resample, known.get(entry.name, Measured()))
+        for entry in entries
+    ]
+    return ScoredEntries(
+        [entry for entry, _ in scored],
+        {
+            entry.name: None if found is None else _with_recorded(found, entry)
+            for entry, found in scored
+        },
+        {
+            (entry.name, metric): reason
+            for entry, found in scored
+            if found is not None
+            for metric, reason in _outdated(found, entry).items()
+        },
     )
 
 
@@ -238,15 +286,29 @@ def check_entries(
     examples: Sequence[Example], entries: Sequence[Entry], metrics: Sequence[Metric]
 ) -> list[Finding]:
     """Return the findings of the sanity checks on examples, answers and settings."""
-    answers = {entry.name: entry.predictions for entry in entries if not entry.reason}
-    limits = {entry.name: entry.facts["limit"] for entry in entries if "limit" in entry.facts}
-    findings = run_checks(examples, answers, metrics, limits)
-    of_settings = [
+    of_answers = run_checks(examples, _answers(entries), metrics, _limits(entries))
+    return of_answers + check_settings(entries)
+
+
+def check_settings(entries: Sequence[Entry]) -> list[Finding]:
+    """Return the findings on how systems were asked, from the facts of their entries."""
+    findings = [
         *(left_out(entry.name, entry.facts.get("left_out", {})) for entry in entries),
         *(other_model(entry.name, entry.facts.get("answered_as", [])) for entry in entries),
+        *(unused_outputs(entry.name, entry.facts.get("unused_outputs", [])) for entry in entries),
         *(cut_sources(entry.name, entry.facts.get("cut_sources", "")) for entry in entries),
     ]
-    return findings + [finding for finding in of_settings if finding is not None]
+    return [finding for finding in findings if finding is not None]
+
+
+def _answers(entries: Sequence[Entry]) -> dict[str, Sequence[Prediction]]:
+    """Return the predictions of the entries that have some, by name."""
+    return {entry.name: entry.predictions for entry in entries if not entry.reason}
+
+
+def _limits(entries: Sequence[Entry]) -> dict[str, str]:
+    """Return the setting that limits the length of answers, by name of the entry, if known."""
+    return {entry.name: entry.facts["limit"] for entry in entries if "limit" in entry.facts}
 
 
 def _searches(entries: Sequence[Entry]) -> dict[str, tuple[str, str]]:
@@ -272,15 +334,19 @@ def _scored(
     examples: Sequence[Example],
     metrics: Sequence[Metric],
     n_resample: int,
+    measured: Measured,
 ) -> tuple[Entry, Scores | None]:
     """Return an entry and its scores.
 
     If a metric fails on the predictions, the scores are None and the entry states the reason.
+
+    Args:
+        measured: statistics of the metrics, if they did not fail.
     """
     if entry.reason:
         return entry, None
     try:
-        found = score(examples, entry.predictions, metrics, n_resample)
+        found = score(examples, entry.predictions, metrics, n_resample, rows=measured.rows)
         found = with_signature_parts(found, metrics, entry.signature)
     except Exception as error:
         reason = f"its answers cannot be scored: {type(error).__name__}: {error}"

@@ -24,6 +24,7 @@ from lslm_lightning.files import atomic_write
 from lslm_lightning.metrics.resampling import INTERVAL_RESAMPLES
 from lslm_lightning.metrics.significance import ENOUGH, SEED, bootstrap_totals, interval
 from lslm_lightning.safety.redaction import redacted_settings
+from lslm_lightning.text.json_texts import parse_json
 from lslm_lightning.types import JsonObject
 
 if TYPE_CHECKING:
@@ -94,15 +95,10 @@ def score(
         ValueError: the ids of examples and predictions differ, an id occurs twice, or only some
             answers can be scored.
     """
+    predictions = list(predictions)
     answers = predictions_by_id(examples, predictions)
     ids = [example.id for example in examples]
-    names = [metric.name for metric in metrics]
-    if len(set(names)) < len(names):
-        raise ValueError(f"metrics must have different names, but got {names}")
-    known = rows or {}
-    rows = {
-        metric.name: _rows(metric, examples, answers, known.get(metric.name)) for metric in metrics
-    }
+    rows = statistics_of(examples, predictions, metrics, rows)
     scored = [metric for metric in metrics if np.isfinite(rows[metric.name]).all()]
     totals: dict[str, np.ndarray] = {}
     if n_resample and scored and len(examples) >= ENOUGH:
@@ -119,6 +115,31 @@ def score(
         for metric in metrics
     ]
     return Scores(scores, ids, rows)
+
+
+def statistics_of(
+    examples: Sequence[Example],
+    predictions: Iterable[Prediction],
+    metrics: Sequence[Metric],
+    known: Mapping[str, np.ndarray] | None = None,
+) -> dict[str, np.ndarray]:
+    """Return the statistics (N, D) of predictions in the order of the examples, by metric.
+
+    Args:
+        predictions: those of one system, in any order.
+        known: statistics that have been computed already, by metric.
+
+    Raises:
+        ValueError: see `score`.
+    """
+    answers = predictions_by_id(examples, predictions)
+    names = [metric.name for metric in metrics]
+    if len(set(names)) < len(names):
+        raise ValueError(f"metrics must have different names, but got {names}")
+    return {
+        metric.name: _rows(metric, examples, answers, (known or {}).get(metric.name))
+        for metric in metrics
+    }
 
 
 def with_signature_parts(found: Scores, metrics: Sequence[Metric], answering: str) -> Scores:
@@ -189,7 +210,7 @@ def read_scores(path: str | os.PathLike[str]) -> list[Score]:
         ValueError: the file contains no scores.
     """
     try:
-        written = json.loads(Path(path).read_text(encoding="utf-8"))["scores"]
+        written = parse_json(Path(path).read_text(encoding="utf-8"))["scores"]
         return [_from_json(record) for record in written]
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(

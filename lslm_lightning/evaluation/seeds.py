@@ -58,9 +58,9 @@ def compare_seeds(
         values = [
             np.array([metric.score(rows.sum(0)) for rows in group]) for group in (first, second)
         ]
-        of_test = _variance_over_examples(metric, first, second, n_resample, seed)
+        of_test = variance_over_examples(metric, first, second, n_resample, seed)
     difference = float(values[0].mean() - values[1].mean())
-    of_seeds = [float(np.var(value, ddof=1)) / len(value) for value in values]
+    of_seeds = variances_over_seeds(values)
     n_example = len(first[0])
     training_deviation = math.sqrt(sum(of_seeds))
     if n_example < ENOUGH:  # the variance over test examples is unknown
@@ -70,11 +70,7 @@ def compare_seeds(
     if not total > 0:
         p = 0.0 if difference else 1.0
         return SeedComparison(difference, difference, difference, p, 0.0, 0.0)
-    parts = [
-        (of_test, n_example - 1),
-        *((part, len(value) - 1) for part, value in zip(of_seeds, values, strict=True)),
-    ]
-    freedom = total**2 / sum(part**2 / max(1, n) for part, n in parts)
+    freedom = degrees_of_freedom(of_test, n_example, of_seeds, [*map(len, values)])
     reach = float(student.ppf(0.975, freedom)) * math.sqrt(total)
     p = float(2 * student.sf(abs(difference) / math.sqrt(total), freedom))
     return SeedComparison(
@@ -96,12 +92,50 @@ def _check_runs(first: Sequence[np.ndarray], second: Sequence[np.ndarray]) -> No
             "the variance of training shows from 2 seeds on, but the recipes have "
             f"{len(first)} and {len(second)} runs; add --seeds 3"
         )
+    check_same_examples(first, second)
+
+
+def check_same_examples(first: Sequence[np.ndarray], second: Sequence[np.ndarray]) -> None:
+    """Raise ValueError unless the statistics of all runs have the same shape.
+
+    Args:
+        first: statistics (N, D) of each run of one recipe.
+        second: statistics (N, D) of each run of another recipe.
+    """
     shapes = [rows.shape for rows in (*first, *second)]
     if len(set(shapes)) > 1:
         raise ValueError(f"runs must have answered the same evaluation set, but have rows {shapes}")
 
 
-def _variance_over_examples(
+def variances_over_seeds(values: Sequence[np.ndarray]) -> list[float]:
+    """Return the variance of the mean score of each recipe, from the scores of its runs.
+
+    Args:
+        values: scores of the runs of each recipe; two or more a recipe.
+    """
+    return [float(np.var(value, ddof=1)) / len(value) for value in values]
+
+
+def degrees_of_freedom(
+    of_test: float, n_example: int, of_seeds: Sequence[float], n_seed: Sequence[int]
+) -> float:
+    """Return Satterthwaite's degrees of freedom of a sum of variances.
+
+    Args:
+        of_test: variance over test examples.
+        n_example: number of examples.
+        of_seeds: variances over seeds, see `variances_over_seeds`; empty for single runs.
+        n_seed: number of runs of each recipe; read for `of_seeds` only.
+    """
+    parts = [
+        (of_test, n_example - 1),
+        *((part, n - 1) for part, n in zip(of_seeds, n_seed, strict=False)),
+    ]
+    total = sum(part for part, _ in parts)
+    return float(total**2 / sum(part**2 / max(1, n) for part, n in parts))
+
+
+def variance_over_examples(
     metric: Metric,
     first: Sequence[np.ndarray],
     second: Sequence[np.ndarray],
@@ -110,12 +144,16 @@ def _variance_over_examples(
 ) -> float:
     """Return the variance, over bootstrap samples, of the difference between the mean scores of two
     recipes.
+
+    Args:
+        first: statistics (N, D) of each run of one recipe.
+        second: statistics (N, D) of each run of the other recipe.
     """
     totals = np.split(
         bootstrap_totals(np.hstack([*first, *second]), n_resample, seed),
         len(first) + len(second),
         axis=1,
     )
-    scored = iter([np.fromiter(map(metric.score, part), float, n_resample) for part in totals])
+    scored = iter([metric.scores(part) for part in totals])
     means = [np.mean([next(scored) for _ in group], axis=0) for group in (first, second)]
     return float(np.var(means[0] - means[1], ddof=1))

@@ -5,6 +5,7 @@ Array shapes: N texts, G hashed n-grams.
 
 import unicodedata
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -50,6 +51,10 @@ def ngrams(texts: Sequence[str], n_character: int) -> "csr_matrix":
     return counts
 
 
+# the references of all systems, and the outputs of one for several checks
+_known_ngrams = lru_cache(maxsize=2)(ngrams)
+
+
 def vectors(
     outputs: Sequence[str], references: Sequence[str], n_character: int = 1000
 ) -> "tuple[csr_matrix, csr_matrix]":
@@ -60,7 +65,7 @@ def vectors(
     Args:
         n_character: number of characters of each text that are used, from its start.
     """
-    found = [ngrams(texts, n_character) for texts in (outputs, references)]
+    found = [_known_ngrams(tuple(texts), n_character).copy() for texts in (outputs, references)]
     n = len(references)
     frequency = np.maximum(*(np.bincount(matrix.indices, minlength=1 << N_BIT) for matrix in found))
     weight = np.log((n + 1) / np.arange(1, n + 2)).astype(np.float32)[frequency]

@@ -23,6 +23,7 @@ RELATIVE = 0.02  # the same, as a part of the score
 USUAL = 0.1  # the same, for differences that are usual between good answers
 SHARED = (0.99, 0.5)  # parts of the outputs that begin or end alike, in the order tried
 RARE = 0.05  # part of the references that may do so as well
+COLUMN_MARKS = ("\t", " ||| ")
 LOOKALIKES = str.maketrans(  # of Cyrillic and Greek
     "аеорсухіјѕАВЕКМНОРСТУХІЈЅοΑΒΕΖΗΙΚΜΝΟΡΤΥΧ",
     "aeopcyxijsABEKMHOPCTYXIJSoABEZHIKMNOPTYX",
@@ -202,6 +203,38 @@ def describe_wrapping(
         f"{n:,} of {len(outputs):,} outputs {shown}, which references do not; scores as written, "
         f"and without it: {gains}"
     )
+
+
+def describe_columns(
+    predictions: Sequence[Prediction], examples: Sequence[Example], metrics: Sequence[Metric]
+) -> str:
+    """Return a message about columns that most outputs have, references do not have, and that lower
+    scores; "" if there are none.
+
+    Other tools write a score, a number or the source beside each answer.
+
+    Args:
+        predictions: predictions with outputs, in the order of `examples`.
+    """
+    references = [r for e in examples for r in e.references]
+    for mark in COLUMN_MARKS:
+        rows = [(p.output or "").split(mark) for p in predictions]
+        n = sum(len(row) > 1 for row in rows)
+        n_known = sum(mark in text for text in references)
+        if n < max(ENOUGH, len(rows) / 2) or n_known > RARE * len(references):
+            continue
+        for column in range(min(len(row) for row in rows if len(row) > 1)):
+            alone = [
+                replace(p, output=row[column].strip() if len(row) > 1 else p.output)
+                for p, row in zip(predictions, rows, strict=True)
+            ]
+            if gains := improvements(metrics, (predictions, examples), (alone, examples), RELATIVE):
+                return (
+                    f"{n:,} of {len(rows):,} outputs have columns, separated by {mark!r}, which "
+                    f"references do not; scores as written, and of column {column + 1} alone: "
+                    f"{gains}"
+                )
+    return ""
 
 
 def shared_beginning(texts: Sequence[str], references: Sequence[str]) -> str:

@@ -11,6 +11,8 @@ from lslm_lightning.contracts import Example, Metric, Prediction
 from lslm_lightning.text.chinese import segment
 from lslm_lightning.text.languages import base_language, script_of_language, units_of
 
+N_KNOWN = 2**16  # pairs of texts whose statistics are kept, some 400 bytes each
+
 
 class _Sacrebleu(Metric):
     """Base class of the adapters for sacreBLEU; a prediction without `output` gives nan.
@@ -29,6 +31,11 @@ class _Sacrebleu(Metric):
     def __init__(self, metric: SacrebleuMetric, n_statistic: int) -> None:
         self._metric = metric
         self._n_statistic = n_statistic
+        self._known: dict[tuple[str, tuple[str, ...]], np.ndarray] = {}
+
+    def __getstate__(self) -> dict[str, object]:
+        """Return what a copy in another process needs, without the statistics known here."""
+        return self.__dict__ | {"_known": {}}
 
     @property
     def signature(self) -> str:
@@ -40,10 +47,16 @@ class _Sacrebleu(Metric):
     def statistics(self, example: Example, prediction: Prediction) -> np.ndarray:
         if prediction.output is None:
             return np.full(self._n_statistic, np.nan)
-        rows = self._metric._extract_corpus_statistics(
-            [prediction.output], [[reference] for reference in example.references]
-        )
-        return np.array(rows[0], dtype=np.float64)
+        # scores, checks and reports ask for the same pairs of texts
+        pair = (prediction.output, tuple(example.references))
+        if pair not in self._known:
+            if len(self._known) == N_KNOWN:
+                self._known.clear()
+            [row] = self._metric._extract_corpus_statistics(
+                [prediction.output], [[reference] for reference in example.references]
+            )
+            self._known[pair] = np.array(row, dtype=np.float64)
+        return self._known[pair].copy()
 
     def score(self, total: np.ndarray) -> float:
         if np.isnan(total).any():
@@ -79,6 +92,26 @@ class Bleu(_Sacrebleu):
         bleu = BLEU(tokenize=tokenize or tokenizer_of(language), lowercase=lowercase, force=True)
         super().__init__(bleu, n_statistic=10)
         self._tokenize: Callable[[str], str] = bleu.tokenizer
+
+    def scores(self, totals: np.ndarray) -> np.ndarray:
+        """Return the BLEU of each row of counts (R, 10), as sacreBLEU computes it from one row:
+        with exponential smoothing (Chen and Cherry 2014, method 3).
+        """
+        length, reference_length = np.trunc(totals[:, :2]).T
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            brevity = np.where(length > 0, np.exp(1 - reference_length / length), 0.0)
+            brevity = np.where(length < reference_length, brevity, 1.0)
+            log_sum = np.zeros(len(totals))
+            smooth = np.ones(len(totals))
+            is_counted = np.ones(len(totals), dtype=bool)  # until an order has no n-gram
+            for correct, n_gram in zip(totals[:, 2:6].T, totals[:, 6:].T, strict=True):
+                is_counted &= n_gram != 0
+                smooth = np.where(is_counted & (correct == 0), 2 * smooth, smooth)
+                precision = np.where(correct == 0, 1 / smooth, correct) * 100 / n_gram
+                log_sum += np.where(is_counted, np.log(precision), -np.inf)
+            found = brevity * np.exp(log_sum / 4)
+        found = np.where((totals[:, 2:6] != 0).any(1), found, 0.0)
+        return np.where(np.isnan(totals).any(1), np.nan, found)
 
     def score_alone(self, statistics: np.ndarray) -> float:
         """Return the BLEU of one sentence, with exponential smoothing.
@@ -117,6 +150,21 @@ class Chrf(_Sacrebleu):
         )
         self.name = "chrf" + "+" * word_order
 
+    def scores(self, totals: np.ndarray) -> np.ndarray:
+        """Return the chrF of each row of counts (R, 3 orders), as sacreBLEU computes it from one
+        row: precision and recall are means over the orders that occur in outputs and references.
+        """
+        written, wanted, common = (totals[:, i::3] for i in range(3))  # (R, orders)
+        is_counted = (written > 0) & (wanted > 0)
+        n_order = np.maximum(is_counted.sum(1), 1)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            precision = np.where(is_counted, common / written, 0.0).sum(1) / n_order
+            recall = np.where(is_counted, common / wanted, 0.0).sum(1) / n_order
+            weight = CHRF.BETA**2
+            found = (1 + weight) * precision * recall / (weight * precision + recall)
+        found = np.where(precision + recall > 0, 100 * found, 0.0)
+        return np.where(np.isnan(totals).any(1), np.nan, found)
+
 
 class Ter(_Sacrebleu):
     """Translation edit rate: edits of words and shifts of phrases, divided by the number of
@@ -139,6 +187,15 @@ class Ter(_Sacrebleu):
         super().__init__(
             TER(normalized=asian, asian_support=asian, case_sensitive=not lowercase), n_statistic=2
         )
+
+    def scores(self, totals: np.ndarray) -> np.ndarray:
+        """Return the TER of each row (R, 2) of edits and reference words; without reference words,
+        100 for any edit and 0 for none.
+        """
+        edits, length = totals.T
+        with np.errstate(divide="ignore", invalid="ignore"):
+            found = np.where(length > 0, 100 * (edits / length), np.where(edits > 0, 100.0, 0.0))
+        return np.where(np.isnan(totals).any(1), np.nan, found)
 
     @property
     def signature(self) -> str:

@@ -95,11 +95,19 @@ class JiebaTokenizer:
 class CachedTokenizer:
     """Tokenizer that caches the tokens which another tokenizer returns.
 
-    All metrics and systems tokenize the same references.
+    All metrics and systems tokenize the same references. A copy in another process has a cache of
+    its own.
+
+    Args:
+        kind: class of the other tokenizer.
     """
 
-    def __init__(self, tokenizer: TextTokenizer) -> None:
-        self._tokenize = lru_cache(maxsize=20_000)(tokenizer.tokenize)
+    def __init__(self, kind: Callable[[], TextTokenizer]) -> None:
+        self._kind = kind
+        self._tokenize = lru_cache(maxsize=20_000)(kind().tokenize)
+
+    def __reduce__(self) -> tuple[Callable[..., "CachedTokenizer"], tuple[object]]:
+        return cached_tokenizer, (self._kind,)
 
     def tokenize(self, text: str) -> list[str]:
         return self._tokenize(text)
@@ -108,7 +116,7 @@ class CachedTokenizer:
 @cache
 def cached_tokenizer(kind: Callable[[], TextTokenizer]) -> CachedTokenizer:
     """Return the cached tokenizer for a tokenizer class; all metrics share one per class."""
-    return CachedTokenizer(kind())
+    return CachedTokenizer(kind)
 
 
 class Rouge(Metric):

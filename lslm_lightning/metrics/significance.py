@@ -7,8 +7,9 @@ Array shapes: N examples, D statistics, R resamples.
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import combinations
 
 import numpy as np
@@ -20,6 +21,7 @@ SEED = 12345
 # examples: one alone is drawn every time, and bounds of what never varies would seem sure
 ENOUGH = 2
 _CELLS = 2_000_000  # weights held at a time: 16 MB
+_KEPT = 64_000_000  # weights kept for the next metric or system: 64 MB, a byte each
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,9 @@ def bootstrap_totals(rows: np.ndarray, n_resample: int, seed: int = SEED) -> np.
         rows: statistics (N, D); those of several metrics or systems may be concatenated side by
             side.
     """
-    return np.concatenate([weights @ rows for weights in _draws(len(rows), n_resample, seed)])
+    return np.concatenate(
+        [weights.astype(np.float64) @ rows for weights in _draws(len(rows), n_resample, seed)]
+    )
 
 
 def interval(metric: Metric, totals: np.ndarray, confidence: float = 0.95) -> tuple[float, float]:
@@ -55,7 +59,7 @@ def interval(metric: Metric, totals: np.ndarray, confidence: float = 0.95) -> tu
         totals: resampled sums (R, D).
         confidence: share of resampled scores inside the interval.
     """
-    return _percentiles(_scores(metric, totals), confidence)
+    return _percentiles(metric.scores(totals), confidence)
 
 
 def paired_bootstrap(
@@ -132,7 +136,7 @@ def bootstrap_pairs(
     drawn = dict(
         zip(
             systems,
-            (_scores(metric, part) for part in np.split(totals, len(systems), axis=1)),
+            (metric.scores(part) for part in np.split(totals, len(systems), axis=1)),
             strict=True,
         )
     )
@@ -179,7 +183,7 @@ def randomization_pairs(
         for found, both, half in zip(
             differences, base, np.split(signs @ change, len(pairs), axis=1), strict=True
         ):
-            found.append(_scores(metric, (both + half) / 2) - _scores(metric, (both - half) / 2))
+            found.append(metric.scores((both + half) / 2) - metric.scores((both - half) / 2))
     observed = [_difference(metric, systems[first], systems[second]) for first, second in pairs]
     return {
         pair: _p_value(np.concatenate(found), value)
@@ -208,11 +212,23 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return corrected
 
 
-def _draws(n_example: int, n_resample: int, seed: int) -> Iterator[np.ndarray]:
-    """Yield blocks (r, N) of numbers of times that each example is drawn in each bootstrap sample.
+def _draws(n_example: int, n_resample: int, seed: int) -> Iterable[np.ndarray]:
+    """Return blocks (r, N) of numbers of times that each example is drawn in each bootstrap sample.
 
-    The blocks have R rows in all. With them, sums of drawn rows are a matrix product.
+    The blocks have R rows in all. With them, sums of drawn rows are a matrix product. The last
+    blocks are kept if they are small, since all systems and metrics use the same.
     """
+    if n_example * n_resample <= _KEPT:
+        return _kept_draws(n_example, n_resample, seed)
+    return _new_draws(n_example, n_resample, seed)
+
+
+@lru_cache(maxsize=1)
+def _kept_draws(n_example: int, n_resample: int, seed: int) -> list[np.ndarray]:
+    return list(_new_draws(n_example, n_resample, seed))
+
+
+def _new_draws(n_example: int, n_resample: int, seed: int) -> Iterator[np.ndarray]:
     rng = np.random.default_rng(seed)
     step = max(1, _CELLS // n_example)
     for start in range(0, n_resample, step):
@@ -220,15 +236,8 @@ def _draws(n_example: int, n_resample: int, seed: int) -> Iterator[np.ndarray]:
         drawn = (
             rng.integers(0, n_example, (count, n_example)) + n_example * np.arange(count)[:, None]
         )
-        yield (
-            np.bincount(drawn.ravel(), minlength=count * n_example)
-            .reshape(count, n_example)
-            .astype(np.float64)
-        )
-
-
-def _scores(metric: Metric, totals: np.ndarray) -> np.ndarray:
-    return np.fromiter(map(metric.score, totals), dtype=np.float64, count=len(totals))
+        times = np.bincount(drawn.ravel(), minlength=count * n_example)
+        yield times.reshape(count, n_example).astype(np.min_scalar_type(times.max()))
 
 
 def _percentiles(values: np.ndarray, confidence: float) -> tuple[float, float]:

@@ -23,7 +23,7 @@ from lslm_lightning.runs.loading import LoadedRun
 from lslm_lightning.runs.registered import short_name
 from lslm_lightning.systems.batches import by_length, whole_texts
 from lslm_lightning.systems.fusion import ShallowFusion
-from lslm_lightning.systems.purpose import purpose_of
+from lslm_lightning.systems.purpose import purpose_of, told_languages
 from lslm_lightning.systems.weights import fingerprint_of
 from lslm_lightning.types import JsonObject
 
@@ -93,6 +93,12 @@ class Checkpoint(Generator, Scorer):
             return [purpose_of(self.run.directory, self.run.config)]
         except (ValueError, OSError, RuntimeError):
             return [Purpose()]
+
+    def told_languages(self) -> tuple[str, str] | None:
+        try:
+            return told_languages(self.run.directory)
+        except (ValueError, OSError, RuntimeError):
+            return None
 
     def prepare(self, examples: Sequence[Example]) -> None:
         """Check that the run can be read.

@@ -1,6 +1,7 @@
 """HTTP client that enforces a deadline for each request, however slowly the server sends."""
 
 import asyncio
+import json
 import threading
 from collections.abc import Mapping
 
@@ -32,16 +33,17 @@ class DeadlineClient:
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, daemon=True, name="requests").start()
 
-    def post(self, path: str, body: Mapping[str, Json]) -> Json:
-        """Send a request and return its reply: the JSON value, or text if it is not declared as
-        JSON.
+    def post(self, path: str, body: Mapping[str, Json]) -> str:
+        """Send a request and return the text of its reply.
 
         Raises:
             TimeoutError: the reply was not complete in time.
+            ValueError: the reply is not in a Unicode encoding.
             openai.OpenAIError: there is no reply, or it has an error status.
         """
         return asyncio.run_coroutine_threadsafe(self._post(path, body), self._loop).result()
 
-    async def _post(self, path: str, body: Mapping[str, Json]) -> Json:
+    async def _post(self, path: str, body: Mapping[str, Json]) -> str:
         async with asyncio.timeout(self.seconds):
-            return await self._client.post(path, body=dict(body), cast_to=object)
+            reply = await self._client.post(path, body=dict(body), cast_to=bytes)
+        return reply.decode(json.detect_encoding(reply))

@@ -222,7 +222,7 @@ class EndpointClient:
         for attempt in count():
             reserved = self.ledger.reserve(request.most_input, request.most_output)
             used: tuple[int, int] = (0, 0)
-            content: Json = ""
+            content = ""
             pause: float | None = None
             is_lost = False
             try:
@@ -265,9 +265,8 @@ class EndpointClient:
             time.sleep(pause)
         raise AssertionError("unreachable")
 
-    def _send(self, payload: JsonObject) -> Json:
-        """Send a request once and return its reply: the JSON value, or text if it is not declared
-        as JSON.
+    def _send(self, payload: JsonObject) -> str:
+        """Send a request once and return the text of its reply.
 
         Raises:
             ProblemError: the server reports a problem.

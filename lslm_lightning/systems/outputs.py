@@ -12,6 +12,7 @@ from lslm_lightning.corpora.strict_json import parse
 from lslm_lightning.corpora.text_lines import numbered_lines
 from lslm_lightning.corpora.values import Number, as_text
 from lslm_lightning.safety.paths import did_you_mean
+from lslm_lightning.types import JsonObject
 
 
 class Outputs(Generator):
@@ -30,6 +31,7 @@ class Outputs(Generator):
 
     def __init__(self, path: str) -> None:
         self.path = Path(path)
+        self.unused: list[int] = []
         self.name = PurePath(bare_name(self.path.name)).stem
         self.form = FORMATS.get(
             PurePath(bare_name(self.path.name)).suffix.lower().removeprefix("."), "text"
@@ -52,6 +54,10 @@ class Outputs(Generator):
     def fingerprint(self) -> str | None:
         """Return the SHA-256 of the file; None if the file no longer exists."""
         return hashlib.sha256(self.path.read_bytes()).hexdigest() if self.path.is_file() else None
+
+    def info(self) -> JsonObject:
+        """Return how many outputs have ids of no example, once the answers were read."""
+        return {"unused_outputs": list(self.unused)} if self.unused else {}
 
     def generate(self, examples: Sequence[Example]) -> Iterator[Prediction]:
         """Yield the answer that the file has for each example.
@@ -80,6 +86,8 @@ class Outputs(Generator):
                     f"{self.path} has no output for {len(lacking)} of {len(examples)} examples; "
                     f"{lacking[0]!r} is one"
                 )
+            n_unused = len(outputs.keys() - {e.id for e in examples})
+            self.unused = [n_unused, len(outputs)] if n_unused else []
             yield from (Prediction(e.id, outputs[e.id]) for e in examples)
             return
         if len(lines) != len(examples):

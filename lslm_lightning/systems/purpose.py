@@ -27,21 +27,29 @@ def languages_of_answers(directory: RunDirectory, config: Settings) -> tuple[str
     """Return the source and target language in which a run was trained to answer, as its test has
     them; None if they are unknown.
 
-    They are those that were stated, else the language that was told from the texts of its corpus
-    and recorded with the scores of its test.
+    They are those that were stated, else those of `told_languages`.
 
     Args:
         directory: directory of the run.
         config: configuration of the run.
     """
     try:
-        if (stated := purpose_of(directory, config).languages) is not None:
-            return canonical(stated[0]), canonical(stated[1])
-        data = json.loads(directory.metrics.read_text("utf-8"))["data"]
-        told = split_codes(str(data["languages"]))
-        return canonical(told[0]), canonical(told[-1])
+        known = purpose_of(directory, config).languages or told_languages(directory)
+        return known and (canonical(known[0]), canonical(known[1]))
     except (OSError, ValueError, LookupError, TypeError, RecursionError):
-        return None  # not tested, or by another release, or with a corpora.yaml that is broken
+        return None  # by another release, or with a corpora.yaml that is broken
+
+
+def told_languages(directory: RunDirectory) -> tuple[str, str] | None:
+    """Return the source and target language that were told from the texts of a run's corpus and
+    recorded with the scores of its test; None if they are unknown.
+    """
+    try:
+        data = json.loads(directory.metrics.read_text("utf-8"))["data"]
+        codes = split_codes(str(data["languages"]))
+        return codes[0], codes[-1]
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return None  # not tested, or by another release
 
 
 def languages_of_run(directory: RunDirectory, data: Settings) -> tuple[str, str] | None:

@@ -10,6 +10,8 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from lslm_lightning.systems.echo import read_echo
+from lslm_lightning.text.json_texts import parse_json
+from lslm_lightning.text.surrogates import lone_surrogate
 from lslm_lightning.types import Json, JsonObject
 
 # Values of `Prediction.finish_reason` -> those of servers that mean the same; others are kept
@@ -148,7 +150,7 @@ def read_problem(content: Json, status: int) -> Problem:
     """
     if isinstance(content, str):
         try:
-            content = json.loads(content)
+            content = parse_json(content)
         except ValueError:
             return Problem(_one_line(content) or "an empty reply", status=status)
     try:
@@ -259,7 +261,7 @@ def read_reply(body: Mapping[str, Json]) -> JsonObject:
     if not text.strip() and isinstance(refusal, str) and refusal:
         text = refusal
         finish = "refusal"
-    check_characters(text)
+    check_characters(f"{text}{finish}{body.get('model')}")  # all that is recorded
     details = (
         usage.get("completion_tokens_details")
         if isinstance(usage := body.get("usage"), Mapping)
@@ -311,13 +313,8 @@ def check_characters(text: str) -> None:
     """
     if "\0" in text:
         raise ValueError(f"character {text.index(chr(0)) + 1} of the text is NUL, U+0000")
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise ValueError(
-            f"character {error.start + 1} of the text is half a surrogate pair, "
-            f"{text[error.start]!r}"
-        ) from None
+    if (at := lone_surrogate(text)) is not None:
+        raise ValueError(f"character {at + 1} of the text is half a surrogate pair, {text[at]!r}")
 
 
 def read_usage(body: Mapping[str, Json], most_input: int, most_output: int) -> tuple[int, int]:
@@ -340,14 +337,14 @@ def _read_text(content: str) -> Json:
     Comment lines, by which servers keep a connection alive, are ignored.
 
     Raises:
-        ValueError: the text is neither JSON nor a stream.
+        ValueError: the text is neither JSON nor a stream, or an object has a key twice.
     """
     lines = (
         line for line in _LINE_END.split(content.removeprefix("\ufeff")) if not line.startswith(":")
     )
     try:
-        return json.loads("\n".join(lines))
-    except ValueError:
+        return parse_json("\n".join(lines))
+    except json.JSONDecodeError:
         return _joined_stream(content)
 
 
@@ -361,7 +358,7 @@ def _joined_stream(content: str) -> Json:
         ValueError: the text is not such a stream, or the stream was cut off.
     """
     lines = [line[5:].strip() for line in _LINE_END.split(content) if line.startswith("data:")]
-    pieces = [json.loads(line) for line in lines if line and line != "[DONE]"]
+    pieces = [parse_json(line) for line in lines if line and line != "[DONE]"]
     if not pieces or not all(isinstance(piece, Mapping) for piece in pieces):
         raise ValueError(f"no JSON in {_one_line(content)[:100]!r}")
     if error := next((piece for piece in pieces if piece.get("error")), None):

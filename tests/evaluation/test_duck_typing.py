@@ -74,6 +74,9 @@ class Full:
     def purposes(self):
         return [Purpose("translation")]
 
+    def told_languages(self):
+        return ("ru", "ru")
+
     def log_prob(self, examples):
         return (Prediction(e.id, nats=1.0) for e in examples)
 
@@ -120,6 +123,7 @@ def test_every_ability_of_the_last_release_is_found_under_its_name_of_today(adap
         "cut_sources": (2, "are cut"),
         "chosen_runs": ["runs/a"],
         "purposes": [Purpose("translation")],
+        "told_languages": ("ru", "ru"),
         "prepare": None,
         "calibrate": None,
     }

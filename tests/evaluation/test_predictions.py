@@ -141,6 +141,7 @@ def test_a_torn_last_line_is_dropped_and_said(tmp_path, caplog):
         ('{"id": "7"}', "line 2: prediction '7' has neither output nor nats"),
         ('{"id": "7", "n_token": 3}', "line 2: prediction '7' has neither output nor nats"),
         ('{"id": "7", "text": "a"}', r"line 2: \['text'\] is not known"),
+        ('{"id": "7", "output": "a", "output": "b"}', "line 2: the key 'output' stands twice"),
         ('{"id": "7", "nats": NaN}', "line 2: nats=NaN is no number"),
         (
             r'{"id": "7", "output": "dr\ud83d"}',

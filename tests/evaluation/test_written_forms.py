@@ -1,6 +1,7 @@
 """Differences in writing between outputs and references are told with the score both ways."""
 
 import html
+import itertools
 import json
 import random
 import re
@@ -142,6 +143,23 @@ def test_text_around_all_or_most_answers_is_told(begin, end):
     most = [around(text) if i % 4 else text for i, text in enumerate(texts_in("de"))]
     if len(begin) > 5:  # a beginning that is a part of a word is none
         assert shared_beginning(most, texts_in("de")).strip() == begin.strip()
+
+
+@pytest.mark.parametrize(
+    "row", ["-0.3{i}\t{text}", "H-{i}\t-1.5\t{text}", "{i} ||| {text} ||| F0= -1 ||| -0.{i}"]
+)
+def test_columns_of_other_tools_beside_the_answers_are_told(row):
+    numbers = itertools.count(11)
+
+    def beside(text):
+        return row.format(i=next(numbers), text=text)
+
+    [found] = findings("de", beside)
+    column = next(i for i, part in enumerate(re.split(r"\t| \|\|\| ", row), 1) if "text" in part)
+    assert f"column {column} alone" in found.words
+    assert "and 0.00" in found.words  # WER
+    assert findings("de", beside, None, beside) == []
+    assert findings("de", lambda text: text.replace(" ", "\t")) == []  # spaces for all metrics
 
 
 def test_one_and_the_same_answer_is_not_text_around_another():

@@ -101,6 +101,15 @@ def test_chinese_words_are_its_characters():
     assert corpus(WordErrorRate("zh"), [("我想住", "我想坐")]) == pytest.approx(100 / 3)
 
 
+@pytest.mark.parametrize(
+    ("language", "reference", "output"),
+    [("en", "red cars", "old dogs"), ("zh", "红车", "老狗"), ("bo", "བོད་ཡིག་མི", "ཆུ་ཁབ་གཞན")],
+)
+def test_what_shares_no_word_has_nothing_right(language, reference, output):
+    """Neither spaces between words nor dots between syllables are words."""
+    assert corpus(WordErrorRate(language), [(reference, output)]) == 100
+
+
 def test_the_best_reference_counts():
     metric = CharacterErrorRate()
     assert list(statistics_of(metric, Prediction("", "abc"), ["xyz", "abd"])) == [1, 0, 0, 3]

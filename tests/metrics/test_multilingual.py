@@ -87,7 +87,7 @@ def units(text: str, kind: str) -> list[str]:
             for cluster in ([part] if part[0].isdigit() else graphemes(part))
         ]
     if kind == "syllables":
-        return regex.findall(r"་|[^་\s]+", text)
+        return regex.findall(r"[^་\s]+", text)
     return regex.findall(r"\d+|\S", text)
 
 

@@ -55,6 +55,21 @@ def test_a_passing_fault_is_asked_again(provider, fault):
     assert len(provider.requests) == len(EXAMPLES) + 2
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"choices": [{"message": {"content": "a", "content": "b"}, "finish_reason": "stop"}]}',
+        b'{"choices": [{"message": {"content": "caf\xe9"}, "finish_reason": "stop"}]}',
+    ],
+)
+@pytest.mark.parametrize("kind", ["application/json", "application/json; charset=utf-8"])
+def test_a_reply_of_two_meanings_is_none(provider, body, kind):
+    """JSON as the server sent it: no key twice, nothing replaced that is not UTF-8."""
+    provider.content = lambda path, asked: Raw(body, kind=kind)
+    with pytest.raises(EndpointError, match=r"stands twice|can't decode"):
+        answers(endpoint(provider, concurrency=1))
+
+
 def test_a_server_that_is_too_slow_is_asked_again(provider):
     """More often than it was told to be slow, where the machine is."""
     provider.faults = ["slow", "slow"]

@@ -7,6 +7,8 @@ import pytest
 
 from lslm_lightning.contracts import Example, OutputsError
 from lslm_lightning.corpora.text_lines import lines_of
+from lslm_lightning.evaluation.results import Entry, check_entries
+from lslm_lightning.metrics.bleu import Bleu
 from lslm_lightning.systems.outputs import Outputs
 from tests.corpora.test_roads import PACK
 
@@ -35,6 +37,20 @@ def test_json_lines_are_found_by_id(tmp_path):
         ("1", "出1\u2028"),
         ("2", "出2\u2028"),
     ]
+
+
+@pytest.mark.parametrize("others", [[], ["9"], ["9", "10", "z"]])
+def test_outputs_of_ids_that_the_evaluation_set_lacks_are_told(others, tmp_path):
+    path = tmp_path / "a.jsonl"
+    ids = [*others, *(e.id for e in EXAMPLES)]
+    path.write_text("".join(json.dumps({"id": i, "output": "a"}) + "\n" for i in ids), "utf-8")
+    system = Outputs(str(path))
+    predictions = list(system.generate(EXAMPLES))
+    entry = Entry("it", predictions, facts=system.info())
+    found = [f for f in check_entries(EXAMPLES, [entry], [Bleu("de")]) if f.check.startswith("un")]
+    assert [f.words.split(" outputs")[0] for f in found] == (
+        [f"{len(others)} of {len(ids)}"] if others else []
+    )
 
 
 @pytest.mark.parametrize("ending", ["", ".gz", ".GZ", ".xz", ".bz2"])

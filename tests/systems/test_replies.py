@@ -106,6 +106,17 @@ def test_the_text_and_why_it_ends(body, text, finish, reasoning):
         ({"choices": [{"index": 0}]}, "a choice without text"),
         (chat({"a": 1}), "content is {'a': 1}, no text"),
         (chat([{"type": "image_url", "image_url": {}}]), "a part of content without text"),
+        ({**chat("a"), "model": "m\ud83d"}, "half a surrogate pair"),
+        (chat("a", finish="\udc00"), "half a surrogate pair"),
+        (
+            '{"choices": [{"message": {"content": "a", "content": "b"}}]}',
+            "the key 'content' stands twice",
+        ),
+        ('{"choices": [{"text": "a"}], "choices": [{"text": "b"}]}', "'choices' stands twice"),
+        (
+            'data: {"choices": [{"delta": {"content": "a", "content": "b"}}]}\n\ndata: [DONE]',
+            "the key 'content' stands twice",
+        ),
         (chat("half \ud83d"), "character 6 of the text is half a surrogate pair"),
         (chat("a\0b"), "character 2 of the text is NUL"),
         (chat("红", "error"), "finish_reason is error"),

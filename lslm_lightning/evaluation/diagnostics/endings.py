@@ -80,6 +80,22 @@ def other_model(system: str, names: Sequence[str]) -> Finding | None:
     return Finding("another model", system, message)
 
 
+def unused_outputs(system: str, counts: Sequence[int]) -> Finding | None:
+    """Return a finding about outputs with ids that the evaluation set does not have, or None.
+
+    Args:
+        counts: number of these outputs and of all outputs in the file; empty if there are none.
+    """
+    if not counts:
+        return None
+    n, total = counts
+    message = (
+        f"{n:,} of {total:,} outputs in the file have ids that the evaluation set does not have, "
+        "and are not scored; check that they answer this set"
+    )
+    return Finding("unused outputs", system, message)
+
+
 def cut_sources(system: str, message: str) -> Finding | None:
     """Return a finding about truncated sources with this message, or None if the message is ""."""
     return Finding("cut sources", system, message) if message else None

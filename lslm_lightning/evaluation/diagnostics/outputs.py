@@ -14,6 +14,7 @@ from lslm_lightning.evaluation.unicode_forms import describe_forms
 from lslm_lightning.evaluation.written_forms import (
     MISREAD,
     PUNCTUATION,
+    describe_columns,
     describe_wrapping,
     describe_writing,
 )
@@ -218,11 +219,11 @@ def wrong_language(
     ]
     if len(pairs) < ENOUGH:
         return None
-    source = trigram_counts(e.source for _, e in pairs)
-    target = trigram_counts(e.references[0] for _, e in pairs)
+    source = TrigramModel(e.source for _, e in pairs)
+    target = TrigramModel(e.references[0] for _, e in pairs)
 
     def like_source(text: str) -> bool:
-        return bool(text.strip()) and mean_log_prob(text, source) > mean_log_prob(text, target)
+        return bool(text.strip()) and source.mean_log_prob(text) > target.mean_log_prob(text)
 
     written = [text for text, _ in pairs if text.strip()]
     wrong = sum(map(like_source, written))
@@ -286,7 +287,7 @@ def written_forms(
     if found := [Finding("ways of writing", system, words) for words in describe_writing(*about)]:
         return found
     # only then: entities and the like consist of marks, and may stand around all answers
-    if wrapping := describe_wrapping(*about):
+    if wrapping := describe_columns(*about) or describe_wrapping(*about):
         return [Finding("text around answers", system, wrapping)]
     marks = describe_writing(*about, (PUNCTUATION,))
     return [Finding("ways of writing", system, words) for words in marks]
@@ -344,22 +345,22 @@ def overlap(first: Counter[str], second: Counter[str]) -> float:
     return 2 * (first & second).total() / max(1, first.total() + second.total())
 
 
-def trigram_counts(texts: Iterable[str]) -> Counter[str]:
-    """Return the number of occurrences of each character trigram in the texts."""
-    return Counter(gram for text in texts for gram in trigrams(text))
+class TrigramModel:
+    """Unigram model over the character trigrams of some texts, with add-one smoothing."""
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        counts = Counter(gram for text in texts for gram in trigrams(text))
+        total = math.log(counts.total() + len(counts) + 1)
+        self.unseen = -total
+        self.log_probs = {gram: math.log(n + 1) - total for gram, n in counts.items()}
+
+    def mean_log_prob(self, text: str) -> float:
+        """Return the mean log probability of the trigrams of a text; 0 for no trigram."""
+        found = [self.log_probs.get(gram, self.unseen) for gram in trigrams(text)]
+        return sum(found) / max(1, len(found))
 
 
 def trigrams(text: str) -> Iterable[str]:
     """Yield the character trigrams of a text in lower case, padded with a space at both ends."""
     padded = f" {' '.join(text.lower().split())} "
     return (padded[i : i + 3] for i in range(len(padded) - 2))
-
-
-def mean_log_prob(text: str, counts: Counter[str]) -> float:
-    """Return the mean log probability of the character trigrams of a text.
-
-    The model is a unigram model over trigrams with these counts and add-one smoothing.
-    """
-    total = counts.total() + len(counts) + 1
-    grams = list(trigrams(text))
-    return sum(math.log((counts[gram] + 1) / total) for gram in grams) / max(1, len(grams))
