@@ -14,7 +14,7 @@ from typing import Any
 from lslm_lightning.serving.keys import new_key
 from tests.benchmarks.benchmark import Figures, Part
 from tests.benchmarks.hostile_clients import NOTHING, WORK, Kind, exchange
-from tests.benchmarks.serving import Client, Server, ours, prompt, running
+from tests.benchmarks.serving import SETTLING, Client, Server, ours, prompt, running
 
 ROUNDS = 2  # of each attack; memory is measured before the first and after each
 FIRST: dict[str, dict[str, Any]] = {
@@ -22,7 +22,6 @@ FIRST: dict[str, dict[str, Any]] = {
     "/log_prob": {"model": "m0", "text": "def f(x): return x"},
     "/translate": {"q": "<p>Monday", "source": "auto", "target": "zh", "format": "html"},
 }
-SETTLING = 3.0  # seconds before memory is measured
 
 Attack = Callable[["Scene"], Awaitable[None]]
 
@@ -148,13 +147,12 @@ async def scene(done: Mapping[str, Figures], smoke: bool) -> AsyncIterator[Scene
             yield Scene(server, client, bad, log, smoke)
 
 
-def attacked(attack: Attack, rounds: int = ROUNDS) -> Part:
+def attacked(attack: Attack) -> Part:
     """Return the part of the benchmark that measures an attack: statuses, the seconds that a client
     that behaves waits meanwhile, memory and open files.
 
     Args:
         attack: function that attacks a server once.
-        rounds: how often.
     """
 
     async def measure(done: Mapping[str, Figures], smoke: bool) -> Figures:
@@ -163,7 +161,7 @@ def attacked(attack: Attack, rounds: int = ROUNDS) -> Part:
             async with neighbour(found.client) as calm:
                 await asyncio.sleep(0.5 if smoke else 5)
             before = list(calm.seconds)
-            for number in range(rounds + 1):
+            for number in range(ROUNDS + 1):
                 if number:
                     async with neighbour(found.client) as others:
                         await attack(found)

@@ -8,6 +8,7 @@ import torch
 
 from lslm_lightning.text.tokenizer import Tokenizer
 from lslm_lightning.training.precision import HALF, step_times
+from lslm_lightning.training.task import Task
 
 
 class Loop(ABC):
@@ -19,12 +20,23 @@ class Loop(ABC):
     precision: str | None = None
 
     @abstractmethod
-    def start(self, tokenizer: Tokenizer) -> None:
-        """Build the model for this vocabulary."""
+    def begin(self, task: Task) -> None:
+        """Build the model, beside the task that is about to train."""
 
     @abstractmethod
     def step(self, batch: Any) -> None:
         """One optimizer step."""
+
+
+class PeerLoop(Loop):
+    """A model of others, of which a vocabulary is all that it needs to know."""
+
+    def begin(self, task: Task) -> None:
+        self.start(task.tokenizer)
+
+    @abstractmethod
+    def start(self, tokenizer: Tokenizer) -> None:
+        """Build the model for this vocabulary."""
 
 
 def device_type() -> str:

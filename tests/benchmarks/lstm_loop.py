@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from lslm_lightning.text.tokenizer import Tokenizer
 from lslm_lightning.training.batches import WindowBatch
-from tests.benchmarks.loop import Loop, device_type, mixed_precision
+from tests.benchmarks.loop import PeerLoop, device_type, mixed_precision
 
 
 class WordLanguageModel(nn.Module):
@@ -32,7 +32,7 @@ class WordLanguageModel(nn.Module):
         return self.output(self.dropout(y)), state
 
 
-class LstmLoop(Loop):
+class LstmLoop(PeerLoop):
     """The state goes on from batch to batch, detached; fused AdamW, gradients clipped to 1."""
 
     def __init__(self, d_model: int, n_layer: int, dropout: float) -> None:

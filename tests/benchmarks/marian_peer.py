@@ -24,14 +24,14 @@ from lslm_lightning.training.batches import PairBatch, padded
 from tasks.translation.data import TranslationData
 from tests.benchmarks.benchmark import Figures
 from tests.benchmarks.bleus import EXAMS, bleus
-from tests.benchmarks.loop import Loop, device_type, mixed_precision
+from tests.benchmarks.loop import PeerLoop, device_type, mixed_precision
 
 PEAK = 1e-3
 WARMUP_STEPS = 800
 VALIDATE_AT = (0.8, 0.9, 1.0)  # shares of the time; the last one is free of charge
 
 
-class MarianLoop(Loop):
+class MarianLoop(PeerLoop):
     """3+3 layers, 256 wide, 512 inner, 4 heads, dropout 0.15, label smoothing 0.1; bf16 where the
     machine has it, fused AdamW, clip 1.0.
     """

@@ -23,7 +23,7 @@ from tests.support.word_translation import WordTranslator
 
 N_LINE = 100
 LEVELS = (30, 40, 50)
-SEED = 0
+SEED = 3
 LEAST = 0.99  # share of wrong orders of all lines that are told
 REAL = "real systems"
 WHOLE = ("all shifted", "all permuted")

@@ -8,6 +8,10 @@ from tests.benchmarks.job import train
 from tests.benchmarks.speed import race, speed_checks
 
 CONFIG = "language_modeling/tinyshakespeare_nanogpt_cpu.yaml"
+GPT2 = {
+    "class_path": "tests.benchmarks.decoder_loops.TransformersLoop",
+    "init_args": {"context": 64, "d_model": 128, "n_layer": 4, "n_head": 4},
+}
 SEEDS = (0, 1, 2)
 
 
@@ -40,9 +44,7 @@ BENCHMARK = Benchmark(
             )
             for seed in SEEDS
         },
-        "speed": lambda done, smoke: race(
-            CONFIG, "tests.benchmarks.gpt2_loop.Gpt2Loop", window=200, smoke=smoke
-        ),
+        "speed": lambda done, smoke: race(CONFIG, GPT2, window=200, smoke=smoke),
     },
     checks=checks,
     needs=("LSLM_DATA",),

@@ -44,6 +44,7 @@ CALM = 300  # answers that are compared with those of a quiet server
 TIE = 1e-4  # difference of log p that roundings of float32 can turn
 WORDS = ("return", "the", "number", "of", "rows", "in", "a", "list", "that", "function", "takes")
 FAR_LIMITS = ("--requests", "2000", "--requests-per-key", "2000", "--queue", "4000")
+SETTLING = 6.0  # seconds after which an idle server has given memory back
 START = 300.0  # seconds until a server must be ready, on a busy machine too
 
 Ask = Callable[["Client", int], Awaitable[tuple[int, list[float]]]]
@@ -384,10 +385,10 @@ def memory(done: Mapping[str, Figures], smoke: bool) -> Figures:
                         return
 
             await asyncio.gather(*(use(n_warm) for _ in range(32)))
-            await asyncio.sleep(2)
+            await asyncio.sleep(SETTLING)
             warm = server.memory()
             await asyncio.gather(*(use(n_all) for _ in range(32)))
-            await asyncio.sleep(2)
+            await asyncio.sleep(SETTLING)
             last = server.memory()
             return {
                 "warm_mb": warm,

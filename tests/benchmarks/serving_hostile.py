@@ -32,8 +32,9 @@ from tests.benchmarks.hostile_clients import (
     vanish,
     whole,
 )
-from tests.benchmarks.hostile_scene import SETTLING, Scene, attacked, scene
+from tests.benchmarks.hostile_scene import Scene, attacked, scene
 from tests.benchmarks.job import JobError, environment_of, train
+from tests.benchmarks.serving import SETTLING
 from tests.benchmarks.serving_ends import CUT, LOST, WHOLE, engine_death, termination
 
 LANGUAGE_MODEL = "language_modeling/docstrings_demo.yaml"
@@ -197,6 +198,8 @@ def openapi(done: Mapping[str, Figures], smoke: bool) -> Figures:
                 words += ["--phases", phases, "--max-examples", "2" if found.smoke else "25"]
                 words += ["--checks", ",".join(CHECKS), "--seed", "1", "--continue-on-failure"]
                 words += ["--generation-database", "none", "--no-color"]
+                # a request of more than 10 s, on a busy machine, would be an error of the tool
+                words += ["--request-timeout", "100"]
                 words += ["--report", "json", "--report-json-path", "report.json"]
                 words += [f"http://127.0.0.1:{found.port}/openapi.json"]
                 ended = await asyncio.to_thread(
@@ -210,7 +213,8 @@ def openapi(done: Mapping[str, Figures], smoke: bool) -> Figures:
                 if ended.returncode not in (0, 1):
                     raise JobError(f"schemathesis ended with {ended.returncode}: {ended.stdout}")
                 report = json.loads(Path(folder, "report.json").read_text("utf-8"))
-                failures = [json.dumps(each)[:500] for each in report["failures"]]
+                wrong = [*report["failures"], *report["errors"]]
+                failures = [json.dumps(each)[:500] for each in wrong]
                 reports[name] = {**report["test_cases"], "failures": failures}
                 found.wrong += failures
         for line in found.log.read_bytes()[n_byte:].decode().splitlines():
@@ -220,7 +224,7 @@ def openapi(done: Mapping[str, Figures], smoke: bool) -> Figures:
                     what = f"{visit['method']} {visit['route']}"
                     found.statuses.setdefault(what, Counter())[str(visit["status"])] += 1
 
-    figures = attacked(attack, rounds=1)(done, smoke)
+    figures = attacked(attack)(done, smoke)
     return {**figures, "package": SCHEMATHESIS, "reports": reports}
 
 
@@ -296,7 +300,7 @@ BENCHMARK = Benchmark(
         "openapi": openapi,
         "bodies": attacked(shapes),
         "protocol": attacked(protocol),
-        "slow": attacked(at_once, rounds=1),
+        "slow": attacked(at_once),
         "connections": attacked(connections),
         "vanishing": attacked(vanishing),
         "termination": termination,

@@ -3,7 +3,7 @@
 import json
 import statistics
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tests.benchmarks.benchmark import Check, Figures
@@ -16,17 +16,35 @@ def race(
     config: str, loop: str | Mapping, *words: str, window: int, smoke: bool, n_settling: int = 1
 ) -> Figures:
     """Tokens per second of ours and of the loop, a figure for each of five alternating windows of
-    `window` steps.
+    `window` steps, and the median of the ratios.
 
     Args:
         loop: its class path, or that with settings.
         n_settling: of the first windows, which are left out.
     """
+    speeds = contest(
+        config, {"theirs": loop}, *words, window=window, smoke=smoke, n_settling=n_settling
+    )
+    return {**speeds, "ratio": ratio(speeds["ours"], speeds["theirs"])}
+
+
+def contest(
+    config: str,
+    loops: Mapping[str, str | Mapping],
+    *words: str,
+    window: int,
+    smoke: bool,
+    n_settling: int = 1,
+) -> dict[str, list[float]]:
+    """Tokens per second of ours and of each loop, as in `race`."""
     window = 2 if smoke else window
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "windows.json"
         settings = {
-            "loop": {"class_path": loop} if isinstance(loop, str) else loop,
+            "loops": {
+                name: {"class_path": loop} if isinstance(loop, str) else loop
+                for name, loop in loops.items()
+            },
             "output": str(output),
             "window": window,
             "n_settling": n_settling,
@@ -40,16 +58,16 @@ def race(
         )
         lslm("fit", "--config", str(config_path(config)), *limits, *words, bar=True)
         measured = json.loads(output.read_text())
-    speeds = {
-        who: [n / seconds for n, seconds in zip(measured["tokens"], measured[who], strict=True)]
-        for who in ("ours", "theirs")
-    }
+    tokens = measured.pop("tokens")
     return {
-        **speeds,
-        "ratio": statistics.median(
-            a / b for a, b in zip(speeds["ours"], speeds["theirs"], strict=True)
-        ),
+        who: [n / seconds for n, seconds in zip(tokens, times, strict=True)]
+        for who, times in measured.items()
     }
+
+
+def ratio(ours: Sequence[float], theirs: Sequence[float]) -> float:
+    """Median of the ratios, window by window."""
+    return statistics.median(a / b for a, b in zip(ours, theirs, strict=True))
 
 
 def speed_checks(figures: Mapping, peer: str, least: float) -> list[Check]:
