@@ -11,6 +11,7 @@ from sphinx.cmd.build import main as run_sphinx
 
 from docs.gallery import making
 from docs.generate import filled_in
+from lslm_lightning.garbage import collect_rarely
 
 HOME = Path(__file__).parent
 LANGUAGES = ("en", "zh")
@@ -68,6 +69,7 @@ def main() -> int:
         "--old-gallery", action="store_true", help="take the reports of the gallery as they are"
     )
     given = parser.parse_args()
+    collect_rarely()  # trees of pages are no garbage until the end
     if not given.old_gallery:
         making.make()
     return build(given.folder.absolute())

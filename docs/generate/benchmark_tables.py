@@ -86,6 +86,28 @@ def race(peer: str, unit: str, key: str = "theirs") -> Maker:
     return made
 
 
+def contest(figures: Figures) -> tuple[Sequence[str], Rows]:
+    """Return headings and rows of a contest: tokens per second of each contender, by model, and the
+    share of the rate of matrix products that this project reaches.
+    """
+    contenders = [name for name, found in next(iter(figures.values())).items() if listed(found)]
+    rows: Rows = [
+        (
+            OURS if name == "ours" else plain(name),
+            *(shown(found[name]) for found in figures.values()),
+        )
+        for name in contenders
+    ]
+    shares = (number(100 * found["share"]) for found in figures.values())
+    rows.append((f"{OURS}, % of the rate of matrix products", *shares))
+    return ("tokens/s", *map(plain, figures)), rows
+
+
+def listed(measured: Json) -> bool:
+    """Return whether a figure was measured several times."""
+    return isinstance(measured, list)
+
+
 def middle(measured: float | Sequence[float]) -> float:
     """Return a figure, or the median of one that was measured several times."""
     return measured if isinstance(measured, float | int) else statistics.median(measured)
@@ -385,18 +407,6 @@ TABLES: dict[str, tuple[Maker, ...]] = {
             peak_megabytes="peak memory, MB",
         ),
     ),
-    "serving_hostile": (
-        parts(
-            "attack on a server",
-            {
-                "requests": "n_request",
-                "longest wait of others before, s": "calm_longest_s",
-                "and meanwhile, s": "others_longest_s",
-                "memory added, %": "growth_percent",
-            },
-            lambda found: "others_longest_s" in found,
-        ),
-    ),
     "sharded_gpu": (
         parts(
             "model",
@@ -414,6 +424,8 @@ TABLES: dict[str, tuple[Maker, ...]] = {
     "squad": (squad,),
     "summarization_sweep": (sweep,),
     "tatoeba": (trained,),
+    "loss_memory": (parts("loss", {"peak memory, MB": "megabytes", "nats per token": "nats"}),),
+    "train_peers": (contest,),
     "train_speed": (race("plain loop over Marian", "tokens/s"),),
     "translation_sweep": (sweep,),
     "words_sweep": (sweep,),

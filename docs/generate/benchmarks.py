@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from docs.generate.benchmark_tables import TABLES, Rows, all_numbers, sweep
 from docs.generate.language import colon, localized, one_sentence
 from docs.generate.markdown import code, plain, table
-from docs.generate.serving_capacity import capacity_tables, under_load
+from docs.generate.serving_capacity import capacity_tables
+from docs.generate.serving_tables import SERVING_TABLES
 from docs.generate.sources import ROOT
 from lslm_lightning.configuration.source_tree import constant
 from lslm_lightning.types import Json
@@ -14,7 +15,7 @@ from tests.benchmarks.__main__ import GPU, WRAPPED
 from tests.benchmarks.record import RESULTS, Record
 
 SERVING = "serving"
-MAKERS = {**TABLES, SERVING: (under_load,)}
+MAKERS = {**TABLES, **SERVING_TABLES}
 
 
 def tables(*names: str) -> str:

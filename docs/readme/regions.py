@@ -16,6 +16,7 @@ SOURCES = (  # what decides how the pages, the screenshots and the transcript lo
     "lslm_lightning/reports/**/*",
     "tasks/translation/report.py",
 )
+OTHERS = ("serving.po",)  # texts of the page of `lslm serve`, which is not in the README
 CODE = r"^```{kind}\n(.*?)^```$"
 
 
@@ -60,8 +61,8 @@ def fingerprints() -> dict[str, str]:
 
 
 def is_source(path: Path) -> bool:
-    """Return whether a path is a file that is not a cache of Python's."""
-    return path.is_file() and path.suffix != ".pyc"
+    """Return whether a path is a file that is neither a cache of Python's nor one of `OTHERS`."""
+    return path.is_file() and path.suffix != ".pyc" and path.name not in OTHERS
 
 
 def digest(text: str) -> str:
