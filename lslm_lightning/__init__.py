@@ -11,9 +11,12 @@ from lslm_lightning.task_package import add_alias
 
 TYPE_CHECKING = False  # type checkers take it for that of `typing`, whose import is slow
 if TYPE_CHECKING:
+    from lslm_lightning.auditing.settings import AuditSettings
     from lslm_lightning.evaluation.texts import score_texts as score
+    from lslm_lightning.experiments.auditing import audit
     from lslm_lightning.experiments.comparing import compare
     from lslm_lightning.experiments.evaluating import evaluate
+    from lslm_lightning.experiments.gating import gate
     from lslm_lightning.experiments.generation import SearchSettings, generate
     from lslm_lightning.experiments.resuming import resume
     from lslm_lightning.experiments.starting import train
@@ -39,11 +42,14 @@ __version__ = "0.1.0"
 add_alias()
 
 __all__ = [
+    "AuditSettings",
     "SearchSettings",
     "__version__",
+    "audit",
     "compare",
     "evaluate",
     "export_model",
+    "gate",
     "generate",
     "import_model",
     "load_run",
@@ -54,9 +60,12 @@ __all__ = [
 ]
 
 LAZY_IMPORTS = {  # module and attribute of each name that is imported when it is first used
+    "AuditSettings": ("lslm_lightning.auditing.settings", "AuditSettings"),
+    "audit": ("lslm_lightning.experiments.auditing", "audit"),
     "compare": ("lslm_lightning.experiments.comparing", "compare"),
     "evaluate": ("lslm_lightning.experiments.evaluating", "evaluate"),
     "export_model": ("lslm_lightning.interchange.exporting", "export_model"),
+    "gate": ("lslm_lightning.experiments.gating", "gate"),
     "SearchSettings": ("lslm_lightning.experiments.generation", "SearchSettings"),
     "generate": ("lslm_lightning.experiments.generation", "generate"),
     "import_model": ("lslm_lightning.interchange.importing", "import_model"),

@@ -8,6 +8,7 @@ from importlib import import_module
 import lslm_lightning
 from lslm_lightning import __version__
 from lslm_lightning.exit_status import INTERRUPTED
+from lslm_lightning.garbage import collect_rarely
 
 COMMANDS = {
     "run": ("training", "fit, test the best checkpoint, report: one command, one MLflow run"),
@@ -30,8 +31,14 @@ COMMANDS = {
         "evaluate",
         "several systems on one evaluation set: scores, paired tests, one report",
     ),
+    "audit": (
+        "audit",
+        "what to know before a model is used or published: memorization, contamination",
+    ),
     "sweep": ("sweep", "train several models on the same data and compare them in one report"),
     "compare": ("compare", "compare finished runs: paired tests, config differences, curves"),
+    "gate": ("gate", "let a run pass or fail against a baseline, for continuous integration"),
+    "human": ("human", "let people rate outputs: blinded sheets, scores, agreement"),
     "consolidate": (
         "consolidate",
         "write the weights of several processes to one safetensors file",
@@ -86,8 +93,8 @@ Environment:
 
 Completion with TAB in bash or zsh: eval "$(register-python-argcomplete lslm)"
 
-Exit status: 0 done, 1 the work failed (the reason in one line), 2 wrong arguments, 129 hung up
-(SIGHUP), 130 interrupted (SIGINT), 143 terminated (SIGTERM)."""
+Exit status: 0 done, 1 the work failed (the reason in one line), 2 wrong arguments, 3 a run failed
+its gate, 129 hung up (SIGHUP), 130 interrupted (SIGINT), 143 terminated (SIGTERM)."""
 
 ENDLESS = ("generate", "serve", "ui")  # commands that end by Ctrl-C as they should
 
@@ -122,7 +129,9 @@ def main(argv: list[str] | None = None) -> int:
         from lslm_lightning.localization import interface_language
         from lslm_lightning.safety.output import protect_output
 
-        argv = sys.argv[1:] if argv is None else argv
+        if argv is None:
+            argv = sys.argv[1:]
+            collect_rarely()  # in a process of its own
         protect_output(argv[0] if argv else "")
         try:
             interface_language()

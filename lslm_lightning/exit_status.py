@@ -3,6 +3,7 @@
 DONE = 0
 FAILED = 1
 WRONG_ARGUMENTS = 2
+GATE_FAILED = 3  # of `lslm gate` alone: all was compared, and the run does not pass
 INTERRUPTED = 130  # 128 + SIGINT
 
 

@@ -1,18 +1,19 @@
 """Every test has a cache, a store and a working directory of its own where it asks for them."""
 
 import gc
+import hashlib
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from filelock import FileLock
 from hypothesis import settings
-from mlflow import MlflowClient
 
 from lslm_lightning.corpora.builtin import cache, cldr, docstrings
 from lslm_lightning.corpora.builtin.cache import Splits
@@ -28,43 +29,86 @@ ROOT = Path(__file__).parents[1]
 settings.register_profile("whatever the load", deadline=None, derandomize=True)
 settings.load_profile("whatever the load")
 make_interruptible()
-look_up_once()
 # workers know it as "", which is another folder after a test's chdir
 sys.path.append(str(ROOT))
 
+EXPENSIVE = ({"server"}, {"browser", "built_site"})  # fixtures that take many seconds
 WORDS = ["red", "green", "blue", "one", "two", "three", "cat", "dog", "bird", "runs", "sleeps"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin each worker's share of the tests with some of the longest, so that none of them is
-    still running when all others have ended.
+    still running when all others have ended, and then those of one of the `EXPENSIVE` fixtures, so
+    that one worker makes it for all.
     """
     n_worker = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-    long = [item for item in items if item.get_closest_marker("distributed")]
-    others = [item for item in items if not item.get_closest_marker("distributed")]
-    size = -(-len(others) // n_worker)
-    items[:] = [
-        item
-        for worker in range(n_worker)
-        for item in (*long[worker::n_worker], *others[worker * size : (worker + 1) * size])
-    ]
+    heads: list[list[pytest.Item]] = [[] for _ in range(n_worker)]
+    others: list[pytest.Item] = []
+    n_long = 0
+    for item in items:
+        dear = next((i for i, names in enumerate(EXPENSIVE) if names & fixtures_of(item)), None)
+        if item.get_closest_marker("distributed"):
+            heads[n_long % n_worker].insert(n_long // n_worker, item)
+            n_long += 1
+        elif dear is None:
+            others.append(item)
+        else:
+            heads[dear % n_worker].append(item)
+    size = -(-len(items) // n_worker)
+    items.clear()
+    for head in heads:
+        n_other = max(0, size - len(head))
+        items += [*head, *others[:n_other]]
+        del others[:n_other]
+    items += others
 
 
-def pytest_collection_finish() -> None:
-    """Leave what all tests share, a million objects of modules and tests, out of each search for
-    garbage.
+def fixtures_of(item: pytest.Item) -> set[str]:
+    """Return the names of a test's fixtures, and those that a fixture asks for by its parameter."""
+    parameters = getattr(item, "callspec", SimpleNamespace(params={})).params.values()
+    named = {value for value in parameters if isinstance(value, str)}
+    return named.union(getattr(item, "fixturenames", ()))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[object]:
+    """Import and collect without searches for garbage, which would take a quarter of the time, and
+    leave what all tests share, a million objects of modules and tests, out of each later search.
     """
-    gc.collect()
-    gc.freeze()
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def installation_is_read_once() -> None:
+    """Read once what is installed, if the tests that were collected need it."""
+    look_up_once()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def records_of_shared_runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep the records of what is trained for more than one test out of those of this user."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.getbasetemp() / "state"))
+        yield
 
 
 @pytest.fixture(autouse=True)
-def own_records(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Records of this user for the tests alone; no secret of one test is hidden in another, and
-    texts are in English whatever the locale.
+def own_records(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Records of this user for one test alone: runs of the same content are not known from another.
+    No secret of one test is hidden in another, and texts are in English whatever the locale.
     """
     monkeypatch.setenv("LSLM_LANG", "en")
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.getbasetemp() / "state"))
+    folder = hashlib.sha256(request.node.nodeid.encode()).hexdigest()[:16]
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.getbasetemp() / "state" / folder))
     KNOWN.forget()
 
 
@@ -94,12 +138,9 @@ def python_is_started_by_marked_tests(
 
 
 @pytest.fixture
-def project(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty working directory, where runs and MLflow's store go."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.getbasetemp() / "state"))
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     return tmp_path
 
@@ -190,6 +231,8 @@ def empty_store(shared: Path) -> Path:
     with FileLock(shared / "empty-store.lock"):
         if not path.exists():
             path.parent.mkdir(exist_ok=True)
+            from mlflow import MlflowClient  # not in the process that hands tests to workers
+
             MlflowClient(f"sqlite:///{path}").search_experiments()
     return path
 

@@ -10,7 +10,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from html.parser import HTMLParser
-from itertools import product
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -199,7 +198,7 @@ def torch_printing() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def site(shared: Path) -> Path:
+def built_site(shared: Path) -> Path:
     """The site, built once for all workers; its warnings are errors."""
     folder = shared / "site"
     with FileLock(shared / "site.lock"):
@@ -235,9 +234,9 @@ class Links(HTMLParser):
 
 
 @pytest.fixture(scope="session")
-def pages(site: Path) -> dict[Path, Links]:
+def pages(built_site: Path) -> dict[Path, Links]:
     found = {}
-    for path in site.rglob("*.html"):
+    for path in built_site.rglob("*.html"):
         links = Links()
         links.feed(path.read_text("utf-8"))
         found[path.resolve()] = links
@@ -245,10 +244,10 @@ def pages(site: Path) -> dict[Path, Links]:
 
 
 @pytest.mark.slow
-def test_all_pages_are_built_in_both_languages(site: Path, pages: dict[Path, Links]) -> None:
+def test_all_pages_are_built_in_both_languages(built_site: Path, pages: dict[Path, Links]) -> None:
     for language in LANGUAGES:
         for page in PAGES:
-            assert (site / language / page).with_suffix(".html").resolve() in pages
+            assert (built_site / language / page).with_suffix(".html").resolve() in pages
 
 
 @pytest.mark.slow
@@ -267,7 +266,7 @@ def test_links_and_anchors_lead_somewhere(pages: dict[Path, Links]) -> None:
     assert not wrong, "\n".join(wrong)
 
 
-def outside(site: Path, pages: dict[Path, Links]) -> Iterator[str]:
+def outside(built_site: Path, pages: dict[Path, Links]) -> Iterator[str]:
     """Whatever a page loads that is not a file of the site."""
     for path, page in pages.items():
         for link in page.loaded:
@@ -275,24 +274,26 @@ def outside(site: Path, pages: dict[Path, Links]) -> Iterator[str]:
                 continue
             file = (path.parent / unquote(link.partition("?")[0].partition("#")[0])).resolve()
             if re.match(r"\w+:|//", link) or not file.exists():
-                yield f"{path.relative_to(site)} {link}"
-    for style in site.rglob("*.css"):
+                yield f"{path.relative_to(built_site)} {link}"
+    for style in built_site.rglob("*.css"):
         for link in re.findall(r"url\(['\"]?([^)'\"]+)|@import\s+(\S+)", style.read_text("utf-8")):
             if not re.match(r"data:|#", "".join(link)):
                 yield f"{style.name} {link}"
 
 
 @pytest.mark.slow
-def test_no_page_loads_anything_from_elsewhere(site: Path, pages: dict[Path, Links]) -> None:
-    assert not list(outside(site.resolve(), pages))
+def test_no_page_loads_anything_from_elsewhere(built_site: Path, pages: dict[Path, Links]) -> None:
+    assert not list(outside(built_site.resolve(), pages))
 
 
 @pytest.fixture(scope="session")
-def reports(site: Path) -> list[Path]:
+def reports(built_site: Path) -> list[Path]:
     """Reports of the gallery, in both languages."""
     if not MADE.is_dir():
         pytest.skip("needs the reports of the gallery, which make docs makes")
-    return [site / f"{language}/gallery/{name}.html" for language in LANGUAGES for name in GALLERY]
+    return [
+        built_site / f"{language}/gallery/{name}.html" for language in LANGUAGES for name in GALLERY
+    ]
 
 
 @pytest.mark.slow
@@ -303,9 +304,9 @@ def test_reports_of_the_gallery_are_small(reports: list[Path]) -> None:
 
 @pytest.mark.slow
 def test_pages_lead_to_each_other_in_the_other_language(
-    site: Path, pages: dict[Path, Links]
+    built_site: Path, pages: dict[Path, Links]
 ) -> None:
-    page = pages[(site / "zh/reference/tasks.html").resolve()]
+    page = pages[(built_site / "zh/reference/tasks.html").resolve()]
     assert "../../en/reference/tasks.html" in page.links
 
 
@@ -326,8 +327,10 @@ RESULTS_SHOWN = "[...document.querySelectorAll('#search-results li a')].map(a =>
         ("en", "confidence intervals", "Glossary"),
     ],
 )
-def test_search_finds(site: Path, browser: Browser, language: str, query: str, title: str) -> None:
-    browser.open(f"{(site / language / 'search.html').as_uri()}?q={query}")
+def test_search_finds(
+    built_site: Path, browser: Browser, language: str, query: str, title: str
+) -> None:
+    browser.open(f"{(built_site / language / 'search.html').as_uri()}?q={query}")
     script = (
         "new Promise(done => { const look = () => /[0-9]|[一-龥]/.test("
         "(document.querySelector('p.search-summary') || {}).textContent || '')"
@@ -353,9 +356,9 @@ SCROLLS = "document.documentElement.scrollWidth > innerWidth ? 'scrolls sideways
 
 
 def too_wide(browser: Browser, page: Path, script: str) -> Iterator[str]:
-    """Yield what a script finds on a page, on a telephone and on a desktop, light and dark."""
+    """Yield what a script finds on a page: on a telephone, light and dark, and on a desktop."""
     browser.open(page.as_uri())
-    for width, scheme in product((390, 1280), ("light", "dark")):
+    for width, scheme in ((390, "light"), (390, "dark"), (1280, "light")):
         size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
         browser.call("Emulation.setDeviceMetricsOverride", **size)
         feature = {"name": "prefers-color-scheme", "value": scheme}
@@ -367,8 +370,10 @@ def too_wide(browser: Browser, page: Path, script: str) -> Iterator[str]:
 
 @pytest.mark.browser
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_no_page_is_wider_than_the_screen(site: Path, browser: Browser, language: str) -> None:
-    pages = [(site / language / page).with_suffix(".html") for page in PAGES]
+def test_no_page_is_wider_than_the_screen(
+    built_site: Path, browser: Browser, language: str
+) -> None:
+    pages = [(built_site / language / page).with_suffix(".html") for page in PAGES]
     wide = [found for page in pages for found in too_wide(browser, page, WIDE)]
     assert not wide, "\n".join(wide)
 

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 FOLDERS = ("lslm_lightning", "tasks", "docs")
 FILES = sorted(file for folder in FOLDERS for file in (ROOT / folder).rglob("*.py"))
 COMMANDS = [file for file in FILES if file.parent.name == "commands"]
-MOST_LINES = 1800  # of all commands
+MOST_LINES = 2150  # of all commands
 
 
 def module_of(file: Path) -> str:

@@ -13,11 +13,13 @@ FOUNDATION = (
     "exit_status",
     "devices",
     "extras",
+    "garbage",
     "localization",
     "long_options",
     "renamed",
     "task_package",
     "types",
+    "workers",
 )  # that everything may import
 LAYERS: dict[str, set[str]] = {
     "files": set(),
@@ -25,9 +27,11 @@ LAYERS: dict[str, set[str]] = {
     "exit_status": set(),
     "devices": set(),
     "extras": set(),
+    "garbage": set(),
     "localization": set(),
     "long_options": set(),
     "types": set(),
+    "workers": set(),
     "renamed": set(),
     "task_package": set(),
     "safety": set(),
@@ -43,6 +47,7 @@ LAYERS: dict[str, set[str]] = {
     "corpora": {"text", "safety"},
     "data": {"corpora", "text", "safety"},
     "evaluation": {"metrics", "contracts", "text", "safety"},
+    "human": {"contracts", "metrics", "reports", "text", "safety"},
     "tracking": {"contracts", "safety"},
     "pretrained": {"adapters", "models", "text", "safety"},
     "runs": {"tracking", "text", "safety"},
@@ -62,6 +67,10 @@ LAYERS: dict[str, set[str]] = {
         ),
         *("runs", "tracking", "safety"),
     },
+    "auditing": {
+        *("runs", "training", "systems", "reports", "evaluation", "metrics", "contracts"),
+        *("audio", "corpora", "data", "decoding", "text", "safety"),
+    },
     "configuration": {
         *("runs", "text", "safety", "corpora", "data", "tracking", "training", "contracts"),
         "metrics",
@@ -70,11 +79,11 @@ LAYERS: dict[str, set[str]] = {
     "experiments": {
         *("configuration", "planning", "runs", "text", "safety", "corpora", "data", "tracking"),
         *("training", "contracts", "metrics", "evaluation", "systems", "reports", "ngram"),
-        *("decoding", "audio"),
+        *("decoding", "audio", "auditing", "human"),
     },
     "interchange": {
         *("models", "runs", "text", "safety", "training", "contracts", "decoding", "experiments"),
-        *("evaluation", "systems", "adapters"),
+        *("evaluation", "systems", "adapters", "auditing"),
     },
     "serving": {
         *("contracts", "experiments", "training", "decoding", "models", "runs", "systems", "text"),
@@ -86,7 +95,7 @@ LAYERS: dict[str, set[str]] = {
     "commands": EVERYTHING,
     "completion": EVERYTHING,
     "__main__": EVERYTHING,
-    "__init__": {"runs", "evaluation", "experiments", "interchange"},
+    "__init__": {"runs", "evaluation", "experiments", "interchange", "auditing"},
 }
 TORCH_ONLY = {"lightning", "mlflow", "transformers", "datasets", "tokenizers"}
 FILES = sorted([*(ROOT / "lslm_lightning").rglob("*.py"), *(ROOT / "tasks").rglob("*.py")])

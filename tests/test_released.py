@@ -20,6 +20,7 @@ import yaml
 from lslm_lightning.__main__ import main
 from lslm_lightning.runs import load_run
 from tests.released.corpora import write_corpora
+from tests.released.draws import draw_as_released
 from tests.released.make import curve, scores_of
 from tests.released.recipes import EVALUATED, RECIPES, evaluation
 from tests.released.states import summarize
@@ -91,7 +92,11 @@ def same_scores(found: dict[str, list[Any]], expected: dict[str, list[Any]]) -> 
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_a_released_run_generates_what_it_did(name: str, released: Path, lslm: Command) -> None:
+def test_a_released_run_generates_what_it_did(
+    name: str, released: Path, lslm: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the draws of that release, which are others now."""
+    draw_as_released(monkeypatch)
     recipe = RECIPES[name]
     found = lslm("generate", path_of(name), recipe.source, *recipe.options)
     assert found == EXPECTED[name]["generated"]

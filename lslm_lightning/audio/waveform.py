@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lslm_lightning.audio.containers import TruncatedError, repaired
 from lslm_lightning.audio.sound_files import import_soundfile
+from lslm_lightning.extras import MissingPackageError
 from lslm_lightning.safety.limits import max_unpacked, too_large
 
 FULL_SCALE = 1 - 2.0**-15  # the greatest value of 16 bits
@@ -86,6 +87,34 @@ def decode(data: bytes, name: str, n_byte: int) -> DecodedSound:
                 raise too_large(name, limit, n_byte)
             blocks.append(block)
         return DecodedSound(np.concatenate(blocks), file.samplerate, stated)
+
+
+def seconds_of(data: bytes, name: str) -> float | None:
+    """Return the length of a recording; None if the bytes are no sound file, or the package
+    soundfile is not installed.
+
+    A file is decoded only where its header does not state the number of frames.
+
+    Args:
+        name: name of the file, for messages.
+
+    Raises:
+        ValueError: the file is cut off, or unpacks to more than its size allows.
+    """
+    try:
+        soundfile = import_soundfile()
+    except MissingPackageError:
+        return None
+    try:
+        contents = repaired(data)
+        if contents.is_exact:
+            return float(soundfile.info(Seekable(contents.data)).duration)
+        decoded = decode(contents.data, name, len(data))
+    except TruncatedError as error:
+        raise ValueError(f"{name} is cut off: {error}") from None
+    except soundfile.LibsndfileError:
+        return None
+    return (len(decoded.frames) - contents.n_added) / decoded.rate_hz
 
 
 def read_audio(data: bytes, name: str, sample_rate_hz: int) -> Waveform:

@@ -37,6 +37,8 @@ def arguments() -> Parser:
     of.add_argument("--metric", help=f"{lead} (default: that of the task)")
     resamples = "resamples of intervals and paired tests"
     of.add_argument("--n-resample", type=int, default=TEST_RESAMPLES, metavar="N", help=resamples)
+    people = "ratings.json of lslm human score, shown beside the other metrics"
+    of.add_argument("--human", metavar="FILE", help=people)
     of = parser.add_argument_group("Output")
     of.add_argument("--csv", metavar="FILE", help="write the table of scores to this file too")
     folder = "folder of the report (default: runs/<task>/compare-<runs>)"
@@ -75,6 +77,7 @@ def main(argv: list[str]) -> int:
             n_resample=own.n_resample,
             output=own.output,
             trust=own.trust,
+            human=own.human,
             tell=partial(print, flush=True),
         )
         from lslm_lightning.reports.terminal import show_conclusion, show_findings, show_table

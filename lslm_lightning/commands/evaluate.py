@@ -97,6 +97,7 @@ def main(argv: list[str]) -> int:
         tell_loading()
     from lslm_lightning.experiments.evaluating import folder_of, run_evaluation
     from lslm_lightning.runs.directory import as_name, check_name
+    from lslm_lightning.training.cores import available_cores
     from lslm_lightning.training.signals import Interrupted, stoppable
 
     check_name(own.name or as_name(Path(own.config).stem), "--name")
@@ -109,7 +110,7 @@ def main(argv: list[str]) -> int:
                 answer(spec, folder, own.share)
             else:
                 command = [sys.executable, "-m", "lslm_lightning", *again]
-                run_evaluation(spec, folder, own.fresh, own.devices, command)
+                run_evaluation(spec, folder, own.fresh, own.devices, command, available_cores())
     except Interrupted as error:
         if own.share:  # the process that started this one tells it
             return 128 + error.signum

@@ -15,9 +15,9 @@ lost machine.
 It keeps its directory and its MLflow run. Weights, optimizer, schedule, data order and random state
 continue exactly, so that N uninterrupted steps equal k steps, a kill, and N - k steps. A damaged
 checkpoint is skipped for the one before it. Settings that decide the batches (data, tokenizer,
-batch size) and the class of the optimizer must be unchanged. A run that you started on this machine
-may name any class. Of any other run, only classes that execute no code of their own and write
-nothing elsewhere are built; --trust lets it name others."""
+batch size), the network and the class of the optimizer must be unchanged. A run that you started on
+this machine may name any class. Of any other run, only classes that execute no code of their own
+and write nothing elsewhere are built; --trust lets it name others."""
 
 
 def arguments() -> Parser:

@@ -98,9 +98,8 @@ def main(argv: list[str]) -> int:
         trial = Trial(Path(folder), own.seed)
         print(f"{own.steps} steps without interruption", flush=True)
         trial.train(["fit", *training, "--job.name=straight"])
-        # measured once, where it is `auto`
-        same = f"--trainer.precision={trial.precision('straight') or 'null'}"
-        n_middle = trial.kill_and_resume(["fit", *training, same, "--job.name=killed"], own.kills)
+        same = trial.decided("straight")
+        n_middle = trial.kill_and_resume(["fit", *training, *same, "--job.name=killed"], own.kills)
         different = differences(trial.state("straight"), trial.state("killed"))
     if different:
         raise WorkError(f"the killed run ended differently: {different}")

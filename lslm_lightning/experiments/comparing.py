@@ -52,6 +52,7 @@ def compare(
     n_resample: int = TEST_RESAMPLES,
     output: str | PathLike[str] | None = None,
     trust: bool = False,
+    human: str | PathLike[str] | None = None,
     tell: Callable[[str], object] = lambda line: None,
 ) -> ComparisonResults:
     """Compare finished runs as `lslm compare` does: scores with intervals, paired tests, a report.
@@ -63,6 +64,7 @@ def compare(
         n_resample: number of resamples for confidence intervals and paired tests.
         output: folder for the report. Default: runs/<task>/compare-<runs>-<time>.
         trust: allow the configs of the runs to name any class.
+        human: ratings.json of `lslm human score`, shown as one more metric.
         tell: called before the comparison with a line for each run that a pattern stands for.
 
     Raises:
@@ -93,7 +95,8 @@ def compare(
     for line in lines.values():
         tell(line)
     with running_command(command_arguments() if is_command else ["compare", *named]):
-        found = compare_runs(directories, metric, trust, n_resample, command_line(), lines)
+        ratings = None if human is None else fspath(human)
+        found = compare_runs(directories, metric, trust, n_resample, command_line(), lines, ratings)
     folder = Path(output) if output else default_folder(found.task_name, directories)
     path = write_report(found.report, folder / "report")
     return ComparisonResults(sentences_of(found.report), found.findings, path, lines, found.scores)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from typing import NamedTuple
 
-from lslm_lightning.contracts import Prediction, metric_key
+from lslm_lightning.contracts import Metric, Prediction, metric_key
 from lslm_lightning.evaluation.diagnostics import Finding
 from lslm_lightning.evaluation.results import Results, compute_results
 from lslm_lightning.evaluation.scoring import Scores
@@ -35,6 +35,7 @@ from lslm_lightning.experiments.shared_test_set import (
     split_by_test_set,
 )
 from lslm_lightning.localization import Term, Verbatim
+from lslm_lightning.metrics.human import HumanRatings
 from lslm_lightning.reports.blocks import Cell, Report, Section, Table
 from lslm_lightning.reports.composition import compose_report, details_section
 from lslm_lightning.reports.conclusion import NOTHING
@@ -68,6 +69,7 @@ def compare_runs(
     n_resample: int,
     command: str,
     choices: Mapping[str, str] | None = None,
+    human: str | None = None,
 ) -> ComparedRuns:
     """Compare finished runs by their recorded predictions.
 
@@ -79,12 +81,14 @@ def compare_runs(
         command: command line to show in the report.
         choices: for each pattern that the user gave, a line of text that names the run it was
             resolved to.
+        human: file of human ratings, which are shown as a metric.
 
     Raises:
         ValueError: a run is missing or was not tested, or the runs are of different tasks.
     """
     with nullcontext() if trust else only_trusted():
-        return RunComparison(directories, metric, trust, n_resample).compare(command, choices or {})
+        runs = RunComparison(directories, metric, trust, n_resample, human)
+        return runs.compare(command, choices or {})
 
 
 class RunComparison:
@@ -95,6 +99,7 @@ class RunComparison:
         metric: metric to rank by; None for the headline metric of the task.
         trust: whether the configs of the runs may name any class.
         n_resample: number of resamples for confidence intervals and paired tests.
+        human: file of human ratings, which are one more metric.
 
     Attributes:
         together: runs that were tested on the same test set, so that paired tests can compare them.
@@ -102,8 +107,14 @@ class RunComparison:
     """
 
     def __init__(
-        self, directories: Sequence[RunDirectory], metric: str | None, trust: bool, n_resample: int
+        self,
+        directories: Sequence[RunDirectory],
+        metric: str | None,
+        trust: bool,
+        n_resample: int,
+        human: str | None = None,
     ) -> None:
+        self.added: list[Metric] = [] if human is None else [HumanRatings(human)]
         self.runs = [run for directory in directories for run in open_run(directory)]
         self.trust = trust
         self.n_resample = n_resample
@@ -130,33 +141,57 @@ class RunComparison:
                 resolved to.
         """
         names_apart = list(self.apart)
-        first = self.tested[self.together[0].name].found
-        shared = None
-        predictions = {}
-        if len(self.together) > 1 and first is not None:
-            shared = shared_examples(self.together, first, self.known)
-        if shared is not None:
-            predictions = recorded_predictions(self.together, self.tested, shared, self.known)
-            for run in self.together:
-                if run.name not in predictions:
-                    self.apart[run.name] = "its predictions are not on this disk, or not all"
-        scores = ScoreTable({run.name: run.scores for run in self.runs}, apart=names_apart)
+        shared, predictions = self.load_predictions() if len(self.together) > 1 else (None, {})
+        recorded = {run.name: run.scores for run in self.runs}
         details = self.details(command, choices)
         findings: Sequence[Finding] = []
         if shared is None or len(predictions) < 2:
             report = self.report_without_tests(details, names_apart)
         else:
-            report, findings = self.report_with_tests(shared, predictions, details)
+            report, results = self.report_with_tests(shared, predictions, details)
+            findings = results.findings
+            for name, own in results.scores.items():
+                if own is not None:
+                    recorded[name] = [*recorded[name], *(own[each.name] for each in self.added)]
+        scores = ScoreTable(recorded, apart=names_apart)
         table = with_sets(scores.table(), self.runs, self.tested)
         return ComparedRuns(table, report, self.task_name, findings)
+
+    def load_predictions(self) -> tuple[SharedExamples | None, dict[str, list[Prediction]]]:
+        """Return the test examples that the runs share and the recorded predictions for them, by
+        run name; None if no run has the examples on this machine.
+
+        Runs whose predictions are missing are added to `apart`.
+        """
+        first = self.tested[self.together[0].name].found
+        if first is None:
+            return None, {}
+        shared = shared_examples(self.together, first, self.known)
+        if shared is None:
+            return None, {}
+        predictions = recorded_predictions(self.together, self.tested, shared, self.known)
+        for run in self.together:
+            if run.name not in predictions:
+                self.apart[run.name] = "its predictions are not on this disk, or not all"
+        return shared, predictions
+
+    def metrics(self, language: str) -> list[Metric]:
+        """Return the metrics of the task, those that the configs of all these runs add, and human
+        ratings if they are given.
+
+        Args:
+            language: language of the references.
+        """
+        extra = extra_metrics(self.together, self.trust)
+        return [*self.task.metrics(language), *extra, *self.added]
 
     def report_with_tests(
         self,
         shared: SharedExamples,
         predictions: Mapping[str, Sequence[Prediction]],
         details: Section,
-    ) -> tuple[Report, Sequence[Finding]]:
-        """Score the recorded predictions; return the report and the failed sanity checks.
+    ) -> tuple[Report, Results]:
+        """Score the recorded predictions; return the report and the results.
 
         Args:
             shared: test examples that the runs share.
@@ -164,8 +199,7 @@ class RunComparison:
             details: section made by `details_section`.
         """
         ranked = [run for run in self.together if run.name in predictions]
-        language = shared.examples[0].language
-        metrics = [*self.task.metrics(language), *extra_metrics(self.together, self.trust)]
+        metrics = self.metrics(shared.examples[0].language)
         texts, contaminated = seen_in_training(shared.data, shared.examples)
         results = compute_results(
             shared.examples,
@@ -204,7 +238,7 @@ class RunComparison:
             of_task=of_task,
             date=date(),
         )
-        return report, results.findings
+        return report, results
 
     def report_without_tests(self, details: Section, apart: Sequence[str]) -> Report:
         """Build a report with recorded scores and training curves but without paired tests.

@@ -114,10 +114,10 @@ def measure_recordings(corpus: Corpus, rows: Sequence[Row]) -> MeasuredRecording
     """Read the recordings that rows name, and return their lengths."""
     found = MeasuredRecordings([], [])
     for name in [str(row[field]) for field in FILES.intersection(corpus.fields) for row in rows]:
-        from lslm_lightning.audio.sound_files import seconds_of  # imports torch
+        from lslm_lightning.audio.waveform import seconds_of  # imports torch
 
         try:
-            seconds = seconds_of(corpus.read(name))
+            seconds = seconds_of(corpus.read(name), name)
         except (ValueError, OSError):
             found.unread.append(name)
             continue

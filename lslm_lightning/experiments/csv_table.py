@@ -5,7 +5,7 @@ from pathlib import Path
 
 from lslm_lightning.experiments.comparing import plain
 from lslm_lightning.reports.blocks import Table
-from lslm_lightning.safety.display import safe_text
+from lslm_lightning.safety.spreadsheets import escape_csv_formula
 
 
 def write_csv(table: Table, path: Path) -> None:
@@ -21,15 +21,3 @@ def write_csv(table: Table, path: Path) -> None:
         writer = csv.writer(file)
         writer.writerow([escape_csv_formula(heading.column) for heading in table.headings()])
         writer.writerows([shown(cell) for cell in row] for row in table.rows)
-
-
-def escape_csv_formula(text: str) -> str:
-    """Prefix a text with an apostrophe if a spreadsheet would compute it as a formula (OWASP, CSV
-    Injection).
-
-    A formula is also recognized after white space, and with full-width characters.
-    """
-    begins = text.lstrip().startswith(tuple("=+-@＝＋－＠"))
-    return (
-        f"'{safe_text(text)}" if begins or text.startswith(("\t", "\r", "\n")) else safe_text(text)
-    )

@@ -185,6 +185,7 @@ def run_evaluation(
     fresh: bool = False,
     n_process: int = 1,
     command: Sequence[str] = (),
+    n_worker: int = 1,
 ) -> "Results":
     """Collect missing predictions, score all systems, write the report and store the evaluation in
     MLflow.
@@ -195,6 +196,8 @@ def run_evaluation(
         fresh: make all predictions again; earlier ones are renamed to *.old.
         n_process: number of processes that share the examples.
         command: command line that starts one of these processes; `--share=I/N` is added to it.
+        n_worker: number of processes at most that score; with more than 1, the main module of the
+            program must be safe to import.
     """
     from lslm_lightning.experiments.evaluation import Evaluation
     from lslm_lightning.experiments.invocation import command_line
@@ -202,7 +205,7 @@ def run_evaluation(
     from lslm_lightning.training.cores import limit_threads
 
     began = time.time()
-    evaluation = Evaluation(spec, folder, fresh)
+    evaluation = Evaluation(spec, folder, fresh, n_worker)
     evaluation.tell()
     with evaluation.predictions.exclusive():
         if n_process > 1:

@@ -32,6 +32,7 @@ from lslm_lightning.reports.words import words
 from lslm_lightning.runs.directory import RunDirectory, check_name
 from lslm_lightning.safety.redaction import redacted, redacted_settings
 from lslm_lightning.safety.terminal import console
+from lslm_lightning.text.languages import UNDETERMINED, base_language
 from lslm_lightning.text.yaml_files import dump_yaml
 from lslm_lightning.tracking.tracker import Tracker
 
@@ -45,11 +46,15 @@ class Evaluation:
     Args:
         folder: output folder; receives predictions/, metrics.json and report/.
         fresh: make all predictions again; earlier ones are renamed to *.old.
+        n_worker: number of processes at most that score; see `measurement.measure_all`.
     """
 
-    def __init__(self, spec: "EvaluationSpec", folder: Path, fresh: bool = False) -> None:
+    def __init__(
+        self, spec: "EvaluationSpec", folder: Path, fresh: bool = False, n_worker: int = 1
+    ) -> None:
         self.spec = spec
         self.folder = folder
+        self.n_worker = n_worker
         self.systems = {name: as_system(each) for name, each in spec.systems.items()}
         data = spec.data
         self.examples: list[Example] = data.prompted_examples(spec.split, spec.n_shot)
@@ -58,15 +63,16 @@ class Evaluation:
         for name in spec.systems:
             check_name(name, "system")
         self.mismatches: dict[str, str] = {}
+        language = self.examples[0].language
+        told = None if base_language(language) == UNDETERMINED else (language, language)
         broken = dict(spec.broken)
         for name, system in self.systems.items():
             try:
-                self.mismatches |= check_purposes({name: system}, spec.task_name, data)
+                self.mismatches |= check_purposes({name: system}, spec.task_name, data, told)
             except MismatchError:
                 raise
             except BaseException as error:
                 broken[name] = failure(error)
-        language = self.examples[0].language
         self.metrics: Sequence[Metric] = spec.metrics or spec.task.metrics(language)
         names = [metric.name for metric in self.metrics]
         self.headline = spec.task.headline if spec.task.headline in names else names[0]
@@ -182,6 +188,7 @@ class Evaluation:
             texts,
             contaminated,
             self.spec.n_resample,
+            self.n_worker,
         )
 
     def report(

@@ -31,7 +31,7 @@ from lslm_lightning.runs.trust import (
 )
 from lslm_lightning.training.data import TaskData
 from lslm_lightning.training.task import Task
-from lslm_lightning.types import Settings
+from lslm_lightning.types import JsonObject, Settings
 
 # arguments that change no example of a test
 NO_MATTER = ("tokenizer", "seed", "num_workers", "stream", "prepared")
@@ -108,14 +108,47 @@ def data_and_task(
     Raises:
         ValueError, OSError, KeyError: the config or the corpus cannot be read.
     """
+    config = trusted_config(directory, trust)
+    with nullcontext() if trust else only_trusted():
+        return opened(config["data"], known), resolve(config["model"]["class_path"])
+
+
+def trusted_config(directory: RunDirectory, trust: bool) -> JsonObject:
+    """Return the config of a run, after checking that it names only classes that may be imported.
+
+    Args:
+        trust: allow it to name classes outside of this project.
+
+    Raises:
+        ValueError, OSError: the config cannot be read, or is not trusted.
+    """
     config = read_config(directory.config)
     if trust:
         add_working_directory(config)
     else:
         check_trust(without_extra_metrics(config["model"]))
         check_trust(config["data"])
+    return config
+
+
+def whole_data(directory: RunDirectory, trust: bool = False) -> TaskData:
+    """Return the data module of a run as it was trained with, streams and prepared ids included,
+    with the tokenizer of the run.
+
+    Args:
+        trust: allow the run's config to name classes outside of this project.
+
+    Raises:
+        ValueError, OSError, KeyError: the config or the corpus cannot be read.
+    """
+    from lslm_lightning.text.recipes import TokenizerFile
+
+    config = trusted_config(directory, trust)
     with nullcontext() if trust else only_trusted():
-        return opened(config["data"], known), resolve(config["model"]["class_path"])
+        data = data_of(config["data"])
+    if directory.tokenizer.is_file():
+        data.recipe = TokenizerFile(str(directory.tokenizer))
+    return data
 
 
 def recomputed_set(

@@ -26,6 +26,7 @@ from lslm_lightning.configuration.tried_trainer import (
 from lslm_lightning.experiments.job_state import JobState
 from lslm_lightning.experiments.precision_choice import decided_precision, tell_slow_precision
 from lslm_lightning.experiments.preflight import (
+    check_compile,
     check_job,
     check_one_process,
     check_whole_layers,
@@ -37,6 +38,7 @@ from lslm_lightning.experiments.resume_checks import (
     check_optimizer,
     check_resumable,
     check_resumed_job,
+    check_same_function,
     check_weights,
     validates_alike,
 )
@@ -45,6 +47,7 @@ from lslm_lightning.experiments.run_report import finish
 from lslm_lightning.experiments.run_writer import RunWriter
 from lslm_lightning.experiments.seeds import run_seeds
 from lslm_lightning.experiments.suitability import check_trained_for
+from lslm_lightning.garbage import collect_as_usual
 from lslm_lightning.runs import RunDirectory, new_run, reserve
 from lslm_lightning.runs.config import config_to_build
 from lslm_lightning.runs.directory import locked
@@ -57,6 +60,7 @@ from lslm_lightning.tracking.tracker import Tracker
 from lslm_lightning.training.adapted import check_start, freeze_base, pinned_start
 from lslm_lightning.training.budget import Budget
 from lslm_lightning.training.callbacks.checkpoints import Checkpoints
+from lslm_lightning.training.callbacks.compilation import Compilation
 from lslm_lightning.training.callbacks.evaluation import RunEvaluationCallback
 from lslm_lightning.training.callbacks.interruption import Interruption
 from lslm_lightning.training.callbacks.progress import Reporter
@@ -183,6 +187,7 @@ class JobCLI(ExperimentCLI):
         """Check the settings against the model and the data, start the run, and build its
         Trainer.
         """
+        collect_as_usual()  # all is imported
         settings = self.settings["trainer"]
         given = listed(self.built_settings["trainer"]["callbacks"])
         self.check_built(given)
@@ -194,14 +199,14 @@ class JobCLI(ExperimentCLI):
         written = self.writer.config()  # what cannot be written is refused before there is a run
         before = self.trained_config if self.is_training else {}
         same_validation = bool(before) and validates_alike(before, written)
-        has_budget = bool(self.job.minutes) and self.is_training and config["max_steps"] < 1
+        minutes = self.job.minutes if self.is_training and config["max_steps"] < 1 else None
         self.start_run()
         if config["strategy"] == "fsdp":
             config["strategy"] = ShardedStrategy()
         is_sharded_now = isinstance(config["strategy"], ShardedStrategy)
         has_bar = any(isinstance(callback, ProgressBar) for callback in given)
         shows = config["enable_progress_bar"] is not False and not has_bar
-        config["callbacks"] = self.callbacks(given, shows, has_budget, same_validation)
+        config["callbacks"] = self.callbacks(given, shows, minutes, same_validation)
         loggers = [each for each in listed(config["logger"]) if isinstance(each, Logger)]
         config["logger"] = [self.writer.tracker, *loggers]
         whole = [] if is_sharded_now else [AtomicCheckpointIO(self.model)]
@@ -248,6 +253,7 @@ class JobCLI(ExperimentCLI):
         check_given_callbacks(self.tried, callbacks)
         n = n_share(settings)
         if self.is_training:
+            check_compile(self.model.compile_mode, settings)
             self.datamodule.check_length(settings["max_steps"])
             self.datamodule.overfit_batches = settings["overfit_batches"]
             check_batches(settings, self.datamodule, n)
@@ -255,6 +261,7 @@ class JobCLI(ExperimentCLI):
             check_distinguishes(self.model, self.datamodule)
         check_shares(self.subcommand, settings, self.datamodule, self.model, n, self.tried)
         if self.checkpoint:
+            check_same_function(self.model, self.trained_config, self.writer.config())
             start = ResumeState.at(Path(self.checkpoint))
             if self.is_training:
                 check_resumable(start, self.datamodule, self.model, self.tried, n)
@@ -313,7 +320,7 @@ class JobCLI(ExperimentCLI):
         self,
         given: list[Callback],
         shows_progress: bool,
-        has_budget: bool,
+        minutes: float | None,
         same_validation: bool,
     ) -> list[Callback]:
         """Return all callbacks of the Trainer, in the order in which they are called.
@@ -321,15 +328,13 @@ class JobCLI(ExperimentCLI):
         Args:
             given: callbacks that the config lists.
             shows_progress: whether to show this project's progress display.
-            has_budget: whether `job.minutes` determines the length of training.
+            minutes: wall time that determines the length of training; None for none.
             same_validation: whether the run of the resumed checkpoint was validated with the same
                 settings, so that its scores are comparable.
         """
         writer = self.writer
-        checkpoints = Checkpoints(
-            writer.directory.checkpoints, **self.job.kept(), same_validation=same_validation
-        )
-        minutes = self.job.minutes
+        folder = writer.directory.checkpoints
+        checkpoints = Checkpoints(folder, **self.job.kept(), same_validation=same_validation)
         reporter = Reporter(shows_progress)
         return [
             ChangedSettings(),
@@ -337,7 +342,8 @@ class JobCLI(ExperimentCLI):
             *given,
             RunMetadata(writer.tracker),
             RunEvaluationCallback(writer.directory, writer.tracker, reporter.answering),
-            *([Budget(minutes, writer.write_config)] if has_budget and minutes else []),
+            Compilation(minutes, writer.write_config),
+            *([Budget(minutes, writer.write_config)] if minutes else []),
             reporter,
             # these save, and so come after those that have sums to be saved
             checkpoints,

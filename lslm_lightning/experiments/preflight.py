@@ -14,6 +14,7 @@ from lslm_lightning.configuration.subcommands import LOADERS, TRAINING, split_of
 from lslm_lightning.configuration.trainer_settings import check_trainer
 from lslm_lightning.evaluation.pair_alignment import describe_pairs
 from lslm_lightning.runs.directory import check_name
+from lslm_lightning.training.compilation import Compile
 from lslm_lightning.training.cores import available_cores
 from lslm_lightning.training.data import TaskData, rank_zero_print
 from lslm_lightning.training.distributed.launch import check_agreement, check_rendezvous
@@ -193,6 +194,20 @@ def check_precision(trainer: Namespace) -> None:
                 f"{SINGLE}"
             )
         check_agreement(trainer.num_nodes)
+
+
+def check_compile(mode: Compile, trainer: Namespace) -> None:
+    """Raise ValueError if training steps are to be compiled, but the Trainer's strategy shards the
+    model.
+
+    Args:
+        mode: the setting `model.compile`.
+    """
+    if mode is True and is_sharded(trainer):
+        raise ValueError(
+            f"model.compile=true with trainer.strategy={strategy_name(trainer)}: steps of a "
+            "sharded model are not compiled; set model.compile to false, or trainer.strategy to ddp"
+        )
 
 
 def check_one_process(task: str, trainer: Namespace) -> None:

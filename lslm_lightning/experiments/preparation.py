@@ -2,7 +2,9 @@
 
 import argparse
 import os
+from collections import Counter
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -15,6 +17,7 @@ from lslm_lightning.training.work import Work
 
 if TYPE_CHECKING:
     from lslm_lightning.data.stream import Stream
+    from lslm_lightning.text.personal_data import PersonalDataFinder
     from lslm_lightning.text.tokenizer import Tokenizer
 
 
@@ -34,11 +37,12 @@ def prepare_texts(console: Console, own: argparse.Namespace) -> int:
     from lslm_lightning.data.prepare import Progress, prepare
     from lslm_lightning.data.stream import Stream
 
-    stream = Stream(own.source, own.column, own.split)
+    redacts = chosen_finder(own.redact_personal_data, own.names)
+    stream = Stream(own.source, own.column, own.split, empty=own.empty)
     if not stream.files:
         import_without_torch()
     console.print(f"{own.source}: {stream.n_shard} files or parts", soft_wrap=True)
-    tokenizer = chosen_tokenizer(console, own, stream)
+    tokenizer = chosen_tokenizer(console, own, stream, redacts)
     is_known = stream.files and not any(is_packed(path) for path, _ in stream.files)
     total = sum(size for _, size in stream.files) / 1e6 if is_known else None
     display = Display()
@@ -57,7 +61,7 @@ def prepare_texts(console: Console, own: argparse.Namespace) -> int:
 
     with display.showing(work):
         prepared = prepare(
-            stream, tokenizer, own.output, own.workers, int(own.shard_mb * 1e6), tell
+            stream, tokenizer, own.output, own.workers, int(own.shard_mb * 1e6), tell, redacts
         )
     shards = prepared.index["shards"]
     n_token, n_document = (
@@ -68,10 +72,53 @@ def prepare_texts(console: Console, own: argparse.Namespace) -> int:
         f"{own.output}: {n_token:,} tokens of {n_document:,} texts in {len(shards)} files{speed}",
         soft_wrap=True,
     )
+    if redacts is not None:
+        console.print(redaction_message(redacts, prepared.redactions), soft_wrap=True)
     return 0
 
 
-def chosen_tokenizer(console: Console, own: argparse.Namespace, stream: "Stream") -> "Tokenizer":
+def chosen_finder(kinds: str | None, names: Path | None) -> "PersonalDataFinder | None":
+    """Return what finds the personal data that are to be redacted; None if none are.
+
+    Args:
+        kinds: names of kinds, separated by commas, or "all".
+        names: file of names of people, one a line.
+
+    Raises:
+        ValueError: a kind is unknown, or kinds and names do not fit together.
+        OSError: the file of names cannot be read.
+    """
+    from lslm_lightning.corpora.text_lines import read_entries
+    from lslm_lightning.text.personal_data import KINDS, PersonalDataFinder
+
+    if kinds is None:
+        if names is not None:
+            raise ValueError(f"--names={names} needs --redact-personal-data: add it")
+        return None
+    chosen = KINDS if kinds == "all" else kinds.split(",")
+    if names is None and kinds != "all" and "name" in chosen:
+        raise ValueError(
+            f"--redact-personal-data={kinds} redacts names: give a file of them with --names FILE"
+        )
+    if names is not None and "name" not in chosen:
+        raise ValueError(
+            f"--redact-personal-data={kinds} has no name, so --names={names} is not used: add "
+            "name, or leave --names out"
+        )
+    return PersonalDataFinder(chosen, read_entries(names) if names is not None else ())
+
+
+def redaction_message(redacts: "PersonalDataFinder", counts: Counter[str]) -> str:
+    """Return the line that says how many personal data of each kind were replaced."""
+    return f"personal data replaced: {', '.join(f'{k} {counts[k]:,}' for k in redacts.kinds)}"
+
+
+def chosen_tokenizer(
+    console: Console,
+    own: argparse.Namespace,
+    stream: "Stream",
+    redacts: "PersonalDataFinder | None" = None,
+) -> "Tokenizer":
     """Return the tokenizer to prepare the texts with.
 
     It is the tokenizer in the output folder if an earlier preparation is continued, or a given
@@ -80,8 +127,10 @@ def chosen_tokenizer(console: Console, own: argparse.Namespace, stream: "Stream"
     Args:
         own: parsed arguments of the command.
         stream: texts to prepare.
+        redacts: finds the personal data that a trained tokenizer must not see.
     """
     from lslm_lightning.data.prepared import JOURNAL, TOKENIZER
+    from lslm_lightning.text.personal_data import Redaction
     from lslm_lightning.text.recipes import BytePair, TokenizerFile
     from lslm_lightning.text.tokenizer_files import load_tokenizer
 
@@ -98,7 +147,10 @@ def chosen_tokenizer(console: Console, own: argparse.Namespace, stream: "Stream"
         f"training a tokenizer of {own.vocab_size:,} entries on the first "
         f"{own.tokenizer_texts:,} texts"
     )
-    return BytePair(own.vocab_size).train(stream.head(own.tokenizer_texts))
+    texts = stream.head(own.tokenizer_texts)
+    if redacts is not None:
+        texts = list(map(Redaction(redacts), texts))
+    return BytePair(own.vocab_size).train(texts)
 
 
 class PreparationWork(Work):

@@ -3,6 +3,7 @@
 from lightning.pytorch import Trainer
 
 from lslm_lightning.configuration.job import Job
+from lslm_lightning.runs.config import differing
 from lslm_lightning.runs.resume_state import ResumeState
 from lslm_lightning.runs.weights import check_tensors, fitting_weights, load_files, plain_weights
 from lslm_lightning.training.data import TaskData
@@ -12,7 +13,7 @@ from lslm_lightning.training.optimizer_settings import (
     trial_optimizer,
 )
 from lslm_lightning.training.task import Task
-from lslm_lightning.training.training_state import refuse_changes
+from lslm_lightning.training.training_state import refuse_changed, refuse_changes
 from lslm_lightning.types import Settings
 
 FIXED_AT_START = {  # settings of a job that only a new run uses
@@ -22,6 +23,9 @@ FIXED_AT_START = {  # settings of a job that only a new run uses
     "start": "it goes on from its own weights; leave it out, or start a new run",
     "seeds": "it is of one seed; leave it out, and give lslm run --seeds for several",
 }
+
+CHANGEABLE = (".dropout", ".activation_checkpointing", ".path", ".adapter.base", ".adapter.start")
+"""Ends of the names of settings that change nothing in what a trained model computes."""
 
 
 def check_resumed_job(job: Job, started: Settings, max_steps: int) -> None:
@@ -115,6 +119,36 @@ def check_optimizer(task: Task) -> None:
         trial_optimizer(task.optimizer_of)
     except (ValueError, TypeError) as error:
         raise ValueError(f"model.optimizer: {' '.join(str(error).split())}") from None
+
+
+def check_same_function(task: Task, trained: Settings, now: Settings) -> None:
+    """Refuse changed settings of the model with which the weights of a checkpoint would compute
+    something else than in the run that trained them.
+
+    Settings in `CHANGEABLE` and those in `changeable` of the task's classes may change.
+
+    Args:
+        trained: configuration of the run that the checkpoint belongs to; empty if there is none.
+        now: current configuration.
+
+    Raises:
+        ValueError: a setting differs; the message names it, both values and a way out.
+    """
+    may_change = {name for base in type(task).__mro__ for name in vars(base).get("changeable", ())}
+    before, after = (
+        {
+            name: value
+            for name, value in ((config.get("model") or {}).get("init_args") or {}).items()
+            if name not in may_change
+        }
+        for config in (trained, now)
+    )
+    changed = [
+        f"{name} ({then} then, {value} now)"
+        for name, then, value in differing(before, after, "model")
+        if not name.endswith(CHANGEABLE)
+    ]
+    refuse_changed(changed)
 
 
 def validates_alike(before: Settings, now: Settings) -> bool:

@@ -2,6 +2,7 @@
 one.
 """
 
+import json
 import os
 import random
 import subprocess
@@ -137,14 +138,17 @@ class Trial:
             default=0,
         )
 
-    def precision(self, name: str) -> str | int | None:
-        """Return the `trainer.precision` of the run called `name`."""
+    def decided(self, name: str) -> list[str]:
+        """Return the settings of the run called `name` that a measurement decides where they are
+        `auto`, as arguments.
+        """
         from lslm_lightning.runs.config import read_config
         from lslm_lightning.runs.directory import RunDirectory
 
         config = read_config(RunDirectory.of_checkpoint(self.state(name)).config)
-        precision: str | int | None = config["trainer"].get("precision")
-        return precision
+        words = [f"--trainer.precision={config['trainer'].get('precision') or 'null'}"]
+        compiles = (config["model"].get("init_args") or {}).get("compile")
+        return words if compiles is None else [*words, f"--model.compile={json.dumps(compiles)}"]
 
     def state(self, name: str) -> Path:
         """Return the path of the last checkpoint of the run called `name`."""

@@ -15,6 +15,7 @@ from lslm_lightning.experiments.endings import one_line
 from lslm_lightning.experiments.evaluation_records import run_links
 from lslm_lightning.experiments.invocation import command_line
 from lslm_lightning.experiments.mlflow_model import model_facts, write_model
+from lslm_lightning.experiments.run_cards import write_run_cards
 from lslm_lightning.experiments.run_evaluation import (
     RunEvaluation,
     baseline_scores,
@@ -199,7 +200,8 @@ def finish_test(job: "JobCLI") -> None:
     describe_test(job, evaluation)
     tracker.log_artifact(directory.metrics)
     write_report(run_page(job, evaluation, test.tested), directory.report)
-    tracker.log_artifact(directory.report)
+    for path in (directory.report, *write_run_cards(directory, job.datamodule.corpus)):
+        tracker.log_artifact(path)
     print(f"report {directory.report / 'index.html'}")
 
 

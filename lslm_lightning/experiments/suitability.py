@@ -19,18 +19,25 @@ class MismatchError(ValueError):
     """
 
 
-def check_purposes(systems: Mapping[str, System], task: str, data: "TaskData") -> dict[str, str]:
+def check_purposes(
+    systems: Mapping[str, System],
+    task: str,
+    data: "TaskData",
+    told_languages: tuple[str, str] | None = None,
+) -> dict[str, str]:
     """Refuse systems that were trained for another task or other languages than the evaluation set
     has.
 
-    A system that does not state its task or languages is accepted. A mismatch is allowed, but
-    returned, for language models, which can continue or score any text, and for systems with
-    `allow_mismatch`.
+    A system whose task or languages are unknown is accepted. A mismatch is allowed, but returned,
+    for language models, which can continue or score any text, for systems with `allow_mismatch`,
+    and where languages were told from texts, which may be mistaken.
 
     Args:
         systems: systems by name.
         task: task of the evaluation, such as "translation".
         data: data module of the evaluation.
+        told_languages: languages of sources and answers as told from the texts of the evaluation
+            set; None if they are unknown.
 
     Returns:
         Allowed mismatches as text, by system name.
@@ -43,16 +50,22 @@ def check_purposes(systems: Mapping[str, System], task: str, data: "TaskData") -
     for name, system in systems.items():
         for purpose in trained_for(system):
             differing = mismatch(purpose, asked)
-            if not differing:
+            own, wanted = (
+                each if each.languages else each._replace(languages=languages)
+                for each, languages in (
+                    (purpose, system.told_languages()),
+                    (asked, told_languages),
+                )
+            )
+            if not differing and not mismatch(own, wanted):
                 continue
             message = (
-                f"it was trained for {purpose}, and the evaluation set is {asked} "
-                f"({data.corpus_name})"
+                f"it was trained for {own}, and the evaluation set is {wanted} ({data.corpus_name})"
             )
             is_language_model = purpose.task == LANGUAGE_MODELING or (
                 differing == ["languages"] and data.mode == "log_prob"
             )
-            if not is_language_model and not system.allow_mismatch:
+            if differing and not is_language_model and not system.allow_mismatch:
                 which = "".join(f" ({chosen})" for chosen in system.chosen_runs())
                 verb = "differs" if differing == ["task"] else "differ"
                 raise MismatchError(

@@ -2,7 +2,6 @@
 registration.
 """
 
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,14 +9,14 @@ from typing import TYPE_CHECKING
 from lslm_lightning.experiments.mlflow_model import model_facts, write_model
 from lslm_lightning.experiments.synchronization import may_register, reopened
 from lslm_lightning.runs import RunDirectory
-from lslm_lightning.runs.config import read_config
+from lslm_lightning.runs.config import differing, read_config
 from lslm_lightning.runs.integrity import weights_digest
 
 if TYPE_CHECKING:
     from lslm_lightning.contracts import Example
     from lslm_lightning.tracking.tracker import Tracker
     from lslm_lightning.training.task import Task
-    from lslm_lightning.types import Json, JsonObject
+    from lslm_lightning.types import JsonObject
 
 
 def link_scores(tracker: "Tracker", checkpoint: Path) -> None:
@@ -58,23 +57,7 @@ def other_settings(directory: RunDirectory, test: RunDirectory) -> str:
     there are none.
     """
     first, second = (read_config(each.config)["model"] for each in (directory, test))
-    return ", ".join(f"`{name}`" for name in differing(first, second, "model"))
-
-
-def differing(first: "Json", second: "Json", name: str) -> "Iterator[str]":
-    """Yield the names of the settings that two configurations have with different values.
-
-    What only one of them has is no difference: it may be of another release of this project.
-
-    Args:
-        name: name of the setting that has both values.
-    """
-    if isinstance(first, dict) and isinstance(second, dict):
-        for key in filter(second.__contains__, first):
-            inner = name if key in ("class_path", "init_args") else f"{name}.{key}"
-            yield from differing(first[key], second[key], inner)
-    elif first != second:
-        yield name
+    return ", ".join(f"`{name}`" for name, *_ in differing(first, second, "model"))
 
 
 def register(

@@ -1,7 +1,6 @@
 """Models of `transformers` as their files have them, and as our tasks expect them."""
 
 import gc
-import json
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -34,6 +33,7 @@ from lslm_lightning.text.hugging_face import (
     model_config,
     read_before,
 )
+from lslm_lightning.text.json_texts import parse_json
 from lslm_lightning.types import JsonObject, Settings
 
 if TYPE_CHECKING:
@@ -275,7 +275,7 @@ def generation_settings(source: str) -> JsonObject:
         check_numbers(stated, "config.json")
         return stated
     try:
-        found = json.loads(file.read_text("utf-8"))
+        found = parse_json(file.read_text("utf-8"))
     except (ValueError, RecursionError) as error:
         raise ValueError(f"its {file.name} is damaged ({error}); fetch it again") from None
     if not isinstance(found, dict):

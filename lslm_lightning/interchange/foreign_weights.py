@@ -1,6 +1,5 @@
 """Weights of a model of `transformers`, read as tensors alone."""
 
-import json
 import math
 import re
 from collections import Counter
@@ -17,6 +16,7 @@ from lslm_lightning.runs.states import read_plain
 from lslm_lightning.runs.weights import check_tensors, one_line
 from lslm_lightning.safety.paths import is_inside
 from lslm_lightning.text.hugging_face import file_of
+from lslm_lightning.text.json_texts import parse_json
 
 if TYPE_CHECKING:
     from safetensors import safe_open
@@ -91,7 +91,7 @@ def weight_files(path: str, name: str) -> Iterator[Path]:
     if index is None:
         return
     try:
-        shards = sorted(set(json.loads(index.read_text("utf-8"))["weight_map"].values()))
+        shards = sorted(set(parse_json(index.read_text("utf-8"))["weight_map"].values()))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(
             f"{index} is no index of weights ({type(error).__name__}); fetch it again"

@@ -2,14 +2,12 @@
 
 import json
 from collections.abc import Sequence
-from pathlib import Path
 
-from lslm_lightning.contracts import Score
-from lslm_lightning.evaluation.scoring import read_scores
+from lslm_lightning.auditing.cards import CardSubject, card_sections, in_markdown, origin_of
+from lslm_lightning.auditing.harness import read_findings
 from lslm_lightning.interchange.targets import ExportedModel, Target
 from lslm_lightning.interchange.verification import Verification, precision_of
-from lslm_lightning.runs.directory import RunDirectory
-from lslm_lightning.safety.visible_text import one_visible_line
+from lslm_lightning.run_files import AUDIT
 from lslm_lightning.systems.purpose import languages_of_answers
 
 PIPELINES = {
@@ -36,6 +34,8 @@ def model_card(
         verification: comparison of the folder with the run.
     """
     directory = model.run.directory
+    findings = read_findings(directory.path / AUDIT)
+    subject = CardSubject(directory, model.run.config, None, findings, licence=model.licence)
     parts, _ = model.written
     is_causal = parts.kind == "causal"
     languages = languages_of_answers(directory, model.run.config)
@@ -53,7 +53,7 @@ def model_card(
         *(f"{name}: {json.dumps(value)}" for name, value in front.items()),
         "---",
         "",
-        f"# {plain(directory.path.name)}",
+        f"# {in_markdown(directory.path.name)}",
         "",
         f"A {parts.kind} Transformer in the layout {layout}: {stacks}, {parts.d_model} wide, "
         f"{parts.n_head} heads, {parts.vocab_size:,} tokens, {model.n_parameter:,} weights "
@@ -63,17 +63,10 @@ def model_card(
         *target.usage_code(model).replace('"TEXT"', before_text(model)).splitlines(),
         "```",
         "",
-        "## Scores of the run",
-        "",
-        *score_lines(directory),
-        "",
-        "## Data",
-        "",
-        *data_lines(model),
-        "",
+        *card_sections(subject),
         "## Conversion",
         "",
-        *(f"- {plain(note)}" for note in notes),
+        *(f"- {in_markdown(note)}" for note in notes),
         f"- Compared with the run in {precision}; {verification}.",
         "",
     ]
@@ -83,62 +76,3 @@ def model_card(
 def before_text(model: ExportedModel) -> str:
     """Return the literal "TEXT" of Python code, behind the prefix of the run."""
     return json.dumps(f"{model.any_task.prompt.prefix}TEXT", ensure_ascii=False)
-
-
-def origin_of(directory: RunDirectory) -> str:
-    """Return a sentence on where the weights of a run come from."""
-    record = json.loads(directory.record.read_text("utf-8")) if directory.record.is_file() else {}
-    if not (imported := record.get("imported")):
-        return "Trained by lslm-lightning."
-    name = Path(imported["path"])
-    source = name.name if name.is_absolute() or name.exists() else str(name)
-    return f"Imported by lslm-lightning from {plain(source)}, and not trained further."
-
-
-def plain(text: str) -> str:
-    """Return a text for a line of Markdown, without control characters and table borders."""
-    return one_visible_line(text).replace("|", "\\|").replace("<", "&lt;")
-
-
-def score_lines(directory: RunDirectory) -> list[str]:
-    """Return a table of the test scores of a run, with their signatures."""
-    if not directory.metrics.is_file():
-        return ["The run was not tested."]
-    rows = [score_row(score) for score in read_scores(directory.metrics)]
-    return [
-        "| metric | score | 95 % interval | examples | signature |",
-        "|---|---|---|---|---|",
-        *rows,
-    ]
-
-
-def score_row(score: Score) -> str:
-    """Return the row of a score."""
-    unit = f" {score.unit}" if score.unit else ""
-    has_interval = score.low is not None and score.high is not None
-    interval = f"{score.low:.4g} to {score.high:.4g}" if has_interval else ""
-    cells = (
-        score.metric,
-        f"{score.value:.4g}{unit}",
-        interval,
-        f"{score.n_example:,}",
-        score.signature,
-    )
-    return f"| {' | '.join(map(plain, cells))} |"
-
-
-def data_lines(model: ExportedModel) -> list[str]:
-    """Return the corpus of a run, its licence, and the digest of the test set."""
-    directory = model.run.directory
-    data = model.run.config.get("data") or {}
-    corpus = str((data.get("init_args") or {}).get("corpus", "not stated"))
-    lines = [
-        f"- Corpus: {plain(corpus)}",
-        f"- Licence of the corpus: {plain(model.licence)}",
-    ]
-    if directory.metrics.is_file():
-        tested = json.loads(directory.metrics.read_text("utf-8")).get("data", {})
-        if digest := tested.get("digest"):
-            split = plain(str(tested.get("split", "test")))
-            lines.append(f"- Test set: {split}, {plain(str(digest))}")
-    return lines

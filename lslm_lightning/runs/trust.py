@@ -26,6 +26,7 @@ from lslm_lightning.types import Json, JsonObject, Settings
 TRUSTED = (  # packages of models and data, which write no files and run no commands
     "lslm_lightning.adapters",
     "lslm_lightning.audio",
+    "lslm_lightning.data.canaries",
     "lslm_lightning.data.stream",
     "lslm_lightning.decoding",
     "lslm_lightning.metrics",

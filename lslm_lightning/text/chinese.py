@@ -31,20 +31,25 @@ _PIECE = regex.compile(
     | (?={COMPLEX_CLASS})\X\p{{M}}*
     | \d+(?:[.,]\d+)+
     | {_WORD}(?:{_WORD}|[\u200c\u200d])*
-    | \S""",
+    | [\S--[\u0f0b\u0f0c]]""",
     regex.VERSION1 | regex.VERBOSE,
 )
+# the same pieces where no letter stands alone and none joins others, three times as fast
+_LATIN_PIECE = regex.compile(r"\d+(?:[.,]\d+)+|[\p{L}\p{N}]+|\S", regex.VERSION1)
+_BEYOND_LATIN = "\u02ea"  # a letter of Bopomofo
 
 
 def segment(text: str) -> list[str]:
     """Return text split into the smallest units that a reader would count.
 
     Each CJK character is a unit. Thai and other scripts without spaces are split into grapheme
-    clusters (characters with their vowel signs and tones). Other words, Tibetan syllables and
-    numbers are kept whole, and every other symbol is a unit. No dictionary is needed, so the result
-    is the same on every machine: 'iPhone 15卖3.5万。' gives iPhone, 15, 卖, 3.5, 万, 。
+    clusters (characters with their vowel signs and tones). Other words, Tibetan syllables (without
+    the dots between them) and numbers are kept whole, and every other symbol is a unit. No
+    dictionary is needed, so the result is the same on every machine: 'iPhone 15卖3.5万。' gives
+    iPhone, 15, 卖, 3.5, 万, 。
     """
-    return _PIECE.findall(text)
+    pieces = _LATIN_PIECE if max(text, default="") < _BEYOND_LATIN else _PIECE
+    return pieces.findall(text)
 
 
 def cjk_share(text: str) -> float:

@@ -11,6 +11,7 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 from lslm_lightning.extras import MissingPackageError
+from lslm_lightning.text.json_texts import parse_json
 from lslm_lightning.text.model_sizes import bounds_of, check_sizes
 from lslm_lightning.text.pretrained import PretrainedTokenizer, Roles
 from lslm_lightning.text.prompts import Prompt
@@ -150,7 +151,7 @@ def _marian(
             f"{path}: its config.json must have pad_token_id, decoder_start_token_id and "
             "eos_token_id"
         )
-    ids = json.loads(vocabulary.read_text("utf-8"))
+    ids = parse_json(vocabulary.read_text("utf-8"))
     return PretrainedTokenizer(
         read_pieces(source), Roles(pad, start, eos), read_pieces(target), ids
     )
@@ -222,6 +223,7 @@ def model_config(path: str) -> "PretrainedConfig":
             "with save_pretrained"
         )
     try:
+        check_keys(path)
         described = PretrainedConfig.get_config_dict(path, local_files_only=is_local(path))[0]
         check_runs_no_code(described)
         check_sizes(described, bounds_of(path))
@@ -230,6 +232,21 @@ def model_config(path: str) -> "PretrainedConfig":
         Exception
     ) as error:  # a class for each of its types reads the file, and may raise anything
         raise ValueError(f"{path} is no model that can be used: {reason(path, error)}") from None
+
+
+def check_keys(path: str) -> None:
+    """Raise ValueError if an object in one of the settings files of a model has a key twice, of
+    which `transformers` would use the last.
+    """
+    for name in ("config.json", "generation_config.json", "tokenizer_config.json"):
+        if (file := file_of(path, name)) is None:
+            continue
+        try:
+            parse_json(file.read_text("utf-8"))
+        except (json.JSONDecodeError, UnicodeDecodeError):
+            continue  # `transformers` tells, where it reads the file
+        except ValueError as error:
+            raise ValueError(f"its {name} is damaged ({error}); fetch it again") from None
 
 
 def check_runs_no_code(config: Settings) -> None:

@@ -7,11 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lslm_lightning.run_files import (
+    AUDIT,
+    AUDIT_PAGE,
     BEST,
     CHECKPOINTS,
     CONFIG,
+    DATA_SHEET,
     ENVIRONMENT,
     METRICS,
+    MODEL_CARD,
     PREDICTIONS,
     REPORT,
     SAMPLES,
@@ -22,8 +26,17 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 BEST_CHECKPOINT = f"{CHECKPOINTS}/{BEST}"  # a file or a folder
-KEPT = (CONFIG, TOKENIZER, ENVIRONMENT, METRICS, BEST_CHECKPOINT)
-FOLDERS = (REPORT, SAMPLES, PREDICTIONS, BEST_CHECKPOINT)
+KEPT = (
+    CONFIG,
+    TOKENIZER,
+    ENVIRONMENT,
+    METRICS,
+    AUDIT_PAGE,
+    MODEL_CARD,
+    DATA_SHEET,
+    BEST_CHECKPOINT,
+)
+FOLDERS = (REPORT, AUDIT, SAMPLES, PREDICTIONS, BEST_CHECKPOINT)
 N_TRY = 3  # attempts, for a store that accepts a file but loses part of it
 
 

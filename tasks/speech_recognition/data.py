@@ -4,7 +4,7 @@ Axes: B recordings, T frames, F features, L tokens.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import NamedTuple, Protocol, cast
 
@@ -61,6 +61,9 @@ class Utterance(Example):
     def content(self) -> bytes:
         """Return the bytes of the audio file."""
         return self.read()
+
+    def with_content(self, content: bytes) -> "Utterance":
+        return replace(self, read=lambda: content)
 
     @property
     def length(self) -> int:

@@ -30,7 +30,7 @@ from lslm_lightning.text.languages import writes_spaces
 from lslm_lightning.text.tokenizer import Tokenizer
 from lslm_lightning.training.checks import LONGEST, MIN_LENGTH, check_lengths
 from lslm_lightning.training.optimizer_settings import ADAMW, COSINE
-from lslm_lightning.training.task import LABEL_SMOOTHING, Task
+from lslm_lightning.training.task import LABEL_SMOOTHING, SEARCH_SETTINGS, Task
 from tasks.speech_recognition.data import MODALITY, SpeechBatch, Utterance, stacked
 from tasks.speech_recognition.evaluation import SpeechAnswering, SpeechReport
 from tasks.speech_recognition.requirements import SpeechRequirements
@@ -86,6 +86,7 @@ class SpeechRecognitionTask(Task):
     validation_search: AnySearch
     max_length: int
     min_length: int
+    changeable = (*SEARCH_SETTINGS, "augment", "tempo", "ctc_weight")
     answering_class = SpeechAnswering
     requirements_class = SpeechRequirements
     report_class = SpeechReport

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 N_MAP = 4
 LONGEST = 24
+N_ALIGNED = 5000  # examples at most whose words are aligned
 
 
 def sections(
@@ -79,7 +80,8 @@ def compared(
     examples: Sequence[Example], outputs: Mapping[str, Sequence[Prediction]]
 ) -> list[Section]:
     """Return the sections of an evaluation: n-gram precisions and lengths, coverage of the source,
-    and alignment maps of one sentence.
+    and alignment maps of one sentence. Words are aligned in `N_ALIGNED` evenly spaced examples at
+    most.
     """
     texts = {
         name: [p.output or "" for p in predictions]
@@ -88,20 +90,28 @@ def compared(
     }
     if not texts:
         return []
-    words = [segment(e.source.lower()) for e in examples]
-    every = [
-        segment(text.lower())
-        for text in (
-            *(e.references[0] for e in examples),
-            *(t for own in texts.values() for t in own),
-        )
-    ]
+    few = evenly_spaced(len(examples), N_ALIGNED)
+    chosen = [examples[i] for i in few]
+    words, reference = (
+        [segment(text.lower()) for text in own]
+        for own in ((e.source for e in chosen), (e.references[0] for e in chosen))
+    )
+    some = {name: [own[i] for i in few] for name, own in texts.items()}
+    written = {name: [segment(text.lower()) for text in own] for name, own in some.items()}
+    every = [words for own in (reference, *written.values()) for words in own]
     alignment = learn(list(zip(words * (1 + len(texts)), every, strict=True)))
     return [
         ngrams(examples, texts),
-        coverage(examples, words, texts, alignment),
-        *maps(examples, words, texts, alignment),
+        coverage(words, written, reference, alignment, len(examples)),
+        *maps(chosen, words, some, alignment),
     ]
+
+
+def evenly_spaced(n: int, n_chosen: int) -> list[int]:
+    """Return at most `n_chosen` evenly spaced indices of `n` items, in order."""
+    if n <= n_chosen:
+        return list(range(n))
+    return [i * n // n_chosen for i in range(n_chosen)]
 
 
 def ngrams(examples: Sequence[Example], texts: Mapping[str, Sequence[str]]) -> Section:
@@ -142,24 +152,27 @@ def ngrams(examples: Sequence[Example], texts: Mapping[str, Sequence[str]]) -> S
 
 
 def coverage(
-    examples: Sequence[Example],
     words: Sequence[Sequence[str]],
-    texts: Mapping[str, Sequence[str]],
+    written: Mapping[str, Sequence[Sequence[str]]],
+    reference: Sequence[Sequence[str]],
     alignment: Alignment,
+    n_example: int,
 ) -> Section:
     """Return a section with the share of source words that are aligned to a word of the output, by
     system.
 
     Args:
         words: source words of each example.
-        texts: outputs of each system.
+        written: words of each output, by system.
+        reference: words of each first reference.
+        n_example: number of examples of the evaluation set, which may be more.
     """
 
-    def covered(own: Sequence[str]) -> float:
+    def covered(own: Sequence[Sequence[str]]) -> float:
         found = total = 0
-        for source, text in zip(words, own, strict=True):
+        for source, target in zip(words, own, strict=True):
             indices = [i for i, word in enumerate(source) if word[0].isalnum()]
-            matrix = alignment.matrix(source, segment(text.lower()))
+            matrix = alignment.matrix(source, target)
             reached = (
                 set(matrix.argmax(1)[matrix.max(1, initial=0.0) > 0].tolist())
                 if matrix.size
@@ -170,16 +183,18 @@ def coverage(
         return 100 * found / max(1, total)
 
     rows: list[list[Cell]] = [
-        [name, covered(own)]
-        for name, own in (*texts.items(), (Term("reference"), [e.references[0] for e in examples]))
+        [name, covered(own)] for name, own in (*written.items(), (Term("reference"), reference))
     ]
     note = (
         "Share of the source's words that are aligned to some word of the output, by IBM model 1 "
         "trained on the sentences of this evaluation set."
     )
+    notes = [note]
+    if len(words) < n_example:
+        notes.append(f"{len(words):,} of {n_example:,} examples, evenly spaced.")
     return Section(
         "Coverage of the source",
-        [Table(["system", Heading("covered", "% of source words")], rows, notes=[note])],
+        [Table(["system", Heading("covered", "% of source words")], rows, notes=notes)],
     )
 
 

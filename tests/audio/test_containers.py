@@ -9,6 +9,7 @@ import pytest
 import soundfile
 
 from lslm_lightning.audio import read_audio
+from lslm_lightning.audio.waveform import seconds_of
 
 RATE = 16_000
 N = 1601  # odd, so that chunks of one byte a sample need padding
@@ -28,7 +29,10 @@ FLAC = written(format="FLAC")
 
 
 def samples_of(data: bytes, rate: int = RATE) -> np.ndarray:
-    return read_audio(data, "clips/a.wav", rate).samples.numpy()
+    """Read a file of that rate; its length without reading its samples is their number."""
+    samples = read_audio(data, "clips/a.wav", rate).samples.numpy()
+    assert seconds_of(data, "clips/a.wav") == pytest.approx(len(samples) / rate, abs=0.5 / rate)
+    return samples
 
 
 def with_sizes(riff: int, data: int, wav: bytes = WAV) -> bytes:

@@ -359,7 +359,7 @@ def test_checkpoints_that_do_not_fit_or_are_none(lslm, translation, only_run, pr
             "32",
         ),
         1,
-        "best.ckpt",
+        "model.backbone.d_model",
         "16",
         "32",
     )

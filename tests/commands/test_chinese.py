@@ -13,8 +13,9 @@ from tests.commands.written_runs import write_language_model
 
 HELPS = [["--help"], *([name, "--help"] for name in COMMANDS if COMMANDS[name][0] != "training")]
 HELPS += [["data", name, "--help"] for name in ("list", "fetch", "check", "prepare")]
+HELPS += [["human", name, "--help"] for name in ("sheet", "score")]
 EXAMPLE = re.compile(r"^ .*?\blslm .*?( {2,}|$)")  # a command, before what a help says about it
-COMMAND = re.compile(r"\blslm [a-z-]+( (list|fetch|check|prepare))?")
+COMMAND = re.compile(r"\blslm [a-z-]+( (list|fetch|check|prepare|sheet|score))?")
 ENGLISH = re.compile(r"\b[A-Za-z]?[a-z]+( [a-z]{2,}){2,}")  # three words
 HAN = re.compile("[\u4e00-\u9fff]")
 

@@ -337,6 +337,73 @@ def test_a_refused_resume_leaves_the_run_as_it_was(change, words, lslm, stopped)
     assert client.get_run(run_id).info.status == status == "KILLED"
 
 
+COMPUTES = [  # (settings that leave the shapes of all weights, name, before, now)
+    (["--model.backbone.n_head=4"], "model.backbone.n_head", "2", "4"),
+    (["--model.backbone.norm_first=false"], "model.backbone.norm_first", "True", "False"),
+    (["--model.scale_embedding=false"], "model.scale_embedding", "True", "False"),
+    (
+        ["--model.backbone.feed_forward=lslm_lightning.models.feed_forward.ReLU"],
+        *("model.backbone.feed_forward", "lslm_lightning.models.feed_forward.GELU"),
+        "lslm_lightning.models.feed_forward.ReLU",
+    ),
+    (
+        ["--model.backbone.position=ALiBi"],
+        *("model.backbone.position", "lslm_lightning.models.positions.Rotary"),
+        "lslm_lightning.models.positions.ALiBi",
+    ),
+    (["--model.backbone.position.base=500"], "model.backbone.position.base", "10000.0", "500.0"),
+    (["--model.backbone.norm.eps=0.5"], "model.backbone.norm.eps", "1e-05", "0.5"),
+    (["--model.head.blocked_ids=[7]"], "model.head.blocked_ids", "[]", "[7]"),
+]
+
+
+@pytest.mark.parametrize("road", ["resume", "fit", "test"])
+@pytest.mark.parametrize(("change", "name", "before", "now"), COMPUTES)
+def test_weights_are_not_read_into_another_function(road, change, name, before, now, lslm, stopped):
+    """The weights would fit: without the check, the run trains on as another network."""
+    _, run = stopped
+    files = files_of(run)
+    others = [*Path("runs").glob("*/*")]
+    last = run / "checkpoints/last.ckpt"
+    given = (
+        ["resume", run]
+        if road == "resume"
+        else [road, "--config", run / "config.yaml", "--ckpt_path", last]
+    )
+    refused(lslm(*given, *change), 1, f"{name} ({before} then, {now} now)")
+    assert files_of(run) == files
+    assert [*Path("runs").glob("*/*")] == others, "no other run was made"
+
+
+def test_settings_that_leave_the_function_may_change(lslm, stopped):
+    """Each takes effect: gradients of no length leave the means of earlier ones to decay."""
+    _, run = stopped
+    change = [
+        "--model.backbone.dropout=0",
+        "--model.label_smoothing=0.2",
+        "--model.search.beam_size=2",
+        "--model.max_length=15",
+        "--model.schedule=Constant",
+        "--model.schedule.warmup_steps=0",
+        "--trainer.gradient_clip_val=1e-30",
+    ]
+    before = moments(run)
+    outcome = lslm("resume", run, *change)
+    assert outcome.status == 0, outcome.err
+    assert {rate for step, rate in points(run)["train/learning_rate"] if step > 16} == {0.001}
+    for mean, earlier in zip(moments(run), before, strict=True):
+        torch.testing.assert_close(mean, earlier * 0.9 ** (STEPS - 16))
+    written = yaml.safe_load((run / "config.yaml").read_text())["model"]["init_args"]
+    assert written["backbone"]["init_args"]["dropout"] == 0
+    assert (written["label_smoothing"], written["max_length"]) == (0.2, 15)
+
+
+def moments(run: Path) -> list[torch.Tensor]:
+    """Means of the gradients that Adam keeps in the last checkpoint."""
+    [state] = torch.load(run / "checkpoints/last.ckpt", weights_only=True)["optimizer_states"]
+    return [each["exp_avg"] for each in state["state"].values()]
+
+
 def test_a_run_of_one_batch_starts_from_a_checkpoint_of_one(lslm, config, project):
     given = ("run", "--config", config("pairs"), "--trainer.fast_dev_run=true")
     assert lslm(*given, "--job.name=first").status == 0
@@ -529,6 +596,18 @@ def test_a_copied_project_goes_on_in_its_own_store(lslm, stopped, project, monke
     every = lslm("sync", "runs/*/*")
     assert every.status == 0, every.err
     assert every.out.count(" were missing") == len(list(Path("runs").glob("*/*"))) > 1
+
+
+def test_a_choice_whether_to_compile_is_kept_and_obeyed(lslm, config):
+    words = ["--trainer.precision=32-true", "--trainer.max_steps=2", "--model.compile=auto"]
+    started = lslm("fit", "--config", config("windows"), *words)
+    assert "not compiled" in started.out
+    run = only("*")
+    settings = yaml.safe_load((run / "config.yaml").read_text())
+    assert settings["model"]["init_args"]["compile"] is False
+    resumed = lslm("resume", run, "--trainer.max_steps=3")
+    assert resumed.status == 0, resumed
+    assert "compiled" not in resumed.out
 
 
 class Wobble(Callback):

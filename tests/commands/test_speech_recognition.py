@@ -108,6 +108,11 @@ def test_from_recordings_to_reports(config, project, lslm):
     with pytest.raises(MlflowException, match=r"'none\.wav' is no file"):
         model.predict(["none.wav"])
     assert lslm("generate", run, files[2], "--search", "greedy").status == 0
+    assert lslm("audit", run, "--parts", "robustness").status == 0
+    finding = json.loads((run / "audit/robustness.json").read_text("utf-8"))["finding"]
+    assert [figure["name"] for figure in finding["figures"]] == [
+        f"noise at {snr_db} dB" for snr_db in (20, 10, 0)
+    ]
     outcome = lslm("generate", run, files[2], "--search", "greedy", "--max-length", "3")
     assert outcome.status == 2
     assert "--max-length does not apply to CtcGreedy" in outcome.err

@@ -45,6 +45,10 @@ def test_training_starts_from_the_weights_of_a_run(base, lslm, translation, proj
     [
         (["--model.backbone.d_model=32"], "does not fit the model"),
         (["--model.backbone.n_head=4"], "self_attention.n_head is 2"),
+        (
+            ["--model.backbone.feed_forward=lslm_lightning.models.feed_forward.ReLU"],
+            "feed_forward is GELU, and that of this model ReLU",
+        ),
         (["--data.tokenizer=lslm_lightning.text.recipes.Bytes"], "another tokenizer"),
         (["--job.start=nowhere"], "nowhere cannot be started from"),
     ],

@@ -181,6 +181,27 @@ def test_a_language_model_may_read_another_language_and_it_is_told():
 
 
 @pytest.mark.parametrize(
+    ("own", "asked", "told"),
+    [("ru", "de", True), ("ru", "ru", False), ("zh-Hans", "zh-Hant", False), ("ru", None, False)],
+)
+def test_languages_that_were_told_from_texts_are_compared_and_not_refused(own, asked, told):
+    """Those of a run whose test recorded them, and of an evaluation set; neither was stated."""
+    system = run("summarization")
+    record = {"data": {"corpus": "mine", "languages": own}, "scores": []}
+    Path("runs/summarization/a-1/metrics.json").write_text(json.dumps(record))
+    languages = None if asked is None else (asked, asked)
+    found = check_purposes({"ours": system}, "summarization", data("summarization"), languages)
+    assert ("ours" in found) == told
+    if told:
+        assert (
+            f"summarization {own}, and the evaluation set is summarization {asked}"
+            in (found["ours"])
+        )
+    stated = data("summarization", "de")
+    assert "ours" in check_purposes({"ours": system}, "summarization", stated)
+
+
+@pytest.mark.parametrize(
     ("noted", "languages"),
     [
         ({"tags": {"languages": "zh-Hans"}}, ("zh-Hans", "zh-Hans")),

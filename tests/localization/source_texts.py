@@ -24,7 +24,6 @@ LABELS = ("Work", "TrainingWork", "PreparationWork", "Part", "translated")
 # files of the server whose texts its terminal shows; those of the others go to its clients
 SHOWN_BY_SERVE = (
     "engine_client.py",
-    "functions.py",
     "keys.py",
     "limits.py",
     "server.py",

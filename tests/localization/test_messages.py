@@ -39,13 +39,16 @@ NOT_SHOWN = {  # texts that the collector finds, but that are data, names, or pa
     "<!-- lslm {hash_of} -->",
     "ROUGE-{found} ({found2})",
     "Compare runs: {value}",
+    "lslm audit",
     "lslm compare",
     "lslm consolidate",
     "lslm data",
     "lslm demo",
     "lslm evaluate",
     "lslm export",
+    "lslm gate",
     "lslm generate",
+    "lslm human",
     "lslm import",
     "lslm import {source} --output {folder}",
     "lslm log-prob",
@@ -68,6 +71,8 @@ NOT_SHOWN = {  # texts that the collector finds, but that are data, names, or pa
     "--search {search}",
     "model.optimizer: {split}",
     "--output FILE",
+    "--file {file}: {error}",
+    "at_least: baseline",
     "metrics.jsonl: {strerror}",
     "lslm run --config {relpath}",
     "--ckpt_path FILE",
@@ -196,7 +201,7 @@ def test_texts_within_texts_are_translated(
     monkeypatch.setenv("LSLM_LANG", "zh")
     chinese = {skeleton(text): other for text, other in entries_of(MESSAGES, "zh").items()}
 
-    def filled(text: str, **values: str) -> str:
+    def filled(text: str, /, **values: str) -> str:
         """Return a text with values in its fields, and texts or numbers in the other ones."""
 
         def value(field: re.Match[str]) -> str:

@@ -126,6 +126,7 @@ SOURCES = [
     *sorted((ROOT / "lslm_lightning/reports").glob("*.py")),
     *sorted((ROOT / "lslm_lightning/evaluation").rglob("*.py")),
     *sorted((ROOT / "lslm_lightning/experiments").glob("*.py")),
+    *sorted((ROOT / "lslm_lightning/auditing").glob("*.py")),
     *sorted((ROOT / "tasks").rglob("*.py")),
 ]
 
@@ -173,6 +174,7 @@ def test_no_entry_is_left_over() -> None:
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
     )
     pages = [*TEMPLATES.iterdir(), *PAGE_OF_SERVER.iterdir()]
+    pages.append(ROOT / "lslm_lightning/auditing/pairs.yaml")
     known += " ".join(path.read_text("utf-8") for path in pages)
     known = " ".join(known.replace("_", " ").split()).lower()
     folder = FOLDER / "zh" / "reports"

@@ -63,6 +63,10 @@ def test_a_system_that_stands_apart_is_shown_and_never_the_best():
         ("b", "31.00", True),
         ("other", "99.00", False),
     ]
+    assert [note.caption for note in ScoreTable(systems, apart=["other"]).table().notes] == [
+        "BLEU; a, b; 1,000 examples",
+        "BLEU; other; not ranked; 1,000 examples",
+    ]
     for apart in (["a", "other"], ["a", "b", "other"]):
         assert not any(row[1].best for row in ScoreTable(systems, apart=apart).table().rows)
 

@@ -254,6 +254,7 @@ def of_torchrun(n: int, port: int, attempt: int = 0) -> list[dict[str, str]]:
 def look_up_once() -> None:
     """Let a process read only once what is installed: migrations of MLflow's databases, not for
     every store that it opens; entry points, not for every `Trainer`; versions, not for every page.
+    Nothing is imported for it.
     """
     for path in (
         "mlflow.store.db.utils._get_latest_schema_revision",
@@ -261,7 +262,8 @@ def look_up_once() -> None:
         "lslm_lightning.experiments.run_records.version",
     ):
         module, _, name = path.rpartition(".")
-        setattr(import_module(module), name, cache(getattr(import_module(module), name)))
+        if found := sys.modules.get(module):
+            setattr(found, name, cache(getattr(found, name)))
 
 
 def warm_up() -> None:
@@ -290,10 +292,11 @@ def serve(number: int) -> None:
     """Import, then fork as often as asked at the listening socket `number`, and tell how each
     process ended.
     """
+    gc.disable()
     warm_up()
     draw_less(setattr)
-    gc.collect()
     gc.freeze()  # forked processes share what is never looked at
+    gc.enable()
 
     listener = socket.socket(fileno=number)
     running: dict[int, socket.socket] = {}

@@ -67,6 +67,11 @@ def test_segments(text, pieces):
     assert segment(text) == pieces
 
 
+@given(st.text(st.characters(max_codepoint=0x2E9) | st.sampled_from("0123456789.,  ")))
+def test_latin_text_has_the_pieces_that_it_has_among_others(text):
+    assert segment(f"{text} 中") == [*segment(text), "中"]
+
+
 @given(st.text())
 def test_segments_lose_only_white_space(text):
     assert "".join("".join(segment(text)).split()) == "".join(text.split())

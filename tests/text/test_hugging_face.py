@@ -23,7 +23,7 @@ from transformers import (
 )
 from transformers.utils import sentencepiece_model_pb2_new as layout
 
-from lslm_lightning.text.hugging_face import HuggingFaceTokenizer
+from lslm_lightning.text.hugging_face import HuggingFaceTokenizer, model_config
 from lslm_lightning.text.recipes import TokenizerFile
 from lslm_lightning.text.sentencepiece import read_pieces
 from lslm_lightning.text.tokenizer_files import load_tokenizer
@@ -294,3 +294,17 @@ def test_what_is_no_tokenizer_is_refused_in_one_line(gpt2, marian):
     (marian / "source.spm").write_bytes(b"no model")
     with pytest.raises(ValueError, match=r"source\.spm is no model of SentencePiece"):
         HuggingFaceTokenizer(str(marian)).train()
+
+
+@pytest.mark.parametrize(
+    "name", ["config.json", "generation_config.json", "tokenizer_config.json", "vocab.json"]
+)
+def test_a_key_that_stands_twice_is_refused_in_every_file_of_a_model(marian, name):
+    """`transformers` would use the last, and so other beams, ids or pieces than a reader sees."""
+    path = marian / name
+    [(key, value), *others] = json.loads(path.read_text()).items() if path.exists() else [("a", 1)]
+    pairs = [f"{json.dumps(k)}: {json.dumps(v)}" for k, v in [(key, value), *others, (key, value)]]
+    path.write_text(f"{{{', '.join(pairs)}}}")
+    read = HuggingFaceTokenizer(str(marian)).train if name == "vocab.json" else model_config
+    with pytest.raises(ValueError, match="stands twice"):
+        read(*([] if name == "vocab.json" else [str(marian)]))

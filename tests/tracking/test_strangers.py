@@ -109,8 +109,7 @@ def test_a_server_that_was_named_once_is_used_again(project, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_run_on_a_server_makes_it_known(server, project, run_directory, monkeypatch, tmp_path):
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))  # where no other test has used the server
+def test_a_run_on_a_server_makes_it_known(server, project, run_directory, monkeypatch):
     with pytest.raises(ValueError, match="MLFLOW_TRACKING_URI"):
         recorded_store({"store": f"{server}/"}, run_directory)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server)

@@ -2,9 +2,9 @@
 
 import errno
 import json
+import os
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader
 
 from lslm_lightning.runs import RunDirectory
 from lslm_lightning.tracking import Tracker, TrackingError
+from tests.support.forked_commands import Origin
 from tests.support.slow_connection import Wire
 from tests.support.waiting import PATIENCE, at_most
 
@@ -349,7 +350,7 @@ def test_a_full_disk_keeps_nothing_from_mlflow(
 
 @pytest.mark.slow
 def test_a_killed_process_leaves_a_run_that_is_not_finished(
-    store: Path, run_directory: Path
+    store: Path, run_directory: Path, origin: Origin
 ) -> None:
     code = f"""
 import time
@@ -363,7 +364,9 @@ tracker.log_metrics({{"loss": 1.0}}, 100)
 print(tracker.version, flush=True)
 time.sleep(600)
 """
-    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    script = run_directory / "killed.py"
+    script.write_text(code)
+    process = origin.fork([], os.environ, Path.cwd(), script=script)
     run_id = process.stdout.readline().strip()
     process.send_signal(signal.SIGKILL)
     process.wait()

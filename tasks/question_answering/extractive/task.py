@@ -120,6 +120,10 @@ class SpanTask(QuestionAnsweringTask, SpanModel):
             of layers.
     """
 
+    changeable = (
+        *("max_length", "stride", "max_question_length"),
+        *("max_answer_length", "n_alternative", "word_dropout"),
+    )
     answering_class = SpanAnswering
     requirements_class = SpanRequirements
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from lslm_lightning.data.workers import run_parallel
 from lslm_lightning.files import draft_of
 from lslm_lightning.metrics.extraction import best_sentences
 from lslm_lightning.metrics.rouge import Rouge
 from lslm_lightning.training.cores import available_cores
+from lslm_lightning.workers import run_parallel
 
 VERSION = 1  # of the algorithm, part of the names of cached files
 CHUNK = 500  # documents of one job

@@ -121,6 +121,7 @@ class ExtractiveTask(Summarizer):
     """
 
     backbone: Backbone
+    changeable = ("k", "block_trigrams", "max_source_length")
     answering_class = ExtractiveAnswering
     requirements_class = ExtractiveRequirements
 
