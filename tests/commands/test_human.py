@@ -193,7 +193,7 @@ def test_a_page_gives_its_answers_back(lslm, runs, tmp_path, browser, method):  
         browser.evaluate("document.getElementById('next').click()")
         if i == 1:
             browser.open(page.as_uri())  # again: nothing is lost
-            assert browser.evaluate("current") == 2
+            browser.wait_for("current === 2")
     assert browser.evaluate("document.getElementById('done').hidden") is False
     path = downloaded(browser, tmp_path, "anna-answers*")
     ratings = read_sheets([path], read_key(Path("rating")))
@@ -210,6 +210,28 @@ def test_a_page_gives_its_answers_back(lslm, runs, tmp_path, browser, method):  
     browser.evaluate("document.getElementById('language').click()")
     assert browser.evaluate("document.documentElement.lang") == "zh-CN"
     assert browser.evaluate("document.getElementById('next').textContent") == "下一条"
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+@pytest.mark.skipif(not CHROMIUM, reason="needs Chromium")
+def test_two_windows_of_one_sheet_keep_all_answers(lslm, runs, browser):  # noqa: F811
+    sizes = ("--annotators", "anna", "--items", 3, "--method", "pairwise")
+    assert lslm("human", "sheet", runs["base"], runs["worse"], "--output", "two", *sizes).status == 0
+    page = Path("two/sheets/anna.html").absolute().as_uri()
+    browser.open(page)
+    first = browser.session
+    browser.session = None
+    target = browser.call("Target.createTarget", url=page)["targetId"]
+    second = browser.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+    browser.session = second
+    browser.wait_for("document.readyState === 'complete'")
+    browser.evaluate("choose('A')")
+    browser.session = first
+    browser.wait_for("answers[data.rows[0].id]?.value === 'A'")
+    browser.evaluate("go(1); choose('B')")
+    browser.session = second
+    browser.wait_for("data.rows.map((row) => answers[row.id]?.value).join() === 'A,B,'")
 
 
 @pytest.mark.slow

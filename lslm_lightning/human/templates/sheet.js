@@ -20,7 +20,7 @@ function load() {
   try {
     const kept = JSON.parse(localStorage.getItem(KEY) ?? "{}");
     if (kept.answers) ({ answers, current, language } = { language, ...kept });
-    localStorage.setItem(KEY, localStorage.getItem(KEY) ?? "{}");
+    localStorage.setItem("lslm-sheet-trial", "");  // under a key of its own: another window may be writing answers
   } catch { keeps = false; }
   if (!data.words[language]) language = data.language;
   if (!(current >= 0 && current < data.rows.length)) current = 0;
@@ -245,6 +245,10 @@ at("download").addEventListener("click", () => {
   made("a", { href: url, download: `${document.body.dataset.file}-answers.csv` }).click();
   setTimeout(() => URL.revokeObjectURL(url), 60_000);
 });
+
+// Another window with this sheet, or this one before it was opened again, wrote answers: show them, so that none are
+// overwritten.
+addEventListener("storage", ({ key }) => { if (key === KEY) { load(); show(); } });
 
 load();
 show();
