@@ -118,10 +118,10 @@ class Rotary(Position):
             raise ValueError(f"d_k={d_k} must be even for Rotary positions; take {d_k + 1}")
 
     def rotation(self, positions: Tensor) -> Rotation:
-        angle = angles(positions, self.d_k, self.base).unsqueeze(-2)  # (..., T, 1, K / 2)
-        cos = angle.cos()
-        sin = angle.sin()
-        return torch.cat([cos, cos], -1), torch.cat([-sin, sin], -1)
+        if torch.compiler.is_compiling() and not torch.compiler.is_exporting():
+            # an operator, lest the compiler computes all cosines again wherever they are used
+            return _compiled_rotation(positions, self.d_k, self.base)
+        return rotation_of(positions, self.d_k, self.base)
 
 
 class ALiBi(Position):
@@ -207,7 +207,30 @@ def angles(positions: Tensor, width: int, base: float) -> Tensor:
     return positions[..., None] * frequency
 
 
+def rotation_of(positions: Tensor, d_k: int, base: float) -> Rotation:
+    """Return the cosines and sines by which `Rotary` rotates vectors at `positions`."""
+    angle = angles(positions, d_k, base).unsqueeze(-2)  # (..., T, 1, K / 2)
+    cos = angle.cos()
+    sin = angle.sin()
+    return torch.cat([cos, cos], -1), torch.cat([-sin, sin], -1)
+
+
+@torch.library.custom_op("lslm_lightning::rotation", mutates_args=())
+def _compiled_rotation(positions: Tensor, d_k: int, base: float) -> tuple[Tensor, Tensor]:
+    """Return what `rotation_of` returns; an operator of torch for compiled graphs."""
+    return rotation_of(positions, d_k, base)
+
+
+@_compiled_rotation.register_fake
+def _fake_rotation(positions: Tensor, d_k: int, base: float) -> tuple[Tensor, Tensor]:
+    """Return tensors of the shapes and types that `_compiled_rotation` returns."""
+    shape = (*positions.shape, 1, d_k)
+    return tuple(positions.new_empty(shape, dtype=torch.float32) for _ in range(2))
+
+
 def rotate(x: Tensor, rotation: Rotation) -> Tensor:
     """Return x (N, T, H, K), rotated by the cosines and sines that `Position.rotation` returns."""
     cos, sin = rotation
-    return x * cos.to(x.dtype) + x.roll(x.size(-1) // 2, -1) * sin.to(x.dtype)
+    # halves put together anew, not `roll`, which a compiler turns into a loop over single elements
+    first, second = x.chunk(2, -1)
+    return x * cos.to(x.dtype) + torch.cat([second, first], -1) * sin.to(x.dtype)

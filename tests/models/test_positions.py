@@ -1,5 +1,6 @@
 """Positional encodings against their formulas."""
 
+import math
 from functools import partial
 
 import pytest
@@ -12,6 +13,7 @@ from lslm_lightning.models.positions import (
     RelativeBuckets,
     Rotary,
     Sinusoidal,
+    _compiled_rotation,
     rotate,
 )
 from tests.models.families import build
@@ -43,6 +45,23 @@ def test_rotary_scores_see_distances_only():
     torch.testing.assert_close(score(3, 1), score(40, 38), rtol=1e-4, atol=1e-5)
     assert not torch.isclose(score(3, 1), score(3, 2), rtol=1e-2)
     torch.testing.assert_close(score(0, 0), (query * key).sum())
+
+
+def test_rotary_multiplies_complex_numbers():
+    x = torch.randn(2, 5, 3, 8, dtype=torch.double)
+    positions = torch.tensor([0, 1, 2, 300, 4000])
+    rotated = rotate(x, Rotary(24, 3, 8, base=100.0).rotation(positions))
+    angle = positions[:, None, None] * 100.0 ** (-torch.arange(0, 8, 2) / 8)
+    expected = torch.complex(x[..., :4], x[..., 4:]) * torch.polar(torch.ones_like(angle), angle)
+    torch.testing.assert_close(
+        rotated, torch.cat([expected.real, expected.imag], -1), rtol=0, atol=2e-3
+    )
+
+
+@pytest.mark.parametrize("shape", [(5,), (2, 5)])
+def test_rotation_is_an_operator_of_torch(shape: tuple[int, ...]):
+    positions = torch.arange(math.prod(shape)).view(shape)
+    torch.library.opcheck(_compiled_rotation, (positions, 8, 10_000.0))
 
 
 def test_alibi_is_the_formula():
