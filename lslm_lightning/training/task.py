@@ -308,29 +308,29 @@ class Task(LightningModule, ABC):
             check_finite(float(nats.detach()), self.global_step)
         return nats / LOSS_DIVISOR
 
-    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Convert gradients of summed losses to gradients of the mean loss per target token of the
-        accumulation window. Lightning clips gradients afterwards.
-        """
-        trainer = self.trainer
-        self.window.scale_gradients(
-            optimizer, trainer.accumulate_grad_batches, trainer.world_size, self.global_step
-        )
-
     def configure_gradient_clipping(
         self,
         optimizer: torch.optim.Optimizer,
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Clip gradients. Fused optimizers under autocast are supported too: Lightning refuses
-        them, which is necessary only if a gradient scaler is active.
+        """Convert gradients of summed losses to gradients of the mean loss per target token of the
+        accumulation window, and clip them. Fused optimizers under autocast are supported too:
+        Lightning refuses them, which is necessary only if a gradient scaler is active.
         """
-        scaled = getattr(self.trainer.precision_plugin, "scaler", None) is not None
+        trainer = self.trainer
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        gradients = [local(p.grad) for p in parameters if p.grad is not None]
+        scale = self.window.scale(
+            gradients, trainer.accumulate_grad_batches, trainer.world_size, self.global_step
+        )
+        scaled = getattr(trainer.precision_plugin, "scaler", None) is not None
         if gradient_clip_val and not scaled and gradient_clip_algorithm in (None, "norm"):
-            clip_by_norm(list(self.parameters()), gradient_clip_val)
-        elif gradient_clip_val and not scaled:
-            for gradient in (local(p.grad) for p in self.parameters() if p.grad is not None):
+            clip_by_norm(parameters, gradient_clip_val, scale)
+            return
+        torch._foreach_mul_(gradients, scale)
+        if gradient_clip_val and not scaled:
+            for gradient in gradients:
                 gradient.clamp_(-gradient_clip_val, gradient_clip_val)
         else:
             self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)

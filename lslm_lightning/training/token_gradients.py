@@ -2,11 +2,10 @@
 
 import hashlib
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-
-from lslm_lightning.training.distributed.fsdp import local
 
 # Sums of nats are back-propagated over this constant; the gradients are divided by the true number
 # of tokens before clipping.
@@ -64,13 +63,15 @@ class TokenWindow:
         self.n_token = 0
         self.nats: Tensor | float = 0.0  # total loss, kept only where several ranks train
 
-    def scale_gradients(
-        self, optimizer: torch.optim.Optimizer, n_micro_batch: int, world_size: int, step: int
-    ) -> None:
-        """Convert gradients of the summed loss divided by `LOSS_DIVISOR` to gradients of the mean
-        loss per target token, in place, and start a new window. Collective over all ranks.
+    def scale(
+        self, gradients: Sequence[Tensor], n_micro_batch: int, world_size: int, step: int
+    ) -> Tensor | float:
+        """Return the factor that makes gradients of the summed loss divided by `LOSS_DIVISOR`
+        gradients of the mean loss per target token, and start a new window. Collective over all
+        ranks.
 
         Args:
+            gradients: gradients of this rank, for their device and type.
             n_micro_batch: number of micro-batches in an optimizer step.
             world_size: number of ranks, over which the strategy has averaged the gradients.
             step: number of optimizer steps done, for messages.
@@ -78,12 +79,6 @@ class TokenWindow:
         Raises:
             NotFiniteError: on a CPU, the loss of the window over all ranks is nan or infinite.
         """
-        gradients = [
-            local(p.grad)
-            for group in optimizer.param_groups
-            for p in group["params"]
-            if p.grad is not None
-        ]
         factor = LOSS_DIVISOR * n_micro_batch * world_size
         scale: Tensor | float
         if world_size > 1:
@@ -91,9 +86,9 @@ class TokenWindow:
             scale = scale.to(torch.promote_types(gradients[0].dtype, torch.float32))
         else:
             scale = factor / self.n_token
-        torch._foreach_mul_(gradients, scale)
         self.n_token = 0
         self.nats = 0.0
+        return scale
 
     def _tokens_of_all_ranks(self, device: torch.device, step: int) -> Tensor:
         """Return the number of target tokens of the window over all ranks, a float64 scalar. On a

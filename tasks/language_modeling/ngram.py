@@ -160,7 +160,12 @@ class NgramTask(LanguageModeling, LanguageModel):
     def configure_optimizers(self) -> None:
         """Return None: there is no optimizer."""
 
-    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
         """Do nothing: there are no gradients."""
 
     def on_train_start(self) -> None:

@@ -217,7 +217,9 @@ def test_a_page_gives_its_answers_back(lslm, runs, tmp_path, browser, method):  
 @pytest.mark.skipif(not CHROMIUM, reason="needs Chromium")
 def test_two_windows_of_one_sheet_keep_all_answers(lslm, runs, browser):  # noqa: F811
     sizes = ("--annotators", "anna", "--items", 3, "--method", "pairwise")
-    assert lslm("human", "sheet", runs["base"], runs["worse"], "--output", "two", *sizes).status == 0
+    assert (
+        lslm("human", "sheet", runs["base"], runs["worse"], "--output", "two", *sizes).status == 0
+    )
     page = Path("two/sheets/anna.html").absolute().as_uri()
     browser.open(page)
     first = browser.session

@@ -264,9 +264,12 @@ def local(tensor: Tensor) -> Tensor:
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
-def clip_by_norm(parameters: Sequence[nn.Parameter], largest: float) -> Tensor:
-    """Scale gradients in place so that their total norm is at most `largest`, and return the norm
-    before scaling. The gradients may be sharded over different meshes.
+def clip_by_norm(
+    parameters: Sequence[nn.Parameter], largest: float, scale: Tensor | float = 1.0
+) -> Tensor:
+    """Multiply gradients in place by `scale`, and by what else makes their total norm at most
+    `largest`. Return the norm before the latter. The gradients may be sharded over different
+    meshes.
     """
     alike: dict[tuple[ProcessGroup, ...], list[Tensor]] = {}
     for p in parameters:
@@ -277,8 +280,8 @@ def clip_by_norm(parameters: Sequence[nn.Parameter], largest: float) -> Tensor:
         squares.append(torch.nn.utils.get_total_norm(gradients).square())
         for group in groups:
             torch.distributed.all_reduce(squares[-1], group=group)
-    norm = torch.stack(squares).sum().sqrt()
-    factor = (largest / (norm + 1e-6)).clamp(max=1.0)
+    norm = torch.stack(squares).sum().sqrt() * scale
+    factor = (largest / (norm + 1e-6)).clamp(max=1.0) * scale
     torch._foreach_mul_(
         [gradient for gradients in alike.values() for gradient in gradients], factor
     )
