@@ -4,8 +4,9 @@ import os
 import platform
 import subprocess
 import sys
+from email import message_from_string
 from functools import cache
-from importlib.metadata import distributions
+from importlib.metadata import Distribution, distributions
 
 # Options against commands that a repository's configuration makes git run, since the working
 # directory may be somebody else's; a submodule has a configuration of its own
@@ -85,8 +86,8 @@ def environment() -> str:
     """Return the Python version, the platform and all installed packages as a pip requirements
     file.
     """
-    described = (found.metadata for found in distributions())  # each read parses a file
-    installed = {(each["Name"] or "").lower(): each["Version"] for each in described}
+    stated = map(name_and_version, distributions())
+    installed = {name.lower(): version for name, version in stated}
     lines = [
         f"# Python {sys.version.split()[0]}",
         f"# {platform.platform()}",
@@ -98,3 +99,15 @@ def environment() -> str:
         )
         + "\n"
     )
+
+
+def name_and_version(package: Distribution) -> tuple[str, str]:
+    """Return the name and the version that an installed package states; "" for what it does not
+    state.
+
+    Only the head of its metadata is parsed, since the description below it is much longer.
+    """
+    texts = map(package.read_text, ("METADATA", "PKG-INFO", ""))
+    head, _, _ = (next(filter(None, texts), None) or "").partition("\n\n")
+    stated = message_from_string(head)
+    return stated["Name"] or "", stated["Version"] or ""

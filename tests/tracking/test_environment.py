@@ -1,12 +1,13 @@
 """What is recorded of the code and the user; git runs nothing that the repository has in it."""
 
 import subprocess
+from importlib.metadata import PathDistribution, distributions
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
 
-from lslm_lightning.tracking.environment import git_state
+from lslm_lightning.tracking.environment import environment, git_state, name_and_version
 from lslm_lightning.tracking.run_opening import user_name
 
 WHO = ("-c", "user.name=a", "-c", "user.email=a@b.c")
@@ -63,3 +64,25 @@ def test_the_user_has_a_name_where_no_variable_states_it(monkeypatch: pytest.Mon
 
     monkeypatch.setattr(pwd, "getpwuid", getpwuid)
     assert user_name() == "unknown"
+
+
+def test_packages_are_listed_as_python_reads_them() -> None:
+    read = {each.metadata["Name"].lower(): each.version for each in distributions()}
+    listed = [line for line in environment().splitlines() if not line.startswith("#")]
+    assert listed == [f"{name}=={version}" for name, version in sorted(read.items())]
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "stated"),
+    [
+        ("METADATA", "Name: a\nVersion: 1\n\nName: b\n", ("a", "1")),
+        ("METADATA", "Summary: two\n lines\nversion: 2\nname: c", ("c", "2")),
+        ("PKG-INFO", "Name: d\nVersion: 3\n", ("d", "3")),
+        ("RECORD", "", ("", "")),  # left by an installation that was interrupted
+    ],
+)
+def test_a_package_states_name_and_version_above_its_description(
+    file: str, text: str, stated: tuple[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / file).write_text(text)
+    assert name_and_version(PathDistribution(tmp_path)) == stated
