@@ -16,10 +16,12 @@ pytestmark = pytest.mark.slow
 CHECKPOINT = "lslm_lightning.systems.checkpoint.Checkpoint"
 CORPUS = ("corpus", "source_language", "target_language")
 UNUSED = (  # by a run and an evaluation of a translation on a CPU
-    *("accelerate", "ctranslate2", "datasets", "fastapi.testclient", "gguf", "IPython", "nltk"),
-    *("onnx", "onnxruntime", "onnxscript", "openai", "peft", "rouge_score", "sklearn"),
-    *("soundfile", "sphinx", "tensorboard", "torch.utils.tensorboard", "torchvision", "uvicorn"),
-    *("transformers.modeling_utils", "torch._inductor.compile_fx"),
+    *("accelerate", "ctranslate2", "datasets", "docker", "fastapi.testclient", "flask", "gguf"),
+    *("git", "graphene", "IPython", "joblib", "mlflow.pyfunc", "mlflow.pytorch", "mlflow.server"),
+    *("networkx", "nltk", "onnx", "onnxruntime", "onnxscript", "openai", "peft", "rouge_score"),
+    *("sklearn", "soundfile", "sphinx", "tensorboard", "torch.utils.tensorboard", "torchvision"),
+    *("torch._inductor.compile_fx", "transformers.generation.utils", "transformers.modeling_utils"),
+    "uvicorn",
 )
 SCRIPT = f"""
 import json, sys
