@@ -4,7 +4,7 @@ import inspect
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -58,16 +58,17 @@ def leaderboard(experiment: str, metric: str | None = None) -> Table:
         )
     known: dict[str, TaskData] = {}
     own = {run.info.run_id: group_of(run, names[0], known) for run in runs}
-    groups = {of_run: ranked_in(group, own.values()) for of_run, group in own.items()}
+    ranked = ranked_in(dict.fromkeys(own.values()))
+    groups = {of_run: ranked[group] for of_run, group in own.items()}
     sizes = Counter(group for members in groups.values() for group in members)
-    labels = {group: letters(i) for i, (group, _) in enumerate(sizes.most_common())}
-    order = [*labels]
+    order = {group: i for i, (group, _) in enumerate(sizes.most_common())}
+    labels = {group: letters(i) for group, i in order.items()}
     down = lower_is_better(names[0], runs)
 
     def position(run: "MlflowRun") -> tuple[int, float]:
         value = run.data.metrics.get(names[0], math.nan)
         rank = math.inf if math.isnan(value) else value if down else -value
-        return min(order.index(group) for group in groups[run.info.run_id]), rank
+        return min(order[group] for group in groups[run.info.run_id]), rank
 
     rows: list[list[Cell]] = [
         row_of(
@@ -269,18 +270,15 @@ def group_of(run: "MlflowRun", name: str, known: dict[str, TaskData]) -> Group:
     )
 
 
-def ranked_in(group: Group, groups: Iterable[Group]) -> set[Group]:
-    """Return the groups in which scores of a group are ranked: itself or, if the scores have no
-    windows, those that differ in nothing but their windows.
+def ranked_in(groups: Collection[Group]) -> dict[Group, list[Group]]:
+    """Return, for each group, the groups in which its scores are ranked: itself or, if the scores
+    have no windows, those that differ in nothing but their windows.
     """
-    if group.signature != without_windows(group.signature):
-        return {group}
-    return {
-        other
-        for other in groups
-        if other.key == group.key
-        and other.signature != group.signature == without_windows(other.signature)
-    } or {group}
+    windowed: dict[tuple[tuple[str, ...], str], list[Group]] = {}
+    for group in groups:
+        if group.signature != (without := without_windows(group.signature)):
+            windowed.setdefault((group.key, without), []).append(group)
+    return {group: windowed.get((group.key, group.signature), [group]) for group in groups}
 
 
 def n_validation_example(params: Mapping[str, str]) -> str:
