@@ -5,7 +5,7 @@ the files.
 import json
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -168,6 +168,11 @@ def part_of(file: File) -> tuple[str]:
     return (f"{bare[: len(bare) - len(text) - len(file.language)]}{{language}}{text}{packed}",)
 
 
+def beginnings(stem: str) -> Iterator[str]:
+    """Yield what stands before each dot of a stem: "a" and "a.b" for "a.b.c"."""
+    return (stem[: dot.start()] for dot in re.finditer(r"\.", stem))
+
+
 def natural(name: str) -> list[tuple[int, str | int]]:
     """Return a sort key that orders numbers by value, so that part2 comes before part10."""
     return [
@@ -221,8 +226,9 @@ def _grouped(files: Sequence[File]) -> dict[str, list[File]]:
             and numbers[0] in (0, 1)
             and numbers == list(range(numbers[0], numbers[0] + len(numbers)))
         )
+        are_loose = {*loose}
         for file in group:
-            name = split if are_parts or file not in loose else file.label
+            name = split if are_parts or file not in are_loose else file.label
             splits.setdefault(name, []).append(file)
     return splits
 

@@ -15,6 +15,7 @@ from lslm_lightning.corpora.file_names import (
     FOLDERS,
     FORMATS,
     File,
+    beginnings,
     by_split,
     files_of,
     format_of,
@@ -273,8 +274,8 @@ def _parallel_folder(path: Path, files: Sequence[File]) -> CatalogueEntry | None
     if not any(len({file.language for file in group}) > 1 for group in parts.values()):
         return None
     refuse_twins(path, sided)
-    stems = sorted({file.stem for file in sided if not file.split})
-    if variants := [stem for stem in stems if any(stem.startswith(f"{other}.") for other in stems)]:
+    stems = {file.stem for file in sided if not file.split}
+    if variants := sorted(stem for stem in stems if not stems.isdisjoint(beginnings(stem))):
         raise ValueError(
             f"{path}: {variants[0]} may hold the text of another file again; put the files to be "
             "read into a folder"
@@ -282,10 +283,9 @@ def _parallel_folder(path: Path, files: Sequence[File]) -> CatalogueEntry | None
     splits: dict[str, list[str]] = {}
     for split, group in by_split(path, sided).items():
         keys = sorted({part_of(file) for file in group}, key=lambda key: natural(key[0]))
+        of_split = {file.language for file in group}
         for key in keys:
-            if lacking := {file.language for file in group} - {
-                file.language for file in parts[key]
-            }:
+            if lacking := of_split - {file.language for file in parts[key]}:
                 _refuse_incomplete(path, split, parts, key, lacking)
         splits[split] = [key[0] for key in keys]
     if "" in splits:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from lslm_lightning.corpora.file_names import File, beginnings, by_split
 from lslm_lightning.corpora.lookup import open_corpus
 
 
@@ -306,3 +307,27 @@ def test_parts_of_an_entry(put, describe) -> None:
         match=r"splits.train.files=\['old.en', 'old.de'\] must be one file for each of en, de, fr",
     ):
         open_corpus("pets").rows("train")
+
+
+def test_the_work_grows_as_the_files_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names of splits with numbers that are no parts: each is looked up, not sought among all."""
+    looks = 0
+    equal = File.__eq__
+
+    def counted(self: File, other: object) -> bool:
+        nonlocal looks
+        looks += 1
+        return bool(equal(self, other))
+
+    monkeypatch.setattr(File, "__eq__", counted)
+    files = [
+        File(f"test-{i}.txt", "test", f"test-{i}", "test", i, None, False, "", "text")
+        for i in range(2, 600, 3)
+    ]
+    assert list(by_split(Path("folder"), files)) == [file.label for file in files]
+    assert looks <= len(files)
+
+
+@pytest.mark.parametrize(("stem", "found"), [("a", []), ("a.b", ["a"]), ("a.b.c", ["a", "a.b"])])
+def test_beginnings_of_a_stem(stem: str, found: list[str]) -> None:
+    assert list(beginnings(stem)) == found
