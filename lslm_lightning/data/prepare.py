@@ -38,6 +38,7 @@ from lslm_lightning.workers import run_parallel
 
 log = logging.getLogger(__name__)
 CHUNK = 256  # documents that are encoded at once
+TOTALS = ("n_document", "n_byte", "n_token")  # of a shard and of all
 
 
 @dataclass(frozen=True)
@@ -133,22 +134,25 @@ def _record_shards(
         on_progress: called after each shard.
     """
     began = time.monotonic()
-    n_byte = n_before = sum(shard["n_byte"] for shard in shards)
+    total = Counter({name: sum(shard[name] for shard in shards) for name in TOTALS})
+    n_before = total["n_byte"]
+    redactions = redactions_of(shards)
     with (folder / JOURNAL).open("a", encoding="utf-8") as journal:
         for shard in made:
             journal.write(json.dumps(shard) + "\n")
             journal.flush()
             os.fsync(journal.fileno())
             shards.append(shard)
-            n_byte += shard["n_byte"]
+            total.update({name: shard[name] for name in TOTALS})
+            redactions.update(shard.get("redactions", {}))
             on_progress(
                 Progress(
                     n_shard=len(shards),
-                    n_document=sum(s["n_document"] for s in shards),
-                    n_byte=n_byte,
-                    n_token=sum(s["n_token"] for s in shards),
-                    redactions=redactions_of(shards),
-                    n_byte_new=n_byte - n_before,
+                    n_document=total["n_document"],
+                    n_byte=total["n_byte"],
+                    n_token=total["n_token"],
+                    redactions=redactions.copy(),
+                    n_byte_new=total["n_byte"] - n_before,
                     seconds=time.monotonic() - began,
                 )
             )

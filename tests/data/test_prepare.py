@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from lslm_lightning.__main__ import main
 from lslm_lightning.data.packing import pack
-from lslm_lightning.data.prepare import prepare
+from lslm_lightning.data.prepare import Progress, _record_shards, prepare
 from lslm_lightning.data.prepared import INDEX, JOURNAL, TOKENIZER, Prepared, ShardedIds, dtype_of
 from lslm_lightning.data.stream import Stream
 from lslm_lightning.text.personal_data import PersonalDataFinder, Redaction
@@ -286,3 +286,37 @@ def test_a_folder_that_is_not_whole_is_not_trained_on(harm, said, texts, tmp_pat
     harm(tmp_path / "ids")
     with pytest.raises(ValueError, match=said):
         Prepared.open(tmp_path / "ids")
+
+
+def test_a_shard_costs_as_much_after_many_as_after_few(tmp_path):
+    """Totals are kept, not added up anew after each shard."""
+    looks = 0
+
+    class Shard(dict):
+        def __getitem__(self, name):
+            nonlocal looks
+            looks += 1
+            return super().__getitem__(name)
+
+        def get(self, name, default=None):
+            nonlocal looks
+            looks += 1
+            return super().get(name, default)
+
+    def shard(i: int) -> Shard:
+        counts = {"n_document": 1 + i % 3, "n_byte": 10 * i, "n_token": 2 * i}
+        return Shard(file=f"{i}.ids", **counts, redactions={"email": i % 2})
+
+    told: list[Progress] = []
+    before = [shard(i) for i in range(100)]
+    every = [*before, *(shard(i) for i in range(100, 300))]
+    _record_shards(tmp_path, [*before], every[100:], told.append)
+    assert looks <= 10 * len(every)
+    for n, progress in enumerate(told, 101):
+        assert progress.n_shard == n
+        for name in ("n_document", "n_byte", "n_token"):
+            assert getattr(progress, name) == sum(each[name] for each in every[:n]), name
+        assert progress.redactions["email"] == sum(
+            each["redactions"]["email"] for each in every[:n]
+        )
+        assert progress.n_byte_new == progress.n_byte - sum(each["n_byte"] for each in before)
