@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from docs.generate.benchmark_tables import TABLES, Rows, all_numbers, sweep
 from docs.generate.language import colon, localized, one_sentence
 from docs.generate.markdown import code, plain, table
+from docs.generate.scale_table import scale
 from docs.generate.serving_capacity import capacity_tables
 from docs.generate.serving_tables import SERVING_TABLES
 from docs.generate.sources import ROOT
@@ -15,7 +16,7 @@ from tests.benchmarks.__main__ import GPU, WRAPPED
 from tests.benchmarks.record import RESULTS, Record
 
 SERVING = "serving"
-MAKERS = {**TABLES, **SERVING_TABLES}
+MAKERS = {**TABLES, **SERVING_TABLES, "scale": (scale,)}
 
 
 def tables(*names: str) -> str:

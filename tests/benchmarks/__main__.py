@@ -39,6 +39,7 @@ ORDER = (
     "ctc_speed",
     "train_peers",
     "loss_memory",
+    "scale",
     "train_speed",
     "lstm_speed",
     "nanogpt",
