@@ -80,7 +80,7 @@ def test_memory_that_allocators_take_in_pieces_is_no_growth() -> None:
 def test_memory_is_what_the_work_adds_at_most() -> None:
     kept = np.ones(40_000_000 // 8)
     cost = measured(lambda: np.ones(80_000_000 // 8))
-    assert 80 <= cost.megabytes < 80 + SMALL_MEGABYTES
+    assert 79 <= cost.megabytes < 80 + SMALL_MEGABYTES  # the system counts pages in batches
     again = measured(lambda: len(kept))
     assert again.megabytes < SMALL_MEGABYTES, "the peak of the work before is forgotten"
 
