@@ -35,24 +35,31 @@ CARD_RANGES = (
     ("5018", "5038", (16, 18, 19)),
 )
 
-# Source: SWIFT IBAN registry.
+# Countries by the length of their IBANs. Source: SWIFT IBAN registry, release 100.
+COUNTRIES_BY_LENGTH = {
+    15: "NO",
+    16: "BE",
+    18: "DK FI FK FO GL NL SD",
+    19: "MK SI",
+    20: "AT BA EE KZ LT LU MN XK",
+    21: "CH HR LI LV",
+    22: "BG BH CR DE GB GE IE ME RS VA",
+    23: "AE GI IL IQ OM SO TL",
+    24: "AD CZ ES MD PK RO SA SE SK TN VG",
+    25: "LY PT ST",
+    26: "IS TR",
+    27: "BI DJ FR GR IT MC MR SM",
+    28: "AL AZ BY CY DO GT HN HU LB NI PL SV",
+    29: "BR EG PS QA UA",
+    30: "JO KW MU YE",
+    31: "MT SC",
+    32: "LC",
+    33: "RU",
+}
 IBAN_LENGTHS = {
-    **dict.fromkeys(("BE",), 16),
-    **dict.fromkeys(("NO",), 15),
-    **dict.fromkeys(("DK", "FI", "NL"), 18),
-    **dict.fromkeys(("MK", "SI"), 19),
-    **dict.fromkeys(("AT", "BA", "EE", "KZ", "LT", "LU"), 20),
-    **dict.fromkeys(("CH", "HR", "LI", "LV", "CR"), 21),
-    **dict.fromkeys(("BG", "BH", "DE", "GB", "GE", "IE", "ME", "RS"), 22),
-    **dict.fromkeys(("AE", "GI", "IL"), 23),
-    **dict.fromkeys(("AD", "CZ", "ES", "MD", "PK", "RO", "SA", "SE", "SK", "TN"), 24),
-    **dict.fromkeys(("PT",), 25),
-    **dict.fromkeys(("IS", "TR"), 26),
-    **dict.fromkeys(("FR", "GR", "IT", "MC", "SM"), 27),
-    **dict.fromkeys(("AL", "AZ", "CY", "DO", "GT", "HU", "LB", "PL"), 28),
-    **dict.fromkeys(("BR", "QA", "UA", "PS"), 29),
-    **dict.fromkeys(("JO", "KW", "MU"), 30),
-    **dict.fromkeys(("MT",), 31),
+    country: length
+    for length, countries in COUNTRIES_BY_LENGTH.items()
+    for country in countries.split()
 }
 
 
