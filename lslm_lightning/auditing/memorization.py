@@ -44,6 +44,7 @@ class Memorization(AuditPart):
 
     name = "memorization"
     title = "Memorization of training texts"
+    version = 2
     weight = 6.0
 
     def __init__(self, n_sample: int) -> None:

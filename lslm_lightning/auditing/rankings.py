@@ -22,8 +22,10 @@ def rankings(task: LanguageModel, samples: Sequence[WrittenText]) -> dict[str, n
 
     - perplexity: the negative mean nats per token;
     - window: the negative mean nats of the least surprising 50 tokens in a row;
-    - zlib: bits of the text as zlib compresses it, per nat of the model;
-    - lower case: nats of the text in lower case, per nat of the text.
+    - zlib: bits of the text as zlib compresses it, over the mean nats per token. The paper divides
+      the size by the log of the perplexity, which is a mean: of equally likely texts per token,
+      long ones stand first;
+    - lower case: mean nats per token of the text in lower case, over those of the text.
     """
     end = task.tokenizer.eos_id
     rows = [[end, *sample.ids] for sample in samples]
@@ -37,7 +39,7 @@ def rankings(task: LanguageModel, samples: Sequence[WrittenText]) -> dict[str, n
     return {
         "perplexity": -total / n_token,
         "window": -np.array([least_window(values) for values in own]),
-        "zlib": np.array([zlib_bits(sample.text) for sample in samples]) / total,
+        "zlib": np.array([zlib_bits(sample.text) for sample in samples]) * n_token / total,
         "lower case": (lower_total / n_lower) / (total / n_token),
     }
 

@@ -1,6 +1,8 @@
 """Exposure of canaries whose rank is known by hand, and the estimate against exact ranks."""
 
 import math
+import zlib
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,8 +14,9 @@ from lslm_lightning.auditing.exposure import (
     rank_of,
     sampled_exposure,
 )
-from lslm_lightning.auditing.rankings import average_precision, least_window
+from lslm_lightning.auditing.rankings import average_precision, least_window, rankings
 from lslm_lightning.auditing.shares import p_above, share_figure
+from lslm_lightning.auditing.writing import WrittenText
 
 
 def test_the_first_of_1024_has_10_bits() -> None:
@@ -72,3 +75,27 @@ def test_least_window_is_the_least_mean() -> None:
     nats = np.random.default_rng(0).random(80)
     means = [nats[i : i + 50].mean() for i in range(31)]
     assert least_window(nats) == pytest.approx(min(means))
+
+
+def test_rankings_are_those_of_carlini_et_al_2021() -> None:
+    """As their released code computes them: the size by zlib over the log of the perplexity."""
+
+    def token_nats(rows):
+        return [np.array([1.0 + id_ % 7 for id_ in row[1:]]) for row in rows]
+
+    tokenizer = SimpleNamespace(
+        eos_id=0, encode_batch=lambda texts: [[ord(sign) for sign in text] for text in texts]
+    )
+    texts = ["To be, or not to be", "AAAAAAAAAA", "Whether 'tis nobler in the mind to suffer" * 3]
+    samples = [WrittenText([ord(sign) for sign in text], text) for text in texts]
+    found = rankings(SimpleNamespace(tokenizer=tokenizer, token_nats=token_nats), samples)
+
+    def perplexity(text):
+        return np.exp(np.mean([1.0 + ord(sign) % 7 for sign in text]))
+
+    own = np.log([perplexity(text) for text in texts])
+    lower = np.log([perplexity(text.lower()) for text in texts])
+    sizes = np.array([len(zlib.compress(text.encode())) for text in texts])
+    np.testing.assert_allclose(found["perplexity"], -own)
+    np.testing.assert_allclose(found["lower case"], lower / own)
+    np.testing.assert_allclose(found["zlib"], 8 * sizes / own)
