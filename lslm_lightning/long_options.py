@@ -1,4 +1,6 @@
-"""Options among the arguments of a command, read in one way by all that look for some of them."""
+"""Options among the arguments of a command and their values, read in one way by all that look for
+them.
+"""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -60,3 +62,25 @@ def help_topic(arguments: Sequence[str]) -> str | None:
 def is_option(argument: str) -> bool:
     """Return whether an argument is an option, with or without a value."""
     return argument.startswith(("--", "-c")) or argument == "-h"
+
+
+def number_message(option: str, kind: str, given: str) -> str:
+    """Return the message for an option whose value is no number.
+
+    Args:
+        option: option, such as "--margin".
+        kind: type that its value must have, "int" or "float".
+        given: value that came.
+    """
+    if kind == "int":
+        near = re.sub(r"(?<=\d)[,_ ](?=\d{3})|[.,]0+$", "", given)
+        suggestion = f"; did you mean {near}?" if near.isdecimal() else ""
+        return f"{option}={given!r} must be a whole number in digits, such as 10{suggestion}"
+    near = given.replace(",", ".")
+    suggestion = f"; did you mean {near}?" if re.fullmatch(r"[-+]?\d*\.?\d+", near) else ""
+    return f"{option}={given!r} must be a number with a decimal point, such as 0.5{suggestion}"
+
+
+def listed_names(text: str) -> list[str]:
+    """Return the names in the value of an option, which commas separate, with or without spaces."""
+    return [name.strip() for name in text.split(",") if name.strip()]

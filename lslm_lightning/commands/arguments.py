@@ -7,6 +7,7 @@ from typing import NoReturn
 
 from lslm_lightning.exit_status import SettingsError
 from lslm_lightning.localization.help_layout import HelpLayout
+from lslm_lightning.long_options import number_message
 
 RUN = "a run directory or MLflow id, models:/NAME@best, or a quoted pattern for the newest run"
 TRUST_HELP = (
@@ -59,7 +60,11 @@ class Parser(argparse.ArgumentParser):
         return layout.format_help()
 
     def error(self, message: str) -> NoReturn:
-        """Raise `SettingsError` with the message and, for an unknown option, a suggestion."""
+        """Raise `SettingsError` with the message and, for an unknown option or a number that is
+        none, a suggestion.
+        """
+        if found := re.search(r"argument (\S+): invalid (int|float) value: '(.*)'", message):
+            raise SettingsError(number_message(*found.groups()))
         unknown = re.search(r"unrecognized arguments: (--[^ =]+)", message)
         near = get_close_matches(unknown[1], self._option_string_actions, 1) if unknown else []
         if wrong := re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message):

@@ -15,6 +15,7 @@ from lslm_lightning.localization import (
     interface_language,
     translated,
 )
+from lslm_lightning.long_options import listed_names
 from lslm_lightning.safety.magnitudes import check_magnitudes
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def main(argv: list[str]) -> int:
     from lslm_lightning.planning.devices import device_named
     from lslm_lightning.planning.estimate import estimates, planned
 
-    devices = [device_named(name) for name in own.device.split(",")]
+    devices = [device_named(name) for name in listed_names(own.device)]
     plan = planned(given, own.vocab_size)
     if plan.task.backbone is None:
         raise ValueError(

@@ -9,6 +9,7 @@ from lslm_lightning.commands.arguments import Parser
 from lslm_lightning.exit_status import DONE, WRONG_ARGUMENTS
 from lslm_lightning.experiments.endings import suggest_command
 from lslm_lightning.experiments.invocation import command_line
+from lslm_lightning.long_options import listed_names
 
 DESCRIPTION = """Train several models on the same data, one after the other, and compare them in one
 report: scores with intervals, paired tests, learning curves, costs.
@@ -58,7 +59,7 @@ def main(argv: list[str]) -> int:
         config = read_sweep(Path(own.config))
         name = own.name or as_name(Path(own.config).stem)
         check_name(name, "--name")
-        only = own.only.split(",") if own.only else list(config.variants)
+        only = listed_names(own.only) if own.only else list(config.variants)
         if unknown := [variant for variant in only if variant not in config.variants]:
             raise ValueError(
                 f"--only {unknown[0]}: the variants of this sweep are {', '.join(config.variants)}"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from lslm_lightning.long_options import listed_names
 from lslm_lightning.safety.magnitudes import check_magnitudes
 from lslm_lightning.training.cores import available_cores
 from lslm_lightning.training.display import Display
@@ -95,7 +96,7 @@ def chosen_finder(kinds: str | None, names: Path | None) -> "PersonalDataFinder 
         if names is not None:
             raise ValueError(f"--names={names} needs --redact-personal-data: add it")
         return None
-    chosen = KINDS if kinds == "all" else kinds.split(",")
+    chosen = KINDS if kinds == "all" else listed_names(kinds)
     if names is None and kinds != "all" and "name" in chosen:
         raise ValueError(
             f"--redact-personal-data={kinds} redacts names: give a file of them with --names FILE"
