@@ -28,7 +28,7 @@ class HumanSheets:
     Attributes:
         key: path of the key, which annotators must not see.
         sheets: paths of the sheets of each annotator, by name: CSV and page.
-        n_row: number of rows of each annotator, by name.
+        n_row: number of rows of each annotator, by name; 0 without a sheet.
         notes: a line for each reference that is a pattern, with the run it was resolved to.
     """
 
@@ -89,6 +89,8 @@ def human_sheets(
     written = {}
     shown_rows = {name: seen(own) for name, own in rows.items()}
     for name, own in shown_rows.items():
+        if not own:
+            continue
         paths = (target / SHEETS / f"{name}.csv", target / SHEETS / f"{name}.html")
         write_sheet(paths[0], plan.method, own, found.examples, reference)
         sheet = "".join(rng.choice(ID_LETTERS) for _ in range(12))
@@ -122,8 +124,11 @@ def show_sheets(found: HumanSheets, method: str) -> None:
     """Print where the sheets and the key are, and about how long an annotator needs."""
     for line in found.notes:
         print(line)
-    for name, (_, page) in found.sheets.items():
-        n_row = found.n_row[name]
+    for name, n_row in found.n_row.items():
+        if not n_row:
+            print(f"no sheet for {name}: all pairs of outputs to choose between are equal")
+            continue
+        _, page = found.sheets[name]
         minutes = max(1, round(n_row * SECONDS[method] / 60))
         print(f"sheet of {name}: {page} and .csv, {n_row} rows, about {minutes} minutes")
     print(f"key {found.key}: keep it from annotators", flush=True)

@@ -14,6 +14,8 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Literal
 
+from lslm_lightning.long_options import listed_names
+
 Method = Literal["direct", "mqm", "pairwise"]
 Kind = Literal["rating", "repeat", "check", "tie"]
 LEFT = "A"
@@ -142,6 +144,13 @@ def make_sheets(
     rng.shuffle(shown)
     n_example = len(outputs[systems[0]])
     items = choose_items(n_example, plan.n_item, rng)
+    if len(items) * plan.per_item < len(plan.annotators):
+        least = -(-len(plan.annotators) // plan.per_item)
+        raise ValueError(
+            f"items={len(items)} with per_item={plan.per_item} leave some of "
+            f"{len(plan.annotators)} annotators without a row: give at least {least} items, more "
+            "annotators of each item, or fewer annotators"
+        )
     ids = IdMaker(rng)
     sheets = {}
     for name, own in assign_items(items, plan.annotators, plan.per_item, rng).items():
@@ -293,7 +302,7 @@ def annotator_names(given: str) -> tuple[str, ...]:
     Raises:
         ValueError: there is none, or too many.
     """
-    names = tuple(name.strip() for name in given.split(",") if name.strip())
+    names = tuple(listed_names(given))
     if len(names) == 1 and names[0].isdecimal():
         n = min(int(names[0]), MOST_ANNOTATORS + 1)
         names = tuple(f"annotator-{i}" for i in range(1, n + 1))

@@ -240,6 +240,15 @@ def test_impossible_plans_are_refused(change, words):
         )
 
 
+def test_nobody_gets_an_empty_sheet():
+    plan = SheetPlan("direct", ANNOTATORS, 60, 2)
+    texts = {"a": ["one"] * 2, "b": ["two"] * 2}
+    with pytest.raises(ValueError, match="items=2 with per_item=2 leave some of 5"):
+        make_sheets(plan, texts, random.Random(0))
+    enough = {name: own * 2 for name, own in texts.items()}
+    assert all(map(seen, make_sheets(plan, enough, random.Random(0)).values()))
+
+
 def test_names_of_annotators():
     assert annotator_names("3") == ("annotator-1", "annotator-2", "annotator-3")
     assert annotator_names("anna, 本") == ("anna", "本")
