@@ -1,10 +1,13 @@
-"""Atomic writing of files."""
+"""Atomic writing of files, and places where files can be written."""
 
 import os
 import secrets
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from lslm_lightning.exit_status import SettingsError
 
 
 @contextmanager
@@ -56,3 +59,36 @@ def sync(path: Path) -> None:
     """Wait until the content of a file has been written to disk."""
     with path.open("rb+") as file:
         os.fsync(file.fileno())
+
+
+def check_place(path: Path, setting: str, in_place: bool = False) -> None:
+    """Look whether a file can be written, before the work whose result it gets.
+
+    Nothing stays: folders that are missing are made when the file is written.
+
+    Args:
+        setting: setting that names the path, such as "--junit".
+        in_place: a file that exists is changed or added to, so that it may be a device; otherwise a
+            new file replaces it.
+
+    Raises:
+        SettingsError: no file can be written there; the message says why.
+    """
+    given = f"{setting} {path}"
+    if path.is_dir():
+        raise SettingsError(f"{given} is a folder; name a file, such as one in it")
+    if path.exists() and not os.access(path, os.W_OK):
+        raise SettingsError(f"{given} is a file that you may not change; name another one")
+    if path.exists() and in_place:
+        return
+    if path.exists() and not path.is_file():
+        raise SettingsError(f"{given} is a device or a pipe; name a file")
+    try:
+        home = next(each for each in path.absolute().parents if each.exists())
+        with tempfile.TemporaryFile(dir=home):
+            pass
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise SettingsError(
+            f"{given} cannot be written ({reason}); name a file in a folder of yours"
+        ) from None

@@ -4,10 +4,12 @@ import os
 import stat
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from lslm_lightning.files import atomic_write, draft_of
+from lslm_lightning.exit_status import SettingsError
+from lslm_lightning.files import atomic_write, check_place, draft_of
 
 
 def mode_of(path):
@@ -75,3 +77,33 @@ def test_a_long_name_has_a_draft_too(tmp_path):
     path = tmp_path / ("月" * 85)
     atomic_write(path, "text")
     assert path.read_text() == "text"
+
+
+def test_places_are_looked_at_before_the_work(tmp_path):
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    for fine in ("new", "file", "folder/new", "a/b/c/new"):
+        check_place(tmp_path / fine, "--junit")
+    check_place(tmp_path / "pipe", "--summary", in_place=True)
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["file", "folder", "pipe"]
+    assert not any((tmp_path / "folder").iterdir())
+    for wrong, words in (
+        (tmp_path / "folder", "is a folder"),
+        (tmp_path / "file" / "below", "cannot be written"),
+        (tmp_path / "pipe", "a pipe"),
+        (Path("/proc/new.xml"), "cannot be written"),
+    ):
+        with pytest.raises(SettingsError, match=words) as error:
+            check_place(wrong, "--junit")
+        assert str(error.value).startswith(f"--junit {wrong}")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_file_that_may_not_be_changed_is_refused(tmp_path):
+    path = tmp_path / "kept"
+    path.write_text("x")
+    path.chmod(0o400)
+    for in_place in (False, True):
+        with pytest.raises(SettingsError, match="may not change"):
+            check_place(path, "--summary", in_place=in_place)

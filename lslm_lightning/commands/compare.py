@@ -8,6 +8,7 @@ from pathlib import Path
 
 from lslm_lightning.commands.arguments import TRUST_HELP, Parser
 from lslm_lightning.exit_status import WRONG_ARGUMENTS
+from lslm_lightning.files import check_place
 from lslm_lightning.metrics.resampling import TEST_RESAMPLES
 
 DESCRIPTION = """Compare finished runs in one report: scores with intervals, paired tests,
@@ -62,6 +63,8 @@ def main(argv: list[str]) -> int:
             file=sys.stderr,
         )
         return WRONG_ARGUMENTS
+    if own.csv:
+        check_place(Path(own.csv), "--csv", in_place=True)
     if own.experiment:
         from lslm_lightning.experiments.leaderboard import brief, leaderboard
         from lslm_lightning.reports.terminal import show_table

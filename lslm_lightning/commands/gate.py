@@ -2,12 +2,12 @@
 integration.
 """
 
-import sys
 import time
 from pathlib import Path
 
 from lslm_lightning.commands.arguments import RUN, TRUST_HELP, Parser
-from lslm_lightning.exit_status import DONE, GATE_FAILED, WRONG_ARGUMENTS
+from lslm_lightning.exit_status import DONE, GATE_FAILED, SettingsError
+from lslm_lightning.files import check_place
 from lslm_lightning.metrics.resampling import TEST_RESAMPLES
 
 DESCRIPTION = """Let a run pass or fail: by its loss against a baseline, by assertions on outputs.
@@ -68,15 +68,16 @@ def main(argv: list[str]) -> int:
     """Check the gate, print the result, write its records, and return the exit status."""
     own = arguments().parse_args(argv[1:])
     if len(own.metric) != len(own.margin):
-        print(
-            f"lslm: {len(own.metric)} of --metric and {len(own.margin)} of --margin do not pair; "
-            "give a margin for each metric, the largest loss that you accept",
-            file=sys.stderr,
+        raise SettingsError(
+            f"{len(own.metric)} of --metric and {len(own.margin)} of --margin do not pair; "
+            "give a margin for each metric, the largest loss that you accept"
         )
-        return WRONG_ARGUMENTS
     if twice := [name for name in own.metric if own.metric.count(name) > 1]:
-        print(f"lslm: --metric {twice[0]} is given twice; give it once", file=sys.stderr)
-        return WRONG_ARGUMENTS
+        raise SettingsError(f"--metric {twice[0]} is given twice; give it once")
+    if own.junit:
+        check_place(Path(own.junit), "--junit")
+    if own.summary:
+        check_place(Path(own.summary), "--summary", in_place=True)
     from lslm_lightning.experiments.gating import gate
 
     began = time.time()
@@ -91,11 +92,7 @@ def main(argv: list[str]) -> int:
         n_resample=own.n_resample,
         trust=own.trust,
     )
-    from lslm_lightning.experiments.gate_records import (
-        add_summary,
-        show_gate,
-        write_junit,
-    )
+    from lslm_lightning.experiments.gate_records import add_summary, show_gate, write_junit
 
     show_gate(results)
     if own.junit:

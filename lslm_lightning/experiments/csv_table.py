@@ -17,6 +17,7 @@ def write_csv(table: Table, path: Path) -> None:
             "" if found is None else escape_csv_formula(found) if isinstance(found, str) else found
         )
 
+    path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", encoding="utf-8-sig", newline="") as file:
         writer = csv.writer(file)
         writer.writerow([escape_csv_formula(heading.column) for heading in table.headings()])

@@ -11,6 +11,7 @@ from lslm_lightning.evaluation.comparison import differing_parts
 from lslm_lightning.evaluation.margin import MarginTest, Rule, margin_test
 from lslm_lightning.evaluation.results import score_entries
 from lslm_lightning.evaluation.scoring import Scores
+from lslm_lightning.exit_status import SettingsError
 from lslm_lightning.experiments.gate_file import GateSpec
 from lslm_lightning.experiments.recorded_systems import RecordedSystems
 from lslm_lightning.reports.formatting import decimals, number
@@ -54,10 +55,17 @@ def metric_checks(
         n_resample: number of bootstrap samples.
 
     Raises:
+        SettingsError: a metric is named twice.
         ValueError: a metric is unknown, or its scores do not compare.
     """
     by_name = {metric.name: metric for metric in systems.metrics}
     names = [metric_key(each.metric.rpartition("/")[2], by_name) for each in spec.metrics]
+    if twice := [i for i, name in enumerate(names) if name in names[:i]]:
+        first, again = names.index(names[twice[0]]), twice[0]
+        raise SettingsError(
+            f"--metric {spec.metrics[first].metric} and --metric {spec.metrics[again].metric} are "
+            "the same metric; give one of them, with one margin"
+        )
     scores = comparable_scores(systems, names) if names else {}
     checks = []
     for name, each in zip(names, spec.metrics, strict=True):

@@ -5,7 +5,6 @@ build servers read.
 import re
 import shutil
 from pathlib import Path
-from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -22,6 +21,7 @@ from tasks.translation.data import TranslationData
 from tasks.translation.task import TranslationTask
 from tests.commands.conftest import refused
 from tests.commands.test_evaluation_sets import spec
+from tests.support.junit import check_junit
 
 pytestmark = pytest.mark.slow
 
@@ -136,6 +136,9 @@ def test_other_signatures_are_refused(lslm, runs):
         (("--metric", "bleu", "--margin", "1", "--level", "0.7"), "level=0.7"),
         (("--metric", "bleu", "--margin", "1", "--rule", "fair"), "rule='fair'"),
         (("--metric", "bleu", "--margin", "1", "--n-resample", "5"), "--n-resample 5"),
+        (("--metric", "bleu", "--margin", "0,5"), "--margin='0,5' must be a number"),
+        (("--metric", "bleu", "--margin", "1", "--n-resample", "2.5"), "--n-resample='2.5'"),
+        (("--metric", "bleu", "--margin", "1", "--metric", "BLEU", "--margin", "1"), "BLEU"),
         ((), "nothing to check"),
         (("--file", "none.yaml"), "none.yaml"),
     ],
@@ -191,19 +194,12 @@ def test_assertions_on_outputs(lslm, corpus, project):
     arguments = ("--file", "gate.yaml", "--junit", "gate.xml", "--summary", "summary.md")
     found = lslm("gate", run, "--baseline", base, *arguments)
     assert found.status == GATE_FAILED, found
-    suite = ElementTree.parse("gate.xml").getroot()[0]
+    [suite] = check_junit(Path("gate.xml"))
     cases = suite.findall("testcase")
     failed = [i for i, case in enumerate(cases) if case.find("failure") is not None]
     assert failed == [0, 3, 6, 7]
     assert "contains 'TODO' at character 1" in cases[0].find("failure").text
-    assert suite.get("tests") == str(len(outputs))
-    assert suite.get("failures") == "4"
-    needed = {"name", "tests", "failures", "errors", "time", "timestamp", "hostname"}
-    assert needed <= set(suite.keys()), "what the schema of JUnit's reports demands"
-    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", suite.get("timestamp"))
-    assert all({"name", "classname", "time"} <= set(case.keys()) for case in cases)
-    order = [child.tag for child in suite]
-    assert order == ["properties", *["testcase"] * len(outputs), "system-out", "system-err"]
+    assert len(cases) == len(outputs)
     text = Path("gate.xml").read_text("utf-8")
     assert not re.search("[\x00-\x08\x0b\x0c\x0e-\x1f]", text)
     summary = Path("summary.md").read_text("utf-8")
@@ -267,3 +263,15 @@ def test_from_python(runs):
         assert one.test.loss == pytest.approx(-other.test.loss)
     with pytest.raises(SettingsError, match="rule='x'"):
         gate(runs["equal"], runs["base"], {"bleu": 1}, rule="x")
+
+
+@pytest.mark.parametrize("option", ["--junit", "--summary"])
+@pytest.mark.parametrize(("place", "words"), [("file/below", "written"), ("folder", "is a folder")])
+def test_records_that_cannot_be_written_are_told_before_the_work(
+    lslm, project, option, place, words
+):
+    (project / "file").write_text("x")
+    (project / "folder").mkdir()
+    gate = ("gate", "none", "--baseline", "nor-this", "--metric", "bleu", "--margin", "1")
+    done = lslm(*gate, option, place)
+    refused(done, 2, f"{option} {place}", words)
