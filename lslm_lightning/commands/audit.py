@@ -16,10 +16,13 @@ Parts, in order:
   contamination   test examples that occur in the training texts
   personal_data   e-mail addresses, phone and identity numbers, cards, IP addresses, listed names
   bias            sentences about two groups: which the model finds more probable
-  robustness      scores on inputs with typos, other case and width, dropped spaces and signs
-  calibration     probabilities that the model gives, and how often it is right
+  robustness      scores on 200 inputs with typos, other case and width, dropped spaces and signs
+  calibration     probabilities that the model gives on 200 texts, and how often it is right
   lexicon         words of --lexicon in what the model writes
   classifier      labels that --classifier gives to what the model writes
+
+All training texts are searched, up to 30 million characters for copies; --n-sample says how many
+texts are written and completed. Test inputs beyond 200 are drawn with --seed.
 
 Nothing is sent or downloaded. Findings are kept in RUN/audit: the command, given again, measures
 what has changed (weights, data, settings), or goes on where it was stopped. The page is
@@ -64,6 +67,9 @@ def main(argv: list[str]) -> int:
     from lslm_lightning.commands.named_run import named_run
     from lslm_lightning.corpora.text_lines import read_entries
     from lslm_lightning.experiments.auditing import audit
+    from lslm_lightning.experiments.endings import suggest_command
+    from lslm_lightning.experiments.invocation import command_line
+    from lslm_lightning.long_options import listed_names
     from lslm_lightning.reports.terminal import show_conclusion, show_table
     from lslm_lightning.training.cores import limit_threads
     from lslm_lightning.training.display import Display
@@ -81,11 +87,12 @@ def main(argv: list[str]) -> int:
     found = named_run(own.run)
     if message := limit_threads():
         print(message, file=sys.stderr, flush=True)
-    with stoppable():
+    again = command_line([argument for argument in argv if argument != "--fresh"])
+    with suggest_command(f"To continue: {again}"), stoppable():
         results = audit(
             found,
             settings,
-            parts=own.parts.split(",") if own.parts else None,
+            parts=None if own.parts is None else listed_names(own.parts),
             fresh=own.fresh,
             device=own.device,
             trust=own.trust,

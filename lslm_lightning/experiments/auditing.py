@@ -93,6 +93,8 @@ def audit(
     chosen = every = audit_parts(settings)
     if parts is not None:
         names = [part.name for part in chosen]
+        if not parts:
+            raise ValueError(f"parts is empty; name some of {', '.join(names)}, or leave it out")
         if unknown := [name for name in parts if name not in names]:
             raise ValueError(f"parts={unknown[0]!r} must be one of {', '.join(names)}")
         chosen = [part for part in chosen if part.name in parts]

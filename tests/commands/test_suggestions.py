@@ -71,6 +71,13 @@ def test_every_command_that_is_interrupted_early_says_how_to_begin_again(
         ]
 
 
+def test_an_audit_that_is_stopped_continues(said, monkeypatch, tmp_path):
+    monkeypatch.setattr("lslm_lightning.commands.named_run.named_run", lambda name: name)
+    monkeypatch.setattr("lslm_lightning.experiments.auditing.audit", stop())
+    line = said("audit", "runs/mine", "--parts", "bias, canaries", "--fresh")
+    assert line == "To continue: lslm audit runs/mine --parts 'bias, canaries'"
+
+
 @pytest.mark.parametrize("form", ["--config PIPE", "--config=PIPE"])
 def test_a_config_through_a_pipe_is_to_come_through_standard_input_again(form, said, monkeypatch):
     monkeypatch.setattr(program, "import_module", lambda name: SimpleNamespace(main=stop()))
