@@ -2,21 +2,20 @@
 
 from collections.abc import Sequence
 
-from lslm_lightning.auditing.finding import AuditFigure, AuditFinding
+from lslm_lightning.auditing.finding import AuditFigure, AuditFinding, AuditTable
 from lslm_lightning.localization import Term, Verbatim
 from lslm_lightning.reports.blocks import (
     Cell,
     Folded,
     Heading,
-    Interval,
-    Missing,
+    Measure,
     Report,
     Section,
     Table,
     Text,
     interval_of,
 )
-from lslm_lightning.reports.formatting import counted
+from lslm_lightning.reports.formatting import counted, decimals, number
 
 MARKS = {"ok": "nothing found", "look": "look at this", "unknown": "not measured"}
 LEAD = "An audit finds only what it looks for: no finding is no proof that there is nothing."
@@ -65,9 +64,7 @@ def finding_section(finding: AuditFinding) -> Section:
     blocks: list[object] = [Text(sentence) for sentence in finding.summary]
     if finding.figures:
         blocks.append(figure_table(finding.figures))
-    for table in finding.tables:
-        rows: list[list[Cell]] = [[cell_of(cell) for cell in row] for row in table.rows]
-        blocks.append(Table([*table.columns], rows, table.caption))
+    blocks += map(shown_table, finding.tables)
     if finding.examples:
         shown: list[list[Cell]] = [
             [Verbatim(each.text), Term(each.note)] for each in finding.examples
@@ -80,19 +77,43 @@ def finding_section(finding: AuditFinding) -> Section:
     return Section(finding.title, blocks)
 
 
-def cell_of(value: str | float | None) -> Cell:
-    """Return the cell of a table for a value of a finding; texts are words of the interface."""
-    if value is None:
-        return Missing("not known")
-    return Term(value) if isinstance(value, str) else value
+def shown_table(table: AuditTable) -> Table:
+    """Return the table of a finding; texts are words of the interface, and the numbers of a column
+    share their decimals.
+    """
+    columns = [[cell for cell in column if isinstance(cell, float)] for column in zip(*table.rows)]
+    places = [shared_places(column) for column in columns]
+    rows: list[list[Cell]] = [
+        [
+            Term(cell) if isinstance(cell, str) else cell_of(cell, places[i])
+            for i, cell in enumerate(row)
+        ]
+        for row in table.rows
+    ]
+    return Table([*table.columns], rows, table.caption)
+
+
+def shared_places(values: Sequence[float | None]) -> int | None:
+    """Return the number of decimals that numbers need beside each other: four significant digits of
+    the largest, and no zero at the end of all.
+    """
+    places = decimals(values)
+    needed = (len(number(value).partition(".")[2]) for value in values if value is not None)
+    return places if places is None else min(places, max(needed, default=0))
+
+
+def cell_of(value: float | None, places: int | None) -> Cell:
+    """Return the cell of a number, with `places` decimals where it is no whole number."""
+    return Measure(value, places=places) if isinstance(value, float) else value
 
 
 def figure_table(figures: Sequence[AuditFigure]) -> Table:
     """Return a table of figures with their units and intervals."""
     rows: list[list[Cell]] = []
     for figure in figures:
-        interval: Interval | None = interval_of(figure.low, figure.high)
-        rows.append([Heading(figure.name, figure.unit), figure.value, interval])
+        places = shared_places([figure.value, figure.low, figure.high])
+        interval = interval_of(figure.low, figure.high, places)
+        rows.append([Heading(figure.name, figure.unit), cell_of(figure.value, places), interval])
     has_interval = any(figure.low is not None for figure in figures)
     if not has_interval:
         return Table(["figure", "value"], [row[:2] for row in rows])
