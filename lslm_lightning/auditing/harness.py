@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -86,6 +87,7 @@ def measured(
     reason, which is not kept. Without the corpus, what was measured with it stays.
     """
     path = folder / f"{part.name}.json"
+    began = time.monotonic()
     try:
         reason = part.reason_not(subject)
         if reason is not None and reason == subject.without_data:
@@ -104,6 +106,7 @@ def measured(
     record = {
         "fingerprint": fingerprint(subject, part),
         "weights": subject.system.fingerprint(),
+        "seconds": round(time.monotonic() - began, 1),
         "finding": finding.to_json(),
     }
     atomic_write(path, json.dumps(record, ensure_ascii=False, indent=1) + "\n")

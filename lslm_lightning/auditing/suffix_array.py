@@ -53,6 +53,7 @@ class SuffixArray:
         self.text = "".join(part + END for part in parts)
         self.starts = np.array(starts, dtype=np.int64)
         self.positions = sorted_suffixes(code_points(self.text))
+        self._sorted = memoryview(self.positions)  # type: ignore[arg-type]  # faster to index
 
     def interval(self, pattern: str) -> tuple[int, int]:
         """Return the range (first, last + 1) of the suffixes that begin with `pattern`."""
@@ -62,17 +63,17 @@ class SuffixArray:
         def beginning(position: int) -> str:
             return text[position : position + n]
 
-        first = bisect_left(self.positions, pattern, key=beginning)
-        return first, bisect_right(self.positions, pattern, lo=first, key=beginning)
+        first = bisect_left(self._sorted, pattern, key=beginning)
+        return first, bisect_right(self._sorted, pattern, lo=first, key=beginning)
 
     def holds(self, pattern: str) -> bool:
         """Return whether `pattern` occurs in one of the texts."""
         n = len(pattern)
         text = self.text
-        first = bisect_left(self.positions, pattern, key=lambda at: text[at : at + n])
-        if first == len(self.positions):
+        first = bisect_left(self._sorted, pattern, key=lambda at: text[at : at + n])
+        if first == len(self._sorted):
             return not n
-        at = self.positions[first]
+        at = self._sorted[first]
         return text[at : at + n] == pattern
 
     def count(self, pattern: str) -> int:
@@ -91,8 +92,8 @@ class SuffixArray:
         rest = query[at:]
         n = len(rest)
         text = self.text
-        place = bisect_left(self.positions, rest, key=lambda p: text[p : p + n])
-        near = self.positions[max(0, place - 1) : place + 1]
+        place = bisect_left(self._sorted, rest, key=lambda p: text[p : p + n])
+        near = self._sorted[max(0, place - 1) : place + 1]
         return max((shared_prefix(rest, text[p : p + n]) for p in near.tolist()), default=0)
 
     def copies(self, query: str, shortest: int = 1) -> list[CopiedSpan]:
