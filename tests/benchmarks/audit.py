@@ -1,5 +1,5 @@
 """Planted canaries: does exposure rise with their copies, and does extraction find those that were
-planted often?
+planted often? And the time of audits of larger models on more texts.
 """
 
 import json
@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from tests.benchmarks.audit_speed import SPEED_PARTS
 from tests.benchmarks.benchmark import Benchmark, Check, Figures
 from tests.benchmarks.job import HOME, SMOKE, lslm
 
@@ -112,12 +113,25 @@ def checks(figures: Mapping[str, Figures]) -> list[Check]:
             0,
         ),
         Check("seconds of the whole audit", figures["audit"]["seconds"], "<=", 300),
+        *(each for name in SPEED_PARTS if name in figures for each in speed(name, figures[name])),
+    ]
+
+
+def speed(name: str, found: Figures) -> list[Check]:
+    """Five minutes for 10 million parameters and 30,000 texts, and the slowest part."""
+    slowest = max(found["parts"], key=found["parts"].get)
+    return [
+        Check(f"seconds, {name}", found["seconds"], "<=", 300),
+        Check("  parameters", found["n_parameter"], ">=", 9_500_000),
+        Check("  training texts", found["n_training_text"], ">=", 28_000),
+        Check(f"  slowest part: {slowest}", found["parts"][slowest]),
     ]
 
 
 BENCHMARK = Benchmark(
     about="20 canaries planted 1 to 16 times in docstrings: exposure, extraction, time of audits",
-    minutes=12,
-    parts={"training": training, "canaries": canaries, "audit": audit},
+    minutes=30,
+    parts={"training": training, "canaries": canaries, "audit": audit, **SPEED_PARTS},
     checks=checks,
+    needs=("LSLM_DATA",),
 )
