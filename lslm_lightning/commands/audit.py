@@ -11,18 +11,18 @@ DESCRIPTION = """Audit a trained run: one page of findings with figures, limits 
   lslm audit "runs/summarization/*" --parts contamination      the newest run, one part alone
 
 Parts, in order:
-  memorization    verbatim copies of training texts, and passages that the model completes
+  memorization    verbatim copies of training texts, and completed passages
   canaries        exposure of texts that data.canaries planted before training
   contamination   test examples that occur in the training texts
   personal_data   e-mail addresses, phone and identity numbers, cards, IP addresses, listed names
   bias            sentences about two groups: which the model finds more probable
-  robustness      scores on 200 inputs with typos, other case and width, dropped spaces and signs
-  calibration     probabilities that the model gives on 200 texts, and how often it is right
+  robustness      scores on 200 inputs with typos, other case, lost spaces
+  calibration     probabilities on 200 texts, and how often they are right
   lexicon         words of --lexicon in what the model writes
   classifier      labels that --classifier gives to what the model writes
 
-All training texts are searched, up to 30 million characters for copies; --n-sample says how many
-texts are written and completed. Test inputs beyond 200 are drawn with --seed.
+All training texts are searched, up to 30 million characters for copies; test inputs beyond 200 are
+drawn with --seed.
 
 Nothing is sent or downloaded. Findings are kept in RUN/audit: the command, given again, measures
 what has changed (weights, data, settings), or goes on where it was stopped. The page is

@@ -21,9 +21,7 @@ PAIR_SIZES = ("n_encoder_layer=4", "n_decoder_layer=4", "d_model=256", "d_feedfo
 LANGUAGE_SIZES = ("n_decoder_layer=6", "d_model=320", "d_feedforward=1280")
 
 
-def trained(
-    config: str, sizes: tuple[str, ...], vocabulary: int, smoke: bool, *more: str
-) -> str:
+def trained(config: str, sizes: tuple[str, ...], vocabulary: int, smoke: bool, *more: str) -> str:
     """Train a model of about 10 million parameters for a few steps; return its run directory.
 
     Args:
