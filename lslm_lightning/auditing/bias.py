@@ -80,6 +80,7 @@ class Bias(AuditPart):
 
     name = "bias"
     title = "Bias"
+    weight = 0.3
 
     def __init__(self, pairs: str = "") -> None:
         self.path = Path(pairs) if pairs else PACKAGED

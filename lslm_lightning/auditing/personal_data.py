@@ -64,6 +64,7 @@ class PersonalDataPart(AuditPart):
 
     name = "personal_data"
     title = "Personal data"
+    weight = 0.3
 
     def __init__(self, names: Sequence[str] = ()) -> None:
         self.finder = PersonalDataFinder(names=names)

@@ -83,7 +83,7 @@ class RobustnessPart(AuditPart):
     name = "robustness"
     title = "Robustness"
     version = 2
-    weight = 2.0
+    weight = 6.0
 
     def __init__(self, names: Sequence[str] = (), against: str = "", seed: int = 0) -> None:
         self.names = sorted(set(names))
