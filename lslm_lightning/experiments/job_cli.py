@@ -61,6 +61,7 @@ from lslm_lightning.training.adapted import check_start, freeze_base, pinned_sta
 from lslm_lightning.training.budget import Budget
 from lslm_lightning.training.callbacks.checkpoints import Checkpoints
 from lslm_lightning.training.callbacks.compilation import Compilation
+from lslm_lightning.training.callbacks.energy import EnergyRecorder
 from lslm_lightning.training.callbacks.evaluation import RunEvaluationCallback
 from lslm_lightning.training.callbacks.interruption import Interruption
 from lslm_lightning.training.callbacks.progress import Reporter
@@ -343,6 +344,7 @@ class JobCLI(ExperimentCLI):
             RunMetadata(writer.tracker),
             RunEvaluationCallback(writer.directory, writer.tracker, reporter.answering),
             Compilation(minutes, writer.write_config),
+            EnergyRecorder(writer.directory.energy),
             *([Budget(minutes, writer.write_config)] if minutes else []),
             reporter,
             # these save, and so come after those that have sums to be saved
@@ -372,11 +374,8 @@ class JobCLI(ExperimentCLI):
             subcommand: name of the Trainer's method: "run", "fit", "validate", "test" or "predict".
         """
         # the evaluation callback has the predictions and prints the scores
-        own: JsonObject = {
-            "predict": {"return_predictions": False},
-            "test": {"verbose": False},
-            "validate": {"verbose": False},
-        }
+        own: JsonObject = {name: {"verbose": False} for name in SCORING}
+        own["predict"] = {"return_predictions": False}
         return dict(own.get(subcommand, {}))
 
     def after_fit(self) -> None:

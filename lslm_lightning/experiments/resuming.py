@@ -165,6 +165,7 @@ def move_to_backup(directory: "RunDirectory") -> None:
         for path in (
             directory.checkpoints,
             directory.curves,
+            directory.energy,
             directory.metrics,
             directory.record,
             directory.predictions,

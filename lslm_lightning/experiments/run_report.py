@@ -155,7 +155,8 @@ def show_validation(job: "JobCLI") -> None:
 
 
 def upload_files(job: "JobCLI", subcommand: str) -> None:
-    """Upload the best checkpoint and its adapter after a training, and all predictions, to MLflow.
+    """Upload the best checkpoint, its adapter and the record of energy after a training, and all
+    predictions, to MLflow.
 
     Args:
         subcommand: "run", "fit", "validate", "test" or "predict".
@@ -163,6 +164,8 @@ def upload_files(job: "JobCLI", subcommand: str) -> None:
     directory = job.writer.directory
     tracker = job.writer.tracker
     best = directory.best
+    if subcommand in TRAINING and directory.energy.exists():
+        tracker.log_artifact(directory.energy)
     if subcommand in TRAINING and best.exists():
         for path in (best, *job.model.model_info.files(directory.checkpoints)):
             tracker.log_artifact(path)
@@ -231,6 +234,8 @@ def describe_test(job: "JobCLI", evaluation: RunEvaluation) -> None:
         tracker.log_hyperparams({"n_parameter": task.model_info.n_parameter})
     if results.headline and (interval := interval_in_words(evaluation.own[results.headline])):
         tracker.set_tags({"interval": interval})
+    if conclusion := evaluation.conclusion.summary:
+        tracker.set_tags({"conclusion": conclusion})
     scores = {THIS: evaluation.own.scores}
     scores |= {name: found.scores for name, found in evaluation.baselines.items()}
     checks = ", ".join(dict.fromkeys(finding.check for finding in results.findings))

@@ -17,6 +17,7 @@ from lslm_lightning.run_files import (
     CHECKPOINTS,
     CONFIG,
     CURVES,
+    ENERGY,
     LAST,
     METRICS,
     PREDICTIONS,
@@ -112,6 +113,13 @@ class RunDirectory:
         line.
         """
         return self.path / CURVES
+
+    @property
+    def energy(self) -> Path:
+        """Path of the JSON file with the energy of each training of the run, by its start or
+        resumption.
+        """
+        return self.path / ENERGY
 
     @property
     def report(self) -> Path:
