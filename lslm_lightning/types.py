@@ -6,7 +6,7 @@ type for this would need a cast at every step. Code that knows more uses a preci
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,3 +17,5 @@ Settings: TypeAlias = Mapping[str, Json]  # (part of) a config, not to be change
 # of rows of ids, and of the number of given ids in each, the nats of each id
 TokenNats: TypeAlias = "Callable[[Sequence[Sequence[int]], Sequence[int] | None], list[np.ndarray]]"
 StateDict: TypeAlias = dict[str, Any]  # state that only its owner reads, as PyTorch writes it
+# what a model is intended for, against which the licence of its data is held
+IntendedUse: TypeAlias = Literal["research", "commercial", "publication"]

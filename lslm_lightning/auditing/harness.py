@@ -174,5 +174,5 @@ def read_findings(folder: Path) -> list[AuditFinding]:
 
 def fingerprint(subject: AuditSubject, part: AuditPart) -> str:
     """Return a digest of everything that determines the finding of a part."""
-    inputs = [subject.identity, part.name, part.version, part.settings()]
+    inputs = [subject.identity, part.name, part.version, part.settings() | part.inputs(subject)]
     return hashlib.sha256(json.dumps(inputs, sort_keys=True, default=str).encode()).hexdigest()

@@ -17,7 +17,7 @@ class AuditPart(ABC):
 
     A part is a class without state but its settings. The harness asks `reason_not` first, and
     `measure` only where that returns None. It keeps the finding until an input of the part changes:
-    the weights, the data, the recorded predictions, `settings()` or `version`.
+    the weights, the data, the recorded predictions, `settings()`, `inputs()` or `version`.
 
     Attributes:
         name: name of the part on the command line, in files and in MLflow: "memorization".
@@ -33,6 +33,12 @@ class AuditPart(ABC):
 
     def settings(self) -> JsonObject:
         """Return the settings that affect the finding, as JSON values by name; by default none."""
+        return {}
+
+    def inputs(self, subject: AuditSubject) -> JsonObject:
+        """Return what affects the finding besides weights, data, predictions and settings, as JSON
+        values by name; by default nothing.
+        """
         return {}
 
     def check(self) -> None:  # noqa: B027

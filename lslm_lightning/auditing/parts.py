@@ -6,6 +6,7 @@ from lslm_lightning.auditing.canaries import PlantedCanaries
 from lslm_lightning.auditing.classifier import ClassifierPart
 from lslm_lightning.auditing.contamination import Contamination
 from lslm_lightning.auditing.lexicon import LexiconPart
+from lslm_lightning.auditing.licence_part import LicencePart
 from lslm_lightning.auditing.memorization import Memorization
 from lslm_lightning.auditing.part import AuditPart
 from lslm_lightning.auditing.personal_data import PersonalDataPart
@@ -19,6 +20,7 @@ def audit_parts(settings: AuditSettings) -> list[AuditPart]:
         Memorization(settings.n_sample),
         PlantedCanaries(),
         Contamination(),
+        LicencePart(settings.intended_use),
         PersonalDataPart(settings.names),
         Bias(settings.pairs),
         RobustnessPart(settings.names, settings.against, settings.seed),

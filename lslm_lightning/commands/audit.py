@@ -14,6 +14,7 @@ Parts, in order:
   memorization    verbatim copies of training texts, and completed passages
   canaries        exposure of texts that data.canaries planted before training
   contamination   test examples that occur in the training texts
+  licence         licence of the data against --intended-use: research, commercial, publication
   personal_data   e-mail addresses, phone and identity numbers, cards, IP addresses, listed names
   bias            sentences about two groups: which the model finds more probable
   robustness      scores on 200 inputs with typos, other case, lost spaces
@@ -31,7 +32,7 @@ RUN/audit.html; the report and the MLflow run have its figures."""
 
 def arguments() -> Parser:
     """Build the parser of the command's arguments."""
-    from lslm_lightning.auditing.settings import N_SAMPLE
+    from lslm_lightning.auditing.settings import N_SAMPLE, USES
 
     parser = Parser("lslm audit", description=DESCRIPTION)
     parser.add_argument("run", metavar="RUN", help=RUN)
@@ -53,6 +54,8 @@ def arguments() -> Parser:
     of.add_argument("--pairs", metavar="FILE", help=pairs)
     against = "another run whose robustness is compared"
     of.add_argument("--against", metavar="RUN", help=against)
+    uses = "intended uses, held against the licence of the data (default: job.intended_use)"
+    of.add_argument("--intended-use", nargs="+", choices=USES, default=[], metavar="USE", help=uses)
     of = parser.add_argument_group("Model")
     of.add_argument("--device", default="auto", help="cpu, cuda or auto")
     of.add_argument("--trust", action="store_true", help=TRUST_HELP)
@@ -83,6 +86,7 @@ def main(argv: list[str]) -> int:
         classifier=tuple(own.classifier),
         pairs=own.pairs or "",
         against=own.against or "",
+        intended_use=tuple(own.intended_use),
     )
     found = named_run(own.run)
     if message := limit_threads():

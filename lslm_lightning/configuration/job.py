@@ -11,6 +11,7 @@ from lslm_lightning.task_package import NAMES
 from lslm_lightning.training.callbacks.checkpoints import Checkpoints
 from lslm_lightning.training.lightning_internals import TaskTrainer
 from lslm_lightning.training.task import Task
+from lslm_lightning.types import IntendedUse
 
 TRAINER_DEFAULTS = {
     "max_epochs": -1,
@@ -79,6 +80,9 @@ class Job:
             that MLflow can load and serve; the alias `best` is given to the version with the best
             score on the validation split. `lslm test` registers that of a finished run. Default: no
             registration, and no second upload of the checkpoint.
+        intended_use: what the model is intended for: research, commercial, publication (of its
+            weights), or a list of these. Model card and audit hold it against the licence of the
+            data. Default: not stated.
         parent: MLflow run id of the parent run.
         tags: additional tags for MLflow.
     """
@@ -95,6 +99,7 @@ class Job:
     seeds: int = 1
     start: str | None = None
     registered_model: str | None = None
+    intended_use: IntendedUse | list[IntendedUse] | None = None
     parent: str | None = None
     tags: dict[str, str] = field(default_factory=dict)
 
