@@ -7,7 +7,7 @@ from markupsafe import escape
 
 from lslm_lightning.files import atomic_write
 from lslm_lightning.reports.blocks import Section
-from lslm_lightning.reports.page import INDEX, MARKDOWN, template_environment
+from lslm_lightning.reports.page import INDEX, MARKDOWN, section_markdown, template_environment
 from lslm_lightning.reports.words import page_language, words
 
 
@@ -17,7 +17,7 @@ def add_section(folder: Path, section: Section, anchor: str) -> bool:
 
     Args:
         folder: folder of the report.
-        anchor: id of the heading on the page, in letters and hyphens.
+        anchor: id of the heading on the page, "section-" and letters.
 
     Returns:
         Whether there is such a report.
@@ -52,7 +52,5 @@ def with_section(page: str, section: Section, anchor: str) -> str:
 
 def with_markdown(text: str, section: Section, anchor: str) -> str:
     """Return the Markdown of a report with the section at its end."""
-    mark = f"<!-- {anchor} -->"
-    template = template_environment("md", page_language()).get_template("section.md")
-    added = re.sub(r"\n{3,}", "\n\n", template.render(section=section)).strip()
-    return f"{text.partition(mark)[0].rstrip()}\n\n{mark}\n{added}\n"
+    others = re.sub(rf"<!-- {anchor} -->\n.*?(?=<!-- section-|\Z)", "", text, flags=re.DOTALL)
+    return f"{others.rstrip()}\n\n<!-- {anchor} -->\n{section_markdown(section)}\n"

@@ -105,6 +105,20 @@ class Text:
 
 
 @dataclass(frozen=True, slots=True)
+class Points:
+    """List of sentences."""
+
+    sentences: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Links:
+    """Names of files or pages, which lead there. Addresses are relative to the page."""
+
+    links: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """Names and their values, as a reference list. None and nan are shown as a dash."""
 

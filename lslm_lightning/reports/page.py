@@ -20,7 +20,7 @@ from markupsafe import Markup, escape
 
 from lslm_lightning.files import atomic_write
 from lslm_lightning.reports import escaping
-from lslm_lightning.reports.blocks import Interval, Report
+from lslm_lightning.reports.blocks import Interval, Report, Section
 from lslm_lightning.reports.explorer import Explorer, localized_script
 from lslm_lightning.reports.formatting import number
 from lslm_lightning.reports.recordings import Sound
@@ -88,6 +88,12 @@ def render_markdown(report: Report, n_sample: int = N_SAMPLE) -> str:
     template = template_environment("md", page_language()).get_template("page.md")
     text = template.render(report=limited(report, n_sample))
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
+
+
+def section_markdown(section: Section) -> str:
+    """Return one section as Markdown, in the language of the interface."""
+    template = template_environment("md", page_language()).get_template("section.md")
+    return re.sub(r"\n{3,}", "\n\n", template.render(section=section)).strip()
 
 
 def write_report(report: Report, directory: str | os.PathLike[str]) -> Path:

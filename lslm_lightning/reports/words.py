@@ -69,8 +69,10 @@ def named(text: str) -> str:
 
 def listed_words(line: str) -> str:
     """Return a line of several words or settings, separated by commas, with each translated that
-    is a word of the interface.
+    is a word of the interface. A `Term` is one text, and `Verbatim` is data.
     """
+    if isinstance(line, Term | Verbatim):
+        return named(line)
     return ", ".join(map(words, line.split(", ")))
 
 
