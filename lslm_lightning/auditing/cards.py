@@ -1,167 +1,163 @@
-"""Model card and data sheet of a run, written from what is known, with what is not known named.
+"""Model card of a run, written from what is known, with what is not known named.
 
-Sources: Mitchell et al. 2019, "Model cards for model reporting"; Gebru et al. 2021, "Datasheets for
-datasets".
+Source: Mitchell et al. 2019, "Model cards for model reporting".
 """
 
 import json
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from lslm_lightning.auditing.finding import AuditFigure, AuditFinding
-from lslm_lightning.auditing.licences import licence_sentences
-from lslm_lightning.contracts import Score
-from lslm_lightning.corpora.corpus import Corpus
-from lslm_lightning.evaluation.scoring import read_scores
-from lslm_lightning.files import atomic_write
+from lslm_lightning.auditing.card_subject import NOBODY, CardSubject, counted_value, verdict_facts
+from lslm_lightning.auditing.energy_facts import energy_sentences
+from lslm_lightning.auditing.finding import AuditFinding
+from lslm_lightning.auditing.licence_part import LICENCE
+from lslm_lightning.auditing.licence_part import NAME as LICENCE_PART
+from lslm_lightning.auditing.licences import is_stated
+from lslm_lightning.auditing.page import figure_table, overview
+from lslm_lightning.localization import ENGLISH, Term, interface_in
+from lslm_lightning.reports.blocks import (
+    Cell,
+    Code,
+    Facts,
+    Links,
+    Missing,
+    Points,
+    Report,
+    Section,
+    Settings,
+    Text,
+)
+from lslm_lightning.reports.conclusion import score_sentence
+from lslm_lightning.reports.page import section_markdown
+from lslm_lightning.reports.scores import ScoreTable
 from lslm_lightning.run_files import DATA_SHEET, MODEL_CARD
 from lslm_lightning.runs.directory import RunDirectory
-from lslm_lightning.safety.visible_text import one_visible_line
 from lslm_lightning.systems.purpose import languages_of_answers
 from lslm_lightning.types import JsonObject
 
-UNKNOWN = "not known"
-CONSEQUENCES = {  # uses that a task is measured for
-    "language_modeling": "continue texts and compute their probability",
-    "translation": "translate",
-    "summarization": "summarize",
-    "question_answering": "answer questions about a given text",
-    "speech_recognition": "transcribe speech",
+MEASURED_FOR = {  # sentence on what a task is measured for
+    "language_modeling": "It is measured for continuing texts and for their probability.",
+    "translation": "It is measured for translating.",
+    "summarization": "It is measured for summarizing.",
+    "question_answering": "It is measured for answering questions about a given text.",
+    "speech_recognition": "It is measured for transcribing speech.",
 }
+NOT_MEASURED_FOR = (
+    "It is not measured for other tasks, languages and kinds of text than those of its test set, "
+    "nor for decisions about people."
+)
+NOT_TESTED = "The run was not tested."
+NOT_AUDITED = "The run was not audited; lslm audit does it."
+IMPORTED = "The model was imported: its training data and their licence are not known."
+NO_FAILURE = "No sanity check of the test failed; that proves no quality."
 
 
-@dataclass(frozen=True)
-class CardSubject:
-    """Run that a card describes.
-
-    Args:
-        directory: directory of the run.
-        config: configuration of the run.
-        corpus: corpus of the run; None if it cannot be opened here.
-        findings: findings of an audit of the run; empty before one.
-        costs: costs of training as text by name, such as "Wall time"; empty if unknown.
-        licence: licence of the corpus.
-    """
-
-    directory: RunDirectory
-    config: JsonObject
-    corpus: Corpus | None
-    findings: Sequence[AuditFinding] = ()
-    costs: Mapping[str, str] = field(default_factory=dict)
-    licence: str = UNKNOWN
-
-    @property
-    def record(self) -> JsonObject:
-        """Content of metrics.json; empty before a test."""
-        path = self.directory.metrics
-        return json.loads(path.read_text("utf-8")) if path.is_file() else {}
-
-    @property
-    def task(self) -> str:
-        """Name of the task, such as "translation"."""
-        parts = str(self.config["model"]["class_path"]).split(".")
-        return parts[1] if len(parts) > 1 else parts[0]
-
-
-def in_markdown(text: str) -> str:
-    """Return a text for a line of Markdown, without control characters and table borders."""
-    return one_visible_line(text).replace("|", "\\|").replace("<", "&lt;")
-
-
-def model_card(subject: CardSubject) -> str:
-    """Return the model card of a run in Markdown."""
-    facts = {**size_facts(subject), **subject.costs}
-    lines = [
-        f"# Model card: {in_markdown(subject.directory.path.name)}",
-        "",
-        origin_of(subject.directory),
-        "",
-        *card_section("Model", bullets(facts)),
+def model_card(subject: CardSubject) -> Report:
+    """Return the model card of a run."""
+    sections = [
+        Section("At a glance", [Facts(glance(subject))]),
         *card_sections(subject),
-        *card_section("Not known", bullets_of(unknown_of_model(subject))),
+        Section("Model", [Facts({**model_facts(subject), **subject.costs})]),
+        Section("Not known", [Points(unknown_of_model(subject))]),
     ]
-    return "\n".join(lines).strip() + "\n"
+    title = f"Model card: {subject.directory.path.name}"
+    return Report(title, sections, origin_of(subject.directory))
 
 
-def card_sections(subject: CardSubject) -> list[str]:
-    """Return the sections that the card of a run and that of an exported model share: use, data,
-    scores, audit, limits, energy.
+def card_section(subject: CardSubject) -> Section:
+    """Return the section "Model card" of the report of a run: what it was trained on, what its
+    licence allows, how good it is, its limits, its energy, and links to the cards.
     """
-    return [
-        *card_section("Intended use", use_lines(subject)),
-        *card_section("Data", data_lines(subject)),
-        *card_section("Scores of the run", score_lines(subject.directory)),
-        *card_section("Audit", audit_lines(subject.findings)),
-        *card_section("Limits", limit_lines(subject)),
-        *card_section("Energy", energy_lines()),
-    ]
-
-
-def data_sheet(subject: CardSubject) -> str:
-    """Return the data sheet of a run's corpus in Markdown, with the questions of Gebru et al."""
-    corpus = subject.corpus
-    data = subject.config.get("data") or {}
-    name = str((data.get("init_args") or {}).get("corpus", UNKNOWN))
-    known = bool(corpus)
-    composition = {"Corpus": corpus.name if corpus else name}
-    if corpus is not None:
-        composition |= {
-            "Task": corpus.task,
-            "Languages": ", ".join(corpus.languages) or UNKNOWN,
-            "Splits": ", ".join(split_sizes(corpus)),
-        }
-    lines = [
-        f"# Data sheet: {in_markdown(corpus.name if corpus else name)}",
-        "",
-        *card_section("Motivation", ["- Who made the data, what for, and who paid: not known."]),
-        *card_section("Composition", bullets(composition) + contamination_lines(subject.findings)),
-        *card_section(
-            "Collection",
-            bullets(
-                {
-                    "Source": (corpus.home if corpus else "") or UNKNOWN,
-                    "Citation": (corpus.citation if corpus else "") or UNKNOWN,
-                    "Consent of the people in the data": UNKNOWN,
-                }
-            ),
-        ),
-        *card_section("Preparation", preparation_lines(subject)),
-        *card_section("Use and distribution", licence_lines(subject.licence)),
-        *card_section("Maintenance", ["- Who corrects and updates the data: not known here."]),
-    ]
-    if not known:
-        lines += ["The corpus cannot be opened on this machine; most of its facts are missing.", ""]
-    return "\n".join(lines).strip() + "\n"
-
-
-def write_cards(subject: CardSubject) -> list[Path]:
-    """Write `model_card.md` and, for a run with data, `data_sheet.md` into the run directory;
-    return their paths.
-    """
-    folder = subject.directory.path
-    texts = {MODEL_CARD: model_card(subject)}
+    links = {"Full model card": f"../{MODEL_CARD}"}
     if subject.config.get("data"):
-        texts[DATA_SHEET] = data_sheet(subject)
-    for name, text in texts.items():
-        atomic_write(folder / name, text)
-    return [folder / name for name in texts]
+        links["Data sheet"] = f"../{DATA_SHEET}"
+    return Section("Model card", [Settings(glance(subject)), Links(links)])
 
 
-def card_section(title: str, lines: Sequence[str]) -> list[str]:
-    """Return the lines of a section of Markdown; none if it is empty."""
-    return [f"## {title}", "", *lines, ""] if lines else []
+def glance(subject: CardSubject) -> dict[str, Cell]:
+    """Return what a reader asks first, a line each: task, data, licence, use, score, limits,
+    energy.
+    """
+    facts: dict[str, Cell] = {
+        "Task": Term(subject.task.replace("_", " ").capitalize()),
+        "Corpus": subject.corpus_name,
+    }
+    facts |= {name: answer for name, answer in verdict_facts(subject).items() if name != "SPDX id"}
+    scores = subject.scores
+    sentence = score_sentence(scores[0], None) if scores else ""
+    facts["Score"] = Term(sentence or NOT_TESTED)
+    if conclusion := subject.tags.get("conclusion"):
+        facts["Baselines"] = Term(conclusion)
+    facts["Limits"] = Term(limits_of(subject)[0])
+    facts["Energy"] = Term(energy_sentences(subject.trainings)[0])
+    return facts
 
 
-def bullets(facts: Mapping[str, str]) -> list[str]:
-    """Return facts by name as a list of Markdown."""
-    return [f"- {name}: {in_markdown(str(value))}" for name, value in facts.items()]
+def card_sections(subject: CardSubject) -> list[Section]:
+    """Return the sections that the card of a run and that of an exported model share: use, data,
+    scores, limits, audit, energy.
+    """
+    use = [MEASURED_FOR[subject.task]] if subject.task in MEASURED_FOR else []
+    if subject.config.get("data"):
+        use = [subject.verdict.summary[0], *use]
+    findings = [each for each in subject.findings if each.part != LICENCE_PART]
+    return [
+        Section("Intended use", [Points([*use, NOT_MEASURED_FOR])]),
+        Section("Data and licence", data_blocks(subject)),
+        Section("Scores", score_blocks(subject)),
+        Section("Limits", [Points(limits_of(subject))]),
+        Section("Audit", audit_blocks(findings)),
+        Section("Energy", [Points(energy_sentences(subject.trainings))]),
+    ]
 
 
-def bullets_of(sentences: Sequence[str]) -> list[str]:
-    """Return sentences as a list of Markdown."""
-    return [f"- {in_markdown(sentence)}" for sentence in sentences]
+def english_sections(subject: CardSubject) -> list[str]:
+    """Return the `card_sections` as Markdown in English, for a file that other tools read too."""
+    with interface_in(ENGLISH):
+        return [f"{section_markdown(each)}\n" for each in card_sections(subject)]
+
+
+def data_blocks(subject: CardSubject) -> list[object]:
+    """Return the corpus of a run, its licence and what that says, and the digest of its test
+    set.
+    """
+    if not subject.config.get("data"):
+        return [Text(IMPORTED)]
+    facts: dict[str, Cell] = {"Corpus": subject.corpus_name, **verdict_facts(subject)}
+    tested = subject.record.get("data", {})
+    if digest := tested.get("digest"):
+        facts["Digest of the test set"] = Code(str(digest))
+    return [Facts(facts), Points([*subject.verdict.summary[1:], *subject.verdict.limits])]
+
+
+def score_blocks(subject: CardSubject) -> list[object]:
+    """Return the table of the test scores of a run, and the comparison with its baselines."""
+    if not (scores := subject.scores):
+        return [Text(NOT_TESTED)]
+    conclusion = subject.tags.get("conclusion")
+    table = ScoreTable({subject.directory.path.name: scores}).table()
+    return [*([Text(conclusion)] if conclusion else []), table]
+
+
+def audit_blocks(findings: Sequence[AuditFinding]) -> list[object]:
+    """Return the findings of an audit and their figures."""
+    if not findings:
+        return [Text(NOT_AUDITED)]
+    figures = [
+        replace(figure_table(finding.figures), caption=finding.title)
+        for finding in findings
+        if finding.figures
+    ]
+    return [overview(findings), *figures]
+
+
+def limits_of(subject: CardSubject) -> list[str]:
+    """Return the sanity checks that the test failed, in sentences."""
+    if not subject.record:
+        return [NOT_TESTED]
+    checks = [str(each.get("words", "")) for each in subject.record.get("findings", [])]
+    return checks or [NO_FAILURE]
 
 
 def origin_of(directory: RunDirectory) -> str:
@@ -171,147 +167,38 @@ def origin_of(directory: RunDirectory) -> str:
         return "Trained by lslm-lightning."
     name = Path(imported["path"])
     source = name.name if name.is_absolute() or name.exists() else str(name)
-    return f"Imported by lslm-lightning from {in_markdown(source)}, and not trained further."
+    return f"Imported by lslm-lightning from {source}, and not trained further."
 
 
-def size_facts(subject: CardSubject) -> dict[str, str]:
-    """Return kind, size and languages of the model, as far as they were recorded."""
+def model_facts(subject: CardSubject) -> dict[str, Cell]:
+    """Return kind, size, tokenizer, languages, code and starting weights of the model, as far as
+    they were recorded.
+    """
     noted = subject.directory.beginning
-    parameters = noted.get("parameters", {})
-    tags = noted.get("tags", {})
     languages = languages_of_answers(subject.directory, subject.config)
-    found = {
-        "Kind": str(tags.get("model", UNKNOWN)),
-        "Parameters": str(parameters.get("n_parameter", UNKNOWN)),
-        "Tokenizer": str(tags.get("tokenizer", UNKNOWN)),
-        "Languages": " to ".join(dict.fromkeys(languages)) if languages else UNKNOWN,
+    facts: dict[str, Cell] = {
+        "Kind": str(subject.tags["model"]) if "model" in subject.tags else NOBODY,
+        "Parameters": counted_value(noted.get("parameters", {}).get("n_parameter")),
+        "Tokenizer": str(subject.tags["tokenizer"]) if "tokenizer" in subject.tags else NOBODY,
+        "Languages": " → ".join(dict.fromkeys(languages)) if languages else NOBODY,
     }
+    if start := start_of(subject.config):
+        facts["Weights to start from"] = Code(start)
     if commit := noted.get("git.commit"):
-        found["Code"] = f"commit {commit}"
-    return found
+        facts["Git commit"] = Code(commit)
+    return facts
 
 
-def use_lines(subject: CardSubject) -> list[str]:
-    """Return what the model is measured for, and what the licence of its data says about use."""
-    verb = CONSEQUENCES.get(subject.task, UNKNOWN)
-    lines = [
-        f"- Measured for: {verb}, on texts like those of its test set.",
-        "- Not measured for: other tasks, languages and kinds of text; decisions about people.",
-    ]
-    return [*lines, *licence_lines(subject.licence)] if subject.config.get("data") else lines
-
-
-def licence_lines(licence: str) -> list[str]:
-    """Return the licence of the data, and what it says about use."""
-    sentences = [] if licence == UNKNOWN else licence_sentences(licence)
-    return [f"- Licence of the corpus: {in_markdown(licence)}. {' '.join(sentences)}".strip()]
-
-
-def data_lines(subject: CardSubject) -> list[str]:
-    """Return the corpus of a run, its licence, and the digest of its test set."""
-    data = subject.config.get("data") or {}
-    corpus = str((data.get("init_args") or {}).get("corpus", "not stated"))
-    lines = [
-        f"- Corpus: {in_markdown(corpus)}",
-        f"- Licence of the corpus: {in_markdown(subject.licence)}",
-    ]
-    tested = subject.record.get("data", {})
-    if digest := tested.get("digest"):
-        split = in_markdown(str(tested.get("split", "test")))
-        lines.append(f"- Test set: {split}, {in_markdown(str(digest))}")
-    return [*lines, *contamination_lines(subject.findings)]
-
-
-def contamination_lines(findings: Sequence[AuditFinding]) -> list[str]:
-    """Return the finding of an audit on contamination; that there was none otherwise."""
-    found = [finding for finding in findings if finding.part == "contamination"]
-    if not found:
-        return ["- Contamination of the test set: not measured; lslm audit measures it."]
-    return [f"- Contamination of the test set: {in_markdown(found[0].summary[0])}"]
-
-
-def score_lines(directory: RunDirectory) -> list[str]:
-    """Return a table of the test scores of a run, with their signatures."""
-    if not directory.metrics.is_file():
-        return ["The run was not tested."]
-    return [
-        "| metric | score | 95 % interval | examples | signature |",
-        "|---|---|---|---|---|",
-        *map(score_row, read_scores(directory.metrics)),
-    ]
-
-
-def score_row(score: Score) -> str:
-    """Return the row of a score."""
-    unit = f" {score.unit}" if score.unit else ""
-    cells = (
-        score.metric,
-        f"{score.value:.4g}{unit}",
-        interval_text(score.low, score.high),
-        f"{score.n_example:,}",
-        score.signature,
+def start_of(config: JsonObject) -> str:
+    """Return the name of the run or of the pretrained model whose weights training started from;
+    "" for random weights.
+    """
+    backbone = (config["model"].get("init_args") or {}).get("backbone") or {}
+    pretrained = ".pretrained." in str(backbone.get("class_path", ""))
+    start = (config.get("job") or {}).get("start") or (
+        (backbone.get("init_args") or {}).get("path") if pretrained else None
     )
-    return f"| {' | '.join(map(in_markdown, cells))} |"
-
-
-def interval_text(low: float | None, high: float | None) -> str:
-    """Return the bounds of an interval as text; "" without them."""
-    if low is None or high is None or math.isnan(low) or math.isnan(high):
-        return ""
-    return f"{low:.4g} to {high:.4g}"
-
-
-def audit_lines(findings: Sequence[AuditFinding]) -> list[str]:
-    """Return the findings of an audit and their figures."""
-    if not findings:
-        return ["The run was not audited; lslm audit does it."]
-    lines = []
-    for finding in findings:
-        lines.append(f"- {in_markdown(finding.title)}: {in_markdown(' '.join(finding.summary))}")
-        lines += [f"  - {in_markdown(figure_text(figure))}" for figure in finding.figures]
-    return lines
-
-
-def figure_text(figure: AuditFigure) -> str:
-    """Return a figure with its unit and interval as text."""
-    interval = interval_text(figure.low, figure.high)
-    bounds = f" ({interval})" if interval else ""
-    return f"{figure.name}: {figure.value:.4g} {figure.unit}".rstrip() + bounds
-
-
-def limit_lines(subject: CardSubject) -> list[str]:
-    """Return the sanity checks that the test failed, and the parts of the audit to look at."""
-    checks = [str(each.get("words", "")) for each in subject.record.get("findings", [])]
-    return bullets_of(checks) or ["- No sanity check of the test failed; that proves no quality."]
-
-
-def energy_lines() -> list[str]:
-    """Return a sentence on energy, which is not measured."""
-    return ["The energy of training was not measured, and is not guessed."]
-
-
-def preparation_lines(subject: CardSubject) -> list[str]:
-    """Return how the texts were prepared: numbers that training recorded, and remarks."""
-    parameters = subject.directory.beginning.get("parameters", {})
-    counts = {
-        key.removeprefix("data."): str(value)
-        for key, value in parameters.items()
-        if key.startswith("data.train") or key.startswith("data.val")
-    }
-    note = subject.corpus.note if subject.corpus else ""
-    remarks = {"Remarks": note} if note else {}
-    data = subject.config.get("data") or {}
-    canaries = (data.get("init_args") or {}).get("canaries")
-    planted = {"Planted canaries": f"{canaries.get('n', '')}"} if canaries else {}
-    return bullets({**remarks, **planted, **counts}) or ["- Not known."]
-
-
-def split_sizes(corpus: Corpus) -> list[str]:
-    """Return the splits of a corpus, with the number of rows of each if it is known."""
-    return [
-        f"{split} ({corpus.sizes[split]:,} rows)" if split in corpus.sizes else split
-        for split in corpus.splits
-    ]
+    return Path(str(start)).name if start and Path(str(start)).is_absolute() else str(start or "")
 
 
 def unknown_of_model(subject: CardSubject) -> list[str]:
@@ -320,13 +207,16 @@ def unknown_of_model(subject: CardSubject) -> list[str]:
     if not subject.record:
         found.append("Quality: the run was not tested.")
     if not subject.findings:
-        found.append("Memorization, contamination: the run was not audited.")
-    if subject.licence.strip().lower() in ("not stated", "none stated", UNKNOWN):
+        found.append("Memorization and contamination: the run was not audited.")
+    licence = verdict_facts(subject)[LICENCE]
+    if isinstance(licence, Missing) or not is_stated(str(licence)):
         found.append("Licence of the training data.")
+    if start_of(subject.config):
+        found.append("Data, licence and energy of the weights that training started from.")
     return [
         *found,
         "Who is responsible for the model, and whom to ask.",
         "Quality for groups of people, dialects and kinds of text that the test set does not tell "
         "apart.",
-        "Energy and emissions of training.",
+        "Emissions of training: they depend on where its electricity came from.",
     ]

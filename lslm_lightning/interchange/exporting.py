@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lslm_lightning.adapters import merged
+from lslm_lightning.auditing.licences import UNKNOWN
 from lslm_lightning.experiments.endings import NO_ROOM
 from lslm_lightning.interchange.ctranslate2_target import CTranslate2Target
 from lslm_lightning.interchange.gguf_target import GgufTarget
@@ -20,7 +21,7 @@ from lslm_lightning.interchange.model_card import model_card
 from lslm_lightning.interchange.onnx_target import OnnxTarget
 from lslm_lightning.interchange.parts import read_parts
 from lslm_lightning.interchange.span_verification import BUILT_IN_QUESTIONS
-from lslm_lightning.interchange.targets import NOT_STATED, ExportedModel, Target
+from lslm_lightning.interchange.targets import ExportedModel, Target
 from lslm_lightning.interchange.verification import BUILT_IN, Texts, Verification, texts_of
 from lslm_lightning.runs import FoundRun, load_run
 from lslm_lightning.runs.loading import LoadedRun
@@ -214,11 +215,11 @@ def system_error(error: BaseException | None) -> int | None:
 
 def texts_of_run(run: LoadedRun, trust: bool) -> tuple[Texts, str]:
     """Return texts of the run's test or validation split, and the licence of its corpus; texts of
-    our own if the corpus is not on this machine.
+    our own, and "not known", if the corpus is not on this machine.
     """
     from lslm_lightning.experiments.evaluation_sets import data_and_task
 
-    licence = NOT_STATED
+    licence = UNKNOWN
     try:
         data, _ = data_and_task(run.directory, {}, trust)
         licence = data.corpus.licence

@@ -3,11 +3,13 @@
 import json
 from collections.abc import Sequence
 
-from lslm_lightning.auditing.cards import CardSubject, card_sections, in_markdown, origin_of
+from lslm_lightning.auditing.card_subject import CardSubject
+from lslm_lightning.auditing.cards import english_sections, origin_of
 from lslm_lightning.auditing.harness import read_findings
 from lslm_lightning.interchange.targets import ExportedModel, Target
 from lslm_lightning.interchange.verification import Verification, precision_of
 from lslm_lightning.run_files import AUDIT
+from lslm_lightning.safety.visible_text import one_visible_line
 from lslm_lightning.systems.purpose import languages_of_answers
 
 PIPELINES = {
@@ -57,13 +59,13 @@ def model_card(
         "",
         f"A {parts.kind} Transformer in the layout {layout}: {stacks}, {parts.d_model} wide, "
         f"{parts.n_head} heads, {parts.vocab_size:,} tokens, {model.n_parameter:,} weights "
-        f"in {model.dtype}. {origin_of(directory)}",
+        f"in {model.dtype}. {in_markdown(origin_of(directory))}",
         "",
         "```python",
         *target.usage_code(model).replace('"TEXT"', before_text(model)).splitlines(),
         "```",
         "",
-        *card_sections(subject),
+        *english_sections(subject),
         "## Conversion",
         "",
         *(f"- {in_markdown(note)}" for note in notes),
@@ -76,3 +78,8 @@ def model_card(
 def before_text(model: ExportedModel) -> str:
     """Return the literal "TEXT" of Python code, behind the prefix of the run."""
     return json.dumps(f"{model.any_task.prompt.prefix}TEXT", ensure_ascii=False)
+
+
+def in_markdown(text: str) -> str:
+    """Return a text for a line of Markdown, without control characters and table borders."""
+    return one_visible_line(text).replace("|", "\\|").replace("<", "&lt;")

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from lslm_lightning.auditing.licences import UNKNOWN
 from lslm_lightning.interchange.fitting import without_added_row
 from lslm_lightning.interchange.parts import Kind, ModelParts
 from lslm_lightning.interchange.verification import BUILT_IN, Texts, Verification
@@ -16,7 +17,6 @@ from lslm_lightning.training.sequence_to_sequence import SequenceToSequenceTask
 from lslm_lightning.training.span_model import SpanModel
 
 DTYPES = ("float32", "float16", "bfloat16")
-NOT_STATED = "not stated"
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class ExportedModel:
     dtype: str
     layout: str | None
     texts: Texts = BUILT_IN
-    licence: str = NOT_STATED
+    licence: str = UNKNOWN
 
     @property
     def task(self) -> CausalTask | SequenceToSequenceTask:
