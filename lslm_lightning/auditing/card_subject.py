@@ -91,17 +91,17 @@ class CardSubject:
         return read_energy(RunDirectory.of_checkpoint(Path(str(checkpoint))).energy)
 
     @property
-    def verdict(self) -> AuditFinding:
-        """Verdict of the licence on the intended use: that of the audit, if there was one."""
+    def licence_finding(self) -> AuditFinding:
+        """Licence against the intended use: as the audit found it, if there was one."""
         audited = [each for each in self.findings if each.part == LICENCE_PART and each.tables]
         return (audited or [licence_finding(self.licence, stated_uses(self.config))])[0]
 
 
-def verdict_facts(subject: CardSubject) -> dict[str, Cell]:
+def licence_facts(subject: CardSubject) -> dict[str, Cell]:
     """Return licence, SPDX id, and what follows for each intended use, by name."""
     if not subject.config.get("data"):
         return {LICENCE: NOBODY}
-    [table] = subject.verdict.tables
+    [table] = subject.licence_finding.tables
     return {str(question): Term(answer) for question, answer in table.rows}
 
 

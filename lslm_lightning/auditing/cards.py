@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from lslm_lightning.auditing.card_subject import NOBODY, CardSubject, counted_value, verdict_facts
+from lslm_lightning.auditing.card_subject import NOBODY, CardSubject, counted_value, licence_facts
 from lslm_lightning.auditing.energy_facts import energy_sentences
 from lslm_lightning.auditing.finding import AuditFinding
 from lslm_lightning.auditing.licence_part import LICENCE
@@ -83,7 +83,7 @@ def glance(subject: CardSubject) -> dict[str, Cell]:
         "Task": Term(subject.task.replace("_", " ").capitalize()),
         "Corpus": subject.corpus_name,
     }
-    facts |= {name: answer for name, answer in verdict_facts(subject).items() if name != "SPDX id"}
+    facts |= {name: answer for name, answer in licence_facts(subject).items() if name != "SPDX id"}
     scores = subject.scores
     sentence = score_sentence(scores[0], None) if scores else ""
     facts["Score"] = Term(sentence or NOT_TESTED)
@@ -100,7 +100,7 @@ def card_sections(subject: CardSubject) -> list[Section]:
     """
     use = [MEASURED_FOR[subject.task]] if subject.task in MEASURED_FOR else []
     if subject.config.get("data"):
-        use = [subject.verdict.summary[0], *use]
+        use = [subject.licence_finding.summary[0], *use]
     findings = [each for each in subject.findings if each.part != LICENCE_PART]
     return [
         Section("Intended use", [Points([*use, NOT_MEASURED_FOR])]),
@@ -124,11 +124,14 @@ def data_blocks(subject: CardSubject) -> list[object]:
     """
     if not subject.config.get("data"):
         return [Text(IMPORTED)]
-    facts: dict[str, Cell] = {"Corpus": subject.corpus_name, **verdict_facts(subject)}
+    facts: dict[str, Cell] = {"Corpus": subject.corpus_name, **licence_facts(subject)}
     tested = subject.record.get("data", {})
     if digest := tested.get("digest"):
         facts["Digest of the test set"] = Code(str(digest))
-    return [Facts(facts), Points([*subject.verdict.summary[1:], *subject.verdict.limits])]
+    return [
+        Facts(facts),
+        Points([*subject.licence_finding.summary[1:], *subject.licence_finding.limits]),
+    ]
 
 
 def score_blocks(subject: CardSubject) -> list[object]:
@@ -208,7 +211,7 @@ def unknown_of_model(subject: CardSubject) -> list[str]:
         found.append("Quality: the run was not tested.")
     if not subject.findings:
         found.append("Memorization and contamination: the run was not audited.")
-    licence = verdict_facts(subject)[LICENCE]
+    licence = licence_facts(subject)[LICENCE]
     if isinstance(licence, Missing) or not is_stated(str(licence)):
         found.append("Licence of the training data.")
     if start_of(subject.config):

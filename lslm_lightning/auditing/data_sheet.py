@@ -5,7 +5,7 @@ Source: Gebru et al. 2021, "Datasheets for datasets".
 
 from collections.abc import Sequence
 
-from lslm_lightning.auditing.card_subject import NOBODY, CardSubject, counted_value, verdict_facts
+from lslm_lightning.auditing.card_subject import NOBODY, CardSubject, counted_value, licence_facts
 from lslm_lightning.auditing.finding import AuditFinding
 from lslm_lightning.corpora.corpus import Corpus
 from lslm_lightning.localization import Term
@@ -27,13 +27,13 @@ def data_sheet(subject: CardSubject) -> Report:
         "Citation": (corpus.citation if corpus else "") or NOBODY,
         "Consent of the people in the data": NOBODY,
     }
-    use = [*subject.verdict.summary, *subject.verdict.limits]
+    use = [*subject.licence_finding.summary, *subject.licence_finding.limits]
     sections = [
         Section("Motivation", [Facts({"Who made the data, what for, and who paid": NOBODY})]),
         Section("Composition", [Facts(composition), Points([contamination_of(subject.findings)])]),
         Section("Collection", [Facts(collection)]),
         Section("Preparation", preparation_blocks(subject)),
-        Section("Use and distribution", [Facts(verdict_facts(subject)), Points(use)]),
+        Section("Use and distribution", [Facts(licence_facts(subject)), Points(use)]),
         Section("Maintenance", [Facts({"Who corrects and updates the data": NOBODY})]),
     ]
     lost = "The corpus cannot be opened on this machine; most of its facts are missing."

@@ -46,7 +46,7 @@ LIMITS = (
 
 
 class LicencePart(AuditPart):
-    """Verdict of the licence of the corpus on the intended use of the model.
+    """Licence of the corpus, held against the intended use of the model.
 
     Args:
         uses: intended uses; by default those that the run states in `job.intended_use`.
@@ -86,7 +86,7 @@ def stated_uses(config: JsonObject) -> tuple[IntendedUse, ...]:
 
 
 def licence_finding(name: str, uses: Sequence[IntendedUse]) -> AuditFinding:
-    """Return the verdict of a licence on the intended use: a sentence, what the licence says, what
+    """Hold a licence against the intended use; return a sentence, what the licence says, what
     is to be done, and a table with a row per use.
 
     Args:
@@ -101,15 +101,15 @@ def licence_finding(name: str, uses: Sequence[IntendedUse]) -> AuditFinding:
         *((ROWS[use], ANSWERS[result]) for use, result in results.items()),
         *([] if uses else [(INTENDED, NOT_STATED)]),
     ]
-    summary = (verdict_sentence(name, results), *licence_sentences(name), *todo)
+    summary = (result_sentence(name, results), *licence_sentences(name), *todo)
     table = AuditTable("Licence and intended use", ("question", "answer"), tuple(rows))
     severity: Severity = "ok" if strictest == "allowed" else "look"
     severity = "unknown" if strictest is None else severity
     return AuditFinding(NAME, TITLE, severity, summary, LIMITS, tables=(table,))
 
 
-def verdict_sentence(name: str, results: Mapping[IntendedUse, Result]) -> str:
-    """Return the sentence that says which of the intended uses a licence judges most strictly.
+def result_sentence(name: str, results: Mapping[IntendedUse, Result]) -> str:
+    """Return the sentence that says which of the intended uses a licence restricts most.
 
     Args:
         results: the answer of the licence to each intended use.

@@ -1,4 +1,4 @@
-"""What the licence of a corpus asks for, and whether it allows the intended use of a model.
+"""Terms of the licence of a corpus, and whether it allows the intended use of a model.
 
 Licences are told by their names. What is allowed is read from known licences alone, by their SPDX
 id; a restriction is also read from words of another name, such as "for research only". No legal

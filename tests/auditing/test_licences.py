@@ -97,7 +97,7 @@ def test_an_spdx_id_stands_for_itself_in_any_case(spdx: str) -> None:
         *((name, UNCLEAR, UNCLEAR, UNCLEAR) for name in UNKNOWN_NAMES),
     ],
 )
-def test_verdicts(name: str, research: str, commercial: str, publication: str) -> None:
+def test_answers(name: str, research: str, commercial: str, publication: str) -> None:
     results, _ = answers_of(name, USES)
     assert results == {"research": research, "commercial": commercial, "publication": publication}
 
@@ -127,7 +127,7 @@ def test_the_strictest_answer_leads_and_names_its_uses_alone() -> None:
     assert rows["Intended use (commercial)"] == "not allowed"
 
 
-def test_an_intended_use_that_is_not_stated_has_no_verdict() -> None:
+def test_an_intended_use_that_is_not_stated_has_no_answer() -> None:
     finding = licence_finding("MIT", ())
     assert finding.severity == "unknown"
     assert "not stated" in finding.summary[0]
