@@ -44,7 +44,7 @@ def test_an_audit_brings_its_findings_into_the_card(memorizing: Run) -> None:
     results = audit(memorizing, AuditSettings(n_sample=32))
     card = (memorizing.path / "model_card.md").read_text("utf-8")
     for finding in results.findings:
-        assert finding.title in card
+        assert (finding.title if finding.part != "licence" else finding.summary[0]) in card
 
 
 def test_a_run_of_which_nothing_is_known_has_a_card(tmp_path: Path) -> None:
