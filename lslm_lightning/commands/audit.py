@@ -14,7 +14,7 @@ Parts, in order:
   memorization    verbatim copies of training texts, and completed passages
   canaries        exposure of texts that data.canaries planted before training
   contamination   test examples that occur in the training texts
-  licence         licence of the data against --intended-use: research, commercial, publication
+  licence         licence of the data against the intended use of the model
   personal_data   e-mail addresses, phone and identity numbers, cards, IP addresses, listed names
   bias            sentences about two groups: which the model finds more probable
   robustness      scores on 200 inputs with typos, other case, lost spaces
@@ -54,7 +54,7 @@ def arguments() -> Parser:
     of.add_argument("--pairs", metavar="FILE", help=pairs)
     against = "another run whose robustness is compared"
     of.add_argument("--against", metavar="RUN", help=against)
-    uses = "intended uses, held against the licence of the data (default: job.intended_use)"
+    uses = "uses of the model: research, commercial, publication"
     of.add_argument("--intended-use", nargs="+", choices=USES, default=[], metavar="USE", help=uses)
     of = parser.add_argument_group("Model")
     of.add_argument("--device", default="auto", help="cpu, cuda or auto")

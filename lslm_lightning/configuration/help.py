@@ -58,6 +58,7 @@ JOB = HelpSection(
         "seeds": "train with N seeds; same as --seeds N",
         "start": "start from the weights of this run",
         "registered_model": "register the model in MLflow by this name",
+        "intended_use": "research, commercial or publication",
         "tags": "MLflow tags to add, e.g. '{group: a}'",
     },
 )
