@@ -76,7 +76,6 @@ TRAINER = HelpSection(
         "max_epochs": "number of epochs; -1: no limit",
         "val_check_interval": "validate every N batches",
         "accumulate_grad_batches": "batches for one optimizer step",
-        "gradient_clip_val": "largest norm of the gradient",
         **DEVICES,
     },
 )
