@@ -2,10 +2,9 @@
 
 import json
 import math
+import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from lslm_lightning.experiments.auditing import AuditResults, open_subject
 from lslm_lightning.experiments.run import Run
 from lslm_lightning.runs import find_run
 from tests.auditing.conftest import N_CANARY
+from tests.support.forked_commands import Forked, Origin
 from tests.support.waiting import PATIENCE
 
 pytestmark = pytest.mark.slow
@@ -170,21 +170,28 @@ def test_findings_stay_when_the_corpus_is_gone(audited: AuditResults, memorizing
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGKILL])
-def test_a_stopped_audit_continues(signum: int, audited: AuditResults, memorizing: Run) -> None:
+def test_a_stopped_audit_continues(
+    signum: int, audited: AuditResults, memorizing: Run, origin: Origin
+) -> None:
     run = memorizing.path.with_name(f"stopped-{int(signum)}")
     shutil.copytree(memorizing.path, run, ignore=shutil.ignore_patterns("audit", "audit.html"))
-    command = [sys.executable, "-m", "lslm_lightning", "audit", str(run), "--n-sample", "32"]
     first = run / "audit" / "memorization.json"
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        while not first.exists():
-            assert process.poll() is None
-            time.sleep(0.002)
-        process.send_signal(signum)
-        process.wait(PATIENCE)
+
+    def start() -> Forked:
+        return origin.fork(["audit", str(run), "--n-sample", "32"], os.environ, Path.cwd())
+
+    process = start()
+    while not first.exists():
+        assert process.poll() is None, process.stdout.read()
+        time.sleep(0.002)
+    process.send_signal(signum)
+    process.communicate(PATIENCE)
     assert process.returncode == (130 if signum == signal.SIGINT else -signum)
     assert not (run / "audit.html").exists()
     kept = first.stat().st_mtime_ns
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, timeout=PATIENCE)
+    process = start()
+    output, _ = process.communicate(PATIENCE)
+    assert process.returncode == 0, output
     assert first.stat().st_mtime_ns == kept
     assert read_findings(run / "audit") == read_findings(audited.path)
     assert (run / "audit.html").exists()
