@@ -32,7 +32,8 @@ make_interruptible()
 # workers know it as "", which is another folder after a test's chdir
 sys.path.append(str(ROOT))
 
-EXPENSIVE = ({"server"}, {"browser", "built_site"})  # fixtures that take many seconds
+# fixtures that take many seconds, by what one worker makes for all
+EXPENSIVE = ({"server"}, {"browser", "built_site"}, {"memorizing"})
 WORDS = ["red", "green", "blue", "one", "two", "three", "cat", "dog", "bird", "runs", "sleeps"]
 
 
