@@ -268,13 +268,14 @@ def look_up_once() -> None:
 
 def warm_up() -> None:
     """Import, and fill caches of what is the same in every process: source code and versions of
-    installed packages, and compiled templates of reports.
+    installed packages, compiled templates of reports, and the model that tells languages.
     """
     for name in PRELOADED:
         import_module(name)
     look_up_once()
     module = partial(import_module, package=MODULE)
     module(".tracking.environment").environment()
+    module(".text.identification")._identifier()
     for form, page in (("html", "page.html"), ("md", "page.md")):
         templates = module(".reports.page").template_environment(form, "en")
         for template in (page, *templates.list_templates(extensions=[form])):
