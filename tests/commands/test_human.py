@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from lslm_lightning.human.page import PAGE_WORDS, page_words
 from lslm_lightning.human.sheets import read_sheets
 from tests.commands.conftest import refused
 from tests.commands.test_gate import answered, corpus, replaced, runs  # noqa: F401 (fixtures)
-from tests.support.browser import CHROMIUM, Browser
+from tests.support.browser import Browser
 from tests.support.waiting import wait_until
 
 SIZES = ("--annotators", "anna,ben", "--items", 20, "--per-item", 2, "--checks", 0.1)
@@ -141,11 +142,12 @@ def words_of_data() -> tuple[str, ...]:
 
 
 @pytest.fixture
-def browser(tmp_path):
-    opened = Browser(tmp_path / "profile")
-    opened.connect()
-    yield opened
-    opened.close()
+def browser(browser: Browser) -> Iterator[Browser]:
+    """Chromium, which forgets the answers of a test."""
+    session = browser.session
+    yield browser
+    browser.session = session
+    browser.evaluate("localStorage.clear()")
 
 
 def downloaded(browser: Browser, folder: Path, pattern: str) -> Path:
@@ -171,7 +173,6 @@ FILL = {  # a script that answers the row that is shown
 
 @pytest.mark.slow
 @pytest.mark.browser
-@pytest.mark.skipif(not CHROMIUM, reason="needs Chromium")
 @pytest.mark.parametrize("method", FILL)
 def test_a_page_gives_its_answers_back(lslm, runs, tmp_path, browser, method):  # noqa: F811
     """Answers outlive the page, and no error or request occurs."""
@@ -214,7 +215,6 @@ def test_a_page_gives_its_answers_back(lslm, runs, tmp_path, browser, method):  
 
 @pytest.mark.slow
 @pytest.mark.browser
-@pytest.mark.skipif(not CHROMIUM, reason="needs Chromium")
 def test_two_windows_of_one_sheet_keep_all_answers(lslm, runs, browser):  # noqa: F811
     sizes = ("--annotators", "anna", "--items", 3, "--method", "pairwise")
     assert (
@@ -234,11 +234,12 @@ def test_two_windows_of_one_sheet_keep_all_answers(lslm, runs, browser):  # noqa
     browser.evaluate("go(1); choose('B')")
     browser.session = second
     browser.wait_for("data.rows.map((row) => answers[row.id]?.value).join() === 'A,B,'")
+    browser.session = None
+    browser.call("Target.closeTarget", targetId=target)
 
 
 @pytest.mark.slow
 @pytest.mark.browser
-@pytest.mark.skipif(not CHROMIUM, reason="needs Chromium")
 def test_a_page_needs_no_mouse_and_runs_no_text(lslm, corpus, browser):  # noqa: F811
     """Hostile outputs are text; keys choose and go on; a phone scrolls in one direction alone."""
     hostile = "</script><script>hacked=1</script><img src=x onerror=hacked=1>"
