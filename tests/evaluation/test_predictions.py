@@ -91,7 +91,7 @@ def _write_until_killed(path, told):
 @pytest.mark.slow
 def test_a_kill_loses_nothing_that_was_written(tmp_path, caplog):
     path = tmp_path / "p.jsonl"
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("fork")  # which has imported all
     told = context.Event()
     process = context.Process(target=_write_until_killed, args=(path, told))
     process.start()

@@ -35,7 +35,7 @@ def _train_in_process(log, cache, barrier, digests):
 
 
 def test_processes_that_start_together_train_once(tmp_path):
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("fork")  # which has imported all
     barrier = context.Barrier(4)
     digests = context.Queue()
     log = str(tmp_path / "log")
