@@ -7,7 +7,6 @@ import shutil
 import signal
 import sqlite3
 import subprocess
-import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -16,6 +15,8 @@ from filelock import FileLock
 
 from lslm_lightning.tracking import Store, TrackingError, database, moved_store
 from lslm_lightning.tracking.store import recorded_store
+from tests.support.forked_commands import Origin
+from tests.support.waiting import PATIENCE
 from tests.tracking.older import make_older_store
 
 FORKS = """
@@ -41,12 +42,18 @@ for folder, number in zip(sys.argv[1::2], sys.argv[2::2]):
 """
 
 
-def killed_at(*moments: tuple[Path, int]) -> None:
-    """Processes that open the store of a folder, each killed before one of its SQL statements."""
+def killed_at(origin: Origin, folder: Path, *moments: tuple[Path, int]) -> None:
+    """Processes that open the store of a folder, each killed before one of its SQL statements.
+
+    Args:
+        folder: folder of the script that starts them.
+    """
+    script = folder / "forks.py"
+    script.write_text(FORKS)
     words = [str(word) for moment in moments for word in moment]
-    command = [sys.executable, "-c", FORKS, *words]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2])
-    assert done.stdout.split() == [str(-signal.SIGKILL)] * len(moments), done.stderr
+    process = origin.fork(words, os.environ, folder, script=script)
+    output, _ = process.communicate(PATIENCE)
+    assert output.split() == [str(-signal.SIGKILL)] * len(moments), output
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +100,7 @@ def usable(file: Path) -> list[str]:
 
 @pytest.mark.slow
 def test_a_store_whose_maker_is_killed_is_whole_or_not_there(
-    project: Path, empty_store: Path, older_store: Path
+    project: Path, empty_store: Path, older_store: Path, origin: Origin
 ) -> None:
     """And one whose migration is, as it was."""
     made = [project / name for name in ("1", "150")]
@@ -104,7 +111,7 @@ def test_a_store_whose_maker_is_killed_is_whole_or_not_there(
     (made[1] / "mlflow.db").touch()
     for folder in migrated:
         shutil.copy(older_store, folder)
-    killed_at(*((folder, int(folder.name)) for folder in made + migrated))
+    killed_at(origin, project, *((folder, int(folder.name)) for folder in made + migrated))
     assert [database.schema_of(folder / "mlflow.db") for folder in made] == [(set(), None)] * 2
     assert all(
         (folder / "mlflow.db").read_bytes() == older_store.read_bytes() for folder in migrated

@@ -3,8 +3,6 @@
 import http.server
 import os
 import socket
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +12,8 @@ import pytest
 import requests
 
 from lslm_lightning.tracking import Store, TrackingError
-from tests.support.waiting import at_most
+from tests.support.forked_commands import Origin
+from tests.support.waiting import PATIENCE, at_most
 
 
 @pytest.fixture
@@ -140,17 +139,17 @@ def test_only_what_may_pass_is_tried_again(status: int, passes: bool) -> None:
 
 
 @pytest.mark.slow
-def test_processes_that_start_together_share_one_new_store(project: Path) -> None:
-    code = (
+def test_processes_that_start_together_share_one_new_store(project: Path, origin: Origin) -> None:
+    script = project / "track.py"
+    script.write_text(
         "from lslm_lightning.tracking import Store; c, e = Store().open_experiment('toy'); "
         "print(e, c.create_run(e).info.run_id)"
     )
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    processes = [subprocess.Popen([sys.executable, "-c", code], **pipes) for _ in range(2)]
-    answers = [process.communicate() for process in processes]
+    processes = [origin.fork([], os.environ, project, script=script) for _ in range(2)]
+    answers = [process.communicate(PATIENCE)[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], answers
-    assert all(not problems for _, problems in answers), "MLflow and alembic are quiet"
-    experiments, runs = zip(*(answer.split() for answer, _ in answers))
+    assert [len(answer.split()) for answer in answers] == [2, 2], "MLflow and alembic are quiet"
+    experiments, runs = zip(*(answer.split() for answer in answers))
     assert len(set(experiments)) == 1
     assert len(set(runs)) == 2
 
