@@ -36,6 +36,7 @@ from lslm_lightning.tracking import store as store_module
 from lslm_lightning.types import JsonObject
 from tests.serving.conftest import answered, answers_of
 from tests.serving.http_server import HOLDER, KEY, KEYS, Served
+from tests.serving.prompt_tracing import start_promptly
 from tests.support.mlflow_server import free_port
 from tests.support.waiting import PATIENCE, at_most, wait_until
 
@@ -73,6 +74,12 @@ def no_store_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     mlflow.set_tracking_uri(None)  # type: ignore[arg-type]  # as before it was first called
 
 
+@pytest.fixture(autouse=True)
+def prompt_writer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the process that writes traces have the priority of the tests."""
+    monkeypatch.setattr(tracer_module, "start_writing", start_promptly)
+
+
 @pytest.fixture
 def kept(monkeypatch: pytest.MonkeyPatch) -> list[RequestTrace]:
     """The traces that tracers are given to write."""
@@ -97,16 +104,23 @@ def tracing(served: Served) -> Iterator[Served]:
         asyncio.run(served.app.tracer.stop(PATIENCE))
 
 
-def metrics(served: Served) -> dict[str, float]:
-    """Number of traces by outcome, as `/metrics` has them."""
-    lines = served.client.get("/metrics", headers={"Authorization": f"Bearer {KEY}"}).text
-    found = [line.rsplit(" ", 1) for line in lines.splitlines() if "lslm_traces_total{" in line]
+def outcomes_in(figures: str) -> dict[str, float]:
+    """Number of traces by outcome, in the text of all figures."""
+    found = [line.rsplit(" ", 1) for line in figures.splitlines() if "lslm_traces_total{" in line]
     return {name.split('"')[1]: float(value) for name, value in found}
 
 
+def metrics(served: Served) -> dict[str, float]:
+    """Number of traces by outcome, as `/metrics` has them."""
+    headers = {"Authorization": f"Bearer {KEY}"}
+    return outcomes_in(served.client.get("/metrics", headers=headers).text)
+
+
 def wait_for(served: Served, outcomes: dict[str, float]) -> None:
-    """Wait until so many traces have each outcome."""
-    wait_until(lambda: metrics(served) == outcomes, f"traces {outcomes}")
+    """Wait until so many traces have each outcome, which `/metrics` then has too."""
+    figures = served.app.service.measures  # a request takes far longer than a look at them
+    wait_until(lambda: outcomes_in(figures.text().decode()) == outcomes, f"traces {outcomes}")
+    assert metrics(served) == outcomes
 
 
 def test_the_share_of_traced_requests_is_that_of_the_settings() -> None:
