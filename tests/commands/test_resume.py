@@ -620,14 +620,18 @@ class Wobble(Callback):
 
 @pytest.mark.parametrize("exact", [True, False])
 def test_verify_resume_tells_runs_that_resume_exactly_from_others(
-    exact, lslm, config, monkeypatch, origin, project
+    exact, lslm, config, monkeypatch, origin, project, empty_store
 ):
-    """Its processes are forked, which saves their imports."""
+    """Its processes are forked, which saves their imports, and its store is copied."""
+
+    def start(trial, words):
+        if not (trial.folder / empty_store.name).exists():
+            shutil.copy(empty_store, trial.folder)
+        return origin.fork(words, trial.environment, project)
+
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    monkeypatch.setattr(
-        Trial, "start", lambda self, words: origin.fork(words, self.environment, project)
-    )
+    monkeypatch.setattr(Trial, "start", start)
     monkeypatch.setattr(os, "killpg", os.kill)
     words = ["--steps", 6, "--kills", 1] + (
         [] if exact else ["--trainer.callbacks+=tests.commands.test_resume.Wobble"]
