@@ -16,7 +16,7 @@ Parts, in order:
   contamination   test examples that occur in the training texts
   licence         licence of the data against the intended use of the model
   personal_data   e-mail addresses, phone and identity numbers, cards, IP addresses, listed names
-  bias            sentences about two groups: which the model finds more probable
+  bias            sentences about two groups: which the model finds likelier
   robustness      scores on 200 inputs with typos, other case, lost spaces
   calibration     probabilities on 200 texts, and how often they are right
   lexicon         words of --lexicon in what the model writes
