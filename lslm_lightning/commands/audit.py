@@ -5,7 +5,7 @@ from pathlib import Path
 
 from lslm_lightning.commands.arguments import RUN, TRUST_HELP, Parser
 
-DESCRIPTION = """Audit a trained run: one page of findings with figures, limits and masked examples.
+DESCRIPTION = """Audit a trained run: one page of figures, limits and masked examples.
 
   lslm audit runs/language_modeling/docstrings_demo-1a2b3c4d
   lslm audit "runs/summarization/*" --parts contamination      the newest run, one part alone
@@ -15,7 +15,7 @@ Parts, in order:
   canaries        exposure of texts that data.canaries planted before training
   contamination   test examples that occur in the training texts
   licence         licence of the data against the intended use of the model
-  personal_data   e-mail addresses, phone and identity numbers, cards, IP addresses, listed names
+  personal_data   e-mail addresses, phone and identity numbers, cards, names
   bias            sentences about two groups: which the model finds likelier
   robustness      scores on 200 inputs with typos, other case, lost spaces
   calibration     probabilities on 200 texts, and how often they are right
