@@ -22,8 +22,7 @@ from tests.benchmarks.growth import (
     measured,
 )
 from tests.benchmarks.scale import BENCHMARK, SERIES, smoke_sizes
-
-SIZES = (10, 100, 1000, 10_000)
+from tests.support.growth_record import SIZES, grown
 
 
 @pytest.mark.parametrize("power", [0, 0.5, 1, 1.5, 2, 3])
@@ -107,11 +106,7 @@ def test_sizes_rise_and_what_may_grow_is_below_them() -> None:
 
 
 def test_pages_name_every_part_in_both_languages() -> None:
-    found = {
-        name: growth(series, SIZES, [Cost(1.0 * n, 100.0 * n) for n in SIZES])
-        for name, series in SERIES.items()
-    }
-    headings, rows = table_of(found)
+    headings, rows = table_of(grown())
     assert len({row[0] for row in rows}) == len(SERIES)
     assert {len(row) for row in rows} == {len(headings)}
     with language_of_texts("zh"):

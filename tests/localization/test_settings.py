@@ -20,6 +20,7 @@ from lslm_lightning.localization.catalogue import (
 from lslm_lightning.localization.width import padded, text_width, wrapped
 from tests.localization.settings_texts import settings_texts
 from tests.support.documents import PAGES, SITE
+from tests.support.growth_record import write_growth
 from tests.support.serving_record import write_record
 
 HAN = re.compile("[\u4e00-\u9fff]")
@@ -114,8 +115,9 @@ def test_generated_parts_of_chinese_pages_are_chinese(monkeypatch, tmp_path) -> 
     with language_of_texts("zh"):
         for _ in range(2):
             benchmarks.capacity()
-            benchmarks.tables_to_come("serving")
+            benchmarks.tables_to_come("serving", "scale")
             write_record(tmp_path / "serving.json")
+            write_growth(tmp_path / "scale.json")
     entries = {text for path in FOLDER.glob("*.po") for text in read_entries(path)}
     left = [text for text in entries - used if not FIELD.search(text)]
     assert not left, "\n".join(["on no page:", *left])
