@@ -4,7 +4,6 @@ pages name every part.
 
 import random
 from importlib import import_module
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,6 +21,7 @@ from tests.benchmarks.growth import (
     measured,
 )
 from tests.benchmarks.scale import BENCHMARK, SERIES, smoke_sizes
+from tests.support.documents import SITE
 from tests.support.growth_record import SIZES, grown
 
 
@@ -118,5 +118,5 @@ def test_limits_of_growth_are_documented() -> None:
     """A series that may grow faster than its theory is among the limits, in both languages."""
     assert [name for name, series in SERIES.items() if series.documented] == ["context_alibi"]
     for language in ("en", "zh"):
-        text = Path(f"docs/{language}/limits.md").read_text("utf-8")
+        text = (SITE / language / "limits.md").read_text("utf-8")
         assert "`ALiBi`" in text, language

@@ -120,7 +120,8 @@ class Rotary(Position):
     def rotation(self, positions: Tensor) -> Rotation:
         if torch.compiler.is_compiling() and not torch.compiler.is_exporting():
             # an operator, lest the compiler computes all cosines again wherever they are used
-            return _compiled_rotation(positions, self.d_k, self.base)
+            cos, sin = _compiled_rotation(positions, self.d_k, self.base)
+            return cos, sin
         return rotation_of(positions, self.d_k, self.base)
 
 
@@ -224,8 +225,8 @@ def _compiled_rotation(positions: Tensor, d_k: int, base: float) -> tuple[Tensor
 @_compiled_rotation.register_fake
 def _fake_rotation(positions: Tensor, d_k: int, base: float) -> tuple[Tensor, Tensor]:
     """Return tensors of the shapes and types that `_compiled_rotation` returns."""
-    shape = (*positions.shape, 1, d_k)
-    return tuple(positions.new_empty(shape, dtype=torch.float32) for _ in range(2))
+    cos = positions.new_empty((*positions.shape, 1, d_k), dtype=torch.float32)
+    return cos, torch.empty_like(cos)
 
 
 def rotate(x: Tensor, rotation: Rotation) -> Tensor:

@@ -269,7 +269,7 @@ def test_more_than_a_search_finds_is_refused(arguments, message, translator, cap
         (["generate", "RUN", "--beam-sise", "3"], "did you mean --beam-size?"),
         (
             ["generate", "RUN", "--beam-size", "many"],
-            "invalid int value: 'many'; lslm generate --help",
+            "--beam-size='many' must be a whole number in digits, such as 10",
         ),
         (["data", "fetch"], "required: NAME; lslm data fetch --help"),
         (["ui", "--prt", "1"], "did you mean --port?"),

@@ -60,7 +60,7 @@ class Clock:
     def __call__(self) -> float:
         return self.now
 
-    def wait(self, seconds: float) -> None:
+    def advance(self, seconds: float) -> None:
         self.now += seconds
 
 
@@ -91,11 +91,11 @@ def test_what_is_used_between_start_and_stop_is_added_up_by_kind(
 ) -> None:
     meter = Unwatched(*rapl_counters(machine), clock=clock)
     meter.start()
-    clock.wait(10)
+    clock.advance(10)
     (machine / "intel-rapl:0" / "energy_uj").write_text(str(10**9 + 5 * 10**8))
     (machine / "intel-rapl:1" / "energy_uj").write_text(str(2 * 10**9 + 2 * 10**8))
     meter.sample()
-    clock.wait(5)
+    clock.advance(5)
     (machine / "intel-rapl:0:1" / "energy_uj").write_text(str(3 * 10**9 + 10**6))
     found = meter.stop()
     assert found.joules == pytest.approx({"package": 700.0, "dram": 1.0})
@@ -114,7 +114,7 @@ def test_a_counter_that_wraps_around_loses_nothing(
     meter = Unwatched(*rapl_counters(tmp_path), clock=clock)
     meter.start()
     for step in range(1, n_wrap + 1):
-        clock.wait(200)
+        clock.advance(200)
         file.write_text(str((RANGE - 1 + step * used) % RANGE))
         meter.sample()
     found = meter.stop()
@@ -126,9 +126,9 @@ def test_a_reading_that_comes_too_late_is_named(machine: Path, clock: Clock) -> 
     """After 262 seconds, a package of 1,000 W may have wrapped around more than once."""
     meter = Unwatched(*rapl_counters(machine), clock=clock)
     meter.start()
-    clock.wait(261)
+    clock.advance(261)
     assert meter.sample().unsure_seconds == 0
-    clock.wait(263)
+    clock.advance(263)
     assert meter.stop().unsure_seconds == 263
 
 
@@ -150,7 +150,7 @@ def test_no_thread_runs_where_no_counter_wraps_around(clock: Clock) -> None:
     meter = EnergyMeter([EnergyCounter("GPU-1", GPU, values.__next__)], clock=clock)
     meter.start()
     assert meter._thread is None
-    clock.wait(10**6)
+    clock.advance(10**6)
     meter.sample()
     found = meter.stop()
     assert found.joules == {"gpu": 4.0}
@@ -164,7 +164,7 @@ def test_a_machine_without_counters_is_told_apart_from_one_that_uses_nothing(
     assert (counters, reason) == ([], "")
     meter = EnergyMeter(counters, reason, clock)
     meter.start()
-    clock.wait(3)
+    clock.advance(3)
     found = meter.stop()
     assert found.joules == {}
     assert found.reason == NO_COUNTER
@@ -200,12 +200,12 @@ def test_a_counter_that_is_lost_meanwhile_leaves_a_lower_bound(
 ) -> None:
     meter = Unwatched(*rapl_counters(machine), clock=clock)
     meter.start()
-    clock.wait(10)
+    clock.advance(10)
     (machine / "intel-rapl:0" / "energy_uj").write_text(str(10**9 + 10**6))
     meter.sample()
     forbidden.append("intel-rapl:1")
     for _ in range(2):
-        clock.wait(20)
+        clock.advance(20)
         meter.sample()
     found = meter.stop()
     assert found.joules["package"] == pytest.approx(1.0)
@@ -320,19 +320,19 @@ def test_a_resumed_training_adds_to_what_was_used_before(
     counter = machine / "intel-rapl:0" / "energy_uj"
     first = recorder()
     first.on_train_start(trainer(), None)
-    clock.wait(10)
+    clock.advance(10)
     counter.write_text(str(10**9 + 10 * 10**6))
     first.on_save_checkpoint(trainer(), None, {})
     [saved] = read_energy(tmp_path / "energy.json")
     assert saved.joules["package"] == pytest.approx(10.0)
-    clock.wait(5)
+    clock.advance(5)
     counter.write_text(str(10**9 + 15 * 10**6))
     first.on_exception(trainer(), None, KeyboardInterrupt())
-    clock.wait(1000)
+    clock.advance(1000)
     counter.write_text(str(10**9 + 900 * 10**6))
     second = recorder()
     second.on_train_start(trainer(), None)
-    clock.wait(20)
+    clock.advance(20)
     counter.write_text(str(10**9 + 925 * 10**6))
     second.on_train_end(trainer(), None)
     second.on_save_checkpoint(trainer(), None, {})  # the last one, after training
@@ -346,11 +346,11 @@ def test_a_killed_training_keeps_what_its_last_save_knew(
 ) -> None:
     first = recorder()
     first.on_train_start(trainer(), None)
-    clock.wait(10)
+    clock.advance(10)
     first.on_save_checkpoint(trainer(), None, {})
     second = recorder()  # the first is gone without a word
     second.on_train_start(trainer(), None)
-    clock.wait(7)
+    clock.advance(7)
     second.on_train_end(trainer(), None)
     assert [each.seconds for each in read_energy(tmp_path / "energy.json")] == [10, 7]
 
@@ -386,7 +386,7 @@ def test_the_record_is_json_with_joules_by_kind(
 ) -> None:
     first = recorder()
     first.on_train_start(trainer(num_nodes=2), None)
-    clock.wait(1)
+    clock.advance(1)
     first.on_train_end(trainer(), None)
     [training] = json.loads((tmp_path / "energy.json").read_text())["trainings"]
     assert training["joules"] == {"package": 0.0, "dram": 0.0}
