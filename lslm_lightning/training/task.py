@@ -321,6 +321,8 @@ class Task(LightningModule, ABC):
         trainer = self.trainer
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
         gradients = [local(p.grad) for p in parameters if p.grad is not None]
+        if not gradients:
+            return
         scale = self.window.scale(
             gradients, trainer.accumulate_grad_batches, trainer.world_size, self.global_step
         )

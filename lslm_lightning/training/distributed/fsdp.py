@@ -277,7 +277,9 @@ def clip_by_norm(
             alike.setdefault(spread_over(p.grad), []).append(local(p.grad))
     squares = []
     for groups, gradients in alike.items():
-        squares.append(torch.nn.utils.get_total_norm(gradients).square())
+        total = torch.nn.utils.get_total_norm(gradients)
+        # the square of a norm beyond 256 does not fit into float16
+        squares.append(total.to(torch.promote_types(total.dtype, torch.float32)).square())
         for group in groups:
             torch.distributed.all_reduce(squares[-1], group=group)
     norm = torch.stack(squares).sum().sqrt() * scale
