@@ -10,7 +10,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -278,8 +278,12 @@ def read_energy(path: Path) -> list[MeasuredTraining]:
     """Return the energy of each training of a run; empty if the file is not there or is damaged."""
     try:
         found = json.loads(path.read_text("utf-8"))["trainings"]
-        return [MeasuredTraining(**each) for each in found]
-    except (OSError, ValueError, LookupError, TypeError):
+        known = {each.name for each in fields(MeasuredTraining)}  # a newer release may have more
+        return [
+            MeasuredTraining(**{name: value for name, value in each.items() if name in known})
+            for each in found
+        ]
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return []
 
 

@@ -45,8 +45,15 @@ class EnergyRecorder(Callback):
     def on_train_start(self, trainer: Trainer, task: Task) -> None:
         if trainer.is_global_zero:
             self._before = read_energy(self.path)
-            self._running = self.meter(gpus_of(trainer), trainer.num_nodes)
-            self._running.start()
+            if not self._before and self.path.exists():  # damaged: kept aside
+                with suppress(OSError):
+                    self.path.replace(self.path.with_name(f"{self.path.name}.damaged"))
+            try:
+                self._running = self.meter(gpus_of(trainer), trainer.num_nodes)
+                self._running.start()
+            except Exception as error:  # whatever a driver does, training goes on
+                self._running = EnergyMeter([], reason=" ".join(str(error).split()))
+                self._running.start()
 
     def on_save_checkpoint(self, trainer: Trainer, task: Task, checkpoint: StateDict) -> None:
         if self._running is not None:
