@@ -57,6 +57,9 @@ def run_audit(
     display = display or Display(shown=False)
     findings: dict[str, AuditFinding] = {}
     missing = []
+    if fresh and subject.data is not None:  # an audit that continues reuses none of the old ones
+        for part in parts:
+            (folder / f"{part.name}.json").unlink(missing_ok=True)
     for part in parts:
         kept = None if fresh else kept_finding(folder / f"{part.name}.json", subject, part)
         if kept is not None:
@@ -90,7 +93,7 @@ def measured(
     began = time.monotonic()
     try:
         reason = part.reason_not(subject)
-        if reason is not None and reason == subject.without_data:
+        if reason is not None and reason == subject.without_data and part.outlives_data:
             earlier = earlier_finding(path, subject)  # measured while the corpus was there
             if earlier is not None:
                 return earlier

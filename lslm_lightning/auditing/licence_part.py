@@ -59,6 +59,10 @@ class LicencePart(AuditPart):
     def __init__(self, uses: Sequence[IntendedUse] = ()) -> None:
         self.uses = tuple(uses)
 
+    @property
+    def outlives_data(self) -> bool:
+        return not self.uses  # an earlier finding may answer for another use
+
     def settings(self) -> JsonObject:
         return {"uses": list(self.uses)}
 

@@ -82,7 +82,7 @@ RESTRICTIONS: tuple[tuple[str, Term], ...] = (  # words of any name, and what th
     (r"\bnc\b|non-?commercial", "non_commercial"),
     (r"\bnd\b|no-?deriv", "no_derivatives"),
     (r"\bsa\b|share-?alike", "share_alike"),
-    (r"research-(?:only|use|purposes?)|for-research|academic", "research"),
+    (r"(?:research|academic)-(?:only|use|purposes?)|for-research", "research"),
 )
 SAID: dict[Term, str] = {
     "notice": "It allows any use; the notice must be kept.",
@@ -136,7 +136,8 @@ def licence_of(name: str) -> Licence:
     """Return the licence that a name stands for: an SPDX id, a usual name such as "CC BY-SA 4.0",
     or several of them with "AND".
     """
-    parts = re.split(r"\s+(?:AND|and)\s+|\s*[;,]\s*", name.strip())
+    whole = re.sub(r"(?i)\bcommercial and non-?commercial", "any", name.strip())
+    parts = re.split(r"\s+(?:AND|and)\s+|\s*[;,]\s*", whole)
     found = [single_licence(part) for part in parts]
     terms = frozenset(term for each in found for term in each.terms)
     is_known = all(each.is_known for each in found)
@@ -155,6 +156,8 @@ def single_licence(name: str) -> Licence:
     if found := CREATIVE_COMMONS.fullmatch(key):
         terms = frozenset(PARTS[part] for part in found[1].split("-"))
         return Licence(name, creative_commons_id(found[1], found[2], found[3]), terms, True)
+    if "-or-" in key:  # a choice, whose terms are those of what is chosen
+        return Licence(name, "", frozenset(), is_known=False)
     restrictions = frozenset(term for words, term in RESTRICTIONS if re.search(words, key))
     return Licence(name, "", restrictions, is_known=False)
 

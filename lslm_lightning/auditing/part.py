@@ -31,6 +31,11 @@ class AuditPart(ABC):
     version: ClassVar[int] = 1
     weight: ClassVar[float] = 1.0
 
+    @property
+    def outlives_data(self) -> bool:
+        """Return whether an earlier finding holds where the data cannot be read any more."""
+        return True
+
     def settings(self) -> JsonObject:
         """Return the settings that affect the finding, as JSON values by name; by default none."""
         return {}

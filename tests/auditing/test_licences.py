@@ -152,3 +152,12 @@ def test_a_use_that_there_is_not_is_refused() -> None:
         AuditSettings(intended_use=("resale",))  # type: ignore[arg-type]
     assert Job().intended_use is None
     assert get_args(IntendedUse) == USES
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["CC BY-NC 4.0 OR MIT", "Academic Free License 3.0", "for commercial and non-commercial use"],
+)
+def test_what_may_be_chosen_or_is_only_named_forbids_nothing(name: str) -> None:
+    found = licence_of(name)
+    assert (found.terms, found.is_known) == (frozenset(), False)
