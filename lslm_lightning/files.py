@@ -75,18 +75,20 @@ def check_place(path: Path, setting: str, in_place: bool = False) -> None:
         SettingsError: no file can be written there; the message says why.
     """
     given = f"{setting} {path}"
-    if path.is_dir():
-        raise SettingsError(f"{given} is a folder; name a file, such as one in it")
-    if path.exists() and not os.access(path, os.W_OK):
-        raise SettingsError(f"{given} is a file that you may not change; name another one")
-    if path.exists() and in_place:
-        return
-    if path.exists() and not path.is_file():
-        raise SettingsError(f"{given} is a device or a pipe; name a file")
     try:
+        if path.is_dir():
+            raise SettingsError(f"{given} is a folder; name a file, such as one in it")
+        if in_place and path.exists() and not os.access(path, os.W_OK):
+            raise SettingsError(f"{given} is a file that you may not change; name another one")
+        if path.exists() and in_place:
+            return
+        if path.exists() and not path.is_file():
+            raise SettingsError(f"{given} is a device or a pipe; name a file")
         home = next(each for each in path.absolute().parents if each.exists())
         with tempfile.TemporaryFile(dir=home):
             pass
+    except SettingsError:
+        raise
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise SettingsError(

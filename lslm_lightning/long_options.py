@@ -73,10 +73,10 @@ def number_message(option: str, kind: str, given: str) -> str:
         given: value that came.
     """
     if kind == "int":
-        near = re.sub(r"(?<=\d)[,_ ](?=\d{3})|[.,]0+$", "", given)
+        near = re.sub(r"(?<=\d)[,_ ](?=\d{3})|[.,]0{1,2}$", "", given)
         suggestion = f"; did you mean {near}?" if near.isdecimal() else ""
         return f"{option}={given!r} must be a whole number in digits, such as 10{suggestion}"
-    near = given.replace(",", ".")
+    near = re.sub(r",(?!\d{3}$)", ".", given)  # a thousand or a decimal comma before three digits
     suggestion = f"; did you mean {near}?" if re.fullmatch(r"[-+]?\d*\.?\d+", near) else ""
     return f"{option}={given!r} must be a number with a decimal point, such as 0.5{suggestion}"
 

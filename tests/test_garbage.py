@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from lslm_lightning.garbage import RARELY, collect_as_usual, collect_rarely
+from lslm_lightning.garbage import IMPORTING, RARELY, collect_as_usual, collect_rarely
 
 
 @pytest.fixture(autouse=True)
@@ -36,6 +36,7 @@ def test_searches_are_rare_until_all_is_imported(usual: tuple[int, int, int]) ->
     often = searches(n)
     assert often >= 10
     collect_rarely()
+    assert gc.get_threshold() == IMPORTING
     assert searches(n) == 0
     collect_as_usual()
     assert gc.get_threshold() == usual

@@ -72,7 +72,7 @@ def main(argv: list[str]) -> int:
     from lslm_lightning.planning.devices import device_named
     from lslm_lightning.planning.estimate import estimates, planned
 
-    devices = [device_named(name) for name in listed_names(own.device)]
+    devices = [device_named(name) for name in listed_names(own.device) or [own.device]]
     plan = planned(given, own.vocab_size)
     if plan.task.backbone is None:
         raise ValueError(

@@ -59,7 +59,7 @@ def main(argv: list[str]) -> int:
         config = read_sweep(Path(own.config))
         name = own.name or as_name(Path(own.config).stem)
         check_name(name, "--name")
-        only = listed_names(own.only) if own.only else list(config.variants)
+        only = listed_names(own.only) or [own.only] if own.only else list(config.variants)
         if unknown := [variant for variant in only if variant not in config.variants]:
             raise ValueError(
                 f"--only {unknown[0]}: the variants of this sweep are {', '.join(config.variants)}"

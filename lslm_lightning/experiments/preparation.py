@@ -97,6 +97,11 @@ def chosen_finder(kinds: str | None, names: Path | None) -> "PersonalDataFinder 
             raise ValueError(f"--names={names} needs --redact-personal-data: add it")
         return None
     chosen = KINDS if kinds == "all" else listed_names(kinds)
+    if not chosen:
+        raise ValueError(
+            f"--redact-personal-data={kinds!r} names nothing: leave the value out for all, or name "
+            f"some of {', '.join(KINDS)}"
+        )
     if names is None and kinds != "all" and "name" in chosen:
         raise ValueError(
             f"--redact-personal-data={kinds} redacts names: give a file of them with --names FILE"
