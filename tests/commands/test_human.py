@@ -226,8 +226,8 @@ def test_two_windows_of_one_sheet_keep_all_answers(lslm, runs, browser):  # noqa
     browser.session = None
     target = browser.call("Target.createTarget", url=page)["targetId"]
     second = browser.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-    browser.session = second
-    browser.wait_for("document.readyState === 'complete'")
+    browser.session = second  # empty at first
+    browser.wait_for("typeof choose === 'function' && document.readyState === 'complete'")
     browser.evaluate("choose('A')")
     browser.session = first
     browser.wait_for("answers[data.rows[0].id]?.value === 'A'")
