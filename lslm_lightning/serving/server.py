@@ -20,6 +20,7 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from lslm_lightning.exit_status import DONE
+from lslm_lightning.garbage import collect_as_usual
 from lslm_lightning.serving.addresses import is_loopback
 from lslm_lightning.serving.app import ServedApp
 from lslm_lightning.serving.engine_interface import ServingEngine
@@ -278,6 +279,7 @@ async def serve(
             raise
         ready(address_of(listener, is_tls=settings.tls_cert is not None))
 
+    collect_as_usual()  # all is imported, and requests leave garbage
     await engine.start()
     app.tracer.start()
     waiting = asyncio.create_task(wait_ready())
