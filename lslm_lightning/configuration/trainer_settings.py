@@ -1,6 +1,7 @@
 """Checks of Lightning Trainer settings."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,7 +20,13 @@ from lightning.pytorch.callbacks import (
     WeightAveraging,
 )
 from lightning.pytorch.plugins import LayerSync, Precision
-from lightning.pytorch.profilers import AdvancedProfiler, Profiler, PyTorchProfiler, SimpleProfiler
+from lightning.pytorch.profilers import (
+    AdvancedProfiler,
+    PassThroughProfiler,
+    Profiler,
+    PyTorchProfiler,
+    SimpleProfiler,
+)
 
 from lslm_lightning.configuration.subcommands import TRAINING, needed_loaders
 from lslm_lightning.runs.trust import resolve
@@ -285,12 +292,23 @@ PROFILERS: dict[str, type[Profiler]] = {
 }
 
 
-def profiler_of(given: Profiler | str | None, directory: Path) -> Profiler | None:
-    """Return the profiler with the given name, writing to the run directory; other values
-    unchanged.
+class NoProfiler(PassThroughProfiler):
+    """Lightning's profiler that measures nothing, without making a context manager for each of the
+    some seventy hooks of a step.
+    """
+
+    nothing = nullcontext()
+
+    def profile(self, action_name: str) -> AbstractContextManager[None]:  # type: ignore[override]
+        return self.nothing
+
+
+def profiler_of(given: Profiler | str | None, directory: Path) -> Profiler:
+    """Return the profiler with the given name, writing to the run directory; a profiler unchanged;
+    for None one that measures nothing.
 
     It writes to a file because Lightning's log, where it would print otherwise, is silenced.
     """
     if isinstance(given, str):
         return PROFILERS[given](dirpath=str(directory), filename="profile")
-    return given
+    return given or NoProfiler()

@@ -237,6 +237,15 @@ class Task(LightningModule, ABC):
 
     # Training
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute as any module does. The name of the hook that runs, which Lightning sets
+        some sixty times a step, is no parameter and is not asked whether it is one.
+        """
+        if name == "_current_fx_name":
+            self.__dict__[name] = value
+        else:
+            super().__setattr__(name, value)
+
     def setup(self, stage: str) -> None:
         """Pass settings of the model to the data module. Load the weights that training starts
         from, unless it resumes and has them in the checkpoint, and freeze an adapter's base.

@@ -19,7 +19,7 @@ from lightning.pytorch.cli import LightningArgumentParser
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from lslm_lightning.configuration.job import TRAINER_DEFAULTS, Job, JobTrainer
-from lslm_lightning.configuration.trainer_settings import check_trainer
+from lslm_lightning.configuration.trainer_settings import check_trainer, profiler_of
 from lslm_lightning.configuration.tried_trainer import (
     check_given_callbacks,
     plain_settings,
@@ -472,3 +472,16 @@ def test_bars_timers_and_profiles_of_lightning_work(lslm, translation, only_run)
     ]
     assert given["init_args"]["interval"] == "step"
     assert torch.load(only_run() / "checkpoints/last.ckpt", weights_only=True)["global_step"] == 4
+
+
+def test_where_nothing_is_profiled_hooks_nest_and_a_named_profiler_still_measures(tmp_path):
+    nothing = profiler_of(None, tmp_path)
+    with nothing.profile("outer"), nothing.profile("inner"):
+        pass
+    with pytest.raises(KeyError), nothing.profile("an error"):
+        raise KeyError("passes through")
+    simple = profiler_of("simple", tmp_path)
+    with simple.profile("outer"):
+        pass
+    assert len(simple.recorded_durations["outer"]) == 1
+    assert profiler_of(simple, tmp_path) is simple

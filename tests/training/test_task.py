@@ -299,3 +299,13 @@ def test_a_method_that_nothing_calls_any_more_is_refused(old: str) -> None:
     owner = getattr(TranslationTask, attribute)
     assert component in {kind.__name__ for kind in owner.__mro__}
     assert hasattr(owner, method)
+
+
+def test_the_hook_that_runs_is_named_on_a_task_and_layers_stay_registered(text_data):
+    task = language_task(text_data())
+    task._current_fx_name = "training_step"
+    task.extra = torch.nn.Linear(1, 1)
+    assert task._current_fx_name == "training_step"
+    assert "extra.weight" in dict(task.named_parameters())
+    del task._current_fx_name
+    assert "_current_fx_name" not in vars(task)
