@@ -7,6 +7,7 @@
 
 import os
 
+from lslm_lightning.allocation import keep_freed_memory
 from lslm_lightning.task_package import add_alias
 
 TYPE_CHECKING = False  # type checkers take it for that of `typing`, whose import is slow
@@ -38,6 +39,8 @@ os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "16384")
 # on two idle cores, and 6.3 and 6.5 thousand with the latter two beside two busy processes.
 if "OMP_WAIT_POLICY" not in os.environ:
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+
+keep_freed_memory()
 
 __version__ = "0.1.0"
 

@@ -8,6 +8,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 EVERYTHING = {"*"}
 FOUNDATION = (
+    "allocation",
     "files",
     "run_files",
     "exit_status",
@@ -22,6 +23,7 @@ FOUNDATION = (
     "workers",
 )  # that everything may import
 LAYERS: dict[str, set[str]] = {
+    "allocation": set(),
     "files": set(),
     "run_files": set(),
     "exit_status": set(),
