@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lslm_lightning.models.linear import PaddedLinear
 from lslm_lightning.models.positions import Rotation, rotate
 
 KeyValue: TypeAlias = tuple[Tensor, Tensor]  # (N, G, S, K), (N, G, S, V)
@@ -56,10 +57,10 @@ class Attention(nn.Module):
         self.d_k = d_k
         self.d_v = d_v
         self.first_head = 0  # index of the first head computed by this process
-        self.query = nn.Linear(d_model, n_head * d_k, bias=bias)
-        self.key = nn.Linear(d_model, n_kv_head * d_k, bias=bias)
-        self.value = nn.Linear(d_model, n_kv_head * d_v, bias=bias)
-        self.output = nn.Linear(n_head * d_v, d_model, bias=bias)
+        self.query = PaddedLinear(d_model, n_head * d_k, bias=bias)
+        self.key = PaddedLinear(d_model, n_kv_head * d_k, bias=bias)
+        self.value = PaddedLinear(d_model, n_kv_head * d_v, bias=bias)
+        self.output = PaddedLinear(n_head * d_v, d_model, bias=bias)
 
     def attend(
         self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, causal: bool = False

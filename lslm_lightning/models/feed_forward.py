@@ -10,6 +10,8 @@ from abc import ABC, abstractmethod
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lslm_lightning.models.linear import PaddedLinear
+
 
 class FeedForward(nn.Module, ABC):
     """Base class of feed-forward layers with two matrices: W_2 act(W_1 x).
@@ -26,8 +28,8 @@ class FeedForward(nn.Module, ABC):
 
     def __init__(self, d_model: int, d_feedforward: int, bias: bool = True) -> None:
         super().__init__()
-        self.inner = nn.Linear(d_model, d_feedforward, bias=bias)
-        self.output = nn.Linear(d_feedforward, d_model, bias=bias)
+        self.inner = PaddedLinear(d_model, d_feedforward, bias=bias)
+        self.output = PaddedLinear(d_feedforward, d_model, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the layer's output (N, T, D) for x (N, T, D)."""
@@ -80,9 +82,9 @@ class GatedFeedForward(nn.Module, ABC):
 
     def __init__(self, d_model: int, d_feedforward: int, bias: bool = False) -> None:
         super().__init__()
-        self.gate = nn.Linear(d_model, d_feedforward, bias=bias)
-        self.inner = nn.Linear(d_model, d_feedforward, bias=bias)
-        self.output = nn.Linear(d_feedforward, d_model, bias=bias)
+        self.gate = PaddedLinear(d_model, d_feedforward, bias=bias)
+        self.inner = PaddedLinear(d_model, d_feedforward, bias=bias)
+        self.output = PaddedLinear(d_feedforward, d_model, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the layer's output (N, T, D) for x (N, T, D)."""
@@ -145,10 +147,10 @@ class ChainedReLU(nn.Module):
 
     def __init__(self, d_model: int, d_feedforward: int, bias: bool = True) -> None:
         super().__init__()
-        self.linear_1 = nn.Linear(d_model, d_feedforward, bias=bias)
-        self.linear_2 = nn.Linear(d_feedforward, d_feedforward, bias=bias)
+        self.linear_1 = PaddedLinear(d_model, d_feedforward, bias=bias)
+        self.linear_2 = PaddedLinear(d_feedforward, d_feedforward, bias=bias)
         self.output = (
-            nn.Linear(d_feedforward, d_model, bias=bias)
+            PaddedLinear(d_feedforward, d_model, bias=bias)
             if d_feedforward != d_model
             else nn.Identity()
         )

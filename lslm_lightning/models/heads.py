@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lslm_lightning.models.linear import PaddedLinear, linear
 from lslm_lightning.models.piecewise import piecewise_nats
 
 BLOCKED = -10_000.0  # score of a token that is never written; fits into float16
@@ -101,7 +102,7 @@ class Projection(Head):
         """Return the matrix W (V, D) and the bias b (V,), or None for no bias."""
 
     def forward(self, y: Tensor, embedding: Tensor, source: Source | None = None) -> Tensor:
-        return F.linear(y, *self.vectors(embedding))
+        return linear(y, *self.vectors(embedding))
 
     def nats(
         self,
@@ -173,7 +174,7 @@ class PointerGenerator(Head):
 
     def __init__(self, vocab_size: int, d_model: int) -> None:
         super().__init__()
-        self.query = nn.Linear(d_model, d_model, bias=False)
+        self.query = PaddedLinear(d_model, d_model, bias=False)
         self.gate = nn.Linear(2 * d_model, 1)
         nn.init.normal_(self.query.weight, std=d_model**-0.5)
         nn.init.zeros_(self.gate.weight)
@@ -183,7 +184,7 @@ class PointerGenerator(Head):
         beams, copied, gate = self._attend_to_source(y, source)
         gate = upcast_to_float32(gate)
         # (B, k * T, V)
-        write = upcast_to_float32(F.linear(beams, embedding)).log_softmax(-1) + F.logsigmoid(gate)
+        write = upcast_to_float32(linear(beams, embedding)).log_softmax(-1) + F.logsigmoid(gate)
         copy = self.sum_by_token(copied, source.ids, write.size(-1))
         # tokens not in the source have a probability of almost 0
         copy = copy.clamp_min(torch.finfo(copy.dtype).tiny).log() + F.logsigmoid(-gate)
@@ -207,7 +208,7 @@ class PointerGenerator(Head):
         beams, copied, gate = self._attend_to_source(y, source)
         real = target != pad_id
         # (n, V), (n, 1)
-        logits = upcast_to_float32(F.linear(beams[real], embedding))
+        logits = upcast_to_float32(linear(beams[real], embedding))
         gate = upcast_to_float32(gate[real])
         write = logits - logits.logsumexp(-1, keepdim=True) + F.logsigmoid(gate)
         # (n, 1)

@@ -9,9 +9,12 @@ from collections.abc import Sequence
 from typing import Protocol
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.utils.flop_counter import register_flop_formula
+
+from lslm_lightning.models.linear import padded_rows
 
 # scores in memory at once: more do not fit a processor's cache, fewer make small matrix products
 N_SCORE = 2**21
@@ -140,7 +143,8 @@ def _nats_and_gradients(
     else:
         inputs, real = y, None
     with torch.autocast(y.device.type, enabled=False):
-        rows = inputs.to(low)
+        rows = padded_rows(inputs, low)
+        target = F.pad(target, (0, len(rows) - len(inputs)))
         vectors = weight.to(low)
         total = y.new_zeros((), dtype=torch.float64)
         y_grad = torch.empty_like(rows)
@@ -148,19 +152,21 @@ def _nats_and_gradients(
             torch.zeros_like(weight, dtype=high) if trains_weight else weight.new_zeros(())
         )
         bias_grad = y.new_zeros(n_word, dtype=high)
-        for i in range(0, len(rows), n_row := max(N_ROW, N_SCORE // n_word)):
+        for i in range(0, len(rows), n_row := max(N_ROW, N_SCORE // n_word // N_ROW * N_ROW)):
             piece = rows[i : i + n_row]
             ids = target[i : i + n_row, None]
+            n = len(inputs) - i  # tokens that are no padding
             scores = (piece @ vectors.T).to(high)  # (n, V)
             log_p = torch.log_softmax(scores if bias is None else scores.add_(bias), -1)
-            total -= (1 - label_smoothing) * log_p.gather(-1, ids).sum(dtype=torch.float64)
+            total -= (1 - label_smoothing) * log_p.gather(-1, ids)[:n].sum(dtype=torch.float64)
             if label_smoothing:
-                total -= label_smoothing * log_p.mean(-1).sum(dtype=torch.float64)
+                total -= label_smoothing * log_p.mean(-1)[:n].sum(dtype=torch.float64)
             if with_gradients:
                 score_grad = log_p.exp_().sub_(label_smoothing / n_word)
                 score_grad.scatter_add_(
                     -1, ids, score_grad.new_full(ids.shape, label_smoothing - 1)
                 )
+                score_grad[n:] = 0
                 if bias is not None:
                     bias_grad += score_grad.sum(0)
                 score_grad = score_grad.to(low)
@@ -171,7 +177,7 @@ def _nats_and_gradients(
                     torch.addmm(weight_grad, score_grad.T, piece, out=weight_grad)
                 else:
                     weight_grad += score_grad.T @ piece
-    y_grad = y_grad.to(y.dtype)
+    y_grad = y_grad[: len(inputs)].to(y.dtype)
     if real is not None:
         y_grad = torch.zeros_like(y).index_put_((real,), y_grad)
     bias_grad = bias_grad.to(weight.dtype if bias is None else bias.dtype)
