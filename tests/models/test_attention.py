@@ -9,6 +9,7 @@ from lslm_lightning.models.attention import (
     AttentionContext,
     CrossAttention,
     SelfAttention,
+    fused_attention,
     prefers_unfused,
     record_attention,
     unfused_attention,
@@ -114,10 +115,41 @@ def test_spelled_out_equals_fused(kind: str, n_kv_head: int):
 
 def test_it_is_spelled_out_only_where_that_is_faster():
     query = torch.randn(1, 1, 4, 8, dtype=torch.bfloat16)
-    many = torch.randn(1, 1, 1000, 8, dtype=torch.bfloat16)
-    assert prefers_unfused(query, query)
-    assert not prefers_unfused(query.float(), query.float())
+    some, many = (torch.randn(1, 1, n, 8, dtype=torch.bfloat16) for n in (100, 1000))
+    assert prefers_unfused(query, some)
+    assert not prefers_unfused(query, query)
+    assert not prefers_unfused(query.float(), some.float())
     assert not prefers_unfused(query, many)
+
+
+@pytest.mark.parametrize("kind", ["none", "causal", "bool", "float"])
+@pytest.mark.parametrize("n_key", [1, 5, 64, 100])
+@pytest.mark.parametrize("is_autocast", [True, False])
+def test_in_bfloat16_attention_is_right_up_to_the_rounding_of_its_inputs(
+    kind: str, n_key: int, is_autocast: bool
+):
+    n_query = n_key if kind == "causal" else 3
+    shapes = [(2, 4, n_query, 3), (2, 2, n_key, 3), (2, 2, n_key, 6)]
+    inputs = [torch.randn(shape, dtype=torch.bfloat16, requires_grad=True) for shape in shapes]
+    exact = [each.detach().double().requires_grad_() for each in inputs]
+    mask = {
+        "bool": (torch.rand(2, 1, n_query, n_key) > 0.3) | (torch.arange(n_key) == 0),
+        "float": torch.randn(1, 4, n_query, n_key).bfloat16(),
+    }.get(kind)
+    with torch.autocast("cpu", torch.bfloat16, enabled=is_autocast):
+        ours = fused_attention(*inputs, mask, kind == "causal")
+    theirs, _ = unfused_attention(
+        *exact, mask.double() if kind == "float" else mask, kind == "causal"
+    )
+    assert ours.dtype == torch.bfloat16
+    torch.testing.assert_close(ours.double(), theirs, rtol=0.02, atol=0.02)
+    target = torch.randn_like(ours)
+    for a, b in zip(
+        torch.autograd.grad(ours, inputs, target),
+        torch.autograd.grad(theirs, exact, target.double()),
+        strict=True,
+    ):
+        torch.testing.assert_close(a.double(), b, rtol=0.05, atol=0.05)
 
 
 def test_recording_keeps_the_weights_and_changes_nothing():
