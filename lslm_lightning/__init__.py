@@ -26,10 +26,11 @@ if TYPE_CHECKING:
     from lslm_lightning.interchange.importing import import_model
     from lslm_lightning.runs.loading import load_run
 
-# oneDNN compiles a kernel for every shape it meets and keeps 1024 of them. Batches of a token
-# budget have thousands of shapes: compiling them again and again took an eighth to a fifth of a
-# training step in bf16 on a CPU; keeping them takes 0.3 GB.
-os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "16384")
+# oneDNN compiles a kernel for every shape it meets and keeps 1024 of them. Linear maps meet few
+# (`models.linear`), but attention to more than 64 keys, convolutions and recurrent layers meet one
+# with each batch: compiling them again and again took an eighth of a training step in bf16. With
+# AMX a kernel takes 0.15 MB.
+os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "4096")
 
 # Between two operations libgomp's threads spin for 1 to 14 ms, by processor. Where other processes
 # want the same cores, each waits for threads that are not running, and a step takes ten times as
