@@ -16,6 +16,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from lslm_lightning.models.attention import CrossAttention, KeyValue, record
 from lslm_lightning.models.backbone import Backbone, EncoderState, State, check_layers
 from lslm_lightning.models.dropout import LockedDropout
+from lslm_lightning.models.linear import PaddedLinear
 
 LayerState = tuple[Tensor, ...]  # (N, D) each: h, and c of an LSTM
 
@@ -73,7 +74,7 @@ class Luong(DecoderAttention):
     def __init__(self, d_model: int) -> None:
         super().__init__()
         self.attention = CrossAttention(d_model, 1, 1, d_model, d_model, bias=False)
-        self.combine = nn.Linear(2 * d_model, d_model, bias=False)
+        self.combine = PaddedLinear(2 * d_model, d_model, bias=False)
 
     def precompute_cross_attention(self, memory: Tensor) -> KeyValue:
         return self.attention.precompute_cross_attention(memory)
@@ -100,10 +101,10 @@ class Bahdanau(DecoderAttention):
 
     def __init__(self, d_model: int) -> None:
         super().__init__()
-        self.query = nn.Linear(d_model, d_model, bias=False)
-        self.key = nn.Linear(d_model, d_model, bias=False)
-        self.score = nn.Linear(d_model, 1, bias=False)
-        self.combine = nn.Linear(2 * d_model, d_model, bias=False)
+        self.query = PaddedLinear(d_model, d_model, bias=False)
+        self.key = PaddedLinear(d_model, d_model, bias=False)
+        self.score = PaddedLinear(d_model, 1, bias=False)
+        self.combine = PaddedLinear(2 * d_model, d_model, bias=False)
 
     def precompute_cross_attention(self, memory: Tensor) -> KeyValue:
         return self.key(memory), memory

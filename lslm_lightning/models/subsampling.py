@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lslm_lightning.models.linear import PaddedLinear
+
 Count = TypeVar("Count", int, Tensor)
 STRIDES = {1: (1, 1), 2: (2, 1), 4: (2, 2)}
 
@@ -73,7 +75,7 @@ class Subsampling(FrameReduction):
                 nn.Conv2d(n_channel, n_channel, 3, (second, 2), padding=1),
             ]
         )
-        self.output = nn.Linear(n_channel * -(-n_feature // 4), d_model)
+        self.output = PaddedLinear(n_channel * -(-n_feature // 4), d_model)
         self.norm = nn.LayerNorm(d_model)
 
     def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
@@ -100,7 +102,7 @@ class Stacking(FrameReduction):
         if stride < 1 or n_feature < 1:
             raise ValueError(f"stride={stride} and n_feature={n_feature} must be at least 1")
         self.stride = stride
-        self.output = nn.Linear(stride * n_feature, d_model)
+        self.output = PaddedLinear(stride * n_feature, d_model)
         self.norm = nn.LayerNorm(d_model)
 
     def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:

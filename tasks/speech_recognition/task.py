@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 import torchmetrics
 from lightning.pytorch.cli import OptimizerCallable
-from torch import Tensor, nn
+from torch import Tensor
 
 from lslm_lightning.adapters.low_rank import Adapter
 from lslm_lightning.audio.front_end import FrontEnd, Waveforms
@@ -24,6 +24,7 @@ from lslm_lightning.decoding.search import Nested
 from lslm_lightning.metrics.error_rate import CharacterErrorRate, WordErrorRate
 from lslm_lightning.models.backbone import Backbone
 from lslm_lightning.models.heads import Head, TiedHead, upcast_to_float32
+from lslm_lightning.models.linear import PaddedLinear
 from lslm_lightning.models.subsampling import FrameReduction, Subsampling
 from lslm_lightning.optim import Schedule
 from lslm_lightning.text.languages import writes_spaces
@@ -134,7 +135,7 @@ class SpeechRecognitionTask(Task):
         self.min_length = min_length
         self.subsampling = subsampling(front_end.n_feature, backbone.d_model)
         self.augment = augment()
-        self.ctc = nn.Linear(backbone.d_model, tokenizer.vocab_size + 1) if ctc_weight else None
+        self.ctc = PaddedLinear(backbone.d_model, tokenizer.vocab_size + 1) if ctc_weight else None
         self.embedding = None
         self.head = None
         if backbone.n_decoder_layer:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lslm_lightning.models.backbone import Backbone
+from lslm_lightning.models.linear import PaddedLinear
 from lslm_lightning.models.recurrent import LSTM
 from tasks.question_answering.extractive.windows import AnswerWindowBatch
 
@@ -44,10 +45,10 @@ class AttentionFlow(nn.Module):
                 f" n_decoder_layer={self.modelling.n_decoder_layer} must be 0: it reads a "
                 "passage and writes none"
             )
-        self.of_passage = nn.Linear(d_model, 1)
-        self.of_question = nn.Linear(d_model, 1, bias=False)
+        self.of_passage = PaddedLinear(d_model, 1)
+        self.of_question = PaddedLinear(d_model, 1, bias=False)
         self.of_both = nn.Parameter(torch.randn(d_model) * d_model**-0.5)
-        self.joined = nn.Linear(4 * d_model, d_model)
+        self.joined = PaddedLinear(4 * d_model, d_model)
 
     def forward(self, backbone: Backbone, x: Tensor, batch: AnswerWindowBatch) -> Tensor:
         """Return vectors (B, S, D) for the windows in `batch`; they are 0 outside the passage.

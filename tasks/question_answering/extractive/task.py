@@ -19,6 +19,7 @@ from lslm_lightning.contracts import Alternative, Example, Metric, Mode, Predict
 from lslm_lightning.models.backbone import Backbone
 from lslm_lightning.models.dropout import Dropout
 from lslm_lightning.models.heads import TiedHead, upcast_to_float32
+from lslm_lightning.models.linear import PaddedLinear
 from lslm_lightning.optim import Schedule
 from lslm_lightning.text.tokenizer import Tokenizer
 from lslm_lightning.training.batches import on_device
@@ -173,7 +174,7 @@ class SpanTask(QuestionAnsweringTask, SpanModel):
             (KINDS, *(FEATURE_SIZES if overlap_features else ()))
         )
         self.flow = None if flow is None else flow(backbone.d_model)
-        self.ends = nn.Linear(backbone.d_model, 2)
+        self.ends = PaddedLinear(backbone.d_model, 2)
         self.answerability_head = (
             None if answerability_head is None else answerability_head(backbone.d_model)
         )

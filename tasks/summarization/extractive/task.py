@@ -10,13 +10,14 @@ import torch
 import torch.nn.functional as F
 import torchmetrics
 from lightning.pytorch.cli import OptimizerCallable
-from torch import Tensor, nn
+from torch import Tensor
 
 from lslm_lightning.adapters.low_rank import Adapter
 from lslm_lightning.contracts import Example, Metric, Mode, Prediction
 from lslm_lightning.metrics.extraction import words_of
 from lslm_lightning.models.backbone import Backbone
 from lslm_lightning.models.heads import TiedHead
+from lslm_lightning.models.linear import PaddedLinear
 from lslm_lightning.models.positions import Sinusoidal
 from lslm_lightning.models.transformer import Transformer
 from lslm_lightning.optim import Schedule
@@ -167,7 +168,7 @@ class ExtractiveTask(Summarizer):
         self.embedding, _ = backbone.embedding_and_head(
             tokenizer.vocab_size, TiedHead, scale_embedding=True
         )
-        self.score = nn.Linear(backbone.d_model, 1)
+        self.score = PaddedLinear(backbone.d_model, 1)
 
     def scores(self, batch: SentenceBatch) -> Tensor:
         """Return the log-odds (B, N) that a sentence belongs to the summary."""
