@@ -64,7 +64,7 @@ def finding_section(finding: AuditFinding) -> Section:
     blocks: list[object] = [Text(sentence) for sentence in finding.summary]
     if finding.figures:
         blocks.append(figure_table(finding.figures))
-    blocks += map(shown_table, finding.tables)
+    blocks += [shown_table(table) for table in finding.tables if table.rows]
     if finding.examples:
         shown: list[list[Cell]] = [
             [Verbatim(each.text), Term(each.note)] for each in finding.examples

@@ -12,9 +12,11 @@ from lslm_lightning.contracts import Score
 from lslm_lightning.reports import (
     Code,
     Heatmap,
+    Report,
     Sample,
     Samples,
     Section,
+    Table,
     compose_report,
     details_section,
     learning_curves,
@@ -153,3 +155,16 @@ def test_the_page_prints_with_what_was_folded(browser, page):
     )
     assert browser.pdf().startswith(b"%PDF")
     browser.call("Emulation.setEmulatedMedia", media="")
+
+
+def test_the_first_column_stays_in_view_with_its_heading(browser, tmp_path):
+    wide = Table(["system", *(f"measure-{i}" for i in range(12))], [["run", *range(12)]])
+    report = Report("wide", [Section("Scores", [wide])])
+    browser.open(write_report(report, tmp_path).as_uri(), 380)
+    browser.evaluate("document.querySelector('.scroll').scrollLeft = 200")
+    heading, cell, scrolled = browser.evaluate(
+        "['thead th', 'tbody th', 'tbody td'].map("
+        "(each) => document.querySelector(each).getBoundingClientRect().left)"
+    )
+    assert heading == cell
+    assert scrolled < cell, "the table has scrolled below its first column"
