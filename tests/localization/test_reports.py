@@ -31,7 +31,7 @@ from tests.localization.pages import LATIN, latin_words
 ROOT = Path(__file__).parents[2]
 NAMES = "BLEU chrF TER WER CER CTC CPU GPU IBM Holm Welch Kaplan Grusky et al gram"
 SETTINGS = "lslm evaluate compare context stride max_length max_tokens data.language"
-UNITS = "ms MB TFLOP nat"
+UNITS = "ms MB TFLOP"
 KNOWN = {*NAMES.split(), *SETTINGS.split(), *UNITS.split()}
 HEADINGS = r"^(?:#.*|\*\*.*\*\*|\|.*\|\n(?=\|[ :|-]+\|$))"  # of sections, tables and columns
 ENTRIES = entries_of(REPORTS, "zh")
@@ -50,6 +50,20 @@ def test_pages_of_all_tasks_are_chinese() -> None:
         assert latin_words(page, KNOWN) == [], name
         headings = re.findall(HEADINGS, render_markdown(report), re.MULTILINE)
         assert not [line for line in headings if set(LATIN.findall(line)) - KNOWN]
+
+
+def test_units_of_audits_are_chinese() -> None:
+    """A unit is the fourth argument of a figure; those of a metric are translated elsewhere."""
+    units = {
+        argument.value
+        for file in (ROOT / "lslm_lightning/auditing").glob("*.py")
+        for node in ast.walk(ast.parse(file.read_text("utf-8")))
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "AuditFigure"
+        for argument in node.args[3:4]
+        if isinstance(argument, ast.Constant)
+    }
+    assert {"nats", "bits"} <= units
+    assert [unit for unit in units - {"", "%"} if words(unit) == unit] == []
 
 
 def test_the_script_of_the_page_is_chinese() -> None:
