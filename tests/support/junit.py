@@ -49,6 +49,10 @@ def check_junit(path: Path) -> ElementTree.Element:
     for suite in root:
         cases = suite.findall("testcase")
         assert int(suite.get("tests")) == len(cases)
+        names = [" ".join(case.get("name").split()) for case in cases]
+        assert len(set(names)) == len(names), "build servers tell cases by their names"
         failed = [case for case in cases if case.find("failure") is not None]
         assert int(suite.get("failures")) == len(failed)
+        for name, element in (("errors", "error"), ("skipped", "skipped")):
+            assert int(suite.get(name)) == len(suite.findall(f"*/{element}"))
     return root
