@@ -22,29 +22,34 @@ NOT_STATED = ("", "not stated", "none stated", "none")
 UNKNOWN = "not known"
 GNU = tuple(
     f"{name}-{ending}"
-    for name in ("AGPL-3.0", "GFDL-1.3", "GPL-2.0", "GPL-3.0", "LGPL-2.1", "LGPL-3.0")
+    for name in (
+        "AGPL-3.0",
+        *(f"GFDL-{version}" for version in ("1.1", "1.2", "1.3")),
+        *(f"GPL-{version}" for version in ("1.0", "2.0", "3.0")),
+        *(f"LGPL-{version}" for version in ("2.0", "2.1", "3.0")),
+    )
     for ending in ("only", "or-later")
 )
+# SPDX ids by what the licences ask for
+FREE = "0BSD CC-PDDC CC-PDM-1.0 CC0-1.0 DL-DE-ZERO-2.0 MIT-0 PDDL-1.0 Unlicense WTFPL"
+NOTICE = (
+    "AFL-3.0 Apache-2.0 BSD-2-Clause BSD-3-Clause BSD-3-Clause-Clear BSL-1.0 "
+    "CDLA-Permissive-1.0 CDLA-Permissive-2.0 ECL-2.0 ISC MIT MulanPSL-2.0 NCSA O-UDA-1.0 "
+    "PostgreSQL PSF-2.0 Python-2.0 Unicode-3.0 Unicode-DFS-2015 Unicode-DFS-2016 UPL-1.0 X11 "
+    "Zlib"
+)
+ATTRIBUTION = (
+    "DL-DE-BY-2.0 etalab-2.0 NLOD-2.0 ODC-By-1.0 OGL-Canada-2.0 OGL-UK-1.0 OGL-UK-2.0 OGL-UK-3.0"
+)
+COPYLEFT = (
+    "CDLA-Sharing-1.0 CECILL-2.1 EPL-2.0 EUPL-1.1 EUPL-1.2 MPL-1.1 MPL-2.0 MS-PL OFL-1.1 OSL-3.0"
+)
 KNOWN: dict[str, tuple[Term, ...]] = {  # what licences ask for, by their SPDX ids
-    "0BSD": (),
-    "Apache-2.0": ("notice",),
-    "BSD-2-Clause": ("notice",),
-    "BSD-3-Clause": ("notice",),
-    "CC0-1.0": (),
-    "CDLA-Permissive-1.0": ("notice",),
-    "CDLA-Permissive-2.0": ("notice",),
-    "CDLA-Sharing-1.0": ("notice", "share_alike"),
-    "ISC": ("notice",),
-    "MIT": ("notice",),
-    "MPL-2.0": ("notice", "share_alike"),
+    **dict.fromkeys(FREE.split(), ()),
+    **dict.fromkeys(NOTICE.split(), ("notice",)),
+    **dict.fromkeys(ATTRIBUTION.split(), ("attribution",)),
     "ODbL-1.0": ("attribution", "share_alike"),
-    "ODC-By-1.0": ("attribution",),
-    "PDDL-1.0": (),
-    "PSF-2.0": ("notice",),
-    "Unicode-3.0": ("notice",),
-    "Unicode-DFS-2016": ("notice",),
-    "Unlicense": (),
-    **dict.fromkeys(GNU, ("notice", "share_alike")),
+    **dict.fromkeys((*COPYLEFT.split(), *GNU), ("notice", "share_alike")),
 }
 ALIASES = {  # other names of these, in lower case and with hyphens
     "apache-license-2.0": "Apache-2.0",
@@ -55,6 +60,7 @@ ALIASES = {  # other names of these, in lower case and with hyphens
     "odc-by": "ODC-By-1.0",
     "pddl": "PDDL-1.0",
     **{name.lower().removesuffix("-only"): name for name in GNU if name.endswith("-only")},
+    **{f"{name[:-9].lower()}+": name for name in GNU if name.endswith("-or-later")},
 }
 UNNUMBERED: dict[str, tuple[Term, ...]] = {  # names that are no SPDX ids, but clear enough
     "apache": ("notice",),

@@ -8,6 +8,7 @@ import pytest
 from lslm_lightning.auditing.licence_part import licence_finding, stated_uses
 from lslm_lightning.auditing.licences import (
     KNOWN,
+    PORTED,
     RESULTS,
     answers_of,
     licence_of,
@@ -55,6 +56,11 @@ def test_licences_are_read_by_their_names(licence: str, n_sentence: int) -> None
     ("name", "spdx"),
     [
         ("CC BY-NC-SA 4.0", "CC-BY-NC-SA-4.0"),
+        ("GPL-2.0", "GPL-2.0-only"),
+        ("GPL-3.0+", "GPL-3.0-or-later"),
+        ("gfdl 1.2+", "GFDL-1.2-or-later"),
+        ("etalab-2.0", "etalab-2.0"),
+        ("Unicode-DFS-2015", "Unicode-DFS-2015"),
         ("cc-by-4.0", "CC-BY-4.0"),
         ("CC BY-SA 4.0 International", "CC-BY-SA-4.0"),
         ("CC-BY-3.0-IGO", "CC-BY-3.0-IGO"),
@@ -71,6 +77,12 @@ def test_licences_are_read_by_their_names(licence: str, n_sentence: int) -> None
 )
 def test_spdx_ids(name: str, spdx: str) -> None:
     assert licence_of(name).spdx == spdx
+
+
+@pytest.mark.parametrize("spdx", [*KNOWN, *PORTED])
+def test_ids_are_in_the_list_of_spdx(spdx: str) -> None:
+    licenses = pytest.importorskip("packaging.licenses")  # of packaging 24.2 and newer
+    assert licenses.canonicalize_license_expression(spdx) == spdx
 
 
 @pytest.mark.parametrize("spdx", KNOWN)
