@@ -65,7 +65,6 @@ def prepare(
     n_worker: int,
     shard_bytes: int,
     on_progress: Callable[[Progress], None] = lambda _: None,
-    redacts: PersonalDataFinder | None = None,
 ) -> Prepared:
     """Encode all documents of a stream in order, with `</s>` after each, and return the folder of
     shards.
@@ -78,8 +77,6 @@ def prepare(
         n_worker: number of processes that encode.
         shard_bytes: minimum size of the text in a shard, in bytes of UTF-8.
         on_progress: called after each shard.
-        redacts: finds the personal data that placeholders replace; None to leave the texts as they
-            are.
 
     Raises:
         ValueError: the folder was begun with other texts, another tokenizer, `shard_bytes` or
@@ -96,15 +93,15 @@ def prepare(
         ) from None
     try:
         identity: JsonObject = {
-            "source": stream.digest,
+            "source": stream.source_digest,
             "tokenizer": tokenizer.digest,
             "shard_bytes": shard_bytes,
         }
-        if redacts is not None:
-            identity["redaction"] = redacts.description
+        if stream.finder is not None:
+            identity["redaction"] = stream.finder.description
         shards = _resume(folder, identity, tokenizer)
         dtype = dtype_of(tokenizer.vocab_size)
-        made = _encode_shards(stream, folder, len(shards), n_worker, shard_bytes, dtype, redacts)
+        made = _encode_shards(stream, folder, len(shards), n_worker, shard_bytes, dtype)
         _record_shards(folder, shards, made, on_progress)
         if not shards:
             raise ValueError(f"{stream.path} has no text")
@@ -256,12 +253,11 @@ def _encode_shards(
     n_worker: int,
     shard_bytes: int,
     dtype: np.dtype,
-    redacts: PersonalDataFinder | None,
 ) -> Iterator[JsonObject]:
     """Encode and write the shards from number `n_done` on, and yield the journal entry of each."""
     shards = islice(enumerate(_shards(stream, shard_bytes)), n_done, None)
     parts = ((texts, folder / f"shard-{number:05d}.ids", dtype) for number, texts in shards)
-    start = partial(_load, str(folder / TOKENIZER), redacts)
+    start = partial(_load, str(folder / TOKENIZER), stream.finder)
     return run_parallel(_encode, parts, n_worker, start)
 
 

@@ -134,7 +134,8 @@ class ShardedStreams:
         `block` of a shard.
         """
         random = np.random.default_rng((self.seed, epoch, shard, block))
-        shuffled = [texts[i] for i in random.permutation(len(texts)) if self.stream.keeps(texts[i])]
+        order = random.permutation(len(texts))
+        shuffled = [self.stream.redacted(texts[i]) for i in order if self.stream.keeps(texts[i])]
         eos = self.tokenizer.eos_id
         encoded = self.tokenizer.encode_batch(shuffled)
         ids = np.concatenate([[eos], *(part for row in encoded for part in (row, [eos]))]).astype(

@@ -21,7 +21,9 @@ from lslm_lightning.corpora.readers import READERS
 from lslm_lightning.corpora.rows import text_of, to_row
 from lslm_lightning.corpora.text_lines import EmptyFileError
 from lslm_lightning.corpora.values import Record, location_of
+from lslm_lightning.data.redaction import chosen_finder
 from lslm_lightning.safety.paths import check_is_file
+from lslm_lightning.text.personal_data import PersonalDataFinder, Redaction
 from lslm_lightning.types import Json, JsonObject
 
 if TYPE_CHECKING:
@@ -46,6 +48,9 @@ class Stream:
         split: name of a split of a hub data set.
         storage_options: arguments for the fsspec file system, such as {"anon": true}.
         empty: treatment of blank texts, as in corpora.yaml: "refuse", "keep" or "drop".
+        redact_personal_data: kinds of personal data that placeholders such as [EMAIL] replace, as
+            in `lslm data prepare`: "all", or some, separated by commas; null for none.
+        names: file of names of people, one a line, which are personal data too.
     """
 
     path: str
@@ -53,6 +58,8 @@ class Stream:
     split: str = "train"
     storage_options: JsonObject = field(default_factory=dict)
     empty: Literal["refuse", "keep", "drop"] = "refuse"
+    redact_personal_data: str | None = None
+    names: str | None = None
 
     @cached_property
     def files(self) -> list[tuple[str, int]]:
@@ -98,7 +105,32 @@ class Stream:
         return Path(self.path).exists()
 
     @cached_property
+    def finder(self) -> PersonalDataFinder | None:
+        """Finder of the personal data that are redacted; None if none are.
+
+        Raises:
+            ValueError: a kind is unknown, or kinds and names do not fit together.
+            OSError: the file of names cannot be read.
+        """
+        kinds, names = "data.stream.redact_personal_data", "data.stream.names"
+        return chosen_finder(self.redact_personal_data, self.names, kinds, names)
+
+    def redacted(self, text: str) -> str:
+        """Return a text with placeholders for the personal data that are to be redacted."""
+        return text if self.finder is None else Redaction(self.finder)(text)
+
+    @cached_property
     def digest(self) -> str:
+        """SHA-256, in hex, of the texts as a training reads them: of their source, and of what is
+        redacted.
+        """
+        if self.finder is None:
+            return self.source_digest
+        about = [self.source_digest, self.finder.description]
+        return hashlib.sha256(json.dumps(about).encode()).hexdigest()
+
+    @cached_property
+    def source_digest(self) -> str:
         """SHA-256, in hex, of the column and the names and sizes of the files, or the revision of a
         hub data set, and of whether blank texts are kept.
         """
@@ -150,7 +182,7 @@ class Stream:
 
     def documents(self, shard: int, first: int = 0) -> Iterator[str]:
         """Yield the texts of one shard as `corpus:` reads them from these files, including blank
-        ones that are to be dropped.
+        ones that are to be dropped, and before redaction.
 
         Args:
             shard: index of the shard, from 0.
@@ -236,10 +268,9 @@ class Stream:
             ) from None
 
     def head(self, n: int) -> list[str]:
-        """Return the first `n` texts, or all if there are fewer."""
-        return list(
-            islice((text for shard in range(self.n_shard) for text in self.documents(shard)), n)
-        )
+        """Return the first `n` texts, redacted, or all if there are fewer."""
+        texts = (text for shard in range(self.n_shard) for text in self.documents(shard))
+        return [self.redacted(text) for text in islice(texts, n)]
 
 
 def local_sizes(paths: Iterable[Path]) -> dict[str, int]:

@@ -4,12 +4,10 @@ import argparse
 import os
 from collections import Counter
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from lslm_lightning.long_options import listed_names
 from lslm_lightning.safety.magnitudes import check_magnitudes
 from lslm_lightning.training.cores import available_cores
 from lslm_lightning.training.display import Display
@@ -36,14 +34,24 @@ def prepare_texts(console: Console, own: argparse.Namespace) -> int:
         if getattr(own, name) <= 0:
             raise ValueError(f"--{name.replace('_', '-')}={getattr(own, name)} must be more than 0")
     from lslm_lightning.data.prepare import Progress, prepare
+    from lslm_lightning.data.redaction import chosen_finder
     from lslm_lightning.data.stream import Stream
 
-    redacts = chosen_finder(own.redact_personal_data, own.names)
-    stream = Stream(own.source, own.column, own.split, empty=own.empty)
+    redacts = chosen_finder(
+        own.redact_personal_data, own.names, "--redact-personal-data", "--names"
+    )
+    stream = Stream(
+        own.source,
+        own.column,
+        own.split,
+        empty=own.empty,
+        redact_personal_data=own.redact_personal_data,
+        names=None if own.names is None else str(own.names),
+    )
     if not stream.files:
         import_without_torch()
     console.print(f"{own.source}: {stream.n_shard} files or parts", soft_wrap=True)
-    tokenizer = chosen_tokenizer(console, own, stream, redacts)
+    tokenizer = chosen_tokenizer(console, own, stream)
     is_known = stream.files and not any(is_packed(path) for path, _ in stream.files)
     total = sum(size for _, size in stream.files) / 1e6 if is_known else None
     display = Display()
@@ -62,7 +70,7 @@ def prepare_texts(console: Console, own: argparse.Namespace) -> int:
 
     with display.showing(work):
         prepared = prepare(
-            stream, tokenizer, own.output, own.workers, int(own.shard_mb * 1e6), tell, redacts
+            stream, tokenizer, own.output, own.workers, int(own.shard_mb * 1e6), tell
         )
     shards = prepared.index["shards"]
     n_token, n_document = (
@@ -78,53 +86,12 @@ def prepare_texts(console: Console, own: argparse.Namespace) -> int:
     return 0
 
 
-def chosen_finder(kinds: str | None, names: Path | None) -> "PersonalDataFinder | None":
-    """Return what finds the personal data that are to be redacted; None if none are.
-
-    Args:
-        kinds: names of kinds, separated by commas, or "all".
-        names: file of names of people, one a line.
-
-    Raises:
-        ValueError: a kind is unknown, or kinds and names do not fit together.
-        OSError: the file of names cannot be read.
-    """
-    from lslm_lightning.corpora.text_lines import read_entries
-    from lslm_lightning.text.personal_data import KINDS, PersonalDataFinder
-
-    if kinds is None:
-        if names is not None:
-            raise ValueError(f"--names={names} needs --redact-personal-data: add it")
-        return None
-    chosen = KINDS if kinds == "all" else listed_names(kinds)
-    if not chosen:
-        raise ValueError(
-            f"--redact-personal-data={kinds!r} names nothing: leave the value out for all, or name "
-            f"some of {', '.join(KINDS)}"
-        )
-    if names is None and kinds != "all" and "name" in chosen:
-        raise ValueError(
-            f"--redact-personal-data={kinds} redacts names: give a file of them with --names FILE"
-        )
-    if names is not None and "name" not in chosen:
-        raise ValueError(
-            f"--redact-personal-data={kinds} has no name, so --names={names} is not used: add "
-            "name, or leave --names out"
-        )
-    return PersonalDataFinder(chosen, read_entries(names) if names is not None else ())
-
-
 def redaction_message(redacts: "PersonalDataFinder", counts: Counter[str]) -> str:
     """Return the line that says how many personal data of each kind were replaced."""
     return f"personal data replaced: {', '.join(f'{k} {counts[k]:,}' for k in redacts.kinds)}"
 
 
-def chosen_tokenizer(
-    console: Console,
-    own: argparse.Namespace,
-    stream: "Stream",
-    redacts: "PersonalDataFinder | None" = None,
-) -> "Tokenizer":
+def chosen_tokenizer(console: Console, own: argparse.Namespace, stream: "Stream") -> "Tokenizer":
     """Return the tokenizer to prepare the texts with.
 
     It is the tokenizer in the output folder if an earlier preparation is continued, or a given
@@ -133,10 +100,8 @@ def chosen_tokenizer(
     Args:
         own: parsed arguments of the command.
         stream: texts to prepare.
-        redacts: finds the personal data that a trained tokenizer must not see.
     """
     from lslm_lightning.data.prepared import JOURNAL, TOKENIZER
-    from lslm_lightning.text.personal_data import Redaction
     from lslm_lightning.text.recipes import BytePair, TokenizerFile
     from lslm_lightning.text.tokenizer_files import load_tokenizer
 
@@ -153,10 +118,7 @@ def chosen_tokenizer(
         f"training a tokenizer of {own.vocab_size:,} entries on the first "
         f"{own.tokenizer_texts:,} texts"
     )
-    texts = stream.head(own.tokenizer_texts)
-    if redacts is not None:
-        texts = list(map(Redaction(redacts), texts))
-    return BytePair(own.vocab_size).train(texts)
+    return BytePair(own.vocab_size).train(stream.head(own.tokenizer_texts))
 
 
 class PreparationWork(Work):

@@ -5,6 +5,7 @@ of processes, exact places.
 import csv
 import gzip
 import json
+import re
 from collections import Counter
 from itertools import islice
 
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 from lslm_lightning.corpora.archives import read_file
+from lslm_lightning.data.prepare import prepare
 from lslm_lightning.data.sharded_streams import ShardedStreams, StreamCursor
 from lslm_lightning.data.stream import Stream, format_of
 from lslm_lightning.text.recipes import Bytes
@@ -128,6 +130,46 @@ def test_a_place_is_all_it_takes_to_go_on(n_shard, done, shards, tokenizer):
     ):
         assert np.array_equal(ids, again)
         assert at == at_again
+
+
+def test_redacted_texts_are_those_that_are_prepared(tmp_path, tokenizer):
+    """Streamed texts and prepared ids come from one redaction, in any order."""
+    texts = [f"{i}: write to ann{i}@example.com, 电话１３８００１３８{i:03d}" for i in range(20)]
+    file = tmp_path / "texts.jsonl"
+    file.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    (tmp_path / "names").write_text("write\n")
+    stream = Stream(str(file), redact_personal_data="all", names=str(tmp_path / "names"))
+    prepared = prepare(stream, tokenizer, tmp_path / "ids", 1, 500)
+    ids = prepared.ids[np.arange(1, len(prepared.ids))]
+    ends = np.flatnonzero(ids == tokenizer.eos_id)
+    rows = [tokenizer.decode(row.tolist()) for row in np.split(ids, ends + 1)[:-1]]
+    longest = 1 + max(len(text.encode()) for text in texts)  # each window has one whole text
+    lanes = ShardedStreams(stream, tokenizer, longest, 1, n_lane=1, buffer=1)
+    streamed = [
+        tokenizer.decode([i for i in window[0].tolist() if i != tokenizer.pad_id])
+        for window, _ in islice(lanes.read(0), len(texts))
+    ]
+    assert rows == stream.head(100)
+    assert Counter(streamed) == Counter(rows)
+    assert rows[3] == "3: [NAME] to [EMAIL], 电话[PHONE]"
+    plain = Stream(str(file))
+    assert plain.head(100) == texts
+    assert plain.digest == stream.source_digest != stream.digest
+
+
+@pytest.mark.parametrize(
+    ("kinds", "names", "said"),
+    [
+        ("mail", None, "'mail'"),
+        ("", None, "data.stream.redact_personal_data=''"),
+        ("name", None, "data.stream.names"),
+        (None, "names", "data.stream.redact_personal_data"),
+        ("email", "names", "data.stream.names=names"),
+    ],
+)
+def test_a_redaction_that_cannot_be_is_told(kinds, names, said, shards):
+    with pytest.raises(ValueError, match=re.escape(said)):
+        _ = Stream(str(shards(1)), redact_personal_data=kinds, names=names).digest
 
 
 def test_epochs_and_seeds_differ(shards, tokenizer):
