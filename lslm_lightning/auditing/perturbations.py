@@ -1,4 +1,6 @@
-"""Changes to texts that people make without noticing: typos, other case and width, lost spaces."""
+"""Changes to texts that people make without noticing: typos, other case and width, lost spaces,
+similar characters, other spelling and contractions.
+"""
 
 import random
 import re
@@ -6,6 +8,12 @@ import unicodedata
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from lslm_lightning.auditing.wordings import (
+    with_other_contractions,
+    with_other_spelling,
+    with_similar_characters,
+)
+from lslm_lightning.text.languages import base_language
 from lslm_lightning.text.personal_data.names import NameList
 from lslm_lightning.text.scripts import IDEOGRAPHIC, script_of
 
@@ -14,6 +22,7 @@ SIGN_SHARE = 0.04  # of the signs of scripts without spaces
 SPACE_SHARE = 0.1  # of the spaces that are lost
 LONG = 4  # letters
 LOST_PUNCTUATION = "lost punctuation"
+CONTRACTIONS = "contractions"
 ROWS = ("qwertyuiop", "asdfghjkl", "zxcvbnm")
 WORD = re.compile(r"[^\W\d_]+")
 ASCII_SIGNS = re.compile(r"[!-~]")
@@ -25,10 +34,21 @@ class Perturbation(NamedTuple):
     Attributes:
         name: name for people, such as "typos".
         change: returns the changed text; equal texts and generators give equal results.
+        language: ISO 639 code of the texts that it is for; "" for all.
     """
 
     name: str
     change: Callable[[str, random.Random], str]
+    language: str = ""
+
+    def applied(self, text: str, language: str, draw: random.Random) -> str:
+        """Return a text in a language changed; unchanged if the change is for another language, or
+        leaves nothing of it.
+        """
+        code = base_language(language)
+        if self.language not in ("", code) and code != "und":
+            return text
+        return self.change(text, draw) or text
 
 
 def perturbations(names: Sequence[str] = ()) -> list[Perturbation]:
@@ -43,6 +63,9 @@ def perturbations(names: Sequence[str] = ()) -> list[Perturbation]:
         Perturbation("full width", lambda text, _: full_width(text)),
         Perturbation("lost spaces", without_spaces),
         Perturbation(LOST_PUNCTUATION, lambda text, _: without_punctuation(text)),
+        Perturbation("similar characters", with_similar_characters, "zh"),
+        Perturbation("other spelling", lambda text, _: with_other_spelling(text), "en"),
+        Perturbation(CONTRACTIONS, lambda text, _: with_other_contractions(text), "en"),
     ]
     if len(set(names)) > 1:
         listed = NameList(names)

@@ -3,15 +3,13 @@
 import math
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import NamedTuple
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from lslm_lightning.audio.noise import with_noise
 from lslm_lightning.auditing.finding import AuditFigure, AuditFinding, AuditTable
+from lslm_lightning.auditing.input_changes import InputChange, input_changes
 from lslm_lightning.auditing.part import AuditPart, Progress
-from lslm_lightning.auditing.perturbations import LOST_PUNCTUATION, Perturbation, perturbations
 from lslm_lightning.auditing.subject import AuditSubject
 from lslm_lightning.contracts import Example, Metric, Mode, Prediction
 from lslm_lightning.contracts.metric import metric_label
@@ -30,22 +28,15 @@ from lslm_lightning.types import JsonObject
 N_EXAMPLE = 200
 LONGEST = 1_000  # characters of a text whose probability is asked
 CHANGED_LONGEST = 400  # likewise, where it is changed: full width may have ten times the tokens
-NOISES_DB = (20, 10, 0)  # power of a recording over that of the noise added to it
 N_TRIAL = 2_000
 P = 0.05
 LARGE = 0.1  # share of the score that must be lost for a person to look at it
 LIMITS = (
     "The changes are made by rules: what people mistype, and how often, differs.",
     "References stay as they are. A change that alters the meaning counts as a loss as well.",
-    "Dialects, accents, similar Chinese characters and noise other than white are not measured.",
+    "Few words are exchanged: spelling, contractions and given names of short lists. Dialects, "
+    "accents and noise other than white are not measured.",
 )
-
-
-class InputChange(NamedTuple):
-    """Change of the input of an example, with its name for people."""
-
-    name: str
-    changed: Callable[[Example, random.Random], Example]
 
 
 @dataclass(frozen=True)
@@ -56,11 +47,13 @@ class Robustness:
         metric: metric of the statistics.
         clean: (N, D) statistics on the unchanged inputs.
         changed: (N, D) statistics on the changed inputs, by name of the change.
+        n_changed: number of inputs that a change has altered, by its name.
     """
 
     metric: Metric
     clean: np.ndarray
     changed: dict[str, np.ndarray]
+    n_changed: dict[str, int] = field(default_factory=dict)
 
     def score(self, name: str | None = None) -> float:
         """Return the score on the inputs of a change, or on the unchanged ones."""
@@ -70,9 +63,11 @@ class Robustness:
 
 class RobustnessPart(AuditPart):
     """Paired difference of the task's first score on changed and unchanged test inputs: typos,
-    lower case, full width, lost spaces, lost punctuation, other names; white noise on recordings. A
-    language model is measured by the bits that the changed text costs for each byte of the
-    unchanged one, and not without punctuation, which makes texts shorter.
+    lower case, full width, lost spaces, lost punctuation, similar Chinese characters, British or
+    American spelling, contractions, given names of other regions, names of a list; white noise on
+    recordings. A language model is measured by the bits that the changed text costs for each byte
+    of the unchanged one, and not without punctuation or with other contractions, which make texts
+    shorter or longer.
 
     Args:
         names: names of people, exchanged for one another; none to leave them.
@@ -82,7 +77,7 @@ class RobustnessPart(AuditPart):
 
     name = "robustness"
     title = "Robustness"
-    version = 2
+    version = 3
     weight = 6.0
 
     def __init__(self, names: Sequence[str] = (), against: str = "", seed: int = 0) -> None:
@@ -110,7 +105,7 @@ class RobustnessPart(AuditPart):
         mode = subject.data.mode
         examples = drawn(subject.test_examples, self.seed, mode, CHANGED_LONGEST)
         metric = first_metric(subject, examples)
-        changes = self._changes(examples, mode)
+        changes = input_changes(examples, mode, self.names)
         share = 0.5 if self.against else 1.0
         found = robustness(
             subject.system, examples, mode, metric, changes, self.seed, progress, (0.0, share)
@@ -122,15 +117,6 @@ class RobustnessPart(AuditPart):
                 system, examples, mode, metric, changes, self.seed, progress, (0.5, 0.5)
             )
         return self._finding(found, other, short_name(self.against))
-
-    def _changes(self, examples: Sequence[Example], mode: Mode) -> list[InputChange]:
-        """Return the changes that are made to examples: noise to recordings, others to texts."""
-        if any(example.modality != "text" for example in examples):
-            return [noise_change(snr_db) for snr_db in NOISES_DB]
-        changes = perturbations(self.names)
-        if mode == "log_prob":  # a text without its punctuation has less to be predicted
-            changes = [change for change in changes if change.name != LOST_PUNCTUATION]
-        return [text_change(change, mode) for change in changes]
 
     def _finding(self, found: Robustness, other: Robustness | None, name: str) -> AuditFinding:
         """Return the finding for the measured statistics.
@@ -215,7 +201,8 @@ def robustness(
     progress: Callable[[float], None] = lambda _: None,
     span: tuple[float, float] = (0.0, 1.0),
 ) -> Robustness:
-    """Return the statistics of a system on unchanged and on changed inputs.
+    """Return the statistics of a system on unchanged and on changed inputs. Changes that alter no
+    input are left out; inputs that a change leaves as they are keep their answers.
 
     Args:
         span: share of `progress` at the start, and the share of this work.
@@ -225,41 +212,22 @@ def robustness(
         progress(span[0] + span[1] * n / (len(changes) + 1))
 
     clean = _statistics(system, examples, examples, mode, metric)
-    changed = {}
+    changed, n_changed = {}, {}
     for i, change in enumerate(changes, 1):
         told(i)
         draw = random.Random(seed)
         inputs = [change.changed(example, draw) for example in examples]
-        changed[change.name] = _statistics(system, inputs, examples, mode, metric)
-    return Robustness(metric, clean, changed)
-
-
-def text_change(change: Perturbation, mode: Mode) -> InputChange:
-    """Return the change of the source of an example, or of the text whose probability is asked."""
-
-    def changed(example: Example, draw: random.Random) -> Example:
-        if mode == "log_prob":
-            text = change.change(example.references[0], draw)
-            return replace(example, references=(text or example.references[0],))
-        source = change.change(example.source, draw) or example.source
-        question = example.question.replace(example.source, source) if example.source else ""
-        return replace(example, source=source, question=question)
-
-    return InputChange(change.name, changed)
-
-
-def noise_change(snr_db: int) -> InputChange:
-    """Return the change that adds white noise to a recording.
-
-    Args:
-        snr_db: ratio of the powers of recording and noise, in decibels.
-    """
-
-    def changed(example: Example, draw: random.Random) -> Example:
-        data = with_noise(example.content(), example.source, snr_db, draw.getrandbits(62))
-        return example.with_content(data)
-
-    return InputChange(f"noise at {snr_db} dB", changed)
+        at = [
+            i for i, (one, other) in enumerate(zip(inputs, examples, strict=True)) if one != other
+        ]
+        if not at:
+            continue
+        asked = [inputs[i] for i in at]
+        scored = asked if change.of_references else [examples[i] for i in at]
+        rows = clean.copy()
+        rows[at] = _statistics(system, asked, scored, mode, metric)
+        changed[change.name], n_changed[change.name] = rows, len(at)
+    return Robustness(metric, clean, changed, n_changed)
 
 
 def _statistics(
@@ -317,12 +285,19 @@ def _table(
 ) -> AuditTable:
     """Return the table of the scores on changed inputs."""
     rows = [
-        (name, found.score(name), test.difference, corrected[name]) for name, test in tests.items()
+        (
+            name,
+            found.score(name),
+            test.difference,
+            corrected[name],
+            found.n_changed.get(name, len(found.clean)),
+        )
+        for name, test in tests.items()
     ]
     return AuditTable(
         f"{metric_label(found.metric.name)} on changed inputs",
-        ("change", "score", "difference", "corrected p"),
-        (("unchanged", found.score(), None, None), *rows),
+        ("change", "score", "difference", "corrected p", "inputs changed"),
+        (("unchanged", found.score(), None, None, 0), *rows),
     )
 
 

@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import cast
 
@@ -39,6 +39,17 @@ class Question(Example):
     passage: str = ""
     starts: tuple[int | None, ...] = ()
     plausible: tuple[int, int] | None = None
+
+    def with_content(self, content: bytes) -> "Question":
+        """Return the question with another source, of which question and passage are parts; where
+        the references occur in the passage is not known.
+        """
+        source = content.decode("utf-8", "surrogatepass")
+        asked, _, passage = source.partition("\n")
+        starts = (None,) * len(self.references)
+        return replace(
+            self, source=source, asked=asked, passage=passage, starts=starts, plausible=None
+        )
 
     def answer_span(self) -> tuple[int, int] | None:
         """Return the character span [start, end) of the most frequent reference; of equally

@@ -11,12 +11,21 @@ from hypothesis import strategies as st
 
 from lslm_lightning import audit
 from lslm_lightning.auditing.bias import PACKAGED, read_topics
+from lslm_lightning.auditing.input_changes import input_changes, name_change
 from lslm_lightning.auditing.perturbations import full_width, perturbations, with_typos
-from lslm_lightning.auditing.robustness import Robustness, compare_losses, drawn
+from lslm_lightning.auditing.robustness import Robustness, compare_losses, drawn, robustness
 from lslm_lightning.auditing.settings import AuditSettings
-from lslm_lightning.contracts import Example
+from lslm_lightning.auditing.wordings import (
+    with_other_contractions,
+    with_other_spelling,
+    with_similar_characters,
+    wordings,
+)
+from lslm_lightning.contracts import Example, Prediction
+from lslm_lightning.metrics.error_rate import WordErrorRate
 from lslm_lightning.metrics.likelihood import BitsPerByte
 from lslm_lightning.text.normalization import half_width
+from tasks.question_answering.data import Question
 from tests.auditing.toy_runs import CHARACTERS, said_of_groups, trained_ngram
 
 NAMES = ["Ann Lee", "Bo Smith", "李明", "王芳"]
@@ -137,3 +146,128 @@ def test_texts_are_cut_and_answers_are_not():
     assert all(example.references == ("r" * 400,) for example in scored)
     answered = drawn(examples, 1, "generate", 400)
     assert [example.source for example in answered] == ["s" * 900] * 200
+
+
+def test_similar_characters_are_those_of_a_group():
+    similar = wordings().similar
+    text = "他在家里做作业，已经再次写得很好，己所不欲。" * 50
+    changed = with_similar_characters(text, random.Random(0))
+    pairs = [(one, other) for one, other in zip(text, changed, strict=True) if one != other]
+    assert 0.05 < len(pairs) / sum(sign in similar for sign in text) < 0.15
+    assert all(other in similar[one] and one in similar[other] for one, other in pairs)
+    plain = "一二三四五六七八九十"
+    assert with_similar_characters(plain, random.Random(0)) == plain
+
+
+def test_the_other_spelling_of_the_other_spelling_is_the_first():
+    spellings = wordings().spellings
+    assert all(spellings[other] == one != other for one, other in spellings.items())
+    for word in spellings:
+        for shown in (word, word.upper(), word.capitalize()):
+            assert with_other_spelling(with_other_spelling(f"{shown} is")) == f"{shown} is"
+
+
+@pytest.mark.parametrize(
+    ("text", "changed"),
+    [
+        ("The colour of GREY theatres.", "The color of GRAY theaters."),
+        ("Yes. Behavior of an organism in Pearl Harbor", None),
+        ("They travelled to Pearl Harbor.", "They traveled to Pearl Harbor."),
+        ("Analyses realistic", "Analyses realistic"),
+    ],
+)
+def test_spelling(text, changed):
+    wanted = "Yes. Behaviour of an organism in Pearl Harbor" if changed is None else changed
+    assert with_other_spelling(text) == wanted
+
+
+@pytest.mark.parametrize(
+    ("text", "changed"),
+    [
+        ("I don't know.", "I do not know."),
+        ("I do not know.", "I don't know."),
+        ("He can\u2019t; we cannot.", "He cannot; we can\u2019t."),
+        ("They're late, and I'm not.", "They are late, and I am not."),
+        ("IT IS NOT TRUE", "IT ISN'T TRUE"),
+        ("It will not do. She won't.", "It won't do. She will not."),
+        ("Let's go.", "Let us go."),
+        *((kept, kept) for kept in ("Don't you see?", "It is late, isn't it?", "Why don't we go?")),
+        *((kept, kept) for kept in ("John's hat", "I may not go.", "It's here.", "I am here.")),
+        ("A donation note.", "A donation note."),
+    ],
+)
+def test_contractions(text, changed):
+    assert with_other_contractions(text) == changed
+
+
+def test_rules_of_a_language_leave_others_as_they_are():
+    draw = random.Random(0)
+    for change in perturbations():
+        if change.language:
+            assert change.applied("colour 在 don't", "fr", draw) == "colour 在 don't"
+    spelling = next(each for each in perturbations() if each.name == "other spelling")
+    assert spelling.applied("colour", "en-GB", draw) == "color"
+    assert spelling.applied("colour", "und", draw) == "color"
+
+
+@pytest.mark.parametrize("region", wordings().names)
+def test_names_become_those_of_a_region_in_inputs_and_references(region):
+    """Of the same gender and script; in a translation, only those that it keeps."""
+    names = wordings().names[region]
+    asked = Example(
+        "1", "Tom saw Mary. Tom left. 汤姆 saw 汤姆斯.", ("Tom",), "en", "en", "Who? Tom saw Mary."
+    )
+    found = name_change(region, "generate").changed(asked, random.Random(0))
+    man, _, woman, again, *_ = found.source.replace(".", "").split()
+    assert man == again in names["male"]
+    assert woman in names["female"]
+    assert found.references == (man,)
+    assert found.question == f"Who? {man} saw {woman}."
+    assert "汤姆斯" in found.source
+    assert "汤姆 " not in found.source
+    translated = Example("1", "Tom saw Mary.", ("Tom sah Maria.",), "de", "en")
+    found = name_change(region, "generate").changed(translated, random.Random(0))
+    man = found.source.split()[0]
+    assert found.source == f"{man} saw Mary."
+    assert found.references == (f"{man} sah Maria.",)
+    assert man != "Tom"
+
+
+def test_question_and_passage_are_changed_with_the_source():
+    asked = Question("1", "Who?\nTom saw MARY.", ("Tom",), asked="Who?", passage="Tom saw MARY.")
+    changes = {change.name: change for change in input_changes([asked], "generate", ())}
+    found = changes["lower case"].changed(asked, random.Random(0))
+    assert (found.asked, found.passage) == ("who?", "tom saw mary.")
+    assert found.references == ("Tom",)
+    found = changes["Chinese names"].changed(asked, random.Random(0))
+    assert found.passage.startswith(found.references[0])
+    assert found.references[0] in wordings().names["Chinese names"]["male"]
+    assert found.source == f"{found.asked}\n{found.passage}"
+
+
+class Echo:
+    """System that answers with its source, and counts what it is asked."""
+
+    def __init__(self):
+        self.asked = []
+
+    def generate(self, examples):
+        self.asked.append(len(examples))
+        return [Prediction(e.id, e.source) for e in examples]
+
+
+def test_only_changed_inputs_are_asked_and_scored_by_their_references():
+    examples = [
+        Example("0", "Tom is here", ("Tom is here",)),
+        Example("1", "the colour grey", ("the colour grey",)),
+        *(Example(f"{i}", f"nobody {i}", (f"nobody {i}",)) for i in range(2, 5)),
+    ]
+    changes = {change.name: change for change in input_changes(examples, "generate", ())}
+    chosen = [changes[name] for name in ("other spelling", "Arabic names", "contractions")]
+    system = Echo()
+    found = robustness(system, examples, "generate", WordErrorRate("en"), chosen)
+    assert system.asked == [5, 1, 1]
+    assert found.n_changed == {"other spelling": 1, "Arabic names": 1}, "none that changes nothing"
+    assert found.score() == 0
+    assert found.score("Arabic names") == 0, "the references have the other names"
+    assert found.score("other spelling") > 0
