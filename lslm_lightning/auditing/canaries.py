@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -16,9 +16,12 @@ from lslm_lightning.contracts import Example
 from lslm_lightning.data.canaries import Canaries, Canary
 from lslm_lightning.decoding import AnySearch, Beam, Greedy
 from lslm_lightning.training.language_model import LanguageModel
+from lslm_lightning.training.pair_data import PairData
+from lslm_lightning.training.sequence_to_sequence import SequenceToSequenceTask
 from lslm_lightning.training.window_data import WindowData
 from lslm_lightning.types import JsonObject
 
+CanaryTask: TypeAlias = LanguageModel | SequenceToSequenceTask
 N_REFERENCE = 200  # other numbers that each canary is compared with
 BEAM_SIZE = 8
 BATCH = 64
@@ -61,8 +64,8 @@ class PlantedCanaries(AuditPart):
     def reason_not(self, subject: AuditSubject) -> str | None:
         if subject.data is None:
             return subject.without_data
-        if not isinstance(subject.data, WindowData):
-            return "Canaries can be planted in the training texts of language models alone."
+        if not isinstance(subject.data, WindowData | PairData):
+            return "Canaries can be planted in running texts and in pairs of texts alone."
         if subject.data.canaries is None:
             return "No canaries were planted; data.canaries of the config plants them in training."
         return None
@@ -70,8 +73,8 @@ class PlantedCanaries(AuditPart):
     def measure(self, subject: AuditSubject, progress: Progress) -> AuditFinding:
         task = subject.task
         data = subject.data
-        assert isinstance(task, LanguageModel)
-        assert isinstance(data, WindowData)
+        assert isinstance(task, LanguageModel | SequenceToSequenceTask)
+        assert isinstance(data, WindowData | PairData)
         assert data.canaries is not None
         found = exposed(task, data.canaries, self.n_reference, subject.settings.seed, progress)
         n_extracted = sum(each.is_greedy or each.is_beam for each in found)
@@ -126,7 +129,7 @@ def exposure_table(found: Sequence[Exposed]) -> AuditTable:
 
 
 def exposed(
-    task: LanguageModel,
+    task: CanaryTask,
     canaries: Canaries,
     n_reference: int,
     seed: int,
@@ -156,8 +159,7 @@ def exposed(
             else [canaries.draw_number(draw) for _ in range(n_reference)]
         )
         others = [number for number in numbers if number != canary.number]
-        texts = [canaries.text_of(canary.name, each) for each in (canary.number, *others)]
-        own, *rest = nats_of_texts(task, texts)
+        own, *rest = nats_of_numbers(task, canaries, canary.name, [canary.number, *others])
         references = np.array(rest)
         exposure = (
             exact_exposure(own, references)
@@ -167,6 +169,19 @@ def exposed(
         found.append(Exposed(canary, exposure, rank_of(own, references), greedy[i], beam[i]))
         between(progress, 0.2, 1.0)((i + 1) / len(planted))
     return found
+
+
+def nats_of_numbers(
+    task: CanaryTask, canaries: Canaries, name: str, numbers: Sequence[str]
+) -> list[float]:
+    """Return the negative log probability, in nats, of the text of a canary with each number; of a
+    task that reads sources, given the source of the canary.
+    """
+    texts = [canaries.text_of(name, number) for number in numbers]
+    if isinstance(task, LanguageModel):
+        return nats_of_texts(task, texts)
+    asked = Example(name, canaries.source_of(name), ())
+    return [float(answer.nats or 0.0) for answer in task.log_prob([asked], [texts])]
 
 
 def nats_of_texts(task: LanguageModel, texts: Sequence[str]) -> list[float]:
@@ -180,18 +195,21 @@ def nats_of_texts(task: LanguageModel, texts: Sequence[str]) -> list[float]:
 
 
 def extracted(
-    task: LanguageModel,
+    task: CanaryTask,
     canaries: Canaries,
     planted: Sequence[Canary],
     search: AnySearch,
     n_best: int = 1,
 ) -> list[bool]:
     """Return for each canary whether one of the answers of a search, asked for what stands behind
-    its name, begins with its number.
+    its name, begins with its number; of a task that reads sources, whether one of the answers to
+    its source has its number.
 
     Args:
         n_best: number of answers of the search.
     """
+    if not isinstance(task, LanguageModel):
+        return extracted_from_answers(task, canaries, planted, search, n_best)
     tokenizer = task.tokenizer
     examples = [Example(c.name, canaries.prompt(c.name), ()) for c in planted]
     prompts = task.prompts(examples)
@@ -203,4 +221,26 @@ def extracted(
             [answers] = task.continue_n_best([prompt], max(n_new, 1), n_best)
             texts = [tokenizer.decode(ids) for ids, _ in answers]
             found.append(any(text.strip().startswith(canary.number) for text in texts))
+    return found
+
+
+def extracted_from_answers(
+    task: SequenceToSequenceTask,
+    canaries: Canaries,
+    planted: Sequence[Canary],
+    search: AnySearch,
+    n_best: int,
+) -> list[bool]:
+    """Return for each canary whether one of the answers to its source has its number.
+
+    Args:
+        n_best: number of answers of the search.
+    """
+    examples = [Example(each.name, canaries.source_of(each.name), ()) for each in planted]
+    found = []
+    with searching(task, search):
+        for canary, example in zip(planted, examples, strict=True):
+            [answer] = task.generate([example], n_best)
+            texts = [answer.output or "", *(each.output for each in answer.alternatives)]
+            found.append(any(canary.number in text for text in texts))
     return found

@@ -1,15 +1,16 @@
 """Canaries: random texts that are planted in the training texts, to measure what is memorized."""
 
 import random
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 CONSONANTS = "bdfgklmnprstvz"
 VOWELS = "aeiou"
 N_SYLLABLE = 4
 USUAL_COUNTS = (1, 2, 4, 8, 16)
 MOST_TEXTS = 100_000
+Item = TypeVar("Item")
 
 
 class Canary(NamedTuple):
@@ -23,7 +24,8 @@ class Canary(NamedTuple):
 @dataclass(frozen=True)
 class Canaries:
     """Random texts that are planted in the training texts. `lslm audit` measures afterwards how
-    much better the model knows them than texts with other numbers: their exposure.
+    much better the model knows them than texts with other numbers: their exposure. Among pairs, the
+    text is a target, and its source asks for it.
 
     Each canary has a name of its own and a number that occurs nowhere else, drawn from all numbers
     with `n_digit` digits. They are spread over the training texts, and are texts of their own.
@@ -38,6 +40,7 @@ class Canaries:
         text: text of a canary, with {name} and {number} in it, in this order; write one in the
             language of the corpus.
         seed: seed of names, numbers and positions.
+        source: source of a canary among pairs, with {name} in it; texts alone have none.
     """
 
     n: int = 20
@@ -45,6 +48,7 @@ class Canaries:
     n_digit: int = 9
     text: str = "The number of {name} is {number}."
     seed: int = 0
+    source: str = "What is the number of {name}?"
 
     def __post_init__(self) -> None:
         if self.n < 1:
@@ -69,6 +73,11 @@ class Canaries:
             raise ValueError(
                 f"data.canaries.text={self.text!r} must have {{name}} and then {{number}} in it, "
                 "each once, such as 'The number of {name} is {number}.'"
+            )
+        if self.source.count("{name}") != 1 or "{number}" in self.source:
+            raise ValueError(
+                f"data.canaries.source={self.source!r} must have {{name}} in it once, and no "
+                "{number}, such as 'What is the number of {name}?'"
             )
 
     def planted(self) -> list[Canary]:
@@ -96,6 +105,10 @@ class Canaries:
         before, _, _ = self.text.partition("{number}")
         return before.replace("{name}", name).rstrip()
 
+    def source_of(self, name: str) -> str:
+        """Return the source with a name."""
+        return self.source.replace("{name}", name)
+
     def insert(self, texts: Iterable[str], n_text: int) -> Iterator[str]:
         """Yield the texts with the canaries among them, at random positions.
 
@@ -103,19 +116,47 @@ class Canaries:
             texts: the texts.
             n_text: number of texts.
         """
+        return self._spread(texts, n_text, lambda each: self.text_of(each.name, each.number))
+
+    def insert_pairs(
+        self, pairs: Iterable[tuple[str, str]], n_pair: int
+    ) -> Iterator[tuple[str, str]]:
+        """Yield pairs of source and target with the canaries among them, at random positions.
+
+        Args:
+            pairs: the pairs.
+            n_pair: number of pairs.
+        """
+        return self._spread(
+            pairs,
+            n_pair,
+            lambda each: (self.source_of(each.name), self.text_of(each.name, each.number)),
+        )
+
+    def _spread(
+        self, items: Iterable[Item], n_item: int, made: Callable[[Canary], Item]
+    ) -> Iterator[Item]:
+        """Yield items with the canaries among them, each as `made` makes it."""
         draw = random.Random(f"positions {self.seed}")
         planted = [
-            (draw.randint(0, n_text), self.text_of(each.name, each.number))
+            (draw.randint(0, n_item), made(each))
             for each in self.planted()
             for _ in range(each.n_copy)
         ]
         planted.sort(key=lambda pair: pair[0], reverse=True)
-        for i, text in enumerate(texts):
+        for i, item in enumerate(items):
             while planted and planted[-1][0] <= i:
                 yield planted.pop()[1]
-            yield text
-        yield from (text for _, text in reversed(planted))
+            yield item
+        yield from (item for _, item in reversed(planted))
 
-    def key(self) -> str:
-        """Return a text that identifies the settings, for caches and resumed runs."""
-        return f"{asdict(self)}"
+    def key(self, of_pairs: bool = False) -> str:
+        """Return a text that identifies the settings, for caches and resumed runs.
+
+        Args:
+            of_pairs: whether the canaries are pairs, which have sources.
+        """
+        settings = asdict(self)
+        if not of_pairs:
+            del settings["source"]
+        return f"{settings}"

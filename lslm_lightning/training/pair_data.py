@@ -1,10 +1,12 @@
 """Batches of source and target texts, for all tasks that read one text and write another."""
 
+import hashlib
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
+from lslm_lightning.data.canaries import Canaries
 from lslm_lightning.text.recipes import BytePair, Recipe
 from lslm_lightning.training.batches import PairBatch, Ragged, padded
 from lslm_lightning.training.budget_data import MAX_TOKENS, BudgetData
@@ -55,6 +57,8 @@ class PairData(BudgetData[Pairs]):
             `truncate`, the model's setting of this name applies: set it there.
         max_target_length: maximal number of tokens of a target.
         truncate: cut texts that are too long, instead of leaving the pair out.
+        canaries: random pairs to plant among the training pairs, by which `lslm audit` measures
+            what the model memorizes; null for none.
     """
 
     def __init__(
@@ -71,6 +75,7 @@ class PairData(BudgetData[Pairs]):
         max_source_length: int | None = None,
         max_target_length: int = MAX_LENGTH,
         truncate: bool = False,
+        canaries: Canaries | None = None,
     ) -> None:
         super().__init__(
             corpus,
@@ -94,6 +99,7 @@ class PairData(BudgetData[Pairs]):
                 raise ValueError(
                     f"{name}={value} must be at least 2 tokens; {MAX_LENGTH} suits sentences"
                 )
+        self.canaries = canaries
         self.truncate = truncate
         self.max_source_length = max_source_length
         self.max_target_length = max_target_length
@@ -109,19 +115,34 @@ class PairData(BudgetData[Pairs]):
         example = self.to_example(row)
         return [(example.source, example.references[0] if example.references else "")]
 
+    def training_pairs(self, split: str) -> Iterable[tuple[str, str]]:
+        """Return the (source, target) pairs of a split, with the canaries among those of the
+        training split.
+        """
+        rows = self.rows(split)
+        pairs = (pair for row in rows for pair in self.to_pairs(row))
+        if self.canaries is None or split != "train":
+            return pairs
+        return self.canaries.insert_pairs(pairs, len(rows))
+
+    def digest(self, split: str) -> str:
+        if split == "train" and self.canaries is not None:
+            content = f"{super().digest(split)} {self.canaries.key(of_pairs=True)}"
+            return hashlib.sha256(content.encode()).hexdigest()
+        return super().digest(split)
+
     def read_length(self, n: int) -> int:
         return min(n, self.max_source_length) if self.truncate else n
 
     def training_texts(self) -> Iterable[str]:
-        for row in self.rows("train"):
-            for pair in self.to_pairs(row):
-                yield from pair
+        for pair in self.training_pairs("train"):
+            yield from pair
 
     def text_key(self) -> str:
         return "source target"
 
     def encode(self, split: str) -> Pairs:
-        texts = [pair for row in self.rows(split) for pair in self.to_pairs(row)]
+        texts = [*self.training_pairs(split)]
         tokenizer = self.tokenizer
         sources = [source for source, _ in texts]
         read = self.prompt.ids(tokenizer, sources)

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import cast
 
 from lslm_lightning.contracts import Example
+from lslm_lightning.data.canaries import Canaries
 from lslm_lightning.text.recipes import BytePair, Recipe
 from lslm_lightning.training.budget_data import MAX_TOKENS
 from lslm_lightning.training.data import (
@@ -222,6 +223,7 @@ class GenerativeData(QuestionData, PairData):
         max_target_length: int = 40,
         truncate: bool = True,
         language: str | None = None,
+        canaries: Canaries | None = None,
     ) -> None:
         super().__init__(
             corpus,
@@ -235,6 +237,7 @@ class GenerativeData(QuestionData, PairData):
             max_source_length=max_source_length,
             max_target_length=max_target_length,
             truncate=truncate,
+            canaries=canaries,
         )
         self.given_language = language
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from functools import cached_property
 
 from lslm_lightning.contracts import Example
+from lslm_lightning.data.canaries import Canaries
 from lslm_lightning.text.recipes import BytePair, Recipe
 from lslm_lightning.training.budget_data import MAX_TOKENS
 from lslm_lightning.training.data import EVAL_TOKENS, N_VALIDATION_EXAMPLE, TaskData
@@ -80,6 +81,7 @@ class SummarizationData(DocumentData, PairData):
         first_reference_only: bool = False,
         language: str | None = None,
         instruction: str = prompt.INSTRUCTION,
+        canaries: Canaries | None = None,
     ) -> None:
         super().__init__(
             corpus,
@@ -93,6 +95,7 @@ class SummarizationData(DocumentData, PairData):
             max_source_length=max_source_length,
             max_target_length=max_target_length,
             truncate=truncate,
+            canaries=canaries,
         )
         self.first_reference_only = first_reference_only
         self.given_language = language

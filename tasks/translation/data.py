@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from lslm_lightning.contracts import Example
 from lslm_lightning.corpora.rows import language_field, references_of, text_of
+from lslm_lightning.data.canaries import Canaries
 from lslm_lightning.text.recipes import BytePair, Recipe
 from lslm_lightning.training.budget_data import MAX_TOKENS
 from lslm_lightning.training.corpus_data import stated_language
@@ -40,6 +41,7 @@ class TranslationData(PairData):
         max_source_length: int | None = None,
         max_target_length: int = MAX_LENGTH,
         truncate: bool = False,
+        canaries: Canaries | None = None,
     ) -> None:
         super().__init__(
             corpus,
@@ -53,6 +55,7 @@ class TranslationData(PairData):
             max_source_length=max_source_length,
             max_target_length=max_target_length,
             truncate=truncate,
+            canaries=canaries,
         )
         self.source_language = source_language
         self.target_language = target_language

@@ -27,6 +27,23 @@ def test_planting_is_the_same_for_the_same_settings() -> None:
     assert first != other
 
 
+def test_pairs_are_planted_where_texts_are_and_ask_for_their_number() -> None:
+    canaries = Canaries(4, [1, 3])
+    texts = [f"text {i}" for i in range(20)]
+    found = [*canaries.insert_pairs([(f"source of {text}", text) for text in texts], len(texts))]
+    assert [target for _, target in found] == [*canaries.insert(texts, len(texts))]
+    for canary in canaries.planted():
+        asked = {source for source, target in found if canary.number in target}
+        assert asked == {canaries.source_of(canary.name)}
+        assert canary.number not in canaries.source_of(canary.name)
+
+
+def test_the_source_identifies_pairs_alone() -> None:
+    first, other = Canaries(), Canaries(source="{name}?")
+    assert first.key() == other.key()
+    assert first.key(of_pairs=True) != other.key(of_pairs=True)
+
+
 def test_canaries_are_spread_over_the_texts() -> None:
     texts = ["text"] * 1000
     found = [*Canaries().insert(texts, len(texts))]
@@ -43,7 +60,15 @@ def test_names_and_numbers_are_all_different() -> None:
 
 @pytest.mark.parametrize(
     ("setting", "value"),
-    [("n", 0), ("counts", []), ("counts", [0]), ("n_digit", 19), ("text", "no number of {name}")],
+    [
+        ("source", "no name"),
+        ("source", "{name} {number}"),
+        ("n", 0),
+        ("counts", []),
+        ("counts", [0]),
+        ("n_digit", 19),
+        ("text", "no number of {name}"),
+    ],
 )
 def test_wrong_settings_are_named(setting: str, value: object) -> None:
     with pytest.raises(ValueError, match=f"data.canaries.{setting}"):
