@@ -50,7 +50,6 @@ JOB = HelpSection(
         "root": "folder of runs: ROOT/<task>/<name>-<id>",
         "minutes": "train for this long instead of max_steps",
         "average": "average the weights of N checkpoints",
-        "average_of": "which: the last or the best checkpoints",
         "keep_last": "how many of the last checkpoints to keep",
         "keep_best": "how many of the best checkpoints to keep",
         "save_every_steps": "save a checkpoint every N steps",
@@ -76,6 +75,7 @@ TRAINER = HelpSection(
         "max_epochs": "number of epochs; -1: no limit",
         "val_check_interval": "validate every N batches",
         "accumulate_grad_batches": "batches for one optimizer step",
+        "gradient_clip_val": "scale gradients down to this norm",
         **DEVICES,
     },
 )

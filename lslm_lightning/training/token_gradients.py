@@ -41,7 +41,7 @@ def check_finite(nats: float, step: int, since: int | None = None) -> None:
     if not math.isfinite(nats):
         where = f"at step {step}" if since is None else f"between steps {since} and {step}"
         raise NotFiniteError(
-            f"the loss is {nats} {where}; try a smaller learning rate or gradient clipping"
+            f"the loss is {nats} {where}; lower model.optimizer.lr or trainer.gradient_clip_val"
         )
 
 

@@ -30,6 +30,7 @@ from lslm_lightning.experiments.invocation import PARENT
 from lslm_lightning.experiments.variants import check_settings
 from lslm_lightning.runs.trust import import_named
 from lslm_lightning.text.yaml_files import parse_yaml, read_yaml
+from lslm_lightning.training.token_gradients import NotFiniteError, check_finite
 from tests.commands.conftest import Outcome, write_translation
 
 ROOT = Path(__file__).parents[2]
@@ -261,6 +262,19 @@ def test_help_is_one_screen_with_examples_and_imports_nothing_slow(answers, word
     assert any(line.startswith(f"  lslm {' '.join(words[:-1])}") for line in lines), "no example"
     if COMMANDS[words[0]][0] == "training":
         assert max(map(len, lines)) <= 80
+
+
+@pytest.mark.slow
+def test_settings_that_a_loss_without_value_advises_are_in_the_help(answers):
+    with pytest.raises(NotFiniteError) as raised:
+        check_finite(float("nan"), 3)
+    advised = re.findall(r"(?:model|trainer)\.[\w.]+", str(raised.value))
+    assert len(advised) == 2
+    shown = answers[json.dumps(["run", "--help"])][0].out
+    for name in advised:
+        assert f"--{name}" in shown or re.search(rf"^  {name.partition('.')[2]} ", shown, re.M), (
+            name
+        )
 
 
 @pytest.mark.parametrize("name", CLASSES)

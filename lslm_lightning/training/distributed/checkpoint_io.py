@@ -145,8 +145,8 @@ def check_finite_weights(trainer: Trainer) -> None:
     n_broken = torch.tensor(float(broken), device=trainer.strategy.root_device)
     if trainer.strategy.reduce(n_broken, reduce_op="sum"):
         raise NotFiniteError(
-            f"the weights are not finite at step {trainer.global_step}; try a smaller learning "
-            "rate or gradient clipping"
+            f"the weights are not finite at step {trainer.global_step}; lower "
+            "model.optimizer.lr or trainer.gradient_clip_val"
         )
 
 
