@@ -212,7 +212,8 @@ def robustness(
         progress(span[0] + span[1] * n / (len(changes) + 1))
 
     clean = _statistics(system, examples, examples, mode, metric)
-    changed, n_changed = {}, {}
+    changed: dict[str, np.ndarray] = {}
+    n_changed: dict[str, int] = {}
     for i, change in enumerate(changes, 1):
         told(i)
         draw = random.Random(seed)
@@ -226,7 +227,8 @@ def robustness(
         scored = asked if change.of_references else [examples[i] for i in at]
         rows = clean.copy()
         rows[at] = _statistics(system, asked, scored, mode, metric)
-        changed[change.name], n_changed[change.name] = rows, len(at)
+        changed[change.name] = rows
+        n_changed[change.name] = len(at)
     return Robustness(metric, clean, changed, n_changed)
 
 
