@@ -129,9 +129,10 @@ def main(argv: list[str] | None = None) -> int:
         from lslm_lightning.localization import interface_language
         from lslm_lightning.safety.output import protect_output
 
+        is_own = argv is None  # the process
         if argv is None:
             argv = sys.argv[1:]
-            collect_rarely()  # in a process of its own
+            collect_rarely()
         protect_output(argv[0] if argv else "")
         try:
             interface_language()
@@ -144,7 +145,10 @@ def main(argv: list[str] | None = None) -> int:
         from lslm_lightning.renamed import plain_warnings
         from lslm_lightning.safety.arguments import given_arguments
         from lslm_lightning.safety.terminal import guarded_output
+        from lslm_lightning.torchmetrics_import import defer_torchmetrics
 
+        if is_own:
+            defer_torchmetrics()
         with guarded_output(), plain_warnings():  # around streams that end no work
             return run(given_arguments(argv))
     except KeyboardInterrupt:  # while the modules of the command are imported

@@ -19,6 +19,7 @@ FOUNDATION = (
     "long_options",
     "renamed",
     "task_package",
+    "torchmetrics_import",
     "types",
     "workers",
 )  # that everything may import
@@ -36,6 +37,7 @@ LAYERS: dict[str, set[str]] = {
     "workers": set(),
     "renamed": set(),
     "task_package": set(),
+    "torchmetrics_import": set(),
     "safety": set(),
     "models": set(),
     "adapters": {"models"},
